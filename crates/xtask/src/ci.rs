@@ -1,0 +1,57 @@
+//! Continuous integration: the same steps, in the same order, on every machine.
+#![expect(clippy::print_stdout, reason = "the steps and their durations are this command's output")]
+#![expect(clippy::disallowed_methods, reason = "a step's duration is only shown, nothing decides by it")]
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::{cargo, guests, output, run as run_command};
+
+/// One cargo call of continuous integration.
+struct Step {
+    name: &'static str,
+    args: &'static [&'static str],
+    env: &'static [(&'static str, &'static str)],
+}
+
+const STEPS: [Step; 4] = [
+    Step { name: "fmt", args: &["fmt", "--all", "--check"], env: &[] },
+    Step {
+        name: "clippy",
+        args: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        env: &[],
+    },
+    Step { name: "test", args: &["test", "--workspace"], env: &[] },
+    Step { name: "doc", args: &["doc", "--workspace", "--no-deps"], env: &[("RUSTDOCFLAGS", "-D warnings")] },
+];
+
+/// Runs every step in the workspace at `root`.
+///
+/// # Errors
+/// The first step that fails; later steps are not run.
+pub fn run(root: &Path) -> Result<()> {
+    for step in STEPS {
+        timed(step.name, || {
+            run_command(cargo().args(step.args).envs(step.env.iter().copied()).current_dir(root))
+        })?;
+    }
+    if output(cargo().args(["deny", "--version"])).is_ok() {
+        timed("deny", || run_command(cargo().args(["deny", "check", "licenses", "bans"]).current_dir(root)))?;
+    } else {
+        println!("== deny: skipped, because cargo-deny is not installed");
+    }
+    timed("guests", || guests::check(root))?;
+    println!("== all steps passed");
+    Ok(())
+}
+
+fn timed(name: &str, step: impl FnOnce() -> Result<()>) -> Result<()> {
+    println!("== {name}");
+    let start = Instant::now();
+    let result = step();
+    let verdict = if result.is_ok() { "passed" } else { "failed" };
+    println!("== {name}: {verdict} after {:.1} s", start.elapsed().as_secs_f64());
+    result.with_context(|| format!("step `{name}` stopped the run"))
+}

@@ -1,0 +1,47 @@
+//! `cargo xtask`: the command line of the project's chores.
+#![expect(clippy::print_stderr, reason = "the error is this program's last word")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own chores")]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Rebuild example guests into guest-examples/prebuilt and refresh its manifest
+    Guests {
+        /// Guests to build, named by folder; all when none is named
+        names: Vec<String>,
+        /// Build nothing: verify that sources, files and manifest agree
+        #[arg(long, conflicts_with = "names")]
+        check: bool,
+    },
+    /// Run everything that continuous integration runs, up to the first failure
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().chore) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not by returning the error: that would add a backtrace, and chores fail for plain reasons.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> anyhow::Result<()> {
+    let root = xtask::root()?;
+    match chore {
+        Chore::Guests { check: true, .. } => xtask::guests::check(&root),
+        Chore::Guests { names, check: false } => xtask::guests::rebuild(&root, &names),
+        Chore::Ci => xtask::ci::run(&root),
+    }
+}
