@@ -1,0 +1,147 @@
+//! What a function is configured with, and the limits it runs under.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{CohortRule, EgressRule, Route, Sticky};
+
+/// Everything that is configured for a version besides its component.
+///
+/// Two versions with equal components and equal configurations are the same version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FunctionConfig {
+    /// What one invocation, and all of them together, may use.
+    pub limits: Limits,
+    /// Where the live stage is reachable; empty means [`Route::default_for`].
+    pub routes: Vec<Route>,
+    /// How users stay on one version.
+    pub sticky: Sticky,
+    /// Who is placed on a version by rule; the first that applies wins.
+    pub cohorts: Vec<CohortRule>,
+    /// Where the guest may send requests.
+    pub egress: Vec<EgressRule>,
+    /// The guest's environment.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What a function may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory of one instance, bytes.
+    pub memory_bytes: u64,
+    /// Wall-clock time of one invocation, queueing included.
+    pub timeout: Duration,
+    /// Invocations running at once.
+    pub concurrency: u32,
+    /// Requests waiting for one of them to end.
+    pub queue: u32,
+    /// Longest wait in that queue before the request is shed.
+    pub queue_wait: Duration,
+    /// Requests that one instance may serve, one after the other; 1 is a fresh instance each.
+    pub reuse: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 128 << 20,
+            timeout: Duration::from_secs(10),
+            concurrency: 1000,
+            queue: 1000,
+            queue_wait: Duration::from_secs(1),
+            reuse: 1,
+        }
+    }
+}
+
+/// A value outside its bounds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key} is {found}, expected {expected}")]
+pub struct ConfigError {
+    /// The key as users write it.
+    pub key: &'static str,
+    /// What was given.
+    pub found: String,
+    /// The bounds.
+    pub expected: &'static str,
+}
+
+/// Most routes, cohort rules, egress rules or environment variables of a function.
+const ENTRIES_MAX: usize = 256;
+
+/// Most bytes of one environment variable, name and value together.
+const ENV_BYTES_MAX: usize = 32 << 10;
+
+impl FunctionConfig {
+    /// Checks every bound.
+    ///
+    /// # Errors
+    /// Names the first key that is out of bounds.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.limits.check()?;
+        let entries = [
+            ("routes", self.routes.len()),
+            ("cohorts", self.cohorts.len()),
+            ("egress", self.egress.len()),
+            ("env", self.env.len()),
+        ];
+        for (key, found) in entries {
+            bounded(key, found <= ENTRIES_MAX, || format!("{found} entries"), "at most 256")?;
+        }
+        for (name, value) in &self.env {
+            let bytes = name.len() + value.len();
+            let fine = !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');
+            bounded("env", fine, || format!("{name:?}"), "a name without `=` and no NUL characters")?;
+            bounded(
+                "env",
+                bytes <= ENV_BYTES_MAX,
+                || format!("{bytes} bytes in {name:?}"),
+                "at most 32 KiB a variable",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<(), ConfigError> {
+        let second = Duration::from_secs(1);
+        bounded(
+            "memory",
+            (64 << 10..=4 << 30).contains(&self.memory_bytes),
+            || format!("{} bytes", self.memory_bytes),
+            "64KiB to 4GiB",
+        )?;
+        bounded(
+            "timeout",
+            (Duration::from_millis(1)..=3600 * second).contains(&self.timeout),
+            || format!("{:?}", self.timeout),
+            "1ms to 1h",
+        )?;
+        bounded(
+            "concurrency",
+            (1..=100_000).contains(&self.concurrency),
+            || self.concurrency.to_string(),
+            "1 to 100000",
+        )?;
+        bounded("queue", self.queue <= 100_000, || self.queue.to_string(), "0 to 100000")?;
+        bounded(
+            "queue_wait",
+            self.queue_wait <= 60 * second,
+            || format!("{:?}", self.queue_wait),
+            "0s to 60s",
+        )?;
+        bounded("reuse", (1..=1_000_000).contains(&self.reuse), || self.reuse.to_string(), "1 to 1000000")
+    }
+}
+
+fn bounded(
+    key: &'static str,
+    holds: bool,
+    found: impl FnOnce() -> String,
+    expected: &'static str,
+) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError { key, found: found(), expected }) }
+}
+
+#[cfg(test)]
+mod tests;

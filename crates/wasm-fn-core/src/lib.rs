@@ -1,0 +1,31 @@
+//! The vocabulary of wasm-fn: what functions, versions, weights, splits and limits are.
+//!
+//! Everything here is a value. Holding one proves that it is well formed, so code that receives it
+//! never checks again.
+//!
+//! Invariants: no clock, no randomness, no environment, no input or output, no wire format. A word
+//! lives here only when three crates use it.
+
+mod cohort;
+mod config;
+mod digest;
+mod egress;
+mod name;
+mod outcome;
+mod revision;
+mod route;
+mod split;
+mod version;
+mod weight;
+
+pub use cohort::{CohortError, CohortRule, Condition, Role, Source, Sticky, StickyError};
+pub use config::{ConfigError, FunctionConfig, Limits};
+pub use digest::{Digest, DigestError};
+pub use egress::{EgressError, EgressRule, Scheme};
+pub use name::{FunctionName, NameError, StageName};
+pub use outcome::Outcome;
+pub use revision::Revision;
+pub use route::{Route, RouteError};
+pub use split::{SplitError, TrafficSplit};
+pub use version::{VersionNo, VersionNoError, VersionRef, VersionRefError};
+pub use weight::{Point, Weight, WeightError};

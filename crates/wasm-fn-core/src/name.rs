@@ -1,0 +1,124 @@
+//! Names of functions and stages: safe in a URL path, a log line and a file name as they are.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+/// Longest name in bytes; the longest DNS label, so that a name can become one.
+const NAME_BYTES_MAX: usize = 63;
+
+/// Name that users deploy to and call, `hello`.
+///
+/// 1 to 63 of `a-z`, `0-9`, `-` and `_`, starting with a letter or digit.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FunctionName(Arc<str>);
+
+/// Name of a place where a function is reachable, `live`. Same alphabet as [`FunctionName`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StageName(Arc<str>);
+
+/// Why a text is no name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// No characters at all.
+    #[error("{what} name is empty, expected 1 to 63 characters")]
+    Empty {
+        /// `function` or `stage`.
+        what: &'static str,
+    },
+    /// More than 63 bytes.
+    #[error("{what} name is {bytes} bytes long, expected at most 63")]
+    TooLong {
+        /// `function` or `stage`.
+        what: &'static str,
+        /// Length found.
+        bytes: usize,
+    },
+    /// A character outside the alphabet.
+    #[error("{what} name {name:?} has {found:?} at byte {at}, expected a-z, 0-9, - or _")]
+    Character {
+        /// `function` or `stage`.
+        what: &'static str,
+        /// The rejected text.
+        name: String,
+        /// The offending character.
+        found: char,
+        /// Its byte offset.
+        at: usize,
+    },
+    /// `-` or `_` in front.
+    #[error("{what} name {name:?} starts with {found:?}, expected a letter or digit")]
+    Start {
+        /// `function` or `stage`.
+        what: &'static str,
+        /// The rejected text.
+        name: String,
+        /// The offending character.
+        found: char,
+    },
+}
+
+fn check(what: &'static str, text: &str) -> Result<(), NameError> {
+    let Some(first) = text.chars().next() else {
+        return Err(NameError::Empty { what });
+    };
+    if text.len() > NAME_BYTES_MAX {
+        return Err(NameError::TooLong { what, bytes: text.len() });
+    }
+    let allowed = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-' | '_');
+    if let Some((at, found)) = text.char_indices().find(|&(_, c)| !allowed(c)) {
+        return Err(NameError::Character { what, name: text.to_owned(), found, at });
+    }
+    if matches!(first, '-' | '_') {
+        return Err(NameError::Start { what, name: text.to_owned(), found: first });
+    }
+    Ok(())
+}
+
+impl StageName {
+    /// The stage that exists without being asked for.
+    pub fn live() -> Self {
+        Self(Arc::from("live"))
+    }
+
+    /// Whether this is [`live`](Self::live).
+    pub fn is_live(&self) -> bool {
+        &*self.0 == "live"
+    }
+}
+
+macro_rules! name {
+    ($type:ty, $what:literal) => {
+        impl $type {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                check($what, text)?;
+                Ok(Self(Arc::from(text)))
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    };
+}
+
+name!(FunctionName, "function");
+name!(StageName, "stage");
+
+#[cfg(test)]
+mod tests;

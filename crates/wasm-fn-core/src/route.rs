@@ -1,0 +1,116 @@
+//! Routes: the host and paths under which a stage is reachable.
+
+use std::{fmt, str::FromStr};
+
+use crate::{FunctionName, StageName};
+
+/// Longest route in bytes; more than any path people type, less than a header.
+const ROUTE_BYTES_MAX: usize = 1024;
+
+/// Most segments in a route's path; matching probes at most this many prefixes.
+const SEGMENTS_MAX: usize = 16;
+
+/// `[host]/path` or `[host]/path/*`.
+///
+/// `/path/*` covers `/path` and everything below it; without `/*` only that path. Without a host it
+/// holds for every host. Paths are compared as they are on the wire, percent-encoding and case kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Route {
+    // Invariant: lower case, no port.
+    host: Option<Box<str>>,
+    // Invariant: starts with `/`, or is empty for the root prefix `/*`; no `*`, no trailing `/` when
+    // `below`.
+    path: Box<str>,
+    below: bool,
+}
+
+/// Why a text is no route.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// No path.
+    #[error("route {0:?} has no path, expected [host]/path or [host]/path/*")]
+    NoPath(String),
+    /// A star where none may be.
+    #[error("route {0:?} has `*` elsewhere than as the last segment")]
+    Star(String),
+    /// A character that no request path or host carries.
+    #[error("route {route:?} has {found:?}, expected the visible ASCII characters of a URL path")]
+    Character {
+        /// The rejected text.
+        route: String,
+        /// The offending character.
+        found: char,
+    },
+    /// Too long or too deep.
+    #[error("route has {bytes} bytes and {segments} segments, expected at most 1024 and 16")]
+    TooLong {
+        /// Length found.
+        bytes: usize,
+        /// Segments found.
+        segments: usize,
+    },
+}
+
+impl Route {
+    /// Where a stage is reachable when nothing else is configured: `/hello/*` for the live stage,
+    /// `/hello@staging/*` for another.
+    pub fn default_for(function: &FunctionName, stage: &StageName) -> Self {
+        let path = if stage.is_live() { format!("/{function}") } else { format!("/{function}@{stage}") };
+        Self { host: None, path: path.into(), below: true }
+    }
+
+    /// The host it is limited to, lower case.
+    pub fn host(&self) -> Option<&str> {
+        self.host.as_deref()
+    }
+
+    /// The path, without `/*`; empty for the prefix of everything.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether everything below the path is covered too.
+    pub fn below(&self) -> bool {
+        self.below
+    }
+}
+
+impl FromStr for Route {
+    type Err = RouteError;
+
+    fn from_str(text: &str) -> Result<Self, RouteError> {
+        let segments = text.bytes().filter(|&b| b == b'/').count();
+        if text.len() > ROUTE_BYTES_MAX || segments > SEGMENTS_MAX {
+            return Err(RouteError::TooLong { bytes: text.len(), segments });
+        }
+        let visible = |c: char| {
+            c.is_ascii_graphic()
+                && !matches!(c, '?' | '#' | '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}')
+        };
+        if let Some(found) = text.chars().find(|&c| !visible(c)) {
+            return Err(RouteError::Character { route: text.to_owned(), found });
+        }
+        let slash = text.find('/').ok_or_else(|| RouteError::NoPath(text.to_owned()))?;
+        let (host, path) = text.split_at(slash);
+        let host_character = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if let Some(found) = host.chars().find(|&c| !host_character(c)) {
+            return Err(RouteError::Character { route: text.to_owned(), found });
+        }
+        let (path, below) = path.strip_suffix("/*").map_or((path, false), |prefix| (prefix, true));
+        if path.contains('*') || (below && path.ends_with('/')) {
+            return Err(RouteError::Star(text.to_owned()));
+        }
+        let host = (!host.is_empty()).then(|| host.to_ascii_lowercase().into());
+        Ok(Self { host, path: path.into(), below })
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let star = if self.below { "/*" } else { "" };
+        write!(f, "{}{}{star}", self.host().unwrap_or(""), self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! Version numbers and the ways users name a version.
+
+use std::{fmt, num::NonZeroU32, str::FromStr};
+
+/// Number of an immutable build of a function: `v1`, `v2`, …; never reused, gaps allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VersionNo(NonZeroU32);
+
+impl VersionNo {
+    /// The number of a function's first version.
+    pub const FIRST: Self = Self(NonZeroU32::MIN);
+
+    /// The version with `number`; `None` for 0.
+    pub fn new(number: u32) -> Option<Self> {
+        NonZeroU32::new(number).map(Self)
+    }
+
+    /// The bare number.
+    pub fn number(self) -> u32 {
+        self.0.get()
+    }
+
+    /// The number after this one; `None` when numbers are used up.
+    pub fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
+    }
+}
+
+/// A text is no version number.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no version number, expected v1, v2, …")]
+pub struct VersionNoError(String);
+
+impl FromStr for VersionNo {
+    type Err = VersionNoError;
+
+    fn from_str(text: &str) -> Result<Self, VersionNoError> {
+        text.strip_prefix('v')
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0'))
+            .and_then(|digits| digits.parse().ok())
+            .map(Self)
+            .ok_or_else(|| VersionNoError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for VersionNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("v{}", self.0))
+    }
+}
+
+/// A version as users name one: by number or by what it is to a stage now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionRef {
+    /// `v42`.
+    No(VersionNo),
+    /// The version that a stage falls back on.
+    Stable,
+    /// The version that a rollout is moving to.
+    Canary,
+    /// The version that served everyone before the stable one.
+    Previous,
+    /// The highest number.
+    Latest,
+}
+
+/// A text names no version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} names no version, expected v1, v2, …, stable, canary, previous or latest")]
+pub struct VersionRefError(String);
+
+impl FromStr for VersionRef {
+    type Err = VersionRefError;
+
+    fn from_str(text: &str) -> Result<Self, VersionRefError> {
+        match text {
+            "stable" => Ok(Self::Stable),
+            "canary" => Ok(Self::Canary),
+            "previous" => Ok(Self::Previous),
+            "latest" => Ok(Self::Latest),
+            _ => text.parse().map(Self::No).map_err(|VersionNoError(text)| VersionRefError(text)),
+        }
+    }
+}
+
+impl fmt::Display for VersionRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::No(no) => no.fmt(f),
+            Self::Stable => f.pad("stable"),
+            Self::Canary => f.pad("canary"),
+            Self::Previous => f.pad("previous"),
+            Self::Latest => f.pad("latest"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Shares of traffic in basis points, and the points that requests draw.
+
+use std::{fmt, str::FromStr};
+
+/// Share of a stage's traffic in basis points, 0 to 10,000 (0.01 % to 100 %).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// Everything: 10,000 basis points.
+    pub const FULL: Self = Self(10_000);
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// The weight of `basis_points`; `None` above 10,000.
+    pub fn from_basis_points(basis_points: u16) -> Option<Self> {
+        (basis_points <= Self::FULL.0).then_some(Self(basis_points))
+    }
+
+    /// Basis points, 0 to 10,000.
+    pub fn basis_points(self) -> u16 {
+        self.0
+    }
+
+    /// What is left of everything.
+    #[must_use]
+    pub fn complement(self) -> Self {
+        Self(Self::FULL.0 - self.0)
+    }
+}
+
+/// Why a text is no weight.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WeightError {
+    /// Not `N%` with at most two decimals.
+    #[error("{0:?} is no weight, expected a percentage such as 10% or 0.05%")]
+    Malformed(String),
+    /// More than everything.
+    #[error("weight {0} is over 100%")]
+    OverFull(String),
+}
+
+impl FromStr for Weight {
+    type Err = WeightError;
+
+    /// Reads `10%`, `0.05%`, `100%`: at most two decimals, so that nothing is rounded.
+    fn from_str(text: &str) -> Result<Self, WeightError> {
+        let malformed = || WeightError::Malformed(text.to_owned());
+        let number = text.strip_suffix('%').ok_or_else(malformed)?;
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+        let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+        let dangling = number.ends_with('.');
+        if whole.is_empty() || dangling || decimals.len() > 2 || !digits(whole) || !digits(decimals) {
+            return Err(malformed());
+        }
+        let over = || WeightError::OverFull(text.to_owned());
+        let whole: u16 = whole.parse().map_err(|_| over())?;
+        let hundredths: u16 = format!("{decimals:0<2}").parse().map_err(|_| malformed())?;
+        whole
+            .checked_mul(100)
+            .and_then(|points| points.checked_add(hundredths))
+            .and_then(Self::from_basis_points)
+            .ok_or_else(over)
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, hundredths) = (self.0 / 100, self.0 % 100);
+        f.pad(&match (hundredths, hundredths % 10) {
+            (0, _) => format!("{whole}%"),
+            (_, 0) => format!("{whole}.{}%", hundredths / 10),
+            _ => format!("{whole}.{hundredths:02}%"),
+        })
+    }
+}
+
+/// A place on the line of 10,000 basis points, 0 to 9,999: what a request draws or its key hashes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Point(u16);
+
+impl Point {
+    /// Number of points.
+    pub const COUNT: u16 = Weight::FULL.0;
+
+    /// The point at `place`; `None` from 10,000 on.
+    pub fn new(place: u16) -> Option<Self> {
+        (place < Self::COUNT).then_some(Self(place))
+    }
+
+    /// Scales 64 uniform bits to a uniform point (multiply-shift; the bias is below 10⁻¹⁵).
+    pub fn from_bits(bits: u64) -> Self {
+        let scaled = (u128::from(bits) * u128::from(Self::COUNT)) >> 64;
+        Self(u16::try_from(scaled).expect("a 64-bit fraction of 10,000 is below 10,000"))
+    }
+
+    /// The place, 0 to 9,999.
+    pub fn place(self) -> u16 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests;
