@@ -1,0 +1,24 @@
+//! Decides which version of which function answers a request, and counts how its invocations end.
+//!
+//! A [`RouteTable`] is built once per revision and never changes: requests read it without a lock and
+//! keep the one they started with. What is decided per table (routes, roles, cumulative weights, names
+//! of headers) is computed when it is built, so that a request only probes and compares.
+//!
+//! Invariants: no clock, no random source, no environment: the draw is an argument. The router knows
+//! versions by number and carries the caller's handle `V` without looking at it. No request, however
+//! hostile, makes it panic, allocate more than a bounded text, or do work that grows with the number of
+//! functions.
+
+mod clash;
+mod stage;
+mod table;
+mod tally;
+mod traits;
+
+pub use clash::{RouteClash, check_clashes};
+pub use stage::{
+    Chosen, KEY_HEADER, NoSuchVersion, Reason, Salt, Stage, StageError, StageProblem, StageSpec, VersionEntry,
+};
+pub use table::RouteTable;
+pub use tally::{Ended, Tally, TallySnapshot};
+pub use traits::Traits;

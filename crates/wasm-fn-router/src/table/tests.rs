@@ -1,0 +1,214 @@
+//! Facts about `table`.
+
+use http::HeaderValue;
+use proptest::{prelude::*, test_runner::RngSeed};
+use wasm_fn_core::{FunctionName, StageName, Sticky, TrafficSplit, VersionNo};
+
+use super::*;
+use crate::{Salt, StageSpec, Tally, VersionEntry};
+
+fn stage(function: &str, routes: &[&str]) -> Arc<Stage<()>> {
+    let no = VersionNo::FIRST;
+    let version = VersionEntry {
+        no,
+        label: HeaderValue::from_static("v1"),
+        tally: Arc::new(Tally::new()),
+        target: Arc::new(()),
+    };
+    let spec = StageSpec {
+        function: function.parse().unwrap(),
+        stage: StageName::live(),
+        routes: routes.iter().map(|route| route.parse().unwrap()).collect(),
+        split: TrafficSplit::all(no),
+        stable: no,
+        canary: None,
+        previous: None,
+        sticky: Sticky::None,
+        cohorts: Vec::new(),
+        salt: Salt([1, 2]),
+        versions: vec![version],
+    };
+    Arc::new(Stage::new(spec).unwrap())
+}
+
+/// One function for each route, called `f0`, `f1`, … in that order.
+fn table(routes: &[&str]) -> RouteTable<()> {
+    let stages = routes.iter().enumerate().map(|(i, route)| stage(&format!("f{i}"), &[route])).collect();
+    RouteTable::new(Revision(7), stages).unwrap()
+}
+
+#[track_caller]
+fn check(table: &RouteTable<()>, host: Option<&str>, path: &str, expected: Option<&str>) {
+    let found = table.find(host, path).map(|stage| stage.function().to_string());
+    assert_eq!(found.as_deref(), expected, "{host:?} {path:?}");
+}
+
+#[test]
+fn a_prefix_matches_itself_and_what_is_below_at_segment_boundaries() {
+    let table = table(&["/hello/*"]);
+    for path in ["/hello", "/hello/", "/hello/x", "/hello//", "/hello/x/y/z", "/hello/../x", "/hello/%2f"] {
+        check(&table, None, path, Some("f0"));
+    }
+    for path in ["", "/", "*", "hello", "/hell", "/hellox", "/Hello", "/hello%2fx", "//hello", "/x/hello"] {
+        check(&table, None, path, None);
+    }
+}
+
+#[test]
+fn an_exact_path_matches_itself_only() {
+    let table = table(&["/hello", "/", "/dir/"]);
+    check(&table, None, "/hello", Some("f0"));
+    check(&table, None, "/", Some("f1"));
+    check(&table, None, "/dir/", Some("f2"));
+    for path in ["", "/hello/", "/hello/x", "/dir", "/dir/x", "//"] {
+        check(&table, None, path, None);
+    }
+}
+
+#[test]
+fn the_exact_path_wins_then_the_longest_prefix() {
+    let table = table(&["/*", "/a/*", "/a/b/*", "/a/b", "/a/b/c/d/*", "/"]);
+    check(&table, None, "/", Some("f5"));
+    check(&table, None, "/x", Some("f0"));
+    check(&table, None, "", Some("f0"));
+    check(&table, None, "/a", Some("f1"));
+    check(&table, None, "/a/x", Some("f1"));
+    check(&table, None, "/a/b", Some("f3"));
+    check(&table, None, "/a/b/", Some("f2"));
+    check(&table, None, "/a/b/c", Some("f2"));
+    check(&table, None, "/a/b/c/d", Some("f4"));
+    check(&table, None, "/a/b/c/d/e", Some("f4"));
+    check(&table, None, "/ax/b/c", Some("f0"));
+}
+
+#[test]
+fn routes_of_the_host_win_over_routes_of_every_host() {
+    let table = table(&["/a/b/c", "example.com/a/*", "example.com/", "other.org/*"]);
+    check(&table, Some("example.com"), "/a/b/c", Some("f1"));
+    check(&table, Some("EXAMPLE.com:8080"), "/a/b/c", Some("f1"));
+    check(&table, Some("example.com:"), "/", Some("f2"));
+    check(&table, Some("other.org"), "/a/b/c", Some("f3"));
+    for host in [None, Some(""), Some("example.org"), Some("x.example.com"), Some("[::1]:80"), Some(":80")] {
+        check(&table, host, "/a/b/c", Some("f0"));
+    }
+    check(&table, Some("example.com"), "/x", None);
+}
+
+#[test]
+fn hosts_without_the_path_fall_back_to_every_host() {
+    let table = table(&["/x", "example.com/y"]);
+    check(&table, Some("example.com"), "/x", Some("f0"));
+}
+
+#[test]
+fn ports_are_told_from_addresses() {
+    for (authority, host) in [
+        ("a", "a"),
+        ("a:1", "a"),
+        ("a:", "a"),
+        ("", ""),
+        (":1", ""),
+        ("[::1]", "[::1]"),
+        ("[::1]:1", "[::1]"),
+        ("[", "["),
+        ("]", "]"),
+        ("]:", "]"),
+        ("a:1:2", "a"),
+    ] {
+        assert_eq!(without_port(authority), host, "{authority:?}");
+    }
+}
+
+#[test]
+fn a_route_of_two_stages_is_refused_naming_both() {
+    let clash = RouteTable::new(Revision(1), vec![stage("a", &["/a/*", "/x"]), stage("b", &["/b/*", "/x"])]);
+    assert_eq!(
+        clash.unwrap_err().to_string(),
+        "route /x is claimed by `a` (stage `live`) and by `b` (stage `live`), expected one claim"
+    );
+}
+
+#[test]
+fn a_stage_may_list_a_route_twice() {
+    let table = RouteTable::new(Revision(1), vec![stage("a", &["/a", "/a"])]).unwrap();
+    check(&table, None, "/a", Some("a"));
+}
+
+#[test]
+fn the_deepest_route_is_found() {
+    let deep = "/a".repeat(15);
+    let table = table(&[&format!("{deep}/*"), &"/b".repeat(16)]);
+    check(&table, None, &deep, Some("f0"));
+    check(&table, None, &format!("{deep}/x"), Some("f0"));
+    check(&table, None, &format!("{deep}{}", "/x".repeat(1000)), Some("f0"));
+    check(&table, None, &"/b".repeat(16), Some("f1"));
+    check(&table, None, &"/b".repeat(17), None);
+    check(&table, None, &"/".repeat(100_000), None);
+    check(&table, None, &"a".repeat(100_000), None);
+    check(&table, Some(&"A".repeat(100_000)), "/c", None);
+}
+
+#[test]
+fn the_empty_table_finds_nothing() {
+    let table = RouteTable::<()>::empty();
+    assert_eq!(table.revision(), Revision(0));
+    assert!(table.stages().is_empty());
+    for path in ["", "/", "/a"] {
+        check(&table, Some("example.com"), path, None);
+    }
+}
+
+#[test]
+fn a_table_is_shared_between_threads() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    let table = table(&["/a"]);
+    shared(&table);
+    assert_eq!(table.revision(), Revision(7));
+    assert_eq!(format!("{:?}", table.stages()[0].function()), "\"f0\"");
+}
+
+/// The rules as they are told, without maps: host before no host, exact before prefix, longest first.
+fn naive<'a>(
+    routes: &'a [(Route, FunctionName)],
+    host: Option<&str>,
+    path: &str,
+) -> Option<&'a FunctionName> {
+    let covers = |route: &Route| {
+        let rest = path.strip_prefix(route.path());
+        rest.is_some_and(|rest| rest.is_empty() || (route.below() && rest.starts_with('/')))
+    };
+    let rank = |route: &Route| (route.host().is_some(), !route.below(), route.path().len());
+    routes
+        .iter()
+        .filter(|(route, _)| route.host().is_none() || route.host() == host)
+        .filter(|(route, _)| covers(route))
+        .max_by_key(|(route, _)| rank(route))
+        .map(|(_, function)| function)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
+
+    #[test]
+    fn found_stages_are_those_of_the_naive_reference(
+        routes in proptest::collection::btree_set("(a|b)?(/[ab]{1,2}){0,4}/[ab*]", 0..12),
+        host in proptest::option::of("[abc]"),
+        paths in proptest::collection::vec("(/?[ab]{0,2}){0,6}/{0,2}", 1..12),
+    ) {
+        let routes: Vec<(Route, FunctionName)> = (0..)
+            .zip(&routes)
+            .map(|(i, route)| (route.parse().unwrap(), format!("f{i}").parse().unwrap()))
+            .collect();
+        let stages = routes.iter().map(|(route, function)| stage(function.as_str(), &[&route.to_string()]));
+        let table = RouteTable::new(Revision(1), stages.collect()).unwrap();
+        for path in paths {
+            let found = table.find(host.as_deref(), &path).map(|stage| stage.function());
+            prop_assert_eq!(found, naive(&routes, host.as_deref(), &path), "{:?} {:?}", host, path);
+        }
+    }
+
+    #[test]
+    fn no_host_or_path_panics(host in ".{0,40}", path in "[/a*ä]{0,80}|.*") {
+        table(&["/*", "a/*", "/a/a/a"]).find(Some(&host), &path);
+    }
+}

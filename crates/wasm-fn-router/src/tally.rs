@@ -1,0 +1,235 @@
+//! Tallies: how the invocations of one version in one stage ended, counted without a lock.
+//!
+//! Latencies, waits and memory peaks go to log-linear histograms (the crate `histogram`). A value is
+//! reported as the upper bound of its bucket: never too low, and too high by less than 3.2 % for
+//! latencies ([`LATENCY`]) and by less than 12.5 % for waits and peaks.
+//!
+//! A tally that has recorded nothing takes about 150 bytes, one that has about 10 KiB; with
+//! thousands of versions most have not.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use histogram::{AtomicHistogram, Config, Histogram};
+use wasm_fn_core::Outcome;
+
+/// Microseconds up to 2³² (71 minutes, above the longest timeout), 2⁵ buckets an octave: 7 KiB.
+const LATENCY: Config = config(5, 32);
+
+/// Microseconds up to 2²⁶ (67 seconds, above the longest queue wait), 2³ buckets an octave: 1.5 KiB.
+const QUEUE_WAIT: Config = config(3, 26);
+
+/// Pages of 64 KiB up to 2¹⁷ (8 GiB, above the largest memory), 2³ buckets an octave: 1 KiB.
+const MEMORY: Config = config(3, 17);
+
+/// Bytes of a WebAssembly page.
+const PAGE_BYTES: u64 = 64 << 10;
+
+const fn config(grouping_power: u8, max_value_power: u8) -> Config {
+    match Config::new(grouping_power, max_value_power) {
+        Ok(config) => config,
+        Err(_) => panic!("the powers are constants and in order"),
+    }
+}
+
+/// Lock-free counters of one version in one stage.
+///
+/// Counters only grow; readers subtract an earlier snapshot.
+#[derive(Debug, Default)]
+pub struct Tally {
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    memory_peak_bytes_max: AtomicU64,
+    // Made by the first record, the only one that can wait for another.
+    histograms: OnceLock<Box<Histograms>>,
+}
+
+#[derive(Debug)]
+struct Histograms {
+    latency: AtomicHistogram,
+    queue_wait: AtomicHistogram,
+    memory: AtomicHistogram,
+}
+
+/// The end of one invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From the request's head to the end of the answer.
+    pub latency: Duration,
+    /// How long it queued for its place.
+    pub queue_wait: Duration,
+    /// Most linear memory that the instance held, bytes.
+    pub memory_peak_bytes: u64,
+}
+
+/// A [`Tally`] as it was read at one moment.
+///
+/// Counters are read one by one: invocations that end meanwhile may show in some of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TallySnapshot {
+    outcomes: [u64; Outcome::ALL.len()],
+    memory_peak_bytes_max: u64,
+    // None until something was recorded.
+    latency: Option<Histogram>,
+    queue_wait: Option<Histogram>,
+    memory: Option<Histogram>,
+}
+
+impl Tally {
+    /// A tally of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts `ended`.
+    ///
+    /// Latency and memory are counted only where the version ran to its own end, so not for
+    /// [`Shed`](Outcome::Shed), [`Cancelled`](Outcome::Cancelled) and [`Internal`](Outcome::Internal):
+    /// those would show the version faster than it is. The wait is counted always.
+    pub fn record(&self, ended: Ended) {
+        self.outcomes[ended.outcome.index()].fetch_add(1, Relaxed);
+        let histograms = self.histograms.get_or_init(Box::default);
+        add(&histograms.queue_wait, micros(ended.queue_wait));
+        if matches!(ended.outcome, Outcome::Shed | Outcome::Cancelled | Outcome::Internal) {
+            return;
+        }
+        add(&histograms.latency, micros(ended.latency));
+        add(&histograms.memory, ended.memory_peak_bytes.div_ceil(PAGE_BYTES));
+        // Peaks rarely rise: reading first keeps the cache line shared between cores.
+        if ended.memory_peak_bytes > self.memory_peak_bytes_max.load(Relaxed) {
+            self.memory_peak_bytes_max.fetch_max(ended.memory_peak_bytes, Relaxed);
+        }
+    }
+
+    /// Reads everything; takes microseconds and about 10 KiB.
+    pub fn snapshot(&self) -> TallySnapshot {
+        let histograms = self.histograms.get();
+        TallySnapshot {
+            outcomes: self.outcomes.each_ref().map(|count| count.load(Relaxed)),
+            memory_peak_bytes_max: self.memory_peak_bytes_max.load(Relaxed),
+            latency: histograms.map(|histograms| histograms.latency.load()),
+            queue_wait: histograms.map(|histograms| histograms.queue_wait.load()),
+            memory: histograms.map(|histograms| histograms.memory.load()),
+        }
+    }
+}
+
+impl Default for Histograms {
+    fn default() -> Self {
+        Self {
+            latency: AtomicHistogram::with_config(&LATENCY),
+            queue_wait: AtomicHistogram::with_config(&QUEUE_WAIT),
+            memory: AtomicHistogram::with_config(&MEMORY),
+        }
+    }
+}
+
+impl TallySnapshot {
+    /// Invocations that ended with `outcome`.
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.outcomes[outcome.index()]
+    }
+
+    /// Counts in the order of [`Outcome::index`].
+    pub fn counts(&self) -> &[u64; Outcome::ALL.len()] {
+        &self.outcomes
+    }
+
+    /// Invocations that ended, in any way.
+    pub fn total(&self) -> u64 {
+        self.outcomes.iter().sum()
+    }
+
+    /// Invocations whose end the version is to blame for.
+    pub fn failures(&self) -> u64 {
+        Outcome::ALL.iter().filter(|outcome| outcome.is_failure()).map(|&outcome| self.count(outcome)).sum()
+    }
+
+    /// The latency that a share of `quantile` (0 to 1) of the invocations did not exceed; `None` before
+    /// the first and outside 0 to 1. At most 3.2 % too high, never too low.
+    pub fn latency_quantile(&self, quantile: f64) -> Option<Duration> {
+        upper_bound(self.latency.as_ref(), quantile).map(Duration::from_micros)
+    }
+
+    /// Invocations with a latency of at most `bound`, counting those in the bucket of `bound` too; with
+    /// [`latency_count`](Self::latency_count), a cumulative histogram.
+    pub fn latency_at_most(&self, bound: Duration) -> u64 {
+        let bound = micros(bound);
+        let buckets = self.latency.iter().flatten();
+        buckets.take_while(|bucket| bucket.start() <= bound).map(|bucket| bucket.count()).sum()
+    }
+
+    /// Invocations that [`latency_quantile`](Self::latency_quantile) is about.
+    pub fn latency_count(&self) -> u64 {
+        self.latency.as_ref().map_or(0, |latency| latency.as_slice().iter().sum())
+    }
+
+    /// The wait for a place that a share of `quantile` (0 to 1) of the requests did not exceed; `None`
+    /// before the first. At most 12.5 % too high, never too low.
+    pub fn queue_wait_quantile(&self, quantile: f64) -> Option<Duration> {
+        upper_bound(self.queue_wait.as_ref(), quantile).map(Duration::from_micros)
+    }
+
+    /// The memory peak, bytes, that a share of `quantile` (0 to 1) of the invocations did not exceed;
+    /// `None` before the first. At most 12.5 % and a page of 64 KiB too high, never too low.
+    pub fn memory_peak_bytes_quantile(&self, quantile: f64) -> Option<u64> {
+        upper_bound(self.memory.as_ref(), quantile).map(|pages| pages * PAGE_BYTES)
+    }
+
+    /// The highest memory peak so far, bytes; exact.
+    pub fn memory_peak_bytes_max(&self) -> u64 {
+        self.memory_peak_bytes_max
+    }
+
+    /// What happened after `earlier`, a snapshot of the same tally.
+    ///
+    /// [`memory_peak_bytes_max`](Self::memory_peak_bytes_max) stays the one since the beginning.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut outcomes = self.outcomes;
+        for (count, before) in outcomes.iter_mut().zip(earlier.outcomes) {
+            *count = count.saturating_sub(before);
+        }
+        Self {
+            outcomes,
+            memory_peak_bytes_max: self.memory_peak_bytes_max,
+            latency: difference(self.latency.as_ref(), earlier.latency.as_ref()),
+            queue_wait: difference(self.queue_wait.as_ref(), earlier.queue_wait.as_ref()),
+            memory: difference(self.memory.as_ref(), earlier.memory.as_ref()),
+        }
+    }
+}
+
+/// Whole microseconds, rounded up, so that a bound read from a bucket is never too low.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
+/// Counts `value`; one above the largest counts as the largest.
+fn add(histogram: &AtomicHistogram, value: u64) {
+    let max = (1 << histogram.config().max_value_power()) - 1;
+    let counted = histogram.increment(value.min(max));
+    debug_assert!(counted.is_ok(), "the largest value has a bucket");
+}
+
+fn upper_bound(histogram: Option<&Histogram>, quantile: f64) -> Option<u64> {
+    histogram?.quantile_bucket(quantile).ok().flatten().map(|bucket| bucket.end())
+}
+
+fn difference(later: Option<&Histogram>, earlier: Option<&Histogram>) -> Option<Histogram> {
+    let mut difference = later?.clone();
+    for (count, before) in difference.as_mut_slice().iter_mut().zip(earlier.iter().flat_map(|h| h.as_slice()))
+    {
+        *count = count.saturating_sub(*before);
+    }
+    Some(difference)
+}
+
+#[cfg(test)]
+mod tests;
