@@ -1,0 +1,230 @@
+//! The pool of one version: instances that wait ready.
+//!
+//! Every instance of the version, busy or ready, holds a [`StartPermit`] of this pool, so the pool
+//! knows how many live without being told of their ends. [`Pool::resize`] says how many should; a
+//! request takes a ready one or starts one itself; [`Pool::refill`] replaces those that ended. Call it
+//! when an invocation ends, off the path of its answer: an instance is then replaced after one service
+//! time, as the size assumes.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use crate::{
+    Slots, StartPermit, lock,
+    sizing::{Observed, Sizer},
+};
+
+/// Refills leave one slot in this many free for requests that find no ready instance, so that the
+/// stock of busy versions does not refuse the first request of a quiet one.
+const SPARED_SHARE: usize = 8;
+
+/// What a [`Pool`] is made of.
+#[derive(Debug)]
+pub struct PoolOptions {
+    /// The node's room.
+    pub slots: Arc<Slots>,
+    /// Instances to keep ready above the average number busy, while there is load.
+    pub floor: usize,
+    /// Most instances to keep ready.
+    pub ceiling: usize,
+    /// Time without a request after which none is kept ready.
+    pub idle_after: Duration,
+}
+
+/// How a request gets its instance.
+#[must_use = "the request needs an instance"]
+#[derive(Debug)]
+pub enum Checkout<I> {
+    /// By a warm start: this one waited ready.
+    Warm(I),
+    /// By a cold start: the request may make one.
+    Cold(StartPermit),
+    /// Not at all: every slot of the node is taken.
+    Full,
+}
+
+/// Instances of one version that wait ready.
+#[derive(Debug)]
+pub struct Pool<I> {
+    slots: Arc<Slots>,
+    ceiling: usize,
+    /// Instances alive, counted by their permits.
+    live: Arc<AtomicUsize>,
+    /// Instances that should be alive.
+    target: AtomicUsize,
+    shelf: Mutex<Shelf<I>>,
+    sizer: Mutex<Sizer>,
+    served: Served,
+    refused: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Shelf<I> {
+    // Invariant: at most `ceiling`; empty once closed. The last one was put there last and is taken
+    // first: its memory is still in the caches.
+    ready: VecDeque<I>,
+    closed: bool,
+    // Counted here because whoever counts holds the lock anyway.
+    arrivals: u64,
+    warm_starts: u64,
+    /// Arrivals that the sizer knows.
+    arrivals_seen: u64,
+}
+
+/// What ended since the last resize.
+#[derive(Debug, Default)]
+struct Served {
+    finished: AtomicU64,
+    service_nanos: AtomicU64,
+}
+
+impl<I> Pool<I> {
+    /// An empty pool that wants nothing until requests come.
+    pub fn new(options: PoolOptions) -> Self {
+        Self {
+            slots: options.slots,
+            ceiling: options.ceiling,
+            live: Arc::default(),
+            target: AtomicUsize::new(0),
+            shelf: Mutex::new(Shelf::new()),
+            sizer: Mutex::new(Sizer::new(options.floor, options.idle_after)),
+            served: Served::default(),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    /// Gets a request its instance: the one put back last, or leave to start one.
+    ///
+    /// Works on a closed pool too, so that requests which chose the version before are served.
+    pub fn checkout(&self) -> Checkout<I> {
+        if let Some(instance) = lock(&self.shelf).take() {
+            return Checkout::Warm(instance);
+        }
+        match self.slots.try_take_for(&self.live, usize::MAX, 0) {
+            Some(permit) => Checkout::Cold(permit),
+            None => {
+                self.refused.fetch_add(1, Relaxed);
+                Checkout::Full
+            }
+        }
+    }
+
+    /// Puts an instance on the shelf: a new one that [`refill`](Self::refill) allowed, or one that may
+    /// serve again. Returned when as many wait as may, or when the pool is closed: drop it.
+    #[must_use = "an instance that is not kept is the caller's to drop"]
+    pub fn check_in(&self, instance: I) -> Option<I> {
+        let mut shelf = lock(&self.shelf);
+        if !shelf.has_room(self.ceiling) {
+            return Some(instance);
+        }
+        shelf.ready.push_back(instance);
+        None
+    }
+
+    /// Leave to start an instance ahead of requests, when fewer are alive than should be and the node
+    /// has slots to spare; none once the pool is closed. [`check_in`](Self::check_in) the instance; a
+    /// start that fails drops its permit and is forgotten.
+    pub fn refill(&self) -> Option<StartPermit> {
+        let target = self.target();
+        if self.live() >= target || !lock(&self.shelf).has_room(self.ceiling) {
+            return None;
+        }
+        self.slots.try_take_for(&self.live, target, self.slots.max() / SPARED_SHARE)
+    }
+
+    /// Counts an invocation that ended after being served for `service`, from its start to the moment
+    /// its instance is free or gone.
+    pub fn record(&self, service: Duration) {
+        self.served.finished.fetch_add(1, Relaxed);
+        let nanos = u64::try_from(service.as_nanos()).unwrap_or(u64::MAX);
+        self.served.service_nanos.fetch_add(nanos, Relaxed);
+    }
+
+    /// Follows the load up to `now` and returns the instances that are too many, those unused longest;
+    /// drop them. To be called every 100 ms or so, by one caller.
+    #[must_use = "surplus instances are the caller's to drop"]
+    pub fn resize(&self, now: Duration) -> Vec<I> {
+        let mut sizer = lock(&self.sizer);
+        let mut shelf = lock(&self.shelf);
+        if sizer.is_due(now) {
+            let observed = Observed {
+                arrivals: shelf.arrivals - shelf.arrivals_seen,
+                finished: self.served.finished.swap(0, Relaxed),
+                service: Duration::from_nanos(self.served.service_nanos.swap(0, Relaxed)),
+                busy: self.live().saturating_sub(shelf.ready.len()),
+            };
+            shelf.arrivals_seen = shelf.arrivals;
+            self.target.store(sizer.update(now, observed).min(self.slots.max()), Relaxed);
+        }
+        let surplus = self.live().saturating_sub(self.target()).min(shelf.ready.len());
+        shelf.ready.drain(..surplus).collect()
+    }
+
+    /// Gives up the ready instance unused longest, for a caller who found every slot taken and drops it
+    /// to start one of another version.
+    #[must_use = "the instance keeps its slot until it is dropped"]
+    pub fn reclaim(&self) -> Option<I> {
+        lock(&self.shelf).ready.pop_front()
+    }
+
+    /// Closes the pool: nothing is kept from now on. Returns what waited; drop it.
+    #[must_use = "the instances keep their slots until they are dropped"]
+    pub fn close(&self) -> Vec<I> {
+        let mut shelf = lock(&self.shelf);
+        shelf.closed = true;
+        std::mem::take(&mut shelf.ready).into()
+    }
+
+    /// Instances that should be alive, busy ones included.
+    pub fn target(&self) -> usize {
+        self.target.load(Relaxed)
+    }
+
+    /// Instances alive: starting, ready or busy.
+    pub fn live(&self) -> usize {
+        self.live.load(Relaxed)
+    }
+
+    /// Instances that wait ready.
+    pub fn ready(&self) -> usize {
+        lock(&self.shelf).ready.len()
+    }
+
+    /// Requests that were given a ready instance.
+    pub fn warm_starts(&self) -> u64 {
+        lock(&self.shelf).warm_starts
+    }
+
+    /// Requests that were left to start one.
+    pub fn cold_starts(&self) -> u64 {
+        let shelf = lock(&self.shelf);
+        (shelf.arrivals - shelf.warm_starts).saturating_sub(self.refused.load(Relaxed))
+    }
+}
+
+impl<I> Shelf<I> {
+    fn new() -> Self {
+        Self { ready: VecDeque::new(), closed: false, arrivals: 0, warm_starts: 0, arrivals_seen: 0 }
+    }
+
+    /// What the request that arrives now may have.
+    fn take(&mut self) -> Option<I> {
+        self.arrivals += 1;
+        let instance = self.ready.pop_back()?;
+        self.warm_starts += 1;
+        Some(instance)
+    }
+
+    fn has_room(&self, ceiling: usize) -> bool {
+        !self.closed && self.ready.len() < ceiling
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Facts about `pool`.
+
+use std::sync::Barrier;
+
+use super::*;
+
+mod simulation;
+
+fn pool(slots: usize, ceiling: usize) -> (Arc<Slots>, Pool<(u32, StartPermit)>) {
+    let slots = Arc::new(Slots::new(slots));
+    let idle_after = Duration::from_secs(60);
+    let pool = Pool::new(PoolOptions { slots: Arc::clone(&slots), floor: 1, ceiling, idle_after });
+    (slots, pool)
+}
+
+/// Checks out, cold, and puts back the instances called 1 to `count`.
+fn stock(pool: &Pool<(u32, StartPermit)>, count: u32) {
+    let permits: Vec<_> = (0..count).map(|_| cold(pool)).collect();
+    for (name, permit) in (1..).zip(permits) {
+        assert!(pool.check_in((name, permit)).is_none());
+    }
+}
+
+fn cold(pool: &Pool<(u32, StartPermit)>) -> StartPermit {
+    match pool.checkout() {
+        Checkout::Cold(permit) => permit,
+        other => panic!("{other:?}, expected a cold start"),
+    }
+}
+
+fn warm(pool: &Pool<(u32, StartPermit)>) -> (u32, StartPermit) {
+    match pool.checkout() {
+        Checkout::Warm(instance) => instance,
+        other => panic!("{other:?}, expected a warm start"),
+    }
+}
+
+/// A target of `target` exactly: that many are busy at the first resize, with a floor of 1.
+fn aim(pool: &Pool<(u32, StartPermit)>, target: usize) {
+    let busy: Vec<_> = (1..target).map(|_| pool.checkout()).collect();
+    assert!(pool.resize(Duration::ZERO).is_empty());
+    assert!(pool.target() >= target);
+    drop(busy);
+}
+
+#[test]
+fn the_instance_put_back_last_serves_first() {
+    let (_, pool) = pool(9, 9);
+    stock(&pool, 3);
+    let names: Vec<_> = (0..3).map(|_| warm(&pool)).map(|(name, _)| name).collect();
+    assert_eq!(names, [3, 2, 1]);
+    assert_eq!((pool.warm_starts(), pool.cold_starts(), pool.live()), (3, 3, 0));
+}
+
+#[test]
+fn a_request_without_slot_or_instance_is_refused() {
+    let (slots, pool) = pool(1, 9);
+    let permit = cold(&pool);
+    assert!(matches!(pool.checkout(), Checkout::Full));
+    assert!(pool.check_in((1, permit)).is_none());
+    let kept = warm(&pool);
+    assert!(matches!(pool.checkout(), Checkout::Full));
+    drop(kept);
+    assert_eq!((slots.used(), pool.live()), (0, 0));
+}
+
+#[test]
+fn a_full_shelf_returns_the_instance() {
+    let (_, pool) = pool(9, 2);
+    let permits = [cold(&pool), cold(&pool), cold(&pool)];
+    let returned: Vec<_> = (1..).zip(permits).filter_map(|instance| pool.check_in(instance)).collect();
+    assert_eq!(returned.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [3]);
+    assert_eq!(pool.ready(), 2);
+}
+
+#[test]
+fn a_closed_pool_keeps_nothing_but_still_serves() {
+    let (slots, pool) = pool(9, 9);
+    aim(&pool, 5);
+    stock(&pool, 2);
+    assert_eq!(pool.close().len(), 2);
+    let permit = cold(&pool);
+    assert!(pool.check_in((1, permit)).is_some());
+    assert!(pool.refill().is_none());
+    assert!(pool.close().is_empty());
+    assert_eq!(slots.used(), 0);
+}
+
+#[test]
+fn refills_stop_at_the_target() {
+    let (_, pool) = pool(90, 90);
+    assert!(pool.refill().is_none());
+    aim(&pool, 5);
+    let permits: Vec<_> = std::iter::from_fn(|| pool.refill()).collect();
+    assert_eq!(permits.len(), pool.target());
+}
+
+#[test]
+fn refills_stop_at_the_ceiling() {
+    let (_, pool) = pool(90, 3);
+    aim(&pool, 30);
+    while let Some(permit) = pool.refill() {
+        assert!(pool.check_in((0, permit)).is_none());
+    }
+    assert_eq!((pool.ready(), pool.live()), (3, 3));
+}
+
+#[test]
+fn a_start_that_fails_is_forgotten() {
+    let (slots, pool) = pool(90, 90);
+    aim(&pool, 2);
+    for _ in 0..100 {
+        drop(pool.refill().unwrap());
+    }
+    assert_eq!((slots.used(), pool.live()), (0, 0));
+}
+
+#[test]
+fn refills_leave_slots_to_the_first_requests_of_others() {
+    let (slots, pool) = pool(16, 90);
+    aim(&pool, 16);
+    let permits: Vec<_> = std::iter::from_fn(|| pool.refill()).collect();
+    assert_eq!(permits.len(), 14);
+    assert!(slots.try_take().is_some());
+}
+
+#[test]
+fn a_slot_can_be_reclaimed_for_another_version() {
+    let (slots, pool) = pool(2, 9);
+    stock(&pool, 2);
+    let (name, permit) = pool.reclaim().unwrap();
+    assert_eq!(name, 1);
+    assert!(slots.try_take().is_none());
+    drop(permit);
+    assert!(slots.try_take().is_some());
+    drop(pool.reclaim());
+    assert!(pool.reclaim().is_none());
+}
+
+#[test]
+fn surplus_instances_are_those_unused_longest() {
+    let (_, pool) = pool(90, 90);
+    stock(&pool, 4);
+    let surplus: Vec<_> = pool.resize(Duration::ZERO).into_iter().map(|(name, _)| name).collect();
+    assert_eq!((surplus, pool.target(), pool.ready()), (vec![1, 2, 3], 1, 1));
+}
+
+#[test]
+fn resizing_twice_at_one_time_changes_nothing() {
+    let (_, pool) = pool(90, 90);
+    aim(&pool, 5);
+    let target = pool.target();
+    drop(pool.checkout());
+    assert!(pool.resize(Duration::ZERO).is_empty());
+    assert_eq!(pool.target(), target);
+}
+
+#[test]
+fn a_target_never_exceeds_the_node() {
+    let (_, pool) = pool(4, 90);
+    let _busy: Vec<_> = (0..4).map(|_| pool.checkout()).collect();
+    assert!(pool.resize(Duration::ZERO).is_empty());
+    assert_eq!(pool.target(), 4);
+}
+
+#[test]
+fn threads_that_refill_at_once_stop_at_the_target() {
+    for _ in 0..200 {
+        let (_, pool) = pool(90, 90);
+        aim(&pool, 5);
+        let start = Barrier::new(3);
+        let permits = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    start.wait();
+                    while let Some(permit) = pool.refill() {
+                        lock(&permits).push(permit);
+                    }
+                });
+            }
+        });
+        assert_eq!(lock(&permits).len(), pool.target());
+    }
+}
+
+#[test]
+fn threads_lose_no_instance_and_no_permit() {
+    let (slots, pool) = pool(6, 4);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let pool = &pool;
+            scope.spawn(move || {
+                for turn in 0..5000u32 {
+                    let instance = match pool.checkout() {
+                        Checkout::Warm(instance) => Some(instance),
+                        Checkout::Cold(permit) => Some((turn, permit)),
+                        Checkout::Full => None,
+                    };
+                    pool.record(Duration::from_micros(50));
+                    // Every third instance ends, the others serve again.
+                    if let Some(instance) = instance.filter(|_| turn % 3 != 0) {
+                        drop(pool.check_in(instance));
+                    }
+                    match turn % 100 {
+                        0 => drop(pool.resize(Duration::from_millis(u64::from(turn) + thread))),
+                        50 => drop(pool.reclaim()),
+                        _ => drop(pool.refill().and_then(|permit| pool.check_in((turn, permit)))),
+                    }
+                    assert!(pool.ready() <= 4);
+                    assert!(slots_used(pool) <= 6);
+                }
+            });
+        }
+    });
+    assert_eq!((slots.used(), pool.live()), (pool.ready(), pool.ready()));
+    drop(pool.close());
+    assert_eq!(slots.used(), 0);
+}
+
+fn slots_used<I>(pool: &Pool<I>) -> usize {
+    pool.slots.used()
+}

@@ -1,0 +1,134 @@
+//! How many instances of a version should be alive.
+//!
+//! Little's law: requests that arrive at rate λ and are served in time W keep λ·W instances busy on
+//! average (J. D. C. Little, "A proof for the queuing formula L = λW", 1961). Requests that arrive
+//! independently of each other make the number busy Poisson-distributed with that mean, whatever the
+//! distribution of W (the M/G/∞ queue), so its standard deviation is √L and
+//!
+//! ```text
+//! target = ⌈ L + max(floor, 3·√L) ⌉
+//! ```
+//!
+//! leaves about one arrival in a thousand without a ready instance (the square-root staffing rule of
+//! W. Whitt and S. Halfin, 1981). `L` follows the load up within a second and down within a minute: a
+//! burst that comes back finds its instances, and noise does not make them come and go.
+//!
+//! Services longer than the interval are not in λ·W until they end, so `L` is never taken below the
+//! number busy now.
+
+use std::time::Duration;
+
+/// Standard deviations of headroom.
+const HEADROOM_DEVIATIONS: f64 = 3.0;
+
+/// Time in which the estimate covers 63 % of a rise.
+const RISE: Duration = Duration::from_millis(200);
+
+/// Time in which the estimate covers 63 % of a fall.
+const FALL: Duration = Duration::from_secs(15);
+
+/// Time after which an arrival weighs 37 % in the rate.
+const RATE_MEMORY: Duration = Duration::from_millis(500);
+
+/// Time after which an invocation weighs 37 % in the mean service time; rare slow ones are averaged
+/// with the many fast ones between them.
+const SERVICE_MEMORY: Duration = Duration::from_secs(10);
+
+/// What happened since the last update.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Observed {
+    /// Requests that came.
+    pub(crate) arrivals: u64,
+    /// Requests that ended.
+    pub(crate) finished: u64,
+    /// Time that these were served for, together.
+    pub(crate) service: Duration,
+    /// Instances busy at this moment.
+    pub(crate) busy: usize,
+}
+
+/// Estimates the load of one version.
+#[derive(Debug)]
+pub(crate) struct Sizer {
+    floor: usize,
+    idle_after: Duration,
+    updated: Option<Duration>,
+    arrived: Option<Duration>,
+    /// Arrivals per second.
+    rate: f64,
+    /// Invocations that ended, weighted by age.
+    finished: f64,
+    /// Seconds that these were served for, weighted by age.
+    service: f64,
+    /// Instances busy on average.
+    load: f64,
+}
+
+impl Sizer {
+    pub(crate) fn new(floor: usize, idle_after: Duration) -> Self {
+        let (updated, arrived) = (None, None);
+        Self { floor, idle_after, updated, arrived, rate: 0.0, finished: 0.0, service: 0.0, load: 0.0 }
+    }
+
+    /// Whether time has passed since the last update; without it there is no rate.
+    pub(crate) fn is_due(&self, now: Duration) -> bool {
+        self.updated.is_none_or(|updated| now > updated)
+    }
+
+    /// Instances that should be alive, busy ones included, after `observed` happened up to `now`.
+    pub(crate) fn update(&mut self, now: Duration, observed: Observed) -> usize {
+        let interval = self.updated.map(|updated| now.saturating_sub(updated));
+        self.updated = Some(now);
+        if observed.arrivals > 0 {
+            self.arrived = Some(now);
+        }
+        let idle = self.arrived.is_none_or(|arrived| now.saturating_sub(arrived) >= self.idle_after);
+        if idle {
+            (self.rate, self.load) = (0.0, 0.0);
+            return 0;
+        }
+        let busy = float(observed.busy as u64);
+        // The first update has no interval, so it knows no rate: only what is busy.
+        let Some(interval) = interval else {
+            self.load = busy;
+            return staffed(self.load, self.floor);
+        };
+        let rate = float(observed.arrivals) / interval.as_secs_f64();
+        self.rate += (rate - self.rate) * share(interval, RATE_MEMORY);
+        let kept = 1.0 - share(interval, SERVICE_MEMORY);
+        self.finished = self.finished * kept + float(observed.finished);
+        self.service = self.service * kept + observed.service.as_secs_f64();
+        let service = if self.finished > 0.0 { self.service / self.finished } else { 0.0 };
+        let load = (self.rate * service).max(busy);
+        self.load += (load - self.load) * share(interval, if load > self.load { RISE } else { FALL });
+        staffed(self.load, self.floor)
+    }
+}
+
+/// Share of the newest interval in a mean that forgets exponentially with time constant `memory`.
+fn share(interval: Duration, memory: Duration) -> f64 {
+    1.0 - (-interval.div_duration_f64(memory)).exp()
+}
+
+/// Instances for a mean of `load` busy ones with at least `floor` to spare.
+fn staffed(load: f64, floor: usize) -> usize {
+    let headroom = (HEADROOM_DEVIATIONS * load.sqrt()).max(float(floor as u64));
+    let target = (load + headroom).ceil();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "`as` saturates at both ends"
+    )]
+    let target = target as usize;
+    target
+}
+
+/// Counts are far below 2⁵³, where this is exact.
+fn float(count: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "an estimate, and exact below 2⁵³")]
+    let float = count as f64;
+    float
+}
+
+#[cfg(test)]
+mod tests;

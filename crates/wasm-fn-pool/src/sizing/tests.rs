@@ -1,0 +1,129 @@
+//! Facts about `sizing`.
+
+use super::*;
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// Updates every tick for `ticks` with arrivals at `rate` a second, each served for `service`.
+struct Load {
+    sizer: Sizer,
+    now: Duration,
+}
+
+impl Load {
+    fn new(floor: usize) -> Self {
+        let sizer = Sizer::new(floor, Duration::from_secs(60));
+        let mut load = Self { sizer, now: Duration::from_secs(1000) };
+        load.apply(0, Duration::ZERO, 1);
+        load
+    }
+
+    fn apply(&mut self, per_tick: u64, service: Duration, ticks: u32) -> usize {
+        let service = service * u32::try_from(per_tick).unwrap();
+        let observed = Observed { arrivals: per_tick, finished: per_tick, service, busy: 0 };
+        (0..ticks).fold(0, |_, _| {
+            self.now += TICK;
+            self.sizer.update(self.now, observed)
+        })
+    }
+}
+
+#[test]
+fn staffing_follows_the_square_root_rule() {
+    for (load, floor, target) in [
+        (0.0, 0, 0),
+        (0.0, 2, 2),
+        (0.01, 0, 1),
+        (1.0, 0, 4),
+        (1.0, 5, 6),
+        (4.0, 2, 10),
+        (100.0, 2, 130),
+        (10_000.0, 2, 10_300),
+        (f64::INFINITY, 0, usize::MAX),
+        (f64::NAN, 0, 0),
+    ] {
+        assert_eq!(staffed(load, floor), target, "{load} {floor}");
+    }
+}
+
+#[test]
+fn steady_load_settles_at_little_s_law() {
+    for (per_tick, millis, busy) in [(100, 10, 10.0), (1000, 1, 10.0), (10, 1000, 100.0), (1, 1, 0.01)] {
+        let target = Load::new(0).apply(per_tick, Duration::from_millis(millis), 600);
+        assert_eq!(target, staffed(busy, 0), "{per_tick} {millis}");
+    }
+}
+
+#[test]
+fn a_rise_is_followed_within_a_second_and_a_fall_within_a_minute() {
+    let mut load = Load::new(0);
+    let service = Duration::from_millis(100);
+    let low = load.apply(10, service, 600);
+    assert_eq!(low, staffed(10.0, 0));
+    assert!(load.apply(100, service, 10) > 75);
+    let high = load.apply(100, service, 100);
+    assert_eq!(high, staffed(100.0, 0));
+    assert!(load.apply(10, service, 10) > 100);
+    assert!(load.apply(10, service, 590) < 2 * low);
+}
+
+#[test]
+fn long_services_count_before_they_end() {
+    let mut sizer = Sizer::new(1, Duration::from_secs(60));
+    for second in 0..20u32 {
+        let busy = second as usize;
+        let observed = Observed { arrivals: 1, busy, ..Observed::default() };
+        let target = sizer.update(Duration::from_secs(second.into()), observed);
+        assert!(target > busy, "{second}: {target}");
+    }
+}
+
+#[test]
+fn rare_slow_services_are_averaged_with_the_many_fast_ones() {
+    let mut sizer = Sizer::new(0, Duration::from_secs(60));
+    let mut target_max = 0;
+    // Ten a second of 1 ms each, and a 10-second one every ten seconds: one busy on average.
+    for tick in 1..=6000 {
+        let slow = tick % 100 == 0;
+        let service = if slow { Duration::from_secs(10) } else { Duration::from_millis(1) };
+        let observed = Observed { arrivals: 1, finished: 1, service, busy: 0 };
+        let target = sizer.update(TICK * tick, observed);
+        if tick > 1000 {
+            target_max = target_max.max(target);
+        }
+    }
+    assert!((staffed(1.0, 0)..=staffed(2.5, 0)).contains(&target_max), "{target_max}");
+}
+
+#[test]
+fn idleness_empties_after_its_time_and_not_before() {
+    let mut load = Load::new(2);
+    let service = Duration::from_millis(10);
+    load.apply(10, service, 100);
+    assert!(load.apply(0, service, 599) >= 2);
+    assert_eq!(load.apply(0, service, 1), 0);
+    assert_eq!(load.apply(0, service, 1000), 0);
+    assert!(load.apply(1, service, 1) >= 2);
+}
+
+#[test]
+fn nothing_is_wanted_before_the_first_request() {
+    assert_eq!(Load::new(5).apply(0, Duration::ZERO, 10), 0);
+}
+
+#[test]
+fn an_idle_time_of_zero_keeps_nothing() {
+    let mut sizer = Sizer::new(5, Duration::ZERO);
+    let observed = Observed { arrivals: 9, busy: 9, ..Observed::default() };
+    assert_eq!(sizer.update(TICK, observed), 0);
+}
+
+#[test]
+fn time_that_stands_still_or_goes_back_is_not_due() {
+    let mut sizer = Sizer::new(0, TICK);
+    assert!(sizer.is_due(Duration::ZERO));
+    sizer.update(TICK, Observed::default());
+    assert!(!sizer.is_due(TICK));
+    assert!(!sizer.is_due(Duration::ZERO));
+    assert!(sizer.is_due(2 * TICK));
+}
