@@ -1,0 +1,169 @@
+//! From a component's bytes to something that can be instantiated: check, compile, cache, link.
+
+use std::{fs, io, path::Path};
+
+use wasm_fn_core::Digest;
+use wasmtime::{
+    Engine,
+    component::{Component, InstancePre, Linker},
+};
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi_http::{p2::bindings::ProxyPre, p3::bindings::ServicePre};
+
+use crate::{
+    artifacts::Artifacts,
+    kind::{self, Kind, KindError},
+    state::State,
+};
+
+/// What a deployed component turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// How it is called.
+    pub kind: Kind,
+    /// Whether its native code was in the cache already.
+    pub cached: bool,
+}
+
+/// A step of preparing a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Looking at imports and exports.
+    Checking,
+    /// Compiling to native code.
+    Compiling,
+    /// Making a first instance.
+    Loading,
+}
+
+/// How far preparing got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The step under way.
+    pub step: Step,
+    /// Functions to compile, once known.
+    pub functions: u64,
+}
+
+/// Why a component cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The bytes are no function.
+    #[error(transparent)]
+    Kind(#[from] KindError),
+    /// Recognised, but invalid.
+    #[error("component is invalid: {reason}")]
+    Invalid {
+        /// The compiler's words.
+        reason: String,
+    },
+    /// Its imports have other types than the node's.
+    #[error("component does not link: {reason}")]
+    Link {
+        /// The linker's words.
+        reason: String,
+    },
+    /// It does not start.
+    #[error("component does not start: {reason}")]
+    Start {
+        /// Why.
+        reason: String,
+    },
+    /// More memory at the start than its limit.
+    #[error("component needs more memory to start than its limit of {limit_bytes} bytes")]
+    Memory {
+        /// The configured limit.
+        limit_bytes: u64,
+    },
+    /// The data directory failed.
+    #[error("component {digest}: {source}")]
+    Io {
+        /// Which component.
+        digest: Digest,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A linked component.
+#[derive(Clone)]
+pub(crate) enum Loaded {
+    Http02(ProxyPre<State>),
+    Http03(ServicePre<State>),
+    Command(CommandPre<State>),
+}
+
+/// Everything that the guests of this node may import.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// Turns components into [`Loaded`]; holds the engine's thread while it works.
+pub(crate) struct Loader {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<State>,
+    pub(crate) artifacts: Artifacts,
+}
+
+impl Loader {
+    /// Loads `digest` from the cache, or compiles the component at `source` and caches it.
+    ///
+    /// Blocks for as long as compilation takes: call it off the async threads.
+    pub(crate) fn load(
+        &self,
+        digest: Digest,
+        source: &Path,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<(Loaded, Prepared), PrepareError> {
+        let io = |source| PrepareError::Io { digest, source };
+        progress(Progress { step: Step::Checking, functions: 0 });
+        let bytes = fs::read(source).map_err(io)?;
+        let recognised = kind::recognise(&bytes)?;
+        let kind = recognised.kind;
+        let functions = recognised.functions;
+        let cached = self.artifacts.load(&self.engine, digest);
+        let prepared = Prepared { kind, cached: cached.is_some() };
+        let component = match cached {
+            Some(component) => component,
+            None => {
+                progress(Progress { step: Step::Compiling, functions });
+                let bytes = kind::into_component(&recognised, bytes)?;
+                self.compile(digest, &bytes)?
+            }
+        };
+        progress(Progress { step: Step::Loading, functions });
+        Ok((self.link(kind, &component)?, prepared))
+    }
+
+    fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Component, PrepareError> {
+        let invalid = |error: wasmtime::Error| PrepareError::Invalid { reason: format!("{error:#}") };
+        let compiled = Component::from_binary(&self.engine, bytes).map_err(invalid)?;
+        let code = compiled.serialize().map_err(invalid)?;
+        match self.artifacts.store(digest, &code) {
+            // Mapped from its file, code is shared with the page cache instead of held twice.
+            Ok(()) => Ok(self.artifacts.load(&self.engine, digest).unwrap_or(compiled)),
+            Err(error) => {
+                tracing::warn!(%digest, %error, "artefact not cached");
+                Ok(compiled)
+            }
+        }
+    }
+
+    fn link(&self, kind: Kind, component: &Component) -> Result<Loaded, PrepareError> {
+        let linked = self.linker.instantiate_pre(component).and_then(|pre| loaded(kind, pre));
+        linked.map_err(|error| PrepareError::Link { reason: format!("{error:#}") })
+    }
+}
+
+fn loaded(kind: Kind, pre: InstancePre<State>) -> wasmtime::Result<Loaded> {
+    Ok(match kind {
+        Kind::Http02 => Loaded::Http02(ProxyPre::new(pre)?),
+        Kind::Http03 => Loaded::Http03(ServicePre::new(pre)?),
+        Kind::Command => Loaded::Command(CommandPre::new(pre)?),
+    })
+}

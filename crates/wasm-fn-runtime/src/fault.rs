@@ -1,0 +1,85 @@
+//! How an invocation fails, and what it used.
+
+use std::time::Duration;
+
+use wasm_fn_core::Outcome;
+
+/// What an invocation used, whether it succeeded or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time spent waiting for a place among the running ones.
+    pub queue_wait: Duration,
+    /// Most linear memory held at once, bytes.
+    pub memory_peak_bytes: u64,
+}
+
+/// Why an invocation has no complete answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The guest trapped or exited with an error.
+    #[error("guest trapped: {reason}")]
+    Trap {
+        /// The trap, without backtrace.
+        reason: String,
+    },
+    /// The deadline passed.
+    #[error("guest did not answer within {limit:?}")]
+    Timeout {
+        /// The configured limit.
+        limit: Duration,
+    },
+    /// The guest trapped after memory was refused to it.
+    #[error("guest ran out of memory, its limit is {limit_bytes} bytes")]
+    OutOfMemory {
+        /// The configured limit.
+        limit_bytes: u64,
+    },
+    /// The guest gave no answer, or one that is no HTTP.
+    #[error("guest gave no valid response: {reason}")]
+    InvalidResponse {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The version runs as many invocations as it may, and its queue is full or too slow.
+    #[error("function runs as many invocations as it may")]
+    FunctionOverloaded {
+        /// When a place is likely.
+        retry_after: Duration,
+    },
+    /// The node runs as many invocations as it may.
+    #[error("node runs as many invocations as it may")]
+    NodeOverloaded {
+        /// When a place is likely.
+        retry_after: Duration,
+    },
+    /// The host failed.
+    #[error("{reason}")]
+    Internal {
+        /// What failed.
+        reason: String,
+    },
+}
+
+impl Fault {
+    /// The class under which it is counted.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Trap { .. } => Outcome::Trap,
+            Self::Timeout { .. } => Outcome::Timeout,
+            Self::OutOfMemory { .. } => Outcome::OutOfMemory,
+            Self::InvalidResponse { .. } => Outcome::InvalidResponse,
+            Self::FunctionOverloaded { .. } | Self::NodeOverloaded { .. } => Outcome::Shed,
+            Self::Internal { .. } => Outcome::Internal,
+        }
+    }
+}
+
+/// A failed invocation: why, and what it used.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{fault}")]
+pub struct Failed {
+    /// Why.
+    pub fault: Fault,
+    /// What it used until then.
+    pub usage: Usage,
+}

@@ -1,0 +1,120 @@
+//! Live guests: a store, an export to call, and how often it may be called.
+
+use std::sync::Arc;
+
+use wasm_fn_core::{EgressRule, Limits, VersionNo};
+use wasm_fn_pool::StartPermit;
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, p2::bindings::Command};
+use wasmtime_wasi_http::{WasiHttpCtx, p2::bindings::Proxy, p3::bindings::Service};
+
+use crate::{
+    capture::{Capture, Serving},
+    component::Loaded,
+    egress::Egress,
+    fault::Fault,
+    logs::{LogRing, LogStream},
+    state::{MemoryLimit, Meter, RESOURCES_MAX, State},
+};
+
+/// What every instance of a version is made from.
+pub(crate) struct Mould {
+    pub(crate) engine: Engine,
+    pub(crate) version: VersionNo,
+    pub(crate) limits: Limits,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) egress: Arc<[EgressRule]>,
+    pub(crate) log: Arc<LogRing>,
+}
+
+/// The function that an invocation calls.
+pub(crate) enum Export {
+    Http02(Proxy),
+    Http03(Service),
+    Command(Command),
+}
+
+/// One live guest.
+pub(crate) struct Instance {
+    pub(crate) store: Store<State>,
+    pub(crate) export: Export,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) serving: Arc<Serving>,
+    /// Requests it may serve yet.
+    pub(crate) uses_left: u32,
+    /// Its place among the node's instances; given back when it is dropped.
+    _slot: StartPermit,
+}
+
+impl Mould {
+    /// Makes an instance that has seen no request.
+    ///
+    /// # Errors
+    /// When the guest does not start, or the engine's pool has no room.
+    pub(crate) async fn instantiate(&self, loaded: &Loaded, slot: StartPermit) -> Result<Instance, Fault> {
+        let meter = Arc::new(Meter::default());
+        let serving = Arc::new(Serving::default());
+        let mut store = Store::new(&self.engine, self.state(&meter, &serving));
+        store.limiter(|state| &mut state.memory);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        let export = match loaded {
+            Loaded::Http02(pre) => pre.instantiate_async(&mut store).await.map(Export::Http02),
+            Loaded::Http03(pre) => pre.instantiate_async(&mut store).await.map(Export::Http03),
+            Loaded::Command(pre) => pre.instantiate_async(&mut store).await.map(Export::Command),
+        };
+        let export = export.map_err(|error| self.start_fault(&meter, &error))?;
+        // A command's program ends with its run.
+        let uses_left = if matches!(export, Export::Command(_)) { 1 } else { self.limits.reuse };
+        Ok(Instance { store, export, meter, serving, uses_left, _slot: slot })
+    }
+
+    fn start_fault(&self, meter: &Meter, error: &wasmtime::Error) -> Fault {
+        if meter.memory_refused() {
+            Fault::OutOfMemory { limit_bytes: self.limits.memory_bytes }
+        } else if error.is::<PoolConcurrencyLimitError>() {
+            Fault::NodeOverloaded { retry_after: std::time::Duration::from_secs(1) }
+        } else if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
+            Fault::Trap { reason: trap.to_string() }
+        } else {
+            Fault::Internal { reason: format!("instance did not start: {error:#}") }
+        }
+    }
+
+    fn state(&self, meter: &Arc<Meter>, serving: &Arc<Serving>) -> State {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let mut wasi = self.wasi(serving);
+        State {
+            wasi: wasi.envs(&self.env).build(),
+            http: WasiHttpCtx::new(),
+            table,
+            egress: Egress { allowed: self.egress.clone() },
+            memory: MemoryLimit::new(self.limits.memory_bytes, meter.clone()),
+        }
+    }
+
+    fn wasi(&self, serving: &Arc<Serving>) -> WasiCtxBuilder {
+        let mut builder = WasiCtxBuilder::new();
+        builder
+            .stdout(self.capture(serving, LogStream::Stdout))
+            .stderr(self.capture(serving, LogStream::Stderr));
+        builder
+    }
+
+    fn capture(&self, serving: &Arc<Serving>, stream: LogStream) -> Capture {
+        Capture::new(self.log.clone(), serving.clone(), self.version, stream)
+    }
+
+    /// The context of a command's single run: its request is its environment, input and output.
+    pub(crate) fn command_context(
+        &self,
+        serving: &Arc<Serving>,
+        variables: &[(String, String)],
+        stdin: impl wasmtime_wasi::cli::StdinStream + 'static,
+        stdout: impl wasmtime_wasi::cli::StdoutStream + 'static,
+    ) -> WasiCtx {
+        let mut builder = self.wasi(serving);
+        builder.envs(&self.env).envs(variables).stdin(stdin).stdout(stdout).build()
+    }
+}

@@ -1,0 +1,321 @@
+//! The running guest: polled by whoever waits for it, under its deadline.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::Response;
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::time::Sleep;
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::{
+    WasiBody, WasiHttpView,
+    p2::bindings::http::types::{ErrorCode, Scheme},
+    p3,
+};
+
+use super::{Invocation, RequestBodyError, for_guest};
+use crate::{
+    cgi::{self, CgiInput, CgiOutput},
+    fault::{Fault, Usage},
+    instance::{Export, Instance},
+    logs::LogStream,
+    state::Meter,
+    version::{Place, Version},
+};
+
+type Head = Result<Response<WasiBody>, String>;
+
+/// Where the guest puts its response head; read after each poll of the guest, so nobody is woken.
+type HeadSlot = Arc<Mutex<Option<Head>>>;
+
+/// What is left when a guest has returned.
+struct Ended {
+    /// The instance, unless it is in no state to go on.
+    instance: Option<Instance>,
+    result: wasmtime::Result<()>,
+}
+
+type Run = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
+enum HeadSource {
+    Slot(HeadSlot),
+    Command { output: CgiOutput, collected: BytesMut },
+}
+
+/// One guest at work on one request.
+pub(crate) struct Guest {
+    /// `None` once it has returned.
+    run: Option<Run>,
+    head: HeadSource,
+    meter: Arc<Meter>,
+    request_id: u128,
+    started: Instant,
+    deadline: Deadline,
+    place: Place,
+}
+
+/// The moment at which an invocation is cut off.
+pub(crate) struct Deadline {
+    at: Instant,
+    /// Made when the guest first waits: most never do.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    pub(crate) fn new(at: Instant) -> Self {
+        Self { at, timer: None }
+    }
+
+    /// Ready when the moment has passed; otherwise the task is woken then.
+    ///
+    /// The clock is read as well as the timer: a guest that never waits keeps the timers' driver
+    /// from running.
+    #[expect(clippy::disallowed_methods, reason = "the deadline is wall-clock time")]
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if Instant::now() >= self.at {
+            return Poll::Ready(());
+        }
+        let at = self.at;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
+        timer.as_mut().poll(cx)
+    }
+}
+
+impl Guest {
+    /// Gives `instance` the request; it runs when polled.
+    pub(crate) fn start<B>(
+        instance: Instance,
+        invocation: Invocation<B>,
+        deadline: Deadline,
+        started: Instant,
+        place: Place,
+    ) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<RequestBodyError>,
+    {
+        let request_id = invocation.request_id;
+        instance.serving.set(request_id);
+        let meter = instance.meter.clone();
+        let request = for_guest(invocation.request);
+        let (run, head) = if matches!(instance.export, Export::Command(_)) {
+            run_command(instance, request, &place)
+        } else {
+            let slot = HeadSlot::default();
+            (Box::pin(run_handler(instance, request, slot.clone())) as Run, HeadSource::Slot(slot))
+        };
+        Self { run: Some(run), head, meter, request_id, started, deadline, place }
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        Usage { queue_wait: self.place.queue_wait, memory_peak_bytes: self.meter.memory_peak_bytes() }
+    }
+
+    /// Whether the guest has returned.
+    pub(super) fn has_returned(&self) -> bool {
+        self.run.is_none()
+    }
+
+    /// Lets the guest run; ready when it has returned or failed.
+    pub(super) fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let Some(run) = &mut self.run else { return Poll::Ready(Ok(())) };
+        match run.as_mut().poll(cx) {
+            Poll::Ready(ended) => {
+                self.run = None;
+                Poll::Ready(self.settle(ended))
+            }
+            Poll::Pending => match self.poll_deadline(cx) {
+                Some(fault) => Poll::Ready(Err(fault)),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    /// Cuts the guest off when its time is up.
+    pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Option<Fault> {
+        if self.deadline.poll(cx).is_pending() {
+            return None;
+        }
+        self.run = None;
+        Some(self.report(Fault::Timeout { limit: self.version().limits().timeout }))
+    }
+
+    /// Lets the guest run until its response head is there.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<WasiBody>, Fault>> {
+        if let Poll::Ready(Err(fault)) = self.poll_run(cx) {
+            return Poll::Ready(Err(fault));
+        }
+        let head = match &mut self.head {
+            HeadSource::Slot(slot) => take(slot),
+            HeadSource::Command { output, collected } => match cgi::poll_head(output, collected, cx) {
+                Poll::Ready(head) => Some(head.map(|response| {
+                    response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+                })),
+                Poll::Pending => None,
+            },
+        };
+        match head {
+            Some(Ok(response)) => Poll::Ready(Ok(response)),
+            Some(Err(reason)) => Poll::Ready(Err(self.invalid(reason))),
+            None if self.has_returned() => {
+                Poll::Ready(Err(self.invalid("it returned without an answer".to_owned())))
+            }
+            None => Poll::Pending,
+        }
+    }
+
+    /// The response is not one: says so in the log.
+    pub(super) fn invalid(&mut self, reason: String) -> Fault {
+        self.report(Fault::InvalidResponse { reason })
+    }
+
+    fn version(&self) -> &Version {
+        &self.place.version
+    }
+
+    fn report(&self, fault: Fault) -> Fault {
+        self.version().log().push(self.version().no(), self.request_id, LogStream::Host, fault.to_string());
+        fault
+    }
+
+    fn settle(&mut self, ended: Ended) -> Result<(), Fault> {
+        match ended.result {
+            Ok(()) => {
+                if let Some(instance) = ended.instance {
+                    self.version().check_in(instance);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                // The backtrace is for the function's owner, the reason for its caller.
+                let fault = self.fault_of(&error);
+                let text = format!("{fault}\n{error:?}");
+                for line in text.lines() {
+                    let log = self.version().log();
+                    log.push(self.version().no(), self.request_id, LogStream::Host, line.to_owned());
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    fn fault_of(&self, error: &wasmtime::Error) -> Fault {
+        if self.meter.memory_refused() {
+            return Fault::OutOfMemory { limit_bytes: self.version().limits().memory_bytes };
+        }
+        let reason = if let Some(exit) = error.downcast_ref::<I32Exit>() {
+            format!("it exited with status {}", exit.0)
+        } else if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
+            trap.to_string()
+        } else {
+            error.root_cause().to_string()
+        };
+        Fault::Trap { reason }
+    }
+
+    /// Lets a guest that has work left after its response finish by itself, until its deadline.
+    pub(super) fn detach(mut self) {
+        if !self.has_returned() {
+            tokio::spawn(async move {
+                // A failure after the response is in the log, under the request's id.
+                let _ = poll_fn(|cx| self.poll_run(cx)).await;
+            });
+        }
+    }
+}
+
+impl Drop for Guest {
+    #[expect(clippy::disallowed_methods, reason = "service time is wall-clock time")]
+    fn drop(&mut self) {
+        // The instance goes first, so that the pool sees its place free.
+        self.run = None;
+        let service: Duration = Instant::now().saturating_duration_since(self.started);
+        self.place.version.ended(service);
+    }
+}
+
+fn take(slot: &HeadSlot) -> Option<Head> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn put(slot: &HeadSlot, head: Head) {
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+}
+
+async fn run_handler(mut instance: Instance, request: http::Request<WasiBody>, slot: HeadSlot) -> Ended {
+    let result = match &instance.export {
+        Export::Http02(proxy) => handle_02(&mut instance.store, proxy, request, slot).await,
+        Export::Http03(service) => handle_03(&mut instance.store, service, request, slot).await,
+        Export::Command(_) => Err(wasmtime::format_err!("a command handles no request")),
+    };
+    Ended { instance: Some(instance), result }
+}
+
+async fn handle_02(
+    store: &mut wasmtime::Store<crate::state::State>,
+    proxy: &wasmtime_wasi_http::p2::bindings::Proxy,
+    request: http::Request<WasiBody>,
+    slot: HeadSlot,
+) -> wasmtime::Result<()> {
+    let mut http = store.data_mut().http();
+    let request = http.new_incoming_request(Scheme::Http, request)?;
+    let out = http.new_response_outparam_from_callback(move |response| {
+        put(&slot, response.map_err(|code: ErrorCode| format!("it answered with the error {code:?}")));
+    })?;
+    proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
+}
+
+async fn handle_03(
+    store: &mut wasmtime::Store<crate::state::State>,
+    service: &p3::bindings::Service,
+    request: http::Request<WasiBody>,
+    slot: HeadSlot,
+) -> wasmtime::Result<()> {
+    let (request, request_io) = p3::Request::from_http(store.data_mut().http().hooks, request);
+    store
+        .run_concurrent(async move |accessor| {
+            let head = match service.handle(accessor, request).await? {
+                Ok(response) => Ok(accessor.with(|store| response.into_http(store, request_io))?),
+                Err(code) => Err(format!("it answered with the error {code:?}")),
+            };
+            put(&slot, head);
+            // The guest's tasks write the body after it has answered.
+            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            Ok(())
+        })
+        .await
+        .flatten()
+}
+
+fn run_command(mut instance: Instance, request: http::Request<WasiBody>, place: &Place) -> (Run, HeadSource) {
+    let (parts, body) = request.into_parts();
+    let output = CgiOutput::default();
+    let mould = place.version.mould();
+    instance.store.data_mut().wasi = mould.command_context(
+        &instance.serving,
+        &cgi::variables(&parts),
+        CgiInput::new(body),
+        output.clone(),
+    );
+    let head = HeadSource::Command { output: output.clone(), collected: BytesMut::new() };
+    let run = async move {
+        let result = match &instance.export {
+            Export::Command(command) => command.wasi_cli_run().call_run(&mut instance.store).await,
+            Export::Http02(_) | Export::Http03(_) => Err(wasmtime::format_err!("a handler is no command")),
+        };
+        output.close();
+        Ended { instance: None, result: result.and_then(exit_status) }
+    };
+    (Box::pin(run), head)
+}
+
+fn exit_status(returned: Result<(), ()>) -> wasmtime::Result<()> {
+    returned.map_err(|()| wasmtime::Error::from(I32Exit(1)))
+}

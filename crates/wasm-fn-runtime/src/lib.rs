@@ -1,0 +1,33 @@
+//! Runs functions: compiles their components, caches the native code, and gives every invocation an
+//! instance of its own under memory, time and egress limits.
+//!
+//! The only crate that names wasmtime. It knows neither routes nor traffic splits nor where a
+//! version's number comes from: it is told a version and a request, and answers.
+//!
+//! Invariants: an instance that served a request serves another only when its version's `reuse` says
+//! so; native code is loaded only from the artefact cache, after its keyed hash was verified; no
+//! guest input reaches a panic.
+
+mod artifacts;
+mod capture;
+mod cgi;
+mod component;
+mod egress;
+mod engine;
+mod fault;
+mod instance;
+mod invocation;
+mod kind;
+mod logs;
+mod runtime;
+mod state;
+mod version;
+
+pub use component::{PrepareError, Prepared, Progress, Step};
+pub use engine::{EngineError, InstanceMemoryReset};
+pub use fault::{Failed, Fault, Usage};
+pub use invocation::{Invocation, RequestBodyError, ResponseBody};
+pub use kind::{Kind, KindError};
+pub use logs::{LogLine, LogPage, LogStream};
+pub use runtime::{Runtime, RuntimeError, RuntimeOptions};
+pub use version::{Version, VersionSpec};

@@ -1,0 +1,254 @@
+//! The runtime of one node: the engine, the cache, and every version that is at work.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use dashmap::DashMap;
+use tokio::sync::{OnceCell, watch};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
+use wasm_fn_pool::{Gate, Slots};
+
+use crate::{
+    artifacts::Artifacts,
+    component::{self, Loaded, Loader, PrepareError, Prepared, Progress},
+    engine::{self, EngineError, InstanceMemoryReset},
+    fault::Fault,
+    instance::Mould,
+    logs::{LogPage, LogRing},
+    version::{Version, VersionSpec, Waiter},
+};
+
+/// How often pools are fitted to the load.
+const TEND_EVERY: Duration = Duration::from_millis(100);
+
+/// What a runtime needs to know.
+#[derive(Clone, Debug)]
+pub struct RuntimeOptions {
+    /// Where artefacts are cached.
+    pub data_dir: PathBuf,
+    /// Where components lie, each named by its digest.
+    pub components_dir: PathBuf,
+    /// Instances alive at once on this node, ready and running.
+    pub instances_max: u32,
+    /// Instances that one version keeps ready at most.
+    pub warm_max: usize,
+    /// Time without requests after which a version keeps none ready.
+    pub idle_after: Duration,
+}
+
+/// Why a runtime does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// No engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The data directory failed.
+    #[error("artefact cache in {}: {source}", dir.display())]
+    Artifacts {
+        /// The data directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The host's own interfaces do not fit each other.
+    #[error("host interfaces: {0}")]
+    Linker(String),
+}
+
+/// Hosts versions.
+pub struct Runtime {
+    node: Arc<Node>,
+    /// Loaded code by component, shared by all versions that have it.
+    components: DashMap<Digest, Weak<OnceCell<Loaded>>>,
+    logs: DashMap<FunctionName, Arc<LogRing>>,
+    log_changes: watch::Sender<u64>,
+    reset: InstanceMemoryReset,
+}
+
+/// What all versions share.
+pub(crate) struct Node {
+    pub(crate) options: RuntimeOptions,
+    pub(crate) loader: Arc<Loader>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) gate: Gate<Waiter>,
+    origin: Instant,
+    /// Versions whose pools follow their load.
+    tended: Mutex<Vec<Arc<Version>>>,
+}
+
+impl Node {
+    /// Time since the runtime started.
+    pub(crate) fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// How long a request that came at `arrived` has waited; zero when it did not have to.
+    pub(crate) fn waited(&self, arrived: Instant) -> Duration {
+        let waited = arrived.elapsed();
+        // Passing two open gates takes less.
+        if waited < Duration::from_micros(50) { Duration::ZERO } else { waited }
+    }
+
+    pub(crate) fn tend(&self, version: Arc<Version>) {
+        self.tended.lock().unwrap_or_else(PoisonError::into_inner).push(version);
+    }
+
+    fn tend_all(&self) {
+        let versions = std::mem::take(&mut *self.tended.lock().unwrap_or_else(PoisonError::into_inner));
+        let now = self.now();
+        let kept = versions.into_iter().filter(|version| version.tend(now)).collect::<Vec<_>>();
+        self.tended.lock().unwrap_or_else(PoisonError::into_inner).extend(kept);
+    }
+
+    /// Loads or compiles a component on a thread of its own.
+    pub(crate) async fn load(
+        &self,
+        digest: Digest,
+        progress: Arc<dyn Fn(Progress) + Send + Sync>,
+    ) -> Result<Loaded, PrepareError> {
+        self.prepare(digest, progress).await.map(|(loaded, _)| loaded)
+    }
+
+    async fn prepare(
+        &self,
+        digest: Digest,
+        progress: Arc<dyn Fn(Progress) + Send + Sync>,
+    ) -> Result<(Loaded, Prepared), PrepareError> {
+        let loader = self.loader.clone();
+        let source = self.options.components_dir.join(digest.to_string());
+        let work = tokio::task::spawn_blocking(move || loader.load(digest, &source, &*progress));
+        work.await.unwrap_or_else(|error| {
+            let source = io::Error::other(format!("compilation did not end: {error}"));
+            Err(PrepareError::Io { digest, source })
+        })
+    }
+}
+
+impl Runtime {
+    /// Starts a runtime. Must be called within a tokio runtime, whose timers it uses.
+    ///
+    /// # Errors
+    /// When the engine does not fit the machine, or the data directory cannot be used.
+    #[expect(clippy::disallowed_methods, reason = "the origin of the pools' time")]
+    pub fn start(options: RuntimeOptions) -> Result<Arc<Self>, RuntimeError> {
+        let reset = InstanceMemoryReset::probe();
+        engine::announce(reset);
+        let engine = engine::engine(options.instances_max, reset)?;
+        engine::start_ticker(&engine)?;
+        let artifacts = Artifacts::open(&options.data_dir, &engine)
+            .map_err(|source| RuntimeError::Artifacts { dir: options.data_dir.clone(), source })?;
+        let linker =
+            component::linker(&engine).map_err(|error| RuntimeError::Linker(format!("{error:#}")))?;
+        let slots = Arc::new(Slots::new(options.instances_max as usize));
+        // A quarter of the instances may wait ready while the others run.
+        let running_max = (options.instances_max / 4 * 3).max(1);
+        let node = Arc::new(Node {
+            loader: Arc::new(Loader { engine, linker, artifacts }),
+            slots,
+            gate: Gate::new(running_max, running_max),
+            origin: Instant::now(),
+            tended: Mutex::default(),
+            options,
+        });
+        tokio::spawn(tend_while_alive(Arc::downgrade(&node)));
+        let (log_changes, _) = watch::channel(0);
+        Ok(Arc::new(Self { node, components: DashMap::new(), logs: DashMap::new(), log_changes, reset }))
+    }
+
+    /// How instances' memory is reset on this machine.
+    pub fn memory_reset(&self) -> InstanceMemoryReset {
+        self.reset
+    }
+
+    /// Checks a component, compiles it into the cache, and starts one instance to see that it can.
+    ///
+    /// # Errors
+    /// When it is no function this node can run under `config`.
+    pub async fn prepare(
+        &self,
+        digest: Digest,
+        config: &FunctionConfig,
+        progress: Arc<dyn Fn(Progress) + Send + Sync>,
+    ) -> Result<Prepared, PrepareError> {
+        let (loaded, prepared) = self.node.prepare(digest, progress).await?;
+        let cell = self.component(digest);
+        // Somebody may have loaded it meanwhile; either is the same code.
+        let _ = cell.set(loaded.clone());
+        let mould = Mould {
+            engine: self.node.loader.engine.clone(),
+            version: VersionNo::FIRST,
+            limits: config.limits.clone(),
+            env: config.env.clone().into_iter().collect(),
+            egress: config.egress.clone().into(),
+            log: Arc::new(LogRing::new(watch::channel(0).0)),
+        };
+        let Some(permit) = self.node.slots.try_take() else { return Ok(prepared) };
+        match mould.instantiate(&loaded, permit).await {
+            Ok(_) | Err(Fault::NodeOverloaded { .. }) => Ok(prepared),
+            Err(Fault::OutOfMemory { limit_bytes }) => Err(PrepareError::Memory { limit_bytes }),
+            Err(fault) => Err(PrepareError::Start { reason: fault.to_string() }),
+        }
+    }
+
+    /// A handle on a version.
+    pub fn version(&self, spec: VersionSpec) -> Arc<Version> {
+        let loaded = self.component(spec.digest);
+        let log = self.ring(&spec.function);
+        Arc::new(Version::new(self.node.clone(), spec, loaded, log))
+    }
+
+    /// The lines of a function's log after position `after`.
+    pub fn logs(&self, function: &FunctionName, after: u64) -> LogPage {
+        match self.logs.get(function) {
+            Some(ring) => ring.page(after),
+            None => LogPage { lines: Vec::new(), newest: 0, lost: 0 },
+        }
+    }
+
+    /// Changes whenever some function's log has a new line.
+    pub fn log_changes(&self) -> watch::Receiver<u64> {
+        self.log_changes.subscribe()
+    }
+
+    /// Forgets a function's log.
+    pub fn forget(&self, function: &FunctionName) {
+        self.logs.remove(function);
+    }
+
+    /// Where the cache lies.
+    pub fn data_dir(&self) -> &Path {
+        &self.node.options.data_dir
+    }
+
+    fn ring(&self, function: &FunctionName) -> Arc<LogRing> {
+        let ring = self.logs.entry(function.clone());
+        ring.or_insert_with(|| Arc::new(LogRing::new(self.log_changes.clone()))).clone()
+    }
+
+    fn component(&self, digest: Digest) -> Arc<OnceCell<Loaded>> {
+        let mut entry = self.components.entry(digest).or_default();
+        entry.upgrade().unwrap_or_else(|| {
+            let cell = Arc::new(OnceCell::new());
+            *entry = Arc::downgrade(&cell);
+            cell
+        })
+    }
+}
+
+/// Ends when the runtime and its versions are gone.
+async fn tend_while_alive(node: Weak<Node>) {
+    let mut ticks = tokio::time::interval(TEND_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        let Some(node) = node.upgrade() else { break };
+        node.tend_all();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! What the host keeps beside one instance: its WASI context, its limits, its meter.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use wasmtime::{ResourceLimiter, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::egress::Egress;
+
+/// Most host resources (streams, bodies, headers) that one instance holds at once.
+pub(crate) const RESOURCES_MAX: usize = 4096;
+
+/// What is measured of an instance; outlives it, so that a guest that was cut off is accounted for.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    memory_peak_bytes: AtomicU64,
+    memory_refused: AtomicBool,
+}
+
+impl Meter {
+    pub(crate) fn memory_peak_bytes(&self) -> u64 {
+        self.memory_peak_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the guest asked for more memory than it may have.
+    pub(crate) fn memory_refused(&self) -> bool {
+        self.memory_refused.load(Ordering::Relaxed)
+    }
+}
+
+/// Holds an instance to its memory limit, all of its linear memories together.
+pub(crate) struct MemoryLimit {
+    pub(crate) limit_bytes: u64,
+    held_bytes: u64,
+    pub(crate) meter: Arc<Meter>,
+}
+
+impl MemoryLimit {
+    pub(crate) fn new(limit_bytes: u64, meter: Arc<Meter>) -> Self {
+        Self { limit_bytes, held_bytes: 0, meter }
+    }
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let held = self.held_bytes.saturating_sub(current as u64).saturating_add(desired as u64);
+        if held > self.limit_bytes {
+            self.meter.memory_refused.store(true, Ordering::Relaxed);
+            return Ok(false);
+        }
+        self.held_bytes = held;
+        self.meter.memory_peak_bytes.fetch_max(held, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        _desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        // The pool's own bound on elements applies.
+        Ok(true)
+    }
+}
+
+/// The store's data.
+pub(crate) struct State {
+    pub(crate) wasi: WasiCtx,
+    pub(crate) http: WasiHttpCtx,
+    pub(crate) table: ResourceTable,
+    pub(crate) egress: Egress,
+    pub(crate) memory: MemoryLimit,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.egress, table: &mut self.table, ctx: &mut self.http }
+    }
+}

@@ -1,0 +1,311 @@
+//! A version at work: who may run, which instance serves, what is kept ready.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::Body;
+use tokio::sync::{OnceCell, oneshot};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Limits, VersionNo};
+use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, Wait, Wake};
+
+use crate::{
+    component::{Loaded, PrepareError},
+    fault::{Failed, Fault, Usage},
+    instance::{Instance, Mould},
+    invocation::{Guest, Invocation, RequestBodyError, ResponseBody},
+    logs::LogRing,
+    runtime::Node,
+};
+
+/// Which version of which function.
+#[derive(Clone, Debug)]
+pub struct VersionSpec {
+    /// Its function.
+    pub function: FunctionName,
+    /// Its number.
+    pub version: VersionNo,
+    /// Its component.
+    pub digest: Digest,
+    /// Its configuration.
+    pub config: FunctionConfig,
+}
+
+/// A version that can be invoked. Costs little until it is: its code is loaded at the first call.
+pub struct Version {
+    digest: Digest,
+    mould: Mould,
+    loaded: Arc<OnceCell<Loaded>>,
+    pool: Pool<Instance>,
+    gate: Gate<Waiter>,
+    node: Arc<Node>,
+    /// Whether the node looks after its pool at the moment.
+    tended: AtomicBool,
+    refilling: AtomicBool,
+}
+
+/// A request that waits for a place.
+pub(crate) struct Waiter(oneshot::Sender<()>);
+
+impl Wake for Waiter {
+    fn wake(self) -> bool {
+        self.0.send(()).is_ok()
+    }
+}
+
+/// The right to run on this node, of this version; given on when dropped.
+pub(crate) struct Place {
+    pub(crate) version: Arc<Version>,
+    pub(crate) queue_wait: Duration,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let now = self.version.node.now();
+        self.version.node.gate.leave(now);
+        self.version.gate.leave(now);
+    }
+}
+
+impl Version {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        spec: VersionSpec,
+        loaded: Arc<OnceCell<Loaded>>,
+        log: Arc<LogRing>,
+    ) -> Self {
+        let VersionSpec { version, digest, config, .. } = spec;
+        let limits = config.limits;
+        let pool = Pool::new(PoolOptions {
+            slots: node.slots.clone(),
+            floor: 1,
+            ceiling: node.options.warm_max.min(limits.concurrency as usize),
+            idle_after: node.options.idle_after,
+        });
+        let gate = Gate::new(limits.concurrency, limits.queue);
+        let mould = Mould {
+            engine: node.loader.engine.clone(),
+            version,
+            limits,
+            env: config.env.into_iter().collect(),
+            egress: config.egress.into(),
+            log,
+        };
+        let (tended, refilling) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { digest, mould, loaded, pool, gate, node, tended, refilling }
+    }
+
+    pub(crate) fn no(&self) -> VersionNo {
+        self.mould.version
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.mould.limits
+    }
+
+    pub(crate) fn log(&self) -> &LogRing {
+        &self.mould.log
+    }
+
+    pub(crate) fn mould(&self) -> &Mould {
+        &self.mould
+    }
+
+    /// An invocation has ended, and its instance is free or gone.
+    pub(crate) fn ended(self: &Arc<Self>, service: Duration) {
+        self.pool.record(service);
+        self.keep_ready();
+    }
+
+    /// Runs one invocation.
+    ///
+    /// The future polls the guest until its response head is known; the body polls it further.
+    ///
+    /// # Errors
+    /// When no place was free in time, or the guest failed before its response head.
+    ///
+    /// # Cancel safety
+    /// Dropping the future or the body ends the guest and frees its place.
+    #[expect(clippy::disallowed_methods, reason = "deadlines are wall-clock time")]
+    pub async fn invoke<B>(
+        self: Arc<Self>,
+        invocation: Invocation<B>,
+    ) -> Result<Response<ResponseBody>, Failed>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<RequestBodyError>,
+    {
+        let arrived = Instant::now();
+        let place = self.clone().admit(arrived).await.map_err(|fault| Failed {
+            fault,
+            usage: Usage { queue_wait: arrived.elapsed(), memory_peak_bytes: 0 },
+        })?;
+        let started = if place.queue_wait.is_zero() { arrived } else { Instant::now() };
+        let deadline = crate::invocation::Deadline::new(arrived + self.limits().timeout);
+        let instance = match self.instance().await {
+            Ok(instance) => instance,
+            Err(fault) => {
+                let usage = Usage { queue_wait: place.queue_wait, memory_peak_bytes: 0 };
+                return Err(Failed { fault, usage });
+            }
+        };
+        Guest::start(instance, invocation, deadline, started, place).respond().await
+    }
+
+    /// Loads the code, so that the first request need not.
+    ///
+    /// # Errors
+    /// When the component cannot be loaded or compiled.
+    pub async fn load(&self) -> Result<(), PrepareError> {
+        self.loaded().await.map(drop)
+    }
+
+    /// Requests that found an instance ready.
+    pub fn warm_starts(&self) -> u64 {
+        self.pool.warm_starts()
+    }
+
+    /// Requests that had to wait for an instance to be made.
+    pub fn cold_starts(&self) -> u64 {
+        self.pool.cold_starts()
+    }
+
+    async fn loaded(&self) -> Result<&Loaded, PrepareError> {
+        self.loaded.get_or_try_init(|| self.node.load(self.digest, Arc::new(|_| {}))).await
+    }
+
+    /// An instance for this request: a ready one, or one made now.
+    async fn instance(self: &Arc<Self>) -> Result<Instance, Fault> {
+        let loaded = match self.loaded.get() {
+            Some(loaded) => loaded,
+            None => self.loaded().await.map_err(|error| Fault::Internal { reason: error.to_string() })?,
+        };
+        match self.pool.checkout() {
+            Checkout::Warm(instance) => Ok(instance),
+            Checkout::Cold(permit) => self.mould.instantiate(loaded, permit).await,
+            Checkout::Full => Err(Fault::NodeOverloaded { retry_after: Duration::from_secs(1) }),
+        }
+    }
+
+    /// Takes back an instance that has served, when it may serve again.
+    pub(crate) fn check_in(&self, mut instance: Instance) {
+        instance.uses_left = instance.uses_left.saturating_sub(1);
+        if instance.uses_left > 0 {
+            drop(self.pool.check_in(instance));
+        }
+    }
+
+    /// Has the pool looked after, and refilled when it ran low.
+    fn keep_ready(self: &Arc<Self>) {
+        if !self.tended.swap(true, Ordering::Relaxed) {
+            self.node.tend(self.clone());
+        }
+        if self.pool.live() < self.pool.target() && !self.refilling.swap(true, Ordering::Relaxed) {
+            tokio::spawn(self.clone().refill());
+        }
+    }
+
+    /// Makes instances until the pool has as many as it wants.
+    pub(crate) async fn refill(self: Arc<Self>) {
+        while let Some(permit) = self.pool.refill() {
+            let Some(loaded) = self.loaded.get() else { break };
+            match self.mould.instantiate(loaded, permit).await {
+                Ok(instance) => drop(self.pool.check_in(instance)),
+                Err(fault) => {
+                    tracing::debug!(%fault, "no instance made ahead");
+                    break;
+                }
+            }
+        }
+        self.refilling.store(false, Ordering::Relaxed);
+    }
+
+    /// Lets the pool's size follow the load; false when there is nothing left to look after.
+    pub(crate) fn tend(self: &Arc<Self>, now: Duration) -> bool {
+        drop(self.pool.resize(now));
+        if self.pool.target() > 0 {
+            self.keep_ready();
+            return true;
+        }
+        // A request that comes now is looked after again.
+        self.tended.store(false, Ordering::Relaxed);
+        false
+    }
+
+    /// Waits for a place in the version's and then in the node's queue.
+    async fn admit(self: Arc<Self>, arrived: Instant) -> Result<Place, Fault> {
+        let wait_max = self.limits().queue_wait.min(self.limits().timeout);
+        let retry_after = Duration::from_secs(1).max(wait_max);
+        if !enter(&self.gate, &self.node, wait_max).await {
+            return Err(Fault::FunctionOverloaded { retry_after });
+        }
+        let mut held = HeldGate { version: Some(self) };
+        let version = held.version.as_ref().expect("given away only below");
+        if !enter(&version.node.gate, &version.node, wait_max).await {
+            return Err(Fault::NodeOverloaded { retry_after });
+        }
+        let version = held.version.take().expect("given away only here");
+        let queue_wait = version.node.waited(arrived);
+        Ok(Place { version, queue_wait })
+    }
+}
+
+/// The version's gate, entered while the node's is awaited.
+struct HeldGate {
+    version: Option<Arc<Version>>,
+}
+
+impl Drop for HeldGate {
+    fn drop(&mut self) {
+        if let Some(version) = &self.version {
+            version.gate.leave(version.node.now());
+        }
+    }
+}
+
+/// Enters `gate`, waiting at most `wait_max`; false when it is full or too slow.
+async fn enter(gate: &Gate<Waiter>, node: &Node, wait_max: Duration) -> bool {
+    if gate.try_enter() {
+        return true;
+    }
+    let (sender, receiver) = oneshot::channel();
+    match gate.wait(node.now() + wait_max, Waiter(sender)) {
+        Wait::Entered(_) => true,
+        Wait::Full(_) => false,
+        Wait::Queued(ticket) => {
+            let mut waiting = Waiting { gate, node, ticket: Some(ticket), receiver };
+            let woken = tokio::time::timeout(wait_max, &mut waiting.receiver).await;
+            let entered = matches!(woken, Ok(Ok(())));
+            if entered {
+                waiting.ticket = None;
+            }
+            entered
+        }
+    }
+}
+
+/// A place in a queue; left when dropped, and a place won meanwhile is given on.
+struct Waiting<'a> {
+    gate: &'a Gate<Waiter>,
+    node: &'a Node,
+    /// `None` once the place was taken up.
+    ticket: Option<wasm_fn_pool::Ticket>,
+    receiver: oneshot::Receiver<()>,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.receiver.close();
+            if !self.gate.cancel(ticket) && self.receiver.try_recv().is_ok() {
+                self.gate.leave(self.node.now());
+            }
+        }
+    }
+}
