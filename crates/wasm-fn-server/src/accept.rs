@@ -1,0 +1,119 @@
+//! Takes connections out of the kernel's backlog.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hyper_util::server::conn::auto;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Invoke,
+    connection::{self, Spawner},
+    connections::Connections,
+    dispatch::{Plane, Session},
+};
+
+/// How long to wait after a failure that is not one connection's: descriptors or memory run out.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What the accepting task needs.
+pub(crate) struct Acceptor<V> {
+    pub(crate) plane: Arc<Plane<V>>,
+    pub(crate) protocols: Arc<auto::Builder<Spawner>>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) tasks: TaskTracker,
+    /// Connections that may still be opened.
+    pub(crate) room: Arc<Semaphore>,
+    /// Ends accepting, but for the backlog.
+    pub(crate) drain: CancellationToken,
+    /// Ends accepting at once.
+    pub(crate) cut: CancellationToken,
+}
+
+impl<V: Invoke> Acceptor<V> {
+    /// Accepts until the drain begins, then empties the backlog and closes the listener.
+    pub(crate) async fn run(self, listener: TcpListener) {
+        let cut = self.cut.clone();
+        tokio::select! {
+            () = cut.cancelled() => {}
+            () = self.accept_then_empty(listener) => {}
+        }
+    }
+
+    async fn accept_then_empty(&self, listener: TcpListener) {
+        tokio::select! {
+            () = self.drain.cancelled() => {}
+            () = self.accept(&listener) => {}
+        }
+        // The backlog is asked directly: the reactor may not have heard of its latest connections.
+        match listener.into_std() {
+            Ok(listener) => self.empty(listener).await,
+            Err(error) => tracing::warn!(%error, "backlog was not emptied"),
+        }
+    }
+
+    async fn accept(&self, listener: &TcpListener) {
+        let mut pausing = false;
+        loop {
+            let room = self.room().await;
+            match listener.accept().await {
+                Ok((stream, client)) => {
+                    pausing = false;
+                    self.open(stream, client, room);
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    if !pausing {
+                        tracing::warn!(%error, "accepting pauses");
+                    }
+                    pausing = true;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn empty(&self, listener: std::net::TcpListener) {
+        loop {
+            let room = self.room().await;
+            let accepted = listener.accept().and_then(|(stream, client)| {
+                stream.set_nonblocking(true)?;
+                Ok((TcpStream::from_std(stream)?, client))
+            });
+            match accepted {
+                Ok((stream, client)) => self.open(stream, client, room),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    async fn room(&self) -> OwnedSemaphorePermit {
+        Arc::clone(&self.room).acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    fn open(&self, stream: TcpStream, client: SocketAddr, room: OwnedSemaphorePermit) {
+        // An answer is one write; waiting to merge it with the next only delays it.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "connection keeps its delay");
+        }
+        let open = self.connections.open();
+        let plane = Arc::clone(&self.plane);
+        let session = Session { plane, watch: Arc::clone(open.watch()), client };
+        let protocols = Arc::clone(&self.protocols);
+        self.tasks.spawn(async move {
+            connection::run(stream, session, protocols).await;
+            drop((open, room));
+        });
+    }
+}
+
+/// Whether the failure concerns a connection that is gone, and not the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,118 @@
+//! The bodies that go back to clients.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Full};
+use pin_project_lite::pin_project;
+use wasm_fn_core::Outcome;
+
+use crate::{
+    Cause, Failure, InvocationBody,
+    tallying::{Tallying, unfinished},
+    watch::ReaderWait,
+};
+
+/// A guest's body, or a text of ours.
+pub(crate) type Answer<B> = Either<Guest<B>, Full<Bytes>>;
+
+pin_project! {
+    /// A guest's body, which has its request counted when it ends.
+    pub(crate) struct Guest<B: InvocationBody> {
+        #[pin]
+        body: B,
+        tallying: Tallying,
+        // What a complete body counts as.
+        complete: Outcome,
+        // Bytes that the head still promises.
+        promised: Option<u64>,
+        // Since the last frame was handed over.
+        handed: Option<ReaderWait>,
+    }
+
+    impl<B: InvocationBody> PinnedDrop for Guest<B> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            let usage = this.body.usage();
+            this.tallying.finish(unfinished(), usage);
+        }
+    }
+}
+
+/// Why an answer is cut off after its head.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Cut {
+    /// The invocation failed.
+    #[error(transparent)]
+    Failed(Failure),
+    /// The client sent more than it may.
+    #[error("request body grew over its limit")]
+    BodyTooLarge,
+}
+
+impl<B: InvocationBody> Guest<B> {
+    /// Sends `body`, of which the head promises so many bytes, and counts it as `complete` at its end.
+    pub(crate) fn new(body: B, tallying: Tallying, complete: Outcome, promised: Option<u64>) -> Self {
+        Self { body, tallying, complete, promised, handed: None }
+    }
+}
+
+impl<B: InvocationBody> Body for Guest<B> {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let mut this = self.project();
+        *this.handed = None;
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        if this.tallying.body_is_too_large() {
+            this.tallying.finish(Outcome::Shed, this.body.usage());
+            return Poll::Ready(Some(Err(Cut::BodyTooLarge)));
+        }
+        let fits = match (&frame, &mut *this.promised) {
+            (Some(Ok(frame)), Some(promised)) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                promised.checked_sub(bytes).map(|left| *promised = left).is_some()
+            }
+            (None, Some(promised)) => *promised == 0,
+            _ => true,
+        };
+        let frame = if fits {
+            frame
+        } else {
+            let failure = Failure::new(Cause::InvalidResponse, "content-length differs from the body");
+            Some(Err(Failure { usage: this.body.usage(), ..failure }))
+        };
+        match frame {
+            Some(Ok(frame)) => {
+                if frame.is_trailers() || this.body.is_end_stream() || *this.promised == Some(0) {
+                    this.tallying.finish(*this.complete, this.body.usage());
+                } else {
+                    *this.handed = this.tallying.wait_for_reader();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Some(Err(failure)) => {
+                tracing::debug!(error = %failure, "answer cut off");
+                this.tallying.finish(failure.cause.outcome(), failure.usage);
+                Poll::Ready(Some(Err(Cut::Failed(failure))))
+            }
+            None => {
+                this.tallying.finish(*this.complete, this.body.usage());
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.promised.map_or_else(|| self.body.size_hint(), SizeHint::with_exact)
+    }
+}

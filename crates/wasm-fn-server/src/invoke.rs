@@ -1,0 +1,59 @@
+//! What the data plane needs of whatever runs functions.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use wasm_fn_core::VersionNo;
+
+use crate::{Failure, RequestBody, RequestId};
+
+/// A version of a function that can answer requests.
+pub trait Invoke: Send + Sync + 'static {
+    /// The body of an answer; usually the running guest itself.
+    type Body: InvocationBody;
+
+    /// Runs one invocation until its head is there; the rest runs as the body is polled.
+    ///
+    /// The future is polled by the connection's own task (HTTP/2: by the stream's).
+    ///
+    /// # Errors
+    /// When there is no answer. A failure after the head is the body's error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or the body, cancels the guest.
+    fn invoke(
+        self: Arc<Self>,
+        call: Call,
+    ) -> impl Future<Output = Result<http::Response<Self::Body>, Failure>> + Send;
+}
+
+/// One request on its way to a guest.
+#[derive(Debug)]
+pub struct Call {
+    /// The request as it was received, without `wasm-fn-version` and `wasm-fn-token`.
+    pub request: http::Request<RequestBody>,
+    /// Its id, which the answer carries too.
+    pub request_id: RequestId,
+    /// The peer of the connection.
+    pub client: SocketAddr,
+    /// The version that was chosen.
+    pub version: VersionNo,
+}
+
+/// The body of an answer.
+///
+/// One small answer is one write when [`size_hint`](http_body::Body::size_hint) is exact and
+/// [`is_end_stream`](http_body::Body::is_end_stream) turns true with the last frame.
+pub trait InvocationBody: http_body::Body<Data = Bytes, Error = Failure> + Send + 'static {
+    /// What the invocation used so far; read when the body has ended or is about to be dropped.
+    fn usage(&self) -> Usage;
+}
+
+/// What one invocation used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time spent waiting for an instance.
+    pub queue_wait: Duration,
+    /// Largest linear memory, bytes.
+    pub memory_peak_bytes: u64,
+}

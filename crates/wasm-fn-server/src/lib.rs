@@ -1,0 +1,41 @@
+//! The data plane: accepts connections, matches each request to a stage, lets the stage choose a
+//! version, has that version answer, and counts how it ended; on shutdown it drains.
+//!
+//! Invariants: the server does not know where a route table comes from, nor what runs behind
+//! [`Invoke`]. A request uses the one table it loaded when its head was complete, and is tallied
+//! exactly once. Everything that a client or a guest can make grow has a bound in [`Options`].
+
+mod access;
+mod clock;
+mod failure;
+mod invoke;
+mod options;
+mod request_id;
+
+mod problem;
+mod request_body;
+mod watch;
+
+mod answer;
+mod asked;
+mod dispatch;
+mod head;
+mod tallying;
+
+mod accept;
+mod connection;
+mod connections;
+mod observed;
+mod overseer;
+mod server;
+
+pub use access::OverrideAccess;
+pub use failure::{Cause, Failure};
+pub use invoke::{Call, InvocationBody, Invoke, Usage};
+pub use options::{Options, draw_at_random};
+pub use request_body::{RequestBody, RequestBodyError};
+pub use request_id::RequestId;
+pub use server::{DrainReport, ServerHandle, serve};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,38 @@
+//! Every bound of the data plane.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use wasm_fn_core::Point;
+
+/// What clients may use of the data plane, and for how long.
+///
+/// The number after each field is a sensible default for a public listener.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Connections open at once; further ones wait in the kernel's backlog. 10,000.
+    pub connections_max: usize,
+    /// Header fields of one request. 100; HTTP/1 parses more than that on the heap.
+    pub headers_max: usize,
+    /// Bytes of one request's head; at least 8,192. Also bounds what is buffered of an answer. 65,536.
+    pub head_bytes_max: u32,
+    /// Bytes of one request's body. 10 MiB.
+    pub body_bytes_max: u64,
+    /// From the first byte of a request's head to the last, and from accepting a connection to its
+    /// first request. 10 s.
+    pub head_timeout: Duration,
+    /// From the end of one request to the next one's first byte. 60 s.
+    pub idle_timeout: Duration,
+    /// How long a client may refuse to read what is being sent to it. 30 s.
+    pub stall_timeout: Duration,
+    /// How long, once a drain began, a connection without a request in flight may still send one
+    /// before it is closed. 500 ms.
+    pub drain_grace: Duration,
+    /// Where requests that nothing places get their point: [`draw_at_random`].
+    pub draw: fn() -> Point,
+}
+
+/// A uniform point.
+pub fn draw_at_random() -> Point {
+    Point::from_bits(rand::rng().random())
+}

@@ -1,0 +1,180 @@
+//! The one mapping from what went wrong to what the client is told (RFC 9457).
+
+use std::{borrow::Cow, time::Duration};
+
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::{Either, Full};
+use serde::Serialize;
+
+use crate::{Cause, Failure, InvocationBody, RequestId, answer::Answer, head};
+
+/// Longest text of a guest's failure that a client sees, bytes.
+const DETAIL_BYTES_MAX: usize = 256;
+
+/// An error answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) code: Code,
+    pub(crate) detail: Cow<'static, str>,
+    /// Sent with the overloaded codes only.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+/// The stable codes of the data plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    BadRequest,
+    MethodNotSupported,
+    TooManyHeaders,
+    NoSuchFunction,
+    OverrideMalformed,
+    OverrideDenied,
+    NoSuchVersion,
+    BodyTooLarge,
+    GuestTrap,
+    GuestTimeout,
+    GuestOutOfMemory,
+    GuestInvalidResponse,
+    FunctionOverloaded,
+    NodeOverloaded,
+    InternalError,
+}
+
+impl Code {
+    /// The word, the status, and the sentence that holds whenever the code is used.
+    fn describe(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Self::BadRequest => ("bad-request", StatusCode::BAD_REQUEST, "the request is malformed"),
+            Self::MethodNotSupported => {
+                ("method-not-supported", StatusCode::NOT_IMPLEMENTED, "functions cannot be tunnels")
+            }
+            Self::TooManyHeaders => (
+                "too-many-headers",
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "the request has too many header fields",
+            ),
+            Self::NoSuchFunction => {
+                ("no-such-function", StatusCode::NOT_FOUND, "no function answers at this address")
+            }
+            Self::OverrideMalformed => {
+                ("override-malformed", StatusCode::BAD_REQUEST, "wasm-fn-version names no version")
+            }
+            Self::OverrideDenied => {
+                ("override-denied", StatusCode::FORBIDDEN, "the version may not be chosen by this request")
+            }
+            Self::NoSuchVersion => {
+                ("no-such-version", StatusCode::NOT_FOUND, "the function has no such version")
+            }
+            Self::BodyTooLarge => {
+                ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large")
+            }
+            Self::GuestTrap => {
+                ("guest-trap", StatusCode::INTERNAL_SERVER_ERROR, "the function stopped with a trap")
+            }
+            Self::GuestTimeout => {
+                ("guest-timeout", StatusCode::GATEWAY_TIMEOUT, "the function did not answer in time")
+            }
+            Self::GuestOutOfMemory => (
+                "guest-out-of-memory",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the function ran out of its memory limit",
+            ),
+            Self::GuestInvalidResponse => (
+                "guest-invalid-response",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the function gave no valid response",
+            ),
+            Self::FunctionOverloaded => {
+                ("function-overloaded", StatusCode::SERVICE_UNAVAILABLE, "the function is at its limits")
+            }
+            Self::NodeOverloaded => {
+                ("node-overloaded", StatusCode::SERVICE_UNAVAILABLE, "the node is at its limits")
+            }
+            Self::InternalError => {
+                ("internal-error", StatusCode::INTERNAL_SERVER_ERROR, "the node failed to run the function")
+            }
+        }
+    }
+
+    /// The word that clients match on.
+    pub(crate) fn as_str(self) -> &'static str {
+        self.describe().0
+    }
+}
+
+impl From<Code> for Problem {
+    /// With nothing to say beyond the code.
+    fn from(code: Code) -> Self {
+        Self { code, detail: Cow::Borrowed(code.describe().2), retry_after: None }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        let (code, tell) = match failure.cause {
+            Cause::Trap => (Code::GuestTrap, true),
+            Cause::Timeout => (Code::GuestTimeout, true),
+            Cause::OutOfMemory => (Code::GuestOutOfMemory, true),
+            Cause::InvalidResponse => (Code::GuestInvalidResponse, true),
+            Cause::FunctionOverloaded => (Code::FunctionOverloaded, false),
+            Cause::NodeOverloaded => (Code::NodeOverloaded, false),
+            Cause::Internal => (Code::InternalError, false),
+        };
+        let mut problem = Self::from(code);
+        if tell && !failure.detail.is_empty() {
+            let mut detail = failure.detail;
+            detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+            problem.detail = Cow::Owned(detail);
+        }
+        if matches!(code, Code::FunctionOverloaded | Code::NodeOverloaded) {
+            problem.retry_after = Some(failure.retry_after.unwrap_or(Duration::from_secs(1)));
+        }
+        problem
+    }
+}
+
+/// The JSON form.
+#[derive(Serialize)]
+struct Wire<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    request_id: &'a str,
+}
+
+impl Problem {
+    /// A body above `limit` bytes.
+    pub(crate) fn body_too_large(limit: u64) -> Self {
+        let detail = format!("the request body is longer than the limit of {limit} bytes");
+        Self { detail: Cow::Owned(detail), ..Code::BodyTooLarge.into() }
+    }
+
+    /// The answer to the request with `id`.
+    pub(crate) fn into_response<B: InvocationBody>(self, id: RequestId) -> Response<Answer<B>> {
+        let (code, status, _) = self.code.describe();
+        let wire = Wire {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("error"),
+            status: status.as_u16(),
+            detail: &self.detail,
+            code,
+            request_id: &id.to_string(),
+        };
+        let json = serde_json::to_vec(&wire).expect("a struct of texts and numbers is JSON");
+        let mut response = Response::new(Either::Right(Full::from(json)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(head::REQUEST_ID, id.header_value());
+        if let Some(after) = self.retry_after {
+            let seconds = after.as_millis().div_ceil(1000).clamp(1, 3600);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(u16::try_from(seconds).unwrap_or(3600)));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;

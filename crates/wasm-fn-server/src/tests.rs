@@ -1,0 +1,9 @@
+//! Tests of the data plane over real sockets, with a fake [`Invoke`](crate::Invoke).
+
+mod cancelling;
+mod draining;
+mod errors;
+mod harness;
+mod limits;
+mod routing;
+mod streaming;
