@@ -1,6 +1,6 @@
 //! Live guests: a store, an export to call, and how often it may be called.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use wasm_fn_core::{EgressRule, Limits, VersionNo};
 use wasm_fn_pool::StartPermit;
@@ -13,9 +13,13 @@ use crate::{
     component::Loaded,
     egress::Egress,
     fault::Fault,
+    invocation::Deadline,
     logs::{LogRing, LogStream},
     state::{MemoryLimit, Meter, RESOURCES_MAX, State},
 };
+
+/// Bytes that a guest may hand to the host in one call; streams take at most one MiB at once.
+const HOSTCALL_BYTES_MAX: usize = 16 << 20;
 
 /// What every instance of a version is made from.
 pub(crate) struct Mould {
@@ -56,6 +60,7 @@ impl Mould {
         let serving = Arc::new(Serving::default());
         let mut store = Store::new(&self.engine, self.state(&meter, &serving));
         store.limiter(|state| &mut state.memory);
+        store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         let export = match loaded {
@@ -67,6 +72,19 @@ impl Mould {
         // A command's program ends with its run.
         let uses_left = if matches!(export, Export::Command(_)) { 1 } else { self.limits.reuse };
         Ok(Instance { store, export, meter, serving, uses_left, _slot: slot })
+    }
+
+    /// [`instantiate`](Self::instantiate) for no request in particular, within the version's timeout:
+    /// a guest may compute for ever before it was called.
+    #[expect(clippy::disallowed_methods, reason = "the timeout is wall-clock time")]
+    pub(crate) async fn instantiate_in_time(
+        &self,
+        loaded: &Loaded,
+        slot: StartPermit,
+    ) -> Result<Instance, Fault> {
+        let limit = self.limits.timeout;
+        let started = Deadline::new(Instant::now() + limit).limit(self.instantiate(loaded, slot)).await;
+        started.unwrap_or(Err(Fault::Timeout { limit }))
     }
 
     fn start_fault(&self, meter: &Meter, error: &wasmtime::Error) -> Fault {

@@ -86,22 +86,19 @@ impl Node {
         self.origin.elapsed()
     }
 
-    /// How long a request that came at `arrived` has waited; zero when it did not have to.
-    pub(crate) fn waited(&self, arrived: Instant) -> Duration {
-        let waited = arrived.elapsed();
-        // Passing two open gates takes less.
-        if waited < Duration::from_micros(50) { Duration::ZERO } else { waited }
-    }
-
     pub(crate) fn tend(&self, version: Arc<Version>) {
         self.tended.lock().unwrap_or_else(PoisonError::into_inner).push(version);
     }
 
+    /// Frees the slot of an instance that waits ready for some version; false when none does.
+    pub(crate) fn reclaim(&self) -> bool {
+        let tended = self.tended.lock().unwrap_or_else(PoisonError::into_inner);
+        tended.iter().any(|version| version.reclaim())
+    }
+
     fn tend_all(&self) {
-        let versions = std::mem::take(&mut *self.tended.lock().unwrap_or_else(PoisonError::into_inner));
         let now = self.now();
-        let kept = versions.into_iter().filter(|version| version.tend(now)).collect::<Vec<_>>();
-        self.tended.lock().unwrap_or_else(PoisonError::into_inner).extend(kept);
+        self.tended.lock().unwrap_or_else(PoisonError::into_inner).retain(|version| version.tend(now));
     }
 
     /// Loads or compiles a component on a thread of its own.
@@ -187,7 +184,7 @@ impl Runtime {
             log: Arc::new(LogRing::new(watch::channel(0).0)),
         };
         let Some(permit) = self.node.slots.try_take() else { return Ok(prepared) };
-        match mould.instantiate(&loaded, permit).await {
+        match mould.instantiate_in_time(&loaded, permit).await {
             Ok(_) | Err(Fault::NodeOverloaded { .. }) => Ok(prepared),
             Err(Fault::OutOfMemory { limit_bytes }) => Err(PrepareError::Memory { limit_bytes }),
             Err(fault) => Err(PrepareError::Start { reason: fault.to_string() }),

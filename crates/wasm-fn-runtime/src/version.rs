@@ -19,7 +19,7 @@ use crate::{
     component::{Loaded, PrepareError},
     fault::{Failed, Fault, Usage},
     instance::{Instance, Mould},
-    invocation::{Guest, Invocation, RequestBodyError, ResponseBody},
+    invocation::{Deadline, Guest, Invocation, RequestBodyError, ResponseBody},
     logs::LogRing,
     runtime::Node,
 };
@@ -147,8 +147,8 @@ impl Version {
             usage: Usage { queue_wait: arrived.elapsed(), memory_peak_bytes: 0 },
         })?;
         let started = if place.queue_wait.is_zero() { arrived } else { Instant::now() };
-        let deadline = crate::invocation::Deadline::new(arrived + self.limits().timeout);
-        let instance = match self.instance().await {
+        let mut deadline = Deadline::new(arrived + self.limits().timeout);
+        let instance = match self.instance(&mut deadline).await {
             Ok(instance) => instance,
             Err(fault) => {
                 let usage = Usage { queue_wait: place.queue_wait, memory_peak_bytes: 0 };
@@ -181,14 +181,30 @@ impl Version {
     }
 
     /// An instance for this request: a ready one, or one made now.
-    async fn instance(self: &Arc<Self>) -> Result<Instance, Fault> {
-        let loaded = match self.loaded.get() {
-            Some(loaded) => loaded,
-            None => self.loaded().await.map_err(|error| Fault::Internal { reason: error.to_string() })?,
-        };
-        match self.pool.checkout() {
+    async fn instance(self: &Arc<Self>, deadline: &mut Deadline) -> Result<Instance, Fault> {
+        let timeout = || Fault::Timeout { limit: self.limits().timeout };
+        if self.loaded.get().is_none() {
+            // A task of its own: loading goes on for the next request when this one gives up.
+            let version = self.clone();
+            let load = tokio::spawn(async move { version.load().await });
+            let load = deadline.limit(load).await.ok_or_else(timeout)?;
+            let loaded = load.map_err(|error| error.to_string());
+            loaded
+                .and_then(|loaded| loaded.map_err(|error| error.to_string()))
+                .map_err(|reason| Fault::Internal { reason })?;
+        }
+        let loaded = self.loaded.get().expect("loaded above, and never unloaded");
+        let mut checkout = self.pool.checkout();
+        // A version's stock gives way to another's request.
+        if matches!(checkout, Checkout::Full) && self.node.reclaim() {
+            checkout = self.pool.checkout();
+        }
+        match checkout {
             Checkout::Warm(instance) => Ok(instance),
-            Checkout::Cold(permit) => self.mould.instantiate(loaded, permit).await,
+            Checkout::Cold(permit) => {
+                let start = self.mould.instantiate(loaded, permit);
+                deadline.limit(start).await.unwrap_or_else(|| Err(timeout()))
+            }
             Checkout::Full => Err(Fault::NodeOverloaded { retry_after: Duration::from_secs(1) }),
         }
     }
@@ -199,6 +215,11 @@ impl Version {
         if instance.uses_left > 0 {
             drop(self.pool.check_in(instance));
         }
+    }
+
+    /// Gives up a ready instance, so that its slot is free; false when there is none.
+    pub(crate) fn reclaim(&self) -> bool {
+        self.pool.reclaim().is_some()
     }
 
     /// Has the pool looked after, and refilled when it ran low.
@@ -215,7 +236,7 @@ impl Version {
     pub(crate) async fn refill(self: Arc<Self>) {
         while let Some(permit) = self.pool.refill() {
             let Some(loaded) = self.loaded.get() else { break };
-            match self.mould.instantiate(loaded, permit).await {
+            match self.mould.instantiate_in_time(loaded, permit).await {
                 Ok(instance) => drop(self.pool.check_in(instance)),
                 Err(fault) => {
                     tracing::debug!(%fault, "no instance made ahead");
@@ -242,16 +263,19 @@ impl Version {
     async fn admit(self: Arc<Self>, arrived: Instant) -> Result<Place, Fault> {
         let wait_max = self.limits().queue_wait.min(self.limits().timeout);
         let retry_after = Duration::from_secs(1).max(wait_max);
-        if !enter(&self.gate, &self.node, wait_max).await {
+        let own = enter(&self.gate, &self.node, wait_max).await;
+        if matches!(own, Entry::Refused) {
             return Err(Fault::FunctionOverloaded { retry_after });
         }
         let mut held = HeldGate { version: Some(self) };
         let version = held.version.as_ref().expect("given away only below");
-        if !enter(&version.node.gate, &version.node, wait_max).await {
+        let nodes = enter(&version.node.gate, &version.node, wait_max).await;
+        if matches!(nodes, Entry::Refused) {
             return Err(Fault::NodeOverloaded { retry_after });
         }
         let version = held.version.take().expect("given away only here");
-        let queue_wait = version.node.waited(arrived);
+        let at_once = matches!((own, nodes), (Entry::AtOnce, Entry::AtOnce));
+        let queue_wait = if at_once { Duration::ZERO } else { arrived.elapsed() };
         Ok(Place { version, queue_wait })
     }
 }
@@ -269,23 +293,31 @@ impl Drop for HeldGate {
     }
 }
 
-/// Enters `gate`, waiting at most `wait_max`; false when it is full or too slow.
-async fn enter(gate: &Gate<Waiter>, node: &Node, wait_max: Duration) -> bool {
+/// How a gate was passed.
+enum Entry {
+    AtOnce,
+    AfterWaiting,
+    Refused,
+}
+
+/// Enters `gate`, waiting at most `wait_max`; refused when it is full or too slow.
+async fn enter(gate: &Gate<Waiter>, node: &Node, wait_max: Duration) -> Entry {
     if gate.try_enter() {
-        return true;
+        return Entry::AtOnce;
     }
     let (sender, receiver) = oneshot::channel();
     match gate.wait(node.now() + wait_max, Waiter(sender)) {
-        Wait::Entered(_) => true,
-        Wait::Full(_) => false,
+        Wait::Entered(_) => Entry::AtOnce,
+        Wait::Full(_) => Entry::Refused,
         Wait::Queued(ticket) => {
             let mut waiting = Waiting { gate, node, ticket: Some(ticket), receiver };
             let woken = tokio::time::timeout(wait_max, &mut waiting.receiver).await;
-            let entered = matches!(woken, Ok(Ok(())));
-            if entered {
+            if matches!(woken, Ok(Ok(()))) {
                 waiting.ticket = None;
+                Entry::AfterWaiting
+            } else {
+                Entry::Refused
             }
-            entered
         }
     }
 }

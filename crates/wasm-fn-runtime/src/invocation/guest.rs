@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -73,6 +73,16 @@ impl Deadline {
         Self { at, timer: None }
     }
 
+    /// Waits for `work`, but no longer than until the moment; `None` then.
+    pub(crate) async fn limit<F: Future>(&mut self, work: F) -> Option<F::Output> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => self.poll(cx).map(|()| None),
+        })
+        .await
+    }
+
     /// Ready when the moment has passed; otherwise the task is woken then.
     ///
     /// The clock is read as well as the timer: a guest that never waits keeps the timers' driver
@@ -91,7 +101,7 @@ impl Deadline {
 impl Guest {
     /// Gives `instance` the request; it runs when polled.
     pub(crate) fn start<B>(
-        instance: Instance,
+        mut instance: Instance,
         invocation: Invocation<B>,
         deadline: Deadline,
         started: Instant,
@@ -103,6 +113,8 @@ impl Guest {
     {
         let request_id = invocation.request_id;
         instance.serving.set(request_id);
+        // A pre-made instance has waited for many epochs; it shall not yield before it has begun.
+        instance.store.set_epoch_deadline(1);
         let meter = instance.meter.clone();
         let request = for_guest(invocation.request);
         let (run, head) = if matches!(instance.export, Export::Command(_)) {

@@ -197,6 +197,7 @@ async fn endless_loop_ends_at_its_timeout() {
     let node = Node::start();
     let timeout = Duration::from_millis(200);
     let version = node.version("spin", limits(|limits| limits.timeout = timeout));
+    version.load().await.unwrap();
     assert_eq!(ok(&version, "/").await.trim(), "ok");
     let started = tokio::time::Instant::now();
     assert_eq!(get(&version, "/loop").await, Err(Fault::Timeout { limit: timeout }));
@@ -208,6 +209,7 @@ async fn sleeping_guest_ends_at_its_timeout() {
     let node = Node::start();
     let timeout = Duration::from_millis(100);
     let version = node.version("slow", limits(|limits| limits.timeout = timeout));
+    version.load().await.unwrap();
     assert_eq!(get(&version, "/?ms=60000").await, Err(Fault::Timeout { limit: timeout }));
 }
 
@@ -227,6 +229,7 @@ async fn endless_body_is_cut_at_the_timeout() {
     let node = Node::start();
     let timeout = Duration::from_millis(100);
     let version = node.version("flood", limits(|limits| limits.timeout = timeout));
+    version.load().await.unwrap();
     assert_eq!(get(&version, "/").await, Err(Fault::Timeout { limit: timeout }));
 }
 
@@ -319,6 +322,21 @@ async fn full_version_queues_then_sheds() {
 }
 
 #[tokio::test]
+async fn stock_of_one_version_gives_way_to_anothers_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node { runtime: start(dir.path(), 4), dir };
+    let stocked = node.version("slow", limits(|limits| limits.reuse = 100));
+    stocked.load().await.unwrap();
+    let calls = || get(&stocked, "/?ms=20");
+    let (a, b, c) = tokio::join!(calls(), calls(), calls());
+    assert!(a.is_ok() && b.is_ok() && c.is_ok());
+    let other = node.version("slow", limits(|limits| limits.reuse = 2));
+    let calls = || get(&other, "/?ms=20");
+    let (a, b, c) = tokio::join!(calls(), calls(), calls());
+    assert!(a.is_ok() && b.is_ok() && c.is_ok(), "{a:?} {b:?} {c:?}");
+}
+
+#[tokio::test]
 async fn abandoned_invocation_frees_its_place() {
     let node = Node::start();
     let version = node.version(
@@ -406,4 +424,15 @@ async fn component_that_needs_more_memory_than_its_limit_is_refused() {
     let config = limits(|limits| limits.memory_bytes = 64 << 10);
     let error = node.prepare(&prebuilt("hello-v1"), &config).await.unwrap_err();
     assert!(matches!(error, PrepareError::Memory { limit_bytes: 65536 }), "{error:?}");
+}
+
+#[tokio::test]
+async fn guest_that_computes_for_ever_before_it_is_called_is_refused_in_time() {
+    // (module (memory (export "memory") 1) (func $loop (loop (br 0))) (func (export "_start")) (start $loop))
+    let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x03\x02\0\0\x05\x03\x01\0\x01\
+        \x07\x13\x02\x06memory\x02\0\x06_start\0\x01\x08\x01\0\x0a\x0c\x02\x07\0\x03\x40\x0c\0\x0b\x0b\x02\0\x0b";
+    let node = Node::start();
+    let config = limits(|limits| limits.timeout = Duration::from_millis(100));
+    let error = node.prepare(module, &config).await.unwrap_err();
+    assert!(matches!(error, PrepareError::Start { .. }), "{error:?}");
 }
