@@ -1,0 +1,84 @@
+//! Uploading components.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{FromRequestParts, Request, State},
+};
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use tokio_stream::StreamExt as _;
+use wasm_fn_core::Digest;
+
+use super::{
+    ApiError,
+    extract::{Plane, segment},
+};
+use crate::{blobs::PutError, host::Host, store::Store, wire};
+
+/// Longest wait for the next bytes of an upload.
+const CHUNK_WAIT: Duration = Duration::from_secs(30);
+
+/// The digest in the path.
+pub(super) struct Component(Digest);
+
+impl<T: Send + Sync> FromRequestParts<T> for Component {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &T) -> Result<Self, ApiError> {
+        Ok(Self(segment(parts, state).await?.parse()?))
+    }
+}
+
+/// Stores a component; one that is there already is fine.
+#[utoipa::path(put, path = "/v1/components/{digest}", tag = "components", security(("token" = [])),
+    params(("digest" = String, Path, description = "SHA-256 of the body, 64 lower-case hexadecimal digits")),
+    request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component's bytes"),
+    responses(
+        (status = 200, description = "It is stored", body = wire::Uploaded),
+        (status = 413, description = "`too-large`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`digest-mismatch`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn put<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    Component(digest): Component,
+    request: Request,
+) -> Result<Json<wire::Uploaded>, ApiError> {
+    let place = control.uploads.try_acquire();
+    let _place = place.map_err(|_| ApiError::busy("too many uploads are under way"))?;
+    let bytes_max = control.blobs.bytes_max();
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(PutError::TooLarge { bytes_max }.into());
+    }
+    let chunks = request.into_body().into_data_stream().timeout(CHUNK_WAIT).map(|chunk| match chunk {
+        Ok(chunk) => chunk.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no bytes came for {CHUNK_WAIT:?}")),
+    });
+    let bytes = control.blobs.put(digest, chunks).await?;
+    Ok(Json(wire::Uploaded { component: digest.to_string(), bytes }))
+}
+
+/// Whether a component is stored, so that a client need not send it.
+#[utoipa::path(head, path = "/v1/components/{digest}", tag = "components", security(("token" = [])),
+    params(("digest" = String, Path, description = "SHA-256 of the component")),
+    responses(
+        (status = 200, description = "It is stored; `content-length` is its size"),
+        (status = 404, description = "It is not"),
+        (status = "4XX", description = "Refused"),
+))]
+pub(super) async fn head<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    Component(digest): Component,
+) -> Result<http::Response<Body>, ApiError> {
+    let size = control.blobs.size_bytes(digest).await.map_err(PutError::Disk)?;
+    let size =
+        size.ok_or_else(|| ApiError::no_component(format!("component {digest} is not on this node")))?;
+    let mut response = http::Response::new(Body::empty());
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    Ok(response)
+}

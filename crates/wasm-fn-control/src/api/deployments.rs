@@ -1,0 +1,144 @@
+//! Deploying.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use wasm_fn_core::{FunctionConfig, FunctionName, Weight};
+
+use super::{
+    ApiError, NDJSON, Shared,
+    extract::{Caller, Function, JsonBody, Plane, WantsLines},
+    view,
+};
+use crate::{
+    control::{Deploy, Deployed, Note},
+    host::{Host, Progress},
+    state::{RolloutStrategy, Strategy},
+    store::Store,
+    wire,
+};
+
+/// Events waiting for a slow client; progress beyond that is skipped.
+const EVENTS_MAX: usize = 64;
+
+/// Makes a version of a function and gives it traffic.
+#[utoipa::path(post, path = "/v1/functions/{function}/deployments", tag = "functions", security(("token" = [])),
+    params(("function" = String, Path, description = "Name of the function")),
+    request_body = wire::DeployRequest,
+    responses(
+        (status = 200, description = "It is committed and published; with `accept: application/x-ndjson`, lines of progress and then the result or the problem", content(
+            (wire::DeployResult = "application/json"),
+            (wire::DeployEvent = "application/x-ndjson"),
+        )),
+        (status = 400, description = "`invalid-name`, `invalid-config`, `invalid-strategy`, `invalid-digest`, `invalid-request`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`rollout-in-progress`, `route-clash`, `revision-conflict`, `too-many-stages`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`component-missing`, or why the component is refused", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`busy`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn deploy<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    Function(function): Function,
+    caller: Caller,
+    WantsLines(lines): WantsLines,
+    JsonBody(request): JsonBody<wire::DeployRequest>,
+) -> Result<Response, ApiError> {
+    let note = caller.note(request.message.clone(), request.expected_revision)?;
+    let deploy = parse(function, &request)?;
+    if lines {
+        return Ok(follow(control, deploy, note));
+    }
+    let (name, stage) = (deploy.function.clone(), deploy.stage.clone());
+    let deployed = control.deploy(deploy, note, Arc::new(|_| {})).await?;
+    Ok(Json(result(&name, &stage, &deployed)).into_response())
+}
+
+fn parse(function: FunctionName, request: &wire::DeployRequest) -> Result<Deploy, ApiError> {
+    Ok(Deploy {
+        function,
+        stage: request.stage.parse()?,
+        component: request.component.parse()?,
+        config: Arc::new(FunctionConfig::try_from(&request.config)?),
+        strategy: strategy(&request.strategy)?,
+        replace: request.replace,
+    })
+}
+
+fn strategy(wire: &wire::Strategy) -> Result<Strategy, ApiError> {
+    Ok(match wire {
+        wire::Strategy::AllAtOnce => Strategy::AllAtOnce,
+        wire::Strategy::NoTraffic => Strategy::NoTraffic,
+        wire::Strategy::BlueGreen => Strategy::Rollout(RolloutStrategy::BlueGreen),
+        wire::Strategy::Canary { weight: text } => {
+            let weight: Weight = text.parse().map_err(ApiError::invalid_strategy)?;
+            if weight == Weight::ZERO || weight == Weight::FULL {
+                let detail =
+                    format!("weight of a canary is {text}, expected more than 0% and less than 100%");
+                return Err(ApiError::invalid_strategy(detail));
+            }
+            Strategy::Rollout(RolloutStrategy::Canary { weight })
+        }
+    })
+}
+
+fn result(name: &FunctionName, stage: &wasm_fn_core::StageName, deployed: &Deployed) -> wire::DeployResult {
+    let function = deployed.state.function(name).ok();
+    let stands = function.and_then(|function| function.stages.get(stage));
+    wire::DeployResult {
+        function: name.to_string(),
+        stage: stage.to_string(),
+        version: deployed.version.to_string(),
+        kind: deployed.kind.clone(),
+        unchanged: deployed.unchanged,
+        first: deployed.first,
+        split: stands.map(|stands| view::shares(&stands.split)).unwrap_or_default(),
+        rollout: stands.and_then(view::rollout),
+        routes: function.map(|function| view::routes(name, function, stage)).unwrap_or_default(),
+        revision: deployed.state.revision().0,
+    }
+}
+
+/// Answers with lines of progress, the last of which is the result.
+fn follow<H: Host, S: Store>(control: Shared<H, S>, deploy: Deploy, note: Note) -> Response {
+    let (sender, events) = mpsc::channel(EVENTS_MAX);
+    let progress = {
+        let sender = sender.clone();
+        move |Progress { stage, done, total }: Progress| {
+            // A client that reads slowly misses progress, never the result.
+            let _ = sender.try_send(wire::DeployEvent::Progress { stage: stage.to_owned(), done, total });
+        }
+    };
+    tokio::spawn(async move {
+        let (name, stage) = (deploy.function.clone(), deploy.stage.clone());
+        let event = match control.deploy(deploy, note, Arc::new(progress)).await {
+            Ok(deployed) => wire::DeployEvent::Done { result: result(&name, &stage, &deployed) },
+            Err(error) => wire::DeployEvent::Error { problem: ApiError::from(error).into_problem() },
+        };
+        // A client that has gone needs no result.
+        let _ = sender.send(event).await;
+    });
+    lines(ReceiverStream::new(events))
+}
+
+/// An answer of one JSON line per event.
+pub(super) fn lines<E: serde::Serialize + Send + 'static>(
+    events: impl tokio_stream::Stream<Item = E> + Send + 'static,
+) -> Response {
+    let lines = events.map(|event| {
+        let mut line = serde_json::to_vec(&event).unwrap_or_default();
+        line.push(b'\n');
+        Ok::<_, Infallible>(Bytes::from(line))
+    });
+    let mut response = Response::new(Body::from_stream(lines));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+    response
+}

@@ -1,0 +1,147 @@
+//! Moving traffic between versions, and deleting functions.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
+
+use super::{
+    ApiError,
+    extract::{Caller, Function, JsonBody, Parameters, Plane},
+    view,
+};
+use crate::{
+    control::ControlError,
+    host::Host,
+    state::{PlanError, State as Decided},
+    store::Store,
+    wire,
+};
+
+/// Most shares in one request.
+const SHARES_MAX: usize = 256;
+
+type Answer = Result<Json<wire::StageChanged>, ApiError>;
+
+fn answer(function: &FunctionName, stage: &StageName, state: &Arc<Decided>) -> Answer {
+    let stands = state.function(function)?.stages.get(stage).ok_or_else(|| {
+        ControlError::from(PlanError::UnknownStage { function: function.clone(), stage: stage.clone() })
+    })?;
+    Ok(Json(view::changed(function, stage, stands, state)))
+}
+
+/// Sets the weights of a stage.
+#[utoipa::path(put, path = "/v1/functions/{function}/traffic", tag = "traffic", security(("token" = [])),
+    params(("function" = String, Path, description = "Name of the function")),
+    request_body = wire::TrafficRequest,
+    responses(
+        (status = 200, description = "The stage as it is now", body = wire::StageChanged),
+        (status = 400, description = "`invalid-split`, `invalid-version`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`unknown-function`, `unknown-stage`, `unknown-version`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`rollout-in-progress`, `route-clash`, `revision-conflict`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn set<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    Function(function): Function,
+    caller: Caller,
+    JsonBody(request): JsonBody<wire::TrafficRequest>,
+) -> Answer {
+    let stage: StageName = request.stage.parse()?;
+    let found = request.split.len();
+    if found > SHARES_MAX {
+        return Err(ApiError::invalid_split(format!("{found} shares, expected at most {SHARES_MAX}")));
+    }
+    let shares: Result<Vec<(VersionRef, Weight)>, ApiError> =
+        request.split.iter().map(|share| Ok((share.version.parse()?, share.weight.parse()?))).collect();
+    let note = caller.note(request.message, request.expected_revision)?;
+    let state = control.set_traffic(function.clone(), stage.clone(), shares?, note).await?;
+    answer(&function, &stage, &state)
+}
+
+/// Makes the canary stable, with all traffic.
+#[utoipa::path(post, path = "/v1/functions/{function}/promote", tag = "traffic", security(("token" = [])),
+    params(("function" = String, Path, description = "Name of the function")),
+    request_body = wire::PromoteRequest,
+    responses(
+        (status = 200, description = "The stage as it is now", body = wire::StageChanged),
+        (status = 404, description = "`unknown-function`, `unknown-stage`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`no-rollout`, `revision-conflict`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn promote<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    Function(function): Function,
+    caller: Caller,
+    JsonBody(request): JsonBody<wire::PromoteRequest>,
+) -> Answer {
+    let stage: StageName = request.stage.parse()?;
+    let note = caller.note(request.message, request.expected_revision)?;
+    let state = control.promote(function.clone(), stage.clone(), note).await?;
+    answer(&function, &stage, &state)
+}
+
+/// Ends a rollout; all traffic goes to stable.
+#[utoipa::path(post, path = "/v1/functions/{function}/abort", tag = "traffic", security(("token" = [])),
+    params(("function" = String, Path, description = "Name of the function")),
+    request_body = wire::AbortRequest,
+    responses(
+        (status = 200, description = "The stage as it is now", body = wire::StageChanged),
+        (status = 404, description = "`unknown-function`, `unknown-stage`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`no-rollout`, `revision-conflict`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn abort<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    Function(function): Function,
+    caller: Caller,
+    JsonBody(request): JsonBody<wire::AbortRequest>,
+) -> Answer {
+    let stage: StageName = request.stage.parse()?;
+    let note = caller.note(request.message, request.expected_revision)?;
+    let state = control.abort(function.clone(), stage.clone(), note).await?;
+    answer(&function, &stage, &state)
+}
+
+/// Sends all traffic to an earlier version; during a rollout, aborts it.
+#[utoipa::path(post, path = "/v1/functions/{function}/rollback", tag = "traffic", security(("token" = [])),
+    params(("function" = String, Path, description = "Name of the function")),
+    request_body = wire::RollbackRequest,
+    responses(
+        (status = 200, description = "The stage as it is now", body = wire::StageChanged),
+        (status = 404, description = "`unknown-function`, `unknown-stage`, `unknown-version`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`no-previous-version`, `route-clash`, `revision-conflict`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn rollback<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    Function(function): Function,
+    caller: Caller,
+    JsonBody(request): JsonBody<wire::RollbackRequest>,
+) -> Answer {
+    let stage: StageName = request.stage.parse()?;
+    let to = request.to.as_deref().map(str::parse).transpose()?;
+    let note = caller.note(request.message, request.expected_revision)?;
+    let state = control.rollback(function.clone(), stage.clone(), to, note).await?;
+    answer(&function, &stage, &state)
+}
+
+/// Deletes a function; its version numbers are never used again.
+#[utoipa::path(delete, path = "/v1/functions/{function}", tag = "functions", security(("token" = [])),
+    params(("function" = String, Path, description = "Name of the function"), wire::DeleteQuery),
+    responses(
+        (status = 200, description = "It is gone", body = wire::Deleted),
+        (status = 404, description = "`unknown-function`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`revision-conflict`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn delete<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    Function(function): Function,
+    caller: Caller,
+    Parameters(query): Parameters<wire::DeleteQuery>,
+) -> Result<Json<wire::Deleted>, ApiError> {
+    let note = caller.note(query.message, query.expected_revision)?;
+    let state = control.delete(function.clone(), note).await?;
+    Ok(Json(wire::Deleted { function: function.to_string(), revision: state.revision().0 }))
+}

@@ -1,0 +1,216 @@
+//! The state as clients see it.
+
+use wasm_fn_core::{FunctionName, Outcome, StageName, TrafficSplit, VersionNo, Weight};
+use wasm_fn_router::{RouteTable, Stage, TallySnapshot};
+
+use crate::{
+    journal::Entry,
+    state::{Fate, Function, Rollout, RolloutStrategy, StageState, State, Verdict, Version},
+    wire,
+};
+
+/// The split, newest version first.
+pub(super) fn shares(split: &TrafficSplit) -> Vec<wire::Share> {
+    let share = |&(version, weight): &(VersionNo, Weight)| wire::Share {
+        version: version.to_string(),
+        weight: weight.to_string(),
+    };
+    split.shares().iter().map(share).collect()
+}
+
+/// The rollout of `stage`, if one is under way.
+pub(super) fn rollout(stage: &StageState) -> Option<wire::Rollout> {
+    let Rollout { canary, strategy, started_ms, from_split } = stage.rollout.as_ref()?;
+    let strategy = match strategy {
+        RolloutStrategy::Canary { weight } => wire::Strategy::Canary { weight: weight.to_string() },
+        RolloutStrategy::BlueGreen => wire::Strategy::BlueGreen,
+    };
+    Some(wire::Rollout {
+        stable: stage.stable.to_string(),
+        canary: canary.to_string(),
+        weight: stage.split.weight(*canary).to_string(),
+        strategy,
+        started_ms: *started_ms,
+        from_split: shares(from_split),
+    })
+}
+
+/// Where `stage` is reachable; a stage without traffic is reachable nowhere.
+pub(super) fn routes(name: &FunctionName, function: &Function, stage: &StageName) -> Vec<String> {
+    let state = function.stages.get(stage);
+    let routes = state.map(|state| function.routes(name, stage, state.stable)).unwrap_or_default();
+    routes.iter().map(ToString::to_string).collect()
+}
+
+/// How `stage` stands after a change.
+pub(super) fn changed(
+    name: &FunctionName,
+    stage: &StageName,
+    stands: &StageState,
+    state: &State,
+) -> wire::StageChanged {
+    wire::StageChanged {
+        function: name.to_string(),
+        stage: stage.to_string(),
+        stable: stands.stable.to_string(),
+        split: shares(&stands.split),
+        rollout: rollout(stands),
+        previous: stands.newest_previous().map(|version| version.to_string()),
+        revision: state.revision().0,
+    }
+}
+
+/// Stages by name, `live` first.
+fn stages(function: &Function) -> impl Iterator<Item = (&StageName, &StageState)> {
+    let (live, others): (Vec<_>, Vec<_>) = function.stages.iter().partition(|(name, _)| name.is_live());
+    live.into_iter().chain(others)
+}
+
+fn latest(function: &Function) -> String {
+    function.latest().map(|version| version.to_string()).unwrap_or_default()
+}
+
+fn role(stage: &StageState, version: VersionNo) -> Option<wire::Role> {
+    if version == stage.stable {
+        Some(wire::Role::Stable)
+    } else if Some(version) == stage.canary() {
+        Some(wire::Role::Canary)
+    } else if Some(version) == stage.newest_previous() {
+        Some(wire::Role::Previous)
+    } else {
+        None
+    }
+}
+
+/// One function in a list; `published` are its stages in the table.
+pub(super) fn summary<V>(
+    name: &FunctionName,
+    function: &Function,
+    published: &[&Stage<V>],
+) -> wire::FunctionSummary {
+    let summary = |(stage, state): (&StageName, &StageState)| {
+        let published = published.iter().find(|published| published.name() == stage);
+        let tallies = published.into_iter().flat_map(|published| published.versions());
+        let (requests, failures) = tallies
+            .map(|version| version.tally.snapshot())
+            .fold((0, 0), |sum, tally| (sum.0 + tally.total(), sum.1 + tally.failures()));
+        wire::StageSummary {
+            stage: stage.to_string(),
+            stable: state.stable.to_string(),
+            canary: state.canary().map(|version| version.to_string()),
+            split: shares(&state.split),
+            routes: routes(name, function, stage),
+            requests,
+            failures,
+        }
+    };
+    wire::FunctionSummary {
+        function: name.to_string(),
+        latest: latest(function),
+        stages: stages(function).map(summary).collect(),
+    }
+}
+
+/// One function in full.
+pub(super) fn status<V>(
+    name: &FunctionName,
+    function: &Function,
+    state: &State,
+    table: &RouteTable<V>,
+) -> wire::FunctionStatus {
+    let published = |stage: &StageName| {
+        table.stages().iter().find(|published| published.function() == name && published.name() == stage)
+    };
+    let status = |(stage, stands): (&StageName, &StageState)| {
+        let config = function.versions.get(&stands.stable).map(|version| &version.build.config);
+        let versions = published(stage).into_iter().flat_map(|published| published.versions().iter().rev());
+        let versions = versions.filter_map(|version| {
+            let (weight, tally) = (stands.split.weight(version.no), version.tally.snapshot());
+            let role = role(stands, version.no);
+            (weight > Weight::ZERO || role.is_some() || tally.total() > 0).then(|| wire::VersionStatus {
+                version: version.no.to_string(),
+                role,
+                weight: weight.to_string(),
+                tally: self::tally(&tally),
+            })
+        });
+        wire::StageStatus {
+            stage: stage.to_string(),
+            stable: stands.stable.to_string(),
+            previous: stands.newest_previous().map(|version| version.to_string()),
+            split: shares(&stands.split),
+            rollout: rollout(stands),
+            routes: routes(name, function, stage),
+            sticky: config.map(|config| config.sticky.to_string()).unwrap_or_default(),
+            versions: versions.collect(),
+        }
+    };
+    wire::FunctionStatus {
+        function: name.to_string(),
+        revision: state.revision().0,
+        latest: latest(function),
+        stages: stages(function).map(status).collect(),
+    }
+}
+
+fn tally(snapshot: &TallySnapshot) -> wire::Tally {
+    let millis = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+    let counts = Outcome::ALL.map(|outcome| (outcome.as_str().to_owned(), snapshot.count(outcome)));
+    wire::Tally {
+        requests: snapshot.total(),
+        failures: snapshot.failures(),
+        outcomes: counts.into_iter().filter(|&(_, count)| count > 0).collect(),
+        latency_p50_ms: snapshot.latency_quantile(0.5).map(millis),
+        latency_p99_ms: snapshot.latency_quantile(0.99).map(millis),
+        queue_wait_p99_ms: snapshot.queue_wait_quantile(0.99).map(millis),
+        memory_peak_bytes: snapshot.memory_peak_bytes_max(),
+    }
+}
+
+/// One version in a list.
+pub(super) fn version(function: &Function, no: VersionNo, version: &Version) -> wire::VersionInfo {
+    let places = stages(function).filter_map(|(stage, state)| {
+        let (weight, role) = (state.split.weight(no), role(state, no));
+        (weight > Weight::ZERO || role.is_some()).then(|| wire::VersionPlace {
+            stage: stage.to_string(),
+            role,
+            weight: weight.to_string(),
+        })
+    });
+    wire::VersionInfo {
+        version: no.to_string(),
+        component: version.build.digest.to_string(),
+        kind: version.build.kind.clone(),
+        config: wire::Config::from(&*version.build.config),
+        created_ms: version.created_ms,
+        created_by: version.created_by.clone(),
+        message: version.message.clone(),
+        verdict: version.verdict.as_ref().map(verdict),
+        stages: places.collect(),
+    }
+}
+
+fn verdict(verdict: &Verdict) -> wire::Verdict {
+    let (stage, at_ms, reason) = (verdict.stage.to_string(), verdict.at_ms, verdict.reason.clone());
+    match verdict.fate {
+        Fate::Aborted => wire::Verdict::Aborted { stage, at_ms, reason },
+        Fate::RolledBack => wire::Verdict::RolledBack { stage, at_ms, reason },
+    }
+}
+
+/// One entry of the journal.
+pub(super) fn entry(entry: &Entry) -> wire::HistoryEntry {
+    let action = &entry.change.action;
+    wire::HistoryEntry {
+        revision: entry.revision.0,
+        at_ms: entry.at_ms,
+        actor: entry.actor.clone(),
+        origin: entry.origin.clone(),
+        message: entry.message.clone(),
+        action: action.as_str().to_owned(),
+        stage: action.stage().map(ToString::to_string),
+        version: action.version().map(|version| version.to_string()),
+        split: action.after().map(|after| shares(&after.split)).unwrap_or_default(),
+        hash: hex::encode(entry.hash),
+    }
+}

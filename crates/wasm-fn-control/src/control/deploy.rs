@@ -1,0 +1,133 @@
+//! Deployments: prepare outside the writer's lock, then plan and commit inside it.
+
+use std::sync::Arc;
+
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageName, VersionNo};
+use wasm_fn_router::Salt;
+
+use super::{Control, ControlError, DEPLOYMENTS_MAX, Note};
+use crate::{
+    clock::now_ms,
+    host::{Host, ProgressSink},
+    state::{DeployPlan, Deployment, PlanError, State, Strategy},
+    store::Store,
+};
+
+/// What is to be deployed, and how.
+#[derive(Clone, Debug)]
+pub struct Deploy {
+    /// The function.
+    pub function: FunctionName,
+    /// The stage.
+    pub stage: StageName,
+    /// The component, which was uploaded before.
+    pub component: Digest,
+    /// The configuration.
+    pub config: Arc<FunctionConfig>,
+    /// How it gets its traffic.
+    pub strategy: Strategy,
+    /// Abort a rollout that is under way.
+    pub replace: bool,
+}
+
+/// What a deployment did.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    /// The version.
+    pub version: VersionNo,
+    /// What its component is.
+    pub kind: String,
+    /// Nothing was changed.
+    pub unchanged: bool,
+    /// The stage had no version before.
+    pub first: bool,
+    /// The state with it.
+    pub state: Arc<State>,
+}
+
+impl Deploy {
+    fn plan(&self, kind: &str, now_ms: u64, state: &State) -> Result<DeployPlan, PlanError> {
+        state.plan_deploy(&Deployment {
+            function: &self.function,
+            stage: &self.stage,
+            digest: self.component,
+            kind,
+            config: &self.config,
+            strategy: self.strategy,
+            replace: self.replace,
+            salt: Salt(rand::random()),
+            now_ms,
+        })
+    }
+}
+
+impl<H: Host, S: Store> Control<H, S> {
+    /// Deploys a component, in a task of its own: a client that goes away changes nothing.
+    ///
+    /// # Errors
+    /// The component is missing or refused; see [`State::plan_deploy`]; a revision other than
+    /// expected; too many deployments; the store.
+    pub async fn deploy(
+        self: &Arc<Self>,
+        deploy: Deploy,
+        note: Note,
+        progress: ProgressSink,
+    ) -> Result<Deployed, ControlError> {
+        let busy = ControlError::Busy { what: "deployments", found: DEPLOYMENTS_MAX };
+        let place = Arc::clone(&self.deployments).try_acquire_owned().map_err(|_| busy)?;
+        let control = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let _place = place;
+            control.carry_out(deploy, note, progress).await
+        });
+        task.await.unwrap_or(Err(ControlError::Interrupted))
+    }
+
+    async fn carry_out(
+        &self,
+        deploy: Deploy,
+        note: Note,
+        progress: ProgressSink,
+    ) -> Result<Deployed, ControlError> {
+        // Whatever would be refused in the end is refused before anything is compiled.
+        let state = self.state();
+        note.check(state.revision())?;
+        let plan = deploy.plan("", now_ms(), &state)?;
+        if plan.change.is_none() {
+            return Ok(deploy.done(&plan, state));
+        }
+        let _pin = self.blobs.pin(deploy.component);
+        let missing = ControlError::ComponentMissing(deploy.component);
+        let path = self.blobs.find(deploy.component).await?.ok_or(missing)?;
+        let prepared = {
+            let _turn = self.compilations.acquire().await.map_err(|_| ControlError::Interrupted)?;
+            let config = FunctionConfig::clone(&deploy.config);
+            let prepared = self.host.prepare(deploy.component, path, config, progress).await;
+            prepared.map_err(ControlError::Rejected)?
+        };
+        let now_ms = now_ms();
+        let mut planned = None;
+        let state = self
+            .commit(note, now_ms, |state| {
+                let plan = deploy.plan(&prepared.kind, now_ms, state)?;
+                Ok(planned.insert(plan).change.clone())
+            })
+            .await?;
+        let plan = planned.expect("a commit without error has planned");
+        Ok(deploy.done(&plan, state))
+    }
+}
+
+impl Deploy {
+    fn done(&self, plan: &DeployPlan, state: Arc<State>) -> Deployed {
+        let function = state.function(&self.function).ok();
+        let version = function.and_then(|function| function.versions.get(&plan.version));
+        Deployed {
+            version: plan.version,
+            kind: version.map(|version| version.build.kind.clone()).unwrap_or_default(),
+            unchanged: plan.change.is_none(),
+            first: plan.first,
+            state,
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Commit, publish and collect, over a host and a store that only pretend.
+
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+
+use wasm_fn_core::{Digest, FunctionConfig, Outcome};
+use wasm_fn_router::Ended;
+
+use super::*;
+use crate::{
+    fake::Node,
+    host::Rejection,
+    state::{RolloutStrategy, Strategy},
+};
+
+impl Node {
+    async fn deploy(
+        &self,
+        function: &str,
+        bytes: &'static [u8],
+        strategy: Strategy,
+    ) -> Result<Deployed, ControlError> {
+        let component = self.upload(bytes).await;
+        self.control.deploy(order(function, component, strategy), note(), Arc::new(|_| {})).await
+    }
+}
+
+fn order(function: &str, component: Digest, strategy: Strategy) -> Deploy {
+    Deploy {
+        function: function.parse().unwrap(),
+        stage: StageName::live(),
+        component,
+        config: Arc::new(FunctionConfig::default()),
+        strategy,
+        replace: false,
+    }
+}
+
+fn note() -> Note {
+    Note { actor: "ann".to_owned(), origin: "127.0.0.1:1".to_owned(), message: None, expected_revision: None }
+}
+
+fn canary() -> Strategy {
+    Strategy::Rollout(RolloutStrategy::Canary { weight: "10%".parse().unwrap() })
+}
+
+fn live() -> StageName {
+    StageName::live()
+}
+
+fn name(function: &str) -> FunctionName {
+    function.parse().unwrap()
+}
+
+#[tokio::test]
+async fn change_is_published_when_the_command_returns() {
+    let node = Node::start().await;
+    assert_eq!(node.control.tables().load().revision(), Revision(0));
+    let deployed = node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    assert_eq!((deployed.version.number(), deployed.kind.as_str()), (1, "cgi"));
+    assert_eq!(node.control.tables().load().revision(), Revision(1));
+    assert_eq!(*node.stage("hello").versions()[0].target, "hello v1");
+    node.deploy("hello", b"2", canary()).await.unwrap();
+    node.control.promote(name("hello"), live(), note()).await.unwrap();
+    assert_eq!(node.stage("hello").stable().no.number(), 2);
+    node.control.delete(name("hello"), note()).await.unwrap();
+    assert!(node.control.tables().load().find(None, "/hello").is_none());
+    assert_eq!(node.control.verify_journal().await.unwrap(), Revision(4));
+}
+
+#[tokio::test]
+async fn failed_commit_publishes_nothing_and_keeps_nothing() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.store.fails.store(true, SeqCst);
+    let before = node.control.tables().load_full();
+    let failed = node.deploy("hello", b"2", Strategy::AllAtOnce).await;
+    assert!(matches!(failed, Err(ControlError::Store(_))));
+    assert!(Arc::ptr_eq(&before, &node.control.tables().load_full()));
+    assert_eq!(node.control.state().revision(), Revision(1));
+    node.store.fails.store(false, SeqCst);
+    // A change elsewhere must not bring the failed one along.
+    node.deploy("other", b"3", Strategy::AllAtOnce).await.unwrap();
+    assert_eq!(node.stage("hello").versions().len(), 1);
+    assert_eq!(node.control.verify_journal().await.unwrap(), Revision(2));
+}
+
+#[tokio::test]
+async fn tallies_handles_and_other_stages_are_shared_between_tables() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("other", b"1", Strategy::AllAtOnce).await.unwrap();
+    let (hello, other) = (node.stage("hello"), node.stage("other"));
+    hello.versions()[0].tally.record(Ended {
+        outcome: Outcome::Success,
+        latency: Duration::from_millis(1),
+        queue_wait: Duration::ZERO,
+        memory_peak_bytes: 1,
+    });
+    node.deploy("hello", b"2", canary()).await.unwrap();
+    let after = node.stage("hello");
+    assert!(!Arc::ptr_eq(&hello, &after));
+    assert!(Arc::ptr_eq(&other, &node.stage("other")));
+    assert_eq!(after.versions()[0].tally.snapshot().total(), 1);
+    assert!(Arc::ptr_eq(&hello.versions()[0].target, &after.versions()[0].target));
+    assert_eq!(node.host.handles.load(SeqCst), 3, "one a version");
+}
+
+#[tokio::test]
+async fn restarted_node_publishes_the_same() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"2", canary()).await.unwrap();
+    let again = node.restarted().await;
+    assert_eq!(again.control.state(), node.control.state());
+    assert_eq!(again.control.tables().load().revision(), Revision(2));
+    assert_eq!(again.stage("hello").split(), node.stage("hello").split());
+    again.control.promote(name("hello"), live(), note()).await.unwrap();
+    assert_eq!(again.control.verify_journal().await.unwrap(), Revision(3));
+}
+
+#[tokio::test]
+async fn refused_and_missing_components_change_nothing() {
+    let node = Node::start().await;
+    let refused = node.deploy("hello", b"bad", Strategy::AllAtOnce).await.unwrap_err();
+    assert!(matches!(refused, ControlError::Rejected(Rejection { code: "component-invalid", .. })));
+    let missing = order("hello", Digest([7; 32]), Strategy::AllAtOnce);
+    let missing = node.control.deploy(missing, note(), Arc::new(|_| {})).await.unwrap_err();
+    assert!(matches!(missing, ControlError::ComponentMissing(_)));
+    assert_eq!(node.control.state().revision(), Revision(0));
+}
+
+#[tokio::test]
+async fn stale_revision_is_refused_before_and_after_preparing() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    let at = |revision| Note { expected_revision: Some(Revision(revision)), ..note() };
+    let error = node.control.rollback(name("hello"), live(), None, at(0)).await.unwrap_err();
+    assert_eq!(error.to_string(), "state is at revision 1, expected 0");
+
+    let slow = node.upload(b"slow").await;
+    let control = Arc::clone(&node.control);
+    let order = order("hello", slow, Strategy::AllAtOnce);
+    let task = tokio::spawn(async move { control.deploy(order, at(1), Arc::new(|_| {})).await });
+    node.host.preparing.subscribe().wait_for(|&preparing| preparing == 1).await.unwrap();
+    node.deploy("other", b"2", Strategy::AllAtOnce).await.unwrap();
+    node.host.go.notify_one();
+    let error = task.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "state is at revision 2, expected 1");
+}
+
+#[tokio::test]
+async fn deployment_goes_on_when_the_caller_is_gone() {
+    let node = Node::start().await;
+    let slow = node.upload(b"slow").await;
+    {
+        let order = order("hello", slow, Strategy::AllAtOnce);
+        let mut deploy = std::pin::pin!(node.control.deploy(order, note(), Arc::new(|_| {})));
+        let mut preparing = node.host.preparing.subscribe();
+        tokio::select! {
+            _ = deploy.as_mut() => panic!("it waits to be told to go on"),
+            waiting = preparing.wait_for(|&preparing| preparing == 1) => drop(waiting),
+        }
+    }
+    node.host.go.notify_one();
+    while node.control.tables().load().revision() == Revision(0) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*node.stage("hello").stable().target, "hello v1");
+}
+
+#[tokio::test]
+async fn deployments_beyond_the_bound_are_refused() {
+    let node = Node::start().await;
+    let slow = node.upload(b"slow").await;
+    let mut waiting = Vec::new();
+    for at in 0..DEPLOYMENTS_MAX {
+        let control = Arc::clone(&node.control);
+        let order = order(&format!("f{at}"), slow, Strategy::AllAtOnce);
+        waiting.push(tokio::spawn(async move { control.deploy(order, note(), Arc::new(|_| {})).await }));
+    }
+    while node.control.deployments.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let refused = node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap_err();
+    assert_eq!(refused.to_string(), "32 deployments are under way, expected at most 32");
+    let mut preparing = node.host.preparing.subscribe();
+    for at in 0..DEPLOYMENTS_MAX {
+        preparing.wait_for(|&preparing| preparing > at).await.unwrap();
+        node.host.go.notify_one();
+    }
+    for deployment in waiting {
+        deployment.await.unwrap().unwrap();
+    }
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+}
+
+#[tokio::test]
+async fn components_that_no_version_uses_are_removed() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"2", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("other", b"2", Strategy::AllAtOnce).await.unwrap();
+    assert_eq!(node.components(), 2);
+    node.control.delete(name("hello"), note()).await.unwrap();
+    assert_eq!(node.components(), 1, "the other function uses the second");
+    node.control.delete(name("other"), note()).await.unwrap();
+    assert_eq!(node.components(), 0);
+}
+
+#[tokio::test]
+async fn component_being_deployed_is_not_removed() {
+    let node = Node::start().await;
+    let slow = node.upload(b"slow").await;
+    let deploy = |function| {
+        let (control, order) = (Arc::clone(&node.control), order(function, slow, Strategy::AllAtOnce));
+        tokio::spawn(async move { control.deploy(order, note(), Arc::new(|_| {})).await })
+    };
+    let mut preparing = node.host.preparing.subscribe();
+    let first = deploy("hello");
+    preparing.wait_for(|&preparing| preparing == 1).await.unwrap();
+    node.host.go.notify_one();
+    first.await.unwrap().unwrap();
+    let second = deploy("other");
+    preparing.wait_for(|&preparing| preparing == 2).await.unwrap();
+    node.control.delete(name("hello"), note()).await.unwrap();
+    assert_eq!(node.components(), 1);
+    node.host.go.notify_one();
+    second.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn uploads_that_were_never_deployed_are_removed_at_the_start() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.upload(b"2").await;
+    let again = node.restarted().await;
+    assert_eq!(again.components(), 1);
+}
+
+#[tokio::test]
+async fn commands_at_once_are_carried_out_one_after_the_other() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"2", canary()).await.unwrap();
+    let command = async |promote: bool| {
+        let (function, control) = (name("hello"), &node.control);
+        match promote {
+            true => control.promote(function, live(), note()).await,
+            false => control.abort(function, live(), note()).await,
+        }
+    };
+    let (promoted, aborted) = tokio::join!(command(true), command(false));
+    assert!(promoted.is_ok() != aborted.is_ok(), "one ends the rollout, the other finds none");
+    assert_eq!(node.control.state().revision(), Revision(3));
+}

@@ -1,0 +1,182 @@
+//! A host and a store that pretend, and a node made of them.
+
+use std::{
+    future::Future,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use bytes::Bytes;
+use futures_util::stream;
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use tokio::sync::{Notify, watch};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, VersionNo};
+use wasm_fn_router::Stage;
+
+use crate::{
+    access::Access,
+    blobs::Blobs,
+    control::{Control, Options},
+    host::{Host, LogLine, LogPage, Prepared, Progress, ProgressSink, Rejection},
+    journal::Entry,
+    store::{Commit, JournalRange, Loaded, MemoryStore, Store, StoreError, VerifyError},
+};
+
+/// A host whose handles are texts. Components are told apart by their bytes: `bad…` is refused,
+/// `slow…` waits until it is told to go on.
+pub(crate) struct FakeHost {
+    pub(crate) go: Notify,
+    pub(crate) preparing: watch::Sender<usize>,
+    pub(crate) handles: AtomicUsize,
+    lines: Mutex<Vec<LogLine>>,
+    changes: watch::Sender<u64>,
+}
+
+impl FakeHost {
+    pub(crate) fn new() -> Self {
+        Self {
+            go: Notify::new(),
+            preparing: watch::Sender::new(0),
+            handles: AtomicUsize::new(0),
+            lines: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    pub(crate) fn write(&self, line: LogLine) {
+        self.lines.lock().unwrap().push(line);
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+}
+
+impl Host for FakeHost {
+    type Version = String;
+
+    async fn prepare(
+        &self,
+        _: Digest,
+        component: PathBuf,
+        _: FunctionConfig,
+        progress: ProgressSink,
+    ) -> Result<Prepared, Rejection> {
+        let bytes = std::fs::read(component).unwrap();
+        progress(Progress { stage: "checking", done: 0, total: 0 });
+        if bytes.starts_with(b"bad") {
+            let (message, help) = ("it imports the moon".to_owned(), Some("do not".to_owned()));
+            return Err(Rejection { code: "component-invalid", message, help });
+        }
+        progress(Progress { stage: "compiling", done: 1, total: 2 });
+        if bytes.starts_with(b"slow") {
+            let gone_on = self.go.notified();
+            self.preparing.send_modify(|preparing| *preparing += 1);
+            gone_on.await;
+        }
+        Ok(Prepared { kind: "cgi".to_owned() })
+    }
+
+    fn version(&self, function: &FunctionName, no: VersionNo, _: Digest, _: &FunctionConfig) -> Arc<String> {
+        self.handles.fetch_add(1, SeqCst);
+        Arc::new(format!("{function} {no}"))
+    }
+
+    /// Two lines a page, of whatever function.
+    fn logs(&self, _: &FunctionName, after: u64) -> LogPage {
+        let lines = self.lines.lock().unwrap();
+        let newest = lines.last().map_or(0, |line| line.seq);
+        let page: Vec<_> = lines.iter().filter(|line| line.seq > after).take(2).cloned().collect();
+        let lost = page.first().map_or(0, |first| first.seq - after - 1);
+        LogPage { lines: page, lost, newest }
+    }
+
+    fn log_changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+/// A store that can be told to fail.
+#[derive(Default)]
+pub(crate) struct FakeStore {
+    kept: MemoryStore,
+    pub(crate) fails: AtomicBool,
+}
+
+impl Store for Arc<FakeStore> {
+    fn load(&self) -> impl Future<Output = Result<Loaded, StoreError>> + Send {
+        self.kept.load()
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
+        if self.fails.load(SeqCst) {
+            let reason = "the disk is full".to_owned();
+            return Err(StoreError::Database { path: PathBuf::from("state.redb"), reason });
+        }
+        self.kept.commit(commit).await
+    }
+
+    fn journal(&self, range: JournalRange) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send {
+        self.kept.journal(range)
+    }
+
+    fn verify(&self) -> impl Future<Output = Result<Revision, VerifyError>> + Send {
+        self.kept.verify()
+    }
+}
+
+/// The token of every node here.
+pub(crate) const TOKEN: &str = "wfn_test";
+
+/// Largest component here, bytes.
+pub(crate) const COMPONENT_BYTES_MAX: u64 = 64 << 10;
+
+/// A node without HTTP.
+pub(crate) struct Node {
+    pub(crate) control: Arc<Control<FakeHost, Arc<FakeStore>>>,
+    pub(crate) host: Arc<FakeHost>,
+    pub(crate) store: Arc<FakeStore>,
+    folder: Arc<TempDir>,
+}
+
+impl Node {
+    pub(crate) async fn start() -> Self {
+        Self::over(Arc::default(), Arc::new(tempfile::tempdir().unwrap())).await
+    }
+
+    async fn over(store: Arc<FakeStore>, folder: Arc<TempDir>) -> Self {
+        let host = Arc::new(FakeHost::new());
+        let options = Options {
+            host: Arc::clone(&host),
+            store: Arc::clone(&store),
+            blobs: Blobs::open(folder.path(), COMPONENT_BYTES_MAX).unwrap(),
+            access: Access::only(TOKEN.to_owned()),
+            data_listen: "127.0.0.1:8080".to_owned(),
+            program_version: "1.2.3".to_owned(),
+        };
+        Self { control: Control::open(options).await.unwrap(), host, store, folder }
+    }
+
+    /// Another node over the same store and components.
+    pub(crate) async fn restarted(&self) -> Self {
+        Self::over(Arc::clone(&self.store), Arc::clone(&self.folder)).await
+    }
+
+    pub(crate) async fn upload(&self, bytes: &'static [u8]) -> Digest {
+        let digest = Digest(Sha256::digest(bytes).into());
+        let chunks = stream::iter([Ok::<_, String>(Bytes::from_static(bytes))]);
+        self.control.blobs.put(digest, chunks).await.unwrap();
+        digest
+    }
+
+    /// The stage that answers at `/function`.
+    pub(crate) fn stage(&self, function: &str) -> Arc<Stage<String>> {
+        let table = self.control.tables().load_full();
+        Arc::clone(table.find(None, &format!("/{function}")).unwrap())
+    }
+
+    pub(crate) fn components(&self) -> usize {
+        std::fs::read_dir(self.folder.path().join("blobs")).unwrap().count()
+    }
+}

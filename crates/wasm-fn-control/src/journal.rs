@@ -1,0 +1,254 @@
+//! The journal: every committed change, with who, when, from where and why, chained by hashes.
+//!
+//! The hash of an entry is SHA-256 over its canonical JSON without the hash itself: keys sorted, no
+//! white space, strings as `serde_json` escapes them (the form of RFC 8785 for the values that occur:
+//! no fractions, no integers above 2⁵³). It covers the hash of the entry before, so nobody changes or
+//! removes an entry without changing all that follow.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use wasm_fn_core::Revision;
+
+use crate::{
+    state::{Change, Meta},
+    stored::{self, Malformed},
+};
+
+/// SHA-256 of an entry.
+pub type Hash = [u8; 32];
+
+/// The hash before the first entry.
+pub const GENESIS: Hash = [0; 32];
+
+/// One committed change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The revision it made.
+    pub revision: Revision,
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+    /// The name of the token it was made with.
+    pub actor: String,
+    /// The address it came from.
+    pub origin: String,
+    /// Why.
+    pub message: Option<String>,
+    /// What.
+    pub change: Change,
+    /// The hash of the entry before; [`GENESIS`] for the first.
+    pub previous_hash: Hash,
+    /// The hash of this entry.
+    pub hash: Hash,
+}
+
+/// An entry without its hash.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The revision it makes.
+    pub revision: Revision,
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+    /// The name of the token it is made with.
+    pub actor: String,
+    /// The address it comes from.
+    pub origin: String,
+    /// Why.
+    pub message: Option<String>,
+    /// What.
+    pub change: Change,
+    /// The hash of the entry before.
+    pub previous_hash: Hash,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Record {
+    revision: u64,
+    at_ms: u64,
+    actor: String,
+    origin: String,
+    message: Option<String>,
+    change: stored::Change,
+    previous_hash: String,
+    #[serde(default)]
+    hash: String,
+}
+
+/// Where a chain is broken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// An entry that cannot be read.
+    #[error("journal entry {revision}: {reason}")]
+    Unreadable {
+        /// Its key.
+        revision: u64,
+        /// Why.
+        reason: String,
+    },
+    /// An entry that says something else than when its hash was made.
+    #[error("journal entry {revision} does not have the hash it states: it was changed")]
+    Changed {
+        /// Its key.
+        revision: u64,
+    },
+    /// An entry that does not follow the one before.
+    #[error("journal entry {revision} does not follow the entry before it: one was changed or removed")]
+    Gap {
+        /// Its key.
+        revision: u64,
+    },
+}
+
+impl Draft {
+    /// The entry, with its hash.
+    pub fn seal(self) -> Entry {
+        let mut entry = Entry {
+            revision: self.revision,
+            at_ms: self.at_ms,
+            actor: self.actor,
+            origin: self.origin,
+            message: self.message,
+            change: self.change,
+            previous_hash: self.previous_hash,
+            hash: GENESIS,
+        };
+        let value = serde_json::to_value(Record::from(&entry));
+        entry.hash = hash(value.expect("a record has text keys and no fractions"));
+        entry
+    }
+}
+
+impl Entry {
+    /// What [`State::apply`](crate::state::State::apply) needs besides the change.
+    pub fn meta(&self) -> Meta<'_> {
+        Meta {
+            revision: self.revision,
+            at_ms: self.at_ms,
+            actor: &self.actor,
+            message: self.message.as_deref(),
+        }
+    }
+
+    /// The text that is kept.
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(&Record::from(self)).expect("a record has text keys and no fractions")
+    }
+
+    pub(crate) fn from_json(json: &str) -> Result<Self, Malformed> {
+        let record: Record = serde_json::from_str(json).map_err(|error| Malformed(error.to_string()))?;
+        Ok(Self {
+            revision: Revision(record.revision),
+            at_ms: record.at_ms,
+            actor: record.actor,
+            origin: record.origin,
+            message: record.message,
+            change: record.change.try_into()?,
+            previous_hash: parse_hash(&record.previous_hash)?,
+            hash: parse_hash(&record.hash)?,
+        })
+    }
+}
+
+impl From<&Entry> for Record {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            revision: entry.revision.0,
+            at_ms: entry.at_ms,
+            actor: entry.actor.clone(),
+            origin: entry.origin.clone(),
+            message: entry.message.clone(),
+            change: (&entry.change).into(),
+            previous_hash: hex::encode(entry.previous_hash),
+            hash: hex::encode(entry.hash),
+        }
+    }
+}
+
+/// Follows a chain entry by entry.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    revision: u64,
+    hash: Hash,
+}
+
+impl Walk {
+    /// Before the first entry.
+    pub(crate) fn new() -> Self {
+        Self { revision: 0, hash: GENESIS }
+    }
+
+    /// Checks the next entry, kept as `json` under `key`.
+    pub(crate) fn step(&mut self, key: u64, json: &str) -> Result<(), ChainError> {
+        let unreadable = |reason: String| ChainError::Unreadable { revision: key, reason };
+        let value: Value = serde_json::from_str(json).map_err(|error| unreadable(error.to_string()))?;
+        let text = |name| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let stated = parse_hash(&text("hash")).map_err(|error| unreadable(error.0))?;
+        let previous = parse_hash(&text("previous_hash")).map_err(|error| unreadable(error.0))?;
+        let revision = value.get("revision").and_then(Value::as_u64);
+        if revision != Some(key) || key != self.revision + 1 || previous != self.hash {
+            return Err(ChainError::Gap { revision: key });
+        }
+        if hash(value) != stated {
+            return Err(ChainError::Changed { revision: key });
+        }
+        *self = Self { revision: key, hash: stated };
+        Ok(())
+    }
+
+    /// The revision of the last entry.
+    pub(crate) fn revision(&self) -> Revision {
+        Revision(self.revision)
+    }
+}
+
+fn parse_hash(text: &str) -> Result<Hash, Malformed> {
+    let mut hash = GENESIS;
+    hex::decode_to_slice(text, &mut hash)
+        .map_err(|_| Malformed(format!("hash {text:?}, expected 64 hexadecimal digits")))?;
+    Ok(hash)
+}
+
+/// The hash of a record, whatever it states.
+fn hash(mut record: Value) -> Hash {
+    if let Some(fields) = record.as_object_mut() {
+        fields.remove("hash");
+    }
+    let mut text = String::new();
+    canonical(&record, &mut text);
+    Sha256::digest(text).into()
+}
+
+fn canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Array(items) => {
+            out.push('[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                canonical(item, out);
+            }
+            out.push(']');
+        }
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|&(name, _)| name);
+            out.push('{');
+            for (at, (name, field)) in fields.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(',');
+                }
+                canonical(&Value::String(name.clone()), out);
+                out.push(':');
+                canonical(field, out);
+            }
+            out.push('}');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            out.push_str(&value.to_string());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,368 @@
+//! What there is: functions, their versions, their stages.
+//!
+//! Pure. A mutation is planned into a [`Change`] by one of the `plan_*` functions, which decide, and
+//! carried out by [`State::apply`], which does not: a change holds its own outcome. Replaying the
+//! changes of the journal therefore gives this state again, whatever the rules have become since.
+
+mod change;
+mod claims;
+mod deploy;
+mod error;
+mod traffic;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use wasm_fn_core::{
+    Digest, FunctionConfig, FunctionName, Revision, Route, StageName, TrafficSplit, VersionNo, VersionRef,
+    Weight,
+};
+use wasm_fn_router::Salt;
+
+pub use change::{Action, Build, Change, Meta};
+pub use deploy::{DeployPlan, Deployment};
+pub use error::PlanError;
+
+/// Most earlier stable versions that a stage remembers.
+const PREVIOUS_MAX: usize = 20;
+
+/// Everything that the control plane has decided, at one revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub(crate) revision: Revision,
+    pub(crate) functions: BTreeMap<FunctionName, Arc<Function>>,
+}
+
+/// One function; one without versions is a tombstone that keeps its numbers from being used again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// The number of the next version.
+    pub next_version: VersionNo,
+    /// Its versions.
+    pub versions: BTreeMap<VersionNo, Version>,
+    /// Its stages that have had traffic.
+    pub stages: BTreeMap<StageName, StageState>,
+}
+
+/// One immutable build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// What it is made of.
+    pub build: Build,
+    /// When it was made, Unix milliseconds.
+    pub created_ms: u64,
+    /// The token that made it.
+    pub created_by: String,
+    /// What its deployment said.
+    pub message: Option<String>,
+    /// How its last time with traffic ended, when that is worth a warning.
+    pub verdict: Option<Verdict>,
+}
+
+/// What became of a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// How it ended.
+    pub fate: Fate,
+    /// Where.
+    pub stage: StageName,
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// How a version lost its traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// As a canary whose rollout was aborted.
+    Aborted,
+    /// As a stable version that was rolled back.
+    RolledBack,
+}
+
+/// One stage that has traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageState {
+    /// The shares of its versions.
+    pub split: TrafficSplit,
+    /// The version to fall back on, whose configuration gives the stage its routes and cohorts.
+    pub stable: VersionNo,
+    /// Versions that were stable before, newest last, each once, at most 20.
+    pub previous: Vec<VersionNo>,
+    /// The rollout under way.
+    pub rollout: Option<Rollout>,
+    /// Places sticky keys.
+    pub salt: Salt,
+}
+
+/// A rollout under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollout {
+    /// The version it moves to.
+    pub canary: VersionNo,
+    /// How.
+    pub strategy: RolloutStrategy,
+    /// When it began, Unix milliseconds.
+    pub started_ms: u64,
+    /// The split before it began.
+    pub from_split: TrafficSplit,
+}
+
+/// How a deployment gets its traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Everything at once.
+    AllAtOnce,
+    /// Nothing.
+    NoTraffic,
+    /// By a rollout.
+    Rollout(RolloutStrategy),
+}
+
+/// How a rollout moves; a person decides when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolloutStrategy {
+    /// A share to the canary at first, everything when promoted.
+    Canary {
+        /// The share at first.
+        weight: Weight,
+    },
+    /// Nothing at first, everything when promoted.
+    BlueGreen,
+}
+
+impl RolloutStrategy {
+    /// The canary's share at first.
+    pub fn first_weight(self) -> Weight {
+        match self {
+            Self::Canary { weight } => weight,
+            Self::BlueGreen => Weight::ZERO,
+        }
+    }
+}
+
+impl State {
+    /// A state as it was stored.
+    pub fn new(revision: Revision, functions: BTreeMap<FunctionName, Arc<Function>>) -> Self {
+        Self { revision, functions }
+    }
+
+    /// Its revision.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The functions that were not deleted, by name.
+    pub fn functions(&self) -> impl Iterator<Item = (&FunctionName, &Arc<Function>)> {
+        self.functions.iter().filter(|(_, function)| !function.versions.is_empty())
+    }
+
+    /// The function called `name`, unless it was deleted.
+    ///
+    /// # Errors
+    /// [`PlanError::UnknownFunction`].
+    pub fn function(&self, name: &FunctionName) -> Result<&Arc<Function>, PlanError> {
+        let found = self.functions.get(name).filter(|function| !function.versions.is_empty());
+        found.ok_or_else(|| PlanError::UnknownFunction(name.clone()))
+    }
+
+    /// The function called `name`, tombstones included.
+    pub fn stored_function(&self, name: &FunctionName) -> Option<&Arc<Function>> {
+        self.functions.get(name)
+    }
+
+    /// Carries `change` out. Total: what it names and is not there is passed over.
+    pub fn apply(&mut self, change: &Change, meta: &Meta<'_>) {
+        let function = self.functions.entry(change.function.clone()).or_default();
+        Arc::make_mut(function).apply(&change.action, meta);
+        self.revision = meta.revision;
+    }
+
+    /// The version that `asked` means in `stage` of `function`.
+    ///
+    /// # Errors
+    /// When there is no such function or version, or it was asked for by a role in a stage without
+    /// traffic.
+    pub fn resolve(
+        &self,
+        function: &FunctionName,
+        stage: &StageName,
+        asked: VersionRef,
+    ) -> Result<VersionNo, PlanError> {
+        let versions = self.function(function)?;
+        let roles = versions.stages.get(stage);
+        let found = match asked {
+            VersionRef::No(no) => versions.versions.contains_key(&no).then_some(no),
+            VersionRef::Latest => versions.latest(),
+            VersionRef::Stable => roles.map(|roles| roles.stable),
+            VersionRef::Canary => roles.and_then(StageState::canary),
+            VersionRef::Previous => roles.and_then(StageState::newest_previous),
+        };
+        found.ok_or_else(|| PlanError::UnknownVersion {
+            function: function.clone(),
+            stage: stage.clone(),
+            asked,
+        })
+    }
+
+    fn stage(&self, function: &FunctionName, stage: &StageName) -> Result<&StageState, PlanError> {
+        let found = self.function(function)?.stages.get(stage);
+        found.ok_or_else(|| PlanError::UnknownStage { function: function.clone(), stage: stage.clone() })
+    }
+}
+
+impl Default for Function {
+    fn default() -> Self {
+        Self { next_version: VersionNo::FIRST, versions: BTreeMap::new(), stages: BTreeMap::new() }
+    }
+}
+
+impl Function {
+    /// The highest number; `None` for a tombstone.
+    pub fn latest(&self) -> Option<VersionNo> {
+        self.versions.keys().next_back().copied()
+    }
+
+    /// Where `stage`, whose stable version is `stable`, is reachable: where that version's
+    /// configuration says for the live stage, at its default for others.
+    pub fn routes(&self, name: &FunctionName, stage: &StageName, stable: VersionNo) -> Vec<Route> {
+        let config = self.versions.get(&stable).map(|version| &*version.build.config);
+        match config {
+            Some(FunctionConfig { routes, .. }) if stage.is_live() && !routes.is_empty() => routes.clone(),
+            _ => vec![Route::default_for(name, stage)],
+        }
+    }
+
+    /// The newest version with this component and configuration.
+    fn like(&self, digest: Digest, config: &FunctionConfig) -> Option<VersionNo> {
+        let same = |version: &Version| version.build.digest == digest && *version.build.config == *config;
+        self.versions.iter().rev().find(|(_, version)| same(version)).map(|(&no, _)| no)
+    }
+
+    fn apply(&mut self, action: &Action, meta: &Meta<'_>) {
+        match action {
+            Action::Deploy { stage, version, made, after, aborted, dropped } => {
+                if let Some(build) = made {
+                    self.insert(*version, build.clone(), meta);
+                }
+                if let Some(after) = after {
+                    self.settle(stage, after);
+                }
+                if let Some(canary) = aborted {
+                    let reason = Some(format!("replaced by {version}"));
+                    self.judge(*canary, Fate::Aborted, stage, reason, meta);
+                }
+                for version in dropped {
+                    self.versions.remove(version);
+                }
+            }
+            Action::Traffic { stage, after } | Action::Promote { stage, after, .. } => {
+                self.settle(stage, after);
+            }
+            Action::Abort { stage, version, after } => {
+                self.settle(stage, after);
+                self.judge(*version, Fate::Aborted, stage, meta.message.map(str::to_owned), meta);
+            }
+            Action::Rollback { stage, version: _, left, aborted, after } => {
+                self.settle(stage, after);
+                let reason = meta.message.map(str::to_owned);
+                if let Some(left) = left {
+                    self.judge(*left, Fate::RolledBack, stage, reason.clone(), meta);
+                }
+                if let Some(canary) = aborted {
+                    self.judge(*canary, Fate::Aborted, stage, reason, meta);
+                }
+            }
+            Action::Delete => {
+                self.versions.clear();
+                self.stages.clear();
+            }
+        }
+    }
+
+    fn insert(&mut self, no: VersionNo, build: Build, meta: &Meta<'_>) {
+        let version = Version {
+            build,
+            created_ms: meta.at_ms,
+            created_by: meta.actor.to_owned(),
+            message: meta.message.map(str::to_owned),
+            verdict: None,
+        };
+        self.versions.insert(no, version);
+        // The last number of all is never given out, so there is a next one.
+        self.next_version = self.next_version.max(no.next().unwrap_or(no));
+    }
+
+    /// Puts `stage` into the state `after`; becoming stable clears a version's verdict.
+    fn settle(&mut self, stage: &StageName, after: &StageState) {
+        let before = self.stages.insert(stage.clone(), after.clone());
+        if before.is_none_or(|before| before.stable != after.stable)
+            && let Some(version) = self.versions.get_mut(&after.stable)
+        {
+            version.verdict = None;
+        }
+    }
+
+    fn judge(
+        &mut self,
+        no: VersionNo,
+        fate: Fate,
+        stage: &StageName,
+        reason: Option<String>,
+        meta: &Meta<'_>,
+    ) {
+        if let Some(version) = self.versions.get_mut(&no) {
+            version.verdict = Some(Verdict { fate, stage: stage.clone(), at_ms: meta.at_ms, reason });
+        }
+    }
+}
+
+impl StageState {
+    /// A stage whose first version is `version`.
+    pub fn first(version: VersionNo, salt: Salt) -> Self {
+        let split = TrafficSplit::all(version);
+        Self { split, stable: version, previous: Vec::new(), rollout: None, salt }
+    }
+
+    /// The version that a rollout is moving to.
+    pub fn canary(&self) -> Option<VersionNo> {
+        self.rollout.as_ref().map(|rollout| rollout.canary)
+    }
+
+    /// The version that a rollback goes to.
+    pub fn newest_previous(&self) -> Option<VersionNo> {
+        self.previous.last().copied()
+    }
+
+    /// Every version that the stage names, with repetitions.
+    pub fn references(&self) -> impl Iterator<Item = VersionNo> {
+        let split = self.split.shares().iter().map(|&(version, _)| version);
+        split.chain([self.stable]).chain(self.canary()).chain(self.previous.iter().copied())
+    }
+
+    /// Everything to stable, no rollout.
+    fn all_to_stable(&self) -> Self {
+        Self { split: TrafficSplit::all(self.stable), rollout: None, ..self.clone() }
+    }
+
+    /// Everything to `version`, which becomes stable; the stable version becomes the newest previous.
+    fn moved_to(&self, version: VersionNo) -> Self {
+        let mut after = Self { split: TrafficSplit::all(version), rollout: None, ..self.clone() };
+        after.make_stable(version);
+        after
+    }
+
+    fn make_stable(&mut self, version: VersionNo) {
+        if version == self.stable {
+            return;
+        }
+        self.previous.retain(|&previous| previous != version && previous != self.stable);
+        self.previous.push(self.stable);
+        let surplus = self.previous.len().saturating_sub(PREVIOUS_MAX);
+        self.previous.drain(..surplus);
+        self.stable = version;
+    }
+}
+
+#[cfg(test)]
+mod tests;

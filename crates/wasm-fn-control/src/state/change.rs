@@ -1,0 +1,149 @@
+//! Changes: what the journal records.
+
+use std::sync::Arc;
+
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, StageName, VersionNo};
+
+use super::StageState;
+
+/// One mutation of one function, decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The function.
+    pub function: FunctionName,
+    /// What is done to it.
+    pub action: Action,
+}
+
+/// What a change does. `after` is the stage as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A version gets traffic, or exists.
+    Deploy {
+        /// The stage.
+        stage: StageName,
+        /// The version.
+        version: VersionNo,
+        /// What it is made of, when it did not exist.
+        made: Option<Build>,
+        /// The stage afterwards, when it changes.
+        after: Option<StageState>,
+        /// The canary of the rollout that this replaces.
+        aborted: Option<VersionNo>,
+        /// Old versions that are forgotten.
+        dropped: Vec<VersionNo>,
+    },
+    /// The weights were set.
+    Traffic {
+        /// The stage.
+        stage: StageName,
+        /// The stage afterwards.
+        after: StageState,
+    },
+    /// The canary became stable.
+    Promote {
+        /// The stage.
+        stage: StageName,
+        /// The canary.
+        version: VersionNo,
+        /// The stage afterwards.
+        after: StageState,
+    },
+    /// The rollout ended, everything goes to stable.
+    Abort {
+        /// The stage.
+        stage: StageName,
+        /// The canary.
+        version: VersionNo,
+        /// The stage afterwards.
+        after: StageState,
+    },
+    /// Everything goes to an earlier version.
+    Rollback {
+        /// The stage.
+        stage: StageName,
+        /// The version it goes to.
+        version: VersionNo,
+        /// The stable version that it leaves, when it is another.
+        left: Option<VersionNo>,
+        /// The canary of the rollout that this ends.
+        aborted: Option<VersionNo>,
+        /// The stage afterwards.
+        after: StageState,
+    },
+    /// The function is gone; its numbers stay used.
+    Delete,
+}
+
+/// What a version is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// The component.
+    pub digest: Digest,
+    /// What the component is: `wasi:http 0.2`, `wasi:http 0.3`, `cgi`.
+    pub kind: String,
+    /// The configuration.
+    pub config: Arc<FunctionConfig>,
+}
+
+/// What is known about a change besides the change.
+#[derive(Clone, Copy, Debug)]
+pub struct Meta<'a> {
+    /// The revision it makes.
+    pub revision: Revision,
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+    /// The name of the token it was made with.
+    pub actor: &'a str,
+    /// Why.
+    pub message: Option<&'a str>,
+}
+
+impl Action {
+    /// The word for it: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Deploy { .. } => "deploy",
+            Self::Traffic { .. } => "traffic",
+            Self::Promote { .. } => "promote",
+            Self::Abort { .. } => "abort",
+            Self::Rollback { .. } => "rollback",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// The stage it is about.
+    pub fn stage(&self) -> Option<&StageName> {
+        match self {
+            Self::Deploy { stage, .. }
+            | Self::Traffic { stage, .. }
+            | Self::Promote { stage, .. }
+            | Self::Abort { stage, .. }
+            | Self::Rollback { stage, .. } => Some(stage),
+            Self::Delete => None,
+        }
+    }
+
+    /// The version it is about.
+    pub fn version(&self) -> Option<VersionNo> {
+        match self {
+            Self::Deploy { version, .. }
+            | Self::Promote { version, .. }
+            | Self::Abort { version, .. }
+            | Self::Rollback { version, .. } => Some(*version),
+            Self::Traffic { .. } | Self::Delete => None,
+        }
+    }
+
+    /// The stage as it is to be, when it changes.
+    pub fn after(&self) -> Option<&StageState> {
+        match self {
+            Self::Deploy { after, .. } => after.as_ref(),
+            Self::Traffic { after, .. }
+            | Self::Promote { after, .. }
+            | Self::Abort { after, .. }
+            | Self::Rollback { after, .. } => Some(after),
+            Self::Delete => None,
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Why a change is refused.
+
+use wasm_fn_core::{FunctionName, SplitError, StageName, VersionNo, VersionRef};
+use wasm_fn_router::RouteClash;
+
+/// A change that the state does not allow; nothing is changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// No function has this name.
+    #[error("there is no function `{0}`")]
+    UnknownFunction(FunctionName),
+    /// The function has no traffic in this stage.
+    #[error("`{function}` has no traffic in stage `{stage}`")]
+    UnknownStage {
+        /// The function.
+        function: FunctionName,
+        /// The stage.
+        stage: StageName,
+    },
+    /// The version does not exist, or the stage has none in this role.
+    #[error("stage `{stage}` of `{function}` has no version {asked}")]
+    UnknownVersion {
+        /// The function.
+        function: FunctionName,
+        /// The stage.
+        stage: StageName,
+        /// What was asked for.
+        asked: VersionRef,
+    },
+    /// Shares are no split.
+    #[error(transparent)]
+    Split(#[from] SplitError),
+    /// There is nothing to promote or abort.
+    #[error("stage `{stage}` of `{function}` has no rollout under way")]
+    NoRollout {
+        /// The function.
+        function: FunctionName,
+        /// The stage.
+        stage: StageName,
+    },
+    /// A rollout is in the way.
+    #[error("stage `{stage}` of `{function}` is rolling out from {stable} to {canary}, expected {expected}")]
+    RolloutInProgress {
+        /// The function.
+        function: FunctionName,
+        /// The stage.
+        stage: StageName,
+        /// Its stable version.
+        stable: VersionNo,
+        /// Its canary.
+        canary: VersionNo,
+        /// What would have been possible.
+        expected: &'static str,
+    },
+    /// No version was stable before.
+    #[error("stage `{stage}` of `{function}` has no version earlier than {stable}")]
+    NoPreviousVersion {
+        /// The function.
+        function: FunctionName,
+        /// The stage.
+        stage: StageName,
+        /// Its stable version.
+        stable: VersionNo,
+    },
+    /// Another function or stage has the route.
+    #[error(transparent)]
+    Clash(#[from] RouteClash),
+    /// More stages than a function may have.
+    #[error("`{function}` has {found} stages, expected at most {found} (`{stage}` would be one more)")]
+    TooManyStages {
+        /// The function.
+        function: FunctionName,
+        /// The stage asked for.
+        stage: StageName,
+        /// How many there are.
+        found: usize,
+    },
+    /// Every version number has been used.
+    #[error("`{0}` has used up its version numbers")]
+    VersionsUsedUp(FunctionName),
+}

@@ -1,0 +1,152 @@
+//! The rules of deployments, rollouts and rollbacks, on states built by hand.
+
+mod deploy;
+mod traffic;
+mod walk;
+
+use super::*;
+
+fn canary() -> Strategy {
+    Strategy::Rollout(RolloutStrategy::Canary { weight: "10%".parse().unwrap() })
+}
+const BLUE_GREEN: Strategy = Strategy::Rollout(RolloutStrategy::BlueGreen);
+
+/// A state and the changes that made it.
+#[derive(Default)]
+struct World {
+    state: State,
+    changes: Vec<Change>,
+}
+
+struct Ask {
+    function: FunctionName,
+    stage: StageName,
+    component: u8,
+    config: FunctionConfig,
+    strategy: Strategy,
+    replace: bool,
+}
+
+fn ask(function: &str, component: u8, strategy: Strategy) -> Ask {
+    let function = function.parse().unwrap();
+    let config = FunctionConfig::default();
+    Ask { function, stage: StageName::live(), component, config, strategy, replace: false }
+}
+
+impl Ask {
+    fn stage(self, stage: &str) -> Self {
+        Self { stage: stage.parse().unwrap(), ..self }
+    }
+
+    fn routes(mut self, routes: &[&str]) -> Self {
+        self.config.routes = routes.iter().map(|route| route.parse().unwrap()).collect();
+        self
+    }
+
+    fn replace(self) -> Self {
+        Self { replace: true, ..self }
+    }
+}
+
+fn hello() -> FunctionName {
+    "hello".parse().unwrap()
+}
+
+fn v(number: u32) -> VersionNo {
+    VersionNo::new(number).unwrap()
+}
+
+fn meta_of(at: usize) -> Meta<'static> {
+    let number = at as u64 + 1;
+    Meta { revision: Revision(number), at_ms: 1000 * number, actor: "ann", message: Some("because") }
+}
+
+impl World {
+    fn carry_out(&mut self, change: Change) {
+        self.state.apply(&change, &meta_of(self.changes.len()));
+        self.changes.push(change);
+    }
+
+    fn plan(&self, ask: &Ask) -> Result<DeployPlan, PlanError> {
+        self.state.plan_deploy(&Deployment {
+            function: &ask.function,
+            stage: &ask.stage,
+            digest: Digest([ask.component; 32]),
+            kind: "cgi",
+            config: &Arc::new(ask.config.clone()),
+            strategy: ask.strategy,
+            replace: ask.replace,
+            salt: Salt([self.changes.len() as u64, 7]),
+            now_ms: 5,
+        })
+    }
+
+    fn deploy(&mut self, ask: Ask) -> DeployPlan {
+        let plan = self.plan(&ask).unwrap();
+        plan.change.clone().into_iter().for_each(|change| self.carry_out(change));
+        plan
+    }
+
+    fn traffic(&mut self, shares: &[(&str, &str)]) -> Result<(), PlanError> {
+        let shares: Vec<_> = shares.iter().map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).collect();
+        let change = self.state.plan_traffic(&hello(), &StageName::live(), &shares)?;
+        change.into_iter().for_each(|change| self.carry_out(change));
+        Ok(())
+    }
+
+    fn promote(&mut self) -> Result<(), PlanError> {
+        let change = self.state.plan_promote(&hello(), &StageName::live())?;
+        self.carry_out(change);
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<(), PlanError> {
+        let change = self.state.plan_abort(&hello(), &StageName::live())?;
+        self.carry_out(change);
+        Ok(())
+    }
+
+    fn rollback(&mut self, to: Option<&str>) -> Result<(), PlanError> {
+        let to = to.map(|to| to.parse().unwrap());
+        let change = self.state.plan_rollback(&hello(), &StageName::live(), to)?;
+        change.into_iter().for_each(|change| self.carry_out(change));
+        Ok(())
+    }
+
+    fn hello(&self) -> &Function {
+        self.state.function(&hello()).unwrap()
+    }
+
+    fn live(&self) -> &StageState {
+        &self.hello().stages[&StageName::live()]
+    }
+
+    /// `v2=10% v1=90%, stable v1, canary v2, previous v0`.
+    fn show(&self) -> String {
+        let stage = self.live();
+        let shares: Vec<_> =
+            stage.split.shares().iter().map(|(version, weight)| format!("{version}={weight}")).collect();
+        let mut text = format!("{}, stable {}", shares.join(" "), stage.stable);
+        if let Some(canary) = stage.canary() {
+            text += &format!(", canary {canary}");
+        }
+        if !stage.previous.is_empty() {
+            let previous: Vec<_> = stage.previous.iter().map(ToString::to_string).collect();
+            text += &format!(", previous {}", previous.join(" "));
+        }
+        text
+    }
+
+    fn fate(&self, version: u32) -> Option<Fate> {
+        self.hello().versions[&v(version)].verdict.as_ref().map(|verdict| verdict.fate)
+    }
+}
+
+/// Versions 1 to `count`, each deployed at once.
+fn deployed(count: u8) -> World {
+    let mut world = World::default();
+    for component in 1..=count {
+        world.deploy(ask("hello", component, Strategy::AllAtOnce));
+    }
+    world
+}

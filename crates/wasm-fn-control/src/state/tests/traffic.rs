@@ -1,0 +1,206 @@
+//! Promote, abort, rollback, weights, delete.
+
+use super::*;
+
+#[test]
+fn promoted_canary_is_stable_and_the_old_stable_previous() {
+    for strategy in [canary(), BLUE_GREEN] {
+        let mut world = deployed(1);
+        world.deploy(ask("hello", 2, strategy));
+        world.promote().unwrap();
+        assert_eq!(world.show(), "v2=100%, stable v2, previous v1");
+        assert_eq!(world.fate(2), None);
+    }
+}
+
+#[test]
+fn aborted_canary_has_no_traffic_and_a_verdict() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, canary()));
+    world.abort().unwrap();
+    assert_eq!(world.show(), "v1=100%, stable v1");
+    let verdict = world.hello().versions[&v(2)].verdict.clone().unwrap();
+    assert_eq!(verdict.fate, Fate::Aborted);
+    assert_eq!((verdict.at_ms, verdict.reason.as_deref()), (3000, Some("because")));
+}
+
+#[test]
+fn verdict_is_cleared_when_the_version_becomes_stable() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, canary()));
+    world.abort().unwrap();
+    world.deploy(ask("hello", 2, canary()));
+    assert_eq!(world.fate(2), Some(Fate::Aborted));
+    world.promote().unwrap();
+    assert_eq!(world.fate(2), None);
+}
+
+#[test]
+fn promote_and_abort_need_a_rollout() {
+    let mut world = deployed(1);
+    let expected = PlanError::NoRollout { function: hello(), stage: StageName::live() };
+    assert_eq!(world.promote(), Err(expected.clone()));
+    assert_eq!(world.abort(), Err(expected));
+}
+
+#[test]
+fn rollback_goes_further_back_each_time() {
+    let mut world = deployed(3);
+    world.rollback(None).unwrap();
+    assert_eq!(world.show(), "v2=100%, stable v2, previous v1");
+    assert_eq!(world.fate(3), Some(Fate::RolledBack));
+    world.rollback(None).unwrap();
+    assert_eq!(world.show(), "v1=100%, stable v1");
+    let expected = PlanError::NoPreviousVersion { function: hello(), stage: StageName::live(), stable: v(1) };
+    assert_eq!(world.rollback(None), Err(expected));
+}
+
+#[test]
+fn rollback_to_a_version_goes_there() {
+    for (to, expected) in [
+        ("v1", "v1=100%, stable v1"),
+        ("previous", "v2=100%, stable v2, previous v1"),
+        ("v3", "v3=100%, stable v3, previous v1 v2"),
+        ("stable", "v3=100%, stable v3, previous v1 v2"),
+    ] {
+        let mut world = deployed(3);
+        world.rollback(Some(to)).unwrap();
+        assert_eq!(world.show(), expected, "{to}");
+    }
+}
+
+#[test]
+fn rollback_can_be_undone_by_naming_the_version() {
+    let mut world = deployed(2);
+    world.rollback(None).unwrap();
+    world.rollback(Some("v2")).unwrap();
+    assert_eq!(world.show(), "v2=100%, stable v2, previous v1");
+    assert_eq!((world.fate(1), world.fate(2)), (None, None));
+}
+
+#[test]
+fn rollback_during_a_rollout_aborts_it() {
+    for to in [None, Some("stable"), Some("v2")] {
+        let mut world = deployed(2);
+        world.deploy(ask("hello", 3, canary()));
+        world.rollback(to).unwrap();
+        assert_eq!(world.show(), "v2=100%, stable v2, previous v1");
+        assert_eq!(world.fate(3), Some(Fate::Aborted));
+        assert_eq!(world.changes.last().unwrap().action.as_str(), "abort");
+    }
+}
+
+#[test]
+fn rollback_past_a_rollout_ends_it_too() {
+    let mut world = deployed(2);
+    world.deploy(ask("hello", 3, canary()));
+    world.rollback(Some("v1")).unwrap();
+    assert_eq!(world.show(), "v1=100%, stable v1");
+    assert_eq!((world.fate(2), world.fate(3)), (Some(Fate::RolledBack), Some(Fate::Aborted)));
+}
+
+#[test]
+fn rollback_to_the_canary_is_refused() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, canary()));
+    assert!(matches!(world.rollback(Some("canary")), Err(PlanError::RolloutInProgress { .. })));
+}
+
+#[test]
+fn traffic_keeps_or_moves_the_stable_role() {
+    for (shares, expected) in [
+        (&[("v1", "5%"), ("v3", "95%")][..], "v3=95% v1=5%, stable v3, previous v1 v2"),
+        (&[("v1", "100%")], "v1=100%, stable v1, previous v2 v3"),
+        (&[("previous", "50%"), ("v1", "50%")], "v2=50% v1=50%, stable v1, previous v2 v3"),
+        (&[("stable", "100%")], "v3=100%, stable v3, previous v1 v2"),
+    ] {
+        let mut world = deployed(3);
+        world.traffic(shares).unwrap();
+        assert_eq!(world.show(), expected);
+    }
+}
+
+#[test]
+fn traffic_in_a_rollout_moves_only_its_two_versions() {
+    let mut world = deployed(2);
+    world.deploy(ask("hello", 3, canary()));
+    world.traffic(&[("stable", "50%"), ("canary", "50%")]).unwrap();
+    assert_eq!(world.show(), "v3=50% v2=50%, stable v2, canary v3, previous v1");
+    world.traffic(&[("canary", "100%")]).unwrap();
+    assert_eq!(world.show(), "v3=100%, stable v2, canary v3, previous v1");
+    let error = world.traffic(&[("v1", "50%"), ("v3", "50%")]).unwrap_err();
+    assert!(matches!(error, PlanError::RolloutInProgress { .. }), "{error}");
+}
+
+#[test]
+fn same_traffic_again_is_no_change() {
+    let mut world = deployed(1);
+    world.traffic(&[("v1", "100%")]).unwrap();
+    assert_eq!(world.changes.len(), 1);
+}
+
+#[test]
+fn bad_traffic_is_refused() {
+    for (shares, expected) in [
+        (&[("v1", "50%"), ("v2", "40%")][..], "weights add up to 9000 basis points, expected 10000"),
+        (&[("v1", "100%"), ("v2", "100%")], "weights add up to 20000 basis points, expected 10000"),
+        (&[], "weights add up to 0 basis points, expected 10000"),
+        (&[("v1", "100%"), ("v2", "0%")], "v2 has weight 0%, expected at least 0.01% or no mention"),
+        (&[("v2", "50%"), ("stable", "50%")], "v2 appears twice"),
+        (&[("v9", "100%")], "stage `live` of `hello` has no version v9"),
+        (&[("canary", "100%")], "stage `live` of `hello` has no version canary"),
+    ] {
+        let mut world = deployed(2);
+        assert_eq!(world.traffic(shares).unwrap_err().to_string(), expected);
+        assert_eq!(world.changes.len(), 2);
+    }
+}
+
+#[test]
+fn unknown_functions_stages_and_versions_are_named() {
+    let world = deployed(1);
+    let (live, staging): (StageName, StageName) = (StageName::live(), "staging".parse().unwrap());
+    let other: FunctionName = "other".parse().unwrap();
+    let state = &world.state;
+    let unknown = "there is no function `other`";
+    assert_eq!(state.plan_promote(&other, &live).unwrap_err().to_string(), unknown);
+    assert_eq!(state.plan_abort(&other, &live).unwrap_err().to_string(), unknown);
+    assert_eq!(state.plan_rollback(&other, &live, None).unwrap_err().to_string(), unknown);
+    assert_eq!(state.plan_traffic(&other, &live, &[]).unwrap_err().to_string(), unknown);
+    assert_eq!(state.plan_delete(&other).unwrap_err().to_string(), unknown);
+    let no_stage = "`hello` has no traffic in stage `staging`";
+    assert_eq!(state.plan_promote(&hello(), &staging).unwrap_err().to_string(), no_stage);
+    let to = Some(VersionRef::No(v(9)));
+    let no_version = "stage `live` of `hello` has no version v9";
+    assert_eq!(state.plan_rollback(&hello(), &live, to).unwrap_err().to_string(), no_version);
+}
+
+#[test]
+fn rollback_forgets_versions_whose_routes_were_taken() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, Strategy::AllAtOnce).routes(&["/a"]));
+    world.deploy(ask("hello", 3, Strategy::AllAtOnce).routes(&["/b"]));
+    world.deploy(ask("other", 9, Strategy::AllAtOnce).routes(&["/hello/*"]));
+    world.rollback(None).unwrap();
+    assert_eq!(world.show(), "v2=100%, stable v2");
+    assert!(matches!(world.rollback(Some("v1")), Err(PlanError::Clash(_))));
+}
+
+#[test]
+fn deleted_function_leaves_its_numbers_used() {
+    let mut world = deployed(2);
+    let change = world.state.plan_delete(&hello()).unwrap();
+    world.carry_out(change);
+    assert!(matches!(world.state.function(&hello()), Err(PlanError::UnknownFunction(_))));
+    assert_eq!(world.state.functions().count(), 0);
+    world.plan(&ask("other", 9, Strategy::AllAtOnce).routes(&["/hello/*"])).unwrap();
+    let plan = world.deploy(ask("hello", 1, Strategy::AllAtOnce));
+    assert_eq!((plan.version, plan.first), (v(3), true));
+}
+
+#[test]
+fn function_during_a_rollout_can_be_deleted() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, canary()));
+    world.state.plan_delete(&hello()).unwrap();
+}

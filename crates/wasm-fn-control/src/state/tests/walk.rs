@@ -1,0 +1,82 @@
+//! Random walks: whatever is done, the invariants hold and the journal replays to the same state.
+
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use super::*;
+use crate::stored;
+
+#[test]
+fn random_walks_replay_to_the_same_state_and_keep_the_invariants() {
+    for seed in 0..40 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut world = World::default();
+        for _ in 0..60 {
+            step(&mut world, &mut random);
+            check_invariants(&world, seed);
+        }
+        let mut replayed = State::default();
+        for (at, change) in world.changes.iter().enumerate() {
+            let json = serde_json::to_string(&stored::Change::from(change)).unwrap();
+            let read: stored::Change = serde_json::from_str(&json).unwrap();
+            replayed.apply(&Change::try_from(read).unwrap(), &meta_of(at));
+        }
+        assert_eq!(replayed, world.state, "seed {seed}");
+    }
+}
+
+fn step(world: &mut World, random: &mut StdRng) {
+    let function = ["hello", "other"][random.random_range(0..2)];
+    let name: FunctionName = function.parse().unwrap();
+    let live = StageName::live();
+    let to = VersionRef::No(v(random.random_range(1..8)));
+    let weight = |points| Weight::from_basis_points(points).unwrap();
+    let planned = match random.random_range(0..12) {
+        0..=4 => {
+            let strategy = [Strategy::AllAtOnce, Strategy::NoTraffic, canary(), BLUE_GREEN];
+            let route = ["/a", "/b", "/c/*"][random.random_range(0..3)];
+            let mut ask = ask(function, random.random_range(0..6), strategy[random.random_range(0..4)])
+                .routes(&[route]);
+            ask.replace = random.random_bool(0.3);
+            world.plan(&ask).map(|plan| plan.change)
+        }
+        5 | 6 => world.state.plan_promote(&name, &live).map(Some),
+        7 => world.state.plan_abort(&name, &live).map(Some),
+        8 => world.state.plan_rollback(&name, &live, None),
+        9 => world.state.plan_rollback(&name, &live, Some(to)),
+        10 => {
+            let points = random.random_range(0..=10_000);
+            let shares = [(VersionRef::Stable, weight(points)), (to, weight(10_000 - points))];
+            world.state.plan_traffic(&name, &live, &shares)
+        }
+        _ if random.random_bool(0.1) => world.state.plan_delete(&name).map(Some),
+        _ => return,
+    };
+    if let Ok(Some(change)) = planned {
+        world.carry_out(change);
+    }
+}
+
+fn check_invariants(world: &World, seed: u64) {
+    assert_eq!(world.state.revision().0, world.changes.len() as u64);
+    for (name, function) in world.state.functions() {
+        for stage in function.stages.values() {
+            for version in stage.references() {
+                assert!(function.versions.contains_key(&version), "seed {seed}: {name} {version}");
+            }
+            assert!(stage.canary() != Some(stage.stable), "seed {seed}");
+            assert!(!stage.previous.contains(&stage.stable), "seed {seed}");
+        }
+        let stored = stored::Function::from(&**function);
+        let read = serde_json::from_str::<stored::Function>(&serde_json::to_string(&stored).unwrap());
+        assert_eq!(Function::try_from(read.unwrap()).unwrap(), **function, "seed {seed}");
+        // Whatever was planned leaves the claims free of clashes, and so do its promote and rollback.
+        let delete_nothing = Change { function: "nobody".parse().unwrap(), action: Action::Delete };
+        world.state.check_claims(&delete_nothing).unwrap();
+        let live = StageName::live();
+        for outcome in
+            [world.state.plan_promote(name, &live).map(Some), world.state.plan_rollback(name, &live, None)]
+        {
+            assert!(!matches!(outcome, Err(PlanError::Clash(_))), "seed {seed}: {outcome:?}");
+        }
+    }
+}

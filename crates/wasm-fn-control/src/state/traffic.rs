@@ -1,0 +1,161 @@
+//! Planning what moves traffic between versions that exist: weights, promote, abort, rollback, delete.
+
+use std::cmp::Reverse;
+
+use wasm_fn_core::{FunctionName, StageName, TrafficSplit, VersionNo, VersionRef, Weight};
+
+use super::{Action, Change, PlanError, StageState, State};
+
+impl State {
+    /// Plans to split `stage` by `shares`; `None` when it is split like that already.
+    ///
+    /// The stable version stays stable as long as it has a share; without one the role goes to the
+    /// version with the largest share, of equal ones the oldest. During a rollout the roles stay.
+    ///
+    /// # Errors
+    /// An unknown function, stage or version, shares that are no split, a version that takes no part
+    /// in the rollout under way, or a route that is another function's.
+    pub fn plan_traffic(
+        &self,
+        function: &FunctionName,
+        stage: &StageName,
+        shares: &[(VersionRef, Weight)],
+    ) -> Result<Option<Change>, PlanError> {
+        let current = self.stage(function, stage)?;
+        let shares: Result<Vec<_>, PlanError> = shares
+            .iter()
+            .map(|&(version, weight)| Ok((self.resolve(function, stage, version)?, weight)))
+            .collect();
+        let split = TrafficSplit::new(shares?)?;
+        if split == current.split {
+            return Ok(None);
+        }
+        let mut after = StageState { split, ..current.clone() };
+        if let Some(canary) = current.canary() {
+            let takes_part = |version| version == current.stable || version == canary;
+            if !after.split.shares().iter().all(|&(version, _)| takes_part(version)) {
+                let expected = "weights for these two, or the rollout to be promoted or aborted first";
+                return Err(in_progress(function, stage, current, canary, expected));
+            }
+        } else if after.split.weight(current.stable) == Weight::ZERO {
+            let largest = after.split.shares().iter().max_by_key(|&&(no, weight)| (weight, Reverse(no)));
+            let stable = largest.map_or(current.stable, |&(version, _)| version);
+            after.make_stable(stable);
+        }
+        let change =
+            Change { function: function.clone(), action: Action::Traffic { stage: stage.clone(), after } };
+        self.check_claims(&change)?;
+        Ok(Some(change))
+    }
+
+    /// Plans to make the canary stable, with all traffic.
+    ///
+    /// # Errors
+    /// An unknown function or stage, or no rollout under way.
+    pub fn plan_promote(&self, function: &FunctionName, stage: &StageName) -> Result<Change, PlanError> {
+        let (current, version) = self.rollout(function, stage)?;
+        let after = current.moved_to(version);
+        let action = Action::Promote { stage: stage.clone(), version, after };
+        Ok(Change { function: function.clone(), action })
+    }
+
+    /// Plans to end the rollout with all traffic to stable.
+    ///
+    /// # Errors
+    /// An unknown function or stage, or no rollout under way.
+    pub fn plan_abort(&self, function: &FunctionName, stage: &StageName) -> Result<Change, PlanError> {
+        let (current, version) = self.rollout(function, stage)?;
+        let after = current.all_to_stable();
+        let action = Action::Abort { stage: stage.clone(), version, after };
+        Ok(Change { function: function.clone(), action })
+    }
+
+    /// Plans to send all traffic to `to`, or to the newest previous version; `None` when it goes there
+    /// already. During a rollout, no `to` (or its stable version) means to abort.
+    ///
+    /// The versions that were stable after `to` are no longer previous ones: a second rollback goes
+    /// further back, not forward again.
+    ///
+    /// # Errors
+    /// An unknown function, stage or version, no previous version, `to` being the canary, or a route
+    /// of `to` that is another function's by now.
+    pub fn plan_rollback(
+        &self,
+        function: &FunctionName,
+        stage: &StageName,
+        to: Option<VersionRef>,
+    ) -> Result<Option<Change>, PlanError> {
+        let current = self.stage(function, stage)?;
+        let to = to.map(|to| self.resolve(function, stage, to)).transpose()?;
+        let aborted = current.canary();
+        if let Some(canary) = aborted {
+            if to.is_none_or(|to| to == current.stable) {
+                return self.plan_abort(function, stage).map(Some);
+            }
+            if to == Some(canary) {
+                let expected = "a version to go back to; to finish it, promote it";
+                return Err(in_progress(function, stage, current, canary, expected));
+            }
+        }
+        let version = to.or(current.newest_previous()).ok_or_else(|| PlanError::NoPreviousVersion {
+            function: function.clone(),
+            stage: stage.clone(),
+            stable: current.stable,
+        })?;
+        let mut after = current.moved_to(version);
+        if let Some(at) = current.previous.iter().position(|&previous| previous == version) {
+            after.previous = current.previous[..at].to_vec();
+        }
+        if after == *current {
+            return Ok(None);
+        }
+        let back = version < current.stable || current.previous.contains(&version);
+        let left = (back && version != current.stable).then_some(current.stable);
+        self.fit_rollback(function, Action::Rollback { stage: stage.clone(), version, left, aborted, after })
+    }
+
+    /// Forgets previous versions whose routes are another function's by now: they claimed none while
+    /// a newer one was there to go back to.
+    fn fit_rollback(&self, function: &FunctionName, action: Action) -> Result<Option<Change>, PlanError> {
+        let mut change = Change { function: function.clone(), action };
+        loop {
+            let Err(clash) = self.check_claims(&change) else { return Ok(Some(change)) };
+            let Action::Rollback { after, .. } = &mut change.action else { return Err(clash.into()) };
+            if after.previous.pop().is_none() {
+                return Err(clash.into());
+            }
+        }
+    }
+
+    /// Plans to delete `function`.
+    ///
+    /// # Errors
+    /// An unknown function.
+    pub fn plan_delete(&self, function: &FunctionName) -> Result<Change, PlanError> {
+        self.function(function)?;
+        Ok(Change { function: function.clone(), action: Action::Delete })
+    }
+
+    fn rollout(
+        &self,
+        function: &FunctionName,
+        stage: &StageName,
+    ) -> Result<(&StageState, VersionNo), PlanError> {
+        let current = self.stage(function, stage)?;
+        let canary = current.canary();
+        canary
+            .map(|canary| (current, canary))
+            .ok_or_else(|| PlanError::NoRollout { function: function.clone(), stage: stage.clone() })
+    }
+}
+
+fn in_progress(
+    function: &FunctionName,
+    stage: &StageName,
+    current: &StageState,
+    canary: VersionNo,
+    expected: &'static str,
+) -> PlanError {
+    let (function, stage) = (function.clone(), stage.clone());
+    PlanError::RolloutInProgress { function, stage, stable: current.stable, canary, expected }
+}

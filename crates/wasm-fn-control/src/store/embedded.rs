@@ -1,0 +1,266 @@
+//! The store of a single node: a crash-safe database file in the data directory.
+//!
+//! Tables: `meta` (format, revision), `functions` (name to JSON), `journal` (revision to JSON) and
+//! `journal_by_function` (name and revision, an index). One commit is one write transaction, on disk
+//! when it returns.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use redb::{
+    Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageError,
+    TableDefinition, WriteTransaction,
+};
+use wasm_fn_core::{FunctionName, Revision};
+
+use super::{Commit, JournalRange, Loaded, Store, StoreError, VerifyError};
+use crate::{
+    journal::{Entry, GENESIS, Walk},
+    state::{Function, State},
+    stored,
+};
+
+/// The format that this program writes, and the newest that it reads.
+const FORMAT: u64 = 1;
+
+/// The file in the data directory.
+const FILE: &str = "state.redb";
+
+/// Cached pages; the working set of a node is a few of them.
+const CACHE_BYTES: usize = 16 << 20;
+
+const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
+const FUNCTIONS: TableDefinition<'static, &str, &str> = TableDefinition::new("functions");
+const JOURNAL: TableDefinition<'static, u64, &str> = TableDefinition::new("journal");
+const BY_FUNCTION: TableDefinition<'static, (&str, u64), ()> = TableDefinition::new("journal_by_function");
+
+/// A database file that this process holds alone.
+#[derive(Clone)]
+pub struct EmbeddedStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    database: Database,
+}
+
+impl EmbeddedStore {
+    /// Opens the database in `data_dir`, or makes both, the directory for its owner alone. Blocks.
+    ///
+    /// Open this before anything else in the directory: it keeps other nodes out.
+    ///
+    /// # Errors
+    /// The directory is in use by another node or not writable, or the file is damaged or of a newer
+    /// format.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        // Configurations may hold secrets in their environment.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+        made.map_err(|error| unusable(data_dir, error))?;
+        let path = data_dir.join(FILE);
+        let opened = Database::builder().set_cache_size(CACHE_BYTES).create(&path);
+        let database = opened.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(data_dir.to_owned()),
+            DatabaseError::Storage(StorageError::Io(error)) => unusable(data_dir, error),
+            error => StoreError::Database { path: path.clone(), reason: error.to_string() },
+        })?;
+        let inner = Inner { path, database };
+        inner.prepare()?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    async fn blocking<T, E>(&self, work: impl FnOnce(&Inner) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
+        done.unwrap_or_else(|error| Err(self.inner.failed_to(error.to_string()).into()))
+    }
+}
+
+/// What it means that `path` cannot be opened.
+pub(super) fn unusable(path: &Path, error: io::Error) -> StoreError {
+    let path = path.to_owned();
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            StoreError::NotWritable { path, source: error }
+        }
+        _ => StoreError::Database { path, reason: error.to_string() },
+    }
+}
+
+impl Inner {
+    fn failed(&self, error: impl Into<redb::Error>) -> StoreError {
+        self.failed_to(error.into().to_string())
+    }
+
+    fn failed_to(&self, reason: String) -> StoreError {
+        StoreError::Database { path: self.path.clone(), reason }
+    }
+
+    fn write(&self) -> Result<WriteTransaction, StoreError> {
+        let mut transaction = self.database.begin_write().map_err(|error| self.failed(error))?;
+        transaction.set_durability(Durability::Immediate).map_err(|error| self.failed(error))?;
+        Ok(transaction)
+    }
+
+    fn read(&self) -> Result<ReadTransaction, StoreError> {
+        self.database.begin_read().map_err(|error| self.failed(error))
+    }
+
+    /// Makes the tables, or checks that their format is known.
+    fn prepare(&self) -> Result<(), StoreError> {
+        let transaction = self.write()?;
+        {
+            let mut meta = transaction.open_table(META).map_err(|error| self.failed(error))?;
+            let format = meta.get("format").map_err(|error| self.failed(error))?.map(|found| found.value());
+            match format {
+                Some(found) if found > FORMAT => {
+                    return Err(StoreError::Newer { path: self.path.clone(), found, known: FORMAT });
+                }
+                Some(_) => {}
+                None => {
+                    meta.insert("format", FORMAT).map_err(|error| self.failed(error))?;
+                    meta.insert("revision", 0).map_err(|error| self.failed(error))?;
+                }
+            }
+            transaction.open_table(FUNCTIONS).map_err(|error| self.failed(error))?;
+            transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
+            transaction.open_table(BY_FUNCTION).map_err(|error| self.failed(error))?;
+        }
+        transaction.commit().map_err(|error| self.failed(error))
+    }
+
+    fn load(&self) -> Result<Loaded, StoreError> {
+        let transaction = self.read()?;
+        let meta = transaction.open_table(META).map_err(|error| self.failed(error))?;
+        let revision = meta.get("revision").map_err(|error| self.failed(error))?;
+        let revision = Revision(revision.map_or(0, |revision| revision.value()));
+        let functions = transaction.open_table(FUNCTIONS).map_err(|error| self.failed(error))?;
+        let functions = functions
+            .iter()
+            .map_err(|error| self.failed(error))?
+            .map(|row| {
+                let (name, json) = row.map_err(|error| self.failed(error))?;
+                read_function(name.value(), json.value())
+            })
+            .collect::<Result<_, _>>()?;
+        let journal = transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
+        let last = journal.last().map_err(|error| self.failed(error))?;
+        let last = last.map(|(key, json)| read_entry(key.value(), json.value())).transpose()?;
+        let (last_revision, head) = last.map_or((Revision(0), GENESIS), |entry| (entry.revision, entry.hash));
+        if last_revision != revision {
+            let reason = format!("is {revision}, but the journal ends at {last_revision}");
+            return Err(StoreError::Corrupt { table: "meta", key: "revision".to_owned(), reason });
+        }
+        Ok(Loaded { state: State::new(revision, functions), head })
+    }
+
+    fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        let Commit { entry, function } = commit;
+        let name = entry.change.function.as_str();
+        let json = serde_json::to_string(&stored::Function::from(&**function));
+        let json = json.map_err(|error| self.failed_to(error.to_string()))?;
+        let transaction = self.write()?;
+        {
+            let mut meta = transaction.open_table(META).map_err(|error| self.failed(error))?;
+            let found = meta.get("revision").map_err(|error| self.failed(error))?;
+            let found = Revision(found.map_or(0, |found| found.value()));
+            if found.next() != entry.revision {
+                return Err(StoreError::Conflict { expected: Revision(entry.revision.0 - 1), found });
+            }
+            meta.insert("revision", entry.revision.0).map_err(|error| self.failed(error))?;
+            let mut functions = transaction.open_table(FUNCTIONS).map_err(|error| self.failed(error))?;
+            functions.insert(name, json.as_str()).map_err(|error| self.failed(error))?;
+            let mut journal = transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
+            journal.insert(entry.revision.0, entry.to_json().as_str()).map_err(|error| self.failed(error))?;
+            let mut index = transaction.open_table(BY_FUNCTION).map_err(|error| self.failed(error))?;
+            index.insert((name, entry.revision.0), ()).map_err(|error| self.failed(error))?;
+        }
+        transaction.commit().map_err(|error| self.failed(error))
+    }
+
+    fn journal(&self, range: &JournalRange) -> Result<Vec<Entry>, StoreError> {
+        let transaction = self.read()?;
+        let journal = transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
+        let before = range.before.map_or(u64::MAX, |before| before.0);
+        let Some(function) = &range.function else {
+            let rows = journal.range(..before).map_err(|error| self.failed(error))?;
+            return rows
+                .rev()
+                .take(range.limit)
+                .map(|row| {
+                    let (key, json) = row.map_err(|error| self.failed(error))?;
+                    read_entry(key.value(), json.value())
+                })
+                .collect();
+        };
+        let index = transaction.open_table(BY_FUNCTION).map_err(|error| self.failed(error))?;
+        let name = function.as_str();
+        let rows = index.range((name, 0)..(name, before)).map_err(|error| self.failed(error))?;
+        rows.rev()
+            .take(range.limit)
+            .map(|row| {
+                let key = row.map_err(|error| self.failed(error))?.0.value().1;
+                let json = journal.get(key).map_err(|error| self.failed(error))?;
+                let json = json.ok_or_else(|| StoreError::Corrupt {
+                    table: "journal_by_function",
+                    key: format!("{name} {key}"),
+                    reason: "names an entry that is not in the journal".to_owned(),
+                })?;
+                read_entry(key, json.value())
+            })
+            .collect()
+    }
+
+    fn verify(&self) -> Result<Revision, VerifyError> {
+        let transaction = self.read()?;
+        let journal = transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
+        let mut walk = Walk::new();
+        for row in journal.iter().map_err(|error| self.failed(error))? {
+            let (key, json) = row.map_err(|error| self.failed(error))?;
+            walk.step(key.value(), json.value())?;
+        }
+        Ok(walk.revision())
+    }
+}
+
+fn read_function(name: &str, json: &str) -> Result<(FunctionName, Arc<Function>), StoreError> {
+    let corrupt = |reason: String| StoreError::Corrupt { table: "functions", key: name.to_owned(), reason };
+    let key = name.parse().map_err(|error: wasm_fn_core::NameError| corrupt(error.to_string()))?;
+    let stored: stored::Function = serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?;
+    let function = Function::try_from(stored).map_err(|error| corrupt(error.0))?;
+    Ok((key, Arc::new(function)))
+}
+
+fn read_entry(key: u64, json: &str) -> Result<Entry, StoreError> {
+    Entry::from_json(json).map_err(|error| StoreError::Corrupt {
+        table: "journal",
+        key: key.to_string(),
+        reason: error.0,
+    })
+}
+
+impl Store for EmbeddedStore {
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        self.blocking(Inner::load).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
+        self.blocking(move |inner| inner.commit(&commit)).await
+    }
+
+    async fn journal(&self, range: JournalRange) -> Result<Vec<Entry>, StoreError> {
+        self.blocking(move |inner| inner.journal(&range)).await
+    }
+
+    async fn verify(&self) -> Result<Revision, VerifyError> {
+        self.blocking(Inner::verify).await
+    }
+}

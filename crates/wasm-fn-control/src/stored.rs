@@ -1,0 +1,313 @@
+//! The JSON that is kept on disk.
+//!
+//! Apart from the vocabulary, which has no wire format, and from [`wire`](crate::wire), which may
+//! change with the API: what was written once is read for ever. Salts are hexadecimal text because
+//! JSON numbers above 2⁵³ do not survive every reader.
+
+mod change;
+mod config;
+
+use std::{collections::BTreeMap, fmt::Display, str::FromStr, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use wasm_fn_core::{self as core, FunctionConfig, StageName, TrafficSplit, VersionNo};
+use wasm_fn_router::Salt;
+
+use crate::state;
+
+pub(crate) use change::Change;
+pub(crate) use config::Config;
+
+/// Stored JSON that says something impossible.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Malformed(pub(crate) String);
+
+impl Malformed {
+    fn new(reason: impl Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
+/// Reads a text that was written by `Display`.
+fn parse<T: FromStr<Err: Display>>(text: &str) -> Result<T, Malformed> {
+    text.parse().map_err(|error: T::Err| Malformed::new(error))
+}
+
+fn parse_all<T: FromStr<Err: Display>>(texts: &[String]) -> Result<Vec<T>, Malformed> {
+    texts.iter().map(|text| parse(text)).collect()
+}
+
+fn texts<T: Display>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
+/// [`state::Function`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Function {
+    next_version: String,
+    versions: BTreeMap<String, Version>,
+    stages: BTreeMap<String, Stage>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Version {
+    build: Build,
+    created_ms: u64,
+    created_by: String,
+    message: Option<String>,
+    verdict: Option<Verdict>,
+}
+
+/// [`state::Build`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Build {
+    digest: String,
+    kind: String,
+    config: Config,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Verdict {
+    fate: Fate,
+    stage: String,
+    at_ms: u64,
+    reason: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Fate {
+    Aborted,
+    RolledBack,
+}
+
+/// [`state::StageState`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Stage {
+    split: Split,
+    stable: String,
+    previous: Vec<String>,
+    rollout: Option<Rollout>,
+    salt: String,
+}
+
+/// Version and basis points.
+#[derive(Debug, Serialize, Deserialize)]
+struct Split(Vec<(String, u16)>);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Rollout {
+    canary: String,
+    strategy: Strategy,
+    started_ms: u64,
+    from_split: Split,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+enum Strategy {
+    Canary { basis_points: u16 },
+    BlueGreen,
+}
+
+fn weight(basis_points: u16) -> Result<core::Weight, Malformed> {
+    let weight = core::Weight::from_basis_points(basis_points);
+    weight.ok_or_else(|| Malformed(format!("weight of {basis_points} basis points, expected at most 10000")))
+}
+
+impl From<&TrafficSplit> for Split {
+    fn from(split: &TrafficSplit) -> Self {
+        Self(split.shares().iter().map(|(no, weight)| (no.to_string(), weight.basis_points())).collect())
+    }
+}
+
+impl TryFrom<Split> for TrafficSplit {
+    type Error = Malformed;
+
+    fn try_from(stored: Split) -> Result<Self, Malformed> {
+        let shares: Result<Vec<_>, Malformed> = stored
+            .0
+            .iter()
+            .map(|(version, basis_points)| Ok((parse(version)?, weight(*basis_points)?)))
+            .collect();
+        Self::new(shares?).map_err(Malformed::new)
+    }
+}
+
+impl From<&state::Rollout> for Rollout {
+    fn from(rollout: &state::Rollout) -> Self {
+        let strategy = match rollout.strategy {
+            state::RolloutStrategy::Canary { weight } => {
+                Strategy::Canary { basis_points: weight.basis_points() }
+            }
+            state::RolloutStrategy::BlueGreen => Strategy::BlueGreen,
+        };
+        Self {
+            canary: rollout.canary.to_string(),
+            strategy,
+            started_ms: rollout.started_ms,
+            from_split: (&rollout.from_split).into(),
+        }
+    }
+}
+
+impl TryFrom<Rollout> for state::Rollout {
+    type Error = Malformed;
+
+    fn try_from(stored: Rollout) -> Result<Self, Malformed> {
+        let strategy = match stored.strategy {
+            Strategy::Canary { basis_points } => {
+                state::RolloutStrategy::Canary { weight: weight(basis_points)? }
+            }
+            Strategy::BlueGreen => state::RolloutStrategy::BlueGreen,
+        };
+        Ok(Self {
+            canary: parse(&stored.canary)?,
+            strategy,
+            started_ms: stored.started_ms,
+            from_split: stored.from_split.try_into()?,
+        })
+    }
+}
+
+impl From<&state::StageState> for Stage {
+    fn from(stage: &state::StageState) -> Self {
+        let Salt([low, high]) = stage.salt;
+        Self {
+            split: (&stage.split).into(),
+            stable: stage.stable.to_string(),
+            previous: texts(&stage.previous),
+            rollout: stage.rollout.as_ref().map(Rollout::from),
+            salt: format!("{low:016x}{high:016x}"),
+        }
+    }
+}
+
+impl TryFrom<Stage> for state::StageState {
+    type Error = Malformed;
+
+    fn try_from(stored: Stage) -> Result<Self, Malformed> {
+        let bad_salt = || Malformed(format!("salt {:?}, expected 32 hexadecimal digits", stored.salt));
+        let half = |range| {
+            let digits: Option<&str> = stored.salt.get(range);
+            digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or_else(bad_salt)
+        };
+        Ok(Self {
+            salt: Salt([half(0..16)?, half(16..32)?]),
+            split: stored.split.try_into()?,
+            stable: parse(&stored.stable)?,
+            previous: parse_all(&stored.previous)?,
+            rollout: stored.rollout.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl From<&state::Build> for Build {
+    fn from(build: &state::Build) -> Self {
+        Self {
+            digest: build.digest.to_string(),
+            kind: build.kind.clone(),
+            config: Config::from(&*build.config),
+        }
+    }
+}
+
+impl TryFrom<Build> for state::Build {
+    type Error = Malformed;
+
+    fn try_from(stored: Build) -> Result<Self, Malformed> {
+        let config = FunctionConfig::try_from(stored.config)?;
+        Ok(Self { digest: parse(&stored.digest)?, kind: stored.kind, config: Arc::new(config) })
+    }
+}
+
+impl From<&state::Verdict> for Verdict {
+    fn from(verdict: &state::Verdict) -> Self {
+        let fate = match verdict.fate {
+            state::Fate::Aborted => Fate::Aborted,
+            state::Fate::RolledBack => Fate::RolledBack,
+        };
+        let (stage, reason) = (verdict.stage.to_string(), verdict.reason.clone());
+        Self { fate, stage, at_ms: verdict.at_ms, reason }
+    }
+}
+
+impl TryFrom<Verdict> for state::Verdict {
+    type Error = Malformed;
+
+    fn try_from(stored: Verdict) -> Result<Self, Malformed> {
+        let fate = match stored.fate {
+            Fate::Aborted => state::Fate::Aborted,
+            Fate::RolledBack => state::Fate::RolledBack,
+        };
+        Ok(Self { fate, stage: parse(&stored.stage)?, at_ms: stored.at_ms, reason: stored.reason })
+    }
+}
+
+impl From<&state::Version> for Version {
+    fn from(version: &state::Version) -> Self {
+        Self {
+            build: (&version.build).into(),
+            created_ms: version.created_ms,
+            created_by: version.created_by.clone(),
+            message: version.message.clone(),
+            verdict: version.verdict.as_ref().map(Verdict::from),
+        }
+    }
+}
+
+impl TryFrom<Version> for state::Version {
+    type Error = Malformed;
+
+    fn try_from(stored: Version) -> Result<Self, Malformed> {
+        Ok(Self {
+            build: stored.build.try_into()?,
+            created_ms: stored.created_ms,
+            created_by: stored.created_by,
+            message: stored.message,
+            verdict: stored.verdict.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl From<&state::Function> for Function {
+    fn from(function: &state::Function) -> Self {
+        Self {
+            next_version: function.next_version.to_string(),
+            versions: function
+                .versions
+                .iter()
+                .map(|(no, version)| (no.to_string(), version.into()))
+                .collect(),
+            stages: function.stages.iter().map(|(name, stage)| (name.to_string(), stage.into())).collect(),
+        }
+    }
+}
+
+impl TryFrom<Function> for state::Function {
+    type Error = Malformed;
+
+    /// Also checks that stages name only versions that exist, which everything else relies on.
+    fn try_from(stored: Function) -> Result<Self, Malformed> {
+        let versions: BTreeMap<VersionNo, state::Version> = stored
+            .versions
+            .into_iter()
+            .map(|(no, version)| Ok((parse(&no)?, version.try_into()?)))
+            .collect::<Result<_, Malformed>>()?;
+        let stages: BTreeMap<StageName, state::StageState> = stored
+            .stages
+            .into_iter()
+            .map(|(name, stage)| Ok((parse(&name)?, stage.try_into()?)))
+            .collect::<Result<_, Malformed>>()?;
+        for (name, stage) in &stages {
+            if let Some(missing) = stage.references().find(|version| !versions.contains_key(version)) {
+                return Err(Malformed(format!("stage `{name}` names {missing}, which is not there")));
+            }
+        }
+        Ok(Self { next_version: parse(&stored.next_version)?, versions, stages })
+    }
+}
+
+#[cfg(test)]
+mod tests;

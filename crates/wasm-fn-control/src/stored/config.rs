@@ -1,0 +1,126 @@
+//! A configuration as it is kept: every value written out, so that a new default changes no old
+//! version.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use wasm_fn_core as core;
+
+use super::{Malformed, parse, parse_all, texts};
+
+/// [`core::FunctionConfig`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Config {
+    memory_bytes: u64,
+    timeout_us: u64,
+    concurrency: u32,
+    queue: u32,
+    queue_wait_us: u64,
+    reuse: u32,
+    routes: Vec<String>,
+    sticky: String,
+    cohorts: Vec<Cohort>,
+    egress: Vec<String>,
+    env: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Cohort {
+    source: Source,
+    values: Vec<String>,
+    role: Role,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Source {
+    Header(String),
+    Cookie(String),
+    Query(String),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Role {
+    Stable,
+    Canary,
+}
+
+/// Whole microseconds; configurations hold at most an hour.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl From<&core::FunctionConfig> for Config {
+    fn from(config: &core::FunctionConfig) -> Self {
+        let limits = &config.limits;
+        Self {
+            memory_bytes: limits.memory_bytes,
+            timeout_us: micros(limits.timeout),
+            concurrency: limits.concurrency,
+            queue: limits.queue,
+            queue_wait_us: micros(limits.queue_wait),
+            reuse: limits.reuse,
+            routes: texts(&config.routes),
+            sticky: config.sticky.to_string(),
+            cohorts: config.cohorts.iter().map(Cohort::from).collect(),
+            egress: texts(&config.egress),
+            env: config.env.clone(),
+        }
+    }
+}
+
+impl TryFrom<Config> for core::FunctionConfig {
+    type Error = Malformed;
+
+    fn try_from(stored: Config) -> Result<Self, Malformed> {
+        Ok(Self {
+            limits: core::Limits {
+                memory_bytes: stored.memory_bytes,
+                timeout: Duration::from_micros(stored.timeout_us),
+                concurrency: stored.concurrency,
+                queue: stored.queue,
+                queue_wait: Duration::from_micros(stored.queue_wait_us),
+                reuse: stored.reuse,
+            },
+            routes: parse_all(&stored.routes)?,
+            sticky: parse(&stored.sticky)?,
+            cohorts: stored.cohorts.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            egress: parse_all(&stored.egress)?,
+            env: stored.env,
+        })
+    }
+}
+
+impl From<&core::CohortRule> for Cohort {
+    fn from(rule: &core::CohortRule) -> Self {
+        let source = match rule.condition.source.clone() {
+            core::Source::Header(name) => Source::Header(name),
+            core::Source::Cookie(name) => Source::Cookie(name),
+            core::Source::Query(name) => Source::Query(name),
+        };
+        let role = match rule.role {
+            core::Role::Stable => Role::Stable,
+            core::Role::Canary => Role::Canary,
+        };
+        Self { source, values: rule.condition.values.clone(), role }
+    }
+}
+
+impl TryFrom<Cohort> for core::CohortRule {
+    type Error = Malformed;
+
+    fn try_from(stored: Cohort) -> Result<Self, Malformed> {
+        let source = match &stored.source {
+            Source::Header(name) => core::Source::header(name),
+            Source::Cookie(name) => core::Source::cookie(name),
+            Source::Query(name) => core::Source::query(name),
+        };
+        let source = source.map_err(Malformed::new)?;
+        let role = match stored.role {
+            Role::Stable => core::Role::Stable,
+            Role::Canary => core::Role::Canary,
+        };
+        Ok(Self { condition: core::Condition::new(source, stored.values).map_err(Malformed::new)?, role })
+    }
+}
