@@ -108,8 +108,14 @@ impl<V: Invoke> Session<V> {
         }
         head::strip(request.headers_mut());
         let method = request.method().clone();
+        let expects = request.headers().contains_key(header::EXPECT) && !request.body().is_end_stream();
         let call = Call { request, request_id: id, client: self.client, version: version.no };
         let result = Arc::clone(&version.target).invoke(call).await;
+        if expects {
+            // hyper writes `100 Continue` between two polls, and only before a head: a guest that gives
+            // its head and asks for the body in one poll would leave the client waiting.
+            tokio::task::yield_now().await;
+        }
         if tallying.body_is_too_large() {
             let usage = result.map_or_else(|failure| failure.usage, |response| response.body().usage());
             tallying.finish(Outcome::Shed, usage);
