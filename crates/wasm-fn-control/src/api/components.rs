@@ -52,6 +52,7 @@ pub(super) async fn put<H: Host, S: Store>(
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > bytes_max) {
+        discard(request.into_body(), bytes_max).await;
         return Err(PutError::TooLarge { bytes_max }.into());
     }
     let chunks = request.into_body().into_data_stream().timeout(CHUNK_WAIT).map(|chunk| match chunk {
@@ -60,6 +61,18 @@ pub(super) async fn put<H: Host, S: Store>(
     });
     let bytes = control.blobs.put(digest, chunks).await?;
     Ok(Json(wire::Uploaded { component: digest.to_string(), bytes }))
+}
+
+/// Reads what a refused client is sending, as much as an accepted one might have: closing on it would
+/// reset the connection before it has read why.
+async fn discard(body: Body, bytes_max: u64) {
+    let mut chunks = std::pin::pin!(body.into_data_stream().timeout(CHUNK_WAIT));
+    let mut bytes = 0;
+    while bytes <= bytes_max
+        && let Some(Ok(Ok(chunk))) = chunks.next().await
+    {
+        bytes += chunk.len() as u64;
+    }
 }
 
 /// Whether a component is stored, so that a client need not send it.

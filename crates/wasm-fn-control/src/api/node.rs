@@ -41,5 +41,6 @@ pub(super) async fn node<H: Host, S: Store>(axum::extract::State(control): Plane
         revision: state.revision().0,
         functions: state.functions().count() as u64,
         started_ms: control.started_ms,
+        component_bytes_max: control.blobs.bytes_max(),
     })
 }

@@ -270,4 +270,6 @@ pub struct Node {
     pub functions: u64,
     /// When the node started, Unix milliseconds.
     pub started_ms: u64,
+    /// Largest component that it takes.
+    pub component_bytes_max: u64,
 }
