@@ -81,33 +81,25 @@ impl LogRing {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends a line; the oldest ones make room.
-    pub(crate) fn push(&self, version: VersionNo, request_id: u128, stream: LogStream, mut text: String) {
-        if text.len() > LINE_BYTES_MAX {
-            text.truncate(text.floor_char_boundary(LINE_BYTES_MAX));
-        }
+    /// Appends a line that the guest wrote; the oldest ones make room.
+    pub(crate) fn push(&self, version: VersionNo, request_id: u128, stream: LogStream, text: String) {
+        let line = LogLine { seq: 0, at_ms: unix_ms(), request_id, version, stream, failed: false, text };
+        self.ring().append(line);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Appends why a request failed, a line for each of `text`, and marks what it wrote before.
+    pub(crate) fn push_failure(&self, version: VersionNo, request_id: u128, text: &str) {
         let at_ms = unix_ms();
-        let failed = stream == LogStream::Host;
         {
-            let ring = &mut *self.ring();
-            if failed {
-                let same_request = ring.lines.iter_mut().filter(|line| line.request_id == request_id);
-                same_request.for_each(|line| line.failed = true);
-            }
-            ring.bytes += text.len();
-            ring.newest += 1;
-            ring.lines.push_back(LogLine {
-                seq: ring.newest,
-                at_ms,
-                request_id,
-                version,
-                stream,
-                failed,
-                text,
-            });
-            while ring.lines.len() > LINES_MAX || ring.bytes > BYTES_MAX {
-                let Some(oldest) = ring.lines.pop_front() else { break };
-                ring.bytes -= oldest.text.len();
+            let mut ring = self.ring();
+            ring.lines
+                .iter_mut()
+                .filter(|line| line.request_id == request_id)
+                .for_each(|line| line.failed = true);
+            for text in text.lines() {
+                let (stream, text) = (LogStream::Host, text.to_owned());
+                ring.append(LogLine { seq: 0, at_ms, request_id, version, stream, failed: true, text });
             }
         }
         self.changed.send_modify(|count| *count += 1);
@@ -122,6 +114,23 @@ impl LogRing {
             lines: ring.lines.iter().skip(skip).cloned().collect(),
             newest: ring.newest,
             lost: first.saturating_sub(after.saturating_add(1)),
+        }
+    }
+}
+
+impl Ring {
+    /// Numbers `line`, cuts it to its bound, and lets the oldest lines make room.
+    fn append(&mut self, mut line: LogLine) {
+        if line.text.len() > LINE_BYTES_MAX {
+            line.text.truncate(line.text.floor_char_boundary(LINE_BYTES_MAX));
+        }
+        self.newest += 1;
+        line.seq = self.newest;
+        self.bytes += line.text.len();
+        self.lines.push_back(line);
+        while self.lines.len() > LINES_MAX || self.bytes > BYTES_MAX {
+            let Some(oldest) = self.lines.pop_front() else { break };
+            self.bytes -= oldest.text.len();
         }
     }
 }

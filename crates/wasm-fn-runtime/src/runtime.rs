@@ -142,7 +142,7 @@ impl Runtime {
             component::linker(&engine).map_err(|error| RuntimeError::Linker(format!("{error:#}")))?;
         let slots = Arc::new(Slots::new(options.instances_max as usize));
         // A quarter of the instances may wait ready while the others run.
-        let running_max = (options.instances_max / 4 * 3).max(1);
+        let running_max = (options.instances_max - options.instances_max / 4).max(1);
         let node = Arc::new(Node {
             loader: Arc::new(Loader { engine, linker, artifacts }),
             slots,

@@ -25,7 +25,6 @@ use crate::{
     cgi::{self, CgiInput, CgiOutput},
     fault::{Fault, Usage},
     instance::{Export, Instance},
-    logs::LogStream,
     state::Meter,
     version::{Place, Version},
 };
@@ -193,7 +192,7 @@ impl Guest {
     }
 
     fn report(&self, fault: Fault) -> Fault {
-        self.version().log().push(self.version().no(), self.request_id, LogStream::Host, fault.to_string());
+        self.version().log().push_failure(self.version().no(), self.request_id, &fault.to_string());
         fault
     }
 
@@ -206,13 +205,12 @@ impl Guest {
                 Ok(())
             }
             Err(error) => {
-                // The backtrace is for the function's owner, the reason for its caller.
+                // The guest's backtrace, which is among the causes, is for the function's owner; the
+                // host's own, which `{error:?}` would add, is for nobody here.
                 let fault = self.fault_of(&error);
-                let text = format!("{fault}\n{error:?}");
-                for line in text.lines() {
-                    let log = self.version().log();
-                    log.push(self.version().no(), self.request_id, LogStream::Host, line.to_owned());
-                }
+                let causes = error.chain().map(ToString::to_string);
+                let text = std::iter::once(fault.to_string()).chain(causes).collect::<Vec<_>>().join("\n");
+                self.version().log().push_failure(self.version().no(), self.request_id, &text);
                 Err(fault)
             }
         }

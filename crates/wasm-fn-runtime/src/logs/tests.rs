@@ -44,7 +44,7 @@ fn failure_marks_the_lines_of_its_request() {
     let ring = ring();
     write(&ring, 1, LogStream::Stdout, "of the failed one");
     write(&ring, 2, LogStream::Stdout, "of another");
-    write(&ring, 1, LogStream::Host, "guest trapped");
+    ring.push_failure(VersionNo::FIRST, 1, "guest trapped");
     let failed: Vec<_> = ring.page(0).lines.iter().map(|line| line.failed).collect();
     assert_eq!(failed, [true, false, true]);
 }

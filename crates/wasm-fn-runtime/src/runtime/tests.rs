@@ -182,6 +182,7 @@ async fn trap_before_the_head_is_a_trap_with_its_backtrace_in_the_log() {
         log.iter().any(|(stream, text)| *stream == LogStream::Host && text.contains("wasm backtrace")),
         "{log:?}"
     );
+    assert!(!log.iter().any(|(_, text)| text.contains("/src/")), "host frames in {log:?}");
     assert_eq!(ok(&version, "/fine").await.trim(), "ok");
 }
 
