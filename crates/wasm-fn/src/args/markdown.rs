@@ -1,0 +1,91 @@
+//! The command line as a page: docs/cli.md is this text, and a test compares them.
+
+use std::fmt::Write as _;
+
+use clap::{Arg, ArgAction, Command, CommandFactory as _};
+
+use super::{Cli, EXIT_CODES, NODE};
+
+/// The page.
+pub(super) fn markdown() -> String {
+    let mut cli = Cli::command().term_width(0);
+    cli.build();
+    let about = cli.get_about().map(ToString::to_string).unwrap_or_default();
+    let mut page = format!("# The command line\n\n{about}.\n\n");
+    page += "This page is made from the program's own help; `UPDATE_EXPECT=1 cargo test -p wasm-fn` writes it \
+             anew. A flag wins over the environment, the environment over `wasm-fn.toml`, the file over the \
+             default.\n\n```text\n";
+    page += EXIT_CODES;
+    page += "\n```\n";
+    let commands: Vec<_> = cli.get_subcommands().filter(|command| command.get_name() != "help").collect();
+    for command in &commands {
+        section(&mut page, command);
+    }
+    // The same in every command that has them.
+    let shared =
+        commands.iter().map(|command| command.get_arguments().filter(|arg| is_shared(arg)).collect());
+    let shared: Vec<&Arg> = shared.max_by_key(Vec::len).unwrap_or_default();
+    let _ = write!(page, "\n## {NODE}\n\nWhat every command that speaks to a node takes too.\n");
+    table(&mut page, &shared);
+    page
+}
+
+fn is_shared(arg: &Arg) -> bool {
+    arg.get_help_heading() == Some(NODE)
+}
+
+fn section(page: &mut String, command: &Command) {
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ");
+    let _ = write!(page, "\n## `wasm-fn {}`\n\n{about}.\n\n```text\n{usage}\n```\n", command.get_name());
+    let hidden =
+        |arg: &Arg| arg.is_hide_set() || matches!(arg.get_action(), ArgAction::Help | ArgAction::HelpShort);
+    let own: Vec<_> = command.get_arguments().filter(|arg| !hidden(arg) && !is_shared(arg)).collect();
+    table(page, &own);
+    if command.get_arguments().any(is_shared) {
+        page.push_str("\nAnd those of [node and output](#node-and-output).\n");
+    }
+}
+
+fn table(page: &mut String, args: &[&Arg]) {
+    if args.is_empty() {
+        return;
+    }
+    page.push_str("\n| argument | environment | meaning |\n| --- | --- | --- |\n");
+    for arg in args {
+        let environment = arg.get_env().map(|name| format!("`{}`", name.to_string_lossy()));
+        let environment = environment.unwrap_or_default();
+        let _ = writeln!(page, "| `{}` | {environment} | {} |", spelling(arg), meaning(arg));
+    }
+}
+
+/// `-o, --output <FORMAT>`.
+fn spelling(arg: &Arg) -> String {
+    arg.to_string()
+        .split_once("--")
+        .map_or_else(
+            || arg.to_string(),
+            |_| {
+                let short = arg.get_short().map(|short| format!("-{short}, ")).unwrap_or_default();
+                format!("{short}{arg}")
+            },
+        )
+        // A bar would end the cell.
+        .replace('|', "\\|")
+}
+
+/// The help, with the default and the choices, as clap's own help shows them.
+fn meaning(arg: &Arg) -> String {
+    let mut text = arg.get_help().map(ToString::to_string).unwrap_or_default().replace('|', "\\|");
+    let default: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    if arg.get_action().takes_values() && default.iter().any(|default| !default.is_empty()) {
+        let _ = write!(text, " [default: {}]", default.join(" "));
+    }
+    let choices = arg.get_possible_values();
+    if arg.get_action().takes_values() && !choices.is_empty() {
+        let choices: Vec<_> = choices.iter().map(clap::builder::PossibleValue::get_name).collect();
+        let _ = write!(text, " [{}]", choices.join(", "));
+    }
+    text
+}

@@ -1,0 +1,222 @@
+//! A client of the admin API.
+//!
+//! Answers are bounded and waited for with a deadline, except those that are meant to go on.
+
+mod error;
+mod lines;
+mod upload;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::Authority};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use wasm_fn_control::wire::Problem;
+use wasm_fn_core::Digest;
+
+use crate::config::Connection;
+
+pub(crate) use error::{ClientError, innermost};
+pub(crate) use lines::Lines;
+pub(crate) use upload::Upload;
+
+/// Longest time to get a connection.
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+/// Longest time for an answer that needs no work on the node.
+const ANSWER_WAIT: Duration = Duration::from_secs(60);
+
+/// Largest JSON answer: the status of a node with many thousand functions fits.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// A request's body.
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// A client of one node's admin API.
+pub(crate) struct Client {
+    http: legacy::Client<HttpConnector, Body>,
+    connection: Connection,
+}
+
+/// An HTTP/1.1 client whose connections are made in bounded time.
+pub(crate) fn http() -> legacy::Client<HttpConnector, Body> {
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(CONNECT_WAIT));
+    connector.set_nodelay(true);
+    legacy::Client::builder(TokioExecutor::new()).build(connector)
+}
+
+/// A body that is there as a whole.
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+impl Client {
+    /// A client of the node at `connection`; connects when it is first asked.
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self { http: http(), connection }
+    }
+
+    /// Where the node is.
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.connection.authority
+    }
+
+    /// Gets `path`.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.call(Method::GET, path, None::<&()>).await
+    }
+
+    /// Gets `path` with `query`.
+    pub(crate) async fn query<Q: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &Q,
+    ) -> Result<T, ClientError> {
+        self.call(method, &with_query(path, query)?, None::<&()>).await
+    }
+
+    /// Sends `body` to `path`.
+    pub(crate) async fn call<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<T, ClientError> {
+        let request = self.json(method, path, body, "application/json")?;
+        let exchange = async {
+            let response = self.send(request).await?;
+            self.read(response).await
+        };
+        let bytes = tokio::time::timeout(ANSWER_WAIT, exchange).await.map_err(|_| self.slow())??;
+        serde_json::from_slice(&bytes).map_err(|error| self.unexpected(error))
+    }
+
+    /// Sends `body` to `path`, for an answer of JSON lines.
+    pub(crate) async fn lines<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<Lines, ClientError> {
+        let request = self.json(method, path, body, "application/x-ndjson")?;
+        let response = self.send(request).await?;
+        let status = response.status();
+        if !status.is_success() {
+            let bytes = self.read(response).await?;
+            return Err(self.refusal(status, &bytes));
+        }
+        Ok(Lines::new(response.into_body(), self.authority().clone()))
+    }
+
+    /// Gets `path` with `query`, as JSON lines.
+    pub(crate) async fn query_lines<Q: Serialize>(
+        &self,
+        path: &str,
+        query: &Q,
+    ) -> Result<Lines, ClientError> {
+        self.lines(Method::GET, &with_query(path, query)?, None::<&()>).await
+    }
+
+    /// Whether the node has the component already.
+    pub(crate) async fn has(&self, component: Digest) -> Result<bool, ClientError> {
+        let request =
+            self.json(Method::HEAD, &format!("/v1/components/{component}"), None::<&()>, "application/json")?;
+        let answer = tokio::time::timeout(ANSWER_WAIT, self.send(request)).await;
+        let status = answer.map_err(|_| self.slow())??.status();
+        match status {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
+            // An answer to HEAD has no body that could say more.
+            other => Err(self.refusal(other, b"")),
+        }
+    }
+
+    /// Sends a component; its node may take as long as the network does.
+    pub(crate) async fn upload(&self, upload: Upload) -> Result<(), ClientError> {
+        let (component, bytes) = (upload.component, upload.bytes);
+        let body = upload.into_body().await.map_err(ClientError::File)?;
+        let mut request = self.request(Method::PUT, &format!("/v1/components/{component}"), body)?;
+        let headers = request.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/wasm"));
+        let response = self.send(request).await?;
+        let status = response.status();
+        let answer = self.read(response).await?;
+        if status.is_success() { Ok(()) } else { Err(self.refusal(status, &answer)) }
+    }
+
+    fn json<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+        accept: &'static str,
+    ) -> Result<Request<Body>, ClientError> {
+        let bytes = match body {
+            Some(body) => serde_json::to_vec(body).map_err(|error| self.unexpected(error))?,
+            None => Vec::new(),
+        };
+        let mut request = self.request(method, path, full(bytes))?;
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        if body.is_some() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        Ok(request)
+    }
+
+    fn request(&self, method: Method, path: &str, body: Body) -> Result<Request<Body>, ClientError> {
+        let uri = Uri::builder().scheme("http").authority(self.authority().clone()).path_and_query(path);
+        let uri = uri.build().map_err(|error| self.unexpected(error))?;
+        let request = Request::builder().method(method).uri(uri);
+        let request = request.header(header::AUTHORIZATION, self.connection.token.bearer());
+        request.body(body).map_err(|error| self.unexpected(error))
+    }
+
+    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, ClientError> {
+        self.http.request(request).await.map_err(|error| ClientError::transport(self.authority(), &error))
+    }
+
+    /// The body of a success; the refusal otherwise.
+    async fn read(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let bytes = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
+            Some(_) => self.unexpected(format!("it is larger than {ANSWER_BYTES_MAX} bytes")),
+            None => ClientError::ended_early(self.authority(), error.as_ref()),
+        })?;
+        let bytes = bytes.to_bytes();
+        if status.is_success() { Ok(bytes) } else { Err(self.refusal(status, &bytes)) }
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        match serde_json::from_slice::<Problem>(body) {
+            Ok(problem) => ClientError::Refused(Box::new(problem)),
+            Err(_) => self.unexpected(format!("it has status {status} and does not say why")),
+        }
+    }
+
+    fn slow(&self) -> ClientError {
+        ClientError::Slow { node: self.authority().clone(), wait: ANSWER_WAIT }
+    }
+
+    fn unexpected(&self, what: impl ToString) -> ClientError {
+        ClientError::Unexpected { node: self.authority().clone(), what: what.to_string() }
+    }
+}
+
+fn with_query<Q: Serialize>(path: &str, query: &Q) -> Result<String, ClientError> {
+    let query = serde_urlencoded::to_string(query).map_err(|error| ClientError::Query(error.to_string()))?;
+    Ok(if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! What each command does.
+
+mod address;
+mod deploy;
+mod functions;
+mod invoke;
+mod logs;
+mod serve;
+mod status;
+mod traffic;
+
+use clap::CommandFactory as _;
+
+use crate::{
+    args::{self, Command, Format},
+    client::Client,
+    config::Connection,
+    demo,
+    fault::Fault,
+    output::Output,
+    telemetry,
+};
+
+/// Exit code of a command that did what it was told.
+const DONE: u8 = 0;
+
+impl Command {
+    /// How this command's data, and its faults, are printed.
+    pub(crate) fn format(&self) -> Format {
+        let connection = match self {
+            Self::Serve(_) | Self::Demo(_) | Self::Completions(_) => return Format::Table,
+            Self::Deploy(args) => &args.connection,
+            Self::Status(args) => &args.connection,
+            Self::Versions(args) => &args.connection,
+            Self::Traffic(args) => &args.change.connection,
+            Self::Promote(args) => &args.change.connection,
+            Self::Abort(args) => &args.connection,
+            Self::Rollback(args) => &args.change.connection,
+            Self::History(args) => &args.connection,
+            Self::Invoke(args) => &args.connection,
+            Self::Logs(args) => &args.connection,
+            Self::Functions(args) => &args.connection,
+            Self::Delete(args) => &args.connection,
+        };
+        connection.output
+    }
+}
+
+/// Runs `command` to its end and gives its exit code.
+pub(crate) fn run(command: Command) -> Result<u8, Fault> {
+    match command {
+        Command::Serve(args) => {
+            telemetry::start(&args.log)?;
+            // A node uses every core; a client waits for one answer.
+            block_on(tokio::runtime::Builder::new_multi_thread(), serve::run(args))
+        }
+        Command::Demo(args) => {
+            // The tour tells what happens; the node speaks up only when something is wrong.
+            let mut log = args.log.clone();
+            log.log.get_or_insert_with(|| "warn".to_owned());
+            telemetry::start(&log)?;
+            let tour = demo::demo(args, Output::new(Format::Table));
+            block_on(tokio::runtime::Builder::new_multi_thread(), async { tour.await.map(|()| DONE) })
+        }
+        Command::Completions(args) => completions(&args),
+        command => block_on(tokio::runtime::Builder::new_current_thread(), client(command)),
+    }
+}
+
+fn block_on(
+    mut runtime: tokio::runtime::Builder,
+    command: impl Future<Output = Result<u8, Fault>>,
+) -> Result<u8, Fault> {
+    let runtime = runtime.enable_all().build();
+    let runtime = runtime.map_err(|error| Fault::new("system", "the program did not start", error))?;
+    runtime.block_on(command)
+}
+
+async fn client(command: Command) -> Result<u8, Fault> {
+    let output = Output::new(command.format());
+    match command {
+        Command::Deploy(args) => deploy::run(args, output).await,
+        Command::Status(args) => status::run(args, output).await,
+        Command::Versions(args) => functions::versions(args, output).await,
+        Command::Traffic(args) => traffic::traffic(args, output).await,
+        Command::Promote(args) => traffic::promote(args, output).await,
+        Command::Abort(args) => traffic::abort(args, output).await,
+        Command::Rollback(args) => traffic::rollback(args, output).await,
+        Command::History(args) => functions::history(args, output).await,
+        Command::Invoke(args) => invoke::run(args, output).await,
+        Command::Logs(args) => logs::run(args, output).await,
+        Command::Functions(args) => functions::list(args, output).await,
+        Command::Delete(args) => functions::delete(args, output).await,
+        Command::Serve(_) | Command::Demo(_) | Command::Completions(_) => {
+            unreachable!("these speak to no node and were run before")
+        }
+    }
+}
+
+/// A client of the node that `args` mean.
+fn connect(args: &args::Connection) -> Result<Client, Fault> {
+    Connection::resolve(args).map(Client::new)
+}
+
+fn completions(args: &args::Completions) -> Result<u8, Fault> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut args::Cli::command(), "wasm-fn", &mut script);
+    Output::new(Format::Table).bytes(&script)?;
+    Ok(DONE)
+}

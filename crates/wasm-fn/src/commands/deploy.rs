@@ -1,0 +1,120 @@
+//! `wasm-fn deploy`: the file to the node, the version to its traffic.
+
+mod progress;
+
+use http::Method;
+use wasm_fn_control::wire;
+use wasm_fn_core::Route;
+
+use super::{DONE, address, connect};
+use crate::{
+    args::{self, DeployStrategy},
+    client::{Client, ClientError, Upload},
+    config::Deployment,
+    fault::Fault,
+    output::{Output, lines},
+};
+use progress::Progress;
+
+pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault> {
+    let deployment = Deployment::resolve(&args)?;
+    let Deployment { function, component, config, name_derived } = deployment;
+    if name_derived {
+        output.talk(&format!("the function is called {function} after the file; -f names another"));
+    }
+    let failed = || format!("`{function}` was not deployed");
+    let (digest, bytes) = Upload::digest(&component).map_err(|error| {
+        Fault::new("unreadable-file", failed(), format!("{}: {error}", component.display()))
+    })?;
+    let client = connect(&args.connection)?;
+    // Asked first, because a refused token is told best before bytes flow.
+    let node: wire::Node = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;
+    if bytes > node.component_bytes_max {
+        let cause = format!(
+            "{} is {bytes} bytes, expected at most {} bytes",
+            component.display(),
+            node.component_bytes_max
+        );
+        return Err(Fault::new("too-large", failed(), cause)
+            .help("the node takes larger components when it is started with --component-max"));
+    }
+    let mut progress = Progress::new(output);
+    if !client.has(digest).await.map_err(|error| error.fault(failed()))? {
+        let sent = progress.upload(&component, bytes);
+        let upload = Upload { path: component, component: digest, bytes, sent };
+        client.upload(upload).await.map_err(|error| error.fault(failed()))?;
+    }
+    let request = wire::DeployRequest {
+        component: digest.to_string(),
+        config,
+        stage: args.stage.to_string(),
+        strategy: strategy(&args.strategy),
+        message: args.message,
+        replace: args.replace,
+        expected_revision: None,
+    };
+    let path = format!("/v1/functions/{function}/deployments");
+    let result = follow(&client, &path, &request, &mut progress).await;
+    drop(progress);
+    let result = result.map_err(|error| error.fault(failed()))?;
+    output.data(&result, lines::deployed)?;
+    output.next(&next(&result, &address::data_authority(&node.data_listen, client.authority())));
+    Ok(DONE)
+}
+
+fn strategy(args: &DeployStrategy) -> wire::Strategy {
+    // The command line lets at most one be chosen.
+    match args {
+        DeployStrategy { canary: Some(weight), .. } => wire::Strategy::Canary { weight: weight.to_string() },
+        DeployStrategy { blue_green: true, .. } => wire::Strategy::BlueGreen,
+        DeployStrategy { no_traffic: true, .. } => wire::Strategy::NoTraffic,
+        DeployStrategy { .. } => wire::Strategy::AllAtOnce,
+    }
+}
+
+async fn follow(
+    client: &Client,
+    path: &str,
+    request: &wire::DeployRequest,
+    progress: &mut Progress,
+) -> Result<wire::DeployResult, ClientError> {
+    let mut events = client.lines(Method::POST, path, Some(request)).await?;
+    while let Some(event) = events.next().await? {
+        match event {
+            wire::DeployEvent::Progress { stage, done, total } => progress.step(&stage, done, total),
+            wire::DeployEvent::Done { result } => return Ok(result),
+            wire::DeployEvent::Error { problem } => return Err(ClientError::Refused(Box::new(problem))),
+        }
+    }
+    Err(ClientError::Ended { node: client.authority().clone(), cause: "there was no result".to_owned() })
+}
+
+/// What people do next.
+fn next(result: &wire::DeployResult, data: &str) -> Vec<(String, &'static str)> {
+    let wire::DeployResult { function, stage, version, rollout, split, .. } = result;
+    let on = if stage == "live" { String::new() } else { format!(" -s {stage}") };
+    if rollout.is_some() {
+        return vec![
+            (format!("wasm-fn status {function} -w"), "watch both versions"),
+            (format!("wasm-fn promote {function}{on}"), "all traffic to the canary"),
+            (format!("wasm-fn abort {function}{on}"), "all traffic back to stable"),
+        ];
+    }
+    let mut next = Vec::new();
+    if split.iter().all(|share| share.version != *version) {
+        next.push((format!("wasm-fn invoke {function}{on} --version {version}"), "call this version"));
+        next.push((format!("wasm-fn traffic {function}{on} {version}=100%"), "give it all traffic"));
+        return next;
+    }
+    if let Some(route) = result.routes.first().and_then(|route| route.parse::<Route>().ok()) {
+        next.push((format!("curl {}", address::url(data, &route)), "call it"));
+    }
+    next.push((format!("wasm-fn status {function} -w"), "watch it"));
+    if !result.first {
+        next.push((format!("wasm-fn rollback {function}{on}"), "back to the version before"));
+    }
+    next
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! `wasm-fn logs`: what a function wrote, until there is no more or nobody wants more.
+
+use wasm_fn_control::wire;
+
+use super::{DONE, connect};
+use crate::{
+    args::{self, LogStatus},
+    client::{Client, ClientError},
+    fault::Fault,
+    output::{Output, lines},
+};
+
+pub(super) async fn run(args: args::Logs, output: Output) -> Result<u8, Fault> {
+    let args::Logs { function, follow, version, status, connection } = args;
+    let client = connect(&connection)?;
+    let query = wire::LogsQuery {
+        after: 0,
+        follow,
+        version: version.map(|version| version.to_string()),
+        status: status.map(|LogStatus::Error| "error".to_owned()),
+    };
+    let path = format!("/v1/functions/{function}/logs");
+    let failed = |error: ClientError| error.fault(format!("the logs of `{function}` cannot be read"));
+    tokio::select! {
+        ended = print(&client, &path, &query, output, failed) => ended?,
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    Ok(DONE)
+}
+
+async fn print(
+    client: &Client,
+    path: &str,
+    query: &wire::LogsQuery,
+    output: Output,
+    failed: impl Fn(ClientError) -> Fault,
+) -> Result<(), Fault> {
+    let mut events = client.query_lines(path, query).await.map_err(&failed)?;
+    while let Some(event) = events.next::<wire::LogEvent>().await.map_err(&failed)? {
+        output.record(&event, lines::log)?;
+    }
+    Ok(())
+}

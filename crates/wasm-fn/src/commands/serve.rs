@@ -1,0 +1,32 @@
+//! `wasm-fn serve`: a node from its start to its drained end.
+
+use super::DONE;
+use crate::{
+    args, config,
+    fault::Fault,
+    node::{Node, NodeOptions, Signals},
+};
+
+pub(super) async fn run(args: args::Serve) -> Result<u8, Fault> {
+    let config = config::Serve::resolve(&args)?;
+    let drain_timeout = config.drain_timeout;
+    let signals = Signals::listen();
+    let mut signals = signals.map_err(|error| Fault::new("system", "signals cannot be received", error))?;
+    let node = Node::start(options(config)).await;
+    let node = node.map_err(|error| Fault::new("start", "the node did not start", format!("{error:#}")))?;
+    signals.next().await;
+    signals.drain(node, drain_timeout).await;
+    Ok(DONE)
+}
+
+fn options(config: config::Serve) -> NodeOptions {
+    NodeOptions {
+        listen: config.listen,
+        admin: config.admin,
+        data_dir: config.data_dir,
+        instances_max: config.instances_max,
+        body_bytes_max: config.body_max_bytes,
+        component_bytes_max: config.component_max_bytes,
+        overrides_open: config.allow_overrides,
+    }
+}

@@ -1,0 +1,142 @@
+//! `traffic`, `promote`, `abort`, `rollback`: moving traffic between versions.
+
+use http::Method;
+use serde::Serialize;
+use wasm_fn_control::wire;
+use wasm_fn_core::{FunctionName, VersionRef, Weight};
+
+use super::{DONE, connect};
+use crate::{
+    args,
+    fault::Fault,
+    output::{Output, lines, tables},
+};
+
+pub(super) async fn traffic(args: args::Traffic, output: Output) -> Result<u8, Fault> {
+    let args::Traffic { change, shares } = args;
+    if shares.is_empty() {
+        return show(change, output).await;
+    }
+    let split = shares
+        .iter()
+        .map(|&(version, weight)| wire::Share { version: version.to_string(), weight: weight.to_string() });
+    let split = split.collect();
+    check_sum(&change.function, &shares).map_err(|(cause, help)| {
+        let fault = Fault::new("invalid-split", not_changed(&change), cause);
+        match help {
+            Some(help) => fault.help(help),
+            None => fault,
+        }
+    })?;
+    let (stage, message) = (change.stage.to_string(), change.message.clone());
+    let request = wire::TrafficRequest { stage, split, message, expected_revision: None };
+    send(&change, Method::PUT, "traffic", &request, output).await?;
+    Ok(DONE)
+}
+
+/// `promote`.
+pub(super) async fn promote(args: args::Promote, output: Output) -> Result<u8, Fault> {
+    let change = args.change;
+    let (stage, message) = (change.stage.to_string(), change.message.clone());
+    let request = wire::PromoteRequest { stage, message, expected_revision: None };
+    let changed = send(&change, Method::POST, "promote", &request, output).await?;
+    if changed.previous.is_some() {
+        output.next(&[(again(&change, "rollback"), "back to the version before")]);
+    }
+    Ok(DONE)
+}
+
+/// `abort`.
+pub(super) async fn abort(change: args::Change, output: Output) -> Result<u8, Fault> {
+    let (stage, message) = (change.stage.to_string(), change.message.clone());
+    let request = wire::AbortRequest { stage, message, expected_revision: None };
+    send(&change, Method::POST, "abort", &request, output).await?;
+    Ok(DONE)
+}
+
+/// `rollback`.
+pub(super) async fn rollback(args: args::Rollback, output: Output) -> Result<u8, Fault> {
+    let args::Rollback { change, to } = args;
+    let (stage, message) = (change.stage.to_string(), change.message.clone());
+    let to = to.map(|version| version.to_string());
+    let request = wire::RollbackRequest { stage, to, message, expected_revision: None };
+    send(&change, Method::POST, "rollback", &request, output).await?;
+    Ok(DONE)
+}
+
+fn not_changed(change: &args::Change) -> String {
+    format!("stage `{}` of `{}` was not changed", change.stage, change.function)
+}
+
+/// `wasm-fn rollback hello -s staging`.
+fn again(change: &args::Change, command: &str) -> String {
+    let on = if change.stage.is_live() { String::new() } else { format!(" -s {}", change.stage) };
+    format!("wasm-fn {command} {}{on}", change.function)
+}
+
+async fn send(
+    change: &args::Change,
+    method: Method,
+    action: &str,
+    request: &impl Serialize,
+    output: Output,
+) -> Result<wire::StageChanged, Fault> {
+    let path = format!("/v1/functions/{}/{action}", change.function);
+    let client = connect(&change.connection)?;
+    let changed = client.call::<_, wire::StageChanged>(method, &path, Some(request)).await;
+    let changed = changed.map_err(|error| error.fault(not_changed(change)))?;
+    output.data(&changed, lines::changed)?;
+    Ok(changed)
+}
+
+async fn show(change: args::Change, output: Output) -> Result<u8, Fault> {
+    let args::Change { function, stage, connection, .. } = change;
+    let failed = format!("the split of `{function}` cannot be shown");
+    let client = connect(&connection)?;
+    let status = client.get::<wire::FunctionStatus>(&format!("/v1/functions/{function}")).await;
+    let status = status.map_err(|error| error.fault(failed.clone()))?;
+    let found = status.stages.iter().find(|found| found.stage == stage.as_str());
+    let found = found.ok_or_else(|| unknown_stage(failed, &status, stage.as_str()))?;
+    output.data(&found.split, |split| tables::split(split))?;
+    Ok(DONE)
+}
+
+/// A stage that the function does not have.
+pub(super) fn unknown_stage(error: String, status: &wire::FunctionStatus, stage: &str) -> Fault {
+    let stages: Vec<_> = status.stages.iter().map(|stage| stage.stage.as_str()).collect();
+    let stages = if stages.is_empty() { "none".to_owned() } else { stages.join(", ") };
+    let cause =
+        format!("`{}` has no traffic in stage {stage}; the stages with traffic: {stages}", status.function);
+    Fault::new("unknown-stage", error, cause)
+}
+
+/// Whether the weights add up; if not, why, and the command that was probably meant.
+fn check_sum(
+    function: &FunctionName,
+    shares: &[(VersionRef, Weight)],
+) -> Result<(), (String, Option<String>)> {
+    let full = u32::from(Weight::FULL.basis_points());
+    let points = |&(_, weight): &(VersionRef, Weight)| u32::from(weight.basis_points());
+    let sum: u32 = shares.iter().map(points).sum();
+    if sum == full {
+        return Ok(());
+    }
+    let cause = format!("weights add up to {sum} basis points, expected {full}");
+    // The largest share is most often the one that was meant to take the rest.
+    let largest = shares.iter().enumerate().max_by_key(|(_, share)| share.1).map(|(index, _)| index);
+    let rest = largest.and_then(|index| {
+        let others = sum - points(&shares[index]);
+        let rest = Weight::from_basis_points(u16::try_from(full.checked_sub(others)?).ok()?)?;
+        (rest > Weight::ZERO).then_some((index, rest))
+    });
+    let help = rest.map(|(largest, rest)| {
+        let shares = shares.iter().enumerate().map(|(index, (version, weight))| {
+            format!(" {version}={}", if index == largest { &rest } else { weight })
+        });
+        format!("run `wasm-fn traffic {function}{}`", shares.collect::<String>())
+    });
+    Err((cause, help))
+}
+
+#[cfg(test)]
+mod tests;

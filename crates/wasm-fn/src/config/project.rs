@@ -1,0 +1,105 @@
+//! Which function `deploy` means, which file, and which configuration.
+
+use std::path::{Path, PathBuf};
+
+use wasm_fn_control::wire;
+use wasm_fn_core::{FunctionName, NameError};
+
+use super::{ConfigFile, FILE};
+use crate::{args, fault::Fault};
+
+/// What `deploy` sends.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Deployment {
+    /// The function.
+    pub(crate) function: FunctionName,
+    /// The component's file.
+    pub(crate) component: PathBuf,
+    /// The function's configuration.
+    pub(crate) config: wire::Config,
+    /// Whether the name was made of the file's name, so that people are told.
+    pub(crate) name_derived: bool,
+}
+
+impl Deployment {
+    /// What `args` mean, with the file that they name or that is here. Blocks.
+    ///
+    /// # Errors
+    /// The file is refused, or it does not say what is meant.
+    pub(crate) fn resolve(args: &args::Deploy) -> Result<Self, Fault> {
+        let error = "nothing was deployed";
+        let path = match &args.config {
+            Some(path) => Some(path.as_path()),
+            None => Some(Path::new(FILE)).filter(|path| path.exists()),
+        };
+        let file = match path {
+            Some(path) => {
+                ConfigFile::read(path).map_err(|cause| Fault::new("invalid-config", error, cause))?
+            }
+            None => ConfigFile::default(),
+        };
+        Self::choose(args.file.as_deref(), args.function.as_ref(), file)
+            .map_err(|(cause, help)| Fault::new("which-function", error, cause).help(help))
+    }
+
+    /// The function is the one that is named, else the only one with this component, else one that
+    /// is called like the component's file. The component is the one that is named, else the function's.
+    fn choose(
+        component: Option<&Path>,
+        function: Option<&FunctionName>,
+        mut file: ConfigFile,
+    ) -> Result<Self, (String, &'static str)> {
+        let same = |a: &Path, b: &Path| {
+            a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+        };
+        let fits = |found: &super::file::Function| match (&found.component, component) {
+            (Some(found), Some(asked)) => same(found, asked),
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        let fitting: Vec<_> =
+            file.functions.iter().filter(|(_, found)| fits(found)).map(|(name, _)| name.clone()).collect();
+        let (function, name_derived) = match (function, fitting.as_slice(), component) {
+            (Some(function), ..) => (function.clone(), false),
+            (None, [function], _) => (function.clone(), false),
+            (None, [], Some(component)) => {
+                let name = name_of(component).map_err(|error| (error.to_string(), "name one with -f"))?;
+                (name, true)
+            }
+            (None, [], None) => {
+                let cause = "no FILE is named, and wasm-fn.toml has no function with a `component`";
+                return Err((cause.to_owned(), "name a file: `wasm-fn deploy FILE`"));
+            }
+            (None, several, asked) => {
+                let names: Vec<_> = several.iter().map(FunctionName::as_str).collect();
+                let names = names.join(", ");
+                let cause = match asked {
+                    Some(_) => format!("wasm-fn.toml has several functions with it: {names}"),
+                    None => format!(
+                        "no FILE is named, and wasm-fn.toml has several functions with a `component`: {names}"
+                    ),
+                };
+                return Err((cause, "name one with -f"));
+            }
+        };
+        let found = file.functions.remove(&function).unwrap_or_default();
+        let Some(component) = component.map(Path::to_owned).or(found.component) else {
+            let cause = format!("no FILE is named, and wasm-fn.toml has no `component` for {function}");
+            return Err((cause, "name a file: `wasm-fn deploy FILE`"));
+        };
+        Ok(Self { function, component, config: found.config, name_derived })
+    }
+}
+
+/// The file's stem as a name: lower case, anything else becomes `-`.
+fn name_of(component: &Path) -> Result<FunctionName, NameError> {
+    let stem = component.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let letter = |c: char| if matches!(c, 'a'..='z' | '0'..='9' | '-' | '_') { c } else { '-' };
+    let name: String = stem.chars().map(letter).collect();
+    let name = name.trim_matches(['-', '_']);
+    // Every character is one byte now.
+    name[..name.len().min(63)].parse()
+}
+
+#[cfg(test)]
+mod tests;

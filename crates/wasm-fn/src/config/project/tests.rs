@@ -1,0 +1,77 @@
+//! Which function and which file are meant.
+
+use std::path::{Path, PathBuf};
+
+use super::{ConfigFile, Deployment, name_of};
+
+#[test]
+fn a_file_name_becomes_a_function_name() {
+    let name = |path: &str| name_of(Path::new(path)).map(|name| name.to_string()).map_err(|_| ());
+    assert_eq!(name("target/wasm32-wasip2/release/hello.wasm"), Ok("hello".to_owned()));
+    assert_eq!(name("Hello World.component.wasm"), Ok("hello-world-component".to_owned()));
+    assert_eq!(name("_hello_.wasm"), Ok("hello".to_owned()));
+    assert_eq!(name("größe.wasm"), Ok("gr--e".to_owned()));
+    assert_eq!(name(&format!("{}.wasm", "a".repeat(200))), Ok("a".repeat(63)));
+    assert_eq!(name("---.wasm"), Err(()));
+    assert_eq!(name("/"), Err(()));
+}
+
+/// Which function, which file, and whether the name was derived; or why not.
+fn chosen(
+    component: Option<&str>,
+    function: Option<&str>,
+    text: &str,
+) -> Result<(String, PathBuf, bool), String> {
+    let file = ConfigFile::parse(Path::new("wasm-fn.toml"), text).unwrap();
+    let function = function.map(|function| function.parse().unwrap());
+    Deployment::choose(component.map(Path::new), function.as_ref(), file)
+        .map(|chosen| (chosen.function.to_string(), chosen.component, chosen.name_derived))
+        .map_err(|(cause, _)| cause)
+}
+
+const TWO: &str = "[function.a]\ncomponent = \"x.wasm\"\n[function.b]\ncomponent = \"y.wasm\"\n";
+
+#[test]
+fn the_function_is_the_one_that_is_named() {
+    assert_eq!(chosen(Some("x.wasm"), Some("b"), TWO), Ok(("b".to_owned(), PathBuf::from("x.wasm"), false)));
+    assert_eq!(chosen(None, Some("b"), TWO), Ok(("b".to_owned(), PathBuf::from("y.wasm"), false)));
+    assert_eq!(chosen(Some("z.wasm"), Some("c"), ""), Ok(("c".to_owned(), PathBuf::from("z.wasm"), false)));
+}
+
+#[test]
+fn else_it_is_the_only_one_with_the_component() {
+    assert_eq!(chosen(Some("y.wasm"), None, TWO), Ok(("b".to_owned(), PathBuf::from("y.wasm"), false)));
+    let one = "[function.a]\ncomponent = \"x.wasm\"\n";
+    assert_eq!(chosen(None, None, one), Ok(("a".to_owned(), PathBuf::from("x.wasm"), false)));
+}
+
+#[test]
+fn else_it_is_called_like_the_file() {
+    assert_eq!(chosen(Some("z.wasm"), None, TWO), Ok(("z".to_owned(), PathBuf::from("z.wasm"), true)));
+}
+
+#[test]
+fn a_derived_name_has_its_configuration() {
+    let file = ConfigFile::parse(Path::new("wasm-fn.toml"), "[function.z]\nqueue = 3\n").unwrap();
+    let chosen = Deployment::choose(Some(Path::new("z.wasm")), None, file).unwrap();
+    assert_eq!(chosen.config.queue, Some(3));
+}
+
+#[test]
+fn what_is_ambiguous_is_refused() {
+    let twice = "[function.a]\ncomponent = \"x.wasm\"\n[function.b]\ncomponent = \"x.wasm\"\n";
+    let several = "wasm-fn.toml has several functions with it: a, b";
+    assert_eq!(chosen(Some("x.wasm"), None, twice), Err(several.to_owned()));
+    assert_eq!(
+        chosen(None, None, twice),
+        Err("no FILE is named, and wasm-fn.toml has several functions with a `component`: a, b".to_owned())
+    );
+    assert_eq!(
+        chosen(None, None, ""),
+        Err("no FILE is named, and wasm-fn.toml has no function with a `component`".to_owned())
+    );
+    assert_eq!(
+        chosen(None, Some("c"), TWO),
+        Err("no FILE is named, and wasm-fn.toml has no `component` for c".to_owned())
+    );
+}

@@ -1,0 +1,106 @@
+//! What a node runs with.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{ConfigFile, file};
+use crate::{args, fault::Fault};
+
+/// Everything that `serve` can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Serve {
+    /// Where functions are called.
+    pub(crate) listen: SocketAddr,
+    /// Where the admin API is.
+    pub(crate) admin: SocketAddr,
+    /// Where everything is kept.
+    pub(crate) data_dir: PathBuf,
+    /// Instances alive at once.
+    pub(crate) instances_max: u32,
+    /// Largest request body.
+    pub(crate) body_max_bytes: u64,
+    /// Largest component.
+    pub(crate) component_max_bytes: u64,
+    /// How long requests may take to finish at the end.
+    pub(crate) drain_timeout: Duration,
+    /// Whether anybody may choose the version that answers.
+    pub(crate) allow_overrides: bool,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            data_dir: PathBuf::from("wasm-fn-data"),
+            instances_max: 1000,
+            body_max_bytes: 10 << 20,
+            component_max_bytes: 256 << 20,
+            drain_timeout: Duration::from_secs(30),
+            allow_overrides: false,
+        }
+    }
+}
+
+impl Serve {
+    /// What `args` mean, with the file that they name. Blocks.
+    ///
+    /// # Errors
+    /// The file is refused, or a value is out of its bounds.
+    pub(crate) fn resolve(args: &args::Serve) -> Result<Self, Fault> {
+        let file = match &args.config {
+            Some(path) => ConfigFile::read(path)
+                .map_err(|error| Fault::new("invalid-config", "the configuration is refused", error))?,
+            None => ConfigFile::default(),
+        };
+        let serve = Self::merge(args, file.serve);
+        serve.check().map_err(|cause| Fault::new("invalid-config", "the configuration is refused", cause))?;
+        Ok(serve)
+    }
+
+    /// Flags and environment over the file, the file over the defaults.
+    pub(super) fn merge(args: &args::Serve, file: file::Serve) -> Self {
+        let default = Self::default();
+        let args = args.clone();
+        let body_max = args.body_max.map(|size| size.0);
+        let component_max = args.component_max.map(|size| size.0);
+        Self {
+            listen: args.listen.or(file.listen).unwrap_or(default.listen),
+            admin: args.admin.or(file.admin).unwrap_or(default.admin),
+            data_dir: args.data_dir.or(file.data_dir).unwrap_or(default.data_dir),
+            instances_max: args.instances_max.or(file.instances_max).unwrap_or(default.instances_max),
+            body_max_bytes: body_max.or(file.body_max_bytes).unwrap_or(default.body_max_bytes),
+            component_max_bytes: component_max
+                .or(file.component_max_bytes)
+                .unwrap_or(default.component_max_bytes),
+            drain_timeout: args.drain_timeout.or(file.drain_timeout).unwrap_or(default.drain_timeout),
+            allow_overrides: args.allow_overrides.or(file.allow_overrides).unwrap_or(default.allow_overrides),
+        }
+    }
+
+    /// Checks every bound; where a value came from does not matter.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if !(1..=10_000).contains(&self.instances_max) {
+            return Err(format!("instances_max is {}, expected 1 to 10000", self.instances_max));
+        }
+        let sizes = [
+            ("body_max", self.body_max_bytes, 1 << 40, "1 byte to 1TiB"),
+            ("component_max", self.component_max_bytes, 4 << 30, "1 byte to 4GiB"),
+        ];
+        for (key, bytes, most, expected) in sizes {
+            if !(1..=most).contains(&bytes) {
+                return Err(format!("{key} is {bytes} bytes, expected {expected}"));
+            }
+        }
+        if self.drain_timeout > Duration::from_secs(3600) {
+            return Err(format!("drain_timeout is {:?}, expected 0s to 1h", self.drain_timeout));
+        }
+        if self.listen == self.admin && self.listen.port() != 0 {
+            return Err(format!("listen and admin are both {}, expected two addresses", self.listen));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,381 @@
+//! What `wasm-fn.toml` may say and what wins over what.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use expect_test::{Expect, expect};
+use wasm_fn_control::wire;
+
+use super::{ConfigFile, Serve, file};
+use crate::args;
+
+fn read(text: &str) -> ConfigFile {
+    ConfigFile::parse(Path::new("project/wasm-fn.toml"), text).unwrap()
+}
+
+fn refused(text: &str, expected: &Expect) {
+    let error = ConfigFile::parse(Path::new("wasm-fn.toml"), text).unwrap_err();
+    expected.assert_eq(&error.to_string());
+}
+
+#[test]
+fn every_key_reaches_the_wire() {
+    let file = read(
+        r#"
+[function.hello]
+component = "target/hello.wasm"
+routes = ["/hello/*", "api.example.com/v1/*"]
+memory = "64MiB"
+timeout = "1m 30s"
+concurrency = 10
+queue = 20
+queue_wait = "250ms"
+reuse = 3
+egress = ["https://api.example.com"]
+env = { GREETING = "hi" }
+sticky = "cookie:sid"
+cohorts = [
+    { header = "x-group", in = ["beta", "staff"], to = "canary" },
+    { cookie = "old", equals = "1", to = "stable" },
+]
+
+[serve]
+listen = "0.0.0.0:80"
+admin = "[::1]:9000"
+data_dir = "data"
+instances_max = 5
+body_max = "1MiB"
+component_max = "2MiB"
+drain_timeout = "5s"
+allow_overrides = true
+"#,
+    );
+    let (_, hello) = file.functions.iter().next().unwrap();
+    assert_eq!(hello.component.as_deref(), Some(Path::new("project/target/hello.wasm")));
+    let cohort = |header: Option<&str>, cookie: Option<&str>, values: &[&str], to| wire::Cohort {
+        header: header.map(str::to_owned),
+        cookie: cookie.map(str::to_owned),
+        query: None,
+        values: values.iter().map(|&value| value.to_owned()).collect(),
+        to,
+    };
+    assert_eq!(
+        hello.config,
+        wire::Config {
+            memory_bytes: Some(64 << 20),
+            timeout_ms: Some(90_000),
+            concurrency: Some(10),
+            queue: Some(20),
+            queue_wait_ms: Some(250),
+            reuse: Some(3),
+            routes: vec!["/hello/*".to_owned(), "api.example.com/v1/*".to_owned()],
+            sticky: Some("cookie:sid".to_owned()),
+            cohorts: vec![
+                cohort(Some("x-group"), None, &["beta", "staff"], wire::CohortRole::Canary),
+                cohort(None, Some("old"), &["1"], wire::CohortRole::Stable),
+            ],
+            egress: vec!["https://api.example.com".to_owned()],
+            env: [("GREETING".to_owned(), "hi".to_owned())].into(),
+        }
+    );
+    assert_eq!(
+        file.serve,
+        file::Serve {
+            listen: Some(SocketAddr::from(([0, 0, 0, 0], 80))),
+            admin: Some("[::1]:9000".parse().unwrap()),
+            data_dir: Some(PathBuf::from("project/data")),
+            instances_max: Some(5),
+            body_max_bytes: Some(1 << 20),
+            component_max_bytes: Some(2 << 20),
+            drain_timeout: Some(Duration::from_secs(5)),
+            allow_overrides: Some(true),
+        }
+    );
+}
+
+#[test]
+fn an_empty_file_leaves_the_defaults() {
+    let file = read("");
+    assert!(file.functions.is_empty());
+    assert_eq!(Serve::merge(&args::Serve::default(), file.serve), Serve::default());
+    assert_eq!(read("[function.hello]").functions.values().next(), Some(&file::Function::default()));
+}
+
+#[test]
+fn broken_toml_is_refused_with_its_line() {
+    refused(
+        "[function.hello]\nmemory = \n",
+        &expect![[r#"wasm-fn.toml:2: string values must be quoted, expected literal string"#]],
+    );
+    refused("[function.hello\n", &expect!["wasm-fn.toml:1: unclosed table, expected `]`"]);
+    refused("[serve]\n\n[serve]\n", &expect!["wasm-fn.toml:3: duplicate key"]);
+    refused("a = 1\na = 2\n", &expect!["wasm-fn.toml:2: duplicate key"]);
+}
+
+#[test]
+fn unknown_keys_are_refused_with_those_there_are() {
+    refused(
+        "[function.hello]\n\nmemroy = \"1MiB\"\n",
+        &expect![
+            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `memory`, `timeout`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `env`, `sticky`, `cohorts`"
+        ],
+    );
+    refused(
+        "[functions.hello]\n",
+        &expect!["wasm-fn.toml:1: functions: unknown field `functions`, expected `function` or `serve`"],
+    );
+    refused(
+        "[serve]\nport = 1\n",
+        &expect![
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `body_max`, `component_max`, `drain_timeout`, `allow_overrides`"
+        ],
+    );
+    refused(
+        "[function.hello]\ncohorts = [\n  { header = \"a\", is = \"b\", to = \"canary\" },\n]\n",
+        &expect![
+            "wasm-fn.toml:3: function.hello.cohorts.is: unknown field `is`, expected one of `header`, `cookie`, `query`, `in`, `equals`, `to`"
+        ],
+    );
+}
+
+#[test]
+fn values_of_the_wrong_kind_are_refused() {
+    refused(
+        "[function.hello]\nmemory = 64\n",
+        &expect!["wasm-fn.toml:2: function.hello.memory: found integer `64`, expected a string"],
+    );
+    refused(
+        "[function.hello]\nroutes = \"/a\"\n",
+        &expect![[r#"wasm-fn.toml:2: function.hello.routes: found string "/a", expected an array"#]],
+    );
+    refused(
+        "[function.hello]\nqueue = -1\n",
+        &expect![
+            "wasm-fn.toml:2: function.hello.queue: found integer `-1`, expected a whole number from 0 to 4294967295"
+        ],
+    );
+    refused(
+        "[function.hello]\nconcurrency = 5000000000\n",
+        &expect![
+            "wasm-fn.toml:2: function.hello.concurrency: found integer `5000000000`, expected a whole number from 0 to 4294967295"
+        ],
+    );
+    refused(
+        "[function.hello]\nenv = { A = 1 }\n",
+        &expect!["wasm-fn.toml:2: function.hello.env.A: found integer `1`, expected a string"],
+    );
+    refused("function = 1\n", &expect!["wasm-fn.toml:1: function: found integer `1`, expected a table"]);
+    refused(
+        "[serve]\nallow_overrides = \"yes\"\n",
+        &expect![[r#"wasm-fn.toml:2: serve.allow_overrides: found string "yes", expected a boolean"#]],
+    );
+}
+
+#[test]
+fn values_that_cannot_be_read_are_refused() {
+    refused(
+        "[function.hello]\nmemory = \"lots\"\n",
+        &expect![[r#"wasm-fn.toml:2: function.hello.memory: found "lots", expected a size such as 64MiB"#]],
+    );
+    refused(
+        "[function.hello]\nmemory = \"64 apples\"\n",
+        &expect![[
+            r#"wasm-fn.toml:2: function.hello.memory: found "64 apples", expected a size such as 64MiB"#
+        ]],
+    );
+    refused(
+        "[function.hello]\ntimeout = \"10\"\n",
+        &expect![[
+            r#"wasm-fn.toml:2: function.hello.timeout: found "10", expected a time such as 10s or 500ms"#
+        ]],
+    );
+    refused(
+        "[function.hello]\nqueue_wait = \"soon\"\n",
+        &expect![[
+            r#"wasm-fn.toml:2: function.hello.queue_wait: found "soon", expected a time such as 10s or 500ms"#
+        ]],
+    );
+    refused(
+        "[function.hello]\ntimeout = \"1500us\"\n",
+        &expect!["wasm-fn.toml:2: function.hello.timeout: found 1ms 500us, expected whole milliseconds"],
+    );
+    refused(
+        "[function.hello]\nsticky = \"cookie\"\n",
+        &expect![[
+            r#"wasm-fn.toml:2: function.hello.sticky: sticky = "cookie", expected header:NAME, cookie:NAME, ip or none"#
+        ]],
+    );
+    refused(
+        "[function.hello]\nroutes = [\n  \"/a\",\n  \"b\",\n]\n",
+        &expect![[
+            r#"wasm-fn.toml:2: function.hello.routes: route "b" has no path, expected [host]/path or [host]/path/*"#
+        ]],
+    );
+    refused(
+        "[function.hello]\negress = [\"example.com\"]\n",
+        &expect![[
+            r#"wasm-fn.toml:2: function.hello.egress: egress "example.com" is no origin, expected http[s]://host[:port], http[s]://*.host or *"#
+        ]],
+    );
+    refused(
+        "[serve]\nlisten = \"localhost\"\n",
+        &expect![[
+            r#"wasm-fn.toml:2: serve.listen: found "localhost", expected an address such as 127.0.0.1:8080"#
+        ]],
+    );
+    refused(
+        "[serve]\ndrain_timeout = \"never\"\n",
+        &expect![[
+            r#"wasm-fn.toml:2: serve.drain_timeout: found "never", expected a time such as 10s or 500ms"#
+        ]],
+    );
+}
+
+#[test]
+fn values_out_of_bounds_are_refused() {
+    refused(
+        "[function.hello]\nmemory = \"1KiB\"\n",
+        &expect!["wasm-fn.toml:2: function.hello.memory: found 1024 bytes, expected 64KiB to 4GiB"],
+    );
+    refused(
+        "[function.hello]\ntimeout = \"2h\"\n",
+        &expect!["wasm-fn.toml:2: function.hello.timeout: found 7200s, expected 1ms to 1h"],
+    );
+    refused(
+        "[function.hello]\nconcurrency = 0\n",
+        &expect!["wasm-fn.toml:2: function.hello.concurrency: found 0, expected 1 to 100000"],
+    );
+    refused(
+        "[function.hello]\nreuse = 0\n",
+        &expect!["wasm-fn.toml:2: function.hello.reuse: found 0, expected 1 to 1000000"],
+    );
+    refused(
+        "[function.hello]\nenv = { \"A=B\" = \"1\" }\n",
+        &expect![[
+            r#"wasm-fn.toml:2: function.hello.env: found "A=B", expected a name without `=` and no NUL characters"#
+        ]],
+    );
+}
+
+#[test]
+fn cohorts_that_mean_nothing_are_refused() {
+    let cohort = |rule: &str| format!("[function.hello]\ncohorts = [{{ {rule} }}]\n");
+    refused(
+        &cohort(r#"header = "a", to = "canary""#),
+        &expect![
+            "wasm-fn.toml:2: function.hello.cohorts: a rule has neither `in` nor `equals`, expected one of them"
+        ],
+    );
+    refused(
+        &cohort(r#"header = "a", in = ["b"], equals = "c", to = "canary""#),
+        &expect![
+            "wasm-fn.toml:2: function.hello.cohorts: a rule has both `in` and `equals`, expected one of them"
+        ],
+    );
+    refused(
+        &cohort(r#"equals = "c", to = "canary""#),
+        &expect![
+            "wasm-fn.toml:2: function.hello.cohorts: a rule names 0 sources, expected one of header, cookie or query"
+        ],
+    );
+    refused(
+        &cohort(r#"header = "a", cookie = "a", equals = "c", to = "canary""#),
+        &expect![
+            "wasm-fn.toml:2: function.hello.cohorts: a rule names 2 sources, expected one of header, cookie or query"
+        ],
+    );
+    refused(
+        &cohort(r#"header = "a", equals = "c", to = "latest""#),
+        &expect![
+            "wasm-fn.toml:2: function.hello.cohorts.to: unknown variant `latest`, expected `stable` or `canary`"
+        ],
+    );
+    refused(
+        &cohort(r#"header = "a", equals = "c""#),
+        &expect!["wasm-fn.toml:2: function.hello.cohorts: missing field `to`"],
+    );
+    refused(
+        &cohort(r#"header = "a", in = [], to = "canary""#),
+        &expect![[
+            r#"wasm-fn.toml:2: function.hello.cohorts: cohort on "a" has 0 values, expected 1 to 1024 of at most 256 bytes"#
+        ]],
+    );
+    refused(
+        &cohort(r#"header = "a b", in = ["c"], to = "canary""#),
+        &expect![[
+            r#"wasm-fn.toml:2: function.hello.cohorts: "a b" is no name of a header, cookie or query parameter, expected 1 to 256 token characters"#
+        ]],
+    );
+}
+
+#[test]
+fn names_that_are_none_are_refused() {
+    refused(
+        "[function.hello]\n\n[function.Hello]\n",
+        &expect![[
+            r#"wasm-fn.toml:3: function.Hello: function name "Hello" has 'H' at byte 0, expected a-z, 0-9, - or _"#
+        ]],
+    );
+    refused(
+        "[function.\"a.b\"]\n",
+        &expect![[
+            r#"wasm-fn.toml:1: function.a.b: function name "a.b" has '.' at byte 1, expected a-z, 0-9, - or _"#
+        ]],
+    );
+    refused(
+        "[function.\"\"]\n",
+        &expect!["wasm-fn.toml:1: function.: function name is empty, expected 1 to 63 characters"],
+    );
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_the_defaults() {
+    let from_file = || file::Serve {
+        listen: Some(SocketAddr::from(([127, 0, 0, 1], 1))),
+        instances_max: Some(7),
+        body_max_bytes: Some(8),
+        allow_overrides: Some(true),
+        ..file::Serve::default()
+    };
+    let flags = args::Serve {
+        listen: Some(SocketAddr::from(([127, 0, 0, 1], 2))),
+        body_max: Some(ByteSize(9)),
+        allow_overrides: Some(false),
+        ..args::Serve::default()
+    };
+    let merged = Serve::merge(&flags, from_file());
+    assert_eq!(merged.listen.port(), 2);
+    assert_eq!(merged.body_max_bytes, 9);
+    assert!(!merged.allow_overrides);
+    assert_eq!(merged.instances_max, 7);
+    assert_eq!(merged.admin, Serve::default().admin);
+    assert!(Serve::merge(&args::Serve::default(), from_file()).allow_overrides);
+}
+
+#[test]
+fn a_node_refuses_what_is_out_of_bounds() {
+    let refused = |change: fn(&mut Serve), expected: &str| {
+        let mut serve = Serve::default();
+        change(&mut serve);
+        assert_eq!(serve.check(), Err(expected.to_owned()));
+    };
+    assert_eq!(Serve::default().check(), Ok(()));
+    refused(|serve| serve.instances_max = 0, "instances_max is 0, expected 1 to 10000");
+    refused(|serve| serve.body_max_bytes = 0, "body_max is 0 bytes, expected 1 byte to 1TiB");
+    refused(
+        |serve| serve.component_max_bytes = 5 << 30,
+        "component_max is 5368709120 bytes, expected 1 byte to 4GiB",
+    );
+    refused(
+        |serve| serve.drain_timeout = Duration::from_secs(3601),
+        "drain_timeout is 3601s, expected 0s to 1h",
+    );
+    refused(
+        |serve| serve.admin = serve.listen,
+        "listen and admin are both 127.0.0.1:8080, expected two addresses",
+    );
+}

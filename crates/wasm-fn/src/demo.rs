@@ -1,0 +1,255 @@
+//! The guided tour: a node, an example function, a canary, a promotion and a rollback, in one terminal.
+//!
+//! Everything goes over HTTP, as it would from another machine: the admin API and the requests.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use http::{Method, Request, Uri};
+use http_body_util::BodyExt as _;
+use wasm_fn_control::wire::{
+    Config, DeployEvent, DeployRequest, DeployResult, PromoteRequest, RollbackRequest, StageChanged, Strategy,
+};
+
+use crate::{
+    args,
+    client::{self, Client, ClientError, Upload},
+    config::Connection,
+    fault::Fault,
+    node::{Node, NodeOptions, Signals},
+    output::Output,
+};
+
+/// The example, built from `guest-examples/hello`; in the program, so that the tour needs no files.
+const HELLO_V1: &[u8] = include_bytes!("../../../guest-examples/prebuilt/hello-v1.wasm");
+const HELLO_V2: &[u8] = include_bytes!("../../../guest-examples/prebuilt/hello-v2.wasm");
+
+/// Requests that show a split: at 10 % the canary's share is within 2.1 points of it 99.8 % of the time.
+const REQUESTS: usize = 2000;
+
+/// Requests under way at once.
+const AT_ONCE: usize = 8;
+
+/// How long requests may take to finish at the end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs the tour; without `--exit` the node then stays for the reader's own requests.
+pub(crate) async fn demo(args: args::Demo, output: Output) -> Result<(), Fault> {
+    let failed = |what: &'static str| move |error: std::io::Error| Fault::new("demo", what, error);
+    let mut signals = Signals::listen().map_err(failed("signals cannot be received"))?;
+    let data_dir = tempfile::Builder::new().prefix("wasm-fn-demo-").tempdir();
+    let data_dir = data_dir.map_err(failed("no directory for the demo's data"))?;
+    let node = start(&args, data_dir.path()).await?;
+    let tour = Tour::new(&node, data_dir.path(), output)?;
+    let toured = tokio::select! {
+        toured = tour.run() => toured.map(|()| true),
+        // Whoever has seen enough may leave early.
+        () = signals.next() => Ok(false),
+    };
+    if matches!(toured, Ok(true)) && !args.exit {
+        tour.invite(data_dir.path())?;
+        signals.next().await;
+    }
+    drop(tour);
+    signals.drain(node, DRAIN_TIMEOUT).await;
+    toured.map(drop)
+}
+
+async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
+    let options = NodeOptions {
+        listen: args.listen,
+        admin: args.admin,
+        data_dir: data_dir.to_owned(),
+        instances_max: 256,
+        body_bytes_max: 10 << 20,
+        component_bytes_max: 64 << 20,
+        overrides_open: false,
+    };
+    let node = Node::start(options).await;
+    node.map_err(|error| Fault::new("start", "the node did not start", format!("{error:#}")))
+}
+
+struct Tour {
+    admin: Client,
+    hello: Uri,
+    node: String,
+    /// Where the example lies before it is deployed.
+    example: PathBuf,
+    output: Output,
+}
+
+/// Which version answered how often, and what it said.
+#[derive(Default)]
+struct Answers {
+    by_version: BTreeMap<String, usize>,
+    failed: usize,
+    last: String,
+}
+
+impl Tour {
+    fn new(node: &Node, data_dir: &Path, output: Output) -> Result<Self, Fault> {
+        let connection = Connection::resolve(&args::Connection {
+            server: format!("http://{}", node.admin()),
+            token: None,
+            data_dir: data_dir.to_owned(),
+            output: args::Format::Table,
+        })?;
+        let hello = format!("http://{}/hello", node.listen());
+        let hello =
+            hello.parse().map_err(|error| Fault::new("demo", "the node has no usable address", error))?;
+        let node_text = format!(
+            "A node is up. Functions are at http://{}, its admin API at http://{}.",
+            node.listen(),
+            node.admin()
+        );
+        Ok(Self {
+            admin: Client::new(connection),
+            hello,
+            node: node_text,
+            example: data_dir.join("hello.wasm"),
+            output,
+        })
+    }
+
+    async fn run(&self) -> Result<(), Fault> {
+        self.say(&self.node)?;
+        let (deployed, took) = self.deploy(HELLO_V1, Strategy::AllAtOnce).await?;
+        self.say(&format!(
+            "\nwasm-fn deploy hello.wasm\n  {} is live after {took:.0?}, compilation included",
+            deployed.version
+        ))?;
+        let answers = self.ask(1).await?;
+        self.say(&format!("  curl {}  ->  {}", self.hello, answers.last.trim_end()))?;
+
+        let canary = Strategy::Canary { weight: "10%".to_owned() };
+        let (deployed, took) = self.deploy(HELLO_V2, canary).await?;
+        self.say(&format!(
+            "\nwasm-fn deploy hello.wasm --canary=10%\n  {} is the canary after {took:.0?}",
+            deployed.version
+        ))?;
+        self.count().await?;
+
+        let request = PromoteRequest { stage: "live".to_owned(), message: None, expected_revision: None };
+        self.change("promote", &request).await?;
+        self.count().await?;
+
+        let request =
+            RollbackRequest { stage: "live".to_owned(), to: None, message: None, expected_revision: None };
+        self.change("rollback", &request).await?;
+        self.count().await
+    }
+
+    fn say(&self, text: &str) -> Result<(), Fault> {
+        self.output.record(&text, |text| (*text).to_owned())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the tour tells how long a deployment takes")]
+    async fn deploy(
+        &self,
+        component: &'static [u8],
+        strategy: Strategy,
+    ) -> Result<(DeployResult, Duration), Fault> {
+        let began = Instant::now();
+        let refused = |error: ClientError| error.fault("the example was not deployed");
+        std::fs::write(&self.example, component).map_err(|error| refused(ClientError::File(error)))?;
+        let (digest, bytes) =
+            Upload::digest(&self.example).map_err(|error| refused(ClientError::File(error)))?;
+        let upload = Upload { path: self.example.clone(), component: digest, bytes, sent: Box::new(|_| {}) };
+        self.admin.upload(upload).await.map_err(refused)?;
+        let request = DeployRequest {
+            component: digest.to_string(),
+            config: Config::default(),
+            stage: "live".to_owned(),
+            strategy,
+            message: Some("demo".to_owned()),
+            replace: false,
+            expected_revision: None,
+        };
+        let path = "/v1/functions/hello/deployments";
+        let mut events = self.admin.lines(Method::POST, path, Some(&request)).await.map_err(refused)?;
+        while let Some(event) = events.next().await.map_err(refused)? {
+            match event {
+                DeployEvent::Progress { .. } => {}
+                DeployEvent::Done { result } => return Ok((result, began.elapsed())),
+                DeployEvent::Error { problem } => {
+                    return Err(Fault::refused("the example was not deployed", problem));
+                }
+            }
+        }
+        Err(Fault::new("demo", "the example was not deployed", "the node's answer ended early"))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the tour tells how long a change takes")]
+    async fn change<B: serde::Serialize>(&self, action: &str, request: &B) -> Result<(), Fault> {
+        let began = Instant::now();
+        let path = format!("/v1/functions/hello/{action}");
+        let changed: Result<StageChanged, _> = self.admin.call(Method::POST, &path, Some(request)).await;
+        let changed = changed.map_err(|error| error.fault(format!("{action} failed")))?;
+        let took = began.elapsed();
+        self.say(&format!("\nwasm-fn {action} hello\n  {} has everything after {took:.1?}", changed.stable))
+    }
+
+    /// Sends requests and tells which versions answered.
+    async fn count(&self) -> Result<(), Fault> {
+        let answers = self.ask(REQUESTS).await?;
+        let mut text = format!("  {REQUESTS} requests:");
+        for (version, count) in &answers.by_version {
+            let percent = tenths_of_percent(*count);
+            let _ = write!(text, "  {version} {count} ({}.{}%)", percent / 10, percent % 10);
+        }
+        let _ = write!(text, "  failed {}", answers.failed);
+        self.say(&text)?;
+        match answers.failed {
+            0 => Ok(()),
+            failed => Err(Fault::new("demo", "requests failed", format!("{failed} of {REQUESTS}"))),
+        }
+    }
+
+    async fn ask(&self, requests: usize) -> Result<Answers, Fault> {
+        let http = client::http();
+        let one = |_| {
+            let request = Request::get(self.hello.clone()).body(client::full(""));
+            let http = http.clone();
+            async move {
+                let request = request.map_err(|error| error.to_string())?;
+                let response = http.request(request).await.map_err(|error| error.to_string())?;
+                let version = response.headers().get("wasm-fn-version");
+                let version = version.and_then(|value| value.to_str().ok()).unwrap_or("none").to_owned();
+                let fine = response.status().is_success();
+                let body = response.into_body().collect().await.map_err(|error| error.to_string())?;
+                Ok::<_, String>((version, fine, body.to_bytes()))
+            }
+        };
+        let answers = stream::iter(0..requests).map(one).buffer_unordered(AT_ONCE);
+        let answers = answers.try_fold(Answers::default(), async |mut answers, (version, fine, body)| {
+            *answers.by_version.entry(version).or_default() += 1;
+            answers.failed += usize::from(!fine);
+            answers.last = String::from_utf8_lossy(&body).into_owned();
+            Ok(answers)
+        });
+        answers.await.map_err(|cause| Fault::new("demo", "a request broke off", cause))
+    }
+
+    /// What the reader can do now.
+    fn invite(&self, data_dir: &Path) -> Result<(), Fault> {
+        let admin = self.admin.authority();
+        let data_dir = data_dir.display();
+        self.say(&format!(
+            "\nThe node stays up. From another terminal:\n  \
+             curl {}\n  \
+             wasm-fn status hello --server http://{admin} --data-dir {data_dir}\n\
+             Ctrl-C ends it and removes its data.",
+            self.hello
+        ))
+    }
+}
+
+/// `count` of all requests, in tenths of a percent, rounded.
+fn tenths_of_percent(count: usize) -> usize {
+    (count * 1000 + REQUESTS / 2) / REQUESTS
+}

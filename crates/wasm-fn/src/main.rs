@@ -1,0 +1,41 @@
+//! The program `wasm-fn`: arguments to configuration to options, the wiring of a node, and the client.
+
+mod args;
+mod client;
+mod commands;
+mod config;
+mod demo;
+mod fault;
+mod node;
+mod output;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use fault::Fault;
+
+// Every request allocates a little on both sides of the guest; the system's allocator is slower at that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Whoever closed the stream does not read it.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(fault::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let format = cli.command.format();
+    match commands::run(cli.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(Fault::ReaderGone) => ExitCode::SUCCESS,
+        Err(Fault::Told(told)) => {
+            output::fault(format, &told);
+            ExitCode::from(fault::ERROR)
+        }
+    }
+}

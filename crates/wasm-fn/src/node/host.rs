@@ -1,0 +1,110 @@
+//! The runtime as the control plane sees it.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio::sync::watch;
+use wasm_fn_control::host::{Host, LogLine, LogPage, LogStream, Prepared, Progress, ProgressSink, Rejection};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
+use wasm_fn_runtime::{KindError, PrepareError, Runtime, Step, VersionSpec};
+
+use super::hosted::Hosted;
+
+/// Prepares components and makes handles by the runtime.
+pub(crate) struct RuntimeHost {
+    runtime: Arc<Runtime>,
+}
+
+impl RuntimeHost {
+    pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
+        Self { runtime }
+    }
+}
+
+impl Host for RuntimeHost {
+    type Version = Hosted;
+
+    /// The runtime finds the component by its digest, in the directory both were given.
+    async fn prepare(
+        &self,
+        digest: Digest,
+        _component: PathBuf,
+        config: FunctionConfig,
+        progress: ProgressSink,
+    ) -> Result<Prepared, Rejection> {
+        let sink = Arc::new(move |at: wasm_fn_runtime::Progress| {
+            let stage = match at.step {
+                Step::Checking => "checking",
+                Step::Compiling => "compiling",
+                Step::Loading => "loading",
+            };
+            progress(Progress { stage, done: 0, total: at.functions });
+        });
+        let prepared =
+            self.runtime.prepare(digest, &config, sink).await.map_err(|error| rejection(&error))?;
+        Ok(Prepared { kind: prepared.kind.to_string() })
+    }
+
+    fn version(
+        &self,
+        function: &FunctionName,
+        no: VersionNo,
+        digest: Digest,
+        config: &FunctionConfig,
+    ) -> Arc<Hosted> {
+        let spec = VersionSpec { function: function.clone(), version: no, digest, config: config.clone() };
+        Arc::new(Hosted(self.runtime.version(spec)))
+    }
+
+    fn logs(&self, function: &FunctionName, after: u64) -> LogPage {
+        let page = self.runtime.logs(function, after);
+        LogPage {
+            lines: page.lines.into_iter().map(log_line).collect(),
+            lost: page.lost,
+            newest: page.newest,
+        }
+    }
+
+    fn log_changes(&self) -> watch::Receiver<u64> {
+        self.runtime.log_changes()
+    }
+}
+
+fn log_line(line: wasm_fn_runtime::LogLine) -> LogLine {
+    LogLine {
+        seq: line.seq,
+        at_ms: line.at_ms,
+        request_id: format!("{:032x}", line.request_id),
+        version: line.version,
+        stream: match line.stream {
+            wasm_fn_runtime::LogStream::Stdout => LogStream::Stdout,
+            wasm_fn_runtime::LogStream::Stderr => LogStream::Stderr,
+            wasm_fn_runtime::LogStream::Host => LogStream::Host,
+        },
+        failed: line.failed,
+        text: line.text,
+    }
+}
+
+fn rejection(error: &PrepareError) -> Rejection {
+    let (code, help) = match error {
+        PrepareError::Kind(KindError::NotWasm { .. }) => {
+            ("not-wasm", Some("deploy the .wasm file that your build makes, not its source"))
+        }
+        PrepareError::Kind(KindError::Malformed { .. }) | PrepareError::Invalid { .. } => {
+            ("component-invalid", Some("build the component again; the file may be truncated"))
+        }
+        PrepareError::Kind(KindError::NoHandler { .. }) => (
+            "no-handler",
+            Some("build for the wasi:http/proxy world, or as a WASI command whose output is a CGI response"),
+        ),
+        PrepareError::Kind(KindError::Imports { .. }) | PrepareError::Link { .. } => {
+            ("imports-not-offered", None)
+        }
+        PrepareError::Start { .. } => ("component-does-not-start", None),
+        PrepareError::Memory { .. } => {
+            ("memory-limit", Some("raise `memory` in the function's configuration"))
+        }
+        PrepareError::Io { .. } => ("component-unreadable", None),
+    };
+    Rejection { code, message: error.to_string(), help: help.map(str::to_owned) }
+}

@@ -1,0 +1,103 @@
+//! A runtime's version as the data plane invokes it.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use wasm_fn_runtime::{Failed, Fault, Invocation, Version};
+use wasm_fn_server::{Call, Cause, Failure, InvocationBody, Invoke, RequestBody, RequestBodyError, Usage};
+
+/// A version in the route table.
+pub(crate) struct Hosted(pub(crate) Arc<Version>);
+
+impl Invoke for Hosted {
+    type Body = ResponseBody;
+
+    fn invoke(
+        self: Arc<Self>,
+        call: Call,
+    ) -> impl Future<Output = Result<http::Response<ResponseBody>, Failure>> + Send {
+        let version = self.0.clone();
+        let invocation =
+            Invocation { request: call.request.map(GuestBound), request_id: call.request_id.bits() };
+        async move { version.invoke(invocation).await.map(|response| response.map(ResponseBody)).map_err(failure) }
+    }
+}
+
+/// A request's body on its way from the server to the runtime.
+struct GuestBound(RequestBody);
+
+impl Body for GuestBound {
+    type Data = Bytes;
+    type Error = wasm_fn_runtime::RequestBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = Pin::new(&mut self.0).poll_frame(cx);
+        frame.map_err(|error| match error {
+            RequestBodyError::TooLarge { .. } => wasm_fn_runtime::RequestBodyError::TooLarge,
+            RequestBodyError::Broken(error) => wasm_fn_runtime::RequestBodyError::Broken(error.to_string()),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+/// A guest's response on its way from the runtime to the server.
+pub(crate) struct ResponseBody(wasm_fn_runtime::ResponseBody);
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        Pin::new(&mut self.0).poll_frame(cx).map_err(failure)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl InvocationBody for ResponseBody {
+    fn usage(&self) -> Usage {
+        usage(self.0.usage())
+    }
+}
+
+fn usage(usage: wasm_fn_runtime::Usage) -> Usage {
+    Usage { queue_wait: usage.queue_wait, memory_peak_bytes: usage.memory_peak_bytes }
+}
+
+fn failure(failed: Failed) -> Failure {
+    let (cause, retry_after) = match failed.fault {
+        Fault::Trap { .. } => (Cause::Trap, None),
+        Fault::Timeout { .. } => (Cause::Timeout, None),
+        Fault::OutOfMemory { .. } => (Cause::OutOfMemory, None),
+        Fault::InvalidResponse { .. } => (Cause::InvalidResponse, None),
+        Fault::FunctionOverloaded { retry_after } => (Cause::FunctionOverloaded, Some(retry_after)),
+        Fault::NodeOverloaded { retry_after } => (Cause::NodeOverloaded, Some(retry_after)),
+        Fault::Internal { .. } => (Cause::Internal, None),
+    };
+    Failure { cause, detail: failed.fault.to_string(), retry_after, usage: usage(failed.usage) }
+}

@@ -1,0 +1,164 @@
+//! Everything that is printed: data to standard output, talk to standard error.
+//!
+//! Text that comes from functions and users may hold anything; [`visible`] keeps it from steering the
+//! terminal.
+
+pub(crate) mod lines;
+pub(crate) mod tables;
+pub(crate) mod time;
+
+use std::{
+    fmt,
+    io::{self, IsTerminal as _, Write as _},
+};
+
+use console::Style;
+use serde::Serialize;
+
+use crate::{
+    args::Format,
+    fault::{Fault, Told},
+};
+
+/// Where a command prints.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    format: Format,
+}
+
+impl Output {
+    /// Prints data in `format`.
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// Whether programs read this.
+    pub(crate) fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Prints `data`: as an object, or as what `text` makes of it.
+    pub(crate) fn data<T: Serialize>(self, data: &T, text: impl FnOnce(&T) -> String) -> Result<(), Fault> {
+        let text = match self.format {
+            Format::Table => text(data),
+            Format::Json => json(serde_json::to_string_pretty(data))?,
+        };
+        write_line(&text)
+    }
+
+    /// Prints `data` as one line of many.
+    pub(crate) fn record<T: Serialize>(self, data: &T, text: impl FnOnce(&T) -> String) -> Result<(), Fault> {
+        let text = match self.format {
+            Format::Table => text(data),
+            Format::Json => json(serde_json::to_string(data))?,
+        };
+        write_line(&text)
+    }
+
+    /// Prints bytes as they are.
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), Fault> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| Fault::output(&error))
+    }
+
+    /// Tells people something that is no data; programs are told nothing.
+    pub(crate) fn talk(self, text: &str) {
+        if !self.is_json() {
+            stderr(format_args!("{text}\n"));
+        }
+    }
+
+    /// Tells people which commands come next.
+    pub(crate) fn next(self, commands: &[(String, &str)]) {
+        let width = commands.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
+        for (index, (command, what)) in commands.iter().enumerate() {
+            let label = if index == 0 { "next:" } else { "" };
+            self.talk(&format!("{label:<6}{command:<width$}  {what}"));
+        }
+    }
+
+    /// Asks people; `false` unless the answer is yes.
+    pub(crate) fn confirm(self, question: &str) -> io::Result<bool> {
+        stderr(format_args!("{question} [y/N] "));
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+}
+
+/// Whether people look at standard output.
+pub(crate) fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// Whether people look at standard error.
+pub(crate) fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Whether standard error shows colours: a terminal, and `NO_COLOR` is not set.
+pub(crate) fn stderr_has_colours() -> bool {
+    console::colors_enabled_stderr()
+}
+
+/// Whether somebody can be asked.
+pub(crate) fn stdin_is_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// Tells why a command ended without success.
+pub(crate) fn fault(format: Format, told: &Told) {
+    match format {
+        Format::Table => {
+            let text = explain(told, |style, word| style.apply_to(word).to_string());
+            stderr(format_args!("{text}\n"));
+        }
+        Format::Json => stderr(format_args!("{}\n", serde_json::to_string(told).unwrap_or_default())),
+    }
+}
+
+/// The lines `error:`, `cause:`, `help:`.
+fn explain(told: &Told, paint: impl Fn(Style, &str) -> String) -> String {
+    let style = || Style::new().for_stderr().bold();
+    let mut text = format!("{} {}", paint(style().red(), "error:"), visible(&told.error));
+    text += &format!("\n{} {}", paint(style(), "cause:"), visible(&told.cause));
+    if let Some(help) = &told.help {
+        text += &format!("\n{}  {}", paint(style().cyan(), "help:"), visible(help));
+    }
+    text
+}
+
+/// `text` without characters that would steer a terminal: control characters but tab and the line's
+/// end, and those that turn the direction of writing.
+pub(crate) fn visible(text: &str) -> String {
+    let steers = |c: char| {
+        (c.is_control() && c != '\t' && c != '\n')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if steers(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn json(text: serde_json::Result<String>) -> Result<String, Fault> {
+    text.map_err(|error| Fault::new("output", "the answer cannot be written as JSON", error))
+}
+
+/// Writes to standard error; when nobody reads that, there is nobody to tell.
+fn stderr(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().lock().write_fmt(text);
+}
+
+fn write_line(text: &str) -> Result<(), Fault> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).map_err(|error| Fault::output(&error))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! Answers of the admin API as one line each.
+
+use wasm_fn_control::wire;
+
+use super::{tables, time, visible};
+
+/// ` in stage staging`; nothing for the live stage, which is meant when none is named.
+fn in_stage(stage: &str) -> String {
+    if stage == "live" { String::new() } else { format!(" in stage {stage}") }
+}
+
+/// What a deployment did: `hello v2 is canary at 10%, v1 keeps 90%`.
+pub(crate) fn deployed(result: &wire::DeployResult) -> String {
+    let wire::DeployResult { function, version, stage, split, rollout, .. } = result;
+    let weight = |version: &str| {
+        let share = split.iter().find(|share| share.version == version);
+        share.map_or("0%", |share| share.weight.as_str())
+    };
+    let (place, others) = (in_stage(stage), others(split, version));
+    let own = weight(version);
+    if result.unchanged {
+        return format!("{function} {version} is deployed already at {own}{place}, nothing was changed");
+    }
+    if result.first {
+        return format!("{function} {version} is live at {own}{place}: the first version has all traffic");
+    }
+    match rollout.as_ref().filter(|rollout| rollout.canary == *version) {
+        Some(_) => format!("{function} {version} is canary at {own}{place}{others}"),
+        None if own == "0%" => format!("{function} {version} has no traffic{place}{others}"),
+        None => format!("{function} {version} is live at {own}{place}{others}"),
+    }
+}
+
+/// `, v1 keeps 90%` for every version but `version`.
+fn others(split: &[wire::Share], version: &str) -> String {
+    let others = split.iter().filter(|share| share.version != version);
+    others.map(|share| format!(", {} keeps {}", share.version, share.weight)).collect()
+}
+
+/// How a stage stands after a change: `hello v2 is stable, traffic is v2=100%`.
+pub(crate) fn changed(changed: &wire::StageChanged) -> String {
+    let wire::StageChanged { function, stage, stable, split, rollout, .. } = changed;
+    let canary = rollout.as_ref().map(|rollout| format!(", {} is canary", rollout.canary));
+    let canary = canary.unwrap_or_default();
+    format!("{function} {stable} is stable{canary}{}, traffic is {}", in_stage(stage), tables::split(split))
+}
+
+/// One stage of a function as it stands at `now_ms`, for followers without a terminal.
+pub(crate) fn stage(function: &str, stage: &wire::StageStatus, now_ms: u64) -> String {
+    let versions = stage.versions.iter().map(|version| {
+        let wire::Tally { requests, failures, latency_p99_ms, .. } = version.tally;
+        let p99 = time::latency(latency_p99_ms);
+        format!("{}: {requests} requests, {failures} failures, p99 {p99}", version.version)
+    });
+    let versions: Vec<_> = versions.collect();
+    let (at, split) = (time::instant(now_ms), tables::split(&stage.split));
+    format!("{at} {function} {} {split} | {}", stage.stage, versions.join(" | "))
+}
+
+/// One function in a list, for followers without a terminal.
+pub(crate) fn summary(function: &wire::FunctionSummary, now_ms: u64) -> String {
+    let stages = function.stages.iter().map(|stage| {
+        let wire::StageSummary { stage, split, requests, failures, .. } = stage;
+        format!("{stage} {}: {requests} requests, {failures} failures", tables::split(split))
+    });
+    let stages: Vec<_> = stages.collect();
+    format!("{} {} | {}", time::instant(now_ms), function.function, stages.join(" | "))
+}
+
+/// One line of a log.
+pub(crate) fn log(event: &wire::LogEvent) -> String {
+    match event {
+        wire::LogEvent::Lost { lines } => format!("({lines} lines are lost: they came too fast)"),
+        wire::LogEvent::Line(line) => {
+            let stream = match line.stream {
+                wire::LogStream::Stdout => "stdout",
+                wire::LogStream::Stderr => "stderr",
+                wire::LogStream::Host => "host",
+            };
+            let failed = if line.failed { " failed" } else { "" };
+            let request: String = line.request_id.chars().take(8).collect();
+            let (at, text) = (time::instant(line.at_ms), visible(&line.text));
+            format!("{at} {} {stream} {}{failed}  {text}", line.version, visible(&request))
+        }
+    }
+}

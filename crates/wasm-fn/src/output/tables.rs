@@ -1,0 +1,208 @@
+//! Answers of the admin API as tables.
+
+use comfy_table::{CellAlignment, Table, presets};
+use wasm_fn_control::wire;
+
+use super::{time, visible};
+
+/// Digits of a digest or hash that are shown: enough to compare by eye.
+const DIGITS: usize = 12;
+
+fn table(header: &[&str], right: &[usize]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec());
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if right.contains(&index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn row(table: &mut Table, cells: impl IntoIterator<Item = String>) {
+    // A line's end inside a cell would tear the table.
+    table.add_row(cells.into_iter().map(|cell| visible(&cell.replace('\n', " "))).collect::<Vec<_>>());
+}
+
+fn or_dash(text: Option<String>) -> String {
+    text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
+}
+
+/// `v2=10% v1=90%`: what `traffic` takes.
+pub(crate) fn split(split: &[wire::Share]) -> String {
+    let shares: Vec<_> = split.iter().map(|share| format!("{}={}", share.version, share.weight)).collect();
+    or_dash(Some(shares.join(" ")))
+}
+
+/// `functions`.
+pub(crate) fn functions(list: &wire::FunctionList) -> String {
+    let mut table = table(&["FUNCTION", "LATEST", "STAGES", "ROUTES"], &[]);
+    for function in &list.functions {
+        let stages: Vec<_> = function.stages.iter().map(|stage| stage.stage.as_str()).collect();
+        let routes: Vec<_> = function.stages.iter().flat_map(|stage| &stage.routes).cloned().collect();
+        row(
+            &mut table,
+            [
+                function.function.clone(),
+                function.latest.clone(),
+                or_dash(Some(stages.join(" "))),
+                or_dash(Some(routes.join(" "))),
+            ],
+        );
+    }
+    table.trim_fmt()
+}
+
+/// `status` of all functions.
+pub(crate) fn summaries(list: &wire::FunctionList) -> String {
+    let header = ["FUNCTION", "STAGE", "STABLE", "CANARY", "SPLIT", "REQUESTS", "FAILURES"];
+    let mut table = table(&header, &[5, 6]);
+    for function in &list.functions {
+        if function.stages.is_empty() {
+            let name = function.function.clone();
+            row(&mut table, std::iter::once(name).chain((1..header.len()).map(|_| "-".to_owned())));
+        }
+        for stage in &function.stages {
+            row(
+                &mut table,
+                [
+                    function.function.clone(),
+                    stage.stage.clone(),
+                    stage.stable.clone(),
+                    or_dash(stage.canary.clone()),
+                    split(&stage.split),
+                    stage.requests.to_string(),
+                    time::failures(stage.failures, stage.requests),
+                ],
+            );
+        }
+    }
+    table.trim_fmt()
+}
+
+/// `status` of one function; ages are against `now_ms`.
+pub(crate) fn status(status: &wire::FunctionStatus, now_ms: u64) -> String {
+    if status.stages.is_empty() {
+        let wire::FunctionStatus { function, latest, .. } = status;
+        return format!("{function} has no traffic in any stage, its latest version is {latest}");
+    }
+    let stages: Vec<_> = status.stages.iter().map(|stage| stage_status(status, stage, now_ms)).collect();
+    stages.join("\n\n")
+}
+
+fn stage_status(status: &wire::FunctionStatus, stage: &wire::StageStatus, now_ms: u64) -> String {
+    let mut text = format!("{}  stage {}  revision {}\n", status.function, stage.stage, status.revision);
+    text += &format!("routes   {}\n", visible(&stage.routes.join(" ")));
+    if stage.sticky != "none" {
+        text += &format!("sticky   {}\n", visible(&stage.sticky));
+    }
+    let rollout = stage.rollout.as_ref().map(|rollout| rollout_line(rollout, now_ms));
+    text += &format!("rollout  {}\n\n", rollout.as_deref().unwrap_or("none"));
+    let header =
+        ["VERSION", "ROLE", "WEIGHT", "REQUESTS", "FAILURES", "P50", "P99", "WAIT P99", "MEMORY", "OUTCOMES"];
+    let mut table = table(&header, &[2, 3, 4, 5, 6, 7, 8]);
+    for version in &stage.versions {
+        let tally = &version.tally;
+        let outcomes: Vec<_> =
+            tally.outcomes.iter().map(|(outcome, count)| format!("{outcome}={count}")).collect();
+        row(
+            &mut table,
+            [
+                version.version.clone(),
+                or_dash(version.role.map(|role| role_word(role).to_owned())),
+                version.weight.clone(),
+                tally.requests.to_string(),
+                time::failures(tally.failures, tally.requests),
+                time::latency(tally.latency_p50_ms),
+                time::latency(tally.latency_p99_ms),
+                time::latency(tally.queue_wait_p99_ms),
+                time::bytes(tally.memory_peak_bytes),
+                or_dash(Some(outcomes.join(" "))),
+            ],
+        );
+    }
+    text + &table.trim_fmt()
+}
+
+fn rollout_line(rollout: &wire::Rollout, now_ms: u64) -> String {
+    let strategy = match &rollout.strategy {
+        wire::Strategy::Canary { .. } => "canary",
+        wire::Strategy::BlueGreen => "blue-green",
+        wire::Strategy::AllAtOnce => "all-at-once",
+        wire::Strategy::NoTraffic => "no-traffic",
+    };
+    let wire::Rollout { stable, canary, weight, .. } = rollout;
+    format!("{strategy}, {stable} to {canary}, {weight} for {}", time::age(rollout.started_ms, now_ms))
+}
+
+fn role_word(role: wire::Role) -> &'static str {
+    match role {
+        wire::Role::Stable => "stable",
+        wire::Role::Canary => "canary",
+        wire::Role::Previous => "previous",
+    }
+}
+
+/// `versions`; ages are against `now_ms`.
+pub(crate) fn versions(list: &wire::VersionList, now_ms: u64) -> String {
+    let header = ["VERSION", "WHERE", "KIND", "COMPONENT", "AGE", "BY", "VERDICT", "MESSAGE"];
+    let mut table = table(&header, &[4]);
+    for version in &list.versions {
+        let places: Vec<_> = version.stages.iter().map(place).collect();
+        row(
+            &mut table,
+            [
+                version.version.clone(),
+                or_dash(Some(places.join(", "))),
+                version.kind.clone(),
+                version.component.chars().take(DIGITS).collect(),
+                time::age(version.created_ms, now_ms),
+                version.created_by.clone(),
+                or_dash(version.verdict.as_ref().map(verdict)),
+                or_dash(version.message.clone()),
+            ],
+        );
+    }
+    table.trim_fmt()
+}
+
+fn place(place: &wire::VersionPlace) -> String {
+    let role = place.role.map(role_word).unwrap_or_default();
+    let words = [place.stage.as_str(), role, place.weight.as_str()];
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn verdict(verdict: &wire::Verdict) -> String {
+    let (word, stage, reason) = match verdict {
+        wire::Verdict::Aborted { stage, reason, .. } => ("aborted", stage, reason),
+        wire::Verdict::RolledBack { stage, reason, .. } => ("rolled back", stage, reason),
+    };
+    let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let stage = if stage == "live" { String::new() } else { format!(" in {stage}") };
+    format!("{word}{stage}{reason}")
+}
+
+/// `history`.
+pub(crate) fn history(history: &wire::History) -> String {
+    let header = ["REVISION", "AT", "BY", "FROM", "ACTION", "STAGE", "VERSION", "SPLIT", "HASH", "MESSAGE"];
+    let mut table = table(&header, &[0]);
+    for entry in &history.entries {
+        row(
+            &mut table,
+            [
+                entry.revision.to_string(),
+                time::instant(entry.at_ms),
+                entry.actor.clone(),
+                or_dash(Some(entry.origin.clone())),
+                entry.action.clone(),
+                or_dash(entry.stage.clone()),
+                or_dash(entry.version.clone()),
+                split(&entry.split),
+                entry.hash.chars().take(DIGITS).collect(),
+                or_dash(entry.message.clone()),
+            ],
+        );
+    }
+    table.trim_fmt()
+}

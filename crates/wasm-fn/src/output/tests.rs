@@ -1,0 +1,337 @@
+//! Answers as people see them.
+
+use expect_test::{Expect, expect};
+use wasm_fn_control::wire::{self, Role};
+
+use super::{explain, lines, tables, time, visible};
+use crate::fault::{Fault, Told};
+
+/// 2026-11-22T10:00:00Z.
+const NOW_MS: u64 = 1_795_341_600_000;
+
+fn check(found: &str, expected: &Expect) {
+    expected.assert_eq(found);
+}
+
+fn split(text: &str) -> Vec<wire::Share> {
+    let share =
+        |(version, weight): (&str, &str)| wire::Share { version: version.into(), weight: weight.into() };
+    text.split_whitespace().filter_map(|text| text.split_once('=')).map(share).collect()
+}
+
+fn rollout() -> wire::Rollout {
+    wire::Rollout {
+        stable: "v1".to_owned(),
+        canary: "v2".to_owned(),
+        weight: "10%".to_owned(),
+        strategy: wire::Strategy::Canary { weight: "10%".to_owned() },
+        started_ms: NOW_MS - 185_000,
+        from_split: split("v1=100%"),
+    }
+}
+
+fn tally(requests: u64, traps: u64) -> wire::Tally {
+    let outcomes = [("success", requests - traps), ("trap", traps)].into_iter().filter(|&(_, n)| n > 0);
+    let measured = (requests > 0).then_some(());
+    wire::Tally {
+        requests,
+        failures: traps,
+        outcomes: outcomes.map(|(outcome, n)| (outcome.to_owned(), n)).collect(),
+        latency_p50_ms: measured.map(|()| 0.842),
+        latency_p99_ms: measured.map(|()| 12.34),
+        queue_wait_p99_ms: measured.map(|()| 1240.0),
+        memory_peak_bytes: requests * 1024,
+    }
+}
+
+fn status() -> wire::FunctionStatus {
+    let version = |version: &str, role, weight: &str, tally| wire::VersionStatus {
+        version: version.to_owned(),
+        role,
+        weight: weight.to_owned(),
+        tally,
+    };
+    wire::FunctionStatus {
+        function: "hello".to_owned(),
+        revision: 7,
+        latest: "v2".to_owned(),
+        stages: vec![wire::StageStatus {
+            stage: "live".to_owned(),
+            stable: "v1".to_owned(),
+            previous: None,
+            split: split("v2=10% v1=90%"),
+            rollout: Some(rollout()),
+            routes: vec!["/hello/*".to_owned()],
+            sticky: "cookie:sid".to_owned(),
+            versions: vec![
+                version("v2", Some(Role::Canary), "10%", tally(0, 0)),
+                version("v1", Some(Role::Stable), "90%", tally(4000, 12)),
+            ],
+        }],
+    }
+}
+
+fn list() -> wire::FunctionList {
+    let stage = |stage: &str, canary: Option<&str>, shares: &str, failures| wire::StageSummary {
+        stage: stage.to_owned(),
+        stable: "v1".to_owned(),
+        canary: canary.map(str::to_owned),
+        split: split(shares),
+        routes: vec![format!("/hello@{stage}/*")],
+        requests: 1000,
+        failures,
+    };
+    let function = |function: &str, stages| wire::FunctionSummary {
+        function: function.to_owned(),
+        latest: "v2".to_owned(),
+        stages,
+    };
+    let stages = vec![stage("live", Some("v2"), "v2=10% v1=90%", 5), stage("staging", None, "v1=100%", 0)];
+    wire::FunctionList { revision: 7, functions: vec![function("hello", stages), function("idle", vec![])] }
+}
+
+#[test]
+fn functions_are_a_table() {
+    check(
+        &tables::functions(&list()),
+        &expect![[r#"
+        FUNCTION  LATEST  STAGES        ROUTES
+        hello     v2      live staging  /hello@live/* /hello@staging/*
+        idle      v2      -             -"#]],
+    );
+    check(
+        &tables::summaries(&list()),
+        &expect![[r#"
+        FUNCTION  STAGE    STABLE  CANARY  SPLIT          REQUESTS   FAILURES
+        hello     live     v1      v2      v2=10% v1=90%      1000  5 (0.50%)
+        hello     staging  v1      -       v1=100%            1000          0
+        idle      -        -       -       -                     -          -"#]],
+    );
+    check(
+        &lines::summary(&list().functions[0], NOW_MS),
+        &expect![
+            "2026-11-22T10:00:00.000Z hello | live v2=10% v1=90%: 1000 requests, 5 failures | staging v1=100%: 1000 requests, 0 failures"
+        ],
+    );
+}
+
+#[test]
+fn a_status_compares_the_versions() {
+    check(
+        &tables::status(&status(), NOW_MS),
+        &expect![[r#"
+        hello  stage live  revision 7
+        routes   /hello/*
+        sticky   cookie:sid
+        rollout  canary, v1 to v2, 10% for 3m
+
+        VERSION  ROLE    WEIGHT  REQUESTS    FAILURES      P50      P99  WAIT P99   MEMORY  OUTCOMES
+        v2       canary     10%         0           0        -        -         -      0 B  -
+        v1       stable     90%      4000  12 (0.30%)  0.84 ms  12.3 ms   1240 ms  3.9 MiB  success=3988 trap=12"#]],
+    );
+    check(
+        &lines::stage("hello", &status().stages[0], NOW_MS),
+        &expect![
+            "2026-11-22T10:00:00.000Z hello live v2=10% v1=90% | v2: 0 requests, 0 failures, p99 - | v1: 4000 requests, 12 failures, p99 12.3 ms"
+        ],
+    );
+    let idle = wire::FunctionStatus { stages: vec![], ..status() };
+    check(
+        &tables::status(&idle, NOW_MS),
+        &expect!["hello has no traffic in any stage, its latest version is v2"],
+    );
+}
+
+#[test]
+fn versions_show_where_they_are_and_what_became_of_them() {
+    let version = |version: &str, verdict, message: &str, stages| wire::VersionInfo {
+        version: version.to_owned(),
+        component: "0123456789abcdef".repeat(4),
+        kind: "wasi:http 0.2".to_owned(),
+        config: wire::Config::default(),
+        created_ms: NOW_MS - 7_200_000,
+        created_by: "admin".to_owned(),
+        message: (!message.is_empty()).then(|| message.to_owned()),
+        verdict,
+        stages,
+    };
+    let place = |stage: &str, role, weight: &str| wire::VersionPlace {
+        stage: stage.to_owned(),
+        role,
+        weight: weight.to_owned(),
+    };
+    let aborted = wire::Verdict::Aborted {
+        stage: "live".to_owned(),
+        at_ms: NOW_MS,
+        reason: Some("too many\ntraps".to_owned()),
+    };
+    let back = wire::Verdict::RolledBack { stage: "staging".to_owned(), at_ms: NOW_MS, reason: None };
+    let list = wire::VersionList {
+        function: "hello".to_owned(),
+        versions: vec![
+            version("v3", Some(aborted), "faster\u{1b}[2J", vec![]),
+            version("v2", Some(back), "", vec![]),
+            version("v1", None, "", vec![place("live", Some(Role::Stable), "90%"), place("a", None, "5%")]),
+        ],
+    };
+    check(
+        &tables::versions(&list, NOW_MS),
+        &expect![[r#"
+        VERSION  WHERE                  KIND           COMPONENT     AGE  BY     VERDICT                  MESSAGE
+        v3       -                      wasi:http 0.2  0123456789ab   2h  admin  aborted: too many traps  faster\u{1b}[2J
+        v2       -                      wasi:http 0.2  0123456789ab   2h  admin  rolled back in staging   -
+        v1       live stable 90%, a 5%  wasi:http 0.2  0123456789ab   2h  admin  -                        -"#]],
+    );
+}
+
+#[test]
+fn history_says_who_what_when_whence_and_why() {
+    let entry = |revision, action: &str, shares: &str, message: Option<&str>| wire::HistoryEntry {
+        revision,
+        at_ms: NOW_MS,
+        actor: "admin".to_owned(),
+        origin: "127.0.0.1:50000".to_owned(),
+        message: message.map(str::to_owned),
+        action: action.to_owned(),
+        stage: (action != "delete").then(|| "live".to_owned()),
+        version: (action != "delete").then(|| "v2".to_owned()),
+        split: split(shares),
+        hash: "ab".repeat(32),
+    };
+    let history = wire::History {
+        function: "hello".to_owned(),
+        entries: vec![entry(9, "delete", "", None), entry(7, "deploy", "v2=10% v1=90%", Some("why not"))],
+        more: false,
+    };
+    check(
+        &tables::history(&history),
+        &expect![[r#"
+        REVISION  AT                        BY     FROM             ACTION  STAGE  VERSION  SPLIT          HASH          MESSAGE
+               9  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  delete  -      -        -              abababababab  -
+               7  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  deploy  live   v2       v2=10% v1=90%  abababababab  why not"#]],
+    );
+}
+
+#[test]
+fn a_deployment_is_one_line() {
+    let result = |shares: &str| wire::DeployResult {
+        function: "hello".to_owned(),
+        stage: "live".to_owned(),
+        version: "v2".to_owned(),
+        kind: "wasi:http 0.2".to_owned(),
+        unchanged: false,
+        first: false,
+        split: split(shares),
+        rollout: None,
+        routes: vec!["/hello/*".to_owned()],
+        revision: 3,
+    };
+    let canary = wire::DeployResult { rollout: Some(rollout()), ..result("v2=10% v1=90%") };
+    check(&lines::deployed(&canary), &expect!["hello v2 is canary at 10%, v1 keeps 90%"]);
+    let blue_green = wire::DeployResult { rollout: Some(rollout()), ..result("v1=100%") };
+    check(&lines::deployed(&blue_green), &expect!["hello v2 is canary at 0%, v1 keeps 100%"]);
+    check(&lines::deployed(&result("v2=100%")), &expect!["hello v2 is live at 100%"]);
+    check(&lines::deployed(&result("v1=100%")), &expect!["hello v2 has no traffic, v1 keeps 100%"]);
+    let unchanged = wire::DeployResult { unchanged: true, ..result("v2=100%") };
+    check(
+        &lines::deployed(&unchanged),
+        &expect!["hello v2 is deployed already at 100%, nothing was changed"],
+    );
+    let first = wire::DeployResult { first: true, stage: "staging".to_owned(), ..result("v2=100%") };
+    check(
+        &lines::deployed(&first),
+        &expect!["hello v2 is live at 100% in stage staging: the first version has all traffic"],
+    );
+}
+
+#[test]
+fn a_change_is_one_line() {
+    let changed = wire::StageChanged {
+        function: "hello".to_owned(),
+        stage: "live".to_owned(),
+        stable: "v1".to_owned(),
+        split: split("v2=10% v1=90%"),
+        rollout: Some(rollout()),
+        previous: None,
+        revision: 8,
+    };
+    check(&lines::changed(&changed), &expect!["hello v1 is stable, v2 is canary, traffic is v2=10% v1=90%"]);
+    let settled =
+        wire::StageChanged { stage: "staging".to_owned(), split: split("v1=100%"), rollout: None, ..changed };
+    check(&lines::changed(&settled), &expect!["hello v1 is stable in stage staging, traffic is v1=100%"]);
+}
+
+#[test]
+fn a_log_line_cannot_steer_the_terminal() {
+    let line = wire::LogLine {
+        seq: 1,
+        at_ms: NOW_MS + 123,
+        request_id: "0123456789abcdef".to_owned(),
+        version: "v2".to_owned(),
+        stream: wire::LogStream::Stderr,
+        failed: true,
+        text: "\u{1b}[2Jgone\u{202e}\rnot ".to_owned(),
+    };
+    check(
+        &lines::log(&wire::LogEvent::Line(line)),
+        &expect![[r#"2026-11-22T10:00:00.123Z v2 stderr 01234567 failed  \u{1b}[2Jgone\u{202e}\rnot "#]],
+    );
+    check(
+        &lines::log(&wire::LogEvent::Lost { lines: 3 }),
+        &expect!["(3 lines are lost: they came too fast)"],
+    );
+}
+
+fn told(fault: Fault) -> Told {
+    match fault {
+        Fault::Told(told) => *told,
+        Fault::ReaderGone => panic!("expected something to tell"),
+    }
+}
+
+#[test]
+fn a_fault_is_three_lines_or_one_object() {
+    let problem = wire::Problem {
+        title: "somebody else was faster".to_owned(),
+        status: 409,
+        detail: "revision is 8, expected 7".to_owned(),
+        code: "revision-conflict".to_owned(),
+        help: Some("look at the state again".to_owned()),
+        revision: Some(8),
+    };
+    let told = told(Fault::refused("stage `live` of `hello` was not changed", problem));
+    let plain = |_, word: &str| word.to_owned();
+    check(
+        &explain(&told, plain),
+        &expect![[r#"
+        error: stage `live` of `hello` was not changed
+        cause: revision is 8, expected 7
+        help:  look at the state again"#]],
+    );
+    check(
+        &serde_json::to_string(&told).unwrap(),
+        &expect![[
+            r#"{"code":"revision-conflict","title":"stage `live` of `hello` was not changed","detail":"revision is 8, expected 7","help":"look at the state again","status":409,"revision":8}"#
+        ]],
+    );
+}
+
+#[test]
+fn numbers_are_short() {
+    let latencies = [None, Some(0.842), Some(12.34), Some(1240.4)].map(time::latency);
+    assert_eq!(latencies, ["-", "0.84 ms", "12.3 ms", "1240 ms"]);
+    let ages = [0, 59_999, 60_000, 7_200_000, 864_000_000].map(|ms| time::age(NOW_MS - ms, NOW_MS));
+    assert_eq!(ages, ["0s", "59s", "1m", "2h", "10d"]);
+    assert_eq!(time::age(NOW_MS + 5000, NOW_MS), "0s");
+    assert_eq!([time::failures(0, 0), time::failures(5, 0), time::failures(1, 3)], ["0", "5", "1 (33.33%)"]);
+    assert_eq!(time::instant(u64::MAX), "9999-12-31T23:59:59.000Z");
+    let sizes = [0, 1536, 5 << 30].map(time::bytes);
+    assert_eq!(sizes, ["0 B", "1.5 KiB", "5.0 GiB"]);
+}
+
+#[test]
+fn ordinary_text_is_left_alone() {
+    let text = "größe\t– 日本\n{\"a\": 1}";
+    assert_eq!(visible(text), text);
+    assert_eq!(visible("\u{7}\u{9b}\u{200f}"), "\\u{7}\\u{9b}\\u{200f}");
+}
