@@ -1,0 +1,216 @@
+//! A node to test: the binary started as users start it, its log read, and killed at the end.
+
+pub(crate) mod admin;
+pub(crate) mod client;
+pub(crate) mod command;
+pub(crate) mod guests;
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use client::Client;
+
+/// Longer than anything a test waits for, also on a machine that is busy with something else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process that does not outlive its test.
+pub(crate) struct Process {
+    child: Child,
+    /// Every line that it wrote to stderr. The sender is gone when stderr is closed.
+    log: watch::Receiver<Vec<String>>,
+}
+
+/// A running node.
+pub(crate) struct Node {
+    process: Process,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) token: String,
+    /// A client of the data plane over HTTP/1.1.
+    pub(crate) http: Client,
+    folder: Folder,
+}
+
+/// A temporary directory with a node's data in it, and room for the files of a test.
+#[derive(Clone)]
+pub(crate) struct Folder(Arc<TempDir>);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(tempfile::tempdir().expect("the system has a temporary directory")))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    /// Writes a file beside the data; a later one of the same name replaces it.
+    pub(crate) fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, contents).expect("the temporary directory is writable");
+        path
+    }
+}
+
+/// `future`, which is expected to end in time.
+pub(crate) async fn patiently<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what} took longer than {PATIENCE:?}"),
+    }
+}
+
+/// The binary under test, without any setting of the surroundings.
+pub(crate) fn wasm_fn() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wasm-fn"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WASM_FN_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+impl Process {
+    /// Starts `command` and reads its stderr.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary under test starts");
+        let stderr = child.stderr.take().expect("stderr is a pipe");
+        let (sender, log) = watch::channel(Vec::new());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+                sender.send_modify(|lines| lines.push(String::from_utf8_lossy(&line).into_owned()));
+            }
+        });
+        Self { child, log }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything on stderr so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.borrow().join("\n")
+    }
+
+    /// The first line, of all that were and will be written, that `wanted` makes something of.
+    pub(crate) async fn line<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        let mut log = self.log.clone();
+        let find = |lines: &Vec<String>| lines.iter().find_map(|line| wanted(line));
+        let found = patiently(what, log.wait_for(|lines| find(lines).is_some())).await;
+        let found = found.ok().and_then(|lines| find(&lines));
+        found.unwrap_or_else(|| panic!("{what}: stderr ended without it:\n{}", self.log()))
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process has an id");
+        kill_process(id, signal).expect("the process has not been waited for");
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let mut log = self.log.clone();
+        // Its end closes stderr, after which waiting for it does not block for long.
+        let closed = patiently("the end of the process", log.wait_for(|_| false)).await;
+        assert!(closed.is_err(), "nothing but its end ends this wait");
+        self.child.wait().expect("it is our child")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails when it has ended already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("stderr of process {}:\n{}", self.child.id(), self.log());
+        }
+    }
+}
+
+/// `wasm-fn serve` on ports that are free, with `args` behind.
+pub(crate) fn serve(folder: &Folder, args: &[&str]) -> Command {
+    let mut command = wasm_fn();
+    command.arg("serve").args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"]);
+    command.arg("--data-dir").arg(folder.data()).args(args).current_dir(folder.path());
+    command.stdout(Stdio::null());
+    command
+}
+
+impl Node {
+    /// A node with nothing on it.
+    pub(crate) async fn start() -> Self {
+        Self::start_on(Folder::new(), &[]).await
+    }
+
+    /// A node that is told `args` beside its addresses.
+    pub(crate) async fn start_with(args: &[&str]) -> Self {
+        Self::start_on(Folder::new(), args).await
+    }
+
+    /// A node on what `folder` holds.
+    pub(crate) async fn start_on(folder: Folder, args: &[&str]) -> Self {
+        let process = Process::spawn(&mut serve(&folder, args));
+        let (listen, admin) = process.line("the node's readiness", ready).await;
+        let token = std::fs::read_to_string(folder.data().join("token")).expect("a node has a token");
+        Self { process, listen, admin, token: token.trim().to_owned(), http: Client::http1(listen), folder }
+    }
+
+    pub(crate) fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Asks it to end, as a service manager does.
+    pub(crate) fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        self.process.ended().await
+    }
+
+    /// Kills it without a warning; what it has stored is left.
+    pub(crate) async fn kill(mut self) -> Folder {
+        self.process.signal(Signal::KILL);
+        self.process.ended().await;
+        self.folder.clone()
+    }
+
+    /// Pages of memory that it occupies (proc_pid_statm(5), second field).
+    pub(crate) fn resident_pages(&self) -> u64 {
+        let path = format!("/proc/{}/statm", self.process.id());
+        let statm = std::fs::read_to_string(path).expect("the process is alive");
+        statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("statm has numbers")
+    }
+}
+
+/// The addresses in the log line that says that a node is ready.
+fn ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let fields = line.get("fields").unwrap_or(&line);
+    let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();
+    (fields.get("message")?.as_str()? == "node is ready").then_some(())?;
+    Some((address("listen")?, address("admin")?))
+}

@@ -1,0 +1,23 @@
+//! The real `wasm-fn` with real guests: a node of its own and a temporary directory for each test.
+//!
+//! Nothing here waits for time to pass. Tests wait for answers, log lines and the end of processes, and
+//! every wait has the same long deadline, after which the test fails and says what it waited for.
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod draining;
+#[cfg(test)]
+mod durability;
+#[cfg(test)]
+mod failing;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod releasing;
+#[cfg(test)]
+mod serving;
+#[cfg(test)]
+mod splitting;

@@ -1,0 +1,64 @@
+//! What every file has, and what none has.
+
+use crate::sources::{all, none, root};
+
+/// Lines from which on a file does a second thing.
+const LINES_MAX: usize = 600;
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let silent = all().into_iter().filter(|source| !source.text.starts_with("//! "));
+    none(&silent.map(|source| format!("{} does not open with `//!`", source.path)).collect::<Vec<_>>());
+}
+
+#[test]
+fn modules_are_named_by_their_files() {
+    let unnamed = all().into_iter().filter(|source| source.path.ends_with("/mod.rs"));
+    none(&unnamed.map(|source| source.path).collect::<Vec<_>>());
+}
+
+#[test]
+fn files_are_short_enough_to_read() {
+    let lines = all().into_iter().map(|source| (source.text.lines().count(), source.path));
+    let long = lines.filter(|&(lines, _)| lines > LINES_MAX);
+    none(
+        &long
+            .map(|(lines, path)| format!("{path} has {lines} lines, expected at most {LINES_MAX}"))
+            .collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn nothing_is_left_to_be_done() {
+    let macros = ["todo", "unimplemented", "dbg"].map(|name| format!("{name}!("));
+    let mut faults = Vec::new();
+    for source in all() {
+        for (number, line) in source.code() {
+            let found = macros.iter().filter(|name| line.contains(name.as_str()));
+            faults.extend(found.map(|name| format!("{}:{number} has {name}", source.path)));
+        }
+        let notes = ["TODO", "FIXME", "XXX"].map(|note| format!("// {note}"));
+        if notes.iter().any(|note| source.text.contains(note.as_str())) {
+            faults.push(format!("{} has a note of something to be done", source.path));
+        }
+    }
+    none(&faults);
+}
+
+#[test]
+fn no_test_is_left_out_or_expected_to_panic() {
+    let attributes = ["ignore", "should_panic"].map(|name| format!("#[{name}"));
+    let mut faults = Vec::new();
+    for source in all() {
+        for (number, line) in source.code() {
+            let found = attributes.iter().filter(|name| line.trim_start().starts_with(name.as_str()));
+            faults.extend(found.map(|name| format!("{}:{number} has {name}]", source.path)));
+        }
+    }
+    none(&faults);
+}
+
+#[test]
+fn prebuilt_guests_are_built_from_these_sources() {
+    xtask::guests::check(&root()).unwrap();
+}
