@@ -1,0 +1,55 @@
+//! The client: `wrk`, alone on its core, one thread.
+
+use std::{process::Command, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::CLIENT_CORE;
+
+/// What `wrk` saw.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Load {
+    /// Answers it received, at least one.
+    pub(crate) requests: u64,
+    pub(crate) requests_per_second: f64,
+}
+
+/// Keeps `connections` busy with one request after another.
+///
+/// # Errors
+///
+/// Refuses when a connection failed or an answer was late or not of status 2xx or 3xx: figures of wrong
+/// answers are worth nothing.
+pub(crate) fn drive(url: &str, connections: u32, duration: Duration) -> Result<Load> {
+    let done = Command::new("taskset")
+        .args(["-c", CLIENT_CORE, "wrk", "-t1"])
+        .args([format!("-c{connections}"), format!("-d{}s", duration.as_secs()), url.to_owned()])
+        .output()
+        .context("`taskset` cannot be started")?;
+    if !done.status.success() {
+        bail!("`wrk` ended with {}: {}", done.status, String::from_utf8_lossy(&done.stderr).trim());
+    }
+    read(&String::from_utf8_lossy(&done.stdout))
+}
+
+/// Reads what `wrk` 4 prints.
+fn read(text: &str) -> Result<Load> {
+    // Both lines are absent when there is nothing to complain about.
+    let complaint = |line: &&str| line.starts_with("Socket errors:") || line.starts_with("Non-2xx");
+    if let Some(line) = text.lines().map(str::trim).find(complaint) {
+        bail!("wrong answers under load: {line}");
+    }
+    let requests = text.lines().find_map(|line| line.split_once(" requests in ")?.0.trim().parse().ok());
+    let rate =
+        text.lines().find_map(|line| line.trim().strip_prefix("Requests/sec:")?.trim().parse::<f64>().ok());
+    let (Some(requests), Some(requests_per_second)) = (requests, rate) else {
+        bail!("`wrk` printed no count of requests: {text:?}");
+    };
+    if requests == 0 {
+        bail!("`wrk` received no answer");
+    }
+    Ok(Load { requests, requests_per_second })
+}
+
+#[cfg(test)]
+mod tests;
