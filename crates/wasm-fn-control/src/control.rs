@@ -7,7 +7,7 @@ use std::{collections::HashSet, io, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, Semaphore, watch};
-use wasm_fn_core::{FunctionName, Revision, StageName, VersionRef, Weight};
+use wasm_fn_core::{Digest, FunctionName, Revision, StageName, VersionRef, Weight};
 use wasm_fn_router::RouteTable;
 
 use crate::{
@@ -304,8 +304,20 @@ impl<H: Host, S: Store> Control<H, S> {
         }
         let used = digests(after);
         candidates.retain(|digest| !used.contains(digest));
+        self.remove(candidates).await;
+    }
+
+    /// Removes a component that was refused, unless some version is made of it.
+    async fn discard(&self, component: Digest) {
+        let _writer = self.writer.lock().await;
+        if !digests(&self.state()).contains(&component) {
+            self.remove(HashSet::from([component])).await;
+        }
+    }
+
+    async fn remove(&self, components: HashSet<Digest>) {
         let blobs = Arc::clone(&self.blobs);
-        let removed = tokio::task::spawn_blocking(move || blobs.collect(candidates)).await;
+        let removed = tokio::task::spawn_blocking(move || blobs.collect(components)).await;
         if let Ok(Err(error)) = removed {
             tracing::warn!(%error, "unused components were not removed");
         }
@@ -313,7 +325,7 @@ impl<H: Host, S: Store> Control<H, S> {
 }
 
 /// Every component that a version is made of.
-fn digests(state: &State) -> HashSet<wasm_fn_core::Digest> {
+fn digests(state: &State) -> HashSet<Digest> {
     let versions = state.functions().flat_map(|(_, function)| function.versions.values());
     versions.map(|version| version.build.digest).collect()
 }

@@ -96,14 +96,21 @@ impl<H: Host, S: Store> Control<H, S> {
         if plan.change.is_none() {
             return Ok(deploy.done(&plan, state));
         }
-        let _pin = self.blobs.pin(deploy.component);
+        let pin = self.blobs.pin(deploy.component);
         let missing = ControlError::ComponentMissing(deploy.component);
         let path = self.blobs.find(deploy.component).await?.ok_or(missing)?;
         let prepared = {
             let _turn = self.compilations.acquire().await.map_err(|_| ControlError::Interrupted)?;
             let config = FunctionConfig::clone(&deploy.config);
-            let prepared = self.host.prepare(deploy.component, path, config, progress).await;
-            prepared.map_err(ControlError::Rejected)?
+            self.host.prepare(deploy.component, path, config, progress).await
+        };
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(rejection) => {
+                drop(pin);
+                self.discard(deploy.component).await;
+                return Err(ControlError::Rejected(rejection));
+            }
         };
         let now_ms = now_ms();
         let mut planned = None;
