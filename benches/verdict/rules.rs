@@ -1,0 +1,165 @@
+//! The rules that are compared: ours, and two that are in use elsewhere.
+
+use wasm_fn_core::{Outcome, Weight};
+use wasm_fn_rollout::{
+    Bad, Baseline, Batch, Counts, Event, Gate, GateSpec, Response, Side, Thresholds, UserSet, Verdict,
+};
+
+use crate::{
+    stream::{Item, Kind},
+    time,
+};
+
+/// Requests in a minute, at 100 a second.
+const MINUTE: u64 = 6_000;
+
+/// Requests that make one point of the Mann-Whitney rule: ten seconds.
+const POINT: u64 = 1_000;
+
+/// Points on each side of the Mann-Whitney rule.
+const POINTS: usize = 50;
+
+/// Where its one-sided test fails: 98 % confidence on two sides, 2.326 standard deviations.
+const DEVIATIONS: f64 = 2.326;
+
+/// A rule that sees each response and says when it aborts.
+pub(crate) trait Rule {
+    /// Whether it aborts after `item`.
+    fn aborts(&mut self, item: &Item) -> bool;
+
+    /// A step began.
+    fn step(&mut self) {}
+}
+
+/// The gate, with its defaults: every signal takes its part of alpha.
+pub(crate) struct Ours {
+    gate: Gate,
+    batch: Batch,
+    users: UserSet,
+    slow: bool,
+}
+
+impl Ours {
+    /// `past` is what the previous version did, where the canary has everybody.
+    pub(crate) fn new(kind: Kind, past: Option<Counts>) -> Self {
+        let baseline = past.map_or(Baseline::Concurrent, Baseline::Past);
+        Self {
+            gate: Gate::new(GateSpec::default(), baseline).expect("the default is a gate"),
+            batch: Batch::new(Weight::ZERO),
+            users: UserSet::new(10_000),
+            slow: matches!(kind, Kind::Slow { .. }),
+        }
+    }
+}
+
+/// The counts of `requests` of which `bad` failed by their answer's status.
+pub(crate) fn counts(requests: u64, bad: u64) -> Counts {
+    let bad = Bad::each(bad);
+    let class = Event::Failed(wasm_fn_rollout::Class::ServerError);
+    Counts::of(requests).with(Event::FailedAtAll, bad).with(class, bad)
+}
+
+impl Rule for Ours {
+    fn aborts(&mut self, item: &Item) -> bool {
+        self.batch.share = item.share;
+        let failed = item.bad && !self.slow;
+        let response = Response {
+            side: if item.on_canary { Side::Canary } else { Side::Stable },
+            outcome: if failed { Outcome::ServerError } else { Outcome::Success },
+            latency: time(if item.bad && self.slow { 2 } else { 0 }),
+            memory_peak_bytes: 0,
+            user: item.user,
+        };
+        let thresholds = Thresholds { slow_above: Some(time(1)), ..Thresholds::default() };
+        self.batch.add(&response, &thresholds, &mut self.users);
+        if !item.bad {
+            return false;
+        }
+        self.gate.observe(&self.batch);
+        self.batch = Batch::new(item.share);
+        matches!(self.gate.verdict(), Verdict::Fail(_))
+    }
+
+    fn step(&mut self) {
+        self.gate.observe(&self.batch);
+        self.batch = Batch::new(Weight::ZERO);
+        self.gate.step();
+    }
+}
+
+/// Over 1 % of the canary's responses bad in a minute.
+#[derive(Default)]
+pub(crate) struct Fixed {
+    seen: u64,
+    requests: u64,
+    bad: u64,
+}
+
+impl Rule for Fixed {
+    fn aborts(&mut self, item: &Item) -> bool {
+        self.seen += 1;
+        self.requests += u64::from(item.on_canary);
+        self.bad += u64::from(item.on_canary && item.bad);
+        if !self.seen.is_multiple_of(MINUTE) {
+            return false;
+        }
+        let over = self.bad * 100 > self.requests;
+        (self.requests, self.bad) = (0, 0);
+        over
+    }
+}
+
+/// Rates of ten seconds as points; when there are 50 on each side, the Mann-Whitney U test of the canary's
+/// being higher; then 50 new ones.
+#[derive(Default)]
+pub(crate) struct MannWhitney {
+    seen: u64,
+    requests: [u64; 2],
+    bad: [u64; 2],
+    points: [Vec<f64>; 2],
+}
+
+impl Rule for MannWhitney {
+    fn aborts(&mut self, item: &Item) -> bool {
+        let side = usize::from(item.on_canary);
+        self.seen += 1;
+        self.requests[side] += 1;
+        self.bad[side] += u64::from(item.bad);
+        if !self.seen.is_multiple_of(POINT) {
+            return false;
+        }
+        for side in 0..2 {
+            if self.requests[side] > 0 {
+                self.points[side].push(self.bad[side] as f64 / self.requests[side] as f64);
+            }
+        }
+        (self.requests, self.bad) = ([0; 2], [0; 2]);
+        if self.seen < POINT * POINTS as u64 || self.points.iter().any(|points| points.len() < POINTS) {
+            return false;
+        }
+        let [stable, canary] = std::mem::take(&mut self.points);
+        deviations(&stable, &canary) > DEVIATIONS
+    }
+}
+
+/// Standard deviations by which `canary` ranks above `stable`, by the normal approximation with ties.
+fn deviations(stable: &[f64], canary: &[f64]) -> f64 {
+    let above = canary.iter().flat_map(|c| stable.iter().map(move |s| (c, s)));
+    let u: f64 = above.map(|(c, s)| if c > s { 1.0 } else { f64::from(u8::from(c == s)) / 2.0 }).sum();
+    let mut all: Vec<_> = stable.iter().chain(canary).copied().collect();
+    all.sort_by(f64::total_cmp);
+    let ties: f64 = all
+        .chunk_by(|a, b| a == b)
+        .map(|run| {
+            let run = run.len() as f64;
+            run * run * run - run
+        })
+        .sum();
+    let (a, b) = (stable.len() as f64, canary.len() as f64);
+    let n = a + b;
+    let variance = a * b / 12.0 * (n + 1.0 - ties / (n * (n - 1.0)));
+    if variance <= 0.0 { 0.0 } else { (u - a * b / 2.0) / variance.sqrt() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,23 @@
+//! Decides what a rollout does next: from its plan, what the gate says, and the time.
+//!
+//! [`Gate`] turns what versions did into a [`Verdict`], by a sequential test that may be looked at after
+//! every response. [`Plan`] is the strategy, parsed; [`Phase`] is where a rollout stands; [`advance`] and
+//! [`command`] give the [`Decision`], [`apply`] the phase after it. Nothing here acts.
+//!
+//! Invariants: no clock, no randomness, no input or output; the same inputs give the same decision, so a
+//! rollout that is loaded from a store goes on where it stood. Every collection has a bound.
+
+mod gate;
+mod phase;
+mod plan;
+mod signal;
+
+pub use gate::{
+    Bad, Baseline, Batch, Counts, EProcess, Evidence, Failure, Gate, GateError, GateSpec, GateState, RATIOS,
+    Response, Side, SignalEvidence, SignalState, StateError, Thresholds, UserSet, Verdict, Waiting,
+};
+pub use phase::{
+    Cause, Command, CommandError, Decision, Phase, Place, Time, advance, apply, command, failed,
+};
+pub use plan::{OnFail, OnNoData, Plan, PlanError, PlanSpec, Strategy};
+pub use signal::{Class, Event, Signal, SignalError};

@@ -1,0 +1,264 @@
+//! The plan of a rollout: its strategy, checked and laid out as steps.
+
+use std::time::Duration;
+
+use wasm_fn_core::Weight;
+
+use crate::Place;
+
+/// Longest time that a step, a watch or an interval can last.
+const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How everybody comes to the new version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// At once.
+    AllAtOnce,
+    /// At once, after its checks passed at no share.
+    BlueGreen,
+    /// In steps of these shares; what follows the last is everybody.
+    Canary {
+        /// Growing, above 0; a last one of 100 % may be left out.
+        steps: Vec<Weight>,
+    },
+    /// By the same share again and again.
+    Linear {
+        /// The share, above 0.
+        by: Weight,
+        /// How long each step lasts at least; takes the place of `step_min`.
+        every: Duration,
+    },
+}
+
+/// What happens when the gate fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFail {
+    /// Everybody goes back to stable.
+    #[default]
+    Rollback,
+    /// The split stays; a person resumes or ends the rollout.
+    Pause,
+    /// The split stays; a person ends the rollout, and nobody can resume it.
+    Freeze,
+}
+
+/// What happens when a step has lasted long enough and had too few requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnNoData {
+    /// It goes on lasting.
+    #[default]
+    Wait,
+    /// It passes.
+    Pass,
+}
+
+/// What a plan is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanSpec {
+    /// How everybody comes to the new version.
+    pub strategy: Strategy,
+    /// Whether each step, and the switch, needs a person's `promote` after its gate passed.
+    pub manual: bool,
+    /// What happens when the gate fails.
+    pub on_fail: OnFail,
+    /// What happens without requests.
+    pub on_no_data: OnNoData,
+    /// How long each step of a canary lasts at least.
+    pub step_min: Duration,
+    /// How long the new version is watched after everybody is on it; 0 for not at all.
+    pub watch: Duration,
+}
+
+/// A rollout's plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    // Invariant: growing, above zero and below full; the switch to everybody is not among them.
+    steps: Box<[Weight]>,
+    step_min: Duration,
+    checked: bool,
+    manual: bool,
+    on_fail: OnFail,
+    on_no_data: OnNoData,
+    watch: Duration,
+}
+
+/// Why a plan is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A canary without steps.
+    #[error("a canary has no steps, expected at least one such as 10%")]
+    NoSteps,
+    /// A step of nothing.
+    #[error("step {step} is 0%, expected at least 0.01%")]
+    Zero {
+        /// Its number, from 1.
+        step: usize,
+    },
+    /// A step that is not above the one before.
+    #[error("step {step} is {found} after {before}, expected more")]
+    NotGrowing {
+        /// Its number, from 1.
+        step: usize,
+        /// Its share.
+        found: Weight,
+        /// The share of the one before.
+        before: Weight,
+    },
+    /// A linear rollout that never moves.
+    #[error("a linear rollout grows by 0%, expected at least 0.01%")]
+    NoGrowth,
+    /// A linear rollout without time between its steps.
+    #[error("a linear rollout grows every 0s, expected more")]
+    NoInterval,
+    /// A time that is out of bounds.
+    #[error("{what} is {found:?}, expected at most 30 days")]
+    TooLong {
+        /// Which.
+        what: &'static str,
+        /// What was found.
+        found: Duration,
+    },
+}
+
+impl PlanSpec {
+    /// `strategy` with what is usual: by itself, back on failure, steps of a minute, watched for five.
+    pub fn usual(strategy: Strategy) -> Self {
+        Self {
+            strategy,
+            manual: false,
+            on_fail: OnFail::default(),
+            on_no_data: OnNoData::default(),
+            step_min: Duration::from_secs(60),
+            watch: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Strategy {
+    /// A canary at 1 %, 10 % and 50 %.
+    pub fn canary() -> Self {
+        let steps = [100, 1000, 5000].into_iter().filter_map(Weight::from_basis_points);
+        Self::Canary { steps: steps.collect() }
+    }
+}
+
+impl Plan {
+    /// Lays out `spec`.
+    ///
+    /// # Errors
+    /// When steps are missing, zero or do not grow, or a time is out of bounds. A share above 100 % is no
+    /// [`Weight`] and is refused where it is read.
+    pub fn new(spec: PlanSpec) -> Result<Self, PlanError> {
+        let (steps, step_min) = match &spec.strategy {
+            Strategy::AllAtOnce | Strategy::BlueGreen => (Vec::new(), spec.step_min),
+            Strategy::Canary { steps } => (canary(steps)?, spec.step_min),
+            Strategy::Linear { by, every } => (linear(*by, *every)?, *every),
+        };
+        for (what, found) in [("a step's time", step_min), ("the watch", spec.watch)] {
+            if found > DURATION_MAX {
+                return Err(PlanError::TooLong { what, found });
+            }
+        }
+        Ok(Self {
+            steps: steps.into(),
+            step_min,
+            checked: spec.strategy == Strategy::BlueGreen,
+            manual: spec.manual,
+            on_fail: spec.on_fail,
+            on_no_data: spec.on_no_data,
+            watch: spec.watch,
+        })
+    }
+
+    /// Shares of the steps before everybody.
+    pub fn steps(&self) -> &[Weight] {
+        &self.steps
+    }
+
+    /// How long a step lasts at least.
+    pub fn step_min(&self) -> Duration {
+        self.step_min
+    }
+
+    /// How long the new version is watched once everybody is on it.
+    pub fn watch(&self) -> Duration {
+        self.watch
+    }
+
+    /// Whether steps need a person.
+    pub fn manual(&self) -> bool {
+        self.manual
+    }
+
+    /// What happens when the gate fails.
+    pub fn on_fail(&self) -> OnFail {
+        self.on_fail
+    }
+
+    /// What happens without requests.
+    pub fn on_no_data(&self) -> OnNoData {
+        self.on_no_data
+    }
+
+    /// Where a rollout begins.
+    pub fn first(&self) -> Place {
+        if self.checked {
+            Place::Check
+        } else if self.steps.is_empty() {
+            Place::Watch
+        } else {
+            Place::Step(0)
+        }
+    }
+
+    /// The place after `place`; `None` after the watch.
+    pub fn after(&self, place: Place) -> Option<Place> {
+        let step = match place {
+            Place::Check => 0,
+            Place::Step(step) => step.saturating_add(1),
+            Place::Watch => return None,
+        };
+        Some(if step < self.steps.len() { Place::Step(step) } else { Place::Watch })
+    }
+
+    /// The new version's share at `place`. A step that the plan does not have counts as none.
+    pub fn share(&self, place: Place) -> Weight {
+        match place {
+            Place::Check => Weight::ZERO,
+            Place::Step(step) => self.steps.get(step).copied().unwrap_or(Weight::ZERO),
+            Place::Watch => Weight::FULL,
+        }
+    }
+}
+
+fn canary(steps: &[Weight]) -> Result<Vec<Weight>, PlanError> {
+    let mut before = Weight::ZERO;
+    for (index, &found) in steps.iter().enumerate() {
+        let step = index + 1;
+        if found == Weight::ZERO {
+            return Err(PlanError::Zero { step });
+        }
+        if found <= before {
+            return Err(PlanError::NotGrowing { step, found, before });
+        }
+        before = found;
+    }
+    if steps.is_empty() {
+        return Err(PlanError::NoSteps);
+    }
+    Ok(steps.iter().copied().filter(|&share| share != Weight::FULL).collect())
+}
+
+fn linear(by: Weight, every: Duration) -> Result<Vec<Weight>, PlanError> {
+    if by == Weight::ZERO {
+        return Err(PlanError::NoGrowth);
+    }
+    if every.is_zero() {
+        return Err(PlanError::NoInterval);
+    }
+    let points = (by.basis_points()..Weight::FULL.basis_points()).step_by(usize::from(by.basis_points()));
+    Ok(points.filter_map(Weight::from_basis_points).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! What the gate watches: bad events, and the signals that are tests on them.
+
+use std::{fmt, str::FromStr};
+
+use wasm_fn_core::Outcome;
+
+/// A way in which an invocation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// The guest trapped.
+    Trap,
+    /// The deadline passed first.
+    Timeout,
+    /// The guest trapped after memory was refused to it.
+    OutOfMemory,
+    /// An answer with a status of 500 or above.
+    ServerError,
+    /// No answer, or one that is no HTTP.
+    InvalidResponse,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Self; 5] =
+        [Self::Trap, Self::Timeout, Self::OutOfMemory, Self::ServerError, Self::InvalidResponse];
+
+    /// The class of `outcome`; `None` when the version is not to blame for it.
+    pub fn of(outcome: Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Trap => Some(Self::Trap),
+            Outcome::Timeout => Some(Self::Timeout),
+            Outcome::OutOfMemory => Some(Self::OutOfMemory),
+            Outcome::ServerError => Some(Self::ServerError),
+            Outcome::InvalidResponse => Some(Self::InvalidResponse),
+            Outcome::Success | Outcome::Shed | Outcome::Cancelled | Outcome::Internal => None,
+        }
+    }
+}
+
+/// Something bad that a response can be; one response can be several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Event {
+    /// Failed in one of these ways.
+    Failed(Class),
+    /// Failed in any way.
+    FailedAtAll,
+    /// Slower than the tolerated multiple of stable's p99.
+    Slow,
+    /// Held more memory than the tolerated multiple of stable's p99.
+    Large,
+    /// Slower than the ceiling.
+    OverCeiling,
+}
+
+impl Event {
+    /// Number of events.
+    pub const COUNT: usize = Class::ALL.len() + 4;
+
+    /// Place in an array of [`COUNT`](Self::COUNT) counters.
+    pub fn index(self) -> usize {
+        match self {
+            Self::Failed(class) => class as usize,
+            Self::FailedAtAll => Class::ALL.len(),
+            Self::Slow => Class::ALL.len() + 1,
+            Self::Large => Class::ALL.len() + 2,
+            Self::OverCeiling => Class::ALL.len() + 3,
+        }
+    }
+}
+
+/// One test of the gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Signal {
+    /// Failures of all classes together, against stable's.
+    Errors,
+    /// Failures of one class, against stable's: finds a rare class behind a frequent one.
+    ErrorsOf(Class),
+    /// Latencies above the tolerated multiple of stable's p99, against stable's.
+    Latency,
+    /// Memory peaks above the tolerated multiple of stable's p99, against stable's.
+    Memory,
+    /// Share of failures against a fixed ceiling.
+    MaxErrorRate,
+    /// 99th percentile of the latency against a fixed ceiling.
+    MaxLatency,
+}
+
+/// A text names no signal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no signal, expected errors, errors.CLASS, latency_p99, memory_p99, max_error_rate or max_latency_p99"
+)]
+pub struct SignalError(String);
+
+impl Signal {
+    /// Every signal.
+    pub const ALL: [Self; 10] = [
+        Self::Errors,
+        Self::ErrorsOf(Class::Trap),
+        Self::ErrorsOf(Class::Timeout),
+        Self::ErrorsOf(Class::OutOfMemory),
+        Self::ErrorsOf(Class::ServerError),
+        Self::ErrorsOf(Class::InvalidResponse),
+        Self::Latency,
+        Self::Memory,
+        Self::MaxErrorRate,
+        Self::MaxLatency,
+    ];
+
+    /// The event that it counts.
+    pub fn event(self) -> Event {
+        match self {
+            Self::Errors | Self::MaxErrorRate => Event::FailedAtAll,
+            Self::ErrorsOf(class) => Event::Failed(class),
+            Self::Latency => Event::Slow,
+            Self::Memory => Event::Large,
+            Self::MaxLatency => Event::OverCeiling,
+        }
+    }
+
+    /// The word used in configuration, history and the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Errors => "errors",
+            Self::ErrorsOf(Class::Trap) => "errors.trap",
+            Self::ErrorsOf(Class::Timeout) => "errors.timeout",
+            Self::ErrorsOf(Class::OutOfMemory) => "errors.out-of-memory",
+            Self::ErrorsOf(Class::ServerError) => "errors.server-error",
+            Self::ErrorsOf(Class::InvalidResponse) => "errors.invalid-response",
+            Self::Latency => "latency_p99",
+            Self::Memory => "memory_p99",
+            Self::MaxErrorRate => "max_error_rate",
+            Self::MaxLatency => "max_latency_p99",
+        }
+    }
+}
+
+impl FromStr for Signal {
+    type Err = SignalError;
+
+    fn from_str(text: &str) -> Result<Self, SignalError> {
+        let found = Self::ALL.into_iter().find(|signal| signal.as_str() == text);
+        found.ok_or_else(|| SignalError(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;
