@@ -40,6 +40,7 @@ fn stage(function: &str, sticky: Sticky, cohorts: Vec<CohortRule>) -> Stage<()> 
         sticky,
         cohorts,
         salt: Salt([0x0123_4567, 0x89ab_cdef]),
+        trial: None,
         versions: versions.into(),
     };
     Stage::new(spec).expect("every version is listed")

@@ -14,7 +14,9 @@ mod name;
 mod outcome;
 mod revision;
 mod route;
+mod side;
 mod split;
+mod trap;
 mod version;
 mod weight;
 
@@ -26,6 +28,8 @@ pub use name::{FunctionName, NameError, StageName};
 pub use outcome::Outcome;
 pub use revision::Revision;
 pub use route::{Route, RouteError};
+pub use side::Side;
 pub use split::{SplitError, TrafficSplit};
+pub use trap::Trap;
 pub use version::{VersionNo, VersionNoError, VersionRef, VersionRefError};
 pub use weight::{Point, Weight, WeightError};

@@ -14,6 +14,7 @@ mod stage;
 mod table;
 mod tally;
 mod traits;
+mod trial;
 
 pub use clash::{RouteClash, check_clashes};
 pub use stage::{
@@ -22,3 +23,4 @@ pub use stage::{
 pub use table::RouteTable;
 pub use tally::{Ended, Tally, TallySnapshot};
 pub use traits::Traits;
+pub use trial::{Heard, Part, Recalled, Trial, TrialSpec};

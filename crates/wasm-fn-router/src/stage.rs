@@ -1,16 +1,16 @@
 //! A stage as requests meet it: which of its versions answers.
 
-use std::{collections::HashSet, fmt, net::IpAddr, sync::Arc};
+use std::{collections::HashSet, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use foldhash::fast::FixedState;
 use http::{HeaderName, HeaderValue};
 use siphasher::sip::SipHasher13;
 use wasm_fn_core::{
-    CohortRule, FunctionName, Point, Role, Route, Source, StageName, Sticky, TrafficSplit, VersionNo,
+    CohortRule, FunctionName, Point, Role, Route, Side, Source, StageName, Sticky, TrafficSplit, VersionNo,
     VersionRef,
 };
 
-use crate::{Tally, Traits, traits::Lookup};
+use crate::{Part, Tally, Traits, Trial, TrialSpec, traits::Lookup};
 
 /// The request header whose value is the sticky key of any stage, before the stage's own.
 pub static KEY_HEADER: HeaderName = HeaderName::from_static("wasm-fn-key");
@@ -55,6 +55,8 @@ pub struct StageSpec<V> {
     pub cohorts: Vec<CohortRule>,
     /// Places sticky keys.
     pub salt: Salt,
+    /// Who compares its canary.
+    pub trial: Option<TrialSpec>,
     /// Every version that can be reached, by split, role or override; in any order.
     pub versions: Vec<VersionEntry<V>>,
 }
@@ -75,6 +77,15 @@ pub struct Stage<V> {
     sticky: Key,
     cohorts: Box<[Cohort]>,
     salt: Salt,
+    trial: Option<Comparing>,
+}
+
+/// [`TrialSpec`] made ready.
+struct Comparing {
+    trial: Arc<dyn Trial>,
+    canary: usize,
+    fallback: usize,
+    shield: Option<Duration>,
 }
 
 /// [`Sticky`] made ready.
@@ -107,8 +118,8 @@ pub struct StageError {
 /// What is wrong with a specification.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StageProblem {
-    /// The split or a role names a version that is not among the versions.
-    #[error("names {0} in its split or a role, expected one of its versions")]
+    /// The split, a role or the trial names a version that is not among the versions.
+    #[error("names {0} in its split, a role or its trial, expected one of its versions")]
     Missing(VersionNo),
     /// A version is listed twice, so its tally would be two.
     #[error("lists {0} twice")]
@@ -141,22 +152,25 @@ pub enum Reason {
     Sticky,
     /// It was drawn.
     Draw,
+    /// The canary was chosen, and is withheld.
+    Withheld,
 }
 
 /// The version that answers a request.
-#[derive(Debug)]
 pub struct Chosen<'a, V> {
     /// The version.
     pub version: &'a Arc<VersionEntry<V>>,
     /// Why this one.
     pub reason: Reason,
+    /// Its part in the stage's trial, if it has one.
+    pub part: Option<Part<'a, V>>,
 }
 
 impl<V> Stage<V> {
     /// Builds a stage.
     ///
     /// # Errors
-    /// When the split or a role names a version that is not listed, a version is listed twice, or a
+    /// When the split, a role or the trial names a version that is not listed, a version is listed twice, or a
     /// header to look at has no valid name.
     pub fn new(spec: StageSpec<V>) -> Result<Self, StageError> {
         let (function, stage) = (spec.function.clone(), spec.stage.clone());
@@ -197,6 +211,11 @@ impl<V> Stage<V> {
             };
             cohorts.extend(version.map(|version| Cohort::new(lookup, rule.condition.values, version)));
         }
+        let comparing = |spec: TrialSpec| {
+            let (canary, fallback) = (index(spec.canary)?, index(spec.fallback)?);
+            Ok(Comparing { trial: spec.trial, canary, fallback, shield: spec.shield })
+        };
+        let trial = spec.trial.map(comparing).transpose()?;
         Ok(Self {
             function: spec.function,
             name: spec.stage,
@@ -210,6 +229,7 @@ impl<V> Stage<V> {
             sticky,
             cohorts: cohorts.into(),
             salt: spec.salt,
+            trial,
         })
     }
 
@@ -249,7 +269,8 @@ impl<V> Stage<V> {
 
     /// The version that answers `request`: the one `asked` for; else the one of the first cohort rule
     /// that applies; else the one that the request's sticky key hashes to ([`KEY_HEADER`] before the
-    /// stage's own); else the one at the point that `draw` returns, which is called only then.
+    /// stage's own); else the one at the point that `draw` returns, which is called only then. Where that is
+    /// a canary that its trial withholds, and nobody asked for it, the version it was to replace answers.
     ///
     /// An empty value is no key.
     ///
@@ -261,16 +282,36 @@ impl<V> Stage<V> {
         asked: Option<VersionRef>,
         draw: impl FnOnce() -> Point,
     ) -> Result<Chosen<'_, V>, NoSuchVersion> {
+        let mut user = None;
         let (index, reason) = if let Some(asked) = asked {
             (self.resolve(asked)?, Reason::Override)
         } else if let Some(cohort) = self.cohorts.iter().find(|cohort| cohort.applies(request)) {
             (cohort.version, Reason::Cohort)
-        } else if let Some(point) = self.sticky_point(request) {
-            (self.pick(point), Reason::Sticky)
+        } else if let Some(bits) = self.sticky_bits(request) {
+            user = Some(bits);
+            (self.pick(Point::from_bits(bits)), Reason::Sticky)
         } else {
             (self.pick(draw()), Reason::Draw)
         };
-        Ok(Chosen { version: &self.versions[index], reason })
+        let chosen = |index: usize, reason, part| Chosen { version: &self.versions[index], reason, part };
+        let Some(comparing) = &self.trial else { return Ok(chosen(index, reason, None)) };
+        let side = if index == comparing.canary {
+            Side::Canary
+        } else if index == comparing.fallback {
+            Side::Stable
+        } else {
+            return Ok(chosen(index, reason, None));
+        };
+        let asked_for = reason == Reason::Override;
+        if side == Side::Canary && !asked_for && comparing.trial.is_withheld() {
+            return Ok(chosen(comparing.fallback, Reason::Withheld, None));
+        }
+        let shielded = side == Side::Canary && !asked_for;
+        let shield =
+            comparing.shield.filter(|_| shielded).map(|after| (&self.versions[comparing.fallback], after));
+        let placed = matches!(reason, Reason::Sticky | Reason::Draw);
+        let part = Part { trial: &comparing.trial, side, placed, user, shield };
+        Ok(chosen(index, reason, Some(part)))
     }
 
     fn resolve(&self, asked: VersionRef) -> Result<usize, NoSuchVersion> {
@@ -288,10 +329,11 @@ impl<V> Stage<V> {
         })
     }
 
-    fn sticky_point(&self, request: &Traits<'_>) -> Option<Point> {
+    /// The hash of the request's sticky key, if it has one.
+    fn sticky_bits(&self, request: &Traits<'_>) -> Option<u64> {
         let place = |key: &[u8]| {
             let [low, high] = self.salt.0;
-            Point::from_bits(SipHasher13::new_with_keys(low, high).hash(key))
+            SipHasher13::new_with_keys(low, high).hash(key)
         };
         if let Some(key) = request.headers.get(&KEY_HEADER).filter(|key| !key.is_empty()) {
             return Some(place(key.as_bytes()));
@@ -336,6 +378,15 @@ impl fmt::Debug for Salt {
     /// Hides the salt: whoever knows it can choose a cohort.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Salt(…)")
+    }
+}
+
+impl<V> fmt::Debug for Chosen<'_, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chosen")
+            .field("version", &self.version.no)
+            .field("reason", &self.reason)
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,11 +5,11 @@
 //! latencies ([`LATENCY`]) and by less than 12.5 % for waits and peaks.
 //!
 //! A tally that has recorded nothing takes about 150 bytes, one that has about 10 KiB; with
-//! thousands of versions most have not.
+//! thousands of versions most have not. Only traps take a lock.
 
 use std::{
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -30,6 +30,10 @@ const MEMORY: Config = config(3, 17);
 /// Bytes of a WebAssembly page.
 const PAGE_BYTES: u64 = 64 << 10;
 
+/// Fingerprints of traps that one tally remembers: the first ones, 2 KiB. A version with more different
+/// traps has none that anybody could call new.
+const TRAPS_MAX: usize = 256;
+
 const fn config(grouping_power: u8, max_value_power: u8) -> Config {
     match Config::new(grouping_power, max_value_power) {
         Ok(config) => config,
@@ -46,6 +50,8 @@ pub struct Tally {
     memory_peak_bytes_max: AtomicU64,
     // Made by the first record, the only one that can wait for another.
     histograms: OnceLock<Box<Histograms>>,
+    // Invariant: each once, at most `TRAPS_MAX`.
+    traps: Mutex<Vec<u64>>,
 }
 
 #[derive(Debug)]
@@ -105,6 +111,21 @@ impl Tally {
         if ended.memory_peak_bytes > self.memory_peak_bytes_max.load(Relaxed) {
             self.memory_peak_bytes_max.fetch_max(ended.memory_peak_bytes, Relaxed);
         }
+    }
+
+    /// Remembers the [`fingerprint`](wasm_fn_core::Trap::fingerprint) of a trap, if it is among the first 256
+    /// different ones.
+    pub fn trapped(&self, fingerprint: u64) {
+        let mut traps = self.traps.lock().unwrap_or_else(PoisonError::into_inner);
+        if traps.len() < TRAPS_MAX && !traps.contains(&fingerprint) {
+            traps.push(fingerprint);
+        }
+    }
+
+    /// The fingerprints remembered by [`trapped`](Self::trapped), each once, in the order of their first
+    /// trap; at most 256.
+    pub fn traps(&self) -> Vec<u64> {
+        self.traps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads everything; takes microseconds and about 10 KiB.

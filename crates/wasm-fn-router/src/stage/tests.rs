@@ -8,6 +8,8 @@ use wasm_fn_core::{Condition, Weight};
 
 use super::*;
 
+mod trial;
+
 fn v(number: u32) -> VersionNo {
     VersionNo::new(number).unwrap()
 }
@@ -30,6 +32,7 @@ fn spec(canary: u16) -> StageSpec<u32> {
         sticky: Sticky::None,
         cohorts: Vec::new(),
         salt: Salt([3, 4]),
+        trial: None,
         versions: vec![entry(2), entry(3), entry(1)],
     }
 }

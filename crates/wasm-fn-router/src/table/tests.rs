@@ -26,6 +26,7 @@ fn stage(function: &str, routes: &[&str]) -> Arc<Stage<()>> {
         sticky: Sticky::None,
         cohorts: Vec::new(),
         salt: Salt([1, 2]),
+        trial: None,
         versions: vec![version],
     };
     Arc::new(Stage::new(spec).unwrap())

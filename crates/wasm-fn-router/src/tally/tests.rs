@@ -169,3 +169,23 @@ fn an_unused_tally_is_small_and_a_used_one_bounded() {
     let buckets: usize = [LATENCY, QUEUE_WAIT, MEMORY].iter().map(Config::total_buckets).sum();
     assert!(buckets * 8 <= 10 << 10, "{}", buckets * 8);
 }
+
+#[test]
+fn traps_are_remembered_once_in_their_order() {
+    let tally = Tally::new();
+    assert_eq!(tally.traps(), []);
+    for fingerprint in [7, 3, 7, u64::MAX, 3] {
+        tally.trapped(fingerprint);
+    }
+    assert_eq!(tally.traps(), [7, 3, u64::MAX]);
+    assert_eq!(tally.snapshot().total(), 0, "traps are counted by their outcome");
+}
+
+#[test]
+fn no_guest_makes_a_tally_remember_more_than_256_traps() {
+    let tally = Tally::new();
+    for fingerprint in 0..10_000 {
+        tally.trapped(fingerprint);
+    }
+    assert_eq!(tally.traps(), (0..256).collect::<Vec<_>>());
+}

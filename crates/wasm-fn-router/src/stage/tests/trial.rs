@@ -1,0 +1,160 @@
+//! Facts about the part that requests have in a trial.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::*;
+use crate::{Heard, Recalled};
+
+/// A trial that only says whether its canary is withheld.
+#[derive(Default)]
+struct Fake {
+    withheld: AtomicBool,
+}
+
+impl Trial for Fake {
+    fn hear(&self, _: &Heard<'_>) {}
+
+    fn is_withheld(&self) -> bool {
+        self.withheld.load(Relaxed)
+    }
+
+    fn recalled(&self) -> Recalled {
+        Box::pin(std::future::pending())
+    }
+}
+
+const AFTER: Duration = Duration::from_secs(3);
+
+/// v1 compared with v2, which has every point but stable's last; v3 by override only.
+fn tried(change: impl FnOnce(&mut StageSpec<u32>)) -> (Stage<u32>, Arc<Fake>) {
+    let fake = Arc::new(Fake::default());
+    let trial = Arc::clone(&fake) as Arc<dyn Trial>;
+    let stage = stage(9999, |spec| {
+        spec.trial = Some(TrialSpec { trial, canary: v(2), fallback: v(1), shield: Some(AFTER) });
+        spec.cohorts = vec![
+            rule(Source::header("x-beta").unwrap(), &["1"], Role::Canary),
+            rule(Source::header("x-beta").unwrap(), &["0"], Role::Stable),
+        ];
+        change(spec);
+    });
+    (stage, fake)
+}
+
+/// A part without its trial: (side, placed, has a user, fallback).
+type Seen = (Side, bool, bool, Option<(u32, Duration)>);
+
+/// What a request gets; the draw falls on the point at `place`.
+fn part(stage: &Stage<u32>, header: Option<(&'static str, &str)>, ask: &str, place: u16) -> Got {
+    let headers = header_map(header.as_slice());
+    let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
+    let asked = (!ask.is_empty()).then(|| ask.parse().unwrap());
+    let chosen = stage.choose(&traits, asked, || Point::new(place).unwrap()).unwrap();
+    let seen = chosen.part.map(|part| {
+        let shield = part.shield.map(|(fallback, after)| (*fallback.target, after));
+        (part.side, part.placed, part.user.is_some(), shield)
+    });
+    (*chosen.version.target, chosen.reason, seen)
+}
+
+type Got = (u32, Reason, Option<Seen>);
+
+/// A key that places its user on `version`.
+fn key_of(stage: &Stage<u32>, version: u32) -> String {
+    let key = (0..100_000).map(|user| user.to_string()).find(|key| on_canary(stage, key) == (version == 2));
+    key.expect("one user in ten thousand is on stable")
+}
+
+#[test]
+fn without_a_trial_nobody_has_a_part() {
+    let stage = stage(5000, |_| ());
+    assert_eq!(part(&stage, None, "", 0), (2, Reason::Draw, None));
+    assert_eq!(part(&stage, None, "canary", 0), (2, Reason::Override, None));
+}
+
+#[test]
+fn chance_and_keys_place_and_rules_and_overrides_do_not() {
+    let (stage, _) = tried(|_| ());
+    let shield = Some((1, AFTER));
+    let (on_canary, on_stable) = (key_of(&stage, 2), key_of(&stage, 1));
+    let cases = [
+        (None, "", 0, (2, Reason::Draw, Some((Side::Canary, true, false, shield)))),
+        (None, "", 9999, (1, Reason::Draw, Some((Side::Stable, true, false, None)))),
+        (
+            Some(("wasm-fn-key", &*on_canary)),
+            "",
+            9999,
+            (2, Reason::Sticky, Some((Side::Canary, true, true, shield))),
+        ),
+        (
+            Some(("wasm-fn-key", &*on_stable)),
+            "",
+            0,
+            (1, Reason::Sticky, Some((Side::Stable, true, true, None))),
+        ),
+        (Some(("x-beta", "1")), "", 0, (2, Reason::Cohort, Some((Side::Canary, false, false, shield)))),
+        (Some(("x-beta", "0")), "", 0, (1, Reason::Cohort, Some((Side::Stable, false, false, None)))),
+        (None, "v2", 0, (2, Reason::Override, Some((Side::Canary, false, false, None)))),
+        (None, "v1", 0, (1, Reason::Override, Some((Side::Stable, false, false, None)))),
+    ];
+    for (header, asked, place, expected) in cases {
+        assert_eq!(part(&stage, header, asked, place), expected, "{header:?} {asked:?} {place}");
+    }
+}
+
+#[test]
+fn users_are_told_apart_by_their_hash_and_the_same_user_is_the_same() {
+    let (stage, _) = tried(|_| ());
+    let user = |key: &str| {
+        let headers = header_map(&[("wasm-fn-key", key)]);
+        let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
+        stage.choose(&traits, None, || unreachable!("a key needs no draw")).unwrap().part.unwrap().user
+    };
+    assert_eq!(user("a"), user("a"));
+    assert_ne!(user("a"), user("b"));
+    assert!(user("a").is_some());
+}
+
+#[test]
+fn a_third_version_has_no_part() {
+    let (stage, _) = tried(|spec| {
+        let weight = |points| Weight::from_basis_points(points).unwrap();
+        let shares = [(v(1), weight(1)), (v(2), weight(1)), (v(3), weight(9998))];
+        spec.split = TrafficSplit::new(shares).unwrap();
+    });
+    assert_eq!(part(&stage, None, "", 0), (3, Reason::Draw, None));
+    assert_eq!(part(&stage, None, "v3", 0), (3, Reason::Override, None));
+}
+
+#[test]
+fn a_withheld_canary_gives_its_requests_to_the_fallback_but_for_overrides() {
+    let (stage, fake) = tried(|_| ());
+    let key = key_of(&stage, 2);
+    fake.withheld.store(true, Relaxed);
+    for header in [None, Some(("wasm-fn-key", &*key)), Some(("x-beta", "1"))] {
+        assert_eq!(part(&stage, header, "", 0), (1, Reason::Withheld, None), "{header:?}");
+    }
+    let asked = part(&stage, None, "canary", 0);
+    assert_eq!(asked, (2, Reason::Override, Some((Side::Canary, false, false, None))));
+    let stable = part(&stage, None, "", 9999);
+    assert_eq!(stable, (1, Reason::Draw, Some((Side::Stable, true, false, None))));
+}
+
+#[test]
+fn no_request_is_shielded_when_the_trial_has_no_shield() {
+    let (stage, _) = tried(|spec| spec.trial.as_mut().unwrap().shield = None);
+    for header in [None, Some(("x-beta", "1"))] {
+        let (version, _, part) = part(&stage, header, "", 0);
+        let (side, _, _, shield) = part.unwrap();
+        assert_eq!((version, side, shield), (2, Side::Canary, None), "{header:?}");
+    }
+}
+
+#[test]
+fn versions_of_a_trial_must_be_listed() {
+    for (canary, fallback, missing) in [(v(8), v(1), v(8)), (v(2), v(9), v(9))] {
+        let trial: Arc<dyn Trial> = Arc::new(Fake::default());
+        let mut spec = spec(1000);
+        spec.trial = Some(TrialSpec { trial, canary, fallback, shield: None });
+        assert_eq!(Stage::new(spec).unwrap_err().problem, StageProblem::Missing(missing));
+    }
+}
