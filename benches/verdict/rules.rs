@@ -1,8 +1,8 @@
 //! The rules that are compared: ours, and two that are in use elsewhere.
 
-use wasm_fn_core::{Outcome, Weight};
+use wasm_fn_core::{Outcome, Side, Weight};
 use wasm_fn_rollout::{
-    Bad, Baseline, Batch, Counts, Event, Gate, GateSpec, Response, Side, Thresholds, UserSet, Verdict,
+    Bad, Baseline, Batch, Counts, Event, Gate, GateSpec, Response, Thresholds, UserSet, Verdict,
 };
 
 use crate::{

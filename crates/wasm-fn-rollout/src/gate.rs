@@ -21,9 +21,9 @@ mod spec;
 mod traps;
 mod users;
 
-use wasm_fn_core::Weight;
+use wasm_fn_core::{Side, Weight};
 
-pub use batch::{Bad, Batch, Counts, Response, Side, Thresholds};
+pub use batch::{Bad, Batch, Counts, Response, Thresholds};
 pub use evidence::{Evidence, Failure, SignalEvidence, Verdict, Waiting};
 pub use mixture::{EProcess, RATIOS};
 pub use spec::{GateError, GateSpec};
@@ -94,6 +94,25 @@ pub struct GateState {
     pub step_requests: u64,
     /// The tests, in any order.
     pub signals: Vec<SignalState>,
+    /// Fingerprints of the traps that stable has shown.
+    pub known_traps: Vec<u64>,
+    /// Whether stable showed more than are kept, so that none is novel any more.
+    pub known_overflowed: bool,
+}
+
+impl GateState {
+    /// The same after [`Gate::step`]: for a step that begins when this is stored.
+    #[must_use]
+    pub fn stepped(mut self) -> Self {
+        self.step_requests = 0;
+        for signal in &mut self.signals {
+            if let Some(mut process) = EProcess::from_logs(signal.logs.clone()) {
+                process.restart();
+                signal.logs = process.logs().to_vec();
+            }
+        }
+        self
+    }
 }
 
 /// A test as it is stored.
@@ -140,7 +159,7 @@ impl Gate {
         })
     }
 
-    /// Goes on from `state`. Traps are not part of it: give stable's again by [`trap`](Self::trap).
+    /// Goes on from `state`. Hits of novel traps are not part of it: they are counted anew.
     ///
     /// # Errors
     /// When evidence of a signal is missing or malformed.
@@ -152,6 +171,7 @@ impl Gate {
         }
         (self.canary, self.stable) = (state.canary, state.stable);
         self.step_requests = state.step_requests;
+        self.traps = traps::Traps::knowing(state.known_traps, state.known_overflowed);
         Ok(self)
     }
 
@@ -166,6 +186,8 @@ impl Gate {
             stable: self.stable,
             step_requests: self.step_requests,
             signals: signals.collect(),
+            known_traps: self.traps.known().collect(),
+            known_overflowed: self.traps.known_overflowed(),
         }
     }
 
@@ -185,6 +207,11 @@ impl Gate {
         if let Some(hits) = self.traps.take(side, fingerprint, user) {
             self.failure.get_or_insert(Failure::NovelTrap { fingerprint, hits });
         }
+    }
+
+    /// Hits of a trap that stable never showed, 3 at most; `None` for any other.
+    pub fn novel_hits(&self, fingerprint: u64) -> Option<usize> {
+        self.traps.novel_hits(fingerprint)
     }
 
     /// Takes what happened since the last batch. A failure is final: it stays, whatever follows.
@@ -214,6 +241,21 @@ impl Gate {
             return Verdict::Wait(Waiting { canary: self.step_requests, stable, needed });
         }
         Verdict::Pass
+    }
+
+    /// Requests of the canary since the last [`step`](Self::step).
+    pub fn step_requests(&self) -> u64 {
+        self.step_requests
+    }
+
+    /// What the canary did.
+    pub fn canary(&self) -> &Counts {
+        &self.canary
+    }
+
+    /// What it is compared with did.
+    pub fn stable(&self) -> &Counts {
+        self.compared()
     }
 
     /// The numbers behind the verdict.

@@ -14,7 +14,7 @@ mod signal;
 
 pub use gate::{
     Bad, Baseline, Batch, Counts, EProcess, Evidence, Failure, Gate, GateError, GateSpec, GateState, RATIOS,
-    Response, Side, SignalEvidence, SignalState, StateError, Thresholds, UserSet, Verdict, Waiting,
+    Response, SignalEvidence, SignalState, StateError, Thresholds, UserSet, Verdict, Waiting,
 };
 pub use phase::{
     Cause, Command, CommandError, Decision, Phase, Place, Time, advance, apply, command, failed,

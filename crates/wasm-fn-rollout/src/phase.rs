@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use wasm_fn_core::Weight;
 
-use crate::{Failure, OnFail, OnNoData, Plan, Verdict};
+use crate::{OnFail, OnNoData, Plan, Verdict};
 
 /// Milliseconds since the Unix epoch.
 ///
@@ -26,12 +26,12 @@ pub enum Place {
 }
 
 /// Why a rollout stands still or ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// A person said so.
     Operator,
-    /// The gate failed.
-    Gate(Failure),
+    /// The gate failed, and what it found.
+    Gate(String),
     /// A check of a blue-green rollout failed, and what it found.
     Check(String),
     /// Another deployment took its place.
@@ -39,7 +39,7 @@ pub enum Cause {
 }
 
 /// Where a rollout stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// At a place of its plan, since then.
     Running {
@@ -89,7 +89,7 @@ pub enum Phase {
 }
 
 /// What to do. Everything but `Hold` changes the phase, by [`apply`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Nothing.
     Hold,
@@ -154,6 +154,12 @@ impl Time {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// The time `by` later.
+    #[must_use]
+    pub fn after(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     fn back(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
     }
@@ -203,7 +209,7 @@ pub fn advance(plan: &Plan, phase: &Phase, verdict: &Verdict, now: Time) -> Deci
         // The canary still has its share while a person holds it there, so the gate goes on protecting.
         Phase::Paused { place, cause: Cause::Operator, .. } if plan.on_fail() != OnFail::Pause => {
             return match verdict {
-                Verdict::Fail(failure) => failed(plan, *place, Cause::Gate(failure.clone())),
+                Verdict::Fail(failure) => failed(plan, *place, Cause::Gate(failure.to_string())),
                 Verdict::Pass | Verdict::Wait(_) => Decision::Hold,
             };
         }
@@ -214,7 +220,7 @@ pub fn advance(plan: &Plan, phase: &Phase, verdict: &Verdict, now: Time) -> Deci
         | Phase::RolledBack { .. } => return Decision::Hold,
     };
     if let Verdict::Fail(failure) = verdict {
-        return failed(plan, place, Cause::Gate(failure.clone()));
+        return failed(plan, place, Cause::Gate(failure.to_string()));
     }
     let elapsed = now.since(since);
     let passed = match place {
@@ -309,7 +315,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operator => f.write_str("by command"),
-            Self::Gate(failure) => failure.fmt(f),
+            Self::Gate(found) => f.write_str(found),
             Self::Check(found) => write!(f, "check failed: {found}"),
             Self::Replaced => f.write_str("replaced by another deployment"),
         }

@@ -72,21 +72,17 @@ pub struct PlanSpec {
 /// A rollout's plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
+    spec: PlanSpec,
     // Invariant: growing, above zero and below full; the switch to everybody is not among them.
     steps: Box<[Weight]>,
     step_min: Duration,
-    checked: bool,
-    manual: bool,
-    on_fail: OnFail,
-    on_no_data: OnNoData,
-    watch: Duration,
 }
 
 /// Why a plan is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// A canary without steps.
-    #[error("a canary has no steps, expected at least one such as 10%")]
+    #[error("a canary has no steps below 100%, expected at least one such as 10%")]
     NoSteps,
     /// A step of nothing.
     #[error("step {step} is 0%, expected at least 0.01%")]
@@ -159,15 +155,12 @@ impl Plan {
                 return Err(PlanError::TooLong { what, found });
             }
         }
-        Ok(Self {
-            steps: steps.into(),
-            step_min,
-            checked: spec.strategy == Strategy::BlueGreen,
-            manual: spec.manual,
-            on_fail: spec.on_fail,
-            on_no_data: spec.on_no_data,
-            watch: spec.watch,
-        })
+        Ok(Self { steps: steps.into(), step_min, spec })
+    }
+
+    /// What it was made of.
+    pub fn spec(&self) -> &PlanSpec {
+        &self.spec
     }
 
     /// Shares of the steps before everybody.
@@ -182,27 +175,27 @@ impl Plan {
 
     /// How long the new version is watched once everybody is on it.
     pub fn watch(&self) -> Duration {
-        self.watch
+        self.spec.watch
     }
 
     /// Whether steps need a person.
     pub fn manual(&self) -> bool {
-        self.manual
+        self.spec.manual
     }
 
     /// What happens when the gate fails.
     pub fn on_fail(&self) -> OnFail {
-        self.on_fail
+        self.spec.on_fail
     }
 
     /// What happens without requests.
     pub fn on_no_data(&self) -> OnNoData {
-        self.on_no_data
+        self.spec.on_no_data
     }
 
     /// Where a rollout begins.
     pub fn first(&self) -> Place {
-        if self.checked {
+        if self.spec.strategy == Strategy::BlueGreen {
             Place::Check
         } else if self.steps.is_empty() {
             Place::Watch
@@ -243,10 +236,8 @@ fn canary(steps: &[Weight]) -> Result<Vec<Weight>, PlanError> {
         }
         before = found;
     }
-    if steps.is_empty() {
-        return Err(PlanError::NoSteps);
-    }
-    Ok(steps.iter().copied().filter(|&share| share != Weight::FULL).collect())
+    let steps: Vec<_> = steps.iter().copied().filter(|&share| share != Weight::FULL).collect();
+    if steps.is_empty() { Err(PlanError::NoSteps) } else { Ok(steps) }
 }
 
 fn linear(by: Weight, every: Duration) -> Result<Vec<Weight>, PlanError> {

@@ -56,6 +56,19 @@ impl Event {
     /// Number of events.
     pub const COUNT: usize = Class::ALL.len() + 4;
 
+    /// Every event, in the order of [`index`](Self::index).
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Failed(Class::Trap),
+        Self::Failed(Class::Timeout),
+        Self::Failed(Class::OutOfMemory),
+        Self::Failed(Class::ServerError),
+        Self::Failed(Class::InvalidResponse),
+        Self::FailedAtAll,
+        Self::Slow,
+        Self::Large,
+        Self::OverCeiling,
+    ];
+
     /// Place in an array of [`COUNT`](Self::COUNT) counters.
     pub fn index(self) -> usize {
         match self {

@@ -2,19 +2,10 @@
 
 use std::time::Duration;
 
-use wasm_fn_core::{Outcome, Weight};
+use wasm_fn_core::{Outcome, Side, Weight};
 
 use super::UserSet;
 use crate::{Class, Event};
-
-/// Whose request it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// The version under test.
-    Canary,
-    /// The version it is compared with.
-    Stable,
-}
 
 /// Above what a response is a bad event.
 ///

@@ -112,7 +112,7 @@ impl fmt::Display for SignalEvidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}: {} of {} requests ({:.2}%) on the canary, {} of {} ({:.2}%) on stable; e-value {:.3e}, fails at {:.3e}",
+            "{}: {} of {} requests ({:.2}%) on the canary, {} of {} ({:.2}%) on stable; e-value {}, fails at {}",
             self.signal,
             self.canary.requests,
             self.canary_requests,
@@ -120,9 +120,18 @@ impl fmt::Display for SignalEvidence {
             self.stable.requests,
             self.stable_requests,
             100.0 * self.stable_rate(),
-            self.e_value(),
-            self.threshold(),
+            factor(self.e_value()),
+            factor(self.threshold()),
         )
+    }
+}
+
+/// `0.20`, `226`, `3.1e12`.
+fn factor(value: f64) -> String {
+    match value {
+        value if value < 10.0 => format!("{value:.2}"),
+        value if value < 1e6 => format!("{value:.0}"),
+        value => format!("{value:.1e}"),
     }
 }
 

@@ -98,7 +98,11 @@ impl GateSpec {
         signals.into_iter().map(|signal| (signal, self.alpha * part(signal))).collect()
     }
 
-    pub(super) fn check(&self) -> Result<(), GateError> {
+    /// Whether it is a rule; a [`Gate`](crate::Gate) can be made of one that is.
+    ///
+    /// # Errors
+    /// A value out of its bounds, or no signal at all.
+    pub fn check(&self) -> Result<(), GateError> {
         if !(self.alpha > 0.0 && self.alpha < 0.5) {
             return Err(GateError::Alpha(self.alpha));
         }

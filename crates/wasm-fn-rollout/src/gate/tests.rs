@@ -1,11 +1,9 @@
 //! Tests of the gate: whom it fails, how soon, and whom it never does.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use wasm_fn_core::Weight;
+use wasm_fn_core::{Side, Weight};
 
-use super::{
-    Bad, Baseline, Batch, Counts, Failure, Gate, GateSpec, RATIOS, Side, StateError, Verdict, Waiting,
-};
+use super::{Bad, Baseline, Batch, Counts, Failure, Gate, GateSpec, RATIOS, StateError, Verdict, Waiting};
 use crate::{Class, Event, Signal};
 
 const RUNS: u64 = 60;
@@ -227,6 +225,16 @@ fn a_stored_gate_goes_on_where_it_stood() {
     }
     assert_eq!(stored.verdict(), whole.verdict());
     assert!(failed(&whole));
+}
+
+#[test]
+fn a_gate_stored_with_a_step_begins_that_step() {
+    let mut whole = gate();
+    whole.observe(&batch(1_000, failing(100, 4), failing(900, 0)));
+    let stored = gate().resume(whole.state().stepped()).unwrap();
+    whole.step();
+    assert_eq!(stored.state(), whole.state());
+    assert_eq!(stored.step_requests(), 0);
 }
 
 #[test]

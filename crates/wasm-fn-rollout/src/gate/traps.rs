@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Side;
+use wasm_fn_core::Side;
 
 /// Hits at which a novel trap fails the gate.
 pub(crate) const HITS_MAX: usize = 3;
@@ -26,6 +26,28 @@ pub(crate) struct Traps {
 }
 
 impl Traps {
+    /// Traps of which stable has shown `known`; `overflowed` as in [`known_overflowed`](Self::known_overflowed).
+    pub(crate) fn knowing(known: Vec<u64>, overflowed: bool) -> Self {
+        let known_overflowed = overflowed || known.len() > KNOWN_MAX;
+        let known = known.into_iter().take(KNOWN_MAX).collect();
+        Self { known, known_overflowed, novel: BTreeMap::new() }
+    }
+
+    /// Fingerprints that stable has shown.
+    pub(crate) fn known(&self) -> impl Iterator<Item = u64> {
+        self.known.iter().copied()
+    }
+
+    /// Whether stable showed more than are kept.
+    pub(crate) fn known_overflowed(&self) -> bool {
+        self.known_overflowed
+    }
+
+    /// Hits of a novel trap.
+    pub(crate) fn novel_hits(&self, fingerprint: u64) -> Option<usize> {
+        self.novel.get(&fingerprint).map(Vec::len)
+    }
+
     /// Takes a trap; its hits when it is novel and this hit was its last allowed.
     pub(crate) fn take(&mut self, side: Side, fingerprint: u64, user: Option<u64>) -> Option<usize> {
         match side {

@@ -28,7 +28,7 @@ fn failure() -> Failure {
 }
 
 fn gate_cause() -> Cause {
-    Cause::Gate(failure())
+    Cause::Gate(failure().to_string())
 }
 
 fn fail() -> Verdict {

@@ -23,7 +23,8 @@ fn refuses(strategy: Strategy, message: &str) {
 #[test]
 fn canaries_without_growing_steps_are_refused() {
     let canary = |steps: &[&str]| Strategy::Canary { steps: weights(steps) };
-    refuses(canary(&[]), "a canary has no steps, expected at least one such as 10%");
+    refuses(canary(&[]), "a canary has no steps below 100%, expected at least one such as 10%");
+    refuses(canary(&["100%"]), "a canary has no steps below 100%, expected at least one such as 10%");
     refuses(canary(&["0%"]), "step 1 is 0%, expected at least 0.01%");
     refuses(canary(&["10%", "0%"]), "step 2 is 0%, expected at least 0.01%");
     refuses(canary(&["10%", "10%"]), "step 2 is 10% after 10%, expected more");
@@ -66,7 +67,6 @@ fn strategies_are_laid_out_as_shares() {
     lays_out(Strategy::BlueGreen, &["0%", "100%"]);
     lays_out(Strategy::canary(), &["1%", "10%", "50%", "100%"]);
     lays_out(Strategy::Canary { steps: weights(&["0.01%", "5%", "100%"]) }, &["0.01%", "5%", "100%"]);
-    lays_out(Strategy::Canary { steps: weights(&["100%"]) }, &["100%"]);
     lays_out(linear("25%"), &["25%", "50%", "75%", "100%"]);
     lays_out(linear("40%"), &["40%", "80%", "100%"]);
     lays_out(linear("100%"), &["100%"]);

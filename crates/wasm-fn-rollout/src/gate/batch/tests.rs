@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use wasm_fn_core::{Outcome, Weight};
+use wasm_fn_core::{Outcome, Side, Weight};
 
-use super::{Bad, Batch, Response, Side, Thresholds};
+use super::{Bad, Batch, Response, Thresholds};
 use crate::{Class, Event, UserSet};
 
 const THRESHOLDS: Thresholds = Thresholds {

@@ -1,6 +1,8 @@
 //! Tests of novel traps.
 
-use super::{KNOWN_MAX, NOVEL_MAX, Side, Traps};
+use wasm_fn_core::Side;
+
+use super::{KNOWN_MAX, NOVEL_MAX, Traps};
 
 #[test]
 fn the_third_hit_of_a_novel_trap_is_too_many() {
