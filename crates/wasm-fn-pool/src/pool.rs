@@ -181,6 +181,16 @@ impl<I> Pool<I> {
         std::mem::take(&mut shelf.ready).into()
     }
 
+    /// Wants at least one instance above those busy until `until`, however idle; the last call counts.
+    pub fn keep_until(&self, until: Duration) {
+        lock(&self.sizer).keep_until(until);
+    }
+
+    /// Whether one is wanted at `now` though there may be no load.
+    pub fn is_kept(&self, now: Duration) -> bool {
+        lock(&self.sizer).is_kept(now)
+    }
+
     /// Instances that should be alive, busy ones included.
     pub fn target(&self) -> usize {
         self.target.load(Relaxed)

@@ -54,6 +54,8 @@ pub(crate) struct Sizer {
     idle_after: Duration,
     updated: Option<Duration>,
     arrived: Option<Duration>,
+    /// Until when one is wanted without load.
+    kept_until: Duration,
     /// Arrivals per second.
     rate: f64,
     /// Invocations that ended, weighted by age.
@@ -66,8 +68,27 @@ pub(crate) struct Sizer {
 
 impl Sizer {
     pub(crate) fn new(floor: usize, idle_after: Duration) -> Self {
-        let (updated, arrived) = (None, None);
-        Self { floor, idle_after, updated, arrived, rate: 0.0, finished: 0.0, service: 0.0, load: 0.0 }
+        Self {
+            floor,
+            idle_after,
+            updated: None,
+            arrived: None,
+            kept_until: Duration::ZERO,
+            rate: 0.0,
+            finished: 0.0,
+            service: 0.0,
+            load: 0.0,
+        }
+    }
+
+    /// Wants at least one instance above those busy until `until`; the last call counts.
+    pub(crate) fn keep_until(&mut self, until: Duration) {
+        self.kept_until = until;
+    }
+
+    /// Whether one is wanted at `now` without load.
+    pub(crate) fn is_kept(&self, now: Duration) -> bool {
+        now < self.kept_until
     }
 
     /// Whether time has passed since the last update; without it there is no rate.
@@ -77,6 +98,11 @@ impl Sizer {
 
     /// Instances that should be alive, busy ones included, after `observed` happened up to `now`.
     pub(crate) fn update(&mut self, now: Duration, observed: Observed) -> usize {
+        let target = self.follow(now, observed);
+        if self.is_kept(now) { target.max(observed.busy + 1) } else { target }
+    }
+
+    fn follow(&mut self, now: Duration, observed: Observed) -> usize {
         let interval = self.updated.map(|updated| now.saturating_sub(updated));
         self.updated = Some(now);
         if observed.arrivals > 0 {

@@ -1,18 +1,62 @@
 //! Outgoing requests: denied unless the configuration allows the origin.
+//!
+//! They are all that a guest can do beyond its instance and its answer: WASI is given without
+//! directories, its sockets may reach no address and look up no name, and what it prints goes to the
+//! function's log.
 
-use std::{future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc};
 
 use wasm_fn_core::{EgressRule, Scheme};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request};
 
 /// What `wasi:http` asks the host: which outgoing requests may leave.
 pub(crate) struct Egress {
-    pub(crate) allowed: Arc<[EgressRule]>,
+    allowed: Arc<[EgressRule]>,
+    effects: Option<Effects>,
+    /// Whether a request ever left: it may still be open while the instance serves another.
+    left: bool,
+}
+
+/// Asked just before an allowed outgoing request leaves, about the request being served; its answer says
+/// whether it may, and is final for that one.
+#[derive(Clone)]
+pub struct Effects(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Effects {
+    /// Asks `may_leave`, which must not block.
+    pub fn new(may_leave: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(may_leave))
+    }
+}
+
+impl fmt::Debug for Effects {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Effects").finish_non_exhaustive()
+    }
 }
 
 type ResponseIo = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl Egress {
+    pub(crate) fn new(allowed: Arc<[EgressRule]>) -> Self {
+        Self { allowed, effects: None, left: false }
+    }
+
+    /// From now on the instance serves a request that `effects` is about.
+    ///
+    /// An instance that is reused may go on with an outgoing request of one it served before, without asking:
+    /// that counts as leaving now.
+    pub(crate) fn serve(&mut self, effects: Option<Effects>) {
+        self.effects = effects;
+        if self.left {
+            self.may_leave();
+        }
+    }
+
+    fn may_leave(&self) -> bool {
+        self.effects.as_ref().is_none_or(|Effects(may_leave)| may_leave())
+    }
+
     fn allows(&self, request: &http::Request<WasiBody>) -> bool {
         let uri = request.uri();
         let scheme = match uri.scheme_str() {
@@ -33,10 +77,11 @@ impl WasiHttpHooks for Egress {
         options: Option<RequestOptions>,
         _response_errors: ResponseIo,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, ResponseIo), Error>> + Send> {
-        if !self.allows(&request) {
+        if !self.allows(&request) || !self.may_leave() {
             tracing::debug!(uri = %request.uri(), "egress denied");
             return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
         }
+        self.left = true;
         Box::new(async move {
             let (response, io) = default_send_request(request, options).await?;
             Ok((response.map(http_body_util::BodyExt::boxed_unsync), Box::new(io) as ResponseIo))
@@ -53,3 +98,6 @@ impl WasiHttpHooks for Egress {
         ErrorCode::ConnectionRefused
     }
 }
+
+#[cfg(test)]
+mod tests;

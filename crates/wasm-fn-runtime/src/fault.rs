@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasm_fn_core::Outcome;
+use wasm_fn_core::{Outcome, Trap};
 
 /// What an invocation used, whether it succeeded or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Fault {
     Trap {
         /// The trap, without backtrace.
         reason: String,
+        /// The same, with its backtrace.
+        trap: Trap,
     },
     /// The deadline passed.
     #[error("guest did not answer within {limit:?}")]

@@ -16,6 +16,7 @@ use crate::{
     invocation::Deadline,
     logs::{LogRing, LogStream},
     state::{MemoryLimit, Meter, RESOURCES_MAX, State},
+    trapped,
 };
 
 /// Bytes that a guest may hand to the host in one call; streams take at most one MiB at once.
@@ -92,8 +93,10 @@ impl Mould {
             Fault::OutOfMemory { limit_bytes: self.limits.memory_bytes }
         } else if error.is::<PoolConcurrencyLimitError>() {
             Fault::NodeOverloaded { retry_after: std::time::Duration::from_secs(1) }
-        } else if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
-            Fault::Trap { reason: trap.to_string() }
+        } else if error.is::<wasmtime::Trap>() {
+            let reason = trapped::reason(error);
+            let trap = trapped::trap(error, &reason);
+            Fault::Trap { reason, trap }
         } else {
             Fault::Internal { reason: format!("instance did not start: {error:#}") }
         }
@@ -107,7 +110,7 @@ impl Mould {
             wasi: wasi.envs(&self.env).build(),
             http: WasiHttpCtx::new(),
             table,
-            egress: Egress { allowed: self.egress.clone() },
+            egress: Egress::new(self.egress.clone()),
             memory: MemoryLimit::new(self.limits.memory_bytes, meter.clone()),
         }
     }

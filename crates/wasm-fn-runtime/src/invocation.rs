@@ -7,12 +7,16 @@
 mod body;
 mod guest;
 
+use std::time::Instant;
+
 pub use body::ResponseBody;
 use bytes::Bytes;
 pub(crate) use guest::{Deadline, Guest};
 use http_body::Body;
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::WasiBody;
+
+use crate::Effects;
 
 /// A request for a version.
 #[derive(Debug)]
@@ -21,6 +25,10 @@ pub struct Invocation<B> {
     pub request: http::Request<B>,
     /// Names the request in the log.
     pub request_id: u128,
+    /// When the request arrived: its time counts from then, so that a second run gets what is left.
+    pub arrived: Instant,
+    /// Asked before anything leaves the node. `None` when nobody wants to know.
+    pub effects: Option<Effects>,
 }
 
 /// Why a request body could not be read to its end.

@@ -21,9 +21,11 @@ mod kind;
 mod logs;
 mod runtime;
 mod state;
+mod trapped;
 mod version;
 
 pub use component::{PrepareError, Prepared, Progress, Step};
+pub use egress::Effects;
 pub use engine::{EngineError, InstanceMemoryReset};
 pub use fault::{Failed, Fault, Usage};
 pub use invocation::{Invocation, RequestBodyError, ResponseBody};

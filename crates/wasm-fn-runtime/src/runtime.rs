@@ -86,6 +86,11 @@ impl Node {
         self.origin.elapsed()
     }
 
+    /// `at` on the same clock; zero when it was before the start.
+    pub(crate) fn time(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.origin)
+    }
+
     pub(crate) fn tend(&self, version: Arc<Version>) {
         self.tended.lock().unwrap_or_else(PoisonError::into_inner).push(version);
     }

@@ -123,12 +123,13 @@ impl Version {
         self.keep_ready();
     }
 
-    /// Runs one invocation.
+    /// Runs one invocation, within what is left of the version's timeout since it arrived.
     ///
     /// The future polls the guest until its response head is known; the body polls it further.
     ///
     /// # Errors
-    /// When no place was free in time, or the guest failed before its response head.
+    /// When no place was free in time, or the guest failed before its response head; without starting it when
+    /// no time is left.
     ///
     /// # Cancel safety
     /// Dropping the future or the body ends the guest and frees its place.
@@ -141,13 +142,19 @@ impl Version {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<RequestBodyError>,
     {
-        let arrived = Instant::now();
-        let place = self.clone().admit(arrived).await.map_err(|fault| Failed {
+        let began = Instant::now();
+        let limit = self.limits().timeout;
+        let end = invocation.arrived + limit;
+        let left = end.saturating_duration_since(began);
+        if left.is_zero() {
+            return Err(Failed { fault: Fault::Timeout { limit }, usage: Usage::default() });
+        }
+        let place = self.clone().admit(began, left).await.map_err(|fault| Failed {
             fault,
-            usage: Usage { queue_wait: arrived.elapsed(), memory_peak_bytes: 0 },
+            usage: Usage { queue_wait: began.elapsed(), memory_peak_bytes: 0 },
         })?;
-        let started = if place.queue_wait.is_zero() { arrived } else { Instant::now() };
-        let mut deadline = Deadline::new(arrived + self.limits().timeout);
+        let started = if place.queue_wait.is_zero() { began } else { Instant::now() };
+        let mut deadline = Deadline::new(end);
         let instance = match self.instance(&mut deadline).await {
             Ok(instance) => instance,
             Err(fault) => {
@@ -164,6 +171,26 @@ impl Version {
     /// When the component cannot be loaded or compiled.
     pub async fn load(&self) -> Result<(), PrepareError> {
         self.loaded().await.map(drop)
+    }
+
+    /// Keeps at least one instance ready until `until`, however idle the version is; the last call counts.
+    ///
+    /// Loads the code first if need be, in a task of its own: it must be called within the runtime. The node
+    /// may take the instance for another version's request when it has no other, and then makes it anew.
+    pub fn keep_warm(self: &Arc<Self>, until: Instant) {
+        self.pool.keep_until(self.node.time(until));
+        let version = self.clone();
+        tokio::spawn(async move {
+            match version.load().await {
+                Ok(()) => version.look_after(),
+                Err(error) => tracing::warn!(version = %version.no(), %error, "version is not kept warm"),
+            }
+        });
+    }
+
+    /// Instances that wait ready.
+    pub fn ready(&self) -> usize {
+        self.pool.ready()
     }
 
     /// Requests that found an instance ready.
@@ -222,11 +249,16 @@ impl Version {
         self.pool.reclaim().is_some()
     }
 
-    /// Has the pool looked after, and refilled when it ran low.
-    fn keep_ready(self: &Arc<Self>) {
+    /// Has the pool follow the load from now on.
+    fn look_after(self: &Arc<Self>) {
         if !self.tended.swap(true, Ordering::Relaxed) {
             self.node.tend(self.clone());
         }
+    }
+
+    /// Has the pool looked after, and refilled when it ran low.
+    fn keep_ready(self: &Arc<Self>) {
+        self.look_after();
         if self.pool.live() < self.pool.target() && !self.refilling.swap(true, Ordering::Relaxed) {
             tokio::spawn(self.clone().refill());
         }
@@ -254,14 +286,15 @@ impl Version {
             self.keep_ready();
             return true;
         }
-        // A request that comes now is looked after again.
+        // A request that comes now is looked after again. Whoever asked meanwhile to be kept warm found that it
+        // was looked after, so it is.
         self.tended.store(false, Ordering::Relaxed);
-        false
+        self.pool.is_kept(now) && !self.tended.swap(true, Ordering::Relaxed)
     }
 
     /// Waits for a place in the version's and then in the node's queue.
-    async fn admit(self: Arc<Self>, arrived: Instant) -> Result<Place, Fault> {
-        let wait_max = self.limits().queue_wait.min(self.limits().timeout);
+    async fn admit(self: Arc<Self>, began: Instant, left: Duration) -> Result<Place, Fault> {
+        let wait_max = self.limits().queue_wait.min(left);
         let retry_after = Duration::from_secs(1).max(wait_max);
         let own = enter(&self.gate, &self.node, wait_max).await;
         if matches!(own, Entry::Refused) {
@@ -275,7 +308,7 @@ impl Version {
         }
         let version = held.version.take().expect("given away only here");
         let at_once = matches!((own, nodes), (Entry::AtOnce, Entry::AtOnce));
-        let queue_wait = if at_once { Duration::ZERO } else { arrived.elapsed() };
+        let queue_wait = if at_once { Duration::ZERO } else { began.elapsed() };
         Ok(Place { version, queue_wait })
     }
 }

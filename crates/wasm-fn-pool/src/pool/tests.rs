@@ -221,3 +221,17 @@ fn threads_lose_no_instance_and_no_permit() {
 fn slots_used<I>(pool: &Pool<I>) -> usize {
     pool.slots.used()
 }
+
+#[test]
+fn a_pool_that_is_kept_refills_without_requests() {
+    let (_, pool) = pool(9, 9);
+    let second = Duration::from_secs;
+    pool.keep_until(second(3600));
+    assert!(pool.is_kept(second(3599)) && !pool.is_kept(second(3600)));
+    assert!(pool.resize(second(1)).is_empty());
+    let permit = pool.refill().expect("one is wanted");
+    assert!(pool.check_in((1, permit)).is_none());
+    assert!(pool.refill().is_none(), "and no more");
+    assert!(pool.resize(second(3599)).is_empty());
+    assert_eq!(pool.resize(second(3600)).len(), 1);
+}

@@ -127,3 +127,19 @@ fn time_that_stands_still_or_goes_back_is_not_due() {
     assert!(!sizer.is_due(Duration::ZERO));
     assert!(sizer.is_due(2 * TICK));
 }
+
+#[test]
+fn what_is_kept_has_one_to_spare_without_load_until_its_time() {
+    let mut sizer = Sizer::new(0, Duration::from_secs(60));
+    let second = Duration::from_secs;
+    sizer.keep_until(second(100));
+    let busy = |busy| Observed { busy, ..Observed::default() };
+    assert_eq!(sizer.update(second(1), busy(0)), 1);
+    assert_eq!(sizer.update(second(2), busy(3)), 4);
+    assert_eq!(sizer.update(second(99), busy(0)), 1);
+    assert_eq!(sizer.update(second(100), busy(0)), 0);
+    sizer.keep_until(second(200));
+    assert_eq!(sizer.update(second(101), busy(0)), 1);
+    sizer.keep_until(Duration::ZERO);
+    assert_eq!(sizer.update(second(102), busy(0)), 0, "the last call counts");
+}

@@ -26,6 +26,7 @@ use crate::{
     fault::{Fault, Usage},
     instance::{Export, Instance},
     state::Meter,
+    trapped,
     version::{Place, Version},
 };
 
@@ -112,6 +113,7 @@ impl Guest {
     {
         let request_id = invocation.request_id;
         instance.serving.set(request_id);
+        instance.store.data_mut().egress.serve(invocation.effects);
         // A pre-made instance has waited for many epochs; it shall not yield before it has begun.
         instance.store.set_epoch_deadline(1);
         let meter = instance.meter.clone();
@@ -220,14 +222,9 @@ impl Guest {
         if self.meter.memory_refused() {
             return Fault::OutOfMemory { limit_bytes: self.version().limits().memory_bytes };
         }
-        let reason = if let Some(exit) = error.downcast_ref::<I32Exit>() {
-            format!("it exited with status {}", exit.0)
-        } else if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
-            trap.to_string()
-        } else {
-            error.root_cause().to_string()
-        };
-        Fault::Trap { reason }
+        let reason = trapped::reason(error);
+        let trap = trapped::trap(error, &reason);
+        Fault::Trap { reason, trap }
     }
 
     /// Lets a guest that has work left after its response finish by itself, until its deadline.

@@ -11,6 +11,8 @@ use wasm_fn_core::Limits;
 use super::*;
 use crate::{Failed, Invocation, Kind, KindError, LogStream, RequestBodyError, ResponseBody};
 
+mod rollouts;
+
 impl From<Infallible> for RequestBodyError {
     fn from(never: Infallible) -> Self {
         match never {}
@@ -83,7 +85,13 @@ async fn call(
 ) -> Result<Response<ResponseBody>, Failed> {
     let request =
         Request::post(path).header("host", "test").body(Full::new(Bytes::from_static(body))).unwrap();
-    version.clone().invoke(Invocation { request, request_id: 7 }).await
+    version.clone().invoke(invocation(request)).await
+}
+
+/// `request`, which arrives now and may do what it is allowed.
+#[expect(clippy::disallowed_methods, reason = "a request arrives")]
+fn invocation<B>(request: Request<B>) -> Invocation<B> {
+    Invocation { request, request_id: 7, arrived: Instant::now(), effects: None }
 }
 
 async fn get(version: &Arc<Version>, path: &str) -> Result<(StatusCode, String), Fault> {
@@ -161,7 +169,7 @@ async fn body_and_trailers_are_echoed() {
     ];
     let body = StreamBody::new(tokio_stream_iter(frames));
     let request = Request::post("/a?b=c").header("host", "test").body(body).unwrap();
-    let response = version.clone().invoke(Invocation { request, request_id: 1 }).await.unwrap();
+    let response = version.clone().invoke(invocation(request)).await.unwrap();
     assert_eq!(response.headers()["x-echo-path"], "/a?b=c");
     let collected = response.into_body().collect().await.unwrap();
     assert_eq!(collected.trailers(), Some(&trailers));
