@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use wasm_fn_core::Outcome;
 
 use crate::{
-    Cause, Failure, InvocationBody,
+    Cause, Failure, InvocationBody, Usage,
     tallying::{Tallying, unfinished},
     watch::ReaderWait,
 };
@@ -61,14 +61,27 @@ impl<B: InvocationBody> Guest<B> {
     }
 }
 
+/// Counts an answer of a version that was recalled, which is cut off.
+fn recall(tallying: &mut Tallying, usage: Usage) -> Cut {
+    let failure = Failure { usage, ..Failure::new(Cause::Recalled, "its answer is cut off") };
+    tallying.fail(&failure);
+    Cut::Failed(failure)
+}
+
 impl<B: InvocationBody> Body for Guest<B> {
     type Data = Bytes;
     type Error = Cut;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let mut this = self.project();
-        *this.handed = None;
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        let is_first = this.handed.take().is_none();
+        if !is_first && this.tallying.poll_recalled(cx).is_ready() {
+            return Poll::Ready(Some(Err(recall(this.tallying, this.body.usage()))));
+        }
+        let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
+            ready!(this.tallying.poll_recalled(cx));
+            return Poll::Ready(Some(Err(recall(this.tallying, this.body.usage()))));
+        };
         if this.tallying.body_is_too_large() {
             this.tallying.finish(Outcome::Shed, this.body.usage());
             return Poll::Ready(Some(Err(Cut::BodyTooLarge)));
@@ -98,7 +111,7 @@ impl<B: InvocationBody> Body for Guest<B> {
             }
             Some(Err(failure)) => {
                 tracing::debug!(error = %failure, "answer cut off");
-                this.tallying.finish(failure.cause.outcome(), failure.usage);
+                this.tallying.fail(&failure);
                 Poll::Ready(Some(Err(Cut::Failed(failure))))
             }
             None => {

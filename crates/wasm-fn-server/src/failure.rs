@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasm_fn_core::Outcome;
+use wasm_fn_core::{Outcome, Trap};
 
 use crate::Usage;
 
@@ -18,6 +18,8 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// What was used until then.
     pub usage: Usage,
+    /// The trap, when it was one and is known.
+    pub trap: Option<Trap>,
 }
 
 /// Class of a failure.
@@ -41,6 +43,9 @@ pub enum Cause {
     /// The node's limits are used up.
     #[error("node overloaded")]
     NodeOverloaded,
+    /// The version was recalled while it worked on the request.
+    #[error("version recalled")]
+    Recalled,
     /// The host failed; no guest is to blame.
     #[error("internal error")]
     Internal,
@@ -49,7 +54,7 @@ pub enum Cause {
 impl Failure {
     /// A failure before anything was used.
     pub fn new(cause: Cause, detail: impl Into<String>) -> Self {
-        Self { cause, detail: detail.into(), retry_after: None, usage: Usage::default() }
+        Self { cause, detail: detail.into(), retry_after: None, usage: Usage::default(), trap: None }
     }
 }
 
@@ -62,6 +67,7 @@ impl Cause {
             Self::OutOfMemory => Outcome::OutOfMemory,
             Self::InvalidResponse => Outcome::InvalidResponse,
             Self::FunctionOverloaded | Self::NodeOverloaded => Outcome::Shed,
+            Self::Recalled => Outcome::Cancelled,
             Self::Internal => Outcome::Internal,
         }
     }

@@ -17,6 +17,9 @@ pub(crate) const TOKEN: HeaderName = HeaderName::from_static("wasm-fn-token");
 /// The request's id, on every answer.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("wasm-fn-request-id");
 
+/// Tells that the answer is of a second run.
+pub(crate) const SHIELDED: HeaderName = HeaderName::from_static("wasm-fn-shielded");
+
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), which a guest has none of.
 const CONNECTION_HEADERS: [HeaderName; 5] = [
     header::CONNECTION,

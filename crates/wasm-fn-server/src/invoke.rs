@@ -1,11 +1,16 @@
 //! What the data plane needs of whatever runs functions.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use wasm_fn_core::VersionNo;
 
-use crate::{Failure, RequestBody, RequestId};
+use crate::{Effects, Failure, RequestBody, RequestId};
 
 /// A version of a function that can answer requests.
 pub trait Invoke: Send + Sync + 'static {
@@ -38,6 +43,12 @@ pub struct Call {
     pub client: SocketAddr,
     /// The version that was chosen.
     pub version: VersionNo,
+    /// When the request's head was complete; the time that it may take counts from then, also when it runs for
+    /// the second time.
+    pub arrived: Instant,
+    /// To be asked before the guest does anything that cannot be undone. `None` when the request runs only
+    /// once, whatever the guest does.
+    pub effects: Option<Effects>,
 }
 
 /// The body of an answer.

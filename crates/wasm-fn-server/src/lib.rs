@@ -2,11 +2,13 @@
 //! version, has that version answer, and counts how it ended; on shutdown it drains.
 //!
 //! Invariants: the server does not know where a route table comes from, nor what runs behind
-//! [`Invoke`]. A request uses the one table it loaded when its head was complete, and is tallied
-//! exactly once. Everything that a client or a guest can make grow has a bound in [`Options`].
+//! [`Invoke`]. A request uses the one table it loaded when its head was complete; every run of
+//! it is tallied exactly once, and its trial hears of it exactly once. No request runs twice after it had an
+//! effect. Everything that a client or a guest can make grow has a bound in [`Options`].
 
 mod access;
 mod clock;
+mod effects;
 mod failure;
 mod invoke;
 mod options;
@@ -20,6 +22,7 @@ mod answer;
 mod asked;
 mod dispatch;
 mod head;
+mod shield;
 mod tallying;
 
 mod accept;
@@ -30,6 +33,7 @@ mod overseer;
 mod server;
 
 pub use access::OverrideAccess;
+pub use effects::Effects;
 pub use failure::{Cause, Failure};
 pub use invoke::{Call, InvocationBody, Invoke, Usage};
 pub use options::{Options, draw_at_random};

@@ -28,6 +28,11 @@ pub struct Options {
     /// How long, once a drain began, a connection without a request in flight may still send one
     /// before it is closed. 500 ms.
     pub drain_grace: Duration,
+    /// Bytes of a request's body that are kept while a canary reads it, so that the request can run again on the
+    /// version that the canary was to replace; a request of which the canary read more runs once. 64 KiB.
+    pub shield_body_bytes_max: usize,
+    /// Whether answers of such a second run say so, by `wasm-fn-shielded: 1`. `false`.
+    pub show_shielded: bool,
     /// Where requests that nothing places get their point: [`draw_at_random`].
     pub draw: fn() -> Point,
 }

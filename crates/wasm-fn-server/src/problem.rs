@@ -16,7 +16,7 @@ const DETAIL_BYTES_MAX: usize = 256;
 pub(crate) struct Problem {
     pub(crate) code: Code,
     pub(crate) detail: Cow<'static, str>,
-    /// Sent with the overloaded codes only.
+    /// Sent with the codes of status 503 only.
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -37,6 +37,7 @@ pub(crate) enum Code {
     GuestInvalidResponse,
     FunctionOverloaded,
     NodeOverloaded,
+    VersionRecalled,
     InternalError,
 }
 
@@ -90,6 +91,11 @@ impl Code {
             Self::NodeOverloaded => {
                 ("node-overloaded", StatusCode::SERVICE_UNAVAILABLE, "the node is at its limits")
             }
+            Self::VersionRecalled => (
+                "version-recalled",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the version was taken back while it worked on the request",
+            ),
             Self::InternalError => {
                 ("internal-error", StatusCode::INTERNAL_SERVER_ERROR, "the node failed to run the function")
             }
@@ -118,6 +124,7 @@ impl From<Failure> for Problem {
             Cause::InvalidResponse => (Code::GuestInvalidResponse, true),
             Cause::FunctionOverloaded => (Code::FunctionOverloaded, false),
             Cause::NodeOverloaded => (Code::NodeOverloaded, false),
+            Cause::Recalled => (Code::VersionRecalled, false),
             Cause::Internal => (Code::InternalError, false),
         };
         let mut problem = Self::from(code);
@@ -126,7 +133,7 @@ impl From<Failure> for Problem {
             detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
             problem.detail = Cow::Owned(detail);
         }
-        if matches!(code, Code::FunctionOverloaded | Code::NodeOverloaded) {
+        if matches!(code, Code::FunctionOverloaded | Code::NodeOverloaded | Code::VersionRecalled) {
             problem.retry_after = Some(failure.retry_after.unwrap_or(Duration::from_secs(1)));
         }
         problem

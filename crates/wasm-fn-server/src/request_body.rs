@@ -1,10 +1,12 @@
 //! A request's body on its way to the guest, and what becomes of it.
 
+mod kept;
+
 use std::{
     fmt,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll, ready},
@@ -16,8 +18,23 @@ use hyper::body::Incoming;
 
 use crate::watch::Watch;
 
+pub(crate) use kept::Keeper;
+use kept::{Again, Keeping, lock};
+
 /// The body of a request: data and trailers as the client sends them, no faster than they are read.
-pub struct RequestBody {
+pub struct RequestBody(Source);
+
+enum Source {
+    /// For whoever reads it first and only.
+    Client(Inbound),
+    /// For a run that may not be the last.
+    Kept(Arc<Mutex<Keeping>>),
+    /// For the run after that.
+    Again(Box<Again>),
+}
+
+/// A body as the client sends it.
+struct Inbound {
     incoming: Incoming,
     limit: u64,
     left: u64,
@@ -39,6 +56,9 @@ pub enum RequestBodyError {
     /// The client or its connection failed.
     #[error("client broke off the request body")]
     Broken(#[source] hyper::Error),
+    /// The request runs again elsewhere, which has the rest.
+    #[error("request was taken over by another version")]
+    TakenOver,
 }
 
 /// What became of a body, for the side that answers.
@@ -64,14 +84,20 @@ impl RequestBody {
     /// Lets at most `limit` bytes through, on the connection of `watch`.
     pub(crate) fn new(incoming: Incoming, limit: u64, watch: Arc<Watch>) -> Self {
         let ended = incoming.is_end_stream();
-        Self { incoming, limit, left: limit, fate: (!ended).then(Arc::default), watch, ended }
+        let fate = (!ended).then(Arc::default);
+        Self(Source::Client(Inbound { incoming, limit, left: limit, fate, watch, ended }))
     }
 
-    /// What becomes of it.
+    /// What becomes of it, if it comes from the client directly.
     pub(crate) fn fate(&self) -> Option<Arc<Fate>> {
-        self.fate.clone()
+        match &self.0 {
+            Source::Client(inbound) => inbound.fate.clone(),
+            Source::Kept(_) | Source::Again(_) => None,
+        }
     }
+}
 
+impl Inbound {
     fn fail(&self, fate: u8) {
         if let Some(shared) = &self.fate {
             shared.0.store(fate, Ordering::Relaxed);
@@ -79,7 +105,7 @@ impl RequestBody {
     }
 }
 
-impl Drop for RequestBody {
+impl Drop for Inbound {
     fn drop(&mut self) {
         if !self.ended {
             self.watch.leave_unread();
@@ -89,14 +115,43 @@ impl Drop for RequestBody {
 
 impl fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestBody")
-            .field("limit", &self.limit)
-            .field("left", &self.left)
-            .finish_non_exhaustive()
+        f.debug_struct("RequestBody").field("size_hint", &self.size_hint()).finish_non_exhaustive()
     }
 }
 
 impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = RequestBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
+        match &mut self.0 {
+            Source::Client(inbound) => Pin::new(inbound).poll_frame(cx),
+            Source::Kept(keeping) => lock(keeping).poll_frame(cx),
+            Source::Again(again) => again.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Source::Client(inbound) => inbound.is_end_stream(),
+            Source::Kept(keeping) => lock(keeping).is_end_stream(),
+            Source::Again(again) => again.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Source::Client(inbound) => inbound.size_hint(),
+            Source::Kept(keeping) => lock(keeping).size_hint(),
+            Source::Again(again) => again.size_hint(),
+        }
+    }
+}
+
+impl Body for Inbound {
     type Data = Bytes;
     type Error = RequestBodyError;
 

@@ -1,40 +1,85 @@
-//! Counting a request exactly once, however it ends.
+//! Counting a request exactly once, however it ends, and telling its trial.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
 
-use wasm_fn_core::Outcome;
-use wasm_fn_router::{Ended, Tally};
+use wasm_fn_core::{Outcome, Side, Trap};
+use wasm_fn_router::{Ended, Heard, Part, Recalled, Tally, Trial};
 
 use crate::{
-    Usage, clock,
+    Failure, RequestId, Usage, clock,
     request_body::Fate,
     watch::{InFlight, ReaderWait},
 };
 
-/// Counts one request: when it is told how the request ended, or as cancelled when it is dropped
-/// before that.
+/// Counts one run of a request: when it is told how it ended, or as cancelled when it is dropped before that.
 pub(crate) struct Tallying {
     tally: Arc<Tally>,
     started: Instant,
     fate: Option<Arc<Fate>>,
     // `None` once counted.
     in_flight: Option<InFlight>,
+    hearing: Option<Hearing>,
+}
+
+/// A request's part in a trial, for as long as it takes.
+pub(crate) struct Hearing {
+    trial: Arc<dyn Trial>,
+    side: Side,
+    placed: bool,
+    user: Option<u64>,
+    request_id: RequestId,
+    // Made when the canary first waits: most never do.
+    recalled: Option<Recalled>,
+}
+
+impl Hearing {
+    /// The `part` of the request with `request_id`.
+    pub(crate) fn new<V>(part: &Part<'_, V>, request_id: RequestId) -> Self {
+        let (side, placed, user) = (part.side, part.placed, part.user);
+        Self { trial: Arc::clone(part.trial), side, placed, user, request_id, recalled: None }
+    }
 }
 
 impl Tallying {
-    /// Counts on `tally` a request whose head was complete at `started`.
+    /// Counts on `tally` a request whose head was complete at `started`; `hearing` is its part in a trial.
     pub(crate) fn new(
         tally: Arc<Tally>,
         started: Instant,
         fate: Option<Arc<Fate>>,
         in_flight: InFlight,
+        hearing: Option<Hearing>,
     ) -> Self {
-        Self { tally, started, fate, in_flight: Some(in_flight) }
+        Self { tally, started, fate, in_flight: Some(in_flight), hearing }
     }
 
     /// Whether the request's body grew over its limit.
     pub(crate) fn body_is_too_large(&self) -> bool {
         self.fate.as_ref().is_some_and(|fate| fate.is_too_large())
+    }
+
+    /// Whether the request's body grew over its limit or was broken off: no version can be asked again.
+    pub(crate) fn body_has_failed(&self) -> bool {
+        self.fate.as_ref().is_some_and(|fate| fate.is_too_large() || fate.is_broken())
+    }
+
+    /// Whether a version under test works on the request.
+    pub(crate) fn is_on_canary(&self) -> bool {
+        self.hearing.as_ref().is_some_and(|hearing| hearing.side == Side::Canary)
+    }
+
+    /// Ready when the version under test, which works on the request, was recalled.
+    pub(crate) fn poll_recalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.hearing {
+            Some(hearing) if hearing.side == Side::Canary && self.in_flight.is_some() => {
+                let trial = &hearing.trial;
+                hearing.recalled.get_or_insert_with(|| trial.recalled()).as_mut().poll(cx)
+            }
+            _ => Poll::Pending,
+        }
     }
 
     /// Notes that a frame went to the connection; `None` once the request is counted.
@@ -47,19 +92,59 @@ impl Tallying {
     /// A client that broke off its own body makes every outcome a cancellation, so that clients
     /// cannot have a version blamed.
     pub(crate) fn finish(&mut self, outcome: Outcome, usage: Usage) {
+        self.end(outcome, usage, None);
+    }
+
+    /// Counts the request as failed, unless it was counted.
+    pub(crate) fn fail(&mut self, failure: &Failure) {
+        self.end(failure.cause.outcome(), failure.usage, failure.trap.as_ref());
+    }
+
+    /// Counts this run of the request; the next one, which begins now, is counted on `tally`, and no trial hears
+    /// of it.
+    ///
+    /// Its latency is its own: the time that the run before took is not its version's.
+    pub(crate) fn pass_on(
+        mut self,
+        outcome: Outcome,
+        usage: Usage,
+        trap: Option<&Trap>,
+        tally: Arc<Tally>,
+    ) -> Self {
+        let now = clock::now();
+        // Taken first, so that the request is under way whatever happens meanwhile.
+        let in_flight = self.in_flight.take();
+        let next = Self { tally, started: now, fate: self.fate.clone(), in_flight, hearing: None };
+        if next.in_flight.is_some() {
+            self.count(now, outcome, usage, trap);
+        }
+        next
+    }
+
+    fn end(&mut self, outcome: Outcome, usage: Usage, trap: Option<&Trap>) {
         let Some(in_flight) = self.in_flight.take() else { return };
+        let now = clock::now();
+        self.count(now, outcome, usage, trap);
+        in_flight.end(now);
+    }
+
+    fn count(&self, now: Instant, outcome: Outcome, usage: Usage, trap: Option<&Trap>) {
         let broken = self.fate.as_ref().is_some_and(|fate| fate.is_broken());
         let outcome = if broken { Outcome::Cancelled } else { outcome };
-        let now = clock::now();
+        let trap = trap.filter(|_| outcome == Outcome::Trap);
         let latency = now.saturating_duration_since(self.started);
-        self.tally.record(Ended {
-            outcome,
-            latency,
-            queue_wait: usage.queue_wait,
-            memory_peak_bytes: usage.memory_peak_bytes,
-        });
+        let Usage { queue_wait, memory_peak_bytes } = usage;
+        let ended = Ended { outcome, latency, queue_wait, memory_peak_bytes };
+        self.tally.record(ended);
+        if let Some(trap) = trap {
+            self.tally.trapped(trap.fingerprint);
+        }
         tracing::debug!(%outcome, ?latency, "request ended");
-        in_flight.end(now);
+        if let Some(hearing) = &self.hearing {
+            let Hearing { trial, side, placed, user, request_id, .. } = hearing;
+            let (side, placed, user) = (*side, *placed, *user);
+            trial.hear(&Heard { side, placed, ended, user, request_id: request_id.bits(), trap });
+        }
     }
 }
 

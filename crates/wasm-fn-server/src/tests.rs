@@ -6,4 +6,6 @@ mod errors;
 mod harness;
 mod limits;
 mod routing;
+mod shielding;
 mod streaming;
+mod trial;

@@ -61,6 +61,8 @@ fn serve(runtime: &tokio::runtime::Runtime) -> SocketAddr {
         let tables = Arc::new(ArcSwap::from_pointee(RouteTable::<Nobody>::empty()));
         let minute = Duration::from_secs(60);
         let options = Options {
+            shield_body_bytes_max: 64 << 10,
+            show_shielded: false,
             connections_max: 1000,
             headers_max: 100,
             head_bytes_max: 65_536,

@@ -5,7 +5,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -30,7 +33,7 @@ use tokio::{
     sync::oneshot,
 };
 use wasm_fn_core::{FunctionName, Outcome, Revision, StageName, Sticky, TrafficSplit, VersionNo};
-use wasm_fn_router::{RouteTable, Salt, Stage, StageSpec, Tally, VersionEntry};
+use wasm_fn_router::{RouteTable, Salt, Stage, StageSpec, Tally, TrialSpec, VersionEntry};
 
 use crate::{
     Call, Cause, Failure, InvocationBody, Invoke, Options, OverrideAccess, ServerHandle, Usage,
@@ -64,6 +67,17 @@ impl Fake {
         F: Future<Output = Result<Response<FakeBody>, Failure>> + Send + 'static,
     {
         Self(Box::new(move |call| Box::pin(answer(call))))
+    }
+
+    /// Counts its calls.
+    pub(super) fn counting(self) -> (Self, Arc<AtomicU32>) {
+        let calls = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&calls);
+        let answer = move |call| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            (self.0)(call)
+        };
+        (Self(Box::new(answer)), calls)
     }
 }
 
@@ -177,6 +191,8 @@ pub(super) fn options() -> Options {
         idle_timeout: PATIENCE,
         stall_timeout: PATIENCE,
         drain_grace: Duration::from_millis(50),
+        shield_body_bytes_max: 64 << 10,
+        show_shielded: true,
         draw: draw_at_random,
     }
 }
@@ -186,6 +202,16 @@ pub(super) fn stage(
     function: &str,
     split: TrafficSplit,
     versions: Vec<VersionEntry<Fake>>,
+) -> Arc<Stage<Fake>> {
+    stage_with(function, split, versions, None)
+}
+
+/// The same, with a trial.
+pub(super) fn stage_with(
+    function: &str,
+    split: TrafficSplit,
+    versions: Vec<VersionEntry<Fake>>,
+    trial: Option<TrialSpec>,
 ) -> Arc<Stage<Fake>> {
     let function: FunctionName = function.parse().unwrap();
     let stable = versions[0].no;
@@ -200,6 +226,7 @@ pub(super) fn stage(
         sticky: Sticky::None,
         cohorts: Vec::new(),
         salt: Salt([1, 2]),
+        trial,
         versions,
     };
     Arc::new(Stage::new(spec).unwrap())

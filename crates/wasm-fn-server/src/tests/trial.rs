@@ -1,0 +1,156 @@
+//! A node on which v2 of `hello` is compared with v1.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use http::{HeaderMap, Response};
+use http_body_util::BodyExt;
+use tokio::sync::watch;
+use wasm_fn_core::{Outcome, Revision, Side, TrafficSplit};
+use wasm_fn_router::{Heard, Recalled, RouteTable, Tally, Trial, TrialSpec};
+
+use super::harness::{Fake, FakeBody, Node, entry, eventually, options, stage_with, v};
+use crate::{Call, Failure, Options};
+
+/// What a trial heard of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) side: Side,
+    pub(super) placed: bool,
+    pub(super) outcome: Outcome,
+    pub(super) user: Option<u64>,
+    pub(super) request_id: u128,
+    pub(super) trap: Option<u64>,
+}
+
+/// A trial that remembers what it heard and does as a test says.
+#[derive(Default)]
+pub(super) struct FakeTrial {
+    heard: Mutex<Vec<Told>>,
+    pub(super) withheld: AtomicBool,
+    /// How often somebody wanted to know of a recall.
+    pub(super) watched: AtomicU32,
+    recall: watch::Sender<bool>,
+}
+
+impl FakeTrial {
+    pub(super) fn recall(&self) {
+        self.recall.send_replace(true);
+    }
+
+    /// What was heard, once that is of `count` requests.
+    pub(super) async fn heard(&self, count: usize) -> Vec<Told> {
+        eventually(|| self.heard.lock().unwrap().len() >= count).await;
+        let heard = self.heard.lock().unwrap().clone();
+        assert_eq!(heard.len(), count, "{heard:?}");
+        heard
+    }
+}
+
+impl Trial for FakeTrial {
+    fn hear(&self, heard: &Heard<'_>) {
+        let Heard { side, placed, ended, user, request_id, trap } = heard.clone();
+        let (outcome, trap) = (ended.outcome, trap.map(|trap| trap.fingerprint));
+        self.heard.lock().unwrap().push(Told { side, placed, outcome, user, request_id, trap });
+    }
+
+    fn is_withheld(&self) -> bool {
+        self.withheld.load(SeqCst)
+    }
+
+    fn recalled(&self) -> Recalled {
+        self.watched.fetch_add(1, SeqCst);
+        let mut recalled = self.recall.subscribe();
+        Box::pin(async move {
+            recalled.wait_for(|&recalled| recalled).await.unwrap();
+        })
+    }
+}
+
+/// A running comparison; its node's tally is stable's.
+pub(super) struct Tried {
+    pub(super) node: Node,
+    pub(super) canary: Arc<Tally>,
+    pub(super) trial: Arc<FakeTrial>,
+    /// Requests that stable was given.
+    pub(super) stable_runs: Arc<AtomicU32>,
+}
+
+/// How a comparison is set up.
+pub(super) struct Setup {
+    pub(super) options: Options,
+    pub(super) split: TrafficSplit,
+    pub(super) shield: Option<Duration>,
+}
+
+impl Default for Setup {
+    /// Everybody on the canary, which has all the time that a test takes.
+    fn default() -> Self {
+        Self { options: options(), split: TrafficSplit::all(v(2)), shield: Some(Duration::from_secs(3600)) }
+    }
+}
+
+impl Setup {
+    pub(super) async fn start(self, canary: Fake, stable: Fake) -> Tried {
+        let (tally, canary_tally) = (Arc::new(Tally::new()), Arc::new(Tally::new()));
+        let trial = Arc::new(FakeTrial::default());
+        let (stable, stable_runs) = stable.counting();
+        let versions = vec![entry(v(1), &tally, stable), entry(v(2), &canary_tally, canary)];
+        let spec = TrialSpec {
+            trial: Arc::clone(&trial) as Arc<dyn Trial>,
+            canary: v(2),
+            fallback: v(1),
+            shield: self.shield,
+        };
+        let stage = stage_with("hello", self.split, versions, Some(spec));
+        let table = RouteTable::new(Revision(1), vec![stage]).unwrap();
+        let node = Node::with_table(table, tally, self.options).await;
+        Tried { node, canary: canary_tally, trial, stable_runs }
+    }
+
+    /// With a stable that [`echo`]es.
+    pub(super) async fn canary<F>(self, answer: impl Fn(Call) -> F + Send + Sync + 'static) -> Tried
+    where
+        F: Future<Output = Result<Response<FakeBody>, Failure>> + Send + 'static,
+    {
+        self.start(Fake::new(answer), Fake::new(echo)).await
+    }
+}
+
+impl Tried {
+    /// Waits until the canary has counted exactly one request, as `outcome`, and the trial has heard that;
+    /// returns what it heard.
+    pub(super) async fn charged(&self, outcome: Outcome) -> Told {
+        eventually(|| self.canary.snapshot().total() >= 1).await;
+        let snapshot = self.canary.snapshot();
+        assert_eq!((snapshot.count(outcome), snapshot.total()), (1, 1), "{snapshot:?}");
+        let told = self.trial.heard(1).await.remove(0);
+        assert_eq!((told.side, told.outcome), (Side::Canary, outcome));
+        told
+    }
+
+    /// Asserts that stable was given `count` requests.
+    #[track_caller]
+    pub(super) fn ran_on_stable(&self, count: u32) {
+        assert_eq!(self.stable_runs.load(SeqCst), count);
+    }
+}
+
+/// Answers with the request's body, and tells its head and trailers in headers.
+pub(super) async fn echo(call: Call) -> Result<Response<FakeBody>, Failure> {
+    let (head, body) = call.request.into_parts();
+    let body = body.collect().await.unwrap();
+    let trailers = body.trailers().map_or(0, HeaderMap::len).to_string();
+    let response = Response::builder()
+        .header("x-method", head.method.as_str())
+        .header("x-target", head.uri.to_string())
+        .header("x-headers", head.headers.len().to_string())
+        .header("x-trailers", trailers);
+    Ok(response.body(FakeBody::text(body.to_bytes())).unwrap())
+}
