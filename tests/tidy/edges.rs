@@ -15,7 +15,7 @@ const EDGES: [(&str, &[&str]); 7] = [
     ("wasm-fn-rollout", &["wasm-fn-core"]),
     ("wasm-fn-runtime", &["wasm-fn-core", "wasm-fn-pool"]),
     ("wasm-fn-server", &["wasm-fn-core", "wasm-fn-router"]),
-    ("wasm-fn-control", &["wasm-fn-core", "wasm-fn-router"]),
+    ("wasm-fn-control", &["wasm-fn-core", "wasm-fn-rollout", "wasm-fn-router"]),
 ];
 
 /// Crates without clock, randomness, environment, files or network.
@@ -101,6 +101,19 @@ fn only_the_runtime_names_wasmtime() {
         }
     }
     none(&faults);
+}
+
+#[test]
+fn simulation_knows_neither_the_runtime_nor_the_server() {
+    let text =
+        fs::read_to_string(root().join("tests/sim/Cargo.toml")).expect("the simulation has a manifest");
+    let manifest: Table = text.parse().expect("a manifest is TOML");
+    let engine = |name: &String| name.starts_with("wasmtime");
+    let known = dependencies(&manifest, &["dependencies", "build-dependencies", "dev-dependencies"]);
+    let found = known
+        .iter()
+        .filter(|name| engine(name) || ["wasm-fn-runtime", "wasm-fn-server"].contains(&name.as_str()));
+    none(&found.map(|name| format!("the simulation depends on {name}")).collect::<Vec<_>>());
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod metrics;
 mod node;
 mod openapi;
 mod problem;
+mod rollout;
 mod stall;
 mod traffic;
 mod view;
@@ -58,6 +59,8 @@ fn closed_routes<H: Host, S: Store>() -> Vec<(&'static str, MethodRouter<Shared<
         ("/v1/functions/{function}/deployments", post(deployments::deploy::<H, S>)),
         ("/v1/functions/{function}/traffic", put(traffic::set::<H, S>)),
         ("/v1/functions/{function}/promote", post(traffic::promote::<H, S>)),
+        ("/v1/functions/{function}/pause", post(traffic::pause::<H, S>)),
+        ("/v1/functions/{function}/resume", post(traffic::resume::<H, S>)),
         ("/v1/functions/{function}/abort", post(traffic::abort::<H, S>)),
         ("/v1/functions/{function}/rollback", post(traffic::rollback::<H, S>)),
     ]

@@ -4,7 +4,7 @@
 //! way, synced and renamed. Nothing here knows what is in it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -27,6 +27,8 @@ const DRAFT: &str = "draft-";
 pub struct Blobs {
     folder: PathBuf,
     bytes_max: u64,
+    /// Whether calls that block are made where they are asked for.
+    in_place: bool,
     /// Blobs in use by somebody besides versions, and by how many.
     pins: Mutex<HashMap<Digest, usize>>,
 }
@@ -72,9 +74,16 @@ impl Blobs {
     pub fn open(data_dir: &Path, bytes_max: u64) -> io::Result<Self> {
         let folder = data_dir.join(FOLDER);
         fs::create_dir_all(&folder)?;
-        let blobs = Self { folder, bytes_max, pins: Mutex::default() };
+        let blobs = Self { folder, bytes_max, in_place: false, pins: Mutex::default() };
         blobs.remove_where(|name| name.starts_with(DRAFT))?;
         Ok(blobs)
+    }
+
+    /// The same without threads for calls that block: a simulation must not depend on when another
+    /// thread comes round to something.
+    #[must_use]
+    pub fn in_place(self) -> Self {
+        Self { in_place: true, ..self }
     }
 
     /// Largest blob, bytes.
@@ -85,7 +94,8 @@ impl Blobs {
     /// Where the blob is; `None` when it is not there.
     pub async fn find(&self, digest: Digest) -> io::Result<Option<PathBuf>> {
         let path = self.path(digest);
-        Ok(tokio::fs::try_exists(&path).await?.then_some(path))
+        let there = if self.in_place { path.try_exists() } else { tokio::fs::try_exists(&path).await };
+        Ok(there?.then_some(path))
     }
 
     /// Size of the blob; `None` when it is not there.
@@ -139,6 +149,18 @@ impl Blobs {
     pub fn pin(self: &Arc<Self>, digest: Digest) -> Pin {
         *self.pins().entry(digest).or_default() += 1;
         Pin { blobs: Arc::clone(self), digest }
+    }
+
+    /// Removes those of `candidates` that are not pinned.
+    ///
+    /// # Errors
+    /// As for [`collect`](Self::collect).
+    pub(crate) async fn collect_apart(self: &Arc<Self>, candidates: HashSet<Digest>) -> io::Result<()> {
+        if self.in_place {
+            return self.collect(candidates);
+        }
+        let blobs = Arc::clone(self);
+        tokio::task::spawn_blocking(move || blobs.collect(candidates)).await?
     }
 
     /// Removes those of `candidates` that are not pinned. Blocks.

@@ -1,10 +1,45 @@
 //! The one place where the control plane reads the clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The time, Unix milliseconds (UTC); 0 before 1970.
-#[expect(clippy::disallowed_methods, reason = "the journal says when: this is the edge that knows")]
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+use tokio::time::Instant;
+use wasm_fn_rollout::Time;
+
+/// The system's clock as it was once, and what the monotonic one says since: a step of the system's clock
+/// makes no rollout hurry.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    unix_ms: u64,
+    at: Instant,
+}
+
+impl Clock {
+    /// The system's clock; 0 before 1970.
+    #[expect(clippy::disallowed_methods, reason = "the journal says when: this is the edge that knows")]
+    pub fn system() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::showing(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// A clock that shows `unix_ms` now.
+    pub fn showing(unix_ms: u64) -> Self {
+        Self { unix_ms, at: Instant::now() }
+    }
+
+    /// The time, Unix milliseconds (UTC).
+    pub(crate) fn now_ms(&self) -> u64 {
+        let since = u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.unix_ms.saturating_add(since)
+    }
+
+    /// The same for rollouts.
+    pub(crate) fn now(&self) -> Time {
+        Time(self.now_ms())
+    }
+
+    /// When `time` is; an hour from now at the latest.
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        let wait = time.since(self.now()).min(Duration::from_secs(3600));
+        Instant::now() + wait
+    }
 }

@@ -1,23 +1,31 @@
 //! The control plane itself: one writer that plans, commits and publishes.
 
+mod commands;
+mod conduct;
 mod deploy;
 mod error;
 
-use std::{collections::HashSet, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io,
+    sync::{Arc, Mutex as SyncMutex, PoisonError},
+};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Mutex, Semaphore, watch};
-use wasm_fn_core::{Digest, FunctionName, Revision, StageName, VersionRef, Weight};
-use wasm_fn_router::RouteTable;
+use tokio::sync::{Mutex, Notify, Semaphore, watch};
+use wasm_fn_core::{Digest, FunctionName, Revision};
+use wasm_fn_rollout::Time;
+use wasm_fn_router::{RouteTable, Salt};
 
 use crate::{
     access::Access,
     blobs::Blobs,
-    clock::now_ms,
+    clock::Clock,
     host::Host,
     journal::{Draft, Entry, Hash},
+    judge::Judge,
     publish::{Publisher, TableError},
-    state::{Change, PlanError, State},
+    state::{Action, Change, Key, PlanError, State},
     store::{Commit, JournalRange, Store, StoreError, VerifyError},
 };
 
@@ -47,6 +55,15 @@ pub struct Options<H, S> {
     pub data_listen: String,
     /// Version of the program.
     pub program_version: String,
+    /// The time.
+    pub clock: Clock,
+    /// Where stages and rollouts that begin get their salt: [`salt_at_random`].
+    pub salt: Box<dyn Fn() -> Salt + Send + Sync>,
+}
+
+/// A salt that nobody can work out.
+pub fn salt_at_random() -> Salt {
+    Salt(rand::random())
 }
 
 /// The control plane of one node.
@@ -59,13 +76,20 @@ pub struct Control<H: Host, S> {
     pub(crate) access: Access,
     pub(crate) data_listen: String,
     pub(crate) program_version: String,
-    pub(crate) started_ms: u64,
+    pub(crate) clock: Clock,
+    salt: Box<dyn Fn() -> Salt + Send + Sync>,
+    /// When it was opened.
+    pub(crate) started: Time,
     pub(crate) uploads: Semaphore,
     /// Whether the admin API is ending, for answers that would go on for ever.
     pub(crate) stopping: watch::Sender<bool>,
     table: Arc<ArcSwap<RouteTable<H::Version>>>,
     state: ArcSwap<State>,
     writer: Mutex<Writer<H>>,
+    // The judges of the rollouts under way, as they are published.
+    judges: SyncMutex<BTreeMap<Key, Arc<Judge>>>,
+    // Wakes whoever conducts the rollouts.
+    changed: Arc<Notify>,
     deployments: Arc<Semaphore>,
     compilations: Semaphore,
 }
@@ -118,27 +142,41 @@ impl<H: Host, S: Store> Control<H, S> {
     /// The state cannot be read or makes no table.
     pub async fn open(options: Options<H, S>) -> Result<Arc<Self>, OpenError> {
         let loaded = options.store.load().await?;
-        let mut publisher = Publisher::new(Arc::clone(&options.host));
+        let changed = Arc::new(Notify::new());
+        let mut publisher = Publisher::new(Arc::clone(&options.host), Arc::clone(&changed));
         let table = publisher.all(&loaded.state)?;
+        let mut judges = BTreeMap::new();
+        for (name, _) in loaded.state.functions() {
+            judges.extend(
+                publisher.judges(name).into_iter().map(|(stage, judge)| ((name.clone(), stage), judge)),
+            );
+        }
         let used = digests(&loaded.state);
         options.blobs.sweep(|digest| used.contains(&digest))?;
         tracing::info!(revision = loaded.state.revision().0, "state loaded");
-        Ok(Arc::new(Self {
+        let control = Arc::new(Self {
             host: options.host,
             store: options.store,
             blobs: Arc::new(options.blobs),
             access: options.access,
             data_listen: options.data_listen,
             program_version: options.program_version,
-            started_ms: now_ms(),
+            started: options.clock.now(),
+            clock: options.clock,
+            salt: options.salt,
             uploads: Semaphore::new(UPLOADS_MAX),
             stopping: watch::Sender::new(false),
             table: Arc::new(ArcSwap::from_pointee(table)),
             state: ArcSwap::from_pointee(loaded.state),
             writer: Mutex::new(Writer { publisher, head: loaded.head }),
+            judges: SyncMutex::new(judges),
+            changed,
             deployments: Arc::new(Semaphore::new(DEPLOYMENTS_MAX)),
             compilations: Semaphore::new(COMPILATIONS_MAX),
-        }))
+        });
+        control.keep_bases();
+        tokio::spawn(conduct::conduct(Arc::downgrade(&control)));
+        Ok(control)
     }
 
     /// Where tables are published, for the data plane.
@@ -154,72 +192,6 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Whether `token` may use the admin API.
     pub fn accepts(&self, token: &str) -> bool {
         self.access.actor(token).is_some()
-    }
-
-    /// Sets the weights of a stage.
-    ///
-    /// # Errors
-    /// See [`State::plan_traffic`]; a revision other than expected; the store.
-    pub async fn set_traffic(
-        self: &Arc<Self>,
-        function: FunctionName,
-        stage: StageName,
-        shares: Vec<(VersionRef, Weight)>,
-        note: Note,
-    ) -> Result<Arc<State>, ControlError> {
-        self.mutate(note, move |state| state.plan_traffic(&function, &stage, &shares)).await
-    }
-
-    /// Makes the canary stable.
-    ///
-    /// # Errors
-    /// See [`State::plan_promote`]; a revision other than expected; the store.
-    pub async fn promote(
-        self: &Arc<Self>,
-        function: FunctionName,
-        stage: StageName,
-        note: Note,
-    ) -> Result<Arc<State>, ControlError> {
-        self.mutate(note, move |state| state.plan_promote(&function, &stage).map(Some)).await
-    }
-
-    /// Ends a rollout with all traffic to stable.
-    ///
-    /// # Errors
-    /// See [`State::plan_abort`]; a revision other than expected; the store.
-    pub async fn abort(
-        self: &Arc<Self>,
-        function: FunctionName,
-        stage: StageName,
-        note: Note,
-    ) -> Result<Arc<State>, ControlError> {
-        self.mutate(note, move |state| state.plan_abort(&function, &stage).map(Some)).await
-    }
-
-    /// Sends all traffic to an earlier version.
-    ///
-    /// # Errors
-    /// See [`State::plan_rollback`]; a revision other than expected; the store.
-    pub async fn rollback(
-        self: &Arc<Self>,
-        function: FunctionName,
-        stage: StageName,
-        to: Option<VersionRef>,
-        note: Note,
-    ) -> Result<Arc<State>, ControlError> {
-        self.mutate(note, move |state| state.plan_rollback(&function, &stage, to)).await
-    }
-
-    /// Deletes a function.
-    ///
-    /// # Errors
-    /// An unknown function; a revision other than expected; the store.
-    pub async fn delete(
-        self: &Arc<Self>,
-        function: FunctionName,
-        note: Note,
-    ) -> Result<Arc<State>, ControlError> {
-        self.mutate(note, move |state| state.plan_delete(&function).map(Some)).await
     }
 
     /// Entries of the journal, newest first.
@@ -246,16 +218,15 @@ impl<H: Host, S: Store> Control<H, S> {
         plan: impl FnOnce(&State) -> Result<Option<Change>, PlanError> + Send + 'static,
     ) -> Result<Arc<State>, ControlError> {
         let control = Arc::clone(self);
-        let task = tokio::spawn(async move { control.commit(note, now_ms(), plan).await });
+        let task = tokio::spawn(async move { control.commit(note, plan).await });
         task.await.unwrap_or(Err(ControlError::Interrupted))
     }
 
     /// Plans, commits and publishes one change; gives the state with it. A plan of no change gives the
-    /// state as it is.
+    /// state as it is. A plan that needs the time asks for it then: it may have waited for other changes.
     async fn commit(
         &self,
         note: Note,
-        now_ms: u64,
         plan: impl FnOnce(&State) -> Result<Option<Change>, PlanError>,
     ) -> Result<Arc<State>, ControlError> {
         let mut writer = self.writer.lock().await;
@@ -265,7 +236,7 @@ impl<H: Host, S: Store> Control<H, S> {
         let name = change.function.clone();
         let entry = Draft {
             revision: before.revision().next(),
-            at_ms: now_ms,
+            at_ms: self.clock.now_ms(),
             actor: note.actor,
             origin: note.origin,
             message: note.message,
@@ -282,11 +253,41 @@ impl<H: Host, S: Store> Control<H, S> {
         writer.head = entry.hash;
         let table = writer.publisher.keep(next);
         let after = Arc::new(after);
+        let left = self.take_judges(&name, writer.publisher.judges(&name));
+        let ends_canary = matches!(
+            entry.change.action,
+            Action::Abort { .. } | Action::Rollback { .. } | Action::Deploy { aborted: Some(_), .. }
+        );
+        if ends_canary {
+            // Requests that hold the table before this one are sent to the right version as well.
+            left.iter().for_each(|judge| judge.leave());
+        }
         self.table.store(Arc::new(table));
         self.state.store(Arc::clone(&after));
         log(&entry);
+        self.changed.notify_one();
+        self.keep_base(&entry.change, &after);
         self.collect(&before, &after, &name).await;
         Ok(after)
+    }
+
+    /// Takes over the judges of `function` that are published; gives those that are no more.
+    fn take_judges(
+        &self,
+        function: &FunctionName,
+        published: BTreeMap<wasm_fn_core::StageName, Arc<Judge>>,
+    ) -> Vec<Arc<Judge>> {
+        let mut judges = self.judges.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_function: Vec<_> = judges.keys().filter(|(name, _)| name == function).cloned().collect();
+        let before: Vec<_> = of_function.iter().filter_map(|key| judges.remove(key)).collect();
+        let now: Vec<_> = published.values().cloned().collect();
+        judges.extend(published.into_iter().map(|(stage, judge)| ((function.clone(), stage), judge)));
+        before.into_iter().filter(|judge| !now.iter().any(|now| Arc::ptr_eq(judge, now))).collect()
+    }
+
+    /// The judge of the rollout at `key`.
+    pub(crate) fn judge(&self, key: &Key) -> Option<Arc<Judge>> {
+        self.judges.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     /// Removes the components that `function` had and nobody has any more. Only under the writer's
@@ -316,11 +317,16 @@ impl<H: Host, S: Store> Control<H, S> {
     }
 
     async fn remove(&self, components: HashSet<Digest>) {
-        let blobs = Arc::clone(&self.blobs);
-        let removed = tokio::task::spawn_blocking(move || blobs.collect(components)).await;
-        if let Ok(Err(error)) = removed {
+        if let Err(error) = self.blobs.collect_apart(components).await {
             tracing::warn!(%error, "unused components were not removed");
         }
+    }
+}
+
+impl<H: Host, S> Drop for Control<H, S> {
+    fn drop(&mut self) {
+        // Whoever conducts the rollouts sees that there is nothing left.
+        self.changed.notify_one();
     }
 }
 

@@ -1,12 +1,14 @@
 //! A host and a store that pretend, and a node made of them.
 
 use std::{
+    collections::HashMap,
     future::Future,
     path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -20,6 +22,7 @@ use wasm_fn_router::Stage;
 use crate::{
     access::Access,
     blobs::Blobs,
+    clock::Clock,
     control::{Control, Options},
     host::{Host, LogLine, LogPage, Prepared, Progress, ProgressSink, Rejection},
     journal::Entry,
@@ -32,6 +35,8 @@ pub(crate) struct FakeHost {
     pub(crate) go: Notify,
     pub(crate) preparing: watch::Sender<usize>,
     pub(crate) handles: AtomicUsize,
+    pub(crate) answers: Mutex<HashMap<&'static str, (u16, &'static [u8])>>,
+    pub(crate) kept: Mutex<Vec<(String, Duration)>>,
     lines: Mutex<Vec<LogLine>>,
     changes: watch::Sender<u64>,
 }
@@ -42,6 +47,8 @@ impl FakeHost {
             go: Notify::new(),
             preparing: watch::Sender::new(0),
             handles: AtomicUsize::new(0),
+            answers: Mutex::default(),
+            kept: Mutex::default(),
             lines: Mutex::default(),
             changes: watch::Sender::new(0),
         }
@@ -81,6 +88,21 @@ impl Host for FakeHost {
     fn version(&self, function: &FunctionName, no: VersionNo, _: Digest, _: &FunctionConfig) -> Arc<String> {
         self.handles.fetch_add(1, SeqCst);
         Arc::new(format!("{function} {no}"))
+    }
+
+    /// Answers with what was put into [`answers`](FakeHost::answers) for its path; nothing there never answers.
+    async fn call(
+        &self,
+        _: Arc<String>,
+        request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, String> {
+        let answer = self.answers.lock().unwrap().get(request.uri().path()).copied();
+        let Some((status, body)) = answer else { return std::future::pending().await };
+        Ok(http::Response::builder().status(status).body(Bytes::from_static(body)).unwrap())
+    }
+
+    fn keep_ready(&self, version: &Arc<String>, time: Duration) {
+        self.kept.lock().unwrap().push((String::clone(version), time));
     }
 
     /// Two lines a page, of whatever function.
@@ -154,6 +176,8 @@ impl Node {
             access: Access::only(TOKEN.to_owned()),
             data_listen: "127.0.0.1:8080".to_owned(),
             program_version: "1.2.3".to_owned(),
+            clock: Clock::showing(1_000_000),
+            salt: Box::new(crate::control::salt_at_random),
         };
         Self { control: Control::open(options).await.unwrap(), host, store, folder }
     }

@@ -1,7 +1,8 @@
 //! What the control plane needs from whatever runs functions.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::sync::watch;
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
 
@@ -37,6 +38,19 @@ pub trait Host: Send + Sync + 'static {
         digest: Digest,
         config: &FunctionConfig,
     ) -> Arc<Self::Version>;
+
+    /// Has `version` answer `request`, apart from any stage; the body of the answer is bounded.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    fn call(
+        &self,
+        version: Arc<Self::Version>,
+        request: http::Request<Bytes>,
+    ) -> impl Future<Output = Result<http::Response<Bytes>, String>> + Send;
+
+    /// Keeps `version` loaded, with an instance ready, for `time`.
+    fn keep_ready(&self, version: &Arc<Self::Version>, time: Duration);
 
     /// Log lines of `function` with a `seq` above `after`, oldest first, a bounded number of them.
     fn logs(&self, function: &FunctionName, after: u64) -> LogPage;

@@ -22,11 +22,14 @@ mod clock;
 mod control;
 #[cfg(test)]
 mod fake;
+mod judge;
 mod publish;
+mod report;
 mod stored;
 
 pub use access::{Access, Actor, TokenError};
 pub use api::openapi;
 pub use blobs::{Blobs, Pin, PutError};
-pub use control::{Control, ControlError, Deploy, Deployed, Note, OpenError, Options};
+pub use clock::Clock;
+pub use control::{Control, ControlError, Deploy, Deployed, Note, OpenError, Options, salt_at_random};
 pub use publish::TableError;

@@ -6,18 +6,25 @@ use std::{
 };
 
 use http::HeaderValue;
-use wasm_fn_core::{FunctionName, StageName, VersionNo};
-use wasm_fn_router::{RouteClash, RouteTable, Stage, StageError, StageSpec, Tally, VersionEntry};
+use tokio::sync::Notify;
+use wasm_fn_core::{FunctionName, StageName, TrafficSplit, VersionNo, Weight};
+use wasm_fn_rollout::Place;
+use wasm_fn_router::{
+    RouteClash, RouteTable, Stage, StageError, StageSpec, Tally, Trial, TrialSpec, VersionEntry,
+};
 
 use crate::{
     host::Host,
-    state::{Function, StageState, State},
+    judge::{Hearing, Judge, Tallies},
+    state::{Function, Rollout, StageState, State},
 };
 
 /// Builds tables that share what did not change: stages of other functions, handles on versions, and
-/// tallies, which go on counting.
+/// tallies and judges, which go on counting.
 pub(crate) struct Publisher<H: Host> {
     host: Arc<H>,
+    // Told when a judge has something to say.
+    changed: Arc<Notify>,
     functions: BTreeMap<FunctionName, Parts<H::Version>>,
 }
 
@@ -26,6 +33,14 @@ struct Parts<V> {
     handles: HashMap<VersionNo, Arc<V>>,
     tallies: HashMap<(StageName, VersionNo), Arc<Tally>>,
     stages: Vec<Arc<Stage<V>>>,
+    rollouts: BTreeMap<StageName, Bench>,
+}
+
+/// A rollout's judge, with what the table that is built tells it.
+struct Bench {
+    judge: Arc<Judge>,
+    hearing: Arc<Hearing>,
+    place: Place,
 }
 
 /// A table that is built and not yet published.
@@ -47,14 +62,26 @@ pub enum TableError {
 }
 
 impl<H: Host> Publisher<H> {
-    pub(crate) fn new(host: Arc<H>) -> Self {
-        Self { host, functions: BTreeMap::new() }
+    /// A publisher of nothing yet, whose judges tell `changed`.
+    pub(crate) fn new(host: Arc<H>, changed: Arc<Notify>) -> Self {
+        Self { host, changed, functions: BTreeMap::new() }
+    }
+
+    /// The judges of `function`'s rollouts, by stage.
+    pub(crate) fn judges(&self, function: &FunctionName) -> BTreeMap<StageName, Arc<Judge>> {
+        let rollouts = self.functions.get(function).map(|parts| parts.rollouts.iter());
+        rollouts
+            .into_iter()
+            .flatten()
+            .map(|(stage, bench)| (stage.clone(), Arc::clone(&bench.judge)))
+            .collect()
     }
 
     /// Builds the table of `state` from nothing.
     pub(crate) fn all(&mut self, state: &State) -> Result<RouteTable<H::Version>, TableError> {
         for (name, function) in state.functions() {
             let parts = self.build(name, function)?;
+            parts.convene();
             self.functions.insert(name.clone(), parts);
         }
         let stages = self.functions.values().flat_map(|parts| parts.stages.iter().cloned()).collect();
@@ -79,7 +106,10 @@ impl<H: Host> Publisher<H> {
     /// Takes over what was built for a state that is committed by now; gives its table.
     pub(crate) fn keep(&mut self, next: Next<H::Version>) -> RouteTable<H::Version> {
         match next.parts {
-            Some(parts) => self.functions.insert(next.function, parts),
+            Some(parts) => {
+                parts.convene();
+                self.functions.insert(next.function, parts)
+            }
             None => self.functions.remove(&next.function),
         };
         next.table
@@ -105,9 +135,14 @@ impl<H: Host> Publisher<H> {
             .keys()
             .flat_map(|stage| function.versions.keys().map(move |&version| (stage.clone(), version)));
         let tallies: HashMap<_, _> = keys.map(|key| (key.clone(), tally(&key))).collect();
-        let mut parts = Parts { handles, tallies, stages: Vec::new() };
+        let mut parts = Parts { handles, tallies, stages: Vec::new(), rollouts: BTreeMap::new() };
         for (stage, state) in &function.stages {
-            let spec = parts.spec(name, function, stage, state);
+            let earlier = before.and_then(|parts| parts.rollouts.get(stage)).map(|bench| &bench.judge);
+            let trial = state
+                .rollout
+                .as_ref()
+                .and_then(|rollout| parts.trial(stage, state, rollout, earlier, &self.changed, function));
+            let spec = parts.spec(name, function, stage, state, trial);
             parts.stages.push(Arc::new(Stage::new(spec)?));
         }
         Ok(parts)
@@ -115,12 +150,48 @@ impl<H: Host> Publisher<H> {
 }
 
 impl<V> Parts<V> {
+    /// These parts are what is published now.
+    fn convene(&self) {
+        for bench in self.rollouts.values() {
+            bench.judge.convene(&bench.hearing, bench.place);
+        }
+    }
+
+    /// The trial of `rollout`, under the judge that the stage had if that is its judge.
+    fn trial(
+        &mut self,
+        stage: &StageName,
+        state: &StageState,
+        rollout: &Rollout,
+        earlier: Option<&Arc<Judge>>,
+        changed: &Arc<Notify>,
+        function: &Function,
+    ) -> Option<TrialSpec> {
+        let place = rollout.phase.place()?;
+        let tally = |version| self.tallies.get(&(stage.clone(), version)).cloned().unwrap_or_default();
+        let judge = earlier.filter(|judge| judge.judges(rollout)).cloned().unwrap_or_else(|| {
+            let tallies = Tallies::new(tally(rollout.canary), tally(rollout.base));
+            let judge = Judge::new(rollout, tallies, Arc::clone(changed));
+            Arc::new(judge.after(earlier.map(|judge| &**judge)))
+        });
+        let config = function.versions.get(&rollout.canary).map(|version| &version.build.config);
+        let shielded = rollout.spec.shield() && matches!(place, Place::Step(_));
+        // The last tenth of the time is stable's, should the canary not have answered by then.
+        let shield = config.filter(|_| shielded).map(|config| config.limits.timeout.mul_f64(0.9));
+        let share = share(&state.split, rollout);
+        let hearing = Arc::new(judge.hearing(share, rollout.spec.gate(), shield));
+        let trial: Arc<dyn Trial> = Arc::clone(&hearing) as Arc<dyn Trial>;
+        self.rollouts.insert(stage.clone(), Bench { judge, hearing, place });
+        Some(TrialSpec { trial, canary: rollout.canary, fallback: rollout.base, shield })
+    }
+
     fn spec(
         &self,
         name: &FunctionName,
         function: &Function,
         stage: &StageName,
         state: &StageState,
+        trial: Option<TrialSpec>,
     ) -> StageSpec<V> {
         let entries = self.handles.iter().map(|(&no, handle)| VersionEntry {
             no,
@@ -140,7 +211,16 @@ impl<V> Parts<V> {
             sticky: stable.map(|config| config.sticky.clone()).unwrap_or_default(),
             cohorts: stable.map(|config| config.cohorts.clone()).unwrap_or_default(),
             salt: state.salt,
+            trial,
             versions: entries.collect(),
         }
     }
+}
+
+/// The canary's share of the requests that it and its base get.
+fn share(split: &TrafficSplit, rollout: &Rollout) -> Weight {
+    let points = |version| u32::from(split.weight(version).basis_points());
+    let (canary, base) = (points(rollout.canary), points(rollout.base));
+    let share = (canary * u32::from(Weight::FULL.basis_points())).checked_div(canary + base).unwrap_or(0);
+    u16::try_from(share).ok().and_then(Weight::from_basis_points).unwrap_or(Weight::FULL)
 }

@@ -4,36 +4,41 @@
 //! carried out by [`State::apply`], which does not: a change holds its own outcome. Replaying the
 //! changes of the journal therefore gives this state again, whatever the rules have become since.
 
+mod advance;
 mod change;
+mod check;
 mod claims;
 mod deploy;
 mod error;
+mod rollout;
 mod traffic;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use wasm_fn_core::{
     Digest, FunctionConfig, FunctionName, Revision, Route, StageName, TrafficSplit, VersionNo, VersionRef,
-    Weight,
 };
 use wasm_fn_router::Salt;
 
-pub use change::{Action, Build, Change, Meta};
+pub use advance::{Facts, effective};
+pub use change::{Action, Advance, Build, Change, Meta};
+pub use check::{Check, CheckError, Mismatch};
 pub use deploy::{DeployPlan, Deployment};
 pub use error::PlanError;
+pub use rollout::{Ended, Key, Rollout, RolloutOutcome, RolloutSpec, SpecError};
 
 /// Most earlier stable versions that a stage remembers.
 const PREVIOUS_MAX: usize = 20;
 
 /// Everything that the control plane has decided, at one revision.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     pub(crate) revision: Revision,
     pub(crate) functions: BTreeMap<FunctionName, Arc<Function>>,
 }
 
 /// One function; one without versions is a tombstone that keeps its numbers from being used again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Function {
     /// The number of the next version.
     pub next_version: VersionNo,
@@ -41,6 +46,8 @@ pub struct Function {
     pub versions: BTreeMap<VersionNo, Version>,
     /// Its stages that have had traffic.
     pub stages: BTreeMap<StageName, StageState>,
+    /// The last rollout of each stage that has ended.
+    pub ended: BTreeMap<StageName, Ended>,
 }
 
 /// One immutable build.
@@ -81,7 +88,7 @@ pub enum Fate {
 }
 
 /// One stage that has traffic.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StageState {
     /// The shares of its versions.
     pub split: TrafficSplit,
@@ -95,50 +102,15 @@ pub struct StageState {
     pub salt: Salt,
 }
 
-/// A rollout under way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rollout {
-    /// The version it moves to.
-    pub canary: VersionNo,
-    /// How.
-    pub strategy: RolloutStrategy,
-    /// When it began, Unix milliseconds.
-    pub started_ms: u64,
-    /// The split before it began.
-    pub from_split: TrafficSplit,
-}
-
 /// How a deployment gets its traffic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Strategy {
-    /// Everything at once.
+    /// Everything at once, and nobody watches.
     AllAtOnce,
     /// Nothing.
     NoTraffic,
     /// By a rollout.
-    Rollout(RolloutStrategy),
-}
-
-/// How a rollout moves; a person decides when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RolloutStrategy {
-    /// A share to the canary at first, everything when promoted.
-    Canary {
-        /// The share at first.
-        weight: Weight,
-    },
-    /// Nothing at first, everything when promoted.
-    BlueGreen,
-}
-
-impl RolloutStrategy {
-    /// The canary's share at first.
-    pub fn first_weight(self) -> Weight {
-        match self {
-            Self::Canary { weight } => weight,
-            Self::BlueGreen => Weight::ZERO,
-        }
-    }
+    Rollout(Arc<RolloutSpec>),
 }
 
 impl State {
@@ -205,6 +177,11 @@ impl State {
         })
     }
 
+    /// The rollout at `key`.
+    pub fn rollout(&self, (function, stage): &Key) -> Option<&Rollout> {
+        self.functions.get(function)?.stages.get(stage)?.rollout.as_ref()
+    }
+
     fn stage(&self, function: &FunctionName, stage: &StageName) -> Result<&StageState, PlanError> {
         let found = self.function(function)?.stages.get(stage);
         found.ok_or_else(|| PlanError::UnknownStage { function: function.clone(), stage: stage.clone() })
@@ -213,7 +190,12 @@ impl State {
 
 impl Default for Function {
     fn default() -> Self {
-        Self { next_version: VersionNo::FIRST, versions: BTreeMap::new(), stages: BTreeMap::new() }
+        Self {
+            next_version: VersionNo::FIRST,
+            versions: BTreeMap::new(),
+            stages: BTreeMap::new(),
+            ended: BTreeMap::new(),
+        }
     }
 }
 
@@ -240,6 +222,16 @@ impl Function {
     }
 
     fn apply(&mut self, action: &Action, meta: &Meta<'_>) {
+        if let (Some(stage), Some(after)) = (action.stage(), action.after())
+            && let Some(ended) = rollout::ended(self.stages.get(stage), after, action, meta)
+        {
+            self.ended.insert(stage.clone(), ended);
+        }
+        // What the person said, else what the numbers did.
+        let reason = || {
+            let report = action.report().map(|report| report.reason.as_str());
+            meta.message.or(report).map(str::to_owned)
+        };
         match action {
             Action::Deploy { stage, version, made, after, aborted, dropped } => {
                 if let Some(build) = made {
@@ -256,26 +248,28 @@ impl Function {
                     self.versions.remove(version);
                 }
             }
-            Action::Traffic { stage, after } | Action::Promote { stage, after, .. } => {
+            Action::Traffic { stage, after }
+            | Action::Promote { stage, after, .. }
+            | Action::Advance { stage, after, .. } => {
                 self.settle(stage, after);
             }
-            Action::Abort { stage, version, after } => {
+            Action::Abort { stage, version, after, .. } => {
                 self.settle(stage, after);
-                self.judge(*version, Fate::Aborted, stage, meta.message.map(str::to_owned), meta);
+                self.judge(*version, Fate::Aborted, stage, reason(), meta);
             }
-            Action::Rollback { stage, version: _, left, aborted, after } => {
+            Action::Rollback { stage, version: _, left, aborted, after, .. } => {
                 self.settle(stage, after);
-                let reason = meta.message.map(str::to_owned);
                 if let Some(left) = left {
-                    self.judge(*left, Fate::RolledBack, stage, reason.clone(), meta);
+                    self.judge(*left, Fate::RolledBack, stage, reason(), meta);
                 }
                 if let Some(canary) = aborted {
-                    self.judge(*canary, Fate::Aborted, stage, reason, meta);
+                    self.judge(*canary, Fate::Aborted, stage, reason(), meta);
                 }
             }
             Action::Delete => {
                 self.versions.clear();
                 self.stages.clear();
+                self.ended.clear();
             }
         }
     }
@@ -324,9 +318,14 @@ impl StageState {
         Self { split, stable: version, previous: Vec::new(), rollout: None, salt }
     }
 
-    /// The version that a rollout is moving to.
+    /// The version that a rollout is moving to; `None` once everybody is on it, for it is stable then.
     pub fn canary(&self) -> Option<VersionNo> {
-        self.rollout.as_ref().map(|rollout| rollout.canary)
+        self.moving().map(|rollout| rollout.canary)
+    }
+
+    /// The rollout under way, unless everybody is on the new version already.
+    pub fn moving(&self) -> Option<&Rollout> {
+        self.rollout.as_ref().filter(|rollout| !rollout.is_watch())
     }
 
     /// The version that a rollback goes to.
@@ -337,7 +336,8 @@ impl StageState {
     /// Every version that the stage names, with repetitions.
     pub fn references(&self) -> impl Iterator<Item = VersionNo> {
         let split = self.split.shares().iter().map(|&(version, _)| version);
-        split.chain([self.stable]).chain(self.canary()).chain(self.previous.iter().copied())
+        let rollout = self.rollout.iter().flat_map(|rollout| [rollout.canary, rollout.base]);
+        split.chain([self.stable]).chain(rollout).chain(self.previous.iter().copied())
     }
 
     /// Everything to stable, no rollout.
@@ -349,6 +349,15 @@ impl StageState {
     fn moved_to(&self, version: VersionNo) -> Self {
         let mut after = Self { split: TrafficSplit::all(version), rollout: None, ..self.clone() };
         after.make_stable(version);
+        after
+    }
+
+    /// Everything to `version`; the versions that were stable after it are no longer previous ones.
+    fn back_at(&self, version: VersionNo) -> Self {
+        let mut after = self.moved_to(version);
+        if let Some(at) = self.previous.iter().position(|&previous| previous == version) {
+            after.previous = self.previous[..at].to_vec();
+        }
         after
     }
 

@@ -38,7 +38,7 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// What a store holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
     /// The state.
     pub state: State,

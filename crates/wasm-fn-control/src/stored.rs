@@ -6,6 +6,7 @@
 
 mod change;
 mod config;
+mod rollout;
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr, sync::Arc};
 
@@ -17,6 +18,7 @@ use crate::state;
 
 pub(crate) use change::Change;
 pub(crate) use config::Config;
+use rollout::{Ended, Rollout};
 
 /// Stored JSON that says something impossible.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +50,8 @@ pub(crate) struct Function {
     next_version: String,
     versions: BTreeMap<String, Version>,
     stages: BTreeMap<String, Stage>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    ended: BTreeMap<String, Ended>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -96,21 +100,6 @@ pub(crate) struct Stage {
 #[derive(Debug, Serialize, Deserialize)]
 struct Split(Vec<(String, u16)>);
 
-#[derive(Debug, Serialize, Deserialize)]
-struct Rollout {
-    canary: String,
-    strategy: Strategy,
-    started_ms: u64,
-    from_split: Split,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case")]
-enum Strategy {
-    Canary { basis_points: u16 },
-    BlueGreen,
-}
-
 fn weight(basis_points: u16) -> Result<core::Weight, Malformed> {
     let weight = core::Weight::from_basis_points(basis_points);
     weight.ok_or_else(|| Malformed(format!("weight of {basis_points} basis points, expected at most 10000")))
@@ -132,42 +121,6 @@ impl TryFrom<Split> for TrafficSplit {
             .map(|(version, basis_points)| Ok((parse(version)?, weight(*basis_points)?)))
             .collect();
         Self::new(shares?).map_err(Malformed::new)
-    }
-}
-
-impl From<&state::Rollout> for Rollout {
-    fn from(rollout: &state::Rollout) -> Self {
-        let strategy = match rollout.strategy {
-            state::RolloutStrategy::Canary { weight } => {
-                Strategy::Canary { basis_points: weight.basis_points() }
-            }
-            state::RolloutStrategy::BlueGreen => Strategy::BlueGreen,
-        };
-        Self {
-            canary: rollout.canary.to_string(),
-            strategy,
-            started_ms: rollout.started_ms,
-            from_split: (&rollout.from_split).into(),
-        }
-    }
-}
-
-impl TryFrom<Rollout> for state::Rollout {
-    type Error = Malformed;
-
-    fn try_from(stored: Rollout) -> Result<Self, Malformed> {
-        let strategy = match stored.strategy {
-            Strategy::Canary { basis_points } => {
-                state::RolloutStrategy::Canary { weight: weight(basis_points)? }
-            }
-            Strategy::BlueGreen => state::RolloutStrategy::BlueGreen,
-        };
-        Ok(Self {
-            canary: parse(&stored.canary)?,
-            strategy,
-            started_ms: stored.started_ms,
-            from_split: stored.from_split.try_into()?,
-        })
     }
 }
 
@@ -281,6 +234,7 @@ impl From<&state::Function> for Function {
                 .map(|(no, version)| (no.to_string(), version.into()))
                 .collect(),
             stages: function.stages.iter().map(|(name, stage)| (name.to_string(), stage.into())).collect(),
+            ended: function.ended.iter().map(|(name, ended)| (name.to_string(), ended.into())).collect(),
         }
     }
 }
@@ -305,7 +259,9 @@ impl TryFrom<Function> for state::Function {
                 return Err(Malformed(format!("stage `{name}` names {missing}, which is not there")));
             }
         }
-        Ok(Self { next_version: parse(&stored.next_version)?, versions, stages })
+        let ended = stored.ended.into_iter().map(|(name, ended)| Ok((parse(&name)?, ended.try_into()?)));
+        let ended = ended.collect::<Result<_, Malformed>>()?;
+        Ok(Self { next_version: parse(&stored.next_version)?, versions, stages, ended })
     }
 }
 

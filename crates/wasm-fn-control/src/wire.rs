@@ -6,6 +6,7 @@
 
 mod config;
 mod deploy;
+mod event;
 mod logs;
 mod problem;
 mod rollout;
@@ -14,15 +15,21 @@ mod traffic;
 
 pub use config::{Cohort, CohortRole, Config, InvalidConfig};
 pub use deploy::{DeployEvent, DeployRequest, DeployResult, Uploaded};
+pub use event::{RolloutChange, RolloutEvent};
 pub use logs::{LogEvent, LogLine, LogStream, LogsQuery};
 pub use problem::Problem;
-pub use rollout::{Rollout, Strategy};
+pub use rollout::{
+    Check, EndedRollout, Evidence, Expectation, GateOptions, GateStatus, OnFail, OnNoData, Rollout,
+    RolloutOptions, RolloutOutcome, SideNumbers, SignalEvidence, Strategy, Tolerance, TrapEvidence,
+    canary_steps,
+};
 pub use status::{
     FunctionList, FunctionStatus, FunctionSummary, History, HistoryEntry, HistoryQuery, Node, Role,
     StageStatus, StageSummary, Tally, Verdict, VersionInfo, VersionList, VersionPlace, VersionStatus,
 };
 pub use traffic::{
-    AbortRequest, DeleteQuery, Deleted, PromoteRequest, RollbackRequest, Share, StageChanged, TrafficRequest,
+    AbortRequest, DeleteQuery, Deleted, HoldRequest, PromoteRequest, RollbackRequest, Share, StageChanged,
+    TrafficRequest,
 };
 
 /// The stage that is meant when a request names none.

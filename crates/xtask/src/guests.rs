@@ -56,7 +56,7 @@ const fn component(guest: &'static str) -> Prebuilt {
 }
 
 /// C comes last: its compiler is the one that a machine is most likely to lack.
-const PREBUILT: [Prebuilt; 17] = [
+const PREBUILT: [Prebuilt; 18] = [
     Prebuilt {
         name: "hello-v1",
         guest: "hello",
@@ -80,6 +80,7 @@ const PREBUILT: [Prebuilt; 17] = [
     component("fetch"),
     component("counter"),
     component("trap"),
+    component("broken"),
     component("spin"),
     component("hog"),
     component("slow"),

@@ -1,9 +1,10 @@
-//! The project's own chores: building the example guests and running continuous integration.
+//! The project's own chores: building the example guests, simulating, and running continuous integration.
 //!
 //! A library beside the binary, so that the workspace's tests call the same checks.
 
 pub mod ci;
 pub mod guests;
+pub mod sim;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -22,6 +22,18 @@ enum Chore {
         #[arg(long, conflicts_with = "names")]
         check: bool,
     },
+    /// Run seeds of the deterministic simulation, up to the first that fails
+    Sim {
+        /// How many
+        #[arg(long, default_value_t = 1000)]
+        seeds: u64,
+        /// The first
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Print what happens, line by line
+        #[arg(long)]
+        trace: bool,
+    },
     /// Run everything that continuous integration runs, up to the first failure
     Ci,
 }
@@ -42,6 +54,9 @@ fn run(chore: Chore) -> anyhow::Result<()> {
     match chore {
         Chore::Guests { check: true, .. } => xtask::guests::check(&root),
         Chore::Guests { names, check: false } => xtask::guests::rebuild(&root, &names),
+        Chore::Sim { seeds, from, trace } => {
+            xtask::sim::run(&root, xtask::sim::Seeds { count: seeds, from, trace })
+        }
         Chore::Ci => xtask::ci::run(&root),
     }
 }

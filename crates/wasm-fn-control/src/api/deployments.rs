@@ -12,17 +12,16 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
-use wasm_fn_core::{FunctionConfig, FunctionName, Weight};
+use wasm_fn_core::{FunctionConfig, FunctionName};
 
 use super::{
     ApiError, NDJSON, Shared,
     extract::{Caller, Function, JsonBody, Plane, WantsLines},
-    view,
+    rollout, view,
 };
 use crate::{
     control::{Deploy, Deployed, Note},
     host::{Host, Progress},
-    state::{RolloutStrategy, Strategy},
     store::Store,
     wire,
 };
@@ -39,8 +38,8 @@ const EVENTS_MAX: usize = 64;
             (wire::DeployResult = "application/json"),
             (wire::DeployEvent = "application/x-ndjson"),
         )),
-        (status = 400, description = "`invalid-name`, `invalid-config`, `invalid-strategy`, `invalid-digest`, `invalid-request`", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`rollout-in-progress`, `route-clash`, `revision-conflict`, `too-many-stages`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`invalid-name`, `invalid-config`, `invalid-strategy`, `invalid-gate`, `invalid-check`, `invalid-digest`, `invalid-request`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`rollout-in-progress`, `already-stable`, `route-clash`, `revision-conflict`, `too-many-stages`", body = wire::Problem, content_type = "application/problem+json"),
         (status = 422, description = "`component-missing`, or why the component is refused", body = wire::Problem, content_type = "application/problem+json"),
         (status = 503, description = "`busy`", body = wire::Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),
@@ -68,25 +67,8 @@ fn parse(function: FunctionName, request: &wire::DeployRequest) -> Result<Deploy
         stage: request.stage.parse()?,
         component: request.component.parse()?,
         config: Arc::new(FunctionConfig::try_from(&request.config)?),
-        strategy: strategy(&request.strategy)?,
+        strategy: rollout::strategy(&request.strategy, &request.rollout, &request.gate)?,
         replace: request.replace,
-    })
-}
-
-fn strategy(wire: &wire::Strategy) -> Result<Strategy, ApiError> {
-    Ok(match wire {
-        wire::Strategy::AllAtOnce => Strategy::AllAtOnce,
-        wire::Strategy::NoTraffic => Strategy::NoTraffic,
-        wire::Strategy::BlueGreen => Strategy::Rollout(RolloutStrategy::BlueGreen),
-        wire::Strategy::Canary { weight: text } => {
-            let weight: Weight = text.parse().map_err(ApiError::invalid_strategy)?;
-            if weight == Weight::ZERO || weight == Weight::FULL {
-                let detail =
-                    format!("weight of a canary is {text}, expected more than 0% and less than 100%");
-                return Err(ApiError::invalid_strategy(detail));
-            }
-            Strategy::Rollout(RolloutStrategy::Canary { weight })
-        }
     })
 }
 

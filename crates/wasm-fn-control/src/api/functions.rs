@@ -50,7 +50,7 @@ pub(super) async fn status<H: Host, S: Store>(
 ) -> Result<Json<wire::FunctionStatus>, ApiError> {
     let (state, table) = (control.state(), control.tables().load_full());
     let function = state.function(&name)?;
-    Ok(Json(view::status(&name, function, &state, &table)))
+    Ok(Json(view::status(&*control, &name, function, &state, &table)))
 }
 
 /// The versions of a function, newest first.

@@ -40,7 +40,7 @@ pub(super) async fn node<H: Host, S: Store>(axum::extract::State(control): Plane
         data_listen: control.data_listen.clone(),
         revision: state.revision().0,
         functions: state.functions().count() as u64,
-        started_ms: control.started_ms,
+        started_ms: control.started.0,
         component_bytes_max: control.blobs.bytes_max(),
     })
 }

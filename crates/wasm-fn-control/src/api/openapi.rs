@@ -30,6 +30,8 @@ use super::{components, deployments, functions, logs, metrics, node, traffic};
         deployments::deploy,
         traffic::set,
         traffic::promote,
+        traffic::pause,
+        traffic::resume,
         traffic::abort,
         traffic::rollback,
         traffic::delete,

@@ -47,6 +47,14 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "invalid-strategy", "the strategy is malformed", detail)
     }
 
+    pub(crate) fn invalid_gate(detail: impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-gate", "the gate is malformed", detail)
+    }
+
+    pub(crate) fn invalid_check(detail: impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-check", "a check is malformed", detail)
+    }
+
     pub(crate) fn invalid_split(detail: impl Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid-split", "the traffic split is malformed", detail)
     }
@@ -167,6 +175,12 @@ impl From<PlanError> for ApiError {
                 (StatusCode::NOT_FOUND, "unknown-version", "there is no such version")
             }
             E::NoRollout { .. } => (StatusCode::CONFLICT, "no-rollout", "no rollout is under way"),
+            E::Command { .. } => {
+                (StatusCode::CONFLICT, "wrong-phase", "the rollout is not in a phase for that")
+            }
+            E::AlreadyStable { .. } => {
+                (StatusCode::CONFLICT, "already-stable", "the version is stable already")
+            }
             E::RolloutInProgress { .. } => {
                 (StatusCode::CONFLICT, "rollout-in-progress", "a rollout is under way")
             }
@@ -182,7 +196,8 @@ impl From<PlanError> for ApiError {
         let problem = Self::new(status, code, title, &error);
         match &error {
             E::RolloutInProgress { function, stage, .. } => problem.help(format!(
-                "run `wasm-fn promote {function} -s {stage}` or `wasm-fn abort {function} -s {stage}` first"
+                "run `wasm-fn promote {function} -s {stage} --full` or `wasm-fn abort {function} -s {stage}` first, or \
+                 deploy with --replace"
             )),
             E::UnknownVersion { function, .. } => {
                 problem.help(format!("run `wasm-fn versions {function}` to see those there are"))

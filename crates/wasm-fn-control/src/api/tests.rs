@@ -118,5 +118,5 @@ impl Api {
 }
 
 fn canary() -> Value {
-    json!({ "strategy": { "name": "canary", "weight": "10%" } })
+    json!({ "strategy": { "name": "canary", "steps": ["10%"] } })
 }

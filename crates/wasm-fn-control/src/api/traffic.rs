@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
+use wasm_fn_rollout::Command;
 
 use super::{
-    ApiError,
+    ApiError, Shared,
     extract::{Caller, Function, JsonBody, Parameters, Plane},
     view,
 };
@@ -59,14 +60,14 @@ pub(super) async fn set<H: Host, S: Store>(
     answer(&function, &stage, &state)
 }
 
-/// Makes the canary stable, with all traffic.
+/// Takes the rollout to its next step, or with `full` to its end.
 #[utoipa::path(post, path = "/v1/functions/{function}/promote", tag = "traffic", security(("token" = [])),
     params(("function" = String, Path, description = "Name of the function")),
     request_body = wire::PromoteRequest,
     responses(
         (status = 200, description = "The stage as it is now", body = wire::StageChanged),
         (status = 404, description = "`unknown-function`, `unknown-stage`", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`no-rollout`, `revision-conflict`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`no-rollout`, `wrong-phase`, `revision-conflict`", body = wire::Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn promote<H: Host, S: Store>(
@@ -77,7 +78,8 @@ pub(super) async fn promote<H: Host, S: Store>(
 ) -> Answer {
     let stage: StageName = request.stage.parse()?;
     let note = caller.note(request.message, request.expected_revision)?;
-    let state = control.promote(function.clone(), stage.clone(), note).await?;
+    let command = if request.full { Command::PromoteFully } else { Command::Promote };
+    let state = control.command(function.clone(), stage.clone(), command, note).await?;
     answer(&function, &stage, &state)
 }
 
@@ -88,7 +90,7 @@ pub(super) async fn promote<H: Host, S: Store>(
     responses(
         (status = 200, description = "The stage as it is now", body = wire::StageChanged),
         (status = 404, description = "`unknown-function`, `unknown-stage`", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`no-rollout`, `revision-conflict`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`no-rollout`, `wrong-phase`, `revision-conflict`", body = wire::Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn abort<H: Host, S: Store>(
@@ -99,7 +101,63 @@ pub(super) async fn abort<H: Host, S: Store>(
 ) -> Answer {
     let stage: StageName = request.stage.parse()?;
     let note = caller.note(request.message, request.expected_revision)?;
-    let state = control.abort(function.clone(), stage.clone(), note).await?;
+    let (name, on) = (function.clone(), stage.clone());
+    let state = if request.now {
+        control.abort_now(name, on, note).await?
+    } else {
+        control.command(name, on, Command::Abort, note).await?
+    };
+    answer(&function, &stage, &state)
+}
+
+/// Holds the rollout where it is.
+#[utoipa::path(post, path = "/v1/functions/{function}/pause", tag = "traffic", security(("token" = [])),
+    params(("function" = String, Path, description = "Name of the function")),
+    request_body = wire::HoldRequest,
+    responses(
+        (status = 200, description = "The stage as it is now", body = wire::StageChanged),
+        (status = 404, description = "`unknown-function`, `unknown-stage`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`no-rollout`, `wrong-phase`, `revision-conflict`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn pause<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    Function(function): Function,
+    caller: Caller,
+    JsonBody(request): JsonBody<wire::HoldRequest>,
+) -> Answer {
+    hold(&control, function, caller, request, Command::Pause).await
+}
+
+/// Lets a rollout that was held go on, under a new gate.
+#[utoipa::path(post, path = "/v1/functions/{function}/resume", tag = "traffic", security(("token" = [])),
+    params(("function" = String, Path, description = "Name of the function")),
+    request_body = wire::HoldRequest,
+    responses(
+        (status = 200, description = "The stage as it is now", body = wire::StageChanged),
+        (status = 404, description = "`unknown-function`, `unknown-stage`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`no-rollout`, `wrong-phase`, `revision-conflict`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn resume<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    Function(function): Function,
+    caller: Caller,
+    JsonBody(request): JsonBody<wire::HoldRequest>,
+) -> Answer {
+    hold(&control, function, caller, request, Command::Resume).await
+}
+
+async fn hold<H: Host, S: Store>(
+    control: &Shared<H, S>,
+    function: FunctionName,
+    caller: Caller,
+    request: wire::HoldRequest,
+    command: Command,
+) -> Answer {
+    let stage: StageName = request.stage.parse()?;
+    let note = caller.note(request.message, request.expected_revision)?;
+    let state = control.command(function.clone(), stage.clone(), command, note).await?;
     answer(&function, &stage, &state)
 }
 

@@ -1,11 +1,17 @@
 //! The state as clients see it.
 
+use std::time::Duration;
+
 use wasm_fn_core::{FunctionName, Outcome, StageName, TrafficSplit, VersionNo, Weight};
+use wasm_fn_rollout::{Phase, Place, Strategy};
 use wasm_fn_router::{RouteTable, Stage, TallySnapshot};
 
 use crate::{
+    control::Control,
+    host::Host,
     journal::Entry,
-    state::{Fate, Function, Rollout, RolloutStrategy, StageState, State, Verdict, Version},
+    state::{Ended, Fate, Function, Key, RolloutOutcome, StageState, State, Verdict, Version, effective},
+    store::Store,
     wire,
 };
 
@@ -20,19 +26,85 @@ pub(super) fn shares(split: &TrafficSplit) -> Vec<wire::Share> {
 
 /// The rollout of `stage`, if one is under way.
 pub(super) fn rollout(stage: &StageState) -> Option<wire::Rollout> {
-    let Rollout { canary, strategy, started_ms, from_split } = stage.rollout.as_ref()?;
-    let strategy = match strategy {
-        RolloutStrategy::Canary { weight } => wire::Strategy::Canary { weight: weight.to_string() },
-        RolloutStrategy::BlueGreen => wire::Strategy::BlueGreen,
+    let rollout = stage.rollout.as_ref()?;
+    let plan = rollout.spec.plan();
+    let strategy = match &plan.spec().strategy {
+        Strategy::AllAtOnce => wire::Strategy::AllAtOnce,
+        Strategy::BlueGreen => wire::Strategy::BlueGreen,
+        Strategy::Canary { steps } => {
+            wire::Strategy::Canary { steps: steps.iter().map(ToString::to_string).collect() }
+        }
+        Strategy::Linear { by, every } => {
+            wire::Strategy::Linear { by: by.to_string(), every_ms: millis(*every) }
+        }
     };
+    let place = rollout.phase.place();
+    let lasts = match place {
+        Some(Place::Step(_)) => plan.step_min(),
+        Some(Place::Watch) => plan.watch(),
+        Some(Place::Check) | None => Duration::ZERO,
+    };
+    let reason = match &rollout.phase {
+        Phase::Paused { cause, .. } | Phase::Frozen { cause, .. } => Some(cause.to_string()),
+        _ => None,
+    };
+    let steps = plan.steps().iter().map(ToString::to_string).chain([Weight::FULL.to_string()]);
     Some(wire::Rollout {
-        stable: stage.stable.to_string(),
-        canary: canary.to_string(),
-        weight: stage.split.weight(*canary).to_string(),
+        stable: rollout.base.to_string(),
+        canary: rollout.canary.to_string(),
+        weight: stage.split.weight(rollout.canary).to_string(),
         strategy,
-        started_ms: *started_ms,
-        from_split: shares(from_split),
+        started_ms: rollout.started_ms,
+        from_split: shares(&rollout.from_split),
+        phase: rollout.phase.as_str().to_owned(),
+        step: place.and_then(|place| match place {
+            Place::Step(step) => u32::try_from(step + 1).ok(),
+            Place::Check | Place::Watch => None,
+        }),
+        steps: steps.collect(),
+        lasted_ms: 0,
+        lasts_ms: millis(lasts),
+        reason,
+        gate: None,
     })
+}
+
+/// The rollout of `stage` with what its gate says now.
+fn live_rollout<H: Host, S: Store>(
+    control: &Control<H, S>,
+    key: &Key,
+    stage: &StageState,
+) -> Option<wire::Rollout> {
+    let (mut shown, rollout) = (rollout(stage)?, stage.rollout.as_ref()?);
+    let now = control.clock.now();
+    shown.lasted_ms = match effective(&rollout.phase, control.started, now) {
+        Phase::Running { since, .. } | Phase::Awaiting { since, .. } => millis(now.since(since)),
+        Phase::Paused { served, .. } => millis(served),
+        _ => 0,
+    };
+    shown.gate = control.gate(key, rollout);
+    Some(shown)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How a rollout ended.
+fn ended(ended: &Ended) -> wire::EndedRollout {
+    wire::EndedRollout {
+        stable: ended.base.to_string(),
+        canary: ended.canary.to_string(),
+        outcome: match ended.outcome {
+            RolloutOutcome::Promoted => wire::RolloutOutcome::Promoted,
+            RolloutOutcome::Aborted => wire::RolloutOutcome::Aborted,
+            RolloutOutcome::RolledBack => wire::RolloutOutcome::RolledBack,
+        },
+        started_ms: ended.started_ms,
+        ended_ms: ended.ended_ms,
+        reason: ended.reason.clone(),
+        evidence: ended.report.as_deref().map(wire::Evidence::from),
+    }
 }
 
 /// Where `stage` is reachable; a stage without traffic is reachable nowhere.
@@ -112,11 +184,12 @@ pub(super) fn summary<V>(
 }
 
 /// One function in full.
-pub(super) fn status<V>(
+pub(super) fn status<H: Host, S: Store>(
+    control: &Control<H, S>,
     name: &FunctionName,
     function: &Function,
     state: &State,
-    table: &RouteTable<V>,
+    table: &RouteTable<H::Version>,
 ) -> wire::FunctionStatus {
     let published = |stage: &StageName| {
         table.stages().iter().find(|published| published.function() == name && published.name() == stage)
@@ -139,7 +212,8 @@ pub(super) fn status<V>(
             stable: stands.stable.to_string(),
             previous: stands.newest_previous().map(|version| version.to_string()),
             split: shares(&stands.split),
-            rollout: rollout(stands),
+            rollout: live_rollout(control, &(name.clone(), stage.clone()), stands),
+            last_rollout: function.ended.get(stage).map(ended),
             routes: routes(name, function, stage),
             sticky: config.map(|config| config.sticky.to_string()).unwrap_or_default(),
             versions: versions.collect(),
@@ -207,6 +281,8 @@ pub(super) fn entry(entry: &Entry) -> wire::HistoryEntry {
         actor: entry.actor.clone(),
         origin: entry.origin.clone(),
         message: entry.message.clone(),
+        reason: action.report().map(|report| report.reason.clone()),
+        evidence: action.report().map(wire::Evidence::from),
         action: action.as_str().to_owned(),
         stage: action.stage().map(ToString::to_string),
         version: action.version().map(|version| version.to_string()),

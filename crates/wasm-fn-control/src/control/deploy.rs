@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageName, VersionNo};
+use wasm_fn_rollout::Counts;
 use wasm_fn_router::Salt;
 
 use super::{Control, ControlError, DEPLOYMENTS_MAX, Note};
 use crate::{
-    clock::now_ms,
     host::{Host, ProgressSink},
+    judge::past,
     state::{DeployPlan, Deployment, PlanError, State, Strategy},
     store::Store,
 };
@@ -46,16 +47,24 @@ pub struct Deployed {
 }
 
 impl Deploy {
-    fn plan(&self, kind: &str, now_ms: u64, state: &State) -> Result<DeployPlan, PlanError> {
+    fn plan(
+        &self,
+        kind: &str,
+        now_ms: u64,
+        past: Option<Counts>,
+        salt: Salt,
+        state: &State,
+    ) -> Result<DeployPlan, PlanError> {
         state.plan_deploy(&Deployment {
             function: &self.function,
             stage: &self.stage,
             digest: self.component,
             kind,
             config: &self.config,
-            strategy: self.strategy,
+            strategy: &self.strategy,
+            past,
             replace: self.replace,
-            salt: Salt(rand::random()),
+            salt,
             now_ms,
         })
     }
@@ -90,9 +99,9 @@ impl<H: Host, S: Store> Control<H, S> {
         progress: ProgressSink,
     ) -> Result<Deployed, ControlError> {
         // Whatever would be refused in the end is refused before anything is compiled.
-        let state = self.state();
+        let (state, salt) = (self.state(), (self.salt)());
         note.check(state.revision())?;
-        let plan = deploy.plan("", now_ms(), &state)?;
+        let plan = deploy.plan("", self.clock.now_ms(), None, salt, &state)?;
         if plan.change.is_none() {
             return Ok(deploy.done(&plan, state));
         }
@@ -112,11 +121,12 @@ impl<H: Host, S: Store> Control<H, S> {
                 return Err(ControlError::Rejected(rejection));
             }
         };
-        let now_ms = now_ms();
+        let past = deploy.past(self);
         let mut planned = None;
         let state = self
-            .commit(note, now_ms, |state| {
-                let plan = deploy.plan(&prepared.kind, now_ms, state)?;
+            .commit(note, |state| {
+                let now_ms = self.clock.now_ms();
+                let plan = deploy.plan(&prepared.kind, now_ms, past, salt, state)?;
                 Ok(planned.insert(plan).change.clone())
             })
             .await?;
@@ -126,6 +136,15 @@ impl<H: Host, S: Store> Control<H, S> {
 }
 
 impl Deploy {
+    /// What the stable version did so far, should everybody leave it at once.
+    fn past<H: Host, S: Store>(&self, control: &Control<H, S>) -> Option<Counts> {
+        let Strategy::Rollout(spec) = &self.strategy else { return None };
+        let state = control.state();
+        let stable = state.function(&self.function).ok()?.stages.get(&self.stage)?.stable;
+        let tally = control.tally(&(self.function.clone(), self.stage.clone()), stable)?;
+        Some(past(spec.gate(), &tally.snapshot()))
+    }
+
     fn done(&self, plan: &DeployPlan, state: Arc<State>) -> Deployed {
         let function = state.function(&self.function).ok();
         let version = function.and_then(|function| function.versions.get(&plan.version));

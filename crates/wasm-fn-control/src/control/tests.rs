@@ -1,15 +1,20 @@
 //! Commit, publish and collect, over a host and a store that only pretend.
 
+mod conducting;
+
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
-use wasm_fn_core::{Digest, FunctionConfig, Outcome};
-use wasm_fn_router::Ended;
+use futures_util::FutureExt as _;
+use http::HeaderMap;
+use wasm_fn_core::{Digest, FunctionConfig, Outcome, Point, Side, StageName, Trap, VersionRef};
+use wasm_fn_rollout::{self as rollout, Command, GateSpec, PlanSpec};
+use wasm_fn_router::{Chosen, Ended, Heard, Reason, Stage, Traits};
 
 use super::*;
 use crate::{
     fake::Node,
     host::Rejection,
-    state::{RolloutStrategy, Strategy},
+    state::{RolloutSpec, Strategy},
 };
 
 impl Node {
@@ -40,7 +45,19 @@ fn note() -> Note {
 }
 
 fn canary() -> Strategy {
-    Strategy::Rollout(RolloutStrategy::Canary { weight: "10%".parse().unwrap() })
+    rollout_by(rollout::Strategy::Canary { steps: vec!["10%".parse().unwrap()] })
+}
+
+fn rollout_by(strategy: rollout::Strategy) -> Strategy {
+    let plan = PlanSpec::usual(strategy);
+    let spec = RolloutSpec::new(plan, GateSpec::default(), true, Duration::from_secs(60), Vec::new());
+    Strategy::Rollout(Arc::new(spec.unwrap()))
+}
+
+/// The version that a request with the first of all points gets, which is a canary's if it has any share.
+fn choose(stage: &Stage<String>, asked: Option<VersionRef>) -> Chosen<'_, String> {
+    let traits = Traits { headers: &HeaderMap::new(), query: None, client: [127, 0, 0, 1].into() };
+    stage.choose(&traits, asked, || Point::new(0).unwrap()).unwrap()
 }
 
 fn live() -> StageName {
@@ -60,7 +77,7 @@ async fn change_is_published_when_the_command_returns() {
     assert_eq!(node.control.tables().load().revision(), Revision(1));
     assert_eq!(*node.stage("hello").versions()[0].target, "hello v1");
     node.deploy("hello", b"2", canary()).await.unwrap();
-    node.control.promote(name("hello"), live(), note()).await.unwrap();
+    node.control.command(name("hello"), live(), Command::Promote, note()).await.unwrap();
     assert_eq!(node.stage("hello").stable().no.number(), 2);
     node.control.delete(name("hello"), note()).await.unwrap();
     assert!(node.control.tables().load().find(None, "/hello").is_none());
@@ -114,7 +131,7 @@ async fn restarted_node_publishes_the_same() {
     assert_eq!(again.control.state(), node.control.state());
     assert_eq!(again.control.tables().load().revision(), Revision(2));
     assert_eq!(again.stage("hello").split(), node.stage("hello").split());
-    again.control.promote(name("hello"), live(), note()).await.unwrap();
+    again.control.command(name("hello"), live(), Command::Promote, note()).await.unwrap();
     assert_eq!(again.control.verify_journal().await.unwrap(), Revision(3));
 }
 
@@ -242,14 +259,89 @@ async fn commands_at_once_are_carried_out_one_after_the_other() {
     let node = Node::start().await;
     node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
     node.deploy("hello", b"2", canary()).await.unwrap();
-    let command = async |promote: bool| {
-        let (function, control) = (name("hello"), &node.control);
-        match promote {
-            true => control.promote(function, live(), note()).await,
-            false => control.abort(function, live(), note()).await,
-        }
-    };
-    let (promoted, aborted) = tokio::join!(command(true), command(false));
-    assert!(promoted.is_ok() != aborted.is_ok(), "one ends the rollout, the other finds none");
+    let command = |command| node.control.command(name("hello"), live(), command, note());
+    let (paused, again) = tokio::join!(command(Command::Pause), command(Command::Pause));
+    assert!(paused.is_ok() != again.is_ok(), "one pauses the rollout, the other finds it paused");
     assert_eq!(node.control.state().revision(), Revision(3));
+}
+
+#[tokio::test]
+async fn table_of_before_places_nobody_on_a_canary_that_was_replaced() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"2", canary()).await.unwrap();
+    let before = node.stage("hello");
+    assert_eq!(choose(&before, None).version.no.number(), 2);
+    let replace = Deploy { replace: true, ..order("hello", node.upload(b"3").await, canary()) };
+    node.control.deploy(replace, note(), Arc::new(|_| {})).await.unwrap();
+    let chosen = choose(&before, None);
+    assert_eq!((chosen.version.no.number(), chosen.reason), (1, Reason::Withheld));
+    assert_eq!(choose(&node.stage("hello"), None).version.no.number(), 3);
+}
+
+#[tokio::test]
+async fn aborting_at_once_reaches_requests_that_began_under_an_earlier_gate() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"2", canary()).await.unwrap();
+    let before = node.stage("hello");
+    let recalled = choose(&before, None).part.unwrap().trial.recalled();
+    node.control.command(name("hello"), live(), Command::Promote, note()).await.unwrap();
+    assert_eq!(choose(&before, None).reason, Reason::Draw);
+    node.control.abort_now(name("hello"), live(), note()).await.unwrap();
+    assert_eq!(choose(&before, None).reason, Reason::Withheld);
+    assert!(recalled.now_or_never().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn rollout_begins_when_it_is_planned_however_long_others_commit() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    let slow = node.upload(b"slow").await;
+    let writer = node.control.writer.lock().await;
+    let control = Arc::clone(&node.control);
+    let order = order("hello", slow, canary());
+    let task = tokio::spawn(async move { control.deploy(order, note(), Arc::new(|_| {})).await });
+    node.host.preparing.subscribe().wait_for(|&preparing| preparing == 1).await.unwrap();
+    node.host.go.notify_one();
+    tokio::task::yield_now().await;
+    tokio::time::advance(Duration::from_secs(30)).await;
+    let now_ms = node.control.clock.now_ms();
+    drop(writer);
+    let state = task.await.unwrap().unwrap().state;
+    assert_eq!(state.rollout(&(name("hello"), live())).unwrap().started_ms, now_ms);
+}
+
+#[tokio::test]
+async fn version_that_traps_before_its_switch_is_aborted() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"2", rollout_by(rollout::Strategy::BlueGreen)).await.unwrap();
+    let stage = node.stage("hello");
+    let part = choose(&stage, Some(VersionRef::Canary)).part.unwrap();
+    let trap = Trap { fingerprint: 7, backtrace: "unreachable".into() };
+    for _ in 0..3 {
+        part.trial.hear(&Heard {
+            side: Side::Canary,
+            placed: false,
+            ended: Ended {
+                outcome: Outcome::Trap,
+                latency: Duration::from_millis(1),
+                queue_wait: Duration::ZERO,
+                memory_peak_bytes: 1,
+            },
+            user: None,
+            request_id: 1,
+            trap: Some(&trap),
+        });
+    }
+    let mut looks = 0;
+    while node.control.state().rollout(&(name("hello"), live())).is_some() && looks < 100 {
+        tokio::task::yield_now().await;
+        looks += 1;
+    }
+    let state = node.control.state();
+    let ended = &state.function(&name("hello")).unwrap().ended[&live()];
+    assert_eq!(ended.outcome, crate::state::RolloutOutcome::Aborted);
+    assert!(ended.reason.contains("trap"), "{}", ended.reason);
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, StageName, VersionNo};
 
 use super::StageState;
+use crate::report::Report;
 
 /// One mutation of one function, decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// The function.
     pub function: FunctionName,
@@ -16,7 +17,7 @@ pub struct Change {
 }
 
 /// What a change does. `after` is the stage as it is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// A version gets traffic, or exists.
     Deploy {
@@ -48,6 +49,21 @@ pub enum Action {
         version: VersionNo,
         /// The stage afterwards.
         after: StageState,
+        /// The numbers behind it.
+        report: Option<Box<Report>>,
+    },
+    /// The rollout went on, or stands still.
+    Advance {
+        /// The stage.
+        stage: StageName,
+        /// The canary.
+        version: VersionNo,
+        /// What it did.
+        advance: Advance,
+        /// The stage afterwards.
+        after: StageState,
+        /// The numbers behind it.
+        report: Option<Box<Report>>,
     },
     /// The rollout ended, everything goes to stable.
     Abort {
@@ -57,6 +73,8 @@ pub enum Action {
         version: VersionNo,
         /// The stage afterwards.
         after: StageState,
+        /// The numbers behind it.
+        report: Option<Box<Report>>,
     },
     /// Everything goes to an earlier version.
     Rollback {
@@ -70,9 +88,29 @@ pub enum Action {
         aborted: Option<VersionNo>,
         /// The stage afterwards.
         after: StageState,
+        /// The numbers behind it.
+        report: Option<Box<Report>>,
     },
     /// The function is gone; its numbers stay used.
     Delete,
+}
+
+/// What a rollout did that neither ended it nor made its canary stable; but for `Settle`, which ends it where
+/// it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Advance {
+    /// It went to its next step.
+    Step,
+    /// It waits for a person.
+    Await,
+    /// It stands still.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// It stands still for good.
+    Freeze,
+    /// Its watch is over.
+    Settle,
 }
 
 /// What a version is made of.
@@ -99,13 +137,28 @@ pub struct Meta<'a> {
     pub message: Option<&'a str>,
 }
 
+impl Advance {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Step => "step",
+            Self::Await => "await",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Freeze => "freeze",
+            Self::Settle => "settle",
+        }
+    }
+}
+
 impl Action {
-    /// The word for it: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete`.
+    /// The word for it: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete`, or the advance's.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",
             Self::Traffic { .. } => "traffic",
             Self::Promote { .. } => "promote",
+            Self::Advance { advance, .. } => advance.as_str(),
             Self::Abort { .. } => "abort",
             Self::Rollback { .. } => "rollback",
             Self::Delete => "delete",
@@ -118,6 +171,7 @@ impl Action {
             Self::Deploy { stage, .. }
             | Self::Traffic { stage, .. }
             | Self::Promote { stage, .. }
+            | Self::Advance { stage, .. }
             | Self::Abort { stage, .. }
             | Self::Rollback { stage, .. } => Some(stage),
             Self::Delete => None,
@@ -129,6 +183,7 @@ impl Action {
         match self {
             Self::Deploy { version, .. }
             | Self::Promote { version, .. }
+            | Self::Advance { version, .. }
             | Self::Abort { version, .. }
             | Self::Rollback { version, .. } => Some(*version),
             Self::Traffic { .. } | Self::Delete => None,
@@ -141,9 +196,21 @@ impl Action {
             Self::Deploy { after, .. } => after.as_ref(),
             Self::Traffic { after, .. }
             | Self::Promote { after, .. }
+            | Self::Advance { after, .. }
             | Self::Abort { after, .. }
             | Self::Rollback { after, .. } => Some(after),
             Self::Delete => None,
+        }
+    }
+
+    /// The numbers behind it, when it is a rollout's.
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Promote { report, .. }
+            | Self::Advance { report, .. }
+            | Self::Abort { report, .. }
+            | Self::Rollback { report, .. } => report.as_deref(),
+            Self::Deploy { .. } | Self::Traffic { .. } | Self::Delete => None,
         }
     }
 }

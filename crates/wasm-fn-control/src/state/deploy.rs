@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageName, TrafficSplit, VersionNo};
 use wasm_fn_router::Salt;
 
-use super::{
-    Action, Build, Change, Function, PlanError, Rollout, RolloutStrategy, StageState, State, Strategy,
-};
+use wasm_fn_rollout::{Counts, Phase, Place, Time};
+
+use super::{Action, Build, Change, Function, PlanError, Rollout, RolloutSpec, StageState, State, Strategy};
 
 /// Versions without a share or a role that a function keeps.
 const UNREFERENCED_MAX: usize = 50;
@@ -29,7 +29,9 @@ pub struct Deployment<'a> {
     /// The configuration.
     pub config: &'a Arc<FunctionConfig>,
     /// How it gets its traffic.
-    pub strategy: Strategy,
+    pub strategy: &'a Strategy,
+    /// What the stable version did so far, for a rollout that leaves nothing to compare with.
+    pub past: Option<Counts>,
     /// Abort a rollout that is under way.
     pub replace: bool,
     /// Random bits, for a stage or rollout that begins.
@@ -39,7 +41,7 @@ pub struct Deployment<'a> {
 }
 
 /// What a deployment comes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DeployPlan {
     /// The change; `None` when everything is as asked already.
     pub change: Option<Change>,
@@ -108,14 +110,16 @@ impl Deployment<'_> {
     fn aim(&self, current: Option<&StageState>, version: VersionNo) -> Result<Aim, PlanError> {
         let leave = Aim { after: None, aborted: None };
         let Some(stage) = current else {
-            let first = (self.strategy != Strategy::NoTraffic).then(|| StageState::first(version, self.salt));
+            let first =
+                (*self.strategy != Strategy::NoTraffic).then(|| StageState::first(version, self.salt));
             return Ok(Aim { after: first, ..leave });
         };
-        if self.strategy == Strategy::NoTraffic {
+        if *self.strategy == Strategy::NoTraffic {
             return Ok(leave);
         }
-        if let Some(rollout) = &stage.rollout {
-            if rollout.canary == version && self.strategy == Strategy::Rollout(rollout.strategy) {
+        if let Some(rollout) = stage.moving() {
+            let same = |spec: &Arc<RolloutSpec>| *spec == rollout.spec;
+            if rollout.canary == version && matches!(self.strategy, Strategy::Rollout(spec) if same(spec)) {
                 return Ok(leave);
             }
             if !self.replace {
@@ -129,13 +133,22 @@ impl Deployment<'_> {
             }
         }
         let aborted = stage.canary().filter(|&canary| canary != version);
+        let settled = stage.split == TrafficSplit::all(stage.stable);
         let after = match self.strategy {
             Strategy::NoTraffic => None,
-            Strategy::AllAtOnce => Some(stage.moved_to(version)).filter(|after| after != stage),
-            Strategy::Rollout(_) if version == stage.stable => {
-                stage.rollout.is_some().then(|| stage.all_to_stable())
+            Strategy::AllAtOnce if version == stage.stable && stage.moving().is_none() && settled => None,
+            Strategy::AllAtOnce => Some(stage.moved_to(version)),
+            Strategy::Rollout(spec) if version == stage.stable => {
+                if spec.plan().first() != Place::Watch && stage.moving().is_none() {
+                    return Err(PlanError::AlreadyStable {
+                        function: self.function.clone(),
+                        stage: self.stage.clone(),
+                        version,
+                    });
+                }
+                (stage.moving().is_some() || !settled).then(|| stage.all_to_stable())
             }
-            Strategy::Rollout(strategy) => Some(self.begin(stage, version, strategy)),
+            Strategy::Rollout(spec) => Some(self.begin(stage, version, spec)),
         };
         Ok(Aim { after, aborted })
     }
@@ -144,16 +157,27 @@ impl Deployment<'_> {
     ///
     /// One that begins with everything on stable gets a new salt: that moves nobody, and the users who
     /// go first are others each time.
-    fn begin(&self, stage: &StageState, canary: VersionNo, strategy: RolloutStrategy) -> StageState {
+    fn begin(&self, stage: &StageState, canary: VersionNo, spec: &Arc<RolloutSpec>) -> StageState {
+        let place = spec.plan().first();
+        let rollout = Rollout {
+            canary,
+            base: stage.stable,
+            spec: Arc::clone(spec),
+            phase: Phase::start(spec.plan(), Time(self.now_ms)),
+            started_ms: self.now_ms,
+            from_split: stage.split.clone(),
+            gate_no: 1,
+            gate: None,
+            past: self.past.filter(|_| place == Place::Watch),
+        };
+        if place == Place::Watch {
+            let watched = !spec.plan().watch().is_zero();
+            return StageState { rollout: watched.then_some(rollout), ..stage.moved_to(canary) };
+        }
         let settled = stage.split == TrafficSplit::all(stage.stable);
         StageState {
-            split: TrafficSplit::between(stage.stable, canary, strategy.first_weight()),
-            rollout: Some(Rollout {
-                canary,
-                strategy,
-                started_ms: self.now_ms,
-                from_split: stage.split.clone(),
-            }),
+            split: TrafficSplit::between(stage.stable, canary, spec.plan().share(place)),
+            rollout: Some(rollout),
             salt: if settled { self.salt } else { stage.salt },
             ..stage.clone()
         }

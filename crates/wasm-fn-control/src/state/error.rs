@@ -1,6 +1,7 @@
 //! Why a change is refused.
 
 use wasm_fn_core::{FunctionName, SplitError, StageName, VersionNo, VersionRef};
+use wasm_fn_rollout::CommandError;
 use wasm_fn_router::RouteClash;
 
 /// A change that the state does not allow; nothing is changed.
@@ -37,6 +38,28 @@ pub enum PlanError {
         function: FunctionName,
         /// The stage.
         stage: StageName,
+    },
+    /// The rollout is not in a phase for that.
+    #[error("stage `{stage}` of `{function}`: {error}")]
+    Command {
+        /// The function.
+        function: FunctionName,
+        /// The stage.
+        stage: StageName,
+        /// What was found and what was expected.
+        error: CommandError,
+    },
+    /// The version is what everybody is on.
+    #[error(
+        "{version} of `{function}` has this component and configuration and is stable in stage `{stage}` already, expected another build"
+    )]
+    AlreadyStable {
+        /// The function.
+        function: FunctionName,
+        /// The stage.
+        stage: StageName,
+        /// The version.
+        version: VersionNo,
     },
     /// A rollout is in the way.
     #[error("stage `{stage}` of `{function}` is rolling out from {stable} to {canary}, expected {expected}")]

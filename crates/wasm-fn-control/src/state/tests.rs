@@ -1,15 +1,42 @@
 //! The rules of deployments, rollouts and rollbacks, on states built by hand.
 
+mod advance;
 mod deploy;
 mod traffic;
 mod walk;
 
+use std::time::Duration;
+
+use wasm_fn_rollout::{self as rollout, Command, GateSpec, PlanSpec, Time};
+
 use super::*;
 
-fn canary() -> Strategy {
-    Strategy::Rollout(RolloutStrategy::Canary { weight: "10%".parse().unwrap() })
+fn by(strategy: rollout::Strategy) -> Strategy {
+    let plan = PlanSpec::usual(strategy);
+    let spec = RolloutSpec::new(plan, GateSpec::default(), true, Duration::from_secs(60), Vec::new());
+    Strategy::Rollout(Arc::new(spec.unwrap()))
 }
-const BLUE_GREEN: Strategy = Strategy::Rollout(RolloutStrategy::BlueGreen);
+
+fn canary() -> Strategy {
+    by(rollout::Strategy::Canary { steps: vec!["10%".parse().unwrap()] })
+}
+
+fn blue_green() -> Strategy {
+    by(rollout::Strategy::BlueGreen)
+}
+
+fn watched() -> Strategy {
+    by(rollout::Strategy::AllAtOnce)
+}
+
+fn linear() -> Strategy {
+    let every = Duration::from_secs(30);
+    by(rollout::Strategy::Linear { by: "30%".parse().unwrap(), every })
+}
+
+fn facts() -> Facts {
+    Facts::at(Time(5))
+}
 
 /// A state and the changes that made it.
 #[derive(Default)]
@@ -74,7 +101,8 @@ impl World {
             digest: Digest([ask.component; 32]),
             kind: "cgi",
             config: &Arc::new(ask.config.clone()),
-            strategy: ask.strategy,
+            strategy: &ask.strategy,
+            past: None,
             replace: ask.replace,
             salt: Salt([self.changes.len() as u64, 7]),
             now_ms: 5,
@@ -95,20 +123,22 @@ impl World {
     }
 
     fn promote(&mut self) -> Result<(), PlanError> {
-        let change = self.state.plan_promote(&hello(), &StageName::live())?;
-        self.carry_out(change);
-        Ok(())
+        self.command(Command::Promote)
     }
 
     fn abort(&mut self) -> Result<(), PlanError> {
-        let change = self.state.plan_abort(&hello(), &StageName::live())?;
+        self.command(Command::Abort)
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), PlanError> {
+        let change = self.state.plan_command(&hello(), &StageName::live(), command, facts())?;
         self.carry_out(change);
         Ok(())
     }
 
     fn rollback(&mut self, to: Option<&str>) -> Result<(), PlanError> {
         let to = to.map(|to| to.parse().unwrap());
-        let change = self.state.plan_rollback(&hello(), &StageName::live(), to)?;
+        let change = self.state.plan_rollback(&hello(), &StageName::live(), to, facts())?;
         change.into_iter().for_each(|change| self.carry_out(change));
         Ok(())
     }

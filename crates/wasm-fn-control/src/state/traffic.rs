@@ -1,10 +1,12 @@
-//! Planning what moves traffic between versions that exist: weights, promote, abort, rollback, delete.
+//! Planning what a person does to versions that exist: weights, rollback, delete.
 
 use std::cmp::Reverse;
 
 use wasm_fn_core::{FunctionName, StageName, TrafficSplit, VersionNo, VersionRef, Weight};
 
-use super::{Action, Change, PlanError, StageState, State};
+use wasm_fn_rollout::Command;
+
+use super::{Action, Change, Facts, PlanError, StageState, State};
 
 impl State {
     /// Plans to split `stage` by `shares`; `None` when it is split like that already.
@@ -37,7 +39,11 @@ impl State {
                 let expected = "weights for these two, or the rollout to be promoted or aborted first";
                 return Err(in_progress(function, stage, current, canary, expected));
             }
-        } else if after.split.weight(current.stable) == Weight::ZERO {
+        } else {
+            // Whoever sets weights by hand takes over from the watch.
+            after.rollout = None;
+        }
+        if current.canary().is_none() && after.split.weight(current.stable) == Weight::ZERO {
             let largest = after.split.shares().iter().max_by_key(|&&(no, weight)| (weight, Reverse(no)));
             let stable = largest.map_or(current.stable, |&(version, _)| version);
             after.make_stable(stable);
@@ -46,28 +52,6 @@ impl State {
             Change { function: function.clone(), action: Action::Traffic { stage: stage.clone(), after } };
         self.check_claims(&change)?;
         Ok(Some(change))
-    }
-
-    /// Plans to make the canary stable, with all traffic.
-    ///
-    /// # Errors
-    /// An unknown function or stage, or no rollout under way.
-    pub fn plan_promote(&self, function: &FunctionName, stage: &StageName) -> Result<Change, PlanError> {
-        let (current, version) = self.rollout(function, stage)?;
-        let after = current.moved_to(version);
-        let action = Action::Promote { stage: stage.clone(), version, after };
-        Ok(Change { function: function.clone(), action })
-    }
-
-    /// Plans to end the rollout with all traffic to stable.
-    ///
-    /// # Errors
-    /// An unknown function or stage, or no rollout under way.
-    pub fn plan_abort(&self, function: &FunctionName, stage: &StageName) -> Result<Change, PlanError> {
-        let (current, version) = self.rollout(function, stage)?;
-        let after = current.all_to_stable();
-        let action = Action::Abort { stage: stage.clone(), version, after };
-        Ok(Change { function: function.clone(), action })
     }
 
     /// Plans to send all traffic to `to`, or to the newest previous version; `None` when it goes there
@@ -84,13 +68,14 @@ impl State {
         function: &FunctionName,
         stage: &StageName,
         to: Option<VersionRef>,
+        facts: Facts,
     ) -> Result<Option<Change>, PlanError> {
         let current = self.stage(function, stage)?;
         let to = to.map(|to| self.resolve(function, stage, to)).transpose()?;
         let aborted = current.canary();
         if let Some(canary) = aborted {
             if to.is_none_or(|to| to == current.stable) {
-                return self.plan_abort(function, stage).map(Some);
+                return self.plan_command(function, stage, Command::Abort, facts).map(Some);
             }
             if to == Some(canary) {
                 let expected = "a version to go back to; to finish it, promote it";
@@ -102,21 +87,23 @@ impl State {
             stage: stage.clone(),
             stable: current.stable,
         })?;
-        let mut after = current.moved_to(version);
-        if let Some(at) = current.previous.iter().position(|&previous| previous == version) {
-            after.previous = current.previous[..at].to_vec();
-        }
+        let after = current.back_at(version);
         if after == *current {
             return Ok(None);
         }
         let back = version < current.stable || current.previous.contains(&version);
         let left = (back && version != current.stable).then_some(current.stable);
-        self.fit_rollback(function, Action::Rollback { stage: stage.clone(), version, left, aborted, after })
+        let (stage, report) = (stage.clone(), facts.report);
+        self.fit_rollback(function, Action::Rollback { stage, version, left, aborted, after, report })
     }
 
     /// Forgets previous versions whose routes are another function's by now: they claimed none while
     /// a newer one was there to go back to.
-    fn fit_rollback(&self, function: &FunctionName, action: Action) -> Result<Option<Change>, PlanError> {
+    pub(super) fn fit_rollback(
+        &self,
+        function: &FunctionName,
+        action: Action,
+    ) -> Result<Option<Change>, PlanError> {
         let mut change = Change { function: function.clone(), action };
         loop {
             let Err(clash) = self.check_claims(&change) else { return Ok(Some(change)) };
@@ -134,18 +121,6 @@ impl State {
     pub fn plan_delete(&self, function: &FunctionName) -> Result<Change, PlanError> {
         self.function(function)?;
         Ok(Change { function: function.clone(), action: Action::Delete })
-    }
-
-    fn rollout(
-        &self,
-        function: &FunctionName,
-        stage: &StageName,
-    ) -> Result<(&StageState, VersionNo), PlanError> {
-        let current = self.stage(function, stage)?;
-        let canary = current.canary();
-        canary
-            .map(|canary| (current, canary))
-            .ok_or_else(|| PlanError::NoRollout { function: function.clone(), stage: stage.clone() })
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Build, Malformed, Stage, parse, parse_all, texts};
-use crate::state;
+use crate::{report::Report, state};
 
 /// [`state::Change`].
 #[derive(Debug, Serialize, Deserialize)]
@@ -33,11 +33,23 @@ enum Action {
         stage: String,
         version: String,
         after: Stage,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report: Option<Box<Report>>,
+    },
+    Advance {
+        stage: String,
+        version: String,
+        advance: Advance,
+        after: Stage,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report: Option<Box<Report>>,
     },
     Abort {
         stage: String,
         version: String,
         after: Stage,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report: Option<Box<Report>>,
     },
     Rollback {
         stage: String,
@@ -45,8 +57,22 @@ enum Action {
         left: Option<String>,
         aborted: Option<String>,
         after: Stage,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report: Option<Box<Report>>,
     },
     Delete,
+}
+
+/// [`state::Advance`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Advance {
+    Step,
+    Await,
+    Pause,
+    Resume,
+    Freeze,
+    Settle,
 }
 
 impl From<&state::Change> for Change {
@@ -77,18 +103,32 @@ impl From<&state::Action> for Action {
             state::Action::Traffic { stage, after } => {
                 Self::Traffic { stage: stage.to_string(), after: after.into() }
             }
-            state::Action::Promote { stage, version, after } => {
-                Self::Promote { stage: stage.to_string(), version: version.to_string(), after: after.into() }
-            }
-            state::Action::Abort { stage, version, after } => {
-                Self::Abort { stage: stage.to_string(), version: version.to_string(), after: after.into() }
-            }
-            state::Action::Rollback { stage, version, left, aborted, after } => Self::Rollback {
+            state::Action::Promote { stage, version, after, report } => Self::Promote {
+                stage: stage.to_string(),
+                version: version.to_string(),
+                after: after.into(),
+                report: report.clone(),
+            },
+            state::Action::Advance { stage, version, advance, after, report } => Self::Advance {
+                stage: stage.to_string(),
+                version: version.to_string(),
+                advance: (*advance).into(),
+                after: after.into(),
+                report: report.clone(),
+            },
+            state::Action::Abort { stage, version, after, report } => Self::Abort {
+                stage: stage.to_string(),
+                version: version.to_string(),
+                after: after.into(),
+                report: report.clone(),
+            },
+            state::Action::Rollback { stage, version, left, aborted, after, report } => Self::Rollback {
                 stage: stage.to_string(),
                 version: version.to_string(),
                 left: left.as_ref().map(ToString::to_string),
                 aborted: aborted.as_ref().map(ToString::to_string),
                 after: after.into(),
+                report: report.clone(),
             },
             state::Action::Delete => Self::Delete,
         }
@@ -112,20 +152,60 @@ impl TryFrom<Action> for state::Action {
             Action::Traffic { stage, after } => {
                 Self::Traffic { stage: parse(&stage)?, after: after.try_into()? }
             }
-            Action::Promote { stage, version, after } => {
-                Self::Promote { stage: parse(&stage)?, version: parse(&version)?, after: after.try_into()? }
-            }
-            Action::Abort { stage, version, after } => {
-                Self::Abort { stage: parse(&stage)?, version: parse(&version)?, after: after.try_into()? }
-            }
-            Action::Rollback { stage, version, left, aborted, after } => Self::Rollback {
+            Action::Promote { stage, version, after, report } => Self::Promote {
+                stage: parse(&stage)?,
+                version: parse(&version)?,
+                after: after.try_into()?,
+                report,
+            },
+            Action::Advance { stage, version, advance, after, report } => Self::Advance {
+                stage: parse(&stage)?,
+                version: parse(&version)?,
+                advance: advance.into(),
+                after: after.try_into()?,
+                report,
+            },
+            Action::Abort { stage, version, after, report } => Self::Abort {
+                stage: parse(&stage)?,
+                version: parse(&version)?,
+                after: after.try_into()?,
+                report,
+            },
+            Action::Rollback { stage, version, left, aborted, after, report } => Self::Rollback {
                 stage: parse(&stage)?,
                 version: parse(&version)?,
                 left: optional(left)?,
                 aborted: optional(aborted)?,
                 after: after.try_into()?,
+                report,
             },
             Action::Delete => Self::Delete,
         })
+    }
+}
+
+impl From<state::Advance> for Advance {
+    fn from(advance: state::Advance) -> Self {
+        match advance {
+            state::Advance::Step => Self::Step,
+            state::Advance::Await => Self::Await,
+            state::Advance::Pause => Self::Pause,
+            state::Advance::Resume => Self::Resume,
+            state::Advance::Freeze => Self::Freeze,
+            state::Advance::Settle => Self::Settle,
+        }
+    }
+}
+
+impl From<Advance> for state::Advance {
+    fn from(stored: Advance) -> Self {
+        match stored {
+            Advance::Step => Self::Step,
+            Advance::Await => Self::Await,
+            Advance::Pause => Self::Pause,
+            Advance::Resume => Self::Resume,
+            Advance::Freeze => Self::Freeze,
+            Advance::Settle => Self::Settle,
+        }
     }
 }

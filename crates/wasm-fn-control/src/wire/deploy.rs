@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Config, Problem, Rollout, Share, Strategy, is_false, live};
+use super::{Config, GateOptions, Problem, Rollout, RolloutOptions, Share, Strategy, is_false, live};
 
 /// A component is on the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -29,6 +29,12 @@ pub struct DeployRequest {
     /// How it gets its traffic; all at once when absent.
     #[serde(default)]
     pub strategy: Strategy,
+    /// How the rollout moves.
+    #[serde(default)]
+    pub rollout: RolloutOptions,
+    /// The rule that it must satisfy.
+    #[serde(default)]
+    pub gate: GateOptions,
     /// Why, for the journal and for the list of versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -41,7 +47,7 @@ pub struct DeployRequest {
 }
 
 /// What a deployment did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeployResult {
     /// The function.
     pub function: String,
@@ -71,6 +77,7 @@ pub struct DeployResult {
 /// The last line is `done` or `error`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "one exists at a time, on its way to or from JSON")]
 pub enum DeployEvent {
     /// Work under way.
     Progress {

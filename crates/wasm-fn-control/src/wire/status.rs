@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Config, Rollout, Share};
+use super::{Config, EndedRollout, Evidence, Rollout, Share};
 
 /// Every function of the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -75,6 +75,9 @@ pub struct StageStatus {
     /// Its rollout, if one is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// The last rollout that has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_rollout: Option<EndedRollout>,
     /// Where it is reachable.
     pub routes: Vec<String>,
     /// How users stay on one version: `none`, `ip`, `header:NAME`, `cookie:NAME`.
@@ -242,7 +245,14 @@ pub struct HistoryEntry {
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete`.
+    /// Of a rollout's change: what led to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The numbers behind that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
+    /// `deploy`, `traffic`, `step`, `await`, `pause`, `resume`, `freeze`, `promote`, `settle`, `abort`,
+    /// `rollback`, `delete`.
     pub action: String,
     /// The stage it was about.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Rollout, live};
+use super::{Rollout, is_false, live};
 
 /// The share of one version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -32,10 +32,28 @@ pub struct TrafficRequest {
     pub expected_revision: Option<u64>,
 }
 
-/// Makes the canary stable.
+/// Takes the rollout to its next step, or to its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PromoteRequest {
+    /// The stage, `live` when absent.
+    #[serde(default = "live")]
+    pub stage: String,
+    /// Skip the steps that are left.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub full: bool,
+    /// Why, for the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Refuse when the node has another revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_revision: Option<u64>,
+}
+
+/// Holds a rollout where it is, or lets it go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldRequest {
     /// The stage, `live` when absent.
     #[serde(default = "live")]
     pub stage: String,
@@ -54,6 +72,9 @@ pub struct AbortRequest {
     /// The stage, `live` when absent.
     #[serde(default = "live")]
     pub stage: String,
+    /// Cut off requests under way on the canary; where nothing has left the machine, stable answers them.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub now: bool,
     /// Why, for the journal and for the version's verdict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -81,7 +102,7 @@ pub struct RollbackRequest {
 }
 
 /// How a stage stands after a change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StageChanged {
     /// The function.
     pub function: String,

@@ -32,7 +32,7 @@ async fn component_is_uploaded_once_and_deployed() {
     let split = json!([{"version": "v2", "weight": "10%"}, {"version": "v1", "weight": "90%"}]);
     assert_eq!(started["split"], split);
     assert_eq!(started["rollout"]["canary"], "v2");
-    assert_eq!(started["rollout"]["strategy"], json!({ "name": "canary", "weight": "10%" }));
+    assert_eq!(started["rollout"]["strategy"], json!({ "name": "canary", "steps": ["10%"] }));
     let typed: crate::wire::DeployResult = serde_json::from_value(started).unwrap();
     assert_eq!(typed.rollout.unwrap().from_split[0].version, "v1");
 }
@@ -76,7 +76,11 @@ async fn malformed_requests_are_refused_by_name_and_change_nothing() {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         body.to_string()
     };
-    let weight = |weight: &str| with(json!({ "strategy": { "name": "canary", "weight": weight } }));
+    let steps = |steps: &[&str]| with(json!({ "strategy": { "name": "canary", "steps": steps } }));
+    let gate = |gate: Value| with(json!({ "gate": gate }));
+    let checks = |checks: Value| {
+        with(json!({ "strategy": { "name": "blue-green" }, "rollout": { "checks": checks } }))
+    };
     let deep = "[".repeat(5000);
     for (path, body, expected) in [
         (path, String::new(), (400, "invalid-request")),
@@ -91,12 +95,27 @@ async fn malformed_requests_are_refused_by_name_and_change_nothing() {
         (path, with(json!({ "component": "a".repeat(64) })), (422, "component-missing")),
         (path, with(json!({ "stage": "Live" })), (400, "invalid-name")),
         (path, with(json!({ "stage": "" })), (400, "invalid-name")),
-        (path, with(json!({ "strategy": { "name": "linear" } })), (400, "invalid-request")),
+        (path, with(json!({ "strategy": { "name": "waterfall" } })), (400, "invalid-request")),
+        (path, with(json!({ "strategy": { "name": "linear", "by": "0%" } })), (400, "invalid-strategy")),
+        (path, with(json!({ "strategy": { "name": "linear", "every_ms": 0 } })), (400, "invalid-strategy")),
+        (path, with(json!({ "rollout": { "watch_ms": 10_000_000_000_000_u64 } })), (400, "invalid-strategy")),
+        (path, with(json!({ "rollout": { "nonsense": 1 } })), (400, "invalid-request")),
+        (path, gate(json!({ "alpha": 0.0 })), (400, "invalid-gate")),
+        (path, gate(json!({ "alpha": 0.5 })), (400, "invalid-gate")),
+        (path, gate(json!({ "latency_p42": { "tolerate": 2.0 } })), (400, "invalid-request")),
+        (path, gate(json!({ "errors": { "tolerate": 0.5 } })), (400, "invalid-gate")),
+        (path, checks(json!([{ "path": "nowhere" }])), (400, "invalid-check")),
+        (path, checks(json!([{ "path": "/", "expect": { "body": "(" } }])), (400, "invalid-check")),
+        (path, with(json!({ "rollout": { "checks": [{ "path": "/" }] } })), (400, "invalid-check")),
         (path, with(json!({ "message": "a".repeat(5000) })), (400, "invalid-request")),
         (path, with(json!({ "expected_revision": 9 })), (409, "revision-conflict")),
-        (path, weight("0%"), (400, "invalid-strategy")),
-        (path, weight("100%"), (400, "invalid-strategy")),
-        (path, weight("ten"), (400, "invalid-strategy")),
+        (path, steps(&["0%"]), (400, "invalid-strategy")),
+        (path, steps(&["100%"]), (400, "invalid-strategy")),
+        (path, steps(&["101%"]), (400, "invalid-strategy")),
+        (path, steps(&["ten"]), (400, "invalid-strategy")),
+        (path, steps(&[]), (400, "invalid-strategy")),
+        (path, steps(&["10%", "10%"]), (400, "invalid-strategy")),
+        (path, steps(&["50%", "10%"]), (400, "invalid-strategy")),
         ("/v1/functions/He%20llo/deployments", with(json!({})), (400, "invalid-name")),
         ("/v1/functions/%ff/deployments", with(json!({})), (400, "invalid-request")),
     ] {

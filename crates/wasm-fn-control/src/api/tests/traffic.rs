@@ -18,8 +18,11 @@ async fn rollout_is_promoted_aborted_and_rolled_back() {
     let set = api.call("PUT", "/v1/functions/hello/traffic", traffic).await.json();
     assert_eq!(set["rollout"]["weight"], "50%");
     let promoted = api.call("POST", "/v1/functions/hello/promote", json!({ "message": "fine" })).await;
+    let mut promoted = promoted.json();
+    let watching = promoted.as_object_mut().unwrap().remove("rollout").unwrap();
+    assert_eq!((&watching["phase"], &watching["lasts_ms"]), (&json!("watching"), &json!(300_000)));
     assert_eq!(
-        promoted.json(),
+        promoted,
         json!({
             "function": "hello", "stage": "live", "stable": "v2", "previous": "v1", "revision": 4,
             "split": [{ "version": "v2", "weight": "100%" }],
@@ -129,7 +132,11 @@ async fn refused_commands_have_stable_codes() {
         ("POST", f("promote"), json!({ "stage": "staging" }), (404, "unknown-stage")),
         ("POST", f("promote"), json!({ "stage": "-" }), (400, "invalid-name")),
         ("POST", f("promote"), json!({ "expected_revision": 7 }), (409, "revision-conflict")),
-        ("POST", f("promote"), json!({ "full": true }), (400, "invalid-request")),
+        ("POST", f("promote"), json!({ "fully": true }), (400, "invalid-request")),
+        ("POST", f("promote"), json!({ "full": true }), (409, "no-rollout")),
+        ("POST", f("pause"), json!({}), (409, "no-rollout")),
+        ("POST", f("resume"), json!({}), (409, "no-rollout")),
+        ("POST", f("abort"), json!({ "now": true }), (409, "no-rollout")),
         ("PUT", f("traffic"), split("v1", "90%"), (400, "invalid-split")),
         ("PUT", f("traffic"), split("v1", "0%"), (400, "invalid-split")),
         ("PUT", f("traffic"), split("v1", "101%"), (400, "invalid-split")),

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn first_version_goes_live_at_once_whatever_the_strategy() {
-    for strategy in [Strategy::AllAtOnce, canary(), BLUE_GREEN] {
+    for strategy in [Strategy::AllAtOnce, canary(), blue_green()] {
         let mut world = World::default();
         let plan = world.deploy(ask("hello", 1, strategy));
         assert!(plan.first);
@@ -30,7 +30,7 @@ fn each_strategy_gives_the_traffic_it_says() {
         (Strategy::AllAtOnce, "v2=100%, stable v2, previous v1"),
         (Strategy::NoTraffic, "v1=100%, stable v1"),
         (canary(), "v2=10% v1=90%, stable v1, canary v2"),
-        (BLUE_GREEN, "v1=100%, stable v1, canary v2"),
+        (blue_green(), "v1=100%, stable v1, canary v2"),
     ] {
         let mut world = deployed(1);
         let plan = world.deploy(ask("hello", 2, strategy));
@@ -42,7 +42,7 @@ fn each_strategy_gives_the_traffic_it_says() {
 #[test]
 fn deploying_the_same_again_changes_nothing() {
     let mut world = deployed(1);
-    for strategy in [Strategy::AllAtOnce, Strategy::NoTraffic, canary(), BLUE_GREEN] {
+    for strategy in [Strategy::AllAtOnce, Strategy::NoTraffic, watched()] {
         let plan = world.deploy(ask("hello", 1, strategy));
         assert_eq!((plan.change, plan.version), (None, v(1)));
     }
@@ -79,7 +79,7 @@ fn deploying_at_once_what_is_stable_takes_everything_back() {
 fn deploying_during_a_rollout_is_refused_with_the_ways_out() {
     let mut world = deployed(1);
     world.deploy(ask("hello", 2, canary()));
-    for strategy in [Strategy::AllAtOnce, canary(), BLUE_GREEN] {
+    for strategy in [Strategy::AllAtOnce, canary(), blue_green()] {
         let error = world.plan(&ask("hello", 3, strategy)).unwrap_err();
         assert_eq!(
             error.to_string(),
@@ -94,7 +94,7 @@ fn deploying_during_a_rollout_is_refused_with_the_ways_out() {
 fn replacing_aborts_the_rollout_under_way() {
     let mut world = deployed(1);
     world.deploy(ask("hello", 2, canary()));
-    world.deploy(ask("hello", 3, BLUE_GREEN).replace());
+    world.deploy(ask("hello", 3, blue_green()).replace());
     assert_eq!(world.show(), "v1=100%, stable v1, canary v3");
     assert_eq!(world.fate(2), Some(Fate::Aborted));
     let verdict = world.hello().versions[&v(2)].verdict.clone().unwrap();

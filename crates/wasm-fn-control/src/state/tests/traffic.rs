@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn promoted_canary_is_stable_and_the_old_stable_previous() {
-    for strategy in [canary(), BLUE_GREEN] {
+    for strategy in [canary(), blue_green()] {
         let mut world = deployed(1);
         world.deploy(ask("hello", 2, strategy));
         world.promote().unwrap();
@@ -163,16 +163,22 @@ fn unknown_functions_stages_and_versions_are_named() {
     let other: FunctionName = "other".parse().unwrap();
     let state = &world.state;
     let unknown = "there is no function `other`";
-    assert_eq!(state.plan_promote(&other, &live).unwrap_err().to_string(), unknown);
-    assert_eq!(state.plan_abort(&other, &live).unwrap_err().to_string(), unknown);
-    assert_eq!(state.plan_rollback(&other, &live, None).unwrap_err().to_string(), unknown);
+    assert_eq!(
+        state.plan_command(&other, &live, Command::Promote, facts()).unwrap_err().to_string(),
+        unknown
+    );
+    assert_eq!(state.plan_command(&other, &live, Command::Abort, facts()).unwrap_err().to_string(), unknown);
+    assert_eq!(state.plan_rollback(&other, &live, None, facts()).unwrap_err().to_string(), unknown);
     assert_eq!(state.plan_traffic(&other, &live, &[]).unwrap_err().to_string(), unknown);
     assert_eq!(state.plan_delete(&other).unwrap_err().to_string(), unknown);
     let no_stage = "`hello` has no traffic in stage `staging`";
-    assert_eq!(state.plan_promote(&hello(), &staging).unwrap_err().to_string(), no_stage);
+    assert_eq!(
+        state.plan_command(&hello(), &staging, Command::Promote, facts()).unwrap_err().to_string(),
+        no_stage
+    );
     let to = Some(VersionRef::No(v(9)));
     let no_version = "stage `live` of `hello` has no version v9";
-    assert_eq!(state.plan_rollback(&hello(), &live, to).unwrap_err().to_string(), no_version);
+    assert_eq!(state.plan_rollback(&hello(), &live, to, facts()).unwrap_err().to_string(), no_version);
 }
 
 #[test]

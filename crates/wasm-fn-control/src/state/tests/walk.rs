@@ -1,6 +1,8 @@
 //! Random walks: whatever is done, the invariants hold and the journal replays to the same state.
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use wasm_fn_core::Weight;
+use wasm_fn_rollout::{Cause, advance, failed};
 
 use super::*;
 use crate::stored;
@@ -32,17 +34,33 @@ fn step(world: &mut World, random: &mut StdRng) {
     let weight = |points| Weight::from_basis_points(points).unwrap();
     let planned = match random.random_range(0..12) {
         0..=4 => {
-            let strategy = [Strategy::AllAtOnce, Strategy::NoTraffic, canary(), BLUE_GREEN];
+            let strategy =
+                [Strategy::AllAtOnce, Strategy::NoTraffic, canary(), blue_green(), watched(), linear()];
             let route = ["/a", "/b", "/c/*"][random.random_range(0..3)];
-            let mut ask = ask(function, random.random_range(0..6), strategy[random.random_range(0..4)])
-                .routes(&[route]);
+            let mut ask =
+                ask(function, random.random_range(0..6), strategy[random.random_range(0..6)].clone())
+                    .routes(&[route]);
             ask.replace = random.random_bool(0.3);
             world.plan(&ask).map(|plan| plan.change)
         }
-        5 | 6 => world.state.plan_promote(&name, &live).map(Some),
-        7 => world.state.plan_abort(&name, &live).map(Some),
-        8 => world.state.plan_rollback(&name, &live, None),
-        9 => world.state.plan_rollback(&name, &live, Some(to)),
+        5 | 6 => {
+            let commands =
+                [Command::Promote, Command::PromoteFully, Command::Pause, Command::Resume, Command::Abort];
+            let command = commands[random.random_range(0..commands.len())];
+            world.state.plan_command(&name, &live, command, facts()).map(Some)
+        }
+        7 => {
+            let Some(rollout) = world.state.rollout(&(name.clone(), live.clone())) else { return };
+            let failure = Cause::Gate("it is worse".to_owned());
+            let later = Time(5).after(Duration::from_secs(random.random_range(0..1000)));
+            let decision = match random.random_bool(0.3) {
+                true => failed(rollout.spec.plan(), rollout.phase.place().unwrap(), failure),
+                false => advance(rollout.spec.plan(), &rollout.phase, &rollout::Verdict::Pass, later),
+            };
+            world.state.plan_decision(&name, &live, decision, Facts::at(later))
+        }
+        8 => world.state.plan_rollback(&name, &live, None, facts()),
+        9 => world.state.plan_rollback(&name, &live, Some(to), facts()),
         10 => {
             let points = random.random_range(0..=10_000);
             let shares = [(VersionRef::Stable, weight(points)), (to, weight(10_000 - points))];
@@ -64,6 +82,11 @@ fn check_invariants(world: &World, seed: u64) {
                 assert!(function.versions.contains_key(&version), "seed {seed}: {name} {version}");
             }
             assert!(stage.canary() != Some(stage.stable), "seed {seed}");
+            if let Some(rollout) = &stage.rollout {
+                let (plan, place) = (rollout.spec.plan(), rollout.phase.place().unwrap());
+                assert_eq!(rollout.is_watch(), stage.stable == rollout.canary, "seed {seed}");
+                assert!(plan.share(place) > Weight::ZERO || place == rollout::Place::Check, "seed {seed}");
+            }
             assert!(!stage.previous.contains(&stage.stable), "seed {seed}");
         }
         let stored = stored::Function::from(&**function);
@@ -73,9 +96,10 @@ fn check_invariants(world: &World, seed: u64) {
         let delete_nothing = Change { function: "nobody".parse().unwrap(), action: Action::Delete };
         world.state.check_claims(&delete_nothing).unwrap();
         let live = StageName::live();
-        for outcome in
-            [world.state.plan_promote(name, &live).map(Some), world.state.plan_rollback(name, &live, None)]
-        {
+        for outcome in [
+            world.state.plan_command(name, &live, Command::PromoteFully, facts()).map(Some),
+            world.state.plan_rollback(name, &live, None, facts()),
+        ] {
             assert!(!matches!(outcome, Err(PlanError::Clash(_))), "seed {seed}: {outcome:?}");
         }
     }

@@ -1,0 +1,190 @@
+//! What people want of functions that exist.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use wasm_fn_core::{FunctionName, StageName, VersionNo, VersionRef, Weight};
+use wasm_fn_rollout::{Command, Place, Verdict};
+use wasm_fn_router::Tally;
+
+use super::{Control, ControlError, Note};
+use crate::{
+    host::Host,
+    judge::past,
+    state::{Change, Facts, Key, Rollout, State},
+    store::Store,
+    wire,
+};
+
+impl<H: Host, S: Store> Control<H, S> {
+    /// Sets the weights of a stage.
+    ///
+    /// # Errors
+    /// See [`State::plan_traffic`]; a revision other than expected; the store.
+    pub async fn set_traffic(
+        self: &Arc<Self>,
+        function: FunctionName,
+        stage: StageName,
+        shares: Vec<(VersionRef, Weight)>,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
+        self.mutate(note, move |state| state.plan_traffic(&function, &stage, &shares)).await
+    }
+
+    /// Gives a rollout a person's command.
+    ///
+    /// When this returns, the table says so: after an abort no request begins on the canary.
+    ///
+    /// # Errors
+    /// See [`State::plan_command`]; a revision other than expected; the store.
+    pub async fn command(
+        self: &Arc<Self>,
+        function: FunctionName,
+        stage: StageName,
+        command: Command,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
+        let key = (function, stage);
+        let control = Arc::clone(self);
+        self.mutate(note, move |state| {
+            let facts = control.facts(&key, state, "by command".to_owned());
+            state.plan_command(&key.0, &key.1, command, facts).map(Some)
+        })
+        .await
+    }
+
+    /// Ends a rollout as [`Command::Abort`] does, and cuts off the requests under way on the canary.
+    ///
+    /// # Errors
+    /// As for [`command`](Self::command).
+    pub async fn abort_now(
+        self: &Arc<Self>,
+        function: FunctionName,
+        stage: StageName,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
+        let judge = self.judge(&(function.clone(), stage.clone()));
+        let state = self.command(function, stage, Command::Abort, note).await?;
+        if let Some(judge) = judge {
+            judge.recall();
+        }
+        Ok(state)
+    }
+
+    /// Sends all traffic to an earlier version.
+    ///
+    /// # Errors
+    /// See [`State::plan_rollback`]; a revision other than expected; the store.
+    pub async fn rollback(
+        self: &Arc<Self>,
+        function: FunctionName,
+        stage: StageName,
+        to: Option<VersionRef>,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
+        let key = (function, stage);
+        let control = Arc::clone(self);
+        self.mutate(note, move |state| {
+            let facts = control.facts(&key, state, "by command".to_owned());
+            state.plan_rollback(&key.0, &key.1, to, facts)
+        })
+        .await
+    }
+
+    /// Deletes a function.
+    ///
+    /// # Errors
+    /// An unknown function; a revision other than expected; the store.
+    pub async fn delete(
+        self: &Arc<Self>,
+        function: FunctionName,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
+        self.mutate(note, move |state| state.plan_delete(&function).map(Some)).await
+    }
+
+    /// What is known of the rollout at `key` now, with why it is asked for.
+    pub(super) fn facts(&self, key: &Key, state: &State, reason: String) -> Facts {
+        let mut facts = Facts::at(self.clock.now());
+        facts.opened = self.started;
+        let rollout = state.rollout(key);
+        if let (Some(judge), Some(rollout)) = (self.judge(key), rollout)
+            && judge.judges(rollout)
+        {
+            facts.gate = Some(judge.state());
+            facts.report = Some(Box::new(judge.report(reason)));
+            facts.past =
+                self.tally(key, rollout.base).map(|tally| past(rollout.spec.gate(), &tally.snapshot()));
+        }
+        facts
+    }
+
+    /// What the gate of the rollout at `key` says now.
+    pub(crate) fn gate(&self, key: &Key, rollout: &Rollout) -> Option<wire::GateStatus> {
+        let judge = self.judge(key).filter(|judge| judge.judges(rollout))?;
+        let verdict = judge.verdict();
+        let (word, reason) = match &verdict {
+            Verdict::Fail(failure) => ("fail", failure.to_string()),
+            _ if rollout.phase.place() == Some(Place::Check) => match judge.checked() {
+                _ if rollout.spec.checks().is_empty() => ("pass", "a person has to look first".to_owned()),
+                None => ("wait", "the checks are running".to_owned()),
+                Some(Ok(())) => ("pass", "every check passed".to_owned()),
+                Some(Err(found)) => ("fail", found.clone()),
+            },
+            Verdict::Pass => ("pass", "no sign that the canary is worse than tolerated".to_owned()),
+            Verdict::Wait(waiting) => ("wait", waiting.to_string()),
+        };
+        Some(wire::GateStatus {
+            verdict: word.to_owned(),
+            reason: reason.clone(),
+            requests: judge.step_requests(),
+            requests_needed: rollout.spec.gate().min_requests,
+            evidence: wire::Evidence::from(&judge.report(reason)),
+        })
+    }
+
+    /// What `version` did in the stage at `key`.
+    pub(super) fn tally(&self, key: &Key, version: VersionNo) -> Option<Arc<Tally>> {
+        let table = self.table.load();
+        let stage =
+            table.stages().iter().find(|stage| (stage.function(), stage.name()) == (&key.0, &key.1))?;
+        let entry = stage.versions().iter().find(|entry| entry.no == version)?;
+        Some(Arc::clone(&entry.tally))
+    }
+
+    /// Keeps the version ready that a blue-green switch leaves, so that the way back is as fast.
+    pub(super) fn keep_base(&self, change: &Change, after: &State) {
+        let Some(stage) = change.action.stage() else { return };
+        let key = (change.function.clone(), stage.clone());
+        if let Some(rollout) = after.rollout(&key) {
+            self.keep(&key, rollout);
+        }
+    }
+
+    /// The same for every rollout that is published at the start.
+    pub(super) fn keep_bases(&self) {
+        let state = self.state();
+        for (name, function) in state.functions() {
+            for (stage, stands) in &function.stages {
+                if let Some(rollout) = &stands.rollout {
+                    self.keep(&(name.clone(), stage.clone()), rollout);
+                }
+            }
+        }
+    }
+
+    fn keep(&self, key: &Key, rollout: &Rollout) {
+        let time = rollout.spec.keep();
+        let blue_green = rollout.spec.plan().spec().strategy == wasm_fn_rollout::Strategy::BlueGreen;
+        if !blue_green || !rollout.is_watch() || time == Duration::ZERO {
+            return;
+        }
+        let table = self.table.load();
+        let stages: HashMap<_, _> =
+            table.stages().iter().map(|stage| ((stage.function(), stage.name()), stage)).collect();
+        let stage = stages.get(&(&key.0, &key.1));
+        let versions = stage.into_iter().flat_map(|stage| stage.versions());
+        for entry in versions.filter(|entry| entry.no == rollout.base) {
+            self.host.keep_ready(&entry.target, time);
+        }
+    }
+}

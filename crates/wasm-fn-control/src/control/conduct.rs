@@ -1,0 +1,218 @@
+//! Conducting rollouts: asks their gates and the clock, and has what they decide committed and published.
+//!
+//! A decision is planned against the state it was made for. When that has changed meanwhile, nothing is done
+//! and the rollout is looked at again.
+
+use std::{
+    sync::{Arc, PoisonError, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Request;
+use wasm_fn_rollout::{Cause, Decision, Place, Time, Verdict, Waiting, advance, failed};
+use wasm_fn_rollout::{OnNoData, Phase};
+
+use super::{Control, ControlError, Note};
+use crate::{
+    host::Host,
+    judge::{Judge, run_checks},
+    state::{Key, Rollout, effective},
+    store::Store,
+};
+
+/// How long to wait before what could not be committed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Who is named in the journal.
+const ACTOR: &str = "rollout";
+
+/// Conducts every rollout until the control plane is gone.
+pub(super) async fn conduct<H: Host, S: Store>(control: Weak<Control<H, S>>) {
+    loop {
+        let Some(control) = control.upgrade() else { return };
+        let changed = Arc::clone(&control.changed);
+        let due = control.look_at_all().await;
+        let until = control.clock.instant(due);
+        drop(control);
+        tokio::select! {
+            biased;
+            () = changed.notified() => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+    }
+}
+
+/// What looking at a rollout came to.
+enum Look {
+    /// Nothing to do before then.
+    Until(Time),
+    /// Nothing to do until something changes.
+    Idle,
+    /// This is to be done.
+    Do(Decision, String),
+}
+
+impl<H: Host, S: Store> Control<H, S> {
+    /// Looks at every rollout, carries out what is decided, and says when to look again.
+    async fn look_at_all(self: &Arc<Self>) -> Time {
+        let judges: Vec<_> = {
+            let judges = self.judges.lock().unwrap_or_else(PoisonError::into_inner);
+            judges.iter().map(|(key, judge)| (key.clone(), Arc::clone(judge))).collect()
+        };
+        let mut due = Time(u64::MAX);
+        for (key, judge) in judges {
+            match self.look_at(&key, &judge).await {
+                Ok(Some(at)) => due = due.min(at),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(function = %key.0, stage = %key.1, %error, "a rollout's decision was not carried out");
+                    due = due.min(self.clock.now().after(RETRY));
+                }
+            }
+        }
+        due
+    }
+
+    /// Looks at one rollout; gives when to look again.
+    async fn look_at(self: &Arc<Self>, key: &Key, judge: &Arc<Judge>) -> Result<Option<Time>, ControlError> {
+        let state = self.state();
+        let Some(rollout) = state.rollout(key).filter(|rollout| judge.judges(rollout)) else {
+            return Ok(None);
+        };
+        match self.decide(key, judge, rollout) {
+            Look::Until(at) => Ok(Some(at)),
+            Look::Idle => Ok(None),
+            Look::Do(decision, reason) => {
+                self.enact(key, rollout.clone(), decision, reason).await?;
+                // What follows from it is looked at when the change is announced.
+                Ok(None)
+            }
+        }
+    }
+
+    fn decide(self: &Arc<Self>, key: &Key, judge: &Arc<Judge>, rollout: &Rollout) -> Look {
+        let (plan, now) = (rollout.spec.plan(), self.clock.now());
+        let phase = effective(&rollout.phase, self.started, now);
+        let Some(place) = phase.place() else { return Look::Idle };
+        // Whoever is on the canary by rule or by name can find it broken, at no share too.
+        let heard = judge.verdict();
+        let verdict = if place == Place::Check && !matches!(heard, Verdict::Fail(_)) {
+            match (rollout.spec.checks().is_empty(), judge.checked()) {
+                (true, _) | (_, Some(Ok(()))) => Verdict::Pass,
+                (false, Some(Err(found))) if matches!(phase, Phase::Running { .. }) => {
+                    let reason = format!("check failed: {found}");
+                    return Look::Do(failed(plan, place, Cause::Check(found.clone())), reason);
+                }
+                (false, _) => {
+                    if matches!(phase, Phase::Running { .. }) && judge.begin_checks() {
+                        tokio::spawn(check(
+                            Arc::clone(self),
+                            key.clone(),
+                            Arc::clone(judge),
+                            rollout.clone(),
+                        ));
+                    }
+                    Verdict::Wait(Waiting { canary: 0, stable: 0, needed: 0 })
+                }
+            }
+        } else {
+            heard
+        };
+        let decision = advance(plan, &phase, &verdict, now);
+        if decision != Decision::Hold {
+            let reason = reason(&decision, &verdict, rollout);
+            return Look::Do(decision, reason);
+        }
+        let Phase::Running { place, since } = phase else { return Look::Idle };
+        let lasts = match place {
+            Place::Check => return Look::Idle,
+            Place::Step(_) => plan.step_min(),
+            Place::Watch => plan.watch(),
+        };
+        let due = since.after(lasts);
+        // Once the time is over, a step waits for requests alone.
+        judge.await_verdict(due <= now && plan.on_no_data() == OnNoData::Wait);
+        if due > now { Look::Until(due) } else { self.look_again(judge) }
+    }
+
+    /// A response may have come between the look at the verdict and the wish to be told of it.
+    fn look_again(&self, judge: &Judge) -> Look {
+        match judge.verdict() {
+            Verdict::Wait(_) => Look::Idle,
+            Verdict::Pass | Verdict::Fail(_) => Look::Until(self.clock.now()),
+        }
+    }
+
+    /// Commits `decision`, if the rollout is still what it was made for.
+    async fn enact(
+        self: &Arc<Self>,
+        key: &Key,
+        seen: Rollout,
+        decision: Decision,
+        reason: String,
+    ) -> Result<(), ControlError> {
+        let note = Note {
+            actor: ACTOR.to_owned(),
+            origin: "node".to_owned(),
+            message: None,
+            expected_revision: None,
+        };
+        let (control, key) = (Arc::clone(self), key.clone());
+        let plan = move |state: &crate::state::State| {
+            if state.rollout(&key).is_none_or(|now| *now != seen) {
+                return Ok(None);
+            }
+            let facts = control.facts(&key, state, reason);
+            state.plan_decision(&key.0, &key.1, decision, facts)
+        };
+        self.mutate(note, plan).await.map(drop)
+    }
+}
+
+/// Runs the checks of a blue-green rollout on its new version.
+async fn check<H: Host, S: Store>(
+    control: Arc<Control<H, S>>,
+    key: Key,
+    judge: Arc<Judge>,
+    rollout: Rollout,
+) {
+    let target = {
+        let table = control.table.load();
+        let stage = table.stages().iter().find(|stage| (stage.function(), stage.name()) == (&key.0, &key.1));
+        let versions = stage.into_iter().flat_map(|stage| stage.versions());
+        let entry = versions.into_iter().find(|entry| entry.no == rollout.canary);
+        entry.map(|entry| Arc::clone(&entry.target))
+    };
+    let Some(target) = target else { return };
+    let result = run_checks(rollout.spec.checks(), |check| {
+        let mut request = Request::new(Bytes::from(check.body.clone()));
+        *request.method_mut() = check.method.clone();
+        *request.uri_mut() = check.path.clone().into();
+        request.headers_mut().extend(check.headers.iter().cloned());
+        control.host.call(Arc::clone(&target), request)
+    });
+    judge.end_checks(result.await);
+}
+
+/// Why, in a sentence.
+fn reason(decision: &Decision, verdict: &Verdict, rollout: &Rollout) -> String {
+    let passed = || match (rollout.phase.place(), verdict) {
+        (Some(Place::Check), _) if rollout.spec.checks().is_empty() => {
+            "a person has to look first".to_owned()
+        }
+        (Some(Place::Check), _) => "every check passed".to_owned(),
+        (_, Verdict::Wait(waiting)) => format!("the time is over, with {waiting}"),
+        _ => "the gate passed".to_owned(),
+    };
+    match decision {
+        Decision::Abort(cause)
+        | Decision::Rollback(cause)
+        | Decision::Pause(cause)
+        | Decision::Freeze(cause) => cause.to_string(),
+        Decision::Settle => "the watch is over, and the gate did not fail".to_owned(),
+        Decision::Hold | Decision::Await | Decision::Step(..) | Decision::Promote | Decision::Resume => {
+            passed()
+        }
+    }
+}

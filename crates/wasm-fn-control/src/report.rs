@@ -1,0 +1,139 @@
+//! The numbers behind a decision, as they are kept with it and shown.
+//!
+//! Everything is a whole number or a text, so that the journal's canonical JSON has one form. Fields may be
+//! added, with a default.
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire;
+
+/// Why a rollout did something, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// In a sentence.
+    pub reason: String,
+    /// What the canary was compared with: `concurrent` or `past`.
+    pub baseline: String,
+    /// The version under test.
+    pub canary: SideReport,
+    /// The version it was compared with.
+    pub stable: SideReport,
+    /// The tests, strongest evidence first.
+    pub signals: Vec<SignalReport>,
+    /// Traps of the canary that stable never showed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traps: Vec<TrapReport>,
+    /// Ids of the canary's first requests that failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_requests: Vec<String>,
+}
+
+/// What one side did in a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideReport {
+    /// The version.
+    pub version: String,
+    /// Requests that it ran to their end.
+    pub requests: u64,
+    /// Those among them that failed.
+    pub failures: u64,
+    /// Median latency, microseconds.
+    pub latency_p50_us: Option<u64>,
+    /// 99th percentile of the latency, microseconds.
+    pub latency_p99_us: Option<u64>,
+}
+
+/// One test of the gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignalReport {
+    /// Its name.
+    pub signal: String,
+    /// Bad events of the canary, and of so many requests.
+    pub canary: (u64, u64),
+    /// Bad events of stable, and of so many requests.
+    pub stable: (u64, u64),
+    /// A thousand times the natural logarithm of the e-value.
+    pub log_e_thousandths: i64,
+    /// The same of the e-value that fails.
+    pub log_threshold_thousandths: i64,
+    /// The same in a sentence.
+    pub text: String,
+}
+
+/// A trap that stable never showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrapReport {
+    /// 16 hexadecimal digits.
+    pub fingerprint: String,
+    /// How many requests, or users, it hit.
+    pub hits: u64,
+    /// The trap and its backtrace.
+    pub backtrace: String,
+}
+
+impl From<&wasm_fn_rollout::SignalEvidence> for SignalReport {
+    fn from(evidence: &wasm_fn_rollout::SignalEvidence) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "clamped to what fits")]
+        let thousandths = |log: f64| (log * 1000.0).clamp(-1e15, 1e15).round() as i64;
+        Self {
+            signal: evidence.signal.to_string(),
+            canary: (evidence.canary.requests, evidence.canary_requests),
+            stable: (evidence.stable.requests, evidence.stable_requests),
+            log_e_thousandths: thousandths(evidence.log_e),
+            log_threshold_thousandths: thousandths(evidence.log_threshold),
+            text: evidence.to_string(),
+        }
+    }
+}
+
+impl From<&Report> for wire::Evidence {
+    fn from(report: &Report) -> Self {
+        Self {
+            baseline: report.baseline.clone(),
+            canary: (&report.canary).into(),
+            stable: (&report.stable).into(),
+            signals: report.signals.iter().map(Into::into).collect(),
+            traps: report.traps.iter().map(Into::into).collect(),
+            failed_requests: report.failed_requests.clone(),
+        }
+    }
+}
+
+impl From<&SideReport> for wire::SideNumbers {
+    fn from(side: &SideReport) -> Self {
+        let millis = |micros: u64| micros as f64 / 1e3;
+        Self {
+            version: side.version.clone(),
+            requests: side.requests,
+            failures: side.failures,
+            latency_p50_ms: side.latency_p50_us.map(millis),
+            latency_p99_ms: side.latency_p99_us.map(millis),
+        }
+    }
+}
+
+impl From<&SignalReport> for wire::SignalEvidence {
+    fn from(signal: &SignalReport) -> Self {
+        let log_e = signal.log_e_thousandths as f64 / 1e3;
+        let log_threshold = signal.log_threshold_thousandths as f64 / 1e3;
+        let rate = |(bad, of): (u64, u64)| if of == 0 { 0.0 } else { bad as f64 / of as f64 };
+        Self {
+            signal: signal.signal.clone(),
+            canary: signal.canary.0,
+            stable: signal.stable.0,
+            canary_rate: rate(signal.canary),
+            stable_rate: rate(signal.stable),
+            // JSON has no infinity.
+            e_value: log_e.exp().min(f64::MAX),
+            threshold: log_threshold.exp().min(f64::MAX),
+            progress: if log_threshold > 0.0 { (log_e / log_threshold).clamp(0.0, 1.0) } else { 0.0 },
+            text: signal.text.clone(),
+        }
+    }
+}
+
+impl From<&TrapReport> for wire::TrapEvidence {
+    fn from(trap: &TrapReport) -> Self {
+        Self { fingerprint: trap.fingerprint.clone(), hits: trap.hits, backtrace: trap.backtrace.clone() }
+    }
+}

@@ -1,0 +1,172 @@
+//! Planning what a rollout does: by itself when its gate and the time say so, or by a person's command.
+
+use std::time::Duration;
+
+use wasm_fn_core::{FunctionName, StageName, TrafficSplit};
+use wasm_fn_rollout::{Cause, Command, Counts, Decision, GateState, Phase, Time, apply, command};
+
+use super::{Action, Advance, Change, PlanError, Rollout, StageState, State};
+use crate::report::Report;
+
+/// What is known at the moment of a decision besides the state.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The time.
+    pub now: Time,
+    /// When this process took the state over.
+    pub opened: Time,
+    /// What the gate has seen.
+    pub gate: Option<GateState>,
+    /// What the version that everybody leaves did, should everybody leave it.
+    pub past: Option<Counts>,
+    /// The numbers, for people.
+    pub report: Option<Box<Report>>,
+}
+
+impl Facts {
+    /// Nothing but the time.
+    pub fn at(now: Time) -> Self {
+        Self { now, opened: now, gate: None, past: None, report: None }
+    }
+}
+
+impl Facts {
+    fn phase(&self, rollout: &Rollout) -> Phase {
+        effective(&rollout.phase, self.opened, self.now)
+    }
+}
+
+/// `phase` as it counts in a process that took it over at `opened`.
+///
+/// What lasts has lasted since then at most: nobody saw what happened before, and the clock of that process may
+/// have been another. So a step is repeated after a restart, never shortened.
+pub fn effective(phase: &Phase, opened: Time, now: Time) -> Phase {
+    let since = |since: Time| if since < opened || since > now { opened } else { since };
+    match *phase {
+        Phase::Running { place, since: at } => Phase::Running { place, since: since(at) },
+        Phase::Awaiting { place, since: at } => Phase::Awaiting { place, since: since(at) },
+        _ => phase.clone(),
+    }
+}
+
+impl State {
+    /// Plans what a person wants of the rollout under way.
+    ///
+    /// # Errors
+    /// An unknown function or stage, no rollout, or one in a phase in which the command means nothing.
+    pub fn plan_command(
+        &self,
+        function: &FunctionName,
+        stage: &StageName,
+        wanted: Command,
+        facts: Facts,
+    ) -> Result<Change, PlanError> {
+        let current = self.stage(function, stage)?;
+        let none = || PlanError::NoRollout { function: function.clone(), stage: stage.clone() };
+        let rollout = current.rollout.as_ref().ok_or_else(none)?;
+        let decision = command(rollout.spec.plan(), &rollout.phase, wanted).map_err(|error| {
+            PlanError::Command { function: function.clone(), stage: stage.clone(), error }
+        })?;
+        self.plan_decision(function, stage, decision, facts)?.ok_or_else(none)
+    }
+
+    /// Plans to carry `decision` out; `None` when it is to do nothing.
+    ///
+    /// # Errors
+    /// An unknown function or stage, or a route of the previous version that is another function's by now.
+    pub fn plan_decision(
+        &self,
+        function: &FunctionName,
+        stage: &StageName,
+        decision: Decision,
+        facts: Facts,
+    ) -> Result<Option<Change>, PlanError> {
+        let current = self.stage(function, stage)?;
+        let Some(rollout) = &current.rollout else { return Ok(None) };
+        let (version, stage) = (rollout.canary, stage.clone());
+        let action = match decision {
+            Decision::Hold => return Ok(None),
+            Decision::Promote => {
+                let (after, report) = (promoted(current, rollout, &facts), facts.report);
+                Action::Promote { stage, version, after, report }
+            }
+            Decision::Abort(_) => {
+                Action::Abort { stage, version, after: current.all_to_stable(), report: facts.report }
+            }
+            Decision::Rollback(_) => {
+                let (base, after) = (rollout.base, current.back_at(rollout.base));
+                let left = Some(version);
+                let action = Action::Rollback {
+                    stage,
+                    version: base,
+                    left,
+                    aborted: None,
+                    after,
+                    report: facts.report,
+                };
+                return self.fit_rollback(function, action);
+            }
+            moved => {
+                let (advance, after) = moved_on(current, rollout, moved, &facts);
+                Action::Advance { stage, version, advance, after, report: facts.report }
+            }
+        };
+        Ok(Some(Change { function: function.clone(), action }))
+    }
+}
+
+/// Everybody on the canary, which is stable now, and watched if the plan says so.
+fn promoted(current: &StageState, rollout: &Rollout, facts: &Facts) -> StageState {
+    let watched = rollout.spec.plan().watch() > Duration::ZERO;
+    let watching = Rollout {
+        phase: apply(&facts.phase(rollout), Decision::Promote, facts.now),
+        gate_no: rollout.gate_no.saturating_add(1),
+        gate: None,
+        past: facts.past,
+        ..rollout.clone()
+    };
+    StageState { rollout: watched.then_some(watching), ..current.moved_to(rollout.canary) }
+}
+
+/// What neither ends the rollout elsewhere nor makes its canary stable.
+fn moved_on(
+    current: &StageState,
+    rollout: &Rollout,
+    decision: Decision,
+    facts: &Facts,
+) -> (Advance, StageState) {
+    let mut after = current.clone();
+    let advance = match &decision {
+        Decision::Settle => {
+            after.rollout = None;
+            return (Advance::Settle, after);
+        }
+        Decision::Step(_, share) => {
+            after.split = TrafficSplit::between(rollout.base, rollout.canary, *share);
+            Advance::Step
+        }
+        Decision::Await => Advance::Await,
+        Decision::Pause(_) => Advance::Pause,
+        Decision::Freeze(_) => Advance::Freeze,
+        Decision::Resume
+        | Decision::Hold
+        | Decision::Promote
+        | Decision::Abort(_)
+        | Decision::Rollback(_) => Advance::Resume,
+    };
+    // A failure is final for its gate: whoever goes on after one begins with another.
+    let failed = matches!(
+        &rollout.phase,
+        Phase::Paused { cause: Cause::Gate(_) | Cause::Check(_), .. } | Phase::Frozen { .. }
+    );
+    let fresh = decision == Decision::Resume || (failed && advance == Advance::Step);
+    // The judge counts requests anew once the step is published; one that takes over from the store must, too.
+    let stored = |gate: GateState| if advance == Advance::Step { gate.stepped() } else { gate };
+    after.rollout = Some(Rollout {
+        phase: apply(&facts.phase(rollout), decision, facts.now),
+        gate_no: if fresh { rollout.gate_no.saturating_add(1) } else { rollout.gate_no },
+        gate: facts.gate.clone().filter(|_| !fresh).map(stored),
+        ..rollout.clone()
+    });
+    (advance, after)
+}

@@ -1,0 +1,226 @@
+//! Checks: requests that a version must answer as expected before anybody is sent to it.
+
+use std::collections::BTreeMap;
+
+use http::{HeaderName, HeaderValue, Method, StatusCode, uri::PathAndQuery};
+use regex::Regex;
+use serde_json::Value;
+
+use crate::wire;
+
+/// Largest pattern once compiled, bytes.
+const PATTERN_BYTES_MAX: usize = 1 << 20;
+
+/// Most bytes of a check's request body.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// A request, and the answer that is expected.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub path: PathAndQuery,
+    /// Request headers.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The request's body.
+    pub body: String,
+    /// The expected status.
+    pub status: StatusCode,
+    /// The expected headers.
+    pub expected_headers: Vec<(HeaderName, HeaderValue)>,
+    /// What the body matches.
+    pub pattern: Option<Regex>,
+    /// What the JSON body has, by JSON pointer.
+    pub json: BTreeMap<String, Value>,
+}
+
+/// Why a check is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("check of {path}: {key}: {reason}")]
+pub struct CheckError {
+    /// Its path, as written.
+    pub path: String,
+    /// The key that is wrong.
+    pub key: &'static str,
+    /// What was found and what was expected.
+    pub reason: String,
+}
+
+/// What was found instead of what a check expects.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    /// Another status.
+    #[error("status is {found}, expected {expected}")]
+    Status {
+        /// What was found.
+        found: StatusCode,
+        /// What was expected.
+        expected: StatusCode,
+    },
+    /// A header is missing or other.
+    #[error("header {name} is {found}, expected {expected:?}")]
+    Header {
+        /// Its name.
+        name: HeaderName,
+        /// What was found.
+        found: String,
+        /// What was expected.
+        expected: HeaderValue,
+    },
+    /// The body does not match.
+    #[error("body begins with {found:?}, expected a match of {expected}")]
+    Body {
+        /// Its beginning.
+        found: String,
+        /// The pattern.
+        expected: String,
+    },
+    /// The body is no JSON.
+    #[error("body begins with {found:?}, expected JSON")]
+    NoJson {
+        /// Its beginning.
+        found: String,
+    },
+    /// A value in the body is missing or other.
+    #[error("{pointer} is {found}, expected {expected}")]
+    Json {
+        /// Where.
+        pointer: String,
+        /// What was found.
+        found: String,
+        /// What was expected.
+        expected: Value,
+    },
+}
+
+impl PartialEq for Check {
+    fn eq(&self, other: &Self) -> bool {
+        wire::Check::from(self) == wire::Check::from(other)
+    }
+}
+
+impl Check {
+    /// Compares an answer with what is expected.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn compare(&self, answer: &http::Response<impl AsRef<[u8]>>) -> Result<(), Mismatch> {
+        let (found, expected) = (answer.status(), self.status);
+        if found != expected {
+            return Err(Mismatch::Status { found, expected });
+        }
+        for (name, expected) in &self.expected_headers {
+            if !answer.headers().get_all(name).iter().any(|found| found == expected) {
+                let found = answer.headers().get(name);
+                let found = found.map_or_else(|| "missing".to_owned(), |found| format!("{found:?}"));
+                return Err(Mismatch::Header { name: name.clone(), found, expected: expected.clone() });
+            }
+        }
+        let body = answer.body().as_ref();
+        if let Some(pattern) = &self.pattern
+            && !pattern.is_match(&String::from_utf8_lossy(body))
+        {
+            return Err(Mismatch::Body { found: beginning(body), expected: pattern.to_string() });
+        }
+        if self.json.is_empty() {
+            return Ok(());
+        }
+        let json: Value =
+            serde_json::from_slice(body).map_err(|_| Mismatch::NoJson { found: beginning(body) })?;
+        for (pointer, expected) in &self.json {
+            let found = json.pointer(pointer);
+            if found != Some(expected) {
+                let found = found.map_or_else(|| "missing".to_owned(), ToString::to_string);
+                return Err(Mismatch::Json { pointer: pointer.clone(), found, expected: expected.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn beginning(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).chars().take(80).collect()
+}
+
+impl TryFrom<&wire::Check> for Check {
+    type Error = CheckError;
+
+    fn try_from(wire: &wire::Check) -> Result<Self, CheckError> {
+        let bad = |key: &'static str, reason: String| CheckError { path: wire.path.clone(), key, reason };
+        let method = wire.method.as_deref().unwrap_or("GET");
+        let method = method
+            .parse()
+            .map_err(|_| bad("method", format!("found {method:?}, expected a method such as GET")))?;
+        let path: PathAndQuery =
+            wire.path.parse().ok().filter(|_| wire.path.starts_with('/')).ok_or_else(|| {
+                bad("path", format!("found {:?}, expected a path such as /hello", wire.path))
+            })?;
+        let body = wire.body.clone().unwrap_or_default();
+        if body.len() > BODY_BYTES_MAX {
+            let found = body.len();
+            return Err(bad("body", format!("found {found} bytes, expected at most {BODY_BYTES_MAX}")));
+        }
+        let status = wire.expect.status.unwrap_or(200);
+        let status = StatusCode::from_u16(status)
+            .map_err(|_| bad("status", format!("found {status}, expected a status such as 200")))?;
+        let pattern = |text: &String| {
+            let pattern = regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
+            pattern.map_err(|error| {
+                bad("expect.body", format!("found {text:?}, expected a regular expression: {error}"))
+            })
+        };
+        for pointer in wire.expect.json.keys() {
+            if !(pointer.is_empty() || pointer.starts_with('/')) {
+                let reason = format!("found {pointer:?}, expected a JSON pointer such as /status");
+                return Err(bad("expect.json", reason));
+            }
+        }
+        Ok(Self {
+            method,
+            path,
+            headers: headers(&wire.headers).map_err(|reason| bad("headers", reason))?,
+            body,
+            status,
+            expected_headers: headers(&wire.expect.headers)
+                .map_err(|reason| bad("expect.headers", reason))?,
+            pattern: wire.expect.body.as_ref().map(pattern).transpose()?,
+            json: wire.expect.json.clone(),
+        })
+    }
+}
+
+fn headers(wire: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let header = |(name, value): (&String, &String)| {
+        let parsed = name.parse().map_err(|_| format!("found {name:?}, expected a header name"))?;
+        let value = value.parse().map_err(|_| format!("found {value:?}, expected a header value"))?;
+        Ok((parsed, value))
+    };
+    wire.iter().map(header).collect()
+}
+
+impl From<&Check> for wire::Check {
+    fn from(check: &Check) -> Self {
+        let headers = |headers: &[(HeaderName, HeaderValue)]| {
+            let text = |(name, value): &(HeaderName, HeaderValue)| {
+                (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+            };
+            headers.iter().map(text).collect()
+        };
+        Self {
+            method: Some(check.method.to_string()),
+            path: check.path.to_string(),
+            headers: headers(&check.headers),
+            body: Some(check.body.clone()).filter(|body| !body.is_empty()),
+            expect: wire::Expectation {
+                status: Some(check.status.as_u16()),
+                headers: headers(&check.expected_headers),
+                body: check.pattern.as_ref().map(ToString::to_string),
+                json: check.json.clone(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

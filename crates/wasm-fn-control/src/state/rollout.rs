@@ -1,0 +1,215 @@
+//! Rollouts: what was asked for, where they stand, how they ended.
+
+use std::{sync::Arc, time::Duration};
+
+use wasm_fn_core::{FunctionName, StageName, TrafficSplit, VersionNo};
+use wasm_fn_rollout::{
+    Counts, GateError, GateSpec, GateState, Phase, Place, Plan, PlanError, PlanSpec, Strategy,
+};
+
+use super::{Action, Check, Meta, StageState};
+use crate::report::Report;
+
+/// Most checks of a rollout.
+const CHECKS_MAX: usize = 100;
+
+/// Longest time that the previous version is kept loaded.
+const KEEP_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// What a rollout is to do, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RolloutSpec {
+    // Invariant: a gate can be made of `gate`; checks only where the plan has a place for them.
+    plan: Plan,
+    gate: GateSpec,
+    shield: bool,
+    keep: Duration,
+    checks: Vec<Check>,
+}
+
+/// Why a rollout is none.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SpecError {
+    /// Its plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Its gate.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// Too many checks.
+    #[error("there are {0} checks, expected at most {CHECKS_MAX}")]
+    Checks(usize),
+    /// Checks where nothing waits for them.
+    #[error("there are checks, expected none unless the strategy is blue-green")]
+    ChecksUnused,
+    /// The previous version is kept for too long.
+    #[error("keep is {0:?}, expected at most 30 days")]
+    Keep(Duration),
+}
+
+/// A rollout under way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rollout {
+    /// The version it moves to.
+    pub canary: VersionNo,
+    /// The version it moves from.
+    pub base: VersionNo,
+    /// What it is to do.
+    pub spec: Arc<RolloutSpec>,
+    /// Where it stands.
+    pub phase: Phase,
+    /// When it began, Unix milliseconds.
+    pub started_ms: u64,
+    /// The split before it began.
+    pub from_split: TrafficSplit,
+    /// Number of its gate; each gate begins without the evidence of the one before.
+    pub gate_no: u32,
+    /// What its gate had seen at the last change.
+    pub gate: Option<GateState>,
+    /// What the base did before everybody left it.
+    pub past: Option<Counts>,
+}
+
+/// A rollout that has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The version it moved to.
+    pub canary: VersionNo,
+    /// The version it moved from.
+    pub base: VersionNo,
+    /// How it ended.
+    pub outcome: RolloutOutcome,
+    /// When it began, Unix milliseconds.
+    pub started_ms: u64,
+    /// When it ended, Unix milliseconds.
+    pub ended_ms: u64,
+    /// Why.
+    pub reason: String,
+    /// The numbers at that moment.
+    pub report: Option<Box<Report>>,
+}
+
+/// How a rollout ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolloutOutcome {
+    /// The canary is stable.
+    Promoted,
+    /// The canary never had everybody.
+    Aborted,
+    /// It had, and everybody left it again.
+    RolledBack,
+}
+
+impl RolloutSpec {
+    /// Checks what a rollout is to do.
+    ///
+    /// A blue-green rollout without checks waits for a person before the switch: somebody has to look.
+    ///
+    /// # Errors
+    /// A plan or a gate that is none, checks that nobody waits for, or a bound.
+    pub fn new(
+        mut plan: PlanSpec,
+        gate: GateSpec,
+        shield: bool,
+        keep: Duration,
+        checks: Vec<Check>,
+    ) -> Result<Self, SpecError> {
+        gate.check()?;
+        if checks.len() > CHECKS_MAX {
+            return Err(SpecError::Checks(checks.len()));
+        }
+        if keep > KEEP_MAX {
+            return Err(SpecError::Keep(keep));
+        }
+        if plan.strategy == Strategy::BlueGreen {
+            plan.manual |= checks.is_empty();
+        } else if !checks.is_empty() {
+            return Err(SpecError::ChecksUnused);
+        }
+        Ok(Self { plan: Plan::new(plan)?, gate, shield, keep, checks })
+    }
+
+    /// Its strategy, laid out.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The rule that it must satisfy.
+    pub fn gate(&self) -> &GateSpec {
+        &self.gate
+    }
+
+    /// Whether stable answers requests that failed on the canary.
+    pub fn shield(&self) -> bool {
+        self.shield
+    }
+
+    /// How long the previous version stays ready after a blue-green switch.
+    pub fn keep(&self) -> Duration {
+        self.keep
+    }
+
+    /// What a blue-green version must answer before the switch.
+    pub fn checks(&self) -> &[Check] {
+        &self.checks
+    }
+}
+
+impl Rollout {
+    /// Whether everybody is on the new version already.
+    pub fn is_watch(&self) -> bool {
+        self.phase.place() == Some(Place::Watch)
+    }
+
+    /// Whether `other` is a later state of the same rollout.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.canary == other.canary && self.base == other.base && self.started_ms == other.started_ms
+    }
+}
+
+/// The end of the rollout that `before` had under way, when `after` has it no more.
+pub(super) fn ended(
+    before: Option<&StageState>,
+    after: &StageState,
+    action: &Action,
+    meta: &Meta<'_>,
+) -> Option<Ended> {
+    let rollout = before?.rollout.as_ref()?;
+    if after.rollout.as_ref().is_some_and(|after| after.is_same(rollout)) {
+        return None;
+    }
+    let outcome = if after.stable == rollout.canary || action.builds_on(rollout) {
+        RolloutOutcome::Promoted
+    } else if rollout.is_watch() {
+        RolloutOutcome::RolledBack
+    } else {
+        RolloutOutcome::Aborted
+    };
+    let report = action.report();
+    let reason = match (action, meta.message, report) {
+        (Action::Deploy { version, .. }, ..) => format!("followed by the deployment of {version}"),
+        (Action::Traffic { .. }, ..) => "the weights were set by hand".to_owned(),
+        (_, Some(said), _) => said.to_owned(),
+        (_, None, Some(report)) => report.reason.clone(),
+        (_, None, None) => "by command".to_owned(),
+    };
+    Some(Ended {
+        canary: rollout.canary,
+        base: rollout.base,
+        outcome,
+        started_ms: rollout.started_ms,
+        ended_ms: meta.at_ms,
+        reason,
+        report: report.cloned().map(Box::new),
+    })
+}
+
+impl Action {
+    /// Whether this begins from the version that `rollout` had brought to everybody.
+    fn builds_on(&self, rollout: &Rollout) -> bool {
+        matches!(self, Self::Deploy { .. } | Self::Traffic { .. }) && rollout.is_watch()
+    }
+}
+
+/// Names a rollout: where it is.
+pub type Key = (FunctionName, StageName);

@@ -1,0 +1,213 @@
+//! What a rollout does by itself and by command, and what becomes of its versions.
+
+use wasm_fn_rollout::{Cause, Decision, Phase, Place, Verdict, advance, failed};
+
+use super::*;
+
+impl World {
+    fn rollout(&self) -> &Rollout {
+        self.live().rollout.as_ref().unwrap()
+    }
+
+    fn decide(&mut self, decision: Decision) {
+        let change = self.state.plan_decision(&hello(), &StageName::live(), decision, facts()).unwrap();
+        change.into_iter().for_each(|change| self.carry_out(change));
+    }
+
+    /// What the plan does when the gate passes and time is over.
+    fn pass(&mut self) {
+        let rollout = self.rollout();
+        let later = Time(5).after(Duration::from_secs(100_000));
+        let decision = advance(rollout.spec.plan(), &rollout.phase, &Verdict::Pass, later);
+        self.decide(decision);
+    }
+
+    fn fail(&mut self) {
+        let rollout = self.rollout();
+        let place = rollout.phase.place().unwrap();
+        let decision = failed(rollout.spec.plan(), place, Cause::Gate("it is worse".to_owned()));
+        self.decide(decision);
+    }
+
+    fn ended(&self) -> Option<(RolloutOutcome, &str)> {
+        let ended = self.hello().ended.get(&StageName::live())?;
+        Some((ended.outcome, ended.reason.as_str()))
+    }
+}
+
+fn steps(shares: &[&str], change: impl FnOnce(&mut PlanSpec)) -> Strategy {
+    let steps = shares.iter().map(|share| share.parse().unwrap()).collect();
+    let mut plan = PlanSpec::usual(rollout::Strategy::Canary { steps });
+    change(&mut plan);
+    let spec = RolloutSpec::new(plan, GateSpec::default(), true, Duration::ZERO, Vec::new());
+    Strategy::Rollout(Arc::new(spec.unwrap()))
+}
+
+#[test]
+fn canary_goes_through_its_steps_to_everybody_and_is_watched() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, steps(&["1%", "50%"], |_| ())));
+    for expected in [
+        "v2=1% v1=99%, stable v1, canary v2",
+        "v2=50% v1=50%, stable v1, canary v2",
+        "v2=100%, stable v2, previous v1",
+    ] {
+        assert_eq!(world.show(), expected);
+        world.pass();
+    }
+    assert_eq!(world.live().rollout, None);
+    assert_eq!(world.ended().unwrap().0, RolloutOutcome::Promoted);
+    let words: Vec<_> = world.changes.iter().map(|change| change.action.as_str()).collect();
+    assert_eq!(words, ["deploy", "deploy", "step", "promote", "settle"]);
+}
+
+#[test]
+fn linear_rollout_grows_by_the_same_share() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, linear()));
+    let mut shares = vec![world.live().split.weight(v(2)).to_string()];
+    while world.live().canary().is_some() {
+        world.pass();
+        shares.push(world.live().split.weight(v(2)).to_string());
+    }
+    assert_eq!(shares, ["30%", "60%", "90%", "100%"]);
+}
+
+#[test]
+fn everybody_at_once_is_watched_and_taken_back_to_where_they_were() {
+    let mut world = deployed(2);
+    world.deploy(ask("hello", 3, watched()));
+    assert_eq!(world.show(), "v3=100%, stable v3, previous v1 v2");
+    assert!(world.rollout().is_watch());
+    world.fail();
+    assert_eq!(world.show(), "v2=100%, stable v2, previous v1");
+    assert_eq!(world.fate(3), Some(Fate::RolledBack));
+    assert_eq!(world.ended().unwrap().0, RolloutOutcome::RolledBack);
+}
+
+#[test]
+fn watch_stands_in_nobodys_way() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, watched()));
+    world.deploy(ask("hello", 3, watched()));
+    assert_eq!(world.show(), "v3=100%, stable v3, previous v1 v2");
+    assert_eq!(world.ended(), Some((RolloutOutcome::Promoted, "followed by the deployment of v3")));
+    world.traffic(&[("v3", "50%"), ("v2", "50%")]).unwrap();
+    assert_eq!(world.live().rollout, None);
+    assert_eq!(world.ended(), Some((RolloutOutcome::Promoted, "the weights were set by hand")));
+    world.deploy(ask("hello", 4, watched()));
+    world.rollback(None).unwrap();
+    assert_eq!(world.ended().unwrap().0, RolloutOutcome::RolledBack);
+}
+
+#[test]
+fn failing_canary_loses_its_traffic_or_stands_still_as_asked() {
+    let expected = [
+        (rollout::OnFail::Rollback, "v1=100%, stable v1", None),
+        (rollout::OnFail::Pause, "v2=10% v1=90%, stable v1, canary v2", Some("paused")),
+        (rollout::OnFail::Freeze, "v2=10% v1=90%, stable v1, canary v2", Some("frozen")),
+    ];
+    for (on_fail, split, phase) in expected {
+        let mut world = deployed(1);
+        world.deploy(ask("hello", 2, steps(&["10%"], |plan| plan.on_fail = on_fail)));
+        world.fail();
+        assert_eq!(world.show(), split);
+        assert_eq!(world.live().rollout.as_ref().map(|rollout| rollout.phase.as_str()), phase);
+    }
+}
+
+#[test]
+fn going_on_after_a_failure_takes_a_new_gate() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, steps(&["10%", "20%"], |plan| plan.on_fail = rollout::OnFail::Pause)));
+    world.fail();
+    assert_eq!(world.rollout().gate_no, 1);
+    world.command(Command::Resume).unwrap();
+    assert_eq!((world.rollout().gate_no, world.rollout().phase.as_str()), (2, "progressing"));
+    world.fail();
+    world.command(Command::Promote).unwrap();
+    assert_eq!((world.rollout().gate_no, world.rollout().phase.place()), (3, Some(Place::Step(1))));
+}
+
+#[test]
+fn manual_steps_wait_for_a_person() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, steps(&["10%"], |plan| plan.manual = true)));
+    world.pass();
+    assert_eq!(world.rollout().phase.as_str(), "awaiting promotion");
+    world.command(Command::Promote).unwrap();
+    assert_eq!(world.show(), "v2=100%, stable v2, previous v1");
+}
+
+#[test]
+fn blue_green_without_checks_waits_for_a_person() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, blue_green()));
+    world.pass();
+    assert_eq!(world.rollout().phase.as_str(), "awaiting promotion");
+    assert_eq!(world.show(), "v1=100%, stable v1, canary v2");
+}
+
+#[test]
+fn commands_that_mean_nothing_now_are_refused_with_what_was_found() {
+    let mut world = deployed(1);
+    for command in [Command::Promote, Command::PromoteFully, Command::Pause, Command::Resume, Command::Abort]
+    {
+        let error = world.command(command).unwrap_err();
+        assert_eq!(error.to_string(), "stage `live` of `hello` has no rollout under way");
+    }
+    world.deploy(ask("hello", 2, canary()));
+    let error = world.command(Command::Resume).unwrap_err().to_string();
+    assert_eq!(error, "stage `live` of `hello`: the rollout is progressing, expected a paused one");
+    world.command(Command::Pause).unwrap();
+    let error = world.command(Command::Pause).unwrap_err().to_string();
+    assert_eq!(error, "stage `live` of `hello`: the rollout is paused already, expected one that moves");
+    world.command(Command::PromoteFully).unwrap();
+    let error = world.command(Command::Promote).unwrap_err().to_string();
+    let expected = "everybody is on the new version already, expected a step before that";
+    assert_eq!(error, format!("stage `live` of `hello`: {expected}"));
+}
+
+#[test]
+fn canary_of_what_is_stable_is_refused() {
+    let world = deployed(1);
+    for strategy in [canary(), linear(), blue_green()] {
+        let error = world.plan(&ask("hello", 1, strategy)).unwrap_err().to_string();
+        let expected = "v1 of `hello` has this component and configuration and is stable in stage `live` already, expected another build";
+        assert_eq!(error, expected);
+    }
+}
+
+#[test]
+fn what_was_taken_over_has_lasted_since_then_at_most() {
+    let running = |since| Phase::Running { place: Place::Step(0), since: Time(since) };
+    let (opened, now) = (Time(1000), Time(1500));
+    assert_eq!(effective(&running(10), opened, now), running(1000), "nobody saw what happened before");
+    assert_eq!(effective(&running(1200), opened, now), running(1200));
+    assert_eq!(effective(&running(90_000), opened, now), running(1000), "the clock has stepped back");
+}
+
+#[test]
+fn step_is_stored_without_the_requests_of_the_one_before() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, steps(&["10%", "50%"], |_| ())));
+    let gate = rollout::Gate::new(GateSpec::default(), rollout::Baseline::Concurrent).unwrap();
+    let seen = rollout::GateState { step_requests: 100, ..gate.state() };
+    for (decision, kept) in [(Decision::Await, 100), (Decision::Step(1, "50%".parse().unwrap()), 0)] {
+        let facts = Facts { gate: Some(seen.clone()), ..facts() };
+        let change = world.state.plan_decision(&hello(), &StageName::live(), decision, facts).unwrap();
+        world.carry_out(change.unwrap());
+        assert_eq!(world.rollout().gate.as_ref().unwrap().step_requests, kept);
+    }
+}
+
+#[test]
+fn function_deleted_in_mid_rollout_leaves_nothing_to_decide() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, canary()));
+    let change = world.state.plan_delete(&hello()).unwrap();
+    world.carry_out(change);
+    assert_eq!(world.state.rollout(&(hello(), StageName::live())), None);
+    let error = world.state.plan_decision(&hello(), &StageName::live(), Decision::Promote, facts());
+    assert_eq!(error, Err(PlanError::UnknownFunction(hello())));
+}

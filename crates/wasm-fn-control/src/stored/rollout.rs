@@ -1,0 +1,446 @@
+//! A rollout as it is kept: what it is to do, where it stands, what its gate has seen.
+//!
+//! Fractions are kept as the hexadecimal digits of their bits: exact, and the journal's canonical JSON has no
+//! fractions. So are 64-bit numbers that may exceed what JSON numbers hold.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use wasm_fn_rollout::{self as rollout, Bad, Cause, Counts, Event, Phase, Place, RATIOS, Time};
+
+use super::{Malformed, Split, parse, weight};
+use crate::{report::Report, state, wire};
+
+/// [`state::Rollout`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Rollout {
+    canary: String,
+    base: String,
+    spec: Spec,
+    phase: StoredPhase,
+    started_ms: u64,
+    from_split: Split,
+    gate_no: u32,
+    gate: Option<Gate>,
+    past: Option<StoredCounts>,
+}
+
+/// [`state::RolloutSpec`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Spec {
+    strategy: Strategy,
+    manual: bool,
+    on_fail: String,
+    pass_without_data: bool,
+    step_min_ms: u64,
+    watch_ms: u64,
+    keep_ms: u64,
+    shield: bool,
+    alpha: String,
+    errors: Option<String>,
+    latency_p99: Option<String>,
+    memory_p99: Option<String>,
+    max_error_rate: Option<String>,
+    max_latency_us: Option<u64>,
+    min_requests: u64,
+    #[serde(default)]
+    checks: Vec<wire::Check>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+enum Strategy {
+    AllAtOnce,
+    BlueGreen,
+    Canary { steps: Vec<u16> },
+    Linear { by: u16, every_ms: u64 },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "kebab-case")]
+enum StoredPhase {
+    Running { place: StoredPlace, since_ms: u64 },
+    Awaiting { place: StoredPlace, since_ms: u64 },
+    Paused { place: StoredPlace, served_ms: u64, cause: StoredCause },
+    Frozen { place: StoredPlace, cause: StoredCause },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StoredPlace {
+    Check,
+    Step(usize),
+    Watch,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StoredCause {
+    Operator,
+    Gate(String),
+    Check(String),
+    Replaced,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Gate {
+    canary: StoredCounts,
+    stable: StoredCounts,
+    step_requests: u64,
+    signals: Vec<Signal>,
+    known_traps: Vec<String>,
+    known_overflowed: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Signal {
+    signal: String,
+    logs: Vec<Vec<String>>,
+}
+
+/// Requests, and for each event how many of them and how many units.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredCounts {
+    requests: u64,
+    bad: Vec<(u64, u64)>,
+}
+
+/// [`state::Ended`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ended {
+    canary: String,
+    base: String,
+    outcome: Outcome,
+    started_ms: u64,
+    ended_ms: u64,
+    reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    report: Option<Box<Report>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    Promoted,
+    Aborted,
+    RolledBack,
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn bits(value: f64) -> String {
+    format!("{:016x}", value.to_bits())
+}
+
+fn number(text: &str) -> Result<u64, Malformed> {
+    u64::from_str_radix(text, 16).map_err(|_| Malformed(format!("{text:?}, expected 16 hexadecimal digits")))
+}
+
+fn fraction(text: &str) -> Result<f64, Malformed> {
+    number(text).map(f64::from_bits)
+}
+
+impl From<&state::Rollout> for Rollout {
+    fn from(rollout: &state::Rollout) -> Self {
+        Self {
+            canary: rollout.canary.to_string(),
+            base: rollout.base.to_string(),
+            spec: (&*rollout.spec).into(),
+            phase: (&rollout.phase).into(),
+            started_ms: rollout.started_ms,
+            from_split: (&rollout.from_split).into(),
+            gate_no: rollout.gate_no,
+            gate: rollout.gate.as_ref().map(Gate::from),
+            past: rollout.past.as_ref().map(StoredCounts::from),
+        }
+    }
+}
+
+impl TryFrom<Rollout> for state::Rollout {
+    type Error = Malformed;
+
+    fn try_from(stored: Rollout) -> Result<Self, Malformed> {
+        Ok(Self {
+            canary: parse(&stored.canary)?,
+            base: parse(&stored.base)?,
+            spec: Arc::new(stored.spec.try_into()?),
+            phase: stored.phase.into(),
+            started_ms: stored.started_ms,
+            from_split: stored.from_split.try_into()?,
+            gate_no: stored.gate_no,
+            gate: stored.gate.map(TryInto::try_into).transpose()?,
+            past: stored.past.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl From<&state::RolloutSpec> for Spec {
+    fn from(spec: &state::RolloutSpec) -> Self {
+        let (plan, gate) = (spec.plan().spec(), spec.gate());
+        let strategy = match &plan.strategy {
+            rollout::Strategy::AllAtOnce => Strategy::AllAtOnce,
+            rollout::Strategy::BlueGreen => Strategy::BlueGreen,
+            rollout::Strategy::Canary { steps } => {
+                Strategy::Canary { steps: steps.iter().map(|step| step.basis_points()).collect() }
+            }
+            rollout::Strategy::Linear { by, every } => {
+                Strategy::Linear { by: by.basis_points(), every_ms: millis(*every) }
+            }
+        };
+        let on_fail = match plan.on_fail {
+            rollout::OnFail::Rollback => "rollback",
+            rollout::OnFail::Pause => "pause",
+            rollout::OnFail::Freeze => "freeze",
+        };
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Self {
+            strategy,
+            manual: plan.manual,
+            on_fail: on_fail.to_owned(),
+            pass_without_data: plan.on_no_data == rollout::OnNoData::Pass,
+            step_min_ms: millis(plan.step_min),
+            watch_ms: millis(plan.watch),
+            keep_ms: millis(spec.keep()),
+            shield: spec.shield(),
+            alpha: bits(gate.alpha),
+            errors: gate.errors.map(bits),
+            latency_p99: gate.latency_p99.map(bits),
+            memory_p99: gate.memory_p99.map(bits),
+            max_error_rate: gate.max_error_rate.map(bits),
+            max_latency_us: gate.max_latency_p99.map(micros),
+            min_requests: gate.min_requests,
+            checks: spec.checks().iter().map(wire::Check::from).collect(),
+        }
+    }
+}
+
+impl TryFrom<Spec> for state::RolloutSpec {
+    type Error = Malformed;
+
+    fn try_from(stored: Spec) -> Result<Self, Malformed> {
+        let strategy = match stored.strategy {
+            Strategy::AllAtOnce => rollout::Strategy::AllAtOnce,
+            Strategy::BlueGreen => rollout::Strategy::BlueGreen,
+            Strategy::Canary { steps } => {
+                rollout::Strategy::Canary { steps: steps.into_iter().map(weight).collect::<Result<_, _>>()? }
+            }
+            Strategy::Linear { by, every_ms } => {
+                rollout::Strategy::Linear { by: weight(by)?, every: Duration::from_millis(every_ms) }
+            }
+        };
+        let on_fail = match stored.on_fail.as_str() {
+            "rollback" => rollout::OnFail::Rollback,
+            "pause" => rollout::OnFail::Pause,
+            "freeze" => rollout::OnFail::Freeze,
+            other => return Err(Malformed(format!("on_fail {other:?}, expected rollback, pause or freeze"))),
+        };
+        let no_data =
+            if stored.pass_without_data { rollout::OnNoData::Pass } else { rollout::OnNoData::Wait };
+        let plan = rollout::PlanSpec {
+            strategy,
+            manual: stored.manual,
+            on_fail,
+            on_no_data: no_data,
+            step_min: Duration::from_millis(stored.step_min_ms),
+            watch: Duration::from_millis(stored.watch_ms),
+        };
+        let optional = |text: Option<String>| text.as_deref().map(fraction).transpose();
+        let gate = rollout::GateSpec {
+            alpha: fraction(&stored.alpha)?,
+            errors: optional(stored.errors)?,
+            latency_p99: optional(stored.latency_p99)?,
+            memory_p99: optional(stored.memory_p99)?,
+            max_error_rate: optional(stored.max_error_rate)?,
+            max_latency_p99: stored.max_latency_us.map(Duration::from_micros),
+            min_requests: stored.min_requests,
+        };
+        let checks = stored.checks.iter().map(state::Check::try_from).collect::<Result<Vec<_>, _>>();
+        let checks = checks.map_err(Malformed::new)?;
+        Self::new(plan, gate, stored.shield, Duration::from_millis(stored.keep_ms), checks)
+            .map_err(Malformed::new)
+    }
+}
+
+impl From<&Phase> for StoredPhase {
+    /// A rollout that has ended is not kept as one; should it be, it stands where everybody is on stable.
+    fn from(phase: &Phase) -> Self {
+        match phase {
+            Phase::Running { place, since } => Self::Running { place: (*place).into(), since_ms: since.0 },
+            Phase::Awaiting { place, since } => Self::Awaiting { place: (*place).into(), since_ms: since.0 },
+            Phase::Paused { place, served, cause } => {
+                Self::Paused { place: (*place).into(), served_ms: millis(*served), cause: cause.into() }
+            }
+            Phase::Frozen { place, cause } => Self::Frozen { place: (*place).into(), cause: cause.into() },
+            Phase::Promoted { at } => Self::Running { place: StoredPlace::Watch, since_ms: at.0 },
+            Phase::Aborted { cause } | Phase::RolledBack { cause } => {
+                Self::Frozen { place: StoredPlace::Check, cause: cause.into() }
+            }
+        }
+    }
+}
+
+impl From<StoredPhase> for Phase {
+    fn from(stored: StoredPhase) -> Self {
+        match stored {
+            StoredPhase::Running { place, since_ms } => {
+                Self::Running { place: place.into(), since: Time(since_ms) }
+            }
+            StoredPhase::Awaiting { place, since_ms } => {
+                Self::Awaiting { place: place.into(), since: Time(since_ms) }
+            }
+            StoredPhase::Paused { place, served_ms, cause } => Self::Paused {
+                place: place.into(),
+                served: Duration::from_millis(served_ms),
+                cause: cause.into(),
+            },
+            StoredPhase::Frozen { place, cause } => Self::Frozen { place: place.into(), cause: cause.into() },
+        }
+    }
+}
+
+impl From<Place> for StoredPlace {
+    fn from(place: Place) -> Self {
+        match place {
+            Place::Check => Self::Check,
+            Place::Step(step) => Self::Step(step),
+            Place::Watch => Self::Watch,
+        }
+    }
+}
+
+impl From<StoredPlace> for Place {
+    fn from(stored: StoredPlace) -> Self {
+        match stored {
+            StoredPlace::Check => Self::Check,
+            StoredPlace::Step(step) => Self::Step(step),
+            StoredPlace::Watch => Self::Watch,
+        }
+    }
+}
+
+impl From<&Cause> for StoredCause {
+    fn from(cause: &Cause) -> Self {
+        match cause {
+            Cause::Operator => Self::Operator,
+            Cause::Gate(found) => Self::Gate(found.clone()),
+            Cause::Check(found) => Self::Check(found.clone()),
+            Cause::Replaced => Self::Replaced,
+        }
+    }
+}
+
+impl From<StoredCause> for Cause {
+    fn from(stored: StoredCause) -> Self {
+        match stored {
+            StoredCause::Operator => Self::Operator,
+            StoredCause::Gate(found) => Self::Gate(found),
+            StoredCause::Check(found) => Self::Check(found),
+            StoredCause::Replaced => Self::Replaced,
+        }
+    }
+}
+
+impl From<&rollout::GateState> for Gate {
+    fn from(state: &rollout::GateState) -> Self {
+        let run = |logs: &[f64; RATIOS.len()]| logs.iter().copied().map(bits).collect();
+        let signal = |signal: &rollout::SignalState| Signal {
+            signal: signal.signal.to_string(),
+            logs: signal.logs.iter().map(run).collect(),
+        };
+        Self {
+            canary: (&state.canary).into(),
+            stable: (&state.stable).into(),
+            step_requests: state.step_requests,
+            signals: state.signals.iter().map(signal).collect(),
+            known_traps: state.known_traps.iter().map(|trap| format!("{trap:016x}")).collect(),
+            known_overflowed: state.known_overflowed,
+        }
+    }
+}
+
+impl TryFrom<Gate> for rollout::GateState {
+    type Error = Malformed;
+
+    fn try_from(stored: Gate) -> Result<Self, Malformed> {
+        let run = |run: &Vec<String>| {
+            let logs = run.iter().map(|log| fraction(log)).collect::<Result<Vec<_>, _>>()?;
+            let found = logs.len();
+            <[f64; RATIOS.len()]>::try_from(logs)
+                .map_err(|_| Malformed(format!("{found} ratios, expected {}", RATIOS.len())))
+        };
+        let signal = |stored: &Signal| {
+            let logs = stored.logs.iter().map(run).collect::<Result<_, _>>()?;
+            Ok(rollout::SignalState { signal: parse(&stored.signal)?, logs })
+        };
+        Ok(Self {
+            canary: stored.canary.try_into()?,
+            stable: stored.stable.try_into()?,
+            step_requests: stored.step_requests,
+            signals: stored.signals.iter().map(signal).collect::<Result<_, Malformed>>()?,
+            known_traps: stored.known_traps.iter().map(|trap| number(trap)).collect::<Result<_, _>>()?,
+            known_overflowed: stored.known_overflowed,
+        })
+    }
+}
+
+impl From<&Counts> for StoredCounts {
+    fn from(counts: &Counts) -> Self {
+        let bad = Event::ALL.map(|event| counts.bad(event)).map(|bad| (bad.requests, bad.units));
+        Self { requests: counts.requests, bad: bad.to_vec() }
+    }
+}
+
+impl TryFrom<StoredCounts> for Counts {
+    type Error = Malformed;
+
+    fn try_from(stored: StoredCounts) -> Result<Self, Malformed> {
+        if stored.bad.len() != Event::COUNT {
+            let found = stored.bad.len();
+            return Err(Malformed(format!("counts of {found} events, expected {}", Event::COUNT)));
+        }
+        let pairs = Event::ALL.into_iter().zip(stored.bad);
+        Ok(pairs.fold(Self::of(stored.requests), |counts, (event, (requests, units))| {
+            counts.with(event, Bad { requests, units })
+        }))
+    }
+}
+
+impl From<&state::Ended> for Ended {
+    fn from(ended: &state::Ended) -> Self {
+        Self {
+            canary: ended.canary.to_string(),
+            base: ended.base.to_string(),
+            outcome: match ended.outcome {
+                state::RolloutOutcome::Promoted => Outcome::Promoted,
+                state::RolloutOutcome::Aborted => Outcome::Aborted,
+                state::RolloutOutcome::RolledBack => Outcome::RolledBack,
+            },
+            started_ms: ended.started_ms,
+            ended_ms: ended.ended_ms,
+            reason: ended.reason.clone(),
+            report: ended.report.clone(),
+        }
+    }
+}
+
+impl TryFrom<Ended> for state::Ended {
+    type Error = Malformed;
+
+    fn try_from(stored: Ended) -> Result<Self, Malformed> {
+        Ok(Self {
+            canary: parse(&stored.canary)?,
+            base: parse(&stored.base)?,
+            outcome: match stored.outcome {
+                Outcome::Promoted => state::RolloutOutcome::Promoted,
+                Outcome::Aborted => state::RolloutOutcome::Aborted,
+                Outcome::RolledBack => state::RolloutOutcome::RolledBack,
+            },
+            started_ms: stored.started_ms,
+            ended_ms: stored.ended_ms,
+            reason: stored.reason,
+            report: stored.report,
+        })
+    }
+}

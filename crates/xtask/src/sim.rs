@@ -1,0 +1,32 @@
+//! Runs seeds of the deterministic simulation.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::{cargo, run as run_command};
+
+/// Which seeds, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Seeds {
+    /// How many.
+    pub count: u64,
+    /// The first.
+    pub from: u64,
+    /// Whether to print what happens, line by line.
+    pub trace: bool,
+}
+
+/// Builds the simulation in the workspace at `root` as the tests do, with its checks, and runs `seeds`.
+///
+/// # Errors
+/// It does not build, or a seed failed; the simulation has printed its trace by then, and how to replay it.
+pub fn run(root: &Path, seeds: Seeds) -> Result<()> {
+    let (count, from) = (seeds.count.to_string(), seeds.from.to_string());
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "wasm-fn-sim", "--", "--seeds", &count, "--from", &from]);
+    if seeds.trace {
+        command.arg("--trace");
+    }
+    run_command(command.current_dir(root))
+}

@@ -1,0 +1,73 @@
+//! A deterministic simulation of a node: the real router, pool, rollouts and control plane, over guests, a
+//! disk, clients and people that pretend. One thread, virtual time, everything from a seed.
+//!
+//! Invariants: the same seed gives the same trace, line by line. The model knows the journal and what
+//! requests did, and never asks the control plane.
+
+mod dice;
+mod guest;
+mod host;
+mod model;
+mod node;
+mod people;
+mod request;
+mod scenario;
+mod trace;
+mod world;
+
+use std::collections::BTreeMap;
+
+use world::World;
+
+/// What a seed came to.
+#[derive(Debug)]
+pub struct Run {
+    /// What did not hold.
+    pub fault: Option<String>,
+    /// Hash of the trace.
+    pub hash: u64,
+    /// Lines of the trace.
+    pub lines: u64,
+    /// The trace, if it was asked for.
+    pub trace: Vec<String>,
+    /// What happened how often: actions of the journal, ways to place a request, faults of the machine.
+    pub happened: BTreeMap<&'static str, u64>,
+    /// Canaries as good as stable.
+    pub healthy: u64,
+    /// Those of them that the gate failed.
+    pub healthy_failed: u64,
+    /// Broken canaries that the gate failed while it was compared with stable.
+    pub broken_failed: u64,
+    /// Most responses of one of them before it was aborted.
+    pub broken_heard_max: u64,
+    /// Longest time from the first of those to the abort, milliseconds of virtual time.
+    pub broken_ms_max: u64,
+}
+
+/// Runs `seed`; keeps its trace if told to.
+///
+/// # Errors
+/// The machine: no temporary folder, no runtime.
+pub fn run(seed: u64, keep_trace: bool) -> std::io::Result<Run> {
+    let world = World::new(seed, keep_trace);
+    node::run(&world)?;
+    let fault = world.found();
+    let mut inner = world.lock();
+    let verdicts = inner.model.verdicts;
+    let (trace, happened) = (std::mem::take(&mut inner.trace), std::mem::take(&mut inner.happened));
+    Ok(Run {
+        fault,
+        hash: trace.hash(),
+        lines: trace.lines(),
+        trace: trace.into_kept(),
+        happened,
+        healthy: verdicts.healthy,
+        healthy_failed: verdicts.healthy_failed,
+        broken_failed: verdicts.broken_failed,
+        broken_heard_max: verdicts.broken_heard_max,
+        broken_ms_max: verdicts.broken_ms_max,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,349 @@
+//! What the journal must say, and what must follow from it: a second opinion on every commit.
+//!
+//! Nothing here asks the control plane. The model replays entries as they become durable, and counts by
+//! itself how long rollouts ran and what was heard of them.
+
+mod moves;
+mod tracked;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use wasm_fn_control::{
+    journal::Entry,
+    state::{Action, Advance, Key, Rollout, State},
+};
+use wasm_fn_core::{FunctionName, Revision, Side, StageName, VersionNo};
+use wasm_fn_router::{Ended, RouteTable, Trial};
+
+use crate::scenario::Scenario;
+
+use tracked::Tracked;
+
+/// How long the control plane may take for what it has to do, unless the disk is in its way.
+const PROMPT_MS: u64 = 5000;
+
+/// The name of the control plane in its journal.
+const CONTROLLER: &str = "rollout";
+
+/// A rollout: where, to which version, when it began.
+pub(crate) type Id = (Key, VersionNo, u64);
+
+/// What is known of a seed's run.
+#[derive(Default)]
+pub(crate) struct Model {
+    states: BTreeMap<Revision, Arc<State>>,
+    head: Revision,
+    tracked: BTreeMap<Key, Tracked>,
+    ended: BTreeSet<Id>,
+    /// Rollouts whose canary everybody left for good, with the revision that says so.
+    left: BTreeMap<Id, Revision>,
+    /// Checks that ended in this life.
+    checked: BTreeMap<(FunctionName, VersionNo), bool>,
+    /// When the disk was last in the way.
+    trouble_ms: u64,
+    pub(crate) verdicts: Verdicts,
+}
+
+/// What became of canaries whose verdict can be foretold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Verdicts {
+    /// Healthy ones whose rollout began.
+    pub(crate) healthy: u64,
+    /// Those of them that the gate failed.
+    pub(crate) healthy_failed: u64,
+    /// Broken ones that the gate failed.
+    pub(crate) broken_failed: u64,
+    /// Most responses of a broken one that were heard before.
+    pub(crate) broken_heard_max: u64,
+    /// Longest time from the first of those to the commit, milliseconds.
+    pub(crate) broken_ms_max: u64,
+}
+
+/// One response, as a trial hears it.
+pub(crate) struct Response<'a> {
+    pub(crate) revision: Revision,
+    pub(crate) key: &'a Key,
+    pub(crate) side: Side,
+    pub(crate) user: Option<u64>,
+    pub(crate) ended: &'a Ended,
+}
+
+impl Model {
+    /// The node begins a new life: nothing has run in it yet.
+    pub(crate) fn begin(&mut self, now_ms: u64) {
+        self.checked.clear();
+        self.trouble_ms = now_ms;
+        self.tracked.values_mut().for_each(|tracked| tracked.begin(now_ms));
+    }
+
+    /// The state at `revision`; `None` when the journal does not have it.
+    pub(crate) fn state(&self, revision: Revision) -> Option<&Arc<State>> {
+        self.states.get(&revision)
+    }
+
+    /// The state of the journal's last entry.
+    pub(crate) fn last(&self) -> State {
+        self.states.get(&self.head).map(|state| State::clone(state)).unwrap_or_default()
+    }
+
+    /// The disk was in the way until now.
+    pub(crate) fn trouble(&mut self, now_ms: u64) {
+        self.trouble_ms = self.trouble_ms.max(now_ms);
+    }
+
+    /// A check was answered.
+    pub(crate) fn checked(&mut self, function: &FunctionName, version: VersionNo, passed: bool) {
+        self.checked.insert((function.clone(), version), passed);
+    }
+
+    /// `entry` is decided, and about to be committed.
+    pub(crate) fn planned(&self, entry: &Entry, now_ms: u64) -> Result<(), String> {
+        let before = self.last();
+        let mut after = before.clone();
+        after.apply(&entry.change, &entry.meta());
+        let Some(stage) = entry.change.action.stage() else { return Ok(()) };
+        let key = (entry.change.function.clone(), stage.clone());
+        let (Some(before), Some(tracked)) = (rollout_at(&before, &key), self.tracked.get(&key)) else {
+            return Ok(());
+        };
+        if entry.actor != CONTROLLER {
+            return Ok(());
+        }
+        let checked = self.checked.get(&(key.0.clone(), before.canary)) == Some(&true);
+        moves::check(before, rollout_at(&after, &key), &entry.change.action, tracked, checked, now_ms)
+            .map_err(|what| format!("r{}: {what}", entry.revision.0))
+    }
+
+    /// `entry` is durable; it was planned at `planned_ms`.
+    pub(crate) fn committed(
+        &mut self,
+        entry: &Entry,
+        planned_ms: u64,
+        now_ms: u64,
+        scenario: &Scenario,
+    ) -> Result<(), String> {
+        if now_ms > planned_ms {
+            self.trouble(now_ms);
+        }
+        if entry.revision != self.head.next() {
+            return Err(format!("revision {} follows {}", entry.revision.0, self.head.0));
+        }
+        let before = self.last();
+        let mut after = before.clone();
+        after.apply(&entry.change, &entry.meta());
+        self.head = entry.revision;
+        self.states.insert(entry.revision, Arc::new(after.clone()));
+        keeps_verdicts(&before, &after, entry)?;
+        let action = &entry.change.action;
+        let stages: Vec<_> = match action.stage() {
+            Some(stage) => vec![stage.clone()],
+            None => self
+                .tracked
+                .keys()
+                .filter(|key| key.0 == entry.change.function)
+                .map(|key| key.1.clone())
+                .collect(),
+        };
+        for stage in stages {
+            let key = (entry.change.function.clone(), stage);
+            self.follow(&key, &before, &after, entry, planned_ms, scenario)?;
+        }
+        Ok(())
+    }
+
+    /// Follows the rollout at `key` through `entry`.
+    fn follow(
+        &mut self,
+        key: &Key,
+        before: &State,
+        after: &State,
+        entry: &Entry,
+        now_ms: u64,
+        scenario: &Scenario,
+    ) -> Result<(), String> {
+        let (before_here, after_here) = (rollout_at(before, key), rollout_at(after, key));
+        let goes_on = before_here.zip(after_here).is_some_and(|(before, after)| before.is_same(after));
+        if let (Some(rollout), false) = (before_here, goes_on) {
+            self.ended.insert(id(key, rollout));
+            let tracked = self.tracked.remove(key);
+            if leaves_canary(&entry.change.action) {
+                self.left.insert(id(key, rollout), entry.revision);
+            }
+            let back = matches!(entry.change.action, Action::Abort { .. } | Action::Rollback { .. });
+            if back && entry.actor == CONTROLLER {
+                self.judged(rollout, tracked.as_ref(), now_ms, scenario);
+            }
+            if entry.change.action.stage().is_some() {
+                let ended = after.stored_function(&key.0).and_then(|function| function.ended.get(&key.1));
+                let told = ended.is_some_and(|ended| {
+                    (ended.canary, ended.started_ms) == (rollout.canary, rollout.started_ms)
+                        && !ended.reason.is_empty()
+                });
+                if !told {
+                    return Err(format!("rollout to {} ended, and nothing says why", rollout.canary));
+                }
+            }
+        }
+        let Some(rollout) = after_here else { return Ok(()) };
+        if self.ended.contains(&id(key, rollout)) {
+            return Err(format!("rollout to {} goes on after it had ended", rollout.canary));
+        }
+        if goes_on {
+            let tracked = self.tracked.get_mut(key).ok_or("a rollout goes on that never began")?;
+            tracked.follow(rollout, now_ms);
+        } else {
+            let tracked = Tracked::new(rollout, now_ms, after, key, scenario);
+            if tracked.is_healthy() {
+                self.verdicts.healthy += 1;
+            }
+            self.tracked.insert(key.clone(), tracked);
+        }
+        Ok(())
+    }
+
+    fn judged(&mut self, rollout: &Rollout, tracked: Option<&Tracked>, now_ms: u64, scenario: &Scenario) {
+        let Some(tracked) = tracked.filter(|_| scenario.quiet && !rollout.is_watch()) else { return };
+        let verdicts = &mut self.verdicts;
+        if tracked.is_healthy() {
+            verdicts.healthy_failed += 1;
+        } else if tracked.is_broken() {
+            verdicts.broken_failed += 1;
+            verdicts.broken_heard_max = verdicts.broken_heard_max.max(tracked.heard());
+            let took_ms = tracked.first_heard_ms().map_or(0, |first_ms| now_ms.saturating_sub(first_ms));
+            verdicts.broken_ms_max = verdicts.broken_ms_max.max(took_ms);
+        }
+    }
+
+    /// A trial hears of a response that counts.
+    pub(crate) fn heard(&mut self, response: &Response<'_>, now_ms: u64) {
+        let rollout = self.state(response.revision).and_then(|state| rollout_at(state, response.key));
+        let share = rollout.and_then(|rollout| {
+            let stage = stage_at(self.state(response.revision)?, response.key)?;
+            Some((rollout.clone(), stage.split.weight(rollout.canary)))
+        });
+        let Some((rollout, share)) = share else { return };
+        if let Some(tracked) =
+            self.tracked.get_mut(response.key).filter(|tracked| tracked.is(response.key, &rollout))
+        {
+            tracked.heard_of(response, share, now_ms);
+        }
+    }
+
+    /// A request is placed on the canary of the table at `revision`, by `trial`, though nobody asked for it.
+    pub(crate) fn placed(
+        &mut self,
+        revision: Revision,
+        key: &Key,
+        trial: &Arc<dyn Trial>,
+        now: Revision,
+    ) -> Result<(), String> {
+        let rollout = self.state(revision).and_then(|state| rollout_at(state, key)).cloned();
+        let rollout = rollout.ok_or("a trial without a rollout")?;
+        if let Some(left) = self.left.get(&id(key, &rollout)).filter(|&&left| left <= now) {
+            return Err(format!("a request begins on {} after r{} left it", rollout.canary, left.0));
+        }
+        if let Some(tracked) = self.tracked.get_mut(key).filter(|tracked| tracked.is(key, &rollout)) {
+            tracked.placed(trial)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for rollouts that should have moved by now.
+    pub(crate) fn watch(&mut self, now_ms: u64) -> Result<(), String> {
+        let Some(state) = self.states.get(&self.head) else { return Ok(()) };
+        for (key, tracked) in &mut self.tracked {
+            if let Some(rollout) = rollout_at(state, key) {
+                tracked.watch(rollout, now_ms, self.trouble_ms)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the table with the journal's state at its revision.
+    pub(crate) fn compare<V>(&self, table: &RouteTable<V>) -> Result<(), String> {
+        let revision = table.revision();
+        if revision == Revision::default() {
+            return Ok(());
+        }
+        let state = self
+            .state(revision)
+            .ok_or_else(|| format!("table of r{}, which the journal has not", revision.0))?;
+        let stored = state.functions().flat_map(|(name, function)| {
+            function.stages.iter().map(move |(stage, state)| (name, stage, &state.split, state.stable))
+        });
+        let stored: Vec<_> = stored.collect();
+        let mut published: Vec<_> = table
+            .stages()
+            .iter()
+            .map(|stage| (stage.function(), stage.name(), stage.split(), stage.stable().no))
+            .collect();
+        published.sort_by_key(|&(name, stage, ..)| (name, stage));
+        if stored == published {
+            return Ok(());
+        }
+        Err(format!("table of r{} is {published:?}, the state has {stored:?}", revision.0))
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
+/// The rollout at `key` in `state`.
+pub(crate) fn rollout_at<'a>(state: &'a State, key: &Key) -> Option<&'a Rollout> {
+    stage_at(state, key)?.rollout.as_ref()
+}
+
+/// The stage at `key` in `state`.
+pub(crate) fn stage_at<'a>(state: &'a State, key: &Key) -> Option<&'a wasm_fn_control::state::StageState> {
+    state.function(&key.0).ok()?.stages.get(&key.1)
+}
+
+fn id(key: &Key, rollout: &Rollout) -> Id {
+    (key.clone(), rollout.canary, rollout.started_ms)
+}
+
+/// Whether `action` takes everybody off the canary for good.
+fn leaves_canary(action: &Action) -> bool {
+    matches!(action, Action::Abort { .. } | Action::Rollback { .. } | Action::Deploy { aborted: Some(_), .. })
+}
+
+/// A version keeps its verdict until it becomes stable or gets another; one that loses a rollout gets one,
+/// with its reason.
+fn keeps_verdicts(before: &State, after: &State, entry: &Entry) -> Result<(), String> {
+    let name = &entry.change.function;
+    let (Ok(before), Ok(after)) = (before.function(name), after.function(name)) else { return Ok(()) };
+    let action = &entry.change.action;
+    let judged = match action {
+        Action::Abort { version, .. } => vec![Some(*version)],
+        Action::Rollback { left, aborted, .. } => vec![*left, *aborted],
+        Action::Deploy { aborted, .. } => vec![*aborted],
+        _ => Vec::new(),
+    };
+    let judged: Vec<_> = judged.into_iter().flatten().collect();
+    for (no, version) in &after.versions {
+        if judged.contains(no) {
+            let verdict = version.verdict.as_ref().ok_or_else(|| format!("{no} has no verdict"))?;
+            if verdict.reason.as_ref().is_none_or(String::is_empty) && action.report().is_some() {
+                return Err(format!("the verdict of {no} has no reason"));
+            }
+            continue;
+        }
+        let stable = |stage: &StageName| after.stages.get(stage).is_some_and(|stage| stage.stable == *no);
+        let kept = before.versions.get(no).is_none_or(|known| known.verdict == version.verdict);
+        if !kept && !action.stage().is_some_and(stable) {
+            return Err(format!("{no} lost its verdict by {}", action.as_str()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether `action` is the end of a watch.
+fn settles(action: &Action) -> bool {
+    matches!(action, Action::Advance { advance: Advance::Settle, .. })
+}

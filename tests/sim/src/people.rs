@@ -1,0 +1,173 @@
+//! People: what they command, and what must be true when they are told that it is done.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+use wasm_fn_control::{
+    Control, ControlError, Deploy, Note,
+    state::{Key, State, Strategy},
+};
+use wasm_fn_core::{Revision, StageName, VersionNo, VersionRef, Weight};
+use wasm_fn_rollout::Command;
+
+use crate::{
+    host::{SimHost, SimStore},
+    model::rollout_at,
+    node::Plane,
+    scenario::Scenario,
+};
+
+/// The control plane of a simulation.
+pub(crate) type SimControl = Control<SimHost, SimStore>;
+
+/// What somebody wants.
+#[derive(Clone, Debug)]
+pub(crate) enum Wish {
+    Deploy { component: usize, strategy: Strategy, replace: bool },
+    Command(Command),
+    AbortNow,
+    Rollback(Option<VersionRef>),
+    Traffic(Vec<(VersionRef, Weight)>),
+    Delete,
+}
+
+impl Wish {
+    /// Something that people do at random moments.
+    pub(crate) fn draw(plane: &Plane) -> Self {
+        let scenario = &plane.world.scenario;
+        let mut inner = plane.world.lock();
+        let dice = &mut inner.dice;
+        match dice.within(0..=99) {
+            0..=39 => {
+                let last = scenario.behaviours.len() as u64 - 1;
+                let component = usize::try_from(dice.within(0..=last)).expect("an index fits");
+                Self::Deploy { component, strategy: scenario.strategy(dice), replace: dice.chance(0.3) }
+            }
+            40..=49 => Self::Command(Command::Promote),
+            50..=52 => Self::Command(Command::PromoteFully),
+            53..=59 => Self::Command(Command::Pause),
+            60..=69 => Self::Command(Command::Resume),
+            70..=74 => Self::Command(Command::Abort),
+            75..=79 => Self::AbortNow,
+            80..=88 => Self::Rollback(match dice.within(0..=3) {
+                0 | 1 => None,
+                2 => Some(VersionRef::Previous),
+                _ => VersionNo::new(u32::try_from(dice.within(1..=3)).expect("3 fits")).map(VersionRef::No),
+            }),
+            89..=97 => {
+                let points = u16::try_from(dice.within(1..=9999)).expect("below 10,000");
+                let share = Weight::from_basis_points(points).expect("below 10,000");
+                let other = dice.pick(&[VersionRef::Canary, VersionRef::Previous, VersionRef::Latest]);
+                Self::Traffic(vec![(other, share), (VersionRef::Stable, share.complement())])
+            }
+            _ => Self::Delete,
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Deploy { component, strategy, replace } => {
+                let plan = match strategy {
+                    Strategy::Rollout(spec) => {
+                        format!("{:?} {:?}", spec.plan().spec(), spec.gate().min_requests)
+                    }
+                    other => format!("{other:?}"),
+                };
+                format!("deploy component {component} by {plan}, replace {replace}")
+            }
+            other => format!("{other:?}"),
+        }
+    }
+}
+
+/// Has `wish` done to the live stage at `key`, and checks what its answer promises.
+pub(crate) async fn wish(plane: Arc<Plane>, control: Arc<SimControl>, key: Key, wish: Wish) {
+    let world = &plane.world;
+    let described = wish.describe();
+    world.say(format_args!("person: {} {described}", key.0));
+    let (seen, expects) = (control.state(), world.lock().dice.chance(0.2));
+    let expected_revision = expects.then(|| seen.revision());
+    let (actor, origin) = ("ann".to_owned(), "127.0.0.1:1".to_owned());
+    let note = Note { actor, origin, message: Some("as she likes it".to_owned()), expected_revision };
+    let rollout = rollout_at(&seen, &key).cloned();
+    let done = act(&plane, &control, &key, &wish, note).await;
+    let state = match done {
+        Ok(state) => state,
+        Err(error) => {
+            world.say(format_args!("person: {described}: {error}"));
+            if matches!(
+                error,
+                ControlError::Interrupted | ControlError::Table(_) | ControlError::Conflict { .. }
+            ) && !(expects && matches!(error, ControlError::Conflict { .. }))
+            {
+                world.fault(format!("{described}: {error}"));
+            }
+            return;
+        }
+    };
+    world.say(format_args!("person: {described}: r{}", state.revision().0));
+    if let Err(what) = promised(&control, &seen, &state, expected_revision) {
+        world.fault(format!("{described}: {what}"));
+    }
+    if let (Wish::AbortNow, Some(rollout)) = (&wish, rollout) {
+        // What is cut off is told so in its own task, before time goes on.
+        sleep(Duration::from_millis(1)).await;
+        let mut inner = world.lock();
+        let on_it = Some((key.0.clone(), rollout.started_ms));
+        let gone = rollout_at(&control.state(), &key).is_none_or(|now| !now.is_same(&rollout));
+        let left = inner.requests.pending.iter().find(|(_, canary)| **canary == on_it).map(|(id, _)| *id);
+        if let Some(id) = left.filter(|_| gone) {
+            inner.fault(format!("request {id} runs on {} after it was aborted at once", rollout.canary));
+        }
+    }
+}
+
+/// What every answer promises: that the table says so.
+fn promised(
+    control: &SimControl,
+    seen: &State,
+    state: &State,
+    expected: Option<Revision>,
+) -> Result<(), String> {
+    let published = control.tables().load().revision();
+    if published < state.revision() {
+        return Err(format!("done at r{}, and r{} is published", state.revision().0, published.0));
+    }
+    match expected {
+        Some(expected) if expected != seen.revision() || state.revision().0 > expected.0 + 1 => {
+            Err(format!("r{} was made of r{}", state.revision().0, expected.0))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn act(
+    plane: &Plane,
+    control: &Arc<SimControl>,
+    key: &Key,
+    wish: &Wish,
+    note: Note,
+) -> Result<Arc<State>, ControlError> {
+    let (function, stage) = key.clone();
+    match wish {
+        Wish::Deploy { component, strategy, replace } => {
+            let digest = Scenario::digest(*component);
+            // What an upload leaves behind.
+            fs::write(plane.folder.join("blobs").join(digest.to_string()), [])?;
+            let deploy = Deploy {
+                function,
+                stage: StageName::live(),
+                component: digest,
+                config: Arc::clone(&plane.world.scenario.config),
+                strategy: strategy.clone(),
+                replace: *replace,
+            };
+            Ok(control.deploy(deploy, note, Arc::new(|_| {})).await?.state)
+        }
+        Wish::Command(command) => control.command(function, stage, *command, note).await,
+        Wish::AbortNow => control.abort_now(function, stage, note).await,
+        Wish::Rollback(to) => control.rollback(function, stage, *to, note).await,
+        Wish::Traffic(shares) => control.set_traffic(function, stage, shares.clone(), note).await,
+        Wish::Delete => control.delete(function, note).await,
+    }
+}

@@ -1,0 +1,332 @@
+//! The life of one request, as the server lives it: choose, invoke, shield, count, tell the trial.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderValue};
+use siphasher::sip::SipHasher13;
+use tokio::time::{Instant, sleep};
+use wasm_fn_control::state::{Key, State};
+use wasm_fn_core::{Outcome, Point, Revision, Side, Sticky, VersionNo, VersionRef};
+use wasm_fn_rollout::Class;
+use wasm_fn_router::{Chosen, Heard, Reason, RouteTable, Traits, Trial, VersionEntry};
+
+use crate::{
+    guest::{End, Guest, Running},
+    model::{Response, rollout_at, stage_at},
+    node::Plane,
+    world::World,
+};
+
+/// What a client sends.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    pub(crate) key: Key,
+    pub(crate) user: Option<u64>,
+    pub(crate) beta: bool,
+    pub(crate) asked: Option<VersionRef>,
+    pub(crate) point: Point,
+    /// How long the request holds its table before it chooses by it.
+    pub(crate) ponders: Duration,
+}
+
+/// One invocation of one version, counted once, however it ends.
+struct Invocation {
+    world: Arc<World>,
+    key: Key,
+    id: u64,
+    revision: Revision,
+    entry: Arc<VersionEntry<Guest>>,
+    part: Option<Part>,
+    arrived: Instant,
+    counted: bool,
+}
+
+/// What [`wasm_fn_router::Part`] tells, kept for later.
+#[derive(Clone)]
+struct Part {
+    trial: Arc<dyn Trial>,
+    side: Side,
+    placed: bool,
+    user: Option<u64>,
+    shield: Option<(Arc<VersionEntry<Guest>>, Duration)>,
+}
+
+/// A request that was accepted and has no answer yet.
+struct Accepted {
+    world: Arc<World>,
+    id: u64,
+    answered: bool,
+}
+
+/// Lives through one request.
+pub(crate) async fn live(plane: Arc<Plane>, ask: Ask) {
+    let world = Arc::clone(&plane.world);
+    let table = plane.tables.load_full();
+    if !ask.ponders.is_zero() {
+        sleep(ask.ponders).await;
+    }
+    let accepted = Accepted::new(&world);
+    let answer = match choose(&world, &plane.tables.load(), &table, &ask, accepted.id) {
+        Ok(Some(first)) => {
+            let timeout = first.entry.target.timeout();
+            Some(run(first, timeout, ask.user).await)
+        }
+        Ok(None) => None,
+        Err(what) => {
+            world.fault(what);
+            None
+        }
+    };
+    accepted.answer(answer);
+}
+
+/// Chooses by `table`, and compares the choice with what the journal's state says.
+fn choose(
+    world: &Arc<World>,
+    newest: &RouteTable<Guest>,
+    table: &RouteTable<Guest>,
+    ask: &Ask,
+    id: u64,
+) -> Result<Option<Invocation>, String> {
+    let path = format!("/{}", ask.key.0);
+    let mut headers = HeaderMap::new();
+    if let Some(user) = ask.user {
+        headers.insert("user", HeaderValue::from(user));
+    }
+    if ask.beta {
+        headers.insert("beta", HeaderValue::from_static("1"));
+    }
+    let mut inner = world.lock();
+    let state = inner.model.state(table.revision()).map(|state| State::clone(state)).unwrap_or_default();
+    let found = table.find(None, &path);
+    let stored = stage_at(&state, &ask.key);
+    if found.is_some() != stored.is_some() {
+        return Err(format!("r{}: {path} is found: {}", table.revision().0, found.is_some()));
+    }
+    let Some(stage) = found else { return Ok(None) };
+    let traits = Traits { headers: &headers, query: None, client: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let Ok(chosen) = stage.choose(&traits, ask.asked, || ask.point) else {
+        let there = ask.asked.is_some_and(|asked| state.resolve(&ask.key.0, &ask.key.1, asked).is_ok());
+        return if there { Err(format!("{:?} is not in the table", ask.asked)) } else { Ok(None) };
+    };
+    let expected = expected(&state, ask)?;
+    let rollout = rollout_at(&state, &ask.key);
+    let withheld = chosen.reason == Reason::Withheld;
+    let found = chosen.version.no;
+    let fits = match rollout {
+        Some(rollout) if withheld => expected == rollout.canary && found == rollout.base,
+        _ => !withheld && found == expected,
+    };
+    if !fits {
+        return Err(format!(
+            "request {id} is answered by {found} ({:?}), expected {expected}",
+            chosen.reason
+        ));
+    }
+    let free = chosen.reason != Reason::Override;
+    let part = owned(&chosen);
+    if let Some(part) = part.as_ref().filter(|part| free && part.side == Side::Canary) {
+        inner.model.placed(table.revision(), &ask.key, &part.trial, newest.revision())?;
+        let started_ms = rollout.map_or(0, |rollout| rollout.started_ms);
+        inner.requests.pending.insert(id, Some((ask.key.0.clone(), started_ms)));
+    }
+    *inner.happened.entry(reason(chosen.reason)).or_default() += 1;
+    inner.say(format_args!("request {id} r{} {} {:?}", table.revision().0, found, chosen.reason));
+    drop(inner);
+    let entry = Arc::clone(chosen.version);
+    Ok(Some(Invocation::new(world, &ask.key, id, table.revision(), entry, part)))
+}
+
+/// The version that `state` means for `ask`, before any withholding.
+fn expected(state: &State, ask: &Ask) -> Result<VersionNo, String> {
+    let stage = stage_at(state, &ask.key).ok_or("a stage that the journal has not")?;
+    if let Some(asked) = ask.asked {
+        return state.resolve(&ask.key.0, &ask.key.1, asked).map_err(|error| error.to_string());
+    }
+    let function = state.function(&ask.key.0).map_err(|error| error.to_string())?;
+    let config = function.versions.get(&stage.stable).map(|version| &version.build.config);
+    let config = config.ok_or("a stable version that the journal has not")?;
+    if let Some(canary) = stage.canary().filter(|_| ask.beta && !config.cohorts.is_empty()) {
+        return Ok(canary);
+    }
+    let key = ask.user.filter(|_| config.sticky != Sticky::None).map(|user| user.to_string());
+    let point = key.map_or(ask.point, |key| {
+        let [low, high] = stage.salt.0;
+        Point::from_bits(SipHasher13::new_with_keys(low, high).hash(key.as_bytes()))
+    });
+    Ok(stage.split.pick(point))
+}
+
+/// The word for `reason`.
+fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Override => "override",
+        Reason::Cohort => "cohort",
+        Reason::Sticky => "sticky",
+        Reason::Draw => "draw",
+        Reason::Withheld => "withheld",
+    }
+}
+
+fn owned(chosen: &Chosen<'_, Guest>) -> Option<Part> {
+    let part = chosen.part.as_ref()?;
+    Some(Part {
+        trial: Arc::clone(part.trial),
+        side: part.side,
+        placed: part.placed,
+        user: part.user,
+        shield: part.shield.map(|(entry, after)| (Arc::clone(entry), after)),
+    })
+}
+
+/// Runs the version that was chosen, and the one behind it where the shield says so; gives who answered, and
+/// how.
+async fn run(first: Invocation, timeout: Duration, user: Option<u64>) -> (VersionNo, Outcome) {
+    let part = first.part.clone();
+    let no = first.entry.no;
+    let shield = part.as_ref().and_then(|part| part.shield.clone());
+    let limit = shield.as_ref().map_or(timeout, |(_, after)| *after);
+    let canary = part.as_ref().filter(|part| part.side == Side::Canary);
+    let head = Arc::clone(&first.entry.target).invoke(user, limit);
+    let end = match cut(canary, head).await {
+        None => {
+            first.world.happened("recalled");
+            End::dropped(first.arrived.elapsed())
+        }
+        Some(Ok(running)) if !running.has_failed() || shield.is_none() => {
+            return (no, body(first, canary, running).await);
+        }
+        Some(Ok(running)) => running.end(Outcome::ServerError),
+        Some(Err(end)) => end,
+    };
+    let outcome = end.ended.outcome;
+    let again = Class::of(outcome).is_some() || outcome == Outcome::Cancelled;
+    let Some((entry, _)) = shield.filter(|_| again && !end.effect) else {
+        first.count(&end);
+        return (no, outcome);
+    };
+    // Nothing placed it on stable, so it says nothing of the shares; but its traps are stable's.
+    let part = part.map(|part| Part { side: Side::Stable, placed: false, user: None, shield: None, ..part });
+    let (no, target) = (entry.no, Arc::clone(&entry.target));
+    first.world.happened("shielded");
+    let rest = timeout.saturating_sub(first.arrived.elapsed());
+    let second = Invocation::new(&first.world, &first.key, first.id, first.revision, entry, part);
+    first.count(&end);
+    match target.invoke(user, rest).await {
+        Ok(running) => (no, body(second, None, running).await),
+        Err(end) => {
+            second.count(&end);
+            (no, end.ended.outcome)
+        }
+    }
+}
+
+/// Sends the body.
+async fn body(invocation: Invocation, canary: Option<&Part>, running: Running) -> Outcome {
+    let end = cut(canary, running.finish()).await;
+    let end = end.unwrap_or_else(|| End::dropped(invocation.arrived.elapsed()));
+    invocation.count(&end);
+    end.ended.outcome
+}
+
+/// What `work` comes to, unless the canary is recalled before.
+async fn cut<T>(canary: Option<&Part>, work: impl Future<Output = T>) -> Option<T> {
+    let Some(canary) = canary else { return Some(work.await) };
+    tokio::select! {
+        biased;
+        () = canary.trial.recalled() => None,
+        done = work => Some(done),
+    }
+}
+
+impl Invocation {
+    fn new(
+        world: &Arc<World>,
+        key: &Key,
+        id: u64,
+        revision: Revision,
+        entry: Arc<VersionEntry<Guest>>,
+        part: Option<Part>,
+    ) -> Self {
+        world.lock().requests.invocations += 1;
+        let (world, key) = (Arc::clone(world), key.clone());
+        Self { world, key, id, revision, entry, part, arrived: Instant::now(), counted: false }
+    }
+
+    /// It ended like this.
+    fn count(mut self, end: &End) {
+        self.counted = true;
+        self.entry.tally.record(end.ended);
+        if let Some(trap) = &end.trap {
+            self.entry.tally.trapped(trap.fingerprint);
+        }
+        let mut inner = self.world.lock();
+        let function = &self.key.0;
+        inner.requests.tally(function, self.entry.no, end.ended.outcome);
+        inner.requests.pending.entry(self.id).and_modify(|canary| *canary = None);
+        let counts = end.ended.outcome == Outcome::Success || Class::of(end.ended.outcome).is_some();
+        if let Some(part) = self.part.as_ref().filter(|part| part.placed && counts) {
+            let now_ms = inner.now();
+            let (key, side, user) = (&self.key, part.side, part.user);
+            let response = Response { revision: self.revision, key, side, user, ended: &end.ended };
+            inner.model.heard(&response, now_ms);
+        }
+        inner.say(format_args!("request {} {} ends: {}", self.id, self.entry.no, end.ended.outcome));
+        drop(inner);
+        if let Some(part) = &self.part {
+            part.trial.hear(&Heard {
+                side: part.side,
+                placed: part.placed,
+                ended: end.ended,
+                user: part.user,
+                request_id: u128::from(self.id),
+                trap: end.trap.as_ref(),
+            });
+        }
+    }
+}
+
+impl Drop for Invocation {
+    fn drop(&mut self) {
+        if !self.counted {
+            let end = End::dropped(Duration::ZERO);
+            self.entry.tally.record(end.ended);
+            self.world.lock().requests.tally(&self.key.0, self.entry.no, end.ended.outcome);
+        }
+    }
+}
+
+impl Accepted {
+    fn new(world: &Arc<World>) -> Self {
+        let id = world.lock().requests.accept();
+        Self { world: Arc::clone(world), id, answered: false }
+    }
+
+    fn answer(mut self, answer: Option<(VersionNo, Outcome)>) {
+        self.answered = true;
+        let mut inner = self.world.lock();
+        let answered = inner.requests.answer(self.id);
+        inner.held(answered);
+        if let Some((by, outcome)) = answer {
+            inner.say(format_args!("request {} is answered by {by}: {outcome}", self.id));
+        }
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        // The node died; the client sees its connection close. No line: the order of drops is nobody's.
+        let mut inner = self.world.lock();
+        let answered = inner.requests.answer(self.id);
+        if !inner.crashed || answered.is_err() {
+            inner.fault(format!("request {} was dropped by a node that lives", self.id));
+        }
+    }
+}

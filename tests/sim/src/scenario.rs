@@ -1,0 +1,375 @@
+//! What a seed means: which versions there are and how they behave, who calls them, and what goes wrong.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use http::{Method, StatusCode};
+use wasm_fn_control::state::{Check, RolloutSpec, Strategy};
+use wasm_fn_core::{
+    CohortRule, Condition, Digest, FunctionConfig, FunctionName, Limits, Outcome, Role, Source, Sticky,
+    Weight,
+};
+use wasm_fn_rollout::{self as rollout, GateSpec, OnFail, OnNoData, PlanSpec};
+
+use crate::dice::Dice;
+
+/// Components that a seed has, the first of which every function begins with.
+const COMPONENTS: u64 = 6;
+
+/// The failures that versions have rates for.
+const FAILURES: [Outcome; 5] =
+    [Outcome::Trap, Outcome::Timeout, Outcome::OutOfMemory, Outcome::ServerError, Outcome::InvalidResponse];
+
+/// Everything that happens, but for its moments.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    /// One rollout that nothing and nobody disturbs, whose end can be foretold.
+    pub(crate) quiet: bool,
+    pub(crate) functions: Vec<FunctionName>,
+    pub(crate) config: Arc<FunctionConfig>,
+    /// By number of the component.
+    pub(crate) behaviours: Vec<Behaviour>,
+    /// How users stick: so many there are; none stick when there are 0.
+    pub(crate) users: u64,
+    /// Each user whose number this divides meets nothing but failures, whoever answers.
+    pub(crate) cursed: Option<u64>,
+    pub(crate) instances_max: usize,
+    pub(crate) running_max: u32,
+    pub(crate) loads: Vec<Load>,
+    pub(crate) disk: Disk,
+    /// Mean time between commands of people, milliseconds.
+    pub(crate) command_every_ms: f64,
+    /// When the node is stopped, of its own will or not, milliseconds after the beginning.
+    pub(crate) stops: BTreeMap<u64, Stop>,
+}
+
+/// How a node ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// At once.
+    Crash,
+    /// After its requests.
+    Restart,
+}
+
+/// A time of the same load.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) lasts_ms: u64,
+    pub(crate) per_second: f64,
+}
+
+/// What commits meet, as probabilities.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Disk {
+    pub(crate) slow: f64,
+    pub(crate) fails: f64,
+    pub(crate) crash_before: f64,
+    pub(crate) crash_after: f64,
+}
+
+/// How good a version is, as far as its verdict can be foretold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// As the first component.
+    Same,
+    /// Every answer fails.
+    Broken,
+    /// Something else.
+    Other,
+}
+
+/// How a component behaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Behaviour {
+    pub(crate) health: Health,
+    /// In the order of [`FAILURES`].
+    rates: [f64; FAILURES.len()],
+    fingerprint: u64,
+    latency_ms: u64,
+    spread_ms: f64,
+    memory_bytes: u64,
+    /// Breaks after so many requests.
+    breaks_at: Option<u64>,
+    /// Never answers.
+    silent: bool,
+    /// Share of requests that have an effect, so that they cannot be run again.
+    effects: f64,
+    /// Answers go on for long after their head.
+    dawdles: f64,
+    pub(crate) check_status: StatusCode,
+}
+
+/// What one invocation is going to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Act {
+    pub(crate) outcome: Outcome,
+    pub(crate) head_ms: u64,
+    pub(crate) body_ms: u64,
+    /// It fails in its body; the head was fine.
+    pub(crate) late: bool,
+    pub(crate) effect: bool,
+    pub(crate) memory_bytes: u64,
+    pub(crate) fingerprint: u64,
+}
+
+impl Behaviour {
+    fn first(dice: &mut Dice) -> Self {
+        let mut rates = [0.0; FAILURES.len()];
+        if dice.chance(0.5) {
+            rates[3] = dice.pick(&[0.002, 0.01, 0.05]);
+        }
+        Self {
+            health: Health::Same,
+            rates,
+            fingerprint: 1,
+            latency_ms: dice.within(2..=20),
+            spread_ms: dice.pick(&[1.0, 5.0, 20.0]),
+            memory_bytes: 1 << 20,
+            breaks_at: None,
+            silent: false,
+            effects: dice.pick(&[0.0, 0.0, 0.2]),
+            dawdles: dice.pick(&[0.0, 0.02]),
+            check_status: StatusCode::OK,
+        }
+    }
+
+    /// Another component than `first`.
+    fn after(first: &Self, dice: &mut Dice) -> Self {
+        let other = Self { health: Health::Other, ..first.clone() };
+        match dice.within(0..=10) {
+            0..=2 => first.clone(),
+            3 | 4 => Self::broken(first, dice),
+            5 => {
+                let mut rates = first.rates;
+                rates[usize::try_from(dice.within(0..=4)).expect("an index fits")] =
+                    dice.pick(&[0.03, 0.1, 0.4]);
+                Self { rates, fingerprint: dice.pick(&[1, 2]), ..other }
+            }
+            6 => Self { latency_ms: first.latency_ms * 3, spread_ms: first.spread_ms * 2.0, ..other },
+            7 => Self { memory_bytes: 64 << 20, ..other },
+            8 => Self { breaks_at: Some(dice.within(0..=400)), ..other },
+            9 => Self { silent: true, ..other },
+            _ => Self { check_status: StatusCode::IM_A_TEAPOT, ..other },
+        }
+    }
+
+    fn broken(first: &Self, dice: &mut Dice) -> Self {
+        let mut rates = [0.0; FAILURES.len()];
+        rates[usize::try_from(dice.within(0..=4)).expect("an index fits")] = 1.0;
+        let (fingerprint, dawdles) = (dice.pick(&[1, 2]), 0.0);
+        Self { health: Health::Broken, rates, fingerprint, dawdles, ..first.clone() }
+    }
+
+    /// Whether no answer of it fails by itself.
+    pub(crate) fn is_faultless(&self) -> bool {
+        self.rates.iter().all(|rate| *rate == 0.0) && self.breaks_at.is_none() && !self.silent
+    }
+
+    /// What the invocation after `served` others does.
+    pub(crate) fn act(&self, served: u64, cursed: bool, dice: &mut Dice) -> Act {
+        let mut left = dice.unit();
+        let failure = FAILURES.into_iter().zip(self.rates).find(|(_, rate)| {
+            left -= rate;
+            left < 0.0
+        });
+        let mut outcome = failure.map_or(Outcome::Success, |(outcome, _)| outcome);
+        if self.breaks_at.is_some_and(|at| served >= at) {
+            outcome = Outcome::Trap;
+        } else if self.silent {
+            outcome = Outcome::Timeout;
+        } else if cursed {
+            outcome = Outcome::ServerError;
+        }
+        let head_ms = self.latency_ms + dice.wait_ms(self.spread_ms);
+        let dawdles = dice.chance(self.dawdles);
+        let late = outcome != Outcome::ServerError && outcome != Outcome::Success && dice.chance(0.1);
+        Act {
+            outcome,
+            head_ms,
+            body_ms: if dawdles { dice.within(500..=15_000) } else { dice.within(0..=3) },
+            late,
+            effect: dice.chance(self.effects),
+            memory_bytes: self.memory_bytes,
+            fingerprint: self.fingerprint,
+        }
+    }
+}
+
+impl Scenario {
+    /// What `dice` say.
+    pub(crate) fn draw(dice: &mut Dice) -> Self {
+        if dice.chance(0.4) { Self::quiet(dice) } else { Self::wild(dice) }
+    }
+
+    fn quiet(dice: &mut Dice) -> Self {
+        let first = Behaviour { dawdles: 0.0, ..Behaviour::first(dice) };
+        let canary = if dice.chance(0.5) { first.clone() } else { Behaviour::broken(&first, dice) };
+        let limits = Limits { timeout: Duration::from_secs(2), ..Limits::default() };
+        let (users, cursed) = sticking(dice, 0.25);
+        Self {
+            quiet: true,
+            functions: vec![name("f")],
+            config: Arc::new(FunctionConfig { limits, sticky: sticky(users), ..FunctionConfig::default() }),
+            behaviours: vec![first, canary],
+            users,
+            cursed,
+            instances_max: 1000,
+            running_max: 1000,
+            loads: vec![Load { lasts_ms: 60_000, per_second: dice.pick(&[15.0, 30.0]) }],
+            disk: Disk::default(),
+            command_every_ms: f64::INFINITY,
+            stops: BTreeMap::new(),
+        }
+    }
+
+    fn wild(dice: &mut Dice) -> Self {
+        let first = Behaviour::first(dice);
+        let mut behaviours = vec![first.clone()];
+        behaviours.extend((1..COMPONENTS).map(|_| Behaviour::after(&first, dice)));
+        let limits = Limits {
+            timeout: Duration::from_millis(dice.pick(&[200, 2000, 20_000])),
+            concurrency: dice.pick(&[1, 4, 100]),
+            queue: dice.pick(&[0, 3, 100]),
+            queue_wait: Duration::from_millis(dice.pick(&[0, 100, 1000])),
+            reuse: dice.pick(&[1, 10]),
+            ..Limits::default()
+        };
+        let (users, cursed) = sticking(dice, 0.4);
+        let cohorts = if dice.chance(0.3) { vec![cohort()] } else { Vec::new() };
+        let config = FunctionConfig { limits, sticky: sticky(users), cohorts, ..FunctionConfig::default() };
+        let load = |dice: &mut Dice| Load {
+            lasts_ms: dice.within(2000..=25_000),
+            per_second: dice.pick(&[0.0, 2.0, 10.0, 20.0, 40.0]),
+        };
+        let mut loads: Vec<_> = (0..dice.within(2..=6)).map(|_| load(dice)).collect();
+        if dice.chance(0.3) {
+            loads.push(Load { lasts_ms: 1000, per_second: 300.0 });
+            loads.push(load(dice));
+        }
+        let lasts: u64 = loads.iter().map(|load| load.lasts_ms).sum();
+        let faulty = dice.chance(0.6);
+        let disk = Disk { slow: 0.1, fails: 0.1, crash_before: 0.02, crash_after: 0.03 };
+        let stops = if faulty { dice.within(0..=3) } else { 0 };
+        let stop = |_| (dice.within(1000..=lasts), dice.pick(&[Stop::Crash, Stop::Crash, Stop::Restart]));
+        let stops = (0..stops).map(stop).collect();
+        Self {
+            quiet: false,
+            functions: (0..dice.within(1..=2)).map(|at| name(if at == 0 { "f" } else { "g" })).collect(),
+            config: Arc::new(config),
+            behaviours,
+            users,
+            cursed,
+            instances_max: usize::try_from(dice.pick(&[3, 30, 1000])).expect("a small number fits"),
+            running_max: dice.pick(&[5, 200]),
+            loads,
+            disk: if faulty { disk } else { Disk::default() },
+            command_every_ms: dice.pick(&[2000.0, 10_000.0]),
+            stops,
+        }
+    }
+
+    /// A rollout of this scenario.
+    pub(crate) fn strategy(&self, dice: &mut Dice) -> Strategy {
+        if !self.quiet && dice.chance(0.05) {
+            return if dice.chance(0.5) { Strategy::AllAtOnce } else { Strategy::NoTraffic };
+        }
+        let strategy = match dice.within(0..=9) {
+            0..=4 => {
+                let steps: [&[u16]; 4] =
+                    [&[1000, 5000], &[100, 2500, 7500], &[5000], &[2000, 4000, 8000, 10_000]];
+                rollout::Strategy::Canary {
+                    steps: dice.pick(&steps).iter().map(|&points| weight(points)).collect(),
+                }
+            }
+            5 | 6 => rollout::Strategy::Linear {
+                by: weight(dice.pick(&[1000, 3000])),
+                every: Duration::from_millis(dice.pick(&[1500, 5000])),
+            },
+            7 if !self.quiet => rollout::Strategy::AllAtOnce,
+            8 if !self.quiet => rollout::Strategy::BlueGreen,
+            _ => rollout::Strategy::Canary { steps: vec![weight(2000)] },
+        };
+        let checks = if strategy == rollout::Strategy::BlueGreen && dice.chance(0.7) {
+            vec![check()]
+        } else {
+            Vec::new()
+        };
+        let plan = PlanSpec {
+            strategy,
+            manual: !self.quiet && dice.chance(0.2),
+            on_fail: if self.quiet {
+                OnFail::Rollback
+            } else {
+                dice.pick(&[OnFail::Rollback, OnFail::Rollback, OnFail::Pause, OnFail::Freeze])
+            },
+            on_no_data: if !self.quiet && dice.chance(0.2) { OnNoData::Pass } else { OnNoData::Wait },
+            step_min: Duration::from_millis(dice.pick(&[1000, 4000, 8000])),
+            watch: Duration::from_millis(dice.pick(&[0, 2000, 10_000])),
+        };
+        let gate = GateSpec {
+            min_requests: dice.pick(&[3, 10, 30]),
+            max_error_rate: (!self.quiet && dice.chance(0.2)).then_some(0.3),
+            ..GateSpec::default()
+        };
+        let keep = Duration::from_secs(dice.pick(&[0, 60]));
+        let spec = RolloutSpec::new(plan, gate, dice.chance(0.7), keep, checks);
+        Strategy::Rollout(Arc::new(spec.expect("every choice here is a rollout")))
+    }
+
+    /// The digest of the component with this number.
+    pub(crate) fn digest(component: usize) -> Digest {
+        Digest([u8::try_from(component).expect("there are few components"); 32])
+    }
+
+    /// How the component with this digest behaves.
+    pub(crate) fn behaviour(&self, digest: Digest) -> &Behaviour {
+        &self.behaviours[usize::from(digest.0[0])]
+    }
+
+    /// Whether `user` meets nothing but failures.
+    pub(crate) fn is_cursed(&self, user: Option<u64>) -> bool {
+        user.zip(self.cursed).is_some_and(|(user, every)| user % every == 0)
+    }
+}
+
+/// How many users stick, and which are cursed.
+fn sticking(dice: &mut Dice, p: f64) -> (u64, Option<u64>) {
+    if !dice.chance(p) {
+        return (0, None);
+    }
+    let users = dice.pick(&[3, 40, 500]);
+    (users, dice.chance(0.4).then(|| dice.pick(&[3, 40])))
+}
+
+fn sticky(users: u64) -> Sticky {
+    let user = || Source::header("user").expect("`user` is a header's name");
+    if users == 0 { Sticky::None } else { Sticky::Key(user()) }
+}
+
+/// Those who ask for it get the canary.
+fn cohort() -> CohortRule {
+    let source = Source::header("beta").expect("`beta` is a header's name");
+    let condition = Condition::new(source, vec!["1".to_owned()]).expect("one value is allowed");
+    CohortRule { condition, role: Role::Canary }
+}
+
+fn check() -> Check {
+    Check {
+        method: Method::GET,
+        path: "/health".parse().expect("`/health` is a path"),
+        headers: Vec::new(),
+        body: String::new(),
+        status: StatusCode::OK,
+        expected_headers: Vec::new(),
+        pattern: None,
+        json: BTreeMap::new(),
+    }
+}
+
+fn weight(basis_points: u16) -> Weight {
+    Weight::from_basis_points(basis_points).expect("at most 10,000")
+}
+
+fn name(text: &str) -> FunctionName {
+    text.parse().expect("a letter is a name")
+}
