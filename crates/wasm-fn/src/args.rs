@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
 
-pub(crate) use deploy::{Deploy, DeployStrategy};
+pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail};
 pub(crate) use node::{Demo, Log, LogFormat, Serve};
 
 /// What is said after the help of the program, and in the generated page.
@@ -21,8 +21,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0   done
   1   an error
-  2   the rollout was rolled back (when it is waited for)
-  3   the rollout was undecided at the timeout (when it is waited for)
+  2   the rollout was aborted or rolled back (when it is waited for)
+  3   the rollout was undecided when the waiting ended; it goes on
   64  the command line is wrong
 
 Data goes to standard output, everything else to standard error.";
@@ -54,10 +54,14 @@ pub(crate) enum Command {
     Versions(OneFunction),
     /// Shows or sets the traffic split of a function
     Traffic(Traffic),
-    /// Makes the canary stable
+    /// Takes the rollout to its next step, and from the last one to its end
     Promote(Promote),
+    /// Holds the rollout at its step until it is resumed; the split stays
+    Pause(Change),
+    /// Lets a paused rollout go on
+    Resume(Change),
     /// Ends the rollout; all traffic goes to stable
-    Abort(Change),
+    Abort(Abort),
     /// Sends all traffic to an earlier version at once
     Rollback(Rollback),
     /// Shows who changed what, when, from where and why
@@ -122,7 +126,7 @@ pub(crate) struct Functions {
 pub(crate) struct Status {
     /// The function; all of them when absent
     pub(crate) function: Option<FunctionName>,
-    /// Show it again every second until interrupted
+    /// Show it again and again until interrupted; of one function with `-o json`, one line for each change of its rollouts
     #[arg(short, long)]
     pub(crate) watch: bool,
     #[command(flatten)]
@@ -159,10 +163,19 @@ pub(crate) struct Traffic {
 pub(crate) struct Promote {
     #[command(flatten)]
     pub(crate) change: Change,
-    // Not read: rollouts have one step so far, so every promotion is a full one.
     /// Skip the steps that are left
     #[arg(long)]
     pub(crate) full: bool,
+}
+
+/// `abort`.
+#[derive(Debug, Args)]
+pub(crate) struct Abort {
+    #[command(flatten)]
+    pub(crate) change: Change,
+    /// Cut off requests under way on the canary; stable answers those that have left no trace
+    #[arg(long)]
+    pub(crate) now: bool,
 }
 
 /// `rollback`.
@@ -183,6 +196,9 @@ pub(crate) struct History {
     /// At most so many entries, newest first
     #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
+    /// Show the numbers and backtraces behind each decision too
+    #[arg(long)]
+    pub(crate) evidence: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }

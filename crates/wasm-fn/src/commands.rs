@@ -8,6 +8,7 @@ mod logs;
 mod serve;
 mod status;
 mod traffic;
+mod watch;
 
 use clap::CommandFactory as _;
 
@@ -34,7 +35,8 @@ impl Command {
             Self::Versions(args) => &args.connection,
             Self::Traffic(args) => &args.change.connection,
             Self::Promote(args) => &args.change.connection,
-            Self::Abort(args) => &args.connection,
+            Self::Pause(args) | Self::Resume(args) => &args.connection,
+            Self::Abort(args) => &args.change.connection,
             Self::Rollback(args) => &args.change.connection,
             Self::History(args) => &args.connection,
             Self::Invoke(args) => &args.connection,
@@ -84,6 +86,8 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Versions(args) => functions::versions(args, output).await,
         Command::Traffic(args) => traffic::traffic(args, output).await,
         Command::Promote(args) => traffic::promote(args, output).await,
+        Command::Pause(args) => traffic::pause(args, output).await,
+        Command::Resume(args) => traffic::resume(args, output).await,
         Command::Abort(args) => traffic::abort(args, output).await,
         Command::Rollback(args) => traffic::rollback(args, output).await,
         Command::History(args) => functions::history(args, output).await,

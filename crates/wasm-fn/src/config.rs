@@ -3,10 +3,13 @@
 //! A flag wins over the environment, the environment over the file, the file over the default. clap
 //! reads the environment, so flags and environment arrive here as one.
 
+mod checks;
 mod connection;
 mod file;
 mod function;
+mod gate;
 mod project;
+mod rollout;
 mod serve;
 
 pub(crate) use connection::Connection;

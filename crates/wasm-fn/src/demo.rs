@@ -1,4 +1,5 @@
-//! The guided tour: a node, an example function, a canary, a promotion and a rollback, in one terminal.
+//! The guided tour: a node, an example function, a good canary that promotes itself, a bad one that takes
+//! itself back, and a rollback, in one terminal.
 //!
 //! Everything goes over HTTP, as it would from another machine: the admin API and the requests.
 
@@ -13,7 +14,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{Method, Request, Uri};
 use http_body_util::BodyExt as _;
 use wasm_fn_control::wire::{
-    Config, DeployEvent, DeployRequest, DeployResult, PromoteRequest, RollbackRequest, StageChanged, Strategy,
+    Config, DeployEvent, DeployRequest, DeployResult, EndedRollout, FunctionStatus, GateOptions,
+    RollbackRequest, RolloutOptions, RolloutOutcome, StageChanged, Strategy,
 };
 
 use crate::{
@@ -29,8 +31,17 @@ use crate::{
 const HELLO_V1: &[u8] = include_bytes!("../../../guest-examples/prebuilt/hello-v1.wasm");
 const HELLO_V2: &[u8] = include_bytes!("../../../guest-examples/prebuilt/hello-v2.wasm");
 
-/// Requests that show a split: at 10 % the canary's share is within 2.1 points of it 99.8 % of the time.
-const REQUESTS: usize = 2000;
+/// Built from `guest-examples/broken`: traps at every request.
+const BROKEN: &[u8] = include_bytes!("../../../guest-examples/prebuilt/broken.wasm");
+
+/// Requests between two looks at a rollout.
+const REQUESTS: usize = 200;
+
+/// How long each step, and the watch after the last, is held here; a minute and five would be too long to watch.
+const STEP_MS: u64 = 1500;
+
+/// Longest time that a rollout may take here.
+const ROLLOUT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Requests under way at once.
 const AT_ONCE: usize = 8;
@@ -69,6 +80,7 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         body_bytes_max: 10 << 20,
         component_bytes_max: 64 << 20,
         overrides_open: false,
+        show_shielded: false,
     };
     let node = Node::start(options).await;
     node.map_err(|error| Fault::new("start", "the node did not start", format!("{error:#}")))
@@ -126,22 +138,71 @@ impl Tour {
         let answers = self.ask(1).await?;
         self.say(&format!("  curl {}  ->  {}", self.hello, answers.last.trim_end()))?;
 
-        let canary = Strategy::Canary { weight: "10%".to_owned() };
-        let (deployed, took) = self.deploy(HELLO_V2, canary).await?;
-        self.say(&format!(
-            "\nwasm-fn deploy hello.wasm --canary=10%\n  {} is the canary after {took:.0?}",
-            deployed.version
-        ))?;
-        self.count().await?;
-
-        let request = PromoteRequest { stage: "live".to_owned(), message: None, expected_revision: None };
-        self.change("promote", &request).await?;
-        self.count().await?;
+        self.say("\nA good canary, under load:")?;
+        self.roll_out(HELLO_V2, RolloutOutcome::Promoted).await?;
+        self.say("\nA canary that traps at every request, under the same load:")?;
+        self.roll_out(BROKEN, RolloutOutcome::Aborted).await?;
 
         let request =
             RollbackRequest { stage: "live".to_owned(), to: None, message: None, expected_revision: None };
         self.change("rollback", &request).await?;
-        self.count().await
+        let answers = self.ask(REQUESTS).await?;
+        self.say(&answers.told())?;
+        answers.all_well()
+    }
+
+    /// Deploys `component` as a canary and sends requests until its rollout has ended, as `expected`.
+    #[expect(clippy::disallowed_methods, reason = "the tour tells how long a rollout takes")]
+    async fn roll_out(&self, component: &'static [u8], expected: RolloutOutcome) -> Result<(), Fault> {
+        let steps = vec!["10%".to_owned(), "50%".to_owned()];
+        let (deployed, took) = self.deploy(component, Strategy::Canary { steps }).await?;
+        let version = deployed.version;
+        self.say(&format!(
+            "wasm-fn deploy hello.wasm --canary=10%,50% --step-min 1500ms\n  {version} is the canary after {took:.0?}"
+        ))?;
+        let began = Instant::now();
+        let (mut answers, mut shown) = (Answers::default(), String::new());
+        while began.elapsed() < ROLLOUT_TIMEOUT {
+            answers.add(self.ask(REQUESTS).await?);
+            let (now, ended) = self.standing(&version).await?;
+            if now != shown {
+                answers.all_well()?;
+                if !shown.is_empty() {
+                    self.say(&format!("  {shown}:{}", std::mem::take(&mut answers).told()))?;
+                }
+                shown = now;
+            }
+            let Some(ended) = ended else { continue };
+            answers.all_well()?;
+            if answers.total() > 0 {
+                self.say(&format!("  meanwhile:{}", answers.told()))?;
+            }
+            let word = match ended.outcome {
+                RolloutOutcome::Promoted => "promoted",
+                RolloutOutcome::Aborted => "aborted",
+                RolloutOutcome::RolledBack => "rolled back",
+            };
+            self.say(&format!("  {version} was {word} after {:.1?}: {}", began.elapsed(), ended.reason))?;
+            if ended.outcome != expected {
+                return Err(Fault::new("demo", "a rollout ended otherwise than it should", ended.reason));
+            }
+            return Ok(());
+        }
+        Err(Fault::new("demo", "a rollout did not end", format!("{version} after {ROLLOUT_TIMEOUT:?}")))
+    }
+
+    /// Where the rollout of `version` stands, in words, or how it ended.
+    async fn standing(&self, version: &str) -> Result<(String, Option<EndedRollout>), Fault> {
+        let status: Result<FunctionStatus, _> = self.admin.get("/v1/functions/hello").await;
+        let status = status.map_err(|error| error.fault("the example cannot be looked at"))?;
+        let Some(live) = status.stages.into_iter().next() else { return Ok((String::new(), None)) };
+        let stands = match &live.rollout {
+            Some(rollout) if rollout.step.is_some() => format!("{} on {version}", rollout.weight),
+            Some(rollout) => format!("{} {version}", rollout.phase),
+            None => "over".to_owned(),
+        };
+        let ended = live.last_rollout.filter(|ended| live.rollout.is_none() && ended.canary == version);
+        Ok((stands, ended))
     }
 
     fn say(&self, text: &str) -> Result<(), Fault> {
@@ -166,6 +227,12 @@ impl Tour {
             config: Config::default(),
             stage: "live".to_owned(),
             strategy,
+            rollout: RolloutOptions {
+                step_min_ms: Some(STEP_MS),
+                watch_ms: Some(STEP_MS),
+                ..RolloutOptions::default()
+            },
+            gate: GateOptions::default(),
             message: Some("demo".to_owned()),
             replace: false,
             expected_revision: None,
@@ -192,22 +259,6 @@ impl Tour {
         let changed = changed.map_err(|error| error.fault(format!("{action} failed")))?;
         let took = began.elapsed();
         self.say(&format!("\nwasm-fn {action} hello\n  {} has everything after {took:.1?}", changed.stable))
-    }
-
-    /// Sends requests and tells which versions answered.
-    async fn count(&self) -> Result<(), Fault> {
-        let answers = self.ask(REQUESTS).await?;
-        let mut text = format!("  {REQUESTS} requests:");
-        for (version, count) in &answers.by_version {
-            let percent = tenths_of_percent(*count);
-            let _ = write!(text, "  {version} {count} ({}.{}%)", percent / 10, percent % 10);
-        }
-        let _ = write!(text, "  failed {}", answers.failed);
-        self.say(&text)?;
-        match answers.failed {
-            0 => Ok(()),
-            failed => Err(Fault::new("demo", "requests failed", format!("{failed} of {REQUESTS}"))),
-        }
     }
 
     async fn ask(&self, requests: usize) -> Result<Answers, Fault> {
@@ -249,7 +300,34 @@ impl Tour {
     }
 }
 
-/// `count` of all requests, in tenths of a percent, rounded.
-fn tenths_of_percent(count: usize) -> usize {
-    (count * 1000 + REQUESTS / 2) / REQUESTS
+impl Answers {
+    fn total(&self) -> usize {
+        self.by_version.values().sum()
+    }
+
+    fn add(&mut self, more: Self) {
+        for (version, count) in more.by_version {
+            *self.by_version.entry(version).or_default() += count;
+        }
+        self.failed += more.failed;
+    }
+
+    /// `  600 requests:  v1 541 (90.2%)  v2 59 (9.8%)  failed 0`.
+    fn told(&self) -> String {
+        let total = self.total();
+        let mut text = format!("  {total} requests:");
+        for (version, count) in &self.by_version {
+            let tenths = (count * 1000 + total / 2) / total.max(1);
+            let _ = write!(text, "  {version} {count} ({}.{}%)", tenths / 10, tenths % 10);
+        }
+        let _ = write!(text, "  failed {}", self.failed);
+        text
+    }
+
+    fn all_well(&self) -> Result<(), Fault> {
+        match self.failed {
+            0 => Ok(()),
+            failed => Err(Fault::new("demo", "requests failed", format!("{failed} of {}", self.total()))),
+        }
+    }
 }

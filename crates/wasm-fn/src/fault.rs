@@ -13,6 +13,12 @@ pub(crate) const USAGE: u8 = 64;
 /// Exit code of an error.
 pub(crate) const ERROR: u8 = 1;
 
+/// Exit code of a rollout that was waited for, and was aborted or rolled back.
+pub(crate) const ROLLED_BACK: u8 = 2;
+
+/// Exit code of a rollout that was waited for, and goes on.
+pub(crate) const UNDECIDED: u8 = 3;
+
 /// Why a command ended early.
 #[derive(Debug)]
 pub(crate) enum Fault {

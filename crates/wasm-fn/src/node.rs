@@ -12,7 +12,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use wasm_fn_control::{Access, Blobs, Control, store::EmbeddedStore};
+use wasm_fn_control::{Access, Blobs, Clock, Control, salt_at_random, store::EmbeddedStore};
 use wasm_fn_core::FunctionName;
 use wasm_fn_runtime::{Runtime, RuntimeOptions};
 use wasm_fn_server::{DrainReport, OverrideAccess, ServerHandle, draw_at_random};
@@ -44,6 +44,8 @@ pub(crate) struct NodeOptions {
     pub(crate) component_bytes_max: u64,
     /// Whether any client may choose its version, without a token.
     pub(crate) overrides_open: bool,
+    /// Whether answers of a request's second run say so.
+    pub(crate) show_shielded: bool,
 }
 
 type NodeControl = Control<RuntimeHost, EmbeddedStore>;
@@ -144,6 +146,8 @@ async fn open(options: &NodeOptions, data_listen: SocketAddr) -> anyhow::Result<
         access,
         data_listen: data_listen.to_string(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        clock: Clock::system(),
+        salt: Box::new(salt_at_random),
     });
     Ok(control.await?)
 }
@@ -158,6 +162,8 @@ fn server_options(options: &NodeOptions) -> wasm_fn_server::Options {
         idle_timeout: Duration::from_secs(60),
         stall_timeout: Duration::from_secs(30),
         drain_grace: Duration::from_millis(500),
+        shield_body_bytes_max: 64 << 10,
+        show_shielded: options.show_shielded,
         draw: draw_at_random,
     }
 }

@@ -4,6 +4,8 @@
 //! terminal.
 
 pub(crate) mod lines;
+pub(crate) mod picture;
+pub(crate) mod rollout;
 pub(crate) mod tables;
 pub(crate) mod time;
 

@@ -35,6 +35,9 @@ pub(crate) struct Serve {
     /// Whether anybody may choose the version that answers, without a token [default: false]
     #[arg(long, env = "WASM_FN_ALLOW_OVERRIDES", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) allow_overrides: Option<bool>,
+    /// Whether answers of a second run, after a canary failed, say so by `wasm-fn-shielded: 1` [default: false]
+    #[arg(long, env = "WASM_FN_SHOW_SHIELDED", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) show_shielded: Option<bool>,
     #[command(flatten)]
     pub(crate) log: Log,
 }

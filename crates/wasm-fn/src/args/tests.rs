@@ -37,26 +37,98 @@ fn environment_variables_have_one_prefix() {
 }
 
 #[test]
-fn canary_without_a_weight_is_a_tenth() {
-    let weight = |line: &str| deploy(line).strategy.canary.map(|weight| weight.to_string());
-    assert_eq!(weight("deploy a.wasm --canary"), Some("10%".to_owned()));
-    assert_eq!(weight("deploy --canary a.wasm"), Some("10%".to_owned()));
-    assert_eq!(weight("deploy a.wasm --canary=0.5%"), Some("0.5%".to_owned()));
-    assert_eq!(weight("deploy a.wasm"), None);
+fn a_canary_has_shares_or_leaves_them_to_the_file() {
+    let shares = |line: &str| {
+        deploy(line).strategy.canary.map(|steps| {
+            let steps = steps.map(|steps| steps.shares().iter().map(ToString::to_string).collect::<Vec<_>>());
+            steps.map(|steps| steps.join(" "))
+        })
+    };
+    assert_eq!(shares("deploy a.wasm"), None);
+    assert_eq!(shares("deploy a.wasm --canary"), Some(None));
+    assert_eq!(shares("deploy --canary a.wasm"), Some(None));
+    assert_eq!(shares("deploy a.wasm --canary=0.5%"), Some(Some("0.5%".to_owned())));
+    assert_eq!(shares("deploy a.wasm --canary=0.01%,5%,100%"), Some(Some("0.01% 5% 100%".to_owned())));
 }
 
 #[test]
-fn canary_leaves_something_for_both() {
-    for weight in ["0%", "100%", "101%", "ten", "0.001%", "-1%"] {
-        let parsed = parse(&format!("deploy a.wasm --canary={weight}"));
-        assert_eq!(parsed.err(), Some(ErrorKind::ValueValidation), "{weight}");
+fn shares_of_a_canary_grow_from_above_0_to_below_100() {
+    for shares in
+        ["", "0%", "100%", "101%", "ten", "0.001%", "-1%", "5%,5%", "10%,5%", "0%,5%", "1%,101%", "1%,"]
+    {
+        let parsed = parse(&format!("deploy a.wasm --canary={shares}"));
+        assert!(
+            matches!(parsed, Err(ErrorKind::ValueValidation | ErrorKind::InvalidValue)),
+            "{shares}: {parsed:?}"
+        );
     }
 }
 
 #[test]
+fn why_a_strategy_is_refused() {
+    let why = |line: &str| {
+        let words = std::iter::once("wasm-fn").chain(line.split_whitespace());
+        let error = Cli::try_parse_from(words).unwrap_err().to_string();
+        error.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(
+        why("deploy --canary=10%,5%"),
+        "error: invalid value '10%,5%' for '--canary[=<SHARES>]': step 2 is 5% after 10%, expected more"
+    );
+    assert_eq!(
+        why("deploy --canary=100%"),
+        "error: invalid value '100%' for '--canary[=<SHARES>]': weight of a canary is 100%, expected more than 0% and less than 100%"
+    );
+    assert_eq!(
+        why("deploy --linear=10%"),
+        "error: invalid value '10%' for '--linear[=<SHARE/TIME>]': there is no `/`, expected SHARE/TIME such as 10%/1m"
+    );
+    assert_eq!(
+        why("deploy --linear=10%/0s"),
+        "error: invalid value '10%/0s' for '--linear[=<SHARE/TIME>]': a linear rollout grows every 0s, expected more"
+    );
+    assert_eq!(
+        why("deploy --linear=0%/1m"),
+        "error: invalid value '0%/1m' for '--linear[=<SHARE/TIME>]': a linear rollout grows by 0%, expected at least 0.01%"
+    );
+    assert_eq!(
+        why("deploy --step-min=10us"),
+        "error: invalid value '10us' for '--step-min <TIME>': expected whole milliseconds"
+    );
+}
+
+#[test]
+fn a_linear_rollout_has_a_share_and_a_time() {
+    let growth = |line: &str| {
+        let growth = deploy(line).strategy.linear;
+        growth.map(|growth| growth.map(|growth| (growth.by.to_string(), growth.every.as_secs())))
+    };
+    assert_eq!(growth("deploy a.wasm"), None);
+    assert_eq!(growth("deploy a.wasm --linear"), Some(None));
+    assert_eq!(growth("deploy a.wasm --linear=5%/2m"), Some(Some(("5%".to_owned(), 120))));
+}
+
+#[test]
+fn only_who_waits_has_a_timeout() {
+    let parsed = parse("deploy a.wasm --timeout 5m");
+    assert_eq!(parsed.err(), Some(ErrorKind::MissingRequiredArgument));
+    assert_eq!(deploy("deploy a.wasm --wait --timeout 5m").waiting.timeout.as_secs(), 300);
+    let usual = deploy("deploy a.wasm --wait").waiting;
+    assert_eq!((usual.wait, usual.timeout.as_secs()), (true, 1800));
+}
+
+#[test]
+fn no_step_passes_without_requests() {
+    let parsed = parse("deploy a.wasm --canary --min-requests 0");
+    assert_eq!(parsed.err(), Some(ErrorKind::ValueValidation));
+}
+
+#[test]
 fn strategies_exclude_each_other() {
-    let parsed = parse("deploy a.wasm --canary --blue-green");
-    assert_eq!(parsed.err(), Some(ErrorKind::ArgumentConflict));
+    for second in ["--blue-green", "--linear", "--all-at-once", "--no-traffic"] {
+        let parsed = parse(&format!("deploy a.wasm --canary {second}"));
+        assert_eq!(parsed.err(), Some(ErrorKind::ArgumentConflict), "{second}");
+    }
 }
 
 #[test]

@@ -46,6 +46,15 @@ impl ClientError {
         Self::Ended { node: node.clone(), cause: innermost(error) }
     }
 
+    /// Whether the same request may be answered a little later: the node is away, or cannot answer now.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Ended { .. } | Self::Slow { .. } => true,
+            Self::Refused(problem) => problem.status >= 500,
+            Self::Unexpected { .. } | Self::File(_) | Self::Query(_) => false,
+        }
+    }
+
     /// The fault of a command that wanted to do something: `error` says what did not happen.
     pub(crate) fn fault(self, error: impl Into<String>) -> Fault {
         let code = match self {

@@ -6,9 +6,9 @@ use http::Method;
 use wasm_fn_control::wire;
 use wasm_fn_core::Route;
 
-use super::{DONE, address, connect};
+use super::{DONE, address, connect, watch};
 use crate::{
-    args::{self, DeployStrategy},
+    args,
     client::{Client, ClientError, Upload},
     config::Deployment,
     fault::Fault,
@@ -18,7 +18,7 @@ use progress::Progress;
 
 pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault> {
     let deployment = Deployment::resolve(&args)?;
-    let Deployment { function, component, config, name_derived } = deployment;
+    let Deployment { function, component, config, rollout, gate, name_derived } = deployment;
     if name_derived {
         output.talk(&format!("the function is called {function} after the file; -f names another"));
     }
@@ -48,7 +48,9 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
         component: digest.to_string(),
         config,
         stage: args.stage.to_string(),
-        strategy: strategy(&args.strategy),
+        strategy: rollout.strategy,
+        rollout: rollout.options,
+        gate,
         message: args.message,
         replace: args.replace,
         expected_revision: None,
@@ -57,19 +59,18 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
     let result = follow(&client, &path, &request, &mut progress).await;
     drop(progress);
     let result = result.map_err(|error| error.fault(failed()))?;
-    output.data(&result, lines::deployed)?;
+    let waiting = args.waiting;
+    if waiting.wait && output.is_json() {
+        // The first of several lines.
+        output.record(&result, lines::deployed)?;
+    } else {
+        output.data(&result, lines::deployed)?;
+    }
+    if waiting.wait {
+        return watch::deploy(&client, &result, waiting.timeout, output).await;
+    }
     output.next(&next(&result, &address::data_authority(&node.data_listen, client.authority())));
     Ok(DONE)
-}
-
-fn strategy(args: &DeployStrategy) -> wire::Strategy {
-    // The command line lets at most one be chosen.
-    match args {
-        DeployStrategy { canary: Some(weight), .. } => wire::Strategy::Canary { weight: weight.to_string() },
-        DeployStrategy { blue_green: true, .. } => wire::Strategy::BlueGreen,
-        DeployStrategy { no_traffic: true, .. } => wire::Strategy::NoTraffic,
-        DeployStrategy { .. } => wire::Strategy::AllAtOnce,
-    }
 }
 
 async fn follow(
@@ -93,12 +94,24 @@ async fn follow(
 fn next(result: &wire::DeployResult, data: &str) -> Vec<(String, &'static str)> {
     let wire::DeployResult { function, stage, version, rollout, split, .. } = result;
     let on = if stage == "live" { String::new() } else { format!(" -s {stage}") };
-    if rollout.is_some() {
-        return vec![
-            (format!("wasm-fn status {function} -w"), "watch both versions"),
-            (format!("wasm-fn promote {function}{on}"), "all traffic to the canary"),
-            (format!("wasm-fn abort {function}{on}"), "all traffic back to stable"),
-        ];
+    if let Some(rollout) = rollout.as_ref().filter(|rollout| rollout.phase != "watching") {
+        let status = (format!("wasm-fn status {function} -w"), "watch both versions");
+        let promote = |what| (format!("wasm-fn promote {function}{on}"), what);
+        let abort = (format!("wasm-fn abort {function}{on}"), "all traffic back to stable");
+        let invoke = format!("wasm-fn invoke {function}{on} --version {version}");
+        let last = rollout.steps.len() <= 2;
+        return match &rollout.strategy {
+            wire::Strategy::BlueGreen => {
+                vec![
+                    (invoke, "call the new version"),
+                    status,
+                    promote("all traffic to the new version"),
+                    abort,
+                ]
+            }
+            _ if last => vec![status, promote("all traffic to the canary"), abort],
+            _ => vec![status, promote("to the next step without waiting"), abort],
+        };
     }
     let mut next = Vec::new();
     if split.iter().all(|share| share.version != *version) {

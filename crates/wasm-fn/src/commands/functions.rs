@@ -37,14 +37,18 @@ pub(super) async fn versions(args: args::OneFunction, output: Output) -> Result<
 }
 
 pub(super) async fn history(args: args::History, output: Output) -> Result<u8, Fault> {
-    let args::History { function, limit, connection } = args;
+    let args::History { function, limit, evidence, connection } = args;
     let client = connect(&connection)?;
     let query = wire::HistoryQuery { before: None, limit: Some(limit) };
     let path = format!("/v1/functions/{function}/history");
     let history = client.query::<_, wire::History>(Method::GET, &path, &query).await;
     let history =
         history.map_err(|error| error.fault(format!("the history of `{function}` cannot be shown")))?;
-    output.data(&history, tables::history)?;
+    output.data(&history, |history| tables::history(history, evidence))?;
+    if !evidence && history.entries.iter().any(|entry| entry.evidence.is_some()) {
+        output
+            .next(&[(format!("wasm-fn history {function} --evidence"), "the numbers behind each decision")]);
+    }
     if history.more {
         output.talk("there are older entries, -n shows more");
     }

@@ -28,5 +28,6 @@ fn options(config: config::Serve) -> NodeOptions {
         body_bytes_max: config.body_max_bytes,
         component_bytes_max: config.component_max_bytes,
         overrides_open: config.allow_overrides,
+        show_shielded: config.show_shielded,
     }
 }

@@ -1,4 +1,4 @@
-//! `traffic`, `promote`, `abort`, `rollback`: moving traffic between versions.
+//! `traffic`, `promote`, `pause`, `resume`, `abort`, `rollback`: moving traffic between versions.
 
 use http::Method;
 use serde::Serialize;
@@ -38,18 +38,40 @@ pub(super) async fn traffic(args: args::Traffic, output: Output) -> Result<u8, F
 pub(super) async fn promote(args: args::Promote, output: Output) -> Result<u8, Fault> {
     let change = args.change;
     let (stage, message) = (change.stage.to_string(), change.message.clone());
-    let request = wire::PromoteRequest { stage, message, expected_revision: None };
+    let request = wire::PromoteRequest { stage, full: args.full, message, expected_revision: None };
     let changed = send(&change, Method::POST, "promote", &request, output).await?;
-    if changed.previous.is_some() {
+    if changed.rollout.as_ref().is_some_and(|rollout| rollout.step.is_some()) {
+        output.next(&[(again(&change, "abort"), "all traffic back to stable")]);
+    } else if changed.previous.is_some() {
         output.next(&[(again(&change, "rollback"), "back to the version before")]);
     }
     Ok(DONE)
 }
 
-/// `abort`.
-pub(super) async fn abort(change: args::Change, output: Output) -> Result<u8, Fault> {
+/// `pause`.
+pub(super) async fn pause(change: args::Change, output: Output) -> Result<u8, Fault> {
+    hold(&change, "pause", output).await?;
+    output.next(&[(again(&change, "resume"), "let it go on")]);
+    Ok(DONE)
+}
+
+/// `resume`.
+pub(super) async fn resume(change: args::Change, output: Output) -> Result<u8, Fault> {
+    hold(&change, "resume", output).await?;
+    Ok(DONE)
+}
+
+async fn hold(change: &args::Change, action: &str, output: Output) -> Result<wire::StageChanged, Fault> {
     let (stage, message) = (change.stage.to_string(), change.message.clone());
-    let request = wire::AbortRequest { stage, message, expected_revision: None };
+    let request = wire::HoldRequest { stage, message, expected_revision: None };
+    send(change, Method::POST, action, &request, output).await
+}
+
+/// `abort`.
+pub(super) async fn abort(args: args::Abort, output: Output) -> Result<u8, Fault> {
+    let args::Abort { change, now } = args;
+    let (stage, message) = (change.stage.to_string(), change.message.clone());
+    let request = wire::AbortRequest { stage, now, message, expected_revision: None };
     send(&change, Method::POST, "abort", &request, output).await?;
     Ok(DONE)
 }

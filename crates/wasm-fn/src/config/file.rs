@@ -2,19 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs::File,
+    io::{self, Read as _},
     net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use toml::de::{DeTable, DeValue};
 use wasm_fn_control::wire;
 use wasm_fn_core::FunctionName;
 
-use super::function;
+use super::{function, rollout::Rollout};
 
 /// Largest file, bytes: far more than people write, far less than memory.
 const BYTES_MAX: u64 = 4 << 20;
@@ -29,10 +30,14 @@ pub(crate) struct ConfigFile {
 }
 
 /// `[function.NAME]` as meant.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Function {
     /// The component's path, taken from the file's folder.
     pub(crate) component: Option<PathBuf>,
+    /// `[function.NAME.rollout]`.
+    pub(crate) rollout: Rollout,
+    /// `[function.NAME.gate]`, and the rollout's `min_requests`.
+    pub(crate) gate: wire::GateOptions,
     /// Every other key.
     pub(crate) config: wire::Config,
 }
@@ -49,6 +54,7 @@ pub(crate) struct Serve {
     pub(crate) component_max_bytes: Option<u64>,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) allow_overrides: Option<bool>,
+    pub(crate) show_shielded: Option<bool>,
 }
 
 /// Why a configuration file is refused.
@@ -58,8 +64,8 @@ pub(crate) enum FileError {
     #[error("{}: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     /// It is too large to be meant.
-    #[error("{}: found {bytes} bytes, expected at most {BYTES_MAX}", path.display())]
-    TooLarge { path: PathBuf, bytes: u64 },
+    #[error("{}: found {bytes} bytes, expected at most {bytes_max}", path.display())]
+    TooLarge { path: PathBuf, bytes: u64, bytes_max: u64 },
     /// A line is wrong; `reason` says what was found and what was expected.
     #[error("{}:{line}: {}{reason}", path.display(), key_prefix(key))]
     Line { path: PathBuf, line: usize, key: String, reason: String },
@@ -103,6 +109,7 @@ struct RawServe {
     component_max: Option<String>,
     drain_timeout: Option<String>,
     allow_overrides: Option<bool>,
+    show_shielded: Option<bool>,
 }
 
 impl ConfigFile {
@@ -111,33 +118,57 @@ impl ConfigFile {
     /// # Errors
     /// Names the file, the line and the key.
     pub(crate) fn read(path: &Path) -> Result<Self, FileError> {
-        let unreadable = |source| FileError::Unreadable { path: path.to_owned(), source };
-        let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-        if bytes > BYTES_MAX {
-            return Err(FileError::TooLarge { path: path.to_owned(), bytes });
-        }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = text_of(path, BYTES_MAX)?;
         Self::parse(path, &text)
     }
 
     /// Reads `text`, which stands in the file at `path`.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, FileError> {
-        let refused = |span: Option<Range<usize>>, key: String, reason: String| FileError::Line {
-            path: path.to_owned(),
-            line: line(text, span.map_or(0, |span| span.start)),
-            key,
-            reason,
-        };
-        let document = DeTable::parse(text)
-            .map_err(|error| refused(error.span(), String::new(), error.message().to_owned()))?;
-        let raw: Raw = toml::from_str(text).map_err(|error| {
-            let key = error.span().and_then(|span| key_at(document.get_ref(), &span)).unwrap_or_default();
-            refused(error.span(), key, found_expected(error.message()))
-        })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        raw.meant(folder)
-            .map_err(|BadValue { key, reason }| refused(span_of(document.get_ref(), &key), key, reason))
+        parse(path, text, |raw: Raw| raw.meant(folder))
     }
+}
+
+/// The text of the file at `path`. Blocks.
+///
+/// # Errors
+/// It cannot be read, or has more than `bytes_max` bytes.
+pub(super) fn text_of(path: &Path, bytes_max: u64) -> Result<String, FileError> {
+    let unreadable = |source| FileError::Unreadable { path: path.to_owned(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let bytes = file.metadata().map_err(unreadable)?.len();
+    let mut text = String::new();
+    // A pipe has no length: what is read counts.
+    let read = file.take(bytes_max + 1).read_to_string(&mut text).map_err(unreadable)?;
+    let bytes = bytes.max(u64::try_from(read).unwrap_or(u64::MAX));
+    if bytes > bytes_max {
+        return Err(FileError::TooLarge { path: path.to_owned(), bytes, bytes_max });
+    }
+    Ok(text)
+}
+
+/// Reads the TOML in `text`, which stands in the file at `path`, and makes of it what is `meant`.
+///
+/// # Errors
+/// Names the file, the line and the key.
+pub(super) fn parse<R: DeserializeOwned, M>(
+    path: &Path,
+    text: &str,
+    meant: impl FnOnce(R) -> Result<M, BadValue>,
+) -> Result<M, FileError> {
+    let refused = |span: Option<Range<usize>>, key: String, reason: String| FileError::Line {
+        path: path.to_owned(),
+        line: line(text, span.map_or(0, |span| span.start)),
+        key,
+        reason,
+    };
+    let document = DeTable::parse(text)
+        .map_err(|error| refused(error.span(), String::new(), error.message().to_owned()))?;
+    let raw: R = toml::from_str(text).map_err(|error| {
+        let key = error.span().and_then(|span| key_at(document.get_ref(), &span)).unwrap_or_default();
+        refused(error.span(), key, found_expected(error.message()))
+    })?;
+    meant(raw).map_err(|BadValue { key, reason }| refused(span_of(document.get_ref(), &key), key, reason))
 }
 
 impl Raw {
@@ -146,9 +177,7 @@ impl Raw {
         for (name, raw) in self.function {
             let key = format!("function.{name}");
             let name: FunctionName = name.parse().map_err(|error| BadValue::new(&key, error))?;
-            let (component, config) = raw.meant(&key)?;
-            let component = component.map(|component| folder.join(component));
-            functions.insert(name, Function { component, config });
+            functions.insert(name, raw.meant(&key, folder)?);
         }
         Ok(ConfigFile { functions, serve: self.serve.meant(folder)? })
     }
@@ -172,6 +201,7 @@ impl RawServe {
             component_max_bytes: size("serve.component_max", self.component_max)?,
             drain_timeout: duration("serve.drain_timeout", self.drain_timeout)?,
             allow_overrides: self.allow_overrides,
+            show_shielded: self.show_shielded,
         })
     }
 }
@@ -194,15 +224,29 @@ pub(super) fn duration(key: &str, text: Option<String>) -> Result<Option<Duratio
     text.map(parse).transpose()
 }
 
+/// Reads `10s` as whole milliseconds, the finest that a node keeps.
+pub(super) fn millis(key: &str, text: Option<String>) -> Result<Option<u64>, BadValue> {
+    let Some(duration) = duration(key, text)? else { return Ok(None) };
+    let whole = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if duration != Duration::from_millis(whole) {
+        let found = humantime::format_duration(duration);
+        return Err(BadValue::new(key, format!("found {found}, expected whole milliseconds")));
+    }
+    Ok(Some(whole))
+}
+
 /// serde's words as ours: `found …, expected …`, and what is expected in words of TOML.
-fn found_expected(message: &str) -> String {
+pub(super) fn found_expected(message: &str) -> String {
     let message = message.trim_end();
     let rest = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     let Some((found, expected)) = rest.and_then(|rest| rest.rsplit_once(", expected ")) else {
         return message.to_owned();
     };
     let expected = match expected {
+        "u16" => "a whole number from 0 to 65535",
         "u32" => "a whole number from 0 to 4294967295",
+        "u64" => "a whole number, not below 0",
+        "f64" => "a number",
         "a sequence" => "an array",
         "a map" => "a table",
         other => other,
@@ -216,14 +260,23 @@ fn line(text: &str, at: usize) -> usize {
     before.split(|&byte| byte == b'\n').count()
 }
 
-/// Where the key with the dotted path `key` stands.
+/// Where the key with the dotted path `key` stands; `checks[1].path` is below the second of several tables.
 fn span_of(table: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
     // Names of functions have no dots, or the file would have been refused before; a name that is
     // refused itself may have some, and is looked for as a whole.
     let (first, rest) = key.split_once('.').map_or((key, ""), |(first, rest)| (first, rest));
-    let (found, value) = table.iter().find(|(name, _)| name.get_ref() == first || name.get_ref() == key)?;
+    let (name, index) = match first.strip_suffix(']').and_then(|first| first.split_once('[')) {
+        Some((name, index)) => (name, index.parse().ok()),
+        None => (first, None),
+    };
+    let (found, value) = table.iter().find(|(found, _)| [name, first, key].contains(&&**found.get_ref()))?;
+    let value = match value.get_ref() {
+        DeValue::Array(items) => index.and_then(|index: usize| items.get(index)).unwrap_or(value),
+        _ => value,
+    };
     let below = value.get_ref().as_table().filter(|_| !rest.is_empty());
-    below.and_then(|below| span_of(below, rest)).or(Some(found.span()))
+    let own = if index.is_some() { value.span() } else { found.span() };
+    below.and_then(|below| span_of(below, rest)).or(Some(own))
 }
 
 /// The dotted path of the innermost key whose name or value covers `span`.
@@ -247,8 +300,11 @@ fn visit(table: &DeTable<'_>, above: &str, each: &mut dyn FnMut(&str, Range<usiz
         match value.get_ref() {
             DeValue::Table(below) => visit(below, &path, each),
             DeValue::Array(items) => {
-                for below in items.iter().filter_map(|item| item.get_ref().as_table()) {
-                    visit(below, &path, each);
+                for item in items.iter() {
+                    each(&path, item.span());
+                    if let Some(below) = item.get_ref().as_table() {
+                        visit(below, &path, each);
+                    }
                 }
             }
             _ => {}

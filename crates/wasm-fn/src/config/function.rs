@@ -1,12 +1,18 @@
 //! `[function.NAME]` as written, and what it is on the wire.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use wasm_fn_control::wire;
 use wasm_fn_core::FunctionConfig;
 
-use super::file::{BadValue, duration, size};
+use super::{
+    file::{BadValue, Function, millis, size},
+    gate, rollout,
+};
 
 /// The table as written.
 #[derive(Default, Deserialize)]
@@ -24,6 +30,8 @@ pub(super) struct Raw {
     env: BTreeMap<String, String>,
     sticky: Option<String>,
     cohorts: Vec<RawCohort>,
+    rollout: rollout::Raw,
+    gate: gate::Raw,
 }
 
 /// `{ header = "x-group", in = ["beta"], to = "canary" }`.
@@ -39,8 +47,8 @@ struct RawCohort {
 }
 
 impl Raw {
-    /// The component and the rest; `key` is the table's path in the file.
-    pub(super) fn meant(self, key: &str) -> Result<(Option<PathBuf>, wire::Config), BadValue> {
+    /// `key` is the table's path in the file, which stands in `folder`.
+    pub(super) fn meant(self, key: &str, folder: &Path) -> Result<Function, BadValue> {
         let at = |name: &str| format!("{key}.{name}");
         let cohorts = self.cohorts.into_iter().map(RawCohort::meant).collect::<Result<_, _>>();
         let config = wire::Config {
@@ -59,7 +67,16 @@ impl Raw {
         // The node checks it again; here the error still has a line.
         FunctionConfig::try_from(&config)
             .map_err(|wire::InvalidConfig { key, reason }| BadValue::new(at(key), reason))?;
-        Ok((self.component, config))
+        let (rollout, min_requests) = self.rollout.meant(&at("rollout"))?;
+        let gate = wire::GateOptions { min_requests, ..self.gate.meant(&at("gate"))? };
+        gate::check(&gate).map_err(|(signal, reason)| match signal {
+            // It stands with the times that it goes with.
+            Some("min_requests") => BadValue::new(at("rollout.min_requests"), reason),
+            Some(signal) => BadValue::new(at(&format!("gate.{signal}")), reason),
+            None => BadValue::new(at("gate"), reason),
+        })?;
+        let component = self.component.map(|component| folder.join(component));
+        Ok(Function { component, rollout, gate, config })
     }
 }
 
@@ -74,15 +91,4 @@ impl RawCohort {
         let Self { header, cookie, query, to, .. } = self;
         Ok(wire::Cohort { header, cookie, query, values, to })
     }
-}
-
-/// Reads `10s` as whole milliseconds, the finest that a node keeps.
-fn millis(key: &str, text: Option<String>) -> Result<Option<u64>, BadValue> {
-    let Some(duration) = duration(key, text)? else { return Ok(None) };
-    let whole = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    if duration != Duration::from_millis(whole) {
-        let found = humantime::format_duration(duration);
-        return Err(BadValue::new(key, format!("found {found}, expected whole milliseconds")));
-    }
-    Ok(Some(whole))
 }

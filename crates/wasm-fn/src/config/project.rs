@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use wasm_fn_control::wire;
 use wasm_fn_core::{FunctionName, NameError};
 
-use super::{ConfigFile, FILE};
+use super::{ConfigFile, FILE, rollout::Rollout};
 use crate::{args, fault::Fault};
 
 /// What `deploy` sends.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Deployment {
     /// The function.
     pub(crate) function: FunctionName,
@@ -17,6 +17,10 @@ pub(crate) struct Deployment {
     pub(crate) component: PathBuf,
     /// The function's configuration.
     pub(crate) config: wire::Config,
+    /// How it gets its traffic.
+    pub(crate) rollout: Rollout,
+    /// The rule that its rollout must satisfy.
+    pub(crate) gate: wire::GateOptions,
     /// Whether the name was made of the file's name, so that people are told.
     pub(crate) name_derived: bool,
 }
@@ -38,8 +42,11 @@ impl Deployment {
             }
             None => ConfigFile::default(),
         };
-        Self::choose(args.file.as_deref(), args.function.as_ref(), file)
-            .map_err(|(cause, help)| Fault::new("which-function", error, cause).help(help))
+        let mut chosen = Self::choose(args.file.as_deref(), args.function.as_ref(), file)
+            .map_err(|(cause, help)| Fault::new("which-function", error, cause).help(help))?;
+        let rollout = chosen.rollout.merge(&args.strategy, &args.rollout, &mut chosen.gate);
+        chosen.rollout = rollout.map_err(|cause| Fault::new("invalid-rollout", error, cause))?;
+        Ok(chosen)
     }
 
     /// The function is the one that is named, else the only one with this component, else one that
@@ -82,12 +89,13 @@ impl Deployment {
                 return Err((cause, "name one with -f"));
             }
         };
-        let found = file.functions.remove(&function).unwrap_or_default();
-        let Some(component) = component.map(Path::to_owned).or(found.component) else {
+        let super::file::Function { component: own, rollout, gate, config } =
+            file.functions.remove(&function).unwrap_or_default();
+        let Some(component) = component.map(Path::to_owned).or(own) else {
             let cause = format!("no FILE is named, and wasm-fn.toml has no `component` for {function}");
             return Err((cause, "name a file: `wasm-fn deploy FILE`"));
         };
-        Ok(Self { function, component, config: found.config, name_derived })
+        Ok(Self { function, component, config, rollout, gate, name_derived })
     }
 }
 

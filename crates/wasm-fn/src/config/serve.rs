@@ -28,6 +28,8 @@ pub(crate) struct Serve {
     pub(crate) drain_timeout: Duration,
     /// Whether anybody may choose the version that answers.
     pub(crate) allow_overrides: bool,
+    /// Whether answers of a request's second run say so.
+    pub(crate) show_shielded: bool,
 }
 
 impl Default for Serve {
@@ -41,6 +43,7 @@ impl Default for Serve {
             component_max_bytes: 256 << 20,
             drain_timeout: Duration::from_secs(30),
             allow_overrides: false,
+            show_shielded: false,
         }
     }
 }
@@ -78,6 +81,7 @@ impl Serve {
                 .unwrap_or(default.component_max_bytes),
             drain_timeout: args.drain_timeout.or(file.drain_timeout).unwrap_or(default.drain_timeout),
             allow_overrides: args.allow_overrides.or(file.allow_overrides).unwrap_or(default.allow_overrides),
+            show_shielded: args.show_shielded.or(file.show_shielded).unwrap_or(default.show_shielded),
         }
     }
 

@@ -52,6 +52,7 @@ body_max = "1MiB"
 component_max = "2MiB"
 drain_timeout = "5s"
 allow_overrides = true
+show_shielded = true
 "#,
     );
     let (_, hello) = file.functions.iter().next().unwrap();
@@ -93,6 +94,7 @@ allow_overrides = true
             component_max_bytes: Some(2 << 20),
             drain_timeout: Some(Duration::from_secs(5)),
             allow_overrides: Some(true),
+            show_shielded: Some(true),
         }
     );
 }
@@ -121,7 +123,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[function.hello]\n\nmemroy = \"1MiB\"\n",
         &expect![
-            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `memory`, `timeout`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `env`, `sticky`, `cohorts`"
+            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `memory`, `timeout`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `env`, `sticky`, `cohorts`, `rollout`, `gate`"
         ],
     );
     refused(
@@ -131,7 +133,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `body_max`, `component_max`, `drain_timeout`, `allow_overrides`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `body_max`, `component_max`, `drain_timeout`, `allow_overrides`, `show_shielded`"
         ],
     );
     refused(
@@ -339,21 +341,24 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
         instances_max: Some(7),
         body_max_bytes: Some(8),
         allow_overrides: Some(true),
+        show_shielded: Some(true),
         ..file::Serve::default()
     };
     let flags = args::Serve {
         listen: Some(SocketAddr::from(([127, 0, 0, 1], 2))),
         body_max: Some(ByteSize(9)),
         allow_overrides: Some(false),
+        show_shielded: Some(false),
         ..args::Serve::default()
     };
     let merged = Serve::merge(&flags, from_file());
     assert_eq!(merged.listen.port(), 2);
     assert_eq!(merged.body_max_bytes, 9);
-    assert!(!merged.allow_overrides);
+    assert!(!merged.allow_overrides && !merged.show_shielded);
     assert_eq!(merged.instances_max, 7);
     assert_eq!(merged.admin, Serve::default().admin);
-    assert!(Serve::merge(&args::Serve::default(), from_file()).allow_overrides);
+    let merged = Serve::merge(&args::Serve::default(), from_file());
+    assert!(merged.allow_overrides && merged.show_shielded);
 }
 
 #[test]

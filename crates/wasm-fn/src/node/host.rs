@@ -1,13 +1,26 @@
 //! The runtime as the control plane sees it.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    convert::Infallible,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full, Limited};
 use tokio::sync::watch;
 use wasm_fn_control::host::{Host, LogLine, LogPage, LogStream, Prepared, Progress, ProgressSink, Rejection};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
-use wasm_fn_runtime::{KindError, PrepareError, Runtime, Step, VersionSpec};
+use wasm_fn_runtime::{Invocation, KindError, PrepareError, RequestBodyError, Runtime, Step, VersionSpec};
+
+use wasm_fn_server::RequestId;
 
 use super::hosted::Hosted;
+
+/// Most bytes of an answer to a [`call`](Host::call).
+const CALL_BYTES_MAX: usize = 1 << 20;
 
 /// Prepares components and makes handles by the runtime.
 pub(crate) struct RuntimeHost {
@@ -55,6 +68,25 @@ impl Host for RuntimeHost {
         Arc::new(Hosted(self.runtime.version(spec)))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "an invocation's time is wall-clock time")]
+    async fn call(&self, version: Arc<Hosted>, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
+        let invocation = Invocation {
+            request: request.map(|body| Full::new(body).map_err(unbroken)),
+            request_id: RequestId::random().bits(),
+            arrived: Instant::now(),
+            effects: None,
+        };
+        let answered = Arc::clone(&version.0).invoke(invocation).await;
+        let (head, body) = answered.map_err(|failed| failed.fault.to_string())?.into_parts();
+        let body = Limited::new(body, CALL_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
+        Ok(Response::from_parts(head, body.to_bytes()))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "instances are kept for wall-clock time")]
+    fn keep_ready(&self, version: &Arc<Hosted>, time: Duration) {
+        version.0.keep_warm(Instant::now() + time);
+    }
+
     fn logs(&self, function: &FunctionName, after: u64) -> LogPage {
         let page = self.runtime.logs(function, after);
         LogPage {
@@ -67,6 +99,11 @@ impl Host for RuntimeHost {
     fn log_changes(&self) -> watch::Receiver<u64> {
         self.runtime.log_changes()
     }
+}
+
+/// A body that is there as a whole does not break off.
+fn unbroken(never: Infallible) -> RequestBodyError {
+    match never {}
 }
 
 fn log_line(line: wasm_fn_runtime::LogLine) -> LogLine {

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use wasm_fn_runtime::{Failed, Fault, Invocation, Version};
+use wasm_fn_runtime::{Effects, Failed, Fault, Invocation, Version};
 use wasm_fn_server::{Call, Cause, Failure, InvocationBody, Invoke, RequestBody, RequestBodyError, Usage};
 
 /// A version in the route table.
@@ -23,8 +23,12 @@ impl Invoke for Hosted {
         call: Call,
     ) -> impl Future<Output = Result<http::Response<ResponseBody>, Failure>> + Send {
         let version = self.0.clone();
-        let invocation =
-            Invocation { request: call.request.map(GuestBound), request_id: call.request_id.bits() };
+        let invocation = Invocation {
+            request: call.request.map(GuestBound),
+            request_id: call.request_id.bits(),
+            arrived: call.arrived,
+            effects: call.effects.map(|effects| Effects::new(move || effects.begin())),
+        };
         async move { version.invoke(invocation).await.map(|response| response.map(ResponseBody)).map_err(failure) }
     }
 }
@@ -43,7 +47,9 @@ impl Body for GuestBound {
         let frame = Pin::new(&mut self.0).poll_frame(cx);
         frame.map_err(|error| match error {
             RequestBodyError::TooLarge { .. } => wasm_fn_runtime::RequestBodyError::TooLarge,
-            RequestBodyError::Broken(error) => wasm_fn_runtime::RequestBodyError::Broken(error.to_string()),
+            error @ (RequestBodyError::Broken(_) | RequestBodyError::TakenOver) => {
+                wasm_fn_runtime::RequestBodyError::Broken(error.to_string())
+            }
         })
     }
 
@@ -99,5 +105,10 @@ fn failure(failed: Failed) -> Failure {
         Fault::NodeOverloaded { retry_after } => (Cause::NodeOverloaded, Some(retry_after)),
         Fault::Internal { .. } => (Cause::Internal, None),
     };
-    Failure { cause, detail: failed.fault.to_string(), retry_after, usage: usage(failed.usage) }
+    let (detail, usage) = (failed.fault.to_string(), usage(failed.usage));
+    let trap = match failed.fault {
+        Fault::Trap { trap, .. } => Some(trap),
+        _ => None,
+    };
+    Failure { cause, detail, retry_after, usage, trap }
 }

@@ -2,7 +2,7 @@
 
 use wasm_fn_control::wire;
 
-use super::{tables, time, visible};
+use super::{rollout, tables, time, visible};
 
 /// ` in stage staging`; nothing for the live stage, which is meant when none is named.
 fn in_stage(stage: &str) -> String {
@@ -25,7 +25,14 @@ pub(crate) fn deployed(result: &wire::DeployResult) -> String {
         return format!("{function} {version} is live at {own}{place}: the first version has all traffic");
     }
     match rollout.as_ref().filter(|rollout| rollout.canary == *version) {
-        Some(_) => format!("{function} {version} is canary at {own}{place}{others}"),
+        Some(rollout) if rollout.phase == "watching" => {
+            let time = rollout::span(rollout.lasts_ms);
+            format!("{function} {version} is live at {own}{place}{others}, watched for {time}")
+        }
+        Some(rollout) => {
+            let step = rollout::place(rollout).map(|step| format!(": {step}")).unwrap_or_default();
+            format!("{function} {version} is canary at {own}{place}{others}{step}")
+        }
         None if own == "0%" => format!("{function} {version} has no traffic{place}{others}"),
         None => format!("{function} {version} is live at {own}{place}{others}"),
     }
@@ -40,9 +47,19 @@ fn others(split: &[wire::Share], version: &str) -> String {
 /// How a stage stands after a change: `hello v2 is stable, traffic is v2=100%`.
 pub(crate) fn changed(changed: &wire::StageChanged) -> String {
     let wire::StageChanged { function, stage, stable, split, rollout, .. } = changed;
-    let canary = rollout.as_ref().map(|rollout| format!(", {} is canary", rollout.canary));
-    let canary = canary.unwrap_or_default();
+    let canary = rollout.as_ref().map(stands).unwrap_or_default();
     format!("{function} {stable} is stable{canary}{}, traffic is {}", in_stage(stage), tables::split(split))
+}
+
+/// `, v2 is canary at step 2 of 4, paused`.
+fn stands(rollout: &wire::Rollout) -> String {
+    let wire::Rollout { canary, phase, lasts_ms, .. } = rollout;
+    if phase == "watching" {
+        return format!(", {canary} is watched for {}", rollout::span(*lasts_ms));
+    }
+    let step = rollout::place(rollout).map(|step| format!(" at {step}")).unwrap_or_default();
+    let phase = if phase == "progressing" { String::new() } else { format!(", {phase}") };
+    format!(", {canary} is canary{step}{phase}")
 }
 
 /// One stage of a function as it stands at `now_ms`, for followers without a terminal.
@@ -54,7 +71,21 @@ pub(crate) fn stage(function: &str, stage: &wire::StageStatus, now_ms: u64) -> S
     });
     let versions: Vec<_> = versions.collect();
     let (at, split) = (time::instant(now_ms), tables::split(&stage.split));
-    format!("{at} {function} {} {split} | {}", stage.stage, versions.join(" | "))
+    let versions = versions.join(" | ");
+    match &stage.rollout {
+        // The gate's numbers are those that decide.
+        Some(rollout) if rollout.gate.is_some() => {
+            format!("{at} {function} {} {}", stage.stage, rollout::line(rollout))
+        }
+        Some(rollout) => format!("{at} {function} {} {} | {versions}", stage.stage, rollout::line(rollout)),
+        None => format!("{at} {function} {} {split} | {versions}", stage.stage),
+    }
+}
+
+/// What happened to a stage's rollout.
+pub(crate) fn event(event: &wire::RolloutEvent) -> String {
+    let wire::RolloutEvent { at_ms, function, stage, change } = event;
+    format!("{} {function} {stage} {}", time::instant(*at_ms), rollout::change(change))
 }
 
 /// One function in a list, for followers without a terminal.

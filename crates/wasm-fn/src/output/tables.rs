@@ -3,12 +3,16 @@
 use comfy_table::{CellAlignment, Table, presets};
 use wasm_fn_control::wire;
 
-use super::{time, visible};
+use super::{
+    rollout::{self, Actual, Drawn},
+    time, visible,
+};
 
 /// Digits of a digest or hash that are shown: enough to compare by eye.
 const DIGITS: usize = 12;
 
-fn table(header: &[&str], right: &[usize]) -> Table {
+/// A table with these columns; those of `right` are numbers.
+pub(super) fn table(header: &[&str], right: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.to_vec());
     for (index, column) in table.column_iter_mut().enumerate() {
@@ -20,7 +24,8 @@ fn table(header: &[&str], right: &[usize]) -> Table {
     table
 }
 
-fn row(table: &mut Table, cells: impl IntoIterator<Item = String>) {
+/// Adds a row of text that may come from anywhere.
+pub(super) fn row(table: &mut Table, cells: impl IntoIterator<Item = String>) {
     // A line's end inside a cell would tear the table.
     table.add_row(cells.into_iter().map(|cell| visible(&cell.replace('\n', " "))).collect::<Vec<_>>());
 }
@@ -83,22 +88,47 @@ pub(crate) fn summaries(list: &wire::FunctionList) -> String {
 
 /// `status` of one function; ages are against `now_ms`.
 pub(crate) fn status(status: &wire::FunctionStatus, now_ms: u64) -> String {
+    stages(status, Drawn::Plain, |_, rollout| Actual::of(rollout), now_ms)
+}
+
+/// `status` of one function, with what the canary of a stage's rollout really has.
+pub(crate) fn stages(
+    status: &wire::FunctionStatus,
+    drawn: Drawn,
+    actual: impl Fn(&str, &wire::Rollout) -> Actual,
+    now_ms: u64,
+) -> String {
     if status.stages.is_empty() {
         let wire::FunctionStatus { function, latest, .. } = status;
         return format!("{function} has no traffic in any stage, its latest version is {latest}");
     }
-    let stages: Vec<_> = status.stages.iter().map(|stage| stage_status(status, stage, now_ms)).collect();
-    stages.join("\n\n")
+    let stages = status.stages.iter().map(|stage| {
+        let rollout = stage
+            .rollout
+            .as_ref()
+            .map(|rollout| rollout::standing(rollout, actual(&stage.stage, rollout), drawn, now_ms));
+        stage_status(status, stage, rollout, now_ms)
+    });
+    stages.collect::<Vec<_>>().join("\n\n")
 }
 
-fn stage_status(status: &wire::FunctionStatus, stage: &wire::StageStatus, now_ms: u64) -> String {
+fn stage_status(
+    status: &wire::FunctionStatus,
+    stage: &wire::StageStatus,
+    rollout: Option<String>,
+    now_ms: u64,
+) -> String {
     let mut text = format!("{}  stage {}  revision {}\n", status.function, stage.stage, status.revision);
     text += &format!("routes   {}\n", visible(&stage.routes.join(" ")));
     if stage.sticky != "none" {
         text += &format!("sticky   {}\n", visible(&stage.sticky));
     }
-    let rollout = stage.rollout.as_ref().map(|rollout| rollout_line(rollout, now_ms));
-    text += &format!("rollout  {}\n\n", rollout.as_deref().unwrap_or("none"));
+    text += rollout.as_deref().unwrap_or("rollout  none\n");
+    if let Some(last) = &stage.last_rollout {
+        // Beside a rollout under way, the numbers of another one would be mistaken for its own.
+        text += &rollout::last(last, stage.rollout.is_none(), now_ms);
+    }
+    text += "\n";
     let header =
         ["VERSION", "ROLE", "WEIGHT", "REQUESTS", "FAILURES", "P50", "P99", "WAIT P99", "MEMORY", "OUTCOMES"];
     let mut table = table(&header, &[2, 3, 4, 5, 6, 7, 8]);
@@ -123,17 +153,6 @@ fn stage_status(status: &wire::FunctionStatus, stage: &wire::StageStatus, now_ms
         );
     }
     text + &table.trim_fmt()
-}
-
-fn rollout_line(rollout: &wire::Rollout, now_ms: u64) -> String {
-    let strategy = match &rollout.strategy {
-        wire::Strategy::Canary { .. } => "canary",
-        wire::Strategy::BlueGreen => "blue-green",
-        wire::Strategy::AllAtOnce => "all-at-once",
-        wire::Strategy::NoTraffic => "no-traffic",
-    };
-    let wire::Rollout { stable, canary, weight, .. } = rollout;
-    format!("{strategy}, {stable} to {canary}, {weight} for {}", time::age(rollout.started_ms, now_ms))
 }
 
 fn role_word(role: wire::Role) -> &'static str {
@@ -183,9 +202,9 @@ fn verdict(verdict: &wire::Verdict) -> String {
     format!("{word}{stage}{reason}")
 }
 
-/// `history`.
-pub(crate) fn history(history: &wire::History) -> String {
-    let header = ["REVISION", "AT", "BY", "FROM", "ACTION", "STAGE", "VERSION", "SPLIT", "HASH", "MESSAGE"];
+/// `history`; with `evidence`, the numbers behind each decision below the table.
+pub(crate) fn history(history: &wire::History, evidence: bool) -> String {
+    let header = ["REVISION", "AT", "BY", "FROM", "ACTION", "STAGE", "VERSION", "SPLIT", "HASH", "WHY"];
     let mut table = table(&header, &[0]);
     for entry in &history.entries {
         row(
@@ -200,9 +219,22 @@ pub(crate) fn history(history: &wire::History) -> String {
                 or_dash(entry.version.clone()),
                 split(&entry.split),
                 entry.hash.chars().take(DIGITS).collect(),
-                or_dash(entry.message.clone()),
+                or_dash(Some(why(entry))),
             ],
         );
     }
-    table.trim_fmt()
+    let mut text = table.trim_fmt();
+    for entry in history.entries.iter().filter(|_| evidence) {
+        let Some(evidence) = &entry.evidence else { continue };
+        let version = entry.version.as_deref().unwrap_or_default();
+        let title = format!("revision {}: {} {version}", entry.revision, entry.action);
+        text += &format!("\n\n{}\n{}", visible(title.trim_end()), rollout::evidence(evidence).trim_end());
+    }
+    text
+}
+
+/// What a person said, and what the rollout says.
+fn why(entry: &wire::HistoryEntry) -> String {
+    let words = [&entry.message, &entry.reason].into_iter().flatten().map(String::as_str);
+    words.collect::<Vec<_>>().join("; ")
 }

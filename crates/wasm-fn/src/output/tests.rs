@@ -24,9 +24,16 @@ fn rollout() -> wire::Rollout {
         stable: "v1".to_owned(),
         canary: "v2".to_owned(),
         weight: "10%".to_owned(),
-        strategy: wire::Strategy::Canary { weight: "10%".to_owned() },
+        strategy: wire::Strategy::Canary { steps: vec!["10%".to_owned()] },
         started_ms: NOW_MS - 185_000,
         from_split: split("v1=100%"),
+        phase: "progressing".to_owned(),
+        step: Some(1),
+        steps: vec!["10%".to_owned(), "100%".to_owned()],
+        lasted_ms: 0,
+        lasts_ms: 60_000,
+        reason: None,
+        gate: None,
     }
 }
 
@@ -61,6 +68,7 @@ fn status() -> wire::FunctionStatus {
             previous: None,
             split: split("v2=10% v1=90%"),
             rollout: Some(rollout()),
+            last_rollout: None,
             routes: vec!["/hello/*".to_owned()],
             sticky: "cookie:sid".to_owned(),
             versions: vec![
@@ -120,19 +128,21 @@ fn a_status_compares_the_versions() {
     check(
         &tables::status(&status(), NOW_MS),
         &expect![[r#"
-        hello  stage live  revision 7
-        routes   /hello/*
-        sticky   cookie:sid
-        rollout  canary, v1 to v2, 10% for 3m
+            hello  stage live  revision 7
+            routes   /hello/*
+            sticky   cookie:sid
+            rollout  canary from v1 to v2, progressing, began 3m ago
+            step     1 of 2: 10% set
+            time     0s of 1m
 
-        VERSION  ROLE    WEIGHT  REQUESTS    FAILURES      P50      P99  WAIT P99   MEMORY  OUTCOMES
-        v2       canary     10%         0           0        -        -         -      0 B  -
-        v1       stable     90%      4000  12 (0.30%)  0.84 ms  12.3 ms   1240 ms  3.9 MiB  success=3988 trap=12"#]],
+            VERSION  ROLE    WEIGHT  REQUESTS    FAILURES      P50      P99  WAIT P99   MEMORY  OUTCOMES
+            v2       canary     10%         0           0        -        -         -      0 B  -
+            v1       stable     90%      4000  12 (0.30%)  0.84 ms  12.3 ms   1240 ms  3.9 MiB  success=3988 trap=12"#]],
     );
     check(
         &lines::stage("hello", &status().stages[0], NOW_MS),
         &expect![
-            "2026-11-22T10:00:00.000Z hello live v2=10% v1=90% | v2: 0 requests, 0 failures, p99 - | v1: 4000 requests, 12 failures, p99 12.3 ms"
+            "2026-11-22T10:00:00.000Z hello live v2 progressing, step 1 of 2 at 10%, 0s of 1m | v2: 0 requests, 0 failures, p99 - | v1: 4000 requests, 12 failures, p99 12.3 ms"
         ],
     );
     let idle = wire::FunctionStatus { stages: vec![], ..status() };
@@ -192,23 +202,60 @@ fn history_says_who_what_when_whence_and_why() {
         actor: "admin".to_owned(),
         origin: "127.0.0.1:50000".to_owned(),
         message: message.map(str::to_owned),
+        reason: None,
+        evidence: None,
         action: action.to_owned(),
         stage: (action != "delete").then(|| "live".to_owned()),
         version: (action != "delete").then(|| "v2".to_owned()),
         split: split(shares),
         hash: "ab".repeat(32),
     };
+    let side = |version: &str| wire::SideNumbers {
+        version: version.to_owned(),
+        requests: 30,
+        failures: 3,
+        latency_p50_ms: None,
+        latency_p99_ms: None,
+    };
+    let evidence = wire::Evidence {
+        baseline: "concurrent".to_owned(),
+        canary: side("v2"),
+        stable: side("v1"),
+        signals: vec![],
+        traps: vec![],
+        failed_requests: vec![],
+    };
+    let decided = wire::HistoryEntry {
+        reason: Some("3 of 30 failed".to_owned()),
+        evidence: Some(evidence),
+        ..entry(8, "abort", "v1=100%", None)
+    };
     let history = wire::History {
         function: "hello".to_owned(),
-        entries: vec![entry(9, "delete", "", None), entry(7, "deploy", "v2=10% v1=90%", Some("why not"))],
+        entries: vec![
+            entry(9, "delete", "", None),
+            decided,
+            entry(7, "deploy", "v2=10% v1=90%", Some("why not")),
+        ],
         more: false,
     };
     check(
-        &tables::history(&history),
+        &tables::history(&history, false),
         &expect![[r#"
-        REVISION  AT                        BY     FROM             ACTION  STAGE  VERSION  SPLIT          HASH          MESSAGE
-               9  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  delete  -      -        -              abababababab  -
-               7  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  deploy  live   v2       v2=10% v1=90%  abababababab  why not"#]],
+            REVISION  AT                        BY     FROM             ACTION  STAGE  VERSION  SPLIT          HASH          WHY
+                   9  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  delete  -      -        -              abababababab  -
+                   8  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  abort   live   v2       v1=100%        abababababab  3 of 30 failed
+                   7  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  deploy  live   v2       v2=10% v1=90%  abababababab  why not"#]],
+    );
+    let with_evidence = tables::history(&history, true);
+    let below = with_evidence.split_once("\n\n").map(|(_, below)| below);
+    check(
+        below.unwrap_or_default(),
+        &expect![[r#"
+        revision 8: abort v2
+        SIDE    VERSION  REQUESTS    FAILURES  P50  P99
+        canary  v2             30  3 (10.00%)    -    -
+        stable  v1             30  3 (10.00%)    -    -"#]],
     );
 }
 
@@ -227,8 +274,12 @@ fn a_deployment_is_one_line() {
         revision: 3,
     };
     let canary = wire::DeployResult { rollout: Some(rollout()), ..result("v2=10% v1=90%") };
-    check(&lines::deployed(&canary), &expect!["hello v2 is canary at 10%, v1 keeps 90%"]);
-    let blue_green = wire::DeployResult { rollout: Some(rollout()), ..result("v1=100%") };
+    check(&lines::deployed(&canary), &expect!["hello v2 is canary at 10%, v1 keeps 90%: step 1 of 2"]);
+    let all = wire::Rollout { phase: "watching".to_owned(), step: None, lasts_ms: 300_000, ..rollout() };
+    let all = wire::DeployResult { rollout: Some(all), ..result("v2=100%") };
+    check(&lines::deployed(&all), &expect!["hello v2 is live at 100%, watched for 5m"]);
+    let blue_green = wire::Rollout { step: None, phase: "checking".to_owned(), ..rollout() };
+    let blue_green = wire::DeployResult { rollout: Some(blue_green), ..result("v1=100%") };
     check(&lines::deployed(&blue_green), &expect!["hello v2 is canary at 0%, v1 keeps 100%"]);
     check(&lines::deployed(&result("v2=100%")), &expect!["hello v2 is live at 100%"]);
     check(&lines::deployed(&result("v1=100%")), &expect!["hello v2 has no traffic, v1 keeps 100%"]);
@@ -255,7 +306,22 @@ fn a_change_is_one_line() {
         previous: None,
         revision: 8,
     };
-    check(&lines::changed(&changed), &expect!["hello v1 is stable, v2 is canary, traffic is v2=10% v1=90%"]);
+    check(
+        &lines::changed(&changed),
+        &expect!["hello v1 is stable, v2 is canary at step 1 of 2, traffic is v2=10% v1=90%"],
+    );
+    let paused = wire::Rollout { phase: "paused".to_owned(), ..rollout() };
+    let paused = wire::StageChanged { rollout: Some(paused), ..changed.clone() };
+    check(
+        &lines::changed(&paused),
+        &expect!["hello v1 is stable, v2 is canary at step 1 of 2, paused, traffic is v2=10% v1=90%"],
+    );
+    let watched = wire::Rollout { phase: "watching".to_owned(), step: None, ..rollout() };
+    let watched = wire::StageChanged { stable: "v2".to_owned(), rollout: Some(watched), ..changed.clone() };
+    check(
+        &lines::changed(&watched),
+        &expect!["hello v2 is stable, v2 is watched for 1m, traffic is v2=10% v1=90%"],
+    );
     let settled =
         wire::StageChanged { stage: "staging".to_owned(), split: split("v1=100%"), rollout: None, ..changed };
     check(&lines::changed(&settled), &expect!["hello v1 is stable in stage staging, traffic is v1=100%"]);

@@ -2,8 +2,7 @@
 
 use wasm_fn_control::wire;
 
-use super::{next, strategy};
-use crate::args::DeployStrategy;
+use super::next;
 
 fn result() -> wire::DeployResult {
     let share = |version: &str, weight: &str| wire::Share { version: version.into(), weight: weight.into() };
@@ -32,20 +31,54 @@ fn a_version_that_is_live_is_called_and_watched() {
     assert_eq!(commands(&wire::DeployResult { first: true, ..result() }), live[..2]);
 }
 
-#[test]
-fn a_rollout_is_watched_and_ended() {
+fn rollout(strategy: wire::Strategy, phase: &str, steps: &[&str]) -> wire::DeployResult {
     let rollout = wire::Rollout {
         stable: "v1".to_owned(),
         canary: "v2".to_owned(),
         weight: "10%".to_owned(),
-        strategy: wire::Strategy::Canary { weight: "10%".to_owned() },
+        strategy,
         started_ms: 0,
         from_split: vec![],
+        phase: phase.to_owned(),
+        step: (!steps.is_empty()).then_some(1),
+        steps: steps.iter().map(|&step| step.to_owned()).collect(),
+        lasted_ms: 0,
+        lasts_ms: 60_000,
+        reason: None,
+        gate: None,
     };
-    let rollout = wire::DeployResult { stage: "staging".to_owned(), rollout: Some(rollout), ..result() };
+    wire::DeployResult { stage: "staging".to_owned(), rollout: Some(rollout), ..result() }
+}
+
+#[test]
+fn a_rollout_is_watched_moved_and_ended() {
+    let canary = rollout(wire::Strategy::Canary { steps: vec![] }, "progressing", &["1%", "10%", "100%"]);
     let expected =
         ["wasm-fn status hello -w", "wasm-fn promote hello -s staging", "wasm-fn abort hello -s staging"];
-    assert_eq!(commands(&rollout), expected);
+    assert_eq!(commands(&canary), expected);
+    assert_eq!(next(&canary, "x")[1].1, "to the next step without waiting");
+    let one = rollout(wire::Strategy::Canary { steps: vec![] }, "progressing", &["10%", "100%"]);
+    assert_eq!(next(&one, "x")[1].1, "all traffic to the canary");
+}
+
+#[test]
+fn a_green_version_is_called_before_the_switch() {
+    let green = rollout(wire::Strategy::BlueGreen, "checking", &[]);
+    let expected = [
+        "wasm-fn invoke hello -s staging --version v2",
+        "wasm-fn status hello -w",
+        "wasm-fn promote hello -s staging",
+        "wasm-fn abort hello -s staging",
+    ];
+    assert_eq!(commands(&green), expected);
+}
+
+#[test]
+fn a_version_that_everybody_has_is_watched_and_taken_back() {
+    let all = rollout(wire::Strategy::AllAtOnce, "watching", &[]);
+    let expected =
+        ["curl http://127.0.0.1:8080/hello", "wasm-fn status hello -w", "wasm-fn rollback hello -s staging"];
+    assert_eq!(commands(&all), expected);
 }
 
 #[test]
@@ -53,15 +86,4 @@ fn a_version_without_traffic_is_asked_for() {
     let waiting = wire::DeployResult { split: vec![], ..result() };
     let expected = ["wasm-fn invoke hello --version v2", "wasm-fn traffic hello v2=100%"];
     assert_eq!(commands(&waiting), expected);
-}
-
-#[test]
-fn all_at_once_is_the_default() {
-    assert_eq!(strategy(&DeployStrategy::default()), wire::Strategy::AllAtOnce);
-    let canary = DeployStrategy { canary: "5%".parse().ok(), ..DeployStrategy::default() };
-    assert_eq!(strategy(&canary), wire::Strategy::Canary { weight: "5%".to_owned() });
-    let blue_green = DeployStrategy { blue_green: true, ..DeployStrategy::default() };
-    assert_eq!(strategy(&blue_green), wire::Strategy::BlueGreen);
-    let no_traffic = DeployStrategy { no_traffic: true, ..DeployStrategy::default() };
-    assert_eq!(strategy(&no_traffic), wire::Strategy::NoTraffic);
 }

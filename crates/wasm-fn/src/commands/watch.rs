@@ -1,0 +1,344 @@
+//! Watching rollouts: `status -w` until nobody looks any more, `deploy --wait` until one has ended.
+
+mod seen;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use wasm_fn_control::wire::{self, RolloutChange, RolloutEvent, RolloutOutcome};
+
+use super::DONE;
+use crate::{
+    client::{Client, ClientError},
+    fault::{self, Fault},
+    output::{
+        self, Output, lines,
+        picture::Picture,
+        rollout::{self, Drawn},
+        tables, time,
+    },
+};
+use seen::Seen;
+
+/// Time between two looks.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// Looks from one line about a stage to the next where nothing is drawn: a line every 5 seconds.
+const LOOKS_A_LINE: u64 = 10;
+
+/// Who watches.
+#[derive(Clone, Debug)]
+enum For {
+    /// `status -w`: all stages, as data.
+    Status,
+    /// `deploy --wait`: one stage, as talk; as data only how its rollout ended.
+    Deploy {
+        /// The stage.
+        stage: String,
+    },
+}
+
+/// One function that is looked at again and again.
+struct Watcher {
+    function: String,
+    who: For,
+    output: Output,
+    /// Where somebody looks at a terminal.
+    picture: Option<Picture>,
+    stages: BTreeMap<String, Seen>,
+    looks: u64,
+    /// The node gave no answer when it was asked last.
+    away: bool,
+}
+
+/// Shows `function` until it cannot be looked at any more, or somebody interrupts.
+///
+/// # Errors
+/// The first look fails, or the function is deleted, or standard output is gone.
+pub(super) async fn status(client: &Client, function: &str, output: Output) -> Result<(), Fault> {
+    let drawn = output::stdout_is_terminal() && !output.is_json();
+    let mut watcher = Watcher::new(function, For::Status, output, drawn.then(Picture::on_stdout));
+    tokio::select! {
+        ended = watcher.follow(source(client, function), PERIOD) => ended.map(drop),
+        _ = tokio::signal::ctrl_c() => {
+            if watcher.stages.values().any(|seen| seen.rollout().is_some()) {
+                output.talk("nobody watches any more; the rollout goes on");
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Shows the rollout that `deployed` is about until it has ended, and gives the exit code.
+///
+/// # Errors
+/// The function is deleted, or the rollout's end was missed.
+pub(super) async fn deploy(
+    client: &Client,
+    deployed: &wire::DeployResult,
+    timeout: Duration,
+    output: Output,
+) -> Result<u8, Fault> {
+    let of_this = |rollout: &&wire::Rollout| rollout.canary == deployed.version;
+    let Some(rollout) = deployed.rollout.as_ref().filter(of_this) else {
+        output.talk("there is no rollout to wait for");
+        return Ok(DONE);
+    };
+    let drawn = output::stderr_is_terminal() && !output.is_json();
+    let who = For::Deploy { stage: deployed.stage.clone() };
+    let mut watcher = Watcher::new(&deployed.function, who, output, drawn.then(Picture::on_stderr));
+    watcher.begin(&deployed.stage, rollout)?;
+    let deadline = Instant::now().checked_add(timeout);
+    let because = tokio::select! {
+        ended = watcher.follow(source(client, &deployed.function), PERIOD) => {
+            return watcher.ended(&deployed.stage, &ended?);
+        }
+        () = reached(deadline) => "timeout",
+        _ = tokio::signal::ctrl_c() => "interrupted",
+    };
+    watcher.undecided(&deployed.stage, &rollout.canary, because)
+}
+
+fn source(client: &Client, function: &str) -> impl AsyncFnMut() -> Result<wire::FunctionStatus, ClientError> {
+    let path = format!("/v1/functions/{function}");
+    async move || client.get(&path).await
+}
+
+/// Waits for `deadline`; for ever when it is beyond what a clock can say.
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Watcher {
+    fn new(function: &str, who: For, output: Output, picture: Option<Picture>) -> Self {
+        let stages = BTreeMap::new();
+        Self { function: function.to_owned(), who, output, picture, stages, looks: 0, away: false }
+    }
+
+    /// A rollout that is known before the first look.
+    fn begin(&mut self, stage: &str, rollout: &wire::Rollout) -> Result<(), Fault> {
+        self.stages.insert(stage.to_owned(), Seen::first(Some(rollout), None));
+        // People have read it in the deployment's own line.
+        if self.output.is_json() {
+            self.event(stage, RolloutChange::Begun { rollout: rollout.clone() })?;
+        }
+        Ok(())
+    }
+
+    /// Looks every `period`, until a deployment's rollout has ended; that is what it gives.
+    async fn follow(
+        &mut self,
+        mut ask: impl AsyncFnMut() -> Result<wire::FunctionStatus, ClientError>,
+        period: Duration,
+    ) -> Result<RolloutChange, Fault> {
+        let mut looks = interval(period);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let Some(status) = self.answer(ask().await)? else { continue };
+            let ended = match self.who.clone() {
+                For::Status => self.look_at_all(&status)?,
+                For::Deploy { stage } => self.look_at(&status, &stage)?,
+            };
+            if let Some(ended) = ended {
+                return Ok(ended);
+            }
+            self.draw(&status)?;
+            self.looks += 1;
+        }
+    }
+
+    /// The answer; `None` when the node is away, which it may be once it was there.
+    fn answer(
+        &mut self,
+        answer: Result<wire::FunctionStatus, ClientError>,
+    ) -> Result<Option<wire::FunctionStatus>, Fault> {
+        let there_before = self.looks > 0 || matches!(self.who, For::Deploy { .. });
+        match answer {
+            Ok(status) => {
+                if std::mem::take(&mut self.away) {
+                    self.talk("the node answers again")?;
+                }
+                Ok(Some(status))
+            }
+            Err(error) if there_before && error.is_passing() => {
+                if !std::mem::replace(&mut self.away, true) {
+                    self.talk(&format!("{error}; it is asked again until it answers"))?;
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error.fault(format!("`{}` cannot be shown", self.function))),
+        }
+    }
+
+    fn look_at_all(&mut self, status: &wire::FunctionStatus) -> Result<Option<RolloutChange>, Fault> {
+        self.stages.retain(|name, _| status.stages.iter().any(|stage| stage.stage == *name));
+        for stage in &status.stages {
+            let (rollout, last) = (stage.rollout.as_ref(), stage.last_rollout.as_ref());
+            let changes = match self.stages.get_mut(&stage.stage) {
+                Some(seen) => seen.look(rollout, last),
+                None => {
+                    self.stages.insert(stage.stage.clone(), Seen::first(rollout, last));
+                    vec![match rollout {
+                        Some(rollout) => RolloutChange::Begun { rollout: rollout.clone() },
+                        None => RolloutChange::Idle { split: stage.split.clone() },
+                    }]
+                }
+            };
+            for change in changes {
+                self.event(&stage.stage, change)?;
+            }
+        }
+        Ok(None)
+    }
+
+    fn look_at(
+        &mut self,
+        status: &wire::FunctionStatus,
+        stage: &str,
+    ) -> Result<Option<RolloutChange>, Fault> {
+        let found = status.stages.iter().find(|found| found.stage == stage);
+        let rollout = found.and_then(|found| found.rollout.as_ref());
+        let last = found.and_then(|found| found.last_rollout.as_ref());
+        let changes = self.stages.entry(stage.to_owned()).or_default().look(rollout, last);
+        for change in changes {
+            let is_end = is_end(&change);
+            // Where people read, the end is told as data.
+            if self.output.is_json() || !is_end {
+                self.event(stage, change.clone())?;
+            }
+            if is_end {
+                return Ok(Some(change));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells one change.
+    fn event(&mut self, stage: &str, change: RolloutChange) -> Result<(), Fault> {
+        let (function, stage) = (self.function.clone(), stage.to_owned());
+        let event = RolloutEvent { at_ms: time::now_ms(), function, stage, change };
+        match (&self.who, &self.picture) {
+            _ if self.output.is_json() => self.output.record(&event, lines::event),
+            // The picture shows it.
+            (For::Status, Some(_)) => Ok(()),
+            (For::Status, None) => self.output.record(&event, lines::event),
+            (For::Deploy { .. }, _) => {
+                self.talk(&lines::event(&event))?;
+                if let RolloutChange::Phase { phase, .. } = &event.change {
+                    self.output.next(&rollout::ways_out(phase, &self.target(&event.stage)));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The function, and its stage where it is not the live one: `hello -s staging`.
+    fn target(&self, stage: &str) -> String {
+        let on = if stage == "live" { String::new() } else { format!(" -s {stage}") };
+        format!("{}{on}", self.function)
+    }
+
+    /// Tells people something that stays when the picture changes.
+    fn talk(&mut self, text: &str) -> Result<(), Fault> {
+        self.clear()?;
+        self.output.talk(text);
+        Ok(())
+    }
+
+    fn clear(&mut self) -> Result<(), Fault> {
+        match &mut self.picture {
+            Some(picture) => picture.clear().map_err(|error| Fault::output(&error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Draws what was seen; a line now and then where nothing is drawn.
+    fn draw(&mut self, status: &wire::FunctionStatus) -> Result<(), Fault> {
+        let now_ms = time::now_ms();
+        let only = |stage: &&wire::StageStatus| match &self.who {
+            For::Status => true,
+            For::Deploy { stage: only } => stage.stage == *only,
+        };
+        if let Some(picture) = &mut self.picture {
+            let actual = |stage: &str, _: &wire::Rollout| {
+                self.stages.get(stage).map_or(rollout::Actual::Step(None), Seen::actual)
+            };
+            let text = match &self.who {
+                For::Status => tables::stages(status, Drawn::Bars, actual, now_ms),
+                For::Deploy { stage } => {
+                    let rollout = self.stages.get(stage).and_then(Seen::rollout);
+                    let standing = rollout.map(|rollout| {
+                        rollout::standing(rollout, actual(stage, rollout), Drawn::Bars, now_ms)
+                    });
+                    standing.unwrap_or_default()
+                }
+            };
+            return picture.draw(&text).map_err(|error| Fault::output(&error));
+        }
+        if self.output.is_json() || !self.looks.is_multiple_of(LOOKS_A_LINE) {
+            return Ok(());
+        }
+        for stage in status.stages.iter().filter(only) {
+            match self.who {
+                For::Status => {
+                    self.output.record(stage, |stage| lines::stage(&self.function, stage, now_ms))?;
+                }
+                For::Deploy { .. } => self.output.talk(&lines::stage(&self.function, stage, now_ms)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells how the rollout of `stage` has ended, and gives the exit code.
+    fn ended(&mut self, stage: &str, end: &RolloutChange) -> Result<u8, Fault> {
+        self.clear()?;
+        let on = if stage == "live" { String::new() } else { format!(" in stage {stage}") };
+        let history = || (format!("wasm-fn history {} --evidence", self.function), "the numbers behind it");
+        let code = match end {
+            RolloutChange::Ended { outcome, .. } => code(*outcome),
+            other => {
+                let error = format!("the end of the rollout of `{}`{on} was not seen", self.function);
+                let help = format!("`wasm-fn history {}` has it", self.function);
+                return Err(Fault::new("rollout-gone", error, rollout::change(other)).help(help));
+            }
+        };
+        if !self.output.is_json() {
+            self.output.record(end, |end| format!("{} {}{on}", self.function, rollout::change(end)))?;
+        }
+        if code != DONE {
+            self.output.next(&[history()]);
+        }
+        Ok(code)
+    }
+
+    /// Tells that the rollout goes on unwatched, and gives the exit code.
+    fn undecided(&mut self, stage: &str, canary: &str, because: &str) -> Result<u8, Fault> {
+        let change = RolloutChange::Undecided { canary: canary.to_owned(), because: because.to_owned() };
+        self.event(stage, change)?;
+        self.output.next(&[
+            (format!("wasm-fn status {} -w", self.function), "watch it again"),
+            (format!("wasm-fn abort {}", self.target(stage)), "all traffic back to stable"),
+        ]);
+        Ok(fault::UNDECIDED)
+    }
+}
+
+/// Whether a rollout is over with `change`.
+fn is_end(change: &RolloutChange) -> bool {
+    matches!(change, RolloutChange::Ended { .. } | RolloutChange::Gone { .. })
+}
+
+/// The exit code of a rollout that ended so.
+fn code(outcome: RolloutOutcome) -> u8 {
+    match outcome {
+        RolloutOutcome::Promoted => DONE,
+        RolloutOutcome::Aborted | RolloutOutcome::RolledBack => fault::ROLLED_BACK,
+    }
+}
+
+#[cfg(test)]
+mod tests;

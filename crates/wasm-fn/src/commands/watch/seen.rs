@@ -1,0 +1,116 @@
+//! What a watcher knows of one stage, and what another look adds to it.
+
+use wasm_fn_control::wire::{EndedRollout, Rollout, RolloutChange};
+
+use crate::output::rollout::{self, Actual};
+
+/// A stage's rollouts as they were at the last look.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    rollout: Option<Rollout>,
+    /// The last one that has ended.
+    ended: Option<Id>,
+    /// Requests of canary and stable when the step was seen first.
+    before: (u64, u64),
+}
+
+/// Tells one rollout from another: a version may be released again after it was aborted.
+type Id = (String, u64);
+
+fn id(rollout: &Rollout) -> Id {
+    (rollout.canary.clone(), rollout.started_ms)
+}
+
+fn id_of_ended(ended: &EndedRollout) -> Id {
+    (ended.canary.clone(), ended.started_ms)
+}
+
+impl Seen {
+    /// Of a stage that is looked at first.
+    pub(super) fn first(rollout: Option<&Rollout>, last: Option<&EndedRollout>) -> Self {
+        let before = rollout.and_then(rollout::requests).unwrap_or_default();
+        Self { rollout: rollout.cloned(), ended: last.map(id_of_ended), before }
+    }
+
+    /// The rollout of the last look.
+    pub(super) fn rollout(&self) -> Option<&Rollout> {
+        self.rollout.as_ref()
+    }
+
+    /// What has changed now that the stage has this `rollout`, and `last` is the last that has ended.
+    pub(super) fn look(
+        &mut self,
+        rollout: Option<&Rollout>,
+        last: Option<&EndedRollout>,
+    ) -> Vec<RolloutChange> {
+        let mut changes = Vec::new();
+        match (&self.rollout, rollout) {
+            (Some(before), Some(after)) if id(before) == id(after) => moved(before, after, &mut changes),
+            (before, after) => {
+                changes.extend(ended(before.as_ref(), self.ended.as_ref(), last));
+                changes.extend(after.cloned().map(|rollout| RolloutChange::Begun { rollout }));
+            }
+        }
+        let same = |before: &Rollout, after: &Rollout| id(before) == id(after) && before.step == after.step;
+        let same = matches!((&self.rollout, rollout), (Some(before), Some(after)) if same(before, after));
+        let requests = rollout.and_then(rollout::requests).unwrap_or_default();
+        // A gate that begins anew counts anew.
+        if !same || requests.0 < self.before.0 || requests.1 < self.before.1 {
+            self.before = requests;
+        }
+        self.rollout = rollout.cloned();
+        self.ended = last.map(id_of_ended);
+        changes
+    }
+
+    /// The canary's share of the requests since its step was seen first.
+    pub(super) fn actual(&self) -> Actual {
+        let requests = self.rollout.as_ref().and_then(rollout::requests);
+        Actual::Step(requests.and_then(|(canary, stable)| {
+            rollout::share(canary.saturating_sub(self.before.0), stable.saturating_sub(self.before.1))
+        }))
+    }
+}
+
+/// What ended between two looks: the rollout that was there `before`, or one that was never seen.
+fn ended(before: Option<&Rollout>, known: Option<&Id>, last: Option<&EndedRollout>) -> Option<RolloutChange> {
+    let last = last.filter(|last| match before {
+        Some(before) => id(before) == id_of_ended(last),
+        None => known != Some(&id_of_ended(last)),
+    });
+    match (before, last) {
+        (_, Some(last)) => Some(RolloutChange::Ended {
+            canary: last.canary.clone(),
+            outcome: last.outcome,
+            reason: last.reason.clone(),
+            evidence: last.evidence.clone(),
+        }),
+        (Some(before), None) => Some(RolloutChange::Gone { canary: before.canary.clone() }),
+        (None, None) => None,
+    }
+}
+
+/// What changed within one rollout.
+fn moved(before: &Rollout, after: &Rollout, changes: &mut Vec<RolloutChange>) {
+    let canary = || after.canary.clone();
+    if (before.step, &before.weight) != (after.step, &after.weight) {
+        changes.push(RolloutChange::Step {
+            canary: canary(),
+            step: after.step,
+            steps: u64::try_from(after.steps.len()).unwrap_or(u64::MAX),
+            weight: after.weight.clone(),
+        });
+    }
+    if before.phase != after.phase {
+        let (phase, reason) = (after.phase.clone(), after.reason.clone());
+        changes.push(RolloutChange::Phase { canary: canary(), phase, reason });
+    }
+    if let Some(gate) = &after.gate
+        && before.gate.as_ref().is_none_or(|before| before.verdict != gate.verdict)
+    {
+        changes.push(RolloutChange::Verdict { canary: canary(), gate: gate.clone() });
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,164 @@
+//! `[function.NAME.gate]` as written, and what it is on the wire.
+
+use std::{fmt, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
+};
+use wasm_fn_control::wire;
+use wasm_fn_rollout::{Baseline, Gate, GateError, GateSpec};
+
+use super::file::{BadValue, millis};
+
+/// The table as written.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Raw {
+    alpha: Option<f64>,
+    errors: Option<RawSignal>,
+    latency_p99: Option<RawSignal>,
+    memory_p99: Option<RawSignal>,
+    max_error_rate: Option<Rate>,
+    max_latency_p99: Option<String>,
+    on_no_data: Option<wire::OnNoData>,
+}
+
+/// `{ tolerate = 1.1 }`, or `false` for a signal that is not looked at.
+struct RawSignal {
+    off: bool,
+    limits: RawLimits,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawLimits {
+    tolerate: Option<f64>,
+    /// The gate's: there is one for all signals.
+    alpha: Option<f64>,
+}
+
+/// `0.05` or `"5%"`.
+struct Rate(f64);
+
+impl Raw {
+    /// `key` is the table's path in the file. Whether values are in bounds is [`check`]'s.
+    pub(super) fn meant(self, key: &str) -> Result<wire::GateOptions, BadValue> {
+        let mut alpha = self.alpha.map(|alpha| ("alpha", alpha));
+        let signals =
+            [("errors", &self.errors), ("latency_p99", &self.latency_p99), ("memory_p99", &self.memory_p99)];
+        for (name, signal) in signals {
+            let Some(found) = signal.as_ref().and_then(|signal| signal.limits.alpha) else { continue };
+            match alpha {
+                #[expect(clippy::float_cmp, reason = "two texts are to mean the same number")]
+                Some((_, known)) if known == found => {}
+                Some((place, known)) => {
+                    let reason = format!(
+                        "found {found}, and {known} in {place}: all signals share one alpha, expected it once"
+                    );
+                    return Err(BadValue::new(format!("{key}.{name}.alpha"), reason));
+                }
+                None => alpha = Some((name, found)),
+            }
+        }
+        Ok(wire::GateOptions {
+            alpha: alpha.map(|(_, alpha)| alpha),
+            errors: self.errors.map(RawSignal::meant),
+            latency_p99: self.latency_p99.map(RawSignal::meant),
+            memory_p99: self.memory_p99.map(RawSignal::meant),
+            max_error_rate: self.max_error_rate.map(|Rate(rate)| rate),
+            max_latency_p99_ms: millis(&format!("{key}.max_latency_p99"), self.max_latency_p99)?,
+            min_requests: None,
+            on_no_data: self.on_no_data,
+        })
+    }
+}
+
+impl RawSignal {
+    fn meant(self) -> wire::Tolerance {
+        wire::Tolerance { tolerate: self.limits.tolerate, off: self.off }
+    }
+}
+
+/// Whether a gate can be made of `options`; if not, the key to blame, and why. The node asks the same;
+/// here the error still has a line.
+pub(super) fn check(options: &wire::GateOptions) -> Result<(), (Option<&'static str>, String)> {
+    let usual = GateSpec::default();
+    let tolerate = |found: Option<wire::Tolerance>, usual| match found {
+        Some(wire::Tolerance { off: true, .. }) => None,
+        Some(wire::Tolerance { tolerate: Some(tolerate), .. }) => Some(tolerate),
+        _ => usual,
+    };
+    let spec = GateSpec {
+        alpha: options.alpha.unwrap_or(usual.alpha),
+        errors: tolerate(options.errors, usual.errors),
+        latency_p99: tolerate(options.latency_p99, usual.latency_p99),
+        memory_p99: tolerate(options.memory_p99, usual.memory_p99),
+        max_error_rate: options.max_error_rate,
+        max_latency_p99: options.max_latency_p99_ms.map(Duration::from_millis),
+        min_requests: options.min_requests.unwrap_or(usual.min_requests),
+    };
+    Gate::new(spec, Baseline::Concurrent).map(drop).map_err(|error| {
+        let key = match &error {
+            GateError::Alpha(_) => Some("alpha"),
+            GateError::Tolerate { signal, .. } => Some(signal.as_str()),
+            GateError::MaxErrorRate(_) => Some("max_error_rate"),
+            GateError::MaxLatency => Some("max_latency_p99"),
+            GateError::MinRequests => Some("min_requests"),
+            GateError::NoSignal => None,
+        };
+        (key, error.to_string())
+    })
+}
+
+impl<'de> Deserialize<'de> for RawSignal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Signal;
+        impl<'de> Visitor<'de> for Signal {
+            type Value = RawSignal;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table such as { tolerate = 1.1 } or false")
+            }
+
+            fn visit_bool<E>(self, on: bool) -> Result<RawSignal, E> {
+                Ok(RawSignal { off: !on, limits: RawLimits::default() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawSignal, A::Error> {
+                let limits = RawLimits::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(RawSignal { off: false, limits })
+            }
+        }
+        deserializer.deserialize_any(Signal)
+    }
+}
+
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Share;
+        impl Visitor<'_> for Share {
+            type Value = Rate;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a share such as 0.05 or \"5%\"")
+            }
+
+            fn visit_f64<E>(self, rate: f64) -> Result<Rate, E> {
+                Ok(Rate(rate))
+            }
+
+            fn visit_i64<E>(self, rate: i64) -> Result<Rate, E> {
+                // Only 0 and 1 are near a share, and neither is one: the bounds refuse it by its value.
+                Ok(Rate(rate as f64))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Rate, E> {
+                let percent = text.strip_suffix('%').and_then(|percent| percent.trim().parse::<f64>().ok());
+                let rate = percent.map(|percent| Rate(percent / 100.0));
+                rate.ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Share)
+    }
+}

@@ -1,0 +1,299 @@
+//! How a deployment moves: `[function.NAME.rollout]` as written, and what the command line makes of it.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use wasm_fn_control::wire;
+use wasm_fn_core::Weight;
+use wasm_fn_rollout::{Plan, PlanError, PlanSpec, Strategy};
+
+use super::{
+    checks,
+    file::{BadValue, millis},
+};
+use crate::args;
+
+/// A strategy and its options, each of which fits it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rollout {
+    /// How everybody comes to the new version.
+    pub(crate) strategy: wire::Strategy,
+    /// How it moves.
+    pub(crate) options: wire::RolloutOptions,
+}
+
+/// The table as written.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Raw {
+    strategy: Option<Kind>,
+    steps: Option<Vec<String>>,
+    by: Option<String>,
+    every: Option<String>,
+    step_min: Option<String>,
+    min_requests: Option<u64>,
+    manual: Option<bool>,
+    on_fail: Option<wire::OnFail>,
+    watch: Option<String>,
+    keep: Option<String>,
+    shield: Option<bool>,
+    checks: Vec<checks::Raw>,
+}
+
+/// A strategy without what belongs to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    #[default]
+    AllAtOnce,
+    BlueGreen,
+    Canary,
+    Linear,
+    /// Only on the command line: a file would let nobody release anything.
+    #[serde(skip)]
+    NoTraffic,
+}
+
+impl Kind {
+    fn of(strategy: &wire::Strategy) -> Self {
+        match strategy {
+            wire::Strategy::AllAtOnce => Self::AllAtOnce,
+            wire::Strategy::NoTraffic => Self::NoTraffic,
+            wire::Strategy::Canary { .. } => Self::Canary,
+            wire::Strategy::Linear { .. } => Self::Linear,
+            wire::Strategy::BlueGreen => Self::BlueGreen,
+        }
+    }
+
+    /// Whether `key` means something to it. What only concerns a share of the requests, such as
+    /// `shield`, does no harm where there is none; what would hold or check a release does.
+    fn has(self, key: &str) -> bool {
+        match key {
+            "steps" | "step_min" => self == Self::Canary,
+            "by" | "every" => self == Self::Linear,
+            "checks" | "keep" => self == Self::BlueGreen,
+            "manual" => matches!(self, Self::Canary | Self::Linear | Self::BlueGreen),
+            _ => self != Self::NoTraffic,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::AllAtOnce => "all-at-once",
+            Self::BlueGreen => "blue-green",
+            Self::Canary => "canary",
+            Self::Linear => "linear",
+            Self::NoTraffic => "no-traffic",
+        }
+    }
+}
+
+/// The strategies that have `key`: `canary, linear or blue-green`.
+fn those_with(key: &str) -> String {
+    let kinds = [Kind::AllAtOnce, Kind::Canary, Kind::Linear, Kind::BlueGreen];
+    let names: Vec<_> = kinds.into_iter().filter(|kind| kind.has(key)).map(Kind::as_str).collect();
+    match names.as_slice() {
+        [first @ .., second, last] => {
+            let first: String = first.iter().map(|name| format!("{name}, ")).collect();
+            format!("{first}{second} or {last}")
+        }
+        names => names.concat(),
+    }
+}
+
+impl Raw {
+    /// The rollout and its `min_requests`; `key` is the table's path in the file.
+    pub(super) fn meant(self, key: &str) -> Result<(Rollout, Option<u64>), BadValue> {
+        let at = |name: &str| format!("{key}.{name}");
+        let kind = self.strategy.unwrap_or_default();
+        let given = [
+            ("steps", self.steps.is_some()),
+            ("by", self.by.is_some()),
+            ("every", self.every.is_some()),
+            ("step_min", self.step_min.is_some()),
+            ("manual", self.manual.is_some()),
+            ("keep", self.keep.is_some()),
+            ("checks", !self.checks.is_empty()),
+        ];
+        if let Some((name, _)) = given.into_iter().find(|&(name, given)| given && !kind.has(name)) {
+            let found = match self.strategy {
+                Some(kind) => format!("strategy {}", kind.as_str()),
+                None => format!("no strategy, which means {}", kind.as_str()),
+            };
+            let reason = format!("found {found}, expected {} beside it", those_with(name));
+            return Err(BadValue::new(at(name), reason));
+        }
+        let share = |name: &str, text: &String| {
+            text.parse::<Weight>().map_err(|error| BadValue::new(at(name), error))
+        };
+        let strategy = match kind {
+            Kind::AllAtOnce => wire::Strategy::AllAtOnce,
+            Kind::BlueGreen => wire::Strategy::BlueGreen,
+            Kind::NoTraffic => wire::Strategy::NoTraffic,
+            Kind::Canary => {
+                let steps = self.steps.unwrap_or_else(wire::canary_steps);
+                let steps = steps.iter().map(|step| share("steps", step)).collect::<Result<Vec<_>, _>>()?;
+                if steps == [Weight::FULL] {
+                    let reason = "found only 100%, expected a step below it; all-at-once has none";
+                    return Err(BadValue::new(at("steps"), reason));
+                }
+                wire::Strategy::Canary { steps: texts(&steps) }
+            }
+            Kind::Linear => linear(
+                self.by.as_ref().map(|by| share("by", by)).transpose()?,
+                millis(&at("every"), self.every)?,
+            ),
+        };
+        let options = wire::RolloutOptions {
+            manual: self.manual.unwrap_or_default(),
+            on_fail: self.on_fail,
+            step_min_ms: millis(&at("step_min"), self.step_min)?,
+            watch_ms: millis(&at("watch"), self.watch)?,
+            keep_ms: millis(&at("keep"), self.keep)?,
+            shield: self.shield,
+            checks: checks::meant(self.checks, &at("checks"))?,
+        };
+        let rollout = Rollout { strategy, options };
+        rollout.check().map_err(|(name, reason)| BadValue::new(at(name), reason))?;
+        Ok((rollout, self.min_requests))
+    }
+}
+
+impl Rollout {
+    /// What `args` mean beside the file's rollout and gate. A strategy on the command line wins, and the
+    /// options of the file go on where they fit it. Blocks: files of checks are read.
+    ///
+    /// # Errors
+    /// A flag does not fit the strategy, or a file of checks is refused.
+    pub(super) fn merge(
+        self,
+        strategy: &args::DeployStrategy,
+        rollout: &args::DeployRollout,
+        gate: &mut wire::GateOptions,
+    ) -> Result<Self, String> {
+        let args::DeployRollout { manual, on_fail, step_min, min_requests, watch_for, no_shield, checks } =
+            rollout;
+        let Self { strategy: file, mut options } = self;
+        let strategy = chosen(strategy, file);
+        let kind = Kind::of(&strategy);
+        let flags = [
+            ("--manual", "manual", *manual),
+            ("--on-fail", "on_fail", on_fail.is_some()),
+            ("--step-min", "step_min", step_min.is_some()),
+            ("--min-requests", "min_requests", min_requests.is_some()),
+            ("--watch-for", "watch", watch_for.is_some()),
+            ("--no-shield", "shield", *no_shield),
+            ("--check", "checks", !checks.is_empty()),
+        ];
+        if let Some((flag, key, _)) = flags.into_iter().find(|&(_, key, given)| given && !kind.has(key)) {
+            return Err(format!(
+                "{flag} is given, and the strategy is {}, expected {}",
+                kind.as_str(),
+                those_with(key)
+            ));
+        }
+        if kind == Kind::NoTraffic {
+            *gate = wire::GateOptions::default();
+            return Ok(Self { strategy, options: wire::RolloutOptions::default() });
+        }
+        options.manual = (options.manual && kind.has("manual")) || *manual;
+        options.step_min_ms =
+            step_min.map(whole_millis).or(options.step_min_ms.filter(|_| kind.has("step_min")));
+        options.keep_ms = options.keep_ms.filter(|_| kind.has("keep"));
+        options.watch_ms = watch_for.map(whole_millis).or(options.watch_ms);
+        options.on_fail = on_fail.map(wire::OnFail::from).or(options.on_fail);
+        options.shield = if *no_shield { Some(false) } else { options.shield };
+        if !kind.has("checks") {
+            options.checks.clear();
+        }
+        for path in checks {
+            options.checks.extend(checks::read(path).map_err(|error| error.to_string())?);
+        }
+        gate.min_requests = min_requests.or(gate.min_requests);
+        let rollout = Self { strategy, options };
+        rollout.check().map_err(|(_, reason)| reason)?;
+        Ok(rollout)
+    }
+
+    /// Whether a plan can be made of it; if not, the key to blame, and why. The node asks the same; here
+    /// the error still has a place.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let shares = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
+        let (strategy, time) = match &self.strategy {
+            wire::Strategy::NoTraffic => return Ok(()),
+            wire::Strategy::AllAtOnce => (Strategy::AllAtOnce, "step_min"),
+            wire::Strategy::BlueGreen => (Strategy::BlueGreen, "step_min"),
+            wire::Strategy::Canary { steps } => (Strategy::Canary { steps: shares(steps) }, "step_min"),
+            wire::Strategy::Linear { by, every_ms } => {
+                let by = by.parse().unwrap_or(Weight::ZERO);
+                (Strategy::Linear { by, every: Duration::from_millis(*every_ms) }, "every")
+            }
+        };
+        let mut spec = PlanSpec::usual(strategy);
+        spec.step_min = self.options.step_min_ms.map_or(spec.step_min, Duration::from_millis);
+        spec.watch = self.options.watch_ms.map_or(spec.watch, Duration::from_millis);
+        let watch = spec.watch;
+        Plan::new(spec).map(drop).map_err(|error| {
+            let key = match error {
+                PlanError::NoSteps | PlanError::Zero { .. } | PlanError::NotGrowing { .. } => "steps",
+                PlanError::NoGrowth => "by",
+                PlanError::NoInterval => "every",
+                PlanError::TooLong { found, .. } if found == watch => "watch",
+                PlanError::TooLong { .. } => time,
+            };
+            (key, error.to_string())
+        })
+    }
+}
+
+/// The strategy that `flags` choose, with what the file says of the same one; the file's when they choose
+/// none.
+fn chosen(flags: &args::DeployStrategy, file: wire::Strategy) -> wire::Strategy {
+    // The command line lets at most one be chosen.
+    match (flags, file) {
+        (args::DeployStrategy { canary: Some(Some(steps)), .. }, _) => {
+            wire::Strategy::Canary { steps: texts(steps.shares()) }
+        }
+        (args::DeployStrategy { canary: Some(None), .. }, file) => match file {
+            wire::Strategy::Canary { .. } => file,
+            _ => wire::Strategy::Canary { steps: wire::canary_steps() },
+        },
+        (args::DeployStrategy { linear: Some(Some(growth)), .. }, _) => {
+            linear(Some(growth.by), Some(whole_millis(growth.every)))
+        }
+        (args::DeployStrategy { linear: Some(None), .. }, file) => match file {
+            wire::Strategy::Linear { .. } => file,
+            _ => linear(None, None),
+        },
+        (args::DeployStrategy { blue_green: true, .. }, _) => wire::Strategy::BlueGreen,
+        (args::DeployStrategy { no_traffic: true, .. }, _) => wire::Strategy::NoTraffic,
+        (args::DeployStrategy { all_at_once: true, .. }, _) => wire::Strategy::AllAtOnce,
+        (args::DeployStrategy { .. }, file) => file,
+    }
+}
+
+fn linear(by: Option<Weight>, every_ms: Option<u64>) -> wire::Strategy {
+    let by = by.map_or_else(|| "10%".to_owned(), |by| by.to_string());
+    wire::Strategy::Linear { by, every_ms: every_ms.unwrap_or(60_000) }
+}
+
+fn texts(shares: &[Weight]) -> Vec<String> {
+    shares.iter().map(ToString::to_string).collect()
+}
+
+fn whole_millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<args::OnFail> for wire::OnFail {
+    fn from(on_fail: args::OnFail) -> Self {
+        match on_fail {
+            args::OnFail::Rollback => Self::Rollback,
+            args::OnFail::Pause => Self::Pause,
+            args::OnFail::Freeze => Self::Freeze,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! Rollouts in words and numbers: how one stands, what the gate has seen, what changed.
+
+use std::time::Duration;
+
+use wasm_fn_control::wire::{self, RolloutChange, RolloutOutcome};
+
+use super::{tables, time, visible};
+
+/// Characters of a bar between its brackets.
+const BAR: usize = 24;
+
+/// Lines of a backtrace that are shown beside other things: the trap, and where it was.
+const BACKTRACE_LINES: usize = 4;
+
+/// How the time of a rollout, and its evidence, are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drawn {
+    /// Numbers only.
+    Plain,
+    /// With bars, for a picture that moves.
+    Bars,
+}
+
+/// `canary`, `blue-green`.
+fn strategy(strategy: &wire::Strategy) -> &'static str {
+    match strategy {
+        wire::Strategy::Canary { .. } => "canary",
+        wire::Strategy::Linear { .. } => "linear",
+        wire::Strategy::BlueGreen => "blue-green",
+        wire::Strategy::AllAtOnce => "all-at-once",
+        wire::Strategy::NoTraffic => "no-traffic",
+    }
+}
+
+/// `promoted`, `rolled back`.
+fn outcome(outcome: RolloutOutcome) -> &'static str {
+    match outcome {
+        RolloutOutcome::Promoted => "promoted",
+        RolloutOutcome::Aborted => "aborted",
+        RolloutOutcome::RolledBack => "rolled back",
+    }
+}
+
+/// `step 2 of 4`; `None` outside of the steps.
+pub(crate) fn place(rollout: &wire::Rollout) -> Option<String> {
+    rollout.step.map(|step| format!("step {step} of {}", rollout.steps.len()))
+}
+
+/// `34s`, `1m 5s`; milliseconds only where there is nothing else.
+pub(crate) fn span(ms: u64) -> String {
+    let shown = if ms < 1000 { Duration::from_millis(ms) } else { Duration::from_secs(ms / 1000) };
+    humantime::format_duration(shown).to_string()
+}
+
+/// An e-value or its threshold: `1.35`, `420`, `3.1e12`.
+fn factor(value: f64) -> String {
+    match value {
+        value if value < 10.0 => format!("{value:.2}"),
+        value if value < 1e6 => format!("{value:.0}"),
+        value => format!("{value:.1e}"),
+    }
+}
+
+fn percent(part: f64) -> String {
+    format!("{:.2}%", part * 100.0)
+}
+
+/// `[=======>                ] `, `part` of 1; nothing where no bars are drawn.
+fn bar(drawn: Drawn, part: f64) -> String {
+    if drawn == Drawn::Plain {
+        return String::new();
+    }
+    // At most `BAR` steps, so a loop over them needs no cast.
+    let full = (1..=BAR).take_while(|&mark| mark as f64 <= part * BAR as f64 + 1e-9).count();
+    let head = if full == 0 || full == BAR { "" } else { ">" };
+    let body = "=".repeat(full - head.len());
+    format!("[{:<BAR$}] ", body + head)
+}
+
+fn ratio(done: u64, of: u64) -> f64 {
+    if of == 0 { 1.0 } else { (done as f64 / of as f64).min(1.0) }
+}
+
+/// Shares of requests that the canary really had.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Actual {
+    /// Since the rollout began, whatever its steps.
+    Rollout(Option<f64>),
+    /// Since its step began, or the watching did.
+    Step(Option<f64>),
+}
+
+impl Actual {
+    /// Of the whole rollout, by its evidence.
+    pub(crate) fn of(rollout: &wire::Rollout) -> Self {
+        Self::Rollout(requests(rollout).and_then(|(canary, stable)| share(canary, stable)))
+    }
+}
+
+/// The canary's part of so many requests; `None` when there are none.
+pub(crate) fn share(canary: u64, stable: u64) -> Option<f64> {
+    (canary + stable > 0).then(|| ratio(canary, canary + stable))
+}
+
+/// Requests of canary and stable in the rollout; `None` when the two did not run at the same time.
+pub(crate) fn requests(rollout: &wire::Rollout) -> Option<(u64, u64)> {
+    let evidence = &rollout.gate.as_ref()?.evidence;
+    (evidence.baseline == "concurrent").then_some((evidence.canary.requests, evidence.stable.requests))
+}
+
+/// How a rollout stands: some lines, a table of both sides, and what speaks against the canary.
+pub(crate) fn standing(rollout: &wire::Rollout, actual: Actual, drawn: Drawn, now_ms: u64) -> String {
+    let wire::Rollout { stable, canary, weight, phase, lasted_ms, lasts_ms, reason, gate, .. } = rollout;
+    let mut text = format!(
+        "rollout  {} from {stable} to {canary}, {phase}, began {} ago\n",
+        strategy(&rollout.strategy),
+        time::age(rollout.started_ms, now_ms)
+    );
+    if let Some(reason) = reason {
+        text += &format!("reason   {}\n", visible(reason));
+    }
+    let actual = match actual {
+        Actual::Step(Some(part)) => format!(", {} actual", percent(part)),
+        Actual::Rollout(Some(part)) => format!(", {} of all requests since it began", percent(part)),
+        Actual::Step(None) | Actual::Rollout(None) => String::new(),
+    };
+    match place(rollout) {
+        Some(place) => text += &format!("{}: {weight} set{actual}\n", place.replacen(' ', "     ", 1)),
+        None => text += &format!("share    {weight}\n"),
+    }
+    let (lasted, lasts) = (span(*lasted_ms), span(*lasts_ms));
+    match lasts_ms {
+        0 => text += &format!("time     {lasted}\n"),
+        _ => text += &format!("time     {}{lasted} of {lasts}\n", bar(drawn, ratio(*lasted_ms, *lasts_ms))),
+    }
+    if let Some(gate) = gate {
+        let wire::GateStatus { verdict, reason, requests, requests_needed, evidence } = gate;
+        let part = ratio(*requests, *requests_needed);
+        text += &format!("requests {}{requests} of {requests_needed} needed\n", bar(drawn, part));
+        text += &format!("gate     {verdict}: {}\n", visible(reason));
+        text += &against(evidence, drawn);
+        text += &format!("\n{}\n", sides(evidence));
+    }
+    text
+}
+
+/// What speaks most against the canary.
+fn against(evidence: &wire::Evidence, drawn: Drawn) -> String {
+    let mut text = String::new();
+    let (canary, stable) = (&evidence.canary.version, &evidence.stable.version);
+    if let Some(strongest) = evidence.signals.first() {
+        let wire::SignalEvidence { signal, e_value, threshold, progress, .. } = strongest;
+        text += &format!(
+            "evidence {}e-value {}, fails at {}; {}: {} ({}) on {canary}, {} ({}) on {stable}\n",
+            bar(drawn, *progress),
+            factor(*e_value),
+            factor(*threshold),
+            visible(signal),
+            strongest.canary,
+            percent(strongest.canary_rate),
+            strongest.stable,
+            percent(strongest.stable_rate),
+        );
+    }
+    for trap in &evidence.traps {
+        text += &trapped(trap, evidence, BACKTRACE_LINES);
+    }
+    if !evidence.failed_requests.is_empty() {
+        text += &format!("failed   {}\n", visible(&evidence.failed_requests.join(" ")));
+    }
+    text
+}
+
+/// A trap, and at most `lines` of its backtrace.
+fn trapped(trap: &wire::TrapEvidence, evidence: &wire::Evidence, lines: usize) -> String {
+    let wire::TrapEvidence { fingerprint, hits, backtrace } = trap;
+    let times = if *hits == 1 { "once".to_owned() } else { format!("{hits} times") };
+    let mut text = format!("trap     {} hit {} {times}", visible(fingerprint), evidence.canary.version);
+    text += &format!(", never {}\n", evidence.stable.version);
+    for line in backtrace.lines().take(lines) {
+        text += &format!("         {}\n", visible(line));
+    }
+    let left = backtrace.lines().count().saturating_sub(lines);
+    if left > 0 {
+        let lines = if left == 1 { "line" } else { "lines" };
+        text += &format!("         ({left} more {lines} with -o json)\n");
+    }
+    text
+}
+
+/// Both sides as a table.
+fn sides(evidence: &wire::Evidence) -> String {
+    let mut table = tables::table(&["SIDE", "VERSION", "REQUESTS", "FAILURES", "P50", "P99"], &[2, 3, 4, 5]);
+    let other = if evidence.baseline == "past" { "stable before" } else { "stable" };
+    for (side, numbers) in [("canary", &evidence.canary), (other, &evidence.stable)] {
+        let wire::SideNumbers { version, requests, failures, latency_p50_ms, latency_p99_ms } = numbers;
+        tables::row(
+            &mut table,
+            [
+                side.to_owned(),
+                version.clone(),
+                requests.to_string(),
+                time::failures(*failures, *requests),
+                time::latency(*latency_p50_ms),
+                time::latency(*latency_p99_ms),
+            ],
+        );
+    }
+    table.trim_fmt()
+}
+
+/// All numbers of `evidence`, with whole backtraces.
+pub(crate) fn evidence(evidence: &wire::Evidence) -> String {
+    let mut text = format!("{}\n", sides(evidence));
+    // The strongest always; of the others those that have seen anything.
+    let seen = |&(at, signal): &(usize, &wire::SignalEvidence)| at == 0 || signal.canary + signal.stable > 0;
+    for (_, signal) in evidence.signals.iter().enumerate().filter(seen) {
+        text += &format!("evidence {}\n", visible(&signal.text));
+    }
+    for trap in &evidence.traps {
+        text += &trapped(trap, evidence, usize::MAX);
+    }
+    if !evidence.failed_requests.is_empty() {
+        text += &format!("failed   {}\n", visible(&evidence.failed_requests.join(" ")));
+    }
+    text
+}
+
+/// The rollout that ended last; with `numbers`, what spoke against the canary when it did not end well.
+pub(crate) fn last(ended: &wire::EndedRollout, numbers: bool, now_ms: u64) -> String {
+    let wire::EndedRollout { stable, canary, outcome: how, ended_ms, reason, evidence, .. } = ended;
+    let mut text = format!(
+        "last     {canary} was {} {} ago, from {stable}: {}\n",
+        outcome(*how),
+        time::age(*ended_ms, now_ms),
+        visible(reason)
+    );
+    if let Some(evidence) = evidence.as_ref().filter(|_| numbers && *how != RolloutOutcome::Promoted) {
+        text += &against(evidence, Drawn::Plain);
+    }
+    text
+}
+
+/// A rollout under way as one line, without the function's name.
+pub(crate) fn line(rollout: &wire::Rollout) -> String {
+    let wire::Rollout { canary, weight, phase, lasted_ms, lasts_ms, gate, .. } = rollout;
+    let place = place(rollout).map(|place| format!(", {place}")).unwrap_or_default();
+    let mut text = format!("{canary} {phase}{place} at {weight}, {}", span(*lasted_ms));
+    if *lasts_ms > 0 {
+        text += &format!(" of {}", span(*lasts_ms));
+    }
+    let Some(gate) = gate else { return text };
+    for numbers in [&gate.evidence.canary, &gate.evidence.stable] {
+        let wire::SideNumbers { version, requests, failures, latency_p99_ms, .. } = numbers;
+        let p99 = time::latency(*latency_p99_ms);
+        text += &format!(" | {version}: {requests} requests, {failures} failures, p99 {p99}");
+    }
+    let wire::GateStatus { verdict, requests, requests_needed, .. } = gate;
+    text + &format!(" | {verdict}, {requests} of {requests_needed} requests")
+}
+
+/// The commands that move a rollout which stands still in `phase`; `target` is the function, and its stage
+/// where it is not the live one.
+pub(crate) fn ways_out(phase: &str, target: &str) -> Vec<(String, &'static str)> {
+    let abort = (format!("wasm-fn abort {target}"), "all traffic back to stable");
+    match phase {
+        "awaiting promotion" => vec![(format!("wasm-fn promote {target}"), "go on"), abort],
+        "paused" => vec![(format!("wasm-fn resume {target}"), "go on"), abort],
+        "frozen" => vec![abort, (format!("wasm-fn promote {target} --full"), "all traffic to the canary")],
+        _ => vec![],
+    }
+}
+
+/// What happened to a rollout, as one line without the function's name.
+pub(crate) fn change(change: &RolloutChange) -> String {
+    match change {
+        RolloutChange::Idle { split } => format!("no rollout, traffic is {}", tables::split(split)),
+        RolloutChange::Begun { rollout } => {
+            let wire::Rollout { stable, canary, weight, phase, .. } = rollout;
+            let place = place(rollout).map(|place| format!(" at {place}")).unwrap_or_default();
+            let kind = strategy(&rollout.strategy);
+            format!("{kind} from {stable} to {canary}: {phase}{place}, {weight}")
+        }
+        RolloutChange::Step { canary, step: Some(step), steps, weight } => {
+            format!("{canary} is at step {step} of {steps}, {weight}")
+        }
+        RolloutChange::Step { canary, weight, .. } => format!("{canary} has {weight}"),
+        RolloutChange::Phase { canary, phase, reason } => {
+            let reason = reason.as_ref().map(|reason| format!(": {}", visible(reason))).unwrap_or_default();
+            format!("{canary} is {phase}{reason}")
+        }
+        RolloutChange::Verdict { canary, gate } => {
+            format!("{canary} gate says {}: {}", gate.verdict, visible(&gate.reason))
+        }
+        RolloutChange::Ended { canary, outcome: how, reason, .. } => {
+            format!("{canary} is {}: {}", outcome(*how), visible(reason))
+        }
+        RolloutChange::Gone { canary } => {
+            format!("the rollout of {canary} is over, and how it ended was not seen")
+        }
+        RolloutChange::Undecided { canary, because } => {
+            format!("{canary} is undecided ({because}): the rollout goes on without anybody watching")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

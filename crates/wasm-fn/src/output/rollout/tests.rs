@@ -1,0 +1,340 @@
+//! Rollouts as people, and programs, see them.
+
+use expect_test::{Expect, expect};
+use wasm_fn_control::wire::{self, RolloutChange, RolloutOutcome};
+
+use super::{Actual, Drawn, change, evidence, factor, last, line, span, standing, ways_out};
+
+/// 2026-11-22T10:00:00Z.
+const NOW_MS: u64 = 1_795_341_600_000;
+
+fn check(found: &str, expected: &Expect) {
+    expected.assert_eq(found);
+}
+
+fn numbers() -> wire::Evidence {
+    let side = |version: &str, requests, failures| wire::SideNumbers {
+        version: version.to_owned(),
+        requests,
+        failures,
+        latency_p50_ms: Some(0.84),
+        latency_p99_ms: Some(12.3),
+    };
+    let signal = |signal: &str, canary: u32, e_value, progress| wire::SignalEvidence {
+        signal: signal.to_owned(),
+        canary: canary.into(),
+        stable: 3,
+        canary_rate: f64::from(canary) / 340.0,
+        stable_rate: 3.0 / 3060.0,
+        e_value,
+        threshold: 2000.0,
+        progress,
+        text: format!("{signal}: {canary} of 340 requests"),
+    };
+    wire::Evidence {
+        baseline: "concurrent".to_owned(),
+        canary: side("v2", 340, 4),
+        stable: side("v1", 3060, 3),
+        signals: vec![signal("errors", 4, 12.4, 0.33), signal("latency_p99", 1, 0.8, 0.0)],
+        traps: vec![wire::TrapEvidence {
+            fingerprint: "00112233aabbccdd".to_owned(),
+            hits: 2,
+            backtrace:
+                "wasm trap: unreachable\n0: hello!a\n1: hello!b\u{1b}[2J\n2: hello!c\n3: hello!d\n4: e"
+                    .to_owned(),
+        }],
+        failed_requests: vec!["req-1".to_owned(), "req-2".to_owned()],
+    }
+}
+
+fn rollout() -> wire::Rollout {
+    wire::Rollout {
+        stable: "v1".to_owned(),
+        canary: "v2".to_owned(),
+        weight: "10%".to_owned(),
+        strategy: wire::Strategy::Canary { steps: vec!["1%".to_owned(), "10%".to_owned()] },
+        started_ms: NOW_MS - 185_000,
+        from_split: vec![],
+        phase: "progressing".to_owned(),
+        step: Some(2),
+        steps: ["1%", "10%", "50%", "100%"].map(str::to_owned).to_vec(),
+        lasted_ms: 34_567,
+        lasts_ms: 60_000,
+        reason: None,
+        gate: Some(wire::GateStatus {
+            verdict: "wait".to_owned(),
+            reason: "34 requests on the canary and 306 on stable, 100 needed of each".to_owned(),
+            requests: 34,
+            requests_needed: 100,
+            evidence: numbers(),
+        }),
+    }
+}
+
+#[test]
+fn a_rollout_stands_in_words_and_numbers() {
+    let rollout = rollout();
+    check(
+        &standing(&rollout, Actual::of(&rollout), Drawn::Plain, NOW_MS),
+        &expect![[r#"
+            rollout  canary from v1 to v2, progressing, began 3m ago
+            step     2 of 4: 10% set, 10.00% of all requests since it began
+            time     34s of 1m
+            requests 34 of 100 needed
+            gate     wait: 34 requests on the canary and 306 on stable, 100 needed of each
+            evidence e-value 12, fails at 2000; errors: 4 (1.18%) on v2, 3 (0.10%) on v1
+            trap     00112233aabbccdd hit v2 2 times, never v1
+                     wasm trap: unreachable
+                     0: hello!a
+                     1: hello!b\u{1b}[2J
+                     2: hello!c
+                     (2 more lines with -o json)
+            failed   req-1 req-2
+
+            SIDE    VERSION  REQUESTS   FAILURES      P50      P99
+            canary  v2            340  4 (1.18%)  0.84 ms  12.3 ms
+            stable  v1           3060  3 (0.10%)  0.84 ms  12.3 ms
+        "#]],
+    );
+}
+
+#[test]
+fn a_picture_has_bars() {
+    check(
+        &standing(&rollout(), Actual::Step(Some(0.098)), Drawn::Bars, NOW_MS),
+        &expect![[r#"
+            rollout  canary from v1 to v2, progressing, began 3m ago
+            step     2 of 4: 10% set, 9.80% actual
+            time     [============>           ] 34s of 1m
+            requests [=======>                ] 34 of 100 needed
+            gate     wait: 34 requests on the canary and 306 on stable, 100 needed of each
+            evidence [======>                 ] e-value 12, fails at 2000; errors: 4 (1.18%) on v2, 3 (0.10%) on v1
+            trap     00112233aabbccdd hit v2 2 times, never v1
+                     wasm trap: unreachable
+                     0: hello!a
+                     1: hello!b\u{1b}[2J
+                     2: hello!c
+                     (2 more lines with -o json)
+            failed   req-1 req-2
+
+            SIDE    VERSION  REQUESTS   FAILURES      P50      P99
+            canary  v2            340  4 (1.18%)  0.84 ms  12.3 ms
+            stable  v1           3060  3 (0.10%)  0.84 ms  12.3 ms
+        "#]],
+    );
+}
+
+#[test]
+fn a_rollout_that_stands_still_says_why() {
+    let paused = wire::Rollout {
+        phase: "paused".to_owned(),
+        reason: Some("errors: 9 of 340".to_owned()),
+        gate: None,
+        ..rollout()
+    };
+    check(
+        &standing(&paused, Actual::of(&paused), Drawn::Plain, NOW_MS),
+        &expect![[r#"
+        rollout  canary from v1 to v2, paused, began 3m ago
+        reason   errors: 9 of 340
+        step     2 of 4: 10% set
+        time     34s of 1m
+    "#]],
+    );
+    check(&line(&paused), &expect!["v2 paused, step 2 of 4 at 10%, 34s of 1m"]);
+}
+
+#[test]
+fn everybody_is_compared_with_the_past() {
+    let mut watching = wire::Rollout {
+        strategy: wire::Strategy::AllAtOnce,
+        phase: "watching".to_owned(),
+        step: None,
+        weight: "100%".to_owned(),
+        steps: vec![],
+        lasts_ms: 300_000,
+        ..rollout()
+    };
+    if let Some(gate) = &mut watching.gate {
+        gate.evidence = wire::Evidence {
+            baseline: "past".to_owned(),
+            traps: vec![],
+            failed_requests: vec![],
+            signals: vec![],
+            ..numbers()
+        };
+    }
+    check(
+        &standing(&watching, Actual::of(&watching), Drawn::Plain, NOW_MS),
+        &expect![[r#"
+        rollout  all-at-once from v1 to v2, watching, began 3m ago
+        share    100%
+        time     34s of 5m
+        requests 34 of 100 needed
+        gate     wait: 34 requests on the canary and 306 on stable, 100 needed of each
+
+        SIDE           VERSION  REQUESTS   FAILURES      P50      P99
+        canary         v2            340  4 (1.18%)  0.84 ms  12.3 ms
+        stable before  v1           3060  3 (0.10%)  0.84 ms  12.3 ms
+    "#]],
+    );
+}
+
+#[test]
+fn the_last_rollout_says_why_it_ended() {
+    let ended = |outcome| wire::EndedRollout {
+        stable: "v1".to_owned(),
+        canary: "v2".to_owned(),
+        outcome,
+        started_ms: NOW_MS - 400_000,
+        ended_ms: NOW_MS - 300_000,
+        reason: "trap 00112233aabbccdd hit the canary 3 times, and stable never".to_owned(),
+        evidence: Some(numbers()),
+    };
+    check(
+        &last(&ended(RolloutOutcome::Aborted), true, NOW_MS),
+        &expect![[r#"
+            last     v2 was aborted 5m ago, from v1: trap 00112233aabbccdd hit the canary 3 times, and stable never
+            evidence e-value 12, fails at 2000; errors: 4 (1.18%) on v2, 3 (0.10%) on v1
+            trap     00112233aabbccdd hit v2 2 times, never v1
+                     wasm trap: unreachable
+                     0: hello!a
+                     1: hello!b\u{1b}[2J
+                     2: hello!c
+                     (2 more lines with -o json)
+            failed   req-1 req-2
+        "#]],
+    );
+    check(
+        &last(&ended(RolloutOutcome::RolledBack), false, NOW_MS),
+        &expect![[r#"
+        last     v2 was rolled back 5m ago, from v1: trap 00112233aabbccdd hit the canary 3 times, and stable never
+    "#]],
+    );
+    check(
+        &last(&ended(RolloutOutcome::Promoted), true, NOW_MS),
+        &expect![[r#"
+        last     v2 was promoted 5m ago, from v1: trap 00112233aabbccdd hit the canary 3 times, and stable never
+    "#]],
+    );
+}
+
+#[test]
+fn evidence_has_every_signal_and_the_whole_backtrace() {
+    check(
+        &evidence(&numbers()),
+        &expect![[r#"
+        SIDE    VERSION  REQUESTS   FAILURES      P50      P99
+        canary  v2            340  4 (1.18%)  0.84 ms  12.3 ms
+        stable  v1           3060  3 (0.10%)  0.84 ms  12.3 ms
+        evidence errors: 4 of 340 requests
+        evidence latency_p99: 1 of 340 requests
+        trap     00112233aabbccdd hit v2 2 times, never v1
+                 wasm trap: unreachable
+                 0: hello!a
+                 1: hello!b\u{1b}[2J
+                 2: hello!c
+                 3: hello!d
+                 4: e
+        failed   req-1 req-2
+    "#]],
+    );
+}
+
+#[test]
+fn changes_are_one_line_each() {
+    let v2 = || "v2".to_owned();
+    let lines = [
+        RolloutChange::Idle { split: vec![wire::Share { version: v2(), weight: "100%".to_owned() }] },
+        RolloutChange::Begun { rollout: rollout() },
+        RolloutChange::Step { canary: v2(), step: Some(3), steps: 4, weight: "50%".to_owned() },
+        RolloutChange::Phase { canary: v2(), phase: "awaiting promotion".to_owned(), reason: None },
+        RolloutChange::Undecided { canary: v2(), because: "timeout".to_owned() },
+        RolloutChange::Gone { canary: v2() },
+    ];
+    check(
+        &lines.iter().map(change).collect::<Vec<_>>().join("\n"),
+        &expect![[r#"
+        no rollout, traffic is v2=100%
+        canary from v1 to v2: progressing at step 2 of 4, 10%
+        v2 is at step 3 of 4, 50%
+        v2 is awaiting promotion
+        v2 is undecided (timeout): the rollout goes on without anybody watching
+        the rollout of v2 is over, and how it ended was not seen"#]],
+    );
+    check(
+        &line(&rollout()),
+        &expect![
+            "v2 progressing, step 2 of 4 at 10%, 34s of 1m | v2: 340 requests, 4 failures, p99 12.3 ms | v1: 3060 requests, 3 failures, p99 12.3 ms | wait, 34 of 100 requests"
+        ],
+    );
+}
+
+#[test]
+fn an_event_is_one_flat_object() {
+    let event = |change| {
+        let (function, stage) = ("hello".to_owned(), "live".to_owned());
+        serde_json::to_string(&wire::RolloutEvent { at_ms: NOW_MS, function, stage, change }).unwrap()
+    };
+    let canary = || "v2".to_owned();
+    let reason = "all steps passed".to_owned();
+    let ended = RolloutChange::Ended {
+        canary: canary(),
+        outcome: RolloutOutcome::RolledBack,
+        reason,
+        evidence: None,
+    };
+    check(
+        &event(ended),
+        &expect![[
+            r#"{"at_ms":1795341600000,"function":"hello","stage":"live","event":"ended","canary":"v2","outcome":"rolled-back","reason":"all steps passed"}"#
+        ]],
+    );
+    let step = RolloutChange::Step { canary: canary(), step: Some(2), steps: 4, weight: "10%".to_owned() };
+    check(
+        &event(step.clone()),
+        &expect![[
+            r#"{"at_ms":1795341600000,"function":"hello","stage":"live","event":"step","canary":"v2","step":2,"steps":4,"weight":"10%"}"#
+        ]],
+    );
+    let read: wire::RolloutEvent = serde_json::from_str(&event(step.clone())).unwrap();
+    assert_eq!(read.change, step);
+}
+
+#[test]
+fn numbers_are_short() {
+    assert_eq!([0, 250, 999, 1000, 65_400, 300_000].map(span), ["0s", "250ms", "999ms", "1s", "1m 5s", "5m"]);
+    assert_eq!(
+        [0.0, 1.349, 12.4, 999_999.0, 3.14e12, f64::MAX].map(factor),
+        ["0.00", "1.35", "12", "999999", "3.1e12", "1.8e308"]
+    );
+}
+
+#[test]
+fn bars_end_at_both_ends() {
+    let bars = [0.0, 0.04, 0.5, 0.99, 1.0, 7.0, -1.0, f64::NAN].map(|part| super::bar(Drawn::Bars, part));
+    check(
+        &bars.join("\n"),
+        &expect![[r#"
+        [                        ] 
+        [                        ] 
+        [===========>            ] 
+        [======================> ] 
+        [========================] 
+        [========================] 
+        [                        ] 
+        [                        ] "#]],
+    );
+    assert_eq!(super::bar(Drawn::Plain, 0.5), "");
+}
+
+#[test]
+fn what_stands_still_has_ways_out() {
+    let commands =
+        |phase| ways_out(phase, "hello -s a").into_iter().map(|(command, _)| command).collect::<Vec<_>>();
+    let abort = "wasm-fn abort hello -s a";
+    assert_eq!(commands("awaiting promotion"), ["wasm-fn promote hello -s a", abort]);
+    assert_eq!(commands("paused"), ["wasm-fn resume hello -s a", abort]);
+    assert_eq!(commands("frozen"), [abort, "wasm-fn promote hello -s a --full"]);
+    assert!(commands("progressing").is_empty());
+}
