@@ -47,7 +47,7 @@ struct Calls {
 /// How a request ended.
 enum Call {
     Answered,
-    /// The connection was closed before the request was written to it.
+    /// The connection was closed before the request was taken up.
     NotSent,
     Broken(String),
 }
@@ -98,7 +98,12 @@ impl Connection {
             Err(error) if error.message().is_some() => {
                 return Call::NotSent;
             }
-            Err(error) => return Call::Broken(format!("{path}: {:?}", error.into_error())),
+            Err(error) => {
+                let error = format!("{:?}", error.into_error());
+                // Streams above the last one that GOAWAY names were not acted on (RFC 9113, section 6.8).
+                let refused = error.contains("GoAway") && error.contains("NO_ERROR, Remote");
+                return if refused { Call::NotSent } else { Call::Broken(format!("{path}: {error}")) };
+            }
         };
         let status = response.status();
         match patiently("the rest of an answer", response.into_body().collect()).await {

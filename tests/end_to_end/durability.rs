@@ -16,6 +16,9 @@ async fn told(node: &Node, function: &str) -> Value {
     for version in live["versions"].as_array_mut().unwrap() {
         version.as_object_mut().unwrap().remove("tally");
     }
+    if let Some(rollout) = live["rollout"].as_object_mut() {
+        rollout.remove("lasted_ms");
+    }
     live
 }
 

@@ -68,7 +68,7 @@ async fn same_deployment_again_makes_no_version() {
 async fn canary_is_promoted() {
     let node = Node::start().await;
     deploy(&node, "hello-v1", &[]).await;
-    let done = deploy(&node, "hello-v2", &["--canary"]).await;
+    let done = deploy(&node, "hello-v2", &["--canary=10%"]).await;
     assert_eq!((&done["rollout"]["canary"], &done["rollout"]["weight"]), (&json!("v2"), &json!("10%")));
     assert_eq!(split(&node).await, "v2=10% v1=90%");
     node.cli_ok(&["traffic", "hello", "canary=50%", "stable=50%"]).await;
@@ -77,7 +77,7 @@ async fn canary_is_promoted() {
     assert_eq!(split(&node).await, "v2=100%");
     assert_eq!(answering(&node).await, "v2");
     assert_eq!(actions(&node).await, ["deploy", "deploy", "traffic", "promote"]);
-    node.cli(&["promote", "hello"]).await.refused(&["`hello`", "no rollout under way"]);
+    node.cli(&["promote", "hello"]).await.refused(&["`hello`", "everybody is on the new version already"]);
 }
 
 #[tokio::test]
@@ -186,7 +186,7 @@ async fn history_says_who_did_what_from_where_and_why() {
     let node = Node::start().await;
     deploy(&node, "hello-v1", &["-m", "the beginning"]).await;
     deploy(&node, "hello-v2", &["--canary"]).await;
-    node.cli_ok(&["promote", "hello", "-m", "looks good"]).await;
+    node.cli_ok(&["promote", "hello", "--full", "-m", "looks good"]).await;
     let history = node.cli_ok(&["history", "hello"]).await;
     for word in ["the beginning", "looks good", "deploy", "promote", "admin", "127.0.0.1", "v1", "v2"] {
         assert!(history.contains(word), "{word:?} is not in\n{history}");

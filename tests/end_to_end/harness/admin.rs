@@ -71,7 +71,7 @@ impl Node {
     /// `hello` with v1 stable and v2 as its canary with `weight`, both configured with `config`.
     pub(crate) async fn hello_canary(&self, weight: &str, config: Value) {
         self.deploy_with("hello", "hello-v1", config.clone()).await;
-        self.deploy_by("hello", "hello-v2", config, json!({ "name": "canary", "weight": weight })).await;
+        self.deploy_by("hello", "hello-v2", config, json!({ "name": "canary", "steps": [weight] })).await;
     }
 
     /// Sets the weights of `hello`.
