@@ -8,6 +8,9 @@
 //! not depend on the client's clock. The load is a closed loop: latencies under it would mean nothing, so
 //! none are reported.
 //!
+//! And what do a rollout's gate and shield cost? Budget: 1 % of a request's CPU. Two nodes, one with and one
+//! without them, are driven at the same time on the same core.
+//!
 //! ```text
 //! cargo build --release
 //! cargo run --release -p wasm-fn-benches --bin load
@@ -16,6 +19,7 @@
 //! Needs Linux, two cores that nobody else uses, `taskset`, `wrk`, and for the comparison `wasmtime`. Exit
 //! code 0 says that every figure could be printed and that the budget held where it could be checked.
 
+mod gate;
 mod http;
 mod report;
 mod server;
@@ -125,7 +129,9 @@ fn run(args: &Args) -> Result<bool> {
             }
         }
     }
-    Ok(report::print(&runs))
+    report::note("gate and shield beside a split by hand");
+    let gate = gate::measure(&wasm_fn, &guests, args.connections);
+    Ok(report::print(&runs) & report::print_gate(gate))
 }
 
 /// Starts `system`, drives it, takes its time and ends it.

@@ -12,6 +12,9 @@ use crate::{
 /// What `wasm-fn` may cost beside the baseline, on the 0.2 guest.
 const BUDGET: f64 = 0.5;
 
+/// What gate and shield may cost beside the same split without them.
+const GATE_BUDGET: f64 = 1.01;
+
 /// Says something that is no data.
 pub(crate) fn note(text: &str) {
     eprintln!("{text}");
@@ -44,6 +47,29 @@ pub(crate) fn print(runs: &[Run]) -> bool {
         good &= held;
     }
     good
+}
+
+/// Prints what gate and shield cost; whether the budget held.
+pub(crate) fn print_gate(ratios: anyhow::Result<Vec<f64>>) -> bool {
+    let mut ratios = match ratios {
+        Ok(ratios) => ratios,
+        Err(error) => {
+            println!("no figure for gate and shield: {error:#}");
+            return false;
+        }
+    };
+    ratios.sort_by(f64::total_cmp);
+    let quartile = |quarter: usize| ratios[(ratios.len() - 1) * quarter / 4];
+    let (low, high) = (quartile(1), quartile(3));
+    let ratio = median(ratios.clone());
+    let held = ratio <= GATE_BUDGET;
+    let verdict = if held { "held" } else { "exceeded" };
+    let pairs = ratios.len();
+    println!(
+        "budget of gate and shield beside a split by hand: {GATE_BUDGET:.2}, {verdict} with {ratio:.3} \
+         (quartiles {low:.3} and {high:.3} of {pairs} rounds)"
+    );
+    held
 }
 
 fn row(run: &Run, samples: &[Sample], baseline: Option<&[Sample]>) -> [String; 5] {

@@ -29,7 +29,7 @@ pub(crate) enum Guest {
 }
 
 impl Guest {
-    fn file(self) -> &'static str {
+    pub(crate) fn file(self) -> &'static str {
         match self {
             Self::Hello02 => "hello-v1.wasm",
             Self::Hello03 => "hello-p3.wasm",
@@ -108,32 +108,9 @@ impl System {
     pub(crate) fn start(&self, guests: &Path) -> Result<Served> {
         let guest = guests.join(self.guest.file());
         match self.role {
-            Role::Ours => self.start_ours(&guest),
+            Role::Ours => start_ours(&self.program, Release::Alone, &guest),
             Role::Baseline | Role::Peer => self.start_peer(&guest),
         }
-    }
-
-    fn start_ours(&self, guest: &Path) -> Result<Served> {
-        let [address, admin] = free_addresses()?;
-        let arguments = ["serve", "--listen", &address.to_string(), "--admin", &admin.to_string()];
-        let mut server = Server::start(&self.program, &arguments.map(str::to_owned))?;
-        until_ready(&mut server, || http::get(admin, "/readyz").map(drop))?;
-
-        // Written down, so that the comparison stays what it says when a default changes.
-        fs::write(server.dir().join("wasm-fn.toml"), "[function.hello]\nreuse = 1\n")?;
-        let deployed = Command::new(&self.program)
-            .args(["deploy", "--function", "hello"])
-            .arg(guest)
-            .current_dir(server.dir())
-            .env_clear()
-            .env("WASM_FN_SERVER", format!("http://{admin}"))
-            .output()
-            .context("`wasm-fn deploy` cannot be started")?;
-        if !deployed.status.success() {
-            let said = String::from_utf8_lossy(&deployed.stderr);
-            bail!("`wasm-fn deploy` ended with {}: {}", deployed.status, said.trim());
-        }
-        Served::ready(server, address, "/hello")
     }
 
     fn start_peer(&self, guest: &Path) -> Result<Served> {
@@ -143,6 +120,59 @@ impl System {
         arguments.push(guest.display().to_string());
         Served::ready(Server::start(&self.program, &arguments)?, address, "/")
     }
+}
+
+/// How a function of ours is released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// One version.
+    Alone,
+    /// A tenth of the requests on a second version, split by hand.
+    Split,
+    /// The same by a canary, under its gate and shield.
+    Gated,
+}
+
+/// Starts a `wasm-fn` with the guest in the file `guest` as `hello`; returns once that has answered right.
+pub(crate) fn start_ours(program: &Path, release: Release, guest: &Path) -> Result<Served> {
+    let [address, admin] = free_addresses()?;
+    let arguments = ["serve", "--listen", &address.to_string(), "--admin", &admin.to_string()];
+    let mut server = Server::start(program, &arguments.map(str::to_owned))?;
+    until_ready(&mut server, || http::get(admin, "/readyz").map(drop))?;
+
+    let command = |args: &[&str]| {
+        let done = Command::new(program)
+            .args(args)
+            .current_dir(server.dir())
+            .env_clear()
+            .env("WASM_FN_SERVER", format!("http://{admin}"))
+            .output()
+            .with_context(|| format!("`wasm-fn {}` cannot be started", args[0]))?;
+        if !done.status.success() {
+            let said = String::from_utf8_lossy(&done.stderr);
+            bail!("`wasm-fn {}` ended with {}: {}", args[0], done.status, said.trim());
+        }
+        Ok(())
+    };
+    // Written down, so that the comparison stays what it says when a default changes.
+    let configure = |more: &str| {
+        let config = format!("[function.hello]\nreuse = 1\n{more}");
+        fs::write(server.dir().join("wasm-fn.toml"), config).context("the configuration cannot be written")
+    };
+    let guest = guest.to_str().context("the guest's path is no text")?;
+    configure("")?;
+    command(&["deploy", guest, "-f", "hello", "--watch-for", "0s"])?;
+    // The second version answers the same and is another by its configuration.
+    configure("env = { SECOND = \"1\" }\n")?;
+    match release {
+        Release::Alone => {}
+        Release::Split => {
+            command(&["deploy", guest, "-f", "hello", "--no-traffic"])?;
+            command(&["traffic", "hello", "v1=90%", "v2=10%"])?;
+        }
+        Release::Gated => command(&["deploy", guest, "-f", "hello", "--canary=10%", "--step-min", "1h"])?,
+    }
+    Served::ready(server, address, "/hello")
 }
 
 /// A system that answers.

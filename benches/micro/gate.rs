@@ -1,0 +1,156 @@
+//! What does a request pay for a rollout's gate, from the choice of its version to the news of its end?
+//!
+//! Budget: 1 % of a hello request's CPU, so about 500 ns, for a good response. A bad one may cost a few
+//! microseconds: it is looked at by every signal it belongs to.
+
+use std::{hint::black_box, path::PathBuf, sync::Arc, time::Duration};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::HeaderMap;
+use tokio::sync::watch;
+use wasm_fn_control::{
+    Access, Blobs, Clock, Control, Deploy, Note, Options,
+    host::{Host, LogPage, Prepared, ProgressSink, Rejection},
+    salt_at_random,
+    state::{RolloutSpec, Strategy},
+    store::MemoryStore,
+};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Outcome, Point, StageName, VersionNo};
+use wasm_fn_rollout::{GateSpec, OnFail, PlanSpec};
+use wasm_fn_router::{Ended, Heard, Stage, Traits};
+
+/// Takes every component, and runs none.
+struct Nothing(watch::Sender<u64>);
+
+impl Host for Nothing {
+    type Version = ();
+
+    async fn prepare(
+        &self,
+        _: Digest,
+        _: PathBuf,
+        _: FunctionConfig,
+        _: ProgressSink,
+    ) -> Result<Prepared, Rejection> {
+        Ok(Prepared { kind: "cgi".to_owned() })
+    }
+
+    fn version(&self, _: &FunctionName, _: VersionNo, _: Digest, _: &FunctionConfig) -> Arc<()> {
+        Arc::new(())
+    }
+
+    async fn call(
+        &self,
+        _: Arc<()>,
+        _: http::Request<bytes::Bytes>,
+    ) -> Result<http::Response<bytes::Bytes>, String> {
+        Err("nothing runs here".to_owned())
+    }
+
+    fn keep_ready(&self, _: &Arc<()>, _: Duration) {}
+
+    fn logs(&self, _: &FunctionName, _: u64) -> LogPage {
+        LogPage::default()
+    }
+
+    fn log_changes(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+}
+
+/// A stage with two versions, one of them a canary at 10 % if asked.
+async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<()>>) {
+    let folder = tempfile::tempdir().expect("the system has a temporary directory");
+    let options = Options {
+        host: Arc::new(Nothing(watch::Sender::new(0))),
+        store: MemoryStore::new(),
+        blobs: Blobs::open(folder.path(), 1 << 20).expect("the directory is writable"),
+        access: Access::only("wfn_bench".to_owned()),
+        data_listen: String::new(),
+        program_version: String::new(),
+        clock: Clock::system(),
+        salt: Box::new(salt_at_random),
+    };
+    let control = Control::open(options).await.expect("an empty store opens");
+    // SHA-256 of nothing.
+    let component = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    std::fs::write(folder.path().join("blobs").join(component), []).expect("the directory is writable");
+    let component: Digest = component.parse().expect("it is a digest");
+    let function: FunctionName = "hello".parse().expect("it is a name");
+    for (second, strategy) in [(false, Strategy::AllAtOnce), (true, by_canary())] {
+        if second && !canary {
+            continue;
+        }
+        let env = [("SECOND".to_owned(), second.to_string())].into();
+        let deploy = Deploy {
+            function: function.clone(),
+            stage: StageName::live(),
+            component,
+            config: Arc::new(FunctionConfig { env, ..FunctionConfig::default() }),
+            strategy,
+            replace: false,
+        };
+        let (actor, origin) = ("bench".to_owned(), String::new());
+        let note = Note { actor, origin, message: None, expected_revision: None };
+        control.deploy(deploy, note, Arc::new(|_| {})).await.expect("it can be deployed");
+    }
+    let table = control.tables().load_full();
+    let stage = Arc::clone(table.find(None, "/hello").expect("it is deployed"));
+    (control, stage)
+}
+
+fn by_canary() -> Strategy {
+    let steps = vec!["10%".parse().expect("it is a weight")];
+    let mut plan = PlanSpec::usual(wasm_fn_rollout::Strategy::Canary { steps });
+    // What fails goes on being looked at.
+    plan.on_fail = OnFail::Freeze;
+    let spec = RolloutSpec::new(plan, GateSpec::default(), true, Duration::ZERO, Vec::new());
+    Strategy::Rollout(Arc::new(spec.expect("the plan and the gate are sound")))
+}
+
+/// One request at `point`, from its choice to its end.
+fn request(stage: &Stage<()>, headers: &HeaderMap, point: u16, outcome: Outcome) {
+    let traits = Traits { headers, query: None, client: [127, 0, 0, 1].into() };
+    let point = Point::new(point).expect("there are 10,000 points");
+    let chosen = stage.choose(&traits, None, || point).expect("nothing was asked for");
+    let ended = Ended {
+        outcome,
+        latency: Duration::from_micros(100),
+        queue_wait: Duration::ZERO,
+        memory_peak_bytes: 1 << 20,
+    };
+    chosen.version.tally.record(ended);
+    if let Some(part) = chosen.part {
+        let (side, placed, user) = (part.side, part.placed, part.user);
+        part.trial.hear(&Heard { side, placed, ended, user, request_id: 1, trap: None });
+    }
+}
+
+fn benches(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime can be built");
+    let (_plain_control, plain) = runtime.block_on(stage(false));
+    let (_control, gated) = runtime.block_on(stage(true));
+    let headers = HeaderMap::new();
+    let mut at = 0;
+    let mut next = move || {
+        at = (at + 7919) % 10_000;
+        at
+    };
+    criterion.bench_function("without a gate", |bencher| {
+        bencher.iter(|| request(black_box(&plain), &headers, next(), Outcome::Success));
+    });
+    criterion.bench_function("under a gate, good", |bencher| {
+        bencher.iter(|| request(black_box(&gated), &headers, next(), Outcome::Success));
+    });
+    criterion.bench_function("under a gate, bad", |bencher| {
+        bencher.iter(|| request(black_box(&gated), &headers, next(), Outcome::ServerError));
+    });
+}
+
+criterion_group! {
+    name = gate;
+    config = Criterion::default().measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
+    targets = benches
+}
+criterion_main!(gate);
