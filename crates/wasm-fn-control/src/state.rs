@@ -215,6 +215,15 @@ impl Function {
         }
     }
 
+    /// Whether `route` is among the [`routes`](Self::routes).
+    fn claims(&self, name: &FunctionName, stage: &StageName, stable: VersionNo, route: &Route) -> bool {
+        let config = self.versions.get(&stable).map(|version| &*version.build.config);
+        match config {
+            Some(FunctionConfig { routes, .. }) if stage.is_live() && !routes.is_empty() => routes.contains(route),
+            _ => route.is_default_for(name, stage),
+        }
+    }
+
     /// The newest version with this component and configuration.
     fn like(&self, digest: Digest, config: &FunctionConfig) -> Option<VersionNo> {
         let same = |version: &Version| version.build.digest == digest && *version.build.config == *config;

@@ -59,6 +59,17 @@ impl Route {
         Self { host: None, path: path.into(), below: true }
     }
 
+    /// Whether this is [`default_for`](Self::default_for) the stage.
+    pub fn is_default_for(&self, function: &FunctionName, stage: &StageName) -> bool {
+        let rest = self.path.strip_prefix('/').and_then(|path| path.strip_prefix(function.as_str()));
+        let named = match rest {
+            Some("") => stage.is_live(),
+            Some(rest) => !stage.is_live() && rest.strip_prefix('@') == Some(stage.as_str()),
+            None => false,
+        };
+        named && self.below && self.host.is_none()
+    }
+
     /// The host it is limited to, lower case.
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use wasm_fn_core::{FunctionName, Route, StageName};
+use wasm_fn_core::{FunctionName, Route, StageName, VersionNo};
 use wasm_fn_router::{RouteClash, check_clashes};
 
-use super::{Change, Function, Meta, State};
+use super::{Change, Function, Meta, StageState, State};
 
 impl State {
     /// The function that `change` is about, as it will be.
@@ -21,26 +21,55 @@ impl State {
     /// Checks that after `change` no route is claimed twice.
     ///
     /// A stage claims the routes of its stable version, its canary and its newest previous version, so
-    /// that neither promoting nor rolling back can run into another function.
+    /// that neither promoting nor rolling back can run into another function. Only what the changed function
+    /// claims is compared, for the others have not changed among themselves.
     pub(super) fn check_claims(&self, change: &Change) -> Result<(), RouteClash> {
         let outcome = self.outcome(change);
+        let own: Vec<_> = claims(&change.function, &outcome).collect();
         let others = self.functions.iter().filter(|&(name, _)| *name != change.function);
-        let others = others.flat_map(|(name, function)| claims(name, function));
-        // The others come first, so that the clash names who was there before.
-        let claims: Vec<_> = others.chain(claims(&change.function, &outcome)).collect();
-        check_clashes(claims.iter().map(|(function, stage, route)| (*function, *stage, route)))
+        for (name, function) in others {
+            if let Some((stage, claimed)) = clash(name, function, &own) {
+                let (function, second, route) = claimed;
+                return Err(RouteClash {
+                    route: route.clone(),
+                    // Who was there before comes first.
+                    first: (name.clone(), stage.clone()),
+                    second: ((*function).clone(), (*second).clone()),
+                });
+            }
+        }
+        check_clashes(own.iter().map(|(function, stage, route)| (*function, *stage, route)))
     }
 }
 
+/// A route that a stage of a function claims.
+type Claim<'a> = (&'a FunctionName, &'a StageName, Route);
+
 /// Every route that the stages of `function` claim.
-fn claims<'a>(
-    name: &'a FunctionName,
-    function: &'a Function,
-) -> impl Iterator<Item = (&'a FunctionName, &'a StageName, Route)> {
+fn claims<'a>(name: &'a FunctionName, function: &'a Function) -> impl Iterator<Item = Claim<'a>> {
     function.stages.iter().flat_map(move |(stage, state)| {
-        let roles = [Some(state.stable), state.canary(), state.newest_previous()];
         let routes: BTreeSet<_> =
-            roles.into_iter().flatten().flat_map(|version| function.routes(name, stage, version)).collect();
+            roles(state).flat_map(|version| function.routes(name, stage, version)).collect();
         routes.into_iter().map(move |route| (name, stage, route))
     })
+}
+
+/// The first of `own` that a stage of `function` claims too. Looks at every function there is, so it makes
+/// nothing.
+fn clash<'a, 'b>(
+    name: &FunctionName,
+    function: &'a Function,
+    own: &'b [Claim<'b>],
+) -> Option<(&'a StageName, &'b Claim<'b>)> {
+    function.stages.iter().find_map(|(stage, state)| {
+        let claimed = |claim: &&Claim<'_>| {
+            roles(state).any(|version| function.claims(name, stage, version, &claim.2))
+        };
+        own.iter().find(claimed).map(|claim| (stage, claim))
+    })
+}
+
+/// The versions whose routes a stage claims.
+fn roles(state: &StageState) -> impl Iterator<Item = VersionNo> {
+    [Some(state.stable), state.canary(), state.newest_previous()].into_iter().flatten()
 }

@@ -107,3 +107,18 @@ proptest! {
         let _ = text.parse::<Route>();
     }
 }
+
+#[test]
+fn default_is_told_from_what_looks_like_it() {
+    let (hello, live): (FunctionName, _) = ("hello".parse().unwrap(), StageName::live());
+    let staging: StageName = "staging".parse().unwrap();
+    for stage in [&live, &staging] {
+        assert!(Route::default_for(&hello, stage).is_default_for(&hello, stage));
+    }
+    for other in ["/hello", "/hell/*", "/hello2/*", "/hello@staging/*", "x/hello/*", "/hello/a/*", "/*"] {
+        assert!(!other.parse::<Route>().unwrap().is_default_for(&hello, &live), "{other}");
+    }
+    for other in ["/hello/*", "/hello@stag/*", "/hello@staging", "/hellostaging/*"] {
+        assert!(!other.parse::<Route>().unwrap().is_default_for(&hello, &staging), "{other}");
+    }
+}
