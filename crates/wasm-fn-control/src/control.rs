@@ -4,6 +4,7 @@ mod commands;
 mod conduct;
 mod deploy;
 mod error;
+mod handing_over;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -97,6 +98,15 @@ pub struct Control<H: Host, S> {
 struct Writer<H: Host> {
     publisher: Publisher<H>,
     head: Hash,
+    /// Another process has the state, or is about to.
+    handed_over: bool,
+}
+
+/// What is published at a start.
+struct Published<H: Host> {
+    publisher: Publisher<H>,
+    table: RouteTable<H::Version>,
+    judges: BTreeMap<Key, Arc<Judge>>,
 }
 
 /// Who changes something, from where, why, and what they have seen.
@@ -143,14 +153,7 @@ impl<H: Host, S: Store> Control<H, S> {
     pub async fn open(options: Options<H, S>) -> Result<Arc<Self>, OpenError> {
         let loaded = options.store.load().await?;
         let changed = Arc::new(Notify::new());
-        let mut publisher = Publisher::new(Arc::clone(&options.host), Arc::clone(&changed));
-        let table = publisher.all(&loaded.state)?;
-        let mut judges = BTreeMap::new();
-        for (name, _) in loaded.state.functions() {
-            judges.extend(
-                publisher.judges(name).into_iter().map(|(stage, judge)| ((name.clone(), stage), judge)),
-            );
-        }
+        let Published { publisher, table, judges } = publish(&options.host, &changed, &loaded.state)?;
         let used = digests(&loaded.state);
         options.blobs.sweep(|digest| used.contains(&digest))?;
         tracing::info!(revision = loaded.state.revision().0, "state loaded");
@@ -168,7 +171,7 @@ impl<H: Host, S: Store> Control<H, S> {
             stopping: watch::Sender::new(false),
             table: Arc::new(ArcSwap::from_pointee(table)),
             state: ArcSwap::from_pointee(loaded.state),
-            writer: Mutex::new(Writer { publisher, head: loaded.head }),
+            writer: Mutex::new(Writer { publisher, head: loaded.head, handed_over: false }),
             judges: SyncMutex::new(judges),
             changed,
             deployments: Arc::new(Semaphore::new(DEPLOYMENTS_MAX)),
@@ -230,6 +233,9 @@ impl<H: Host, S: Store> Control<H, S> {
         plan: impl FnOnce(&State) -> Result<Option<Change>, PlanError>,
     ) -> Result<Arc<State>, ControlError> {
         let mut writer = self.writer.lock().await;
+        if writer.handed_over {
+            return Err(ControlError::HandedOver);
+        }
         let before = self.state();
         note.check(before.revision())?;
         let Some(change) = plan(&before)? else { return Ok(before) };
@@ -310,8 +316,8 @@ impl<H: Host, S: Store> Control<H, S> {
 
     /// Removes a component that was refused, unless some version is made of it.
     async fn discard(&self, component: Digest) {
-        let _writer = self.writer.lock().await;
-        if !digests(&self.state()).contains(&component) {
+        let writer = self.writer.lock().await;
+        if !writer.handed_over && !digests(&self.state()).contains(&component) {
             self.remove(HashSet::from([component])).await;
         }
     }
@@ -328,6 +334,22 @@ impl<H: Host, S> Drop for Control<H, S> {
         // Whoever conducts the rollouts sees that there is nothing left.
         self.changed.notify_one();
     }
+}
+
+/// Builds everything that `state` publishes, with judges that tell `changed`.
+fn publish<H: Host>(
+    host: &Arc<H>,
+    changed: &Arc<Notify>,
+    state: &State,
+) -> Result<Published<H>, TableError> {
+    let mut publisher = Publisher::new(Arc::clone(host), Arc::clone(changed));
+    let table = publisher.all(state)?;
+    let mut judges = BTreeMap::new();
+    for (name, _) in state.functions() {
+        let of_function = publisher.judges(name).into_iter();
+        judges.extend(of_function.map(|(stage, judge)| ((name.clone(), stage), judge)));
+    }
+    Ok(Published { publisher, table, judges })
 }
 
 /// Every component that a version is made of.

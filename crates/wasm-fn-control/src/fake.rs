@@ -146,6 +146,14 @@ impl Store for Arc<FakeStore> {
     fn verify(&self) -> impl Future<Output = Result<Revision, VerifyError>> + Send {
         self.kept.verify()
     }
+
+    fn release(&self) -> impl Future<Output = ()> + Send {
+        self.kept.release()
+    }
+
+    fn take_back(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.kept.take_back()
+    }
 }
 
 /// The token of every node here.

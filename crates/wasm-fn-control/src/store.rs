@@ -35,6 +35,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Walks the whole chain of hashes; gives the revision of its last entry.
     fn verify(&self) -> impl Future<Output = Result<Revision, VerifyError>> + Send;
+
+    /// Lets go of what it holds, once nobody works with it, so that another process can open it. From then
+    /// on everything is refused with [`StoreError::Released`], until [`take_back`](Self::take_back).
+    fn release(&self) -> impl Future<Output = ()> + Send;
+
+    /// Opens again what was [released](Self::release). It may have changed meanwhile.
+    ///
+    /// # Errors
+    /// As when it was opened; it stays released then.
+    fn take_back(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
 /// What a store holds.
@@ -72,6 +82,9 @@ pub enum StoreError {
     /// Somebody else has it open.
     #[error("data directory {} is in use by another node", .0.display())]
     InUse(PathBuf),
+    /// This process let go of it.
+    #[error("data directory {} was handed over to another process", .0.display())]
+    Released(PathBuf),
     /// It cannot be written to.
     #[error("data directory {} is not writable, expected to be allowed to create files in it", .path.display())]
     NotWritable {

@@ -29,12 +29,14 @@ pub(crate) struct Acceptor<V> {
     pub(crate) room: Arc<Semaphore>,
     /// Ends accepting, but for the backlog.
     pub(crate) drain: CancellationToken,
-    /// Ends accepting at once.
+    /// Ends accepting at once; the backlog is somebody else's.
+    pub(crate) leave: CancellationToken,
+    /// Ends accepting at once; the backlog is nobody's.
     pub(crate) cut: CancellationToken,
 }
 
 impl<V: Invoke> Acceptor<V> {
-    /// Accepts until the drain begins, then empties the backlog and closes the listener.
+    /// Accepts until the end begins, then empties the backlog, unless it is left, and closes the listener.
     pub(crate) async fn run(self, listener: TcpListener) {
         let cut = self.cut.clone();
         tokio::select! {
@@ -45,6 +47,7 @@ impl<V: Invoke> Acceptor<V> {
 
     async fn accept_then_empty(&self, listener: TcpListener) {
         tokio::select! {
+            () = self.leave.cancelled() => return,
             () = self.drain.cancelled() => {}
             () = self.accept(&listener) => {}
         }

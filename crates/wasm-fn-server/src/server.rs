@@ -25,6 +25,7 @@ pub struct ServerHandle {
     connections: Arc<Connections>,
     tasks: TaskTracker,
     drain: CancellationToken,
+    leave: CancellationToken,
     cut: CancellationToken,
 }
 
@@ -53,6 +54,7 @@ pub fn serve<V: Invoke>(
         connections: Arc::new(Connections::new()),
         tasks: TaskTracker::new(),
         drain: CancellationToken::new(),
+        leave: CancellationToken::new(),
         cut: CancellationToken::new(),
     };
     let acceptor = Acceptor {
@@ -62,6 +64,7 @@ pub fn serve<V: Invoke>(
         connections: Arc::clone(&handle.connections),
         tasks: handle.tasks.clone(),
         drain: handle.drain.clone(),
+        leave: handle.leave.clone(),
         cut: handle.cut.clone(),
     };
     handle.tasks.spawn(acceptor.run(listener));
@@ -83,8 +86,21 @@ impl ServerHandle {
     /// # Cancel safety
     /// The drain goes on when the future is dropped, without its timeout.
     pub async fn drain(&self, timeout: Duration) -> DrainReport {
+        self.finish(&self.drain, timeout).await
+    }
+
+    /// Ends as [`drain`](Self::drain) does, but leaves the backlog to another process that accepts from the
+    /// same socket. Without one, connections that wait there are lost.
+    ///
+    /// # Cancel safety
+    /// As for [`drain`](Self::drain).
+    pub async fn leave(&self, timeout: Duration) -> DrainReport {
+        self.finish(&self.leave, timeout).await
+    }
+
+    async fn finish(&self, accepting: &CancellationToken, timeout: Duration) -> DrainReport {
         self.connections.tell(Order::Drain);
-        self.drain.cancel();
+        accepting.cancel();
         self.tasks.close();
         if tokio::time::timeout(timeout, self.tasks.wait()).await.is_ok() {
             return DrainReport { cut: 0 };

@@ -3,21 +3,29 @@
 //! They meet in the route table: control publishes it, the server routes by it, and the handles in it
 //! are the runtime's versions.
 
+mod activation;
 mod host;
 mod hosted;
+mod line;
+mod notify;
+mod predecessor;
 mod prefetch;
 mod signals;
+mod sockets;
+mod swap;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{sync::watch, task::JoinHandle};
 use wasm_fn_control::{Access, Blobs, Clock, Control, salt_at_random, store::EmbeddedStore};
 use wasm_fn_core::FunctionName;
 use wasm_fn_runtime::{Runtime, RuntimeOptions};
 use wasm_fn_server::{DrainReport, OverrideAccess, ServerHandle, draw_at_random};
 
 use host::RuntimeHost;
+use predecessor::Predecessor;
+use sockets::Sockets;
 
 pub(crate) use signals::Signals;
 
@@ -52,10 +60,34 @@ type NodeControl = Control<RuntimeHost, EmbeddedStore>;
 
 /// A running node.
 pub(crate) struct Node {
+    control: Arc<NodeControl>,
     server: ServerHandle,
+    /// For a successor; data plane and admin API have their own handles on them.
+    sockets: Sockets,
+    addresses: Addresses,
+    /// `None` while another process has the state.
+    admin: Option<AdminApi>,
+    data_dir: PathBuf,
+}
+
+/// Where a node is reached.
+#[derive(Clone, Copy, Debug)]
+struct Addresses {
+    listen: SocketAddr,
     admin: SocketAddr,
-    admin_task: JoinHandle<()>,
-    stop_admin: watch::Sender<bool>,
+}
+
+/// The admin API while it is served.
+struct AdminApi {
+    task: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+/// What a node keeps on disk, opened.
+struct Kept {
+    store: EmbeddedStore,
+    access: Access,
+    blobs: Blobs,
 }
 
 /// Lets the bearer of an admin token choose the version, or anybody when the node says so.
@@ -71,53 +103,127 @@ impl OverrideAccess for Overrides {
 }
 
 impl Node {
-    /// Starts a node and serves what its data directory holds.
+    /// Starts a node on sockets of its own and serves what its data directory holds.
     pub(crate) async fn start(options: NodeOptions) -> anyhow::Result<Self> {
         // The sockets first: whoever waits for the node is queued instead of refused.
-        let listener = bind(options.listen, "--listen").await?;
-        let admin_listener = bind(options.admin, "--admin").await?;
-        let admin = admin_listener.local_addr()?;
-        let control = open(&options, listener.local_addr()?).await?;
+        let sockets = Sockets::bind(&options).await?;
+        let kept = open(&options).await?;
+        let runtime = start_runtime(&options)?;
+        Self::serve(options, sockets, runtime, kept).await
+    }
+
+    /// Starts a node as a service: in the place of the process that started it for that, on the sockets that a
+    /// service manager gives, or on its own.
+    pub(crate) async fn start_service(options: NodeOptions) -> anyhow::Result<Self> {
+        if let Some((predecessor, sockets)) = Predecessor::find(&options)? {
+            return Self::succeed(options, predecessor, sockets).await;
+        }
+        let node = match activation::sockets()? {
+            Some(activated) => {
+                let sockets = Sockets::complete(activated, &options).await?;
+                let kept = open(&options).await?;
+                let runtime = start_runtime(&options)?;
+                Self::serve(options, sockets, runtime, kept).await?
+            }
+            None => Self::start(options).await?,
+        };
+        notify::ready();
+        Ok(node)
+    }
+
+    /// Starts a node that takes over from `predecessor`, which serves until this one does.
+    async fn succeed(
+        options: NodeOptions,
+        mut predecessor: Predecessor,
+        sockets: Sockets,
+    ) -> anyhow::Result<Self> {
+        // Whatever takes long or may fail comes before the predecessor lets go of the state.
+        let runtime = start_runtime(&options)?;
+        Access::open(&options.data_dir)?;
+        predecessor.release().await?;
+        let kept = open(&options).await?;
+        let node = Self::serve(options, sockets, runtime, kept).await?;
+        predecessor.leave().await;
+        notify::ready();
+        Ok(node)
+    }
+
+    async fn serve(
+        options: NodeOptions,
+        sockets: Sockets,
+        runtime: Arc<Runtime>,
+        kept: Kept,
+    ) -> anyhow::Result<Self> {
+        let addresses =
+            Addresses { listen: sockets.http.local_addr()?, admin: sockets.admin.local_addr()? };
+        let control = Control::open(wasm_fn_control::Options {
+            host: Arc::new(RuntimeHost::new(runtime)),
+            store: kept.store,
+            blobs: kept.blobs,
+            access: kept.access,
+            data_listen: addresses.listen.to_string(),
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            clock: Clock::system(),
+        salt: Box::new(salt_at_random),
+        });
+        let control = control.await?;
         let overrides = Overrides { control: control.clone(), open: options.overrides_open };
+        let listener = sockets::share(&sockets.http)?;
         let server =
             wasm_fn_server::serve(listener, control.tables(), server_options(&options), Arc::new(overrides))?;
-        let (stop_admin, mut stopped) = watch::channel(false);
-        let admin_task = tokio::spawn(control.clone().serve(admin_listener, async move {
-            // The sender's end counts as the order.
-            let _ = stopped.wait_for(|&stop| stop).await;
-        }));
-        tokio::spawn(prefetch::prefetch(control.tables()));
-        tracing::info!(listen = %server.local_addr(), %admin, data_dir = %options.data_dir.display(), "node is ready");
-        Ok(Self { server, admin, admin_task, stop_admin })
+        let data_dir = options.data_dir;
+        let mut node = Self { control, server, sockets, addresses, admin: None, data_dir };
+        node.open_admin()?;
+        tokio::spawn(prefetch::prefetch(node.control.tables()));
+        let Addresses { listen, admin } = addresses;
+        let pid = std::process::id();
+        tracing::info!(%listen, %admin, data_dir = %node.data_dir.display(), pid, "node is ready");
+        Ok(node)
     }
 
     /// Where functions are called.
     pub(crate) fn listen(&self) -> SocketAddr {
-        self.server.local_addr()
+        self.addresses.listen
     }
 
     /// Where the admin API is.
     pub(crate) fn admin(&self) -> SocketAddr {
-        self.admin
+        self.addresses.admin
     }
 
     /// Finishes what was accepted, for at most `timeout`, and ends.
-    pub(crate) async fn drain(self, timeout: Duration) -> DrainReport {
+    pub(crate) async fn drain(mut self, timeout: Duration) -> DrainReport {
+        notify::stopping();
+        // The last handles but those that are served: clients are refused once those are closed.
+        drop(self.sockets);
         // The admin API stays until the end, for those who watch.
         let report = self.server.drain(timeout).await;
-        self.stop_admin.send_replace(true);
-        if let Err(error) = self.admin_task.await {
-            tracing::warn!(%error, "admin API did not end in order");
-        }
+        close_admin(&mut self.admin).await;
         report
+    }
+
+    fn open_admin(&mut self) -> anyhow::Result<()> {
+        let listener = sockets::share(&self.sockets.admin)?;
+        let (stop, mut stopped) = watch::channel(false);
+        let task = tokio::spawn(self.control.clone().serve(listener, async move {
+            // The sender's end counts as the order.
+            let _ = stopped.wait_for(|&stop| stop).await;
+        }));
+        self.admin = Some(AdminApi { task, stop });
+        Ok(())
     }
 }
 
-async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("{flag} {address} cannot be listened on"))
+/// Ends the admin API after the requests under way.
+async fn close_admin(admin: &mut Option<AdminApi>) {
+    let Some(AdminApi { task, stop }) = admin.take() else { return };
+    stop.send_replace(true);
+    if let Err(error) = task.await {
+        tracing::warn!(%error, "admin API did not end in order");
+    }
 }
 
-async fn open(options: &NodeOptions, data_listen: SocketAddr) -> anyhow::Result<Arc<NodeControl>> {
+async fn open(options: &NodeOptions) -> anyhow::Result<Kept> {
     let data_dir = options.data_dir.clone();
     let component_bytes_max = options.component_bytes_max;
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
@@ -129,27 +235,19 @@ async fn open(options: &NodeOptions, data_listen: SocketAddr) -> anyhow::Result<
         let access = Access::open(&data_dir)?;
         let blobs = Blobs::open(&data_dir, component_bytes_max)
             .with_context(|| format!("components in {shown} cannot be kept"))?;
-        Ok((store, access, blobs))
+        Ok(Kept { store, access, blobs })
     });
-    let (store, access, blobs) = opened.await??;
-    let runtime = Runtime::start(RuntimeOptions {
+    opened.await?
+}
+
+fn start_runtime(options: &NodeOptions) -> anyhow::Result<Arc<Runtime>> {
+    Ok(Runtime::start(RuntimeOptions {
         data_dir: options.data_dir.clone(),
         components_dir: options.data_dir.join("blobs"),
         instances_max: options.instances_max,
         warm_max: WARM_MAX,
         idle_after: IDLE_AFTER,
-    })?;
-    let control = Control::open(wasm_fn_control::Options {
-        host: Arc::new(RuntimeHost::new(runtime)),
-        store,
-        blobs,
-        access,
-        data_listen: data_listen.to_string(),
-        program_version: env!("CARGO_PKG_VERSION").to_owned(),
-        clock: Clock::system(),
-        salt: Box::new(salt_at_random),
-    });
-    Ok(control.await?)
+    })?)
 }
 
 fn server_options(options: &NodeOptions) -> wasm_fn_server::Options {

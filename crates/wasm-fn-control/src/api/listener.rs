@@ -36,8 +36,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 impl<H: Host, S: Store> Control<H, S> {
     /// Serves the admin API on `listener` until `shutdown` is ready.
     ///
-    /// Requests under way are finished, for at most ten seconds; followed logs end at once.
+    /// Requests under way are finished, for at most ten seconds; followed logs end at once. It may be served
+    /// again after that.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
+        self.stopping.send_replace(false);
         let router = router(Arc::clone(&self));
         let connections = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));

@@ -237,7 +237,7 @@ impl From<ControlError> for ApiError {
                 }
             }
             ControlError::Busy { .. } => Self::busy(error),
-            ControlError::Interrupted => Self::not_ready(error),
+            ControlError::Interrupted | ControlError::HandedOver => Self::not_ready(error),
             ControlError::Store(error) => error.into(),
             ControlError::Table(_) | ControlError::Disk(_) => Self::internal(error),
         }

@@ -64,7 +64,8 @@ impl<H: Host, S: Store> Control<H, S> {
         for (key, judge) in judges {
             match self.look_at(&key, &judge).await {
                 Ok(Some(at)) => due = due.min(at),
-                Ok(None) => {}
+                // Whoever has the state now decides. Should it come back, that is announced.
+                Ok(None) | Err(ControlError::HandedOver) => {}
                 Err(error) => {
                     tracing::error!(function = %key.0, stage = %key.1, %error, "a rollout's decision was not carried out");
                     due = due.min(self.clock.now().after(RETRY));

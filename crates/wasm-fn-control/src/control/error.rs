@@ -43,6 +43,9 @@ pub enum ControlError {
     /// The disk.
     #[error("component cannot be read: {0}")]
     Disk(#[from] io::Error),
+    /// Another process has the state now.
+    #[error("the change was not made: another process takes this node over")]
+    HandedOver,
     /// The node is stopping.
     #[error("the change was interrupted: the node is stopping")]
     Interrupted,

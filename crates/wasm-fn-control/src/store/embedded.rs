@@ -8,7 +8,7 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 
 use redb::{
@@ -38,10 +38,12 @@ const FUNCTIONS: TableDefinition<'static, &str, &str> = TableDefinition::new("fu
 const JOURNAL: TableDefinition<'static, u64, &str> = TableDefinition::new("journal");
 const BY_FUNCTION: TableDefinition<'static, (&str, u64), ()> = TableDefinition::new("journal_by_function");
 
-/// A database file that this process holds alone.
+/// A database file that this process holds alone, unless it has released it.
 #[derive(Clone)]
 pub struct EmbeddedStore {
-    inner: Arc<Inner>,
+    data_dir: PathBuf,
+    // Read by whoever works with the file, written by whoever closes or opens it. `None` while released.
+    held: Arc<RwLock<Option<Inner>>>,
 }
 
 struct Inner {
@@ -58,19 +60,24 @@ impl EmbeddedStore {
     /// The directory is in use by another node or not writable, or the file is damaged or of a newer
     /// format.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        // Configurations may hold secrets in their environment.
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
-        made.map_err(|error| unusable(data_dir, error))?;
-        let path = data_dir.join(FILE);
-        let opened = Database::builder().set_cache_size(CACHE_BYTES).create(&path);
-        let database = opened.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(data_dir.to_owned()),
-            DatabaseError::Storage(StorageError::Io(error)) => unusable(data_dir, error),
-            error => StoreError::Database { path: path.clone(), reason: error.to_string() },
-        })?;
-        let inner = Inner { path, database };
-        inner.prepare()?;
-        Ok(Self { inner: Arc::new(inner) })
+        let held = Arc::new(RwLock::new(Some(Inner::open(data_dir)?)));
+        Ok(Self { data_dir: data_dir.to_owned(), held })
+    }
+
+    /// Replaces what is held by what `open` gives, on a thread that may block; waits for those who work with it.
+    async fn hold(
+        &self,
+        open: impl FnOnce(&Path) -> Result<Option<Inner>, StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let (held, data_dir) = (Arc::clone(&self.held), self.data_dir.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            let mut held = held.write().unwrap_or_else(PoisonError::into_inner);
+            // Closed before it is opened: the file has one holder at a time.
+            *held = None;
+            *held = open(&data_dir)?;
+            Ok(())
+        });
+        done.await.unwrap_or_else(|error| Err(self.failed_to(&error)))
     }
 
     async fn blocking<T, E>(&self, work: impl FnOnce(&Inner) -> Result<T, E> + Send + 'static) -> Result<T, E>
@@ -78,9 +85,20 @@ impl EmbeddedStore {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let inner = Arc::clone(&self.inner);
-        let done = tokio::task::spawn_blocking(move || work(&inner)).await;
-        done.unwrap_or_else(|error| Err(self.inner.failed_to(error.to_string()).into()))
+        let (held, data_dir) = (Arc::clone(&self.held), self.data_dir.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            // Nothing is changed under the lock but the whole, so what a panic leaves is sound.
+            let held = held.read().unwrap_or_else(PoisonError::into_inner);
+            match &*held {
+                Some(inner) => work(inner),
+                None => Err(StoreError::Released(data_dir).into()),
+            }
+        });
+        done.await.unwrap_or_else(|error| Err(self.failed_to(&error).into()))
+    }
+
+    fn failed_to(&self, error: &tokio::task::JoinError) -> StoreError {
+        StoreError::Database { path: self.data_dir.join(FILE), reason: error.to_string() }
     }
 }
 
@@ -96,6 +114,22 @@ pub(super) fn unusable(path: &Path, error: io::Error) -> StoreError {
 }
 
 impl Inner {
+    fn open(data_dir: &Path) -> Result<Self, StoreError> {
+        // Configurations may hold secrets in their environment.
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
+        made.map_err(|error| unusable(data_dir, error))?;
+        let path = data_dir.join(FILE);
+        let opened = Database::builder().set_cache_size(CACHE_BYTES).create(&path);
+        let database = opened.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(data_dir.to_owned()),
+            DatabaseError::Storage(StorageError::Io(error)) => unusable(data_dir, error),
+            error => StoreError::Database { path: path.clone(), reason: error.to_string() },
+        })?;
+        let inner = Inner { path, database };
+        inner.prepare()?;
+        Ok(inner)
+    }
+
     fn failed(&self, error: impl Into<redb::Error>) -> StoreError {
         self.failed_to(error.into().to_string())
     }
@@ -262,5 +296,15 @@ impl Store for EmbeddedStore {
 
     async fn verify(&self) -> Result<Revision, VerifyError> {
         self.blocking(Inner::verify).await
+    }
+
+    async fn release(&self) {
+        if let Err(error) = self.hold(|_| Ok(None)).await {
+            tracing::error!(%error, "state was not closed in order");
+        }
+    }
+
+    async fn take_back(&self) -> Result<(), StoreError> {
+        self.hold(|data_dir| Inner::open(data_dir).map(Some)).await
     }
 }

@@ -75,4 +75,11 @@ impl Store for MemoryStore {
         }
         Ok(walk.revision())
     }
+
+    /// No other process can open it.
+    async fn release(&self) {}
+
+    async fn take_back(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

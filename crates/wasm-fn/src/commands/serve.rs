@@ -1,4 +1,4 @@
-//! `wasm-fn serve`: a node from its start to its drained end.
+//! `wasm-fn serve`: a node from its start to its drained end, or until a new process has taken over.
 
 use super::DONE;
 use crate::{
@@ -12,10 +12,9 @@ pub(super) async fn run(args: args::Serve) -> Result<u8, Fault> {
     let drain_timeout = config.drain_timeout;
     let signals = Signals::listen();
     let mut signals = signals.map_err(|error| Fault::new("system", "signals cannot be received", error))?;
-    let node = Node::start(options(config)).await;
+    let node = Node::start_service(options(config)).await;
     let node = node.map_err(|error| Fault::new("start", "the node did not start", format!("{error:#}")))?;
-    signals.next().await;
-    signals.drain(node, drain_timeout).await;
+    signals.obey(node, drain_timeout).await;
     Ok(DONE)
 }
 

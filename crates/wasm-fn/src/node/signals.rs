@@ -1,15 +1,28 @@
-//! Ending a node: the first signal drains it, the second ends it at once.
+//! What signals have a node do: SIGTERM and SIGINT drain it, and end it at once when they come again; SIGUSR2
+//! hands it over to a new process.
 
-use std::{io, time::Duration};
+use std::{io, pin::pin, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use wasm_fn_server::DrainReport;
 
 use super::Node;
 
-/// SIGTERM and SIGINT. Made before the node is, so that one which comes during the start counts.
+/// The signals that a node obeys. Made before the node is, so that one which comes during the start counts.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    swap: Signal,
+}
+
+/// What became of a swap.
+enum Swap {
+    /// Another process serves.
+    HandedOver,
+    /// This process goes on.
+    Failed,
+    /// The node is to end, whoever it is.
+    Ended,
 }
 
 impl Signals {
@@ -18,10 +31,14 @@ impl Signals {
     /// # Errors
     /// When the system refuses.
     pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            swap: signal(SignalKind::user_defined2())?,
+        })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next one that ends the node.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -29,11 +46,59 @@ impl Signals {
         }
     }
 
+    /// Keeps `node` until it has ended or has been handed over; either takes `timeout` at most.
+    pub(crate) async fn obey(&mut self, mut node: Node, timeout: Duration) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.swap.recv() => {}
+            }
+            match self.swap(&mut node).await {
+                Swap::HandedOver => return self.leave(node, timeout).await,
+                Swap::Failed => {}
+                Swap::Ended => break,
+            }
+        }
+        self.drain(node, timeout).await;
+    }
+
+    async fn swap(&mut self, node: &mut Node) -> Swap {
+        let Self { terminate, interrupt, swap } = self;
+        let mut swapping = pin!(node.swap());
+        loop {
+            tokio::select! {
+                swapped = &mut swapping => return match swapped {
+                    Ok(pid) => {
+                        tracing::info!(pid, "node was handed over");
+                        Swap::HandedOver
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "node was not handed over, this process goes on");
+                        Swap::Failed
+                    }
+                },
+                _ = swap.recv() => tracing::warn!("node is being handed over, another SIGUSR2 is ignored"),
+                _ = terminate.recv() => return Swap::Ended,
+                _ = interrupt.recv() => return Swap::Ended,
+            }
+        }
+    }
+
+    async fn leave(&mut self, node: Node, timeout: Duration) {
+        tracing::info!(?timeout, "this process drains; a signal ends it at once");
+        self.finish(node.leave(timeout)).await;
+    }
+
     /// Drains `node` for at most `timeout`, or until the next signal.
     pub(crate) async fn drain(&mut self, node: Node, timeout: Duration) {
         tracing::info!(?timeout, "node drains; a second signal ends it at once");
+        self.finish(node.drain(timeout)).await;
+    }
+
+    async fn finish(&mut self, drained: impl Future<Output = DrainReport>) {
         tokio::select! {
-            report = node.drain(timeout) => match report.cut {
+            report = drained => match report.cut {
                 0 => tracing::info!("node drained"),
                 cut => tracing::warn!(cut, "connections were cut at the drain timeout"),
             },

@@ -1,0 +1,43 @@
+//! Letting another process have the state while this one goes on serving its table.
+
+use std::sync::{Arc, PoisonError};
+
+use super::{Control, OpenError, Published, publish};
+use crate::{host::Host, store::Store};
+
+impl<H: Host, S: Store> Control<H, S> {
+    /// Ends every change and closes the store, so that another process can open it.
+    ///
+    /// The change that is being committed is finished first; those after it are refused with
+    /// [`ControlError::HandedOver`](super::ControlError::HandedOver). The table stays as it is published.
+    pub async fn hand_over(&self) {
+        let mut writer = self.writer.lock().await;
+        writer.handed_over = true;
+        self.store.release().await;
+    }
+
+    /// Takes the state back from a process that had it and is gone, and publishes what it changed.
+    ///
+    /// # Errors
+    /// The store cannot be opened or read, or its state makes no table. Changes stay refused then, and the
+    /// table as it is.
+    pub async fn take_back(&self) -> Result<(), OpenError> {
+        let mut writer = self.writer.lock().await;
+        self.store.take_back().await?;
+        let loaded = self.store.load().await?;
+        if loaded.head != writer.head {
+            let published = publish(&self.host, &self.changed, &loaded.state)?;
+            let Published { publisher, table, judges } = published;
+            tracing::warn!(revision = loaded.state.revision().0, "state was changed by the other process");
+            writer.publisher = publisher;
+            writer.head = loaded.head;
+            *self.judges.lock().unwrap_or_else(PoisonError::into_inner) = judges;
+            self.table.store(Arc::new(table));
+            self.state.store(Arc::new(loaded.state));
+        }
+        writer.handed_over = false;
+        // Rollouts stood still meanwhile.
+        self.changed.notify_one();
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! What the variables of a service manager mean.
+
+use super::*;
+
+fn check(variables: [&str; 3], expected: Result<&[(i32, Purpose)], &str>) {
+    let value = |name: &str| {
+        let index = VARIABLES.iter().position(|known| *known == name)?;
+        Some(variables[index].to_owned()).filter(|value| !value.is_empty())
+    };
+    let found = passed(7, value);
+    assert_eq!(found.as_deref().map_err(String::as_str), expected, "{variables:?}");
+}
+
+#[test]
+fn descriptors_are_told_apart_by_their_names() {
+    use Purpose::{Admin, Http};
+    check(["2", "http:admin", "7"], Ok(&[(3, Http), (4, Admin)]));
+    check(["2", "admin:http", "7"], Ok(&[(3, Admin), (4, Http)]));
+    check(["1", "admin", "7"], Ok(&[(3, Admin)]));
+    check(["2", "", "7"], Ok(&[(3, Http), (4, Admin)]));
+}
+
+#[test]
+fn descriptors_of_another_process_are_left_alone() {
+    check(["2", "http:admin", "8"], Ok(&[]));
+    check(["2", "http:admin", ""], Ok(&[]));
+    check(["", "", "7"], Ok(&[]));
+    check(["0", "", "7"], Ok(&[]));
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    check(["many", "", "7"], Err("LISTEN_FDS is \"many\", expected a number"));
+    check(["3", "", "7"], Err("LISTEN_FDS is 3, expected at most 2: http and admin"));
+    check(
+        ["1", "wasm-fn.socket", "7"],
+        Err("descriptor 3 is named \"wasm-fn.socket\", expected http or admin"),
+    );
+    check(["2", "http", "7"], Err("descriptor 4 is named \"\", expected http or admin"));
+    check(["2", "http:http", "7"], Err("two descriptors are for Http, expected one"));
+}

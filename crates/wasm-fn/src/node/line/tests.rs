@@ -1,0 +1,38 @@
+//! Both ends of a line in one process.
+
+use super::*;
+
+#[test]
+fn sockets_and_data_directory_arrive_as_they_were_sent() {
+    let (old, new) = UnixStream::pair().unwrap();
+    let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let sockets = Sockets { http: listener(), admin: listener() };
+    let data_dir = Path::new("/data with spaces");
+    send(&old, &sockets, data_dir).unwrap();
+    let (http, admin, path) = receive(&new).unwrap();
+    assert_eq!(http.local_addr().unwrap(), sockets.http.local_addr().unwrap());
+    assert_eq!(admin.local_addr().unwrap(), sockets.admin.local_addr().unwrap());
+    assert_eq!(path, data_dir);
+}
+
+#[test]
+fn line_without_sockets_is_refused() {
+    use std::io::Write as _;
+    let (mut old, new) = UnixStream::pair().unwrap();
+    assert_eq!(receive(&new).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    old.write_all(b"/data\n").unwrap();
+    assert_eq!(receive(&new).unwrap_err().to_string(), "0 descriptors were received, expected 2");
+}
+
+#[tokio::test]
+async fn words_out_of_order_and_the_end_are_told_apart() {
+    let (old, new) = UnixStream::pair().unwrap();
+    let (mut old, mut new) = (Line::new(old).unwrap(), Line::new(new).unwrap());
+    new.say(Word::Prepared).await.unwrap();
+    old.hear(Word::Prepared).await.unwrap();
+    new.say(Word::Prepared).await.unwrap();
+    let error = old.hear(Word::Serving).await.unwrap_err();
+    assert_eq!(error.to_string(), "heard 'p', expected Serving");
+    drop(new);
+    assert_eq!(old.hear(Word::Serving).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+}

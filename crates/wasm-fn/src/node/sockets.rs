@@ -1,0 +1,73 @@
+//! The two sockets of a node, wherever they come from.
+
+use std::net::{SocketAddr, TcpListener};
+
+use anyhow::Context as _;
+
+use super::{NodeOptions, activation::Activated};
+
+/// Sockets that listen and do not block. As long as one handle on a socket is open, in whatever process, nobody
+/// who connects is refused.
+pub(super) struct Sockets {
+    /// Where functions are called.
+    pub(super) http: TcpListener,
+    /// Where the admin API is.
+    pub(super) admin: TcpListener,
+}
+
+impl Sockets {
+    /// Sockets of its own.
+    pub(super) async fn bind(options: &NodeOptions) -> anyhow::Result<Self> {
+        Self::complete(Activated::default(), options).await
+    }
+
+    /// What a service manager gave, and sockets of its own for what it did not.
+    pub(super) async fn complete(given: Activated, options: &NodeOptions) -> anyhow::Result<Self> {
+        let http = match given.http {
+            Some(http) => listening(http, options.listen, "--listen")?,
+            None => bind(options.listen, "--listen").await?,
+        };
+        let admin = match given.admin {
+            Some(admin) => listening(admin, options.admin, "--admin")?,
+            None => bind(options.admin, "--admin").await?,
+        };
+        Ok(Self { http, admin })
+    }
+
+    /// What another process handed over.
+    pub(super) fn inherited(
+        http: TcpListener,
+        admin: TcpListener,
+        options: &NodeOptions,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            http: listening(http, options.listen, "--listen")?,
+            admin: listening(admin, options.admin, "--admin")?,
+        })
+    }
+}
+
+/// Another handle on `socket`, to be served by the current tokio runtime.
+pub(super) fn share(socket: &TcpListener) -> anyhow::Result<tokio::net::TcpListener> {
+    let shared = socket.try_clone().and_then(tokio::net::TcpListener::from_std);
+    shared.context("a listening socket cannot be shared")
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    let bound = tokio::net::TcpListener::bind(address).await;
+    bound
+        .and_then(tokio::net::TcpListener::into_std)
+        .with_context(|| format!("{flag} {address} cannot be listened on"))
+}
+
+/// `socket`, which was opened elsewhere, once it is known to be of use.
+fn listening(socket: TcpListener, configured: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    let given = || format!("the socket that was given for {flag} is not a TCP socket that listens");
+    let address = socket.local_addr().with_context(given)?;
+    anyhow::ensure!(rustix::net::sockopt::socket_acceptconn(&socket).with_context(given)?, given());
+    socket.set_nonblocking(true).with_context(given)?;
+    if configured.port() != 0 && configured != address {
+        tracing::info!(%configured, %address, "{flag} has no effect: the socket was given");
+    }
+    Ok(socket)
+}

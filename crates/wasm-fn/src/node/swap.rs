@@ -1,0 +1,206 @@
+//! A running process as it hands its node over to a new one, without a moment in which nobody accepts.
+//!
+//! The new process gets the sockets and prepares. Then this one closes its admin API and its state, the new one
+//! opens both and accepts, and this one stops accepting. Should the new one fail before that, this one takes
+//! everything back.
+
+use std::{
+    env, io,
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::ExitStatusExt as _},
+    },
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::sync::oneshot;
+use wasm_fn_server::DrainReport;
+
+use super::{
+    Node, activation, close_admin,
+    line::{self, Line, Word},
+    notify,
+    sockets::Sockets,
+};
+
+/// Longest time that a new process may take for each part of its work.
+const PART_WAIT: Duration = Duration::from_secs(60);
+
+/// Longest time that a new process may take to end after it gave up.
+const END_WAIT: Duration = Duration::from_secs(5);
+
+/// Why this process goes on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SwapError {
+    /// There is no new process.
+    #[error("{} cannot be started: {source}", program.display())]
+    Start {
+        /// What was to be started.
+        program: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The new process gave up.
+    #[error("new process ended with {} before it served", shown(.0))]
+    Ended(ExitStatus),
+    /// The new process hangs.
+    #[error("new process was not ready within {PART_WAIT:?}, and was killed")]
+    Slow,
+    /// The new process is no node.
+    #[error("new process said what was not expected, and was killed: {0}")]
+    Strange(io::Error),
+}
+
+/// The process that is to take over; killed when dropped before it has.
+struct Successor {
+    pid: u32,
+    process: OwnedFd,
+    line: Line,
+    ended: oneshot::Receiver<io::Result<ExitStatus>>,
+    serves: bool,
+}
+
+fn shown(status: &ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+impl Node {
+    /// Hands over to a new process of the program that this one was started as; gives its number.
+    ///
+    /// After that, only [`leave`](Self::leave) is of use.
+    ///
+    /// # Errors
+    /// The new process failed. This one is as it was before.
+    ///
+    /// # Cancel safety
+    /// Dropping the future kills the new process, and may leave this one without its admin API.
+    pub(crate) async fn swap(&mut self) -> Result<u32, SwapError> {
+        let mut successor = Successor::start(&self.sockets, &self.data_dir)?;
+        successor.hear(Word::Prepared).await?;
+        close_admin(&mut self.admin).await;
+        self.control.hand_over().await;
+        match successor.take_over().await {
+            Ok(()) => Ok(successor.pid),
+            Err(error) => {
+                self.take_back().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes back what the new process did not keep, as far as that goes.
+    async fn take_back(&mut self) {
+        if let Err(error) = self.control.take_back().await {
+            tracing::error!(%error, "state was not taken back: functions are served, changes are refused");
+        }
+        if let Err(error) = self.open_admin() {
+            tracing::error!(error = format!("{error:#}"), "admin API was not opened again");
+        }
+    }
+
+    /// Finishes what was accepted, for at most `timeout`, beside the process that has taken over.
+    pub(crate) async fn leave(self, timeout: Duration) -> DrainReport {
+        drop(self.sockets);
+        self.server.leave(timeout).await
+    }
+}
+
+impl Successor {
+    fn start(sockets: &Sockets, data_dir: &Path) -> Result<Self, SwapError> {
+        // As it was typed, not what it was then: an upgrade puts another file there.
+        let mut words = env::args_os();
+        let program = words.next().unwrap_or_default();
+        let failed = |source| SwapError::Start { program: PathBuf::from(&program), source };
+        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+        line::send(&ours, sockets, &data_dir.canonicalize().map_err(failed)?).map_err(failed)?;
+        let line = Line::new(ours).map_err(failed)?;
+        let mut command = Command::new(&program);
+        command.args(words).env(line::VARIABLE, line::PROTOCOL).stdin(Stdio::from(OwnedFd::from(theirs)));
+        for variable in activation::VARIABLES {
+            command.env_remove(variable);
+        }
+        let mut child = command.spawn().map_err(failed)?;
+        // Closes our handle on its end, so that its end is heard.
+        drop(command);
+        let pid = child.id();
+        let number = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process has a number");
+        let process = pidfd_open(number, PidfdFlags::empty()).map_err(|error| {
+            // Fails when it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+            failed(error.into())
+        })?;
+        let (sender, ended) = oneshot::channel();
+        // A thread of its own: tokio waits for its own threads at the end, and this one may outlast us.
+        std::thread::spawn(move || sender.send(child.wait()));
+        tracing::info!(pid, program = %program.display(), "new process started");
+        Ok(Self { pid, process, line, ended, serves: false })
+    }
+
+    async fn take_over(&mut self) -> Result<(), SwapError> {
+        if self.line.say(Word::Yours).await.is_err() {
+            return Err(self.end().await);
+        }
+        self.hear(Word::Serving).await?;
+        self.serves = true;
+        // Service managers believe only the process they know.
+        notify::main_process(self.pid);
+        Ok(())
+    }
+
+    /// Waits for `word`; when it does not come, the process has ended on return.
+    async fn hear(&mut self, word: Word) -> Result<(), SwapError> {
+        match tokio::time::timeout(PART_WAIT, self.line.hear(word)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                self.kill().await;
+                Err(SwapError::Strange(error))
+            }
+            Ok(Err(_)) => Err(self.end().await),
+            Err(_) => {
+                self.kill().await;
+                Err(SwapError::Slow)
+            }
+        }
+    }
+
+    /// Waits for the end of a process that has given up.
+    async fn end(&mut self) -> SwapError {
+        let ended = tokio::time::timeout(END_WAIT, &mut self.ended).await;
+        match ended {
+            Ok(Ok(Ok(status))) => SwapError::Ended(status),
+            Ok(Ok(Err(error))) => SwapError::Strange(error),
+            Ok(Err(_)) | Err(_) => {
+                self.kill().await;
+                SwapError::Slow
+            }
+        }
+    }
+
+    async fn kill(&mut self) {
+        self.send_kill();
+        // Its hold on the state ends with it. A sender that is gone has told already.
+        let _ = (&mut self.ended).await;
+    }
+
+    fn send_kill(&self) {
+        if let Err(error) = pidfd_send_signal(&self.process, Signal::KILL) {
+            tracing::debug!(pid = self.pid, %error, "new process was not killed");
+        }
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if !self.serves {
+            self.send_kill();
+        }
+    }
+}
