@@ -3,6 +3,7 @@
 pub(crate) mod admin;
 pub(crate) mod client;
 pub(crate) mod command;
+pub(crate) mod connection;
 pub(crate) mod guests;
 
 use std::{
@@ -167,7 +168,12 @@ impl Node {
 
     /// A node on what `folder` holds.
     pub(crate) async fn start_on(folder: Folder, args: &[&str]) -> Self {
-        let process = Process::spawn(&mut serve(&folder, args));
+        Self::start_as(&mut serve(&folder, args), folder).await
+    }
+
+    /// A node on what `folder` holds, started by `command`.
+    pub(crate) async fn start_as(command: &mut Command, folder: Folder) -> Self {
+        let process = Process::spawn(command);
         let (listen, admin) = process.line("the node's readiness", ready).await;
         let token = std::fs::read_to_string(folder.data().join("token")).expect("a node has a token");
         Self { process, listen, admin, token: token.trim().to_owned(), http: Client::http1(listen), folder }

@@ -22,3 +22,5 @@ mod rolling_out;
 mod serving;
 #[cfg(test)]
 mod splitting;
+#[cfg(test)]
+mod swapping;

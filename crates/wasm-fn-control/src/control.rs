@@ -337,11 +337,7 @@ impl<H: Host, S> Drop for Control<H, S> {
 }
 
 /// Builds everything that `state` publishes, with judges that tell `changed`.
-fn publish<H: Host>(
-    host: &Arc<H>,
-    changed: &Arc<Notify>,
-    state: &State,
-) -> Result<Published<H>, TableError> {
+fn publish<H: Host>(host: &Arc<H>, changed: &Arc<Notify>, state: &State) -> Result<Published<H>, TableError> {
     let mut publisher = Publisher::new(Arc::clone(host), Arc::clone(changed));
     let table = publisher.all(state)?;
     let mut judges = BTreeMap::new();

@@ -154,8 +154,7 @@ impl Node {
         runtime: Arc<Runtime>,
         kept: Kept,
     ) -> anyhow::Result<Self> {
-        let addresses =
-            Addresses { listen: sockets.http.local_addr()?, admin: sockets.admin.local_addr()? };
+        let addresses = Addresses { listen: sockets.http.local_addr()?, admin: sockets.admin.local_addr()? };
         let control = Control::open(wasm_fn_control::Options {
             host: Arc::new(RuntimeHost::new(runtime)),
             store: kept.store,

@@ -75,7 +75,9 @@ fn passed(pid: u32, variable: impl Fn(&str) -> Option<String>) -> Result<Vec<(i3
         let purpose = match names.next().unwrap_or_default() {
             "http" => Purpose::Http,
             "admin" => Purpose::Admin,
-            found => return Err(format!("descriptor {descriptor} is named {found:?}, expected http or admin")),
+            found => {
+                return Err(format!("descriptor {descriptor} is named {found:?}, expected http or admin"));
+            }
         };
         if passed.iter().any(|&(_, other)| other == purpose) {
             return Err(format!("two descriptors are for {purpose:?}, expected one"));

@@ -31,7 +31,8 @@ pub(super) fn stopping() {
 /// Sends `state` to the manager, if there is one.
 fn send(state: &str) {
     let Some(path) = env::var_os("NOTIFY_SOCKET") else { return };
-    let sent = address(&path).and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
+    let sent =
+        address(&path).and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
     if let Err(error) = sent {
         tracing::warn!(socket = %path.display(), %error, "service manager was not told");
     }
