@@ -200,10 +200,16 @@ async fn new_process_has_the_token_the_state_and_the_rollouts() {
     assert_eq!(after["rollout"]["canary"], before["rollout"]["canary"], "{after}");
     // And it goes on from there.
     upgraded.node.split_hello(&[("v2", "100%")]).await;
+    let serving = |upgraded: &Upgraded| {
+        let file = std::fs::read_to_string(upgraded.node.folder().data().join("pid")).unwrap();
+        pid(file.trim().parse().unwrap())
+    };
+    assert_eq!(serving(&upgraded), upgraded.pid);
     upgraded.swap().await;
     assert_eq!(upgraded.node.revision().await, revision + 1);
     assert_eq!(upgraded.node.http.get("/hello").await.ok().version(), "v2");
-    upgraded.end().await;
+    let node = upgraded.end().await;
+    assert!(!node.folder().data().join("pid").exists(), "no process serves");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod host;
 mod hosted;
 mod line;
 mod notify;
+mod pid_file;
 mod predecessor;
 mod prefetch;
 mod signals;
@@ -127,7 +128,7 @@ impl Node {
             }
             None => Self::start(options).await?,
         };
-        notify::ready();
+        node.announce();
         Ok(node)
     }
 
@@ -143,9 +144,15 @@ impl Node {
         predecessor.release().await?;
         let kept = open(&options).await?;
         let node = Self::serve(options, sockets, runtime, kept).await?;
+        node.announce();
         predecessor.leave().await;
-        notify::ready();
         Ok(node)
+    }
+
+    /// Tells others than clients which process serves.
+    fn announce(&self) {
+        pid_file::write(&self.data_dir);
+        notify::ready();
     }
 
     async fn serve(
@@ -163,7 +170,7 @@ impl Node {
             data_listen: addresses.listen.to_string(),
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Clock::system(),
-        salt: Box::new(salt_at_random),
+            salt: Box::new(salt_at_random),
         });
         let control = control.await?;
         let overrides = Overrides { control: control.clone(), open: options.overrides_open };
@@ -193,6 +200,7 @@ impl Node {
     /// Finishes what was accepted, for at most `timeout`, and ends.
     pub(crate) async fn drain(mut self, timeout: Duration) -> DrainReport {
         notify::stopping();
+        pid_file::remove(&self.data_dir);
         // The last handles but those that are served: clients are refused once those are closed.
         drop(self.sockets);
         // The admin API stays until the end, for those who watch.

@@ -345,3 +345,59 @@ async fn version_that_traps_before_its_switch_is_aborted() {
     assert_eq!(ended.outcome, crate::state::RolloutOutcome::Aborted);
     assert!(ended.reason.contains("trap"), "{}", ended.reason);
 }
+
+#[tokio::test]
+async fn nothing_is_changed_while_another_process_has_the_state() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.control.hand_over().await;
+    let refused = node.deploy("hello", b"2", Strategy::AllAtOnce).await.unwrap_err();
+    assert!(matches!(refused, ControlError::HandedOver), "{refused}");
+    assert_eq!(node.stage("hello").stable().no.number(), 1);
+    node.control.take_back().await.unwrap();
+    node.deploy("hello", b"2", Strategy::AllAtOnce).await.unwrap();
+    assert_eq!(node.stage("hello").stable().no.number(), 2);
+}
+
+#[tokio::test]
+async fn component_of_another_process_is_not_removed() {
+    let node = Node::start().await;
+    node.control.hand_over().await;
+    let component = node.upload(b"1").await;
+    node.control.discard(component).await;
+    assert_eq!(node.components(), 1);
+    node.control.take_back().await.unwrap();
+    node.control.discard(component).await;
+    assert_eq!(node.components(), 0);
+}
+
+#[tokio::test]
+async fn what_another_process_changed_is_published_when_the_state_comes_back() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("gone", b"1", Strategy::AllAtOnce).await.unwrap();
+    let tables = node.control.tables();
+    node.control.hand_over().await;
+    let other = node.restarted().await;
+    other.deploy("hello", b"2", canary()).await.unwrap();
+    other.control.delete(name("gone"), note()).await.unwrap();
+    drop(other);
+
+    node.control.take_back().await.unwrap();
+    assert_eq!(tables.load().revision(), Revision(4));
+    assert!(tables.load().find(None, "/gone").is_none());
+    // Its rollout has a judge here, and goes on from there.
+    node.control.command(name("hello"), live(), Command::Promote, note()).await.unwrap();
+    assert_eq!(node.stage("hello").stable().no.number(), 2);
+    assert_eq!(node.control.verify_journal().await.unwrap(), Revision(5));
+}
+
+#[tokio::test]
+async fn tallies_go_on_when_the_state_comes_back_as_it_was() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    let before = node.stage("hello");
+    node.control.hand_over().await;
+    node.control.take_back().await.unwrap();
+    assert!(Arc::ptr_eq(&before, &node.stage("hello")), "the table was built anew");
+}

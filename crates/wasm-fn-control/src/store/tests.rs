@@ -142,6 +142,26 @@ async fn directory_in_use_says_so() {
 }
 
 #[tokio::test]
+async fn released_store_refuses_until_it_is_taken_back_with_what_others_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(folder.path()).unwrap();
+    let before = fill(&store, &["a"]).await;
+    store.release().await;
+    let (commit, _) = next(&before, "a");
+    assert!(matches!(store.load().await, Err(StoreError::Released(_))));
+    assert!(matches!(store.commit(commit).await, Err(StoreError::Released(_))));
+
+    let other = EmbeddedStore::open(folder.path()).unwrap();
+    let after = fill(&other, &["b"]).await;
+    assert!(matches!(store.take_back().await, Err(StoreError::InUse(_))));
+    assert!(matches!(store.load().await, Err(StoreError::Released(_))));
+    drop(other);
+    store.take_back().await.unwrap();
+    assert_eq!(store.load().await.unwrap(), after);
+    fill(&store, &["c"]).await;
+}
+
+#[tokio::test]
 async fn directory_that_cannot_be_made_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");

@@ -12,7 +12,10 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::{join_all, poll_immediate};
 use http::Response;
-use tokio::{net::TcpStream, sync::Semaphore};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
 use wasm_fn_core::Outcome;
 
 use super::harness::{Fake, FakeBody, Node, eventually, get, get2, ok, options, text, within};
@@ -23,6 +26,10 @@ const REQUEST: &str = "GET /hello HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// A node whose guest waits for a permit, and how many guests have started.
 async fn gated(options: Options) -> (Node, Arc<Semaphore>, Arc<AtomicU64>) {
+    gated_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), options)
+}
+
+fn gated_on(listener: TcpListener, options: Options) -> (Node, Arc<Semaphore>, Arc<AtomicU64>) {
     let (gate, started) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU64::new(0)));
     let (opens, counter) = (Arc::clone(&gate), Arc::clone(&started));
     let fake = Fake::new(move |_| {
@@ -33,7 +40,7 @@ async fn gated(options: Options) -> (Node, Arc<Semaphore>, Arc<AtomicU64>) {
             ok("done")
         }
     });
-    (Node::bounded(options, fake).await, gate, started)
+    (Node::listening(listener, options, fake), gate, started)
 }
 
 #[tokio::test]
@@ -90,6 +97,29 @@ async fn connections_in_the_backlog_are_served() {
         assert!(answer.ends_with("done"), "{answer:?}");
     }
     node.counts(Outcome::Success, 3).await;
+}
+
+#[tokio::test]
+async fn backlog_is_left_to_whoever_shares_the_socket() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
+    let shared = TcpListener::from_std(listener.try_clone().unwrap()).unwrap();
+    let one = Options { connections_max: 1, ..options() };
+    let (old, gate, started) = gated_on(TcpListener::from_std(listener).unwrap(), one);
+    let mut first = old.raw().await;
+    first.send(REQUEST).await;
+    eventually(|| started.load(Ordering::SeqCst) == 1).await;
+    let mut waiting = old.raw().await;
+    waiting.send(REQUEST).await;
+
+    gate.add_permits(1);
+    assert_eq!(within(old.handle.leave(LONG)).await, DrainReport { cut: 0 });
+    let answer = first.read_to_end().await;
+    assert!(answer.contains("connection: close\r\n") && answer.ends_with("done"), "{answer}");
+    old.counts(Outcome::Success, 1).await;
+
+    let new = Node::listening(shared, options(), Fake::new(|_| async { ok("from the new one") }));
+    waiting.read_until("from the new one").await;
+    new.counts(Outcome::Success, 1).await;
 }
 
 #[tokio::test]

@@ -247,7 +247,10 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) async fn with_table(table: RouteTable<Fake>, tally: Arc<Tally>, options: Options) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), table, tally, options)
+    }
+
+    fn on(listener: TcpListener, table: RouteTable<Fake>, tally: Arc<Tally>, options: Options) -> Self {
         let tables = Arc::new(ArcSwap::from_pointee(table));
         let handle = serve(listener, Arc::clone(&tables), options, Arc::new(Sesame)).unwrap();
         Self { handle, tables, tally }
@@ -255,10 +258,15 @@ impl Node {
 
     /// `hello` with `v1`, under `options`.
     pub(super) async fn bounded(options: Options, fake: Fake) -> Self {
+        Self::listening(TcpListener::bind("127.0.0.1:0").await.unwrap(), options, fake)
+    }
+
+    /// The same on `listener`.
+    pub(super) fn listening(listener: TcpListener, options: Options, fake: Fake) -> Self {
         let tally = Arc::new(Tally::new());
         let stage = stage("hello", TrafficSplit::all(v(1)), vec![entry(v(1), &tally, fake)]);
         let table = RouteTable::new(Revision(1), vec![stage]).unwrap();
-        Self::with_table(table, tally, options).await
+        Self::on(listener, table, tally, options)
     }
 
     /// `hello` with `v1`.

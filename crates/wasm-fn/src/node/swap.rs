@@ -22,7 +22,7 @@ use wasm_fn_server::DrainReport;
 use super::{
     Node, activation, close_admin,
     line::{self, Line, Word},
-    notify,
+    notify, pid_file,
     sockets::Sockets,
 };
 
@@ -103,6 +103,8 @@ impl Node {
         if let Err(error) = self.open_admin() {
             tracing::error!(error = format!("{error:#}"), "admin API was not opened again");
         }
+        // The new process may have come that far.
+        pid_file::write(&self.data_dir);
     }
 
     /// Finishes what was accepted, for at most `timeout`, beside the process that has taken over.

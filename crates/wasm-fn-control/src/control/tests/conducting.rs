@@ -184,6 +184,19 @@ async fn full_disk_keeps_no_broken_canary_alive() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rollout_stands_still_while_another_process_has_the_state() {
+    let node = rolling(canary_with(|_, _| ())).await;
+    node.hundred(&GOOD);
+    node.settle().await;
+    node.control.hand_over().await;
+    node.wait(100).await;
+    assert_eq!(node.place(), Some(Place::Step(0)));
+    node.control.take_back().await.unwrap();
+    node.settle().await;
+    assert_eq!(node.place(), Some(Place::Step(1)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn novel_trap_is_named_in_history() {
     let node = rolling(canary_with(|_, _| ())).await;
     let trap = Trap { fingerprint: 7, backtrace: "wasm trap: unreachable\n  hello::handle".into() };
