@@ -17,6 +17,7 @@ mod harness;
 mod hostile;
 #[cfg(test)]
 mod releasing;
+#[cfg(test)]
 mod rolling_out;
 #[cfg(test)]
 mod serving;

@@ -288,6 +288,23 @@ async fn configuration_that_is_refused_leaves_the_old_process_as_it_was() {
 }
 
 #[tokio::test]
+async fn new_process_with_another_data_directory_is_refused() {
+    let upgraded = Upgraded::start(&[]).await;
+    upgraded.node.deploy_with("hello", "hello-v1", json!({})).await;
+    let real = env!("CARGO_BIN_EXE_wasm-fn");
+    upgraded.replace_program(&format!("mkdir other; exec '{real}' serve --data-dir other"));
+    upgraded.signal(Signal::USR2);
+    let failed = upgraded.says("node was not handed over, this process goes on").await;
+    assert_eq!(failed["error"], "new process ended with exit code 1 before it served");
+    let log = upgraded.node.process().log();
+    let ours = upgraded.node.folder().data().canonicalize().unwrap();
+    let told = format!("expected {} of the process that hands over", ours.display());
+    assert!(log.contains(&told), "{log}");
+    goes_on(&upgraded).await;
+    upgraded.end().await;
+}
+
+#[tokio::test]
 async fn second_signal_during_a_swap_is_ignored() {
     let upgraded = Upgraded::start(&[]).await;
     upgraded.node.deploy_with("hello", "hello-v1", json!({})).await;

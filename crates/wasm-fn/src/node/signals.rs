@@ -68,6 +68,8 @@ impl Signals {
         let mut swapping = pin!(node.swap());
         loop {
             tokio::select! {
+                // A swap that is done counts before a signal that came with its end.
+                biased;
                 swapped = &mut swapping => return match swapped {
                     Ok(pid) => {
                         tracing::info!(pid, "node was handed over");
