@@ -17,6 +17,7 @@ use std::{
 use http::StatusCode;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::harness::{
     Folder, Node, Process,
@@ -127,19 +128,28 @@ impl Upgraded {
 #[derive(Default)]
 struct Calls {
     enough: AtomicBool,
-    answered: AtomicU32,
     connections: AtomicU32,
+    /// Answers, and requests without one.
+    told: watch::Sender<(u32, u32)>,
 }
 
-/// Calls `path` over one connection after the other until told that it is enough.
+/// Calls `path` over one connection after the other until told that it is enough, or until a request fails.
 async fn keep_calling(calls: &Calls, node: SocketAddr, path: &str, http2: bool) -> Result<(), String> {
+    let called = call_until_enough(calls, node, path, http2).await;
+    if called.is_err() {
+        calls.told.send_modify(|(_, broken)| *broken += 1);
+    }
+    called
+}
+
+async fn call_until_enough(calls: &Calls, node: SocketAddr, path: &str, http2: bool) -> Result<(), String> {
     while !calls.enough.load(Ordering::Relaxed) {
         let connection = Connection::open(node, http2).await;
         let mut connection = connection.ok_or("a connection was refused")?;
         calls.connections.fetch_add(1, Ordering::Relaxed);
         while !calls.enough.load(Ordering::Relaxed) {
             match connection.call(node, path).await {
-                Call::Answered => _ = calls.answered.fetch_add(1, Ordering::Relaxed),
+                Call::Answered => calls.told.send_modify(|(answered, _)| *answered += 1),
                 Call::NotSent => break,
                 Call::Broken(error) => return Err(error),
             }
@@ -161,25 +171,22 @@ async fn swaps_under_load_break_no_request() {
             tokio::spawn(async move { keep_calling(&calls, address, path, n % 3 == 0).await })
         })
         .collect();
-    let mut first = upgraded.pid;
+    let mut previous = upgraded.pid;
     for _ in 0..SWAPS {
-        let before = calls.answered.load(Ordering::Relaxed);
+        let (before, _) = *calls.told.borrow();
         upgraded.swap().await;
-        assert_ne!(upgraded.pid, first, "the same process serves");
-        first = upgraded.pid;
-        let served = async {
-            while calls.answered.load(Ordering::Relaxed) < before + 50 {
-                tokio::task::yield_now().await;
-            }
-        };
-        patiently("fifty answers", served).await;
+        assert_ne!(upgraded.pid, previous, "the same process serves");
+        previous = upgraded.pid;
+        let mut told = calls.told.subscribe();
+        let served = told.wait_for(|&(answered, broken)| answered >= before + 50 || broken > 0);
+        drop(patiently("fifty answers", served).await.unwrap());
     }
     calls.enough.store(true, Ordering::Relaxed);
     let mut failed = Vec::new();
     for caller in callers {
         failed.extend(patiently("a caller", caller).await.unwrap().err());
     }
-    let answered = calls.answered.load(Ordering::Relaxed);
+    let (answered, _) = *calls.told.borrow();
     let connections = calls.connections.load(Ordering::Relaxed);
     println!("{SWAPS} swaps: {answered} answers over {connections} connections, {} failed", failed.len());
     let node = upgraded.end().await;
