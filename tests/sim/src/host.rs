@@ -188,4 +188,12 @@ impl Store for SimStore {
     async fn verify(&self) -> Result<Revision, VerifyError> {
         self.kept.verify().await
     }
+
+    async fn release(&self) {
+        self.kept.release().await;
+    }
+
+    async fn take_back(&self) -> Result<(), StoreError> {
+        self.kept.take_back().await
+    }
 }
