@@ -91,5 +91,5 @@ fn file_without_a_guest_is_found() {
 fn unknown_guest_is_refused_by_name() {
     let root = agreeing();
     let error = rebuild(root.path(), &["helo".into()]).unwrap_err().to_string();
-    assert!(error.starts_with("no guest is named `helo`, expected one of c-hello, cgi, "), "{error}");
+    assert!(error.starts_with("no guest is named `helo`, expected one of broken, c-hello, cgi, "), "{error}");
 }
