@@ -329,6 +329,19 @@ async fn killed_node_goes_on_where_its_rollout_stood() {
 }
 
 #[tokio::test]
+async fn rollback_reaches_a_version_that_nobody_has_loaded_since_the_start() {
+    let node = Node::start().await;
+    node.deploy_with("hello", "hello-v1", json!({})).await;
+    node.deploy_with("hello", "hello-v2", json!({})).await;
+    // After a start only versions with traffic are loaded.
+    let node = Node::start_on(node.kill().await, &[]).await;
+    assert_eq!(node.http.get("/hello").await.ok().version(), "v2");
+    node.cli_ok(&["rollback", "hello"]).await;
+    let answer = node.http.get("/hello").await.ok();
+    assert_eq!((answer.version(), answer.text().as_str()), ("v1", "hello from v1\n"));
+}
+
+#[tokio::test]
 async fn green_must_pass_its_checks_before_the_switch() {
     let node = Node::start().await;
     node.deploy_with("hello", "hello-v1", json!({})).await;

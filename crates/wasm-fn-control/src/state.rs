@@ -219,7 +219,9 @@ impl Function {
     fn claims(&self, name: &FunctionName, stage: &StageName, stable: VersionNo, route: &Route) -> bool {
         let config = self.versions.get(&stable).map(|version| &*version.build.config);
         match config {
-            Some(FunctionConfig { routes, .. }) if stage.is_live() && !routes.is_empty() => routes.contains(route),
+            Some(FunctionConfig { routes, .. }) if stage.is_live() && !routes.is_empty() => {
+                routes.contains(route)
+            }
             _ => route.is_default_for(name, stage),
         }
     }

@@ -62,9 +62,8 @@ fn clash<'a, 'b>(
     own: &'b [Claim<'b>],
 ) -> Option<(&'a StageName, &'b Claim<'b>)> {
     function.stages.iter().find_map(|(stage, state)| {
-        let claimed = |claim: &&Claim<'_>| {
-            roles(state).any(|version| function.claims(name, stage, version, &claim.2))
-        };
+        let claimed =
+            |claim: &&Claim<'_>| roles(state).any(|version| function.claims(name, stage, version, &claim.2));
         own.iter().find(claimed).map(|claim| (stage, claim))
     })
 }
