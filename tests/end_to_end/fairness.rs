@@ -12,7 +12,7 @@ use crate::harness::{Node, client::Client, patiently};
 const LOOPS: usize = 8;
 
 /// Calls of hello whose latency is looked at.
-const CALLS: usize = 100;
+const CALLS: usize = 500;
 
 /// Unoptimised, beside other tests and a client that wants the same cores.
 const P99_MAX: Duration = Duration::from_millis(250);
