@@ -277,7 +277,7 @@ fn guests_that_compute_for_ever_get_equal_shares_of_all_threads() {
 
 #[test]
 fn no_turn_is_lost_whoever_comes_and_goes() {
-    for seed in 0..200 {
+    for seed in 0..40 {
         let mut random = StdRng::seed_from_u64(seed);
         let mut machine = Machine::new(random.random_range(1..=4));
         for _ in 0..2000 {

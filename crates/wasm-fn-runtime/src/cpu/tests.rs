@@ -1,1 +1,76 @@
-//! Facts about CPU time.
+//! Facts about what is charged. Whole guests are in the tests of `runtime`.
+
+use wasmtime::Engine;
+
+use super::*;
+
+/// Longer than anything that runs between two readings of a clock.
+const A_WHILE: Duration = Duration::from_millis(20);
+
+fn cpu() -> Cpu {
+    Cpu::new(Pace::start(&Engine::default(), 1, 10).unwrap())
+}
+
+fn compute(time: Duration) {
+    let begun = thread_time();
+    while thread_time() < begun + time {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn guest_without_a_limit_is_not_measured_until_it_is_past_an_epoch() {
+    let cpu = cpu();
+    cpu.begin(None);
+    cpu.resume();
+    compute(A_WHILE);
+    assert!(!cpu.pause());
+    assert_eq!(cpu.account().spent, Duration::ZERO);
+}
+
+#[test]
+fn only_what_passes_between_resume_and_pause_is_charged() {
+    let cpu = cpu();
+    cpu.begin(Some(A_WHILE * 2));
+    cpu.resume();
+    compute(A_WHILE);
+    assert!(!cpu.pause());
+    // Another guest on the same thread.
+    compute(A_WHILE * 10);
+    cpu.resume();
+    assert!(!cpu.pause());
+    let spent = cpu.account().spent;
+    assert!(spent >= A_WHILE && spent < A_WHILE * 2, "{spent:?}");
+}
+
+#[test]
+fn next_request_begins_with_nothing_charged() {
+    let cpu = cpu();
+    for _ in 0..3 {
+        cpu.begin(Some(A_WHILE * 2));
+        cpu.resume();
+        compute(A_WHILE);
+        assert!(!cpu.pause());
+        assert!(!cpu.is_over());
+    }
+    cpu.begin(Some(A_WHILE / 2));
+    cpu.resume();
+    compute(A_WHILE);
+    assert!(cpu.pause());
+    assert!(cpu.is_over());
+}
+
+#[test]
+fn guest_that_was_resumed_in_this_epoch_has_computed_through_none() {
+    let cpu = cpu();
+    let looked = loop {
+        cpu.resume();
+        let before = cpu.pace.epoch();
+        let looked = cpu.look();
+        // The epoch may have ended in between.
+        if cpu.pace.epoch() == before && cpu.resumed.load(Relaxed) == before {
+            break looked;
+        }
+    };
+    assert_eq!(looked, Found::Short);
+}
