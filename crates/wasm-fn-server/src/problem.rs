@@ -76,11 +76,9 @@ impl Code {
             Self::GuestTimeout => {
                 ("guest-timeout", StatusCode::GATEWAY_TIMEOUT, "the function did not answer in time")
             }
-            Self::GuestCpuExceeded => (
-                "guest-cpu-exceeded",
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the function used up its CPU time",
-            ),
+            Self::GuestCpuExceeded => {
+                ("guest-cpu-exceeded", StatusCode::INTERNAL_SERVER_ERROR, "the function used up its CPU time")
+            }
             Self::GuestOutOfMemory => (
                 "guest-out-of-memory",
                 StatusCode::INTERNAL_SERVER_ERROR,

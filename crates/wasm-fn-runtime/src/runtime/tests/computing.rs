@@ -24,7 +24,7 @@ fn turns(node: &Node) -> (u32, u32) {
 /// A version of `spin` under these limits, with its code loaded.
 async fn spin(node: &Node, timeout: Duration, cpu: Option<Duration>) -> Arc<Version> {
     let version = node.version("spin", limits(|limits| (limits.timeout, limits.cpu) = (timeout, cpu)));
-    assert_eq!(ok(&version, "/").await, "ok\n");
+    version.load().await.unwrap();
     version
 }
 
