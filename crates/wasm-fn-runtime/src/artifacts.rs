@@ -2,7 +2,8 @@
 //!
 //! Native code runs with the process's rights, so a file is loaded only when its keyed hash (BLAKE3)
 //! was made with the key of this data directory. The hash covers the file's name too, which holds
-//! the component's digest and the engine's compatibility hash: code cannot be passed off as another's.
+//! the component's digest, the engine's compatibility hash and the kind of guest: code cannot be passed
+//! off as another's, and a cached component is called without looking at its source again.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -14,6 +15,8 @@ use std::{
 
 use wasm_fn_core::Digest;
 use wasmtime::{Engine, component::Component};
+
+use crate::kind::Kind;
 
 const KEY_BYTES: usize = 32;
 
@@ -36,8 +39,13 @@ impl Artifacts {
         Ok(Self { dir, key, engine: hasher.finish() })
     }
 
-    fn name(&self, digest: Digest) -> String {
-        format!("{digest}-{:016x}", self.engine)
+    fn name(&self, digest: Digest, kind: Kind) -> String {
+        let kind = match kind {
+            Kind::Http02 => "http02",
+            Kind::Http03 => "http03",
+            Kind::Command => "command",
+        };
+        format!("{digest}-{:016x}-{kind}", self.engine)
     }
 
     fn authenticate(&self, name: &str) -> blake3::Hasher {
@@ -46,9 +54,14 @@ impl Artifacts {
         hasher
     }
 
-    /// The code for `digest`, mapped from its file; `None` when there is none that can be trusted.
-    pub(crate) fn load(&self, engine: &Engine, digest: Digest) -> Option<Component> {
-        let name = self.name(digest);
+    /// The kind and code of `digest`, mapped from its file; `None` when there is none that can be trusted.
+    pub(crate) fn load(&self, engine: &Engine, digest: Digest) -> Option<(Kind, Component)> {
+        let load = |kind| Some((kind, self.load_as(engine, digest, kind)?));
+        [Kind::Http02, Kind::Http03, Kind::Command].into_iter().find_map(load)
+    }
+
+    fn load_as(&self, engine: &Engine, digest: Digest, kind: Kind) -> Option<Component> {
+        let name = self.name(digest, kind);
         let code = self.dir.join(&name).with_extension("cwasm");
         let file = File::open(&code).ok()?;
         match self.load_authentic(engine, &name, file) {
@@ -82,8 +95,8 @@ impl Artifacts {
     }
 
     /// Keeps `code`; a crash in the middle leaves no file that [`load`](Self::load) accepts.
-    pub(crate) fn store(&self, digest: Digest, code: &[u8]) -> io::Result<()> {
-        let name = self.name(digest);
+    pub(crate) fn store(&self, digest: Digest, kind: Kind, code: &[u8]) -> io::Result<()> {
+        let name = self.name(digest, kind);
         let mac = self.authenticate(&name).update(code).finalize();
         let path = self.dir.join(&name);
         replace(&path.with_extension("mac"), mac.as_bytes())?;

@@ -120,33 +120,32 @@ impl Loader {
         source: &Path,
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<(Loaded, Prepared), PrepareError> {
-        let io = |source| PrepareError::Io { digest, source };
         progress(Progress { step: Step::Checking, functions: 0 });
-        let bytes = fs::read(source).map_err(io)?;
+        // A source can be large: one that was compiled here is not read again.
+        if let Some((kind, component)) = self.artifacts.load(&self.engine, digest) {
+            progress(Progress { step: Step::Loading, functions: 0 });
+            return Ok((self.link(kind, &component)?, Prepared { kind, cached: true }));
+        }
+        let bytes = fs::read(source).map_err(|source| PrepareError::Io { digest, source })?;
         let recognised = kind::recognise(&bytes)?;
-        let kind = recognised.kind;
-        let functions = recognised.functions;
-        let cached = self.artifacts.load(&self.engine, digest);
-        let prepared = Prepared { kind, cached: cached.is_some() };
-        let component = match cached {
-            Some(component) => component,
-            None => {
-                progress(Progress { step: Step::Compiling, functions });
-                let bytes = kind::into_component(&recognised, bytes)?;
-                self.compile(digest, &bytes)?
-            }
-        };
+        let (kind, functions) = (recognised.kind, recognised.functions);
+        progress(Progress { step: Step::Compiling, functions });
+        let bytes = kind::into_component(&recognised, bytes)?;
+        let component = self.compile(digest, kind, &bytes)?;
         progress(Progress { step: Step::Loading, functions });
-        Ok((self.link(kind, &component)?, prepared))
+        Ok((self.link(kind, &component)?, Prepared { kind, cached: false }))
     }
 
-    fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Component, PrepareError> {
+    fn compile(&self, digest: Digest, kind: Kind, bytes: &[u8]) -> Result<Component, PrepareError> {
         let invalid = |error: wasmtime::Error| PrepareError::Invalid { reason: format!("{error:#}") };
         let compiled = Component::from_binary(&self.engine, bytes).map_err(invalid)?;
         let code = compiled.serialize().map_err(invalid)?;
-        match self.artifacts.store(digest, &code) {
+        match self.artifacts.store(digest, kind, &code) {
             // Mapped from its file, code is shared with the page cache instead of held twice.
-            Ok(()) => Ok(self.artifacts.load(&self.engine, digest).unwrap_or(compiled)),
+            Ok(()) => {
+                let mapped = self.artifacts.load(&self.engine, digest);
+                Ok(mapped.map_or(compiled, |(_, component)| component))
+            }
             Err(error) => {
                 tracing::warn!(%digest, %error, "artefact not cached");
                 Ok(compiled)

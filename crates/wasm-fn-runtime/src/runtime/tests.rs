@@ -385,8 +385,12 @@ async fn artefact_survives_a_restart_and_a_forged_one_is_refused() {
     assert!(!node.prepare(&bytes, &FunctionConfig::default()).await.unwrap().cached);
     let again = start(node.dir.path(), 64);
     let digest = node.add(&bytes);
+    // A source that is not what it was is not looked at.
+    let source = node.dir.path().join("blobs").join(digest.to_string());
+    std::fs::write(&source, b"anything").unwrap();
     let prepared = again.prepare(digest, &FunctionConfig::default(), Arc::new(|_| {})).await.unwrap();
-    assert!(prepared.cached);
+    assert_eq!((prepared.cached, prepared.kind), (true, Kind::Http02));
+    std::fs::write(&source, &bytes).unwrap();
 
     let artifacts = std::fs::read_dir(node.dir.path().join("artifacts")).unwrap();
     let code = artifacts
