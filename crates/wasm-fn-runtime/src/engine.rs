@@ -1,10 +1,17 @@
-//! The engine: how guests are compiled, where their memory lives, that they can be interrupted.
+//! The engine: how guests are compiled, where their memory lives, how long they may hold a thread.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
+
+/// How often running guests are interrupted to let others run and to look at their deadline.
+pub(crate) const EPOCH: Duration = Duration::from_millis(10);
 
 /// Address space a memory slot reserves: everything 32-bit code can reach, so that bounds checks
 /// cost nothing.
@@ -98,6 +105,25 @@ pub(crate) fn engine(slots: u32, reset: InstanceMemoryReset) -> Result<Engine, E
         // Symbols are enough to read a trap; line tables would cost memory for every function.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
     Engine::new(&config).map_err(|error| EngineError::Pool { slots, reason: format!("{error:#}") })
+}
+
+/// Starts the thread that advances `engine`'s epoch; it ends with the engine.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(crate) fn start_ticker(engine: &Engine) -> Result<(), EngineError> {
+    let engine = engine.weak();
+    thread::Builder::new()
+        .name("epoch".to_owned())
+        .spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                thread::sleep(EPOCH);
+            }
+        })
+        .map(drop)
+        .map_err(EngineError::Ticker)
 }
 
 /// Says once per process which reset is in use.

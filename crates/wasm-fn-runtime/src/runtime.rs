@@ -19,7 +19,6 @@ use crate::{
     fault::Fault,
     instance::Mould,
     logs::{LogPage, LogRing},
-    pace::Pace,
     version::{Version, VersionSpec, Waiter},
 };
 
@@ -75,7 +74,6 @@ pub(crate) struct Node {
     pub(crate) options: RuntimeOptions,
     pub(crate) loader: Arc<Loader>,
     pub(crate) slots: Arc<Slots>,
-    pub(crate) pace: Arc<Pace>,
     pub(crate) gate: Gate<Waiter>,
     origin: Instant,
     /// Versions whose pools follow their load.
@@ -142,9 +140,7 @@ impl Runtime {
         let reset = InstanceMemoryReset::probe();
         engine::announce(reset);
         let engine = engine::engine(options.instances_max, reset)?;
-        let threads = tokio::runtime::Handle::current().metrics().num_workers();
-        let threads = u32::try_from(threads).unwrap_or(u32::MAX);
-        let pace = Pace::start(&engine, threads, options.instances_max)?;
+        engine::start_ticker(&engine)?;
         let artifacts = Artifacts::open(&options.data_dir, &engine)
             .map_err(|source| RuntimeError::Artifacts { dir: options.data_dir.clone(), source })?;
         let linker =
@@ -155,7 +151,6 @@ impl Runtime {
         let node = Arc::new(Node {
             loader: Arc::new(Loader { engine, linker, artifacts }),
             slots,
-            pace,
             gate: Gate::new(running_max, running_max),
             origin: Instant::now(),
             tended: Mutex::default(),
@@ -187,7 +182,6 @@ impl Runtime {
         let _ = cell.set(loaded.clone());
         let mould = Mould {
             engine: self.node.loader.engine.clone(),
-            pace: self.node.pace.clone(),
             version: VersionNo::FIRST,
             limits: config.limits.clone(),
             env: config.env.clone().into_iter().collect(),

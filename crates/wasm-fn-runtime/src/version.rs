@@ -50,8 +50,8 @@ pub struct Version {
     refilling: AtomicBool,
 }
 
-/// A request that waits for a place, or a guest that waits for a turn.
-pub(crate) struct Waiter(pub(crate) oneshot::Sender<()>);
+/// A request that waits for a place.
+pub(crate) struct Waiter(oneshot::Sender<()>);
 
 impl Wake for Waiter {
     fn wake(self) -> bool {
@@ -91,7 +91,6 @@ impl Version {
         let gate = Gate::new(limits.concurrency, limits.queue);
         let mould = Mould {
             engine: node.loader.engine.clone(),
-            pace: node.pace.clone(),
             version,
             limits,
             env: config.env.into_iter().collect(),

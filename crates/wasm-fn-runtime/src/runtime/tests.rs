@@ -11,7 +11,6 @@ use wasm_fn_core::Limits;
 use super::*;
 use crate::{Failed, Invocation, Kind, KindError, LogStream, RequestBodyError, ResponseBody};
 
-mod computing;
 mod rollouts;
 
 impl From<Infallible> for RequestBodyError {
