@@ -47,6 +47,8 @@ impl<V: Invoke> Acceptor<V> {
 
     async fn accept_then_empty(&self, listener: TcpListener) {
         tokio::select! {
+            // Nothing more is taken once the end has begun, also when there is room for it.
+            biased;
             () = self.leave.cancelled() => return,
             () = self.drain.cancelled() => {}
             () = self.accept(&listener) => {}
