@@ -23,6 +23,23 @@ fn refused(text: &str, expected: &Expect) {
 }
 
 #[test]
+fn examples_of_the_pages_are_accepted() {
+    let pages = [
+        ("README.md", include_str!("../../../../README.md")),
+        ("docs/rollouts.md", include_str!("../../../../docs/rollouts.md")),
+    ];
+    for (page, text) in pages {
+        let examples = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        let examples: Vec<_> = examples.collect();
+        assert!(!examples.is_empty(), "{page} has no example");
+        for example in examples {
+            let read = ConfigFile::parse(Path::new(page), example);
+            assert!(read.is_ok(), "{}\n{example}", read.unwrap_err());
+        }
+    }
+}
+
+#[test]
 fn every_key_reaches_the_wire() {
     let file = read(
         r#"
