@@ -14,9 +14,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, Notify, Semaphore, watch};
-use wasm_fn_core::{Digest, FunctionName, Revision};
+use wasm_fn_core::{Digest, FunctionName, Revision, StageName, VersionNo};
 use wasm_fn_rollout::Time;
-use wasm_fn_router::{RouteTable, Salt};
+use wasm_fn_router::{RouteTable, Salt, VersionEntry};
 
 use crate::{
     access::Access,
@@ -281,7 +281,7 @@ impl<H: Host, S: Store> Control<H, S> {
     fn take_judges(
         &self,
         function: &FunctionName,
-        published: BTreeMap<wasm_fn_core::StageName, Arc<Judge>>,
+        published: BTreeMap<StageName, Arc<Judge>>,
     ) -> Vec<Arc<Judge>> {
         let mut judges = self.judges.lock().unwrap_or_else(PoisonError::into_inner);
         let of_function: Vec<_> = judges.keys().filter(|(name, _)| name == function).cloned().collect();
@@ -289,6 +289,14 @@ impl<H: Host, S: Store> Control<H, S> {
         let now: Vec<_> = published.values().cloned().collect();
         judges.extend(published.into_iter().map(|(stage, judge)| ((function.clone(), stage), judge)));
         before.into_iter().filter(|judge| !now.iter().any(|now| Arc::ptr_eq(judge, now))).collect()
+    }
+
+    /// `version` in the stage at `key`, as it is published.
+    fn entry(&self, (function, stage): &Key, version: VersionNo) -> Option<Arc<VersionEntry<H::Version>>> {
+        let table = self.table.load();
+        let found =
+            table.stages().iter().find(|found| found.function() == function && found.name() == stage)?;
+        found.versions().iter().find(|entry| entry.no == version).cloned()
     }
 
     /// The judge of the rollout at `key`.

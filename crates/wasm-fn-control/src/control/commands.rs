@@ -1,16 +1,15 @@
 //! What people want of functions that exist.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use wasm_fn_core::{FunctionName, StageName, VersionNo, VersionRef, Weight};
+use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
 use wasm_fn_rollout::{Command, Place, Verdict};
-use wasm_fn_router::Tally;
 
 use super::{Control, ControlError, Note};
 use crate::{
     host::Host,
     judge::past,
-    state::{Change, Facts, Key, Rollout, State},
+    state::{Action, Change, Facts, Key, Rollout, State},
     store::Store,
     wire,
 };
@@ -113,7 +112,7 @@ impl<H: Host, S: Store> Control<H, S> {
             facts.gate = Some(judge.state());
             facts.report = Some(Box::new(judge.report(reason)));
             facts.past =
-                self.tally(key, rollout.base).map(|tally| past(rollout.spec.gate(), &tally.snapshot()));
+                self.entry(key, rollout.base).map(|base| past(rollout.spec.gate(), &base.tally.snapshot()));
         }
         facts
     }
@@ -142,18 +141,9 @@ impl<H: Host, S: Store> Control<H, S> {
         })
     }
 
-    /// What `version` did in the stage at `key`.
-    pub(super) fn tally(&self, key: &Key, version: VersionNo) -> Option<Arc<Tally>> {
-        let table = self.table.load();
-        let stage =
-            table.stages().iter().find(|stage| (stage.function(), stage.name()) == (&key.0, &key.1))?;
-        let entry = stage.versions().iter().find(|entry| entry.no == version)?;
-        Some(Arc::clone(&entry.tally))
-    }
-
     /// Keeps the version ready that a blue-green switch leaves, so that the way back is as fast.
     pub(super) fn keep_base(&self, change: &Change, after: &State) {
-        let Some(stage) = change.action.stage() else { return };
+        let Action::Promote { stage, .. } = &change.action else { return };
         let key = (change.function.clone(), stage.clone());
         if let Some(rollout) = after.rollout(&key) {
             self.keep(&key, rollout);
@@ -178,13 +168,8 @@ impl<H: Host, S: Store> Control<H, S> {
         if !blue_green || !rollout.is_watch() || time == Duration::ZERO {
             return;
         }
-        let table = self.table.load();
-        let stages: HashMap<_, _> =
-            table.stages().iter().map(|stage| ((stage.function(), stage.name()), stage)).collect();
-        let stage = stages.get(&(&key.0, &key.1));
-        let versions = stage.into_iter().flat_map(|stage| stage.versions());
-        for entry in versions.filter(|entry| entry.no == rollout.base) {
-            self.host.keep_ready(&entry.target, time);
+        if let Some(base) = self.entry(key, rollout.base) {
+            self.host.keep_ready(&base.target, time);
         }
     }
 }

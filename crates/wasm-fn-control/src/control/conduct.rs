@@ -178,20 +178,13 @@ async fn check<H: Host, S: Store>(
     judge: Arc<Judge>,
     rollout: Rollout,
 ) {
-    let target = {
-        let table = control.table.load();
-        let stage = table.stages().iter().find(|stage| (stage.function(), stage.name()) == (&key.0, &key.1));
-        let versions = stage.into_iter().flat_map(|stage| stage.versions());
-        let entry = versions.into_iter().find(|entry| entry.no == rollout.canary);
-        entry.map(|entry| Arc::clone(&entry.target))
-    };
-    let Some(target) = target else { return };
+    let Some(entry) = control.entry(&key, rollout.canary) else { return };
     let result = run_checks(rollout.spec.checks(), |check| {
         let mut request = Request::new(Bytes::from(check.body.clone()));
         *request.method_mut() = check.method.clone();
         *request.uri_mut() = check.path.clone().into();
         request.headers_mut().extend(check.headers.iter().cloned());
-        control.host.call(Arc::clone(&target), request)
+        control.host.call(Arc::clone(&entry.target), request)
     });
     judge.end_checks(result.await);
 }

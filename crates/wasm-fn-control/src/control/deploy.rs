@@ -141,8 +141,8 @@ impl Deploy {
         let Strategy::Rollout(spec) = &self.strategy else { return None };
         let state = control.state();
         let stable = state.function(&self.function).ok()?.stages.get(&self.stage)?.stable;
-        let tally = control.tally(&(self.function.clone(), self.stage.clone()), stable)?;
-        Some(past(spec.gate(), &tally.snapshot()))
+        let entry = control.entry(&(self.function.clone(), self.stage.clone()), stable)?;
+        Some(past(spec.gate(), &entry.tally.snapshot()))
     }
 
     fn done(&self, plan: &DeployPlan, state: Arc<State>) -> Deployed {
