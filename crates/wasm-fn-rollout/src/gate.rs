@@ -24,7 +24,7 @@ mod users;
 use wasm_fn_core::{Side, Weight};
 
 pub use batch::{Bad, Batch, Counts, Response, Thresholds};
-pub use evidence::{Evidence, Failure, SignalEvidence, Verdict, Waiting};
+pub use evidence::{Evidence, Factor, Failure, SignalEvidence, Verdict, Waiting};
 pub use mixture::{EProcess, RATIOS};
 pub use spec::{GateError, GateSpec};
 pub use users::UserSet;

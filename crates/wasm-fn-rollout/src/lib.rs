@@ -13,8 +13,8 @@ mod plan;
 mod signal;
 
 pub use gate::{
-    Bad, Baseline, Batch, Counts, EProcess, Evidence, Failure, Gate, GateError, GateSpec, GateState, RATIOS,
-    Response, SignalEvidence, SignalState, StateError, Thresholds, UserSet, Verdict, Waiting,
+    Bad, Baseline, Batch, Counts, EProcess, Evidence, Factor, Failure, Gate, GateError, GateSpec, GateState,
+    RATIOS, Response, SignalEvidence, SignalState, StateError, Thresholds, UserSet, Verdict, Waiting,
 };
 pub use phase::{
     Cause, Command, CommandError, Decision, Phase, Place, Time, advance, apply, command, failed,

@@ -77,6 +77,10 @@ pub struct SignalEvidence {
     pub log_threshold: f64,
 }
 
+/// An e-value or its threshold as people read it: `0.20`, `226`, `3.1e12`.
+#[derive(Clone, Copy, Debug)]
+pub struct Factor(pub f64);
+
 impl SignalEvidence {
     /// How many times more likely the events are if the canary is worse; capped at the largest number.
     pub fn e_value(&self) -> f64 {
@@ -120,18 +124,19 @@ impl fmt::Display for SignalEvidence {
             self.stable.requests,
             self.stable_requests,
             100.0 * self.stable_rate(),
-            factor(self.e_value()),
-            factor(self.threshold()),
+            Factor(self.e_value()),
+            Factor(self.threshold()),
         )
     }
 }
 
-/// `0.20`, `226`, `3.1e12`.
-fn factor(value: f64) -> String {
-    match value {
-        value if value < 10.0 => format!("{value:.2}"),
-        value if value < 1e6 => format!("{value:.0}"),
-        value => format!("{value:.1e}"),
+impl fmt::Display for Factor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            value if value < 10.0 => write!(f, "{value:.2}"),
+            value if value < 1e6 => write!(f, "{value:.0}"),
+            value => write!(f, "{value:.1e}"),
+        }
     }
 }
 

@@ -254,3 +254,10 @@ fn counts_at_their_bounds_do_not_overflow() {
     }
     assert!(gate.evidence().signals.iter().all(|signal| !signal.log_e.is_nan()));
 }
+
+#[test]
+fn e_values_are_short_at_every_size() {
+    let values = [0.0, 1.349, 12.4, 999_999.0, 3.14e12, f64::MAX];
+    let shown = values.map(|value| super::Factor(value).to_string());
+    assert_eq!(shown, ["0.00", "1.35", "12", "999999", "3.1e12", "1.8e308"]);
+}

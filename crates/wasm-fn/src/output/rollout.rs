@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use wasm_fn_control::wire::{self, RolloutChange, RolloutOutcome};
+use wasm_fn_rollout::Factor;
 
 use super::{tables, time, visible};
 
@@ -50,15 +51,6 @@ pub(crate) fn place(rollout: &wire::Rollout) -> Option<String> {
 pub(crate) fn span(ms: u64) -> String {
     let shown = if ms < 1000 { Duration::from_millis(ms) } else { Duration::from_secs(ms / 1000) };
     humantime::format_duration(shown).to_string()
-}
-
-/// An e-value or its threshold: `1.35`, `420`, `3.1e12`.
-fn factor(value: f64) -> String {
-    match value {
-        value if value < 10.0 => format!("{value:.2}"),
-        value if value < 1e6 => format!("{value:.0}"),
-        value => format!("{value:.1e}"),
-    }
 }
 
 fn percent(part: f64) -> String {
@@ -153,8 +145,8 @@ fn against(evidence: &wire::Evidence, drawn: Drawn) -> String {
         text += &format!(
             "evidence {}e-value {}, fails at {}; {}: {} ({}) on {canary}, {} ({}) on {stable}\n",
             bar(drawn, *progress),
-            factor(*e_value),
-            factor(*threshold),
+            Factor(*e_value),
+            Factor(*threshold),
             visible(signal),
             strongest.canary,
             percent(strongest.canary_rate),
