@@ -26,7 +26,7 @@ use crate::{
     head::{self, Send},
     problem::{Code, Problem},
     shield::{self, Shield},
-    tallying::{Hearing, Tallying},
+    tallying::{OwnPart, Tallying},
     watch::{Order, Watch},
 };
 
@@ -55,7 +55,7 @@ struct Arrival {
 /// The version that answers a request, and the request's part in a trial.
 struct Selected<V> {
     version: Arc<VersionEntry<V>>,
-    hearing: Option<Hearing>,
+    part: Option<OwnPart>,
     /// Who answers if it fails, and from when on it has.
     shield: Option<(Arc<VersionEntry<V>>, Duration)>,
 }
@@ -75,9 +75,9 @@ pub(crate) async fn answer<V: Invoke>(
     let limit = session.plane.options.body_bytes_max;
     let request = request.map(|body| RequestBody::new(body, limit, Arc::clone(&session.watch)));
     let mut response = match session.plane.choose(&request, session.client, id) {
-        Ok(Selected { version, hearing, shield }) => {
+        Ok(Selected { version, part, shield }) => {
             let tally = Arc::clone(&version.tally);
-            let tallying = Tallying::new(tally, started, request.body().fate(), in_flight, hearing);
+            let tallying = Tallying::new(tally, started, request.body().fate(), in_flight, part);
             session.invoke(&version, shield, request, Arrival { id, at: started }, tallying).await
         }
         Err(problem) => {
@@ -118,7 +118,7 @@ impl<V: Invoke> Plane<V> {
         let shield = chosen.part.as_ref().and_then(|part| part.shield);
         Ok(Selected {
             version: Arc::clone(chosen.version),
-            hearing: chosen.part.as_ref().map(|part| Hearing::new(part, id)),
+            part: chosen.part.as_ref().map(|part| OwnPart::new(part, id)),
             shield: shield.map(|(fallback, after)| (Arc::clone(fallback), after)),
         })
     }

@@ -22,11 +22,11 @@ pub(crate) struct Tallying {
     fate: Option<Arc<Fate>>,
     // `None` once counted.
     in_flight: Option<InFlight>,
-    hearing: Option<Hearing>,
+    part: Option<OwnPart>,
 }
 
 /// A request's part in a trial, for as long as it takes.
-pub(crate) struct Hearing {
+pub(crate) struct OwnPart {
     trial: Arc<dyn Trial>,
     side: Side,
     placed: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Hearing {
     recalled: Option<Recalled>,
 }
 
-impl Hearing {
+impl OwnPart {
     /// The `part` of the request with `request_id`.
     pub(crate) fn new<V>(part: &Part<'_, V>, request_id: RequestId) -> Self {
         let (side, placed, user) = (part.side, part.placed, part.user);
@@ -45,15 +45,15 @@ impl Hearing {
 }
 
 impl Tallying {
-    /// Counts on `tally` a request whose head was complete at `started`; `hearing` is its part in a trial.
+    /// Counts on `tally` a request whose head was complete at `started`; `part` is its part in a trial.
     pub(crate) fn new(
         tally: Arc<Tally>,
         started: Instant,
         fate: Option<Arc<Fate>>,
         in_flight: InFlight,
-        hearing: Option<Hearing>,
+        part: Option<OwnPart>,
     ) -> Self {
-        Self { tally, started, fate, in_flight: Some(in_flight), hearing }
+        Self { tally, started, fate, in_flight: Some(in_flight), part }
     }
 
     /// Whether the request's body grew over its limit.
@@ -68,15 +68,15 @@ impl Tallying {
 
     /// Whether a version under test works on the request.
     pub(crate) fn is_on_canary(&self) -> bool {
-        self.hearing.as_ref().is_some_and(|hearing| hearing.side == Side::Canary)
+        self.part.as_ref().is_some_and(|part| part.side == Side::Canary)
     }
 
     /// Ready when the version under test, which works on the request, was recalled.
     pub(crate) fn poll_recalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.hearing {
-            Some(hearing) if hearing.side == Side::Canary && self.in_flight.is_some() => {
-                let trial = &hearing.trial;
-                hearing.recalled.get_or_insert_with(|| trial.recalled()).as_mut().poll(cx)
+        match &mut self.part {
+            Some(part) if part.side == Side::Canary && self.in_flight.is_some() => {
+                let trial = &part.trial;
+                part.recalled.get_or_insert_with(|| trial.recalled()).as_mut().poll(cx)
             }
             _ => Poll::Pending,
         }
@@ -114,7 +114,7 @@ impl Tallying {
         let now = clock::now();
         // Taken first, so that the request is under way whatever happens meanwhile.
         let in_flight = self.in_flight.take();
-        let next = Self { tally, started: now, fate: self.fate.clone(), in_flight, hearing: None };
+        let next = Self { tally, started: now, fate: self.fate.clone(), in_flight, part: None };
         if next.in_flight.is_some() {
             self.count(now, outcome, usage, trap);
         }
@@ -140,8 +140,8 @@ impl Tallying {
             self.tally.trapped(trap.fingerprint);
         }
         tracing::debug!(%outcome, ?latency, "request ended");
-        if let Some(hearing) = &self.hearing {
-            let Hearing { trial, side, placed, user, request_id, .. } = hearing;
+        if let Some(part) = &self.part {
+            let OwnPart { trial, side, placed, user, request_id, .. } = part;
             let (side, placed, user) = (*side, *placed, *user);
             trial.hear(&Heard { side, placed, ended, user, request_id: request_id.bits(), trap });
         }
