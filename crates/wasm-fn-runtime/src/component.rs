@@ -12,7 +12,9 @@ use wasmtime_wasi_http::{p2::bindings::ProxyPre, p3::bindings::ServicePre};
 
 use crate::{
     artifacts::Artifacts,
+    engine::{Calls, Engines},
     kind::{self, Kind, KindError},
+    runtime::RuntimeError,
     state::State,
 };
 
@@ -93,24 +95,41 @@ pub(crate) enum Loaded {
     Command(CommandPre<State>),
 }
 
-/// Everything that the guests of this node may import.
-pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    Ok(linker)
+impl Loaded {
+    /// The engine that its instances live in.
+    pub(crate) fn engine(&self) -> &Engine {
+        match self {
+            Self::Http02(pre) => pre.engine(),
+            Self::Http03(pre) => pre.engine(),
+            Self::Command(pre) => pre.engine(),
+        }
+    }
 }
 
-/// Turns components into [`Loaded`]; holds the engine's thread while it works.
+/// Turns components into [`Loaded`]; holds the thread that calls it while it works.
 pub(crate) struct Loader {
-    pub(crate) engine: Engine,
-    pub(crate) linker: Linker<State>,
-    pub(crate) artifacts: Artifacts,
+    /// For guests whose calls follow one another.
+    sequential: Tools,
+    /// For guests with asynchronous functions.
+    concurrent: Tools,
+}
+
+/// An engine, what its guests may import, and the code that it compiled.
+struct Tools {
+    engine: Engine,
+    linker: Linker<State>,
+    artifacts: Artifacts,
 }
 
 impl Loader {
+    /// Makes what two engines need, with their code cached in `data_dir`.
+    pub(crate) fn new(engines: Engines, data_dir: &Path) -> Result<Self, RuntimeError> {
+        Ok(Self {
+            sequential: Tools::new(engines.sequential, Calls::Sequential, data_dir)?,
+            concurrent: Tools::new(engines.concurrent, Calls::Concurrent, data_dir)?,
+        })
+    }
+
     /// Loads `digest` from the cache, or compiles the component at `source` and caches it.
     ///
     /// Blocks for as long as compilation takes: call it off the async threads.
@@ -122,18 +141,36 @@ impl Loader {
     ) -> Result<(Loaded, Prepared), PrepareError> {
         progress(Progress { step: Step::Checking, functions: 0 });
         // A source can be large: one that was compiled here is not read again.
-        if let Some((kind, component)) = self.artifacts.load(&self.engine, digest) {
-            progress(Progress { step: Step::Loading, functions: 0 });
-            return Ok((self.link(kind, &component)?, Prepared { kind, cached: true }));
+        for tools in [&self.sequential, &self.concurrent] {
+            if let Some((kind, component)) = tools.artifacts.load(&tools.engine, digest) {
+                progress(Progress { step: Step::Loading, functions: 0 });
+                return Ok((tools.link(kind, &component)?, Prepared { kind, cached: true }));
+            }
         }
         let bytes = fs::read(source).map_err(|source| PrepareError::Io { digest, source })?;
         let recognised = kind::recognise(&bytes)?;
-        let (kind, functions) = (recognised.kind, recognised.functions);
+        let (kind, functions, concurrent) = (recognised.kind, recognised.functions, recognised.concurrent);
         progress(Progress { step: Step::Compiling, functions });
         let bytes = kind::into_component(&recognised, bytes)?;
-        let component = self.compile(digest, kind, &bytes)?;
+        let (tools, component) = if concurrent {
+            (&self.concurrent, self.concurrent.compile(digest, kind, &bytes)?)
+        } else if let Ok(component) = self.sequential.compile(digest, kind, &bytes) {
+            (&self.sequential, component)
+        } else {
+            // It may have asynchronous functions all the same; if not, what is said now is the reason.
+            (&self.concurrent, self.concurrent.compile(digest, kind, &bytes)?)
+        };
         progress(Progress { step: Step::Loading, functions });
-        Ok((self.link(kind, &component)?, Prepared { kind, cached: false }))
+        Ok((tools.link(kind, &component)?, Prepared { kind, cached: false }))
+    }
+}
+
+impl Tools {
+    fn new(engine: Engine, calls: Calls, data_dir: &Path) -> Result<Self, RuntimeError> {
+        let artifacts = Artifacts::open(data_dir, &engine)
+            .map_err(|source| RuntimeError::Artifacts { dir: data_dir.to_owned(), source })?;
+        let linker = linker(&engine, calls).map_err(|error| RuntimeError::Linker(format!("{error:#}")))?;
+        Ok(Self { engine, linker, artifacts })
     }
 
     fn compile(&self, digest: Digest, kind: Kind, bytes: &[u8]) -> Result<Component, PrepareError> {
@@ -157,6 +194,18 @@ impl Loader {
         let linked = self.linker.instantiate_pre(component).and_then(|pre| loaded(kind, pre));
         linked.map_err(|error| PrepareError::Link { reason: format!("{error:#}") })
     }
+}
+
+/// Everything that the guests of an engine may import.
+fn linker(engine: &Engine, calls: Calls) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    if calls == Calls::Concurrent {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    }
+    Ok(linker)
 }
 
 fn loaded(kind: Kind, pre: InstancePre<State>) -> wasmtime::Result<Loaded> {

@@ -62,11 +62,52 @@ impl InstanceMemoryReset {
     }
 }
 
-/// An engine with a pool of `slots` instances.
-///
-/// # Errors
-/// When the machine cannot hold the pool.
-pub(crate) fn engine(slots: u32, reset: InstanceMemoryReset) -> Result<Engine, EngineError> {
+/// How the calls of a guest may relate in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// One after the other. Keeping no account of tasks makes each call into a guest and out of it cheaper.
+    Sequential,
+    /// Side by side: the component model's asynchronous functions, streams and futures.
+    Concurrent,
+}
+
+/// The engines of a node: few guests need the costlier one.
+pub(crate) struct Engines {
+    pub(crate) sequential: Engine,
+    pub(crate) concurrent: Engine,
+}
+
+impl Engines {
+    /// Engines with a pool of `slots` instances each.
+    ///
+    /// # Errors
+    /// When the machine cannot hold the pools.
+    pub(crate) fn new(slots: u32, reset: InstanceMemoryReset) -> Result<Self, EngineError> {
+        Ok(Self {
+            sequential: engine(slots, reset, Calls::Sequential)?,
+            concurrent: engine(slots, reset, Calls::Concurrent)?,
+        })
+    }
+
+    /// Starts the thread that advances both engines' epochs; it ends with them.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start_ticker(&self) -> Result<(), EngineError> {
+        let (sequential, concurrent) = (self.sequential.weak(), self.concurrent.weak());
+        let tick = move || {
+            while let (Some(sequential), Some(concurrent)) = (sequential.upgrade(), concurrent.upgrade()) {
+                sequential.increment_epoch();
+                concurrent.increment_epoch();
+                drop((sequential, concurrent));
+                thread::sleep(EPOCH);
+            }
+        };
+        thread::Builder::new().name("epoch".to_owned()).spawn(tick).map(drop).map_err(EngineError::Ticker)
+    }
+}
+
+fn engine(slots: u32, reset: InstanceMemoryReset, calls: Calls) -> Result<Engine, EngineError> {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         // A component is a handful of core instances: the program and its adapters.
@@ -98,32 +139,14 @@ pub(crate) fn engine(slots: u32, reset: InstanceMemoryReset) -> Result<Engine, E
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .memory_reservation(RESERVATION_BYTES)
-        .wasm_component_model_async(true)
+        .concurrency_support(calls == Calls::Concurrent)
+        .wasm_component_model_async(calls == Calls::Concurrent)
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
         // Symbols are enough to read a trap; line tables would cost memory for every function.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
     Engine::new(&config).map_err(|error| EngineError::Pool { slots, reason: format!("{error:#}") })
-}
-
-/// Starts the thread that advances `engine`'s epoch; it ends with the engine.
-///
-/// # Errors
-/// When the system gives no thread.
-pub(crate) fn start_ticker(engine: &Engine) -> Result<(), EngineError> {
-    let engine = engine.weak();
-    thread::Builder::new()
-        .name("epoch".to_owned())
-        .spawn(move || {
-            while let Some(engine) = engine.upgrade() {
-                engine.increment_epoch();
-                drop(engine);
-                thread::sleep(EPOCH);
-            }
-        })
-        .map(drop)
-        .map_err(EngineError::Ticker)
 }
 
 /// Says once per process which reset is in use.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use wasm_fn_core::{EgressRule, Limits, VersionNo};
 use wasm_fn_pool::StartPermit;
-use wasmtime::{Engine, PoolConcurrencyLimitError, Store, component::ResourceTable};
+use wasmtime::{PoolConcurrencyLimitError, Store, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, p2::bindings::Command};
 use wasmtime_wasi_http::{WasiHttpCtx, p2::bindings::Proxy, p3::bindings::Service};
 
@@ -24,7 +24,6 @@ const HOSTCALL_BYTES_MAX: usize = 16 << 20;
 
 /// What every instance of a version is made from.
 pub(crate) struct Mould {
-    pub(crate) engine: Engine,
     pub(crate) version: VersionNo,
     pub(crate) limits: Limits,
     pub(crate) env: Vec<(String, String)>,
@@ -59,7 +58,7 @@ impl Mould {
     pub(crate) async fn instantiate(&self, loaded: &Loaded, slot: StartPermit) -> Result<Instance, Fault> {
         let meter = Arc::new(Meter::default());
         let serving = Arc::new(Serving::default());
-        let mut store = Store::new(&self.engine, self.state(&meter, &serving));
+        let mut store = Store::new(loaded.engine(), self.state(&meter, &serving));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_epoch_deadline(1);

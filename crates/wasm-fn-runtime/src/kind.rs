@@ -83,6 +83,8 @@ pub(crate) struct Recognised {
     pub(crate) kind: Kind,
     /// Functions that have to be compiled.
     pub(crate) functions: u64,
+    /// Whether it names an interface of 0.3, whose functions may be asynchronous.
+    pub(crate) concurrent: bool,
     encoding: Encoding,
 }
 
@@ -106,7 +108,8 @@ pub(crate) fn recognise(bytes: &[u8]) -> Result<Recognised, KindError> {
     if !missing.is_empty() {
         return Err(KindError::Imports { missing });
     }
-    Ok(Recognised { kind, functions: outline.functions, encoding: outline.encoding })
+    let concurrent = kind == Kind::Http03 || outline.imports.iter().any(|name| name.contains("@0.3."));
+    Ok(Recognised { kind, functions: outline.functions, concurrent, encoding: outline.encoding })
 }
 
 /// The component to compile: the bytes themselves, or a core module wrapped by the published

@@ -13,9 +13,8 @@ use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
 use wasm_fn_pool::{Gate, Slots};
 
 use crate::{
-    artifacts::Artifacts,
-    component::{self, Loaded, Loader, PrepareError, Prepared, Progress},
-    engine::{self, EngineError, InstanceMemoryReset},
+    component::{Loaded, Loader, PrepareError, Prepared, Progress},
+    engine::{self, EngineError, Engines, InstanceMemoryReset},
     fault::Fault,
     instance::Mould,
     logs::{LogPage, LogRing},
@@ -139,17 +138,14 @@ impl Runtime {
     pub fn start(options: RuntimeOptions) -> Result<Arc<Self>, RuntimeError> {
         let reset = InstanceMemoryReset::probe();
         engine::announce(reset);
-        let engine = engine::engine(options.instances_max, reset)?;
-        engine::start_ticker(&engine)?;
-        let artifacts = Artifacts::open(&options.data_dir, &engine)
-            .map_err(|source| RuntimeError::Artifacts { dir: options.data_dir.clone(), source })?;
-        let linker =
-            component::linker(&engine).map_err(|error| RuntimeError::Linker(format!("{error:#}")))?;
+        let engines = Engines::new(options.instances_max, reset)?;
+        engines.start_ticker()?;
+        let loader = Loader::new(engines, &options.data_dir)?;
         let slots = Arc::new(Slots::new(options.instances_max as usize));
         // A quarter of the instances may wait ready while the others run.
         let running_max = (options.instances_max - options.instances_max / 4).max(1);
         let node = Arc::new(Node {
-            loader: Arc::new(Loader { engine, linker, artifacts }),
+            loader: Arc::new(loader),
             slots,
             gate: Gate::new(running_max, running_max),
             origin: Instant::now(),
@@ -181,7 +177,6 @@ impl Runtime {
         // Somebody may have loaded it meanwhile; either is the same code.
         let _ = cell.set(loaded.clone());
         let mould = Mould {
-            engine: self.node.loader.engine.clone(),
             version: VersionNo::FIRST,
             limits: config.limits.clone(),
             env: config.env.clone().into_iter().collect(),

@@ -90,7 +90,6 @@ impl Version {
         });
         let gate = Gate::new(limits.concurrency, limits.queue);
         let mould = Mould {
-            engine: node.loader.engine.clone(),
             version,
             limits,
             env: config.env.into_iter().collect(),
