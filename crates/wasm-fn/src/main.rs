@@ -21,6 +21,7 @@ use fault::Fault;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    keep_errors_cheap();
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -36,6 +37,21 @@ fn main() -> ExitCode {
         Err(Fault::Told(told)) => {
             output::fault(format, &told);
             ExitCode::from(fault::ERROR)
+        }
+    }
+}
+
+/// Keeps error values from capturing a backtrace, which nobody would see; panics still print theirs.
+///
+/// The engine makes an error value for each instance that it takes down, so `RUST_BACKTRACE=1` in a node's
+/// environment would cost every request.
+fn keep_errors_cheap() {
+    const VARIABLE: &str = "RUST_LIB_BACKTRACE";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: the program has one thread yet, so nobody else reads the environment.
+        #[expect(unsafe_code, reason = "the standard library reads this setting from the environment alone")]
+        unsafe {
+            std::env::set_var(VARIABLE, "0");
         }
     }
 }
