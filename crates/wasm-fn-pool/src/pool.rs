@@ -99,12 +99,22 @@ impl<I> Pool<I> {
         }
     }
 
+    /// The instance put back last, for a request that arrives now; `None`, and nothing is counted, when none is
+    /// ready: [`checkout`](Self::checkout) then.
+    pub fn take_ready(&self) -> Option<I> {
+        lock(&self.shelf).take()
+    }
+
     /// Gets a request its instance: the one put back last, or leave to start one.
     ///
     /// Works on a closed pool too, so that requests which chose the version before are served.
     pub fn checkout(&self) -> Checkout<I> {
-        if let Some(instance) = lock(&self.shelf).take() {
-            return Checkout::Warm(instance);
+        {
+            let mut shelf = lock(&self.shelf);
+            if let Some(instance) = shelf.take() {
+                return Checkout::Warm(instance);
+            }
+            shelf.arrivals += 1;
         }
         match self.slots.try_take_for(&self.live, usize::MAX, 0) {
             Some(permit) => Checkout::Cold(permit),
@@ -223,10 +233,10 @@ impl<I> Shelf<I> {
         Self { ready: VecDeque::new(), closed: false, arrivals: 0, warm_starts: 0, arrivals_seen: 0 }
     }
 
-    /// What the request that arrives now may have.
+    /// What the request that arrives now may have; without it, the request has not arrived yet.
     fn take(&mut self) -> Option<I> {
-        self.arrivals += 1;
         let instance = self.ready.pop_back()?;
+        self.arrivals += 1;
         self.warm_starts += 1;
         Some(instance)
     }

@@ -14,6 +14,7 @@ use crate::{
     egress::Egress,
     fault::Fault,
     invocation::Deadline,
+    kind::Kind,
     logs::{LogRing, LogStream},
     state::{MemoryLimit, Meter, RESOURCES_MAX, State},
     trapped,
@@ -36,6 +37,18 @@ pub(crate) enum Export {
     Http02(Proxy),
     Http03(Service),
     Command(Command),
+}
+
+impl Export {
+    /// Why an export cannot be called as another kind is.
+    pub(crate) fn misplaced(&self) -> wasmtime::Error {
+        let kind = match self {
+            Self::Http02(_) => Kind::Http02,
+            Self::Http03(_) => Kind::Http03,
+            Self::Command(_) => Kind::Command,
+        };
+        wasmtime::format_err!("called as another kind of guest than it is: {kind}")
+    }
 }
 
 /// One live guest.

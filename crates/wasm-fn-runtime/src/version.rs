@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::Response;
 use http_body::Body;
 use tokio::sync::{OnceCell, oneshot};
@@ -124,7 +125,8 @@ impl Version {
 
     /// Runs one invocation, within what is left of the version's timeout since it arrived.
     ///
-    /// The future polls the guest until its response head is known; the body polls it further.
+    /// Most requests have their place and their instance in this call, so that what is returned is small. The
+    /// future polls the guest until its response head is known; the body polls it further.
     ///
     /// # Errors
     /// When no place was free in time, or the guest failed before its response head; without starting it when
@@ -133,34 +135,58 @@ impl Version {
     /// # Cancel safety
     /// Dropping the future or the body ends the guest and frees its place.
     #[expect(clippy::disallowed_methods, reason = "deadlines are wall-clock time")]
-    pub async fn invoke<B>(
+    pub fn invoke<B>(
         self: Arc<Self>,
         invocation: Invocation<B>,
-    ) -> Result<Response<ResponseBody>, Failed>
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Failed>> + Send + 'static
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<RequestBodyError>,
     {
         let began = Instant::now();
-        let limit = self.limits().timeout;
-        let end = invocation.arrived + limit;
+        let end = invocation.arrived + self.limits().timeout;
+        let place = if began < end { self.admit_at_once() } else { None };
+        let instance = place.as_ref().and_then(|_| self.pool.take_ready());
+        match (place, instance) {
+            (Some(place), Some(instance)) => {
+                let deadline = Deadline::new(end);
+                Either::Left(Guest::start(instance, invocation, deadline, began, place).respond())
+            }
+            (place, _) => Either::Right(Box::pin(self.invoke_waiting(invocation, place, began, end))),
+        }
+    }
+
+    /// [`invoke`](Self::invoke) of a request that has to wait for a place or for its instance, or comes too late.
+    #[expect(clippy::disallowed_methods, reason = "deadlines are wall-clock time")]
+    async fn invoke_waiting<B>(
+        self: Arc<Self>,
+        invocation: Invocation<B>,
+        place: Option<Place>,
+        began: Instant,
+        end: Instant,
+    ) -> Result<Response<ResponseBody>, Failed>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<RequestBodyError>,
+    {
         let left = end.saturating_duration_since(began);
         if left.is_zero() {
-            return Err(Failed { fault: Fault::Timeout { limit }, usage: Usage::default() });
+            let fault = Fault::Timeout { limit: self.limits().timeout };
+            return Err(Failed { fault, usage: Usage::default() });
         }
-        let place = self.clone().admit(began, left).await.map_err(|fault| Failed {
-            fault,
-            usage: Usage { queue_wait: began.elapsed(), memory_peak_bytes: 0 },
-        })?;
+        let place = match place {
+            Some(place) => place,
+            None => self.clone().admit(began, left).await.map_err(|fault| Failed {
+                fault,
+                usage: Usage { queue_wait: began.elapsed(), memory_peak_bytes: 0 },
+            })?,
+        };
         let started = if place.queue_wait.is_zero() { began } else { Instant::now() };
         let mut deadline = Deadline::new(end);
-        let instance = match self.instance(&mut deadline).await {
-            Ok(instance) => instance,
-            Err(fault) => {
-                let usage = Usage { queue_wait: place.queue_wait, memory_peak_bytes: 0 };
-                return Err(Failed { fault, usage });
-            }
-        };
+        let instance = self.instance(&mut deadline).await.map_err(|fault| {
+            let usage = Usage { queue_wait: place.queue_wait, memory_peak_bytes: 0 };
+            Failed { fault, usage }
+        })?;
         Guest::start(instance, invocation, deadline, started, place).respond().await
     }
 
@@ -291,6 +317,15 @@ impl Version {
         self.pool.is_kept(now) && !self.tended.swap(true, Ordering::Relaxed)
     }
 
+    /// A place, when none has to be waited for.
+    fn admit_at_once(self: &Arc<Self>) -> Option<Place> {
+        if !self.gate.try_enter() {
+            return None;
+        }
+        let held = HeldGate { version: Some(self.clone()) };
+        self.node.gate.try_enter().then(|| held.into_place(Duration::ZERO))
+    }
+
     /// Waits for a place in the version's and then in the node's queue.
     async fn admit(self: Arc<Self>, began: Instant, left: Duration) -> Result<Place, Fault> {
         let wait_max = self.limits().queue_wait.min(left);
@@ -299,22 +334,27 @@ impl Version {
         if matches!(own, Entry::Refused) {
             return Err(Fault::FunctionOverloaded { retry_after });
         }
-        let mut held = HeldGate { version: Some(self) };
-        let version = held.version.as_ref().expect("given away only below");
-        let nodes = enter(&version.node.gate, &version.node, wait_max).await;
+        let node = self.node.clone();
+        let held = HeldGate { version: Some(self) };
+        let nodes = enter(&node.gate, &node, wait_max).await;
         if matches!(nodes, Entry::Refused) {
             return Err(Fault::NodeOverloaded { retry_after });
         }
-        let version = held.version.take().expect("given away only here");
         let at_once = matches!((own, nodes), (Entry::AtOnce, Entry::AtOnce));
-        let queue_wait = if at_once { Duration::ZERO } else { began.elapsed() };
-        Ok(Place { version, queue_wait })
+        Ok(held.into_place(if at_once { Duration::ZERO } else { began.elapsed() }))
     }
 }
 
 /// The version's gate, entered while the node's is awaited.
 struct HeldGate {
     version: Option<Arc<Version>>,
+}
+
+impl HeldGate {
+    /// Both gates are entered.
+    fn into_place(mut self, queue_wait: Duration) -> Place {
+        Place { version: self.version.take().expect("given away only here"), queue_wait }
+    }
 }
 
 impl Drop for HeldGate {

@@ -159,8 +159,8 @@ impl<V: Invoke> Session<V> {
         tallying: Tallying,
     ) -> Response<Answer<V::Body>> {
         let (method, expects) = (request.method().clone(), expects(&request));
-        let call = self.call(version, request, arrival, None);
-        let result = Arc::clone(&version.target).invoke(call).await;
+        let run = Arc::clone(&version.target).invoke(self.call(version, request, arrival, None));
+        let result = run.await;
         after_continue(expects).await;
         let checked = result.and_then(|response| sendable(response, &method));
         self.settle(version, checked, arrival.id, tallying)

@@ -118,11 +118,12 @@ impl Guest {
         instance.store.set_epoch_deadline(1);
         let meter = instance.meter.clone();
         let request = for_guest(invocation.request);
-        let (run, head) = if matches!(instance.export, Export::Command(_)) {
-            run_command(instance, request, &place)
-        } else {
-            let slot = HeadSlot::default();
-            (Box::pin(run_handler(instance, request, slot.clone())) as Run, HeadSource::Slot(slot))
+        let slot = HeadSlot::default();
+        // A box for each kind, so that none is as large as the largest.
+        let (run, head): (Run, _) = match instance.export {
+            Export::Http02(_) => (Box::pin(run_02(instance, request, slot.clone())), HeadSource::Slot(slot)),
+            Export::Http03(_) => (Box::pin(run_03(instance, request, slot.clone())), HeadSource::Slot(slot)),
+            Export::Command(_) => run_command(instance, request, &place),
         };
         Self { run: Some(run), head, meter, request_id, started, deadline, place }
     }
@@ -256,11 +257,18 @@ fn put(slot: &HeadSlot, head: Head) {
     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
 }
 
-async fn run_handler(mut instance: Instance, request: http::Request<WasiBody>, slot: HeadSlot) -> Ended {
+async fn run_02(mut instance: Instance, request: http::Request<WasiBody>, slot: HeadSlot) -> Ended {
     let result = match &instance.export {
         Export::Http02(proxy) => handle_02(&mut instance.store, proxy, request, slot).await,
+        other => Err(other.misplaced()),
+    };
+    Ended { instance: Some(instance), result }
+}
+
+async fn run_03(mut instance: Instance, request: http::Request<WasiBody>, slot: HeadSlot) -> Ended {
+    let result = match &instance.export {
         Export::Http03(service) => handle_03(&mut instance.store, service, request, slot).await,
-        Export::Command(_) => Err(wasmtime::format_err!("a command handles no request")),
+        other => Err(other.misplaced()),
     };
     Ended { instance: Some(instance), result }
 }
@@ -315,7 +323,7 @@ fn run_command(mut instance: Instance, request: http::Request<WasiBody>, place: 
     let run = async move {
         let result = match &instance.export {
             Export::Command(command) => command.wasi_cli_run().call_run(&mut instance.store).await,
-            Export::Http02(_) | Export::Http03(_) => Err(wasmtime::format_err!("a handler is no command")),
+            other => Err(other.misplaced()),
         };
         output.close();
         Ended { instance: None, result: result.and_then(exit_status) }

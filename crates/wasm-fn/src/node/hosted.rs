@@ -22,14 +22,14 @@ impl Invoke for Hosted {
         self: Arc<Self>,
         call: Call,
     ) -> impl Future<Output = Result<http::Response<ResponseBody>, Failure>> + Send {
-        let version = self.0.clone();
         let invocation = Invocation {
             request: call.request.map(GuestBound),
             request_id: call.request_id.bits(),
             arrived: call.arrived,
             effects: call.effects.map(|effects| Effects::new(move || effects.begin())),
         };
-        async move { version.invoke(invocation).await.map(|response| response.map(ResponseBody)).map_err(failure) }
+        let run = self.0.clone().invoke(invocation);
+        async move { run.await.map(|response| response.map(ResponseBody)).map_err(failure) }
     }
 }
 
