@@ -12,6 +12,8 @@ mod durability;
 #[cfg(test)]
 mod failing;
 #[cfg(test)]
+mod fairness;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;

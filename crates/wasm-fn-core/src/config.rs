@@ -30,6 +30,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Wall-clock time of one invocation, queueing included.
     pub timeout: Duration,
+    /// Time that one invocation computes, waiting excluded; `None` is no limit besides the timeout.
+    pub cpu: Option<Duration>,
     /// Invocations running at once.
     pub concurrency: u32,
     /// Requests waiting for one of them to end.
@@ -45,6 +47,7 @@ impl Default for Limits {
         Self {
             memory_bytes: 128 << 20,
             timeout: Duration::from_secs(10),
+            cpu: None,
             concurrency: 1000,
             queue: 1000,
             queue_wait: Duration::from_secs(1),
@@ -117,6 +120,14 @@ impl Limits {
             || format!("{:?}", self.timeout),
             "1ms to 1h",
         )?;
+        if let Some(cpu) = self.cpu {
+            bounded(
+                "cpu",
+                (Duration::from_millis(1)..=3600 * second).contains(&cpu),
+                || format!("{cpu:?}"),
+                "1ms to 1h",
+            )?;
+        }
         bounded(
             "concurrency",
             (1..=100_000).contains(&self.concurrency),

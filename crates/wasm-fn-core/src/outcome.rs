@@ -14,7 +14,7 @@ pub enum Outcome {
     ServerError,
     /// The guest trapped.
     Trap,
-    /// The deadline passed first.
+    /// The deadline passed, or the CPU time was used up, first.
     Timeout,
     /// The guest trapped after memory was refused to it.
     OutOfMemory,

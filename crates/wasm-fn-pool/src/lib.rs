@@ -1,14 +1,16 @@
-//! Policy of instances: which one serves, how many wait ready, who may start one, who must queue.
+//! Policy of instances: which one serves, how many wait ready, who may start one, who must queue,
+//! who computes next.
 //!
 //! [`Slots`] bound the instances of the node, a [`Pool`] keeps those of one version ready, and a
-//! [`Gate`] bounds how many requests of a function run and wait. What an instance is, and how it is
-//! made, is the caller's business: the pool says when.
+//! [`Gate`] bounds how many requests of a function run and wait; a [`Lane`] has those that compute for long
+//! take turns. What an instance is, and how it is made, is the caller's business: the pool says when.
 //!
 //! Invariants: no clock (time since an arbitrary start is an argument), no thread, no random source, no
 //! knowledge of WebAssembly. Instances and waiters are never dropped or woken while a lock is held.
 //! Everything kept here is bounded by an option.
 
 mod gate;
+mod lane;
 mod pool;
 mod sizing;
 mod slots;
@@ -16,6 +18,7 @@ mod slots;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use gate::{Gate, Ticket, Wait, Wake};
+pub use lane::{Burst, Lane};
 pub use pool::{Checkout, Pool, PoolOptions};
 pub use slots::{Slots, StartPermit};
 

@@ -1,17 +1,10 @@
-//! The engine: how guests are compiled, where their memory lives, how long they may hold a thread.
+//! The engine: how guests are compiled, where their memory lives, that they can be interrupted.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
-};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
-
-/// How often running guests are interrupted to let others run and to look at their deadline.
-pub(crate) const EPOCH: Duration = Duration::from_millis(10);
 
 /// Address space a memory slot reserves: everything 32-bit code can reach, so that bounds checks
 /// cost nothing.
@@ -87,23 +80,6 @@ impl Engines {
             sequential: engine(slots, reset, Calls::Sequential)?,
             concurrent: engine(slots, reset, Calls::Concurrent)?,
         })
-    }
-
-    /// Starts the thread that advances both engines' epochs; it ends with them.
-    ///
-    /// # Errors
-    /// When the system gives no thread.
-    pub(crate) fn start_ticker(&self) -> Result<(), EngineError> {
-        let (sequential, concurrent) = (self.sequential.weak(), self.concurrent.weak());
-        let tick = move || {
-            while let (Some(sequential), Some(concurrent)) = (sequential.upgrade(), concurrent.upgrade()) {
-                sequential.increment_epoch();
-                concurrent.increment_epoch();
-                drop((sequential, concurrent));
-                thread::sleep(EPOCH);
-            }
-        };
-        thread::Builder::new().name("epoch".to_owned()).spawn(tick).map(drop).map_err(EngineError::Ticker)
     }
 }
 

@@ -30,6 +30,12 @@ pub enum Fault {
         /// The configured limit.
         limit: Duration,
     },
+    /// The guest computed for longer than it may.
+    #[error("guest used more than its {limit:?} of CPU time")]
+    CpuExceeded {
+        /// The configured limit.
+        limit: Duration,
+    },
     /// The guest trapped after memory was refused to it.
     #[error("guest ran out of memory, its limit is {limit_bytes} bytes")]
     OutOfMemory {
@@ -67,7 +73,7 @@ impl Fault {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Trap { .. } => Outcome::Trap,
-            Self::Timeout { .. } => Outcome::Timeout,
+            Self::Timeout { .. } | Self::CpuExceeded { .. } => Outcome::Timeout,
             Self::OutOfMemory { .. } => Outcome::OutOfMemory,
             Self::InvalidResponse { .. } => Outcome::InvalidResponse,
             Self::FunctionOverloaded { .. } | Self::NodeOverloaded { .. } => Outcome::Shed,

@@ -11,11 +11,13 @@ use wasmtime_wasi_http::{WasiHttpCtx, p2::bindings::Proxy, p3::bindings::Service
 use crate::{
     capture::{Capture, Serving},
     component::Loaded,
+    cpu,
     egress::Egress,
     fault::Fault,
     invocation::Deadline,
     kind::Kind,
     logs::{LogRing, LogStream},
+    pace::Pace,
     state::{MemoryLimit, Meter, RESOURCES_MAX, State},
     trapped,
 };
@@ -25,6 +27,7 @@ const HOSTCALL_BYTES_MAX: usize = 16 << 20;
 
 /// What every instance of a version is made from.
 pub(crate) struct Mould {
+    pub(crate) pace: Arc<Pace>,
     pub(crate) version: VersionNo,
     pub(crate) limits: Limits,
     pub(crate) env: Vec<(String, String)>,
@@ -69,18 +72,21 @@ impl Mould {
     /// # Errors
     /// When the guest does not start, or the engine's pool has no room.
     pub(crate) async fn instantiate(&self, loaded: &Loaded, slot: StartPermit) -> Result<Instance, Fault> {
-        let meter = Arc::new(Meter::default());
+        let meter = Arc::new(Meter::new(self.pace.clone()));
         let serving = Arc::new(Serving::default());
         let mut store = Store::new(loaded.engine(), self.state(&meter, &serving));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_async_yield_and_update(1);
-        let export = match loaded {
-            Loaded::Http02(pre) => pre.instantiate_async(&mut store).await.map(Export::Http02),
-            Loaded::Http03(pre) => pre.instantiate_async(&mut store).await.map(Export::Http03),
-            Loaded::Command(pre) => pre.instantiate_async(&mut store).await.map(Export::Command),
+        store.epoch_deadline_callback(|store| cpu::interrupted(&store.data().memory.meter));
+        let start = async {
+            match loaded {
+                Loaded::Http02(pre) => pre.instantiate_async(&mut store).await.map(Export::Http02),
+                Loaded::Http03(pre) => pre.instantiate_async(&mut store).await.map(Export::Http03),
+                Loaded::Command(pre) => pre.instantiate_async(&mut store).await.map(Export::Command),
+            }
         };
+        let export = cpu::metered(&meter.cpu, start).await;
         let export = export.map_err(|error| self.start_fault(&meter, &error))?;
         // A command's program ends with its run.
         let uses_left = if matches!(export, Export::Command(_)) { 1 } else { self.limits.reuse };

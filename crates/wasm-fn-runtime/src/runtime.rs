@@ -18,6 +18,7 @@ use crate::{
     fault::Fault,
     instance::Mould,
     logs::{LogPage, LogRing},
+    pace::Pace,
     version::{Version, VersionSpec, Waiter},
 };
 
@@ -73,6 +74,7 @@ pub(crate) struct Node {
     pub(crate) options: RuntimeOptions,
     pub(crate) loader: Arc<Loader>,
     pub(crate) slots: Arc<Slots>,
+    pub(crate) pace: Arc<Pace>,
     pub(crate) gate: Gate<Waiter>,
     origin: Instant,
     /// Versions whose pools follow their load.
@@ -139,7 +141,9 @@ impl Runtime {
         let reset = InstanceMemoryReset::probe();
         engine::announce(reset);
         let engines = Engines::new(options.instances_max, reset)?;
-        engines.start_ticker()?;
+        let threads = tokio::runtime::Handle::current().metrics().num_workers();
+        let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+        let pace = Pace::start(&engines, threads, options.instances_max)?;
         let loader = Loader::new(engines, &options.data_dir)?;
         let slots = Arc::new(Slots::new(options.instances_max as usize));
         // A quarter of the instances may wait ready while the others run.
@@ -147,6 +151,7 @@ impl Runtime {
         let node = Arc::new(Node {
             loader: Arc::new(loader),
             slots,
+            pace,
             gate: Gate::new(running_max, running_max),
             origin: Instant::now(),
             tended: Mutex::default(),
@@ -177,6 +182,7 @@ impl Runtime {
         // Somebody may have loaded it meanwhile; either is the same code.
         let _ = cell.set(loaded.clone());
         let mould = Mould {
+            pace: self.node.pace.clone(),
             version: VersionNo::FIRST,
             limits: config.limits.clone(),
             env: config.env.clone().into_iter().collect(),

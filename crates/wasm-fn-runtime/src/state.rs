@@ -9,19 +9,27 @@ use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::egress::Egress;
+use crate::{cpu::Cpu, egress::Egress, pace::Pace};
 
 /// Most host resources (streams, bodies, headers) that one instance holds at once.
 pub(crate) const RESOURCES_MAX: usize = 4096;
 
 /// What is measured of an instance; outlives it, so that a guest that was cut off is accounted for.
-#[derive(Debug, Default)]
 pub(crate) struct Meter {
+    pub(crate) cpu: Cpu,
     memory_peak_bytes: AtomicU64,
     memory_refused: AtomicBool,
 }
 
 impl Meter {
+    pub(crate) fn new(pace: Arc<Pace>) -> Self {
+        Self {
+            cpu: Cpu::new(pace),
+            memory_peak_bytes: AtomicU64::new(0),
+            memory_refused: AtomicBool::new(false),
+        }
+    }
+
     pub(crate) fn memory_peak_bytes(&self) -> u64 {
         self.memory_peak_bytes.load(Ordering::Relaxed)
     }

@@ -51,8 +51,8 @@ pub struct Version {
     refilling: AtomicBool,
 }
 
-/// A request that waits for a place.
-pub(crate) struct Waiter(oneshot::Sender<()>);
+/// A request that waits for a place, or a guest that waits for a turn.
+pub(crate) struct Waiter(pub(crate) oneshot::Sender<()>);
 
 impl Wake for Waiter {
     fn wake(self) -> bool {
@@ -91,6 +91,7 @@ impl Version {
         });
         let gate = Gate::new(limits.concurrency, limits.queue);
         let mould = Mould {
+            pace: node.pace.clone(),
             version,
             limits,
             env: config.env.into_iter().collect(),

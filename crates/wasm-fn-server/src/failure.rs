@@ -31,6 +31,9 @@ pub enum Cause {
     /// The deadline passed first.
     #[error("guest timed out")]
     Timeout,
+    /// The guest computed for longer than it may.
+    #[error("guest used up its CPU time")]
+    CpuExceeded,
     /// The guest trapped after memory was refused to it.
     #[error("guest ran out of memory")]
     OutOfMemory,
@@ -63,7 +66,7 @@ impl Cause {
     pub fn outcome(self) -> Outcome {
         match self {
             Self::Trap => Outcome::Trap,
-            Self::Timeout => Outcome::Timeout,
+            Self::Timeout | Self::CpuExceeded => Outcome::Timeout,
             Self::OutOfMemory => Outcome::OutOfMemory,
             Self::InvalidResponse => Outcome::InvalidResponse,
             Self::FunctionOverloaded | Self::NodeOverloaded => Outcome::Shed,

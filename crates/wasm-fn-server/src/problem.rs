@@ -33,6 +33,7 @@ pub(crate) enum Code {
     BodyTooLarge,
     GuestTrap,
     GuestTimeout,
+    GuestCpuExceeded,
     GuestOutOfMemory,
     GuestInvalidResponse,
     FunctionOverloaded,
@@ -74,6 +75,9 @@ impl Code {
             }
             Self::GuestTimeout => {
                 ("guest-timeout", StatusCode::GATEWAY_TIMEOUT, "the function did not answer in time")
+            }
+            Self::GuestCpuExceeded => {
+                ("guest-cpu-exceeded", StatusCode::INTERNAL_SERVER_ERROR, "the function used up its CPU time")
             }
             Self::GuestOutOfMemory => (
                 "guest-out-of-memory",
@@ -120,6 +124,7 @@ impl From<Failure> for Problem {
         let (code, tell) = match failure.cause {
             Cause::Trap => (Code::GuestTrap, true),
             Cause::Timeout => (Code::GuestTimeout, true),
+            Cause::CpuExceeded => (Code::GuestCpuExceeded, true),
             Cause::OutOfMemory => (Code::GuestOutOfMemory, true),
             Cause::InvalidResponse => (Code::GuestInvalidResponse, true),
             Cause::FunctionOverloaded => (Code::FunctionOverloaded, false),

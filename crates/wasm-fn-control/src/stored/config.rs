@@ -13,6 +13,9 @@ use super::{Malformed, parse, parse_all, texts};
 pub(crate) struct Config {
     memory_bytes: u64,
     timeout_us: u64,
+    /// Absent is no limit, as it was before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cpu_us: Option<u64>,
     concurrency: u32,
     queue: u32,
     queue_wait_us: u64,
@@ -57,6 +60,7 @@ impl From<&core::FunctionConfig> for Config {
         Self {
             memory_bytes: limits.memory_bytes,
             timeout_us: micros(limits.timeout),
+            cpu_us: limits.cpu.map(micros),
             concurrency: limits.concurrency,
             queue: limits.queue,
             queue_wait_us: micros(limits.queue_wait),
@@ -78,6 +82,7 @@ impl TryFrom<Config> for core::FunctionConfig {
             limits: core::Limits {
                 memory_bytes: stored.memory_bytes,
                 timeout: Duration::from_micros(stored.timeout_us),
+                cpu: stored.cpu_us.map(Duration::from_micros),
                 concurrency: stored.concurrency,
                 queue: stored.queue,
                 queue_wait: Duration::from_micros(stored.queue_wait_us),

@@ -5,7 +5,7 @@ use super::*;
 
 fn rich() -> FunctionConfig {
     let wire = serde_json::json!({
-        "memory_bytes": 1 << 20, "timeout_ms": 1500, "concurrency": 5, "queue": 0, "queue_wait_ms": 10,
+        "memory_bytes": 1 << 20, "timeout_ms": 1500, "cpu_ms": 50, "concurrency": 5, "queue": 0, "queue_wait_ms": 10,
         "reuse": 128, "routes": ["example.com/a/*", "/b"], "sticky": "cookie:sid",
         "cohorts": [
             {"header": "X-Beta", "values": ["1"], "to": "canary"},
@@ -25,6 +25,14 @@ fn configuration_survives_its_json() {
         let read: Config = serde_json::from_str(&json).unwrap();
         assert_eq!(FunctionConfig::try_from(read).unwrap(), config);
     }
+}
+
+#[test]
+fn configuration_of_a_time_without_cpu_limits_has_none() {
+    let json = serde_json::to_string(&Config::from(&FunctionConfig::default())).unwrap();
+    assert!(!json.contains("cpu"), "{json}");
+    let read: Config = serde_json::from_str(&json).unwrap();
+    assert_eq!(FunctionConfig::try_from(read).unwrap().limits.cpu, None);
 }
 
 #[test]

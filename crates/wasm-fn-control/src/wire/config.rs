@@ -16,6 +16,9 @@ pub struct Config {
     /// Wall-clock time of one invocation, 1 ms to 1 h; 10 s when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// CPU time of one invocation, 1 ms to 1 h; no limit when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
     /// Invocations running at once, 1 to 100,000; 1,000 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
@@ -98,6 +101,7 @@ impl TryFrom<&Config> for core::FunctionConfig {
         let limits = core::Limits {
             memory_bytes: wire.memory_bytes.unwrap_or(defaults.memory_bytes),
             timeout: wire.timeout_ms.map_or(defaults.timeout, Duration::from_millis),
+            cpu: wire.cpu_ms.map(Duration::from_millis).or(defaults.cpu),
             concurrency: wire.concurrency.unwrap_or(defaults.concurrency),
             queue: wire.queue.unwrap_or(defaults.queue),
             queue_wait: wire.queue_wait_ms.map_or(defaults.queue_wait, Duration::from_millis),
@@ -159,6 +163,7 @@ impl From<&core::FunctionConfig> for Config {
         Self {
             memory_bytes: Some(limits.memory_bytes),
             timeout_ms: Some(millis(limits.timeout)),
+            cpu_ms: limits.cpu.map(millis),
             concurrency: Some(limits.concurrency),
             queue: Some(limits.queue),
             queue_wait_ms: Some(millis(limits.queue_wait)),

@@ -29,6 +29,7 @@ fn both_ends_of_every_bound_are_allowed() {
         *limits = Limits {
             memory_bytes: 64 << 10,
             timeout: Duration::from_millis(1),
+            cpu: Some(Duration::from_millis(1)),
             concurrency: 1,
             queue: 0,
             queue_wait: Duration::ZERO,
@@ -39,6 +40,7 @@ fn both_ends_of_every_bound_are_allowed() {
         *limits = Limits {
             memory_bytes: 4 << 30,
             timeout: Duration::from_secs(3600),
+            cpu: Some(Duration::from_secs(3600)),
             concurrency: 100_000,
             queue: 100_000,
             queue_wait: Duration::from_secs(60),
@@ -59,6 +61,8 @@ fn limits_outside_their_bounds_are_refused() {
     );
     refused(&limits(|l| l.timeout = Duration::ZERO), "timeout is 0ns, expected 1ms to 1h");
     refused(&limits(|l| l.timeout = over), "timeout is 3601s, expected 1ms to 1h");
+    refused(&limits(|l| l.cpu = Some(Duration::ZERO)), "cpu is 0ns, expected 1ms to 1h");
+    refused(&limits(|l| l.cpu = Some(over)), "cpu is 3601s, expected 1ms to 1h");
     refused(&limits(|l| l.concurrency = 0), "concurrency is 0, expected 1 to 100000");
     refused(&limits(|l| l.concurrency = 100_001), "concurrency is 100001, expected 1 to 100000");
     refused(&limits(|l| l.queue = 100_001), "queue is 100001, expected 0 to 100000");

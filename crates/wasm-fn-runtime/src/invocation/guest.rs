@@ -117,6 +117,7 @@ impl Guest {
         // A pre-made instance has waited for many epochs; it shall not yield before it has begun.
         instance.store.set_epoch_deadline(1);
         let meter = instance.meter.clone();
+        meter.cpu.begin(place.version.limits().cpu);
         let request = for_guest(invocation.request);
         let slot = HeadSlot::default();
         // A box for each kind, so that none is as large as the largest.
@@ -140,10 +141,17 @@ impl Guest {
     /// Lets the guest run; ready when it has returned or failed.
     pub(super) fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         let Some(run) = &mut self.run else { return Poll::Ready(Ok(())) };
-        match run.as_mut().poll(cx) {
+        self.meter.cpu.resume();
+        let polled = run.as_mut().poll(cx);
+        let over = self.meter.cpu.pause();
+        match polled {
             Poll::Ready(ended) => {
                 self.run = None;
                 Poll::Ready(self.settle(ended))
+            }
+            Poll::Pending if over => {
+                self.stop();
+                Poll::Ready(Err(self.report(self.cpu_exceeded())))
             }
             Poll::Pending => match self.poll_deadline(cx) {
                 Some(fault) => Poll::Ready(Err(fault)),
@@ -157,7 +165,7 @@ impl Guest {
         if self.deadline.poll(cx).is_pending() {
             return None;
         }
-        self.run = None;
+        self.stop();
         Some(self.report(Fault::Timeout { limit: self.version().limits().timeout }))
     }
 
@@ -190,6 +198,17 @@ impl Guest {
         self.report(Fault::InvalidResponse { reason })
     }
 
+    /// Ends the guest where it is.
+    fn stop(&mut self) {
+        self.run = None;
+        self.meter.cpu.stop();
+    }
+
+    fn cpu_exceeded(&self) -> Fault {
+        let limits = self.version().limits();
+        Fault::CpuExceeded { limit: limits.cpu.unwrap_or(limits.timeout) }
+    }
+
     fn version(&self) -> &Version {
         &self.place.version
     }
@@ -220,6 +239,9 @@ impl Guest {
     }
 
     fn fault_of(&self, error: &wasmtime::Error) -> Fault {
+        if self.meter.cpu.is_over() {
+            return self.cpu_exceeded();
+        }
         if self.meter.memory_refused() {
             return Fault::OutOfMemory { limit_bytes: self.version().limits().memory_bytes };
         }
@@ -243,7 +265,7 @@ impl Drop for Guest {
     #[expect(clippy::disallowed_methods, reason = "service time is wall-clock time")]
     fn drop(&mut self) {
         // The instance goes first, so that the pool sees its place free.
-        self.run = None;
+        self.stop();
         let service: Duration = Instant::now().saturating_duration_since(self.started);
         self.place.version.ended(service);
     }

@@ -11,6 +11,7 @@ use wasm_fn_core::Limits;
 use super::*;
 use crate::{Failed, Invocation, Kind, KindError, LogStream, RequestBodyError, ResponseBody};
 
+mod computing;
 mod rollouts;
 
 impl From<Infallible> for RequestBodyError {

@@ -22,6 +22,7 @@ pub(super) struct Raw {
     routes: Vec<String>,
     memory: Option<String>,
     timeout: Option<String>,
+    cpu: Option<String>,
     concurrency: Option<u32>,
     queue: Option<u32>,
     queue_wait: Option<String>,
@@ -54,6 +55,7 @@ impl Raw {
         let config = wire::Config {
             memory_bytes: size(&at("memory"), self.memory)?,
             timeout_ms: millis(&at("timeout"), self.timeout)?,
+            cpu_ms: millis(&at("cpu"), self.cpu)?,
             concurrency: self.concurrency,
             queue: self.queue,
             queue_wait_ms: millis(&at("queue_wait"), self.queue_wait)?,

@@ -48,6 +48,7 @@ component = "target/hello.wasm"
 routes = ["/hello/*", "api.example.com/v1/*"]
 memory = "64MiB"
 timeout = "1m 30s"
+cpu = "50ms"
 concurrency = 10
 queue = 20
 queue_wait = "250ms"
@@ -86,6 +87,7 @@ show_shielded = true
         wire::Config {
             memory_bytes: Some(64 << 20),
             timeout_ms: Some(90_000),
+            cpu_ms: Some(50),
             concurrency: Some(10),
             queue: Some(20),
             queue_wait_ms: Some(250),
@@ -140,7 +142,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[function.hello]\n\nmemroy = \"1MiB\"\n",
         &expect![
-            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `memory`, `timeout`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `env`, `sticky`, `cohorts`, `rollout`, `gate`"
+            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `env`, `sticky`, `cohorts`, `rollout`, `gate`"
         ],
     );
     refused(
@@ -263,6 +265,10 @@ fn values_out_of_bounds_are_refused() {
     refused(
         "[function.hello]\ntimeout = \"2h\"\n",
         &expect!["wasm-fn.toml:2: function.hello.timeout: found 7200s, expected 1ms to 1h"],
+    );
+    refused(
+        "[function.hello]\ncpu = \"0s\"\n",
+        &expect!["wasm-fn.toml:2: function.hello.cpu: found 0ns, expected 1ms to 1h"],
     );
     refused(
         "[function.hello]\nconcurrency = 0\n",

@@ -99,6 +99,7 @@ fn failure(failed: Failed) -> Failure {
     let (cause, retry_after) = match failed.fault {
         Fault::Trap { .. } => (Cause::Trap, None),
         Fault::Timeout { .. } => (Cause::Timeout, None),
+        Fault::CpuExceeded { .. } => (Cause::CpuExceeded, None),
         Fault::OutOfMemory { .. } => (Cause::OutOfMemory, None),
         Fault::InvalidResponse { .. } => (Cause::InvalidResponse, None),
         Fault::FunctionOverloaded { retry_after } => (Cause::FunctionOverloaded, Some(retry_after)),

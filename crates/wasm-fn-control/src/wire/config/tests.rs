@@ -18,7 +18,7 @@ fn absent_keys_have_defaults() {
 #[test]
 fn written_out_configuration_means_the_same() {
     let config = parse(json!({
-        "memory_bytes": 65536, "timeout_ms": 1, "concurrency": 1, "queue": 0, "queue_wait_ms": 0, "reuse": 2,
+        "memory_bytes": 65536, "timeout_ms": 1, "cpu_ms": 1, "concurrency": 1, "queue": 0, "queue_wait_ms": 0, "reuse": 2,
         "routes": ["/a/*"], "sticky": "header:X-User", "egress": ["http://127.0.0.1:9000"], "env": {"A": ""},
         "cohorts": [{"query": "beta", "values": ["1"], "to": "canary"}],
     }))
@@ -33,6 +33,8 @@ fn bad_values_are_named_with_what_was_expected() {
         (json!({"memory_bytes": 1}), "memory: found 1 bytes, expected 64KiB to 4GiB"),
         (json!({"timeout_ms": 0}), "timeout: found 0ns, expected 1ms to 1h"),
         (json!({"timeout_ms": u64::MAX}), "timeout: found 18446744073709551.615s, expected 1ms to 1h"),
+        (json!({"cpu_ms": 0}), "cpu: found 0ns, expected 1ms to 1h"),
+        (json!({"cpu_ms": 3_600_001}), "cpu: found 3600.001s, expected 1ms to 1h"),
         (json!({"concurrency": 0}), "concurrency: found 0, expected 1 to 100000"),
         (json!({"queue": 100_001}), "queue: found 100001, expected 0 to 100000"),
         (json!({"reuse": 0}), "reuse: found 0, expected 1 to 1000000"),
