@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use crate::lock;
+use crate::{lock, share};
 
 /// Bounds on how long a refused client is asked to stay away.
 const RETRY_AFTER: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
@@ -147,6 +147,22 @@ impl<W: Wake> Gate<W> {
     /// it was woken before that, [`leave`](Self::leave)s.
     pub fn cancel(&self, ticket: Ticket) -> bool {
         self.remove(|queue| queue.waiters.remove(&ticket.0)).is_some()
+    }
+
+    /// Most requests with a place.
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// Whether one who holds `own` places, the one it is about to ask for included, is within its fair
+    /// share of this gate: a first place always is, further ones up to seven times what is left free
+    /// then. A gate of fewer than eight places has none to spare, and everybody is.
+    ///
+    /// For a gate that several share: whoever is beyond its share waits elsewhere, for in this queue it would be
+    /// in the way of those who are not.
+    pub fn has_share(&self, own: u32) -> bool {
+        let left = self.limit.saturating_sub(self.running()).saturating_sub(1);
+        own <= 1 || self.limit < share::PLACES_MIN || share::has(own.into(), left.into())
     }
 
     /// Requests with a place.

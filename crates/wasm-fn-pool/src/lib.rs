@@ -24,7 +24,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use budget::{Budget, BudgetPart};
 pub use gate::{Gate, Ticket, Wait, Wake};
 pub use lane::{Burst, Lane};
-pub use plan::{Machine, PlanError, PlanOptions, PoolPlan, Scarce, SlotCost, plan};
+pub use plan::{Machine, PlanError, PlanOptions, PoolPlan, Scarce, SlotCost, bytes as show_bytes, plan};
 pub use pool::{Checkout, Pool, PoolOptions};
 pub use share::most as share_max;
 pub use slots::{Slots, StartPermit};

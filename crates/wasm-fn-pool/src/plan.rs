@@ -188,8 +188,8 @@ impl fmt::Display for PlanError {
 
 impl std::error::Error for PlanError {}
 
-/// `4.0 TiB`.
-fn bytes(bytes: u64) -> String {
+/// `4.0 TiB`: a size for people, cut to tenths.
+pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let unit = usize::try_from(bytes.max(1).ilog2() / 10).unwrap_or(0).min(UNITS.len() - 1);
     if unit == 0 {

@@ -9,6 +9,9 @@
 /// How many times what is free one may hold.
 const TIMES_FREE: u64 = 7;
 
+/// Places of which an eighth is at least one.
+pub(crate) const PLACES_MIN: u32 = 8;
+
 /// Whether one that holds `own` is within its share while `free` is left.
 pub(crate) fn has(own: u64, free: u64) -> bool {
     own <= free.saturating_mul(TIMES_FREE)
@@ -16,7 +19,7 @@ pub(crate) fn has(own: u64, free: u64) -> bool {
 
 /// The most of `all` that one may hold while nobody else holds anything; at least 1.
 pub fn most(all: u32) -> u32 {
-    (all - all / 8).max(1)
+    (all - all / PLACES_MIN).max(1)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use wasm_fn_pool::{PoolPlan, SlotCost};
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
@@ -10,9 +11,15 @@ use wasmtime::{
 /// cost nothing.
 const RESERVATION_BYTES: u64 = 4 << 30;
 
-/// Memory a free slot keeps mapped for its next guest, zeroed. Above what small guests touch, below
-/// what a greedy guest could leave behind.
-const KEEP_RESIDENT_BYTES: usize = 4 << 20;
+/// Addresses after a slot that nobody may touch, so that constant offsets need no check either.
+const GUARD_BYTES: u64 = 32 << 20;
+
+/// Most memory that a free slot keeps mapped for its next guest, zeroed. Above what small guests
+/// touch, below what a greedy guest could leave behind.
+const KEEP_RESIDENT_BYTES_MAX: usize = 4 << 20;
+
+/// The same where keeping pages means zeroing all of them each time.
+const KEEP_RESIDENT_BLINDLY_BYTES: usize = 64 << 10;
 
 /// Deepest guest stack; JavaScript and Python interpreters need more than the usual half.
 const WASM_STACK_BYTES: usize = 1 << 20;
@@ -23,10 +30,20 @@ const FIBER_STACK_BYTES: usize = 2 << 20;
 /// Elements of one table.
 const TABLE_ELEMENTS: usize = 100_000;
 
+/// A component is a handful of core instances: the program and its adapters. Each may have a table.
+const CORE_INSTANCES_PER_SLOT: u32 = 4;
+
+/// Mappings of a used slot: a memory before, in and after its image and what it may not touch, a stack and
+/// its guard, and as many to spare for guests with a second memory.
+const MAPS_PER_SLOT: u64 = 8;
+
+/// A guest lives in one of them, and each must be able to hold all guests.
+const ENGINES: u64 = 2;
+
 /// Why no engine could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// The address space or the memory does not hold the pool.
+    /// The system refused what the plan of the pool reserves.
     #[error("a pool of {slots} instances does not fit this machine, try fewer: {reason}")]
     Pool {
         /// Instances asked for.
@@ -50,8 +67,21 @@ pub enum InstanceMemoryReset {
 
 impl InstanceMemoryReset {
     /// What this machine offers.
-    pub(crate) fn probe() -> Self {
+    pub fn probe() -> Self {
         if PoolingAllocationConfig::is_pagemap_scan_available() { Self::DirtyPages } else { Self::AllPages }
+    }
+}
+
+/// What one slot takes from the machine: each engine has it.
+pub fn slot_cost() -> SlotCost {
+    let table_bytes = TABLE_ELEMENTS * size_of::<usize>();
+    let tables_bytes = table_bytes as u64 * u64::from(CORE_INSTANCES_PER_SLOT);
+    let commit_bytes = FIBER_STACK_BYTES as u64 + tables_bytes;
+    SlotCost {
+        address_bytes: ENGINES * (RESERVATION_BYTES + GUARD_BYTES + commit_bytes),
+        commit_bytes: ENGINES * commit_bytes,
+        maps: ENGINES * MAPS_PER_SLOT,
+        keep_bytes_max: KEEP_RESIDENT_BYTES_MAX as u64,
     }
 }
 
@@ -71,25 +101,26 @@ pub(crate) struct Engines {
 }
 
 impl Engines {
-    /// Engines with a pool of `slots` instances each.
+    /// Engines with the pool that was planned, each.
     ///
     /// # Errors
-    /// When the machine cannot hold the pools.
-    pub(crate) fn new(slots: u32, reset: InstanceMemoryReset) -> Result<Self, EngineError> {
+    /// When the system refuses it.
+    pub(crate) fn new(plan: &PoolPlan, reset: InstanceMemoryReset) -> Result<Self, EngineError> {
         Ok(Self {
-            sequential: engine(slots, reset, Calls::Sequential)?,
-            concurrent: engine(slots, reset, Calls::Concurrent)?,
+            sequential: engine(plan, reset, Calls::Sequential)?,
+            concurrent: engine(plan, reset, Calls::Concurrent)?,
         })
     }
 }
 
-fn engine(slots: u32, reset: InstanceMemoryReset, calls: Calls) -> Result<Engine, EngineError> {
+fn engine(plan: &PoolPlan, reset: InstanceMemoryReset, calls: Calls) -> Result<Engine, EngineError> {
+    let slots = plan.instances_max;
+    let keep_bytes = usize::try_from(plan.keep_bytes).unwrap_or(usize::MAX).min(KEEP_RESIDENT_BYTES_MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
-        // A component is a handful of core instances: the program and its adapters.
-        .total_core_instances(slots.saturating_mul(4))
+        .total_core_instances(slots.saturating_mul(CORE_INSTANCES_PER_SLOT))
         .total_memories(slots)
-        .total_tables(slots.saturating_mul(4))
+        .total_tables(slots.saturating_mul(CORE_INSTANCES_PER_SLOT))
         .total_stacks(slots)
         .max_core_instances_per_component(200)
         .max_memories_per_component(8)
@@ -103,11 +134,11 @@ fn engine(slots: u32, reset: InstanceMemoryReset, calls: Calls) -> Result<Engine
         .max_unused_warm_slots(slots.min(256));
     match reset {
         InstanceMemoryReset::DirtyPages => {
-            pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
+            pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(keep_bytes);
         }
-        // Without the kernel's help, keeping pages means zeroing all of them each time.
         InstanceMemoryReset::AllPages => {
-            pool.pagemap_scan(Enabled::No).linear_memory_keep_resident(64 << 10);
+            let keep_bytes = keep_bytes.min(KEEP_RESIDENT_BLINDLY_BYTES);
+            pool.pagemap_scan(Enabled::No).linear_memory_keep_resident(keep_bytes);
         }
     }
 
@@ -115,6 +146,7 @@ fn engine(slots: u32, reset: InstanceMemoryReset, calls: Calls) -> Result<Engine
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .memory_reservation(RESERVATION_BYTES)
+        .memory_guard_size(GUARD_BYTES)
         .concurrency_support(calls == Calls::Concurrent)
         .wasm_component_model_async(calls == Calls::Concurrent)
         .epoch_interruption(true)

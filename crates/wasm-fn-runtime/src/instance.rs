@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use wasm_fn_core::{EgressRule, Limits, VersionNo};
-use wasm_fn_pool::StartPermit;
+use wasm_fn_pool::{BudgetPart, StartPermit};
 use wasmtime::{PoolConcurrencyLimitError, Store, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, p2::bindings::Command};
 use wasmtime_wasi_http::{WasiHttpCtx, p2::bindings::Proxy, p3::bindings::Service};
@@ -32,6 +32,8 @@ pub(crate) struct Mould {
     pub(crate) limits: Limits,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) egress: Arc<[EgressRule]>,
+    /// What the version's instances hold of the node's memory.
+    pub(crate) memory: Arc<BudgetPart>,
     pub(crate) log: Arc<LogRing>,
 }
 
@@ -107,8 +109,8 @@ impl Mould {
     }
 
     fn start_fault(&self, meter: &Meter, error: &wasmtime::Error) -> Fault {
-        if meter.memory_refused() {
-            Fault::OutOfMemory { limit_bytes: self.limits.memory_bytes }
+        if let Some(fault) = meter.refusal(self.limits.memory_bytes) {
+            fault
         } else if error.is::<PoolConcurrencyLimitError>() {
             Fault::NodeOverloaded { retry_after: std::time::Duration::from_secs(1) }
         } else if error.is::<wasmtime::Trap>() {
@@ -129,7 +131,7 @@ impl Mould {
             http: WasiHttpCtx::new(),
             table,
             egress: Egress::new(self.egress.clone()),
-            memory: MemoryLimit::new(self.limits.memory_bytes, meter.clone()),
+            memory: MemoryLimit::new(self.limits.memory_bytes, self.memory.clone(), meter.clone()),
         }
     }
 

@@ -28,7 +28,7 @@ mod version;
 
 pub use component::{PrepareError, Prepared, Progress, Step};
 pub use egress::Effects;
-pub use engine::{EngineError, InstanceMemoryReset};
+pub use engine::{EngineError, InstanceMemoryReset, slot_cost};
 pub use fault::{Failed, Fault, Usage};
 pub use invocation::{Invocation, RequestBodyError, ResponseBody};
 pub use kind::{Kind, KindError};

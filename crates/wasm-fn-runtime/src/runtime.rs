@@ -10,7 +10,7 @@ use std::{
 use dashmap::DashMap;
 use tokio::sync::{OnceCell, watch};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
-use wasm_fn_pool::{Gate, Slots};
+use wasm_fn_pool::{Budget, Gate, PoolPlan, Slots};
 
 use crate::{
     component::{Loaded, Loader, PrepareError, Prepared, Progress},
@@ -32,8 +32,8 @@ pub struct RuntimeOptions {
     pub data_dir: PathBuf,
     /// Where components lie, each named by its digest.
     pub components_dir: PathBuf,
-    /// Instances alive at once on this node, ready and running.
-    pub instances_max: u32,
+    /// How many instances live and run at once on this node, and what memory they have.
+    pub pool: PoolPlan,
     /// Instances that one version keeps ready at most.
     pub warm_max: usize,
     /// Time without requests after which a version keeps none ready.
@@ -75,6 +75,7 @@ pub(crate) struct Node {
     pub(crate) loader: Arc<Loader>,
     pub(crate) slots: Arc<Slots>,
     pub(crate) pace: Arc<Pace>,
+    pub(crate) memory: Arc<Budget>,
     pub(crate) gate: Gate<Waiter>,
     origin: Instant,
     /// Versions whose pools follow their load.
@@ -140,18 +141,19 @@ impl Runtime {
     pub fn start(options: RuntimeOptions) -> Result<Arc<Self>, RuntimeError> {
         let reset = InstanceMemoryReset::probe();
         engine::announce(reset);
-        let engines = Engines::new(options.instances_max, reset)?;
+        let engines = Engines::new(&options.pool, reset)?;
         let threads = tokio::runtime::Handle::current().metrics().num_workers();
         let threads = u32::try_from(threads).unwrap_or(u32::MAX);
-        let pace = Pace::start(&engines, threads, options.instances_max)?;
+        let pace = Pace::start(&engines, threads, options.pool.instances_max)?;
         let loader = Loader::new(engines, &options.data_dir)?;
-        let slots = Arc::new(Slots::new(options.instances_max as usize));
-        // A quarter of the instances may wait ready while the others run.
-        let running_max = (options.instances_max - options.instances_max / 4).max(1);
+        let slots = Arc::new(Slots::new(options.pool.instances_max as usize));
+        let memory = Arc::new(Budget::new(options.pool.memory_max_bytes));
+        let running_max = options.pool.running_max;
         let node = Arc::new(Node {
             loader: Arc::new(loader),
             slots,
             pace,
+            memory,
             gate: Gate::new(running_max, running_max),
             origin: Instant::now(),
             tended: Mutex::default(),
@@ -187,6 +189,7 @@ impl Runtime {
             limits: config.limits.clone(),
             env: config.env.clone().into_iter().collect(),
             egress: config.egress.clone().into(),
+            memory: Arc::new(self.node.memory.part()),
             log: Arc::new(LogRing::new(watch::channel(0).0)),
         };
         let Some(permit) = self.node.slots.try_take() else { return Ok(prepared) };

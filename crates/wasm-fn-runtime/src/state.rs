@@ -1,15 +1,19 @@
 //! What the host keeps beside one instance: its WASI context, its limits, its meter.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
+use wasm_fn_pool::BudgetPart;
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-use crate::{cpu::Cpu, egress::Egress, pace::Pace};
+use crate::{cpu::Cpu, egress::Egress, fault::Fault, pace::Pace};
 
 /// Most host resources (streams, bodies, headers) that one instance holds at once.
 pub(crate) const RESOURCES_MAX: usize = 4096;
@@ -18,7 +22,10 @@ pub(crate) const RESOURCES_MAX: usize = 4096;
 pub(crate) struct Meter {
     pub(crate) cpu: Cpu,
     memory_peak_bytes: AtomicU64,
+    /// Whether the guest asked for more memory than it may have.
     memory_refused: AtomicBool,
+    /// Whether it asked for more than the node has left.
+    memory_short: AtomicBool,
 }
 
 impl Meter {
@@ -27,6 +34,7 @@ impl Meter {
             cpu: Cpu::new(pace),
             memory_peak_bytes: AtomicU64::new(0),
             memory_refused: AtomicBool::new(false),
+            memory_short: AtomicBool::new(false),
         }
     }
 
@@ -34,22 +42,36 @@ impl Meter {
         self.memory_peak_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether the guest asked for more memory than it may have.
-    pub(crate) fn memory_refused(&self) -> bool {
-        self.memory_refused.load(Ordering::Relaxed)
+    /// Why a guest that was refused memory failed; `None` when it never was. `limit_bytes` is its own limit.
+    pub(crate) fn refusal(&self, limit_bytes: u64) -> Option<Fault> {
+        if self.memory_short.load(Ordering::Relaxed) {
+            Some(Fault::NodeOverloaded { retry_after: Duration::from_secs(1) })
+        } else if self.memory_refused.load(Ordering::Relaxed) {
+            Some(Fault::OutOfMemory { limit_bytes })
+        } else {
+            None
+        }
     }
 }
 
-/// Holds an instance to its memory limit, all of its linear memories together.
+/// Holds an instance to its memory limit, all of its linear memories together, and to what the node has
+/// left. Gives that back when it is dropped.
 pub(crate) struct MemoryLimit {
     pub(crate) limit_bytes: u64,
     held_bytes: u64,
+    node: Arc<BudgetPart>,
     pub(crate) meter: Arc<Meter>,
 }
 
 impl MemoryLimit {
-    pub(crate) fn new(limit_bytes: u64, meter: Arc<Meter>) -> Self {
-        Self { limit_bytes, held_bytes: 0, meter }
+    pub(crate) fn new(limit_bytes: u64, node: Arc<BudgetPart>, meter: Arc<Meter>) -> Self {
+        Self { limit_bytes, held_bytes: 0, node, meter }
+    }
+}
+
+impl Drop for MemoryLimit {
+    fn drop(&mut self) {
+        self.node.give_back(self.held_bytes);
     }
 }
 
@@ -63,6 +85,10 @@ impl ResourceLimiter for MemoryLimit {
         let held = self.held_bytes.saturating_sub(current as u64).saturating_add(desired as u64);
         if held > self.limit_bytes {
             self.meter.memory_refused.store(true, Ordering::Relaxed);
+            return Ok(false);
+        }
+        if !self.node.try_take(held.saturating_sub(self.held_bytes)) {
+            self.meter.memory_short.store(true, Ordering::Relaxed);
             return Ok(false);
         }
         self.held_bytes = held;

@@ -14,7 +14,7 @@ use http::Response;
 use http_body::Body;
 use tokio::sync::{OnceCell, oneshot};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Limits, VersionNo};
-use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, Wait, Wake};
+use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, Wait, Wake, share_max};
 
 use crate::{
     component::{Loaded, PrepareError},
@@ -44,7 +44,7 @@ pub struct Version {
     mould: Mould,
     loaded: Arc<OnceCell<Loaded>>,
     pool: Pool<Instance>,
-    gate: Gate<Waiter>,
+    pub(crate) gate: Gate<Waiter>,
     node: Arc<Node>,
     /// Whether the node looks after its pool at the moment.
     tended: AtomicBool,
@@ -89,13 +89,15 @@ impl Version {
             ceiling: node.options.warm_max.min(limits.concurrency as usize),
             idle_after: node.options.idle_after,
         });
-        let gate = Gate::new(limits.concurrency, limits.queue);
+        // Those beyond its share of the node wait here, where they are in nobody else's way.
+        let gate = Gate::new(limits.concurrency.min(share_max(node.gate.limit())), limits.queue);
         let mould = Mould {
             pace: node.pace.clone(),
             version,
             limits,
             env: config.env.into_iter().collect(),
             egress: config.egress.into(),
+            memory: Arc::new(node.memory.part()),
             log,
         };
         let (tended, refilling) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -324,7 +326,8 @@ impl Version {
             return None;
         }
         let held = HeldGate { version: Some(self.clone()) };
-        self.node.gate.try_enter().then(|| held.into_place(Duration::ZERO))
+        let gate = &self.node.gate;
+        (gate.has_share(self.gate.running()) && gate.try_enter()).then(|| held.into_place(Duration::ZERO))
     }
 
     /// Waits for a place in the version's and then in the node's queue.
@@ -336,7 +339,11 @@ impl Version {
             return Err(Fault::FunctionOverloaded { retry_after });
         }
         let node = self.node.clone();
+        let running = self.gate.running();
         let held = HeldGate { version: Some(self) };
+        if !node.gate.has_share(running) {
+            return Err(Fault::FunctionOverloaded { retry_after });
+        }
         let nodes = enter(&node.gate, &node, wait_max).await;
         if matches!(nodes, Entry::Refused) {
             return Err(Fault::NodeOverloaded { retry_after });

@@ -17,12 +17,14 @@ use wasm_fn_control::wire::{
     Config, DeployEvent, DeployRequest, DeployResult, EndedRollout, FunctionStatus, GateOptions,
     RollbackRequest, RolloutOptions, RolloutOutcome, StageChanged, Strategy,
 };
+use wasm_fn_pool::PlanOptions;
 
 use crate::{
     args,
     client::{self, Client, ClientError, Upload},
     config::Connection,
     fault::Fault,
+    machine,
     node::{Node, NodeOptions, Signals},
     output::Output,
 };
@@ -76,7 +78,8 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         listen: args.listen,
         admin: args.admin,
         data_dir: data_dir.to_owned(),
-        instances_max: 256,
+        pool: machine::plan(PlanOptions::default())?,
+        connections_max: 1000,
         body_bytes_max: 10 << 20,
         component_bytes_max: 64 << 20,
         overrides_open: false,

@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod demo;
 mod fault;
+mod machine;
 mod node;
 mod output;
 mod telemetry;

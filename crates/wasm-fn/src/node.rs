@@ -21,6 +21,7 @@ use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle};
 use wasm_fn_control::{Access, Blobs, Clock, Control, salt_at_random, store::EmbeddedStore};
 use wasm_fn_core::FunctionName;
+use wasm_fn_pool::{PoolPlan, show_bytes as bytes};
 use wasm_fn_runtime::{Runtime, RuntimeOptions};
 use wasm_fn_server::{DrainReport, OverrideAccess, ServerHandle, draw_at_random};
 
@@ -45,8 +46,10 @@ pub(crate) struct NodeOptions {
     pub(crate) admin: SocketAddr,
     /// Where everything is kept.
     pub(crate) data_dir: PathBuf,
-    /// Instances alive at once.
-    pub(crate) instances_max: u32,
+    /// Instances and their memory.
+    pub(crate) pool: PoolPlan,
+    /// Connections open at once.
+    pub(crate) connections_max: u32,
     /// Largest request body, bytes.
     pub(crate) body_bytes_max: u64,
     /// Largest component, bytes.
@@ -248,10 +251,19 @@ async fn open(options: &NodeOptions) -> anyhow::Result<Kept> {
 }
 
 fn start_runtime(options: &NodeOptions) -> anyhow::Result<Arc<Runtime>> {
+    let pool = &options.pool;
+    tracing::info!(
+        instances_max = pool.instances_max,
+        running_max = pool.running_max,
+        memory_max = %bytes(pool.memory_max_bytes),
+        kept_by_a_free_slot = %bytes(pool.keep_bytes),
+        address_space = %bytes(pool.address_bytes),
+        "instance pool"
+    );
     Ok(Runtime::start(RuntimeOptions {
         data_dir: options.data_dir.clone(),
         components_dir: options.data_dir.join("blobs"),
-        instances_max: options.instances_max,
+        pool: options.pool.clone(),
         warm_max: WARM_MAX,
         idle_after: IDLE_AFTER,
     })?)
@@ -259,7 +271,7 @@ fn start_runtime(options: &NodeOptions) -> anyhow::Result<Arc<Runtime>> {
 
 fn server_options(options: &NodeOptions) -> wasm_fn_server::Options {
     wasm_fn_server::Options {
-        connections_max: 10_000,
+        connections_max: options.connections_max as usize,
         headers_max: 100,
         head_bytes_max: 64 << 10,
         body_bytes_max: options.body_bytes_max,

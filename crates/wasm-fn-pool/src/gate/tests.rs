@@ -199,6 +199,25 @@ fn a_gate_for_nobody_lets_one_through() {
 }
 
 #[test]
+fn whoever_holds_much_is_beyond_its_share_before_the_gate_is_full() {
+    for (limit, running, own, within) in [
+        (24, 20, 21, true),
+        (24, 21, 22, false),
+        (24, 22, 7, true),
+        (24, 22, 8, false),
+        (24, 23, 2, false),
+        (24, 23, 1, true),
+        (24, 24, 1, true),
+        (7, 6, 7, true),
+        (1, 0, 1, true),
+    ] {
+        let fixture = Fixture::full(running, 0);
+        let gate = Gate { limit, ..fixture.gate };
+        assert_eq!(gate.has_share(own), within, "{own} of {limit}, {running} taken");
+    }
+}
+
+#[test]
 fn clients_are_asked_to_stay_away_as_long_as_the_queue_takes() {
     let fixture = Fixture::full(2, 99);
     let second = Duration::from_secs(1);

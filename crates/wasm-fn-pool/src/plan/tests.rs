@@ -6,12 +6,8 @@ const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 
 /// About what the runtime's slots cost.
-const SLOT: SlotCost = SlotCost {
-    address_bytes: 4 * GIB + 64 * MIB,
-    commit_bytes: 6 * MIB,
-    maps: 8,
-    keep_bytes_max: 4 * MIB,
-};
+const SLOT: SlotCost =
+    SlotCost { address_bytes: 4 * GIB + 64 * MIB, commit_bytes: 6 * MIB, maps: 8, keep_bytes_max: 4 * MIB };
 
 /// A machine without limits of its own.
 fn machine(memory_bytes: u64) -> Machine {

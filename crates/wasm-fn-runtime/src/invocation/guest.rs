@@ -242,8 +242,8 @@ impl Guest {
         if self.meter.cpu.is_over() {
             return self.cpu_exceeded();
         }
-        if self.meter.memory_refused() {
-            return Fault::OutOfMemory { limit_bytes: self.version().limits().memory_bytes };
+        if let Some(fault) = self.meter.refusal(self.version().limits().memory_bytes) {
+            return fault;
         }
         let reason = trapped::reason(error);
         let trap = trapped::trap(error, &reason);

@@ -9,9 +9,10 @@ use tempfile::TempDir;
 use wasm_fn_core::Limits;
 
 use super::*;
-use crate::{Failed, Invocation, Kind, KindError, LogStream, RequestBodyError, ResponseBody};
+use crate::{Failed, Invocation, Kind, KindError, LogStream, RequestBodyError, ResponseBody, slot_cost};
 
 mod computing;
+mod pressure;
 mod rollouts;
 
 impl From<Infallible> for RequestBodyError {
@@ -56,12 +57,22 @@ impl Node {
 }
 
 fn start(dir: &Path, instances_max: u32) -> Arc<Runtime> {
+    start_with_memory(dir, instances_max, 4 << 30)
+}
+
+fn start_with_memory(dir: &Path, instances_max: u32, memory_max_bytes: u64) -> Arc<Runtime> {
     let components_dir = dir.join("blobs");
     std::fs::create_dir_all(&components_dir).unwrap();
     Runtime::start(RuntimeOptions {
         data_dir: dir.to_owned(),
         components_dir,
-        instances_max,
+        pool: PoolPlan {
+            instances_max,
+            running_max: (instances_max - instances_max / 4).max(1),
+            memory_max_bytes,
+            keep_bytes: 1 << 20,
+            address_bytes: slot_cost().address_bytes * u64::from(instances_max),
+        },
         warm_max: 16,
         idle_after: Duration::from_secs(60),
     })

@@ -20,9 +20,15 @@ pub(crate) struct Serve {
     /// Configuration file whose `[serve]` table is read
     #[arg(long, env = "WASM_FN_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// Instances alive at once, 1 to 10000 [default: 1000]
+    /// Instances alive at once [default: by the machine's memory, at most 1000]
     #[arg(long, env = "WASM_FN_INSTANCES_MAX", value_name = "N")]
     pub(crate) instances_max: Option<u32>,
+    /// Memory of all instances together [default: three quarters of the machine's]
+    #[arg(long, env = "WASM_FN_MEMORY_MAX", value_name = "SIZE")]
+    pub(crate) memory_max: Option<ByteSize>,
+    /// Connections open at once, 1 to 1000000; further ones wait [default: 10000]
+    #[arg(long, env = "WASM_FN_CONNECTIONS_MAX", value_name = "N")]
+    pub(crate) connections_max: Option<u32>,
     /// Largest request body, up to 1TiB [default: 10MiB]
     #[arg(long, env = "WASM_FN_BODY_MAX", value_name = "SIZE")]
     pub(crate) body_max: Option<ByteSize>,

@@ -1,9 +1,12 @@
 //! `wasm-fn serve`: a node from its start to its drained end, or until a new process has taken over.
 
+use wasm_fn_pool::PlanOptions;
+
 use super::DONE;
 use crate::{
     args, config,
     fault::Fault,
+    machine,
     node::{Node, NodeOptions, Signals},
 };
 
@@ -12,21 +15,25 @@ pub(super) async fn run(args: args::Serve) -> Result<u8, Fault> {
     let drain_timeout = config.drain_timeout;
     let signals = Signals::listen();
     let mut signals = signals.map_err(|error| Fault::new("system", "signals cannot be received", error))?;
-    let node = Node::start_service(options(config)).await;
+    machine::raise_descriptors();
+    let node = Node::start_service(options(config)?).await;
     let node = node.map_err(|error| Fault::new("start", "the node did not start", format!("{error:#}")))?;
     signals.obey(node, drain_timeout).await;
     Ok(DONE)
 }
 
-fn options(config: config::Serve) -> NodeOptions {
-    NodeOptions {
+fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
+    let asked =
+        PlanOptions { instances_max: config.instances_max, memory_max_bytes: config.memory_max_bytes };
+    Ok(NodeOptions {
         listen: config.listen,
         admin: config.admin,
         data_dir: config.data_dir,
-        instances_max: config.instances_max,
+        pool: machine::plan(asked)?,
+        connections_max: config.connections_max,
         body_bytes_max: config.body_max_bytes,
         component_bytes_max: config.component_max_bytes,
         overrides_open: config.allow_overrides,
         show_shielded: config.show_shielded,
-    }
+    })
 }

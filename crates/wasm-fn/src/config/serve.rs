@@ -18,8 +18,12 @@ pub(crate) struct Serve {
     pub(crate) admin: SocketAddr,
     /// Where everything is kept.
     pub(crate) data_dir: PathBuf,
-    /// Instances alive at once.
-    pub(crate) instances_max: u32,
+    /// Instances alive at once; as many as suit the machine when absent.
+    pub(crate) instances_max: Option<u32>,
+    /// Memory of all of them together; what suits the machine when absent.
+    pub(crate) memory_max_bytes: Option<u64>,
+    /// Connections open at once.
+    pub(crate) connections_max: u32,
     /// Largest request body.
     pub(crate) body_max_bytes: u64,
     /// Largest component.
@@ -38,7 +42,9 @@ impl Default for Serve {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
             data_dir: PathBuf::from("wasm-fn-data"),
-            instances_max: 1000,
+            instances_max: None,
+            memory_max_bytes: None,
+            connections_max: 10_000,
             body_max_bytes: 10 << 20,
             component_max_bytes: 256 << 20,
             drain_timeout: Duration::from_secs(30),
@@ -74,7 +80,9 @@ impl Serve {
             listen: args.listen.or(file.listen).unwrap_or(default.listen),
             admin: args.admin.or(file.admin).unwrap_or(default.admin),
             data_dir: args.data_dir.or(file.data_dir).unwrap_or(default.data_dir),
-            instances_max: args.instances_max.or(file.instances_max).unwrap_or(default.instances_max),
+            instances_max: args.instances_max.or(file.instances_max),
+            memory_max_bytes: args.memory_max.map(|size| size.0).or(file.memory_max_bytes),
+            connections_max: args.connections_max.or(file.connections_max).unwrap_or(default.connections_max),
             body_max_bytes: body_max.or(file.body_max_bytes).unwrap_or(default.body_max_bytes),
             component_max_bytes: component_max
                 .or(file.component_max_bytes)
@@ -87,8 +95,15 @@ impl Serve {
 
     /// Checks every bound; where a value came from does not matter.
     pub(super) fn check(&self) -> Result<(), String> {
-        if !(1..=10_000).contains(&self.instances_max) {
-            return Err(format!("instances_max is {}, expected 1 to 10000", self.instances_max));
+        // How many are too many is for the machine to say.
+        if self.instances_max == Some(0) {
+            return Err("instances_max is 0, expected at least 1".to_owned());
+        }
+        if let Some(bytes) = self.memory_max_bytes.filter(|bytes| *bytes < 1 << 20) {
+            return Err(format!("memory_max is {bytes} bytes, expected at least 1MiB"));
+        }
+        if !(1..=1_000_000).contains(&self.connections_max) {
+            return Err(format!("connections_max is {}, expected 1 to 1000000", self.connections_max));
         }
         let sizes = [
             ("body_max", self.body_max_bytes, 1 << 40, "1 byte to 1TiB"),

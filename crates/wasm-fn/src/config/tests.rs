@@ -66,6 +66,8 @@ listen = "0.0.0.0:80"
 admin = "[::1]:9000"
 data_dir = "data"
 instances_max = 5
+memory_max = "3GiB"
+connections_max = 6
 body_max = "1MiB"
 component_max = "2MiB"
 drain_timeout = "5s"
@@ -109,6 +111,8 @@ show_shielded = true
             admin: Some("[::1]:9000".parse().unwrap()),
             data_dir: Some(PathBuf::from("project/data")),
             instances_max: Some(5),
+            memory_max_bytes: Some(3 << 30),
+            connections_max: Some(6),
             body_max_bytes: Some(1 << 20),
             component_max_bytes: Some(2 << 20),
             drain_timeout: Some(Duration::from_secs(5)),
@@ -152,7 +156,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `body_max`, `component_max`, `drain_timeout`, `allow_overrides`, `show_shielded`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `drain_timeout`, `allow_overrides`, `show_shielded`"
         ],
     );
     refused(
@@ -378,7 +382,7 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
     assert_eq!(merged.listen.port(), 2);
     assert_eq!(merged.body_max_bytes, 9);
     assert!(!merged.allow_overrides && !merged.show_shielded);
-    assert_eq!(merged.instances_max, 7);
+    assert_eq!(merged.instances_max, Some(7));
     assert_eq!(merged.admin, Serve::default().admin);
     let merged = Serve::merge(&args::Serve::default(), from_file());
     assert!(merged.allow_overrides && merged.show_shielded);
@@ -392,7 +396,9 @@ fn a_node_refuses_what_is_out_of_bounds() {
         assert_eq!(serve.check(), Err(expected.to_owned()));
     };
     assert_eq!(Serve::default().check(), Ok(()));
-    refused(|serve| serve.instances_max = 0, "instances_max is 0, expected 1 to 10000");
+    refused(|serve| serve.instances_max = Some(0), "instances_max is 0, expected at least 1");
+    refused(|serve| serve.memory_max_bytes = Some(1), "memory_max is 1 bytes, expected at least 1MiB");
+    refused(|serve| serve.connections_max = 0, "connections_max is 0, expected 1 to 1000000");
     refused(|serve| serve.body_max_bytes = 0, "body_max is 0 bytes, expected 1 byte to 1TiB");
     refused(
         |serve| serve.component_max_bytes = 5 << 30,

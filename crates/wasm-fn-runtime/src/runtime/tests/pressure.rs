@@ -1,0 +1,95 @@
+//! Facts about a node whose guests want more than it has.
+
+use super::*;
+
+/// A node whose guests have `memory_max_bytes` together.
+fn node(instances_max: u32, memory_max_bytes: u64) -> Node {
+    let dir = tempfile::tempdir().unwrap();
+    Node { runtime: start_with_memory(dir.path(), instances_max, memory_max_bytes), dir }
+}
+
+#[tokio::test]
+async fn a_guest_that_finds_no_memory_on_the_node_is_shed_and_others_go_on() {
+    let node = node(8, 48 << 20);
+    let hello = node.version("hello-v1", FunctionConfig::default());
+    let hog = node.version("hog", limits(|limits| limits.memory_bytes = 1 << 30));
+    ok(&hello, "/").await;
+    // A gigabyte is within its own limit, and more than the node has.
+    let refused = get(&hog, "/?mb=500").await;
+    assert!(matches!(refused, Err(Fault::NodeOverloaded { .. })), "{refused:?}");
+    ok(&hello, "/").await;
+    assert_eq!(call(&hog, "/?mb=8", b"").await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn memory_of_instances_that_ended_is_there_for_the_next() {
+    let node = node(4, 48 << 20);
+    let hog = node.version("hog", FunctionConfig::default());
+    for _ in 0..8 {
+        assert_eq!(call(&hog, "/?mb=20", b"").await.unwrap().status(), StatusCode::OK);
+    }
+    let ended = async {
+        // Instances that wait ready have not taken anything yet.
+        while node.runtime.node.memory.used_bytes() > 20 << 20 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("what they took is given back");
+}
+
+#[tokio::test]
+async fn a_function_that_hangs_leaves_places_to_others() {
+    let node = node(32, 4 << 30);
+    let minute = Duration::from_secs(60);
+    let hanging = node.version("slow", limits(|limits| limits.timeout = minute));
+    let quiet = node.version("hello-v1", FunctionConfig::default());
+    hanging.load().await.unwrap();
+    quiet.load().await.unwrap();
+    let mut held = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let hanging = hanging.clone();
+        held.spawn(async move { call(&hanging, "/?ms=50000", b"").await.map(drop) });
+    }
+    let full = async {
+        while hanging.gate.waiting() < 40 - 21 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(minute, full).await.expect("all of them run or wait");
+    // 24 may run; seven eighths are one function's.
+    assert_eq!((hanging.gate.running(), node.runtime.node.gate.running()), (21, 21));
+    for _ in 0..20 {
+        ok(&quiet, "/").await;
+    }
+}
+
+#[tokio::test]
+async fn two_functions_that_hang_leave_places_to_a_third() {
+    let node = node(32, 4 << 30);
+    let minute = Duration::from_secs(60);
+    let versions: Vec<_> =
+        (0..2).map(|_| node.version("slow", limits(|limits| limits.timeout = minute))).collect();
+    let quiet = node.version("hello-v1", FunctionConfig::default());
+    quiet.load().await.unwrap();
+    let mut held = tokio::task::JoinSet::new();
+    for hanging in &versions {
+        hanging.load().await.unwrap();
+        for _ in 0..40 {
+            let hanging = hanging.clone();
+            held.spawn(async move { call(&hanging, "/?ms=50000", b"").await.map(drop) });
+        }
+        let settled = async {
+            while node.runtime.node.gate.running() < 21 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(minute, settled).await.expect("the first has its share");
+    }
+    // What the second is refused beyond its share is refused at once.
+    let refused = async { held.join_next().await.expect("some are refused").unwrap() };
+    let refused = tokio::time::timeout(minute, refused).await.expect("nobody waits for what it cannot get");
+    assert!(matches!(refused.unwrap_err().fault, Fault::FunctionOverloaded { .. }));
+    for _ in 0..20 {
+        ok(&quiet, "/").await;
+    }
+}

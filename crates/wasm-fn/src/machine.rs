@@ -1,0 +1,110 @@
+//! What the machine has for a node, read from the kernel.
+
+use std::{fs, path::Path};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use wasm_fn_pool::{Machine, PlanError, PlanOptions, PoolPlan};
+use wasm_fn_runtime::slot_cost;
+
+use crate::fault::Fault;
+
+/// Addresses of one process with four levels of page tables (x86-64; 48 bits less the kernel's half).
+const ADDRESS_BYTES: u64 = 1 << 47;
+
+/// Memory of a machine that does not say: too little rather than too much.
+const MEMORY_BYTES_UNKNOWN: u64 = 1 << 30;
+
+/// The machine as it is now. Blocks, but not for long: these files are the kernel's.
+pub(crate) fn facts() -> Machine {
+    let meminfo = read("/proc/meminfo");
+    let memory = field_bytes(&meminfo, "MemTotal:").unwrap_or(MEMORY_BYTES_UNKNOWN);
+    let address_bytes = match getrlimit(Resource::As).current {
+        Some(limit) => {
+            let used = field_bytes(&read("/proc/self/status"), "VmSize:").unwrap_or(0);
+            limit.saturating_sub(used).min(ADDRESS_BYTES)
+        }
+        None => ADDRESS_BYTES,
+    };
+    Machine {
+        memory_bytes: group_memory_max("/proc/self/cgroup", "/sys/fs/cgroup")
+            .map_or(memory, |max| max.min(memory)),
+        address_bytes,
+        maps_max: number("/proc/sys/vm/max_map_count"),
+        commit_bytes: commit_bytes(number("/proc/sys/vm/overcommit_memory"), &meminfo),
+    }
+}
+
+/// The pool for this machine.
+///
+/// # Errors
+/// What was asked does not fit.
+pub(crate) fn plan(asked: PlanOptions) -> Result<PoolPlan, Fault> {
+    wasm_fn_pool::plan(&facts(), &slot_cost(), asked).map_err(|error| {
+        let fault = Fault::new("pool-too-large", "the node did not start", &error);
+        match help(&error) {
+            Some(help) => fault.help(help),
+            None => fault,
+        }
+    })
+}
+
+/// What to do about a pool that does not fit.
+pub(crate) fn help(error: &PlanError) -> Option<String> {
+    match error {
+        PlanError::Instances { fits: 0, .. } => Some("raise the limit of this process".to_owned()),
+        PlanError::Instances { fits, .. } => Some(format!("start with `--instances-max {fits}` or fewer")),
+        PlanError::Memory { found_bytes, .. } => {
+            Some(format!("start with `--memory-max {}MiB` or less", found_bytes >> 20))
+        }
+    }
+}
+
+/// Lets this process open as many files as it may at all: the soft limit is for programs that use select(2).
+pub(crate) fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) =
+            setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// Files that this process may open once it has raised its limit; `None` when there is no limit.
+pub(crate) fn descriptors_max() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
+}
+
+/// The least `memory.max` of a process's control group and of those it is in (cgroup v2), bytes.
+fn group_memory_max(of_process: impl AsRef<Path>, root: impl AsRef<Path>) -> Option<u64> {
+    let groups = read(of_process);
+    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let group = Path::new(path.trim_start_matches('/'));
+    let maxima = group.ancestors().filter_map(|group| number(root.as_ref().join(group).join("memory.max")));
+    maxima.min()
+}
+
+/// What the system would still promise, when it promises no more than it has (vm.overcommit_memory is 2).
+fn commit_bytes(overcommit: Option<u64>, meminfo: &str) -> Option<u64> {
+    let limit = field_bytes(meminfo, "CommitLimit:").filter(|_| overcommit == Some(2))?;
+    Some(limit.saturating_sub(field_bytes(meminfo, "Committed_AS:").unwrap_or(0)))
+}
+
+/// The field `name` of a file such as /proc/meminfo, which counts in KiB.
+fn field_bytes(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    value.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// A file that holds a number; `None` also when it holds the word `max`.
+fn number(path: impl AsRef<Path>) -> Option<u64> {
+    read(path).trim().parse().ok()
+}
+
+/// A file of the kernel; empty when this kernel has none.
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;
