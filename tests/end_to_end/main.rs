@@ -18,6 +18,8 @@ mod harness;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
 mod releasing;
 #[cfg(test)]
 mod rolling_out;

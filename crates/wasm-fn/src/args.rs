@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
 
 pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail};
-pub(crate) use node::{Demo, Log, LogFormat, Serve};
+pub(crate) use node::{Demo, Doctor, Log, LogFormat, Serve};
 
 /// What is said after the help of the program, and in the generated page.
 const EXIT_CODES: &str = "\
@@ -74,6 +74,8 @@ pub(crate) enum Command {
     Functions(Functions),
     /// Deletes a function with all its versions
     Delete(Delete),
+    /// Looks whether a node would serve well here; takes what `serve` takes
+    Doctor(Doctor),
     /// Prints the completion script of a shell
     Completions(Completions),
 }

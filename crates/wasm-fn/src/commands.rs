@@ -2,6 +2,7 @@
 
 mod address;
 mod deploy;
+mod doctor;
 mod functions;
 mod invoke;
 mod logs;
@@ -30,6 +31,7 @@ impl Command {
     pub(crate) fn format(&self) -> Format {
         let connection = match self {
             Self::Serve(_) | Self::Demo(_) | Self::Completions(_) => return Format::Table,
+            Self::Doctor(args) => return args.output,
             Self::Deploy(args) => &args.connection,
             Self::Status(args) => &args.connection,
             Self::Versions(args) => &args.connection,
@@ -81,6 +83,7 @@ fn block_on(
 async fn client(command: Command) -> Result<u8, Fault> {
     let output = Output::new(command.format());
     match command {
+        Command::Doctor(args) => doctor::run(args, output).await,
         Command::Deploy(args) => deploy::run(args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::Versions(args) => functions::versions(args, output).await,

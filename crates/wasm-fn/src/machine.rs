@@ -11,6 +11,9 @@ use crate::fault::Fault;
 /// Addresses of one process with four levels of page tables (x86-64; 48 bits less the kernel's half).
 const ADDRESS_BYTES: u64 = 1 << 47;
 
+/// Files that a node has open beside its connections: its state, its sockets, calls that guests make.
+pub(crate) const DESCRIPTORS_SPARED: u64 = 256;
+
 /// Memory of a machine that does not say: too little rather than too much.
 const MEMORY_BYTES_UNKNOWN: u64 = 1 << 30;
 
@@ -34,27 +37,28 @@ pub(crate) fn facts() -> Machine {
     }
 }
 
+/// The kernel's release, such as `6.18.44`.
+pub(crate) fn kernel_release() -> String {
+    read("/proc/sys/kernel/osrelease").trim().to_owned()
+}
+
 /// The pool for this machine.
 ///
 /// # Errors
 /// What was asked does not fit.
 pub(crate) fn plan(asked: PlanOptions) -> Result<PoolPlan, Fault> {
     wasm_fn_pool::plan(&facts(), &slot_cost(), asked).map_err(|error| {
-        let fault = Fault::new("pool-too-large", "the node did not start", &error);
-        match help(&error) {
-            Some(help) => fault.help(help),
-            None => fault,
-        }
+        Fault::new("pool-too-large", "the node did not start", &error).help(help(&error))
     })
 }
 
 /// What to do about a pool that does not fit.
-pub(crate) fn help(error: &PlanError) -> Option<String> {
+pub(crate) fn help(error: &PlanError) -> String {
     match error {
-        PlanError::Instances { fits: 0, .. } => Some("raise the limit of this process".to_owned()),
-        PlanError::Instances { fits, .. } => Some(format!("start with `--instances-max {fits}` or fewer")),
+        PlanError::Instances { fits: 0, .. } => "raise the limit of this process".to_owned(),
+        PlanError::Instances { fits, .. } => format!("start with `--instances-max {fits}` or fewer"),
         PlanError::Memory { found_bytes, .. } => {
-            Some(format!("start with `--memory-max {}MiB` or less", found_bytes >> 20))
+            format!("start with `--memory-max {}MiB` or less", found_bytes >> 20)
         }
     }
 }
@@ -68,6 +72,18 @@ pub(crate) fn raise_descriptors() {
     {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
+}
+
+/// Connections that there are files for, of those configured: as many as may be open, less what a node needs
+/// beside them, or half where there are few.
+pub(crate) fn connections_max(configured: u32) -> u32 {
+    let Some(files) = descriptors_max() else { return configured };
+    let room = files.saturating_sub(DESCRIPTORS_SPARED).max(files / 2);
+    let max = configured.min(u32::try_from(room).unwrap_or(u32::MAX)).max(1);
+    if max < configured {
+        tracing::warn!(configured, max, files, "fewer connections than configured: files are limited");
+    }
+    max
 }
 
 /// Files that this process may open once it has raised its limit; `None` when there is no limit.

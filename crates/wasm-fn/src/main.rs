@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod config;
 mod demo;
+mod doctor;
 mod fault;
 mod machine;
 mod node;

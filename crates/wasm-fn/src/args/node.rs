@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum, ValueHint};
 
+use super::Format;
+
 /// `serve`.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Serve {
@@ -46,6 +48,16 @@ pub(crate) struct Serve {
     pub(crate) show_shielded: Option<bool>,
     #[command(flatten)]
     pub(crate) log: Log,
+}
+
+/// `doctor`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Doctor {
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+    /// How to print what was found
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: Format,
 }
 
 /// `demo`.

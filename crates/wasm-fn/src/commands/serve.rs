@@ -30,7 +30,7 @@ fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
         admin: config.admin,
         data_dir: config.data_dir,
         pool: machine::plan(asked)?,
-        connections_max: config.connections_max,
+        connections_max: machine::connections_max(config.connections_max),
         body_bytes_max: config.body_max_bytes,
         component_bytes_max: config.component_max_bytes,
         overrides_open: config.allow_overrides,

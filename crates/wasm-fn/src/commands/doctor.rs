@@ -1,0 +1,16 @@
+//! `wasm-fn doctor`: whether a node would serve well here, and what to do about it.
+
+use super::DONE;
+use crate::{
+    args, config,
+    doctor::{self, Report},
+    fault::{self, Fault},
+    output::Output,
+};
+
+pub(super) async fn run(args: args::Doctor, output: Output) -> Result<u8, Fault> {
+    let config = config::Serve::resolve(&args.serve)?;
+    let report = doctor::examine(&config).await;
+    output.data(&report, Report::text)?;
+    Ok(if report.is_ok() { DONE } else { fault::ERROR })
+}

@@ -1,0 +1,174 @@
+//! What stands between this machine and a node that serves well: found out first, judged then.
+//!
+//! Judging is pure, in [`judge`]; this file and [`place`] look.
+
+mod judge;
+mod place;
+
+use std::{
+    fs, io,
+    path::Path,
+    thread::available_parallelism,
+    time::{Duration, SystemTime},
+};
+
+use serde::Serialize;
+use wasm_fn_pool::{PlanOptions, show_bytes as bytes};
+use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
+
+use crate::{config, machine, output::visible};
+
+/// Files of a data directory that are nobody else's business.
+const PRIVATE: [&str; 2] = ["artifact.key", "token"];
+
+/// Everything that was found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// Whether nothing is a problem.
+    ok: bool,
+    findings: Vec<Finding>,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Finding {
+    /// Stable word to branch on.
+    name: &'static str,
+    status: Status,
+    /// What is there.
+    found: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<String>,
+}
+
+/// How good it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Ok,
+    /// A node runs, but not as well as it could, or not for ever.
+    Warning,
+    /// A node does not start, or is not safe.
+    Problem,
+}
+
+impl Finding {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, status: Status::Ok, found: found.into(), help: None }
+    }
+
+    fn warning(name: &'static str, found: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { name, status: Status::Warning, found: found.into(), help: Some(help.into()) }
+    }
+
+    fn problem(name: &'static str, found: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { name, status: Status::Problem, found: found.into(), help: Some(help.into()) }
+    }
+}
+
+impl Report {
+    /// Whether nothing is a problem.
+    pub(crate) fn is_ok(&self) -> bool {
+        self.ok
+    }
+
+    /// A line for each finding, in columns.
+    pub(crate) fn text(&self) -> String {
+        let line = |finding: &Finding| {
+            let status = match finding.status {
+                Status::Ok => "ok",
+                Status::Warning => "warning",
+                Status::Problem => "problem",
+            };
+            let help = finding.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
+            visible(&format!("{status:<8} {:<12} {}{help}", finding.name, finding.found).replace('\n', " "))
+        };
+        self.findings.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Looks at this machine for a node that runs with `config`.
+pub(crate) async fn examine(config: &config::Serve) -> Report {
+    let machine = machine::facts();
+    let asked =
+        PlanOptions { instances_max: config.instances_max, memory_max_bytes: config.memory_max_bytes };
+    let plan = wasm_fn_pool::plan(&machine, &slot_cost(), asked);
+    let cores = available_parallelism().map_or(1, usize::from);
+    let mut findings = vec![
+        judge::kernel(&machine::kernel_release(), InstanceMemoryReset::probe()),
+        judge::cores(cores),
+        judge::memory(machine.memory_bytes),
+        judge::pool(&plan),
+    ];
+    findings.extend(machine.maps_max.map(|max| judge::mappings(max, &plan)));
+    findings.push(judge::descriptors(machine::descriptors_max(), config.connections_max));
+    findings.push(data_dir(&config.data_dir));
+    findings.extend(space(&config.data_dir));
+    findings.extend(PRIVATE.iter().filter_map(|name| private(&config.data_dir.join(name))));
+    findings.extend(place::both(config).await);
+    findings.push(clock(&config.data_dir.join("state.redb")));
+    let ok = findings.iter().all(|finding| finding.status != Status::Problem);
+    Report { ok, findings }
+}
+
+/// Whether the data directory can be written, or made.
+fn data_dir(path: &Path) -> Finding {
+    let shown = path.display();
+    let tried = match nearest(path) {
+        Ok((folder, there)) => tempfile::tempfile_in(folder).map(|_| there),
+        Err(error) => Err(error),
+    };
+    match tried {
+        Ok(true) => Finding::ok("data-dir", format!("{shown} can be written")),
+        Ok(false) => Finding::ok("data-dir", format!("{shown} is not there and can be made")),
+        Err(error) => Finding::problem(
+            "data-dir",
+            format!("{shown} cannot be written: {error}"),
+            "name another with --data-dir, or give it to this user",
+        ),
+    }
+}
+
+/// The folder at `path`, or the nearest above it that is there; whether that is `path` itself.
+fn nearest(path: &Path) -> io::Result<(&Path, bool)> {
+    for folder in path.ancestors() {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        match fs::metadata(folder) {
+            Ok(metadata) if metadata.is_dir() => return Ok((folder, folder == path)),
+            Ok(_) => return Err(io::Error::new(io::ErrorKind::NotADirectory, "not a folder")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((Path::new("."), false))
+}
+
+/// Room in the data directory's file system; nothing when that does not say.
+fn space(path: &Path) -> Option<Finding> {
+    let (folder, _) = nearest(path).ok()?;
+    let system = rustix::fs::statvfs(folder).ok()?;
+    Some(judge::space(system.f_bavail.saturating_mul(system.f_frsize)))
+}
+
+/// Whether only the owner may touch a file; nothing when it is not there yet.
+fn private(path: &Path) -> Option<Finding> {
+    use std::os::unix::fs::PermissionsExt as _;
+    match fs::metadata(path) {
+        Ok(metadata) => Some(judge::private(path, metadata.permissions().mode())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(Finding::problem(
+            "private",
+            format!("{} cannot be looked at: {error}", path.display()),
+            "run this as the user that runs the node",
+        )),
+    }
+}
+
+/// Whether the clock can be right: the journal that lies at `journal` was not written in its future.
+#[expect(clippy::disallowed_methods, reason = "the clock is what is looked at")]
+fn clock(journal: &Path) -> Finding {
+    let since_epoch = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let written = fs::metadata(journal).and_then(|metadata| metadata.modified()).ok();
+    judge::clock(since_epoch(SystemTime::now()), written.map(since_epoch))
+}

@@ -1,0 +1,134 @@
+//! How good what was found is, and what to do about it. Pure.
+
+use std::{path::Path, time::Duration};
+
+use wasm_fn_pool::{PlanError, PoolPlan};
+use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
+
+use super::{Finding, bytes};
+use crate::machine::{self, DESCRIPTORS_SPARED};
+
+/// Memory below which a single large function may be too much, bytes.
+const MEMORY_BYTES_FEW: u64 = 512 << 20;
+
+/// Free space below which a few deployments fill the disk, bytes.
+const SPACE_BYTES_FEW: u64 = 1 << 30;
+
+/// Free space that not even one component and its native code may find, bytes.
+const SPACE_BYTES_NONE: u64 = 64 << 20;
+
+/// Files without which a node hardly serves.
+const DESCRIPTORS_FEW: u64 = 512;
+
+/// No machine has an earlier time than this program: the start of 2026.
+const BUILT: Duration = Duration::from_secs(1_767_225_600);
+
+/// What two looks at the time may differ by.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
+
+pub(super) fn kernel(release: &str, reset: InstanceMemoryReset) -> Finding {
+    match reset {
+        InstanceMemoryReset::DirtyPages => {
+            Finding::ok("kernel", format!("Linux {release} with PAGEMAP_SCAN: only used pages are reset"))
+        }
+        InstanceMemoryReset::AllPages => Finding::warning(
+            "kernel",
+            format!("Linux {release} without PAGEMAP_SCAN: instances are reset as a whole, which costs more"),
+            "use Linux 6.7 or later",
+        ),
+    }
+}
+
+pub(super) fn cores(cores: usize) -> Finding {
+    if cores < 2 {
+        return Finding::warning("cores", "1", "compiling a component slows requests down: use two or more");
+    }
+    Finding::ok("cores", cores.to_string())
+}
+
+pub(super) fn memory(memory_bytes: u64) -> Finding {
+    let found = bytes(memory_bytes);
+    if memory_bytes < MEMORY_BYTES_FEW {
+        return Finding::warning("memory", found, "large functions need 512 MiB or more");
+    }
+    Finding::ok("memory", found)
+}
+
+pub(super) fn pool(plan: &Result<PoolPlan, PlanError>) -> Finding {
+    match plan {
+        Ok(plan) => Finding::ok(
+            "pool",
+            format!(
+                "{} instances, {} running, {} for guests, a free slot keeps {}, {} of address space",
+                plan.instances_max,
+                plan.running_max,
+                bytes(plan.memory_max_bytes),
+                bytes(plan.keep_bytes),
+                bytes(plan.address_bytes)
+            ),
+        ),
+        Err(error) => Finding::problem("pool", error.to_string(), machine::help(error)),
+    }
+}
+
+pub(super) fn mappings(max: u64, plan: &Result<PoolPlan, PlanError>) -> Finding {
+    let needed = plan.as_ref().map_or(0, |plan| slot_cost().maps * u64::from(plan.instances_max));
+    let found = format!("vm.max_map_count is {max}, the instances need {needed}");
+    if needed > max / 4 * 3 {
+        let help = format!("sysctl -w vm.max_map_count={}", needed.saturating_mul(2));
+        return Finding::warning("mappings", found, help);
+    }
+    Finding::ok("mappings", found)
+}
+
+/// `max` is `None` where nothing limits them.
+pub(super) fn descriptors(max: Option<u64>, connections_max: u32) -> Finding {
+    let needed = u64::from(connections_max) + DESCRIPTORS_SPARED;
+    let Some(max) = max else { return Finding::ok("files", "any number may be open") };
+    let found = format!("{max} may be open, {connections_max} connections need {needed}");
+    let help = format!("raise it (LimitNOFILE={needed}, ulimit -Hn), or lower --connections-max");
+    match max {
+        _ if max >= needed => Finding::ok("files", found),
+        _ if max >= DESCRIPTORS_FEW => Finding::warning("files", found, help),
+        _ => Finding::problem("files", found, help),
+    }
+}
+
+pub(super) fn space(free_bytes: u64) -> Finding {
+    let found = format!("{} free in the data directory", bytes(free_bytes));
+    match free_bytes {
+        SPACE_BYTES_FEW.. => Finding::ok("space", found),
+        SPACE_BYTES_NONE.. => {
+            Finding::warning("space", found, "components and their native code need 1 GiB soon")
+        }
+        _ => Finding::problem("space", found, "free some: changes that cannot be written are refused"),
+    }
+}
+
+pub(super) fn private(path: &Path, mode: u32) -> Finding {
+    let shown = path.display();
+    let found = format!("{shown} has mode {:04o}", mode & 0o7777);
+    if mode & 0o077 == 0 {
+        return Finding::ok("private", found);
+    }
+    Finding::problem("private", format!("{found}: others can use it"), format!("chmod 600 {shown}"))
+}
+
+/// `now` and `written`, when the state was changed last, since the epoch.
+pub(super) fn clock(now: Duration, written: Option<Duration>) -> Finding {
+    let help = "set the clock, and keep it by NTP: steps of rollouts last by it";
+    if now < BUILT {
+        return Finding::problem("clock", "it is before the year in which this program was made", help);
+    }
+    match written {
+        Some(written) if written > now + CLOCK_SLACK => {
+            let ahead = Duration::from_secs((written - now).as_secs());
+            let ahead = humantime::format_duration(ahead);
+            Finding::warning("clock", format!("the state was changed {ahead} in its future"), help)
+        }
+        _ => Finding::ok("clock", "it can be right"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

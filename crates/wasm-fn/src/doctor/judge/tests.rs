@@ -1,0 +1,84 @@
+//! Facts about `judge`.
+
+use wasm_fn_pool::{Machine, PlanOptions};
+
+use super::{super::Status, *};
+
+#[track_caller]
+fn check(finding: &Finding, status: Status, facts: &[&str]) {
+    assert_eq!(finding.status, status, "{finding:?}");
+    assert_eq!(finding.help.is_none(), status == Status::Ok, "{finding:?}");
+    let text = format!("{}; {}", finding.found, finding.help.clone().unwrap_or_default());
+    for fact in facts {
+        assert!(text.contains(fact), "{text:?} does not say {fact:?}");
+    }
+}
+
+fn plan(instances_max: u32) -> Result<PoolPlan, PlanError> {
+    let machine =
+        Machine { memory_bytes: 64 << 30, address_bytes: 1 << 46, maps_max: None, commit_bytes: None };
+    let asked = PlanOptions { instances_max: Some(instances_max), memory_max_bytes: None };
+    wasm_fn_pool::plan(&machine, &slot_cost(), asked)
+}
+
+#[test]
+fn an_old_kernel_and_a_small_machine_are_warned_about() {
+    check(&kernel("6.18.1", InstanceMemoryReset::DirtyPages), Status::Ok, &["6.18.1"]);
+    check(&kernel("5.10.0", InstanceMemoryReset::AllPages), Status::Warning, &["5.10.0", "6.7"]);
+    check(&cores(1), Status::Warning, &["1"]);
+    check(&cores(2), Status::Ok, &["2"]);
+    check(&memory(511 << 20), Status::Warning, &["511.0 MiB"]);
+    check(&memory(512 << 20), Status::Ok, &["512.0 MiB"]);
+}
+
+#[test]
+fn a_pool_that_does_not_fit_is_a_problem() {
+    check(&pool(&plan(100)), Status::Ok, &["100 instances", "75 running", "48.0 GiB", "4.0 MiB"]);
+    check(&pool(&plan(1 << 31)), Status::Problem, &["2147483648 instances", "--instances-max"]);
+}
+
+#[test]
+fn few_mappings_are_warned_about_before_they_run_out() {
+    check(&mappings(65_530, &plan(1000)), Status::Ok, &["65530", "8000"]);
+    check(&mappings(10_000, &plan(1000)), Status::Warning, &["sysctl -w vm.max_map_count=16000"]);
+}
+
+#[test]
+fn files_are_counted_against_the_connections() {
+    for (max, connections, status) in [
+        (None, 1_000_000, Status::Ok),
+        (Some(10_256), 10_000, Status::Ok),
+        (Some(10_255), 10_000, Status::Warning),
+        (Some(512), 10_000, Status::Warning),
+        (Some(511), 10_000, Status::Problem),
+        (Some(266), 10, Status::Ok),
+    ] {
+        check(&descriptors(max, connections), status, &[]);
+    }
+    check(&descriptors(Some(1024), 10_000), Status::Warning, &["1024", "LimitNOFILE=10256"]);
+}
+
+#[test]
+fn a_full_disk_is_a_problem() {
+    check(&space(1 << 30), Status::Ok, &["1.0 GiB"]);
+    check(&space((1 << 30) - 1), Status::Warning, &["1023.9 MiB"]);
+    check(&space((64 << 20) - 1), Status::Problem, &["63.9 MiB"]);
+}
+
+#[test]
+fn what_others_can_read_is_a_problem() {
+    let path = Path::new("data/token");
+    check(&private(path, 0o100_600), Status::Ok, &["0600"]);
+    for mode in [0o100_640, 0o100_604, 0o100_660, 0o100_777] {
+        check(&private(path, mode), Status::Problem, &["chmod 600 data/token"]);
+    }
+}
+
+#[test]
+fn a_clock_that_is_behind_is_noticed() {
+    let second = Duration::from_secs(1);
+    check(&clock(BUILT, None), Status::Ok, &[]);
+    check(&clock(BUILT - second, None), Status::Problem, &["before"]);
+    check(&clock(BUILT, Some(BUILT + 60 * second)), Status::Ok, &[]);
+    check(&clock(BUILT, Some(BUILT + 3600 * second)), Status::Warning, &["1h in its future"]);
+}
