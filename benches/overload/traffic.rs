@@ -96,6 +96,17 @@ impl Traffic {
         Self { address, request, connections_max, idle: Rc::default(), open: Rc::default() }
     }
 
+    /// Opens all connections, so that what is measured is not how they are opened.
+    pub(crate) async fn connect(&self) -> Result<()> {
+        while self.open.get() < self.connections_max {
+            let stream = TcpStream::connect(self.address).await?;
+            stream.set_nodelay(true)?;
+            self.idle.borrow_mut().push(stream);
+            self.open.set(self.open.get() + 1);
+        }
+        Ok(())
+    }
+
     /// Has `clients` ask, each again as soon as it is answered.
     #[expect(clippy::disallowed_methods, reason = "this measures time")]
     pub(crate) async fn closed(&self, clients: usize, time: Duration) -> Result<Sent> {

@@ -46,9 +46,12 @@ fn finding(done: &Done, name: &str) -> (String, String) {
 #[tokio::test]
 async fn pool_that_does_not_fit_is_refused_with_what_would() {
     let folder = Folder::new();
-    run(&mut serve(&folder, &["--instances-max", "1000000000"]))
-        .await
-        .refused(&["1000000000 instances need", "found", "fit", "--instances-max"]);
+    run(&mut serve(&folder, &["--instances-max", "1000000000"])).await.refused(&[
+        "1000000000 instances need",
+        "found",
+        "fit",
+        "--instances-max",
+    ]);
     // Enough for the program, and for a handful of the 4 GiB that each guest's addresses take.
     let small = limited("--as=24000000000", &serve(&folder, &["--instances-max", "100"]));
     run(&mut { small }).await.refused(&["100 instances need", "of address space", "GiB", "--instances-max"]);

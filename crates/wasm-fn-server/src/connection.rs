@@ -1,7 +1,12 @@
 //! One connection's task: drives its protocol, enforces its timeouts, and carries out what the
 //! server wants of it.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, task::Poll};
+use std::{
+    convert::Infallible,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
 
 use hyper::service::service_fn;
 use hyper_util::{rt::TokioIo, server::conn::auto};
@@ -9,10 +14,11 @@ use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Invoke, Options,
+    Invoke, Options, clock,
     dispatch::{Session, answer},
     observed::Observed,
     overseer::{Overseer, Step},
+    turn::Turn,
 };
 
 /// HTTP/2 streams that a client may have open on one connection.
@@ -75,7 +81,11 @@ pub(crate) async fn run<V: Invoke>(
     });
     let mut connection = pin!(protocols.serve_connection(io, service));
     let mut overseer = Overseer::new(&watch, &plane.options);
+    let turn = Turn::new(clock::now());
+    let waker = Waker::from(Arc::clone(&turn));
     std::future::poll_fn(|cx| {
+        watch.waited(turn.begin(cx.waker(), clock::now()));
+        let cx = &mut Context::from_waker(&waker);
         watch.register(cx.waker());
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {

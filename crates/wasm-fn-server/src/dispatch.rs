@@ -141,6 +141,14 @@ impl<V: Invoke> Session<V> {
             head::sign(&mut response, arrival.id, &version.label);
             return response;
         }
+        let waited = self.watch.turn_wait();
+        if waited > self.plane.options.turn_wait_max {
+            // Serving it too late would make those behind it late too; refusing costs far less.
+            tallying.finish(Outcome::Shed, Usage { queue_wait: waited, ..Usage::default() });
+            let mut response = Problem::out_of_turn().into_response(arrival.id);
+            head::sign(&mut response, arrival.id, &version.label);
+            return response;
+        }
         head::strip(request.headers_mut());
         if tallying.is_on_canary() {
             // Boxed, for few requests are a canary's and every connection would have room for one.

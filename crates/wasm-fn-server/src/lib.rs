@@ -24,6 +24,7 @@ mod dispatch;
 mod head;
 mod shield;
 mod tallying;
+mod turn;
 
 mod accept;
 mod connection;

@@ -163,6 +163,11 @@ impl Problem {
         Self { detail: Cow::Owned(detail), ..Code::BodyTooLarge.into() }
     }
 
+    /// A request that waited too long for a thread.
+    pub(crate) fn out_of_turn() -> Self {
+        Self { retry_after: Some(Duration::from_secs(1)), ..Code::NodeOverloaded.into() }
+    }
+
     /// The answer to the request with `id`.
     pub(crate) fn into_response<B: InvocationBody>(self, id: RequestId) -> Response<Answer<B>> {
         let (code, status, _) = self.code.describe();

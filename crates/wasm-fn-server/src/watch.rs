@@ -29,6 +29,8 @@ pub(crate) struct Watch {
     // Times are microseconds after `opened`, plus one, so that 0 is never.
     ended: AtomicU64,
     head_since: AtomicU64,
+    /// How long the task waited for the thread that polls it now, nanoseconds.
+    turn_wait: AtomicU64,
     // Whether the latest request's body was not read to its end.
     unread: AtomicBool,
     waits: Mutex<Waits>,
@@ -87,6 +89,7 @@ impl Watch {
             in_flight: AtomicU32::new(0),
             ended: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
+            turn_wait: AtomicU64::new(0),
             unread: AtomicBool::new(false),
             waits: Mutex::default(),
         }
@@ -110,6 +113,16 @@ impl Watch {
     /// Has `waker` woken by [`tell`](Self::tell).
     pub(crate) fn register(&self, waker: &Waker) {
         self.waker.register(waker);
+    }
+
+    /// The connection's task is polled, and waited `time` for that.
+    pub(crate) fn waited(&self, time: Duration) {
+        self.turn_wait.store(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How long the connection's task waited for the thread that polls it now, or that polled it last.
+    pub(crate) fn turn_wait(&self) -> Duration {
+        Duration::from_nanos(self.turn_wait.load(Ordering::Relaxed))
     }
 
     /// The client speaks HTTP/2.

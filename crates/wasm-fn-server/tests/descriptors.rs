@@ -71,6 +71,7 @@ fn serve(runtime: &tokio::runtime::Runtime) -> SocketAddr {
             idle_timeout: minute,
             stall_timeout: minute,
             drain_grace: minute,
+            turn_wait_max: minute,
             draw: draw_at_random,
         };
         wasm_fn_server::serve(listener, tables, options, Arc::new(Nobody)).expect("it listens").local_addr()

@@ -47,9 +47,8 @@ pub(crate) fn kernel_release() -> String {
 /// # Errors
 /// What was asked does not fit.
 pub(crate) fn plan(asked: PlanOptions) -> Result<PoolPlan, Fault> {
-    wasm_fn_pool::plan(&facts(), &slot_cost(), asked).map_err(|error| {
-        Fault::new("pool-too-large", "the node did not start", &error).help(help(&error))
-    })
+    wasm_fn_pool::plan(&facts(), &slot_cost(), asked)
+        .map_err(|error| Fault::new("pool-too-large", "the node did not start", &error).help(help(&error)))
 }
 
 /// What to do about a pool that does not fit.

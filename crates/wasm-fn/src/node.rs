@@ -110,7 +110,7 @@ impl Node {
     /// Starts a node on sockets of its own and serves what its data directory holds.
     pub(crate) async fn start(options: NodeOptions) -> anyhow::Result<Self> {
         // The sockets first: whoever waits for the node is queued instead of refused.
-        let sockets = Sockets::bind(&options).await?;
+        let sockets = Sockets::bind(&options)?;
         let kept = open(&options).await?;
         let runtime = start_runtime(&options)?;
         Self::serve(options, sockets, runtime, kept).await
@@ -124,7 +124,7 @@ impl Node {
         }
         let node = match activation::sockets()? {
             Some(activated) => {
-                let sockets = Sockets::complete(activated, &options).await?;
+                let sockets = Sockets::complete(activated, &options)?;
                 let kept = open(&options).await?;
                 let runtime = start_runtime(&options)?;
                 Self::serve(options, sockets, runtime, kept).await?
@@ -279,6 +279,7 @@ fn server_options(options: &NodeOptions) -> wasm_fn_server::Options {
         idle_timeout: Duration::from_secs(60),
         stall_timeout: Duration::from_secs(30),
         drain_grace: Duration::from_millis(500),
+        turn_wait_max: Duration::from_secs(1),
         shield_body_bytes_max: 64 << 10,
         show_shielded: options.show_shielded,
         draw: draw_at_random,

@@ -191,6 +191,7 @@ pub(super) fn options() -> Options {
         idle_timeout: PATIENCE,
         stall_timeout: PATIENCE,
         drain_grace: Duration::from_millis(50),
+        turn_wait_max: Duration::from_secs(60),
         shield_body_bytes_max: 64 << 10,
         show_shielded: true,
         draw: draw_at_random,

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, oneshot};
 use wasm_fn_core::Outcome;
 
 use super::harness::{
-    Fake, FakeBody, Node, fed, get, get2, ok, options, problem, request, request2, text, within,
+    Fake, FakeBody, Node, eventually, fed, get, get2, ok, options, problem, request, request2, text, within,
 };
 use crate::{Options, RequestBodyError};
 
@@ -246,4 +246,27 @@ async fn connections_over_the_limit_wait_their_turn() {
     let port = second.0.local_addr().unwrap().port();
     second.read_until(&port.to_string()).await;
     node.counts(Outcome::Success, 3).await;
+}
+
+#[tokio::test]
+async fn requests_that_wait_too_long_for_a_thread_are_refused() {
+    let impatient = Options { turn_wait_max: Duration::ZERO, ..options() };
+    let node = Node::bounded(impatient, Fake::new(|_| async { ok("hi") })).await;
+    let mut client = node.http1().await;
+    // What is there already when the connection's task looks has not waited.
+    let refused = within(async {
+        loop {
+            let response = client.send_request(get("/hello")).await.unwrap();
+            if response.status() != 200 {
+                break response;
+            }
+            assert_eq!(text(response).await, "hi");
+            client.ready().await.unwrap();
+        }
+    });
+    let refused = refused.await;
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(refused.headers()["wasm-fn-version"], "v1");
+    assert_eq!(problem(refused).await.1["code"], "node-overloaded");
+    eventually(|| node.tally.snapshot().count(Outcome::Shed) == 1).await;
 }

@@ -23,6 +23,7 @@ fn watch() -> (Arc<Watch>, Instant, Options) {
         idle_timeout: IDLE,
         stall_timeout: STALL,
         drain_grace: GRACE,
+        turn_wait_max: Duration::MAX,
         shield_body_bytes_max: 0,
         show_shielded: false,
         draw: draw_at_random,

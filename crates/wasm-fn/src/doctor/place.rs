@@ -40,11 +40,7 @@ pub(super) async fn both(config: &config::Serve) -> [Finding; 2] {
 }
 
 /// Who has `address`; what answers `path` there is a node if `node` makes a place of it.
-async fn look(
-    address: SocketAddr,
-    path: &str,
-    node: fn(&http::HeaderMap, &[u8]) -> Option<Place>,
-) -> Place {
+async fn look(address: SocketAddr, path: &str, node: fn(&http::HeaderMap, &[u8]) -> Option<Place>) -> Place {
     match TcpListener::bind(address) {
         Ok(_) => Place::Free,
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {

@@ -3,8 +3,13 @@
 use std::net::{SocketAddr, TcpListener};
 
 use anyhow::Context as _;
+use tokio::net::TcpSocket;
 
 use super::{NodeOptions, activation::Activated};
+
+/// Connections that wait to be accepted; the system lowers it to net.core.somaxconn. Beyond it clients
+/// try again after a second, and again after two: a burst must find room.
+const BACKLOG: u32 = 4096;
 
 /// Sockets that listen and do not block. As long as one handle on a socket is open, in whatever process, nobody
 /// who connects is refused.
@@ -17,19 +22,19 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Sockets of its own.
-    pub(super) async fn bind(options: &NodeOptions) -> anyhow::Result<Self> {
-        Self::complete(Activated::default(), options).await
+    pub(super) fn bind(options: &NodeOptions) -> anyhow::Result<Self> {
+        Self::complete(Activated::default(), options)
     }
 
     /// What a service manager gave, and sockets of its own for what it did not.
-    pub(super) async fn complete(given: Activated, options: &NodeOptions) -> anyhow::Result<Self> {
+    pub(super) fn complete(given: Activated, options: &NodeOptions) -> anyhow::Result<Self> {
         let http = match given.http {
             Some(http) => listening(http, options.listen, "--listen")?,
-            None => bind(options.listen, "--listen").await?,
+            None => bind(options.listen, "--listen")?,
         };
         let admin = match given.admin {
             Some(admin) => listening(admin, options.admin, "--admin")?,
-            None => bind(options.admin, "--admin").await?,
+            None => bind(options.admin, "--admin")?,
         };
         Ok(Self { http, admin })
     }
@@ -53,11 +58,15 @@ pub(super) fn share(socket: &TcpListener) -> anyhow::Result<tokio::net::TcpListe
     shared.context("a listening socket cannot be shared")
 }
 
-async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    let bound = tokio::net::TcpListener::bind(address).await;
-    bound
-        .and_then(tokio::net::TcpListener::into_std)
-        .with_context(|| format!("{flag} {address} cannot be listened on"))
+fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    let bound = || -> std::io::Result<TcpListener> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // As tokio and the standard library do it, so that a node can start again at once.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    bound().with_context(|| format!("{flag} {address} cannot be listened on"))
 }
 
 /// `socket`, which was opened elsewhere, once it is known to be of use.
