@@ -18,7 +18,7 @@ use crate::{Args, SERVER_CORE};
 pub(crate) struct Node {
     child: Child,
     listen: SocketAddr,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Node {
@@ -38,14 +38,14 @@ impl Node {
             .stderr(File::create(dir.path().join("log"))?)
             .spawn()
             .context("`taskset` cannot be started")?;
-        let mut node = Self { child, listen, _dir: dir };
+        let mut node = Self { child, listen, dir };
         node.deploy(&program, admin, args)?;
         Ok(node)
     }
 
     fn deploy(&mut self, program: &Path, admin: SocketAddr, args: &Args) -> Result<()> {
         let guest = fs::canonicalize(&args.guest).context("the guest is not there")?;
-        let dir = self._dir.path();
+        let dir = self.dir.path();
         let config = format!(
             "[function.overload]\ncomponent = {guest:?}\nconcurrency = {}\nqueue = {}\nqueue_wait = \"{}ms\"\n",
             args.concurrency, args.queue, args.queue_wait_ms

@@ -28,7 +28,7 @@ pub struct Options {
     /// How long, once a drain began, a connection without a request in flight may still send one
     /// before it is closed. 500 ms.
     pub drain_grace: Duration,
-    /// How long a request may wait for a thread; one that waited longer is refused with 503. 1 s.
+    /// How long a request may wait for a thread; one that waited longer is refused with 503. 5 s.
     pub turn_wait_max: Duration,
     /// Bytes of a request's body that are kept while a canary reads it, so that the request can run again on the
     /// version that the canary was to replace; a request of which the canary read more runs once. 64 KiB.

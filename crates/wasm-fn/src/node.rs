@@ -37,6 +37,10 @@ const IDLE_AFTER: Duration = Duration::from_secs(60);
 /// Instances that one version keeps ready at most.
 const WARM_MAX: usize = 64;
 
+/// How long a request may wait for a thread. Far above what quiet functions wait beside a hundred that compute, for
+/// they are refused by it too.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// What a node is made of.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeOptions {
@@ -279,7 +283,7 @@ fn server_options(options: &NodeOptions) -> wasm_fn_server::Options {
         idle_timeout: Duration::from_secs(60),
         stall_timeout: Duration::from_secs(30),
         drain_grace: Duration::from_millis(500),
-        turn_wait_max: Duration::from_secs(1),
+        turn_wait_max: TURN_WAIT_MAX,
         shield_body_bytes_max: 64 << 10,
         show_shielded: options.show_shielded,
         draw: draw_at_random,
