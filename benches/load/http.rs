@@ -1,4 +1,4 @@
-//! One GET at a time, enough to ask whether a server answers and whether it answers right.
+//! One request at a time, enough to ask whether a server answers and whether it answers right.
 
 use std::{
     io::{Read as _, Write as _},
@@ -8,31 +8,41 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-const TIMEOUT: Duration = Duration::from_secs(5);
+use crate::{open_loop::Answer, requests::Requests};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest answer that is read.
-const ANSWER_LEN_MAX: u64 = 64 * 1024;
+const ANSWER_LEN_MAX: usize = 1024 * 1024;
 
-/// Gets `path` and returns the body of an answer of status 200.
-///
-/// Asks in HTTP/1.0, so that the body is neither chunked nor followed by anything (RFC 9112, sections 6.3
-/// and 7.1).
-pub(crate) fn get(address: SocketAddr, path: &str) -> Result<String> {
+/// Refuses unless the server answers the first of the requests as it must.
+pub(crate) fn check(address: SocketAddr, requests: &Requests) -> Result<()> {
+    let request = requests.all[0].bytes(&address.to_string());
+    exchange(address, &request, Some(requests.answer.as_bytes()))
+}
+
+/// Refuses unless `path` is answered with status 200.
+pub(crate) fn get(address: SocketAddr, path: &str) -> Result<()> {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    exchange(address, request.as_bytes(), None)
+}
+
+fn exchange(address: SocketAddr, request: &[u8], expected: Option<&[u8]>) -> Result<()> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)
         .with_context(|| format!("{address} cannot be connected to"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: {address}\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_LEN_MAX).read_to_end(&mut answer).context("the answer cannot be read")?;
-
-    let answer = String::from_utf8_lossy(&answer);
-    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
-        bail!("the answer has no end of headers: {answer:?}");
-    };
-    let status = head.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("200") {
-        bail!("{path} answered `{status}`, expected status 200");
+    stream.write_all(request).context("the request cannot be sent")?;
+    let (mut answer, mut len, mut buffer) = (Answer::default(), 0, [0; 16 * 1024]);
+    while len < ANSWER_LEN_MAX {
+        let more = stream.read(&mut buffer).context("the answer cannot be read")?;
+        if more == 0 {
+            bail!("the connection was closed after {len} bytes of the answer");
+        }
+        if answer.take(&buffer[..more], expected)? {
+            return Ok(());
+        }
+        len += more;
     }
-    Ok(body.to_owned())
+    bail!("the answer has more than {ANSWER_LEN_MAX} bytes")
 }

@@ -1,10 +1,11 @@
-//! The client: `wrk`, alone on its core, one thread.
+//! The client for saturation: `wrk`, alone on its core, one thread. It sends as fast as it is answered, so
+//! the latencies that it sees mean nothing and are not read.
 
 use std::{process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::CLIENT_CORE;
+use crate::systems::Served;
 
 /// What `wrk` saw.
 #[derive(Debug, PartialEq)]
@@ -14,16 +15,24 @@ pub(crate) struct Load {
     pub(crate) requests_per_second: f64,
 }
 
-/// Keeps `connections` busy with one request after another.
+/// Keeps `connections` to `served` busy with one request after another, from `core`.
 ///
 /// # Errors
 ///
 /// Refuses when a connection failed or an answer was late or not of status 2xx or 3xx: figures of wrong
 /// answers are worth nothing.
-pub(crate) fn drive(url: &str, connections: u32, duration: Duration) -> Result<Load> {
-    let done = Command::new("taskset")
-        .args(["-c", CLIENT_CORE, "wrk", "-t1"])
-        .args([format!("-c{connections}"), format!("-d{}s", duration.as_secs()), url.to_owned()])
+pub(crate) fn drive(served: &Served, connections: u32, duration: Duration, core: usize) -> Result<Load> {
+    let mut command = Command::new("taskset");
+    command
+        .args(["-c", &core.to_string(), "wrk", "-t1"])
+        .args([format!("-c{connections}"), format!("-d{}s", duration.as_secs())]);
+    if let Some(script) = &served.script {
+        command.arg("-s").arg(script);
+    }
+    // A script names its own paths.
+    let path = &served.requests.all[0].path;
+    let done = command
+        .arg(format!("http://{}{path}", served.address))
         .output()
         .context("`taskset` cannot be started")?;
     if !done.status.success() {

@@ -1,7 +1,9 @@
-//! The project's own chores: building the example guests, simulating, and running continuous integration.
+//! The project's own chores: building the example guests, simulating, measuring, and running continuous
+//! integration.
 //!
 //! A library beside the binary, so that the workspace's tests call the same checks.
 
+pub mod bench;
 pub mod ci;
 pub mod guests;
 pub mod sim;

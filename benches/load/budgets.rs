@@ -1,0 +1,186 @@
+//! What `wasm-fn` must reach, and what was found.
+
+use serde::Serialize;
+
+use crate::{
+    guests::Guest,
+    results::{Latency, Row, Sample},
+    stats::Spread,
+    systems::{self, Release},
+};
+
+/// A system's name and its guest.
+type Name = (&'static str, Guest);
+
+/// Server CPU per request of one system beside another's.
+struct Ratio {
+    of: Name,
+    beside: Name,
+    at_most: f64,
+}
+
+const fn ratio(of: Name, beside: Name, at_most: f64) -> Ratio {
+    Ratio { of, beside, at_most }
+}
+
+const NEW_02: Name = ("wasm-fn", Guest::Hello02);
+const REUSED_02: &str = "wasmtime serve, reuse 128";
+const HYPER: Name = ("hyper alone", Guest::Native);
+
+const RATIOS: [Ratio; 9] = [
+    ratio(NEW_02, ("wasmtime serve", Guest::Hello02), 0.27),
+    ratio(NEW_02, ("wasmtime serve, pooling tuned", Guest::Hello02), 0.38),
+    ratio(NEW_02, (REUSED_02, Guest::Hello02), 1.15),
+    ratio(NEW_02, ("workerd", Guest::Native), 0.45),
+    ratio(
+        ("wasm-fn split", Guest::Hello02),
+        ("nginx split_clients + 2 × wasmtime serve", Guest::Hello02),
+        0.2,
+    ),
+    ratio(("wasm-fn reuse 128", Guest::Hello02), (REUSED_02, Guest::Hello02), 0.75),
+    ratio(("wasm-fn", Guest::Hello03), ("wasmtime serve (shared)", Guest::Hello03), 0.9),
+    ratio(("wasm-fn, 1,000 functions", Guest::Hello02), NEW_02, 1.15),
+    ratio(("wasm-fn", Guest::JavaScript), ("wasmtime serve", Guest::JavaScript), 0.5),
+];
+
+/// What a rollout may cost: ways of releasing the hello guest that are driven at once.
+pub(crate) struct Rollout {
+    pub(crate) name: &'static str,
+    pub(crate) of: Release,
+    pub(crate) beside: Release,
+    at_most: f64,
+}
+
+pub(crate) const ROLLOUTS: [Rollout; 2] = [
+    Rollout {
+        name: "wasm-fn: sticky split, tallies, gate and shield / one version",
+        of: Release::Gated,
+        beside: Release::Alone,
+        at_most: 1.03,
+    },
+    Rollout {
+        name: "wasm-fn: gate and shield / the same split by hand",
+        of: Release::Gated,
+        beside: Release::Split,
+        at_most: 1.01,
+    },
+];
+
+/// What `wasm-fn` may add to hyper's median latency, µs.
+const ADDED_P50_US: f64 = 60.0;
+
+/// What it may add to the 99th percentile, µs.
+const ADDED_P99_US: f64 = 500.0;
+
+/// A requirement, and what was found of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Check {
+    pub(crate) name: String,
+    pub(crate) at_most: f64,
+    pub(crate) unit: Unit,
+    /// Round by round; or why it is not known.
+    pub(crate) found: Result<Spread, String>,
+}
+
+/// What a [`Check`] is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) enum Unit {
+    Ratio,
+    Microseconds,
+}
+
+impl Check {
+    /// Whether the median is what is required; absent when there is none.
+    pub(crate) fn held(&self) -> Option<bool> {
+        self.found.as_ref().ok().map(|found| found.median <= self.at_most)
+    }
+}
+
+/// Names of the systems that a budget whose name contains `text` compares.
+pub(crate) fn sides(text: &str) -> Vec<String> {
+    let ratios = RATIOS.iter().map(|ratio| (ratio.name(), [ratio.of, ratio.beside]));
+    let added = added().map(|added| (added.name, [NEW_02, HYPER]));
+    let named = ratios.chain(added).filter(|(name, _)| name.contains(text));
+    named.flat_map(|(_, sides)| sides.map(shown)).collect()
+}
+
+/// The cost of a rollout, round by round; or why it is not known.
+pub(crate) type Paired = (&'static Rollout, Result<Vec<f64>, String>);
+
+/// Checks every budget of which both sides were to be measured, and those of the rollouts that were.
+pub(crate) fn check(rows: &[Row], rollouts: &[Paired]) -> Vec<Check> {
+    let mut checks: Vec<_> = RATIOS.iter().filter_map(|ratio| ratio.check(rows)).collect();
+    for (rollout, ratios) in rollouts {
+        let found = ratios.as_deref().map_err(Clone::clone);
+        checks.push(Check {
+            name: rollout.name.to_owned(),
+            at_most: rollout.at_most,
+            unit: Unit::Ratio,
+            found: found.and_then(|ratios| spread(ratios.iter().copied())),
+        });
+    }
+    for Added { name, at_most, of } in added() {
+        let (Some(ours), Some(limit)) = (row(rows, NEW_02), row(rows, HYPER)) else { continue };
+        let found = pairs(&ours.latencies, &limit.latencies)
+            .and_then(|pairs| spread(pairs.map(|(ours, limit)| of(ours) - of(limit))));
+        checks.push(Check { name, at_most, unit: Unit::Microseconds, found });
+    }
+    checks
+}
+
+/// A bound in µs on what one of the quantiles may be above the limit's.
+struct Added {
+    name: String,
+    at_most: f64,
+    of: fn(&Latency) -> f64,
+}
+
+fn added() -> [Added; 2] {
+    let name = |what| format!("{}: {what} over {} at 50 % load", shown(NEW_02), shown(HYPER));
+    [
+        Added { name: name("p50"), at_most: ADDED_P50_US, of: |latency| latency.p50_us },
+        Added { name: name("p99"), at_most: ADDED_P99_US, of: |latency| latency.p99_us },
+    ]
+}
+
+impl Ratio {
+    fn name(&self) -> String {
+        format!("{} / {}", shown(self.of), shown(self.beside))
+    }
+
+    fn check(&self, rows: &[Row]) -> Option<Check> {
+        let (of, beside) = (row(rows, self.of)?, row(rows, self.beside)?);
+        let cost = |sample: &Sample| sample.cpu_us_per_request;
+        let found = pairs(&of.samples, &beside.samples)
+            .and_then(|pairs| spread(pairs.map(|(of, beside)| cost(of) / cost(beside))));
+        Some(Check { name: self.name(), at_most: self.at_most, unit: Unit::Ratio, found })
+    }
+}
+
+fn row(rows: &[Row], (name, guest): Name) -> Option<&Row> {
+    rows.iter().find(|row| row.system == name && row.guest == guest)
+}
+
+/// What two systems gave in the same round, so that what slows a whole round down does not count.
+fn pairs<'a, T>(
+    of: &'a Result<Vec<T>, String>,
+    beside: &'a Result<Vec<T>, String>,
+) -> Result<impl Iterator<Item = (&'a T, &'a T)>, String> {
+    match (of, beside) {
+        (Ok(of), Ok(beside)) => Ok(of.iter().zip(beside)),
+        (Err(reason), _) | (_, Err(reason)) => Err(reason.clone()),
+    }
+}
+
+fn spread(values: impl Iterator<Item = f64>) -> Result<Spread, String> {
+    Spread::of(values).ok_or_else(|| "it was never measured".to_owned())
+}
+
+fn shown((name, guest): Name) -> String {
+    let mut text = String::new();
+    let _infallible = systems::shown(&mut text, name, guest);
+    text
+}
+
+#[cfg(test)]
+mod tests;

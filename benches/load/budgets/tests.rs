@@ -1,0 +1,102 @@
+//! Budgets compare what they name, within a round, and only what is known.
+
+use super::{Check, HYPER, NEW_02, Name, RATIOS, ROLLOUTS, Unit, check, row, sides};
+use crate::{
+    guests::Guest,
+    results::{Latency, Row, Sample},
+    systems::System,
+};
+
+const SERVE: Name = ("wasmtime serve", Guest::Hello02);
+
+/// A row with these costs and medians, a round each.
+fn measured((system, guest): Name, costs: &[f64]) -> Row {
+    let sample = |cost: &f64| Sample {
+        requests_per_second: 1e6 / cost,
+        cpu_us_per_request: *cost,
+        memory_max_bytes: 0,
+    };
+    let latency = |cost: &f64| Latency { rate: 1.0, p50_us: *cost, p99_us: 10.0 * cost, p999_us: 0.0 };
+    Row {
+        system: system.to_owned(),
+        guest,
+        ours: false,
+        samples: Ok(costs.iter().map(sample).collect()),
+        latencies: Ok(costs.iter().map(latency).collect()),
+    }
+}
+
+fn only(rows: &[Row]) -> Check {
+    let [check] = check(rows, &[]).try_into().unwrap();
+    check
+}
+
+#[test]
+fn every_budget_compares_systems_that_exist() {
+    let systems: Vec<_> = System::all().unwrap().iter().map(|system| (system.name, system.guest)).collect();
+    for ratio in &RATIOS {
+        assert!(systems.contains(&ratio.of), "{}", ratio.name());
+        assert!(systems.contains(&ratio.beside), "{}", ratio.name());
+    }
+    assert!(systems.contains(&HYPER));
+}
+
+#[test]
+fn ratio_compares_within_a_round() {
+    // The second round was three times slower for both: it says nothing about either.
+    let check = only(&[measured(NEW_02, &[20.0, 60.0, 50.0]), measured(SERVE, &[100.0, 300.0, 200.0])]);
+    assert_eq!(check.name, "wasm-fn, hello 0.2 / wasmtime serve, hello 0.2");
+    assert_eq!(check.found.clone().unwrap().median, 0.2);
+    assert_eq!((check.at_most, check.unit, check.held()), (0.27, Unit::Ratio, Some(true)));
+}
+
+#[test]
+fn budget_is_exceeded_above_its_bound_only() {
+    assert_eq!(only(&[measured(NEW_02, &[27.0]), measured(SERVE, &[100.0])]).held(), Some(true));
+    assert_eq!(only(&[measured(NEW_02, &[27.1]), measured(SERVE, &[100.0])]).held(), Some(false));
+}
+
+#[test]
+fn refused_side_makes_the_budget_unknown_with_its_reason() {
+    let mut serve = measured(SERVE, &[]);
+    serve.samples = Err("the server was idle".to_owned());
+    let check = only(&[measured(NEW_02, &[27.0]), serve]);
+    assert_eq!((check.held(), check.found), (None, Err("the server was idle".to_owned())));
+}
+
+#[test]
+fn side_that_was_not_chosen_is_no_budget() {
+    assert_eq!(check(&[measured(NEW_02, &[27.0])], &[]), []);
+}
+
+#[test]
+fn added_latency_is_the_difference_within_a_round() {
+    let rows = [measured(NEW_02, &[90.0, 80.0, 200.0]), measured(HYPER, &[30.0, 40.0, 140.0])];
+    let [p50, p99] = check(&rows, &[]).try_into().unwrap();
+    assert_eq!(p50.name, "wasm-fn, hello 0.2: p50 over hyper alone at 50 % load");
+    assert_eq!((p50.found.clone().unwrap().median, p50.unit), (60.0, Unit::Microseconds));
+    assert_eq!((p50.held(), p99.held()), (Some(true), Some(false)));
+}
+
+#[test]
+fn rollout_is_checked_when_it_was_measured() {
+    let [whole, by_hand] = &ROLLOUTS;
+    let ratios = [(whole, Ok(vec![1.0, 1.03, 1.5])), (by_hand, Err("no answer".to_owned()))];
+    let [held, unknown] = check(&[], &ratios).try_into().unwrap();
+    assert_eq!((held.name.as_str(), held.held()), (whole.name, Some(true)));
+    assert_eq!((unknown.name.as_str(), unknown.held()), (by_hand.name, None));
+}
+
+#[test]
+fn text_in_a_budget_chooses_both_its_sides() {
+    assert_eq!(sides("workerd"), ["wasm-fn, hello 0.2", "workerd"]);
+    assert_eq!(sides("p99 over"), ["wasm-fn, hello 0.2", "hyper alone"]);
+    assert_eq!(sides("no such thing"), Vec::<String>::new());
+}
+
+#[test]
+fn row_is_found_by_name_and_guest() {
+    let rows = [measured(SERVE, &[1.0]), measured(("wasmtime serve", Guest::Echo), &[2.0])];
+    assert_eq!(row(&rows, ("wasmtime serve", Guest::Echo)).unwrap().guest, Guest::Echo);
+    assert!(row(&rows, NEW_02).is_none());
+}

@@ -1,0 +1,81 @@
+//! The programs that are measured: ours, which must be there, and the peers, of which each may be missing.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// A program that can be started.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    pub(crate) path: PathBuf,
+    /// What it says its version is.
+    pub(crate) version: String,
+}
+
+/// The programs of a run; a peer that is missing is the reason why.
+pub(crate) struct Programs {
+    pub(crate) wasm_fn: Program,
+    pub(crate) wasmtime: Result<Program, String>,
+    pub(crate) workerd: Result<Program, String>,
+    pub(crate) nginx: Result<Program, String>,
+    pub(crate) node: Result<Program, String>,
+}
+
+impl Programs {
+    /// What ours, and with `peers` those that are there, say their versions are.
+    pub(crate) fn versions(&self, peers: bool) -> Vec<String> {
+        // Node says no name.
+        let peer = |name: &str, program: &Result<Program, String>| {
+            let version = &program.as_ref().ok()?.version;
+            Some(if version.contains(name) { version.clone() } else { format!("{name} {version}") })
+        };
+        let mut versions = vec![self.wasm_fn.version.clone()];
+        if peers {
+            versions.extend(peer("wasmtime", &self.wasmtime));
+            versions.extend(peer("workerd", &self.workerd));
+            versions.extend(peer("nginx", &self.nginx));
+            versions.extend(peer("node", &self.node));
+        }
+        versions
+    }
+}
+
+/// The `wasm-fn` to measure.
+///
+/// # Errors
+///
+/// Says how to build it when it is not there.
+pub(crate) fn ours(path: &Path) -> Result<Program> {
+    find(path, "--version").context("no wasm-fn to measure: build it with `cargo build --release`")
+}
+
+/// A peer, or why it is skipped.
+///
+/// `ask` is the argument that makes it say its version.
+pub(crate) fn peer(path: &Path, ask: &str) -> Result<Program, String> {
+    find(path, ask).map_err(|error| format!("{error:#}"))
+}
+
+fn find(path: &Path, ask: &str) -> Result<Program> {
+    // A bare name is looked up on PATH; anything else must survive a change of the working directory.
+    let bare = path.parent().is_some_and(|parent| parent.as_os_str().is_empty());
+    let path = if bare { Ok(path.to_owned()) } else { path.canonicalize() }
+        .with_context(|| format!("`{}` cannot be found", path.display()))?;
+    let asked = Command::new(&path)
+        .arg(ask)
+        .output()
+        .with_context(|| format!("`{}` cannot be started", path.display()))?;
+    if !asked.status.success() {
+        bail!("`{} {ask}` ended with {}", path.display(), asked.status);
+    }
+    // nginx says it on standard error.
+    let said = if asked.stdout.is_empty() { asked.stderr } else { asked.stdout };
+    let said = String::from_utf8_lossy(&said);
+    Ok(Program { path, version: said.lines().next().unwrap_or_default().trim().to_owned() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! Both clients are told to send the same.
+
+use super::Requests;
+
+fn text(requests: &Requests, place: usize) -> String {
+    String::from_utf8(requests.all[place].bytes("127.0.0.1:80")).unwrap()
+}
+
+#[test]
+fn one_get_needs_no_script() {
+    let requests = Requests::same("/hello", None, "hi");
+    assert_eq!(requests.script(), None);
+    assert_eq!(text(&requests, 0), "GET /hello HTTP/1.1\r\nhost: 127.0.0.1:80\r\n\r\n");
+}
+
+#[test]
+fn body_is_posted_with_its_length() {
+    let requests = Requests::same("/", Some("abc"), "abc");
+    assert_eq!(requests.script().unwrap(), "wrk.method = \"POST\"\nwrk.body = \"abc\"\n");
+    assert_eq!(text(&requests, 0), "POST / HTTP/1.1\r\nhost: 127.0.0.1:80\r\ncontent-length: 3\r\n\r\nabc");
+}
+
+#[test]
+fn users_take_turns() {
+    let requests = Requests::same("/", None, "hi").of_users();
+    assert_eq!((requests.all.len(), requests.order.len()), (100, 100));
+    let script = requests.script().unwrap();
+    let line = "requests[100] = wrk.format(\"GET\", \"/\", { [\"x-user\"] = \"user-99\" }, nil)\n";
+    assert!(script.contains(line), "{script}");
+    assert_eq!(text(&requests, 7), "GET / HTTP/1.1\r\nhost: 127.0.0.1:80\r\nx-user: user-7\r\n\r\n");
+}
+
+#[test]
+fn users_post_too() {
+    let requests = Requests::same("/", Some("abc"), "abc").of_users();
+    let script = requests.script().unwrap();
+    let line = "requests[1] = wrk.format(\"POST\", \"/\", { [\"x-user\"] = \"user-0\" }, \"abc\")\n";
+    assert!(script.contains(line), "{script}");
+}
+
+#[test]
+fn zipf_load_asks_every_popular_function() {
+    let functions: Vec<_> = (0..10).map(|place| format!("f{place}")).collect();
+    let requests = Requests::by_zipf(&functions, "hi");
+    assert!((0..10).all(|place| requests.order.contains(&place)));
+    assert_eq!(text(&requests, 3), "GET /f3 HTTP/1.1\r\nhost: 127.0.0.1:80\r\n\r\n");
+    assert!(requests.script().unwrap().contains("requests[10] = wrk.format(\"GET\", \"/f9\", {  }, nil)\n"));
+}

@@ -1,0 +1,207 @@
+//! One run: which systems, round by round, and what each measurement must satisfy.
+
+use std::{fmt, time::Duration};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    budgets::{self, Paired, ROLLOUTS, Rollout},
+    now, open_loop,
+    programs::Programs,
+    report,
+    results::{Latency, Row, Sample},
+    rollout,
+    systems::{Places, Served, System},
+    wrk,
+};
+
+/// How long a server is driven before its time is taken.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// Share of its core below which a server was waiting: for the client, or for somebody else on the core.
+const BUSY_MIN: f64 = 0.85;
+
+/// How often a measurement is tried in a round: what else runs on the machine may spoil one.
+const TRIES: u32 = 3;
+
+/// Share of the rate at saturation at which latencies are taken.
+const LATENCY_LOAD: f64 = 0.5;
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    /// How often each system is measured.
+    pub(crate) rounds: u32,
+    /// How long each measurement takes.
+    pub(crate) seconds: u64,
+    /// Connections that the client keeps busy.
+    pub(crate) connections: u32,
+}
+
+/// What is measured.
+pub(crate) struct Choice {
+    systems: Vec<System>,
+    rollouts: Vec<&'static Rollout>,
+}
+
+impl Choice {
+    /// Every system, or ours and the limit without `peers`; of these only those that `only` names, by a part
+    /// of their name or of a budget's.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is named so.
+    pub(crate) fn of(peers: bool, only: &[String]) -> Result<Self> {
+        let sides: Vec<_> = only.iter().flat_map(|only| budgets::sides(only)).collect();
+        let named = |name: &String| {
+            only.is_empty() || sides.contains(name) || only.iter().any(|only| name.contains(only.as_str()))
+        };
+        let mut systems = System::all()?;
+        systems.retain(|system| (peers || !system.peer()) && named(&system.to_string()));
+        let named = |name: &str| only.is_empty() || only.iter().any(|only| name.contains(only.as_str()));
+        let rollouts: Vec<_> = ROLLOUTS.iter().filter(|rollout| named(rollout.name)).collect();
+        if systems.is_empty() && rollouts.is_empty() {
+            let all: Vec<_> = System::all()?.iter().map(ToString::to_string).collect();
+            bail!("no system is named like `{}`, expected a part of: {}", only.join("`, `"), all.join("; "));
+        }
+        Ok(Self { systems, rollouts })
+    }
+
+    /// Without those that cannot be started; returns which, and why.
+    pub(crate) fn skip_missing(&mut self, programs: &Programs, places: &Places) -> Vec<String> {
+        let mut skipped = Vec::new();
+        self.systems.retain(|system| {
+            let missing = system.missing(programs).or_else(|| system.unbuilt(places));
+            if let Some(reason) = &missing {
+                skipped.push(format!("{system}: {reason}"));
+            }
+            missing.is_none()
+        });
+        skipped
+    }
+
+    /// Measures everything, round by round.
+    pub(crate) fn measure(&self, programs: &Programs, places: &Places, effort: Effort) -> Vec<Row> {
+        let mut rows: Vec<_> = self.systems.iter().map(System::row).collect();
+        for round in 1..=effort.rounds {
+            // The limit is asked as often as ours was in the same round: what ours adds is then not mixed
+            // with what a higher rate costs.
+            let mut rate = None;
+            for (system, row) in self.systems.iter().zip(&mut rows) {
+                // What was refused once has no figure, whatever the other rounds would say.
+                let Ok(samples) = &mut row.samples else { continue };
+                report::note(&format!("round {round} of {}: {system}", effort.rounds));
+                let bench = Bench { system, programs, places, effort };
+                match bench.measure(system.limit().then_some(rate).flatten(), row.latencies.is_ok()) {
+                    Ok((sample, latency)) => {
+                        rate = rate.or_else(|| system.ours().then_some(sample.requests_per_second));
+                        samples.push(sample);
+                        match latency {
+                            Some(Ok(latency)) => _ = row.latencies.as_mut().map(|all| all.push(latency)),
+                            Some(Err(error)) => row.latencies = Err(format!("round {round}: {error:#}")),
+                            None => {}
+                        }
+                    }
+                    Err(error) => {
+                        let reason = format!("round {round}: {error:#}");
+                        row.latencies = Err(reason.clone());
+                        row.samples = Err(reason);
+                    }
+                }
+            }
+        }
+        rows
+    }
+
+    /// Measures what rollouts cost.
+    pub(crate) fn measure_rollouts(
+        &self,
+        programs: &Programs,
+        places: &Places,
+        effort: Effort,
+    ) -> Vec<Paired> {
+        let measure = |rollout: &Rollout| {
+            report::note(rollout.name);
+            let pair = System::pair([rollout.of, rollout.beside])?;
+            rollout::measure(&pair, programs, places, effort.connections)
+        };
+        let rollouts = self.rollouts.iter();
+        rollouts.map(|rollout| (*rollout, measure(rollout).map_err(|error| format!("{error:#}")))).collect()
+    }
+}
+
+/// One system in one round.
+struct Bench<'a> {
+    system: &'a System,
+    programs: &'a Programs,
+    places: &'a Places,
+    effort: Effort,
+}
+
+impl Bench<'_> {
+    /// Starts the system, drives it, takes its time, takes `latencies` at a part of `rate` or of its own, and
+    /// ends it.
+    fn measure(&self, rate: Option<f64>, latencies: bool) -> Result<(Sample, Option<Result<Latency>>)> {
+        let served = self.system.start(self.programs, self.places)?;
+        let core = self.places.cores.client;
+        wrk::drive(&served, self.effort.connections, WARM_UP, core)?;
+        let sample = undisturbed(|| self.saturate(&served))?;
+        let rate = rate.unwrap_or(sample.requests_per_second) * LATENCY_LOAD;
+        let latency =
+            latencies.then(|| undisturbed(|| open_loop::measure(&served, rate, self.effort.seconds, core)));
+        Ok((sample, latency))
+    }
+
+    fn saturate(&self, served: &Served) -> Result<Sample> {
+        let (before, begun) = (served.usage()?, now());
+        let duration = Duration::from_secs(self.effort.seconds);
+        let load = wrk::drive(served, self.effort.connections, duration, self.places.cores.client)?;
+        let (after, elapsed) = (served.usage()?, begun.elapsed());
+        served.check()?;
+        let cpu = after.cpu_since(&before);
+        let busy = cpu.as_secs_f64() / elapsed.as_secs_f64();
+        if busy < BUSY_MIN {
+            return Err(Disturbed(format!(
+                "the server used {:.0} % of its core, expected at least {:.0} %: the client was the \
+                 bottleneck, or something else ran on core {}",
+                busy * 100.0,
+                BUSY_MIN * 100.0,
+                self.places.cores.server,
+            ))
+            .into());
+        }
+        Ok(Sample {
+            requests_per_second: load.requests_per_second,
+            cpu_us_per_request: cpu.as_secs_f64() * 1e6 / load.requests as f64,
+            memory_max_bytes: after.memory_max_bytes,
+        })
+    }
+}
+
+/// A measurement that something spoiled which is not the system's: it may be tried again. A wrong answer
+/// may not.
+#[derive(Debug)]
+pub(crate) struct Disturbed(pub(crate) String);
+
+impl fmt::Display for Disturbed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Disturbed {}
+
+/// The first of [`TRIES`] that was not disturbed, else the last.
+fn undisturbed<T>(mut measure: impl FnMut() -> Result<T>) -> Result<T> {
+    let mut found = measure();
+    for _ in 1..TRIES {
+        if !found.as_ref().is_err_and(anyhow::Error::is::<Disturbed>) {
+            break;
+        }
+        found = measure();
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests;

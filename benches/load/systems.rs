@@ -1,0 +1,263 @@
+//! The systems that are compared, and how each is brought to answer.
+
+mod limit;
+mod ours;
+mod peers;
+
+use std::{
+    fmt, fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use tempfile::TempDir;
+
+use crate::{
+    guests::Guest,
+    http,
+    machine::Cores,
+    now,
+    processes::{Server, Site, Usage},
+    programs::Programs,
+    requests::Requests,
+    results::Row,
+};
+
+pub(crate) use limit::serve as serve_hyper;
+pub(crate) use ours::Release;
+
+/// How long a server may take from its start to its first right answer: the first time, it compiles guests
+/// of 18 MB on one core.
+const READY_MAX: Duration = Duration::from_secs(300);
+
+const POLL_EVERY: Duration = Duration::from_millis(10);
+
+/// Where everything that a system needs lies.
+pub(crate) struct Places {
+    /// The repository.
+    pub(crate) root: PathBuf,
+    /// Where builds go.
+    pub(crate) target: PathBuf,
+    pub(crate) cores: Cores,
+}
+
+/// One program in one configuration on one guest.
+pub(crate) struct System {
+    pub(crate) name: &'static str,
+    pub(crate) guest: Guest,
+    kind: Kind,
+    /// Kept from round to round, so that guests are compiled and deployed once.
+    home: TempDir,
+}
+
+enum Kind {
+    /// This bench as a server.
+    Hyper,
+    Ours(Release),
+    /// `wasmtime serve` with these flags.
+    Serve(&'static [&'static str]),
+    Workerd,
+    Node,
+    Nginx,
+}
+
+impl fmt::Display for System {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        shown(out, self.name, self.guest)
+    }
+}
+
+/// A system's name as messages and budgets have it.
+pub(crate) fn shown(out: &mut impl fmt::Write, name: &str, guest: Guest) -> fmt::Result {
+    match guest {
+        Guest::Native => write!(out, "{name}"),
+        guest => write!(out, "{name}, {guest}"),
+    }
+}
+
+impl System {
+    fn new(name: &'static str, guest: Guest, kind: Kind) -> Result<Self> {
+        let home = tempfile::tempdir().context("a temporary directory cannot be made")?;
+        Ok(Self { name, guest, kind, home })
+    }
+
+    /// Every system, in the order of a round: those that a budget compares lie close together.
+    pub(crate) fn all() -> Result<Vec<Self>> {
+        let mut all = Vec::new();
+        let mut add = |name, guest, kind| Self::new(name, guest, kind).map(|system| all.push(system));
+        let ours = |guest| match guest {
+            // An instance of a command serves one request by definition.
+            Guest::Cgi => &ours::NEW_OR_SPLIT[..],
+            _ => &ours::ALL[..],
+        };
+        for guest in [
+            Guest::Hello02,
+            Guest::Hello03,
+            Guest::Cgi,
+            Guest::Echo,
+            Guest::JavaScript,
+            Guest::QuickJs,
+            Guest::Python,
+        ] {
+            for (name, release) in ours(guest) {
+                add(name, guest, Kind::Ours(*release))?;
+            }
+            if guest == Guest::Hello02 {
+                add(ours::MANY, guest, Kind::Ours(Release::Many))?;
+                add("hyper alone", Guest::Native, Kind::Hyper)?;
+            }
+            for (name, flags) in peers::serve(guest) {
+                add(name, guest, Kind::Serve(flags))?;
+            }
+            if guest == Guest::Hello02 {
+                add("nginx split_clients + 2 × wasmtime serve", guest, Kind::Nginx)?;
+                add("workerd", Guest::Native, Kind::Workerd)?;
+                add("node http", Guest::Native, Kind::Node)?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Two of ours on the hello guest, to be driven at once.
+    pub(crate) fn pair(releases: [Release; 2]) -> Result<[Self; 2]> {
+        let [first, second] =
+            releases.map(|release| Self::new("wasm-fn", Guest::Hello02, Kind::Ours(release)));
+        Ok([first?, second?])
+    }
+
+    /// Its place in the results, empty.
+    pub(crate) fn row(&self) -> Row {
+        Row {
+            system: self.name.to_owned(),
+            guest: self.guest,
+            ours: self.ours(),
+            samples: Ok(Vec::new()),
+            latencies: Ok(Vec::new()),
+        }
+    }
+
+    /// Whether it is ours.
+    pub(crate) fn ours(&self) -> bool {
+        matches!(self.kind, Kind::Ours(_))
+    }
+
+    /// Whether it is the limit that added latency is counted from.
+    pub(crate) fn limit(&self) -> bool {
+        matches!(self.kind, Kind::Hyper)
+    }
+
+    /// Whether it can only be measured beside ours.
+    pub(crate) fn peer(&self) -> bool {
+        !self.ours() && !self.limit()
+    }
+
+    /// Why it cannot be started, when a program that it needs is missing.
+    pub(crate) fn missing(&self, programs: &Programs) -> Option<String> {
+        let lack = |program: &Result<_, String>| program.as_ref().err().cloned();
+        match self.kind {
+            Kind::Hyper | Kind::Ours(_) => None,
+            Kind::Serve(_) => lack(&programs.wasmtime),
+            Kind::Workerd => lack(&programs.workerd),
+            Kind::Node => lack(&programs.node),
+            Kind::Nginx => lack(&programs.nginx).or_else(|| lack(&programs.wasmtime)),
+        }
+    }
+
+    /// Why its guest cannot be had.
+    pub(crate) fn unbuilt(&self, places: &Places) -> Option<String> {
+        match self.guest {
+            Guest::Native => None,
+            guest => guest.file(&places.root, &places.target).err().map(|error| format!("{error:#}")),
+        }
+    }
+
+    /// Starts the system and returns once it has answered right.
+    pub(crate) fn start(&self, programs: &Programs, places: &Places) -> Result<Served> {
+        let site = Site { home: self.home.path(), core: places.cores.server };
+        let guest = || self.guest.file(&places.root, &places.target);
+        let place = |program: &Result<crate::programs::Program, String>| match program {
+            Ok(program) => Ok(program.path.clone()),
+            Err(reason) => bail!("{reason}"),
+        };
+        match self.kind {
+            Kind::Hyper => limit::start(site),
+            Kind::Ours(release) => ours::start(&programs.wasm_fn.path, release, self.guest, &guest()?, site),
+            Kind::Serve(flags) => {
+                peers::start_serve(&place(&programs.wasmtime)?, flags, self.guest, &guest()?, site)
+            }
+            Kind::Workerd => peers::start_workerd(&place(&programs.workerd)?, site),
+            Kind::Node => peers::start_node(&place(&programs.node)?, site),
+            Kind::Nginx => {
+                let (nginx, wasmtime) = (place(&programs.nginx)?, place(&programs.wasmtime)?);
+                peers::start_nginx(&nginx, &wasmtime, self.guest, &guest()?, site)
+            }
+        }
+    }
+}
+
+/// A system that answers.
+pub(crate) struct Served {
+    servers: Vec<Server>,
+    pub(crate) address: SocketAddr,
+    pub(crate) requests: Requests,
+    /// What `wrk` runs, when it must.
+    pub(crate) script: Option<PathBuf>,
+}
+
+impl Served {
+    /// Waits until the servers answer at `address`; `home` takes the client's script.
+    fn ready(mut servers: Vec<Server>, address: SocketAddr, requests: Requests, home: &Path) -> Result<Self> {
+        until_ready(&mut servers, || http::check(address, &requests))?;
+        let script = match requests.script() {
+            Some(script) => {
+                let path = home.join("load.lua");
+                fs::write(&path, script).with_context(|| format!("{} cannot be written", path.display()))?;
+                Some(path)
+            }
+            None => None,
+        };
+        Ok(Self { servers, address, requests, script })
+    }
+
+    /// What its processes have used so far.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        self.servers.iter().try_fold(Usage::default(), |sum, server| Ok(sum.and(server.usage()?)))
+    }
+
+    /// Asks once more whether the answer is right.
+    pub(crate) fn check(&self) -> Result<()> {
+        http::check(self.address, &self.requests)
+    }
+}
+
+/// Asks until it is answered; refuses after [`READY_MAX`] or when a server has ended, with the last reason.
+fn until_ready(servers: &mut [Server], ask: impl Fn() -> Result<()>) -> Result<()> {
+    let begun = now();
+    while let Err(error) = ask() {
+        servers.iter_mut().try_for_each(Server::must_live)?;
+        if begun.elapsed() > READY_MAX {
+            return Err(error.context(format!("the server was not ready after {} s", READY_MAX.as_secs())));
+        }
+        thread::sleep(POLL_EVERY);
+    }
+    Ok(())
+}
+
+/// Loopback addresses that nobody listened on a moment ago.
+///
+/// Peers cannot be asked which port they were given, so another process may take one in between; then the
+/// server ends and its round says why.
+fn free_addresses<const N: usize>() -> Result<[SocketAddr; N]> {
+    let mut listeners = Vec::with_capacity(N);
+    for _ in 0..N {
+        listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free loopback port")?);
+    }
+    let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
+    for (address, listener) in addresses.iter_mut().zip(&listeners) {
+        *address = listener.local_addr()?;
+    }
+    Ok(addresses)
+}
