@@ -52,7 +52,7 @@ use crate::{
     programs::Programs,
     results::Results,
     run::{Choice, Effort},
-    systems::Places,
+    systems::{Ground, Places},
 };
 
 /// What a request costs, beside what people would use instead.
@@ -159,15 +159,9 @@ fn drive() -> Result<()> {
 impl Bench {
     /// Measures and prints; whether every figure was there and the budgets held.
     fn run(&self) -> Result<bool> {
-        let cores = Cores::allowed()?;
-        machine::needs("taskset", "install util-linux")?;
-        machine::needs(
-            "wrk",
-            "install it, as with `apt-get install wrk`, or from https://github.com/wg/wrk",
-        )?;
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package lies in no folder")?;
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let places = Places { root: root.to_owned(), target, cores };
+        let places = Places { root: root.to_owned(), target };
         let programs = self.programs(&places)?;
 
         let mut choice = Choice::of(self.compare, &self.only)?;
@@ -175,9 +169,21 @@ impl Bench {
         for skipped in &skipped {
             report::note(&format!("skipped: {skipped}"));
         }
+        if choice.is_empty() {
+            report::note("nothing is left to measure");
+            return Ok(true);
+        }
+        let cores = Cores::allowed()?;
+        machine::needs("taskset", "install util-linux")?;
+        machine::needs(
+            "wrk",
+            "install it, as with `apt-get install wrk`, or from https://github.com/wg/wrk",
+        )?;
+
+        let ground = Ground { programs: &programs, places: &places, cores };
         let effort = Effort { rounds: self.rounds, seconds: self.seconds, connections: self.connections };
-        let rows = choice.measure(&programs, &places, effort);
-        let rollouts = choice.measure_rollouts(&programs, &places, effort);
+        let rows = choice.measure(ground, effort);
+        let rollouts = choice.measure_rollouts(ground, effort);
         let results = Results {
             machine: Machine::here(),
             command: self.command.clone().unwrap_or_else(|| "load".to_owned()),

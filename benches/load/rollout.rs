@@ -9,8 +9,7 @@ use std::{thread, time::Duration};
 use anyhow::{Result, anyhow};
 
 use crate::{
-    programs::Programs,
-    systems::{Places, Served, System},
+    systems::{Ground, Served, System},
     wrk,
 };
 
@@ -19,17 +18,12 @@ const ROUNDS: usize = 15;
 const ROUND: Duration = Duration::from_secs(2);
 
 /// CPU per request of the first of a pair beside the second, round by round.
-pub(crate) fn measure(
-    pair: &[System; 2],
-    programs: &Programs,
-    places: &Places,
-    connections: u32,
-) -> Result<Vec<f64>> {
+pub(crate) fn measure(pair: &[System; 2], ground: Ground<'_>, connections: u32) -> Result<Vec<f64>> {
     let [first, second] = pair;
-    let (first, mut second) = (first.start(programs, places)?, second.start(programs, places)?);
+    let (first, mut second) = (first.start(ground)?, second.start(ground)?);
     // The same users ask both, or one of them would have a header less to read.
     second.script.clone_from(&first.script);
-    let round = || round(&first, &second, connections, places.cores.client);
+    let round = || round(&first, &second, connections, ground.cores.client);
     // The first round warms both up.
     round()?;
     let ratios = (0..ROUNDS).map(|_| round()).collect();

@@ -11,7 +11,7 @@ use crate::{
     report,
     results::{Latency, Row, Sample},
     rollout,
-    systems::{Places, Served, System},
+    systems::{Ground, Places, Served, System},
     wrk,
 };
 
@@ -60,11 +60,12 @@ impl Choice {
         systems.retain(|system| (peers || !system.peer()) && named(&system.to_string()));
         let named = |name: &str| only.is_empty() || only.iter().any(|only| name.contains(only.as_str()));
         let rollouts: Vec<_> = ROLLOUTS.iter().filter(|rollout| named(rollout.name)).collect();
-        if systems.is_empty() && rollouts.is_empty() {
+        let choice = Self { systems, rollouts };
+        if choice.is_empty() {
             let all: Vec<_> = System::all()?.iter().map(ToString::to_string).collect();
             bail!("no system is named like `{}`, expected a part of: {}", only.join("`, `"), all.join("; "));
         }
-        Ok(Self { systems, rollouts })
+        Ok(choice)
     }
 
     /// Without those that cannot be started; returns which, and why.
@@ -80,8 +81,13 @@ impl Choice {
         skipped
     }
 
+    /// Whether there is nothing to measure.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.systems.is_empty() && self.rollouts.is_empty()
+    }
+
     /// Measures everything, round by round.
-    pub(crate) fn measure(&self, programs: &Programs, places: &Places, effort: Effort) -> Vec<Row> {
+    pub(crate) fn measure(&self, ground: Ground<'_>, effort: Effort) -> Vec<Row> {
         let mut rows: Vec<_> = self.systems.iter().map(System::row).collect();
         for round in 1..=effort.rounds {
             // The limit is asked as often as ours was in the same round: what ours adds is then not mixed
@@ -91,7 +97,7 @@ impl Choice {
                 // What was refused once has no figure, whatever the other rounds would say.
                 let Ok(samples) = &mut row.samples else { continue };
                 report::note(&format!("round {round} of {}: {system}", effort.rounds));
-                let bench = Bench { system, programs, places, effort };
+                let bench = Bench { system, ground, effort };
                 match bench.measure(system.limit().then_some(rate).flatten(), row.latencies.is_ok()) {
                     Ok((sample, latency)) => {
                         rate = rate.or_else(|| system.ours().then_some(sample.requests_per_second));
@@ -114,16 +120,11 @@ impl Choice {
     }
 
     /// Measures what rollouts cost.
-    pub(crate) fn measure_rollouts(
-        &self,
-        programs: &Programs,
-        places: &Places,
-        effort: Effort,
-    ) -> Vec<Paired> {
+    pub(crate) fn measure_rollouts(&self, ground: Ground<'_>, effort: Effort) -> Vec<Paired> {
         let measure = |rollout: &Rollout| {
             report::note(rollout.name);
             let pair = System::pair([rollout.of, rollout.beside])?;
-            rollout::measure(&pair, programs, places, effort.connections)
+            rollout::measure(&pair, ground, effort.connections)
         };
         let rollouts = self.rollouts.iter();
         rollouts.map(|rollout| (*rollout, measure(rollout).map_err(|error| format!("{error:#}")))).collect()
@@ -133,8 +134,7 @@ impl Choice {
 /// One system in one round.
 struct Bench<'a> {
     system: &'a System,
-    programs: &'a Programs,
-    places: &'a Places,
+    ground: Ground<'a>,
     effort: Effort,
 }
 
@@ -142,8 +142,8 @@ impl Bench<'_> {
     /// Starts the system, drives it, takes its time, takes `latencies` at a part of `rate` or of its own, and
     /// ends it.
     fn measure(&self, rate: Option<f64>, latencies: bool) -> Result<(Sample, Option<Result<Latency>>)> {
-        let served = self.system.start(self.programs, self.places)?;
-        let core = self.places.cores.client;
+        let served = self.system.start(self.ground)?;
+        let core = self.ground.cores.client;
         wrk::drive(&served, self.effort.connections, WARM_UP, core)?;
         let sample = undisturbed(|| self.saturate(&served))?;
         let rate = rate.unwrap_or(sample.requests_per_second) * LATENCY_LOAD;
@@ -155,7 +155,7 @@ impl Bench<'_> {
     fn saturate(&self, served: &Served) -> Result<Sample> {
         let (before, begun) = (served.usage()?, now());
         let duration = Duration::from_secs(self.effort.seconds);
-        let load = wrk::drive(served, self.effort.connections, duration, self.places.cores.client)?;
+        let load = wrk::drive(served, self.effort.connections, duration, self.ground.cores.client)?;
         let (after, elapsed) = (served.usage()?, begun.elapsed());
         served.check()?;
         let cpu = after.cpu_since(&before);
@@ -166,7 +166,7 @@ impl Bench<'_> {
                  bottleneck, or something else ran on core {}",
                 busy * 100.0,
                 BUSY_MIN * 100.0,
-                self.places.cores.server,
+                self.ground.cores.server,
             ))
             .into());
         }

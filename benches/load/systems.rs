@@ -35,12 +35,19 @@ const READY_MAX: Duration = Duration::from_secs(300);
 
 const POLL_EVERY: Duration = Duration::from_millis(10);
 
-/// Where everything that a system needs lies.
+/// Where guests come from.
 pub(crate) struct Places {
     /// The repository.
     pub(crate) root: PathBuf,
     /// Where builds go.
     pub(crate) target: PathBuf,
+}
+
+/// What every system is started with.
+#[derive(Clone, Copy)]
+pub(crate) struct Ground<'a> {
+    pub(crate) programs: &'a Programs,
+    pub(crate) places: &'a Places,
     pub(crate) cores: Cores,
 }
 
@@ -175,8 +182,9 @@ impl System {
     }
 
     /// Starts the system and returns once it has answered right.
-    pub(crate) fn start(&self, programs: &Programs, places: &Places) -> Result<Served> {
-        let site = Site { home: self.home.path(), core: places.cores.server };
+    pub(crate) fn start(&self, ground: Ground<'_>) -> Result<Served> {
+        let Ground { programs, places, cores } = ground;
+        let site = Site { home: self.home.path(), core: cores.server };
         let guest = || self.guest.file(&places.root, &places.target);
         let place = |program: &Result<crate::programs::Program, String>| match program {
             Ok(program) => Ok(program.path.clone()),

@@ -7,7 +7,6 @@ use anyhow::{Result, anyhow};
 use super::{Choice, Disturbed, TRIES, undisturbed};
 use crate::{
     guests::Guest,
-    machine::Cores,
     programs::{self, Program, Programs},
     systems::Places,
 };
@@ -63,8 +62,7 @@ fn missing_peer_is_skipped_by_name_and_the_others_stay() {
         nginx: here.clone(),
         node: here,
     };
-    let cores = Cores { server: 0, client: 1 };
-    let places = Places { root: "/nowhere".into(), target: "/nowhere".into(), cores };
+    let places = Places { root: "/nowhere".into(), target: "/nowhere".into() };
     let mut choice = choice(true, &["workerd"]);
     let skipped = choice.skip_missing(&programs, &places);
     assert_eq!(names(&choice), ["wasm-fn, hello 0.2"]);
@@ -83,8 +81,7 @@ fn guest_that_cannot_be_built_is_skipped_with_its_systems() {
         node: here,
     };
     let target = tempfile::tempdir().unwrap();
-    let cores = Cores { server: 0, client: 1 };
-    let places = Places { root: "/nowhere".into(), target: target.path().into(), cores };
+    let places = Places { root: "/nowhere".into(), target: target.path().into() };
     let mut choice = choice(true, &["hello Python"]);
     let all = choice.systems.len();
     let skipped = choice.skip_missing(&programs, &places);

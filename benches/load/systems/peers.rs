@@ -42,11 +42,10 @@ pub(super) fn serve(guest: Guest) -> &'static [(&'static str, &'static [&'static
             ("wasmtime serve, pooling tuned", &TUNED),
             ("wasmtime serve, reuse 128", &["--max-instance-reuse-count=128"]),
         ],
-        Guest::Hello03 => &[
+        Guest::Hello03 | Guest::QuickJs => &[
             ("wasmtime serve (shared)", &[]),
             ("wasmtime serve, reuse 1", &["--max-instance-reuse-count=1"]),
         ],
-        Guest::QuickJs => &[("wasmtime serve, reuse 1", &["--max-instance-reuse-count=1"])],
         Guest::Echo | Guest::JavaScript | Guest::Python => &[("wasmtime serve", &[])],
         // It serves no commands.
         Guest::Cgi | Guest::Native => &[],

@@ -4,21 +4,49 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result};
 
 use crate::{cargo, output, run as run_command};
 
-/// What is measured, and how.
-#[derive(Clone, Debug)]
+/// What is measured, and how; the load bench has the defaults of what is absent.
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Bench {
-    /// Whether peers are measured too. Of a whole comparison the tables and the chart go into docs/.
+    /// Measure the peers too, and write the tables and the chart of docs/ unless --only picks some
+    #[arg(long)]
     pub compare: bool,
-    /// The `wasm-fn` to measure, instead of building it.
+    /// Measure only what has NAME in its name or in a budget's; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// How often each system is measured
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<u32>,
+    /// How long each measurement takes
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// Connections that the client keeps busy at saturation
+    #[arg(long, value_name = "N")]
+    pub connections: Option<u32>,
+    /// The `wasm-fn` to measure; built when absent
+    #[arg(long, value_name = "PATH")]
     pub wasm_fn: Option<PathBuf>,
-    /// What the load bench is told besides; see its `--help`.
-    pub args: Vec<OsString>,
+    /// The `wasmtime` to measure beside it; found on PATH when absent, as the others are
+    #[arg(long, value_name = "PATH")]
+    pub wasmtime: Option<PathBuf>,
+    /// The `workerd` to measure beside it
+    #[arg(long, value_name = "PATH")]
+    pub workerd: Option<PathBuf>,
+    /// The `nginx` to put in front of two `wasmtime serve`
+    #[arg(long, value_name = "PATH")]
+    pub nginx: Option<PathBuf>,
+    /// The `node` to measure beside it
+    #[arg(long, value_name = "PATH")]
+    pub node: Option<PathBuf>,
+    /// Write everything that was measured
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 }
 
 /// Builds the workspace at `root` and runs the load bench in it.
@@ -39,43 +67,58 @@ pub fn run(root: &Path, bench: &Bench) -> Result<()> {
     build.args(["build", "--release", "--package", "wasm-fn-benches", "--bin", "load"]);
     run_command(build.current_dir(root))?;
 
-    let mut load = std::process::Command::new(target.join("release/load"));
-    load.env("CARGO_TARGET_DIR", &target).arg("--wasm-fn").arg(wasm_fn).args(&bench.args);
-    load.arg("--command").arg(shown(bench));
-    if bench.compare {
-        load.arg("--compare");
-    }
-    if bench.whole() {
+    let mut load = Command::new(target.join("release/load"));
+    load.env("CARGO_TARGET_DIR", &target).arg("--wasm-fn").arg(wasm_fn).args(bench.args());
+    if bench.compare && bench.only.is_empty() {
         load.arg("--docs").arg(root.join("docs"));
     }
     run_command(&mut load)
 }
 
 impl Bench {
-    /// Whether everything is compared, so that the pages may say so.
-    fn whole(&self) -> bool {
-        let only = |arg: &OsString| arg.to_string_lossy().starts_with("--only");
-        self.compare && !self.args.iter().any(only)
-    }
-}
-
-/// What a reader of the pages types to do the same: programs lie elsewhere on another machine.
-fn shown(bench: &Bench) -> String {
-    const SHOWN: [&str; 3] = ["--rounds", "--seconds", "--connections"];
-    let mut words = vec!["cargo xtask bench".to_owned()];
-    if bench.compare {
-        words.push("--compare".to_owned());
-    }
-    let mut args = bench.args.iter().map(|arg| arg.to_string_lossy().into_owned());
-    while let Some(arg) = args.next() {
-        if SHOWN.contains(&arg.as_str()) {
-            words.push(arg);
-            words.extend(args.next());
-        } else if SHOWN.iter().any(|shown| arg.starts_with(&format!("{shown}="))) {
-            words.push(arg);
+    /// What the load bench is told besides where `wasm-fn` and docs/ are.
+    fn args(&self) -> Vec<OsString> {
+        let mut args = vec![OsString::from("--command"), self.shown().into()];
+        if self.compare {
+            args.push("--compare".into());
         }
+        for only in &self.only {
+            args.extend(["--only".into(), only.into()]);
+        }
+        args.extend(self.effort().into_iter().map(OsString::from));
+        for (flag, path) in [
+            ("--wasmtime", &self.wasmtime),
+            ("--workerd", &self.workerd),
+            ("--nginx", &self.nginx),
+            ("--node", &self.node),
+            ("--json", &self.json),
+        ] {
+            args.extend(path.iter().flat_map(|path| [flag.into(), path.into()]));
+        }
+        args
     }
-    words.join(" ")
+
+    /// What a reader of the pages types to do the same. Programs lie elsewhere on another machine.
+    fn shown(&self) -> String {
+        let mut words = vec!["cargo xtask bench".to_owned()];
+        if self.compare {
+            words.push("--compare".to_owned());
+        }
+        words.extend(self.effort());
+        words.join(" ")
+    }
+
+    fn effort(&self) -> Vec<String> {
+        let number = |flag: &str, number: Option<u64>| number.map(|number| format!("{flag}={number}"));
+        [
+            number("--rounds", self.rounds.map(u64::from)),
+            number("--seconds", self.seconds),
+            number("--connections", self.connections.map(u64::from)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
 }
 
 /// The folder that the workspace at `root` is built into.

@@ -1,7 +1,7 @@
 //! `cargo xtask`: the command line of the project's chores.
 #![expect(clippy::print_stderr, reason = "the error is this program's last word")]
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -36,18 +36,7 @@ enum Chore {
     },
     /// Build for release and measure what a request costs; exit code 0 when every figure was there and the
     /// budgets held
-    Bench {
-        /// Measure the peers too, and write the tables and the chart of docs/
-        #[arg(long)]
-        compare: bool,
-        /// The `wasm-fn` to measure; built when absent
-        #[arg(long, value_name = "PATH")]
-        wasm_fn: Option<PathBuf>,
-        /// What the load bench takes besides: --only NAME, --rounds N, --seconds N, --connections N,
-        /// --json FILE, --wasmtime PATH, --workerd PATH, --nginx PATH, --node PATH
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
-        args: Vec<OsString>,
-    },
+    Bench(xtask::bench::Bench),
     /// Run everything that continuous integration runs, up to the first failure
     Ci,
 }
@@ -71,9 +60,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Sim { seeds, from, trace } => {
             xtask::sim::run(&root, xtask::sim::Seeds { count: seeds, from, trace })
         }
-        Chore::Bench { compare, wasm_fn, args } => {
-            xtask::bench::run(&root, &xtask::bench::Bench { compare, wasm_fn, args })
-        }
+        Chore::Bench(bench) => xtask::bench::run(&root, &bench),
         Chore::Ci => xtask::ci::run(&root),
     }
 }

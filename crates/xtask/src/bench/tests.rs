@@ -1,22 +1,33 @@
-//! Pages are written of whole comparisons only, and say a command that works elsewhere.
+//! The load bench is told everything, and the pages a command that works elsewhere.
 
-use super::{Bench, shown};
-
-fn bench(compare: bool, args: &[&str]) -> Bench {
-    Bench { compare, wasm_fn: None, args: args.iter().map(Into::into).collect() }
-}
-
-#[test]
-fn only_a_whole_comparison_is_written_down() {
-    assert!(bench(true, &["--rounds", "7"]).whole());
-    assert!(!bench(false, &[]).whole());
-    assert!(!bench(true, &["--only", "workerd"]).whole());
-    assert!(!bench(true, &["--only=workerd"]).whole());
-}
+use super::Bench;
 
 #[test]
 fn command_is_shown_without_paths() {
-    let args = ["--rounds", "7", "--workerd", "/somewhere/workerd", "--seconds=5"];
-    assert_eq!(shown(&bench(true, &args)), "cargo xtask bench --compare --rounds 7 --seconds=5");
-    assert_eq!(shown(&bench(false, &[])), "cargo xtask bench");
+    let bench = Bench {
+        compare: true,
+        rounds: Some(7),
+        seconds: Some(5),
+        workerd: Some("/somewhere/workerd".into()),
+        ..Bench::default()
+    };
+    assert_eq!(bench.shown(), "cargo xtask bench --compare --rounds=7 --seconds=5");
+    assert_eq!(Bench::default().shown(), "cargo xtask bench");
+}
+
+#[test]
+fn load_bench_is_told_what_was_typed() {
+    let bench = Bench {
+        compare: true,
+        only: vec!["workerd".into(), "node".into()],
+        connections: Some(8),
+        workerd: Some("/somewhere/workerd".into()),
+        json: Some("out.json".into()),
+        ..Bench::default()
+    };
+    let args: Vec<_> = bench.args().into_iter().map(|arg| arg.into_string().unwrap()).collect();
+    let told =
+        "--compare --only workerd --only node --connections=8 --workerd /somewhere/workerd --json out.json";
+    assert_eq!(args[..2], ["--command", "cargo xtask bench --compare --connections=8"]);
+    assert_eq!(args[2..].join(" "), told);
 }
