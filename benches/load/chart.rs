@@ -89,7 +89,7 @@ fn plot(
         .disable_y_mesh()
         .disable_y_axis()
         .y_labels(0)
-        .light_line_style(WHITE)
+        .max_light_lines(0)
         .axis_style(OTHERS)
         .bold_line_style(OTHERS.mix(0.4))
         .label_style(("sans-serif", 13).into_font().color(&INK))
@@ -101,14 +101,15 @@ fn plot(
         Rectangle::new([(0.0, place + 0.15), (bar.cost_us, place + 0.85)], color(bar).filled())
     }))?;
     let font = || ("sans-serif", 14).into_font().color(&INK);
-    chart.draw_series(places().map(|(bar, place)| {
-        let style = font().pos(Pos::new(HPos::Left, VPos::Center));
-        Text::new(format!(" {:.1}", bar.cost_us), (bar.cost_us, place + 0.5), style)
-    }))?;
-    // Left of the axis, where the mesh would only write numbers.
+    // Names stand left of the axis, where the mesh would only write numbers, and figures behind their bars.
+    let write = |text: String, (x, y): (i32, i32), side| {
+        area.draw(&Text::new(text, (x, y), font().pos(Pos::new(side, VPos::Center))))
+    };
     for (bar, place) in places() {
-        let (x, y) = chart.backend_coord(&(0.0, place + 0.5));
-        area.draw(&Text::new(bar.name.clone(), (x - 8, y), font().pos(Pos::new(HPos::Right, VPos::Center))))?;
+        let (left, y) = chart.backend_coord(&(0.0, place + 0.5));
+        let (right, _) = chart.backend_coord(&(bar.cost_us, place + 0.5));
+        write(bar.name.clone(), (left - 8, y), HPos::Right)?;
+        write(format!("{:.1}", bar.cost_us), (right + 6, y), HPos::Left)?;
     }
     area.present()?;
     Ok(())

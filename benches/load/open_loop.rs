@@ -48,7 +48,8 @@ pub(crate) struct Job {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Seen {
     latency: Latency,
-    /// How late requests were sent that a connection was free for, 99th percentile.
+    /// How late requests were sent, 99th percentile; those that the server had left no connection for count
+    /// as in time.
     late_us: f64,
     /// Share of its time in which it had something to do.
     busy: f64,
@@ -100,7 +101,8 @@ impl Seen {
         let late_max_us = LATE_MAX.as_secs_f64() * 1e6;
         if self.late_us > late_max_us {
             return Err(Disturbed(format!(
-                "the generator sent {:.0} µs late at the 99th percentile, expected at most {late_max_us:.0}",
+                "the generator sent {:.0} µs late at the 99th percentile, expected at most {late_max_us:.0}: it \
+                 could not keep up, or something else ran on its core",
                 self.late_us,
             ))
             .into());

@@ -74,7 +74,10 @@ fn find(path: &Path, ask: &str) -> Result<Program> {
     // nginx says it on standard error.
     let said = if asked.stdout.is_empty() { asked.stderr } else { asked.stdout };
     let said = String::from_utf8_lossy(&said);
-    Ok(Program { path, version: said.lines().next().unwrap_or_default().trim().to_owned() })
+    let line = said.lines().next().unwrap_or_default().trim();
+    // As in `nginx version: nginx/1.22.1`.
+    let version = line.rsplit_once(": ").map_or(line, |(_, version)| version).to_owned();
+    Ok(Program { path, version })
 }
 
 #[cfg(test)]

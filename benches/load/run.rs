@@ -22,7 +22,7 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const BUSY_MIN: f64 = 0.85;
 
 /// How often a measurement is tried in a round: what else runs on the machine may spoil one.
-const TRIES: u32 = 3;
+const TRIES: u32 = 5;
 
 /// Share of the rate at saturation at which latencies are taken.
 const LATENCY_LOAD: f64 = 0.5;

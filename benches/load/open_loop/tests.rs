@@ -92,7 +92,8 @@ fn late_or_busy_generator_is_not_trusted() {
     let latency = Latency { rate: 1.0, p50_us: 1.0, p99_us: 1.0, p999_us: 1.0 };
     let seen = |late_us, busy| Seen { latency, late_us, busy }.trusted().map_err(|error| error.to_string());
     assert_eq!(seen(100.0, 0.85), Ok(latency));
-    let late = "the generator sent 101 µs late at the 99th percentile, expected at most 100";
+    let late = "the generator sent 101 µs late at the 99th percentile, expected at most 100: it could not \
+                keep up, or something else ran on its core";
     assert_eq!(seen(101.0, 0.1), Err(late.to_owned()));
     let busy = "the generator was busy for 90 % of its time, expected at most 85 %";
     assert_eq!(seen(1.0, 0.9), Err(busy.to_owned()));
