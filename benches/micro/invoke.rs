@@ -13,7 +13,10 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http_body_util::{BodyExt as _, Empty};
 use tempfile::TempDir;
 use wasm_fn_core::{Digest, FunctionConfig, VersionNo};
-use wasm_fn_runtime::{Invocation, Runtime, RuntimeOptions, Version, VersionSpec};
+use wasm_fn_pool::PoolPlan;
+use wasm_fn_runtime::{
+    Invocation, RequestBodyError, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost,
+};
 
 // As the program has it.
 #[global_allocator]
@@ -33,9 +36,17 @@ impl Node {
         let options = RuntimeOptions {
             data_dir: dir.path().to_owned(),
             components_dir,
-            instances_max: 64,
+            pool: PoolPlan {
+                instances_max: 64,
+                running_max: 48,
+                memory_max_bytes: 1 << 30,
+                keep_bytes: 4 << 20,
+                address_bytes: 64 * slot_cost().address_bytes,
+            },
             warm_max: 16,
             idle_after: Duration::from_secs(60),
+            code_bytes_max: 1 << 30,
+            code_idle_after: Duration::from_secs(600),
         };
         Self { runtime: Runtime::start(options).expect("a runtime"), dir }
     }
@@ -60,7 +71,7 @@ impl Node {
 
 #[expect(clippy::disallowed_methods, reason = "a request arrives")]
 async fn call(version: &Arc<Version>) {
-    let body = Empty::<Bytes>::new().map_err(|never| match never {});
+    let body = Empty::<Bytes>::new().map_err(|never| -> RequestBodyError { match never {} });
     let request = http::Request::get("http://localhost/hello").body(body).expect("a request");
     let invocation = Invocation { request, request_id: 7, arrived: Instant::now(), effects: None };
     let response = version.clone().invoke(invocation).await.expect("an answer");

@@ -1,24 +1,37 @@
-//! The artefact cache: native code on disk, by component and engine, authenticated.
+//! The artefact cache: native code on disk, by component and engine, authenticated and copied before it runs.
 //!
 //! Native code runs with the process's rights, so a file is loaded only when its keyed hash (BLAKE3)
 //! was made with the key of this data directory. The hash covers the file's name too, which holds
 //! the component's digest, the engine's compatibility hash and the kind of guest: code cannot be passed
 //! off as another's, and a cached component is called without looking at its source again.
+//!
+//! Code is not run from its file: a file that is truncated while it is mapped kills the process, and one that
+//! is written to after it was hashed is other code.
 
 use std::{
     fs::{self, File, OpenOptions},
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read, Write},
-    os::{fd::AsRawFd, unix::fs::OpenOptionsExt},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use wasm_fn_core::Digest;
 use wasmtime::{Engine, component::Component};
 
 use crate::kind::Kind;
 
 const KEY_BYTES: usize = 32;
+
+/// How much of a file is read, hashed and copied at once: it stays in the processor's cache meanwhile.
+const PIECE_BYTES: usize = 128 << 10;
+
+/// Kinds that an artefact may be of.
+const KINDS: [Kind; 3] = [Kind::Http02, Kind::Http03, Kind::Command];
 
 /// Native code by component digest.
 pub(crate) struct Artifacts {
@@ -54,18 +67,21 @@ impl Artifacts {
         hasher
     }
 
-    /// The kind and code of `digest`, mapped from its file; `None` when there is none that can be trusted.
-    pub(crate) fn load(&self, engine: &Engine, digest: Digest) -> Option<(Kind, Component)> {
-        let load = |kind| Some((kind, self.load_as(engine, digest, kind)?));
-        [Kind::Http02, Kind::Http03, Kind::Command].into_iter().find_map(load)
+    /// The kind and code of `digest`; `None` when there is none that can be trusted.
+    pub(crate) fn load(&self, digest: Digest) -> Option<(Kind, Code)> {
+        KINDS.into_iter().find_map(|kind| Some((kind, self.load_as(digest, kind)?)))
     }
 
-    fn load_as(&self, engine: &Engine, digest: Digest, kind: Kind) -> Option<Component> {
+    /// Whether there is a file that [`load`](Self::load) would look at.
+    pub(crate) fn has(&self, digest: Digest) -> bool {
+        KINDS.into_iter().any(|kind| self.path(&self.name(digest, kind)).exists())
+    }
+
+    fn load_as(&self, digest: Digest, kind: Kind) -> Option<Code> {
         let name = self.name(digest, kind);
-        let code = self.dir.join(&name).with_extension("cwasm");
-        let file = File::open(&code).ok()?;
-        match self.load_authentic(engine, &name, file) {
-            Ok(component) => Some(component),
+        let file = File::open(self.path(&name)).ok()?;
+        match self.authentic_copy(&name, file) {
+            Ok(code) => Some(code),
             Err(reason) => {
                 tracing::warn!(artifact = %name, reason, "artefact refused, compiling again");
                 None
@@ -73,35 +89,88 @@ impl Artifacts {
         }
     }
 
-    fn load_authentic(&self, engine: &Engine, name: &str, file: File) -> Result<Component, String> {
-        let path = self.dir.join(name).with_extension("cwasm");
-        let mac = fs::read(path.with_extension("mac")).map_err(|error| format!("its hash: {error}"))?;
+    fn authentic_copy(&self, name: &str, file: File) -> Result<Code, String> {
+        let mac = fs::read(self.path(name).with_extension("mac"));
+        let mac = mac.map_err(|error| format!("its hash: {error}"))?;
         let mac = <[u8; 32]>::try_from(mac)
             .map_err(|mac| format!("its hash has {} bytes, expected 32", mac.len()))?;
-        let found =
-            self.authenticate(name).update_reader(&file).map_err(|error| error.to_string())?.finalize();
+        let mut hasher = self.authenticate(name);
+        let code = Code::copy(name, file, |part| {
+            hasher.update(part);
+        });
+        let code = code.map_err(|error| error.to_string())?;
         // `blake3::Hash` compares in constant time.
-        if found != mac {
+        if hasher.finalize() != mac {
             return Err("it does not match its hash".to_owned());
         }
-        // What was hashed is what is mapped: through its descriptor, not its path, where another file
-        // may have been put meanwhile.
-        let hashed = format!("/proc/self/fd/{}", file.as_raw_fd());
-        // SAFETY: the file was made by this engine's own `serialize`, as its keyed hash proves, and
-        // lies in the data directory that this process owns.
-        #[expect(unsafe_code, reason = "native code has no safe loader; the keyed hash stands in for it")]
-        let component = unsafe { Component::deserialize_file(engine, hashed) };
-        component.map_err(|error| format!("{error:#}"))
+        Ok(code)
     }
 
     /// Keeps `code`; a crash in the middle leaves no file that [`load`](Self::load) accepts.
     pub(crate) fn store(&self, digest: Digest, kind: Kind, code: &[u8]) -> io::Result<()> {
         let name = self.name(digest, kind);
         let mac = self.authenticate(&name).update(code).finalize();
-        let path = self.dir.join(&name);
+        let path = self.path(&name);
+        // Operators may delete the folder at any time.
+        fs::create_dir_all(&self.dir)?;
         replace(&path.with_extension("mac"), mac.as_bytes())?;
-        replace(&path.with_extension("cwasm"), code)
+        replace(&path, code)
     }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name).with_extension("cwasm")
+    }
+}
+
+/// Native code in sealed memory: nobody can change or shorten it, whatever happens to the file it came from.
+pub(crate) struct Code {
+    memory: OwnedFd,
+    bytes: u64,
+}
+
+impl Code {
+    /// A copy of what `from` gives, told to `part` piece by piece.
+    fn copy(name: &str, mut from: impl Read, mut part: impl FnMut(&[u8])) -> io::Result<Self> {
+        let memory = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let mut file = File::from(memory);
+        let (mut piece, mut bytes) = (vec![0; PIECE_BYTES], 0);
+        loop {
+            let read = match from.read(&mut piece) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            part(&piece[..read]);
+            file.write_all(&piece[..read])?;
+            bytes += read as u64;
+        }
+        fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+        Ok(Self { memory: file.into(), bytes })
+    }
+
+    /// How much memory it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Maps it.
+    pub(crate) fn component(&self, engine: &Engine) -> wasmtime::Result<Component> {
+        let path = format!("/proc/self/fd/{}", self.memory.as_raw_fd());
+        // SAFETY: the code was made by this engine's own compiler, by this process or by one whose key for this
+        // data directory its hash proves; since it was hashed nobody could change it.
+        #[expect(unsafe_code, reason = "native code has no safe loader; the keyed hash stands in for it")]
+        unsafe {
+            Component::deserialize_file(engine, path)
+        }
+    }
+}
+
+/// The code that `engine` makes of `component`, which is valid or refused.
+pub(crate) fn compile(engine: &Engine, name: &str, component: &[u8]) -> wasmtime::Result<(Vec<u8>, Code)> {
+    let serialized = engine.precompile_component(component)?;
+    let code = Code::copy(name, serialized.as_slice(), |_| {})?;
+    Ok((serialized, code))
 }
 
 /// Writes beside `path` and renames, so that readers see the old file or the new one.

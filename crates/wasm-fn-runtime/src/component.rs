@@ -1,17 +1,17 @@
 //! From a component's bytes to something that can be instantiated: check, compile, cache, link.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, sync::Arc};
 
 use wasm_fn_core::Digest;
 use wasmtime::{
     Engine,
-    component::{Component, InstancePre, Linker},
+    component::{InstancePre, Linker},
 };
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::{p2::bindings::ProxyPre, p3::bindings::ServicePre};
 
 use crate::{
-    artifacts::Artifacts,
+    artifacts::{self, Artifacts, Code},
     engine::{Calls, Engines},
     kind::{self, Kind, KindError},
     runtime::RuntimeError,
@@ -48,7 +48,7 @@ pub struct Progress {
 }
 
 /// Why a component cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum PrepareError {
     /// The bytes are no function.
     #[error(transparent)]
@@ -77,18 +77,29 @@ pub enum PrepareError {
         /// The configured limit.
         limit_bytes: u64,
     },
+    /// Too many others are being compiled.
+    #[error("component is not compiled now: {reason}")]
+    Busy {
+        /// How many.
+        reason: String,
+    },
     /// The data directory failed.
     #[error("component {digest}: {source}")]
     Io {
         /// Which component.
         digest: Digest,
         /// What the system said.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
 }
 
+impl PrepareError {
+    pub(crate) fn io(digest: Digest, source: io::Error) -> Self {
+        Self::Io { digest, source: Arc::new(source) }
+    }
+}
+
 /// A linked component.
-#[derive(Clone)]
 pub(crate) enum Loaded {
     Http02(ProxyPre<State>),
     Http03(ServicePre<State>),
@@ -106,7 +117,15 @@ impl Loaded {
     }
 }
 
-/// Turns components into [`Loaded`]; holds the thread that calls it while it works.
+/// A component that can be instantiated, and where it came from.
+pub(crate) struct Mapped {
+    pub(crate) loaded: Loaded,
+    pub(crate) prepared: Prepared,
+    /// Memory that its code takes.
+    pub(crate) bytes: u64,
+}
+
+/// Turns components into [`Mapped`] ones; holds the caller's thread while it works.
 pub(crate) struct Loader {
     /// For guests whose calls follow one another.
     sequential: Tools,
@@ -130,38 +149,42 @@ impl Loader {
         })
     }
 
-    /// Loads `digest` from the cache, or compiles the component at `source` and caches it.
-    ///
-    /// Blocks for as long as compilation takes: call it off the async threads.
-    pub(crate) fn load(
+    /// Whether there is an artefact that [`cached`](Self::cached) would look at.
+    pub(crate) fn has_cached(&self, digest: Digest) -> bool {
+        self.sequential.artifacts.has(digest) || self.concurrent.artifacts.has(digest)
+    }
+
+    /// Loads `digest` from the cache; `None` when it has to be compiled. Takes milliseconds.
+    pub(crate) fn cached(&self, digest: Digest) -> Option<Result<Mapped, PrepareError>> {
+        // A source can be large: one that was compiled here is not read again.
+        [&self.sequential, &self.concurrent].into_iter().find_map(|tools| {
+            let (kind, code) = tools.artifacts.load(digest)?;
+            Some(tools.map(Prepared { kind, cached: true }, &code))
+        })
+    }
+
+    /// Compiles the component at `source` and caches it. Takes seconds.
+    pub(crate) fn compile(
         &self,
         digest: Digest,
         source: &Path,
         progress: &(dyn Fn(Progress) + Send + Sync),
-    ) -> Result<(Loaded, Prepared), PrepareError> {
-        progress(Progress { step: Step::Checking, functions: 0 });
-        // A source can be large: one that was compiled here is not read again.
-        for tools in [&self.sequential, &self.concurrent] {
-            if let Some((kind, component)) = tools.artifacts.load(&tools.engine, digest) {
-                progress(Progress { step: Step::Loading, functions: 0 });
-                return Ok((tools.link(kind, &component)?, Prepared { kind, cached: true }));
-            }
-        }
-        let bytes = fs::read(source).map_err(|source| PrepareError::Io { digest, source })?;
+    ) -> Result<Mapped, PrepareError> {
+        let bytes = fs::read(source).map_err(|error| PrepareError::io(digest, error))?;
         let recognised = kind::recognise(&bytes)?;
         let (kind, functions, concurrent) = (recognised.kind, recognised.functions, recognised.concurrent);
         progress(Progress { step: Step::Compiling, functions });
         let bytes = kind::into_component(&recognised, bytes)?;
-        let (tools, component) = if concurrent {
+        let (tools, code) = if concurrent {
             (&self.concurrent, self.concurrent.compile(digest, kind, &bytes)?)
-        } else if let Ok(component) = self.sequential.compile(digest, kind, &bytes) {
-            (&self.sequential, component)
+        } else if let Ok(code) = self.sequential.compile(digest, kind, &bytes) {
+            (&self.sequential, code)
         } else {
             // It may have asynchronous functions all the same; if not, what is said now is the reason.
             (&self.concurrent, self.concurrent.compile(digest, kind, &bytes)?)
         };
         progress(Progress { step: Step::Loading, functions });
-        Ok((tools.link(kind, &component)?, Prepared { kind, cached: false }))
+        tools.map(Prepared { kind, cached: false }, &code)
     }
 }
 
@@ -173,26 +196,23 @@ impl Tools {
         Ok(Self { engine, linker, artifacts })
     }
 
-    fn compile(&self, digest: Digest, kind: Kind, bytes: &[u8]) -> Result<Component, PrepareError> {
-        let invalid = |error: wasmtime::Error| PrepareError::Invalid { reason: format!("{error:#}") };
-        let compiled = Component::from_binary(&self.engine, bytes).map_err(invalid)?;
-        let code = compiled.serialize().map_err(invalid)?;
-        match self.artifacts.store(digest, kind, &code) {
-            // Mapped from its file, code is shared with the page cache instead of held twice.
-            Ok(()) => {
-                let mapped = self.artifacts.load(&self.engine, digest);
-                Ok(mapped.map_or(compiled, |(_, component)| component))
-            }
-            Err(error) => {
-                tracing::warn!(%digest, %error, "artefact not cached");
-                Ok(compiled)
-            }
+    fn compile(&self, digest: Digest, kind: Kind, bytes: &[u8]) -> Result<Code, PrepareError> {
+        let compiled = artifacts::compile(&self.engine, &digest.to_string(), bytes);
+        let (serialized, code) =
+            compiled.map_err(|error| PrepareError::Invalid { reason: format!("{error:#}") })?;
+        if let Err(error) = self.artifacts.store(digest, kind, &serialized) {
+            tracing::warn!(%digest, %error, "artefact not cached");
         }
+        Ok(code)
     }
 
-    fn link(&self, kind: Kind, component: &Component) -> Result<Loaded, PrepareError> {
-        let linked = self.linker.instantiate_pre(component).and_then(|pre| loaded(kind, pre));
-        linked.map_err(|error| PrepareError::Link { reason: format!("{error:#}") })
+    fn map(&self, prepared: Prepared, code: &Code) -> Result<Mapped, PrepareError> {
+        let component = code.component(&self.engine);
+        let linked = component
+            .and_then(|component| self.linker.instantiate_pre(&component))
+            .and_then(|pre| loaded(prepared.kind, pre));
+        let loaded = linked.map_err(|error| PrepareError::Link { reason: format!("{error:#}") })?;
+        Ok(Mapped { loaded, prepared, bytes: code.bytes() })
     }
 }
 

@@ -5,12 +5,14 @@
 //! version's number comes from: it is told a version and a request, and answers.
 //!
 //! Invariants: an instance that served a request serves another only when its version's `reuse` says
-//! so; native code is loaded only from the artefact cache, after its keyed hash was verified; no
+//! so; native code runs only from sealed memory, made by this process or verified by its keyed hash; no
 //! guest input reaches a panic.
 
 mod artifacts;
 mod capture;
 mod cgi;
+mod code;
+mod compiler;
 mod component;
 mod cpu;
 mod egress;

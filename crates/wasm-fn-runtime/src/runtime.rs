@@ -8,12 +8,13 @@ use std::{
 };
 
 use dashmap::DashMap;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
 use wasm_fn_pool::{Budget, Gate, PoolPlan, Slots};
 
 use crate::{
-    component::{Loaded, Loader, PrepareError, Prepared, Progress},
+    code::{Codes, CodesOptions},
+    component::{Loader, PrepareError, Prepared, Progress},
     engine::{self, EngineError, Engines, InstanceMemoryReset},
     fault::Fault,
     instance::Mould,
@@ -24,6 +25,9 @@ use crate::{
 
 /// How often pools are fitted to the load.
 const TEND_EVERY: Duration = Duration::from_millis(100);
+
+/// How many fittings pass between two looks at loaded code.
+const SWEEP_EVERY: u32 = 10;
 
 /// What a runtime needs to know.
 #[derive(Clone, Debug)]
@@ -38,6 +42,10 @@ pub struct RuntimeOptions {
     pub warm_max: usize,
     /// Time without requests after which a version keeps none ready.
     pub idle_after: Duration,
+    /// Most memory for loaded native code, bytes; more only while more of it is in use.
+    pub code_bytes_max: u64,
+    /// Time without use after which native code is given up; the next request loads it from the cache.
+    pub code_idle_after: Duration,
 }
 
 /// Why a runtime does not start.
@@ -62,8 +70,6 @@ pub enum RuntimeError {
 /// Hosts versions.
 pub struct Runtime {
     node: Arc<Node>,
-    /// Loaded code by component, shared by all versions that have it.
-    components: DashMap<Digest, Weak<OnceCell<Loaded>>>,
     logs: DashMap<FunctionName, Arc<LogRing>>,
     log_changes: watch::Sender<u64>,
     reset: InstanceMemoryReset,
@@ -72,7 +78,7 @@ pub struct Runtime {
 /// What all versions share.
 pub(crate) struct Node {
     pub(crate) options: RuntimeOptions,
-    pub(crate) loader: Arc<Loader>,
+    pub(crate) codes: Arc<Codes>,
     pub(crate) slots: Arc<Slots>,
     pub(crate) pace: Arc<Pace>,
     pub(crate) memory: Arc<Budget>,
@@ -103,32 +109,8 @@ impl Node {
         tended.iter().any(|version| version.reclaim())
     }
 
-    fn tend_all(&self) {
-        let now = self.now();
+    fn tend_all(&self, now: Duration) {
         self.tended.lock().unwrap_or_else(PoisonError::into_inner).retain(|version| version.tend(now));
-    }
-
-    /// Loads or compiles a component on a thread of its own.
-    pub(crate) async fn load(
-        &self,
-        digest: Digest,
-        progress: Arc<dyn Fn(Progress) + Send + Sync>,
-    ) -> Result<Loaded, PrepareError> {
-        self.prepare(digest, progress).await.map(|(loaded, _)| loaded)
-    }
-
-    async fn prepare(
-        &self,
-        digest: Digest,
-        progress: Arc<dyn Fn(Progress) + Send + Sync>,
-    ) -> Result<(Loaded, Prepared), PrepareError> {
-        let loader = self.loader.clone();
-        let source = self.options.components_dir.join(digest.to_string());
-        let work = tokio::task::spawn_blocking(move || loader.load(digest, &source, &*progress));
-        work.await.unwrap_or_else(|error| {
-            let source = io::Error::other(format!("compilation did not end: {error}"));
-            Err(PrepareError::Io { digest, source })
-        })
     }
 }
 
@@ -150,7 +132,12 @@ impl Runtime {
         let memory = Arc::new(Budget::new(options.pool.memory_max_bytes));
         let running_max = options.pool.running_max;
         let node = Arc::new(Node {
-            loader: Arc::new(loader),
+            codes: Arc::new(Codes::new(CodesOptions {
+                loader: Arc::new(loader),
+                components_dir: options.components_dir.clone(),
+                bytes_max: options.code_bytes_max,
+                idle_after: options.code_idle_after,
+            })),
             slots,
             pace,
             memory,
@@ -161,7 +148,7 @@ impl Runtime {
         });
         tokio::spawn(tend_while_alive(Arc::downgrade(&node)));
         let (log_changes, _) = watch::channel(0);
-        Ok(Arc::new(Self { node, components: DashMap::new(), logs: DashMap::new(), log_changes, reset }))
+        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, reset }))
     }
 
     /// How instances' memory is reset on this machine.
@@ -169,7 +156,8 @@ impl Runtime {
         self.reset
     }
 
-    /// Checks a component, compiles it into the cache, and starts one instance to see that it can.
+    /// Checks a component, compiles it into the cache, and starts one instance to see that it can. Its code stays
+    /// loaded for the traffic that is about to come.
     ///
     /// # Errors
     /// When it is no function this node can run under `config`.
@@ -179,10 +167,10 @@ impl Runtime {
         config: &FunctionConfig,
         progress: Arc<dyn Fn(Progress) + Send + Sync>,
     ) -> Result<Prepared, PrepareError> {
-        let (loaded, prepared) = self.node.prepare(digest, progress).await?;
-        let cell = self.component(digest);
-        // Somebody may have loaded it meanwhile; either is the same code.
-        let _ = cell.set(loaded.clone());
+        let code = self.node.codes.of(digest);
+        let at_hand = code.get().is_some();
+        let mapped = self.node.codes.load(&code, self.node.now(), progress).await?;
+        let prepared = Prepared { cached: mapped.prepared.cached || at_hand, ..mapped.prepared };
         let mould = Mould {
             pace: self.node.pace.clone(),
             version: VersionNo::FIRST,
@@ -193,7 +181,7 @@ impl Runtime {
             log: Arc::new(LogRing::new(watch::channel(0).0)),
         };
         let Some(permit) = self.node.slots.try_take() else { return Ok(prepared) };
-        match mould.instantiate_in_time(&loaded, permit).await {
+        match mould.instantiate_in_time(&mapped.loaded, permit).await {
             Ok(_) | Err(Fault::NodeOverloaded { .. }) => Ok(prepared),
             Err(Fault::OutOfMemory { limit_bytes }) => Err(PrepareError::Memory { limit_bytes }),
             Err(fault) => Err(PrepareError::Start { reason: fault.to_string() }),
@@ -202,9 +190,13 @@ impl Runtime {
 
     /// A handle on a version.
     pub fn version(&self, spec: VersionSpec) -> Arc<Version> {
-        let loaded = self.component(spec.digest);
         let log = self.ring(&spec.function);
-        Arc::new(Version::new(self.node.clone(), spec, loaded, log))
+        Arc::new(Version::new(self.node.clone(), spec, log))
+    }
+
+    /// Memory that loaded native code takes, bytes.
+    pub fn code_bytes(&self) -> u64 {
+        self.node.codes.bytes()
     }
 
     /// The lines of a function's log after position `after`.
@@ -234,25 +226,23 @@ impl Runtime {
         let ring = self.logs.entry(function.clone());
         ring.or_insert_with(|| Arc::new(LogRing::new(self.log_changes.clone()))).clone()
     }
-
-    fn component(&self, digest: Digest) -> Arc<OnceCell<Loaded>> {
-        let mut entry = self.components.entry(digest).or_default();
-        entry.upgrade().unwrap_or_else(|| {
-            let cell = Arc::new(OnceCell::new());
-            *entry = Arc::downgrade(&cell);
-            cell
-        })
-    }
 }
 
 /// Ends when the runtime and its versions are gone.
 async fn tend_while_alive(node: Weak<Node>) {
+    let mut until_sweep = SWEEP_EVERY;
     let mut ticks = tokio::time::interval(TEND_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         ticks.tick().await;
         let Some(node) = node.upgrade() else { break };
-        node.tend_all();
+        let now = node.now();
+        node.tend_all(now);
+        until_sweep -= 1;
+        if until_sweep == 0 {
+            until_sweep = SWEEP_EVERY;
+            node.codes.sweep(now);
+        }
     }
 }
 

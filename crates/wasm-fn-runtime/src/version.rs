@@ -8,16 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::Guard;
 use bytes::Bytes;
 use futures_util::future::Either;
 use http::Response;
 use http_body::Body;
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::oneshot;
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Limits, VersionNo};
 use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, Wait, Wake, share_max};
 
 use crate::{
-    component::{Loaded, PrepareError},
+    code::Code,
+    component::{Mapped, PrepareError},
     fault::{Failed, Fault, Usage},
     instance::{Instance, Mould},
     invocation::{Deadline, Guest, Invocation, RequestBodyError, ResponseBody},
@@ -38,11 +40,11 @@ pub struct VersionSpec {
     pub config: FunctionConfig,
 }
 
-/// A version that can be invoked. Costs little until it is: its code is loaded at the first call.
+/// A version that can be invoked. Costs little until it is: its code is loaded when it is called, and given up
+/// when it has not been called for a while.
 pub struct Version {
-    digest: Digest,
     mould: Mould,
-    loaded: Arc<OnceCell<Loaded>>,
+    pub(crate) code: Arc<Code>,
     pool: Pool<Instance>,
     pub(crate) gate: Gate<Waiter>,
     node: Arc<Node>,
@@ -75,13 +77,9 @@ impl Drop for Place {
 }
 
 impl Version {
-    pub(crate) fn new(
-        node: Arc<Node>,
-        spec: VersionSpec,
-        loaded: Arc<OnceCell<Loaded>>,
-        log: Arc<LogRing>,
-    ) -> Self {
+    pub(crate) fn new(node: Arc<Node>, spec: VersionSpec, log: Arc<LogRing>) -> Self {
         let VersionSpec { version, digest, config, .. } = spec;
+        let code = node.codes.of(digest);
         let limits = config.limits;
         let pool = Pool::new(PoolOptions {
             slots: node.slots.clone(),
@@ -101,11 +99,16 @@ impl Version {
             log,
         };
         let (tended, refilling) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { digest, mould, loaded, pool, gate, node, tended, refilling }
+        Self { mould, code, pool, gate, node, tended, refilling }
     }
 
     pub(crate) fn no(&self) -> VersionNo {
         self.mould.version
+    }
+
+    /// Its component.
+    pub fn component(&self) -> Digest {
+        self.code.digest()
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -193,12 +196,30 @@ impl Version {
         Guest::start(instance, invocation, deadline, started, place).respond().await
     }
 
-    /// Loads the code, so that the first request need not.
+    /// Loads the code, so that the next request need not.
     ///
     /// # Errors
     /// When the component cannot be loaded or compiled.
+    ///
+    /// # Cancel safety
+    /// The load goes on for others.
     pub async fn load(&self) -> Result<(), PrepareError> {
-        self.loaded().await.map(drop)
+        self.mapped().await.map(drop)
+    }
+
+    /// Compiles the component if the cache has nothing of it, as after an upgrade that brings another engine.
+    ///
+    /// # Errors
+    /// When the component cannot be compiled.
+    pub async fn compile(self: &Arc<Self>) -> Result<(), PrepareError> {
+        let version = self.clone();
+        let at_hand = tokio::task::spawn_blocking(move || version.node.codes.is_at_hand(&version.code));
+        if at_hand.await.unwrap_or(false) { Ok(()) } else { self.load().await }
+    }
+
+    /// Whether the code is loaded.
+    pub fn is_loaded(&self) -> bool {
+        self.code.get().is_some()
     }
 
     /// Keeps at least one instance ready until `until`, however idle the version is; the last call counts.
@@ -231,37 +252,37 @@ impl Version {
         self.pool.cold_starts()
     }
 
-    async fn loaded(&self) -> Result<&Loaded, PrepareError> {
-        self.loaded.get_or_try_init(|| self.node.load(self.digest, Arc::new(|_| {}))).await
+    async fn mapped(&self) -> Result<Arc<Mapped>, PrepareError> {
+        self.node.codes.load(&self.code, self.node.now(), Arc::new(|_| {})).await
     }
 
     /// An instance for this request: a ready one, or one made now.
     async fn instance(self: &Arc<Self>, deadline: &mut Deadline) -> Result<Instance, Fault> {
         let timeout = || Fault::Timeout { limit: self.limits().timeout };
-        if self.loaded.get().is_none() {
-            // A task of its own: loading goes on for the next request when this one gives up.
-            let version = self.clone();
-            let load = tokio::spawn(async move { version.load().await });
-            let load = deadline.limit(load).await.ok_or_else(timeout)?;
-            let loaded = load.map_err(|error| error.to_string());
-            loaded
-                .and_then(|loaded| loaded.map_err(|error| error.to_string()))
-                .map_err(|reason| Fault::Internal { reason })?;
-        }
-        let loaded = self.loaded.get().expect("loaded above, and never unloaded");
         let mut checkout = self.pool.checkout();
         // A version's stock gives way to another's request.
         if matches!(checkout, Checkout::Full) && self.node.reclaim() {
             checkout = self.pool.checkout();
         }
-        match checkout {
-            Checkout::Warm(instance) => Ok(instance),
-            Checkout::Cold(permit) => {
-                let start = self.mould.instantiate(loaded, permit);
-                deadline.limit(start).await.unwrap_or_else(|| Err(timeout()))
-            }
-            Checkout::Full => Err(Fault::NodeOverloaded { retry_after: Duration::from_secs(1) }),
+        let permit = match checkout {
+            Checkout::Warm(instance) => return Ok(instance),
+            Checkout::Cold(permit) => permit,
+            Checkout::Full => return Err(Fault::NodeOverloaded { retry_after: Duration::from_secs(1) }),
+        };
+        // Before the code is looked at: from here on it counts as used.
+        self.look_after();
+        let mut mapped = self.code.get();
+        if mapped.is_none() {
+            let loaded = deadline.limit(self.mapped()).await.ok_or_else(timeout)?;
+            let loaded = loaded.map_err(|error| match error {
+                PrepareError::Busy { .. } => Fault::NodeOverloaded { retry_after: Duration::from_secs(1) },
+                error => Fault::Internal { reason: error.to_string() },
+            })?;
+            mapped = Guard::from_inner(Some(loaded));
         }
+        let mapped = mapped.as_ref().expect("loaded above, if it was not before");
+        let start = self.mould.instantiate(&mapped.loaded, permit);
+        deadline.limit(start).await.unwrap_or_else(|| Err(timeout()))
     }
 
     /// Takes back an instance that has served, when it may serve again.
@@ -277,9 +298,11 @@ impl Version {
         self.pool.reclaim().is_some()
     }
 
-    /// Has the pool follow the load from now on.
+    /// Has the pool follow the load from now on, and the code stay loaded as long as it does.
     fn look_after(self: &Arc<Self>) {
-        if !self.tended.swap(true, Ordering::Relaxed) {
+        // Reading first keeps the cache line shared between cores.
+        if !self.tended.load(Ordering::Relaxed) && !self.tended.swap(true, Ordering::Relaxed) {
+            self.code.begin_use();
             self.node.tend(self.clone());
         }
     }
@@ -295,8 +318,9 @@ impl Version {
     /// Makes instances until the pool has as many as it wants.
     pub(crate) async fn refill(self: Arc<Self>) {
         while let Some(permit) = self.pool.refill() {
-            let Some(loaded) = self.loaded.get() else { break };
-            match self.mould.instantiate_in_time(loaded, permit).await {
+            let mapped = self.code.get();
+            let Some(mapped) = &*mapped else { break };
+            match self.mould.instantiate_in_time(&mapped.loaded, permit).await {
                 Ok(instance) => drop(self.pool.check_in(instance)),
                 Err(fault) => {
                     tracing::debug!(%fault, "no instance made ahead");
@@ -314,10 +338,18 @@ impl Version {
             self.keep_ready();
             return true;
         }
-        // A request that comes now is looked after again. Whoever asked meanwhile to be kept warm found that it
-        // was looked after, so it is.
-        self.tended.store(false, Ordering::Relaxed);
-        self.pool.is_kept(now) && !self.tended.swap(true, Ordering::Relaxed)
+        if self.pool.live() > 0 {
+            return true;
+        }
+        // A request that comes now is looked after again. Whoever began meanwhile, or asked to be kept warm, found
+        // that it was looked after, so it is.
+        self.tended.store(false, Ordering::SeqCst);
+        let wanted = self.pool.is_kept(now) || self.pool.live() > 0;
+        if wanted && !self.tended.swap(true, Ordering::SeqCst) {
+            return true;
+        }
+        self.code.end_use(now);
+        false
     }
 
     /// A place, when none has to be waited for.

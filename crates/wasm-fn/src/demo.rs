@@ -82,6 +82,7 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         connections_max: 1000,
         body_bytes_max: 10 << 20,
         component_bytes_max: 64 << 20,
+        code_bytes_max: 256 << 20,
         overrides_open: false,
         show_shielded: false,
     };

@@ -34,6 +34,9 @@ pub(crate) use signals::Signals;
 /// Time without requests after which a version keeps no instances ready.
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 
+/// Time without requests after which a function's native code is given up. Loading it again takes milliseconds.
+const CODE_IDLE_AFTER: Duration = Duration::from_secs(300);
+
 /// Instances that one version keeps ready at most.
 const WARM_MAX: usize = 64;
 
@@ -58,6 +61,8 @@ pub(crate) struct NodeOptions {
     pub(crate) body_bytes_max: u64,
     /// Largest component, bytes.
     pub(crate) component_bytes_max: u64,
+    /// Most memory for native code, bytes.
+    pub(crate) code_bytes_max: u64,
     /// Whether any client may choose its version, without a token.
     pub(crate) overrides_open: bool,
     /// Whether answers of a request's second run say so.
@@ -270,6 +275,8 @@ fn start_runtime(options: &NodeOptions) -> anyhow::Result<Arc<Runtime>> {
         pool: options.pool.clone(),
         warm_max: WARM_MAX,
         idle_after: IDLE_AFTER,
+        code_bytes_max: options.code_bytes_max,
+        code_idle_after: CODE_IDLE_AFTER,
     })?)
 }
 

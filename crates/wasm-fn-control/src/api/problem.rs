@@ -229,8 +229,13 @@ impl From<ControlError> for ApiError {
                     .help("put it to /v1/components/{digest} first")
             }
             ControlError::Rejected(Rejection { code, message, help }) => {
-                let title = "the component is refused";
-                let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, message);
+                // The one reason that does not lie in the component.
+                let problem = if code == "busy" {
+                    Self::busy(message)
+                } else {
+                    let title = "the component is refused";
+                    Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, message)
+                };
                 match help {
                     Some(help) => problem.help(help),
                     None => problem,

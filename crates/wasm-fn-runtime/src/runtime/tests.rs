@@ -12,6 +12,7 @@ use super::*;
 use crate::{Failed, Invocation, Kind, KindError, LogStream, RequestBodyError, ResponseBody, slot_cost};
 
 mod computing;
+mod loading;
 mod pressure;
 mod rollouts;
 
@@ -40,6 +41,13 @@ impl Node {
         digest
     }
 
+    /// A version of a component, as one function among others.
+    fn add_version(&self, bytes: &[u8]) -> Arc<Version> {
+        let (function, config) = ("shop".parse().unwrap(), FunctionConfig::default());
+        let digest = self.add(bytes);
+        self.runtime.version(VersionSpec { function, version: VersionNo::FIRST, digest, config })
+    }
+
     fn version(&self, guest: &str, config: FunctionConfig) -> Arc<Version> {
         let digest = self.add(&prebuilt(guest));
         let function: FunctionName = guest.parse().unwrap();
@@ -57,26 +65,37 @@ impl Node {
 }
 
 fn start(dir: &Path, instances_max: u32) -> Arc<Runtime> {
-    start_with_memory(dir, instances_max, 4 << 30)
+    start_with(dir, |options| options.pool = plan(instances_max, 4 << 30))
 }
 
 fn start_with_memory(dir: &Path, instances_max: u32, memory_max_bytes: u64) -> Arc<Runtime> {
+    start_with(dir, |options| options.pool = plan(instances_max, memory_max_bytes))
+}
+
+fn plan(instances_max: u32, memory_max_bytes: u64) -> PoolPlan {
+    PoolPlan {
+        instances_max,
+        running_max: (instances_max - instances_max / 4).max(1),
+        memory_max_bytes,
+        keep_bytes: 1 << 20,
+        address_bytes: slot_cost().address_bytes * u64::from(instances_max),
+    }
+}
+
+fn start_with(dir: &Path, change: impl FnOnce(&mut RuntimeOptions)) -> Arc<Runtime> {
     let components_dir = dir.join("blobs");
     std::fs::create_dir_all(&components_dir).unwrap();
-    Runtime::start(RuntimeOptions {
+    let mut options = RuntimeOptions {
         data_dir: dir.to_owned(),
         components_dir,
-        pool: PoolPlan {
-            instances_max,
-            running_max: (instances_max - instances_max / 4).max(1),
-            memory_max_bytes,
-            keep_bytes: 1 << 20,
-            address_bytes: slot_cost().address_bytes * u64::from(instances_max),
-        },
+        pool: plan(64, 4 << 30),
         warm_max: 16,
         idle_after: Duration::from_secs(60),
-    })
-    .unwrap()
+        code_bytes_max: 1 << 30,
+        code_idle_after: Duration::from_secs(60),
+    };
+    change(&mut options);
+    Runtime::start(options).unwrap()
 }
 
 fn prebuilt(guest: &str) -> Vec<u8> {

@@ -37,6 +37,9 @@ pub(crate) struct Serve {
     /// Largest component, up to 4GiB [default: 256MiB]
     #[arg(long, env = "WASM_FN_COMPONENT_MAX", value_name = "SIZE")]
     pub(crate) component_max: Option<ByteSize>,
+    /// Memory for the native code of functions, 1MiB to 1TiB [default: 1GiB]
+    #[arg(long, env = "WASM_FN_CODE_MEMORY", value_name = "SIZE")]
+    pub(crate) code_memory: Option<ByteSize>,
     /// How long requests may take to finish at the end, up to 1h [default: 30s]
     #[arg(long, env = "WASM_FN_DRAIN_TIMEOUT", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Option<Duration>,

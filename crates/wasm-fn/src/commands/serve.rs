@@ -33,6 +33,7 @@ fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
         connections_max: machine::connections_max(config.connections_max),
         body_bytes_max: config.body_max_bytes,
         component_bytes_max: config.component_max_bytes,
+        code_bytes_max: config.code_memory_bytes,
         overrides_open: config.allow_overrides,
         show_shielded: config.show_shielded,
     })

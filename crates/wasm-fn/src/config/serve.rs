@@ -28,6 +28,8 @@ pub(crate) struct Serve {
     pub(crate) body_max_bytes: u64,
     /// Largest component.
     pub(crate) component_max_bytes: u64,
+    /// Memory for native code.
+    pub(crate) code_memory_bytes: u64,
     /// How long requests may take to finish at the end.
     pub(crate) drain_timeout: Duration,
     /// Whether anybody may choose the version that answers.
@@ -47,6 +49,7 @@ impl Default for Serve {
             connections_max: 10_000,
             body_max_bytes: 10 << 20,
             component_max_bytes: 256 << 20,
+            code_memory_bytes: 1 << 30,
             drain_timeout: Duration::from_secs(30),
             allow_overrides: false,
             show_shielded: false,
@@ -76,6 +79,7 @@ impl Serve {
         let args = args.clone();
         let body_max = args.body_max.map(|size| size.0);
         let component_max = args.component_max.map(|size| size.0);
+        let code_memory = args.code_memory.map(|size| size.0);
         Self {
             listen: args.listen.or(file.listen).unwrap_or(default.listen),
             admin: args.admin.or(file.admin).unwrap_or(default.admin),
@@ -87,6 +91,7 @@ impl Serve {
             component_max_bytes: component_max
                 .or(file.component_max_bytes)
                 .unwrap_or(default.component_max_bytes),
+            code_memory_bytes: code_memory.or(file.code_memory_bytes).unwrap_or(default.code_memory_bytes),
             drain_timeout: args.drain_timeout.or(file.drain_timeout).unwrap_or(default.drain_timeout),
             allow_overrides: args.allow_overrides.or(file.allow_overrides).unwrap_or(default.allow_overrides),
             show_shielded: args.show_shielded.or(file.show_shielded).unwrap_or(default.show_shielded),
@@ -106,11 +111,12 @@ impl Serve {
             return Err(format!("connections_max is {}, expected 1 to 1000000", self.connections_max));
         }
         let sizes = [
-            ("body_max", self.body_max_bytes, 1 << 40, "1 byte to 1TiB"),
-            ("component_max", self.component_max_bytes, 4 << 30, "1 byte to 4GiB"),
+            ("body_max", self.body_max_bytes, 1..=1 << 40, "1 byte to 1TiB"),
+            ("component_max", self.component_max_bytes, 1..=4 << 30, "1 byte to 4GiB"),
+            ("code_memory", self.code_memory_bytes, 1 << 20..=1 << 40, "1MiB to 1TiB"),
         ];
-        for (key, bytes, most, expected) in sizes {
-            if !(1..=most).contains(&bytes) {
+        for (key, bytes, bounds, expected) in sizes {
+            if !bounds.contains(&bytes) {
                 return Err(format!("{key} is {bytes} bytes, expected {expected}"));
             }
         }

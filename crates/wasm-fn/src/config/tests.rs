@@ -70,6 +70,7 @@ memory_max = "3GiB"
 connections_max = 6
 body_max = "1MiB"
 component_max = "2MiB"
+code_memory = "3MiB"
 drain_timeout = "5s"
 allow_overrides = true
 show_shielded = true
@@ -115,6 +116,7 @@ show_shielded = true
             connections_max: Some(6),
             body_max_bytes: Some(1 << 20),
             component_max_bytes: Some(2 << 20),
+            code_memory_bytes: Some(3 << 20),
             drain_timeout: Some(Duration::from_secs(5)),
             allow_overrides: Some(true),
             show_shielded: Some(true),
@@ -156,7 +158,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `drain_timeout`, `allow_overrides`, `show_shielded`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`"
         ],
     );
     refused(
@@ -404,6 +406,7 @@ fn a_node_refuses_what_is_out_of_bounds() {
         |serve| serve.component_max_bytes = 5 << 30,
         "component_max is 5368709120 bytes, expected 1 byte to 4GiB",
     );
+    refused(|serve| serve.code_memory_bytes = 1024, "code_memory is 1024 bytes, expected 1MiB to 1TiB");
     refused(
         |serve| serve.drain_timeout = Duration::from_secs(3601),
         "drain_timeout is 3601s, expected 0s to 1h",

@@ -141,6 +141,7 @@ fn rejection(error: &PrepareError) -> Rejection {
         PrepareError::Memory { .. } => {
             ("memory-limit", Some("raise `memory` in the function's configuration"))
         }
+        PrepareError::Busy { .. } => ("busy", Some("deploy again a little later")),
         PrepareError::Io { .. } => ("component-unreadable", None),
     };
     Rejection { code, message: error.to_string(), help: help.map(str::to_owned) }
