@@ -1,3 +1,5 @@
+//! Facts about where work runs, and about the queue before it.
+
 use std::{future::Future, pin::pin, sync::mpsc, task::Poll};
 
 use super::*;
