@@ -252,7 +252,7 @@ impl<H: Host, S: Store> Control<H, S> {
         .seal();
         let mut after = State::clone(&before);
         after.apply(&entry.change, &entry.meta());
-        let next = writer.publisher.changed(&after, &name)?;
+        let next = writer.publisher.changed(&after, &self.table.load(), &name)?;
         let function = after.stored_function(&name).cloned().unwrap_or_default();
         self.store.commit(Commit { entry: entry.clone(), function }).await?;
 
@@ -294,9 +294,7 @@ impl<H: Host, S: Store> Control<H, S> {
     /// `version` in the stage at `key`, as it is published.
     fn entry(&self, (function, stage): &Key, version: VersionNo) -> Option<Arc<VersionEntry<H::Version>>> {
         let table = self.table.load();
-        let found =
-            table.stages().iter().find(|found| found.function() == function && found.name() == stage)?;
-        found.versions().iter().find(|entry| entry.no == version).cloned()
+        table.stage(function, stage)?.versions().iter().find(|entry| entry.no == version).cloned()
     }
 
     /// The judge of the rollout at `key`.

@@ -88,18 +88,19 @@ impl<H: Host> Publisher<H> {
         Ok(RouteTable::new(state.revision(), stages)?)
     }
 
-    /// Builds the table of `state`, in which only `changed` is other than in the state before.
+    /// Builds the table of `state`, in which only `changed` is other than in the state that
+    /// `table` shows.
     ///
     /// Nothing of it is kept until [`keep`](Self::keep), because the state may never be committed.
     pub(crate) fn changed(
         &self,
         state: &State,
+        table: &RouteTable<H::Version>,
         changed: &FunctionName,
     ) -> Result<Next<H::Version>, TableError> {
         let parts = state.function(changed).ok().map(|function| self.build(changed, function)).transpose()?;
-        let others = self.functions.iter().filter(|&(name, _)| name != changed).map(|(_, parts)| parts);
-        let stages = others.chain(&parts).flat_map(|parts| parts.stages.iter().cloned()).collect();
-        let table = RouteTable::new(state.revision(), stages)?;
+        let stages = parts.iter().flat_map(|parts| parts.stages.iter().cloned()).collect();
+        let table = table.with(state.revision(), changed, stages)?;
         Ok(Next { function: changed.clone(), parts, table })
     }
 

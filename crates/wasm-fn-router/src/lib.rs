@@ -10,6 +10,7 @@
 //! functions.
 
 mod clash;
+mod paths;
 mod stage;
 mod table;
 mod tally;

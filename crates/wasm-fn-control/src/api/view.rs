@@ -191,9 +191,7 @@ pub(super) fn status<H: Host, S: Store>(
     state: &State,
     table: &RouteTable<H::Version>,
 ) -> wire::FunctionStatus {
-    let published = |stage: &StageName| {
-        table.stages().iter().find(|published| published.function() == name && published.name() == stage)
-    };
+    let published = |stage: &StageName| table.stage(name, stage);
     let status = |(stage, stands): (&StageName, &StageState)| {
         let config = function.versions.get(&stands.stable).map(|version| &version.build.config);
         let versions = published(stage).into_iter().flat_map(|published| published.versions().iter().rev());

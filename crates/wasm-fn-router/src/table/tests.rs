@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 use proptest::{prelude::*, test_runner::RngSeed};
-use wasm_fn_core::{FunctionName, StageName, Sticky, TrafficSplit, VersionNo};
+use wasm_fn_core::{FunctionName, Route, StageName, Sticky, TrafficSplit, VersionNo};
 
 use super::*;
 use crate::{Salt, StageSpec, Tally, VersionEntry};
@@ -212,4 +212,66 @@ proptest! {
     fn no_host_or_path_panics(host in ".{0,40}", path in "[/a*ä]{0,80}|.*") {
         table(&["/*", "a/*", "/a/a/a"]).find(Some(&host), &path);
     }
+}
+
+/// Everything that is found in `table`, by host and path.
+fn found(table: &RouteTable<()>, paths: &[String]) -> Vec<Option<String>> {
+    let hosts = [None, Some("a.example"), Some("b.example")];
+    let probes = hosts.iter().flat_map(|host| paths.iter().map(move |path| (*host, path)));
+    probes.map(|(host, path)| table.find(host, path).map(|stage| stage.function().to_string())).collect()
+}
+
+#[test]
+fn a_table_that_changed_step_by_step_is_the_one_made_anew() {
+    let route = |function: usize, round: usize| match (function + round) % 4 {
+        0 => format!("/f{function}/*"),
+        1 => format!("a.example/f{function}/deep/{round}"),
+        2 => format!("b.example/{}/f{function}/*", "long".repeat(20)),
+        _ => format!("/f{function}"),
+    };
+    let name = |function: usize| format!("f{function}");
+    let mut stands: std::collections::BTreeMap<String, String> = Default::default();
+    let mut table = RouteTable::empty();
+    let mut seen: Vec<String> = Vec::new();
+    for step in 0..1000 {
+        let (function, round) = (step * 37 % 200, step / 200);
+        let (name, route) = (name(function), route(function, round));
+        let path = &route[route.find('/').unwrap()..];
+        seen.extend([path.trim_end_matches("/*").to_owned(), path.replace('*', "x/y")]);
+        let kept = step % 5 != 4;
+        let stages = if kept { vec![stage(&name, &[&route])] } else { Vec::new() };
+        if kept {
+            stands.insert(name.clone(), route)
+        } else {
+            stands.remove(&name)
+        };
+        let next = table.with(Revision(step as u64 + 1), &name.parse().unwrap(), stages).unwrap();
+        table = next;
+        assert_eq!(table.stages().len(), stands.len());
+    }
+    let stages = stands.iter().map(|(name, route)| stage(name, &[route])).collect();
+    let anew = RouteTable::new(Revision(1000), stages).unwrap();
+    assert_eq!(found(&table, &seen), found(&anew, &seen));
+    assert!(found(&table, &seen).iter().any(Option::is_some));
+    let of = |table: &RouteTable<()>| -> Vec<_> {
+        table.stages().iter().map(|stage| stage.function().clone()).collect()
+    };
+    assert_eq!(of(&table), of(&anew));
+}
+
+#[test]
+fn a_change_leaves_the_table_before_it_as_it_was_and_refuses_clashes() {
+    let before = table(&["/a/*", "/b/*"]);
+    let function: FunctionName = "f0".parse().unwrap();
+    let after = before.with(Revision(8), &function, vec![stage("f0", &["/c/*"])]).unwrap();
+    check(&before, None, "/a/x", Some("f0"));
+    check(&before, None, "/c/x", None);
+    check(&after, None, "/a/x", None);
+    check(&after, None, "/c/x", Some("f0"));
+    assert!(after.stage(&function, &StageName::live()).is_some());
+    let clash = before.with(Revision(8), &function, vec![stage("f0", &["/b/*"])]).map(drop).unwrap_err();
+    assert_eq!((clash.first.0.as_str(), clash.second.0.as_str()), ("f1", "f0"));
+    let without = before.with(Revision(8), &function, Vec::new()).unwrap();
+    assert!(without.stage(&function, &StageName::live()).is_none());
+    check(&without, None, "/a/x", None);
 }
