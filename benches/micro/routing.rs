@@ -1,6 +1,6 @@
 //! What does it cost to decide which version answers, and does it grow with the number of functions?
 //!
-//! Budget: 200 ns for `find` and `choose` together with 1,000 functions; 80 ns is the aim. Requests go
+//! Budget: 150 ns for `find` and `choose` together with 10,000 functions; 80 ns with 1,000. Requests go
 //! round all functions in a scattered order, so that neither caches nor branch predictors know the next
 //! one, and carry the headers that a browser sends.
 
