@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::future::Either;
 use http::Response;
 use http_body::Body;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Limits, VersionNo};
 use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, Wait, Wake, share_max};
 
@@ -50,7 +50,10 @@ pub struct Version {
     node: Arc<Node>,
     /// Whether the node looks after its pool at the moment.
     tended: AtomicBool,
+    /// Whether a task refills its pool.
     refilling: AtomicBool,
+    /// Tells that task that the pool has fewer than it wants, or wants none.
+    short: Notify,
 }
 
 /// A request that waits for a place, or a guest that waits for a turn.
@@ -99,7 +102,7 @@ impl Version {
             log,
         };
         let (tended, refilling) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { mould, code, pool, gate, node, tended, refilling }
+        Self { mould, code, pool, gate, node, tended, refilling, short: Notify::new() }
     }
 
     pub(crate) fn no(&self) -> VersionNo {
@@ -310,23 +313,35 @@ impl Version {
     /// Has the pool looked after, and refilled when it ran low.
     fn keep_ready(self: &Arc<Self>) {
         self.look_after();
-        if self.pool.live() < self.pool.target() && !self.refilling.swap(true, Ordering::Relaxed) {
-            tokio::spawn(self.clone().refill());
+        if self.pool.live() < self.pool.target() {
+            if self.refilling.load(Ordering::Relaxed) || self.refilling.swap(true, Ordering::Relaxed) {
+                self.short.notify_one();
+            } else {
+                tokio::spawn(self.clone().refill());
+            }
         }
     }
 
-    /// Makes instances until the pool has as many as it wants.
-    pub(crate) async fn refill(self: Arc<Self>) {
-        while let Some(permit) = self.pool.refill() {
-            let mapped = self.code.get();
-            let Some(mapped) = &*mapped else { break };
-            match self.mould.instantiate_in_time(&mapped.loaded, permit).await {
-                Ok(instance) => drop(self.pool.check_in(instance)),
-                Err(fault) => {
-                    tracing::debug!(%fault, "no instance made ahead");
-                    break;
+    /// Makes instances whenever the pool has fewer than it wants, until it wants none.
+    ///
+    /// One task for as long as there is load: a task for each instance would cost more than it does.
+    async fn refill(self: Arc<Self>) {
+        loop {
+            while let Some(permit) = self.pool.refill() {
+                let mapped = self.code.get();
+                let Some(mapped) = &*mapped else { break };
+                match self.mould.instantiate_in_time(&mapped.loaded, permit).await {
+                    Ok(instance) => drop(self.pool.check_in(instance)),
+                    Err(fault) => {
+                        tracing::debug!(%fault, "no instance made ahead");
+                        break;
+                    }
                 }
             }
+            if self.pool.target() == 0 {
+                break;
+            }
+            self.short.notified().await;
         }
         self.refilling.store(false, Ordering::Relaxed);
     }
@@ -338,6 +353,8 @@ impl Version {
             self.keep_ready();
             return true;
         }
+        // Nothing is made any more.
+        self.short.notify_one();
         if self.pool.live() > 0 {
             return true;
         }
