@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use rustix::process::setpriority_process;
+use rustix::process::{getpriority_process, setpriority_process};
 use tokio::sync::{Semaphore, TryAcquireError, oneshot};
 
 /// Components compiled at once. A second one fills the threads that the first has no functions for.
@@ -101,9 +101,10 @@ fn start_threads() {
     });
 }
 
-/// Lowers the priority of this thread: Linux takes no process to mean the calling thread.
+/// Lowers the priority of this thread, unless it is as low: Linux takes no process to mean the calling thread.
 fn give_way() -> io::Result<()> {
-    Ok(setpriority_process(None, NICE)?)
+    let own = getpriority_process(None)?;
+    Ok(setpriority_process(None, own.max(NICE))?)
 }
 
 #[cfg(test)]
