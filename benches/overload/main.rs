@@ -133,6 +133,9 @@ async fn measure(args: &Args) -> Result<ExitCode> {
         over.odd
     );
     println!("broken     {} failed, {} never sent: every connection was busy", over.broken, over.unsent);
+    if let Some(reason) = &over.broken_by {
+        println!("           the first: {reason}");
+    }
     println!("memory     at most {rss_over} MiB");
     println!("recovery   after {} ms", after.recovered_after().as_millis());
     let late = over.late_within(0.99);

@@ -46,6 +46,8 @@ pub(crate) struct Sent {
     pub(crate) odd: usize,
     /// Requests without an answer.
     pub(crate) broken: usize,
+    /// Why the first of them has none.
+    pub(crate) broken_by: Option<String>,
     /// Requests for which there was no connection.
     pub(crate) unsent: usize,
     /// Requests in all.
@@ -63,6 +65,11 @@ enum Answer {
 }
 
 impl Sent {
+    fn broken_by(&mut self, reason: String) {
+        self.broken += 1;
+        self.broken_by.get_or_insert(reason);
+    }
+
     /// Requests answered each second.
     pub(crate) fn answered_rate(&self) -> f64 {
         self.rate(self.answered.len())
@@ -184,7 +191,8 @@ impl Traffic {
             }
             Ok(Ok(Answer::Refused)) => sent.refused.push(started.elapsed()),
             Ok(Ok(Answer::Odd)) => sent.odd += 1,
-            Ok(Err(_)) | Err(_) => sent.broken += 1,
+            Ok(Err(error)) => sent.broken_by(format!("{error:#}")),
+            Err(_) => sent.broken_by(format!("nothing came for {ANSWER_MAX:?}")),
         }
         sent.last_bad = sent.last_bad.max(started.saturating_duration_since(began));
     }
