@@ -9,7 +9,7 @@ use wasmtime::{
 
 /// Address space a memory slot reserves: everything 32-bit code can reach, so that bounds checks
 /// cost nothing.
-const RESERVATION_BYTES: u64 = 4 << 30;
+pub(crate) const RESERVATION_BYTES: u64 = 4 << 30;
 
 /// Addresses after a slot that nobody may touch, so that constant offsets need no check either.
 const GUARD_BYTES: u64 = 32 << 20;
@@ -25,7 +25,7 @@ const KEEP_RESIDENT_BLINDLY_BYTES: usize = 64 << 10;
 const WASM_STACK_BYTES: usize = 1 << 20;
 
 /// Stack of one fiber: the guest's, and as much for the host functions it calls.
-const FIBER_STACK_BYTES: usize = 2 << 20;
+pub(crate) const FIBER_STACK_BYTES: usize = 2 << 20;
 
 /// Elements of one table.
 const TABLE_ELEMENTS: usize = 100_000;

@@ -15,6 +15,7 @@ mod code;
 mod compiler;
 mod component;
 mod cpu;
+mod ebb;
 mod egress;
 mod engine;
 mod fault;
@@ -25,6 +26,7 @@ mod logs;
 mod pace;
 mod runtime;
 mod state;
+mod sweep;
 mod trapped;
 mod version;
 

@@ -15,11 +15,13 @@ use wasm_fn_pool::{Budget, Gate, PoolPlan, Slots};
 use crate::{
     code::{Codes, CodesOptions},
     component::{Loader, PrepareError, Prepared, Progress},
+    ebb::Ebb,
     engine::{self, EngineError, Engines, InstanceMemoryReset},
     fault::Fault,
     instance::Mould,
     logs::{LogPage, LogRing},
     pace::Pace,
+    sweep::Sweeper,
     version::{Version, VersionSpec, Waiter},
 };
 
@@ -72,6 +74,7 @@ pub struct Runtime {
     node: Arc<Node>,
     logs: DashMap<FunctionName, Arc<LogRing>>,
     log_changes: watch::Sender<u64>,
+    ebbs: watch::Receiver<u64>,
     reset: InstanceMemoryReset,
 }
 
@@ -127,6 +130,7 @@ impl Runtime {
         let threads = tokio::runtime::Handle::current().metrics().num_workers();
         let threads = u32::try_from(threads).unwrap_or(u32::MAX);
         let pace = Pace::start(&engines, threads, options.pool.instances_max)?;
+        let sweeper = Arc::new(Sweeper::new(&engines));
         let loader = Loader::new(engines, &options.data_dir)?;
         let slots = Arc::new(Slots::new(options.pool.instances_max as usize));
         let memory = Arc::new(Budget::new(options.pool.memory_max_bytes));
@@ -146,9 +150,10 @@ impl Runtime {
             tended: Mutex::default(),
             options,
         });
-        tokio::spawn(tend_while_alive(Arc::downgrade(&node)));
+        let (ebbed, ebbs) = watch::channel(0);
+        tokio::spawn(tend_while_alive(Arc::downgrade(&node), sweeper, ebbed));
         let (log_changes, _) = watch::channel(0);
-        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, reset }))
+        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, ebbs, reset }))
     }
 
     /// How instances' memory is reset on this machine.
@@ -212,6 +217,11 @@ impl Runtime {
         self.log_changes.subscribe()
     }
 
+    /// Changes whenever a burst is over, after its slots' memory was given back.
+    pub fn ebbs(&self) -> watch::Receiver<u64> {
+        self.ebbs.clone()
+    }
+
     /// Forgets a function's log.
     pub fn forget(&self, function: &FunctionName) {
         self.logs.remove(function);
@@ -229,8 +239,8 @@ impl Runtime {
 }
 
 /// Ends when the runtime and its versions are gone.
-async fn tend_while_alive(node: Weak<Node>) {
-    let mut until_sweep = SWEEP_EVERY;
+async fn tend_while_alive(node: Weak<Node>, sweeper: Arc<Sweeper>, ebbed: watch::Sender<u64>) {
+    let (mut until_sweep, mut ebb) = (SWEEP_EVERY, Ebb::default());
     let mut ticks = tokio::time::interval(TEND_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -242,6 +252,16 @@ async fn tend_while_alive(node: Weak<Node>) {
         if until_sweep == 0 {
             until_sweep = SWEEP_EVERY;
             node.codes.sweep(now);
+        }
+        if ebb.is_over(now, node.slots.used()) {
+            let (sweeper, slots) = (sweeper.clone(), node.slots.clone());
+            drop(node);
+            let swept = tokio::task::spawn_blocking(move || sweeper.sweep(&slots)).await;
+            match swept.unwrap_or_else(|error| Err(io::Error::other(error))) {
+                Ok(slots) => tracing::debug!(slots, "memory of free slots given back"),
+                Err(error) => tracing::warn!(%error, "free slots keep their memory"),
+            }
+            ebbed.send_modify(|count| *count += 1);
         }
     }
 }

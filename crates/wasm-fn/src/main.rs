@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod doctor;
 mod fault;
+mod heap;
 mod machine;
 mod node;
 mod output;

@@ -1,0 +1,105 @@
+//! What a sweep gives back, and what it leaves alone.
+
+use std::{fs::File, os::unix::fs::FileExt as _};
+
+use wasm_fn_pool::PoolPlan;
+use wasmtime::MemoryType;
+
+use super::*;
+use crate::engine::{InstanceMemoryReset, slot_cost};
+
+const SLOTS: u32 = 200;
+
+/// `(module (memory (export "m") 1))`
+const GUEST: &[u8] = b"\0asm\x01\0\0\0\x05\x03\x01\0\x01\x07\x05\x01\x01m\x02\0";
+
+const PAGE: usize = 4096;
+
+fn engines() -> Engines {
+    let plan = PoolPlan {
+        instances_max: SLOTS,
+        running_max: SLOTS,
+        memory_max_bytes: 1 << 30,
+        keep_bytes: 1 << 20,
+        address_bytes: slot_cost().address_bytes * u64::from(SLOTS),
+    };
+    Engines::new(&plan, InstanceMemoryReset::probe()).unwrap()
+}
+
+/// A guest that has written `byte` into all of its memory, and where that is.
+fn guest(module: &Module, byte: u8) -> (Store<()>, Memory, usize) {
+    let mut store = Store::new(module.engine(), ());
+    let instance = Instance::new_async(&mut store, module, &[]).now_or_never().unwrap().unwrap();
+    let memory = instance.get_memory(&mut store, "m").unwrap();
+    memory.data_mut(&mut store).fill(byte);
+    let address = memory.data_ptr(&store).addr();
+    (store, memory, address)
+}
+
+/// Pages of a guest's memory at `address` that are in memory.
+fn resident(address: usize) -> usize {
+    let pages = File::open("/proc/self/pagemap").unwrap();
+    let is_present = |page: usize| {
+        let mut entry = [0; 8];
+        pages.read_exact_at(&mut entry, ((address / PAGE + page) * 8) as u64).unwrap();
+        u64::from_ne_bytes(entry) >> 63 == 1
+    };
+    (0..(64 << 10) / PAGE).filter(|&page| is_present(page)).count()
+}
+
+#[test]
+fn free_slots_are_emptied_and_live_ones_are_not() {
+    let engines = engines();
+    let slots = Arc::new(Slots::new(SLOTS as usize));
+    let module = Module::new(&engines.sequential, GUEST).unwrap();
+    let _permits: Vec<_> = (0..20).map(|_| slots.try_take().unwrap()).collect();
+    let mut live: Vec<_> = (0..20).map(|_| guest(&module, 7)).collect();
+    let burst: Vec<_> = (0..100).map(|_| guest(&module, 8)).collect();
+    let free: Vec<usize> = burst.iter().map(|&(_, _, address)| address).collect();
+    drop(burst);
+    assert!(free.iter().all(|&address| resident(address) == 16), "free slots keep what they had");
+
+    let swept = Sweeper::new(&engines).sweep(&slots).unwrap();
+
+    assert!(swept >= 100, "{swept} swept");
+    assert_eq!(free.iter().map(|&address| resident(address)).sum::<usize>(), 0);
+    assert_eq!(slots.used(), 20);
+    for (store, memory, _) in &mut live {
+        assert!(memory.data(&*store).iter().all(|&byte| byte == 7));
+    }
+    let (store, memory, _) = guest(&module, 0);
+    assert_eq!(memory.ty(&store), MemoryType::new(1, None));
+}
+
+#[test]
+fn slots_are_spared_for_requests() {
+    let engines = engines();
+    let slots = Arc::new(Slots::new(SLOTS as usize));
+    let module = Module::new(&engines.concurrent, GUEST).unwrap();
+    drop((0..150).map(|_| guest(&module, 8)).collect::<Vec<_>>());
+    let _permits: Vec<_> = (0..150).map(|_| slots.try_take().unwrap()).collect();
+    assert_eq!(Sweeper::new(&engines).sweep(&slots).unwrap(), 0);
+}
+
+#[test]
+fn stack_of_an_instance_is_found_whole() {
+    let engines = engines();
+    let slots = Arc::new(Slots::new(1));
+    let module = Module::new(&engines.sequential, MODULE).unwrap();
+    let broom = Broom::new(&module, slots.try_take().unwrap()).unwrap();
+    let stacks = Stacks::find().unwrap();
+    let stack = stacks.around(*broom.store.data()).unwrap();
+    assert_eq!(stack.len(), FIBER_STACK_BYTES);
+    assert!(stacks.around(stack.end).is_none_or(|other| other != stack));
+    assert!(stacks.around(0).is_none());
+}
+
+#[test]
+fn only_anonymous_memory_of_a_stacks_size_may_be_a_stack() {
+    let line = |words: &str| stack(&format!("7f0000000000-7f0000200000 {words}"));
+    assert_eq!(line("rw-p 00000000 00:00 0 "), Some(0x7f00_0000_0000..0x7f00_0020_0000));
+    assert_eq!(line("---p 00000000 00:00 0 "), None);
+    assert_eq!(line("rw-p 00000000 fe:00 326279 /usr/lib/libc.so.6"), None);
+    assert_eq!(stack("7f0000000000-7f0000201000 rw-p 00000000 00:00 0 "), None);
+    assert_eq!(stack(""), None);
+}
