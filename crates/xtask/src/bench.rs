@@ -122,7 +122,7 @@ impl Bench {
 }
 
 /// The folder that the workspace at `root` is built into.
-fn target(root: &Path) -> Result<PathBuf> {
+pub(crate) fn target(root: &Path) -> Result<PathBuf> {
     let mut metadata = cargo();
     metadata.args(["metadata", "--format-version", "1", "--no-deps"]).current_dir(root);
     let metadata: serde_json::Value =

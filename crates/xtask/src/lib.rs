@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod ci;
 pub mod guests;
+pub mod instructions;
 pub mod sim;
 
 use std::path::{Path, PathBuf};

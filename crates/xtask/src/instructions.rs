@@ -1,0 +1,182 @@
+//! Guards the hot path against growing dearer: counts the instructions of its parts under valgrind, and
+//! compares them with the committed counts.
+#![expect(clippy::print_stdout, reason = "the table is this command's output")]
+
+mod baseline;
+mod callgrind;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{bench::target, cargo, output, run as run_command};
+use baseline::{Baseline, Toolchain, advice, compare, judge, table};
+use callgrind::instructions;
+
+/// Where the committed counts lie, from the root.
+const BASELINE: &str = "benches/instructions/baseline.json";
+
+/// A part of the hot path as `benches/instructions` knows it.
+struct Workload {
+    name: &'static str,
+    /// How many operations the first run does; the second does twice as many.
+    count: u32,
+    /// Whether it needs native code that an earlier run compiled.
+    cached: bool,
+}
+
+/// Counts are multiples of what comes round in a workload, such as the 10,000 functions of `route`, so that
+/// both runs do the same mix.
+const WORKLOADS: [Workload; 5] = [
+    Workload { name: "route", count: 10_000, cached: false },
+    Workload { name: "tally", count: 10_000, cached: false },
+    Workload { name: "admit", count: 10_000, cached: false },
+    Workload { name: "evidence", count: 10_000, cached: false },
+    Workload { name: "invoke", count: 500, cached: true },
+];
+
+/// Counts every workload and compares with the baseline of the workspace at `root`, or writes a new one if
+/// `update`.
+///
+/// # Errors
+/// Valgrind is missing, something does not build or run, the baseline is missing or another toolchain's, or
+/// an operation takes over 5 % more than it says.
+pub fn run(root: &Path, update: bool) -> Result<()> {
+    output(Command::new("valgrind").arg("--version"))
+        .context("valgrind counts the instructions; install it, for example by `apt-get install valgrind`")?;
+    let toolchain = Toolchain {
+        rustc: output(Command::new("rustc").arg("--version").current_dir(root))?,
+        arch: std::env::consts::ARCH.to_owned(),
+    };
+    let path = root.join(BASELINE);
+    let baseline = if update { None } else { Some(read(&path, &toolchain)?) };
+
+    let counted = Counter::build(root)?.count_all()?;
+    match baseline {
+        Some(baseline) => {
+            let rows = compare(&baseline.instructions, &counted);
+            println!("{}", table(&rows));
+            if let Some(advice) = advice(&rows) {
+                println!("{advice}");
+            }
+            judge(&rows)
+        }
+        None => {
+            let now = Baseline { toolchain, instructions: counted };
+            let before = fs::read_to_string(&path).ok().and_then(|text| Baseline::parse(&text).ok());
+            let before = before.map(|before| before.instructions).unwrap_or_default();
+            println!("{}", table(&compare(&before, &now.instructions)));
+            fs::write(&path, now.text()?).with_context(|| format!("{} cannot be written", path.display()))?;
+            println!("wrote {BASELINE}");
+            Ok(())
+        }
+    }
+}
+
+/// The baseline at `path`; an error when it says nothing of what `toolchain` builds. Asked before anything is
+/// built: that takes minutes.
+fn read(path: &Path, toolchain: &Toolchain) -> Result<Baseline> {
+    let text = fs::read_to_string(path).with_context(|| format!("{BASELINE} cannot be read"))?;
+    let baseline = Baseline::parse(&text).with_context(|| format!("{BASELINE} is no baseline"))?;
+    if baseline.toolchain != *toolchain {
+        bail!(
+            "{BASELINE} was counted with {}, but this is {toolchain}: counts of two compilers cannot be \
+             compared; run `cargo xtask instructions --update` and commit what it writes together with the \
+             change of toolchain",
+            baseline.toolchain
+        );
+    }
+    Ok(baseline)
+}
+
+/// Runs the built program under valgrind.
+struct Counter {
+    program: PathBuf,
+    /// Holds what valgrind writes, and the cache of native code.
+    folder: PathBuf,
+}
+
+impl Counter {
+    /// Builds the program, and empties its folder.
+    fn build(root: &Path) -> Result<Self> {
+        let mut build = cargo();
+        build.args(["build", "--profile", "quick"]);
+        // With the binary's package, so that dependencies get the features that they have there, and what
+        // is built for one serves the other.
+        build.args(["--package", "wasm-fn", "--package", "wasm-fn-instructions", "--bin", "instructions"]);
+        run_command(build.current_dir(root))?;
+        let target = target(root)?;
+        let folder = target.join("instructions");
+        if folder.exists() {
+            fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be emptied", folder.display()))?;
+        }
+        fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        Ok(Self { program: target.join("quick/instructions"), folder })
+    }
+
+    /// Instructions of one operation of each workload.
+    fn count_all(&self) -> Result<BTreeMap<String, f64>> {
+        let mut counted = BTreeMap::new();
+        for workload in WORKLOADS {
+            println!("counting {}", workload.name);
+            let each =
+                self.count(&workload).with_context(|| format!("`{}` was not counted", workload.name))?;
+            counted.insert(workload.name.to_owned(), each);
+        }
+        Ok(counted)
+    }
+
+    /// The set-up is the same in both runs, so the difference is the operations alone.
+    fn count(&self, workload: &Workload) -> Result<f64> {
+        if workload.cached {
+            // Under valgrind too: native code is for the processor that it shows, not for the machine's.
+            self.valgrind(workload, 0, &["--tool=none".into()])?;
+        }
+        let few = self.total(workload, workload.count)?;
+        let many = self.total(workload, workload.count * 2)?;
+        per_operation(few, many, workload.count)
+    }
+
+    /// Instructions of a whole run of `count` operations.
+    fn total(&self, workload: &Workload, count: u32) -> Result<u64> {
+        let out = self.folder.join(format!("{}-{count}.callgrind", workload.name));
+        let mut out_file = OsString::from("--callgrind-out-file=");
+        out_file.push(&out);
+        self.valgrind(workload, count, &["--tool=callgrind".into(), out_file])?;
+        let text = fs::read_to_string(&out).with_context(|| format!("{} cannot be read", out.display()))?;
+        instructions(&text).with_context(|| format!("{} is not callgrind's", out.display()))
+    }
+
+    /// Runs `count` operations of `workload` under the tool of valgrind that `tool` asks for.
+    fn valgrind(&self, workload: &Workload, count: u32, tool: &[OsString]) -> Result<()> {
+        let mut command = Command::new("valgrind");
+        command.args(tool).arg(&self.program).args([workload.name, &count.to_string()]);
+        if workload.cached {
+            command.arg("--cache").arg(self.folder.join("cache"));
+        }
+        output(&mut command).map(drop)
+    }
+}
+
+/// What one operation takes, when a run of `count` took `few` instructions and one of twice as many `many`.
+///
+/// # Errors
+/// The longer run took no more than the shorter.
+fn per_operation(few: u64, many: u64, count: u32) -> Result<f64> {
+    let Some(more) = many.checked_sub(few).filter(|&more| more > 0) else {
+        bail!("{count} operations took {few} instructions, and twice as many took {many}");
+    };
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52 instructions")]
+    let each = more as f64 / f64::from(count);
+    // Digits below would make every update a change.
+    Ok((each * 10.0).round() / 10.0)
+}
+
+#[cfg(test)]
+mod tests;
