@@ -61,6 +61,8 @@ async fn version(cache: &Path) -> anyhow::Result<Arc<Version>> {
         },
         warm_max: 1,
         idle_after: Duration::from_secs(3600),
+        code_bytes_max: MEMORY_MAX_BYTES,
+        code_idle_after: Duration::from_secs(3600),
     })?;
     let function = GUEST.parse()?;
     let config = FunctionConfig::default();
