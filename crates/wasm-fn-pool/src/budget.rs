@@ -41,7 +41,7 @@ impl Budget {
 
 impl BudgetPart {
     /// Takes `bytes`; false, and nothing is taken, when there is not as much left, or when the part would
-    /// hold more than its [share](crate::share).
+    /// hold more than its fair share.
     #[must_use = "what was taken must be given back"]
     pub fn try_take(&self, bytes: u64) -> bool {
         let own = self.used_bytes.load(Relaxed);
