@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    io::ErrorKind,
     net::SocketAddr,
     rc::Rc,
     time::{Duration, Instant},
@@ -197,9 +198,21 @@ impl Traffic {
         sent.last_bad = sent.last_bad.max(started.saturating_duration_since(began));
     }
 
+    /// A connection that is free. One that the node ended while it was idle is no longer one: the node waits
+    /// for a first request no longer than for any head.
+    fn kept(&self) -> Option<TcpStream> {
+        loop {
+            let stream = self.idle.borrow_mut().pop()?;
+            match stream.try_read(&mut [0]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(stream),
+                _ => self.open.set(self.open.get() - 1),
+            }
+        }
+    }
+
     /// One request on a connection that is free, or a new one.
     async fn exchange(&self) -> Result<Answer> {
-        let kept = self.idle.borrow_mut().pop();
+        let kept = self.kept();
         let opened = OpenConnection::count(&self.open, kept.is_some());
         let mut stream = match kept {
             Some(stream) => stream,
