@@ -56,8 +56,10 @@ pub struct Pool<I> {
     ceiling: usize,
     /// Instances alive, counted by their permits.
     live: Arc<AtomicUsize>,
-    /// Instances that should be alive.
+    /// Instances alive above which some are too many.
     target: AtomicUsize,
+    /// Instances alive below which some are made ahead.
+    ahead: AtomicUsize,
     shelf: Mutex<Shelf<I>>,
     sizer: Mutex<Sizer>,
     served: Served,
@@ -77,11 +79,13 @@ struct Shelf<I> {
     arrivals_seen: u64,
 }
 
-/// What ended since the last resize.
+/// What started and ended since the last resize.
 #[derive(Debug, Default)]
 struct Served {
     finished: AtomicU64,
     service_nanos: AtomicU64,
+    started: AtomicU64,
+    starting_nanos: AtomicU64,
 }
 
 impl<I> Pool<I> {
@@ -92,6 +96,7 @@ impl<I> Pool<I> {
             ceiling: options.ceiling,
             live: Arc::default(),
             target: AtomicUsize::new(0),
+            ahead: AtomicUsize::new(0),
             shelf: Mutex::new(Shelf::new()),
             sizer: Mutex::new(Sizer::new(options.floor, options.idle_after)),
             served: Served::default(),
@@ -137,23 +142,32 @@ impl<I> Pool<I> {
         None
     }
 
-    /// Leave to start an instance ahead of requests, when fewer are alive than should be and the node
-    /// has slots to spare; none once the pool is closed. [`check_in`](Self::check_in) the instance; a
+    /// Whether [`refill`](Self::refill) is worth a call.
+    pub fn is_short(&self) -> bool {
+        self.live() < self.ahead.load(Relaxed)
+    }
+
+    /// Leave to start an instance ahead of requests, when fewer are alive than should be, when one that waits
+    /// saves its request time, and when the node has slots to spare; none once the pool is closed. [`check_in`](Self::check_in) the instance; a
     /// start that fails drops its permit and is forgotten.
     pub fn refill(&self) -> Option<StartPermit> {
-        let target = self.target();
-        if self.live() >= target || !lock(&self.shelf).has_room(self.ceiling) {
+        if !self.is_short() || !lock(&self.shelf).has_room(self.ceiling) {
             return None;
         }
-        self.slots.try_take_for(&self.live, target, self.slots.max() / SPARED_SHARE)
+        self.slots.try_take_for(&self.live, self.ahead.load(Relaxed), self.slots.max() / SPARED_SHARE)
     }
 
     /// Counts an invocation that ended after being served for `service`, from its start to the moment
     /// its instance is free or gone.
     pub fn record(&self, service: Duration) {
         self.served.finished.fetch_add(1, Relaxed);
-        let nanos = u64::try_from(service.as_nanos()).unwrap_or(u64::MAX);
-        self.served.service_nanos.fetch_add(nanos, Relaxed);
+        self.served.service_nanos.fetch_add(nanos(service), Relaxed);
+    }
+
+    /// Counts an instance that took `start` to start.
+    pub fn record_start(&self, start: Duration) {
+        self.served.started.fetch_add(1, Relaxed);
+        self.served.starting_nanos.fetch_add(nanos(start), Relaxed);
     }
 
     /// Follows the load up to `now` and returns the instances that are too many, those unused longest;
@@ -167,10 +181,14 @@ impl<I> Pool<I> {
                 arrivals: shelf.arrivals - shelf.arrivals_seen,
                 finished: self.served.finished.swap(0, Relaxed),
                 service: Duration::from_nanos(self.served.service_nanos.swap(0, Relaxed)),
+                started: self.served.started.swap(0, Relaxed),
+                starting: Duration::from_nanos(self.served.starting_nanos.swap(0, Relaxed)),
                 busy: self.live().saturating_sub(shelf.ready.len()),
             };
             shelf.arrivals_seen = shelf.arrivals;
-            self.target.store(sizer.update(now, observed).min(self.slots.max()), Relaxed);
+            let target = sizer.update(now, observed);
+            self.target.store(target.alive.min(self.slots.max()), Relaxed);
+            self.ahead.store(target.ahead.min(self.slots.max()), Relaxed);
         }
         let surplus = self.live().saturating_sub(self.target()).min(shelf.ready.len());
         shelf.ready.drain(..surplus).collect()
@@ -201,7 +219,7 @@ impl<I> Pool<I> {
         lock(&self.sizer).is_kept(now)
     }
 
-    /// Instances that should be alive, busy ones included.
+    /// Most instances that should be alive, busy ones included.
     pub fn target(&self) -> usize {
         self.target.load(Relaxed)
     }
@@ -244,6 +262,10 @@ impl<I> Shelf<I> {
     fn has_room(&self, ceiling: usize) -> bool {
         !self.closed && self.ready.len() < ceiling
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ pub struct VersionSpec {
 pub struct Version {
     mould: Mould,
     pub(crate) code: Arc<Code>,
-    pool: Pool<Instance>,
+    pub(crate) pool: Pool<Instance>,
     pub(crate) gate: Gate<Waiter>,
     node: Arc<Node>,
     /// Whether the node looks after its pool at the moment.
@@ -284,8 +284,10 @@ impl Version {
             mapped = Guard::from_inner(Some(loaded));
         }
         let mapped = mapped.as_ref().expect("loaded above, if it was not before");
-        let start = self.mould.instantiate(&mapped.loaded, permit);
-        deadline.limit(start).await.unwrap_or_else(|| Err(timeout()))
+        let began = Instant::now();
+        let started = deadline.limit(self.mould.instantiate(&mapped.loaded, permit)).await;
+        self.pool.record_start(began.elapsed());
+        started.unwrap_or_else(|| Err(timeout()))
     }
 
     /// Takes back an instance that has served, when it may serve again.
@@ -313,7 +315,7 @@ impl Version {
     /// Has the pool looked after, and refilled when it ran low.
     fn keep_ready(self: &Arc<Self>) {
         self.look_after();
-        if self.pool.live() < self.pool.target() {
+        if self.pool.is_short() {
             if self.refilling.load(Ordering::Relaxed) || self.refilling.swap(true, Ordering::Relaxed) {
                 self.short.notify_one();
             } else {
@@ -330,7 +332,10 @@ impl Version {
             while let Some(permit) = self.pool.refill() {
                 let mapped = self.code.get();
                 let Some(mapped) = &*mapped else { break };
-                match self.mould.instantiate_in_time(&mapped.loaded, permit).await {
+                let began = Instant::now();
+                let started = self.mould.instantiate_in_time(&mapped.loaded, permit).await;
+                self.pool.record_start(began.elapsed());
+                match started {
                     Ok(instance) => drop(self.pool.check_in(instance)),
                     Err(fault) => {
                         tracing::debug!(%fault, "no instance made ahead");

@@ -25,6 +25,9 @@ const RESIZE_EVERY: Duration = Duration::from_millis(100);
 /// Instances of a version that wait ready at most.
 const WARM_MAX: usize = 50;
 
+/// How long a guest takes to start, as its pool is told.
+const START: Duration = Duration::from_millis(1);
+
 /// Time without requests after which a version keeps no instance.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
 
@@ -136,18 +139,20 @@ impl Node {
         digest: Digest,
         limits: &Limits,
     ) -> Arc<Guest> {
-        let pool = PoolOptions {
+        let pool = Pool::new(PoolOptions {
             slots: Arc::clone(&self.slots),
             floor: 1,
             ceiling: WARM_MAX.min(limits.concurrency as usize),
             idle_after: IDLE_AFTER,
-        };
+        });
+        // Guests that start slowly: instances of others are not made ahead.
+        pool.record_start(START);
         let guest = Arc::new(Guest {
             function: function.clone(),
             no,
             digest,
             limits: limits.clone(),
-            pool: Pool::new(pool),
+            pool,
             gate: Gate::new(limits.concurrency, limits.queue),
             served: AtomicU64::new(0),
             resized: Mutex::default(),

@@ -20,8 +20,21 @@ impl Load {
 
     fn apply(&mut self, per_tick: u64, service: Duration, ticks: u32) -> usize {
         let service = service * u32::try_from(per_tick).unwrap();
-        let observed = Observed { arrivals: per_tick, finished: per_tick, service, busy: 0 };
-        (0..ticks).fold(0, |_, _| {
+        let observed = Observed { arrivals: per_tick, finished: per_tick, service, ..Observed::default() };
+        self.repeat(observed, ticks).alive
+    }
+
+    /// How many are made ahead at `rate` a second, when a start takes `start`.
+    fn ahead(&mut self, rate: u64, start: Duration) -> usize {
+        let arrivals = rate / 10;
+        let count = u32::try_from(arrivals).unwrap();
+        let service = Duration::from_micros(50) * count;
+        let (finished, started, starting) = (arrivals, arrivals, start * count);
+        self.repeat(Observed { arrivals, finished, service, started, starting, busy: 0 }, 100).ahead
+    }
+
+    fn repeat(&mut self, observed: Observed, ticks: u32) -> Target {
+        (0..ticks).fold(Target::default(), |_, _| {
             self.now += TICK;
             self.sizer.update(self.now, observed)
         })
@@ -73,7 +86,7 @@ fn long_services_count_before_they_end() {
     for second in 0..20u32 {
         let busy = second as usize;
         let observed = Observed { arrivals: 1, busy, ..Observed::default() };
-        let target = sizer.update(Duration::from_secs(second.into()), observed);
+        let target = sizer.update(Duration::from_secs(second.into()), observed).alive;
         assert!(target > busy, "{second}: {target}");
     }
 }
@@ -86,8 +99,8 @@ fn rare_slow_services_are_averaged_with_the_many_fast_ones() {
     for tick in 1..=6000 {
         let slow = tick % 100 == 0;
         let service = if slow { Duration::from_secs(10) } else { Duration::from_millis(1) };
-        let observed = Observed { arrivals: 1, finished: 1, service, busy: 0 };
-        let target = sizer.update(TICK * tick, observed);
+        let observed = Observed { arrivals: 1, finished: 1, service, ..Observed::default() };
+        let target = sizer.update(TICK * tick, observed).alive;
         if tick > 1000 {
             target_max = target_max.max(target);
         }
@@ -115,7 +128,7 @@ fn nothing_is_wanted_before_the_first_request() {
 fn an_idle_time_of_zero_keeps_nothing() {
     let mut sizer = Sizer::new(5, Duration::ZERO);
     let observed = Observed { arrivals: 9, busy: 9, ..Observed::default() };
-    assert_eq!(sizer.update(TICK, observed), 0);
+    assert_eq!(sizer.update(TICK, observed), Target::default());
 }
 
 #[test]
@@ -134,12 +147,39 @@ fn what_is_kept_has_one_to_spare_without_load_until_its_time() {
     let second = Duration::from_secs;
     sizer.keep_until(second(100));
     let busy = |busy| Observed { busy, ..Observed::default() };
-    assert_eq!(sizer.update(second(1), busy(0)), 1);
-    assert_eq!(sizer.update(second(2), busy(3)), 4);
-    assert_eq!(sizer.update(second(99), busy(0)), 1);
-    assert_eq!(sizer.update(second(100), busy(0)), 0);
+    let both = |count| Target { alive: count, ahead: count };
+    assert_eq!(sizer.update(second(1), busy(0)), both(1));
+    assert_eq!(sizer.update(second(2), busy(3)), both(4));
+    assert_eq!(sizer.update(second(99), busy(0)), both(1));
+    assert_eq!(sizer.update(second(100), busy(0)), both(0));
     sizer.keep_until(second(200));
-    assert_eq!(sizer.update(second(101), busy(0)), 1);
+    assert_eq!(sizer.update(second(101), busy(0)), both(1));
     sizer.keep_until(Duration::ZERO);
-    assert_eq!(sizer.update(second(102), busy(0)), 0, "the last call counts");
+    assert_eq!(sizer.update(second(102), busy(0)), both(0), "the last call counts");
+}
+
+#[test]
+fn instances_are_made_ahead_where_they_start_slowly_or_none_waits_for_long() {
+    let (quick, slow) = (Duration::from_micros(10), Duration::from_micros(300));
+    assert_eq!(Load::new(1).ahead(20, quick), 0);
+    assert_eq!(Load::new(1).ahead(2000, quick), 0);
+    assert!(Load::new(1).ahead(20_000, quick) >= 1);
+    assert!(Load::new(1).ahead(20, slow) >= 1);
+}
+
+#[test]
+fn a_start_that_took_long_once_is_forgotten() {
+    let (quick, slow) = (Duration::from_micros(10), Duration::from_millis(10));
+    let mut load = Load::new(1);
+    assert!(load.ahead(20, slow) >= 1);
+    assert_eq!(load.ahead(20, quick), 0);
+}
+
+#[test]
+fn without_a_start_seen_and_without_load_nothing_is_made_ahead() {
+    let mut load = Load::new(1);
+    let observed = Observed { arrivals: 1, finished: 1, ..Observed::default() };
+    let Target { alive, ahead } = load.repeat(observed, 10);
+    assert!(alive >= 1, "{alive}");
+    assert_eq!(ahead, 0);
 }

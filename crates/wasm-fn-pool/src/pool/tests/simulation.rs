@@ -1,4 +1,4 @@
-//! The pool under load, on virtual time: seeded arrivals, instances that start in no time.
+//! The pool under load, on virtual time: seeded arrivals of a guest that starts slowly, in no virtual time.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -32,19 +32,20 @@ struct Sim {
 impl Sim {
     fn new(kind: Kind, slots: usize) -> Self {
         let slots = Arc::new(Slots::new(slots));
-        let options = PoolOptions {
+        let pool = Pool::new(PoolOptions {
             slots: Arc::clone(&slots),
             floor: 1,
             ceiling: 500,
             idle_after: Duration::from_secs(60),
-        };
+        });
+        pool.record_start(Duration::from_millis(1));
         Self {
             kind,
             random: StdRng::seed_from_u64(42),
             now: Duration::ZERO,
             ticked: Duration::ZERO,
             slots,
-            pool: Pool::new(options),
+            pool,
             busy: BTreeMap::new(),
             arrivals: 0,
             refused: 0,
