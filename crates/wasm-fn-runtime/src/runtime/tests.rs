@@ -395,6 +395,19 @@ async fn abandoned_invocation_frees_its_place() {
 }
 
 #[tokio::test]
+async fn a_guest_with_nothing_left_to_do_leaves_no_task_behind() {
+    let node = Node::start();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for guest in ["hello-v1", "hello-p3", "c-hello"] {
+        let version = node.version(guest, FunctionConfig::default());
+        ok(&version, "/").await;
+        let before = tasks();
+        ok(&version, "/").await;
+        assert_eq!((version.gate.running(), tasks()), (0, before), "{guest}");
+    }
+}
+
+#[tokio::test]
 async fn load_makes_instances_of_what_starts_slowly_wait_ready() {
     let node = Node::start();
     let version = node.version("hello-v1", FunctionConfig::default());
