@@ -127,6 +127,10 @@ struct Bench {
     #[arg(long, value_name = "DIR")]
     docs: Option<PathBuf>,
 
+    /// How the pages say that `wasm-fn` was built.
+    #[arg(long, value_name = "TEXT", hide = true)]
+    built: Option<String>,
+
     /// How the pages say that this was started.
     #[arg(long, value_name = "TEXT", hide = true)]
     command: Option<String>,
@@ -207,9 +211,13 @@ impl Bench {
     }
 
     fn programs(&self, places: &Places) -> Result<Programs> {
-        let built = || places.target.join("release/wasm-fn");
+        let beside = || places.target.join("release/wasm-fn");
+        let mut wasm_fn = programs::ours(&self.wasm_fn.clone().unwrap_or_else(beside))?;
+        if let Some(built) = &self.built {
+            wasm_fn.version = format!("{} {built}", wasm_fn.version);
+        }
         Ok(Programs {
-            wasm_fn: programs::ours(&self.wasm_fn.clone().unwrap_or_else(built))?,
+            wasm_fn,
             wasmtime: programs::peer(&self.wasmtime, "--version"),
             workerd: programs::peer(&self.workerd, "--version"),
             nginx: programs::peer(&self.nginx, "-v"),

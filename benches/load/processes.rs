@@ -6,13 +6,22 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command},
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::now;
 
 /// Lines of the log that a message repeats.
 const LOG_LINES: usize = 5;
+
+/// How long a server that is asked to end may take before it is killed.
+const END_MAX: Duration = Duration::from_secs(5);
+
+const POLL_EVERY: Duration = Duration::from_millis(10);
 
 /// Where a server runs.
 #[derive(Debug, Clone, Copy)]
@@ -88,10 +97,26 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Asks it to end, as users do, and waits: what it writes at its end is written.
+    fn end(&mut self) {
+        let runs = |child: &mut Child| matches!(child.try_wait(), Ok(None));
+        // Its number may be another's once it was waited for.
+        if !runs(&mut self.child) || kill_process(Pid::from_child(&self.child), Signal::TERM).is_err() {
+            return;
+        }
+        let began = now();
+        while runs(&mut self.child) && began.elapsed() < END_MAX {
+            thread::sleep(POLL_EVERY);
+        }
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // A parent that is killed takes no child with it.
         let children = self.family().split_off(1);
+        self.end();
         // Either fails only when the process is gone already.
         let _gone = self.child.kill();
         let _reaped = self.child.wait();

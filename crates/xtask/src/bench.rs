@@ -1,5 +1,5 @@
-//! Runs the load bench as its figures are meant: everything built for release first, and the binary built as
-//! users build it.
+//! Runs the load bench as its figures are meant: everything built for release first, and the binary by profile
+//! when there is one.
 
 use std::{
     ffi::OsString,
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{cargo, output, run as run_command};
+use crate::{cargo, output, pgo::built_by_profile, run as run_command};
 
 /// What is measured, and how; the load bench has the defaults of what is absent.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -29,7 +29,7 @@ pub struct Bench {
     /// Connections that the client keeps busy at saturation
     #[arg(long, value_name = "N")]
     pub connections: Option<u32>,
-    /// The `wasm-fn` to measure; built when absent
+    /// The `wasm-fn` to measure; built when absent, with the profile of `cargo xtask pgo` if that was run
     #[arg(long, value_name = "PATH")]
     pub wasm_fn: Option<PathBuf>,
     /// The `wasmtime` to measure beside it; found on PATH when absent, as the others are
@@ -55,13 +55,16 @@ pub struct Bench {
 /// Something does not build, a figure was refused, or a budget was exceeded; the bench has said which by then.
 pub fn run(root: &Path, bench: &Bench) -> Result<()> {
     let target = target(root)?;
-    let wasm_fn = match &bench.wasm_fn {
-        Some(path) => path.clone(),
-        None => {
-            // Apart from the bench: built together, each would get the features that the other asks for.
-            run_command(cargo().args(["build", "--release", "--package", "wasm-fn"]).current_dir(root))?;
-            target.join("release/wasm-fn")
-        }
+    // Apart from the bench: built together, each would get the features that the other asks for.
+    let (wasm_fn, built) = match &bench.wasm_fn {
+        Some(path) => (path.clone(), None),
+        None => match built_by_profile(root)? {
+            Some(path) => (path, Some("built by profile")),
+            None => {
+                run_command(cargo().args(["build", "--release", "--package", "wasm-fn"]).current_dir(root))?;
+                (target.join("release/wasm-fn"), Some("built without a profile"))
+            }
+        },
     };
     let mut build = cargo();
     build.args(["build", "--release", "--package", "wasm-fn-benches", "--bin", "load"]);
@@ -69,6 +72,7 @@ pub fn run(root: &Path, bench: &Bench) -> Result<()> {
 
     let mut load = Command::new(target.join("release/load"));
     load.env("CARGO_TARGET_DIR", &target).arg("--wasm-fn").arg(wasm_fn).args(bench.args());
+    load.args(built.iter().flat_map(|built| ["--built", built]));
     if bench.compare && bench.only.is_empty() {
         load.arg("--docs").arg(root.join("docs"));
     }

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod ci;
 pub mod guests;
 pub mod instructions;
+pub mod pgo;
 pub mod sim;
 
 use std::path::{Path, PathBuf};

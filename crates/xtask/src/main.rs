@@ -44,6 +44,8 @@ enum Chore {
         #[arg(long)]
         update: bool,
     },
+    /// Build the binary by a profile of what the load bench does, and say where it lies
+    Pgo,
     /// Run everything that continuous integration runs, up to the first failure
     Ci,
 }
@@ -69,6 +71,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         }
         Chore::Bench(bench) => xtask::bench::run(&root, &bench),
         Chore::Instructions { update } => xtask::instructions::run(&root, update),
+        Chore::Pgo => xtask::pgo::run(&root),
         Chore::Ci => xtask::ci::run(&root),
     }
 }
