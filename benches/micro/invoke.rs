@@ -12,6 +12,7 @@ use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http_body_util::{BodyExt as _, Empty};
 use tempfile::TempDir;
+use tikv_jemallocator::Jemalloc;
 use wasm_fn_core::{Digest, FunctionConfig, VersionNo};
 use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{
@@ -20,7 +21,7 @@ use wasm_fn_runtime::{
 
 // As the program has it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// A node without a server.
 struct Node {

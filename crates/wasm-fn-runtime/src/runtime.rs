@@ -74,7 +74,6 @@ pub struct Runtime {
     node: Arc<Node>,
     logs: DashMap<FunctionName, Arc<LogRing>>,
     log_changes: watch::Sender<u64>,
-    ebbs: watch::Receiver<u64>,
     reset: InstanceMemoryReset,
 }
 
@@ -150,10 +149,9 @@ impl Runtime {
             tended: Mutex::default(),
             options,
         });
-        let (ebbed, ebbs) = watch::channel(0);
-        tokio::spawn(tend_while_alive(Arc::downgrade(&node), sweeper, ebbed));
+        tokio::spawn(tend_while_alive(Arc::downgrade(&node), sweeper));
         let (log_changes, _) = watch::channel(0);
-        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, ebbs, reset }))
+        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, reset }))
     }
 
     /// How instances' memory is reset on this machine.
@@ -217,11 +215,6 @@ impl Runtime {
         self.log_changes.subscribe()
     }
 
-    /// Changes whenever a burst is over, after its slots' memory was given back.
-    pub fn ebbs(&self) -> watch::Receiver<u64> {
-        self.ebbs.clone()
-    }
-
     /// Forgets a function's log.
     pub fn forget(&self, function: &FunctionName) {
         self.logs.remove(function);
@@ -239,7 +232,7 @@ impl Runtime {
 }
 
 /// Ends when the runtime and its versions are gone.
-async fn tend_while_alive(node: Weak<Node>, sweeper: Arc<Sweeper>, ebbed: watch::Sender<u64>) {
+async fn tend_while_alive(node: Weak<Node>, sweeper: Arc<Sweeper>) {
     let (mut until_sweep, mut ebb) = (SWEEP_EVERY, Ebb::default());
     let mut ticks = tokio::time::interval(TEND_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -261,7 +254,6 @@ async fn tend_while_alive(node: Weak<Node>, sweeper: Arc<Sweeper>, ebbed: watch:
                 Ok(slots) => tracing::debug!(slots, "memory of free slots given back"),
                 Err(error) => tracing::warn!(%error, "free slots keep their memory"),
             }
-            ebbed.send_modify(|count| *count += 1);
         }
     }
 }

@@ -284,10 +284,17 @@ impl Version {
             mapped = Guard::from_inner(Some(loaded));
         }
         let mapped = mapped.as_ref().expect("loaded above, if it was not before");
+        let start = self.timed(self.mould.instantiate(&mapped.loaded, permit));
+        deadline.limit(start).await.unwrap_or_else(|| Err(timeout()))
+    }
+
+    /// Waits for the start of an instance, and tells the pool how long it took.
+    #[expect(clippy::disallowed_methods, reason = "starts take wall-clock time")]
+    async fn timed<F: Future>(&self, start: F) -> F::Output {
         let began = Instant::now();
-        let started = deadline.limit(self.mould.instantiate(&mapped.loaded, permit)).await;
+        let started = start.await;
         self.pool.record_start(began.elapsed());
-        started.unwrap_or_else(|| Err(timeout()))
+        started
     }
 
     /// Takes back an instance that has served, when it may serve again.
@@ -332,10 +339,7 @@ impl Version {
             while let Some(permit) = self.pool.refill() {
                 let mapped = self.code.get();
                 let Some(mapped) = &*mapped else { break };
-                let began = Instant::now();
-                let started = self.mould.instantiate_in_time(&mapped.loaded, permit).await;
-                self.pool.record_start(began.elapsed());
-                match started {
+                match self.timed(self.mould.instantiate_in_time(&mapped.loaded, permit)).await {
                     Ok(instance) => drop(self.pool.check_in(instance)),
                     Err(fault) => {
                         tracing::debug!(%fault, "no instance made ahead");

@@ -19,7 +19,6 @@ use crate::{
     config::Connection,
     demo,
     fault::Fault,
-    heap,
     output::Output,
     telemetry,
 };
@@ -76,7 +75,7 @@ fn block_on(
     mut runtime: tokio::runtime::Builder,
     command: impl Future<Output = Result<u8, Fault>>,
 ) -> Result<u8, Fault> {
-    let runtime = runtime.enable_all().on_thread_park(heap::before_sleep).build();
+    let runtime = runtime.enable_all().build();
     let runtime = runtime.map_err(|error| Fault::new("system", "the program did not start", error))?;
     runtime.block_on(command)
 }

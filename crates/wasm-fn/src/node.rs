@@ -25,7 +25,6 @@ use wasm_fn_pool::{PoolPlan, show_bytes as bytes};
 use wasm_fn_runtime::{Runtime, RuntimeOptions};
 use wasm_fn_server::{DrainReport, OverrideAccess, ServerHandle, draw_at_random};
 
-use crate::heap;
 use host::RuntimeHost;
 use predecessor::Predecessor;
 use sockets::Sockets;
@@ -175,7 +174,6 @@ impl Node {
         kept: Kept,
     ) -> anyhow::Result<Self> {
         let addresses = Addresses { listen: sockets.http.local_addr()?, admin: sockets.admin.local_addr()? };
-        tokio::spawn(heap::follow(runtime.ebbs()));
         let control = Control::open(wasm_fn_control::Options {
             host: Arc::new(RuntimeHost::new(runtime)),
             store: kept.store,
