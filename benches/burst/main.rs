@@ -6,14 +6,7 @@
 //!
 //! Needs Linux. Exit code 1 when the budget is not met.
 
-mod node;
-
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
@@ -22,8 +15,10 @@ use tokio::{
     net::TcpStream,
     task::JoinSet,
 };
-
-use node::Node;
+use wasm_fn_benches::{
+    node::{Node, Options},
+    times::now,
+};
 
 /// Requests before the burst, a few at a time.
 const WARM_UP: usize = 200;
@@ -78,19 +73,18 @@ fn main() -> Result<ExitCode> {
 }
 
 #[expect(clippy::print_stdout, reason = "the figures are the output")]
-#[expect(clippy::disallowed_methods, reason = "this measures time")]
 async fn measure(args: &Args) -> Result<ExitCode> {
-    let node = Node::start(args)?;
+    let node = start(args)?;
     let address = node.listen();
     for _ in 0..WARM_UP / WARM_UP_CLIENTS {
         at_once(address, "/burst?ms=1", WARM_UP_CLIENTS).await?;
     }
     // The budget speaks of a node at rest.
     tokio::time::sleep(TELL_EVERY).await;
-    let before = node.resident_mib()?;
+    let before = resident_mib(&node)?;
     println!("before     {before:.1} MiB");
     if args.mappings {
-        println!("{}", node.mappings()?);
+        println!("{}", node.memory().mappings()?);
     }
 
     let path = format!("/burst{}", args.path);
@@ -104,29 +98,46 @@ async fn measure(args: &Args) -> Result<ExitCode> {
                 sent?;
                 break;
             }
-            _ = looks.tick() => peak = node.resident_mib()?.max(peak),
+            _ = looks.tick() => peak = resident_mib(&node)?.max(peak),
         }
     }
     println!("peak       {peak:.1} MiB with {} requests at once", args.burst);
 
-    let ended = Instant::now();
+    let ended = now();
     let mut telling = tokio::time::interval(TELL_EVERY);
     let after = loop {
         telling.tick().await;
-        let (elapsed, after) = (ended.elapsed(), node.resident_mib()?);
+        let (elapsed, after) = (ended.elapsed(), resident_mib(&node)?);
         println!("after {:>2} s {after:.1} MiB", elapsed.as_secs());
         if elapsed >= SETTLE {
             break after;
         }
     };
     if args.mappings {
-        println!("{}", node.mappings()?);
+        println!("{}", node.memory().mappings()?);
     }
     let growth = (after / before - 1.0) * 100.0;
     let met = growth <= args.growth_max;
     println!("growth     {growth:.1} %, at most {:.0} %", args.growth_max);
     println!("{}", if met { "met" } else { "NOT MET" });
     Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A node with the function that is asked. It is another process than the one that compiled it.
+fn start(args: &Args) -> Result<Node> {
+    let most = ["--instances-max".to_owned(), args.instances_max.to_string()];
+    let serve = most.into_iter().chain(args.serve.iter().cloned()).collect();
+    let mut node = Node::start(Options { program: args.program.clone(), core: None, serve })?;
+    let config =
+        format!("concurrency = {0}\nqueue = {0}\nqueue_wait = \"30s\"\ntimeout = \"60s\"\n", args.burst);
+    node.deploy("burst", &args.guest, &config)?;
+    node.restart()?;
+    Ok(node)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2⁵³")]
+fn resident_mib(node: &Node) -> Result<f64> {
+    Ok(node.memory().resident_bytes()? as f64 / f64::from(1 << 20))
 }
 
 /// Sends so many requests at once, each over a connection of its own, which is closed after its answer.

@@ -5,21 +5,15 @@
 //! artefact is cached and not loaded. Deployments are timed at the beginning and at the end: they should not slow
 //! down as functions become many.
 
-mod http;
-mod node;
-
-use std::{
-    fs,
-    path::PathBuf,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use sha2::{Digest as _, Sha256};
-
-use crate::{http::Connection, node::Node};
+use wasm_fn_benches::{
+    node::{Node, Options},
+    times::{millis, now, quantile},
+};
 
 /// Resident memory of an idle node, bytes.
 const RESIDENT_BYTES_MAX: u64 = 600_000_000;
@@ -62,54 +56,54 @@ fn main() -> Result<ExitCode> {
         args.functions,
         args.restarts
     );
-    let mut node = Node::new(fs::canonicalize(&args.program).context("the program is not there")?)?;
+    let mut node = Node::start(Options { program: args.program.clone(), core: None, serve: Vec::new() })?;
     let mut held = true;
 
-    node.start()?;
     deploy(&node, &args)?;
-    say(&format!("resident after the deployments: {} MB", mb(node.resident_bytes()?)));
+    say(&format!("resident after the deployments: {} MB", mb(node.memory().resident_bytes()?)));
 
     let (mut starts, mut firsts, mut resident) = (Vec::new(), Vec::new(), 0);
     for _ in 0..args.restarts {
-        node.stop()?;
-        let began = now();
-        node.start()?;
-        let last = node.function(args.functions - 1);
-        node.functions()?.get(&last)?;
+        let began = node.restart()?;
+        node.functions()?.get(&path(args.functions - 1))?.success()?;
         starts.push(began.elapsed());
-        resident = resident.max(node.resident_bytes()?);
+        resident = resident.max(node.memory().resident_bytes()?);
         // The last function's component is loaded now.
         let mut functions = node.functions()?;
         let loaded = (args.functions - 1) % args.components;
         for at in (0..args.components).filter(|&at| at != loaded) {
-            let path = node.function(at);
+            let path = path(at);
             let began = now();
-            functions.get(&path)?;
+            functions.get(&path)?.success()?;
             firsts.push(began.elapsed());
         }
     }
     held &= budget("resident when idle", mb(resident), mb(RESIDENT_BYTES_MAX), "MB");
-    let start = quantile(&mut starts, 1.0);
+    let start = quantile(&starts, 1000);
     held &= budget("process start to first answer, slowest", millis(start), millis(RESTART_MAX), "ms");
     if !firsts.is_empty() {
-        say(&format!("first request, p50: {:.2} ms", millis(quantile(&mut firsts, 0.5))));
-        let p99 = quantile(&mut firsts, 0.99);
+        say(&format!("first request, p50: {:.2} ms", millis(quantile(&firsts, 500))));
+        let p99 = quantile(&firsts, 990);
         held &= budget("first request, p99", millis(p99), millis(FIRST_REQUEST_MAX), "ms");
     }
-    say(&format!("resident with {} components called: {} MB", args.components, mb(node.resident_bytes()?)));
-    node.stop()?;
+    say(&format!(
+        "resident with {} components called: {} MB",
+        args.components,
+        mb(node.memory().resident_bytes()?)
+    ));
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Deploys every function, and says what the first and the last deployments took.
 fn deploy(node: &Node, args: &Args) -> Result<()> {
     let guest = fs::read(&args.guest).with_context(|| format!("{} cannot be read", args.guest.display()))?;
-    let mut admin = node.admin()?;
+    let mut control = node.control()?;
     let mut digests = Vec::new();
     for at in 0..args.components {
         let component = marked(&guest, at);
         let digest = hex(&Sha256::digest(&component));
-        admin.send("PUT", &format!("/v1/components/{digest}"), "application/wasm", &component)?;
+        let path = format!("/v1/components/{digest}");
+        control.send("PUT", &path, "application/wasm", &component)?.success()?;
         digests.push(digest);
     }
     // The first deployment of each component compiles it.
@@ -118,20 +112,25 @@ fn deploy(node: &Node, args: &Args) -> Result<()> {
         let began = now();
         let body = format!(r#"{{"component":"{}"}}"#, digests[at % digests.len()]);
         let path = format!("/v1/functions/f{at}/deployments");
-        admin.send("POST", &path, "application/json", body.as_bytes())?;
+        control.send("POST", &path, "application/json", body.as_bytes())?.success()?;
         times.push(began.elapsed());
     }
-    let (compiled, cached) = times.split_at_mut(args.components);
-    say(&format!("deployment that compiles, p50: {:.1} ms", millis(quantile(compiled, 0.5))));
+    let (compiled, cached) = times.split_at(args.components);
+    say(&format!("deployment that compiles, p50: {:.1} ms", millis(quantile(compiled, 500))));
     if cached.len() >= 2 * TIMED {
-        let first = millis(quantile(&mut cached[..TIMED], 0.5));
+        let first = millis(quantile(&cached[..TIMED], 500));
         let end = cached.len() - TIMED;
-        let last = millis(quantile(&mut cached[end..], 0.5));
+        let last = millis(quantile(&cached[end..], 500));
         say(&format!(
             "deployment of a known component, p50: {first:.1} ms at first, {last:.1} ms at the end"
         ));
     }
     Ok(())
+}
+
+/// Where function number `at` is.
+fn path(at: usize) -> String {
+    format!("/f{at}/")
 }
 
 /// `guest` with a custom section that nobody reads (WebAssembly component binary format: id 0, size, name).
@@ -144,17 +143,6 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The time that a share of `quantile` of `times` did not exceed; there is at least one.
-fn quantile(times: &mut [Duration], quantile: f64) -> Duration {
-    times.sort();
-    let below = times.iter().enumerate().take_while(|&(at, _)| (at as f64) < quantile * times.len() as f64);
-    below.last().map_or(Duration::ZERO, |(_, &time)| time)
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
 fn mb(bytes: u64) -> f64 {
     (bytes as f64 / 1e5).round() / 10.0
 }
@@ -165,11 +153,6 @@ fn budget(what: &str, found: f64, most: f64, unit: &str) -> bool {
     let word = if held { "held" } else { "exceeded" };
     say(&format!("{what}: {found:.2} {unit}, budget {most} {unit}: {word}"));
     held
-}
-
-#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 #[expect(clippy::print_stdout, reason = "a bench says what it found")]

@@ -8,11 +8,9 @@
 //! Needs Linux, two cores that nobody else uses, and `taskset`. Exit code 1 when the budget is not met, or
 //! when the client was the bottleneck, so that nothing of it can be believed.
 
-mod node;
 mod traffic;
 
 use std::{
-    net::SocketAddr,
     os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Command, ExitCode},
@@ -21,11 +19,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser;
+use wasm_fn_benches::{
+    node::{Node, Options},
+    times::{millis, quantile},
+};
 
-use node::Node;
 use traffic::{Sent, Traffic};
 
-const SERVER_CORE: &str = "0";
+const SERVER_CORE: usize = 0;
 const CLIENT_CORE: &str = "1";
 
 /// Longest time that what was due may wait in the client at the 99th percentile.
@@ -92,9 +93,14 @@ fn main() -> Result<ExitCode> {
 
 #[expect(clippy::print_stdout, reason = "the figures are the output")]
 async fn measure(args: &Args) -> Result<ExitCode> {
-    let node = Node::start(args)?;
-    let address: SocketAddr = node.listen();
-    let traffic = Traffic::new(address, format!("/overload{}", args.path), args.connections);
+    let serve = args.serve.clone();
+    let node = Node::start(Options { program: args.program.clone(), core: Some(SERVER_CORE), serve })?;
+    let config = format!(
+        "concurrency = {}\nqueue = {}\nqueue_wait = \"{}ms\"\n",
+        args.concurrency, args.queue, args.queue_wait_ms
+    );
+    node.deploy("overload", &args.guest, &config)?;
+    let traffic = Traffic::new(node.listen(), format!("/overload{}", args.path), args.connections);
     let whole = Duration::from_secs(args.capacity_seconds);
 
     traffic.connect().await?;
@@ -106,30 +112,30 @@ async fn measure(args: &Args) -> Result<ExitCode> {
     // A few are, when the machine does something else for a second.
     ensure!(full.refused.len() * 100 < full.answered.len(), "{} clients were refused", full.refused.len());
     ensure!(capacity > 0.0, "nothing was answered");
-    let service = full.answered_within(0.5);
-    let rss_before = node.resident_mib()?;
-    println!("capacity   {capacity:.0} requests/s, service {:.1} ms, {rss_before} MiB", ms(service));
+    let service = full.answered_within(500);
+    let rss_before = node.memory().resident_bytes()? >> 20;
+    println!("capacity   {capacity:.0} requests/s, service {:.1} ms, {rss_before} MiB", millis(service));
 
     let over = traffic.open(capacity * args.factor, Duration::from_secs(args.seconds)).await?;
-    let rss_over = node.resident_peak_mib()?;
+    let rss_over = node.memory().peak_bytes()? >> 20;
     let after = traffic.open(capacity / 2.0, Duration::from_secs(5)).await?;
 
     let goodput = over.answered_rate() / capacity;
-    let accepted = over.answered_within(0.99);
-    let refused = over.refused_within(0.99);
+    let accepted = over.answered_within(990);
+    let refused = over.refused_within(990);
     let accepted_max = Duration::from_millis(args.queue_wait_ms.into()) + service * 3;
     println!("offered    {:.0} requests/s for {} s", over.offered_rate(), args.seconds);
     println!(
         "goodput    {:.1} % of capacity; p50 {:.1} ms, p99 {:.1} ms",
         goodput * 100.0,
-        ms(over.answered_within(0.5)),
-        ms(accepted)
+        millis(over.answered_within(500)),
+        millis(accepted)
     );
     println!(
         "refused    {:.0} requests/s; p50 {:.2} ms, p99 {:.2} ms; {} without retry-after",
         over.refused_rate(),
-        ms(over.refused_within(0.5)),
-        ms(refused),
+        millis(over.refused_within(500)),
+        millis(refused),
         over.odd
     );
     println!("broken     {} failed, {} never sent: every connection was busy", over.broken, over.unsent);
@@ -138,8 +144,8 @@ async fn measure(args: &Args) -> Result<ExitCode> {
     }
     println!("memory     at most {rss_over} MiB");
     println!("recovery   after {} ms", after.recovered_after().as_millis());
-    let late = over.late_within(0.99);
-    println!("client     p99 {:.2} ms late", ms(late));
+    let late = over.late_within(990);
+    println!("client     p99 {:.2} ms late", millis(late));
     if late > CLIENT_LATE_MAX || over.unsent * 100 > over.due {
         bail!("the client was the bottleneck: nothing above can be believed");
     }
@@ -158,34 +164,16 @@ async fn measure(args: &Args) -> Result<ExitCode> {
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
-}
-
-/// The time below which the share `share` of `times` is; zero of none. Sorts.
-fn within(times: &[Duration], share: f64) -> Duration {
-    let mut times = times.to_vec();
-    times.sort_unstable();
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "an index below the length"
-    )]
-    let index = (times.len() as f64 * share) as usize;
-    times.get(index.min(times.len().saturating_sub(1))).copied().unwrap_or_default()
-}
-
 impl Sent {
-    fn answered_within(&self, share: f64) -> Duration {
-        within(&self.answered, share)
+    fn answered_within(&self, permille: usize) -> Duration {
+        quantile(&self.answered, permille)
     }
 
-    fn refused_within(&self, share: f64) -> Duration {
-        within(&self.refused, share)
+    fn refused_within(&self, permille: usize) -> Duration {
+        quantile(&self.refused, permille)
     }
 
-    fn late_within(&self, share: f64) -> Duration {
-        within(&self.late, share)
+    fn late_within(&self, permille: usize) -> Duration {
+        quantile(&self.late, permille)
     }
 }

@@ -1,0 +1,98 @@
+//! Asking at a fixed rate, whatever the answers do (an open loop).
+//!
+//! A latency counts from the moment at which its request was due, so that a slow answer is charged for those that
+//! it holds up. What the client itself waits for a core is in the figures.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{http::Connection, times::now};
+
+/// Who asks for what.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenLoop<'a> {
+    /// The server.
+    pub address: SocketAddr,
+    /// What is got.
+    pub path: &'a str,
+    /// Requests in a second, at least one.
+    pub rate: u32,
+    /// Connections that take turns, at least one; each has a thread and waits for its answers.
+    pub connections: u32,
+}
+
+impl OpenLoop<'_> {
+    /// Asks for as long as `goes_on` says so of the time, since the start, at which the next request is due, and
+    /// waits for what was asked. Gives the latencies, in no order.
+    ///
+    /// # Errors
+    ///
+    /// A rate or number of connections of zero; an answer that was lost, or is not 200.
+    pub fn run(&self, goes_on: impl Fn(Duration) -> bool + Sync) -> Result<Vec<Duration>> {
+        let Self { address, path, rate, connections } = *self;
+        ensure!(
+            rate > 0 && connections > 0,
+            "found {rate} requests a second over {connections} connections, expected one of each or more"
+        );
+        let open = |first| {
+            let mut connection = Connection::open(address)?;
+            expect_200(&mut connection, path)?;
+            Ok((first, connection))
+        };
+        let clients = (0..connections).map(open).collect::<Result<Vec<_>>>()?;
+        let begun = now();
+        let goes_on = &goes_on;
+        thread::scope(|scope| {
+            let clients: Vec<_> = clients
+                .into_iter()
+                .map(|(first, connection)| {
+                    scope.spawn(move || self.client(connection, first, begun, goes_on))
+                })
+                .collect();
+            let mut latencies = Vec::new();
+            for client in clients {
+                latencies.extend(client.join().expect("clients return their errors")?);
+            }
+            Ok(latencies)
+        })
+    }
+
+    /// Sends request number `first` and, from there, each that is this connection's.
+    fn client(
+        &self,
+        mut connection: Connection,
+        first: u32,
+        begun: Instant,
+        goes_on: impl Fn(Duration) -> bool,
+    ) -> Result<Vec<Duration>> {
+        let mut latencies = Vec::new();
+        let mut number = first;
+        loop {
+            let since = Duration::from_secs(1) * number / self.rate;
+            let due = begun + since;
+            thread::sleep(due.saturating_duration_since(now()));
+            if !goes_on(since) {
+                return Ok(latencies);
+            }
+            expect_200(&mut connection, self.path)?;
+            latencies.push(now().saturating_duration_since(due));
+            number = number.checked_add(self.connections).context("there are no numbers left")?;
+        }
+    }
+}
+
+fn expect_200(connection: &mut Connection, path: &str) -> Result<()> {
+    let answer = connection.get(path).with_context(|| format!("a request for {path} was lost"))?;
+    if answer.status != 200 {
+        bail!("{path} answered {}, expected 200", answer.status);
+    }
+    Ok(())
+}
