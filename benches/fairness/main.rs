@@ -118,7 +118,7 @@ fn until_full(node: &Node) -> Result<()> {
 fn latencies(node: &Node, args: &Args) -> Result<Vec<Duration>> {
     let hello = OpenLoop { address: node.listen(), path: "/hello", rate: args.rate, connections: 1 };
     let whole = Duration::from_secs(args.seconds.into());
-    hello.run(|since| since < whole)
+    Ok(hello.run(|since| since < whole)?.latencies)
 }
 
 fn print(name: &str, latencies: &[Duration]) {

@@ -1,7 +1,8 @@
 //! Asking at a fixed rate, whatever the answers do (an open loop).
 //!
 //! A latency counts from the moment at which its request was due, so that a slow answer is charged for those that
-//! it holds up. What the client itself waits for a core is in the figures.
+//! it holds up. What the client itself waits for a core is in the figures, and said beside them: where it is as long as
+//! a latency, that latency says nothing about the server.
 
 #[cfg(test)]
 mod tests;
@@ -29,14 +30,24 @@ pub struct OpenLoop<'a> {
     pub connections: u32,
 }
 
+/// What was seen.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// From when each request was due to its answer, in no order.
+    pub latencies: Vec<Duration>,
+    /// The longest time from when a request was due and its connection free to when it was sent: what the client, and
+    /// not the server, held up.
+    pub late_max: Duration,
+}
+
 impl OpenLoop<'_> {
     /// Asks for as long as `goes_on` says so of the time, since the start, at which the next request is due, and
-    /// waits for what was asked. Gives the latencies, in no order.
+    /// waits for what was asked.
     ///
     /// # Errors
     ///
     /// A rate or number of connections of zero; an answer that was lost, or is not 200.
-    pub fn run(&self, goes_on: impl Fn(Duration) -> bool + Sync) -> Result<Vec<Duration>> {
+    pub fn run(&self, goes_on: impl Fn(Duration) -> bool + Sync) -> Result<Asked> {
         let Self { address, path, rate, connections } = *self;
         ensure!(
             rate > 0 && connections > 0,
@@ -57,11 +68,13 @@ impl OpenLoop<'_> {
                     scope.spawn(move || self.client(connection, first, begun, goes_on))
                 })
                 .collect();
-            let mut latencies = Vec::new();
+            let mut all = Asked::default();
             for client in clients {
-                latencies.extend(client.join().expect("clients return their errors")?);
+                let Asked { latencies, late_max } = client.join().expect("clients return their errors")?;
+                all.latencies.extend(latencies);
+                all.late_max = all.late_max.max(late_max);
             }
-            Ok(latencies)
+            Ok(all)
         })
     }
 
@@ -72,18 +85,20 @@ impl OpenLoop<'_> {
         first: u32,
         begun: Instant,
         goes_on: impl Fn(Duration) -> bool,
-    ) -> Result<Vec<Duration>> {
-        let mut latencies = Vec::new();
-        let mut number = first;
+    ) -> Result<Asked> {
+        let mut asked = Asked::default();
+        let (mut number, mut free) = (first, begun);
         loop {
             let since = Duration::from_secs(1) * number / self.rate;
             let due = begun + since;
             thread::sleep(due.saturating_duration_since(now()));
             if !goes_on(since) {
-                return Ok(latencies);
+                return Ok(asked);
             }
+            asked.late_max = asked.late_max.max(due.max(free).elapsed());
             expect_200(&mut connection, self.path)?;
-            latencies.push(now().saturating_duration_since(due));
+            free = now();
+            asked.latencies.push(free.saturating_duration_since(due));
             number = number.checked_add(self.connections).context("there are no numbers left")?;
         }
     }

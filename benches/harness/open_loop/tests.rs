@@ -34,7 +34,7 @@ fn server(answer: impl Fn(usize) -> &'static str + Copy + Send + 'static) -> Soc
 const GOOD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi";
 const FULL: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
 
-fn run(address: SocketAddr, connections: u32) -> Result<Vec<Duration>> {
+fn run(address: SocketAddr, connections: u32) -> Result<Asked> {
     let asked = OpenLoop { address, path: "/", rate: 1000, connections };
     asked.run(|since| since < Duration::from_millis(30))
 }
@@ -42,8 +42,8 @@ fn run(address: SocketAddr, connections: u32) -> Result<Vec<Duration>> {
 #[test]
 fn every_request_that_is_due_is_asked_once() {
     let address = server(|_| GOOD);
-    assert_eq!(run(address, 1).unwrap().len(), 30);
-    assert_eq!(run(address, 4).unwrap().len(), 30);
+    assert_eq!(run(address, 1).unwrap().latencies.len(), 30);
+    assert_eq!(run(address, 4).unwrap().latencies.len(), 30);
 }
 
 #[test]
@@ -55,10 +55,21 @@ fn slow_answer_is_charged_for_what_it_holds_up() {
         }
         GOOD
     });
-    let latencies = run(address, 1).unwrap();
-    for (latency, due) in latencies.iter().zip(0..) {
+    let asked = run(address, 1).unwrap();
+    for (latency, due) in asked.latencies.iter().zip(0..) {
         assert!(*latency >= Duration::from_millis(50 - due), "{due}: {latency:?}");
     }
+}
+
+#[test]
+fn what_the_client_holds_up_is_told() {
+    let asked = OpenLoop { address: server(|_| GOOD), path: "/", rate: 1000, connections: 1 };
+    let pause = Duration::from_millis(20);
+    let asked = asked.run(|since| {
+        thread::sleep(pause);
+        since < Duration::from_millis(5)
+    });
+    assert!(asked.unwrap().late_max >= pause);
 }
 
 #[test]

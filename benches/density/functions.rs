@@ -1,0 +1,110 @@
+//! Thousands of functions of a hundred components: memory, the start, first requests, deployments.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result};
+use sha2::{Digest as _, Sha256};
+use wasm_fn_benches::{
+    node::Node,
+    times::{millis, now, quantile},
+};
+
+use crate::{Args, budget};
+
+/// Resident memory of an idle node, bytes.
+const RESIDENT_BYTES_MAX: u64 = 600_000_000;
+
+/// From the start of the process to the first answer.
+const RESTART_MAX: Duration = Duration::from_millis(1500);
+
+/// First requests to functions that are not loaded, p99.
+const FIRST_REQUEST_MAX: Duration = Duration::from_millis(3);
+
+/// Deployments that are timed at each end.
+const TIMED: usize = 200;
+
+/// Measures and prints; whether the budgets held.
+pub(crate) fn measure(args: &Args) -> Result<bool> {
+    let mut node = Node::start(args.node())?;
+    deploy(&node, args)?;
+    println!("resident after the deployments: {} MB", mb(node.memory().resident_bytes()?));
+
+    let (mut starts, mut firsts, mut resident) = (Vec::new(), Vec::new(), 0);
+    for _ in 0..args.restarts {
+        let began = node.restart()?;
+        node.functions()?.get(&path(args.functions - 1))?.success()?;
+        starts.push(began.elapsed());
+        resident = resident.max(node.memory().resident_bytes()?);
+        // The last function's component is loaded now.
+        let mut functions = node.functions()?;
+        let loaded = (args.functions - 1) % args.components;
+        for at in (0..args.components).filter(|&at| at != loaded) {
+            let path = path(at);
+            let began = now();
+            functions.get(&path)?.success()?;
+            firsts.push(began.elapsed());
+        }
+    }
+    let mut held = budget("resident when idle", mb(resident), mb(RESIDENT_BYTES_MAX), "MB");
+    let start = quantile(&starts, 1000);
+    held &= budget("process start to first answer, slowest", millis(start), millis(RESTART_MAX), "ms");
+    if !firsts.is_empty() {
+        println!("first request, p50: {:.2} ms", millis(quantile(&firsts, 500)));
+        let p99 = quantile(&firsts, 990);
+        held &= budget("first request, p99", millis(p99), millis(FIRST_REQUEST_MAX), "ms");
+    }
+    let called = mb(node.memory().resident_bytes()?);
+    println!("resident with {} components called: {called} MB", args.components);
+    Ok(held)
+}
+
+/// Deploys every function, and says what the first and the last deployments took.
+fn deploy(node: &Node, args: &Args) -> Result<()> {
+    let guest = fs::read(&args.guest).with_context(|| format!("{} cannot be read", args.guest.display()))?;
+    let mut control = node.control()?;
+    let mut digests = Vec::new();
+    for at in 0..args.components {
+        let component = marked(&guest, at);
+        let digest = hex(&Sha256::digest(&component));
+        let path = format!("/v1/components/{digest}");
+        control.send("PUT", &path, "application/wasm", &component)?.success()?;
+        digests.push(digest);
+    }
+    // The first deployment of each component compiles it.
+    let mut times = Vec::new();
+    for at in 0..args.functions {
+        let began = now();
+        let body = format!(r#"{{"component":"{}"}}"#, digests[at % digests.len()]);
+        let path = format!("/v1/functions/f{at}/deployments");
+        control.send("POST", &path, "application/json", body.as_bytes())?.success()?;
+        times.push(began.elapsed());
+    }
+    let (compiled, cached) = times.split_at(args.components);
+    println!("deployment that compiles, p50: {:.1} ms", millis(quantile(compiled, 500)));
+    if cached.len() >= 2 * TIMED {
+        let first = millis(quantile(&cached[..TIMED], 500));
+        let end = cached.len() - TIMED;
+        let last = millis(quantile(&cached[end..], 500));
+        println!("deployment of a known component, p50: {first:.1} ms at first, {last:.1} ms at the end");
+    }
+    Ok(())
+}
+
+/// Where function number `at` is.
+fn path(at: usize) -> String {
+    format!("/f{at}/")
+}
+
+/// `guest` with a custom section that nobody reads (WebAssembly component binary format: id 0, size, name).
+fn marked(guest: &[u8], mark: usize) -> Vec<u8> {
+    let mark = u32::try_from(mark).unwrap_or(u32::MAX).to_le_bytes();
+    [guest, &[0, 6, 1, b'm'], &mark].concat()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn mb(bytes: u64) -> f64 {
+    (bytes as f64 / 1e5).round() / 10.0
+}
