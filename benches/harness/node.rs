@@ -197,7 +197,7 @@ fn spawn(options: &Options, dir: &Path, listen: SocketAddr, admin: SocketAddr) -
 /// Takes from the environment what is not meant for the node: a variable that somebody has set for another purpose
 /// may cost time at every request. What the allocator is told stays, as memory is among what is measured.
 fn clean(command: &mut Command) -> &mut Command {
-    let kept = |name: &OsStr| name == "PATH" || name.as_encoded_bytes().starts_with(b"MIMALLOC_");
+    let kept = |name: &OsStr| name == "PATH" || name == "_RJEM_MALLOC_CONF";
     command.env_clear().envs(std::env::vars_os().filter(|(name, _)| kept(name)))
 }
 
