@@ -21,7 +21,7 @@ use std::{
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use wasm_fn_core::Digest;
-use wasmtime::{Engine, component::Component};
+use wasmtime::{Engine, Module, component::Component};
 
 use crate::kind::Kind;
 
@@ -78,12 +78,15 @@ impl Artifacts {
     }
 
     fn load_as(&self, digest: Digest, kind: Kind) -> Option<Code> {
-        let name = self.name(digest, kind);
-        let file = File::open(self.path(&name)).ok()?;
-        match self.authentic_copy(&name, file) {
+        self.load_by(&self.name(digest, kind))
+    }
+
+    fn load_by(&self, name: &str) -> Option<Code> {
+        let file = File::open(self.path(name)).ok()?;
+        match self.authentic_copy(name, file) {
             Ok(code) => Some(code),
             Err(reason) => {
-                tracing::warn!(artifact = %name, reason, "artefact refused, compiling again");
+                tracing::warn!(artifact = name, reason, "artefact refused, compiling again");
                 None
             }
         }
@@ -108,9 +111,28 @@ impl Artifacts {
 
     /// Keeps `code`; a crash in the middle leaves no file that [`load`](Self::load) accepts.
     pub(crate) fn store(&self, digest: Digest, kind: Kind, code: &[u8]) -> io::Result<()> {
-        let name = self.name(digest, kind);
-        let mac = self.authenticate(&name).update(code).finalize();
-        let path = self.path(&name);
+        self.store_by(&self.name(digest, kind), code)
+    }
+
+    /// The code of `module`, which is the node's own: kept, or else compiled, and then kept.
+    ///
+    /// # Errors
+    /// It is no valid module, or there is no memory for its code.
+    pub(crate) fn own(&self, engine: &Engine, module: &[u8]) -> io::Result<Code> {
+        let name = format!("{}-{:016x}-own", blake3::hash(module), self.engine);
+        if let Some(code) = self.load_by(&name) {
+            return Ok(code);
+        }
+        let serialized = engine.precompile_module(module).map_err(io::Error::other)?;
+        if let Err(error) = self.store_by(&name, &serialized) {
+            tracing::warn!(artifact = %name, %error, "artefact not cached");
+        }
+        Code::copy(&name, serialized.as_slice(), |_| {})
+    }
+
+    fn store_by(&self, name: &str, code: &[u8]) -> io::Result<()> {
+        let mac = self.authenticate(name).update(code).finalize();
+        let path = self.path(name);
         // Operators may delete the folder at any time.
         fs::create_dir_all(&self.dir)?;
         replace(&path.with_extension("mac"), mac.as_bytes())?;
@@ -162,6 +184,16 @@ impl Code {
         #[expect(unsafe_code, reason = "native code has no safe loader; the keyed hash stands in for it")]
         unsafe {
             Component::deserialize_file(engine, path)
+        }
+    }
+
+    /// Maps what [`Artifacts::own`] gave; every time another module to the engine.
+    pub(crate) fn module(&self, engine: &Engine) -> wasmtime::Result<Module> {
+        let path = format!("/proc/self/fd/{}", self.memory.as_raw_fd());
+        // SAFETY: as for a component.
+        #[expect(unsafe_code, reason = "native code has no safe loader; the keyed hash stands in for it")]
+        unsafe {
+            Module::deserialize_file(engine, path)
         }
     }
 }

@@ -30,8 +30,11 @@ pub(crate) const FIBER_STACK_BYTES: usize = 2 << 20;
 /// Elements of one table.
 const TABLE_ELEMENTS: usize = 100_000;
 
+/// Addresses that a table slot has at least.
+pub(crate) const TABLE_BYTES: usize = TABLE_ELEMENTS * size_of::<usize>();
+
 /// A component is a handful of core instances: the program and its adapters. Each may have a table.
-const CORE_INSTANCES_PER_SLOT: u32 = 4;
+pub(crate) const CORE_INSTANCES_PER_SLOT: u32 = 4;
 
 /// Mappings of a used slot: a memory before, in and after its image and what it may not touch, a stack and
 /// its guard, and as many to spare for guests with a second memory.
@@ -74,8 +77,7 @@ impl InstanceMemoryReset {
 
 /// What one slot takes from the machine: each engine has it.
 pub fn slot_cost() -> SlotCost {
-    let table_bytes = TABLE_ELEMENTS * size_of::<usize>();
-    let tables_bytes = table_bytes as u64 * u64::from(CORE_INSTANCES_PER_SLOT);
+    let tables_bytes = TABLE_BYTES as u64 * u64::from(CORE_INSTANCES_PER_SLOT);
     let commit_bytes = FIBER_STACK_BYTES as u64 + tables_bytes;
     SlotCost {
         address_bytes: ENGINES * (RESERVATION_BYTES + GUARD_BYTES + commit_bytes),
@@ -125,6 +127,7 @@ fn engine(plan: &PoolPlan, reset: InstanceMemoryReset, calls: Calls) -> Result<E
         .max_core_instances_per_component(200)
         .max_memories_per_component(8)
         .max_tables_per_component(64)
+        .max_tables_per_module(CORE_INSTANCES_PER_SLOT)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
         .table_elements(TABLE_ELEMENTS)

@@ -74,6 +74,7 @@ pub struct Runtime {
     node: Arc<Node>,
     logs: DashMap<FunctionName, Arc<LogRing>>,
     log_changes: watch::Sender<u64>,
+    sweeper: Arc<Sweeper>,
     reset: InstanceMemoryReset,
 }
 
@@ -129,7 +130,9 @@ impl Runtime {
         let threads = tokio::runtime::Handle::current().metrics().num_workers();
         let threads = u32::try_from(threads).unwrap_or(u32::MAX);
         let pace = Pace::start(&engines, threads, options.pool.instances_max)?;
-        let sweeper = Arc::new(Sweeper::new(&engines));
+        let sweeper = Sweeper::new(&engines, &options.data_dir)
+            .map_err(|source| RuntimeError::Artifacts { dir: options.data_dir.clone(), source })?;
+        let sweeper = Arc::new(sweeper);
         let loader = Loader::new(engines, &options.data_dir)?;
         let slots = Arc::new(Slots::new(options.pool.instances_max as usize));
         let memory = Arc::new(Budget::new(options.pool.memory_max_bytes));
@@ -149,9 +152,9 @@ impl Runtime {
             tended: Mutex::default(),
             options,
         });
-        tokio::spawn(tend_while_alive(Arc::downgrade(&node), sweeper));
+        tokio::spawn(tend_while_alive(Arc::downgrade(&node), sweeper.clone()));
         let (log_changes, _) = watch::channel(0);
-        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, reset }))
+        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, sweeper, reset }))
     }
 
     /// How instances' memory is reset on this machine.
@@ -174,6 +177,14 @@ impl Runtime {
         let at_hand = code.get().is_some();
         let mapped = self.node.codes.load(&code, self.node.now(), progress).await?;
         let prepared = Prepared { cached: mapped.prepared.cached || at_hand, ..mapped.prepared };
+        if !prepared.cached {
+            let sweeper = self.sweeper.clone();
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = sweeper.compile() {
+                    tracing::warn!(%error, "code of the sweep is not compiled ahead");
+                }
+            });
+        }
         let mould = Mould {
             pace: self.node.pace.clone(),
             version: VersionNo::FIRST,

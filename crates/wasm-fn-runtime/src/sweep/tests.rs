@@ -3,7 +3,7 @@
 use std::{fs::File, os::unix::fs::FileExt as _};
 
 use wasm_fn_pool::PoolPlan;
-use wasmtime::MemoryType;
+use wasmtime::{Memory, MemoryType};
 
 use super::*;
 use crate::engine::{InstanceMemoryReset, slot_cost};
@@ -59,7 +59,8 @@ fn free_slots_are_emptied_and_live_ones_are_not() {
     drop(burst);
     assert!(free.iter().all(|&address| resident(address) == 16), "free slots keep what they had");
 
-    let sweeper = Sweeper::new(&engines);
+    let dir = tempfile::tempdir().unwrap();
+    let sweeper = Sweeper::new(&engines, dir.path()).unwrap();
     let kept = || free.iter().map(|&address| resident(address)).sum::<usize>();
     // Threads that others start meanwhile look at a list in a sweep's place, so one sweep may miss it.
     let mut sweeps = 0;
@@ -85,7 +86,8 @@ fn slots_are_spared_for_requests() {
     let module = Module::new(&engines.concurrent, GUEST).unwrap();
     drop((0..150).map(|_| guest(&module, 8)).collect::<Vec<_>>());
     let _permits: Vec<_> = (0..150).map(|_| slots.try_take().unwrap()).collect();
-    assert_eq!(Sweeper::new(&engines).sweep(&slots).unwrap(), 0);
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(Sweeper::new(&engines, dir.path()).unwrap().sweep(&slots).unwrap(), 0);
 }
 
 #[test]
@@ -109,4 +111,67 @@ fn only_anonymous_memory_of_a_stacks_size_may_be_a_stack() {
     assert_eq!(line("rw-p 00000000 fe:00 326279 /usr/lib/libc.so.6"), None);
     assert_eq!(stack("7f0000000000-7f0000201000 rw-p 00000000 00:00 0 "), None);
     assert_eq!(stack(""), None);
+}
+
+#[test]
+fn tables_of_free_slots_are_emptied_and_live_ones_are_not() {
+    let engines = engines();
+    let slots = Arc::new(Slots::new(SLOTS as usize));
+    let module = Module::new(&engines.sequential, MODULE).unwrap();
+    let _permit = slots.try_take().unwrap();
+    let brooms = |count| (0..count).map(|_| Broom::new(&module, slots.try_take().unwrap()).unwrap());
+    let tables = brooms(1).next().unwrap().learn_tables().unwrap();
+    // What a guest does, and the sweep's instances do not: its tables have an element.
+    let fill = |mut broom: Broom| {
+        let function = broom.function().unwrap();
+        for name in TABLES {
+            let table = broom.instance.get_table(&mut broom.store, name).unwrap();
+            table.grow(&mut broom.store, 1, function.into()).unwrap();
+        }
+        let begins = tables.of(&mut broom.store, function).unwrap();
+        assert_eq!(begins.len(), TABLES.len());
+        (broom, begins)
+    };
+    let live: Vec<_> = brooms(10).map(fill).collect();
+    let free: Vec<_> = brooms(50).map(fill).flat_map(|(_, begins)| begins).collect();
+    assert!(free.iter().all(|&begin| resident(begin) > 0), "free slots keep what they had");
+
+    let dir = tempfile::tempdir().unwrap();
+    let sweeper = Sweeper::new(&engines, dir.path()).unwrap();
+    let kept = || free.iter().filter(|&&begin| resident(begin) > 0).count();
+    let mut sweeps = 0;
+    // The trial has four tables of its own.
+    while kept() > TABLES.len() && sweeps < 50 {
+        sweeper.sweep(&slots).unwrap();
+        sweeps += 1;
+    }
+
+    assert!(kept() <= TABLES.len(), "{} kept after {sweeps} sweeps", kept());
+    for (mut broom, begins) in live {
+        assert!(begins.iter().all(|&begin| resident(begin) > 0));
+        for name in TABLES {
+            let table = broom.instance.get_table(&mut broom.store, name).unwrap();
+            assert!(table.get(&mut broom.store, 0).unwrap().unwrap_func().is_some());
+        }
+    }
+}
+
+#[test]
+fn code_of_the_sweep_is_compiled_once_for_a_data_directory() {
+    let (engines, dir) = (engines(), tempfile::tempdir().unwrap());
+    let files = || {
+        let entries = std::fs::read_dir(dir.path().join("artifacts")).unwrap();
+        let mut files: Vec<_> = entries
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.path(), entry.metadata().unwrap().modified().unwrap()))
+            .collect();
+        files.sort();
+        files
+    };
+    Sweeper::new(&engines, dir.path()).unwrap().compile().unwrap();
+    let kept = files();
+    // Code and its hash, for each engine.
+    assert_eq!(kept.len(), 4, "{kept:?}");
+    Sweeper::new(&engines, dir.path()).unwrap().compile().unwrap();
+    assert_eq!(files(), kept, "nothing was written again");
 }
