@@ -1,3 +1,5 @@
+//! What the compiler is asked, and which profiles are taken.
+
 use super::*;
 
 const VERSION: &str = "rustc 1.95.0 (59807616e 2026-04-14)\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\n\
