@@ -2,24 +2,24 @@
 
 use std::{sync::Arc, time::Instant};
 
-use wasm_fn_core::{EgressRule, Limits, VersionNo};
+use wasm_fn_core::{EgressRule, Limits};
 use wasm_fn_pool::{BudgetPart, StartPermit};
 use wasmtime::{PoolConcurrencyLimitError, Store, component::ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, p2::bindings::Command};
+use wasmtime_wasi::p2::bindings::Command;
 use wasmtime_wasi_http::{WasiHttpCtx, p2::bindings::Proxy, p3::bindings::Service};
 
 use crate::{
-    capture::{Capture, Serving},
+    capture::Serving,
     component::Loaded,
     cpu,
     egress::Egress,
     fault::Fault,
     invocation::Deadline,
     kind::Kind,
-    logs::{LogRing, LogStream},
     pace::Pace,
     state::{MemoryLimit, Meter, RESOURCES_MAX, State},
     trapped,
+    wasi::{Surroundings, Wasi},
 };
 
 /// Bytes that a guest may hand to the host in one call; streams take at most one MiB at once.
@@ -28,13 +28,11 @@ const HOSTCALL_BYTES_MAX: usize = 16 << 20;
 /// What every instance of a version is made from.
 pub(crate) struct Mould {
     pub(crate) pace: Arc<Pace>,
-    pub(crate) version: VersionNo,
     pub(crate) limits: Limits,
-    pub(crate) env: Vec<(String, String)>,
+    pub(crate) surroundings: Arc<Surroundings>,
     pub(crate) egress: Arc<[EgressRule]>,
     /// What the version's instances hold of the node's memory.
     pub(crate) memory: Arc<BudgetPart>,
-    pub(crate) log: Arc<LogRing>,
 }
 
 /// The function that an invocation calls.
@@ -125,37 +123,12 @@ impl Mould {
     fn state(&self, meter: &Arc<Meter>, serving: &Arc<Serving>) -> State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
-        let mut wasi = self.wasi(serving);
         State {
-            wasi: wasi.envs(&self.env).build(),
+            wasi: Wasi::new(self.surroundings.clone(), serving.clone()),
             http: WasiHttpCtx::new(),
             table,
             egress: Egress::new(self.egress.clone()),
             memory: MemoryLimit::new(self.limits.memory_bytes, self.memory.clone(), meter.clone()),
         }
-    }
-
-    fn wasi(&self, serving: &Arc<Serving>) -> WasiCtxBuilder {
-        let mut builder = WasiCtxBuilder::new();
-        builder
-            .stdout(self.capture(serving, LogStream::Stdout))
-            .stderr(self.capture(serving, LogStream::Stderr));
-        builder
-    }
-
-    fn capture(&self, serving: &Arc<Serving>, stream: LogStream) -> Capture {
-        Capture::new(self.log.clone(), serving.clone(), self.version, stream)
-    }
-
-    /// The context of a command's single run: its request is its environment, input and output.
-    pub(crate) fn command_context(
-        &self,
-        serving: &Arc<Serving>,
-        variables: &[(String, String)],
-        stdin: impl wasmtime_wasi::cli::StdinStream + 'static,
-        stdout: impl wasmtime_wasi::cli::StdoutStream + 'static,
-    ) -> WasiCtx {
-        let mut builder = self.wasi(serving);
-        builder.envs(&self.env).envs(variables).stdin(stdin).stdout(stdout).build()
     }
 }

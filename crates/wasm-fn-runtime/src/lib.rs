@@ -29,6 +29,7 @@ mod state;
 mod sweep;
 mod trapped;
 mod version;
+mod wasi;
 
 pub use component::{PrepareError, Prepared, Progress, Step};
 pub use egress::Effects;

@@ -23,6 +23,7 @@ use crate::{
     pace::Pace,
     sweep::Sweeper,
     version::{Version, VersionSpec, Waiter},
+    wasi::Surroundings,
 };
 
 /// How often pools are fitted to the load.
@@ -187,12 +188,14 @@ impl Runtime {
         }
         let mould = Mould {
             pace: self.node.pace.clone(),
-            version: VersionNo::FIRST,
             limits: config.limits.clone(),
-            env: config.env.clone().into_iter().collect(),
+            surroundings: Arc::new(Surroundings {
+                version: VersionNo::FIRST,
+                env: config.env.clone().into_iter().collect(),
+                log: Arc::new(LogRing::new(watch::channel(0).0)),
+            }),
             egress: config.egress.clone().into(),
             memory: Arc::new(self.node.memory.part()),
-            log: Arc::new(LogRing::new(watch::channel(0).0)),
         };
         let Some(permit) = self.node.slots.try_take() else { return Ok(prepared) };
         match mould.instantiate_in_time(&mapped.loaded, permit).await {

@@ -10,10 +10,11 @@ use std::{
 
 use wasm_fn_pool::BudgetPart;
 use wasmtime::{ResourceLimiter, component::ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_io::IoView;
 
-use crate::{cpu::Cpu, egress::Egress, fault::Fault, pace::Pace};
+use crate::{cpu::Cpu, egress::Egress, fault::Fault, pace::Pace, wasi::Wasi};
 
 /// Most host resources (streams, bodies, headers) that one instance holds at once.
 pub(crate) const RESOURCES_MAX: usize = 4096;
@@ -109,7 +110,7 @@ impl ResourceLimiter for MemoryLimit {
 
 /// The store's data.
 pub(crate) struct State {
-    pub(crate) wasi: WasiCtx,
+    pub(crate) wasi: Wasi,
     pub(crate) http: WasiHttpCtx,
     pub(crate) table: ResourceTable,
     pub(crate) egress: Egress,
@@ -118,7 +119,13 @@ pub(crate) struct State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView { ctx: self.wasi.context(), table: &mut self.table }
+    }
+}
+
+impl IoView for State {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
     }
 }
 

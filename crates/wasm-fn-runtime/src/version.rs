@@ -25,6 +25,7 @@ use crate::{
     invocation::{Deadline, Guest, Invocation, RequestBodyError, ResponseBody},
     logs::LogRing,
     runtime::Node,
+    wasi::Surroundings,
 };
 
 /// Which version of which function.
@@ -94,19 +95,17 @@ impl Version {
         let gate = Gate::new(limits.concurrency.min(share_max(node.gate.limit())), limits.queue);
         let mould = Mould {
             pace: node.pace.clone(),
-            version,
             limits,
-            env: config.env.into_iter().collect(),
+            surroundings: Arc::new(Surroundings { version, env: config.env.into_iter().collect(), log }),
             egress: config.egress.into(),
             memory: Arc::new(node.memory.part()),
-            log,
         };
         let (tended, refilling) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { mould, code, pool, gate, node, tended, refilling, short: Notify::new() }
     }
 
     pub(crate) fn no(&self) -> VersionNo {
-        self.mould.version
+        self.mould.surroundings.version
     }
 
     /// Its component.
@@ -119,11 +118,7 @@ impl Version {
     }
 
     pub(crate) fn log(&self) -> &LogRing {
-        &self.mould.log
-    }
-
-    pub(crate) fn mould(&self) -> &Mould {
-        &self.mould
+        &self.mould.surroundings.log
     }
 
     /// An invocation has ended, and its instance is free or gone.

@@ -124,7 +124,7 @@ impl Guest {
         let (run, head): (Run, _) = match instance.export {
             Export::Http02(_) => (Box::pin(run_02(instance, request, slot.clone())), HeadSource::Slot(slot)),
             Export::Http03(_) => (Box::pin(run_03(instance, request, slot.clone())), HeadSource::Slot(slot)),
-            Export::Command(_) => run_command(instance, request, &place),
+            Export::Command(_) => run_command(instance, request),
         };
         Self { run: Some(run), head, meter, request_id, started, deadline, place }
     }
@@ -331,16 +331,11 @@ async fn handle_03(
         .flatten()
 }
 
-fn run_command(mut instance: Instance, request: http::Request<WasiBody>, place: &Place) -> (Run, HeadSource) {
+fn run_command(mut instance: Instance, request: http::Request<WasiBody>) -> (Run, HeadSource) {
     let (parts, body) = request.into_parts();
     let output = CgiOutput::default();
-    let mould = place.version.mould();
-    instance.store.data_mut().wasi = mould.command_context(
-        &instance.serving,
-        &cgi::variables(&parts),
-        CgiInput::new(body),
-        output.clone(),
-    );
+    let wasi = &mut instance.store.data_mut().wasi;
+    wasi.run_command(&cgi::variables(&parts), CgiInput::new(body), output.clone());
     let head = HeadSource::Command { output: output.clone(), collected: BytesMut::new() };
     let run = async move {
         let result = match &instance.export {
