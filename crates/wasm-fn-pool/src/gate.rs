@@ -126,11 +126,17 @@ impl<W: Wake> Gate<W> {
         }
     }
 
+    /// Gives a place back if nobody waits for one; whether it did.
+    #[must_use = "a place must be given back"]
+    pub fn try_leave(&self) -> bool {
+        self.update(Self::left).is_some()
+    }
+
     /// Gives a place back: to the first waiter whose deadline has not passed at `now` and who is still
     /// there, or to whoever comes next. Waiters whose deadline has passed are dropped unwoken.
     pub fn leave(&self, now: Duration) {
         loop {
-            if self.update(Self::left).is_some() {
+            if self.try_leave() {
                 return;
             }
             // Somebody waits, so the place is still ours to hand over.

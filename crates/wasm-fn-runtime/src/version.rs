@@ -74,9 +74,13 @@ pub(crate) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let now = self.version.node.now();
-        self.version.node.gate.leave(now);
-        self.version.gate.leave(now);
+        let node = &self.version.node;
+        for gate in [&node.gate, &self.version.gate] {
+            // The clock is for those who wait.
+            if !gate.try_leave() {
+                gate.leave(node.now());
+            }
+        }
     }
 }
 

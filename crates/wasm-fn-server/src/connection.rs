@@ -84,7 +84,8 @@ pub(crate) async fn run<V: Invoke>(
     let turn = Turn::new(clock::now());
     let waker = Waker::from(Arc::clone(&turn));
     std::future::poll_fn(|cx| {
-        watch.waited(turn.begin(cx.waker(), clock::now()));
+        let now = clock::now();
+        watch.polled(now, turn.begin(cx.waker(), now));
         let cx = &mut Context::from_waker(&waker);
         watch.register(cx.waker());
         loop {

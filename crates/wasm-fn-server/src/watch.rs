@@ -29,6 +29,7 @@ pub(crate) struct Watch {
     // Times are microseconds after `opened`, plus one, so that 0 is never.
     ended: AtomicU64,
     head_since: AtomicU64,
+    polled: AtomicU64,
     /// How long the task waited for the thread that polls it now, nanoseconds.
     turn_wait: AtomicU64,
     // Whether the latest request's body was not read to its end.
@@ -89,6 +90,7 @@ impl Watch {
             in_flight: AtomicU32::new(0),
             ended: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
+            polled: AtomicU64::new(0),
             turn_wait: AtomicU64::new(0),
             unread: AtomicBool::new(false),
             waits: Mutex::default(),
@@ -115,9 +117,10 @@ impl Watch {
         self.waker.register(waker);
     }
 
-    /// The connection's task is polled, and waited `time` for that.
-    pub(crate) fn waited(&self, time: Duration) {
-        self.turn_wait.store(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    /// The connection's task is polled at `now`, and `waited` for that.
+    pub(crate) fn polled(&self, now: Instant, waited: Duration) {
+        self.polled.store(self.stamp(now), Ordering::Relaxed);
+        self.turn_wait.store(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// How long the connection's task waited for the thread that polls it now, or that polled it last.
@@ -135,11 +138,11 @@ impl Watch {
         self.http2.load(Ordering::Relaxed)
     }
 
-    /// Bytes were received.
+    /// Bytes were received, in the poll that began last.
     pub(crate) fn received(&self) {
         let between = self.in_flight.load(Ordering::Relaxed) == 0;
         if between && !self.is_http2() && self.head_since.load(Ordering::Relaxed) == 0 {
-            self.head_since.store(self.stamp(clock::now()), Ordering::Relaxed);
+            self.head_since.store(self.polled.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 

@@ -94,6 +94,17 @@ fn waiters_get_places_in_their_order() {
 }
 
 #[test]
+fn a_place_that_somebody_waits_for_is_handed_over_only() {
+    let fixture = Fixture::full(2, 9);
+    assert!(fixture.gate.try_leave());
+    fixture.check(1, 0, &[]);
+    assert!(fixture.gate.try_enter());
+    let _ticket = fixture.queue(1, NEVER);
+    assert!(!fixture.gate.try_leave());
+    fixture.check(2, 1, &[]);
+}
+
+#[test]
 fn newcomers_do_not_overtake() {
     let fixture = Fixture::full(1, 9);
     let _first = fixture.queue(1, NEVER);
