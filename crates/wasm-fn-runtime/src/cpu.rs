@@ -6,7 +6,7 @@
 //! limit of CPU time are measured from their beginning.
 
 use std::{
-    pin::pin,
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -213,7 +213,7 @@ pub(crate) fn interrupted(meter: &Arc<Meter>) -> wasmtime::Result<UpdateDeadline
 }
 
 /// Runs `start`, the making of an instance, as it runs when it serves.
-pub(crate) async fn metered<F: Future>(cpu: &Cpu, start: F) -> F::Output {
+pub(crate) async fn metered<F: Future>(cpu: &Cpu, mut start: Pin<&mut F>) -> F::Output {
     /// Gives back what is held when the making is given up.
     struct Stopped<'a>(&'a Cpu);
     impl Drop for Stopped<'_> {
@@ -222,7 +222,6 @@ pub(crate) async fn metered<F: Future>(cpu: &Cpu, start: F) -> F::Output {
         }
     }
     let stopped = Stopped(cpu);
-    let mut start = pin!(start);
     std::future::poll_fn(|cx| {
         stopped.0.resume();
         let polled = start.as_mut().poll(cx);

@@ -1,6 +1,6 @@
 //! Live guests: a store, an export to call, and how often it may be called.
 
-use std::{sync::Arc, time::Instant};
+use std::{pin::pin, sync::Arc, time::Instant};
 
 use wasm_fn_core::{EgressRule, Limits};
 use wasm_fn_pool::{BudgetPart, StartPermit};
@@ -79,14 +79,16 @@ impl Mould {
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| cpu::interrupted(&store.data().memory.meter));
-        let start = async {
-            match loaded {
-                Loaded::Http02(pre) => pre.instantiate_async(&mut store).await.map(Export::Http02),
-                Loaded::Http03(pre) => pre.instantiate_async(&mut store).await.map(Export::Http03),
-                Loaded::Command(pre) => pre.instantiate_async(&mut store).await.map(Export::Command),
-            }
+        let export = {
+            let start = pin!(async {
+                match loaded {
+                    Loaded::Http02(pre) => pre.instantiate_async(&mut store).await.map(Export::Http02),
+                    Loaded::Http03(pre) => pre.instantiate_async(&mut store).await.map(Export::Http03),
+                    Loaded::Command(pre) => pre.instantiate_async(&mut store).await.map(Export::Command),
+                }
+            });
+            cpu::metered(&meter.cpu, start).await
         };
-        let export = cpu::metered(&meter.cpu, start).await;
         let export = export.map_err(|error| self.start_fault(&meter, &error))?;
         // A command's program ends with its run.
         let uses_left = if matches!(export, Export::Command(_)) { 1 } else { self.limits.reuse };
@@ -102,7 +104,8 @@ impl Mould {
         slot: StartPermit,
     ) -> Result<Instance, Fault> {
         let limit = self.limits.timeout;
-        let started = Deadline::new(Instant::now() + limit).limit(self.instantiate(loaded, slot)).await;
+        let start = pin!(self.instantiate(loaded, slot));
+        let started = Deadline::new(Instant::now() + limit).limit(start).await;
         started.unwrap_or(Err(Fault::Timeout { limit }))
     }
 

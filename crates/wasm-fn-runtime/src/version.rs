@@ -1,6 +1,7 @@
 //! A version at work: who may run, which instance serves, what is kept ready.
 
 use std::{
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -275,7 +276,7 @@ impl Version {
         self.look_after();
         let mut mapped = self.code.get();
         if mapped.is_none() {
-            let loaded = deadline.limit(self.mapped()).await.ok_or_else(timeout)?;
+            let loaded = deadline.limit(pin!(self.mapped())).await.ok_or_else(timeout)?;
             let loaded = loaded.map_err(|error| match error {
                 PrepareError::Busy { .. } => Fault::NodeOverloaded { retry_after: Duration::from_secs(1) },
                 error => Fault::Internal { reason: error.to_string() },
@@ -283,13 +284,15 @@ impl Version {
             mapped = Guard::from_inner(Some(loaded));
         }
         let mapped = mapped.as_ref().expect("loaded above, if it was not before");
-        let start = self.timed(self.mould.instantiate(&mapped.loaded, permit));
-        deadline.limit(start).await.unwrap_or_else(|| Err(timeout()))
+        let start = pin!(self.mould.instantiate(&mapped.loaded, permit));
+        deadline.limit(pin!(self.timed(start))).await.unwrap_or_else(|| Err(timeout()))
     }
 
     /// Waits for the start of an instance, and tells the pool how long it took.
+    ///
+    /// The future that makes an instance is large: it stays where it was made.
     #[expect(clippy::disallowed_methods, reason = "starts take wall-clock time")]
-    async fn timed<F: Future>(&self, start: F) -> F::Output {
+    async fn timed<F: Future>(&self, start: Pin<&mut F>) -> F::Output {
         let began = Instant::now();
         let started = start.await;
         self.pool.record_start(began.elapsed());
@@ -338,7 +341,8 @@ impl Version {
             while let Some(permit) = self.pool.refill() {
                 let mapped = self.code.get();
                 let Some(mapped) = &*mapped else { break };
-                match self.timed(self.mould.instantiate_in_time(&mapped.loaded, permit)).await {
+                let start = pin!(self.mould.instantiate_in_time(&mapped.loaded, permit));
+                match self.timed(start).await {
                     Ok(instance) => drop(self.pool.check_in(instance)),
                     Err(fault) => {
                         tracing::debug!(%fault, "no instance made ahead");

@@ -38,22 +38,26 @@ impl Guest {
     ///
     /// # Errors
     /// When the guest fails before.
-    pub(crate) async fn respond(mut self) -> Result<Response<ResponseBody>, Failed> {
-        let response = poll_fn(|cx| self.poll_head(cx)).await;
-        let (parts, stream) = match response {
-            Ok(response) => response.into_parts(),
-            Err(fault) => return Err(Failed { fault, usage: self.usage() }),
-        };
-        let mut body = ResponseBody {
-            ready: VecDeque::new(),
-            trailers: None,
-            usage: self.usage(),
-            rest: Some(Box::new(Rest { guest: self, stream })),
-        };
-        match poll_fn(|cx| Poll::Ready(body.gather(cx))).await {
-            Ok(()) => Ok(Response::from_parts(parts, body)),
-            Err(fault) => Err(Failed { fault, usage: body.usage() }),
-        }
+    ///
+    /// The future is hardly larger than the guest: it moves with each request.
+    pub(crate) fn respond(self) -> impl Future<Output = Result<Response<ResponseBody>, Failed>> + Send {
+        let mut waiting = Some(self);
+        poll_fn(move |cx| {
+            let head = waiting.as_mut().expect("not polled after its answer").poll_head(cx);
+            let head = ready!(head);
+            let guest = waiting.take().expect("polled just now");
+            let usage = guest.usage();
+            let (parts, stream) = match head {
+                Ok(response) => response.into_parts(),
+                Err(fault) => return Poll::Ready(Err(Failed { fault, usage })),
+            };
+            let rest = Some(Box::new(Rest { guest, stream }));
+            let mut body = ResponseBody { ready: VecDeque::new(), trailers: None, usage, rest };
+            Poll::Ready(match body.gather(cx) {
+                Ok(()) => Ok(Response::from_parts(parts, body)),
+                Err(fault) => Err(Failed { fault, usage: body.usage() }),
+            })
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -74,8 +74,7 @@ impl Deadline {
     }
 
     /// Waits for `work`, but no longer than until the moment; `None` then.
-    pub(crate) async fn limit<F: Future>(&mut self, work: F) -> Option<F::Output> {
-        let mut work = pin!(work);
+    pub(crate) async fn limit<F: Future>(&mut self, mut work: Pin<&mut F>) -> Option<F::Output> {
         poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
             Poll::Pending => self.poll(cx).map(|()| None),
