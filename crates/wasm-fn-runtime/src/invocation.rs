@@ -6,6 +6,7 @@
 
 mod body;
 mod guest;
+mod knock;
 
 use std::time::Instant;
 

@@ -75,10 +75,7 @@ impl Rest {
                 Poll::Ready(frame.map(|frame| frame.map_err(|never| self.guest.invalid(never.to_string()))))
             }
             // The body may depend on others when the guest has returned: its time still counts.
-            Poll::Pending => match self.guest.poll_deadline(cx) {
-                Some(fault) => Poll::Ready(Some(Err(fault))),
-                None => Poll::Pending,
-            },
+            Poll::Pending => self.guest.poll_wait(cx).map(|fault| Some(Err(fault))),
         }
     }
 }

@@ -20,7 +20,7 @@ use wasmtime_wasi_http::{
     p3,
 };
 
-use super::{Invocation, RequestBodyError, for_guest};
+use super::{Invocation, RequestBodyError, for_guest, knock::Knock};
 use crate::{
     cgi::{self, CgiInput, CgiOutput},
     fault::{Fault, Usage},
@@ -53,6 +53,8 @@ enum HeadSource {
 pub(crate) struct Guest {
     /// `None` once it has returned.
     run: Option<Run>,
+    /// `None` when its kind wakes its task only for what the task has to see.
+    knock: Option<Arc<Knock>>,
     head: HeadSource,
     meter: Arc<Meter>,
     request_id: u128,
@@ -86,14 +88,18 @@ impl Deadline {
     ///
     /// The clock is read as well as the timer: a guest that never waits keeps the timers' driver
     /// from running.
-    #[expect(clippy::disallowed_methods, reason = "the deadline is wall-clock time")]
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if Instant::now() >= self.at {
+        if self.has_passed() {
             return Poll::Ready(());
         }
         let at = self.at;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
         timer.as_mut().poll(cx)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the deadline is wall-clock time")]
+    fn has_passed(&self) -> bool {
+        Instant::now() >= self.at
     }
 }
 
@@ -119,13 +125,14 @@ impl Guest {
         meter.cpu.begin(place.version.limits().cpu);
         let request = for_guest(invocation.request);
         let slot = HeadSlot::default();
+        let knock = matches!(instance.export, Export::Http03(_)).then(Arc::default);
         // A box for each kind, so that none is as large as the largest.
         let (run, head): (Run, _) = match instance.export {
             Export::Http02(_) => (Box::pin(run_02(instance, request, slot.clone())), HeadSource::Slot(slot)),
             Export::Http03(_) => (Box::pin(run_03(instance, request, slot.clone())), HeadSource::Slot(slot)),
             Export::Command(_) => run_command(instance, request),
         };
-        Self { run: Some(run), head, meter, request_id, started, deadline, place }
+        Self { run: Some(run), knock, head, meter, request_id, started, deadline, place }
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -137,11 +144,15 @@ impl Guest {
         self.run.is_none()
     }
 
-    /// Lets the guest run; ready when it has returned or failed.
+    /// Lets the guest run; ready when it has returned or failed. Whoever waits then for what it has not done yet
+    /// calls [`poll_wait`](Self::poll_wait).
     pub(super) fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         let Some(run) = &mut self.run else { return Poll::Ready(Ok(())) };
         self.meter.cpu.resume();
-        let polled = run.as_mut().poll(cx);
+        let polled = match &self.knock {
+            Some(knock) => run.as_mut().poll(&mut Context::from_waker(&knock.waker())),
+            None => run.as_mut().poll(cx),
+        };
         let over = self.meter.cpu.pause();
         match polled {
             Poll::Ready(ended) => {
@@ -152,20 +163,26 @@ impl Guest {
                 self.stop();
                 Poll::Ready(Err(self.report(self.cpu_exceeded())))
             }
-            Poll::Pending => match self.poll_deadline(cx) {
-                Some(fault) => Poll::Ready(Err(fault)),
-                None => Poll::Pending,
-            },
+            Poll::Pending if self.deadline.has_passed() => Poll::Ready(Err(self.time_out())),
+            Poll::Pending => Poll::Pending,
         }
     }
 
-    /// Cuts the guest off when its time is up.
-    pub(super) fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Option<Fault> {
-        if self.deadline.poll(cx).is_pending() {
-            return None;
+    /// Has the task woken when the guest can go on, and when its time is up; ready when that is so already.
+    pub(super) fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        if self.deadline.poll(cx).is_ready() {
+            return Poll::Ready(self.time_out());
         }
+        if let Some(knock) = &self.knock {
+            knock.wait(cx);
+        }
+        Poll::Pending
+    }
+
+    /// Cuts the guest off.
+    fn time_out(&mut self) -> Fault {
         self.stop();
-        Some(self.report(Fault::Timeout { limit: self.version().limits().timeout }))
+        self.report(Fault::Timeout { limit: self.version().limits().timeout })
     }
 
     /// Lets the guest run until its response head is there.
@@ -188,7 +205,7 @@ impl Guest {
             None if self.has_returned() => {
                 Poll::Ready(Err(self.invalid("it returned without an answer".to_owned())))
             }
-            None => Poll::Pending,
+            None => self.poll_wait(cx).map(Err),
         }
     }
 
@@ -254,7 +271,11 @@ impl Guest {
         if !self.has_returned() {
             tokio::spawn(async move {
                 // A failure after the response is in the log, under the request's id.
-                let _ = poll_fn(|cx| self.poll_run(cx)).await;
+                let _ = poll_fn(|cx| match self.poll_run(cx) {
+                    Poll::Pending => self.poll_wait(cx).map(Err),
+                    ended => ended,
+                })
+                .await;
             });
         }
     }
