@@ -59,6 +59,11 @@ impl<B: InvocationBody> Guest<B> {
     pub(crate) fn new(body: B, tallying: Tallying, complete: Outcome, promised: Option<u64>) -> Self {
         Self { body, tallying, complete, promised, handed: None }
     }
+
+    /// Whether nothing of it is still to come, and so can fail.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.body.size_hint().exact().is_some()
+    }
 }
 
 /// Counts an answer of a version that was recalled, which is cut off.

@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     Invoke, Options, clock,
     dispatch::{Session, answer},
+    hold,
     observed::Observed,
     overseer::{Overseer, Step},
     turn::Turn,
@@ -84,8 +85,8 @@ pub(crate) async fn run<V: Invoke>(
     let turn = Turn::new(clock::now());
     let waker = Waker::from(Arc::clone(&turn));
     std::future::poll_fn(|cx| {
-        let now = clock::now();
-        watch.polled(now, turn.begin(cx.waker(), now));
+        let began = clock::now();
+        watch.polled(began, turn.begin(cx.waker(), began));
         let cx = &mut Context::from_waker(&waker);
         watch.register(cx.waker());
         loop {
@@ -98,7 +99,10 @@ pub(crate) async fn run<V: Invoke>(
             match overseer.poll_step(cx) {
                 Poll::Ready(Step::Close) => connection.as_mut().graceful_shutdown(),
                 Poll::Ready(Step::Cut) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    hold::polled(clock::now().saturating_duration_since(began));
+                    return Poll::Pending;
+                }
             }
         }
     })

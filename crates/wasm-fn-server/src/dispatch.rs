@@ -88,6 +88,11 @@ pub(crate) async fn answer<V: Invoke>(
     if method == Method::HEAD && matches!(response.body(), Either::Right(_)) {
         *response.body_mut() = nothing();
     }
+    let whole = match response.body() {
+        Either::Left(guest) => guest.is_whole(),
+        Either::Right(_) => true,
+    };
+    session.watch.hold().answer(whole && !session.watch.is_http2());
     if session.watch.order() >= Order::Drain && !session.watch.is_http2() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

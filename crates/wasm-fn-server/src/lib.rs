@@ -29,6 +29,7 @@ mod turn;
 mod accept;
 mod connection;
 mod connections;
+mod hold;
 mod observed;
 mod overseer;
 mod server;

@@ -1,5 +1,5 @@
-//! A socket that notes when bytes arrive and which protocol they open with, and that closes without
-//! destroying what it sent last.
+//! A socket that notes when bytes arrive and which protocol they open with, that holds what is sent until others
+//! were polled, and that closes without destroying what it sent last.
 
 use std::{
     io::{self, IoSlice},
@@ -81,6 +81,7 @@ impl AsyncRead for Observed {
 
 impl AsyncWrite for Observed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.watch.hold().poll_send(cx));
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -89,6 +90,7 @@ impl AsyncWrite for Observed {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.watch.hold().poll_send(cx));
         Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
     }
 

@@ -6,6 +6,7 @@ mod errors;
 mod harness;
 mod limits;
 mod routing;
+mod sending;
 mod shielding;
 mod streaming;
 mod trial;

@@ -15,7 +15,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-use crate::{Options, clock};
+use crate::{Options, clock, hold::Hold};
 
 /// One connection's state, shared by its task, its requests and the server.
 pub(crate) struct Watch {
@@ -32,6 +32,7 @@ pub(crate) struct Watch {
     polled: AtomicU64,
     /// How long the task waited for the thread that polls it now, nanoseconds.
     turn_wait: AtomicU64,
+    hold: Hold,
     // Whether the latest request's body was not read to its end.
     unread: AtomicBool,
     waits: Mutex<Waits>,
@@ -92,6 +93,7 @@ impl Watch {
             head_since: AtomicU64::new(0),
             polled: AtomicU64::new(0),
             turn_wait: AtomicU64::new(0),
+            hold: Hold::default(),
             unread: AtomicBool::new(false),
             waits: Mutex::default(),
         }
@@ -119,8 +121,14 @@ impl Watch {
 
     /// The connection's task is polled at `now`, and `waited` for that.
     pub(crate) fn polled(&self, now: Instant, waited: Duration) {
+        self.hold.begin();
         self.polled.store(self.stamp(now), Ordering::Relaxed);
         self.turn_wait.store(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What the connection holds of what it sends.
+    pub(crate) fn hold(&self) -> &Hold {
+        &self.hold
     }
 
     /// How long the connection's task waited for the thread that polls it now, or that polled it last.
