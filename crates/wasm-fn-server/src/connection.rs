@@ -16,7 +16,6 @@ use tokio_util::task::TaskTracker;
 use crate::{
     Invoke, Options, clock,
     dispatch::{Session, answer},
-    hold,
     observed::Observed,
     overseer::{Overseer, Step},
     turn::Turn,
@@ -85,8 +84,8 @@ pub(crate) async fn run<V: Invoke>(
     let turn = Turn::new(clock::now());
     let waker = Waker::from(Arc::clone(&turn));
     std::future::poll_fn(|cx| {
-        let began = clock::now();
-        watch.polled(began, turn.begin(cx.waker(), began));
+        let now = clock::now();
+        watch.polled(now, turn.begin(cx.waker(), now));
         let cx = &mut Context::from_waker(&waker);
         watch.register(cx.waker());
         loop {
@@ -100,7 +99,7 @@ pub(crate) async fn run<V: Invoke>(
                 Poll::Ready(Step::Close) => connection.as_mut().graceful_shutdown(),
                 Poll::Ready(Step::Cut) => return Poll::Ready(()),
                 Poll::Pending => {
-                    hold::polled(clock::now().saturating_duration_since(began));
+                    watch.pause();
                     return Poll::Pending;
                 }
             }

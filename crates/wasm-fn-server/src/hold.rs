@@ -1,68 +1,76 @@
 //! Holds what a connection sends until its thread has polled the others that were ready.
 //!
-//! What ready connections send then leaves in one go. A client on this machine is woken once for all of it, and
-//! the processor's caches hold first what answers requests and then what sends, instead of both by turns: up to a
-//! quarter less CPU per request. When nobody else is ready nothing waits.
+//! What ready connections send then leaves in one go. A client on this machine, as a proxy is, is woken once for all
+//! of it instead of for each answer, and the processor's caches hold first what answers requests and then what sends,
+//! instead of both by turns. When nobody else is ready nothing waits.
 //!
-//! An answer waits so for the requests behind it. That is a good trade only where these take microseconds, so a
-//! thread holds nothing while its polls take longer. And only whole answers wait: the head of one whose body may
-//! yet fail must be under way by then.
+//! An answer waits so for the requests behind it, which pays where answering takes neither so short that the client is
+//! still awake from the answer before, nor so long that the wait would be noticed. And only whole answers wait: the
+//! head of one whose body may yet fail must be under way by then.
 
 use std::{
     cell::Cell,
-    sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
+    ops::RangeInclusive,
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     task::{Context, Poll},
     time::Duration,
 };
 
-/// Average length of a thread's polls up to which it holds what they send.
-const SHORT: Duration = Duration::from_micros(50);
+/// How long a thread's polls may take on average, nanoseconds, for it to hold what they send.
+const PAYS_NS: RangeInclusive<u64> = 12_000..=50_000;
 
 thread_local! {
     static POLLS: Cell<Polls> = const { Cell::new(Polls { average_ns: 0 }) };
 }
 
-/// How long the connections' polls take on a thread: an average in which each weighs an eighth.
+/// How long the connections' polls take on a thread until they send: an average in which each weighs an eighth.
 #[derive(Clone, Copy, Debug)]
 struct Polls {
     average_ns: u64,
 }
 
 impl Polls {
-    fn and(self, time: Duration) -> Self {
-        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    fn and(self, ns: u64) -> Self {
         Self { average_ns: self.average_ns - self.average_ns / 8 + ns / 8 }
     }
 
-    fn are_short(self) -> bool {
-        u128::from(self.average_ns) <= SHORT.as_nanos()
+    fn holding_pays(self) -> bool {
+        PAYS_NS.contains(&self.average_ns)
     }
 }
 
-/// A connection was polled on this thread for so long.
-pub(crate) fn polled(time: Duration) {
-    POLLS.set(POLLS.get().and(time));
-}
-
-/// What a connection holds.
+/// What a connection holds. Times are of any clock that all calls agree on.
 #[derive(Debug, Default)]
 pub(crate) struct Hold {
     sending: AtomicU8,
+    /// When the poll of the task began, nanoseconds.
+    began: AtomicU64,
     /// Whether the answer that is sent is whole.
     whole: AtomicBool,
 }
 
+/// Nothing was sent in this poll.
 const NOTHING: u8 = 0;
-/// Something since this poll of its task: the next one sends it.
-const HELD: u8 = 1;
+/// Something was sent in this poll.
+const SENT: u8 = 1;
+/// Something is held since this poll: the next one sends it.
+const HELD: u8 = 2;
 /// What was held is sent in this poll, and what comes after it.
-const DUE: u8 = 2;
+const DUE: u8 = 3;
 
 impl Hold {
-    /// A poll of the connection's task begins.
-    pub(crate) fn begin(&self) {
+    /// A poll of the connection's task begins at `now`.
+    pub(crate) fn begin(&self, now: Duration) {
         let next = if self.sending.load(Relaxed) == HELD { DUE } else { NOTHING };
         self.sending.store(next, Relaxed);
+        self.began.store(nanos(now), Relaxed);
+    }
+
+    /// The poll ends. `now` is asked unless it was when something was sent.
+    pub(crate) fn end(&self, now: impl FnOnce() -> Duration) {
+        if self.sending.load(Relaxed) == NOTHING {
+            self.measure(now());
+        }
     }
 
     /// What is sent from now on belongs to an answer that is there as a whole, or is not.
@@ -72,18 +80,32 @@ impl Hold {
 
     /// Ready when the connection may send. Otherwise its task is polled again once its thread has polled those that
     /// are ready now.
-    pub(crate) fn poll_send(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_send(&self, cx: &Context<'_>, now: impl FnOnce() -> Duration) -> Poll<()> {
         match self.sending.load(Relaxed) {
             HELD => Poll::Pending,
-            NOTHING if self.whole.load(Relaxed) && POLLS.get().are_short() => {
+            NOTHING if self.measure(now()).holding_pays() && self.whole.load(Relaxed) => {
                 self.sending.store(HELD, Relaxed);
                 // A task that wakes itself goes behind all others.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
+            NOTHING => {
+                self.sending.store(SENT, Relaxed);
+                Poll::Ready(())
+            }
             _ => Poll::Ready(()),
         }
     }
+
+    fn measure(&self, now: Duration) -> Polls {
+        let polls = POLLS.get().and(nanos(now).saturating_sub(self.began.load(Relaxed)));
+        POLLS.set(polls);
+        polls
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

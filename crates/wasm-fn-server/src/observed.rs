@@ -81,7 +81,7 @@ impl AsyncRead for Observed {
 
 impl AsyncWrite for Observed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.watch.hold().poll_send(cx));
+        ready!(self.watch.poll_send(cx));
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
@@ -90,7 +90,7 @@ impl AsyncWrite for Observed {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.watch.hold().poll_send(cx));
+        ready!(self.watch.poll_send(cx));
         Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
     }
 

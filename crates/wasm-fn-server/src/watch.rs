@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
-    task::Waker,
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -121,7 +121,7 @@ impl Watch {
 
     /// The connection's task is polled at `now`, and `waited` for that.
     pub(crate) fn polled(&self, now: Instant, waited: Duration) {
-        self.hold.begin();
+        self.hold.begin(self.age(now));
         self.polled.store(self.stamp(now), Ordering::Relaxed);
         self.turn_wait.store(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -129,6 +129,16 @@ impl Watch {
     /// What the connection holds of what it sends.
     pub(crate) fn hold(&self) -> &Hold {
         &self.hold
+    }
+
+    /// Ready when what the connection has to send may go.
+    pub(crate) fn poll_send(&self, cx: &Context<'_>) -> Poll<()> {
+        self.hold.poll_send(cx, || self.age(clock::now()))
+    }
+
+    /// The poll of the connection's task ends.
+    pub(crate) fn pause(&self) {
+        self.hold.end(|| self.age(clock::now()));
     }
 
     /// How long the connection's task waited for the thread that polls it now, or that polled it last.
@@ -209,8 +219,12 @@ impl Watch {
         ReaderWait { watch: Arc::clone(self), number }
     }
 
+    fn age(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.opened)
+    }
+
     fn stamp(&self, at: Instant) -> u64 {
-        let micros = at.saturating_duration_since(self.opened).as_micros();
+        let micros = self.age(at).as_micros();
         u64::try_from(micros).unwrap_or(u64::MAX - 1) + 1
     }
 

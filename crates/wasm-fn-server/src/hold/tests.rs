@@ -1,4 +1,4 @@
-//! What is sent waits for one poll, and for none where polls are long.
+//! What is sent waits for one poll, and for none where that does not pay.
 
 use std::{
     sync::{Arc, atomic::AtomicU32},
@@ -6,6 +6,9 @@ use std::{
 };
 
 use super::*;
+
+/// A length of polls at which holding pays.
+pub(crate) const PAYING: Duration = Duration::from_micros(30);
 
 #[derive(Default)]
 struct Task(AtomicU32);
@@ -16,6 +19,11 @@ impl Wake for Task {
     }
 }
 
+/// Has this thread's polls have taken `time`.
+pub(crate) fn polls_took(time: Duration) {
+    POLLS.set(Polls { average_ns: nanos(time) });
+}
+
 /// A connection that sends a whole answer.
 fn whole() -> Hold {
     let hold = Hold::default();
@@ -23,71 +31,82 @@ fn whole() -> Hold {
     hold
 }
 
-/// Has this thread's polls be short or long.
-pub(crate) fn polls(short: bool) {
-    POLLS.set(Polls { average_ns: if short { 0 } else { u64::MAX } });
+/// Whether a connection that is polled for `time` may send at its end then.
+fn sends(hold: &Hold, time: Duration) -> bool {
+    hold.begin(Duration::ZERO);
+    let sends = hold.poll_send(&Context::from_waker(Waker::noop()), || time).is_ready();
+    hold.end(|| panic!("measured twice"));
+    sends
 }
 
 #[test]
 fn what_is_sent_waits_for_the_next_poll() {
-    polls(true);
+    polls_took(PAYING);
     let (hold, task) = (whole(), Arc::new(Task::default()));
     let waker = Waker::from(Arc::clone(&task));
     let cx = Context::from_waker(&waker);
-    hold.begin();
-    assert!(hold.poll_send(&cx).is_pending());
-    assert!(hold.poll_send(&cx).is_pending(), "whoever asks again in the same poll waits as well");
+    hold.begin(Duration::ZERO);
+    assert!(hold.poll_send(&cx, || PAYING).is_pending());
+    let again = hold.poll_send(&cx, || panic!("measured twice"));
+    assert!(again.is_pending(), "whoever asks again in the same poll waits as well");
     assert_eq!(task.0.load(Relaxed), 1, "it is woken once");
-    hold.begin();
-    assert!(hold.poll_send(&cx).is_ready() && hold.poll_send(&cx).is_ready());
-    hold.begin();
-    assert!(hold.poll_send(&cx).is_pending());
+    hold.begin(PAYING);
+    for _ in 0..2 {
+        assert!(hold.poll_send(&cx, || panic!("sending is no answering")).is_ready());
+    }
+    hold.end(|| panic!("sending is no answering"));
+    hold.begin(PAYING);
+    assert!(hold.poll_send(&cx, || PAYING * 2).is_pending());
 }
 
 #[test]
-fn nothing_is_held_while_polls_are_long() {
-    polls(false);
+fn nothing_is_held_where_polls_are_too_short_or_too_long() {
+    let check = |micros, expected| {
+        let time = Duration::from_micros(micros);
+        polls_took(time);
+        assert_eq!(sends(&whole(), time), expected, "{time:?}");
+    };
+    [(0, true), (11, true), (13, false), (49, false), (51, true), (10_000, true)]
+        .into_iter()
+        .for_each(|(micros, expected)| check(micros, expected));
+}
+
+#[test]
+fn what_was_held_goes_whatever_polls_take_meanwhile() {
+    polls_took(PAYING);
     let (hold, cx) = (whole(), Context::from_waker(Waker::noop()));
-    hold.begin();
-    assert!(hold.poll_send(&cx).is_ready());
-    polls(true);
-    assert!(hold.poll_send(&cx).is_pending());
-    polls(false);
-    hold.begin();
-    assert!(hold.poll_send(&cx).is_ready(), "and what was held goes");
+    assert!(!sends(&hold, PAYING));
+    polls_took(Duration::ZERO);
+    hold.begin(Duration::ZERO);
+    assert!(hold.poll_send(&cx, || Duration::ZERO).is_ready());
 }
 
 #[test]
 fn an_answer_that_is_not_whole_is_not_held() {
-    polls(true);
-    let (hold, cx) = (whole(), Context::from_waker(Waker::noop()));
+    polls_took(PAYING);
+    let hold = whole();
     hold.answer(false);
-    hold.begin();
-    assert!(hold.poll_send(&cx).is_ready());
+    hold.begin(Duration::ZERO);
+    assert!(hold.poll_send(&Context::from_waker(Waker::noop()), || PAYING).is_ready());
 }
 
 #[test]
-fn one_long_poll_is_remembered_for_a_while_and_short_ones_make_it_forgotten() {
-    let quick = Duration::from_micros(10);
-    let mut polls = (0..100).fold(Polls { average_ns: 0 }, |polls, _| polls.and(quick));
-    assert!(polls.are_short());
-    polls = polls.and(Duration::from_millis(1));
-    assert!(!polls.are_short());
-    let forgotten = (1..).find(|_| {
-        polls = polls.and(quick);
-        polls.are_short()
-    });
-    assert_eq!(forgotten, Some(9));
-    let endless = Polls { average_ns: u64::MAX }.and(Duration::MAX);
-    assert!(!endless.are_short());
+fn polls_that_send_nothing_count_as_well() {
+    polls_took(PAYING);
+    let hold = whole();
+    hold.begin(Duration::ZERO);
+    hold.end(|| Duration::from_millis(1));
+    assert!(sends(&hold, PAYING), "a guest computes on this thread");
+    let held = (1..).find(|_| !sends(&hold, PAYING));
+    assert_eq!(held, Some(13), "and is forgotten");
 }
 
 #[test]
 fn the_average_of_equal_polls_is_their_length() {
-    let check = |micros| {
-        let time = Duration::from_micros(micros);
-        let polls = (0..200).fold(Polls { average_ns: 0 }, |polls, _| polls.and(time));
-        assert!(polls.average_ns.abs_diff(micros * 1000) < 10, "{polls:?} of {time:?}");
+    let check = |micros: u64| {
+        let polls = (0..200).fold(Polls { average_ns: 0 }, |polls, _| polls.and(micros * 1000));
+        assert!(polls.average_ns.abs_diff(micros * 1000) < 10, "{polls:?} of {micros} µs");
     };
     [0, 1, 49, 51, 10_000].into_iter().for_each(check);
+    assert!(!Polls { average_ns: u64::MAX }.and(u64::MAX).holding_pays());
 }

@@ -4,23 +4,24 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use super::harness::{Fake, Node, ok, options, within};
-use crate::hold::tests::polls;
+use crate::hold::tests::{PAYING, polls_took};
 
 const GET: &[u8] = b"GET /hello HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// For each of the requests that two connections sent at once, in the order in which they were asked: whether an
-/// answer to one of them had left by then. The thread's polls are short or long.
-async fn left(short: bool) -> Vec<bool> {
+/// answer to one of them had left by then. The thread's polls have taken `time`.
+async fn left(time: Duration) -> Vec<bool> {
     let clients = Arc::new(Mutex::new(Vec::<TcpStream>::new()));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (watched, noted) = (Arc::clone(&clients), Arc::clone(&seen));
     let node = Node::bounded(
         options(),
         Fake::new(move |_| {
-            polls(short);
+            polls_took(time);
             let left = watched.lock().unwrap().iter().any(|client| client.peek(&mut [0]).is_ok());
             noted.lock().unwrap().push(left);
             async { ok("hi") }
@@ -66,10 +67,10 @@ async fn answered(clients: &Mutex<Vec<TcpStream>>, place: usize) {
 
 #[tokio::test]
 async fn answers_leave_once_all_who_were_ready_were_asked() {
-    assert_eq!(left(true).await, [false, false]);
+    assert_eq!(left(PAYING).await, [false, false]);
 }
 
 #[tokio::test]
 async fn answers_leave_at_once_where_polls_are_long() {
-    assert_eq!(left(false).await, [false, true]);
+    assert_eq!(left(Duration::from_secs(1)).await, [false, true]);
 }
