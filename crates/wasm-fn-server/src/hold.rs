@@ -11,7 +11,7 @@
 use std::{
     cell::Cell,
     ops::RangeInclusive,
-    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
     task::{Context, Poll},
     time::Duration,
 };
@@ -30,7 +30,8 @@ struct Polls {
 }
 
 impl Polls {
-    fn and(self, ns: u64) -> Self {
+    fn and(self, took: Duration) -> Self {
+        let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         Self { average_ns: self.average_ns - self.average_ns / 8 + ns / 8 }
     }
 
@@ -39,12 +40,10 @@ impl Polls {
     }
 }
 
-/// What a connection holds. Times are of any clock that all calls agree on.
+/// What a connection holds.
 #[derive(Debug, Default)]
 pub(crate) struct Hold {
     sending: AtomicU8,
-    /// When the poll of the task began, nanoseconds.
-    began: AtomicU64,
     /// Whether the answer that is sent is whole.
     whole: AtomicBool,
 }
@@ -59,17 +58,16 @@ const HELD: u8 = 2;
 const DUE: u8 = 3;
 
 impl Hold {
-    /// A poll of the connection's task begins at `now`.
-    pub(crate) fn begin(&self, now: Duration) {
+    /// A poll of the connection's task begins.
+    pub(crate) fn begin(&self) {
         let next = if self.sending.load(Relaxed) == HELD { DUE } else { NOTHING };
         self.sending.store(next, Relaxed);
-        self.began.store(nanos(now), Relaxed);
     }
 
-    /// The poll ends. `now` is asked unless it was when something was sent.
-    pub(crate) fn end(&self, now: impl FnOnce() -> Duration) {
+    /// The poll ends, and `took` so long; asked unless it was when something was sent.
+    pub(crate) fn end(&self, took: impl FnOnce() -> Duration) {
         if self.sending.load(Relaxed) == NOTHING {
-            self.measure(now());
+            measure(took());
         }
     }
 
@@ -79,11 +77,11 @@ impl Hold {
     }
 
     /// Ready when the connection may send. Otherwise its task is polled again once its thread has polled those that
-    /// are ready now.
-    pub(crate) fn poll_send(&self, cx: &Context<'_>, now: impl FnOnce() -> Duration) -> Poll<()> {
+    /// are ready now. `took` says how long this poll took until now.
+    pub(crate) fn poll_send(&self, cx: &Context<'_>, took: impl FnOnce() -> Duration) -> Poll<()> {
         match self.sending.load(Relaxed) {
             HELD => Poll::Pending,
-            NOTHING if self.measure(now()).holding_pays() && self.whole.load(Relaxed) => {
+            NOTHING if measure(took()).holding_pays() && self.whole.load(Relaxed) => {
                 self.sending.store(HELD, Relaxed);
                 // A task that wakes itself goes behind all others.
                 cx.waker().wake_by_ref();
@@ -96,16 +94,13 @@ impl Hold {
             _ => Poll::Ready(()),
         }
     }
-
-    fn measure(&self, now: Duration) -> Polls {
-        let polls = POLLS.get().and(nanos(now).saturating_sub(self.began.load(Relaxed)));
-        POLLS.set(polls);
-        polls
-    }
 }
 
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+/// Counts a poll of this thread.
+fn measure(took: Duration) -> Polls {
+    let polls = POLLS.get().and(took);
+    POLLS.set(polls);
+    polls
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub(crate) struct Watch {
     // Times are microseconds after `opened`, plus one, so that 0 is never.
     ended: AtomicU64,
     head_since: AtomicU64,
+    /// When the task was polled last: nanoseconds after `opened`.
     polled: AtomicU64,
     /// How long the task waited for the thread that polls it now, nanoseconds.
     turn_wait: AtomicU64,
@@ -121,9 +122,9 @@ impl Watch {
 
     /// The connection's task is polled at `now`, and `waited` for that.
     pub(crate) fn polled(&self, now: Instant, waited: Duration) {
-        self.hold.begin(self.age(now));
-        self.polled.store(self.stamp(now), Ordering::Relaxed);
-        self.turn_wait.store(u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.hold.begin();
+        self.polled.store(nanos(now.saturating_duration_since(self.opened)), Ordering::Relaxed);
+        self.turn_wait.store(nanos(waited), Ordering::Relaxed);
     }
 
     /// What the connection holds of what it sends.
@@ -133,12 +134,12 @@ impl Watch {
 
     /// Ready when what the connection has to send may go.
     pub(crate) fn poll_send(&self, cx: &Context<'_>) -> Poll<()> {
-        self.hold.poll_send(cx, || self.age(clock::now()))
+        self.hold.poll_send(cx, || self.since_polled())
     }
 
     /// The poll of the connection's task ends.
     pub(crate) fn pause(&self) {
-        self.hold.end(|| self.age(clock::now()));
+        self.hold.end(|| self.since_polled());
     }
 
     /// How long the connection's task waited for the thread that polls it now, or that polled it last.
@@ -160,7 +161,7 @@ impl Watch {
     pub(crate) fn received(&self) {
         let between = self.in_flight.load(Ordering::Relaxed) == 0;
         if between && !self.is_http2() && self.head_since.load(Ordering::Relaxed) == 0 {
-            self.head_since.store(self.polled.load(Ordering::Relaxed), Ordering::Relaxed);
+            self.head_since.store(self.stamp(self.polled_at()), Ordering::Relaxed);
         }
     }
 
@@ -219,18 +220,26 @@ impl Watch {
         ReaderWait { watch: Arc::clone(self), number }
     }
 
-    fn age(&self, at: Instant) -> Duration {
-        at.saturating_duration_since(self.opened)
+    fn polled_at(&self) -> Instant {
+        self.opened + Duration::from_nanos(self.polled.load(Ordering::Relaxed))
+    }
+
+    fn since_polled(&self) -> Duration {
+        clock::now().saturating_duration_since(self.polled_at())
     }
 
     fn stamp(&self, at: Instant) -> u64 {
-        let micros = self.age(at).as_micros();
+        let micros = at.saturating_duration_since(self.opened).as_micros();
         u64::try_from(micros).unwrap_or(u64::MAX - 1) + 1
     }
 
     fn time(&self, stamp: u64) -> Instant {
         self.opened + Duration::from_micros(stamp.saturating_sub(1))
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl InFlight {
