@@ -42,7 +42,7 @@ impl Wasi {
     }
 
     /// Makes the context of a command's single run: its request is its environment, input and output.
-    pub(crate) fn run_command(
+    pub(crate) fn make_for_command(
         &mut self,
         variables: &[(String, String)],
         stdin: impl StdinStream + 'static,

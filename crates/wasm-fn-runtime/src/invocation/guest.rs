@@ -355,7 +355,7 @@ fn run_command(mut instance: Instance, request: http::Request<WasiBody>) -> (Run
     let (parts, body) = request.into_parts();
     let output = CgiOutput::default();
     let wasi = &mut instance.store.data_mut().wasi;
-    wasi.run_command(&cgi::variables(&parts), CgiInput::new(body), output.clone());
+    wasi.make_for_command(&cgi::variables(&parts), CgiInput::new(body), output.clone());
     let head = HeadSource::Command { output: output.clone(), collected: BytesMut::new() };
     let run = async move {
         let result = match &instance.export {

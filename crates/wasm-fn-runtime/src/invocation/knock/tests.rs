@@ -13,11 +13,16 @@ impl Wake for Task {
     }
 }
 
+/// What a guest knocks at, and a task with its waker.
+fn fixture() -> (Arc<Knock>, Arc<Task>, Waker) {
+    let task = Arc::new(Task::default());
+    (Arc::default(), Arc::clone(&task), Waker::from(task))
+}
+
 #[test]
 fn knocks_while_the_guest_runs_wake_nobody_who_does_not_wait() {
-    let (knock, task) = (Arc::new(Knock::default()), Arc::new(Task::default()));
+    let (knock, task, waker) = fixture();
     knock.waker().wake();
-    let waker = Waker::from(Arc::clone(&task));
     // The guest runs again, to its end this time.
     let _ = knock.waker();
     assert_eq!(task.0.load(SeqCst), 0);
@@ -28,8 +33,7 @@ fn knocks_while_the_guest_runs_wake_nobody_who_does_not_wait() {
 
 #[test]
 fn a_knock_before_the_task_waits_is_not_lost() {
-    let (knock, task) = (Arc::new(Knock::default()), Arc::new(Task::default()));
-    let waker = Waker::from(Arc::clone(&task));
+    let (knock, task, waker) = fixture();
     knock.waker().wake();
     knock.wait(&Context::from_waker(&waker));
     assert_eq!(task.0.load(SeqCst), 1);
@@ -37,8 +41,7 @@ fn a_knock_before_the_task_waits_is_not_lost() {
 
 #[test]
 fn a_waiting_task_is_woken_once_for_all_knocks() {
-    let (knock, task) = (Arc::new(Knock::default()), Arc::new(Task::default()));
-    let waker = Waker::from(Arc::clone(&task));
+    let (knock, task, waker) = fixture();
     let guest = knock.waker();
     knock.wait(&Context::from_waker(&waker));
     guest.wake_by_ref();
@@ -51,8 +54,7 @@ fn a_waiting_task_is_woken_once_for_all_knocks() {
 
 #[test]
 fn a_guest_that_runs_wakes_no_task_that_waited_before() {
-    let (knock, task) = (Arc::new(Knock::default()), Arc::new(Task::default()));
-    let waker = Waker::from(Arc::clone(&task));
+    let (knock, task, waker) = fixture();
     knock.wait(&Context::from_waker(&waker));
     knock.waker().wake();
     assert_eq!(task.0.load(SeqCst), 0);
