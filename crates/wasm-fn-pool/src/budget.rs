@@ -33,6 +33,11 @@ impl Budget {
         BudgetPart { budget: Arc::clone(self), used_bytes: AtomicU64::new(0) }
     }
 
+    /// Bytes that the parts may hold together.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
     /// Bytes that the parts hold.
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Relaxed)

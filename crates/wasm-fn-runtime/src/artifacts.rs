@@ -152,7 +152,7 @@ pub(crate) struct Code {
 
 impl Code {
     /// A copy of what `from` gives, told to `part` piece by piece.
-    fn copy(name: &str, mut from: impl Read, mut part: impl FnMut(&[u8])) -> io::Result<Self> {
+    pub(crate) fn copy(name: &str, mut from: impl Read, mut part: impl FnMut(&[u8])) -> io::Result<Self> {
         let memory = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         let mut file = File::from(memory);
         let (mut piece, mut bytes) = (vec![0; PIECE_BYTES], 0);

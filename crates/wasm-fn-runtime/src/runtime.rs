@@ -18,6 +18,7 @@ use crate::{
     ebb::Ebb,
     engine::{self, EngineError, Engines, InstanceMemoryReset},
     fault::Fault,
+    gaps::{Faults, Gaps, Look},
     instance::Mould,
     logs::{LogPage, LogRing},
     pace::Pace,
@@ -87,6 +88,8 @@ pub(crate) struct Node {
     pub(crate) pace: Arc<Pace>,
     pub(crate) memory: Arc<Budget>,
     pub(crate) gate: Gate<Waiter>,
+    /// `None` where memory is not reset by what was written.
+    gaps: Option<Arc<Gaps>>,
     origin: Instant,
     /// Versions whose pools follow their load.
     tended: Mutex<Vec<Arc<Version>>>,
@@ -116,6 +119,23 @@ impl Node {
     fn tend_all(&self, now: Duration) {
         self.tended.lock().unwrap_or_else(PoisonError::into_inner).retain(|version| version.tend(now));
     }
+
+    /// The right to look at what an instance wrote before it is gone, when the node can do without its room for a
+    /// while and nobody else looks.
+    pub(crate) fn look(&self) -> Option<Look> {
+        let spared = self.memory.used_bytes() <= self.memory.max_bytes() / 4
+            && self.slots.used() <= self.slots.max() / 2;
+        if spared { self.gaps.as_ref()?.look() } else { None }
+    }
+
+    /// Tells versions that the process faults often.
+    fn faulted(&self) {
+        self.tended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .for_each(|version| version.faulted());
+    }
 }
 
 impl Runtime {
@@ -138,6 +158,8 @@ impl Runtime {
         let slots = Arc::new(Slots::new(options.pool.instances_max as usize));
         let memory = Arc::new(Budget::new(options.pool.memory_max_bytes));
         let running_max = options.pool.running_max;
+        let gaps =
+            (reset == InstanceMemoryReset::DirtyPages).then(|| Arc::new(Gaps::new(options.pool.keep_bytes)));
         let node = Arc::new(Node {
             codes: Arc::new(Codes::new(CodesOptions {
                 loader: Arc::new(loader),
@@ -149,6 +171,7 @@ impl Runtime {
             pace,
             memory,
             gate: Gate::new(running_max, running_max),
+            gaps,
             origin: Instant::now(),
             tended: Mutex::default(),
             options,
@@ -247,7 +270,7 @@ impl Runtime {
 
 /// Ends when the runtime and its versions are gone.
 async fn tend_while_alive(node: Weak<Node>, sweeper: Arc<Sweeper>) {
-    let (mut until_sweep, mut ebb) = (SWEEP_EVERY, Ebb::default());
+    let (mut until_sweep, mut ebb, mut faults) = (SWEEP_EVERY, Ebb::default(), Faults::default());
     let mut ticks = tokio::time::interval(TEND_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -255,6 +278,9 @@ async fn tend_while_alive(node: Weak<Node>, sweeper: Arc<Sweeper>) {
         let Some(node) = node.upgrade() else { break };
         let now = node.now();
         node.tend_all(now);
+        if node.gaps.is_some() && faults.are_many().unwrap_or(false) {
+            node.faulted();
+        }
         until_sweep -= 1;
         if until_sweep == 0 {
             until_sweep = SWEEP_EVERY;

@@ -12,7 +12,7 @@
 mod tables;
 
 use std::{
-    fs, io,
+    io,
     ops::Range,
     path::Path,
     sync::{Arc, OnceLock},
@@ -26,6 +26,7 @@ use wasmtime::{Caller, Engine, Func, Instance, Module, Store};
 
 use crate::artifacts::{Artifacts, Code};
 use crate::engine::{CORE_INSTANCES_PER_SLOT, Engines, FIBER_STACK_BYTES, RESERVATION_BYTES, TABLE_BYTES};
+use crate::maps::{self, Mapping, mappings};
 use tables::Tables;
 
 /// Slots that are taken at once.
@@ -247,8 +248,9 @@ struct Stacks {
 
 impl Stacks {
     fn find() -> io::Result<Self> {
-        let maps = fs::read_to_string("/proc/self/maps")?;
-        Ok(Self { ranges: maps.lines().filter_map(stack).collect() })
+        let maps = maps::read()?;
+        let stacks = mappings(&maps).filter(may_be_stack);
+        Ok(Self { ranges: stacks.map(|mapping| mapping.range).collect() })
     }
 
     fn around(&self, address: usize) -> Option<&Range<usize>> {
@@ -257,15 +259,10 @@ impl Stacks {
     }
 }
 
-/// The range of a line of `maps`, when it may be a stack: anonymous, and of that size.
-fn stack(line: &str) -> Option<Range<usize>> {
-    let mut words = line.split_whitespace();
-    let (start, end) = words.next()?.split_once('-')?;
-    let address = |hex| usize::from_str_radix(hex, 16).ok();
-    let range = address(start)?..address(end)?;
-    let anonymous = words.next()? == "rw-p" && words.nth(2)? == "0";
-    (anonymous && range.len() == FIBER_STACK_BYTES).then_some(range)
+/// Whether a mapping may be a stack: anonymous, and of that size.
+fn may_be_stack(mapping: &Mapping<'_>) -> bool {
+    mapping.is_private_data && mapping.inode == 0 && mapping.range.len() == FIBER_STACK_BYTES
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -22,6 +22,7 @@ use crate::{
     code::Code,
     component::{Mapped, PrepareError},
     fault::{Failed, Fault, Usage},
+    gaps::Attention,
     instance::{Instance, Mould},
     invocation::{Deadline, Guest, Invocation, RequestBodyError, ResponseBody},
     logs::LogRing,
@@ -56,6 +57,8 @@ pub struct Version {
     refilling: AtomicBool,
     /// Tells that task that the pool has fewer than it wants, or wants none.
     short: Notify,
+    /// Whether an instance that ends is to show what it wrote.
+    attention: Attention,
 }
 
 /// A request that waits for a place, or a guest that waits for a turn.
@@ -106,7 +109,8 @@ impl Version {
             memory: Arc::new(node.memory.part()),
         };
         let (tended, refilling) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { mould, code, pool, gate, node, tended, refilling, short: Notify::new() }
+        let (short, attention) = (Notify::new(), Attention::default());
+        Self { mould, code, pool, gate, node, tended, refilling, short, attention }
     }
 
     pub(crate) fn no(&self) -> VersionNo {
@@ -300,11 +304,33 @@ impl Version {
     }
 
     /// Takes back an instance that has served, when it may serve again.
-    pub(crate) fn check_in(&self, mut instance: Instance) {
+    pub(crate) fn check_in(self: &Arc<Self>, mut instance: Instance) {
         instance.uses_left = instance.uses_left.saturating_sub(1);
         if instance.uses_left > 0 {
             drop(self.pool.check_in(instance));
+        } else if self.attention.is_wanted() {
+            self.close_gaps(instance);
         }
+    }
+
+    /// Node faults often: has the next instance that ends looked at, unless that was of no use lately.
+    pub(crate) fn faulted(&self) {
+        self.attention.faulted();
+    }
+
+    /// Has memory like that which `ended` leaves made cheap to reset, unless its room is needed now.
+    fn close_gaps(self: &Arc<Self>, ended: Instance) {
+        let Some(look) = self.node.look() else { return };
+        let version = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let closed = look.close(version.code.digest()).unwrap_or_else(|error| {
+                tracing::warn!(%error, "memory stays costly to reset");
+                0
+            });
+            tracing::debug!(version = %version.no(), pages = closed, "gaps between written pages closed");
+            version.attention.looked(closed > 0);
+            drop((look, ended));
+        });
     }
 
     /// Gives up a ready instance, so that its slot is free; false when there is none.

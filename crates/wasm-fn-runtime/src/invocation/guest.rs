@@ -238,7 +238,7 @@ impl Guest {
         match ended.result {
             Ok(()) => {
                 if let Some(instance) = ended.instance {
-                    self.version().check_in(instance);
+                    self.place.version.check_in(instance);
                 }
                 Ok(())
             }
