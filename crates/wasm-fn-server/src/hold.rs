@@ -17,7 +17,7 @@ use std::{
 };
 
 /// How long a thread's polls may take on average, nanoseconds, for it to hold what they send.
-const PAYS_NS: RangeInclusive<u64> = 12_000..=50_000;
+const PAYS_NS: RangeInclusive<u64> = 8_000..=50_000;
 
 thread_local! {
     static POLLS: Cell<Polls> = const { Cell::new(Polls { average_ns: 0 }) };
