@@ -15,8 +15,9 @@ use std::{
     os::unix::fs::FileExt as _,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use rustix::{
@@ -33,6 +34,9 @@ const RANGES_MAX: usize = 32;
 
 /// Ranges that are left where that is possible: another request may write to some more.
 const RANGES_AIM: usize = 24;
+
+/// A look is followed by a rest of so many times its length: looks take a hundredth of a core at most.
+const REST: u32 = 99;
 
 /// Page faults of the process between two counts that are worth a look at what causes them.
 const FAULTS_MIN: u64 = 256;
@@ -53,13 +57,16 @@ type Pages = Range<usize>;
 pub(crate) struct Gaps {
     /// Most pages of one slot that may stay its own.
     pages_max: usize,
-    /// One at a time: an instance is kept from its end meanwhile.
+    /// One look at a time: an instance is kept from its end meanwhile.
     turn: Arc<Semaphore>,
+    /// When the rest after the last look is over, milliseconds since the node's start.
+    rested_ms: AtomicU64,
 }
 
 /// The right to look at what instances wrote.
 pub(crate) struct Look {
     gaps: Arc<Gaps>,
+    began: Duration,
     _turn: OwnedSemaphorePermit,
 }
 
@@ -67,13 +74,16 @@ impl Gaps {
     /// Slots keep `keep_bytes` at most.
     pub(crate) fn new(keep_bytes: u64) -> Self {
         let pages_max = usize::try_from(keep_bytes).unwrap_or(usize::MAX) / page_size();
-        Self { pages_max, turn: Arc::new(Semaphore::new(1)) }
+        Self { pages_max, turn: Arc::new(Semaphore::new(1)), rested_ms: AtomicU64::new(0) }
     }
 
-    /// A look, unless another is taken.
-    pub(crate) fn look(self: &Arc<Self>) -> Option<Look> {
+    /// A look that begins at `now`, unless another is taken or was taken just before.
+    pub(crate) fn look(self: &Arc<Self>, now: Duration) -> Option<Look> {
+        if now < Duration::from_millis(self.rested_ms.load(Relaxed)) {
+            return None;
+        }
         let turn = self.turn.clone().try_acquire_owned().ok()?;
-        Some(Look { gaps: self.clone(), _turn: turn })
+        Some(Look { gaps: self.clone(), began: now, _turn: turn })
     }
 }
 
@@ -103,6 +113,12 @@ impl Look {
             }
         }
         Ok(closed)
+    }
+
+    /// Ends the look at `now`.
+    pub(crate) fn end(self, now: Duration) {
+        let rested = now + now.saturating_sub(self.began) * REST;
+        self.gaps.rested_ms.store(u64::try_from(rested.as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
@@ -218,7 +234,7 @@ fn without(pages: &[Pages], others: &[Pages]) -> Vec<Pages> {
     left
 }
 
-/// When a version's slots are looked at: while the process faults often, and less often the longer there was nothing
+/// When the slots of a component are looked at: while the process faults often, and less often the longer there was nothing
 /// to do.
 #[derive(Debug, Default)]
 pub(crate) struct Attention {

@@ -125,16 +125,7 @@ impl Node {
     pub(crate) fn look(&self) -> Option<Look> {
         let spared = self.memory.used_bytes() <= self.memory.max_bytes() / 4
             && self.slots.used() <= self.slots.max() / 2;
-        if spared { self.gaps.as_ref()?.look() } else { None }
-    }
-
-    /// Tells versions that the process faults often.
-    fn faulted(&self) {
-        self.tended
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .for_each(|version| version.faulted());
+        if spared { self.gaps.as_ref()?.look(self.now()) } else { None }
     }
 }
 
@@ -279,7 +270,7 @@ async fn tend_while_alive(node: Weak<Node>, sweeper: Arc<Sweeper>) {
         let now = node.now();
         node.tend_all(now);
         if node.gaps.is_some() && faults.are_many().unwrap_or(false) {
-            node.faulted();
+            node.codes.faulted();
         }
         until_sweep -= 1;
         if until_sweep == 0 {

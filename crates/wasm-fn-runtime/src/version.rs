@@ -22,7 +22,6 @@ use crate::{
     code::Code,
     component::{Mapped, PrepareError},
     fault::{Failed, Fault, Usage},
-    gaps::Attention,
     instance::{Instance, Mould},
     invocation::{Deadline, Guest, Invocation, RequestBodyError, ResponseBody},
     logs::LogRing,
@@ -57,8 +56,6 @@ pub struct Version {
     refilling: AtomicBool,
     /// Tells that task that the pool has fewer than it wants, or wants none.
     short: Notify,
-    /// Whether an instance that ends is to show what it wrote.
-    attention: Attention,
 }
 
 /// A request that waits for a place, or a guest that waits for a turn.
@@ -109,8 +106,7 @@ impl Version {
             memory: Arc::new(node.memory.part()),
         };
         let (tended, refilling) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (short, attention) = (Notify::new(), Attention::default());
-        Self { mould, code, pool, gate, node, tended, refilling, short, attention }
+        Self { mould, code, pool, gate, node, tended, refilling, short: Notify::new() }
     }
 
     pub(crate) fn no(&self) -> VersionNo {
@@ -308,14 +304,9 @@ impl Version {
         instance.uses_left = instance.uses_left.saturating_sub(1);
         if instance.uses_left > 0 {
             drop(self.pool.check_in(instance));
-        } else if self.attention.is_wanted() {
+        } else if self.code.attention.is_wanted() {
             self.close_gaps(instance);
         }
-    }
-
-    /// Node faults often: has the next instance that ends looked at, unless that was of no use lately.
-    pub(crate) fn faulted(&self) {
-        self.attention.faulted();
     }
 
     /// Has memory like that which `ended` leaves made cheap to reset, unless its room is needed now.
@@ -328,8 +319,9 @@ impl Version {
                 0
             });
             tracing::debug!(version = %version.no(), pages = closed, "gaps between written pages closed");
-            version.attention.looked(closed > 0);
-            drop((look, ended));
+            version.code.attention.looked(closed > 0);
+            look.end(version.node.now());
+            drop(ended);
         });
     }
 

@@ -104,10 +104,10 @@ fn memory_of_a_guest_that_writes_here_and_there_stays_resident_and_is_reset() {
     let (mut store, memory, address) = guest_without_writing(&module);
     let other = guest_without_writing(&module);
     write(memory.data_mut(&mut store));
-    let looking = gaps.look().unwrap();
-    assert!(gaps.look().is_none(), "one at a time");
+    let looking = gaps.look(Duration::ZERO).unwrap();
+    assert!(gaps.look(Duration::ZERO).is_none(), "one at a time");
     drop(looking);
-    let closed = gaps.look().unwrap().close(COMPONENT).unwrap();
+    let closed = gaps.look(Duration::ZERO).unwrap().close(COMPONENT).unwrap();
     // 64 ranges with gaps of a page between them.
     assert_eq!(closed, 64 - RANGES_AIM);
     let pages = memory.data(&store).chunks(4096);
@@ -115,9 +115,9 @@ fn memory_of_a_guest_that_writes_here_and_there_stays_resident_and_is_reset() {
         pages.enumerate().all(|(at, page)| page.iter().all(|&byte| byte == if at % 2 == 0 { 7 } else { 0 }))
     );
     assert!(resident(other.2, GUEST_PAGES) <= 1, "an instance that has not run is left alone");
-    assert_eq!(gaps.look().unwrap().close(COMPONENT).unwrap(), 0, "it is done once");
+    assert_eq!(gaps.look(Duration::ZERO).unwrap().close(COMPONENT).unwrap(), 0, "it is done once");
     assert_eq!(
-        gaps.look().unwrap().close(Digest([8; 32])).unwrap(),
+        gaps.look(Duration::ZERO).unwrap().close(Digest([8; 32])).unwrap(),
         0,
         "of another component nothing was said"
     );
@@ -132,7 +132,18 @@ fn memory_of_a_guest_that_writes_here_and_there_stays_resident_and_is_reset() {
 }
 
 #[test]
-fn versions_are_looked_at_less_often_the_longer_it_is_of_no_use() {
+fn looks_take_a_hundredth_of_the_time() {
+    let gaps = Arc::new(Gaps::new(1 << 20));
+    let ms = Duration::from_millis;
+    gaps.look(ms(100)).unwrap().end(ms(102));
+    assert!(gaps.look(ms(102 + 197)).is_none());
+    assert!(gaps.look(ms(102 + 198)).is_some());
+    // Dropped, as when its thread ends: nobody rests for it.
+    assert!(gaps.look(ms(102 + 198)).is_some());
+}
+
+#[test]
+fn components_are_looked_at_less_often_the_longer_it_is_of_no_use() {
     let attention = Attention::default();
     let until_look = || {
         let mut counts = 1;

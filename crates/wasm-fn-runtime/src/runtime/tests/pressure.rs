@@ -104,7 +104,7 @@ async fn pages_written_here_and_there_stay_with_their_slot_when_the_node_faults_
     let call = async || assert_eq!(ok(&hog, "/?pages=100").await, "100\n");
 
     call().await;
-    hog.faulted();
+    hog.code.attention.faulted();
     // Slots take turns, and keep what lies before the 33rd range until one shows all that a request writes.
     let kept = async {
         loop {
