@@ -144,7 +144,7 @@ async fn good_canary_promotes_itself_and_nobody_notices() {
     let steps = json!({ "name": "canary", "steps": ["10%", "50%"] });
     node.roll_out("hello-v2", json!({}), steps, quick(50, 50)).await;
     let ended = node.rollout_ended().await;
-    assert_eq!((&ended["outcome"], &ended["canary"]), (&json!("promoted"), &json!("v2")));
+    assert_eq!((&ended["outcome"], &ended["canary"]), (&json!("promoted"), &json!("v2")), "{ended}");
     load.more(100).await;
     let answers = load.stop().await;
     assert_eq!(server_errors(&answers), 0, "{answers:?}");
