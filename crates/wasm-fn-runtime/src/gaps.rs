@@ -20,10 +20,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::{
-    mm::{Advice, madvise},
-    param::page_size,
-};
+use rustix::mm::{Advice, madvise};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasm_fn_core::Digest;
 
@@ -55,6 +52,7 @@ type Pages = Range<usize>;
 
 /// Closes the gaps in the memories of a node's slots.
 pub(crate) struct Gaps {
+    page_bytes: usize,
     /// Most pages of one slot that may stay its own.
     pages_max: usize,
     /// One look at a time: an instance is kept from its end meanwhile.
@@ -71,10 +69,10 @@ pub(crate) struct Look {
 }
 
 impl Gaps {
-    /// Slots keep `keep_bytes` at most.
-    pub(crate) fn new(keep_bytes: u64) -> Self {
-        let pages_max = usize::try_from(keep_bytes).unwrap_or(usize::MAX) / page_size();
-        Self { pages_max, turn: Arc::new(Semaphore::new(1)), rested_ms: AtomicU64::new(0) }
+    /// Slots keep `keep_bytes` at most, in pages of `page_bytes`.
+    pub(crate) fn new(keep_bytes: u64, page_bytes: usize) -> Self {
+        let pages_max = usize::try_from(keep_bytes).unwrap_or(usize::MAX) / page_bytes;
+        Self { page_bytes, pages_max, turn: Arc::new(Semaphore::new(1)), rested_ms: AtomicU64::new(0) }
     }
 
     /// A look that begins at `now`, unless another is taken or was taken just before.
@@ -98,7 +96,7 @@ impl Look {
         let page_map = File::open("/proc/self/pagemap")?;
         let mut by_image: HashMap<u64, Vec<(Memory, Vec<Pages>)>> = HashMap::new();
         for memory in memories(&maps::read()?, &format!("/memfd:{component}")) {
-            let written = written(&page_map, &memory.range)?;
+            let written = written(&page_map, &memory.range, self.gaps.page_bytes)?;
             by_image.entry(memory.image).or_default().push((memory, written));
         }
         let mut closed = 0;
@@ -108,7 +106,7 @@ impl Look {
             // A slot with few ranges holds an instance that has not run, or no longer needs this.
             for (memory, written) in memories.iter().filter(|(_, written)| written.len() > RANGES_AIM) {
                 for gap in without(&joined, written) {
-                    closed += memory.own(&gap);
+                    closed += memory.own(&gap, self.gaps.page_bytes);
                 }
             }
         }
@@ -134,12 +132,12 @@ struct Memory {
 impl Memory {
     /// Makes `pages` the slot's own, as if the guest had written what is there; their number, or 0 when the memory
     /// has changed meanwhile.
-    fn own(&self, pages: &Pages) -> usize {
-        let start = self.range.start + pages.start * page_size();
+    fn own(&self, pages: &Pages, page_bytes: usize) -> usize {
+        let start = self.range.start + pages.start * page_bytes;
         let start = std::ptr::with_exposed_provenance_mut(start);
         // SAFETY: no byte is changed, wherever this is, and where nothing may be written it fails.
         #[expect(unsafe_code, reason = "the engine has no call for it")]
-        let owned = unsafe { madvise(start, pages.len() * page_size(), Advice::LinuxPopulateWrite) };
+        let owned = unsafe { madvise(start, pages.len() * page_bytes, Advice::LinuxPopulateWrite) };
         if owned.is_ok() { pages.len() } else { 0 }
     }
 }
@@ -172,11 +170,11 @@ fn memories(maps: &str, path: &str) -> Vec<Memory> {
     found
 }
 
-/// The pages in `range` of addresses that are the process's own.
-fn written(page_map: &File, range: &Range<usize>) -> io::Result<Vec<Pages>> {
+/// The pages of `page_bytes` in `range` of addresses that are the process's own.
+fn written(page_map: &File, range: &Range<usize>, page_bytes: usize) -> io::Result<Vec<Pages>> {
     const ENTRY_BYTES: usize = size_of::<u64>();
-    let mut entries = vec![0; range.len() / page_size() * ENTRY_BYTES];
-    page_map.read_exact_at(&mut entries, (range.start / page_size() * ENTRY_BYTES) as u64)?;
+    let mut entries = vec![0; range.len() / page_bytes * ENTRY_BYTES];
+    page_map.read_exact_at(&mut entries, (range.start / page_bytes * ENTRY_BYTES) as u64)?;
     let entries = entries.chunks_exact(ENTRY_BYTES);
     let entries = entries.map(|entry| u64::from_ne_bytes(entry.try_into().expect("chunks of this size")));
     let own = |&(_, entry): &(usize, u64)| entry & (PRESENT | OF_FILE | EXCLUSIVE) == PRESENT | EXCLUSIVE;

@@ -1,4 +1,4 @@
-//! This process's mappings of memory, as the kernel lists them.
+//! This process's mappings of memory, as the kernel lists them, and the size of a page.
 
 use std::{fs, io, ops::Range};
 
@@ -22,6 +22,25 @@ pub(crate) struct Mapping<'a> {
 /// What the system says.
 pub(crate) fn read() -> io::Result<String> {
     fs::read_to_string("/proc/self/maps")
+}
+
+/// Bytes of a page, as the kernel told the process at its start (`AT_PAGESZ` of its auxiliary vector).
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn page_bytes() -> io::Result<usize> {
+    page_size(&fs::read("/proc/self/auxv")?).ok_or_else(|| io::Error::other("no size of a page is known"))
+}
+
+/// The size of a page in an auxiliary vector: pairs of words, a key and its value.
+fn page_size(vector: &[u8]) -> Option<usize> {
+    const WORD_BYTES: usize = size_of::<usize>();
+    const AT_PAGESZ: usize = 6;
+    let words = vector.chunks_exact(WORD_BYTES);
+    let words = words.map(|word| usize::from_ne_bytes(word.try_into().expect("chunks of this size")));
+    let words: Vec<_> = words.collect();
+    let size = words.chunks_exact(2).find(|pair| pair[0] == AT_PAGESZ)?[1];
+    size.is_power_of_two().then_some(size)
 }
 
 /// The mappings that `maps` lists, in the order of their addresses. What is no mapping is left out.

@@ -21,6 +21,7 @@ use crate::{
     gaps::{Faults, Gaps, Look},
     instance::Mould,
     logs::{LogPage, LogRing},
+    maps,
     pace::Pace,
     sweep::Sweeper,
     version::{Version, VersionSpec, Waiter},
@@ -149,8 +150,10 @@ impl Runtime {
         let slots = Arc::new(Slots::new(options.pool.instances_max as usize));
         let memory = Arc::new(Budget::new(options.pool.memory_max_bytes));
         let running_max = options.pool.running_max;
-        let gaps =
-            (reset == InstanceMemoryReset::DirtyPages).then(|| Arc::new(Gaps::new(options.pool.keep_bytes)));
+        let page_bytes = maps::page_bytes()
+            .inspect_err(|error| tracing::warn!(%error, "scattered pages stay costly to reset"));
+        let page_bytes = page_bytes.ok().filter(|_| reset == InstanceMemoryReset::DirtyPages);
+        let gaps = page_bytes.map(|page_bytes| Arc::new(Gaps::new(options.pool.keep_bytes, page_bytes)));
         let node = Arc::new(Node {
             codes: Arc::new(Codes::new(CodesOptions {
                 loader: Arc::new(loader),

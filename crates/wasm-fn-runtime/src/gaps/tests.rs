@@ -18,8 +18,10 @@ const COMPONENT: Digest = Digest([7; 32]);
 /// How many pages of its own each slot has that has memory of `component`.
 pub(crate) fn pages_kept(component: Digest) -> Vec<usize> {
     let page_map = File::open("/proc/self/pagemap").unwrap();
+    let page_bytes = maps::page_bytes().unwrap();
     let memories = memories(&maps::read().unwrap(), &format!("/memfd:{component}"));
-    let kept = |memory: Memory| written(&page_map, &memory.range).unwrap().iter().map(Pages::len).sum();
+    let kept =
+        |memory: Memory| written(&page_map, &memory.range, page_bytes).unwrap().iter().map(Pages::len).sum();
     memories.into_iter().map(kept).collect()
 }
 
@@ -94,7 +96,7 @@ fn memory_of_a_guest_that_writes_here_and_there_stays_resident_and_is_reset() {
     let serialized = engine.precompile_module(GUEST).unwrap();
     let code = Code::copy(&COMPONENT.to_string(), serialized.as_slice(), |_| {}).unwrap();
     let module: Module = code.module(engine).unwrap();
-    let gaps = Arc::new(Gaps::new(1 << 20));
+    let gaps = Arc::new(Gaps::new(1 << 20, maps::page_bytes().unwrap()));
     let write = |data: &mut [u8]| data.chunks_mut(2 * 4096).for_each(|pages| pages[..4096].fill(7));
     let (mut store, memory, address) = guest_without_writing(&module);
     write(memory.data_mut(&mut store));
@@ -133,7 +135,7 @@ fn memory_of_a_guest_that_writes_here_and_there_stays_resident_and_is_reset() {
 
 #[test]
 fn looks_take_a_hundredth_of_the_time() {
-    let gaps = Arc::new(Gaps::new(1 << 20));
+    let gaps = Arc::new(Gaps::new(1 << 20, maps::page_bytes().unwrap()));
     let ms = Duration::from_millis;
     gaps.look(ms(100)).unwrap().end(ms(102));
     assert!(gaps.look(ms(102 + 197)).is_none());

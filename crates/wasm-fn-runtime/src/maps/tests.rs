@@ -34,3 +34,13 @@ fn this_process_is_listed() {
     let around = mappings(&maps).find(|mapping| mapping.range.contains(&address)).unwrap();
     assert!(around.is_private_data, "{around:?}");
 }
+
+#[test]
+fn a_page_has_the_size_that_the_vector_says() {
+    let vector = |words: &[usize]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>();
+    assert_eq!(page_size(&vector(&[33, 6, 6, 4096, 0, 0])), Some(4096));
+    assert_eq!(page_size(&vector(&[33, 6, 0, 0])), None);
+    assert_eq!(page_size(&vector(&[6, 0])), None);
+    assert_eq!(page_size(&vector(&[6])), None);
+    assert!(page_bytes().unwrap() >= 4096);
+}
