@@ -232,8 +232,8 @@ fn without(pages: &[Pages], others: &[Pages]) -> Vec<Pages> {
     left
 }
 
-/// When the slots of a component are looked at: while the process faults often, and less often the longer there was nothing
-/// to do.
+/// When the slots of a component are looked at: while the process faults often, and less often the longer there was
+/// nothing to do.
 #[derive(Debug, Default)]
 pub(crate) struct Attention {
     wanted: AtomicBool,

@@ -320,8 +320,8 @@ impl Version {
             });
             tracing::debug!(version = %version.no(), pages = closed, "gaps between written pages closed");
             version.code.attention.looked(closed > 0);
-            look.end(version.node.now());
             drop(ended);
+            look.end(version.node.now());
         });
     }
 

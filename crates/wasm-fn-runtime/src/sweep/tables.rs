@@ -9,6 +9,8 @@ use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 use wasmtime::{AsContextMut, Func, Ref, Table};
 
+use crate::maps;
+
 const WORD_BYTES: usize = size_of::<usize>();
 
 /// The word of a function's own record that holds the address of its instance's context.
@@ -73,7 +75,7 @@ impl Tables {
     /// Where the tables begin of an instance of that module that has `function`.
     pub(super) fn of(&self, store: impl AsContextMut, function: Func) -> io::Result<Vec<usize>> {
         let context = context(&self.memory, store, function)?;
-        let page = rustix::param::page_size();
+        let page = maps::page_bytes()?;
         let begins = |&word: &usize| context.get(word).copied().filter(|begin| begin.is_multiple_of(page));
         let begins: Option<Vec<_>> = self.words.iter().map(begins).collect();
         begins.ok_or_else(|| io::Error::other("a table is not where the first one was"))
