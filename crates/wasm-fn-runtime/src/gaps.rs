@@ -35,8 +35,9 @@ const RANGES_AIM: usize = 24;
 /// A look is followed by a rest of so many times its length: looks take a hundredth of a core at most.
 const REST: u32 = 99;
 
-/// Page faults of the process between two counts that are worth a look at what causes them.
-const FAULTS_MIN: u64 = 256;
+/// Page faults of the process between two counts, a tenth of a second apart, that are worth a look at what causes them:
+/// some 3 % of a core. A pool that grows causes hundreds, and is busy enough without one.
+const FAULTS_MIN: u64 = 4096;
 
 /// Most times that the wait for the next look is doubled because there was nothing to do.
 const DOUBLED_MAX: u32 = 9;

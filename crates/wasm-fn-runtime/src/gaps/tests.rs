@@ -179,6 +179,6 @@ fn faults_are_found_behind_any_name() {
     let mut faults = Faults::default();
     faults.are_many().unwrap();
     // Far more pages than `FAULTS_MIN`, each touched.
-    let touched = vec![1_u8; 8 << 20];
+    let touched = vec![1_u8; 64 << 20];
     assert!(faults.are_many().unwrap(), "{} bytes", touched.len());
 }
