@@ -122,7 +122,8 @@ fn request(stage: &Stage<()>, headers: &HeaderMap, point: u16, outcome: Outcome)
     chosen.version.tally.record(ended);
     if let Some(part) = chosen.part {
         let (side, placed, user) = (part.side, part.placed, part.user);
-        part.trial.hear(&Heard { side, placed, ended, user, request_id: 1, trap: None });
+        let at = tokio::time::Instant::now().into_std();
+        part.trial.hear(&Heard { side, placed, ended, at, user, request_id: 1, trap: None });
     }
 }
 

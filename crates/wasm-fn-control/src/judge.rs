@@ -4,6 +4,8 @@
 //! next request is routed; when it is to roll back, the canary is withheld from that moment on, and the
 //! journal and the table follow.
 
+mod cluster;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -22,6 +24,7 @@ use wasm_fn_rollout::{
 };
 use wasm_fn_router::{Ended, Heard, Recalled, Tally, TallySnapshot, Trial};
 
+use self::cluster::Cluster;
 use crate::{
     report::{Report, SideReport, SignalReport, TrapReport},
     state::{Check, Rollout},
@@ -58,6 +61,9 @@ pub(crate) struct Judge {
     checked: OnceLock<Result<(), String>>,
     checking: AtomicBool,
     tallies: Tallies,
+    // Whether the canary's latencies are held to stable's past, not to what stable does meanwhile.
+    past: bool,
+    cluster: Cluster,
     bench: Mutex<Bench>,
 }
 
@@ -91,6 +97,8 @@ struct Bench {
 struct Counters {
     share: Weight,
     canary: AtomicU64,
+    // Of the canary as well: see `Batch::clustered`.
+    clustered: AtomicU64,
     stable: AtomicU64,
 }
 
@@ -140,6 +148,8 @@ impl Judge {
             checked: OnceLock::new(),
             checking: AtomicBool::new(false),
             tallies,
+            past: rollout.is_watch(),
+            cluster: Cluster::default(),
             bench: Mutex::new(Bench {
                 gate,
                 users: UserSet::new(USERS_MAX),
@@ -173,7 +183,12 @@ impl Judge {
         spec: &GateSpec,
         late: Option<Duration>,
     ) -> Hearing {
-        let counters = Arc::new(Counters { share, canary: AtomicU64::new(0), stable: AtomicU64::new(0) });
+        let counters = Arc::new(Counters {
+            share,
+            canary: AtomicU64::new(0),
+            clustered: AtomicU64::new(0),
+            stable: AtomicU64::new(0),
+        });
         let thresholds = thresholds(spec, &self.tallies.base.snapshot());
         Hearing { judge: Arc::clone(self), counters, thresholds, late }
     }
@@ -292,6 +307,11 @@ impl Judge {
         bench.flush();
         if heard.placed {
             let mut batch = Batch::new(hearing.counters.share);
+            // Asked while the bench is locked, so that of two at once only one begins a cluster.
+            batch.clustered = self.cluster.holds(heard.at);
+            if !batch.clustered && heard.side == Side::Canary && hearing.is_slow(&heard.ended) {
+                self.cluster.begin(heard.at);
+            }
             let response = response(heard, outcome);
             batch.add(&response, &hearing.thresholds, &mut bench.users);
             bench.gate.observe(&batch);
@@ -326,11 +346,15 @@ impl Bench {
     /// Gives the gate what was only counted.
     fn flush(&mut self) {
         for counters in &self.counters {
-            let (canary, stable) =
-                (counters.canary.swap(0, Ordering::Relaxed), counters.stable.swap(0, Ordering::Relaxed));
-            if canary > 0 || stable > 0 {
-                let (canary, stable) = (Counts::of(canary), Counts::of(stable));
-                self.gate.observe(&Batch { share: counters.share, canary, stable });
+            let taken = |counter: &AtomicU64| Counts::of(counter.swap(0, Ordering::Relaxed));
+            let share = counters.share;
+            let (canary, stable) = (taken(&counters.canary), taken(&counters.stable));
+            if canary.requests > 0 || stable.requests > 0 {
+                self.gate.observe(&Batch { canary, stable, ..Batch::new(share) });
+            }
+            let canary = taken(&counters.clustered);
+            if canary.requests > 0 {
+                self.gate.observe(&Batch { canary, clustered: true, ..Batch::new(share) });
             }
         }
     }
@@ -345,6 +369,12 @@ impl Bench {
 }
 
 impl Hearing {
+    /// Whether it is slow by a measure that stable is not held to in the same moment.
+    fn is_slow(&self, ended: &Ended) -> bool {
+        let over = |limit: Option<Duration>| limit.is_some_and(|limit| ended.latency > limit);
+        over(self.thresholds.ceiling) || (self.judge.past && over(self.thresholds.slow_above))
+    }
+
     /// Whether the response says nothing bad of its version.
     fn is_good(&self, ended: &Ended, outcome: Outcome) -> bool {
         let over = |limit: Option<Duration>| limit.is_some_and(|limit| ended.latency > limit);
@@ -365,6 +395,7 @@ impl Trial for Hearing {
         }
         if heard.placed && self.is_good(&heard.ended, outcome) {
             let counter = match heard.side {
+                Side::Canary if self.judge.cluster.holds(heard.at) => &self.counters.clustered,
                 Side::Canary => &self.counters.canary,
                 Side::Stable => &self.counters.stable,
             };

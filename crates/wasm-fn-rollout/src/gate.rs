@@ -309,11 +309,16 @@ impl Watch {
                     self.process.update(hits, batch.stable.bad(event).units, tolerate * share / rest);
                 }
             }
+            Null::Rate(_) if batch.clustered && self.is_of_latency() => {}
             Null::Rate(rate) => {
                 let good = batch.canary.requests.saturating_sub(hits);
                 self.process.update(hits, good, rate / (1.0 - rate));
             }
         }
+    }
+
+    fn is_of_latency(&self) -> bool {
+        matches!(self.signal, Signal::Latency | Signal::MaxLatency)
     }
 
     fn failed(&self, canary: &Counts) -> bool {

@@ -1,6 +1,11 @@
 //! A rollout as requests meet it: who hears how they ended, and whether the canary may still be chosen.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use wasm_fn_core::{Side, Trap, VersionNo};
 
@@ -35,6 +40,8 @@ pub struct Heard<'a> {
     pub placed: bool,
     /// How it ended.
     pub ended: Ended,
+    /// When it ended.
+    pub at: Instant,
     /// 64-bit hash of the user's key, when that placed it.
     pub user: Option<u64>,
     /// The request's id.

@@ -143,7 +143,7 @@ impl Tallying {
         if let Some(part) = &self.part {
             let OwnPart { trial, side, placed, user, request_id, .. } = part;
             let (side, placed, user) = (*side, *placed, *user);
-            trial.hear(&Heard { side, placed, ended, user, request_id: request_id.bits(), trap });
+            trial.hear(&Heard { side, placed, ended, at: now, user, request_id: request_id.bits(), trap });
         }
     }
 }

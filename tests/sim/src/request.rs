@@ -282,6 +282,7 @@ impl Invocation {
                 side: part.side,
                 placed: part.placed,
                 ended: end.ended,
+                at: Instant::now().into_std(),
                 user: part.user,
                 request_id: u128::from(self.id),
                 trap: end.trap.as_ref(),

@@ -330,6 +330,7 @@ async fn version_that_traps_before_its_switch_is_aborted() {
                 queue_wait: Duration::ZERO,
                 memory_peak_bytes: 1,
             },
+            at: tokio::time::Instant::now().into_std(),
             user: None,
             request_id: 1,
             trap: Some(&trap),

@@ -1,6 +1,9 @@
 //! What responses make of a rollout, through the very trial that the data plane is given.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use wasm_fn_core::TrafficSplit;
 use wasm_fn_rollout::{self as rollout, Phase, PlanSpec, Time};
@@ -30,6 +33,9 @@ fn rollout(change: impl FnOnce(&mut PlanSpec, &mut GateSpec)) -> Rollout {
     }
 }
 
+/// The same for all that is heard, unless a test says otherwise.
+static EPOCH: OnceLock<Instant> = OnceLock::new();
+
 struct Court {
     judge: Arc<Judge>,
     hearing: Arc<Hearing>,
@@ -56,7 +62,8 @@ fn ended(outcome: Outcome) -> Ended {
 }
 
 fn heard(side: Side, outcome: Outcome) -> Heard<'static> {
-    Heard { side, placed: true, ended: ended(outcome), user: None, request_id: 7, trap: None }
+    let at = *EPOCH.get_or_init(|| tokio::time::Instant::now().into_std());
+    Heard { side, placed: true, ended: ended(outcome), at, user: None, request_id: 7, trap: None }
 }
 
 impl Court {
@@ -143,6 +150,42 @@ fn percentiles_come_from_what_stable_did_before() {
     assert!(court.hearing.is_withheld(), "60 of 60 above 1.2 times the p99");
     let report = court.judge.report(String::new());
     assert_eq!(report.signals[0].signal, "latency_p99");
+}
+
+/// Whether a version that everybody has is taken back for slow responses, one each so much after the other.
+fn taken_back(responses: u32, apart: Duration, change: impl FnOnce(&mut GateSpec)) -> bool {
+    let base = Arc::new(Tally::new());
+    (0..10_000).for_each(|_| base.record(ended(Outcome::Success)));
+    let slow = Ended { latency: Duration::from_millis(20), ..ended(Outcome::Success) };
+    (0..60).for_each(|_| base.record(slow));
+    let mut watched = rollout(|_, gate| change(gate));
+    watched.phase = Phase::Running { place: Place::Watch, since: Time(0) };
+    watched.past = Some(past(watched.spec.gate(), &base.snapshot()));
+    let court = court_of(&watched, base);
+    for number in 0..responses {
+        let first = heard(Side::Canary, Outcome::Success);
+        court.hear(1, &Heard { ended: slow, at: first.at + apart * number, ..first });
+    }
+    court.hearing.is_withheld()
+}
+
+#[test]
+fn one_stall_of_the_machine_takes_nothing_back_and_slowness_does() {
+    let none = |_: &mut GateSpec| ();
+    assert!(!taken_back(1_000, Duration::ZERO, none));
+    assert!(!taken_back(1_000, cluster::LENGTH / 1_000, none));
+    assert_eq!((1..20).find(|&moments| taken_back(moments, cluster::LENGTH, none)), Some(4));
+    assert!(taken_back(10_000, cluster::LENGTH / 1_000, none));
+}
+
+#[test]
+fn one_stall_is_no_breach_of_a_ceiling() {
+    let only_ceiling = |gate: &mut GateSpec| {
+        *gate =
+            GateSpec { max_latency_p99: Some(Duration::from_millis(10)), latency_p99: None, ..gate.clone() };
+    };
+    assert!(!taken_back(1_000, Duration::ZERO, only_ceiling));
+    assert!(taken_back(10, cluster::LENGTH, only_ceiling));
 }
 
 #[test]

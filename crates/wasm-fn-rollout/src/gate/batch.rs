@@ -65,6 +65,14 @@ pub struct Batch {
     pub canary: Counts,
     /// What stable did.
     pub stable: Counts,
+    /// Whether these ended shortly after a slow response of the canary that was counted: what made that one slow may
+    /// have made these slow too.
+    ///
+    /// Where the canary's latencies are held to a rate, and not to what stable does in the same moment, such
+    /// responses say nothing of them, be they slow or not: a cluster of slow responses counts once (declustering of
+    /// exceedances: Coles, *An Introduction to Statistical Modeling of Extreme Values*, 5.3.2). Which responses are
+    /// passed over follows from those before, so the test stays valid.
+    pub clustered: bool,
 }
 
 impl Bad {
@@ -105,7 +113,7 @@ impl Counts {
 impl Batch {
     /// Nothing yet, at `share`.
     pub fn new(share: Weight) -> Self {
-        Self { share, canary: Counts::default(), stable: Counts::default() }
+        Self { share, canary: Counts::default(), stable: Counts::default(), clustered: false }
     }
 
     /// Counts `response`, unless it says nothing of the version: shed, cancelled or failed by the host.

@@ -23,7 +23,7 @@ fn failing(requests: u64, bad: u64) -> Counts {
 }
 
 fn batch(share: u16, canary: Counts, stable: Counts) -> Batch {
-    Batch { share: weight(share), canary, stable }
+    Batch { canary, stable, ..Batch::new(weight(share)) }
 }
 
 fn failed(gate: &Gate) -> bool {
@@ -202,6 +202,45 @@ fn the_past_is_what_everybody_is_compared_with() {
     let mut unknown = Gate::new(GateSpec::default(), Baseline::Past(Counts::default())).unwrap();
     unknown.observe(&batch(10_000, failing(1_000, 1_000), Counts::default()));
     assert!(matches!(unknown.verdict(), Verdict::Wait(_)), "nothing is known of the past");
+}
+
+/// `requests`, of which `bad` were slow.
+fn slow(requests: u64, bad: u64) -> Counts {
+    let events = [Event::Slow, Event::OverCeiling];
+    events.into_iter().fold(Counts::of(requests), |counts, event| counts.with(event, Bad::each(bad)))
+}
+
+#[test]
+fn slow_responses_of_one_cluster_count_once_against_the_past() {
+    let clustered = |counts| Batch { clustered: true, ..batch(10_000, counts, Counts::default()) };
+    let new = || Gate::new(GateSpec::default(), Baseline::Past(slow(10_000, 60))).unwrap();
+    let (mut gate, mut each) = (new(), new());
+    gate.observe(&batch(10_000, slow(30, 1), Counts::default()));
+    gate.observe(&clustered(slow(100, 100)));
+    each.observe(&batch(10_000, slow(130, 101), Counts::default()));
+    assert!(failed(&each) && !failed(&gate));
+    assert_eq!(gate.canary().bad(Event::Slow), Bad::each(101), "people are shown all of them");
+    // Good responses of the cluster are no evidence either: slow ones after it are as rare as they were before.
+    let mut with_good = gate.clone();
+    with_good.observe(&clustered(slow(10_000, 0)));
+    for gate in [&mut gate, &mut with_good] {
+        (0..8).for_each(|_| gate.observe(&batch(10_000, slow(1, 1), Counts::default())));
+    }
+    let log_e = |gate: &Gate| {
+        let signals = gate.evidence().signals;
+        signals.iter().find(|signal| signal.signal == Signal::Latency).unwrap().log_e
+    };
+    assert!(failed(&gate) && log_e(&gate) == log_e(&with_good), "eight clusters are no chance");
+}
+
+#[test]
+fn failures_and_what_stable_is_held_to_as_well_count_in_a_cluster_too() {
+    let mut gate = Gate::new(GateSpec::default(), Baseline::Past(failing(10_000, 10))).unwrap();
+    gate.observe(&Batch { clustered: true, ..batch(10_000, failing(20, 20), Counts::default()) });
+    assert!(failed(&gate));
+    let mut gate = self::gate();
+    gate.observe(&Batch { clustered: true, ..batch(1_000, slow(20, 20), slow(180, 0)) });
+    assert!(failed(&gate));
 }
 
 #[test]

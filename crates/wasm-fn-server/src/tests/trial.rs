@@ -55,7 +55,7 @@ impl FakeTrial {
 
 impl Trial for FakeTrial {
     fn hear(&self, heard: &Heard<'_>) {
-        let Heard { side, placed, ended, user, request_id, trap } = heard.clone();
+        let Heard { side, placed, ended, user, request_id, trap, .. } = heard.clone();
         let (outcome, trap) = (ended.outcome, trap.map(|trap| trap.fingerprint));
         self.heard.lock().unwrap().push(Told { side, placed, outcome, user, request_id, trap });
     }

@@ -76,7 +76,8 @@ impl Node {
         if let Some(part) = part {
             let trap = load.trap.as_ref().filter(|_| side == Side::Canary);
             let (placed, user) = (part.placed, part.user);
-            part.trial.hear(&Heard { side, placed, ended, user, request_id: 1, trap });
+            let at = tokio::time::Instant::now().into_std();
+            part.trial.hear(&Heard { side, placed, ended, at, user, request_id: 1, trap });
         }
         version.no
     }

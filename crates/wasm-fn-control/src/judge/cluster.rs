@@ -1,0 +1,42 @@
+//! Slow responses that have one cause: those of a moment, which count once where nothing else is under way to
+//! compare them with.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long after a slow response others may be slow for its reason: longer than a machine stands still for a
+/// neighbour or a disk, and a few of them are not long before a slow version is taken back.
+pub(super) const LENGTH: Duration = Duration::from_secs(1);
+
+/// The moment that a slow response began.
+#[derive(Default)]
+pub(super) struct Cluster {
+    // The times below count from here.
+    epoch: OnceLock<Instant>,
+    // Nanoseconds; 0 before the first.
+    end_ns: AtomicU64,
+}
+
+impl Cluster {
+    /// Whether a response that ended at `at` belongs to the moment that another began.
+    pub(super) fn holds(&self, at: Instant) -> bool {
+        let end_ns = self.end_ns.load(Ordering::Relaxed);
+        end_ns > 0 && self.since_epoch_ns(at) < end_ns
+    }
+
+    /// A slow response that belongs to no moment ended at `at`, and begins one.
+    pub(super) fn begin(&self, at: Instant) {
+        let length_ns = u64::try_from(LENGTH.as_nanos()).unwrap_or(u64::MAX);
+        self.end_ns.store(self.since_epoch_ns(at).saturating_add(length_ns), Ordering::Relaxed);
+    }
+
+    fn since_epoch_ns(&self, at: Instant) -> u64 {
+        let epoch = *self.epoch.get_or_init(|| at);
+        u64::try_from(at.saturating_duration_since(epoch).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
