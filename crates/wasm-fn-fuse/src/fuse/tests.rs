@@ -1,0 +1,222 @@
+//! Facts about what is fused and what is left.
+
+use wasmparser::TypeRef;
+
+use super::*;
+use crate::program::Program;
+
+const LINKED: &str = include_str!("linked.wat");
+
+fn component(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+/// [`LINKED`] with another text for one.
+fn linked(from: &str, to: &str) -> Vec<u8> {
+    assert!(LINKED.contains(from), "{from}");
+    component(&LINKED.replacen(from, to, 1))
+}
+
+/// The core modules of `component`, at any depth.
+fn modules(component: &[u8]) -> Vec<Program<'_>> {
+    let mut modules = Vec::new();
+    for payload in Parser::new(0).parse_all(component) {
+        if let Payload::ModuleSection { unchecked_range, .. } = payload.unwrap() {
+            modules.push(Program::read(&component[unchecked_range]).unwrap());
+        }
+    }
+    modules
+}
+
+/// Why [`LINKED`] with another text for one is left as it is.
+fn found(from: &str, to: &str) -> &'static str {
+    match fuse(&linked(from, to)) {
+        Err(NotFused::Shape { found, .. }) => found,
+        other => panic!("{:?}", other.map(|fused| fused.len())),
+    }
+}
+
+#[test]
+fn two_modules_are_left() {
+    let fused = fuse(&component(LINKED)).unwrap();
+    let [memory, code] = &*modules(&fused) else { panic!("two modules") };
+    assert_eq!((memory.data.len(), memory.functions.len(), memory.memories.len()), (2, 1, 1));
+    assert!(memory.imports.is_empty());
+    assert_eq!((code.data.len(), code.functions.len(), code.memories.len()), (0, 5, 0));
+}
+
+#[test]
+fn the_host_is_called_without_a_detour() {
+    let fused = fuse(&component(LINKED)).unwrap();
+    let modules = modules(&fused);
+    let imported = modules[1].imports.iter().filter(|import| matches!(import.ty, TypeRef::Func(_)));
+    assert_eq!(imported.count(), 2);
+    assert_eq!(modules[1].tables.len(), 1);
+}
+
+#[test]
+fn addresses_are_numbers() {
+    let fused = fuse(&component(LINKED)).unwrap();
+    let modules = modules(&fused);
+    for global in &modules[1].globals {
+        assert!(crate::constant::evaluate(&global.init_expr, |_| None).is_some());
+    }
+}
+
+#[test]
+fn names_are_kept() {
+    let fused = fuse(&component(LINKED)).unwrap();
+    let modules = modules(&fused);
+    let names = |at: usize| modules[at].names.iter().map(|(_, name)| *name).collect::<Vec<_>>();
+    assert_eq!(names(0), ["realloc"]);
+    assert_eq!(names(1), ["realloc", "answer", "twice", "write"]);
+    assert_eq!(modules[1].name, Some("program"));
+}
+
+#[test]
+fn a_fused_component_is_left_as_it_is() {
+    let fused = fuse(&component(LINKED)).unwrap();
+    assert_eq!(fuse(&fused), Err(NotFused::Few { found: 2 }));
+}
+
+#[test]
+fn components_within_are_fused() {
+    let within = LINKED.replacen("(component", "(component $within", 1);
+    let text = format!(
+        r#"(component
+            (import "host" (instance $host
+                (export "name" (func (result string)))
+                (export "log" (func (param "text" string) (param "number" u32)))))
+            {within}
+            (instance $made (instantiate $within (with "host" (instance $host))))
+            (export "run" (func $made "run")))"#
+    );
+    assert_eq!(modules(&fuse(&component(&text)).unwrap()).len(), 2);
+}
+
+#[test]
+fn a_shim_that_does_more_is_merged_as_it_is() {
+    let more = "(call_indirect (param i32) (local.get 0) (i32.const 1)) (drop (i32.const 3))";
+    let fused = linked("(call_indirect (param i32) (local.get 0) (i32.const 1))", more);
+    let fused = fuse(&fused).unwrap();
+    let [_, code] = &*modules(&fused) else { panic!("two modules") };
+    assert_eq!((code.functions.len(), code.tables.len()), (8, 2));
+}
+
+#[test]
+fn a_shim_whose_calls_trap_is_merged_as_it_is() {
+    let fused = fuse(&linked("func 0 1 2)", "func 0 2 1)")).unwrap();
+    let [_, code] = &*modules(&fused) else { panic!("two modules") };
+    assert_eq!((code.functions.len(), code.tables.len()), (8, 2));
+}
+
+#[test]
+fn a_filler_may_fill_other_tables() {
+    let text = LINKED
+        .replacen(r#"(import "" "0""#, r#"(import "" "table" (table $other 8 funcref)) (import "" "0""#, 1)
+        .replacen("func 0 1 2)", "func 0 1 2) (elem (table $other) (i32.const 5) func 1)", 1)
+        .replacen(
+            r#"(export "0" (func $library "write"))"#,
+            r#"(export "0" (func $library "write")) (export "table" (table $program "table"))"#,
+            1,
+        );
+    let fused = fuse(&component(&text)).unwrap();
+    let [_, code] = &*modules(&fused) else { panic!("two modules") };
+    assert_eq!((code.functions.len(), code.tables.len(), code.elements.len()), (5, 1, 4));
+}
+
+#[test]
+fn the_last_module_may_have_the_start_function() {
+    let to = "(func $begin) (start $begin) (elem (i32.const 0) func 0 1 2)";
+    let started = fuse(&linked("(elem (i32.const 0) func 0 1 2)", to)).unwrap();
+    assert!(modules(&started)[1].start.is_some());
+}
+
+#[test]
+fn a_start_function_stays_before_what_follows_it() {
+    let to = "(func $begin) (start $begin) (elem (i32.const 1) func $answer)";
+    let why = found("(elem (i32.const 1) func $answer)", to);
+    assert_eq!(why, "a start function before other modules' data");
+}
+
+#[test]
+fn what_is_not_understood_is_left() {
+    for (from, to, why) in [
+        ("(memory (export \"memory\") 1)", "(memory (export \"memory\") 1) (memory 1)", "several memories"),
+        ("(data (i32.const 16)", "(data (i32.const 65535)", "data outside of the memory"),
+        (
+            "(func $twice (param i32) (result i32)",
+            "(data $late \"x\") (func $twice (param i32) (result i32) (data.drop $late)",
+            "code that names a data segment",
+        ),
+        ("(data (i32.const 16)", "(tag) (data (i32.const 16)", "a module with tags"),
+        (
+            "(canon lift (core func $program \"run\"))",
+            "(canon lift (core func $program \"run\"))) (core instance (instantiate $shim)",
+            "a core instance after a lifted function",
+        ),
+        (
+            "(core instance $shim (instantiate $shim))",
+            "(core instance $shim (instantiate $shim)) (core instance (instantiate $shim))",
+            "two instances of a module",
+        ),
+        ("(core module $shim", "(core type (func)) (core module $shim", "a core type"),
+        (
+            "(type $run ",
+            "(type (resource (rep i32) (dtor (func $shim \"1\")))) (type $run ",
+            "a destructor, or a core module that is passed on",
+        ),
+        (
+            "(type $run ",
+            "(component $passed (import \"m\" (core module))) (core module $bare) \
+             (instance (instantiate $passed (with \"m\" (core module $bare)))) (type $run ",
+            "a destructor, or a core module that is passed on",
+        ),
+        (
+            "(type $run ",
+            "(component (alias outer 1 $filler (core module))) (type $run ",
+            "a module of an outer component",
+        ),
+    ] {
+        assert_eq!(found(from, to), why);
+    }
+}
+
+#[test]
+fn other_memories_are_left() {
+    let empty = r#"(component
+        (core module $none)
+        (core module $one (memory i64 1))
+        (core module $other)
+        (core instance (instantiate $none))
+        (core instance (instantiate $one))
+        (core instance (instantiate $other)))"#;
+    let shape = |text: &str| match fuse(&component(text)) {
+        Err(NotFused::Shape { found, .. }) => found,
+        other => panic!("{:?}", other.map(|fused| fused.len())),
+    };
+    assert_eq!(shape(empty), "a memory of another kind");
+    assert_eq!(shape(&empty.replace("(memory i64 1)", "")), "no memory");
+    assert_eq!(shape(&empty.replace("i64 1", "1 1 shared")), "a memory of another kind");
+}
+
+#[test]
+fn whatever_is_understood_is_understood_rightly() {
+    let whole = component(LINKED);
+    let cut = (0..whole.len()).map(|end| whole[..end].to_vec());
+    let changed = (0..whole.len()).map(|at| {
+        let mut changed = whole.clone();
+        changed[at] ^= 0x11;
+        changed
+    });
+    for (at, bytes) in cut.chain(changed).enumerate() {
+        let fused = fuse(&bytes);
+        assert!(!matches!(fused, Err(NotFused::Wrong { .. })), "{at}: {fused:?}");
+    }
+}
+
+#[test]
+fn modules_are_no_components() {
+    assert!(matches!(fuse(&component("(module)")), Err(NotFused::Shape { found: "a core module", .. })));
+    assert!(matches!(fuse(b"\0asm"), Err(NotFused::Invalid { .. })));
+}

@@ -1,0 +1,79 @@
+//! The module with what must be there before anything is imported: the memory with its data, and a way to
+//! functions that allocate in it.
+
+use std::collections::HashMap;
+
+use wasm_encoder::{
+    CodeSection, ConstExpr, DataSection, ExportKind, ExportSection, Function, FunctionSection, MemorySection,
+    Module, NameMap, NameSection, TableSection, TypeSection, ValType,
+};
+
+use crate::{
+    NotFused,
+    link::Own,
+    merge::{MEMORY, REALLOCS, memory_type, reallocs_type},
+    plan::Plan,
+};
+
+/// Parameters of a `realloc`: old address and size, alignment, new size. It gives an address.
+const PARAMETERS: u32 = 4;
+
+/// The module. Its table is filled by the other one; until then a call traps.
+pub(crate) fn module(plan: &Plan<'_, '_>) -> Result<Vec<u8>, NotFused> {
+    let mut module = Module::new();
+    let (mut memories, mut exports, mut data) =
+        (MemorySection::new(), ExportSection::new(), DataSection::new());
+    memories.memory(memory_type(plan));
+    exports.export(MEMORY, ExportKind::Memory, 0);
+    for placed in &plan.data {
+        let offset = ConstExpr::i32_const(placed.offset.cast_signed());
+        data.active(0, &offset, placed.bytes.iter().copied());
+    }
+    if plan.reallocs.is_empty() {
+        module.section(&memories).section(&exports).section(&data);
+        return Ok(module.finish());
+    }
+    let (mut types, mut functions, mut tables, mut code) =
+        (TypeSection::new(), FunctionSection::new(), TableSection::new(), CodeSection::new());
+    types.ty().function([ValType::I32; PARAMETERS as usize], [ValType::I32]);
+    tables.table(reallocs_type(plan)?);
+    exports.export(REALLOCS, ExportKind::Table, 0);
+    for at in 0..plan.reallocs.count()? {
+        functions.function(0);
+        exports.export(&at.to_string(), ExportKind::Func, at);
+        code.function(&trampoline(at));
+    }
+    module.section(&types).section(&functions).section(&tables).section(&memories).section(&exports);
+    module.section(&code).section(&data).section(&names(plan)?);
+    Ok(module.finish())
+}
+
+/// Calls what the table holds at `slot`.
+fn trampoline(slot: u32) -> Function {
+    let mut function = Function::new([]);
+    let mut code = function.instructions();
+    (0..PARAMETERS).for_each(|parameter| {
+        code.local_get(parameter);
+    });
+    code.i32_const(slot.cast_signed()).call_indirect(0, 0).end();
+    function
+}
+
+/// Each is named as what it calls, as if it were not there.
+fn names(plan: &Plan<'_, '_>) -> Result<NameSection, NotFused> {
+    let mut known = HashMap::new();
+    for &program in &plan.merged {
+        let names = plan.linked(program)?.program.names.iter();
+        known.extend(names.map(|&(index, name)| (Own { program, index }, name)));
+    }
+    let mut functions = NameMap::new();
+    for (at, own) in (0..).zip(plan.reallocs.iter()) {
+        if let Some(name) = known.get(&own) {
+            functions.append(at, name);
+        }
+    }
+    let mut names = NameSection::new();
+    names.module(MEMORY);
+    names.functions(&functions);
+    Ok(names)
+}

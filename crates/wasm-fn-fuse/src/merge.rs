@@ -1,0 +1,208 @@
+//! The module with all the code.
+
+use wasm_encoder::{
+    CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection, FunctionSection,
+    GlobalSection, ImportSection, MemoryType, Module, NameMap, NameSection, RefType, StartSection,
+    TableSection, TableType, TypeSection,
+    reencode::{Error, Reencode},
+};
+
+use crate::{NotFused, constant, link::at, plan::Plan};
+
+/// Name that everything is imported from.
+pub(crate) const IMPORTS: &str = "";
+
+/// Name of the memory.
+pub(crate) const MEMORY: &str = "memory";
+
+/// Name of the table of `realloc`s.
+pub(crate) const REALLOCS: &str = "reallocs";
+
+/// Rewrites what a program says to what it means in the merged module.
+struct Mover<'m, 'p, 'a> {
+    plan: &'m Plan<'p, 'a>,
+    program: usize,
+}
+
+/// The merged module.
+///
+/// # Errors
+/// A program has something that cannot be moved.
+pub(crate) fn module(plan: &Plan<'_, '_>) -> Result<Vec<u8>, NotFused> {
+    let mut module = Module::new();
+    let sections = Sections::of(plan)?;
+    module.section(&sections.types).section(&imports(plan)?).section(&sections.functions);
+    module.section(&sections.tables).section(&sections.globals).section(&exports(plan)?);
+    if let Some((program, function)) = plan.start {
+        module.section(&StartSection { function_index: plan.function(program, function)? });
+    }
+    module.section(&sections.elements).section(&sections.code).section(&names(plan)?);
+    Ok(module.finish())
+}
+
+/// What is copied from every program.
+#[derive(Default)]
+struct Sections {
+    types: TypeSection,
+    functions: FunctionSection,
+    tables: TableSection,
+    globals: GlobalSection,
+    elements: ElementSection,
+    code: CodeSection,
+}
+
+impl Sections {
+    fn of(plan: &Plan<'_, '_>) -> Result<Self, NotFused> {
+        let mut sections = Self::default();
+        for &at in &plan.merged {
+            sections.add(plan, at)?;
+        }
+        if !plan.reallocs.is_empty() {
+            // Last: elements of another module's table, and all after them, are written at run time.
+            let functions: Result<Vec<_>, _> =
+                plan.reallocs.iter().map(|own| plan.own_function(own)).collect();
+            let functions = Elements::Functions(functions?.into());
+            sections.elements.active(None, &ConstExpr::i32_const(0), functions);
+        }
+        Ok(sections)
+    }
+
+    fn add(&mut self, plan: &Plan<'_, '_>, at: usize) -> Result<(), NotFused> {
+        let program = &plan.linked(at)?.program;
+        let mut mover = Mover { plan, program: at };
+        for types in &program.types {
+            mover.parse_recursive_type_group(self.types.ty(), types.clone())?;
+        }
+        for &ty in &program.functions {
+            self.functions.function(mover.type_index(ty)?);
+        }
+        for table in &program.tables {
+            mover.parse_table(&mut self.tables, table.clone())?;
+        }
+        for global in &program.globals {
+            mover.parse_global(&mut self.globals, global.clone())?;
+        }
+        for element in plan.elements(at)? {
+            mover.parse_element(&mut self.elements, element.clone())?;
+        }
+        for body in &program.bodies {
+            mover.parse_function_body(&mut self.code, body.clone())?;
+        }
+        Ok(())
+    }
+}
+
+/// The type of the memory, which is the other module's.
+pub(crate) fn memory_type(plan: &Plan<'_, '_>) -> MemoryType {
+    let ty = plan.memory_type;
+    MemoryType {
+        minimum: ty.initial,
+        maximum: ty.maximum,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    }
+}
+
+/// The type of the table of `realloc`s, which is the other module's.
+pub(crate) fn reallocs_type(plan: &Plan<'_, '_>) -> Result<TableType, NotFused> {
+    let minimum = u64::from(plan.reallocs.count()?);
+    let element_type = RefType::FUNCREF;
+    Ok(TableType { element_type, minimum, maximum: Some(minimum), table64: false, shared: false })
+}
+
+fn imports(plan: &Plan<'_, '_>) -> Result<ImportSection, NotFused> {
+    let mut imports = ImportSection::new();
+    imports.import(IMPORTS, MEMORY, memory_type(plan));
+    if !plan.reallocs.is_empty() {
+        imports.import(IMPORTS, REALLOCS, reallocs_type(plan)?);
+    }
+    for (at, &(program, ty)) in plan.hosts.values().enumerate() {
+        let ty = Mover { plan, program }.type_index(ty)?;
+        imports.import(IMPORTS, &at.to_string(), EntityType::Function(ty));
+    }
+    Ok(imports)
+}
+
+fn exports(plan: &Plan<'_, '_>) -> Result<ExportSection, NotFused> {
+    let mut exports = ExportSection::new();
+    for (at, own) in plan.exports.iter().enumerate() {
+        exports.export(&at.to_string(), ExportKind::Func, plan.own_function(own)?);
+    }
+    Ok(exports)
+}
+
+/// Names of the module and of functions: they are what a backtrace shows.
+fn names(plan: &Plan<'_, '_>) -> Result<NameSection, NotFused> {
+    let mut named = Vec::new();
+    for &program in &plan.merged {
+        let linked = plan.linked(program)?;
+        let end = linked.functions.len() + linked.program.functions.len();
+        let defined = linked.functions.len()..end;
+        for &(index, name) in &linked.program.names {
+            // Whoever imports a function calls it otherwise.
+            if usize::try_from(index).is_ok_and(|index| defined.contains(&index)) {
+                named.push((plan.function(program, index)?, name));
+            }
+        }
+    }
+    named.sort_by_key(|(index, _)| *index);
+    named.dedup_by_key(|(index, _)| *index);
+    let mut functions = NameMap::new();
+    named.iter().for_each(|&(index, name)| functions.append(index, name));
+    let mut names = NameSection::new();
+    if let Some(name) = plan.linked(plan.memory.program)?.program.name {
+        names.module(name);
+    }
+    names.functions(&functions);
+    Ok(names)
+}
+
+impl Mover<'_, '_, '_> {
+    fn constant(&self, global: u32) -> Option<i32> {
+        at(&self.plan.linked(self.program).ok()?.constants, global).ok()?
+    }
+}
+
+impl Reencode for Mover<'_, '_, '_> {
+    type Error = NotFused;
+
+    fn type_index(&mut self, ty: u32) -> Result<u32, Error<NotFused>> {
+        let base = self.plan.bases(self.program).map_err(Error::UserError)?.types;
+        ty.checked_add(base).ok_or(Error::UserError(NotFused::NOWHERE))
+    }
+
+    fn function_index(&mut self, function: u32) -> Result<u32, Error<NotFused>> {
+        self.plan.function(self.program, function).map_err(Error::UserError)
+    }
+
+    fn table_index(&mut self, table: u32) -> Result<u32, Error<NotFused>> {
+        self.plan.table(self.program, table).map_err(Error::UserError)
+    }
+
+    fn global_index(&mut self, global: u32) -> Result<u32, Error<NotFused>> {
+        self.plan.global(self.program, global).map_err(Error::UserError)
+    }
+
+    fn element_index(&mut self, element: u32) -> Result<u32, Error<NotFused>> {
+        let base = self.plan.bases(self.program).map_err(Error::UserError)?.elements;
+        element.checked_add(base).ok_or(Error::UserError(NotFused::NOWHERE))
+    }
+
+    fn memory_index(&mut self, memory: u32) -> Result<u32, Error<NotFused>> {
+        if memory == 0 { Ok(0) } else { Err(Error::UserError(NotFused::NOWHERE)) }
+    }
+
+    fn data_index(&mut self, _: u32) -> Result<u32, Error<NotFused>> {
+        NotFused::shape("code that names a data segment", "data that is written at the start")
+            .map_err(Error::UserError)
+    }
+
+    /// Numbers that follow from what other programs define are written down: there is no import any more.
+    fn const_expr(&mut self, expression: wasmparser::ConstExpr<'_>) -> Result<ConstExpr, Error<NotFused>> {
+        if let Some(value) = constant::evaluate(&expression, |global| self.constant(global)) {
+            return Ok(ConstExpr::i32_const(value));
+        }
+        wasm_encoder::reencode::utils::const_expr(self, expression)
+    }
+}

@@ -1,0 +1,170 @@
+//! Reads a component: its core level for the linker, and the rest in pieces that stay what they are.
+
+use wasmparser::{
+    CanonicalFunction, Chunk, ComponentAlias, ComponentExternalKind, ComponentInstance,
+    ComponentOuterAliasKind, ComponentType, ComponentTypeRef, Encoding, Instance, Parser, Payload,
+};
+
+use crate::{NotFused, link::Linker};
+
+/// A part of a component that is kept.
+pub(crate) enum Piece<'a> {
+    /// A section that does not speak of the core level.
+    Raw { id: u8, bytes: &'a [u8] },
+    /// A component within.
+    Component(&'a [u8]),
+    /// An alias of something that is not of the core level.
+    Alias(ComponentAlias<'a>),
+    /// A function of the component, made of a core function.
+    Lift(CanonicalFunction),
+}
+
+/// A component.
+#[derive(Default)]
+pub(crate) struct Outer<'a> {
+    /// In order. What they define has the same indices as long as none is left out.
+    pub(crate) pieces: Vec<Piece<'a>>,
+    pub(crate) linker: Linker<'a>,
+    lifted: bool,
+}
+
+impl<'a> Outer<'a> {
+    /// Reads `bytes`.
+    ///
+    /// # Errors
+    /// They are malformed, or their core level has something that is not understood here.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, NotFused> {
+        let mut outer = Self::default();
+        let (mut parser, mut read) = (Parser::new(0), 0);
+        loop {
+            let rest = bytes.get(read..).ok_or(NotFused::NOWHERE)?;
+            let (consumed, payload) = match parser.parse(rest, true)? {
+                Chunk::Parsed { consumed, payload } => (consumed, payload),
+                Chunk::NeedMoreData(_) => return Err(NotFused::NOWHERE),
+            };
+            read += consumed;
+            match payload {
+                Payload::End(_) => return Ok(outer),
+                // The parser goes on after what is within.
+                Payload::ModuleSection { unchecked_range, .. } => {
+                    read = unchecked_range.end;
+                    outer.linker.module(bytes.get(unchecked_range).ok_or(NotFused::NOWHERE)?);
+                }
+                Payload::ComponentSection { unchecked_range, .. } => {
+                    read = unchecked_range.end;
+                    let within = bytes.get(unchecked_range).ok_or(NotFused::NOWHERE)?;
+                    outer.pieces.push(Piece::Component(within));
+                }
+                payload => outer.take(bytes, payload)?,
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &'a [u8], payload: Payload<'a>) -> Result<(), NotFused> {
+        match payload {
+            Payload::Version { encoding: Encoding::Component, .. } => Ok(()),
+            Payload::Version { .. } => NotFused::shape("a core module", "a component"),
+            Payload::CoreTypeSection(_) => NotFused::shape("a core type", "none outside of modules"),
+            Payload::ComponentStartSection { .. } => {
+                NotFused::shape("a start function", "none in a component")
+            }
+            Payload::InstanceSection(section) => {
+                for instance in section {
+                    let instance = instance?;
+                    if self.lifted && matches!(instance, Instance::Instantiate { .. }) {
+                        return NotFused::shape(
+                            "a core instance after a lifted function",
+                            "all of them before",
+                        );
+                    }
+                    self.linker.instance(instance)?;
+                }
+                Ok(())
+            }
+            Payload::ComponentAliasSection(section) => {
+                section.into_iter().try_for_each(|alias| self.take_alias(alias?))
+            }
+            Payload::ComponentCanonicalSection(section) => {
+                section.into_iter().try_for_each(|function| self.take_function(function?))
+            }
+            Payload::CustomSection(section) if section.name() == "component-name" => Ok(()),
+            payload => {
+                check(&payload)?;
+                let (id, range) = payload.as_section().ok_or(NotFused::NOWHERE)?;
+                let bytes = bytes.get(range).ok_or(NotFused::NOWHERE)?;
+                self.pieces.push(Piece::Raw { id, bytes });
+                Ok(())
+            }
+        }
+    }
+
+    fn take_alias(&mut self, alias: ComponentAlias<'a>) -> Result<(), NotFused> {
+        match alias {
+            ComponentAlias::CoreInstanceExport { instance_index, name, .. } => {
+                self.linker.alias(instance_index, name)
+            }
+            ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. }
+            | ComponentAlias::Outer {
+                kind: ComponentOuterAliasKind::CoreModule | ComponentOuterAliasKind::CoreType,
+                ..
+            } => NotFused::shape("an alias of a core module or type", "all of them defined here"),
+            alias => {
+                self.pieces.push(Piece::Alias(alias));
+                Ok(())
+            }
+        }
+    }
+
+    fn take_function(&mut self, function: CanonicalFunction) -> Result<(), NotFused> {
+        if matches!(function, CanonicalFunction::Lift { .. }) {
+            self.lifted = true;
+            self.pieces.push(Piece::Lift(function));
+        } else if self.lifted {
+            return NotFused::shape("a lowered function after a lifted one", "all of them before");
+        } else {
+            self.linker.host(function);
+        }
+        Ok(())
+    }
+}
+
+/// Looks for mention of the core level in a section that is to be kept.
+fn check(payload: &Payload<'_>) -> Result<(), NotFused> {
+    let module = |kind| kind == ComponentExternalKind::Module;
+    let found = match payload {
+        Payload::ComponentTypeSection(section) => {
+            section.clone().into_iter().try_fold(false, |found, ty| {
+                ty.map(|ty| found || matches!(ty, ComponentType::Resource { dtor: Some(_), .. }))
+            })?
+        }
+        Payload::ComponentImportSection(section) => {
+            section.clone().into_iter().try_fold(false, |found, import| {
+                import.map(|import| found || matches!(import.ty, ComponentTypeRef::Module(_)))
+            })?
+        }
+        Payload::ComponentExportSection(section) => section
+            .clone()
+            .into_iter()
+            .try_fold(false, |found, export| export.map(|export| found || module(export.kind)))?,
+        Payload::ComponentInstanceSection(section) => {
+            section.clone().into_iter().try_fold(false, |found, instance| {
+                instance.map(|instance| {
+                    found
+                        || match instance {
+                            ComponentInstance::Instantiate { args, .. } => {
+                                args.iter().any(|arg| module(arg.kind))
+                            }
+                            ComponentInstance::FromExports(exports) => {
+                                exports.iter().any(|export| module(export.kind))
+                            }
+                        }
+                })
+            })?
+        }
+        _ => false,
+    };
+    if found {
+        return NotFused::shape("a destructor, or a core module that is passed on", "neither");
+    }
+    Ok(())
+}

@@ -1,0 +1,321 @@
+//! What goes where: the programs to be merged, and the index that everything gets.
+
+use std::collections::{BTreeMap, HashMap};
+
+use wasmparser::{DataKind, Element, ElementKind, MemoryType};
+
+use crate::{
+    NotFused, constant, emit,
+    link::{Func, Linked, Linker, Own, at, count},
+    outer::{Outer, Piece},
+    shim::{self, Shim},
+};
+
+/// Size of a page of memory.
+const PAGE_BYTES: u64 = 64 << 10;
+
+/// A data segment where it belongs.
+pub(crate) struct Placed<'a> {
+    pub(crate) offset: u32,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Functions in a list, each once.
+#[derive(Default)]
+pub(crate) struct Listed {
+    list: Vec<Own>,
+    at: HashMap<Own, u32>,
+}
+
+/// Where what a program defines begins, in the merged module.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Bases {
+    pub(crate) types: u32,
+    functions: u32,
+    tables: u32,
+    globals: u32,
+    pub(crate) elements: u32,
+}
+
+/// How a component is fused.
+pub(crate) struct Plan<'p, 'a> {
+    pub(crate) linker: &'p Linker<'a>,
+    shim: Option<Shim>,
+    /// The programs that are merged, in order.
+    pub(crate) merged: Vec<usize>,
+    /// By program.
+    bases: Vec<Bases>,
+    /// The functions that the merged module imports, each with a program that imports it and the type there.
+    pub(crate) hosts: BTreeMap<usize, (usize, u32)>,
+    host_at: HashMap<usize, u32>,
+    /// The functions that imported functions allocate memory with.
+    pub(crate) reallocs: Listed,
+    /// The functions that are called from outside.
+    pub(crate) exports: Listed,
+    pub(crate) memory: Own,
+    pub(crate) memory_type: MemoryType,
+    pub(crate) data: Vec<Placed<'a>>,
+    pub(crate) start: Option<(usize, u32)>,
+}
+
+impl Listed {
+    fn insert(&mut self, own: Own) -> Result<(), NotFused> {
+        if !self.at.contains_key(&own) {
+            self.at.insert(own, count(&self.list)?);
+            self.list.push(own);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn position(&self, own: Own) -> Result<u32, NotFused> {
+        self.at.get(&own).copied().ok_or(NotFused::NOWHERE)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Own> {
+        self.list.iter().copied()
+    }
+
+    pub(crate) fn count(&self) -> Result<u32, NotFused> {
+        count(&self.list)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+impl<'p, 'a> Plan<'p, 'a> {
+    /// Plans how to fuse `outer`.
+    ///
+    /// # Errors
+    /// It has few instances already, or something that cannot be merged.
+    pub(crate) fn new(outer: &'p Outer<'a>) -> Result<Self, NotFused> {
+        let linker = &outer.linker;
+        let found = linker.programs.len();
+        if found < 3 {
+            return Err(NotFused::Few { found });
+        }
+        let shim = shim::find(linker);
+        let dropped = |at: &usize| {
+            shim.as_ref().is_some_and(|shim| shim.program == *at || shim.filler.as_ref() == Some(at))
+        };
+        let merged: Vec<_> = (0..found).filter(|at| !dropped(at)).collect();
+        let (memory, memory_type) = memory(linker)?;
+        let mut plan = Self {
+            linker,
+            shim,
+            bases: vec![Bases::default(); found],
+            hosts: BTreeMap::new(),
+            host_at: HashMap::new(),
+            reallocs: Listed::default(),
+            exports: Listed::default(),
+            memory,
+            memory_type,
+            data: Vec::new(),
+            start: start(linker, &merged)?,
+            merged,
+        };
+        plan.place_data()?;
+        plan.find_hosts()?;
+        plan.find_exports(&outer.pieces)?;
+        plan.lay_out()?;
+        Ok(plan)
+    }
+
+    pub(crate) fn linked(&self, program: usize) -> Result<&'p Linked<'a>, NotFused> {
+        self.linker.programs.get(program).ok_or(NotFused::NOWHERE)
+    }
+
+    pub(crate) fn bases(&self, program: usize) -> Result<Bases, NotFused> {
+        self.bases.get(program).copied().ok_or(NotFused::NOWHERE)
+    }
+
+    /// `function` without the shim.
+    fn settle(&self, function: Func) -> Result<Func, NotFused> {
+        match (function, &self.shim) {
+            (Func::Own(own), Some(shim)) if own.program == shim.program => at(&shim.calls, own.index),
+            _ => Ok(function),
+        }
+    }
+
+    /// What the component's core function `index` is; it has to be one of the merged module.
+    fn defined(&self, index: u32) -> Result<Own, NotFused> {
+        match self.settle(at(&self.linker.functions, index)?)? {
+            Func::Own(own) => Ok(own),
+            Func::Host(_) => {
+                NotFused::shape("a host's function in a component's function", "the guest's own")
+            }
+        }
+    }
+
+    /// The trampoline of the component's core function `index`.
+    pub(crate) fn realloc(&self, index: u32) -> Result<u32, NotFused> {
+        self.reallocs.position(self.defined(index)?)
+    }
+
+    /// The core function of the fused component that is core function `index` of the component: it comes after
+    /// the trampolines and what is imported.
+    pub(crate) fn exported(&self, index: u32) -> Result<u32, NotFused> {
+        let hosts = u32::try_from(self.hosts.len()).or(Err(NotFused::NOWHERE))?;
+        let before = sum(self.reallocs.count()?, hosts)?;
+        sum(before, self.exports.position(self.defined(index)?)?)
+    }
+
+    /// Errs unless the component's core memory `index` is the one memory.
+    pub(crate) fn check_memory(&self, index: u32) -> Result<(), NotFused> {
+        if at(&self.linker.memories, index)? == self.memory { Ok(()) } else { Err(NotFused::NOWHERE) }
+    }
+
+    /// Index of `function` of `program` in the merged module.
+    pub(crate) fn function(&self, program: usize, function: u32) -> Result<u32, NotFused> {
+        match self.settle(self.linked(program)?.function(program, function))? {
+            Func::Host(host) => self.host_at.get(&host).copied().ok_or(NotFused::NOWHERE),
+            Func::Own(own) => self.own_function(own),
+        }
+    }
+
+    pub(crate) fn own_function(&self, own: Own) -> Result<u32, NotFused> {
+        let imported = count(&self.linked(own.program)?.functions)?;
+        moved(own.index, imported, self.bases(own.program)?.functions)
+    }
+
+    /// Index of `table` of `program` in the merged module.
+    pub(crate) fn table(&self, program: usize, table: u32) -> Result<u32, NotFused> {
+        let own = at(&self.linked(program)?.tables, table).unwrap_or(Own { program, index: table });
+        moved(own.index, count(&self.linked(own.program)?.tables)?, self.bases(own.program)?.tables)
+    }
+
+    /// Index of `global` of `program` in the merged module.
+    pub(crate) fn global(&self, program: usize, global: u32) -> Result<u32, NotFused> {
+        let own = at(&self.linked(program)?.globals, global).unwrap_or(Own { program, index: global });
+        moved(own.index, count(&self.linked(own.program)?.globals)?, self.bases(own.program)?.globals)
+    }
+
+    /// Elements of `program`, without those in the table of the shim.
+    pub(crate) fn elements(
+        &self,
+        program: usize,
+    ) -> Result<impl Iterator<Item = &'p Element<'a>> + use<'p, 'a>, NotFused> {
+        let linked = self.linked(program)?;
+        let shims = self.shim.as_ref().map(Shim::table);
+        Ok(linked.program.elements.iter().filter(move |element| match element.kind {
+            ElementKind::Active { table_index, .. } => {
+                shims.is_none() || at(&linked.tables, table_index.unwrap_or(0)).ok() != shims
+            }
+            ElementKind::Passive | ElementKind::Declared => true,
+        }))
+    }
+
+    /// Takes the data of all programs to the memory.
+    fn place_data(&mut self) -> Result<(), NotFused> {
+        let memory_bytes = self.memory_type.initial.saturating_mul(PAGE_BYTES);
+        for &program in &self.merged {
+            let linked = self.linked(program)?;
+            for data in &linked.program.data {
+                // Others are for code to copy, which is not understood here; or for none.
+                let DataKind::Active { offset_expr, .. } = &data.kind else { continue };
+                let known = |global| at(&linked.constants, global).ok().flatten();
+                let Some(offset) = constant::evaluate(offset_expr, known).map(i32::cast_unsigned) else {
+                    return NotFused::shape("data at an unknown address", "an address that is known");
+                };
+                if u64::from(offset).saturating_add(data.data.len() as u64) > memory_bytes {
+                    return NotFused::shape("data outside of the memory", "data in it");
+                }
+                self.data.push(Placed { offset, bytes: data.data });
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds what has to be imported, and what that allocates with.
+    fn find_hosts(&mut self) -> Result<(), NotFused> {
+        for &program in &self.merged {
+            let linked = self.linked(program)?;
+            for (&function, &ty) in linked.functions.iter().zip(&linked.function_types) {
+                if let Func::Host(host) = self.settle(function)? {
+                    self.hosts.entry(host).or_insert((program, ty));
+                }
+            }
+        }
+        for (&host, at) in self.hosts.keys().zip(0..) {
+            self.host_at.insert(host, at);
+            for function in emit::functions_of(self.linker.hosts.get(host).ok_or(NotFused::NOWHERE)?)? {
+                let own = self.defined(function)?;
+                self.reallocs.insert(own)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn find_exports(&mut self, pieces: &[Piece<'a>]) -> Result<(), NotFused> {
+        for piece in pieces {
+            let Piece::Lift(function) = piece else { continue };
+            for function in emit::functions_of(function)? {
+                let own = self.defined(function)?;
+                self.exports.insert(own)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives everything its index.
+    fn lay_out(&mut self) -> Result<(), NotFused> {
+        let mut next = Bases {
+            functions: u32::try_from(self.hosts.len()).or(Err(NotFused::NOWHERE))?,
+            tables: u32::from(!self.reallocs.is_empty()),
+            ..Bases::default()
+        };
+        for &at in &self.merged {
+            *self.bases.get_mut(at).ok_or(NotFused::NOWHERE)? = next;
+            let program = &self.linker.programs.get(at).ok_or(NotFused::NOWHERE)?.program;
+            let elements = u32::try_from(self.elements(at)?.count()).or(Err(NotFused::NOWHERE))?;
+            let types = u32::try_from(program.subtypes().count()).or(Err(NotFused::NOWHERE))?;
+            next = Bases {
+                types: sum(next.types, types)?,
+                functions: sum(next.functions, count(&program.functions)?)?,
+                tables: sum(next.tables, count(&program.tables)?)?,
+                globals: sum(next.globals, count(&program.globals)?)?,
+                elements: sum(next.elements, elements)?,
+            };
+        }
+        Ok(())
+    }
+}
+
+fn sum(a: u32, b: u32) -> Result<u32, NotFused> {
+    a.checked_add(b).ok_or(NotFused::NOWHERE)
+}
+
+/// `index` of something that comes after what is `imported`, where what is defined begins at `base`.
+fn moved(index: u32, imported: u32, base: u32) -> Result<u32, NotFused> {
+    sum(index.checked_sub(imported).ok_or(NotFused::NOWHERE)?, base)
+}
+
+/// The one memory of all programs.
+fn memory(linker: &Linker<'_>) -> Result<(Own, MemoryType), NotFused> {
+    let mut memories = linker.programs.iter().enumerate().flat_map(|(program, linked)| {
+        linked.program.memories.iter().map(move |&ty| (Own { program, index: 0 }, ty))
+    });
+    match (memories.next(), memories.next()) {
+        (Some((memory, ty)), None) if !ty.memory64 && !ty.shared && ty.page_size_log2.is_none() => {
+            Ok((memory, ty))
+        }
+        (Some(_), None) => NotFused::shape("a memory of another kind", "a 32-bit memory with usual pages"),
+        (Some(_), Some(_)) => NotFused::shape("several memories", "one"),
+        (None, _) => NotFused::shape("no memory", "one"),
+    }
+}
+
+/// The start function, and its program. What comes before it has to come before it when all data and elements
+/// are written first.
+fn start(linker: &Linker<'_>, merged: &[usize]) -> Result<Option<(usize, u32)>, NotFused> {
+    let mut start = None;
+    for &at in merged {
+        let Some(linked) = linker.programs.get(at) else { return Err(NotFused::NOWHERE) };
+        if start.is_some() && (linked.program.start.is_some() || linked.program.has_active_segments()) {
+            return NotFused::shape("a start function before other modules' data", "one after all data");
+        }
+        start = start.or(linked.program.start.map(|function| (at, function)));
+    }
+    Ok(start)
+}
