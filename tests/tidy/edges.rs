@@ -8,18 +8,19 @@ use crate::sources::{none, of_crate, root};
 
 /// Every crate with those of the project that it depends on. The binary may know all of them, and xtask
 /// none.
-const EDGES: [(&str, &[&str]); 7] = [
+const EDGES: [(&str, &[&str]); 8] = [
     ("wasm-fn-core", &[]),
+    ("wasm-fn-fuse", &[]),
     ("wasm-fn-pool", &[]),
     ("wasm-fn-router", &["wasm-fn-core"]),
     ("wasm-fn-rollout", &["wasm-fn-core"]),
-    ("wasm-fn-runtime", &["wasm-fn-core", "wasm-fn-pool"]),
+    ("wasm-fn-runtime", &["wasm-fn-core", "wasm-fn-fuse", "wasm-fn-pool"]),
     ("wasm-fn-server", &["wasm-fn-core", "wasm-fn-router"]),
     ("wasm-fn-control", &["wasm-fn-core", "wasm-fn-rollout", "wasm-fn-router"]),
 ];
 
 /// Crates without clock, randomness, environment, files or network.
-const PURE: [&str; 4] = ["wasm-fn-core", "wasm-fn-router", "wasm-fn-rollout", "wasm-fn-pool"];
+const PURE: [&str; 5] = ["wasm-fn-core", "wasm-fn-fuse", "wasm-fn-router", "wasm-fn-rollout", "wasm-fn-pool"];
 
 /// What pure crates may not name. Addresses are values, so `std::net::IpAddr` is not among these.
 const IMPURE: [&str; 13] = [

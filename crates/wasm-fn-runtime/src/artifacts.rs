@@ -37,7 +37,7 @@ const KINDS: [Kind; 3] = [Kind::Http02, Kind::Http03, Kind::Command];
 pub(crate) struct Artifacts {
     dir: PathBuf,
     key: [u8; KEY_BYTES],
-    /// Changes when the engine, its settings or the processor's features do.
+    /// Changes when the engine, its settings, the processor's features or the way of fusing do.
     engine: u64,
 }
 
@@ -49,6 +49,7 @@ impl Artifacts {
         let key = read_or_make_key(&data_dir.join("artifact.key"))?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
+        wasm_fn_fuse::VERSION.hash(&mut hasher);
         Ok(Self { dir, key, engine: hasher.finish() })
     }
 

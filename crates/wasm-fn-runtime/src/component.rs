@@ -133,6 +133,15 @@ pub(crate) struct Loader {
     concurrent: Tools,
 }
 
+/// A component to be compiled.
+struct Source {
+    digest: Digest,
+    kind: Kind,
+    bytes: Vec<u8>,
+    /// The same with fewer core instances, if it can be had.
+    fused: Option<Vec<u8>>,
+}
+
 /// An engine, what its guests may import, and the code that it compiled.
 struct Tools {
     engine: Engine,
@@ -175,13 +184,14 @@ impl Loader {
         let (kind, functions, concurrent) = (recognised.kind, recognised.functions, recognised.concurrent);
         progress(Progress { step: Step::Compiling, functions });
         let bytes = kind::into_component(&recognised, bytes)?;
+        let source = Source { digest, kind, fused: fused(digest, &bytes), bytes };
         let (tools, code) = if concurrent {
-            (&self.concurrent, self.concurrent.compile(digest, kind, &bytes)?)
-        } else if let Ok(code) = self.sequential.compile(digest, kind, &bytes) {
+            (&self.concurrent, self.concurrent.compile(&source)?)
+        } else if let Ok(code) = self.sequential.compile(&source) {
             (&self.sequential, code)
         } else {
             // It may have asynchronous functions all the same; if not, what is said now is the reason.
-            (&self.concurrent, self.concurrent.compile(digest, kind, &bytes)?)
+            (&self.concurrent, self.concurrent.compile(&source)?)
         };
         progress(Progress { step: Step::Loading, functions });
         tools.map(Prepared { kind, cached: false }, &code)
@@ -196,14 +206,34 @@ impl Tools {
         Ok(Self { engine, linker, artifacts })
     }
 
-    fn compile(&self, digest: Digest, kind: Kind, bytes: &[u8]) -> Result<Code, PrepareError> {
-        let compiled = artifacts::compile(&self.engine, &digest.to_string(), bytes);
+    fn compile(&self, source: &Source) -> Result<Code, PrepareError> {
+        let Source { digest, kind, .. } = *source;
+        let name = digest.to_string();
+        let compiled = self.compile_fused(source, &name);
+        let compiled = compiled.map_or_else(|| artifacts::compile(&self.engine, &name, &source.bytes), Ok);
         let (serialized, code) =
             compiled.map_err(|error| PrepareError::Invalid { reason: format!("{error:#}") })?;
         if let Err(error) = self.artifacts.store(digest, kind, &serialized) {
             tracing::warn!(%digest, %error, "artefact not cached");
         }
         Ok(code)
+    }
+
+    /// The code of the fused component; `None` when there is none, or it meets a limit that the parts did not
+    /// meet.
+    fn compile_fused(&self, source: &Source, name: &str) -> Option<(Vec<u8>, Code)> {
+        let fused = source.fused.as_ref()?;
+        let compiled = artifacts::compile(&self.engine, name, fused);
+        let usable = compiled.and_then(|(serialized, code)| {
+            code.component(&self.engine)?;
+            Ok((serialized, code))
+        });
+        usable
+            .inspect_err(|error| {
+                let digest = source.digest;
+                tracing::debug!(%digest, error = format!("{error:#}"), "a fused component is not usable");
+            })
+            .ok()
     }
 
     fn map(&self, prepared: Prepared, code: &Code) -> Result<Mapped, PrepareError> {
@@ -214,6 +244,13 @@ impl Tools {
         let loaded = linked.map_err(|error| PrepareError::Link { reason: format!("{error:#}") })?;
         Ok(Mapped { loaded, prepared, bytes: code.bytes() })
     }
+}
+
+/// `component` with fewer core instances; `None` when it stays as it is.
+fn fused(digest: Digest, component: &[u8]) -> Option<Vec<u8>> {
+    wasm_fn_fuse::fuse(component)
+        .inspect_err(|reason| tracing::debug!(%digest, %reason, "a component stays as it is"))
+        .ok()
 }
 
 /// Everything that the guests of an engine may import.
@@ -240,3 +277,6 @@ fn loaded(kind: Kind, pre: InstancePre<State>) -> wasmtime::Result<Loaded> {
         Kind::Command => Loaded::Command(CommandPre::new(pre)?),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! Facts about components that are compiled with fewer core instances.
+
+use wasm_fn_pool::PoolPlan;
+use wasmtime::{Store, component::Component};
+
+use super::*;
+use crate::engine::{InstanceMemoryReset, slot_cost};
+
+/// A component of four core modules that calls the host and itself in every way there is.
+const LINKED: &str = include_str!("../../../wasm-fn-fuse/src/fuse/linked.wat");
+
+/// What [`LINKED`] answers, and what it tells the host meanwhile.
+fn answer(component: &[u8]) -> (u32, Vec<(String, u32)>) {
+    let engine = Engine::default();
+    let mut linker = Linker::<Vec<(String, u32)>>::new(&engine);
+    let mut host = linker.instance("host").unwrap();
+    host.func_wrap("name", |_, (): ()| Ok(("Ann".to_owned(),))).unwrap();
+    host.func_wrap("log", |mut store, (text, number): (String, u32)| {
+        store.data_mut().push((text, number));
+        Ok(())
+    })
+    .unwrap();
+    let component = Component::new(&engine, component).unwrap();
+    let mut store = Store::new(&engine, Vec::new());
+    let instance = linker.instantiate(&mut store, &component).unwrap();
+    let run = instance.get_typed_func::<(), (u32,)>(&mut store, "run").unwrap();
+    let (number,) = run.call(&mut store, ()).unwrap();
+    (number, store.into_data())
+}
+
+#[test]
+fn fused_or_not_a_component_does_the_same() {
+    let component = wat::parse_str(LINKED).unwrap();
+    let fused = fused(Digest([0; 32]), &component).unwrap();
+    let expected = (87, vec![("hello Ann".to_owned(), 507)]);
+    assert_eq!(answer(&component), expected);
+    assert_eq!(answer(&fused), expected);
+}
+
+#[test]
+fn guests_are_compiled_fused() {
+    let plan = PoolPlan {
+        instances_max: 2,
+        running_max: 1,
+        memory_max_bytes: 1 << 30,
+        keep_bytes: 1 << 20,
+        address_bytes: slot_cost().address_bytes * 2,
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let loader = Loader::new(Engines::new(&plan, InstanceMemoryReset::probe()).unwrap(), dir.path()).unwrap();
+    let prebuilt = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-examples/prebuilt");
+    for guest in ["hello-v1", "hello-p3", "fetch", "cgi", "c-hello"] {
+        let bytes = fs::read(prebuilt.join(guest).with_extension("wasm")).unwrap();
+        let recognised = kind::recognise(&bytes).unwrap();
+        let (kind, digest) = (recognised.kind, Digest([0; 32]));
+        let bytes = kind::into_component(&recognised, bytes).unwrap();
+        let source = Source { digest, kind, fused: fused(digest, &bytes), bytes };
+        let tools = if recognised.concurrent { &loader.concurrent } else { &loader.sequential };
+        assert!(tools.compile_fused(&source, guest).is_some(), "{guest}");
+    }
+}
