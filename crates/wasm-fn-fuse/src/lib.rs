@@ -15,6 +15,7 @@
 //! Invariants: what is fused does what the component did, or nothing is fused; what comes out is valid; no
 //! input reaches a panic, or more memory and time than in proportion to its size.
 
+mod alike;
 mod constant;
 mod emit;
 mod error;

@@ -82,9 +82,12 @@ impl<'a> Linker<'a> {
         self.used.push(false);
     }
 
-    pub(crate) fn host(&mut self, function: CanonicalFunction) {
-        self.functions.push(Func::Host(self.hosts.len()));
-        self.hosts.push(function);
+    /// Defines a function as the host's `function`, or as the one before it that `first` says.
+    pub(crate) fn host(&mut self, function: CanonicalFunction, first: usize) {
+        self.functions.push(Func::Host(first));
+        if first == self.hosts.len() {
+            self.hosts.push(function);
+        }
     }
 
     /// Defines what `name` of an instance is.

@@ -5,7 +5,11 @@ use wasmparser::{
     ComponentOuterAliasKind, ComponentType, ComponentTypeRef, Encoding, Instance, Parser, Payload,
 };
 
-use crate::{NotFused, link::Linker};
+use crate::{
+    NotFused,
+    alike::{Hosts, Space},
+    link::Linker,
+};
 
 /// A part of a component that is kept.
 pub(crate) enum Piece<'a> {
@@ -25,6 +29,9 @@ pub(crate) struct Outer<'a> {
     /// In order. What they define has the same indices as long as none is left out.
     pub(crate) pieces: Vec<Piece<'a>>,
     pub(crate) linker: Linker<'a>,
+    functions: Space<'a>,
+    types: Space<'a>,
+    hosts: Hosts,
     lifted: bool,
 }
 
@@ -90,6 +97,7 @@ impl<'a> Outer<'a> {
             Payload::CustomSection(section) if section.name() == "component-name" => Ok(()),
             payload => {
                 check(&payload)?;
+                self.count(&payload)?;
                 let (id, range) = payload.as_section().ok_or(NotFused::NOWHERE)?;
                 let bytes = bytes.get(range).ok_or(NotFused::NOWHERE)?;
                 self.pieces.push(Piece::Raw { id, bytes });
@@ -109,20 +117,60 @@ impl<'a> Outer<'a> {
                 ..
             } => NotFused::shape("an alias of a core module or type", "all of them defined here"),
             alias => {
+                match alias {
+                    ComponentAlias::InstanceExport { kind, instance_index, name } => {
+                        if let Some(space) = self.space(kind) {
+                            space.alias(instance_index, name)?;
+                        }
+                    }
+                    ComponentAlias::Outer { kind: ComponentOuterAliasKind::Type, .. } => {
+                        self.types.define()?
+                    }
+                    _ => {}
+                }
                 self.pieces.push(Piece::Alias(alias));
                 Ok(())
             }
         }
     }
 
+    /// The index space of `kind`, if it is one of those that are looked into.
+    fn space(&mut self, kind: ComponentExternalKind) -> Option<&mut Space<'a>> {
+        match kind {
+            ComponentExternalKind::Func => Some(&mut self.functions),
+            ComponentExternalKind::Type => Some(&mut self.types),
+            _ => None,
+        }
+    }
+
+    /// Counts what a section defines that is kept.
+    fn count(&mut self, payload: &Payload<'a>) -> Result<(), NotFused> {
+        let mut define = |kind| self.space(kind).map_or(Ok(()), Space::define);
+        match payload {
+            Payload::ComponentTypeSection(section) => {
+                (0..section.count()).try_for_each(|_| define(ComponentExternalKind::Type))
+            }
+            Payload::ComponentImportSection(section) => {
+                section.clone().into_iter().try_for_each(|import| define(import?.ty.kind()))
+            }
+            Payload::ComponentExportSection(section) => {
+                section.clone().into_iter().try_for_each(|export| define(export?.kind))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn take_function(&mut self, function: CanonicalFunction) -> Result<(), NotFused> {
         if matches!(function, CanonicalFunction::Lift { .. }) {
             self.lifted = true;
+            self.functions.define()?;
             self.pieces.push(Piece::Lift(function));
         } else if self.lifted {
             return NotFused::shape("a lowered function after a lifted one", "all of them before");
         } else {
-            self.linker.host(function);
+            let next = self.linker.hosts.len();
+            let first = self.hosts.first(&function, next, &self.functions, &self.types)?;
+            self.linker.host(function, first);
         }
         Ok(())
     }

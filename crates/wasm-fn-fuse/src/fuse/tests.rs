@@ -28,6 +28,15 @@ fn modules(component: &[u8]) -> Vec<Program<'_>> {
     modules
 }
 
+/// How many functions `component` is given by the host.
+fn hosts(component: &[u8]) -> usize {
+    let functions = Parser::new(0).parse_all(component).flat_map(|payload| match payload.unwrap() {
+        Payload::ComponentCanonicalSection(section) => section.into_iter().collect(),
+        _ => Vec::new(),
+    });
+    functions.filter(|function| !matches!(function, Ok(wasmparser::CanonicalFunction::Lift { .. }))).count()
+}
+
 /// Why [`LINKED`] with another text for one is left as it is.
 fn found(from: &str, to: &str) -> &'static str {
     match fuse(&linked(from, to)) {
@@ -52,6 +61,51 @@ fn the_host_is_called_without_a_detour() {
     let imported = modules[1].imports.iter().filter(|import| matches!(import.ty, TypeRef::Func(_)));
     assert_eq!(imported.count(), 2);
     assert_eq!(modules[1].tables.len(), 1);
+}
+
+#[test]
+fn what_is_imported_twice_is_imported_once() {
+    let call = "(call $log (i32.const 16) (local.get $length) (global.get $stack))";
+    let slot = "(call_indirect (param i32 i32 i32) (local.get 0) (local.get 1) (local.get 2) (i32.const 2))";
+    let edits = [
+        ("3 3 funcref", "4 4 funcref".to_owned()),
+        (
+            slot,
+            format!(
+                "{slot}) (func (export \"3\") (param i32 i32 i32) {}",
+                slot.replace("const 2", "const 3")
+            ),
+        ),
+        (
+            "(global $next",
+            "(import \"host\" \"more\" (func $more (param i32 i32 i32))) (global $next".to_owned(),
+        ),
+        (call, format!("{call} {}", call.replace("$log", "$more"))),
+        ("(func $shim \"2\")", "(func $shim \"2\")) (export \"more\" (func $shim \"3\")".to_owned()),
+        (
+            "(elem (i32.const 0) func 0 1 2)",
+            r#"(import "" "3" (func (param i32 i32 i32))) (elem (i32.const 0) func 0 1 2 3)"#.to_owned(),
+        ),
+        (
+            "(core instance $filler",
+            "(core func $more (canon lower (func $host \"log\") (memory $memory))) (core instance $filler"
+                .to_owned(),
+        ),
+        ("(func $log))))))", "(func $log)) (export \"3\" (func $more))))))".to_owned()),
+    ];
+    let text = edits.iter().fold(LINKED.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    });
+    let twice = component(&text);
+    assert_eq!(hosts(&twice), 3);
+    assert_eq!(hosts(&fuse(&twice).unwrap()), 2);
+    // With other options it is another function.
+    let other = text.replace(
+        "\"log\") (memory $memory))) (core",
+        "\"log\") (memory $memory) string-encoding=utf16)) (core",
+    );
+    assert_eq!(hosts(&fuse(&component(&other)).unwrap()), 3);
 }
 
 #[test]
