@@ -7,7 +7,11 @@ use wasm_encoder::{
     reencode::{Error, Reencode},
 };
 
-use crate::{NotFused, constant, link::at, plan::Plan};
+use crate::{
+    NotFused, constant,
+    link::{Own, at, count},
+    plan::Plan,
+};
 
 /// Name that everything is imported from.
 pub(crate) const IMPORTS: &str = "";
@@ -17,6 +21,9 @@ pub(crate) const MEMORY: &str = "memory";
 
 /// Name of the table of `realloc`s.
 pub(crate) const REALLOCS: &str = "reallocs";
+
+/// Most `realloc`s that code fills in: a program has one, an adapter another.
+const FILLED_BY_CODE_MAX: usize = 4;
 
 /// Rewrites what a program says to what it means in the merged module.
 struct Mover<'m, 'p, 'a> {
@@ -40,6 +47,15 @@ pub(crate) fn module(plan: &Plan<'_, '_>) -> Result<Vec<u8>, NotFused> {
     Ok(module.finish())
 }
 
+/// How the table of `realloc`s, which is the other module's, is filled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Filling {
+    /// When an instance is made, before its start function: the engine runs code for it.
+    Elements,
+    /// Each time that the guest is entered: there is no start function that may need it before.
+    Code,
+}
+
 /// What is copied from every program.
 #[derive(Default)]
 struct Sections {
@@ -58,11 +74,12 @@ impl Sections {
             sections.add(plan, at)?;
         }
         if !plan.reallocs.is_empty() {
-            // Last: elements of another module's table, and all after them, are written at run time.
-            let functions: Result<Vec<_>, _> =
-                plan.reallocs.iter().map(|own| plan.own_function(own)).collect();
-            let functions = Elements::Functions(functions?.into());
-            sections.elements.active(None, &ConstExpr::i32_const(0), functions);
+            let functions = Elements::Functions(reallocs(plan)?.into());
+            match Filling::of(plan) {
+                // Last: elements of another module's table, and all after them, are written at run time.
+                Filling::Elements => sections.elements.active(None, &ConstExpr::i32_const(0), functions),
+                Filling::Code => sections.elements.declared(functions),
+            };
         }
         Ok(sections)
     }
@@ -85,11 +102,29 @@ impl Sections {
         for element in plan.elements(at)? {
             mover.parse_element(&mut self.elements, element.clone())?;
         }
-        for body in &program.bodies {
-            mover.parse_function_body(&mut self.code, body.clone())?;
+        let imported = count(&plan.linked(at)?.functions)?;
+        for (index, body) in (imported..).zip(&program.bodies) {
+            let entered = plan.exports.position(Own { program: at, index }).is_ok();
+            if entered && Filling::of(plan) == Filling::Code {
+                mover.parse_entered_body(&mut self.code, body)?;
+            } else {
+                mover.parse_function_body(&mut self.code, body.clone())?;
+            }
         }
         Ok(())
     }
+}
+
+impl Filling {
+    fn of(plan: &Plan<'_, '_>) -> Self {
+        let many = plan.reallocs.iter().nth(FILLED_BY_CODE_MAX).is_some();
+        if plan.start.is_some() || many { Self::Elements } else { Self::Code }
+    }
+}
+
+/// The functions that go into the table of `realloc`s, in order.
+fn reallocs(plan: &Plan<'_, '_>) -> Result<Vec<u32>, NotFused> {
+    plan.reallocs.iter().map(|own| plan.own_function(own)).collect()
 }
 
 /// The type of the memory, which is the other module's.
@@ -161,6 +196,24 @@ fn names(plan: &Plan<'_, '_>) -> Result<NameSection, NotFused> {
 impl Mover<'_, '_, '_> {
     fn constant(&self, global: u32) -> Option<i32> {
         at(&self.plan.linked(self.program).ok()?.constants, global).ok()?
+    }
+
+    /// Writes the body of a function that is called from outside: it fills the table of `realloc`s first.
+    fn parse_entered_body(
+        &mut self,
+        code: &mut CodeSection,
+        body: &wasmparser::FunctionBody<'_>,
+    ) -> Result<(), NotFused> {
+        let mut function = self.new_function_with_parsed_locals(body)?;
+        for (slot, realloc) in (0..).zip(reallocs(self.plan)?) {
+            function.instructions().i32_const(slot).ref_func(realloc).table_set(0);
+        }
+        let mut operators = body.get_operators_reader()?;
+        while !operators.eof() {
+            function.instruction(&self.parse_instruction(&mut operators)?);
+        }
+        code.function(&function);
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Facts about what is fused and what is left.
 
-use wasmparser::TypeRef;
+use wasmparser::{ElementKind, TypeRef};
 
 use super::*;
 use crate::program::Program;
@@ -184,6 +184,19 @@ fn the_last_module_may_have_the_start_function() {
     let to = "(func $begin) (start $begin) (elem (i32.const 0) func 0 1 2)";
     let started = fuse(&linked("(elem (i32.const 0) func 0 1 2)", to)).unwrap();
     assert!(modules(&started)[1].start.is_some());
+}
+
+/// Whether instances of `fused` write into a table that another module has.
+fn fills_at_the_start(fused: &[u8]) -> bool {
+    let foreign = |kind: &_| matches!(kind, ElementKind::Active { table_index: None, .. });
+    modules(fused)[1].elements.iter().any(|element| foreign(&element.kind))
+}
+
+#[test]
+fn nothing_runs_before_the_guest_is_entered_unless_it_says_so() {
+    assert!(!fills_at_the_start(&fuse(&component(LINKED)).unwrap()));
+    let to = "(func $begin) (start $begin) (elem (i32.const 0) func 0 1 2)";
+    assert!(fills_at_the_start(&fuse(&linked("(elem (i32.const 0) func 0 1 2)", to)).unwrap()));
 }
 
 #[test]
