@@ -72,7 +72,7 @@ fn write_aliases(component: &mut Component, aliases: &mut ComponentAliasSection)
 }
 
 /// The error of what changes nothing.
-fn roundtrip(error: Error) -> NotFused {
+pub(crate) fn roundtrip(error: Error) -> NotFused {
     NotFused::Invalid { reason: error.to_string() }
 }
 

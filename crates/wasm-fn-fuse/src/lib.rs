@@ -17,6 +17,7 @@
 
 mod alike;
 mod constant;
+mod dispatch;
 mod emit;
 mod error;
 mod fuse;

@@ -2,13 +2,15 @@
 
 use wasm_encoder::{
     CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection, FunctionSection,
-    GlobalSection, ImportSection, MemoryType, Module, NameMap, NameSection, RefType, StartSection,
-    TableSection, TableType, TypeSection,
-    reencode::{Error, Reencode},
+    GlobalSection, ImportSection, Instruction, MemoryType, Module, NameMap, NameSection, RefType,
+    StartSection, TableSection, TableType, TypeSection,
+    reencode::{self, Error, Reencode},
 };
+use wasmparser::{FunctionBody, Operator};
 
 use crate::{
     NotFused, constant,
+    dispatch::Dispatch,
     link::{Own, at, count},
     plan::Plan,
 };
@@ -28,6 +30,7 @@ const FILLED_BY_CODE_MAX: usize = 4;
 /// Rewrites what a program says to what it means in the merged module.
 struct Mover<'m, 'p, 'a> {
     plan: &'m Plan<'p, 'a>,
+    dispatch: &'m Dispatch<'p>,
     program: usize,
 }
 
@@ -37,7 +40,8 @@ struct Mover<'m, 'p, 'a> {
 /// A program has something that cannot be moved.
 pub(crate) fn module(plan: &Plan<'_, '_>) -> Result<Vec<u8>, NotFused> {
     let mut module = Module::new();
-    let sections = Sections::of(plan)?;
+    let dispatch = Dispatch::new(plan)?;
+    let sections = Sections::of(plan, &dispatch)?;
     module.section(&sections.types).section(&imports(plan)?).section(&sections.functions);
     module.section(&sections.tables).section(&sections.globals).section(&exports(plan)?);
     if let Some((program, function)) = plan.start {
@@ -68,11 +72,12 @@ struct Sections {
 }
 
 impl Sections {
-    fn of(plan: &Plan<'_, '_>) -> Result<Self, NotFused> {
+    fn of<'p>(plan: &Plan<'p, '_>, dispatch: &Dispatch<'p>) -> Result<Self, NotFused> {
         let mut sections = Self::default();
         for &at in &plan.merged {
-            sections.add(plan, at)?;
+            sections.add(Mover { plan, dispatch, program: at })?;
         }
+        dispatch.write(&mut sections.types, &mut sections.functions, &mut sections.code)?;
         if !plan.reallocs.is_empty() {
             let functions = Elements::Functions(reallocs(plan)?.into());
             match Filling::of(plan) {
@@ -84,9 +89,9 @@ impl Sections {
         Ok(sections)
     }
 
-    fn add(&mut self, plan: &Plan<'_, '_>, at: usize) -> Result<(), NotFused> {
+    fn add(&mut self, mut mover: Mover<'_, '_, '_>) -> Result<(), NotFused> {
+        let (plan, at) = (mover.plan, mover.program);
         let program = &plan.linked(at)?.program;
-        let mut mover = Mover { plan, program: at };
         for types in &program.types {
             mover.parse_recursive_type_group(self.types.ty(), types.clone())?;
         }
@@ -153,7 +158,7 @@ fn imports(plan: &Plan<'_, '_>) -> Result<ImportSection, NotFused> {
         imports.import(IMPORTS, REALLOCS, reallocs_type(plan)?);
     }
     for (at, &(program, ty)) in plan.hosts.values().enumerate() {
-        let ty = Mover { plan, program }.type_index(ty)?;
+        let ty = plan.type_index(program, ty)?;
         imports.import(IMPORTS, &at.to_string(), EntityType::Function(ty));
     }
     Ok(imports)
@@ -202,7 +207,7 @@ impl Mover<'_, '_, '_> {
     fn parse_entered_body(
         &mut self,
         code: &mut CodeSection,
-        body: &wasmparser::FunctionBody<'_>,
+        body: &FunctionBody<'_>,
     ) -> Result<(), NotFused> {
         let mut function = self.new_function_with_parsed_locals(body)?;
         for (slot, realloc) in (0..).zip(reallocs(self.plan)?) {
@@ -221,8 +226,7 @@ impl Reencode for Mover<'_, '_, '_> {
     type Error = NotFused;
 
     fn type_index(&mut self, ty: u32) -> Result<u32, Error<NotFused>> {
-        let base = self.plan.bases(self.program).map_err(Error::UserError)?.types;
-        ty.checked_add(base).ok_or(Error::UserError(NotFused::NOWHERE))
+        self.plan.type_index(self.program, ty).map_err(Error::UserError)
     }
 
     fn function_index(&mut self, function: u32) -> Result<u32, Error<NotFused>> {
@@ -235,6 +239,24 @@ impl Reencode for Mover<'_, '_, '_> {
 
     fn global_index(&mut self, global: u32) -> Result<u32, Error<NotFused>> {
         self.plan.global(self.program, global).map_err(Error::UserError)
+    }
+
+    /// Calls through a table become direct ones where it is known what they may call.
+    fn instruction<'a>(&mut self, operator: Operator<'a>) -> Result<Instruction<'a>, Error<NotFused>> {
+        if let Operator::CallIndirect { type_index, table_index }
+        | Operator::ReturnCallIndirect { type_index, table_index } = operator
+        {
+            let (table, ty) = (self.table_index(table_index)?, self.type_index(type_index)?);
+            if let Some(function) = self.dispatch.function(table, ty) {
+                let returns = matches!(operator, Operator::ReturnCallIndirect { .. });
+                return Ok(if returns {
+                    Instruction::ReturnCall(function)
+                } else {
+                    Instruction::Call(function)
+                });
+            }
+        }
+        reencode::utils::instruction(self, operator)
     }
 
     fn element_index(&mut self, element: u32) -> Result<u32, Error<NotFused>> {
@@ -256,6 +278,6 @@ impl Reencode for Mover<'_, '_, '_> {
         if let Some(value) = constant::evaluate(&expression, |global| self.constant(global)) {
             return Ok(ConstExpr::i32_const(value));
         }
-        wasm_encoder::reencode::utils::const_expr(self, expression)
+        reencode::utils::const_expr(self, expression)
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Listed {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Bases {
     pub(crate) types: u32,
-    functions: u32,
+    pub(crate) functions: u32,
     tables: u32,
     globals: u32,
     pub(crate) elements: u32,
@@ -45,6 +45,8 @@ pub(crate) struct Plan<'p, 'a> {
     pub(crate) merged: Vec<usize>,
     /// By program.
     bases: Vec<Bases>,
+    /// Behind what all of them define.
+    pub(crate) ends: Bases,
     /// The functions that the merged module imports, each with a program that imports it and the type there.
     pub(crate) hosts: BTreeMap<usize, (usize, u32)>,
     host_at: HashMap<usize, u32>,
@@ -105,6 +107,7 @@ impl<'p, 'a> Plan<'p, 'a> {
             linker,
             shim,
             bases: vec![Bases::default(); found],
+            ends: Bases::default(),
             hosts: BTreeMap::new(),
             host_at: HashMap::new(),
             reallocs: Listed::default(),
@@ -177,6 +180,11 @@ impl<'p, 'a> Plan<'p, 'a> {
     pub(crate) fn own_function(&self, own: Own) -> Result<u32, NotFused> {
         let imported = count(&self.linked(own.program)?.functions)?;
         moved(own.index, imported, self.bases(own.program)?.functions)
+    }
+
+    /// Index of type `ty` of `program` in the merged module.
+    pub(crate) fn type_index(&self, program: usize, ty: u32) -> Result<u32, NotFused> {
+        sum(ty, self.bases(program)?.types)
     }
 
     /// Index of `table` of `program` in the merged module.
@@ -278,6 +286,7 @@ impl<'p, 'a> Plan<'p, 'a> {
                 elements: sum(next.elements, elements)?,
             };
         }
+        self.ends = next;
         Ok(())
     }
 }

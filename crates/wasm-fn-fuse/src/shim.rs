@@ -69,7 +69,7 @@ pub(crate) fn find(linker: &Linker<'_>) -> Option<Shim> {
 }
 
 /// Whether two modules mean the same by these types.
-fn same(a: &FuncType, b: &FuncType) -> bool {
+pub(crate) fn same(a: &FuncType, b: &FuncType) -> bool {
     // A reference may speak of its module's own types.
     a == b && a.params().iter().chain(a.results()).all(|ty| !ty.is_reference_type())
 }

@@ -1,11 +1,14 @@
 //! Facts about what is fused and what is left.
 
-use wasmparser::{ElementKind, TypeRef};
+use wasmparser::{ElementKind, FunctionBody, Operator, TypeRef};
 
 use super::*;
 use crate::program::Program;
 
 const LINKED: &str = include_str!("linked.wat");
+
+/// Functions for what [`LINKED`] calls through its table: one for each type.
+const FINDERS: usize = 2;
 
 fn component(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
@@ -51,7 +54,7 @@ fn two_modules_are_left() {
     let [memory, code] = &*modules(&fused) else { panic!("two modules") };
     assert_eq!((memory.data.len(), memory.functions.len(), memory.memories.len()), (2, 1, 1));
     assert!(memory.imports.is_empty());
-    assert_eq!((code.data.len(), code.functions.len(), code.memories.len()), (0, 5, 0));
+    assert_eq!((code.data.len(), code.functions.len(), code.memories.len()), (0, 5 + FINDERS, 0));
 }
 
 #[test]
@@ -108,6 +111,41 @@ fn what_is_imported_twice_is_imported_once() {
     assert_eq!(hosts(&fuse(&component(&other)).unwrap()), 3);
 }
 
+/// How many of the functions of `component`'s code call through a table.
+fn indirect(component: &[u8]) -> usize {
+    let indirect = |body: &&FunctionBody<'_>| {
+        let mut operators = body.get_operators_reader().unwrap().into_iter();
+        operators.any(|operator| {
+            matches!(operator, Ok(Operator::CallIndirect { .. } | Operator::ReturnCallIndirect { .. }))
+        })
+    };
+    modules(component)[1].bodies.iter().filter(indirect).count()
+}
+
+#[test]
+fn what_is_called_through_a_table_is_found_without_it() {
+    // What is left is for slots of which nothing is known.
+    assert_eq!(indirect(&fuse(&component(LINKED)).unwrap()), FINDERS);
+}
+
+#[test]
+fn a_table_that_may_change_or_is_large_is_called_as_it_was() {
+    let answer = "(call $name (i32.const 8))";
+    let changes = [
+        "(table.set (i32.const 0) (ref.func $answer))",
+        "(drop (table.grow (ref.null func) (i32.const 1)))",
+        "(table.copy (i32.const 0) (i32.const 1) (i32.const 1))",
+        "(table.fill (i32.const 0) (ref.null func) (i32.const 1))",
+    ];
+    for change in changes {
+        let fused = fuse(&linked(answer, &format!("{answer} {change}"))).unwrap();
+        assert_eq!((indirect(&fused), modules(&fused)[1].functions.len()), (2, 5), "{change}");
+    }
+    let text = LINKED.replace("(table 8 funcref)", "(table 513 funcref)");
+    let text = text.replace("(table (export \"table\") 8 funcref)", "(table (export \"table\") 513 funcref)");
+    assert_eq!(modules(&fuse(&component(&text)).unwrap())[1].functions.len(), 5);
+}
+
 #[test]
 fn addresses_are_numbers() {
     let fused = fuse(&component(LINKED)).unwrap();
@@ -154,14 +192,14 @@ fn a_shim_that_does_more_is_merged_as_it_is() {
     let fused = linked("(call_indirect (param i32) (local.get 0) (i32.const 1))", more);
     let fused = fuse(&fused).unwrap();
     let [_, code] = &*modules(&fused) else { panic!("two modules") };
-    assert_eq!((code.functions.len(), code.tables.len()), (8, 2));
+    assert_eq!((code.functions.len(), code.tables.len()), (8 + FINDERS + 3, 2));
 }
 
 #[test]
 fn a_shim_whose_calls_trap_is_merged_as_it_is() {
     let fused = fuse(&linked("func 0 1 2)", "func 0 2 1)")).unwrap();
     let [_, code] = &*modules(&fused) else { panic!("two modules") };
-    assert_eq!((code.functions.len(), code.tables.len()), (8, 2));
+    assert_eq!((code.functions.len(), code.tables.len()), (8 + FINDERS + 3, 2));
 }
 
 #[test]
@@ -176,7 +214,7 @@ fn a_filler_may_fill_other_tables() {
         );
     let fused = fuse(&component(&text)).unwrap();
     let [_, code] = &*modules(&fused) else { panic!("two modules") };
-    assert_eq!((code.functions.len(), code.tables.len(), code.elements.len()), (5, 1, 4));
+    assert_eq!((code.functions.len(), code.tables.len(), code.elements.len()), (5 + FINDERS, 1, 4));
 }
 
 #[test]

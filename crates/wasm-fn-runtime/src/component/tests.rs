@@ -1,7 +1,7 @@
 //! Facts about components that are compiled with fewer core instances.
 
 use wasm_fn_pool::PoolPlan;
-use wasmtime::{Store, component::Component};
+use wasmtime::{Store, Trap, component::Component};
 
 use super::*;
 use crate::engine::{InstanceMemoryReset, slot_cost};
@@ -9,8 +9,8 @@ use crate::engine::{InstanceMemoryReset, slot_cost};
 /// A component of four core modules that calls the host and itself in every way there is.
 const LINKED: &str = include_str!("../../../wasm-fn-fuse/src/fuse/linked.wat");
 
-/// What [`LINKED`] answers, and what it tells the host meanwhile.
-fn answer(component: &[u8]) -> (u32, Vec<(String, u32)>) {
+/// What [`LINKED`] or a variant of it answers, and what it tells the host meanwhile.
+fn answer(component: &[u8]) -> (Result<u32, Trap>, Vec<(String, u32)>) {
     let engine = Engine::default();
     let mut linker = Linker::<Vec<(String, u32)>>::new(&engine);
     let mut host = linker.instance("host").unwrap();
@@ -24,17 +24,35 @@ fn answer(component: &[u8]) -> (u32, Vec<(String, u32)>) {
     let mut store = Store::new(&engine, Vec::new());
     let instance = linker.instantiate(&mut store, &component).unwrap();
     let run = instance.get_typed_func::<(), (u32,)>(&mut store, "run").unwrap();
-    let (number,) = run.call(&mut store, ()).unwrap();
-    (number, store.into_data())
+    let answer = run.call(&mut store, ()).map(|(number,)| number);
+    (answer.map_err(|error| error.downcast().unwrap()), store.into_data())
 }
 
 #[test]
 fn fused_or_not_a_component_does_the_same() {
     let component = wat::parse_str(LINKED).unwrap();
     let fused = fused(Digest([0; 32]), &component).unwrap();
-    let expected = (87, vec![("hello Ann".to_owned(), 507)]);
+    let expected = (Ok(87), vec![("hello Ann".to_owned(), 507)]);
     assert_eq!(answer(&component), expected);
     assert_eq!(answer(&fused), expected);
+}
+
+#[test]
+fn calls_through_a_table_end_in_the_same_trap() {
+    for (slot, expected) in [
+        ("0", Trap::IndirectCallToNull),
+        ("2", Trap::BadSignature),
+        ("7", Trap::IndirectCallToNull),
+        ("8", Trap::TableOutOfBounds),
+        ("-1", Trap::TableOutOfBounds),
+    ] {
+        let call = "(call_indirect (result i32) (i32.const 1))";
+        let text = LINKED.replacen(call, &call.replace("const 1", &format!("const {slot}")), 1);
+        let component = wat::parse_str(text).unwrap();
+        let fused = fused(Digest([0; 32]), &component).unwrap();
+        assert_eq!(answer(&component), (Err(expected), Vec::new()), "{slot}");
+        assert_eq!(answer(&fused), (Err(expected), Vec::new()), "{slot}");
+    }
 }
 
 #[test]
