@@ -204,11 +204,13 @@ impl Node {
         self.folder.clone()
     }
 
-    /// Pages of memory that it occupies (proc_pid_statm(5), second field).
-    pub(crate) fn resident_pages(&self) -> u64 {
-        let path = format!("/proc/{}/statm", self.process.id());
-        let statm = std::fs::read_to_string(path).expect("the process is alive");
-        statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("statm has numbers")
+    /// Bytes of memory that it occupies (`VmRSS` of proc_pid_status(5), in KiB there).
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(path).expect("the process is alive");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix(" kB"));
+        let kib: u64 = resident.and_then(|kib| kib.trim().parse().ok()).expect("a process has memory");
+        kib << 10
     }
 }
 
