@@ -17,9 +17,10 @@ use crate::{
     NotFused, constant,
     emit::roundtrip,
     link::{self, count},
+    merge::REALLOCS_TABLE,
     plan::Plan,
     program::Program,
-    shim::same,
+    shim::{has_plain_values, same},
 };
 
 /// Most slots of all tables: interpreters have thousands, of which they call few.
@@ -39,47 +40,80 @@ pub(crate) struct Dispatch<'p> {
     by_call: HashMap<Call, u32>,
     functions_base: u32,
     types_base: u32,
+    traps: Option<Traps>,
+}
+
+/// Where calls trap that a table without a function for them would trap: in the table of `realloc`s, which then takes
+/// the place of all others.
+#[derive(Clone, Copy)]
+struct Traps {
+    /// Behind the `realloc`s. Nothing is ever there.
+    null: u32,
 }
 
 struct Finder<'p> {
     call: Call,
     ty: &'p FuncType,
-    /// By slot, the function in the merged module.
-    slots: BTreeMap<u32, u32>,
+    /// What the table holds, by slot; functions of another type are `None`.
+    slots: BTreeMap<u32, Option<u32>>,
+    size: u32,
 }
 
-/// What the slots of a table hold: each a function in the merged module, and its type.
-type Slots<'p> = BTreeMap<u32, (u32, &'p FuncType)>;
+/// Where a slot leads.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    Function(u32),
+    /// Through a table, by this slot or by the one that is called.
+    Table(u32, Option<u32>),
+}
+
+/// A table: what its slots hold, each a function in the merged module, and its type.
+#[derive(Default)]
+struct Held<'p> {
+    size: u32,
+    slots: BTreeMap<u32, (u32, &'p FuncType)>,
+}
+
+/// What code does with tables.
+struct Uses<'p> {
+    calls: BTreeMap<Call, &'p FuncType>,
+    /// It does more than call, though it changes nothing.
+    others: bool,
+}
 
 impl<'p> Dispatch<'p> {
     /// Plans the direct calls of `plan`; none, when a table may change, is large, or is filled with what is not known.
     pub(crate) fn new(plan: &Plan<'p, '_>) -> Result<Self, NotFused> {
         let mut dispatch =
             Self { functions_base: plan.ends.functions, types_base: plan.ends.types, ..Self::default() };
-        let mut slots = 0_u64;
-        for &program in &plan.merged {
-            let program = &plan.linked(program)?.program;
-            let tables = program.tables.iter().map(|table| table.ty.initial);
-            slots = tables.fold(slots, u64::saturating_add);
-            let empty = program.tables.iter().all(|table| matches!(table.init, TableInit::RefNull));
-            if slots > SLOTS_MAX || !empty || !has_plain_types(program) {
-                return Ok(dispatch);
-            }
-        }
-        let (Some(calls), Some(tables)) = (calls(plan)?, filled(plan)?) else { return Ok(dispatch) };
-        if calls.len() > TYPES_MAX {
+        let Some(mut tables) = tables(plan)? else { return Ok(dispatch) };
+        let (Some(uses), Some(active)) = (uses(plan)?, fill(&mut tables, plan)?) else { return Ok(dispatch) };
+        if uses.calls.len() > TYPES_MAX {
             return Ok(dispatch);
         }
-        for (call, ty) in calls {
-            let slots = tables.get(&call.0).into_iter().flatten();
-            let slots = slots.filter(|(_, (_, held))| same(held, ty));
-            let slots: BTreeMap<_, _> = slots.map(|(&slot, &(function, _))| (slot, function)).collect();
-            if !slots.is_empty() {
-                dispatch.by_call.insert(call, count(&dispatch.finders)?);
-                dispatch.finders.push(Finder { call, ty, slots });
-            }
+        let realloc = FuncType::new([wasmparser::ValType::I32; 4], [wasmparser::ValType::I32]);
+        let (mut can_replace, none) = (active && !uses.others && !plan.reallocs.is_empty(), Held::default());
+        for (call, ty) in uses.calls {
+            let held = tables.get(&call.0).unwrap_or(&none);
+            let way = |&(function, held): &(u32, &FuncType)| same(held, ty).then_some(function);
+            let slots: BTreeMap<_, _> = held.slots.iter().map(|(&slot, held)| (slot, way(held))).collect();
+            // Of types with references it is not known which are the same; and a `realloc` is what a call of that
+            // type would find where a function of another one is.
+            can_replace &= has_plain_values(ty) && (*ty != realloc || slots.values().all(Option::is_some));
+            dispatch.finders.push(Finder { call, ty, slots, size: held.size });
         }
+        if can_replace {
+            dispatch.traps = Some(Traps { null: plan.reallocs.count()? });
+        } else {
+            dispatch.finders.retain(|finder| finder.slots.values().any(Option::is_some));
+        }
+        dispatch.by_call = dispatch.finders.iter().map(|finder| finder.call).zip(0..).collect();
         Ok(dispatch)
+    }
+
+    /// Whether no table is left but that of `realloc`s, with an empty slot behind them.
+    pub(crate) fn replaces_tables(&self) -> bool {
+        self.traps.is_some()
     }
 
     /// The function that stands for a call of type `ty` through `table`. It takes the slot after what is called with.
@@ -99,42 +133,56 @@ impl<'p> Dispatch<'p> {
             params.push(ValType::I32);
             types.ty().function(params, values(finder.ty.results())?);
             functions.function(ty);
-            code.function(&finder.body()?);
+            code.function(&finder.body(self.traps)?);
         }
         Ok(())
     }
 }
 
 impl Finder<'_> {
-    fn body(&self) -> Result<Function, NotFused> {
+    fn body(&self, traps: Option<Traps>) -> Result<Function, NotFused> {
         let params = count(self.ty.params())?;
-        // One call for each function, in a block that a jump to its slots leaves.
-        let callees: BTreeSet<_> = self.slots.values().copied().collect();
-        let first = self.slots.keys().next().copied().unwrap_or_default();
-        let last = self.slots.keys().next_back().copied().unwrap_or_default();
-        let none = u32::try_from(callees.len()).or(Err(NotFused::NOWHERE))?;
-        let depths: HashMap<_, _> = callees.iter().copied().zip(0..).collect();
-        let depth =
-            |slot| self.slots.get(&slot).and_then(|callee| depths.get(callee)).copied().unwrap_or(none);
-        let targets: Vec<_> = (first..=last).map(depth).collect();
+        let functions: BTreeSet<_> = self.slots.values().copied().flatten().collect();
+        let mut ways: Vec<_> = functions.into_iter().map(Way::Function).collect();
+        // Of another type, empty, and outside of the table.
+        let ends = match traps {
+            None => [Way::Table(self.call.0, None); 3],
+            Some(Traps { null }) => [0, null, u32::MAX].map(|slot| Way::Table(REALLOCS_TABLE, Some(slot))),
+        };
+        ways.extend(BTreeSet::from(ends));
+        let depths: BTreeMap<_, _> = (0..).zip(&ways).map(|(depth, way)| (*way, depth)).collect();
+        let depth = |way: Way| depths.get(&way).copied().ok_or(NotFused::NOWHERE);
+        let [other, empty, outside] = ends;
+        let target = |slot| match self.slots.get(&slot) {
+            Some(Some(function)) => depth(Way::Function(*function)),
+            Some(None) => depth(other),
+            None => depth(empty),
+        };
+        let targets = (0..self.size).map(target).collect::<Result<Vec<_>, _>>()?;
 
         let mut function = Function::new([]);
         let mut code = function.instructions();
-        (0..=callees.len()).for_each(|_| {
+        ways.iter().for_each(|_| {
             code.block(BlockType::Empty);
         });
-        code.local_get(params).i32_const(first.cast_signed()).i32_sub().br_table(targets, none).end();
-        for &callee in &callees {
+        code.local_get(params).br_table(targets, depth(outside)?);
+        for way in &ways {
+            code.end();
             (0..params).for_each(|param| {
                 code.local_get(param);
             });
-            code.return_call(callee).end();
+            match *way {
+                Way::Function(callee) => code.return_call(callee),
+                Way::Table(table, slot) => {
+                    match slot {
+                        Some(slot) => code.i32_const(slot.cast_signed()),
+                        None => code.local_get(params),
+                    };
+                    code.return_call_indirect(table, self.call.1)
+                }
+            };
         }
-        (0..=params).for_each(|param| {
-            code.local_get(param);
-        });
-        let (table, ty) = self.call;
-        code.return_call_indirect(table, ty).end();
+        code.end();
         Ok(function)
     }
 }
@@ -145,9 +193,28 @@ fn has_plain_types(program: &Program<'_>) -> bool {
     program.types.iter().all(|group| group.types().len() == 1 && group.types().all(plain))
 }
 
-/// The calls through tables that `plan` has, with their types; `None` when code changes a table.
-fn calls<'p>(plan: &Plan<'p, '_>) -> Result<Option<BTreeMap<Call, &'p FuncType>>, NotFused> {
-    let mut calls = BTreeMap::new();
+/// The tables of `plan`, empty; `None` when they are large or something else is not plain.
+fn tables<'p>(plan: &Plan<'p, '_>) -> Result<Option<HashMap<u32, Held<'p>>>, NotFused> {
+    let (mut tables, mut slots) = (HashMap::new(), 0_u64);
+    for &at in &plan.merged {
+        let linked = plan.linked(at)?;
+        if !has_plain_types(&linked.program) {
+            return Ok(None);
+        }
+        for (index, table) in (count(&linked.tables)?..).zip(&linked.program.tables) {
+            slots = slots.saturating_add(table.ty.initial);
+            let size = u32::try_from(table.ty.initial).ok();
+            let plain = !table.ty.table64 && matches!(table.init, TableInit::RefNull);
+            let (true, true, Some(size)) = (plain, slots <= SLOTS_MAX, size) else { return Ok(None) };
+            tables.insert(plan.table(at, index)?, Held { size, ..Held::default() });
+        }
+    }
+    Ok(Some(tables))
+}
+
+/// What the code of `plan` does with tables; `None` when it changes one.
+fn uses<'p>(plan: &Plan<'p, '_>) -> Result<Option<Uses<'p>>, NotFused> {
+    let mut uses = Uses { calls: BTreeMap::new(), others: false };
     for &at in &plan.merged {
         let program = &plan.linked(at)?.program;
         let signatures = program.signatures();
@@ -161,19 +228,27 @@ fn calls<'p>(plan: &Plan<'p, '_>) -> Result<Option<BTreeMap<Call, &'p FuncType>>
                     | Operator::TableFill { .. }
                     | Operator::TableCopy { .. }
                     | Operator::TableInit { .. } => return Ok(None),
+                    Operator::TableGet { .. }
+                    | Operator::TableSize { .. }
+                    | Operator::RefFunc { .. }
+                    | Operator::ElemDrop { .. } => {
+                        uses.others = true;
+                        continue;
+                    }
                     _ => continue,
                 };
                 let signature = link::at(&signatures, ty)?.ok_or(NotFused::NOWHERE)?;
-                calls.insert((plan.table(at, table)?, plan.type_index(at, ty)?), signature);
+                uses.calls.insert((plan.table(at, table)?, plan.type_index(at, ty)?), signature);
             }
         }
     }
-    Ok(Some(calls))
+    Ok(Some(uses))
 }
 
-/// What tables hold when an instance has been made; `None` when that is not known.
-fn filled<'p>(plan: &Plan<'p, '_>) -> Result<Option<HashMap<u32, Slots<'p>>>, NotFused> {
-    let mut tables: HashMap<u32, Slots<'p>> = HashMap::new();
+/// Fills `tables` as an instance of `plan` would; whether elements have no other purpose, or `None` when what they
+/// are is not known.
+fn fill<'p>(tables: &mut HashMap<u32, Held<'p>>, plan: &Plan<'p, '_>) -> Result<Option<bool>, NotFused> {
+    let mut active = true;
     for &at in &plan.merged {
         let linked = plan.linked(at)?;
         let signatures = linked.program.signatures();
@@ -183,21 +258,29 @@ fn filled<'p>(plan: &Plan<'p, '_>) -> Result<Option<HashMap<u32, Slots<'p>>>, No
             Some(own) => link::at(&linked.program.functions, own),
         };
         for element in plan.elements(at)? {
-            let ElementKind::Active { table_index, offset_expr } = &element.kind else { continue };
+            let ElementKind::Active { table_index, offset_expr } = &element.kind else {
+                active = false;
+                continue;
+            };
             let known = |global| link::at(&linked.constants, global).ok().flatten();
-            let offset = constant::evaluate(offset_expr, known).and_then(|offset| u32::try_from(offset).ok());
+            let offset = constant::evaluate(offset_expr, known).map(i32::cast_unsigned);
             let (Some(offset), ElementItems::Functions(functions)) = (offset, &element.items) else {
                 return Ok(None);
             };
-            let slots = tables.entry(plan.table(at, table_index.unwrap_or(0))?).or_default();
+            let table =
+                tables.get_mut(&plan.table(at, table_index.unwrap_or(0))?).ok_or(NotFused::NOWHERE)?;
+            // Where an element lies outside, no instance is ever made.
+            if u64::from(offset) + u64::from(functions.count()) > u64::from(table.size) {
+                return Ok(None);
+            }
             for (slot, function) in (offset..).zip(functions.clone()) {
                 let function = function?;
                 let ty = link::at(&signatures, type_of(function)?)?.ok_or(NotFused::NOWHERE)?;
-                slots.insert(slot, (plan.function(at, function)?, ty));
+                table.slots.insert(slot, (plan.function(at, function)?, ty));
             }
         }
     }
-    Ok(Some(tables))
+    Ok(Some(active))
 }
 
 fn values(types: &[wasmparser::ValType]) -> Result<Vec<ValType>, NotFused> {

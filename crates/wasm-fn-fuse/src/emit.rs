@@ -8,7 +8,9 @@ use wasm_encoder::{
 use wasmparser::CanonicalFunction;
 
 use crate::{
-    NotFused, memory,
+    NotFused,
+    dispatch::Dispatch,
+    memory,
     merge::{self, IMPORTS, MEMORY, REALLOCS},
     outer::Piece,
     plan::Plan,
@@ -78,7 +80,8 @@ pub(crate) fn roundtrip(error: Error) -> NotFused {
 
 /// The two modules, an instance of each, and between them what the host gives.
 fn write_core(component: &mut Component, plan: &Plan<'_, '_>) -> Result<(), NotFused> {
-    for module in [memory::module(plan)?, merge::module(plan)?] {
+    let dispatch = Dispatch::new(plan)?;
+    for module in [memory::module(plan, &dispatch)?, merge::module(plan, &dispatch)?] {
         component.section(&RawSection { id: ComponentSectionId::CoreModule.into(), data: &module });
     }
     component.section(InstanceSection::new().instantiate(FIRST, NO_ARGS));

@@ -10,6 +10,7 @@ use wasm_encoder::{
 
 use crate::{
     NotFused,
+    dispatch::Dispatch,
     link::Own,
     merge::{MEMORY, REALLOCS, memory_type, reallocs_type},
     plan::Plan,
@@ -19,7 +20,7 @@ use crate::{
 const PARAMETERS: u32 = 4;
 
 /// The module. Its table is filled by the other one; until then a call traps.
-pub(crate) fn module(plan: &Plan<'_, '_>) -> Result<Vec<u8>, NotFused> {
+pub(crate) fn module(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<Vec<u8>, NotFused> {
     let mut module = Module::new();
     let (mut memories, mut exports, mut data) =
         (MemorySection::new(), ExportSection::new(), DataSection::new());
@@ -36,7 +37,7 @@ pub(crate) fn module(plan: &Plan<'_, '_>) -> Result<Vec<u8>, NotFused> {
     let (mut types, mut functions, mut tables, mut code) =
         (TypeSection::new(), FunctionSection::new(), TableSection::new(), CodeSection::new());
     types.ty().function([ValType::I32; PARAMETERS as usize], [ValType::I32]);
-    tables.table(reallocs_type(plan)?);
+    tables.table(reallocs_type(plan, dispatch)?);
     exports.export(REALLOCS, ExportKind::Table, 0);
     for at in 0..plan.reallocs.count()? {
         functions.function(0);

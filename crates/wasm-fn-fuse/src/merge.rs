@@ -24,6 +24,9 @@ pub(crate) const MEMORY: &str = "memory";
 /// Name of the table of `realloc`s.
 pub(crate) const REALLOCS: &str = "reallocs";
 
+/// Index of that table in the merged module.
+pub(crate) const REALLOCS_TABLE: u32 = 0;
+
 /// Most `realloc`s that code fills in: a program has one, an adapter another.
 const FILLED_BY_CODE_MAX: usize = 4;
 
@@ -38,11 +41,10 @@ struct Mover<'m, 'p, 'a> {
 ///
 /// # Errors
 /// A program has something that cannot be moved.
-pub(crate) fn module(plan: &Plan<'_, '_>) -> Result<Vec<u8>, NotFused> {
+pub(crate) fn module<'p>(plan: &Plan<'p, '_>, dispatch: &Dispatch<'p>) -> Result<Vec<u8>, NotFused> {
     let mut module = Module::new();
-    let dispatch = Dispatch::new(plan)?;
-    let sections = Sections::of(plan, &dispatch)?;
-    module.section(&sections.types).section(&imports(plan)?).section(&sections.functions);
+    let sections = Sections::of(plan, dispatch)?;
+    module.section(&sections.types).section(&imports(plan, dispatch)?).section(&sections.functions);
     module.section(&sections.tables).section(&sections.globals).section(&exports(plan)?);
     if let Some((program, function)) = plan.start {
         module.section(&StartSection { function_index: plan.function(program, function)? });
@@ -98,14 +100,16 @@ impl Sections {
         for &ty in &program.functions {
             self.functions.function(mover.type_index(ty)?);
         }
-        for table in &program.tables {
-            mover.parse_table(&mut self.tables, table.clone())?;
-        }
         for global in &program.globals {
             mover.parse_global(&mut self.globals, global.clone())?;
         }
-        for element in plan.elements(at)? {
-            mover.parse_element(&mut self.elements, element.clone())?;
+        if !mover.dispatch.replaces_tables() {
+            for table in &program.tables {
+                mover.parse_table(&mut self.tables, table.clone())?;
+            }
+            for element in plan.elements(at)? {
+                mover.parse_element(&mut self.elements, element.clone())?;
+            }
         }
         let imported = count(&plan.linked(at)?.functions)?;
         for (index, body) in (imported..).zip(&program.bodies) {
@@ -145,17 +149,17 @@ pub(crate) fn memory_type(plan: &Plan<'_, '_>) -> MemoryType {
 }
 
 /// The type of the table of `realloc`s, which is the other module's.
-pub(crate) fn reallocs_type(plan: &Plan<'_, '_>) -> Result<TableType, NotFused> {
-    let minimum = u64::from(plan.reallocs.count()?);
+pub(crate) fn reallocs_type(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<TableType, NotFused> {
+    let minimum = u64::from(plan.reallocs.count()?) + u64::from(dispatch.replaces_tables());
     let element_type = RefType::FUNCREF;
     Ok(TableType { element_type, minimum, maximum: Some(minimum), table64: false, shared: false })
 }
 
-fn imports(plan: &Plan<'_, '_>) -> Result<ImportSection, NotFused> {
+fn imports(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<ImportSection, NotFused> {
     let mut imports = ImportSection::new();
     imports.import(IMPORTS, MEMORY, memory_type(plan));
     if !plan.reallocs.is_empty() {
-        imports.import(IMPORTS, REALLOCS, reallocs_type(plan)?);
+        imports.import(IMPORTS, REALLOCS, reallocs_type(plan, dispatch)?);
     }
     for (at, &(program, ty)) in plan.hosts.values().enumerate() {
         let ty = plan.type_index(program, ty)?;
@@ -211,7 +215,7 @@ impl Mover<'_, '_, '_> {
     ) -> Result<(), NotFused> {
         let mut function = self.new_function_with_parsed_locals(body)?;
         for (slot, realloc) in (0..).zip(reallocs(self.plan)?) {
-            function.instructions().i32_const(slot).ref_func(realloc).table_set(0);
+            function.instructions().i32_const(slot).ref_func(realloc).table_set(REALLOCS_TABLE);
         }
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {

@@ -70,8 +70,12 @@ pub(crate) fn find(linker: &Linker<'_>) -> Option<Shim> {
 
 /// Whether two modules mean the same by these types.
 pub(crate) fn same(a: &FuncType, b: &FuncType) -> bool {
-    // A reference may speak of its module's own types.
-    a == b && a.params().iter().chain(a.results()).all(|ty| !ty.is_reference_type())
+    a == b && has_plain_values(a)
+}
+
+/// Whether none of its values is a reference, which may speak of its module's own types.
+pub(crate) fn has_plain_values(ty: &FuncType) -> bool {
+    ty.params().iter().chain(ty.results()).all(|ty| !ty.is_reference_type())
 }
 
 /// What the functions of `program` call in its table; `None` when they do anything else.

@@ -63,7 +63,7 @@ fn the_host_is_called_without_a_detour() {
     let modules = modules(&fused);
     let imported = modules[1].imports.iter().filter(|import| matches!(import.ty, TypeRef::Func(_)));
     assert_eq!(imported.count(), 2);
-    assert_eq!(modules[1].tables.len(), 1);
+    assert_eq!(modules[1].tables.len(), 0);
 }
 
 #[test]
@@ -147,6 +147,31 @@ fn a_table_that_may_change_or_is_large_is_called_as_it_was() {
 }
 
 #[test]
+fn a_table_stays_that_is_needed_for_more_than_calls() {
+    let answer = "(call $name (i32.const 8))";
+    for more in ["(drop (table.size 0))", "(drop (table.get (i32.const 1)))", "(drop (ref.func $answer))"] {
+        let fused = fuse(&linked(answer, &format!("{answer} {more}"))).unwrap();
+        let [_, code] = &*modules(&fused) else { panic!("two modules") };
+        assert_eq!((code.functions.len(), code.tables.len()), (5 + FINDERS, 1), "{more}");
+    }
+    // Where a function of another type is called as a `realloc`, the `realloc`s must not be found.
+    let realloc = "(param i32 i32 i32 i32) (result i32)";
+    let call =
+        format!("{answer} (drop (call_indirect {realloc} {} (i32.const 1)))", "(i32.const 0)".repeat(4));
+    let fused = fuse(&linked(answer, &call)).unwrap();
+    assert_eq!(modules(&fused)[1].tables.len(), 1);
+}
+
+#[test]
+fn elements_outside_of_their_table_take_no_room() {
+    for offset in ["513", "-1", "0x7fffffff"] {
+        let element = format!("(elem (i32.const 1) func $answer) (elem (i32.const {offset}) func $answer)");
+        let fused = fuse(&linked("(elem (i32.const 1) func $answer)", &element)).unwrap();
+        assert_eq!((modules(&fused)[1].functions.len(), fused.len() < 2000), (5, true), "{offset}");
+    }
+}
+
+#[test]
 fn addresses_are_numbers() {
     let fused = fuse(&component(LINKED)).unwrap();
     let modules = modules(&fused);
@@ -192,14 +217,14 @@ fn a_shim_that_does_more_is_merged_as_it_is() {
     let fused = linked("(call_indirect (param i32) (local.get 0) (i32.const 1))", more);
     let fused = fuse(&fused).unwrap();
     let [_, code] = &*modules(&fused) else { panic!("two modules") };
-    assert_eq!((code.functions.len(), code.tables.len()), (8 + FINDERS + 3, 2));
+    assert_eq!((code.functions.len(), code.tables.len()), (8 + FINDERS + 3, 0));
 }
 
 #[test]
 fn a_shim_whose_calls_trap_is_merged_as_it_is() {
     let fused = fuse(&linked("func 0 1 2)", "func 0 2 1)")).unwrap();
     let [_, code] = &*modules(&fused) else { panic!("two modules") };
-    assert_eq!((code.functions.len(), code.tables.len()), (8 + FINDERS + 3, 2));
+    assert_eq!((code.functions.len(), code.tables.len()), (8 + FINDERS + 3, 0));
 }
 
 #[test]
@@ -214,7 +239,7 @@ fn a_filler_may_fill_other_tables() {
         );
     let fused = fuse(&component(&text)).unwrap();
     let [_, code] = &*modules(&fused) else { panic!("two modules") };
-    assert_eq!((code.functions.len(), code.tables.len(), code.elements.len()), (5 + FINDERS, 1, 4));
+    assert_eq!((code.functions.len(), code.tables.len(), code.elements.len()), (5 + FINDERS, 0, 1));
 }
 
 #[test]
