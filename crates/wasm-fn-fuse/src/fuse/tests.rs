@@ -1,5 +1,6 @@
 //! Facts about what is fused and what is left.
 
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wasmparser::{ElementKind, FunctionBody, Operator, TypeRef};
 
 use super::*;
@@ -349,4 +350,22 @@ fn whatever_is_understood_is_understood_rightly() {
 fn modules_are_no_components() {
     assert!(matches!(fuse(&component("(module)")), Err(NotFused::Shape { found: "a core module", .. })));
     assert!(matches!(fuse(b"\0asm"), Err(NotFused::Invalid { .. })));
+}
+
+#[test]
+fn no_bytes_reach_a_panic_or_something_invalid() {
+    let (whole, mut random, mut fused) = (component(LINKED), StdRng::seed_from_u64(7), 0);
+    for _ in 0..20_000 {
+        let mut bytes = whole.clone();
+        for _ in 0..random.random_range(1..=3) {
+            let at = random.random_range(8..bytes.len());
+            bytes[at] = random.random();
+        }
+        match fuse(&bytes) {
+            Ok(_) => fused += 1,
+            Err(NotFused::Wrong { reason }) => panic!("{reason}: {bytes:?}"),
+            Err(_) => {}
+        }
+    }
+    assert!(fused > 100, "only {fused} were valid");
 }
