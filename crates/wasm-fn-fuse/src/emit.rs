@@ -54,7 +54,8 @@ pub(crate) fn component(
                 }
                 let plan = plan.ok_or(NotFused::NOWHERE)?;
                 let mut section = CanonicalFunctionSection::new();
-                Lifter(plan).parse_component_canonical(&mut section, function.clone())?;
+                Border { plan, function: Plan::exported }
+                    .parse_component_canonical(&mut section, function.clone())?;
                 component.section(&section);
             }
             Piece::Alias(_) => {}
@@ -99,7 +100,7 @@ fn write_core(component: &mut Component, plan: &Plan<'_, '_>) -> Result<(), NotF
     let mut hosts = CanonicalFunctionSection::new();
     for &host in plan.hosts.keys() {
         let function = plan.linker.hosts.get(host).ok_or(NotFused::NOWHERE)?;
-        Lowerer(plan).parse_component_canonical(&mut hosts, function.clone())?;
+        Border { plan, function: Plan::realloc }.parse_component_canonical(&mut hosts, function.clone())?;
     }
     if !hosts.is_empty() {
         component.section(&hosts);
@@ -162,39 +163,25 @@ impl Reencode for Finder {
 
 impl ReencodeComponent for Finder {}
 
-/// Rewrites functions that the host gives.
-struct Lowerer<'m, 'p, 'a>(&'m Plan<'p, 'a>);
+/// Rewrites functions on the border of the component, whose core functions `function` finds.
+struct Border<'m, 'p, 'a> {
+    plan: &'m Plan<'p, 'a>,
+    function: fn(&Plan<'p, 'a>, u32) -> Result<u32, NotFused>,
+}
 
-impl Reencode for Lowerer<'_, '_, '_> {
+impl Reencode for Border<'_, '_, '_> {
     type Error = NotFused;
 
     fn function_index(&mut self, function: u32) -> Result<u32, Error<NotFused>> {
-        self.0.realloc(function).map_err(Error::UserError)
+        (self.function)(self.plan, function).map_err(Error::UserError)
     }
 
     fn memory_index(&mut self, memory: u32) -> Result<u32, Error<NotFused>> {
-        self.0.check_memory(memory).map(|()| 0).map_err(Error::UserError)
+        self.plan.check_memory(memory).map(|()| 0).map_err(Error::UserError)
     }
 }
 
-impl ReencodeComponent for Lowerer<'_, '_, '_> {}
-
-/// Rewrites functions that the component gives.
-struct Lifter<'m, 'p, 'a>(&'m Plan<'p, 'a>);
-
-impl Reencode for Lifter<'_, '_, '_> {
-    type Error = NotFused;
-
-    fn function_index(&mut self, function: u32) -> Result<u32, Error<NotFused>> {
-        self.0.exported(function).map_err(Error::UserError)
-    }
-
-    fn memory_index(&mut self, memory: u32) -> Result<u32, Error<NotFused>> {
-        self.0.check_memory(memory).map(|()| 0).map_err(Error::UserError)
-    }
-}
-
-impl ReencodeComponent for Lifter<'_, '_, '_> {}
+impl ReencodeComponent for Border<'_, '_, '_> {}
 
 fn threads() -> Result<u32, Error<NotFused>> {
     NotFused::shape("a function of threads or core types", "those of functions, resources and streams")
