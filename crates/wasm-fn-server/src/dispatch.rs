@@ -92,7 +92,7 @@ pub(crate) async fn answer<V: Invoke>(
         Either::Left(guest) => guest.is_whole(),
         Either::Right(_) => true,
     };
-    session.watch.hold().answer(whole && !session.watch.is_http2());
+    session.watch.answer(whole && !session.watch.is_http2());
     if session.watch.order() >= Order::Drain && !session.watch.is_http2() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

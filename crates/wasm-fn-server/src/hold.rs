@@ -1,106 +1,125 @@
-//! Holds what a connection sends until its thread has polled the others that were ready.
+//! Holds answers until their thread has polled the connections that were ready.
 //!
 //! What ready connections send then leaves in one go. A client on this machine, as a proxy is, is woken once for all
 //! of it instead of for each answer, and the processor's caches hold first what answers requests and then what sends,
 //! instead of both by turns. When nobody else is ready nothing waits.
 //!
-//! An answer waits so for the requests behind it, which pays where answering takes neither so short that the client is
-//! still awake from the answer before, nor so long that the wait would be noticed. And only whole answers wait: the
-//! head of one whose body may yet fail must be under way by then.
+//! An answer waits so for the requests behind it, so these must not take long: threads whose polls do hold nothing.
+//! A task sends, behind all that were ready when the first answer was held; when its thread is busy for long after
+//! all, another takes it over.
 
 use std::{
-    cell::Cell,
-    ops::RangeInclusive,
-    sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
+    cell::{Cell, RefCell},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
+use crate::outbox::Outbox;
+
 /// How long a thread's polls may take on average, nanoseconds, for it to hold what they send.
-const PAYS_NS: RangeInclusive<u64> = 8_000..=50_000;
+const POLL_NS_MAX: u64 = 50_000;
+
+/// Answers that leave together at most: then none waits for more than as many polls.
+const BATCH_MAX: usize = 32;
 
 thread_local! {
-    static POLLS: Cell<Polls> = const { Cell::new(Polls { average_ns: 0 }) };
+    static AVERAGE: Cell<Average> = const { Cell::new(Average { ns: 0 }) };
+    static BATCH: RefCell<Option<Arc<Batch>>> = const { RefCell::new(None) };
 }
 
-/// How long the connections' polls take on a thread until they send: an average in which each weighs an eighth.
+/// How long the connections' polls take on a thread: an average in which each weighs an eighth.
 #[derive(Clone, Copy, Debug)]
-struct Polls {
-    average_ns: u64,
+struct Average {
+    ns: u64,
 }
 
-impl Polls {
+impl Average {
     fn and(self, took: Duration) -> Self {
         let ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        Self { average_ns: self.average_ns - self.average_ns / 8 + ns / 8 }
-    }
-
-    fn holding_pays(self) -> bool {
-        PAYS_NS.contains(&self.average_ns)
+        Self { ns: self.ns - self.ns / 8 + ns / 8 }
     }
 }
 
-/// What a connection holds.
-#[derive(Debug, Default)]
-pub(crate) struct Hold {
-    sending: AtomicU8,
-    /// Whether the answer that is sent is whole.
-    whole: AtomicBool,
+/// Counts a poll of a connection on this thread.
+pub(crate) fn polled(took: Duration) {
+    AVERAGE.set(AVERAGE.get().and(took));
 }
 
-/// Nothing was sent in this poll.
-const NOTHING: u8 = 0;
-/// Something was sent in this poll.
-const SENT: u8 = 1;
-/// Something is held since this poll: the next one sends it.
-const HELD: u8 = 2;
-/// What was held is sent in this poll, and what comes after it.
-const DUE: u8 = 3;
+/// Whether an answer may wait for the polls of this thread.
+pub(crate) fn may_wait() -> bool {
+    AVERAGE.get().ns <= POLL_NS_MAX
+}
 
-impl Hold {
-    /// A poll of the connection's task begins.
-    pub(crate) fn begin(&self) {
-        let next = if self.sending.load(Relaxed) == HELD { DUE } else { NOTHING };
-        self.sending.store(next, Relaxed);
-    }
-
-    /// The poll ends, and `took` so long; asked unless it was when something was sent.
-    pub(crate) fn end(&self, took: impl FnOnce() -> Duration) {
-        if self.sending.load(Relaxed) == NOTHING {
-            measure(took());
+/// Has what `outbox` holds sent, once all connections were polled that are ready on this thread.
+pub(crate) fn join(outbox: Arc<Outbox>) {
+    BATCH.with_borrow_mut(|batch| {
+        match batch {
+            Some(batch) => batch.add(outbox).err(),
+            None => Some(outbox),
         }
-    }
+        .map(|first| {
+            let sender = Sender::of(first);
+            *batch = Some(Arc::clone(&sender.batch));
+            tokio::spawn(sender);
+        })
+    });
+}
 
-    /// What is sent from now on belongs to an answer that is there as a whole, or is not.
-    pub(crate) fn answer(&self, whole: bool) {
-        self.whole.store(whole, Relaxed);
-    }
+/// Connections that hold an answer; `None` once they were told to send it.
+struct Batch(Mutex<Option<Vec<Arc<Outbox>>>>);
 
-    /// Ready when the connection may send. Otherwise its task is polled again once its thread has polled those that
-    /// are ready now. `took` says how long this poll took until now.
-    pub(crate) fn poll_send(&self, cx: &Context<'_>, took: impl FnOnce() -> Duration) -> Poll<()> {
-        match self.sending.load(Relaxed) {
-            HELD => Poll::Pending,
-            NOTHING if measure(took()).holding_pays() && self.whole.load(Relaxed) => {
-                self.sending.store(HELD, Relaxed);
-                // A task that wakes itself goes behind all others.
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            NOTHING => {
-                self.sending.store(SENT, Relaxed);
-                Poll::Ready(())
-            }
-            _ => Poll::Ready(()),
+impl Batch {
+    /// Gives `outbox` back when it comes too late.
+    fn add(&self, outbox: Arc<Outbox>) -> Result<(), Arc<Outbox>> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *waiting {
+            Some(outboxes) if outboxes.len() < BATCH_MAX => outboxes.push(outbox),
+            _ => return Err(outbox),
         }
+        Ok(())
+    }
+
+    fn send(&self) {
+        let outboxes = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        outboxes.into_iter().flatten().for_each(|outbox| outbox.send());
     }
 }
 
-/// Counts a poll of this thread.
-fn measure(took: Duration) -> Polls {
-    let polls = POLLS.get().and(took);
-    POLLS.set(polls);
-    polls
+/// The task that has a batch sent, also when its runtime ends before.
+struct Sender {
+    batch: Arc<Batch>,
+    is_behind: bool,
+}
+
+impl Sender {
+    fn of(first: Arc<Outbox>) -> Self {
+        let mut outboxes = Vec::with_capacity(BATCH_MAX);
+        outboxes.push(first);
+        Self { batch: Arc::new(Batch(Mutex::new(Some(outboxes)))), is_behind: false }
+    }
+}
+
+impl Future for Sender {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_behind {
+            self.batch.send();
+            return Poll::Ready(());
+        }
+        // A task that wakes itself goes behind all others; a new one would go before them.
+        self.is_behind = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.batch.send();
+    }
 }
 
 #[cfg(test)]

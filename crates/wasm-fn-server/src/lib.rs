@@ -31,6 +31,7 @@ mod connection;
 mod connections;
 mod hold;
 mod observed;
+mod outbox;
 mod overseer;
 mod server;
 

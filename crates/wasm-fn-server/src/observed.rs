@@ -1,5 +1,5 @@
-//! A socket that notes when bytes arrive and which protocol they open with, that holds what is sent until others
-//! were polled, and that closes without destroying what it sent last.
+//! A socket that notes when bytes arrive and which protocol they open with, and that closes without destroying what it
+//! sent last.
 
 use std::{
     io::{self, IoSlice},
@@ -11,11 +11,11 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, tcp::OwnedReadHalf},
     time::{Sleep, sleep},
 };
 
-use crate::watch::Watch;
+use crate::{outbox::Outbox, watch::Watch};
 
 /// How the preface of HTTP/2 begins (RFC 9113, section 3.4), and no HTTP/1 method does.
 const PREFACE: &[u8] = b"PRI";
@@ -23,9 +23,10 @@ const PREFACE: &[u8] = b"PRI";
 /// How long a closed connection goes on taking what its client still sends.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// `stream`, of which `watch` hears.
+/// A socket, of which `watch` hears.
 pub(crate) struct Observed {
-    stream: TcpStream,
+    receiving: OwnedReadHalf,
+    outbox: Arc<Outbox>,
     watch: Arc<Watch>,
     opened: bool,
     lingering: Option<Pin<Box<Sleep>>>,
@@ -34,7 +35,9 @@ pub(crate) struct Observed {
 impl Observed {
     /// Tells `watch` what arrives on `stream`.
     pub(crate) fn new(stream: TcpStream, watch: Arc<Watch>) -> Self {
-        Self { stream, watch, opened: false, lingering: None }
+        let (receiving, sending) = stream.into_split();
+        let outbox = Outbox::new(sending, Arc::clone(&watch));
+        Self { receiving, outbox, watch, opened: false, lingering: None }
     }
 
     /// Throws away what the client sends, until it stops or time is up.
@@ -49,7 +52,7 @@ impl Observed {
         let mut trash = [0; 4096];
         loop {
             let mut buffer = ReadBuf::new(&mut trash);
-            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+            let read = ready!(Pin::new(&mut self.receiving).poll_read(cx, &mut buffer));
             if read.is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(());
             }
@@ -64,7 +67,7 @@ impl AsyncRead for Observed {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        ready!(Pin::new(&mut self.receiving).poll_read(cx, buffer))?;
         let received = &buffer.filled()[before..];
         if !received.is_empty() {
             if !self.opened {
@@ -80,31 +83,29 @@ impl AsyncRead for Observed {
 }
 
 impl AsyncWrite for Observed {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.watch.poll_send(cx));
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.outbox.poll_write(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.watch.poll_send(cx));
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        self.outbox.poll_write(cx, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.outbox.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            ready!(self.outbox.poll_shutdown(cx))?;
         }
         if self.watch.has_unread() {
             ready!(self.poll_linger(cx));

@@ -3,7 +3,7 @@
 mod cancelling;
 mod draining;
 mod errors;
-mod harness;
+pub(crate) mod harness;
 mod limits;
 mod routing;
 mod sending;

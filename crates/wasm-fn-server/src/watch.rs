@@ -9,13 +9,13 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::Waker,
     time::{Duration, Instant},
 };
 
 use futures_util::task::AtomicWaker;
 
-use crate::{Options, clock, hold::Hold};
+use crate::{Options, clock, hold};
 
 /// One connection's state, shared by its task, its requests and the server.
 pub(crate) struct Watch {
@@ -33,7 +33,10 @@ pub(crate) struct Watch {
     polled: AtomicU64,
     /// How long the task waited for the thread that polls it now, nanoseconds.
     turn_wait: AtomicU64,
-    hold: Hold,
+    /// Whether the task's thread knows how long it was polled for.
+    measured: AtomicBool,
+    /// Whether the answer that is sent is there as a whole.
+    whole: AtomicBool,
     // Whether the latest request's body was not read to its end.
     unread: AtomicBool,
     waits: Mutex<Waits>,
@@ -94,7 +97,8 @@ impl Watch {
             head_since: AtomicU64::new(0),
             polled: AtomicU64::new(0),
             turn_wait: AtomicU64::new(0),
-            hold: Hold::default(),
+            measured: AtomicBool::new(false),
+            whole: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             waits: Mutex::default(),
         }
@@ -103,6 +107,11 @@ impl Watch {
     /// Tells the connection what to do, and wakes it.
     pub(crate) fn tell(&self, order: Order) {
         self.order.fetch_max(order as u8, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    /// Has the connection's task polled.
+    pub(crate) fn wake(&self) {
         self.waker.wake();
     }
 
@@ -122,24 +131,33 @@ impl Watch {
 
     /// The connection's task is polled at `now`, and `waited` for that.
     pub(crate) fn polled(&self, now: Instant, waited: Duration) {
-        self.hold.begin();
         self.polled.store(nanos(now.saturating_duration_since(self.opened)), Ordering::Relaxed);
         self.turn_wait.store(nanos(waited), Ordering::Relaxed);
-    }
-
-    /// What the connection holds of what it sends.
-    pub(crate) fn hold(&self) -> &Hold {
-        &self.hold
-    }
-
-    /// Ready when what the connection has to send may go.
-    pub(crate) fn poll_send(&self, cx: &Context<'_>) -> Poll<()> {
-        self.hold.poll_send(cx, || self.since_polled())
+        self.measured.store(false, Ordering::Relaxed);
     }
 
     /// The poll of the connection's task ends.
     pub(crate) fn pause(&self) {
-        self.hold.end(|| self.since_polled());
+        if !self.measured.load(Ordering::Relaxed) {
+            self.measure(clock::now());
+        }
+    }
+
+    /// The poll of the connection's task has gone on until `now`, but for sending.
+    fn measure(&self, now: Instant) {
+        self.measured.store(true, Ordering::Relaxed);
+        hold::polled(now.saturating_duration_since(self.polled_at()));
+    }
+
+    /// What is sent from now on belongs to an answer that is there as a whole, or is not: its body may yet fail, and
+    /// its client must know the head by then.
+    pub(crate) fn answer(&self, whole: bool) {
+        self.whole.store(whole, Ordering::Relaxed);
+    }
+
+    /// Whether what is sent belongs to an answer that is there as a whole.
+    pub(crate) fn answer_is_whole(&self) -> bool {
+        self.whole.load(Ordering::Relaxed)
     }
 
     /// How long the connection's task waited for the thread that polls it now, or that polled it last.
@@ -224,10 +242,6 @@ impl Watch {
         self.opened + Duration::from_nanos(self.polled.load(Ordering::Relaxed))
     }
 
-    fn since_polled(&self) -> Duration {
-        clock::now().saturating_duration_since(self.polled_at())
-    }
-
     fn stamp(&self, at: Instant) -> u64 {
         let micros = at.saturating_duration_since(self.opened).as_micros();
         u64::try_from(micros).unwrap_or(u64::MAX - 1) + 1
@@ -257,6 +271,10 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let at = self.ended.unwrap_or_else(clock::now);
+        // Streams of HTTP/2 are polled by tasks of their own.
+        if !self.watch.is_http2() {
+            self.watch.measure(at);
+        }
         self.watch.ended.store(self.watch.stamp(at), Ordering::Relaxed);
         self.watch.in_flight.fetch_sub(1, Ordering::Relaxed);
     }

@@ -394,12 +394,12 @@ impl Raw {
 }
 
 /// `future`, which a broken server would leave pending.
-pub(super) async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it happens")
 }
 
 /// Waits until `holds`.
-pub(super) async fn eventually(holds: impl Fn() -> bool) {
+pub(crate) async fn eventually(holds: impl Fn() -> bool) {
     within(async {
         while !holds() {
             tokio::task::yield_now().await;

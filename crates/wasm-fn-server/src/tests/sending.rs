@@ -8,8 +8,10 @@ use std::{
 };
 
 use super::harness::{Fake, Node, ok, options, within};
-use crate::hold::tests::{PAYING, polls_took};
+use crate::hold::tests::polls_took;
 
+/// Polls that answers may wait for.
+const SHORT: Duration = Duration::from_micros(10);
 const GET: &[u8] = b"GET /hello HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// For each of the requests that two connections sent at once, in the order in which they were asked: whether an
@@ -67,7 +69,7 @@ async fn answered(clients: &Mutex<Vec<TcpStream>>, place: usize) {
 
 #[tokio::test]
 async fn answers_leave_once_all_who_were_ready_were_asked() {
-    assert_eq!(left(PAYING).await, [false, false]);
+    assert_eq!(left(SHORT).await, [false, false]);
 }
 
 #[tokio::test]
