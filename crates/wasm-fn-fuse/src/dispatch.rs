@@ -46,9 +46,31 @@ pub(crate) struct Dispatch<'p> {
 /// Where calls trap that a table without a function for them would trap: in the table of `realloc`s, which then takes
 /// the place of all others.
 #[derive(Clone, Copy)]
-struct Traps {
+pub(crate) struct Traps {
     /// Behind the `realloc`s. Nothing is ever there.
-    null: u32,
+    pub(crate) null: u32,
+    /// Behind that. A function that takes and gives nothing.
+    pub(crate) nothing: u32,
+}
+
+impl Traps {
+    /// Slots that are needed for it.
+    pub(crate) const SLOTS: u32 = 2;
+
+    fn behind(reallocs: u32) -> Result<Self, NotFused> {
+        let nothing = reallocs.checked_add(1).ok_or(NotFused::NOWHERE)?;
+        Ok(Self { null: reallocs, nothing })
+    }
+
+    /// A slot with a function of another type than `ty`.
+    fn other(self, ty: &FuncType) -> u32 {
+        if *ty == realloc() { self.nothing } else { 0 }
+    }
+}
+
+/// The type of a `realloc`.
+fn realloc() -> FuncType {
+    FuncType::new([wasmparser::ValType::I32; 4], [wasmparser::ValType::I32])
 }
 
 struct Finder<'p> {
@@ -91,19 +113,17 @@ impl<'p> Dispatch<'p> {
         if uses.calls.len() > TYPES_MAX {
             return Ok(dispatch);
         }
-        let realloc = FuncType::new([wasmparser::ValType::I32; 4], [wasmparser::ValType::I32]);
         let (mut can_replace, none) = (active && !uses.others && !plan.reallocs.is_empty(), Held::default());
         for (call, ty) in uses.calls {
             let held = tables.get(&call.0).unwrap_or(&none);
             let way = |&(function, held): &(u32, &FuncType)| same(held, ty).then_some(function);
             let slots: BTreeMap<_, _> = held.slots.iter().map(|(&slot, held)| (slot, way(held))).collect();
-            // Of types with references it is not known which are the same; and a `realloc` is what a call of that
-            // type would find where a function of another one is.
-            can_replace &= has_plain_values(ty) && (*ty != realloc || slots.values().all(Option::is_some));
+            // Of types with references it is not known which are the same.
+            can_replace &= has_plain_values(ty);
             dispatch.finders.push(Finder { call, ty, slots, size: held.size });
         }
         if can_replace {
-            dispatch.traps = Some(Traps { null: plan.reallocs.count()? });
+            dispatch.traps = Some(Traps::behind(plan.reallocs.count()?)?);
         } else {
             dispatch.finders.retain(|finder| finder.slots.values().any(Option::is_some));
         }
@@ -111,9 +131,9 @@ impl<'p> Dispatch<'p> {
         Ok(dispatch)
     }
 
-    /// Whether no table is left but that of `realloc`s, with an empty slot behind them.
-    pub(crate) fn replaces_tables(&self) -> bool {
-        self.traps.is_some()
+    /// Where calls trap, when no table is left but that of `realloc`s.
+    pub(crate) fn traps(&self) -> Option<Traps> {
+        self.traps
     }
 
     /// The function that stands for a call of type `ty` through `table`. It takes the slot after what is called with.
@@ -147,7 +167,8 @@ impl Finder<'_> {
         // Of another type, empty, and outside of the table.
         let ends = match traps {
             None => [Way::Table(self.call.0, None); 3],
-            Some(Traps { null }) => [0, null, u32::MAX].map(|slot| Way::Table(REALLOCS_TABLE, Some(slot))),
+            Some(traps) => [traps.other(self.ty), traps.null, u32::MAX]
+                .map(|slot| Way::Table(REALLOCS_TABLE, Some(slot))),
         };
         ways.extend(BTreeSet::from(ends));
         let depths: BTreeMap<_, _> = (0..).zip(&ways).map(|(depth, way)| (*way, depth)).collect();

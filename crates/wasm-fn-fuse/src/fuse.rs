@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Changes when the same component would be fused to another one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Components within components within components are looked into so deep.
 const DEPTH_MAX: u32 = 4;

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use wasm_encoder::{
-    CodeSection, ConstExpr, DataSection, ExportKind, ExportSection, Function, FunctionSection, MemorySection,
-    Module, NameMap, NameSection, TableSection, TypeSection, ValType,
+    CodeSection, ConstExpr, DataSection, ElementSection, Elements, ExportKind, ExportSection, Function,
+    FunctionSection, MemorySection, Module, NameMap, NameSection, TableSection, TypeSection, ValType,
 };
 
 use crate::{
@@ -39,13 +39,24 @@ pub(crate) fn module(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<Vec
     types.ty().function([ValType::I32; PARAMETERS as usize], [ValType::I32]);
     tables.table(reallocs_type(plan, dispatch)?);
     exports.export(REALLOCS, ExportKind::Table, 0);
-    for at in 0..plan.reallocs.count()? {
+    let reallocs = plan.reallocs.count()?;
+    for at in 0..reallocs {
         functions.function(0);
         exports.export(&at.to_string(), ExportKind::Func, at);
         code.function(&trampoline(at));
     }
+    let mut elements = ElementSection::new();
+    if let Some(traps) = dispatch.traps() {
+        types.ty().function([], []);
+        functions.function(1);
+        let mut function = Function::new([]);
+        function.instructions().unreachable().end();
+        code.function(&function);
+        let offset = ConstExpr::i32_const(traps.nothing.cast_signed());
+        elements.active(None, &offset, Elements::Functions([reallocs].as_slice().into()));
+    }
     module.section(&types).section(&functions).section(&tables).section(&memories).section(&exports);
-    module.section(&code).section(&data).section(&names(plan)?);
+    module.section(&elements).section(&code).section(&data).section(&names(plan)?);
     Ok(module.finish())
 }
 

@@ -1,16 +1,16 @@
 //! The module with all the code.
 
 use wasm_encoder::{
-    CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection, FunctionSection,
-    GlobalSection, ImportSection, Instruction, MemoryType, Module, NameMap, NameSection, RefType,
-    StartSection, TableSection, TableType, TypeSection,
+    BlockType, CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection,
+    FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction, MemoryType, Module, NameMap,
+    NameSection, RefType, StartSection, TableSection, TableType, TypeSection, ValType,
     reencode::{self, Error, Reencode},
 };
 use wasmparser::{FunctionBody, Operator};
 
 use crate::{
     NotFused, constant,
-    dispatch::Dispatch,
+    dispatch::{Dispatch, Traps},
     link::{Own, at, count},
     plan::Plan,
 };
@@ -58,7 +58,7 @@ pub(crate) fn module<'p>(plan: &Plan<'p, '_>, dispatch: &Dispatch<'p>) -> Result
 enum Filling {
     /// When an instance is made, before its start function: the engine runs code for it.
     Elements,
-    /// Each time that the guest is entered: there is no start function that may need it before.
+    /// When the guest is first entered: there is no start function that may need it before.
     Code,
 }
 
@@ -87,6 +87,10 @@ impl Sections {
                 Filling::Elements => sections.elements.active(None, &ConstExpr::i32_const(0), functions),
                 Filling::Code => sections.elements.declared(functions),
             };
+            if Filling::of(plan) == Filling::Code {
+                let filled = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
+                sections.globals.global(filled, &ConstExpr::i32_const(0));
+            }
         }
         Ok(sections)
     }
@@ -103,7 +107,7 @@ impl Sections {
         for global in &program.globals {
             mover.parse_global(&mut self.globals, global.clone())?;
         }
-        if !mover.dispatch.replaces_tables() {
+        if mover.dispatch.traps().is_none() {
             for table in &program.tables {
                 mover.parse_table(&mut self.tables, table.clone())?;
             }
@@ -150,7 +154,8 @@ pub(crate) fn memory_type(plan: &Plan<'_, '_>) -> MemoryType {
 
 /// The type of the table of `realloc`s, which is the other module's.
 pub(crate) fn reallocs_type(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<TableType, NotFused> {
-    let minimum = u64::from(plan.reallocs.count()?) + u64::from(dispatch.replaces_tables());
+    let traps = dispatch.traps().map_or(0, |_| Traps::SLOTS);
+    let minimum = u64::from(plan.reallocs.count()?) + u64::from(traps);
     let element_type = RefType::FUNCREF;
     Ok(TableType { element_type, minimum, maximum: Some(minimum), table64: false, shared: false })
 }
@@ -207,16 +212,19 @@ impl Mover<'_, '_, '_> {
         at(&self.plan.linked(self.program).ok()?.constants, global).ok()?
     }
 
-    /// Writes the body of a function that is called from outside: it fills the table of `realloc`s first.
+    /// Writes the body of a function that is called from outside: the first that is fills the table of `realloc`s.
     fn parse_entered_body(
         &mut self,
         code: &mut CodeSection,
         body: &FunctionBody<'_>,
     ) -> Result<(), NotFused> {
         let mut function = self.new_function_with_parsed_locals(body)?;
+        let mut fill = function.instructions();
+        fill.global_get(self.plan.ends.globals).i32_eqz().if_(BlockType::Empty);
         for (slot, realloc) in (0..).zip(reallocs(self.plan)?) {
-            function.instructions().i32_const(slot).ref_func(realloc).table_set(REALLOCS_TABLE);
+            fill.i32_const(slot).ref_func(realloc).table_set(REALLOCS_TABLE);
         }
+        fill.i32_const(1).global_set(self.plan.ends.globals).end();
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             function.instruction(&self.parse_instruction(&mut operators)?);

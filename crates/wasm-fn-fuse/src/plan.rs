@@ -33,7 +33,7 @@ pub(crate) struct Bases {
     pub(crate) types: u32,
     pub(crate) functions: u32,
     tables: u32,
-    globals: u32,
+    pub(crate) globals: u32,
     pub(crate) elements: u32,
 }
 

@@ -53,7 +53,8 @@ fn found(from: &str, to: &str) -> &'static str {
 fn two_modules_are_left() {
     let fused = fuse(&component(LINKED)).unwrap();
     let [memory, code] = &*modules(&fused) else { panic!("two modules") };
-    assert_eq!((memory.data.len(), memory.functions.len(), memory.memories.len()), (2, 1, 1));
+    // The way to `realloc`, and what a call of another type finds.
+    assert_eq!((memory.data.len(), memory.functions.len(), memory.memories.len()), (2, 2, 1));
     assert!(memory.imports.is_empty());
     assert_eq!((code.data.len(), code.functions.len(), code.memories.len()), (0, 5 + FINDERS, 0));
 }
@@ -155,12 +156,21 @@ fn a_table_stays_that_is_needed_for_more_than_calls() {
         let [_, code] = &*modules(&fused) else { panic!("two modules") };
         assert_eq!((code.functions.len(), code.tables.len()), (5 + FINDERS, 1), "{more}");
     }
-    // Where a function of another type is called as a `realloc`, the `realloc`s must not be found.
+}
+
+#[test]
+fn a_function_that_is_called_as_a_realloc_finds_none() {
+    let answer = "(call $name (i32.const 8))";
     let realloc = "(param i32 i32 i32 i32) (result i32)";
     let call =
         format!("{answer} (drop (call_indirect {realloc} {} (i32.const 1)))", "(i32.const 0)".repeat(4));
     let fused = fuse(&linked(answer, &call)).unwrap();
-    assert_eq!(modules(&fused)[1].tables.len(), 1);
+    let [memory, code] = &*modules(&fused) else { panic!("two modules") };
+    assert_eq!((memory.tables.len(), code.tables.len()), (1, 0));
+    // The last slot, whose function is of no `realloc`'s type.
+    let [element] = &*memory.elements else { panic!("one element") };
+    let ElementKind::Active { offset_expr, .. } = &element.kind else { panic!("an active element") };
+    assert_eq!(crate::constant::evaluate(offset_expr, |_| None), Some(2));
 }
 
 #[test]

@@ -39,6 +39,18 @@ fn fused_or_not_a_component_does_the_same() {
 
 #[test]
 fn calls_through_a_table_end_in_the_same_trap() {
+    const CALL: &str = "(call_indirect (result i32) (i32.const 1))";
+    let calls = |slot: &str| {
+        [
+            format!("(call_indirect (result i32) (i32.const {slot}))"),
+            // As a `realloc`, and as nothing at all.
+            format!(
+                "(call_indirect (param i32 i32 i32 i32) (result i32) {} (i32.const {slot}))",
+                "(i32.const 0)".repeat(4)
+            ),
+            format!("(call_indirect (i32.const {slot})) (i32.const 0)"),
+        ]
+    };
     for (slot, expected) in [
         ("0", Trap::IndirectCallToNull),
         ("2", Trap::BadSignature),
@@ -46,15 +58,15 @@ fn calls_through_a_table_end_in_the_same_trap() {
         ("8", Trap::TableOutOfBounds),
         ("-1", Trap::TableOutOfBounds),
     ] {
-        // One that code asks for its size is kept.
-        for before in ["", "(drop (table.size 0))"] {
-            let call = "(call_indirect (result i32) (i32.const 1))";
-            let other = call.replace("const 1", &format!("const {slot}"));
-            let text = LINKED.replacen(call, &format!("{before} {other}"), 1);
-            let component = wat::parse_str(text).unwrap();
-            let fused = fused(Digest([0; 32]), &component).unwrap();
-            assert_eq!(answer(&component), (Err(expected), Vec::new()), "{slot}");
-            assert_eq!(answer(&fused), (Err(expected), Vec::new()), "{slot} {before}");
+        for call in calls(slot) {
+            // One that code asks for its size is kept.
+            for before in ["", "(drop (table.size 0))"] {
+                let text = LINKED.replacen(CALL, &format!("{before} {call}"), 1);
+                let component = wat::parse_str(text).unwrap();
+                let fused = fused(Digest([0; 32]), &component).unwrap();
+                assert_eq!(answer(&component), (Err(expected), Vec::new()), "{call}");
+                assert_eq!(answer(&fused), (Err(expected), Vec::new()), "{before} {call}");
+            }
         }
     }
 }
