@@ -8,6 +8,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use futures_util::FutureExt;
 use hyper::service::service_fn;
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::net::TcpStream;
@@ -75,10 +76,7 @@ pub(crate) async fn run<V: Invoke>(
     let plane = Arc::clone(&session.plane);
     let watch = Arc::clone(&session.watch);
     let io = TokioIo::new(Observed::new(stream, Arc::clone(&watch)));
-    let service = service_fn(move |request| {
-        let answered = answer(Arc::clone(&session), request);
-        async move { Ok::<_, Infallible>(answered.await) }
-    });
+    let service = service_fn(move |request| answer(Arc::clone(&session), request).map(Ok::<_, Infallible>));
     let mut connection = pin!(protocols.serve_connection(io, service));
     let mut overseer = Overseer::new(&watch, &plane.options);
     let turn = Turn::new(clock::now());

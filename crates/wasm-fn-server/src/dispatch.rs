@@ -1,15 +1,16 @@
 //! One request: match, choose, invoke, answer.
 
 use std::{
-    future::poll_fn,
+    future::{Ready, poll_fn, ready},
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
+use futures_util::{FutureExt, future};
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
 use http_body_util::{Either, Full};
@@ -60,43 +61,45 @@ struct Selected<V> {
     shield: Option<(Arc<VersionEntry<V>>, Duration)>,
 }
 
+/// The answer to a request: there already, or `F`, or what is rare.
+type Answering<V, F> = future::Either<Ready<Response<Answer<<V as Invoke>::Body>>>, Running<V, F>>;
+
+/// A version's answer to a request: `F`, or what is rare.
+type Running<V, F> = future::Either<
+    F,
+    Pin<Box<dyn Future<Output = Response<Answer<<V as Invoke>::Body>>> + std::marker::Send>>,
+>;
+
 /// A head that may be sent, with what of its body may follow, or why there is none.
 type Checked<B> = Result<(Response<B>, Send), Failure>;
 
 /// Answers `request`, always.
-pub(crate) async fn answer<V: Invoke>(
+///
+/// All that can be done without waiting is done at once: the future is what waits, and no larger, for it is moved with
+/// each request.
+pub(crate) fn answer<V: Invoke>(
     session: Arc<Session<V>>,
     request: Request<Incoming>,
-) -> Response<Answer<V::Body>> {
+) -> impl Future<Output = Response<Answer<V::Body>>> + std::marker::Send {
     let started = clock::now();
     let in_flight = session.watch.begin();
     let id = RequestId::random();
-    let method = request.method().clone();
+    let is_head = request.method() == Method::HEAD;
     let limit = session.plane.options.body_bytes_max;
     let request = request.map(|body| RequestBody::new(body, limit, Arc::clone(&session.watch)));
-    let mut response = match session.plane.choose(&request, session.client, id) {
-        Ok(Selected { version, part, shield }) => {
-            let tally = Arc::clone(&version.tally);
+    let answering = match session.plane.choose(&request, session.client, id) {
+        Ok(selected) => {
+            let (tally, part) = (Arc::clone(&selected.version.tally), selected.part);
             let tallying = Tallying::new(tally, started, request.body().fate(), in_flight, part);
-            session.invoke(&version, shield, request, Arrival { id, at: started }, tallying).await
+            let arrival = Arrival { id, at: started };
+            session.clone().invoke(selected.version, selected.shield, request, arrival, tallying)
         }
         Err(problem) => {
             tracing::debug!(request_id = %id, code = problem.code.as_str(), "request refused");
-            problem.into_response(id)
+            future::Either::Left(ready(problem.into_response(id)))
         }
     };
-    if method == Method::HEAD && matches!(response.body(), Either::Right(_)) {
-        *response.body_mut() = nothing();
-    }
-    let whole = match response.body() {
-        Either::Left(guest) => guest.is_whole(),
-        Either::Right(_) => true,
-    };
-    session.watch.answer(whole && !session.watch.is_http2());
-    if session.watch.order() >= Order::Drain && !session.watch.is_http2() {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
+    answering.map(move |response| session.finish(response, is_head))
 }
 
 fn nothing<B: InvocationBody>() -> Answer<B> {
@@ -131,58 +134,69 @@ impl<V: Invoke> Plane<V> {
 
 impl<V: Invoke> Session<V> {
     /// Has `version` answer `request`, or whoever shields it, and has the end counted.
-    async fn invoke(
-        &self,
-        version: &VersionEntry<V>,
+    fn invoke(
+        self: Arc<Self>,
+        version: Arc<VersionEntry<V>>,
         shield: Option<(Arc<VersionEntry<V>>, Duration)>,
         mut request: Request<RequestBody>,
         arrival: Arrival,
         mut tallying: Tallying,
-    ) -> Response<Answer<V::Body>> {
+    ) -> Answering<V, impl Future<Output = Response<Answer<V::Body>>> + std::marker::Send + use<V>> {
         let limit = self.plane.options.body_bytes_max;
-        if request.body().size_hint().lower() > limit {
-            tallying.finish(Outcome::Shed, Usage::default());
-            let mut response = Problem::body_too_large(limit).into_response(arrival.id);
-            head::sign(&mut response, arrival.id, &version.label);
-            return response;
-        }
         let waited = self.watch.turn_wait();
-        if waited > self.plane.options.turn_wait_max {
+        let refusal = if request.body().size_hint().lower() > limit {
+            Some((Problem::body_too_large(limit), Usage::default()))
+        } else if waited > self.plane.options.turn_wait_max {
             // Serving it too late would make those behind it late too; refusing costs far less.
-            tallying.finish(Outcome::Shed, Usage { queue_wait: waited, ..Usage::default() });
-            let mut response = Problem::out_of_turn().into_response(arrival.id);
+            Some((Problem::out_of_turn(), Usage { queue_wait: waited, ..Usage::default() }))
+        } else {
+            None
+        };
+        if let Some((problem, usage)) = refusal {
+            tallying.finish(Outcome::Shed, usage);
+            let mut response = problem.into_response(arrival.id);
             head::sign(&mut response, arrival.id, &version.label);
-            return response;
+            return future::Either::Left(ready(response));
         }
         head::strip(request.headers_mut());
         if tallying.is_on_canary() {
             // Boxed, for few requests are a canary's and every connection would have room for one.
-            Box::pin(self.invoke_canary(version, shield, request, arrival, tallying)).await
+            let answering = self.invoke_canary(version, shield, request, arrival, tallying);
+            future::Either::Right(future::Either::Right(Box::pin(answering)))
         } else {
-            self.invoke_only(version, request, arrival, tallying).await
+            future::Either::Right(self.invoke_only(version, request, arrival, tallying))
         }
     }
 
     /// Has `version` answer, whatever comes of it.
-    async fn invoke_only(
-        &self,
-        version: &VersionEntry<V>,
+    fn invoke_only(
+        self: Arc<Self>,
+        version: Arc<VersionEntry<V>>,
         request: Request<RequestBody>,
         arrival: Arrival,
         tallying: Tallying,
-    ) -> Response<Answer<V::Body>> {
+    ) -> Running<V, impl Future<Output = Response<Answer<V::Body>>> + std::marker::Send + use<V>> {
         let (method, expects) = (request.method().clone(), expects(&request));
-        let run = Arc::clone(&version.target).invoke(self.call(version, request, arrival, None));
-        let result = run.await;
-        after_continue(expects).await;
-        let checked = result.and_then(|response| sendable(response, &method));
-        self.settle(version, checked, arrival.id, tallying)
+        let run = Arc::clone(&version.target).invoke(self.call(&version, request, arrival, None));
+        let settle = move |result: Result<Response<V::Body>, Failure>| {
+            let checked = result.and_then(|response| sendable(response, &method));
+            self.settle(&version, checked, arrival.id, tallying)
+        };
+        if expects {
+            future::Either::Right(Box::pin(async move {
+                let result = run.await;
+                let_continue().await;
+                settle(result)
+            }))
+        } else {
+            future::Either::Left(run.map(settle))
+        }
     }
 
     /// Has `version`, which is under test, answer; when it fails, `shield` as far as its rule allows.
     async fn invoke_canary(
-        &self,
-        version: &VersionEntry<V>,
+        self: Arc<Self>,
+        version: Arc<VersionEntry<V>>,
         shield: Option<(Arc<VersionEntry<V>>, Duration)>,
         request: Request<RequestBody>,
         arrival: Arrival,
@@ -197,7 +211,7 @@ impl<V: Invoke> Session<V> {
             }
             None => (None, request),
         };
-        let call = self.call(version, request, arrival, shield.as_ref().map(Shield::effects));
+        let call = self.call(&version, request, arrival, shield.as_ref().map(Shield::effects));
         let result = {
             let mut run = pin!(Arc::clone(&version.target).invoke(call));
             poll_fn(|cx| match run.as_mut().poll(cx) {
@@ -216,7 +230,9 @@ impl<V: Invoke> Session<V> {
             .await
             // The run ends here: a canary that was recalled or late is dropped.
         };
-        after_continue(expects).await;
+        if expects {
+            let_continue().await;
+        }
         let checked = result.and_then(|response| sendable(response, &method));
         let failed = match &checked {
             Ok((response, _)) => response.status().is_server_error(),
@@ -224,7 +240,7 @@ impl<V: Invoke> Session<V> {
         };
         let shield = shield.filter(|_| failed && !tallying.body_has_failed());
         let Some(second) = shield.and_then(Shield::take_over) else {
-            return self.settle(version, checked, arrival.id, tallying);
+            return self.settle(&version, checked, arrival.id, tallying);
         };
         let (outcome, usage, trap) = match checked {
             Ok((response, _)) => (Outcome::ServerError, response.body().usage(), None),
@@ -232,9 +248,26 @@ impl<V: Invoke> Session<V> {
         };
         tracing::debug!(request_id = %arrival.id, version = %version.no, %outcome, "request runs again");
         let tallying = tallying.pass_on(outcome, usage, trap.as_ref(), Arc::clone(&second.version.tally));
-        let mut response = self.invoke_only(&second.version, second.request, arrival, tallying).await;
-        if self.plane.options.show_shielded {
+        let shows = self.plane.options.show_shielded;
+        let mut response = self.invoke_only(second.version, second.request, arrival, tallying).await;
+        if shows {
             response.headers_mut().insert(head::SHIELDED, HeaderValue::from_static("1"));
+        }
+        response
+    }
+
+    /// What `response` becomes on this connection.
+    fn finish(&self, mut response: Response<Answer<V::Body>>, is_head: bool) -> Response<Answer<V::Body>> {
+        if is_head && matches!(response.body(), Either::Right(_)) {
+            *response.body_mut() = nothing();
+        }
+        let whole = match response.body() {
+            Either::Left(guest) => guest.is_whole(),
+            Either::Right(_) => true,
+        };
+        self.watch.answer(whole && !self.watch.is_http2());
+        if self.watch.order() >= Order::Drain && !self.watch.is_http2() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
@@ -284,10 +317,8 @@ fn expects(request: &Request<RequestBody>) -> bool {
 
 /// hyper writes `100 Continue` between two polls, and only before a head: a guest that gives its head and asks
 /// for the body in one poll would leave the client waiting.
-async fn after_continue(expected: bool) {
-    if expected {
-        tokio::task::yield_now().await;
-    }
+async fn let_continue() {
+    tokio::task::yield_now().await;
 }
 
 /// Checks the head that a guest gave.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body::{Body, Frame, SizeHint};
 use wasm_fn_runtime::{Effects, Failed, Fault, Invocation, Version};
 use wasm_fn_server::{Call, Cause, Failure, InvocationBody, Invoke, RequestBody, RequestBodyError, Usage};
@@ -29,7 +30,7 @@ impl Invoke for Hosted {
             effects: call.effects.map(|effects| Effects::new(move || effects.begin())),
         };
         let run = self.0.clone().invoke(invocation);
-        async move { run.await.map(|response| response.map(ResponseBody)).map_err(failure) }
+        run.map(|result| result.map(|response| response.map(ResponseBody)).map_err(failure))
     }
 }
 
