@@ -16,7 +16,7 @@ use wasmparser::{ElementItems, ElementKind, FuncType, Operator, SubType, TableIn
 use crate::{
     NotFused, constant,
     emit::roundtrip,
-    link::{self, count},
+    link::{self, Own, count},
     merge::REALLOCS_TABLE,
     plan::Plan,
     program::Program,
@@ -89,11 +89,11 @@ enum Way {
     Table(u32, Option<u32>),
 }
 
-/// A table: what its slots hold, each a function in the merged module, and its type.
+/// A table: what its slots hold, each a function in the merged module, unless it was left out, and its type.
 #[derive(Default)]
 struct Held<'p> {
     size: u32,
-    slots: BTreeMap<u32, (u32, &'p FuncType)>,
+    slots: BTreeMap<u32, (Option<u32>, &'p FuncType)>,
 }
 
 /// What code does with tables.
@@ -116,7 +116,7 @@ impl<'p> Dispatch<'p> {
         let (mut can_replace, none) = (active && !uses.others && !plan.reallocs.is_empty(), Held::default());
         for (call, ty) in uses.calls {
             let held = tables.get(&call.0).unwrap_or(&none);
-            let way = |&(function, held): &(u32, &FuncType)| same(held, ty).then_some(function);
+            let way = |&(function, held): &(Option<u32>, &FuncType)| function.filter(|_| same(held, ty));
             let slots: BTreeMap<_, _> = held.slots.iter().map(|(&slot, held)| (slot, way(held))).collect();
             // Of types with references it is not known which are the same.
             can_replace &= has_plain_values(ty);
@@ -139,6 +139,13 @@ impl<'p> Dispatch<'p> {
     /// The function that stands for a call of type `ty` through `table`. It takes the slot after what is called with.
     pub(crate) fn function(&self, table: u32, ty: u32) -> Option<u32> {
         self.by_call.get(&(table, ty))?.checked_add(self.functions_base)
+    }
+
+    /// The functions that a call of type `ty` through `table` may find.
+    pub(crate) fn found(&self, table: u32, ty: u32) -> impl Iterator<Item = u32> {
+        let finder =
+            self.by_call.get(&(table, ty)).and_then(|&at| self.finders.get(usize::try_from(at).ok()?));
+        finder.into_iter().flat_map(|finder| finder.slots.values().copied().flatten())
     }
 
     /// Writes the functions, behind all others.
@@ -239,7 +246,10 @@ fn uses<'p>(plan: &Plan<'p, '_>) -> Result<Option<Uses<'p>>, NotFused> {
     for &at in &plan.merged {
         let program = &plan.linked(at)?.program;
         let signatures = program.signatures();
-        for body in &program.bodies {
+        for (index, body) in (count(&plan.linked(at)?.functions)?..).zip(&program.bodies) {
+            if plan.is_dead(Own { program: at, index }) {
+                continue;
+            }
             for operator in body.get_operators_reader()? {
                 let (ty, table) = match operator? {
                     Operator::CallIndirect { type_index, table_index }
@@ -297,7 +307,7 @@ fn fill<'p>(tables: &mut HashMap<u32, Held<'p>>, plan: &Plan<'p, '_>) -> Result<
             for (slot, function) in (offset..).zip(functions.clone()) {
                 let function = function?;
                 let ty = link::at(&signatures, type_of(function)?)?.ok_or(NotFused::NOWHERE)?;
-                table.slots.insert(slot, (plan.function(at, function)?, ty));
+                table.slots.insert(slot, (plan.function(at, function).ok(), ty));
             }
         }
     }

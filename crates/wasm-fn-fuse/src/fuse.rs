@@ -6,10 +6,11 @@ use crate::{
     NotFused, emit,
     outer::{Outer, Piece},
     plan::Plan,
+    reach,
 };
 
 /// Changes when the same component would be fused to another one.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Components within components within components are looked into so deep.
 const DEPTH_MAX: u32 = 4;
@@ -62,7 +63,7 @@ fn fuse_within(component: &[u8], depth: u32) -> Result<Vec<u8>, NotFused> {
             }
         }
     }
-    let plan = if outer.linker.programs.is_empty() { None } else { Some(Plan::new(&outer)?) };
+    let plan = if outer.linker.programs.is_empty() { None } else { Some(reach::trim(Plan::new(&outer)?)?) };
     if plan.is_none() && fused.iter().all(Option::is_none) {
         return Err(reason);
     }

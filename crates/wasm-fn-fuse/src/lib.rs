@@ -10,7 +10,7 @@
 //!
 //! - a module with the memory, its data, and a way to the `realloc`s that the host's functions use;
 //! - a module with everything else, which imports these and the host's functions, and calls directly what a small
-//!   table is known to hold;
+//!   table is known to hold, without what is never called;
 //! - around them what it was before: types, imports and exports of the component are not looked into.
 //!
 //! Invariants: what is fused does what the component did, or nothing is fused; what comes out is valid; no
@@ -28,6 +28,7 @@ mod merge;
 mod outer;
 mod plan;
 mod program;
+mod reach;
 mod shim;
 
 pub use error::NotFused;

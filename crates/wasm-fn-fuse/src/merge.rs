@@ -2,8 +2,8 @@
 
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection,
-    FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction, MemoryType, Module, NameMap,
-    NameSection, RefType, StartSection, TableSection, TableType, TypeSection, ValType,
+    Function, FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction, MemoryType, Module,
+    NameMap, NameSection, RefType, StartSection, TableSection, TableType, TypeSection, ValType,
     reencode::{self, Error, Reencode},
 };
 use wasmparser::{FunctionBody, Operator};
@@ -117,8 +117,14 @@ impl Sections {
         }
         let imported = count(&plan.linked(at)?.functions)?;
         for (index, body) in (imported..).zip(&program.bodies) {
-            let entered = plan.exports.position(Own { program: at, index }).is_ok();
-            if entered && Filling::of(plan) == Filling::Code {
+            let own = Own { program: at, index };
+            let entered = plan.exports.position(own).is_ok();
+            if plan.is_dead(own) {
+                // Its index stays, so that all others have theirs.
+                let mut function = Function::new([]);
+                function.instructions().unreachable().end();
+                self.code.function(&function);
+            } else if entered && Filling::of(plan) == Filling::Code {
                 mover.parse_entered_body(&mut self.code, body)?;
             } else {
                 mover.parse_function_body(&mut self.code, body.clone())?;

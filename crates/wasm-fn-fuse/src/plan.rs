@@ -1,6 +1,6 @@
 //! What goes where: the programs to be merged, and the index that everything gets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use wasmparser::{DataKind, Element, ElementKind, MemoryType};
 
@@ -50,6 +50,8 @@ pub(crate) struct Plan<'p, 'a> {
     /// The functions that the merged module imports, each with a program that imports it and the type there.
     pub(crate) hosts: BTreeMap<usize, (usize, u32)>,
     host_at: HashMap<usize, u32>,
+    /// The functions that are never called.
+    dead: HashSet<Own>,
     /// The functions that imported functions allocate memory with.
     pub(crate) reallocs: Listed,
     /// The functions that are called from outside.
@@ -110,6 +112,7 @@ impl<'p, 'a> Plan<'p, 'a> {
             ends: Bases::default(),
             hosts: BTreeMap::new(),
             host_at: HashMap::new(),
+            dead: HashSet::new(),
             reallocs: Listed::default(),
             exports: Listed::default(),
             memory,
@@ -120,6 +123,7 @@ impl<'p, 'a> Plan<'p, 'a> {
         };
         plan.place_data()?;
         plan.find_hosts()?;
+        plan.find_reallocs()?;
         plan.find_exports(&outer.pieces)?;
         plan.lay_out()?;
         Ok(plan)
@@ -245,14 +249,40 @@ impl<'p, 'a> Plan<'p, 'a> {
                 }
             }
         }
-        for (&host, at) in self.hosts.keys().zip(0..) {
-            self.host_at.insert(host, at);
+        self.host_at = self.hosts.keys().copied().zip(0..).collect();
+        Ok(())
+    }
+
+    fn find_reallocs(&mut self) -> Result<(), NotFused> {
+        for &host in self.hosts.keys() {
             for function in emit::functions_of(self.linker.hosts.get(host).ok_or(NotFused::NOWHERE)?)? {
                 let own = self.defined(function)?;
                 self.reallocs.insert(own)?;
             }
         }
         Ok(())
+    }
+
+    /// Leaves out all functions but those that were `reached`.
+    pub(crate) fn keep(&mut self, reached: &HashSet<u32>) -> Result<(), NotFused> {
+        for &program in &self.merged {
+            let linked = self.linked(program)?;
+            for (index, _) in (count(&linked.functions)?..).zip(&linked.program.functions) {
+                let own = Own { program, index };
+                if !reached.contains(&self.own_function(own)?) {
+                    self.dead.insert(own);
+                }
+            }
+        }
+        let host_at = std::mem::take(&mut self.host_at);
+        self.hosts.retain(|host, _| host_at.get(host).is_some_and(|at| reached.contains(at)));
+        self.host_at = self.hosts.keys().copied().zip(0..).collect();
+        self.lay_out()
+    }
+
+    /// Whether a function is never called.
+    pub(crate) fn is_dead(&self, own: Own) -> bool {
+        self.dead.contains(&own)
     }
 
     fn find_exports(&mut self, pieces: &[Piece<'a>]) -> Result<(), NotFused> {

@@ -131,6 +131,39 @@ fn what_is_called_through_a_table_is_found_without_it() {
 }
 
 #[test]
+fn what_is_never_called_is_left_out() {
+    const CALL: &str = "(call $log (i32.const 16) (local.get $length) (global.get $stack))";
+    // Only a function logs that nobody calls: there is no call of its type.
+    let never = |text: &str| {
+        let text = text.replacen(CALL, "", 1);
+        let logs = "(func $never (param i64) (call $log (i32.const 16) (i32.const 1) (i32.const 2)))";
+        text.replacen("func $twice)", &format!("func $twice $never) {logs}"), 1)
+    };
+    let silent = component(&never(LINKED));
+    assert_eq!((hosts(&silent), hosts(&fuse(&silent).unwrap())), (2, 1));
+    // One of its type is called, if only by a function that is never called either.
+    let call = "(func (export \"run\") (result i32)";
+    let twice =
+        format!("(func $idle (param f32) (call_indirect (param i64) (i64.const 1) (i32.const 3))) {call}");
+    let text = never(LINKED).replacen(call, &twice, 1);
+    assert_eq!(hosts(&fuse(&component(&text)).unwrap()), 1);
+    // And here by one that is called.
+    let text = text.replacen(
+        "(call_indirect (result i32) (i32.const 1))",
+        "(call_indirect (result i32) (i32.const 1)) (call $idle (f32.const 0))",
+        1,
+    );
+    assert_eq!(hosts(&fuse(&component(&text)).unwrap()), 2);
+    // A table that stays keeps what it holds.
+    let text = never(LINKED).replacen(
+        "(call $name (i32.const 8))",
+        "(call $name (i32.const 8)) (drop (table.size 0))",
+        1,
+    );
+    assert_eq!(hosts(&fuse(&component(&text)).unwrap()), 2);
+}
+
+#[test]
 fn a_table_that_may_change_or_is_large_is_called_as_it_was() {
     let answer = "(call $name (i32.const 8))";
     let changes = [

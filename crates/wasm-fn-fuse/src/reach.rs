@@ -1,0 +1,88 @@
+//! What no run of a guest comes to: it is left out, and with it what only that imports.
+//!
+//! Tools leave out what no function calls, but keep all that a table holds. Where it is known what calls through a
+//! table find, functions of a type that is never called there are never called.
+
+use std::collections::{HashMap, HashSet};
+
+use wasmparser::{FunctionBody, Operator};
+
+use crate::{
+    NotFused,
+    dispatch::Dispatch,
+    link::{Own, count},
+    plan::Plan,
+};
+
+/// `plan` without functions that are never called.
+///
+/// # Errors
+/// A body is malformed.
+pub(crate) fn trim<'p, 'a>(mut plan: Plan<'p, 'a>) -> Result<Plan<'p, 'a>, NotFused> {
+    let dispatch = Dispatch::new(&plan)?;
+    // What a table holds that stays may be called.
+    if dispatch.traps().is_some() {
+        let reached = reached(&plan, &dispatch)?;
+        plan.keep(&reached)?;
+    }
+    Ok(plan)
+}
+
+/// The functions of the merged module that are called from outside, or by those that are.
+fn reached(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<HashSet<u32>, NotFused> {
+    let bodies = bodies(plan)?;
+    let mut reached = HashSet::new();
+    let mut ahead = roots(plan)?;
+    while let Some(function) = ahead.pop() {
+        if !reached.insert(function) {
+            continue;
+        }
+        let Some(&(program, body)) = bodies.get(&function) else { continue };
+        for operator in body.get_operators_reader()? {
+            match operator? {
+                Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
+                    ahead.push(plan.function(program, function_index)?);
+                }
+                Operator::CallIndirect { type_index, table_index }
+                | Operator::ReturnCallIndirect { type_index, table_index } => {
+                    let (table, ty) =
+                        (plan.table(program, table_index)?, plan.type_index(program, type_index)?);
+                    ahead.extend(dispatch.found(table, ty));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(reached)
+}
+
+/// The functions with a body: their programs, and these.
+fn bodies<'m>(plan: &'m Plan<'_, '_>) -> Result<HashMap<u32, (usize, &'m FunctionBody<'m>)>, NotFused> {
+    let mut bodies = HashMap::new();
+    for &program in &plan.merged {
+        let linked = plan.linked(program)?;
+        for (index, body) in (count(&linked.functions)?..).zip(&linked.program.bodies) {
+            bodies.insert(plan.own_function(Own { program, index })?, (program, body));
+        }
+    }
+    Ok(bodies)
+}
+
+/// The functions that are called from outside, and those that globals hold.
+fn roots(plan: &Plan<'_, '_>) -> Result<Vec<u32>, NotFused> {
+    let entered = plan.exports.iter().chain(plan.reallocs.iter()).map(|own| plan.own_function(own));
+    let mut roots = entered.collect::<Result<Vec<_>, _>>()?;
+    if let Some((program, function)) = plan.start {
+        roots.push(plan.function(program, function)?);
+    }
+    for &program in &plan.merged {
+        for global in &plan.linked(program)?.program.globals {
+            for operator in global.init_expr.get_operators_reader() {
+                if let Operator::RefFunc { function_index } = operator? {
+                    roots.push(plan.function(program, function_index)?);
+                }
+            }
+        }
+    }
+    Ok(roots)
+}
