@@ -2,8 +2,8 @@
 //!
 //! The engine makes what a table's slot holds when an instance first calls it, which costs each request as much as
 //! dozens of calls. Where a small table is filled once, and code only ever calls what is in it, a call of a slot is a
-//! jump to one of a few calls that are known. A slot that holds no function of the type that is called is called
-//! through the table as before, so that it ends in the same trap.
+//! jump to one of a few calls that are known. A slot that holds no function of the type that is called leads to what
+//! stands for the table's trap or, where the table has to stay, is called through it as before.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -17,10 +17,10 @@ use crate::{
     NotFused, constant,
     emit::roundtrip,
     link::{self, Own, count},
-    merge::REALLOCS_TABLE,
     plan::Plan,
     program::Program,
     shim::{has_plain_values, same},
+    trap::TableTrap,
 };
 
 /// Most slots of all tables: interpreters have thousands, of which they call few.
@@ -40,37 +40,8 @@ pub(crate) struct Dispatch<'p> {
     by_call: HashMap<Call, u32>,
     functions_base: u32,
     types_base: u32,
-    traps: Option<Traps>,
-}
-
-/// Where calls trap that a table without a function for them would trap: in the table of `realloc`s, which then takes
-/// the place of all others.
-#[derive(Clone, Copy)]
-pub(crate) struct Traps {
-    /// Behind the `realloc`s. Nothing is ever there.
-    pub(crate) null: u32,
-    /// Behind that. A function that takes and gives nothing.
-    pub(crate) nothing: u32,
-}
-
-impl Traps {
-    /// Slots that are needed for it.
-    pub(crate) const SLOTS: u32 = 2;
-
-    fn behind(reallocs: u32) -> Result<Self, NotFused> {
-        let nothing = reallocs.checked_add(1).ok_or(NotFused::NOWHERE)?;
-        Ok(Self { null: reallocs, nothing })
-    }
-
-    /// A slot with a function of another type than `ty`.
-    fn other(self, ty: &FuncType) -> u32 {
-        if *ty == realloc() { self.nothing } else { 0 }
-    }
-}
-
-/// The type of a `realloc`.
-fn realloc() -> FuncType {
-    FuncType::new([wasmparser::ValType::I32; 4], [wasmparser::ValType::I32])
+    /// Whether the finders are all that is left of the tables.
+    replaces_tables: bool,
 }
 
 struct Finder<'p> {
@@ -85,8 +56,10 @@ struct Finder<'p> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
     Function(u32),
-    /// Through a table, by this slot or by the one that is called.
-    Table(u32, Option<u32>),
+    /// Through a table, by the slot.
+    Table(u32),
+    /// To the trap that a table would end in.
+    Trap(TableTrap),
 }
 
 /// A table: what its slots hold, each a function in the merged module, unless it was left out, and its type.
@@ -113,7 +86,7 @@ impl<'p> Dispatch<'p> {
         if uses.calls.len() > TYPES_MAX {
             return Ok(dispatch);
         }
-        let (mut can_replace, none) = (active && !uses.others && !plan.reallocs.is_empty(), Held::default());
+        let (mut can_replace, none) = (active && !uses.others, Held::default());
         for (call, ty) in uses.calls {
             let held = tables.get(&call.0).unwrap_or(&none);
             let way = |&(function, held): &(Option<u32>, &FuncType)| function.filter(|_| same(held, ty));
@@ -122,18 +95,36 @@ impl<'p> Dispatch<'p> {
             can_replace &= has_plain_values(ty);
             dispatch.finders.push(Finder { call, ty, slots, size: held.size });
         }
-        if can_replace {
-            dispatch.traps = Some(Traps::behind(plan.reallocs.count()?)?);
-        } else {
+        dispatch.replaces_tables = can_replace;
+        if !can_replace {
             dispatch.finders.retain(|finder| finder.slots.values().any(Option::is_some));
         }
         dispatch.by_call = dispatch.finders.iter().map(|finder| finder.call).zip(0..).collect();
         Ok(dispatch)
     }
 
-    /// Where calls trap, when no table is left but that of `realloc`s.
-    pub(crate) fn traps(&self) -> Option<Traps> {
-        self.traps
+    /// Whether no table is left.
+    pub(crate) fn replaces_tables(&self) -> bool {
+        self.replaces_tables
+    }
+
+    /// Whether there are functions that trap as a table would.
+    fn traps(&self) -> bool {
+        self.replaces_tables && !self.finders.is_empty()
+    }
+
+    /// The functions behind all others that are named, by their indices.
+    pub(crate) fn names(&self) -> Result<Vec<(u32, &'static str)>, NotFused> {
+        if !self.traps() {
+            return Ok(Vec::new());
+        }
+        TableTrap::ALL.into_iter().map(|trap| Ok((self.trap(trap)?, trap.name()))).collect()
+    }
+
+    /// The function that ends in `trap`.
+    fn trap(&self, trap: TableTrap) -> Result<u32, NotFused> {
+        let before = count(&self.finders)?.checked_add(trap as u32);
+        before.and_then(|before| self.functions_base.checked_add(before)).ok_or(NotFused::NOWHERE)
     }
 
     /// The function that stands for a call of type `ty` through `table`. It takes the slot after what is called with.
@@ -160,22 +151,36 @@ impl<'p> Dispatch<'p> {
             params.push(ValType::I32);
             types.ty().function(params, values(finder.ty.results())?);
             functions.function(ty);
-            code.function(&finder.body(self.traps)?);
+            code.function(&finder.body(self)?);
+        }
+        if self.traps() {
+            let ty = self.types_base.checked_add(count(&self.finders)?).ok_or(NotFused::NOWHERE)?;
+            types.ty().function([], []);
+            for _ in TableTrap::ALL {
+                functions.function(ty);
+                code.function(&trapping());
+            }
         }
         Ok(())
     }
 }
 
+/// A function that traps.
+pub(crate) fn trapping() -> Function {
+    let mut function = Function::new([]);
+    function.instructions().unreachable().end();
+    function
+}
+
 impl Finder<'_> {
-    fn body(&self, traps: Option<Traps>) -> Result<Function, NotFused> {
+    fn body(&self, dispatch: &Dispatch<'_>) -> Result<Function, NotFused> {
         let params = count(self.ty.params())?;
         let functions: BTreeSet<_> = self.slots.values().copied().flatten().collect();
         let mut ways: Vec<_> = functions.into_iter().map(Way::Function).collect();
-        // Of another type, empty, and outside of the table.
-        let ends = match traps {
-            None => [Way::Table(self.call.0, None); 3],
-            Some(traps) => [traps.other(self.ty), traps.null, u32::MAX]
-                .map(|slot| Way::Table(REALLOCS_TABLE, Some(slot))),
+        let ends = if dispatch.replaces_tables {
+            [TableTrap::OtherType, TableTrap::Empty, TableTrap::Outside].map(Way::Trap)
+        } else {
+            [Way::Table(self.call.0); 3]
         };
         ways.extend(BTreeSet::from(ends));
         let depths: BTreeMap<_, _> = (0..).zip(&ways).map(|(depth, way)| (*way, depth)).collect();
@@ -196,18 +201,17 @@ impl Finder<'_> {
         code.local_get(params).br_table(targets, depth(outside)?);
         for way in &ways {
             code.end();
+            if let Way::Trap(trap) = way {
+                code.call(dispatch.trap(*trap)?).unreachable();
+                continue;
+            }
             (0..params).for_each(|param| {
                 code.local_get(param);
             });
             match *way {
                 Way::Function(callee) => code.return_call(callee),
-                Way::Table(table, slot) => {
-                    match slot {
-                        Some(slot) => code.i32_const(slot.cast_signed()),
-                        None => code.local_get(params),
-                    };
-                    code.return_call_indirect(table, self.call.1)
-                }
+                Way::Table(table) => code.local_get(params).return_call_indirect(table, self.call.1),
+                Way::Trap(_) => &mut code,
             };
         }
         code.end();

@@ -11,7 +11,7 @@ use crate::{
     NotFused,
     dispatch::Dispatch,
     memory,
-    merge::{self, IMPORTS, MEMORY, REALLOCS},
+    merge::{self, IMPORTS, MEMORY, realloc_name},
     outer::Piece,
     plan::Plan,
 };
@@ -82,17 +82,15 @@ pub(crate) fn roundtrip(error: Error) -> NotFused {
 /// The two modules, an instance of each, and between them what the host gives.
 fn write_core(component: &mut Component, plan: &Plan<'_, '_>) -> Result<(), NotFused> {
     let dispatch = Dispatch::new(plan)?;
-    for module in [memory::module(plan, &dispatch)?, merge::module(plan, &dispatch)?] {
+    for module in [memory::module(plan)?, merge::module(plan, &dispatch)?] {
         component.section(&RawSection { id: ComponentSectionId::CoreModule.into(), data: &module });
     }
     component.section(InstanceSection::new().instantiate(FIRST, NO_ARGS));
     let reallocs = plan.reallocs.count()?;
     let mut aliases = ComponentAliasSection::new();
     aliases.alias(export(FIRST, ExportKind::Memory, MEMORY));
-    if reallocs > 0 {
-        aliases.alias(export(FIRST, ExportKind::Table, REALLOCS));
-    }
     for at in 0..reallocs {
+        aliases.alias(export(FIRST, ExportKind::Global, &realloc_name(at)));
         aliases.alias(export(FIRST, ExportKind::Func, &at.to_string()));
     }
     component.section(&aliases);
@@ -107,9 +105,7 @@ fn write_core(component: &mut Component, plan: &Plan<'_, '_>) -> Result<(), NotF
     }
 
     let mut imported = vec![(MEMORY.to_owned(), ExportKind::Memory, 0)];
-    if reallocs > 0 {
-        imported.push((REALLOCS.to_owned(), ExportKind::Table, 0));
-    }
+    imported.extend((0..reallocs).map(|at| (realloc_name(at), ExportKind::Global, at)));
     let hosts = (0..hosts.len()).map(|at| (at.to_string(), ExportKind::Func, reallocs + at));
     imported.extend(hosts);
     let mut instances = InstanceSection::new();

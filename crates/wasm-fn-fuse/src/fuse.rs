@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Changes when the same component would be fused to another one.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Components within components within components are looked into so deep.
 const DEPTH_MAX: u32 = 4;

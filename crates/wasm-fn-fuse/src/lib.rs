@@ -30,6 +30,8 @@ mod plan;
 mod program;
 mod reach;
 mod shim;
+mod trap;
 
 pub use error::NotFused;
 pub use fuse::{VERSION, fuse};
+pub use trap::TableTrap;

@@ -2,15 +2,15 @@
 
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection,
-    Function, FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction, MemoryType, Module,
-    NameMap, NameSection, RefType, StartSection, TableSection, TableType, TypeSection, ValType,
+    FunctionSection, GlobalSection, GlobalType, HeapType, ImportSection, Instruction, MemoryType, Module,
+    NameMap, NameSection, RefType, StartSection, TableSection, TypeSection, ValType,
     reencode::{self, Error, Reencode},
 };
 use wasmparser::{FunctionBody, Operator};
 
 use crate::{
     NotFused, constant,
-    dispatch::{Dispatch, Traps},
+    dispatch::{Dispatch, trapping},
     link::{Own, at, count},
     plan::Plan,
 };
@@ -21,14 +21,8 @@ pub(crate) const IMPORTS: &str = "";
 /// Name of the memory.
 pub(crate) const MEMORY: &str = "memory";
 
-/// Name of the table of `realloc`s.
-pub(crate) const REALLOCS: &str = "reallocs";
-
-/// Index of that table in the merged module.
-pub(crate) const REALLOCS_TABLE: u32 = 0;
-
-/// Most `realloc`s that code fills in: a program has one, an adapter another.
-const FILLED_BY_CODE_MAX: usize = 4;
+/// What the name of a global with a `realloc` begins with.
+const REALLOC: &str = "realloc";
 
 /// Rewrites what a program says to what it means in the merged module.
 struct Mover<'m, 'p, 'a> {
@@ -44,22 +38,13 @@ struct Mover<'m, 'p, 'a> {
 pub(crate) fn module<'p>(plan: &Plan<'p, '_>, dispatch: &Dispatch<'p>) -> Result<Vec<u8>, NotFused> {
     let mut module = Module::new();
     let sections = Sections::of(plan, dispatch)?;
-    module.section(&sections.types).section(&imports(plan, dispatch)?).section(&sections.functions);
+    module.section(&sections.types).section(&imports(plan)?).section(&sections.functions);
     module.section(&sections.tables).section(&sections.globals).section(&exports(plan)?);
-    if let Some((program, function)) = plan.start {
-        module.section(&StartSection { function_index: plan.function(program, function)? });
+    if let Some(start) = plan.start {
+        module.section(&StartSection { function_index: plan.own_function(start)? });
     }
-    module.section(&sections.elements).section(&sections.code).section(&names(plan)?);
+    module.section(&sections.elements).section(&sections.code).section(&names(plan, dispatch)?);
     Ok(module.finish())
-}
-
-/// How the table of `realloc`s, which is the other module's, is filled.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Filling {
-    /// When an instance is made, before its start function: the engine runs code for it.
-    Elements,
-    /// When the guest is first entered: there is no start function that may need it before.
-    Code,
 }
 
 /// What is copied from every program.
@@ -81,16 +66,7 @@ impl Sections {
         }
         dispatch.write(&mut sections.types, &mut sections.functions, &mut sections.code)?;
         if !plan.reallocs.is_empty() {
-            let functions = Elements::Functions(reallocs(plan)?.into());
-            match Filling::of(plan) {
-                // Last: elements of another module's table, and all after them, are written at run time.
-                Filling::Elements => sections.elements.active(None, &ConstExpr::i32_const(0), functions),
-                Filling::Code => sections.elements.declared(functions),
-            };
-            if Filling::of(plan) == Filling::Code {
-                let filled = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
-                sections.globals.global(filled, &ConstExpr::i32_const(0));
-            }
+            sections.elements.declared(Elements::Functions(reallocs(plan)?.into()));
         }
         Ok(sections)
     }
@@ -107,7 +83,7 @@ impl Sections {
         for global in &program.globals {
             mover.parse_global(&mut self.globals, global.clone())?;
         }
-        if mover.dispatch.traps().is_none() {
+        if !mover.dispatch.replaces_tables() {
             for table in &program.tables {
                 mover.parse_table(&mut self.tables, table.clone())?;
             }
@@ -118,13 +94,11 @@ impl Sections {
         let imported = count(&plan.linked(at)?.functions)?;
         for (index, body) in (imported..).zip(&program.bodies) {
             let own = Own { program: at, index };
-            let entered = plan.exports.position(own).is_ok();
+            let entered = plan.exports.position(own).is_ok() || plan.start == Some(own);
             if plan.is_dead(own) {
                 // Its index stays, so that all others have theirs.
-                let mut function = Function::new([]);
-                function.instructions().unreachable().end();
-                self.code.function(&function);
-            } else if entered && Filling::of(plan) == Filling::Code {
+                self.code.function(&trapping());
+            } else if entered {
                 mover.parse_entered_body(&mut self.code, body)?;
             } else {
                 mover.parse_function_body(&mut self.code, body.clone())?;
@@ -134,14 +108,7 @@ impl Sections {
     }
 }
 
-impl Filling {
-    fn of(plan: &Plan<'_, '_>) -> Self {
-        let many = plan.reallocs.iter().nth(FILLED_BY_CODE_MAX).is_some();
-        if plan.start.is_some() || many { Self::Elements } else { Self::Code }
-    }
-}
-
-/// The functions that go into the table of `realloc`s, in order.
+/// The functions that go into the globals of `realloc`s, in order.
 fn reallocs(plan: &Plan<'_, '_>) -> Result<Vec<u32>, NotFused> {
     plan.reallocs.iter().map(|own| plan.own_function(own)).collect()
 }
@@ -158,19 +125,22 @@ pub(crate) fn memory_type(plan: &Plan<'_, '_>) -> MemoryType {
     }
 }
 
-/// The type of the table of `realloc`s, which is the other module's.
-pub(crate) fn reallocs_type(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<TableType, NotFused> {
-    let traps = dispatch.traps().map_or(0, |_| Traps::SLOTS);
-    let minimum = u64::from(plan.reallocs.count()?) + u64::from(traps);
-    let element_type = RefType::FUNCREF;
-    Ok(TableType { element_type, minimum, maximum: Some(minimum), table64: false, shared: false })
+/// The name of the global with the `realloc` at `position`, which is the other module's.
+pub(crate) fn realloc_name(position: u32) -> String {
+    format!("{REALLOC}{position}")
 }
 
-fn imports(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<ImportSection, NotFused> {
+/// The type of such a global, where `ty` is that of a `realloc`. It is empty until the guest is first entered.
+pub(crate) fn realloc_type(ty: u32) -> GlobalType {
+    let held = RefType { nullable: true, heap_type: HeapType::Concrete(ty) };
+    GlobalType { val_type: ValType::Ref(held), mutable: true, shared: false }
+}
+
+fn imports(plan: &Plan<'_, '_>) -> Result<ImportSection, NotFused> {
     let mut imports = ImportSection::new();
     imports.import(IMPORTS, MEMORY, memory_type(plan));
-    if !plan.reallocs.is_empty() {
-        imports.import(IMPORTS, REALLOCS, reallocs_type(plan, dispatch)?);
+    for (position, own) in (0..).zip(plan.reallocs.iter()) {
+        imports.import(IMPORTS, &realloc_name(position), realloc_type(plan.own_type(own)?));
     }
     for (at, &(program, ty)) in plan.hosts.values().enumerate() {
         let ty = plan.type_index(program, ty)?;
@@ -188,7 +158,7 @@ fn exports(plan: &Plan<'_, '_>) -> Result<ExportSection, NotFused> {
 }
 
 /// Names of the module and of functions: they are what a backtrace shows.
-fn names(plan: &Plan<'_, '_>) -> Result<NameSection, NotFused> {
+fn names(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<NameSection, NotFused> {
     let mut named = Vec::new();
     for &program in &plan.merged {
         let linked = plan.linked(program)?;
@@ -201,6 +171,7 @@ fn names(plan: &Plan<'_, '_>) -> Result<NameSection, NotFused> {
             }
         }
     }
+    named.extend(dispatch.names()?);
     named.sort_by_key(|(index, _)| *index);
     named.dedup_by_key(|(index, _)| *index);
     let mut functions = NameMap::new();
@@ -218,19 +189,22 @@ impl Mover<'_, '_, '_> {
         at(&self.plan.linked(self.program).ok()?.constants, global).ok()?
     }
 
-    /// Writes the body of a function that is called from outside: the first that is fills the table of `realloc`s.
+    /// Writes the body of a function that is called from outside: the first that is fills the globals of `realloc`s.
     fn parse_entered_body(
         &mut self,
         code: &mut CodeSection,
         body: &FunctionBody<'_>,
     ) -> Result<(), NotFused> {
         let mut function = self.new_function_with_parsed_locals(body)?;
-        let mut fill = function.instructions();
-        fill.global_get(self.plan.ends.globals).i32_eqz().if_(BlockType::Empty);
-        for (slot, realloc) in (0..).zip(reallocs(self.plan)?) {
-            fill.i32_const(slot).ref_func(realloc).table_set(REALLOCS_TABLE);
+        let reallocs = reallocs(self.plan)?;
+        if !reallocs.is_empty() {
+            let mut fill = function.instructions();
+            fill.global_get(0).ref_is_null().if_(BlockType::Empty);
+            for (global, realloc) in (0..).zip(reallocs) {
+                fill.ref_func(realloc).global_set(global);
+            }
+            fill.end();
         }
-        fill.i32_const(1).global_set(self.plan.ends.globals).end();
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             function.instruction(&self.parse_instruction(&mut operators)?);

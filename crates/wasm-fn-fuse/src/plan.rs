@@ -59,7 +59,7 @@ pub(crate) struct Plan<'p, 'a> {
     pub(crate) memory: Own,
     pub(crate) memory_type: MemoryType,
     pub(crate) data: Vec<Placed<'a>>,
-    pub(crate) start: Option<(usize, u32)>,
+    pub(crate) start: Option<Own>,
 }
 
 impl Listed {
@@ -118,9 +118,10 @@ impl<'p, 'a> Plan<'p, 'a> {
             memory,
             memory_type,
             data: Vec::new(),
-            start: start(linker, &merged)?,
+            start: None,
             merged,
         };
+        plan.find_start()?;
         plan.place_data()?;
         plan.find_hosts()?;
         plan.find_reallocs()?;
@@ -186,6 +187,13 @@ impl<'p, 'a> Plan<'p, 'a> {
         moved(own.index, imported, self.bases(own.program)?.functions)
     }
 
+    /// Index of the type of `own` in the merged module.
+    pub(crate) fn own_type(&self, own: Own) -> Result<u32, NotFused> {
+        let linked = self.linked(own.program)?;
+        let defined = own.index.checked_sub(count(&linked.functions)?).ok_or(NotFused::NOWHERE)?;
+        self.type_index(own.program, at(&linked.program.functions, defined)?)
+    }
+
     /// Index of type `ty` of `program` in the merged module.
     pub(crate) fn type_index(&self, program: usize, ty: u32) -> Result<u32, NotFused> {
         sum(ty, self.bases(program)?.types)
@@ -216,6 +224,25 @@ impl<'p, 'a> Plan<'p, 'a> {
             }
             ElementKind::Passive | ElementKind::Declared => true,
         }))
+    }
+
+    /// Finds the start function. What comes before it has to come before it when all data and elements are written
+    /// first.
+    fn find_start(&mut self) -> Result<(), NotFused> {
+        for &program in &self.merged {
+            let linked = self.linked(program)?;
+            let started = linked.program.start;
+            if self.start.is_some() && (started.is_some() || linked.program.has_active_segments()) {
+                return NotFused::shape("a start function before other modules' data", "one after all data");
+            }
+            if let Some(function) = started {
+                let Func::Own(own) = self.settle(linked.function(program, function))? else {
+                    return NotFused::shape("a host's function at the start", "the guest's own");
+                };
+                self.start = Some(own);
+            }
+        }
+        Ok(())
     }
 
     /// Takes the data of all programs to the memory.
@@ -300,7 +327,7 @@ impl<'p, 'a> Plan<'p, 'a> {
     fn lay_out(&mut self) -> Result<(), NotFused> {
         let mut next = Bases {
             functions: u32::try_from(self.hosts.len()).or(Err(NotFused::NOWHERE))?,
-            tables: u32::from(!self.reallocs.is_empty()),
+            globals: self.reallocs.count()?,
             ..Bases::default()
         };
         for &at in &self.merged {
@@ -343,18 +370,4 @@ fn memory(linker: &Linker<'_>) -> Result<(Own, MemoryType), NotFused> {
         (Some(_), Some(_)) => NotFused::shape("several memories", "one"),
         (None, _) => NotFused::shape("no memory", "one"),
     }
-}
-
-/// The start function, and its program. What comes before it has to come before it when all data and elements
-/// are written first.
-fn start(linker: &Linker<'_>, merged: &[usize]) -> Result<Option<(usize, u32)>, NotFused> {
-    let mut start = None;
-    for &at in merged {
-        let Some(linked) = linker.programs.get(at) else { return Err(NotFused::NOWHERE) };
-        if start.is_some() && (linked.program.start.is_some() || linked.program.has_active_segments()) {
-            return NotFused::shape("a start function before other modules' data", "one after all data");
-        }
-        start = start.or(linked.program.start.map(|function| (at, function)));
-    }
-    Ok(start)
 }

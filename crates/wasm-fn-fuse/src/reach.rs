@@ -21,7 +21,7 @@ use crate::{
 pub(crate) fn trim<'p, 'a>(mut plan: Plan<'p, 'a>) -> Result<Plan<'p, 'a>, NotFused> {
     let dispatch = Dispatch::new(&plan)?;
     // What a table holds that stays may be called.
-    if dispatch.traps().is_some() {
+    if dispatch.replaces_tables() {
         let reached = reached(&plan, &dispatch)?;
         plan.keep(&reached)?;
     }
@@ -70,11 +70,8 @@ fn bodies<'m>(plan: &'m Plan<'_, '_>) -> Result<HashMap<u32, (usize, &'m Functio
 
 /// The functions that are called from outside, and those that globals hold.
 fn roots(plan: &Plan<'_, '_>) -> Result<Vec<u32>, NotFused> {
-    let entered = plan.exports.iter().chain(plan.reallocs.iter()).map(|own| plan.own_function(own));
-    let mut roots = entered.collect::<Result<Vec<_>, _>>()?;
-    if let Some((program, function)) = plan.start {
-        roots.push(plan.function(program, function)?);
-    }
+    let entered = plan.exports.iter().chain(plan.reallocs.iter()).chain(plan.start);
+    let mut roots = entered.map(|own| plan.own_function(own)).collect::<Result<Vec<_>, _>>()?;
     for &program in &plan.merged {
         for global in &plan.linked(program)?.program.globals {
             for operator in global.init_expr.get_operators_reader() {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use wasm_fn_core::Trap;
+use wasm_fn_fuse::TableTrap;
 use wasmtime::{FrameInfo, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -16,16 +17,40 @@ const TEXT_BYTES_MAX: usize = 4 << 10;
 pub(crate) fn reason(error: &wasmtime::Error) -> String {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         format!("it exited with status {}", exit.0)
-    } else if let Some(trap) = error.downcast_ref::<wasmtime::Trap>() {
+    } else if let Some(trap) = kind(error) {
         trap.to_string()
     } else {
         error.root_cause().to_string()
     }
 }
 
+/// The engine's trap in `error`, or the one that it stands for.
+pub(crate) fn kind(error: &wasmtime::Error) -> Option<wasmtime::Trap> {
+    let trap = error.downcast_ref::<wasmtime::Trap>().copied();
+    table_trap(error).map_or(trap, |trap| {
+        Some(match trap {
+            TableTrap::OtherType => wasmtime::Trap::BadSignature,
+            TableTrap::Empty => wasmtime::Trap::IndirectCallToNull,
+            TableTrap::Outside => wasmtime::Trap::TableOutOfBounds,
+        })
+    })
+}
+
+/// The trap of a table that linking left out.
+fn table_trap(error: &wasmtime::Error) -> Option<TableTrap> {
+    if error.downcast_ref() != Some(&wasmtime::Trap::UnreachableCodeReached) {
+        return None;
+    }
+    TableTrap::of(error.downcast_ref::<WasmBacktrace>()?.frames().first()?.func_name()?)
+}
+
 /// The trap in `error`, of which `reason` is the sentence.
 pub(crate) fn trap(error: &wasmtime::Error, reason: &str) -> Trap {
-    let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+    let mut frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+    if table_trap(error).is_some() {
+        // What trapped, and what looked for the function that is called: they are not the guest's.
+        frames.drain(..frames.len().min(2));
+    }
     // The host's own errors may name handles, which differ from one request to the next.
     let kind = if error.is::<I32Exit>() || error.is::<wasmtime::Trap>() {
         reason.to_owned()

@@ -1,15 +1,18 @@
 //! Facts about what is fused and what is left.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use wasmparser::{ElementKind, FunctionBody, Operator, TypeRef};
+use wasmparser::{FunctionBody, Operator, TypeRef};
 
 use super::*;
-use crate::program::Program;
+use crate::{TableTrap, program::Program};
 
 const LINKED: &str = include_str!("linked.wat");
 
 /// Functions for what [`LINKED`] calls through its table: one for each type.
 const FINDERS: usize = 2;
+
+/// Functions that trap as a table would.
+const TRAPS: usize = 3;
 
 fn component(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
@@ -53,10 +56,10 @@ fn found(from: &str, to: &str) -> &'static str {
 fn two_modules_are_left() {
     let fused = fuse(&component(LINKED)).unwrap();
     let [memory, code] = &*modules(&fused) else { panic!("two modules") };
-    // The way to `realloc`, and what a call of another type finds.
-    assert_eq!((memory.data.len(), memory.functions.len(), memory.memories.len()), (2, 2, 1));
+    assert_eq!((memory.data.len(), memory.functions.len(), memory.memories.len()), (2, 1, 1));
     assert!(memory.imports.is_empty());
-    assert_eq!((code.data.len(), code.functions.len(), code.memories.len()), (0, 5 + FINDERS, 0));
+    assert_eq!((code.data.len(), code.functions.len(), code.memories.len()), (0, 5 + FINDERS + TRAPS, 0));
+    assert_eq!((memory.tables.len(), code.tables.len()), (0, 0));
 }
 
 #[test]
@@ -126,8 +129,7 @@ fn indirect(component: &[u8]) -> usize {
 
 #[test]
 fn what_is_called_through_a_table_is_found_without_it() {
-    // What is left is for slots of which nothing is known.
-    assert_eq!(indirect(&fuse(&component(LINKED)).unwrap()), FINDERS);
+    assert_eq!(indirect(&fuse(&component(LINKED)).unwrap()), 0);
 }
 
 #[test]
@@ -192,21 +194,6 @@ fn a_table_stays_that_is_needed_for_more_than_calls() {
 }
 
 #[test]
-fn a_function_that_is_called_as_a_realloc_finds_none() {
-    let answer = "(call $name (i32.const 8))";
-    let realloc = "(param i32 i32 i32 i32) (result i32)";
-    let call =
-        format!("{answer} (drop (call_indirect {realloc} {} (i32.const 1)))", "(i32.const 0)".repeat(4));
-    let fused = fuse(&linked(answer, &call)).unwrap();
-    let [memory, code] = &*modules(&fused) else { panic!("two modules") };
-    assert_eq!((memory.tables.len(), code.tables.len()), (1, 0));
-    // The last slot, whose function is of no `realloc`'s type.
-    let [element] = &*memory.elements else { panic!("one element") };
-    let ElementKind::Active { offset_expr, .. } = &element.kind else { panic!("an active element") };
-    assert_eq!(crate::constant::evaluate(offset_expr, |_| None), Some(2));
-}
-
-#[test]
 fn elements_outside_of_their_table_take_no_room() {
     for offset in ["513", "-1", "0x7fffffff"] {
         let element = format!("(elem (i32.const 1) func $answer) (elem (i32.const {offset}) func $answer)");
@@ -230,7 +217,8 @@ fn names_are_kept() {
     let modules = modules(&fused);
     let names = |at: usize| modules[at].names.iter().map(|(_, name)| *name).collect::<Vec<_>>();
     assert_eq!(names(0), ["realloc"]);
-    assert_eq!(names(1), ["realloc", "answer", "twice", "write"]);
+    let traps = [TableTrap::OtherType, TableTrap::Empty, TableTrap::Outside].map(TableTrap::name);
+    assert_eq!(names(1), [&["realloc", "answer", "twice", "write"], &traps[..]].concat());
     assert_eq!(modules[1].name, Some("program"));
 }
 
@@ -261,14 +249,14 @@ fn a_shim_that_does_more_is_merged_as_it_is() {
     let fused = linked("(call_indirect (param i32) (local.get 0) (i32.const 1))", more);
     let fused = fuse(&fused).unwrap();
     let [_, code] = &*modules(&fused) else { panic!("two modules") };
-    assert_eq!((code.functions.len(), code.tables.len()), (8 + FINDERS + 3, 0));
+    assert_eq!((code.functions.len(), code.tables.len()), (8 + FINDERS + 3 + TRAPS, 0));
 }
 
 #[test]
 fn a_shim_whose_calls_trap_is_merged_as_it_is() {
     let fused = fuse(&linked("func 0 1 2)", "func 0 2 1)")).unwrap();
     let [_, code] = &*modules(&fused) else { panic!("two modules") };
-    assert_eq!((code.functions.len(), code.tables.len()), (8 + FINDERS + 3, 0));
+    assert_eq!((code.functions.len(), code.tables.len()), (8 + FINDERS + 3 + TRAPS, 0));
 }
 
 #[test]
@@ -283,7 +271,7 @@ fn a_filler_may_fill_other_tables() {
         );
     let fused = fuse(&component(&text)).unwrap();
     let [_, code] = &*modules(&fused) else { panic!("two modules") };
-    assert_eq!((code.functions.len(), code.tables.len(), code.elements.len()), (5 + FINDERS, 0, 1));
+    assert_eq!((code.functions.len(), code.tables.len(), code.elements.len()), (5 + FINDERS + TRAPS, 0, 1));
 }
 
 #[test]
@@ -293,17 +281,38 @@ fn the_last_module_may_have_the_start_function() {
     assert!(modules(&started)[1].start.is_some());
 }
 
-/// Whether instances of `fused` write into a table that another module has.
-fn fills_at_the_start(fused: &[u8]) -> bool {
-    let foreign = |kind: &_| matches!(kind, ElementKind::Active { table_index: None, .. });
-    modules(fused)[1].elements.iter().any(|element| foreign(&element.kind))
+/// How many functions of `fused` fill in the `realloc`s.
+fn filling(fused: &[u8]) -> usize {
+    let fills = |body: &&FunctionBody<'_>| {
+        let mut operators = body.get_operators_reader().unwrap().into_iter();
+        operators.any(|operator| matches!(operator, Ok(Operator::RefFunc { .. })))
+    };
+    modules(fused)[1].bodies.iter().filter(fills).count()
 }
 
 #[test]
-fn nothing_runs_before_the_guest_is_entered_unless_it_says_so() {
-    assert!(!fills_at_the_start(&fuse(&component(LINKED)).unwrap()));
+fn reallocs_are_filled_in_by_what_runs_first() {
+    assert_eq!(filling(&fuse(&component(LINKED)).unwrap()), 1);
     let to = "(func $begin) (start $begin) (elem (i32.const 0) func 0 1 2)";
-    assert!(fills_at_the_start(&fuse(&linked("(elem (i32.const 0) func 0 1 2)", to)).unwrap()));
+    assert_eq!(filling(&fuse(&linked("(elem (i32.const 0) func 0 1 2)", to)).unwrap()), 2);
+    // A function of another module's.
+    let to = "(start 0) (elem (i32.const 0) func 0 1 2)";
+    let text = LINKED.replacen(
+        "(func $write (export \"write\") (param $length i32) (result i32)",
+        "(func (export \"begin\")) (func $write (export \"write\") (param $length i32) (result i32)",
+        1,
+    );
+    let text = text.replacen(
+        "(elem (i32.const 0) func 0 1 2)",
+        &format!("(import \"\" \"begin\" (func $begin)) {}", to.replace("start 0", "start $begin")),
+        1,
+    );
+    let text = text.replacen(
+        r#"(export "0" (func $library "write"))"#,
+        r#"(export "0" (func $library "write")) (export "begin" (func $library "begin"))"#,
+        1,
+    );
+    assert_eq!(filling(&fuse(&component(&text)).unwrap()), 2);
 }
 
 #[test]

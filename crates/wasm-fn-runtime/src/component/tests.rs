@@ -4,13 +4,19 @@ use wasm_fn_pool::PoolPlan;
 use wasmtime::{Store, Trap, component::Component};
 
 use super::*;
-use crate::engine::{InstanceMemoryReset, slot_cost};
+use crate::{
+    engine::{InstanceMemoryReset, slot_cost},
+    trapped,
+};
 
 /// A component of four core modules that calls the host and itself in every way there is.
 const LINKED: &str = include_str!("../../../wasm-fn-fuse/src/fuse/linked.wat");
 
-/// What [`LINKED`] or a variant of it answers, and what it tells the host meanwhile.
-fn answer(component: &[u8]) -> (Result<u32, Trap>, Vec<(String, u32)>) {
+/// What a guest answers, or its trap and the fingerprint of that, and what it tells the host meanwhile.
+type Answer = (Result<u32, (Trap, u64)>, Vec<(String, u32)>);
+
+/// The answer of [`LINKED`] or of a variant of it.
+fn answer(component: &[u8]) -> Answer {
     let engine = Engine::default();
     let mut linker = Linker::<Vec<(String, u32)>>::new(&engine);
     let mut host = linker.instance("host").unwrap();
@@ -25,7 +31,11 @@ fn answer(component: &[u8]) -> (Result<u32, Trap>, Vec<(String, u32)>) {
     let instance = linker.instantiate(&mut store, &component).unwrap();
     let run = instance.get_typed_func::<(), (u32,)>(&mut store, "run").unwrap();
     let answer = run.call(&mut store, ()).map(|(number,)| number);
-    (answer.map_err(|error| error.downcast().unwrap()), store.into_data())
+    let trap = |error: wasmtime::Error| {
+        let trap = trapped::trap(&error, &trapped::reason(&error));
+        (trapped::kind(&error).unwrap(), trap.fingerprint)
+    };
+    (answer.map_err(trap), store.into_data())
 }
 
 #[test]
@@ -64,8 +74,9 @@ fn calls_through_a_table_end_in_the_same_trap() {
                 let text = LINKED.replacen(CALL, &format!("{before} {call}"), 1);
                 let component = wat::parse_str(text).unwrap();
                 let fused = fused(Digest([0; 32]), &component).unwrap();
-                assert_eq!(answer(&component), (Err(expected), Vec::new()), "{call}");
-                assert_eq!(answer(&fused), (Err(expected), Vec::new()), "{before} {call}");
+                let (trap, told) = answer(&component);
+                assert_eq!((trap.unwrap_err().0, told), (expected, Vec::new()), "{call}");
+                assert_eq!(answer(&fused), (trap, Vec::new()), "{before} {call}");
             }
         }
     }

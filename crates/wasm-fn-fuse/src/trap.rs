@@ -1,0 +1,31 @@
+//! What calls through a table trap with, once there is no table.
+
+/// A call through a table that finds nothing it may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TableTrap {
+    /// The slot has a function of another type.
+    OtherType,
+    /// The slot is empty.
+    Empty,
+    /// There is no such slot.
+    Outside,
+}
+
+impl TableTrap {
+    pub(crate) const ALL: [Self; 3] = [Self::OtherType, Self::Empty, Self::Outside];
+
+    /// The trap that the function called `name` stands for: it executes `unreachable`, for there is no table any more
+    /// that would trap.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|trap| trap.name() == name)
+    }
+
+    /// What its function is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::OtherType => "call of another type through a table",
+            Self::Empty => "call of an empty slot of a table",
+            Self::Outside => "call of a slot outside of a table",
+        }
+    }
+}
