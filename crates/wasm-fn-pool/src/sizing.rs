@@ -19,7 +19,8 @@
 //! An instance that waits grows cold: what serves meanwhile takes its memory out of the processor's caches, and
 //! bringing it back costs more than starting a small guest does. So instances are made ahead of their
 //! requests only where that saves time: when they start slowly ([`SLOW_START`]), or when requests come so
-//! fast that none waits for long ([`WARM_FOR`]).
+//! fast that none waits for long ([`WARM_FOR`]) and a start is more than what handing one over takes
+//! ([`QUICK_START`]).
 
 use std::time::Duration;
 
@@ -42,6 +43,10 @@ const SERVICE_MEMORY: Duration = Duration::from_secs(10);
 /// Starts that take less are over before memory that grew cold would be back in the caches: some 30 KiB of a
 /// small guest and its store, or 500 cache lines at 100 ns each.
 const SLOW_START: Duration = Duration::from_micros(50);
+
+/// Starts that take less are hardly noticed, and waking who makes instances, keeping one and taking it out again costs
+/// processor time, too.
+const QUICK_START: Duration = Duration::from_micros(10);
 
 /// How long what an instance is made of stays in the caches beside other requests, by order of magnitude: at 30 µs
 /// and 50 KiB each, half a dozen of them leave most of 1 MiB alone.
@@ -139,7 +144,8 @@ impl Sizer {
 
     /// Whether an instance that waits ready serves sooner than one that is started for the request.
     fn pays(&self) -> bool {
-        self.start >= SLOW_START.as_secs_f64() || self.rate * WARM_FOR.as_secs_f64() >= 1.0
+        let stays_warm = self.rate * WARM_FOR.as_secs_f64() >= 1.0;
+        self.start >= if stays_warm { QUICK_START } else { SLOW_START }.as_secs_f64()
     }
 
     fn learn_start(&mut self, Observed { started, starting, .. }: Observed) {

@@ -164,6 +164,7 @@ fn instances_are_made_ahead_where_they_start_slowly_or_none_waits_for_long() {
     assert_eq!(Load::new(1).ahead(20, quick), 0);
     assert_eq!(Load::new(1).ahead(2000, quick), 0);
     assert!(Load::new(1).ahead(20_000, quick) >= 1);
+    assert_eq!(Load::new(1).ahead(20_000, Duration::from_micros(9)), 0, "handing one over takes as long");
     assert!(Load::new(1).ahead(20, slow) >= 1);
 }
 
