@@ -155,7 +155,10 @@ fn tables_of_free_slots_are_emptied_and_live_ones_are_not() {
     let mut sweeps = 0;
     // The trial has four tables of its own.
     while kept() > TABLES.len() && sweeps < 50 {
-        sweeper.sweep(&slots).unwrap();
+        let swept = sweeper.sweep(&slots).unwrap();
+        assert!(swept >= 50, "{swept} swept");
+        let learned = sweeper.pools[0].learn_tables(&slots).unwrap();
+        assert!(learned.is_some(), "it is not known where tables are, after {sweeps} sweeps");
         sweeps += 1;
     }
 
