@@ -146,7 +146,10 @@ fn tables_of_free_slots_are_emptied_and_live_ones_are_not() {
         (broom, begins)
     };
     let live: Vec<_> = brooms(10).map(fill).collect();
-    let free: Vec<_> = brooms(50).map(fill).flat_map(|(_, begins)| begins).collect();
+    // All at once: one after the other they would have the same slot.
+    let burst: Vec<_> = brooms(50).map(fill).collect();
+    let free: Vec<_> = burst.iter().flat_map(|(_, begins)| begins).copied().collect();
+    drop(burst);
     assert!(free.iter().all(|&begin| resident(begin, TABLE_PAGES) > 0), "free slots keep what they had");
 
     let dir = tempfile::tempdir().unwrap();
@@ -157,8 +160,6 @@ fn tables_of_free_slots_are_emptied_and_live_ones_are_not() {
     while kept() > TABLES.len() && sweeps < 50 {
         let swept = sweeper.sweep(&slots).unwrap();
         assert!(swept >= 50, "{swept} swept");
-        let learned = sweeper.pools[0].learn_tables(&slots).unwrap();
-        assert!(learned.is_some(), "it is not known where tables are, after {sweeps} sweeps");
         sweeps += 1;
     }
 
