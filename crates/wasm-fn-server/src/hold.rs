@@ -55,15 +55,15 @@ pub(crate) fn may_wait() -> bool {
 /// Has what `outbox` holds sent, once all connections were polled that are ready on this thread.
 pub(crate) fn join(outbox: Arc<Outbox>) {
     BATCH.with_borrow_mut(|batch| {
-        match batch {
+        let late = match batch {
             Some(batch) => batch.add(outbox).err(),
             None => Some(outbox),
-        }
-        .map(|first| {
+        };
+        if let Some(first) = late {
             let sender = Sender::of(first);
             *batch = Some(Arc::clone(&sender.batch));
             tokio::spawn(sender);
-        })
+        }
     });
 }
 
