@@ -18,6 +18,7 @@ use std::{
 use crate::{
     Slots, StartPermit, lock,
     sizing::{Observed, Sizer},
+    slots::Live,
 };
 
 /// Refills leave one slot in this many free for requests that find no ready instance, so that the
@@ -52,10 +53,9 @@ pub enum Checkout<I> {
 /// Instances of one version that wait ready.
 #[derive(Debug)]
 pub struct Pool<I> {
-    slots: Arc<Slots>,
     ceiling: usize,
     /// Instances alive, counted by their permits.
-    live: Arc<AtomicUsize>,
+    live: Arc<Live>,
     /// Instances alive above which some are too many.
     target: AtomicUsize,
     /// Instances alive below which some are made ahead.
@@ -92,9 +92,8 @@ impl<I> Pool<I> {
     /// An empty pool that wants nothing until requests come.
     pub fn new(options: PoolOptions) -> Self {
         Self {
-            slots: options.slots,
             ceiling: options.ceiling,
-            live: Arc::default(),
+            live: Arc::new(Live::new(options.slots)),
             target: AtomicUsize::new(0),
             ahead: AtomicUsize::new(0),
             shelf: Mutex::new(Shelf::new()),
@@ -121,7 +120,7 @@ impl<I> Pool<I> {
             }
             shelf.arrivals += 1;
         }
-        match self.slots.try_take_for(&self.live, usize::MAX, 0) {
+        match self.live.try_take(usize::MAX, 0) {
             Some(permit) => Checkout::Cold(permit),
             None => {
                 self.refused.fetch_add(1, Relaxed);
@@ -154,7 +153,7 @@ impl<I> Pool<I> {
         if !self.is_short() || !lock(&self.shelf).has_room(self.ceiling) {
             return None;
         }
-        self.slots.try_take_for(&self.live, self.ahead.load(Relaxed), self.slots.max() / SPARED_SHARE)
+        self.live.try_take(self.ahead.load(Relaxed), self.live.slots().max() / SPARED_SHARE)
     }
 
     /// Counts an invocation that ended after being served for `service`, from its start to the moment
@@ -187,8 +186,8 @@ impl<I> Pool<I> {
             };
             shelf.arrivals_seen = shelf.arrivals;
             let target = sizer.update(now, observed);
-            self.target.store(target.alive.min(self.slots.max()), Relaxed);
-            self.ahead.store(target.ahead.min(self.slots.max()), Relaxed);
+            self.target.store(target.alive.min(self.live.slots().max()), Relaxed);
+            self.ahead.store(target.ahead.min(self.live.slots().max()), Relaxed);
         }
         let surplus = self.live().saturating_sub(self.target()).min(shelf.ready.len());
         shelf.ready.drain(..surplus).collect()
@@ -226,7 +225,7 @@ impl<I> Pool<I> {
 
     /// Instances alive: starting, ready or busy.
     pub fn live(&self) -> usize {
-        self.live.load(Relaxed)
+        self.live.count()
     }
 
     /// Instances that wait ready.

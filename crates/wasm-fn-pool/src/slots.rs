@@ -19,10 +19,14 @@ pub struct Slots {
 /// failed to start, or was never made.
 #[must_use = "a dropped permit gives its slot back"]
 #[derive(Debug)]
-pub struct StartPermit {
+pub struct StartPermit(Arc<Live>);
+
+/// The instances of one pool that are alive.
+#[derive(Debug)]
+pub(crate) struct Live {
     slots: Arc<Slots>,
-    /// Instances of the pool that gave it; shared with that pool.
-    live: Arc<AtomicUsize>,
+    // Invariant: the number of its permits alive.
+    count: AtomicUsize,
 }
 
 impl Slots {
@@ -33,25 +37,7 @@ impl Slots {
 
     /// Takes a slot, for an instance that belongs to no pool; `None` when every slot is taken.
     pub fn try_take(self: &Arc<Self>) -> Option<StartPermit> {
-        self.try_take_for(&Arc::default(), usize::MAX, 0)
-    }
-
-    /// Takes a slot for one more of `live`, unless `live_max` are alive or no more than `spared` slots
-    /// are free.
-    pub(crate) fn try_take_for(
-        self: &Arc<Self>,
-        live: &Arc<AtomicUsize>,
-        live_max: usize,
-        spared: usize,
-    ) -> Option<StartPermit> {
-        let below = |max: usize| move |count: usize| (count < max).then(|| count + 1);
-        live.try_update(Relaxed, Relaxed, below(live_max)).ok()?;
-        let end = self.max.saturating_sub(spared);
-        if self.used.try_update(Relaxed, Relaxed, below(end)).is_err() {
-            live.fetch_sub(1, Relaxed);
-            return None;
-        }
-        Some(StartPermit { slots: Arc::clone(self), live: Arc::clone(live) })
+        Arc::new(Live::new(Arc::clone(self))).try_take(usize::MAX, 0)
     }
 
     /// Most instances at once.
@@ -65,10 +51,39 @@ impl Slots {
     }
 }
 
+impl Live {
+    /// None yet, of those that `slots` has room for.
+    pub(crate) fn new(slots: Arc<Slots>) -> Self {
+        Self { slots, count: AtomicUsize::new(0) }
+    }
+
+    /// Takes a slot for one more, unless `live_max` are alive or no more than `spared` slots are free.
+    pub(crate) fn try_take(self: &Arc<Self>, live_max: usize, spared: usize) -> Option<StartPermit> {
+        let below = |max: usize| move |count: usize| (count < max).then(|| count + 1);
+        self.count.try_update(Relaxed, Relaxed, below(live_max)).ok()?;
+        let end = self.slots.max.saturating_sub(spared);
+        if self.slots.used.try_update(Relaxed, Relaxed, below(end)).is_err() {
+            self.count.fetch_sub(1, Relaxed);
+            return None;
+        }
+        Some(StartPermit(Arc::clone(self)))
+    }
+
+    /// The room that they share with other pools.
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// How many they are.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Relaxed)
+    }
+}
+
 impl Drop for StartPermit {
     fn drop(&mut self) {
-        self.live.fetch_sub(1, Relaxed);
-        self.slots.used.fetch_sub(1, Relaxed);
+        self.0.count.fetch_sub(1, Relaxed);
+        self.0.slots.used.fetch_sub(1, Relaxed);
     }
 }
 

@@ -221,7 +221,7 @@ fn threads_lose_no_instance_and_no_permit() {
 }
 
 fn slots_used<I>(pool: &Pool<I>) -> usize {
-    pool.slots.used()
+    pool.live.slots().used()
 }
 
 #[test]

@@ -23,21 +23,23 @@ fn a_node_without_slots_gives_none() {
 
 #[test]
 fn spared_slots_are_left_to_others() {
-    let (slots, live) = (Arc::new(Slots::new(3)), Arc::default());
-    let kept: Vec<_> = std::iter::from_fn(|| slots.try_take_for(&live, usize::MAX, 1)).collect();
-    assert_eq!((kept.len(), live.load(Relaxed)), (2, 2));
-    assert!(slots.try_take_for(&live, usize::MAX, usize::MAX).is_none());
-    assert!(slots.try_take_for(&live, usize::MAX, 0).is_some());
+    let live = Arc::new(Live::new(Arc::new(Slots::new(3))));
+    let kept: Vec<_> = std::iter::from_fn(|| live.try_take(usize::MAX, 1)).collect();
+    assert_eq!((kept.len(), live.count()), (2, 2));
+    assert!(live.try_take(usize::MAX, usize::MAX).is_none());
+    assert!(live.try_take(usize::MAX, 0).is_some());
 }
 
 #[test]
 fn a_refused_take_counts_nothing() {
-    let (slots, live) = (Arc::new(Slots::new(1)), Arc::default());
+    let slots = Arc::new(Slots::new(1));
+    let live = Arc::new(Live::new(Arc::clone(&slots)));
     let _kept = slots.try_take().unwrap();
-    assert!(slots.try_take_for(&live, 5, 0).is_none());
-    let wide = Arc::new(Slots::new(9));
-    assert!(wide.try_take_for(&live, 0, 0).is_none());
-    assert_eq!((live.load(Relaxed), slots.used(), wide.used()), (0, 1, 0));
+    assert!(live.try_take(5, 0).is_none());
+    let wide = Arc::new(Live::new(Arc::new(Slots::new(9))));
+    assert!(wide.try_take(0, 0).is_none());
+    assert_eq!((live.count(), slots.used()), (0, 1));
+    assert_eq!((wide.count(), wide.slots().used()), (0, 0));
 }
 
 #[test]
