@@ -154,23 +154,22 @@ impl Version {
     {
         let began = Instant::now();
         let end = invocation.arrived + self.limits().timeout;
-        let place = if began < end { self.admit_at_once() } else { None };
-        let instance = place.as_ref().and_then(|_| self.pool.take_ready());
-        match (place, instance) {
-            (Some(place), Some(instance)) => {
+        let admitted = if began < end { self.admit_at_once() } else { Err(self) };
+        let instance = admitted.as_ref().ok().and_then(|place| place.version.pool.take_ready());
+        match (admitted, instance) {
+            (Ok(place), Some(instance)) => {
                 let deadline = Deadline::new(end);
                 Either::Left(Guest::start(instance, invocation, deadline, began, place).respond())
             }
-            (place, _) => Either::Right(Box::pin(self.invoke_waiting(invocation, place, began, end))),
+            (admitted, _) => Either::Right(Box::pin(Self::invoke_waiting(admitted, invocation, began, end))),
         }
     }
 
     /// [`invoke`](Self::invoke) of a request that has to wait for a place or for its instance, or comes too late.
     #[expect(clippy::disallowed_methods, reason = "deadlines are wall-clock time")]
     async fn invoke_waiting<B>(
-        self: Arc<Self>,
+        admitted: Result<Place, Arc<Self>>,
         invocation: Invocation<B>,
-        place: Option<Place>,
         began: Instant,
         end: Instant,
     ) -> Result<Response<ResponseBody>, Failed>
@@ -178,21 +177,23 @@ impl Version {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<RequestBodyError>,
     {
-        let left = end.saturating_duration_since(began);
-        if left.is_zero() {
-            let fault = Fault::Timeout { limit: self.limits().timeout };
-            return Err(Failed { fault, usage: Usage::default() });
-        }
-        let place = match place {
-            Some(place) => place,
-            None => self.clone().admit(began, left).await.map_err(|fault| Failed {
-                fault,
-                usage: Usage { queue_wait: began.elapsed(), memory_peak_bytes: 0 },
-            })?,
+        let place = match admitted {
+            Ok(place) => place,
+            Err(version) => {
+                let left = end.saturating_duration_since(began);
+                if left.is_zero() {
+                    let fault = Fault::Timeout { limit: version.limits().timeout };
+                    return Err(Failed { fault, usage: Usage::default() });
+                }
+                version.admit(began, left).await.map_err(|fault| Failed {
+                    fault,
+                    usage: Usage { queue_wait: began.elapsed(), memory_peak_bytes: 0 },
+                })?
+            }
         };
         let started = if place.queue_wait.is_zero() { began } else { Instant::now() };
         let mut deadline = Deadline::new(end);
-        let instance = self.instance(&mut deadline).await.map_err(|fault| {
+        let instance = place.version.instance(&mut deadline).await.map_err(|fault| {
             let usage = Usage { queue_wait: place.queue_wait, memory_peak_bytes: 0 };
             Failed { fault, usage }
         })?;
@@ -399,14 +400,17 @@ impl Version {
         false
     }
 
-    /// A place, when none has to be waited for.
-    fn admit_at_once(self: &Arc<Self>) -> Option<Place> {
+    /// A place, when none has to be waited for; the version itself otherwise.
+    fn admit_at_once(self: Arc<Self>) -> Result<Place, Arc<Self>> {
         if !self.gate.try_enter() {
-            return None;
+            return Err(self);
         }
-        let held = HeldGate { version: Some(self.clone()) };
-        let gate = &self.node.gate;
-        (gate.has_share(self.gate.running()) && gate.try_enter()).then(|| held.into_place(Duration::ZERO))
+        let node = &self.node;
+        if node.gate.has_share(self.gate.running()) && node.gate.try_enter() {
+            return Ok(Place { version: self, queue_wait: Duration::ZERO });
+        }
+        self.gate.leave(node.now());
+        Err(self)
     }
 
     /// Waits for a place in the version's and then in the node's queue.
