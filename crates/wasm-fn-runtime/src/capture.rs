@@ -20,12 +20,14 @@ use crate::logs::{LINE_BYTES_MAX, LogRing, LogStream};
 /// Bytes that a guest may write at once.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
-/// Names the request that an instance is serving; told when it starts, since instances are made
-/// before their request is known.
-#[derive(Default)]
+/// Names the request that an instance is serving, which may be another one later.
 pub(crate) struct Serving(Mutex<u128>);
 
 impl Serving {
+    pub(crate) fn new(request_id: u128) -> Self {
+        Self(Mutex::new(request_id))
+    }
+
     pub(crate) fn set(&self, request_id: u128) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = request_id;
     }

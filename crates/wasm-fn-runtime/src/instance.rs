@@ -9,7 +9,6 @@ use wasmtime_wasi::p2::bindings::Command;
 use wasmtime_wasi_http::{WasiHttpCtx, p2::bindings::Proxy, p3::bindings::Service};
 
 use crate::{
-    capture::Serving,
     component::Loaded,
     cpu,
     egress::Egress,
@@ -59,7 +58,6 @@ pub(crate) struct Instance {
     pub(crate) store: Store<State>,
     pub(crate) export: Export,
     pub(crate) meter: Arc<Meter>,
-    pub(crate) serving: Arc<Serving>,
     /// Requests it may serve yet.
     pub(crate) uses_left: u32,
     /// Its place among the node's instances; given back when it is dropped.
@@ -73,8 +71,7 @@ impl Mould {
     /// When the guest does not start, or the engine's pool has no room.
     pub(crate) async fn instantiate(&self, loaded: &Loaded, slot: StartPermit) -> Result<Instance, Fault> {
         let meter = Arc::new(Meter::new(self.pace.clone()));
-        let serving = Arc::new(Serving::default());
-        let mut store = Store::new(loaded.engine(), self.state(&meter, &serving));
+        let mut store = Store::new(loaded.engine(), self.state(&meter));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_epoch_deadline(1);
@@ -92,7 +89,7 @@ impl Mould {
         let export = export.map_err(|error| self.start_fault(&meter, &error))?;
         // A command's program ends with its run.
         let uses_left = if matches!(export, Export::Command(_)) { 1 } else { self.limits.reuse };
-        Ok(Instance { store, export, meter, serving, uses_left, _slot: slot })
+        Ok(Instance { store, export, meter, uses_left, _slot: slot })
     }
 
     /// [`instantiate`](Self::instantiate) for no request in particular, within the version's timeout:
@@ -123,11 +120,11 @@ impl Mould {
         }
     }
 
-    fn state(&self, meter: &Arc<Meter>, serving: &Arc<Serving>) -> State {
+    fn state(&self, meter: &Arc<Meter>) -> State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         State {
-            wasi: Wasi::new(self.surroundings.clone(), serving.clone()),
+            wasi: Wasi::new(self.surroundings.clone()),
             http: WasiHttpCtx::new(),
             table,
             egress: Egress::new(self.egress.clone()),

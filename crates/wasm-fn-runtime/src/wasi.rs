@@ -26,19 +26,39 @@ pub(crate) struct Surroundings {
 /// The context of one instance.
 pub(crate) struct Wasi {
     surroundings: Arc<Surroundings>,
-    serving: Arc<Serving>,
+    /// Of the request that the instance serves; 0 before the first.
+    request_id: u128,
     /// `None` until the guest asks.
-    context: Option<WasiCtx>,
+    made: Option<Made>,
+}
+
+/// A context, and what it names the request by.
+struct Made {
+    context: WasiCtx,
+    serving: Arc<Serving>,
 }
 
 impl Wasi {
-    pub(crate) fn new(surroundings: Arc<Surroundings>, serving: Arc<Serving>) -> Self {
-        Self { surroundings, serving, context: None }
+    pub(crate) fn new(surroundings: Arc<Surroundings>) -> Self {
+        Self { surroundings, request_id: 0, made: None }
+    }
+
+    /// What is printed from now on belongs to the request `request_id`.
+    pub(crate) fn serve(&mut self, request_id: u128) {
+        self.request_id = request_id;
+        if let Some(made) = &self.made {
+            made.serving.set(request_id);
+        }
     }
 
     pub(crate) fn context(&mut self) -> &mut WasiCtx {
-        let Self { surroundings, serving, context } = self;
-        context.get_or_insert_with(|| builder(surroundings, serving).envs(&surroundings.env).build())
+        let Self { surroundings, request_id, made } = self;
+        let made = made.get_or_insert_with(|| {
+            let serving = Arc::new(Serving::new(*request_id));
+            let context = builder(surroundings, &serving).envs(&surroundings.env).build();
+            Made { context, serving }
+        });
+        &mut made.context
     }
 
     /// Makes the context of a command's single run: its request is its environment, input and output.
@@ -48,9 +68,10 @@ impl Wasi {
         stdin: impl StdinStream + 'static,
         stdout: impl StdoutStream + 'static,
     ) {
-        let mut builder = builder(&self.surroundings, &self.serving);
+        let serving = Arc::new(Serving::new(self.request_id));
+        let mut builder = builder(&self.surroundings, &serving);
         builder.envs(&self.surroundings.env).envs(variables).stdin(stdin).stdout(stdout);
-        self.context = Some(builder.build());
+        self.made = Some(Made { context: builder.build(), serving });
     }
 }
 

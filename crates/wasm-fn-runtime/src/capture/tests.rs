@@ -6,7 +6,7 @@ use super::*;
 
 fn lines(writes: &[&[u8]]) -> Vec<String> {
     let ring = Arc::new(LogRing::new(watch::channel(0).0));
-    let capture = Capture::new(ring.clone(), Arc::default(), VersionNo::FIRST, LogStream::Stdout);
+    let capture = Capture::new(ring.clone(), Arc::new(Serving::new(0)), VersionNo::FIRST, LogStream::Stdout);
     writes.iter().for_each(|bytes| capture.write_bytes(bytes));
     drop(capture);
     ring.page(0).lines.into_iter().map(|line| line.text).collect()

@@ -117,8 +117,9 @@ impl Guest {
         B::Error: Into<RequestBodyError>,
     {
         let request_id = invocation.request_id;
-        instance.serving.set(request_id);
-        instance.store.data_mut().egress.serve(invocation.effects);
+        let state = instance.store.data_mut();
+        state.wasi.serve(request_id);
+        state.egress.serve(invocation.effects);
         // A pre-made instance has waited for many epochs; it shall not yield before it has begun.
         instance.store.set_epoch_deadline(1);
         let meter = instance.meter.clone();
