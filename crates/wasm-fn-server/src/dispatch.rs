@@ -177,7 +177,7 @@ impl<V: Invoke> Session<V> {
         tallying: Tallying,
     ) -> Running<V, impl Future<Output = Response<Answer<V::Body>>> + std::marker::Send + use<V>> {
         let (method, expects) = (request.method().clone(), expects(&request));
-        let run = Arc::clone(&version.target).invoke(self.call(&version, request, arrival, None));
+        let run = version.target.invoke(self.call(&version, request, arrival, None));
         let settle = move |result: Result<Response<V::Body>, Failure>| {
             let checked = result.and_then(|response| sendable(response, &method));
             self.settle(&version, checked, arrival.id, tallying)
@@ -213,7 +213,7 @@ impl<V: Invoke> Session<V> {
         };
         let call = self.call(&version, request, arrival, shield.as_ref().map(Shield::effects));
         let result = {
-            let mut run = pin!(Arc::clone(&version.target).invoke(call));
+            let mut run = pin!(version.target.invoke(call));
             poll_fn(|cx| match run.as_mut().poll(cx) {
                 Poll::Ready(result) => Poll::Ready(result),
                 Poll::Pending if tallying.poll_recalled(cx).is_ready() => {

@@ -3,7 +3,6 @@
 use std::{
     future::Future,
     net::SocketAddr,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -27,9 +26,9 @@ pub trait Invoke: Send + Sync + 'static {
     /// # Cancel safety
     /// Dropping the future, or the body, cancels the guest.
     fn invoke(
-        self: Arc<Self>,
+        &self,
         call: Call,
-    ) -> impl Future<Output = Result<http::Response<Self::Body>, Failure>> + Send;
+    ) -> impl Future<Output = Result<http::Response<Self::Body>, Failure>> + Send + use<Self>;
 }
 
 /// One request on its way to a guest.

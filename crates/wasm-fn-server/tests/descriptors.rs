@@ -44,7 +44,7 @@ impl InvocationBody for Nothing {
 impl Invoke for Nobody {
     type Body = Nothing;
 
-    fn invoke(self: Arc<Self>, _: Call) -> impl Future<Output = Result<Response<Nothing>, Failure>> + Send {
+    fn invoke(&self, _: Call) -> impl Future<Output = Result<Response<Nothing>, Failure>> + Send + use<> {
         std::future::ready(Ok(Response::new(Nothing)))
     }
 }

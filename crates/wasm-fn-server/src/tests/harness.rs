@@ -84,10 +84,7 @@ impl Fake {
 impl Invoke for Fake {
     type Body = FakeBody;
 
-    fn invoke(
-        self: Arc<Self>,
-        call: Call,
-    ) -> impl Future<Output = Result<Response<FakeBody>, Failure>> + Send {
+    fn invoke(&self, call: Call) -> impl Future<Output = Result<Response<FakeBody>, Failure>> + Send + use<> {
         (self.0)(call)
     }
 }

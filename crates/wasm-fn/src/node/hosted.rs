@@ -20,9 +20,9 @@ impl Invoke for Hosted {
     type Body = ResponseBody;
 
     fn invoke(
-        self: Arc<Self>,
+        &self,
         call: Call,
-    ) -> impl Future<Output = Result<http::Response<ResponseBody>, Failure>> + Send {
+    ) -> impl Future<Output = Result<http::Response<ResponseBody>, Failure>> + Send + use<> {
         let invocation = Invocation {
             request: call.request.map(GuestBound),
             request_id: call.request_id.bits(),
