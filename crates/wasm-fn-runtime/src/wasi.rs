@@ -68,7 +68,11 @@ impl Wasi {
         stdin: impl StdinStream + 'static,
         stdout: impl StdoutStream + 'static,
     ) {
-        let serving = Arc::new(Serving::new(self.request_id));
+        // What a start function opened goes on to name the request.
+        let serving = match self.made.take() {
+            Some(made) => made.serving,
+            None => Arc::new(Serving::new(self.request_id)),
+        };
         let mut builder = builder(&self.surroundings, &serving);
         builder.envs(&self.surroundings.env).envs(variables).stdin(stdin).stdout(stdout);
         self.made = Some(Made { context: builder.build(), serving });
