@@ -18,6 +18,7 @@
 
 mod alike;
 mod constant;
+mod data;
 mod dispatch;
 mod emit;
 mod error;
@@ -32,6 +33,7 @@ mod reach;
 mod shim;
 mod trap;
 
+pub use data::{Apart, take_data};
 pub use error::NotFused;
 pub use fuse::{VERSION, fuse};
 pub use trap::TableTrap;
