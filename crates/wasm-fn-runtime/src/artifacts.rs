@@ -17,11 +17,13 @@ use std::{
         unix::fs::OpenOptionsExt,
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use wasm_fn_core::Digest;
-use wasmtime::{Engine, Module, component::Component};
+use wasm_fn_memory::{Image, Memories};
+use wasmtime::{Engine, component::Component};
 
 use crate::kind::Kind;
 
@@ -68,8 +70,8 @@ impl Artifacts {
         hasher
     }
 
-    /// The kind and code of `digest`; `None` when there is none that can be trusted.
-    pub(crate) fn load(&self, digest: Digest) -> Option<(Kind, Code)> {
+    /// The kind and artefact of `digest`; `None` when there is none that can be trusted.
+    pub(crate) fn load(&self, digest: Digest) -> Option<(Kind, Artifact)> {
         KINDS.into_iter().find_map(|kind| Some((kind, self.load_as(digest, kind)?)))
     }
 
@@ -78,14 +80,11 @@ impl Artifacts {
         KINDS.into_iter().any(|kind| self.path(&self.name(digest, kind)).exists())
     }
 
-    fn load_as(&self, digest: Digest, kind: Kind) -> Option<Code> {
-        self.load_by(&self.name(digest, kind))
-    }
-
-    fn load_by(&self, name: &str) -> Option<Code> {
+    fn load_as(&self, digest: Digest, kind: Kind) -> Option<Artifact> {
+        let name = &self.name(digest, kind);
         let file = File::open(self.path(name)).ok()?;
         match self.authentic_copy(name, file) {
-            Ok(code) => Some(code),
+            Ok(artifact) => Some(artifact),
             Err(reason) => {
                 tracing::warn!(artifact = name, reason, "artefact refused, compiling again");
                 None
@@ -93,51 +92,32 @@ impl Artifacts {
         }
     }
 
-    fn authentic_copy(&self, name: &str, file: File) -> Result<Code, String> {
+    fn authentic_copy(&self, name: &str, file: File) -> Result<Artifact, String> {
         let mac = fs::read(self.path(name).with_extension("mac"));
         let mac = mac.map_err(|error| format!("its hash: {error}"))?;
         let mac = <[u8; 32]>::try_from(mac)
             .map_err(|mac| format!("its hash has {} bytes, expected 32", mac.len()))?;
         let mut hasher = self.authenticate(name);
-        let code = Code::copy(name, file, |part| {
+        let artifact = Artifact::read(name, file, |part| {
             hasher.update(part);
         });
-        let code = code.map_err(|error| error.to_string())?;
+        let artifact = artifact.map_err(|error| error.to_string())?;
         // `blake3::Hash` compares in constant time.
         if hasher.finalize() != mac {
             return Err("it does not match its hash".to_owned());
         }
-        Ok(code)
+        Ok(artifact)
     }
 
-    /// Keeps `code`; a crash in the middle leaves no file that [`load`](Self::load) accepts.
-    pub(crate) fn store(&self, digest: Digest, kind: Kind, code: &[u8]) -> io::Result<()> {
-        self.store_by(&self.name(digest, kind), code)
-    }
-
-    /// The code of `module`, which is the node's own: kept, or else compiled, and then kept.
-    ///
-    /// # Errors
-    /// It is no valid module, or there is no memory for its code.
-    pub(crate) fn own(&self, engine: &Engine, module: &[u8]) -> io::Result<Code> {
-        let name = format!("{}-{:016x}-own", blake3::hash(module), self.engine);
-        if let Some(code) = self.load_by(&name) {
-            return Ok(code);
-        }
-        let serialized = engine.precompile_module(module).map_err(io::Error::other)?;
-        if let Err(error) = self.store_by(&name, &serialized) {
-            tracing::warn!(artifact = %name, %error, "artefact not cached");
-        }
-        Code::copy(&name, serialized.as_slice(), |_| {})
-    }
-
-    fn store_by(&self, name: &str, code: &[u8]) -> io::Result<()> {
-        let mac = self.authenticate(name).update(code).finalize();
-        let path = self.path(name);
+    /// Keeps `compiled`; a crash in the middle leaves no file that [`load`](Self::load) accepts.
+    pub(crate) fn store(&self, digest: Digest, kind: Kind, compiled: &Compiled) -> io::Result<()> {
+        let name = self.name(digest, kind);
+        let mac = self.authenticate(&name).update(&compiled.bytes).finalize();
+        let path = self.path(&name);
         // Operators may delete the folder at any time.
         fs::create_dir_all(&self.dir)?;
         replace(&path.with_extension("mac"), mac.as_bytes())?;
-        replace(&path, code)
+        replace(&path, &compiled.bytes)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -145,15 +125,88 @@ impl Artifacts {
     }
 }
 
-/// Native code in sealed memory: nobody can change or shorten it, whatever happens to the file it came from.
-pub(crate) struct Code {
+/// What a component was compiled to, as its file has it: the size of its native code and the address of its image, 64
+/// bits each, little-endian; the code; and the image, which is what its memories begin with, unless the code says it.
+pub(crate) struct Compiled {
+    bytes: Vec<u8>,
+}
+
+/// Bytes of each of the two numbers before the code.
+const NUMBER_BYTES: usize = size_of::<u64>();
+
+impl Compiled {
+    /// Compiles `component`, which is valid or refused.
+    pub(crate) fn new(engine: &Engine, component: &[u8]) -> wasmtime::Result<Self> {
+        let apart = wasm_fn_fuse::take_data(component, wasm_fn_memory::page_bytes());
+        let without = apart.as_ref().map_or(component, |apart| &apart.component);
+        let code = engine.precompile_component(without)?;
+        let (start, image) = apart.map_or((0, Vec::new()), |apart| (apart.start, apart.data));
+        let numbers = [code.len() as u64, start as u64].map(u64::to_le_bytes);
+        Ok(Self { bytes: [numbers.as_flattened(), &code, &image].concat() })
+    }
+
+    /// The same in sealed memory.
+    pub(crate) fn artifact(&self, name: &str) -> io::Result<Artifact> {
+        Artifact::read(name, self.bytes.as_slice(), |_| {})
+    }
+}
+
+/// A compiled component that can be run.
+pub(crate) struct Artifact {
+    code: Sealed,
+    image: Sealed,
+    /// Where in a memory the image lies.
+    image_start: u64,
+}
+
+impl Artifact {
+    /// What `from` has, told to `part` piece by piece.
+    fn read(name: &str, mut from: impl Read, mut part: impl FnMut(&[u8])) -> io::Result<Self> {
+        let mut numbers = [[0; NUMBER_BYTES]; 2];
+        from.read_exact(numbers.as_flattened_mut())?;
+        part(numbers.as_flattened());
+        let [code_bytes, image_start] = numbers.map(u64::from_le_bytes);
+        let code = Sealed::copy(name, from.by_ref().take(code_bytes), &mut part)?;
+        let image = Sealed::copy(&format!("{name}-image"), from, part)?;
+        Ok(Self { code, image, image_start })
+    }
+
+    /// How much memory it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.code.bytes + self.image.bytes
+    }
+
+    /// Maps the code.
+    pub(crate) fn component(&self, engine: &Engine) -> wasmtime::Result<Component> {
+        let path = format!("/proc/self/fd/{}", self.code.memory.as_raw_fd());
+        // SAFETY: the code was made by this engine's own compiler, by this process or by one whose key for this
+        // data directory its hash proves; since it was hashed nobody could change it.
+        #[expect(unsafe_code, reason = "native code has no safe loader; the keyed hash stands in for it")]
+        unsafe {
+            Component::deserialize_file(engine, path)
+        }
+    }
+
+    /// What its memories begin with.
+    pub(crate) fn image(self, memories: &Arc<Memories>) -> io::Result<Arc<Image>> {
+        if self.image.bytes == 0 {
+            return Ok(Image::blank(memories));
+        }
+        let number = |number: u64| usize::try_from(number).map_err(io::Error::other);
+        let (start, bytes) = (number(self.image_start)?, number(self.image.bytes)?);
+        Image::new(memories, self.image.memory, start, bytes).map_err(io::Error::other)
+    }
+}
+
+/// Bytes in sealed memory: nobody can change or shorten them, whatever happens to the file they came from.
+struct Sealed {
     memory: OwnedFd,
     bytes: u64,
 }
 
-impl Code {
+impl Sealed {
     /// A copy of what `from` gives, told to `part` piece by piece.
-    pub(crate) fn copy(name: &str, mut from: impl Read, mut part: impl FnMut(&[u8])) -> io::Result<Self> {
+    fn copy(name: &str, mut from: impl Read, mut part: impl FnMut(&[u8])) -> io::Result<Self> {
         let memory = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         let mut file = File::from(memory);
         let (mut piece, mut bytes) = (vec![0; PIECE_BYTES], 0);
@@ -171,39 +224,6 @@ impl Code {
         fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
         Ok(Self { memory: file.into(), bytes })
     }
-
-    /// How much memory it takes.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Maps it.
-    pub(crate) fn component(&self, engine: &Engine) -> wasmtime::Result<Component> {
-        let path = format!("/proc/self/fd/{}", self.memory.as_raw_fd());
-        // SAFETY: the code was made by this engine's own compiler, by this process or by one whose key for this
-        // data directory its hash proves; since it was hashed nobody could change it.
-        #[expect(unsafe_code, reason = "native code has no safe loader; the keyed hash stands in for it")]
-        unsafe {
-            Component::deserialize_file(engine, path)
-        }
-    }
-
-    /// Maps what [`Artifacts::own`] gave; every time another module to the engine.
-    pub(crate) fn module(&self, engine: &Engine) -> wasmtime::Result<Module> {
-        let path = format!("/proc/self/fd/{}", self.memory.as_raw_fd());
-        // SAFETY: as for a component.
-        #[expect(unsafe_code, reason = "native code has no safe loader; the keyed hash stands in for it")]
-        unsafe {
-            Module::deserialize_file(engine, path)
-        }
-    }
-}
-
-/// The code that `engine` makes of `component`, which is valid or refused.
-pub(crate) fn compile(engine: &Engine, name: &str, component: &[u8]) -> wasmtime::Result<(Vec<u8>, Code)> {
-    let serialized = engine.precompile_component(component)?;
-    let code = Code::copy(name, serialized.as_slice(), |_| {})?;
-    Ok((serialized, code))
 }
 
 /// Writes beside `path` and renames, so that readers see the old file or the new one.

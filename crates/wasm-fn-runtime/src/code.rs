@@ -26,7 +26,6 @@ use wasm_fn_core::Digest;
 use crate::{
     compiler::{Compiler, CompilerError},
     component::{Loader, Mapped, PrepareError, Progress, Step},
-    gaps::Attention,
 };
 
 /// Takes progress, from any thread.
@@ -44,8 +43,6 @@ pub(crate) struct Code {
     users: AtomicUsize,
     /// When it was last known to be used, milliseconds since the node's start.
     used_ms: AtomicU64,
-    /// Whether an instance that ends is to show what it wrote.
-    pub(crate) attention: Attention,
 }
 
 /// What [`Codes`] need to know.
@@ -144,7 +141,6 @@ impl Codes {
                 loading: Mutex::default(),
                 users: AtomicUsize::new(0),
                 used_ms: AtomicU64::new(0),
-                attention: Attention::default(),
             });
             *entry = Arc::downgrade(&code);
             code
@@ -238,11 +234,6 @@ impl Codes {
         }
         drop(given_up);
         self.by_component.retain(|_, code| code.strong_count() > 0);
-    }
-
-    /// The process faults often: instances of what is used are worth a look.
-    pub(crate) fn faulted(&self) {
-        lock(&self.loaded).iter().filter(|code| code.is_used()).for_each(|code| code.attention.faulted());
     }
 
     /// Memory that loaded code takes.

@@ -3,6 +3,7 @@
 use std::{fs, io, path::Path, sync::Arc};
 
 use wasm_fn_core::Digest;
+use wasm_fn_memory::{Image, Memories};
 use wasmtime::{
     Engine,
     component::{InstancePre, Linker},
@@ -11,10 +12,11 @@ use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::{p2::bindings::ProxyPre, p3::bindings::ServicePre};
 
 use crate::{
-    artifacts::{self, Artifacts, Code},
+    artifacts::{Artifact, Artifacts, Compiled},
     engine::{Calls, Engines},
     kind::{self, Kind, KindError},
     runtime::RuntimeError,
+    size,
     state::State,
 };
 
@@ -120,8 +122,10 @@ impl Loaded {
 /// A component that can be instantiated, and where it came from.
 pub(crate) struct Mapped {
     pub(crate) loaded: Loaded,
+    /// What its memories begin with.
+    pub(crate) image: Arc<Image>,
     pub(crate) prepared: Prepared,
-    /// Memory that its code takes.
+    /// Memory that its code and image take.
     pub(crate) bytes: u64,
 }
 
@@ -147,14 +151,16 @@ struct Tools {
     engine: Engine,
     linker: Linker<State>,
     artifacts: Artifacts,
+    memories: Arc<Memories>,
 }
 
 impl Loader {
     /// Makes what two engines need, with their code cached in `data_dir`.
     pub(crate) fn new(engines: Engines, data_dir: &Path) -> Result<Self, RuntimeError> {
+        let Engines { sequential, concurrent, memories, .. } = engines;
         Ok(Self {
-            sequential: Tools::new(engines.sequential, Calls::Sequential, data_dir)?,
-            concurrent: Tools::new(engines.concurrent, Calls::Concurrent, data_dir)?,
+            sequential: Tools::new(sequential, Calls::Sequential, memories.clone(), data_dir)?,
+            concurrent: Tools::new(concurrent, Calls::Concurrent, memories, data_dir)?,
         })
     }
 
@@ -167,8 +173,8 @@ impl Loader {
     pub(crate) fn cached(&self, digest: Digest) -> Option<Result<Mapped, PrepareError>> {
         // A source can be large: one that was compiled here is not read again.
         [&self.sequential, &self.concurrent].into_iter().find_map(|tools| {
-            let (kind, code) = tools.artifacts.load(digest)?;
-            Some(tools.map(Prepared { kind, cached: true }, &code))
+            let (kind, artifact) = tools.artifacts.load(digest)?;
+            Some(tools.map(digest, Prepared { kind, cached: true }, artifact))
         })
     }
 
@@ -184,49 +190,62 @@ impl Loader {
         let (kind, functions, concurrent) = (recognised.kind, recognised.functions, recognised.concurrent);
         progress(Progress { step: Step::Compiling, functions });
         let bytes = kind::into_component(&recognised, bytes)?;
+        size::check(&bytes).map_err(|reason| PrepareError::Invalid { reason })?;
         let source = Source { digest, kind, fused: fused(digest, &bytes), bytes };
-        let (tools, code) = if concurrent {
+        let (tools, artifact) = if concurrent {
             (&self.concurrent, self.concurrent.compile(&source)?)
-        } else if let Ok(code) = self.sequential.compile(&source) {
-            (&self.sequential, code)
+        } else if let Ok(artifact) = self.sequential.compile(&source) {
+            (&self.sequential, artifact)
         } else {
             // It may have asynchronous functions all the same; if not, what is said now is the reason.
             (&self.concurrent, self.concurrent.compile(&source)?)
         };
         progress(Progress { step: Step::Loading, functions });
-        tools.map(Prepared { kind, cached: false }, &code)
+        tools.map(digest, Prepared { kind, cached: false }, artifact)
     }
 }
 
 impl Tools {
-    fn new(engine: Engine, calls: Calls, data_dir: &Path) -> Result<Self, RuntimeError> {
+    fn new(
+        engine: Engine,
+        calls: Calls,
+        memories: Arc<Memories>,
+        data_dir: &Path,
+    ) -> Result<Self, RuntimeError> {
         let artifacts = Artifacts::open(data_dir, &engine)
             .map_err(|source| RuntimeError::Artifacts { dir: data_dir.to_owned(), source })?;
         let linker = linker(&engine, calls).map_err(|error| RuntimeError::Linker(format!("{error:#}")))?;
-        Ok(Self { engine, linker, artifacts })
+        Ok(Self { engine, linker, artifacts, memories })
     }
 
-    fn compile(&self, source: &Source) -> Result<Code, PrepareError> {
+    fn compile(&self, source: &Source) -> Result<Artifact, PrepareError> {
         let Source { digest, kind, .. } = *source;
         let name = digest.to_string();
-        let compiled = self.compile_fused(source, &name);
-        let compiled = compiled.map_or_else(|| artifacts::compile(&self.engine, &name, &source.bytes), Ok);
-        let (serialized, code) =
+        let compiled =
+            self.compile_fused(source, &name).map_or_else(|| self.compile_plain(source, &name), Ok);
+        let (compiled, artifact) =
             compiled.map_err(|error| PrepareError::Invalid { reason: format!("{error:#}") })?;
-        if let Err(error) = self.artifacts.store(digest, kind, &serialized) {
+        if let Err(error) = self.artifacts.store(digest, kind, &compiled) {
             tracing::warn!(%digest, %error, "artefact not cached");
         }
-        Ok(code)
+        Ok(artifact)
+    }
+
+    fn compile_plain(&self, source: &Source, name: &str) -> wasmtime::Result<(Compiled, Artifact)> {
+        let compiled = Compiled::new(&self.engine, &source.bytes)?;
+        let artifact = compiled.artifact(name)?;
+        Ok((compiled, artifact))
     }
 
     /// The code of the fused component; `None` when there is none, or it meets a limit that the parts did not
     /// meet.
-    fn compile_fused(&self, source: &Source, name: &str) -> Option<(Vec<u8>, Code)> {
+    fn compile_fused(&self, source: &Source, name: &str) -> Option<(Compiled, Artifact)> {
         let fused = source.fused.as_ref()?;
-        let compiled = artifacts::compile(&self.engine, name, fused);
-        let usable = compiled.and_then(|(serialized, code)| {
-            code.component(&self.engine)?;
-            Ok((serialized, code))
+        let usable = size::check(fused).map_err(wasmtime::Error::msg).and_then(|()| {
+            let compiled = Compiled::new(&self.engine, fused)?;
+            let artifact = compiled.artifact(name)?;
+            artifact.component(&self.engine)?;
+            Ok((compiled, artifact))
         });
         usable
             .inspect_err(|error| {
@@ -236,13 +255,15 @@ impl Tools {
             .ok()
     }
 
-    fn map(&self, prepared: Prepared, code: &Code) -> Result<Mapped, PrepareError> {
-        let component = code.component(&self.engine);
+    fn map(&self, digest: Digest, prepared: Prepared, artifact: Artifact) -> Result<Mapped, PrepareError> {
+        let component = artifact.component(&self.engine);
         let linked = component
             .and_then(|component| self.linker.instantiate_pre(&component))
             .and_then(|pre| loaded(prepared.kind, pre));
         let loaded = linked.map_err(|error| PrepareError::Link { reason: format!("{error:#}") })?;
-        Ok(Mapped { loaded, prepared, bytes: code.bytes() })
+        let bytes = artifact.bytes();
+        let image = artifact.image(&self.memories).map_err(|error| PrepareError::io(digest, error))?;
+        Ok(Mapped { loaded, image, prepared, bytes })
     }
 }
 

@@ -17,6 +17,7 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
+use wasm_fn_memory::Whereabouts;
 use wasm_fn_pool::{Burst, Ticket, Wait};
 use wasmtime::UpdateDeadline;
 
@@ -28,6 +29,7 @@ use crate::{pace::Pace, state::Meter, version::Waiter};
 /// poll, and [`stop`](Self::stop) when it polls no more.
 pub(crate) struct Cpu {
     pace: Arc<Pace>,
+    whereabouts: Whereabouts,
     /// The epoch in which the guest was resumed.
     resumed: AtomicU64,
     // Invariant: while it is false, the account is not running and has no turn.
@@ -66,7 +68,7 @@ impl Cpu {
     pub(crate) fn new(pace: Arc<Pace>) -> Self {
         let resumed = AtomicU64::new(pace.epoch());
         let (measured, used) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { pace, resumed, measured, used, account: Mutex::default() }
+        Self { pace, whereabouts: Whereabouts::new(), resumed, measured, used, account: Mutex::default() }
     }
 
     /// The guest is given a request, for which it may compute so long.
@@ -81,6 +83,7 @@ impl Cpu {
 
     /// The guest is about to run on this thread.
     pub(crate) fn resume(&self) {
+        self.whereabouts.arrive();
         self.resumed.store(self.pace.epoch(), Relaxed);
         if self.measured.load(Relaxed) {
             self.account().charged = Some(thread_time());

@@ -1,47 +1,37 @@
 //! The engine: how guests are compiled, where their memory lives, that they can be interrupted.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use wasm_fn_pool::{PoolPlan, SlotCost};
-use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+
+use wasm_fn_memory::{Memories, MemoriesOptions, Stacks};
+use wasm_fn_pool::{PoolPlan, SlotCost};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, WasmBacktraceDetails};
 
 /// Address space a memory slot reserves: everything 32-bit code can reach, so that bounds checks
 /// cost nothing.
-pub(crate) const RESERVATION_BYTES: u64 = 4 << 30;
+const RESERVATION_BYTES: u64 = 4 << 30;
 
 /// Addresses after a slot that nobody may touch, so that constant offsets need no check either.
 const GUARD_BYTES: u64 = 32 << 20;
 
-/// Most memory that a free slot keeps mapped for its next guest, zeroed. Above what small guests
-/// touch, below what a greedy guest could leave behind.
-const KEEP_RESIDENT_BYTES_MAX: usize = 4 << 20;
-
-/// The same where keeping pages means zeroing all of them each time.
-const KEEP_RESIDENT_BLINDLY_BYTES: usize = 64 << 10;
+/// Most memory that a free slot keeps for its next guest. Above what small guests touch, below what a greedy guest
+/// could leave behind.
+const KEEP_BYTES_MAX: u64 = 4 << 20;
 
 /// Deepest guest stack; JavaScript and Python interpreters need more than the usual half.
 const WASM_STACK_BYTES: usize = 1 << 20;
 
 /// Stack of one fiber: the guest's, and as much for the host functions it calls.
-pub(crate) const FIBER_STACK_BYTES: usize = 2 << 20;
+const FIBER_STACK_BYTES: usize = 2 << 20;
 
-/// Elements of one table.
-const TABLE_ELEMENTS: usize = 100_000;
-
-/// Addresses that a table slot has at least.
-pub(crate) const TABLE_BYTES: usize = TABLE_ELEMENTS * size_of::<usize>();
-
-/// A component is a handful of core instances: the program and its adapters. Each may have a table.
-pub(crate) const CORE_INSTANCES_PER_SLOT: u32 = 4;
-
-/// Mappings of a used slot: a memory before, in and after its image and what it may not touch, a stack and
+/// Mappings of a used slot: a memory before, in and behind its image and what it may not touch, a stack and
 /// its guard, and as many to spare for guests with a second memory.
 const MAPS_PER_SLOT: u64 = 8;
-
-/// A guest lives in one of them, and each must be able to hold all guests.
-const ENGINES: u64 = 2;
 
 /// Why no engine could be made.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +52,8 @@ pub enum EngineError {
 /// How an instance's memory is made clean for the next guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstanceMemoryReset {
-    /// Only pages that the guest wrote, found by the kernel (`PAGEMAP_SCAN`, Linux 6.7).
+    /// Only pages that the guest wrote, which the kernel finds when there may be others than before (`PAGEMAP_SCAN`,
+    /// Linux 6.7).
     DirtyPages,
     /// Every page, given back to the kernel.
     AllPages,
@@ -71,19 +62,17 @@ pub enum InstanceMemoryReset {
 impl InstanceMemoryReset {
     /// What this machine offers.
     pub fn probe() -> Self {
-        if PoolingAllocationConfig::is_pagemap_scan_available() { Self::DirtyPages } else { Self::AllPages }
+        if wasm_fn_memory::can_look() { Self::DirtyPages } else { Self::AllPages }
     }
 }
 
-/// What one slot takes from the machine: each engine has it.
+/// What one slot takes from the machine.
 pub fn slot_cost() -> SlotCost {
-    let tables_bytes = TABLE_BYTES as u64 * u64::from(CORE_INSTANCES_PER_SLOT);
-    let commit_bytes = FIBER_STACK_BYTES as u64 + tables_bytes;
     SlotCost {
-        address_bytes: ENGINES * (RESERVATION_BYTES + GUARD_BYTES + commit_bytes),
-        commit_bytes: ENGINES * commit_bytes,
-        maps: ENGINES * MAPS_PER_SLOT,
-        keep_bytes_max: KEEP_RESIDENT_BYTES_MAX as u64,
+        address_bytes: RESERVATION_BYTES + GUARD_BYTES + FIBER_STACK_BYTES as u64,
+        commit_bytes: FIBER_STACK_BYTES as u64,
+        maps: MAPS_PER_SLOT,
+        keep_bytes_max: KEEP_BYTES_MAX,
     }
 }
 
@@ -96,58 +85,50 @@ pub(crate) enum Calls {
     Concurrent,
 }
 
-/// The engines of a node: few guests need the costlier one.
+/// The engines of a node: few guests need the costlier one. Guests of both live in the same memories.
 pub(crate) struct Engines {
     pub(crate) sequential: Engine,
     pub(crate) concurrent: Engine,
+    pub(crate) memories: Arc<Memories>,
+    pub(crate) stacks: Arc<Stacks>,
 }
 
 impl Engines {
-    /// Engines with the pool that was planned, each.
+    /// Engines with the pool that was planned.
     ///
     /// # Errors
     /// When the system refuses it.
-    pub(crate) fn new(plan: &PoolPlan, reset: InstanceMemoryReset) -> Result<Self, EngineError> {
+    pub(crate) fn new(plan: &PoolPlan) -> Result<Self, EngineError> {
+        let refused = |reason: String| EngineError::Pool { slots: plan.instances_max, reason };
+        let addresses = |error: io::Error| refused(format!("no addresses for it: {error}"));
+        let slots = plan.instances_max as usize;
+        let bytes = |bytes: u64| usize::try_from(bytes).expect("a 64-bit machine");
+        let memories = Memories::new(MemoriesOptions {
+            slots,
+            slot_bytes: bytes(RESERVATION_BYTES),
+            guard_bytes: bytes(GUARD_BYTES),
+            keep_bytes: bytes(plan.keep_bytes.min(KEEP_BYTES_MAX)),
+        })
+        .map_err(addresses)?;
+        let stacks = Stacks::new(slots, FIBER_STACK_BYTES).map_err(addresses)?;
+        let engine = |calls| engine(&memories, &stacks, calls).map_err(|error| refused(format!("{error:#}")));
         Ok(Self {
-            sequential: engine(plan, reset, Calls::Sequential)?,
-            concurrent: engine(plan, reset, Calls::Concurrent)?,
+            sequential: engine(Calls::Sequential)?,
+            concurrent: engine(Calls::Concurrent)?,
+            memories,
+            stacks,
         })
     }
 }
 
-fn engine(plan: &PoolPlan, reset: InstanceMemoryReset, calls: Calls) -> Result<Engine, EngineError> {
-    let slots = plan.instances_max;
-    let keep_bytes = usize::try_from(plan.keep_bytes).unwrap_or(usize::MAX).min(KEEP_RESIDENT_BYTES_MAX);
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(slots)
-        .total_core_instances(slots.saturating_mul(CORE_INSTANCES_PER_SLOT))
-        .total_memories(slots)
-        .total_tables(slots.saturating_mul(CORE_INSTANCES_PER_SLOT))
-        .total_stacks(slots)
-        .max_core_instances_per_component(200)
-        .max_memories_per_component(8)
-        .max_tables_per_component(64)
-        .max_tables_per_module(CORE_INSTANCES_PER_SLOT)
-        .max_component_instance_size(4 << 20)
-        .max_core_instance_size(4 << 20)
-        .table_elements(TABLE_ELEMENTS)
-        .max_memory_size(usize::try_from(RESERVATION_BYTES).expect("a 64-bit machine"))
-        .table_keep_resident(64 << 10)
-        .async_stack_keep_resident(64 << 10)
-        .max_unused_warm_slots(slots.min(256));
-    match reset {
-        InstanceMemoryReset::DirtyPages => {
-            pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(keep_bytes);
-        }
-        InstanceMemoryReset::AllPages => {
-            let keep_bytes = keep_bytes.min(KEEP_RESIDENT_BLINDLY_BYTES);
-            pool.pagemap_scan(Enabled::No).linear_memory_keep_resident(keep_bytes);
-        }
-    }
-
+fn engine(memories: &Arc<Memories>, stacks: &Arc<Stacks>, calls: Calls) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .with_host_memory(memories.clone())
+        .with_host_stack(stacks.clone())
+        // What a memory begins with is there when it is made, or else written by the engine.
+        .memory_init_cow(false)
         .memory_reservation(RESERVATION_BYTES)
         .memory_guard_size(GUARD_BYTES)
         .concurrency_support(calls == Calls::Concurrent)
@@ -157,7 +138,7 @@ fn engine(plan: &PoolPlan, reset: InstanceMemoryReset, calls: Calls) -> Result<E
         .async_stack_size(FIBER_STACK_BYTES)
         // Symbols are enough to read a trap; line tables would cost memory for every function.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    Engine::new(&config).map_err(|error| EngineError::Pool { slots, reason: format!("{error:#}") })
+    Engine::new(&config)
 }
 
 /// Says once per process which reset is in use.

@@ -1,15 +1,21 @@
 //! Live guests: a store, an export to call, and how often it may be called.
 
-use std::{pin::pin, sync::Arc, time::Instant};
+use std::{
+    future::{Future as _, poll_fn},
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use wasm_fn_core::{EgressRule, Limits};
+use wasm_fn_memory::{EXHAUSTED, NoStack};
 use wasm_fn_pool::{BudgetPart, StartPermit};
-use wasmtime::{PoolConcurrencyLimitError, Store, component::ResourceTable};
+use wasmtime::{Store, component::ResourceTable};
 use wasmtime_wasi::p2::bindings::Command;
 use wasmtime_wasi_http::{WasiHttpCtx, p2::bindings::Proxy, p3::bindings::Service};
 
 use crate::{
-    component::Loaded,
+    component::{Loaded, Mapped},
     cpu,
     egress::Egress,
     fault::Fault,
@@ -69,7 +75,8 @@ impl Mould {
     ///
     /// # Errors
     /// When the guest does not start, or the engine's pool has no room.
-    pub(crate) async fn instantiate(&self, loaded: &Loaded, slot: StartPermit) -> Result<Instance, Fault> {
+    pub(crate) async fn instantiate(&self, mapped: &Mapped, slot: StartPermit) -> Result<Instance, Fault> {
+        let Mapped { loaded, image, .. } = mapped;
         let meter = Arc::new(Meter::new(self.pace.clone()));
         let mut store = Store::new(loaded.engine(), self.state(&meter));
         store.limiter(|state| &mut state.memory);
@@ -77,13 +84,14 @@ impl Mould {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| cpu::interrupted(&store.data().memory.meter));
         let export = {
-            let start = pin!(async {
+            let mut start = pin!(async {
                 match loaded {
                     Loaded::Http02(pre) => pre.instantiate_async(&mut store).await.map(Export::Http02),
                     Loaded::Http03(pre) => pre.instantiate_async(&mut store).await.map(Export::Http03),
                     Loaded::Command(pre) => pre.instantiate_async(&mut store).await.map(Export::Command),
                 }
             });
+            let start = pin!(poll_fn(|cx| image.during(|| start.as_mut().poll(cx))));
             cpu::metered(&meter.cpu, start).await
         };
         let export = export.map_err(|error| self.start_fault(&meter, &error))?;
@@ -97,11 +105,11 @@ impl Mould {
     #[expect(clippy::disallowed_methods, reason = "the timeout is wall-clock time")]
     pub(crate) async fn instantiate_in_time(
         &self,
-        loaded: &Loaded,
+        mapped: &Mapped,
         slot: StartPermit,
     ) -> Result<Instance, Fault> {
         let limit = self.limits.timeout;
-        let start = pin!(self.instantiate(loaded, slot));
+        let start = pin!(self.instantiate(mapped, slot));
         let started = Deadline::new(Instant::now() + limit).limit(start).await;
         started.unwrap_or(Err(Fault::Timeout { limit }))
     }
@@ -109,8 +117,8 @@ impl Mould {
     fn start_fault(&self, meter: &Meter, error: &wasmtime::Error) -> Fault {
         if let Some(fault) = meter.refusal(self.limits.memory_bytes) {
             fault
-        } else if error.is::<PoolConcurrencyLimitError>() {
-            Fault::NodeOverloaded { retry_after: std::time::Duration::from_secs(1) }
+        } else if error.is::<NoStack>() || error.chain().any(|cause| cause.to_string() == EXHAUSTED) {
+            Fault::NodeOverloaded { retry_after: Duration::from_secs(1) }
         } else if error.is::<wasmtime::Trap>() {
             let reason = trapped::reason(error);
             let trap = trapped::trap(error, &reason);

@@ -1,7 +1,7 @@
 //! Runs functions: compiles their components, caches the native code, and gives every invocation an
 //! instance of its own under memory, time and egress limits.
 //!
-//! The only crate that names wasmtime. It knows neither routes nor traffic splits nor where a
+//! The only crate that runs anything with wasmtime. It knows neither routes nor traffic splits nor where a
 //! version's number comes from: it is told a version and a request, and answers.
 //!
 //! Invariants: an instance that served a request serves another only when its version's `reuse` says
@@ -19,16 +19,14 @@ mod ebb;
 mod egress;
 mod engine;
 mod fault;
-mod gaps;
 mod instance;
 mod invocation;
 mod kind;
 mod logs;
-mod maps;
 mod pace;
 mod runtime;
+mod size;
 mod state;
-mod sweep;
 mod trapped;
 mod version;
 mod wasi;

@@ -10,6 +10,7 @@ use std::{
 use dashmap::DashMap;
 use tokio::sync::watch;
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
+use wasm_fn_memory::{Memories, Stacks};
 use wasm_fn_pool::{Budget, Gate, PoolPlan, Slots};
 
 use crate::{
@@ -18,12 +19,9 @@ use crate::{
     ebb::Ebb,
     engine::{self, EngineError, Engines, InstanceMemoryReset},
     fault::Fault,
-    gaps::{Faults, Gaps, Look},
     instance::Mould,
     logs::{LogPage, LogRing},
-    maps,
     pace::Pace,
-    sweep::Sweeper,
     version::{Version, VersionSpec, Waiter},
     wasi::Surroundings,
 };
@@ -77,7 +75,6 @@ pub struct Runtime {
     node: Arc<Node>,
     logs: DashMap<FunctionName, Arc<LogRing>>,
     log_changes: watch::Sender<u64>,
-    sweeper: Arc<Sweeper>,
     reset: InstanceMemoryReset,
 }
 
@@ -89,8 +86,8 @@ pub(crate) struct Node {
     pub(crate) pace: Arc<Pace>,
     pub(crate) memory: Arc<Budget>,
     pub(crate) gate: Gate<Waiter>,
-    /// `None` where memory is not reset by what was written.
-    gaps: Option<Arc<Gaps>>,
+    memories: Arc<Memories>,
+    stacks: Arc<Stacks>,
     origin: Instant,
     /// Versions whose pools follow their load.
     tended: Mutex<Vec<Arc<Version>>>,
@@ -121,12 +118,13 @@ impl Node {
         self.tended.lock().unwrap_or_else(PoisonError::into_inner).retain(|version| version.tend(now));
     }
 
-    /// The right to look at what an instance wrote before it is gone, when the node can do without its room for a
-    /// while and nobody else looks.
-    pub(crate) fn look(&self) -> Option<Look> {
-        let spared = self.memory.used_bytes() <= self.memory.max_bytes() / 4
-            && self.slots.used() <= self.slots.max() / 2;
-        if spared { self.gaps.as_ref()?.look(self.now()) } else { None }
+    /// Lets the system have the memory that free slots keep; takes milliseconds.
+    fn give_back(&self) {
+        let slots = self.memories.give_back();
+        match self.stacks.give_back() {
+            Ok(()) => tracing::debug!(slots, "memory of free slots given back"),
+            Err(error) => tracing::warn!(%error, "free stacks keep their memory"),
+        }
     }
 }
 
@@ -139,21 +137,15 @@ impl Runtime {
     pub fn start(options: RuntimeOptions) -> Result<Arc<Self>, RuntimeError> {
         let reset = InstanceMemoryReset::probe();
         engine::announce(reset);
-        let engines = Engines::new(&options.pool, reset)?;
+        let engines = Engines::new(&options.pool)?;
+        let (memories, stacks) = (engines.memories.clone(), engines.stacks.clone());
         let threads = tokio::runtime::Handle::current().metrics().num_workers();
         let threads = u32::try_from(threads).unwrap_or(u32::MAX);
         let pace = Pace::start(&engines, threads, options.pool.instances_max)?;
-        let sweeper = Sweeper::new(&engines, &options.data_dir)
-            .map_err(|source| RuntimeError::Artifacts { dir: options.data_dir.clone(), source })?;
-        let sweeper = Arc::new(sweeper);
         let loader = Loader::new(engines, &options.data_dir)?;
         let slots = Arc::new(Slots::new(options.pool.instances_max as usize));
         let memory = Arc::new(Budget::new(options.pool.memory_max_bytes));
         let running_max = options.pool.running_max;
-        let page_bytes = maps::page_bytes()
-            .inspect_err(|error| tracing::warn!(%error, "scattered pages stay costly to reset"));
-        let page_bytes = page_bytes.ok().filter(|_| reset == InstanceMemoryReset::DirtyPages);
-        let gaps = page_bytes.map(|page_bytes| Arc::new(Gaps::new(options.pool.keep_bytes, page_bytes)));
         let node = Arc::new(Node {
             codes: Arc::new(Codes::new(CodesOptions {
                 loader: Arc::new(loader),
@@ -165,14 +157,15 @@ impl Runtime {
             pace,
             memory,
             gate: Gate::new(running_max, running_max),
-            gaps,
+            memories,
+            stacks,
             origin: Instant::now(),
             tended: Mutex::default(),
             options,
         });
-        tokio::spawn(tend_while_alive(Arc::downgrade(&node), sweeper.clone()));
+        tokio::spawn(tend_while_alive(Arc::downgrade(&node)));
         let (log_changes, _) = watch::channel(0);
-        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, sweeper, reset }))
+        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, reset }))
     }
 
     /// How instances' memory is reset on this machine.
@@ -195,14 +188,6 @@ impl Runtime {
         let at_hand = code.get().is_some();
         let mapped = self.node.codes.load(&code, self.node.now(), progress).await?;
         let prepared = Prepared { cached: mapped.prepared.cached || at_hand, ..mapped.prepared };
-        if !prepared.cached {
-            let sweeper = self.sweeper.clone();
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = sweeper.compile() {
-                    tracing::warn!(%error, "code of the sweep is not compiled ahead");
-                }
-            });
-        }
         let mould = Mould {
             pace: self.node.pace.clone(),
             limits: config.limits.clone(),
@@ -215,7 +200,7 @@ impl Runtime {
             memory: Arc::new(self.node.memory.part()),
         };
         let Some(permit) = self.node.slots.try_take() else { return Ok(prepared) };
-        match mould.instantiate_in_time(&mapped.loaded, permit).await {
+        match mould.instantiate_in_time(&mapped, permit).await {
             Ok(_) | Err(Fault::NodeOverloaded { .. }) => Ok(prepared),
             Err(Fault::OutOfMemory { limit_bytes }) => Err(PrepareError::Memory { limit_bytes }),
             Err(fault) => Err(PrepareError::Start { reason: fault.to_string() }),
@@ -263,8 +248,8 @@ impl Runtime {
 }
 
 /// Ends when the runtime and its versions are gone.
-async fn tend_while_alive(node: Weak<Node>, sweeper: Arc<Sweeper>) {
-    let (mut until_sweep, mut ebb, mut faults) = (SWEEP_EVERY, Ebb::default(), Faults::default());
+async fn tend_while_alive(node: Weak<Node>) {
+    let (mut until_sweep, mut ebb) = (SWEEP_EVERY, Ebb::default());
     let mut ticks = tokio::time::interval(TEND_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
@@ -272,21 +257,15 @@ async fn tend_while_alive(node: Weak<Node>, sweeper: Arc<Sweeper>) {
         let Some(node) = node.upgrade() else { break };
         let now = node.now();
         node.tend_all(now);
-        if node.gaps.is_some() && faults.are_many().unwrap_or(false) {
-            node.codes.faulted();
-        }
         until_sweep -= 1;
         if until_sweep == 0 {
             until_sweep = SWEEP_EVERY;
             node.codes.sweep(now);
         }
         if ebb.is_over(now, node.slots.used()) {
-            let (sweeper, slots) = (sweeper.clone(), node.slots.clone());
-            drop(node);
-            let swept = tokio::task::spawn_blocking(move || sweeper.sweep(&slots)).await;
-            match swept.unwrap_or_else(|error| Err(io::Error::other(error))) {
-                Ok(slots) => tracing::debug!(slots, "memory of free slots given back"),
-                Err(error) => tracing::warn!(%error, "free slots keep their memory"),
+            let given = tokio::task::spawn_blocking(move || node.give_back()).await;
+            if let Err(error) = given {
+                tracing::warn!(%error, "free slots keep their memory");
             }
         }
     }

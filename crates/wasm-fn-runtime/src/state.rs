@@ -19,6 +19,16 @@ use crate::{cpu::Cpu, egress::Egress, fault::Fault, pace::Pace, wasi::Wasi};
 /// Most host resources (streams, bodies, headers) that one instance holds at once.
 pub(crate) const RESOURCES_MAX: usize = 4096;
 
+/// Most core instances that one instance of a component is made of: a handful is usual, the program and its adapters.
+const INSTANCES_MAX: usize = 200;
+
+/// Most tables that they have together, and elements that each has.
+const TABLES_MAX: usize = 64;
+const TABLE_ELEMENTS_MAX: usize = 100_000;
+
+/// Most linear memories that they have together.
+const MEMORIES_MAX: usize = 8;
+
 /// What is measured of an instance; outlives it, so that a guest that was cut off is accounted for.
 pub(crate) struct Meter {
     pub(crate) cpu: Cpu,
@@ -100,11 +110,22 @@ impl ResourceLimiter for MemoryLimit {
     fn table_growing(
         &mut self,
         _current: usize,
-        _desired: usize,
+        desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // The pool's own bound on elements applies.
-        Ok(true)
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
     }
 }
 

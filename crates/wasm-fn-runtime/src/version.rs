@@ -285,7 +285,7 @@ impl Version {
             mapped = Guard::from_inner(Some(loaded));
         }
         let mapped = mapped.as_ref().expect("loaded above, if it was not before");
-        let start = pin!(self.mould.instantiate(&mapped.loaded, permit));
+        let start = pin!(self.mould.instantiate(mapped, permit));
         deadline.limit(pin!(self.timed(start))).await.unwrap_or_else(|| Err(timeout()))
     }
 
@@ -305,25 +305,7 @@ impl Version {
         instance.uses_left = instance.uses_left.saturating_sub(1);
         if instance.uses_left > 0 {
             drop(self.pool.check_in(instance));
-        } else if self.code.attention.is_wanted() {
-            self.close_gaps(instance);
         }
-    }
-
-    /// Has memory like that which `ended` leaves made cheap to reset, unless its room is needed now.
-    fn close_gaps(self: &Arc<Self>, ended: Instance) {
-        let Some(look) = self.node.look() else { return };
-        let version = self.clone();
-        tokio::task::spawn_blocking(move || {
-            let closed = look.close(version.code.digest()).unwrap_or_else(|error| {
-                tracing::warn!(%error, "memory stays costly to reset");
-                0
-            });
-            tracing::debug!(version = %version.no(), pages = closed, "gaps between written pages closed");
-            version.code.attention.looked(closed > 0);
-            drop(ended);
-            look.end(version.node.now());
-        });
     }
 
     /// Gives up a ready instance, so that its slot is free; false when there is none.
@@ -360,7 +342,7 @@ impl Version {
             while let Some(permit) = self.pool.refill() {
                 let mapped = self.code.get();
                 let Some(mapped) = &*mapped else { break };
-                let start = pin!(self.mould.instantiate_in_time(&mapped.loaded, permit));
+                let start = pin!(self.mould.instantiate_in_time(mapped, permit));
                 match self.timed(start).await {
                     Ok(instance) => drop(self.pool.check_in(instance)),
                     Err(fault) => {

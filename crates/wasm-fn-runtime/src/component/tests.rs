@@ -4,10 +4,7 @@ use wasm_fn_pool::PoolPlan;
 use wasmtime::{Store, Trap, component::Component};
 
 use super::*;
-use crate::{
-    engine::{InstanceMemoryReset, slot_cost},
-    trapped,
-};
+use crate::{engine::slot_cost, trapped};
 
 /// A component of four core modules that calls the host and itself in every way there is.
 const LINKED: &str = include_str!("../../../wasm-fn-fuse/src/fuse/linked.wat");
@@ -92,7 +89,7 @@ fn guests_are_compiled_fused() {
         address_bytes: slot_cost().address_bytes * 2,
     };
     let dir = tempfile::tempdir().unwrap();
-    let loader = Loader::new(Engines::new(&plan, InstanceMemoryReset::probe()).unwrap(), dir.path()).unwrap();
+    let loader = Loader::new(Engines::new(&plan).unwrap(), dir.path()).unwrap();
     let prebuilt = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-examples/prebuilt");
     for guest in ["hello-v1", "hello-p3", "fetch", "cgi", "c-hello"] {
         let bytes = fs::read(prebuilt.join(guest).with_extension("wasm")).unwrap();

@@ -93,31 +93,3 @@ async fn two_functions_that_hang_leave_places_to_a_third() {
         ok(&quiet, "/").await;
     }
 }
-
-#[tokio::test]
-async fn pages_written_here_and_there_stay_with_their_slot_when_the_node_faults_often() {
-    let node = node(8, 4 << 30);
-    let mut bytes = prebuilt("hog");
-    // A section that nobody reads, so that it is another component than that of the tests beside this one.
-    bytes.extend([0, 3, 2, b'm', b'y']);
-    let hog = node.add_version(&bytes);
-    let call = async || assert_eq!(ok(&hog, "/?pages=100").await, "100\n");
-
-    call().await;
-    hog.code.attention.faulted();
-    // Slots take turns, and keep what lies before the 33rd range until one shows all that a request writes.
-    let kept = async {
-        loop {
-            call().await;
-            // Those of instances that live would show what was not reset yet.
-            while node.runtime.node.slots.used() > hog.ready() {
-                tokio::task::yield_now().await;
-            }
-            let kept = crate::gaps::tests::pages_kept(hog.component());
-            if kept.iter().any(|&pages| pages > 150) {
-                break;
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), kept).await.expect("the pages between are kept too");
-}

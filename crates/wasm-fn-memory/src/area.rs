@@ -1,0 +1,158 @@
+//! Ranges of addresses, and what the system does with them.
+
+#![expect(unsafe_code, reason = "addresses are what this crate is about")]
+
+use std::{io, ops::Range, os::fd::BorrowedFd, ptr};
+
+use rustix::mm::{
+    Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap,
+};
+
+/// Bytes of a page.
+pub fn page_bytes() -> usize {
+    rustix::param::page_size()
+}
+
+/// `bytes` in whole pages; `None` when that is more than there are addresses.
+pub(crate) fn in_pages(bytes: usize) -> Option<usize> {
+    bytes.checked_next_multiple_of(page_bytes())
+}
+
+/// Addresses that nobody else has, and that nobody may touch before they are opened.
+#[derive(Debug)]
+pub(crate) struct Area {
+    range: Range<usize>,
+}
+
+impl Area {
+    /// Reserves so many bytes of addresses, whole pages, and no memory.
+    ///
+    /// # Errors
+    /// The process has no such range left.
+    pub(crate) fn reserve(bytes: usize) -> io::Result<Self> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: the system chooses addresses that nobody has.
+        let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::empty(), flags)? };
+        let start = start.expose_provenance();
+        let area = Self { range: start..start + bytes };
+        area.keep_pages_small(area.range.clone())?;
+        Ok(area)
+    }
+
+    pub(crate) fn start(&self) -> usize {
+        self.range.start
+    }
+
+    fn pointer(&self, range: &Range<usize>) -> *mut std::ffi::c_void {
+        assert!(self.range.start <= range.start && range.end <= self.range.end, "a range of this area");
+        ptr::with_exposed_provenance_mut(range.start)
+    }
+
+    /// Lets `range` be read and written.
+    pub(crate) fn open(&self, range: &Range<usize>) -> io::Result<()> {
+        self.protect(range, MprotectFlags::READ | MprotectFlags::WRITE)
+    }
+
+    /// Lets nobody touch `range`. What is there stays.
+    pub(crate) fn close(&self, range: &Range<usize>) -> io::Result<()> {
+        self.protect(range, MprotectFlags::empty())
+    }
+
+    fn protect(&self, range: &Range<usize>, flags: MprotectFlags) -> io::Result<()> {
+        let start = self.pointer(range);
+        // SAFETY: the range is the area's, and whoever has a reference into it has opened it.
+        unsafe { mprotect(start, range.len(), flags)? };
+        Ok(())
+    }
+
+    /// Puts into `range`, open, what `file` has from its beginning. What is written there stays with this process.
+    pub(crate) fn map(&self, range: &Range<usize>, file: BorrowedFd<'_>) -> io::Result<()> {
+        let (start, flags) = (self.pointer(range), MapFlags::PRIVATE | MapFlags::FIXED);
+        // SAFETY: the range is the area's, so nothing else is replaced; the file is sealed.
+        unsafe { mmap(start, range.len(), ProtFlags::READ | ProtFlags::WRITE, flags, file, 0)? };
+        self.keep_pages_small(range.clone())
+    }
+
+    /// Makes `range` what it was when the area was reserved.
+    pub(crate) fn clear(&self, range: &Range<usize>) -> io::Result<()> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+        let start = self.pointer(range);
+        // SAFETY: the range is the area's, so nothing else is replaced.
+        unsafe { mmap_anonymous(start, range.len(), ProtFlags::empty(), flags)? };
+        self.keep_pages_small(range.clone())
+    }
+
+    /// Gives the pages of `range` back: what is there next is what was mapped there, or zeros.
+    pub(crate) fn give_back(&self, range: &Range<usize>) -> io::Result<()> {
+        let start = self.pointer(range);
+        // SAFETY: the range is the area's; its bytes change as if they were written.
+        unsafe { madvise(start, range.len(), Advice::LinuxDontNeed)? };
+        Ok(())
+    }
+
+    /// Has the kernel join no pages of `range` to huge ones behind our back: each page becomes the process's own
+    /// in a fault of its own.
+    fn keep_pages_small(&self, range: Range<usize>) -> io::Result<()> {
+        let start = self.pointer(&range);
+        // SAFETY: no byte is changed.
+        match unsafe { madvise(start, range.len(), Advice::LinuxNoHugepage) } {
+            // A kernel that knows no huge pages.
+            Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes zeros to `range`, which is open.
+    pub(crate) fn zero(&self, range: &Range<usize>) {
+        let start = self.pointer(range).cast::<u8>();
+        // SAFETY: the range is the area's and open, and whoever had references into it is gone.
+        unsafe { ptr::write_bytes(start, 0, range.len()) };
+    }
+
+    /// Writes `bytes` to where `range` begins, which is open and as long.
+    pub(crate) fn write(&self, range: &Range<usize>, bytes: &[u8]) {
+        let start = self.pointer(range).cast::<u8>();
+        assert_eq!(range.len(), bytes.len(), "as many bytes as addresses");
+        // SAFETY: as above; the bytes are mapped elsewhere.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        let start = self.pointer(&self.range);
+        // SAFETY: who has a slot of the area keeps it.
+        let unmapped = unsafe { munmap(start, self.range.len()) };
+        unmapped.expect("a range that was mapped can be unmapped");
+    }
+}
+
+/// The bytes of a sealed file, to be read.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    start: usize,
+    bytes: usize,
+}
+
+impl Mapped {
+    /// The first `bytes` of `file`, of which nobody can change any.
+    pub(crate) fn new(file: BorrowedFd<'_>, bytes: usize) -> io::Result<Self> {
+        // SAFETY: the system chooses addresses that nobody has.
+        let start = unsafe { mmap(ptr::null_mut(), bytes, ProtFlags::READ, MapFlags::PRIVATE, file, 0)? };
+        Ok(Self { start: start.expose_provenance(), bytes })
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let start = ptr::with_exposed_provenance(self.start);
+        // SAFETY: they are mapped for as long as this lives, and never change.
+        unsafe { std::slice::from_raw_parts(start, self.bytes) }
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: nobody has a reference to them any more.
+        let unmapped = unsafe { munmap(ptr::with_exposed_provenance_mut(self.start), self.bytes) };
+        unmapped.expect("a range that was mapped can be unmapped");
+    }
+}
