@@ -39,8 +39,8 @@ fn a_pool_that_does_not_fit_is_a_problem() {
 
 #[test]
 fn few_mappings_are_warned_about_before_they_run_out() {
-    check(&mappings(65_530, &plan(1000)), Status::Ok, &["65530", "16000"]);
-    check(&mappings(20_000, &plan(1000)), Status::Warning, &["sysctl -w vm.max_map_count=32000"]);
+    check(&mappings(65_530, &plan(1000)), Status::Ok, &["65530", "8000"]);
+    check(&mappings(10_000, &plan(1000)), Status::Warning, &["sysctl -w vm.max_map_count=16000"]);
 }
 
 #[test]
