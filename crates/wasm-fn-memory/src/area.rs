@@ -35,7 +35,7 @@ impl Area {
         let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::empty(), flags)? };
         let start = start.expose_provenance();
         let area = Self { range: start..start + bytes };
-        area.keep_pages_small(area.range.clone())?;
+        area.keep_pages(&area.range)?;
         Ok(area)
     }
 
@@ -70,7 +70,7 @@ impl Area {
         let (start, flags) = (self.pointer(range), MapFlags::PRIVATE | MapFlags::FIXED);
         // SAFETY: the range is the area's, so nothing else is replaced; the file is sealed.
         unsafe { mmap(start, range.len(), ProtFlags::READ | ProtFlags::WRITE, flags, file, 0)? };
-        self.keep_pages_small(range.clone())
+        self.keep_pages(range)
     }
 
     /// Makes `range` what it was when the area was reserved.
@@ -79,7 +79,7 @@ impl Area {
         let start = self.pointer(range);
         // SAFETY: the range is the area's, so nothing else is replaced.
         unsafe { mmap_anonymous(start, range.len(), ProtFlags::empty(), flags)? };
-        self.keep_pages_small(range.clone())
+        self.keep_pages(range)
     }
 
     /// Gives the pages of `range` back: what is there next is what was mapped there, or zeros.
@@ -90,16 +90,19 @@ impl Area {
         Ok(())
     }
 
-    /// Has the kernel join no pages of `range` to huge ones behind our back: each page becomes the process's own
-    /// in a fault of its own.
-    fn keep_pages_small(&self, range: Range<usize>) -> io::Result<()> {
-        let start = self.pointer(&range);
-        // SAFETY: no byte is changed.
-        match unsafe { madvise(start, range.len(), Advice::LinuxNoHugepage) } {
-            // A kernel that knows no huge pages.
-            Ok(()) | Err(rustix::io::Errno::INVAL) => Ok(()),
-            Err(error) => Err(error.into()),
+    /// Has the kernel change no pages of `range` behind our back: neither join small ones to huge ones, nor share those
+    /// that happen to have the same bytes. Each becomes the process's own in a fault of its own, and stays it.
+    fn keep_pages(&self, range: &Range<usize>) -> io::Result<()> {
+        let start = self.pointer(range);
+        for advice in [Advice::LinuxNoHugepage, Advice::LinuxUnmergeable] {
+            // SAFETY: no byte is changed.
+            match unsafe { madvise(start, range.len(), advice) } {
+                // A kernel that never does such a thing does not know the advice.
+                Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(())
     }
 
     /// Writes zeros to `range`, which is open.

@@ -10,7 +10,7 @@ use crate::{
     image::Image,
     pages::PageMap,
     slot::{Cleaner, Slot},
-    stay::Stay,
+    stay::{self, Stay},
 };
 
 /// How many memories there can be, and how large.
@@ -65,7 +65,8 @@ impl Memories {
         let area = Area::reserve(bytes.ok_or(io::ErrorKind::OutOfMemory)?)?;
         let page_bytes = page_bytes();
         let (page_map, pages_max) = (PageMap::open().ok(), keep_bytes / page_bytes);
-        let cleaner = Cleaner { area, page_bytes, pages_max, page_map };
+        let faults_are_counted = stay::faults_are_counted()?;
+        let cleaner = Cleaner { area, page_bytes, pages_max, page_map, faults_are_counted };
         Ok(Arc::new(Self { options, cleaner, unused: Mutex::default(), images: Mutex::default() }))
     }
 
@@ -142,7 +143,8 @@ impl Memories {
 
     /// Takes back `slot` of `image` from a guest that is gone.
     pub(crate) fn put(&self, image: &Image, mut slot: Slot, stay: Stay) {
-        match slot.clean(&self.cleaner, image.content.as_ref(), stay.end()) {
+        let known = self.cleaner.faults_are_counted && stay.end();
+        match slot.clean(&self.cleaner, image.content.as_ref(), known) {
             Ok(()) => image.free.put(slot),
             Err(error) => {
                 tracing::warn!(%error, "a memory is not reset in place");

@@ -33,6 +33,8 @@ pub(crate) struct Cleaner {
     pub(crate) pages_max: usize,
     /// `None` where the kernel cannot tell which pages a guest wrote: then none is kept.
     pub(crate) page_map: Option<PageMap>,
+    /// Whether it counts faults: if not, a guest can be vouched for by nothing.
+    pub(crate) faults_are_counted: bool,
 }
 
 impl Slot {

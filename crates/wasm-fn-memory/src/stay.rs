@@ -5,9 +5,12 @@
 
 use std::{
     cell::Cell,
+    io,
     mem::MaybeUninit,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
+
+use crate::area::{Area, page_bytes};
 
 /// Guests that went on on another thread than before, in this process.
 static MOVES: AtomicU64 = AtomicU64::new(0);
@@ -81,6 +84,19 @@ impl Stay {
             && self.thread == thread()
             && self.moves == MOVES.load(Relaxed)
     }
+}
+
+/// Whether the kernel counts faults. One that only looks like Linux may say that there are none.
+///
+/// # Errors
+/// There are no addresses to try it with.
+pub(crate) fn faults_are_counted() -> io::Result<bool> {
+    let area = Area::reserve(page_bytes())?;
+    let page = area.start()..area.start() + page_bytes();
+    area.open(&page)?;
+    let before = faults();
+    area.zero(&page);
+    Ok(faults() > before)
 }
 
 /// How often this thread has faulted; `None` when the kernel does not say.

@@ -180,16 +180,21 @@ fn every_guest_finds_what_the_first_found() {
 }
 
 #[test]
-fn a_kernel_that_cannot_tell_is_done_without() {
+fn a_kernel_that_does_not_count_or_tell_is_done_without() {
     let options =
         MemoriesOptions { slots: 1, slot_bytes: SLOT_BYTES, guard_bytes: GUARD_BYTES, keep_bytes: 1 << 20 };
-    let node = node_of(options, |memories| memories.cleaner.page_map = None);
-    let image = node.image(1);
-    let mut numbers = Numbers(42);
-    for _ in 0..100 {
-        let mut guest = node.guest(&image).unwrap();
-        guest.check(Some(1));
-        numbers.disturb(&mut guest);
+    for (counts, tells) in [(true, false), (false, true), (false, false)] {
+        let node = node_of(options, |memories| {
+            memories.cleaner.faults_are_counted = counts;
+            memories.cleaner.page_map.take_if(|_| !tells);
+        });
+        let image = node.image(1);
+        let mut numbers = Numbers(42);
+        for _ in 0..100 {
+            let mut guest = node.guest(&image).unwrap();
+            guest.check(Some(1));
+            numbers.disturb(&mut guest);
+        }
     }
 }
 

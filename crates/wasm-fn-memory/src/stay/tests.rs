@@ -4,7 +4,6 @@
 use std::{hint::black_box, thread};
 
 use super::*;
-use crate::area::{Area, page_bytes};
 
 const TRIES: usize = 100_000;
 
@@ -13,6 +12,11 @@ fn a_stay_on_one_thread_that_does_not_fault_is_vouched_for() {
     // Nothing is known of a thread before its faults were counted once.
     assert!(thread::spawn(|| !Stay::begin().end()).join().unwrap());
     assert!((0..TRIES).any(|_| Stay::begin().end()));
+}
+
+#[test]
+fn this_kernel_counts() {
+    assert!(faults_are_counted().unwrap());
 }
 
 #[test]
