@@ -23,8 +23,8 @@ pub struct Apart {
     pub component: Vec<u8>,
     /// Where in the memory the data begins: a multiple of what was asked for.
     pub start: usize,
-    /// What every memory of an instance has to have there before code of the guest runs; as many as a multiple of what
-    /// was asked for. All other bytes are zero.
+    /// What every memory of an instance that is large enough for it has to have there before code of the guest runs; as
+    /// many as a multiple of what was asked for. All other bytes are zero.
     pub data: Vec<u8>,
 }
 
@@ -41,21 +41,26 @@ struct Home<'a> {
 
 /// Takes the data out of `component`, in whole pieces of `grain` bytes, a power of two that divides 64 KiB.
 ///
-/// `None` when it stays as it is: there is no data, or not exactly one memory that could have it, or its addresses are
-/// not known or far apart, or code copies it.
+/// `None` when it stays as it is: there is no data, or another memory that would be large enough for it, or its addresses
+/// are not known or far apart, or code copies it.
 pub fn take_data(component: &[u8], grain: usize) -> Option<Apart> {
-    let home = home(component).ok()??;
+    let (home, others) = homes(component).ok()??;
     let [memory] = home.memories.as_slice() else { return None };
     let plain = !memory.memory64 && !memory.shared && memory.page_size_log2.is_none();
     if !plain || home.is_named || home.data.is_empty() {
         return None;
     }
-    let memory_bytes = usize::try_from(memory.initial.checked_mul(PAGE_BYTES)?).ok()?;
+    let memory_bytes = bytes_of(memory)?;
     let placed: Vec<_> = home.data.iter().map(placed).collect::<Option<_>>()?;
     let start = placed.iter().map(|(offset, _)| *offset).min()? / grain * grain;
     let end = placed.iter().map(|(offset, bytes)| offset.saturating_add(bytes.len())).max()?;
     let bytes: usize = placed.iter().map(|(_, bytes)| bytes.len()).sum();
     let length = (end - start).checked_next_multiple_of(grain)?;
+    let fits =
+        |other: &MemoryType| other.memory64 || bytes_of(other).is_none_or(|bytes| bytes >= start + length);
+    if others.iter().any(fits) {
+        return None;
+    }
     if bytes == 0 || end > memory_bytes || length > ZEROS_ANYWAY.max(bytes.saturating_mul(1 + ZEROS_MAX)) {
         return None;
     }
@@ -66,6 +71,12 @@ pub fn take_data(component: &[u8], grain: usize) -> Option<Apart> {
     Some(Apart { component: without_data(component, &home.path).ok()?, start, data })
 }
 
+/// How large a memory is at first; `None` when that is more than there are addresses.
+fn bytes_of(memory: &MemoryType) -> Option<usize> {
+    let page_bytes = memory.page_size_log2.map_or(Some(PAGE_BYTES), |log| 1_u64.checked_shl(log))?;
+    usize::try_from(memory.initial.checked_mul(page_bytes)?).ok()
+}
+
 /// Address and bytes of a segment; `None` when they are not known.
 fn placed<'a>(data: &Data<'a>) -> Option<(usize, &'a [u8])> {
     let DataKind::Active { memory_index: 0, offset_expr } = &data.kind else { return None };
@@ -73,9 +84,9 @@ fn placed<'a>(data: &Data<'a>) -> Option<(usize, &'a [u8])> {
     Some((usize::try_from(offset).ok()?, data.data))
 }
 
-/// The one module that defines memories; `None` when there are others, or none.
-fn home(component: &[u8]) -> Result<Option<Home<'_>>, BinaryReaderError> {
-    let mut found = None;
+/// The one module that defines memories and has data, and the memories of others; `None` when there are several, or none.
+fn homes(component: &[u8]) -> Result<Option<(Home<'_>, Vec<MemoryType>)>, BinaryReaderError> {
+    let (mut found, mut others) = (None, Vec::new());
     let mut path: Vec<Range<usize>> = Vec::new();
     let mut homes = vec![Home::default()];
     for payload in Parser::new(0).parse_all(component) {
@@ -98,15 +109,20 @@ fn home(component: &[u8]) -> Result<Option<Home<'_>>, BinaryReaderError> {
             }
             (Payload::End(_), Some(_)) => {
                 path.pop();
-                let home = homes.pop().filter(|home| !home.memories.is_empty());
-                if home.is_some() && std::mem::replace(&mut found, home).is_some() {
-                    return Ok(None);
+                match homes.pop() {
+                    Some(home) if home.data.is_empty() => others.extend(home.memories),
+                    Some(home) if !home.memories.is_empty() => {
+                        if found.replace(home).is_some() {
+                            return Ok(None);
+                        }
+                    }
+                    _ => {}
                 }
             }
             _ => {}
         }
     }
-    Ok(found)
+    Ok(found.map(|home| (home, others)))
 }
 
 /// `bytes` without the data of the module that `path` leads to.

@@ -9,8 +9,8 @@ use crate::{
     reach,
 };
 
-/// Changes when the same component would be fused to another one.
-pub const VERSION: u32 = 4;
+/// Changes when the same component would be fused to another one, or other data taken out of it.
+pub const VERSION: u32 = 5;
 
 /// Components within components within components are looked into so deep.
 const DEPTH_MAX: u32 = 4;

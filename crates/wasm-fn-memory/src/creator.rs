@@ -26,10 +26,10 @@ unsafe impl MemoryCreator for Memories {
         if !self.fits(reserved_bytes, guard_bytes) || !ptr::eq(self, Arc::as_ptr(&image.memories)) {
             return Err("memories are smaller than the engine thinks".to_owned());
         }
-        let least = image.content.as_ref().map_or(0, |content| content.range().end);
-        if minimum < least || minimum > self.bytes_max() {
-            return Err(format!("a memory of {minimum} bytes, expected {least} to {}", self.bytes_max()));
+        if minimum > self.bytes_max() {
+            return Err(format!("a memory of {minimum} bytes, expected {} at most", self.bytes_max()));
         }
+        let image = image.of_memory(minimum);
         match self.take(&image, minimum) {
             Ok(Some(slot)) => {
                 Ok(Box::new(Linear { slot: Some(slot), bytes: minimum, image, stay: Some(Stay::begin()) }))

@@ -6,7 +6,7 @@ use std::{
     ops::Range,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     ptr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use crate::{
@@ -73,6 +73,8 @@ pub struct Image {
     pub(crate) content: Option<Content>,
     /// Slots that have it, clean.
     pub(crate) free: Shelf<Slot>,
+    /// Zeros, for memories that are too small for it.
+    small: OnceLock<Arc<Image>>,
 }
 
 thread_local! {
@@ -108,12 +110,25 @@ impl Image {
     }
 
     fn with_content(memories: &Arc<Memories>, content: Option<Content>) -> Arc<Self> {
-        let image = Arc::new(Self { memories: memories.clone(), content, free: Shelf::new() });
+        let image = Arc::new(Self {
+            memories: memories.clone(),
+            content,
+            free: Shelf::new(),
+            small: OnceLock::new(),
+        });
         memories.know(&image);
         image
     }
 
-    /// Does `work`; memories that are made in it have this image.
+    /// What a memory of `bytes` begins with: this, or zeros when it has no room for this.
+    pub(crate) fn of_memory(self: Arc<Self>, bytes: usize) -> Arc<Self> {
+        if self.content.as_ref().is_none_or(|content| content.range.end <= bytes) {
+            return self;
+        }
+        self.small.get_or_init(|| Self::blank(&self.memories)).clone()
+    }
+
+    /// Does `work`; memories that are made in it have this image, if they have room for it, and zeros if not.
     pub fn during<T>(self: &Arc<Self>, work: impl FnOnce() -> T) -> T {
         /// The image that was current before is so again.
         struct Before(*const Image);

@@ -58,6 +58,8 @@ fn what_cannot_be_taken_out_stays() {
         (r#"(memory 1) (memory 1) (data (i32.const 0) "a")"#, ""),
         (r#"(memory 1) (data (i32.const 0) "a")"#, "(core module (memory 1))"),
         (r#"(memory 1) (data (i32.const 0) "a")"#, "(component (core module (memory 1)))"),
+        (r#"(memory 1) (data (i32.const 0) "a")"#, "(core module (memory i64 0))"),
+        (r#"(memory 1) (data (i32.const 0) "a")"#, r#"(core module (memory 1) (data (i32.const 0) "b"))"#),
         (r#"(global $at (import "a" "b") i32) (memory 1) (data (global.get $at) "a")"#, ""),
         (r#"(import "a" "b" (memory 1)) (data (i32.const 0) "a")"#, ""),
         (r#"(memory 1) (data $d (i32.const 0) "a") (func (data.drop $d))"#, ""),
@@ -65,6 +67,13 @@ fn what_cannot_be_taken_out_stays() {
         assert_eq!(take_data(&component(module, more), 4096), None, "{module} {more}");
     }
     assert_eq!(take_data(b"\0asm", 4096), None);
+}
+
+#[test]
+fn other_memories_may_be_too_small_for_it() {
+    let more = "(core module (memory 1)) (component (core module (memory 0)))";
+    let apart = take_data(&component(DATA, more), 4096).unwrap();
+    assert_eq!(apart.component, component("(memory 3)", more));
 }
 
 #[test]
