@@ -109,14 +109,11 @@ fn homes(component: &[u8]) -> Result<Option<(Home<'_>, Vec<MemoryType>)>, Binary
             }
             (Payload::End(_), Some(_)) => {
                 path.pop();
-                match homes.pop() {
-                    Some(home) if home.data.is_empty() => others.extend(home.memories),
-                    Some(home) if !home.memories.is_empty() => {
-                        if found.replace(home).is_some() {
-                            return Ok(None);
-                        }
-                    }
-                    _ => {}
+                let Some(home) = homes.pop() else { continue };
+                if home.data.is_empty() {
+                    others.extend(home.memories);
+                } else if !home.memories.is_empty() && found.replace(home).is_some() {
+                    return Ok(None);
                 }
             }
             _ => {}

@@ -8,12 +8,11 @@ use wasmtime::{
     Engine,
     component::{InstancePre, Linker},
 };
-use wasmtime_wasi::p2::bindings::CommandPre;
-use wasmtime_wasi_http::{p2::bindings::ProxyPre, p3::bindings::ServicePre};
 
 use crate::{
     artifacts::{Artifact, Artifacts, Compiled},
     engine::{Calls, Engines},
+    handler::Handler,
     kind::{self, Kind, KindError},
     runtime::RuntimeError,
     size,
@@ -101,27 +100,10 @@ impl PrepareError {
     }
 }
 
-/// A linked component.
-pub(crate) enum Loaded {
-    Http02(ProxyPre<State>),
-    Http03(ServicePre<State>),
-    Command(CommandPre<State>),
-}
-
-impl Loaded {
-    /// The engine that its instances live in.
-    pub(crate) fn engine(&self) -> &Engine {
-        match self {
-            Self::Http02(pre) => pre.engine(),
-            Self::Http03(pre) => pre.engine(),
-            Self::Command(pre) => pre.engine(),
-        }
-    }
-}
-
 /// A component that can be instantiated, and where it came from.
 pub(crate) struct Mapped {
-    pub(crate) loaded: Loaded,
+    pub(crate) pre: InstancePre<State>,
+    pub(crate) handler: Handler,
     /// What its memories begin with.
     pub(crate) image: Arc<Image>,
     pub(crate) prepared: Prepared,
@@ -259,11 +241,11 @@ impl Tools {
         let component = artifact.component(&self.engine);
         let linked = component
             .and_then(|component| self.linker.instantiate_pre(&component))
-            .and_then(|pre| loaded(prepared.kind, pre));
-        let loaded = linked.map_err(|error| PrepareError::Link { reason: format!("{error:#}") })?;
+            .and_then(|pre| Ok((Handler::find(prepared.kind, pre.component())?, pre)));
+        let (handler, pre) = linked.map_err(|error| PrepareError::Link { reason: format!("{error:#}") })?;
         let bytes = artifact.bytes();
         let image = artifact.image(&self.memories).map_err(|error| PrepareError::io(digest, error))?;
-        Ok(Mapped { loaded, image, prepared, bytes })
+        Ok(Mapped { pre, handler, image, prepared, bytes })
     }
 }
 
@@ -289,14 +271,6 @@ fn linker(engine: &Engine, calls: Calls) -> wasmtime::Result<Linker<State>> {
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
     Ok(linker)
-}
-
-fn loaded(kind: Kind, pre: InstancePre<State>) -> wasmtime::Result<Loaded> {
-    Ok(match kind {
-        Kind::Http02 => Loaded::Http02(ProxyPre::new(pre)?),
-        Kind::Http03 => Loaded::Http03(ServicePre::new(pre)?),
-        Kind::Command => Loaded::Command(CommandPre::new(pre)?),
-    })
 }
 
 #[cfg(test)]

@@ -11,16 +11,15 @@ use wasm_fn_core::{EgressRule, Limits};
 use wasm_fn_memory::{EXHAUSTED, NoStack};
 use wasm_fn_pool::{BudgetPart, StartPermit};
 use wasmtime::{Store, component::ResourceTable};
-use wasmtime_wasi::p2::bindings::Command;
-use wasmtime_wasi_http::{WasiHttpCtx, p2::bindings::Proxy, p3::bindings::Service};
+use wasmtime_wasi_http::WasiHttpCtx;
 
 use crate::{
-    component::{Loaded, Mapped},
+    component::Mapped,
     cpu,
     egress::Egress,
     fault::Fault,
+    handler::Export,
     invocation::Deadline,
-    kind::Kind,
     pace::Pace,
     state::{MemoryLimit, Meter, RESOURCES_MAX, State},
     trapped,
@@ -40,25 +39,6 @@ pub(crate) struct Mould {
     pub(crate) memory: Arc<BudgetPart>,
 }
 
-/// The function that an invocation calls.
-pub(crate) enum Export {
-    Http02(Proxy),
-    Http03(Service),
-    Command(Command),
-}
-
-impl Export {
-    /// Why an export cannot be called as another kind is.
-    pub(crate) fn misplaced(&self) -> wasmtime::Error {
-        let kind = match self {
-            Self::Http02(_) => Kind::Http02,
-            Self::Http03(_) => Kind::Http03,
-            Self::Command(_) => Kind::Command,
-        };
-        wasmtime::format_err!("called as another kind of guest than it is: {kind}")
-    }
-}
-
 /// One live guest.
 pub(crate) struct Instance {
     pub(crate) store: Store<State>,
@@ -76,20 +56,17 @@ impl Mould {
     /// # Errors
     /// When the guest does not start, or the engine's pool has no room.
     pub(crate) async fn instantiate(&self, mapped: &Mapped, slot: StartPermit) -> Result<Instance, Fault> {
-        let Mapped { loaded, image, .. } = mapped;
+        let Mapped { pre, handler, image, .. } = mapped;
         let meter = Arc::new(Meter::new(self.pace.clone()));
-        let mut store = Store::new(loaded.engine(), self.state(&meter));
+        let mut store = Store::new(pre.engine(), self.state(&meter));
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| cpu::interrupted(&store.data().memory.meter));
         let export = {
             let mut start = pin!(async {
-                match loaded {
-                    Loaded::Http02(pre) => pre.instantiate_async(&mut store).await.map(Export::Http02),
-                    Loaded::Http03(pre) => pre.instantiate_async(&mut store).await.map(Export::Http03),
-                    Loaded::Command(pre) => pre.instantiate_async(&mut store).await.map(Export::Command),
-                }
+                let instance = pre.instantiate_async(&mut store).await?;
+                handler.of(&mut store, instance)
             });
             let start = pin!(poll_fn(|cx| image.during(|| start.as_mut().poll(cx))));
             cpu::metered(&meter.cpu, start).await

@@ -19,6 +19,7 @@ mod ebb;
 mod egress;
 mod engine;
 mod fault;
+mod handler;
 mod instance;
 mod invocation;
 mod kind;

@@ -13,6 +13,7 @@ use http::Response;
 use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::time::Sleep;
+use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::{
     WasiBody, WasiHttpView,
@@ -24,8 +25,9 @@ use super::{Invocation, RequestBodyError, for_guest, knock::Knock};
 use crate::{
     cgi::{self, CgiInput, CgiOutput},
     fault::{Fault, Usage},
-    instance::{Export, Instance},
-    state::Meter,
+    handler::{Command, Export, Http02, Http03},
+    instance::Instance,
+    state::{Meter, State},
     trapped,
     version::{Place, Version},
 };
@@ -129,9 +131,13 @@ impl Guest {
         let knock = matches!(instance.export, Export::Http03(_)).then(Arc::default);
         // A box for each kind, so that none is as large as the largest.
         let (run, head): (Run, _) = match instance.export {
-            Export::Http02(_) => (Box::pin(run_02(instance, request, slot.clone())), HeadSource::Slot(slot)),
-            Export::Http03(_) => (Box::pin(run_03(instance, request, slot.clone())), HeadSource::Slot(slot)),
-            Export::Command(_) => run_command(instance, request),
+            Export::Http02(handle) => {
+                (Box::pin(run_02(instance, handle, request, slot.clone())), HeadSource::Slot(slot))
+            }
+            Export::Http03(handle) => {
+                (Box::pin(run_03(instance, handle, request, slot.clone())), HeadSource::Slot(slot))
+            }
+            Export::Command(run) => run_command(instance, run, request),
         };
         Self { run: Some(run), knock, head, meter, request_id, started, deadline, place }
     }
@@ -300,25 +306,29 @@ fn put(slot: &HeadSlot, head: Head) {
     *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
 }
 
-async fn run_02(mut instance: Instance, request: http::Request<WasiBody>, slot: HeadSlot) -> Ended {
-    let result = match &instance.export {
-        Export::Http02(proxy) => handle_02(&mut instance.store, proxy, request, slot).await,
-        other => Err(other.misplaced()),
-    };
+async fn run_02(
+    mut instance: Instance,
+    handle: Http02,
+    request: http::Request<WasiBody>,
+    slot: HeadSlot,
+) -> Ended {
+    let result = handle_02(&mut instance.store, handle, request, slot).await;
     Ended { instance: Some(instance), result }
 }
 
-async fn run_03(mut instance: Instance, request: http::Request<WasiBody>, slot: HeadSlot) -> Ended {
-    let result = match &instance.export {
-        Export::Http03(service) => handle_03(&mut instance.store, service, request, slot).await,
-        other => Err(other.misplaced()),
-    };
+async fn run_03(
+    mut instance: Instance,
+    handle: Http03,
+    request: http::Request<WasiBody>,
+    slot: HeadSlot,
+) -> Ended {
+    let result = handle_03(&mut instance.store, handle, request, slot).await;
     Ended { instance: Some(instance), result }
 }
 
 async fn handle_02(
-    store: &mut wasmtime::Store<crate::state::State>,
-    proxy: &wasmtime_wasi_http::p2::bindings::Proxy,
+    store: &mut Store<State>,
+    handle: Http02,
     request: http::Request<WasiBody>,
     slot: HeadSlot,
 ) -> wasmtime::Result<()> {
@@ -327,20 +337,24 @@ async fn handle_02(
     let out = http.new_response_outparam_from_callback(move |response| {
         put(&slot, response.map_err(|code: ErrorCode| format!("it answered with the error {code:?}")));
     })?;
-    proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
+    handle.call_async(store, (request, out)).await
 }
 
 async fn handle_03(
-    store: &mut wasmtime::Store<crate::state::State>,
-    service: &p3::bindings::Service,
+    store: &mut Store<State>,
+    handle: Http03,
     request: http::Request<WasiBody>,
     slot: HeadSlot,
 ) -> wasmtime::Result<()> {
     let (request, request_io) = p3::Request::from_http(store.data_mut().http().hooks, request);
+    let request = store.data_mut().table.push(request)?;
     store
         .run_concurrent(async move |accessor| {
-            let head = match service.handle(accessor, request).await? {
-                Ok(response) => Ok(accessor.with(|store| response.into_http(store, request_io))?),
+            let head = match handle.call_concurrent(accessor, (request,)).await?.0 {
+                Ok(response) => Ok(accessor.with(|mut store| {
+                    let response = store.data_mut().table.delete(response)?;
+                    response.into_http(store, request_io)
+                })?),
                 Err(code) => Err(format!("it answered with the error {code:?}")),
             };
             put(&slot, head);
@@ -352,19 +366,16 @@ async fn handle_03(
         .flatten()
 }
 
-fn run_command(mut instance: Instance, request: http::Request<WasiBody>) -> (Run, HeadSource) {
+fn run_command(mut instance: Instance, run: Command, request: http::Request<WasiBody>) -> (Run, HeadSource) {
     let (parts, body) = request.into_parts();
     let output = CgiOutput::default();
     let wasi = &mut instance.store.data_mut().wasi;
     wasi.make_for_command(&cgi::variables(&parts), CgiInput::new(body), output.clone());
     let head = HeadSource::Command { output: output.clone(), collected: BytesMut::new() };
     let run = async move {
-        let result = match &instance.export {
-            Export::Command(command) => command.wasi_cli_run().call_run(&mut instance.store).await,
-            other => Err(other.misplaced()),
-        };
+        let result = run.call_async(&mut instance.store, ()).await;
         output.close();
-        Ended { instance: None, result: result.and_then(exit_status) }
+        Ended { instance: None, result: result.and_then(|(returned,)| exit_status(returned)) }
     };
     (Box::pin(run), head)
 }

@@ -495,3 +495,20 @@ async fn guest_that_computes_for_ever_before_it_is_called_is_refused_in_time() {
     let error = node.prepare(module, &config).await.unwrap_err();
     assert!(matches!(error, PrepareError::Start { .. }), "{error:?}");
 }
+
+#[tokio::test]
+async fn handler_of_another_type_is_refused_however_often_it_is_tried() {
+    let node = Node::start();
+    let text = r#"(component
+        (core module $m (func (export "handle") (param i32)))
+        (core instance $i (instantiate $m))
+        (func $handle (param "number" u32) (canon lift (core func $i "handle")))
+        (instance $handler (export "handle" (func $handle)))
+        (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+    for _ in 0..2 {
+        let error =
+            node.prepare(&wat::parse_str(text).unwrap(), &FunctionConfig::default()).await.unwrap_err();
+        let PrepareError::Start { reason } = error else { panic!("{error:?}") };
+        assert!(reason.contains("expected"), "{reason}");
+    }
+}
