@@ -20,6 +20,7 @@ mod egress;
 mod engine;
 mod fault;
 mod handler;
+mod in_place;
 mod instance;
 mod invocation;
 mod kind;

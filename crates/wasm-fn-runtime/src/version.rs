@@ -22,6 +22,7 @@ use crate::{
     code::Code,
     component::{Mapped, PrepareError},
     fault::{Failed, Fault, Usage},
+    in_place::in_place,
     instance::{Instance, Mould},
     invocation::{Deadline, Guest, Invocation, RequestBodyError, ResponseBody},
     logs::LogRing,
@@ -161,7 +162,9 @@ impl Version {
                 let deadline = Deadline::new(end);
                 Either::Left(Guest::start(instance, invocation, deadline, began, place).respond())
             }
-            (admitted, _) => Either::Right(Box::pin(Self::invoke_waiting(admitted, invocation, began, end))),
+            (admitted, _) => {
+                Either::Right(in_place(|| Self::invoke_waiting(admitted, invocation, began, end)))
+            }
         }
     }
 

@@ -26,6 +26,7 @@ use crate::{
     cgi::{self, CgiInput, CgiOutput},
     fault::{Fault, Usage},
     handler::{Command, Export, Http02, Http03},
+    in_place::in_place,
     instance::Instance,
     state::{Meter, State},
     trapped,
@@ -132,10 +133,10 @@ impl Guest {
         // A box for each kind, so that none is as large as the largest.
         let (run, head): (Run, _) = match instance.export {
             Export::Http02(handle) => {
-                (Box::pin(run_02(instance, handle, request, slot.clone())), HeadSource::Slot(slot))
+                (in_place(|| run_02(instance, handle, request, slot.clone())), HeadSource::Slot(slot))
             }
             Export::Http03(handle) => {
-                (Box::pin(run_03(instance, handle, request, slot.clone())), HeadSource::Slot(slot))
+                (in_place(|| run_03(instance, handle, request, slot.clone())), HeadSource::Slot(slot))
             }
             Export::Command(run) => run_command(instance, run, request),
         };
