@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "addresses are what this crate is about")]
 
-use std::{io, ops::Range, os::fd::BorrowedFd, ptr};
+use std::{io, ops::Range, os::fd::BorrowedFd, ptr, sync::LazyLock};
 
 use rustix::mm::{
     Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap,
@@ -10,7 +10,12 @@ use rustix::mm::{
 
 /// Bytes of a page.
 pub fn page_bytes() -> usize {
-    rustix::param::page_size()
+    static BYTES: LazyLock<usize> = LazyLock::new(|| {
+        // SAFETY: it only answers.
+        let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        usize::try_from(bytes).expect("pages have a size")
+    });
+    *BYTES
 }
 
 /// `bytes` in whole pages; `None` when that is more than there are addresses.
