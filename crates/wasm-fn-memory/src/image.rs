@@ -17,9 +17,10 @@ use crate::{
 };
 
 /// Why there is no image.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// It does not begin and end where pages do, or lies outside of what a memory can have.
+    #[error("image of {bytes} bytes at {start}, expected whole pages of a memory")]
     Placed {
         /// Offset in the memory at which it begins.
         start: usize,
@@ -27,21 +28,9 @@ pub enum ImageError {
         bytes: usize,
     },
     /// The system refused it.
-    Io(io::Error),
+    #[error("image is not mapped: {0}")]
+    Io(#[from] io::Error),
 }
-
-impl std::fmt::Display for ImageError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Placed { start, bytes } => {
-                write!(f, "image of {bytes} bytes at {start}, expected whole pages of a memory")
-            }
-            Self::Io(error) => write!(f, "image is not mapped: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ImageError {}
 
 /// The bytes that are not zero.
 #[derive(Debug)]
@@ -105,7 +94,7 @@ impl Image {
         let Some(end) = end.filter(|_| whole && bytes > 0) else {
             return Err(ImageError::Placed { start, bytes });
         };
-        let mapped = Mapped::new(file.as_fd(), bytes).map_err(ImageError::Io)?;
+        let mapped = Mapped::new(file.as_fd(), bytes)?;
         Ok(Self::with_content(memories, Some(Content { range: start..end, file, mapped })))
     }
 

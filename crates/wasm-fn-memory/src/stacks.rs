@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "the engine trusts whoever makes its stacks")]
 
 use std::{
-    fmt, io,
+    io,
     ops::Range,
     ptr,
     sync::{
@@ -38,16 +38,9 @@ struct Shared {
 }
 
 /// All stacks are in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no stack is free for another call")]
 pub struct NoStack;
-
-impl fmt::Display for NoStack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no stack is free for another call")
-    }
-}
-
-impl std::error::Error for NoStack {}
 
 impl Stacks {
     /// Reserves addresses for `count` stacks of `stack_bytes`, whole pages.
