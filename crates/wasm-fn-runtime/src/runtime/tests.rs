@@ -512,3 +512,37 @@ async fn handler_of_another_type_is_refused_however_often_it_is_tried() {
         assert!(reason.contains("expected"), "{reason}");
     }
 }
+
+#[tokio::test]
+async fn component_of_more_parts_than_an_instance_may_have_is_refused() {
+    let node = Node::start();
+    let guest = |parts: &str, instances: usize| {
+        let instances = "(core instance (instantiate $m))".repeat(instances);
+        let text = format!(
+            r#"(component
+                (core module $m {parts} (func (export "handle") (param i32 i32)))
+                (core instance $i (instantiate $m)) {instances}
+                (import "wasi:http/types@0.2.0" (instance $types
+                    (export "incoming-request" (type (sub resource)))
+                    (export "response-outparam" (type (sub resource)))))
+                (alias export $types "incoming-request" (type $request))
+                (alias export $types "response-outparam" (type $out))
+                (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+                    (canon lift (core func $i "handle")))
+                (instance $handler (export "handle" (func $handle)))
+                (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#
+        );
+        wat::parse_str(text).unwrap()
+    };
+    for (parts, few, many) in [("", 199, 200), ("(memory 1)", 7, 8), ("(table 1 funcref)", 63, 64)] {
+        let allowed = node.prepare(&guest(parts, few), &FunctionConfig::default()).await;
+        assert!(allowed.is_ok(), "{parts} {few}: {allowed:?}");
+        let refused = node.prepare(&guest(parts, many), &FunctionConfig::default()).await.unwrap_err();
+        assert!(matches!(refused, PrepareError::Start { .. }), "{parts} {many}: {refused:?}");
+    }
+    for (elements, is_allowed) in [(100_000, true), (100_001, false)] {
+        let table = format!("(table {elements} funcref)");
+        let prepared = node.prepare(&guest(&table, 0), &FunctionConfig::default()).await;
+        assert_eq!(prepared.is_ok(), is_allowed, "{elements}: {prepared:?}");
+    }
+}
