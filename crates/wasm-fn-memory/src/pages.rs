@@ -21,6 +21,8 @@ const ZERO: u64 = 1 << 5;
 pub(crate) struct PageMap(File);
 
 impl PageMap {
+    /// Opens it, and asks it of nothing to see that it answers.
+    ///
     /// # Errors
     /// The kernel cannot tell, which takes Linux 6.7 (`PAGEMAP_SCAN`).
     pub(crate) fn open() -> io::Result<Self> {

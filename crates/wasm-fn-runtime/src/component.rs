@@ -204,7 +204,7 @@ impl Tools {
         let Source { digest, kind, .. } = *source;
         let name = digest.to_string();
         let compiled =
-            self.compile_fused(source, &name).map_or_else(|| self.compile_plain(source, &name), Ok);
+            self.compile_fused(source, &name).map_or_else(|| self.compile_as_is(&source.bytes, &name), Ok);
         let (compiled, artifact) =
             compiled.map_err(|error| PrepareError::Invalid { reason: format!("{error:#}") })?;
         if let Err(error) = self.artifacts.store(digest, kind, &compiled) {
@@ -213,8 +213,8 @@ impl Tools {
         Ok(artifact)
     }
 
-    fn compile_plain(&self, source: &Source, name: &str) -> wasmtime::Result<(Compiled, Artifact)> {
-        let compiled = Compiled::new(&self.engine, &source.bytes)?;
+    fn compile_as_is(&self, component: &[u8], name: &str) -> wasmtime::Result<(Compiled, Artifact)> {
+        let compiled = Compiled::new(&self.engine, component)?;
         let artifact = compiled.artifact(name)?;
         Ok((compiled, artifact))
     }
@@ -224,8 +224,7 @@ impl Tools {
     fn compile_fused(&self, source: &Source, name: &str) -> Option<(Compiled, Artifact)> {
         let fused = source.fused.as_ref()?;
         let usable = size::check(fused).map_err(wasmtime::Error::msg).and_then(|()| {
-            let compiled = Compiled::new(&self.engine, fused)?;
-            let artifact = compiled.artifact(name)?;
+            let (compiled, artifact) = self.compile_as_is(fused, name)?;
             artifact.component(&self.engine)?;
             Ok((compiled, artifact))
         });
