@@ -8,7 +8,8 @@ use crate::sources::{none, of_crate, root};
 
 /// Every crate with those of the project that it depends on. The binary may know all of them, and xtask
 /// none.
-const EDGES: [(&str, &[&str]); 9] = [
+const EDGES: [(&str, &[&str]); 10] = [
+    ("wasm-fn-batch", &[]),
     ("wasm-fn-core", &[]),
     ("wasm-fn-fuse", &[]),
     ("wasm-fn-memory", &[]),
@@ -16,7 +17,7 @@ const EDGES: [(&str, &[&str]); 9] = [
     ("wasm-fn-router", &["wasm-fn-core"]),
     ("wasm-fn-rollout", &["wasm-fn-core"]),
     ("wasm-fn-runtime", &["wasm-fn-core", "wasm-fn-fuse", "wasm-fn-memory", "wasm-fn-pool"]),
-    ("wasm-fn-server", &["wasm-fn-core", "wasm-fn-router"]),
+    ("wasm-fn-server", &["wasm-fn-batch", "wasm-fn-core", "wasm-fn-router"]),
     ("wasm-fn-control", &["wasm-fn-core", "wasm-fn-rollout", "wasm-fn-router"]),
 ];
 
