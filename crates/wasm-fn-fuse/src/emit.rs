@@ -11,7 +11,7 @@ use crate::{
     NotFused,
     dispatch::Dispatch,
     memory,
-    merge::{self, IMPORTS, MEMORY, realloc_name},
+    merge::{self, IMPORTS, MEMORY, REALLOCS},
     outer::Piece,
     plan::Plan,
 };
@@ -89,8 +89,10 @@ fn write_core(component: &mut Component, plan: &Plan<'_, '_>) -> Result<(), NotF
     let reallocs = plan.reallocs.count()?;
     let mut aliases = ComponentAliasSection::new();
     aliases.alias(export(FIRST, ExportKind::Memory, MEMORY));
+    if reallocs > 0 {
+        aliases.alias(export(FIRST, ExportKind::Table, REALLOCS));
+    }
     for at in 0..reallocs {
-        aliases.alias(export(FIRST, ExportKind::Global, &realloc_name(at)));
         aliases.alias(export(FIRST, ExportKind::Func, &at.to_string()));
     }
     component.section(&aliases);
@@ -105,7 +107,9 @@ fn write_core(component: &mut Component, plan: &Plan<'_, '_>) -> Result<(), NotF
     }
 
     let mut imported = vec![(MEMORY.to_owned(), ExportKind::Memory, 0)];
-    imported.extend((0..reallocs).map(|at| (realloc_name(at), ExportKind::Global, at)));
+    if reallocs > 0 {
+        imported.push((REALLOCS.to_owned(), ExportKind::Table, 0));
+    }
     let hosts = (0..hosts.len()).map(|at| (at.to_string(), ExportKind::Func, reallocs + at));
     imported.extend(hosts);
     let mut instances = InstanceSection::new();

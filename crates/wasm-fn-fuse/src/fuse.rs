@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Changes when the same component would be fused to another one, or other data taken out of it.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Components within components within components are looked into so deep.
 const DEPTH_MAX: u32 = 4;

@@ -4,21 +4,21 @@
 use std::collections::HashMap;
 
 use wasm_encoder::{
-    CodeSection, ConstExpr, DataSection, ExportKind, ExportSection, Function, FunctionSection, GlobalSection,
-    HeapType, MemorySection, Module, NameMap, NameSection, TypeSection, ValType,
+    CodeSection, ConstExpr, DataSection, ExportKind, ExportSection, Function, FunctionSection, MemorySection,
+    Module, NameMap, NameSection, TableSection, TypeSection, ValType,
 };
 
 use crate::{
     NotFused,
     link::Own,
-    merge::{MEMORY, memory_type, realloc_name, realloc_type},
+    merge::{MEMORY, REALLOCS, memory_type, reallocs_type},
     plan::Plan,
 };
 
 /// Parameters of a `realloc`: old address and size, alignment, new size. It gives an address.
 const PARAMETERS: u32 = 4;
 
-/// The module. Its globals are filled by the other one; until then a call traps.
+/// The module. Its table is filled by the other one; until then a call traps.
 pub(crate) fn module(plan: &Plan<'_, '_>) -> Result<Vec<u8>, NotFused> {
     let mut module = Module::new();
     let (mut memories, mut exports, mut data) =
@@ -33,29 +33,29 @@ pub(crate) fn module(plan: &Plan<'_, '_>) -> Result<Vec<u8>, NotFused> {
         module.section(&memories).section(&exports).section(&data);
         return Ok(module.finish());
     }
-    let (mut types, mut functions, mut globals, mut code) =
-        (TypeSection::new(), FunctionSection::new(), GlobalSection::new(), CodeSection::new());
+    let (mut types, mut functions, mut tables, mut code) =
+        (TypeSection::new(), FunctionSection::new(), TableSection::new(), CodeSection::new());
     types.ty().function([ValType::I32; PARAMETERS as usize], [ValType::I32]);
+    tables.table(reallocs_type(plan)?);
+    exports.export(REALLOCS, ExportKind::Table, 0);
     for at in 0..plan.reallocs.count()? {
-        globals.global(realloc_type(0), &ConstExpr::ref_null(HeapType::Concrete(0)));
-        exports.export(&realloc_name(at), ExportKind::Global, at);
         functions.function(0);
         exports.export(&at.to_string(), ExportKind::Func, at);
         code.function(&trampoline(at));
     }
-    module.section(&types).section(&functions).section(&memories).section(&globals).section(&exports);
+    module.section(&types).section(&functions).section(&tables).section(&memories).section(&exports);
     module.section(&code).section(&data).section(&names(plan)?);
     Ok(module.finish())
 }
 
-/// Calls what `global` holds.
-fn trampoline(global: u32) -> Function {
+/// Calls what the table holds at `slot`.
+fn trampoline(slot: u32) -> Function {
     let mut function = Function::new([]);
     let mut code = function.instructions();
     (0..PARAMETERS).for_each(|parameter| {
         code.local_get(parameter);
     });
-    code.global_get(global).call_ref(0).end();
+    code.i32_const(slot.cast_signed()).call_indirect(0, 0).end();
     function
 }
 

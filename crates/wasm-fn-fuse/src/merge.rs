@@ -2,8 +2,8 @@
 
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind, ExportSection,
-    FunctionSection, GlobalSection, GlobalType, HeapType, ImportSection, Instruction, MemoryType, Module,
-    NameMap, NameSection, RefType, StartSection, TableSection, TypeSection, ValType,
+    FunctionSection, GlobalSection, GlobalType, ImportSection, Instruction, MemoryType, Module, NameMap,
+    NameSection, RefType, StartSection, TableSection, TableType, TypeSection, ValType,
     reencode::{self, Error, Reencode},
 };
 use wasmparser::{FunctionBody, Operator};
@@ -21,8 +21,14 @@ pub(crate) const IMPORTS: &str = "";
 /// Name of the memory.
 pub(crate) const MEMORY: &str = "memory";
 
-/// What the name of a global with a `realloc` begins with.
-const REALLOC: &str = "realloc";
+/// Name of the table of `realloc`s.
+pub(crate) const REALLOCS: &str = "reallocs";
+
+/// Index of that table in the merged module.
+const REALLOCS_TABLE: u32 = 0;
+
+/// Index of the global that tells whether that table was filled.
+const FILLED: u32 = 0;
 
 /// Rewrites what a program says to what it means in the merged module.
 struct Mover<'m, 'p, 'a> {
@@ -61,6 +67,10 @@ struct Sections {
 impl Sections {
     fn of<'p>(plan: &Plan<'p, '_>, dispatch: &Dispatch<'p>) -> Result<Self, NotFused> {
         let mut sections = Self::default();
+        if !plan.reallocs.is_empty() {
+            let filled = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
+            sections.globals.global(filled, &ConstExpr::i32_const(0));
+        }
         for &at in &plan.merged {
             sections.add(Mover { plan, dispatch, program: at })?;
         }
@@ -108,7 +118,7 @@ impl Sections {
     }
 }
 
-/// The functions that go into the globals of `realloc`s, in order.
+/// The functions that go into the table of `realloc`s, in order.
 fn reallocs(plan: &Plan<'_, '_>) -> Result<Vec<u32>, NotFused> {
     plan.reallocs.iter().map(|own| plan.own_function(own)).collect()
 }
@@ -125,22 +135,18 @@ pub(crate) fn memory_type(plan: &Plan<'_, '_>) -> MemoryType {
     }
 }
 
-/// The name of the global with the `realloc` at `position`, which is the other module's.
-pub(crate) fn realloc_name(position: u32) -> String {
-    format!("{REALLOC}{position}")
-}
-
-/// The type of such a global, where `ty` is that of a `realloc`. It is empty until the guest is first entered.
-pub(crate) fn realloc_type(ty: u32) -> GlobalType {
-    let held = RefType { nullable: true, heap_type: HeapType::Concrete(ty) };
-    GlobalType { val_type: ValType::Ref(held), mutable: true, shared: false }
+/// The type of the table of `realloc`s, which is the other module's. It is empty until the guest is first entered.
+pub(crate) fn reallocs_type(plan: &Plan<'_, '_>) -> Result<TableType, NotFused> {
+    let slots = plan.reallocs.count()?.into();
+    let (element_type, maximum) = (RefType::FUNCREF, Some(slots));
+    Ok(TableType { element_type, minimum: slots, maximum, table64: false, shared: false })
 }
 
 fn imports(plan: &Plan<'_, '_>) -> Result<ImportSection, NotFused> {
     let mut imports = ImportSection::new();
     imports.import(IMPORTS, MEMORY, memory_type(plan));
-    for (position, own) in (0..).zip(plan.reallocs.iter()) {
-        imports.import(IMPORTS, &realloc_name(position), realloc_type(plan.own_type(own)?));
+    if !plan.reallocs.is_empty() {
+        imports.import(IMPORTS, REALLOCS, reallocs_type(plan)?);
     }
     for (at, &(program, ty)) in plan.hosts.values().enumerate() {
         let ty = plan.type_index(program, ty)?;
@@ -189,7 +195,7 @@ impl Mover<'_, '_, '_> {
         at(&self.plan.linked(self.program).ok()?.constants, global).ok()?
     }
 
-    /// Writes the body of a function that is called from outside: the first that is fills the globals of `realloc`s.
+    /// Writes the body of a function that is called from outside: the first that is fills the table of `realloc`s.
     fn parse_entered_body(
         &mut self,
         code: &mut CodeSection,
@@ -199,11 +205,11 @@ impl Mover<'_, '_, '_> {
         let reallocs = reallocs(self.plan)?;
         if !reallocs.is_empty() {
             let mut fill = function.instructions();
-            fill.global_get(0).ref_is_null().if_(BlockType::Empty);
-            for (global, realloc) in (0..).zip(reallocs) {
-                fill.ref_func(realloc).global_set(global);
+            fill.global_get(FILLED).i32_eqz().if_(BlockType::Empty);
+            for (slot, realloc) in (0..).zip(reallocs) {
+                fill.i32_const(slot).ref_func(realloc).table_set(REALLOCS_TABLE);
             }
-            fill.end();
+            fill.i32_const(1).global_set(FILLED).end();
         }
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {

@@ -187,13 +187,6 @@ impl<'p, 'a> Plan<'p, 'a> {
         moved(own.index, imported, self.bases(own.program)?.functions)
     }
 
-    /// Index of the type of `own` in the merged module.
-    pub(crate) fn own_type(&self, own: Own) -> Result<u32, NotFused> {
-        let linked = self.linked(own.program)?;
-        let defined = own.index.checked_sub(count(&linked.functions)?).ok_or(NotFused::NOWHERE)?;
-        self.type_index(own.program, at(&linked.program.functions, defined)?)
-    }
-
     /// Index of type `ty` of `program` in the merged module.
     pub(crate) fn type_index(&self, program: usize, ty: u32) -> Result<u32, NotFused> {
         sum(ty, self.bases(program)?.types)
@@ -327,7 +320,8 @@ impl<'p, 'a> Plan<'p, 'a> {
     fn lay_out(&mut self) -> Result<(), NotFused> {
         let mut next = Bases {
             functions: u32::try_from(self.hosts.len()).or(Err(NotFused::NOWHERE))?,
-            globals: self.reallocs.count()?,
+            tables: u32::from(!self.reallocs.is_empty()),
+            globals: u32::from(!self.reallocs.is_empty()),
             ..Bases::default()
         };
         for &at in &self.merged {

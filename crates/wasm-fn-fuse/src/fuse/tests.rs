@@ -1,7 +1,7 @@
 //! Facts about what is fused and what is left.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use wasmparser::{FunctionBody, Operator, TypeRef};
+use wasmparser::{ElementKind, FunctionBody, Operator, TableInit, TypeRef};
 
 use super::*;
 use crate::{TableTrap, program::Program};
@@ -59,7 +59,21 @@ fn two_modules_are_left() {
     assert_eq!((memory.data.len(), memory.functions.len(), memory.memories.len()), (2, 1, 1));
     assert!(memory.imports.is_empty());
     assert_eq!((code.data.len(), code.functions.len(), code.memories.len()), (0, 5 + FINDERS + TRAPS, 0));
-    assert_eq!((memory.tables.len(), code.tables.len()), (0, 0));
+    assert_eq!((memory.tables.len(), code.tables.len()), (1, 0));
+}
+
+#[test]
+fn no_code_runs_when_an_instance_is_made() {
+    let fused = fuse(&component(LINKED)).unwrap();
+    for module in modules(&fused) {
+        assert_eq!(module.start, None);
+        // What the engine writes into an instance as it is: numbers, and tables of nothing.
+        for global in &module.globals {
+            assert!(crate::constant::evaluate(&global.init_expr, |_| None).is_some());
+        }
+        assert!(module.tables.iter().all(|table| matches!(table.init, TableInit::RefNull)));
+        assert!(module.elements.iter().all(|element| matches!(element.kind, ElementKind::Declared)));
+    }
 }
 
 #[test]
