@@ -8,6 +8,9 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use criterion::{Criterion, criterion_group, criterion_main};
 use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, Slots, StartPermit, Wake};
 
+/// The thread of all instances.
+const THREAD: u64 = 1;
+
 /// An instance: as large as a pointer, with its permit.
 type Instance = (Box<u64>, StartPermit);
 
@@ -18,18 +21,18 @@ fn pool() -> Pool<Instance> {
 
 fn instances(criterion: &mut Criterion) {
     let warm = pool();
-    if let Checkout::Cold(permit) = warm.checkout() {
-        assert!(warm.check_in((Box::new(0), permit)).is_none(), "the shelf is empty");
+    if let Checkout::Cold(permit) = warm.checkout(THREAD) {
+        assert!(warm.check_in(THREAD, (Box::new(0), permit)).is_none(), "the shelf is empty");
     }
     criterion.bench_function("pool/warm-checkout-and-check-in", |bencher| {
-        bencher.iter(|| match warm.checkout() {
-            Checkout::Warm(instance) => warm.check_in(instance).is_none(),
+        bencher.iter(|| match warm.checkout(THREAD) {
+            Checkout::Warm(instance) => warm.check_in(THREAD, instance).is_none(),
             Checkout::Cold(_) | Checkout::Full => false,
         });
     });
     let cold = pool();
     criterion.bench_function("pool/cold-permit", |bencher| {
-        bencher.iter(|| matches!(cold.checkout(), Checkout::Cold(_)));
+        bencher.iter(|| matches!(cold.checkout(THREAD), Checkout::Cold(_)));
     });
     criterion.bench_function("pool/refill-not-needed", |bencher| bencher.iter(|| warm.refill().is_none()));
     criterion.bench_function("pool/record", |bencher| {

@@ -16,7 +16,7 @@ const EDGES: [(&str, &[&str]); 10] = [
     ("wasm-fn-pool", &[]),
     ("wasm-fn-router", &["wasm-fn-core"]),
     ("wasm-fn-rollout", &["wasm-fn-core"]),
-    ("wasm-fn-runtime", &["wasm-fn-core", "wasm-fn-fuse", "wasm-fn-memory", "wasm-fn-pool"]),
+    ("wasm-fn-runtime", &["wasm-fn-batch", "wasm-fn-core", "wasm-fn-fuse", "wasm-fn-memory", "wasm-fn-pool"]),
     ("wasm-fn-server", &["wasm-fn-batch", "wasm-fn-core", "wasm-fn-router"]),
     ("wasm-fn-control", &["wasm-fn-core", "wasm-fn-rollout", "wasm-fn-router"]),
 ];

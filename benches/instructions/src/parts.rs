@@ -10,6 +10,9 @@ use wasm_fn_router::{Ended, Tally};
 /// Latencies go round one millisecond in steps of this prime, so that none has the bucket of the one before.
 const STRIDE: u32 = 337;
 
+/// The thread of all instances.
+const THREAD: u64 = 1;
+
 /// Counts the ends of `count` invocations.
 pub(crate) fn tally(count: u32) {
     let tally = Tally::new();
@@ -41,13 +44,15 @@ pub(crate) fn admit(count: u32) {
     let slots = Arc::new(Slots::new(1000));
     let pool: Pool<(Box<u64>, StartPermit)> =
         Pool::new(PoolOptions { slots, floor: 1, ceiling: 100, idle_after: Duration::from_secs(60) });
-    let Checkout::Cold(permit) = pool.checkout() else { panic!("a new pool has slots and no instance") };
-    assert!(pool.check_in((Box::new(0), permit)).is_none(), "the shelf is empty");
+    let Checkout::Cold(permit) = pool.checkout(THREAD) else {
+        panic!("a new pool has slots and no instance")
+    };
+    assert!(pool.check_in(THREAD, (Box::new(0), permit)).is_none(), "the shelf is empty");
 
     for _ in 0..count {
         assert!(gate.try_enter(), "nobody else is in");
-        let instance = black_box(pool.take_ready()).expect("it was put back");
-        assert!(pool.check_in(instance).is_none(), "it lay there before");
+        let instance = black_box(pool.take_ready(THREAD)).expect("it was put back");
+        assert!(pool.check_in(THREAD, instance).is_none(), "it lay there before");
         pool.record(black_box(Duration::from_micros(40)));
         gate.leave(black_box(Duration::ZERO));
     }

@@ -32,4 +32,4 @@ pub use image::{Image, ImageError};
 pub use memories::{Memories, MemoriesOptions};
 pub use pages::can_look;
 pub use stacks::{NoStack, Stacks};
-pub use stay::Whereabouts;
+pub use stay::{Whereabouts, thread, together};

@@ -23,10 +23,12 @@ thread_local! {
     static NUMBER: Cell<u64> = const { Cell::new(0) };
     /// Its faults when they were counted last.
     static FAULTS: Cell<Option<u64>> = const { Cell::new(None) };
+    /// Whether they are counted once for all stays that end now.
+    static COUNTED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A number that no other thread of this process has, had, or will have.
-pub(crate) fn thread() -> u64 {
+pub fn thread() -> u64 {
     let number = NUMBER.get();
     if number > 0 {
         return number;
@@ -59,6 +61,22 @@ impl Whereabouts {
     }
 }
 
+/// Gives up memories of this thread in `work`, during which no guest runs here: its faults are counted once for
+/// all of them.
+pub fn together<R>(work: impl FnOnce() -> R) -> R {
+    /// What unwinds leaves nothing counted.
+    struct Ended;
+    impl Drop for Ended {
+        fn drop(&mut self) {
+            COUNTED.set(false);
+        }
+    }
+    let _ended = Ended;
+    FAULTS.set(faults());
+    COUNTED.set(true);
+    work()
+}
+
 /// The time for which a guest has a memory.
 #[derive(Debug)]
 pub(crate) struct Stay {
@@ -76,8 +94,10 @@ impl Stay {
 
     /// It ends. Whether it was all on one thread, which did not fault.
     pub(crate) fn end(self) -> bool {
-        let faults = faults();
-        FAULTS.set(faults);
+        if !COUNTED.get() {
+            FAULTS.set(faults());
+        }
+        let faults = FAULTS.get();
         // A guest that went elsewhere and came back was handed over twice, so its move is seen here.
         faults.is_some()
             && self.faults == faults

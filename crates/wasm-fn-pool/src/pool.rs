@@ -4,13 +4,17 @@
 //! knows how many live without being told of their ends. [`Pool::resize`] says how many should; a
 //! request takes a ready one or starts one itself; [`Pool::refill`] replaces those that ended. Call it
 //! when an invocation ends, off the path of its answer: an instance is then replaced after one service
-//! time, as the size assumes.
+//! time, as the size assumes. Where instances start quickly and requests come fast, whoever takes one down makes
+//! another at once, in the same place: [`Pool::follow`].
+//!
+//! An instance belongs to the thread that made it, as its memory is in that thread's caches. Callers number
+//! their threads; requests get an instance of their own thread, and another's only where that saves time.
 
 use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -60,6 +64,10 @@ pub struct Pool<I> {
     target: AtomicUsize,
     /// Instances alive below which some are made ahead.
     ahead: AtomicUsize,
+    /// Instances alive up to which those that are taken down are followed by others.
+    followed: AtomicUsize,
+    /// Whether a start takes less than it takes to use what another thread made.
+    is_quick: AtomicBool,
     shelf: Mutex<Shelf<I>>,
     sizer: Mutex<Sizer>,
     served: Served,
@@ -70,13 +78,21 @@ pub struct Pool<I> {
 struct Shelf<I> {
     // Invariant: at most `ceiling`; empty once closed. The last one was put there last and is taken
     // first: its memory is still in the caches.
-    ready: VecDeque<I>,
+    ready: VecDeque<Ready<I>>,
     closed: bool,
     // Counted here because whoever counts holds the lock anyway.
     arrivals: u64,
     warm_starts: u64,
     /// Arrivals that the sizer knows.
     arrivals_seen: u64,
+}
+
+/// An instance that waits.
+#[derive(Debug)]
+struct Ready<I> {
+    /// The thread that made it or used it last.
+    thread: u64,
+    instance: I,
 }
 
 /// What started and ended since the last resize.
@@ -96,6 +112,8 @@ impl<I> Pool<I> {
             live: Arc::new(Live::new(options.slots)),
             target: AtomicUsize::new(0),
             ahead: AtomicUsize::new(0),
+            followed: AtomicUsize::new(0),
+            is_quick: AtomicBool::new(false),
             shelf: Mutex::new(Shelf::new()),
             sizer: Mutex::new(Sizer::new(options.floor, options.idle_after)),
             served: Served::default(),
@@ -103,19 +121,20 @@ impl<I> Pool<I> {
         }
     }
 
-    /// The instance put back last, for a request that arrives now; `None`, and nothing is counted, when none is
-    /// ready: [`checkout`](Self::checkout) then.
-    pub fn take_ready(&self) -> Option<I> {
-        lock(&self.shelf).take()
+    /// The instance that suits `thread` best, for a request that arrives there now; `None`, and nothing is counted,
+    /// when none does: [`checkout`](Self::checkout) then.
+    pub fn take_ready(&self, thread: u64) -> Option<I> {
+        lock(&self.shelf).take(thread, self.is_quick.load(Relaxed))
     }
 
-    /// Gets a request its instance: the one put back last, or leave to start one.
+    /// Gets a request on `thread` its instance: the one that was put back last there, or last anywhere unless
+    /// another is started in less time, or leave to start one.
     ///
     /// Works on a closed pool too, so that requests which chose the version before are served.
-    pub fn checkout(&self) -> Checkout<I> {
+    pub fn checkout(&self, thread: u64) -> Checkout<I> {
         {
             let mut shelf = lock(&self.shelf);
-            if let Some(instance) = shelf.take() {
+            if let Some(instance) = shelf.take(thread, self.is_quick.load(Relaxed)) {
                 return Checkout::Warm(instance);
             }
             shelf.arrivals += 1;
@@ -129,15 +148,15 @@ impl<I> Pool<I> {
         }
     }
 
-    /// Puts an instance on the shelf: a new one that [`refill`](Self::refill) allowed, or one that may
-    /// serve again. Returned when as many wait as may, or when the pool is closed: drop it.
+    /// Puts an instance on the shelf, made or used last on `thread`: a new one that [`refill`](Self::refill) or
+    /// [`follow`](Self::follow) allowed, or one that may serve again. Returned when as many wait as may, or when the pool is closed: drop it.
     #[must_use = "an instance that is not kept is the caller's to drop"]
-    pub fn check_in(&self, instance: I) -> Option<I> {
+    pub fn check_in(&self, thread: u64, instance: I) -> Option<I> {
         let mut shelf = lock(&self.shelf);
         if !shelf.has_room(self.ceiling) {
             return Some(instance);
         }
-        shelf.ready.push_back(instance);
+        shelf.ready.push_back(Ready { thread, instance });
         None
     }
 
@@ -156,6 +175,13 @@ impl<I> Pool<I> {
         self.live.try_take(self.ahead.load(Relaxed), self.live.slots().max() / SPARED_SHARE)
     }
 
+    /// Leave to start an instance in the place of one that was taken down, whose `permit` this is: when a request is
+    /// about to come for it. [`check_in`](Self::check_in) the instance.
+    pub fn follow(&self, permit: StartPermit) -> Option<StartPermit> {
+        let wanted = self.live() <= self.followed.load(Relaxed) && lock(&self.shelf).has_room(self.ceiling);
+        wanted.then_some(permit)
+    }
+
     /// Counts an invocation that ended after being served for `service`, from its start to the moment
     /// its instance is free or gone.
     pub fn record(&self, service: Duration) {
@@ -169,10 +195,10 @@ impl<I> Pool<I> {
         self.served.starting_nanos.fetch_add(nanos(start), Relaxed);
     }
 
-    /// Follows the load up to `now` and returns the instances that are too many, those unused longest;
-    /// drop them. To be called every 100 ms or so, by one caller.
+    /// Follows the load up to `now`, at which `busy` requests are being served, and returns the instances that are
+    /// too many, those unused longest; drop them. To be called every 100 ms or so, by one caller.
     #[must_use = "surplus instances are the caller's to drop"]
-    pub fn resize(&self, now: Duration) -> Vec<I> {
+    pub fn resize(&self, now: Duration, busy: usize) -> Vec<I> {
         let mut sizer = lock(&self.sizer);
         let mut shelf = lock(&self.shelf);
         if sizer.is_due(now) {
@@ -182,22 +208,26 @@ impl<I> Pool<I> {
                 service: Duration::from_nanos(self.served.service_nanos.swap(0, Relaxed)),
                 started: self.served.started.swap(0, Relaxed),
                 starting: Duration::from_nanos(self.served.starting_nanos.swap(0, Relaxed)),
-                busy: self.live().saturating_sub(shelf.ready.len()),
+                busy,
             };
             shelf.arrivals_seen = shelf.arrivals;
             let target = sizer.update(now, observed);
-            self.target.store(target.alive.min(self.live.slots().max()), Relaxed);
-            self.ahead.store(target.ahead.min(self.live.slots().max()), Relaxed);
+            let slots = self.live.slots().max();
+            self.target.store(target.alive.min(slots), Relaxed);
+            self.ahead.store(target.ahead.min(slots), Relaxed);
+            self.followed.store(target.followed.min(slots), Relaxed);
+            self.is_quick.store(target.is_quick, Relaxed);
         }
-        let surplus = self.live().saturating_sub(self.target()).min(shelf.ready.len());
-        shelf.ready.drain(..surplus).collect()
+        let ready = shelf.ready.len();
+        let surplus = (ready + busy).saturating_sub(self.target()).min(ready);
+        shelf.ready.drain(..surplus).map(|ready| ready.instance).collect()
     }
 
     /// Gives up the ready instance unused longest, for a caller who found every slot taken and drops it
     /// to start one of another version.
     #[must_use = "the instance keeps its slot until it is dropped"]
     pub fn reclaim(&self) -> Option<I> {
-        lock(&self.shelf).ready.pop_front()
+        lock(&self.shelf).ready.pop_front().map(|ready| ready.instance)
     }
 
     /// Closes the pool: nothing is kept from now on. Returns what waited; drop it.
@@ -205,7 +235,7 @@ impl<I> Pool<I> {
     pub fn close(&self) -> Vec<I> {
         let mut shelf = lock(&self.shelf);
         shelf.closed = true;
-        std::mem::take(&mut shelf.ready).into()
+        std::mem::take(&mut shelf.ready).into_iter().map(|ready| ready.instance).collect()
     }
 
     /// Wants at least one instance above those busy until `until`, however idle; the last call counts.
@@ -250,9 +280,11 @@ impl<I> Shelf<I> {
         Self { ready: VecDeque::new(), closed: false, arrivals: 0, warm_starts: 0, arrivals_seen: 0 }
     }
 
-    /// What the request that arrives now may have; without it, the request has not arrived yet.
-    fn take(&mut self) -> Option<I> {
-        let instance = self.ready.pop_back()?;
+    /// What the request that arrives on `thread` may have; without it, the request has not arrived yet.
+    fn take(&mut self, thread: u64, of_thread_only: bool) -> Option<I> {
+        let own = self.ready.iter().rposition(|ready| ready.thread == thread);
+        let last = self.ready.len().checked_sub(1).filter(|_| !of_thread_only);
+        let Ready { instance, .. } = self.ready.remove(own.or(last)?)?;
         self.arrivals += 1;
         self.warm_starts += 1;
         Some(instance)

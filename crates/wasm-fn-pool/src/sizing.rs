@@ -21,6 +21,10 @@
 //! requests only where that saves time: when they start slowly ([`SLOW_START`]), or when requests come so
 //! fast that none waits for long ([`WARM_FOR`]) and a start is more than what handing one over takes
 //! ([`QUICK_START`]).
+//!
+//! Where a guest starts quickly, whoever has taken an instance down is best placed to make the next: the code that
+//! makes it and the memory are in the caches, and nobody is woken. That is worth it when the next request is
+//! about to come ([`SOON`]); and a request is better off with a start of its own than with what another thread made.
 
 use std::time::Duration;
 
@@ -52,6 +56,9 @@ const QUICK_START: Duration = Duration::from_micros(10);
 /// and 50 KiB each, half a dozen of them leave most of 1 MiB alone.
 const WARM_FOR: Duration = Duration::from_micros(200);
 
+/// A request that comes within this time finds in the farther caches what was made for it.
+const SOON: Duration = Duration::from_millis(1);
+
 /// Starts over which the mean start time is taken, by weight.
 const STARTS_MEMORY: f64 = 32.0;
 
@@ -79,6 +86,10 @@ pub(crate) struct Target {
     pub(crate) alive: usize,
     /// Made ahead of requests: when fewer are alive, more are started. At most `alive`.
     pub(crate) ahead: usize,
+    /// When no more are alive, one that is taken down is followed by another. At most `alive`.
+    pub(crate) followed: usize,
+    /// A start takes less than to bring what another thread made into this one's caches.
+    pub(crate) is_quick: bool,
 }
 
 /// Estimates the load of one version.
@@ -138,8 +149,19 @@ impl Sizer {
         self.learn_start(observed);
         let alive = self.follow(now, observed);
         let kept = if self.is_kept(now) { observed.busy + 1 } else { 0 };
-        let alive = alive.max(kept);
-        Target { alive, ahead: if self.pays() { alive } else { kept } }
+        let followed = self.followed();
+        let alive = alive.max(kept).max(followed);
+        Target { alive, ahead: if self.pays() { alive } else { kept }, followed, is_quick: self.is_quick() }
+    }
+
+    /// Whether a guest is started before memory that is in no cache, or in another thread's, would be in this one's.
+    fn is_quick(&self) -> bool {
+        self.start > 0.0 && self.start < SLOW_START.as_secs_f64()
+    }
+
+    /// How many requests are about to come for instances that are made where others were taken down.
+    fn followed(&self) -> usize {
+        if self.is_quick() { whole((self.rate * SOON.as_secs_f64()).floor()) } else { 0 }
     }
 
     /// Whether an instance that waits ready serves sooner than one that is started for the request.
@@ -194,14 +216,18 @@ fn share(interval: Duration, memory: Duration) -> f64 {
 /// Instances for a mean of `load` busy ones with at least `floor` to spare.
 fn staffed(load: f64, floor: usize) -> usize {
     let headroom = (HEADROOM_DEVIATIONS * load.sqrt()).max(float(floor as u64));
-    let target = (load + headroom).ceil();
+    whole((load + headroom).ceil())
+}
+
+/// A whole number as a count: the nearest one where it is none.
+fn whole(number: f64) -> usize {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "`as` saturates at both ends"
     )]
-    let target = target as usize;
-    target
+    let count = number as usize;
+    count
 }
 
 /// Counts are far below 2⁵³, where this is exact.

@@ -47,7 +47,16 @@ pub(crate) struct Instance {
     /// Requests it may serve yet.
     pub(crate) uses_left: u32,
     /// Its place among the node's instances; given back when it is dropped.
-    _slot: StartPermit,
+    slot: StartPermit,
+}
+
+impl Instance {
+    /// Takes it down; its place is free for another.
+    pub(crate) fn take_down(self) -> StartPermit {
+        let Self { store, slot, .. } = self;
+        drop(store);
+        slot
+    }
 }
 
 impl Mould {
@@ -74,7 +83,7 @@ impl Mould {
         let export = export.map_err(|error| self.start_fault(&meter, &error))?;
         // A command's program ends with its run.
         let uses_left = if matches!(export, Export::Command(_)) { 1 } else { self.limits.reuse };
-        Ok(Instance { store, export, meter, uses_left, _slot: slot })
+        Ok(Instance { store, export, meter, uses_left, slot })
     }
 
     /// [`instantiate`](Self::instantiate) for no request in particular, within the version's timeout:

@@ -26,6 +26,7 @@ mod invocation;
 mod kind;
 mod logs;
 mod pace;
+mod retired;
 mod runtime;
 mod size;
 mod state;

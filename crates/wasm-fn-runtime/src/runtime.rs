@@ -22,6 +22,7 @@ use crate::{
     instance::Mould,
     logs::{LogPage, LogRing},
     pace::Pace,
+    retired::Retirement,
     version::{Version, VersionSpec, Waiter},
     wasi::Surroundings,
 };
@@ -86,6 +87,7 @@ pub(crate) struct Node {
     pub(crate) pace: Arc<Pace>,
     pub(crate) memory: Arc<Budget>,
     pub(crate) gate: Gate<Waiter>,
+    pub(crate) retirement: Retirement,
     memories: Arc<Memories>,
     stacks: Arc<Stacks>,
     origin: Instant,
@@ -157,6 +159,7 @@ impl Runtime {
             pace,
             memory,
             gate: Gate::new(running_max, running_max),
+            retirement: Retirement::new(options.pool.instances_max),
             memories,
             stacks,
             origin: Instant::now(),

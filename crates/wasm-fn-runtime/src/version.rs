@@ -11,12 +11,13 @@ use std::{
 
 use arc_swap::Guard;
 use bytes::Bytes;
-use futures_util::future::Either;
+use futures_util::{FutureExt as _, future::Either};
 use http::Response;
 use http_body::Body;
 use tokio::sync::{Notify, oneshot};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Limits, VersionNo};
-use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, Wait, Wake, share_max};
+use wasm_fn_memory::thread;
+use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, StartPermit, Wait, Wake, share_max};
 
 use crate::{
     code::Code,
@@ -26,6 +27,7 @@ use crate::{
     instance::{Instance, Mould},
     invocation::{Deadline, Guest, Invocation, RequestBodyError, ResponseBody},
     logs::LogRing,
+    retired::Retired,
     runtime::Node,
     wasi::Surroundings,
 };
@@ -50,7 +52,7 @@ pub struct Version {
     pub(crate) code: Arc<Code>,
     pub(crate) pool: Pool<Instance>,
     pub(crate) gate: Gate<Waiter>,
-    node: Arc<Node>,
+    pub(crate) node: Arc<Node>,
     /// Whether the node looks after its pool at the moment.
     tended: AtomicBool,
     /// Whether a task refills its pool.
@@ -156,7 +158,7 @@ impl Version {
         let began = Instant::now();
         let end = invocation.arrived + self.limits().timeout;
         let admitted = if began < end { self.admit_at_once() } else { Err(self) };
-        let instance = admitted.as_ref().ok().and_then(|place| place.version.pool.take_ready());
+        let instance = admitted.as_ref().ok().and_then(|place| place.version.pool.take_ready(thread()));
         match (admitted, instance) {
             (Ok(place), Some(instance)) => {
                 let deadline = Deadline::new(end);
@@ -266,10 +268,10 @@ impl Version {
     /// An instance for this request: a ready one, or one made now.
     async fn instance(self: &Arc<Self>, deadline: &mut Deadline) -> Result<Instance, Fault> {
         let timeout = || Fault::Timeout { limit: self.limits().timeout };
-        let mut checkout = self.pool.checkout();
+        let mut checkout = self.pool.checkout(thread());
         // A version's stock gives way to another's request.
         if matches!(checkout, Checkout::Full) && self.node.reclaim() {
-            checkout = self.pool.checkout();
+            checkout = self.pool.checkout(thread());
         }
         let permit = match checkout {
             Checkout::Warm(instance) => return Ok(instance),
@@ -303,12 +305,33 @@ impl Version {
         started
     }
 
-    /// Takes back an instance that has served, when it may serve again.
+    /// Takes back an instance that has served, for another request when it may serve one.
     pub(crate) fn check_in(self: &Arc<Self>, mut instance: Instance) {
         instance.uses_left = instance.uses_left.saturating_sub(1);
         if instance.uses_left > 0 {
-            drop(self.pool.check_in(instance));
+            drop(self.pool.check_in(thread(), instance));
+        } else {
+            Retired::put(self, instance);
         }
+    }
+
+    /// The instance whose place `permit` is has been taken down: another follows, when a request is about to come.
+    /// Takes the time, and returns it.
+    #[expect(clippy::disallowed_methods, reason = "starts take wall-clock time")]
+    pub(crate) fn follow(self: &Arc<Self>, permit: StartPermit, now: Instant) -> Instant {
+        let (permit, mapped) = (self.pool.follow(permit), self.code.get());
+        let (Some(permit), Some(mapped)) = (permit, &*mapped) else {
+            self.keep_ready();
+            return now;
+        };
+        match pin!(self.mould.instantiate(mapped, permit)).now_or_never() {
+            Some(Ok(instance)) => drop(self.pool.check_in(thread(), instance)),
+            Some(Err(fault)) => tracing::debug!(%fault, "no instance follows"),
+            None => tracing::debug!("no instance follows: it does not start at once"),
+        }
+        let started = Instant::now();
+        self.pool.record_start(started.saturating_duration_since(now));
+        started
     }
 
     /// Gives up a ready instance, so that its slot is free; false when there is none.
@@ -347,7 +370,7 @@ impl Version {
                 let Some(mapped) = &*mapped else { break };
                 let start = pin!(self.mould.instantiate_in_time(mapped, permit));
                 match self.timed(start).await {
-                    Ok(instance) => drop(self.pool.check_in(instance)),
+                    Ok(instance) => drop(self.pool.check_in(thread(), instance)),
                     Err(fault) => {
                         tracing::debug!(%fault, "no instance made ahead");
                         break;
@@ -364,7 +387,7 @@ impl Version {
 
     /// Lets the pool's size follow the load; false when there is nothing left to look after.
     pub(crate) fn tend(self: &Arc<Self>, now: Duration) -> bool {
-        drop(self.pool.resize(now));
+        drop(self.pool.resize(now, self.gate.running() as usize));
         if self.pool.target() > 0 {
             self.keep_ready();
             return true;

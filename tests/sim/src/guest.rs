@@ -25,6 +25,9 @@ const RESIZE_EVERY: Duration = Duration::from_millis(100);
 /// Instances of a version that wait ready at most.
 const WARM_MAX: usize = 50;
 
+/// The thread of all instances: the simulation has one.
+const THREAD: u64 = 1;
+
 /// How long a guest takes to start, as its pool is told.
 const START: Duration = Duration::from_millis(1);
 
@@ -247,9 +250,9 @@ impl Guest {
     }
 
     fn instance(&self) -> Option<Instance> {
-        let mut checkout = self.pool.checkout();
+        let mut checkout = self.pool.checkout(THREAD);
         if matches!(checkout, Checkout::Full) && self.node.reclaim() {
-            checkout = self.pool.checkout();
+            checkout = self.pool.checkout(THREAD);
         }
         match checkout {
             Checkout::Warm(instance) => Some(instance),
@@ -270,11 +273,11 @@ impl Guest {
             let mut resized = self.resized.lock().unwrap_or_else(PoisonError::into_inner);
             if now >= *resized + RESIZE_EVERY {
                 *resized = now;
-                drop(self.pool.resize(now));
+                drop(self.pool.resize(now, self.gate.running() as usize));
             }
         }
         while let Some(permit) = self.pool.refill() {
-            drop(self.pool.check_in(self.start(permit)));
+            drop(self.pool.check_in(THREAD, self.start(permit)));
         }
     }
 
@@ -310,7 +313,7 @@ impl Running {
         let Self { place, mut instance, act, arrived, began, .. } = self;
         instance.uses_left = instance.uses_left.saturating_sub(1);
         if matches!(outcome, Outcome::Success | Outcome::ServerError) && instance.uses_left > 0 {
-            drop(place.guest.pool.check_in(instance));
+            drop(place.guest.pool.check_in(THREAD, instance));
         } else {
             drop(instance);
         }

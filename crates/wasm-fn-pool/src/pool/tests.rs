@@ -6,6 +6,9 @@ use super::*;
 
 mod simulation;
 
+/// The thread of all instances, where threads do not matter.
+const HERE: u64 = 1;
+
 fn pool(slots: usize, ceiling: usize) -> (Arc<Slots>, Pool<(u32, StartPermit)>) {
     let slots = Arc::new(Slots::new(slots));
     let idle_after = Duration::from_secs(60);
@@ -17,19 +20,19 @@ fn pool(slots: usize, ceiling: usize) -> (Arc<Slots>, Pool<(u32, StartPermit)>) 
 fn stock(pool: &Pool<(u32, StartPermit)>, count: u32) {
     let permits: Vec<_> = (0..count).map(|_| cold(pool)).collect();
     for (name, permit) in (1..).zip(permits) {
-        assert!(pool.check_in((name, permit)).is_none());
+        assert!(pool.check_in(HERE, (name, permit)).is_none());
     }
 }
 
 fn cold(pool: &Pool<(u32, StartPermit)>) -> StartPermit {
-    match pool.checkout() {
+    match pool.checkout(HERE) {
         Checkout::Cold(permit) => permit,
         other => panic!("{other:?}, expected a cold start"),
     }
 }
 
 fn warm(pool: &Pool<(u32, StartPermit)>) -> (u32, StartPermit) {
-    match pool.checkout() {
+    match pool.checkout(HERE) {
         Checkout::Warm(instance) => instance,
         other => panic!("{other:?}, expected a warm start"),
     }
@@ -39,8 +42,8 @@ fn warm(pool: &Pool<(u32, StartPermit)>) -> (u32, StartPermit) {
 /// floor of 1.
 fn aim(pool: &Pool<(u32, StartPermit)>, target: usize) {
     pool.record_start(Duration::from_millis(1));
-    let busy: Vec<_> = (1..target).map(|_| pool.checkout()).collect();
-    assert!(pool.resize(Duration::ZERO).is_empty());
+    let busy: Vec<_> = (1..target).map(|_| pool.checkout(HERE)).collect();
+    assert!(pool.resize(Duration::ZERO, busy.len()).is_empty());
     assert!(pool.target() >= target);
     drop(busy);
 }
@@ -58,10 +61,10 @@ fn the_instance_put_back_last_serves_first() {
 fn a_request_without_slot_or_instance_is_refused() {
     let (slots, pool) = pool(1, 9);
     let permit = cold(&pool);
-    assert!(matches!(pool.checkout(), Checkout::Full));
-    assert!(pool.check_in((1, permit)).is_none());
+    assert!(matches!(pool.checkout(HERE), Checkout::Full));
+    assert!(pool.check_in(HERE, (1, permit)).is_none());
     let kept = warm(&pool);
-    assert!(matches!(pool.checkout(), Checkout::Full));
+    assert!(matches!(pool.checkout(HERE), Checkout::Full));
     drop(kept);
     assert_eq!((slots.used(), pool.live()), (0, 0));
 }
@@ -70,7 +73,7 @@ fn a_request_without_slot_or_instance_is_refused() {
 fn a_full_shelf_returns_the_instance() {
     let (_, pool) = pool(9, 2);
     let permits = [cold(&pool), cold(&pool), cold(&pool)];
-    let returned: Vec<_> = (1..).zip(permits).filter_map(|instance| pool.check_in(instance)).collect();
+    let returned: Vec<_> = (1..).zip(permits).filter_map(|instance| pool.check_in(HERE, instance)).collect();
     assert_eq!(returned.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [3]);
     assert_eq!(pool.ready(), 2);
 }
@@ -82,7 +85,7 @@ fn a_closed_pool_keeps_nothing_but_still_serves() {
     stock(&pool, 2);
     assert_eq!(pool.close().len(), 2);
     let permit = cold(&pool);
-    assert!(pool.check_in((1, permit)).is_some());
+    assert!(pool.check_in(HERE, (1, permit)).is_some());
     assert!(pool.refill().is_none());
     assert!(pool.close().is_empty());
     assert_eq!(slots.used(), 0);
@@ -102,7 +105,7 @@ fn refills_stop_at_the_ceiling() {
     let (_, pool) = pool(90, 3);
     aim(&pool, 30);
     while let Some(permit) = pool.refill() {
-        assert!(pool.check_in((0, permit)).is_none());
+        assert!(pool.check_in(HERE, (0, permit)).is_none());
     }
     assert_eq!((pool.ready(), pool.live()), (3, 3));
 }
@@ -139,11 +142,70 @@ fn a_slot_can_be_reclaimed_for_another_version() {
     assert!(pool.reclaim().is_none());
 }
 
+/// A pool of a guest that starts in 5 µs and has `per_second` requests.
+fn quick(per_second: u64) -> (Arc<Slots>, Pool<(u32, StartPermit)>) {
+    let (slots, pool) = pool(90, 20);
+    pool.record_start(Duration::from_micros(5));
+    assert!(pool.resize(Duration::ZERO, 0).is_empty());
+    for _ in 0..per_second {
+        drop(pool.checkout(HERE));
+    }
+    assert!(pool.resize(Duration::from_secs(1), 0).is_empty());
+    (slots, pool)
+}
+
+#[test]
+fn what_is_taken_down_is_followed_under_load_in_the_same_place() {
+    let (slots, busy) = quick(100_000);
+    let permits: Vec<_> = (0..10).map(|_| cold(&busy)).collect();
+    for permit in permits {
+        let permit = busy.follow(permit).expect("a request will come");
+        assert!(busy.check_in(HERE, (1, permit)).is_none());
+    }
+    assert_eq!((slots.used(), busy.ready(), busy.live()), (10, 10, 10));
+    assert!(busy.resize(Duration::from_millis(1100), 0).is_empty(), "they are wanted");
+    let (slots, idle) = quick(500);
+    assert!(idle.follow(cold(&idle)).is_none());
+    assert_eq!(slots.used(), 0);
+}
+
+#[test]
+fn nothing_follows_onto_a_full_shelf_or_into_a_closed_pool() {
+    let (slots, pool) = quick(100_000);
+    stock(&pool, 20);
+    let taken = slots.used();
+    let permit = match pool.checkout(HERE + 1) {
+        Checkout::Cold(permit) => permit,
+        other => panic!("{other:?}, expected a start of this thread's own"),
+    };
+    assert!(pool.follow(permit).is_none());
+    assert_eq!(slots.used(), taken);
+    let (_, served) = warm(&pool);
+    drop(pool.close());
+    assert!(pool.follow(served).is_none());
+    assert_eq!(slots.used(), 0);
+}
+
+#[test]
+fn threads_get_what_they_made_and_of_others_what_starts_slowly() {
+    let (_, slow) = pool(90, 90);
+    for (thread, name) in [(1, 1), (2, 2), (1, 3), (2, 4)] {
+        let permit = slow.live.try_take(90, 0).unwrap();
+        assert!(slow.check_in(thread, (name, permit)).is_none());
+    }
+    let take = |pool: &Pool<(u32, StartPermit)>, thread| pool.take_ready(thread).map(|(name, _)| name);
+    assert_eq!([1, 2, 1, 1].map(|thread| take(&slow, thread)), [Some(3), Some(4), Some(1), Some(2)]);
+    assert_eq!(take(&slow, 1), None);
+    let (_, quick) = quick(100_000);
+    stock(&quick, 1);
+    assert_eq!([2, HERE].map(|thread| take(&quick, thread)), [None, Some(1)]);
+}
+
 #[test]
 fn surplus_instances_are_those_unused_longest() {
     let (_, pool) = pool(90, 90);
     stock(&pool, 4);
-    let surplus: Vec<_> = pool.resize(Duration::ZERO).into_iter().map(|(name, _)| name).collect();
+    let surplus: Vec<_> = pool.resize(Duration::ZERO, 0).into_iter().map(|(name, _)| name).collect();
     assert_eq!((surplus, pool.target(), pool.ready()), (vec![1, 2, 3], 1, 1));
 }
 
@@ -152,16 +214,16 @@ fn resizing_twice_at_one_time_changes_nothing() {
     let (_, pool) = pool(90, 90);
     aim(&pool, 5);
     let target = pool.target();
-    drop(pool.checkout());
-    assert!(pool.resize(Duration::ZERO).is_empty());
+    drop(pool.checkout(HERE));
+    assert!(pool.resize(Duration::ZERO, 1).is_empty());
     assert_eq!(pool.target(), target);
 }
 
 #[test]
 fn a_target_never_exceeds_the_node() {
     let (_, pool) = pool(4, 90);
-    let _busy: Vec<_> = (0..4).map(|_| pool.checkout()).collect();
-    assert!(pool.resize(Duration::ZERO).is_empty());
+    let busy: Vec<_> = (0..4).map(|_| pool.checkout(HERE)).collect();
+    assert!(pool.resize(Duration::ZERO, busy.len()).is_empty());
     assert_eq!(pool.target(), 4);
 }
 
@@ -194,7 +256,7 @@ fn threads_lose_no_instance_and_no_permit() {
             let pool = &pool;
             scope.spawn(move || {
                 for turn in 0..5000u32 {
-                    let instance = match pool.checkout() {
+                    let instance = match pool.checkout(HERE) {
                         Checkout::Warm(instance) => Some(instance),
                         Checkout::Cold(permit) => Some((turn, permit)),
                         Checkout::Full => None,
@@ -202,12 +264,12 @@ fn threads_lose_no_instance_and_no_permit() {
                     pool.record(Duration::from_micros(50));
                     // Every third instance ends, the others serve again.
                     if let Some(instance) = instance.filter(|_| turn % 3 != 0) {
-                        drop(pool.check_in(instance));
+                        drop(pool.check_in(HERE, instance));
                     }
                     match turn % 100 {
-                        0 => drop(pool.resize(Duration::from_millis(u64::from(turn) + thread))),
+                        0 => drop(pool.resize(Duration::from_millis(u64::from(turn) + thread), 1)),
                         50 => drop(pool.reclaim()),
-                        _ => drop(pool.refill().and_then(|permit| pool.check_in((turn, permit)))),
+                        _ => drop(pool.refill().and_then(|permit| pool.check_in(HERE, (turn, permit)))),
                     }
                     assert!(pool.ready() <= 4);
                     assert!(slots_used(pool) <= 6);
@@ -230,10 +292,10 @@ fn a_pool_that_is_kept_refills_without_requests() {
     let second = Duration::from_secs;
     pool.keep_until(second(3600));
     assert!(pool.is_kept(second(3599)) && !pool.is_kept(second(3600)));
-    assert!(pool.resize(second(1)).is_empty());
+    assert!(pool.resize(second(1), 0).is_empty());
     let permit = pool.refill().expect("one is wanted");
-    assert!(pool.check_in((1, permit)).is_none());
+    assert!(pool.check_in(HERE, (1, permit)).is_none());
     assert!(pool.refill().is_none(), "and no more");
-    assert!(pool.resize(second(3599)).is_empty());
-    assert_eq!(pool.resize(second(3600)).len(), 1);
+    assert!(pool.resize(second(3599), 0).is_empty());
+    assert_eq!(pool.resize(second(3600), 0).len(), 1);
 }

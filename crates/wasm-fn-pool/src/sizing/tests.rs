@@ -26,11 +26,16 @@ impl Load {
 
     /// How many are made ahead at `rate` a second, when a start takes `start`.
     fn ahead(&mut self, rate: u64, start: Duration) -> usize {
+        self.target(rate, start).ahead
+    }
+
+    /// What is wanted at `rate` a second, when a start takes `start`.
+    fn target(&mut self, rate: u64, start: Duration) -> Target {
         let arrivals = rate / 10;
         let count = u32::try_from(arrivals).unwrap();
         let service = Duration::from_micros(50) * count;
         let (finished, started, starting) = (arrivals, arrivals, start * count);
-        self.repeat(Observed { arrivals, finished, service, started, starting, busy: 0 }, 100).ahead
+        self.repeat(Observed { arrivals, finished, service, started, starting, busy: 0 }, 100)
     }
 
     fn repeat(&mut self, observed: Observed, ticks: u32) -> Target {
@@ -147,7 +152,7 @@ fn what_is_kept_has_one_to_spare_without_load_until_its_time() {
     let second = Duration::from_secs;
     sizer.keep_until(second(100));
     let busy = |busy| Observed { busy, ..Observed::default() };
-    let both = |count| Target { alive: count, ahead: count };
+    let both = |count| Target { alive: count, ahead: count, ..Target::default() };
     assert_eq!(sizer.update(second(1), busy(0)), both(1));
     assert_eq!(sizer.update(second(2), busy(3)), both(4));
     assert_eq!(sizer.update(second(99), busy(0)), both(1));
@@ -169,6 +174,20 @@ fn instances_are_made_ahead_where_they_start_slowly_or_none_waits_for_long() {
 }
 
 #[test]
+fn instances_are_followed_by_as_many_as_requests_come_soon_where_they_start_quickly() {
+    let (quick, slow) = (Duration::from_micros(5), Duration::from_micros(50));
+    for (rate, start, followed) in
+        [(900, quick, 0), (1500, quick, 1), (50_000, quick, 50), (50_000, slow, 0), (0, quick, 0)]
+    {
+        let target = Load::new(1).target(rate, start);
+        // The rate is a mean that comes near what it is of.
+        assert!(target.followed.abs_diff(followed) <= followed / 10, "{rate} {start:?}: {target:?}");
+        assert!(target.alive >= target.followed);
+        assert_eq!(target.is_quick, rate > 0 && start == quick, "{rate} {start:?}");
+    }
+}
+
+#[test]
 fn a_start_that_took_long_once_is_forgotten() {
     let (quick, slow) = (Duration::from_micros(10), Duration::from_millis(10));
     let mut load = Load::new(1);
@@ -180,7 +199,7 @@ fn a_start_that_took_long_once_is_forgotten() {
 fn without_a_start_seen_and_without_load_nothing_is_made_ahead() {
     let mut load = Load::new(1);
     let observed = Observed { arrivals: 1, finished: 1, ..Observed::default() };
-    let Target { alive, ahead } = load.repeat(observed, 10);
+    let Target { alive, ahead, followed, is_quick } = load.repeat(observed, 10);
     assert!(alive >= 1, "{alive}");
-    assert_eq!(ahead, 0);
+    assert_eq!((ahead, followed, is_quick), (0, 0, false));
 }

@@ -40,8 +40,7 @@ type HeadSlot = Arc<Mutex<Option<Head>>>;
 
 /// What is left when a guest has returned.
 struct Ended {
-    /// The instance, unless it is in no state to go on.
-    instance: Option<Instance>,
+    instance: Instance,
     result: wasmtime::Result<()>,
 }
 
@@ -245,9 +244,7 @@ impl Guest {
     fn settle(&mut self, ended: Ended) -> Result<(), Fault> {
         match ended.result {
             Ok(()) => {
-                if let Some(instance) = ended.instance {
-                    self.place.version.check_in(instance);
-                }
+                self.place.version.check_in(ended.instance);
                 Ok(())
             }
             Err(error) => {
@@ -314,7 +311,7 @@ async fn run_02(
     slot: HeadSlot,
 ) -> Ended {
     let result = handle_02(&mut instance.store, handle, request, slot).await;
-    Ended { instance: Some(instance), result }
+    Ended { instance, result }
 }
 
 async fn run_03(
@@ -324,7 +321,7 @@ async fn run_03(
     slot: HeadSlot,
 ) -> Ended {
     let result = handle_03(&mut instance.store, handle, request, slot).await;
-    Ended { instance: Some(instance), result }
+    Ended { instance, result }
 }
 
 async fn handle_02(
@@ -376,7 +373,7 @@ fn run_command(mut instance: Instance, run: Command, request: http::Request<Wasi
     let run = async move {
         let result = run.call_async(&mut instance.store, ()).await;
         output.close();
-        Ended { instance: None, result: result.and_then(|(returned,)| exit_status(returned)) }
+        Ended { instance, result: result.and_then(|(returned,)| exit_status(returned)) }
     };
     (Box::pin(run), head)
 }

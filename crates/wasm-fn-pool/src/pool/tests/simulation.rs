@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ops::Range};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::super::*;
+use super::{super::*, HERE};
 
 const TICK: Duration = Duration::from_millis(100);
 const SECOND: Duration = Duration::from_secs(1);
@@ -87,7 +87,7 @@ impl Sim {
     fn arrive(&mut self, service: Duration) {
         self.arrivals += 1;
         let service = service.mul_f64(self.exponential());
-        match self.pool.checkout() {
+        match self.pool.checkout(HERE) {
             Checkout::Warm(permit) | Checkout::Cold(permit) => {
                 self.busy.insert((self.now + service, self.arrivals), (permit, service));
             }
@@ -107,7 +107,7 @@ impl Sim {
                 }
                 _ if tick <= until => {
                     (self.now, self.ticked) = (tick, tick);
-                    drop(self.pool.resize(tick));
+                    drop(self.pool.resize(tick, self.busy.len()));
                     self.refill();
                 }
                 _ => break,
@@ -121,7 +121,7 @@ impl Sim {
         let (_, (permit, service)) = self.busy.pop_first().unwrap();
         self.pool.record(service);
         if self.kind == Kind::Reused {
-            drop(self.pool.check_in(permit));
+            drop(self.pool.check_in(HERE, permit));
         } else {
             drop(permit);
             self.refill();
@@ -130,7 +130,7 @@ impl Sim {
 
     fn refill(&mut self) {
         while let Some(permit) = self.pool.refill() {
-            assert!(self.pool.check_in(permit).is_none());
+            assert!(self.pool.check_in(HERE, permit).is_none());
         }
     }
 

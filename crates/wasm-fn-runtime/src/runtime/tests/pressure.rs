@@ -1,5 +1,7 @@
 //! Facts about a node whose guests want more than it has.
 
+use wasm_fn_memory::thread;
+
 use super::*;
 
 /// A node whose guests have `memory_max_bytes` together.
@@ -92,4 +94,68 @@ async fn two_functions_that_hang_leave_places_to_a_third() {
     for _ in 0..20 {
         ok(&quiet, "/").await;
     }
+}
+
+/// Lets the thread do what it has put off.
+async fn until_taken_down(node: &Node) {
+    let taken_down = async {
+        while node.runtime.node.slots.used() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), taken_down).await.expect("all of them are taken down");
+}
+
+#[tokio::test]
+async fn instances_that_served_hold_an_eighth_of_the_places_at_most_and_not_for_long() {
+    let node = node(16, 4 << 30);
+    let hello = node.version("hello-v1", FunctionConfig::default());
+    hello.load().await.unwrap();
+    let mut places = Vec::new();
+    // Nothing is waited for, so nothing else runs.
+    for _ in 0..4 {
+        ok(&hello, "/").await;
+        places.push(node.runtime.node.slots.used());
+    }
+    assert_eq!(places, [1, 2, 2, 2]);
+    until_taken_down(&node).await;
+    ok(&hello, "/").await;
+    assert_eq!(node.runtime.node.slots.used(), 1);
+}
+
+#[tokio::test]
+async fn instances_that_served_are_taken_down_at_once_where_memory_is_short() {
+    let node = node(64, 48 << 20);
+    let hog = node.version("hog", FunctionConfig::default());
+    hog.load().await.unwrap();
+    let mut used = Vec::new();
+    for megabytes in [8, 28] {
+        assert_eq!(get(&hog, &format!("/?mb={megabytes}")).await.unwrap().0, StatusCode::OK);
+        used.push(node.runtime.node.slots.used());
+        until_taken_down(&node).await;
+    }
+    assert_eq!(used, [1, 0]);
+}
+
+#[tokio::test]
+async fn under_load_instances_that_served_are_followed_by_new_ones() {
+    let node = Node::start();
+    let counter = node.version("counter", FunctionConfig::default());
+    counter.load().await.unwrap();
+    // The pool has seen quick starts and many requests, later than the node's clock will be.
+    let hour = Duration::from_secs(3600);
+    (0..1000).for_each(|_| counter.pool.record_start(Duration::from_micros(1)));
+    assert!(counter.pool.resize(hour, 0).is_empty());
+    (0..10_000).for_each(|_| drop(counter.pool.checkout(thread())));
+    assert!(counter.pool.resize(hour + Duration::from_secs(1), 0).is_empty());
+    let followed = async {
+        for warm in 0..3 {
+            assert_eq!(ok(&counter, "/").await.trim(), "1");
+            assert_eq!(counter.warm_starts(), warm);
+            while counter.ready() == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), followed).await.expect("one follows each");
 }
