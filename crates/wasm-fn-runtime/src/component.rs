@@ -2,12 +2,14 @@
 
 use std::{fs, io, path::Path, sync::Arc};
 
+use futures_util::FutureExt as _;
 use wasm_fn_core::Digest;
 use wasm_fn_memory::{Image, Memories};
 use wasmtime::{
-    Engine,
-    component::{InstancePre, Linker},
+    Engine, StoreContextMut,
+    component::{InstancePre, Linker, Resource, ResourceType},
 };
+use wasmtime_wasi_io::streams::DynOutputStream;
 
 use crate::{
     artifacts::{Artifact, Artifacts, Compiled},
@@ -18,6 +20,9 @@ use crate::{
     size,
     state::State,
 };
+
+/// The interface of streams, as the host's functions are linked.
+const STREAMS: &str = "wasi:io/streams@0.2.12";
 
 /// What a deployed component turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,12 +269,28 @@ fn linker(engine: &Engine, calls: Calls) -> wasmtime::Result<Linker<State>> {
     // which is not made before a guest needs it.
     linker.allow_shadowing(true);
     wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
+    linker.instance(STREAMS)?.resource(
+        "output-stream",
+        ResourceType::host::<DynOutputStream>(),
+        drop_stream,
+    )?;
     linker.allow_shadowing(false);
     if calls == Calls::Concurrent {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
     Ok(linker)
+}
+
+/// Drops a guest's output stream. The guest does not wait until what the stream still does has ended: every guest
+/// drops one, and a response's has nothing to end.
+fn drop_stream(mut store: StoreContextMut<'_, State>, stream: u32) -> wasmtime::Result<()> {
+    let mut stream = store.data_mut().table.delete(Resource::<DynOutputStream>::new_own(stream))?;
+    let mut ended = Box::pin(async move { stream.cancel().await });
+    if ended.as_mut().now_or_never().is_none() {
+        tokio::spawn(ended);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
