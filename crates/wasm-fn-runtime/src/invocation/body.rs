@@ -1,8 +1,10 @@
 //! The response: whole when the guest gave all of it at once, otherwise as it comes.
 
 use std::{
+    borrow::BorrowMut,
     collections::VecDeque,
     future::poll_fn,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -21,11 +23,20 @@ const GATHER_BYTES_MAX: usize = 64 << 10;
 
 /// The body of a guest's response.
 pub struct ResponseBody {
-    ready: VecDeque<Bytes>,
-    trailers: Option<HeaderMap>,
+    ready: Gathered,
+    // Boxed, for few responses have any and each is moved often.
+    trailers: Option<Box<HeaderMap>>,
     /// The guest, as long as more is to come.
     rest: Option<Box<Rest>>,
     usage: Usage,
+}
+
+/// Data in order. Most responses have one piece, for which nothing is allocated.
+#[derive(Default)]
+struct Gathered {
+    // Invariant: `None` only when there is no more.
+    first: Option<Bytes>,
+    more: VecDeque<Bytes>,
 }
 
 struct Rest {
@@ -47,17 +58,34 @@ impl Guest {
             let head = ready!(head);
             let guest = waiting.take().expect("polled just now");
             let usage = guest.usage();
-            let (parts, stream) = match head {
-                Ok(response) => response.into_parts(),
-                Err(fault) => return Poll::Ready(Err(Failed { fault, usage })),
-            };
-            let rest = Some(Box::new(Rest { guest, stream }));
-            let mut body = ResponseBody { ready: VecDeque::new(), trailers: None, usage, rest };
-            Poll::Ready(match body.gather(cx) {
-                Ok(()) => Ok(Response::from_parts(parts, body)),
-                Err(fault) => Err(Failed { fault, usage: body.usage() }),
+            Poll::Ready(match head {
+                Ok(response) => {
+                    let (parts, stream) = response.into_parts();
+                    ResponseBody::gather(Rest { guest, stream }, cx)
+                        .map(|body| Response::from_parts(parts, body))
+                }
+                Err(fault) => Err(Failed { fault, usage }),
             })
         })
+    }
+}
+
+impl Gathered {
+    fn push(&mut self, data: Bytes) {
+        if self.first.is_none() {
+            self.first = Some(data);
+        } else {
+            self.more.push_back(data);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let next = self.more.pop_front();
+        mem::replace(&mut self.first, next)
+    }
+
+    fn bytes(&self) -> usize {
+        self.first.iter().chain(&self.more).map(Bytes::len).sum()
     }
 }
 
@@ -78,49 +106,65 @@ impl Rest {
             Poll::Pending => self.guest.poll_wait(cx).map(|fault| Some(Err(fault))),
         }
     }
-}
 
-impl ResponseBody {
-    /// What the invocation used so far; all of it once the body has ended.
-    pub fn usage(&self) -> Usage {
-        self.rest.as_ref().map_or(self.usage, |rest| rest.guest.usage())
-    }
-
-    /// Takes what is there without waiting.
-    fn gather(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let mut gathered = 0;
-        while gathered < GATHER_BYTES_MAX
-            && let Poll::Ready(Some(frame)) = self.poll_rest(cx)
-        {
-            match frame?.into_data() {
-                Ok(data) => {
-                    gathered += data.len();
-                    self.ready.push_back(data);
-                }
-                Err(frame) => self.trailers = frame.into_trailers().ok(),
-            }
-        }
-        Ok(())
-    }
-
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
-        let frame = ready!(rest.poll_frame(cx));
-        self.usage = rest.guest.usage();
+    /// Takes the next frame of what `rest` is left to give, and notes what was used; with the last frame, it is
+    /// left to itself.
+    fn poll_of<R>(
+        rest: &mut Option<R>,
+        usage: &mut Usage,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>>
+    where
+        R: BorrowMut<Self> + Into<Self>,
+    {
+        let Some(held) = rest.as_mut() else { return Poll::Ready(None) };
+        let held = held.borrow_mut();
+        let frame = ready!(held.poll_frame(cx));
+        *usage = held.guest.usage();
         match &frame {
-            Some(Ok(frame)) if frame.is_trailers() => self.finish(),
-            Some(Ok(_)) => {}
-            Some(Err(_)) => self.rest = None,
-            None => self.finish(),
+            Some(Ok(frame)) if !frame.is_trailers() => {}
+            // The response is complete, and the guest is not.
+            Some(Ok(_)) | None if !held.guest.has_returned() => {
+                if let Some(rest) = rest.take() {
+                    rest.into().guest.detach();
+                }
+            }
+            _ => *rest = None,
         }
         Poll::Ready(frame)
     }
+}
 
-    /// The response is complete.
-    fn finish(&mut self) {
-        if let Some(rest) = self.rest.take() {
-            rest.guest.detach();
+impl From<Box<Self>> for Rest {
+    fn from(rest: Box<Self>) -> Self {
+        *rest
+    }
+}
+
+impl ResponseBody {
+    /// Takes what `rest` gives without waiting.
+    fn gather(rest: Rest, cx: &mut Context<'_>) -> Result<Self, Failed> {
+        let (mut usage, mut gathered) = (Usage::default(), 0);
+        let (mut ready, mut trailers) = (Gathered::default(), None);
+        let mut rest = Some(rest);
+        while gathered < GATHER_BYTES_MAX
+            && let Poll::Ready(Some(frame)) = Rest::poll_of(&mut rest, &mut usage, cx)
+        {
+            match frame.map_err(|fault| Failed { fault, usage })?.into_data() {
+                Ok(data) => {
+                    gathered += data.len();
+                    ready.push(data);
+                }
+                Err(frame) => trailers = frame.into_trailers().ok().map(Box::new),
+            }
         }
+        // Boxed only when there is more: most guests are done.
+        Ok(Self { ready, trailers, rest: rest.map(Box::new), usage })
+    }
+
+    /// What the invocation used so far; all of it once the body has ended.
+    pub fn usage(&self) -> Usage {
+        self.rest.as_ref().map_or(self.usage, |rest| rest.guest.usage())
     }
 }
 
@@ -132,25 +176,25 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failed>>> {
-        if let Some(data) = self.ready.pop_front() {
+        if let Some(data) = self.ready.pop() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if let Some(trailers) = self.trailers.take() {
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
         }
-        let frame = ready!(self.poll_rest(cx));
-        let usage = self.usage;
+        let Self { rest, usage, .. } = &mut *self;
+        let frame = ready!(Rest::poll_of(rest, usage, cx));
+        let usage = *usage;
         Poll::Ready(frame.map(|frame| frame.map_err(|fault| Failed { fault, usage })))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_none() && self.ready.is_empty() && self.trailers.is_none()
+        self.rest.is_none() && self.ready.first.is_none() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ready = self.ready.iter().map(|data| data.len() as u64).sum();
         match (&self.rest, &self.trailers) {
-            (None, None) => SizeHint::with_exact(ready),
+            (None, None) => SizeHint::with_exact(self.ready.bytes() as u64),
             _ => SizeHint::default(),
         }
     }

@@ -273,16 +273,14 @@ impl Guest {
 
     /// Lets a guest that has work left after its response finish by itself, until its deadline.
     pub(super) fn detach(mut self) {
-        if !self.has_returned() {
-            tokio::spawn(async move {
-                // A failure after the response is in the log, under the request's id.
-                let _ = poll_fn(|cx| match self.poll_run(cx) {
-                    Poll::Pending => self.poll_wait(cx).map(Err),
-                    ended => ended,
-                })
-                .await;
-            });
-        }
+        tokio::spawn(async move {
+            // A failure after the response is in the log, under the request's id.
+            let _ = poll_fn(|cx| match self.poll_run(cx) {
+                Poll::Pending => self.poll_wait(cx).map(Err),
+                ended => ended,
+            })
+            .await;
+        });
     }
 }
 
