@@ -189,9 +189,9 @@ impl<I> Pool<I> {
         self.served.service_nanos.fetch_add(nanos(service), Relaxed);
     }
 
-    /// Counts an instance that took `start` to start.
-    pub fn record_start(&self, start: Duration) {
-        self.served.started.fetch_add(1, Relaxed);
+    /// Counts `count` instances that took `start` to start, together.
+    pub fn record_starts(&self, count: u64, start: Duration) {
+        self.served.started.fetch_add(count, Relaxed);
         self.served.starting_nanos.fetch_add(nanos(start), Relaxed);
     }
 

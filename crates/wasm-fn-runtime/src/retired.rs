@@ -7,18 +7,15 @@
 //! Invariant: what waits here holds so few of the node's places that requests which may run find one, and no memory
 //! that the node is short of.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Instant,
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 use wasm_fn_batch::Gathering;
 use wasm_fn_memory::together;
 
-use crate::{instance::Instance, runtime::Node, version::Version};
+use crate::{instance::Instance, version::Version};
 
 /// One place in this many may be held by an instance that has served. Requests have three quarters of them, so what is
 /// left is more than that.
@@ -37,13 +34,12 @@ pub(crate) struct Retirement {
 
 /// An instance that waits to be taken down.
 pub(crate) struct Retired {
-    version: Arc<Version>,
     instance: Instance,
-    _held: Held,
+    held: Held,
 }
 
-/// One of those that wait.
-struct Held(Arc<Node>);
+/// One of those that wait, by its version.
+struct Held(Arc<Version>);
 
 impl Retirement {
     /// Of a node with `instances_max` places.
@@ -55,35 +51,39 @@ impl Retirement {
 impl Retired {
     /// Has `instance` of `version` taken down: later, or now when as many wait as may, or memory is getting short.
     pub(crate) fn put(version: &Arc<Version>, instance: Instance) {
-        if let Some(held) = Held::of(&version.node) {
-            let retired = Self { version: Arc::clone(version), instance, _held: held };
-            RETIRED.with(|gathering| gathering.add(retired, take_down));
+        if let Some(held) = Held::of(version) {
+            RETIRED.with(|gathering| gathering.add(Self { instance, held }, take_down));
         }
     }
 }
 
 impl Held {
-    fn of(node: &Arc<Node>) -> Option<Self> {
+    fn of(version: &Arc<Version>) -> Option<Self> {
+        let node = version.node();
         if node.memory.used_bytes() > node.memory.max_bytes() / 2 {
             return None;
         }
         let Retirement { max, held } = &node.retirement;
         let one_more = |count| (count < *max).then(|| count + 1);
-        held.try_update(Relaxed, Relaxed, one_more).is_ok().then(|| Self(Arc::clone(node)))
+        held.try_update(Relaxed, Relaxed, one_more).is_ok().then(|| Self(Arc::clone(version)))
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.retirement.held.fetch_sub(1, Relaxed);
+        self.0.node().retirement.held.fetch_sub(1, Relaxed);
     }
 }
 
 /// Takes down all that a thread retired.
-#[expect(clippy::disallowed_methods, reason = "starts take wall-clock time")]
 fn take_down(retired: Vec<Retired>) {
-    let places: Vec<_> = together(|| {
-        retired.into_iter().map(|retired| (retired.version, retired.instance.take_down())).collect()
+    let mut places: Vec<_> = together(|| {
+        retired.into_iter().map(|retired| (retired.held, retired.instance.take_down())).collect()
     });
-    places.into_iter().fold(Instant::now(), |now, (version, permit)| version.follow(permit, now));
+    // Those of one version follow in a row: most often there is no other.
+    while let Some((Held(version), _)) = places.first() {
+        let version = Arc::clone(version);
+        let own = places.extract_if(.., |(held, _)| Arc::ptr_eq(&held.0, &version));
+        version.follow(own.map(|(_, permit)| permit));
+    }
 }

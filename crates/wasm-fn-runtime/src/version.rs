@@ -52,7 +52,7 @@ pub struct Version {
     pub(crate) code: Arc<Code>,
     pub(crate) pool: Pool<Instance>,
     pub(crate) gate: Gate<Waiter>,
-    pub(crate) node: Arc<Node>,
+    node: Arc<Node>,
     /// Whether the node looks after its pool at the moment.
     tended: AtomicBool,
     /// Whether a task refills its pool.
@@ -119,6 +119,10 @@ impl Version {
     /// Its component.
     pub fn component(&self) -> Digest {
         self.code.digest()
+    }
+
+    pub(crate) fn node(&self) -> &Node {
+        &self.node
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -301,7 +305,7 @@ impl Version {
     async fn timed<F: Future>(&self, start: Pin<&mut F>) -> F::Output {
         let began = Instant::now();
         let started = start.await;
-        self.pool.record_start(began.elapsed());
+        self.pool.record_starts(1, began.elapsed());
         started
     }
 
@@ -315,23 +319,23 @@ impl Version {
         }
     }
 
-    /// The instance whose place `permit` is has been taken down: another follows, when a request is about to come.
-    /// Takes the time, and returns it.
+    /// The instances whose places `permits` are have been taken down: others follow, when requests are about to come.
     #[expect(clippy::disallowed_methods, reason = "starts take wall-clock time")]
-    pub(crate) fn follow(self: &Arc<Self>, permit: StartPermit, now: Instant) -> Instant {
-        let (permit, mapped) = (self.pool.follow(permit), self.code.get());
-        let (Some(permit), Some(mapped)) = (permit, &*mapped) else {
-            self.keep_ready();
-            return now;
-        };
-        match pin!(self.mould.instantiate(mapped, permit)).now_or_never() {
-            Some(Ok(instance)) => drop(self.pool.check_in(thread(), instance)),
-            Some(Err(fault)) => tracing::debug!(%fault, "no instance follows"),
-            None => tracing::debug!("no instance follows: it does not start at once"),
+    pub(crate) fn follow(self: &Arc<Self>, permits: impl Iterator<Item = StartPermit>) {
+        let (began, mut started, mapped) = (Instant::now(), 0, self.code.get());
+        for permit in permits {
+            let Some((permit, mapped)) = self.pool.follow(permit).zip(mapped.as_ref()) else { continue };
+            match pin!(self.mould.instantiate(mapped, permit)).now_or_never() {
+                Some(Ok(instance)) => drop(self.pool.check_in(thread(), instance)),
+                Some(Err(fault)) => tracing::debug!(%fault, "no instance follows"),
+                None => tracing::debug!("no instance follows: it does not start at once"),
+            }
+            started += 1;
         }
-        let started = Instant::now();
-        self.pool.record_start(started.saturating_duration_since(now));
-        started
+        if started > 0 {
+            self.pool.record_starts(started, began.elapsed());
+        }
+        self.keep_ready();
     }
 
     /// Gives up a ready instance, so that its slot is free; false when there is none.

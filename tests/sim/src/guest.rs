@@ -149,7 +149,7 @@ impl Node {
             idle_after: IDLE_AFTER,
         });
         // Guests that start slowly: instances of others are not made ahead.
-        pool.record_start(START);
+        pool.record_starts(1, START);
         let guest = Arc::new(Guest {
             function: function.clone(),
             no,

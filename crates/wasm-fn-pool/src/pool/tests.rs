@@ -41,7 +41,7 @@ fn warm(pool: &Pool<(u32, StartPermit)>) -> (u32, StartPermit) {
 /// A target of `target` exactly, of a guest that starts slowly: that many are busy at the first resize, with a
 /// floor of 1.
 fn aim(pool: &Pool<(u32, StartPermit)>, target: usize) {
-    pool.record_start(Duration::from_millis(1));
+    pool.record_starts(1, Duration::from_millis(1));
     let busy: Vec<_> = (1..target).map(|_| pool.checkout(HERE)).collect();
     assert!(pool.resize(Duration::ZERO, busy.len()).is_empty());
     assert!(pool.target() >= target);
@@ -145,7 +145,7 @@ fn a_slot_can_be_reclaimed_for_another_version() {
 /// A pool of a guest that starts in 5 µs and has `per_second` requests.
 fn quick(per_second: u64) -> (Arc<Slots>, Pool<(u32, StartPermit)>) {
     let (slots, pool) = pool(90, 20);
-    pool.record_start(Duration::from_micros(5));
+    pool.record_starts(1, Duration::from_micros(5));
     assert!(pool.resize(Duration::ZERO, 0).is_empty());
     for _ in 0..per_second {
         drop(pool.checkout(HERE));

@@ -412,7 +412,7 @@ async fn load_makes_instances_of_what_starts_slowly_wait_ready() {
     let node = Node::start();
     let version = node.version("hello-v1", FunctionConfig::default());
     // As if it had: none of the guests does.
-    version.pool.record_start(Duration::from_secs(3600));
+    version.pool.record_starts(1, Duration::from_secs(3600));
     // Enough requests, spread over a few fittings of the pool, for some to find an instance ready.
     let mut rounds = 0;
     while version.warm_starts() == 0 {

@@ -38,7 +38,7 @@ impl Sim {
             ceiling: 500,
             idle_after: Duration::from_secs(60),
         });
-        pool.record_start(Duration::from_millis(1));
+        pool.record_starts(1, Duration::from_millis(1));
         Self {
             kind,
             random: StdRng::seed_from_u64(42),

@@ -144,7 +144,7 @@ async fn under_load_instances_that_served_are_followed_by_new_ones() {
     counter.load().await.unwrap();
     // The pool has seen quick starts and many requests, later than the node's clock will be.
     let hour = Duration::from_secs(3600);
-    (0..1000).for_each(|_| counter.pool.record_start(Duration::from_micros(1)));
+    (0..1000).for_each(|_| counter.pool.record_starts(1, Duration::from_micros(1)));
     assert!(counter.pool.resize(hour, 0).is_empty());
     (0..10_000).for_each(|_| drop(counter.pool.checkout(thread())));
     assert!(counter.pool.resize(hour + Duration::from_secs(1), 0).is_empty());
