@@ -79,13 +79,17 @@ pub(crate) async fn run<V: Invoke>(
     let service = service_fn(move |request| answer(Arc::clone(&session), request).map(Ok::<_, Infallible>));
     let mut connection = pin!(protocols.serve_connection(io, service));
     let mut overseer = Overseer::new(&watch, &plane.options);
-    let turn = Turn::new(clock::now());
-    let waker = Waker::from(Arc::clone(&turn));
+    let mut turns = None;
     std::future::poll_fn(|cx| {
         let now = clock::now();
+        let (turn, waker) = turns.get_or_insert_with(|| {
+            let turn = Turn::new(cx.waker().clone(), now);
+            let waker = Waker::from(Arc::clone(&turn));
+            watch.register(waker.clone());
+            (turn, waker)
+        });
         watch.polled(now, turn.begin(cx.waker(), now));
-        let cx = &mut Context::from_waker(&waker);
-        watch.register(cx.waker());
+        let cx = &mut Context::from_waker(waker);
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 if let Err(error) = ended {

@@ -18,6 +18,8 @@ pub(crate) struct Overseer<'a> {
     watch: &'a Watch,
     options: &'a Options,
     timer: Pin<Box<Sleep>>,
+    /// Whether the task is woken when the timer fires: it has one waker, so it says so once.
+    armed: bool,
     // Since when this connection knows that the server drains.
     draining: Option<Instant>,
     closing: bool,
@@ -36,7 +38,7 @@ impl<'a> Overseer<'a> {
     /// Looks after the connection of `watch`.
     pub(crate) fn new(watch: &'a Watch, options: &'a Options) -> Self {
         let timer = Box::pin(sleep_until((clock::now() + period(options, false)).into()));
-        Self { watch, options, timer, draining: None, closing: false }
+        Self { watch, options, timer, armed: false, draining: None, closing: false }
     }
 
     /// The next step, once there is one. The connection is polled first, so that a request that has
@@ -50,7 +52,7 @@ impl<'a> Overseer<'a> {
             if order == Order::Drain && self.draining.is_none() {
                 let now = clock::now();
                 self.draining = Some(now);
-                self.timer.as_mut().reset((now + self.options.drain_grace).into());
+                self.set(now + self.options.drain_grace);
             }
             // HTTP/2 tells its client which streams it still answers, so nothing is lost by closing
             // at once. HTTP/1 clients may be sending: theirs is answered with `connection: close`.
@@ -58,6 +60,10 @@ impl<'a> Overseer<'a> {
                 self.closing = true;
                 return Poll::Ready(Step::Close);
             }
+            if self.armed && !self.timer.is_elapsed() {
+                return Poll::Pending;
+            }
+            self.armed = true;
             ready!(self.timer.as_mut().poll(cx));
             let now = clock::now();
             let due = self.watch.due(self.options, self.draining);
@@ -66,7 +72,7 @@ impl<'a> Overseer<'a> {
                 Some((at, _)) if at > now => at.min(soon),
                 _ => soon,
             };
-            self.timer.as_mut().reset(next.into());
+            self.set(next);
             match due {
                 Some((at, Why::Idle)) if at <= now && !self.closing => {
                     self.closing = true;
@@ -79,6 +85,11 @@ impl<'a> Overseer<'a> {
                 _ => {}
             }
         }
+    }
+
+    fn set(&mut self, at: Instant) {
+        self.timer.as_mut().reset(at.into());
+        self.armed = false;
     }
 }
 

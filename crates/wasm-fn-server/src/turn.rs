@@ -12,28 +12,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::task::AtomicWaker;
-
 use crate::clock;
 
 /// Stands between a task and what wakes it.
 pub(crate) struct Turn {
-    task: AtomicWaker,
+    task: Waker,
     origin: Instant,
     /// When the task was woken first since it was polled: nanoseconds after `origin`, at least 1; 0 is never.
     woken: AtomicU64,
 }
 
 impl Turn {
-    /// Of a task that is being polled, at `origin`.
-    pub(crate) fn new(origin: Instant) -> Arc<Self> {
-        Arc::new(Self { task: AtomicWaker::new(), origin, woken: AtomicU64::new(0) })
+    /// Of the task that `task` wakes for as long as it lives, as the runtime's tasks have but one waker. It is being
+    /// polled, at `origin`.
+    pub(crate) fn new(task: Waker, origin: Instant) -> Arc<Self> {
+        Arc::new(Self { task, origin, woken: AtomicU64::new(0) })
     }
 
     /// The task is polled, with `waker`: how long it has waited for that. To be called at each poll, before
     /// anything that wakes it is asked.
     pub(crate) fn begin(&self, waker: &Waker, now: Instant) -> Duration {
-        self.task.register(waker);
+        debug_assert!(self.task.will_wake(waker), "a task has one waker");
         match self.woken.swap(0, Relaxed) {
             0 => Duration::ZERO,
             woken => Duration::from_nanos(self.stamp(now).saturating_sub(woken)),
@@ -58,7 +57,7 @@ impl Wake for Turn {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.woken_at(clock::now());
-        self.task.wake();
+        self.task.wake_by_ref();
     }
 }
 

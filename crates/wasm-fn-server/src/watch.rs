@@ -6,21 +6,19 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence},
     },
     task::Waker,
     time::{Duration, Instant},
 };
-
-use futures_util::task::AtomicWaker;
 
 use crate::{Options, clock, hold};
 
 /// One connection's state, shared by its task, its requests and the server.
 pub(crate) struct Watch {
     opened: Instant,
-    waker: AtomicWaker,
+    waker: OnceLock<Waker>,
     order: AtomicU8,
     http2: AtomicBool,
     // Whether a request was received.
@@ -88,7 +86,7 @@ impl Watch {
     pub(crate) fn new(opened: Instant, order: Order) -> Self {
         Self {
             opened,
-            waker: AtomicWaker::new(),
+            waker: OnceLock::new(),
             order: AtomicU8::new(order as u8),
             http2: AtomicBool::new(false),
             began: AtomicBool::new(false),
@@ -107,12 +105,16 @@ impl Watch {
     /// Tells the connection what to do, and wakes it.
     pub(crate) fn tell(&self, order: Order) {
         self.order.fetch_max(order as u8, Ordering::AcqRel);
-        self.waker.wake();
+        // Whoever registers now sees the order, or is seen.
+        fence(Ordering::SeqCst);
+        self.wake();
     }
 
     /// Has the connection's task polled.
     pub(crate) fn wake(&self) {
-        self.waker.wake();
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
     }
 
     /// What to do. The connection's task registers its waker before it asks.
@@ -124,9 +126,10 @@ impl Watch {
         }
     }
 
-    /// Has `waker` woken by [`tell`](Self::tell).
-    pub(crate) fn register(&self, waker: &Waker) {
-        self.waker.register(waker);
+    /// Has `waker` woken by [`tell`](Self::tell), from now on; the first call counts.
+    pub(crate) fn register(&self, waker: Waker) {
+        let _ = self.waker.set(waker);
+        fence(Ordering::SeqCst);
     }
 
     /// The connection's task is polled at `now`, and `waited` for that.

@@ -18,22 +18,22 @@ impl Wake for Task {
 fn the_wait_is_from_the_first_wake_to_the_next_poll() {
     let origin = clock::now();
     let at = |ms| origin + Duration::from_millis(ms);
-    let turn = Turn::new(origin);
-    assert_eq!(turn.begin(Waker::noop(), at(0)), Duration::ZERO);
+    let waker = Waker::from(Arc::new(Task::default()));
+    let turn = Turn::new(waker.clone(), origin);
+    assert_eq!(turn.begin(&waker, at(0)), Duration::ZERO);
     turn.woken_at(at(10));
     turn.woken_at(at(30));
-    assert_eq!(turn.begin(Waker::noop(), at(50)), Duration::from_millis(40));
+    assert_eq!(turn.begin(&waker, at(50)), Duration::from_millis(40));
     // Polled without having been woken: nobody waited.
-    assert_eq!(turn.begin(Waker::noop(), at(90)), Duration::ZERO);
+    assert_eq!(turn.begin(&waker, at(90)), Duration::ZERO);
     turn.woken_at(at(100));
-    assert_eq!(turn.begin(Waker::noop(), at(101)), Duration::from_millis(1));
+    assert_eq!(turn.begin(&waker, at(101)), Duration::from_millis(1));
 }
 
 #[test]
 fn whoever_is_woken_wakes_the_task() {
     let task = Arc::new(Task::default());
-    let turn = Turn::new(clock::now());
-    let _ = turn.begin(&Waker::from(Arc::clone(&task)), clock::now());
+    let turn = Turn::new(Waker::from(Arc::clone(&task)), clock::now());
     Waker::from(Arc::clone(&turn)).wake_by_ref();
     assert_eq!(task.0.load(Relaxed), 1);
     assert!(turn.woken.load(Relaxed) > 0);
