@@ -285,12 +285,16 @@ fn linker(engine: &Engine, calls: Calls) -> wasmtime::Result<Linker<State>> {
 /// Drops a guest's output stream. The guest does not wait until what the stream still does has ended: every guest
 /// drops one, and a response's has nothing to end.
 fn drop_stream(mut store: StoreContextMut<'_, State>, stream: u32) -> wasmtime::Result<()> {
-    let mut stream = store.data_mut().table.delete(Resource::<DynOutputStream>::new_own(stream))?;
+    end(store.data_mut().table.delete(Resource::new_own(stream))?);
+    Ok(())
+}
+
+/// Has `stream` end what it does, by itself where that takes time.
+fn end(mut stream: DynOutputStream) {
     let mut ended = Box::pin(async move { stream.cancel().await });
     if ended.as_mut().now_or_never().is_none() {
         tokio::spawn(ended);
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,7 +1,15 @@
 //! Facts about components that are compiled with fewer core instances.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
 use wasm_fn_pool::PoolPlan;
 use wasmtime::{Store, Trap, component::Component};
+use wasmtime_wasi_io::{
+    poll::Pollable,
+    streams::{OutputStream, StreamResult},
+};
 
 use super::*;
 use crate::{engine::slot_cost, trapped};
@@ -99,5 +107,54 @@ fn guests_are_compiled_fused() {
         let source = Source { digest, kind, fused: fused(digest, &bytes), bytes };
         let tools = if recognised.concurrent { &loader.concurrent } else { &loader.sequential };
         assert!(tools.compile_fused(&source, guest).is_some(), "{guest}");
+    }
+}
+
+/// A stream that ends when it is told to, and tells then.
+struct Slow {
+    told: Option<oneshot::Receiver<()>>,
+    ended: Option<oneshot::Sender<()>>,
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Slow {
+    async fn ready(&mut self) {}
+}
+
+#[wasmtime_wasi::async_trait]
+impl OutputStream for Slow {
+    fn write(&mut self, _: Bytes) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(0)
+    }
+
+    async fn cancel(&mut self) {
+        self.told.take().unwrap().await.unwrap();
+        self.ended.take().unwrap().send(()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_dropped_ends_though_nobody_waits() {
+    for told_before in [true, false] {
+        let ((tell, told), (ended, mut has_ended)) = (oneshot::channel(), oneshot::channel());
+        let stream = Box::new(Slow { told: Some(told), ended: Some(ended) });
+        if told_before {
+            tell.send(()).unwrap();
+            end(stream);
+            assert!(has_ended.try_recv().is_ok(), "it had nothing to wait for");
+        } else {
+            end(stream);
+            assert!(has_ended.try_recv().is_err());
+            tell.send(()).unwrap();
+            tokio::time::timeout(Duration::from_secs(60), has_ended).await.unwrap().unwrap();
+        }
     }
 }
