@@ -282,9 +282,13 @@ impl<I> Shelf<I> {
 
     /// What the request that arrives on `thread` may have; without it, the request has not arrived yet.
     fn take(&mut self, thread: u64, of_thread_only: bool) -> Option<I> {
-        let own = self.ready.iter().rposition(|ready| ready.thread == thread);
-        let last = self.ready.len().checked_sub(1).filter(|_| !of_thread_only);
-        let Ready { instance, .. } = self.ready.remove(own.or(last)?)?;
+        let Ready { instance, .. } = if self.ready.back()?.thread == thread {
+            self.ready.pop_back()?
+        } else {
+            let own = self.ready.iter().rposition(|ready| ready.thread == thread);
+            let last = self.ready.len().checked_sub(1).filter(|_| !of_thread_only);
+            self.ready.remove(own.or(last)?)?
+        };
         self.arrivals += 1;
         self.warm_starts += 1;
         Some(instance)
