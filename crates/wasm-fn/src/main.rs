@@ -24,12 +24,10 @@ use fault::Fault;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// What the allocator is told at its start: a thread of its own gives freed memory back to the system, ten seconds
-/// after nobody wanted it any more, and other threads keep what they free of one size for as many as are taken down
-/// together (docs/decisions/0017).
+/// after nobody wanted it any more.
 #[expect(unsafe_code, reason = "the allocator reads its options from a symbol of this name")]
 #[unsafe(export_name = "_rjem_malloc_conf")]
-static ALLOCATOR_OPTIONS: &[u8; 111] = b"background_thread:true,dirty_decay_ms:10000,muzzy_decay_ms:0,\
-    lg_tcache_nslots_mul:3,tcache_nslots_small_min:40\0";
+static ALLOCATOR_OPTIONS: &[u8; 61] = b"background_thread:true,dirty_decay_ms:10000,muzzy_decay_ms:0\0";
 
 fn main() -> ExitCode {
     keep_errors_cheap();
