@@ -18,8 +18,6 @@ pub(crate) struct Overseer<'a> {
     watch: &'a Watch,
     options: &'a Options,
     timer: Pin<Box<Sleep>>,
-    /// Whether the task is woken when the timer fires: it has one waker, so it says so once.
-    armed: bool,
     // Since when this connection knows that the server drains.
     draining: Option<Instant>,
     closing: bool,
@@ -38,7 +36,7 @@ impl<'a> Overseer<'a> {
     /// Looks after the connection of `watch`.
     pub(crate) fn new(watch: &'a Watch, options: &'a Options) -> Self {
         let timer = Box::pin(sleep_until((clock::now() + period(options, false)).into()));
-        Self { watch, options, timer, armed: false, draining: None, closing: false }
+        Self { watch, options, timer, draining: None, closing: false }
     }
 
     /// The next step, once there is one. The connection is polled first, so that a request that has
@@ -52,7 +50,7 @@ impl<'a> Overseer<'a> {
             if order == Order::Drain && self.draining.is_none() {
                 let now = clock::now();
                 self.draining = Some(now);
-                self.set(now + self.options.drain_grace);
+                self.timer.as_mut().reset((now + self.options.drain_grace).into());
             }
             // HTTP/2 tells its client which streams it still answers, so nothing is lost by closing
             // at once. HTTP/1 clients may be sending: theirs is answered with `connection: close`.
@@ -60,10 +58,6 @@ impl<'a> Overseer<'a> {
                 self.closing = true;
                 return Poll::Ready(Step::Close);
             }
-            if self.armed && !self.timer.is_elapsed() {
-                return Poll::Pending;
-            }
-            self.armed = true;
             ready!(self.timer.as_mut().poll(cx));
             let now = clock::now();
             let due = self.watch.due(self.options, self.draining);
@@ -72,7 +66,7 @@ impl<'a> Overseer<'a> {
                 Some((at, _)) if at > now => at.min(soon),
                 _ => soon,
             };
-            self.set(next);
+            self.timer.as_mut().reset(next.into());
             match due {
                 Some((at, Why::Idle)) if at <= now && !self.closing => {
                     self.closing = true;
@@ -85,11 +79,6 @@ impl<'a> Overseer<'a> {
                 _ => {}
             }
         }
-    }
-
-    fn set(&mut self, at: Instant) {
-        self.timer.as_mut().reset(at.into());
-        self.armed = false;
     }
 }
 
