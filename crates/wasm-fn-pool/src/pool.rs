@@ -149,7 +149,8 @@ impl<I> Pool<I> {
     }
 
     /// Puts an instance on the shelf, made or used last on `thread`: a new one that [`refill`](Self::refill) or
-    /// [`follow`](Self::follow) allowed, or one that may serve again. Returned when as many wait as may, or when the pool is closed: drop it.
+    /// [`follow`](Self::follow) allowed, or one that may serve again. Returned when as many wait as may, or when the
+    /// pool is closed: drop it.
     #[must_use = "an instance that is not kept is the caller's to drop"]
     pub fn check_in(&self, thread: u64, instance: I) -> Option<I> {
         let mut shelf = lock(&self.shelf);
