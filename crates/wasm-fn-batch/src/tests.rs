@@ -8,9 +8,11 @@ use super::*;
 
 type Item = (SyncSender<Vec<u32>>, u32);
 
+const ITEMS_MAX: usize = 32;
+
 thread_local! {
-    static ONE: Gathering<Item> = const { Gathering::new() };
-    static OTHER: Gathering<Item> = const { Gathering::new() };
+    static ONE: Gathering<Item> = const { Gathering::new(ITEMS_MAX) };
+    static OTHER: Gathering<Item> = const { Gathering::new(ITEMS_MAX) };
 }
 
 /// Tells whoever listens which items were finished together.
@@ -60,12 +62,23 @@ async fn nothing_is_finished_within_the_poll_that_added_it() {
 }
 
 #[tokio::test]
-async fn a_batch_has_a_bound() {
+async fn full_batch_is_finished_at_once() {
     let (sender, receiver) = sync_channel(100);
     (0..70).for_each(|name| add(&sender, name));
-    let batches = all_were_polled(&receiver, 3).await;
-    assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [ITEMS_MAX, ITEMS_MAX, 6]);
-    assert!(batches.concat().is_sorted());
+    let full = told(&receiver);
+    assert_eq!(full.iter().map(Vec::len).collect::<Vec<_>>(), [ITEMS_MAX, ITEMS_MAX]);
+    assert!(full.concat().into_iter().eq(0..64));
+    assert_eq!(all_were_polled(&receiver, 1).await, [[64, 65, 66, 67, 68, 69]]);
+}
+
+#[tokio::test]
+async fn full_batch_leaves_nothing_to_finish() {
+    let (sender, receiver) = sync_channel(100);
+    (0..32).for_each(|name| add(&sender, name));
+    assert_eq!(told(&receiver).len(), 1);
+    assert!(all_were_polled(&receiver, 1).await.is_empty());
+    add(&sender, 32);
+    assert_eq!(all_were_polled(&receiver, 1).await, [[32]]);
 }
 
 #[tokio::test]

@@ -16,9 +16,12 @@ use crate::outbox::Outbox;
 /// How long a thread's polls may take on average, nanoseconds, for it to hold what they send.
 const POLL_NS_MAX: u64 = 50_000;
 
+/// Answers that a thread holds at most: none waits for more than as many requests.
+const HELD_MAX: usize = 32;
+
 thread_local! {
     static AVERAGE: Cell<Average> = const { Cell::new(Average { ns: 0 }) };
-    static HELD: Gathering<Held> = const { Gathering::new() };
+    static HELD: Gathering<Held> = const { Gathering::new(HELD_MAX) };
 }
 
 /// How long the connections' polls take on a thread: an average in which each weighs an eighth.
