@@ -28,6 +28,8 @@ pub struct Invocation<B> {
     pub request_id: u128,
     /// When the request arrived: its time counts from then, so that a second run gets what is left.
     pub arrived: Instant,
+    /// When this run of it began.
+    pub began: Instant,
     /// Asked before anything leaves the node. `None` when nobody wants to know.
     pub effects: Option<Effects>,
 }

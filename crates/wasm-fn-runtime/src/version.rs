@@ -150,7 +150,6 @@ impl Version {
     ///
     /// # Cancel safety
     /// Dropping the future or the body ends the guest and frees its place.
-    #[expect(clippy::disallowed_methods, reason = "deadlines are wall-clock time")]
     pub fn invoke<B>(
         self: Arc<Self>,
         invocation: Invocation<B>,
@@ -159,7 +158,7 @@ impl Version {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<RequestBodyError>,
     {
-        let began = Instant::now();
+        let began = invocation.began;
         let end = invocation.arrived + self.limits().timeout;
         let admitted = if began < end { self.admit_at_once() } else { Err(self) };
         let instance = admitted.as_ref().ok().and_then(|place| place.version.pool.take_ready(thread()));

@@ -23,7 +23,6 @@ use crate::{
     Usage,
     answer::{Answer, Guest},
     asked::asked,
-    clock,
     head::{self, Send},
     problem::{Code, Problem},
     shield::{self, Shield},
@@ -49,7 +48,7 @@ pub(crate) struct Session<V> {
 #[derive(Clone, Copy)]
 struct Arrival {
     id: RequestId,
-    /// When its head was complete.
+    /// When its connection was polled and its head was complete.
     at: Instant,
 }
 
@@ -81,7 +80,7 @@ pub(crate) fn answer<V: Invoke>(
     session: Arc<Session<V>>,
     request: Request<Incoming>,
 ) -> impl Future<Output = Response<Answer<V::Body>>> + std::marker::Send {
-    let started = clock::now();
+    let started = session.watch.moment();
     let in_flight = session.watch.begin();
     let id = RequestId::random();
     let is_head = request.method() == Method::HEAD;
@@ -177,7 +176,7 @@ impl<V: Invoke> Session<V> {
         tallying: Tallying,
     ) -> Running<V, impl Future<Output = Response<Answer<V::Body>>> + std::marker::Send + use<V>> {
         let (method, expects) = (request.method().clone(), expects(&request));
-        let run = version.target.invoke(self.call(&version, request, arrival, None));
+        let run = version.target.invoke(self.call(&version, request, arrival, tallying.started(), None));
         let settle = move |result: Result<Response<V::Body>, Failure>| {
             let checked = result.and_then(|response| sendable(response, &method));
             self.settle(&version, checked, arrival.id, tallying)
@@ -211,7 +210,8 @@ impl<V: Invoke> Session<V> {
             }
             None => (None, request),
         };
-        let call = self.call(&version, request, arrival, shield.as_ref().map(Shield::effects));
+        let effects = shield.as_ref().map(Shield::effects);
+        let call = self.call(&version, request, arrival, tallying.started(), effects);
         let result = {
             let mut run = pin!(version.target.invoke(call));
             poll_fn(|cx| match run.as_mut().poll(cx) {
@@ -277,10 +277,19 @@ impl<V: Invoke> Session<V> {
         version: &VersionEntry<V>,
         request: Request<RequestBody>,
         arrival: Arrival,
+        began: Instant,
         effects: Option<Effects>,
     ) -> Call {
         let Arrival { id, at } = arrival;
-        Call { request, request_id: id, client: self.client, version: version.no, arrived: at, effects }
+        Call {
+            request,
+            request_id: id,
+            client: self.client,
+            version: version.no,
+            arrived: at,
+            began,
+            effects,
+        }
     }
 
     /// The response to a request that `version` answered, or failed to.

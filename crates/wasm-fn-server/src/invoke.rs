@@ -45,6 +45,8 @@ pub struct Call {
     /// When the request's head was complete; the time that it may take counts from then, also when it runs for
     /// the second time.
     pub arrived: Instant,
+    /// When this run of it began.
+    pub began: Instant,
     /// To be asked before the guest does anything that cannot be undone. `None` when the request runs only
     /// once, whatever the guest does.
     pub effects: Option<Effects>,

@@ -56,6 +56,11 @@ impl Tallying {
         Self { tally, started, fate, in_flight: Some(in_flight), part }
     }
 
+    /// When this run of the request began.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Whether the request's body grew over its limit.
     pub(crate) fn body_is_too_large(&self) -> bool {
         self.fate.as_ref().is_some_and(|fate| fate.is_too_large())

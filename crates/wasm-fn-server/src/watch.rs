@@ -29,6 +29,8 @@ pub(crate) struct Watch {
     head_since: AtomicU64,
     /// When the task was polled last: nanoseconds after `opened`.
     polled: AtomicU64,
+    /// The latest time that the task has read: nanoseconds after `opened`.
+    moment: AtomicU64,
     /// How long the task waited for the thread that polls it now, nanoseconds.
     turn_wait: AtomicU64,
     /// Whether the task's thread knows how long it was polled for.
@@ -94,6 +96,7 @@ impl Watch {
             ended: AtomicU64::new(0),
             head_since: AtomicU64::new(0),
             polled: AtomicU64::new(0),
+            moment: AtomicU64::new(0),
             turn_wait: AtomicU64::new(0),
             measured: AtomicBool::new(false),
             whole: AtomicBool::new(false),
@@ -134,9 +137,20 @@ impl Watch {
 
     /// The connection's task is polled at `now`, and `waited` for that.
     pub(crate) fn polled(&self, now: Instant, waited: Duration) {
-        self.polled.store(nanos(now.saturating_duration_since(self.opened)), Ordering::Relaxed);
+        let since = self.since_opened(now);
+        self.polled.store(since, Ordering::Relaxed);
+        self.moment.store(since, Ordering::Relaxed);
         self.turn_wait.store(nanos(waited), Ordering::Relaxed);
         self.measured.store(false, Ordering::Relaxed);
+    }
+
+    /// When the task can have begun to work on the request whose head it has just completed: when it was polled, or
+    /// had done with the request before. Streams of HTTP/2 come and go side by side, so they read the clock.
+    pub(crate) fn moment(&self) -> Instant {
+        if self.is_http2() {
+            return clock::now();
+        }
+        self.opened + Duration::from_nanos(self.moment.load(Ordering::Relaxed))
     }
 
     /// The poll of the connection's task ends.
@@ -245,6 +259,10 @@ impl Watch {
         self.opened + Duration::from_nanos(self.polled.load(Ordering::Relaxed))
     }
 
+    fn since_opened(&self, at: Instant) -> u64 {
+        nanos(at.saturating_duration_since(self.opened))
+    }
+
     fn stamp(&self, at: Instant) -> u64 {
         let micros = at.saturating_duration_since(self.opened).as_micros();
         u64::try_from(micros).unwrap_or(u64::MAX - 1) + 1
@@ -276,6 +294,7 @@ impl Drop for InFlight {
         let at = self.ended.unwrap_or_else(clock::now);
         // Streams of HTTP/2 are polled by tasks of their own.
         if !self.watch.is_http2() {
+            self.watch.moment.store(self.watch.since_opened(at), Ordering::Relaxed);
             self.watch.measure(at);
         }
         self.watch.ended.store(self.watch.stamp(at), Ordering::Relaxed);

@@ -122,7 +122,8 @@ async fn call(
 /// `request`, which arrives now and may do what it is allowed.
 #[expect(clippy::disallowed_methods, reason = "a request arrives")]
 fn invocation<B>(request: Request<B>) -> Invocation<B> {
-    Invocation { request, request_id: 7, arrived: Instant::now(), effects: None }
+    let now = Instant::now();
+    Invocation { request, request_id: 7, arrived: now, began: now, effects: None }
 }
 
 async fn get(version: &Arc<Version>, path: &str) -> Result<(StatusCode, String), Fault> {

@@ -55,6 +55,29 @@ fn guests_may_work_and_then_the_connection_may_idle() {
 }
 
 #[test]
+fn work_on_a_request_begins_with_its_poll_or_the_end_of_the_one_before() {
+    let (watch, opened, _) = watch();
+    let polled = opened + Duration::from_secs(1);
+    watch.polled(polled, Duration::ZERO);
+    assert_eq!(watch.moment(), polled);
+    let ended = polled + Duration::from_secs(5);
+    watch.begin().end(ended);
+    assert_eq!(watch.moment(), ended, "the second of two that arrived together");
+    let polled = ended + Duration::from_secs(60);
+    watch.polled(polled, Duration::ZERO);
+    assert_eq!(watch.moment(), polled);
+}
+
+#[test]
+fn streams_of_http2_begin_when_they_do() {
+    let (watch, opened, _) = watch();
+    watch.polled(opened, Duration::ZERO);
+    watch.speaks_http2();
+    let before = clock::now();
+    assert!(watch.moment() >= before);
+}
+
+#[test]
 fn frames_of_http2_are_no_head() {
     let (watch, opened, options) = watch();
     watch.speaks_http2();

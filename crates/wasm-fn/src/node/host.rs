@@ -70,10 +70,12 @@ impl Host for RuntimeHost {
 
     #[expect(clippy::disallowed_methods, reason = "an invocation's time is wall-clock time")]
     async fn call(&self, version: Arc<Hosted>, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
+        let now = Instant::now();
         let invocation = Invocation {
             request: request.map(|body| Full::new(body).map_err(unbroken)),
             request_id: RequestId::random().bits(),
-            arrived: Instant::now(),
+            arrived: now,
+            began: now,
             effects: None,
         };
         let answered = Arc::clone(&version.0).invoke(invocation).await;

@@ -27,6 +27,7 @@ impl Invoke for Hosted {
             request: call.request.map(GuestBound),
             request_id: call.request_id.bits(),
             arrived: call.arrived,
+            began: call.began,
             effects: call.effects.map(|effects| Effects::new(move || effects.begin())),
         };
         let run = self.0.clone().invoke(invocation);
