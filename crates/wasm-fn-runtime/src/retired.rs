@@ -1,4 +1,5 @@
-//! Instances that have served: taken down, and followed by others, once their thread has sent what they answered.
+//! Instances that have served: taken down, and followed by others, once their thread has sent what they answered or there
+//! are enough of them.
 //!
 //! Nobody waits for it, so the answers of the requests that were ready go first. Clients on this machine, as proxies are,
 //! have new requests ready by then, and more of them at once; and what takes instances down and makes them runs

@@ -48,7 +48,7 @@ pub(crate) struct Session<V> {
 #[derive(Clone, Copy)]
 struct Arrival {
     id: RequestId,
-    /// When its connection was polled and its head was complete.
+    /// When its connection began to work on it: in the poll that completed its head.
     at: Instant,
 }
 

@@ -42,8 +42,8 @@ pub struct Call {
     pub client: SocketAddr,
     /// The version that was chosen.
     pub version: VersionNo,
-    /// When the request's head was complete; the time that it may take counts from then, also when it runs for
-    /// the second time.
+    /// When the connection began to work on the request, in the poll that completed its head; the time that it may
+    /// take counts from then, also when it runs for the second time.
     pub arrived: Instant,
     /// When this run of it began.
     pub began: Instant,

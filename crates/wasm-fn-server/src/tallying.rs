@@ -45,7 +45,7 @@ impl OwnPart {
 }
 
 impl Tallying {
-    /// Counts on `tally` a request whose head was complete at `started`; `part` is its part in a trial.
+    /// Counts on `tally` a run of a request that began at `started`; `part` is its part in a trial.
     pub(crate) fn new(
         tally: Arc<Tally>,
         started: Instant,
