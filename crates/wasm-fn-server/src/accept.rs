@@ -13,7 +13,7 @@ use crate::{
     Invoke,
     connection::{self, Spawner},
     connections::Connections,
-    dispatch::{Plane, Session},
+    session::{Plane, Session},
 };
 
 /// How long to wait after a failure that is not one connection's: descriptors or memory run out.

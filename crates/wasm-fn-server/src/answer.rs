@@ -43,6 +43,11 @@ pin_project! {
     }
 }
 
+/// An answer without a body.
+pub(crate) fn nothing<B: InvocationBody>() -> Answer<B> {
+    Either::Right(Full::default())
+}
+
 /// Why an answer is cut off after its head.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Cut {

@@ -16,9 +16,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     Invoke, Options, clock,
-    dispatch::{Session, answer},
+    dispatch::answer,
     observed::Observed,
     overseer::{Overseer, Step},
+    session::Session,
     turn::Turn,
 };
 

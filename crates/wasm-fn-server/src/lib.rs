@@ -20,8 +20,10 @@ mod watch;
 
 mod answer;
 mod asked;
+mod attempt;
 mod dispatch;
 mod head;
+mod session;
 mod shield;
 mod tallying;
 mod turn;

@@ -12,7 +12,7 @@ use crate::{
     accept::Acceptor,
     connection::{self, Spawner},
     connections::Connections,
-    dispatch::Plane,
+    session::Plane,
     watch::Order,
 };
 

@@ -71,11 +71,6 @@ impl Tallying {
         self.fate.as_ref().is_some_and(|fate| fate.is_too_large() || fate.is_broken())
     }
 
-    /// Whether a version under test works on the request.
-    pub(crate) fn is_on_canary(&self) -> bool {
-        self.part.as_ref().is_some_and(|part| part.side == Side::Canary)
-    }
-
     /// Ready when the version under test, which works on the request, was recalled.
     pub(crate) fn poll_recalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.part {

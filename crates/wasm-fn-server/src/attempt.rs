@@ -1,0 +1,250 @@
+//! A version's attempt at a request, and what becomes of the request when a canary's attempt fails.
+//!
+//! A canary takes the same way as all others, and what only it needs lies beside: if it had code and futures of its own,
+//! the caches would have lost them whenever its next request came.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future};
+use http::{HeaderValue, Method, Request, Response, header};
+use http_body::Body as _;
+use http_body_util::Either;
+use pin_project_lite::pin_project;
+use wasm_fn_core::Outcome;
+use wasm_fn_router::VersionEntry;
+
+use crate::{
+    Call, Cause, Failure, InvocationBody, Invoke, RequestBody, RequestId,
+    answer::{Answer, Guest, nothing},
+    head::{self, Send},
+    problem::Problem,
+    session::{Arrival, Session},
+    shield::{self, Shield},
+    tallying::Tallying,
+};
+
+/// Who answers a request if its canary fails, and from when on it has: so long after the request came.
+pub(crate) type Fallback<V> = (Arc<VersionEntry<V>>, Duration);
+
+/// A head that may be sent, with what of its body may follow, or why there is none.
+type Checked<B> = Result<(Response<B>, Send), Failure>;
+
+type Answered<V> = Response<Answer<<V as Invoke>::Body>>;
+
+/// What is rare enough to be boxed.
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + std::marker::Send>>;
+
+pin_project! {
+    /// The answer to a request by the run `R`, or by a second one where the shield allows that.
+    #[project = Step]
+    #[project_replace = Ended]
+    pub(crate) enum Attempt<V, R>
+    where
+        V: Invoke,
+    {
+        /// The version works on it.
+        First { #[pin] run: R, settling: Settling<V> },
+        /// The version that a canary was to replace does.
+        Second { answer: Boxed<Answered<V>> },
+        /// The answer was given.
+        Over,
+    }
+}
+
+/// What makes an answer of that which a run came to.
+pub(crate) struct Settling<V> {
+    session: Arc<Session<V>>,
+    version: Arc<VersionEntry<V>>,
+    method: Method,
+    arrival: Arrival,
+    tallying: Tallying,
+    // Boxed, for few requests are a canary's and every connection would have room for one.
+    shield: Option<Box<Shield<V>>>,
+}
+
+/// Has `version` answer `request`, and counts that with `tallying`; in its place `fallback`, where its rule allows
+/// that.
+///
+/// The guest is started in this call, so that what is returned is small.
+pub(crate) fn attempt<V: Invoke>(
+    session: Arc<Session<V>>,
+    version: Arc<VersionEntry<V>>,
+    fallback: Option<Fallback<V>>,
+    request: Request<RequestBody>,
+    arrival: Arrival,
+    tallying: Tallying,
+) -> Attempt<V, impl Future<Output = Result<Response<V::Body>, Failure>> + std::marker::Send + use<V>> {
+    let (method, expects) = (request.method().clone(), expects(&request));
+    let (shield, request) = match fallback {
+        Some((fallback, after)) => {
+            let due = shield::due(arrival.at, after);
+            let kept = session.plane.options.shield_body_bytes_max;
+            let (shield, request) = Shield::over(request, fallback, due, kept);
+            (Some(Box::new(shield)), request)
+        }
+        None => (None, request),
+    };
+    let run = version.target.invoke(Call {
+        request,
+        request_id: arrival.id,
+        client: session.client,
+        version: version.no,
+        arrived: arrival.at,
+        began: tallying.started(),
+        effects: shield.as_ref().map(|shield| shield.effects()),
+    });
+    let run =
+        if expects { future::Either::Right(let_continue(run).boxed()) } else { future::Either::Left(run) };
+    Attempt::First { run, settling: Settling { session, version, method, arrival, tallying, shield } }
+}
+
+impl<V, R> Future for Attempt<V, R>
+where
+    V: Invoke,
+    R: Future<Output = Result<Response<V::Body>, Failure>>,
+{
+    type Output = Answered<V>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Step::First { run, settling } = self.as_mut().project() {
+            let result = match run.poll(cx) {
+                Poll::Ready(result) => result,
+                Poll::Pending => Err(ready!(settling.poll_given_up(cx))),
+            };
+            // The run ends here: a canary that was recalled or is late is dropped.
+            if let Ended::First { settling, .. } = self.as_mut().project_replace(Self::Over) {
+                match settling.settle(result) {
+                    Either::Left(response) => return Poll::Ready(response),
+                    Either::Right(answer) => self.set(Self::Second { answer }),
+                }
+            }
+        }
+        match self.as_mut().project() {
+            Step::Second { answer } => answer.as_mut().poll(cx),
+            Step::First { .. } | Step::Over => Poll::Pending,
+        }
+    }
+}
+
+impl<V: Invoke> Settling<V> {
+    /// Ready when the run, which waits, is to be given up: its version was recalled, or there is just time for another.
+    fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        if self.tallying.poll_recalled(cx).is_ready() {
+            return Poll::Ready(Failure::new(Cause::Recalled, "before it answered"));
+        }
+        let Some(shield) = &mut self.shield else { return Poll::Pending };
+        if self.tallying.body_has_failed() {
+            return Poll::Pending;
+        }
+        ready!(shield.poll_late(cx));
+        Poll::Ready(Failure::new(Cause::Timeout, "no answer while there was time for another"))
+    }
+
+    /// The answer, or the one that a second run will give.
+    fn settle(self, result: Result<Response<V::Body>, Failure>) -> Either<Answered<V>, Boxed<Answered<V>>> {
+        let Self { session, version, method, arrival, tallying, shield } = self;
+        let checked = result.and_then(|response| sendable(response, &method));
+        let failed = || match &checked {
+            Ok((response, _)) => response.status().is_server_error(),
+            Err(_) => true,
+        };
+        let shield = shield.filter(|_| failed() && !tallying.body_has_failed());
+        let Some(second) = shield.and_then(|shield| shield.take_over()) else {
+            return Either::Left(respond(&session, &version, checked, arrival.id, tallying));
+        };
+        let (outcome, usage, trap) = match checked {
+            Ok((response, _)) => (Outcome::ServerError, response.body().usage(), None),
+            Err(failure) => (failure.cause.outcome(), failure.usage, failure.trap),
+        };
+        tracing::debug!(request_id = %arrival.id, version = %version.no, %outcome, "request runs again");
+        let tallying = tallying.pass_on(outcome, usage, trap.as_ref(), Arc::clone(&second.version.tally));
+        let shows = session.plane.options.show_shielded;
+        let again = attempt(session, second.version, None, second.request, arrival, tallying);
+        Either::Right(Box::pin(again.map(move |mut response| {
+            if shows {
+                response.headers_mut().insert(head::SHIELDED, HeaderValue::from_static("1"));
+            }
+            response
+        })))
+    }
+}
+
+/// Whether the client waits for `100 Continue` before it sends its body.
+fn expects(request: &Request<RequestBody>) -> bool {
+    request.headers().contains_key(header::EXPECT) && !request.body().is_end_stream()
+}
+
+/// What `run` gives, one poll later.
+///
+/// hyper writes `100 Continue` between two polls, and only before a head: a guest that gives its head and asks
+/// for the body in one poll would leave the client waiting.
+async fn let_continue<R: Future>(run: R) -> R::Output {
+    let result = run.await;
+    tokio::task::yield_now().await;
+    result
+}
+
+/// Checks the head that a guest gave.
+fn sendable<B: InvocationBody>(mut response: Response<B>, method: &Method) -> Checked<B> {
+    let body = response.body();
+    let exact = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
+    match head::sanitize(&mut response, method, exact) {
+        Ok(send) => Ok((response, send)),
+        Err(fault) => {
+            let usage = response.body().usage();
+            Err(Failure { usage, ..Failure::new(Cause::InvalidResponse, fault) })
+        }
+    }
+}
+
+/// The response to a request that `version` answered, or failed to.
+fn respond<V: Invoke>(
+    session: &Session<V>,
+    version: &VersionEntry<V>,
+    checked: Checked<V::Body>,
+    id: RequestId,
+    mut tallying: Tallying,
+) -> Answered<V> {
+    let mut response = if tallying.body_is_too_large() {
+        let usage = checked.map_or_else(|failure| failure.usage, |(response, _)| response.body().usage());
+        tallying.finish(Outcome::Shed, usage);
+        Problem::body_too_large(session.plane.options.body_bytes_max).into_response(id)
+    } else {
+        match checked {
+            Ok((response, send)) => counted(response, send, tallying),
+            Err(failure) => {
+                tracing::debug!(request_id = %id, version = %version.no, error = %failure, "invocation failed");
+                tallying.fail(&failure);
+                Problem::from(failure).into_response(id)
+            }
+        }
+    };
+    head::sign(&mut response, id, &version.label);
+    response
+}
+
+/// Sends what may be sent of a guest's answer, and has its end counted.
+fn counted<B: InvocationBody>(
+    response: Response<B>,
+    send: Send,
+    mut tallying: Tallying,
+) -> Response<Answer<B>> {
+    let failed = response.status().as_u16() >= 500;
+    let complete = if failed { Outcome::ServerError } else { Outcome::Success };
+    let (head, body) = response.into_parts();
+    let promised = match send {
+        Send::Nothing => {
+            tallying.finish(complete, body.usage());
+            return Response::from_parts(head, nothing());
+        }
+        Send::Exactly(bytes) => Some(bytes),
+        Send::All => None,
+    };
+    Response::from_parts(head, Either::Left(Guest::new(body, tallying, complete, promised)))
+}
