@@ -1,7 +1,7 @@
 //! A version's attempt at a request, and what becomes of the request when a canary's attempt fails.
 //!
-//! A canary takes the same way as all others, and what only it needs lies beside: if it had code and futures of its own,
-//! the caches would have lost them whenever its next request came.
+//! A canary takes the same way as all others, and what only it needs lies in a box beside: its requests are few, so that
+//! code and futures of their own would seldom be in the caches.
 
 use std::{
     future::Future,
@@ -35,7 +35,8 @@ pub(crate) type Fallback<V> = (Arc<VersionEntry<V>>, Duration);
 /// A head that may be sent, with what of its body may follow, or why there is none.
 type Checked<B> = Result<(Response<B>, Send), Failure>;
 
-type Answered<V> = Response<Answer<<V as Invoke>::Body>>;
+/// A whole answer, from its head on.
+pub(crate) type Answered<V> = Response<Answer<<V as Invoke>::Body>>;
 
 /// What is rare enough to be boxed.
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + std::marker::Send>>;
@@ -112,22 +113,25 @@ where
     type Output = Answered<V>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Step::First { run, settling } = self.as_mut().project() {
-            let result = match run.poll(cx) {
+        let result = match self.as_mut().project() {
+            Step::First { run, settling } => match run.poll(cx) {
                 Poll::Ready(result) => result,
                 Poll::Pending => Err(ready!(settling.poll_given_up(cx))),
-            };
-            // The run ends here: a canary that was recalled or is late is dropped.
-            if let Ended::First { settling, .. } = self.as_mut().project_replace(Self::Over) {
-                match settling.settle(result) {
-                    Either::Left(response) => return Poll::Ready(response),
-                    Either::Right(answer) => self.set(Self::Second { answer }),
-                }
+            },
+            Step::Second { answer } => return answer.as_mut().poll(cx),
+            Step::Over => unreachable!("an answer is given once"),
+        };
+        // The run ends here: a canary that was recalled or is late is dropped.
+        let Ended::First { settling, .. } = self.as_mut().project_replace(Self::Over) else {
+            unreachable!("the first run has just ended");
+        };
+        match settling.settle(result) {
+            Either::Left(response) => Poll::Ready(response),
+            Either::Right(mut answer) => {
+                let polled = answer.as_mut().poll(cx);
+                self.set(Self::Second { answer });
+                polled
             }
-        }
-        match self.as_mut().project() {
-            Step::Second { answer } => answer.as_mut().poll(cx),
-            Step::First { .. } | Step::Over => Poll::Pending,
         }
     }
 }

@@ -16,9 +16,9 @@ use wasm_fn_router::{Traits, VersionEntry};
 
 use crate::{
     Failure, Invoke, RequestBody, RequestId, Usage,
-    answer::{Answer, nothing},
+    answer::nothing,
     asked::asked,
-    attempt::{Attempt, Fallback, attempt},
+    attempt::{Answered, Attempt, Fallback, attempt},
     head,
     problem::{Code, Problem},
     session::{Arrival, Plane, Session},
@@ -35,7 +35,7 @@ struct Selected<V> {
 }
 
 /// The answer to a request: there already, or what the run `R` comes to.
-type Answering<V, R> = future::Either<Ready<Response<Answer<<V as Invoke>::Body>>>, Attempt<V, R>>;
+type Answering<V, R> = future::Either<Ready<Answered<V>>, Attempt<V, R>>;
 
 /// Answers `request`, always.
 ///
@@ -44,7 +44,7 @@ type Answering<V, R> = future::Either<Ready<Response<Answer<<V as Invoke>::Body>
 pub(crate) fn answer<V: Invoke>(
     session: Arc<Session<V>>,
     request: Request<Incoming>,
-) -> impl Future<Output = Response<Answer<V::Body>>> + std::marker::Send {
+) -> impl Future<Output = Answered<V>> + std::marker::Send {
     let started = session.watch.moment();
     let in_flight = session.watch.begin();
     let id = RequestId::random();
@@ -124,7 +124,7 @@ impl<V: Invoke> Session<V> {
     }
 
     /// What `response` becomes on this connection.
-    fn finish(&self, mut response: Response<Answer<V::Body>>, is_head: bool) -> Response<Answer<V::Body>> {
+    fn finish(&self, mut response: Answered<V>, is_head: bool) -> Answered<V> {
         if is_head && matches!(response.body(), Either::Right(_)) {
             *response.body_mut() = nothing();
         }
