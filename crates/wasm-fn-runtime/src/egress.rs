@@ -11,7 +11,8 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default
 
 /// What `wasi:http` asks the host: which outgoing requests may leave.
 pub(crate) struct Egress {
-    allowed: Arc<[EgressRule]>,
+    /// `None` when nothing is.
+    allowed: Option<Arc<[EgressRule]>>,
     effects: Option<Effects>,
     /// Whether a request ever left: it may still be open while the instance serves another.
     left: bool,
@@ -38,7 +39,7 @@ impl fmt::Debug for Effects {
 type ResponseIo = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
 impl Egress {
-    pub(crate) fn new(allowed: Arc<[EgressRule]>) -> Self {
+    pub(crate) fn new(allowed: Option<Arc<[EgressRule]>>) -> Self {
         Self { allowed, effects: None, left: false }
     }
 
@@ -66,7 +67,7 @@ impl Egress {
         };
         let Some(authority) = uri.authority() else { return false };
         let port = authority.port_u16().unwrap_or(scheme.port());
-        self.allowed.iter().any(|rule| rule.allows(scheme, authority.host(), port))
+        self.allowed.iter().flat_map(|rules| &**rules).any(|rule| rule.allows(scheme, authority.host(), port))
     }
 }
 

@@ -10,20 +10,18 @@ use std::{
 use wasm_fn_core::{EgressRule, Limits};
 use wasm_fn_memory::{EXHAUSTED, NoStack};
 use wasm_fn_pool::{BudgetPart, StartPermit};
-use wasmtime::{Store, component::ResourceTable};
-use wasmtime_wasi_http::WasiHttpCtx;
+use wasmtime::Store;
 
 use crate::{
     component::Mapped,
     cpu,
-    egress::Egress,
     fault::Fault,
     handler::Export,
     invocation::Deadline,
     pace::Pace,
-    state::{MemoryLimit, Meter, RESOURCES_MAX, State},
+    state::{Meter, State},
     trapped,
-    wasi::{Surroundings, Wasi},
+    wasi::Surroundings,
 };
 
 /// Bytes that a guest may hand to the host in one call; streams take at most one MiB at once.
@@ -33,10 +31,11 @@ const HOSTCALL_BYTES_MAX: usize = 16 << 20;
 pub(crate) struct Mould {
     pub(crate) pace: Arc<Pace>,
     pub(crate) limits: Limits,
-    pub(crate) surroundings: Arc<Surroundings>,
-    pub(crate) egress: Arc<[EgressRule]>,
+    pub(crate) surroundings: Surroundings,
+    /// `None` when nothing may be sent.
+    pub(crate) egress: Option<Arc<[EgressRule]>>,
     /// What the version's instances hold of the node's memory.
-    pub(crate) memory: Arc<BudgetPart>,
+    pub(crate) memory: BudgetPart,
 }
 
 /// One live guest.
@@ -64,14 +63,18 @@ impl Mould {
     ///
     /// # Errors
     /// When the guest does not start, or the engine's pool has no room.
-    pub(crate) async fn instantiate(&self, mapped: &Mapped, slot: StartPermit) -> Result<Instance, Fault> {
+    pub(crate) async fn instantiate(
+        self: &Arc<Self>,
+        mapped: &Mapped,
+        slot: StartPermit,
+    ) -> Result<Instance, Fault> {
         let Mapped { pre, handler, image, .. } = mapped;
         let meter = Arc::new(Meter::new(self.pace.clone()));
-        let mut store = Store::new(pre.engine(), self.state(&meter));
-        store.limiter(|state| &mut state.memory);
+        let mut store = Store::new(pre.engine(), State::new(self.clone(), meter.clone()));
+        store.limiter(|state| state);
         store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|store| cpu::interrupted(&store.data().memory.meter));
+        store.epoch_deadline_callback(|store| cpu::interrupted(&store.data().meter));
         let export = {
             let mut start = pin!(async {
                 let instance = pre.instantiate_async(&mut store).await?;
@@ -90,7 +93,7 @@ impl Mould {
     /// a guest may compute for ever before it was called.
     #[expect(clippy::disallowed_methods, reason = "the timeout is wall-clock time")]
     pub(crate) async fn instantiate_in_time(
-        &self,
+        self: &Arc<Self>,
         mapped: &Mapped,
         slot: StartPermit,
     ) -> Result<Instance, Fault> {
@@ -111,18 +114,6 @@ impl Mould {
             Fault::Trap { reason, trap }
         } else {
             Fault::Internal { reason: format!("instance did not start: {error:#}") }
-        }
-    }
-
-    fn state(&self, meter: &Arc<Meter>) -> State {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(RESOURCES_MAX);
-        State {
-            wasi: Wasi::new(self.surroundings.clone()),
-            http: WasiHttpCtx::new(),
-            table,
-            egress: Egress::new(self.egress.clone()),
-            memory: MemoryLimit::new(self.limits.memory_bytes, self.memory.clone(), meter.clone()),
         }
     }
 }

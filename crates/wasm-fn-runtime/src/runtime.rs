@@ -106,6 +106,18 @@ impl Node {
         at.saturating_duration_since(self.origin)
     }
 
+    /// What the instances of a `version` with this `config` are made from; what they print goes to `log`.
+    pub(crate) fn mould(&self, version: VersionNo, config: FunctionConfig, log: Arc<LogRing>) -> Mould {
+        let FunctionConfig { limits, env, egress, .. } = config;
+        Mould {
+            pace: self.pace.clone(),
+            limits,
+            surroundings: Surroundings { version, env: env.into_iter().collect(), log },
+            egress: (!egress.is_empty()).then(|| egress.into()),
+            memory: self.memory.part(),
+        }
+    }
+
     pub(crate) fn tend(&self, version: Arc<Version>) {
         self.tended.lock().unwrap_or_else(PoisonError::into_inner).push(version);
     }
@@ -191,17 +203,8 @@ impl Runtime {
         let at_hand = code.get().is_some();
         let mapped = self.node.codes.load(&code, self.node.now(), progress).await?;
         let prepared = Prepared { cached: mapped.prepared.cached || at_hand, ..mapped.prepared };
-        let mould = Mould {
-            pace: self.node.pace.clone(),
-            limits: config.limits.clone(),
-            surroundings: Arc::new(Surroundings {
-                version: VersionNo::FIRST,
-                env: config.env.clone().into_iter().collect(),
-                log: Arc::new(LogRing::new(watch::channel(0).0)),
-            }),
-            egress: config.egress.clone().into(),
-            memory: Arc::new(self.node.memory.part()),
-        };
+        let log = Arc::new(LogRing::new(watch::channel(0).0));
+        let mould = Arc::new(self.node.mould(VersionNo::FIRST, config.clone(), log));
         let Some(permit) = self.node.slots.try_take() else { return Ok(prepared) };
         match mould.instantiate_in_time(&mapped, permit).await {
             Ok(_) | Err(Fault::NodeOverloaded { .. }) => Ok(prepared),

@@ -8,16 +8,18 @@ use std::{
     time::Duration,
 };
 
-use wasm_fn_pool::BudgetPart;
 use wasmtime::{ResourceLimiter, component::ResourceTable};
-use wasmtime_wasi::{WasiCtxView, WasiView};
+use wasmtime_wasi::{
+    WasiCtxView, WasiView,
+    cli::{StdinStream, StdoutStream},
+};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
 
-use crate::{cpu::Cpu, egress::Egress, fault::Fault, pace::Pace, wasi::Wasi};
+use crate::{cpu::Cpu, egress::Egress, fault::Fault, instance::Mould, pace::Pace, wasi::Wasi};
 
 /// Most host resources (streams, bodies, headers) that one instance holds at once.
-pub(crate) const RESOURCES_MAX: usize = 4096;
+const RESOURCES_MAX: usize = 4096;
 
 /// Most core instances that one instance of a component is made of: a handful is usual, the program and its adapters.
 const INSTANCES_MAX: usize = 200;
@@ -65,28 +67,55 @@ impl Meter {
     }
 }
 
-/// Holds an instance to its memory limit, all of its linear memories together, and to what the node has
-/// left. Gives that back when it is dropped.
-pub(crate) struct MemoryLimit {
-    pub(crate) limit_bytes: u64,
-    held_bytes: u64,
-    node: Arc<BudgetPart>,
+/// The store's data.
+pub(crate) struct State {
+    pub(crate) wasi: Wasi,
+    pub(crate) http: WasiHttpCtx,
+    pub(crate) table: ResourceTable,
+    pub(crate) egress: Egress,
     pub(crate) meter: Arc<Meter>,
+    /// What the instance holds of the node's memory; given back when it is dropped.
+    held_bytes: u64,
+    // The one thing of its version that an instance owns a part of: owners are counted in memory that all instances
+    // of the version write to, which is in no near cache where many versions serve.
+    mould: Arc<Mould>,
 }
 
-impl MemoryLimit {
-    pub(crate) fn new(limit_bytes: u64, node: Arc<BudgetPart>, meter: Arc<Meter>) -> Self {
-        Self { limit_bytes, held_bytes: 0, node, meter }
+impl State {
+    /// That of an instance which has begun nothing yet.
+    pub(crate) fn new(mould: Arc<Mould>, meter: Arc<Meter>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        Self {
+            wasi: Wasi::new(),
+            http: WasiHttpCtx::new(),
+            table,
+            egress: Egress::new(mould.egress.clone()),
+            meter,
+            held_bytes: 0,
+            mould,
+        }
+    }
+
+    /// Makes the WASI context of a command's single run: its request is its environment, input and output.
+    pub(crate) fn make_for_command(
+        &mut self,
+        variables: &[(String, String)],
+        stdin: impl StdinStream + 'static,
+        stdout: impl StdoutStream + 'static,
+    ) {
+        self.wasi.make_for_command(&self.mould.surroundings, variables, stdin, stdout);
     }
 }
 
-impl Drop for MemoryLimit {
+impl Drop for State {
     fn drop(&mut self) {
-        self.node.give_back(self.held_bytes);
+        self.mould.memory.give_back(self.held_bytes);
     }
 }
 
-impl ResourceLimiter for MemoryLimit {
+/// Holds an instance to its memory limit, all of its linear memories together, and to what the node has left.
+impl ResourceLimiter for State {
     fn memory_growing(
         &mut self,
         current: usize,
@@ -94,11 +123,11 @@ impl ResourceLimiter for MemoryLimit {
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let held = self.held_bytes.saturating_sub(current as u64).saturating_add(desired as u64);
-        if held > self.limit_bytes {
+        if held > self.mould.limits.memory_bytes {
             self.meter.memory_refused.store(true, Ordering::Relaxed);
             return Ok(false);
         }
-        if !self.node.try_take(held.saturating_sub(self.held_bytes)) {
+        if !self.mould.memory.try_take(held.saturating_sub(self.held_bytes)) {
             self.meter.memory_short.store(true, Ordering::Relaxed);
             return Ok(false);
         }
@@ -129,18 +158,9 @@ impl ResourceLimiter for MemoryLimit {
     }
 }
 
-/// The store's data.
-pub(crate) struct State {
-    pub(crate) wasi: Wasi,
-    pub(crate) http: WasiHttpCtx,
-    pub(crate) table: ResourceTable,
-    pub(crate) egress: Egress,
-    pub(crate) memory: MemoryLimit,
-}
-
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: self.wasi.context(), table: &mut self.table }
+        WasiCtxView { ctx: self.wasi.context(&self.mould.surroundings), table: &mut self.table }
     }
 }
 

@@ -29,7 +29,6 @@ use crate::{
     logs::LogRing,
     retired::Retired,
     runtime::Node,
-    wasi::Surroundings,
 };
 
 /// Which version of which function.
@@ -48,7 +47,7 @@ pub struct VersionSpec {
 /// A version that can be invoked. Costs little until it is: its code is loaded when it is called, and given up
 /// when it has not been called for a while.
 pub struct Version {
-    mould: Mould,
+    mould: Arc<Mould>,
     pub(crate) code: Arc<Code>,
     pub(crate) pool: Pool<Instance>,
     pub(crate) gate: Gate<Waiter>,
@@ -92,7 +91,8 @@ impl Version {
     pub(crate) fn new(node: Arc<Node>, spec: VersionSpec, log: Arc<LogRing>) -> Self {
         let VersionSpec { version, digest, config, .. } = spec;
         let code = node.codes.of(digest);
-        let limits = config.limits;
+        let mould = Arc::new(node.mould(version, config, log));
+        let limits = &mould.limits;
         let pool = Pool::new(PoolOptions {
             slots: node.slots.clone(),
             floor: 1,
@@ -101,13 +101,6 @@ impl Version {
         });
         // Those beyond its share of the node wait here, where they are in nobody else's way.
         let gate = Gate::new(limits.concurrency.min(share_max(node.gate.limit())), limits.queue);
-        let mould = Mould {
-            pace: node.pace.clone(),
-            limits,
-            surroundings: Arc::new(Surroundings { version, env: config.env.into_iter().collect(), log }),
-            egress: config.egress.into(),
-            memory: Arc::new(node.memory.part()),
-        };
         let (tended, refilling) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { mould, code, pool, gate, node, tended, refilling, short: Notify::new() }
     }

@@ -23,9 +23,8 @@ pub(crate) struct Surroundings {
     pub(crate) log: Arc<LogRing>,
 }
 
-/// The context of one instance.
+/// The context of one instance. Whoever asks for it says what the instance finds around itself: the same each time.
 pub(crate) struct Wasi {
-    surroundings: Arc<Surroundings>,
     /// Of the request that the instance serves; 0 before the first.
     request_id: u128,
     /// `None` until the guest asks.
@@ -39,8 +38,8 @@ struct Made {
 }
 
 impl Wasi {
-    pub(crate) fn new(surroundings: Arc<Surroundings>) -> Self {
-        Self { surroundings, request_id: 0, made: None }
+    pub(crate) fn new() -> Self {
+        Self { request_id: 0, made: None }
     }
 
     /// What is printed from now on belongs to the request `request_id`.
@@ -51,8 +50,8 @@ impl Wasi {
         }
     }
 
-    pub(crate) fn context(&mut self) -> &mut WasiCtx {
-        let Self { surroundings, request_id, made } = self;
+    pub(crate) fn context(&mut self, surroundings: &Surroundings) -> &mut WasiCtx {
+        let Self { request_id, made } = self;
         let made = made.get_or_insert_with(|| {
             let serving = Arc::new(Serving::new(*request_id));
             let context = builder(surroundings, &serving).envs(&surroundings.env).build();
@@ -64,6 +63,7 @@ impl Wasi {
     /// Makes the context of a command's single run: its request is its environment, input and output.
     pub(crate) fn make_for_command(
         &mut self,
+        surroundings: &Surroundings,
         variables: &[(String, String)],
         stdin: impl StdinStream + 'static,
         stdout: impl StdoutStream + 'static,
@@ -73,8 +73,8 @@ impl Wasi {
             Some(made) => made.serving,
             None => Arc::new(Serving::new(self.request_id)),
         };
-        let mut builder = builder(&self.surroundings, &serving);
-        builder.envs(&self.surroundings.env).envs(variables).stdin(stdin).stdout(stdout);
+        let mut builder = builder(surroundings, &serving);
+        builder.envs(&surroundings.env).envs(variables).stdin(stdin).stdout(stdout);
         self.made = Some(Made { context: builder.build(), serving });
     }
 }

@@ -21,7 +21,7 @@ fn effects(answer: bool) -> (Effects, Arc<AtomicU32>) {
 }
 
 fn egress() -> Egress {
-    Egress::new(Arc::new(["http://allowed.test".parse().unwrap()]))
+    Egress::new(Some(Arc::new(["http://allowed.test".parse().unwrap()])))
 }
 
 /// Hands over a request to `host`, and polls it only when it shall be denied: nothing leaves.

@@ -365,8 +365,8 @@ async fn handle_03(
 fn run_command(mut instance: Instance, run: Command, request: http::Request<WasiBody>) -> (Run, HeadSource) {
     let (parts, body) = request.into_parts();
     let output = CgiOutput::default();
-    let wasi = &mut instance.store.data_mut().wasi;
-    wasi.make_for_command(&cgi::variables(&parts), CgiInput::new(body), output.clone());
+    let state = instance.store.data_mut();
+    state.make_for_command(&cgi::variables(&parts), CgiInput::new(body), output.clone());
     let head = HeadSource::Command { output: output.clone(), collected: BytesMut::new() };
     let run = async move {
         let result = run.call_async(&mut instance.store, ()).await;
