@@ -57,6 +57,7 @@ pub struct Tally {
 #[derive(Debug)]
 struct Histograms {
     latency: AtomicHistogram,
+    /// Of those that waited: whoever did not, which is nearly everybody, is counted by its outcome.
     queue_wait: AtomicHistogram,
     memory: AtomicHistogram,
 }
@@ -101,7 +102,9 @@ impl Tally {
     pub fn record(&self, ended: Ended) {
         self.outcomes[ended.outcome.index()].fetch_add(1, Relaxed);
         let histograms = self.histograms.get_or_init(Box::default);
-        add(&histograms.queue_wait, micros(ended.queue_wait));
+        if !ended.queue_wait.is_zero() {
+            add(&histograms.queue_wait, micros(ended.queue_wait));
+        }
         if matches!(ended.outcome, Outcome::Shed | Outcome::Cancelled | Outcome::Internal) {
             return;
         }
@@ -131,11 +134,12 @@ impl Tally {
     /// Reads everything; takes microseconds and about 10 KiB.
     pub fn snapshot(&self) -> TallySnapshot {
         let histograms = self.histograms.get();
+        let outcomes = self.outcomes.each_ref().map(|count| count.load(Relaxed));
         TallySnapshot {
-            outcomes: self.outcomes.each_ref().map(|count| count.load(Relaxed)),
+            outcomes,
             memory_peak_bytes_max: self.memory_peak_bytes_max.load(Relaxed),
             latency: histograms.map(|histograms| histograms.latency.load()),
-            queue_wait: histograms.map(|histograms| histograms.queue_wait.load()),
+            queue_wait: histograms.map(|histograms| with_zeros(histograms.queue_wait.load(), outcomes)),
             memory: histograms.map(|histograms| histograms.memory.load()),
         }
     }
@@ -237,6 +241,15 @@ fn add(histogram: &AtomicHistogram, value: u64) {
     let max = (1 << histogram.config().max_value_power()) - 1;
     let counted = histogram.increment(value.min(max));
     debug_assert!(counted.is_ok(), "the largest value has a bucket");
+}
+
+/// `waits`, to which those of `outcomes` that it does not have are added as waits of zero.
+fn with_zeros(mut waits: Histogram, outcomes: [u64; Outcome::ALL.len()]) -> Histogram {
+    let waited: u64 = waits.as_slice().iter().sum();
+    if let Some(zero) = waits.as_mut_slice().first_mut() {
+        *zero += outcomes.iter().sum::<u64>().saturating_sub(waited);
+    }
+    waits
 }
 
 fn upper_bound(histogram: Option<&Histogram>, quantile: f64) -> Option<u64> {

@@ -55,6 +55,22 @@ fn what_did_not_run_to_its_own_end_has_no_latency() {
 }
 
 #[test]
+fn waits_of_nothing_count_among_the_waits() {
+    let tally = Tally::new();
+    let waited = |wait| tally.record(Ended { queue_wait: wait, ..ended(Outcome::Success, 1) });
+    (0..3).for_each(|_| waited(Duration::ZERO));
+    let before = tally.snapshot();
+    assert_eq!(before.queue_wait_quantile(1.0), Some(Duration::ZERO));
+    waited(Duration::ZERO);
+    (0..2).for_each(|_| waited(Duration::from_micros(5)));
+    let waits = |snapshot: &TallySnapshot| {
+        [0.3, 0.6, 0.7].map(|q| snapshot.queue_wait_quantile(q).unwrap().as_micros())
+    };
+    assert_eq!(waits(&tally.snapshot()), [0, 0, 5]);
+    assert_eq!(waits(&tally.snapshot().since(&before)), [0, 5, 5]);
+}
+
+#[test]
 fn latency_quantiles_are_never_too_low_and_at_most_3_2_percent_too_high() {
     let mut value = 1u64;
     while value < 4_000_000_000 {
