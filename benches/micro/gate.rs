@@ -35,19 +35,17 @@ impl Host for Nothing {
         Ok(Prepared { kind: "cgi".to_owned() })
     }
 
-    fn version(&self, _: &FunctionName, _: VersionNo, _: Digest, _: &FunctionConfig) -> Arc<()> {
-        Arc::new(())
-    }
+    fn version(&self, _: &FunctionName, _: VersionNo, _: Digest, _: &FunctionConfig) {}
 
     async fn call(
         &self,
-        _: Arc<()>,
+        _: (),
         _: http::Request<bytes::Bytes>,
     ) -> Result<http::Response<bytes::Bytes>, String> {
         Err("nothing runs here".to_owned())
     }
 
-    fn keep_ready(&self, _: &Arc<()>, _: Duration) {}
+    fn keep_ready(&self, _: &(), _: Duration) {}
 
     fn logs(&self, _: &FunctionName, _: u64) -> LogPage {
         LogPage::default()

@@ -27,7 +27,7 @@ fn stage(function: &str, sticky: Sticky, cohorts: Vec<CohortRule>) -> Stage<()> 
         no,
         label: HeaderValue::try_from(no.to_string()).expect("visible ASCII"),
         tally: Arc::new(Tally::new()),
-        target: Arc::new(()),
+        target: (),
     });
     let spec = StageSpec {
         routes: vec![Route::default_for(&function, &StageName::live())],

@@ -61,7 +61,7 @@ impl FakeHost {
 }
 
 impl Host for FakeHost {
-    type Version = String;
+    type Version = Arc<str>;
 
     async fn prepare(
         &self,
@@ -85,15 +85,15 @@ impl Host for FakeHost {
         Ok(Prepared { kind: "cgi".to_owned() })
     }
 
-    fn version(&self, function: &FunctionName, no: VersionNo, _: Digest, _: &FunctionConfig) -> Arc<String> {
+    fn version(&self, function: &FunctionName, no: VersionNo, _: Digest, _: &FunctionConfig) -> Arc<str> {
         self.handles.fetch_add(1, SeqCst);
-        Arc::new(format!("{function} {no}"))
+        format!("{function} {no}").into()
     }
 
     /// Answers with what was put into [`answers`](FakeHost::answers) for its path; nothing there never answers.
     async fn call(
         &self,
-        _: Arc<String>,
+        _: Arc<str>,
         request: http::Request<Bytes>,
     ) -> Result<http::Response<Bytes>, String> {
         let answer = self.answers.lock().unwrap().get(request.uri().path()).copied();
@@ -101,8 +101,8 @@ impl Host for FakeHost {
         Ok(http::Response::builder().status(status).body(Bytes::from_static(body)).unwrap())
     }
 
-    fn keep_ready(&self, version: &Arc<String>, time: Duration) {
-        self.kept.lock().unwrap().push((String::clone(version), time));
+    fn keep_ready(&self, version: &Arc<str>, time: Duration) {
+        self.kept.lock().unwrap().push((version.to_string(), time));
     }
 
     /// Two lines a page, of whatever function.
@@ -203,7 +203,7 @@ impl Node {
     }
 
     /// The stage that answers at `/function`.
-    pub(crate) fn stage(&self, function: &str) -> Arc<Stage<String>> {
+    pub(crate) fn stage(&self, function: &str) -> Arc<Stage<Arc<str>>> {
         let table = self.control.tables().load_full();
         Arc::clone(table.find(None, &format!("/{function}")).unwrap())
     }

@@ -13,8 +13,8 @@ pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// Checks components, makes handles on versions, keeps their logs.
 pub trait Host: Send + Sync + 'static {
-    /// Handle by which the data plane runs one version.
-    type Version: Send + Sync + 'static;
+    /// Handle by which the data plane runs one version; all clones are of the same.
+    type Version: Clone + Send + Sync + 'static;
 
     /// Checks the component at `component` (kind, imports, limits of `config`) and compiles it into
     /// the artefact cache, so that a handle on it loads fast.
@@ -37,7 +37,7 @@ pub trait Host: Send + Sync + 'static {
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,
-    ) -> Arc<Self::Version>;
+    ) -> Self::Version;
 
     /// Has `version` answer `request`, apart from any stage; the body of the answer is bounded.
     ///
@@ -45,12 +45,12 @@ pub trait Host: Send + Sync + 'static {
     /// Why there is no answer.
     fn call(
         &self,
-        version: Arc<Self::Version>,
+        version: Self::Version,
         request: http::Request<Bytes>,
     ) -> impl Future<Output = Result<http::Response<Bytes>, String>> + Send;
 
     /// Keeps `version` loaded, with an instance ready, for `time`.
-    fn keep_ready(&self, version: &Arc<Self::Version>, time: Duration);
+    fn keep_ready(&self, version: &Self::Version, time: Duration);
 
     /// Log lines of `function` with a `seq` above `after`, oldest first, a bounded number of them.
     fn logs(&self, function: &FunctionName, after: u64) -> LogPage;

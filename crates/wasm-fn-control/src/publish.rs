@@ -30,7 +30,7 @@ pub(crate) struct Publisher<H: Host> {
 
 /// What was built for one function.
 struct Parts<V> {
-    handles: HashMap<VersionNo, Arc<V>>,
+    handles: HashMap<VersionNo, V>,
     tallies: HashMap<(StageName, VersionNo), Arc<Tally>>,
     stages: Vec<Arc<Stage<V>>>,
     rollouts: BTreeMap<StageName, Bench>,
@@ -150,7 +150,7 @@ impl<H: Host> Publisher<H> {
     }
 }
 
-impl<V> Parts<V> {
+impl<V: Clone> Parts<V> {
     /// These parts are what is published now.
     fn convene(&self) {
         for bench in self.rollouts.values() {
@@ -198,7 +198,7 @@ impl<V> Parts<V> {
             no,
             label: HeaderValue::try_from(no.to_string()).expect("`v` and digits are a header value"),
             tally: self.tallies.get(&(stage.clone(), no)).cloned().unwrap_or_default(),
-            target: Arc::clone(handle),
+            target: handle.clone(),
         });
         let stable = function.versions.get(&state.stable).map(|version| &*version.build.config);
         StageSpec {

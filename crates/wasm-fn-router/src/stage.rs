@@ -25,7 +25,7 @@ pub struct VersionEntry<V> {
     /// How its invocations in this stage ended.
     pub tally: Arc<Tally>,
     /// The caller's handle on it.
-    pub target: Arc<V>,
+    pub target: V,
 }
 
 /// Key of the hash that places sticky keys. Stages with different salts place the same user

@@ -30,7 +30,7 @@ impl SimHost {
 }
 
 impl Host for SimHost {
-    type Version = Guest;
+    type Version = Arc<Guest>;
 
     async fn prepare(
         &self,

@@ -37,7 +37,7 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// What requests and people of one life share.
 pub(crate) struct Plane {
     pub(crate) world: Arc<World>,
-    pub(crate) tables: Arc<ArcSwap<RouteTable<Guest>>>,
+    pub(crate) tables: Arc<ArcSwap<RouteTable<Arc<Guest>>>>,
     pub(crate) folder: PathBuf,
 }
 
@@ -296,7 +296,7 @@ impl Life {
     }
 
     /// Whether what is published counts what was answered, whatever was published meanwhile.
-    fn look_at_tallies(&self, table: &RouteTable<Guest>) {
+    fn look_at_tallies(&self, table: &RouteTable<Arc<Guest>>) {
         let mut inner = self.plane.world.lock();
         for stage in table.stages() {
             for version in stage.versions() {

@@ -39,7 +39,7 @@ struct Invocation {
     key: Key,
     id: u64,
     revision: Revision,
-    entry: Arc<VersionEntry<Guest>>,
+    entry: Arc<VersionEntry<Arc<Guest>>>,
     part: Option<Part>,
     arrived: Instant,
     counted: bool,
@@ -52,7 +52,7 @@ struct Part {
     side: Side,
     placed: bool,
     user: Option<u64>,
-    shield: Option<(Arc<VersionEntry<Guest>>, Duration)>,
+    shield: Option<(Arc<VersionEntry<Arc<Guest>>>, Duration)>,
 }
 
 /// A request that was accepted and has no answer yet.
@@ -87,8 +87,8 @@ pub(crate) async fn live(plane: Arc<Plane>, ask: Ask) {
 /// Chooses by `table`, and compares the choice with what the journal's state says.
 fn choose(
     world: &Arc<World>,
-    newest: &RouteTable<Guest>,
-    table: &RouteTable<Guest>,
+    newest: &RouteTable<Arc<Guest>>,
+    table: &RouteTable<Arc<Guest>>,
     ask: &Ask,
     id: u64,
 ) -> Result<Option<Invocation>, String> {
@@ -172,7 +172,7 @@ fn reason(reason: Reason) -> &'static str {
     }
 }
 
-fn owned(chosen: &Chosen<'_, Guest>) -> Option<Part> {
+fn owned(chosen: &Chosen<'_, Arc<Guest>>) -> Option<Part> {
     let part = chosen.part.as_ref()?;
     Some(Part {
         trial: Arc::clone(part.trial),
@@ -249,7 +249,7 @@ impl Invocation {
         key: &Key,
         id: u64,
         revision: Revision,
-        entry: Arc<VersionEntry<Guest>>,
+        entry: Arc<VersionEntry<Arc<Guest>>>,
         part: Option<Part>,
     ) -> Self {
         world.lock().requests.invocations += 1;

@@ -184,7 +184,7 @@ async fn check<H: Host, S: Store>(
         *request.method_mut() = check.method.clone();
         *request.uri_mut() = check.path.clone().into();
         request.headers_mut().extend(check.headers.iter().cloned());
-        control.host.call(Arc::clone(&entry.target), request)
+        control.host.call(entry.target.clone(), request)
     });
     judge.end_checks(result.await);
 }

@@ -55,7 +55,7 @@ fn rollout_by(strategy: rollout::Strategy) -> Strategy {
 }
 
 /// The version that a request with the first of all points gets, which is a canary's if it has any share.
-fn choose(stage: &Stage<String>, asked: Option<VersionRef>) -> Chosen<'_, String> {
+fn choose(stage: &Stage<Arc<str>>, asked: Option<VersionRef>) -> Chosen<'_, Arc<str>> {
     let traits = Traits { headers: &HeaderMap::new(), query: None, client: [127, 0, 0, 1].into() };
     stage.choose(&traits, asked, || Point::new(0).unwrap()).unwrap()
 }
@@ -75,7 +75,7 @@ async fn change_is_published_when_the_command_returns() {
     let deployed = node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
     assert_eq!((deployed.version.number(), deployed.kind.as_str()), (1, "cgi"));
     assert_eq!(node.control.tables().load().revision(), Revision(1));
-    assert_eq!(*node.stage("hello").versions()[0].target, "hello v1");
+    assert_eq!(&*node.stage("hello").versions()[0].target, "hello v1");
     node.deploy("hello", b"2", canary()).await.unwrap();
     node.control.command(name("hello"), live(), Command::Promote, note()).await.unwrap();
     assert_eq!(node.stage("hello").stable().no.number(), 2);
@@ -182,7 +182,7 @@ async fn deployment_goes_on_when_the_caller_is_gone() {
     while node.control.tables().load().revision() == Revision(0) {
         tokio::task::yield_now().await;
     }
-    assert_eq!(*node.stage("hello").stable().target, "hello v1");
+    assert_eq!(&*node.stage("hello").stable().target, "hello v1");
 }
 
 #[tokio::test]

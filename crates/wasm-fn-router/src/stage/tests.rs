@@ -16,7 +16,7 @@ fn v(number: u32) -> VersionNo {
 
 fn entry(number: u32) -> VersionEntry<u32> {
     let label = format!("v{number}").parse().unwrap();
-    VersionEntry { no: v(number), label, tally: Arc::new(Tally::new()), target: Arc::new(number) }
+    VersionEntry { no: v(number), label, tally: Arc::new(Tally::new()), target: number }
 }
 
 /// v1 stable, v2 canary with `canary` basis points, v3 reachable by override only.
@@ -67,7 +67,7 @@ fn choose(
     let asked = asked.map(|asked| asked.parse().unwrap());
     let chosen = stage.choose(&traits, asked, || Point::new(9999).unwrap())?;
     assert_eq!(chosen.version.label, chosen.version.no.to_string());
-    Ok((*chosen.version.target, chosen.reason))
+    Ok((chosen.version.target, chosen.reason))
 }
 
 #[track_caller]
@@ -107,7 +107,7 @@ fn every_version_gets_exactly_its_share_of_all_points() {
             let point = Point::new(place).unwrap();
             let chosen = stage.choose(&traits, None, || point).unwrap();
             assert_eq!((chosen.reason, chosen.version.no), (Reason::Draw, split.pick(point)));
-            counts[*chosen.version.target as usize] += 1;
+            counts[chosen.version.target as usize] += 1;
         }
         for (no, points) in shares {
             assert_eq!(counts[no as usize], points);

@@ -9,12 +9,8 @@ use crate::{Salt, StageSpec, Tally, VersionEntry};
 
 fn stage(function: &str, routes: &[&str]) -> Arc<Stage<()>> {
     let no = VersionNo::FIRST;
-    let version = VersionEntry {
-        no,
-        label: HeaderValue::from_static("v1"),
-        tally: Arc::new(Tally::new()),
-        target: Arc::new(()),
-    };
+    let version =
+        VersionEntry { no, label: HeaderValue::from_static("v1"), tally: Arc::new(Tally::new()), target: () };
     let spec = StageSpec {
         function: function.parse().unwrap(),
         stage: StageName::live(),

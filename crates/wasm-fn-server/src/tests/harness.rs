@@ -232,7 +232,7 @@ pub(super) fn stage_with(
 
 pub(super) fn entry(no: VersionNo, tally: &Arc<Tally>, fake: Fake) -> VersionEntry<Fake> {
     let label = HeaderValue::from_str(&no.to_string()).unwrap();
-    VersionEntry { no, label, tally: Arc::clone(tally), target: Arc::new(fake) }
+    VersionEntry { no, label, tally: Arc::clone(tally), target: fake }
 }
 
 /// A running data plane.

@@ -63,13 +63,13 @@ impl Host for RuntimeHost {
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,
-    ) -> Arc<Hosted> {
+    ) -> Hosted {
         let spec = VersionSpec { function: function.clone(), version: no, digest, config: config.clone() };
-        Arc::new(Hosted(self.runtime.version(spec)))
+        Hosted(self.runtime.version(spec))
     }
 
     #[expect(clippy::disallowed_methods, reason = "an invocation's time is wall-clock time")]
-    async fn call(&self, version: Arc<Hosted>, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
+    async fn call(&self, version: Hosted, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
         let now = Instant::now();
         let invocation = Invocation {
             request: request.map(|body| Full::new(body).map_err(unbroken)),
@@ -78,14 +78,14 @@ impl Host for RuntimeHost {
             began: now,
             effects: None,
         };
-        let answered = Arc::clone(&version.0).invoke(invocation).await;
+        let answered = version.0.invoke(invocation).await;
         let (head, body) = answered.map_err(|failed| failed.fault.to_string())?.into_parts();
         let body = Limited::new(body, CALL_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
         Ok(Response::from_parts(head, body.to_bytes()))
     }
 
     #[expect(clippy::disallowed_methods, reason = "instances are kept for wall-clock time")]
-    fn keep_ready(&self, version: &Arc<Hosted>, time: Duration) {
+    fn keep_ready(&self, version: &Hosted, time: Duration) {
         version.0.keep_warm(Instant::now() + time);
     }
 

@@ -14,6 +14,7 @@ use wasm_fn_runtime::{Effects, Failed, Fault, Invocation, Version};
 use wasm_fn_server::{Call, Cause, Failure, InvocationBody, Invoke, RequestBody, RequestBodyError, Usage};
 
 /// A version in the route table.
+#[derive(Clone)]
 pub(crate) struct Hosted(pub(crate) Arc<Version>);
 
 impl Invoke for Hosted {

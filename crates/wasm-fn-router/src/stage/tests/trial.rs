@@ -50,10 +50,10 @@ fn part(stage: &Stage<u32>, header: Option<(&'static str, &str)>, ask: &str, pla
     let asked = (!ask.is_empty()).then(|| ask.parse().unwrap());
     let chosen = stage.choose(&traits, asked, || Point::new(place).unwrap()).unwrap();
     let seen = chosen.part.map(|part| {
-        let shield = part.shield.map(|(fallback, after)| (*fallback.target, after));
+        let shield = part.shield.map(|(fallback, after)| (fallback.target, after));
         (part.side, part.placed, part.user.is_some(), shield)
     });
-    (*chosen.version.target, chosen.reason, seen)
+    (chosen.version.target, chosen.reason, seen)
 }
 
 type Got = (u32, Reason, Option<Seen>);
