@@ -76,8 +76,8 @@ pub(crate) struct State {
     pub(crate) meter: Arc<Meter>,
     /// What the instance holds of the node's memory; given back when it is dropped.
     held_bytes: u64,
-    // The one thing of its version that an instance owns a part of: owners are counted in memory that all instances
-    // of the version write to, which is in no near cache where many versions serve.
+    // All of its version that an instance shares, but for egress rules if it has any: owners are counted in memory
+    // that all instances of the version write to, which is in no near cache where many versions serve.
     mould: Arc<Mould>,
 }
 
