@@ -10,27 +10,31 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Read, Write},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io::{self, Read as _, Write as _},
+    ops::Range,
     os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::fs::OpenOptionsExt,
+        fd::{AsFd as _, AsRawFd as _},
+        unix::fs::OpenOptionsExt as _,
     },
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use blake3::Hash;
 use wasm_fn_core::Digest;
 use wasm_fn_memory::{Image, Memories};
 use wasmtime::{Engine, component::Component};
 
-use crate::kind::Kind;
+use crate::{
+    kind::Kind,
+    sealed::{Sealed, Source, pieces},
+};
 
 const KEY_BYTES: usize = 32;
 
-/// How much of a file is read, hashed and copied at once: it stays in the processor's cache meanwhile.
-const PIECE_BYTES: usize = 128 << 10;
+/// Changes when what a file has, or its hash, is made in another way.
+const FORMAT: u32 = 2;
 
 /// Kinds that an artefact may be of.
 const KINDS: [Kind; 3] = [Kind::Http02, Kind::Http03, Kind::Command];
@@ -39,7 +43,7 @@ const KINDS: [Kind; 3] = [Kind::Http02, Kind::Http03, Kind::Command];
 pub(crate) struct Artifacts {
     dir: PathBuf,
     key: [u8; KEY_BYTES],
-    /// Changes when the engine, its settings, the processor's features or the way of fusing do.
+    /// Changes when the engine, its settings, the processor's features, the way of fusing or the format do.
     engine: u64,
 }
 
@@ -52,6 +56,7 @@ impl Artifacts {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         wasm_fn_fuse::VERSION.hash(&mut hasher);
+        FORMAT.hash(&mut hasher);
         Ok(Self { dir, key, engine: hasher.finish() })
     }
 
@@ -64,10 +69,18 @@ impl Artifacts {
         format!("{digest}-{:016x}-{kind}", self.engine)
     }
 
-    fn authenticate(&self, name: &str) -> blake3::Hasher {
+    /// The hash of the file called `name` whose numbers, and whose pieces of code and image, have these.
+    fn authenticate(&self, name: &str, numbers: &[u8], pieces: impl IntoIterator<Item = Hash>) -> Hash {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(name.as_bytes()).update(b"\n");
-        hasher
+        hasher.update(name.as_bytes()).update(b"\n").update(numbers);
+        for piece in pieces {
+            hasher.update(piece.as_bytes());
+        }
+        hasher.finalize()
+    }
+
+    fn hash_piece(&self, piece: &[u8]) -> Hash {
+        blake3::keyed_hash(&self.key, piece)
     }
 
     /// The kind and artefact of `digest`; `None` when there is none that can be trusted.
@@ -97,13 +110,17 @@ impl Artifacts {
         let mac = mac.map_err(|error| format!("its hash: {error}"))?;
         let mac = <[u8; 32]>::try_from(mac)
             .map_err(|mac| format!("its hash has {} bytes, expected 32", mac.len()))?;
-        let mut hasher = self.authenticate(name);
-        let artifact = Artifact::read(name, file, |part| {
-            hasher.update(part);
-        });
-        let artifact = artifact.map_err(|error| error.to_string())?;
+        let read = || -> io::Result<_> {
+            let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+            let mut numbers = Numbers::default();
+            file.read_at(0, &mut numbers)?;
+            let layout = Layout::new(numbers, bytes)?;
+            let (artifact, hashes) = Artifact::copy(name, &file, &layout, |piece| self.hash_piece(piece))?;
+            Ok((artifact, self.authenticate(name, &numbers, hashes)))
+        };
+        let (artifact, found) = read().map_err(|error| error.to_string())?;
         // `blake3::Hash` compares in constant time.
-        if hasher.finalize() != mac {
+        if found != mac {
             return Err("it does not match its hash".to_owned());
         }
         Ok(artifact)
@@ -112,12 +129,15 @@ impl Artifacts {
     /// Keeps `compiled`; a crash in the middle leaves no file that [`load`](Self::load) accepts.
     pub(crate) fn store(&self, digest: Digest, kind: Kind, compiled: &Compiled) -> io::Result<()> {
         let name = self.name(digest, kind);
-        let mac = self.authenticate(&name).update(&compiled.bytes).finalize();
+        let Compiled { bytes, layout } = compiled;
+        let parts = [&bytes[layout.code.clone()], &bytes[layout.image.clone()]];
+        let hashes = parts.into_iter().flat_map(pieces).map(|piece| self.hash_piece(piece));
+        let mac = self.authenticate(&name, &bytes[..NUMBERS_BYTES], hashes);
         let path = self.path(&name);
         // Operators may delete the folder at any time.
         fs::create_dir_all(&self.dir)?;
         replace(&path.with_extension("mac"), mac.as_bytes())?;
-        replace(&path, &compiled.bytes)
+        replace(&path, bytes)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -129,10 +149,35 @@ impl Artifacts {
 /// bits each, little-endian; the code; and the image, which is what its memories begin with, unless the code says it.
 pub(crate) struct Compiled {
     bytes: Vec<u8>,
+    layout: Layout,
 }
 
-/// Bytes of each of the two numbers before the code.
-const NUMBER_BYTES: usize = size_of::<u64>();
+/// Bytes of the two numbers before the code.
+const NUMBERS_BYTES: usize = 2 * size_of::<u64>();
+
+/// The two numbers.
+type Numbers = [u8; NUMBERS_BYTES];
+
+/// Where a file has what.
+struct Layout {
+    code: Range<usize>,
+    image: Range<usize>,
+    /// Where in a memory the image lies.
+    image_start: usize,
+}
+
+impl Layout {
+    /// What `numbers` say of a file of `bytes` that begins with them.
+    fn new(numbers: Numbers, bytes: usize) -> io::Result<Self> {
+        let (numbers, _) = numbers.as_chunks();
+        let number = |at: usize| usize::try_from(u64::from_le_bytes(numbers[at])).ok();
+        let code_end = number(0).and_then(|code_bytes| NUMBERS_BYTES.checked_add(code_bytes));
+        let layout = code_end.filter(|&end| end <= bytes).zip(number(1));
+        let (code_end, image_start) = layout
+            .ok_or_else(|| io::Error::other(format!("it has {bytes} bytes, fewer than it announces")))?;
+        Ok(Self { code: NUMBERS_BYTES..code_end, image: code_end..bytes, image_start })
+    }
+}
 
 impl Compiled {
     /// Compiles `component`, which is valid or refused.
@@ -140,14 +185,17 @@ impl Compiled {
         let apart = wasm_fn_fuse::take_data(component, wasm_fn_memory::page_bytes());
         let without = apart.as_ref().map_or(component, |apart| &apart.component);
         let code = engine.precompile_component(without)?;
-        let (start, image) = apart.map_or((0, Vec::new()), |apart| (apart.start, apart.data));
-        let numbers = [code.len() as u64, start as u64].map(u64::to_le_bytes);
-        Ok(Self { bytes: [numbers.as_flattened(), &code, &image].concat() })
+        let (image_start, image) = apart.map_or((0, Vec::new()), |apart| (apart.start, apart.data));
+        let numbers = [code.len() as u64, image_start as u64].map(u64::to_le_bytes);
+        let bytes = [numbers.as_flattened(), &code, &image].concat();
+        let code_end = NUMBERS_BYTES + code.len();
+        let layout = Layout { code: NUMBERS_BYTES..code_end, image: code_end..bytes.len(), image_start };
+        Ok(Self { bytes, layout })
     }
 
     /// The same in sealed memory.
     pub(crate) fn artifact(&self, name: &str) -> io::Result<Artifact> {
-        Artifact::read(name, self.bytes.as_slice(), |_| {})
+        Artifact::copy(name, &self.bytes, &self.layout, |_| ()).map(|(artifact, _)| artifact)
     }
 }
 
@@ -155,30 +203,31 @@ impl Compiled {
 pub(crate) struct Artifact {
     code: Sealed,
     image: Sealed,
-    /// Where in a memory the image lies.
-    image_start: u64,
+    image_start: usize,
 }
 
 impl Artifact {
-    /// What `from` has, told to `part` piece by piece.
-    fn read(name: &str, mut from: impl Read, mut part: impl FnMut(&[u8])) -> io::Result<Self> {
-        let mut numbers = [[0; NUMBER_BYTES]; 2];
-        from.read_exact(numbers.as_flattened_mut())?;
-        part(numbers.as_flattened());
-        let [code_bytes, image_start] = numbers.map(u64::from_le_bytes);
-        let code = Sealed::copy(name, from.by_ref().take(code_bytes), &mut part)?;
-        let image = Sealed::copy(&format!("{name}-image"), from, part)?;
-        Ok(Self { code, image, image_start })
+    /// What `file` has, and what `look` makes of each piece of code and image, in their order.
+    fn copy<T: Send>(
+        name: &str,
+        file: &impl Source,
+        layout: &Layout,
+        look: impl Fn(&[u8]) -> T + Sync,
+    ) -> io::Result<(Self, Vec<T>)> {
+        let (code, mut seen) = Sealed::copy(name, file, layout.code.clone(), &look)?;
+        let (image, others) = Sealed::copy(&format!("{name}-image"), file, layout.image.clone(), &look)?;
+        seen.extend(others);
+        Ok((Self { code, image, image_start: layout.image_start }, seen))
     }
 
     /// How much memory it takes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.code.bytes + self.image.bytes
+        (self.code.bytes() + self.image.bytes()) as u64
     }
 
     /// Maps the code.
     pub(crate) fn component(&self, engine: &Engine) -> wasmtime::Result<Component> {
-        let path = format!("/proc/self/fd/{}", self.code.memory.as_raw_fd());
+        let path = format!("/proc/self/fd/{}", self.code.as_fd().as_raw_fd());
         // SAFETY: the code was made by this engine's own compiler, by this process or by one whose key for this
         // data directory its hash proves; since it was hashed nobody could change it.
         #[expect(unsafe_code, reason = "native code has no safe loader; the keyed hash stands in for it")]
@@ -189,40 +238,11 @@ impl Artifact {
 
     /// What its memories begin with.
     pub(crate) fn image(self, memories: &Arc<Memories>) -> io::Result<Arc<Image>> {
-        if self.image.bytes == 0 {
+        let bytes = self.image.bytes();
+        if bytes == 0 {
             return Ok(Image::blank(memories));
         }
-        let number = |number: u64| usize::try_from(number).map_err(io::Error::other);
-        let (start, bytes) = (number(self.image_start)?, number(self.image.bytes)?);
-        Image::new(memories, self.image.memory, start, bytes).map_err(io::Error::other)
-    }
-}
-
-/// Bytes in sealed memory: nobody can change or shorten them, whatever happens to the file they came from.
-struct Sealed {
-    memory: OwnedFd,
-    bytes: u64,
-}
-
-impl Sealed {
-    /// A copy of what `from` gives, told to `part` piece by piece.
-    fn copy(name: &str, mut from: impl Read, mut part: impl FnMut(&[u8])) -> io::Result<Self> {
-        let memory = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        let mut file = File::from(memory);
-        let (mut piece, mut bytes) = (vec![0; PIECE_BYTES], 0);
-        loop {
-            let read = match from.read(&mut piece) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            part(&piece[..read]);
-            file.write_all(&piece[..read])?;
-            bytes += read as u64;
-        }
-        fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-        Ok(Self { memory: file.into(), bytes })
+        Image::new(memories, self.image.into(), self.image_start, bytes).map_err(io::Error::other)
     }
 }
 

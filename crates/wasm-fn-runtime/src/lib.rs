@@ -28,6 +28,7 @@ mod logs;
 mod pace;
 mod retired;
 mod runtime;
+mod sealed;
 mod size;
 mod state;
 mod trapped;
