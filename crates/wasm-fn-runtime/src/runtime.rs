@@ -90,6 +90,8 @@ pub(crate) struct Node {
     pub(crate) retirement: Retirement,
     memories: Arc<Memories>,
     stacks: Arc<Stacks>,
+    /// How many bursts have ended.
+    bursts: watch::Sender<u64>,
     origin: Instant,
     /// Versions whose pools follow their load.
     tended: Mutex<Vec<Arc<Version>>>,
@@ -174,6 +176,7 @@ impl Runtime {
             retirement: Retirement::new(options.pool.instances_max),
             memories,
             stacks,
+            bursts: watch::Sender::new(0),
             origin: Instant::now(),
             tended: Mutex::default(),
             options,
@@ -237,6 +240,12 @@ impl Runtime {
         self.log_changes.subscribe()
     }
 
+    /// Changes whenever a burst is over: its instances are gone, stayed so for ten seconds, and their memory was given
+    /// back to the system.
+    pub fn bursts(&self) -> watch::Receiver<u64> {
+        self.node.bursts.subscribe()
+    }
+
     /// Forgets a function's log.
     pub fn forget(&self, function: &FunctionName) {
         self.logs.remove(function);
@@ -269,10 +278,12 @@ async fn tend_while_alive(node: Weak<Node>) {
             node.codes.sweep(now);
         }
         if ebb.is_over(now, node.slots.used()) {
+            let bursts = node.bursts.clone();
             let given = tokio::task::spawn_blocking(move || node.give_back()).await;
             if let Err(error) = given {
                 tracing::warn!(%error, "free slots keep their memory");
             }
+            bursts.send_modify(|bursts| *bursts += 1);
         }
     }
 }

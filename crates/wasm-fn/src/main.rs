@@ -1,5 +1,6 @@
 //! The program `wasm-fn`: arguments to configuration to options, the wiring of a node, and the client.
 
+mod allocator;
 mod args;
 mod client;
 mod commands;
@@ -15,19 +16,8 @@ mod telemetry;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tikv_jemallocator::Jemalloc;
 
 use fault::Fault;
-
-// Every request allocates a little on both sides of the guest; docs/decisions/0011 has what others cost.
-#[global_allocator]
-static ALLOCATOR: Jemalloc = Jemalloc;
-
-/// What the allocator is told at its start: a thread of its own gives freed memory back to the system, ten seconds
-/// after nobody wanted it any more.
-#[expect(unsafe_code, reason = "the allocator reads its options from a symbol of this name")]
-#[unsafe(export_name = "_rjem_malloc_conf")]
-static ALLOCATOR_OPTIONS: &[u8; 61] = b"background_thread:true,dirty_decay_ms:10000,muzzy_decay_ms:0\0";
 
 fn main() -> ExitCode {
     keep_errors_cheap();

@@ -14,6 +14,7 @@ mod prefetch;
 mod signals;
 mod sockets;
 mod swap;
+mod workers;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -174,6 +175,7 @@ impl Node {
         kept: Kept,
     ) -> anyhow::Result<Self> {
         let addresses = Addresses { listen: sockets.http.local_addr()?, admin: sockets.admin.local_addr()? };
+        tokio::spawn(workers::flush_after_bursts(runtime.bursts()));
         let control = Control::open(wasm_fn_control::Options {
             host: Arc::new(RuntimeHost::new(runtime)),
             store: kept.store,
