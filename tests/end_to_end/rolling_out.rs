@@ -158,7 +158,7 @@ async fn good_canary_promotes_itself_and_nobody_notices() {
 }
 
 #[tokio::test]
-async fn canary_that_always_traps_is_aborted_within_a_second_and_users_see_nothing() {
+async fn canary_that_always_traps_is_aborted_after_a_few_requests_and_users_see_nothing() {
     let node = Node::start().await;
     node.deploy_with("hello", "hello-v1", json!({})).await;
     // 2,000 requests a second, whatever the answers: the next one is due 500 µs after the last.
@@ -182,7 +182,8 @@ async fn canary_that_always_traps_is_aborted_within_a_second_and_users_see_nothi
     assert_eq!(ended["outcome"], "aborted");
     let took = ended["ended_ms"].as_u64().unwrap() - ended["started_ms"].as_u64().unwrap();
     eprintln!("aborted {took} ms after the deployment: {}", ended["reason"]);
-    assert!(took <= 1000, "{ended}");
+    // A tenth of a second's at this rate.
+    assert!(ended["evidence"]["canary"]["requests"].as_u64().unwrap() <= 20, "{ended}");
     assert_eq!(ended["evidence"]["canary"]["requests"], ended["evidence"]["canary"]["failures"]);
     // The function where it trapped is in the history.
     let history = node.cli_ok(&["history", "hello", "--evidence"]).await;
