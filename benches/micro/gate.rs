@@ -107,7 +107,7 @@ fn by_canary() -> Strategy {
 }
 
 /// One request at `point`, from its choice to its end.
-fn request(stage: &Stage<()>, headers: &HeaderMap, point: u16, outcome: Outcome) {
+fn request(stage: &Arc<Stage<()>>, headers: &HeaderMap, point: u16, outcome: Outcome) {
     let traits = Traits { headers, query: None, client: [127, 0, 0, 1].into() };
     let point = Point::new(point).expect("there are 10,000 points");
     let chosen = stage.choose(&traits, None, || point).expect("nothing was asked for");

@@ -18,7 +18,7 @@ use wasm_fn_router::{RouteTable, Salt, Stage, StageSpec, Tally, Traits, VersionE
 const STRIDE: usize = 7919;
 
 /// A function with a canary at 10 %.
-fn stage(function: &str, sticky: Sticky, cohorts: Vec<CohortRule>) -> Stage<()> {
+fn stage(function: &str, sticky: Sticky, cohorts: Vec<CohortRule>) -> Arc<Stage<()>> {
     let numbers = [1, 2].map(|number| VersionNo::new(number).expect("above zero"));
     let [stable, canary] = numbers;
     let share = Weight::from_basis_points(1000).expect("at most everything");
@@ -43,7 +43,7 @@ fn stage(function: &str, sticky: Sticky, cohorts: Vec<CohortRule>) -> Stage<()> 
         trial: None,
         versions: versions.into(),
     };
-    Stage::new(spec).expect("every version is listed")
+    Arc::new(Stage::new(spec).expect("every version is listed"))
 }
 
 fn headers() -> HeaderMap {
@@ -80,7 +80,7 @@ fn find_and_choose(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("find-and-choose");
     for functions in [1, 1_000, 10_000] {
         let names: Vec<String> = (0..functions).map(|i| format!("function-{i}")).collect();
-        let stages = names.iter().map(|name| Arc::new(stage(name, Sticky::None, Vec::new())));
+        let stages = names.iter().map(|name| stage(name, Sticky::None, Vec::new()));
         let table = RouteTable::new(Revision(1), stages.collect()).expect("routes differ");
         let paths: Vec<String> = names.iter().map(|name| format!("/{name}/orders/17")).collect();
         let (mut at, mut draws) = (0, Draws(1));
@@ -89,6 +89,12 @@ fn find_and_choose(criterion: &mut Criterion) {
                 at = (at + STRIDE) % functions;
                 let stage = table.find(Some("functions.example.com"), black_box(&paths[at]))?;
                 stage.choose(&request, None, || draws.next()).ok().map(|chosen| chosen.version.no)
+            });
+        });
+        group.bench_function(BenchmarkId::new("find", functions), |bencher| {
+            bencher.iter(|| {
+                at = (at + STRIDE) % functions;
+                table.find(Some("functions.example.com"), black_box(&paths[at])).map(Arc::as_ptr)
             });
         });
         group.bench_function(BenchmarkId::new("miss", functions), |bencher| {

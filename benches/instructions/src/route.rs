@@ -17,7 +17,7 @@ const USERS: usize = 64;
 /// Finds and chooses `count` times.
 pub(crate) fn run(count: u32) {
     let names: Vec<String> = (0..FUNCTIONS).map(|i| format!("function-{i}")).collect();
-    let stages = names.iter().map(|name| Arc::new(stage(name))).collect();
+    let stages = names.iter().map(|name| stage(name)).collect();
     let table = RouteTable::new(Revision(1), stages).expect("routes differ");
     let paths: Vec<String> = names.iter().map(|name| format!("/{name}/orders/17")).collect();
     let users: Vec<HeaderMap> = (0..USERS).map(headers).collect();
@@ -39,7 +39,7 @@ pub(crate) fn run(count: u32) {
 }
 
 /// A function with a canary at 10 %, which users keep who were placed on it.
-fn stage(function: &str) -> Stage<()> {
+fn stage(function: &str) -> Arc<Stage<()>> {
     let numbers = [1, 2].map(|number| VersionNo::new(number).expect("above zero"));
     let [stable, canary] = numbers;
     let share = Weight::from_basis_points(1000).expect("at most everything");
@@ -64,7 +64,7 @@ fn stage(function: &str) -> Stage<()> {
         trial: None,
         versions: versions.into(),
     };
-    Stage::new(spec).expect("every version is listed")
+    Arc::new(Stage::new(spec).expect("every version is listed"))
 }
 
 /// What the browser of user number `user` sends.

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, Notify, Semaphore, watch};
 use wasm_fn_core::{Digest, FunctionName, Revision, StageName, VersionNo};
 use wasm_fn_rollout::Time;
-use wasm_fn_router::{RouteTable, Salt, VersionEntry};
+use wasm_fn_router::{HeldVersion, RouteTable, Salt};
 
 use crate::{
     access::Access,
@@ -292,9 +292,9 @@ impl<H: Host, S: Store> Control<H, S> {
     }
 
     /// `version` in the stage at `key`, as it is published.
-    fn entry(&self, (function, stage): &Key, version: VersionNo) -> Option<Arc<VersionEntry<H::Version>>> {
+    fn entry(&self, (function, stage): &Key, version: VersionNo) -> Option<HeldVersion<H::Version>> {
         let table = self.table.load();
-        table.stage(function, stage)?.versions().iter().find(|entry| entry.no == version).cloned()
+        table.stage(function, stage)?.version(version).map(|entry| entry.hold())
     }
 
     /// The judge of the rollout at `key`.

@@ -19,7 +19,8 @@ mod trial;
 
 pub use clash::{RouteClash, check_clashes};
 pub use stage::{
-    Chosen, KEY_HEADER, NoSuchVersion, Reason, Salt, Stage, StageError, StageProblem, StageSpec, VersionEntry,
+    Chosen, HeldVersion, KEY_HEADER, NoSuchVersion, Reason, Salt, Stage, StageError, StageProblem, StageSpec,
+    StageVersion, VersionEntry,
 };
 pub use table::RouteTable;
 pub use tally::{Ended, Tally, TallySnapshot};

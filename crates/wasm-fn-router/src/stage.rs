@@ -1,10 +1,11 @@
 //! A stage as requests meet it: which of its versions answers.
 
-use std::{collections::HashSet, fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, net::IpAddr, ops::Deref, sync::Arc, time::Duration};
 
 use foldhash::fast::FixedState;
 use http::{HeaderName, HeaderValue};
 use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
 use wasm_fn_core::{
     CohortRule, FunctionName, Point, Role, Route, Side, Source, StageName, Sticky, TrafficSplit, VersionNo,
     VersionRef,
@@ -26,6 +27,18 @@ pub struct VersionEntry<V> {
     pub tally: Arc<Tally>,
     /// The caller's handle on it.
     pub target: V,
+}
+
+/// A version of a stage that is held elsewhere.
+pub struct StageVersion<'a, V> {
+    stage: &'a Arc<Stage<V>>,
+    index: usize,
+}
+
+/// A version of a stage, which it keeps as it is.
+pub struct HeldVersion<V> {
+    stage: Arc<Stage<V>>,
+    index: usize,
 }
 
 /// Key of the hash that places sticky keys. Stages with different salts place the same user
@@ -63,21 +76,35 @@ pub struct StageSpec<V> {
 
 /// A place where a function is reachable, ready to choose.
 pub struct Stage<V> {
+    choice: Choice<V>,
     function: FunctionName,
     name: StageName,
     routes: Box<[Route]>,
     split: TrafficSplit,
-    // Invariant: by number, each once, not empty; every index below is within.
-    versions: Box<[Arc<VersionEntry<V>>]>,
-    /// Where each share ends on the line of points, newest version first, and who owns it.
-    ends: Box<[(u16, usize)]>,
     stable: usize,
     canary: Option<usize>,
     previous: Option<usize>,
-    sticky: Key,
+}
+
+/// What a choice reads, in a row and nothing elsewhere but what few stages have: a stage that nobody asked for in a
+/// while is in no cache, and its request then waits for memory once.
+#[repr(C)]
+struct Choice<V> {
+    /// Newest version first.
+    shares: SmallVec<[Share; 2]>,
     cohorts: Box<[Cohort]>,
-    salt: Salt,
     trial: Option<Comparing>,
+    sticky: Key,
+    salt: Salt,
+    // Invariant: by number, each once, not empty; every index of the stage is within.
+    versions: SmallVec<[VersionEntry<V>; 2]>,
+}
+
+/// A version's part of the line of points: from where the share before it ends.
+#[derive(Clone, Copy)]
+struct Share {
+    end: u16,
+    version: u32,
 }
 
 /// [`TrialSpec`] made ready.
@@ -159,7 +186,7 @@ pub enum Reason {
 /// The version that answers a request.
 pub struct Chosen<'a, V> {
     /// The version.
-    pub version: &'a Arc<VersionEntry<V>>,
+    pub version: StageVersion<'a, V>,
     /// Why this one.
     pub reason: Reason,
     /// Its part in the stage's trial, if it has one.
@@ -178,7 +205,7 @@ impl<V> Stage<V> {
     }
 
     fn build(spec: StageSpec<V>) -> Result<Self, StageProblem> {
-        let mut versions: Box<[_]> = spec.versions.into_iter().map(Arc::new).collect();
+        let mut versions: SmallVec<[_; 2]> = spec.versions.into_iter().collect();
         versions.sort_by_key(|version| version.no);
         if let Some(pair) = versions.windows(2).find(|pair| pair[0].no == pair[1].no) {
             return Err(StageProblem::Duplicate(pair[0].no));
@@ -189,10 +216,11 @@ impl<V> Stage<V> {
         };
 
         let mut end = 0;
-        let mut ends = Vec::with_capacity(spec.split.shares().len());
+        let mut shares = SmallVec::with_capacity(spec.split.shares().len());
         for &(version, weight) in spec.split.shares() {
             end += weight.basis_points();
-            ends.push((end, index(version)?));
+            let version = u32::try_from(index(version)?).expect("version numbers have 32 bits");
+            shares.push(Share { end, version });
         }
         let stable = index(spec.stable)?;
         let canary = spec.canary.map(index).transpose()?;
@@ -217,19 +245,14 @@ impl<V> Stage<V> {
         };
         let trial = spec.trial.map(comparing).transpose()?;
         Ok(Self {
+            choice: Choice { shares, cohorts: cohorts.into(), trial, sticky, salt: spec.salt, versions },
             function: spec.function,
             name: spec.stage,
             routes: spec.routes.into(),
             split: spec.split,
-            versions,
-            ends: ends.into(),
             stable,
             canary,
             previous,
-            sticky,
-            cohorts: cohorts.into(),
-            salt: spec.salt,
-            trial,
         })
     }
 
@@ -254,17 +277,22 @@ impl<V> Stage<V> {
     }
 
     /// Every version that can be reached, oldest first.
-    pub fn versions(&self) -> &[Arc<VersionEntry<V>>] {
-        &self.versions
+    pub fn versions(&self) -> &[VersionEntry<V>] {
+        &self.choice.versions
+    }
+
+    /// Version `no`, if it can be reached.
+    pub fn version(self: &Arc<Self>, no: VersionNo) -> Option<StageVersion<'_, V>> {
+        index_of(self.versions(), no).map(|index| StageVersion { stage: self, index })
     }
 
     /// The version to fall back on.
-    pub fn stable(&self) -> &Arc<VersionEntry<V>> {
-        &self.versions[self.stable]
+    pub fn stable(&self) -> &VersionEntry<V> {
+        &self.choice.versions[self.stable]
     }
 
     pub(crate) fn salt(&self) -> Salt {
-        self.salt
+        self.choice.salt
     }
 
     /// The version that answers `request`: the one `asked` for; else the one of the first cohort rule
@@ -277,24 +305,26 @@ impl<V> Stage<V> {
     /// # Errors
     /// When the version asked for is not in this stage.
     pub fn choose(
-        &self,
+        self: &Arc<Self>,
         request: &Traits<'_>,
         asked: Option<VersionRef>,
         draw: impl FnOnce() -> Point,
     ) -> Result<Chosen<'_, V>, NoSuchVersion> {
+        let Choice { cohorts, trial, .. } = &self.choice;
         let mut user = None;
         let (index, reason) = if let Some(asked) = asked {
             (self.resolve(asked)?, Reason::Override)
-        } else if let Some(cohort) = self.cohorts.iter().find(|cohort| cohort.applies(request)) {
+        } else if let Some(cohort) = cohorts.iter().find(|cohort| cohort.applies(request)) {
             (cohort.version, Reason::Cohort)
-        } else if let Some(bits) = self.sticky_bits(request) {
+        } else if let Some(bits) = self.choice.sticky_bits(request) {
             user = Some(bits);
-            (self.pick(Point::from_bits(bits)), Reason::Sticky)
+            (self.choice.pick(Point::from_bits(bits)), Reason::Sticky)
         } else {
-            (self.pick(draw()), Reason::Draw)
+            (self.choice.pick(draw()), Reason::Draw)
         };
-        let chosen = |index: usize, reason, part| Chosen { version: &self.versions[index], reason, part };
-        let Some(comparing) = &self.trial else { return Ok(chosen(index, reason, None)) };
+        let version = |index| StageVersion { stage: self, index };
+        let chosen = |index, reason, part| Chosen { version: version(index), reason, part };
+        let Some(comparing) = trial else { return Ok(chosen(index, reason, None)) };
         let side = if index == comparing.canary {
             Side::Canary
         } else if index == comparing.fallback {
@@ -307,8 +337,7 @@ impl<V> Stage<V> {
             return Ok(chosen(comparing.fallback, Reason::Withheld, None));
         }
         let shielded = side == Side::Canary && !asked_for;
-        let shield =
-            comparing.shield.filter(|_| shielded).map(|after| (&self.versions[comparing.fallback], after));
+        let shield = comparing.shield.filter(|_| shielded).map(|after| (version(comparing.fallback), after));
         let placed = matches!(reason, Reason::Sticky | Reason::Draw);
         let part = Part { trial: &comparing.trial, side, placed, user, shield };
         Ok(chosen(index, reason, Some(part)))
@@ -316,11 +345,11 @@ impl<V> Stage<V> {
 
     fn resolve(&self, asked: VersionRef) -> Result<usize, NoSuchVersion> {
         let found = match asked {
-            VersionRef::No(no) => index_of(&self.versions, no),
+            VersionRef::No(no) => index_of(self.versions(), no),
             VersionRef::Stable => Some(self.stable),
             VersionRef::Canary => self.canary,
             VersionRef::Previous => self.previous,
-            VersionRef::Latest => self.versions.len().checked_sub(1),
+            VersionRef::Latest => self.versions().len().checked_sub(1),
         };
         found.ok_or_else(|| NoSuchVersion {
             function: self.function.clone(),
@@ -328,7 +357,9 @@ impl<V> Stage<V> {
             asked,
         })
     }
+}
 
+impl<V> Choice<V> {
     /// The hash of the request's sticky key, if it has one.
     fn sticky_bits(&self, request: &Traits<'_>) -> Option<u64> {
         let place = |key: &[u8]| {
@@ -350,8 +381,37 @@ impl<V> Stage<V> {
 
     /// Index of the version that owns `point`; the same as [`TrafficSplit::pick`], without the search.
     fn pick(&self, point: Point) -> usize {
-        let owner = self.ends.iter().find(|&&(end, _)| point.place() < end);
-        owner.expect("the last share ends at the number of points").1
+        let owner = self.shares.iter().find(|share| point.place() < share.end);
+        owner.expect("the last share ends at the number of points").version as usize
+    }
+}
+
+impl<V> StageVersion<'_, V> {
+    /// The version for as long as its request runs.
+    pub fn hold(&self) -> HeldVersion<V> {
+        HeldVersion { stage: Arc::clone(self.stage), index: self.index }
+    }
+}
+
+impl<V> Deref for StageVersion<'_, V> {
+    type Target = VersionEntry<V>;
+
+    fn deref(&self) -> &VersionEntry<V> {
+        &self.stage.choice.versions[self.index]
+    }
+}
+
+impl<V> Clone for HeldVersion<V> {
+    fn clone(&self) -> Self {
+        Self { stage: Arc::clone(&self.stage), index: self.index }
+    }
+}
+
+impl<V> Deref for HeldVersion<V> {
+    type Target = VersionEntry<V>;
+
+    fn deref(&self) -> &VersionEntry<V> {
+        &self.stage.choice.versions[self.index]
     }
 }
 
@@ -370,7 +430,7 @@ impl Cohort {
 }
 
 /// Index of version `no` in `versions`, which are sorted by number.
-fn index_of<V>(versions: &[Arc<VersionEntry<V>>], no: VersionNo) -> Option<usize> {
+fn index_of<V>(versions: &[VersionEntry<V>], no: VersionNo) -> Option<usize> {
     versions.binary_search_by_key(&no, |version| version.no).ok()
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use wasm_fn_core::{Side, Trap, VersionNo};
 
-use crate::{Ended, VersionEntry};
+use crate::{Ended, StageVersion};
 
 /// Compares a canary with what it is to replace, response by response.
 ///
@@ -75,5 +75,5 @@ pub struct Part<'a, V> {
     /// 64-bit hash of the user's key, when that placed it.
     pub user: Option<u64>,
     /// Who answers if it fails, and from when on it has.
-    pub shield: Option<(&'a Arc<VersionEntry<V>>, Duration)>,
+    pub shield: Option<(StageVersion<'a, V>, Duration)>,
 }

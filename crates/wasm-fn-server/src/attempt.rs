@@ -17,7 +17,7 @@ use http_body::Body as _;
 use http_body_util::Either;
 use pin_project_lite::pin_project;
 use wasm_fn_core::Outcome;
-use wasm_fn_router::VersionEntry;
+use wasm_fn_router::HeldVersion;
 
 use crate::{
     Call, Cause, Failure, InvocationBody, Invoke, RequestBody, RequestId,
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Who answers a request if its canary fails, and from when on it has: so long after the request came.
-pub(crate) type Fallback<V> = (Arc<VersionEntry<V>>, Duration);
+pub(crate) type Fallback<V> = (HeldVersion<V>, Duration);
 
 /// A head that may be sent, with what of its body may follow, or why there is none.
 type Checked<B> = Result<(Response<B>, Send), Failure>;
@@ -61,7 +61,7 @@ pin_project! {
 /// What makes an answer of that which a run came to.
 pub(crate) struct Settling<V> {
     session: Arc<Session<V>>,
-    version: Arc<VersionEntry<V>>,
+    version: HeldVersion<V>,
     method: Method,
     arrival: Arrival,
     tallying: Tallying,
@@ -75,7 +75,7 @@ pub(crate) struct Settling<V> {
 /// The guest is started in this call, so that what is returned is small.
 pub(crate) fn attempt<V: Invoke>(
     session: Arc<Session<V>>,
-    version: Arc<VersionEntry<V>>,
+    version: HeldVersion<V>,
     fallback: Option<Fallback<V>>,
     request: Request<RequestBody>,
     arrival: Arrival,
@@ -210,7 +210,7 @@ fn sendable<B: InvocationBody>(mut response: Response<B>, method: &Method) -> Ch
 /// The response to a request that `version` answered, or failed to.
 fn respond<V: Invoke>(
     session: &Session<V>,
-    version: &VersionEntry<V>,
+    version: &HeldVersion<V>,
     checked: Checked<V::Body>,
     id: RequestId,
     mut tallying: Tallying,

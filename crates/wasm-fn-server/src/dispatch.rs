@@ -12,7 +12,7 @@ use http_body::Body as _;
 use http_body_util::Either;
 use hyper::body::Incoming;
 use wasm_fn_core::Outcome;
-use wasm_fn_router::{Traits, VersionEntry};
+use wasm_fn_router::{HeldVersion, Traits};
 
 use crate::{
     Failure, Invoke, RequestBody, RequestId, Usage,
@@ -28,7 +28,7 @@ use crate::{
 
 /// The version that answers a request, and the request's part in a trial.
 struct Selected<V> {
-    version: Arc<VersionEntry<V>>,
+    version: HeldVersion<V>,
     part: Option<OwnPart>,
     /// Who answers if it fails.
     fallback: Option<Fallback<V>>,
@@ -83,11 +83,11 @@ impl<V: Invoke> Plane<V> {
         let chosen = stage
             .choose(&traits, asked, self.options.draw)
             .map_err(|none| Problem { detail: none.to_string().into(), ..Code::NoSuchVersion.into() })?;
-        let shield = chosen.part.as_ref().and_then(|part| part.shield);
+        let shield = chosen.part.as_ref().and_then(|part| part.shield.as_ref());
         Ok(Selected {
-            version: Arc::clone(chosen.version),
+            version: chosen.version.hold(),
             part: chosen.part.as_ref().map(|part| OwnPart::new(part, id)),
-            fallback: shield.map(|(fallback, after)| (Arc::clone(fallback), after)),
+            fallback: shield.map(|(fallback, after)| (fallback.hold(), *after)),
         })
     }
 }
@@ -96,7 +96,7 @@ impl<V: Invoke> Session<V> {
     /// Has `version` answer `request`, or its `fallback`, and has the end counted.
     fn invoke(
         self: Arc<Self>,
-        version: Arc<VersionEntry<V>>,
+        version: HeldVersion<V>,
         fallback: Option<Fallback<V>>,
         mut request: Request<RequestBody>,
         arrival: Arrival,

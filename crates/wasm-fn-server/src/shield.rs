@@ -5,20 +5,19 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use http::{Request, request::Parts};
 use tokio::time::Sleep;
-use wasm_fn_router::VersionEntry;
+use wasm_fn_router::HeldVersion;
 
 use crate::{Effects, RequestBody, clock, request_body::Keeper};
 
 /// What a second run of a request needs.
 pub(crate) struct Shield<V> {
-    fallback: Arc<VersionEntry<V>>,
+    fallback: HeldVersion<V>,
     head: Parts,
     body: Keeper,
     effects: Effects,
@@ -30,7 +29,7 @@ pub(crate) struct Shield<V> {
 
 /// A request that runs again, and on which version.
 pub(crate) struct SecondRun<V> {
-    pub(crate) version: Arc<VersionEntry<V>>,
+    pub(crate) version: HeldVersion<V>,
     pub(crate) request: Request<RequestBody>,
 }
 
@@ -39,7 +38,7 @@ impl<V> Shield<V> {
     /// it over when the canary fails, or has not answered at `due`.
     pub(crate) fn over(
         request: Request<RequestBody>,
-        fallback: Arc<VersionEntry<V>>,
+        fallback: HeldVersion<V>,
         due: Instant,
         bytes_max: usize,
     ) -> (Self, Request<RequestBody>) {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use wasm_fn_control::state::{Key, State};
 use wasm_fn_core::{Outcome, Point, Revision, Side, Sticky, VersionNo, VersionRef};
 use wasm_fn_rollout::Class;
-use wasm_fn_router::{Chosen, Heard, Reason, RouteTable, Traits, Trial, VersionEntry};
+use wasm_fn_router::{Chosen, Heard, HeldVersion, Reason, RouteTable, Traits, Trial};
 
 use crate::{
     guest::{End, Guest, Running},
@@ -39,7 +39,7 @@ struct Invocation {
     key: Key,
     id: u64,
     revision: Revision,
-    entry: Arc<VersionEntry<Arc<Guest>>>,
+    entry: HeldVersion<Arc<Guest>>,
     part: Option<Part>,
     arrived: Instant,
     counted: bool,
@@ -52,7 +52,7 @@ struct Part {
     side: Side,
     placed: bool,
     user: Option<u64>,
-    shield: Option<(Arc<VersionEntry<Arc<Guest>>>, Duration)>,
+    shield: Option<(HeldVersion<Arc<Guest>>, Duration)>,
 }
 
 /// A request that was accepted and has no answer yet.
@@ -137,7 +137,7 @@ fn choose(
     *inner.happened.entry(reason(chosen.reason)).or_default() += 1;
     inner.say(format_args!("request {id} r{} {} {:?}", table.revision().0, found, chosen.reason));
     drop(inner);
-    let entry = Arc::clone(chosen.version);
+    let entry = chosen.version.hold();
     Ok(Some(Invocation::new(world, &ask.key, id, table.revision(), entry, part)))
 }
 
@@ -179,7 +179,7 @@ fn owned(chosen: &Chosen<'_, Arc<Guest>>) -> Option<Part> {
         side: part.side,
         placed: part.placed,
         user: part.user,
-        shield: part.shield.map(|(entry, after)| (Arc::clone(entry), after)),
+        shield: part.shield.as_ref().map(|(entry, after)| (entry.hold(), *after)),
     })
 }
 
@@ -249,7 +249,7 @@ impl Invocation {
         key: &Key,
         id: u64,
         revision: Revision,
-        entry: Arc<VersionEntry<Arc<Guest>>>,
+        entry: HeldVersion<Arc<Guest>>,
         part: Option<Part>,
     ) -> Self {
         world.lock().requests.invocations += 1;

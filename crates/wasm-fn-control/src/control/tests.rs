@@ -55,7 +55,7 @@ fn rollout_by(strategy: rollout::Strategy) -> Strategy {
 }
 
 /// The version that a request with the first of all points gets, which is a canary's if it has any share.
-fn choose(stage: &Stage<Arc<str>>, asked: Option<VersionRef>) -> Chosen<'_, Arc<str>> {
+fn choose(stage: &Arc<Stage<Arc<str>>>, asked: Option<VersionRef>) -> Chosen<'_, Arc<str>> {
     let traits = Traits { headers: &HeaderMap::new(), query: None, client: [127, 0, 0, 1].into() };
     stage.choose(&traits, asked, || Point::new(0).unwrap()).unwrap()
 }

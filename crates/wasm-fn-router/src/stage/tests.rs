@@ -37,10 +37,10 @@ fn spec(canary: u16) -> StageSpec<u32> {
     }
 }
 
-fn stage(canary: u16, change: impl FnOnce(&mut StageSpec<u32>)) -> Stage<u32> {
+fn stage(canary: u16, change: impl FnOnce(&mut StageSpec<u32>)) -> Arc<Stage<u32>> {
     let mut spec = spec(canary);
     change(&mut spec);
-    Stage::new(spec).unwrap()
+    Arc::new(Stage::new(spec).unwrap())
 }
 
 /// A request as a test writes it.
@@ -57,7 +57,7 @@ fn header_map(headers: &[(&'static str, &str)]) -> HeaderMap {
 
 /// The version chosen; the draw falls on stable's last point.
 fn choose(
-    stage: &Stage<u32>,
+    stage: &Arc<Stage<u32>>,
     request: Request<'_>,
     asked: Option<&str>,
 ) -> Result<(u32, Reason), NoSuchVersion> {
@@ -71,12 +71,12 @@ fn choose(
 }
 
 #[track_caller]
-fn check(stage: &Stage<u32>, request: Request<'_>, expected: (u32, Reason)) {
+fn check(stage: &Arc<Stage<u32>>, request: Request<'_>, expected: (u32, Reason)) {
     assert_eq!(choose(stage, request, None), Ok(expected), "{:?} {:?}", request.headers, request.query);
 }
 
 /// Whether the user with `key` is on the canary.
-fn on_canary(stage: &Stage<u32>, key: &str) -> bool {
+fn on_canary(stage: &Arc<Stage<u32>>, key: &str) -> bool {
     let headers = header_map(&[("wasm-fn-key", key)]);
     let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
     let chosen = stage.choose(&traits, None, || unreachable!("a key needs no draw")).unwrap();

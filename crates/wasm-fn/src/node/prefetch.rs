@@ -14,7 +14,7 @@ pub(crate) async fn prefetch(tables: Arc<ArcSwap<RouteTable<Hosted>>>) {
     let mut seen = HashSet::new();
     for stage in table.stages() {
         for &(no, _) in stage.split().shares() {
-            let Some(entry) = stage.versions().iter().find(|entry| entry.no == no) else { continue };
+            let Some(entry) = stage.version(no) else { continue };
             if !seen.insert(entry.target.0.component()) {
                 continue;
             }

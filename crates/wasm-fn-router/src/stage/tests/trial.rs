@@ -26,7 +26,7 @@ impl Trial for Fake {
 const AFTER: Duration = Duration::from_secs(3);
 
 /// v1 compared with v2, which has every point but stable's last; v3 by override only.
-fn tried(change: impl FnOnce(&mut StageSpec<u32>)) -> (Stage<u32>, Arc<Fake>) {
+fn tried(change: impl FnOnce(&mut StageSpec<u32>)) -> (Arc<Stage<u32>>, Arc<Fake>) {
     let fake = Arc::new(Fake::default());
     let trial = Arc::clone(&fake) as Arc<dyn Trial>;
     let stage = stage(9999, |spec| {
@@ -44,7 +44,7 @@ fn tried(change: impl FnOnce(&mut StageSpec<u32>)) -> (Stage<u32>, Arc<Fake>) {
 type Seen = (Side, bool, bool, Option<(u32, Duration)>);
 
 /// What a request gets; the draw falls on the point at `place`.
-fn part(stage: &Stage<u32>, header: Option<(&'static str, &str)>, ask: &str, place: u16) -> Got {
+fn part(stage: &Arc<Stage<u32>>, header: Option<(&'static str, &str)>, ask: &str, place: u16) -> Got {
     let headers = header_map(header.as_slice());
     let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
     let asked = (!ask.is_empty()).then(|| ask.parse().unwrap());
@@ -59,7 +59,7 @@ fn part(stage: &Stage<u32>, header: Option<(&'static str, &str)>, ask: &str, pla
 type Got = (u32, Reason, Option<Seen>);
 
 /// A key that places its user on `version`.
-fn key_of(stage: &Stage<u32>, version: u32) -> String {
+fn key_of(stage: &Arc<Stage<u32>>, version: u32) -> String {
     let key = (0..100_000).map(|user| user.to_string()).find(|key| on_canary(stage, key) == (version == 2));
     key.expect("one user in ten thousand is on stable")
 }
