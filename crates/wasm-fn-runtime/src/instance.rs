@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt as _;
 use wasm_fn_core::{EgressRule, Limits};
 use wasm_fn_memory::{EXHAUSTED, NoStack};
 use wasm_fn_pool::{BudgetPart, StartPermit};
@@ -87,6 +88,17 @@ impl Mould {
         // A command's program ends with its run.
         let uses_left = if matches!(export, Export::Command(_)) { 1 } else { self.limits.reuse };
         Ok(Instance { store, export, meter, uses_left, slot })
+    }
+
+    /// [`instantiate`](Self::instantiate) without a wait; `None` when one would be needed, and the start is given up.
+    // Not inlined: all who call it have to find it in the caches.
+    #[inline(never)]
+    pub(crate) fn instantiate_at_once(
+        self: &Arc<Self>,
+        mapped: &Mapped,
+        slot: StartPermit,
+    ) -> Option<Result<Instance, Fault>> {
+        pin!(self.instantiate(mapped, slot)).now_or_never()
     }
 
     /// [`instantiate`](Self::instantiate) for no request in particular, within the version's timeout:

@@ -11,7 +11,7 @@ use std::{
 
 use arc_swap::Guard;
 use bytes::Bytes;
-use futures_util::{FutureExt as _, future::Either};
+use futures_util::future::Either;
 use http::Response;
 use http_body::Body;
 use tokio::sync::{Notify, oneshot};
@@ -154,7 +154,7 @@ impl Version {
         let began = invocation.began;
         let end = invocation.arrived + self.limits().timeout;
         let admitted = if began < end { self.admit_at_once() } else { Err(self) };
-        let instance = admitted.as_ref().ok().and_then(|place| place.version.pool.take_ready(thread()));
+        let instance = admitted.as_ref().ok().and_then(|place| place.version.instance_at_once());
         match (admitted, instance) {
             (Ok(place), Some(instance)) => {
                 let deadline = Deadline::new(end);
@@ -261,6 +261,21 @@ impl Version {
         self.node.codes.load(&self.code, self.node.now(), Arc::new(|_| {})).await
     }
 
+    /// An instance for a request without a wait: a ready one, or one made now where that takes no time. `None`, and
+    /// nothing is counted, when neither can be had, or the start fails: it fails again where somebody waits for it.
+    #[expect(clippy::disallowed_methods, reason = "starts take wall-clock time")]
+    fn instance_at_once(self: &Arc<Self>) -> Option<Instance> {
+        if let Some(instance) = self.pool.take_ready(thread()) {
+            return Some(instance);
+        }
+        let permit = self.pool.start_quick()?;
+        self.look_after();
+        let (began, mapped) = (Instant::now(), self.code.get());
+        let instance = self.mould.instantiate_at_once(mapped.as_ref()?, permit)?.ok()?;
+        self.pool.record_cold_start(began.elapsed());
+        Some(instance)
+    }
+
     /// An instance for this request: a ready one, or one made now.
     async fn instance(self: &Arc<Self>, deadline: &mut Deadline) -> Result<Instance, Fault> {
         let timeout = || Fault::Timeout { limit: self.limits().timeout };
@@ -317,7 +332,7 @@ impl Version {
         let (began, mut started, mapped) = (Instant::now(), 0, self.code.get());
         for permit in permits {
             let Some((permit, mapped)) = self.pool.follow(permit).zip(mapped.as_ref()) else { continue };
-            match pin!(self.mould.instantiate(mapped, permit)).now_or_never() {
+            match self.mould.instantiate_at_once(mapped, permit) {
                 Some(Ok(instance)) => drop(self.pool.check_in(thread(), instance)),
                 Some(Err(fault)) => tracing::debug!(%fault, "no instance follows"),
                 None => tracing::debug!("no instance follows: it does not start at once"),

@@ -202,6 +202,21 @@ fn threads_get_what_they_made_and_of_others_what_starts_slowly() {
 }
 
 #[test]
+fn what_starts_quickly_is_started_for_a_request_without_a_wait_and_counted_when_it_is_there() {
+    let (_, unknown) = pool(9, 9);
+    assert!(unknown.start_quick().is_none());
+    let (slots, quick) = quick(500);
+    let (arrivals, others) = (quick.cold_starts(), slots.max() - slots.used());
+    let permits: Vec<_> = (0..others).map(|_| quick.start_quick().unwrap()).collect();
+    assert!(quick.start_quick().is_none());
+    assert_eq!(quick.cold_starts(), arrivals);
+    quick.record_cold_start(Duration::from_micros(5));
+    assert_eq!((quick.cold_starts(), quick.warm_starts()), (arrivals + 1, 0));
+    drop(permits);
+    assert!(quick.start_quick().is_some());
+}
+
+#[test]
 fn surplus_instances_are_those_unused_longest() {
     let (_, pool) = pool(90, 90);
     stock(&pool, 4);
