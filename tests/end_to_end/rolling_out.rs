@@ -167,13 +167,13 @@ fn unix_ms() -> u64 {
 async fn canary_that_always_traps_is_aborted_after_a_few_requests_and_users_see_nothing() {
     let node = Node::start().await;
     node.deploy_with("hello", "hello-v1", json!({})).await;
-    // 2,000 requests a second, whatever the answers: the next one is due 500 µs after the last.
-    let mut tick = tokio::time::interval(Duration::from_micros(500));
     let clients: Vec<_> = (0..8).map(|_| Arc::new(Client::http1(node.listen))).collect();
     let mut requests = tokio::task::JoinSet::new();
     let canary = json!({ "name": "canary", "steps": ["10%"] });
     let deployed = node.roll_out("broken", json!({}), canary, json!({})).await;
     assert_eq!(deployed["rollout"]["canary"], "v2");
+    // 2,000 requests a second from now on, whatever the answers: the next one is due 500 µs after the last.
+    let mut tick = tokio::time::interval(Duration::from_micros(500));
     let began = Instant::now();
     let mut second_ended_ms = 0;
     for at in 0..4000 {
