@@ -149,12 +149,12 @@ impl<I> Pool<I> {
     }
 
     /// Leave to start an instance for a request without a wait, where starts are quick and a slot is free; nothing is
-    /// counted yet: [`record_cold_start`](Self::record_cold_start) when the request has it.
+    /// counted yet: [`record_cold_start`](Self::record_cold_start) when it has started, or failed to.
     pub fn start_quick(&self) -> Option<StartPermit> {
         if self.is_quick.load(Relaxed) { self.live.try_take(usize::MAX, 0) } else { None }
     }
 
-    /// Counts a request that started its instance within `start` by leave of [`start_quick`](Self::start_quick).
+    /// Counts a request whose instance took `start` to start, or to fail to, by leave of [`start_quick`](Self::start_quick).
     pub fn record_cold_start(&self, start: Duration) {
         lock(&self.shelf).arrivals += 1;
         self.record_starts(1, start);

@@ -1,6 +1,7 @@
 //! A version at work: who may run, which instance serves, what is kept ready.
 
 use std::{
+    future::ready,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -156,12 +157,16 @@ impl Version {
         let admitted = if began < end { self.admit_at_once() } else { Err(self) };
         let instance = admitted.as_ref().ok().and_then(|place| place.version.instance_at_once());
         match (admitted, instance) {
-            (Ok(place), Some(instance)) => {
+            (Ok(place), Some(Ok(instance))) => {
                 let deadline = Deadline::new(end);
                 Either::Left(Guest::start(instance, invocation, deadline, began, place).respond())
             }
+            (_, Some(Err(fault))) => {
+                Either::Right(Either::Left(ready(Err(Failed { fault, usage: Usage::default() }))))
+            }
             (admitted, _) => {
-                Either::Right(in_place(|| Self::invoke_waiting(admitted, invocation, began, end)))
+                let waiting = in_place(|| Self::invoke_waiting(admitted, invocation, began, end));
+                Either::Right(Either::Right(waiting))
             }
         }
     }
@@ -261,19 +266,19 @@ impl Version {
         self.node.codes.load(&self.code, self.node.now(), Arc::new(|_| {})).await
     }
 
-    /// An instance for a request without a wait: a ready one, or one made now where that takes no time. `None`, and
-    /// nothing is counted, when neither can be had, or the start fails: it fails again where somebody waits for it.
+    /// An instance for a request without a wait: a ready one, or one made now where that takes no time, or why it did
+    /// not start. `None`, and nothing is counted, when the request has to wait for one.
     #[expect(clippy::disallowed_methods, reason = "starts take wall-clock time")]
-    fn instance_at_once(self: &Arc<Self>) -> Option<Instance> {
+    fn instance_at_once(self: &Arc<Self>) -> Option<Result<Instance, Fault>> {
         if let Some(instance) = self.pool.take_ready(thread()) {
-            return Some(instance);
+            return Some(Ok(instance));
         }
         let permit = self.pool.start_quick()?;
         self.look_after();
         let (began, mapped) = (Instant::now(), self.code.get());
-        let instance = self.mould.instantiate_at_once(mapped.as_ref()?, permit)?.ok()?;
+        let started = self.mould.instantiate_at_once(mapped.as_ref()?, permit)?;
         self.pool.record_cold_start(began.elapsed());
-        Some(instance)
+        Some(started)
     }
 
     /// An instance for this request: a ready one, or one made now.

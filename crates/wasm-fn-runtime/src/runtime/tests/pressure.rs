@@ -24,6 +24,22 @@ async fn a_guest_that_finds_no_memory_on_the_node_is_shed_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_quick_guest_that_does_not_start_is_refused_and_counted_once_for_each_request() {
+    let node = node(8, 4 << 30);
+    // Less than the memory that its module begins with.
+    let version = node.version("hello-v1", limits(|limits| limits.memory_bytes = 64 << 10));
+    version.load().await.unwrap();
+    version.pool.record_starts(1, Duration::from_micros(1));
+    drop(version.pool.resize(node.runtime.node.now(), 0));
+    for requests in 1..=3 {
+        assert!(version.pool.start_quick().is_some());
+        let refused = get(&version, "/").await;
+        assert!(matches!(refused, Err(Fault::OutOfMemory { .. })), "{refused:?}");
+        assert_eq!((version.cold_starts(), version.gate.running(), version.pool.live()), (requests, 0, 0));
+    }
+}
+
+#[tokio::test]
 async fn memory_of_instances_that_ended_is_there_for_the_next() {
     let node = node(4, 48 << 20);
     let hog = node.version("hog", FunctionConfig::default());
