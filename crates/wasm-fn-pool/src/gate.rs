@@ -51,6 +51,8 @@ pub struct Ticket(u64);
 /// Lets `limit` requests run and `queue_max` wait.
 ///
 /// Times are since an arbitrary start, the same for every call.
+// In this order, so that what every request touches lies together.
+#[repr(C)]
 #[derive(Debug)]
 pub struct Gate<W> {
     limit: u32,

@@ -55,23 +55,25 @@ pub enum Checkout<I> {
 }
 
 /// Instances of one version that wait ready.
+// In this order, so that what every request touches lies together.
+#[repr(C)]
 #[derive(Debug)]
 pub struct Pool<I> {
-    ceiling: usize,
     /// Instances alive, counted by their permits.
     live: Arc<Live>,
-    /// Instances alive above which some are too many.
-    target: AtomicUsize,
+    /// Whether a start takes less than it takes to use what another thread made.
+    is_quick: AtomicBool,
     /// Instances alive below which some are made ahead.
     ahead: AtomicUsize,
     /// Instances alive up to which those that are taken down are followed by others.
     followed: AtomicUsize,
-    /// Whether a start takes less than it takes to use what another thread made.
-    is_quick: AtomicBool,
-    shelf: Mutex<Shelf<I>>,
-    sizer: Mutex<Sizer>,
     served: Served,
+    shelf: Mutex<Shelf<I>>,
+    ceiling: usize,
+    /// Instances alive above which some are too many.
+    target: AtomicUsize,
     refused: AtomicU64,
+    sizer: Mutex<Sizer>,
 }
 
 #[derive(Debug)]
