@@ -211,7 +211,8 @@ impl<I> Pool<I> {
     }
 
     /// Follows the load up to `now`, at which `busy` requests are being served, and returns the instances that are
-    /// too many, those unused longest; drop them. To be called every 100 ms or so, by one caller.
+    /// too many, those unused longest; drop them. To be called by one caller, every 100 ms or so, or every second while it
+    /// [is passive](Self::is_passive).
     #[must_use = "surplus instances are the caller's to drop"]
     pub fn resize(&self, now: Duration, busy: usize) -> Vec<I> {
         let mut sizer = lock(&self.sizer);
@@ -261,6 +262,11 @@ impl<I> Pool<I> {
     /// Whether one is wanted at `now` though there may be no load.
     pub fn is_kept(&self, now: Duration) -> bool {
         lock(&self.sizer).is_kept(now)
+    }
+
+    /// Whether no instance is made ahead of requests, which start theirs quickly.
+    pub fn is_passive(&self) -> bool {
+        self.is_quick.load(Relaxed) && self.ahead.load(Relaxed) == 0 && self.followed.load(Relaxed) == 0
     }
 
     /// Most instances that should be alive, busy ones included.

@@ -93,8 +93,14 @@ pub(crate) struct Node {
     /// How many bursts have ended.
     bursts: watch::Sender<u64>,
     origin: Instant,
-    /// Versions whose pools follow their load.
-    tended: Mutex<Vec<Arc<Version>>>,
+    tended: Mutex<Vec<Tended>>,
+}
+
+/// A version whose pool follows its load.
+struct Tended {
+    /// When it is looked at next. It lies here, so that those whose time has not come stay where they are in memory.
+    due: Duration,
+    version: Arc<Version>,
 }
 
 impl Node {
@@ -121,17 +127,28 @@ impl Node {
     }
 
     pub(crate) fn tend(&self, version: Arc<Version>) {
-        self.tended.lock().unwrap_or_else(PoisonError::into_inner).push(version);
+        self.tended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Tended { due: Duration::ZERO, version });
     }
 
     /// Frees the slot of an instance that waits ready for some version; false when none does.
     pub(crate) fn reclaim(&self) -> bool {
         let tended = self.tended.lock().unwrap_or_else(PoisonError::into_inner);
-        tended.iter().any(|version| version.reclaim())
+        tended.iter().any(|tended| tended.version.reclaim())
     }
 
     fn tend_all(&self, now: Duration) {
-        self.tended.lock().unwrap_or_else(PoisonError::into_inner).retain(|version| version.tend(now));
+        let mut tended = self.tended.lock().unwrap_or_else(PoisonError::into_inner);
+        tended.retain_mut(|Tended { due, version }| {
+            if now < *due {
+                return true;
+            }
+            let rest = version.tend(now);
+            *due = now + rest.unwrap_or_default();
+            rest.is_some()
+        });
     }
 
     /// Lets the system have the memory that free slots keep; takes milliseconds.

@@ -32,6 +32,10 @@ use crate::{
     runtime::Node,
 };
 
+/// How long a version whose pool is passive is left alone. To look at one takes two microseconds where thousands serve,
+/// for it is in no cache then; and its requests do the same whatever comes of it, but for load that has just risen.
+const PASSIVE_REST: Duration = Duration::from_secs(1);
+
 /// Which version of which function.
 #[derive(Clone, Debug)]
 pub struct VersionSpec {
@@ -405,27 +409,29 @@ impl Version {
         self.refilling.store(false, Ordering::Relaxed);
     }
 
-    /// Lets the pool's size follow the load; false when there is nothing left to look after.
-    pub(crate) fn tend(self: &Arc<Self>, now: Duration) -> bool {
+    /// Lets the pool's size follow the load; returns for how long it may be left alone then, or `None` when there is
+    /// nothing left to look after.
+    pub(crate) fn tend(self: &Arc<Self>, now: Duration) -> Option<Duration> {
         drop(self.pool.resize(now, self.gate.running() as usize));
+        let rest = if self.pool.is_passive() { PASSIVE_REST } else { Duration::ZERO };
         if self.pool.target() > 0 {
             self.keep_ready();
-            return true;
+            return Some(rest);
         }
         // Nothing is made any more.
         self.short.notify_one();
         if self.pool.live() > 0 {
-            return true;
+            return Some(rest);
         }
         // A request that comes now is looked after again. Whoever began meanwhile, or asked to be kept warm, found
         // that it was looked after, so it is.
         self.tended.store(false, Ordering::SeqCst);
         let wanted = self.pool.is_kept(now) || self.pool.live() > 0;
         if wanted && !self.tended.swap(true, Ordering::SeqCst) {
-            return true;
+            return Some(Duration::ZERO);
         }
         self.code.end_use(now);
-        false
+        None
     }
 
     /// A place, when none has to be waited for; the version itself otherwise.

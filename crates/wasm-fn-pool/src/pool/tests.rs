@@ -217,6 +217,21 @@ fn what_starts_quickly_is_started_for_a_request_without_a_wait_and_counted_when_
 }
 
 #[test]
+fn a_pool_is_passive_while_starts_are_quick_and_nothing_is_made_ahead() {
+    let (_, unknown) = pool(9, 9);
+    assert!(!unknown.is_passive());
+    let (_, slow) = pool(9, 9);
+    aim(&slow, 2);
+    assert!(!slow.is_passive());
+    assert!(!quick(100_000).1.is_passive(), "what is taken down is followed");
+    let (_, rare) = quick(500);
+    assert!(rare.is_passive());
+    rare.keep_until(Duration::from_secs(9));
+    assert!(rare.resize(Duration::from_secs(2), 0).is_empty());
+    assert!(!rare.is_passive(), "one is kept ready");
+}
+
+#[test]
 fn surplus_instances_are_those_unused_longest() {
     let (_, pool) = pool(90, 90);
     stock(&pool, 4);

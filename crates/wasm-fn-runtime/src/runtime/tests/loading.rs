@@ -225,3 +225,24 @@ async fn what_was_prepared_is_loaded_for_its_traffic_and_nothing_is_after_a_rest
     version.compile().await.unwrap();
     assert!(artifact(again.dir.path(), "cwasm").exists());
 }
+
+#[tokio::test]
+async fn a_version_that_makes_nothing_ahead_is_looked_at_once_a_second() {
+    let node = Node::start();
+    let version = node.version("hello-v1", FunctionConfig::default());
+    ok(&version, "/").await;
+    // The mean of so many is a microsecond, whatever the first start took.
+    version.pool.record_starts(1000, Duration::from_millis(1));
+    let node = &node.runtime.node;
+    let begun = node.now() + Duration::from_secs(10);
+    node.tend_all(begun);
+    assert!(version.pool.is_passive());
+    version.pool.keep_until(begun + Duration::from_secs(60));
+    node.tend_all(begun + Duration::from_millis(900));
+    assert!(version.pool.is_passive());
+    node.tend_all(begun + Duration::from_secs(1));
+    assert!(!version.pool.is_passive());
+    version.pool.keep_until(Duration::ZERO);
+    node.tend_all(begun + Duration::from_millis(1100));
+    assert!(version.pool.is_passive(), "what is not passive is looked at each time");
+}
