@@ -401,6 +401,13 @@ impl<V> Deref for StageVersion<'_, V> {
     }
 }
 
+impl<V> HeldVersion<V> {
+    /// Who compares the stage's canary.
+    pub fn trial(&self) -> Option<&dyn Trial> {
+        self.stage.choice.trial.as_ref().map(|comparing| &*comparing.trial)
+    }
+}
+
 impl<V> Clone for HeldVersion<V> {
     fn clone(&self) -> Self {
         Self { stage: Arc::clone(&self.stage), index: self.index }

@@ -12,20 +12,20 @@ use pin_project_lite::pin_project;
 use wasm_fn_core::Outcome;
 
 use crate::{
-    Cause, Failure, InvocationBody, Usage,
+    Cause, Failure, InvocationBody, Invoke, Usage,
     tallying::{Tallying, unfinished},
     watch::ReaderWait,
 };
 
 /// A guest's body, or a text of ours.
-pub(crate) type Answer<B> = Either<Guest<B>, Full<Bytes>>;
+pub(crate) type Answer<V> = Either<Guest<V>, Full<Bytes>>;
 
 pin_project! {
     /// A guest's body, which has its request counted when it ends.
-    pub(crate) struct Guest<B: InvocationBody> {
+    pub(crate) struct Guest<V: Invoke> {
         #[pin]
-        body: B,
-        tallying: Tallying,
+        body: V::Body,
+        tallying: Tallying<V>,
         // What a complete body counts as.
         complete: Outcome,
         // Bytes that the head still promises.
@@ -34,7 +34,7 @@ pin_project! {
         handed: Option<ReaderWait>,
     }
 
-    impl<B: InvocationBody> PinnedDrop for Guest<B> {
+    impl<V: Invoke> PinnedDrop for Guest<V> {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             let usage = this.body.usage();
@@ -44,7 +44,7 @@ pin_project! {
 }
 
 /// An answer without a body.
-pub(crate) fn nothing<B: InvocationBody>() -> Answer<B> {
+pub(crate) fn nothing<V: Invoke>() -> Answer<V> {
     Either::Right(Full::default())
 }
 
@@ -59,9 +59,14 @@ pub(crate) enum Cut {
     BodyTooLarge,
 }
 
-impl<B: InvocationBody> Guest<B> {
+impl<V: Invoke> Guest<V> {
     /// Sends `body`, of which the head promises so many bytes, and counts it as `complete` at its end.
-    pub(crate) fn new(body: B, tallying: Tallying, complete: Outcome, promised: Option<u64>) -> Self {
+    pub(crate) fn new(
+        body: V::Body,
+        tallying: Tallying<V>,
+        complete: Outcome,
+        promised: Option<u64>,
+    ) -> Self {
         Self { body, tallying, complete, promised, handed: None }
     }
 
@@ -72,13 +77,13 @@ impl<B: InvocationBody> Guest<B> {
 }
 
 /// Counts an answer of a version that was recalled, which is cut off.
-fn recall(tallying: &mut Tallying, usage: Usage) -> Cut {
+fn recall<V>(tallying: &mut Tallying<V>, usage: Usage) -> Cut {
     let failure = Failure { usage, ..Failure::new(Cause::Recalled, "its answer is cut off") };
     tallying.fail(&failure);
     Cut::Failed(failure)
 }
 
-impl<B: InvocationBody> Body for Guest<B> {
+impl<V: Invoke> Body for Guest<V> {
     type Data = Bytes;
     type Error = Cut;
 

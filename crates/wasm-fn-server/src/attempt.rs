@@ -36,7 +36,7 @@ pub(crate) type Fallback<V> = (HeldVersion<V>, Duration);
 type Checked<B> = Result<(Response<B>, Send), Failure>;
 
 /// A whole answer, from its head on.
-pub(crate) type Answered<V> = Response<Answer<<V as Invoke>::Body>>;
+pub(crate) type Answered<V> = Response<Answer<V>>;
 
 /// What is rare enough to be boxed.
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + std::marker::Send>>;
@@ -61,25 +61,22 @@ pin_project! {
 /// What makes an answer of that which a run came to.
 pub(crate) struct Settling<V> {
     session: Arc<Session<V>>,
-    version: HeldVersion<V>,
     method: Method,
     arrival: Arrival,
-    tallying: Tallying,
+    tallying: Tallying<V>,
     // Boxed, for few requests are a canary's and every connection would have room for one.
     shield: Option<Box<Shield<V>>>,
 }
 
-/// Has `version` answer `request`, and counts that with `tallying`; in its place `fallback`, where its rule allows
-/// that.
+/// Has the version that `tallying` counts on answer `request`; in its place `fallback`, where its rule allows that.
 ///
 /// The guest is started in this call, so that what is returned is small.
 pub(crate) fn attempt<V: Invoke>(
     session: Arc<Session<V>>,
-    version: HeldVersion<V>,
     fallback: Option<Fallback<V>>,
     request: Request<RequestBody>,
     arrival: Arrival,
-    tallying: Tallying,
+    tallying: Tallying<V>,
 ) -> Attempt<V, impl Future<Output = Result<Response<V::Body>, Failure>> + std::marker::Send + use<V>> {
     let (method, expects) = (request.method().clone(), expects(&request));
     let (shield, request) = match fallback {
@@ -91,6 +88,7 @@ pub(crate) fn attempt<V: Invoke>(
         }
         None => (None, request),
     };
+    let version = tallying.version();
     let run = version.target.invoke(Call {
         request,
         request_id: arrival.id,
@@ -102,7 +100,7 @@ pub(crate) fn attempt<V: Invoke>(
     });
     let run =
         if expects { future::Either::Right(let_continue(run).boxed()) } else { future::Either::Left(run) };
-    Attempt::First { run, settling: Settling { session, version, method, arrival, tallying, shield } }
+    Attempt::First { run, settling: Settling { session, method, arrival, tallying, shield } }
 }
 
 impl<V, R> Future for Attempt<V, R>
@@ -152,7 +150,7 @@ impl<V: Invoke> Settling<V> {
 
     /// The answer, or the one that a second run will give.
     fn settle(self, result: Result<Response<V::Body>, Failure>) -> Either<Answered<V>, Boxed<Answered<V>>> {
-        let Self { session, version, method, arrival, tallying, shield } = self;
+        let Self { session, method, arrival, tallying, shield } = self;
         let checked = result.and_then(|response| sendable(response, &method));
         let failed = || match &checked {
             Ok((response, _)) => response.status().is_server_error(),
@@ -160,16 +158,17 @@ impl<V: Invoke> Settling<V> {
         };
         let shield = shield.filter(|_| failed() && !tallying.body_has_failed());
         let Some(second) = shield.and_then(|shield| shield.take_over()) else {
-            return Either::Left(respond(&session, &version, checked, arrival.id, tallying));
+            return Either::Left(respond(&session, checked, arrival.id, tallying));
         };
         let (outcome, usage, trap) = match checked {
             Ok((response, _)) => (Outcome::ServerError, response.body().usage(), None),
             Err(failure) => (failure.cause.outcome(), failure.usage, failure.trap),
         };
-        tracing::debug!(request_id = %arrival.id, version = %version.no, %outcome, "request runs again");
-        let tallying = tallying.pass_on(outcome, usage, trap.as_ref(), Arc::clone(&second.version.tally));
+        let version = tallying.version().no;
+        tracing::debug!(request_id = %arrival.id, %version, %outcome, "request runs again");
+        let tallying = tallying.pass_on(outcome, usage, trap.as_ref(), second.version);
         let shows = session.plane.options.show_shielded;
-        let again = attempt(session, second.version, None, second.request, arrival, tallying);
+        let again = attempt(session, None, second.request, arrival, tallying);
         Either::Right(Box::pin(again.map(move |mut response| {
             if shows {
                 response.headers_mut().insert(head::SHIELDED, HeaderValue::from_static("1"));
@@ -207,14 +206,14 @@ fn sendable<B: InvocationBody>(mut response: Response<B>, method: &Method) -> Ch
     }
 }
 
-/// The response to a request that `version` answered, or failed to.
+/// The response to a request that a version answered, or failed to.
 fn respond<V: Invoke>(
     session: &Session<V>,
-    version: &HeldVersion<V>,
     checked: Checked<V::Body>,
     id: RequestId,
-    mut tallying: Tallying,
+    mut tallying: Tallying<V>,
 ) -> Answered<V> {
+    let label = tallying.version().label.clone();
     let mut response = if tallying.body_is_too_large() {
         let usage = checked.map_or_else(|failure| failure.usage, |(response, _)| response.body().usage());
         tallying.finish(Outcome::Shed, usage);
@@ -223,22 +222,19 @@ fn respond<V: Invoke>(
         match checked {
             Ok((response, send)) => counted(response, send, tallying),
             Err(failure) => {
-                tracing::debug!(request_id = %id, version = %version.no, error = %failure, "invocation failed");
+                let version = tallying.version().no;
+                tracing::debug!(request_id = %id, %version, error = %failure, "invocation failed");
                 tallying.fail(&failure);
                 Problem::from(failure).into_response(id)
             }
         }
     };
-    head::sign(&mut response, id, &version.label);
+    head::sign(&mut response, id, label);
     response
 }
 
 /// Sends what may be sent of a guest's answer, and has its end counted.
-fn counted<B: InvocationBody>(
-    response: Response<B>,
-    send: Send,
-    mut tallying: Tallying,
-) -> Response<Answer<B>> {
+fn counted<V: Invoke>(response: Response<V::Body>, send: Send, mut tallying: Tallying<V>) -> Answered<V> {
     let failed = response.status().as_u16() >= 500;
     let complete = if failed { Outcome::ServerError } else { Outcome::Success };
     let (head, body) = response.into_parts();

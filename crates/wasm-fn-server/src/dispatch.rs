@@ -53,10 +53,10 @@ pub(crate) fn answer<V: Invoke>(
     let request = request.map(|body| RequestBody::new(body, limit, Arc::clone(&session.watch)));
     let answering = match session.plane.choose(&request, session.client, id) {
         Ok(selected) => {
-            let (tally, part) = (Arc::clone(&selected.version.tally), selected.part);
-            let tallying = Tallying::new(tally, started, request.body().fate(), in_flight, part);
+            let Selected { version, part, fallback } = selected;
+            let tallying = Tallying::new(version, started, request.body().fate(), in_flight, part);
             let arrival = Arrival { id, at: started };
-            session.clone().invoke(selected.version, selected.fallback, request, arrival, tallying)
+            session.clone().invoke(fallback, request, arrival, tallying)
         }
         Err(problem) => {
             tracing::debug!(request_id = %id, code = problem.code.as_str(), "request refused");
@@ -93,14 +93,13 @@ impl<V: Invoke> Plane<V> {
 }
 
 impl<V: Invoke> Session<V> {
-    /// Has `version` answer `request`, or its `fallback`, and has the end counted.
+    /// Has the version that `tallying` counts on answer `request`, or its `fallback`, and has the end counted.
     fn invoke(
         self: Arc<Self>,
-        version: HeldVersion<V>,
         fallback: Option<Fallback<V>>,
         mut request: Request<RequestBody>,
         arrival: Arrival,
-        mut tallying: Tallying,
+        mut tallying: Tallying<V>,
     ) -> Answering<V, impl Future<Output = Result<Response<V::Body>, Failure>> + std::marker::Send + use<V>>
     {
         let limit = self.plane.options.body_bytes_max;
@@ -116,11 +115,11 @@ impl<V: Invoke> Session<V> {
         if let Some((problem, usage)) = refusal {
             tallying.finish(Outcome::Shed, usage);
             let mut response = problem.into_response(arrival.id);
-            head::sign(&mut response, arrival.id, &version.label);
+            head::sign(&mut response, arrival.id, tallying.version().label.clone());
             return future::Either::Left(ready(response));
         }
         head::strip(request.headers_mut());
-        future::Either::Right(attempt(self, version, fallback, request, arrival, tallying))
+        future::Either::Right(attempt(self, fallback, request, arrival, tallying))
     }
 
     /// What `response` becomes on this connection.

@@ -140,10 +140,10 @@ fn declared_length(headers: &mut HeaderMap) -> Result<Option<u64>, &'static str>
 }
 
 /// Puts the names of the request and of the version on an answer.
-pub(crate) fn sign<B>(response: &mut Response<B>, id: RequestId, label: &HeaderValue) {
+pub(crate) fn sign<B>(response: &mut Response<B>, id: RequestId, label: HeaderValue) {
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id.header_value());
-    headers.insert(VERSION, label.clone());
+    headers.insert(VERSION, label);
 }
 
 #[cfg(test)]

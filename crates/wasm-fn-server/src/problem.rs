@@ -6,7 +6,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{Either, Full};
 use serde::Serialize;
 
-use crate::{Cause, Failure, InvocationBody, RequestId, answer::Answer, head};
+use crate::{Cause, Failure, Invoke, RequestId, answer::Answer, head};
 
 /// Longest text of a guest's failure that a client sees, bytes.
 const DETAIL_BYTES_MAX: usize = 256;
@@ -169,7 +169,7 @@ impl Problem {
     }
 
     /// The answer to the request with `id`.
-    pub(crate) fn into_response<B: InvocationBody>(self, id: RequestId) -> Response<Answer<B>> {
+    pub(crate) fn into_response<V: Invoke>(self, id: RequestId) -> Response<Answer<V>> {
         let (code, status, _) = self.code.describe();
         let wire = Wire {
             r#type: "about:blank",

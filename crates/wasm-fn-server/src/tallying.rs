@@ -7,7 +7,7 @@ use std::{
 };
 
 use wasm_fn_core::{Outcome, Side, Trap};
-use wasm_fn_router::{Ended, Heard, Part, Recalled, Tally, Trial};
+use wasm_fn_router::{Ended, Heard, HeldVersion, Part, Recalled};
 
 use crate::{
     Failure, RequestId, Usage, clock,
@@ -15,9 +15,10 @@ use crate::{
     watch::{InFlight, ReaderWait},
 };
 
-/// Counts one run of a request: when it is told how it ended, or as cancelled when it is dropped before that.
-pub(crate) struct Tallying {
-    tally: Arc<Tally>,
+/// Counts one run of a request on its version: when it is told how it ended, or as cancelled when it is dropped before
+/// that.
+pub(crate) struct Tallying<V> {
+    version: HeldVersion<V>,
     started: Instant,
     fate: Option<Arc<Fate>>,
     // `None` once counted.
@@ -25,9 +26,8 @@ pub(crate) struct Tallying {
     part: Option<OwnPart>,
 }
 
-/// A request's part in a trial, for as long as it takes.
+/// A request's part in its stage's trial, for as long as it takes.
 pub(crate) struct OwnPart {
-    trial: Arc<dyn Trial>,
     side: Side,
     placed: bool,
     user: Option<u64>,
@@ -40,20 +40,25 @@ impl OwnPart {
     /// The `part` of the request with `request_id`.
     pub(crate) fn new<V>(part: &Part<'_, V>, request_id: RequestId) -> Self {
         let (side, placed, user) = (part.side, part.placed, part.user);
-        Self { trial: Arc::clone(part.trial), side, placed, user, request_id, recalled: None }
+        Self { side, placed, user, request_id, recalled: None }
     }
 }
 
-impl Tallying {
-    /// Counts on `tally` a run of a request that began at `started`; `part` is its part in a trial.
+impl<V> Tallying<V> {
+    /// Counts a run on `version` of a request that began at `started`; `part` is its part in the stage's trial.
     pub(crate) fn new(
-        tally: Arc<Tally>,
+        version: HeldVersion<V>,
         started: Instant,
         fate: Option<Arc<Fate>>,
         in_flight: InFlight,
         part: Option<OwnPart>,
     ) -> Self {
-        Self { tally, started, fate, in_flight: Some(in_flight), part }
+        Self { version, started, fate, in_flight: Some(in_flight), part }
+    }
+
+    /// The version that this run of the request is on.
+    pub(crate) fn version(&self) -> &HeldVersion<V> {
+        &self.version
     }
 
     /// When this run of the request began.
@@ -73,9 +78,8 @@ impl Tallying {
 
     /// Ready when the version under test, which works on the request, was recalled.
     pub(crate) fn poll_recalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.part {
-            Some(part) if part.side == Side::Canary && self.in_flight.is_some() => {
-                let trial = &part.trial;
+        match (&mut self.part, self.version.trial()) {
+            (Some(part), Some(trial)) if part.side == Side::Canary && self.in_flight.is_some() => {
                 part.recalled.get_or_insert_with(|| trial.recalled()).as_mut().poll(cx)
             }
             _ => Poll::Pending,
@@ -100,8 +104,7 @@ impl Tallying {
         self.end(failure.cause.outcome(), failure.usage, failure.trap.as_ref());
     }
 
-    /// Counts this run of the request; the next one, which begins now, is counted on `tally`, and no trial hears
-    /// of it.
+    /// Counts this run of the request; the next one, which begins now, is on `version`, and no trial hears of it.
     ///
     /// Its latency is its own: the time that the run before took is not its version's.
     pub(crate) fn pass_on(
@@ -109,12 +112,12 @@ impl Tallying {
         outcome: Outcome,
         usage: Usage,
         trap: Option<&Trap>,
-        tally: Arc<Tally>,
+        version: HeldVersion<V>,
     ) -> Self {
         let now = clock::now();
         // Taken first, so that the request is under way whatever happens meanwhile.
         let in_flight = self.in_flight.take();
-        let next = Self { tally, started: now, fate: self.fate.clone(), in_flight, part: None };
+        let next = Self { version, started: now, fate: self.fate.clone(), in_flight, part: None };
         if next.in_flight.is_some() {
             self.count(now, outcome, usage, trap);
         }
@@ -135,14 +138,13 @@ impl Tallying {
         let latency = now.saturating_duration_since(self.started);
         let Usage { queue_wait, memory_peak_bytes } = usage;
         let ended = Ended { outcome, latency, queue_wait, memory_peak_bytes };
-        self.tally.record(ended);
+        self.version.tally.record(ended);
         if let Some(trap) = trap {
-            self.tally.trapped(trap.fingerprint);
+            self.version.tally.trapped(trap.fingerprint);
         }
         tracing::debug!(%outcome, ?latency, "request ended");
-        if let Some(part) = &self.part {
-            let OwnPart { trial, side, placed, user, request_id, .. } = part;
-            let (side, placed, user) = (*side, *placed, *user);
+        if let (Some(part), Some(trial)) = (&self.part, self.version.trial()) {
+            let OwnPart { side, placed, user, request_id, .. } = *part;
             trial.hear(&Heard { side, placed, ended, at: now, user, request_id: request_id.bits(), trap });
         }
     }
@@ -153,7 +155,7 @@ pub(crate) fn unfinished() -> Outcome {
     if std::thread::panicking() { Outcome::Internal } else { Outcome::Cancelled }
 }
 
-impl Drop for Tallying {
+impl<V> Drop for Tallying<V> {
     fn drop(&mut self) {
         self.finish(unfinished(), Usage::default());
     }
