@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::{
     guests::Guest,
+    pairs::{Pair, Sharing},
     results::{Latency, Row, Sample},
     stats::Spread,
     systems::{self, Release},
@@ -27,7 +28,7 @@ const NEW_02: Name = ("wasm-fn", Guest::Hello02);
 const REUSED_02: &str = "wasmtime serve, reuse 128";
 const HYPER: Name = ("hyper alone", Guest::Native);
 
-const RATIOS: [Ratio; 9] = [
+const RATIOS: [Ratio; 8] = [
     ratio(NEW_02, ("wasmtime serve", Guest::Hello02), 0.27),
     ratio(NEW_02, ("wasmtime serve, pooling tuned", Guest::Hello02), 0.38),
     ratio(NEW_02, (REUSED_02, Guest::Hello02), 1.15),
@@ -39,29 +40,41 @@ const RATIOS: [Ratio; 9] = [
     ),
     ratio(("wasm-fn reuse 128", Guest::Hello02), (REUSED_02, Guest::Hello02), 0.75),
     ratio(("wasm-fn", Guest::Hello03), ("wasmtime serve (shared)", Guest::Hello03), 0.9),
-    ratio(("wasm-fn, 1,000 functions", Guest::Hello02), NEW_02, 1.15),
     ratio(("wasm-fn", Guest::JavaScript), ("wasmtime serve", Guest::JavaScript), 0.5),
 ];
 
-/// What a rollout may cost: ways of releasing the hello guest that are driven at once.
-pub(crate) struct Rollout {
-    pub(crate) name: &'static str,
-    pub(crate) of: Release,
-    pub(crate) beside: Release,
+/// What one node of ours may cost beside another.
+pub(crate) struct Bound {
+    pub(crate) pair: Pair,
     at_most: f64,
 }
 
-pub(crate) const ROLLOUTS: [Rollout; 2] = [
-    Rollout {
-        name: "wasm-fn: sticky split, tallies, gate and shield / one version",
-        of: Release::Gated,
-        beside: Release::Alone,
+pub(crate) const BOUNDS: [Bound; 3] = [
+    Bound {
+        pair: Pair {
+            name: "wasm-fn: 1,000 functions / one",
+            of: Release::Many,
+            beside: Release::Alone,
+            sharing: Sharing::InTurns,
+        },
+        at_most: 1.15,
+    },
+    Bound {
+        pair: Pair {
+            name: "wasm-fn: sticky split, tallies, gate and shield / one version",
+            of: Release::Gated,
+            beside: Release::Alone,
+            sharing: Sharing::AtOnce,
+        },
         at_most: 1.03,
     },
-    Rollout {
-        name: "wasm-fn: gate and shield / the same split by hand",
-        of: Release::Gated,
-        beside: Release::Split,
+    Bound {
+        pair: Pair {
+            name: "wasm-fn: gate and shield / the same split by hand",
+            of: Release::Gated,
+            beside: Release::Split,
+            sharing: Sharing::AtOnce,
+        },
         at_most: 1.01,
     },
 ];
@@ -104,17 +117,17 @@ pub(crate) fn sides(text: &str) -> Vec<String> {
     named.flat_map(|(_, sides)| sides.map(shown)).collect()
 }
 
-/// The cost of a rollout, round by round; or why it is not known.
-pub(crate) type Paired = (&'static Rollout, Result<Vec<f64>, String>);
+/// What a pair's first costs beside its second, round by round; or why it is not known.
+pub(crate) type Paired = (&'static Bound, Result<Vec<f64>, String>);
 
-/// Checks every budget of which both sides were to be measured, and those of the rollouts that were.
-pub(crate) fn check(rows: &[Row], rollouts: &[Paired]) -> Vec<Check> {
+/// Checks every budget of which both sides were to be measured, and those of the pairs that were.
+pub(crate) fn check(rows: &[Row], paired: &[Paired]) -> Vec<Check> {
     let mut checks: Vec<_> = RATIOS.iter().filter_map(|ratio| ratio.check(rows)).collect();
-    for (rollout, ratios) in rollouts {
+    for (bound, ratios) in paired {
         let found = ratios.as_deref().map_err(Clone::clone);
         checks.push(Check {
-            name: rollout.name.to_owned(),
-            at_most: rollout.at_most,
+            name: bound.pair.name.to_owned(),
+            at_most: bound.at_most,
             unit: Unit::Ratio,
             found: found.and_then(|ratios| spread(ratios.iter().copied())),
         });

@@ -25,12 +25,12 @@ mod http;
 mod machine;
 mod open_loop;
 mod pages;
+mod pairs;
 mod processes;
 mod programs;
 mod report;
 mod requests;
 mod results;
-mod rollout;
 mod run;
 mod stats;
 mod systems;
@@ -187,7 +187,7 @@ impl Bench {
         let ground = Ground { programs: &programs, places: &places, cores };
         let effort = Effort { rounds: self.rounds, seconds: self.seconds, connections: self.connections };
         let rows = choice.measure(ground, effort);
-        let rollouts = choice.measure_rollouts(ground, effort);
+        let paired = choice.measure_pairs(ground, effort);
         let results = Results {
             machine: Machine::here(),
             command: self.command.clone().unwrap_or_else(|| "load".to_owned()),
@@ -195,7 +195,7 @@ impl Bench {
             rounds: self.rounds,
             seconds: self.seconds,
             connections: self.connections,
-            checks: budgets::check(&rows, &rollouts),
+            checks: budgets::check(&rows, &paired),
             rows,
             skipped,
         };

@@ -80,6 +80,15 @@ impl Server {
         Ok(usage)
     }
 
+    /// Sends the server `signal`, but not its children.
+    ///
+    /// # Errors
+    ///
+    /// There is no such process any more.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(Pid::from_child(&self.child), signal).context("the server cannot be signalled")
+    }
+
     /// The server, its children and theirs.
     fn family(&self) -> Vec<u32> {
         let mut family = vec![self.child.id()];

@@ -5,12 +5,12 @@ use std::{fmt, time::Duration};
 use anyhow::{Result, bail};
 
 use crate::{
-    budgets::{self, Paired, ROLLOUTS, Rollout},
+    budgets::{self, BOUNDS, Bound, Paired},
     now, open_loop,
+    pairs::Pair,
     programs::Programs,
     report,
     results::{Latency, Row, Sample},
-    rollout,
     systems::{Ground, Places, Served, System},
     wrk,
 };
@@ -41,7 +41,7 @@ pub(crate) struct Effort {
 /// What is measured.
 pub(crate) struct Choice {
     systems: Vec<System>,
-    rollouts: Vec<&'static Rollout>,
+    bounds: Vec<&'static Bound>,
 }
 
 impl Choice {
@@ -59,8 +59,8 @@ impl Choice {
         let mut systems = System::all()?;
         systems.retain(|system| (peers || !system.peer()) && named(&system.to_string()));
         let named = |name: &str| only.is_empty() || only.iter().any(|only| name.contains(only.as_str()));
-        let rollouts: Vec<_> = ROLLOUTS.iter().filter(|rollout| named(rollout.name)).collect();
-        let choice = Self { systems, rollouts };
+        let bounds: Vec<_> = BOUNDS.iter().filter(|bound| named(bound.pair.name)).collect();
+        let choice = Self { systems, bounds };
         if choice.is_empty() {
             let all: Vec<_> = System::all()?.iter().map(ToString::to_string).collect();
             bail!("no system is named like `{}`, expected a part of: {}", only.join("`, `"), all.join("; "));
@@ -83,7 +83,7 @@ impl Choice {
 
     /// Whether there is nothing to measure.
     pub(crate) fn is_empty(&self) -> bool {
-        self.systems.is_empty() && self.rollouts.is_empty()
+        self.systems.is_empty() && self.bounds.is_empty()
     }
 
     /// Measures everything, round by round.
@@ -119,15 +119,13 @@ impl Choice {
         rows
     }
 
-    /// Measures what rollouts cost.
-    pub(crate) fn measure_rollouts(&self, ground: Ground<'_>, effort: Effort) -> Vec<Paired> {
-        let measure = |rollout: &Rollout| {
-            report::note(rollout.name);
-            let pair = System::pair([rollout.of, rollout.beside])?;
-            rollout::measure(&pair, ground, effort.connections)
+    /// Measures the pairs of ours that are compared side by side.
+    pub(crate) fn measure_pairs(&self, ground: Ground<'_>, effort: Effort) -> Vec<Paired> {
+        let measure = |pair: &Pair| {
+            report::note(pair.name);
+            pair.measure(ground, effort.connections).map_err(|error| format!("{error:#}"))
         };
-        let rollouts = self.rollouts.iter();
-        rollouts.map(|rollout| (*rollout, measure(rollout).map_err(|error| format!("{error:#}")))).collect()
+        self.bounds.iter().map(|bound| (*bound, measure(&bound.pair))).collect()
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
@@ -233,6 +234,16 @@ impl Served {
     /// What its processes have used so far.
     pub(crate) fn usage(&self) -> Result<Usage> {
         self.servers.iter().try_fold(Usage::default(), |sum, server| Ok(sum.and(server.usage()?)))
+    }
+
+    /// Stops its processes where they are.
+    pub(crate) fn stop(&self) -> Result<()> {
+        self.servers.iter().try_for_each(|server| server.signal(Signal::STOP))
+    }
+
+    /// Lets stopped processes go on.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        self.servers.iter().try_for_each(|server| server.signal(Signal::CONT))
     }
 
     /// Asks once more whether the answer is right.

@@ -1,6 +1,6 @@
 //! Budgets compare what they name, within a round, and only what is known.
 
-use super::{Check, HYPER, NEW_02, Name, RATIOS, ROLLOUTS, Unit, check, row, sides};
+use super::{BOUNDS, Check, HYPER, NEW_02, Name, RATIOS, Unit, check, row, sides};
 use crate::{
     guests::Guest,
     results::{Latency, Row, Sample},
@@ -79,12 +79,12 @@ fn added_latency_is_the_difference_within_a_round() {
 }
 
 #[test]
-fn rollout_is_checked_when_it_was_measured() {
-    let [whole, by_hand] = &ROLLOUTS;
+fn pair_is_checked_when_it_was_measured() {
+    let [_, whole, by_hand] = &BOUNDS;
     let ratios = [(whole, Ok(vec![1.0, 1.03, 1.5])), (by_hand, Err("no answer".to_owned()))];
     let [held, unknown] = check(&[], &ratios).try_into().unwrap();
-    assert_eq!((held.name.as_str(), held.held()), (whole.name, Some(true)));
-    assert_eq!((unknown.name.as_str(), unknown.held()), (by_hand.name, None));
+    assert_eq!((held.name.as_str(), held.held()), (whole.pair.name, Some(true)));
+    assert_eq!((unknown.name.as_str(), unknown.held()), (by_hand.pair.name, None));
 }
 
 #[test]

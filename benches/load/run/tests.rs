@@ -28,7 +28,7 @@ fn everything_is_measured_unless_something_is_named() {
     {
         assert!(all.iter().any(|system| system == name), "{name} in {all:?}");
     }
-    assert_eq!(choice(true, &[]).rollouts.len(), 2);
+    assert_eq!(choice(true, &[]).bounds.len(), 3);
 }
 
 #[test]
@@ -41,9 +41,9 @@ fn ours_and_the_limit_are_measured_without_peers() {
 fn name_chooses_systems_or_both_sides_of_a_budget() {
     assert_eq!(names(&choice(true, &["node"])), ["node http"]);
     assert_eq!(names(&choice(true, &["workerd"])), ["wasm-fn, hello 0.2", "workerd"]);
-    assert!(choice(true, &["workerd"]).rollouts.is_empty());
-    let rollout = choice(true, &["by hand"]);
-    assert_eq!((rollout.rollouts.len(), rollout.systems.len()), (1, 0));
+    assert!(choice(true, &["workerd"]).bounds.is_empty());
+    let pair = choice(true, &["by hand"]);
+    assert_eq!((pair.bounds.len(), pair.systems.len()), (1, 0));
 }
 
 #[test]

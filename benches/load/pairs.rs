@@ -1,0 +1,111 @@
+//! Two nodes of ours side by side on one core, as they are when the same function is released in two ways.
+//!
+//! What slows the machine down slows both, so their ratio is far more certain than two measurements one after the
+//! other. Nodes that are the same differ a little from one start to the next, by where their memory happens to lie, so
+//! several pairs are started.
+
+use std::{
+    thread::{self, ScopedJoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Result, anyhow};
+
+use crate::{
+    systems::{Ground, Release, Served, System},
+    wrk,
+};
+
+/// Pairs that are started, one after the other.
+const STARTS: usize = 5;
+
+/// Measurements of each.
+const ROUNDS: usize = 4;
+
+/// How long one takes.
+const ROUND: Duration = Duration::from_secs(2);
+
+/// How long one works while the other is stopped, where they take turns: long beside the 100 µs or so in which it
+/// brings back what the other took out of the caches, short beside the time for which a machine stays as fast as it is.
+const TURN: Duration = Duration::from_millis(50);
+
+/// What two ways of releasing the hello guest are compared for.
+pub(crate) struct Pair {
+    pub(crate) name: &'static str,
+    pub(crate) of: Release,
+    pub(crate) beside: Release,
+    pub(crate) sharing: Sharing,
+}
+
+/// How the two share the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// Both work at once.
+    AtOnce,
+    /// One works while the other is stopped: for those that differ in how much memory they touch, for at once each
+    /// would take the other's out of the caches.
+    InTurns,
+}
+
+impl Pair {
+    /// CPU per request of the first beside the second, round by round.
+    pub(crate) fn measure(&self, ground: Ground<'_>, connections: u32) -> Result<Vec<f64>> {
+        let [of, beside] = System::pair([self.of, self.beside])?;
+        let mut ratios = Vec::with_capacity(STARTS * ROUNDS);
+        for start in 0..STARTS {
+            // Neither is always the first.
+            let (first, mut second) = if start % 2 == 0 {
+                let first = of.start(ground)?;
+                (first, beside.start(ground)?)
+            } else {
+                let second = beside.start(ground)?;
+                (of.start(ground)?, second)
+            };
+            // The same users ask both, or one of them would have a header less to read.
+            if first.requests.all[0].user.is_some() {
+                second.script.clone_from(&first.script);
+            }
+            let round = || self.round([&first, &second], connections, ground.cores.client);
+            // The first round warms both up.
+            round()?;
+            for _ in 0..ROUNDS {
+                ratios.push(round()?);
+            }
+            first.check()?;
+            second.check()?;
+        }
+        Ok(ratios)
+    }
+
+    /// One ratio.
+    fn round(&self, nodes: [&Served; 2], connections: u32, core: usize) -> Result<f64> {
+        let [first, second] = thread::scope(|scope| {
+            let clients = nodes.map(|node| scope.spawn(move || cost(node, connections, core)));
+            if self.sharing == Sharing::InTurns {
+                take_turns(nodes, || clients.iter().all(ScopedJoinHandle::is_finished))?;
+            }
+            let costs = clients.map(ScopedJoinHandle::join);
+            Ok::<_, anyhow::Error>(costs.map(|cost| cost.map_err(|_| anyhow!("a measuring thread panicked"))))
+        })?;
+        Ok(first?? / second??)
+    }
+}
+
+/// Lets one of `nodes` work at a time until it is `over`, and both then.
+fn take_turns([mut works, mut waits]: [&Served; 2], over: impl Fn() -> bool) -> Result<()> {
+    waits.stop()?;
+    while !over() {
+        thread::sleep(TURN);
+        works.stop()?;
+        waits.go_on()?;
+        std::mem::swap(&mut works, &mut waits);
+    }
+    waits.go_on()
+}
+
+/// Server CPU per request, seconds.
+fn cost(served: &Served, connections: u32, core: usize) -> Result<f64> {
+    let before = served.usage()?;
+    let load = wrk::drive(served, connections, ROUND, core)?;
+    Ok(served.usage()?.cpu_since(&before).as_secs_f64() / load.requests as f64)
+}
