@@ -177,7 +177,7 @@ fn instances_are_made_ahead_where_they_start_slowly_or_none_waits_for_long() {
 fn instances_are_followed_by_as_many_as_requests_come_soon_where_they_start_quickly() {
     let (quick, slow) = (Duration::from_micros(5), Duration::from_micros(50));
     for (rate, start, followed) in
-        [(900, quick, 0), (1500, quick, 1), (50_000, quick, 50), (50_000, slow, 0), (0, quick, 0)]
+        [(9_000, quick, 0), (11_000, quick, 11), (50_000, quick, 50), (50_000, slow, 0), (0, quick, 0)]
     {
         let target = Load::new(1).target(rate, start);
         // The rate is a mean that comes near what it is of.
