@@ -112,16 +112,18 @@ impl Check {
 /// Names of the systems that a budget whose name contains `text` compares.
 pub(crate) fn sides(text: &str) -> Vec<String> {
     let ratios = RATIOS.iter().map(|ratio| (ratio.name(), [ratio.of, ratio.beside]));
-    let added = added().map(|added| (added.name, [NEW_02, HYPER]));
-    let named = ratios.chain(added).filter(|(name, _)| name.contains(text));
+    let named = ratios.filter(|(name, _)| name.contains(text));
     named.flat_map(|(_, sides)| sides.map(shown)).collect()
 }
 
 /// What a pair's first costs beside its second, round by round; or why it is not known.
 pub(crate) type Paired = (&'static Bound, Result<Vec<f64>, String>);
 
+/// Latencies of ours and of the limit, one after the other; or why they are not known.
+pub(crate) type Beside = Result<Vec<[Latency; 2]>, String>;
+
 /// Checks every budget of which both sides were to be measured, and those of the pairs that were.
-pub(crate) fn check(rows: &[Row], paired: &[Paired]) -> Vec<Check> {
+pub(crate) fn check(rows: &[Row], paired: &[Paired], latencies: Option<&Beside>) -> Vec<Check> {
     let mut checks: Vec<_> = RATIOS.iter().filter_map(|ratio| ratio.check(rows)).collect();
     for (bound, ratios) in paired {
         let found = ratios.as_deref().map_err(Clone::clone);
@@ -132,10 +134,10 @@ pub(crate) fn check(rows: &[Row], paired: &[Paired]) -> Vec<Check> {
             found: found.and_then(|ratios| spread(ratios.iter().copied())),
         });
     }
+    let Some(latencies) = latencies else { return checks };
     for Added { name, at_most, of } in added() {
-        let (Some(ours), Some(limit)) = (row(rows, NEW_02), row(rows, HYPER)) else { continue };
-        let found = pairs(&ours.latencies, &limit.latencies)
-            .and_then(|pairs| spread(pairs.map(|(ours, limit)| of(ours) - of(limit))));
+        let found = latencies.as_deref().map_err(Clone::clone);
+        let found = found.and_then(|both| spread(both.iter().map(|[ours, limit]| of(ours) - of(limit))));
         checks.push(Check { name, at_most, unit: Unit::Microseconds, found });
     }
     checks
@@ -146,6 +148,11 @@ struct Added {
     name: String,
     at_most: f64,
     of: fn(&Latency) -> f64,
+}
+
+/// Names of the budgets that bound what is added to the limit's latencies.
+pub(crate) fn added_names() -> [String; 2] {
+    added().map(|added| added.name)
 }
 
 fn added() -> [Added; 2] {

@@ -188,6 +188,7 @@ impl Bench {
         let effort = Effort { rounds: self.rounds, seconds: self.seconds, connections: self.connections };
         let rows = choice.measure(ground, effort);
         let paired = choice.measure_pairs(ground, effort);
+        let added = choice.measure_added(ground, effort);
         let results = Results {
             machine: Machine::here(),
             command: self.command.clone().unwrap_or_else(|| "load".to_owned()),
@@ -195,7 +196,7 @@ impl Bench {
             rounds: self.rounds,
             seconds: self.seconds,
             connections: self.connections,
-            checks: budgets::check(&rows, &paired),
+            checks: budgets::check(&rows, &paired, added.as_ref()),
             rows,
             skipped,
         };

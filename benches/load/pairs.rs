@@ -1,8 +1,9 @@
-//! Two nodes of ours side by side on one core, as they are when the same function is released in two ways.
+//! Two servers side by side on one core: nodes of ours that release the same function in two ways, or one of them and
+//! the limit.
 //!
-//! What slows the machine down slows both, so their ratio is far more certain than two measurements one after the
-//! other. Nodes that are the same differ a little from one start to the next, by where their memory happens to lie, so
-//! several pairs are started.
+//! What slows the machine down slows both, so what one costs beside the other is far more certain than by two
+//! measurements that lie apart. Servers that are the same differ a little from one start to the next, by where their
+//! memory happens to lie, so several pairs are started.
 
 use std::{
     thread::{self, ScopedJoinHandle},
@@ -12,17 +13,20 @@ use std::{
 use anyhow::{Result, anyhow};
 
 use crate::{
+    open_loop,
+    results::Latency,
+    run::{Effort, LATENCY_LOAD, undisturbed},
     systems::{Ground, Release, Served, System},
     wrk,
 };
 
 /// Pairs that are started, one after the other.
-const STARTS: usize = 5;
+const STARTS: usize = 8;
 
 /// Measurements of each.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 3;
 
-/// How long one takes.
+/// How long one takes, where both are driven.
 const ROUND: Duration = Duration::from_secs(2);
 
 /// How long one works while the other is stopped, where they take turns: long beside the 100 µs or so in which it
@@ -53,14 +57,7 @@ impl Pair {
         let [of, beside] = System::pair([self.of, self.beside])?;
         let mut ratios = Vec::with_capacity(STARTS * ROUNDS);
         for start in 0..STARTS {
-            // Neither is always the first.
-            let (first, mut second) = if start % 2 == 0 {
-                let first = of.start(ground)?;
-                (first, beside.start(ground)?)
-            } else {
-                let second = beside.start(ground)?;
-                (of.start(ground)?, second)
-            };
+            let [first, mut second] = start_both([&of, &beside], start, ground)?;
             // The same users ask both, or one of them would have a header less to read.
             if first.requests.all[0].user.is_some() {
                 second.script.clone_from(&first.script);
@@ -88,6 +85,38 @@ impl Pair {
             Ok::<_, anyhow::Error>(costs.map(|cost| cost.map_err(|_| anyhow!("a measuring thread panicked"))))
         })?;
         Ok(first?? / second??)
+    }
+}
+
+/// Latencies of ours and of the limit, one second after the other, at half of the rate at which ours is saturated.
+pub(crate) fn beside_the_limit(ground: Ground<'_>, effort: Effort) -> Result<Vec<[Latency; 2]>> {
+    let [ours, limit] = System::ours_and_limit()?;
+    let core = ground.cores.client;
+    let mut latencies = Vec::with_capacity(STARTS * ROUNDS);
+    for start in 0..STARTS {
+        let both = start_both([&ours, &limit], start, ground)?;
+        for served in &both {
+            wrk::drive(served, effort.connections, ROUND, core)?;
+        }
+        let rate = wrk::drive(&both[0], effort.connections, ROUND, core)?.requests_per_second * LATENCY_LOAD;
+        let latency = |served| undisturbed(|| open_loop::measure(served, rate, effort.seconds, core));
+        for _ in 0..ROUNDS {
+            let [ours, limit] = both.each_ref().map(latency);
+            latencies.push([ours?, limit?]);
+        }
+    }
+    Ok(latencies)
+}
+
+/// Starts both, in an order that changes with the number of the start.
+fn start_both(systems: [&System; 2], number: usize, ground: Ground<'_>) -> Result<[Served; 2]> {
+    let [first, second] = systems;
+    if number.is_multiple_of(2) {
+        let first = first.start(ground)?;
+        Ok([first, second.start(ground)?])
+    } else {
+        let second = second.start(ground)?;
+        Ok([first.start(ground)?, second])
     }
 }
 

@@ -5,9 +5,9 @@ use std::{fmt, time::Duration};
 use anyhow::{Result, bail};
 
 use crate::{
-    budgets::{self, BOUNDS, Bound, Paired},
+    budgets::{self, BOUNDS, Beside, Bound, Paired},
     now, open_loop,
-    pairs::Pair,
+    pairs::{self, Pair},
     programs::Programs,
     report,
     results::{Latency, Row, Sample},
@@ -25,7 +25,7 @@ const BUSY_MIN: f64 = 0.85;
 const TRIES: u32 = 5;
 
 /// Share of the rate at saturation at which latencies are taken.
-const LATENCY_LOAD: f64 = 0.5;
+pub(crate) const LATENCY_LOAD: f64 = 0.5;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +42,8 @@ pub(crate) struct Effort {
 pub(crate) struct Choice {
     systems: Vec<System>,
     bounds: Vec<&'static Bound>,
+    /// Whether latencies are compared with the limit's.
+    limit: bool,
 }
 
 impl Choice {
@@ -60,7 +62,8 @@ impl Choice {
         systems.retain(|system| (peers || !system.peer()) && named(&system.to_string()));
         let named = |name: &str| only.is_empty() || only.iter().any(|only| name.contains(only.as_str()));
         let bounds: Vec<_> = BOUNDS.iter().filter(|bound| named(bound.pair.name)).collect();
-        let choice = Self { systems, bounds };
+        let limit = budgets::added_names().iter().any(|name| named(name));
+        let choice = Self { systems, bounds, limit };
         if choice.is_empty() {
             let all: Vec<_> = System::all()?.iter().map(ToString::to_string).collect();
             bail!("no system is named like `{}`, expected a part of: {}", only.join("`, `"), all.join("; "));
@@ -83,7 +86,7 @@ impl Choice {
 
     /// Whether there is nothing to measure.
     pub(crate) fn is_empty(&self) -> bool {
-        self.systems.is_empty() && self.bounds.is_empty()
+        self.systems.is_empty() && self.bounds.is_empty() && !self.limit
     }
 
     /// Measures everything, round by round.
@@ -117,6 +120,14 @@ impl Choice {
             }
         }
         rows
+    }
+
+    /// Measures what ours adds to the latencies of the limit; absent when that was not chosen.
+    pub(crate) fn measure_added(&self, ground: Ground<'_>, effort: Effort) -> Option<Beside> {
+        self.limit.then(|| {
+            report::note("latencies of wasm-fn and hyper alone");
+            pairs::beside_the_limit(ground, effort).map_err(|error| format!("{error:#}"))
+        })
     }
 
     /// Measures the pairs of ours that are compared side by side.
@@ -190,7 +201,7 @@ impl fmt::Display for Disturbed {
 impl std::error::Error for Disturbed {}
 
 /// The first of [`TRIES`] that was not disturbed, else the last.
-fn undisturbed<T>(mut measure: impl FnMut() -> Result<T>) -> Result<T> {
+pub(crate) fn undisturbed<T>(mut measure: impl FnMut() -> Result<T>) -> Result<T> {
     let mut found = measure();
     for _ in 1..TRIES {
         if !found.as_ref().is_err_and(anyhow::Error::is::<Disturbed>) {

@@ -136,6 +136,15 @@ impl System {
         Ok([first?, second?])
     }
 
+    /// Ours and the limit that its latencies are compared with.
+    pub(crate) fn ours_and_limit() -> Result<[Self; 2]> {
+        let [ours, limit] = [
+            Self::new("wasm-fn", Guest::Hello02, Kind::Ours(Release::Alone)),
+            Self::new("hyper alone", Guest::Native, Kind::Hyper),
+        ];
+        Ok([ours?, limit?])
+    }
+
     /// Its place in the results, empty.
     pub(crate) fn row(&self) -> Row {
         Row {
