@@ -98,7 +98,7 @@ pub(crate) struct Node {
 
 /// A version whose pool follows its load.
 struct Tended {
-    /// When it is looked at next. It lies here, so that those whose time has not come stay where they are in memory.
+    /// When it is looked at next. It lies beside the version, so that passing it over does not touch that.
     due: Duration,
     version: Arc<Version>,
 }
@@ -145,9 +145,9 @@ impl Node {
             if now < *due {
                 return true;
             }
-            let rest = version.tend(now);
-            *due = now + rest.unwrap_or_default();
-            rest.is_some()
+            let Some(rest) = version.tend(now) else { return false };
+            *due = now + rest;
+            true
         });
     }
 
