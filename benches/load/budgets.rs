@@ -26,7 +26,6 @@ const fn ratio(of: Name, beside: Name, at_most: f64) -> Ratio {
 
 const NEW_02: Name = ("wasm-fn", Guest::Hello02);
 const REUSED_02: &str = "wasmtime serve, reuse 128";
-const HYPER: Name = ("hyper alone", Guest::Native);
 
 const RATIOS: [Ratio; 8] = [
     ratio(NEW_02, ("wasmtime serve", Guest::Hello02), 0.27),
@@ -79,11 +78,25 @@ pub(crate) const BOUNDS: [Bound; 3] = [
     },
 ];
 
-/// What `wasm-fn` may add to hyper's median latency, µs.
-const ADDED_P50_US: f64 = 60.0;
+/// What ours may add to the limit's latencies.
+pub(crate) struct Added {
+    pub(crate) name: &'static str,
+    at_most_us: f64,
+    of: fn(&Latency) -> f64,
+}
 
-/// What it may add to the 99th percentile, µs.
-const ADDED_P99_US: f64 = 500.0;
+pub(crate) const ADDED: [Added; 2] = [
+    Added {
+        name: "wasm-fn: p50 over hyper alone at 50 % load",
+        at_most_us: 60.0,
+        of: |latency| latency.p50_us,
+    },
+    Added {
+        name: "wasm-fn: p99 over hyper alone at 50 % load",
+        at_most_us: 500.0,
+        of: |latency| latency.p99_us,
+    },
+];
 
 /// A requirement, and what was found of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -135,32 +148,17 @@ pub(crate) fn check(rows: &[Row], paired: &[Paired], latencies: Option<&Beside>)
         });
     }
     let Some(latencies) = latencies else { return checks };
-    for Added { name, at_most, of } in added() {
+    for Added { name, at_most_us, of } in &ADDED {
         let found = latencies.as_deref().map_err(Clone::clone);
         let found = found.and_then(|both| spread(both.iter().map(|[ours, limit]| of(ours) - of(limit))));
-        checks.push(Check { name, at_most, unit: Unit::Microseconds, found });
+        checks.push(Check {
+            name: (*name).to_owned(),
+            at_most: *at_most_us,
+            unit: Unit::Microseconds,
+            found,
+        });
     }
     checks
-}
-
-/// A bound in µs on what one of the quantiles may be above the limit's.
-struct Added {
-    name: String,
-    at_most: f64,
-    of: fn(&Latency) -> f64,
-}
-
-/// Names of the budgets that bound what is added to the limit's latencies.
-pub(crate) fn added_names() -> [String; 2] {
-    added().map(|added| added.name)
-}
-
-fn added() -> [Added; 2] {
-    let name = |what| format!("{}: {what} over {} at 50 % load", shown(NEW_02), shown(HYPER));
-    [
-        Added { name: name("p50"), at_most: ADDED_P50_US, of: |latency| latency.p50_us },
-        Added { name: name("p99"), at_most: ADDED_P99_US, of: |latency| latency.p99_us },
-    ]
 }
 
 impl Ratio {

@@ -33,7 +33,7 @@ const ROUND: Duration = Duration::from_secs(2);
 /// brings back what the other took out of the caches, short beside the time for which a machine stays as fast as it is.
 const TURN: Duration = Duration::from_millis(50);
 
-/// What two ways of releasing the hello guest are compared for.
+/// Two ways of releasing the hello guest, one of which is compared with the other.
 pub(crate) struct Pair {
     pub(crate) name: &'static str,
     pub(crate) of: Release,

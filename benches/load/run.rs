@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use anyhow::{Result, bail};
 
 use crate::{
-    budgets::{self, BOUNDS, Beside, Bound, Paired},
+    budgets::{self, ADDED, BOUNDS, Beside, Bound, Paired},
     now, open_loop,
     pairs::{self, Pair},
     programs::Programs,
@@ -62,7 +62,7 @@ impl Choice {
         systems.retain(|system| (peers || !system.peer()) && named(&system.to_string()));
         let named = |name: &str| only.is_empty() || only.iter().any(|only| name.contains(only.as_str()));
         let bounds: Vec<_> = BOUNDS.iter().filter(|bound| named(bound.pair.name)).collect();
-        let limit = budgets::added_names().iter().any(|name| named(name));
+        let limit = ADDED.iter().any(|added| named(added.name));
         let choice = Self { systems, bounds, limit };
         if choice.is_empty() {
             let all: Vec<_> = System::all()?.iter().map(ToString::to_string).collect();

@@ -44,6 +44,9 @@ fn name_chooses_systems_or_both_sides_of_a_budget() {
     assert!(choice(true, &["workerd"]).bounds.is_empty());
     let pair = choice(true, &["by hand"]);
     assert_eq!((pair.bounds.len(), pair.systems.len()), (1, 0));
+    let added = choice(true, &["p99 over"]);
+    assert!(added.limit && added.bounds.is_empty() && added.systems.is_empty());
+    assert!(!choice(true, &["by hand", "hello 0.2"]).limit);
 }
 
 #[test]
