@@ -46,24 +46,27 @@ const TRAPS_MAX: usize = 8;
 const CHECK_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// One gate of one rollout.
+///
+/// What every request reads comes first and in a row, for little of it is in a cache by then.
+#[repr(C)]
 pub(crate) struct Judge {
+    withheld: AtomicBool,
+    // Whether somebody waits for a verdict other than `wait`.
+    awaited: AtomicBool,
+    // Whether the canary's latencies are held to stable's past, not to what stable does meanwhile.
+    past: bool,
+    // Whether a failure sends everybody back.
+    rolls_back: bool,
+    common: Arc<Common>,
+    cluster: Cluster,
     canary: VersionNo,
     base: VersionNo,
     started_ms: u64,
     gate_no: u32,
-    // Whether a failure sends everybody back.
-    rolls_back: bool,
-    withheld: AtomicBool,
-    common: Arc<Common>,
-    // Whether somebody waits for a verdict other than `wait`.
-    awaited: AtomicBool,
     changed: Arc<Notify>,
     checked: OnceLock<Result<(), String>>,
     checking: AtomicBool,
     tallies: Tallies,
-    // Whether the canary's latencies are held to stable's past, not to what stable does meanwhile.
-    past: bool,
-    cluster: Cluster,
     bench: Mutex<Bench>,
 }
 
@@ -136,20 +139,20 @@ impl Judge {
             gate.trap(Side::Stable, trap, None);
         }
         Self {
+            withheld: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
+            past: rollout.is_watch(),
+            rolls_back: rollout.spec.plan().on_fail() == OnFail::Rollback,
+            common: Arc::default(),
+            cluster: Cluster::default(),
             canary: rollout.canary,
             base: rollout.base,
             started_ms: rollout.started_ms,
             gate_no: rollout.gate_no,
-            rolls_back: rollout.spec.plan().on_fail() == OnFail::Rollback,
-            withheld: AtomicBool::new(false),
-            common: Arc::default(),
-            awaited: AtomicBool::new(false),
             changed,
             checked: OnceLock::new(),
             checking: AtomicBool::new(false),
             tallies,
-            past: rollout.is_watch(),
-            cluster: Cluster::default(),
             bench: Mutex::new(Bench {
                 gate,
                 users: UserSet::new(USERS_MAX),
