@@ -117,11 +117,12 @@ fn request(stage: &Arc<Stage<()>>, headers: &HeaderMap, point: u16, outcome: Out
         queue_wait: Duration::ZERO,
         memory_peak_bytes: 1 << 20,
     };
-    chosen.version.tally.record(ended);
-    if let Some(part) = chosen.part {
+    let version = chosen.version.hold();
+    version.tally.record(ended);
+    if let (Some(part), Some(trial)) = (chosen.part, version.trial()) {
         let (side, placed, user) = (part.side, part.placed, part.user);
         let at = tokio::time::Instant::now().into_std();
-        part.trial.hear(&Heard { side, placed, ended, at, user, request_id: 1, trap: None });
+        trial.hear(&Heard { side, placed, ended, at, user, request_id: 1, trap: None });
     }
 }
 

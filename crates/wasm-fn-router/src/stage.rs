@@ -190,7 +190,7 @@ pub struct Chosen<'a, V> {
     /// Why this one.
     pub reason: Reason,
     /// Its part in the stage's trial, if it has one.
-    pub part: Option<Part<'a, V>>,
+    pub part: Option<Part>,
 }
 
 impl<V> Stage<V> {
@@ -337,9 +337,9 @@ impl<V> Stage<V> {
             return Ok(chosen(comparing.fallback, Reason::Withheld, None));
         }
         let shielded = side == Side::Canary && !asked_for;
-        let shield = comparing.shield.filter(|_| shielded).map(|after| (version(comparing.fallback), after));
+        let shield = comparing.shield.filter(|_| shielded);
         let placed = matches!(reason, Reason::Sticky | Reason::Draw);
-        let part = Part { trial: &comparing.trial, side, placed, user, shield };
+        let part = Part { side, placed, user, shield };
         Ok(chosen(index, reason, Some(part)))
     }
 
@@ -403,8 +403,14 @@ impl<V> Deref for StageVersion<'_, V> {
 
 impl<V> HeldVersion<V> {
     /// Who compares the stage's canary.
-    pub fn trial(&self) -> Option<&dyn Trial> {
-        self.stage.choice.trial.as_ref().map(|comparing| &*comparing.trial)
+    pub fn trial(&self) -> Option<&Arc<dyn Trial>> {
+        self.stage.choice.trial.as_ref().map(|comparing| &comparing.trial)
+    }
+
+    /// The version of the stage that its canary is compared with, and that answers where the canary failed.
+    pub fn fallback(&self) -> Option<Self> {
+        let index = self.stage.choice.trial.as_ref()?.fallback;
+        Some(Self { stage: Arc::clone(&self.stage), index })
     }
 }
 

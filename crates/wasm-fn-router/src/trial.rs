@@ -9,7 +9,7 @@ use std::{
 
 use wasm_fn_core::{Side, Trap, VersionNo};
 
-use crate::{Ended, StageVersion};
+use crate::Ended;
 
 /// Compares a canary with what it is to replace, response by response.
 ///
@@ -64,16 +64,15 @@ pub struct TrialSpec {
     pub shield: Option<Duration>,
 }
 
-/// A request's part in a trial.
-pub struct Part<'a, V> {
-    /// Who hears of it.
-    pub trial: &'a Arc<dyn Trial>,
+/// A request's part in its stage's trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
     /// Which side it is on.
     pub side: Side,
     /// See [`Heard::placed`].
     pub placed: bool,
     /// 64-bit hash of the user's key, when that placed it.
     pub user: Option<u64>,
-    /// Who answers if it fails, and from when on it has.
-    pub shield: Option<(StageVersion<'a, V>, Duration)>,
+    /// Whether the stage's fallback answers if it fails: the time after which it has.
+    pub shield: Option<Duration>,
 }

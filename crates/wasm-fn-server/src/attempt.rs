@@ -17,7 +17,6 @@ use http_body::Body as _;
 use http_body_util::Either;
 use pin_project_lite::pin_project;
 use wasm_fn_core::Outcome;
-use wasm_fn_router::HeldVersion;
 
 use crate::{
     Call, Cause, Failure, InvocationBody, Invoke, RequestBody, RequestId,
@@ -28,9 +27,6 @@ use crate::{
     shield::{self, Shield},
     tallying::Tallying,
 };
-
-/// Who answers a request if its canary fails, and from when on it has: so long after the request came.
-pub(crate) type Fallback<V> = (HeldVersion<V>, Duration);
 
 /// A head that may be sent, with what of its body may follow, or why there is none.
 type Checked<B> = Result<(Response<B>, Send), Failure>;
@@ -64,27 +60,26 @@ pub(crate) struct Settling<V> {
     method: Method,
     arrival: Arrival,
     tallying: Tallying<V>,
-    // Boxed, for few requests are a canary's and every connection would have room for one.
-    shield: Option<Box<Shield<V>>>,
+    shield: Option<Box<Shield>>,
 }
 
-/// Has the version that `tallying` counts on answer `request`; in its place `fallback`, where its rule allows that.
+/// Has the version that `tallying` counts on answer `request`; in its place the stage's fallback if the version fails,
+/// which it has once it did not answer `late` after the request came.
 ///
 /// The guest is started in this call, so that what is returned is small.
 pub(crate) fn attempt<V: Invoke>(
     session: Arc<Session<V>>,
-    fallback: Option<Fallback<V>>,
+    late: Option<Duration>,
     request: Request<RequestBody>,
     arrival: Arrival,
     tallying: Tallying<V>,
 ) -> Attempt<V, impl Future<Output = Result<Response<V::Body>, Failure>> + std::marker::Send + use<V>> {
     let (method, expects) = (request.method().clone(), expects(&request));
-    let (shield, request) = match fallback {
-        Some((fallback, after)) => {
-            let due = shield::due(arrival.at, after);
+    let (shield, request) = match late {
+        Some(late) => {
             let kept = session.plane.options.shield_body_bytes_max;
-            let (shield, request) = Shield::over(request, fallback, due, kept);
-            (Some(Box::new(shield)), request)
+            let (shield, request) = Shield::over(request, shield::due(arrival.at, late), kept);
+            (Some(shield), request)
         }
         None => (None, request),
     };
@@ -157,7 +152,10 @@ impl<V: Invoke> Settling<V> {
             Err(_) => true,
         };
         let shield = shield.filter(|_| failed() && !tallying.body_has_failed());
-        let Some(second) = shield.and_then(|shield| shield.take_over()) else {
+        let fallback = || tallying.version().fallback();
+        let second =
+            shield.and_then(|shield| shield.take_over()).and_then(|request| Some((request, fallback()?)));
+        let Some((request, fallback)) = second else {
             return Either::Left(respond(&session, checked, arrival.id, tallying));
         };
         let (outcome, usage, trap) = match checked {
@@ -166,9 +164,9 @@ impl<V: Invoke> Settling<V> {
         };
         let version = tallying.version().no;
         tracing::debug!(request_id = %arrival.id, %version, %outcome, "request runs again");
-        let tallying = tallying.pass_on(outcome, usage, trap.as_ref(), second.version);
+        let tallying = tallying.pass_on(outcome, usage, trap.as_ref(), fallback);
         let shows = session.plane.options.show_shielded;
-        let again = attempt(session, None, second.request, arrival, tallying);
+        let again = attempt(session, None, request, arrival, tallying);
         Either::Right(Box::pin(again.map(move |mut response| {
             if shows {
                 response.headers_mut().insert(head::SHIELDED, HeaderValue::from_static("1"));

@@ -4,6 +4,7 @@ use std::{
     future::{Ready, ready},
     net::SocketAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{FutureExt, future};
@@ -18,7 +19,7 @@ use crate::{
     Failure, Invoke, RequestBody, RequestId, Usage,
     answer::nothing,
     asked::asked,
-    attempt::{Answered, Attempt, Fallback, attempt},
+    attempt::{Answered, Attempt, attempt},
     head,
     problem::{Code, Problem},
     session::{Arrival, Plane, Session},
@@ -30,8 +31,8 @@ use crate::{
 struct Selected<V> {
     version: HeldVersion<V>,
     part: Option<OwnPart>,
-    /// Who answers if it fails.
-    fallback: Option<Fallback<V>>,
+    /// Whether the stage's fallback answers if it fails, which it has so long after the request came.
+    late: Option<Duration>,
 }
 
 /// The answer to a request: there already, or what the run `R` comes to.
@@ -53,10 +54,10 @@ pub(crate) fn answer<V: Invoke>(
     let request = request.map(|body| RequestBody::new(body, limit, Arc::clone(&session.watch)));
     let answering = match session.plane.choose(&request, session.client, id) {
         Ok(selected) => {
-            let Selected { version, part, fallback } = selected;
+            let Selected { version, part, late } = selected;
             let tallying = Tallying::new(version, started, request.body().fate(), in_flight, part);
             let arrival = Arrival { id, at: started };
-            session.clone().invoke(fallback, request, arrival, tallying)
+            session.clone().invoke(late, request, arrival, tallying)
         }
         Err(problem) => {
             tracing::debug!(request_id = %id, code = problem.code.as_str(), "request refused");
@@ -83,20 +84,20 @@ impl<V: Invoke> Plane<V> {
         let chosen = stage
             .choose(&traits, asked, self.options.draw)
             .map_err(|none| Problem { detail: none.to_string().into(), ..Code::NoSuchVersion.into() })?;
-        let shield = chosen.part.as_ref().and_then(|part| part.shield.as_ref());
         Ok(Selected {
             version: chosen.version.hold(),
             part: chosen.part.as_ref().map(|part| OwnPart::new(part, id)),
-            fallback: shield.map(|(fallback, after)| (fallback.hold(), *after)),
+            late: chosen.part.and_then(|part| part.shield),
         })
     }
 }
 
 impl<V: Invoke> Session<V> {
-    /// Has the version that `tallying` counts on answer `request`, or its `fallback`, and has the end counted.
+    /// Has the version that `tallying` counts on answer `request`, or the stage's fallback if it fails (see [`attempt`]),
+    /// and has the end counted.
     fn invoke(
         self: Arc<Self>,
-        fallback: Option<Fallback<V>>,
+        late: Option<Duration>,
         mut request: Request<RequestBody>,
         arrival: Arrival,
         mut tallying: Tallying<V>,
@@ -119,7 +120,7 @@ impl<V: Invoke> Session<V> {
             return future::Either::Left(ready(response));
         }
         head::strip(request.headers_mut());
-        future::Either::Right(attempt(self, fallback, request, arrival, tallying))
+        future::Either::Right(attempt(self, late, request, arrival, tallying))
     }
 
     /// What `response` becomes on this connection.

@@ -9,16 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Request, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 use tokio::time::Sleep;
-use wasm_fn_router::HeldVersion;
 
 use crate::{Effects, RequestBody, clock, request_body::Keeper};
 
 /// What a second run of a request needs.
-pub(crate) struct Shield<V> {
-    fallback: HeldVersion<V>,
-    head: Parts,
+pub(crate) struct Shield {
+    head: Head,
     body: Keeper,
     effects: Effects,
     /// When the canary has failed if it has not answered; `None` once that came too late for a second run.
@@ -27,26 +25,30 @@ pub(crate) struct Shield<V> {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// A request that runs again, and on which version.
-pub(crate) struct SecondRun<V> {
-    pub(crate) version: HeldVersion<V>,
-    pub(crate) request: Request<RequestBody>,
+/// A request's head as it is kept: in a list, which takes less to make than a map, and most canaries do not fail.
+struct Head {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl<V> Shield<V> {
-    /// Keeps up to `bytes_max` of the body of `request`, which it returns for the canary to read; `fallback` takes
-    /// it over when the canary fails, or has not answered at `due`.
+impl Shield {
+    /// Keeps the head and up to `bytes_max` of the body of `request`, which it returns for the canary to read, for the
+    /// case that the canary fails, or has not answered at `due`.
+    ///
+    /// Boxed, for few requests are a canary's and every connection would have room for one.
     pub(crate) fn over(
         request: Request<RequestBody>,
-        fallback: HeldVersion<V>,
         due: Instant,
         bytes_max: usize,
-    ) -> (Self, Request<RequestBody>) {
-        let (head, body) = request.into_parts();
+    ) -> (Box<Self>, Request<RequestBody>) {
+        let head = Head::of(&request);
+        let (head_of_canary, body) = request.into_parts();
         let (keeper, body) = Keeper::over(body, bytes_max);
-        let request = Request::from_parts(head.clone(), body);
-        let effects = Effects::default();
-        (Self { fallback, head, body: keeper, effects, due: Some(due), timer: None }, request)
+        let shield =
+            Box::new(Self { head, body: keeper, effects: Effects::default(), due: Some(due), timer: None });
+        (shield, Request::from_parts(head_of_canary, body))
     }
 
     /// Where the canary's effects are noted.
@@ -68,18 +70,41 @@ impl<V> Shield<V> {
         if self.forbid() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// The second run; `None` when the canary had an effect or read too much. Otherwise it can have no effect from
-    /// now on, nor read on.
-    pub(crate) fn take_over(self) -> Option<SecondRun<V>> {
+    /// The request as it came, for a second run; `None` when the canary had an effect or read too much. Otherwise it can
+    /// have no effect from now on, nor read on.
+    pub(crate) fn take_over(self) -> Option<Request<RequestBody>> {
         if !self.forbid() {
             return None;
         }
-        let request = Request::from_parts(self.head, self.body.again()?);
-        Some(SecondRun { version: self.fallback, request })
+        Some(self.head.into_request(self.body.again()?))
     }
 
     fn forbid(&self) -> bool {
         self.body.is_whole() && self.effects.forbid()
+    }
+}
+
+impl Head {
+    fn of<B>(request: &Request<B>) -> Self {
+        let headers = request.headers().iter();
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            headers: headers.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        }
+    }
+
+    fn into_request<B>(self, body: B) -> Request<B> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.version_mut() = self.version;
+        request.headers_mut().reserve(self.headers.len());
+        for (name, value) in self.headers {
+            request.headers_mut().append(name, value);
+        }
+        request
     }
 }
 

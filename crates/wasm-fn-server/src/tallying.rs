@@ -38,7 +38,7 @@ pub(crate) struct OwnPart {
 
 impl OwnPart {
     /// The `part` of the request with `request_id`.
-    pub(crate) fn new<V>(part: &Part<'_, V>, request_id: RequestId) -> Self {
+    pub(crate) fn new(part: &Part, request_id: RequestId) -> Self {
         let (side, placed, user) = (part.side, part.placed, part.user);
         Self { side, placed, user, request_id, recalled: None }
     }

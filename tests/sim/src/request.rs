@@ -173,13 +173,14 @@ fn reason(reason: Reason) -> &'static str {
 }
 
 fn owned(chosen: &Chosen<'_, Arc<Guest>>) -> Option<Part> {
-    let part = chosen.part.as_ref()?;
+    let part = chosen.part?;
+    let version = chosen.version.hold();
     Some(Part {
-        trial: Arc::clone(part.trial),
+        trial: Arc::clone(version.trial()?),
         side: part.side,
         placed: part.placed,
         user: part.user,
-        shield: part.shield.as_ref().map(|(entry, after)| (entry.hold(), *after)),
+        shield: part.shield.and_then(|after| Some((version.fallback()?, after))),
     })
 }
 

@@ -285,7 +285,7 @@ async fn aborting_at_once_reaches_requests_that_began_under_an_earlier_gate() {
     node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
     node.deploy("hello", b"2", canary()).await.unwrap();
     let before = node.stage("hello");
-    let recalled = choose(&before, None).part.unwrap().trial.recalled();
+    let recalled = choose(&before, None).version.hold().trial().unwrap().recalled();
     node.control.command(name("hello"), live(), Command::Promote, note()).await.unwrap();
     assert_eq!(choose(&before, None).reason, Reason::Draw);
     node.control.abort_now(name("hello"), live(), note()).await.unwrap();
@@ -318,10 +318,10 @@ async fn version_that_traps_before_its_switch_is_aborted() {
     node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
     node.deploy("hello", b"2", rollout_by(rollout::Strategy::BlueGreen)).await.unwrap();
     let stage = node.stage("hello");
-    let part = choose(&stage, Some(VersionRef::Canary)).part.unwrap();
+    let canary = choose(&stage, Some(VersionRef::Canary)).version.hold();
     let trap = Trap { fingerprint: 7, backtrace: "unreachable".into() };
     for _ in 0..3 {
-        part.trial.hear(&Heard {
+        canary.trial().unwrap().hear(&Heard {
             side: Side::Canary,
             placed: false,
             ended: Ended {

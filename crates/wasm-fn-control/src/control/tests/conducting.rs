@@ -77,7 +77,15 @@ impl Node {
             let trap = load.trap.as_ref().filter(|_| side == Side::Canary);
             let (placed, user) = (part.placed, part.user);
             let at = tokio::time::Instant::now().into_std();
-            part.trial.hear(&Heard { side, placed, ended, at, user, request_id: 1, trap });
+            version.hold().trial().unwrap().hear(&Heard {
+                side,
+                placed,
+                ended,
+                at,
+                user,
+                request_id: 1,
+                trap,
+            });
         }
         version.no
     }

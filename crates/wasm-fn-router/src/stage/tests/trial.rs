@@ -50,7 +50,8 @@ fn part(stage: &Arc<Stage<u32>>, header: Option<(&'static str, &str)>, ask: &str
     let asked = (!ask.is_empty()).then(|| ask.parse().unwrap());
     let chosen = stage.choose(&traits, asked, || Point::new(place).unwrap()).unwrap();
     let seen = chosen.part.map(|part| {
-        let shield = part.shield.map(|(fallback, after)| (fallback.target, after));
+        let fallback = chosen.version.hold().fallback().unwrap().target;
+        let shield = part.shield.map(|after| (fallback, after));
         (part.side, part.placed, part.user.is_some(), shield)
     });
     (chosen.version.target, chosen.reason, seen)
