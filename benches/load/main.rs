@@ -23,6 +23,7 @@ mod chart;
 mod guests;
 mod http;
 mod machine;
+mod measurement;
 mod open_loop;
 mod pages;
 mod pairs;
@@ -49,9 +50,10 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     machine::{Cores, Machine},
+    measurement::Effort,
     programs::Programs,
     results::Results,
-    run::{Choice, Effort},
+    run::Choice,
     systems::{Ground, Places},
 };
 

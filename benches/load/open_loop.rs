@@ -18,7 +18,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::{requests::Requests, run::Disturbed, systems::Served};
+use crate::{measurement::Disturbed, requests::Requests, systems::Served};
 
 pub(crate) use answer::Answer;
 pub(crate) use generator::drive;

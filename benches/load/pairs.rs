@@ -13,9 +13,9 @@ use std::{
 use anyhow::{Result, anyhow};
 
 use crate::{
+    measurement::{Effort, LATENCY_LOAD, undisturbed},
     open_loop,
     results::Latency,
-    run::{Effort, LATENCY_LOAD, undisturbed},
     systems::{Ground, Release, Served, System},
     wrk,
 };

@@ -1,11 +1,12 @@
 //! One run: which systems, round by round, and what each measurement must satisfy.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
 use crate::{
     budgets::{self, ADDED, BOUNDS, Beside, Bound, Paired},
+    measurement::{Disturbed, Effort, LATENCY_LOAD, undisturbed},
     now, open_loop,
     pairs::{self, Pair},
     programs::Programs,
@@ -20,23 +21,6 @@ const WARM_UP: Duration = Duration::from_secs(1);
 
 /// Share of its core below which a server was waiting: for the client, or for somebody else on the core.
 const BUSY_MIN: f64 = 0.85;
-
-/// How often a measurement is tried in a round: what else runs on the machine may spoil one.
-const TRIES: u32 = 5;
-
-/// Share of the rate at saturation at which latencies are taken.
-pub(crate) const LATENCY_LOAD: f64 = 0.5;
-
-/// How much is measured.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Effort {
-    /// How often each system is measured.
-    pub(crate) rounds: u32,
-    /// How long each measurement takes.
-    pub(crate) seconds: u64,
-    /// Connections that the client keeps busy.
-    pub(crate) connections: u32,
-}
 
 /// What is measured.
 pub(crate) struct Choice {
@@ -185,31 +169,6 @@ impl Bench<'_> {
             memory_max_bytes: after.memory_max_bytes,
         })
     }
-}
-
-/// A measurement that something spoiled which is not the system's: it may be tried again. A wrong answer
-/// may not.
-#[derive(Debug)]
-pub(crate) struct Disturbed(pub(crate) String);
-
-impl fmt::Display for Disturbed {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Disturbed {}
-
-/// The first of [`TRIES`] that was not disturbed, else the last.
-pub(crate) fn undisturbed<T>(mut measure: impl FnMut() -> Result<T>) -> Result<T> {
-    let mut found = measure();
-    for _ in 1..TRIES {
-        if !found.as_ref().is_err_and(anyhow::Error::is::<Disturbed>) {
-            break;
-        }
-        found = measure();
-    }
-    found
 }
 
 #[cfg(test)]
