@@ -130,7 +130,7 @@ impl Drop for Server {
         let _gone = self.child.kill();
         let _reaped = self.child.wait();
         for child in children {
-            let _gone = Command::new("kill").args(["-KILL", &child.to_string()]).status();
+            let _gone = Command::new("kill").args(["-KILL", &child.to_string()]).output();
         }
     }
 }
