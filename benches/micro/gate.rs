@@ -37,6 +37,8 @@ impl Host for Nothing {
 
     fn version(&self, _: &FunctionName, _: VersionNo, _: Digest, _: &FunctionConfig) {}
 
+    fn fresh_version(&self, _: &FunctionName, _: VersionNo, _: Digest, _: &FunctionConfig) {}
+
     async fn call(
         &self,
         _: (),
@@ -118,11 +120,13 @@ fn request(stage: &Arc<Stage<()>>, headers: &HeaderMap, point: u16, outcome: Out
         memory_peak_bytes: 1 << 20,
     };
     let version = chosen.version.hold();
+    let at = tokio::time::Instant::now().into_std();
+    let ticket = chosen.part.as_ref().zip(version.trial()).map(|(part, trial)| trial.begin(part, at));
     version.tally.record(ended);
-    if let (Some(part), Some(trial)) = (chosen.part, version.trial()) {
-        let (side, placed, user) = (part.side, part.placed, part.user);
-        let at = tokio::time::Instant::now().into_std();
-        trial.hear(&Heard { side, placed, ended, at, user, request_id: 1, trap: None });
+    if let (Some(part), Some(trial), Some(ticket)) = (chosen.part, version.trial(), ticket) {
+        let (side, placement, user) = (part.side, part.placement, part.user);
+        let (abandoned, request_id) = (false, 1);
+        trial.hear(&Heard { ticket, side, placement, ended, abandoned, at, user, request_id, trap: None });
     }
 }
 

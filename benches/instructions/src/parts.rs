@@ -2,9 +2,9 @@
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
-use wasm_fn_core::{Outcome, Side, Weight};
+use wasm_fn_core::{Outcome, Weight};
 use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, Slots, StartPermit, Wake};
-use wasm_fn_rollout::{Baseline, Batch, GateSpec, Response, Thresholds, UserSet};
+use wasm_fn_rollout::{Arm, Baseline, Ending, Feed, GateSpec, Limits, Stretch, Thresholds};
 use wasm_fn_router::{Ended, Tally};
 
 /// Latencies go round one millisecond in steps of this prime, so that none has the bucket of the one before.
@@ -58,25 +58,30 @@ pub(crate) fn admit(count: u32) {
     }
 }
 
-/// Tells a gate of `count` good responses, a tenth of them the canary's, and asks it for its verdict after
-/// each.
+/// Has `count` requests begin and end under the gate of a canary with a tenth of them; one of a hundred is bad, and waits
+/// for none, so the gate takes what there is and is asked.
 pub(crate) fn evidence(count: u32) {
-    let share = Weight::from_basis_points(1000).expect("at most everything");
-    let mut gate =
-        wasm_fn_rollout::Gate::new(GateSpec::default(), Baseline::Concurrent).expect("a sound gate");
-    let thresholds = Thresholds { slow_above: Some(Duration::from_secs(1)), ..Thresholds::default() };
-    let mut users = UserSet::new(1000);
+    let tenth = Weight::from_basis_points(1000).expect("at most everything");
+    let gate = wasm_fn_rollout::Gate::new(GateSpec::default(), 1, Baseline::Concurrent(Box::default()));
+    let limit = Duration::from_secs(1);
+    let slow_above = Some(Limits { canary: limit, baseline: limit });
+    let thresholds = Thresholds { slow_above, ..Thresholds::default() };
+    let stretch = Stretch { no: 1, share: tenth, baseline_share: tenth, begins_step: false };
+    let feed = Feed::new(gate.expect("a sound gate"), stretch, thresholds);
+    let at = tokio::time::Instant::now().into_std();
     for number in 0..count {
-        let response = Response {
-            side: if number % 10 == 0 { Side::Canary } else { Side::Stable },
-            outcome: Outcome::Success,
-            latency: Duration::from_micros(100),
-            memory_peak_bytes: 1 << 20,
-            user: Some(number.into()),
+        let arm = match number % 10 {
+            0 => Arm::Canary,
+            1 => Arm::Baseline,
+            _ => Arm::Stable,
         };
-        let mut batch = Batch::new(share);
-        batch.add(black_box(&response), &thresholds, &mut users);
-        gate.observe(&batch);
-        black_box(gate.verdict());
+        let user = Some(u64::from(number));
+        let ticket = feed.begin(1, arm, user, black_box(at));
+        let outcome = if number % 100 == 99 { Outcome::ServerError } else { Outcome::Success };
+        let ending =
+            Ending { outcome, latency: Duration::from_micros(100), memory_peak_bytes: 1 << 20, user, at };
+        if feed.end(ticket, black_box(&ending)) {
+            black_box(feed.verdict());
+        }
     }
 }

@@ -62,6 +62,7 @@ fn stage(function: &str) -> Arc<Stage<()>> {
         cohorts: Vec::new(),
         salt: Salt([0x0123_4567, 0x89ab_cdef]),
         trial: None,
+        baseline: None,
         versions: versions.into(),
     };
     Arc::new(Stage::new(spec).expect("every version is listed"))

@@ -13,6 +13,11 @@ pub struct Clock {
     at: Instant,
 }
 
+/// The monotonic clock, as the data plane reads it.
+pub(crate) fn instant() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
 impl Clock {
     /// The system's clock; 0 before 1970.
     #[expect(clippy::disallowed_methods, reason = "the journal says when: this is the edge that knows")]

@@ -90,6 +90,16 @@ impl Host for FakeHost {
         format!("{function} {no}").into()
     }
 
+    fn fresh_version(
+        &self,
+        function: &FunctionName,
+        no: VersionNo,
+        _: Digest,
+        _: &FunctionConfig,
+    ) -> Arc<str> {
+        format!("{function} {no} fresh").into()
+    }
+
     /// Answers with what was put into [`answers`](FakeHost::answers) for its path; nothing there never answers.
     async fn call(
         &self,

@@ -39,6 +39,16 @@ pub trait Host: Send + Sync + 'static {
         config: &FunctionConfig,
     ) -> Self::Version;
 
+    /// Another handle on the same, which shares nothing with the first: its code is loaded anew, now, and its instances are
+    /// its own. So it is as warm as a version that was deployed now.
+    fn fresh_version(
+        &self,
+        function: &FunctionName,
+        no: VersionNo,
+        digest: Digest,
+        config: &FunctionConfig,
+    ) -> Self::Version;
+
     /// Has `version` answer `request`, apart from any stage; the body of the answer is bounded.
     ///
     /// # Errors

@@ -4,37 +4,33 @@
 //! next request is routed; when it is to roll back, the canary is withheld from that moment on, and the
 //! journal and the table follow.
 
-mod cluster;
+mod history;
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use wasm_fn_core::{Outcome, Side, Trap, VersionNo, Weight};
+use wasm_fn_core::{Outcome, Side, VersionNo, Weight};
 use wasm_fn_rollout::{
-    Bad, Baseline, Batch, Class, Counts, Event, Gate, GateSpec, GateState, OnFail, Place, Response,
-    Thresholds, UserSet, Verdict,
+    Arm, Baseline, Class, Counts, Ending, Event, Feed, Gate, GateSpec, GateState, History, OnFail, Place,
+    Stretch, Thresholds, Trapped, Verdict,
 };
-use wasm_fn_router::{Ended, Heard, Recalled, Tally, TallySnapshot, Trial};
+use wasm_fn_router::{Heard, Part, Placement, Recalled, Tally, TallySnapshot, Ticket, Trial};
 
-use self::cluster::Cluster;
+pub(crate) use self::history::{CohortRecord, past};
+use self::history::{PERCENTILE_MIN, limits};
 use crate::{
+    clock,
     report::{Report, SideReport, SignalReport, TrapReport},
     state::{Check, Rollout},
 };
-
-/// Users with bad events that are remembered.
-const USERS_MAX: usize = 50_000;
-
-/// Responses of stable below which its percentiles say too little to hold anybody to them.
-const PERCENTILE_MIN: u64 = 100;
 
 /// Ids of failed requests that are kept.
 const FAILED_MAX: usize = 5;
@@ -53,21 +49,27 @@ pub(crate) struct Judge {
     withheld: AtomicBool,
     // Whether somebody waits for a verdict other than `wait`.
     awaited: AtomicBool,
-    // Whether the canary's latencies are held to stable's past, not to what stable does meanwhile.
-    past: bool,
+    failed: AtomicBool,
     // Whether a failure sends everybody back.
     rolls_back: bool,
     common: Arc<Common>,
-    cluster: Cluster,
+    feed: Feed,
     canary: VersionNo,
     base: VersionNo,
     started_ms: u64,
     gate_no: u32,
+    spec: GateSpec,
+    // Whether the previous version's past is all there is to compare with.
+    past: bool,
+    stretches: AtomicU32,
     changed: Arc<Notify>,
     checked: OnceLock<Result<(), String>>,
     checking: AtomicBool,
     tallies: Tallies,
-    bench: Mutex<Bench>,
+    // What the baseline did, and after how many requests its percentiles are looked at again.
+    baseline: Tally,
+    baseline_ended: AtomicU64,
+    notes: Mutex<Notes>,
 }
 
 /// What the gates of one rollout have in common: requests that began under an earlier one are under way, or hold
@@ -83,81 +85,80 @@ struct Common {
 pub(crate) struct Tallies {
     pub(crate) canary: Arc<Tally>,
     pub(crate) base: Arc<Tally>,
+    /// What the base did for those who are on the canary by rule.
+    pub(crate) cohort: Arc<Tally>,
     canary_before: TallySnapshot,
     base_before: TallySnapshot,
 }
 
-struct Bench {
-    gate: Gate,
-    users: UserSet,
+/// What people are shown besides numbers.
+struct Notes {
     place: Place,
-    counters: Vec<Arc<Counters>>,
     failed: Vec<u128>,
     traps: BTreeMap<u64, Arc<str>>,
 }
 
-/// Good responses that the gate has not taken yet, by side, while the canary's share was this.
-struct Counters {
-    share: Weight,
-    canary: AtomicU64,
-    // Of the canary as well: see `Batch::clustered`.
-    clustered: AtomicU64,
-    stable: AtomicU64,
-}
-
-/// What a table tells a [`Judge`]: responses of requests that began under one share.
+/// What a table tells a [`Judge`]: requests that began while the shares were the same.
 pub(crate) struct Hearing {
     judge: Arc<Judge>,
-    counters: Arc<Counters>,
-    thresholds: Thresholds,
+    no: u32,
+    share: Weight,
+    baseline_share: Weight,
     // Later answers count as none, on both sides, because the shield gives up on the canary then.
     late: Option<Duration>,
 }
 
 impl Tallies {
     /// Both sides' tallies as they are now.
-    pub(crate) fn new(canary: Arc<Tally>, base: Arc<Tally>) -> Self {
+    pub(crate) fn new(canary: Arc<Tally>, base: Arc<Tally>, cohort: Arc<Tally>) -> Self {
         let (canary_before, base_before) = (canary.snapshot(), base.snapshot());
-        Self { canary, base, canary_before, base_before }
+        Self { canary, base, cohort, canary_before, base_before }
     }
 }
 
 impl Judge {
     /// The judge of `rollout`, which goes on from what is kept of its gate.
     pub(crate) fn new(rollout: &Rollout, tallies: Tallies, changed: Arc<Notify>) -> Self {
-        let spec = rollout.spec.gate();
-        let baseline = if rollout.is_watch() {
+        let spec = rollout.spec.gate().clone();
+        let is_watch = rollout.is_watch();
+        let baseline = if is_watch {
             Baseline::Past(rollout.past.unwrap_or_default())
         } else {
-            Baseline::Concurrent
+            let stable = past(&spec, &tallies.base_before);
+            let cohort = past(&spec, &tallies.cohort.snapshot());
+            Baseline::Concurrent(Box::new(History { stable, cohort }))
         };
-        let gate = Gate::new(spec.clone(), baseline).expect("a rollout's gate was checked");
+        let gate = Gate::new(spec.clone(), rollout.gate_no, baseline).expect("a rollout's gate was checked");
         // A gate that is kept for other signals than it has now knows nothing of use.
         let fresh = gate.clone();
         let mut gate = rollout.gate.clone().and_then(|state| gate.resume(state).ok()).unwrap_or(fresh);
-        for trap in tallies.base.traps() {
-            gate.trap(Side::Stable, trap, None);
+        for fingerprint in tallies.base.traps() {
+            let (arm, share) = (Arm::Stable, Weight::ZERO);
+            gate.trap(&Trapped { arm, fingerprint, user: None, share, begun: 0 });
         }
+        let before = Stretch { no: 0, share: Weight::ZERO, baseline_share: Weight::ZERO, begins_step: false };
         Self {
             withheld: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
-            past: rollout.is_watch(),
+            failed: AtomicBool::new(false),
             rolls_back: rollout.spec.plan().on_fail() == OnFail::Rollback,
             common: Arc::default(),
-            cluster: Cluster::default(),
+            feed: Feed::new(gate, before, Thresholds::default()),
             canary: rollout.canary,
             base: rollout.base,
             started_ms: rollout.started_ms,
             gate_no: rollout.gate_no,
+            spec,
+            past: is_watch,
+            stretches: AtomicU32::new(0),
             changed,
             checked: OnceLock::new(),
             checking: AtomicBool::new(false),
             tallies,
-            bench: Mutex::new(Bench {
-                gate,
-                users: UserSet::new(USERS_MAX),
+            baseline: Tally::new(),
+            baseline_ended: AtomicU64::new(0),
+            notes: Mutex::new(Notes {
                 place: rollout.phase.place().unwrap_or(Place::Watch),
-                counters: Vec::new(),
                 failed: Vec::new(),
                 traps: BTreeMap::new(),
             }),
@@ -179,55 +180,41 @@ impl Judge {
             == (rollout.canary, rollout.base, rollout.started_ms, rollout.gate_no)
     }
 
-    /// A hearing for the requests of one table.
+    /// A hearing for the requests of one table, in which the canary and the baseline have these shares.
     pub(crate) fn hearing(
         self: &Arc<Self>,
         share: Weight,
-        spec: &GateSpec,
+        baseline_share: Weight,
         late: Option<Duration>,
     ) -> Hearing {
-        let counters = Arc::new(Counters {
-            share,
-            canary: AtomicU64::new(0),
-            clustered: AtomicU64::new(0),
-            stable: AtomicU64::new(0),
-        });
-        let thresholds = thresholds(spec, &self.tallies.base.snapshot());
-        Hearing { judge: Arc::clone(self), counters, thresholds, late }
+        let no = self.stretches.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        Hearing { judge: Arc::clone(self), no, share, baseline_share, late }
     }
 
     /// The table of `hearing` is published, with the rollout at `place`.
     pub(crate) fn convene(&self, hearing: &Hearing, place: Place) {
-        let mut bench = self.bench();
-        // Hearings whose last request has ended have nothing more to say.
-        bench.flush();
-        bench.counters.retain(|counters| Arc::strong_count(counters) > 1);
-        if !bench.counters.iter().any(|known| Arc::ptr_eq(known, &hearing.counters)) {
-            bench.counters.push(Arc::clone(&hearing.counters));
-        }
-        if bench.place != place {
-            bench.place = place;
-            bench.gate.step();
-        }
+        let begins_step = {
+            let mut notes = self.notes();
+            std::mem::replace(&mut notes.place, place) != place
+        };
+        let Hearing { no, share, baseline_share, .. } = *hearing;
+        let stretch = Stretch { no, share, baseline_share, begins_step };
+        self.feed.begin_stretch(stretch, self.thresholds(), clock::instant());
     }
 
     /// What the gate says now.
     pub(crate) fn verdict(&self) -> Verdict {
-        let mut bench = self.bench();
-        bench.flush();
-        bench.gate.verdict()
+        self.feed.ask(clock::instant(), Gate::verdict)
     }
 
     /// What is kept of the gate.
     pub(crate) fn state(&self) -> GateState {
-        let mut bench = self.bench();
-        bench.flush();
-        bench.gate.state()
+        self.feed.ask(clock::instant(), Gate::state)
     }
 
     /// Requests of the canary in this step.
     pub(crate) fn step_requests(&self) -> u64 {
-        self.bench().gate.step_requests()
+        self.feed.ask(clock::instant(), Gate::step_requests)
     }
 
     /// Has somebody told as soon as the verdict is not `wait` any more.
@@ -264,153 +251,144 @@ impl Judge {
 
     /// The numbers, with `reason`.
     pub(crate) fn report(&self, reason: String) -> Report {
-        let mut bench = self.bench();
-        bench.flush();
-        let evidence = bench.gate.evidence();
-        let past = matches!(evidence.baseline, Baseline::Past(_));
+        let (evidence, traps) = self.feed.ask(clock::instant(), |gate| {
+            let notes = self.notes();
+            let traps = notes.traps.iter().filter_map(|(&fingerprint, backtrace)| {
+                let (hits, backtrace) = (gate.novel_hits(fingerprint)?, backtrace.to_string());
+                Some(TrapReport { fingerprint: format!("{fingerprint:016x}"), hits, backtrace })
+            });
+            (gate.evidence(), traps.collect())
+        });
         let mut signals: Vec<_> = evidence.signals.iter().map(SignalReport::from).collect();
         signals.sort_by_key(|signal| {
             std::cmp::Reverse(signal.log_e_thousandths - signal.log_threshold_thousandths)
         });
-        let traps = bench.traps.iter().filter_map(|(&fingerprint, backtrace)| {
-            let hits = bench.gate.novel_hits(fingerprint)?;
-            Some(TrapReport {
-                fingerprint: format!("{fingerprint:016x}"),
-                hits: hits as u64,
-                backtrace: backtrace.to_string(),
-            })
-        });
         let since = |now: &Tally, before: &TallySnapshot| now.snapshot().since(before);
         let canary = since(&self.tallies.canary, &self.tallies.canary_before);
         // In a watch the base's own past is what counts, and all of it is in its tally.
-        let base = if past {
+        let base = if self.past {
             self.tallies.base.snapshot()
         } else {
             since(&self.tallies.base, &self.tallies.base_before)
         };
+        let some = |counts: &Counts| counts.requests > 0;
+        let baseline = self.baseline.snapshot();
+        let baseline = some(&evidence.baseline).then(|| side(self.base, &evidence.baseline, &baseline));
+        let cohort =
+            some(&evidence.cohort).then(|| side(self.canary, &evidence.cohort, &TallySnapshot::default()));
         Report {
             reason,
-            baseline: if past { "past" } else { "concurrent" }.to_owned(),
-            canary: side(self.canary, bench.gate.canary(), &canary),
-            stable: side(self.base, bench.gate.stable(), &base),
+            baseline: if evidence.past { "past" } else { "concurrent" }.to_owned(),
+            canary: side(self.canary, &evidence.canary, &canary),
+            stable: side(self.base, &evidence.stable, &base),
+            baseline_side: baseline,
+            cohort,
             signals,
-            traps: traps.collect(),
-            failed_requests: bench.failed.iter().map(|id| format!("{id:032x}")).collect(),
+            traps,
+            failed_requests: self.notes().failed.iter().map(|id| format!("{id:032x}")).collect(),
         }
     }
 
-    fn bench(&self) -> MutexGuard<'_, Bench> {
-        // Nothing panics while it is locked but a defect of the gate, and its numbers stay numbers.
-        self.bench.lock().unwrap_or_else(PoisonError::into_inner)
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        // Nothing panics while it is locked.
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, hearing: &Hearing, heard: &Heard<'_>, outcome: Outcome) {
-        let mut bench = self.bench();
-        let failed_before = matches!(bench.gate.verdict(), Verdict::Fail(_));
-        bench.flush();
-        if heard.placed {
-            let mut batch = Batch::new(hearing.counters.share);
-            // Asked while the bench is locked, so that of two at once only one begins a cluster.
-            batch.clustered = self.cluster.holds(heard.at);
-            if !batch.clustered && heard.side == Side::Canary && hearing.is_slow(&heard.ended) {
-                self.cluster.begin(heard.at);
+    /// What requests that begin now are held to: what the baseline did until now, and while that is too little, what
+    /// stable did. In a watch it is what the previous version did.
+    fn thresholds(&self) -> Thresholds {
+        let baseline = self.baseline.snapshot();
+        if baseline.latency_count() >= PERCENTILE_MIN {
+            limits(&self.spec, &baseline)
+        } else {
+            limits(&self.spec, &self.tallies.base.snapshot())
+        }
+    }
+
+    /// Counts what the baseline did. Its percentiles are looked at again whenever it has done twice as much.
+    fn take_baseline(&self, heard: &Heard<'_>) {
+        self.baseline.record(heard.ended);
+        let ended = self.baseline_ended.fetch_add(1, Ordering::Relaxed) + 1;
+        if ended >= PERCENTILE_MIN
+            && (ended / PERCENTILE_MIN).is_power_of_two()
+            && ended % PERCENTILE_MIN == 0
+        {
+            self.feed.hold_to(self.thresholds(), heard.at);
+        }
+    }
+
+    fn note(&self, hearing: &Hearing, heard: &Heard<'_>, arm: Arm) {
+        let is_canary = heard.side == Side::Canary;
+        if is_canary {
+            let mut notes = self.notes();
+            if notes.failed.len() < FAILED_MAX {
+                notes.failed.push(heard.request_id);
             }
-            let response = response(heard, outcome);
-            batch.add(&response, &hearing.thresholds, &mut bench.users);
-            bench.gate.observe(&batch);
         }
-        if heard.side == Side::Canary && Class::of(outcome).is_some() && bench.failed.len() < FAILED_MAX {
-            bench.failed.push(heard.request_id);
+        let Some(trap) = heard.trap else { return };
+        if is_canary {
+            let mut notes = self.notes();
+            let known = notes.traps.contains_key(&trap.fingerprint);
+            if !known && notes.traps.len() < TRAPS_MAX {
+                notes.traps.insert(trap.fingerprint, Arc::clone(&trap.backtrace));
+            }
         }
-        if let Some(trap) = heard.trap {
-            bench.trapped(heard.side, trap, heard.user);
-        }
-        let verdict = bench.gate.verdict();
-        drop(bench);
-        let failed = !failed_before && matches!(verdict, Verdict::Fail(_));
-        if failed && self.rolls_back {
+        let begun = self.feed.begun(arm);
+        let (fingerprint, user, share) = (trap.fingerprint, heard.user, hearing.share);
+        self.feed.trap(&Trapped { arm, fingerprint, user, share, begun });
+    }
+
+    /// The gate has learnt something: withholds the canary if it has failed, and says so to who waits.
+    fn look(&self, verdict: &Verdict) {
+        let failed = matches!(verdict, Verdict::Fail(_));
+        let newly = failed && !self.failed.swap(true, Ordering::AcqRel);
+        if newly && self.rolls_back {
             self.withheld.store(true, Ordering::Release);
         }
-        if failed || (self.awaited.load(Ordering::Relaxed) && !matches!(verdict, Verdict::Wait(_))) {
+        let awaited = !matches!(verdict, Verdict::Wait(_)) && self.awaited.swap(false, Ordering::Relaxed);
+        if newly || awaited {
             self.changed.notify_one();
         }
-    }
-
-    /// Says so when the verdict that somebody waits for is there.
-    fn look(&self) {
-        if !matches!(self.verdict(), Verdict::Wait(_)) {
-            self.awaited.store(false, Ordering::Relaxed);
-            self.changed.notify_one();
-        }
-    }
-}
-
-impl Bench {
-    /// Gives the gate what was only counted.
-    fn flush(&mut self) {
-        for counters in &self.counters {
-            let taken = |counter: &AtomicU64| Counts::of(counter.swap(0, Ordering::Relaxed));
-            let share = counters.share;
-            let (canary, stable) = (taken(&counters.canary), taken(&counters.stable));
-            if canary.requests > 0 || stable.requests > 0 {
-                self.gate.observe(&Batch { canary, stable, ..Batch::new(share) });
-            }
-            let canary = taken(&counters.clustered);
-            if canary.requests > 0 {
-                self.gate.observe(&Batch { canary, clustered: true, ..Batch::new(share) });
-            }
-        }
-    }
-
-    fn trapped(&mut self, side: Side, trap: &Trap, user: Option<u64>) {
-        self.gate.trap(side, trap.fingerprint, user);
-        let known = self.traps.contains_key(&trap.fingerprint);
-        if side == Side::Canary && !known && self.traps.len() < TRAPS_MAX {
-            self.traps.insert(trap.fingerprint, Arc::clone(&trap.backtrace));
-        }
-    }
-}
-
-impl Hearing {
-    /// Whether it is slow by a measure that stable is not held to in the same moment.
-    fn is_slow(&self, ended: &Ended) -> bool {
-        let over = |limit: Option<Duration>| limit.is_some_and(|limit| ended.latency > limit);
-        over(self.thresholds.ceiling) || (self.judge.past && over(self.thresholds.slow_above))
-    }
-
-    /// Whether the response says nothing bad of its version.
-    fn is_good(&self, ended: &Ended, outcome: Outcome) -> bool {
-        let over = |limit: Option<Duration>| limit.is_some_and(|limit| ended.latency > limit);
-        let large = self.thresholds.large_above.is_some_and(|limit| ended.memory_peak_bytes > limit);
-        outcome == Outcome::Success
-            && !over(self.thresholds.slow_above)
-            && !over(self.thresholds.ceiling)
-            && !large
     }
 }
 
 impl Trial for Hearing {
+    fn begin(&self, part: &Part, at: Instant) -> Ticket {
+        let Some(arm) = arm(part.side, part.placement) else { return Ticket::default() };
+        Ticket(self.judge.feed.begin(self.no, arm, part.user, at).to_bits())
+    }
+
     fn hear(&self, heard: &Heard<'_>) {
+        let Some(arm) = arm(heard.side, heard.placement) else { return };
+        let judge = &self.judge;
         let mut outcome = heard.ended.outcome;
         let answered = matches!(outcome, Outcome::Success | Outcome::ServerError);
         if answered && self.late.is_some_and(|late| heard.ended.latency > late) {
             outcome = Outcome::Timeout;
         }
-        if heard.placed && self.is_good(&heard.ended, outcome) {
-            let counter = match heard.side {
-                Side::Canary if self.judge.cluster.holds(heard.at) => &self.counters.clustered,
-                Side::Canary => &self.counters.canary,
-                Side::Stable => &self.counters.stable,
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-            if self.judge.awaited.load(Ordering::Relaxed) {
-                self.judge.look();
-            }
-            return;
+        if arm == Arm::Baseline {
+            judge.take_baseline(heard);
         }
-        let counts = outcome == Outcome::Success || Class::of(outcome).is_some();
-        if counts && (heard.placed || heard.trap.is_some()) {
-            self.judge.take(self, heard, outcome);
+        let failed = Class::of(outcome).is_some();
+        if failed {
+            judge.note(self, heard, arm);
+        }
+        // A client that left before there was an answer waited for so long at least; any other end of its request by
+        // its client says nothing of how long it took.
+        let left = outcome == Outcome::Cancelled && !heard.abandoned;
+        let ending = Ending {
+            outcome,
+            latency: if left { Duration::ZERO } else { heard.ended.latency },
+            memory_peak_bytes: heard.ended.memory_peak_bytes,
+            user: heard.user,
+            at: heard.at,
+        };
+        let ticket = wasm_fn_rollout::Ticket::from_bits(heard.ticket.0);
+        let learnt = judge.feed.end(ticket, &ending);
+        if judge.awaited.load(Ordering::Relaxed) {
+            judge.look(&judge.feed.ask(heard.at, Gate::verdict));
+        } else if learnt || (failed && heard.trap.is_some()) {
+            judge.look(&judge.feed.verdict());
         }
     }
 
@@ -424,13 +402,14 @@ impl Trial for Hearing {
     }
 }
 
-fn response(heard: &Heard<'_>, outcome: Outcome) -> Response {
-    Response {
-        side: heard.side,
-        outcome,
-        latency: heard.ended.latency,
-        memory_peak_bytes: heard.ended.memory_peak_bytes,
-        user: heard.user,
+/// Whose evidence a request is; `None` for one that is judged by nobody.
+fn arm(side: Side, placement: Placement) -> Option<Arm> {
+    match (side, placement) {
+        (Side::Canary, Placement::Chance) => Some(Arm::Canary),
+        (Side::Canary, Placement::Rule) => Some(Arm::Cohort),
+        (Side::Stable, Placement::Chance) => Some(Arm::Stable),
+        (Side::Baseline, Placement::Chance) => Some(Arm::Baseline),
+        (Side::Stable | Side::Baseline, Placement::Rule) | (_, Placement::Request) => None,
     }
 }
 
@@ -443,46 +422,6 @@ fn side(version: VersionNo, counts: &Counts, tally: &TallySnapshot) -> SideRepor
         latency_p50_us: tally.latency_quantile(0.5).map(micros),
         latency_p99_us: tally.latency_quantile(0.99).map(micros),
     }
-}
-
-/// Above what a response is slow or large: from what `stable` did until now, so before any response that is
-/// held to it.
-fn thresholds(spec: &GateSpec, stable: &TallySnapshot) -> Thresholds {
-    let enough = stable.latency_count() >= PERCENTILE_MIN;
-    let times = |tolerate: Option<f64>| tolerate.filter(|_| enough);
-    let slow = times(spec.latency_p99).zip(stable.latency_quantile(0.99));
-    let large = times(spec.memory_p99).zip(stable.memory_peak_bytes_quantile(0.99));
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "memory is below 2^52 bytes")]
-    let scaled = |(tolerate, bytes): (f64, u64)| (tolerate * bytes as f64) as u64;
-    Thresholds {
-        slow_above: slow.map(|(tolerate, p99)| p99.mul_f64(tolerate)),
-        large_above: large.map(scaled),
-        ceiling: spec.max_latency_p99,
-    }
-}
-
-/// What a version did until now, for those who are compared with its past.
-pub(crate) fn past(spec: &GateSpec, tally: &TallySnapshot) -> Counts {
-    let requests = tally.latency_count();
-    let thresholds = thresholds(spec, tally);
-    let failed = |class: Class| match class {
-        Class::Trap => tally.count(Outcome::Trap),
-        Class::Timeout => tally.count(Outcome::Timeout),
-        Class::OutOfMemory => tally.count(Outcome::OutOfMemory),
-        Class::ServerError => tally.count(Outcome::ServerError),
-        Class::InvalidResponse => tally.count(Outcome::InvalidResponse),
-    };
-    let above = |limit: Duration| requests.saturating_sub(tally.latency_at_most(limit));
-    Class::ALL
-        .into_iter()
-        .fold(Counts::of(requests), |counts, class| {
-            counts.with(Event::Failed(class), Bad::each(failed(class)))
-        })
-        .with(Event::FailedAtAll, Bad::each(tally.failures()))
-        .with(Event::Slow, Bad::each(thresholds.slow_above.map_or(0, above)))
-        // The histogram of peaks gives no counts; above a 99th percentile lies at most this.
-        .with(Event::Large, Bad::each(requests.div_ceil(100)))
-        .with(Event::OverCeiling, Bad::each(thresholds.ceiling.map_or(0, above)))
 }
 
 /// Runs `checks` by `call`, one after the other; the first that fails ends it.

@@ -7,15 +7,15 @@ use std::{
 
 use http::HeaderValue;
 use tokio::sync::Notify;
-use wasm_fn_core::{FunctionName, StageName, TrafficSplit, VersionNo, Weight};
+use wasm_fn_core::{FunctionName, Role, StageName, TrafficSplit, VersionNo, Weight};
 use wasm_fn_rollout::Place;
 use wasm_fn_router::{
-    RouteClash, RouteTable, Stage, StageError, StageSpec, Tally, Trial, TrialSpec, VersionEntry,
+    BaselineSpec, RouteClash, RouteTable, Stage, StageError, StageSpec, Tally, Trial, TrialSpec, VersionEntry,
 };
 
 use crate::{
     host::Host,
-    judge::{Hearing, Judge, Tallies},
+    judge::{CohortRecord, Hearing, Judge, Tallies},
     state::{Function, Rollout, StageState, State},
 };
 
@@ -32,8 +32,20 @@ pub(crate) struct Publisher<H: Host> {
 struct Parts<V> {
     handles: HashMap<VersionNo, V>,
     tallies: HashMap<(StageName, VersionNo), Arc<Tally>>,
+    /// What versions did for users whom a rule places on canaries, while there was none.
+    cohorts: HashMap<(StageName, VersionNo), Arc<Tally>>,
+    baselines: HashMap<StageName, BaselineHandle<V>>,
     stages: Vec<Arc<Stage<V>>>,
     rollouts: BTreeMap<StageName, Bench>,
+}
+
+/// The handle that serves the baseline of a rollout.
+#[derive(Clone)]
+struct BaselineHandle<V> {
+    /// When the rollout began, Unix milliseconds.
+    started_ms: u64,
+    version: VersionNo,
+    target: V,
 }
 
 /// A rollout's judge, with what the table that is built tells it.
@@ -136,17 +148,59 @@ impl<H: Host> Publisher<H> {
             .keys()
             .flat_map(|stage| function.versions.keys().map(move |&version| (stage.clone(), version)));
         let tallies: HashMap<_, _> = keys.map(|key| (key.clone(), tally(&key))).collect();
-        let mut parts = Parts { handles, tallies, stages: Vec::new(), rollouts: BTreeMap::new() };
+        let cohort = |key: &(StageName, VersionNo)| {
+            before.and_then(|parts| parts.cohorts.get(key)).cloned().unwrap_or_default()
+        };
+        let cohorts = function.stages.iter().map(|(stage, state)| (stage.clone(), state.stable));
+        let cohorts = cohorts.map(|key| (key.clone(), cohort(&key))).collect();
+        let mut parts = Parts {
+            handles,
+            tallies,
+            cohorts,
+            baselines: HashMap::new(),
+            stages: Vec::new(),
+            rollouts: BTreeMap::new(),
+        };
         for (stage, state) in &function.stages {
             let earlier = before.and_then(|parts| parts.rollouts.get(stage)).map(|bench| &bench.judge);
-            let trial = state
-                .rollout
-                .as_ref()
-                .and_then(|rollout| parts.trial(stage, state, rollout, earlier, &self.changed, function));
-            let spec = parts.spec(name, function, stage, state, trial);
+            let baseline = self.baseline(name, function, stage, state);
+            let share = baseline.as_ref().map_or(Weight::ZERO, |(share, _)| *share);
+            let trial = match &state.rollout {
+                Some(rollout) => {
+                    parts.trial(stage, (state, share), rollout, earlier, &self.changed, function)
+                }
+                None => parts.record(stage, state, function),
+            };
+            if let Some((_, handle)) = &baseline {
+                parts.baselines.insert(stage.clone(), handle.clone());
+            }
+            let spec = parts.spec(name, function, stage, state, (trial, baseline));
             parts.stages.push(Arc::new(Stage::new(spec)?));
         }
         Ok(parts)
+    }
+
+    /// The baseline of the rollout that `stage` is in the steps of, with its share: as many users as the canary has, as far
+    /// as stable has so many.
+    fn baseline(
+        &self,
+        name: &FunctionName,
+        function: &Function,
+        stage: &StageName,
+        state: &StageState,
+    ) -> Option<(Weight, BaselineHandle<H::Version>)> {
+        let rollout = state.rollout.as_ref()?;
+        let Place::Step(_) = rollout.phase.place()? else { return None };
+        let share = state.split.weight(rollout.canary).min(state.split.weight(rollout.base));
+        let (started_ms, version) = (rollout.started_ms, rollout.base);
+        let kept = self.functions.get(name).and_then(|parts| parts.baselines.get(stage));
+        let kept = kept.filter(|kept| (kept.started_ms, kept.version) == (started_ms, version)).cloned();
+        let handle = kept.or_else(|| {
+            let build = &function.versions.get(&version)?.build;
+            let target = self.host.fresh_version(name, version, build.digest, &build.config);
+            Some(BaselineHandle { started_ms, version, target })
+        });
+        Some((share, handle?))
     }
 }
 
@@ -162,7 +216,7 @@ impl<V: Clone> Parts<V> {
     fn trial(
         &mut self,
         stage: &StageName,
-        state: &StageState,
+        (state, baseline_share): (&StageState, Weight),
         rollout: &Rollout,
         earlier: Option<&Arc<Judge>>,
         changed: &Arc<Notify>,
@@ -171,19 +225,30 @@ impl<V: Clone> Parts<V> {
         let place = rollout.phase.place()?;
         let tally = |version| self.tallies.get(&(stage.clone(), version)).cloned().unwrap_or_default();
         let judge = earlier.filter(|judge| judge.judges(rollout)).cloned().unwrap_or_else(|| {
-            let tallies = Tallies::new(tally(rollout.canary), tally(rollout.base));
+            let cohort = self.cohorts.get(&(stage.clone(), rollout.base)).cloned().unwrap_or_default();
+            let tallies = Tallies::new(tally(rollout.canary), tally(rollout.base), cohort);
             let judge = Judge::new(rollout, tallies, Arc::clone(changed));
             Arc::new(judge.after(earlier.map(|judge| &**judge)))
         });
         let config = function.versions.get(&rollout.canary).map(|version| &version.build.config);
-        let shielded = rollout.spec.shield() && matches!(place, Place::Step(_));
+        // Before everybody is on it, whoever is on it by rule is shielded too.
+        let shielded = rollout.spec.shield() && place != Place::Watch;
         // The last tenth of the time is stable's, should the canary not have answered by then.
         let shield = config.filter(|_| shielded).map(|config| config.limits.timeout.mul_f64(0.9));
         let share = share(&state.split, rollout);
-        let hearing = Arc::new(judge.hearing(share, rollout.spec.gate(), shield));
+        let hearing = Arc::new(judge.hearing(share, baseline_share, shield));
         let trial: Arc<dyn Trial> = Arc::clone(&hearing) as Arc<dyn Trial>;
         self.rollouts.insert(stage.clone(), Bench { judge, hearing, place });
-        Some(TrialSpec { trial, canary: rollout.canary, fallback: rollout.base, shield })
+        Some(TrialSpec { trial, canary: Some(rollout.canary), fallback: rollout.base, shield })
+    }
+
+    /// What counts those whom a rule would place on a canary, where there is such a rule.
+    fn record(&self, stage: &StageName, state: &StageState, function: &Function) -> Option<TrialSpec> {
+        let config = &function.versions.get(&state.stable)?.build.config;
+        config.cohorts.iter().find(|rule| rule.role == Role::Canary)?;
+        let tally = self.cohorts.get(&(stage.clone(), state.stable))?;
+        let trial: Arc<dyn Trial> = Arc::new(CohortRecord(Arc::clone(tally)));
+        Some(TrialSpec { trial, canary: None, fallback: state.stable, shield: None })
     }
 
     fn spec(
@@ -192,14 +257,17 @@ impl<V: Clone> Parts<V> {
         function: &Function,
         stage: &StageName,
         state: &StageState,
-        trial: Option<TrialSpec>,
+        (trial, baseline): (Option<TrialSpec>, Option<(Weight, BaselineHandle<V>)>),
     ) -> StageSpec<V> {
-        let entries = self.handles.iter().map(|(&no, handle)| VersionEntry {
+        let entry = |no: VersionNo, target: V| VersionEntry {
             no,
             label: HeaderValue::try_from(no.to_string()).expect("`v` and digits are a header value"),
             tally: self.tallies.get(&(stage.clone(), no)).cloned().unwrap_or_default(),
-            target: handle.clone(),
-        });
+            target,
+        };
+        let entries = self.handles.iter().map(|(&no, handle)| entry(no, handle.clone()));
+        let baseline = baseline
+            .map(|(share, handle)| BaselineSpec { share, entry: entry(handle.version, handle.target) });
         let stable = function.versions.get(&state.stable).map(|version| &*version.build.config);
         StageSpec {
             function: name.clone(),
@@ -213,6 +281,7 @@ impl<V: Clone> Parts<V> {
             cohorts: stable.map(|config| config.cohorts.clone()).unwrap_or_default(),
             salt: state.salt,
             trial,
+            baseline,
             versions: entries.collect(),
         }
     }

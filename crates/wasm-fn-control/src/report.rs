@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use wasm_fn_rollout::Group;
+
 use crate::wire;
 
 /// Why a rollout did something, in numbers.
@@ -18,6 +20,12 @@ pub struct Report {
     pub canary: SideReport,
     /// The version it was compared with.
     pub stable: SideReport,
+    /// Those of its requests that were served by a handle as fresh as the canary's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline_side: Option<SideReport>,
+    /// What the canary did for users who are on it by rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cohort: Option<SideReport>,
     /// The tests, strongest evidence first.
     pub signals: Vec<SignalReport>,
     /// Traps of the canary that stable never showed.
@@ -76,7 +84,11 @@ impl From<&wasm_fn_rollout::SignalEvidence> for SignalReport {
         #[expect(clippy::cast_possible_truncation, reason = "clamped to what fits")]
         let thousandths = |log: f64| (log * 1000.0).clamp(-1e15, 1e15).round() as i64;
         Self {
-            signal: evidence.signal.to_string(),
+            signal: match evidence.group {
+                Group::Placed => evidence.signal.to_string(),
+                Group::Alone => format!("alone.{}", evidence.signal),
+                Group::Cohort => format!("cohort.{}", evidence.signal),
+            },
             canary: (evidence.canary.requests, evidence.canary_requests),
             stable: (evidence.stable.requests, evidence.stable_requests),
             log_e_thousandths: thousandths(evidence.log_e),
@@ -92,6 +104,8 @@ impl From<&Report> for wire::Evidence {
             baseline: report.baseline.clone(),
             canary: (&report.canary).into(),
             stable: (&report.stable).into(),
+            baseline_side: report.baseline_side.as_ref().map(Into::into),
+            cohort: report.cohort.as_ref().map(Into::into),
             signals: report.signals.iter().map(Into::into).collect(),
             traps: report.traps.iter().map(Into::into).collect(),
             failed_requests: report.failed_requests.clone(),

@@ -19,7 +19,7 @@ pub use event::{RolloutChange, RolloutEvent};
 pub use logs::{LogEvent, LogLine, LogStream, LogsQuery};
 pub use problem::Problem;
 pub use rollout::{
-    Check, EndedRollout, Evidence, Expectation, GateOptions, GateStatus, OnFail, OnNoData, Rollout,
+    Check, EndedRollout, Evidence, Expectation, Floor, GateOptions, GateStatus, OnFail, OnNoData, Rollout,
     RolloutOptions, RolloutOutcome, SideNumbers, SignalEvidence, Strategy, Tolerance, TrapEvidence,
     canary_steps,
 };

@@ -1,4 +1,4 @@
-//! The two sides of a comparison.
+//! The sides of a comparison.
 
 /// Whose request it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -7,4 +7,6 @@ pub enum Side {
     Canary,
     /// The version it is compared with.
     Stable,
+    /// That version too, by a handle that is as fresh as the canary's and has as many users.
+    Baseline,
 }

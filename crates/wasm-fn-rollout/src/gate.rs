@@ -6,42 +6,60 @@
 //! against that. It needs no model of the traffic: how many requests come, and how the rate of bad events
 //! moves for both sides alike, cancels out.
 //!
-//! Alpha is divided: half of it to failures of all classes together, which is where a broken canary shows
-//! first, the other half in equal parts to the other signals in use. So a canary that is no worse is
-//! failed by any of them, ever, with a probability of at most alpha.
+//! Latency and memory depend on how many requests a version gets and for how long it has been there. They are compared
+//! with the baseline's: the same test, with the baseline's share in place of stable's.
 //!
-//! Two rules are outside of alpha because their guarantee is another: a novel trap fails at its third hit,
-//! and nothing passes with too few requests.
+//! Alpha is divided ([`GateSpec::budget`]), so a canary that is no worse is failed by any test, of any gate of its
+//! rollout, ever, with a probability of at most alpha. Two rules are outside of alpha because their guarantee is another:
+//! the [`Floor`], where nothing is known to compare with, and that nothing passes with too few requests or voices.
 
 mod batch;
 mod bound;
+mod check;
 mod evidence;
 mod mixture;
 mod spec;
+mod state;
 mod traps;
 mod users;
 
-use wasm_fn_core::{Side, Weight};
+use wasm_fn_core::Weight;
 
-pub use batch::{Bad, Batch, Counts, Response, Thresholds};
-pub use evidence::{Evidence, Factor, Failure, SignalEvidence, Verdict, Waiting};
-pub use mixture::{EProcess, RATIOS};
-pub use spec::{GateError, GateSpec};
-pub use users::UserSet;
+pub use batch::{Arm, Bad, Batch, Counts, Limits, Response, Thresholds};
+pub use evidence::{Against, Evidence, Factor, Failure, SignalEvidence, Verdict, Waiting};
+pub use mixture::{EProcess, RATIOS, RUNS_MAX, Run};
+pub use spec::{Budget, Floor, GateError, GateSpec, Group};
+pub use state::{CheckState, GateState, StateError};
+pub use users::{Seen, UserSet};
 
-use crate::Signal;
+use crate::Event;
+use check::{ArmUnits, Check, Moment, Null, Units, odds};
+use spec::HISTORY_MIN;
+use traps::{Chance, Traps};
 
-/// Bad events of the canary below which no signal fails it: two are a coincidence at any share.
-const EVENTS_MIN: u64 = 3;
+/// Users with bad events that are remembered.
+const USERS_MAX: usize = 50_000;
 
-/// Share of requests that may lie above a 99th percentile.
-const ABOVE_P99: f64 = 0.01;
+/// Independent events of one kind below which a floor is not asked.
+const FLOOR_UNITS_MIN: u64 = 3;
+
+/// Voices that are needed at most, however little each of them can say.
+const VOICES_MAX: u64 = 200;
+
+/// Stable is silent when it has less than one of so many requests in a step.
+const SILENT_BELOW: u64 = 100;
+
+/// Requests of the canary in a step before stable can be called silent.
+const SILENT_AFTER: u64 = 100;
+
+/// Requests of stable over which its rate of failures is averaged, for cohorts.
+const RECENT: f64 = 30.0;
 
 /// What the canary is compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Baseline {
-    /// Stable's responses in the same batches.
-    Concurrent,
+    /// Stable's responses in the same batches, and in some tests what was before.
+    Concurrent(Box<History>),
     /// What the previous version did before: after a switch nothing else is left to compare with.
     ///
     /// The rate of the past is known only so well: half of a signal's alpha pays for an upper bound of it.
@@ -50,183 +68,184 @@ pub enum Baseline {
     Past(Counts),
 }
 
+/// What was before the rollout. A response is slow or large in it by what the baseline is held to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// What stable did.
+    pub stable: Counts,
+    /// What stable did for the users who are on the canary by rule now.
+    pub cohort: Counts,
+}
+
+/// A trap of one invocation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Trapped {
+    /// Whose.
+    pub arm: Arm,
+    /// Of its backtrace.
+    pub fingerprint: u64,
+    /// As in [`Response`].
+    pub user: Option<u64>,
+    /// The canary's share when the request began.
+    pub share: Weight,
+    /// Requests of the arm that have begun so far.
+    pub begun: u64,
+}
+
 /// What a gate has seen, and what it makes of it.
 #[derive(Clone, Debug)]
 pub struct Gate {
     spec: GateSpec,
     baseline: Baseline,
-    watches: Vec<Watch>,
+    checks: Vec<Check>,
+    traps_alpha: f64,
+    users: UserSet,
+    /// The newest run's.
+    start: u32,
+    /// Runs that started before have no more to learn from users: they are on other sides now.
+    users_since: u32,
     canary: Counts,
+    /// Without the baseline.
     stable: Counts,
-    /// Requests of the canary since the last [`step`](Gate::step).
-    step_requests: u64,
-    traps: traps::Traps,
+    beside: Counts,
+    cohort: Counts,
+    step: Step,
+    stable_rate: f64,
+    traps: Traps,
     failure: Option<Failure>,
 }
 
-/// One signal's test.
-#[derive(Clone, Debug)]
-struct Watch {
-    signal: Signal,
-    /// The logarithm of the e-value that fails.
-    log_threshold: f64,
-    null: Null,
-    process: EProcess,
-}
-
-/// What holds while the canary is not worse.
+/// What happened since the last [`step`](Gate::step).
 #[derive(Clone, Copy, Debug)]
-enum Null {
-    /// Its rate is at most this multiple of stable's.
-    Multiple(f64),
-    /// Its rate is at most this.
-    Rate(f64),
+struct Step {
+    share: Weight,
+    canary: u64,
+    stable: u64,
+    voices: u64,
+    /// How many voices it takes at this share to find a version that fails for all of them; `None` where that does not
+    /// matter.
+    voices_needed: Option<u64>,
 }
 
-/// A gate as it is stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct GateState {
-    /// What the canary did.
-    pub canary: Counts,
-    /// What stable did.
-    pub stable: Counts,
-    /// Requests of the canary since the step began.
-    pub step_requests: u64,
-    /// The tests, in any order.
-    pub signals: Vec<SignalState>,
-    /// Fingerprints of the traps that stable has shown.
-    pub known_traps: Vec<u64>,
-    /// Whether stable showed more than are kept, so that none is novel any more.
-    pub known_overflowed: bool,
-}
-
-impl GateState {
-    /// The same after [`Gate::step`]: for a step that begins when this is stored.
-    #[must_use]
-    pub fn stepped(mut self) -> Self {
-        self.step_requests = 0;
-        for signal in &mut self.signals {
-            if let Some(mut process) = EProcess::from_logs(signal.logs.clone()) {
-                process.restart();
-                signal.logs = process.logs().to_vec();
-            }
-        }
-        self
-    }
-}
-
-/// A test as it is stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SignalState {
-    /// Which one.
-    pub signal: Signal,
-    /// Its evidence: [`EProcess::logs`].
-    pub logs: Vec<[f64; RATIOS.len()]>,
-}
-
-/// Why a stored gate cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StateError {
-    /// The gate has a signal that the stored one had not.
-    #[error("no evidence is stored for signal {0}")]
-    Missing(Signal),
-    /// The evidence is no evidence.
-    #[error("the stored evidence of signal {0} has no runs, too many, or some that are not finite")]
-    Malformed(Signal),
+impl Step {
+    const NEW: Self = Self { share: Weight::ZERO, canary: 0, stable: 0, voices: 0, voices_needed: None };
 }
 
 impl Gate {
-    /// A gate that has seen nothing.
+    /// Gate number `gate_no` of a rollout, from 1, which has seen nothing.
     ///
     /// # Errors
     /// When `spec` has a value out of its bounds, or no signal at all.
-    pub fn new(spec: GateSpec, baseline: Baseline) -> Result<Self, GateError> {
+    pub fn new(spec: GateSpec, gate_no: u32, baseline: Baseline) -> Result<Self, GateError> {
         spec.check()?;
-        let watches = spec.alphas().into_iter().map(|(signal, alpha)| {
-            let (null, alpha) = null(&spec, &baseline, signal, alpha);
-            Watch { signal, log_threshold: -alpha.ln(), null, process: EProcess::default() }
-        });
-        let watches = watches.collect();
+        let beside_stable = matches!(baseline, Baseline::Concurrent(_));
+        let budget = spec.budget(gate_no, beside_stable);
+        let none = Counts::default();
+        let history = match &baseline {
+            Baseline::Concurrent(history) => (&history.stable, &history.cohort),
+            Baseline::Past(past) => (past, &none),
+        };
+        let checks =
+            budget.tests.iter().map(|&test| Check::new(&spec, test, beside_stable, history)).collect();
         Ok(Self {
             spec,
-            baseline,
-            watches,
+            checks,
+            traps_alpha: budget.traps,
+            users: UserSet::new(USERS_MAX),
+            start: 0,
+            users_since: 0,
             canary: Counts::default(),
             stable: Counts::default(),
-            step_requests: 0,
-            traps: traps::Traps::default(),
+            beside: Counts::default(),
+            cohort: Counts::default(),
+            step: Step::NEW,
+            stable_rate: 0.0,
+            traps: Traps::default(),
             failure: None,
+            baseline,
         })
-    }
-
-    /// Goes on from `state`. Hits of novel traps are not part of it: they are counted anew.
-    ///
-    /// # Errors
-    /// When evidence of a signal is missing or malformed.
-    pub fn resume(mut self, state: GateState) -> Result<Self, StateError> {
-        for watch in &mut self.watches {
-            let stored = state.signals.iter().find(|stored| stored.signal == watch.signal);
-            let logs = stored.ok_or(StateError::Missing(watch.signal))?.logs.clone();
-            watch.process = EProcess::from_logs(logs).ok_or(StateError::Malformed(watch.signal))?;
-        }
-        (self.canary, self.stable) = (state.canary, state.stable);
-        self.step_requests = state.step_requests;
-        self.traps = traps::Traps::knowing(state.known_traps, state.known_overflowed);
-        Ok(self)
-    }
-
-    /// What [`resume`](Self::resume) needs.
-    pub fn state(&self) -> GateState {
-        let signals = self
-            .watches
-            .iter()
-            .map(|watch| SignalState { signal: watch.signal, logs: watch.process.logs().to_vec() });
-        GateState {
-            canary: self.canary,
-            stable: self.stable,
-            step_requests: self.step_requests,
-            signals: signals.collect(),
-            known_traps: self.traps.known().collect(),
-            known_overflowed: self.traps.known_overflowed(),
-        }
     }
 
     /// A step began: requests are counted anew for it, evidence is kept, and a fault that begins here is
     /// looked for too.
+    ///
+    /// What users have to say under the new share is said to the new run alone: a stable that is worse has had its users
+    /// speak already, and those that are left are the canary's.
     pub fn step(&mut self) {
-        self.step_requests = 0;
-        self.watches.iter_mut().for_each(|watch| watch.process.restart());
+        self.step = Step::NEW;
+        self.renew();
+        self.users_since = self.start;
     }
 
-    /// Takes a trap of `side` with its backtrace's `fingerprint`; `user` as in [`Response`].
+    /// Looks for a fault that begins now, too. To be called now and then.
+    pub fn renew(&mut self) {
+        self.start = self.start.saturating_add(1);
+        let start = self.start;
+        self.checks.iter_mut().for_each(|check| check.process.restart(start));
+    }
+
+    /// Takes a trap; a failure by it is there at once, for no outcome that comes later makes it less.
     ///
     /// Stable's traps from before the rollout belong here too: a trap is novel when stable never showed it.
-    /// Without that past, a trap that both versions have fails the canary when its first three hits are
-    /// the canary's, so with a probability of the canary's share to the power of three.
-    pub fn trap(&mut self, side: Side, fingerprint: u64, user: Option<u64>) {
-        if let Some(hits) = self.traps.take(side, fingerprint, user) {
-            self.failure.get_or_insert(Failure::NovelTrap { fingerprint, hits });
+    pub fn trap(&mut self, trapped: &Trapped) {
+        let share = f64::from(trapped.share.basis_points()) / f64::from(Weight::FULL.basis_points());
+        let chance = match (trapped.arm, &self.baseline) {
+            (Arm::Stable | Arm::Baseline, _) => return self.traps.know(trapped.fingerprint),
+            (Arm::Canary, Baseline::Concurrent(_)) if share > 0.0 && share < 1.0 => Chance::Share(share),
+            (_, Baseline::Concurrent(history)) => {
+                let stable = history.stable.and(&self.stable).and(&self.beside).requests;
+                Chance::Past { canary: trapped.begun, stable }
+            }
+            (_, Baseline::Past(past)) => Chance::Past { canary: trapped.begun, stable: past.requests },
+        };
+        let hits = self.traps.take(trapped.fingerprint, trapped.user, chance, self.traps_alpha);
+        if let Some(hits) = hits {
+            self.failure.get_or_insert(Failure::NovelTrap { fingerprint: trapped.fingerprint, hits });
         }
     }
 
-    /// Hits of a trap that stable never showed, 3 at most; `None` for any other.
-    pub fn novel_hits(&self, fingerprint: u64) -> Option<usize> {
+    /// Independent hits of a trap that stable never showed; `None` for any other.
+    pub fn novel_hits(&self, fingerprint: u64) -> Option<u64> {
         self.traps.novel_hits(fingerprint)
     }
 
     /// Takes what happened since the last batch. A failure is final: it stays, whatever follows.
     pub fn observe(&mut self, batch: &Batch) {
-        self.canary.add(&batch.canary);
-        self.stable.add(&batch.stable);
-        self.step_requests = self.step_requests.saturating_add(batch.canary.requests);
-        for watch in &mut self.watches {
-            watch.observe(batch);
+        let moment = Moment { silent: self.is_silent(batch.share), stable_rate: self.stable_rate };
+        let mut units = ArmUnits {
+            canary: Units::of(&batch.canary),
+            clustered: Units::of(&batch.clustered),
+            stable: Units::of(&batch.stable),
+            baseline: Units::of(&batch.baseline),
+            cohort: Units::of(&batch.cohort),
+        };
+        for arm in [Arm::Canary, Arm::Stable, Arm::Baseline, Arm::Cohort] {
+            self.counts_mut(arm).add(&batch.of(arm));
         }
-        // Evidence rises by hits alone, so without any there is nothing to look at.
-        let hit = |watch: &&Watch| batch.canary.bad(watch.signal.event()).units > 0;
-        let failed = self.watches.iter().filter(hit).find(|watch| watch.failed(&self.canary));
-        if let (None, Some(watch)) = (&self.failure, failed) {
-            self.failure = Some(Failure::Signal(self.evidence_of(watch)));
+        for (user, arm, clustered, event) in batch.users() {
+            self.take_user((user, arm, clustered), event, &mut units);
+        }
+        if self.step.share != batch.share {
+            self.step.voices_needed = self.voices_needed(batch.share);
+        }
+        self.step.share = batch.share;
+        self.step.canary += batch.of(Arm::Canary).requests;
+        self.step.stable += batch.stable.requests + batch.baseline.requests;
+        self.step.voices = self.step.voices.saturating_add(batch.voices);
+        let mut failed = None;
+        for check in &mut self.checks {
+            let canary = if check.group == Group::Cohort { &self.cohort } else { &self.canary };
+            // Evidence rises by hits alone, so without any there is nothing to look at.
+            if check.observe(batch, &units, moment) && check.failed(canary) && failed.is_none() {
+                failed = Some((check.group, check.signal));
+            }
+        }
+        self.take_stable(&batch.stable.and(&batch.baseline));
+        if self.failure.is_none() {
+            let by_check = failed
+                .and_then(|which| self.checks.iter().find(|check| (check.group, check.signal) == which));
+            let by_check = by_check.map(|check| Failure::Signal(self.evidence_of(check)));
+            self.failure = by_check.or_else(|| self.below_floor());
         }
     }
 
@@ -236,16 +255,22 @@ impl Gate {
             return Verdict::Fail(failure.clone());
         }
         let needed = self.spec.min_requests;
-        let stable = self.compared().requests;
-        if self.step_requests < needed || stable < needed {
-            return Verdict::Wait(Waiting { canary: self.step_requests, stable, needed });
+        let Step { canary, share, voices, voices_needed, .. } = self.step;
+        let alone = self.is_silent(share);
+        let stable = self.compared(alone).requests;
+        let waiting = Waiting { canary, stable, needed, voices: None };
+        if canary < needed || stable < needed {
+            return Verdict::Wait(waiting);
         }
-        Verdict::Pass
+        match voices_needed.filter(|&needed| !alone && voices < needed) {
+            Some(needed) => Verdict::Wait(Waiting { voices: Some((voices, needed)), ..waiting }),
+            None => Verdict::Pass,
+        }
     }
 
     /// Requests of the canary since the last [`step`](Self::step).
     pub fn step_requests(&self) -> u64 {
-        self.step_requests
+        self.step.canary
     }
 
     /// What the canary did.
@@ -253,93 +278,138 @@ impl Gate {
         &self.canary
     }
 
-    /// What it is compared with did.
-    pub fn stable(&self) -> &Counts {
-        self.compared()
-    }
-
     /// The numbers behind the verdict.
     pub fn evidence(&self) -> Evidence {
+        let alone = self.is_silent(self.step.share);
         Evidence {
-            baseline: self.baseline.clone(),
-            canary_requests: self.canary.requests,
-            stable_requests: self.compared().requests,
-            signals: self.watches.iter().map(|watch| self.evidence_of(watch)).collect(),
+            canary: self.canary,
+            stable: self.compared(alone),
+            baseline: self.beside,
+            cohort: self.cohort,
+            past: alone || matches!(self.baseline, Baseline::Past(_)),
+            signals: self.checks.iter().map(|check| self.evidence_of(check)).collect(),
         }
     }
 
-    /// What the canary is compared with.
-    fn compared(&self) -> &Counts {
-        match &self.baseline {
-            Baseline::Concurrent => &self.stable,
-            Baseline::Past(past) => past,
-        }
-    }
-
-    fn evidence_of(&self, watch: &Watch) -> SignalEvidence {
-        let (event, compared) = (watch.signal.event(), self.compared());
-        let (tolerate, rate_max) = match watch.null {
-            Null::Multiple(tolerate) => (Some(tolerate), None),
-            Null::Rate(rate) => (self.spec.tolerate(watch.signal), Some(rate)),
+    /// Takes that `event` happened to `user`.
+    fn take_user(&mut self, (user, arm, clustered): (u64, Arm, bool), event: Event, units: &mut ArmUnits) {
+        let start = self.start;
+        let before = match self.users.take(user, event, start) {
+            Seen::Unsampled => return,
+            Seen::First => None,
+            Seen::Since(before) => Some(before),
         };
+        if before.is_none() {
+            self.counts_mut(arm).add_user(event);
+        }
+        // All tests start their runs together.
+        let Some(runs) = self.checks.first().map(|check| check.process.runs()) else { return };
+        // Those that started after it happened last, of those that still learn from users.
+        let from = before.map_or(0, |before| before + 1).max(self.users_since);
+        let first = runs.partition_point(|run| run.start < from);
+        let units = match arm {
+            Arm::Canary if clustered => &mut units.clustered,
+            Arm::Canary => &mut units.canary,
+            Arm::Stable => &mut units.stable,
+            Arm::Baseline => &mut units.baseline,
+            Arm::Cohort => &mut units.cohort,
+        };
+        units.add_user(event, first);
+    }
+
+    fn counts_mut(&mut self, arm: Arm) -> &mut Counts {
+        match arm {
+            Arm::Canary => &mut self.canary,
+            Arm::Stable => &mut self.stable,
+            Arm::Baseline => &mut self.beside,
+            Arm::Cohort => &mut self.cohort,
+        }
+    }
+
+    /// Follows stable's rate of failures: an exponential average.
+    fn take_stable(&mut self, stable: &Counts) {
+        if stable.requests > 0 {
+            let rate = stable.bad(Event::FailedAtAll).requests as f64 / stable.requests as f64;
+            let kept = (-(stable.requests as f64) / RECENT).exp();
+            self.stable_rate = kept * self.stable_rate + (1.0 - kept) * rate;
+        }
+    }
+
+    /// Whether so little is heard of stable at `share` that the canary has to be compared with the past.
+    fn is_silent(&self, share: Weight) -> bool {
+        let Step { canary, stable, .. } = self.step;
+        let beside = matches!(self.baseline, Baseline::Concurrent(_));
+        let unheard = canary >= SILENT_AFTER && stable.saturating_mul(SILENT_BELOW) < canary;
+        beside && (share == Weight::FULL || unheard)
+    }
+
+    /// What the canary is compared with; `alone` as in [`is_silent`](Self::is_silent).
+    fn compared(&self, alone: bool) -> Counts {
+        match &self.baseline {
+            Baseline::Concurrent(history) if alone => history.stable,
+            Baseline::Concurrent(_) => self.stable.and(&self.beside),
+            Baseline::Past(past) => *past,
+        }
+    }
+
+    /// How many voices the canary needs at `share` for a fault that all of them meet to be found; `None` where voices do
+    /// not matter.
+    fn voices_needed(&self, share: Weight) -> Option<u64> {
+        let check = self.checks.iter().find(|check| matches!(check.null, Null::OfStable(_)))?;
+        let Null::OfStable(tolerate) = check.null else { return None };
+        let odds = tolerate * odds(share, share.complement())?;
+        Some(mixture::hits_needed(odds, check.log_threshold, VOICES_MAX).unwrap_or(VOICES_MAX))
+    }
+
+    /// Whether the canary fails so often that it need not be compared, where it cannot.
+    fn below_floor(&self) -> Option<Failure> {
+        let Floor { error_rate, requests } = self.spec.floor;
+        let (stable, cohort) = match &self.baseline {
+            Baseline::Concurrent(history) => (history.stable.requests, history.cohort.requests),
+            Baseline::Past(past) => (past.requests, 0),
+        };
+        let alone = matches!(self.baseline, Baseline::Past(_)) || self.is_silent(self.step.share);
+        let beside = self.stable.requests + self.beside.requests;
+        let held = [
+            (&self.canary, alone && stable < HISTORY_MIN),
+            (&self.cohort, stable.max(cohort).max(beside) < HISTORY_MIN),
+        ];
+        let (counts, _) = held.into_iter().find(|(counts, held)| {
+            let bad = counts.bad(Event::FailedAtAll);
+            *held
+                && counts.requests >= requests
+                && bad.units >= FLOOR_UNITS_MIN
+                && bad.requests as f64 >= error_rate * counts.requests as f64
+        })?;
+        Some(Failure::Floor { failed: counts.bad(Event::FailedAtAll).requests, requests: counts.requests })
+    }
+
+    fn evidence_of(&self, check: &Check) -> SignalEvidence {
+        let event = check.signal.event();
+        let compared = match (&self.baseline, check.null) {
+            (_, Null::OfBaseline) => self.beside,
+            (_, Null::OfStable(_)) => self.stable.and(&self.beside),
+            (Baseline::Concurrent(history), _) if check.group == Group::Cohort => {
+                if history.cohort.requests >= HISTORY_MIN { history.cohort } else { history.stable }
+            }
+            (Baseline::Concurrent(history), _) => history.stable,
+            (Baseline::Past(past), _) => *past,
+        };
+        let canary = if check.group == Group::Cohort { &self.cohort } else { &self.canary };
         SignalEvidence {
-            signal: watch.signal,
-            canary: self.canary.bad(event),
-            canary_requests: self.canary.requests,
+            signal: check.signal,
+            group: check.group,
+            against: check.against(),
+            canary: canary.bad(event),
+            canary_requests: canary.requests,
             stable: compared.bad(event),
             stable_requests: compared.requests,
-            tolerate,
-            rate_max,
-            log_e: watch.process.log_e(),
-            log_threshold: watch.log_threshold,
-        }
-    }
-}
-
-impl Watch {
-    fn observe(&mut self, batch: &Batch) {
-        let event = self.signal.event();
-        let hits = batch.canary.bad(event).units;
-        match self.null {
-            Null::Multiple(tolerate) => {
-                // At no share and at the full share every event falls on the only side there is.
-                if batch.share != Weight::ZERO && batch.share != Weight::FULL {
-                    let share = f64::from(batch.share.basis_points());
-                    let rest = f64::from(batch.share.complement().basis_points());
-                    self.process.update(hits, batch.stable.bad(event).units, tolerate * share / rest);
-                }
-            }
-            Null::Rate(_) if batch.clustered && self.is_of_latency() => {}
-            Null::Rate(rate) => {
-                let good = batch.canary.requests.saturating_sub(hits);
-                self.process.update(hits, good, rate / (1.0 - rate));
-            }
-        }
-    }
-
-    fn is_of_latency(&self) -> bool {
-        matches!(self.signal, Signal::Latency | Signal::MaxLatency)
-    }
-
-    fn failed(&self, canary: &Counts) -> bool {
-        let bad = canary.bad(self.signal.event());
-        let percentile = matches!(self.signal, Signal::Latency | Signal::Memory | Signal::MaxLatency);
-        // A percentile is not above its threshold while fewer lie above than it allows, however rare they
-        // are on stable. Both conditions only make failing rarer, so the guarantee stands.
-        let above = !percentile || bad.requests as f64 > ABOVE_P99 * canary.requests as f64;
-        bad.units >= EVENTS_MIN && above && self.process.log_e() >= self.log_threshold
-    }
-}
-
-/// The null hypothesis of `signal`, and what is left of `alpha` for its test.
-fn null(spec: &GateSpec, baseline: &Baseline, signal: Signal, alpha: f64) -> (Null, f64) {
-    match (signal, baseline) {
-        (Signal::MaxErrorRate, _) => (Null::Rate(spec.max_error_rate.unwrap_or(1.0)), alpha),
-        (Signal::MaxLatency, _) => (Null::Rate(ABOVE_P99), alpha),
-        (_, Baseline::Concurrent) => (Null::Multiple(spec.tolerate(signal).unwrap_or(1.0)), alpha),
-        (_, Baseline::Past(past)) => {
-            let bound = bound::upper(past.bad(signal.event()).units, past.requests, alpha / 2.0);
-            (Null::Rate((spec.tolerate(signal).unwrap_or(1.0) * bound).min(1.0)), alpha / 2.0)
+            rate_max: match check.null {
+                Null::Past(rate) | Null::Ceiling(rate) => Some(rate),
+                Null::OfStable(_) | Null::OfBaseline => None,
+            },
+            log_e: check.process.log_e(),
+            log_threshold: check.log_threshold,
         }
     }
 }

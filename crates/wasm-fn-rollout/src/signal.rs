@@ -44,9 +44,10 @@ pub enum Event {
     Failed(Class),
     /// Failed in any way.
     FailedAtAll,
-    /// Slower than the tolerated multiple of stable's p99.
+    /// The canary's: slower than the tolerated multiple of the p99 that it is compared with. The baseline's: slower
+    /// than that p99.
     Slow,
-    /// Held more memory than the tolerated multiple of stable's p99.
+    /// Held more memory, likewise.
     Large,
     /// Slower than the ceiling.
     OverCeiling,
@@ -69,6 +70,11 @@ impl Event {
         Self::OverCeiling,
     ];
 
+    /// Whether it is about how long an answer took.
+    pub fn is_of_latency(self) -> bool {
+        matches!(self, Self::Slow | Self::OverCeiling)
+    }
+
     /// Place in an array of [`COUNT`](Self::COUNT) counters.
     pub fn index(self) -> usize {
         match self {
@@ -88,9 +94,9 @@ pub enum Signal {
     Errors,
     /// Failures of one class, against stable's: finds a rare class behind a frequent one.
     ErrorsOf(Class),
-    /// Latencies above the tolerated multiple of stable's p99, against stable's.
+    /// Latencies above the tolerated multiple of the baseline's p99, against the baseline's above that p99.
     Latency,
-    /// Memory peaks above the tolerated multiple of stable's p99, against stable's.
+    /// Memory peaks, likewise.
     Memory,
     /// Share of failures against a fixed ceiling.
     MaxErrorRate,
@@ -119,6 +125,11 @@ impl Signal {
         Self::MaxErrorRate,
         Self::MaxLatency,
     ];
+
+    /// Whether it is about a 99th percentile.
+    pub fn is_of_percentile(self) -> bool {
+        matches!(self, Self::Latency | Self::Memory | Self::MaxLatency)
+    }
 
     /// The event that it counts.
     pub fn event(self) -> Event {

@@ -19,10 +19,10 @@ mod trial;
 
 pub use clash::{RouteClash, check_clashes};
 pub use stage::{
-    Chosen, HeldVersion, KEY_HEADER, NoSuchVersion, Reason, Salt, Stage, StageError, StageProblem, StageSpec,
-    StageVersion, VersionEntry,
+    BaselineSpec, Chosen, HeldVersion, KEY_HEADER, NoSuchVersion, Reason, Salt, Stage, StageError,
+    StageProblem, StageSpec, StageVersion, VersionEntry,
 };
 pub use table::RouteTable;
 pub use tally::{Ended, Tally, TallySnapshot};
 pub use traits::Traits;
-pub use trial::{Heard, Part, Recalled, Trial, TrialSpec};
+pub use trial::{Heard, Part, Placement, Recalled, Ticket, Trial, TrialSpec};

@@ -1,6 +1,13 @@
 //! A stage as requests meet it: which of its versions answers.
 
-use std::{collections::HashSet, fmt, net::IpAddr, ops::Deref, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt,
+    net::IpAddr,
+    ops::{Deref, Range},
+    sync::Arc,
+    time::Duration,
+};
 
 use foldhash::fast::FixedState;
 use http::{HeaderName, HeaderValue};
@@ -8,10 +15,10 @@ use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 use wasm_fn_core::{
     CohortRule, FunctionName, Point, Role, Route, Side, Source, StageName, Sticky, TrafficSplit, VersionNo,
-    VersionRef,
+    VersionRef, Weight,
 };
 
-use crate::{Part, Tally, Traits, Trial, TrialSpec, traits::Lookup};
+use crate::{Part, Placement, Tally, Traits, Trial, TrialSpec, traits::Lookup};
 
 /// The request header whose value is the sticky key of any stage, before the stage's own.
 pub static KEY_HEADER: HeaderName = HeaderName::from_static("wasm-fn-key");
@@ -70,8 +77,19 @@ pub struct StageSpec<V> {
     pub salt: Salt,
     /// Who compares its canary.
     pub trial: Option<TrialSpec>,
+    /// The users of the trial's fallback that are served apart.
+    pub baseline: Option<BaselineSpec<V>>,
     /// Every version that can be reached, by split, role or override; in any order.
     pub versions: Vec<VersionEntry<V>>,
+}
+
+/// Users of a trial's fallback that another handle on it serves: those at the far end of its share, seen from the
+/// canary, so that a canary that grows takes them last.
+pub struct BaselineSpec<V> {
+    /// Their share of the requests; where the fallback has less, that.
+    pub share: Weight,
+    /// The other handle, under the fallback's number.
+    pub entry: VersionEntry<V>,
 }
 
 /// A place where a function is reachable, ready to choose.
@@ -84,6 +102,8 @@ pub struct Stage<V> {
     stable: usize,
     canary: Option<usize>,
     previous: Option<usize>,
+    /// How many of the choice's versions are others than the baseline.
+    count: usize,
 }
 
 /// What a choice reads, in a row and nothing elsewhere but what few stages have: a stage that nobody asked for in a
@@ -96,7 +116,7 @@ struct Choice<V> {
     trial: Option<Comparing>,
     sticky: Key,
     salt: Salt,
-    // Invariant: by number, each once, not empty; every index of the stage is within.
+    // Invariant: by number, each once, not empty; every index of the stage is within. The baseline's comes after them.
     versions: SmallVec<[VersionEntry<V>; 2]>,
 }
 
@@ -110,9 +130,11 @@ struct Share {
 /// [`TrialSpec`] made ready.
 struct Comparing {
     trial: Arc<dyn Trial>,
-    canary: usize,
+    canary: Option<usize>,
     fallback: usize,
     shield: Option<Duration>,
+    /// The points of the baseline, of those of the fallback.
+    baseline: Range<u16>,
 }
 
 /// [`Sticky`] made ready.
@@ -127,7 +149,8 @@ struct Cohort {
     lookup: Lookup,
     values: HashSet<Box<[u8]>, FixedState>,
     value_bytes_max: usize,
-    version: usize,
+    /// `None` for the canary while there is none.
+    version: Option<usize>,
 }
 
 /// A specification is no stage.
@@ -237,13 +260,20 @@ impl<V> Stage<V> {
                 Role::Stable => Some(stable),
                 Role::Canary => canary,
             };
-            cohorts.extend(version.map(|version| Cohort::new(lookup, rule.condition.values, version)));
+            // Without a canary nobody is placed by its rules, but a trial may want to know who would be.
+            if version.is_some() || spec.trial.is_some() {
+                cohorts.push(Cohort::new(lookup, rule.condition.values, version));
+            }
         }
+        let share = spec.baseline.as_ref().map_or(Weight::ZERO, |baseline| baseline.share);
         let comparing = |spec: TrialSpec| {
-            let (canary, fallback) = (index(spec.canary)?, index(spec.fallback)?);
-            Ok(Comparing { trial: spec.trial, canary, fallback, shield: spec.shield })
+            let (canary, fallback) = (spec.canary.map(index).transpose()?, index(spec.fallback)?);
+            let baseline = baseline(&shares, canary, fallback, share);
+            Ok(Comparing { trial: spec.trial, canary, fallback, shield: spec.shield, baseline })
         };
         let trial = spec.trial.map(comparing).transpose()?;
+        let count = versions.len();
+        versions.extend(spec.baseline.filter(|_| trial.is_some()).map(|baseline| baseline.entry));
         Ok(Self {
             choice: Choice { shares, cohorts: cohorts.into(), trial, sticky, salt: spec.salt, versions },
             function: spec.function,
@@ -253,6 +283,7 @@ impl<V> Stage<V> {
             stable,
             canary,
             previous,
+            count,
         })
     }
 
@@ -278,7 +309,7 @@ impl<V> Stage<V> {
 
     /// Every version that can be reached, oldest first.
     pub fn versions(&self) -> &[VersionEntry<V>] {
-        &self.choice.versions
+        &self.choice.versions[..self.count]
     }
 
     /// Version `no`, if it can be reached.
@@ -311,26 +342,33 @@ impl<V> Stage<V> {
         draw: impl FnOnce() -> Point,
     ) -> Result<Chosen<'_, V>, NoSuchVersion> {
         let Choice { cohorts, trial, .. } = &self.choice;
-        let mut user = None;
+        let (mut user, mut place) = (None, None);
+        let cohort =
+            if asked.is_none() { cohorts.iter().find(|cohort| cohort.applies(request)) } else { None };
         let (index, reason) = if let Some(asked) = asked {
             (self.resolve(asked)?, Reason::Override)
-        } else if let Some(cohort) = cohorts.iter().find(|cohort| cohort.applies(request)) {
-            (cohort.version, Reason::Cohort)
-        } else if let Some(bits) = self.choice.sticky_bits(request) {
-            user = Some(bits);
-            (self.choice.pick(Point::from_bits(bits)), Reason::Sticky)
+        } else if let Some(index) = cohort.and_then(|cohort| cohort.version) {
+            (index, Reason::Cohort)
         } else {
-            (self.choice.pick(draw()), Reason::Draw)
+            user = self.choice.sticky_bits(request);
+            let (point, reason) = match user {
+                Some(bits) => (Point::from_bits(bits), Reason::Sticky),
+                None => (draw(), Reason::Draw),
+            };
+            place = Some(point.place());
+            (self.choice.pick(point), reason)
         };
         let version = |index| StageVersion { stage: self, index };
         let chosen = |index, reason, part| Chosen { version: version(index), reason, part };
         let Some(comparing) = trial else { return Ok(chosen(index, reason, None)) };
-        let side = if index == comparing.canary {
+        let side = if Some(index) == comparing.canary {
             Side::Canary
-        } else if index == comparing.fallback {
-            Side::Stable
-        } else {
+        } else if index != comparing.fallback {
             return Ok(chosen(index, reason, None));
+        } else if place.is_some_and(|place| comparing.baseline.contains(&place)) {
+            Side::Baseline
+        } else {
+            Side::Stable
         };
         let asked_for = reason == Reason::Override;
         if side == Side::Canary && !asked_for && comparing.trial.is_withheld() {
@@ -338,8 +376,16 @@ impl<V> Stage<V> {
         }
         let shielded = side == Side::Canary && !asked_for;
         let shield = comparing.shield.filter(|_| shielded);
-        let placed = matches!(reason, Reason::Sticky | Reason::Draw);
-        let part = Part { side, placed, user, shield };
+        let placement = match reason {
+            Reason::Override => Placement::Request,
+            _ if cohort.is_some() => Placement::Rule,
+            _ => Placement::Chance,
+        };
+        if reason == Reason::Cohort {
+            user = self.choice.sticky_bits(request);
+        }
+        let index = if side == Side::Baseline { self.count } else { index };
+        let part = Part { side, placement, user, shield };
         Ok(chosen(index, reason, Some(part)))
     }
 
@@ -429,7 +475,7 @@ impl<V> Deref for HeldVersion<V> {
 }
 
 impl Cohort {
-    fn new(lookup: Lookup, values: Vec<String>, version: usize) -> Self {
+    fn new(lookup: Lookup, values: Vec<String>, version: Option<usize>) -> Self {
         let value_bytes_max = values.iter().map(String::len).max().unwrap_or(0);
         let values = values.into_iter().map(|value| value.into_bytes().into()).collect();
         Self { lookup, values, value_bytes_max, version }
@@ -439,6 +485,20 @@ impl Cohort {
         self.lookup
             .value(request)
             .is_some_and(|value| value.len() <= self.value_bytes_max && self.values.contains(&*value))
+    }
+}
+
+/// The points of the baseline with `share`: of those of version `fallback` the ones that are farthest from the canary's.
+fn baseline(shares: &[Share], canary: Option<usize>, fallback: usize, share: Weight) -> Range<u16> {
+    let position = |version: usize| shares.iter().position(|share| share.version as usize == version);
+    let Some(at) = position(fallback) else { return 0..0 };
+    let start = at.checked_sub(1).map_or(0, |before| shares[before].end);
+    let end = shares[at].end;
+    let points = share.basis_points().min(end - start);
+    if canary.and_then(position).is_some_and(|canary| canary > at) {
+        start..start + points
+    } else {
+        end - points..end
     }
 }
 

@@ -69,6 +69,17 @@ pub(crate) struct Codes {
 }
 
 impl Code {
+    /// The code of the component with `digest`, not loaded.
+    pub(crate) fn new(digest: Digest) -> Self {
+        Self {
+            digest,
+            mapped: ArcSwapOption::empty(),
+            loading: Mutex::default(),
+            users: AtomicUsize::new(0),
+            used_ms: AtomicU64::new(0),
+        }
+    }
+
     pub(crate) fn digest(&self) -> Digest {
         self.digest
     }
@@ -131,17 +142,11 @@ impl Codes {
         }
     }
 
-    /// The cell of a component's code.
+    /// The cell of a component's code, the same for all who ask here.
     pub(crate) fn of(&self, digest: Digest) -> Arc<Code> {
         let mut entry = self.by_component.entry(digest).or_default();
         entry.upgrade().unwrap_or_else(|| {
-            let code = Arc::new(Code {
-                digest,
-                mapped: ArcSwapOption::empty(),
-                loading: Mutex::default(),
-                users: AtomicUsize::new(0),
-                used_ms: AtomicU64::new(0),
-            });
+            let code = Arc::new(Code::new(digest));
             *entry = Arc::downgrade(&code);
             code
         })

@@ -14,7 +14,7 @@ use wasm_fn_memory::{Memories, Stacks};
 use wasm_fn_pool::{Budget, Gate, PoolPlan, Slots};
 
 use crate::{
-    code::{Codes, CodesOptions},
+    code::{Code, Codes, CodesOptions},
     component::{Loader, PrepareError, Prepared, Progress},
     ebb::Ebb,
     engine::{self, EngineError, Engines, InstanceMemoryReset},
@@ -235,8 +235,19 @@ impl Runtime {
 
     /// A handle on a version.
     pub fn version(&self, spec: VersionSpec) -> Arc<Version> {
+        let code = self.node.codes.of(spec.digest);
+        self.version_of(code, spec)
+    }
+
+    /// A handle on a version that has code of its own, beside that of all others of its component. It is as fresh as the
+    /// handle of a version that was deployed now: none of it is in any cache yet.
+    pub fn fresh_version(&self, spec: VersionSpec) -> Arc<Version> {
+        self.version_of(Arc::new(Code::new(spec.digest)), spec)
+    }
+
+    fn version_of(&self, code: Arc<Code>, spec: VersionSpec) -> Arc<Version> {
         let log = self.ring(&spec.function);
-        Arc::new(Version::new(self.node.clone(), spec, log))
+        Arc::new(Version::new(self.node.clone(), code, spec, log))
     }
 
     /// Memory that loaded native code takes, bytes.

@@ -97,9 +97,9 @@ impl Drop for Place {
 }
 
 impl Version {
-    pub(crate) fn new(node: Arc<Node>, spec: VersionSpec, log: Arc<LogRing>) -> Self {
-        let VersionSpec { version, digest, config, .. } = spec;
-        let code = node.codes.of(digest);
+    /// The version of `spec` by `code`, which is its component's.
+    pub(crate) fn new(node: Arc<Node>, code: Arc<Code>, spec: VersionSpec, log: Arc<LogRing>) -> Self {
+        let VersionSpec { version, config, .. } = spec;
         let mould = Arc::new(node.mould(version, config, log));
         let limits = &mould.limits;
         let pool = Pool::new(PoolOptions {

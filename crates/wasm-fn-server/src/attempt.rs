@@ -235,6 +235,7 @@ fn respond<V: Invoke>(
 fn counted<V: Invoke>(response: Response<V::Body>, send: Send, mut tallying: Tallying<V>) -> Answered<V> {
     let failed = response.status().as_u16() >= 500;
     let complete = if failed { Outcome::ServerError } else { Outcome::Success };
+    tallying.answers();
     let (head, body) = response.into_parts();
     let promised = match send {
         Send::Nothing => {

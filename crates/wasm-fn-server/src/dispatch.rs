@@ -4,7 +4,7 @@ use std::{
     future::{Ready, ready},
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{FutureExt, future};
@@ -52,7 +52,7 @@ pub(crate) fn answer<V: Invoke>(
     let is_head = request.method() == Method::HEAD;
     let limit = session.plane.options.body_bytes_max;
     let request = request.map(|body| RequestBody::new(body, limit, Arc::clone(&session.watch)));
-    let answering = match session.plane.choose(&request, session.client, id) {
+    let answering = match session.plane.choose(&request, session.client, id, started) {
         Ok(selected) => {
             let Selected { version, part, late } = selected;
             let tallying = Tallying::new(version, started, request.body().fate(), in_flight, part);
@@ -74,6 +74,7 @@ impl<V: Invoke> Plane<V> {
         request: &Request<RequestBody>,
         client: SocketAddr,
         id: RequestId,
+        started: Instant,
     ) -> Result<Selected<V>, Problem> {
         head::check(request, self.options.headers_max)?;
         let host = head::host(request)?;
@@ -84,11 +85,9 @@ impl<V: Invoke> Plane<V> {
         let chosen = stage
             .choose(&traits, asked, self.options.draw)
             .map_err(|none| Problem { detail: none.to_string().into(), ..Code::NoSuchVersion.into() })?;
-        Ok(Selected {
-            version: chosen.version.hold(),
-            part: chosen.part.as_ref().map(|part| OwnPart::new(part, id)),
-            late: chosen.part.and_then(|part| part.shield),
-        })
+        let version = chosen.version.hold();
+        let part = chosen.part.as_ref().and_then(|part| OwnPart::begin(part, id, &version, started));
+        Ok(Selected { version, part, late: chosen.part.and_then(|part| part.shield) })
     }
 }
 

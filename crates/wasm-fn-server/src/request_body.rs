@@ -67,11 +67,21 @@ pub(crate) struct Fate(AtomicU8);
 
 const TOO_LARGE: u8 = 1;
 const BROKEN: u8 = 2;
+const COMPLETE: u8 = 3;
 
 impl Fate {
+    fn is_open(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
     /// Whether it grew over the limit.
     pub(crate) fn is_too_large(&self) -> bool {
         self.0.load(Ordering::Relaxed) == TOO_LARGE
+    }
+
+    /// Whether the client has sent all of it.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == COMPLETE
     }
 
     /// Whether the client stopped sending.
@@ -98,7 +108,7 @@ impl RequestBody {
 }
 
 impl Inbound {
-    fn fail(&self, fate: u8) {
+    fn become_of(&self, fate: u8) {
         if let Some(shared) = &self.fate {
             shared.0.store(fate, Ordering::Relaxed);
         }
@@ -166,15 +176,21 @@ impl Body for Inbound {
         let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
-                self.fail(BROKEN);
+                self.become_of(BROKEN);
                 return Poll::Ready(Some(Err(RequestBodyError::Broken(error))));
             }
             None => {
                 self.ended = true;
+                if self.fate.as_ref().is_some_and(|fate| fate.is_open()) {
+                    self.become_of(COMPLETE);
+                }
                 return Poll::Ready(None);
             }
         };
         self.ended = frame.is_trailers() || self.incoming.is_end_stream();
+        if self.ended {
+            self.become_of(COMPLETE);
+        }
         let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
         match self.left.checked_sub(bytes) {
             Some(left) => {
@@ -182,7 +198,7 @@ impl Body for Inbound {
                 Poll::Ready(Some(Ok(frame)))
             }
             None => {
-                self.fail(TOO_LARGE);
+                self.become_of(TOO_LARGE);
                 Poll::Ready(Some(Err(RequestBodyError::TooLarge { limit: self.limit })))
             }
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use wasm_fn_core::{Outcome, Side, Trap};
-use wasm_fn_router::{Ended, Heard, HeldVersion, Part, Recalled};
+use wasm_fn_router::{Ended, Heard, HeldVersion, Part, Placement, Recalled, Ticket};
 
 use crate::{
     Failure, RequestId, Usage, clock,
@@ -24,12 +24,15 @@ pub(crate) struct Tallying<V> {
     // `None` once counted.
     in_flight: Option<InFlight>,
     part: Option<OwnPart>,
+    // Whether nothing of an answer is there yet, so that a client who leaves has waited for the version.
+    is_unanswered: bool,
 }
 
 /// A request's part in its stage's trial, for as long as it takes.
 pub(crate) struct OwnPart {
+    ticket: Ticket,
     side: Side,
-    placed: bool,
+    placement: Placement,
     user: Option<u64>,
     request_id: RequestId,
     // Made when the canary first waits: most never do.
@@ -37,10 +40,17 @@ pub(crate) struct OwnPart {
 }
 
 impl OwnPart {
-    /// The `part` of the request with `request_id`.
-    pub(crate) fn new(part: &Part, request_id: RequestId) -> Self {
-        let (side, placed, user) = (part.side, part.placed, part.user);
-        Self { side, placed, user, request_id, recalled: None }
+    /// The `part` of the request with `request_id` in the trial of `version`'s stage, which is told that it begins at
+    /// `at`; `None` where there is no trial.
+    pub(crate) fn begin<V>(
+        part: &Part,
+        request_id: RequestId,
+        version: &HeldVersion<V>,
+        at: Instant,
+    ) -> Option<Self> {
+        let ticket = version.trial()?.begin(part, at);
+        let (side, placement, user) = (part.side, part.placement, part.user);
+        Some(Self { ticket, side, placement, user, request_id, recalled: None })
     }
 }
 
@@ -53,7 +63,7 @@ impl<V> Tallying<V> {
         in_flight: InFlight,
         part: Option<OwnPart>,
     ) -> Self {
-        Self { version, started, fate, in_flight: Some(in_flight), part }
+        Self { version, started, fate, in_flight: Some(in_flight), part, is_unanswered: true }
     }
 
     /// The version that this run of the request is on.
@@ -91,6 +101,11 @@ impl<V> Tallying<V> {
         self.in_flight.as_ref().map(|in_flight| in_flight.watch().wait_for_reader())
     }
 
+    /// Notes that there is an answer, so that a client who leaves from now on has not waited in vain.
+    pub(crate) fn answers(&mut self) {
+        self.is_unanswered = false;
+    }
+
     /// Counts the request, unless it was counted.
     ///
     /// A client that broke off its own body makes every outcome a cancellation, so that clients
@@ -101,6 +116,7 @@ impl<V> Tallying<V> {
 
     /// Counts the request as failed, unless it was counted.
     pub(crate) fn fail(&mut self, failure: &Failure) {
+        self.answers();
         self.end(failure.cause.outcome(), failure.usage, failure.trap.as_ref());
     }
 
@@ -115,9 +131,11 @@ impl<V> Tallying<V> {
         version: HeldVersion<V>,
     ) -> Self {
         let now = clock::now();
+        self.answers();
         // Taken first, so that the request is under way whatever happens meanwhile.
         let in_flight = self.in_flight.take();
-        let next = Self { version, started: now, fate: self.fate.clone(), in_flight, part: None };
+        let fate = self.fate.clone();
+        let next = Self { version, started: now, fate, in_flight, part: None, is_unanswered: true };
         if next.in_flight.is_some() {
             self.count(now, outcome, usage, trap);
         }
@@ -144,8 +162,11 @@ impl<V> Tallying<V> {
         }
         tracing::debug!(%outcome, ?latency, "request ended");
         if let (Some(part), Some(trial)) = (&self.part, self.version.trial()) {
-            let OwnPart { side, placed, user, request_id, .. } = *part;
-            trial.hear(&Heard { side, placed, ended, at: now, user, request_id: request_id.bits(), trap });
+            let OwnPart { ticket, side, placement, user, request_id, .. } = *part;
+            let sent = self.fate.as_ref().is_none_or(|fate| fate.is_complete());
+            let abandoned = outcome == Outcome::Cancelled && sent && self.is_unanswered;
+            let request_id = request_id.bits();
+            trial.hear(&Heard { ticket, side, placement, ended, abandoned, at: now, user, request_id, trap });
         }
     }
 }

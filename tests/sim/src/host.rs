@@ -54,6 +54,16 @@ impl Host for SimHost {
         self.node.guest(function, no, digest, &config.limits)
     }
 
+    fn fresh_version(
+        &self,
+        function: &FunctionName,
+        no: VersionNo,
+        digest: Digest,
+        config: &FunctionConfig,
+    ) -> Arc<Guest> {
+        self.node.guest(function, no, digest, &config.limits)
+    }
+
     async fn call(
         &self,
         version: Arc<Guest>,

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use wasm_fn_control::state::{Key, State};
 use wasm_fn_core::{Outcome, Point, Revision, Side, Sticky, VersionNo, VersionRef};
 use wasm_fn_rollout::Class;
-use wasm_fn_router::{Chosen, Heard, HeldVersion, Reason, RouteTable, Traits, Trial};
+use wasm_fn_router::{Chosen, Heard, HeldVersion, Placement, Reason, RouteTable, Ticket, Traits, Trial};
 
 use crate::{
     guest::{End, Guest, Running},
@@ -41,6 +41,7 @@ struct Invocation {
     revision: Revision,
     entry: HeldVersion<Arc<Guest>>,
     part: Option<Part>,
+    ticket: Ticket,
     arrived: Instant,
     counted: bool,
 }
@@ -49,8 +50,8 @@ struct Invocation {
 #[derive(Clone)]
 struct Part {
     trial: Arc<dyn Trial>,
+    told: wasm_fn_router::Part,
     side: Side,
-    placed: bool,
     user: Option<u64>,
     shield: Option<(HeldVersion<Arc<Guest>>, Duration)>,
 }
@@ -177,8 +178,8 @@ fn owned(chosen: &Chosen<'_, Arc<Guest>>) -> Option<Part> {
     let version = chosen.version.hold();
     Some(Part {
         trial: Arc::clone(version.trial()?),
+        told: part,
         side: part.side,
-        placed: part.placed,
         user: part.user,
         shield: part.shield.and_then(|after| Some((version.fallback()?, after))),
     })
@@ -210,12 +211,11 @@ async fn run(first: Invocation, timeout: Duration, user: Option<u64>) -> (Versio
         first.count(&end);
         return (no, outcome);
     };
-    // Nothing placed it on stable, so it says nothing of the shares; but its traps are stable's.
-    let part = part.map(|part| Part { side: Side::Stable, placed: false, user: None, shield: None, ..part });
     let (no, target) = (entry.no, Arc::clone(&entry.target));
     first.world.happened("shielded");
     let rest = timeout.saturating_sub(first.arrived.elapsed());
-    let second = Invocation::new(&first.world, &first.key, first.id, first.revision, entry, part);
+    // Nothing placed it on stable, so it says nothing of the shares.
+    let second = Invocation::new(&first.world, &first.key, first.id, first.revision, entry, None);
     first.count(&end);
     match target.invoke(user, rest).await {
         Ok(running) => (no, body(second, None, running).await),
@@ -255,7 +255,10 @@ impl Invocation {
     ) -> Self {
         world.lock().requests.invocations += 1;
         let (world, key) = (Arc::clone(world), key.clone());
-        Self { world, key, id, revision, entry, part, arrived: Instant::now(), counted: false }
+        let arrived = Instant::now();
+        let begin = |part: &Part| part.trial.begin(&part.told, arrived.into_std());
+        let ticket = part.as_ref().map(begin).unwrap_or_default();
+        Self { world, key, id, revision, entry, part, ticket, arrived, counted: false }
     }
 
     /// It ended like this.
@@ -270,7 +273,9 @@ impl Invocation {
         inner.requests.tally(function, self.entry.no, end.ended.outcome);
         inner.requests.pending.entry(self.id).and_modify(|canary| *canary = None);
         let counts = end.ended.outcome == Outcome::Success || Class::of(end.ended.outcome).is_some();
-        if let Some(part) = self.part.as_ref().filter(|part| part.placed && counts) {
+        if let Some(part) =
+            self.part.as_ref().filter(|part| part.told.placement == Placement::Chance && counts)
+        {
             let now_ms = inner.now();
             let (key, side, user) = (&self.key, part.side, part.user);
             let response = Response { revision: self.revision, key, side, user, ended: &end.ended };
@@ -278,17 +283,22 @@ impl Invocation {
         }
         inner.say(format_args!("request {} {} ends: {}", self.id, self.entry.no, end.ended.outcome));
         drop(inner);
-        if let Some(part) = &self.part {
-            part.trial.hear(&Heard {
-                side: part.side,
-                placed: part.placed,
-                ended: end.ended,
-                at: Instant::now().into_std(),
-                user: part.user,
-                request_id: u128::from(self.id),
-                trap: end.trap.as_ref(),
-            });
-        }
+        self.hear(end);
+    }
+
+    fn hear(&self, end: &End) {
+        let Some(part) = &self.part else { return };
+        part.trial.hear(&Heard {
+            ticket: self.ticket,
+            side: part.side,
+            placement: part.told.placement,
+            ended: end.ended,
+            abandoned: false,
+            at: Instant::now().into_std(),
+            user: part.user,
+            request_id: u128::from(self.id),
+            trap: end.trap.as_ref(),
+        });
     }
 }
 

@@ -86,6 +86,10 @@ fn gate_spec(gate: &GateOptions) -> Result<GateSpec, ApiError> {
         max_error_rate: gate.max_error_rate,
         max_latency_p99: gate.max_latency_p99_ms.map(Duration::from_millis),
         min_requests: gate.min_requests.unwrap_or(usual.min_requests),
+        floor: gate.floor.map_or(usual.floor, |floor| rollout::Floor {
+            error_rate: floor.error_rate,
+            requests: floor.requests,
+        }),
     };
     spec.check().map_err(|error: rollout::GateError| ApiError::invalid_gate(&error as &dyn Display))?;
     Ok(spec)

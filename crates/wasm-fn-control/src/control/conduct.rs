@@ -114,7 +114,7 @@ impl<H: Host, S: Store> Control<H, S> {
                             rollout.clone(),
                         ));
                     }
-                    Verdict::Wait(Waiting { canary: 0, stable: 0, needed: 0 })
+                    Verdict::Wait(Waiting { canary: 0, stable: 0, needed: 0, voices: None })
                 }
             }
         } else {

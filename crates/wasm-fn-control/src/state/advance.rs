@@ -160,12 +160,10 @@ fn moved_on(
         Phase::Paused { cause: Cause::Gate(_) | Cause::Check(_), .. } | Phase::Frozen { .. }
     );
     let fresh = decision == Decision::Resume || (failed && advance == Advance::Step);
-    // The judge counts requests anew once the step is published; one that takes over from the store must, too.
-    let stored = |gate: GateState| if advance == Advance::Step { gate.stepped() } else { gate };
     after.rollout = Some(Rollout {
         phase: apply(&facts.phase(rollout), decision, facts.now),
         gate_no: if fresh { rollout.gate_no.saturating_add(1) } else { rollout.gate_no },
-        gate: facts.gate.clone().filter(|_| !fresh).map(stored),
+        gate: facts.gate.clone().filter(|_| !fresh),
         ..rollout.clone()
     });
     (advance, after)

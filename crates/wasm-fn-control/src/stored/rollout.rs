@@ -44,6 +44,8 @@ struct Spec {
     max_latency_us: Option<u64>,
     min_requests: u64,
     #[serde(default)]
+    floor: Option<(String, u64)>,
+    #[serde(default)]
     checks: Vec<wire::Check>,
 }
 
@@ -86,16 +88,40 @@ enum StoredCause {
 struct Gate {
     canary: StoredCounts,
     stable: StoredCounts,
-    step_requests: u64,
-    signals: Vec<Signal>,
+    #[serde(default)]
+    baseline: Option<StoredCounts>,
+    #[serde(default)]
+    cohort: Option<StoredCounts>,
+    #[serde(default)]
+    start: u32,
+    /// Nothing in gates of programs that ordered responses by their ends: their evidence is not taken over.
+    #[serde(default)]
+    checks: Vec<Check>,
     known_traps: Vec<String>,
     known_overflowed: bool,
 }
 
+/// One test's evidence.
 #[derive(Debug, Serialize, Deserialize)]
-struct Signal {
+struct Check {
+    group: StoredGroup,
     signal: String,
-    logs: Vec<Vec<String>>,
+    runs: Vec<StoredRun>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StoredGroup {
+    Placed,
+    Alone,
+    Cohort,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredRun {
+    start: u32,
+    hits: u64,
+    logs: Vec<String>,
 }
 
 /// Requests, and for each event how many of them and how many units.
@@ -211,6 +237,7 @@ impl From<&state::RolloutSpec> for Spec {
             max_error_rate: gate.max_error_rate.map(bits),
             max_latency_us: gate.max_latency_p99.map(micros),
             min_requests: gate.min_requests,
+            floor: Some((bits(gate.floor.error_rate), gate.floor.requests)),
             checks: spec.checks().iter().map(wire::Check::from).collect(),
         }
     }
@@ -255,6 +282,10 @@ impl TryFrom<Spec> for state::RolloutSpec {
             max_error_rate: optional(stored.max_error_rate)?,
             max_latency_p99: stored.max_latency_us.map(Duration::from_micros),
             min_requests: stored.min_requests,
+            floor: match stored.floor {
+                Some((rate, requests)) => rollout::Floor { error_rate: fraction(&rate)?, requests },
+                None => rollout::GateSpec::default().floor,
+            },
         };
         let checks = stored.checks.iter().map(state::Check::try_from).collect::<Result<Vec<_>, _>>();
         let checks = checks.map_err(Malformed::new)?;
@@ -344,16 +375,27 @@ impl From<StoredCause> for Cause {
 
 impl From<&rollout::GateState> for Gate {
     fn from(state: &rollout::GateState) -> Self {
-        let run = |logs: &[f64; RATIOS.len()]| logs.iter().copied().map(bits).collect();
-        let signal = |signal: &rollout::SignalState| Signal {
-            signal: signal.signal.to_string(),
-            logs: signal.logs.iter().map(run).collect(),
+        let run = |run: &rollout::Run| StoredRun {
+            start: run.start,
+            hits: run.hits,
+            logs: run.logs.iter().copied().map(bits).collect(),
+        };
+        let check = |check: &rollout::CheckState| Check {
+            group: match check.group {
+                rollout::Group::Placed => StoredGroup::Placed,
+                rollout::Group::Alone => StoredGroup::Alone,
+                rollout::Group::Cohort => StoredGroup::Cohort,
+            },
+            signal: check.signal.to_string(),
+            runs: check.runs.iter().map(run).collect(),
         };
         Self {
             canary: (&state.canary).into(),
             stable: (&state.stable).into(),
-            step_requests: state.step_requests,
-            signals: state.signals.iter().map(signal).collect(),
+            baseline: Some((&state.baseline).into()),
+            cohort: Some((&state.cohort).into()),
+            start: state.start,
+            checks: state.checks.iter().map(check).collect(),
             known_traps: state.known_traps.iter().map(|trap| format!("{trap:016x}")).collect(),
             known_overflowed: state.known_overflowed,
         }
@@ -364,24 +406,40 @@ impl TryFrom<Gate> for rollout::GateState {
     type Error = Malformed;
 
     fn try_from(stored: Gate) -> Result<Self, Malformed> {
-        let run = |run: &Vec<String>| {
-            let logs = run.iter().map(|log| fraction(log)).collect::<Result<Vec<_>, _>>()?;
-            let found = logs.len();
-            <[f64; RATIOS.len()]>::try_from(logs)
-                .map_err(|_| Malformed(format!("{found} ratios, expected {}", RATIOS.len())))
-        };
-        let signal = |stored: &Signal| {
-            let logs = stored.logs.iter().map(run).collect::<Result<_, _>>()?;
-            Ok(rollout::SignalState { signal: parse(&stored.signal)?, logs })
+        let counts = |counts: Option<StoredCounts>| counts.map_or(Ok(Counts::default()), TryInto::try_into);
+        let check = |stored: Check| {
+            Ok(rollout::CheckState {
+                group: match stored.group {
+                    StoredGroup::Placed => rollout::Group::Placed,
+                    StoredGroup::Alone => rollout::Group::Alone,
+                    StoredGroup::Cohort => rollout::Group::Cohort,
+                },
+                signal: parse(&stored.signal)?,
+                runs: stored.runs.iter().map(TryInto::try_into).collect::<Result<_, Malformed>>()?,
+            })
         };
         Ok(Self {
             canary: stored.canary.try_into()?,
             stable: stored.stable.try_into()?,
-            step_requests: stored.step_requests,
-            signals: stored.signals.iter().map(signal).collect::<Result<_, Malformed>>()?,
+            baseline: counts(stored.baseline)?,
+            cohort: counts(stored.cohort)?,
+            start: stored.start,
+            checks: stored.checks.into_iter().map(check).collect::<Result<_, Malformed>>()?,
             known_traps: stored.known_traps.iter().map(|trap| number(trap)).collect::<Result<_, _>>()?,
             known_overflowed: stored.known_overflowed,
         })
+    }
+}
+
+impl TryFrom<&StoredRun> for rollout::Run {
+    type Error = Malformed;
+
+    fn try_from(stored: &StoredRun) -> Result<Self, Malformed> {
+        let logs = stored.logs.iter().map(|log| fraction(log)).collect::<Result<Vec<_>, _>>()?;
+        let found = logs.len();
+        let logs = <[f64; RATIOS.len()]>::try_from(logs)
+            .map_err(|_| Malformed(format!("{found} ratios, expected {}", RATIOS.len())))?;
+        Ok(Self { start: stored.start, hits: stored.hits, logs })
     }
 }
 

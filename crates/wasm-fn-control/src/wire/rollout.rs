@@ -125,9 +125,22 @@ pub struct GateOptions {
     /// Requests of each side below which nothing passes; 100 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_requests: Option<u64>,
+    /// What is too bad where nothing is known to compare with; half of 20 requests when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Floor>,
     /// What happens when there are fewer; `wait` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_no_data: Option<OnNoData>,
+}
+
+/// What is too bad of a version where nothing is known to compare it with.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Floor {
+    /// Share of failures that is too high: more than 0, at most 1.
+    pub error_rate: f64,
+    /// Requests below which it is not asked; at least 3.
+    pub requests: u64,
 }
 
 /// How much worse than stable is tolerated of one signal.
@@ -242,6 +255,13 @@ pub struct Evidence {
     pub canary: SideNumbers,
     /// The version it is compared with.
     pub stable: SideNumbers,
+    /// Those of its requests that are served by a handle as fresh as the canary's, for as many users: what latency and
+    /// memory are compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline_side: Option<SideNumbers>,
+    /// What the canary did for users who are on it by rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cohort: Option<SideNumbers>,
     /// The tests, strongest evidence first.
     pub signals: Vec<SignalEvidence>,
     /// Traps of the canary that stable never showed.

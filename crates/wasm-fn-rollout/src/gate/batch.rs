@@ -1,23 +1,52 @@
 //! What both sides did since the gate was last asked.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use wasm_fn_core::{Outcome, Side, Weight};
+use wasm_fn_core::{Outcome, Weight};
 
-use super::UserSet;
 use crate::{Class, Event};
+
+/// Users whose bad events one batch holds: those beyond say nothing, whatever their side.
+const USERS_MAX: usize = 50_000;
+
+/// Whose requests are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Arm {
+    /// Placed on the canary by chance or by the user's key.
+    Canary,
+    /// Placed likewise on stable.
+    Stable,
+    /// Those of stable that are served by the baseline: its component, as freshly loaded as the canary's, for as many
+    /// users. It counts as stable in failures, and is what the canary is compared with in all that depends on how warm
+    /// a version is.
+    Baseline,
+    /// Placed on the canary by a rule: they have no share, and are judged apart.
+    Cohort,
+}
+
+/// Above what a response is a bad event, on the canary and on the baseline.
+///
+/// The canary is held to the tolerated multiple of what the baseline is held to: if no quantile of the canary's is more
+/// than the tolerated multiple of the baseline's, then the one event is no more probable than the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits<T> {
+    /// For the canary.
+    pub canary: T,
+    /// For the baseline.
+    pub baseline: T,
+}
 
 /// Above what a response is a bad event.
 ///
-/// Both sides are held to the same thresholds, and those must come from stable's past alone: a threshold
-/// that was chosen after seeing the responses it judges makes the test invalid.
+/// They must come from what was known before the requests that they judge began: a threshold that was chosen after seeing
+/// the responses it judges makes the test invalid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
-    /// The tolerated multiple of stable's p99 latency.
-    pub slow_above: Option<Duration>,
-    /// The tolerated multiple of stable's p99 memory peak, bytes.
-    pub large_above: Option<u64>,
-    /// The ceiling of the latency.
+    /// From the 99th percentile of the latency of what the canary is compared with.
+    pub slow_above: Option<Limits<Duration>>,
+    /// From the 99th percentile of its memory peaks, bytes.
+    pub large_above: Option<Limits<u64>>,
+    /// The ceiling of the latency, for every arm.
     pub ceiling: Option<Duration>,
 }
 
@@ -25,15 +54,23 @@ pub struct Thresholds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Response {
     /// Who answered.
-    pub side: Side,
+    pub arm: Arm,
     /// How it ended.
     pub outcome: Outcome,
-    /// From the request's head to the end of the answer.
+    /// From the request's head to the end of the answer, or to the moment at which the client left.
     pub latency: Duration,
     /// Most linear memory that the instance held, bytes.
     pub memory_peak_bytes: u64,
     /// 64-bit hash of the sticky key under sticky routing; `None` when the request drew its version.
     pub user: Option<u64>,
+    /// Whether it began shortly after a slow response of the canary: what made that one slow may have made this one slow
+    /// too.
+    ///
+    /// Where the canary's latencies are held to a rate, and not to what the baseline does in the same moment, such
+    /// a response says nothing of them, be it slow or not: a cluster of slow responses counts once (declustering of
+    /// exceedances: Coles, *An Introduction to Statistical Modeling of Extreme Values*, 5.3.2). Which responses are
+    /// passed over is known when they begin, so the test stays valid.
+    pub clustered: bool,
 }
 
 /// How often a bad event happened.
@@ -41,11 +78,12 @@ pub struct Response {
 pub struct Bad {
     /// To how many requests. What people are shown.
     pub requests: u64,
-    /// To how many that are independent: requests that drew their version, and users. What is tested.
+    /// To how many that are independent by themselves: requests that drew their version. In what a gate has seen, each
+    /// user with the event counts as one more.
     pub units: u64,
 }
 
-/// What one side did.
+/// What one arm did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Invocations that the version ran to their end, good and bad.
@@ -54,31 +92,46 @@ pub struct Counts {
     bad: [Bad; Event::COUNT],
 }
 
-/// Responses of both sides while the canary's share was the same.
+/// Responses to requests that began one after the other while the canary's share was the same: all of them.
+///
+/// To be complete matters more than to be small. If responses were taken as they come, whoever fails sooner than it
+/// succeeds would look worse than it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// The canary's share of the requests, when they *started*.
-    ///
-    /// Requests that a cohort rule, an override or the shield placed have no such share: leave them out.
+    /// The canary's share of the requests.
     pub share: Weight,
+    /// The baseline's share of the requests.
+    pub baseline_share: Weight,
     /// What the canary did.
     pub canary: Counts,
-    /// What stable did.
+    /// Of that, what [`Response::clustered`] is about.
+    pub clustered: Counts,
+    /// What stable did, without the baseline.
     pub stable: Counts,
-    /// Whether these ended shortly after a slow response of the canary that was counted: what made that one slow may
-    /// have made these slow too.
-    ///
-    /// Where the canary's latencies are held to a rate, and not to what stable does in the same moment, such
-    /// responses say nothing of them, be they slow or not: a cluster of slow responses counts once (declustering of
-    /// exceedances: Coles, *An Introduction to Statistical Modeling of Extreme Values*, 5.3.2). Which responses are
-    /// passed over follows from those before, so the test stays valid.
-    pub clustered: bool,
+    /// What the baseline did.
+    pub baseline: Counts,
+    /// What the canary did for users who are on it by rule.
+    pub cohort: Counts,
+    /// Requests of the canary that drew it, and users new to it: how many voices it has gained.
+    pub voices: u64,
+    /// Whether slow responses of the canary have the cause of one that was counted before.
+    pub stalled: bool,
+    // Who had which events, by bit of `Event::index`; apart for responses that are clustered.
+    users: BTreeMap<(u64, Arm, bool), u16>,
 }
+
+// One bit for each event.
+const _: () = assert!(Event::COUNT <= 16);
 
 impl Bad {
     /// `count` requests, each a unit of its own.
     pub fn each(count: u64) -> Self {
         Self { requests: count, units: count }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.requests = self.requests.saturating_add(other.requests);
+        self.units = self.units.saturating_add(other.units);
     }
 }
 
@@ -100,48 +153,172 @@ impl Counts {
         self.bad[event.index()]
     }
 
+    /// Requests to which `event` did not happen.
+    pub(crate) fn good(&self, event: Event) -> u64 {
+        self.requests.saturating_sub(self.bad(event).requests)
+    }
+
     /// Adds what happened in `other`.
     pub fn add(&mut self, other: &Self) {
         self.requests = self.requests.saturating_add(other.requests);
         for (sum, bad) in self.bad.iter_mut().zip(other.bad) {
-            sum.requests = sum.requests.saturating_add(bad.requests);
-            sum.units = sum.units.saturating_add(bad.units);
+            sum.add(bad);
+        }
+    }
+
+    /// The sum of both.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.add(other);
+        self
+    }
+
+    /// Counts a user with `event` as a unit.
+    pub(crate) fn add_user(&mut self, event: Event) {
+        let units = &mut self.bad[event.index()].units;
+        *units = units.saturating_add(1);
+    }
+
+    fn bad_mut(&mut self, event: Event) -> &mut Bad {
+        &mut self.bad[event.index()]
+    }
+}
+
+impl Thresholds {
+    /// The bad events that a response of `arm` is, besides failures.
+    ///
+    /// Of stable beyond the baseline only the ceiling is asked: nobody is compared with its latencies.
+    pub fn exceeded(
+        &self,
+        arm: Arm,
+        latency: Duration,
+        memory_peak_bytes: u64,
+    ) -> impl Iterator<Item = Event> {
+        let slow = self.slow_above.and_then(|limits| limits.of(arm)).is_some_and(|limit| latency > limit);
+        let large =
+            self.large_above.and_then(|limits| limits.of(arm)).is_some_and(|most| memory_peak_bytes > most);
+        let over = self.ceiling.is_some_and(|limit| latency > limit);
+        let events =
+            [slow.then_some(Event::Slow), large.then_some(Event::Large), over.then_some(Event::OverCeiling)];
+        events.into_iter().flatten()
+    }
+}
+
+impl<T: Copy> Limits<T> {
+    fn of(&self, arm: Arm) -> Option<T> {
+        match arm {
+            Arm::Canary | Arm::Cohort => Some(self.canary),
+            Arm::Baseline => Some(self.baseline),
+            Arm::Stable => None,
         }
     }
 }
 
 impl Batch {
-    /// Nothing yet, at `share`.
-    pub fn new(share: Weight) -> Self {
-        Self { share, canary: Counts::default(), stable: Counts::default(), clustered: false }
+    /// Nothing yet, at the canary's `share` and the baseline's.
+    pub fn new(share: Weight, baseline_share: Weight) -> Self {
+        Self {
+            share,
+            baseline_share,
+            canary: Counts::default(),
+            clustered: Counts::default(),
+            stable: Counts::default(),
+            baseline: Counts::default(),
+            cohort: Counts::default(),
+            voices: 0,
+            stalled: false,
+            users: BTreeMap::new(),
+        }
     }
 
-    /// Counts `response`, unless it says nothing of the version: shed, cancelled or failed by the host.
-    pub fn add(&mut self, response: &Response, thresholds: &Thresholds, users: &mut UserSet) {
+    /// Counts `response`, unless it says nothing of the version: shed, failed by the host, or left by its client before
+    /// it took longer than it may.
+    ///
+    /// A request that was left after that took at least so long, whatever would have come of it.
+    pub fn add(&mut self, response: &Response, thresholds: &Thresholds) {
         let class = Class::of(response.outcome);
-        if class.is_none() && response.outcome != Outcome::Success {
+        let mut exceeded =
+            thresholds.exceeded(response.arm, response.latency, response.memory_peak_bytes).peekable();
+        let says_something = match response.outcome {
+            Outcome::Cancelled => exceeded.peek().is_some_and(|event| *event != Event::Large),
+            outcome => class.is_some() || outcome == Outcome::Success,
+        };
+        if !says_something {
             return;
         }
-        let counts = match response.side {
-            Side::Canary => &mut self.canary,
-            Side::Stable => &mut self.stable,
-        };
+        let failed = [class.map(Event::Failed), class.map(|_| Event::FailedAtAll)];
+        let events: Vec<_> = failed.into_iter().flatten().chain(exceeded).collect();
+        let counts = self.counts_mut(response.arm, response.clustered);
         counts.requests += 1;
-        let over = |limit: Option<Duration>| limit.is_some_and(|limit| response.latency > limit);
-        let events = [
-            class.map(Event::Failed),
-            class.map(|_| Event::FailedAtAll),
-            over(thresholds.slow_above).then_some(Event::Slow),
-            thresholds
-                .large_above
-                .is_some_and(|limit| response.memory_peak_bytes > limit)
-                .then_some(Event::Large),
-            over(thresholds.ceiling).then_some(Event::OverCeiling),
-        ];
-        for event in events.into_iter().flatten() {
-            let bad = &mut counts.bad[event.index()];
+        for &event in &events {
+            let bad = counts.bad_mut(event);
             bad.requests += 1;
-            bad.units += u64::from(response.user.is_none_or(|user| users.counts(user, event)));
+            bad.units += u64::from(response.user.is_none());
+        }
+        if let Some(user) = response.user.filter(|_| !events.is_empty()) {
+            let key = (user, response.arm, response.clustered);
+            if self.users.len() < USERS_MAX || self.users.contains_key(&key) {
+                let bits = events.iter().fold(0, |bits, event| bits | 1 << event.index());
+                *self.users.entry(key).or_default() |= bits;
+            }
+        }
+    }
+
+    /// Counts `requests` of `arm` that say nothing bad.
+    pub fn add_good(&mut self, arm: Arm, clustered: bool, requests: u64) {
+        let counts = self.counts_mut(arm, clustered);
+        counts.requests = counts.requests.saturating_add(requests);
+    }
+
+    /// Whether nothing happened in it.
+    pub fn is_empty(&self) -> bool {
+        let arms = [&self.canary, &self.clustered, &self.stable, &self.baseline, &self.cohort];
+        arms.iter().all(|counts| counts.requests == 0)
+    }
+
+    /// All that happened on `arm`.
+    pub fn of(&self, arm: Arm) -> Counts {
+        match arm {
+            Arm::Canary => self.canary.and(&self.clustered),
+            Arm::Stable => self.stable,
+            Arm::Baseline => self.baseline,
+            Arm::Cohort => self.cohort,
+        }
+    }
+
+    /// What happened on `arm`, of clustered responses or of the others.
+    pub(crate) fn of_lane(&self, arm: Arm, clustered: bool) -> Counts {
+        match arm {
+            Arm::Canary if clustered => self.clustered,
+            Arm::Canary => self.canary,
+            _ => self.of(arm),
+        }
+    }
+
+    /// Keeps the bad events alone: their requests were counted before.
+    pub(crate) fn forget_requests(&mut self) {
+        for counts in
+            [&mut self.canary, &mut self.clustered, &mut self.stable, &mut self.baseline, &mut self.cohort]
+        {
+            counts.requests = 0;
+        }
+    }
+
+    /// Users with an event, each with its arm, and whether it was clustered.
+    pub(crate) fn users(&self) -> impl Iterator<Item = (u64, Arm, bool, Event)> {
+        self.users.iter().flat_map(|(&(user, arm, clustered), &bits)| {
+            let has = move |event: &Event| bits & (1 << event.index()) != 0;
+            Event::ALL.into_iter().filter(has).map(move |event| (user, arm, clustered, event))
+        })
+    }
+
+    fn counts_mut(&mut self, arm: Arm, clustered: bool) -> &mut Counts {
+        match arm {
+            Arm::Canary if clustered => &mut self.clustered,
+            Arm::Canary => &mut self.canary,
+            Arm::Stable => &mut self.stable,
+            Arm::Baseline => &mut self.baseline,
+            Arm::Cohort => &mut self.cohort,
         }
     }
 }

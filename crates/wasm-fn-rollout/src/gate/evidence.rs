@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Bad, Baseline};
+use super::{Bad, Counts, Group};
 use crate::Signal;
 
 /// What the gate says.
@@ -25,6 +25,8 @@ pub struct Waiting {
     pub stable: u64,
     /// How many of each are needed.
     pub needed: u64,
+    /// Voices of the canary in this step, and how many are needed, where that is what is missing.
+    pub voices: Option<(u64, u64)>,
 }
 
 /// Why the canary is worse.
@@ -37,21 +39,45 @@ pub enum Failure {
         /// Of its backtrace.
         fingerprint: u64,
         /// How many requests, or users, it hit.
-        hits: usize,
+        hits: u64,
+    },
+    /// It fails so often that nothing is needed to compare it with.
+    Floor {
+        /// Requests that failed.
+        failed: u64,
+        /// Of so many.
+        requests: u64,
     },
 }
 
 /// The numbers behind a verdict.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evidence {
-    /// What the canary was compared with.
-    pub baseline: Baseline,
-    /// Requests of the canary.
-    pub canary_requests: u64,
-    /// Requests of what it was compared with.
-    pub stable_requests: u64,
-    /// Each signal in use.
+    /// What the canary did.
+    pub canary: Counts,
+    /// What stable did in the same steps, or before where nothing else is left.
+    pub stable: Counts,
+    /// What the baseline did, which `stable` has too; nothing where there is none.
+    pub baseline: Counts,
+    /// What the canary did for users who are on it by rule.
+    pub cohort: Counts,
+    /// Whether stable is compared by its past.
+    pub past: bool,
+    /// Each test.
     pub signals: Vec<SignalEvidence>,
+}
+
+/// What a test compares the canary with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    /// All of stable, in the same moment.
+    Stable,
+    /// The baseline, in the same moment.
+    Baseline,
+    /// Stable's past.
+    Past,
+    /// A ceiling.
+    Nothing,
 }
 
 /// The numbers of one signal.
@@ -59,6 +85,10 @@ pub struct Evidence {
 pub struct SignalEvidence {
     /// Which one.
     pub signal: Signal,
+    /// Whose requests.
+    pub group: Group,
+    /// What they are compared with.
+    pub against: Against,
     /// The canary's bad events.
     pub canary: Bad,
     /// Of so many requests.
@@ -67,8 +97,6 @@ pub struct SignalEvidence {
     pub stable: Bad,
     /// Of so many requests.
     pub stable_requests: u64,
-    /// How many times the rate of what it is compared with is tolerated; `None` for a ceiling.
-    pub tolerate: Option<f64>,
     /// The rate that the canary is held to; `None` when stable's in the same batches decides.
     pub rate_max: Option<f64>,
     /// Natural logarithm of the e-value.
@@ -114,19 +142,30 @@ fn rate(bad: Bad, requests: u64) -> f64 {
 
 impl fmt::Display for SignalEvidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = if self.group == Group::Cohort { " of a cohort" } else { "" };
         write!(
             f,
-            "{}: {} of {} requests ({:.2}%) on the canary, {} of {} ({:.2}%) on stable; e-value {}, fails at {}",
+            "{}: {} of {} requests{whose} ({:.2}%) on the canary",
             self.signal,
             self.canary.requests,
             self.canary_requests,
             100.0 * self.canary_rate(),
-            self.stable.requests,
-            self.stable_requests,
-            100.0 * self.stable_rate(),
-            Factor(self.e_value()),
-            Factor(self.threshold()),
-        )
+        )?;
+        let compared = match self.against {
+            Against::Stable => Some("stable"),
+            Against::Baseline => Some("the baseline"),
+            Against::Past => Some("stable before"),
+            Against::Nothing => None,
+        };
+        match (compared, self.rate_max) {
+            (Some(compared), _) => {
+                let (bad, of) = (self.stable.requests, self.stable_requests);
+                write!(f, ", {bad} of {of} ({:.2}%) on {compared}", 100.0 * self.stable_rate())?;
+            }
+            (None, Some(rate)) => write!(f, ", at most {:.2}% allowed", 100.0 * rate)?,
+            (None, None) => {}
+        }
+        write!(f, "; e-value {}, fails at {}", Factor(self.e_value()), Factor(self.threshold()))
     }
 }
 
@@ -147,13 +186,19 @@ impl fmt::Display for Failure {
             Self::NovelTrap { fingerprint, hits } => {
                 write!(f, "trap {fingerprint:016x} hit the canary {hits} times, and stable never")
             }
+            Self::Floor { failed, requests } => {
+                write!(f, "{failed} of {requests} requests failed, with nothing to compare that with")
+            }
         }
     }
 }
 
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { canary, stable, needed } = self;
+        let Self { canary, stable, needed, voices } = self;
+        if let Some((found, needed)) = voices {
+            return write!(f, "{found} independent users or requests on the canary, {needed} needed");
+        }
         write!(f, "{canary} requests on the canary and {stable} on stable, {needed} needed of each")
     }
 }

@@ -16,88 +16,131 @@ pub const RATIOS: [f64; 5] = [1.4, 2.5, 6.0, 18.0, 100.0];
 /// Prior weights of the ratios; they add up to 1. Large ones have most, for they should be found first.
 const PRIOR: [f64; 5] = [0.08, 0.10, 0.17, 0.35, 0.30];
 
-/// Share of the mixture that bets from the first trial on; the rest waits for [`EProcess::restart`].
+/// Share of alpha that the first run has; the later ones share the rest.
 const FIRST: f64 = 0.8;
 
-/// Starts that one process can have.
-const RUNS_MAX: usize = 16;
+/// Runs that one process has at a time: the first and the newest.
+pub const RUNS_MAX: usize = 8;
 
-/// A mixture over the alternatives' ratios and over the times from which the canary may be worse.
+/// Hits below which no run fails: two are a coincidence at any odds.
+pub(crate) const HITS_MIN: u64 = 3;
+
+/// Evidence since one moment, by alternative.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Which start of the process it is, from 0.
+    pub start: u32,
+    /// Hits that it has taken.
+    pub hits: u64,
+    /// Log likelihood ratios.
+    pub logs: [f64; RATIOS.len()],
+}
+
+/// A mixture over the alternatives' ratios, begun anew again and again.
 ///
-/// Without the second, a canary that behaves for a million requests and then breaks would first have to
-/// win back what the alternatives lost meanwhile. A share that has not started counts as 1, as does a bet
-/// not made.
+/// Without the later runs, a canary that behaves for a million requests and then breaks would first have to
+/// win back what the alternatives lost meanwhile. Each run has a part of alpha of its own, and together they
+/// have one: so each of them has to be valid only by itself. That matters under sticky routing, where the
+/// same users take part in all of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EProcess {
-    // Invariant: 1 to RUNS_MAX runs of finite log likelihood ratios.
-    runs: Vec<[f64; RATIOS.len()]>,
+    // Invariant: 1 to RUNS_MAX runs of finite log likelihood ratios, by growing start.
+    runs: Vec<Run>,
+}
+
+impl Run {
+    fn at(start: u32) -> Self {
+        Self { start, hits: 0, logs: [0.0; RATIOS.len()] }
+    }
+
+    /// Natural logarithm of the e-value, less what the run's part of alpha costs.
+    fn log_e(&self) -> f64 {
+        let terms = self.logs.iter().zip(PRIOR).map(|(log, prior)| log + prior.ln());
+        let most = terms.clone().fold(f64::NEG_INFINITY, f64::max);
+        most + terms.map(|term| (term - most).exp()).sum::<f64>().ln() + start_weight(self.start).ln()
+    }
 }
 
 impl Default for EProcess {
     fn default() -> Self {
-        Self { runs: vec![[0.0; RATIOS.len()]] }
+        Self { runs: vec![Run::at(0)] }
     }
 }
 
 impl EProcess {
-    /// The process with these log likelihood ratios, by start and alternative; `None` when there are none,
-    /// too many, or some that are not finite.
-    pub fn from_logs(logs: Vec<[f64; RATIOS.len()]>) -> Option<Self> {
-        let sound = (1..=RUNS_MAX).contains(&logs.len()) && logs.iter().flatten().all(|log| log.is_finite());
-        sound.then_some(Self { runs: logs })
+    /// The process with these runs; `None` when there are none, too many, or some that are not finite or not in
+    /// order.
+    pub fn from_runs(runs: Vec<Run>) -> Option<Self> {
+        let sound = (1..=RUNS_MAX).contains(&runs.len())
+            && runs.iter().flat_map(|run| run.logs).all(f64::is_finite)
+            && runs.windows(2).all(|pair| pair[0].start < pair[1].start);
+        sound.then_some(Self { runs })
     }
 
-    /// Log likelihood ratios by start and alternative, for [`from_logs`](Self::from_logs).
-    pub fn logs(&self) -> &[[f64; RATIOS.len()]] {
+    /// What [`from_runs`](Self::from_runs) needs.
+    pub fn runs(&self) -> &[Run] {
         &self.runs
     }
 
-    /// Starts another run, which knows nothing of the past. Does nothing at the bound.
-    pub fn restart(&mut self) {
-        if self.runs.len() < RUNS_MAX {
-            self.runs.push([0.0; RATIOS.len()]);
-        }
-    }
-
-    /// Takes `hits` and `misses` of trials that hit with odds of at most `odds` under the null.
-    ///
-    /// Odds that are not positive and finite leave nothing to learn, and are passed over.
-    pub fn update(&mut self, hits: u64, misses: u64, odds: f64) {
-        if !(odds > 0.0 && odds.is_finite()) || (hits == 0 && misses == 0) {
+    /// Begins another run, as start number `start`, which knows nothing of the past. At the bound the oldest but the
+    /// first ends: to stop is always allowed.
+    pub fn restart(&mut self, start: u32) {
+        if self.runs.last().is_some_and(|run| run.start >= start) {
             return;
         }
-        let (hits, misses) = (hits as f64, misses as f64);
-        for (place, ratio) in RATIOS.iter().enumerate() {
-            // (1 - p1) / (1 - p0), where p1 has `ratio` times the odds of p0.
-            let miss = ((1.0 + odds) / (1.0 + ratio * odds)).ln();
-            let gained = hits * (ratio.ln() + miss) + misses * miss;
-            for run in &mut self.runs {
-                run[place] += gained;
+        if self.runs.len() == RUNS_MAX {
+            self.runs.remove(1);
+        }
+        self.runs.push(Run::at(start));
+    }
+
+    /// Has each run take the hits and misses that `trials` says it has, of trials that hit with odds of at most `odds`
+    /// under the null.
+    ///
+    /// Odds that are not positive and finite leave nothing to learn, and are passed over.
+    pub fn update(&mut self, odds: f64, trials: impl Fn(usize) -> (u64, u64)) {
+        if !(odds > 0.0 && odds.is_finite()) {
+            return;
+        }
+        // (1 - p1) / (1 - p0), where p1 has `ratio` times the odds of p0.
+        let gains = RATIOS.map(|ratio| (ratio.ln(), ((1.0 + odds) / (1.0 + ratio * odds)).ln()));
+        for (index, run) in self.runs.iter_mut().enumerate() {
+            let (hits, misses) = trials(index);
+            run.hits = run.hits.saturating_add(hits);
+            let all = hits as f64 + misses as f64;
+            for (log, (hit, each)) in run.logs.iter_mut().zip(gains) {
+                *log += hits as f64 * hit + all * each;
             }
         }
     }
 
-    /// Natural logarithm of the e-value.
+    /// Natural logarithm of the e-value: of the strongest run, less what that run's part of alpha costs.
     pub fn log_e(&self) -> f64 {
-        let mut waiting = 1.0;
-        let mut terms = Vec::with_capacity(self.runs.len() * RATIOS.len() + 1);
-        for (start, run) in self.runs.iter().enumerate() {
-            let weight = start_weight(start);
-            waiting -= weight;
-            terms.extend(run.iter().zip(PRIOR).map(|(log, prior)| log + (weight * prior).ln()));
-        }
-        terms.push(waiting.ln());
-        let most = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        most + terms.iter().map(|term| (term - most).exp()).sum::<f64>().ln()
+        self.runs.iter().map(Run::log_e).fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// Whether some run with enough hits has reached `log_threshold`.
+    pub(crate) fn reaches(&self, log_threshold: f64) -> bool {
+        self.runs.iter().any(|run| run.hits >= HITS_MIN && run.log_e() >= log_threshold)
     }
 }
 
-/// Weight of the run that starts as number `start`; all of them, without end, add up to 1.
-fn start_weight(start: usize) -> f64 {
+/// Hits without a miss that take a new process to `log_threshold` at `odds`, [`HITS_MIN`] at least; `None` when
+/// more than `hits_max` do not.
+pub(crate) fn hits_needed(odds: f64, log_threshold: f64, hits_max: u64) -> Option<u64> {
+    let mut process = EProcess::default();
+    (1..=hits_max).find(|_| {
+        process.update(odds, |_| (1, 0));
+        process.reaches(log_threshold)
+    })
+}
+
+/// The part of alpha of the run that starts as number `start`; all of them, without end, add up to 1.
+fn start_weight(start: u32) -> f64 {
     if start == 0 {
         return FIRST;
     }
-    let start = start as f64;
+    let start = f64::from(start);
     (1.0 - FIRST) * 6.0 / (std::f64::consts::PI.powi(2) * start * start)
 }
 

@@ -10,12 +10,11 @@ const TOLERATE_MAX: f64 = 100.0;
 /// The rule that a rollout must satisfy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GateSpec {
-    /// Probability that a canary which is no worse is failed by its signals: above 0, below 0.5.
+    /// Probability that a canary which is no worse is failed in one rollout, by all of its gates: above 0, below 0.5.
     pub alpha: f64,
     /// How many times stable's rate of failures is tolerated, 1 to 100; `None` watches no failures.
     pub errors: Option<f64>,
-    /// How many times stable's p99 latency is tolerated, and how many times stable's share of responses
-    /// above that; 1 to 100.
+    /// How many times the p99 latency that it is compared with is tolerated; 1 to 100.
     pub latency_p99: Option<f64>,
     /// The same for memory peaks.
     pub memory_p99: Option<f64>,
@@ -26,7 +25,44 @@ pub struct GateSpec {
     /// Requests of the canary in a step, and of what it is compared with, below which nothing passes; at
     /// least 1.
     pub min_requests: u64,
+    /// What is too bad where nothing is known to compare with.
+    pub floor: Floor,
 }
+
+/// What is too bad of a version that there is nothing to compare with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Floor {
+    /// Share of failures that is too high: above 0, at most 1.
+    pub error_rate: f64,
+    /// Requests below which it is not asked; at least 3.
+    pub requests: u64,
+}
+
+/// Which requests a test is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Group {
+    /// Those that chance or a user's key placed.
+    Placed,
+    /// The same, while nothing is heard of stable: compared with stable's past.
+    Alone,
+    /// Those that a rule placed on the canary: compared with the same users' past on stable.
+    Cohort,
+}
+
+/// Alpha as it is divided among the tests of one gate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    /// Each test's part.
+    pub tests: Vec<(Group, Signal, f64)>,
+    /// The part of novel traps.
+    pub traps: f64,
+}
+
+/// Requests below which a version's past is no measure.
+pub(crate) const HISTORY_MIN: u64 = 100;
+
+/// Part of a gate's alpha of [`Group::Placed`], where the others have a part.
+const PLACED: f64 = 0.8;
 
 /// Why a rule is none.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -51,6 +87,9 @@ pub enum GateError {
     /// Passing with no requests.
     #[error("min_requests is 0, expected at least 1")]
     MinRequests,
+    /// A floor that is none.
+    #[error("the floor is {} of {} requests, expected a share above 0 and at most 1 of at least 3", .0.error_rate, .0.requests)]
+    Floor(Floor),
     /// Nothing to judge by.
     #[error(
         "the gate has no signal, expected at least one of errors, latency_p99, memory_p99, max_error_rate and max_latency_p99"
@@ -59,7 +98,8 @@ pub enum GateError {
 }
 
 impl Default for GateSpec {
-    /// Failures at 1.1 times stable's, latency and memory at 1.2 times, alpha 0.001, 100 requests.
+    /// Failures at 1.1 times stable's, latency and memory at 1.2 times, alpha 0.001, 100 requests, the floor at half of
+    /// 20.
     fn default() -> Self {
         Self {
             alpha: 0.001,
@@ -69,6 +109,7 @@ impl Default for GateSpec {
             max_error_rate: None,
             max_latency_p99: None,
             min_requests: 100,
+            floor: Floor { error_rate: 0.5, requests: 20 },
         }
     }
 }
@@ -84,18 +125,43 @@ impl GateSpec {
         }
     }
 
-    /// The signals in use, each with its part of alpha.
-    pub fn alphas(&self) -> Vec<(Signal, f64)> {
-        let used = |signal: &Signal| match signal {
+    /// Alpha as the tests of a rollout's gate number `gate_no`, from 1, divide it; `beside_stable` is whether it compares
+    /// with what stable does meanwhile.
+    ///
+    /// The first gate has three quarters, and those after it (a watch, one after each `resume`) share the rest, so that a
+    /// rollout has one alpha in all, however many gates it comes to have. Half of a group's part belongs to failures of all
+    /// classes together, which is where a broken canary shows first; the rest to the other signals and to novel
+    /// traps in equal parts.
+    pub fn budget(&self, gate_no: u32, beside_stable: bool) -> Budget {
+        let alpha = self.alpha * gate_part(gate_no);
+        let signals: Vec<_> = Signal::ALL.into_iter().filter(|&signal| self.uses(signal)).collect();
+        let pooled = if self.errors.is_some() { 0.5 } else { 0.0 };
+        let placed = if beside_stable { PLACED } else { 1.0 } * alpha;
+        // Novel traps are one more.
+        let others = 1.0 + signals.iter().filter(|&&signal| signal != Signal::Errors).count() as f64;
+        let part = |signal| if signal == Signal::Errors { pooled } else { (1.0 - pooled) / others };
+        let mut tests: Vec<_> =
+            signals.iter().map(|&signal| (Group::Placed, signal, placed * part(signal))).collect();
+        if beside_stable {
+            let rest = (1.0 - PLACED) / 2.0 * alpha;
+            for (group, of_group) in [
+                (Group::Alone, &[Signal::Errors, Signal::Latency, Signal::Memory][..]),
+                (Group::Cohort, &[Signal::Errors, Signal::MaxErrorRate, Signal::MaxLatency]),
+            ] {
+                let used: Vec<_> = of_group.iter().copied().filter(|&signal| self.uses(signal)).collect();
+                let each = rest / used.len().max(1) as f64;
+                tests.extend(used.into_iter().map(|signal| (group, signal, each)));
+            }
+        }
+        Budget { tests, traps: placed * (1.0 - pooled) / others }
+    }
+
+    fn uses(&self, signal: Signal) -> bool {
+        match signal {
             Signal::MaxErrorRate => self.max_error_rate.is_some(),
             Signal::MaxLatency => self.max_latency_p99.is_some(),
-            signal => self.tolerate(*signal).is_some(),
-        };
-        let signals: Vec<_> = Signal::ALL.into_iter().filter(used).collect();
-        let others = signals.iter().filter(|&&signal| signal != Signal::Errors).count() as f64;
-        let pooled = if self.errors.is_some() { 0.5 } else { 0.0 };
-        let part = |signal| if signal == Signal::Errors { pooled } else { (1.0 - pooled) / others };
-        signals.into_iter().map(|signal| (signal, self.alpha * part(signal))).collect()
+            signal => self.tolerate(signal).is_some(),
+        }
     }
 
     /// Whether it is a rule; a [`Gate`](crate::Gate) can be made of one that is.
@@ -121,11 +187,24 @@ impl GateSpec {
         if self.min_requests == 0 {
             return Err(GateError::MinRequests);
         }
-        if self.alphas().is_empty() {
+        let Floor { error_rate, requests } = self.floor;
+        if !(error_rate > 0.0 && error_rate <= 1.0) || requests < 3 {
+            return Err(GateError::Floor(self.floor));
+        }
+        if !Signal::ALL.into_iter().any(|signal| self.uses(signal)) {
             return Err(GateError::NoSignal);
         }
         Ok(())
     }
+}
+
+/// The part of alpha of gate number `gate_no` of a rollout, from 1; all of them, without end, add up to 1.
+fn gate_part(gate_no: u32) -> f64 {
+    if gate_no <= 1 {
+        return 0.75;
+    }
+    let number = f64::from(gate_no);
+    0.25 / (number * (number - 1.0))
 }
 
 #[cfg(test)]

@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wasm_fn_core::Side;
-
-/// Hits at which a novel trap fails the gate.
-pub(crate) const HITS_MAX: usize = 3;
+/// Hits below which no trap fails the gate.
+pub(crate) const HITS_MIN: u64 = 3;
 
 /// Fingerprints of stable that are kept.
 const KNOWN_MAX: usize = 1024;
@@ -13,7 +11,23 @@ const KNOWN_MAX: usize = 1024;
 /// Fingerprints of the canary that are counted.
 const NOVEL_MAX: usize = 256;
 
+/// Users of one fingerprint that are told apart: more hits than any share below 96 % needs.
+const USERS_MAX: usize = 512;
+
+/// How a trap's request came to the canary, and so how likely a trap that both versions have hits only that one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Chance {
+    /// By its share of the requests, above 0 and below 1: each hit is the canary's with this probability.
+    Share(f64),
+    /// As one of so many requests of the canary that have begun, while stable had so many without such a trap.
+    Past { canary: u64, stable: u64 },
+}
+
 /// Fingerprints of both sides' traps.
+///
+/// A trap that both versions have, at whatever rate, hits the canary alone so many times with a probability that follows
+/// from its share. The novel fingerprints share the tests' part of alpha, the first having one half, the next one
+/// sixth, one twelfth, and so on.
 ///
 /// A guest can make up fingerprints without end. When stable showed more than are kept nothing is known to
 /// be novel any more; when the canary did, the rest is left to the test of traps.
@@ -21,8 +35,25 @@ const NOVEL_MAX: usize = 256;
 pub(crate) struct Traps {
     known: BTreeSet<u64>,
     known_overflowed: bool,
-    // Invariant: disjoint from `known`. Whom it hit, at most `HITS_MAX` times; `None` is a request of nobody.
-    novel: BTreeMap<u64, Vec<Option<u64>>>,
+    // Invariant: disjoint from `known`.
+    novel: BTreeMap<u64, Novel>,
+    // Fingerprints that were novel so far.
+    seen: u32,
+}
+
+/// A trap that stable never showed.
+#[derive(Clone, Debug, Default)]
+struct Novel {
+    /// Which of the novel ones it was, from 1.
+    number: u32,
+    /// Hits that are independent.
+    hits: u64,
+    /// Of them, those that came by the canary's share, as the sum of `-ln(share)`.
+    by_share: f64,
+    /// Those that are compared with the past.
+    by_past: u64,
+    /// Whom it hit.
+    users: BTreeSet<u64>,
 }
 
 impl Traps {
@@ -30,7 +61,7 @@ impl Traps {
     pub(crate) fn knowing(known: Vec<u64>, overflowed: bool) -> Self {
         let known_overflowed = overflowed || known.len() > KNOWN_MAX;
         let known = known.into_iter().take(KNOWN_MAX).collect();
-        Self { known, known_overflowed, novel: BTreeMap::new() }
+        Self { known, known_overflowed, ..Self::default() }
     }
 
     /// Fingerprints that stable has shown.
@@ -43,36 +74,62 @@ impl Traps {
         self.known_overflowed
     }
 
-    /// Hits of a novel trap.
-    pub(crate) fn novel_hits(&self, fingerprint: u64) -> Option<usize> {
-        self.novel.get(&fingerprint).map(Vec::len)
+    /// Independent hits of a novel trap.
+    pub(crate) fn novel_hits(&self, fingerprint: u64) -> Option<u64> {
+        self.novel.get(&fingerprint).map(|novel| novel.hits)
     }
 
-    /// Takes a trap; its hits when it is novel and this hit was its last allowed.
-    pub(crate) fn take(&mut self, side: Side, fingerprint: u64, user: Option<u64>) -> Option<usize> {
-        match side {
-            Side::Stable => {
-                self.novel.remove(&fingerprint);
-                if self.known.len() < KNOWN_MAX {
-                    self.known.insert(fingerprint);
-                } else {
-                    self.known_overflowed |= !self.known.contains(&fingerprint);
-                }
-                None
-            }
-            Side::Canary => {
-                let full = self.novel.len() >= NOVEL_MAX && !self.novel.contains_key(&fingerprint);
-                if full || self.known_overflowed || self.known.contains(&fingerprint) {
-                    return None;
-                }
-                let hits = self.novel.entry(fingerprint).or_default();
-                let again = user.is_some() && hits.contains(&user);
-                if !again && hits.len() < HITS_MAX {
-                    hits.push(user);
-                }
-                (hits.len() >= HITS_MAX).then_some(hits.len())
-            }
+    /// Stable showed a trap.
+    pub(crate) fn know(&mut self, fingerprint: u64) {
+        self.novel.remove(&fingerprint);
+        if self.known.len() < KNOWN_MAX {
+            self.known.insert(fingerprint);
+        } else {
+            self.known_overflowed |= !self.known.contains(&fingerprint);
         }
+    }
+
+    /// Takes a trap of the canary; its hits when it is novel, and so many of a trap that both versions have would hit the
+    /// canary alone with a probability of at most `alpha`, over all fingerprints.
+    pub(crate) fn take(
+        &mut self,
+        fingerprint: u64,
+        user: Option<u64>,
+        chance: Chance,
+        alpha: f64,
+    ) -> Option<u64> {
+        let full = self.novel.len() >= NOVEL_MAX && !self.novel.contains_key(&fingerprint);
+        if full || self.known_overflowed || self.known.contains(&fingerprint) {
+            return None;
+        }
+        let novel = self.novel.entry(fingerprint).or_insert_with(|| {
+            self.seen = self.seen.saturating_add(1);
+            Novel { number: self.seen, ..Novel::default() }
+        });
+        if let Some(user) = user
+            && (novel.users.len() >= USERS_MAX || !novel.users.insert(user))
+        {
+            return None;
+        }
+        novel.hits += 1;
+        // Half of its part for each way in which hits come.
+        let number = f64::from(novel.number);
+        let needed = -alpha.ln() + (2.0 * number * (number + 1.0)).ln();
+        let (shown, enough) = match chance {
+            Chance::Share(share) => {
+                novel.by_share -= share.ln();
+                (novel.by_share, needed)
+            }
+            Chance::Past { canary, stable } => {
+                novel.by_past += 1;
+                let hits = novel.by_past as f64;
+                // A test of its own at each number of hits: 1/2, 1/6, 1/12, … of the rest.
+                let looks = ((hits - 1.0).max(1.0) * (hits - 2.0).max(1.0)).ln();
+                let canary = canary.max(1) as f64;
+                (hits * ((stable as f64 + canary) / canary).ln(), needed + looks)
+            }
+        };
+        (novel.hits >= HITS_MIN && shown >= enough).then_some(novel.hits)
     }
 }
 

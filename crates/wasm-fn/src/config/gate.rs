@@ -7,7 +7,7 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 use wasm_fn_control::wire;
-use wasm_fn_rollout::{Baseline, Gate, GateError, GateSpec};
+use wasm_fn_rollout::{Floor, GateError, GateSpec};
 
 use super::file::{BadValue, millis};
 
@@ -21,6 +21,7 @@ pub(super) struct Raw {
     memory_p99: Option<RawSignal>,
     max_error_rate: Option<Rate>,
     max_latency_p99: Option<String>,
+    floor: Option<RawFloor>,
     on_no_data: Option<wire::OnNoData>,
 }
 
@@ -36,6 +37,14 @@ struct RawLimits {
     tolerate: Option<f64>,
     /// The gate's: there is one for all signals.
     alpha: Option<f64>,
+}
+
+/// `{ error_rate = 0.5, requests = 20 }`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFloor {
+    error_rate: Rate,
+    requests: u64,
 }
 
 /// `0.05` or `"5%"`.
@@ -69,6 +78,10 @@ impl Raw {
             max_error_rate: self.max_error_rate.map(|Rate(rate)| rate),
             max_latency_p99_ms: millis(&format!("{key}.max_latency_p99"), self.max_latency_p99)?,
             min_requests: None,
+            floor: self.floor.map(|RawFloor { error_rate: Rate(error_rate), requests }| wire::Floor {
+                error_rate,
+                requests,
+            }),
             on_no_data: self.on_no_data,
         })
     }
@@ -97,14 +110,18 @@ pub(super) fn check(options: &wire::GateOptions) -> Result<(), (Option<&'static 
         max_error_rate: options.max_error_rate,
         max_latency_p99: options.max_latency_p99_ms.map(Duration::from_millis),
         min_requests: options.min_requests.unwrap_or(usual.min_requests),
+        floor: options
+            .floor
+            .map_or(usual.floor, |floor| Floor { error_rate: floor.error_rate, requests: floor.requests }),
     };
-    Gate::new(spec, Baseline::Concurrent).map(drop).map_err(|error| {
+    spec.check().map_err(|error| {
         let key = match &error {
             GateError::Alpha(_) => Some("alpha"),
             GateError::Tolerate { signal, .. } => Some(signal.as_str()),
             GateError::MaxErrorRate(_) => Some("max_error_rate"),
             GateError::MaxLatency => Some("max_latency_p99"),
             GateError::MinRequests => Some("min_requests"),
+            GateError::Floor(_) => Some("floor"),
             GateError::NoSignal => None,
         };
         (key, error.to_string())

@@ -68,6 +68,24 @@ impl Host for RuntimeHost {
         Hosted(self.runtime.version(spec))
     }
 
+    fn fresh_version(
+        &self,
+        function: &FunctionName,
+        no: VersionNo,
+        digest: Digest,
+        config: &FunctionConfig,
+    ) -> Hosted {
+        let spec = VersionSpec { function: function.clone(), version: no, digest, config: config.clone() };
+        let version = self.runtime.fresh_version(spec);
+        let loading = version.clone();
+        tokio::spawn(async move {
+            if let Err(error) = loading.load().await {
+                tracing::warn!(version = %no, %error, "baseline is not loaded ahead of its requests");
+            }
+        });
+        Hosted(version)
+    }
+
     #[expect(clippy::disallowed_methods, reason = "an invocation's time is wall-clock time")]
     async fn call(&self, version: Hosted, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
         let now = Instant::now();

@@ -158,7 +158,7 @@ impl Tracked {
                 self.heard += 1;
                 self.first_heard_ms.get_or_insert(now_ms);
             }
-            Side::Stable => {
+            Side::Stable | Side::Baseline => {
                 self.stable += 1;
                 self.stable_recent += 1;
             }

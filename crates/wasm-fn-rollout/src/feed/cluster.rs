@@ -15,16 +15,16 @@ pub(super) const LENGTH: Duration = Duration::from_secs(1);
 
 /// The moment that a slow response began.
 #[derive(Default)]
-pub(super) struct Cluster {
+pub(super) struct Clusters {
     // The times below count from here.
     epoch: OnceLock<Instant>,
     // Nanoseconds; 0 before the first.
     end_ns: AtomicU64,
 }
 
-impl Cluster {
-    /// Whether a response that ended at `at` belongs to the moment that another began.
-    pub(super) fn holds(&self, at: Instant) -> bool {
+impl Clusters {
+    /// Whether a request that begins at `at` does so in the moment that a slow response began.
+    pub(super) fn hold(&self, at: Instant) -> bool {
         let end_ns = self.end_ns.load(Ordering::Relaxed);
         end_ns > 0 && self.since_epoch_ns(at) < end_ns
     }
@@ -32,7 +32,7 @@ impl Cluster {
     /// A slow response that belongs to no moment ended at `at`, and begins one.
     pub(super) fn begin(&self, at: Instant) {
         let length_ns = u64::try_from(LENGTH.as_nanos()).unwrap_or(u64::MAX);
-        self.end_ns.store(self.since_epoch_ns(at).saturating_add(length_ns), Ordering::Relaxed);
+        self.end_ns.fetch_max(self.since_epoch_ns(at).saturating_add(length_ns), Ordering::Relaxed);
     }
 
     fn since_epoch_ns(&self, at: Instant) -> u64 {

@@ -1,0 +1,74 @@
+//! What versions did before a rollout, as its gate compares with it.
+
+use std::{sync::Arc, time::Instant};
+
+use wasm_fn_core::Outcome;
+use wasm_fn_rollout::{Bad, Class, Counts, Event, GateSpec, Limits, Thresholds};
+use wasm_fn_router::{Heard, Part, Placement, Recalled, Tally, TallySnapshot, Ticket, Trial};
+
+/// Responses below which percentiles say too little to hold anybody to them.
+pub(super) const PERCENTILE_MIN: u64 = 100;
+
+/// Counts what stable does for those whom a rule places on a canary, while there is none: their past is what a cohort is
+/// compared with.
+pub(crate) struct CohortRecord(pub(crate) Arc<Tally>);
+
+impl Trial for CohortRecord {
+    fn begin(&self, _: &Part, _: Instant) -> Ticket {
+        Ticket::default()
+    }
+
+    fn hear(&self, heard: &Heard<'_>) {
+        if heard.placement == Placement::Rule {
+            self.0.record(heard.ended);
+        }
+    }
+
+    fn is_withheld(&self) -> bool {
+        false
+    }
+
+    fn recalled(&self) -> Recalled {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Above what a response is slow or large, from what `compared` did until now.
+pub(super) fn limits(spec: &GateSpec, compared: &TallySnapshot) -> Thresholds {
+    let enough = compared.latency_count() >= PERCENTILE_MIN;
+    let times = |tolerate: Option<f64>| tolerate.filter(|_| enough);
+    let slow = times(spec.latency_p99).zip(compared.latency_quantile(0.99));
+    let large = times(spec.memory_p99).zip(compared.memory_peak_bytes_quantile(0.99));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "memory is below 2^52 bytes")]
+    let scaled = |tolerate: f64, bytes: u64| (tolerate * bytes as f64) as u64;
+    Thresholds {
+        slow_above: slow.map(|(tolerate, p99)| Limits { canary: p99.mul_f64(tolerate), baseline: p99 }),
+        large_above: large.map(|(tolerate, p99)| Limits { canary: scaled(tolerate, p99), baseline: p99 }),
+        ceiling: spec.max_latency_p99,
+    }
+}
+
+/// What a version did until now, for those who are compared with its past.
+pub(crate) fn past(spec: &GateSpec, tally: &TallySnapshot) -> Counts {
+    let requests = tally.latency_count();
+    let thresholds = limits(spec, tally);
+    let failed = |class: Class| match class {
+        Class::Trap => tally.count(Outcome::Trap),
+        Class::Timeout => tally.count(Outcome::Timeout),
+        Class::OutOfMemory => tally.count(Outcome::OutOfMemory),
+        Class::ServerError => tally.count(Outcome::ServerError),
+        Class::InvalidResponse => tally.count(Outcome::InvalidResponse),
+    };
+    let above = |limit| requests.saturating_sub(tally.latency_at_most(limit));
+    let slow = thresholds.slow_above.map_or(0, |limits| above(limits.baseline));
+    Class::ALL
+        .into_iter()
+        .fold(Counts::of(requests), |counts, class| {
+            counts.with(Event::Failed(class), Bad::each(failed(class)))
+        })
+        .with(Event::FailedAtAll, Bad::each(tally.failures()))
+        .with(Event::Slow, Bad::each(slow))
+        // The histogram of peaks gives no counts; above a 99th percentile lies at most this.
+        .with(Event::Large, Bad::each(requests.div_ceil(100)))
+        .with(Event::OverCeiling, Bad::each(thresholds.ceiling.map_or(0, above)))
+}

@@ -1,0 +1,409 @@
+//! Evidence in the order in which requests began.
+//!
+//! What a version is charged with must not depend on how soon its requests end. If responses were taken as they come, a
+//! version that fails at once and succeeds after seconds would look broken for those seconds, and one whose deadline is
+//! shorter than its rival's would look worse than it. So a trial is a request that began. Requests are gathered in
+//! *epochs* by when they began; an epoch is closed when something bad is heard, and the gate takes it when all of its
+//! requests, and all of those before, have ended. The gate's test is valid at every prefix of that order, so where the
+//! epochs end, and when the gate is asked, may depend on anything.
+//!
+//! A request is waited for [`WAIT_MAX`] at most. What comes of it after that counts when it comes: only if it is bad, as
+//! a hit without a trial.
+//!
+//! A good response takes no lock: it adds one to a counter of its epoch.
+
+mod cluster;
+mod lanes;
+
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use wasm_fn_core::{Outcome, Weight};
+
+use crate::{Arm, Batch, Event, Gate, Response, Thresholds, Trapped, Verdict};
+
+use cluster::Clusters;
+use lanes::{Lane, Slot, Voices};
+
+/// How long the evidence waits for a request: longer than most may take, and short enough for a person who waits.
+pub const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// How often a gate looks for a fault that begins now.
+const RENEW_AFTER: Duration = Duration::from_secs(60);
+
+/// Epochs that are open or waited for. When there are so many the newest just grows.
+const EPOCHS_MAX: u32 = 64;
+
+/// A gate, and what it has not taken yet.
+pub struct Feed {
+    current: AtomicU32,
+    clusters: Clusters,
+    voices: Voices,
+    slots: Box<[Slot]>,
+    inner: Mutex<Inner>,
+}
+
+/// A request's place in the order.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    epoch: u32,
+    lane: Option<Lane>,
+}
+
+impl Ticket {
+    /// The ticket as a number, for [`from_bits`](Self::from_bits).
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.epoch) << 8 | self.lane.map_or(0, |lane| lane as u64 + 1)
+    }
+
+    /// The ticket with the number `bits`; one of nothing for a number that is none.
+    pub fn from_bits(bits: u64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "the bits above are the lane's")]
+        let epoch = (bits >> 8) as u32;
+        let lane = (bits & 0xff).checked_sub(1).and_then(|lane| Lane::ALL.get(usize::try_from(lane).ok()?));
+        Self { epoch, lane: lane.copied() }
+    }
+}
+
+/// The end of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From the request's head to the end of the answer, or to the moment at which the client left.
+    pub latency: Duration,
+    /// Most linear memory that the instance held, bytes.
+    pub memory_peak_bytes: u64,
+    /// 64-bit hash of the sticky key under sticky routing.
+    pub user: Option<u64>,
+    /// When it ended.
+    pub at: Instant,
+}
+
+/// One part of a rollout, in which shares are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Its number: requests that began under another one are left out.
+    pub no: u32,
+    /// The canary's share of the requests.
+    pub share: Weight,
+    /// The baseline's.
+    pub baseline_share: Weight,
+    /// Whether it begins a step.
+    pub begins_step: bool,
+}
+
+struct Inner {
+    gate: Gate,
+    /// The oldest epoch that the gate has not taken.
+    tail: u32,
+    stretch: Stretch,
+    thresholds: Thresholds,
+    // By epoch, modulo their number.
+    pending: Box<[Pending]>,
+    /// Slow responses to requests that began before this have the cause of one that was counted.
+    slow_until: Option<Instant>,
+    renewed: Option<Instant>,
+    voices: u64,
+}
+
+/// What an epoch has that its counters do not say.
+struct Pending {
+    batch: Batch,
+    thresholds: Thresholds,
+    opened: Option<Instant>,
+    closed: Option<Instant>,
+    begins_step: bool,
+    /// When the last slow response of the canary ended that is not clustered.
+    slow: Option<Instant>,
+}
+
+impl Feed {
+    /// Feeds `gate`, in `stretch`, under `thresholds`.
+    pub fn new(gate: Gate, stretch: Stretch, thresholds: Thresholds) -> Self {
+        let pending = (0..EPOCHS_MAX).map(|_| Pending::new(&stretch, thresholds, None));
+        let slots: Box<[Slot]> = (0..EPOCHS_MAX).map(|_| Slot::default()).collect();
+        slots[0].open(0, stretch.no, &thresholds);
+        Self {
+            current: AtomicU32::new(0),
+            clusters: Clusters::default(),
+            voices: Voices::default(),
+            slots,
+            inner: Mutex::new(Inner {
+                gate,
+                tail: 0,
+                stretch,
+                thresholds,
+                pending: pending.collect(),
+                slow_until: None,
+                renewed: None,
+                voices: 0,
+            }),
+        }
+    }
+
+    /// A request of `arm` begins at `at` under the stretch with number `stretch`; `user` is the 64-bit hash of its
+    /// sticky key.
+    pub fn begin(&self, stretch: u32, arm: Arm, user: Option<u64>, at: Instant) -> Ticket {
+        let lane = Lane::of(arm, arm == Arm::Canary && self.clusters.hold(at));
+        loop {
+            let epoch = self.current.load(SeqCst);
+            let slot = self.slot(epoch);
+            if slot.stretch() != stretch {
+                return Ticket { epoch, lane: None };
+            }
+            slot.begin(lane);
+            if self.current.load(SeqCst) == epoch {
+                if arm == Arm::Canary
+                    && let Some(user) = user
+                {
+                    slot.begin_sticky();
+                    self.voices.hear(user);
+                }
+                return Ticket { epoch, lane: Some(lane) };
+            }
+            // The epoch was closed meanwhile, and may have been taken without this request.
+            slot.unbegin(lane);
+            self.take_ended(epoch, at);
+        }
+    }
+
+    /// The request with `ticket` has ended. Gives whether the gate has learnt something.
+    pub fn end(&self, ticket: Ticket, ending: &Ending) -> bool {
+        let Some(lane) = ticket.lane else { return false };
+        let slot = self.slot(ticket.epoch);
+        let mut learnt = false;
+        match slot.judge(lane, ending) {
+            Judged::Good => {}
+            Judged::Neutral => slot.neutral(ticket.epoch, lane),
+            Judged::Bad => learnt = self.take_bad(ticket.epoch, lane, ending),
+        }
+        slot.end(ticket.epoch);
+        // Nobody waits for an epoch that is open.
+        if self.current.load(SeqCst) != ticket.epoch && slot.has_ended() {
+            learnt |= self.take_ended(ticket.epoch, ending.at);
+        }
+        learnt
+    }
+
+    /// Takes a trap, which counts at once.
+    pub fn trap(&self, trapped: &Trapped) {
+        self.inner().gate.trap(trapped);
+    }
+
+    /// Another stretch begins at `at`, under `thresholds`.
+    pub fn begin_stretch(&self, stretch: Stretch, thresholds: Thresholds, at: Instant) {
+        let mut inner = self.inner();
+        (inner.stretch, inner.thresholds) = (stretch, thresholds);
+        if !self.close(&mut inner, at) {
+            let oldest = inner.tail;
+            self.take(&mut inner, oldest);
+            self.close(&mut inner, at);
+        }
+        inner.stretch.begins_step = false;
+        self.advance(&mut inner, at);
+    }
+
+    /// Requests that begin from now on are held to `thresholds`.
+    pub fn hold_to(&self, thresholds: Thresholds, at: Instant) {
+        let mut inner = self.inner();
+        inner.thresholds = thresholds;
+        self.close(&mut inner, at);
+        self.advance(&mut inner, at);
+    }
+
+    /// Has the gate take all that it can take at `now`, and asks it.
+    pub fn ask<T>(&self, now: Instant, ask: impl FnOnce(&Gate) -> T) -> T {
+        let mut inner = self.inner();
+        if self.slot(self.current.load(SeqCst)).has_begun() {
+            self.close(&mut inner, now);
+        }
+        self.advance(&mut inner, now);
+        ask(&inner.gate)
+    }
+
+    /// The verdict on what the gate has taken so far.
+    pub fn verdict(&self) -> Verdict {
+        self.inner().gate.verdict()
+    }
+
+    /// Requests of the arms that have begun in the epochs that are not taken yet, and were taken before.
+    pub fn begun(&self, arm: Arm) -> u64 {
+        let inner = self.inner();
+        let taken = inner.gate.evidence();
+        let taken = match arm {
+            Arm::Canary => taken.canary.requests,
+            Arm::Cohort => taken.cohort.requests,
+            Arm::Baseline => taken.baseline.requests,
+            Arm::Stable => taken.stable.requests,
+        };
+        let epochs = inner.tail..=self.current.load(SeqCst);
+        let open: u64 = epochs.map(|epoch| self.slot(epoch).begun_of(arm)).sum();
+        taken.saturating_add(open)
+    }
+
+    fn slot(&self, epoch: u32) -> &Slot {
+        &self.slots[(epoch % EPOCHS_MAX) as usize]
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Nothing panics while it is locked but a defect of the gate, and its numbers stay numbers.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of a bad response to a request of `epoch`, and closes that if it is open.
+    fn take_bad(&self, epoch: u32, lane: Lane, ending: &Ending) -> bool {
+        let mut inner = self.inner();
+        let (arm, clustered) = lane.arm();
+        let response = Response {
+            arm,
+            outcome: ending.outcome,
+            latency: ending.latency,
+            memory_peak_bytes: ending.memory_peak_bytes,
+            user: ending.user,
+            clustered,
+        };
+        if epoch < inner.tail {
+            return inner.take_late(&response);
+        }
+        let pending = inner.pending(epoch);
+        pending.batch.add(&response, &pending.thresholds);
+        let slow = pending.thresholds.exceeded(arm, ending.latency, 0).any(Event::is_of_latency);
+        if arm == Arm::Canary && slow && !clustered {
+            pending.slow = pending.slow.max(Some(ending.at));
+            self.clusters.begin(ending.at);
+        }
+        if self.current.load(SeqCst) == epoch {
+            self.close(&mut inner, ending.at);
+        }
+        false
+    }
+
+    /// A request of `epoch`, which is closed, was the last one under way.
+    fn take_ended(&self, epoch: u32, at: Instant) -> bool {
+        let mut inner = self.inner();
+        epoch >= inner.tail && self.advance(&mut inner, at)
+    }
+
+    /// Closes the current epoch, if there is room for another.
+    fn close(&self, inner: &mut Inner, at: Instant) -> bool {
+        let current = self.current.load(SeqCst);
+        let next = current.wrapping_add(1);
+        if next.wrapping_sub(inner.tail) >= EPOCHS_MAX {
+            return false;
+        }
+        inner.pending(current).closed = Some(at);
+        let (stretch, thresholds) = (inner.stretch, inner.thresholds);
+        *inner.pending(next) = Pending::new(&stretch, thresholds, Some(at));
+        self.slot(next).open(next, stretch.no, &thresholds);
+        self.current.store(next, SeqCst);
+        true
+    }
+
+    /// Has the gate take the epochs that have ended, in their order; whether there was one.
+    fn advance(&self, inner: &mut Inner, now: Instant) -> bool {
+        let since = inner.renewed.get_or_insert(now);
+        if now.saturating_duration_since(*since) >= RENEW_AFTER {
+            inner.renewed = Some(now);
+            inner.gate.renew();
+        }
+        let mut advanced = false;
+        loop {
+            let epoch = inner.tail;
+            if epoch == self.current.load(SeqCst) {
+                return advanced;
+            }
+            let closed = inner.pending(epoch).closed.unwrap_or(now);
+            let late = now.saturating_duration_since(closed) >= WAIT_MAX;
+            if !late && !self.slot(epoch).has_ended() {
+                return advanced;
+            }
+            self.take(inner, epoch);
+            advanced = true;
+        }
+    }
+
+    /// Has the gate take `epoch`, the oldest.
+    fn take(&self, inner: &mut Inner, epoch: u32) {
+        let stretch = inner.stretch;
+        let Pending { mut batch, opened, slow, begins_step, .. } =
+            std::mem::replace(inner.pending(epoch), Pending::new(&stretch, Thresholds::default(), None));
+        let slot = self.slot(epoch);
+        inner.tail = epoch.wrapping_add(1);
+        for lane in Lane::ALL {
+            let (arm, clustered) = lane.arm();
+            let bad = batch.of_lane(arm, clustered).requests;
+            batch.add_good(arm, clustered, slot.counted(lane).saturating_sub(bad));
+        }
+        if begins_step {
+            inner.gate.step();
+            self.voices.forget();
+            inner.voices = 0;
+        }
+        let heard = self.voices.count();
+        batch.voices = slot.drawn() + heard.saturating_sub(inner.voices);
+        inner.voices = inner.voices.max(heard);
+        batch.stalled = inner.slow_until.zip(opened).is_some_and(|(until, opened)| opened < until);
+        if let Some(slow) = slow.filter(|_| !batch.stalled) {
+            inner.slow_until = slow.checked_add(cluster::LENGTH);
+        }
+        if !batch.is_empty() || batch.voices > 0 {
+            inner.gate.observe(&batch);
+        }
+    }
+}
+
+/// What a response is to the gate.
+enum Judged {
+    /// Nothing bad.
+    Good,
+    /// It says nothing of its version.
+    Neutral,
+    /// It failed, or was slow or large.
+    Bad,
+}
+
+impl Inner {
+    fn pending(&mut self, epoch: u32) -> &mut Pending {
+        &mut self.pending[(epoch % EPOCHS_MAX) as usize]
+    }
+
+    /// A bad response to a request that was counted as good when it had been waited for long enough. A hit more, and no
+    /// trial: the likelihood ratio of a trial that was good until then and bad in the end is less than that of a bad one.
+    fn take_late(&mut self, response: &Response) -> bool {
+        let Stretch { share, baseline_share, .. } = self.stretch;
+        let mut batch = Batch::new(share, baseline_share);
+        batch.add(response, &self.thresholds);
+        batch.stalled = true;
+        batch.forget_requests();
+        self.gate.observe(&batch);
+        true
+    }
+}
+
+impl Pending {
+    fn new(stretch: &Stretch, thresholds: Thresholds, opened: Option<Instant>) -> Self {
+        Self {
+            batch: Batch::new(stretch.share, stretch.baseline_share),
+            thresholds,
+            opened,
+            closed: None,
+            begins_step: stretch.begins_step,
+            slow: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feed").field("current", &self.current).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

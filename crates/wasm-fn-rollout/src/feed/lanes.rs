@@ -1,0 +1,207 @@
+//! The counters of an epoch, which requests add to without a lock.
+
+use std::{
+    sync::atomic::{
+        AtomicU32, AtomicU64,
+        Ordering::{Relaxed, SeqCst},
+    },
+    time::Duration,
+};
+
+use wasm_fn_core::Outcome;
+
+use super::{Ending, Judged};
+use crate::{Arm, Class, Limits, Thresholds};
+
+/// Bits of the count of ended requests; above them is the epoch's number, as far as it fits.
+const COUNT_BITS: u32 = 40;
+
+/// No limit.
+const NONE: u64 = u64::MAX;
+
+/// An arm, and whether its responses are clustered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lane {
+    Canary,
+    Clustered,
+    Stable,
+    Baseline,
+    Cohort,
+}
+
+/// The counters of one epoch.
+#[derive(Default)]
+#[repr(align(64))]
+pub(super) struct Slot {
+    // Requests that have ended, behind the number of the epoch: one that comes after its epoch was taken must not count
+    // in the next one that has this place.
+    ended: AtomicU64,
+    begun: [AtomicU64; Lane::ALL.len()],
+    // Of the canary's, those that a user's key placed.
+    sticky: AtomicU64,
+    stretch: AtomicU32,
+    limits: [AtomicU64; 5],
+    neutral: [AtomicU64; Lane::ALL.len()],
+}
+
+/// Users that were heard, by the bits that their keys fall on (linear counting: Whang, Vander-Zanden, Taylor, 1990).
+#[derive(Default)]
+pub(super) struct Voices([AtomicU64; 4]);
+
+impl Lane {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Canary, Self::Clustered, Self::Stable, Self::Baseline, Self::Cohort];
+
+    pub(super) fn of(arm: Arm, clustered: bool) -> Self {
+        match arm {
+            Arm::Canary if clustered => Self::Clustered,
+            Arm::Canary => Self::Canary,
+            Arm::Stable => Self::Stable,
+            Arm::Baseline => Self::Baseline,
+            Arm::Cohort => Self::Cohort,
+        }
+    }
+
+    pub(super) fn arm(self) -> (Arm, bool) {
+        match self {
+            Self::Canary => (Arm::Canary, false),
+            Self::Clustered => (Arm::Canary, true),
+            Self::Stable => (Arm::Stable, false),
+            Self::Baseline => (Arm::Baseline, false),
+            Self::Cohort => (Arm::Cohort, false),
+        }
+    }
+}
+
+impl Slot {
+    /// Makes it the slot of epoch `epoch`, with nothing in it. Nobody begins in it before that epoch is the current one.
+    pub(super) fn open(&self, epoch: u32, stretch: u32, thresholds: &Thresholds) {
+        for counter in self.begun.iter().chain(&self.neutral).chain([&self.sticky]) {
+            counter.store(0, Relaxed);
+        }
+        self.stretch.store(stretch, Relaxed);
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(NONE);
+        let of =
+            |limits: Option<Limits<u64>>| limits.map_or([NONE; 2], |limits| [limits.canary, limits.baseline]);
+        let slow = thresholds
+            .slow_above
+            .map(|limits| Limits { canary: nanos(limits.canary), baseline: nanos(limits.baseline) });
+        let ([slow, slow_baseline], [large, large_baseline]) = (of(slow), of(thresholds.large_above));
+        let ceiling = thresholds.ceiling.map_or(NONE, nanos);
+        let limits = [slow, slow_baseline, large, large_baseline, ceiling];
+        self.limits.iter().zip(limits).for_each(|(limit, value)| limit.store(value, Relaxed));
+        self.ended.store(tag(epoch), SeqCst);
+    }
+
+    pub(super) fn stretch(&self) -> u32 {
+        self.stretch.load(Relaxed)
+    }
+
+    pub(super) fn begin(&self, lane: Lane) {
+        self.begun[lane as usize].fetch_add(1, SeqCst);
+    }
+
+    pub(super) fn begin_sticky(&self) {
+        self.sticky.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn unbegin(&self, lane: Lane) {
+        self.begun[lane as usize].fetch_sub(1, SeqCst);
+    }
+
+    /// Counts a request of `epoch` as ended, unless another epoch has the place by now.
+    pub(super) fn end(&self, epoch: u32) {
+        let before = self.ended.fetch_add(1, SeqCst);
+        if before >> COUNT_BITS != tag(epoch) >> COUNT_BITS {
+            self.ended.fetch_sub(1, SeqCst);
+        }
+    }
+
+    /// What `ending` of a request on `lane` is to the gate.
+    pub(super) fn judge(&self, lane: Lane, ending: &Ending) -> Judged {
+        let over = |limit: usize, value: u64| value > self.limits[limit].load(Relaxed);
+        let nanos = u64::try_from(ending.latency.as_nanos()).unwrap_or(NONE - 1);
+        let (slow, large) = match lane {
+            Lane::Canary | Lane::Clustered | Lane::Cohort => {
+                (over(0, nanos), over(2, ending.memory_peak_bytes))
+            }
+            Lane::Baseline => (over(1, nanos), over(3, ending.memory_peak_bytes)),
+            Lane::Stable => (false, false),
+        };
+        let slow = slow || over(4, nanos);
+        match ending.outcome {
+            Outcome::Success if slow || large => Judged::Bad,
+            Outcome::Success => Judged::Good,
+            Outcome::Cancelled if slow => Judged::Bad,
+            outcome if Class::of(outcome).is_some() => Judged::Bad,
+            _ => Judged::Neutral,
+        }
+    }
+
+    /// Leaves a request of `epoch` out.
+    pub(super) fn neutral(&self, epoch: u32, lane: Lane) {
+        if self.ended.load(SeqCst) >> COUNT_BITS == tag(epoch) >> COUNT_BITS {
+            self.neutral[lane as usize].fetch_add(1, SeqCst);
+        }
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun() > 0
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(SeqCst) & !tag(u32::MAX) >= self.begun()
+    }
+
+    /// Requests of `arm` that have begun.
+    pub(super) fn begun_of(&self, arm: Arm) -> u64 {
+        let lanes = Lane::ALL.into_iter().filter(|lane| lane.arm().0 == arm);
+        lanes.map(|lane| self.begun[lane as usize].load(SeqCst)).sum()
+    }
+
+    /// Requests on `lane` that say something of their version.
+    pub(super) fn counted(&self, lane: Lane) -> u64 {
+        let neutral = self.neutral[lane as usize].load(SeqCst);
+        self.begun[lane as usize].load(SeqCst).saturating_sub(neutral)
+    }
+
+    /// Requests of the canary that drew it.
+    pub(super) fn drawn(&self) -> u64 {
+        self.begun_of(Arm::Canary).saturating_sub(self.sticky.load(SeqCst))
+    }
+
+    fn begun(&self) -> u64 {
+        self.begun.iter().map(|begun| begun.load(SeqCst)).sum()
+    }
+}
+
+/// The number of `epoch` above the count.
+fn tag(epoch: u32) -> u64 {
+    u64::from(epoch) << COUNT_BITS
+}
+
+impl Voices {
+    /// Takes note of a user.
+    pub(super) fn hear(&self, user: u64) {
+        // The lowest bits: the highest are what places the user.
+        let word = &self.0[(user >> 6 & 3) as usize];
+        let bit = 1 << (user & 63);
+        if word.load(Relaxed) & bit == 0 {
+            word.fetch_or(bit, Relaxed);
+        }
+    }
+
+    /// About how many different users were heard.
+    pub(super) fn count(&self) -> u64 {
+        let bits = self.0.len() as f64 * 64.0;
+        let set: u32 = self.0.iter().map(|word| word.load(Relaxed).count_ones()).sum();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 256 ln 256")]
+        let estimate = (-bits * (1.0 - f64::from(set).min(bits - 1.0) / bits).ln()).floor() as u64;
+        estimate.max(set.into())
+    }
+
+    /// Forgets everybody.
+    pub(super) fn forget(&self) {
+        self.0.iter().for_each(|word| word.store(0, Relaxed));
+    }
+}

@@ -1,0 +1,97 @@
+//! A gate as it is stored, and how it goes on.
+
+use super::{
+    Counts, Gate, Group,
+    mixture::{EProcess, Run},
+    traps::Traps,
+};
+use crate::Signal;
+
+/// A gate as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GateState {
+    /// What the canary did.
+    pub canary: Counts,
+    /// What stable did, without the baseline.
+    pub stable: Counts,
+    /// What the baseline did.
+    pub baseline: Counts,
+    /// What the canary did for users who are on it by rule.
+    pub cohort: Counts,
+    /// The start of the newest run.
+    pub start: u32,
+    /// The tests, in any order.
+    pub checks: Vec<CheckState>,
+    /// Fingerprints of the traps that stable has shown.
+    pub known_traps: Vec<u64>,
+    /// Whether stable showed more than are kept, so that none is novel any more.
+    pub known_overflowed: bool,
+}
+
+/// A test as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckState {
+    /// Whose requests.
+    pub group: Group,
+    /// Which signal.
+    pub signal: Signal,
+    /// Its evidence: [`EProcess::runs`].
+    pub runs: Vec<Run>,
+}
+
+/// Why a stored gate cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// The gate has a signal that the stored one had not.
+    #[error("no evidence is stored for signal {0}")]
+    Missing(Signal),
+    /// The evidence is no evidence.
+    #[error(
+        "the stored evidence of signal {0} has no runs, too many, or some that are not finite or in order"
+    )]
+    Malformed(Signal),
+}
+
+impl Gate {
+    /// Goes on from `state`, in a step that begins anew.
+    ///
+    /// Hits of novel traps, users and voices are not part of the state: they are counted anew. So the runs that it has
+    /// learn no more from users, and those that begin now do.
+    ///
+    /// # Errors
+    /// When evidence of a signal is missing or malformed.
+    pub fn resume(mut self, state: GateState) -> Result<Self, StateError> {
+        for check in &mut self.checks {
+            let this = |stored: &&CheckState| (stored.group, stored.signal) == (check.group, check.signal);
+            let stored = state.checks.iter().find(this).ok_or(StateError::Missing(check.signal))?;
+            check.process =
+                EProcess::from_runs(stored.runs.clone()).ok_or(StateError::Malformed(check.signal))?;
+        }
+        (self.canary, self.stable) = (state.canary, state.stable);
+        (self.beside, self.cohort) = (state.baseline, state.cohort);
+        let newest = self.checks.iter().filter_map(|check| check.process.runs().last()).map(|run| run.start);
+        self.start = newest.max().unwrap_or(0).max(state.start);
+        self.traps = Traps::knowing(state.known_traps, state.known_overflowed);
+        self.step();
+        Ok(self)
+    }
+
+    /// What [`resume`](Self::resume) needs.
+    pub fn state(&self) -> GateState {
+        let checks = self.checks.iter().map(|check| CheckState {
+            group: check.group,
+            signal: check.signal,
+            runs: check.process.runs().to_vec(),
+        });
+        GateState {
+            canary: self.canary,
+            stable: self.stable,
+            baseline: self.beside,
+            cohort: self.cohort,
+            start: self.start,
+            checks: checks.collect(),
+            known_traps: self.traps.known().collect(),
+            known_overflowed: self.traps.known_overflowed(),
+        }
+    }
+}
