@@ -5,6 +5,7 @@ mod conduct;
 mod deploy;
 mod error;
 mod handing_over;
+mod remember;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -27,7 +28,7 @@ use crate::{
     judge::Judge,
     publish::{Publisher, TableError},
     state::{Action, Change, Key, PlanError, State},
-    store::{Commit, JournalRange, Store, StoreError, VerifyError},
+    store::{Commit, JournalRange, Loaded, Store, StoreError, VerifyError},
 };
 
 pub use deploy::{Deploy, Deployed};
@@ -93,6 +94,7 @@ pub struct Control<H: Host, S> {
     changed: Arc<Notify>,
     deployments: Arc<Semaphore>,
     compilations: Semaphore,
+    memory: Mutex<remember::Memory>,
 }
 
 struct Writer<H: Host> {
@@ -153,7 +155,8 @@ impl<H: Host, S: Store> Control<H, S> {
     pub async fn open(options: Options<H, S>) -> Result<Arc<Self>, OpenError> {
         let loaded = options.store.load().await?;
         let changed = Arc::new(Notify::new());
-        let Published { publisher, table, judges } = publish(&options.host, &changed, &loaded.state)?;
+        let Published { publisher, table, judges } = publish(&options.host, &changed, &loaded)?;
+        let memory = remember::Memory::of(publisher.news(), loaded.traps);
         let used = digests(&loaded.state);
         options.blobs.sweep(|digest| used.contains(&digest))?;
         tracing::info!(revision = loaded.state.revision().0, "state loaded");
@@ -176,9 +179,11 @@ impl<H: Host, S: Store> Control<H, S> {
             changed,
             deployments: Arc::new(Semaphore::new(DEPLOYMENTS_MAX)),
             compilations: Semaphore::new(COMPILATIONS_MAX),
+            memory: Mutex::new(memory),
         });
         control.keep_bases();
         tokio::spawn(conduct::conduct(Arc::downgrade(&control)));
+        tokio::spawn(remember::remember(Arc::downgrade(&control)));
         Ok(control)
     }
 
@@ -342,9 +347,14 @@ impl<H: Host, S> Drop for Control<H, S> {
     }
 }
 
-/// Builds everything that `state` publishes, with judges that tell `changed`.
-fn publish<H: Host>(host: &Arc<H>, changed: &Arc<Notify>, state: &State) -> Result<Published<H>, TableError> {
-    let mut publisher = Publisher::new(Arc::clone(host), Arc::clone(changed));
+/// Builds everything that `loaded` publishes, with judges that tell `changed`.
+fn publish<H: Host>(
+    host: &Arc<H>,
+    changed: &Arc<Notify>,
+    loaded: &Loaded,
+) -> Result<Published<H>, TableError> {
+    let state = &loaded.state;
+    let mut publisher = Publisher::new(Arc::clone(host), Arc::clone(changed), loaded.traps.clone());
     let table = publisher.all(state)?;
     let mut judges = BTreeMap::new();
     for (name, _) in state.functions() {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use http::HeaderValue;
@@ -17,6 +17,7 @@ use crate::{
     host::Host,
     judge::{CohortRecord, Hearing, Judge, Tallies},
     state::{Function, Rollout, StageState, State},
+    store::KnownTraps,
 };
 
 /// Builds tables that share what did not change: stages of other functions, handles on versions, and
@@ -25,6 +26,10 @@ pub(crate) struct Publisher<H: Host> {
     host: Arc<H>,
     // Told when a judge has something to say.
     changed: Arc<Notify>,
+    // Counts traps that versions show for the first time.
+    news: Arc<AtomicU64>,
+    // What versions had shown when this was made.
+    known: KnownTraps,
     functions: BTreeMap<FunctionName, Parts<H::Version>>,
 }
 
@@ -74,9 +79,14 @@ pub enum TableError {
 }
 
 impl<H: Host> Publisher<H> {
-    /// A publisher of nothing yet, whose judges tell `changed`.
-    pub(crate) fn new(host: Arc<H>, changed: Arc<Notify>) -> Self {
-        Self { host, changed, functions: BTreeMap::new() }
+    /// A publisher of nothing yet, whose judges tell `changed`; `known` are the traps that versions have shown before.
+    pub(crate) fn new(host: Arc<H>, changed: Arc<Notify>, known: KnownTraps) -> Self {
+        Self { host, changed, news: Arc::default(), known, functions: BTreeMap::new() }
+    }
+
+    /// How many traps versions have shown since this was made, each counted once.
+    pub(crate) fn news(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.news)
     }
 
     /// The judges of `function`'s rollouts, by stage.
@@ -141,7 +151,12 @@ impl<H: Host> Publisher<H> {
             })
             .collect();
         let tally = |key: &(StageName, VersionNo)| {
-            before.and_then(|parts| parts.tallies.get(key)).cloned().unwrap_or_default()
+            let kept = before.and_then(|parts| parts.tallies.get(key)).cloned();
+            kept.unwrap_or_else(|| {
+                let known = self.known.get(&(name.clone(), key.0.clone(), key.1));
+                let known = known.map_or(&[][..], Vec::as_slice);
+                Arc::new(Tally::knowing(known, Arc::clone(&self.news)))
+            })
         };
         let keys = function
             .stages

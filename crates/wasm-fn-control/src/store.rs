@@ -3,9 +3,9 @@
 mod embedded;
 mod memory;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use wasm_fn_core::{FunctionName, Revision};
+use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
 
 use crate::{
     journal::{ChainError, Entry, Hash},
@@ -30,6 +30,13 @@ pub trait Store: Send + Sync + 'static {
     /// A future that is dropped may still commit.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Makes `traps` durable, which take the place of what was kept for the same versions. They are observations and no
+    /// decisions, so they are no part of the journal, and belong to no revision.
+    ///
+    /// # Errors
+    /// What went wrong, with nothing kept.
+    fn keep_traps(&self, traps: KnownTraps) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Entries of the journal, newest first.
     fn journal(&self, range: JournalRange) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send;
 
@@ -47,11 +54,16 @@ pub trait Store: Send + Sync + 'static {
     fn take_back(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
+/// Fingerprints of the traps that versions have shown, by version and stage.
+pub type KnownTraps = BTreeMap<(FunctionName, StageName, VersionNo), Vec<u64>>;
+
 /// What a store holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
     /// The state.
     pub state: State,
+    /// Traps of versions that the state has.
+    pub traps: KnownTraps,
     /// The hash of the last entry.
     pub head: Hash,
 }
@@ -129,6 +141,16 @@ pub enum StoreError {
         /// What it said.
         reason: String,
     },
+}
+
+/// Those of `traps` that are of versions which `state` has.
+fn of_versions(traps: KnownTraps, state: &State) -> KnownTraps {
+    let known = |(name, stage, version): &(FunctionName, StageName, VersionNo)| {
+        state.function(name).is_ok_and(|function| {
+            function.stages.contains_key(stage) && function.versions.contains_key(version)
+        })
+    };
+    traps.into_iter().filter(|(key, _)| known(key)).collect()
 }
 
 /// Why a journal is not verified.

@@ -9,7 +9,7 @@
 
 use std::{
     sync::{
-        Mutex, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -52,6 +52,8 @@ pub struct Tally {
     histograms: OnceLock<Histograms>,
     // Invariant: each once, at most `TRAPS_MAX`.
     traps: Mutex<Vec<u64>>,
+    // Counts the fingerprints that were new.
+    news: Option<Arc<AtomicU64>>,
 }
 
 #[derive(Debug)]
@@ -94,6 +96,14 @@ impl Tally {
         Self::default()
     }
 
+    /// A tally of nothing but `traps`, of which the first 256 are remembered. `news` counts those that come to be known
+    /// from now on.
+    pub fn knowing(traps: &[u64], news: Arc<AtomicU64>) -> Self {
+        let tally = Self::new();
+        traps.iter().for_each(|&trap| tally.trapped(trap));
+        Self { news: Some(news), ..tally }
+    }
+
     /// Counts `ended`.
     ///
     /// Latency and memory are counted only where the version ran to its own end, so not for
@@ -122,6 +132,9 @@ impl Tally {
         let mut traps = self.traps.lock().unwrap_or_else(PoisonError::into_inner);
         if traps.len() < TRAPS_MAX && !traps.contains(&fingerprint) {
             traps.push(fingerprint);
+            if let Some(news) = &self.news {
+                news.fetch_add(1, Relaxed);
+            }
         }
     }
 

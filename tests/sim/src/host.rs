@@ -7,7 +7,7 @@ use tokio::{sync::watch, time::sleep};
 use wasm_fn_control::{
     host::{Host, LogPage, Prepared, ProgressSink, Rejection},
     journal::Entry,
-    store::{Commit, JournalRange, Loaded, MemoryStore, Store, StoreError, VerifyError},
+    store::{Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Store, StoreError, VerifyError},
 };
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, VersionNo};
 
@@ -189,6 +189,10 @@ impl Store for SimStore {
             self.crash("crash after a commit").await;
         }
         Ok(())
+    }
+
+    async fn keep_traps(&self, traps: KnownTraps) -> Result<(), StoreError> {
+        self.kept.keep_traps(traps).await
     }
 
     async fn journal(&self, range: JournalRange) -> Result<Vec<Entry>, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::{Control, OpenError, Published, publish};
+use super::{Control, OpenError, Published, publish, remember::Memory};
 use crate::{host::Host, store::Store};
 
 impl<H: Host, S: Store> Control<H, S> {
@@ -13,6 +13,7 @@ impl<H: Host, S: Store> Control<H, S> {
     pub async fn hand_over(&self) {
         let mut writer = self.writer.lock().await;
         writer.handed_over = true;
+        self.keep_traps().await;
         self.store.release().await;
     }
 
@@ -26,9 +27,10 @@ impl<H: Host, S: Store> Control<H, S> {
         self.store.take_back().await?;
         let loaded = self.store.load().await?;
         if loaded.head != writer.head {
-            let published = publish(&self.host, &self.changed, &loaded.state)?;
+            let published = publish(&self.host, &self.changed, &loaded)?;
             let Published { publisher, table, judges } = published;
             tracing::warn!(revision = loaded.state.revision().0, "state was changed by the other process");
+            *self.memory.lock().await = Memory::of(publisher.news(), loaded.traps);
             writer.publisher = publisher;
             writer.head = loaded.head;
             *self.judges.lock().unwrap_or_else(PoisonError::into_inner) = judges;

@@ -1,7 +1,7 @@
 //! The store of a single node: a crash-safe database file in the data directory.
 //!
-//! Tables: `meta` (format, revision), `functions` (name to JSON), `journal` (revision to JSON) and
-//! `journal_by_function` (name and revision, an index). One commit is one write transaction, on disk
+//! Tables: `meta` (format, revision), `functions` (name to JSON), `journal` (revision to JSON),
+//! `journal_by_function` (name and revision, an index) and `traps` (function, stage and version number to fingerprints). One commit is one write transaction, on disk
 //! when it returns.
 
 use std::{
@@ -15,12 +15,12 @@ use redb::{
     Database, DatabaseError, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageError,
     TableDefinition, WriteTransaction,
 };
-use wasm_fn_core::{FunctionName, Revision};
+use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
 
-use super::{Commit, JournalRange, Loaded, Store, StoreError, VerifyError};
+use super::{Commit, JournalRange, KnownTraps, Loaded, Store, StoreError, VerifyError, of_versions};
 use crate::{
     journal::{Entry, GENESIS, Walk},
-    state::{Function, State},
+    state::{Action, Function, State},
     stored,
 };
 
@@ -36,6 +36,7 @@ const CACHE_BYTES: usize = 16 << 20;
 const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 const FUNCTIONS: TableDefinition<'static, &str, &str> = TableDefinition::new("functions");
 const JOURNAL: TableDefinition<'static, u64, &str> = TableDefinition::new("journal");
+const TRAPS: TableDefinition<'static, (&str, &str, u32), Vec<u64>> = TableDefinition::new("traps");
 const BY_FUNCTION: TableDefinition<'static, (&str, u64), ()> = TableDefinition::new("journal_by_function");
 
 /// A database file that this process holds alone, unless it has released it.
@@ -167,6 +168,7 @@ impl Inner {
             transaction.open_table(FUNCTIONS).map_err(|error| self.failed(error))?;
             transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
             transaction.open_table(BY_FUNCTION).map_err(|error| self.failed(error))?;
+            transaction.open_table(TRAPS).map_err(|error| self.failed(error))?;
         }
         transaction.commit().map_err(|error| self.failed(error))
     }
@@ -193,7 +195,32 @@ impl Inner {
             let reason = format!("is {revision}, but the journal ends at {last_revision}");
             return Err(StoreError::Corrupt { table: "meta", key: "revision".to_owned(), reason });
         }
-        Ok(Loaded { state: State::new(revision, functions), head })
+        let state = State::new(revision, functions);
+        let traps = transaction.open_table(TRAPS).map_err(|error| self.failed(error))?;
+        let traps = traps.iter().map_err(|error| self.failed(error))?.map(|row| {
+            let (key, fingerprints) = row.map_err(|error| self.failed(error))?;
+            Ok((read_trap_key(key.value())?, fingerprints.value()))
+        });
+        let traps = of_versions(traps.collect::<Result<_, StoreError>>()?, &state);
+        Ok(Loaded { state, traps, head })
+    }
+
+    fn keep_traps(&self, traps: &KnownTraps) -> Result<(), StoreError> {
+        let transaction = self.write()?;
+        {
+            let mut table = transaction.open_table(TRAPS).map_err(|error| self.failed(error))?;
+            for ((function, stage, version), fingerprints) in traps {
+                let key = (function.as_str(), stage.as_str(), version.number());
+                table.insert(key, fingerprints).map_err(|error| self.failed(error))?;
+            }
+        }
+        transaction.commit().map_err(|error| self.failed(error))
+    }
+
+    /// Forgets the traps of a function that is gone.
+    fn forget_traps(&self, transaction: &WriteTransaction, function: &str) -> Result<(), StoreError> {
+        let mut table = transaction.open_table(TRAPS).map_err(|error| self.failed(error))?;
+        table.retain(|(name, _, _), _| name != function).map_err(|error| self.failed(error))
     }
 
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
@@ -216,6 +243,9 @@ impl Inner {
             journal.insert(entry.revision.0, entry.to_json().as_str()).map_err(|error| self.failed(error))?;
             let mut index = transaction.open_table(BY_FUNCTION).map_err(|error| self.failed(error))?;
             index.insert((name, entry.revision.0), ()).map_err(|error| self.failed(error))?;
+        }
+        if matches!(entry.change.action, Action::Delete) {
+            self.forget_traps(&transaction, name)?;
         }
         transaction.commit().map_err(|error| self.failed(error))
     }
@@ -273,6 +303,18 @@ fn read_function(name: &str, json: &str) -> Result<(FunctionName, Arc<Function>)
     Ok((key, Arc::new(function)))
 }
 
+fn read_trap_key(
+    (function, stage, version): (&str, &str, u32),
+) -> Result<(FunctionName, StageName, VersionNo), StoreError> {
+    let corrupt = |reason: String| {
+        let key = format!("{function} {stage} {version}");
+        StoreError::Corrupt { table: "traps", key, reason }
+    };
+    let named = |error: wasm_fn_core::NameError| corrupt(error.to_string());
+    let no = VersionNo::new(version).ok_or_else(|| corrupt("is no version's".to_owned()))?;
+    Ok((function.parse().map_err(named)?, stage.parse().map_err(named)?, no))
+}
+
 fn read_entry(key: u64, json: &str) -> Result<Entry, StoreError> {
     Entry::from_json(json).map_err(|error| StoreError::Corrupt {
         table: "journal",
@@ -288,6 +330,10 @@ impl Store for EmbeddedStore {
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
         self.blocking(move |inner| inner.commit(&commit)).await
+    }
+
+    async fn keep_traps(&self, traps: KnownTraps) -> Result<(), StoreError> {
+        self.blocking(move |inner| inner.keep_traps(&traps)).await
     }
 
     async fn journal(&self, range: JournalRange) -> Result<Vec<Entry>, StoreError> {

@@ -7,7 +7,7 @@ use std::{
 
 use wasm_fn_core::{FunctionName, Revision};
 
-use super::{Commit, JournalRange, Loaded, Store, StoreError, VerifyError};
+use super::{Commit, JournalRange, KnownTraps, Loaded, Store, StoreError, VerifyError, of_versions};
 use crate::{
     journal::{Entry, GENESIS, Hash, Walk},
     state::State,
@@ -24,6 +24,7 @@ struct Kept {
     state: State,
     head: Option<Hash>,
     journal: BTreeMap<Revision, Entry>,
+    traps: KnownTraps,
 }
 
 impl MemoryStore {
@@ -41,7 +42,13 @@ impl MemoryStore {
 impl Store for MemoryStore {
     async fn load(&self) -> Result<Loaded, StoreError> {
         let kept = self.kept();
-        Ok(Loaded { state: kept.state.clone(), head: kept.head.unwrap_or(GENESIS) })
+        let traps = of_versions(kept.traps.clone(), &kept.state);
+        Ok(Loaded { state: kept.state.clone(), traps, head: kept.head.unwrap_or(GENESIS) })
+    }
+
+    async fn keep_traps(&self, traps: KnownTraps) -> Result<(), StoreError> {
+        self.kept().traps.extend(traps);
+        Ok(())
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
