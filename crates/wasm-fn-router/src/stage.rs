@@ -343,11 +343,18 @@ impl<V> Stage<V> {
     ) -> Result<Chosen<'_, V>, NoSuchVersion> {
         let Choice { cohorts, trial, .. } = &self.choice;
         let (mut user, mut place) = (None, None);
-        let cohort =
-            if asked.is_none() { cohorts.iter().find(|cohort| cohort.applies(request)) } else { None };
+        let applies = |cohort: &&Cohort| cohort.applies(request);
+        let rule = if asked.is_none() { cohorts.iter().find(applies) } else { None };
+        // A canary's rule places nobody while there is none, but those after it may.
+        let by_rule = match rule {
+            Some(rule) if rule.version.is_none() => {
+                cohorts.iter().filter(|cohort| cohort.version.is_some()).find(applies)
+            }
+            rule => rule,
+        };
         let (index, reason) = if let Some(asked) = asked {
             (self.resolve(asked)?, Reason::Override)
-        } else if let Some(index) = cohort.and_then(|cohort| cohort.version) {
+        } else if let Some(index) = by_rule.and_then(|cohort| cohort.version) {
             (index, Reason::Cohort)
         } else {
             user = self.choice.sticky_bits(request);
@@ -361,6 +368,10 @@ impl<V> Stage<V> {
         let version = |index| StageVersion { stage: self, index };
         let chosen = |index, reason, part| Chosen { version: version(index), reason, part };
         let Some(comparing) = trial else { return Ok(chosen(index, reason, None)) };
+        if comparing.canary.is_none() && rule.is_none_or(|rule| rule.version.is_some()) {
+            // Only of those who would be on a canary does such a trial hear.
+            return Ok(chosen(index, reason, None));
+        }
         let side = if Some(index) == comparing.canary {
             Side::Canary
         } else if index != comparing.fallback {
@@ -378,7 +389,7 @@ impl<V> Stage<V> {
         let shield = comparing.shield.filter(|_| shielded);
         let placement = match reason {
             Reason::Override => Placement::Request,
-            _ if cohort.is_some() => Placement::Rule,
+            _ if rule.is_some() => Placement::Rule,
             _ => Placement::Chance,
         };
         if reason == Reason::Cohort {
