@@ -256,7 +256,8 @@ impl Feed {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a bad response to a request of `epoch`, and closes that if it is open.
+    /// Takes note of a bad response to a request of `epoch`, and closes that if it is open; whether the gate has learnt
+    /// something.
     fn take_bad(&self, epoch: u32, lane: Lane, ending: &Ending) -> bool {
         let mut inner = self.inner();
         let (arm, clustered) = lane.arm();
@@ -278,10 +279,12 @@ impl Feed {
             pending.slow = pending.slow.max(Some(ending.at));
             self.clusters.begin(ending.at);
         }
+        // What was waited for long enough is taken first: it may be in the way of another epoch.
+        let advanced = self.advance(&mut inner, ending.at);
         if self.current.load(SeqCst) == epoch {
             self.close(&mut inner, ending.at);
         }
-        false
+        advanced
     }
 
     /// A request of `epoch`, which is closed, was the last one under way.
