@@ -204,7 +204,7 @@ impl Judge {
 
     /// What the gate says now.
     pub(crate) fn verdict(&self) -> Verdict {
-        self.feed.ask(clock::instant(), Gate::verdict)
+        self.feed.verdict_at(clock::instant())
     }
 
     /// What is kept of the gate.
@@ -214,7 +214,7 @@ impl Judge {
 
     /// Requests of the canary in this step.
     pub(crate) fn step_requests(&self) -> u64 {
-        self.feed.ask(clock::instant(), Gate::step_requests)
+        self.feed.step_requests(clock::instant())
     }
 
     /// Has somebody told as soon as the verdict is not `wait` any more.
@@ -386,7 +386,7 @@ impl Trial for Hearing {
         let ticket = wasm_fn_rollout::Ticket::from_bits(heard.ticket.0);
         let learnt = judge.feed.end(ticket, &ending);
         if judge.awaited.load(Ordering::Relaxed) {
-            judge.look(&judge.feed.ask(heard.at, Gate::verdict));
+            judge.look(&judge.feed.verdict_at(heard.at));
         } else if learnt || (failed && heard.trap.is_some()) {
             judge.look(&judge.feed.verdict());
         }

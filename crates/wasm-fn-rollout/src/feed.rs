@@ -103,6 +103,8 @@ struct Inner {
     /// The oldest epoch that the gate has not taken.
     tail: u32,
     stretch: Stretch,
+    /// Steps that have begun, and the gate has taken no epoch of.
+    steps_ahead: u32,
     thresholds: Thresholds,
     // By epoch, modulo their number.
     pending: Box<[Pending]>,
@@ -138,6 +140,7 @@ impl Feed {
                 gate,
                 tail: 0,
                 stretch,
+                steps_ahead: stretch.begins_step.into(),
                 thresholds,
                 pending: pending.collect(),
                 slow_until: None,
@@ -205,6 +208,7 @@ impl Feed {
             self.take(&mut inner, oldest);
             self.close(&mut inner, at);
         }
+        inner.steps_ahead += u32::from(stretch.begins_step);
         inner.stretch.begins_step = false;
         self.advance(&mut inner, at);
     }
@@ -219,17 +223,23 @@ impl Feed {
 
     /// Has the gate take all that it can take at `now`, and asks it.
     pub fn ask<T>(&self, now: Instant, ask: impl FnOnce(&Gate) -> T) -> T {
-        let mut inner = self.inner();
-        if self.slot(self.current.load(SeqCst)).has_begun() {
-            self.close(&mut inner, now);
-        }
-        self.advance(&mut inner, now);
-        ask(&inner.gate)
+        ask(&self.taken(now).gate)
     }
 
-    /// The verdict on what the gate has taken so far.
+    /// The verdict on the step that began last, from all that the gate can take at `now`.
+    pub fn verdict_at(&self, now: Instant) -> Verdict {
+        self.taken(now).verdict()
+    }
+
+    /// The same from what the gate has taken so far.
     pub fn verdict(&self) -> Verdict {
-        self.inner().gate.verdict()
+        self.inner().verdict()
+    }
+
+    /// Requests of the canary in that step, as far as the gate can take them at `now`.
+    pub fn step_requests(&self, now: Instant) -> u64 {
+        let inner = self.taken(now);
+        if inner.steps_ahead > 0 { 0 } else { inner.gate.step_requests() }
     }
 
     /// Requests of the arms that have begun in the epochs that are not taken yet, and were taken before.
@@ -245,6 +255,16 @@ impl Feed {
         let epochs = inner.tail..=self.current.load(SeqCst);
         let open: u64 = epochs.map(|epoch| self.slot(epoch).begun_of(arm)).sum();
         taken.saturating_add(open)
+    }
+
+    /// Has the gate take all that it can take at `now`.
+    fn taken(&self, now: Instant) -> MutexGuard<'_, Inner> {
+        let mut inner = self.inner();
+        if self.slot(self.current.load(SeqCst)).has_begun() {
+            self.close(&mut inner, now);
+        }
+        self.advance(&mut inner, now);
+        inner
     }
 
     fn slot(&self, epoch: u32) -> &Slot {
@@ -345,6 +365,7 @@ impl Feed {
         }
         if begins_step {
             inner.gate.step();
+            inner.steps_ahead = inner.steps_ahead.saturating_sub(1);
             self.voices.forget();
             inner.voices = 0;
         }
@@ -374,6 +395,11 @@ enum Judged {
 impl Inner {
     fn pending(&mut self, epoch: u32) -> &mut Pending {
         &mut self.pending[(epoch % EPOCHS_MAX) as usize]
+    }
+
+    /// The verdict of the gate on the step that began last.
+    fn verdict(&self) -> Verdict {
+        if self.steps_ahead > 0 { self.gate.verdict_of_next_step() } else { self.gate.verdict() }
     }
 
     /// A bad response to a request that was counted as good when it had been waited for long enough. A hit more, and no

@@ -268,6 +268,15 @@ impl Gate {
         }
     }
 
+    /// What it says of a step that has begun, and of which it has seen nothing yet.
+    pub fn verdict_of_next_step(&self) -> Verdict {
+        if let Some(failure) = &self.failure {
+            return Verdict::Fail(failure.clone());
+        }
+        let stable = self.compared(false).requests;
+        Verdict::Wait(Waiting { canary: 0, stable, needed: self.spec.min_requests, voices: None })
+    }
+
     /// Requests of the canary since the last [`step`](Self::step).
     pub fn step_requests(&self) -> u64 {
         self.step.canary
