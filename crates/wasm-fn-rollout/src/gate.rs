@@ -257,7 +257,8 @@ impl Gate {
         let needed = self.spec.min_requests;
         let Step { canary, share, voices, voices_needed, .. } = self.step;
         let alone = self.is_silent(share);
-        let stable = self.compared(alone).requests;
+        // Where nothing is heard of stable now, what was heard before is as much as there will be.
+        let stable = self.compared(alone).requests.max(self.compared(false).requests);
         let waiting = Waiting { canary, stable, needed, voices: None };
         if canary < needed || stable < needed {
             return Verdict::Wait(waiting);
