@@ -41,6 +41,7 @@ fn stage(function: &str, sticky: Sticky, cohorts: Vec<CohortRule>) -> Arc<Stage<
         cohorts,
         salt: Salt([0x0123_4567, 0x89ab_cdef]),
         trial: None,
+        baseline: None,
         versions: versions.into(),
     };
     Arc::new(Stage::new(spec).expect("every version is listed"))

@@ -5,7 +5,7 @@ use std::{
     future::Future,
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -37,6 +37,8 @@ pub(crate) struct FakeHost {
     pub(crate) handles: AtomicUsize,
     pub(crate) answers: Mutex<HashMap<&'static str, (u16, &'static [u8])>>,
     pub(crate) kept: Mutex<Vec<(String, Duration)>>,
+    /// Every fresh handle that was made.
+    pub(crate) fresh: Mutex<Vec<Weak<str>>>,
     lines: Mutex<Vec<LogLine>>,
     changes: watch::Sender<u64>,
 }
@@ -49,6 +51,7 @@ impl FakeHost {
             handles: AtomicUsize::new(0),
             answers: Mutex::default(),
             kept: Mutex::default(),
+            fresh: Mutex::default(),
             lines: Mutex::default(),
             changes: watch::Sender::new(0),
         }
@@ -97,7 +100,9 @@ impl Host for FakeHost {
         _: Digest,
         _: &FunctionConfig,
     ) -> Arc<str> {
-        format!("{function} {no} fresh").into()
+        let handle: Arc<str> = format!("{function} {no} fresh").into();
+        self.fresh.lock().unwrap().push(Arc::downgrade(&handle));
+        handle
     }
 
     /// Answers with what was put into [`answers`](FakeHost::answers) for its path; nothing there never answers.

@@ -311,7 +311,7 @@ impl Judge {
         let ended = self.baseline_ended.fetch_add(1, Ordering::Relaxed) + 1;
         if ended >= PERCENTILE_MIN
             && (ended / PERCENTILE_MIN).is_power_of_two()
-            && ended % PERCENTILE_MIN == 0
+            && ended.is_multiple_of(PERCENTILE_MIN)
         {
             self.feed.hold_to(self.thresholds(), heard.at);
         }

@@ -96,7 +96,7 @@ impl<H: Host, S: Store> Control<H, S> {
         let (plan, now) = (rollout.spec.plan(), self.clock.now());
         let phase = effective(&rollout.phase, self.started, now);
         let Some(place) = phase.place() else { return Look::Idle };
-        // Whoever is on the canary by rule or by name can find it broken, at no share too.
+        // Whoever is on the canary by rule can find it broken, at no share too.
         let heard = judge.verdict();
         let verdict = if place == Place::Check && !matches!(heard, Verdict::Fail(_)) {
             match (rollout.spec.checks().is_empty(), judge.checked()) {

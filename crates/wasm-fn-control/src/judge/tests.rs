@@ -1,15 +1,16 @@
 //! What responses make of a rollout, through the very trial that the data plane is given.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Instant,
-};
+use std::sync::{Arc, OnceLock};
 
-use wasm_fn_core::TrafficSplit;
-use wasm_fn_rollout::{self as rollout, Phase, PlanSpec, Time};
+use wasm_fn_core::{TrafficSplit, Trap};
+use wasm_fn_rollout::{self as rollout, Bad, Phase, PlanSpec, Time, WAIT_MAX};
+use wasm_fn_router::Ended;
 
 use super::*;
 use crate::state::RolloutSpec;
+
+mod order;
+mod past;
 
 fn v(number: u32) -> VersionNo {
     VersionNo::new(number).unwrap()
@@ -36,25 +37,51 @@ fn rollout(change: impl FnOnce(&mut PlanSpec, &mut GateSpec)) -> Rollout {
 /// The same for all that is heard, unless a test says otherwise.
 static EPOCH: OnceLock<Instant> = OnceLock::new();
 
+fn epoch() -> Instant {
+    *EPOCH.get_or_init(clock::instant)
+}
+
 struct Court {
     judge: Arc<Judge>,
     hearing: Arc<Hearing>,
     changed: Arc<Notify>,
 }
 
-fn court(rollout: &Rollout) -> Court {
-    court_of(rollout, Arc::default())
+/// What versions did before.
+#[derive(Clone, Default)]
+struct Before {
+    base: Arc<Tally>,
+    cohort: Arc<Tally>,
 }
 
-fn court_of(rollout: &Rollout, base: Arc<Tally>) -> Court {
+impl Before {
+    /// A stable that answered so many requests well, of them so many of a cohort.
+    fn good(base: u64, cohort: u64) -> Self {
+        let before = Self::default();
+        (0..base).for_each(|_| before.base.record(ended(Outcome::Success)));
+        (0..cohort).for_each(|_| before.cohort.record(ended(Outcome::Success)));
+        before
+    }
+}
+
+fn court(rollout: &Rollout) -> Court {
+    court_after(rollout, Before::default())
+}
+
+fn court_after(rollout: &Rollout, before: Before) -> Court {
     let changed = Arc::new(Notify::new());
-    let judge = Judge::new(rollout, Tallies::new(Arc::default(), base), Arc::clone(&changed));
-    let judge = Arc::new(judge);
+    let tallies = Tallies::new(Arc::default(), before.base, before.cohort);
+    let judge = Arc::new(Judge::new(rollout, tallies, Arc::clone(&changed)));
     let place = rollout.phase.place().unwrap();
     let share = rollout.spec.plan().share(place);
-    let hearing = Arc::new(judge.hearing(share, rollout.spec.gate(), Some(Duration::from_secs(9))));
+    let hearing = hearing(&judge, share, Some(Duration::from_secs(9)));
     judge.convene(&hearing, place);
     Court { judge, hearing, changed }
+}
+
+/// A table in which the canary has `share`, and the baseline as much of the rest.
+fn hearing(judge: &Arc<Judge>, share: Weight, late: Option<Duration>) -> Arc<Hearing> {
+    Arc::new(judge.hearing(share, share.min(share.complement()), late))
 }
 
 fn ended(outcome: Outcome) -> Ended {
@@ -62,13 +89,58 @@ fn ended(outcome: Outcome) -> Ended {
 }
 
 fn heard(side: Side, outcome: Outcome) -> Heard<'static> {
-    let at = *EPOCH.get_or_init(|| tokio::time::Instant::now().into_std());
-    Heard { side, placed: true, ended: ended(outcome), at, user: None, request_id: 7, trap: None }
+    Heard {
+        ticket: Ticket::default(),
+        side,
+        placement: Placement::Chance,
+        ended: ended(outcome),
+        abandoned: false,
+        at: epoch(),
+        user: None,
+        request_id: 7,
+        trap: None,
+    }
+}
+
+/// The same after so long.
+fn taking(latency: Duration, heard: Heard<'_>) -> Heard<'_> {
+    Heard { ended: Ended { latency, ..heard.ended }, ..heard }
+}
+
+impl Hearing {
+    /// The request that ends as `heard` begins at `at`.
+    fn begins(&self, heard: &Heard<'_>, at: Instant) -> Ticket {
+        let Heard { side, placement, user, .. } = *heard;
+        self.begin(&Part { side, placement, user, shield: None }, at)
+    }
+
+    /// A request of `ticket` ends so.
+    fn ends(&self, ticket: Ticket, heard: &Heard<'_>) {
+        self.hear(&Heard { ticket, ..heard.clone() });
+    }
+
+    /// A request from its beginning to its end.
+    fn hear_whole(&self, heard: &Heard<'_>) {
+        let ticket = self.begins(heard, heard.at);
+        self.ends(ticket, heard);
+    }
 }
 
 impl Court {
-    fn hear(&self, count: usize, heard: &Heard<'_>) {
-        (0..count).for_each(|_| self.hearing.hear(heard));
+    /// So many requests, one after the other.
+    fn hear(&self, count: u64, heard: &Heard<'_>) {
+        (0..count).for_each(|_| self.hearing.hear_whole(heard));
+    }
+
+    /// With how many more of `heard`, one after the other, the canary is withheld; `None` when 1000 do not do it.
+    fn withheld_after(&self, heard: &Heard<'_>) -> Option<u64> {
+        (0..=1000).find(|_| {
+            let withheld = self.hearing.is_withheld();
+            if !withheld {
+                self.hear(1, heard);
+            }
+            withheld
+        })
     }
 
     fn is_told(&self) -> bool {
@@ -77,20 +149,35 @@ impl Court {
     }
 }
 
+fn trap() -> Trap {
+    Trap { fingerprint: 0xabc, backtrace: "unreachable\n  a\n  b".into() }
+}
+
 #[test]
 fn broken_canary_is_withheld_with_the_response_that_proves_it() {
     let court = court(&rollout(|_, _| ()));
-    court.hear(40, &heard(Side::Stable, Outcome::Success));
-    court.hear(3, &heard(Side::Canary, Outcome::ServerError));
-    assert!(!court.hearing.is_withheld() && !court.is_told());
-    court.hear(3, &heard(Side::Canary, Outcome::ServerError));
-    assert!(court.hearing.is_withheld() && court.is_told());
+    court.hear(30, &heard(Side::Stable, Outcome::Success));
+    court.hear(10, &heard(Side::Baseline, Outcome::Success));
+    assert!(!court.is_told());
+    assert_eq!(court.withheld_after(&heard(Side::Canary, Outcome::ServerError)), Some(5));
+    assert!(court.is_told());
     let report = court.judge.report("why".to_owned());
-    assert_eq!((report.canary.requests, report.canary.failures), (6, 6));
-    assert_eq!(report.stable.requests, 40);
+    assert_eq!((report.canary.requests, report.canary.failures), (5, 5));
+    assert_eq!(report.stable.requests, 40, "the baseline is stable's");
+    assert_eq!(report.baseline_side.unwrap().requests, 10);
     assert_eq!(report.failed_requests.len(), FAILED_MAX);
     assert_eq!(report.signals[0].signal, "errors");
     assert!(report.signals[0].log_e_thousandths >= report.signals[0].log_threshold_thousandths);
+}
+
+#[test]
+fn failures_of_the_baseline_are_stable_s() {
+    let court = court(&rollout(|_, _| ()));
+    court.hear(50, &heard(Side::Baseline, Outcome::ServerError));
+    court.hear(50, &heard(Side::Canary, Outcome::ServerError));
+    // A share of a tenth, and as many failures as nine tenths: still too many, but each counts.
+    let report = court.judge.report(String::new());
+    assert_eq!((report.stable.failures, report.canary.failures), (50, 50));
 }
 
 #[test]
@@ -102,26 +189,82 @@ fn failure_that_is_only_to_pause_withholds_nothing() {
 }
 
 #[test]
-fn who_was_not_placed_by_chance_does_not_count() {
-    let court = court(&rollout(|_, _| ()));
-    let unplaced = Heard { placed: false, ..heard(Side::Canary, Outcome::ServerError) };
-    court.hear(100, &unplaced);
-    for outcome in [Outcome::Shed, Outcome::Cancelled, Outcome::Internal] {
-        court.hear(100, &heard(Side::Canary, outcome));
+fn who_asked_for_a_version_is_judged_by_nobody() {
+    let court = court_after(&rollout(|_, _| ()), Before::good(1000, 1000));
+    let trap = trap();
+    for side in [Side::Canary, Side::Stable] {
+        let asked = Heard { placement: Placement::Request, ..heard(side, Outcome::ServerError) };
+        court.hear(100, &asked);
+        court.hear(100, &Heard { ended: ended(Outcome::Trap), trap: Some(&trap), ..asked });
     }
+    let report = court.judge.report(String::new());
+    assert_eq!((court.judge.step_requests(), report.stable.requests, report.cohort), (0, 0, None));
+    assert!(!court.hearing.is_withheld() && report.traps.is_empty() && report.failed_requests.is_empty());
+}
+
+#[test]
+fn what_the_node_or_the_client_did_counts_for_nothing() {
+    let court = court(&rollout(|_, _| ()));
+    for outcome in [Outcome::Shed, Outcome::Cancelled, Outcome::Internal] {
+        for side in [Side::Canary, Side::Baseline, Side::Stable] {
+            court.hear(100, &heard(side, outcome));
+            court.hear(100, &Heard { placement: Placement::Rule, ..heard(side, outcome) });
+        }
+    }
+    let report = court.judge.report(String::new());
+    assert_eq!((report.canary.requests, report.stable.requests), (0, 0));
+    assert_eq!((report.baseline_side, report.cohort), (None, None));
     assert_eq!(court.judge.step_requests(), 0);
     assert!(!court.hearing.is_withheld());
 }
 
 #[test]
-fn novel_trap_fails_at_its_third_hit_whoever_asked() {
+fn users_whom_a_rule_places_are_compared_with_their_own_past() {
+    let placed = Heard { placement: Placement::Rule, ..heard(Side::Canary, Outcome::ServerError) };
+    let known = court_after(&rollout(|_, _| ()), Before::good(1000, 1000));
+    let found = known.withheld_after(&placed).unwrap();
+    assert!((3..10).contains(&found), "{found}");
+    let report = known.judge.report(String::new());
+    let cohort = report.cohort.unwrap();
+    assert_eq!((cohort.requests, cohort.failures), (found, found));
+    assert_eq!(report.canary.requests, 0, "they have no share");
+    // Where only the others' past is known it takes a few more.
+    let like_others = court_after(&rollout(|_, _| ()), Before::good(1000, 0));
+    assert!(like_others.withheld_after(&placed).unwrap() > found);
+    // And where nothing is known, half of twenty.
+    let floor = court(&rollout(|_, _| ()));
+    assert_eq!(floor.withheld_after(&placed), Some(20));
+    assert_eq!(floor.judge.report(String::new()).cohort.unwrap().failures, 20);
+}
+
+#[test]
+fn users_whom_a_rule_keeps_on_stable_are_compared_with_nobody() {
     let court = court(&rollout(|_, _| ()));
-    let trap = Trap { fingerprint: 0xabc, backtrace: "unreachable\n  a\n  b".into() };
-    let trapped = Heard { placed: false, trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) };
-    court.hear(2, &trapped);
-    assert!(!court.hearing.is_withheld());
-    court.hear(1, &trapped);
-    assert!(court.hearing.is_withheld());
+    court.hear(100, &Heard { placement: Placement::Rule, ..heard(Side::Stable, Outcome::ServerError) });
+    let report = court.judge.report(String::new());
+    assert_eq!((report.stable.requests, report.cohort), (0, None));
+}
+
+#[test]
+fn past_of_cohorts_is_that_of_whom_a_rule_would_place() {
+    let tally = Arc::new(Tally::new());
+    let record = CohortRecord(Arc::clone(&tally));
+    for placement in [Placement::Chance, Placement::Rule, Placement::Request] {
+        record.hear(&Heard { placement, ..heard(Side::Stable, Outcome::Trap) });
+    }
+    assert_eq!((tally.snapshot().total(), tally.snapshot().count(Outcome::Trap)), (1, 1));
+    assert!(!record.is_withheld());
+}
+
+#[test]
+fn novel_trap_fails_as_soon_as_the_share_rules_chance_out() {
+    let court = court(&rollout(|plan, gate| {
+        gate.errors = Some(100.0);
+        plan.strategy = rollout::Strategy::Canary { steps: vec!["1%".parse().unwrap()] };
+    }));
+    let trap = trap();
+    let trapped = Heard { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) };
+    assert_eq!(court.withheld_after(&trapped), Some(3), "of a hundred such traps stable has ninety-nine");
     let traps = court.judge.report(String::new()).traps;
     assert_eq!((traps[0].fingerprint.as_str(), traps[0].hits), ("0000000000000abc", 3));
     assert_eq!(traps[0].backtrace, "unreachable\n  a\n  b");
@@ -129,63 +272,70 @@ fn novel_trap_fails_at_its_third_hit_whoever_asked() {
 
 #[test]
 fn trap_that_stable_had_before_the_rollout_is_not_novel() {
-    let base = Arc::new(Tally::new());
-    base.trapped(0xabc);
-    let court = court_of(&rollout(|_, _| ()), base);
-    let trap = Trap { fingerprint: 0xabc, backtrace: "unreachable".into() };
-    court.hear(3, &Heard { placed: false, trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) });
+    let before = Before::default();
+    before.base.trapped(0xabc);
+    let court = court_after(&rollout(|_, gate| gate.errors = Some(100.0)), before);
+    let trap = trap();
+    court.hear(4, &Heard { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) });
+    assert!(!court.hearing.is_withheld());
+    assert!(court.judge.report(String::new()).traps.is_empty());
+}
+
+#[test]
+fn trap_of_the_baseline_is_stable_s() {
+    let court = court(&rollout(|_, gate| gate.errors = Some(100.0)));
+    let trap = trap();
+    court.hear(1, &Heard { trap: Some(&trap), ..heard(Side::Baseline, Outcome::Trap) });
+    court.hear(10, &Heard { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) });
+    assert!(court.judge.report(String::new()).traps.is_empty());
+}
+
+const SLOW: Duration = Duration::from_millis(20);
+
+#[test]
+fn canary_is_held_to_what_stable_did_before_and_compared_with_the_baseline() {
+    let slow = |side| taking(SLOW, heard(side, Outcome::Success));
+    let court = court_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
+    let found = court.withheld_after(&slow(Side::Canary)).unwrap();
+    assert!((10..40).contains(&found), "{found} of {found} above 1.2 times the p99");
+    assert_eq!(court.judge.report(String::new()).signals[0].signal, "latency_p99");
+    // A baseline that is as slow says that it is not the version.
+    let court = court_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
+    for _ in 0..PERCENTILE_MIN / 2 {
+        court.hear(1, &slow(Side::Baseline));
+        court.hear(1, &slow(Side::Canary));
+    }
     assert!(!court.hearing.is_withheld());
 }
 
 #[test]
-fn percentiles_come_from_what_stable_did_before() {
-    let base = Arc::new(Tally::new());
-    (0..PERCENTILE_MIN).for_each(|_| base.record(ended(Outcome::Success)));
-    let court = court_of(&rollout(|_, _| ()), base);
-    let slow = |side| {
-        let ended = Ended { latency: Duration::from_millis(20), ..ended(Outcome::Success) };
-        Heard { ended, ..heard(side, Outcome::Success) }
+fn percentiles_are_the_baseline_s_once_it_has_answered_enough() {
+    let court = court_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
+    let slow = |side| taking(SLOW, heard(side, Outcome::Success));
+    court.hear(PERCENTILE_MIN, &slow(Side::Baseline));
+    let before = court.judge.report(String::new());
+    court.hear(1000, &slow(Side::Canary));
+    assert!(!court.hearing.is_withheld());
+    let after = court.judge.report(String::new());
+    let hits = |report: &Report| {
+        report.signals.iter().find(|signal| signal.signal == "latency_p99").unwrap().canary.0
     };
-    court.hear(60, &slow(Side::Canary));
-    assert!(court.hearing.is_withheld(), "60 of 60 above 1.2 times the p99");
-    let report = court.judge.report(String::new());
-    assert_eq!(report.signals[0].signal, "latency_p99");
-}
-
-/// Whether a version that everybody has is taken back for slow responses, one each so much after the other.
-fn taken_back(responses: u32, apart: Duration, change: impl FnOnce(&mut GateSpec)) -> bool {
-    let base = Arc::new(Tally::new());
-    (0..10_000).for_each(|_| base.record(ended(Outcome::Success)));
-    let slow = Ended { latency: Duration::from_millis(20), ..ended(Outcome::Success) };
-    (0..60).for_each(|_| base.record(slow));
-    let mut watched = rollout(|_, gate| change(gate));
-    watched.phase = Phase::Running { place: Place::Watch, since: Time(0) };
-    watched.past = Some(past(watched.spec.gate(), &base.snapshot()));
-    let court = court_of(&watched, base);
-    for number in 0..responses {
-        let first = heard(Side::Canary, Outcome::Success);
-        court.hear(1, &Heard { ended: slow, at: first.at + apart * number, ..first });
-    }
-    court.hearing.is_withheld()
+    assert_eq!((hits(&before), hits(&after)), (0, 0), "20 ms is what the baseline takes");
+    let slower = taking(2 * SLOW, heard(Side::Canary, Outcome::Success));
+    assert!(court.withheld_after(&slower).is_some());
 }
 
 #[test]
-fn one_stall_of_the_machine_takes_nothing_back_and_slowness_does() {
-    let none = |_: &mut GateSpec| ();
-    assert!(!taken_back(1_000, Duration::ZERO, none));
-    assert!(!taken_back(1_000, cluster::LENGTH / 1_000, none));
-    assert_eq!((1..20).find(|&moments| taken_back(moments, cluster::LENGTH, none)), Some(4));
-    assert!(taken_back(10_000, cluster::LENGTH / 1_000, none));
-}
-
-#[test]
-fn one_stall_is_no_breach_of_a_ceiling() {
-    let only_ceiling = |gate: &mut GateSpec| {
-        *gate =
-            GateSpec { max_latency_p99: Some(Duration::from_millis(10)), latency_p99: None, ..gate.clone() };
+fn client_that_left_unanswered_has_waited_so_long_at_least() {
+    let left = |latency, abandoned| {
+        let court = court_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
+        let heard = taking(latency, heard(Side::Canary, Outcome::Cancelled));
+        court.hear(100, &Heard { abandoned, ..heard });
+        (court.hearing.is_withheld(), court.judge.report(String::new()).canary.requests > 0)
     };
-    assert!(!taken_back(1_000, Duration::ZERO, only_ceiling));
-    assert!(taken_back(10, cluster::LENGTH, only_ceiling));
+    assert_eq!(left(SLOW, true), (true, true), "longer than it may take");
+    assert_eq!(left(Duration::from_millis(1), true), (false, false), "nobody knows what would have come");
+    assert_eq!(left(SLOW, false), (false, false), "the client was not waiting for the version");
 }
 
 #[test]
@@ -201,32 +351,26 @@ fn whoever_waits_for_requests_is_told_with_the_last_one_needed() {
 }
 
 #[test]
-fn answers_of_either_side_in_the_last_tenth_of_the_time_count_as_none() {
-    let court = court(&rollout(|_, _| ()));
-    for side in [Side::Canary, Side::Stable] {
-        let ended = Ended { latency: Duration::from_secs(10), ..ended(Outcome::Success) };
-        court.hear(1, &Heard { ended, ..heard(side, Outcome::Success) });
+fn requests_of_too_few_users_pass_nothing() {
+    let court = court(&rollout(|_, gate| gate.min_requests = 10));
+    court.hear(100, &heard(Side::Stable, Outcome::Success));
+    for user in 0..4 {
+        court.hear(25, &Heard { user: Some(user), ..heard(Side::Canary, Outcome::Success) });
     }
-    let report = court.judge.report(String::new());
-    assert_eq!((report.canary.failures, report.stable.failures), (1, 1));
+    let Verdict::Wait(waiting) = court.judge.verdict() else { panic!("four users cannot fail it") };
+    assert_eq!((waiting.canary, waiting.voices), (100, Some((4, 5))));
+    court.hear(1, &Heard { user: Some(4), ..heard(Side::Canary, Outcome::Success) });
+    assert_eq!(court.judge.verdict(), Verdict::Pass);
 }
 
 #[test]
-fn requests_that_began_under_an_earlier_share_count_under_it() {
-    let rollout = rollout(|plan, _| {
-        plan.strategy =
-            rollout::Strategy::Canary { steps: vec!["1%".parse().unwrap(), "50%".parse().unwrap()] };
-    });
-    let court = court(&rollout);
-    let later = Arc::new(court.judge.hearing("50%".parse().unwrap(), rollout.spec.gate(), None));
-    court.judge.convene(&later, Place::Step(1));
-    assert_eq!(court.judge.step_requests(), 0);
-    // Five failures in a row are no wonder at a half, and are at a hundredth.
-    (0..4).for_each(|_| later.hear(&heard(Side::Canary, Outcome::ServerError)));
-    assert!(!later.is_withheld());
-    (0..4).for_each(|_| court.hearing.hear(&heard(Side::Canary, Outcome::ServerError)));
-    assert!(later.is_withheld());
-    assert_eq!(court.judge.step_requests(), 8);
+fn answers_of_either_side_in_the_last_tenth_of_the_time_count_as_none() {
+    let court = court(&rollout(|_, _| ()));
+    for side in [Side::Canary, Side::Stable, Side::Baseline] {
+        court.hear(1, &taking(Duration::from_secs(10), heard(side, Outcome::Success)));
+    }
+    let report = court.judge.report(String::new());
+    assert_eq!((report.canary.failures, report.stable.failures), (1, 2));
 }
 
 #[test]
@@ -237,20 +381,19 @@ fn kept_gate_goes_on_with_its_evidence() {
     before.hear(3, &heard(Side::Canary, Outcome::ServerError));
     rollout.gate = Some(before.judge.state());
     let after = court(&rollout);
-    assert_eq!(after.judge.state(), before.judge.state());
-    after.hear(3, &heard(Side::Canary, Outcome::ServerError));
-    assert!(after.hearing.is_withheld());
+    let (was, is) = (before.judge.state(), after.judge.state());
+    assert_eq!((is.canary, is.stable), (was.canary, was.stable));
+    assert_eq!(after.judge.step_requests(), 0);
+    assert_eq!(after.withheld_after(&heard(Side::Canary, Outcome::ServerError)), Some(2));
 }
 
 #[test]
-fn past_has_the_same_failures_and_as_many_slow_answers_as_the_tally() {
-    let tally = Tally::new();
-    (0..990).for_each(|_| tally.record(ended(Outcome::Success)));
-    let slow = Ended { latency: Duration::from_secs(1), ..ended(Outcome::Trap) };
-    (0..5).for_each(|_| tally.record(slow));
-    let counts = past(&GateSpec::default(), &tally.snapshot());
-    assert_eq!(counts.requests, 995);
-    assert_eq!(counts.bad(Event::FailedAtAll), Bad::each(5));
-    assert_eq!(counts.bad(Event::Failed(Class::Trap)), Bad::each(5));
-    assert_eq!(counts.bad(Event::Slow), Bad::each(5));
+fn gate_that_is_kept_without_evidence_begins_anew() {
+    let mut rollout = rollout(|_, _| ());
+    let before = court(&rollout);
+    before.hear(4, &heard(Side::Canary, Outcome::ServerError));
+    rollout.gate = Some(GateState { checks: Vec::new(), ..before.judge.state() });
+    let after = court(&rollout);
+    assert_eq!(after.judge.report(String::new()).canary.requests, 0);
+    assert_eq!(after.withheld_after(&heard(Side::Canary, Outcome::ServerError)), Some(5));
 }

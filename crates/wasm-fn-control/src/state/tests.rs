@@ -2,6 +2,7 @@
 
 mod advance;
 mod deploy;
+mod gate;
 mod traffic;
 mod walk;
 
@@ -32,6 +33,14 @@ fn watched() -> Strategy {
 fn linear() -> Strategy {
     let every = Duration::from_secs(30);
     by(rollout::Strategy::Linear { by: "30%".parse().unwrap(), every })
+}
+
+fn steps(shares: &[&str], change: impl FnOnce(&mut PlanSpec)) -> Strategy {
+    let steps = shares.iter().map(|share| share.parse().unwrap()).collect();
+    let mut plan = PlanSpec::usual(rollout::Strategy::Canary { steps });
+    change(&mut plan);
+    let spec = RolloutSpec::new(plan, GateSpec::default(), true, Duration::ZERO, Vec::new());
+    Strategy::Rollout(Arc::new(spec.unwrap()))
 }
 
 fn facts() -> Facts {
@@ -149,6 +158,10 @@ impl World {
 
     fn live(&self) -> &StageState {
         &self.hello().stages[&StageName::live()]
+    }
+
+    fn rollout(&self) -> &Rollout {
+        self.live().rollout.as_ref().unwrap()
     }
 
     /// `v2=10% v1=90%, stable v1, canary v2, previous v0`.

@@ -33,6 +33,7 @@ fn spec(canary: u16) -> StageSpec<u32> {
         cohorts: Vec::new(),
         salt: Salt([3, 4]),
         trial: None,
+        baseline: None,
         versions: vec![entry(2), entry(3), entry(1)],
     }
 }

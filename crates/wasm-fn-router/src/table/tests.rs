@@ -23,6 +23,7 @@ fn stage(function: &str, routes: &[&str]) -> Arc<Stage<()>> {
         cohorts: Vec::new(),
         salt: Salt([1, 2]),
         trial: None,
+        baseline: None,
         versions: vec![version],
     };
     Arc::new(Stage::new(spec).unwrap())

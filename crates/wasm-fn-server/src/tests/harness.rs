@@ -225,6 +225,7 @@ pub(super) fn stage_with(
         cohorts: Vec::new(),
         salt: Salt([1, 2]),
         trial,
+        baseline: None,
         versions,
     };
     Arc::new(Stage::new(spec).unwrap())

@@ -123,6 +123,7 @@ async fn hosts_are_those_of_either_protocol() {
         cohorts: Vec::new(),
         salt: wasm_fn_router::Salt([3, 4]),
         trial: None,
+        baseline: None,
         versions: vec![entry(v(7), &tally, second)],
     };
     let hosted = Arc::new(wasm_fn_router::Stage::new(spec).unwrap());

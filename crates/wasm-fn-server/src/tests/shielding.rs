@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, header};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::oneshot;
 use wasm_fn_core::{Outcome, Side, TrafficSplit, Trap};
+use wasm_fn_router::Placement;
 
 use super::{
     harness::{
@@ -39,7 +40,7 @@ fn check<B>(response: &Response<B>, status: u16, version: &str) {
 }
 
 /// A value for the one call that takes it.
-fn once<T>(value: T) -> impl Fn() -> T {
+pub(super) fn once<T>(value: T) -> impl Fn() -> T {
     let value = Mutex::new(Some(value));
     move || value.lock().unwrap().take().expect("called once")
 }
@@ -80,7 +81,8 @@ async fn a_canary_that_fails_is_charged_and_stable_answers() {
             assert!(response.headers()["x-target"].to_str().unwrap().ends_with("/hello/a?b=c"));
             assert_eq!(text(response).await, "the body");
             let told = tried.charged(outcome).await;
-            assert!(told.placed);
+            assert_eq!(told.placement, Placement::Chance);
+            assert_eq!(tried.trial.under_way(), 0);
             tried.node.counts(Outcome::Success, 1).await;
             tried.ran_on_stable(1);
         }
@@ -140,7 +142,7 @@ async fn a_trap_is_remembered_and_told_with_its_request() {
 }
 
 /// A canary that never answers; tells when it works, and when it is dropped.
-fn stuck() -> (Fake, oneshot::Receiver<()>, oneshot::Receiver<()>) {
+pub(super) fn stuck() -> (Fake, oneshot::Receiver<()>, oneshot::Receiver<()>) {
     let (start, started) = oneshot::channel();
     let (held, dropped) = oneshot::channel::<()>();
     let ends = once((start, held));
@@ -352,7 +354,7 @@ async fn whoever_asks_for_the_canary_gets_its_failure() {
     asking.headers_mut().insert("wasm-fn-token", HeaderValue::from_static("open sesame"));
     let response = tried.node.http1().await.send_request(asking).await.unwrap();
     check(&response, 500, "v2");
-    assert!(!tried.charged(Outcome::Trap).await.placed);
+    assert_eq!(tried.charged(Outcome::Trap).await.placement, Placement::Request);
     tried.ran_on_stable(0);
 }
 
@@ -541,7 +543,7 @@ async fn requests_of_stable_are_heard_and_not_recalled() {
     let response = tried.node.http1().await.send_request(get("/hello")).await.unwrap();
     check(&response, 500, "v1");
     let told = tried.trial.heard(1).await.remove(0);
-    assert_eq!((told.side, told.placed, told.outcome), (Side::Stable, true, Outcome::Trap));
+    assert_eq!((told.side, told.placement, told.outcome), (Side::Stable, Placement::Chance, Outcome::Trap));
     assert_eq!(tried.trial.watched.load(SeqCst), 0);
     tried.ran_on_stable(1);
 }

@@ -1,19 +1,20 @@
 //! A node on which v2 of `hello` is compared with v1.
 
 use std::{
+    collections::HashSet,
     future::Future,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::{HeaderMap, Response};
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 use wasm_fn_core::{Outcome, Revision, Side, TrafficSplit};
-use wasm_fn_router::{Heard, Recalled, RouteTable, Tally, Trial, TrialSpec};
+use wasm_fn_router::{Heard, Part, Placement, Recalled, RouteTable, Tally, Ticket, Trial, TrialSpec};
 
 use super::harness::{Fake, FakeBody, Node, entry, eventually, options, stage_with, v};
 use crate::{Call, Failure, Options};
@@ -22,24 +23,43 @@ use crate::{Call, Failure, Options};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) side: Side,
-    pub(super) placed: bool,
+    pub(super) placement: Placement,
     pub(super) outcome: Outcome,
+    pub(super) abandoned: bool,
     pub(super) user: Option<u64>,
     pub(super) request_id: u128,
     pub(super) trap: Option<u64>,
 }
 
-/// A trial that remembers what it heard and does as a test says.
+/// A trial that remembers what it heard and does as a test says. Each request that began must end once, as that which
+/// began.
 #[derive(Default)]
 pub(super) struct FakeTrial {
     heard: Mutex<Vec<Told>>,
+    begun: Mutex<Begun>,
     pub(super) withheld: AtomicBool,
     /// How often somebody wanted to know of a recall.
     pub(super) watched: AtomicU32,
     recall: watch::Sender<bool>,
 }
 
+/// Requests that began.
+#[derive(Default)]
+struct Begun {
+    next: u64,
+    under_way: HashSet<(u64, Side, Placement, Option<u64>)>,
+    faults: Vec<String>,
+}
+
 impl FakeTrial {
+    /// How many requests began and have not ended.
+    #[track_caller]
+    pub(super) fn under_way(&self) -> usize {
+        let begun = self.begun.lock().unwrap();
+        assert!(begun.faults.is_empty(), "{:?}", begun.faults);
+        begun.under_way.len()
+    }
+
     pub(super) fn recall(&self) {
         self.recall.send_replace(true);
     }
@@ -49,15 +69,34 @@ impl FakeTrial {
         eventually(|| self.heard.lock().unwrap().len() >= count).await;
         let heard = self.heard.lock().unwrap().clone();
         assert_eq!(heard.len(), count, "{heard:?}");
+        let begun = self.begun.lock().unwrap();
+        assert!(begun.faults.is_empty(), "{:?}", begun.faults);
         heard
     }
 }
 
 impl Trial for FakeTrial {
+    fn begin(&self, part: &Part, at: Instant) -> Ticket {
+        let mut begun = self.begun.lock().unwrap();
+        if at > Instant::now() {
+            begun.faults.push("a request begins in the future".to_owned());
+        }
+        begun.next += 1;
+        let number = begun.next;
+        begun.under_way.insert((number, part.side, part.placement, part.user));
+        Ticket(number)
+    }
+
     fn hear(&self, heard: &Heard<'_>) {
-        let Heard { side, placed, ended, user, request_id, trap, .. } = heard.clone();
+        let Heard { ticket, side, placement, ended, abandoned, user, request_id, trap, .. } = heard.clone();
+        let mut begun = self.begun.lock().unwrap();
+        if !begun.under_way.remove(&(ticket.0, side, placement, user)) {
+            begun.faults.push(format!("what did not begin so ends: {heard:?}"));
+        }
+        drop(begun);
         let (outcome, trap) = (ended.outcome, trap.map(|trap| trap.fingerprint));
-        self.heard.lock().unwrap().push(Told { side, placed, outcome, user, request_id, trap });
+        let told = Told { side, placement, outcome, abandoned, user, request_id, trap };
+        self.heard.lock().unwrap().push(told);
     }
 
     fn is_withheld(&self) -> bool {
@@ -104,7 +143,7 @@ impl Setup {
         let versions = vec![entry(v(1), &tally, stable), entry(v(2), &canary_tally, canary)];
         let spec = TrialSpec {
             trial: Arc::clone(&trial) as Arc<dyn Trial>,
-            canary: v(2),
+            canary: Some(v(2)),
             fallback: v(1),
             shield: self.shield,
         };

@@ -1,8 +1,7 @@
 //! Rollouts that decide for themselves, on paused time: what responses and the clock make of them.
 
-use wasm_fn_core::{Point, Side, Trap, VersionNo};
+use wasm_fn_core::VersionNo;
 use wasm_fn_rollout::{OnFail, Place};
-use wasm_fn_router::{Chosen, Heard, Traits};
 
 use super::*;
 use crate::{
@@ -75,17 +74,7 @@ impl Node {
         version.tally.record(ended);
         if let Some(part) = part {
             let trap = load.trap.as_ref().filter(|_| side == Side::Canary);
-            let (placed, user) = (part.placed, part.user);
-            let at = tokio::time::Instant::now().into_std();
-            version.hold().trial().unwrap().hear(&Heard {
-                side,
-                placed,
-                ended,
-                at,
-                user,
-                request_id: 1,
-                trap,
-            });
+            hear(version.hold().trial().unwrap(), &part, ended, trap);
         }
         version.no
     }
@@ -143,6 +132,19 @@ async fn canary_without_requests_waits_and_goes_on_with_the_last_one_needed() {
     node.hundred(&GOOD);
     node.settle().await;
     assert_eq!(node.place(), Some(Place::Step(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn step_without_requests_waits_though_the_one_before_had_enough() {
+    let node = rolling(canary_with(|_, _| ())).await;
+    node.hundred(&GOOD);
+    node.wait(61).await;
+    assert_eq!(node.place(), Some(Place::Step(1)));
+    node.wait(10_000).await;
+    assert_eq!(node.place(), Some(Place::Step(1)));
+    node.hundred(&GOOD);
+    node.settle().await;
+    assert_eq!(node.place(), Some(Place::Watch));
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,7 +218,7 @@ async fn novel_trap_is_named_in_history() {
     let ended = state.function(&name("hello")).unwrap().ended[&live()].clone();
     let report = ended.report.unwrap();
     assert_eq!(report.traps[0].backtrace, "wasm trap: unreachable\n  hello::handle");
-    assert_eq!(report.traps[0].hits, 3);
+    assert_eq!(report.traps[0].hits, 5);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,10 +5,6 @@ use wasm_fn_rollout::{Cause, Decision, Phase, Place, Verdict, advance, failed};
 use super::*;
 
 impl World {
-    fn rollout(&self) -> &Rollout {
-        self.live().rollout.as_ref().unwrap()
-    }
-
     fn decide(&mut self, decision: Decision) {
         let change = self.state.plan_decision(&hello(), &StageName::live(), decision, facts()).unwrap();
         change.into_iter().for_each(|change| self.carry_out(change));
@@ -33,14 +29,6 @@ impl World {
         let ended = self.hello().ended.get(&StageName::live())?;
         Some((ended.outcome, ended.reason.as_str()))
     }
-}
-
-fn steps(shares: &[&str], change: impl FnOnce(&mut PlanSpec)) -> Strategy {
-    let steps = shares.iter().map(|share| share.parse().unwrap()).collect();
-    let mut plan = PlanSpec::usual(rollout::Strategy::Canary { steps });
-    change(&mut plan);
-    let spec = RolloutSpec::new(plan, GateSpec::default(), true, Duration::ZERO, Vec::new());
-    Strategy::Rollout(Arc::new(spec.unwrap()))
 }
 
 #[test]
@@ -185,20 +173,6 @@ fn what_was_taken_over_has_lasted_since_then_at_most() {
     assert_eq!(effective(&running(10), opened, now), running(1000), "nobody saw what happened before");
     assert_eq!(effective(&running(1200), opened, now), running(1200));
     assert_eq!(effective(&running(90_000), opened, now), running(1000), "the clock has stepped back");
-}
-
-#[test]
-fn step_is_stored_without_the_requests_of_the_one_before() {
-    let mut world = deployed(1);
-    world.deploy(ask("hello", 2, steps(&["10%", "50%"], |_| ())));
-    let gate = rollout::Gate::new(GateSpec::default(), rollout::Baseline::Concurrent).unwrap();
-    let seen = rollout::GateState { step_requests: 100, ..gate.state() };
-    for (decision, kept) in [(Decision::Await, 100), (Decision::Step(1, "50%".parse().unwrap()), 0)] {
-        let facts = Facts { gate: Some(seen.clone()), ..facts() };
-        let change = world.state.plan_decision(&hello(), &StageName::live(), decision, facts).unwrap();
-        world.carry_out(change.unwrap());
-        assert_eq!(world.rollout().gate.as_ref().unwrap().step_requests, kept);
-    }
 }
 
 #[test]

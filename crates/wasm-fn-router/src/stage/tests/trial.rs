@@ -1,9 +1,14 @@
 //! Facts about the part that requests have in a trial.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::Instant,
+};
 
 use super::*;
-use crate::{Heard, Recalled};
+use crate::{Heard, Recalled, Ticket};
+
+mod baseline;
 
 /// A trial that only says whether its canary is withheld.
 #[derive(Default)]
@@ -12,6 +17,10 @@ struct Fake {
 }
 
 impl Trial for Fake {
+    fn begin(&self, _: &Part, _: Instant) -> Ticket {
+        Ticket::default()
+    }
+
     fn hear(&self, _: &Heard<'_>) {}
 
     fn is_withheld(&self) -> bool {
@@ -30,7 +39,7 @@ fn tried(change: impl FnOnce(&mut StageSpec<u32>)) -> (Arc<Stage<u32>>, Arc<Fake
     let fake = Arc::new(Fake::default());
     let trial = Arc::clone(&fake) as Arc<dyn Trial>;
     let stage = stage(9999, |spec| {
-        spec.trial = Some(TrialSpec { trial, canary: v(2), fallback: v(1), shield: Some(AFTER) });
+        spec.trial = Some(TrialSpec { trial, canary: Some(v(2)), fallback: v(1), shield: Some(AFTER) });
         spec.cohorts = vec![
             rule(Source::header("x-beta").unwrap(), &["1"], Role::Canary),
             rule(Source::header("x-beta").unwrap(), &["0"], Role::Stable),
@@ -40,19 +49,24 @@ fn tried(change: impl FnOnce(&mut StageSpec<u32>)) -> (Arc<Stage<u32>>, Arc<Fake
     (stage, fake)
 }
 
-/// A part without its trial: (side, placed, has a user, fallback).
-type Seen = (Side, bool, bool, Option<(u32, Duration)>);
+/// A part without its trial: (side, placement, has a user, fallback).
+type Seen = (Side, Placement, bool, Option<(u32, Duration)>);
 
 /// What a request gets; the draw falls on the point at `place`.
 fn part(stage: &Arc<Stage<u32>>, header: Option<(&'static str, &str)>, ask: &str, place: u16) -> Got {
-    let headers = header_map(header.as_slice());
+    part_of(stage, header.as_slice(), ask, place)
+}
+
+/// The same with any headers.
+fn part_of(stage: &Arc<Stage<u32>>, headers: &[(&'static str, &str)], ask: &str, place: u16) -> Got {
+    let headers = header_map(headers);
     let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
     let asked = (!ask.is_empty()).then(|| ask.parse().unwrap());
     let chosen = stage.choose(&traits, asked, || Point::new(place).unwrap()).unwrap();
     let seen = chosen.part.map(|part| {
         let fallback = chosen.version.hold().fallback().unwrap().target;
         let shield = part.shield.map(|after| (fallback, after));
-        (part.side, part.placed, part.user.is_some(), shield)
+        (part.side, part.placement, part.user.is_some(), shield)
     });
     (chosen.version.target, chosen.reason, seen)
 }
@@ -73,33 +87,81 @@ fn without_a_trial_nobody_has_a_part() {
 }
 
 #[test]
-fn chance_and_keys_place_and_rules_and_overrides_do_not() {
+fn parts_say_how_requests_came_to_their_version() {
     let (stage, _) = tried(|_| ());
     let shield = Some((1, AFTER));
     let (on_canary, on_stable) = (key_of(&stage, 2), key_of(&stage, 1));
     let cases = [
-        (None, "", 0, (2, Reason::Draw, Some((Side::Canary, true, false, shield)))),
-        (None, "", 9999, (1, Reason::Draw, Some((Side::Stable, true, false, None)))),
+        (None, "", 0, (2, Reason::Draw, Some((Side::Canary, Placement::Chance, false, shield)))),
+        (None, "", 9999, (1, Reason::Draw, Some((Side::Stable, Placement::Chance, false, None)))),
         (
             Some(("wasm-fn-key", &*on_canary)),
             "",
             9999,
-            (2, Reason::Sticky, Some((Side::Canary, true, true, shield))),
+            (2, Reason::Sticky, Some((Side::Canary, Placement::Chance, true, shield))),
         ),
         (
             Some(("wasm-fn-key", &*on_stable)),
             "",
             0,
-            (1, Reason::Sticky, Some((Side::Stable, true, true, None))),
+            (1, Reason::Sticky, Some((Side::Stable, Placement::Chance, true, None))),
         ),
-        (Some(("x-beta", "1")), "", 0, (2, Reason::Cohort, Some((Side::Canary, false, false, shield)))),
-        (Some(("x-beta", "0")), "", 0, (1, Reason::Cohort, Some((Side::Stable, false, false, None)))),
-        (None, "v2", 0, (2, Reason::Override, Some((Side::Canary, false, false, None)))),
-        (None, "v1", 0, (1, Reason::Override, Some((Side::Stable, false, false, None)))),
+        (
+            Some(("x-beta", "1")),
+            "",
+            0,
+            (2, Reason::Cohort, Some((Side::Canary, Placement::Rule, false, shield))),
+        ),
+        (
+            Some(("x-beta", "0")),
+            "",
+            0,
+            (1, Reason::Cohort, Some((Side::Stable, Placement::Rule, false, None))),
+        ),
+        (None, "v2", 0, (2, Reason::Override, Some((Side::Canary, Placement::Request, false, None)))),
+        (None, "v1", 0, (1, Reason::Override, Some((Side::Stable, Placement::Request, false, None)))),
     ];
     for (header, asked, place, expected) in cases {
         assert_eq!(part(&stage, header, asked, place), expected, "{header:?} {asked:?} {place}");
     }
+}
+
+#[test]
+fn users_whom_a_rule_places_are_told_apart_too() {
+    let (stage, _) = tried(|_| ());
+    let headers = header_map(&[("x-beta", "1"), ("wasm-fn-key", "somebody")]);
+    let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
+    let chosen = stage.choose(&traits, None, || unreachable!("a rule needs no draw")).unwrap();
+    let part = chosen.part.unwrap();
+    assert_eq!((part.side, part.placement), (Side::Canary, Placement::Rule));
+    assert!(part.user.is_some());
+}
+
+#[test]
+fn without_a_canary_only_those_have_a_part_whom_a_rule_would_place_on_one() {
+    let (stage, _) = tried(|spec| {
+        spec.canary = None;
+        spec.trial.as_mut().unwrap().canary = None;
+        spec.split = TrafficSplit::between(v(1), v(3), "50%".parse().unwrap());
+        spec.cohorts.push(rule(Source::header("x-staff").unwrap(), &["1"], Role::Stable));
+    });
+    let counted = Some((Side::Stable, Placement::Rule, false, None));
+    // The first points are v3's, which nobody is compared with.
+    type Headers<'a> = &'a [(&'static str, &'a str)];
+    let cases: [(Headers<'_>, u16, Got); 7] = [
+        (&[], 9999, (1, Reason::Draw, None)),
+        (&[("x-beta", "0")], 0, (1, Reason::Cohort, None)),
+        (&[("x-staff", "1")], 0, (1, Reason::Cohort, None)),
+        (&[("x-beta", "1")], 9999, (1, Reason::Draw, counted)),
+        (&[("x-beta", "1")], 0, (3, Reason::Draw, None)),
+        // Without a canary the next rule that applies places, as if the first one were not there.
+        (&[("x-beta", "1"), ("x-staff", "1")], 0, (1, Reason::Cohort, counted)),
+        (&[("x-staff", "1"), ("x-beta", "0")], 0, (1, Reason::Cohort, None)),
+    ];
+    for (headers, place, expected) in cases {
+        assert_eq!(part_of(&stage, headers, "", place), expected, "{headers:?} {place}");
+    }
+    assert_eq!(part(&stage, None, "v1", 0), (1, Reason::Override, None));
 }
 
 #[test]
@@ -135,9 +197,9 @@ fn a_withheld_canary_gives_its_requests_to_the_fallback_but_for_overrides() {
         assert_eq!(part(&stage, header, "", 0), (1, Reason::Withheld, None), "{header:?}");
     }
     let asked = part(&stage, None, "canary", 0);
-    assert_eq!(asked, (2, Reason::Override, Some((Side::Canary, false, false, None))));
+    assert_eq!(asked, (2, Reason::Override, Some((Side::Canary, Placement::Request, false, None))));
     let stable = part(&stage, None, "", 9999);
-    assert_eq!(stable, (1, Reason::Draw, Some((Side::Stable, true, false, None))));
+    assert_eq!(stable, (1, Reason::Draw, Some((Side::Stable, Placement::Chance, false, None))));
 }
 
 #[test]
@@ -155,7 +217,7 @@ fn versions_of_a_trial_must_be_listed() {
     for (canary, fallback, missing) in [(v(8), v(1), v(8)), (v(2), v(9), v(9))] {
         let trial: Arc<dyn Trial> = Arc::new(Fake::default());
         let mut spec = spec(1000);
-        spec.trial = Some(TrialSpec { trial, canary, fallback, shield: None });
+        spec.trial = Some(TrialSpec { trial, canary: Some(canary), fallback, shield: None });
         assert_eq!(Stage::new(spec).unwrap_err().problem, StageProblem::Missing(missing));
     }
 }
