@@ -17,6 +17,7 @@ mod batch;
 mod bound;
 mod check;
 mod evidence;
+mod floor;
 mod mixture;
 mod spec;
 mod state;
@@ -34,6 +35,7 @@ pub use users::{Seen, UserSet};
 
 use crate::Event;
 use check::{ArmUnits, Check, Moment, Null, Units, odds};
+use floor::Recent;
 use spec::HISTORY_MIN;
 use traps::{Chance, Traps};
 
@@ -125,10 +127,20 @@ struct Step {
     /// How many voices it takes at this share to find a version that fails for all of them; `None` where that does not
     /// matter.
     voices_needed: Option<u64>,
+    alone: Recent,
+    cohort: Recent,
 }
 
 impl Step {
-    const NEW: Self = Self { share: Weight::ZERO, canary: 0, stable: 0, voices: 0, voices_needed: None };
+    const NEW: Self = Self {
+        share: Weight::ZERO,
+        canary: 0,
+        stable: 0,
+        voices: 0,
+        voices_needed: None,
+        alone: Recent::NONE,
+        cohort: Recent::NONE,
+    };
 }
 
 impl Gate {
@@ -229,8 +241,8 @@ impl Gate {
             self.step.voices_needed = self.voices_needed(batch.share);
         }
         self.step.share = batch.share;
-        self.step.canary += batch.of(Arm::Canary).requests;
-        self.step.stable += batch.stable.requests + batch.baseline.requests;
+        self.step.canary = self.step.canary.saturating_add(batch.of(Arm::Canary).requests);
+        self.step.stable = self.step.stable.saturating_add(batch.stable.and(&batch.baseline).requests);
         self.step.voices = self.step.voices.saturating_add(batch.voices);
         let mut failed = None;
         for check in &mut self.checks {
@@ -240,6 +252,8 @@ impl Gate {
                 failed = Some((check.group, check.signal));
             }
         }
+        let alone = moment.silent || matches!(self.baseline, Baseline::Past(_));
+        self.take_floored(batch, alone);
         self.take_stable(&batch.stable.and(&batch.baseline));
         if self.failure.is_none() {
             let by_check = failed
@@ -371,27 +385,37 @@ impl Gate {
         Some(mixture::hits_needed(odds, check.log_threshold, VOICES_MAX).unwrap_or(VOICES_MAX))
     }
 
+    /// Counts what the floor is about: of the canary what it did while there was nothing beside it.
+    fn take_floored(&mut self, batch: &Batch, alone: bool) {
+        if alone {
+            self.step.alone.take(&batch.of(Arm::Canary), &self.spec.floor);
+        }
+        self.step.cohort.take(&batch.cohort, &self.spec.floor);
+    }
+
     /// Whether the canary fails so often that it need not be compared, where it cannot.
     fn below_floor(&self) -> Option<Failure> {
-        let Floor { error_rate, requests } = self.spec.floor;
         let (stable, cohort) = match &self.baseline {
             Baseline::Concurrent(history) => (history.stable.requests, history.cohort.requests),
             Baseline::Past(past) => (past.requests, 0),
         };
-        let alone = matches!(self.baseline, Baseline::Past(_)) || self.is_silent(self.step.share);
-        let beside = self.stable.requests + self.beside.requests;
+        let Floor { error_rate, .. } = self.spec.floor;
+        // What failed as often on stable when that was last heard is no fault of the canary's.
+        if self.stable_rate >= error_rate {
+            return None;
+        }
+        let beside = self.stable.requests.saturating_add(self.beside.requests);
         let held = [
-            (&self.canary, alone && stable < HISTORY_MIN),
-            (&self.cohort, stable.max(cohort).max(beside) < HISTORY_MIN),
+            (self.step.alone, &self.canary, stable < HISTORY_MIN),
+            (self.step.cohort, &self.cohort, stable.max(cohort).max(beside) < HISTORY_MIN),
         ];
-        let (counts, _) = held.into_iter().find(|(counts, held)| {
-            let bad = counts.bad(Event::FailedAtAll);
-            *held
-                && counts.requests >= requests
-                && bad.units >= FLOOR_UNITS_MIN
-                && bad.requests as f64 >= error_rate * counts.requests as f64
-        })?;
-        Some(Failure::Floor { failed: counts.bad(Event::FailedAtAll).requests, requests: counts.requests })
+        let below = |(recent, counts, held): &(Recent, &Counts, bool)| {
+            let several = counts.bad(Event::FailedAtAll).units >= FLOOR_UNITS_MIN;
+            *held && several && recent.is_below(&self.spec.floor)
+        };
+        let (recent, ..) = held.into_iter().find(below)?;
+        let (requests, failed) = recent.sum();
+        Some(Failure::Floor { failed, requests })
     }
 
     fn evidence_of(&self, check: &Check) -> SignalEvidence {
