@@ -105,8 +105,9 @@ impl Slot {
         self.sticky.fetch_add(1, Relaxed);
     }
 
+    /// Takes back what [`begin`](Self::begin) did, unless the slot was opened anew meanwhile.
     pub(super) fn unbegin(&self, lane: Lane) {
-        self.begun[lane as usize].fetch_sub(1, SeqCst);
+        let _ = self.begun[lane as usize].fetch_update(SeqCst, SeqCst, |begun| begun.checked_sub(1));
     }
 
     /// Counts a request of `epoch` as ended, unless another epoch has the place by now.
