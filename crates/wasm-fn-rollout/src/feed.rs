@@ -118,17 +118,24 @@ struct Inner {
 struct Pending {
     batch: Batch,
     thresholds: Thresholds,
-    opened: Option<Instant>,
     closed: Option<Instant>,
     begins_step: bool,
-    /// When the last slow response of the canary ended that is not clustered.
-    slow: Option<Instant>,
+    slow: Option<Slow>,
+}
+
+/// The canary's slow responses in an epoch that are not clustered.
+#[derive(Clone, Copy)]
+struct Slow {
+    /// When the last of them to begin did so.
+    began: Instant,
+    /// When the last of them to end did so.
+    ended: Instant,
 }
 
 impl Feed {
     /// Feeds `gate`, in `stretch`, under `thresholds`.
     pub fn new(gate: Gate, stretch: Stretch, thresholds: Thresholds) -> Self {
-        let pending = (0..EPOCHS_MAX).map(|_| Pending::new(&stretch, thresholds, None));
+        let pending = (0..EPOCHS_MAX).map(|_| Pending::new(&stretch, thresholds));
         let slots: Box<[Slot]> = (0..EPOCHS_MAX).map(|_| Slot::default()).collect();
         slots[0].open(0, stretch.no, &thresholds);
         Self {
@@ -296,7 +303,10 @@ impl Feed {
         pending.batch.add(&response, &pending.thresholds);
         let slow = pending.thresholds.exceeded(arm, ending.latency, 0).any(Event::is_of_latency);
         if arm == Arm::Canary && slow && !clustered {
-            pending.slow = pending.slow.max(Some(ending.at));
+            let began = ending.at.checked_sub(ending.latency).unwrap_or(ending.at);
+            let before = pending.slow.unwrap_or(Slow { began, ended: ending.at });
+            let (began, ended) = (before.began.max(began), before.ended.max(ending.at));
+            pending.slow = Some(Slow { began, ended });
             self.clusters.begin(ending.at);
         }
         // What was waited for long enough is taken first: it may be in the way of another epoch.
@@ -322,7 +332,7 @@ impl Feed {
         }
         inner.pending(current).closed = Some(at);
         let (stretch, thresholds) = (inner.stretch, inner.thresholds);
-        *inner.pending(next) = Pending::new(&stretch, thresholds, Some(at));
+        *inner.pending(next) = Pending::new(&stretch, thresholds);
         self.slot(next).open(next, stretch.no, &thresholds);
         self.current.store(next, SeqCst);
         true
@@ -354,8 +364,8 @@ impl Feed {
     /// Has the gate take `epoch`, the oldest.
     fn take(&self, inner: &mut Inner, epoch: u32) {
         let stretch = inner.stretch;
-        let Pending { mut batch, opened, slow, begins_step, .. } =
-            std::mem::replace(inner.pending(epoch), Pending::new(&stretch, Thresholds::default(), None));
+        let Pending { mut batch, slow, begins_step, .. } =
+            std::mem::replace(inner.pending(epoch), Pending::new(&stretch, Thresholds::default()));
         let slot = self.slot(epoch);
         inner.tail = epoch.wrapping_add(1);
         for lane in Lane::ALL {
@@ -372,9 +382,9 @@ impl Feed {
         let heard = self.voices.count();
         batch.voices = slot.drawn() + heard.saturating_sub(inner.voices);
         inner.voices = inner.voices.max(heard);
-        batch.stalled = inner.slow_until.zip(opened).is_some_and(|(until, opened)| opened < until);
+        batch.stalled = inner.slow_until.zip(slow).is_some_and(|(until, slow)| slow.began < until);
         if let Some(slow) = slow.filter(|_| !batch.stalled) {
-            inner.slow_until = slow.checked_add(cluster::LENGTH);
+            inner.slow_until = slow.ended.checked_add(cluster::LENGTH);
         }
         if !batch.is_empty() || batch.voices > 0 {
             inner.gate.observe(&batch);
@@ -416,11 +426,10 @@ impl Inner {
 }
 
 impl Pending {
-    fn new(stretch: &Stretch, thresholds: Thresholds, opened: Option<Instant>) -> Self {
+    fn new(stretch: &Stretch, thresholds: Thresholds) -> Self {
         Self {
             batch: Batch::new(stretch.share, stretch.baseline_share),
             thresholds,
-            opened,
             closed: None,
             begins_step: stretch.begins_step,
             slow: None,
