@@ -117,7 +117,7 @@ pub struct Batch {
     /// Whether slow responses of the canary have the cause of one that was counted before.
     pub stalled: bool,
     // Who had which events, by bit of `Event::index`; apart for responses that are clustered.
-    users: BTreeMap<(u64, Arm, bool), u16>,
+    pub(super) users: BTreeMap<(u64, Arm, bool), u16>,
 }
 
 // One bit for each event.

@@ -1,10 +1,16 @@
 //! Tests of the gate: whom it fails, how soon, and whom it never does.
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use wasm_fn_core::{Side, Weight};
+use wasm_fn_core::Weight;
 
-use super::{Bad, Baseline, Batch, Counts, Failure, Gate, GateSpec, RATIOS, StateError, Verdict, Waiting};
+use super::{
+    Against, Arm, Bad, Baseline, Batch, Counts, Failure, Gate, GateSpec, Group, History, RATIOS,
+    SignalEvidence, StateError, Trapped, Verdict, Waiting,
+};
 use crate::{Class, Event, Signal};
+
+mod groups;
+mod people;
 
 const RUNS: u64 = 60;
 
@@ -13,7 +19,18 @@ fn weight(basis_points: u16) -> Weight {
 }
 
 fn gate() -> Gate {
-    Gate::new(GateSpec::default(), Baseline::Concurrent).unwrap()
+    beside(Counts::default(), Counts::default())
+}
+
+/// A gate beside stable, which did `stable` before, and `cohort` for the cohort.
+fn beside(stable: Counts, cohort: Counts) -> Gate {
+    let baseline = Baseline::Concurrent(Box::new(History { stable, cohort }));
+    Gate::new(GateSpec::default(), 1, baseline).unwrap()
+}
+
+/// A gate against the past alone.
+fn against(past: Counts) -> Gate {
+    Gate::new(GateSpec::default(), 1, Baseline::Past(past)).unwrap()
 }
 
 /// `requests`, of which `bad` failed with a 5xx.
@@ -22,12 +39,39 @@ fn failing(requests: u64, bad: u64) -> Counts {
     events.into_iter().fold(Counts::of(requests), |counts, event| counts.with(event, Bad::each(bad)))
 }
 
+/// `requests`, of which `bad` were slow.
+fn slow(requests: u64, bad: u64) -> Counts {
+    let events = [Event::Slow, Event::OverCeiling];
+    events.into_iter().fold(Counts::of(requests), |counts, event| counts.with(event, Bad::each(bad)))
+}
+
+/// Responses of requests that drew their version.
 fn batch(share: u16, canary: Counts, stable: Counts) -> Batch {
-    Batch { canary, stable, ..Batch::new(weight(share)) }
+    let voices = canary.requests;
+    Batch { canary, stable, voices, ..Batch::new(weight(share), Weight::ZERO) }
+}
+
+/// Those of a canary that everybody has.
+fn alone(canary: Counts) -> Batch {
+    batch(10_000, canary, Counts::default())
 }
 
 fn failed(gate: &Gate) -> bool {
     matches!(gate.verdict(), Verdict::Fail(_))
+}
+
+/// The signal that failed the gate.
+#[track_caller]
+fn failure(gate: &Gate) -> SignalEvidence {
+    match gate.verdict() {
+        Verdict::Fail(Failure::Signal(evidence)) => evidence,
+        verdict => panic!("expected a failure by a signal, found {verdict:?}"),
+    }
+}
+
+fn evidence(gate: &Gate, group: Group, signal: Signal) -> SignalEvidence {
+    let mut signals = gate.evidence().signals.into_iter();
+    signals.find(|found| (found.group, found.signal) == (group, signal)).unwrap()
 }
 
 /// Requests until a canary at `share` is failed, and its failures, if it is within `requests`.
@@ -71,8 +115,8 @@ fn a_bad_canary_fails_soon() {
 #[test]
 fn an_equal_canary_is_not_failed() {
     for rate in [0.0, 0.01, 0.2] {
-        for seed in 0..RUNS {
-            assert_eq!(simulate(seed, 1_000, [rate; 2], 5_000), None, "seed {seed}, rate {rate}");
+        for seed in 0..RUNS / 4 {
+            assert_eq!(simulate(seed, 1_000, [rate; 2], 4_000), None, "seed {seed}, rate {rate}");
         }
     }
 }
@@ -99,7 +143,8 @@ fn too_few_requests_neither_pass_nor_fail() {
     let mut gate = gate();
     assert!(matches!(gate.verdict(), Verdict::Wait(_)));
     gate.observe(&batch(1, failing(2, 2), failing(10_000, 0)));
-    assert_eq!(gate.verdict(), Verdict::Wait(Waiting { canary: 2, stable: 10_000, needed: 100 }));
+    let waiting = Waiting { canary: 2, stable: 10_000, needed: 100, voices: None };
+    assert_eq!(gate.verdict(), Verdict::Wait(waiting));
     gate.observe(&batch(1, failing(1, 1), failing(0, 0)));
     assert!(failed(&gate), "the third of three at a share of 0.01 % is no coincidence");
 }
@@ -107,9 +152,9 @@ fn too_few_requests_neither_pass_nor_fail() {
 #[test]
 fn passing_needs_requests_on_both_sides_and_in_each_step() {
     let mut gate = gate();
-    gate.observe(&batch(9_000, failing(1_000, 0), failing(99, 0)));
+    gate.observe(&batch(5_000, failing(1_000, 0), failing(99, 0)));
     assert!(matches!(gate.verdict(), Verdict::Wait(_)));
-    gate.observe(&batch(9_000, failing(0, 0), failing(1, 0)));
+    gate.observe(&batch(5_000, failing(0, 0), failing(1, 0)));
     assert_eq!(gate.verdict(), Verdict::Pass);
     gate.step();
     assert!(matches!(gate.verdict(), Verdict::Wait(Waiting { canary: 0, .. })));
@@ -119,11 +164,13 @@ fn passing_needs_requests_on_both_sides_and_in_each_step() {
 fn a_failure_is_final_and_keeps_its_numbers() {
     let mut gate = gate();
     gate.observe(&batch(1_000, failing(10, 10), failing(90, 0)));
-    let Verdict::Fail(Failure::Signal(evidence)) = gate.verdict() else { panic!("expected a failure") };
+    let evidence = failure(&gate);
     assert_eq!(evidence.signal, Signal::Errors);
     assert_eq!((evidence.canary.requests, evidence.canary_requests), (10, 10));
     assert_eq!((evidence.stable.requests, evidence.stable_requests), (0, 90));
-    assert!(evidence.e_value() >= evidence.threshold() && (evidence.threshold() - 2_000.0).abs() < 1e-6);
+    assert!(
+        evidence.e_value() >= evidence.threshold() && (evidence.threshold() - 10_000.0 / 3.0).abs() < 1e-6
+    );
     gate.observe(&batch(1_000, failing(10_000, 0), failing(90_000, 10_000)));
     assert_eq!(gate.verdict(), Verdict::Fail(Failure::Signal(evidence.clone())));
     let text = evidence.to_string();
@@ -137,128 +184,144 @@ fn one_class_is_found_behind_another() {
     let canary = failing(1_000, 300).with(trap, Bad::each(12));
     let stable = failing(9_000, 2_700).with(trap, Bad::each(0));
     gate.observe(&batch(1_000, canary, stable));
-    let Verdict::Fail(Failure::Signal(evidence)) = gate.verdict() else { panic!("expected a failure") };
+    let evidence = failure(&gate);
     assert_eq!(evidence.signal, Signal::ErrorsOf(Class::Trap));
+}
+
+/// Slow responses of the canary and of the baseline, at 10 % each.
+fn beside_baseline(canary: Counts, baseline: Counts, stable: Counts) -> Batch {
+    Batch { baseline, baseline_share: weight(1_000), ..batch(1_000, canary, stable) }
+}
+
+#[test]
+fn latencies_are_compared_with_the_baseline_alone() {
+    // Each side's slow responses are by its own limit; those of stable are nobody's measure.
+    let mut equal = gate();
+    equal.observe(&beside_baseline(slow(1_000, 60), slow(1_000, 60), slow(8_000, 0)));
+    assert_eq!(equal.verdict(), Verdict::Pass);
+    let mut worse = gate();
+    worse.observe(&beside_baseline(slow(1_000, 60), slow(1_000, 10), slow(8_000, 4_000)));
+    let evidence = failure(&worse);
+    assert_eq!((evidence.signal, evidence.against), (Signal::Latency, Against::Baseline));
+    assert_eq!((evidence.stable.requests, evidence.stable_requests), (10, 1_000));
+    let mut without = gate();
+    without.observe(&batch(1_000, slow(1_000, 1_000), slow(9_000, 0)));
+    assert_eq!(without.verdict(), Verdict::Pass, "no baseline, nothing to compare with");
+}
+
+#[test]
+fn odds_against_the_baseline_are_those_of_the_shares() {
+    // Twice as many slow responses at twice the baseline's share are no more than expected.
+    let batch = Batch {
+        baseline: slow(10_000, 150),
+        baseline_share: weight(1_000),
+        ..batch(2_000, slow(20_000, 300), Counts::of(70_000))
+    };
+    let mut gate = gate();
+    gate.observe(&batch);
+    assert_eq!(gate.verdict(), Verdict::Pass);
+    gate.observe(&Batch { baseline_share: weight(4_000), ..batch });
+    assert!(failed(&gate), "at four tenths the baseline would have had twice as many, not half");
+}
+
+#[test]
+fn failures_of_the_baseline_are_stables_too() {
+    let mut gate = gate();
+    gate.observe(&beside_baseline(failing(1_000, 20), failing(1_000, 180), failing(8_000, 0)));
+    assert_eq!(gate.verdict(), Verdict::Pass);
+    let evidence = evidence(&gate, Group::Placed, Signal::Errors);
+    assert_eq!((evidence.stable.requests, evidence.stable_requests), (180, 9_000));
+    assert_eq!(gate.evidence().baseline.requests, 1_000);
 }
 
 #[test]
 fn percentiles_fail_only_above_one_percent() {
-    let slow = |requests, bad| Counts::of(requests).with(Event::Slow, Bad::each(bad));
     let mut gate = gate();
-    gate.observe(&batch(1_000, slow(10_000, 90), slow(90_000, 0)));
+    gate.observe(&beside_baseline(slow(10_000, 90), slow(10_000, 0), slow(80_000, 0)));
     assert_eq!(gate.verdict(), Verdict::Pass);
-    gate.observe(&batch(1_000, slow(100, 50), slow(900, 0)));
-    let Verdict::Fail(Failure::Signal(evidence)) = gate.verdict() else { panic!("expected a failure") };
-    assert_eq!(evidence.signal, Signal::Latency);
-}
-
-#[test]
-fn one_user_for_whom_everything_fails_fails_nothing() {
-    let mut gate = gate();
-    let counts = [Event::FailedAtAll, Event::Failed(Class::Trap)]
-        .into_iter()
-        .fold(Counts::of(1_000), |counts, event| counts.with(event, Bad { requests: 500, units: 1 }));
-    gate.observe(&batch(1_000, counts, Counts::of(9_000)));
-    (0..500).for_each(|_| gate.trap(Side::Canary, 1, Some(77)));
-    assert_eq!(gate.verdict(), Verdict::Pass);
-}
-
-#[test]
-fn a_novel_trap_fails_at_its_third_hit() {
-    let mut gate = gate();
-    gate.trap(Side::Stable, 1, None);
-    for _ in 0..2 {
-        gate.trap(Side::Canary, 1, None);
-        gate.trap(Side::Canary, 2, None);
-    }
-    assert!(!failed(&gate));
-    gate.trap(Side::Canary, 1, None);
-    assert!(!failed(&gate));
-    gate.trap(Side::Canary, 2, None);
-    assert_eq!(gate.verdict(), Verdict::Fail(Failure::NovelTrap { fingerprint: 2, hits: 3 }));
+    gate.observe(&beside_baseline(slow(100, 50), slow(100, 0), slow(800, 0)));
+    assert_eq!(failure(&gate).signal, Signal::Latency);
 }
 
 #[test]
 fn ceilings_hold_whatever_stable_does() {
     let spec = GateSpec { max_error_rate: Some(0.05), ..GateSpec::default() };
-    let mut gate = Gate::new(spec, Baseline::Concurrent).unwrap();
+    let mut gate = Gate::new(spec, 1, Baseline::Concurrent(Box::default())).unwrap();
     gate.observe(&batch(5_000, failing(1_000, 50), failing(1_000, 50)));
     assert_eq!(gate.verdict(), Verdict::Pass);
     gate.observe(&batch(5_000, failing(1_000, 300), failing(1_000, 300)));
-    let Verdict::Fail(Failure::Signal(evidence)) = gate.verdict() else { panic!("expected a failure") };
+    let evidence = failure(&gate);
     assert_eq!((evidence.signal, evidence.rate_max), (Signal::MaxErrorRate, Some(0.05)));
 }
 
 #[test]
 fn the_past_is_what_everybody_is_compared_with() {
-    let past = Baseline::Past(failing(20_000, 200));
-    let mut equal = Gate::new(GateSpec::default(), past.clone()).unwrap();
-    equal.observe(&batch(10_000, failing(20_000, 220), Counts::default()));
+    let past = failing(20_000, 200);
+    let mut equal = against(past);
+    equal.observe(&alone(failing(20_000, 220)));
     assert_eq!(equal.verdict(), Verdict::Pass);
-    let mut worse = Gate::new(GateSpec::default(), past.clone()).unwrap();
-    worse.observe(&batch(10_000, failing(1_000, 60), Counts::default()));
-    assert!(failed(&worse));
-    assert_eq!(worse.evidence().baseline, past);
-    let mut unknown = Gate::new(GateSpec::default(), Baseline::Past(Counts::default())).unwrap();
-    unknown.observe(&batch(10_000, failing(1_000, 1_000), Counts::default()));
-    assert!(matches!(unknown.verdict(), Verdict::Wait(_)), "nothing is known of the past");
-}
-
-/// `requests`, of which `bad` were slow.
-fn slow(requests: u64, bad: u64) -> Counts {
-    let events = [Event::Slow, Event::OverCeiling];
-    events.into_iter().fold(Counts::of(requests), |counts, event| counts.with(event, Bad::each(bad)))
+    let mut worse = against(past);
+    worse.observe(&alone(failing(1_000, 60)));
+    assert_eq!(failure(&worse).against, Against::Past);
+    assert_eq!((worse.evidence().stable, worse.evidence().past), (past, true));
 }
 
 #[test]
 fn slow_responses_of_one_cluster_count_once_against_the_past() {
-    let clustered = |counts| Batch { clustered: true, ..batch(10_000, counts, Counts::default()) };
-    let new = || Gate::new(GateSpec::default(), Baseline::Past(slow(10_000, 60))).unwrap();
+    let clustered = |clustered: Counts| Batch { clustered, ..alone(Counts::default()) };
+    let new = || against(slow(10_000, 60));
     let (mut gate, mut each) = (new(), new());
-    gate.observe(&batch(10_000, slow(30, 1), Counts::default()));
+    gate.observe(&alone(slow(30, 1)));
     gate.observe(&clustered(slow(100, 100)));
-    each.observe(&batch(10_000, slow(130, 101), Counts::default()));
+    (0..30).for_each(|_| each.observe(&alone(slow(4, 3))));
     assert!(failed(&each) && !failed(&gate));
     assert_eq!(gate.canary().bad(Event::Slow), Bad::each(101), "people are shown all of them");
     // Good responses of the cluster are no evidence either: slow ones after it are as rare as they were before.
     let mut with_good = gate.clone();
     with_good.observe(&clustered(slow(10_000, 0)));
     for gate in [&mut gate, &mut with_good] {
-        (0..8).for_each(|_| gate.observe(&batch(10_000, slow(1, 1), Counts::default())));
+        (0..20).for_each(|_| gate.observe(&alone(slow(1, 1))));
     }
-    let log_e = |gate: &Gate| {
-        let signals = gate.evidence().signals;
-        signals.iter().find(|signal| signal.signal == Signal::Latency).unwrap().log_e
-    };
-    assert!(failed(&gate) && log_e(&gate) == log_e(&with_good), "eight clusters are no chance");
+    let log_e = |gate: &Gate| evidence(gate, Group::Placed, Signal::Latency).log_e;
+    assert!(failed(&gate) && log_e(&gate) == log_e(&with_good), "twenty clusters are no chance");
 }
 
 #[test]
-fn failures_and_what_stable_is_held_to_as_well_count_in_a_cluster_too() {
-    let mut gate = Gate::new(GateSpec::default(), Baseline::Past(failing(10_000, 10))).unwrap();
-    gate.observe(&Batch { clustered: true, ..batch(10_000, failing(20, 20), Counts::default()) });
+fn slow_responses_of_one_batch_or_of_a_stall_are_one_cause() {
+    let mut gate = against(slow(10_000, 60));
+    gate.observe(&alone(slow(100, 100)));
+    let log_e = |gate: &Gate| evidence(gate, Group::Placed, Signal::Latency).log_e;
+    let before = log_e(&gate);
+    (0..100).for_each(|_| gate.observe(&Batch { stalled: true, ..alone(slow(1, 1)) }));
+    assert!(!failed(&gate) && log_e(&gate) <= before);
+}
+
+#[test]
+fn failures_and_what_the_baseline_is_held_to_as_well_count_in_a_cluster_too() {
+    let mut gate = against(failing(10_000, 10));
+    gate.observe(&Batch { clustered: failing(20, 20), ..alone(Counts::default()) });
     assert!(failed(&gate));
     let mut gate = self::gate();
-    gate.observe(&Batch { clustered: true, ..batch(1_000, slow(20, 20), slow(180, 0)) });
+    let clustered = slow(40, 40);
+    gate.observe(&Batch { clustered, ..beside_baseline(Counts::default(), slow(40, 0), Counts::default()) });
     assert!(failed(&gate));
 }
 
 #[test]
-fn a_share_of_nothing_or_everything_teaches_nothing_beside_stable() {
-    for share in [0, 10_000] {
-        let mut gate = gate();
-        gate.observe(&batch(share, failing(1_000, 1_000), failing(1_000, 0)));
-        assert_eq!(gate.verdict(), Verdict::Pass);
-    }
+fn a_share_of_nothing_teaches_nothing() {
+    let mut gate = gate();
+    gate.observe(&batch(0, failing(1_000, 1_000), failing(1_000, 0)));
+    assert_eq!(gate.verdict(), Verdict::Pass);
 }
 
 #[test]
-fn a_stored_gate_goes_on_where_it_stood() {
+fn a_stored_gate_goes_on_in_a_step_that_begins_anew() {
     let mut whole = gate();
     whole.observe(&batch(1_000, failing(100, 4), failing(900, 0)));
-    whole.step();
     let mut stored = gate().resume(whole.state()).unwrap();
-    assert_eq!(stored.evidence(), whole.evidence());
+    assert_eq!(stored.step_requests(), 0);
+    whole.step();
+    assert_eq!(stored.state(), whole.state());
     for gate in [&mut whole, &mut stored] {
         gate.observe(&batch(1_000, failing(10, 2), failing(90, 0)));
     }
@@ -267,22 +330,36 @@ fn a_stored_gate_goes_on_where_it_stood() {
 }
 
 #[test]
-fn a_gate_stored_with_a_step_begins_that_step() {
-    let mut whole = gate();
-    whole.observe(&batch(1_000, failing(100, 4), failing(900, 0)));
-    let stored = gate().resume(whole.state().stepped()).unwrap();
-    whole.step();
-    assert_eq!(stored.state(), whole.state());
-    assert_eq!(stored.step_requests(), 0);
+fn a_gate_that_is_stored_again_and_again_keeps_its_runs_bounded_and_in_order() {
+    let mut gate = gate();
+    for _ in 0..50 {
+        gate.observe(&batch(1_000, failing(10, 1), failing(90, 9)));
+        gate.renew();
+        gate = self::gate().resume(gate.state()).unwrap();
+    }
+    assert_eq!(gate.state().start, 100);
+    assert!(!failed(&gate));
 }
 
 #[test]
 fn stored_evidence_is_checked() {
     let mut state = gate().state();
-    state.signals[0].logs = vec![[f64::NAN; RATIOS.len()]];
+    state.checks[0].runs[0].logs = [f64::NAN; RATIOS.len()];
     assert_eq!(gate().resume(state.clone()).unwrap_err(), StateError::Malformed(Signal::Errors));
-    state.signals.clear();
+    state.checks.clear();
     assert_eq!(gate().resume(state).unwrap_err(), StateError::Missing(Signal::Errors));
+}
+
+#[test]
+fn a_fault_that_begins_late_is_found_by_a_run_that_began_late() {
+    let mut gate = gate();
+    gate.observe(&batch(1_000, failing(100_000, 1_000), failing(900_000, 9_000)));
+    gate.renew();
+    let needed = (1..20).find(|_| {
+        gate.observe(&batch(1_000, failing(1, 1), failing(9, 0)));
+        failed(&gate)
+    });
+    assert!(needed.is_some_and(|needed| needed <= 8), "{needed:?}");
 }
 
 #[test]

@@ -2,70 +2,133 @@
 
 use std::time::Duration;
 
-use wasm_fn_core::{Outcome, Side, Weight};
+use wasm_fn_core::{Outcome, Weight};
 
-use super::{Bad, Batch, Response, Thresholds};
-use crate::{Class, Event, UserSet};
+use super::{Arm, Bad, Batch, Counts, Limits, Response, Thresholds};
+use crate::{Class, Event};
 
 const THRESHOLDS: Thresholds = Thresholds {
-    slow_above: Some(Duration::from_millis(10)),
-    large_above: Some(1000),
+    slow_above: Some(Limits { canary: Duration::from_millis(12), baseline: Duration::from_millis(10) }),
+    large_above: Some(Limits { canary: 1200, baseline: 1000 }),
     ceiling: Some(Duration::from_millis(100)),
 };
 
 fn response(outcome: Outcome) -> Response {
     Response {
-        side: Side::Canary,
+        arm: Arm::Canary,
         outcome,
         latency: Duration::from_millis(1),
         memory_peak_bytes: 10,
         user: None,
+        clustered: false,
     }
 }
 
-/// What a batch holds of `event` after `responses`, and how many requests.
+fn batch(responses: &[Response]) -> Batch {
+    let mut batch = Batch::new(Weight::ZERO, Weight::ZERO);
+    responses.iter().for_each(|response| batch.add(response, &THRESHOLDS));
+    batch
+}
+
+/// What a batch holds of `event` of `arm` after `responses`, and how many requests.
 #[track_caller]
-fn check(responses: &[Response], event: Event, expected: Bad, requests: u64) {
-    let (mut batch, mut users) = (Batch::new(Weight::ZERO), UserSet::new(100));
-    responses.iter().for_each(|response| batch.add(response, &THRESHOLDS, &mut users));
-    assert_eq!((batch.canary.bad(event), batch.canary.requests), (expected, requests));
-    assert_eq!(batch.stable.requests, 0);
+fn check(responses: &[Response], arm: Arm, event: Event, expected: Bad, requests: u64) {
+    let counts = batch(responses).of(arm);
+    assert_eq!((counts.bad(event), counts.requests), (expected, requests));
 }
 
 #[test]
 fn failures_count_in_their_class_and_at_all() {
     let responses = [response(Outcome::Trap), response(Outcome::Timeout), response(Outcome::Success)];
-    check(&responses, Event::Failed(Class::Trap), Bad { requests: 1, units: 1 }, 3);
-    check(&responses, Event::FailedAtAll, Bad { requests: 2, units: 2 }, 3);
+    check(&responses, Arm::Canary, Event::Failed(Class::Trap), Bad::each(1), 3);
+    check(&responses, Arm::Canary, Event::FailedAtAll, Bad::each(2), 3);
+    check(&responses, Arm::Stable, Event::FailedAtAll, Bad::default(), 0);
 }
 
 #[test]
 fn what_says_nothing_of_the_version_is_left_out() {
     let responses = [Outcome::Shed, Outcome::Cancelled, Outcome::Internal].map(response);
-    check(&responses, Event::FailedAtAll, Bad::default(), 0);
+    assert!(batch(&responses).is_empty());
+    let long = |outcome| Response { latency: Duration::from_secs(9), ..response(outcome) };
+    assert!(batch(&[Outcome::Shed, Outcome::Internal].map(long)).is_empty());
 }
 
 #[test]
-fn only_what_is_above_a_threshold_is_bad() {
-    let at = Response {
-        latency: Duration::from_millis(10),
-        memory_peak_bytes: 1000,
-        ..response(Outcome::Success)
-    };
-    let above = Response {
-        latency: Duration::from_millis(11),
-        memory_peak_bytes: 1001,
+fn only_what_is_above_the_limit_of_its_arm_is_bad() {
+    let of = |arm, millis, bytes| Response {
+        arm,
+        latency: Duration::from_millis(millis),
+        memory_peak_bytes: bytes,
         ..response(Outcome::Success)
     };
     for event in [Event::Slow, Event::Large] {
-        check(&[at, above], event, Bad { requests: 1, units: 1 }, 2);
-        check(&[at, above], Event::OverCeiling, Bad::default(), 2);
+        for (arm, at, above) in [
+            (Arm::Canary, (12, 1200), (13, 1201)),
+            (Arm::Cohort, (12, 1200), (13, 1201)),
+            (Arm::Baseline, (10, 1000), (11, 1001)),
+        ] {
+            let responses = [of(arm, at.0, at.1), of(arm, above.0, above.1)];
+            check(&responses, arm, event, Bad::each(1), 2);
+            check(&responses, arm, Event::OverCeiling, Bad::default(), 2);
+        }
+        check(&[of(Arm::Stable, 50, 5000)], Arm::Stable, event, Bad::default(), 1);
     }
+    check(&[of(Arm::Stable, 101, 10)], Arm::Stable, Event::OverCeiling, Bad::each(1), 1);
 }
 
 #[test]
-fn a_user_is_one_unit_however_often_it_fails() {
+fn a_request_that_was_left_counts_once_it_took_too_long() {
+    let left = |millis, bytes| Response {
+        latency: Duration::from_millis(millis),
+        memory_peak_bytes: bytes,
+        ..response(Outcome::Cancelled)
+    };
+    check(&[left(12, 10), left(12, 9999)], Arm::Canary, Event::Slow, Bad::default(), 0);
+    check(&[left(13, 10)], Arm::Canary, Event::Slow, Bad::each(1), 1);
+    check(&[left(13, 10)], Arm::Canary, Event::FailedAtAll, Bad::default(), 1);
+}
+
+#[test]
+fn clustered_responses_are_counted_apart_and_shown_together() {
+    let clustered = Response { clustered: true, ..response(Outcome::Trap) };
+    let batch = batch(&[clustered, response(Outcome::Trap), response(Outcome::Success)]);
+    assert_eq!((batch.canary.requests, batch.clustered.requests), (2, 1));
+    assert_eq!(batch.of(Arm::Canary).bad(Event::FailedAtAll), Bad::each(2));
+    assert_eq!(batch.of_lane(Arm::Canary, true).requests, 1);
+}
+
+#[test]
+fn users_are_no_units_by_themselves_and_are_named_once_an_event() {
     let user = |user| Response { user: Some(user), ..response(Outcome::ServerError) };
-    let responses = [user(1), user(1), user(1), user(2)];
-    check(&responses, Event::FailedAtAll, Bad { requests: 4, units: 2 }, 4);
+    let batch = batch(&[user(1), user(1), user(1), user(2)]);
+    assert_eq!(batch.canary.bad(Event::FailedAtAll), Bad { requests: 4, units: 0 });
+    let users: Vec<_> = batch.users().collect();
+    let class = Event::Failed(Class::ServerError);
+    let expected = [1, 2]
+        .into_iter()
+        .flat_map(|user| [class, Event::FailedAtAll].map(|event| (user, Arm::Canary, false, event)));
+    assert_eq!(users, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn good_requests_are_added_by_number_and_forgotten_alone() {
+    let mut batch = batch(&[response(Outcome::Trap)]);
+    for arm in [Arm::Canary, Arm::Stable, Arm::Baseline, Arm::Cohort] {
+        batch.add_good(arm, false, 10);
+        batch.add_good(arm, false, u64::MAX);
+        assert_eq!(batch.of(arm).requests, u64::MAX);
+    }
+    batch.forget_requests();
+    assert!(batch.is_empty());
+    assert_eq!(batch.canary.bad(Event::FailedAtAll), Bad::each(1));
+}
+
+#[test]
+fn counts_add_up_and_stop_at_the_largest_number() {
+    let counts = Counts::of(10).with(Event::Slow, Bad { requests: 3, units: 2 });
+    let sum = counts.and(&counts);
+    assert_eq!((sum.requests, sum.bad(Event::Slow)), (20, Bad { requests: 6, units: 4 }));
+    assert_eq!(sum.good(Event::Slow), 14);
+    let most = Counts::of(u64::MAX).with(Event::Slow, Bad::each(u64::MAX)).and(&counts);
+    assert_eq!((most.requests, most.bad(Event::Slow)), (u64::MAX, Bad::each(u64::MAX)));
 }

@@ -23,3 +23,19 @@ fn no_events_give_the_exact_binomial_bound() {
     let exact = 1.0 - 0.01_f64.powf(1.0 / 500.0);
     assert!((upper(0, 500, 0.01) - exact).abs() < 1e-12);
 }
+
+#[test]
+fn the_bound_is_too_low_no_more_often_than_alpha_says() {
+    let (requests, alpha) = (300, 0.01);
+    for rate in [0.001_f64, 0.01, 0.1, 0.5] {
+        let mut probability = (1.0 - rate).powi(300);
+        let mut low = 0.0;
+        for bad in 0..requests {
+            if upper(bad, requests, alpha) < rate {
+                low += probability;
+            }
+            probability *= (requests - bad) as f64 / (bad + 1) as f64 * rate / (1.0 - rate);
+        }
+        assert!(low <= alpha, "rate {rate}: {low}");
+    }
+}

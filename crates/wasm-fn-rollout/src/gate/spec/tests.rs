@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use super::{GateError, GateSpec};
+use super::{Budget, Floor, GateError, GateSpec, Group};
 use crate::{Baseline, Gate, Signal};
+
+fn concurrent() -> Baseline {
+    Baseline::Concurrent(Box::default())
+}
 
 #[track_caller]
 fn check(spec: GateSpec, expected: &str) {
-    let error = Gate::new(spec, Baseline::Concurrent).unwrap_err();
+    let error = Gate::new(spec, 1, concurrent()).unwrap_err();
     assert!(error.to_string().starts_with(expected), "{error}");
 }
 
 #[test]
 fn the_default_is_a_gate() {
-    assert!(Gate::new(GateSpec::default(), Baseline::Concurrent).is_ok());
+    assert!(Gate::new(GateSpec::default(), 1, concurrent()).is_ok());
 }
 
 #[test]
@@ -32,6 +36,10 @@ fn values_out_of_bounds_are_named() {
     }
     check(GateSpec { max_latency_p99: Some(Duration::ZERO), ..spec() }, "max_latency_p99 is 0");
     check(GateSpec { min_requests: 0, ..spec() }, "min_requests is 0");
+    for (error_rate, requests) in [(0.0, 20), (1.1, 20), (f64::NAN, 20), (0.5, 2)] {
+        let floor = Floor { error_rate, requests };
+        check(GateSpec { floor, ..spec() }, &format!("the floor is {error_rate} of {requests} requests"));
+    }
 }
 
 #[test]
@@ -40,24 +48,62 @@ fn a_gate_without_signals_is_none() {
     assert_eq!(spec.check(), Err(GateError::NoSignal));
 }
 
-#[test]
-fn parts_of_alpha_never_exceed_it() {
-    let all = GateSpec {
+/// A gate with every signal there is.
+fn everything() -> GateSpec {
+    GateSpec {
         max_error_rate: Some(0.1),
         max_latency_p99: Some(Duration::from_secs(1)),
         ..GateSpec::default()
-    };
-    assert_eq!(all.alphas().len(), Signal::ALL.len());
-    let alone = GateSpec {
-        errors: None,
-        memory_p99: None,
-        max_error_rate: None,
-        max_latency_p99: None,
-        ..all.clone()
-    };
-    assert_eq!(alone.alphas(), [(Signal::Latency, 0.001)]);
-    for spec in [all, alone, GateSpec::default()] {
-        let sum: f64 = spec.alphas().iter().map(|(_, alpha)| alpha).sum();
-        assert!((sum - spec.alpha).abs() < 1e-12, "{sum}");
     }
+}
+
+#[test]
+fn parts_of_alpha_never_exceed_it_over_all_gates_of_a_rollout() {
+    let only_latency = GateSpec { errors: None, memory_p99: None, ..GateSpec::default() };
+    for spec in [everything(), only_latency, GateSpec::default()] {
+        for beside_first in [true, false] {
+            let of = |gate_no: u32| {
+                let budget = spec.budget(gate_no, beside_first && gate_no != 2);
+                assert!(budget.traps > 0.0 && budget.tests.iter().all(|test| test.2 > 0.0));
+                budget.traps + budget.tests.iter().map(|test| test.2).sum::<f64>()
+            };
+            let sum: f64 = (1..=10_000).map(of).sum();
+            assert!(sum <= spec.alpha * (1.0 + 1e-9), "{sum}");
+            assert!(sum > 0.85 * spec.alpha, "{sum}");
+        }
+    }
+}
+
+#[test]
+fn pooled_failures_have_half_and_the_others_equal_parts() {
+    let Budget { tests, traps } = everything().budget(1, true);
+    let placed: Vec<_> = tests.iter().filter(|test| test.0 == Group::Placed).collect();
+    assert_eq!(placed.len(), Signal::ALL.len());
+    let whole = 0.75 * 0.001 * 0.8;
+    for (_, signal, alpha) in placed {
+        let expected = if *signal == Signal::Errors { whole / 2.0 } else { whole / 2.0 / 10.0 };
+        assert!((alpha - expected).abs() < 1e-12, "{signal}: {alpha}");
+    }
+    assert!((traps - whole / 20.0).abs() < 1e-12);
+    let of = |wanted| {
+        let of_group = tests.iter().filter(|(group, ..)| *group == wanted);
+        of_group.map(|&(_, signal, _)| signal).collect::<Vec<_>>()
+    };
+    assert_eq!(of(Group::Alone), [Signal::Errors, Signal::Latency, Signal::Memory]);
+    assert_eq!(of(Group::Cohort), [Signal::Errors, Signal::MaxErrorRate, Signal::MaxLatency]);
+}
+
+#[test]
+fn the_past_has_all_of_alpha_where_there_is_nothing_else() {
+    let Budget { tests, traps } = GateSpec::default().budget(1, false);
+    assert!(tests.iter().all(|test| test.0 == Group::Placed));
+    let sum: f64 = traps + tests.iter().map(|test| test.2).sum::<f64>();
+    assert!((sum - 0.000_75).abs() < 1e-12, "{sum}");
+}
+
+#[test]
+fn later_gates_have_less_and_none_has_nothing() {
+    let errors = |gate_no| GateSpec::default().budget(gate_no, true).tests[0].2;
+    assert!([1, 2, 3, 4, 1_000_000, u32::MAX].windows(2).all(|pair| errors(pair[0]) > errors(pair[1])));
+    assert!(errors(u32::MAX) > 0.0);
 }
