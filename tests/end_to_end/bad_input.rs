@@ -265,6 +265,24 @@ async fn node_that_cannot_be_reached_is_named_with_how_to_start_one() {
 }
 
 #[tokio::test]
+async fn trusted_proxy_that_is_no_network_is_named() {
+    let folder = Folder::new();
+    let expected = "expected a network such as 10.0.0.0/8 or fd00::/8, or an address";
+    let serve = |args: &[&str]| {
+        let mut command = wasm_fn();
+        command.arg("serve").args(args).current_dir(folder.path());
+        command
+    };
+    for found in ["nginx", "10.0.0.0/33", "10.0.0.1:80", ""] {
+        let done = run(&mut serve(&["--trusted-proxy", found])).await;
+        done.refused_with(64, &["--trusted-proxy", &format!("found {found:?}"), expected]);
+    }
+    folder.write("node.toml", "[serve]\ntrusted_proxies = [\"nginx\"]\n");
+    let done = run(&mut serve(&["--config", "node.toml"])).await;
+    done.refused(&["node.toml:2: serve.trusted_proxies[0]: found \"nginx\"", expected]);
+}
+
+#[tokio::test]
 async fn machines_read_the_error_as_json() {
     let (node, _) = node().await;
     let cases: [(&[&str], &str, &str); 2] = [

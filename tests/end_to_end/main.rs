@@ -20,6 +20,8 @@ mod hostile;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod proxied;
+#[cfg(test)]
 mod releasing;
 #[cfg(test)]
 mod rolling_out;

@@ -11,6 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Invoke,
+    client::Peer,
     connection::{self, Spawner},
     connections::Connections,
     session::{Plane, Session},
@@ -65,9 +66,9 @@ impl<V: Invoke> Acceptor<V> {
         loop {
             let room = self.room().await;
             match listener.accept().await {
-                Ok((stream, client)) => {
+                Ok((stream, peer)) => {
                     pausing = false;
-                    self.open(stream, client, room);
+                    self.open(stream, peer, room);
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
@@ -84,12 +85,12 @@ impl<V: Invoke> Acceptor<V> {
     async fn empty(&self, listener: std::net::TcpListener) {
         loop {
             let room = self.room().await;
-            let accepted = listener.accept().and_then(|(stream, client)| {
+            let accepted = listener.accept().and_then(|(stream, peer)| {
                 stream.set_nonblocking(true)?;
-                Ok((TcpStream::from_std(stream)?, client))
+                Ok((TcpStream::from_std(stream)?, peer))
             });
             match accepted {
-                Ok((stream, client)) => self.open(stream, client, room),
+                Ok((stream, peer)) => self.open(stream, peer, room),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(_) => tokio::time::sleep(PAUSE).await,
@@ -101,14 +102,15 @@ impl<V: Invoke> Acceptor<V> {
         Arc::clone(&self.room).acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    fn open(&self, stream: TcpStream, client: SocketAddr, room: OwnedSemaphorePermit) {
+    fn open(&self, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit) {
         // An answer is one write; waiting to merge it with the next only delays it.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection keeps its delay");
         }
         let open = self.connections.open();
         let plane = Arc::clone(&self.plane);
-        let session = Session { plane, watch: Arc::clone(open.watch()), client };
+        let peer = Peer::new(peer, &plane.options.trusted_proxies);
+        let session = Session { plane, watch: Arc::clone(open.watch()), peer };
         let protocols = Arc::clone(&self.protocols);
         self.tasks.spawn(async move {
             connection::run(stream, session, protocols).await;

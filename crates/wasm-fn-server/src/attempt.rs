@@ -87,7 +87,7 @@ pub(crate) fn attempt<V: Invoke>(
     let run = version.target.invoke(Call {
         request,
         request_id: arrival.id,
-        client: session.client,
+        client: arrival.client,
         version: version.no,
         arrived: arrival.at,
         began: tallying.started(),
@@ -163,7 +163,7 @@ impl<V: Invoke> Settling<V> {
             Err(failure) => (failure.cause.outcome(), failure.usage, failure.trap),
         };
         let version = tallying.version().no;
-        tracing::debug!(request_id = %arrival.id, %version, %outcome, "request runs again");
+        tracing::debug!(request_id = %arrival.id, client = %arrival.client, %version, %outcome, "request runs again");
         let tallying = tallying.pass_on(outcome, usage, trap.as_ref(), fallback);
         let shows = session.plane.options.show_shielded;
         let again = attempt(session, None, request, arrival, tallying);

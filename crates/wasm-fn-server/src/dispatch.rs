@@ -51,16 +51,17 @@ pub(crate) fn answer<V: Invoke>(
     let id = RequestId::random();
     let is_head = request.method() == Method::HEAD;
     let limit = session.plane.options.body_bytes_max;
-    let request = request.map(|body| RequestBody::new(body, limit, Arc::clone(&session.watch)));
-    let answering = match session.plane.choose(&request, session.client, id, started) {
+    let mut request = request.map(|body| RequestBody::new(body, limit, Arc::clone(&session.watch)));
+    let client = session.peer.client(request.headers_mut(), &session.plane.options.trusted_proxies);
+    let answering = match session.plane.choose(&request, client, id, started) {
         Ok(selected) => {
             let Selected { version, part, late } = selected;
             let tallying = Tallying::new(version, started, request.body().fate(), in_flight, part);
-            let arrival = Arrival { id, at: started };
+            let arrival = Arrival { id, client, at: started };
             session.clone().invoke(late, request, arrival, tallying)
         }
         Err(problem) => {
-            tracing::debug!(request_id = %id, code = problem.code.as_str(), "request refused");
+            tracing::debug!(request_id = %id, %client, code = problem.code.as_str(), "request refused");
             future::Either::Left(ready(problem.into_response(id)))
         }
     };

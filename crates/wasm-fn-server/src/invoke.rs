@@ -34,11 +34,12 @@ pub trait Invoke: Send + Sync + 'static {
 /// One request on its way to a guest.
 #[derive(Debug)]
 pub struct Call {
-    /// The request as it was received, without `wasm-fn-version` and `wasm-fn-token`.
+    /// The request as it was received, without `wasm-fn-version` and `wasm-fn-token`, and without what only a trusted
+    /// proxy may say of the client.
     pub request: http::Request<RequestBody>,
     /// Its id, which the answer carries too.
     pub request_id: RequestId,
-    /// The peer of the connection.
+    /// The client: the peer of the connection, or whom a trusted proxy names. The port is 0 where none is named.
     pub client: SocketAddr,
     /// The version that was chosen.
     pub version: VersionNo,

@@ -7,6 +7,7 @@
 //! effect. Everything that a client or a guest can make grow has a bound in [`Options`].
 
 mod access;
+mod client;
 mod clock;
 mod effects;
 mod failure;
@@ -38,6 +39,7 @@ mod overseer;
 mod server;
 
 pub use access::OverrideAccess;
+pub use client::{Network, NetworkError};
 pub use effects::Effects;
 pub use failure::{Cause, Failure};
 pub use invoke::{Call, InvocationBody, Invoke, Usage};

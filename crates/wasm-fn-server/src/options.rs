@@ -1,11 +1,13 @@
-//! Every bound of the data plane.
+//! Every bound of the data plane, and whom it believes.
 
 use std::time::Duration;
 
 use rand::RngExt as _;
 use wasm_fn_core::Point;
 
-/// What clients may use of the data plane, and for how long.
+use crate::Network;
+
+/// What clients may use of the data plane, for how long, and which proxies name them.
 ///
 /// The number after each field is a sensible default for a public listener.
 #[derive(Clone, Debug)]
@@ -35,6 +37,9 @@ pub struct Options {
     pub shield_body_bytes_max: usize,
     /// Whether answers of such a second run say so, by `wasm-fn-shielded: 1`. `false`.
     pub show_shielded: bool,
+    /// Where the proxies are that say whose requests they pass on, by `Forwarded` or `X-Forwarded-For`. What others say
+    /// of that is removed. None.
+    pub trusted_proxies: Vec<Network>,
     /// Where requests that nothing places get their point: [`draw_at_random`].
     pub draw: fn() -> Point,
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use wasm_fn_router::RouteTable;
 
-use crate::{Options, OverrideAccess, RequestId, watch::Watch};
+use crate::{Options, OverrideAccess, RequestId, client::Peer, watch::Watch};
 
 /// What every connection shares.
 pub(crate) struct Plane<V> {
@@ -18,13 +18,14 @@ pub(crate) struct Plane<V> {
 pub(crate) struct Session<V> {
     pub(crate) plane: Arc<Plane<V>>,
     pub(crate) watch: Arc<Watch>,
-    pub(crate) client: SocketAddr,
+    pub(crate) peer: Peer,
 }
 
 /// What of a request stays the same in every run.
 #[derive(Clone, Copy)]
 pub(crate) struct Arrival {
     pub(crate) id: RequestId,
+    pub(crate) client: SocketAddr,
     /// When its connection began to work on it: in the poll that completed its head.
     pub(crate) at: Instant,
 }

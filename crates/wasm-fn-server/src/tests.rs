@@ -6,6 +6,7 @@ mod draining;
 mod errors;
 pub(crate) mod harness;
 mod limits;
+mod proxied;
 mod routing;
 mod sending;
 mod shielding;

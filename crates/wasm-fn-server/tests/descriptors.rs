@@ -63,6 +63,7 @@ fn serve(runtime: &tokio::runtime::Runtime) -> SocketAddr {
         let options = Options {
             shield_body_bytes_max: 64 << 10,
             show_shielded: false,
+            trusted_proxies: Vec::new(),
             connections_max: 1000,
             headers_max: 100,
             head_bytes_max: 65_536,

@@ -85,6 +85,7 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         code_bytes_max: 256 << 20,
         overrides_open: false,
         show_shielded: false,
+        trusted_proxies: Vec::new(),
     };
     let node = Node::start(options).await;
     node.map_err(|error| Fault::new("start", "the node did not start", format!("{error:#}")))

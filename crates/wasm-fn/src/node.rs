@@ -24,7 +24,7 @@ use wasm_fn_control::{Access, Blobs, Clock, Control, salt_at_random, store::Embe
 use wasm_fn_core::FunctionName;
 use wasm_fn_pool::{PoolPlan, show_bytes as bytes};
 use wasm_fn_runtime::{Runtime, RuntimeOptions};
-use wasm_fn_server::{DrainReport, OverrideAccess, ServerHandle, draw_at_random};
+use wasm_fn_server::{DrainReport, Network, OverrideAccess, ServerHandle, draw_at_random};
 
 use host::RuntimeHost;
 use predecessor::Predecessor;
@@ -68,6 +68,8 @@ pub(crate) struct NodeOptions {
     pub(crate) overrides_open: bool,
     /// Whether answers of a request's second run say so.
     pub(crate) show_shielded: bool,
+    /// Where the proxies are that name clients.
+    pub(crate) trusted_proxies: Vec<Network>,
 }
 
 type NodeControl = Control<RuntimeHost, EmbeddedStore>;
@@ -295,6 +297,7 @@ fn server_options(options: &NodeOptions) -> wasm_fn_server::Options {
         turn_wait_max: TURN_WAIT_MAX,
         shield_body_bytes_max: 64 << 10,
         show_shielded: options.show_shielded,
+        trusted_proxies: options.trusted_proxies.clone(),
         draw: draw_at_random,
     }
 }

@@ -191,6 +191,7 @@ pub(super) fn options() -> Options {
         turn_wait_max: Duration::from_secs(60),
         shield_body_bytes_max: 64 << 10,
         show_shielded: true,
+        trusted_proxies: Vec::new(),
         draw: draw_at_random,
     }
 }

@@ -26,6 +26,7 @@ fn watch() -> (Arc<Watch>, Instant, Options) {
         turn_wait_max: Duration::MAX,
         shield_body_bytes_max: 0,
         show_shielded: false,
+        trusted_proxies: Vec::new(),
         draw: draw_at_random,
     };
     let opened = clock::now();

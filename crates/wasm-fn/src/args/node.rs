@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum, ValueHint};
+use wasm_fn_server::Network;
 
 use super::Format;
 
@@ -49,6 +50,9 @@ pub(crate) struct Serve {
     /// Whether answers of a second run, after a canary failed, say so by `wasm-fn-shielded: 1` [default: false]
     #[arg(long, env = "WASM_FN_SHOW_SHIELDED", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) show_shielded: Option<bool>,
+    /// Network of proxies whose `Forwarded` or `X-Forwarded-For` names the client; others' are removed [repeatable, default: none]
+    #[arg(long, env = "WASM_FN_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
+    pub(crate) trusted_proxy: Vec<Network>,
     #[command(flatten)]
     pub(crate) log: Log,
 }

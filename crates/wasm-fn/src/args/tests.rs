@@ -37,6 +37,25 @@ fn environment_variables_have_one_prefix() {
 }
 
 #[test]
+fn trusted_proxies_are_networks_that_may_be_repeated_or_listed() {
+    let proxies = |line: &str| match parse(line) {
+        Ok(Command::Serve(serve)) => {
+            Ok(serve.trusted_proxy.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
+        Ok(other) => panic!("{line}: {other:?}"),
+        Err(kind) => Err(kind),
+    };
+    assert_eq!(proxies("serve"), Ok(String::new()));
+    assert_eq!(proxies("serve --trusted-proxy 10.0.0.1"), Ok("10.0.0.1/32".to_owned()));
+    let repeated = "serve --trusted-proxy 10.0.0.0/8 --trusted-proxy ::1,fd00::/8";
+    assert_eq!(proxies(repeated), Ok("10.0.0.0/8 ::1/128 fd00::/8".to_owned()));
+    for found in ["nginx", "10.0.0.0/33", "10.0.0.1,", "10.0.0.1:80"] {
+        let line = format!("serve --trusted-proxy {found}");
+        assert_eq!(proxies(&line), Err(ErrorKind::ValueValidation), "{found}");
+    }
+}
+
+#[test]
 fn a_canary_has_shares_or_leaves_them_to_the_file() {
     let shares = |line: &str| {
         deploy(line).strategy.canary.map(|steps| {

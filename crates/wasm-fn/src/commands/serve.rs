@@ -36,5 +36,6 @@ fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
         code_bytes_max: config.code_memory_bytes,
         overrides_open: config.allow_overrides,
         show_shielded: config.show_shielded,
+        trusted_proxies: config.trusted_proxies,
     })
 }

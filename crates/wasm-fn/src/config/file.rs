@@ -14,6 +14,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use toml::de::{DeTable, DeValue};
 use wasm_fn_control::wire;
 use wasm_fn_core::FunctionName;
+use wasm_fn_server::Network;
 
 use super::{function, rollout::Rollout};
 
@@ -58,6 +59,7 @@ pub(crate) struct Serve {
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) allow_overrides: Option<bool>,
     pub(crate) show_shielded: Option<bool>,
+    pub(crate) trusted_proxies: Vec<Network>,
 }
 
 /// Why a configuration file is refused.
@@ -116,6 +118,7 @@ struct RawServe {
     drain_timeout: Option<String>,
     allow_overrides: Option<bool>,
     show_shielded: Option<bool>,
+    trusted_proxies: Vec<String>,
 }
 
 impl ConfigFile {
@@ -198,6 +201,9 @@ impl RawServe {
             };
             text.map(parse).transpose()
         };
+        let network = |(index, text): (usize, String)| {
+            text.parse().map_err(|error| BadValue::new(format!("serve.trusted_proxies[{index}]"), error))
+        };
         Ok(Serve {
             listen: address("serve.listen", self.listen)?,
             admin: address("serve.admin", self.admin)?,
@@ -211,6 +217,12 @@ impl RawServe {
             drain_timeout: duration("serve.drain_timeout", self.drain_timeout)?,
             allow_overrides: self.allow_overrides,
             show_shielded: self.show_shielded,
+            trusted_proxies: self
+                .trusted_proxies
+                .into_iter()
+                .enumerate()
+                .map(network)
+                .collect::<Result<_, _>>()?,
         })
     }
 }

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use wasm_fn_server::Network;
+
 use super::{ConfigFile, file};
 use crate::{args, fault::Fault};
 
@@ -36,6 +38,8 @@ pub(crate) struct Serve {
     pub(crate) allow_overrides: bool,
     /// Whether answers of a request's second run say so.
     pub(crate) show_shielded: bool,
+    /// Where the proxies are that name clients.
+    pub(crate) trusted_proxies: Vec<Network>,
 }
 
 impl Default for Serve {
@@ -53,6 +57,7 @@ impl Default for Serve {
             drain_timeout: Duration::from_secs(30),
             allow_overrides: false,
             show_shielded: false,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -95,6 +100,11 @@ impl Serve {
             drain_timeout: args.drain_timeout.or(file.drain_timeout).unwrap_or(default.drain_timeout),
             allow_overrides: args.allow_overrides.or(file.allow_overrides).unwrap_or(default.allow_overrides),
             show_shielded: args.show_shielded.or(file.show_shielded).unwrap_or(default.show_shielded),
+            trusted_proxies: if args.trusted_proxy.is_empty() {
+                file.trusted_proxies
+            } else {
+                args.trusted_proxy
+            },
         }
     }
 

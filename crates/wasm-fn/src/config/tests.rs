@@ -74,6 +74,7 @@ code_memory = "3MiB"
 drain_timeout = "5s"
 allow_overrides = true
 show_shielded = true
+trusted_proxies = ["10.0.0.0/8", "fd00::1"]
 "#,
     );
     let (_, hello) = file.functions.iter().next().unwrap();
@@ -120,6 +121,7 @@ show_shielded = true
             drain_timeout: Some(Duration::from_secs(5)),
             allow_overrides: Some(true),
             show_shielded: Some(true),
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "fd00::1".parse().unwrap()],
         }
     );
 }
@@ -158,7 +160,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`"
         ],
     );
     refused(
@@ -258,6 +260,12 @@ fn values_that_cannot_be_read_are_refused() {
         "[serve]\ndrain_timeout = \"never\"\n",
         &expect![[
             r#"wasm-fn.toml:2: serve.drain_timeout: found "never", expected a time such as 10s or 500ms"#
+        ]],
+    );
+    refused(
+        "[serve]\ntrusted_proxies = [\"::1\",\n\"10.0.0.0/33\"]\n",
+        &expect![[
+            r#"wasm-fn.toml:3: serve.trusted_proxies[1]: found "10.0.0.0/33", expected a network such as 10.0.0.0/8 or fd00::/8, or an address"#
         ]],
     );
 }
@@ -371,6 +379,7 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
         body_max_bytes: Some(8),
         allow_overrides: Some(true),
         show_shielded: Some(true),
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         ..file::Serve::default()
     };
     let flags = args::Serve {
@@ -378,16 +387,19 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
         body_max: Some(ByteSize(9)),
         allow_overrides: Some(false),
         show_shielded: Some(false),
+        trusted_proxy: vec!["::1".parse().unwrap(), "192.0.2.1".parse().unwrap()],
         ..args::Serve::default()
     };
     let merged = Serve::merge(&flags, from_file());
     assert_eq!(merged.listen.port(), 2);
     assert_eq!(merged.body_max_bytes, 9);
     assert!(!merged.allow_overrides && !merged.show_shielded);
+    assert_eq!(merged.trusted_proxies, flags.trusted_proxy);
     assert_eq!(merged.instances_max, Some(7));
     assert_eq!(merged.admin, Serve::default().admin);
     let merged = Serve::merge(&args::Serve::default(), from_file());
     assert!(merged.allow_overrides && merged.show_shielded);
+    assert_eq!(merged.trusted_proxies, from_file().trusted_proxies);
 }
 
 #[test]

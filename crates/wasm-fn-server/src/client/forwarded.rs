@@ -1,0 +1,217 @@
+//! What proxies say of a request in its headers: for whom it is, and what nobody else may say.
+//!
+//! Each proxy adds an entry for the one that it has the request from, behind what it found. So entries are read from
+//! the right, and only as long as a trusted proxy vouches for the next: what is left of that is anybody's.
+
+use std::{
+    iter,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{FORWARDED, GetAll},
+};
+
+use super::networks::{Network, holds};
+
+/// `X-Forwarded-For`.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Bytes that are read, over all fields of the header, from the right; an entry that begins before is not read.
+const READ_BYTES_MAX: usize = 4 << 10;
+
+/// How the names begin by which proxies tell of the client's connection.
+const CLAIMS: &str = "x-forwarded";
+
+/// Others by which they do.
+const OTHER_CLAIMS: [&str; 10] = [
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "client-ip",
+    "true-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-envoy-external-address",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+];
+
+/// Removes what tells of a client's connection, unless the sender is `trusted`.
+///
+/// Names that differ from those only by `_` for `-` are removed whoever sent them: proxies do not look after them, and
+/// to a CGI program they are the same variable (RFC 3875, section 4.1.18).
+pub(super) fn strip(headers: &mut HeaderMap, trusted: bool) {
+    let unwanted = |name: &&HeaderName| (!trusted || name.as_str().contains('_')) && is_claim(name.as_str());
+    if headers.keys().any(|name| unwanted(&name)) {
+        let names: Vec<_> = headers.keys().filter(unwanted).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Whether a header of this name, in lower case, tells of a client's connection.
+fn is_claim(name: &str) -> bool {
+    let alike = |claim: &str| {
+        let name = name.as_bytes().get(..claim.len());
+        name.is_some_and(|name| {
+            name.iter().zip(claim.bytes()).all(|(&a, b)| a == b || (a == b'_' && b == b'-'))
+        })
+    };
+    matches!(name.as_bytes().first(), Some(b'c' | b'f' | b't' | b'x'))
+        && (alike(CLAIMS) || OTHER_CLAIMS.iter().any(|claim| claim.len() == name.len() && alike(claim)))
+}
+
+/// The client of the request with `headers` that came from `peer`, a trusted proxy: the last one named that is not a
+/// trusted proxy.
+///
+/// `Forwarded` (RFC 7239) says so, or else `X-Forwarded-For`. Where an entry cannot be read, because it hides the
+/// address, is malformed or lies beyond [`READ_BYTES_MAX`], and where all are trusted proxies, it is the last one read:
+/// the trusted proxy that is farthest away, or `peer`. Its port is 0 where none is named.
+pub(super) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[Network]) -> SocketAddr {
+    if headers.contains_key(FORWARDED) {
+        let entries = entries(headers.get_all(FORWARDED), split_element);
+        last_known(peer, trusted, entries.map(|entry| forwarded_for(entry?)))
+    } else {
+        let entries = entries(headers.get_all(X_FORWARDED_FOR), split_plain);
+        last_known(peer, trusted, entries.map(|entry| address(entry?)))
+    }
+}
+
+/// Where trust ends on the way from `peer` by the `addresses` that were told, the nearest first.
+fn last_known(
+    peer: SocketAddr,
+    trusted: &[Network],
+    addresses: impl Iterator<Item = Option<SocketAddr>>,
+) -> SocketAddr {
+    let mut known = peer;
+    for address in addresses.map_while(|address| address) {
+        known = address;
+        if !holds(trusted, address.ip()) {
+            break;
+        }
+    }
+    known
+}
+
+/// What is before the last separator, if there is one, and what is behind it.
+type Split<'a> = (Option<&'a [u8]>, &'a [u8]);
+
+/// The entries of a header from the right, without empty ones, as `split` takes them off; `None` for one that is not
+/// whole, which is the last.
+fn entries<'a>(
+    values: GetAll<'a, http::HeaderValue>,
+    split: fn(&'a [u8]) -> Option<Split<'a>>,
+) -> impl Iterator<Item = Option<&'a [u8]>> {
+    let mut values = values.into_iter().rev();
+    let mut budget = READ_BYTES_MAX;
+    // What of a value is left, and whether it begins where the value does.
+    let mut left: Option<(&[u8], bool)> = None;
+    let next = move || loop {
+        let (text, whole) = match left.take() {
+            Some(left) => left,
+            None => {
+                let value = values.next()?.as_bytes();
+                let from = value.len().saturating_sub(budget);
+                budget -= value.len() - from;
+                (&value[from..], from == 0)
+            }
+        };
+        let Some((before, entry)) = split(text) else { return Some(None) };
+        if before.is_none() && !whole {
+            return Some(None);
+        }
+        left = before.map(|before| (before, whole));
+        let entry = entry.trim_ascii();
+        if !entry.is_empty() {
+            return Some(Some(entry));
+        }
+    };
+    iter::from_fn(next)
+}
+
+/// Splits at the last comma.
+fn split_plain(text: &[u8]) -> Option<Split<'_>> {
+    let comma = text.iter().rposition(|&byte| byte == b',');
+    Some(comma.map_or((None, text), |at| (Some(&text[..at]), &text[at + 1..])))
+}
+
+/// Splits at the last comma outside of quotes.
+fn split_element(text: &[u8]) -> Option<Split<'_>> {
+    split_last(text, b',')
+}
+
+/// Splits at the last `separator` outside of quotes; `None` when a quote has no beginning.
+///
+/// Read from the right, so that a quote which a client left open takes nothing from what a proxy added.
+fn split_last(text: &[u8], separator: u8) -> Option<Split<'_>> {
+    let mut quoted = false;
+    for (at, &byte) in text.iter().enumerate().rev() {
+        if byte == b'"' {
+            let escapes = text[..at].iter().rev().take_while(|&&byte| byte == b'\\').count();
+            quoted = !quoted || escapes % 2 == 1;
+        } else if byte == separator && !quoted {
+            return Some((Some(&text[..at]), &text[at + 1..]));
+        }
+    }
+    (!quoted).then_some((None, text))
+}
+
+/// The address of the one `for` among the pairs of a `Forwarded` element.
+fn forwarded_for(element: &[u8]) -> Option<SocketAddr> {
+    let mut found = None;
+    let mut rest = Some(element);
+    while let Some(text) = rest {
+        let (before, pair) = split_last(text, b';')?;
+        rest = before;
+        let pair = pair.trim_ascii();
+        if pair.is_empty() {
+            continue;
+        }
+        let (name, value) = pair.split_at(pair.iter().position(|&byte| byte == b'=')?);
+        if name.eq_ignore_ascii_case(b"for") && found.replace(address(unquoted(&value[1..])?)?).is_some() {
+            return None;
+        }
+    }
+    found
+}
+
+/// What is between the quotes of a quoted string, or a text without any. What needs escapes is no address.
+fn unquoted(value: &[u8]) -> Option<&[u8]> {
+    match value {
+        [b'"', text @ .., b'"'] => Some(text),
+        _ => Some(value),
+    }
+    .filter(|text| !text.iter().any(|byte| matches!(byte, b'"' | b'\\')))
+}
+
+/// Reads an address, in brackets or not, with a port or without one: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`,
+/// `[2001:db8::1]:80`. A port may be hidden (`_x`; RFC 7239, section 6.3), an address may not.
+fn address(text: &[u8]) -> Option<SocketAddr> {
+    let text = str::from_utf8(text).ok()?;
+    let (address, port) = if let Ok(address) = text.parse::<IpAddr>() {
+        (address, "")
+    } else if let Some(text) = text.strip_prefix('[') {
+        let (address, port) = text.split_once(']')?;
+        (IpAddr::V6(address.parse::<Ipv6Addr>().ok()?), port)
+    } else {
+        let (address, port) = text.split_at(text.find(':')?);
+        (IpAddr::V4(address.parse::<Ipv4Addr>().ok()?), port)
+    };
+    Some(SocketAddr::new(address.to_canonical(), if port.is_empty() { 0 } else { read_port(port)? }))
+}
+
+/// Reads `:80`, or `:_hidden`, which is 0.
+fn read_port(text: &str) -> Option<u16> {
+    let text = text.strip_prefix(':')?;
+    if let Some(hidden) = text.strip_prefix('_') {
+        let may = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        return (!hidden.is_empty() && hidden.bytes().all(may)).then_some(0);
+    }
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests;

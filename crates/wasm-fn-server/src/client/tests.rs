@@ -1,0 +1,41 @@
+//! Facts about who is believed.
+
+use super::*;
+
+fn networks(texts: &[&str]) -> Vec<Network> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+#[test]
+fn peer_is_trusted_by_its_ipv4_address_also_where_ipv6_carries_it() {
+    let trusted = networks(&["10.0.0.0/8", "2001:db8::/32"]);
+    for (peer, is_trusted) in [
+        ("10.1.2.3:80", true),
+        ("[::ffff:10.1.2.3]:80", true),
+        ("[2001:db8::1]:80", true),
+        ("11.0.0.1:80", false),
+        ("[::ffff:11.0.0.1]:80", false),
+        ("[2001:db9::1]:80", false),
+    ] {
+        assert_eq!(Peer::new(address(peer), &trusted).is_trusted, is_trusted, "{peer}");
+    }
+    let mapped = Peer::new(address("[::ffff:192.0.2.1]:5000"), &[]);
+    assert_eq!(mapped, Peer { address: address("192.0.2.1:5000"), is_trusted: false });
+}
+
+#[test]
+fn header_of_an_untrusted_peer_is_neither_believed_nor_left() {
+    let trusted = networks(&["10.0.0.0/8"]);
+    for (peer, client, left) in
+        [("10.0.0.1:4000", "192.0.2.1:0", 1), ("203.0.113.9:4000", "203.0.113.9:4000", 0)]
+    {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-forwarded-for", http::HeaderValue::from_static("192.0.2.1"));
+        assert_eq!(Peer::new(address(peer), &trusted).client(&mut headers, &trusted), address(client));
+        assert_eq!(headers.len(), left, "{peer}");
+    }
+}

@@ -1,0 +1,156 @@
+//! Users behind proxies, and what those say of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
+    process::{Command, Stdio},
+};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+};
+
+use crate::harness::{Folder, Node, Process, patiently};
+
+/// How many users there are. On each side of an even split are at least 5 of them but for once in 100,000 runs.
+const USERS: u8 = 40;
+
+/// A node that is told `args`, with a canary of half of the addresses.
+async fn node(args: &[&str]) -> Node {
+    let node = Node::start_with(args).await;
+    node.hello_canary("50%", json!({ "sticky": "ip" })).await;
+    node
+}
+
+/// Checks that each version answers some users.
+#[track_caller]
+fn both_sides(placed: &BTreeMap<u8, String>) {
+    let canary = placed.values().filter(|version| *version == "v2").count();
+    println!("{canary} of {USERS} users are on the canary");
+    assert!((5..=usize::from(USERS) - 5).contains(&canary), "{placed:?}");
+}
+
+/// The versions that answer the users whose address a proxy on this machine tells in `header`.
+async fn placed(node: &Node, header: &str, entry: impl Fn(u8) -> String) -> BTreeMap<u8, String> {
+    let mut placed = BTreeMap::new();
+    for user in 1..=USERS {
+        let answer = node.http.get_as("/hello", &[(header, &entry(user))]).await.ok();
+        placed.insert(user, answer.version().to_owned());
+    }
+    placed
+}
+
+/// What comes back for `sent` on a connection of its own.
+async fn exchange(mut stream: TcpStream, sent: &str) -> String {
+    stream.write_all(sent.as_bytes()).await.expect("the node reads");
+    let mut answer = String::new();
+    patiently("an answer", stream.read_to_string(&mut answer)).await.expect("the node answers");
+    answer
+}
+
+/// The version that gave the answer.
+fn version(answer: &str) -> String {
+    let version = answer.lines().find_map(|line| line.strip_prefix("wasm-fn-version: "));
+    version.unwrap_or_else(|| panic!("no version answered:\n{answer}")).to_owned()
+}
+
+#[tokio::test]
+async fn users_behind_a_trusted_proxy_are_split_by_their_own_addresses() {
+    let node = node(&["--trusted-proxy", "127.0.0.0/8"]).await;
+    let first = placed(&node, "x-forwarded-for", |user| format!("198.51.100.{user}")).await;
+    both_sides(&first);
+    // The same whoever tells it, and whatever the user wrote in front.
+    let entry = |user| format!("203.0.113.9, 198.51.100.{user}, 127.0.0.7");
+    assert_eq!(placed(&node, "x-forwarded-for", entry).await, first);
+    let entry = |user| format!("for=\"198.51.100.{user}:4711\";proto=https, for=127.0.0.7");
+    assert_eq!(placed(&node, "forwarded", entry).await, first);
+}
+
+#[tokio::test]
+async fn users_behind_a_proxy_that_is_not_trusted_are_one() {
+    for args in [&[][..], &["--trusted-proxy", "10.0.0.0/8"]] {
+        let node = node(args).await;
+        let placed = placed(&node, "x-forwarded-for", |user| format!("198.51.100.{user}")).await;
+        assert_eq!(placed.values().collect::<BTreeSet<_>>().len(), 1, "{placed:?}");
+    }
+}
+
+#[tokio::test]
+async fn guests_see_of_a_client_only_what_a_trusted_proxy_says() {
+    let told = [("x-forwarded-for", "192.0.2.1"), ("x-forwarded-proto", "https"), ("x-real-ip", "192.0.2.1")];
+    let spelled = [("x_forwarded_for", "192.0.2.2")];
+    let headers = [&told[..], &spelled, &[("x-user", "1")]].concat();
+    for (args, sees) in [(&[][..], false), (&["--trusted-proxy", "127.0.0.1"], true)] {
+        let node = Node::start_with(args).await;
+        node.deploy("cgi").await;
+        let text = node.http.get_as("/cgi", &headers).await.ok().text();
+        assert!(text.contains("HTTP_X_USER=1\n"), "{text}");
+        for line in [
+            "HTTP_X_FORWARDED_FOR=192.0.2.1\n",
+            "HTTP_X_FORWARDED_PROTO=https\n",
+            "HTTP_X_REAL_IP=192.0.2.1\n",
+        ] {
+            assert_eq!(text.contains(line), sees, "{line}{text}");
+        }
+        assert!(!text.contains("192.0.2.2"), "{text}");
+    }
+}
+
+/// nginx in front of `node`, on a port that was free a moment ago; `None` where there is no nginx.
+fn nginx(folder: &Folder, node: &Node) -> Option<(Process, SocketAddr)> {
+    let there =
+        Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    if !there {
+        return None;
+    }
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let path = folder.path().display();
+    let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {path}/{kind};\n"));
+    let config = format!(
+        "daemon off;\nmaster_process off;\npid {path}/nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n{}\
+         access_log off;\nserver {{\nlisten {address};\nlocation / {{\nproxy_pass http://{};\n\
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\nproxy_set_header Forwarded \"\";\n}}\n}}\n}}\n",
+        paths.concat(),
+        node.listen,
+    );
+    let config = folder.write("nginx.conf", config);
+    let mut command = Command::new("nginx");
+    command.arg("-e").arg("stderr").arg("-p").arg(folder.path()).arg("-c").arg(config).stdout(Stdio::null());
+    Some((Process::spawn(&mut command), address))
+}
+
+/// A connection to `address` from `source`, once somebody listens.
+async fn connect_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
+    loop {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        if let Ok(stream) = socket.connect(address).await {
+            return stream;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn users_behind_nginx_are_split_by_their_own_addresses() {
+    let node = node(&["--trusted-proxy", "127.0.0.1"]).await;
+    let Some((_nginx, address)) = nginx(node.folder(), &node) else {
+        println!("skipped users_behind_nginx_are_split_by_their_own_addresses: nginx is not installed");
+        return;
+    };
+    let mut placed = BTreeMap::new();
+    for user in 1..=USERS {
+        let source = Ipv4Addr::new(127, 0, 1, user);
+        let stream = patiently("nginx", connect_from(source, address)).await;
+        // What the user claims is of no account.
+        let request = "GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\nforwarded: for=192.0.2.1\r\n\
+                       x-forwarded-for: 192.0.2.1\r\n\r\n";
+        placed.insert(user, version(&exchange(stream, request).await));
+    }
+    both_sides(&placed);
+}
