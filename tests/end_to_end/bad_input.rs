@@ -280,6 +280,7 @@ async fn trusted_proxy_that_is_no_network_is_named() {
     folder.write("node.toml", "[serve]\ntrusted_proxies = [\"nginx\"]\n");
     let done = run(&mut serve(&["--config", "node.toml"])).await;
     done.refused(&["node.toml:2: serve.trusted_proxies[0]: found \"nginx\"", expected]);
+    run(&mut serve(&["--proxy-protocol"])).await.refused(&["proxy_protocol", "trusted proxies"]);
 }
 
 #[tokio::test]

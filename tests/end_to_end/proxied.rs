@@ -12,7 +12,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-use crate::harness::{Folder, Node, Process, patiently};
+use crate::harness::{Folder, Node, Process, client::connect, patiently};
 
 /// How many users there are. On each side of an even split are at least 5 of them but for once in 100,000 runs.
 const USERS: u8 = 40;
@@ -75,6 +75,19 @@ async fn users_behind_a_proxy_that_is_not_trusted_are_one() {
         let placed = placed(&node, "x-forwarded-for", |user| format!("198.51.100.{user}")).await;
         assert_eq!(placed.values().collect::<BTreeSet<_>>().len(), 1, "{placed:?}");
     }
+}
+
+#[tokio::test]
+async fn users_whom_a_proxy_header_names_are_split() {
+    let node = node(&["--trusted-proxy", "127.0.0.1", "--proxy-protocol"]).await;
+    let mut placed = BTreeMap::new();
+    for user in 1..=USERS {
+        let header = format!("PROXY TCP4 198.51.100.{user} 127.0.0.1 4711 80\r\n");
+        let request = "GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let answer = exchange(connect(node.listen).await, &format!("{header}{request}")).await;
+        placed.insert(user, version(&answer));
+    }
+    both_sides(&placed);
 }
 
 #[tokio::test]

@@ -2,12 +2,14 @@
 
 mod forwarded;
 mod networks;
+mod proxy_protocol;
 
 use std::net::SocketAddr;
 
 use http::HeaderMap;
 
 pub use networks::{Network, NetworkError};
+pub(crate) use proxy_protocol::{Source, read};
 
 use networks::holds;
 
@@ -25,6 +27,18 @@ impl Peer {
     pub(crate) fn new(mut address: SocketAddr, trusted: &[Network]) -> Self {
         address.set_ip(address.ip().to_canonical());
         Self { address, is_trusted: holds(trusted, address.ip()) }
+    }
+
+    /// Who is behind this one, a trusted proxy, by the PROXY header that its connection began with.
+    ///
+    /// The named one takes the proxy's place in everything: it is trusted when it is a trusted proxy itself. Behind a
+    /// proxy that does not say whose connection it is, headers are anybody's.
+    pub(crate) fn behind(self, source: Source, trusted: &[Network]) -> Self {
+        match source {
+            Source::Own => self,
+            Source::Unnamed => Self { is_trusted: false, ..self },
+            Source::Client(address) => Self::new(address, trusted),
+        }
     }
 
     /// The client of a request with `headers`, of which is left what this peer may say.

@@ -1,4 +1,4 @@
-//! One connection's task: drives its protocol, enforces its timeouts, and carries out what the
+//! One connection's task: hears whose it is, drives its protocol, enforces its timeouts, and carries out what the
 //! server wants of it.
 
 use std::{
@@ -15,12 +15,15 @@ use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Invoke, Options, clock,
+    Invoke, Options,
+    client::{self, Peer},
+    clock,
     dispatch::answer,
     observed::Observed,
     overseer::{Overseer, Step},
     session::Session,
     turn::Turn,
+    watch::Watch,
 };
 
 /// HTTP/2 streams that a client may have open on one connection.
@@ -67,30 +70,52 @@ pub(crate) fn protocols(options: &Options, spawner: Spawner) -> auto::Builder<Sp
     protocols
 }
 
-/// Serves `stream` until it ends, is overdue, or is cut.
-pub(crate) async fn run<V: Invoke>(
-    stream: TcpStream,
-    session: Session<V>,
-    protocols: Arc<auto::Builder<Spawner>>,
-) {
-    let session = Arc::new(session);
-    let plane = Arc::clone(&session.plane);
-    let watch = Arc::clone(&session.watch);
-    let io = TokioIo::new(Observed::new(stream, Arc::clone(&watch)));
-    let service = service_fn(move |request| answer(Arc::clone(&session), request).map(Ok::<_, Infallible>));
-    let mut connection = pin!(protocols.serve_connection(io, service));
-    let mut overseer = Overseer::new(&watch, &plane.options);
-    let mut turns = None;
-    std::future::poll_fn(|cx| {
+/// The connection's task as it is polled.
+struct Polls<'a> {
+    watch: &'a Watch,
+    // Made in the first poll.
+    turn: Option<(Arc<Turn>, Waker)>,
+}
+
+impl Polls<'_> {
+    /// Notes that the task is polled; gives what is to wake it.
+    fn begin(&mut self, cx: &Context<'_>) -> &Waker {
         let now = clock::now();
-        let (turn, waker) = turns.get_or_insert_with(|| {
+        let watch = self.watch;
+        let (turn, waker) = self.turn.get_or_insert_with(|| {
             let turn = Turn::new(cx.waker().clone(), now);
             let waker = Waker::from(Arc::clone(&turn));
             watch.register(waker.clone());
             (turn, waker)
         });
         watch.polled(now, turn.begin(cx.waker(), now));
-        let cx = &mut Context::from_waker(waker);
+        waker
+    }
+}
+
+/// Serves `stream` until it ends, is overdue, or is cut.
+pub(crate) async fn run<V: Invoke>(
+    mut stream: TcpStream,
+    mut session: Session<V>,
+    protocols: Arc<auto::Builder<Spawner>>,
+) {
+    let plane = Arc::clone(&session.plane);
+    let watch = Arc::clone(&session.watch);
+    let mut overseer = Overseer::new(&watch, &plane.options);
+    let mut polls = Polls { watch: &watch, turn: None };
+    if plane.options.proxy_protocol && session.peer.is_trusted {
+        // Boxed, for most connections have no use for it, and for the others it is over soon.
+        let introduced =
+            Box::pin(introduce(&mut stream, session.peer, &mut polls, &mut overseer, &plane.options));
+        let Some(peer) = introduced.await else { return };
+        session.peer = peer;
+    }
+    let session = Arc::new(session);
+    let io = TokioIo::new(Observed::new(stream, Arc::clone(&watch)));
+    let service = service_fn(move |request| answer(Arc::clone(&session), request).map(Ok::<_, Infallible>));
+    let mut connection = pin!(protocols.serve_connection(io, service));
+    std::future::poll_fn(|cx| {
+        let cx = &mut Context::from_waker(polls.begin(cx));
         loop {
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 if let Err(error) = ended {
@@ -109,4 +134,31 @@ pub(crate) async fn run<V: Invoke>(
         }
     })
     .await;
+}
+
+/// Reads the PROXY header that the trusted `peer` begins `stream` with: who is behind it. `None` when the connection is
+/// to be closed, because it has none, is overdue, or is cut.
+async fn introduce(
+    stream: &mut TcpStream,
+    peer: Peer,
+    polls: &mut Polls<'_>,
+    overseer: &mut Overseer<'_>,
+    options: &Options,
+) -> Option<Peer> {
+    let mut reading = pin!(client::read(stream));
+    let read = std::future::poll_fn(|cx| {
+        let cx = &mut Context::from_waker(polls.begin(cx));
+        if let Poll::Ready(read) = reading.as_mut().poll(cx) {
+            return Poll::Ready(Some(read));
+        }
+        // Without a request, to close is to cut.
+        overseer.poll_step(cx).map(|_| None)
+    });
+    match read.await? {
+        Ok(source) => Some(peer.behind(source, &options.trusted_proxies)),
+        Err(error) => {
+            tracing::debug!(proxy = %peer.address, %error, "connection closed");
+            None
+        }
+    }
 }

@@ -21,7 +21,7 @@ pub struct Options {
     /// Bytes of one request's body. 10 MiB.
     pub body_bytes_max: u64,
     /// From the first byte of a request's head to the last, and from accepting a connection to its
-    /// first request. 10 s.
+    /// first request, with the PROXY header before that. 10 s.
     pub head_timeout: Duration,
     /// From the end of one request to the next one's first byte. 60 s.
     pub idle_timeout: Duration,
@@ -40,6 +40,9 @@ pub struct Options {
     /// Where the proxies are that say whose requests they pass on, by `Forwarded` or `X-Forwarded-For`. What others say
     /// of that is removed. None.
     pub trusted_proxies: Vec<Network>,
+    /// Whether the connections of trusted proxies begin with a PROXY header, version 1 or 2; one that does not is
+    /// closed. Connections of others never do. `false`.
+    pub proxy_protocol: bool,
     /// Where requests that nothing places get their point: [`draw_at_random`].
     pub draw: fn() -> Point,
 }

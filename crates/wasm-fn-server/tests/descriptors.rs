@@ -64,6 +64,7 @@ fn serve(runtime: &tokio::runtime::Runtime) -> SocketAddr {
             shield_body_bytes_max: 64 << 10,
             show_shielded: false,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             connections_max: 1000,
             headers_max: 100,
             head_bytes_max: 65_536,

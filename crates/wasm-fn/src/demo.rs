@@ -86,6 +86,7 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         overrides_open: false,
         show_shielded: false,
         trusted_proxies: Vec::new(),
+        proxy_protocol: false,
     };
     let node = Node::start(options).await;
     node.map_err(|error| Fault::new("start", "the node did not start", format!("{error:#}")))

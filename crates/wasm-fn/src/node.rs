@@ -70,6 +70,8 @@ pub(crate) struct NodeOptions {
     pub(crate) show_shielded: bool,
     /// Where the proxies are that name clients.
     pub(crate) trusted_proxies: Vec<Network>,
+    /// Whether their connections begin with a PROXY header.
+    pub(crate) proxy_protocol: bool,
 }
 
 type NodeControl = Control<RuntimeHost, EmbeddedStore>;
@@ -298,6 +300,7 @@ fn server_options(options: &NodeOptions) -> wasm_fn_server::Options {
         shield_body_bytes_max: 64 << 10,
         show_shielded: options.show_shielded,
         trusted_proxies: options.trusted_proxies.clone(),
+        proxy_protocol: options.proxy_protocol,
         draw: draw_at_random,
     }
 }

@@ -28,6 +28,23 @@ fn peer_is_trusted_by_its_ipv4_address_also_where_ipv6_carries_it() {
 }
 
 #[test]
+fn whoever_a_proxy_header_names_takes_the_proxys_place() {
+    let trusted = networks(&["10.0.0.0/8"]);
+    let proxy = Peer::new(address("10.0.0.1:4000"), &trusted);
+    let client = |text| Source::Client(address(text));
+    for (source, expected, is_trusted) in [
+        (Source::Own, "10.0.0.1:4000", true),
+        (Source::Unnamed, "10.0.0.1:4000", false),
+        (client("192.0.2.1:5000"), "192.0.2.1:5000", false),
+        (client("10.0.0.2:5000"), "10.0.0.2:5000", true),
+        (client("[::ffff:10.0.0.2]:5000"), "10.0.0.2:5000", true),
+    ] {
+        let expected = Peer { address: address(expected), is_trusted };
+        assert_eq!(proxy.behind(source, &trusted), expected, "{source:?}");
+    }
+}
+
+#[test]
 fn header_of_an_untrusted_peer_is_neither_believed_nor_left() {
     let trusted = networks(&["10.0.0.0/8"]);
     for (peer, client, left) in

@@ -192,6 +192,7 @@ pub(super) fn options() -> Options {
         shield_body_bytes_max: 64 << 10,
         show_shielded: true,
         trusted_proxies: Vec::new(),
+        proxy_protocol: false,
         draw: draw_at_random,
     }
 }

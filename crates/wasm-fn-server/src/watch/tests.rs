@@ -27,6 +27,7 @@ fn watch() -> (Arc<Watch>, Instant, Options) {
         shield_body_bytes_max: 0,
         show_shielded: false,
         trusted_proxies: Vec::new(),
+        proxy_protocol: false,
         draw: draw_at_random,
     };
     let opened = clock::now();

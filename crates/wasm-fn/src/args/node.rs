@@ -53,6 +53,9 @@ pub(crate) struct Serve {
     /// Network of proxies whose `Forwarded` or `X-Forwarded-For` names the client; others' are removed [repeatable, default: none]
     #[arg(long, env = "WASM_FN_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) trusted_proxy: Vec<Network>,
+    /// Whether connections of trusted proxies begin with a PROXY header, version 1 or 2 [default: false]
+    #[arg(long, env = "WASM_FN_PROXY_PROTOCOL", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) proxy_protocol: Option<bool>,
     #[command(flatten)]
     pub(crate) log: Log,
 }

@@ -37,5 +37,6 @@ fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
         overrides_open: config.allow_overrides,
         show_shielded: config.show_shielded,
         trusted_proxies: config.trusted_proxies,
+        proxy_protocol: config.proxy_protocol,
     })
 }

@@ -60,6 +60,7 @@ pub(crate) struct Serve {
     pub(crate) allow_overrides: Option<bool>,
     pub(crate) show_shielded: Option<bool>,
     pub(crate) trusted_proxies: Vec<Network>,
+    pub(crate) proxy_protocol: Option<bool>,
 }
 
 /// Why a configuration file is refused.
@@ -119,6 +120,7 @@ struct RawServe {
     allow_overrides: Option<bool>,
     show_shielded: Option<bool>,
     trusted_proxies: Vec<String>,
+    proxy_protocol: Option<bool>,
 }
 
 impl ConfigFile {
@@ -223,6 +225,7 @@ impl RawServe {
                 .enumerate()
                 .map(network)
                 .collect::<Result<_, _>>()?,
+            proxy_protocol: self.proxy_protocol,
         })
     }
 }

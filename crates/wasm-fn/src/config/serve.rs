@@ -40,6 +40,8 @@ pub(crate) struct Serve {
     pub(crate) show_shielded: bool,
     /// Where the proxies are that name clients.
     pub(crate) trusted_proxies: Vec<Network>,
+    /// Whether their connections begin with a PROXY header.
+    pub(crate) proxy_protocol: bool,
 }
 
 impl Default for Serve {
@@ -58,6 +60,7 @@ impl Default for Serve {
             allow_overrides: false,
             show_shielded: false,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
         }
     }
 }
@@ -105,6 +108,7 @@ impl Serve {
             } else {
                 args.trusted_proxy
             },
+            proxy_protocol: args.proxy_protocol.or(file.proxy_protocol).unwrap_or(default.proxy_protocol),
         }
     }
 
@@ -132,6 +136,12 @@ impl Serve {
         }
         if self.drain_timeout > Duration::from_secs(3600) {
             return Err(format!("drain_timeout is {:?}, expected 0s to 1h", self.drain_timeout));
+        }
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            return Err(
+                "proxy_protocol is on without trusted proxies, expected the networks of those that speak it"
+                    .to_owned(),
+            );
         }
         if self.listen == self.admin && self.listen.port() != 0 {
             return Err(format!("listen and admin are both {}, expected two addresses", self.listen));

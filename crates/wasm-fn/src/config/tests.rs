@@ -75,6 +75,7 @@ drain_timeout = "5s"
 allow_overrides = true
 show_shielded = true
 trusted_proxies = ["10.0.0.0/8", "fd00::1"]
+proxy_protocol = true
 "#,
     );
     let (_, hello) = file.functions.iter().next().unwrap();
@@ -122,6 +123,7 @@ trusted_proxies = ["10.0.0.0/8", "fd00::1"]
             allow_overrides: Some(true),
             show_shielded: Some(true),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "fd00::1".parse().unwrap()],
+            proxy_protocol: Some(true),
         }
     );
 }
@@ -160,7 +162,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`"
         ],
     );
     refused(
@@ -380,6 +382,7 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
         allow_overrides: Some(true),
         show_shielded: Some(true),
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+        proxy_protocol: Some(true),
         ..file::Serve::default()
     };
     let flags = args::Serve {
@@ -388,17 +391,18 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
         allow_overrides: Some(false),
         show_shielded: Some(false),
         trusted_proxy: vec!["::1".parse().unwrap(), "192.0.2.1".parse().unwrap()],
+        proxy_protocol: Some(false),
         ..args::Serve::default()
     };
     let merged = Serve::merge(&flags, from_file());
     assert_eq!(merged.listen.port(), 2);
     assert_eq!(merged.body_max_bytes, 9);
-    assert!(!merged.allow_overrides && !merged.show_shielded);
+    assert!(!merged.allow_overrides && !merged.show_shielded && !merged.proxy_protocol);
     assert_eq!(merged.trusted_proxies, flags.trusted_proxy);
     assert_eq!(merged.instances_max, Some(7));
     assert_eq!(merged.admin, Serve::default().admin);
     let merged = Serve::merge(&args::Serve::default(), from_file());
-    assert!(merged.allow_overrides && merged.show_shielded);
+    assert!(merged.allow_overrides && merged.show_shielded && merged.proxy_protocol);
     assert_eq!(merged.trusted_proxies, from_file().trusted_proxies);
 }
 
@@ -422,6 +426,10 @@ fn a_node_refuses_what_is_out_of_bounds() {
     refused(
         |serve| serve.drain_timeout = Duration::from_secs(3601),
         "drain_timeout is 3601s, expected 0s to 1h",
+    );
+    refused(
+        |serve| serve.proxy_protocol = true,
+        "proxy_protocol is on without trusted proxies, expected the networks of those that speak it",
     );
     refused(
         |serve| serve.admin = serve.listen,
