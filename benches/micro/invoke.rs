@@ -75,7 +75,8 @@ async fn call(version: &Arc<Version>) {
     let body = Empty::<Bytes>::new().map_err(|never| -> RequestBodyError { match never {} });
     let request = http::Request::get("http://localhost/hello").body(body).expect("a request");
     let now = Instant::now();
-    let invocation = Invocation { request, request_id: 7, arrived: now, began: now, effects: None };
+    let invocation =
+        Invocation { request, request_id: 7, client: None, arrived: now, began: now, effects: None };
     let response = version.clone().invoke(invocation).await.expect("an answer");
     let body = response.into_body().collect().await.expect("its body").to_bytes();
     assert!(body.starts_with(b"hello from"));

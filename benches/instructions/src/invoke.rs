@@ -76,7 +76,8 @@ async fn call(version: &Arc<Version>) -> anyhow::Result<()> {
     let body = Empty::<Bytes>::new().map_err(|never| -> RequestBodyError { match never {} });
     let request = http::Request::get("http://localhost/hello").body(body)?;
     let now = Instant::now();
-    let invocation = Invocation { request, request_id: 7, arrived: now, began: now, effects: None };
+    let invocation =
+        Invocation { request, request_id: 7, client: None, arrived: now, began: now, effects: None };
     let response = Arc::clone(version).invoke(invocation).await?;
     let body = response.into_body().collect().await?.to_bytes();
     anyhow::ensure!(body.starts_with(b"hello from"), "hello answered {body:?}");

@@ -4,6 +4,8 @@
 mod output;
 mod pipe;
 
+use std::net::IpAddr;
+
 use http::request::Parts;
 
 pub(crate) use output::poll_head;
@@ -15,8 +17,9 @@ const HEADERS_MAX: usize = 1000;
 /// The request meta-variables of RFC 3875, section 4.1.
 ///
 /// `SCRIPT_NAME` is empty and `PATH_INFO` the whole path: which part of the path names the function
-/// is the router's business, and guests see the full path.
-pub(crate) fn variables(parts: &Parts) -> Vec<(String, String)> {
+/// is the router's business, and guests see the full path. A request that is no client's, such as a check of
+/// a rollout, has no `REMOTE_ADDR`.
+pub(crate) fn variables(parts: &Parts, client: Option<IpAddr>) -> Vec<(String, String)> {
     let header = |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let host = authority.or_else(|| header(http::header::HOST)).unwrap_or("localhost");
@@ -43,6 +46,7 @@ pub(crate) fn variables(parts: &Parts) -> Vec<(String, String)> {
     }
     let mut variables: Vec<_> =
         variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    variables.extend(client.map(|client| ("REMOTE_ADDR".to_owned(), client.to_string())));
     variables.extend(header_variables(parts));
     variables
 }

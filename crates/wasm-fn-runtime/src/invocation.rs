@@ -8,7 +8,7 @@ mod body;
 mod guest;
 mod knock;
 
-use std::time::Instant;
+use std::{net::IpAddr, time::Instant};
 
 pub use body::ResponseBody;
 use bytes::Bytes;
@@ -26,6 +26,8 @@ pub struct Invocation<B> {
     pub request: http::Request<B>,
     /// Names the request in the log.
     pub request_id: u128,
+    /// Whose request it is, where it is a client's: `REMOTE_ADDR` of a command.
+    pub client: Option<IpAddr>,
     /// When the request arrived: its time counts from then, so that a second run gets what is left.
     pub arrived: Instant,
     /// When this run of it began.

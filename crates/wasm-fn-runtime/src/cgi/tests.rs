@@ -9,7 +9,8 @@ use super::*;
 
 fn variable(request: Request<()>, name: &str) -> Option<String> {
     let parts = request.into_parts().0;
-    variables(&parts).into_iter().find(|(found, _)| found == name).map(|(_, value)| value)
+    let client = Some([192, 0, 2, 1].into());
+    variables(&parts, client).into_iter().find(|(found, _)| found == name).map(|(_, value)| value)
 }
 
 #[test]
@@ -30,6 +31,7 @@ fn headers_become_variables() {
         ("REQUEST_METHOD", Some("POST")),
         ("QUERY_STRING", Some("b")),
         ("HTTP_PROXY", None),
+        ("REMOTE_ADDR", Some("192.0.2.1")),
     ] {
         assert_eq!(variable(request(), name).as_deref(), value, "{name}");
     }

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
@@ -118,7 +119,7 @@ impl Guest {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<RequestBodyError>,
     {
-        let request_id = invocation.request_id;
+        let (request_id, client) = (invocation.request_id, invocation.client);
         let state = instance.store.data_mut();
         state.wasi.serve(request_id);
         state.egress.serve(invocation.effects);
@@ -137,7 +138,7 @@ impl Guest {
             Export::Http03(handle) => {
                 (in_place(|| run_03(instance, handle, request, slot.clone())), HeadSource::Slot(slot))
             }
-            Export::Command(run) => run_command(instance, run, request),
+            Export::Command(run) => run_command(instance, run, request, client),
         };
         Self { run: Some(run), knock, head, meter, request_id, started, deadline, place }
     }
@@ -362,11 +363,16 @@ async fn handle_03(
         .flatten()
 }
 
-fn run_command(mut instance: Instance, run: Command, request: http::Request<WasiBody>) -> (Run, HeadSource) {
+fn run_command(
+    mut instance: Instance,
+    run: Command,
+    request: http::Request<WasiBody>,
+    client: Option<IpAddr>,
+) -> (Run, HeadSource) {
     let (parts, body) = request.into_parts();
     let output = CgiOutput::default();
     let state = instance.store.data_mut();
-    state.make_for_command(&cgi::variables(&parts), CgiInput::new(body), output.clone());
+    state.make_for_command(&cgi::variables(&parts, client), CgiInput::new(body), output.clone());
     let head = HeadSource::Command { output: output.clone(), collected: BytesMut::new() };
     let run = async move {
         let result = run.call_async(&mut instance.store, ()).await;

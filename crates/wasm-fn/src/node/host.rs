@@ -92,6 +92,7 @@ impl Host for RuntimeHost {
         let invocation = Invocation {
             request: request.map(|body| Full::new(body).map_err(unbroken)),
             request_id: RequestId::random().bits(),
+            client: None,
             arrived: now,
             began: now,
             effects: None,

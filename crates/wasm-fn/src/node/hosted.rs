@@ -27,6 +27,7 @@ impl Invoke for Hosted {
         let invocation = Invocation {
             request: call.request.map(GuestBound),
             request_id: call.request_id.bits(),
+            client: Some(call.client.ip()),
             arrived: call.arrived,
             began: call.began,
             effects: call.effects.map(|effects| Effects::new(move || effects.begin())),
