@@ -6,7 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use serde_json::json;
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -109,6 +110,35 @@ async fn guests_see_of_a_client_only_what_a_trusted_proxy_says() {
         }
         assert!(!text.contains("192.0.2.2"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn function_with_one_user_is_warned_of_once() {
+    let node = node(&[]).await;
+    let ask = |requests: u32| {
+        let answers = stream::iter(0..requests).map(|_| node.http.get("/hello")).buffer_unordered(8);
+        answers.for_each(|answer| async move {
+            answer.ok();
+        })
+    };
+    let warnings = || {
+        let lines: Vec<Value> =
+            node.process().log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        lines.into_iter().filter(|line| line["level"] == "WARN").collect::<Vec<_>>()
+    };
+    // One request of eight is looked at, and 125 of those make a verdict.
+    patiently("a warning", async {
+        while warnings().is_empty() {
+            ask(500).await;
+        }
+    })
+    .await;
+    ask(2000).await;
+    let warnings = warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let fields = &warnings[0];
+    assert_eq!((&fields["function"], &fields["client"]), (&json!("hello"), &json!("127.0.0.1")), "{fields}");
+    assert!(fields["message"].as_str().unwrap().contains("--trusted-proxy"), "{fields}");
 }
 
 /// nginx in front of `node`, on a port that was free a moment ago; `None` where there is no nginx.

@@ -10,6 +10,7 @@
 //! functions.
 
 mod clash;
+mod crowd;
 mod paths;
 mod stage;
 mod table;

@@ -86,6 +86,9 @@ impl<V: Invoke> Plane<V> {
         let chosen = stage
             .choose(&traits, asked, self.options.draw)
             .map_err(|none| Problem { detail: none.to_string().into(), ..Code::NoSuchVersion.into() })?;
+        if let Some(key) = chosen.key {
+            self.crowding.placed(stage, key, id, client.ip(), request.headers());
+        }
         let version = chosen.version.hold();
         let part = chosen.part.as_ref().and_then(|part| OwnPart::begin(part, id, &version, started));
         Ok(Selected { version, part, late: chosen.part.and_then(|part| part.shield) })

@@ -22,6 +22,7 @@ mod watch;
 mod answer;
 mod asked;
 mod attempt;
+mod crowding;
 mod dispatch;
 mod head;
 mod session;

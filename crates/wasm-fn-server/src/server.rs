@@ -12,6 +12,7 @@ use crate::{
     accept::Acceptor,
     connection::{self, Spawner},
     connections::Connections,
+    crowding::Crowding,
     session::Plane,
     watch::Order,
 };
@@ -60,7 +61,7 @@ pub fn serve<V: Invoke>(
     let acceptor = Acceptor {
         protocols: Arc::new(connection::protocols(&options, Spawner(handle.tasks.clone()))),
         room: Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS))),
-        plane: Arc::new(Plane { tables, access, options }),
+        plane: Arc::new(Plane { tables, access, options, crowding: Crowding::default() }),
         connections: Arc::clone(&handle.connections),
         tasks: handle.tasks.clone(),
         drain: handle.drain.clone(),

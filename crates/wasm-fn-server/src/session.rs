@@ -5,13 +5,14 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use wasm_fn_router::RouteTable;
 
-use crate::{Options, OverrideAccess, RequestId, client::Peer, watch::Watch};
+use crate::{Options, OverrideAccess, RequestId, client::Peer, crowding::Crowding, watch::Watch};
 
 /// What every connection shares.
 pub(crate) struct Plane<V> {
     pub(crate) tables: Arc<ArcSwap<RouteTable<V>>>,
     pub(crate) access: Arc<dyn OverrideAccess>,
     pub(crate) options: Options,
+    pub(crate) crowding: Crowding,
 }
 
 /// One connection.

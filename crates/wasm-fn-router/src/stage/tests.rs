@@ -68,6 +68,7 @@ fn choose(
     let asked = asked.map(|asked| asked.parse().unwrap());
     let chosen = stage.choose(&traits, asked, || Point::new(9999).unwrap())?;
     assert_eq!(chosen.version.label, chosen.version.no.to_string());
+    assert_eq!(chosen.key.is_some(), chosen.reason == Reason::Sticky);
     Ok((chosen.version.target, chosen.reason))
 }
 
@@ -184,6 +185,7 @@ fn the_key_header_comes_before_the_stage_s_own_key() {
 fn requests_without_a_key_draw() {
     let cookie = stage(5000, |spec| spec.sticky = "cookie:sid".parse().unwrap());
     let header = stage(5000, |spec| spec.sticky = "header:x-user".parse().unwrap());
+    assert!(!cookie.sticks_to_address());
     check(&cookie, Request::default(), (1, Reason::Draw));
     check(&cookie, Request { headers: &[("cookie", "sid=")], ..Request::default() }, (1, Reason::Draw));
     check(&cookie, Request { headers: &[("wasm-fn-key", "")], ..Request::default() }, (1, Reason::Draw));
@@ -195,6 +197,7 @@ fn requests_without_a_key_draw() {
 #[test]
 fn an_address_is_the_same_client_in_both_notations() {
     let stage = stage(5000, |spec| spec.sticky = Sticky::ClientAddress);
+    assert!(stage.sticks_to_address());
     let mut canary = 0;
     for last in 0..=255 {
         let at = |client: String| {
