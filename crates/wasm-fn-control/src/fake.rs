@@ -187,10 +187,10 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn start() -> Self {
-        Self::over(Arc::default(), Arc::new(tempfile::tempdir().unwrap())).await
+        Self::over(Arc::default(), Arc::new(tempfile::tempdir().unwrap()), 1_000_000).await
     }
 
-    async fn over(store: Arc<FakeStore>, folder: Arc<TempDir>) -> Self {
+    async fn over(store: Arc<FakeStore>, folder: Arc<TempDir>, now_ms: u64) -> Self {
         let host = Arc::new(FakeHost::new());
         let options = Options {
             host: Arc::clone(&host),
@@ -199,7 +199,7 @@ impl Node {
             access: Access::only(TOKEN.to_owned()),
             data_listen: "127.0.0.1:8080".to_owned(),
             program_version: "1.2.3".to_owned(),
-            clock: Clock::showing(1_000_000),
+            clock: Clock::showing(now_ms),
             salt: Box::new(crate::control::salt_at_random),
         };
         Self { control: Control::open(options).await.unwrap(), host, store, folder }
@@ -207,7 +207,8 @@ impl Node {
 
     /// Another node over the same store and components.
     pub(crate) async fn restarted(&self) -> Self {
-        Self::over(Arc::clone(&self.store), Arc::clone(&self.folder)).await
+        let now_ms = self.control.clock.now_ms();
+        Self::over(Arc::clone(&self.store), Arc::clone(&self.folder), now_ms).await
     }
 
     pub(crate) async fn upload(&self, bytes: &'static [u8]) -> Digest {

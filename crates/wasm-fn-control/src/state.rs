@@ -13,11 +13,12 @@ mod error;
 mod rollout;
 mod traffic;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use wasm_fn_core::{
     Digest, FunctionConfig, FunctionName, Revision, Route, StageName, TrafficSplit, VersionNo, VersionRef,
 };
+use wasm_fn_rollout::Time;
 use wasm_fn_router::Salt;
 
 pub use advance::{Facts, effective};
@@ -25,6 +26,7 @@ pub use change::{Action, Advance, Build, Change, Meta};
 pub use check::{Check, CheckError, Mismatch};
 pub use deploy::{DeployPlan, Deployment};
 pub use error::PlanError;
+use rollout::KEEP_MAX;
 pub use rollout::{Ended, Key, Rollout, RolloutOutcome, RolloutSpec, SpecError};
 
 /// Most earlier stable versions that a stage remembers.
@@ -98,8 +100,21 @@ pub struct StageState {
     pub previous: Vec<VersionNo>,
     /// The rollout under way.
     pub rollout: Option<Rollout>,
+    /// The version that a blue-green switch left and that stays ready.
+    pub keep: Option<Keep>,
     /// Places sticky keys.
     pub salt: Salt,
+}
+
+/// A version without traffic that stays ready for a while, so that the way back to it is as fast.
+///
+/// Nothing takes it out of the state when its time is over; it means nothing from then on. The version may be gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// The version.
+    pub version: VersionNo,
+    /// Until when, Unix milliseconds.
+    pub until_ms: u64,
 }
 
 /// How a deployment gets its traffic.
@@ -326,7 +341,7 @@ impl StageState {
     /// A stage whose first version is `version`.
     pub fn first(version: VersionNo, salt: Salt) -> Self {
         let split = TrafficSplit::all(version);
-        Self { split, stable: version, previous: Vec::new(), rollout: None, salt }
+        Self { split, stable: version, previous: Vec::new(), rollout: None, keep: None, salt }
     }
 
     /// The version that a rollout is moving to; `None` once everybody is on it, for it is stable then.
@@ -381,6 +396,16 @@ impl StageState {
         let surplus = self.previous.len().saturating_sub(PREVIOUS_MAX);
         self.previous.drain(..surplus);
         self.stable = version;
+        self.keep = self.keep.filter(|keep| keep.version != version);
+    }
+}
+
+impl Keep {
+    /// What is left of its time at `now`; `None` when it is over. A clock that was set back adds nothing beyond the
+    /// longest time there is.
+    pub fn left(self, now: Time) -> Option<Duration> {
+        let left = Time(self.until_ms).since(now).min(KEEP_MAX);
+        (!left.is_zero()).then_some(left)
     }
 }
 

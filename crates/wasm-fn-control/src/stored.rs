@@ -93,7 +93,16 @@ pub(crate) struct Stage {
     stable: String,
     previous: Vec<String>,
     rollout: Option<Rollout>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep: Option<Keep>,
     salt: String,
+}
+
+/// [`state::Keep`].
+#[derive(Debug, Serialize, Deserialize)]
+struct Keep {
+    version: String,
+    until_ms: u64,
 }
 
 /// Version and basis points.
@@ -132,6 +141,7 @@ impl From<&state::StageState> for Stage {
             stable: stage.stable.to_string(),
             previous: texts(&stage.previous),
             rollout: stage.rollout.as_ref().map(Rollout::from),
+            keep: stage.keep.map(|keep| Keep { version: keep.version.to_string(), until_ms: keep.until_ms }),
             salt: format!("{low:016x}{high:016x}"),
         }
     }
@@ -146,12 +156,19 @@ impl TryFrom<Stage> for state::StageState {
             let digits: Option<&str> = stored.salt.get(range);
             digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or_else(bad_salt)
         };
+        let rollout: Option<state::Rollout> = stored.rollout.map(TryInto::try_into).transpose()?;
+        let keep = match stored.keep {
+            Some(Keep { version, until_ms }) => Some(state::Keep { version: parse(&version)?, until_ms }),
+            // Where it was not written down, the watch of a blue-green rollout says it.
+            None => rollout.as_ref().and_then(state::Rollout::kept_since_its_switch),
+        };
         Ok(Self {
             salt: Salt([half(0..16)?, half(16..32)?]),
             split: stored.split.try_into()?,
             stable: parse(&stored.stable)?,
             previous: parse_all(&stored.previous)?,
-            rollout: stored.rollout.map(TryInto::try_into).transpose()?,
+            rollout,
+            keep,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What people want of functions that exist.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
 use wasm_fn_rollout::{Command, Place, Verdict};
@@ -9,7 +9,7 @@ use super::{Control, ControlError, Note};
 use crate::{
     host::Host,
     judge::past,
-    state::{Action, Change, Facts, Key, Rollout, State},
+    state::{Action, Change, Facts, Key, Rollout, StageState, State},
     store::Store,
     wire,
 };
@@ -144,32 +144,27 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Keeps the version ready that a blue-green switch leaves, so that the way back is as fast.
     pub(super) fn keep_base(&self, change: &Change, after: &State) {
         let Action::Promote { stage, .. } = &change.action else { return };
-        let key = (change.function.clone(), stage.clone());
-        if let Some(rollout) = after.rollout(&key) {
-            self.keep(&key, rollout);
+        let Ok(function) = after.function(&change.function) else { return };
+        if let Some(stands) = function.stages.get(stage) {
+            self.keep(&(change.function.clone(), stage.clone()), stands);
         }
     }
 
-    /// The same for every rollout that is published at the start.
+    /// The same for every stage that is published at the start, for what is left of the time.
     pub(super) fn keep_bases(&self) {
         let state = self.state();
         for (name, function) in state.functions() {
-            for (stage, stands) in &function.stages {
-                if let Some(rollout) = &stands.rollout {
-                    self.keep(&(name.clone(), stage.clone()), rollout);
-                }
+            for (stage, stands) in function.stages.iter().filter(|(_, stands)| stands.keep.is_some()) {
+                self.keep(&(name.clone(), stage.clone()), stands);
             }
         }
     }
 
-    fn keep(&self, key: &Key, rollout: &Rollout) {
-        let time = rollout.spec.keep();
-        let blue_green = rollout.spec.plan().spec().strategy == wasm_fn_rollout::Strategy::BlueGreen;
-        if !blue_green || !rollout.is_watch() || time == Duration::ZERO {
-            return;
-        }
-        if let Some(base) = self.entry(key, rollout.base) {
-            self.host.keep_ready(&base.target, time);
+    fn keep(&self, key: &Key, stands: &StageState) {
+        let Some(keep) = stands.keep else { return };
+        let Some(left) = keep.left(self.clock.now()) else { return };
+        if let Some(kept) = self.entry(key, keep.version) {
+            self.host.keep_ready(&kept.target, left);
         }
     }
 }

@@ -36,6 +36,7 @@ impl<H: Host, S: Store> Control<H, S> {
             *self.judges.lock().unwrap_or_else(PoisonError::into_inner) = judges;
             self.table.store(Arc::new(table));
             self.state.store(Arc::new(loaded.state));
+            self.keep_bases();
         }
         writer.handed_over = false;
         // Rollouts stood still meanwhile.

@@ -125,7 +125,9 @@ fn promoted(current: &StageState, rollout: &Rollout, facts: &Facts) -> StageStat
         past: facts.past,
         ..rollout.clone()
     };
-    StageState { rollout: watched.then_some(watching), ..current.moved_to(rollout.canary) }
+    let moved = current.moved_to(rollout.canary);
+    let keep = rollout.spec.kept(rollout.base, facts.now).or(moved.keep);
+    StageState { rollout: watched.then_some(watching), keep, ..moved }
 }
 
 /// What neither ends the rollout elsewhere nor makes its canary stable.

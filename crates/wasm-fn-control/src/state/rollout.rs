@@ -4,17 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use wasm_fn_core::{FunctionName, StageName, TrafficSplit, VersionNo};
 use wasm_fn_rollout::{
-    Counts, GateError, GateSpec, GateState, Phase, Place, Plan, PlanError, PlanSpec, Strategy,
+    Counts, GateError, GateSpec, GateState, Phase, Place, Plan, PlanError, PlanSpec, Strategy, Time,
 };
 
-use super::{Action, Check, Meta, StageState};
+use super::{Action, Check, Keep, Meta, StageState};
 use crate::report::Report;
 
 /// Most checks of a rollout.
 const CHECKS_MAX: usize = 100;
 
 /// Longest time that the previous version is kept loaded.
-const KEEP_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub(super) const KEEP_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What a rollout is to do, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,6 +149,12 @@ impl RolloutSpec {
         self.keep
     }
 
+    /// What a switch from `base` at `at` keeps ready.
+    pub(crate) fn kept(&self, base: VersionNo, at: Time) -> Option<Keep> {
+        let keeps = self.plan.spec().strategy == Strategy::BlueGreen && !self.keep.is_zero();
+        keeps.then(|| Keep { version: base, until_ms: at.after(self.keep).0 })
+    }
+
     /// What a blue-green version must answer before the switch.
     pub fn checks(&self) -> &[Check] {
         &self.checks
@@ -159,6 +165,14 @@ impl Rollout {
     /// Whether everybody is on the new version already.
     pub fn is_watch(&self) -> bool {
         self.phase.place() == Some(Place::Watch)
+    }
+
+    /// What the switch that began its watch keeps ready; `None` outside of a watch that runs.
+    pub(crate) fn kept_since_its_switch(&self) -> Option<Keep> {
+        match self.phase {
+            Phase::Running { place: Place::Watch, since } => self.spec.kept(self.base, since),
+            _ => None,
+        }
     }
 
     /// Whether `other` is a later state of the same rollout.

@@ -287,10 +287,14 @@ fn check(path: &str, expected: &str) -> Check {
 }
 
 async fn checked(checks: Vec<Check>) -> Node {
+    green(checks, |_, _| ()).await
+}
+
+async fn green(checks: Vec<Check>, change: impl FnOnce(&mut PlanSpec, &mut GateSpec)) -> Node {
     let node = Node::start().await;
     node.host.answers.lock().unwrap().insert("/hello", (200, b"hello"));
     node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
-    node.deploy("hello", b"2", by(rollout::Strategy::BlueGreen, checks, |_, _| ())).await.unwrap();
+    node.deploy("hello", b"2", by(rollout::Strategy::BlueGreen, checks, change)).await.unwrap();
     node
 }
 
@@ -303,6 +307,33 @@ async fn green_is_switched_to_when_its_checks_pass_and_blue_is_kept_ready() {
     node.control.command(name("hello"), live(), Command::Abort, note()).await.unwrap();
     assert_eq!(node.live().stable.to_string(), "v1");
     assert_eq!(node.ended().unwrap().0, RolloutOutcome::RolledBack);
+}
+
+#[tokio::test(start_paused = true)]
+async fn blue_is_kept_ready_when_nobody_watches_green() {
+    let node = green(vec![check("/hello", "^hello$")], |plan, _| plan.watch = Duration::ZERO).await;
+    node.settle().await;
+    assert_eq!(node.live().rollout, None);
+    assert_eq!(*node.host.kept.lock().unwrap(), [("hello v1".to_owned(), Duration::from_secs(3600))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn blue_is_kept_over_a_restart_for_what_is_left_of_its_time() {
+    let node = green(vec![check("/hello", "^hello$")], |plan, _| plan.watch = Duration::ZERO).await;
+    node.wait(600).await;
+    let again = node.restarted().await;
+    assert_eq!(*again.host.kept.lock().unwrap(), [("hello v1".to_owned(), Duration::from_secs(3000))]);
+    again.wait(3000).await;
+    let late = again.restarted().await;
+    assert!(late.host.kept.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn blue_that_is_stable_again_needs_no_keeping() {
+    let node = checked(vec![check("/hello", "^hello$")]).await;
+    node.settle().await;
+    node.control.rollback(name("hello"), live(), None, note()).await.unwrap();
+    assert!(node.restarted().await.host.kept.lock().unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]

@@ -185,3 +185,16 @@ fn function_deleted_in_mid_rollout_leaves_nothing_to_decide() {
     let error = world.state.plan_decision(&hello(), &StageName::live(), Decision::Promote, facts());
     assert_eq!(error, Err(PlanError::UnknownFunction(hello())));
 }
+
+#[test]
+fn blue_green_switch_is_kept_from_a_state_that_does_not_say_for_how_long() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, blue_green()));
+    world.command(Command::Promote).unwrap();
+    let keep = Keep { version: v(1), until_ms: 60_005 };
+    assert_eq!(world.live().keep, Some(keep));
+    let mut stored = serde_json::to_value(crate::stored::Function::from(world.hello())).unwrap();
+    stored["stages"]["live"].as_object_mut().unwrap().remove("keep").unwrap();
+    let read: crate::stored::Function = serde_json::from_value(stored).unwrap();
+    assert_eq!(Function::try_from(read).unwrap(), *world.hello());
+}

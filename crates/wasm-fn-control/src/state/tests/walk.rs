@@ -88,6 +88,7 @@ fn check_invariants(world: &World, seed: u64) {
                 assert!(plan.share(place) > Weight::ZERO || place == rollout::Place::Check, "seed {seed}");
             }
             assert!(!stage.previous.contains(&stage.stable), "seed {seed}");
+            assert!(stage.keep.is_none_or(|keep| keep.version != stage.stable), "seed {seed}");
         }
         let stored = stored::Function::from(&**function);
         let read = serde_json::from_str::<stored::Function>(&serde_json::to_string(&stored).unwrap());
