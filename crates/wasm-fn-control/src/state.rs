@@ -259,7 +259,7 @@ impl Function {
             meta.message.or(report).map(str::to_owned)
         };
         match action {
-            Action::Deploy { stage, version, made, after, aborted, dropped } => {
+            Action::Deploy { stage, version, made, after, aborted, dropped, .. } => {
                 if let Some(build) = made {
                     self.insert(*version, build.clone(), meta);
                 }
@@ -267,7 +267,7 @@ impl Function {
                     self.settle(stage, after);
                 }
                 if let Some(canary) = aborted {
-                    let reason = Some(format!("replaced by {version}"));
+                    let reason = Some(Action::replaced_by(*version, *canary));
                     self.judge(*canary, Fate::Aborted, stage, reason, meta);
                 }
                 for version in dropped {

@@ -103,6 +103,6 @@ pub(super) async fn history<H: Host, S: Store>(
     Ok(Json(wire::History {
         function: name.to_string(),
         more: entries.len() > limit,
-        entries: entries.iter().take(limit).map(view::entry).collect(),
+        entries: entries.iter().take(limit).flat_map(view::entries).collect(),
     }))
 }

@@ -10,7 +10,10 @@ use crate::{
     control::Control,
     host::Host,
     journal::Entry,
-    state::{Ended, Fate, Function, Key, RolloutOutcome, StageState, State, Verdict, Version, effective},
+    report::Report,
+    state::{
+        Action, Ended, Fate, Function, Key, RolloutOutcome, StageState, State, Verdict, Version, effective,
+    },
     store::Store,
     wire,
 };
@@ -270,21 +273,42 @@ fn verdict(verdict: &Verdict) -> wire::Verdict {
     }
 }
 
-/// One entry of the journal.
-pub(super) fn entry(entry: &Entry) -> wire::HistoryEntry {
+/// One entry of the journal, newest first: a deployment or rollback that ends another rollout is its abort as well.
+pub(super) fn entries(entry: &Entry) -> impl Iterator<Item = wire::HistoryEntry> {
     let action = &entry.change.action;
-    wire::HistoryEntry {
+    let numbers = action.report();
+    let shown = |action: &str, version: Option<VersionNo>, report: Option<&Report>| wire::HistoryEntry {
         revision: entry.revision.0,
         at_ms: entry.at_ms,
         actor: entry.actor.clone(),
         origin: entry.origin.clone(),
-        message: entry.message.clone(),
-        reason: action.report().map(|report| report.reason.clone()),
-        evidence: action.report().map(wire::Evidence::from),
-        action: action.as_str().to_owned(),
-        stage: action.stage().map(ToString::to_string),
-        version: action.version().map(|version| version.to_string()),
-        split: action.after().map(|after| shares(&after.split)).unwrap_or_default(),
+        message: None,
+        reason: report.map(|report| report.reason.clone()),
+        evidence: report.map(wire::Evidence::from),
+        action: action.to_owned(),
+        stage: entry.change.action.stage().map(ToString::to_string),
+        version: version.map(|version| version.to_string()),
+        split: Vec::new(),
         hash: hex::encode(entry.hash),
-    }
+    };
+    let abort = match action {
+        Action::Deploy { version, aborted: Some(canary), .. } => {
+            let reason = Some(Action::replaced_by(*version, *canary));
+            Some(wire::HistoryEntry { reason, ..shown("abort", Some(*canary), numbers) })
+        }
+        Action::Rollback { version, aborted: Some(canary), .. } => {
+            let reason = Some(format!("rolled back to {version}"));
+            Some(wire::HistoryEntry { reason, ..shown("abort", Some(*canary), numbers) })
+        }
+        _ => None,
+    };
+    // What a deployment's report tells is why the other rollout ended.
+    let told = numbers.filter(|_| !matches!(action, Action::Deploy { .. }));
+    let own = wire::HistoryEntry {
+        message: entry.message.clone(),
+        reason: told.map(|report| report.reason.clone()),
+        split: action.after().map(|after| shares(&after.split)).unwrap_or_default(),
+        ..shown(action.as_str(), action.version(), numbers.filter(|_| abort.is_none()))
+    };
+    std::iter::once(own).chain(abort)
 }

@@ -10,6 +10,7 @@ use super::{Control, ControlError, DEPLOYMENTS_MAX, Note};
 use crate::{
     host::{Host, ProgressSink},
     judge::past,
+    report::Report,
     state::{DeployPlan, Deployment, PlanError, State, Strategy},
     store::Store,
 };
@@ -52,6 +53,7 @@ impl Deploy {
         kind: &str,
         now_ms: u64,
         past: Option<Counts>,
+        report: Option<Box<Report>>,
         salt: Salt,
         state: &State,
     ) -> Result<DeployPlan, PlanError> {
@@ -63,6 +65,7 @@ impl Deploy {
             config: &self.config,
             strategy: &self.strategy,
             past,
+            report,
             replace: self.replace,
             salt,
             now_ms,
@@ -101,7 +104,7 @@ impl<H: Host, S: Store> Control<H, S> {
         // Whatever would be refused in the end is refused before anything is compiled.
         let (state, salt) = (self.state(), (self.salt)());
         note.check(state.revision())?;
-        let plan = deploy.plan("", self.clock.now_ms(), None, salt, &state)?;
+        let plan = deploy.plan("", self.clock.now_ms(), None, None, salt, &state)?;
         if plan.change.is_none() {
             return Ok(deploy.done(&plan, state));
         }
@@ -126,7 +129,8 @@ impl<H: Host, S: Store> Control<H, S> {
         let state = self
             .commit(note, |state| {
                 let now_ms = self.clock.now_ms();
-                let plan = deploy.plan(&prepared.kind, now_ms, past, salt, state)?;
+                let report = deploy.report(self, state);
+                let plan = deploy.plan(&prepared.kind, now_ms, past, report, salt, state)?;
                 Ok(planned.insert(plan).change.clone())
             })
             .await?;
@@ -143,6 +147,12 @@ impl Deploy {
         let stable = state.function(&self.function).ok()?.stages.get(&self.stage)?.stable;
         let entry = control.entry(&(self.function.clone(), self.stage.clone()), stable)?;
         Some(past(spec.gate(), &entry.tally.snapshot()))
+    }
+
+    /// The numbers of the rollout under way, should this replace it; why it ends is for the plan to say.
+    fn report<H: Host, S: Store>(&self, control: &Control<H, S>, state: &State) -> Option<Box<Report>> {
+        let key = (self.function.clone(), self.stage.clone());
+        if self.replace { control.facts(&key, state, String::new()).report } else { None }
     }
 
     fn done(&self, plan: &DeployPlan, state: Arc<State>) -> Deployed {

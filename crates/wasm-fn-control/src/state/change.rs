@@ -33,6 +33,8 @@ pub enum Action {
         aborted: Option<VersionNo>,
         /// Old versions that are forgotten.
         dropped: Vec<VersionNo>,
+        /// The numbers of the rollout that this replaces.
+        report: Option<Box<Report>>,
     },
     /// The weights were set.
     Traffic {
@@ -206,11 +208,21 @@ impl Action {
     /// The numbers behind it, when it is a rollout's.
     pub fn report(&self) -> Option<&Report> {
         match self {
-            Self::Promote { report, .. }
+            Self::Deploy { report, .. }
+            | Self::Promote { report, .. }
             | Self::Advance { report, .. }
             | Self::Abort { report, .. }
             | Self::Rollback { report, .. } => report.as_deref(),
-            Self::Deploy { .. } | Self::Traffic { .. } | Self::Delete => None,
+            Self::Traffic { .. } | Self::Delete => None,
+        }
+    }
+
+    /// Why a deployment of `version` ends the rollout that it replaces.
+    pub(crate) fn replaced_by(version: VersionNo, canary: VersionNo) -> String {
+        if version == canary {
+            format!("replaced by another deployment of {version}")
+        } else {
+            format!("replaced by {version}")
         }
     }
 }

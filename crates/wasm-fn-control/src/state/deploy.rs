@@ -8,6 +8,7 @@ use wasm_fn_router::Salt;
 use wasm_fn_rollout::{Counts, Phase, Place, Time};
 
 use super::{Action, Build, Change, Function, PlanError, Rollout, RolloutSpec, StageState, State, Strategy};
+use crate::report::Report;
 
 /// Versions without a share or a role that a function keeps.
 const UNREFERENCED_MAX: usize = 50;
@@ -32,6 +33,8 @@ pub struct Deployment<'a> {
     pub strategy: &'a Strategy,
     /// What the stable version did so far, for a rollout that leaves nothing to compare with.
     pub past: Option<Counts>,
+    /// The numbers of the rollout under way, should this replace it.
+    pub report: Option<Box<Report>>,
     /// Abort a rollout that is under way.
     pub replace: bool,
     /// Random bits, for a stage or rollout that begins.
@@ -88,6 +91,10 @@ impl State {
             kind: deployment.kind.to_owned(),
             config: Arc::clone(deployment.config),
         });
+        let report = aborted.and_then(|canary| {
+            let report = deployment.report.as_deref()?.clone();
+            Some(Box::new(Report { reason: Action::replaced_by(version, canary), ..report }))
+        });
         let plan = |dropped| Change {
             function: name.clone(),
             action: Action::Deploy {
@@ -97,6 +104,7 @@ impl State {
                 after: after.clone(),
                 aborted,
                 dropped,
+                report: report.clone(),
             },
         };
         let dropped = self.outcome(&plan(Vec::new())).surplus();
@@ -117,40 +125,56 @@ impl Deployment<'_> {
         if *self.strategy == Strategy::NoTraffic {
             return Ok(leave);
         }
-        if let Some(rollout) = stage.moving() {
+        let Some(rollout) = stage.moving() else {
+            return Ok(Aim { after: self.place(stage, version)?, ..leave });
+        };
+        if !self.replace {
             let same = |spec: &Arc<RolloutSpec>| *spec == rollout.spec;
             if rollout.canary == version && matches!(self.strategy, Strategy::Rollout(spec) if same(spec)) {
                 return Ok(leave);
             }
-            if !self.replace {
-                return Err(PlanError::RolloutInProgress {
-                    function: self.function.clone(),
-                    stage: self.stage.clone(),
-                    stable: stage.stable,
-                    canary: rollout.canary,
-                    expected: "it to be promoted or aborted first",
-                });
-            }
+            return Err(PlanError::RolloutInProgress {
+                function: self.function.clone(),
+                stage: self.stage.clone(),
+                stable: stage.stable,
+                canary: rollout.canary,
+                expected: "it to be promoted or aborted first",
+            });
         }
-        let aborted = stage.canary().filter(|&canary| canary != version);
+        let aborted = stage.all_to_stable();
+        let mut after = match self.place(&aborted, version) {
+            Ok(after) => after.unwrap_or(aborted),
+            // Everybody goes to the stable version, as asked: that is what an abort does.
+            Err(PlanError::AlreadyStable { .. }) => aborted,
+            Err(error) => return Err(error),
+        };
+        if let Some(begun) = &mut after.rollout {
+            // Rollouts are told apart by when they began.
+            begun.started_ms = begun.started_ms.max(rollout.started_ms.saturating_add(1));
+        }
+        let canary = Some(rollout.canary).filter(|&canary| canary != after.stable);
+        Ok(Aim { after: Some(after), aborted: canary })
+    }
+
+    /// `stage`, which has no canary, with `version` placed in it; `None` when it is like that already.
+    fn place(&self, stage: &StageState, version: VersionNo) -> Result<Option<StageState>, PlanError> {
         let settled = stage.split == TrafficSplit::all(stage.stable);
-        let after = match self.strategy {
+        Ok(match self.strategy {
             Strategy::NoTraffic => None,
-            Strategy::AllAtOnce if version == stage.stable && stage.moving().is_none() && settled => None,
+            Strategy::AllAtOnce if version == stage.stable && settled => None,
             Strategy::AllAtOnce => Some(stage.moved_to(version)),
             Strategy::Rollout(spec) if version == stage.stable => {
-                if spec.plan().first() != Place::Watch && stage.moving().is_none() {
+                if spec.plan().first() != Place::Watch {
                     return Err(PlanError::AlreadyStable {
                         function: self.function.clone(),
                         stage: self.stage.clone(),
                         version,
                     });
                 }
-                (stage.moving().is_some() || !settled).then(|| stage.all_to_stable())
+                (!settled).then(|| stage.all_to_stable())
             }
             Strategy::Rollout(spec) => Some(self.begin(stage, version, spec)),
-        };
-        Ok(Aim { after, aborted })
+        })
     }
 
     /// The stage with a rollout to `canary` begun.

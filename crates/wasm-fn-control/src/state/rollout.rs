@@ -201,6 +201,7 @@ pub(super) fn ended(
     };
     let report = action.report();
     let reason = match (action, meta.message, report) {
+        (Action::Deploy { version, aborted: Some(canary), .. }, ..) => Action::replaced_by(*version, *canary),
         (Action::Deploy { version, .. }, ..) => format!("followed by the deployment of {version}"),
         (Action::Traffic { .. }, ..) => "the weights were set by hand".to_owned(),
         (_, Some(said), _) => said.to_owned(),

@@ -112,6 +112,7 @@ impl World {
             config: &Arc::new(ask.config.clone()),
             strategy: &ask.strategy,
             past: None,
+            report: None,
             replace: ask.replace,
             salt: Salt([self.changes.len() as u64, 7]),
             now_ms: 5,

@@ -24,6 +24,7 @@ fn next(loaded: &Loaded, function: &str) -> (Commit, Loaded) {
         config: &Arc::new(FunctionConfig::default()),
         strategy: &Strategy::AllAtOnce,
         past: None,
+        report: None,
         replace: false,
         salt: Salt([u64::MAX, 1]),
         now_ms: 0,

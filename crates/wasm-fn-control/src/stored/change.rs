@@ -24,6 +24,8 @@ enum Action {
         after: Option<Stage>,
         aborted: Option<String>,
         dropped: Vec<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report: Option<Box<Report>>,
     },
     Traffic {
         stage: String,
@@ -92,13 +94,14 @@ impl TryFrom<Change> for state::Change {
 impl From<&state::Action> for Action {
     fn from(action: &state::Action) -> Self {
         match action {
-            state::Action::Deploy { stage, version, made, after, aborted, dropped } => Self::Deploy {
+            state::Action::Deploy { stage, version, made, after, aborted, dropped, report } => Self::Deploy {
                 stage: stage.to_string(),
                 version: version.to_string(),
                 made: made.as_ref().map(|build| Box::new(Build::from(build))),
                 after: after.as_ref().map(Stage::from),
                 aborted: aborted.as_ref().map(ToString::to_string),
                 dropped: texts(dropped),
+                report: report.clone(),
             },
             state::Action::Traffic { stage, after } => {
                 Self::Traffic { stage: stage.to_string(), after: after.into() }
@@ -141,13 +144,14 @@ impl TryFrom<Action> for state::Action {
     fn try_from(stored: Action) -> Result<Self, Malformed> {
         let optional = |text: Option<String>| text.as_deref().map(parse).transpose();
         Ok(match stored {
-            Action::Deploy { stage, version, made, after, aborted, dropped } => Self::Deploy {
+            Action::Deploy { stage, version, made, after, aborted, dropped, report } => Self::Deploy {
                 stage: parse(&stage)?,
                 version: parse(&version)?,
                 made: made.map(|build| (*build).try_into()).transpose()?,
                 after: after.map(TryInto::try_into).transpose()?,
                 aborted: optional(aborted)?,
                 dropped: parse_all(&dropped)?,
+                report,
             },
             Action::Traffic { stage, after } => {
                 Self::Traffic { stage: parse(&stage)?, after: after.try_into()? }

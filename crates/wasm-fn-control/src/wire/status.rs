@@ -215,7 +215,7 @@ pub struct HistoryQuery {
     /// Only entries of lower revisions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
-    /// At most so many entries, 1 to 1,000; 100 when absent.
+    /// Entries of at most so many revisions, 1 to 1,000; 100 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
@@ -231,7 +231,8 @@ pub struct History {
     pub more: bool,
 }
 
-/// One committed change.
+/// One committed change. A deployment that replaces a rollout, or a rollback past one, is two entries of one revision
+/// and one hash: its own, and before it the `abort`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryEntry {
     /// The revision it made.

@@ -52,6 +52,41 @@ async fn rollout_is_promoted_aborted_and_rolled_back() {
 }
 
 #[tokio::test]
+async fn rollout_that_is_replaced_or_rolled_back_past_leaves_its_abort_in_the_history() {
+    let api = Api::start().await;
+    for component in [&b"1"[..], b"2"] {
+        api.deploy("hello", component, json!({})).await;
+    }
+    api.deploy("hello", b"3", canary()).await;
+    let replace = json!({ "strategy": { "name": "linear" }, "replace": true, "message": "better" });
+    api.deploy("hello", b"4", replace).await;
+    api.call("POST", "/v1/functions/hello/rollback", json!({ "to": "v1" })).await;
+    let history = api.get("/v1/functions/hello/history?limit=2").await.json();
+    let history: crate::wire::History = serde_json::from_value(history).unwrap();
+    let entries = history.entries.iter().map(|entry| {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        let (version, why) = (text(&entry.version), text(&entry.message) + &text(&entry.reason));
+        let numbers = entry.evidence.as_ref().map(|evidence| evidence.canary.version.clone());
+        (entry.revision, entry.action.clone(), version, why, text(&numbers))
+    });
+    let entry = |revision, action: &str, version: &str, why: &str, numbers: &str| {
+        (revision, action.to_owned(), version.to_owned(), why.to_owned(), numbers.to_owned())
+    };
+    assert_eq!(
+        entries.collect::<Vec<_>>(),
+        [
+            entry(5, "rollback", "v1", "by command", ""),
+            entry(5, "abort", "v4", "rolled back to v1", "v4"),
+            entry(4, "deploy", "v4", "better", ""),
+            entry(4, "abort", "v3", "replaced by v4", "v3"),
+        ]
+    );
+    assert!(history.more);
+    let older = api.get("/v1/functions/hello/history?before=4").await.json();
+    assert_eq!(older["entries"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn history_tells_who_what_when_where_and_why() {
     let api = Api::start().await;
     api.deploy("hello", b"1", json!({ "message": "first" })).await;

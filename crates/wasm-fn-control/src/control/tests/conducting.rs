@@ -280,6 +280,28 @@ async fn paused_rollout_stays_and_resumes_with_the_time_it_had() {
     assert_eq!(node.place(), Some(Place::Step(1)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn paused_rollout_that_its_own_version_replaces_starts_anew() {
+    let strategy = canary_with(|_, _| ());
+    let node = rolling(strategy.clone()).await;
+    node.hundred(&GOOD);
+    node.wait(61).await;
+    assert_eq!(node.place(), Some(Place::Step(1)));
+    node.hundred(&GOOD);
+    node.control.command(name("hello"), live(), Command::Pause, note()).await.unwrap();
+    let before = node.live().rollout.unwrap();
+    let again = Deploy { replace: true, ..order("hello", node.upload(b"2").await, strategy) };
+    let deployed = node.control.deploy(again, note(), Arc::new(|_| {})).await.unwrap();
+    assert_eq!((deployed.version.number(), deployed.unchanged), (2, false));
+    let rollout = node.live().rollout.unwrap();
+    assert_eq!((rollout.phase.as_str(), node.place()), ("progressing", Some(Place::Step(0))));
+    assert!(!rollout.is_same(&before));
+    let gate = node.control.gate(&(name("hello"), live()), &rollout).unwrap();
+    assert_eq!((gate.requests, gate.evidence.canary.requests), (0, 0), "nothing is known of it yet");
+    let (outcome, reason) = node.ended().unwrap();
+    assert_eq!((outcome, reason.as_str()), (RolloutOutcome::Aborted, "replaced by another deployment of v2"));
+}
+
 fn check(path: &str, expected: &str) -> Check {
     let wire: wire::Check =
         serde_json::from_value(serde_json::json!({ "path": path, "expect": { "body": expected } })).unwrap();

@@ -48,7 +48,6 @@ fn deploying_the_same_again_changes_nothing() {
     }
     world.deploy(ask("hello", 2, canary()));
     assert_eq!(world.deploy(ask("hello", 2, canary())).change, None);
-    assert_eq!(world.deploy(ask("hello", 2, canary()).replace()).change, None);
 }
 
 #[test]
@@ -102,10 +101,30 @@ fn replacing_aborts_the_rollout_under_way() {
     // Replacing with the stable version is an abort; with the canary under another strategy, a restart.
     world.deploy(ask("hello", 3, canary()).replace());
     assert_eq!(world.show(), "v3=10% v1=90%, stable v1, canary v3");
-    assert_eq!(world.fate(3), None);
+    let verdict = world.hello().versions[&v(3)].verdict.clone().unwrap();
+    assert_eq!(verdict.reason.as_deref(), Some("replaced by another deployment of v3"));
     world.deploy(ask("hello", 1, canary()).replace());
     assert_eq!(world.show(), "v1=100%, stable v1");
     assert_eq!(world.fate(3), Some(Fate::Aborted));
+}
+
+#[test]
+fn replacing_by_the_same_version_starts_anew_even_in_the_same_moment() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, canary()));
+    let before = world.live().rollout.clone().unwrap();
+    world.deploy(ask("hello", 2, canary()).replace());
+    assert_eq!(world.show(), "v2=10% v1=90%, stable v1, canary v2");
+    assert!(!world.live().rollout.as_ref().unwrap().is_same(&before));
+    let ended = &world.hello().ended[&StageName::live()];
+    assert_eq!((ended.outcome, ended.started_ms), (RolloutOutcome::Aborted, before.started_ms));
+    // At once, it is what everybody is on.
+    world.deploy(ask("hello", 2, watched()).replace());
+    assert_eq!(world.show(), "v2=100%, stable v2, previous v1");
+    assert_eq!(
+        (world.fate(2), world.hello().ended[&StageName::live()].outcome),
+        (None, RolloutOutcome::Promoted)
+    );
 }
 
 #[test]
