@@ -48,7 +48,7 @@ pub struct Function {
     pub versions: BTreeMap<VersionNo, Version>,
     /// Its stages that have had traffic.
     pub stages: BTreeMap<StageName, StageState>,
-    /// The last rollout of each stage that has ended.
+    /// The last rollout of each stage that has ended, or what a later rollback did.
     pub ended: BTreeMap<StageName, Ended>,
 }
 

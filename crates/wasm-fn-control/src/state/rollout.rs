@@ -70,7 +70,7 @@ pub struct Rollout {
     pub past: Option<Counts>,
 }
 
-/// A rollout that has ended.
+/// A rollout that has ended, or a rollback outside of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
     /// The version it moved to.
@@ -181,14 +181,15 @@ impl Rollout {
     }
 }
 
-/// The end of the rollout that `before` had under way, when `after` has it no more.
+/// The end of the rollout that `before` had under way, when `after` has it no more; else what a rollback did.
 pub(super) fn ended(
     before: Option<&StageState>,
     after: &StageState,
     action: &Action,
     meta: &Meta<'_>,
 ) -> Option<Ended> {
-    let rollout = before?.rollout.as_ref()?;
+    let before = before?;
+    let Some(rollout) = &before.rollout else { return moved(before, action, meta) };
     if after.rollout.as_ref().is_some_and(|after| after.is_same(rollout)) {
         return None;
     }
@@ -199,24 +200,40 @@ pub(super) fn ended(
     } else {
         RolloutOutcome::Aborted
     };
-    let report = action.report();
-    let reason = match (action, meta.message, report) {
-        (Action::Deploy { version, aborted: Some(canary), .. }, ..) => Action::replaced_by(*version, *canary),
-        (Action::Deploy { version, .. }, ..) => format!("followed by the deployment of {version}"),
-        (Action::Traffic { .. }, ..) => "the weights were set by hand".to_owned(),
-        (_, Some(said), _) => said.to_owned(),
-        (_, None, Some(report)) => report.reason.clone(),
-        (_, None, None) => "by command".to_owned(),
-    };
     Some(Ended {
         canary: rollout.canary,
         base: rollout.base,
         outcome,
         started_ms: rollout.started_ms,
         ended_ms: meta.at_ms,
-        reason,
-        report: report.cloned().map(Box::new),
+        reason: reason(action, meta),
+        report: action.report().cloned().map(Box::new),
     })
+}
+
+/// What a rollback without a rollout under way did to the stage that was `before`: it is one that ends as it begins.
+fn moved(before: &StageState, action: &Action, meta: &Meta<'_>) -> Option<Ended> {
+    let Action::Rollback { version, left, .. } = action else { return None };
+    let (canary, base, outcome) = match left {
+        Some(left) => (*left, *version, RolloutOutcome::RolledBack),
+        // To a newer version again.
+        None if *version != before.stable => (*version, before.stable, RolloutOutcome::Promoted),
+        None => return None,
+    };
+    let (started_ms, ended_ms) = (meta.at_ms, meta.at_ms);
+    Some(Ended { canary, base, outcome, started_ms, ended_ms, reason: reason(action, meta), report: None })
+}
+
+/// Why `action` ends a rollout, in a sentence.
+fn reason(action: &Action, meta: &Meta<'_>) -> String {
+    match (action, meta.message, action.report()) {
+        (Action::Deploy { version, aborted: Some(canary), .. }, ..) => Action::replaced_by(*version, *canary),
+        (Action::Deploy { version, .. }, ..) => format!("followed by the deployment of {version}"),
+        (Action::Traffic { .. }, ..) => "the weights were set by hand".to_owned(),
+        (_, Some(said), _) => said.to_owned(),
+        (_, None, Some(report)) => report.reason.clone(),
+        (_, None, None) => "by command".to_owned(),
+    }
 }
 
 impl Action {

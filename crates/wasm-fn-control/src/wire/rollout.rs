@@ -323,7 +323,7 @@ pub struct TrapEvidence {
     pub backtrace: String,
 }
 
-/// A rollout that has ended.
+/// A rollout that has ended, or a rollback after one: that begins and ends in the same moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EndedRollout {
     /// The version that it moved from.

@@ -75,7 +75,7 @@ pub struct StageStatus {
     /// Its rollout, if one is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
-    /// The last rollout that has ended.
+    /// The last rollout that has ended, or a later rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rollout: Option<EndedRollout>,
     /// Where it is reachable.

@@ -218,11 +218,13 @@ pub(crate) fn evidence(evidence: &wire::Evidence) -> String {
     text
 }
 
-/// The rollout that ended last; with `numbers`, what spoke against the canary when it did not end well.
+/// What happened last; with `numbers`, what spoke against the canary when it did not end well.
 pub(crate) fn last(ended: &wire::EndedRollout, numbers: bool, now_ms: u64) -> String {
     let wire::EndedRollout { stable, canary, outcome: how, ended_ms, reason, evidence, .. } = ended;
+    // Where a version was rolled back to is what is stable now.
+    let from = if *how == RolloutOutcome::RolledBack { String::new() } else { format!(", from {stable}") };
     let mut text = format!(
-        "last     {canary} was {} {} ago, from {stable}: {}\n",
+        "last     {canary} was {} {} ago{from}: {}\n",
         outcome(*how),
         time::age(*ended_ms, now_ms),
         visible(reason)

@@ -79,6 +79,24 @@ fn rollback_can_be_undone_by_naming_the_version() {
 }
 
 #[test]
+fn rollback_without_a_rollout_is_what_happened_last() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, canary()));
+    world.command(Command::PromoteFully).unwrap();
+    world.traffic(&[("v2", "90%"), ("v1", "10%")]).unwrap();
+    let last = |world: &World| {
+        let ended = world.hello().ended[&StageName::live()].clone();
+        (ended.canary, ended.base, ended.outcome, ended.ended_ms, ended.reason)
+    };
+    assert_eq!(last(&world).2, RolloutOutcome::Promoted);
+    world.rollback(None).unwrap();
+    let because = "because".to_owned();
+    assert_eq!(last(&world), (v(2), v(1), RolloutOutcome::RolledBack, 5000, because.clone()));
+    world.rollback(Some("v2")).unwrap();
+    assert_eq!(last(&world), (v(2), v(1), RolloutOutcome::Promoted, 6000, because));
+}
+
+#[test]
 fn rollback_during_a_rollout_aborts_it() {
     for to in [None, Some("stable"), Some("v2")] {
         let mut world = deployed(2);

@@ -208,7 +208,7 @@ fn the_last_rollout_says_why_it_ended() {
     check(
         &last(&ended(RolloutOutcome::RolledBack), false, NOW_MS),
         &expect![[r#"
-        last     v2 was rolled back 5m ago, from v1: trap 00112233aabbccdd hit the canary 3 times, and stable never
+        last     v2 was rolled back 5m ago: trap 00112233aabbccdd hit the canary 3 times, and stable never
     "#]],
     );
     check(
