@@ -17,6 +17,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use wasm_fn_core::{
     Digest, FunctionConfig, FunctionName, Revision, Route, StageName, TrafficSplit, VersionNo, VersionRef,
+    Weight,
 };
 use wasm_fn_rollout::Time;
 use wasm_fn_router::Salt;
@@ -364,6 +365,33 @@ impl StageState {
         let split = self.split.shares().iter().map(|&(version, _)| version);
         let rollout = self.rollout.iter().flat_map(|rollout| [rollout.canary, rollout.base]);
         split.chain([self.stable]).chain(rollout).chain(self.previous.iter().copied())
+    }
+
+    /// Every version that planning may name again, with repetitions: those of [`references`](Self::references), and those
+    /// that an abort of the rollout goes back to.
+    fn needed(&self) -> impl Iterator<Item = VersionNo> {
+        let before = self.rollout.iter().flat_map(|rollout| rollout.from_split.shares());
+        self.references().chain(before.map(|&(version, _)| version))
+    }
+
+    /// The split from before the rollout, which is no more.
+    ///
+    /// What the canary had of it by hand goes to stable, and so does the share of a version that is not among `versions`
+    /// any more.
+    fn without_rollout(&self, versions: &BTreeMap<VersionNo, Version>) -> Self {
+        let Some(rollout) = &self.rollout else { return self.clone() };
+        let stays = |version: VersionNo| {
+            version != rollout.canary && version != self.stable && versions.contains_key(&version)
+        };
+        let before = rollout.from_split.shares().iter().copied();
+        let others: Vec<_> = before.filter(|&(version, _)| stays(version)).collect();
+        let of_others: u16 = others.iter().map(|(_, weight)| weight.basis_points()).sum();
+        let of_stable =
+            Weight::FULL.basis_points().checked_sub(of_others).and_then(Weight::from_basis_points);
+        let of_stable = of_stable.filter(|&weight| weight > Weight::ZERO);
+        let shares = others.into_iter().chain(of_stable.map(|weight| (self.stable, weight)));
+        let split = TrafficSplit::new(shares).unwrap_or_else(|_| TrafficSplit::all(self.stable));
+        Self { split, rollout: None, ..self.clone() }
     }
 
     /// Everything to stable, no rollout.

@@ -60,7 +60,7 @@ pub(crate) enum Command {
     Pause(Change),
     /// Lets a paused rollout go on
     Resume(Change),
-    /// Ends the rollout; all traffic goes to stable
+    /// Ends the rollout; all traffic goes to stable, or back to the split that was set by hand before
     Abort(Abort),
     /// Sends all traffic to an earlier version at once
     Rollback(Rollback),

@@ -83,7 +83,7 @@ pub(super) async fn promote<H: Host, S: Store>(
     answer(&function, &stage, &state)
 }
 
-/// Ends a rollout; all traffic goes to stable.
+/// Ends a rollout; all traffic goes to stable, or back to the split that was set by hand before it.
 #[utoipa::path(post, path = "/v1/functions/{function}/abort", tag = "traffic", security(("token" = [])),
     params(("function" = String, Path, description = "Name of the function")),
     request_body = wire::AbortRequest,

@@ -91,7 +91,8 @@ impl State {
                 Action::Promote { stage, version, after, report }
             }
             Decision::Abort(_) => {
-                Action::Abort { stage, version, after: current.all_to_stable(), report: facts.report }
+                let after = current.without_rollout(&self.function(function)?.versions);
+                Action::Abort { stage, version, after, report: facts.report }
             }
             Decision::Rollback(_) => {
                 let (base, after) = (rollout.base, current.back_at(rollout.base));

@@ -67,7 +67,7 @@ pub enum Action {
         /// The numbers behind it.
         report: Option<Box<Report>>,
     },
-    /// The rollout ended, everything goes to stable.
+    /// The rollout ended, everything goes to stable, or to the split that was set by hand before.
     Abort {
         /// The stage.
         stage: StageName,

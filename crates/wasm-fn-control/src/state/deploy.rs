@@ -81,7 +81,7 @@ impl State {
             return Err(PlanError::TooManyStages { function: function_name, stage, found });
         }
 
-        let Aim { after, aborted } = deployment.aim(current, version)?;
+        let Aim { after, aborted } = deployment.aim(function, version)?;
         let first = current.is_none() && after.is_some();
         if existing.is_some() && after.is_none() {
             return Ok(DeployPlan { change: None, version, first });
@@ -115,7 +115,9 @@ impl State {
 }
 
 impl Deployment<'_> {
-    fn aim(&self, current: Option<&StageState>, version: VersionNo) -> Result<Aim, PlanError> {
+    fn aim(&self, function: &Function, version: VersionNo) -> Result<Aim, PlanError> {
+        let Function { stages, versions, .. } = function;
+        let current = stages.get(self.stage);
         let leave = Aim { after: None, aborted: None };
         let Some(stage) = current else {
             let first =
@@ -141,10 +143,10 @@ impl Deployment<'_> {
                 expected: "it to be promoted or aborted first",
             });
         }
-        let aborted = stage.all_to_stable();
+        let aborted = stage.without_rollout(versions);
         let mut after = match self.place(&aborted, version) {
             Ok(after) => after.unwrap_or(aborted),
-            // Everybody goes to the stable version, as asked: that is what an abort does.
+            // A canary of what is stable is no rollout: what is asked for is the abort.
             Err(PlanError::AlreadyStable { .. }) => aborted,
             Err(error) => return Err(error),
         };
@@ -211,7 +213,7 @@ impl Deployment<'_> {
 impl Function {
     /// The oldest versions without a share or a role, beyond those that are kept.
     fn surplus(&self) -> Vec<VersionNo> {
-        let used: BTreeSet<_> = self.stages.values().flat_map(StageState::references).collect();
+        let used: BTreeSet<_> = self.stages.values().flat_map(StageState::needed).collect();
         let unused: Vec<_> =
             self.versions.keys().copied().filter(|version| !used.contains(version)).collect();
         unused[..unused.len().saturating_sub(UNREFERENCED_MAX)].to_vec()

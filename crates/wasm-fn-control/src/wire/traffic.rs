@@ -65,7 +65,7 @@ pub struct HoldRequest {
     pub expected_revision: Option<u64>,
 }
 
-/// Ends a rollout; everything goes to stable.
+/// Ends a rollout; everything goes to stable, or back to the split that was set by hand before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AbortRequest {

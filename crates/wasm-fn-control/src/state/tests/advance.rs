@@ -105,6 +105,74 @@ fn failing_canary_loses_its_traffic_or_stands_still_as_asked() {
 }
 
 #[test]
+fn split_by_hand_over_three_versions_returns_after_an_abort() {
+    for by_gate in [true, false] {
+        let mut world = deployed(3);
+        world.traffic(&[("v3", "50%"), ("v2", "30%"), ("v1", "20%")]).unwrap();
+        let (before, salt) = (world.show(), world.live().salt);
+        world.deploy(ask("hello", 4, canary()));
+        assert_eq!(world.show(), "v4=10% v3=90%, stable v3, canary v4, previous v1 v2");
+        if by_gate {
+            world.fail()
+        } else {
+            world.abort().unwrap()
+        }
+        assert_eq!((world.show(), world.live().salt), (before, salt), "users are where they were");
+        assert_eq!(world.live().rollout, None);
+    }
+}
+
+#[test]
+fn share_that_the_canary_had_by_hand_goes_to_stable() {
+    let mut world = deployed(3);
+    world.traffic(&[("v3", "50%"), ("v2", "30%"), ("v1", "20%")]).unwrap();
+    world.deploy(ask("hello", 1, canary()));
+    world.fail();
+    assert_eq!(world.show(), "v3=70% v2=30%, stable v3, previous v1 v2");
+}
+
+#[test]
+fn versions_of_the_split_before_are_kept_for_an_abort() {
+    let mut world = deployed(30);
+    world.deploy(ask("hello", 31, Strategy::NoTraffic));
+    world.traffic(&[("v31", "10%"), ("v30", "90%")]).unwrap();
+    world.deploy(ask("hello", 32, canary()));
+    for component in 33..=100 {
+        world.deploy(ask("hello", component, Strategy::NoTraffic));
+    }
+    assert!(world.hello().versions.contains_key(&v(31)));
+    world.abort().unwrap();
+    assert!(world.show().starts_with("v31=10% v30=90%, stable v30"), "{}", world.show());
+}
+
+#[test]
+fn share_of_a_version_that_is_gone_goes_to_stable() {
+    let mut world = deployed(2);
+    world.deploy(ask("hello", 3, Strategy::NoTraffic));
+    world.traffic(&[("v3", "10%"), ("v2", "90%")]).unwrap();
+    world.deploy(ask("hello", 4, canary()));
+    // As a node left it that did not keep what a rollout came from.
+    let mut function = world.hello().clone();
+    function.versions.remove(&v(3));
+    let stored = crate::stored::Function::from(&function);
+    let function = Function::try_from(stored).unwrap();
+    world.state = State::new(world.state.revision(), BTreeMap::from([(hello(), Arc::new(function))]));
+    world.abort().unwrap();
+    assert_eq!(world.show(), "v2=100%, stable v2, previous v1");
+}
+
+#[test]
+fn rollout_that_replaces_another_comes_from_the_split_before_both() {
+    let mut world = deployed(2);
+    world.traffic(&[("v2", "60%"), ("v1", "40%")]).unwrap();
+    let before = world.show();
+    world.deploy(ask("hello", 3, canary()));
+    world.deploy(ask("hello", 4, canary()).replace());
+    world.abort().unwrap();
+    assert_eq!(world.show(), before);
+}
+
+#[test]
 fn going_on_after_a_failure_takes_a_new_gate() {
     let mut world = deployed(1);
     world.deploy(ask("hello", 2, steps(&["10%", "20%"], |plan| plan.on_fail = rollout::OnFail::Pause)));
