@@ -28,7 +28,7 @@ pub use check::{Check, CheckError, Mismatch};
 pub use deploy::{DeployPlan, Deployment};
 pub use error::PlanError;
 use rollout::KEEP_MAX;
-pub use rollout::{Ended, Key, Rollout, RolloutOutcome, RolloutSpec, SpecError};
+pub use rollout::{Ended, Key, Rollout, RolloutOutcome, RolloutSpec, Seen, SpecError};
 
 /// Most earlier stable versions that a stage remembers.
 const PREVIOUS_MAX: usize = 20;

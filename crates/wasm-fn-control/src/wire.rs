@@ -28,8 +28,8 @@ pub use status::{
     StageStatus, StageSummary, Tally, Verdict, VersionInfo, VersionList, VersionPlace, VersionStatus,
 };
 pub use traffic::{
-    AbortRequest, DeleteQuery, Deleted, HoldRequest, PromoteRequest, RollbackRequest, Share, StageChanged,
-    TrafficRequest,
+    AbortRequest, DeleteQuery, Deleted, HoldRequest, PromoteRequest, RollbackRequest, RolloutSeen, Share,
+    StageChanged, TrafficRequest,
 };
 
 /// The stage that is meant when a request names none.

@@ -178,6 +178,7 @@ impl From<PlanError> for ApiError {
             E::Command { .. } => {
                 (StatusCode::CONFLICT, "wrong-phase", "the rollout is not in a phase for that")
             }
+            E::Moved { .. } => (StatusCode::CONFLICT, "rollout-moved", "the rollout has moved on"),
             E::AlreadyStable { .. } => {
                 (StatusCode::CONFLICT, "already-stable", "the version is stable already")
             }
@@ -198,6 +199,10 @@ impl From<PlanError> for ApiError {
             E::RolloutInProgress { function, stage, .. } => problem.help(format!(
                 "run `wasm-fn promote {function} -s {stage} --full` or `wasm-fn abort {function} -s {stage}` first, or \
                  deploy with --replace"
+            )),
+            E::Moved { function, .. } => problem.help(format!(
+                "somebody else, or the node, was faster; run `wasm-fn status {function}` and repeat the command if it is \
+                 still right"
             )),
             E::UnknownVersion { function, .. } => {
                 problem.help(format!("run `wasm-fn versions {function}` to see those there are"))

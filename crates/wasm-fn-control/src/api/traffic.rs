@@ -14,7 +14,7 @@ use super::{
 use crate::{
     control::ControlError,
     host::Host,
-    state::{PlanError, State as Decided},
+    state::{PlanError, Seen, State as Decided},
     store::Store,
     wire,
 };
@@ -67,7 +67,7 @@ pub(super) async fn set<H: Host, S: Store>(
     responses(
         (status = 200, description = "The stage as it is now", body = wire::StageChanged),
         (status = 404, description = "`unknown-function`, `unknown-stage`", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`no-rollout`, `wrong-phase`, `revision-conflict`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`no-rollout`, `wrong-phase`, `rollout-moved`, `revision-conflict`", body = wire::Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn promote<H: Host, S: Store>(
@@ -79,8 +79,22 @@ pub(super) async fn promote<H: Host, S: Store>(
     let stage: StageName = request.stage.parse()?;
     let note = caller.note(request.message, request.expected_revision)?;
     let command = if request.full { Command::PromoteFully } else { Command::Promote };
-    let state = control.command(function.clone(), stage.clone(), command, note).await?;
+    let seen = request.seen.map(seen).transpose()?;
+    let state = control.command_as_seen(function.clone(), stage.clone(), command, seen, note).await?;
     answer(&function, &stage, &state)
+}
+
+fn seen(seen: wire::RolloutSeen) -> Result<Seen, ApiError> {
+    let held = matches!(seen.phase.as_str(), "paused" | "frozen");
+    let canary = match seen.canary.parse()? {
+        VersionRef::No(canary) => canary,
+        role => {
+            return Err(ApiError::invalid_request(format!(
+                "seen.canary is {role}, expected a number such as v2"
+            )));
+        }
+    };
+    Ok(Seen { canary, started_ms: seen.started_ms, step: seen.step, held })
 }
 
 /// Ends a rollout; all traffic goes to stable, or back to the split that was set by hand before it.

@@ -60,10 +60,7 @@ pub(super) fn rollout(stage: &StageState) -> Option<wire::Rollout> {
         started_ms: rollout.started_ms,
         from_split: shares(&rollout.from_split),
         phase: rollout.phase.as_str().to_owned(),
-        step: place.and_then(|place| match place {
-            Place::Step(step) => u32::try_from(step + 1).ok(),
-            Place::Check | Place::Watch => None,
-        }),
+        step: rollout.step(),
         steps: steps.collect(),
         lasted_ms: 0,
         lasts_ms: millis(lasts),

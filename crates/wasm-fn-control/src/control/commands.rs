@@ -9,7 +9,7 @@ use super::{Control, ControlError, Note};
 use crate::{
     host::Host,
     judge::past,
-    state::{Action, Change, Facts, Key, Rollout, StageState, State},
+    state::{Action, Change, Facts, Key, Rollout, Seen, StageState, State},
     store::Store,
     wire,
 };
@@ -42,11 +42,30 @@ impl<H: Host, S: Store> Control<H, S> {
         command: Command,
         note: Note,
     ) -> Result<Arc<State>, ControlError> {
+        self.command_as_seen(function, stage, command, None, note).await
+    }
+
+    /// The same, for the rollout as it was `seen`.
+    ///
+    /// # Errors
+    /// See [`State::plan_command_as_seen`]; a revision other than expected; the store.
+    pub async fn command_as_seen(
+        self: &Arc<Self>,
+        function: FunctionName,
+        stage: StageName,
+        command: Command,
+        seen: Option<Seen>,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
         let key = (function, stage);
         let control = Arc::clone(self);
         self.mutate(note, move |state| {
             let facts = control.facts(&key, state, "by command".to_owned());
-            state.plan_command(&key.0, &key.1, command, facts).map(Some)
+            let change = match &seen {
+                Some(seen) => state.plan_command_as_seen(&key.0, &key.1, command, seen, facts),
+                None => state.plan_command(&key.0, &key.1, command, facts),
+            };
+            change.map(Some)
         })
         .await
     }

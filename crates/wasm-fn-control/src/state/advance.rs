@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasm_fn_core::{FunctionName, StageName, TrafficSplit};
 use wasm_fn_rollout::{Cause, Command, Counts, Decision, GateState, Phase, Time, apply, command};
 
-use super::{Action, Advance, Change, PlanError, Rollout, StageState, State};
+use super::{Action, Advance, Change, PlanError, Rollout, Seen, StageState, State};
 use crate::report::Report;
 
 /// What is known at the moment of a decision besides the state.
@@ -68,6 +68,27 @@ impl State {
             PlanError::Command { function: function.clone(), stage: stage.clone(), error }
         })?;
         self.plan_decision(function, stage, decision, facts)?.ok_or_else(none)
+    }
+
+    /// Plans what a person wants of the rollout that was `seen`, so that two who saw the same take one step.
+    ///
+    /// # Errors
+    /// The rollout has moved on; see also [`plan_command`](Self::plan_command).
+    pub fn plan_command_as_seen(
+        &self,
+        function: &FunctionName,
+        stage: &StageName,
+        wanted: Command,
+        seen: &Seen,
+        facts: Facts,
+    ) -> Result<Change, PlanError> {
+        if let Some(rollout) = &self.stage(function, stage)?.rollout {
+            seen.check(rollout, wanted).map_err(|(found, expected)| {
+                let (function, stage) = (function.clone(), stage.clone());
+                PlanError::Moved { function, stage, found, expected }
+            })?;
+        }
+        self.plan_command(function, stage, wanted, facts)
     }
 
     /// Plans to carry `decision` out; `None` when it is to do nothing.

@@ -49,6 +49,18 @@ pub enum PlanError {
         /// What was found and what was expected.
         error: CommandError,
     },
+    /// The rollout is not where it was seen.
+    #[error("stage `{stage}` of `{function}` has {found}, expected {expected}")]
+    Moved {
+        /// The function.
+        function: FunctionName,
+        /// The stage.
+        stage: StageName,
+        /// Where it is.
+        found: String,
+        /// Where it was.
+        expected: String,
+    },
     /// The version is what everybody is on.
     #[error(
         "{version} of `{function}` has this component and configuration and is stable in stage `{stage}` already, expected another build"

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use wasm_fn_core::{FunctionName, StageName, TrafficSplit, VersionNo};
 use wasm_fn_rollout::{
-    Counts, GateError, GateSpec, GateState, Phase, Place, Plan, PlanError, PlanSpec, Strategy, Time,
+    Command, Counts, GateError, GateSpec, GateState, Phase, Place, Plan, PlanError, PlanSpec, Strategy, Time,
 };
 
 use super::{Action, Check, Keep, Meta, StageState};
@@ -68,6 +68,19 @@ pub struct Rollout {
     pub gate: Option<GateState>,
     /// What the base did before everybody left it.
     pub past: Option<Counts>,
+}
+
+/// Where somebody saw a rollout who gives it a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The version it moves to.
+    pub canary: VersionNo,
+    /// When it began, Unix milliseconds.
+    pub started_ms: u64,
+    /// Number of its step, from 1; `None` before the first and once everybody is on the new version.
+    pub step: Option<u32>,
+    /// Whether it was paused or frozen.
+    pub held: bool,
 }
 
 /// A rollout that has ended, or a rollback outside of one.
@@ -162,6 +175,19 @@ impl RolloutSpec {
 }
 
 impl Rollout {
+    /// Number of its step, from 1; `None` before the first and once everybody is on the new version.
+    pub fn step(&self) -> Option<u32> {
+        match self.phase.place()? {
+            Place::Step(step) => u32::try_from(step + 1).ok(),
+            Place::Check | Place::Watch => None,
+        }
+    }
+
+    /// Whether it stands still until a person says what becomes of it.
+    fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Paused { .. } | Phase::Frozen { .. })
+    }
+
     /// Whether everybody is on the new version already.
     pub fn is_watch(&self) -> bool {
         self.phase.place() == Some(Place::Watch)
@@ -178,6 +204,31 @@ impl Rollout {
     /// Whether `other` is a later state of the same rollout.
     pub fn is_same(&self, other: &Self) -> bool {
         self.canary == other.canary && self.base == other.base && self.started_ms == other.started_ms
+    }
+}
+
+impl Seen {
+    /// Checks that `rollout` is still where it was seen, as far as that matters to `command`: a person who promotes it
+    /// fully, or ends it, means it wherever it is. One that is held by now is not moved unseen.
+    ///
+    /// # Errors
+    /// What was found, and what was expected.
+    pub(super) fn check(&self, rollout: &Rollout, command: Command) -> Result<(), (String, String)> {
+        let Rollout { canary, started_ms, .. } = rollout;
+        let stands = |step: Option<u32>, held: bool| {
+            let place = step.map_or("before its first step".to_owned(), |step| format!("at step {step}"));
+            format!("{place}{}", if held { ", held" } else { "" })
+        };
+        if (*canary, *started_ms) != (self.canary, self.started_ms) {
+            let other = if *canary == self.canary { "a later rollout" } else { "the rollout" };
+            return Err((format!("{other} to {canary}"), format!("the rollout to {}", self.canary)));
+        }
+        let steps = command == Command::Promote && !rollout.is_watch();
+        if steps && (rollout.step() != self.step || (rollout.is_held() && !self.held)) {
+            let found = format!("the rollout to {canary} {}", stands(rollout.step(), rollout.is_held()));
+            return Err((found, format!("it {}", stands(self.step, self.held))));
+        }
+        Ok(())
     }
 }
 

@@ -42,12 +42,38 @@ pub struct PromoteRequest {
     /// Skip the steps that are left.
     #[serde(default, skip_serializing_if = "is_false")]
     pub full: bool,
+    /// Refuse when the rollout is not where it was seen, so that two who saw the same take one step; with `full`, when it
+    /// is another rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<RolloutSeen>,
     /// Why, for the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Refuse when the node has another revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
+}
+
+/// Where a rollout was seen: fields of [`Rollout`] as they were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutSeen {
+    /// The version that it moves to.
+    pub canary: String,
+    /// When it began, Unix milliseconds.
+    pub started_ms: u64,
+    /// Number of the step, from 1; absent before the first and once everybody is on the new version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    /// Its phase. One that is `paused` or `frozen` by now is promoted only by those who saw that.
+    pub phase: String,
+}
+
+impl From<&Rollout> for RolloutSeen {
+    fn from(rollout: &Rollout) -> Self {
+        let Rollout { canary, started_ms, step, phase, .. } = rollout;
+        Self { canary: canary.clone(), started_ms: *started_ms, step: *step, phase: phase.clone() }
+    }
 }
 
 /// Holds a rollout where it is, or lets it go on.

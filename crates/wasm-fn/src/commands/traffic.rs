@@ -38,7 +38,8 @@ pub(super) async fn traffic(args: args::Traffic, output: Output) -> Result<u8, F
 pub(super) async fn promote(args: args::Promote, output: Output) -> Result<u8, Fault> {
     let change = args.change;
     let (stage, message) = (change.stage.to_string(), change.message.clone());
-    let request = wire::PromoteRequest { stage, full: args.full, message, expected_revision: None };
+    let seen = seen(&change).await?;
+    let request = wire::PromoteRequest { stage, full: args.full, seen, message, expected_revision: None };
     let changed = send(&change, Method::POST, "promote", &request, output).await?;
     if changed.rollout.as_ref().is_some_and(|rollout| rollout.step.is_some()) {
         output.next(&[(again(&change, "abort"), "all traffic back to stable")]);
@@ -46,6 +47,16 @@ pub(super) async fn promote(args: args::Promote, output: Output) -> Result<u8, F
         output.next(&[(again(&change, "rollback"), "back to the version before")]);
     }
     Ok(DONE)
+}
+
+/// Where the rollout is that is to be promoted: whoever is faster, a person or the node, has taken the step that this
+/// command was meant for.
+async fn seen(change: &args::Change) -> Result<Option<wire::RolloutSeen>, Fault> {
+    let path = format!("/v1/functions/{}", change.function);
+    let status = connect(&change.connection)?.get::<wire::FunctionStatus>(&path).await;
+    let status = status.map_err(|error| error.fault(not_changed(change)))?;
+    let stage = status.stages.iter().find(|stage| stage.stage == change.stage.as_str());
+    Ok(stage.and_then(|stage| stage.rollout.as_ref()).map(wire::RolloutSeen::from))
 }
 
 /// `pause`.

@@ -87,6 +87,25 @@ async fn rollout_that_is_replaced_or_rolled_back_past_leaves_its_abort_in_the_hi
 }
 
 #[tokio::test]
+async fn two_promotes_at_once_take_one_step() {
+    let api = Api::start().await;
+    api.deploy("hello", b"1", json!({})).await;
+    api.deploy("hello", b"2", json!({ "strategy": { "name": "canary", "steps": ["1%", "10%"] } })).await;
+    let status = api.get("/v1/functions/hello").await.json();
+    let rollout: crate::wire::Rollout =
+        serde_json::from_value(status["stages"][0]["rollout"].clone()).unwrap();
+    let seen = crate::wire::RolloutSeen::from(&rollout);
+    let promote = || api.call("POST", "/v1/functions/hello/promote", json!({ "seen": seen }));
+    let (one, other) = tokio::join!(promote(), promote());
+    let (done, refused) = if one.status == 200 { (one, other) } else { (other, one) };
+    assert_eq!(done.json()["rollout"]["step"], 2);
+    assert_eq!(refused.problem(), (409, "rollout-moved".to_owned()));
+    let bad = json!({ "seen": { "canary": "latest", "started_ms": 1, "phase": "paused" } });
+    let bad = api.call("POST", "/v1/functions/hello/promote", bad).await;
+    assert_eq!(bad.problem(), (400, "invalid-request".to_owned()));
+}
+
+#[tokio::test]
 async fn history_tells_who_what_when_where_and_why() {
     let api = Api::start().await;
     api.deploy("hello", b"1", json!({ "message": "first" })).await;

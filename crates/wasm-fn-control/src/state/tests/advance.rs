@@ -225,6 +225,41 @@ fn commands_that_mean_nothing_now_are_refused_with_what_was_found() {
 }
 
 #[test]
+fn two_who_saw_the_same_step_take_one() {
+    let mut world = deployed(1);
+    world.deploy(ask("hello", 2, steps(&["10%", "50%"], |_| ())));
+    let seen = |world: &World| {
+        let rollout = world.rollout();
+        let held = matches!(rollout.phase, Phase::Paused { .. });
+        Seen { canary: rollout.canary, started_ms: rollout.started_ms, step: rollout.step(), held }
+    };
+    let promote = |world: &mut World, command, seen: &Seen| {
+        let stage = StageName::live();
+        let change = world.state.plan_command_as_seen(&hello(), &stage, command, seen, facts());
+        change.map(|change| world.carry_out(change)).map_err(|error| error.to_string())
+    };
+    let first = seen(&world);
+    promote(&mut world, Command::Promote, &first).unwrap();
+    assert_eq!(world.rollout().step(), Some(2));
+    let refused = |found: &str| Err(format!("stage `live` of `hello` has {found}"));
+    let moved = "the rollout to v2 at step 2, expected it at step 1";
+    assert_eq!(promote(&mut world, Command::Promote, &first), refused(moved));
+    // What the node, or somebody else, has stopped goes on only by those who know.
+    let running = seen(&world);
+    world.command(Command::Pause).unwrap();
+    let held = "the rollout to v2 at step 2, held, expected it at step 2";
+    assert_eq!(promote(&mut world, Command::Promote, &running), refused(held));
+    let other = Seen { started_ms: 1, ..seen(&world) };
+    let later = "a later rollout to v2, expected the rollout to v2";
+    assert_eq!(promote(&mut world, Command::PromoteFully, &other), refused(later));
+    // Whoever wants it everywhere wants it from any step.
+    promote(&mut world, Command::PromoteFully, &first).unwrap();
+    let over =
+        "stage `live` of `hello`: everybody is on the new version already, expected a step before that";
+    assert_eq!(promote(&mut world, Command::Promote, &first), Err(over.to_owned()));
+}
+
+#[test]
 fn canary_of_what_is_stable_is_refused() {
     let world = deployed(1);
     for strategy in [canary(), linear(), blue_green()] {
