@@ -85,6 +85,9 @@ fn result(name: &FunctionName, stage: &wasm_fn_core::StageName, deployed: &Deplo
         split: stands.map(|stands| view::shares(&stands.split)).unwrap_or_default(),
         rollout: stands.and_then(view::rollout),
         routes: function.map(|function| view::routes(name, function, stage)).unwrap_or_default(),
+        pending: function
+            .map(|function| view::pending(name, function, stage, deployed.version))
+            .unwrap_or_default(),
         revision: deployed.state.revision().0,
     }
 }

@@ -114,6 +114,25 @@ pub(super) fn routes(name: &FunctionName, function: &Function, stage: &StageName
     routes.iter().map(ToString::to_string).collect()
 }
 
+/// The settings of `version` that would change with its promotion in `stage`, for they follow the stable version.
+pub(super) fn pending(
+    name: &FunctionName,
+    function: &Function,
+    stage: &StageName,
+    version: VersionNo,
+) -> Vec<String> {
+    let Some(stable) = function.stages.get(stage).map(|stands| stands.stable) else { return Vec::new() };
+    let config = |no: VersionNo| function.versions.get(&no).map(|version| &version.build.config);
+    let (Some(new), Some(old)) = (config(version), config(stable)) else { return Vec::new() };
+    let routes = |no| function.routes(name, stage, no);
+    let differ = [
+        ("routes", routes(version) != routes(stable)),
+        ("sticky", new.sticky != old.sticky),
+        ("cohorts", new.cohorts != old.cohorts),
+    ];
+    differ.into_iter().filter(|(_, differs)| *differs).map(|(setting, _)| setting.to_owned()).collect()
+}
+
 /// How `stage` stands after a change.
 pub(super) fn changed(
     name: &FunctionName,

@@ -66,6 +66,9 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
     } else {
         output.data(&result, lines::deployed)?;
     }
+    if let Some(note) = lines::pending(&result) {
+        output.talk(&note);
+    }
     if waiting.wait {
         return watch::deploy(&client, &result, waiting.timeout, output).await;
     }

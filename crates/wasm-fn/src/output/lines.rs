@@ -38,6 +38,16 @@ pub(crate) fn deployed(result: &wire::DeployResult) -> String {
     }
 }
 
+/// What of a deployment does not apply yet; `None` when everything does.
+pub(crate) fn pending(result: &wire::DeployResult) -> Option<String> {
+    let settings = Some(result.pending.join(", ")).filter(|settings| !settings.is_empty())?;
+    let version = &result.version;
+    let text = format!(
+        "note: these settings of {version} apply once it is stable, until then those of the stable version do: {settings}"
+    );
+    Some(visible(&text))
+}
+
 /// `, v1 keeps 90%` for every version but `version`.
 fn others(split: &[wire::Share], version: &str) -> String {
     let others = split.iter().filter(|share| share.version != version);

@@ -271,6 +271,7 @@ fn a_deployment_is_one_line() {
         split: split(shares),
         rollout: None,
         routes: vec!["/hello/*".to_owned()],
+        pending: vec![],
         revision: 3,
     };
     let canary = wire::DeployResult { rollout: Some(rollout()), ..result("v2=10% v1=90%") };
@@ -283,6 +284,14 @@ fn a_deployment_is_one_line() {
     check(&lines::deployed(&blue_green), &expect!["hello v2 is canary at 0%, v1 keeps 100%"]);
     check(&lines::deployed(&result("v2=100%")), &expect!["hello v2 is live at 100%"]);
     check(&lines::deployed(&result("v1=100%")), &expect!["hello v2 has no traffic, v1 keeps 100%"]);
+    assert_eq!(lines::pending(&all), None);
+    let waiting = wire::DeployResult { pending: vec!["routes".to_owned(), "cohorts".to_owned()], ..canary };
+    check(
+        &lines::pending(&waiting).unwrap(),
+        &expect![
+            "note: these settings of v2 apply once it is stable, until then those of the stable version do: routes, cohorts"
+        ],
+    );
     let unchanged = wire::DeployResult { unchanged: true, ..result("v2=100%") };
     check(
         &lines::deployed(&unchanged),

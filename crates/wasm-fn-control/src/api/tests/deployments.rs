@@ -186,3 +186,28 @@ async fn failing_disk_is_the_nodes_fault_and_changes_nothing() {
     api.node.store.fails.store(false, SeqCst);
     assert_eq!(api.deploy("hello", b"hello", json!({})).await.json()["revision"], 1);
 }
+
+#[tokio::test]
+async fn settings_that_wait_for_the_promotion_are_named() {
+    let api = Api::start().await;
+    let first = api.deploy("hello", b"1", json!({ "config": { "routes": ["/a"] } })).await.json();
+    assert_eq!(first.get("pending"), None);
+    let cohort = json!({ "header": "x-beta", "values": ["1"], "to": "canary" });
+    let config = json!({ "routes": ["/b"], "sticky": "cookie:sid", "cohorts": [cohort] });
+    let body = json!({ "config": config, "strategy": { "name": "canary", "steps": ["10%"] } });
+    let second = api.deploy("hello", b"1", body.clone()).await.json();
+    assert_eq!(
+        (&second["routes"], &second["pending"]),
+        (&json!(["/a"]), &json!(["routes", "sticky", "cohorts"]))
+    );
+    let again = api.deploy("hello", b"1", body).await.json();
+    assert_eq!((&again["unchanged"], &again["pending"]), (&json!(true), &second["pending"]));
+    // Other stages have their default route, whatever the configuration.
+    let staging = json!({ "config": { "routes": ["/b"] }, "stage": "staging" });
+    api.deploy("hello", b"1", staging).await;
+    let other =
+        json!({ "config": { "routes": ["/c"] }, "stage": "staging", "strategy": { "name": "no-traffic" } });
+    assert_eq!(api.deploy("hello", b"1", other).await.json().get("pending"), None);
+    let all = json!({ "config": { "routes": ["/d"] }, "replace": true });
+    assert_eq!(api.deploy("hello", b"1", all).await.json().get("pending"), None);
+}

@@ -16,6 +16,7 @@ fn result() -> wire::DeployResult {
         split: vec![share("v2", "100%")],
         rollout: None,
         routes: vec!["/hello/*".to_owned()],
+        pending: vec![],
         revision: 3,
     }
 }

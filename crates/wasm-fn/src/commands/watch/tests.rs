@@ -133,6 +133,7 @@ async fn wait(rollout: Option<Rollout>) -> Result<u8, Fault> {
         split: vec![],
         rollout,
         routes: vec![],
+        pending: vec![],
         revision: 1,
     };
     deploy(&client, &result, Duration::from_millis(20), Output::new(Format::Table)).await
