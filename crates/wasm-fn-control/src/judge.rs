@@ -278,7 +278,12 @@ impl Judge {
             some(&evidence.cohort).then(|| side(self.canary, &evidence.cohort, &TallySnapshot::default()));
         Report {
             reason,
-            baseline: if evidence.past { "past" } else { "concurrent" }.to_owned(),
+            baseline: match (self.past, evidence.past) {
+                (true, _) => "past",
+                (false, true) => "alone",
+                (false, false) => "concurrent",
+            }
+            .to_owned(),
             canary: side(self.canary, &evidence.canary, &canary),
             stable: side(self.base, &evidence.stable, &base),
             baseline_side: baseline,

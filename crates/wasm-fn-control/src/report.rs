@@ -14,7 +14,8 @@ use crate::wire;
 pub struct Report {
     /// In a sentence.
     pub reason: String,
-    /// What the canary was compared with: `concurrent` or `past`.
+    /// What the canary was compared with: `concurrent`, `past`, or `alone` where nothing was heard of stable, so that its past
+    /// counted.
     pub baseline: String,
     /// The version under test.
     pub canary: SideReport,
@@ -100,10 +101,15 @@ impl From<&wasm_fn_rollout::SignalEvidence> for SignalReport {
 
 impl From<&Report> for wire::Evidence {
     fn from(report: &Report) -> Self {
+        // Against its past the one side was compared once everybody had left it for the other.
+        let (new, old) = match report.baseline.as_str() {
+            "past" => (wire::Role::Stable, wire::Role::Previous),
+            _ => (wire::Role::Canary, wire::Role::Stable),
+        };
         Self {
             baseline: report.baseline.clone(),
-            canary: (&report.canary).into(),
-            stable: (&report.stable).into(),
+            canary: wire::SideNumbers { role: Some(new), ..(&report.canary).into() },
+            stable: wire::SideNumbers { role: Some(old), ..(&report.stable).into() },
             baseline_side: report.baseline_side.as_ref().map(Into::into),
             cohort: report.cohort.as_ref().map(Into::into),
             signals: report.signals.iter().map(Into::into).collect(),
@@ -118,6 +124,7 @@ impl From<&SideReport> for wire::SideNumbers {
         let millis = |micros: u64| micros as f64 / 1e3;
         Self {
             version: side.version.clone(),
+            role: None,
             requests: side.requests,
             failures: side.failures,
             latency_p50_ms: side.latency_p50_us.map(millis),

@@ -189,6 +189,7 @@ pub(super) fn summary<V>(
             stage: stage.to_string(),
             stable: state.stable.to_string(),
             canary: state.canary().map(|version| version.to_string()),
+            previous: state.newest_previous().map(|version| version.to_string()),
             split: shares(&state.split),
             routes: routes(name, function, stage),
             requests,

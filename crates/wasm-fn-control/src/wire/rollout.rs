@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Share, is_false};
+use super::{Role, Share, is_false};
 
 /// How a deployment gets its traffic: `{"name": "canary", "steps": ["10%", "50%"]}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -197,11 +197,11 @@ pub struct Expectation {
 /// A rollout under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Rollout {
-    /// The version that it moves from.
+    /// The version that it moves from: stable, and the previous one while the new version is `watching`.
     pub stable: String,
-    /// The version that it moves to.
+    /// The version that it moves to: the canary, and the stable one while it is `watching`.
     pub canary: String,
-    /// The canary's share now.
+    /// The share of the version that it moves to.
     pub weight: String,
     /// How it moves.
     pub strategy: Strategy,
@@ -249,7 +249,8 @@ pub struct GateStatus {
 /// The numbers behind a verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Evidence {
-    /// What the canary is compared with: `concurrent`, or `past` when everybody is on it.
+    /// What the canary is compared with: `concurrent`, `past` when everybody is on it, or `alone` when nothing is heard of
+    /// stable, so that its past counts.
     pub baseline: String,
     /// The version under test.
     pub canary: SideNumbers,
@@ -277,6 +278,9 @@ pub struct Evidence {
 pub struct SideNumbers {
     /// The version.
     pub version: String,
+    /// What it is to the stage at that moment: once everybody is on the new version, that is stable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// Requests that it ran to their end.
     pub requests: u64,
     /// Those among them that failed.

@@ -37,6 +37,9 @@ pub struct StageSummary {
     /// Its canary, if a rollout is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<String>,
+    /// The version that `rollback` would go to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
     /// Its shares, newest version first.
     pub split: Vec<Share>,
     /// Where it is reachable.

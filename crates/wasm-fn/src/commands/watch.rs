@@ -283,11 +283,11 @@ impl Watcher {
             return Ok(());
         }
         for stage in status.stages.iter().filter(only) {
+            let actual = self.stages.get(&stage.stage).map_or(rollout::Actual::Step(None), Seen::actual);
+            let line = lines::stage(&self.function, stage, actual, now_ms);
             match self.who {
-                For::Status => {
-                    self.output.record(stage, |stage| lines::stage(&self.function, stage, now_ms))?;
-                }
-                For::Deploy { .. } => self.output.talk(&lines::stage(&self.function, stage, now_ms)),
+                For::Status => self.output.record(stage, |_| line)?,
+                For::Deploy { .. } => self.output.talk(&line),
             }
         }
         Ok(())

@@ -72,8 +72,14 @@ fn stands(rollout: &wire::Rollout) -> String {
     format!(", {canary} is canary{step}{phase}")
 }
 
-/// One stage of a function as it stands at `now_ms`, for followers without a terminal.
-pub(crate) fn stage(function: &str, stage: &wire::StageStatus, now_ms: u64) -> String {
+/// One stage of a function as it stands at `now_ms`, for followers without a terminal; `actual` is what the canary of its
+/// rollout really has.
+pub(crate) fn stage(
+    function: &str,
+    stage: &wire::StageStatus,
+    actual: rollout::Actual,
+    now_ms: u64,
+) -> String {
     let versions = stage.versions.iter().map(|version| {
         let wire::Tally { requests, failures, latency_p99_ms, .. } = version.tally;
         let p99 = time::latency(latency_p99_ms);
@@ -82,12 +88,13 @@ pub(crate) fn stage(function: &str, stage: &wire::StageStatus, now_ms: u64) -> S
     let versions: Vec<_> = versions.collect();
     let (at, split) = (time::instant(now_ms), tables::split(&stage.split));
     let versions = versions.join(" | ");
+    let line = |rollout| rollout::line(rollout, &stage.split, actual);
     match &stage.rollout {
         // The gate's numbers are those that decide.
         Some(rollout) if rollout.gate.is_some() => {
-            format!("{at} {function} {} {}", stage.stage, rollout::line(rollout))
+            format!("{at} {function} {} {}", stage.stage, line(rollout))
         }
-        Some(rollout) => format!("{at} {function} {} {} | {versions}", stage.stage, rollout::line(rollout)),
+        Some(rollout) => format!("{at} {function} {} {} | {versions}", stage.stage, line(rollout)),
         None => format!("{at} {function} {} {split} | {versions}", stage.stage),
     }
 }

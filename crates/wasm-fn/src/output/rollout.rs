@@ -121,19 +121,34 @@ pub(crate) fn standing(rollout: &wire::Rollout, actual: Actual, drawn: Drawn, no
         None => text += &format!("share    {weight}\n"),
     }
     let (lasted, lasts) = (span(*lasted_ms), span(*lasts_ms));
+    let of_what = if rollout.step.is_some() { "in this step" } else { "in this phase" };
     match lasts_ms {
-        0 => text += &format!("time     {lasted}\n"),
-        _ => text += &format!("time     {}{lasted} of {lasts}\n", bar(drawn, ratio(*lasted_ms, *lasts_ms))),
+        0 => text += &format!("time     {lasted} {of_what}\n"),
+        _ => {
+            let bar = bar(drawn, ratio(*lasted_ms, *lasts_ms));
+            text += &format!("time     {bar}{lasted} of {lasts} {of_what}\n");
+        }
     }
     if let Some(gate) = gate {
         let wire::GateStatus { verdict, reason, requests, requests_needed, evidence } = gate;
-        let part = ratio(*requests, *requests_needed);
-        text += &format!("requests {}{requests} of {requests_needed} needed\n", bar(drawn, part));
+        if rollout.step.is_some() {
+            let bar = bar(drawn, ratio(*requests, *requests_needed));
+            text += &format!("requests {bar}{requests} of {requests_needed} needed in this step\n");
+        }
         text += &format!("gate     {verdict}: {}\n", visible(reason));
         text += &against(evidence, drawn);
-        text += &format!("\n{}\n", sides(evidence));
+        text += &format!("\n{}\n{}\n", since(evidence), sides(evidence));
     }
     text
+}
+
+/// What the numbers of both sides are of.
+fn since(evidence: &wire::Evidence) -> String {
+    let (canary, stable) = (&evidence.canary.version, &evidence.stable.version);
+    match evidence.baseline.as_str() {
+        "past" => format!("in the rollout: {canary} since everybody is on it, {stable} before"),
+        _ => "in the rollout, since its gate began:".to_owned(),
+    }
 }
 
 /// What speaks most against the canary.
@@ -182,14 +197,13 @@ fn trapped(trap: &wire::TrapEvidence, evidence: &wire::Evidence, lines: usize) -
 
 /// Both sides as a table.
 fn sides(evidence: &wire::Evidence) -> String {
-    let mut table = tables::table(&["SIDE", "VERSION", "REQUESTS", "FAILURES", "P50", "P99"], &[2, 3, 4, 5]);
-    let other = if evidence.baseline == "past" { "stable before" } else { "stable" };
-    for (side, numbers) in [("canary", &evidence.canary), (other, &evidence.stable)] {
-        let wire::SideNumbers { version, requests, failures, latency_p50_ms, latency_p99_ms } = numbers;
+    let mut table = tables::table(&["ROLE", "VERSION", "REQUESTS", "FAILURES", "P50", "P99"], &[2, 3, 4, 5]);
+    for (usual, numbers) in [(wire::Role::Canary, &evidence.canary), (wire::Role::Stable, &evidence.stable)] {
+        let wire::SideNumbers { version, role, requests, failures, latency_p50_ms, latency_p99_ms } = numbers;
         tables::row(
             &mut table,
             [
-                side.to_owned(),
+                tables::role_word(role.unwrap_or(usual)).to_owned(),
                 version.clone(),
                 requests.to_string(),
                 time::failures(*failures, *requests),
@@ -235,11 +249,15 @@ pub(crate) fn last(ended: &wire::EndedRollout, numbers: bool, now_ms: u64) -> St
     text
 }
 
-/// A rollout under way as one line, without the function's name.
-pub(crate) fn line(rollout: &wire::Rollout) -> String {
-    let wire::Rollout { canary, weight, phase, lasted_ms, lasts_ms, gate, .. } = rollout;
+/// A rollout under way as one line, without the function's name; `split` is its stage's.
+pub(crate) fn line(rollout: &wire::Rollout, split: &[wire::Share], actual: Actual) -> String {
+    let wire::Rollout { canary, phase, lasted_ms, lasts_ms, gate, .. } = rollout;
     let place = place(rollout).map(|place| format!(", {place}")).unwrap_or_default();
-    let mut text = format!("{canary} {phase}{place} at {weight}, {}", span(*lasted_ms));
+    let mut text = format!("{canary} {phase}{place}, {}", tables::split(split));
+    if let Actual::Step(Some(part)) | Actual::Rollout(Some(part)) = actual {
+        text += &format!(" ({canary} really {})", percent(part));
+    }
+    text += &format!(", {}", span(*lasted_ms));
     if *lasts_ms > 0 {
         text += &format!(" of {}", span(*lasts_ms));
     }
@@ -249,8 +267,16 @@ pub(crate) fn line(rollout: &wire::Rollout) -> String {
         let p99 = time::latency(*latency_p99_ms);
         text += &format!(" | {version}: {requests} requests, {failures} failures, p99 {p99}");
     }
-    let wire::GateStatus { verdict, requests, requests_needed, .. } = gate;
-    text + &format!(" | {verdict}, {requests} of {requests_needed} requests")
+    let wire::GateStatus { verdict, requests, requests_needed, evidence, .. } = gate;
+    text += &format!(" | gate {verdict}");
+    if rollout.step.is_some() {
+        text += &format!(", {requests} of {requests_needed} requests in this step");
+    }
+    if let Some(strongest) = evidence.signals.first() {
+        let (found, fails) = (Factor(strongest.e_value), Factor(strongest.threshold));
+        text += &format!(" | evidence {found} of {fails}: {}", visible(&strongest.signal));
+    }
+    text
 }
 
 /// The commands that move a rollout which stands still in `phase`; `target` is the function, and its stage

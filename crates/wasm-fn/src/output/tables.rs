@@ -61,8 +61,8 @@ pub(crate) fn functions(list: &wire::FunctionList) -> String {
 
 /// `status` of all functions.
 pub(crate) fn summaries(list: &wire::FunctionList) -> String {
-    let header = ["FUNCTION", "STAGE", "STABLE", "CANARY", "SPLIT", "REQUESTS", "FAILURES"];
-    let mut table = table(&header, &[5, 6]);
+    let header = ["FUNCTION", "STAGE", "STABLE", "CANARY", "PREVIOUS", "SPLIT", "REQUESTS", "FAILURES"];
+    let mut table = table(&header, &[6, 7]);
     for function in &list.functions {
         if function.stages.is_empty() {
             let name = function.function.clone();
@@ -76,6 +76,7 @@ pub(crate) fn summaries(list: &wire::FunctionList) -> String {
                     stage.stage.clone(),
                     stage.stable.clone(),
                     or_dash(stage.canary.clone()),
+                    or_dash(stage.previous.clone()),
                     split(&stage.split),
                     stage.requests.to_string(),
                     time::failures(stage.failures, stage.requests),
@@ -128,7 +129,9 @@ fn stage_status(
         // Beside a rollout under way, the numbers of another one would be mistaken for its own.
         text += &rollout::last(last, stage.rollout.is_none(), now_ms);
     }
-    text += "\n";
+    if !stage.versions.is_empty() {
+        text += "\nsince the node started:\n";
+    }
     let header =
         ["VERSION", "ROLE", "WEIGHT", "REQUESTS", "FAILURES", "P50", "P99", "WAIT P99", "MEMORY", "OUTCOMES"];
     let mut table = table(&header, &[2, 3, 4, 5, 6, 7, 8]);
@@ -155,7 +158,7 @@ fn stage_status(
     text + &table.trim_fmt()
 }
 
-fn role_word(role: wire::Role) -> &'static str {
+pub(super) fn role_word(role: wire::Role) -> &'static str {
     match role {
         wire::Role::Stable => "stable",
         wire::Role::Canary => "canary",

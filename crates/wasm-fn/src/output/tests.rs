@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use wasm_fn_control::wire::{self, Role};
 
-use super::{explain, lines, tables, time, visible};
+use super::{explain, lines, rollout::Actual, tables, time, visible};
 use crate::fault::{Fault, Told};
 
 /// 2026-11-22T10:00:00Z.
@@ -84,6 +84,7 @@ fn list() -> wire::FunctionList {
         stage: stage.to_owned(),
         stable: "v1".to_owned(),
         canary: canary.map(str::to_owned),
+        previous: None,
         split: split(shares),
         routes: vec![format!("/hello@{stage}/*")],
         requests: 1000,
@@ -110,10 +111,10 @@ fn functions_are_a_table() {
     check(
         &tables::summaries(&list()),
         &expect![[r#"
-        FUNCTION  STAGE    STABLE  CANARY  SPLIT          REQUESTS   FAILURES
-        hello     live     v1      v2      v2=10% v1=90%      1000  5 (0.50%)
-        hello     staging  v1      -       v1=100%            1000          0
-        idle      -        -       -       -                     -          -"#]],
+            FUNCTION  STAGE    STABLE  CANARY  PREVIOUS  SPLIT          REQUESTS   FAILURES
+            hello     live     v1      v2      -         v2=10% v1=90%      1000  5 (0.50%)
+            hello     staging  v1      -       -         v1=100%            1000          0
+            idle      -        -       -       -         -                     -          -"#]],
     );
     check(
         &lines::summary(&list().functions[0], NOW_MS),
@@ -133,16 +134,17 @@ fn a_status_compares_the_versions() {
             sticky   cookie:sid
             rollout  canary from v1 to v2, progressing, began 3m ago
             step     1 of 2: 10% set
-            time     0s of 1m
+            time     0s of 1m in this step
 
+            since the node started:
             VERSION  ROLE    WEIGHT  REQUESTS    FAILURES      P50      P99  WAIT P99   MEMORY  OUTCOMES
             v2       canary     10%         0           0        -        -         -      0 B  -
             v1       stable     90%      4000  12 (0.30%)  0.84 ms  12.3 ms   1240 ms  3.9 MiB  success=3988 trap=12"#]],
     );
     check(
-        &lines::stage("hello", &status().stages[0], NOW_MS),
+        &lines::stage("hello", &status().stages[0], Actual::Step(Some(0.098)), NOW_MS),
         &expect![
-            "2026-11-22T10:00:00.000Z hello live v2 progressing, step 1 of 2 at 10%, 0s of 1m | v2: 0 requests, 0 failures, p99 - | v1: 4000 requests, 12 failures, p99 12.3 ms"
+            "2026-11-22T10:00:00.000Z hello live v2 progressing, step 1 of 2, v2=10% v1=90% (v2 really 9.80%), 0s of 1m | v2: 0 requests, 0 failures, p99 - | v1: 4000 requests, 12 failures, p99 12.3 ms"
         ],
     );
     let idle = wire::FunctionStatus { stages: vec![], ..status() };
@@ -212,6 +214,7 @@ fn history_says_who_what_when_whence_and_why() {
     };
     let side = |version: &str| wire::SideNumbers {
         version: version.to_owned(),
+        role: None,
         requests: 30,
         failures: 3,
         latency_p50_ms: None,
@@ -252,10 +255,10 @@ fn history_says_who_what_when_whence_and_why() {
     check(
         below.unwrap_or_default(),
         &expect![[r#"
-        revision 8: abort v2
-        SIDE    VERSION  REQUESTS    FAILURES  P50  P99
-        canary  v2             30  3 (10.00%)    -    -
-        stable  v1             30  3 (10.00%)    -    -"#]],
+            revision 8: abort v2
+            ROLE    VERSION  REQUESTS    FAILURES  P50  P99
+            canary  v2             30  3 (10.00%)    -    -
+            stable  v1             30  3 (10.00%)    -    -"#]],
     );
 }
 

@@ -106,6 +106,32 @@ async fn two_promotes_at_once_take_one_step() {
 }
 
 #[tokio::test]
+async fn roles_are_the_same_everywhere_while_a_new_version_is_watched() {
+    let api = Api::start().await;
+    api.deploy("hello", b"1", json!({})).await;
+    let deployed = api.deploy("hello", b"2", json!({})).await.json();
+    assert_eq!(deployed["rollout"]["phase"], "watching");
+    let status = &api.get("/v1/functions/hello").await.json()["stages"][0];
+    let roles = |versions: &Value| {
+        let versions = versions.as_array().unwrap().iter();
+        versions.map(|version| (version["version"].clone(), version["role"].clone())).collect::<Vec<_>>()
+    };
+    let expected = [(json!("v2"), json!("stable")), (json!("v1"), json!("previous"))];
+    assert_eq!(roles(&status["versions"]), expected);
+    assert_eq!((&status["stable"], &status["previous"]), (&json!("v2"), &json!("v1")));
+    let evidence = &status["rollout"]["gate"]["evidence"];
+    assert_eq!(roles(&json!([evidence["canary"], evidence["stable"]])), expected);
+    let list = &api.get("/v1/functions").await.json()["functions"][0]["stages"][0];
+    assert_eq!((&list["stable"], &list["previous"]), (&json!("v2"), &json!("v1")));
+    assert_eq!(list.get("canary"), None);
+    let versions = api.get("/v1/functions/hello/versions").await.json();
+    let versions = versions["versions"].as_array().unwrap().iter();
+    let places: Vec<_> =
+        versions.map(|one| (one["version"].clone(), one["stages"][0]["role"].clone())).collect();
+    assert_eq!(places, expected);
+}
+
+#[tokio::test]
 async fn history_tells_who_what_when_where_and_why() {
     let api = Api::start().await;
     api.deploy("hello", b"1", json!({ "message": "first" })).await;

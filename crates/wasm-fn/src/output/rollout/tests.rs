@@ -15,6 +15,7 @@ fn check(found: &str, expected: &Expect) {
 fn numbers() -> wire::Evidence {
     let side = |version: &str, requests, failures| wire::SideNumbers {
         version: version.to_owned(),
+        role: None,
         requests,
         failures,
         latency_p50_ms: Some(0.84),
@@ -79,8 +80,8 @@ fn a_rollout_stands_in_words_and_numbers() {
         &expect![[r#"
             rollout  canary from v1 to v2, progressing, began 3m ago
             step     2 of 4: 10% set, 10.00% of all requests since it began
-            time     34s of 1m
-            requests 34 of 100 needed
+            time     34s of 1m in this step
+            requests 34 of 100 needed in this step
             gate     wait: 34 requests on the canary and 306 on stable, 100 needed of each
             evidence e-value 12, fails at 2000; errors: 4 (1.18%) on v2, 3 (0.10%) on v1
             trap     00112233aabbccdd hit v2 2 times, never v1
@@ -91,7 +92,8 @@ fn a_rollout_stands_in_words_and_numbers() {
                      (2 more lines with -o json)
             failed   req-1 req-2
 
-            SIDE    VERSION  REQUESTS   FAILURES      P50      P99
+            in the rollout, since its gate began:
+            ROLE    VERSION  REQUESTS   FAILURES      P50      P99
             canary  v2            340  4 (1.18%)  0.84 ms  12.3 ms
             stable  v1           3060  3 (0.10%)  0.84 ms  12.3 ms
         "#]],
@@ -105,8 +107,8 @@ fn a_picture_has_bars() {
         &expect![[r#"
             rollout  canary from v1 to v2, progressing, began 3m ago
             step     2 of 4: 10% set, 9.80% actual
-            time     [============>           ] 34s of 1m
-            requests [=======>                ] 34 of 100 needed
+            time     [============>           ] 34s of 1m in this step
+            requests [=======>                ] 34 of 100 needed in this step
             gate     wait: 34 requests on the canary and 306 on stable, 100 needed of each
             evidence [======>                 ] e-value 12, fails at 2000; errors: 4 (1.18%) on v2, 3 (0.10%) on v1
             trap     00112233aabbccdd hit v2 2 times, never v1
@@ -117,7 +119,8 @@ fn a_picture_has_bars() {
                      (2 more lines with -o json)
             failed   req-1 req-2
 
-            SIDE    VERSION  REQUESTS   FAILURES      P50      P99
+            in the rollout, since its gate began:
+            ROLE    VERSION  REQUESTS   FAILURES      P50      P99
             canary  v2            340  4 (1.18%)  0.84 ms  12.3 ms
             stable  v1           3060  3 (0.10%)  0.84 ms  12.3 ms
         "#]],
@@ -135,13 +138,13 @@ fn a_rollout_that_stands_still_says_why() {
     check(
         &standing(&paused, Actual::of(&paused), Drawn::Plain, NOW_MS),
         &expect![[r#"
-        rollout  canary from v1 to v2, paused, began 3m ago
-        reason   errors: 9 of 340
-        step     2 of 4: 10% set
-        time     34s of 1m
-    "#]],
+            rollout  canary from v1 to v2, paused, began 3m ago
+            reason   errors: 9 of 340
+            step     2 of 4: 10% set
+            time     34s of 1m in this step
+        "#]],
     );
-    check(&line(&paused), &expect!["v2 paused, step 2 of 4 at 10%, 34s of 1m"]);
+    check(&line(&paused, &[], Actual::Step(None)), &expect!["v2 paused, step 2 of 4, -, 34s of 1m"]);
 }
 
 #[test]
@@ -158,6 +161,8 @@ fn everybody_is_compared_with_the_past() {
     if let Some(gate) = &mut watching.gate {
         gate.evidence = wire::Evidence {
             baseline: "past".to_owned(),
+            canary: wire::SideNumbers { role: Some(wire::Role::Stable), ..numbers().canary },
+            stable: wire::SideNumbers { role: Some(wire::Role::Previous), ..numbers().stable },
             traps: vec![],
             failed_requests: vec![],
             signals: vec![],
@@ -167,16 +172,16 @@ fn everybody_is_compared_with_the_past() {
     check(
         &standing(&watching, Actual::of(&watching), Drawn::Plain, NOW_MS),
         &expect![[r#"
-        rollout  all-at-once from v1 to v2, watching, began 3m ago
-        share    100%
-        time     34s of 5m
-        requests 34 of 100 needed
-        gate     wait: 34 requests on the canary and 306 on stable, 100 needed of each
+            rollout  all-at-once from v1 to v2, watching, began 3m ago
+            share    100%
+            time     34s of 5m in this phase
+            gate     wait: 34 requests on the canary and 306 on stable, 100 needed of each
 
-        SIDE           VERSION  REQUESTS   FAILURES      P50      P99
-        canary         v2            340  4 (1.18%)  0.84 ms  12.3 ms
-        stable before  v1           3060  3 (0.10%)  0.84 ms  12.3 ms
-    "#]],
+            in the rollout: v2 since everybody is on it, v1 before
+            ROLE      VERSION  REQUESTS   FAILURES      P50      P99
+            stable    v2            340  4 (1.18%)  0.84 ms  12.3 ms
+            previous  v1           3060  3 (0.10%)  0.84 ms  12.3 ms
+        "#]],
     );
 }
 
@@ -224,20 +229,20 @@ fn evidence_has_every_signal_and_the_whole_backtrace() {
     check(
         &evidence(&numbers()),
         &expect![[r#"
-        SIDE    VERSION  REQUESTS   FAILURES      P50      P99
-        canary  v2            340  4 (1.18%)  0.84 ms  12.3 ms
-        stable  v1           3060  3 (0.10%)  0.84 ms  12.3 ms
-        evidence errors: 4 of 340 requests
-        evidence latency_p99: 1 of 340 requests
-        trap     00112233aabbccdd hit v2 2 times, never v1
-                 wasm trap: unreachable
-                 0: hello!a
-                 1: hello!b\u{1b}[2J
-                 2: hello!c
-                 3: hello!d
-                 4: e
-        failed   req-1 req-2
-    "#]],
+            ROLE    VERSION  REQUESTS   FAILURES      P50      P99
+            canary  v2            340  4 (1.18%)  0.84 ms  12.3 ms
+            stable  v1           3060  3 (0.10%)  0.84 ms  12.3 ms
+            evidence errors: 4 of 340 requests
+            evidence latency_p99: 1 of 340 requests
+            trap     00112233aabbccdd hit v2 2 times, never v1
+                     wasm trap: unreachable
+                     0: hello!a
+                     1: hello!b\u{1b}[2J
+                     2: hello!c
+                     3: hello!d
+                     4: e
+            failed   req-1 req-2
+        "#]],
     );
 }
 
@@ -262,10 +267,12 @@ fn changes_are_one_line_each() {
         v2 is undecided (timeout): the rollout goes on without anybody watching
         the rollout of v2 is over, and how it ended was not seen"#]],
     );
+    let share = |version: &str, weight: &str| wire::Share { version: version.into(), weight: weight.into() };
+    let split = [share("v2", "10%"), share("v1", "90%")];
     check(
-        &line(&rollout()),
+        &line(&rollout(), &split, Actual::Step(Some(0.098))),
         &expect![
-            "v2 progressing, step 2 of 4 at 10%, 34s of 1m | v2: 340 requests, 4 failures, p99 12.3 ms | v1: 3060 requests, 3 failures, p99 12.3 ms | wait, 34 of 100 requests"
+            "v2 progressing, step 2 of 4, v2=10% v1=90% (v2 really 9.80%), 34s of 1m | v2: 340 requests, 4 failures, p99 12.3 ms | v1: 3060 requests, 3 failures, p99 12.3 ms | gate wait, 34 of 100 requests in this step | evidence 12 of 2000: errors"
         ],
     );
 }

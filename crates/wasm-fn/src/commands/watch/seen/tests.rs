@@ -44,6 +44,7 @@ pub(in crate::commands::watch) fn ended(
 fn gate(verdict: &str, canary: u64, stable: u64) -> Option<GateStatus> {
     let side = |version: &str, requests| SideNumbers {
         version: version.to_owned(),
+        role: None,
         requests,
         failures: 0,
         latency_p50_ms: None,
