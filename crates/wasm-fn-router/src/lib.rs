@@ -12,6 +12,7 @@
 mod clash;
 mod crowd;
 mod paths;
+mod shielding;
 mod stage;
 mod table;
 mod tally;
@@ -19,6 +20,7 @@ mod traits;
 mod trial;
 
 pub use clash::{RouteClash, check_clashes};
+pub use shielding::Shielding;
 pub use stage::{
     BaselineSpec, Chosen, HeldVersion, KEY_HEADER, NoSuchVersion, Reason, Salt, Stage, StageError,
     StageProblem, StageSpec, StageVersion, VersionEntry,

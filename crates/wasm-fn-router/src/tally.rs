@@ -4,7 +4,7 @@
 //! reported as the upper bound of its bucket: never too low, and too high by less than 3.2 % for
 //! latencies ([`LATENCY`]) and by less than 12.5 % for waits and peaks.
 //!
-//! A tally that has recorded nothing takes about 260 bytes, one that has about 10 KiB; with
+//! A tally that has recorded nothing takes about 280 bytes, one that has about 10 KiB; with
 //! thousands of versions most have not. Only traps take a lock.
 
 use std::{
@@ -17,6 +17,8 @@ use std::{
 
 use histogram::{AtomicHistogram, Config, Histogram};
 use wasm_fn_core::Outcome;
+
+use crate::{Shielding, shielding::ShieldCounts};
 
 /// Microseconds up to 2³² (71 minutes, above the longest timeout), 2⁵ buckets an octave: 7 KiB.
 const LATENCY: Config = config(5, 32);
@@ -48,6 +50,7 @@ const fn config(grouping_power: u8, max_value_power: u8) -> Config {
 pub struct Tally {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     memory_peak_bytes_max: AtomicU64,
+    shield: ShieldCounts,
     // Made by the first record, the only one that can wait for another.
     histograms: OnceLock<Histograms>,
     // Invariant: each once, at most `TRAPS_MAX`.
@@ -84,6 +87,7 @@ pub struct Ended {
 pub struct TallySnapshot {
     outcomes: [u64; Outcome::ALL.len()],
     memory_peak_bytes_max: u64,
+    shield: [u64; Shielding::ALL.len()],
     // None until something was recorded.
     latency: Option<Histogram>,
     queue_wait: Option<Histogram>,
@@ -126,6 +130,11 @@ impl Tally {
         }
     }
 
+    /// Counts how the shield met one of the version's failures.
+    pub fn shielded(&self, shielding: Shielding) {
+        self.shield.count(shielding);
+    }
+
     /// Remembers the [`fingerprint`](wasm_fn_core::Trap::fingerprint) of a trap, if it is among the first 256
     /// different ones.
     pub fn trapped(&self, fingerprint: u64) {
@@ -151,6 +160,7 @@ impl Tally {
         TallySnapshot {
             outcomes,
             memory_peak_bytes_max: self.memory_peak_bytes_max.load(Relaxed),
+            shield: self.shield.read(),
             latency: histograms.map(|histograms| histograms.latency.load()),
             queue_wait: histograms.map(|histograms| with_zeros(histograms.queue_wait.load(), outcomes)),
             memory: histograms.map(|histograms| histograms.memory.load()),
@@ -172,6 +182,11 @@ impl TallySnapshot {
     /// Invocations that ended with `outcome`.
     pub fn count(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome.index()]
+    }
+
+    /// Failures that the shield met so.
+    pub fn shielded(&self, shielding: Shielding) -> u64 {
+        self.shield[shielding.index()]
     }
 
     /// Counts in the order of [`Outcome::index`].
@@ -234,9 +249,14 @@ impl TallySnapshot {
         for (count, before) in outcomes.iter_mut().zip(earlier.outcomes) {
             *count = count.saturating_sub(before);
         }
+        let mut shield = self.shield;
+        for (count, before) in shield.iter_mut().zip(earlier.shield) {
+            *count = count.saturating_sub(before);
+        }
         Self {
             outcomes,
             memory_peak_bytes_max: self.memory_peak_bytes_max,
+            shield,
             latency: difference(self.latency.as_ref(), earlier.latency.as_ref()),
             queue_wait: difference(self.queue_wait.as_ref(), earlier.queue_wait.as_ref()),
             memory: difference(self.memory.as_ref(), earlier.memory.as_ref()),

@@ -77,10 +77,19 @@ impl<V: Invoke> Guest<V> {
 }
 
 /// Counts an answer of a version that was recalled, which is cut off.
-fn recall<V>(tallying: &mut Tallying<V>, usage: Usage) -> Cut {
+fn recall<V>(tallying: &mut Tallying<V>, complete: Outcome, usage: Usage) -> Cut {
     let failure = Failure { usage, ..Failure::new(Cause::Recalled, "its answer is cut off") };
-    tallying.fail(&failure);
+    cut_off(tallying, complete, &failure);
     Cut::Failed(failure)
+}
+
+/// Counts an answer that failed after its head. What became of one whose head was a failure is counted already.
+fn cut_off<V>(tallying: &mut Tallying<V>, complete: Outcome, failure: &Failure) {
+    if complete.is_failure() {
+        tallying.fail(failure);
+    } else {
+        tallying.cut_off(failure);
+    }
 }
 
 impl<V: Invoke> Body for Guest<V> {
@@ -91,11 +100,11 @@ impl<V: Invoke> Body for Guest<V> {
         let mut this = self.project();
         let is_first = this.handed.take().is_none();
         if !is_first && this.tallying.poll_recalled(cx).is_ready() {
-            return Poll::Ready(Some(Err(recall(this.tallying, this.body.usage()))));
+            return Poll::Ready(Some(Err(recall(this.tallying, *this.complete, this.body.usage()))));
         }
         let Poll::Ready(frame) = this.body.as_mut().poll_frame(cx) else {
             ready!(this.tallying.poll_recalled(cx));
-            return Poll::Ready(Some(Err(recall(this.tallying, this.body.usage()))));
+            return Poll::Ready(Some(Err(recall(this.tallying, *this.complete, this.body.usage()))));
         };
         if this.tallying.body_is_too_large() {
             this.tallying.finish(Outcome::Shed, this.body.usage());
@@ -126,7 +135,7 @@ impl<V: Invoke> Body for Guest<V> {
             }
             Some(Err(failure)) => {
                 tracing::debug!(error = %failure, "answer cut off");
-                this.tallying.fail(&failure);
+                cut_off(this.tallying, *this.complete, &failure);
                 Poll::Ready(Some(Err(Cut::Failed(failure))))
             }
             None => {

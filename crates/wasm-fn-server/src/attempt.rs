@@ -17,6 +17,7 @@ use http_body::Body as _;
 use http_body_util::Either;
 use pin_project_lite::pin_project;
 use wasm_fn_core::Outcome;
+use wasm_fn_router::{HeldVersion, Shielding};
 
 use crate::{
     Call, Cause, Failure, InvocationBody, Invoke, RequestBody, RequestId,
@@ -24,7 +25,7 @@ use crate::{
     head::{self, Send},
     problem::Problem,
     session::{Arrival, Session},
-    shield::{self, Shield},
+    shield::{self, SecondRun, Shield},
     tallying::Tallying,
 };
 
@@ -60,7 +61,17 @@ pub(crate) struct Settling<V> {
     method: Method,
     arrival: Arrival,
     tallying: Tallying<V>,
-    shield: Option<Box<Shield>>,
+    stake: Stake,
+}
+
+/// What hangs on a run besides its answer.
+enum Stake {
+    /// Nothing.
+    None,
+    /// Whether the request runs again.
+    First(Box<Shield>),
+    /// What the shield came to.
+    Second(SecondRun),
 }
 
 /// Has the version that `tallying` counts on answer `request`; in its place the stage's fallback if the version fails,
@@ -74,14 +85,29 @@ pub(crate) fn attempt<V: Invoke>(
     arrival: Arrival,
     tallying: Tallying<V>,
 ) -> Attempt<V, impl Future<Output = Result<Response<V::Body>, Failure>> + std::marker::Send + use<V>> {
-    let (method, expects) = (request.method().clone(), expects(&request));
-    let (shield, request) = match late {
+    let (stake, request) = match late {
         Some(late) => {
             let kept = session.plane.options.shield_body_bytes_max;
             let (shield, request) = Shield::over(request, shield::due(arrival.at, late), kept);
-            (Some(shield), request)
+            (Stake::First(shield), request)
         }
-        None => (None, request),
+        None => (Stake::None, request),
+    };
+    run(session, stake, request, arrival, tallying)
+}
+
+/// The run of `request` on the version that `tallying` counts on.
+fn run<V: Invoke>(
+    session: Arc<Session<V>>,
+    stake: Stake,
+    request: Request<RequestBody>,
+    arrival: Arrival,
+    tallying: Tallying<V>,
+) -> Attempt<V, impl Future<Output = Result<Response<V::Body>, Failure>> + std::marker::Send + use<V>> {
+    let (method, expects) = (request.method().clone(), expects(&request));
+    let effects = match &stake {
+        Stake::First(shield) => Some(shield.effects()),
+        Stake::None | Stake::Second(_) => None,
     };
     let version = tallying.version();
     let run = version.target.invoke(Call {
@@ -91,11 +117,11 @@ pub(crate) fn attempt<V: Invoke>(
         version: version.no,
         arrived: arrival.at,
         began: tallying.started(),
-        effects: shield.as_ref().map(|shield| shield.effects()),
+        effects,
     });
     let run =
         if expects { future::Either::Right(let_continue(run).boxed()) } else { future::Either::Left(run) };
-    Attempt::First { run, settling: Settling { session, method, arrival, tallying, shield } }
+    Attempt::First { run, settling: Settling { session, method, arrival, tallying, stake } }
 }
 
 impl<V, R> Future for Attempt<V, R>
@@ -135,7 +161,7 @@ impl<V: Invoke> Settling<V> {
         if self.tallying.poll_recalled(cx).is_ready() {
             return Poll::Ready(Failure::new(Cause::Recalled, "before it answered"));
         }
-        let Some(shield) = &mut self.shield else { return Poll::Pending };
+        let Stake::First(shield) = &mut self.stake else { return Poll::Pending };
         if self.tallying.body_has_failed() {
             return Poll::Pending;
         }
@@ -145,19 +171,21 @@ impl<V: Invoke> Settling<V> {
 
     /// The answer, or the one that a second run will give.
     fn settle(self, result: Result<Response<V::Body>, Failure>) -> Either<Answered<V>, Boxed<Answered<V>>> {
-        let Self { session, method, arrival, tallying, shield } = self;
+        let Self { session, method, arrival, tallying, stake } = self;
         let checked = result.and_then(|response| sendable(response, &method));
-        let failed = || match &checked {
-            Ok((response, _)) => response.status().is_server_error(),
-            Err(_) => true,
+        let second = match stake {
+            Stake::None => None,
+            Stake::First(shield) => again(shield, &checked, &tallying),
+            Stake::Second(second) => {
+                let late = matches!(&checked, Err(failure) if failure.cause == Cause::Timeout);
+                second.end(if late { Shielding::NoTime } else { Shielding::Again });
+                None
+            }
         };
-        let shield = shield.filter(|_| failed() && !tallying.body_has_failed());
-        let fallback = || tallying.version().fallback();
-        let second =
-            shield.and_then(|shield| shield.take_over()).and_then(|request| Some((request, fallback()?)));
         let Some((request, fallback)) = second else {
             return Either::Left(respond(&session, checked, arrival.id, tallying));
         };
+        let second = SecondRun::begin(Arc::clone(&tallying.version().tally));
         let (outcome, usage, trap) = match checked {
             Ok((response, _)) => (Outcome::ServerError, response.body().usage(), None),
             Err(failure) => (failure.cause.outcome(), failure.usage, failure.trap),
@@ -166,13 +194,38 @@ impl<V: Invoke> Settling<V> {
         tracing::debug!(request_id = %arrival.id, client = %arrival.client, %version, %outcome, "request runs again");
         let tallying = tallying.pass_on(outcome, usage, trap.as_ref(), fallback);
         let shows = session.plane.options.show_shielded;
-        let again = attempt(session, None, request, arrival, tallying);
+        let again = run(session, Stake::Second(second), request, arrival, tallying);
         Either::Right(Box::pin(again.map(move |mut response| {
             if shows {
                 response.headers_mut().insert(head::SHIELDED, HeaderValue::from_static("1"));
             }
             response
         })))
+    }
+}
+
+/// The request for a second run, and the version for it, when the first came to a failure that allows it. One that does
+/// not is counted.
+fn again<V: Invoke>(
+    shield: Box<Shield>,
+    checked: &Checked<V::Body>,
+    tallying: &Tallying<V>,
+) -> Option<(Request<RequestBody>, HeldVersion<V>)> {
+    let failed = match checked {
+        Ok((response, _)) => response.status().is_server_error(),
+        Err(_) => true,
+    };
+    // A client that sends more than it may has nobody to blame.
+    if !failed || tallying.body_is_too_large() {
+        return None;
+    }
+    let taken = if tallying.body_has_failed() { Err(Shielding::ClientGone) } else { shield.take_over() };
+    match taken {
+        Ok(request) => Some((request, tallying.version().fallback()?)),
+        Err(refused) => {
+            tallying.version().tally.shielded(refused);
+            None
+        }
     }
 }
 

@@ -5,12 +5,14 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 use tokio::time::Sleep;
+use wasm_fn_router::{Shielding, Tally};
 
 use crate::{Effects, RequestBody, clock, request_body::Keeper};
 
@@ -70,17 +72,51 @@ impl Shield {
         if self.forbid() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// The request as it came, for a second run; `None` when the canary had an effect or read too much. Otherwise it can
-    /// have no effect from now on, nor read on.
-    pub(crate) fn take_over(self) -> Option<Request<RequestBody>> {
-        if !self.forbid() {
-            return None;
+    /// The request as it came, for a second run. From now on the canary can have no effect, nor read on.
+    ///
+    /// # Errors
+    /// The canary had an effect or read too much.
+    pub(crate) fn take_over(self) -> Result<Request<RequestBody>, Shielding> {
+        if !self.body.is_whole() {
+            return Err(Shielding::BodyTooLarge);
         }
-        Some(self.head.into_request(self.body.again()?))
+        if !self.effects.forbid() {
+            return Err(Shielding::HadEffect);
+        }
+        let body = self.body.again().ok_or(Shielding::BodyTooLarge)?;
+        Ok(self.head.into_request(body))
     }
 
     fn forbid(&self) -> bool {
         self.body.is_whole() && self.effects.forbid()
+    }
+}
+
+/// A second run under way, counted on the version that failed first: by how it ends, or as given up by the client when
+/// it is dropped before that.
+pub(crate) struct SecondRun(Option<Arc<Tally>>);
+
+impl SecondRun {
+    /// One that begins for a failure of the version of `tally`.
+    pub(crate) fn begin(tally: Arc<Tally>) -> Self {
+        Self(Some(tally))
+    }
+
+    /// It has ended.
+    pub(crate) fn end(mut self, shielding: Shielding) {
+        self.count(shielding);
+    }
+
+    fn count(&mut self, shielding: Shielding) {
+        if let Some(tally) = self.0.take() {
+            tally.shielded(shielding);
+        }
+    }
+}
+
+impl Drop for SecondRun {
+    fn drop(&mut self) {
+        self.count(Shielding::ClientGone);
     }
 }
 

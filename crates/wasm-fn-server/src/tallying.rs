@@ -7,10 +7,10 @@ use std::{
 };
 
 use wasm_fn_core::{Outcome, Side, Trap};
-use wasm_fn_router::{Ended, Heard, HeldVersion, Part, Placement, Recalled, Ticket};
+use wasm_fn_router::{Ended, Heard, HeldVersion, Part, Placement, Recalled, Shielding, Ticket};
 
 use crate::{
-    Failure, RequestId, Usage, clock,
+    Cause, Failure, RequestId, Usage, clock,
     request_body::Fate,
     watch::{InFlight, ReaderWait},
 };
@@ -33,6 +33,8 @@ pub(crate) struct OwnPart {
     ticket: Ticket,
     side: Side,
     placement: Placement,
+    // Whether a second run was possible until its response began.
+    shielded: bool,
     user: Option<u64>,
     request_id: RequestId,
     // Made when the canary first waits: most never do.
@@ -49,8 +51,8 @@ impl OwnPart {
         at: Instant,
     ) -> Option<Self> {
         let ticket = version.trial()?.begin(part, at);
-        let (side, placement, user) = (part.side, part.placement, part.user);
-        Some(Self { ticket, side, placement, user, request_id, recalled: None })
+        let (side, placement, user, shielded) = (part.side, part.placement, part.user, part.shield.is_some());
+        Some(Self { ticket, side, placement, shielded, user, request_id, recalled: None })
     }
 }
 
@@ -118,6 +120,16 @@ impl<V> Tallying<V> {
     pub(crate) fn fail(&mut self, failure: &Failure) {
         self.answers();
         self.end(failure.cause.outcome(), failure.usage, failure.trap.as_ref());
+    }
+
+    /// Counts the request as failed after its response began, unless it was counted; the shield came too late for it.
+    pub(crate) fn cut_off(&mut self, failure: &Failure) {
+        let blamed = failure.cause.outcome().is_failure() || failure.cause == Cause::Recalled;
+        let shielded = self.part.as_ref().is_some_and(|part| part.shielded);
+        if shielded && blamed && self.in_flight.is_some() && !self.body_has_failed() {
+            self.version.tally.shielded(Shielding::ResponseBegun);
+        }
+        self.fail(failure);
     }
 
     /// Counts this run of the request; the next one, which begins now, is on `version`, and no trial hears of it.

@@ -9,6 +9,7 @@ mod limits;
 mod proxied;
 mod routing;
 mod sending;
+mod shield_counts;
 mod shielding;
 mod streaming;
 mod trial;

@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use wasm_fn_core::Outcome;
-use wasm_fn_router::{RouteTable, TallySnapshot};
+use wasm_fn_router::{RouteTable, Shielding, TallySnapshot};
 
 use super::{ApiError, extract::Plane};
 use crate::{host::Host, store::Store};
@@ -97,6 +97,7 @@ impl<V: Send + Sync + 'static> Collector for Tallies<V> {
             encoder.encode_descriptor("wasm_fn_functions", "Functions", None, MetricType::Gauge)?;
         functions.encode_gauge(&(self.functions as u64))?;
         requests(&mut encoder, &rows)?;
+        shield(&mut encoder, &rows)?;
         quantiles(
             &mut encoder,
             "wasm_fn_request_latency_seconds",
@@ -137,6 +138,25 @@ fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
             let labels = row.labels_and("outcome", outcome.as_str());
             let count = row.tally.count(outcome);
             requests.encode_family(&labels)?.encode_counter::<[(&str, &str); 0], _, u64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
+
+/// Versions that failed under the shield; the others, which are most, have nothing to say.
+fn shield(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
+    let mut shield = encoder.encode_descriptor(
+        "wasm_fn_shield",
+        "Failures of a canary that the shield met, by what became of them",
+        None,
+        MetricType::Counter,
+    )?;
+    let failed = |row: &&Row| Shielding::ALL.iter().any(|&shielding| row.tally.shielded(shielding) > 0);
+    for row in rows.iter().filter(failed) {
+        for shielding in Shielding::ALL {
+            let labels = row.labels_and("result", shielding.as_str());
+            let count = row.tally.shielded(shielding);
+            shield.encode_family(&labels)?.encode_counter::<[(&str, &str); 0], _, u64>(&count, None)?;
         }
     }
     Ok(())

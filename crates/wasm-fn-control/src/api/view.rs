@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wasm_fn_core::{FunctionName, Outcome, StageName, TrafficSplit, VersionNo, Weight};
 use wasm_fn_rollout::{Phase, Place, Strategy};
-use wasm_fn_router::{RouteTable, Stage, TallySnapshot};
+use wasm_fn_router::{RouteTable, Shielding, Stage, TallySnapshot};
 
 use crate::{
     control::Control,
@@ -248,6 +248,8 @@ pub(super) fn status<H: Host, S: Store>(
 fn tally(snapshot: &TallySnapshot) -> wire::Tally {
     let millis = |time: std::time::Duration| time.as_secs_f64() * 1e3;
     let counts = Outcome::ALL.map(|outcome| (outcome.as_str().to_owned(), snapshot.count(outcome)));
+    let shield =
+        Shielding::ALL.map(|shielding| (shielding.as_str().to_owned(), snapshot.shielded(shielding)));
     wire::Tally {
         requests: snapshot.total(),
         failures: snapshot.failures(),
@@ -256,6 +258,7 @@ fn tally(snapshot: &TallySnapshot) -> wire::Tally {
         latency_p99_ms: snapshot.latency_quantile(0.99).map(millis),
         queue_wait_p99_ms: snapshot.queue_wait_quantile(0.99).map(millis),
         memory_peak_bytes: snapshot.memory_peak_bytes_max(),
+        shield: shield.into_iter().filter(|&(_, count)| count > 0).collect(),
     }
 }
 

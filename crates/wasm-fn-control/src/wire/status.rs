@@ -136,6 +136,11 @@ pub struct Tally {
     pub queue_wait_p99_ms: Option<f64>,
     /// Most linear memory that one invocation had.
     pub memory_peak_bytes: u64,
+    /// Failures that the shield met while the version was a canary: `again` ran a second time; the others could not, or
+    /// in vain: `body-too-large`, `had-effect`, `response-begun`, `no-time`, `client-gone`. Those that never happened are
+    /// left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub shield: BTreeMap<String, u64>,
 }
 
 /// The versions of a function.

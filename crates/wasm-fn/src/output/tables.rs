@@ -155,7 +155,24 @@ fn stage_status(
             ],
         );
     }
-    text + &table.trim_fmt()
+    text += &table.trim_fmt();
+    for version in stage.versions.iter().filter(|version| !version.tally.shield.is_empty()) {
+        text += &format!("\n{}", shielded(version));
+    }
+    text
+}
+
+/// What the shield did for the users of a version that failed.
+fn shielded(version: &wire::VersionStatus) -> String {
+    let again = version.tally.shield.get("again").copied().unwrap_or_default();
+    let others = version.tally.shield.iter().filter(|(met, _)| *met != "again");
+    let others: Vec<_> = others.map(|(met, count)| format!("{met}={count}")).collect();
+    let mut text =
+        format!("shield   {again} requests that failed on {} were answered by a second run", version.version);
+    if !others.is_empty() {
+        text += &format!("; not {}", visible(&others.join(" ")));
+    }
+    text
 }
 
 pub(super) fn role_word(role: wire::Role) -> &'static str {

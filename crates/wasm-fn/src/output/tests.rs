@@ -1,5 +1,7 @@
 //! Answers as people see them.
 
+use std::collections::BTreeMap;
+
 use expect_test::{Expect, expect};
 use wasm_fn_control::wire::{self, Role};
 
@@ -48,6 +50,7 @@ fn tally(requests: u64, traps: u64) -> wire::Tally {
         latency_p99_ms: measured.map(|()| 12.34),
         queue_wait_p99_ms: measured.map(|()| 1240.0),
         memory_peak_bytes: requests * 1024,
+        shield: BTreeMap::new(),
     }
 }
 
@@ -145,6 +148,17 @@ fn a_status_compares_the_versions() {
         &lines::stage("hello", &status().stages[0], Actual::Step(Some(0.098)), NOW_MS),
         &expect![
             "2026-11-22T10:00:00.000Z hello live v2 progressing, step 1 of 2, v2=10% v1=90% (v2 really 9.80%), 0s of 1m | v2: 0 requests, 0 failures, p99 - | v1: 4000 requests, 12 failures, p99 12.3 ms"
+        ],
+    );
+    let mut failing = status();
+    failing.stages[0].versions[0].tally.shield = [("again", 12), ("had-effect", 2), ("response-begun", 1)]
+        .map(|(met, count)| (met.to_owned(), count))
+        .into();
+    let text = tables::status(&failing, NOW_MS);
+    check(
+        text.lines().last().unwrap(),
+        &expect![
+            "shield   12 requests that failed on v2 were answered by a second run; not had-effect=2 response-begun=1"
         ],
     );
     let idle = wire::FunctionStatus { stages: vec![], ..status() };

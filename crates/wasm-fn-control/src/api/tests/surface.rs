@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use wasm_fn_core::{Outcome, VersionNo};
-use wasm_fn_router::Ended;
+use wasm_fn_router::{Ended, Shielding};
 
 use super::*;
 use crate::{
@@ -121,6 +121,12 @@ async fn metrics_are_what_the_tallies_say() {
             memory_peak_bytes: 1 << 20,
         });
     }
+    let tally = &table.find(None, "/hello").unwrap().versions()[0].tally;
+    assert!(!api.get("/metrics").await.text.contains("wasm_fn_shield_total{"));
+    [Shielding::Again, Shielding::Again, Shielding::HadEffect].map(|shielding| tally.shielded(shielding));
+    let status = api.get("/v1/functions/hello").await.json();
+    let shield = &status["stages"][0]["versions"][0]["tally"]["shield"];
+    assert_eq!(*shield, json!({ "again": 2, "had-effect": 1 }));
     let answer = api.get("/metrics").await;
     let labels = r#"function="hello",stage="live",version="v1""#;
     for line in [
@@ -128,6 +134,8 @@ async fn metrics_are_what_the_tallies_say() {
         "wasm_fn_functions 1".to_owned(),
         format!(r#"wasm_fn_requests_total{{{labels},outcome="trap"}} 3"#),
         format!(r#"wasm_fn_requests_total{{{labels},outcome="success"}} 0"#),
+        format!(r#"wasm_fn_shield_total{{{labels},result="again"}} 2"#),
+        format!(r#"wasm_fn_shield_total{{{labels},result="no-time"}} 0"#),
         format!("wasm_fn_memory_peak_bytes{{{labels}}} 1048576"),
     ] {
         assert!(answer.text.lines().any(|found| found == line), "{line}\n{}", answer.text);
