@@ -45,7 +45,8 @@ const fn config(grouping_power: u8, max_value_power: u8) -> Config {
 
 /// Lock-free counters of one version in one stage.
 ///
-/// Counters only grow; readers subtract an earlier snapshot.
+/// Counters only grow; readers subtract an earlier snapshot. Requests that asked for the version are counted
+/// [apart](Self::of_overrides): whoever compares versions must not see them.
 #[derive(Debug, Default)]
 pub struct Tally {
     outcomes: [AtomicU64; Outcome::ALL.len()],
@@ -57,6 +58,8 @@ pub struct Tally {
     traps: Mutex<Vec<u64>>,
     // Counts the fingerprints that were new.
     news: Option<Arc<AtomicU64>>,
+    // Made by the first of them.
+    overrides: OnceLock<Box<Self>>,
 }
 
 #[derive(Debug)]
@@ -151,6 +154,16 @@ impl Tally {
     /// trap; at most 256.
     pub fn traps(&self) -> Vec<u64> {
         self.traps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The tally of requests that asked for the version; this one has none of them.
+    pub fn of_overrides(&self) -> &Self {
+        self.overrides.get_or_init(Box::default)
+    }
+
+    /// What [`of_overrides`](Self::of_overrides) counted.
+    pub fn overrides(&self) -> TallySnapshot {
+        self.overrides.get().map(|tally| tally.snapshot()).unwrap_or_default()
     }
 
     /// Reads everything; takes microseconds and about 10 KiB.

@@ -13,7 +13,7 @@ use http_body::Body as _;
 use http_body_util::Either;
 use hyper::body::Incoming;
 use wasm_fn_core::Outcome;
-use wasm_fn_router::{HeldVersion, Traits};
+use wasm_fn_router::{HeldVersion, Reason, Traits};
 
 use crate::{
     Failure, Invoke, RequestBody, RequestId, Usage,
@@ -33,6 +33,8 @@ struct Selected<V> {
     part: Option<OwnPart>,
     /// Whether the stage's fallback answers if it fails, which it has so long after the request came.
     late: Option<Duration>,
+    /// Whether the request asked for the version.
+    asked_for: bool,
 }
 
 /// The answer to a request: there already, or what the run `R` comes to.
@@ -55,8 +57,8 @@ pub(crate) fn answer<V: Invoke>(
     let client = session.peer.client(request.headers_mut(), &session.plane.options.trusted_proxies);
     let answering = match session.plane.choose(&request, client, id, started) {
         Ok(selected) => {
-            let Selected { version, part, late } = selected;
-            let tallying = Tallying::new(version, started, request.body().fate(), in_flight, part);
+            let Selected { version, part, late, asked_for } = selected;
+            let tallying = Tallying::new(version, started, request.body().fate(), in_flight, part, asked_for);
             let arrival = Arrival { id, client, at: started };
             session.clone().invoke(late, request, arrival, tallying)
         }
@@ -91,7 +93,8 @@ impl<V: Invoke> Plane<V> {
         }
         let version = chosen.version.hold();
         let part = chosen.part.as_ref().and_then(|part| OwnPart::begin(part, id, &version, started));
-        Ok(Selected { version, part, late: chosen.part.and_then(|part| part.shield) })
+        let asked_for = chosen.reason == Reason::Override;
+        Ok(Selected { version, part, late: chosen.part.and_then(|part| part.shield), asked_for })
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) struct Tallying<V> {
     part: Option<OwnPart>,
     // Whether nothing of an answer is there yet, so that a client who leaves has waited for the version.
     is_unanswered: bool,
+    asked_for: bool,
 }
 
 /// A request's part in its stage's trial, for as long as it takes.
@@ -58,14 +59,18 @@ impl OwnPart {
 
 impl<V> Tallying<V> {
     /// Counts a run on `version` of a request that began at `started`; `part` is its part in the stage's trial.
+    ///
+    /// A request that asked for the version says nothing of how it does: it is counted apart, and no trial hears of it.
     pub(crate) fn new(
         version: HeldVersion<V>,
         started: Instant,
         fate: Option<Arc<Fate>>,
         in_flight: InFlight,
         part: Option<OwnPart>,
+        asked_for: bool,
     ) -> Self {
-        Self { version, started, fate, in_flight: Some(in_flight), part, is_unanswered: true }
+        let in_flight = Some(in_flight);
+        Self { version, started, fate, in_flight, part, is_unanswered: true, asked_for }
     }
 
     /// The version that this run of the request is on.
@@ -146,8 +151,9 @@ impl<V> Tallying<V> {
         self.answers();
         // Taken first, so that the request is under way whatever happens meanwhile.
         let in_flight = self.in_flight.take();
-        let fate = self.fate.clone();
-        let next = Self { version, started: now, fate, in_flight, part: None, is_unanswered: true };
+        let (fate, started) = (self.fate.clone(), now);
+        let next =
+            Self { version, started, fate, in_flight, part: None, is_unanswered: true, asked_for: false };
         if next.in_flight.is_some() {
             self.count(now, outcome, usage, trap);
         }
@@ -168,9 +174,10 @@ impl<V> Tallying<V> {
         let latency = now.saturating_duration_since(self.started);
         let Usage { queue_wait, memory_peak_bytes } = usage;
         let ended = Ended { outcome, latency, queue_wait, memory_peak_bytes };
-        self.version.tally.record(ended);
+        let tally = if self.asked_for { self.version.tally.of_overrides() } else { &self.version.tally };
+        tally.record(ended);
         if let Some(trap) = trap {
-            self.version.tally.trapped(trap.fingerprint);
+            tally.trapped(trap.fingerprint);
         }
         tracing::debug!(%outcome, ?latency, "request ended");
         if let (Some(part), Some(trial)) = (&self.part, self.version.trial()) {

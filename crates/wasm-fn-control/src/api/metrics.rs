@@ -54,6 +54,8 @@ struct Row {
     stage: String,
     version: String,
     tally: TallySnapshot,
+    /// Of requests that asked for the version.
+    overrides: TallySnapshot,
 }
 
 impl Row {
@@ -77,9 +79,10 @@ impl<V> Tallies<V> {
                 stage: stage.name().to_string(),
                 version: version.no.to_string(),
                 tally: version.tally.snapshot(),
+                overrides: version.tally.overrides(),
             })
         });
-        rows.filter(|row| row.tally.total() > 0).collect()
+        rows.filter(|row| row.tally.total() + row.overrides.total() > 0).collect()
     }
 }
 
@@ -96,7 +99,14 @@ impl<V: Send + Sync + 'static> Collector for Tallies<V> {
         let mut functions =
             encoder.encode_descriptor("wasm_fn_functions", "Functions", None, MetricType::Gauge)?;
         functions.encode_gauge(&(self.functions as u64))?;
-        requests(&mut encoder, &rows)?;
+        requests(&mut encoder, "wasm_fn_requests", "Requests that ended, by how", &rows, |row| &row.tally)?;
+        requests(
+            &mut encoder,
+            "wasm_fn_override_requests",
+            "Requests that asked for their version, which no other metric counts, by how they ended",
+            &rows,
+            |row| &row.overrides,
+        )?;
         shield(&mut encoder, &rows)?;
         quantiles(
             &mut encoder,
@@ -118,25 +128,26 @@ impl<V: Send + Sync + 'static> Collector for Tallies<V> {
             None,
             MetricType::Gauge,
         )?;
-        for row in &rows {
+        for row in rows.iter().filter(|row| row.tally.total() > 0) {
             peaks.encode_family(&row.labels())?.encode_gauge(&row.tally.memory_peak_bytes_max())?;
         }
         Ok(())
     }
 }
 
-fn requests(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
+fn requests(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &'static str,
+    help: &'static str,
+    rows: &[Row],
+    tally: impl Fn(&Row) -> &TallySnapshot,
+) -> fmt::Result {
     // The encoder adds `_total`.
-    let mut requests = encoder.encode_descriptor(
-        "wasm_fn_requests",
-        "Requests that ended, by how",
-        None,
-        MetricType::Counter,
-    )?;
-    for row in rows {
+    let mut requests = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for row in rows.iter().filter(|row| tally(row).total() > 0) {
         for outcome in Outcome::ALL {
             let labels = row.labels_and("outcome", outcome.as_str());
-            let count = row.tally.count(outcome);
+            let count = tally(row).count(outcome);
             requests.encode_family(&labels)?.encode_counter::<[(&str, &str); 0], _, u64>(&count, None)?;
         }
     }

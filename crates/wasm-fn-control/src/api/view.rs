@@ -217,12 +217,15 @@ pub(super) fn status<H: Host, S: Store>(
         let versions = published(stage).into_iter().flat_map(|published| published.versions().iter().rev());
         let versions = versions.filter_map(|version| {
             let (weight, tally) = (stands.split.weight(version.no), version.tally.snapshot());
-            let role = role(stands, version.no);
-            (weight > Weight::ZERO || role.is_some() || tally.total() > 0).then(|| wire::VersionStatus {
-                version: version.no.to_string(),
-                role,
-                weight: weight.to_string(),
-                tally: self::tally(&tally),
+            let (role, overrides) = (role(stands, version.no), version.tally.overrides().total());
+            (weight > Weight::ZERO || role.is_some() || tally.total() + overrides > 0).then(|| {
+                wire::VersionStatus {
+                    version: version.no.to_string(),
+                    role,
+                    weight: weight.to_string(),
+                    tally: self::tally(&tally),
+                    overrides,
+                }
             })
         });
         wire::StageStatus {

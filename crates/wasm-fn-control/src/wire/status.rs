@@ -111,8 +111,12 @@ pub struct VersionStatus {
     pub role: Option<Role>,
     /// Its share, `0%` when it has none.
     pub weight: String,
-    /// Its requests in this stage.
+    /// Its requests in this stage, without those that asked for it.
     pub tally: Tally,
+    /// Requests since this node started that asked for it, by header or by its own address; they are in no other
+    /// number.
+    #[serde(default)]
+    pub overrides: u64,
 }
 
 /// What a version did in a stage since this node started.

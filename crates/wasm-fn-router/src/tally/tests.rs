@@ -180,6 +180,16 @@ fn nothing_is_lost_between_threads() {
 }
 
 #[test]
+fn who_asked_for_the_version_is_counted_apart() {
+    let tally = Tally::new();
+    assert_eq!(tally.overrides(), TallySnapshot::default());
+    tally.of_overrides().record(ended(Outcome::Trap, 20_000));
+    tally.of_overrides().trapped(7);
+    assert_eq!((tally.overrides().total(), tally.overrides().count(Outcome::Trap)), (1, 1));
+    assert_eq!((tally.snapshot(), tally.traps()), (TallySnapshot::default(), Vec::new()));
+}
+
+#[test]
 fn an_unused_tally_is_small_and_a_used_one_bounded() {
     assert!(size_of::<Tally>() <= 280, "{}", size_of::<Tally>());
     let buckets: usize = [LATENCY, QUEUE_WAIT, MEMORY].iter().map(Config::total_buckets).sum();

@@ -354,7 +354,8 @@ async fn whoever_asks_for_the_canary_gets_its_failure() {
     asking.headers_mut().insert("wasm-fn-token", HeaderValue::from_static("open sesame"));
     let response = tried.node.http1().await.send_request(asking).await.unwrap();
     check(&response, 500, "v2");
-    assert_eq!(tried.charged(Outcome::Trap).await.placement, Placement::Request);
+    eventually(|| tried.canary.overrides().count(Outcome::Trap) == 1).await;
+    assert_eq!(tried.trial.heard(1).await.remove(0).placement, Placement::Request);
     tried.ran_on_stable(0);
 }
 

@@ -60,6 +60,7 @@ fn status() -> wire::FunctionStatus {
         role,
         weight: weight.to_owned(),
         tally,
+        overrides: 0,
     };
     wire::FunctionStatus {
         function: "hello".to_owned(),

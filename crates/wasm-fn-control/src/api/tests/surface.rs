@@ -148,6 +148,30 @@ async fn metrics_are_what_the_tallies_say() {
     );
 }
 
+#[tokio::test]
+async fn requests_that_asked_for_their_version_have_a_metric_of_their_own() {
+    let api = Api::start().await;
+    api.deploy("hello", b"1", json!({})).await;
+    let table = api.node.control.tables().load_full();
+    let tally = &table.find(None, "/hello").unwrap().versions()[0].tally;
+    let ended = Ended {
+        outcome: Outcome::Trap,
+        latency: Duration::from_millis(100),
+        queue_wait: Duration::ZERO,
+        memory_peak_bytes: 1 << 20,
+    };
+    tally.of_overrides().record(ended);
+    let text = api.get("/metrics").await.text;
+    let labels = r#"function="hello",stage="live",version="v1""#;
+    let asked = format!(r#"wasm_fn_override_requests_total{{{labels},outcome="trap"}} 1"#);
+    assert!(text.lines().any(|line| line == asked), "{text}");
+    let others = text.lines().filter(|line| line.contains("version=") && !line.contains("_override_"));
+    assert_eq!(others.count(), 0, "{text}");
+    let status = api.get("/v1/functions/hello").await.json();
+    let version = &status["stages"][0]["versions"][0];
+    assert_eq!((&version["overrides"], &version["tally"]["requests"]), (&json!(1), &json!(0)));
+}
+
 fn line(seq: u64, version: u32, failed: bool) -> LogLine {
     LogLine {
         seq,
