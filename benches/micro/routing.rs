@@ -9,8 +9,8 @@ use std::{hint::black_box, net::Ipv4Addr, sync::Arc, time::Duration};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use wasm_fn_core::{
-    CohortRule, Condition, Point, Revision, Role, Route, Source, StageName, Sticky, TrafficSplit, VersionNo,
-    Weight,
+    CohortRule, Condition, Point, PreviewAccess, Revision, Role, Route, Source, StageName, Sticky,
+    TrafficSplit, VersionNo, Weight,
 };
 use wasm_fn_router::{RouteTable, Salt, Stage, StageSpec, Tally, Traits, VersionEntry};
 
@@ -33,6 +33,7 @@ fn stage(function: &str, sticky: Sticky, cohorts: Vec<CohortRule>) -> Arc<Stage<
         routes: vec![Route::default_for(&function, &StageName::live())],
         function,
         stage: StageName::live(),
+        preview: PreviewAccess::Token,
         split: TrafficSplit::between(stable, canary, share),
         stable,
         canary: Some(canary),

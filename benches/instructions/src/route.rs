@@ -3,7 +3,9 @@
 use std::{hint::black_box, net::Ipv4Addr, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use wasm_fn_core::{Point, Revision, Route, Source, StageName, Sticky, TrafficSplit, VersionNo, Weight};
+use wasm_fn_core::{
+    Point, PreviewAccess, Revision, Route, Source, StageName, Sticky, TrafficSplit, VersionNo, Weight,
+};
 use wasm_fn_router::{RouteTable, Salt, Stage, StageSpec, Tally, Traits, VersionEntry};
 
 const FUNCTIONS: usize = 10_000;
@@ -54,6 +56,7 @@ fn stage(function: &str) -> Arc<Stage<()>> {
         routes: vec![Route::default_for(&function, &StageName::live())],
         function,
         stage: StageName::live(),
+        preview: PreviewAccess::Token,
         split: TrafficSplit::between(stable, canary, share),
         stable,
         canary: Some(canary),

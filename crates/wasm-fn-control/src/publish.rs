@@ -288,6 +288,7 @@ impl<V: Clone> Parts<V> {
             function: name.clone(),
             stage: stage.clone(),
             routes: function.routes(name, stage, state.stable),
+            preview: stable.map(|config| config.preview).unwrap_or_default(),
             split: state.split.clone(),
             stable: state.stable,
             canary: state.canary(),

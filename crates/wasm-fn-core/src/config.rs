@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{CohortRule, EgressRule, Route, Sticky};
+use crate::{CohortRule, EgressRule, PreviewAccess, Route, Sticky};
 
 /// Everything that is configured for a version besides its component.
 ///
@@ -13,6 +13,8 @@ pub struct FunctionConfig {
     pub limits: Limits,
     /// Where the live stage is reachable; empty means [`Route::default_for`].
     pub routes: Vec<Route>,
+    /// Who may use the addresses of its versions.
+    pub preview: PreviewAccess,
     /// How users stay on one version.
     pub sticky: Sticky,
     /// Who is placed on a version by rule; the first that applies wins.

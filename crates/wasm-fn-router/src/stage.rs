@@ -14,8 +14,8 @@ use http::{HeaderName, HeaderValue};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 use wasm_fn_core::{
-    CohortRule, FunctionName, Point, Role, Route, Side, Source, StageName, Sticky, TrafficSplit, VersionNo,
-    VersionRef, Weight,
+    CohortRule, FunctionName, Point, PreviewAccess, Role, Route, Side, Source, StageName, Sticky,
+    TrafficSplit, VersionNo, VersionRef, Weight,
 };
 
 use crate::{Part, Placement, Tally, Traits, Trial, TrialSpec, crowd::Crowd, traits::Lookup};
@@ -61,6 +61,8 @@ pub struct StageSpec<V> {
     pub stage: StageName,
     /// Where it is reachable.
     pub routes: Vec<Route>,
+    /// Who may use the addresses of its versions.
+    pub preview: PreviewAccess,
     /// The shares of its versions.
     pub split: TrafficSplit,
     /// The version to fall back on.
@@ -98,6 +100,7 @@ pub struct Stage<V> {
     function: FunctionName,
     name: StageName,
     routes: Box<[Route]>,
+    preview: PreviewAccess,
     split: TrafficSplit,
     stable: usize,
     canary: Option<usize>,
@@ -282,6 +285,7 @@ impl<V> Stage<V> {
             function: spec.function,
             name: spec.stage,
             routes: spec.routes.into(),
+            preview: spec.preview,
             split: spec.split,
             stable,
             canary,
@@ -304,6 +308,11 @@ impl<V> Stage<V> {
     /// Where it is reachable.
     pub fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    /// Who may use the addresses of its versions.
+    pub fn preview(&self) -> PreviewAccess {
+        self.preview
     }
 
     /// The shares of its versions.

@@ -21,6 +21,9 @@ pub(crate) struct Config {
     queue_wait_us: u64,
     reuse: u32,
     routes: Vec<String>,
+    /// Absent is `token`, as for versions that were made before there was a choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    preview: Option<String>,
     sticky: String,
     cohorts: Vec<Cohort>,
     egress: Vec<String>,
@@ -66,6 +69,9 @@ impl From<&core::FunctionConfig> for Config {
             queue_wait_us: micros(limits.queue_wait),
             reuse: limits.reuse,
             routes: texts(&config.routes),
+            preview: Some(config.preview)
+                .filter(|&access| access != core::PreviewAccess::Token)
+                .map(|access| access.to_string()),
             sticky: config.sticky.to_string(),
             cohorts: config.cohorts.iter().map(Cohort::from).collect(),
             egress: texts(&config.egress),
@@ -89,6 +95,7 @@ impl TryFrom<Config> for core::FunctionConfig {
                 reuse: stored.reuse,
             },
             routes: parse_all(&stored.routes)?,
+            preview: stored.preview.as_deref().map(parse).transpose()?.unwrap_or(core::PreviewAccess::Token),
             sticky: parse(&stored.sticky)?,
             cohorts: stored.cohorts.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             egress: parse_all(&stored.egress)?,

@@ -34,6 +34,9 @@ pub struct Config {
     /// Where the live stage is reachable, `[host]/path` or `[host]/path/*`; `/<function>/*` when empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<String>,
+    /// Who may use the addresses of its versions: `open`, `token` or `off`; `token` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
     /// How users stay on one version: `header:NAME`, `cookie:NAME`, `ip` or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sticky: Option<String>,
@@ -108,11 +111,15 @@ impl TryFrom<&Config> for core::FunctionConfig {
             reuse: wire.reuse.unwrap_or(defaults.reuse),
         };
         let routes = wire.routes.iter().map(|route| route.parse()).collect::<Result<_, core::RouteError>>();
+        let preview = wire.preview.as_deref().map(str::parse).transpose();
         let sticky = wire.sticky.as_deref().unwrap_or("none").parse();
         let egress = wire.egress.iter().map(|rule| rule.parse()).collect::<Result<_, core::EgressError>>();
         let config = Self {
             limits,
             routes: routes.map_err(|error| invalid("routes")(&error))?,
+            preview: preview
+                .map_err(|error: core::PreviewAccessError| invalid("preview")(&error))?
+                .unwrap_or_default(),
             sticky: sticky.map_err(|error: core::StickyError| invalid("sticky")(&error))?,
             cohorts: wire.cohorts.iter().map(TryFrom::try_from).collect::<Result<_, _>>()?,
             egress: egress.map_err(|error| invalid("egress")(&error))?,
@@ -169,6 +176,7 @@ impl From<&core::FunctionConfig> for Config {
             queue_wait_ms: Some(millis(limits.queue_wait)),
             reuse: Some(limits.reuse),
             routes: config.routes.iter().map(ToString::to_string).collect(),
+            preview: Some(config.preview.to_string()),
             sticky: Some(config.sticky.to_string()),
             cohorts: config.cohorts.iter().map(Cohort::from).collect(),
             egress: config.egress.iter().map(ToString::to_string).collect(),

@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use http::HeaderMap;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use wasm_fn_core::{Condition, Weight};
+use wasm_fn_core::{Condition, PreviewAccess, Weight};
 
 use super::*;
 
@@ -25,6 +25,7 @@ fn spec(canary: u16) -> StageSpec<u32> {
         function: "hello".parse().unwrap(),
         stage: StageName::live(),
         routes: Vec::new(),
+        preview: PreviewAccess::Token,
         split: TrafficSplit::between(v(1), v(2), Weight::from_basis_points(canary).unwrap()),
         stable: v(1),
         canary: Some(v(2)),

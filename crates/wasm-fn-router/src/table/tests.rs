@@ -2,7 +2,7 @@
 
 use http::HeaderValue;
 use proptest::{prelude::*, test_runner::RngSeed};
-use wasm_fn_core::{FunctionName, Route, StageName, Sticky, TrafficSplit, VersionNo};
+use wasm_fn_core::{FunctionName, PreviewAccess, Route, StageName, Sticky, TrafficSplit, VersionNo};
 
 use super::*;
 use crate::{Salt, StageSpec, Tally, VersionEntry};
@@ -15,6 +15,7 @@ fn stage(function: &str, routes: &[&str]) -> Arc<Stage<()>> {
         function: function.parse().unwrap(),
         stage: StageName::live(),
         routes: routes.iter().map(|route| route.parse().unwrap()).collect(),
+        preview: PreviewAccess::Token,
         split: TrafficSplit::all(no),
         stable: no,
         canary: None,

@@ -219,6 +219,7 @@ pub(super) fn stage_with(
         routes: vec![wasm_fn_core::Route::default_for(&function, &StageName::live())],
         function,
         stage: StageName::live(),
+        preview: wasm_fn_core::PreviewAccess::Token,
         split,
         stable,
         canary: versions.get(1).map(|version| version.no),

@@ -115,6 +115,7 @@ async fn hosts_are_those_of_either_protocol() {
         function: "hosted".parse().unwrap(),
         stage: wasm_fn_core::StageName::live(),
         routes: vec!["node.test/*".parse().unwrap()],
+        preview: wasm_fn_core::PreviewAccess::Token,
         split: TrafficSplit::all(v(7)),
         stable: v(7),
         canary: None,

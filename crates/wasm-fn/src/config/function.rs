@@ -20,6 +20,7 @@ use super::{
 pub(super) struct Raw {
     component: Option<PathBuf>,
     routes: Vec<String>,
+    preview: Option<String>,
     memory: Option<String>,
     timeout: Option<String>,
     cpu: Option<String>,
@@ -61,6 +62,7 @@ impl Raw {
             queue_wait_ms: millis(&at("queue_wait"), self.queue_wait)?,
             reuse: self.reuse,
             routes: self.routes,
+            preview: self.preview,
             sticky: self.sticky,
             cohorts: cohorts.map_err(|reason| BadValue::new(at("cohorts"), reason))?,
             egress: self.egress,

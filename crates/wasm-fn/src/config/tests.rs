@@ -46,6 +46,7 @@ fn every_key_reaches_the_wire() {
 [function.hello]
 component = "target/hello.wasm"
 routes = ["/hello/*", "api.example.com/v1/*"]
+preview = "open"
 memory = "64MiB"
 timeout = "1m 30s"
 cpu = "50ms"
@@ -98,6 +99,7 @@ proxy_protocol = true
             queue_wait_ms: Some(250),
             reuse: Some(3),
             routes: vec!["/hello/*".to_owned(), "api.example.com/v1/*".to_owned()],
+            preview: Some("open".to_owned()),
             sticky: Some("cookie:sid".to_owned()),
             cohorts: vec![
                 cohort(Some("x-group"), None, &["beta", "staff"], wire::CohortRole::Canary),
@@ -152,7 +154,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[function.hello]\n\nmemroy = \"1MiB\"\n",
         &expect![
-            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `env`, `sticky`, `cohorts`, `rollout`, `gate`"
+            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `preview`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `env`, `sticky`, `cohorts`, `rollout`, `gate`"
         ],
     );
     refused(
