@@ -202,6 +202,11 @@ impl<H: Host, S: Store> Control<H, S> {
         self.access.actor(token).is_some()
     }
 
+    /// Whether `token` is for the addresses of the versions of `function`.
+    pub fn previews(&self, function: &FunctionName, token: &str) -> bool {
+        self.access.may_preview(function, token)
+    }
+
     /// Entries of the journal, newest first.
     ///
     /// # Errors

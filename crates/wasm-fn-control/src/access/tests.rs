@@ -13,7 +13,7 @@ fn token_is_made_once_and_readable_by_its_owner_alone() {
     assert_eq!((token.len(), &token[..4]), (68, "wfn_"));
     assert!(first.actor(token).is_some());
     assert!(Access::open(folder.path()).unwrap().actor(token).is_some());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no draft is left");
 }
 
 #[test]
@@ -53,4 +53,63 @@ fn only_the_whole_token_is_accepted() {
     for wrong in ["", "wfn_secre", "wfn_secret ", "wfn_secreT", "wfn_secrets"] {
         assert_eq!(access.actor(wrong), None, "{wrong:?}");
     }
+}
+
+fn preview_tokens(access: &Access) -> [String; 2] {
+    ["hello", "hello2"].map(|function| access.preview_token(&function.parse().unwrap()))
+}
+
+#[test]
+fn a_preview_token_is_for_one_function_of_one_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = Access::open(folder.path()).unwrap();
+    let [own, others] = preview_tokens(&access);
+    assert_eq!((own.len(), &own[..4]), (68, "wfp_"));
+    let hello = "hello".parse().unwrap();
+    assert!(access.may_preview(&hello, &own));
+    let [elsewhere, _] = preview_tokens(&Access::only("wfn_secret".to_owned()));
+    for wrong in ["", "wfp_", &own[..67], &format!("{own} "), &own.to_uppercase(), &others, &elsewhere] {
+        assert!(!access.may_preview(&hello, wrong), "{wrong:?}");
+    }
+    assert_eq!(access.actor(&own), None, "it opens no admin API");
+    assert!(!access.may_preview(&hello, fs::read_to_string(folder.path().join("token")).unwrap().trim()));
+}
+
+#[test]
+fn preview_tokens_outlive_a_restart_and_end_with_their_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = Access::open(folder.path()).unwrap();
+    let first = preview_tokens(&access);
+    assert_eq!(preview_tokens(&Access::open(folder.path()).unwrap()), first);
+    access.rotate_preview_key().unwrap();
+    let second = preview_tokens(&access);
+    assert!(first.iter().zip(&second).all(|(first, second)| first != second));
+    assert!(!access.may_preview(&"hello".parse().unwrap(), &first[0]));
+    assert_eq!(preview_tokens(&Access::open(folder.path()).unwrap()), second, "it was kept");
+    let path = folder.path().join("preview.key");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no draft is left");
+    let key = fs::read_to_string(path).unwrap();
+    assert!(!second.iter().any(|token| key.contains(&token[4..])), "no token is kept");
+}
+
+#[test]
+fn a_key_that_cannot_be_kept_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let access = Access::open(folder.path()).unwrap();
+    let tokens = preview_tokens(&access);
+    drop(folder);
+    assert!(matches!(access.rotate_preview_key().unwrap_err(), TokenError::File { .. }));
+    assert_eq!(preview_tokens(&access), tokens);
+}
+
+#[test]
+fn file_that_holds_no_preview_key_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("preview.key"), format!("wfp_{}", "a".repeat(64))).unwrap();
+    let error = Access::open(folder.path()).unwrap_err().to_string();
+    assert!(
+        error.ends_with("holds 68 bytes that are no token, expected wfpk_ and 64 hexadecimal digits"),
+        "{error}"
+    );
 }
