@@ -67,6 +67,7 @@ async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<(
         blobs: Blobs::open(folder.path(), 1 << 20).expect("the directory is writable"),
         access: Access::only("wfn_bench".to_owned()),
         data_listen: String::new(),
+        preview_domain: None,
         program_version: String::new(),
         clock: Clock::system(),
         salt: Box::new(salt_at_random),

@@ -15,7 +15,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, Notify, Semaphore, watch};
-use wasm_fn_core::{Digest, FunctionName, Revision, StageName, VersionNo};
+use wasm_fn_core::{Digest, FunctionName, PreviewDomain, Revision, StageName, VersionNo};
 use wasm_fn_rollout::Time;
 use wasm_fn_router::{HeldVersion, RouteTable, Salt};
 
@@ -55,6 +55,8 @@ pub struct Options<H, S> {
     pub access: Access,
     /// Where functions are called, for clients to be told: `127.0.0.1:8080`.
     pub data_listen: String,
+    /// The domain below which each version has a host name, if there is one.
+    pub preview_domain: Option<PreviewDomain>,
     /// Version of the program.
     pub program_version: String,
     /// The time.
@@ -77,6 +79,7 @@ pub struct Control<H: Host, S> {
     pub(crate) blobs: Arc<Blobs>,
     pub(crate) access: Access,
     pub(crate) data_listen: String,
+    pub(crate) preview_domain: Option<PreviewDomain>,
     pub(crate) program_version: String,
     pub(crate) clock: Clock,
     salt: Box<dyn Fn() -> Salt + Send + Sync>,
@@ -166,6 +169,7 @@ impl<H: Host, S: Store> Control<H, S> {
             blobs: Arc::new(options.blobs),
             access: options.access,
             data_listen: options.data_listen,
+            preview_domain: options.preview_domain,
             program_version: options.program_version,
             started: options.clock.now(),
             clock: options.clock,

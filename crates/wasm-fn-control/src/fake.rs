@@ -198,6 +198,7 @@ impl Node {
             blobs: Blobs::open(folder.path(), COMPONENT_BYTES_MAX).unwrap(),
             access: Access::only(TOKEN.to_owned()),
             data_listen: "127.0.0.1:8080".to_owned(),
+            preview_domain: "example.com".parse().ok(),
             program_version: "1.2.3".to_owned(),
             clock: Clock::showing(now_ms),
             salt: Box::new(crate::control::salt_at_random),

@@ -13,6 +13,7 @@ mod clash;
 mod crowd;
 mod paths;
 mod shielding;
+mod preview;
 mod stage;
 mod table;
 mod tally;
@@ -21,6 +22,7 @@ mod trial;
 
 pub use clash::{RouteClash, check_clashes};
 pub use shielding::Shielding;
+pub use preview::Preview;
 pub use stage::{
     BaselineSpec, Chosen, HeldVersion, KEY_HEADER, NoSuchVersion, Reason, Salt, Stage, StageError,
     StageProblem, StageSpec, StageVersion, VersionEntry,

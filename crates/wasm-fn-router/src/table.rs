@@ -180,7 +180,7 @@ fn key<V>(stage: &Arc<Stage<V>>) -> (&FunctionName, &StageName) {
 }
 
 /// `host` of `host[:port]`, brackets of an IPv6 address included.
-fn without_port(authority: &str) -> &str {
+pub(crate) fn without_port(authority: &str) -> &str {
     let from = authority.find(']').unwrap_or(0);
     authority[from..].find(':').map_or(authority, |colon| &authority[..from + colon])
 }

@@ -13,7 +13,7 @@ use http_body::Body as _;
 use http_body_util::Either;
 use hyper::body::Incoming;
 use wasm_fn_core::Outcome;
-use wasm_fn_router::{HeldVersion, Reason, Traits};
+use wasm_fn_router::{HeldVersion, Reason, RouteTable, Traits};
 
 use crate::{
     Failure, Invoke, RequestBody, RequestId, Usage,
@@ -21,6 +21,7 @@ use crate::{
     asked::asked,
     attempt::{Answered, Attempt, attempt},
     head,
+    preview::{Instead, admit},
     problem::{Code, Problem},
     session::{Arrival, Plane, Session},
     tallying::{OwnPart, Tallying},
@@ -55,16 +56,18 @@ pub(crate) fn answer<V: Invoke>(
     let limit = session.plane.options.body_bytes_max;
     let mut request = request.map(|body| RequestBody::new(body, limit, Arc::clone(&session.watch)));
     let client = session.peer.client(request.headers_mut(), &session.plane.options.trusted_proxies);
-    let answering = match session.plane.choose(&request, client, id, started) {
+    let answering = match session.plane.choose(&mut request, client, id, started) {
         Ok(selected) => {
             let Selected { version, part, late, asked_for } = selected;
             let tallying = Tallying::new(version, started, request.body().fate(), in_flight, part, asked_for);
             let arrival = Arrival { id, client, at: started };
             session.clone().invoke(late, request, arrival, tallying)
         }
-        Err(problem) => {
-            tracing::debug!(request_id = %id, %client, code = problem.code.as_str(), "request refused");
-            future::Either::Left(ready(problem.into_response(id)))
+        Err(instead) => {
+            if let Instead::Refused(problem) = &instead {
+                tracing::debug!(request_id = %id, %client, code = problem.code.as_str(), "request refused");
+            }
+            future::Either::Left(ready(instead.into_response(id)))
         }
     };
     answering.map(move |response| session.finish(response, is_head))
@@ -74,16 +77,23 @@ impl<V: Invoke> Plane<V> {
     /// The version that answers `request`, by the table of this moment.
     fn choose(
         &self,
-        request: &Request<RequestBody>,
+        request: &mut Request<RequestBody>,
         client: SocketAddr,
         id: RequestId,
         started: Instant,
-    ) -> Result<Selected<V>, Problem> {
+    ) -> Result<Selected<V>, Instead> {
         head::check(request, self.options.headers_max)?;
         let host = head::host(request)?;
         let table = self.tables.load();
-        let stage = table.find(host, request.uri().path()).ok_or(Code::NoSuchFunction)?;
-        let asked = asked(request.headers(), stage.function(), &*self.access)?;
+        let preview = table.preview(self.options.preview_domain.as_ref(), host, request.uri().path());
+        let (stage, asked) = match preview {
+            None => {
+                let path = request.uri().path();
+                let stage = table.find(host, path).ok_or_else(|| unanswered(&table, path))?;
+                (stage, asked(request.headers(), stage.function(), &*self.access)?)
+            }
+            Some(preview) => (preview.stage, Some(admit(request, &preview, &*self.access)?)),
+        };
         let traits = Traits { headers: request.headers(), query: request.uri().query(), client: client.ip() };
         let chosen = stage
             .choose(&traits, asked, self.options.draw)
@@ -96,6 +106,16 @@ impl<V: Invoke> Plane<V> {
         let asked_for = chosen.reason == Reason::Override;
         Ok(Selected { version, part, late: chosen.part.and_then(|part| part.shield), asked_for })
     }
+}
+
+/// Nothing of `table` answers `path`.
+#[cold]
+fn unanswered<V>(table: &RouteTable<V>, path: &str) -> Problem {
+    let mut problem = Problem::from(Code::NoSuchFunction);
+    if let Some(detail) = table.misaddressed(path) {
+        problem.detail = detail.into();
+    }
+    problem
 }
 
 impl<V: Invoke> Session<V> {

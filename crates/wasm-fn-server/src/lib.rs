@@ -25,6 +25,7 @@ mod attempt;
 mod crowding;
 mod dispatch;
 mod head;
+mod preview;
 mod session;
 mod shield;
 mod tallying;

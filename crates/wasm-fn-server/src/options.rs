@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rand::RngExt as _;
-use wasm_fn_core::Point;
+use wasm_fn_core::{Point, PreviewDomain};
 
 use crate::Network;
 
@@ -43,6 +43,8 @@ pub struct Options {
     /// Whether the connections of trusted proxies begin with a PROXY header, version 1 or 2; one that does not is
     /// closed. Connections of others never do. `false`.
     pub proxy_protocol: bool,
+    /// The domain below which each version has a host name; without one versions have their paths alone. `None`.
+    pub preview_domain: Option<PreviewDomain>,
     /// Where requests that nothing places get their point: [`draw_at_random`].
     pub draw: fn() -> Point,
 }

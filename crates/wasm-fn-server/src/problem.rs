@@ -29,6 +29,7 @@ pub(crate) enum Code {
     NoSuchFunction,
     OverrideMalformed,
     OverrideDenied,
+    PreviewDenied,
     NoSuchVersion,
     BodyTooLarge,
     GuestTrap,
@@ -64,6 +65,11 @@ impl Code {
             Self::OverrideDenied => {
                 ("override-denied", StatusCode::FORBIDDEN, "the version may not be chosen by this request")
             }
+            Self::PreviewDenied => (
+                "preview-denied",
+                StatusCode::FORBIDDEN,
+                "the addresses of this function's versions need a token for it",
+            ),
             Self::NoSuchVersion => {
                 ("no-such-version", StatusCode::NOT_FOUND, "the function has no such version")
             }

@@ -7,6 +7,7 @@ mod errors;
 pub(crate) mod harness;
 mod limits;
 mod proxied;
+mod previewing;
 mod routing;
 mod sending;
 mod shield_counts;

@@ -50,6 +50,10 @@ impl Invoke for Nobody {
 }
 
 impl OverrideAccess for Nobody {
+    fn may_preview(&self, _: &FunctionName, _: &str) -> bool {
+        false
+    }
+
     fn may_override(&self, _: &FunctionName, _: Option<&str>) -> bool {
         false
     }
@@ -65,6 +69,7 @@ fn serve(runtime: &tokio::runtime::Runtime) -> SocketAddr {
             show_shielded: false,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
+            preview_domain: None,
             connections_max: 1000,
             headers_max: 100,
             head_bytes_max: 65_536,

@@ -87,6 +87,7 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         show_shielded: false,
         trusted_proxies: Vec::new(),
         proxy_protocol: false,
+        preview_domain: None,
     };
     let node = Node::start(options).await;
     node.map_err(|error| Fault::new("start", "the node did not start", format!("{error:#}")))

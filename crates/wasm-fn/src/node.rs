@@ -21,7 +21,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle};
 use wasm_fn_control::{Access, Blobs, Clock, Control, salt_at_random, store::EmbeddedStore};
-use wasm_fn_core::FunctionName;
+use wasm_fn_core::{FunctionName, PreviewDomain};
 use wasm_fn_pool::{PoolPlan, show_bytes as bytes};
 use wasm_fn_runtime::{Runtime, RuntimeOptions};
 use wasm_fn_server::{DrainReport, Network, OverrideAccess, ServerHandle, draw_at_random};
@@ -72,6 +72,8 @@ pub(crate) struct NodeOptions {
     pub(crate) trusted_proxies: Vec<Network>,
     /// Whether their connections begin with a PROXY header.
     pub(crate) proxy_protocol: bool,
+    /// The domain below which each version has a host name.
+    pub(crate) preview_domain: Option<PreviewDomain>,
 }
 
 type NodeControl = Control<RuntimeHost, EmbeddedStore>;
@@ -115,6 +117,10 @@ struct Overrides {
 }
 
 impl OverrideAccess for Overrides {
+    fn may_preview(&self, function: &FunctionName, token: &str) -> bool {
+        self.control.previews(function, token)
+    }
+
     fn may_override(&self, _function: &FunctionName, token: Option<&str>) -> bool {
         self.open || token.is_some_and(|token| self.control.accepts(token))
     }
@@ -186,6 +192,7 @@ impl Node {
             blobs: kept.blobs,
             access: kept.access,
             data_listen: addresses.listen.to_string(),
+            preview_domain: options.preview_domain.clone(),
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Clock::system(),
             salt: Box::new(salt_at_random),
@@ -301,6 +308,7 @@ fn server_options(options: &NodeOptions) -> wasm_fn_server::Options {
         show_shielded: options.show_shielded,
         trusted_proxies: options.trusted_proxies.clone(),
         proxy_protocol: options.proxy_protocol,
+        preview_domain: options.preview_domain.clone(),
         draw: draw_at_random,
     }
 }

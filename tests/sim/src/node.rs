@@ -144,6 +144,7 @@ impl Life {
             blobs: Blobs::open(&folder, 1024).map_err(|error| error.to_string())?.in_place(),
             access: Access::only("wfn_sim".to_owned()),
             data_listen: "127.0.0.1:8080".to_owned(),
+            preview_domain: None,
             program_version: "0.0.0".to_owned(),
             clock: Clock::showing(clock_ms),
             salt: Box::new(move || {

@@ -168,12 +168,16 @@ pub(super) fn v(number: u32) -> VersionNo {
     VersionNo::new(number).unwrap()
 }
 
-/// Overrides are for the bearer of `open sesame`.
+/// Overrides are for the bearer of `open sesame`, previews of `hello` for that of `sesame-hello` too.
 struct Sesame;
 
 impl OverrideAccess for Sesame {
     fn may_override(&self, _: &FunctionName, token: Option<&str>) -> bool {
         token == Some("open sesame")
+    }
+
+    fn may_preview(&self, function: &FunctionName, token: &str) -> bool {
+        token == format!("sesame-{function}")
     }
 }
 
@@ -193,6 +197,7 @@ pub(super) fn options() -> Options {
         show_shielded: true,
         trusted_proxies: Vec::new(),
         proxy_protocol: false,
+        preview_domain: None,
         draw: draw_at_random,
     }
 }

@@ -28,6 +28,7 @@ fn watch() -> (Arc<Watch>, Instant, Options) {
         show_shielded: false,
         trusted_proxies: Vec::new(),
         proxy_protocol: false,
+        preview_domain: None,
         draw: draw_at_random,
     };
     let opened = clock::now();

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum, ValueHint};
 use wasm_fn_server::Network;
+use wasm_fn_core::PreviewDomain;
 
 use super::Format;
 
@@ -56,6 +57,9 @@ pub(crate) struct Serve {
     /// Whether connections of trusted proxies begin with a PROXY header, version 1 or 2 [default: false]
     #[arg(long, env = "WASM_FN_PROXY_PROTOCOL", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) proxy_protocol: Option<bool>,
+    /// Domain, with a wildcard record in DNS, below which each version has a host name: `v2--hello.DOMAIN`
+    #[arg(long, env = "WASM_FN_PREVIEW_DOMAIN", value_name = "DOMAIN")]
+    pub(crate) preview_domain: Option<PreviewDomain>,
     #[command(flatten)]
     pub(crate) log: Log,
 }

@@ -38,5 +38,6 @@ fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
         show_shielded: config.show_shielded,
         trusted_proxies: config.trusted_proxies,
         proxy_protocol: config.proxy_protocol,
+        preview_domain: config.preview_domain,
     })
 }

@@ -15,6 +15,7 @@ use toml::de::{DeTable, DeValue};
 use wasm_fn_control::wire;
 use wasm_fn_core::FunctionName;
 use wasm_fn_server::Network;
+use wasm_fn_core::{FunctionName, PreviewDomain};
 
 use super::{function, rollout::Rollout};
 
@@ -61,6 +62,7 @@ pub(crate) struct Serve {
     pub(crate) show_shielded: Option<bool>,
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) proxy_protocol: Option<bool>,
+    pub(crate) preview_domain: Option<PreviewDomain>,
 }
 
 /// Why a configuration file is refused.
@@ -121,6 +123,7 @@ struct RawServe {
     show_shielded: Option<bool>,
     trusted_proxies: Vec<String>,
     proxy_protocol: Option<bool>,
+    preview_domain: Option<String>,
 }
 
 impl ConfigFile {
@@ -226,6 +229,10 @@ impl RawServe {
                 .map(network)
                 .collect::<Result<_, _>>()?,
             proxy_protocol: self.proxy_protocol,
+            preview_domain: self
+                .preview_domain
+                .map(|domain| domain.parse().map_err(|error| BadValue::new("serve.preview_domain", error)))
+                .transpose()?,
         })
     }
 }

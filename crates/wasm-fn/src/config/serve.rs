@@ -7,6 +7,7 @@ use std::{
 };
 
 use wasm_fn_server::Network;
+use wasm_fn_core::PreviewDomain;
 
 use super::{ConfigFile, file};
 use crate::{args, fault::Fault};
@@ -42,6 +43,8 @@ pub(crate) struct Serve {
     pub(crate) trusted_proxies: Vec<Network>,
     /// Whether their connections begin with a PROXY header.
     pub(crate) proxy_protocol: bool,
+    /// The domain below which each version has a host name.
+    pub(crate) preview_domain: Option<PreviewDomain>,
 }
 
 impl Default for Serve {
@@ -61,6 +64,7 @@ impl Default for Serve {
             show_shielded: false,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
+            preview_domain: None,
         }
     }
 }
@@ -102,6 +106,7 @@ impl Serve {
             code_memory_bytes: code_memory.or(file.code_memory_bytes).unwrap_or(default.code_memory_bytes),
             drain_timeout: args.drain_timeout.or(file.drain_timeout).unwrap_or(default.drain_timeout),
             allow_overrides: args.allow_overrides.or(file.allow_overrides).unwrap_or(default.allow_overrides),
+            preview_domain: args.preview_domain.or(file.preview_domain),
             show_shielded: args.show_shielded.or(file.show_shielded).unwrap_or(default.show_shielded),
             trusted_proxies: if args.trusted_proxy.is_empty() {
                 file.trusted_proxies

@@ -77,6 +77,7 @@ allow_overrides = true
 show_shielded = true
 trusted_proxies = ["10.0.0.0/8", "fd00::1"]
 proxy_protocol = true
+preview_domain = "Preview.example.com"
 "#,
     );
     let (_, hello) = file.functions.iter().next().unwrap();
@@ -126,7 +127,24 @@ proxy_protocol = true
             show_shielded: Some(true),
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "fd00::1".parse().unwrap()],
             proxy_protocol: Some(true),
+            preview_domain: "preview.example.com".parse().ok(),
         }
+    );
+    let serve = Serve::merge(&args::Serve::default(), file.serve.clone());
+    assert_eq!(serve.preview_domain, file.serve.preview_domain);
+}
+
+#[test]
+fn previews_that_mean_nothing_are_refused() {
+    refused(
+        "[function.hello]\npreview = \"on\"\n",
+        &expect![[r#"wasm-fn.toml:2: function.hello.preview: found "on", expected open, token or off"#]],
+    );
+    refused(
+        "[serve]\npreview_domain = \"*.example.com\"\n",
+        &expect![[
+            r#"wasm-fn.toml:2: serve.preview_domain: found "*.example.com", expected a domain of at most 189 characters such as preview.example.com"#
+        ]],
     );
 }
 
@@ -164,7 +182,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`"
         ],
     );
     refused(
