@@ -21,6 +21,7 @@ mod hostile;
 mod machine;
 #[cfg(test)]
 mod proxied;
+mod previewing;
 #[cfg(test)]
 mod releasing;
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod logs;
 mod metrics;
 mod node;
 mod openapi;
+mod preview;
 mod problem;
 mod rollout;
 mod stall;
@@ -50,11 +51,13 @@ fn open_routes<H: Host, S: Store>() -> Vec<(&'static str, MethodRouter<Shared<H,
 fn closed_routes<H: Host, S: Store>() -> Vec<(&'static str, MethodRouter<Shared<H, S>>)> {
     vec![
         ("/v1/node", get(node::node::<H, S>)),
+        ("/v1/preview-key", post(preview::rotate_key::<H, S>)),
         ("/v1/components/{digest}", put(components::put::<H, S>).head(components::head::<H, S>)),
         ("/v1/functions", get(functions::list::<H, S>)),
         ("/v1/functions/{function}", get(functions::status::<H, S>).delete(traffic::delete::<H, S>)),
         ("/v1/functions/{function}/versions", get(functions::versions::<H, S>)),
         ("/v1/functions/{function}/history", get(functions::history::<H, S>)),
+        ("/v1/functions/{function}/preview", get(preview::preview::<H, S>)),
         ("/v1/functions/{function}/logs", get(logs::logs::<H, S>)),
         ("/v1/functions/{function}/deployments", post(deployments::deploy::<H, S>)),
         ("/v1/functions/{function}/traffic", put(traffic::set::<H, S>)),

@@ -8,6 +8,7 @@ mod config;
 mod deploy;
 mod event;
 mod logs;
+mod preview;
 mod problem;
 mod rollout;
 mod status;
@@ -17,6 +18,7 @@ pub use config::{Cohort, CohortRole, Config, InvalidConfig};
 pub use deploy::{DeployEvent, DeployRequest, DeployResult, Uploaded};
 pub use event::{RolloutChange, RolloutEvent};
 pub use logs::{LogEvent, LogLine, LogStream, LogsQuery};
+pub use preview::{Preview, PreviewAddress, PreviewKeyRotated, PreviewQuery};
 pub use problem::Problem;
 pub use rollout::{
     Check, EndedRollout, Evidence, Expectation, Floor, GateOptions, GateStatus, OnFail, OnNoData, Rollout,

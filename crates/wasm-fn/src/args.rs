@@ -68,6 +68,8 @@ pub(crate) enum Command {
     History(History),
     /// Sends one request to a function
     Invoke(Invoke),
+    /// Shows where each version of a function is reached by itself, with a token for that
+    Preview(Preview),
     /// Shows what a function wrote
     Logs(Logs),
     /// Lists the functions
@@ -231,6 +233,25 @@ pub(crate) struct Invoke {
     /// Print status and headers before the body
     #[arg(short, long)]
     pub(crate) include: bool,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// `preview`.
+#[derive(Debug, Args)]
+pub(crate) struct Preview {
+    /// The function
+    #[arg(required_unless_present = "rotate_key")]
+    pub(crate) function: Option<FunctionName>,
+    /// The stage
+    #[arg(short, long, default_value = "live")]
+    pub(crate) stage: StageName,
+    /// Only this version, and by this name [default: all that are stable, canary or previous]
+    #[arg(long)]
+    pub(crate) version: Option<VersionRef>,
+    /// First make the preview tokens of all functions so far worthless
+    #[arg(long)]
+    pub(crate) rotate_key: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }

@@ -6,6 +6,7 @@ mod doctor;
 mod functions;
 mod invoke;
 mod logs;
+mod preview;
 mod serve;
 mod status;
 mod traffic;
@@ -42,6 +43,7 @@ impl Command {
             Self::Rollback(args) => &args.change.connection,
             Self::History(args) => &args.connection,
             Self::Invoke(args) => &args.connection,
+            Self::Preview(args) => &args.connection,
             Self::Logs(args) => &args.connection,
             Self::Functions(args) => &args.connection,
             Self::Delete(args) => &args.connection,
@@ -95,6 +97,7 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Rollback(args) => traffic::rollback(args, output).await,
         Command::History(args) => functions::history(args, output).await,
         Command::Invoke(args) => invoke::run(args, output).await,
+        Command::Preview(args) => preview::run(args, output).await,
         Command::Logs(args) => logs::run(args, output).await,
         Command::Functions(args) => functions::list(args, output).await,
         Command::Delete(args) => functions::delete(args, output).await,

@@ -5,6 +5,7 @@
 
 pub(crate) mod lines;
 pub(crate) mod picture;
+pub(crate) mod preview;
 pub(crate) mod rollout;
 pub(crate) mod tables;
 pub(crate) mod time;

@@ -6,7 +6,7 @@ use utoipa::{
     openapi::security::{Http, HttpAuthScheme, SecurityScheme},
 };
 
-use super::{components, deployments, functions, logs, metrics, node, traffic};
+use super::{components, deployments, functions, logs, metrics, node, preview, traffic};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -26,6 +26,8 @@ use super::{components, deployments, functions, logs, metrics, node, traffic};
         functions::status,
         functions::versions,
         functions::history,
+        preview::preview,
+        preview::rotate_key,
         logs::logs,
         deployments::deploy,
         traffic::set,

@@ -102,7 +102,7 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "component-missing", "the component is not here", detail)
     }
 
-    fn internal(error: impl Display) -> Self {
+    pub(crate) fn internal(error: impl Display) -> Self {
         tracing::error!(%error, "admin request failed");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the node failed", error)
     }

@@ -1,6 +1,7 @@
 //! The API over a real listener, a host that pretends and a store in memory.
 
 mod deployments;
+mod previews;
 mod surface;
 mod traffic;
 

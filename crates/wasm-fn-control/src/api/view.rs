@@ -161,7 +161,7 @@ fn latest(function: &Function) -> String {
     function.latest().map(|version| version.to_string()).unwrap_or_default()
 }
 
-fn role(stage: &StageState, version: VersionNo) -> Option<wire::Role> {
+pub(super) fn role(stage: &StageState, version: VersionNo) -> Option<wire::Role> {
     if version == stage.stable {
         Some(wire::Role::Stable)
     } else if Some(version) == stage.canary() {
@@ -236,6 +236,7 @@ pub(super) fn status<H: Host, S: Store>(
             rollout: live_rollout(control, &(name.clone(), stage.clone()), stands),
             last_rollout: function.ended.get(stage).map(ended),
             routes: routes(name, function, stage),
+            preview: published(stage).map(|published| published.preview().to_string()).unwrap_or_default(),
             sticky: config.map(|config| config.sticky.to_string()).unwrap_or_default(),
             versions: versions.collect(),
         }

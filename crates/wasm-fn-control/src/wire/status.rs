@@ -83,6 +83,9 @@ pub struct StageStatus {
     pub last_rollout: Option<EndedRollout>,
     /// Where it is reachable.
     pub routes: Vec<String>,
+    /// Who may use the addresses of its versions: `open`, `token` or `off`.
+    #[serde(default)]
+    pub preview: String,
     /// How users stay on one version: `none`, `ip`, `header:NAME`, `cookie:NAME`.
     pub sticky: String,
     /// Its versions that have a share or a role, or that answered a request, newest first.

@@ -187,6 +187,20 @@ fn names_are_checked_before_anything_is_sent() {
 }
 
 #[test]
+fn a_preview_is_of_a_function_unless_the_key_is_rotated() {
+    assert_eq!(parse("preview").err(), Some(ErrorKind::MissingRequiredArgument));
+    assert!(
+        matches!(parse("preview --rotate-key"), Ok(Command::Preview(preview)) if preview.function.is_none())
+    );
+    for line in ["preview hello", "preview hello --version canary -s staging", "preview hello --rotate-key"] {
+        assert!(parse(line).is_ok(), "{line}");
+    }
+    for line in ["preview hello --version 2", "preview hello@v2", "serve --preview-domain *.example.com"] {
+        assert_eq!(parse(line).err(), Some(ErrorKind::ValueValidation), "{line}");
+    }
+}
+
+#[test]
 fn overrides_are_a_flag_or_a_value() {
     let open = |line: &str| match parse(line) {
         Ok(Command::Serve(serve)) => serve.allow_overrides,

@@ -102,18 +102,21 @@ fn next(result: &wire::DeployResult, data: &str) -> Vec<(String, &'static str)> 
         let promote = |what| (format!("wasm-fn promote {function}{on}"), what);
         let abort = (format!("wasm-fn abort {function}{on}"), "all traffic back to stable");
         let invoke = format!("wasm-fn invoke {function}{on} --version {version}");
+        let preview = format!("wasm-fn preview {function}{on} --version {version}");
+        let preview = (preview, "the new version's own address, for browsers and test suites");
         let last = rollout.steps.len() <= 2;
         return match &rollout.strategy {
             wire::Strategy::BlueGreen => {
                 vec![
                     (invoke, "call the new version"),
+                    preview,
                     status,
                     promote("all traffic to the new version"),
                     abort,
                 ]
             }
-            _ if last => vec![status, promote("all traffic to the canary"), abort],
-            _ => vec![status, promote("to the next step without waiting"), abort],
+            _ if last => vec![status, preview, promote("all traffic to the canary"), abort],
+            _ => vec![status, preview, promote("to the next step without waiting"), abort],
         };
     }
     let mut next = Vec::new();

@@ -124,6 +124,9 @@ fn stage_status(
     if stage.sticky != "none" {
         text += &format!("sticky   {}\n", visible(&stage.sticky));
     }
+    if let Some(preview) = preview(&status.function, stage) {
+        text += &format!("preview  {preview}\n");
+    }
     text += rollout.as_deref().unwrap_or("rollout  none\n");
     if let Some(last) = &stage.last_rollout {
         // Beside a rollout under way, the numbers of another one would be mistaken for its own.
@@ -173,6 +176,21 @@ fn shielded(version: &wire::VersionStatus) -> String {
         text += &format!("; not {}", visible(&others.join(" ")));
     }
     text
+}
+
+/// Where a canary that not everybody has is reached by itself, unless nobody may.
+fn preview(function: &str, stage: &wire::StageStatus) -> Option<String> {
+    let rollout = stage.rollout.as_ref().filter(|rollout| rollout.phase != "watching")?;
+    let (at, on) = match stage.stage.as_str() {
+        "live" => (String::new(), String::new()),
+        name => (format!("@{name}"), format!(" -s {name}")),
+    };
+    let address = format!("/{function}{at}@{}", rollout.canary);
+    match stage.preview.as_str() {
+        "open" => Some(address),
+        "token" => Some(format!("{address}, with a token: wasm-fn preview {function}{on}")),
+        _ => None,
+    }
 }
 
 pub(super) fn role_word(role: wire::Role) -> &'static str {

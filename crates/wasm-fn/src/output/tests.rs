@@ -74,6 +74,7 @@ fn status() -> wire::FunctionStatus {
             rollout: Some(rollout()),
             last_rollout: None,
             routes: vec!["/hello/*".to_owned()],
+            preview: "token".to_owned(),
             sticky: "cookie:sid".to_owned(),
             versions: vec![
                 version("v2", Some(Role::Canary), "10%", tally(0, 0)),
@@ -136,6 +137,7 @@ fn a_status_compares_the_versions() {
             hello  stage live  revision 7
             routes   /hello/*
             sticky   cookie:sid
+            preview  /hello@v2, with a token: wasm-fn preview hello
             rollout  canary from v1 to v2, progressing, began 3m ago
             step     1 of 2: 10% set
             time     0s of 1m in this step

@@ -54,12 +54,16 @@ fn rollout(strategy: wire::Strategy, phase: &str, steps: &[&str]) -> wire::Deplo
 #[test]
 fn a_rollout_is_watched_moved_and_ended() {
     let canary = rollout(wire::Strategy::Canary { steps: vec![] }, "progressing", &["1%", "10%", "100%"]);
-    let expected =
-        ["wasm-fn status hello -w", "wasm-fn promote hello -s staging", "wasm-fn abort hello -s staging"];
+    let expected = [
+        "wasm-fn status hello -w",
+        "wasm-fn preview hello -s staging --version v2",
+        "wasm-fn promote hello -s staging",
+        "wasm-fn abort hello -s staging",
+    ];
     assert_eq!(commands(&canary), expected);
-    assert_eq!(next(&canary, "x")[1].1, "to the next step without waiting");
+    assert_eq!(next(&canary, "x")[2].1, "to the next step without waiting");
     let one = rollout(wire::Strategy::Canary { steps: vec![] }, "progressing", &["10%", "100%"]);
-    assert_eq!(next(&one, "x")[1].1, "all traffic to the canary");
+    assert_eq!(next(&one, "x")[2].1, "all traffic to the canary");
 }
 
 #[test]
@@ -67,6 +71,7 @@ fn a_green_version_is_called_before_the_switch() {
     let green = rollout(wire::Strategy::BlueGreen, "checking", &[]);
     let expected = [
         "wasm-fn invoke hello -s staging --version v2",
+        "wasm-fn preview hello -s staging --version v2",
         "wasm-fn status hello -w",
         "wasm-fn promote hello -s staging",
         "wasm-fn abort hello -s staging",

@@ -27,6 +27,7 @@ fn status(rollout: Option<Rollout>, last_rollout: Option<EndedRollout>) -> Funct
         rollout,
         last_rollout,
         routes: vec![],
+        preview: "off".to_owned(),
         sticky: "none".to_owned(),
         versions: vec![],
     };
