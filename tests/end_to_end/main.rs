@@ -19,9 +19,9 @@ mod harness;
 mod hostile;
 #[cfg(test)]
 mod machine;
+mod previewing;
 #[cfg(test)]
 mod proxied;
-mod previewing;
 #[cfg(test)]
 mod releasing;
 #[cfg(test)]

@@ -9,7 +9,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-
 use subtle::ConstantTimeEq as _;
 use wasm_fn_core::FunctionName;
 

@@ -12,8 +12,8 @@
 mod clash;
 mod crowd;
 mod paths;
-mod shielding;
 mod preview;
+mod shielding;
 mod stage;
 mod table;
 mod tally;
@@ -21,8 +21,8 @@ mod traits;
 mod trial;
 
 pub use clash::{RouteClash, check_clashes};
-pub use shielding::Shielding;
 pub use preview::Preview;
+pub use shielding::Shielding;
 pub use stage::{
     BaselineSpec, Chosen, HeldVersion, KEY_HEADER, NoSuchVersion, Reason, Salt, Stage, StageError,
     StageProblem, StageSpec, StageVersion, VersionEntry,

@@ -76,6 +76,16 @@ fn first_segment_names_function_stage_and_version() {
 }
 
 #[test]
+fn the_longest_name_has_an_address() {
+    let name = "a".repeat(63);
+    let table = RouteTable::new(Revision(1), vec![stage(&name, "live", &[])]).unwrap();
+    for at in ["@", "%40"] {
+        let path = format!("/{name}{at}v2/x");
+        assert_eq!(table.preview(None, None, &path).unwrap().asked.to_string(), "v2", "{path}");
+    }
+}
+
+#[test]
 fn other_paths_are_no_address() {
     let long_name = format!("/{}@v1", "a".repeat(64));
     let long_place = format!("/hello@{}", "v".repeat(300));

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum, ValueHint};
-use wasm_fn_server::Network;
 use wasm_fn_core::PreviewDomain;
+use wasm_fn_server::Network;
 
 use super::Format;
 

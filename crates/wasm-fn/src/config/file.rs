@@ -14,8 +14,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use toml::de::{DeTable, DeValue};
 use wasm_fn_control::wire;
 use wasm_fn_core::FunctionName;
-use wasm_fn_server::Network;
 use wasm_fn_core::{FunctionName, PreviewDomain};
+use wasm_fn_server::Network;
 
 use super::{function, rollout::Rollout};
 

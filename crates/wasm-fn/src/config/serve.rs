@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use wasm_fn_server::Network;
 use wasm_fn_core::PreviewDomain;
+use wasm_fn_server::Network;
 
 use super::{ConfigFile, file};
 use crate::{args, fault::Fault};
