@@ -149,7 +149,7 @@ impl Feed {
             inner: Mutex::new(Inner {
                 gate,
                 tail: 0,
-                stretch,
+                stretch: Stretch { begins_step: false, ..stretch },
                 steps_ahead: stretch.begins_step.into(),
                 thresholds,
                 pending: pending.collect(),

@@ -224,6 +224,16 @@ fn a_step_begins_with_the_first_request_under_its_stretch() {
 }
 
 #[test]
+fn a_step_that_a_feed_begins_with_is_one() {
+    let fed = Fed::beside(1_000);
+    for request in 0..50 {
+        fed.whole(Arm::Canary, Outcome::Success, request);
+        fed.whole(Arm::Stable, Outcome::Trap, request);
+        assert_eq!(fed.feed.ask(fed.at(request), Gate::step_requests), request + 1);
+    }
+}
+
+#[test]
 fn a_stretch_begins_also_when_every_epoch_is_waited_for() {
     let fed = Fed::beside(1_000);
     let hanging = fed.begin(Arm::Canary, 0);
