@@ -78,7 +78,7 @@ impl FakeTrial {
 impl Trial for FakeTrial {
     fn begin(&self, part: &Part, at: Instant) -> Ticket {
         let mut begun = self.begun.lock().unwrap();
-        if at > Instant::now() {
+        if at > crate::clock::now() {
             begun.faults.push("a request begins in the future".to_owned());
         }
         begun.next += 1;
