@@ -88,6 +88,8 @@ pub struct Control<H: Host, S> {
     pub(crate) uploads: Semaphore,
     /// Whether the admin API is ending, for answers that would go on for ever.
     pub(crate) stopping: watch::Sender<bool>,
+    /// Why the node is not ready, although its table is published; `None` when it is.
+    pub(crate) unready: watch::Sender<Option<String>>,
     table: Arc<ArcSwap<RouteTable<H::Version>>>,
     state: ArcSwap<State>,
     writer: Mutex<Writer<H>>,
@@ -176,6 +178,7 @@ impl<H: Host, S: Store> Control<H, S> {
             salt: options.salt,
             uploads: Semaphore::new(UPLOADS_MAX),
             stopping: watch::Sender::new(false),
+            unready: watch::Sender::new(None),
             table: Arc::new(ArcSwap::from_pointee(table)),
             state: ArcSwap::from_pointee(loaded.state),
             writer: Mutex::new(Writer { publisher, head: loaded.head, handed_over: false }),
@@ -199,6 +202,16 @@ impl<H: Host, S: Store> Control<H, S> {
     /// The state that is published.
     pub fn state(&self) -> Arc<State> {
         self.state.load_full()
+    }
+
+    /// Has the admin API say from now on that the node is not ready, and why, or with `None` that it is.
+    pub fn set_unready(&self, why: Option<String>) {
+        self.unready.send_replace(why);
+    }
+
+    /// Why the node is not ready; `None` when it is.
+    pub fn unready(&self) -> watch::Receiver<Option<String>> {
+        self.unready.subscribe()
     }
 
     /// Whether `token` may use the admin API.

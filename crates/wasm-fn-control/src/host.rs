@@ -49,6 +49,13 @@ pub trait Host: Send + Sync + 'static {
         config: &FunctionConfig,
     ) -> Self::Version;
 
+    /// Ends when `version` can be called, or when it is known that it cannot be made so. What is not prepared here, as
+    /// after an upgrade, takes as long as preparing it.
+    fn ready(&self, version: &Self::Version) -> impl Future<Output = ()> + Send {
+        let _ = version;
+        std::future::ready(())
+    }
+
     /// Has `version` answer `request`, apart from any stage; the body of the answer is bounded.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub use config::{ConfigError, FunctionConfig, Limits};
 pub use digest::{Digest, DigestError};
 pub use egress::{EgressError, EgressRule, Scheme};
 pub use name::{FunctionName, NameError, StageName};
-pub use outcome::Outcome;
+pub use outcome::{Blame, Outcome};
 pub use preview::{HostLabelError, PreviewAccess, PreviewAccessError, PreviewDomain, PreviewDomainError};
 pub use revision::Revision;
 pub use route::{Route, RouteError};

@@ -1,11 +1,11 @@
-//! How an invocation ended, as it is counted.
+//! How an invocation ended, as it is counted, and whom that is charged to.
 
 use std::fmt;
 
 /// Class of an invocation's end.
 ///
-/// The guest's fault, a limit and the client's leaving are different classes, because a rollout
-/// charges them differently.
+/// What the version did, what the client did and what the node did are different classes, because a
+/// rollout charges only the first to the version: see [`blame`](Self::blame).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// A complete answer with a status below 500.
@@ -20,12 +20,41 @@ pub enum Outcome {
     OutOfMemory,
     /// The guest returned without an answer, or with one that is no HTTP.
     InvalidResponse,
-    /// Refused at a limit before the guest saw it.
+    /// The node refused it or gave it up: at a limit, without the version's code, or because it was told to.
     Shed,
-    /// The client went away first.
+    /// The client went away first, or did not do its part: its body was too large or did not come, or it did
+    /// not read the answer.
     Cancelled,
     /// The host failed; no guest is to blame.
     Internal,
+}
+
+/// Whom an outcome is charged to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// The version that answered or failed to. Only this counts in a verdict.
+    Version,
+    /// The client.
+    Client,
+    /// The node, or who operates it.
+    Node,
+}
+
+impl Blame {
+    /// The word used in the documentation.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Version => "version",
+            Self::Client => "client",
+            Self::Node => "node",
+        }
+    }
+}
+
+impl fmt::Display for Blame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 impl Outcome {
@@ -47,12 +76,26 @@ impl Outcome {
         self as usize
     }
 
+    /// Whom it is charged to; `None` when nothing went wrong.
+    pub fn blame(self) -> Option<Blame> {
+        match self {
+            Self::Success => None,
+            Self::ServerError | Self::Trap | Self::Timeout | Self::OutOfMemory | Self::InvalidResponse => {
+                Some(Blame::Version)
+            }
+            Self::Cancelled => Some(Blame::Client),
+            Self::Shed | Self::Internal => Some(Blame::Node),
+        }
+    }
+
     /// Whether the version that answered is to blame.
     pub fn is_failure(self) -> bool {
-        matches!(
-            self,
-            Self::ServerError | Self::Trap | Self::Timeout | Self::OutOfMemory | Self::InvalidResponse
-        )
+        self.blame() == Some(Blame::Version)
+    }
+
+    /// Whether it says something of the version, so that a verdict and the version's latencies count it.
+    pub fn counts(self) -> bool {
+        matches!(self.blame(), None | Some(Blame::Version))
     }
 
     /// The word used in metrics, logs and the API.

@@ -75,7 +75,7 @@ struct Histograms {
 pub struct Ended {
     /// How it ended.
     pub outcome: Outcome,
-    /// From the request's head to the end of the answer.
+    /// From the request's head to the end of the answer, less what the client made it wait.
     pub latency: Duration,
     /// How long it queued for its place.
     pub queue_wait: Duration,
@@ -122,7 +122,7 @@ impl Tally {
         if !ended.queue_wait.is_zero() {
             add(&histograms.queue_wait, micros(ended.queue_wait));
         }
-        if matches!(ended.outcome, Outcome::Shed | Outcome::Cancelled | Outcome::Internal) {
+        if !ended.outcome.counts() {
             return;
         }
         add(&histograms.latency, micros(ended.latency));

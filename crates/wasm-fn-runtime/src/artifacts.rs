@@ -90,7 +90,10 @@ impl Artifacts {
 
     /// Whether there is a file that [`load`](Self::load) would look at.
     pub(crate) fn has(&self, digest: Digest) -> bool {
-        KINDS.into_iter().any(|kind| self.path(&self.name(digest, kind)).exists())
+        KINDS.into_iter().any(|kind| {
+            let path = self.path(&self.name(digest, kind));
+            path.exists() && path.with_extension("mac").exists()
+        })
     }
 
     fn load_as(&self, digest: Digest, kind: Kind) -> Option<Artifact> {

@@ -1,6 +1,8 @@
 //! Loaded code: made when a version is first called, shared by all versions of a component, and given up when
 //! nobody has called them for a while or when it does not fit the node's budget.
 //!
+//! What has to be compiled first is compiled in the background: a request waits for the cache, never for the compiler.
+//!
 //! Code counts as used while the node looks after some version of it, so calls that find it loaded pay for none
 //! of this. Invocations that hold it keep it, whatever becomes of its cell.
 
@@ -11,17 +13,18 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwapOption, Guard};
 use dashmap::DashMap;
 use futures_util::{
     FutureExt,
-    future::{BoxFuture, Shared},
+    future::{self, BoxFuture, Either, Shared},
 };
-use tokio::sync::Semaphore;
-use wasm_fn_core::Digest;
+use tokio::sync::{Semaphore, oneshot};
+use tracing::field::display;
+use wasm_fn_core::{Digest, FunctionName, VersionNo};
 
 use crate::{
     compiler::{Compiler, CompilerError},
@@ -31,18 +34,52 @@ use crate::{
 /// Takes progress, from any thread.
 pub(crate) type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 
+/// How long what cannot be compiled is left alone before a request has it tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+
 /// A load that is under way, for everybody who waits for it.
-type Loading = Shared<BoxFuture<'static, Result<Arc<Mapped>, PrepareError>>>;
+#[derive(Clone)]
+struct Loading {
+    done: Shared<BoxFuture<'static, Result<Arc<Mapped>, PrepareError>>>,
+    /// Told when the cache has no code, so that it is compiled.
+    compiles: Shared<oneshot::Receiver<()>>,
+}
+
+/// For whom code is loaded, for the log.
+#[derive(Clone, Debug)]
+pub struct ForVersion {
+    /// The function.
+    pub function: FunctionName,
+    /// Its version.
+    pub version: VersionNo,
+}
+
+/// Why a request gets no code.
+#[derive(Debug)]
+pub(crate) enum NoCode {
+    /// It is being compiled.
+    Compiling,
+    /// It cannot be loaded, or could not be compiled when that was tried last.
+    Failed(PrepareError),
+}
 
 /// The code of one component, loaded or not.
 pub(crate) struct Code {
     digest: Digest,
     mapped: ArcSwapOption<Mapped>,
-    loading: Mutex<Option<Loading>>,
+    loading: Mutex<Load>,
     /// Versions with this code that the node looks after.
     users: AtomicUsize,
     /// When it was last known to be used, milliseconds since the node's start.
     used_ms: AtomicU64,
+}
+
+/// What is known of the loads of some code.
+#[derive(Default)]
+struct Load {
+    underway: Option<Loading>,
+    /// When it was last tried in vain to compile it, and why.
+    failed: Option<(Duration, PrepareError)>,
 }
 
 /// What [`Codes`] need to know.
@@ -116,7 +153,7 @@ impl Code {
         self.mapped.load().as_ref().map_or(0, |mapped| mapped.bytes)
     }
 
-    fn loading(&self) -> MutexGuard<'_, Option<Loading>> {
+    fn loading(&self) -> MutexGuard<'_, Load> {
         lock(&self.loading)
     }
 }
@@ -126,7 +163,7 @@ struct Underway(Arc<Code>);
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        *self.0.loading() = None;
+        self.0.loading().underway = None;
     }
 }
 
@@ -152,12 +189,13 @@ impl Codes {
         })
     }
 
-    /// Whether the cache has an artefact of `code`, or it is loaded anyway. Blocks.
-    pub(crate) fn is_at_hand(&self, code: &Code) -> bool {
-        code.get().is_some() || self.options.loader.has_cached(code.digest)
+    /// Whether the cache has an artefact of a component, or its code is loaded anyway. Blocks.
+    pub(crate) fn is_at_hand(&self, digest: Digest) -> bool {
+        let code = || self.by_component.get(&digest).and_then(|code| code.upgrade());
+        self.options.loader.has_cached(digest) || code().is_some_and(|code| code.get().is_some())
     }
 
-    /// Loads `code`, or compiles it; whoever asks meanwhile gets the same, and does not hear of progress.
+    /// Loads `code`, or compiles it for `whom`; whoever asks meanwhile gets the same, and does not hear of progress.
     ///
     /// # Errors
     /// When it cannot be loaded or compiled. The next call tries again.
@@ -168,48 +206,125 @@ impl Codes {
         self: &Arc<Self>,
         code: &Arc<Code>,
         now: Duration,
+        whom: Option<ForVersion>,
         progress: ProgressSink,
     ) -> Result<Arc<Mapped>, PrepareError> {
         let loading = {
-            let mut underway = code.loading();
+            let mut load = code.loading();
             if let Some(mapped) = &*code.get() {
                 return Ok(mapped.clone());
             }
-            underway.get_or_insert_with(|| self.start(code, now, progress)).clone()
+            load.underway.get_or_insert_with(|| self.start(code, now, whom, progress)).clone()
         };
-        loading.await
+        loading.done.await
     }
 
-    fn start(self: &Arc<Self>, code: &Arc<Code>, now: Duration, progress: ProgressSink) -> Loading {
+    /// Loads `code` if that takes no compiler; otherwise has it compiled for `whom`, and does not wait for that.
+    ///
+    /// # Errors
+    /// When there is no code yet.
+    ///
+    /// # Cancel safety
+    /// The load goes on when nobody waits for it.
+    pub(crate) async fn load_compiled(
+        self: &Arc<Self>,
+        code: &Arc<Code>,
+        now: Duration,
+        whom: impl FnOnce() -> ForVersion,
+    ) -> Result<Arc<Mapped>, NoCode> {
+        let Loading { done, compiles } = {
+            let mut load = code.loading();
+            if let Some(mapped) = &*code.get() {
+                return Ok(mapped.clone());
+            }
+            let failed = load.failed.clone();
+            if let Some((at, error)) = &failed
+                && (load.underway.is_some() || now.saturating_sub(*at) < RETRY_AFTER)
+            {
+                return Err(NoCode::Failed(error.clone()));
+            }
+            let start = || self.start(code, now, Some(whom()), Arc::new(|_| {}));
+            let loading = load.underway.get_or_insert_with(start).clone();
+            if let Some((_, error)) = failed {
+                return Err(NoCode::Failed(error));
+            }
+            loading
+        };
+        match future::select(done, compiles).await {
+            Either::Left((loaded, _)) => loaded.map_err(NoCode::Failed),
+            Either::Right((Ok(()), _)) => Err(NoCode::Compiling),
+            // Nobody will tell: the cache had it.
+            Either::Right((Err(_), done)) => done.await.map_err(NoCode::Failed),
+        }
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        code: &Arc<Code>,
+        now: Duration,
+        whom: Option<ForVersion>,
+        progress: ProgressSink,
+    ) -> Loading {
         let (codes, code) = (self.clone(), code.clone());
         let digest = code.digest;
+        let (tell, compiles) = oneshot::channel();
         let task = tokio::spawn(async move {
             let underway = Underway(code);
-            let mapped = Arc::new(codes.fetch(digest, progress).await?);
+            let mapped = match codes.cached(digest, &progress).await? {
+                Some(mapped) => mapped,
+                None => {
+                    // Nobody may wait for it.
+                    let _ = tell.send(());
+                    let compiled = codes.compile(digest, whom, progress).await;
+                    let failed = compiled.as_ref().err().filter(|error| !error.is_busy()).cloned();
+                    underway.0.loading().failed = failed.map(|error| (now, error));
+                    compiled?
+                }
+            };
+            let mapped = Arc::new(mapped);
             codes.keep(&underway.0, &mapped, now);
             Ok(mapped)
         });
         let done = async move { task.await.unwrap_or_else(|error| Err(interrupted(digest, error))) };
-        done.boxed().shared()
+        Loading { done: done.boxed().shared(), compiles: compiles.shared() }
     }
 
-    async fn fetch(&self, digest: Digest, progress: ProgressSink) -> Result<Mapped, PrepareError> {
+    /// The code from the cache; `None` when it has to be compiled.
+    async fn cached(&self, digest: Digest, progress: &ProgressSink) -> Result<Option<Mapped>, PrepareError> {
         progress(Progress { step: Step::Checking, functions: 0 });
         let loader = self.options.loader.clone();
-        let cached = {
-            let _turn = self.loads.acquire().await.expect("nobody closes it");
-            tokio::task::spawn_blocking(move || loader.cached(digest)).await
-        };
-        if let Some(mapped) = cached.map_err(|error| interrupted(digest, error))? {
-            return mapped;
-        }
+        let _turn = self.loads.acquire().await.expect("nobody closes it");
+        let cached = tokio::task::spawn_blocking(move || loader.cached(digest)).await;
+        cached.map_err(|error| interrupted(digest, error))?.transpose()
+    }
+
+    /// Compiles a component, when it is its turn, and says so in the log.
+    #[expect(clippy::disallowed_methods, reason = "the log says how long it took")]
+    async fn compile(
+        &self,
+        digest: Digest,
+        whom: Option<ForVersion>,
+        progress: ProgressSink,
+    ) -> Result<Mapped, PrepareError> {
+        let function = whom.as_ref().map(|whom| display(&whom.function));
+        let version = whom.as_ref().map(|whom| display(&whom.version));
+        tracing::info!(component = %digest, function, version, "component is compiled: the cache has no code of it");
+        let began = Instant::now();
         let (loader, source) =
             (self.options.loader.clone(), self.options.components_dir.join(digest.to_string()));
         let compiled = self.compiler.run(move || loader.compile(digest, &source, &*progress)).await;
-        compiled.unwrap_or_else(|error| match error {
+        let compiled = compiled.unwrap_or_else(|error| match error {
             CompilerError::Full => Err(PrepareError::Busy { reason: error.to_string() }),
             CompilerError::Panicked => Err(interrupted(digest, error)),
-        })
+        });
+        let took = began.elapsed();
+        match &compiled {
+            Ok(_) => tracing::info!(component = %digest, function, version, ?took, "component was compiled"),
+            Err(error) => tracing::warn!(
+                component = %digest, function, version, ?took, %error, "component was not compiled"
+            ),
+        }
+        compiled
     }
 
     /// Holds `mapped` loaded, and gives up what does not fit beside it.

@@ -103,6 +103,11 @@ impl PrepareError {
     pub(crate) fn io(digest: Digest, source: io::Error) -> Self {
         Self::Io { digest, source: Arc::new(source) }
     }
+
+    /// Whether it is only a matter of time.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy { .. })
+    }
 }
 
 /// A component that can be instantiated, and where it came from.

@@ -4,7 +4,7 @@ use std::{
     future::{Future as _, poll_fn},
     pin::pin,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures_util::FutureExt as _;
@@ -118,8 +118,8 @@ impl Mould {
     fn start_fault(&self, meter: &Meter, error: &wasmtime::Error) -> Fault {
         if let Some(fault) = meter.refusal(self.limits.memory_bytes) {
             fault
-        } else if error.is::<NoStack>() || error.chain().any(|cause| cause.to_string() == EXHAUSTED) {
-            Fault::NodeOverloaded { retry_after: Duration::from_secs(1) }
+        } else if is_shortage(error) {
+            Fault::node_overloaded()
         } else if error.is::<wasmtime::Trap>() {
             let reason = trapped::reason(error);
             let trap = trapped::trap(error, &reason);
@@ -128,4 +128,9 @@ impl Mould {
             Fault::Internal { reason: format!("instance did not start: {error:#}") }
         }
     }
+}
+
+/// Whether a guest failed because the node had no memory or no stack left for it.
+pub(crate) fn is_shortage(error: &wasmtime::Error) -> bool {
+    error.is::<NoStack>() || error.chain().any(|cause| cause.to_string() == EXHAUSTED)
 }

@@ -35,6 +35,7 @@ mod trapped;
 mod version;
 mod wasi;
 
+pub use code::ForVersion;
 pub use component::{PrepareError, Prepared, Progress, Step};
 pub use egress::Effects;
 pub use engine::{EngineError, InstanceMemoryReset, slot_cost};

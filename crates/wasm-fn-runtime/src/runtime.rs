@@ -14,7 +14,7 @@ use wasm_fn_memory::{Memories, Stacks};
 use wasm_fn_pool::{Budget, Gate, PoolPlan, Slots};
 
 use crate::{
-    code::{Code, Codes, CodesOptions},
+    code::{Code, Codes, CodesOptions, ForVersion},
     component::{Loader, PrepareError, Prepared, Progress},
     ebb::Ebb,
     engine::{self, EngineError, Engines, InstanceMemoryReset},
@@ -126,6 +126,20 @@ impl Node {
         }
     }
 
+    /// Compiles the component of `code` if the cache has nothing of it.
+    pub(crate) async fn compile(&self, code: Arc<Code>, whom: ForVersion) -> Result<(), PrepareError> {
+        if self.is_at_hand(&code).await {
+            return Ok(());
+        }
+        self.codes.load(&code, self.now(), Some(whom), Arc::new(|_| {})).await.map(drop)
+    }
+
+    async fn is_at_hand(&self, code: &Arc<Code>) -> bool {
+        let (codes, digest) = (self.codes.clone(), code.digest());
+        code.get().is_some()
+            || tokio::task::spawn_blocking(move || codes.is_at_hand(digest)).await.unwrap_or(false)
+    }
+
     pub(crate) fn tend(&self, version: Arc<Version>) {
         self.tended
             .lock()
@@ -221,7 +235,7 @@ impl Runtime {
     ) -> Result<Prepared, PrepareError> {
         let code = self.node.codes.of(digest);
         let at_hand = code.get().is_some();
-        let mapped = self.node.codes.load(&code, self.node.now(), progress).await?;
+        let mapped = self.node.codes.load(&code, self.node.now(), None, progress).await?;
         let prepared = Prepared { cached: mapped.prepared.cached || at_hand, ..mapped.prepared };
         let log = Arc::new(LogRing::new(watch::channel(0).0));
         let mould = Arc::new(self.node.mould(VersionNo::FIRST, config.clone(), log));
@@ -248,6 +262,21 @@ impl Runtime {
     fn version_of(&self, code: Arc<Code>, spec: VersionSpec) -> Arc<Version> {
         let log = self.ring(&spec.function);
         Arc::new(Version::new(self.node.clone(), code, spec, log))
+    }
+
+    /// Compiles the component of a version that there is no handle on yet, if the cache has nothing of it.
+    ///
+    /// # Errors
+    /// When the component cannot be compiled.
+    pub async fn compile(&self, digest: Digest, whom: ForVersion) -> Result<(), PrepareError> {
+        self.node.compile(self.node.codes.of(digest), whom).await
+    }
+
+    /// Those of `components` that have to be compiled before they can be called.
+    pub async fn missing(&self, components: Vec<Digest>) -> Vec<Digest> {
+        let codes = self.node.codes.clone();
+        let missing = move || components.into_iter().filter(|&digest| !codes.is_at_hand(digest)).collect();
+        tokio::task::spawn_blocking(missing).await.unwrap_or_default()
     }
 
     /// Memory that loaded native code takes, bytes.

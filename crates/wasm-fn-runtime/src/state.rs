@@ -1,11 +1,8 @@
 //! What the host keeps beside one instance: its WASI context, its limits, its meter.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use wasmtime::{ResourceLimiter, component::ResourceTable};
@@ -57,13 +54,24 @@ impl Meter {
 
     /// Why a guest that was refused memory failed; `None` when it never was. `limit_bytes` is its own limit.
     pub(crate) fn refusal(&self, limit_bytes: u64) -> Option<Fault> {
-        if self.memory_short.load(Ordering::Relaxed) {
-            Some(Fault::NodeOverloaded { retry_after: Duration::from_secs(1) })
+        if self.is_starved() {
+            Some(Fault::node_overloaded())
         } else if self.memory_refused.load(Ordering::Relaxed) {
             Some(Fault::OutOfMemory { limit_bytes })
         } else {
             None
         }
+    }
+
+    /// Whether the node had no memory left that the guest asked for.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.memory_short.load(Ordering::Relaxed)
+    }
+
+    /// Whatever was refused to the guest was so in another request.
+    pub(crate) fn forget_refusals(&self) {
+        self.memory_refused.store(false, Ordering::Relaxed);
+        self.memory_short.store(false, Ordering::Relaxed);
     }
 }
 

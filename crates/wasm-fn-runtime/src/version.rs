@@ -21,7 +21,7 @@ use wasm_fn_memory::thread;
 use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, StartPermit, Wait, Wake, share_max};
 
 use crate::{
-    code::Code,
+    code::{Code, ForVersion, NoCode},
     component::{Mapped, PrepareError},
     fault::{Failed, Fault, Usage},
     in_place::in_place,
@@ -67,6 +67,7 @@ pub struct Version {
     pub(crate) pool: Pool<Instance>,
     /// Tells that task that the pool has fewer than it wants, or wants none.
     short: Notify,
+    function: FunctionName,
 }
 
 /// A request that waits for a place, or a guest that waits for a turn.
@@ -99,7 +100,7 @@ impl Drop for Place {
 impl Version {
     /// The version of `spec` by `code`, which is its component's.
     pub(crate) fn new(node: Arc<Node>, code: Arc<Code>, spec: VersionSpec, log: Arc<LogRing>) -> Self {
-        let VersionSpec { version, config, .. } = spec;
+        let VersionSpec { function, version, config, .. } = spec;
         let mould = Arc::new(node.mould(version, config, log));
         let limits = &mould.limits;
         let pool = Pool::new(PoolOptions {
@@ -111,7 +112,7 @@ impl Version {
         // Those beyond its share of the node wait here, where they are in nobody else's way.
         let gate = Gate::new(limits.concurrency.min(share_max(node.gate.limit())), limits.queue);
         let (tended, refilling) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { mould, code, node, tended, refilling, gate, pool, short: Notify::new() }
+        Self { mould, code, node, tended, refilling, gate, pool, short: Notify::new(), function }
     }
 
     pub(crate) fn no(&self) -> VersionNo {
@@ -147,8 +148,8 @@ impl Version {
     /// future polls the guest until its response head is known; the body polls it further.
     ///
     /// # Errors
-    /// When no place was free in time, or the guest failed before its response head; without starting it when
-    /// no time is left.
+    /// When no place was free in time, when its code has to be compiled first, or the guest failed before its response
+    /// head; without starting it when no time is left.
     ///
     /// # Cancel safety
     /// Dropping the future or the body ends the guest and frees its place.
@@ -196,19 +197,18 @@ impl Version {
             Err(version) => {
                 let left = end.saturating_duration_since(began);
                 if left.is_zero() {
-                    let fault = Fault::Timeout { limit: version.limits().timeout };
-                    return Err(Failed { fault, usage: Usage::default() });
+                    return Err(Failed { fault: Fault::node_overloaded(), usage: Usage::default() });
                 }
                 version.admit(began, left).await.map_err(|fault| Failed {
                     fault,
-                    usage: Usage { queue_wait: began.elapsed(), memory_peak_bytes: 0 },
+                    usage: Usage { queue_wait: began.elapsed(), ..Usage::default() },
                 })?
             }
         };
         let started = if place.queue_wait.is_zero() { began } else { Instant::now() };
         let mut deadline = Deadline::new(end);
         let instance = place.version.instance(&mut deadline).await.map_err(|fault| {
-            let usage = Usage { queue_wait: place.queue_wait, memory_peak_bytes: 0 };
+            let usage = Usage { queue_wait: place.queue_wait, ..Usage::default() };
             Failed { fault, usage }
         })?;
         Guest::start(instance, invocation, deadline, started, place).respond().await
@@ -229,10 +229,8 @@ impl Version {
     ///
     /// # Errors
     /// When the component cannot be compiled.
-    pub async fn compile(self: &Arc<Self>) -> Result<(), PrepareError> {
-        let version = self.clone();
-        let at_hand = tokio::task::spawn_blocking(move || version.node.codes.is_at_hand(&version.code));
-        if at_hand.await.unwrap_or(false) { Ok(()) } else { self.load().await }
+    pub async fn compile(&self) -> Result<(), PrepareError> {
+        self.node.compile(self.code.clone(), self.whom()).await
     }
 
     /// Whether the code is loaded.
@@ -271,7 +269,11 @@ impl Version {
     }
 
     async fn mapped(&self) -> Result<Arc<Mapped>, PrepareError> {
-        self.node.codes.load(&self.code, self.node.now(), Arc::new(|_| {})).await
+        self.node.codes.load(&self.code, self.node.now(), Some(self.whom()), Arc::new(|_| {})).await
+    }
+
+    fn whom(&self) -> ForVersion {
+        ForVersion { function: self.function.clone(), version: self.no() }
     }
 
     /// An instance for a request without a wait: a ready one, or one made now where that takes no time, or why it did
@@ -290,8 +292,8 @@ impl Version {
     }
 
     /// An instance for this request: a ready one, or one made now.
+    #[expect(clippy::disallowed_methods, reason = "deadlines are wall-clock time")]
     async fn instance(self: &Arc<Self>, deadline: &mut Deadline) -> Result<Instance, Fault> {
-        let timeout = || Fault::Timeout { limit: self.limits().timeout };
         let mut checkout = self.pool.checkout(thread());
         // A version's stock gives way to another's request.
         if matches!(checkout, Checkout::Full) && self.node.reclaim() {
@@ -300,22 +302,26 @@ impl Version {
         let permit = match checkout {
             Checkout::Warm(instance) => return Ok(instance),
             Checkout::Cold(permit) => permit,
-            Checkout::Full => return Err(Fault::NodeOverloaded { retry_after: Duration::from_secs(1) }),
+            Checkout::Full => return Err(Fault::node_overloaded()),
         };
         // Before the code is looked at: from here on it counts as used.
         self.look_after();
         let mut mapped = self.code.get();
         if mapped.is_none() {
-            let loaded = deadline.limit(pin!(self.mapped())).await.ok_or_else(timeout)?;
-            let loaded = loaded.map_err(|error| match error {
-                PrepareError::Busy { .. } => Fault::NodeOverloaded { retry_after: Duration::from_secs(1) },
-                error => Fault::Internal { reason: error.to_string() },
+            let load = self.node.codes.load_compiled(&self.code, self.node.now(), || self.whom());
+            let loaded = deadline.limit(pin!(load)).await.ok_or_else(Fault::not_ready)?;
+            let loaded = loaded.map_err(|none| match none {
+                NoCode::Compiling => Fault::not_ready(),
+                NoCode::Failed(error) if error.is_busy() => Fault::not_ready(),
+                NoCode::Failed(error) => Fault::Internal { reason: error.to_string() },
             })?;
+            deadline.begin(Instant::now(), self.limits().timeout);
             mapped = Guard::from_inner(Some(loaded));
         }
         let mapped = mapped.as_ref().expect("loaded above, if it was not before");
         let start = pin!(self.mould.instantiate(mapped, permit));
-        deadline.limit(pin!(self.timed(start))).await.unwrap_or_else(|| Err(timeout()))
+        // A guest that is not there yet is not what took too long.
+        deadline.limit(pin!(self.timed(start))).await.unwrap_or_else(|| Err(Fault::node_overloaded()))
     }
 
     /// Waits for the start of an instance, and tells the pool how long it took.
@@ -333,6 +339,7 @@ impl Version {
     pub(crate) fn check_in(self: &Arc<Self>, mut instance: Instance) {
         instance.uses_left = instance.uses_left.saturating_sub(1);
         if instance.uses_left > 0 {
+            instance.meter.forget_refusals();
             drop(self.pool.check_in(thread(), instance));
         } else {
             Retired::put(self, instance);

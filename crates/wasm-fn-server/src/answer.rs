@@ -11,11 +11,7 @@ use http_body_util::{Either, Full};
 use pin_project_lite::pin_project;
 use wasm_fn_core::Outcome;
 
-use crate::{
-    Cause, Failure, InvocationBody, Invoke, Usage,
-    tallying::{Tallying, unfinished},
-    watch::ReaderWait,
-};
+use crate::{Cause, Failure, InvocationBody, Invoke, Usage, tallying::Tallying, watch::ReaderWait};
 
 /// A guest's body, or a text of ours.
 pub(crate) type Answer<V> = Either<Guest<V>, Full<Bytes>>;
@@ -38,7 +34,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             let usage = this.body.usage();
-            this.tallying.finish(unfinished(), usage);
+            this.tallying.lose(usage);
         }
     }
 }
@@ -98,7 +94,11 @@ impl<V: Invoke> Body for Guest<V> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let mut this = self.project();
-        let is_first = this.handed.take().is_none();
+        let handed = this.handed.take();
+        let is_first = handed.is_none();
+        if let Some(handed) = handed {
+            this.tallying.end_reader_wait(handed);
+        }
         if !is_first && this.tallying.poll_recalled(cx).is_ready() {
             return Poll::Ready(Some(Err(recall(this.tallying, *this.complete, this.body.usage()))));
         }
@@ -107,7 +107,7 @@ impl<V: Invoke> Body for Guest<V> {
             return Poll::Ready(Some(Err(recall(this.tallying, *this.complete, this.body.usage()))));
         };
         if this.tallying.body_is_too_large() {
-            this.tallying.finish(Outcome::Shed, this.body.usage());
+            this.tallying.finish(Cause::BodyTooLarge.outcome(), this.body.usage());
             return Poll::Ready(Some(Err(Cut::BodyTooLarge)));
         }
         let fits = match (&frame, &mut *this.promised) {
@@ -134,6 +134,7 @@ impl<V: Invoke> Body for Guest<V> {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(failure)) => {
+                let failure = this.tallying.excuse(failure);
                 tracing::debug!(error = %failure, "answer cut off");
                 cut_off(this.tallying, *this.complete, &failure);
                 Poll::Ready(Some(Err(Cut::Failed(failure))))

@@ -165,13 +165,15 @@ impl<V: Invoke> Settling<V> {
         if self.tallying.body_has_failed() {
             return Poll::Pending;
         }
-        ready!(shield.poll_late(cx));
+        let tallying = &self.tallying;
+        ready!(shield.poll_late(cx, || tallying.waits_for_client()));
         Poll::Ready(Failure::new(Cause::Timeout, "no answer while there was time for another"))
     }
 
     /// The answer, or the one that a second run will give.
     fn settle(self, result: Result<Response<V::Body>, Failure>) -> Either<Answered<V>, Boxed<Answered<V>>> {
         let Self { session, method, arrival, tallying, stake } = self;
+        let result = result.map_err(|failure| tallying.excuse(failure));
         let checked = result.and_then(|response| sendable(response, &method));
         let second = match stake {
             Stake::None => None,
@@ -213,7 +215,8 @@ fn again<V: Invoke>(
 ) -> Option<(Request<RequestBody>, HeldVersion<V>)> {
     let failed = match checked {
         Ok((response, _)) => response.status().is_server_error(),
-        Err(_) => true,
+        // Another version would have to wait for the client as well.
+        Err(failure) => failure.cause != Cause::ClientTooSlow,
     };
     // A client that sends more than it may has nobody to blame.
     if !failed || tallying.body_is_too_large() {
@@ -267,7 +270,7 @@ fn respond<V: Invoke>(
     let label = tallying.version().label.clone();
     let mut response = if tallying.body_is_too_large() {
         let usage = checked.map_or_else(|failure| failure.usage, |(response, _)| response.body().usage());
-        tallying.finish(Outcome::Shed, usage);
+        tallying.finish(Cause::BodyTooLarge.outcome(), usage);
         Problem::body_too_large(session.plane.options.body_bytes_max).into_response(id)
     } else {
         match checked {
@@ -276,7 +279,13 @@ fn respond<V: Invoke>(
                 let version = tallying.version().no;
                 tracing::debug!(request_id = %id, %version, error = %failure, "invocation failed");
                 tallying.fail(&failure);
-                Problem::from(failure).into_response(id)
+                let slow_http1 = failure.cause == Cause::ClientTooSlow && !session.watch.is_http2();
+                let mut response = Problem::from(failure).into_response(id);
+                if slow_http1 {
+                    // What is left of the body would be taken for the next request (RFC 9110, section 15.5.9).
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                response
             }
         }
     };

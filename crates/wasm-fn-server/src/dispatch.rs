@@ -12,11 +12,10 @@ use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
 use http_body_util::Either;
 use hyper::body::Incoming;
-use wasm_fn_core::Outcome;
 use wasm_fn_router::{HeldVersion, Reason, RouteTable, Traits};
 
 use crate::{
-    Failure, Invoke, RequestBody, RequestId, Usage,
+    Cause, Failure, Invoke, RequestBody, RequestId, Usage,
     answer::nothing,
     asked::asked,
     attempt::{Answered, Attempt, attempt},
@@ -132,15 +131,16 @@ impl<V: Invoke> Session<V> {
         let limit = self.plane.options.body_bytes_max;
         let waited = self.watch.turn_wait();
         let refusal = if request.body().size_hint().lower() > limit {
-            Some((Problem::body_too_large(limit), Usage::default()))
+            Some((Problem::body_too_large(limit), Cause::BodyTooLarge, Usage::default()))
         } else if waited > self.plane.options.turn_wait_max {
             // Serving it too late would make those behind it late too; refusing costs far less.
-            Some((Problem::out_of_turn(), Usage { queue_wait: waited, ..Usage::default() }))
+            let usage = Usage { queue_wait: waited, ..Usage::default() };
+            Some((Problem::out_of_turn(), Cause::NodeOverloaded, usage))
         } else {
             None
         };
-        if let Some((problem, usage)) = refusal {
-            tallying.finish(Outcome::Shed, usage);
+        if let Some((problem, cause, usage)) = refusal {
+            tallying.finish(cause.outcome(), usage);
             let mut response = problem.into_response(arrival.id);
             head::sign(&mut response, arrival.id, tallying.version().label.clone());
             return future::Either::Left(ready(response));

@@ -69,4 +69,6 @@ pub struct Usage {
     pub queue_wait: Duration,
     /// Largest linear memory, bytes.
     pub memory_peak_bytes: u64,
+    /// Whether the node had no memory left that the guest asked for: then no failure is the version's.
+    pub starved: bool,
 }

@@ -22,6 +22,7 @@ mod watch;
 mod answer;
 mod asked;
 mod attempt;
+mod charges;
 mod crowding;
 mod dispatch;
 mod head;
@@ -41,6 +42,7 @@ mod overseer;
 mod server;
 
 pub use access::OverrideAccess;
+pub use charges::{Answered, Charge, charges};
 pub use client::{Network, NetworkError};
 pub use effects::Effects;
 pub use failure::{Cause, Failure};

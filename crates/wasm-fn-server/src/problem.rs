@@ -32,11 +32,13 @@ pub(crate) enum Code {
     PreviewDenied,
     NoSuchVersion,
     BodyTooLarge,
+    RequestTimeout,
     GuestTrap,
     GuestTimeout,
     GuestCpuExceeded,
     GuestOutOfMemory,
     GuestInvalidResponse,
+    FunctionNotReady,
     FunctionOverloaded,
     NodeOverloaded,
     VersionRecalled,
@@ -76,6 +78,11 @@ impl Code {
             Self::BodyTooLarge => {
                 ("body-too-large", StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large")
             }
+            Self::RequestTimeout => (
+                "request-timeout",
+                StatusCode::REQUEST_TIMEOUT,
+                "the request's body did not come within the function's time",
+            ),
             Self::GuestTrap => {
                 ("guest-trap", StatusCode::INTERNAL_SERVER_ERROR, "the function stopped with a trap")
             }
@@ -94,6 +101,11 @@ impl Code {
                 "guest-invalid-response",
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the function gave no valid response",
+            ),
+            Self::FunctionNotReady => (
+                "function-not-ready",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the function's code is being compiled on this node",
             ),
             Self::FunctionOverloaded => {
                 ("function-overloaded", StatusCode::SERVICE_UNAVAILABLE, "the function is at its limits")
@@ -116,6 +128,11 @@ impl Code {
     pub(crate) fn as_str(self) -> &'static str {
         self.describe().0
     }
+
+    /// The status that goes with it.
+    pub(crate) fn status(self) -> StatusCode {
+        self.describe().1
+    }
 }
 
 impl From<Code> for Problem {
@@ -125,26 +142,40 @@ impl From<Code> for Problem {
     }
 }
 
+impl Cause {
+    /// The code that a client is told.
+    pub(crate) fn code(self) -> Code {
+        match self {
+            Self::Trap => Code::GuestTrap,
+            Self::Timeout | Self::BeganLate => Code::GuestTimeout,
+            Self::CpuExceeded => Code::GuestCpuExceeded,
+            Self::OutOfMemory => Code::GuestOutOfMemory,
+            Self::InvalidResponse => Code::GuestInvalidResponse,
+            Self::ClientTooSlow => Code::RequestTimeout,
+            Self::BodyTooLarge => Code::BodyTooLarge,
+            Self::NotReady => Code::FunctionNotReady,
+            Self::FunctionOverloaded => Code::FunctionOverloaded,
+            Self::NodeOverloaded => Code::NodeOverloaded,
+            Self::Recalled => Code::VersionRecalled,
+            Self::Internal => Code::InternalError,
+        }
+    }
+
+    /// Whether the client sees what happened, for the guest did it.
+    fn is_told(self) -> bool {
+        self.outcome().is_failure() || self == Self::BeganLate
+    }
+}
+
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
-        let (code, tell) = match failure.cause {
-            Cause::Trap => (Code::GuestTrap, true),
-            Cause::Timeout => (Code::GuestTimeout, true),
-            Cause::CpuExceeded => (Code::GuestCpuExceeded, true),
-            Cause::OutOfMemory => (Code::GuestOutOfMemory, true),
-            Cause::InvalidResponse => (Code::GuestInvalidResponse, true),
-            Cause::FunctionOverloaded => (Code::FunctionOverloaded, false),
-            Cause::NodeOverloaded => (Code::NodeOverloaded, false),
-            Cause::Recalled => (Code::VersionRecalled, false),
-            Cause::Internal => (Code::InternalError, false),
-        };
-        let mut problem = Self::from(code);
-        if tell && !failure.detail.is_empty() {
+        let mut problem = Self::from(failure.cause.code());
+        if failure.cause.is_told() && !failure.detail.is_empty() {
             let mut detail = failure.detail;
             detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
             problem.detail = Cow::Owned(detail);
         }
-        if matches!(code, Code::FunctionOverloaded | Code::NodeOverloaded | Code::VersionRecalled) {
+        if problem.code.status() == StatusCode::SERVICE_UNAVAILABLE {
             problem.retry_after = Some(failure.retry_after.unwrap_or(Duration::from_secs(1)));
         }
         problem

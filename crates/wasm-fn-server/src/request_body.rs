@@ -7,16 +7,17 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::watch::Watch;
+use crate::{clock, watch::Watch};
 
 pub(crate) use kept::Keeper;
 use kept::{Again, Keeping, lock};
@@ -62,31 +63,78 @@ pub enum RequestBodyError {
 }
 
 /// What became of a body, for the side that answers.
-#[derive(Debug, Default)]
-pub(crate) struct Fate(AtomicU8);
+#[derive(Debug)]
+pub(crate) struct Fate {
+    end: AtomicU8,
+    opened: Instant,
+    /// Since when its reader waits for the client: nanoseconds after `opened`, at least 1; 0 while it does not.
+    waiting_since: AtomicU64,
+    /// How long its reader waited for the client before that, nanoseconds.
+    waited: AtomicU64,
+}
 
 const TOO_LARGE: u8 = 1;
 const BROKEN: u8 = 2;
 const COMPLETE: u8 = 3;
 
 impl Fate {
+    /// Of a body on a connection that was opened then.
+    fn new(opened: Instant) -> Self {
+        Self { end: AtomicU8::new(0), opened, waiting_since: AtomicU64::new(0), waited: AtomicU64::new(0) }
+    }
+
     fn is_open(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+        self.end.load(Ordering::Relaxed) == 0
     }
 
     /// Whether it grew over the limit.
     pub(crate) fn is_too_large(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == TOO_LARGE
+        self.end.load(Ordering::Relaxed) == TOO_LARGE
     }
 
     /// Whether the client has sent all of it.
     pub(crate) fn is_complete(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == COMPLETE
+        self.end.load(Ordering::Relaxed) == COMPLETE
     }
 
     /// Whether the client stopped sending.
     pub(crate) fn is_broken(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == BROKEN
+        self.end.load(Ordering::Relaxed) == BROKEN
+    }
+
+    /// Whether its reader waits for what the client has not sent yet.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.waiting_since.load(Ordering::Relaxed) != 0
+    }
+
+    /// How long its readers have waited for the client until `now`.
+    pub(crate) fn waited(&self, now: Instant) -> Duration {
+        let before = Duration::from_nanos(self.waited.load(Ordering::Relaxed));
+        match self.waiting_since.load(Ordering::Relaxed) {
+            0 => before,
+            since => before + Duration::from_nanos(self.stamp(now).saturating_sub(since)),
+        }
+    }
+
+    /// Its reader has asked for more, which the client has not sent. The clock is read only where a wait begins or ends.
+    fn begin_wait(&self) {
+        if !self.is_awaited() {
+            self.waiting_since.store(self.stamp(clock::now()), Ordering::Relaxed);
+        }
+    }
+
+    /// Its reader got what it asked for.
+    fn end_wait(&self) {
+        if self.is_awaited() {
+            let waited = self.waited(clock::now()).as_nanos();
+            self.waited.store(u64::try_from(waited).unwrap_or(u64::MAX), Ordering::Relaxed);
+            self.waiting_since.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn stamp(&self, at: Instant) -> u64 {
+        let nanos = at.saturating_duration_since(self.opened).as_nanos();
+        u64::try_from(nanos).unwrap_or(u64::MAX).max(1)
     }
 }
 
@@ -94,7 +142,7 @@ impl RequestBody {
     /// Lets at most `limit` bytes through, on the connection of `watch`.
     pub(crate) fn new(incoming: Incoming, limit: u64, watch: Arc<Watch>) -> Self {
         let ended = incoming.is_end_stream();
-        let fate = (!ended).then(Arc::default);
+        let fate = (!ended).then(|| Arc::new(Fate::new(watch.opened())));
         Self(Source::Client(Inbound { incoming, limit, left: limit, fate, watch, ended }))
     }
 
@@ -108,9 +156,18 @@ impl RequestBody {
 }
 
 impl Inbound {
+    /// The next of what the client sends. Notes how long it has to be waited for.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        if let Some(fate) = &self.fate {
+            if frame.is_pending() { fate.begin_wait() } else { fate.end_wait() }
+        }
+        frame
+    }
+
     fn become_of(&self, fate: u8) {
         if let Some(shared) = &self.fate {
-            shared.0.store(fate, Ordering::Relaxed);
+            shared.end.store(fate, Ordering::Relaxed);
         }
     }
 }
@@ -173,7 +230,7 @@ impl Body for Inbound {
         if self.fate.as_ref().is_some_and(|fate| fate.is_too_large()) {
             return Poll::Ready(Some(Err(RequestBodyError::TooLarge { limit: self.limit })));
         }
-        let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+        let frame = match ready!(self.poll_client(cx)) {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
                 self.become_of(BROKEN);

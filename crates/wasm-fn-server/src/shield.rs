@@ -59,8 +59,9 @@ impl Shield {
     }
 
     /// Ready once, when the canary has not answered in time and a second run is possible. From then on the canary
-    /// can have no effect, and must be dropped. Where none is possible, the canary keeps its full time.
-    pub(crate) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// can have no effect, and must be dropped. Where none is possible, or the client `is_late` itself, the canary keeps
+    /// its full time.
+    pub(crate) fn poll_late(&mut self, cx: &mut Context<'_>, is_late: impl FnOnce() -> bool) -> Poll<()> {
         let Some(due) = self.due else { return Poll::Pending };
         // The clock is read as well as the timer: a guest that never waits keeps the timers' driver from running.
         if clock::now() < due {
@@ -69,7 +70,7 @@ impl Shield {
         }
         self.due = None;
         self.timer = None;
-        if self.forbid() { Poll::Ready(()) } else { Poll::Pending }
+        if !is_late() && self.forbid() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// The request as it came, for a second run. From now on the canary can have no effect, nor read on.

@@ -3,7 +3,7 @@
 use std::{
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use wasm_fn_core::{Outcome, Side, Trap};
@@ -11,16 +11,30 @@ use wasm_fn_router::{Ended, Heard, HeldVersion, Part, Placement, Recalled, Shiel
 
 use crate::{
     Cause, Failure, RequestId, Usage, clock,
+    failure::Lost,
     request_body::Fate,
-    watch::{InFlight, ReaderWait},
+    watch::{InFlight, Order, ReaderWait},
 };
 
-/// Counts one run of a request on its version: when it is told how it ended, or as cancelled when it is dropped before
-/// that.
+/// A timeout is the client's when the guest waited for its body for one part in so many of the time.
+const SENDING_PART: u32 = 10;
+
+/// The same when the guest waited for it to read. More, for a guest that has no end of things to say fills every
+/// connection.
+const READING_PART: u32 = 2;
+
+/// Up to so long a wait for the client to read is a connection's usual way of going.
+const READING_MIN: Duration = Duration::from_millis(10);
+
+/// Counts one run of a request on its version: when it is told how it ended, or as lost when it is dropped before that.
 pub(crate) struct Tallying<V> {
     version: HeldVersion<V>,
     started: Instant,
     fate: Option<Arc<Fate>>,
+    /// How long the client made runs before this one wait for its body.
+    sent_before: Duration,
+    /// How long the client made this run wait by not reading.
+    unread: Duration,
     // `None` once counted.
     in_flight: Option<InFlight>,
     part: Option<OwnPart>,
@@ -69,8 +83,10 @@ impl<V> Tallying<V> {
         part: Option<OwnPart>,
         asked_for: bool,
     ) -> Self {
+        let (sent_before, unread) = (Duration::ZERO, Duration::ZERO);
         let in_flight = Some(in_flight);
-        Self { version, started, fate, in_flight, part, is_unanswered: true, asked_for }
+        let is_unanswered = true;
+        Self { version, started, fate, sent_before, unread, in_flight, part, is_unanswered, asked_for }
     }
 
     /// The version that this run of the request is on.
@@ -100,6 +116,41 @@ impl<V> Tallying<V> {
                 part.recalled.get_or_insert_with(|| trial.recalled()).as_mut().poll(cx)
             }
             _ => Poll::Pending,
+        }
+    }
+
+    /// How long the client made this run wait for its body until `now`.
+    fn unsent(&self, now: Instant) -> Duration {
+        let waited = self.fate.as_ref().map_or(Duration::ZERO, |fate| fate.waited(now));
+        waited.saturating_sub(self.sent_before)
+    }
+
+    /// Whether it is the client's doing if there is no answer yet: the guest waits for its body, or had to wait for the
+    /// client for so long that it did not have its own time.
+    pub(crate) fn waits_for_client(&self) -> bool {
+        if self.fate.as_ref().is_some_and(|fate| fate.is_awaited()) {
+            return true;
+        }
+        let now = clock::now();
+        let took = now.saturating_duration_since(self.started);
+        let is_part = |waited: Duration, part| !waited.is_zero() && waited * part >= took;
+        is_part(self.unsent(now), SENDING_PART) || is_part(self.unread, READING_PART)
+    }
+
+    /// `failure`, as the client's if a deadline passed because of the client.
+    pub(crate) fn excuse(&self, failure: Failure) -> Failure {
+        if matches!(failure.cause, Cause::Timeout | Cause::BeganLate) && self.waits_for_client() {
+            Failure { cause: Cause::ClientTooSlow, ..failure }
+        } else {
+            failure
+        }
+    }
+
+    /// Notes that the client has read what it had to, and made the guest wait for that.
+    pub(crate) fn end_reader_wait(&mut self, wait: ReaderWait) {
+        let waited = wait.end();
+        if waited >= READING_MIN {
+            self.unread += waited;
         }
     }
 
@@ -151,13 +202,35 @@ impl<V> Tallying<V> {
         self.answers();
         // Taken first, so that the request is under way whatever happens meanwhile.
         let in_flight = self.in_flight.take();
-        let (fate, started) = (self.fate.clone(), now);
-        let next =
-            Self { version, started, fate, in_flight, part: None, is_unanswered: true, asked_for: false };
+        let sent_before = self.fate.as_ref().map_or(Duration::ZERO, |fate| fate.waited(now));
+        let next = Self {
+            version,
+            started: now,
+            fate: self.fate.clone(),
+            sent_before,
+            unread: Duration::ZERO,
+            in_flight,
+            part: None,
+            is_unanswered: true,
+            asked_for: false,
+        };
         if next.in_flight.is_some() {
             self.count(now, outcome, usage, trap);
         }
         next
+    }
+
+    /// Counts the request as one that nobody waits for any more, unless it was counted.
+    pub(crate) fn lose(&mut self, usage: Usage) {
+        let Some(in_flight) = &self.in_flight else { return };
+        let lost = if std::thread::panicking() {
+            Lost::Panicked
+        } else if in_flight.watch().order() == Order::Cut {
+            Lost::Drained
+        } else {
+            Lost::ClientLeft
+        };
+        self.finish(lost.outcome(), usage);
     }
 
     fn end(&mut self, outcome: Outcome, usage: Usage, trap: Option<&Trap>) {
@@ -169,10 +242,19 @@ impl<V> Tallying<V> {
 
     fn count(&self, now: Instant, outcome: Outcome, usage: Usage, trap: Option<&Trap>) {
         let broken = self.fate.as_ref().is_some_and(|fate| fate.is_broken());
-        let outcome = if broken { Outcome::Cancelled } else { outcome };
+        let outcome = if broken {
+            Outcome::Cancelled
+        } else if usage.starved && outcome.is_failure() {
+            // Whatever it made of that.
+            Outcome::Shed
+        } else {
+            outcome
+        };
         let trap = trap.filter(|_| outcome == Outcome::Trap);
-        let latency = now.saturating_duration_since(self.started);
-        let Usage { queue_wait, memory_peak_bytes } = usage;
+        // A client that is slow makes no version slow.
+        let latency =
+            now.saturating_duration_since(self.started).saturating_sub(self.unsent(now) + self.unread);
+        let Usage { queue_wait, memory_peak_bytes, .. } = usage;
         let ended = Ended { outcome, latency, queue_wait, memory_peak_bytes };
         let tally = if self.asked_for { self.version.tally.of_overrides() } else { &self.version.tally };
         tally.record(ended);
@@ -190,13 +272,8 @@ impl<V> Tallying<V> {
     }
 }
 
-/// What a request counts as that is dropped before its end: the client left, or the host panicked.
-pub(crate) fn unfinished() -> Outcome {
-    if std::thread::panicking() { Outcome::Internal } else { Outcome::Cancelled }
-}
-
 impl<V> Drop for Tallying<V> {
     fn drop(&mut self) {
-        self.finish(unfinished(), Usage::default());
+        self.lose(Usage::default());
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the data plane over real sockets, with a fake [`Invoke`](crate::Invoke).
 
 mod abandoning;
+mod blaming;
 mod cancelling;
 mod draining;
 mod errors;

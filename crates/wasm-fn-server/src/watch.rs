@@ -81,6 +81,7 @@ pub(crate) struct InFlight {
 pub(crate) struct ReaderWait {
     watch: Arc<Watch>,
     number: u64,
+    since: Instant,
 }
 
 impl Watch {
@@ -103,6 +104,11 @@ impl Watch {
             unread: AtomicBool::new(false),
             waits: Mutex::default(),
         }
+    }
+
+    /// When the connection was accepted.
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
     }
 
     /// Tells the connection what to do, and wakes it.
@@ -247,12 +253,12 @@ impl Watch {
 
     /// A frame goes to the connection, and its answer waits until the client made room for more.
     pub(crate) fn wait_for_reader(self: &Arc<Self>) -> ReaderWait {
-        let since = self.stamp(clock::now());
+        let since = clock::now();
         let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
         let number = waits.next;
         waits.next += 1;
-        waits.since.push((number, since));
-        ReaderWait { watch: Arc::clone(self), number }
+        waits.since.push((number, self.stamp(since)));
+        ReaderWait { watch: Arc::clone(self), number, since }
     }
 
     fn polled_at(&self) -> Instant {
@@ -299,6 +305,13 @@ impl Drop for InFlight {
         }
         self.watch.ended.store(self.watch.stamp(at), Ordering::Relaxed);
         self.watch.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl ReaderWait {
+    /// The client made room for more: how long that took.
+    pub(crate) fn end(self) -> Duration {
+        clock::now().saturating_duration_since(self.since)
     }
 }
 

@@ -7,6 +7,7 @@ mod activation;
 mod host;
 mod hosted;
 mod line;
+mod needs;
 mod notify;
 mod pid_file;
 mod predecessor;
@@ -16,7 +17,7 @@ mod sockets;
 mod swap;
 mod workers;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle};
@@ -27,6 +28,7 @@ use wasm_fn_runtime::{Runtime, RuntimeOptions};
 use wasm_fn_server::{DrainReport, Network, OverrideAccess, ServerHandle, draw_at_random};
 
 use host::RuntimeHost;
+use needs::Need;
 use predecessor::Predecessor;
 use sockets::Sockets;
 
@@ -44,6 +46,9 @@ const WARM_MAX: usize = 64;
 /// How long a request may wait for a thread. Far above what quiet functions wait beside a hundred that compute, for
 /// they are refused by it too.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How often a service manager is asked for more time.
+const EXTEND_EVERY: Duration = Duration::from_secs(10);
 
 /// What a node is made of.
 #[derive(Clone, Debug)]
@@ -88,6 +93,10 @@ pub(crate) struct Node {
     /// `None` while another process has the state.
     admin: Option<AdminApi>,
     data_dir: PathBuf,
+    /// Compiles what has traffic; the node is ready when it has ended.
+    preparing: JoinHandle<()>,
+    /// Tells the service manager when the node is ready.
+    announcing: JoinHandle<()>,
 }
 
 /// Where a node is reached.
@@ -133,7 +142,7 @@ impl Node {
         let sockets = Sockets::bind(&options)?;
         let kept = open(&options).await?;
         let runtime = start_runtime(&options)?;
-        Self::serve(options, sockets, runtime, kept).await
+        Self::serve(options, sockets, runtime, kept, None).await
     }
 
     /// Starts a node as a service: in the place of the process that started it for that, on the sockets that a
@@ -142,12 +151,12 @@ impl Node {
         if let Some((predecessor, sockets)) = Predecessor::find(&options)? {
             return Self::succeed(options, predecessor, sockets).await;
         }
-        let node = match activation::sockets()? {
+        let mut node = match activation::sockets()? {
             Some(activated) => {
                 let sockets = Sockets::complete(activated, &options)?;
                 let kept = open(&options).await?;
                 let runtime = start_runtime(&options)?;
-                Self::serve(options, sockets, runtime, kept).await?
+                Self::serve(options, sockets, runtime, kept, None).await?
             }
             None => Self::start(options).await?,
         };
@@ -164,18 +173,33 @@ impl Node {
         // Whatever takes long or may fail comes before the predecessor lets go of the state.
         let runtime = start_runtime(&options)?;
         Access::open(&options.data_dir)?;
+        let needs = predecessor.needs().to_vec();
+        compile_before(&mut predecessor, &runtime, needs).await?;
         predecessor.release().await?;
         let kept = open(&options).await?;
-        let node = Self::serve(options, sockets, runtime, kept).await?;
+        let mut node = Self::serve(options, sockets, runtime, kept, Some(&mut predecessor)).await?;
         node.announce();
         predecessor.leave().await;
         Ok(node)
     }
 
-    /// Tells others than clients which process serves.
-    fn announce(&self) {
+    /// Tells others than clients which process serves, and the service manager when it is ready.
+    fn announce(&mut self) {
         pid_file::write(&self.data_dir);
-        notify::ready();
+        let mut unready = self.control.unready();
+        self.announcing = tokio::spawn(async move {
+            let mut told = false;
+            while let Err(_late) = tokio::time::timeout(EXTEND_EVERY, unready.wait_for(Option::is_none)).await
+            {
+                let why = unready.borrow().clone();
+                notify::preparing(&why.unwrap_or_default());
+                told = true;
+            }
+            if told {
+                notify::prepared();
+            }
+            notify::ready();
+        });
     }
 
     async fn serve(
@@ -183,11 +207,12 @@ impl Node {
         sockets: Sockets,
         runtime: Arc<Runtime>,
         kept: Kept,
+        predecessor: Option<&mut Predecessor>,
     ) -> anyhow::Result<Self> {
         let addresses = Addresses { listen: sockets.http.local_addr()?, admin: sockets.admin.local_addr()? };
         tokio::spawn(workers::flush_after_bursts(runtime.bursts()));
         let control = Control::open(wasm_fn_control::Options {
-            host: Arc::new(RuntimeHost::new(runtime)),
+            host: Arc::new(RuntimeHost::new(runtime.clone())),
             store: kept.store,
             blobs: kept.blobs,
             access: kept.access,
@@ -198,14 +223,22 @@ impl Node {
             salt: Box::new(salt_at_random),
         });
         let control = control.await?;
+        if let Some(predecessor) = predecessor {
+            // What has come to have traffic since it was asked. It still accepts connections.
+            let needs = needs::of(&control.tables().load());
+            compile_before(predecessor, &runtime, needs).await?;
+        }
         let overrides = Overrides { control: control.clone(), open: options.overrides_open };
         let listener = sockets::share(&sockets.http)?;
         let server =
             wasm_fn_server::serve(listener, control.tables(), server_options(&options), Arc::new(overrides))?;
         let data_dir = options.data_dir;
-        let mut node = Self { control, server, sockets, addresses, admin: None, data_dir };
+        control.set_unready(Some("what has to be compiled is not known yet".to_owned()));
+        let preparing = tokio::spawn(prepare(runtime, control.clone()));
+        let announcing = tokio::spawn(std::future::ready(()));
+        let mut node =
+            Self { control, server, sockets, addresses, admin: None, data_dir, preparing, announcing };
         node.open_admin()?;
-        tokio::spawn(prefetch::prefetch(node.control.tables()));
         let Addresses { listen, admin } = addresses;
         let pid = std::process::id();
         tracing::info!(%listen, %admin, data_dir = %node.data_dir.display(), pid, "node is ready");
@@ -224,6 +257,8 @@ impl Node {
 
     /// Finishes what was accepted, for at most `timeout`, and ends.
     pub(crate) async fn drain(mut self, timeout: Duration) -> DrainReport {
+        self.preparing.abort();
+        self.announcing.abort();
         notify::stopping();
         pid_file::remove(&self.data_dir);
         // The last handles but those that are served: clients are refused once those are closed.
@@ -244,6 +279,55 @@ impl Node {
         self.admin = Some(AdminApi { task, stop });
         Ok(())
     }
+}
+
+/// Compiles what versions with traffic are made of and what has no code, and makes the node ready. It serves meanwhile.
+async fn prepare(runtime: Arc<Runtime>, control: Arc<NodeControl>) {
+    let mut failed = HashSet::new();
+    let mut began = None;
+    loop {
+        // Again after the compilations, as a command may have given traffic to others.
+        let mut missing = prefetch::missing(&runtime, needs::of(&control.tables().load())).await;
+        missing.retain(|need| !failed.contains(&need.component));
+        if missing.is_empty() {
+            break;
+        }
+        began.get_or_insert_with(tokio::time::Instant::now);
+        tracing::info!(
+            components = missing.len(),
+            "versions with traffic are compiled before the node is ready"
+        );
+        let tell = |left: usize| {
+            control.set_unready(Some(format!("{left} components with traffic are compiled first")));
+        };
+        failed.extend(prefetch::compile(&runtime, missing, tell).await);
+    }
+    control.set_unready(None);
+    if let Some(began) = began {
+        tracing::info!(took = ?began.elapsed(), failed = failed.len(), "versions with traffic are compiled");
+    }
+}
+
+/// Compiles those of `needs` that have no code, while `predecessor` serves; goes on without those that take too long.
+async fn compile_before(
+    predecessor: &mut Predecessor,
+    runtime: &Runtime,
+    needs: Vec<Need>,
+) -> anyhow::Result<()> {
+    let work = async {
+        let missing = prefetch::missing(runtime, needs).await;
+        if !missing.is_empty() {
+            tracing::info!(
+                components = missing.len(),
+                "versions with traffic are compiled before this process takes over"
+            );
+            prefetch::compile(runtime, missing, |_| {}).await;
+        }
+    };
+    if predecessor.wait_for(work).await?.is_none() {
+        tracing::warn!("this process takes over before all is compiled, which takes too long");
+    }
+    Ok(())
 }
 
 /// Ends the admin API after the requests under way.

@@ -13,7 +13,7 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether a route table is published and the node is not stopping.
+/// Whether a route table is published, every version with traffic can be called, and the node is not stopping.
 #[utoipa::path(get, path = "/readyz", tag = "node", responses(
     (status = 200, description = "Functions can be called", body = String, content_type = "text/plain"),
     (status = 503, description = "Not yet, or no longer", body = wire::Problem, content_type = "application/problem+json"),
@@ -24,6 +24,9 @@ pub(super) async fn readyz<H: Host, S: Store>(
     // A control plane that exists has published its first table.
     if *control.stopping.borrow() {
         return Err(ApiError::not_ready("the node is stopping"));
+    }
+    if let Some(why) = &*control.unready.borrow() {
+        return Err(ApiError::not_ready(why));
     }
     Ok("ready\n")
 }

@@ -179,6 +179,8 @@ async fn check<H: Host, S: Store>(
     rollout: Rollout,
 ) {
     let Some(entry) = control.entry(&key, rollout.canary) else { return };
+    // A check judges the version, so it does not wait for the node.
+    control.host.ready(&entry.target).await;
     let result = run_checks(rollout.spec.checks(), |check| {
         let mut request = Request::new(Bytes::from(check.body.clone()));
         *request.method_mut() = check.method.clone();

@@ -19,9 +19,16 @@ fn every_outcome_has_a_word_of_its_own() {
 }
 
 #[test]
-fn limits_clients_and_hosts_are_not_the_version_s_fault() {
-    let blameless = [Outcome::Success, Outcome::Shed, Outcome::Cancelled, Outcome::Internal];
+fn clients_and_nodes_are_not_the_versions_fault() {
     for outcome in Outcome::ALL {
-        assert_eq!(outcome.is_failure(), !blameless.contains(&outcome), "{outcome}");
+        let blame = match outcome {
+            Outcome::Success => None,
+            Outcome::Cancelled => Some(Blame::Client),
+            Outcome::Shed | Outcome::Internal => Some(Blame::Node),
+            _ => Some(Blame::Version),
+        };
+        assert_eq!(outcome.blame(), blame, "{outcome}");
+        assert_eq!(outcome.is_failure(), blame == Some(Blame::Version), "{outcome}");
+        assert_eq!(outcome.counts(), outcome.is_failure() || outcome == Outcome::Success, "{outcome}");
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     fault::{Fault, Usage},
     handler::{Command, Export, Http02, Http03},
     in_place::in_place,
-    instance::Instance,
+    instance::{Instance, is_shortage},
     state::{Meter, State},
     trapped,
     version::{Place, Version},
@@ -69,13 +69,25 @@ pub(crate) struct Guest {
 /// The moment at which an invocation is cut off.
 pub(crate) struct Deadline {
     at: Instant,
+    /// Whether it was near when there was code to run.
+    is_short: bool,
     /// Made when the guest first waits: most never do.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Deadline {
     pub(crate) fn new(at: Instant) -> Self {
-        Self { at, timer: None }
+        Self { at, is_short: false, timer: None }
+    }
+
+    /// The work that it limits to `limit` can begin at `from`, and not before.
+    pub(crate) fn begin(&mut self, from: Instant, limit: Duration) {
+        self.is_short = !self.leaves(from, limit);
+    }
+
+    /// Whether work that begins at `from` has nearly all of its `limit`: nine tenths.
+    fn leaves(&self, from: Instant, limit: Duration) -> bool {
+        self.at.saturating_duration_since(from) >= limit.mul_f64(0.9)
     }
 
     /// Waits for `work`, but no longer than until the moment; `None` then.
@@ -144,7 +156,11 @@ impl Guest {
     }
 
     pub(crate) fn usage(&self) -> Usage {
-        Usage { queue_wait: self.place.queue_wait, memory_peak_bytes: self.meter.memory_peak_bytes() }
+        Usage {
+            queue_wait: self.place.queue_wait,
+            memory_peak_bytes: self.meter.memory_peak_bytes(),
+            starved: self.meter.is_starved(),
+        }
     }
 
     /// Whether the guest has returned.
@@ -190,7 +206,9 @@ impl Guest {
     /// Cuts the guest off.
     fn time_out(&mut self) -> Fault {
         self.stop();
-        self.report(Fault::Timeout { limit: self.version().limits().timeout })
+        let limit = self.version().limits().timeout;
+        let had_its_time = !self.deadline.is_short && self.deadline.leaves(self.started, limit);
+        self.report(if had_its_time { Fault::Timeout { limit } } else { Fault::BeganLate { limit } })
     }
 
     /// Lets the guest run until its response head is there.
@@ -237,7 +255,10 @@ impl Guest {
         &self.place.version
     }
 
+    /// Says in the log why there is no answer. When the node had no memory for the guest, it is that, whatever the guest
+    /// made of it.
     fn report(&self, fault: Fault) -> Fault {
+        let fault = if self.meter.is_starved() { Fault::node_overloaded() } else { fault };
         self.version().log().push_failure(self.version().no(), self.request_id, &fault.to_string());
         fault
     }
@@ -266,6 +287,9 @@ impl Guest {
         }
         if let Some(fault) = self.meter.refusal(self.version().limits().memory_bytes) {
             return fault;
+        }
+        if is_shortage(error) {
+            return Fault::node_overloaded();
         }
         let reason = trapped::reason(error);
         let trap = trapped::trap(error, &reason);

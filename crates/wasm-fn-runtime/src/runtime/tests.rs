@@ -109,6 +109,14 @@ fn limits(change: impl FnOnce(&mut Limits)) -> FunctionConfig {
     config
 }
 
+/// Has `version` compiled if it is not: no request waits for that.
+async fn compiled(version: &Arc<Version>) {
+    if !version.is_loaded() {
+        // A request tells why it cannot be.
+        let _ = version.compile().await;
+    }
+}
+
 async fn call(
     version: &Arc<Version>,
     path: &str,
@@ -116,6 +124,7 @@ async fn call(
 ) -> Result<Response<ResponseBody>, Failed> {
     let request =
         Request::post(path).header("host", "test").body(Full::new(Bytes::from_static(body))).unwrap();
+    compiled(version).await;
     version.clone().invoke(invocation(request)).await
 }
 
@@ -201,6 +210,7 @@ async fn body_and_trailers_are_echoed() {
     ];
     let body = StreamBody::new(tokio_stream_iter(frames));
     let request = Request::post("/a?b=c").header("host", "test").body(body).unwrap();
+    compiled(&version).await;
     let response = version.clone().invoke(invocation(request)).await.unwrap();
     assert_eq!(response.headers()["x-echo-path"], "/a?b=c");
     let collected = response.into_body().collect().await.unwrap();

@@ -135,7 +135,7 @@ async fn what_does_not_finish_in_time_is_cut_and_counted() {
     assert_eq!(report, DrainReport { cut: 2 });
     assert_eq!(client.read_to_end().await, "");
     within(response).await.unwrap_err();
-    node.counts(Outcome::Cancelled, 2).await;
+    node.counts(Outcome::Shed, 2).await;
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn abort_cuts_at_once() {
     eventually(|| started.load(Ordering::SeqCst) == 1).await;
     assert_eq!(node.handle.abort(), 1);
     assert_eq!(client.read_to_end().await, "");
-    node.counts(Outcome::Cancelled, 1).await;
+    node.counts(Outcome::Shed, 1).await;
     assert_eq!(within(node.handle.drain(LONG)).await, DrainReport { cut: 0 });
 }
 

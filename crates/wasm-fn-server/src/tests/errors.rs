@@ -16,31 +16,35 @@ async fn every_cause_has_its_status_code_and_outcome() {
         (Cause::CpuExceeded, 500, "guest-cpu-exceeded", Outcome::Timeout),
         (Cause::OutOfMemory, 500, "guest-out-of-memory", Outcome::OutOfMemory),
         (Cause::InvalidResponse, 500, "guest-invalid-response", Outcome::InvalidResponse),
+        (Cause::ClientTooSlow, 408, "request-timeout", Outcome::Cancelled),
+        (Cause::BodyTooLarge, 413, "body-too-large", Outcome::Cancelled),
+        (Cause::NotReady, 503, "function-not-ready", Outcome::Shed),
+        (Cause::BeganLate, 504, "guest-timeout", Outcome::Shed),
+        (Cause::Recalled, 503, "version-recalled", Outcome::Shed),
         (Cause::FunctionOverloaded, 503, "function-overloaded", Outcome::Shed),
         (Cause::NodeOverloaded, 503, "node-overloaded", Outcome::Shed),
         (Cause::Internal, 500, "internal-error", Outcome::Internal),
     ];
     for (cause, status, code, outcome) in causes {
         let node = Node::answering(move |_| async move {
-            let usage = Usage { queue_wait: Duration::from_millis(7), memory_peak_bytes: 4096 };
+            let usage =
+                Usage { queue_wait: Duration::from_millis(7), memory_peak_bytes: 4096, ..Usage::default() };
             let retry_after = Some(Duration::from_millis(2500));
             Err(Failure { usage, retry_after, ..Failure::new(cause, "what happened") })
         })
         .await;
         let response = node.http1().await.send_request(get("/hello")).await.unwrap();
-        let shed = outcome == Outcome::Shed;
         let after = response.headers().get(header::RETRY_AFTER).cloned();
-        assert_eq!(after, shed.then(|| HeaderValue::from_static("3")));
+        assert_eq!(after, (status == 503).then(|| HeaderValue::from_static("3")));
         assert_eq!(response.headers()["wasm-fn-version"], "v1");
         let id = response.headers()["wasm-fn-request-id"].to_str().unwrap().to_owned();
         let (found, body) = problem(response).await;
         assert_eq!((found.as_u16(), &body["code"]), (status, &code.into()));
         assert_eq!(body["request_id"], id);
-        let told = outcome.is_failure();
+        let told = outcome.is_failure() || cause == Cause::BeganLate;
         assert_eq!(body["detail"] == "what happened", told, "{body}");
         node.counts(outcome, 1).await;
-        let ran = !matches!(outcome, Outcome::Shed | Outcome::Internal);
-        assert_eq!(node.tally.snapshot().memory_peak_bytes_max(), if ran { 4096 } else { 0 });
+        assert_eq!(node.tally.snapshot().memory_peak_bytes_max(), if outcome.counts() { 4096 } else { 0 });
     }
 }
 
@@ -173,7 +177,7 @@ async fn head_requests_and_bodiless_statuses_send_no_body_and_count_as_complete(
 
 #[tokio::test]
 async fn server_errors_of_guests_are_passed_on_and_counted_with_their_usage() {
-    let usage = Usage { queue_wait: Duration::from_millis(7), memory_peak_bytes: 65_536 };
+    let usage = Usage { queue_wait: Duration::from_millis(7), memory_peak_bytes: 65_536, ..Usage::default() };
     let node = Node::answering(move |_| async move {
         Ok(Response::builder().status(599).body(FakeBody::text("sorry").using(usage)).unwrap())
     })

@@ -70,7 +70,7 @@ async fn declared_body_over_the_limit_never_reaches_the_guest() {
         assert_eq!((status.as_u16(), &body["code"]), (413, &"body-too-large".into()));
     }
     assert!(!asked.load(Ordering::SeqCst));
-    node.counts(Outcome::Shed, 2).await;
+    node.counts(Outcome::Cancelled, 2).await;
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn body_that_grows_over_the_limit_fails_the_guests_read_and_gets_413() {
     };
     let (response, ()) = within(async { tokio::join!(response, feed) }).await;
     assert_eq!(problem(response.unwrap()).await.1["code"], "body-too-large");
-    node.counts(Outcome::Shed, 1).await;
+    node.counts(Outcome::Cancelled, 1).await;
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn body_that_grows_over_the_limit_after_the_head_cuts_the_answer() {
     assert_eq!(within(answer.frame()).await.unwrap().unwrap().into_data().unwrap(), "1234567890");
     sender.send_data(Bytes::from_static(b"1")).await.unwrap();
     within(answer.frame()).await.unwrap().unwrap_err();
-    node.counts(Outcome::Shed, 1).await;
+    node.counts(Outcome::Cancelled, 1).await;
 }
 
 #[tokio::test]

@@ -429,7 +429,7 @@ async fn a_body_that_breaks_off_or_is_too_large_is_not_run_twice() {
         .await;
     let answer = client.read_until("}").await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
-    tried.charged(Outcome::Shed).await;
+    tried.charged(Outcome::Cancelled).await;
     tried.ran_on_stable(0);
 }
 
@@ -476,8 +476,8 @@ async fn recall_at_work(setup: Setup) -> (Tried, Response<hyper::body::Incoming>
 async fn requests_of_a_recalled_canary_are_answered_by_stable() {
     let (tried, response) = recall_at_work(Setup::default()).await;
     check(&response, 200, "v1");
-    assert!(!Outcome::Cancelled.is_failure());
-    tried.charged(Outcome::Cancelled).await;
+    assert!(!Outcome::Shed.is_failure());
+    tried.charged(Outcome::Shed).await;
     tried.node.counts(Outcome::Success, 1).await;
 }
 
@@ -488,7 +488,7 @@ async fn requests_of_a_recalled_canary_that_may_not_run_again_are_told_so() {
     assert_eq!(response.headers()[header::RETRY_AFTER], "1");
     let (status, body) = problem(response).await;
     assert_eq!((status.as_u16(), &body["code"]), (503, &"version-recalled".into()));
-    tried.charged(Outcome::Cancelled).await;
+    tried.charged(Outcome::Shed).await;
     tried.ran_on_stable(0);
 }
 
@@ -517,7 +517,7 @@ async fn answers_of_a_recalled_canary_are_cut_off() {
         tried.trial.recall();
         within(body.frame()).await.unwrap().unwrap_err();
         within(dropped).await.unwrap();
-        tried.charged(Outcome::Cancelled).await;
+        tried.charged(Outcome::Shed).await;
         tried.ran_on_stable(0);
     }
 }

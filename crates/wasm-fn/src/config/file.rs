@@ -13,7 +13,6 @@ use std::{
 use serde::{Deserialize, de::DeserializeOwned};
 use toml::de::{DeTable, DeValue};
 use wasm_fn_control::wire;
-use wasm_fn_core::FunctionName;
 use wasm_fn_core::{FunctionName, PreviewDomain};
 use wasm_fn_server::Network;
 

@@ -13,7 +13,9 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use tokio::sync::watch;
 use wasm_fn_control::host::{Host, LogLine, LogPage, LogStream, Prepared, Progress, ProgressSink, Rejection};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
-use wasm_fn_runtime::{Invocation, KindError, PrepareError, RequestBodyError, Runtime, Step, VersionSpec};
+use wasm_fn_runtime::{
+    Fault, Invocation, KindError, PrepareError, RequestBodyError, Runtime, Step, VersionSpec,
+};
 
 use wasm_fn_server::RequestId;
 
@@ -21,6 +23,9 @@ use super::hosted::Hosted;
 
 /// Most bytes of an answer to a [`call`](Host::call).
 const CALL_BYTES_MAX: usize = 1 << 20;
+
+/// How often a [`call`](Host::call) is tried again that the node has refused.
+const REFUSALS_MAX: u32 = 20;
 
 /// Prepares components and makes handles by the runtime.
 pub(crate) struct RuntimeHost {
@@ -86,21 +91,25 @@ impl Host for RuntimeHost {
         Hosted(version)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "an invocation's time is wall-clock time")]
+    async fn ready(&self, version: &Hosted) {
+        // Its next call tells why it cannot be.
+        let _ = version.0.compile().await;
+    }
+
     async fn call(&self, version: Hosted, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
-        let now = Instant::now();
-        let invocation = Invocation {
-            request: request.map(|body| Full::new(body).map_err(unbroken)),
-            request_id: RequestId::random().bits(),
-            client: None,
-            arrived: now,
-            began: now,
-            effects: None,
-        };
-        let answered = version.0.invoke(invocation).await;
-        let (head, body) = answered.map_err(|failed| failed.fault.to_string())?.into_parts();
-        let body = Limited::new(body, CALL_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
-        Ok(Response::from_parts(head, body.to_bytes()))
+        let mut refusals = 0;
+        loop {
+            match call_once(&version, request.clone()).await {
+                // It says nothing of the version.
+                Err(Refused::ByNode(retry_after)) if refusals < REFUSALS_MAX => {
+                    refusals += 1;
+                    tokio::time::sleep(retry_after).await;
+                }
+                Err(Refused::ByNode(_)) => return Err("the node is at its limits".to_owned()),
+                Err(Refused::Failed(reason)) => return Err(reason),
+                Ok(response) => return Ok(response),
+            }
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "instances are kept for wall-clock time")]
@@ -120,6 +129,38 @@ impl Host for RuntimeHost {
     fn log_changes(&self) -> watch::Receiver<u64> {
         self.runtime.log_changes()
     }
+}
+
+/// Why a [`call`](Host::call) has no answer.
+enum Refused {
+    /// The node has no place or no code for it now; it may after that time.
+    ByNode(Duration),
+    /// This happened.
+    Failed(String),
+}
+
+#[expect(clippy::disallowed_methods, reason = "an invocation's time is wall-clock time")]
+async fn call_once(version: &Hosted, request: Request<Bytes>) -> Result<Response<Bytes>, Refused> {
+    let now = Instant::now();
+    let invocation = Invocation {
+        request: request.map(|body| Full::new(body).map_err(unbroken)),
+        request_id: RequestId::random().bits(),
+        client: None,
+        arrived: now,
+        began: now,
+        effects: None,
+    };
+    let refused = |fault: Fault| match fault {
+        Fault::NotReady { retry_after }
+        | Fault::FunctionOverloaded { retry_after }
+        | Fault::NodeOverloaded { retry_after } => Refused::ByNode(retry_after),
+        fault => Refused::Failed(fault.to_string()),
+    };
+    let answered = version.0.clone().invoke(invocation).await;
+    let (head, body) = answered.map_err(|failed| refused(failed.fault))?.into_parts();
+    let body = Limited::new(body, CALL_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| Refused::Failed(error.to_string()))?;
+    Ok(Response::from_parts(head, body.to_bytes()))
 }
 
 /// A body that is there as a whole does not break off.

@@ -96,16 +96,19 @@ impl InvocationBody for ResponseBody {
 }
 
 fn usage(usage: wasm_fn_runtime::Usage) -> Usage {
-    Usage { queue_wait: usage.queue_wait, memory_peak_bytes: usage.memory_peak_bytes }
+    let wasm_fn_runtime::Usage { queue_wait, memory_peak_bytes, starved } = usage;
+    Usage { queue_wait, memory_peak_bytes, starved }
 }
 
 fn failure(failed: Failed) -> Failure {
     let (cause, retry_after) = match failed.fault {
         Fault::Trap { .. } => (Cause::Trap, None),
         Fault::Timeout { .. } => (Cause::Timeout, None),
+        Fault::BeganLate { .. } => (Cause::BeganLate, None),
         Fault::CpuExceeded { .. } => (Cause::CpuExceeded, None),
         Fault::OutOfMemory { .. } => (Cause::OutOfMemory, None),
         Fault::InvalidResponse { .. } => (Cause::InvalidResponse, None),
+        Fault::NotReady { retry_after } => (Cause::NotReady, Some(retry_after)),
         Fault::FunctionOverloaded { retry_after } => (Cause::FunctionOverloaded, Some(retry_after)),
         Fault::NodeOverloaded { retry_after } => (Cause::NodeOverloaded, Some(retry_after)),
         Fault::Internal { .. } => (Cause::Internal, None),

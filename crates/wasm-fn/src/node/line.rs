@@ -33,9 +33,12 @@ pub(super) const PROTOCOL: &str = "1";
 /// Longest path of a data directory, bytes, as the system bounds it.
 const PATH_BYTES_MAX: usize = 4096;
 
-/// What one process tells the other, in this order.
+/// What one process tells the other, in this order but for the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Word {
+    /// New to old: the next word takes longer, as something is compiled. Only for those who made a list of
+    /// [`needs`](super::needs), as older programs do not know it.
+    Working,
     /// New to old: nothing is missing but the state.
     Prepared,
     /// Old to new: the state is yours.
@@ -52,6 +55,7 @@ pub(super) struct Line {
 impl Word {
     fn byte(self) -> u8 {
         match self {
+            Self::Working => b'w',
             Self::Prepared => b'p',
             Self::Yours => b'y',
             Self::Serving => b's',
@@ -71,13 +75,14 @@ impl Line {
         self.stream.write_all(&[word.byte()]).await
     }
 
-    /// Waits for `word`.
+    /// Waits for `word`; false when the other end says first that this takes longer.
     ///
     /// # Errors
     /// The other end is gone or says something else.
-    pub(super) async fn hear(&mut self, word: Word) -> io::Result<()> {
+    pub(super) async fn hear(&mut self, word: Word) -> io::Result<bool> {
         match self.stream.read_u8().await? {
-            byte if byte == word.byte() => Ok(()),
+            byte if byte == word.byte() => Ok(true),
+            byte if byte == Word::Working.byte() => Ok(false),
             byte => {
                 let found = format!("heard {:?}, expected {word:?}", char::from(byte));
                 Err(io::Error::new(io::ErrorKind::InvalidData, found))

@@ -18,6 +18,16 @@ pub(super) fn ready() {
     send(&format!("READY=1\nMAINPID={}", std::process::id()));
 }
 
+/// This process compiles `what` before it is ready, and takes longer than the manager waits for.
+pub(super) fn preparing(what: &str) {
+    send(&format!("EXTEND_TIMEOUT_USEC=60000000\nSTATUS={what}"));
+}
+
+/// What was said of the preparation is no more so.
+pub(super) fn prepared() {
+    send("STATUS=");
+}
+
 /// Another process is the service now.
 pub(super) fn main_process(pid: u32) {
     send(&format!("MAINPID={pid}"));

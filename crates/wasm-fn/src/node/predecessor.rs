@@ -1,18 +1,35 @@
 //! A new process as it takes over from the one that started it.
 
-use std::{env, os::fd::AsFd as _, os::unix::net::UnixStream};
+use std::{
+    env, io,
+    os::{fd::AsFd as _, unix::net::UnixStream},
+    pin::pin,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 
 use super::{
     NodeOptions,
     line::{self, Line, Word},
+    needs::{self, Need},
     sockets::Sockets,
 };
+
+/// How often a predecessor is told that something takes longer; it waits several times as long for a word.
+const WORD_EVERY: Duration = Duration::from_secs(10);
+
+/// Longest time that a predecessor waits for each part of this process's work, if it knows what the node needs.
+const PATIENT_MAX: Duration = Duration::from_secs(1800);
+
+/// The same if it does not: then it waits for a minute, whatever it is told.
+const IMPATIENT_MAX: Duration = Duration::from_secs(40);
 
 /// The process that serves until this one does.
 pub(super) struct Predecessor {
     line: Line,
+    /// What the versions with traffic are made of; `None` when it did not say so.
+    needs: Option<Vec<Need>>,
 }
 
 impl Predecessor {
@@ -42,14 +59,42 @@ impl Predecessor {
         );
         let sockets = Sockets::inherited(http, admin, options)?;
         let line = Line::new(stream).with_context(unusable)?;
-        Ok(Some((Self { line }, sockets)))
+        let needs = needs::take(&options.data_dir);
+        Ok(Some((Self { line, needs }, sockets)))
+    }
+
+    /// What versions with traffic are made of, as far as it said so.
+    pub(super) fn needs(&self) -> &[Need] {
+        self.needs.as_deref().unwrap_or_default()
+    }
+
+    /// Has it wait while this process does `work`; `None` when that takes too long, and is given up.
+    pub(super) async fn wait_for<F: Future>(&mut self, work: F) -> anyhow::Result<Option<F::Output>> {
+        let patient = self.needs.is_some();
+        let mut work = pin!(work);
+        let mut late = pin!(tokio::time::sleep(if patient { PATIENT_MAX } else { IMPATIENT_MAX }));
+        let mut words = tokio::time::interval(WORD_EVERY);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(Some(done)),
+                () = &mut late => return Ok(None),
+                _ = words.tick() => {
+                    if patient {
+                        let said = self.line.say(Word::Working).await;
+                        said.context("the process that hands over is gone")?;
+                    }
+                }
+            }
+        }
     }
 
     /// Has it let go of the state; returns when it has.
     pub(super) async fn release(&mut self) -> anyhow::Result<()> {
         let released = async {
             self.line.say(Word::Prepared).await?;
-            self.line.hear(Word::Yours).await
+            while !self.line.hear(Word::Yours).await? {}
+            Ok::<_, io::Error>(())
         };
         released.await.context("the process that hands over is gone")
     }

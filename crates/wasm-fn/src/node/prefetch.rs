@@ -1,25 +1,57 @@
-//! After a start: compiles in the background what has traffic and no artefact, so that after an upgrade that brings
-//! another engine users do not wait for it. Loads nothing that the cache has.
+//! Compiles what has traffic and no code in the cache, as after an upgrade that brings another engine, so that no user
+//! waits for it. Loads nothing that the cache has.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
-use arc_swap::ArcSwap;
-use wasm_fn_router::RouteTable;
+use futures_util::{StreamExt as _, stream};
+use wasm_fn_core::Digest;
+use wasm_fn_runtime::{ForVersion, Runtime};
 
-use super::hosted::Hosted;
+use super::needs::Need;
 
-/// Compiles the components of versions with weight, one after the other; the data plane serves meanwhile.
-pub(crate) async fn prefetch(tables: Arc<ArcSwap<RouteTable<Hosted>>>) {
-    let table = tables.load_full();
-    let mut seen = HashSet::new();
-    for stage in table.stages() {
-        for &(no, _) in stage.split().shares() {
-            let Some(entry) = stage.version(no) else { continue };
-            if !seen.insert(entry.target.0.component()) {
-                continue;
-            }
-            if let Err(error) = entry.target.0.compile().await {
-                tracing::warn!(function = %stage.function(), version = %no, %error, "version cannot be compiled");
+/// Components that are asked for at once: as many as the compiler works on.
+const AT_ONCE: usize = 2;
+
+/// How long to wait when the compiler has too much to do.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Those of `needs` that have to be compiled.
+pub(super) async fn missing(runtime: &Runtime, mut needs: Vec<Need>) -> Vec<Need> {
+    let components = needs.iter().map(|need| need.component).collect();
+    let missing: HashSet<_> = runtime.missing(components).await.into_iter().collect();
+    needs.retain(|need| missing.contains(&need.component));
+    needs
+}
+
+/// Compiles `needs` in their order, and tells `left` before each end how many there are yet; gives those that could not
+/// be compiled.
+pub(super) async fn compile(runtime: &Runtime, needs: Vec<Need>, left: impl Fn(usize)) -> HashSet<Digest> {
+    let pending = AtomicUsize::new(needs.len());
+    left(needs.len());
+    let (pending, left) = (&pending, &left);
+    let compiled = stream::iter(needs).map(|need| async move {
+        let compiled = one(runtime, &need).await;
+        left(pending.fetch_sub(1, Relaxed) - 1);
+        (!compiled).then_some(need.component)
+    });
+    compiled.buffer_unordered(AT_ONCE).filter_map(|failed| async move { failed }).collect().await
+}
+
+/// Compiles one component; whether that is possible.
+async fn one(runtime: &Runtime, need: &Need) -> bool {
+    let Need { component, function, version } = need;
+    loop {
+        let whom = ForVersion { function: function.clone(), version: *version };
+        match runtime.compile(*component, whom).await {
+            Ok(()) => return true,
+            Err(error) if error.is_busy() => tokio::time::sleep(RETRY).await,
+            Err(error) => {
+                tracing::warn!(%component, %function, %version, %error, "version cannot be compiled, and cannot be called");
+                return false;
             }
         }
     }

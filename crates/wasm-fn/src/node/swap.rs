@@ -22,11 +22,11 @@ use wasm_fn_server::DrainReport;
 use super::{
     Node, activation, close_admin,
     line::{self, Line, Word},
-    notify, pid_file,
+    needs, notify,
     sockets::Sockets,
 };
 
-/// Longest time that a new process may take for each part of its work.
+/// Longest time without a word from a new process.
 const PART_WAIT: Duration = Duration::from_secs(60);
 
 /// Longest time that a new process may take to end after it gave up.
@@ -47,7 +47,7 @@ pub(crate) enum SwapError {
     #[error("new process ended with {} before it served", shown(.0))]
     Ended(ExitStatus),
     /// The new process hangs.
-    #[error("new process was not ready within {PART_WAIT:?}, and was killed")]
+    #[error("new process said nothing for {PART_WAIT:?}, and was killed")]
     Slow,
     /// The new process is no node.
     #[error("new process said what was not expected, and was killed: {0}")]
@@ -82,8 +82,12 @@ impl Node {
     /// # Cancel safety
     /// Dropping the future kills the new process, and may leave this one without its admin API.
     pub(crate) async fn swap(&mut self) -> Result<u32, SwapError> {
+        // What it needs is compiled before it takes over.
+        let _list = needs::leave(&self.data_dir, &needs::of(&self.control.tables().load()));
         let mut successor = Successor::start(&self.sockets, &self.data_dir)?;
         successor.hear(Word::Prepared).await?;
+        // From now on it is the new process that is ready.
+        self.announcing.abort();
         close_admin(&mut self.admin).await;
         self.control.hand_over().await;
         match successor.take_over().await {
@@ -104,11 +108,12 @@ impl Node {
             tracing::error!(error = format!("{error:#}"), "admin API was not opened again");
         }
         // The new process may have come that far.
-        pid_file::write(&self.data_dir);
+        self.announce();
     }
 
     /// Finishes what was accepted, for at most `timeout`, beside the process that has taken over.
     pub(crate) async fn leave(self, timeout: Duration) -> DrainReport {
+        self.preparing.abort();
         drop(self.sockets);
         self.server.leave(timeout).await
     }
@@ -159,8 +164,15 @@ impl Successor {
 
     /// Waits for `word`; when it does not come, the process has ended on return.
     async fn hear(&mut self, word: Word) -> Result<(), SwapError> {
-        match tokio::time::timeout(PART_WAIT, self.line.hear(word)).await {
-            Ok(Ok(())) => Ok(()),
+        let heard = loop {
+            match tokio::time::timeout(PART_WAIT, self.line.hear(word)).await {
+                // It is at work.
+                Ok(Ok(false)) => {}
+                heard => break heard,
+            }
+        };
+        match heard {
+            Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 self.kill().await;
                 Err(SwapError::Strange(error))

@@ -103,7 +103,7 @@ async fn budget_gives_up_what_was_used_longest_ago() {
     let codes = &node.runtime.node.codes;
     for (version, at) in versions.iter().zip([3, 1, 2]) {
         // The third one does not fit beside the others.
-        codes.load(&version.code, clock(at), Arc::new(|_| {})).await.unwrap();
+        codes.load(&version.code, clock(at), None, Arc::new(|_| {})).await.unwrap();
     }
     let loaded: Vec<_> = versions.iter().map(|version| version.is_loaded()).collect();
     assert_eq!(loaded, [true, false, true]);
@@ -139,7 +139,7 @@ async fn requests_that_come_at_once_share_one_load() {
     let codes = &node.runtime.node.codes;
     let loads = (0..50).map(|at| {
         let version = if at % 2 == 0 { &version } else { &other };
-        codes.load(&version.code, Duration::ZERO, progress.clone())
+        codes.load(&version.code, Duration::ZERO, None, progress.clone())
     });
     let loaded = futures_util::future::try_join_all(loads).await.unwrap();
     assert!(loaded.iter().all(|mapped| Arc::ptr_eq(mapped, &loaded[0])));

@@ -29,7 +29,9 @@ async fn words_out_of_order_and_the_end_are_told_apart() {
     let (old, new) = UnixStream::pair().unwrap();
     let (mut old, mut new) = (Line::new(old).unwrap(), Line::new(new).unwrap());
     new.say(Word::Prepared).await.unwrap();
-    old.hear(Word::Prepared).await.unwrap();
+    new.say(Word::Working).await.unwrap();
+    assert!(old.hear(Word::Prepared).await.unwrap());
+    assert!(!old.hear(Word::Prepared).await.unwrap(), "it takes longer");
     new.say(Word::Prepared).await.unwrap();
     let error = old.hear(Word::Serving).await.unwrap_err();
     assert_eq!(error.to_string(), "heard 'p', expected Serving");
