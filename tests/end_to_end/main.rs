@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod compiling;
+#[cfg(test)]
 mod draining;
 #[cfg(test)]
 mod durability;

@@ -195,6 +195,44 @@ async fn swaps_under_load_break_no_request() {
 }
 
 #[tokio::test]
+async fn new_process_compiles_what_has_traffic_before_it_takes_over() {
+    let mut upgraded = Upgraded::start(&[]).await;
+    upgraded.node.deploy_with("hello", "hello-v1", json!({})).await;
+    upgraded.node.deploy("echo").await;
+    let calls = Arc::new(Calls::default());
+    let callers: Vec<_> = (0..4)
+        .map(|n| {
+            let (calls, address) = (Arc::clone(&calls), upgraded.node.listen);
+            let path = if n % 2 == 0 { "/hello" } else { "/echo" };
+            tokio::spawn(async move { keep_calling(&calls, address, path, n == 3).await })
+        })
+        .collect();
+    let mut told = calls.told.subscribe();
+    drop(patiently("the first answers", told.wait_for(|&(answered, _)| answered >= 20)).await.unwrap());
+    // As after an upgrade that brings another engine.
+    std::fs::remove_dir_all(upgraded.node.folder().data().join("artifacts")).unwrap();
+    upgraded.swap().await;
+    let (before, _) = *calls.told.borrow();
+    drop(
+        patiently("answers of the new process", told.wait_for(|&(now, _)| now >= before + 50)).await.unwrap(),
+    );
+    calls.enough.store(true, Ordering::Relaxed);
+    let mut failed = Vec::new();
+    for caller in callers {
+        failed.extend(patiently("a caller", caller).await.unwrap().err());
+    }
+    let node = upgraded.end().await;
+    let log = node.process().log();
+    assert_eq!(failed, Vec::<String>::new(), "{log}");
+    let at = |message| log.lines().position(|line| said(line, message).is_some()).expect(message);
+    assert!(at("component was compiled") < at("node was handed over"), "{log}");
+    let compiled = log.lines().filter(|line| said(line, "component was compiled").is_some()).count();
+    // Twice at the deployments, twice for the new process.
+    assert_eq!(compiled, 4, "{log}");
+    assert!(!node.folder().data().join("hand-over").exists(), "the list is gone");
+}
+
+#[tokio::test]
 async fn new_process_has_the_token_the_state_and_the_rollouts() {
     let mut upgraded = Upgraded::start(&[]).await;
     upgraded.node.hello_canary("30%", json!({})).await;

@@ -356,6 +356,13 @@ impl Codes {
         self.by_component.retain(|_, code| code.strong_count() > 0);
     }
 
+    /// Keeps everybody from loading anything.
+    #[cfg(test)]
+    pub(crate) async fn hold_loads(&self) -> tokio::sync::SemaphorePermit<'_> {
+        let all = u32::try_from(self.loads.available_permits()).expect("there are few");
+        self.loads.acquire_many(all).await.expect("nobody closes it")
+    }
+
     /// Memory that loaded code takes.
     pub(crate) fn bytes(&self) -> u64 {
         lock(&self.loaded).iter().map(|code| code.bytes()).sum()

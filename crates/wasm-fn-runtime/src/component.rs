@@ -104,6 +104,12 @@ impl PrepareError {
         Self::Io { digest, source: Arc::new(source) }
     }
 
+    /// What `error` says when the system has failed and not the component.
+    fn of_host(digest: Digest, error: &wasmtime::Error) -> Option<Self> {
+        let is_io = error.chain().any(|cause| cause.is::<io::Error>());
+        is_io.then(|| Self::io(digest, io::Error::other(format!("{error:#}"))))
+    }
+
     /// Whether it is only a matter of time.
     pub fn is_busy(&self) -> bool {
         matches!(self, Self::Busy { .. })
@@ -215,8 +221,10 @@ impl Tools {
         let name = digest.to_string();
         let compiled =
             self.compile_fused(source, &name).map_or_else(|| self.compile_as_is(&source.bytes, &name), Ok);
-        let (compiled, artifact) =
-            compiled.map_err(|error| PrepareError::Invalid { reason: format!("{error:#}") })?;
+        let (compiled, artifact) = compiled.map_err(|error| {
+            PrepareError::of_host(digest, &error)
+                .unwrap_or_else(|| PrepareError::Invalid { reason: format!("{error:#}") })
+        })?;
         if let Err(error) = self.artifacts.store(digest, kind, &compiled) {
             tracing::warn!(%digest, %error, "artefact not cached");
         }
@@ -251,7 +259,10 @@ impl Tools {
         let linked = component
             .and_then(|component| self.linker.instantiate_pre(&component))
             .and_then(|pre| Ok((Handler::find(prepared.kind, pre.component())?, pre)));
-        let (handler, pre) = linked.map_err(|error| PrepareError::Link { reason: format!("{error:#}") })?;
+        let (handler, pre) = linked.map_err(|error| {
+            PrepareError::of_host(digest, &error)
+                .unwrap_or_else(|| PrepareError::Link { reason: format!("{error:#}") })
+        })?;
         let bytes = artifact.bytes();
         let image = artifact.image(&self.memories).map_err(|error| PrepareError::io(digest, error))?;
         Ok(Mapped { pre, handler, image, prepared, bytes })

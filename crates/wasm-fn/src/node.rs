@@ -189,8 +189,11 @@ impl Node {
         let mut unready = self.control.unready();
         self.announcing = tokio::spawn(async move {
             let mut told = false;
-            while let Err(_late) = tokio::time::timeout(EXTEND_EVERY, unready.wait_for(Option::is_none)).await
-            {
+            loop {
+                let ready = unready.wait_for(Option::is_none);
+                if tokio::time::timeout(EXTEND_EVERY, ready).await.is_ok() {
+                    break;
+                }
                 let why = unready.borrow().clone();
                 notify::preparing(&why.unwrap_or_default());
                 told = true;
@@ -283,12 +286,12 @@ impl Node {
 
 /// Compiles what versions with traffic are made of and what has no code, and makes the node ready. It serves meanwhile.
 async fn prepare(runtime: Arc<Runtime>, control: Arc<NodeControl>) {
-    let mut failed = HashSet::new();
-    let mut began = None;
+    let (mut tried, mut failed, mut began) = (HashSet::new(), 0, None);
     loop {
         // Again after the compilations, as a command may have given traffic to others.
         let mut missing = prefetch::missing(&runtime, needs::of(&control.tables().load())).await;
-        missing.retain(|need| !failed.contains(&need.component));
+        // Once each: what cannot be written to the cache stays missing there.
+        missing.retain(|need| tried.insert(need.component));
         if missing.is_empty() {
             break;
         }
@@ -300,11 +303,11 @@ async fn prepare(runtime: Arc<Runtime>, control: Arc<NodeControl>) {
         let tell = |left: usize| {
             control.set_unready(Some(format!("{left} components with traffic are compiled first")));
         };
-        failed.extend(prefetch::compile(&runtime, missing, tell).await);
+        failed += prefetch::compile(&runtime, missing, tell).await;
     }
     control.set_unready(None);
     if let Some(began) = began {
-        tracing::info!(took = ?began.elapsed(), failed = failed.len(), "versions with traffic are compiled");
+        tracing::info!(took = ?began.elapsed(), failed, "versions with traffic are compiled");
     }
 }
 

@@ -55,3 +55,29 @@ pub(crate) fn module_importing(module: &str, name: &str) -> Vec<u8> {
     let code = section(10, &[1, 2, 0, 0x0b]);
     [&MODULE[..], &types, &section(2, &import), &functions, &section(7, &exports), &code].concat()
 }
+
+/// A command module that reads its input to the end and answers `read` then.
+pub(crate) fn reader() -> Vec<u8> {
+    const TEXT: &[u8] = b"Content-Type: text/plain\n\nread\n";
+    let i32_const = |value: u8| [0x41, value];
+    let call = |fd: u8, vector: u8, function: u8| {
+        let arguments = [i32_const(fd), i32_const(vector), i32_const(1), i32_const(8)].concat();
+        // Whatever it returns is dropped.
+        [&arguments[..], &[0x10, function, 0x1a]].concat()
+    };
+    let types = section(1, &[2, 0x60, 4, 0x7f, 0x7f, 0x7f, 0x7f, 1, 0x7f, 0x60, 0, 0]);
+    let import = |name: &[u8]| [&*counted(b"wasi_snapshot_preview1"), &*counted(name), &[0, 0]].concat();
+    let imports = section(2, &[&[2], &*import(b"fd_read"), &*import(b"fd_write")].concat());
+    let (functions, memory) = (section(3, &[1, 1]), section(5, &[1, 0, 1]));
+    let exports = [&[2], &*counted(b"_start"), &[0, 2], &*counted(b"memory"), &[2, 0]].concat();
+    // Reads again as long as something was read.
+    let again = [&[0x03, 0x40], &*call(0, 0, 0), &i32_const(8), &[0x28, 2, 0, 0x0d, 0, 0x0b]].concat();
+    let body = [&[0], &*again, &*call(1, 16, 1), &[0x0b]].concat();
+    let code = section(10, &[&[1], &*counted(&body)].concat());
+    // Where it reads to: 1024 bytes at 1024. What it writes lies at 32.
+    let data = |at: u8, bytes: &[u8]| [&[0], &i32_const(at)[..], &[0x0b], &*counted(bytes)].concat();
+    let length = u8::try_from(TEXT.len()).expect("it is short");
+    let vectors = [data(0, &[0, 4, 0, 0, 0, 4, 0, 0]), data(16, &[32, 0, 0, 0, length, 0, 0, 0])].concat();
+    let datas = section(11, &[&[3], &*vectors, &*data(32, TEXT)].concat());
+    [&MODULE[..], &types, &imports, &functions, &memory, &section(7, &exports), &code, &datas].concat()
+}

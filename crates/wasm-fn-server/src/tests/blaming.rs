@@ -203,6 +203,8 @@ async fn an_answer_that_is_not_read_is_the_clients() {
     let mut client = reading_late(&node, WINDOW).await;
     sender.send_data(Bytes::from(vec![b'x'; 4 * WINDOW as usize])).await.unwrap();
     let response = client.send_request(get2("/hello")).await.unwrap();
+    // The first fills the window, and the second waits for room.
+    sender.send_data(Bytes::from_static(b"more")).await.unwrap();
     as_long_again(begun).await;
     // The guest is asked for more only when the client has read, and then its time is up.
     sender.abort(Failure::new(Cause::Timeout, "the guest did not answer"));

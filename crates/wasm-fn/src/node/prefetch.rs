@@ -8,7 +8,6 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use wasm_fn_core::Digest;
 use wasm_fn_runtime::{ForVersion, Runtime};
 
 use super::needs::Need;
@@ -27,18 +26,17 @@ pub(super) async fn missing(runtime: &Runtime, mut needs: Vec<Need>) -> Vec<Need
     needs
 }
 
-/// Compiles `needs` in their order, and tells `left` before each end how many there are yet; gives those that could not
-/// be compiled.
-pub(super) async fn compile(runtime: &Runtime, needs: Vec<Need>, left: impl Fn(usize)) -> HashSet<Digest> {
+/// Compiles `needs` in their order, and tells `left` how many there are yet; gives how many cannot be compiled.
+pub(super) async fn compile(runtime: &Runtime, needs: Vec<Need>, left: impl Fn(usize)) -> usize {
     let pending = AtomicUsize::new(needs.len());
     left(needs.len());
     let (pending, left) = (&pending, &left);
     let compiled = stream::iter(needs).map(|need| async move {
         let compiled = one(runtime, &need).await;
         left(pending.fetch_sub(1, Relaxed) - 1);
-        (!compiled).then_some(need.component)
+        usize::from(!compiled)
     });
-    compiled.buffer_unordered(AT_ONCE).filter_map(|failed| async move { failed }).collect().await
+    compiled.buffer_unordered(AT_ONCE).fold(0, async |failed, one| failed + one).await
 }
 
 /// Compiles one component; whether that is possible.

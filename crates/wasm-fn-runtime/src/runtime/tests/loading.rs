@@ -146,6 +146,64 @@ async fn requests_that_come_at_once_share_one_load() {
     assert_eq!(compiled.load(Relaxed), 1);
 }
 
+/// A request that meets whatever there is of its version's code.
+async fn at_once(version: &Arc<Version>) -> Result<(), Fault> {
+    let request = Request::post("/").header("host", "test").body(Full::new(Bytes::new())).unwrap();
+    version.clone().invoke(invocation(request)).await.map(drop).map_err(|failed| failed.fault)
+}
+
+#[tokio::test]
+async fn requests_do_not_wait_for_the_compiler() {
+    let node = with_budget(1 << 30);
+    let limit = |limits: &mut Limits| limits.timeout = Duration::from_secs(3600);
+    let version = node.version("hello-v1", limits(limit));
+    let refusals = futures_util::future::join_all((0..8).map(|_| at_once(&version))).await;
+    for refusal in refusals {
+        assert!(matches!(refusal, Err(Fault::NotReady { .. })), "{refusal:?}");
+    }
+    // It was made for them all the same.
+    while !version.is_loaded() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(at_once(&version).await, Ok(()));
+    until_given_up(&node.runtime, &version, 1).await;
+    assert_eq!(at_once(&version).await, Ok(()), "the cache is waited for");
+}
+
+#[tokio::test]
+async fn request_whose_time_passes_before_its_code_is_there_ran_no_guest() {
+    let node = with_budget(1 << 30);
+    let version = node.version("hello-v1", limits(|limits| limits.timeout = Duration::from_millis(1)));
+    version.compile().await.unwrap();
+    until_given_up(&node.runtime, &version, 1).await;
+    let _held = node.runtime.node.codes.hold_loads().await;
+    assert!(matches!(at_once(&version).await, Err(Fault::NotReady { .. })));
+}
+
+#[tokio::test]
+async fn component_that_cannot_be_compiled_is_not_tried_for_every_request() {
+    let node = with_budget(1 << 30);
+    let version = node.version("hello-v1", FunctionConfig::default());
+    let source = node.dir.path().join("blobs").join(version.component().to_string());
+    fs::remove_file(&source).unwrap();
+    assert!(version.compile().await.is_err());
+    fs::write(&source, prebuilt("hello-v1")).unwrap();
+    assert!(matches!(at_once(&version).await, Err(Fault::Internal { .. })), "as it was found");
+    version.compile().await.unwrap();
+    assert_eq!(at_once(&version).await, Ok(()));
+}
+
+#[tokio::test]
+async fn what_has_to_be_compiled_is_known() {
+    let node = with_budget(1 << 30);
+    let (there, gone) = (node.add(&marked("hello-v1", 1)), node.add(&marked("hello-v1", 2)));
+    node.prepare(&marked("hello-v1", 1), &FunctionConfig::default()).await.unwrap();
+    assert_eq!(node.runtime.missing(vec![there, gone]).await, [gone]);
+    let whom = ForVersion { function: "shop".parse().unwrap(), version: VersionNo::FIRST };
+    node.runtime.compile(gone, whom).await.unwrap();
+    assert_eq!(node.runtime.missing(vec![there, gone]).await, []);
+}
+
 #[tokio::test]
 async fn load_goes_on_when_the_request_gives_up() {
     let node = with_budget(1 << 30);
@@ -189,11 +247,15 @@ async fn cache_that_is_damaged_while_the_node_runs_is_made_again() {
         // What is loaded is not touched by it.
         assert_eq!(ok(&version, "/").await, "hello from v1\n", "{what}");
         hour = until_given_up(&node.runtime, &version, hour).await;
+        let refused = at_once(&version).await;
+        assert!(matches!(refused, Err(Fault::NotReady { .. })), "{what}: {refused:?}");
+        version.load().await.unwrap();
         assert_eq!(ok(&version, "/").await, "hello from v1\n", "{what}");
         assert_eq!(fs::read(artifact(dir, "cwasm")).unwrap(), whole, "{what}");
     }
     fs::remove_file(artifact(dir, "mac")).unwrap();
     until_given_up(&node.runtime, &version, hour).await;
+    version.load().await.unwrap();
     assert_eq!(ok(&version, "/").await, "hello from v1\n");
 }
 
