@@ -16,6 +16,7 @@
 mod batch;
 mod bound;
 mod check;
+mod deferred;
 mod evidence;
 mod floor;
 mod mixture;
@@ -33,8 +34,9 @@ pub use spec::{Budget, Floor, GateError, GateSpec, Group};
 pub use state::{CheckState, GateState, StateError};
 pub use users::{Seen, UserSet};
 
-use crate::Event;
-use check::{ArmUnits, Check, Moment, Null, Units, odds};
+use crate::{Event, Signal};
+use check::{ArmUnits, Check, Null, Units, odds};
+use deferred::Deferred;
 use floor::Recent;
 use spec::HISTORY_MIN;
 use traps::{Chance, Traps};
@@ -111,6 +113,7 @@ pub struct Gate {
     stable: Counts,
     beside: Counts,
     cohort: Counts,
+    deferred: Deferred,
     step: Step,
     stable_rate: f64,
     traps: Traps,
@@ -170,6 +173,7 @@ impl Gate {
             stable: Counts::default(),
             beside: Counts::default(),
             cohort: Counts::default(),
+            deferred: Deferred::default(),
             step: Step::NEW,
             stable_rate: 0.0,
             traps: Traps::default(),
@@ -223,19 +227,22 @@ impl Gate {
 
     /// Takes what happened since the last batch. A failure is final: it stays, whatever follows.
     pub fn observe(&mut self, batch: &Batch) {
-        let moment = Moment { silent: self.is_silent(batch.share), stable_rate: self.stable_rate };
+        let silent = self.is_silent(batch.share);
         let mut units = ArmUnits {
             canary: Units::of(&batch.canary),
             clustered: Units::of(&batch.clustered),
             stable: Units::of(&batch.stable),
             baseline: Units::of(&batch.baseline),
-            cohort: Units::of(&batch.cohort),
         };
         for arm in [Arm::Canary, Arm::Stable, Arm::Baseline, Arm::Cohort] {
             self.counts_mut(arm).add(&batch.of(arm));
         }
         for (user, arm, clustered, event) in batch.users() {
-            self.take_user((user, arm, clustered), event, &mut units);
+            if let Some(units) = units.of_mut(arm, clustered)
+                && let Some(first) = self.take_user(user, arm, event)
+            {
+                units.add_user(event, first);
+            }
         }
         if self.step.share != batch.share {
             self.step.voices_needed = self.voices_needed(batch.share);
@@ -245,14 +252,14 @@ impl Gate {
         self.step.stable = self.step.stable.saturating_add(batch.stable.and(&batch.baseline).requests);
         self.step.voices = self.step.voices.saturating_add(batch.voices);
         let mut failed = None;
-        for check in &mut self.checks {
-            let canary = if check.group == Group::Cohort { &self.cohort } else { &self.canary };
+        for check in self.checks.iter_mut().filter(|check| check.group != Group::Cohort) {
             // Evidence rises by hits alone, so without any there is nothing to look at.
-            if check.observe(batch, &units, moment) && check.failed(canary) && failed.is_none() {
+            if check.observe(batch, &units, silent) && check.failed(&self.canary) && failed.is_none() {
                 failed = Some((check.group, check.signal));
             }
         }
-        let alone = moment.silent || matches!(self.baseline, Baseline::Past(_));
+        failed = failed.or(self.take_cohort(batch));
+        let alone = silent || matches!(self.baseline, Baseline::Past(_));
         self.take_floored(batch, alone);
         self.take_stable(&batch.stable.and(&batch.baseline));
         if self.failure.is_none() {
@@ -315,11 +322,10 @@ impl Gate {
         }
     }
 
-    /// Takes that `event` happened to `user`.
-    fn take_user(&mut self, (user, arm, clustered): (u64, Arm, bool), event: Event, units: &mut ArmUnits) {
-        let start = self.start;
-        let before = match self.users.take(user, event, start) {
-            Seen::Unsampled => return,
+    /// Takes that `event` happened to `user`; from which run on it counts.
+    fn take_user(&mut self, user: u64, arm: Arm, event: Event) -> Option<usize> {
+        let before = match self.users.take(user, event, self.start) {
+            Seen::Unsampled => return None,
             Seen::First => None,
             Seen::Since(before) => Some(before),
         };
@@ -327,18 +333,36 @@ impl Gate {
             self.counts_mut(arm).add_user(event);
         }
         // All tests start their runs together.
-        let Some(runs) = self.checks.first().map(|check| check.process.runs()) else { return };
+        let runs = self.checks.first()?.process.runs();
         // Those that started after it happened last, of those that still learn from users.
         let from = before.map_or(0, |before| before + 1).max(self.users_since);
-        let first = runs.partition_point(|run| run.start < from);
-        let units = match arm {
-            Arm::Canary if clustered => &mut units.clustered,
-            Arm::Canary => &mut units.canary,
-            Arm::Stable => &mut units.stable,
-            Arm::Baseline => &mut units.baseline,
-            Arm::Cohort => &mut units.cohort,
-        };
-        units.add_user(event, first);
+        Some(runs.partition_point(|run| run.start < from))
+    }
+
+    /// Has what the cohort did wait for stable, and judges what has waited long enough; gives the test that failed.
+    fn take_cohort(&mut self, batch: &Batch) -> Option<(Group, Signal)> {
+        let cohort = batch.users().filter(|(_, arm, ..)| *arm == Arm::Cohort);
+        let users: Vec<_> = cohort.map(|(user, _, _, event)| (user, event)).collect();
+        if batch.cohort != Counts::default() || !users.is_empty() {
+            self.deferred.push(batch.cohort, users, self.stable_rate);
+        }
+        self.deferred.note(&batch.stable.and(&batch.baseline), batch.cohort.requests);
+        let mut failed = None;
+        while let Some(batch) = self.deferred.pop() {
+            let mut units = Units::of(&batch.cohort);
+            for &(user, event) in &batch.users {
+                if let Some(first) = self.take_user(user, Arm::Cohort, event) {
+                    units.add_user(event, first);
+                }
+            }
+            for check in self.checks.iter_mut().filter(|check| check.group == Group::Cohort) {
+                let rose = check.observe_cohort(&batch.cohort, &units, batch.stable_rate());
+                if rose && check.failed(&self.cohort) && failed.is_none() {
+                    failed = Some((check.group, check.signal));
+                }
+            }
+        }
+        failed
     }
 
     fn counts_mut(&mut self, arm: Arm) -> &mut Counts {

@@ -3,7 +3,7 @@
 use wasm_fn_core::Weight;
 
 use super::{
-    Against, Batch, Counts, GateSpec, Group, bound,
+    Against, Arm, Batch, Counts, GateSpec, Group, bound,
     mixture::{EProcess, RUNS_MAX},
     spec::HISTORY_MIN,
 };
@@ -49,23 +49,13 @@ pub(super) struct Units {
     users: [[u64; RUNS_MAX]; Event::COUNT],
 }
 
-/// The units of every arm in one batch.
+/// The units in one batch of every arm but the cohort.
 #[derive(Clone, Debug)]
 pub(super) struct ArmUnits {
     pub(super) canary: Units,
     pub(super) clustered: Units,
     pub(super) stable: Units,
     pub(super) baseline: Units,
-    pub(super) cohort: Units,
-}
-
-/// What the batches before said, as far as a batch's tests depend on it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    /// Whether nothing is heard of stable.
-    pub(super) silent: bool,
-    /// Stable's rate of failures lately.
-    pub(super) stable_rate: f64,
 }
 
 impl Units {
@@ -89,6 +79,19 @@ impl Units {
     /// Whether there is any of `event`.
     fn any(&self, event: Event) -> bool {
         self.single[event.index()] > 0 || self.users[event.index()].iter().any(|&users| users > 0)
+    }
+}
+
+impl ArmUnits {
+    /// Those of `arm`, of clustered responses or of the others; `None` for the cohort.
+    pub(super) fn of_mut(&mut self, arm: Arm, clustered: bool) -> Option<&mut Units> {
+        match arm {
+            Arm::Canary if clustered => Some(&mut self.clustered),
+            Arm::Canary => Some(&mut self.canary),
+            Arm::Stable => Some(&mut self.stable),
+            Arm::Baseline => Some(&mut self.baseline),
+            Arm::Cohort => None,
+        }
     }
 }
 
@@ -126,8 +129,9 @@ impl Check {
         Self { group, signal, log_threshold: -alpha.ln(), null, process: EProcess::default() }
     }
 
-    /// Takes what happened in `batch`; whether that may have raised its evidence.
-    pub(super) fn observe(&mut self, batch: &Batch, units: &ArmUnits, moment: Moment) -> bool {
+    /// Takes what happened in `batch`, of all but the cohort; whether that may have raised its evidence. `silent` is
+    /// whether nothing is heard of stable.
+    pub(super) fn observe(&mut self, batch: &Batch, units: &ArmUnits, silent: bool) -> bool {
         let event = self.signal.event();
         let canary = |run| units.canary.in_run(event, run);
         let all = |run| canary(run) + units.clustered.in_run(event, run);
@@ -142,38 +146,36 @@ impl Check {
                 let Some(odds) = odds(batch.share, batch.baseline_share) else { return false };
                 self.process.update(odds, |run| (all(run), baseline(run)));
             }
-            Null::Past(_) if self.group == Group::Alone && !moment.silent => return false,
-            // What fails for everybody at the moment is not the cohort's.
-            Null::Past(rate) if self.group == Group::Cohort => {
-                self.by_rate(batch, rate.max(moment.stable_rate), |run| units.cohort.in_run(event, run));
-            }
-            Null::Ceiling(rate) if self.group == Group::Cohort => {
-                self.by_rate(batch, rate, |run| units.cohort.in_run(event, run));
-            }
+            Null::Past(_) if self.group == Group::Alone && !silent => return false,
             Null::Past(rate) | Null::Ceiling(rate) if event.is_of_latency() => {
-                self.by_rate(batch, rate, canary);
+                // Slow responses of one batch were under way at the same time: one cause, one hit. Those with the cause of
+                // an earlier one are none. Both only make failing rarer.
+                let most = if batch.stalled { 0 } else { 1 };
+                self.by_rate(rate, batch.canary.good(event), |run| canary(run).min(most));
             }
-            Null::Past(rate) | Null::Ceiling(rate) => self.by_rate(batch, rate, all),
+            Null::Past(rate) | Null::Ceiling(rate) => {
+                self.by_rate(rate, batch.canary.and(&batch.clustered).good(event), all);
+            }
         }
-        units.canary.any(event) || units.clustered.any(event) || units.cohort.any(event)
+        units.canary.any(event) || units.clustered.any(event)
     }
 
-    fn by_rate(&mut self, batch: &Batch, rate: f64, hits: impl Fn(usize) -> u64) {
+    /// The same of a cohort, which did `cohort` while stable failed at `stable_rate`: what fails for everybody is not the
+    /// cohort's.
+    pub(super) fn observe_cohort(&mut self, cohort: &Counts, units: &Units, stable_rate: f64) -> bool {
         let event = self.signal.event();
-        let of_latency = event.is_of_latency();
-        let good = match self.group {
-            Group::Cohort => batch.cohort.good(event),
-            Group::Placed | Group::Alone if of_latency => batch.canary.good(event),
-            Group::Placed | Group::Alone => batch.canary.good(event) + batch.clustered.good(event),
+        let (rate, most) = match self.null {
+            Null::Past(rate) => (rate.max(stable_rate), u64::MAX),
+            Null::Ceiling(rate) if event.is_of_latency() => (rate, 1),
+            Null::Ceiling(rate) => (rate, u64::MAX),
+            Null::OfStable(_) | Null::OfBaseline => return false,
         };
-        // Slow responses of one batch were under way at the same time: one cause, one hit. One with the cause of an
-        // earlier one is none. Both only make failing rarer.
-        let most = match (of_latency, batch.stalled) {
-            (false, _) => u64::MAX,
-            (true, false) => 1,
-            (true, true) => 0,
-        };
-        self.process.update(rate / (1.0 - rate), |run| (hits(run).min(most), good));
+        self.by_rate(rate, cohort.good(event), |run| units.in_run(event, run).min(most));
+        units.any(event)
+    }
+
+    fn by_rate(&mut self, rate: f64, good: u64, hits: impl Fn(usize) -> u64) {
+        self.process.update(rate / (1.0 - rate), |run| (hits(run), good));
     }
 
     /// Whether it fails a canary that did `canary`.

@@ -147,6 +147,23 @@ fn what_fails_for_everybody_is_not_the_cohorts() {
 }
 
 #[test]
+fn an_outage_that_hits_the_cohort_first_is_not_the_cohorts() {
+    for part in [1, 10, 40] {
+        let mut gate = beside(failing(10_000, 10), failing(1_000, 1));
+        for bad in [0, 1, 0, 1] {
+            for _ in 0..200 {
+                let mut each = |cohort: u64, stable: u64| {
+                    gate.observe(&self::cohort(failing(cohort, bad * cohort), failing(stable, bad * stable)));
+                };
+                (0..part / 10 + 1).for_each(|_| each(1, 0));
+                (0..10).for_each(|_| each(0, 1));
+            }
+        }
+        assert!(!failed(&gate), "{part} of the cohort");
+    }
+}
+
+#[test]
 fn a_cohort_of_which_nothing_is_known_has_a_floor() {
     let mut gate = gate();
     gate.observe(&cohort(failing(20, 20), Counts::default()));

@@ -1,0 +1,76 @@
+//! What a cohort did, until it is known how stable fared in the same moment.
+//!
+//! A cohort is held to its past, or to stable's rate of failures if that is higher at the moment. When something begins to
+//! fail for everybody, the cohort's first failures come as soon as stable's, and what stable did before says nothing of
+//! it. So they are judged when stable has been heard afterwards: by what it did before or after, whichever is worse. What
+//! stable does is not the cohort's doing, so the test is as valid as at once.
+
+use std::collections::VecDeque;
+
+use super::Counts;
+use crate::Event;
+
+/// Requests of stable that are waited for.
+const STABLE_AFTER: u64 = 10;
+
+/// Requests of the cohort after which stable's are waited for no more: there may be none.
+const COHORT_AFTER: u64 = 12;
+
+/// Batches that wait: those with nothing but late responses have no requests.
+const BATCHES_MAX: usize = 32;
+
+/// Batches that wait, the oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Deferred {
+    // Invariant: at most BATCHES_MAX.
+    batches: VecDeque<Batch>,
+}
+
+/// What a cohort did in one batch.
+#[derive(Clone, Debug)]
+pub(super) struct Batch {
+    pub(super) cohort: Counts,
+    /// Users with events.
+    pub(super) users: Vec<(u64, Event)>,
+    /// Stable's rate of failures before.
+    before: f64,
+    /// Stable's requests since, and of them those that failed.
+    stable: (u64, u64),
+    /// The cohort's requests since, these among them.
+    since: u64,
+}
+
+impl Deferred {
+    /// Takes what a cohort did in a batch before which stable failed at rate `before`.
+    pub(super) fn push(&mut self, cohort: Counts, users: Vec<(u64, Event)>, before: f64) {
+        self.batches.push_back(Batch { cohort, users, before, stable: (0, 0), since: 0 });
+    }
+
+    /// Takes what stable did in the newest batch, in which the cohort had so many requests.
+    pub(super) fn note(&mut self, stable: &Counts, cohort_requests: u64) {
+        for batch in &mut self.batches {
+            batch.stable.0 = batch.stable.0.saturating_add(stable.requests);
+            batch.stable.1 = batch.stable.1.saturating_add(stable.bad(Event::FailedAtAll).requests);
+            batch.since = batch.since.saturating_add(cohort_requests);
+        }
+    }
+
+    /// The oldest batch, if it need not wait any more.
+    pub(super) fn pop(&mut self) -> Option<Batch> {
+        let full = self.batches.len() > BATCHES_MAX;
+        let ready = |batch: &&Batch| full || batch.stable.0 >= STABLE_AFTER || batch.since >= COHORT_AFTER;
+        self.batches.front().filter(ready)?;
+        self.batches.pop_front()
+    }
+}
+
+impl Batch {
+    /// Stable's rate of failures at the moment, so far as it is known.
+    pub(super) fn stable_rate(&self) -> f64 {
+        let (requests, failed) = self.stable;
+        if requests == 0 { self.before } else { self.before.max(failed as f64 / requests as f64) }
+    }
+}
+
+#[cfg(test)]
+mod tests;
