@@ -428,10 +428,9 @@ impl Gate {
         if self.stable_rate >= error_rate {
             return None;
         }
-        let beside = self.stable.requests.saturating_add(self.beside.requests);
         let held = [
             (self.step.alone, &self.canary, stable < HISTORY_MIN),
-            (self.step.cohort, &self.cohort, stable.max(cohort).max(beside) < HISTORY_MIN),
+            (self.step.cohort, &self.cohort, stable.max(cohort) < HISTORY_MIN),
         ];
         let below = |(recent, counts, held): &(Recent, &Counts, bool)| {
             let several = counts.bad(Event::FailedAtAll).units >= FLOOR_UNITS_MIN;

@@ -168,6 +168,10 @@ fn a_cohort_of_which_nothing_is_known_has_a_floor() {
     let mut gate = gate();
     gate.observe(&cohort(failing(20, 20), Counts::default()));
     assert_eq!(gate.verdict(), Verdict::Fail(Failure::Floor { failed: 20, requests: 20 }));
+    let mut beside = self::gate();
+    beside.observe(&cohort(failing(0, 0), failing(10_000, 100)));
+    beside.observe(&cohort(failing(20, 20), failing(0, 0)));
+    assert!(failed(&beside), "what stable does now is no past");
 }
 
 #[test]
