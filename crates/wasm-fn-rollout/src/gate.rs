@@ -127,11 +127,10 @@ struct Step {
     canary: u64,
     stable: u64,
     voices: u64,
-    /// How many voices it takes at this share to find a version that fails for all of them; `None` where that does not
-    /// matter.
-    voices_needed: Option<u64>,
     alone: Recent,
     cohort: Recent,
+    /// Whether stable has fallen silent in it.
+    silenced: bool,
 }
 
 impl Step {
@@ -140,9 +139,9 @@ impl Step {
         canary: 0,
         stable: 0,
         voices: 0,
-        voices_needed: None,
         alone: Recent::NONE,
         cohort: Recent::NONE,
+        silenced: false,
     };
 }
 
@@ -244,9 +243,6 @@ impl Gate {
                 units.add_user(event, first);
             }
         }
-        if self.step.share != batch.share {
-            self.step.voices_needed = self.voices_needed(batch.share);
-        }
         self.step.share = batch.share;
         self.step.canary = self.step.canary.saturating_add(batch.of(Arm::Canary).requests);
         self.step.stable = self.step.stable.saturating_add(batch.stable.and(&batch.baseline).requests);
@@ -268,6 +264,11 @@ impl Gate {
             let by_check = by_check.map(|check| Failure::Signal(self.evidence_of(check)));
             self.failure = by_check.or_else(|| self.below_floor());
         }
+        if !silent && !self.step.silenced && self.is_silent(batch.share) {
+            // Users who have spoken while stable was heard have more to say.
+            self.step.silenced = true;
+            self.renew();
+        }
     }
 
     /// What it says now.
@@ -276,7 +277,7 @@ impl Gate {
             return Verdict::Fail(failure.clone());
         }
         let needed = self.spec.min_requests;
-        let Step { canary, share, voices, voices_needed, .. } = self.step;
+        let Step { canary, share, voices, .. } = self.step;
         let alone = self.is_silent(share);
         // Where nothing is heard of stable now, what was heard before is as much as there will be.
         let stable = self.compared(alone).requests.max(self.compared(false).requests);
@@ -284,7 +285,10 @@ impl Gate {
         if canary < needed || stable < needed {
             return Verdict::Wait(waiting);
         }
-        match voices_needed.filter(|&needed| !alone && voices < needed) {
+        // How many are needed takes a while to say, and so many are enough at any share.
+        let heard = voices >= VOICES_MAX;
+        let voices_needed = if heard { None } else { self.voices_needed(share, alone) };
+        match voices_needed.filter(|&needed| voices < needed) {
             Some(needed) => Verdict::Wait(Waiting { voices: Some((voices, needed)), ..waiting }),
             None => Verdict::Pass,
         }
@@ -400,13 +404,19 @@ impl Gate {
         }
     }
 
-    /// How many voices the canary needs at `share` for a fault that all of them meet to be found; `None` where voices do
-    /// not matter.
-    fn voices_needed(&self, share: Weight) -> Option<u64> {
-        let check = self.checks.iter().find(|check| matches!(check.null, Null::OfStable(_)))?;
-        let Null::OfStable(tolerate) = check.null else { return None };
-        let odds = tolerate * odds(share, share.complement())?;
-        Some(mixture::hits_needed(odds, check.log_threshold, VOICES_MAX).unwrap_or(VOICES_MAX))
+    /// How many voices the canary needs at `share` for a fault that all of them meet to be found by the run that began
+    /// with the step; `alone` as in [`is_silent`](Self::is_silent). `None` where voices do not matter.
+    fn voices_needed(&self, share: Weight, alone: bool) -> Option<u64> {
+        let of = |null: Null| match null {
+            Null::OfStable(tolerate) if !alone => Some(tolerate * odds(share, share.complement())?),
+            Null::Past(rate) if alone => Some(rate / (1.0 - rate)),
+            _ => None,
+        };
+        let group = if alone { Group::Alone } else { Group::Placed };
+        let mut checks = self.checks.iter().filter(|check| check.group == group);
+        let (check, odds) = checks.find_map(|check| Some((check, of(check.null)?)))?;
+        let start = if alone { self.start } else { self.users_since };
+        Some(mixture::hits_needed(start, odds, check.log_threshold, VOICES_MAX).unwrap_or(VOICES_MAX))
     }
 
     /// Counts what the floor is about: of the canary what it did while there was nothing beside it.

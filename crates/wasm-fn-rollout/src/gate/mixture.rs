@@ -125,10 +125,10 @@ impl EProcess {
     }
 }
 
-/// Hits without a miss that take a new process to `log_threshold` at `odds`, [`HITS_MIN`] at least; `None` when
-/// more than `hits_max` do not.
-pub(crate) fn hits_needed(odds: f64, log_threshold: f64, hits_max: u64) -> Option<u64> {
-    let mut process = EProcess::default();
+/// Hits without a miss that take a run which begins as start number `start` to `log_threshold` at `odds`, [`HITS_MIN`] at
+/// least; `None` when more than `hits_max` do not.
+pub(crate) fn hits_needed(start: u32, odds: f64, log_threshold: f64, hits_max: u64) -> Option<u64> {
+    let mut process = EProcess { runs: vec![Run::at(start)] };
     (1..=hits_max).find(|_| {
         process.update(odds, |_| (1, 0));
         process.reaches(log_threshold)

@@ -134,9 +134,9 @@ fn two_hits_are_a_coincidence_at_any_odds() {
 
 #[test]
 fn hits_that_are_needed_are_those_that_reach() {
-    assert_eq!(hits_needed(1e-6, 5.0, 100), Some(HITS_MIN));
+    assert_eq!(hits_needed(0, 1e-6, 5.0, 100), Some(HITS_MIN));
     for odds in [0.01, 0.122, 1.1] {
-        let needed = hits_needed(odds, 8.0, 200).unwrap();
+        let needed = hits_needed(0, odds, 8.0, 200).unwrap();
         let reaches = |hits| {
             let mut process = EProcess::default();
             process.update(odds, |_| (hits, 0));
@@ -144,7 +144,11 @@ fn hits_that_are_needed_are_those_that_reach() {
         };
         assert!(reaches(needed) && (needed == HITS_MIN || !reaches(needed - 1)), "odds {odds}: {needed}");
     }
-    assert_eq!(hits_needed(1e6, 8.0, 200), None, "a share of nearly everything says next to nothing");
+    assert!(
+        hits_needed(9, 0.122, 8.0, 200) > hits_needed(0, 0.122, 8.0, 200),
+        "a later run has less of alpha"
+    );
+    assert_eq!(hits_needed(0, 1e6, 8.0, 200), None, "a share of nearly everything says next to nothing");
 }
 
 #[test]

@@ -126,3 +126,43 @@ fn too_few_voices_neither_pass_nor_fail() {
     gate.observe(&of_voices(1));
     assert!(matches!(gate.verdict(), Verdict::Wait(_)), "each step has its own");
 }
+
+#[test]
+fn voices_of_a_later_step_are_held_to_its_own_run() {
+    let needed = |steps| {
+        let mut gate = gate();
+        (0..steps).for_each(|_| gate.step());
+        gate.observe(&Batch { voices: 1, ..batch(5_000, Counts::of(1_000), Counts::of(1_000)) });
+        match gate.verdict() {
+            Verdict::Wait(Waiting { voices: Some((1, needed)), .. }) => (gate, needed),
+            verdict => panic!("expected to wait for voices, found {verdict:?}"),
+        }
+    };
+    let (_, first) = needed(0);
+    let (mut third, later) = needed(2);
+    assert!(later > first, "{later} {first}");
+    third.observe(&of_users(5_000, Arm::Canary, 0..later));
+    assert!(failed(&third), "so many users who all fail are found");
+}
+
+#[test]
+fn users_who_are_all_on_the_canary_are_heard_again_when_stable_is_silent() {
+    let mut gate = beside(failing(20_000, 0), Counts::default());
+    // All of them have spoken before it is known that nobody is left on stable.
+    for requests in [99, 1, 100, 100] {
+        let users = of_users(5_000, Arm::Canary, 0..8);
+        gate.observe(&users);
+        gate.observe(&Batch { voices: 0, ..batch(5_000, Counts::of(requests), Counts::default()) });
+    }
+    assert_eq!(failure(&gate).group, Group::Alone);
+}
+
+#[test]
+fn too_few_voices_against_the_past_wait_too() {
+    let mut gate = beside(failing(20_000, 0), Counts::default());
+    let of_voices = |voices| Batch { voices, ..alone(Counts::of(1_000)) };
+    gate.observe(&of_voices(2));
+    assert!(matches!(gate.verdict(), Verdict::Wait(Waiting { voices: Some((2, _)), .. })));
+    gate.observe(&of_voices(6));
+    assert_eq!(gate.verdict(), Verdict::Pass);
+}
