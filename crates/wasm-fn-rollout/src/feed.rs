@@ -276,10 +276,12 @@ impl Feed {
     /// Has the gate take all that it can take at `now`.
     fn taken(&self, now: Instant) -> MutexGuard<'_, Inner> {
         let mut inner = self.inner();
+        // What has ended makes room for another epoch.
+        self.advance(&mut inner, now);
         if self.slot(self.current.load(SeqCst)).has_begun() {
             self.close(&mut inner, now);
+            self.advance(&mut inner, now);
         }
-        self.advance(&mut inner, now);
         inner
     }
 
