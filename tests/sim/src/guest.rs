@@ -196,6 +196,17 @@ impl Node {
         Ok(())
     }
 
+    /// What the node makes of a request at the moment, of its own fault.
+    fn fault(&self) -> Option<Outcome> {
+        let now_ms = self.world.now_ms();
+        let burst = self.world.scenario.bursts.iter().find(|burst| burst.lasts.contains(&now_ms))?;
+        let fails = self.world.lock().dice.chance(burst.share);
+        if fails {
+            self.world.happened("fault of the node");
+        }
+        fails.then_some(burst.outcome)
+    }
+
     /// Gives up a ready instance of some version; false when there is none.
     fn reclaim(&self) -> bool {
         let guests: Vec<_> = self.guests().iter().filter_map(Weak::upgrade).collect();
@@ -226,19 +237,32 @@ impl Guest {
     ///
     /// # Errors
     /// How it ended before that.
-    pub(crate) async fn invoke(self: Arc<Self>, user: Option<u64>, limit: Duration) -> Result<Running, End> {
+    pub(crate) async fn invoke(
+        self: Arc<Self>,
+        user: Option<u64>,
+        beta: bool,
+        limit: Duration,
+    ) -> Result<Running, End> {
         let arrived = Instant::now();
         let shed = |queue_wait| End::of(Outcome::Shed, arrived, queue_wait, None);
+        let fault = self.node.fault();
+        if fault == Some(Outcome::Shed) {
+            return Err(shed(Duration::ZERO));
+        }
         let place = Arc::clone(&self).admit(arrived).await.ok_or_else(|| shed(arrived.elapsed()))?;
         let instance = self.instance().ok_or_else(|| shed(place.queue_wait))?;
         let world = &self.node.world;
         let act = world.scenario.behaviour(self.digest).act(
             self.served.fetch_add(1, Relaxed),
             world.scenario.is_cursed(user),
+            beta,
             &mut world.lock().dice,
         );
         let (began, deadline) = (Instant::now(), arrived + limit);
         let running = Running { place, instance, act, arrived, began, deadline };
+        if let Some(fault) = fault {
+            return Err(running.end(fault));
+        }
         let head = began + Duration::from_millis(act.head_ms);
         sleep_until(if act.outcome == Outcome::Timeout && !act.late { deadline } else { head.min(deadline) })
             .await;

@@ -19,6 +19,9 @@ use std::collections::BTreeMap;
 
 use world::World;
 
+/// How often a gate may fail a canary that is no worse, over a whole rollout with its watch.
+const ALPHA: f64 = 0.001;
+
 /// What a seed came to.
 #[derive(Debug)]
 pub struct Run {
@@ -34,9 +37,9 @@ pub struct Run {
     pub happened: BTreeMap<&'static str, u64>,
     /// Canaries as good as stable.
     pub healthy: u64,
-    /// Those of them that the gate failed.
+    /// Those of them that a gate failed, in a step or in the watch.
     pub healthy_failed: u64,
-    /// Broken canaries that the gate failed while it was compared with stable.
+    /// Broken canaries that a gate failed.
     pub broken_failed: u64,
     /// Most responses of one of them before it was aborted.
     pub broken_heard_max: u64,
@@ -67,6 +70,20 @@ pub fn run(seed: u64, keep_trace: bool) -> std::io::Result<Run> {
         broken_heard_max: verdicts.broken_heard_max,
         broken_ms_max: verdicts.broken_ms_max,
     })
+}
+
+/// Whether alpha explains that the gates failed so many of so many healthy canaries: a chance of less than one in
+/// 10,000 is a fault.
+pub fn explains(failed: u64, healthy: u64) -> bool {
+    let mean = ALPHA * healthy as f64;
+    // The probability of as many or more, of a Poisson distribution.
+    let mut term = (-mean).exp();
+    let mut fewer = 0.0;
+    for count in 0..failed {
+        fewer += term;
+        term *= mean / (count + 1) as f64;
+    }
+    1.0 - fewer >= 1e-4
 }
 
 #[cfg(test)]

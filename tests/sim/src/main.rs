@@ -40,6 +40,9 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         lines += run.lines;
         healthy += run.healthy;
+        if run.healthy_failed > 0 {
+            println!("seed {seed}: a gate failed a canary that is as good as stable");
+        }
         healthy_failed += run.healthy_failed;
         broken += run.broken_failed;
         heard_max = heard_max.max(run.broken_heard_max);
@@ -52,5 +55,9 @@ fn main() -> anyhow::Result<ExitCode> {
     println!(
         "broken canaries aborted: {broken}, after at most {heard_max} of their responses and {ms_max} ms"
     );
+    if !wasm_fn_sim::explains(healthy_failed, healthy) {
+        println!("alpha does not explain so many failed canaries that are as good as stable");
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -3,24 +3,29 @@
 //! Nothing here asks the control plane. The model replays entries as they become durable, and counts by
 //! itself how long rollouts ran and what was heard of them.
 
+mod ledger;
 mod moves;
 mod tracked;
+mod voices;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use wasm_fn_control::{
     journal::Entry,
     state::{Action, Advance, Key, Rollout, State},
 };
-use wasm_fn_core::{FunctionName, Revision, Side, StageName, VersionNo};
-use wasm_fn_router::{Ended, RouteTable, Trial};
+use wasm_fn_core::{FunctionName, Outcome, Revision, StageName, VersionNo};
+use wasm_fn_rollout::Place;
+use wasm_fn_router::{Part, RouteTable, Trial};
 
 use crate::scenario::Scenario;
 
-use tracked::Tracked;
+use ledger::{Arm, Beginning, Counted, Ending, Ledger};
+use tracked::{Tracked, share_at};
 
 /// How long the control plane may take for what it has to do, unless the disk is in its way.
 const PROMPT_MS: u64 = 5000;
@@ -42,6 +47,9 @@ pub(crate) struct Model {
     left: BTreeMap<Id, Revision>,
     /// Checks that ended in this life.
     checked: BTreeMap<(FunctionName, VersionNo), bool>,
+    /// Revisions that changed a function: each has a table of its own.
+    changes: BTreeMap<FunctionName, BTreeSet<Revision>>,
+    ledgers: u64,
     /// When the disk was last in the way.
     trouble_ms: u64,
     pub(crate) verdicts: Verdicts,
@@ -62,13 +70,20 @@ pub(crate) struct Verdicts {
     pub(crate) broken_ms_max: u64,
 }
 
-/// One response, as a trial hears it.
-pub(crate) struct Response<'a> {
-    pub(crate) revision: Revision,
-    pub(crate) key: &'a Key,
-    pub(crate) side: Side,
-    pub(crate) user: Option<u64>,
-    pub(crate) ended: &'a Ended,
+/// A request that began for a trial.
+#[derive(Debug)]
+pub(crate) struct Token {
+    key: Key,
+    number: (u64, usize),
+    /// Answers that come later count as none.
+    late_ms: Option<u128>,
+}
+
+/// How it ended.
+pub(crate) struct End {
+    pub(crate) outcome: Outcome,
+    pub(crate) latency: Duration,
+    pub(crate) abandoned: bool,
 }
 
 impl Model {
@@ -76,7 +91,12 @@ impl Model {
     pub(crate) fn begin(&mut self, now_ms: u64) {
         self.checked.clear();
         self.trouble_ms = now_ms;
-        self.tracked.values_mut().for_each(|tracked| tracked.begin(now_ms));
+        let state = self.last();
+        let keys: Vec<_> = self.tracked.keys().cloned().collect();
+        for key in keys {
+            let ledger = self.ledger(rollout_at(&state, &key));
+            self.tracked.entry(key).and_modify(|tracked| tracked.begin(now_ms, ledger));
+        }
     }
 
     /// The state at `revision`; `None` when the journal does not have it.
@@ -87,6 +107,12 @@ impl Model {
     /// The state of the journal's last entry.
     pub(crate) fn last(&self) -> State {
         self.states.get(&self.head).map(|state| State::clone(state)).unwrap_or_default()
+    }
+
+    /// A new ledger, of the gate that `rollout` has.
+    fn ledger(&mut self, rollout: Option<&Rollout>) -> Ledger {
+        self.ledgers += 1;
+        Ledger::new(self.ledgers, rollout.and_then(|rollout| rollout.gate.as_ref()))
     }
 
     /// The disk was in the way until now.
@@ -109,12 +135,23 @@ impl Model {
         let (Some(before), Some(tracked)) = (rollout_at(&before, &key), self.tracked.get(&key)) else {
             return Ok(());
         };
+        let at = |what: String| format!("r{}: {what}", entry.revision.0);
+        if let Some(report) = entry.change.action.report() {
+            let counted = Counted {
+                canary: (report.canary.requests, report.canary.failures),
+                stable: (report.stable.requests, report.stable.failures),
+                baseline: report.baseline_side.as_ref().map_or((0, 0), |side| (side.requests, side.failures)),
+                cohort: report.cohort.as_ref().map_or((0, 0), |side| (side.requests, side.failures)),
+                concurrent: report.baseline == "concurrent",
+            };
+            tracked.check(&counted, now_ms).map_err(at)?;
+        }
         if entry.actor != CONTROLLER {
             return Ok(());
         }
         let checked = self.checked.get(&(key.0.clone(), before.canary)) == Some(&true);
         moves::check(before, rollout_at(&after, &key), &entry.change.action, tracked, checked, now_ms)
-            .map_err(|what| format!("r{}: {what}", entry.revision.0))
+            .map_err(at)
     }
 
     /// `entry` is durable; it was planned at `planned_ms`.
@@ -136,6 +173,7 @@ impl Model {
         after.apply(&entry.change, &entry.meta());
         self.head = entry.revision;
         self.states.insert(entry.revision, Arc::new(after.clone()));
+        self.changes.entry(entry.change.function.clone()).or_default().insert(entry.revision);
         keeps_verdicts(&before, &after, entry)?;
         let action = &entry.change.action;
         let stages: Vec<_> = match action.stage() {
@@ -174,7 +212,7 @@ impl Model {
             }
             let back = matches!(entry.change.action, Action::Abort { .. } | Action::Rollback { .. });
             if back && entry.actor == CONTROLLER {
-                self.judged(rollout, tracked.as_ref(), now_ms, scenario);
+                self.judged(tracked.as_ref(), now_ms, scenario);
             }
             if entry.change.action.stage().is_some() {
                 let ended = after.stored_function(&key.0).and_then(|function| function.ended.get(&key.1));
@@ -191,11 +229,12 @@ impl Model {
         if self.ended.contains(&id(key, rollout)) {
             return Err(format!("rollout to {} goes on after it had ended", rollout.canary));
         }
+        let ledger = self.ledger(None);
         if goes_on {
             let tracked = self.tracked.get_mut(key).ok_or("a rollout goes on that never began")?;
-            tracked.follow(rollout, now_ms);
+            tracked.follow(rollout, now_ms, share_at(after, key, rollout), ledger);
         } else {
-            let tracked = Tracked::new(rollout, now_ms, after, key, scenario);
+            let tracked = Tracked::new(rollout, now_ms, after, key, scenario, ledger);
             if tracked.is_healthy() {
                 self.verdicts.healthy += 1;
             }
@@ -204,8 +243,8 @@ impl Model {
         Ok(())
     }
 
-    fn judged(&mut self, rollout: &Rollout, tracked: Option<&Tracked>, now_ms: u64, scenario: &Scenario) {
-        let Some(tracked) = tracked.filter(|_| scenario.quiet && !rollout.is_watch()) else { return };
+    fn judged(&mut self, tracked: Option<&Tracked>, now_ms: u64, scenario: &Scenario) {
+        let Some(tracked) = tracked.filter(|_| scenario.quiet) else { return };
         let verdicts = &mut self.verdicts;
         if tracked.is_healthy() {
             verdicts.healthy_failed += 1;
@@ -217,19 +256,40 @@ impl Model {
         }
     }
 
-    /// A trial hears of a response that counts.
-    pub(crate) fn heard(&mut self, response: &Response<'_>, now_ms: u64) {
-        let rollout = self.state(response.revision).and_then(|state| rollout_at(state, response.key));
-        let share = rollout.and_then(|rollout| {
-            let stage = stage_at(self.state(response.revision)?, response.key)?;
-            Some((rollout.clone(), stage.split.weight(rollout.canary)))
-        });
-        let Some((rollout, share)) = share else { return };
-        if let Some(tracked) =
-            self.tracked.get_mut(response.key).filter(|tracked| tracked.is(response.key, &rollout))
-        {
-            tracked.heard_of(response, share, now_ms);
+    /// A request of `part` begins by the table at `revision`, while that at `newest` is published; `None` where it counts
+    /// for nobody.
+    pub(crate) fn begins(
+        &mut self,
+        (revision, newest): (Revision, Revision),
+        key: &Key,
+        part: &Part,
+        now_ms: u64,
+        timeout: Duration,
+    ) -> Option<Token> {
+        let arm = Arm::of(part.side, part.placement)?;
+        let changes = self.changes.get(&key.0)?;
+        let stretch = |revision| changes.range(..=revision).next_back();
+        if stretch(revision) != stretch(newest) {
+            return None;
         }
+        let state = self.states.get(&revision)?;
+        let rollout = rollout_at(state, key)?;
+        let tracked = self.tracked.get_mut(key).filter(|tracked| tracked.is(key, rollout))?;
+        let shielded = rollout.spec.shield() && rollout.phase.place() != Some(Place::Watch);
+        let share = share_at(state, key, rollout);
+        let (user, stretch) = (part.user, *stretch(revision)?);
+        let number = tracked.begins(Beginning { arm, user, began_ms: now_ms, stretch, share });
+        let late_ms = shielded.then(|| timeout.mul_f64(0.9).as_millis());
+        Some(Token { key: key.clone(), number, late_ms })
+    }
+
+    /// The request with `token` ends.
+    pub(crate) fn ends(&mut self, token: &Token, end: &End, now_ms: u64) {
+        let Some(tracked) = self.tracked.get_mut(&token.key) else { return };
+        let answered = matches!(end.outcome, Outcome::Success | Outcome::ServerError);
+        let late = answered && token.late_ms.is_some_and(|late_ms| end.latency.as_millis() > late_ms);
+        let outcome = if late { Outcome::Timeout } else { end.outcome };
+        tracked.ends(token.number, Ending { outcome, abandoned: end.abandoned }, now_ms);
     }
 
     /// A request is placed on the canary of the table at `revision`, by `trial`, though nobody asked for it.

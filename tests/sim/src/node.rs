@@ -1,6 +1,6 @@
 //! Lives of a node: each has its own runtime, on virtual time, and ends by its own will or by a crash.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use wasm_fn_control::{
     Access, Blobs, Clock, Options,
@@ -33,6 +33,10 @@ const LOOK_EVERY_MS: u64 = 500;
 
 /// After the last request: longer than any can take.
 const DRAIN: Duration = Duration::from_secs(60);
+
+/// What is charged to a version: nothing that the node or a client did.
+const FAULTS_OF_VERSIONS: [Outcome; 5] =
+    [Outcome::ServerError, Outcome::Trap, Outcome::Timeout, Outcome::OutOfMemory, Outcome::InvalidResponse];
 
 /// What requests and people of one life share.
 pub(crate) struct Plane {
@@ -188,6 +192,7 @@ impl Life {
             .collect();
         let began_ms = world.now_ms();
         let stop = world.scenario.stops.range(began_ms..).next().map(|(at, stop)| (*at, *stop));
+        let mut pauses: VecDeque<_> = world.scenario.pauses.iter().copied().collect();
         self.begin().await;
         while world.found().is_none() {
             let now_ms = world.now_ms();
@@ -197,6 +202,12 @@ impl Life {
                     return Ending::Restarted;
                 }
                 return Ending::Crashed;
+            }
+            if let Some(command) =
+                pauses.front().filter(|(at_ms, _)| *at_ms <= now_ms).map(|(_, command)| *command)
+            {
+                pauses.pop_front();
+                self.person(Some(Wish::Command(command)));
             }
             if now_ms >= command_ms {
                 self.person(None);
@@ -227,11 +238,23 @@ impl Life {
             }
         }
         if world.scenario.quiet {
+            // Some functions have a past, and some have none.
+            if let Some(past) = world.scenario.past {
+                self.warm(past).await;
+            }
             let strategy = {
                 let dice = &mut world.lock().dice;
                 world.scenario.strategy(dice)
             };
             self.person(Some(first(1, strategy)));
+        }
+    }
+
+    /// So many requests, one after the other's beginning.
+    async fn warm(&self, requests: u64) {
+        for _ in 0..requests {
+            self.call();
+            sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -261,10 +284,13 @@ impl Life {
         let ask = Ask {
             key,
             user,
-            beta: dice.chance(0.05),
+            beta: dice.chance(scenario.beta),
             asked,
             point: Point::from_bits(dice.bits()),
             ponders: Duration::from_millis(ponders_ms),
+            patience: dice
+                .chance(scenario.leave)
+                .then(|| (Duration::from_millis(dice.within(1..=6000)), dice.chance(0.8))),
         };
         drop(inner);
         tokio::spawn(request::live(Arc::clone(&self.plane), ask));
@@ -305,7 +331,8 @@ impl Life {
                 let own =
                     inner.requests.tallied.get(&(stage.function().clone(), version.no)).unwrap_or(&none);
                 let found = version.tally.snapshot();
-                if found.counts() != own {
+                let failures: u64 = FAULTS_OF_VERSIONS.iter().map(|outcome| own[outcome.index()]).sum();
+                if found.counts() != own || found.failures() != failures {
                     let what =
                         format!("{} of {} has {found:?}, expected {own:?}", version.no, stage.function());
                     inner.fault(what);

@@ -58,7 +58,12 @@ impl Wish {
                 let points = u16::try_from(dice.within(1..=9999)).expect("below 10,000");
                 let share = Weight::from_basis_points(points).expect("below 10,000");
                 let other = dice.pick(&[VersionRef::Canary, VersionRef::Previous, VersionRef::Latest]);
-                Self::Traffic(vec![(other, share), (VersionRef::Stable, share.complement())])
+                match dice.within(0..=4) {
+                    0 => Self::Traffic(vec![(other, Weight::FULL)]),
+                    1 => Self::Traffic(vec![(VersionRef::Stable, Weight::FULL)]),
+                    2 => Self::Traffic(vec![(VersionRef::Stable, share), (other, share.complement())]),
+                    _ => Self::Traffic(vec![(other, share), (VersionRef::Stable, share.complement())]),
+                }
             }
             _ => Self::Delete,
         }
@@ -106,6 +111,9 @@ pub(crate) async fn wish(plane: Arc<Plane>, control: Arc<SimControl>, key: Key, 
         }
     };
     world.say(format_args!("person: {described}: r{}", state.revision().0));
+    if matches!(&wish, Wish::Traffic(shares) if shares.len() == 1) {
+        world.happened("all to one side");
+    }
     if let Err(what) = promised(&control, &seen, &state, expected_revision) {
         world.fault(format!("{described}: {what}"));
     }

@@ -1,6 +1,7 @@
 //! The life of one request, as the server lives it: choose, invoke, shield, count, tell the trial.
 
 use std::{
+    future::pending,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::Duration,
@@ -8,15 +9,14 @@ use std::{
 
 use http::{HeaderMap, HeaderValue};
 use siphasher::sip::SipHasher13;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use wasm_fn_control::state::{Key, State};
 use wasm_fn_core::{Outcome, Point, Revision, Side, Sticky, VersionNo, VersionRef};
-use wasm_fn_rollout::Class;
-use wasm_fn_router::{Chosen, Heard, HeldVersion, Placement, Reason, RouteTable, Ticket, Traits, Trial};
+use wasm_fn_router::{Chosen, Heard, HeldVersion, Reason, RouteTable, Ticket, Traits, Trial};
 
 use crate::{
     guest::{End, Guest, Running},
-    model::{Response, rollout_at, stage_at},
+    model::{self, Token, rollout_at, stage_at},
     node::Plane,
     world::World,
 };
@@ -31,6 +31,8 @@ pub(crate) struct Ask {
     pub(crate) point: Point,
     /// How long the request holds its table before it chooses by it.
     pub(crate) ponders: Duration,
+    /// How long the client waits for an answer before it leaves, and whether it has sent all of its request by then.
+    pub(crate) patience: Option<(Duration, bool)>,
 }
 
 /// One invocation of one version, counted once, however it ends.
@@ -38,12 +40,23 @@ struct Invocation {
     world: Arc<World>,
     key: Key,
     id: u64,
-    revision: Revision,
+    /// Those of the table that chose, and of the one that was published then.
+    revisions: (Revision, Revision),
     entry: HeldVersion<Arc<Guest>>,
     part: Option<Part>,
     ticket: Ticket,
+    token: Option<Token>,
     arrived: Instant,
     counted: bool,
+}
+
+/// What a piece of work came to.
+enum Cut<T> {
+    Done(T),
+    /// Its canary was recalled.
+    Recalled,
+    /// The client left.
+    Left,
 }
 
 /// What [`wasm_fn_router::Part`] tells, kept for later.
@@ -74,7 +87,7 @@ pub(crate) async fn live(plane: Arc<Plane>, ask: Ask) {
     let answer = match choose(&world, &plane.tables.load(), &table, &ask, accepted.id) {
         Ok(Some(first)) => {
             let timeout = first.entry.target.timeout();
-            Some(run(first, timeout, ask.user).await)
+            Some(run(first, timeout, &ask).await)
         }
         Ok(None) => None,
         Err(what) => {
@@ -139,7 +152,7 @@ fn choose(
     inner.say(format_args!("request {id} r{} {} {:?}", table.revision().0, found, chosen.reason));
     drop(inner);
     let entry = chosen.version.hold();
-    Ok(Some(Invocation::new(world, &ask.key, id, table.revision(), entry, part)))
+    Ok(Some(Invocation::new(world, &ask.key, id, (table.revision(), newest.revision()), entry, part)))
 }
 
 /// The version that `state` means for `ask`, before any withholding.
@@ -187,60 +200,89 @@ fn owned(chosen: &Chosen<'_, Arc<Guest>>) -> Option<Part> {
 
 /// Runs the version that was chosen, and the one behind it where the shield says so; gives who answered, and
 /// how.
-async fn run(first: Invocation, timeout: Duration, user: Option<u64>) -> (VersionNo, Outcome) {
+async fn run(first: Invocation, timeout: Duration, ask: &Ask) -> (VersionNo, Outcome) {
     let part = first.part.clone();
     let no = first.entry.no;
     let shield = part.as_ref().and_then(|part| part.shield.clone());
     let limit = shield.as_ref().map_or(timeout, |(_, after)| *after);
     let canary = part.as_ref().filter(|part| part.side == Side::Canary);
-    let head = Arc::clone(&first.entry.target).invoke(user, limit);
-    let end = match cut(canary, head).await {
-        None => {
+    let leaves = ask.patience.map(|(patience, _)| first.arrived + patience);
+    let head = Arc::clone(&first.entry.target).invoke(ask.user, ask.beta, limit);
+    let end = match cut(canary, leaves, head).await {
+        Cut::Recalled => {
             first.world.happened("recalled");
             End::dropped(first.arrived.elapsed())
         }
-        Some(Ok(running)) if !running.has_failed() || shield.is_none() => {
-            return (no, body(first, canary, running).await);
+        Cut::Left => return leave(first, ask),
+        Cut::Done(Ok(running)) if !running.has_failed() || shield.is_none() => {
+            return (no, body(first, canary, leaves, running).await);
         }
-        Some(Ok(running)) => running.end(Outcome::ServerError),
-        Some(Err(end)) => end,
+        Cut::Done(Ok(running)) => running.end(Outcome::ServerError),
+        Cut::Done(Err(end)) => end,
     };
     let outcome = end.ended.outcome;
-    let again = Class::of(outcome).is_some() || outcome == Outcome::Cancelled;
-    let Some((entry, _)) = shield.filter(|_| again && !end.effect) else {
-        first.count(&end);
+    let Some((entry, _)) = shield.filter(|_| !end.effect) else {
+        first.count(&end, false);
         return (no, outcome);
     };
     let (no, target) = (entry.no, Arc::clone(&entry.target));
     first.world.happened("shielded");
     let rest = timeout.saturating_sub(first.arrived.elapsed());
     // Nothing placed it on stable, so it says nothing of the shares.
-    let second = Invocation::new(&first.world, &first.key, first.id, first.revision, entry, None);
-    first.count(&end);
-    match target.invoke(user, rest).await {
-        Ok(running) => (no, body(second, None, running).await),
-        Err(end) => {
-            second.count(&end);
+    let second = Invocation::new(&first.world, &first.key, first.id, first.revisions, entry, None);
+    first.count(&end, false);
+    match cut(None, leaves, target.invoke(ask.user, ask.beta, rest)).await {
+        Cut::Done(Ok(running)) => (no, body(second, None, leaves, running).await),
+        Cut::Done(Err(end)) => {
+            second.count(&end, false);
             (no, end.ended.outcome)
         }
+        Cut::Left | Cut::Recalled => leave(second, ask),
     }
 }
 
+/// The client leaves before there is an answer.
+fn leave(invocation: Invocation, ask: &Ask) -> (VersionNo, Outcome) {
+    let (no, end) = (invocation.entry.no, End::dropped(invocation.arrived.elapsed()));
+    invocation.world.happened("abandoned");
+    invocation.count(&end, ask.patience.is_some_and(|(_, sent)| sent));
+    (no, end.ended.outcome)
+}
+
 /// Sends the body.
-async fn body(invocation: Invocation, canary: Option<&Part>, running: Running) -> Outcome {
-    let end = cut(canary, running.finish()).await;
-    let end = end.unwrap_or_else(|| End::dropped(invocation.arrived.elapsed()));
-    invocation.count(&end);
+async fn body(
+    invocation: Invocation,
+    canary: Option<&Part>,
+    leaves: Option<Instant>,
+    running: Running,
+) -> Outcome {
+    let end = match cut(canary, leaves, running.finish()).await {
+        Cut::Done(end) => end,
+        Cut::Recalled | Cut::Left => End::dropped(invocation.arrived.elapsed()),
+    };
+    invocation.count(&end, false);
     end.ended.outcome
 }
 
-/// What `work` comes to, unless the canary is recalled before.
-async fn cut<T>(canary: Option<&Part>, work: impl Future<Output = T>) -> Option<T> {
-    let Some(canary) = canary else { return Some(work.await) };
+/// What `work` comes to, unless the canary is recalled or the client leaves before.
+async fn cut<T>(canary: Option<&Part>, leaves: Option<Instant>, work: impl Future<Output = T>) -> Cut<T> {
+    let recalled = async {
+        match canary {
+            Some(canary) => canary.trial.recalled().await,
+            None => pending().await,
+        }
+    };
+    let left = async {
+        match leaves {
+            Some(leaves) => sleep_until(leaves).await,
+            None => pending().await,
+        }
+    };
     tokio::select! {
         biased;
-        () = canary.trial.recalled() => None,
-        done = work => Some(done),
+        () = recalled => Cut::Recalled,
+        () = left => Cut::Left,
+        done = work => Cut::Done(done),
     }
 }
 
@@ -249,20 +291,25 @@ impl Invocation {
         world: &Arc<World>,
         key: &Key,
         id: u64,
-        revision: Revision,
+        revisions: (Revision, Revision),
         entry: HeldVersion<Arc<Guest>>,
         part: Option<Part>,
     ) -> Self {
-        world.lock().requests.invocations += 1;
         let (world, key) = (Arc::clone(world), key.clone());
         let arrived = Instant::now();
+        let token = {
+            let mut inner = world.lock();
+            inner.requests.invocations += 1;
+            let (now_ms, timeout) = (inner.now(), entry.target.timeout());
+            part.as_ref().and_then(|part| inner.model.begins(revisions, &key, &part.told, now_ms, timeout))
+        };
         let begin = |part: &Part| part.trial.begin(&part.told, arrived.into_std());
         let ticket = part.as_ref().map(begin).unwrap_or_default();
-        Self { world, key, id, revision, entry, part, ticket, arrived, counted: false }
+        Self { world, key, id, revisions, entry, part, ticket, token, arrived, counted: false }
     }
 
-    /// It ended like this.
-    fn count(mut self, end: &End) {
+    /// It ended like this; `abandoned` by its client before there was an answer or not.
+    fn count(mut self, end: &End, abandoned: bool) {
         self.counted = true;
         self.entry.tally.record(end.ended);
         if let Some(trap) = &end.trap {
@@ -270,30 +317,26 @@ impl Invocation {
         }
         let mut inner = self.world.lock();
         let function = &self.key.0;
-        inner.requests.tally(function, self.entry.no, end.ended.outcome);
+        let outcome = end.ended.outcome;
+        inner.requests.tally(function, self.entry.no, outcome);
         inner.requests.pending.entry(self.id).and_modify(|canary| *canary = None);
-        let counts = end.ended.outcome == Outcome::Success || Class::of(end.ended.outcome).is_some();
-        if let Some(part) =
-            self.part.as_ref().filter(|part| part.told.placement == Placement::Chance && counts)
-        {
+        if let Some(token) = &self.token {
             let now_ms = inner.now();
-            let (key, side, user) = (&self.key, part.side, part.user);
-            let response = Response { revision: self.revision, key, side, user, ended: &end.ended };
-            inner.model.heard(&response, now_ms);
+            inner.model.ends(token, &model::End { outcome, latency: end.ended.latency, abandoned }, now_ms);
         }
-        inner.say(format_args!("request {} {} ends: {}", self.id, self.entry.no, end.ended.outcome));
+        inner.say(format_args!("request {} {} ends: {outcome}", self.id, self.entry.no));
         drop(inner);
-        self.hear(end);
+        self.hear(end, abandoned);
     }
 
-    fn hear(&self, end: &End) {
+    fn hear(&self, end: &End, abandoned: bool) {
         let Some(part) = &self.part else { return };
         part.trial.hear(&Heard {
             ticket: self.ticket,
             side: part.side,
             placement: part.told.placement,
             ended: end.ended,
-            abandoned: false,
+            abandoned,
             at: Instant::now().into_std(),
             user: part.user,
             request_id: u128::from(self.id),

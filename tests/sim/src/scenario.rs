@@ -1,6 +1,6 @@
 //! What a seed means: which versions there are and how they behave, who calls them, and what goes wrong.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
 use wasm_fn_control::state::{Check, RolloutSpec, Strategy};
@@ -8,7 +8,7 @@ use wasm_fn_core::{
     CohortRule, Condition, Digest, FunctionConfig, FunctionName, Limits, Outcome, Role, Source, Sticky,
     Weight,
 };
-use wasm_fn_rollout::{self as rollout, GateSpec, OnFail, OnNoData, PlanSpec};
+use wasm_fn_rollout::{self as rollout, Command, GateSpec, OnFail, OnNoData, PlanSpec};
 
 use crate::dice::Dice;
 
@@ -32,6 +32,16 @@ pub(crate) struct Scenario {
     pub(crate) users: u64,
     /// Each user whose number this divides meets nothing but failures, whoever answers.
     pub(crate) cursed: Option<u64>,
+    /// Share of the requests that a rule would place on a canary, where there is such a rule.
+    pub(crate) beta: f64,
+    /// Share of the clients that leave if they wait for too long.
+    pub(crate) leave: f64,
+    /// When the node fails requests of its own fault.
+    pub(crate) bursts: Vec<Burst>,
+    /// What people do to a quiet rollout at which moment, milliseconds after the beginning.
+    pub(crate) pauses: Vec<(u64, Command)>,
+    /// Requests before a quiet rollout begins.
+    pub(crate) past: Option<u64>,
     pub(crate) instances_max: usize,
     pub(crate) running_max: u32,
     pub(crate) loads: Vec<Load>,
@@ -58,6 +68,15 @@ pub(crate) struct Load {
     pub(crate) per_second: f64,
 }
 
+/// A time in which the node fails requests, whatever their version.
+#[derive(Clone, Debug)]
+pub(crate) struct Burst {
+    /// Milliseconds after the beginning.
+    pub(crate) lasts: RangeInclusive<u64>,
+    pub(crate) share: f64,
+    pub(crate) outcome: Outcome,
+}
+
 /// What commits meet, as probabilities.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Disk {
@@ -74,6 +93,8 @@ pub(crate) enum Health {
     Same,
     /// Every answer fails.
     Broken,
+    /// As the first component, but for those whom a rule places: every answer to them fails.
+    BrokenForCohort,
     /// Something else.
     Other,
 }
@@ -87,6 +108,8 @@ pub(crate) struct Behaviour {
     fingerprint: u64,
     latency_ms: u64,
     spread_ms: f64,
+    /// The same of failures.
+    failure_ms: (u64, f64),
     memory_bytes: u64,
     /// Breaks after so many requests.
     breaks_at: Option<u64>,
@@ -116,14 +139,23 @@ impl Behaviour {
     fn first(dice: &mut Dice) -> Self {
         let mut rates = [0.0; FAILURES.len()];
         if dice.chance(0.5) {
-            rates[3] = dice.pick(&[0.002, 0.01, 0.05]);
+            // A trap that it has, the canary has too.
+            rates[dice.pick(&[0, 3, 3])] = dice.pick(&[0.002, 0.01, 0.05, 0.2]);
         }
+        let quick = (dice.within(2..=20), dice.pick(&[1.0, 5.0, 20.0]));
+        let seconds = (dice.within(500..=3000), dice.pick(&[100.0, 1000.0]));
+        let ((latency_ms, spread_ms), failure_ms) = match dice.within(0..=5) {
+            0 => (seconds, (1, 1.0)),
+            1 => (quick, seconds),
+            _ => (quick, quick),
+        };
         Self {
             health: Health::Same,
             rates,
             fingerprint: 1,
-            latency_ms: dice.within(2..=20),
-            spread_ms: dice.pick(&[1.0, 5.0, 20.0]),
+            latency_ms,
+            spread_ms,
+            failure_ms,
             memory_bytes: 1 << 20,
             breaks_at: None,
             silent: false,
@@ -136,7 +168,8 @@ impl Behaviour {
     /// Another component than `first`.
     fn after(first: &Self, dice: &mut Dice) -> Self {
         let other = Self { health: Health::Other, ..first.clone() };
-        match dice.within(0..=10) {
+        match dice.within(0..=11) {
+            11 => Self { health: Health::BrokenForCohort, ..other },
             0..=2 => first.clone(),
             3 | 4 => Self::broken(first, dice),
             5 => {
@@ -166,7 +199,7 @@ impl Behaviour {
     }
 
     /// What the invocation after `served` others does.
-    pub(crate) fn act(&self, served: u64, cursed: bool, dice: &mut Dice) -> Act {
+    pub(crate) fn act(&self, served: u64, cursed: bool, beta: bool, dice: &mut Dice) -> Act {
         let mut left = dice.unit();
         let failure = FAILURES.into_iter().zip(self.rates).find(|(_, rate)| {
             left -= rate;
@@ -177,12 +210,15 @@ impl Behaviour {
             outcome = Outcome::Trap;
         } else if self.silent {
             outcome = Outcome::Timeout;
-        } else if cursed {
+        } else if cursed || (beta && self.health == Health::BrokenForCohort) {
             outcome = Outcome::ServerError;
         }
-        let head_ms = self.latency_ms + dice.wait_ms(self.spread_ms);
+        let failed = outcome != Outcome::Success;
+        let (latency_ms, spread_ms) =
+            if failed { self.failure_ms } else { (self.latency_ms, self.spread_ms) };
+        let head_ms = latency_ms + dice.wait_ms(spread_ms);
         let dawdles = dice.chance(self.dawdles);
-        let late = outcome != Outcome::ServerError && outcome != Outcome::Success && dice.chance(0.1);
+        let late = failed && outcome != Outcome::ServerError && dice.chance(0.1);
         Act {
             outcome,
             head_ms,
@@ -203,19 +239,44 @@ impl Scenario {
 
     fn quiet(dice: &mut Dice) -> Self {
         let first = Behaviour { dawdles: 0.0, ..Behaviour::first(dice) };
-        let canary = if dice.chance(0.5) { first.clone() } else { Behaviour::broken(&first, dice) };
-        let limits = Limits { timeout: Duration::from_secs(2), ..Limits::default() };
+        let cohorts = if dice.chance(0.3) { vec![cohort()] } else { Vec::new() };
+        let canary = match dice.within(0..=9) {
+            0..=4 => first.clone(),
+            5 | 6 if !cohorts.is_empty() => Behaviour { health: Health::BrokenForCohort, ..first.clone() },
+            _ => Behaviour::broken(&first, dice),
+        };
+        let is_slow = first.latency_ms.max(first.failure_ms.0) > 100;
+        let timeout = Duration::from_secs(if is_slow { 20 } else { 2 });
+        let limits = Limits { timeout, ..Limits::default() };
         let (users, cursed) = sticking(dice, 0.25);
+        let config = FunctionConfig { limits, sticky: sticky(users), cohorts, ..FunctionConfig::default() };
+        let busy = |dice: &mut Dice, lasts_ms| Load { lasts_ms, per_second: dice.pick(&[15.0, 30.0]) };
+        let loads = if dice.chance(0.2) {
+            vec![busy(dice, 20_000), Load { lasts_ms: 100_000, per_second: 0.0 }, busy(dice, 40_000)]
+        } else {
+            vec![busy(dice, 60_000)]
+        };
+        let pauses = if dice.chance(0.2) {
+            let at_ms = dice.within(3000..=20_000);
+            vec![(at_ms, Command::Pause), (at_ms + dice.within(500..=5000), Command::Resume)]
+        } else {
+            Vec::new()
+        };
         Self {
             quiet: true,
             functions: vec![name("f")],
-            config: Arc::new(FunctionConfig { limits, sticky: sticky(users), ..FunctionConfig::default() }),
+            config: Arc::new(config),
             behaviours: vec![first, canary],
             users,
             cursed,
-            instances_max: 1000,
-            running_max: 1000,
-            loads: vec![Load { lasts_ms: 60_000, per_second: dice.pick(&[15.0, 30.0]) }],
+            beta: 0.2,
+            leave: dice.pick(&[0.0, 0.0, 0.1]),
+            bursts: bursts(dice, 60_000),
+            pauses,
+            past: dice.pick(&[None, Some(300)]),
+            instances_max: 5000,
+            running_max: 5000,
+            loads,
             disk: Disk::default(),
             command_every_ms: f64::INFINITY,
             stops: BTreeMap::new(),
@@ -259,6 +320,11 @@ impl Scenario {
             behaviours,
             users,
             cursed,
+            beta: dice.pick(&[0.05, 0.3]),
+            leave: dice.pick(&[0.0, 0.05, 0.3]),
+            bursts: bursts(dice, lasts),
+            pauses: Vec::new(),
+            past: None,
             instances_max: usize::try_from(dice.pick(&[3, 30, 1000])).expect("a small number fits"),
             running_max: dice.pick(&[5, 200]),
             loads,
@@ -330,6 +396,20 @@ impl Scenario {
     pub(crate) fn is_cursed(&self, user: Option<u64>) -> bool {
         user.zip(self.cursed).is_some_and(|(user, every)| user % every == 0)
     }
+}
+
+/// When the node fails, in so many milliseconds.
+fn bursts(dice: &mut Dice, within_ms: u64) -> Vec<Burst> {
+    let burst = |dice: &mut Dice| {
+        let from_ms = dice.within(0..=within_ms);
+        Burst {
+            lasts: from_ms..=from_ms + dice.within(500..=5000),
+            share: dice.pick(&[0.3, 1.0]),
+            outcome: dice.pick(&[Outcome::Shed, Outcome::Internal]),
+        }
+    };
+    let count = dice.pick(&[0, 0, 1, 3]);
+    (0..count).map(|_| burst(dice)).collect()
 }
 
 /// How many users stick, and which are cursed.

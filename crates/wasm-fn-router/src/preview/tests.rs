@@ -27,6 +27,7 @@ fn stage(function: &str, name: &str, routes: &[&str]) -> Arc<Stage<()>> {
         cohorts: Vec::new(),
         salt: Salt([1, 2]),
         trial: None,
+        baseline: None,
         versions: vec![VersionEntry { no, label, tally: Arc::new(Tally::new()), target: () }],
     };
     Arc::new(Stage::new(spec).unwrap())

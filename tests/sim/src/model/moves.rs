@@ -66,11 +66,17 @@ pub(super) fn check(
                 return Err(format!("{place:?} is left after {ran_ms} ms, expected {step_min_ms} ms"));
             }
             let needed = before.spec.gate().min_requests;
+            if plan.on_no_data() == OnNoData::Pass {
+                return Ok(());
+            }
             let (canary, stable) = (tracked.canary(), tracked.stable());
-            if plan.on_no_data() == OnNoData::Wait && (canary < needed || stable < needed) {
+            if canary < needed || stable.is_some_and(|stable| stable < needed) {
                 return Err(format!(
-                    "{place:?} is left after {canary} requests of the canary and {stable} of stable, expected {needed}"
+                    "{place:?} is left after {canary} requests of the canary and {stable:?} of stable, expected {needed}"
                 ));
+            }
+            if !tracked.has_voices() {
+                return Err(format!("{place:?} is left with too few voices to have found a fault"));
             }
             Ok(())
         }

@@ -3,17 +3,27 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use wasm_fn_control::state::{Key, Rollout, State};
-use wasm_fn_core::{Outcome, Side, Weight};
+use wasm_fn_core::Weight;
 use wasm_fn_rollout::{OnFail, Phase, Place, Signal};
 use wasm_fn_router::Trial;
 
-use super::{Id, PROMPT_MS, Response, id};
+use super::{
+    Id, PROMPT_MS, id,
+    ledger::{Arm, Beginning, Counted, Ending, Failed, Ledger},
+    voices,
+};
 use crate::scenario::{Health, Scenario};
 
 /// Evidence, as a logarithm, by which every gate must have failed: that of the pooled failures' threshold,
-/// 7.6, the prior of the ratio that grows fastest, 1.5, and what the others and the late starters cost, with
+/// 8.1, the prior of the ratio that grows fastest, 1.5, what the later gates and the late starters cost, with
 /// as much again to spare.
-const CONDEMNED: f64 = 20.0;
+const CONDEMNED: f64 = 26.0;
+
+/// Failures of users whom a rule places, without a single answer, by which every gate must have failed.
+const COHORT_CONDEMNED: u64 = 40;
+
+/// Longest time that a request takes, and that evidence waits for one.
+const SETTLES_MS: u64 = 60_000;
 
 /// A rollout under way.
 pub(super) struct Tracked {
@@ -23,17 +33,16 @@ pub(super) struct Tracked {
     // How long the place ran before `since_ms`, and since when it runs; `None` while it stands still.
     ran_ms: u64,
     since_ms: Option<u64>,
-    // Responses since the gate came to this place, and of this life among them.
-    canary: u64,
-    canary_recent: u64,
-    // Responses since the gate began.
-    stable: u64,
-    stable_recent: u64,
+    ledger: Ledger,
+    share: Weight,
     // Since when there is nothing left to wait for.
     ready_ms: Option<u64>,
     health: Option<Health>,
     evidence: f64,
     failed_users: BTreeSet<u64>,
+    /// Failures of the cohort, of independent requests or users, and users it had.
+    cohort_failed: u64,
+    cohort_users: BTreeSet<u64>,
     condemned_ms: Option<u64>,
     withheld_ms: Option<u64>,
     trial: Option<Arc<dyn Trial>>,
@@ -42,7 +51,14 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    pub(super) fn new(rollout: &Rollout, now_ms: u64, state: &State, key: &Key, scenario: &Scenario) -> Self {
+    pub(super) fn new(
+        rollout: &Rollout,
+        now_ms: u64,
+        state: &State,
+        key: &Key,
+        scenario: &Scenario,
+        ledger: Ledger,
+    ) -> Self {
         let digest = |version| {
             let function = state.function(&key.0).ok()?;
             function.versions.get(&version).map(|version| version.build.digest)
@@ -53,7 +69,7 @@ impl Tracked {
         let same = digest(rollout.base) != digest(rollout.canary)
             && behaviour(rollout.base).is_some_and(|base| base.health == Health::Same);
         let health = match behaviour(rollout.canary).map(|canary| canary.health) {
-            Some(Health::Broken) if faultless => Some(Health::Broken),
+            Some(health @ (Health::Broken | Health::BrokenForCohort)) if faultless => Some(health),
             Some(Health::Same) if same && scenario.quiet => Some(Health::Same),
             _ => None,
         };
@@ -64,14 +80,14 @@ impl Tracked {
             place,
             ran_ms: 0,
             since_ms: Some(now_ms),
-            canary: 0,
-            canary_recent: 0,
-            stable: 0,
-            stable_recent: 0,
+            ledger,
+            share: share_at(state, key, rollout),
             ready_ms: None,
             health,
             evidence: 0.0,
             failed_users: BTreeSet::new(),
+            cohort_failed: 0,
+            cohort_users: BTreeSet::new(),
             condemned_ms: None,
             withheld_ms: None,
             trial: None,
@@ -90,15 +106,38 @@ impl Tracked {
     }
 
     pub(super) fn is_broken(&self) -> bool {
-        self.health == Some(Health::Broken)
+        matches!(self.health, Some(Health::Broken | Health::BrokenForCohort))
     }
 
+    /// Its ledger, if that has this number.
+    fn ledger(&mut self, no: u64) -> Option<&mut Ledger> {
+        Some(&mut self.ledger).filter(|ledger| ledger.no == no)
+    }
+
+    /// Requests of the canary in its place that a gate may have counted at most.
     pub(super) fn canary(&self) -> u64 {
-        self.canary
+        self.ledger.canary_most()
     }
 
-    pub(super) fn stable(&self) -> u64 {
-        self.stable
+    /// The same of stable; `None` where the past may count.
+    pub(super) fn stable(&self) -> Option<u64> {
+        let stable = self.ledger.stable_most();
+        let silent = self.share == Weight::FULL || stable < self.canary();
+        (!silent).then_some(stable)
+    }
+
+    /// Whether the canary has as many voices as its place needs, by the most generous count.
+    pub(super) fn has_voices(&self) -> bool {
+        let (drawn, users) = self.ledger.voices(false);
+        // About how many users there were is known to the gate; not exactly.
+        let most = drawn + users + users / 2 + 5;
+        self.stable().is_none()
+            || voices::needed(self.share, self.gate_no).is_none_or(|needed| most >= needed)
+    }
+
+    /// Whether what its gate has counted is what its requests came to.
+    pub(super) fn check(&self, counted: &Counted, now_ms: u64) -> Result<(), String> {
+        self.ledger.check(counted, now_ms)
     }
 
     /// Responses of the canary in this rollout.
@@ -117,11 +156,11 @@ impl Tracked {
     }
 
     /// A new life of the node: what ran before was not seen by it.
-    pub(super) fn begin(&mut self, now_ms: u64) {
+    pub(super) fn begin(&mut self, now_ms: u64, ledger: Ledger) {
         if self.since_ms.is_some() {
             (self.ran_ms, self.since_ms) = (0, Some(now_ms));
         }
-        (self.canary_recent, self.stable_recent) = (0, 0);
+        self.ledger = ledger;
         self.forget();
     }
 
@@ -130,54 +169,75 @@ impl Tracked {
         (self.ready_ms, self.condemned_ms, self.withheld_ms) = (None, None, None);
         (self.evidence, self.trial) = (0.0, None);
         self.failed_users.clear();
+        self.cohort_users.clear();
+        self.cohort_failed = 0;
     }
 
-    /// It stands like this since `now_ms`.
-    pub(super) fn follow(&mut self, rollout: &Rollout, now_ms: u64) {
+    /// It stands like this since `now_ms`; `ledger` is another gate's, should it have one.
+    pub(super) fn follow(&mut self, rollout: &Rollout, now_ms: u64, share: Weight, ledger: Ledger) {
         let place = rollout.phase.place().unwrap_or(self.place);
         let runs = matches!(rollout.phase, Phase::Running { .. } | Phase::Awaiting { .. });
         self.ran_ms = if place == self.place { self.ran_ms(now_ms) } else { 0 };
         self.since_ms = runs.then_some(now_ms);
         if rollout.gate_no != self.gate_no {
-            (self.stable, self.stable_recent) = (0, 0);
+            self.ledger = ledger;
             self.forget();
-        }
-        if rollout.gate_no != self.gate_no || place != self.place {
-            (self.canary, self.canary_recent) = (0, 0);
+        } else if place != self.place {
+            self.ledger.step();
+            // Users speak to the runs of their step alone.
+            if !self.failed_users.is_empty() {
+                self.failed_users.clear();
+                self.evidence = 0.0;
+            }
         }
         self.ready_ms = None;
-        (self.gate_no, self.place) = (rollout.gate_no, place);
+        (self.gate_no, self.place, self.share) = (rollout.gate_no, place, share);
     }
 
-    /// A response came that counts; the canary's share was `share` when its request began.
-    pub(super) fn heard_of(&mut self, response: &Response<'_>, share: Weight, now_ms: u64) {
-        match response.side {
-            Side::Canary => {
-                self.canary += 1;
-                self.canary_recent += 1;
-                self.heard += 1;
-                self.first_heard_ms.get_or_insert(now_ms);
+    /// A request begins that counts; gives the ledger's number and the request's.
+    pub(super) fn begins(&mut self, begun: Beginning) -> (u64, usize) {
+        (self.ledger.no, self.ledger.begin(begun))
+    }
+
+    /// The request with `token` ends.
+    pub(super) fn ends(&mut self, token: (u64, usize), ending: Ending, now_ms: u64) {
+        let Some(ledger) = self.ledger(token.0) else { return };
+        let arm = ledger.arm(token.1);
+        let taken = ledger.end(token.1, ending, now_ms);
+        if matches!(arm, Arm::Canary | Arm::Cohort) && ending.outcome.is_failure() {
+            self.heard += 1;
+            self.first_heard_ms.get_or_insert(now_ms);
+        }
+        taken.iter().for_each(|failed| self.takes(failed, now_ms));
+    }
+
+    /// The gate has taken a failure.
+    fn takes(&mut self, failed: &Failed, now_ms: u64) {
+        let Beginning { arm, user, share, .. } = failed.begun;
+        match arm {
+            // A stable that fails too leaves nothing to foretell.
+            Arm::Stable | Arm::Baseline => self.health = None,
+            Arm::Cohort => {
+                let is_new = user.is_none_or(|user| self.cohort_users.insert(user));
+                self.cohort_failed += u64::from(is_new);
             }
-            Side::Stable | Side::Baseline => {
-                self.stable += 1;
-                self.stable_recent += 1;
+            Arm::Canary => {
+                let counts = self.health == Some(Health::Broken)
+                    && share != Weight::ZERO
+                    && share != Weight::FULL
+                    && matches!(self.place, Place::Step(_))
+                    && user.is_none_or(|user| failed.in_step && self.failed_users.insert(user));
+                if counts {
+                    // The factor by which the alternative "all but broken" beats "not worse than tolerated".
+                    let odds = f64::from(share.basis_points()) / f64::from(share.complement().basis_points());
+                    let hits = 1.1 * odds / (1.0 + 1.1 * odds);
+                    self.evidence -= hits.ln();
+                }
             }
         }
-        let counts = self.is_broken()
-            && response.side == Side::Canary
-            && response.ended.outcome != Outcome::Success
-            && share != Weight::ZERO
-            && share != Weight::FULL
-            && matches!(self.place, Place::Step(_))
-            && response.user.is_none_or(|user| self.failed_users.insert(user));
-        if counts {
-            // The factor by which the alternative "all but broken" beats "not worse than tolerated".
-            let odds = f64::from(share.basis_points()) / f64::from(share.complement().basis_points());
-            let hits = 1.1 * odds / (1.0 + 1.1 * odds);
-            self.evidence -= hits.ln();
-            if self.evidence >= CONDEMNED {
-                self.condemned_ms.get_or_insert(now_ms);
-            }
+        let cohort = self.is_broken() && self.cohort_failed >= COHORT_CONDEMNED;
+        if self.is_broken() && (self.evidence >= CONDEMNED || cohort) {
+            self.condemned_ms.get_or_insert(now_ms);
         }
     }
 
@@ -195,7 +255,10 @@ impl Tracked {
         if self.trial.as_ref().is_some_and(|trial| trial.is_withheld()) {
             self.withheld_ms.get_or_insert(now_ms);
         }
-        let late = |since_ms: Option<u64>| since_ms.is_some_and(|ms| now_ms > ms.max(trouble_ms) + PROMPT_MS);
+        let late_by = |since_ms: Option<u64>, most_ms| {
+            since_ms.is_some_and(|ms| now_ms > ms.max(trouble_ms) + PROMPT_MS + most_ms)
+        };
+        let late = |since_ms| late_by(since_ms, 0);
         let moves = matches!(rollout.phase, Phase::Running { .. } | Phase::Awaiting { .. });
         if late(self.withheld_ms) {
             return Err(format!("the canary {} is withheld, and its rollout goes on", rollout.canary));
@@ -210,7 +273,7 @@ impl Tracked {
         if self.ready_ms.is_none() && self.is_ready(rollout, now_ms) {
             self.ready_ms = Some(now_ms);
         }
-        if late(self.ready_ms) {
+        if late_by(self.ready_ms, SETTLES_MS) {
             return Err(format!("the rollout to {} stays at {:?} for no reason", rollout.canary, self.place));
         }
         Ok(())
@@ -222,11 +285,19 @@ impl Tracked {
         let lasts = if self.place == Place::Watch { plan.watch() } else { plan.step_min() };
         let ran_ms = self.since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms));
         let ran = u128::from(ran_ms) >= lasts.as_millis();
-        let enough =
-            self.place == Place::Watch || (self.canary_recent >= needed && self.stable_recent >= needed);
+        let (drawn, users) = self.ledger.voices(true);
+        let needs = voices::needed(self.share, self.gate_no);
+        let heard = needs.is_none_or(|needs| drawn > needs + 2 || users > 2 * needs + 10);
+        let (canary, stable) = (self.ledger.canary_least(), self.ledger.stable_least());
+        let enough = self.place == Place::Watch || (canary >= needed && stable >= needed && heard);
         let runs = matches!(rollout.phase, Phase::Running { .. });
         let moves = self.place == Place::Watch || !plan.manual();
         let watches = rollout.spec.gate().tolerate(Signal::Errors).is_some();
         runs && ran && enough && moves && watches && self.place != Place::Check
     }
+}
+
+/// The canary's share at `key` in `state`.
+pub(super) fn share_at(state: &State, key: &Key, rollout: &Rollout) -> Weight {
+    super::stage_at(state, key).map_or(Weight::ZERO, |stage| stage.split.weight(rollout.canary))
 }

@@ -1,0 +1,32 @@
+//! How many draws or users a canary needs before it may pass: as many as would prove it broken if all of them failed.
+
+use wasm_fn_core::Weight;
+use wasm_fn_rollout::RATIOS;
+
+/// The gate's alpha in all scenarios, its part for failures beside stable, and what is tolerated.
+const ALPHA: f64 = 0.001;
+const PART: f64 = 0.8 * 0.5;
+const TOLERATE: f64 = 1.1;
+
+/// Weights of the alternatives, and the first run's part of alpha.
+const PRIOR: [f64; RATIOS.len()] = [0.08, 0.10, 0.17, 0.35, 0.30];
+const FIRST: f64 = 0.8;
+
+/// As many are asked for at most.
+const MOST: u64 = 200;
+
+/// Voices that gate number `gate_no` needs at `share`; `None` where they do not matter.
+pub(super) fn needed(share: Weight, gate_no: u32) -> Option<u64> {
+    if share == Weight::ZERO || share == Weight::FULL {
+        return None;
+    }
+    let no = f64::from(gate_no);
+    let part = if gate_no <= 1 { 0.75 } else { 0.25 / (no * (no - 1.0)) };
+    let odds = TOLERATE * f64::from(share.basis_points()) / f64::from(share.complement().basis_points());
+    let enough = |failed: u64| {
+        let by = |ratio: f64| (ratio * (1.0 + odds) / (1.0 + ratio * odds)).powf(failed as f64);
+        let evidence: f64 = RATIOS.into_iter().zip(PRIOR).map(|(ratio, prior)| prior * by(ratio)).sum();
+        FIRST * evidence * ALPHA * part * PART >= 1.0
+    };
+    Some((3..MOST).find(|&failed| enough(failed)).unwrap_or(MOST))
+}
