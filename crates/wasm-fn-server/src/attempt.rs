@@ -177,7 +177,7 @@ impl<V: Invoke> Settling<V> {
         let checked = result.and_then(|response| sendable(response, &method));
         let second = match stake {
             Stake::None => None,
-            Stake::First(shield) => again(shield, &checked, &tallying),
+            Stake::First(shield) => again(*shield, &checked, &tallying),
             Stake::Second(second) => {
                 let late = matches!(&checked, Err(failure) if failure.cause == Cause::Timeout);
                 second.end(if late { Shielding::NoTime } else { Shielding::Again });
@@ -209,7 +209,7 @@ impl<V: Invoke> Settling<V> {
 /// The request for a second run, and the version for it, when the first came to a failure that allows it. One that does
 /// not is counted.
 fn again<V: Invoke>(
-    shield: Box<Shield>,
+    shield: Shield,
     checked: &Checked<V::Body>,
     tallying: &Tallying<V>,
 ) -> Option<(Request<RequestBody>, HeldVersion<V>)> {

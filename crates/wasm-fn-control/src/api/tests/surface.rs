@@ -123,7 +123,9 @@ async fn metrics_are_what_the_tallies_say() {
     }
     let tally = &table.find(None, "/hello").unwrap().versions()[0].tally;
     assert!(!api.get("/metrics").await.text.contains("wasm_fn_shield_total{"));
-    [Shielding::Again, Shielding::Again, Shielding::HadEffect].map(|shielding| tally.shielded(shielding));
+    for shielding in [Shielding::Again, Shielding::Again, Shielding::HadEffect] {
+        tally.shielded(shielding);
+    }
     let status = api.get("/v1/functions/hello").await.json();
     let shield = &status["stages"][0]["versions"][0]["tally"]["shield"];
     assert_eq!(*shield, json!({ "again": 2, "had-effect": 1 }));

@@ -166,7 +166,6 @@ fn everybody_is_compared_with_the_past() {
             traps: vec![],
             failed_requests: vec![],
             signals: vec![],
-            ..numbers()
         };
     }
     check(
