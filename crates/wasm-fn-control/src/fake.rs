@@ -26,7 +26,7 @@ use crate::{
     control::{Control, Options},
     host::{Host, LogLine, LogPage, Prepared, Progress, ProgressSink, Rejection},
     journal::Entry,
-    store::{Commit, JournalRange, Loaded, MemoryStore, Store, StoreError, VerifyError},
+    store::{Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Store, StoreError, VerifyError},
 };
 
 /// A host whose handles are texts. Components are told apart by their bytes: `bad…` is refused,
@@ -152,6 +152,10 @@ impl Store for Arc<FakeStore> {
             return Err(StoreError::Database { path: PathBuf::from("state.redb"), reason });
         }
         self.kept.commit(commit).await
+    }
+
+    fn keep_traps(&self, traps: KnownTraps) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.kept.keep_traps(traps)
     }
 
     fn journal(&self, range: JournalRange) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send {

@@ -43,7 +43,7 @@ fn next(loaded: &Loaded, function: &str) -> (Commit, Loaded) {
     state.apply(&entry.change, &entry.meta());
     let function = state.stored_function(&name).unwrap().clone();
     let head = entry.hash;
-    (Commit { entry, function }, Loaded { state, head })
+    (Commit { entry, function }, Loaded { state, traps: loaded.traps.clone(), head })
 }
 
 async fn fill(store: &impl Store, functions: &[&str]) -> Loaded {
@@ -56,9 +56,24 @@ async fn fill(store: &impl Store, functions: &[&str]) -> Loaded {
     loaded
 }
 
+/// Traps of a version that there is, of one that there is not, and of a function that is gone, are kept as long as the
+/// version is.
+async fn keeps_traps(store: &impl Store) {
+    let loaded = fill(store, &["a"]).await;
+    let version =
+        |name: &str, number| (name.parse().unwrap(), StageName::live(), VersionNo::new(number).unwrap());
+    let [known, missing, gone] = [version("a", 1), version("a", 7), version("b", 1)];
+    let traps = KnownTraps::from([(known.clone(), vec![1, u64::MAX]), (missing, vec![2]), (gone, vec![3])]);
+    store.keep_traps(traps).await.unwrap();
+    store.keep_traps(KnownTraps::from([(known.clone(), vec![1, u64::MAX, 4])])).await.unwrap();
+    let after = store.load().await.unwrap();
+    assert_eq!(after.traps, KnownTraps::from([(known, vec![1, u64::MAX, 4])]));
+    assert_eq!((after.state, after.head), (loaded.state, loaded.head), "observations are no change");
+}
+
 async fn keeps_everything(store: &impl Store) {
     let empty = store.load().await.unwrap();
-    assert_eq!(empty, Loaded { state: State::default(), head: GENESIS });
+    assert_eq!(empty, Loaded { state: State::default(), traps: KnownTraps::new(), head: GENESIS });
     let expected = fill(store, &["a", "b", "a", "a-b"]).await;
     assert_eq!(store.load().await.unwrap(), expected);
     assert_eq!(store.verify().await.unwrap(), Revision(4));
@@ -93,6 +108,17 @@ async fn keeps_everything(store: &impl Store) {
 #[tokio::test]
 async fn memory_store_keeps_everything() {
     keeps_everything(&MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn memory_store_keeps_traps() {
+    keeps_traps(&MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn embedded_store_keeps_traps() {
+    let folder = tempfile::tempdir().unwrap();
+    keeps_traps(&EmbeddedStore::open(folder.path()).unwrap()).await;
 }
 
 #[tokio::test]

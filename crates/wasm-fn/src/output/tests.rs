@@ -241,6 +241,8 @@ fn history_says_who_what_when_whence_and_why() {
         baseline: "concurrent".to_owned(),
         canary: side("v2"),
         stable: side("v1"),
+        baseline_side: None,
+        cohort: None,
         signals: vec![],
         traps: vec![],
         failed_requests: vec![],

@@ -106,6 +106,7 @@ latency_p99 = false
 memory_p99 = true
 max_error_rate = "5%"
 max_latency_p99 = "500ms"
+floor = { error_rate = "90%", requests = 50 }
 on_no_data = "pass"
 "#,
     );
@@ -117,6 +118,7 @@ on_no_data = "pass"
         max_error_rate: Some(0.05),
         max_latency_p99_ms: Some(500),
         min_requests: None,
+        floor: Some(wire::Floor { error_rate: 0.9, requests: 50 }),
         on_no_data: Some(wire::OnNoData::Pass),
     };
     assert_eq!(hello.gate, gate);

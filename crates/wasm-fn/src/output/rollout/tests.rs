@@ -36,6 +36,8 @@ fn numbers() -> wire::Evidence {
         baseline: "concurrent".to_owned(),
         canary: side("v2", 340, 4),
         stable: side("v1", 3060, 3),
+        baseline_side: None,
+        cohort: None,
         signals: vec![signal("errors", 4, 12.4, 0.33), signal("latency_p99", 1, 0.8, 0.0)],
         traps: vec![wire::TrapEvidence {
             fingerprint: "00112233aabbccdd".to_owned(),
@@ -163,6 +165,8 @@ fn everybody_is_compared_with_the_past() {
             baseline: "past".to_owned(),
             canary: wire::SideNumbers { role: Some(wire::Role::Stable), ..numbers().canary },
             stable: wire::SideNumbers { role: Some(wire::Role::Previous), ..numbers().stable },
+            baseline_side: None,
+            cohort: None,
             traps: vec![],
             failed_requests: vec![],
             signals: vec![],

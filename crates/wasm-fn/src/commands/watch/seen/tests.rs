@@ -59,6 +59,8 @@ fn gate(verdict: &str, canary: u64, stable: u64) -> Option<GateStatus> {
             baseline: "concurrent".to_owned(),
             canary: side("v2", canary),
             stable: side("v1", stable),
+            baseline_side: None,
+            cohort: None,
             signals: vec![],
             traps: vec![],
             failed_requests: vec![],
