@@ -189,14 +189,14 @@ impl Node {
         let mut unready = self.control.unready();
         self.announcing = tokio::spawn(async move {
             let mut told = false;
-            loop {
-                let ready = unready.wait_for(Option::is_none);
-                if tokio::time::timeout(EXTEND_EVERY, ready).await.is_ok() {
-                    break;
-                }
+            // Ends with the node too, which has ended then without being ready.
+            while tokio::time::timeout(EXTEND_EVERY, unready.wait_for(Option::is_none)).await.is_err() {
                 let why = unready.borrow().clone();
                 notify::preparing(&why.unwrap_or_default());
                 told = true;
+            }
+            if unready.has_changed().is_err() {
+                return;
             }
             if told {
                 notify::prepared();
