@@ -5,6 +5,7 @@ use std::{fs, time::Duration};
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 use wasm_fn_benches::{
+    guests::marked,
     node::Node,
     times::{millis, now, quantile},
 };
@@ -64,7 +65,7 @@ fn deploy(node: &Node, args: &Args) -> Result<()> {
     let mut control = node.control()?;
     let mut digests = Vec::new();
     for at in 0..args.components {
-        let component = marked(&guest, at);
+        let component = marked(&guest, u32::try_from(at)?);
         let digest = hex(&Sha256::digest(&component));
         let path = format!("/v1/components/{digest}");
         control.send("PUT", &path, "application/wasm", &component)?.success()?;
@@ -93,12 +94,6 @@ fn deploy(node: &Node, args: &Args) -> Result<()> {
 /// Where function number `at` is.
 fn path(at: usize) -> String {
     format!("/f{at}/")
-}
-
-/// `guest` with a custom section that nobody reads (WebAssembly component binary format: id 0, size, name).
-fn marked(guest: &[u8], mark: usize) -> Vec<u8> {
-    let mark = u32::try_from(mark).unwrap_or(u32::MAX).to_le_bytes();
-    [guest, &[0, 6, 1, b'm'], &mark].concat()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,13 +1,13 @@
 //! What answers: the prebuilt example guests, and those too large to keep, which are built on demand.
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde::Serialize;
+use wasm_fn_benches::guests::{self, Recipe};
 
 use crate::requests::Requests;
 
@@ -52,26 +52,12 @@ impl From<Guest> for String {
     }
 }
 
-/// The source of a guest that is built on demand, and the program that builds it.
-struct Recipe {
-    /// Its folder in the repository; the component becomes `dist/hello.wasm` in a copy of it.
-    folder: &'static str,
-    /// What is run in the copy.
-    script: &'static str,
-    /// Other folders that the build reads, put beside the copy's files under their own name.
-    beside: &'static [&'static str],
-}
-
 impl Guest {
     fn recipe(self) -> Option<Recipe> {
         match self {
-            Self::JavaScript => Some(Recipe {
-                folder: "benches/load/javascript",
-                script: "build.sh",
-                beside: &["guest-examples/python/wit"],
-            }),
-            Self::QuickJs => Some(Recipe { folder: "guest-examples/js", script: "build.sh", beside: &[] }),
-            Self::Python => Some(Recipe { folder: "guest-examples/python", script: "build.sh", beside: &[] }),
+            Self::JavaScript => Some(guests::JAVASCRIPT),
+            Self::QuickJs => Some(guests::QUICKJS),
+            Self::Python => Some(guests::PYTHON),
             Self::Native | Self::Hello02 | Self::Hello03 | Self::Cgi | Self::Echo => None,
         }
     }
@@ -104,67 +90,9 @@ impl Guest {
             Self::Echo => "echo.wasm",
             Self::Native | Self::JavaScript | Self::QuickJs | Self::Python => {
                 let recipe = self.recipe().with_context(|| format!("{self} is no file"))?;
-                return build(&recipe, root, &target.join("bench-guests"));
+                return recipe.build(root, target);
             }
         };
         Ok(root.join("guest-examples/prebuilt").join(name))
     }
 }
-
-/// Builds a guest in a copy of its source under `cache`, unless that holds what the same source gave.
-fn build(recipe: &Recipe, root: &Path, cache: &Path) -> Result<PathBuf> {
-    let copy = cache.join(recipe.folder.replace('/', "-"));
-    let (built, mark) = (copy.join("dist/hello.wasm"), copy.join("built"));
-    let mut changed = update(&root.join(recipe.folder), &copy)?;
-    for folder in recipe.beside {
-        let name = Path::new(folder).file_name().context("a folder beside a guest has a name")?;
-        changed |= update(&root.join(folder), &copy.join(name))?;
-    }
-    if mark.exists() && !changed {
-        return Ok(built);
-    }
-    // Were it left, what a failed build leaves behind would look built next time.
-    if mark.exists() {
-        fs::remove_file(&mark).with_context(|| format!("{} cannot be removed", mark.display()))?;
-    }
-    let done = Command::new("sh")
-        .arg(recipe.script)
-        .current_dir(&copy)
-        .output()
-        .context("`sh` cannot be started")?;
-    if !done.status.success() || !built.exists() {
-        let said = String::from_utf8_lossy(&done.stderr);
-        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        bail!("`{}/{}` ended with {}: {last}", recipe.folder, recipe.script, done.status);
-    }
-    fs::write(&mark, "").with_context(|| format!("{} cannot be written", mark.display()))?;
-    Ok(built)
-}
-
-/// Makes the files of the folder `to` those of `from`; whether any had to change. What builds leave behind
-/// is not copied, and not removed.
-fn update(from: &Path, to: &Path) -> Result<bool> {
-    const LEFT_BEHIND: [&str; 4] = ["dist", "node_modules", ".venv", "__pycache__"];
-    fs::create_dir_all(to).with_context(|| format!("{} cannot be made", to.display()))?;
-    let mut changed = false;
-    for entry in fs::read_dir(from).with_context(|| format!("{} cannot be read", from.display()))? {
-        let (entry, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
-        if LEFT_BEHIND.iter().any(|left| name == *left) {
-            continue;
-        }
-        let copy = to.join(&name);
-        if entry.is_dir() {
-            changed |= update(&entry, &copy)?;
-        } else {
-            let source = fs::read(&entry).with_context(|| format!("{} cannot be read", entry.display()))?;
-            if fs::read(&copy).ok().as_ref() != Some(&source) {
-                fs::write(&copy, source).with_context(|| format!("{} cannot be written", copy.display()))?;
-                changed = true;
-            }
-        }
-    }
-    Ok(changed)
-}
-
-#[cfg(test)]
-mod tests;
