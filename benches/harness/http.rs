@@ -89,7 +89,7 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// The connection ended, or what came in time is no whole answer with a length.
+    /// The connection ended, or what came in time is no whole answer with a length or in chunks.
     pub fn get(&mut self, path: &str) -> Result<Answer> {
         self.ask(path)?;
         self.answer()
@@ -151,7 +151,7 @@ impl Connection {
     }
 }
 
-/// Reads one answer, which has a length, to its end.
+/// Reads one answer, which has a length or comes in chunks, to its end.
 fn read_answer(stream: &mut impl BufRead) -> Result<Answer> {
     let mut head = (&mut *stream).take(HEAD_LEN_MAX);
     let mut line = String::new();
@@ -164,7 +164,7 @@ fn read_answer(stream: &mut impl BufRead) -> Result<Answer> {
     let first = next()?;
     let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
     let Some(status) = status else { bail!("found {first:?}, expected the status of an answer") };
-    let mut length = None;
+    let (mut length, mut chunked) = (None, false);
     loop {
         let line = next()?;
         if line.is_empty() {
@@ -173,11 +173,41 @@ fn read_answer(stream: &mut impl BufRead) -> Result<Answer> {
         let Some((name, value)) = line.split_once(':') else { bail!("found {line:?}, expected a field") };
         if name.eq_ignore_ascii_case("content-length") {
             length = value.trim().parse().ok();
+        } else if name.eq_ignore_ascii_case("transfer-encoding") {
+            chunked = value.trim().eq_ignore_ascii_case("chunked");
         }
     }
-    let length: usize = length.context("the answer has no length")?;
-    ensure!(length <= BODY_LEN_MAX, "the answer is of {length} bytes, expected at most {BODY_LEN_MAX}");
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).context("the answer ended within its body")?;
+    let mut body = Vec::new();
+    match length {
+        Some(length) => read_part(stream, &mut body, length)?,
+        None if chunked => read_chunks(stream, &mut body)?,
+        None => bail!("the answer has no length"),
+    }
     Ok(Answer { status, body })
+}
+
+/// Reads a body that comes in chunks (RFC 9112, section 7.1), without trailers.
+fn read_chunks(stream: &mut impl BufRead, body: &mut Vec<u8>) -> Result<()> {
+    loop {
+        let mut line = String::new();
+        (&mut *stream).take(HEAD_LEN_MAX).read_line(&mut line).context("the answer ended within its body")?;
+        let size = line.trim_end().split(';').next().and_then(|size| usize::from_str_radix(size, 16).ok());
+        let Some(size) = size else { bail!("found {line:?}, expected the size of a chunk") };
+        read_part(stream, body, size)?;
+        let mut end = [0; 2];
+        stream.read_exact(&mut end).context("the answer ended within its body")?;
+        ensure!(end == *b"\r\n", "found {end:?} after a chunk, expected the end of its line");
+        if size == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads so many bytes to the end of `body`.
+fn read_part(stream: &mut impl BufRead, body: &mut Vec<u8>, length: usize) -> Result<()> {
+    let begun = body.len();
+    let whole = begun.saturating_add(length);
+    ensure!(whole <= BODY_LEN_MAX, "the answer is of {whole} bytes, expected at most {BODY_LEN_MAX}");
+    body.resize(whole, 0);
+    stream.read_exact(&mut body[begun..]).context("the answer ended within its body")
 }

@@ -21,6 +21,18 @@ fn answer_is_read_to_its_end_and_no_further() {
 }
 
 #[test]
+fn chunks_are_put_together() {
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let (answer, left) = read(&format!("{head}3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\n\r\nHTTP"));
+    assert_eq!(answer.unwrap().body, b"hello");
+    assert_eq!(left, 4);
+    assert_eq!(refusal(&format!("{head}hello\r\n")), "found \"hello\\r\\n\", expected the size of a chunk");
+    assert!(refusal(&format!("{head}3\r\nhe")).starts_with("the answer ended within its body"));
+    let much = refusal(&format!("{head}ffffffffffffffff\r\n"));
+    assert!(much.ends_with("expected at most 1048576"), "{much}");
+}
+
+#[test]
 fn refusals_are_answers_and_no_success() {
     let (answer, _) = read("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nfull");
     let said = answer.unwrap().success().unwrap_err().to_string();
