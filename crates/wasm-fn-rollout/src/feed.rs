@@ -111,8 +111,7 @@ struct Inner {
     /// Slow responses to requests that began before this have the cause of one that was counted.
     slow_until: Option<Instant>,
     renewed: Option<Instant>,
-    /// The newest step, and how many users were heard in it by now.
-    step: u32,
+    /// How many users were heard in the newest step by now.
     voices: u64,
 }
 
@@ -122,7 +121,6 @@ struct Pending {
     thresholds: Thresholds,
     closed: Option<Instant>,
     begins_step: bool,
-    step: u32,
     slow: Option<Slow>,
 }
 
@@ -138,7 +136,7 @@ struct Slow {
 impl Feed {
     /// Feeds `gate`, in `stretch`, under `thresholds`.
     pub fn new(gate: Gate, stretch: Stretch, thresholds: Thresholds) -> Self {
-        let pending = (0..EPOCHS_MAX).map(|_| Pending::new(&stretch, 0, thresholds));
+        let pending = (0..EPOCHS_MAX).map(|_| Pending::new(&stretch, thresholds));
         let slots: Box<[Slot]> = (0..EPOCHS_MAX).map(|_| Slot::default()).collect();
         slots[0].open(0, stretch.no, &thresholds);
         Self {
@@ -155,7 +153,6 @@ impl Feed {
                 pending: pending.collect(),
                 slow_until: None,
                 renewed: None,
-                step: 0,
                 voices: 0,
             }),
         }
@@ -214,17 +211,15 @@ impl Feed {
     pub fn begin_stretch(&self, stretch: Stretch, thresholds: Thresholds, at: Instant) {
         let mut inner = self.inner();
         (inner.stretch, inner.thresholds) = (stretch, thresholds);
-        if stretch.begins_step {
-            inner.step = inner.step.wrapping_add(1);
-            inner.voices = 0;
-            self.voices.forget();
-        }
         if !self.close(&mut inner, at) {
             let oldest = inner.tail;
             self.take(&mut inner, oldest);
             self.close(&mut inner, at);
         }
-        inner.steps_ahead += u32::from(stretch.begins_step);
+        if stretch.begins_step {
+            inner.steps_ahead += 1;
+            self.voices.forget();
+        }
         inner.stretch.begins_step = false;
         self.advance(&mut inner, at);
     }
@@ -343,7 +338,7 @@ impl Feed {
         }
         inner.pending(current).closed = Some(at);
         let (stretch, thresholds) = (inner.stretch, inner.thresholds);
-        *inner.pending(next) = Pending::new(&stretch, inner.step, thresholds);
+        *inner.pending(next) = Pending::new(&stretch, thresholds);
         self.slot(next).open(next, stretch.no, &thresholds);
         self.current.store(next, SeqCst);
         true
@@ -374,9 +369,9 @@ impl Feed {
 
     /// Has the gate take `epoch`, the oldest.
     fn take(&self, inner: &mut Inner, epoch: u32) {
-        let (stretch, step) = (inner.stretch, inner.step);
-        let Pending { mut batch, slow, begins_step, step, .. } =
-            std::mem::replace(inner.pending(epoch), Pending::new(&stretch, step, Thresholds::default()));
+        let stretch = inner.stretch;
+        let Pending { mut batch, slow, begins_step, .. } =
+            std::mem::replace(inner.pending(epoch), Pending::new(&stretch, Thresholds::default()));
         let slot = self.slot(epoch);
         inner.tail = epoch.wrapping_add(1);
         for lane in Lane::ALL {
@@ -387,14 +382,12 @@ impl Feed {
         if begins_step {
             inner.gate.step();
             inner.steps_ahead = inner.steps_ahead.saturating_sub(1);
+            inner.voices = 0;
         }
-        batch.voices = slot.drawn();
-        // Whoever was heard since the newest step began says nothing in an earlier one.
-        if step == inner.step {
-            let heard = self.voices.count();
-            batch.voices += heard.saturating_sub(inner.voices);
-            inner.voices = inner.voices.max(heard);
-        }
+        // Users who were heard since a later step began are that step's.
+        let heard = if inner.steps_ahead > 0 { 0 } else { self.voices.count() };
+        batch.voices = slot.drawn() + heard.saturating_sub(inner.voices);
+        inner.voices = inner.voices.max(heard);
         batch.stalled = inner.slow_until.zip(slow).is_some_and(|(until, slow)| slow.began < until);
         if let Some(slow) = slow.filter(|_| !batch.stalled) {
             inner.slow_until = slow.ended.checked_add(cluster::LENGTH);
@@ -439,13 +432,12 @@ impl Inner {
 }
 
 impl Pending {
-    fn new(stretch: &Stretch, step: u32, thresholds: Thresholds) -> Self {
+    fn new(stretch: &Stretch, thresholds: Thresholds) -> Self {
         Self {
             batch: Batch::new(stretch.share, stretch.baseline_share),
             thresholds,
             closed: None,
             begins_step: stretch.begins_step,
-            step,
             slow: None,
         }
     }

@@ -32,7 +32,7 @@ const LIVES_MAX: u32 = 12;
 const LOOK_EVERY_MS: u64 = 500;
 
 /// After the last request: longer than any can take.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_secs(240);
 
 /// What is charged to a version: nothing that the node or a client did.
 const FAULTS_OF_VERSIONS: [Outcome; 5] =

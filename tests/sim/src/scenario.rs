@@ -15,6 +15,9 @@ use crate::dice::Dice;
 /// Components that a seed has, the first of which every function begins with.
 const COMPONENTS: u64 = 6;
 
+/// Longest time that an answer goes on: longer than a gate waits for a request.
+const HANGS_MS: u64 = 80_000;
+
 /// The failures that versions have rates for.
 const FAILURES: [Outcome; 5] =
     [Outcome::Trap, Outcome::Timeout, Outcome::OutOfMemory, Outcome::ServerError, Outcome::InvalidResponse];
@@ -117,8 +120,9 @@ pub(crate) struct Behaviour {
     silent: bool,
     /// Share of requests that have an effect, so that they cannot be run again.
     effects: f64,
-    /// Answers go on for long after their head.
+    /// Share of the answers that go on for long after their head, and the longest of them.
     dawdles: f64,
+    dawdles_ms: u64,
     pub(crate) check_status: StatusCode,
 }
 
@@ -161,6 +165,7 @@ impl Behaviour {
             silent: false,
             effects: dice.pick(&[0.0, 0.0, 0.2]),
             dawdles: dice.pick(&[0.0, 0.02]),
+            dawdles_ms: dice.pick(&[15_000, 15_000, HANGS_MS]),
             check_status: StatusCode::OK,
         }
     }
@@ -222,7 +227,7 @@ impl Behaviour {
         Act {
             outcome,
             head_ms,
-            body_ms: if dawdles { dice.within(500..=15_000) } else { dice.within(0..=3) },
+            body_ms: if dawdles { dice.within(500..=self.dawdles_ms) } else { dice.within(0..=3) },
             late,
             effect: dice.chance(self.effects),
             memory_bytes: self.memory_bytes,
@@ -238,7 +243,9 @@ impl Scenario {
     }
 
     fn quiet(dice: &mut Dice) -> Self {
-        let first = Behaviour { dawdles: 0.0, ..Behaviour::first(dice) };
+        let first = Behaviour::first(dice);
+        let dawdles = if first.dawdles_ms == HANGS_MS { first.dawdles } else { 0.0 };
+        let first = Behaviour { dawdles, ..first };
         let cohorts = if dice.chance(0.3) { vec![cohort()] } else { Vec::new() };
         let canary = match dice.within(0..=9) {
             0..=4 => first.clone(),
@@ -246,7 +253,12 @@ impl Scenario {
             _ => Behaviour::broken(&first, dice),
         };
         let is_slow = first.latency_ms.max(first.failure_ms.0) > 100;
-        let timeout = Duration::from_secs(if is_slow { 20 } else { 2 });
+        let timeout = match (dawdles > 0.0, is_slow) {
+            (true, _) => 100,
+            (false, true) => 20,
+            (false, false) => 2,
+        };
+        let timeout = Duration::from_secs(timeout);
         let limits = Limits { timeout, ..Limits::default() };
         let (users, cursed) = sticking(dice, 0.25);
         let config = FunctionConfig { limits, sticky: sticky(users), cohorts, ..FunctionConfig::default() };
@@ -269,7 +281,7 @@ impl Scenario {
             behaviours: vec![first, canary],
             users,
             cursed,
-            beta: 0.2,
+            beta: dice.pick(&[0.05, 0.2]),
             leave: dice.pick(&[0.0, 0.0, 0.1]),
             bursts: bursts(dice, 60_000),
             pauses,
@@ -288,7 +300,7 @@ impl Scenario {
         let mut behaviours = vec![first.clone()];
         behaviours.extend((1..COMPONENTS).map(|_| Behaviour::after(&first, dice)));
         let limits = Limits {
-            timeout: Duration::from_millis(dice.pick(&[200, 2000, 20_000])),
+            timeout: Duration::from_millis(dice.pick(&[200, 2000, 20_000, 100_000])),
             concurrency: dice.pick(&[1, 4, 100]),
             queue: dice.pick(&[0, 3, 100]),
             queue_wait: Duration::from_millis(dice.pick(&[0, 100, 1000])),

@@ -23,7 +23,7 @@ const CONDEMNED: f64 = 26.0;
 const COHORT_CONDEMNED: u64 = 40;
 
 /// Longest time that a request takes, and that evidence waits for one.
-const SETTLES_MS: u64 = 60_000;
+const SETTLES_MS: u64 = 120_000;
 
 /// A rollout under way.
 pub(super) struct Tracked {

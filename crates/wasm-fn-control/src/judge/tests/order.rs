@@ -117,3 +117,21 @@ fn tables_without_end_lose_no_failure_of_requests_that_are_under_way() {
     court.hearing.ends(under_way, &failed);
     assert_eq!(court.judge.report(String::new()).canary.failures, 1);
 }
+
+#[test]
+fn users_who_call_before_the_step_before_is_over_are_heard() {
+    let court = court(&rollout(|_, gate| gate.min_requests = 10));
+    let good = heard(Side::Canary, Outcome::Success);
+    let before = court.hearing.begins(&good, epoch());
+    let later = hearing(&court.judge, "50%".parse().unwrap(), None);
+    court.judge.convene(&later, Place::Step(1));
+    later.hear_whole(&heard(Side::Stable, Outcome::Success));
+    for user in 0..40 {
+        later.hear_whole(&Heard { user: Some(user), ..good.clone() });
+        later.hear_whole(&heard(Side::Stable, Outcome::Success));
+    }
+    assert!(matches!(court.judge.verdict(), Verdict::Wait(_)), "the step before is not over");
+    court.hearing.ends(before, &good);
+    assert_eq!(court.judge.verdict(), Verdict::Pass);
+    assert_eq!(court.judge.step_requests(), 40);
+}
