@@ -12,6 +12,9 @@ use wasm_fn_router::Placement;
 /// Ends after which a gate that waits for a request may have no room to tell later ones apart.
 const ENDS_APART: u64 = 40;
 
+/// Requests of the canary in a step, of which stable has less than one in a hundred, after which it is silent.
+const SILENT_AFTER: u64 = 100;
+
 /// Whose evidence a request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arm {
@@ -242,6 +245,21 @@ impl Ledger {
     /// The same of stable, in this life.
     pub(super) fn stable_least(&self) -> u64 {
         self.of_stable(self.settled).filter_map(|entry| entry.end).map(|end| end.least).sum()
+    }
+
+    /// Whether so little may be heard of stable in this step that the gate compares the canary with the past.
+    pub(super) fn may_be_silent(&self) -> bool {
+        let (mut canary, mut stable) = (0, 0);
+        let mut of_step = self.entries.iter().filter(|entry| entry.step == self.step);
+        of_step.any(|entry| {
+            let End { least, most, .. } = entry.end.unwrap_or(End { least: 0, most: 1, failed: false });
+            match entry.begun.arm {
+                Arm::Canary => canary += most,
+                Arm::Stable | Arm::Baseline => stable += least,
+                Arm::Cohort => {}
+            }
+            canary >= SILENT_AFTER && stable * 100 < canary
+        })
     }
 
     /// Requests of the canary in this step that drew it, and users of the others; among all, or those that are settled.

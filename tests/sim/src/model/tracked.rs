@@ -121,9 +121,8 @@ impl Tracked {
 
     /// The same of stable; `None` where the past may count.
     pub(super) fn stable(&self) -> Option<u64> {
-        let stable = self.ledger.stable_most();
-        let silent = self.share == Weight::FULL || stable < self.canary();
-        (!silent).then_some(stable)
+        let silent = self.share == Weight::FULL || self.ledger.may_be_silent();
+        (!silent).then(|| self.ledger.stable_most())
     }
 
     /// Whether the canary has as many voices as its place needs, by the most generous count.
