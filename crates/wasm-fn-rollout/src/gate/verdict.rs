@@ -1,0 +1,142 @@
+//! What a gate says, and why.
+
+use wasm_fn_core::Weight;
+
+use super::{
+    Baseline, Counts, Evidence, Failure, Floor, Gate, Group, SignalEvidence, Step, Verdict, Waiting,
+    check::{Check, Null, odds},
+    floor::Recent,
+    mixture,
+    spec::HISTORY_MIN,
+};
+use crate::Event;
+
+/// Independent events of one kind below which a floor is not asked.
+const FLOOR_UNITS_MIN: u64 = 3;
+
+/// Voices that are needed at most, however little each of them can say.
+const VOICES_MAX: u64 = 200;
+
+impl Gate {
+    /// What it says now.
+    pub fn verdict(&self) -> Verdict {
+        if let Some(failure) = &self.failure {
+            return Verdict::Fail(failure.clone());
+        }
+        let needed = self.spec.min_requests;
+        let Step { canary, share, voices, .. } = self.step;
+        let alone = self.is_silent(share);
+        // Where nothing is heard of stable now, what was heard before is as much as there will be.
+        let stable = self.compared(alone).requests.max(self.compared(false).requests);
+        let waiting = Waiting { canary, stable, needed, voices: None };
+        if canary < needed || stable < needed {
+            return Verdict::Wait(waiting);
+        }
+        // How many are needed takes a while to say, and so many are enough at any share.
+        let heard = voices >= VOICES_MAX;
+        let voices_needed = if heard { None } else { self.voices_needed(share, alone) };
+        match voices_needed.filter(|&needed| voices < needed) {
+            Some(needed) => Verdict::Wait(Waiting { voices: Some((voices, needed)), ..waiting }),
+            None => Verdict::Pass,
+        }
+    }
+
+    /// What it says of a step that has begun, and of which it has seen nothing yet.
+    pub fn verdict_of_next_step(&self) -> Verdict {
+        if let Some(failure) = &self.failure {
+            return Verdict::Fail(failure.clone());
+        }
+        let stable = self.compared(false).requests;
+        Verdict::Wait(Waiting { canary: 0, stable, needed: self.spec.min_requests, voices: None })
+    }
+
+    /// The numbers behind the verdict.
+    pub fn evidence(&self) -> Evidence {
+        let alone = self.is_silent(self.step.share);
+        Evidence {
+            canary: self.canary,
+            stable: self.compared(alone),
+            baseline: self.beside,
+            cohort: self.cohort,
+            past: alone || matches!(self.baseline, Baseline::Past(_)),
+            signals: self.checks.iter().map(|check| self.evidence_of(check)).collect(),
+        }
+    }
+
+    pub(super) fn evidence_of(&self, check: &Check) -> SignalEvidence {
+        let event = check.signal.event();
+        let compared = match (&self.baseline, check.null) {
+            (_, Null::OfBaseline) => self.beside,
+            (_, Null::OfStable(_)) => self.stable.and(&self.beside),
+            (Baseline::Concurrent(history), _) if check.group == Group::Cohort => {
+                if history.cohort.requests >= HISTORY_MIN { history.cohort } else { history.stable }
+            }
+            (Baseline::Concurrent(history), _) => history.stable,
+            (Baseline::Past(past), _) => *past,
+        };
+        let canary = if check.group == Group::Cohort { &self.cohort } else { &self.canary };
+        SignalEvidence {
+            signal: check.signal,
+            group: check.group,
+            against: check.against(),
+            canary: canary.bad(event),
+            canary_requests: canary.requests,
+            stable: compared.bad(event),
+            stable_requests: compared.requests,
+            rate_max: match check.null {
+                Null::Past(rate) | Null::Ceiling(rate) => Some(rate),
+                Null::OfStable(_) | Null::OfBaseline => None,
+            },
+            log_e: check.process.log_e(),
+            log_threshold: check.log_threshold,
+        }
+    }
+
+    /// Whether the canary fails so often that it need not be compared, where it cannot.
+    pub(super) fn below_floor(&self) -> Option<Failure> {
+        let (stable, cohort) = match &self.baseline {
+            Baseline::Concurrent(history) => (history.stable.requests, history.cohort.requests),
+            Baseline::Past(past) => (past.requests, 0),
+        };
+        let Floor { error_rate, .. } = self.spec.floor;
+        // What failed as often on stable when that was last heard is no fault of the canary's.
+        if self.stable_rate >= error_rate {
+            return None;
+        }
+        let held = [
+            (self.step.alone, &self.canary, stable < HISTORY_MIN),
+            (self.step.cohort, &self.cohort, stable.max(cohort) < HISTORY_MIN),
+        ];
+        let below = |(recent, counts, held): &(Recent, &Counts, bool)| {
+            let several = counts.bad(Event::FailedAtAll).units >= FLOOR_UNITS_MIN;
+            *held && several && recent.is_below(&self.spec.floor)
+        };
+        let (recent, ..) = held.into_iter().find(below)?;
+        let (requests, failed) = recent.sum();
+        Some(Failure::Floor { failed, requests })
+    }
+
+    /// What the canary is compared with; `alone` as in [`is_silent`](Self::is_silent).
+    fn compared(&self, alone: bool) -> Counts {
+        match &self.baseline {
+            Baseline::Concurrent(history) if alone => history.stable,
+            Baseline::Concurrent(_) => self.stable.and(&self.beside),
+            Baseline::Past(past) => *past,
+        }
+    }
+
+    /// How many voices the canary needs at `share` for a fault that all of them meet to be found by the run that began
+    /// with the step; `alone` as in [`is_silent`](Self::is_silent). `None` where voices do not matter.
+    fn voices_needed(&self, share: Weight, alone: bool) -> Option<u64> {
+        let of = |null: Null| match null {
+            Null::OfStable(tolerate) if !alone => Some(tolerate * odds(share, share.complement())?),
+            Null::Past(rate) if alone => Some(rate / (1.0 - rate)),
+            _ => None,
+        };
+        let group = if alone { Group::Alone } else { Group::Placed };
+        let mut checks = self.checks.iter().filter(|check| check.group == group);
+        let (check, odds) = checks.find_map(|check| Some((check, of(check.null)?)))?;
+        let start = if alone { self.start } else { self.users_since };
+        Some(mixture::hits_needed(start, odds, check.log_threshold, VOICES_MAX).unwrap_or(VOICES_MAX))
+    }
+}
