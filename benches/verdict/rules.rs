@@ -1,13 +1,14 @@
 //! The rules that are compared: ours, and two that are in use elsewhere.
 
-use wasm_fn_core::{Outcome, Side, Weight};
-use wasm_fn_rollout::{
-    Bad, Baseline, Batch, Counts, Event, Gate, GateSpec, Response, Thresholds, UserSet, Verdict,
-};
+use std::time::{Duration, Instant};
+
+use wasm_fn_core::{Outcome, Weight};
+use wasm_fn_rollout::{Arm, Baseline, Counts, Ending, Feed, Gate, GateSpec, Stretch, Verdict};
 
 use crate::{
-    stream::{Item, Kind},
-    time,
+    record::{Latencies, limits},
+    sim::start,
+    stream::{Item, baseline_share},
 };
 
 /// Requests in a minute, at 100 a second.
@@ -27,63 +28,67 @@ pub(crate) trait Rule {
     /// Whether it aborts after `item`.
     fn aborts(&mut self, item: &Item) -> bool;
 
-    /// A step began.
-    fn step(&mut self) {}
+    /// A step began, in which the canary has this share.
+    fn step(&mut self, _share: Weight) {}
 }
 
-/// The gate, with its defaults: every signal takes its part of alpha.
+/// The gate, with its defaults, behind its feed: every signal takes its part of alpha. Nothing takes any time, and 100
+/// requests come in a second.
 pub(crate) struct Ours {
-    gate: Gate,
-    batch: Batch,
-    users: UserSet,
-    slow: bool,
+    feed: Feed,
+    start: Instant,
+    sent: u32,
+    stretch: Stretch,
+    // Those of the baseline, in p99s of stable before.
+    latencies: Latencies,
 }
+
+/// Time between two requests.
+const APART: Duration = Duration::from_millis(10);
 
 impl Ours {
     /// `past` is what the previous version did, where the canary has everybody.
-    pub(crate) fn new(kind: Kind, past: Option<Counts>) -> Self {
-        let baseline = past.map_or(Baseline::Concurrent, Baseline::Past);
-        Self {
-            gate: Gate::new(GateSpec::default(), baseline).expect("the default is a gate"),
-            batch: Batch::new(Weight::ZERO),
-            users: UserSet::new(10_000),
-            slow: matches!(kind, Kind::Slow { .. }),
-        }
+    pub(crate) fn new(share: Weight, past: Option<Counts>) -> Self {
+        let baseline = past.map_or(Baseline::Concurrent(Box::default()), Baseline::Past);
+        let gate = Gate::new(GateSpec::default(), 1, baseline).expect("the default is a gate");
+        let stretch = Stretch { no: 0, share, baseline_share: baseline_share(share), begins_step: true };
+        let feed = Feed::new(gate, stretch, limits(1.0));
+        Self { feed, start: start(), sent: 0, stretch, latencies: Latencies::default() }
     }
-}
 
-/// The counts of `requests` of which `bad` failed by their answer's status.
-pub(crate) fn counts(requests: u64, bad: u64) -> Counts {
-    let bad = Bad::each(bad);
-    let class = Event::Failed(wasm_fn_rollout::Class::ServerError);
-    Counts::of(requests).with(Event::FailedAtAll, bad).with(class, bad)
+    fn now(&self) -> Instant {
+        self.start + APART * self.sent
+    }
 }
 
 impl Rule for Ours {
     fn aborts(&mut self, item: &Item) -> bool {
-        self.batch.share = item.share;
-        let failed = item.bad && !self.slow;
-        let response = Response {
-            side: if item.on_canary { Side::Canary } else { Side::Stable },
+        self.sent += 1;
+        let now = self.now();
+        let ticket = self.feed.begin(self.stretch.no, item.arm, item.user, now);
+        let failed = item.bad && item.latency.is_none();
+        let ending = Ending {
             outcome: if failed { Outcome::ServerError } else { Outcome::Success },
-            latency: time(if item.bad && self.slow { 2 } else { 0 }),
+            latency: Duration::from_secs_f64(item.latency.unwrap_or(0.0)),
             memory_peak_bytes: 0,
             user: item.user,
+            at: now,
         };
-        let thresholds = Thresholds { slow_above: Some(time(1)), ..Thresholds::default() };
-        self.batch.add(&response, &thresholds, &mut self.users);
-        if !item.bad {
-            return false;
+        let learnt = self.feed.end(ticket, &ending);
+        if item.arm == Arm::Baseline
+            && let Some(latency) = item.latency
+            && let Some(p99) = self.latencies.take(latency)
+        {
+            self.feed.hold_to(limits(p99), now);
         }
-        self.gate.observe(&self.batch);
-        self.batch = Batch::new(item.share);
-        matches!(self.gate.verdict(), Verdict::Fail(_))
+        learnt && matches!(self.feed.verdict(), Verdict::Fail(_))
     }
 
-    fn step(&mut self) {
-        self.gate.observe(&self.batch);
-        self.batch = Batch::new(Weight::ZERO);
-        self.gate.step();
+    fn step(&mut self, share: Weight) {
+        let no = self.stretch.no + 1;
+        self.stretch = Stretch { no, share, baseline_share: baseline_share(share), begins_step: true };
+        let p99 = self.latencies.p99().unwrap_or(1.0);
+        self.feed.begin_stretch(self.stretch, limits(p99), self.now());
     }
 }
 

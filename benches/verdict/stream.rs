@@ -1,6 +1,7 @@
-//! Streams of responses: who answered, whether it was bad, to whom.
+//! Streams of responses in which nothing takes time: who answered, whether it was bad, to whom.
 
 use wasm_fn_core::{Point, Weight};
+use wasm_fn_rollout::Arm;
 
 /// SplitMix64: the same numbers for the same seed, on every machine and with every version of any crate.
 #[derive(Clone)]
@@ -23,6 +24,21 @@ impl Random {
     pub(crate) fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
+
+    /// Exponential with mean 1.
+    pub(crate) fn exponential(&mut self) -> f64 {
+        -(1.0 - self.unit()).ln()
+    }
+
+    /// Normal with mean 0 and deviation 1 (Box and Muller).
+    pub(crate) fn normal(&mut self) -> f64 {
+        (2.0 * self.exponential()).sqrt() * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
+    /// Pareto from 1 on.
+    pub(crate) fn pareto(&mut self, exponent: f64) -> f64 {
+        (1.0 - self.unit()).powf(-1.0 / exponent)
+    }
 }
 
 /// How responses come to be bad.
@@ -30,8 +46,8 @@ impl Random {
 pub(crate) enum Kind {
     /// Independently, at these rates.
     Errors { stable: f64, canary: f64 },
-    /// Latencies with a Pareto tail of this exponent, the canary's longer by a factor. Bad is what lies
-    /// above 1.2 times the p99 of 10,000 responses of stable before.
+    /// Latencies with a Pareto tail of this exponent, the canary's longer by a factor. To the other rules, bad is what
+    /// lies above 1.2 times the p99 of 10,000 responses of stable before.
     Slow { exponent: f64, factor: f64 },
     /// Each of 2,000 users keeps to one side; five fail always, one in twenty often, the others rarely. The
     /// versions are the same.
@@ -51,9 +67,12 @@ pub(crate) enum Shares {
 
 /// One response.
 pub(crate) struct Item {
-    pub(crate) share: Weight,
+    pub(crate) arm: Arm,
     pub(crate) on_canary: bool,
     pub(crate) bad: bool,
+    /// Its latency, in p99s of stable before; `None` where latencies are no matter.
+    pub(crate) latency: Option<f64>,
+    /// Hash of the user's key.
     pub(crate) user: Option<u64>,
 }
 
@@ -64,25 +83,41 @@ pub(crate) struct Stream {
     step_requests: u64,
     sent: u64,
     random: Random,
-    threshold: f64,
-    users: Vec<(Point, f64)>,
+    p99: f64,
+    users: Vec<(u64, f64)>,
 }
 
 /// Users of a sticky stream.
 const USERS: u64 = 2_000;
 
-/// Responses of stable before the rollout, which the latency threshold comes from.
+/// Responses of stable before the rollout, which the first latency limit comes from.
 const PAST: usize = 10_000;
+
+/// The baseline's share beside a canary with `share`.
+pub(crate) fn baseline_share(share: Weight) -> Weight {
+    share.min(share.complement())
+}
+
+/// Whom a request at `point` goes to when the canary has `share`.
+pub(crate) fn arm(point: Point, share: Weight) -> Arm {
+    if point.place() < share.basis_points() {
+        Arm::Canary
+    } else if point.place() >= baseline_share(share).complement().basis_points() {
+        Arm::Baseline
+    } else {
+        Arm::Stable
+    }
+}
 
 impl Stream {
     pub(crate) fn new(kind: Kind, shares: Shares, requests: u64, seed: u64) -> Self {
         let weight = |points| Weight::from_basis_points(points).expect("at most everything");
         let mut random = Random::new(seed);
-        let threshold = match kind {
+        let p99 = match kind {
             Kind::Slow { exponent, .. } => {
-                let mut past: Vec<_> = (0..PAST).map(|_| pareto(&mut random, exponent)).collect();
+                let mut past: Vec<_> = (0..PAST).map(|_| random.pareto(exponent)).collect();
                 past.sort_by(f64::total_cmp);
-                1.2 * past[PAST * 99 / 100]
+                past[PAST * 99 / 100]
             }
             Kind::Errors { .. } | Kind::Sticky => 0.0,
         };
@@ -92,7 +127,7 @@ impl Stream {
                 5..105 => 0.1,
                 _ => 0.001,
             };
-            (Point::from_bits(random.bits()), rate)
+            (random.bits(), rate)
         };
         let users = if kind == Kind::Sticky { (0..USERS).map(user).collect() } else { Vec::new() };
         let shares = match shares {
@@ -100,7 +135,7 @@ impl Stream {
             Shares::Steps => [weight(100), weight(1000), weight(5000)],
             Shares::All => [Weight::FULL; 3],
         };
-        Self { kind, shares, step_requests: requests.div_ceil(3), sent: 0, random, threshold, users }
+        Self { kind, shares, step_requests: requests.div_ceil(3), sent: 0, random, p99, users }
     }
 
     /// Whether a step begins with the next response.
@@ -109,32 +144,35 @@ impl Stream {
         moved && self.sent > 0 && self.sent.is_multiple_of(self.step_requests)
     }
 
+    /// The canary's share of the next response.
+    pub(crate) fn share(&self) -> Weight {
+        self.shares[usize::try_from(self.sent / self.step_requests).unwrap_or(2).min(2)]
+    }
+
     pub(crate) fn next(&mut self) -> Item {
-        let step = usize::try_from(self.sent / self.step_requests).unwrap_or(2).min(2);
-        let share = self.shares[step];
+        let share = self.share();
         self.sent += 1;
         if self.kind == Kind::Sticky {
             // A quarter of the requests comes mostly from the first users: the smaller of two draws.
             let draws = [self.random.bits() % USERS, self.random.bits() % USERS];
             let index = if self.random.bits().is_multiple_of(4) { draws[0].min(draws[1]) } else { draws[0] };
-            let (point, rate) = self.users[usize::try_from(index).expect("an index of a user")];
-            let on_canary = point.place() < share.basis_points();
+            let (key, rate) = self.users[usize::try_from(index).expect("an index of a user")];
+            let arm = arm(Point::from_bits(key), share);
             let bad = self.random.unit() < rate;
-            return Item { share, on_canary, bad, user: Some(index) };
+            return Item { arm, on_canary: arm == Arm::Canary, bad, latency: None, user: Some(key) };
         }
-        let on_canary = Point::from_bits(self.random.bits()).place() < share.basis_points();
-        let bad = match self.kind {
-            Kind::Errors { stable, canary } => self.random.unit() < if on_canary { canary } else { stable },
-            Kind::Slow { exponent, factor } => {
-                let longer = if on_canary { factor } else { 1.0 };
-                longer * pareto(&mut self.random, exponent) > self.threshold
+        let arm = arm(Point::from_bits(self.random.bits()), share);
+        let on_canary = arm == Arm::Canary;
+        let (bad, latency) = match self.kind {
+            Kind::Errors { stable, canary } => {
+                (self.random.unit() < if on_canary { canary } else { stable }, None)
             }
-            Kind::Sticky => false,
+            Kind::Slow { exponent, factor } => {
+                let latency = if on_canary { factor } else { 1.0 } * self.random.pareto(exponent) / self.p99;
+                (latency > 1.2, Some(latency))
+            }
+            Kind::Sticky => (false, None),
         };
-        Item { share, on_canary, bad, user: None }
+        Item { arm, on_canary, bad, latency, user: None }
     }
-}
-
-fn pareto(random: &mut Random, exponent: f64) -> f64 {
-    (1.0 - random.unit()).powf(-1.0 / exponent)
 }
