@@ -47,6 +47,7 @@ fn stage(
         cohorts: Vec::new(),
         salt: Salt([1, 2]),
         trial: None,
+        baseline: None,
         versions: vec![entry(v(1), tallies[0], showing()), entry(v(2), tallies[1], showing())],
     };
     Arc::new(Stage::new(spec).unwrap())
