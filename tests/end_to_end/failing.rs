@@ -76,7 +76,9 @@ async fn failure_after_the_head_cuts_the_answer() {
         let bytes = patiently("the end of an endless answer", read).await;
         assert!(bytes.is_some_and(|bytes| bytes > 64 << 10), "the answer seems complete: {bytes:?}");
     }
-    assert_eq!(node.outcomes("flood", "timeout").await, 2);
+    // A client that gets no processor is too slow to read it.
+    let ended = node.outcomes("flood", "timeout").await + node.outcomes("flood", "cancelled").await;
+    assert_eq!(ended, 2);
 }
 
 #[tokio::test]

@@ -78,7 +78,8 @@ async fn hundred_hostile_guests_do_not_keep_others_from_being_served() {
             (_, end) => assert!(end.unwrap().is_server_error()),
         }
     }
-    let mut failed = node.outcomes("hog", "out-of-memory").await;
+    // Among so many some clients are too slow to read.
+    let mut failed = node.outcomes("hog", "out-of-memory").await + node.outcomes("flood", "cancelled").await;
     for function in ["flood", "spin", "hog"] {
         failed += node.outcomes(function, "timeout").await;
     }
