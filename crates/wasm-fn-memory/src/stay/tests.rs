@@ -35,8 +35,8 @@ fn a_fault_ends_it() {
 #[test]
 fn a_stay_that_ends_on_another_thread_is_not_vouched_for() {
     let pages = 10_000;
-    let area = Area::reserve(page_bytes() * 2 * pages).unwrap();
-    let range = area.start()..area.start() + page_bytes() * 2 * pages;
+    let area = Area::reserve(page_bytes() * 3 * pages).unwrap();
+    let range = area.start()..area.start() + page_bytes() * 3 * pages;
     area.open(&range).unwrap();
     let mut fresh = range.step_by(page_bytes());
     let mut fault = |area: &Area| area.zero(&fresh.next().map(|page| page..page + 1).unwrap());

@@ -145,7 +145,7 @@ async fn request_that_was_recalled_was_abandoned_by_nobody() {
         tried.trial.recall();
         within(answer).await.unwrap();
         let told = tried.told().await;
-        assert_eq!((told.outcome, told.abandoned), (Outcome::Cancelled, false), "{shield:?}");
+        assert_eq!((told.outcome, told.abandoned), (Outcome::Shed, false), "{shield:?}");
     }
 }
 
@@ -183,7 +183,7 @@ async fn requests_that_the_node_refuses_begin_and_end_once() {
     let answer = client.read_until("\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     let told = tried.told().await;
-    assert_eq!((told.outcome, told.abandoned), (Outcome::Shed, false));
+    assert_eq!((told.outcome, told.abandoned), (Outcome::Cancelled, false));
 
     let setup = Setup { options: Options { turn_wait_max: Duration::ZERO, ..options() }, ..Setup::default() };
     let tried = setup.canary(|_| async { ok("canary") }).await;
@@ -228,5 +228,5 @@ async fn requests_under_way_when_the_node_stops_end_too() {
     assert_eq!(tried.node.handle.drain(Duration::from_millis(1)).await.cut, 1);
     let trial = Arc::clone(&tried.trial);
     eventually(move || trial.under_way() == 0).await;
-    assert_eq!(tried.told().await.outcome, Outcome::Cancelled);
+    assert_eq!(tried.told().await.outcome, Outcome::Shed);
 }

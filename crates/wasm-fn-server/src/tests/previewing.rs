@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering::SeqCst};
 
 use http::{Method, Request, header};
 use wasm_fn_core::{Outcome, PreviewAccess, Revision, StageName, Sticky, TrafficSplit};
-use wasm_fn_router::{RouteTable, Salt, Stage, StageSpec, Tally};
+use wasm_fn_router::{Placement, RouteTable, Salt, Stage, StageSpec, Tally};
 
 use super::{
     harness::{ClientBody, Fake, Http1, Node, entry, eventually, get, get2, ok, options, problem, text, v},
@@ -311,7 +311,7 @@ async fn who_asks_for_a_version_is_counted_apart_by_address_and_by_header() {
 }
 
 #[tokio::test]
-async fn no_trial_hears_of_who_asks_for_a_version_and_nothing_shields_it() {
+async fn no_trial_judges_who_asks_for_a_version_and_nothing_shields_it() {
     let canary = |_| async { Err(super::harness::trap("unreachable")) };
     let tried = Setup::default().canary(canary).await;
     let mut client = tried.node.http1().await;
@@ -325,7 +325,8 @@ async fn no_trial_hears_of_who_asks_for_a_version_and_nothing_shields_it() {
     eventually(|| tried.node.tally.overrides().count(Outcome::Success) == 1).await;
     assert_eq!((tried.canary.snapshot().total(), tried.node.tally.snapshot().total()), (0, 0));
     tried.ran_on_stable(1);
-    tried.trial.heard(0).await;
+    let told = tried.trial.heard(3).await;
+    assert!(told.iter().all(|told| told.placement == Placement::Request), "{told:?}");
     // A canary that is withheld from others is still there for whoever asks.
     tried.trial.withheld.store(true, SeqCst);
     let response = client.send_request(with(get("/hello@canary"), &token)).await.unwrap();

@@ -302,7 +302,7 @@ fn words_that_are_none_are_refused_with_those_there_are() {
     refused(
         "[function.a.gate]\nlatency_p95 = { tolerate = 1.2 }\n",
         &expect![
-            "wasm-fn.toml:2: function.a.gate.latency_p95: unknown field `latency_p95`, expected one of `alpha`, `errors`, `latency_p99`, `memory_p99`, `max_error_rate`, `max_latency_p99`, `on_no_data`"
+            "wasm-fn.toml:2: function.a.gate.latency_p95: unknown field `latency_p95`, expected one of `alpha`, `errors`, `latency_p99`, `memory_p99`, `max_error_rate`, `max_latency_p99`, `floor`, `on_no_data`"
         ],
     );
     refused(
@@ -319,6 +319,12 @@ fn gates_out_of_bounds_are_refused() {
     refused(
         &gate("alpha = 0"),
         &expect!["wasm-fn.toml:2: function.a.gate.alpha: alpha is 0, expected more than 0 and less than 0.5"],
+    );
+    refused(
+        &gate("floor = { error_rate = 0.5, requests = 2 }"),
+        &expect![
+            "wasm-fn.toml:2: function.a.gate.floor: the floor is 0.5 of 2 requests, expected a share above 0 and at most 1 of at least 3"
+        ],
     );
     refused(
         &gate("alpha = 0.5"),
