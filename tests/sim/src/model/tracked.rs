@@ -131,7 +131,7 @@ impl Tracked {
         // About how many users there were is known to the gate; not exactly.
         let most = drawn + users + users / 2 + 5;
         self.stable().is_none()
-            || voices::needed(self.share, self.gate_no).is_none_or(|needed| most >= needed)
+            || voices::needed(self.share, self.gate_no, voices::FIRST_RUN).is_none_or(|needed| most >= needed)
     }
 
     /// Whether what its gate has counted is what its requests came to.
@@ -285,7 +285,7 @@ impl Tracked {
         let ran_ms = self.since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms));
         let ran = u128::from(ran_ms) >= lasts.as_millis();
         let (drawn, users) = self.ledger.voices(true);
-        let needs = voices::needed(self.share, self.gate_no);
+        let needs = voices::needed(self.share, self.gate_no, voices::LAST_RUN);
         let heard = needs.is_none_or(|needs| drawn > needs + 2 || users > 2 * needs + 10);
         let (canary, stable) = (self.ledger.canary_least(), self.ledger.stable_least());
         let enough = self.place == Place::Watch || (canary >= needed && stable >= needed && heard);
