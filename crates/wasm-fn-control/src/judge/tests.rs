@@ -238,6 +238,16 @@ fn users_whom_a_rule_places_are_compared_with_their_own_past() {
 }
 
 #[test]
+fn users_whom_a_rule_places_are_held_to_the_floor_beside_a_busy_stable_that_answers() {
+    let placed = Heard { placement: Placement::Rule, ..heard(Side::Canary, Outcome::ServerError) };
+    for (outcome, found) in [(Outcome::Success, Some(20)), (Outcome::ServerError, None)] {
+        let court = court(&rollout(|_, _| ()));
+        court.hear(200, &heard(Side::Stable, outcome));
+        assert_eq!(court.withheld_after(&placed), found, "{outcome}");
+    }
+}
+
+#[test]
 fn users_whom_a_rule_keeps_on_stable_are_compared_with_nobody() {
     let court = court(&rollout(|_, _| ()));
     court.hear(100, &Heard { placement: Placement::Rule, ..heard(Side::Stable, Outcome::ServerError) });

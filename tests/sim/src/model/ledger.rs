@@ -6,8 +6,11 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use wasm_fn_core::{Outcome, Revision, Side, Weight};
-use wasm_fn_rollout::{Counts, Event, GateState, WAIT_MAX};
+use wasm_fn_rollout::{Counts, Event, GateState};
 use wasm_fn_router::Placement;
+
+/// How long evidence waits for a request, milliseconds.
+const WAIT_MS: u64 = 30_000;
 
 /// Ends after which a gate that waits for a request may have no room to tell later ones apart.
 const ENDS_APART: u64 = 40;
@@ -211,10 +214,9 @@ impl Ledger {
         while self.begun_at_ends.front().is_some_and(|&begun| begun <= ended) {
             self.settled = self.begun_at_ends.pop_front().unwrap_or(self.settled);
         }
-        let wait_ms = u64::try_from(WAIT_MAX.as_millis()).unwrap_or(u64::MAX);
         let mut taken = Vec::new();
         while let Some(waiting) = self.waiting.front() {
-            let late = end.failed && now_ms > waiting.ended_ms + wait_ms;
+            let late = end.failed && now_ms > waiting.ended_ms + WAIT_MS;
             if waiting.begun > ended && !late {
                 break;
             }
@@ -308,7 +310,7 @@ impl Ledger {
 
     /// Whether the gate may have gone on without `entry`, which is under way.
     fn is_let_go(&self, entry: &Entry, now_ms: u64) -> bool {
-        let waited = u128::from(now_ms.saturating_sub(entry.begun.began_ms)) >= WAIT_MAX.as_millis();
+        let waited = now_ms.saturating_sub(entry.begun.began_ms) >= WAIT_MS;
         waited || self.ends - entry.ends_before >= ENDS_APART
     }
 
