@@ -7,6 +7,8 @@ mod traps;
 mod warmth;
 mod whole;
 
+use std::time::Duration;
+
 use wasm_fn_core::Outcome;
 
 use crate::{
@@ -56,6 +58,7 @@ fn step(share: u16, requests: u64, world: impl World + 'static) -> Scene {
         past: 5_000,
         cohort_past: 0,
         measure: Measure::Baseline,
+        deadlines: [Duration::ZERO; 2],
         world: Box::new(world),
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Scene {
     /// Requests of the cohort before the rollout.
     pub(crate) cohort_past: u64,
     pub(crate) measure: Measure,
+    /// The canary's deadline and stable's, as far as the gate is told; the same for both when not.
+    pub(crate) deadlines: [Duration; 2],
     pub(crate) world: Box<dyn World>,
 }
 
@@ -286,7 +288,8 @@ impl Run {
             let (arm, share) = (Arm::Stable, Weight::ZERO);
             gate.trap(&Trapped { arm, fingerprint, user: None, share, begun: 0 });
         }
-        self.gates.push(Feed::new(gate, self.stretch, thresholds));
+        let [canary, stable] = self.scene.deadlines;
+        self.gates.push(Feed::new(gate, self.stretch, thresholds).with_deadlines(canary, stable));
     }
 
     /// Has so many requests arrive; the verdict on them.

@@ -1,5 +1,7 @@
 //! Tests of the simulation itself: what it is asked for is what the gate hears.
 
+use std::time::Duration;
+
 use super::{Abort, Answer, Begins, Measure, Part, Request, Scene, Version, run};
 use crate::stream::Random;
 use wasm_fn_core::Outcome;
@@ -14,6 +16,7 @@ fn scene(requests: u64, world: impl super::World + 'static) -> Scene {
         past: 500,
         cohort_past: 200,
         measure: Measure::Baseline,
+        deadlines: [Duration::ZERO; 2],
         world: Box::new(world),
     }
 }

@@ -165,6 +165,11 @@ impl Judge {
         }
     }
 
+    /// The same, of versions with these deadlines.
+    pub(crate) fn with_deadlines(self, canary: Duration, base: Duration) -> Self {
+        Self { feed: self.feed.with_deadlines(canary, base), ..self }
+    }
+
     /// The same, after `earlier` if that was of the same rollout.
     pub(crate) fn after(self, earlier: Option<&Self>) -> Self {
         let rollout = |judge: &Self| (judge.canary, judge.base, judge.started_ms);

@@ -242,7 +242,12 @@ impl<V: Clone> Parts<V> {
         let judge = earlier.filter(|judge| judge.judges(rollout)).cloned().unwrap_or_else(|| {
             let cohort = self.cohorts.get(&(stage.clone(), rollout.base)).cloned().unwrap_or_default();
             let tallies = Tallies::new(tally(rollout.canary), tally(rollout.base), cohort);
+            let timeout = |no| function.versions.get(&no).map(|version| version.build.config.limits.timeout);
             let judge = Judge::new(rollout, tallies, Arc::clone(changed));
+            let judge = match (timeout(rollout.canary), timeout(rollout.base)) {
+                (Some(canary), Some(base)) => judge.with_deadlines(canary, base),
+                _ => judge,
+            };
             Arc::new(judge.after(earlier.map(|judge| &**judge)))
         });
         let config = function.versions.get(&rollout.canary).map(|version| &version.build.config);

@@ -7,7 +7,7 @@
 //! requests, and all of those before, have ended. The gate's test is valid at every prefix of that order, so where the
 //! epochs end, and when the gate is asked, may depend on anything.
 //!
-//! A request is waited for [`WAIT_MAX`] at most. What comes of it after that counts when it comes: only if it is bad, as
+//! A request is waited for [`WAIT_MAX`] at most, or as long as the later deadline where the versions' differ. What comes of it after that counts when it comes: only if it is bad, as
 //! a hit without a trial.
 //!
 //! A good response takes no lock: it adds one to a counter of its epoch.
@@ -33,6 +33,9 @@ use lanes::{Lane, Slot, Voices};
 /// How long the evidence waits for a request: longer than most may take, and short enough for a person who waits.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// How much later than its deadline a request that hangs may end.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// How often a gate looks for a fault that begins now.
 const RENEW_AFTER: Duration = Duration::from_secs(60);
 
@@ -45,6 +48,8 @@ pub struct Feed {
     clusters: Clusters,
     voices: Voices,
     slots: Box<[Slot]>,
+    /// How long a request is waited for.
+    wait: Duration,
     inner: Mutex<Inner>,
 }
 
@@ -144,6 +149,7 @@ impl Feed {
             clusters: Clusters::default(),
             voices: Voices::default(),
             slots,
+            wait: WAIT_MAX,
             inner: Mutex::new(Inner {
                 gate,
                 tail: 0,
@@ -156,6 +162,14 @@ impl Feed {
                 voices: 0,
             }),
         }
+    }
+
+    /// The same for versions with these deadlines. Where they differ, requests are waited for as long as the later one: what
+    /// hangs on both sides would otherwise count sooner on the one with the earlier.
+    #[must_use]
+    pub fn with_deadlines(self, canary: Duration, stable: Duration) -> Self {
+        let later = canary.max(stable).saturating_add(GRACE);
+        Self { wait: if canary == stable { WAIT_MAX } else { WAIT_MAX.max(later) }, ..self }
     }
 
     /// A request of `arm` begins at `at` under the stretch with number `stretch`; `user` is the 64-bit hash of its
@@ -358,7 +372,7 @@ impl Feed {
                 return advanced;
             }
             let closed = inner.pending(epoch).closed.unwrap_or(now);
-            let late = now.saturating_duration_since(closed) >= WAIT_MAX;
+            let late = now.saturating_duration_since(closed) >= self.wait;
             if !late && !self.slot(epoch).has_ended() {
                 return advanced;
             }

@@ -69,9 +69,17 @@ fn court(rollout: &Rollout) -> Court {
 }
 
 fn court_after(rollout: &Rollout, before: Before) -> Court {
+    court_of(rollout, before, |judge| judge)
+}
+
+fn court_with(rollout: &Rollout, change: impl FnOnce(Judge) -> Judge) -> Court {
+    court_of(rollout, Before::default(), change)
+}
+
+fn court_of(rollout: &Rollout, before: Before, change: impl FnOnce(Judge) -> Judge) -> Court {
     let changed = Arc::new(Notify::new());
     let tallies = Tallies::new(Arc::default(), before.base, before.cohort);
-    let judge = Arc::new(Judge::new(rollout, tallies, Arc::clone(&changed)));
+    let judge = Arc::new(change(Judge::new(rollout, tallies, Arc::clone(&changed))));
     let place = rollout.phase.place().unwrap();
     let share = rollout.spec.plan().share(place);
     let hearing = hearing(&judge, share, Some(Duration::from_secs(9)));

@@ -33,6 +33,21 @@ fn request_is_waited_for_so_long_and_no_longer() {
 }
 
 #[test]
+fn request_is_waited_for_until_the_later_of_two_deadlines() {
+    for (base, waits) in [(Duration::from_secs(60), true), (Duration::from_millis(300), false)] {
+        let court =
+            court_with(&rollout(|_, _| ()), |judge| judge.with_deadlines(Duration::from_millis(300), base));
+        let _before = court.hearing.begins(&heard(Side::Stable, FAILS), epoch());
+        let failed = |after| Heard { at: epoch() + after, ..heard(Side::Canary, FAILS) };
+        court.hear(10, &failed(Duration::from_millis(1)));
+        court.hear(1, &failed(Duration::from_secs(59)));
+        assert_ne!(court.hearing.is_withheld(), waits, "{base:?}");
+        court.hear(1, &failed(Duration::from_secs(62)));
+        assert!(court.hearing.is_withheld(), "{base:?}");
+    }
+}
+
+#[test]
 fn more_failures_than_there_are_stretches_of_evidence_wait_no_longer() {
     let court = court(&rollout(|_, _| ()));
     let _under_way = court.hearing.begins(&heard(Side::Stable, Outcome::Success), epoch());
