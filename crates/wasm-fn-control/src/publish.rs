@@ -30,6 +30,8 @@ pub(crate) struct Publisher<H: Host> {
     news: Arc<AtomicU64>,
     // What versions had shown when this was made.
     known: KnownTraps,
+    // Handles for the baselines of rollouts that are about to begin, loaded.
+    ahead: HashMap<(FunctionName, VersionNo), H::Version>,
     functions: BTreeMap<FunctionName, Parts<H::Version>>,
 }
 
@@ -81,7 +83,17 @@ pub enum TableError {
 impl<H: Host> Publisher<H> {
     /// A publisher of nothing yet, whose judges tell `changed`; `known` are the traps that versions have shown before.
     pub(crate) fn new(host: Arc<H>, changed: Arc<Notify>, known: KnownTraps) -> Self {
-        Self { host, changed, news: Arc::default(), known, functions: BTreeMap::new() }
+        Self { host, changed, news: Arc::default(), known, ahead: HashMap::new(), functions: BTreeMap::new() }
+    }
+
+    /// Takes a handle for the baseline of a rollout of `function` from `version` that is about to begin.
+    pub(crate) fn hold_ahead(&mut self, function: FunctionName, version: VersionNo, target: H::Version) {
+        self.ahead.insert((function, version), target);
+    }
+
+    /// Lets go of that handle, which the rollout has by now if it has begun.
+    pub(crate) fn drop_ahead(&mut self, function: &FunctionName, version: VersionNo) {
+        self.ahead.remove(&(function.clone(), version));
     }
 
     /// How many traps versions have shown since this was made, each counted once.
@@ -212,7 +224,8 @@ impl<H: Host> Publisher<H> {
         let kept = kept.filter(|kept| (kept.started_ms, kept.version) == (started_ms, version)).cloned();
         let handle = kept.or_else(|| {
             let build = &function.versions.get(&version)?.build;
-            let target = self.host.fresh_version(name, version, build.digest, &build.config);
+            let fresh = || self.host.fresh_version(name, version, build.digest, &build.config);
+            let target = self.ahead.get(&(name.clone(), version)).cloned().unwrap_or_else(fresh);
             Some(BaselineHandle { started_ms, version, target })
         });
         Some((share, handle?))

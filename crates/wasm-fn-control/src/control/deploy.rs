@@ -125,17 +125,41 @@ impl<H: Host, S: Store> Control<H, S> {
             }
         };
         let past = deploy.past(self);
+        let ahead = self.load_baseline(&deploy).await;
         let mut planned = None;
-        let state = self
+        let committed = self
             .commit(note, |state| {
                 let now_ms = self.clock.now_ms();
                 let report = deploy.report(self, state);
                 let plan = deploy.plan(&prepared.kind, now_ms, past, report, salt, state)?;
                 Ok(planned.insert(plan).change.clone())
             })
-            .await?;
+            .await;
+        if let Some(version) = ahead {
+            self.writer.lock().await.publisher.drop_ahead(&deploy.function, version);
+        }
+        let state = committed?;
         let plan = planned.expect("a commit without error has planned");
         Ok(deploy.done(&plan, state))
+    }
+}
+
+impl<H: Host, S: Store> Control<H, S> {
+    /// Loads what serves the baseline of the rollout that `deploy` begins, so that none of stable's users waits for that;
+    /// gives the version it is of.
+    async fn load_baseline(&self, deploy: &Deploy) -> Option<VersionNo> {
+        let Strategy::Rollout(spec) = &deploy.strategy else { return None };
+        if spec.plan().steps().is_empty() {
+            return None;
+        }
+        let state = self.state();
+        let function = state.function(&deploy.function).ok()?;
+        let stable = function.stages.get(&deploy.stage)?.stable;
+        let build = &function.versions.get(&stable)?.build;
+        let target = self.host.fresh_version(&deploy.function, stable, build.digest, &build.config);
+        self.host.load(&target).await;
+        self.writer.lock().await.publisher.hold_ahead(deploy.function.clone(), stable, target);
+        Some(stable)
     }
 }
 

@@ -81,14 +81,13 @@ impl Host for RuntimeHost {
         config: &FunctionConfig,
     ) -> Hosted {
         let spec = VersionSpec { function: function.clone(), version: no, digest, config: config.clone() };
-        let version = self.runtime.fresh_version(spec);
-        let loading = version.clone();
-        tokio::spawn(async move {
-            if let Err(error) = loading.load().await {
-                tracing::warn!(version = %no, %error, "baseline is not loaded ahead of its requests");
-            }
-        });
-        Hosted(version)
+        let version = Hosted(self.runtime.fresh_version(spec));
+        tokio::spawn(load(version.clone()));
+        version
+    }
+
+    async fn load(&self, version: &Hosted) {
+        load(version.clone()).await;
     }
 
     async fn ready(&self, version: &Hosted) {
@@ -128,6 +127,13 @@ impl Host for RuntimeHost {
 
     fn log_changes(&self) -> watch::Receiver<u64> {
         self.runtime.log_changes()
+    }
+}
+
+/// Loads `version`; its next request tells why it cannot be, if it cannot.
+async fn load(version: Hosted) {
+    if let Err(error) = version.0.load().await {
+        tracing::warn!(version = %version.0.component(), %error, "version is not loaded ahead of its requests");
     }
 }
 
