@@ -12,13 +12,13 @@ use wasm_fn_core::{
     CohortRule, Condition, Point, PreviewAccess, Revision, Role, Route, Source, StageName, Sticky,
     TrafficSplit, VersionNo, Weight,
 };
-use wasm_fn_router::{RouteTable, Salt, Stage, StageSpec, Tally, Traits, VersionEntry};
+use wasm_fn_router::{PlacedCohort, RouteTable, Salt, Stage, StageSpec, Tally, Traits, VersionEntry};
 
 /// Paths are visited in steps of this prime.
 const STRIDE: usize = 7919;
 
 /// A function with a canary at 10 %.
-fn stage(function: &str, sticky: Sticky, cohorts: Vec<CohortRule>) -> Arc<Stage<()>> {
+fn stage(function: &str, sticky: Sticky, cohorts: Vec<PlacedCohort>) -> Arc<Stage<()>> {
     let numbers = [1, 2].map(|number| VersionNo::new(number).expect("above zero"));
     let [stable, canary] = numbers;
     let share = Weight::from_basis_points(1000).expect("at most everything");
@@ -111,9 +111,13 @@ fn choose(criterion: &mut Criterion) {
     let headers = headers();
     let request =
         Traits { headers: &headers, query: Some("page=2&sort=name"), client: Ipv4Addr::LOCALHOST.into() };
-    let rule = |source: Source, value: &str| CohortRule {
-        condition: Condition::new(source, vec![value.to_owned()]).expect("one short value"),
-        role: Role::Canary,
+    let rule = |source: Source, value: &str| PlacedCohort {
+        rule: CohortRule {
+            name: None,
+            condition: Condition::new(source, vec![value.to_owned()]).expect("one short value"),
+            role: Role::Canary,
+        },
+        share: Weight::FULL,
     };
     let team = || Source::Header("x-team".to_owned());
     let other_teams = (0..10).map(|i| rule(team(), &format!("team-{i}"))).collect();

@@ -51,7 +51,13 @@ impl Ours {
     pub(crate) fn new(share: Weight, past: Option<Counts>) -> Self {
         let baseline = past.map_or(Baseline::Concurrent(Box::default()), Baseline::Past);
         let gate = Gate::new(GateSpec::default(), 1, baseline).expect("the default is a gate");
-        let stretch = Stretch { no: 0, share, baseline_share: baseline_share(share), begins_step: true };
+        let stretch = Stretch {
+            no: 0,
+            share,
+            baseline_share: baseline_share(share),
+            begins_step: true,
+            by_cohort: false,
+        };
         let feed = Feed::new(gate, stretch, limits(1.0));
         Self { feed, start: start(), sent: 0, stretch, latencies: Latencies::default() }
     }
@@ -86,7 +92,8 @@ impl Rule for Ours {
 
     fn step(&mut self, share: Weight) {
         let no = self.stretch.no + 1;
-        self.stretch = Stretch { no, share, baseline_share: baseline_share(share), begins_step: true };
+        self.stretch =
+            Stretch { no, share, baseline_share: baseline_share(share), begins_step: true, by_cohort: false };
         let p99 = self.latencies.p99().unwrap_or(1.0);
         self.feed.begin_stretch(self.stretch, limits(p99), self.now());
     }

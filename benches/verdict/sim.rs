@@ -214,7 +214,7 @@ impl Run {
             salt: Random::new(!seed).bits(),
             start: start(),
             gates: Vec::new(),
-            stretch: Stretch { no: 0, share, baseline_share: share, begins_step: true },
+            stretch: Stretch { no: 0, share, baseline_share: share, begins_step: true, by_cohort: false },
             now: 0.0,
             sent: 0,
             served: [0, 1_000_000, 0],
@@ -265,7 +265,7 @@ impl Run {
             Measure::Stable => share.complement(),
         };
         let no = self.stretch.no + 1;
-        self.stretch = Stretch { no, share, baseline_share, begins_step: true };
+        self.stretch = Stretch { no, share, baseline_share, begins_step: true, by_cohort: false };
         if self.gates.is_empty() || part.begins != Begins::Step {
             self.baseline = Latencies::default();
             self.served[2] = 0;

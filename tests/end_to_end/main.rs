@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod cohorts;
+#[cfg(test)]
 mod compiling;
 #[cfg(test)]
 mod draining;

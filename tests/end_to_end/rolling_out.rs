@@ -26,7 +26,14 @@ fn quick(step_ms: u64, watch_ms: u64) -> Value {
 }
 
 impl Node {
-    async fn roll_out(&self, guest: &str, config: Value, strategy: Value, rollout: Value) -> Value {
+    /// Deploys to `hello` under a gate that needs 20 requests.
+    pub(crate) async fn roll_out(
+        &self,
+        guest: &str,
+        config: Value,
+        strategy: Value,
+        rollout: Value,
+    ) -> Value {
         let component = self.upload(guests::bytes(guest)).await;
         let gate = json!({ "min_requests": 20 });
         let body = json!({

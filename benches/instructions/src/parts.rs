@@ -66,7 +66,8 @@ pub(crate) fn evidence(count: u32) {
     let limit = Duration::from_secs(1);
     let slow_above = Some(Limits { canary: limit, baseline: limit });
     let thresholds = Thresholds { slow_above, ..Thresholds::default() };
-    let stretch = Stretch { no: 1, share: tenth, baseline_share: tenth, begins_step: false };
+    let stretch =
+        Stretch { no: 1, share: tenth, baseline_share: tenth, begins_step: false, by_cohort: false };
     let feed = Feed::new(gate.expect("a sound gate"), stretch, thresholds);
     let at = tokio::time::Instant::now().into_std();
     for number in 0..count {

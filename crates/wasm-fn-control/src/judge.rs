@@ -29,7 +29,7 @@ use self::history::{PERCENTILE_MIN, limits};
 use crate::{
     clock,
     report::{Report, SideReport, SignalReport, TrapReport},
-    state::{Check, Rollout},
+    state::{Check, Rollout, RolloutSpec},
 };
 
 /// Ids of failed requests that are kept.
@@ -59,6 +59,7 @@ pub(crate) struct Judge {
     started_ms: u64,
     gate_no: u32,
     spec: GateSpec,
+    plan: Arc<RolloutSpec>,
     // Whether the previous version's past is all there is to compare with.
     past: bool,
     stretches: AtomicU32,
@@ -136,7 +137,14 @@ impl Judge {
             let (arm, share) = (Arm::Stable, Weight::ZERO);
             gate.trap(&Trapped { arm, fingerprint, user: None, share, begun: 0 });
         }
-        let before = Stretch { no: 0, share: Weight::ZERO, baseline_share: Weight::ZERO, begins_step: false };
+        let place = rollout.phase.place().unwrap_or(Place::Watch);
+        let before = Stretch {
+            no: 0,
+            share: Weight::ZERO,
+            baseline_share: Weight::ZERO,
+            begins_step: false,
+            by_cohort: rollout.spec.plan().is_by_cohort(place),
+        };
         Self {
             withheld: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
@@ -149,6 +157,7 @@ impl Judge {
             started_ms: rollout.started_ms,
             gate_no: rollout.gate_no,
             spec,
+            plan: Arc::clone(&rollout.spec),
             past: is_watch,
             stretches: AtomicU32::new(0),
             changed,
@@ -157,11 +166,7 @@ impl Judge {
             tallies,
             baseline: Tally::new(),
             baseline_ended: AtomicU64::new(0),
-            notes: Mutex::new(Notes {
-                place: rollout.phase.place().unwrap_or(Place::Watch),
-                failed: Vec::new(),
-                traps: BTreeMap::new(),
-            }),
+            notes: Mutex::new(Notes { place, failed: Vec::new(), traps: BTreeMap::new() }),
         }
     }
 
@@ -203,7 +208,8 @@ impl Judge {
             std::mem::replace(&mut notes.place, place) != place
         };
         let Hearing { no, share, baseline_share, .. } = *hearing;
-        let stretch = Stretch { no, share, baseline_share, begins_step };
+        let by_cohort = self.plan.plan().is_by_cohort(place);
+        let stretch = Stretch { no, share, baseline_share, begins_step, by_cohort };
         self.feed.begin_stretch(stretch, self.thresholds(), clock::instant());
     }
 

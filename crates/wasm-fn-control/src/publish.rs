@@ -7,10 +7,13 @@ use std::{
 
 use http::HeaderValue;
 use tokio::sync::Notify;
-use wasm_fn_core::{FunctionName, Role, StageName, TrafficSplit, VersionNo, Weight};
+use wasm_fn_core::{
+    CohortRule, FunctionConfig, FunctionName, Role, StageName, TrafficSplit, VersionNo, Weight,
+};
 use wasm_fn_rollout::Place;
 use wasm_fn_router::{
-    BaselineSpec, RouteClash, RouteTable, Stage, StageError, StageSpec, Tally, Trial, TrialSpec, VersionEntry,
+    BaselineSpec, PlacedCohort, RouteClash, RouteTable, Stage, StageError, StageSpec, Tally, Trial,
+    TrialSpec, VersionEntry,
 };
 
 use crate::{
@@ -312,13 +315,25 @@ impl<V: Clone> Parts<V> {
             canary: state.canary(),
             previous: state.newest_previous(),
             sticky: stable.map(|config| config.sticky.clone()).unwrap_or_default(),
-            cohorts: stable.map(|config| config.cohorts.clone()).unwrap_or_default(),
+            cohorts: stable.map(|config| cohorts(config, state)).unwrap_or_default(),
             salt: state.salt,
             trial,
             baseline,
             versions: entries.collect(),
         }
     }
+}
+
+/// The cohort rules of `config`, as far as the rollout of `state` has come: one that a step names is in force from that
+/// step on.
+fn cohorts(config: &FunctionConfig, state: &StageState) -> Vec<PlacedCohort> {
+    let at = state.moving().and_then(|rollout| Some((rollout.spec.plan(), rollout.phase.place()?)));
+    let share = |rule: &CohortRule| match (at, &rule.name) {
+        (Some((plan, place)), Some(name)) if rule.role == Role::Canary => plan.cohort_share(place, name),
+        _ => Weight::FULL,
+    };
+    let placed = config.cohorts.iter().map(|rule| PlacedCohort { rule: rule.clone(), share: share(rule) });
+    placed.filter(|placed| placed.share != Weight::ZERO).collect()
 }
 
 /// The canary's share of the requests that it and its base get.

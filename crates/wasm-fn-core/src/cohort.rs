@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use crate::CohortName;
+
 /// Longest header, cookie or query name, and longest value compared, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 
@@ -54,6 +56,8 @@ pub struct Condition {
 /// A rule for the canary has no effect while there is none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CohortRule {
+    /// What the steps of a rollout call its users; without one, no step can.
+    pub name: Option<CohortName>,
     /// When it applies.
     pub condition: Condition,
     /// Where it sends the request.

@@ -1,6 +1,9 @@
 //! What a function is configured with, and the limits it runs under.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{CohortRule, EgressRule, PreviewAccess, Route, Sticky};
 
@@ -91,6 +94,11 @@ impl FunctionConfig {
         ];
         for (key, found) in entries {
             bounded(key, found <= ENTRIES_MAX, || format!("{found} entries"), "at most 256")?;
+        }
+        let mut names = BTreeSet::new();
+        for name in self.cohorts.iter().filter_map(|rule| rule.name.as_ref()) {
+            let found = || format!("two rules named {name}");
+            bounded("cohorts", names.insert(name), found, "a name of its own for each rule that has one")?;
         }
         for (name, value) in &self.env {
             let bytes = name.len() + value.len();

@@ -25,7 +25,7 @@ pub use cohort::{CohortError, CohortRule, Condition, Role, Source, Sticky, Stick
 pub use config::{ConfigError, FunctionConfig, Limits};
 pub use digest::{Digest, DigestError};
 pub use egress::{EgressError, EgressRule, Scheme};
-pub use name::{FunctionName, NameError, StageName};
+pub use name::{CohortName, FunctionName, NameError, StageName};
 pub use outcome::{Blame, Outcome};
 pub use preview::{HostLabelError, PreviewAccess, PreviewAccessError, PreviewDomain, PreviewDomainError};
 pub use revision::Revision;

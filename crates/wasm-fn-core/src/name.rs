@@ -1,4 +1,4 @@
-//! Names of functions and stages: safe in a URL path, a log line and a file name as they are.
+//! Names of functions, stages and cohorts: safe in a URL path, a log line and a file name as they are.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -15,19 +15,24 @@ pub struct FunctionName(Arc<str>);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StageName(Arc<str>);
 
+/// Name of users that a cohort rule finds, `beta`. Same alphabet as [`FunctionName`], and it starts with a letter, so that
+/// no share can be mistaken for one.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CohortName(Arc<str>);
+
 /// Why a text is no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// No characters at all.
     #[error("{what} name is empty, expected 1 to 63 characters")]
     Empty {
-        /// `function` or `stage`.
+        /// `function`, `stage` or `cohort`.
         what: &'static str,
     },
     /// More than 63 bytes.
     #[error("{what} name is {bytes} bytes long, expected at most 63")]
     TooLong {
-        /// `function` or `stage`.
+        /// `function`, `stage` or `cohort`.
         what: &'static str,
         /// Length found.
         bytes: usize,
@@ -35,7 +40,7 @@ pub enum NameError {
     /// A character outside the alphabet.
     #[error("{what} name {name:?} has {found:?} at byte {at}, expected a-z, 0-9, - or _")]
     Character {
-        /// `function` or `stage`.
+        /// `function`, `stage` or `cohort`.
         what: &'static str,
         /// The rejected text.
         name: String,
@@ -47,11 +52,19 @@ pub enum NameError {
     /// `-` or `_` in front.
     #[error("{what} name {name:?} starts with {found:?}, expected a letter or digit")]
     Start {
-        /// `function` or `stage`.
+        /// `function`, `stage` or `cohort`.
         what: &'static str,
         /// The rejected text.
         name: String,
         /// The offending character.
+        found: char,
+    },
+    /// A cohort's with a digit in front.
+    #[error("cohort name {name:?} starts with {found:?}, expected a letter")]
+    Digit {
+        /// The rejected text.
+        name: String,
+        /// The digit.
         found: char,
     },
 }
@@ -73,6 +86,14 @@ fn check(what: &'static str, text: &str) -> Result<(), NameError> {
     Ok(())
 }
 
+fn check_cohort(what: &'static str, text: &str) -> Result<(), NameError> {
+    check(what, text)?;
+    match text.chars().next().filter(char::is_ascii_digit) {
+        Some(found) => Err(NameError::Digit { name: text.to_owned(), found }),
+        None => Ok(()),
+    }
+}
+
 impl StageName {
     /// The stage that exists without being asked for.
     pub fn live() -> Self {
@@ -86,7 +107,7 @@ impl StageName {
 }
 
 macro_rules! name {
-    ($type:ty, $what:literal) => {
+    ($type:ty, $what:literal, $check:path) => {
         impl $type {
             /// The name as text.
             pub fn as_str(&self) -> &str {
@@ -98,7 +119,7 @@ macro_rules! name {
             type Err = NameError;
 
             fn from_str(text: &str) -> Result<Self, NameError> {
-                check($what, text)?;
+                $check($what, text)?;
                 Ok(Self(Arc::from(text)))
             }
         }
@@ -117,8 +138,9 @@ macro_rules! name {
     };
 }
 
-name!(FunctionName, "function");
-name!(StageName, "stage");
+name!(FunctionName, "function", check);
+name!(StageName, "stage", check);
+name!(CohortName, "cohort", check_cohort);
 
 #[cfg(test)]
 mod tests;

@@ -101,6 +101,8 @@ pub struct Stretch {
     pub baseline_share: Weight,
     /// Whether it begins a step.
     pub begins_step: bool,
+    /// Whether nobody is on the canary by chance, so that its cohort decides what passes.
+    pub by_cohort: bool,
 }
 
 struct Inner {
@@ -126,6 +128,7 @@ struct Pending {
     thresholds: Thresholds,
     closed: Option<Instant>,
     begins_step: bool,
+    by_cohort: bool,
     slow: Option<Slow>,
 }
 
@@ -140,7 +143,8 @@ struct Slow {
 
 impl Feed {
     /// Feeds `gate`, in `stretch`, under `thresholds`.
-    pub fn new(gate: Gate, stretch: Stretch, thresholds: Thresholds) -> Self {
+    pub fn new(mut gate: Gate, stretch: Stretch, thresholds: Thresholds) -> Self {
+        gate.set_by_cohort(stretch.by_cohort);
         let pending = (0..EPOCHS_MAX).map(|_| Pending::new(&stretch, thresholds));
         let slots: Box<[Slot]> = (0..EPOCHS_MAX).map(|_| Slot::default()).collect();
         slots[0].open(0, stretch.no, &thresholds);
@@ -384,7 +388,7 @@ impl Feed {
     /// Has the gate take `epoch`, the oldest.
     fn take(&self, inner: &mut Inner, epoch: u32) {
         let stretch = inner.stretch;
-        let Pending { mut batch, slow, begins_step, .. } =
+        let Pending { mut batch, slow, begins_step, by_cohort, .. } =
             std::mem::replace(inner.pending(epoch), Pending::new(&stretch, Thresholds::default()));
         let slot = self.slot(epoch);
         inner.tail = epoch.wrapping_add(1);
@@ -398,6 +402,7 @@ impl Feed {
             inner.steps_ahead = inner.steps_ahead.saturating_sub(1);
             inner.voices = 0;
         }
+        inner.gate.set_by_cohort(by_cohort);
         // Users who were heard since a later step began are that step's.
         let heard = if inner.steps_ahead > 0 { 0 } else { self.voices.count() };
         batch.voices = slot.drawn() + heard.saturating_sub(inner.voices);
@@ -429,7 +434,10 @@ impl Inner {
 
     /// The verdict of the gate on the step that began last.
     fn verdict(&self) -> Verdict {
-        if self.steps_ahead > 0 { self.gate.verdict_of_next_step() } else { self.gate.verdict() }
+        match self.steps_ahead {
+            0 => self.gate.verdict(),
+            _ => self.gate.verdict_of_next_step(self.stretch.by_cohort),
+        }
     }
 
     /// A bad response to a request that was counted as good when it had been waited for long enough. A hit more, and no
@@ -452,6 +460,7 @@ impl Pending {
             thresholds,
             closed: None,
             begins_step: stretch.begins_step,
+            by_cohort: stretch.by_cohort,
             slow: None,
         }
     }

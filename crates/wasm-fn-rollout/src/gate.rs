@@ -109,6 +109,8 @@ pub struct Gate {
     cohort: Counts,
     deferred: Deferred,
     step: Step,
+    /// Whether nobody is on the canary by chance, so that its cohort decides what passes.
+    by_cohort: bool,
     stable_rate: f64,
     traps: Traps,
     failure: Option<Failure>,
@@ -120,6 +122,9 @@ struct Step {
     share: Weight,
     canary: u64,
     stable: u64,
+    cohort_requests: u64,
+    /// Of the cohort's, those that failed.
+    cohort_failed: u64,
     voices: u64,
     alone: Recent,
     cohort: Recent,
@@ -132,6 +137,8 @@ impl Step {
         share: Weight::ZERO,
         canary: 0,
         stable: 0,
+        cohort_requests: 0,
+        cohort_failed: 0,
         voices: 0,
         alone: Recent::NONE,
         cohort: Recent::NONE,
@@ -168,6 +175,7 @@ impl Gate {
             cohort: Counts::default(),
             deferred: Deferred::default(),
             step: Step::NEW,
+            by_cohort: false,
             stable_rate: 0.0,
             traps: Traps::default(),
             failure: None,
@@ -184,6 +192,11 @@ impl Gate {
         self.step = Step::NEW;
         self.renew();
         self.users_since = self.start;
+    }
+
+    /// What is observed from now on is of a step in which nobody is on the canary by chance, or is not.
+    pub fn set_by_cohort(&mut self, by_cohort: bool) {
+        self.by_cohort = by_cohort;
     }
 
     /// Looks for a fault that begins now, too. To be called now and then.
@@ -240,6 +253,9 @@ impl Gate {
         self.step.share = batch.share;
         self.step.canary = self.step.canary.saturating_add(batch.of(Arm::Canary).requests);
         self.step.stable = self.step.stable.saturating_add(batch.stable.and(&batch.baseline).requests);
+        self.step.cohort_requests = self.step.cohort_requests.saturating_add(batch.cohort.requests);
+        let cohort_failed = batch.cohort.bad(Event::FailedAtAll).requests;
+        self.step.cohort_failed = self.step.cohort_failed.saturating_add(cohort_failed);
         self.step.voices = self.step.voices.saturating_add(batch.voices);
         let mut failed = None;
         for check in self.checks.iter_mut().filter(|check| check.group != Group::Cohort) {
@@ -265,9 +281,9 @@ impl Gate {
         }
     }
 
-    /// Requests of the canary since the last [`step`](Self::step).
+    /// Requests of the canary since the last [`step`](Self::step), or of its cohort in the step of one.
     pub fn step_requests(&self) -> u64 {
-        self.step.canary
+        if self.by_cohort { self.step.cohort_requests } else { self.step.canary }
     }
 
     /// What the canary did.

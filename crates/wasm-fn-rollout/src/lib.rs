@@ -22,5 +22,5 @@ pub use gate::{
 pub use phase::{
     Cause, Command, CommandError, Decision, Phase, Place, Time, advance, apply, command, failed,
 };
-pub use plan::{OnFail, OnNoData, Plan, PlanError, PlanSpec, Strategy};
+pub use plan::{OnFail, OnNoData, Plan, PlanError, PlanSpec, Step, StepError, Strategy};
 pub use signal::{Class, Event, Signal, SignalError};

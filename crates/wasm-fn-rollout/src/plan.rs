@@ -1,10 +1,17 @@
 //! The plan of a rollout: its strategy, checked and laid out as steps.
 
-use std::time::Duration;
+mod step;
 
-use wasm_fn_core::Weight;
+use std::{collections::BTreeMap, time::Duration};
+
+use wasm_fn_core::{CohortName, Weight};
+
+pub use step::{Step, StepError};
 
 use crate::Place;
+
+/// Most steps of a canary: as many as there are shares.
+const STEPS_MAX: usize = 10_000;
 
 /// Longest time that a step, a watch or an interval can last.
 const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -16,10 +23,10 @@ pub enum Strategy {
     AllAtOnce,
     /// At once, after its checks passed at no share.
     BlueGreen,
-    /// In steps of these shares; what follows the last is everybody.
+    /// In these steps; what follows the last is everybody.
     Canary {
-        /// Growing, above 0; a last one of 100 % may be left out.
-        steps: Vec<Weight>,
+        /// Cohorts before shares, each growing, above 0; a last one of 100 % may be left out.
+        steps: Vec<Step>,
     },
     /// By the same share again and again.
     Linear {
@@ -73,8 +80,9 @@ pub struct PlanSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     spec: PlanSpec,
-    // Invariant: growing, above zero and below full; the switch to everybody is not among them.
-    steps: Box<[Weight]>,
+    // Invariant: cohorts before shares; shares above zero and growing, those of each cohort too; those of everybody
+    // below full, for the switch is not among them.
+    steps: Box<[Step]>,
     step_min: Duration,
 }
 
@@ -84,21 +92,36 @@ pub enum PlanError {
     /// A canary without steps.
     #[error("a canary has no steps below 100%, expected at least one such as 10%")]
     NoSteps,
+    /// A canary with too many steps.
+    #[error("a canary has {0} steps, expected at most {STEPS_MAX}")]
+    TooManySteps(usize),
     /// A step of nothing.
-    #[error("step {step} is 0%, expected at least 0.01%")]
+    #[error("step {step} is {found}, expected at least 0.01%")]
     Zero {
         /// Its number, from 1.
         step: usize,
+        /// What it is.
+        found: Step,
     },
-    /// A step that is not above the one before.
+    /// A step that is not above the one before, of everybody or of the same cohort.
     #[error("step {step} is {found} after {before}, expected more")]
     NotGrowing {
         /// Its number, from 1.
         step: usize,
-        /// Its share.
-        found: Weight,
-        /// The share of the one before.
-        before: Weight,
+        /// What it is.
+        found: Step,
+        /// The one before.
+        before: Step,
+    },
+    /// A cohort when shares of everybody have begun.
+    #[error("step {step} is {found} after {before}, expected cohorts before shares of everybody")]
+    CohortAfterShare {
+        /// Its number, from 1.
+        step: usize,
+        /// What it is.
+        found: Step,
+        /// The share before.
+        before: Step,
     },
     /// A linear rollout that never moves.
     #[error("a linear rollout grows by 0%, expected at least 0.01%")]
@@ -134,7 +157,7 @@ impl Strategy {
     /// A canary at 1 %, 10 % and 50 %.
     pub fn canary() -> Self {
         let steps = [100, 1000, 5000].into_iter().filter_map(Weight::from_basis_points);
-        Self::Canary { steps: steps.collect() }
+        Self::Canary { steps: steps.map(Step::Share).collect() }
     }
 }
 
@@ -163,8 +186,8 @@ impl Plan {
         &self.spec
     }
 
-    /// Shares of the steps before everybody.
-    pub fn steps(&self) -> &[Weight] {
+    /// The steps before everybody.
+    pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
@@ -214,33 +237,71 @@ impl Plan {
         Some(if step < self.steps.len() { Place::Step(step) } else { Place::Watch })
     }
 
-    /// The new version's share at `place`. A step that the plan does not have counts as none.
+    /// The new version's share of everybody at `place`: none in the step of a cohort. A step that the plan does not have
+    /// counts as none.
     pub fn share(&self, place: Place) -> Weight {
         match place {
             Place::Check => Weight::ZERO,
-            Place::Step(step) => self.steps.get(step).copied().unwrap_or(Weight::ZERO),
+            Place::Step(step) => match self.steps.get(step) {
+                Some(&Step::Share(share)) => share,
+                Some(Step::Cohort { .. }) | None => Weight::ZERO,
+            },
             Place::Watch => Weight::FULL,
         }
     }
+
+    /// The part of cohort `name` that is on the new version at `place`: what its last step until then says, none before
+    /// the first. All of it where no step is about it.
+    pub fn cohort_share(&self, place: Place, name: &CohortName) -> Weight {
+        let reached = match place {
+            Place::Check => 0,
+            Place::Step(step) => step.saturating_add(1),
+            Place::Watch => self.steps.len(),
+        };
+        let (mut last, mut named) = (Weight::ZERO, false);
+        for (at, step) in self.steps.iter().enumerate().filter(|(_, step)| step.cohort() == Some(name)) {
+            named = true;
+            if at < reached {
+                last = step.share();
+            }
+        }
+        if named { last } else { Weight::FULL }
+    }
+
+    /// Whether nobody is on the new version by chance at `place`, and a cohort is by rule.
+    pub fn is_by_cohort(&self, place: Place) -> bool {
+        matches!(place, Place::Step(step) if matches!(self.steps.get(step), Some(Step::Cohort { .. })))
+    }
 }
 
-fn canary(steps: &[Weight]) -> Result<Vec<Weight>, PlanError> {
-    let mut before = Weight::ZERO;
-    for (index, &found) in steps.iter().enumerate() {
-        let step = index + 1;
-        if found == Weight::ZERO {
-            return Err(PlanError::Zero { step });
-        }
-        if found <= before {
-            return Err(PlanError::NotGrowing { step, found, before });
-        }
-        before = found;
+fn canary(steps: &[Step]) -> Result<Vec<Step>, PlanError> {
+    if steps.len() > STEPS_MAX {
+        return Err(PlanError::TooManySteps(steps.len()));
     }
-    let steps: Vec<_> = steps.iter().copied().filter(|&share| share != Weight::FULL).collect();
+    let mut last: BTreeMap<Option<&CohortName>, &Step> = BTreeMap::new();
+    for (index, found) in steps.iter().enumerate() {
+        let step = index + 1;
+        if found.share() == Weight::ZERO {
+            return Err(PlanError::Zero { step, found: found.clone() });
+        }
+        if let Some(before) = last.get(&None).filter(|_| found.cohort().is_some()) {
+            return Err(PlanError::CohortAfterShare {
+                step,
+                found: found.clone(),
+                before: (*before).clone(),
+            });
+        }
+        if let Some(before) = last.insert(found.cohort(), found).filter(|last| found.share() <= last.share())
+        {
+            return Err(PlanError::NotGrowing { step, found: found.clone(), before: before.clone() });
+        }
+    }
+    let everybody = Step::Share(Weight::FULL);
+    let steps: Vec<_> = steps.iter().filter(|&step| *step != everybody).cloned().collect();
     if steps.is_empty() { Err(PlanError::NoSteps) } else { Ok(steps) }
 }
 
-fn linear(by: Weight, every: Duration) -> Result<Vec<Weight>, PlanError> {
+fn linear(by: Weight, every: Duration) -> Result<Vec<Step>, PlanError> {
     if by == Weight::ZERO {
         return Err(PlanError::NoGrowth);
     }
@@ -248,7 +309,7 @@ fn linear(by: Weight, every: Duration) -> Result<Vec<Weight>, PlanError> {
         return Err(PlanError::NoInterval);
     }
     let points = (by.basis_points()..Weight::FULL.basis_points()).step_by(usize::from(by.basis_points()));
-    Ok(points.filter_map(Weight::from_basis_points).collect())
+    Ok(points.filter_map(Weight::from_basis_points).map(Step::Share).collect())
 }
 
 #[cfg(test)]

@@ -24,8 +24,8 @@ pub use clash::{RouteClash, check_clashes};
 pub use preview::Preview;
 pub use shielding::Shielding;
 pub use stage::{
-    BaselineSpec, Chosen, HeldVersion, KEY_HEADER, NoSuchVersion, Reason, Salt, Stage, StageError,
-    StageProblem, StageSpec, StageVersion, VersionEntry,
+    BaselineSpec, Chosen, HeldVersion, KEY_HEADER, NoSuchVersion, PlacedCohort, Reason, Salt, Stage,
+    StageError, StageProblem, StageSpec, StageVersion, VersionEntry,
 };
 pub use table::RouteTable;
 pub use tally::{Ended, Tally, TallySnapshot};

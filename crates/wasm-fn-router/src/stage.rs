@@ -74,7 +74,7 @@ pub struct StageSpec<V> {
     /// How users stay on one version.
     pub sticky: Sticky,
     /// Who is placed by rule; the first that applies wins.
-    pub cohorts: Vec<CohortRule>,
+    pub cohorts: Vec<PlacedCohort>,
     /// Places sticky keys.
     pub salt: Salt,
     /// Who compares its canary.
@@ -83,6 +83,16 @@ pub struct StageSpec<V> {
     pub baseline: Option<BaselineSpec<V>>,
     /// Every version that can be reached, by split, role or override; in any order.
     pub versions: Vec<VersionEntry<V>>,
+}
+
+/// A cohort rule as it is in force now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedCohort {
+    /// The rule.
+    pub rule: CohortRule,
+    /// The part of its users that it places, of those with a key by its hash, so that a part that grows keeps its users.
+    /// The others are placed as if there were no such rule.
+    pub share: Weight,
 }
 
 /// Users of a trial's fallback that another handle on it serves: those at the far end of its share, seen from the
@@ -153,6 +163,7 @@ struct Cohort {
     lookup: Lookup,
     values: HashSet<Box<[u8]>, FixedState>,
     value_bytes_max: usize,
+    share: Weight,
     /// `None` for the canary while there is none.
     version: Option<usize>,
 }
@@ -260,7 +271,7 @@ impl<V> Stage<V> {
             Sticky::ClientAddress => Key::ClientAddress,
         };
         let mut cohorts = Vec::with_capacity(spec.cohorts.len());
-        for rule in spec.cohorts {
+        for PlacedCohort { rule, share } in spec.cohorts {
             let lookup = lookup(&rule.condition.source)?;
             let version = match rule.role {
                 Role::Stable => Some(stable),
@@ -268,7 +279,7 @@ impl<V> Stage<V> {
             };
             // Without a canary nobody is placed by its rules, but a trial may want to know who would be.
             if version.is_some() || spec.trial.is_some() {
-                cohorts.push(Cohort::new(lookup, rule.condition.values, version));
+                cohorts.push(Cohort::new(lookup, rule.condition.values, share, version));
             }
         }
         let share = spec.baseline.as_ref().map_or(Weight::ZERO, |baseline| baseline.share);
@@ -352,8 +363,9 @@ impl<V> Stage<V> {
 
     /// The version that answers `request`: the one `asked` for; else the one of the first cohort rule
     /// that applies; else the one that the request's sticky key hashes to ([`KEY_HEADER`] before the
-    /// stage's own); else the one at the point that `draw` returns, which is called only then. Where that is
-    /// a canary that its trial withholds, and nobody asked for it, the version it was to replace answers.
+    /// stage's own); else the one at the point that `draw` returns. A request without a key draws once more where a
+    /// rule places a part of its users, and no request draws without need. Where that is a canary that its trial
+    /// withholds, and nobody asked for it, the version it was to replace answers.
     ///
     /// An empty value is no key.
     ///
@@ -363,19 +375,12 @@ impl<V> Stage<V> {
         self: &Arc<Self>,
         request: &Traits<'_>,
         asked: Option<VersionRef>,
-        draw: impl FnOnce() -> Point,
+        mut draw: impl FnMut() -> Point,
     ) -> Result<Chosen<'_, V>, NoSuchVersion> {
         let Choice { cohorts, trial, .. } = &self.choice;
         let (mut user, mut place) = (None, None);
-        let applies = |cohort: &&Cohort| cohort.applies(request);
-        let rule = if asked.is_none() { cohorts.iter().find(applies) } else { None };
-        // A canary's rule places nobody while there is none, but those after it may.
-        let by_rule = match rule {
-            Some(rule) if rule.version.is_none() => {
-                cohorts.iter().filter(|cohort| cohort.version.is_some()).find(applies)
-            }
-            rule => rule,
-        };
+        let looked_for = asked.is_none() && !cohorts.is_empty();
+        let (rule, by_rule) = if looked_for { self.choice.rules(request, &mut draw) } else { (None, None) };
         let (index, reason) = if let Some(asked) = asked {
             (self.resolve(asked)?, Reason::Override)
         } else if let Some(index) = by_rule.and_then(|cohort| cohort.version) {
@@ -413,7 +418,8 @@ impl<V> Stage<V> {
         let shield = comparing.shield.filter(|_| shielded);
         let placement = match reason {
             Reason::Override => Placement::Request,
-            _ if rule.is_some() => Placement::Rule,
+            // Once everybody is on the canary, whom a rule finds is there like anybody else.
+            _ if rule.is_some() && comparing.canary != Some(self.stable) => Placement::Rule,
             _ => Placement::Chance,
         };
         if reason == Reason::Cohort {
@@ -458,6 +464,36 @@ impl<V> Choice<V> {
                 IpAddr::V6(address) => place(&address.octets()),
             }),
         }
+    }
+
+    /// The first rule that applies to `request`, and the one that places it.
+    fn rules(
+        &self,
+        request: &Traits<'_>,
+        draw: &mut impl FnMut() -> Point,
+    ) -> (Option<&Cohort>, Option<&Cohort>) {
+        let mut point = None;
+        let mut applies = |cohort: &&Cohort| {
+            cohort.applies(request)
+                && (cohort.share == Weight::FULL || {
+                    let point = *point.get_or_insert_with(|| match self.sticky_bits(request) {
+                        // The other half of the hash: whom a cohort leaves out is to be placed like anybody else, so
+                        // where they stand in it must not say where they stand in the split.
+                        Some(bits) => Point::from_bits(bits.rotate_left(32)),
+                        None => draw(),
+                    });
+                    point.place() < cohort.share.basis_points()
+                })
+        };
+        let rule = self.cohorts.iter().find(&mut applies);
+        // A canary's rule places nobody while there is none, but those after it may.
+        let by_rule = match rule {
+            Some(rule) if rule.version.is_none() => {
+                self.cohorts.iter().filter(|cohort| cohort.version.is_some()).find(&mut applies)
+            }
+            rule => rule,
+        };
+        (rule, by_rule)
     }
 
     /// Index of the version that owns `point`; the same as [`TrafficSplit::pick`], without the search.
@@ -510,10 +546,10 @@ impl<V> Deref for HeldVersion<V> {
 }
 
 impl Cohort {
-    fn new(lookup: Lookup, values: Vec<String>, version: Option<usize>) -> Self {
+    fn new(lookup: Lookup, values: Vec<String>, share: Weight, version: Option<usize>) -> Self {
         let value_bytes_max = values.iter().map(String::len).max().unwrap_or(0);
         let values = values.into_iter().map(|value| value.into_bytes().into()).collect();
-        Self { lookup, values, value_bytes_max, version }
+        Self { lookup, values, value_bytes_max, share, version }
     }
 
     fn applies(&self, request: &Traits<'_>) -> bool {

@@ -356,7 +356,7 @@ impl Scenario {
                 let steps: [&[u16]; 4] =
                     [&[1000, 5000], &[100, 2500, 7500], &[5000], &[2000, 4000, 8000, 10_000]];
                 rollout::Strategy::Canary {
-                    steps: dice.pick(&steps).iter().map(|&points| weight(points)).collect(),
+                    steps: dice.pick(&steps).iter().map(|&points| weight(points).into()).collect(),
                 }
             }
             5 | 6 => rollout::Strategy::Linear {
@@ -365,7 +365,7 @@ impl Scenario {
             },
             7 if !self.quiet => rollout::Strategy::AllAtOnce,
             8 if !self.quiet => rollout::Strategy::BlueGreen,
-            _ => rollout::Strategy::Canary { steps: vec![weight(2000)] },
+            _ => rollout::Strategy::Canary { steps: vec![weight(2000).into()] },
         };
         let checks = if strategy == rollout::Strategy::BlueGreen && dice.chance(0.7) {
             vec![check()]
@@ -442,7 +442,7 @@ fn sticky(users: u64) -> Sticky {
 fn cohort() -> CohortRule {
     let source = Source::header("beta").expect("`beta` is a header's name");
     let condition = Condition::new(source, vec!["1".to_owned()]).expect("one value is allowed");
-    CohortRule { condition, role: Role::Canary }
+    CohortRule { name: None, condition, role: Role::Canary }
 }
 
 fn check() -> Check {

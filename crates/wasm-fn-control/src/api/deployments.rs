@@ -39,7 +39,7 @@ const EVENTS_MAX: usize = 64;
             (wire::DeployEvent = "application/x-ndjson"),
         )),
         (status = 400, description = "`invalid-name`, `invalid-config`, `invalid-strategy`, `invalid-gate`, `invalid-check`, `invalid-digest`, `invalid-request`", body = wire::Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`rollout-in-progress`, `already-stable`, `route-clash`, `revision-conflict`, `too-many-stages`", body = wire::Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`rollout-in-progress`, `already-stable`, `unknown-cohort`, `route-clash`, `revision-conflict`, `too-many-stages`", body = wire::Problem, content_type = "application/problem+json"),
         (status = 422, description = "`component-missing`, or why the component is refused", body = wire::Problem, content_type = "application/problem+json"),
         (status = 503, description = "`busy`", body = wire::Problem, content_type = "application/problem+json"),
         (status = "4XX", description = "Refused", body = wire::Problem, content_type = "application/problem+json"),

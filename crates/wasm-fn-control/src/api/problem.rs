@@ -185,6 +185,9 @@ impl From<PlanError> for ApiError {
             E::RolloutInProgress { .. } => {
                 (StatusCode::CONFLICT, "rollout-in-progress", "a rollout is under way")
             }
+            E::Cohort(_) => {
+                (StatusCode::CONFLICT, "unknown-cohort", "a step names no cohort of the stable version")
+            }
             E::NoPreviousVersion { .. } => {
                 (StatusCode::CONFLICT, "no-previous-version", "there is no earlier version")
             }
@@ -210,6 +213,9 @@ impl From<PlanError> for ApiError {
             E::NoPreviousVersion { function, .. } => {
                 problem.help(format!("name a version with `--to`; `wasm-fn versions {function}` lists them"))
             }
+            E::Cohort(_) => problem.help(
+                "deploy a version with the rule first, by shares: cohort rules follow the stable version's configuration",
+            ),
             E::UnknownFunction(_) => problem.help("run `wasm-fn functions` to see those there are"),
             E::Clash(_) => problem.help("change `routes` of one of the two"),
             _ => problem,

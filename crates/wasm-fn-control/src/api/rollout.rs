@@ -31,7 +31,7 @@ pub(super) fn strategy(
         wire::Strategy::AllAtOnce => rollout::Strategy::AllAtOnce,
         wire::Strategy::BlueGreen => rollout::Strategy::BlueGreen,
         wire::Strategy::Canary { steps } => {
-            let steps: Result<_, ApiError> = steps.iter().map(|step| weight(step)).collect();
+            let steps: Result<_, ApiError> = steps.iter().map(|step| self::step(step)).collect();
             rollout::Strategy::Canary { steps: steps? }
         }
         wire::Strategy::Linear { by, every_ms } => {
@@ -65,6 +65,10 @@ pub(super) fn strategy(
         SpecError::Plan(_) | SpecError::Keep(_) => ApiError::invalid_strategy(error),
     })?;
     Ok(Strategy::Rollout(Arc::new(spec)))
+}
+
+fn step(text: &str) -> Result<rollout::Step, ApiError> {
+    text.parse().map_err(|error: rollout::StepError| ApiError::invalid_strategy(error))
 }
 
 fn weight(text: &str) -> Result<Weight, ApiError> {

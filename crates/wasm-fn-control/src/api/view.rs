@@ -69,6 +69,13 @@ pub(super) fn rollout(stage: &StageState) -> Option<wire::Rollout> {
     })
 }
 
+/// The step that the rollout of `stage` is at.
+fn step(stage: &StageState) -> Option<String> {
+    let rollout = stage.rollout.as_ref()?;
+    let Place::Step(step) = rollout.phase.place()? else { return None };
+    rollout.spec.plan().steps().get(step).map(ToString::to_string)
+}
+
 /// The rollout of `stage` with what its gate says now.
 fn live_rollout<H: Host, S: Store>(
     control: &Control<H, S>,
@@ -313,6 +320,7 @@ pub(super) fn entries(entry: &Entry) -> impl Iterator<Item = wire::HistoryEntry>
         stage: entry.change.action.stage().map(ToString::to_string),
         version: version.map(|version| version.to_string()),
         split: Vec::new(),
+        step: None,
         hash: hex::encode(entry.hash),
     };
     let abort = match action {
@@ -332,6 +340,7 @@ pub(super) fn entries(entry: &Entry) -> impl Iterator<Item = wire::HistoryEntry>
         message: entry.message.clone(),
         reason: told.map(|report| report.reason.clone()),
         split: action.after().map(|after| shares(&after.split)).unwrap_or_default(),
+        step: action.after().and_then(step),
         ..shown(action.as_str(), action.version(), numbers.filter(|_| abort.is_none()))
     };
     std::iter::once(own).chain(abort)

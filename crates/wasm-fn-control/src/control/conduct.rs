@@ -114,7 +114,14 @@ impl<H: Host, S: Store> Control<H, S> {
                             rollout.clone(),
                         ));
                     }
-                    Verdict::Wait(Waiting { canary: 0, stable: 0, needed: 0, voices: None })
+                    Verdict::Wait(Waiting {
+                        canary: 0,
+                        stable: 0,
+                        needed: 0,
+                        voices: None,
+                        by_cohort: false,
+                        failed: None,
+                    })
                 }
             }
         } else {

@@ -7,7 +7,10 @@ use wasm_fn_router::Salt;
 
 use wasm_fn_rollout::{Counts, Phase, Place, Time};
 
-use super::{Action, Build, Change, Function, PlanError, Rollout, RolloutSpec, StageState, State, Strategy};
+use super::{
+    Action, Build, Change, Function, NoCohort, PlanError, Rollout, RolloutSpec, StageState, State, Strategy,
+    cohorts,
+};
 use crate::report::Report;
 
 /// Versions without a share or a role that a function keeps.
@@ -64,7 +67,8 @@ impl State {
     /// Plans `deployment`.
     ///
     /// # Errors
-    /// A rollout is under way, a route is another function's, or a bound is reached.
+    /// A rollout is under way, a step names a cohort that stable does not have, a route is another function's, or a bound
+    /// is reached.
     pub fn plan_deploy(&self, deployment: &Deployment<'_>) -> Result<DeployPlan, PlanError> {
         let empty = Function::default();
         let name = deployment.function;
@@ -128,7 +132,7 @@ impl Deployment<'_> {
             return Ok(leave);
         }
         let Some(rollout) = stage.moving() else {
-            return Ok(Aim { after: self.place(stage, version)?, ..leave });
+            return Ok(Aim { after: self.place(function, stage, version)?, ..leave });
         };
         if !self.replace {
             let same = |spec: &Arc<RolloutSpec>| *spec == rollout.spec;
@@ -144,7 +148,7 @@ impl Deployment<'_> {
             });
         }
         let aborted = stage.without_rollout(versions);
-        let mut after = match self.place(&aborted, version) {
+        let mut after = match self.place(function, &aborted, version) {
             Ok(after) => after.unwrap_or(aborted),
             // A canary of what is stable is no rollout: what is asked for is the abort.
             Err(PlanError::AlreadyStable { .. }) => aborted,
@@ -159,7 +163,12 @@ impl Deployment<'_> {
     }
 
     /// `stage`, which has no canary, with `version` placed in it; `None` when it is like that already.
-    fn place(&self, stage: &StageState, version: VersionNo) -> Result<Option<StageState>, PlanError> {
+    fn place(
+        &self,
+        function: &Function,
+        stage: &StageState,
+        version: VersionNo,
+    ) -> Result<Option<StageState>, PlanError> {
         let settled = stage.split == TrafficSplit::all(stage.stable);
         Ok(match self.strategy {
             Strategy::NoTraffic => None,
@@ -175,8 +184,35 @@ impl Deployment<'_> {
                 }
                 (!settled).then(|| stage.all_to_stable())
             }
-            Strategy::Rollout(spec) => Some(self.begin(stage, version, spec)),
+            Strategy::Rollout(spec) => {
+                self.check_cohorts(function, stage, spec)?;
+                Some(self.begin(stage, version, spec))
+            }
         })
+    }
+
+    /// Checks that the version which is stable has the cohorts that steps name.
+    fn check_cohorts(
+        &self,
+        function: &Function,
+        stage: &StageState,
+        spec: &RolloutSpec,
+    ) -> Result<(), PlanError> {
+        let stable = function.versions.get(&stage.stable).map(|version| &*version.build.config);
+        let none = FunctionConfig::default();
+        cohorts::check(spec.plan(), stable.unwrap_or(&none), self.config).map_err(
+            |(index, problem, named)| {
+                PlanError::Cohort(Box::new(NoCohort {
+                    function: self.function.clone(),
+                    stage: self.stage.clone(),
+                    stable: stage.stable,
+                    number: index + 1,
+                    step: spec.plan().steps()[index].clone(),
+                    problem,
+                    named,
+                }))
+            },
+        )
     }
 
     /// The stage with a rollout to `canary` begun.

@@ -4,6 +4,8 @@ use wasm_fn_core::{FunctionName, SplitError, StageName, VersionNo, VersionRef};
 use wasm_fn_rollout::CommandError;
 use wasm_fn_router::RouteClash;
 
+use super::NoCohort;
+
 /// A change that the state does not allow; nothing is changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -87,6 +89,9 @@ pub enum PlanError {
         /// What would have been possible.
         expected: &'static str,
     },
+    /// A step names a cohort that is none.
+    #[error(transparent)]
+    Cohort(#[from] Box<NoCohort>),
     /// No version was stable before.
     #[error("stage `{stage}` of `{function}` has no version earlier than {stable}")]
     NoPreviousVersion {

@@ -1,6 +1,7 @@
 //! The rules of deployments, rollouts and rollbacks, on states built by hand.
 
 mod advance;
+mod cohorts;
 mod deploy;
 mod gate;
 mod traffic;

@@ -32,6 +32,8 @@ pub(crate) struct Config {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Cohort {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     source: Source,
     values: Vec<String>,
     role: Role,
@@ -115,7 +117,8 @@ impl From<&core::CohortRule> for Cohort {
             core::Role::Stable => Role::Stable,
             core::Role::Canary => Role::Canary,
         };
-        Self { source, values: rule.condition.values.clone(), role }
+        let name = rule.name.as_ref().map(ToString::to_string);
+        Self { name, source, values: rule.condition.values.clone(), role }
     }
 }
 
@@ -133,6 +136,8 @@ impl TryFrom<Cohort> for core::CohortRule {
             Role::Stable => core::Role::Stable,
             Role::Canary => core::Role::Canary,
         };
-        Ok(Self { condition: core::Condition::new(source, stored.values).map_err(Malformed::new)?, role })
+        let name = stored.name.as_deref().map(parse).transpose()?;
+        let condition = core::Condition::new(source, stored.values).map_err(Malformed::new)?;
+        Ok(Self { name, condition, role })
     }
 }

@@ -54,8 +54,16 @@ struct Spec {
 enum Strategy {
     AllAtOnce,
     BlueGreen,
-    Canary { steps: Vec<u16> },
+    Canary { steps: Vec<StoredStep> },
     Linear { by: u16, every_ms: u64 },
+}
+
+/// [`rollout::Step`], in basis points.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredStep {
+    Share(u16),
+    Cohort { cohort: String, share: u16 },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -209,7 +217,7 @@ impl From<&state::RolloutSpec> for Spec {
             rollout::Strategy::AllAtOnce => Strategy::AllAtOnce,
             rollout::Strategy::BlueGreen => Strategy::BlueGreen,
             rollout::Strategy::Canary { steps } => {
-                Strategy::Canary { steps: steps.iter().map(|step| step.basis_points()).collect() }
+                Strategy::Canary { steps: steps.iter().map(StoredStep::from).collect() }
             }
             rollout::Strategy::Linear { by, every } => {
                 Strategy::Linear { by: by.basis_points(), every_ms: millis(*every) }
@@ -251,7 +259,8 @@ impl TryFrom<Spec> for state::RolloutSpec {
             Strategy::AllAtOnce => rollout::Strategy::AllAtOnce,
             Strategy::BlueGreen => rollout::Strategy::BlueGreen,
             Strategy::Canary { steps } => {
-                rollout::Strategy::Canary { steps: steps.into_iter().map(weight).collect::<Result<_, _>>()? }
+                let steps = steps.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>();
+                rollout::Strategy::Canary { steps: steps? }
             }
             Strategy::Linear { by, every_ms } => {
                 rollout::Strategy::Linear { by: weight(by)?, every: Duration::from_millis(every_ms) }
@@ -291,6 +300,30 @@ impl TryFrom<Spec> for state::RolloutSpec {
         let checks = checks.map_err(Malformed::new)?;
         Self::new(plan, gate, stored.shield, Duration::from_millis(stored.keep_ms), checks)
             .map_err(Malformed::new)
+    }
+}
+
+impl From<&rollout::Step> for StoredStep {
+    fn from(step: &rollout::Step) -> Self {
+        match step {
+            rollout::Step::Share(share) => Self::Share(share.basis_points()),
+            rollout::Step::Cohort { name, share } => {
+                Self::Cohort { cohort: name.to_string(), share: share.basis_points() }
+            }
+        }
+    }
+}
+
+impl TryFrom<StoredStep> for rollout::Step {
+    type Error = Malformed;
+
+    fn try_from(stored: StoredStep) -> Result<Self, Malformed> {
+        Ok(match stored {
+            StoredStep::Share(share) => Self::Share(weight(share)?),
+            StoredStep::Cohort { cohort, share } => {
+                Self::Cohort { name: parse(&cohort)?, share: weight(share)? }
+            }
+        })
     }
 }
 
@@ -502,3 +535,6 @@ impl TryFrom<Ended> for state::Ended {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

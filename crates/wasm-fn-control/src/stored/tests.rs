@@ -8,7 +8,7 @@ fn rich() -> FunctionConfig {
         "memory_bytes": 1 << 20, "timeout_ms": 1500, "cpu_ms": 50, "concurrency": 5, "queue": 0, "queue_wait_ms": 10,
         "reuse": 128, "routes": ["example.com/a/*", "/b"], "preview": "off", "sticky": "cookie:sid",
         "cohorts": [
-            {"header": "X-Beta", "values": ["1"], "to": "canary"},
+            {"name": "beta", "header": "X-Beta", "values": ["1"], "to": "canary"},
             {"cookie": "sid", "values": ["a", "b"], "to": "stable"},
             {"query": "v", "values": [""], "to": "canary"},
         ],

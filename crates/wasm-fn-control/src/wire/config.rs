@@ -57,6 +57,10 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cohort {
+    /// What the steps of a rollout call these users: letters, digits, `-` and `_`, starting with a letter. No two have the
+    /// same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// A request header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
@@ -154,7 +158,9 @@ impl TryFrom<&Cohort> for core::CohortRule {
             CohortRole::Stable => core::Role::Stable,
             CohortRole::Canary => core::Role::Canary,
         };
-        Ok(Self { condition, role })
+        let name = wire.name.as_deref().map(str::parse).transpose();
+        let name = name.map_err(|error: core::NameError| invalid(&error))?;
+        Ok(Self { name, condition, role })
     }
 }
 
@@ -187,17 +193,18 @@ impl From<&core::FunctionConfig> for Config {
 
 impl From<&core::CohortRule> for Cohort {
     fn from(rule: &core::CohortRule) -> Self {
-        let name = rule.condition.source.name().to_owned();
+        let source = rule.condition.source.name().to_owned();
         let (header, cookie, query) = match rule.condition.source {
-            core::Source::Header(_) => (Some(name), None, None),
-            core::Source::Cookie(_) => (None, Some(name), None),
-            core::Source::Query(_) => (None, None, Some(name)),
+            core::Source::Header(_) => (Some(source), None, None),
+            core::Source::Cookie(_) => (None, Some(source), None),
+            core::Source::Query(_) => (None, None, Some(source)),
         };
         let to = match rule.role {
             core::Role::Stable => CohortRole::Stable,
             core::Role::Canary => CohortRole::Canary,
         };
-        Self { header, cookie, query, values: rule.condition.values.clone(), to }
+        let name = rule.name.as_ref().map(ToString::to_string);
+        Self { name, header, cookie, query, values: rule.condition.values.clone(), to }
     }
 }
 

@@ -47,6 +47,9 @@ pub enum RolloutChange {
         steps: u64,
         /// The canary's share now.
         weight: String,
+        /// Where the step is by cohort: `beta`, or `10% of beta`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cohort: Option<String>,
     },
     /// It is in another phase.
     Phase {

@@ -16,9 +16,10 @@ pub enum Strategy {
     AllAtOnce,
     /// The version exists and is reachable by override, nothing else.
     NoTraffic,
-    /// Growing shares to the new version, each under the gate.
+    /// Cohorts, then growing shares to the new version, each under the gate.
     Canary {
-        /// The shares before everything, growing, more than 0 %; `1%`, `10%`, `50%` when absent.
+        /// The steps before everything: cohorts of the stable version's configuration, `beta` or a part, `10% of beta`,
+        /// then shares of everybody, `10%`; growing, more than 0 %. `1%`, `10%`, `50%` when absent.
         #[serde(default = "canary_steps")]
         steps: Vec<String>,
     },
@@ -214,7 +215,7 @@ pub struct Rollout {
     /// Number of the step, from 1; absent before the first and once everybody is on the new version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
-    /// The shares of all steps, with the last one of 100 %.
+    /// All steps as [`Strategy::Canary`] writes them, with the last one of `100%`.
     #[serde(default)]
     pub steps: Vec<String>,
     /// How long the step, or the watch, has lasted, milliseconds.
@@ -238,7 +239,7 @@ pub struct GateStatus {
     pub verdict: String,
     /// Why, in a sentence.
     pub reason: String,
-    /// Requests of the canary in this step.
+    /// Requests of the canary in this step; in the step of a cohort, the cohort's.
     pub requests: u64,
     /// Requests that a step needs.
     pub requests_needed: u64,

@@ -279,6 +279,9 @@ pub struct HistoryEntry {
     /// The stage's shares afterwards; empty when it did not set them.
     #[serde(default)]
     pub split: Vec<Share>,
+    /// The step of the rollout afterwards, as [`Strategy::Canary`](super::Strategy::Canary) writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
     /// Hash of this entry, which covers the hash of the entry before it.
     pub hash: String,
 }

@@ -57,6 +57,23 @@ fn messages_name_the_stage_when_it_is_one() {
 }
 
 #[test]
+fn cohorts_start_with_a_letter_so_that_no_share_is_one() {
+    for name in ["beta", "of", "b-2_x"] {
+        assert_eq!(name.parse::<CohortName>().unwrap().as_str(), name);
+    }
+    for (text, message) in [
+        ("10", r#"cohort name "10" starts with '1', expected a letter"#),
+        ("10%", r#"cohort name "10%" has '%' at byte 2, expected a-z, 0-9, - or _"#),
+        ("Beta", r#"cohort name "Beta" has 'B' at byte 0, expected a-z, 0-9, - or _"#),
+        ("be ta", r#"cohort name "be ta" has ' ' at byte 2, expected a-z, 0-9, - or _"#),
+        ("-beta", r#"cohort name "-beta" starts with '-', expected a letter or digit"#),
+        ("", "cohort name is empty, expected 1 to 63 characters"),
+    ] {
+        assert_eq!(text.parse::<CohortName>().unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
 fn live_is_the_live_stage() {
     assert!(StageName::live().is_live());
     assert_eq!("live".parse(), Ok(StageName::live()));

@@ -25,7 +25,7 @@ fn weight(basis_points: u16) -> Weight {
 
 fn stretch(no: u32, share: u16) -> Stretch {
     let share = weight(share);
-    Stretch { no, share, baseline_share: share.min(share.complement()), begins_step: true }
+    Stretch { no, share, baseline_share: share.min(share.complement()), begins_step: true, by_cohort: false }
 }
 
 fn thresholds() -> Thresholds {

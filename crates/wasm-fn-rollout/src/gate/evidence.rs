@@ -19,7 +19,7 @@ pub enum Verdict {
 /// What is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Requests of the canary in this step.
+    /// Requests of the canary in this step, or of its cohort in the step of one.
     pub canary: u64,
     /// Requests of what it is compared with.
     pub stable: u64,
@@ -27,6 +27,10 @@ pub struct Waiting {
     pub needed: u64,
     /// Voices of the canary in this step, and how many are needed, where that is what is missing.
     pub voices: Option<(u64, u64)>,
+    /// Whether the cohort's requests are what counts.
+    pub by_cohort: bool,
+    /// How many of the cohort's requests failed, where that is what is in the way.
+    pub failed: Option<u64>,
 }
 
 /// Why the canary is worse.
@@ -195,7 +199,14 @@ impl fmt::Display for Failure {
 
 impl fmt::Display for Waiting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { canary, stable, needed, voices } = self;
+        let Self { canary, stable, needed, voices, by_cohort, failed } = self;
+        if let Some(failed) = failed {
+            let few = "of too few users to call it worse, and too many to pass";
+            return write!(f, "{failed} of {canary} requests of the cohort failed: {few}");
+        }
+        if *by_cohort {
+            return write!(f, "{canary} requests of the cohort, {needed} needed");
+        }
         if let Some((found, needed)) = voices {
             return write!(f, "{found} independent users or requests on the canary, {needed} needed");
         }

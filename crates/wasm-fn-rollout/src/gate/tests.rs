@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{Class, Event, Signal};
 
+mod by_cohort;
 mod groups;
 mod people;
 
@@ -143,7 +144,8 @@ fn too_few_requests_neither_pass_nor_fail() {
     let mut gate = gate();
     assert!(matches!(gate.verdict(), Verdict::Wait(_)));
     gate.observe(&batch(1, failing(2, 2), failing(10_000, 0)));
-    let waiting = Waiting { canary: 2, stable: 10_000, needed: 100, voices: None };
+    let waiting =
+        Waiting { canary: 2, stable: 10_000, needed: 100, voices: None, by_cohort: false, failed: None };
     assert_eq!(gate.verdict(), Verdict::Wait(waiting));
     gate.observe(&batch(1, failing(1, 1), failing(0, 0)));
     assert!(failed(&gate), "the third of three at a share of 0.01 % is no coincidence");

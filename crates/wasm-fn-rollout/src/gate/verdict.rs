@@ -28,7 +28,14 @@ impl Gate {
         let alone = self.is_silent(share);
         // Where nothing is heard of stable now, what was heard before is as much as there will be.
         let stable = self.compared(alone).requests.max(self.compared(false).requests);
-        let waiting = Waiting { canary, stable, needed, voices: None };
+        if self.by_cohort {
+            let Step { cohort_requests: canary, cohort_failed, .. } = self.step;
+            let failed = self.failing_by_few().then_some(cohort_failed);
+            let waiting = Waiting { canary, stable, needed, voices: None, by_cohort: true, failed };
+            let waits = canary < needed || failed.is_some();
+            return if waits { Verdict::Wait(waiting) } else { Verdict::Pass };
+        }
+        let waiting = Waiting { canary, stable, needed, voices: None, by_cohort: false, failed: None };
         if canary < needed || stable < needed {
             return Verdict::Wait(waiting);
         }
@@ -41,13 +48,14 @@ impl Gate {
         }
     }
 
-    /// What it says of a step that has begun, and of which it has seen nothing yet.
-    pub fn verdict_of_next_step(&self) -> Verdict {
+    /// What it says of a step that has begun, by a cohort or not, and of which it has seen nothing yet.
+    pub fn verdict_of_next_step(&self, by_cohort: bool) -> Verdict {
         if let Some(failure) = &self.failure {
             return Verdict::Fail(failure.clone());
         }
         let stable = self.compared(false).requests;
-        Verdict::Wait(Waiting { canary: 0, stable, needed: self.spec.min_requests, voices: None })
+        let needed = self.spec.min_requests;
+        Verdict::Wait(Waiting { canary: 0, stable, needed, voices: None, by_cohort, failed: None })
     }
 
     /// The numbers behind the verdict.
@@ -90,6 +98,20 @@ impl Gate {
             log_e: check.process.log_e(),
             log_threshold: check.log_threshold,
         }
+    }
+
+    /// Whether so much fails for the cohort in the step that it must not pass, though too few users met it for a test to
+    /// say so: nobody alone can abort a rollout, and nobody alone is to wave one through that is broken for them.
+    fn failing_by_few(&self) -> bool {
+        let too_bad = |failed: u64, of: u64| failed as f64 >= self.spec.floor.error_rate * of as f64;
+        let before = match &self.baseline {
+            Baseline::Concurrent(history) if history.cohort.requests >= HISTORY_MIN => history.cohort,
+            _ => Counts::default(),
+        };
+        let failed_before = before.bad(Event::FailedAtAll).requests;
+        let as_before = before.requests > 0 && too_bad(failed_before, before.requests);
+        let Step { cohort_requests, cohort_failed, .. } = self.step;
+        cohort_requests >= self.spec.min_requests && too_bad(cohort_failed, cohort_requests) && !as_before
     }
 
     /// Whether the canary fails so often that it need not be compared, where it cannot.

@@ -36,7 +36,7 @@ fn fail() -> Verdict {
 }
 
 fn wait() -> Verdict {
-    Verdict::Wait(Waiting { canary: 0, stable: 0, needed: 100, voices: None })
+    Verdict::Wait(Waiting { canary: 0, stable: 0, needed: 100, voices: None, by_cohort: false, failed: None })
 }
 
 fn running(place: Place) -> Phase {

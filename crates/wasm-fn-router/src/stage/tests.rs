@@ -8,6 +8,7 @@ use wasm_fn_core::{Condition, PreviewAccess, Weight};
 
 use super::*;
 
+mod cohorts;
 mod trial;
 
 fn v(number: u32) -> VersionNo {
@@ -87,9 +88,10 @@ fn on_canary(stage: &Arc<Stage<u32>>, key: &str) -> bool {
     chosen.version.no == v(2)
 }
 
-fn rule(source: Source, values: &[&str], role: Role) -> CohortRule {
+fn rule(source: Source, values: &[&str], role: Role) -> PlacedCohort {
     let values = values.iter().map(|&value| value.to_owned()).collect();
-    CohortRule { condition: Condition::new(source, values).unwrap(), role }
+    let rule = CohortRule { name: None, condition: Condition::new(source, values).unwrap(), role };
+    PlacedCohort { rule, share: Weight::FULL }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
 use wasm_fn_core::{FunctionName, StageName, Weight, WeightError};
-use wasm_fn_rollout::{Plan, PlanSpec, Strategy};
+use wasm_fn_rollout::{Plan, PlanSpec, Step, StepError, Strategy};
 
 use super::Connection;
 
@@ -58,8 +58,8 @@ pub(crate) struct DeployStrategy {
     /// No traffic; the version is reachable by asking for it
     #[arg(help_heading = STRATEGY, long)]
     pub(crate) no_traffic: bool,
-    /// Growing shares such as `1%,10%,50%`, then all traffic; those of wasm-fn.toml, else 1%,10%,50%, when none is named
-    #[arg(help_heading = STRATEGY, long, value_name = "SHARES", num_args = 0..=1, require_equals = true, value_parser = steps)]
+    /// Growing shares such as `1%,10%,50%`, then all traffic; those of wasm-fn.toml, else 1%,10%,50%, when none is named. Cohorts of the stable version may come first: `beta,10%,50%`, or `"10% of beta,beta,10%"`
+    #[arg(help_heading = STRATEGY, long, value_name = "STEPS", num_args = 0..=1, require_equals = true, value_parser = steps)]
     pub(crate) canary: Option<Option<Steps>>,
     /// The same share more, again and again: `10%/1m`, which is also meant when none is named and wasm-fn.toml has none
     #[arg(help_heading = STRATEGY, long, value_name = "SHARE/TIME", num_args = 0..=1, require_equals = true, value_parser = growth)]
@@ -117,14 +117,14 @@ pub(crate) enum OnFail {
     Freeze,
 }
 
-/// Shares of a canary.
-// Invariant: growing, above zero, and the first one below full.
+/// Steps of a canary.
+// Invariant: a plan can be made of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Steps(Vec<Weight>);
+pub(crate) struct Steps(Vec<Step>);
 
 impl Steps {
-    /// The shares, first step first.
-    pub(crate) fn shares(&self) -> &[Weight] {
+    /// The first step first.
+    pub(crate) fn steps(&self) -> &[Step] {
         &self.0
     }
 }
@@ -138,12 +138,11 @@ pub(crate) struct Growth {
     pub(crate) every: Duration,
 }
 
-/// Reads `10%` or `1%,10%,50%`.
+/// Reads `10%`, `1%,10%,50%` or `beta,10%`.
 fn steps(text: &str) -> Result<Steps, String> {
-    let shares = text.split(',').map(|share| share.trim().parse());
-    let steps: Vec<Weight> =
-        shares.collect::<Result<_, _>>().map_err(|error: WeightError| error.to_string())?;
-    if steps == [Weight::ZERO] || steps == [Weight::FULL] {
+    let steps = text.split(',').map(|step| step.trim().parse());
+    let steps: Vec<Step> = steps.collect::<Result<_, _>>().map_err(|error: StepError| error.to_string())?;
+    if let [Step::Share(Weight::ZERO | Weight::FULL)] = steps[..] {
         return Err(format!("weight of a canary is {text}, expected more than 0% and less than 100%"));
     }
     laid_out(Strategy::Canary { steps: steps.clone() })?;

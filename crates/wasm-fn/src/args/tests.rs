@@ -56,24 +56,27 @@ fn trusted_proxies_are_networks_that_may_be_repeated_or_listed() {
 }
 
 #[test]
-fn a_canary_has_shares_or_leaves_them_to_the_file() {
-    let shares = |line: &str| {
+fn a_canary_has_steps_or_leaves_them_to_the_file() {
+    let steps = |line: &str| {
         deploy(line).strategy.canary.map(|steps| {
-            let steps = steps.map(|steps| steps.shares().iter().map(ToString::to_string).collect::<Vec<_>>());
+            let steps = steps.map(|steps| steps.steps().iter().map(ToString::to_string).collect::<Vec<_>>());
             steps.map(|steps| steps.join(" "))
         })
     };
-    assert_eq!(shares("deploy a.wasm"), None);
-    assert_eq!(shares("deploy a.wasm --canary"), Some(None));
-    assert_eq!(shares("deploy --canary a.wasm"), Some(None));
-    assert_eq!(shares("deploy a.wasm --canary=0.5%"), Some(Some("0.5%".to_owned())));
-    assert_eq!(shares("deploy a.wasm --canary=0.01%,5%,100%"), Some(Some("0.01% 5% 100%".to_owned())));
+    assert_eq!(steps("deploy a.wasm"), None);
+    assert_eq!(steps("deploy a.wasm --canary"), Some(None));
+    assert_eq!(steps("deploy --canary a.wasm"), Some(None));
+    assert_eq!(steps("deploy a.wasm --canary=0.5%"), Some(Some("0.5%".to_owned())));
+    assert_eq!(steps("deploy a.wasm --canary=0.01%,5%,100%"), Some(Some("0.01% 5% 100%".to_owned())));
+    assert_eq!(steps("deploy a.wasm --canary=beta,10%"), Some(Some("beta 10%".to_owned())));
+    let spaced = ["wasm-fn", "deploy", "--canary=10% of beta, beta,10%"];
+    assert_eq!(Cli::try_parse_from(spaced).map(drop).ok(), Some(()));
 }
 
 #[test]
 fn shares_of_a_canary_grow_from_above_0_to_below_100() {
     for shares in
-        ["", "0%", "100%", "101%", "ten", "0.001%", "-1%", "5%,5%", "10%,5%", "0%,5%", "1%,101%", "1%,"]
+        ["", "0%", "100%", "101%", "Ten", "0.001%", "-1%", "5%,5%", "10%,5%", "0%,5%", "1%,101%", "1%,"]
     {
         let parsed = parse(&format!("deploy a.wasm --canary={shares}"));
         assert!(
@@ -92,12 +95,27 @@ fn why_a_strategy_is_refused() {
     };
     assert_eq!(
         why("deploy --canary=10%,5%"),
-        "error: invalid value '10%,5%' for '--canary[=<SHARES>]': step 2 is 5% after 10%, expected more"
+        "error: invalid value '10%,5%' for '--canary[=<STEPS>]': step 2 is 5% after 10%, expected more"
     );
     assert_eq!(
         why("deploy --canary=100%"),
-        "error: invalid value '100%' for '--canary[=<SHARES>]': weight of a canary is 100%, expected more than 0% and less than 100%"
+        "error: invalid value '100%' for '--canary[=<STEPS>]': weight of a canary is 100%, expected more than 0% and less than 100%"
     );
+    for (steps, found) in [
+        ("0%_of_beta", "step 1 is 0% of beta, expected at least 0.01%"),
+        ("110%_of_beta", "weight 110% is over 100%"),
+        (
+            "beta,10%_of",
+            "\"10% of\" is no step, expected a share such as 10%, the name of a cohort, or 10% of NAME",
+        ),
+        ("Beta,10%", "cohort name \"Beta\" has 'B' at byte 0, expected a-z, 0-9, - or _"),
+        ("10%,beta", "step 2 is beta after 10%, expected cohorts before shares of everybody"),
+    ] {
+        let steps = steps.replace('_', " ");
+        let error = Cli::try_parse_from(["wasm-fn", "deploy", &format!("--canary={steps}")]).unwrap_err();
+        let expected = format!("error: invalid value '{steps}' for '--canary[=<STEPS>]': {found}");
+        assert_eq!(error.to_string().lines().next(), Some(expected.as_str()));
+    }
     assert_eq!(
         why("deploy --linear=10%"),
         "error: invalid value '10%' for '--linear[=<SHARE/TIME>]': there is no `/`, expected SHARE/TIME such as 10%/1m"

@@ -36,10 +36,11 @@ pub(super) struct Raw {
     gate: gate::Raw,
 }
 
-/// `{ header = "x-group", in = ["beta"], to = "canary" }`.
+/// `{ name = "beta", header = "x-group", in = ["beta"], to = "canary" }`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawCohort {
+    name: Option<String>,
     header: Option<String>,
     cookie: Option<String>,
     query: Option<String>,
@@ -92,7 +93,7 @@ impl RawCohort {
             (Some(_), Some(_)) => return Err("a rule has both `in` and `equals`, expected one of them"),
             (None, None) => return Err("a rule has neither `in` nor `equals`, expected one of them"),
         };
-        let Self { header, cookie, query, to, .. } = self;
-        Ok(wire::Cohort { header, cookie, query, values, to })
+        let Self { name, header, cookie, query, to, .. } = self;
+        Ok(wire::Cohort { name, header, cookie, query, values, to })
     }
 }

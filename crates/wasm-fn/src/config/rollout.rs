@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use wasm_fn_control::wire;
 use wasm_fn_core::Weight;
-use wasm_fn_rollout::{Plan, PlanError, PlanSpec, Strategy};
+use wasm_fn_rollout::{Plan, PlanError, PlanSpec, Step, StepError, Strategy};
 
 use super::{
     checks,
@@ -132,8 +132,9 @@ impl Raw {
             Kind::NoTraffic => wire::Strategy::NoTraffic,
             Kind::Canary => {
                 let steps = self.steps.unwrap_or_else(wire::canary_steps);
-                let steps = steps.iter().map(|step| share("steps", step)).collect::<Result<Vec<_>, _>>()?;
-                if steps == [Weight::FULL] {
+                let steps = steps.iter().map(|step| step.parse()).collect::<Result<Vec<Step>, _>>();
+                let steps = steps.map_err(|error: StepError| BadValue::new(at("steps"), error))?;
+                if steps == [Step::Share(Weight::FULL)] {
                     let reason = "found only 100%, expected a step below it; all-at-once has none";
                     return Err(BadValue::new(at("steps"), reason));
                 }
@@ -218,12 +219,12 @@ impl Rollout {
     /// Whether a plan can be made of it; if not, the key to blame, and why. The node asks the same; here
     /// the error still has a place.
     fn check(&self) -> Result<(), (&'static str, String)> {
-        let shares = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
+        let steps_of = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
         let (strategy, time) = match &self.strategy {
             wire::Strategy::NoTraffic => return Ok(()),
             wire::Strategy::AllAtOnce => (Strategy::AllAtOnce, "step_min"),
             wire::Strategy::BlueGreen => (Strategy::BlueGreen, "step_min"),
-            wire::Strategy::Canary { steps } => (Strategy::Canary { steps: shares(steps) }, "step_min"),
+            wire::Strategy::Canary { steps } => (Strategy::Canary { steps: steps_of(steps) }, "step_min"),
             wire::Strategy::Linear { by, every_ms } => {
                 let by = by.parse().unwrap_or(Weight::ZERO);
                 (Strategy::Linear { by, every: Duration::from_millis(*every_ms) }, "every")
@@ -235,7 +236,11 @@ impl Rollout {
         let watch = spec.watch;
         Plan::new(spec).map(drop).map_err(|error| {
             let key = match error {
-                PlanError::NoSteps | PlanError::Zero { .. } | PlanError::NotGrowing { .. } => "steps",
+                PlanError::NoSteps
+                | PlanError::TooManySteps(_)
+                | PlanError::Zero { .. }
+                | PlanError::NotGrowing { .. }
+                | PlanError::CohortAfterShare { .. } => "steps",
                 PlanError::NoGrowth => "by",
                 PlanError::NoInterval => "every",
                 PlanError::TooLong { found, .. } if found == watch => "watch",
@@ -252,7 +257,7 @@ fn chosen(flags: &args::DeployStrategy, file: wire::Strategy) -> wire::Strategy 
     // The command line lets at most one be chosen.
     match (flags, file) {
         (args::DeployStrategy { canary: Some(Some(steps)), .. }, _) => {
-            wire::Strategy::Canary { steps: texts(steps.shares()) }
+            wire::Strategy::Canary { steps: texts(steps.steps()) }
         }
         (args::DeployStrategy { canary: Some(None), .. }, file) => match file {
             wire::Strategy::Canary { .. } => file,
@@ -277,8 +282,8 @@ fn linear(by: Option<Weight>, every_ms: Option<u64>) -> wire::Strategy {
     wire::Strategy::Linear { by, every_ms: every_ms.unwrap_or(60_000) }
 }
 
-fn texts(shares: &[Weight]) -> Vec<String> {
-    shares.iter().map(ToString::to_string).collect()
+fn texts(steps: &[Step]) -> Vec<String> {
+    steps.iter().map(ToString::to_string).collect()
 }
 
 fn whole_millis(time: Duration) -> u64 {

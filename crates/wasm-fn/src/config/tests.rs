@@ -58,7 +58,7 @@ egress = ["https://api.example.com"]
 env = { GREETING = "hi" }
 sticky = "cookie:sid"
 cohorts = [
-    { header = "x-group", in = ["beta", "staff"], to = "canary" },
+    { name = "beta", header = "x-group", in = ["beta", "staff"], to = "canary" },
     { cookie = "old", equals = "1", to = "stable" },
 ]
 
@@ -83,6 +83,7 @@ preview_domain = "Preview.example.com"
     let (_, hello) = file.functions.iter().next().unwrap();
     assert_eq!(hello.component.as_deref(), Some(Path::new("project/target/hello.wasm")));
     let cohort = |header: Option<&str>, cookie: Option<&str>, values: &[&str], to| wire::Cohort {
+        name: header.map(|_| "beta".to_owned()),
         header: header.map(str::to_owned),
         cookie: cookie.map(str::to_owned),
         query: None,
@@ -188,7 +189,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[function.hello]\ncohorts = [\n  { header = \"a\", is = \"b\", to = \"canary\" },\n]\n",
         &expect![
-            "wasm-fn.toml:3: function.hello.cohorts.is: unknown field `is`, expected one of `header`, `cookie`, `query`, `in`, `equals`, `to`"
+            "wasm-fn.toml:3: function.hello.cohorts.is: unknown field `is`, expected one of `name`, `header`, `cookie`, `query`, `in`, `equals`, `to`"
         ],
     );
 }
@@ -364,6 +365,25 @@ fn cohorts_that_mean_nothing_are_refused() {
         &expect![[
             r#"wasm-fn.toml:2: function.hello.cohorts: cohort on "a" has 0 values, expected 1 to 1024 of at most 256 bytes"#
         ]],
+    );
+    refused(
+        &cohort(r#"name = "10%", header = "a", equals = "c", to = "canary""#),
+        &expect![[
+            r#"wasm-fn.toml:2: function.hello.cohorts: cohort name "10%" has '%' at byte 2, expected a-z, 0-9, - or _"#
+        ]],
+    );
+    refused(
+        &cohort(r#"name = "10", header = "a", equals = "c", to = "canary""#),
+        &expect![[
+            r#"wasm-fn.toml:2: function.hello.cohorts: cohort name "10" starts with '1', expected a letter"#
+        ]],
+    );
+    let named = r#"name = "beta", header = "a", equals = "c", to = "canary""#;
+    refused(
+        &cohort(&format!("{named} }}, {{ {named}")),
+        &expect![
+            "wasm-fn.toml:2: function.hello.cohorts: found two rules named beta, expected a name of its own for each rule that has one"
+        ],
     );
     refused(
         &cohort(r#"header = "a b", in = ["c"], to = "canary""#),

@@ -29,6 +29,10 @@ pub(crate) fn deployed(result: &wire::DeployResult) -> String {
             let time = rollout::span(rollout.lasts_ms);
             format!("{function} {version} is live at {own}{place}{others}, watched for {time}")
         }
+        Some(rollout) if own == "0%" && rollout::cohort_step(rollout).is_some() => {
+            let step = rollout::place(rollout).map(|step| format!(": {step}")).unwrap_or_default();
+            format!("{function} {version} is canary for a cohort{place}{others}{step}")
+        }
         Some(rollout) => {
             let step = rollout::place(rollout).map(|step| format!(": {step}")).unwrap_or_default();
             format!("{function} {version} is canary at {own}{place}{others}{step}")

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use wasm_fn_control::wire::{self, RolloutChange, RolloutOutcome};
-use wasm_fn_rollout::Factor;
+use wasm_fn_core::Weight;
+use wasm_fn_rollout::{Factor, Step};
 
 use super::{tables, time, visible};
 
@@ -42,9 +43,26 @@ fn outcome(outcome: RolloutOutcome) -> &'static str {
     }
 }
 
-/// `step 2 of 4`; `None` outside of the steps.
+/// `step 2 of 4`, `step 1 of 4: cohort beta`; `None` outside of the steps.
 pub(crate) fn place(rollout: &wire::Rollout) -> Option<String> {
-    rollout.step.map(|step| format!("step {step} of {}", rollout.steps.len()))
+    let cohort = cohort_step(rollout).map(|step| format!(": {}", cohort(&step))).unwrap_or_default();
+    rollout.step.map(|step| format!("step {step} of {}{cohort}", rollout.steps.len()))
+}
+
+/// The step that the rollout is at, where that is by cohort.
+pub(crate) fn cohort_step(rollout: &wire::Rollout) -> Option<Step> {
+    let index = usize::try_from(rollout.step?.checked_sub(1)?).ok()?;
+    let step: Step = rollout.steps.get(index)?.parse().ok()?;
+    step.cohort().is_some().then_some(step)
+}
+
+/// `cohort beta`, `10% of cohort beta`.
+pub(crate) fn cohort(step: &Step) -> String {
+    match step {
+        Step::Cohort { name, share: Weight::FULL } => format!("cohort {name}"),
+        Step::Cohort { name, share } => format!("{share} of cohort {name}"),
+        Step::Share(share) => share.to_string(),
+    }
 }
 
 /// `34s`, `1m 5s`; milliseconds only where there is nothing else.
@@ -116,9 +134,12 @@ pub(crate) fn standing(rollout: &wire::Rollout, actual: Actual, drawn: Drawn, no
         Actual::Rollout(Some(part)) => format!(", {} of all requests since it began", percent(part)),
         Actual::Step(None) | Actual::Rollout(None) => String::new(),
     };
-    match place(rollout) {
-        Some(place) => text += &format!("{}: {weight} set{actual}\n", place.replacen(' ', "     ", 1)),
-        None => text += &format!("share    {weight}\n"),
+    let place = place(rollout).map(|place| place.replacen(' ', "     ", 1));
+    match (place, cohort_step(rollout)) {
+        (Some(place), Some(_)) if weight == "0%" => text += &format!("{place}\n"),
+        (Some(place), Some(_)) => text += &format!("{place}, and {weight} of everybody set{actual}\n"),
+        (Some(place), None) => text += &format!("{place}: {weight} set{actual}\n"),
+        (None, _) => text += &format!("share    {weight}\n"),
     }
     let (lasted, lasts) = (span(*lasted_ms), span(*lasts_ms));
     let of_what = if rollout.step.is_some() { "in this step" } else { "in this phase" };
@@ -195,15 +216,20 @@ fn trapped(trap: &wire::TrapEvidence, evidence: &wire::Evidence, lines: usize) -
     text
 }
 
-/// Both sides as a table.
+/// Both sides as a table, with the parts of them that are judged apart.
 fn sides(evidence: &wire::Evidence) -> String {
     let mut table = tables::table(&["ROLE", "VERSION", "REQUESTS", "FAILURES", "P50", "P99"], &[2, 3, 4, 5]);
-    for (usual, numbers) in [(wire::Role::Canary, &evidence.canary), (wire::Role::Stable, &evidence.stable)] {
-        let wire::SideNumbers { version, role, requests, failures, latency_p50_ms, latency_p99_ms } = numbers;
+    let role = |numbers: &wire::SideNumbers, usual| tables::role_word(numbers.role.unwrap_or(usual));
+    let sides = [(wire::Role::Canary, &evidence.canary), (wire::Role::Stable, &evidence.stable)]
+        .map(|(usual, numbers)| (role(numbers, usual), Some(numbers)));
+    let parts = [("baseline", evidence.baseline_side.as_ref()), ("cohort", evidence.cohort.as_ref())];
+    for (side, numbers) in sides.into_iter().chain(parts) {
+        let Some(numbers) = numbers else { continue };
+        let wire::SideNumbers { version, requests, failures, latency_p50_ms, latency_p99_ms, .. } = numbers;
         tables::row(
             &mut table,
             [
-                tables::role_word(role.unwrap_or(usual)).to_owned(),
+                side.to_owned(),
                 version.clone(),
                 requests.to_string(),
                 time::failures(*failures, *requests),
@@ -267,6 +293,9 @@ pub(crate) fn line(rollout: &wire::Rollout, split: &[wire::Share], actual: Actua
         let p99 = time::latency(*latency_p99_ms);
         text += &format!(" | {version}: {requests} requests, {failures} failures, p99 {p99}");
     }
+    if let Some(wire::SideNumbers { version, requests, failures, .. }) = &gate.evidence.cohort {
+        text += &format!(" | cohort on {version}: {requests} requests, {failures} failures");
+    }
     let wire::GateStatus { verdict, requests, requests_needed, evidence, .. } = gate;
     text += &format!(" | gate {verdict}");
     if rollout.step.is_some() {
@@ -297,12 +326,16 @@ pub(crate) fn change(change: &RolloutChange) -> String {
         RolloutChange::Idle { split } => format!("no rollout, traffic is {}", tables::split(split)),
         RolloutChange::Begun { rollout } => {
             let wire::Rollout { stable, canary, weight, phase, .. } = rollout;
+            let by_cohort = cohort_step(rollout).is_some() && weight == "0%";
+            let weight = if by_cohort { String::new() } else { format!(", {weight}") };
             let place = place(rollout).map(|place| format!(" at {place}")).unwrap_or_default();
             let kind = strategy(&rollout.strategy);
-            format!("{kind} from {stable} to {canary}: {phase}{place}, {weight}")
+            format!("{kind} from {stable} to {canary}: {phase}{place}{weight}")
         }
-        RolloutChange::Step { canary, step: Some(step), steps, weight } => {
-            format!("{canary} is at step {step} of {steps}, {weight}")
+        RolloutChange::Step { canary, step: Some(step), steps, weight, cohort: by } => {
+            let who = by.as_ref().and_then(|by| by.parse().ok()).map(|step| cohort(&step));
+            let who = who.unwrap_or_else(|| weight.clone());
+            format!("{canary} is at step {step} of {steps}, {who}")
         }
         RolloutChange::Step { canary, weight, .. } => format!("{canary} has {weight}"),
         RolloutChange::Phase { canary, phase, reason } => {

@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, Table, presets};
 use wasm_fn_control::wire;
+use wasm_fn_rollout::Step;
 
 use super::{
     rollout::{self, Actual, Drawn},
@@ -255,7 +256,7 @@ pub(crate) fn history(history: &wire::History, evidence: bool) -> String {
                 entry.action.clone(),
                 or_dash(entry.stage.clone()),
                 or_dash(entry.version.clone()),
-                split(&entry.split),
+                afterwards(entry),
                 entry.hash.chars().take(DIGITS).collect(),
                 or_dash(Some(why(entry))),
             ],
@@ -269,6 +270,16 @@ pub(crate) fn history(history: &wire::History, evidence: bool) -> String {
         text += &format!("\n\n{}\n{}", visible(title.trim_end()), rollout::evidence(evidence).trim_end());
     }
     text
+}
+
+/// The split, and who is on the canary beside it in the step of a cohort.
+fn afterwards(entry: &wire::HistoryEntry) -> String {
+    let step: Option<Step> = entry.step.as_ref().and_then(|step| step.parse().ok());
+    let shares = split(&entry.split);
+    match step.filter(|step| step.cohort().is_some()).zip(entry.version.as_ref()) {
+        Some((step, version)) => format!("{shares}, {} on {version}", rollout::cohort(&step)),
+        None => shares,
+    }
 }
 
 /// What a person said, and what the rollout says.

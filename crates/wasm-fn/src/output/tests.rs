@@ -227,6 +227,7 @@ fn history_says_who_what_when_whence_and_why() {
         stage: (action != "delete").then(|| "live".to_owned()),
         version: (action != "delete").then(|| "v2".to_owned()),
         split: split(shares),
+        step: None,
         hash: "ab".repeat(32),
     };
     let side = |version: &str| wire::SideNumbers {
@@ -258,16 +259,18 @@ fn history_says_who_what_when_whence_and_why() {
             entry(9, "delete", "", None),
             decided,
             entry(7, "deploy", "v2=10% v1=90%", Some("why not")),
+            wire::HistoryEntry { step: Some("beta".to_owned()), ..entry(6, "deploy", "v1=100%", None) },
         ],
         more: false,
     };
     check(
         &tables::history(&history, false),
         &expect![[r#"
-            REVISION  AT                        BY     FROM             ACTION  STAGE  VERSION  SPLIT          HASH          WHY
-                   9  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  delete  -      -        -              abababababab  -
-                   8  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  abort   live   v2       v1=100%        abababababab  3 of 30 failed
-                   7  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  deploy  live   v2       v2=10% v1=90%  abababababab  why not"#]],
+            REVISION  AT                        BY     FROM             ACTION  STAGE  VERSION  SPLIT                       HASH          WHY
+                   9  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  delete  -      -        -                           abababababab  -
+                   8  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  abort   live   v2       v1=100%                     abababababab  3 of 30 failed
+                   7  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  deploy  live   v2       v2=10% v1=90%               abababababab  why not
+                   6  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  deploy  live   v2       v1=100%, cohort beta on v2  abababababab  -"#]],
     );
     let with_evidence = tables::history(&history, true);
     let below = with_evidence.split_once("\n\n").map(|(_, below)| below);

@@ -20,7 +20,10 @@ fn written_out_configuration_means_the_same() {
     let config = parse(json!({
         "memory_bytes": 65536, "timeout_ms": 1, "cpu_ms": 1, "concurrency": 1, "queue": 0, "queue_wait_ms": 0, "reuse": 2,
         "routes": ["/a/*"], "sticky": "header:X-User", "egress": ["http://127.0.0.1:9000"], "env": {"A": ""},
-        "cohorts": [{"query": "beta", "values": ["1"], "to": "canary"}],
+        "cohorts": [
+            {"query": "beta", "values": ["1"], "to": "canary"},
+            {"name": "beta", "header": "x-group", "values": ["beta"], "to": "canary"},
+        ],
     }))
     .unwrap();
     assert_eq!(FunctionConfig::try_from(&Config::from(&config)), Ok(config));
@@ -59,6 +62,21 @@ fn bad_values_are_named_with_what_was_expected() {
         ),
         (cohort(json!({"header": "a b", "values": ["a"], "to": "stable"})), "cohorts: \"a b\" is no name"),
         (cohort(json!({"header": "a", "values": ["a"], "to": "all"})), "unknown variant `all`"),
+        (
+            cohort(json!({"name": "10%", "header": "a", "values": ["a"], "to": "canary"})),
+            "cohorts: cohort name \"10%\" has '%' at byte 2, expected a-z, 0-9, - or _",
+        ),
+        (
+            cohort(json!({"name": "", "header": "a", "values": ["a"], "to": "canary"})),
+            "cohorts: cohort name is empty, expected 1 to 63 characters",
+        ),
+        (
+            json!({"cohorts": [
+                {"name": "beta", "header": "a", "values": ["a"], "to": "canary"},
+                {"name": "beta", "header": "b", "values": ["a"], "to": "stable"},
+            ]}),
+            "cohorts: found two rules named beta, expected a name of its own for each rule that has one",
+        ),
         (json!({"memory": "64MiB"}), "unknown field `memory`"),
         (json!({"memory_bytes": "64MiB"}), "invalid type: string \"64MiB\", expected u64"),
         (json!({"queue": -1}), "invalid value: integer `-1`, expected u32"),

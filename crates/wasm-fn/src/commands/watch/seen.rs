@@ -99,6 +99,7 @@ fn moved(before: &Rollout, after: &Rollout, changes: &mut Vec<RolloutChange>) {
             step: after.step,
             steps: u64::try_from(after.steps.len()).unwrap_or(u64::MAX),
             weight: after.weight.clone(),
+            cohort: rollout::cohort_step(after).map(|step| step.to_string()),
         });
     }
     if before.phase != after.phase {

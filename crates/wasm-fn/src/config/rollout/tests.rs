@@ -130,6 +130,16 @@ on_no_data = "pass"
 }
 
 #[test]
+fn steps_by_cohort_are_those_of_the_file_or_of_the_command_line() {
+    let file = "[function.a.rollout]\nstrategy = \"canary\"\nsteps = [\"10%  of beta\", \"beta\", \"10%\"]\n";
+    assert_eq!(function(file).rollout.strategy, canary(&["10% of beta", "beta", "10%"]));
+    assert_eq!(
+        merged("[function.a]", "--canary=beta,10%,50%").unwrap().0.strategy,
+        canary(&["beta", "10%", "50%"])
+    );
+}
+
+#[test]
 fn steps_that_lead_nowhere_are_refused() {
     let steps = |steps: &str| format!("[function.a.rollout]\nstrategy = \"canary\"\nsteps = {steps}\n");
     refused(
@@ -159,6 +169,22 @@ fn steps_that_lead_nowhere_are_refused() {
     refused(
         &steps("[\"10%\", \"120%\"]"),
         &expect!["wasm-fn.toml:3: function.a.rollout.steps: weight 120% is over 100%"],
+    );
+    refused(
+        &steps("[\"beta\", \"10% of beta\"]"),
+        &expect!["wasm-fn.toml:3: function.a.rollout.steps: step 2 is 10% of beta after beta, expected more"],
+    );
+    refused(
+        &steps("[\"10%\", \"beta\"]"),
+        &expect![
+            "wasm-fn.toml:3: function.a.rollout.steps: step 2 is beta after 10%, expected cohorts before shares of everybody"
+        ],
+    );
+    refused(
+        &steps("[\"10% of\"]"),
+        &expect![[
+            r#"wasm-fn.toml:3: function.a.rollout.steps: "10% of" is no step, expected a share such as 10%, the name of a cohort, or 10% of NAME"#
+        ]],
     );
     refused(
         &steps("[10]"),

@@ -74,6 +74,10 @@ fn rollout() -> wire::Rollout {
     }
 }
 
+fn share(version: &str, weight: &str) -> wire::Share {
+    wire::Share { version: version.to_owned(), weight: weight.to_owned() }
+}
+
 #[test]
 fn a_rollout_stands_in_words_and_numbers() {
     let rollout = rollout();
@@ -126,6 +130,74 @@ fn a_picture_has_bars() {
             canary  v2            340  4 (1.18%)  0.84 ms  12.3 ms
             stable  v1           3060  3 (0.10%)  0.84 ms  12.3 ms
         "#]],
+    );
+}
+
+#[test]
+fn a_step_by_cohort_shows_the_cohorts_numbers() {
+    let side = |version: &str, requests, failures| {
+        let times = (None, None);
+        let version = version.to_owned();
+        wire::SideNumbers {
+            version,
+            role: None,
+            requests,
+            failures,
+            latency_p50_ms: times.0,
+            latency_p99_ms: times.1,
+        }
+    };
+    let evidence = wire::Evidence {
+        canary: side("v2", 0, 0),
+        stable: side("v1", 900, 2),
+        baseline_side: Some(side("v1", 90, 1)),
+        cohort: Some(side("v2", 37, 3)),
+        signals: vec![],
+        traps: vec![],
+        failed_requests: vec![],
+        ..numbers()
+    };
+    let gate = wire::GateStatus {
+        verdict: "wait".to_owned(),
+        reason: "37 requests of the cohort, 100 needed".to_owned(),
+        requests: 37,
+        requests_needed: 100,
+        evidence,
+    };
+    let rollout = wire::Rollout {
+        weight: "0%".to_owned(),
+        step: Some(1),
+        steps: ["10% of beta", "10%", "100%"].map(str::to_owned).to_vec(),
+        gate: Some(gate),
+        ..rollout()
+    };
+    check(
+        &standing(&rollout, Actual::of(&rollout), Drawn::Bars, NOW_MS),
+        &expect![[r#"
+        rollout  canary from v1 to v2, progressing, began 3m ago
+        step     1 of 3: 10% of cohort beta
+        time     [============>           ] 34s of 1m in this step
+        requests [=======>                ] 37 of 100 needed in this step
+        gate     wait: 37 requests of the cohort, 100 needed
+
+        in the rollout, since its gate began:
+        ROLE      VERSION  REQUESTS   FAILURES  P50  P99
+        canary    v2              0          0    -    -
+        stable    v1            900  2 (0.22%)    -    -
+        baseline  v1             90  1 (1.11%)    -    -
+        cohort    v2             37  3 (8.11%)    -    -
+    "#]],
+    );
+    check(
+        &line(&rollout, &[share("v1", "100%")], Actual::Step(None)),
+        &expect![
+            "v2 progressing, step 1 of 3: 10% of cohort beta, v1=100%, 34s of 1m | v2: 0 requests, 0 failures, p99 - | v1: 900 requests, 2 failures, p99 - | cohort on v2: 37 requests, 3 failures | gate wait, 37 of 100 requests in this step"
+        ],
+    );
+    let by_hand = wire::Rollout { weight: "5%".to_owned(), gate: None, ..rollout };
+    check(
+        &line(&by_hand, &[share("v1", "95%"), share("v2", "5%")], Actual::Step(None)),
+        &expect!["v2 progressing, step 1 of 3: 10% of cohort beta, v1=95% v2=5%, 34s of 1m"],
     );
 }
 
@@ -255,7 +327,7 @@ fn changes_are_one_line_each() {
     let lines = [
         RolloutChange::Idle { split: vec![wire::Share { version: v2(), weight: "100%".to_owned() }] },
         RolloutChange::Begun { rollout: rollout() },
-        RolloutChange::Step { canary: v2(), step: Some(3), steps: 4, weight: "50%".to_owned() },
+        RolloutChange::Step { canary: v2(), step: Some(3), steps: 4, weight: "50%".to_owned(), cohort: None },
         RolloutChange::Phase { canary: v2(), phase: "awaiting promotion".to_owned(), reason: None },
         RolloutChange::Undecided { canary: v2(), because: "timeout".to_owned() },
         RolloutChange::Gone { canary: v2() },
@@ -270,7 +342,6 @@ fn changes_are_one_line_each() {
         v2 is undecided (timeout): the rollout goes on without anybody watching
         the rollout of v2 is over, and how it ended was not seen"#]],
     );
-    let share = |version: &str, weight: &str| wire::Share { version: version.into(), weight: weight.into() };
     let split = [share("v2", "10%"), share("v1", "90%")];
     check(
         &line(&rollout(), &split, Actual::Step(Some(0.098))),
@@ -300,7 +371,13 @@ fn an_event_is_one_flat_object() {
             r#"{"at_ms":1795341600000,"function":"hello","stage":"live","event":"ended","canary":"v2","outcome":"rolled-back","reason":"all steps passed"}"#
         ]],
     );
-    let step = RolloutChange::Step { canary: canary(), step: Some(2), steps: 4, weight: "10%".to_owned() };
+    let step = RolloutChange::Step {
+        canary: canary(),
+        step: Some(2),
+        steps: 4,
+        weight: "10%".to_owned(),
+        cohort: None,
+    };
     check(
         &event(step.clone()),
         &expect![[

@@ -102,6 +102,19 @@ fn step_phase_and_verdict_are_told_once_each() {
 }
 
 #[test]
+fn a_step_by_cohort_is_told_by_its_cohort() {
+    let steps = ["beta", "50% of vip", "10%", "100%"].map(str::to_owned).to_vec();
+    let before = Rollout { steps, weight: "0%".to_owned(), ..rollout("v2", 5) };
+    let step = Rollout { step: Some(2), ..before.clone() };
+    assert_eq!(between(&before, &step), ["v2 is at step 2 of 4, 50% of cohort vip"]);
+    let share = Rollout { step: Some(3), weight: "10%".to_owned(), ..before.clone() };
+    assert_eq!(between(&step, &share), ["v2 is at step 3 of 4, 10%"]);
+    let mut seen = Seen::first(None, None);
+    let begun = words(&seen.look(Some(&before), None));
+    assert_eq!(begun, ["canary from v1 to v2: progressing at step 1 of 4: cohort beta"]);
+}
+
+#[test]
 fn an_end_is_told_with_its_reason() {
     for (outcome, word) in [
         (RolloutOutcome::Promoted, "promoted"),
