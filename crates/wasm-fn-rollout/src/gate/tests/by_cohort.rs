@@ -77,6 +77,15 @@ fn a_cohort_for_which_everything_fails_fails_within_20_requests() {
 }
 
 #[test]
+fn nobody_is_blamed_for_what_fails_for_everybody_at_the_moment() {
+    let mut gate = gate(Counts::default(), Counts::default());
+    for _ in 0..100 {
+        take(&mut gate, failing(1, 1, 1), failing(9, 9, 9));
+    }
+    assert!(matches!(gate.verdict(), Verdict::Wait(_)), "{:?}", gate.verdict());
+}
+
+#[test]
 fn one_user_for_whom_everything_fails_passes_nothing_and_ends_nothing() {
     let mut one = gate(Counts::of(1000), Counts::of(1000));
     take(&mut one, failing(200, 200, 1), failing(2000, 0, 0));
