@@ -133,9 +133,11 @@ async fn weights_that_are_no_split_are_refused() {
         unchanged(&node, revision).await;
     }
     let hello = guests::path("hello-p3");
-    for (weight, facts) in
-        [("0%", ["0%", "more than 0%"]), ("100%", ["100%", "less than 100%"]), ("ten", ["ten", "percentage"])]
-    {
+    for (weight, facts) in [
+        ("0%", ["0%", "more than 0%"]),
+        ("100%", ["100%", "less than 100%"]),
+        ("10% of", ["10% of", "no step"]),
+    ] {
         let flag = format!("--canary={weight}");
         let args = ["deploy", hello.to_str().unwrap(), "-f", "hello", "--replace", &flag];
         node.cli(&args).await.refused_with(64, &facts);

@@ -13,6 +13,7 @@ mod clash;
 mod crowd;
 mod paths;
 mod preview;
+mod salt;
 mod shielding;
 mod stage;
 mod table;
@@ -22,10 +23,11 @@ mod trial;
 
 pub use clash::{RouteClash, check_clashes};
 pub use preview::Preview;
+pub use salt::Salt;
 pub use shielding::Shielding;
 pub use stage::{
-    BaselineSpec, Chosen, HeldVersion, KEY_HEADER, NoSuchVersion, PlacedCohort, Reason, Salt, Stage,
-    StageError, StageProblem, StageSpec, StageVersion, VersionEntry,
+    BaselineSpec, Chosen, HeldVersion, KEY_HEADER, NoSuchVersion, PlacedCohort, Reason, Stage, StageError,
+    StageProblem, StageSpec, StageVersion, VersionEntry,
 };
 pub use table::RouteTable;
 pub use tally::{Ended, Tally, TallySnapshot};

@@ -18,7 +18,7 @@ use wasm_fn_core::{
     TrafficSplit, VersionNo, VersionRef, Weight,
 };
 
-use crate::{Part, Placement, Tally, Traits, Trial, TrialSpec, crowd::Crowd, traits::Lookup};
+use crate::{Part, Placement, Salt, Tally, Traits, Trial, TrialSpec, crowd::Crowd, traits::Lookup};
 
 /// The request header whose value is the sticky key of any stage, before the stage's own.
 pub static KEY_HEADER: HeaderName = HeaderName::from_static("wasm-fn-key");
@@ -47,11 +47,6 @@ pub struct HeldVersion<V> {
     stage: Arc<Stage<V>>,
     index: usize,
 }
-
-/// Key of the hash that places sticky keys. Stages with different salts place the same user
-/// independently, and users cannot work out where they are placed without it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Salt(pub [u64; 2]);
 
 /// Everything a [`Stage`] is built from.
 pub struct StageSpec<V> {
@@ -576,13 +571,6 @@ fn baseline(shares: &[Share], canary: Option<usize>, fallback: usize, share: Wei
 /// Index of version `no` in `versions`, which are sorted by number.
 fn index_of<V>(versions: &[VersionEntry<V>], no: VersionNo) -> Option<usize> {
     versions.binary_search_by_key(&no, |version| version.no).ok()
-}
-
-impl fmt::Debug for Salt {
-    /// Hides the salt: whoever knows it can choose a cohort.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Salt(…)")
-    }
 }
 
 impl<V> fmt::Debug for Chosen<'_, V> {
