@@ -108,6 +108,8 @@ pub struct Gate {
     beside: Counts,
     cohort: Counts,
     deferred: Deferred,
+    /// The newest of the cohort's requests, of whatever step: its users have no share that a step could change.
+    recent_cohort: Recent,
     step: Step,
     /// Whether nobody is on the canary by chance, so that its cohort decides what passes.
     by_cohort: bool,
@@ -127,7 +129,6 @@ struct Step {
     cohort_failed: u64,
     voices: u64,
     alone: Recent,
-    cohort: Recent,
     /// Whether stable has fallen silent in it.
     silenced: bool,
 }
@@ -141,7 +142,6 @@ impl Step {
         cohort_failed: 0,
         voices: 0,
         alone: Recent::NONE,
-        cohort: Recent::NONE,
         silenced: false,
     };
 }
@@ -174,6 +174,7 @@ impl Gate {
             beside: Counts::default(),
             cohort: Counts::default(),
             deferred: Deferred::default(),
+            recent_cohort: Recent::NONE,
             step: Step::NEW,
             by_cohort: false,
             stable_rate: 0.0,
@@ -365,7 +366,7 @@ impl Gate {
         if alone {
             self.step.alone.take(&batch.of(Arm::Canary), &self.spec.floor);
         }
-        self.step.cohort.take(&batch.cohort, &self.spec.floor);
+        self.recent_cohort.take(&batch.cohort, &self.spec.floor);
     }
 }
 

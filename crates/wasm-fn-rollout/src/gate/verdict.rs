@@ -127,7 +127,7 @@ impl Gate {
         }
         let held = [
             (self.step.alone, &self.canary, stable < HISTORY_MIN),
-            (self.step.cohort, &self.cohort, stable.max(cohort) < HISTORY_MIN),
+            (self.recent_cohort, &self.cohort, stable.max(cohort) < HISTORY_MIN),
         ];
         let below = |(recent, counts, held): &(Recent, &Counts, bool)| {
             let several = counts.bad(Event::FailedAtAll).units >= FLOOR_UNITS_MIN;
