@@ -129,9 +129,9 @@ impl GateSpec {
     /// with what stable does meanwhile.
     ///
     /// The first gate has three quarters, and those after it (a watch, one after each `resume`) share the rest, so that a
-    /// rollout has one alpha in all, however many gates it comes to have. Half of a group's part belongs to failures of all
-    /// classes together, which is where a broken canary shows first; the rest to the other signals and to novel
-    /// traps in equal parts.
+    /// rollout has one alpha in all, however many gates it comes to have. Of those who are placed by chance, half belongs
+    /// to failures of all classes together, which is where a broken canary shows first; the rest to the other signals and
+    /// to novel traps in equal parts. The signals of the other groups have equal parts.
     pub fn budget(&self, gate_no: u32, beside_stable: bool) -> Budget {
         let alpha = self.alpha * gate_part(gate_no);
         let signals: Vec<_> = Signal::ALL.into_iter().filter(|&signal| self.uses(signal)).collect();
