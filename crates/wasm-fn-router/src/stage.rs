@@ -129,6 +129,16 @@ struct Choice<V> {
     versions: SmallVec<[VersionEntry<V>; 2]>,
 }
 
+/// What a request's sticky key, or its draw, comes to.
+struct Lot {
+    index: usize,
+    /// The point's place on the line.
+    place: u16,
+    reason: Reason,
+    /// The hash of the sticky key.
+    key: Option<u64>,
+}
+
 /// A version's part of the line of points: from where the share before it ends.
 #[derive(Clone, Copy)]
 struct Share {
@@ -370,6 +380,22 @@ impl<V> Stage<V> {
         self: &Arc<Self>,
         request: &Traits<'_>,
         asked: Option<VersionRef>,
+        draw: impl FnMut() -> Point,
+    ) -> Result<Chosen<'_, V>, NoSuchVersion> {
+        let Choice { cohorts, trial, .. } = &self.choice;
+        if asked.is_none() && cohorts.is_empty() && trial.is_none() {
+            let Lot { index, reason, key, .. } = self.choice.lot(request, draw);
+            let version = StageVersion { stage: self, index };
+            return Ok(Chosen { version, reason, part: None, key });
+        }
+        self.choose_by_rules(request, asked, draw)
+    }
+
+    /// [`choose`](Self::choose) where there is more to it than a sticky key or a draw.
+    fn choose_by_rules(
+        self: &Arc<Self>,
+        request: &Traits<'_>,
+        asked: Option<VersionRef>,
         mut draw: impl FnMut() -> Point,
     ) -> Result<Chosen<'_, V>, NoSuchVersion> {
         let Choice { cohorts, trial, .. } = &self.choice;
@@ -381,13 +407,9 @@ impl<V> Stage<V> {
         } else if let Some(index) = by_rule.and_then(|cohort| cohort.version) {
             (index, Reason::Cohort)
         } else {
-            user = self.choice.sticky_bits(request);
-            let (point, reason) = match user {
-                Some(bits) => (Point::from_bits(bits), Reason::Sticky),
-                None => (draw(), Reason::Draw),
-            };
-            place = Some(point.place());
-            (self.choice.pick(point), reason)
+            let lot = self.choice.lot(request, draw);
+            (user, place) = (lot.key, Some(lot.place));
+            (lot.index, lot.reason)
         };
         let (key, version) = (user, |index| StageVersion { stage: self, index });
         let chosen = |index, reason, part| Chosen { version: version(index), reason, part, key };
@@ -489,6 +511,16 @@ impl<V> Choice<V> {
             rule => rule,
         };
         (rule, by_rule)
+    }
+
+    /// The version that the request's sticky key hashes to, or that it draws.
+    fn lot(&self, request: &Traits<'_>, draw: impl FnOnce() -> Point) -> Lot {
+        let key = self.sticky_bits(request);
+        let (point, reason) = match key {
+            Some(bits) => (Point::from_bits(bits), Reason::Sticky),
+            None => (draw(), Reason::Draw),
+        };
+        Lot { index: self.pick(point), place: point.place(), reason, key }
     }
 
     /// Index of the version that owns `point`; the same as [`TrafficSplit::pick`], without the search.
