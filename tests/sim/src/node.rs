@@ -286,7 +286,7 @@ impl Life {
             user,
             beta: dice.chance(scenario.beta),
             asked,
-            point: Point::from_bits(dice.bits()),
+            points: [dice.bits(), dice.bits()].map(Point::from_bits),
             ponders: Duration::from_millis(ponders_ms),
             patience: dice
                 .chance(scenario.leave)

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use siphasher::sip::SipHasher13;
 use tokio::time::{Instant, sleep, sleep_until};
 use wasm_fn_control::state::{Key, State};
-use wasm_fn_core::{Outcome, Point, Revision, Side, Sticky, VersionNo, VersionRef};
+use wasm_fn_core::{Outcome, Point, Revision, Side, Sticky, VersionNo, VersionRef, Weight};
 use wasm_fn_router::{Chosen, Heard, HeldVersion, Reason, RouteTable, Ticket, Traits, Trial};
 
 use crate::{
@@ -28,7 +28,8 @@ pub(crate) struct Ask {
     pub(crate) user: Option<u64>,
     pub(crate) beta: bool,
     pub(crate) asked: Option<VersionRef>,
-    pub(crate) point: Point,
+    /// What it draws, first and then.
+    pub(crate) points: [Point; 2],
     /// How long the request holds its table before it chooses by it.
     pub(crate) ponders: Duration,
     /// How long the client waits for an answer before it leaves, and whether it has sent all of its request by then.
@@ -123,7 +124,9 @@ fn choose(
     }
     let Some(stage) = found else { return Ok(None) };
     let traits = Traits { headers: &headers, query: None, client: IpAddr::V4(Ipv4Addr::LOCALHOST) };
-    let Ok(chosen) = stage.choose(&traits, ask.asked, || ask.point) else {
+    let mut points = ask.points.into_iter();
+    let draw = || points.next().expect("no request draws a third time");
+    let Ok(chosen) = stage.choose(&traits, ask.asked, draw) else {
         let there = ask.asked.is_some_and(|asked| state.resolve(&ask.key.0, &ask.key.1, asked).is_ok());
         return if there { Err(format!("{:?} is not in the table", ask.asked)) } else { Ok(None) };
     };
@@ -148,7 +151,12 @@ fn choose(
         let started_ms = rollout.map_or(0, |rollout| rollout.started_ms);
         inner.requests.pending.insert(id, Some((ask.key.0.clone(), started_ms)));
     }
-    *inner.happened.entry(reason(chosen.reason)).or_default() += 1;
+    let by_cohort = rollout.is_some_and(|rollout| {
+        rollout.phase.place().is_some_and(|place| rollout.spec.plan().is_by_cohort(place))
+    });
+    let reason_of =
+        if by_cohort && chosen.reason == Reason::Cohort { "step by cohort" } else { reason(chosen.reason) };
+    *inner.happened.entry(reason_of).or_default() += 1;
     inner.say(format_args!("request {id} r{} {} {:?}", table.revision().0, found, chosen.reason));
     drop(inner);
     let entry = chosen.version.hold();
@@ -164,15 +172,32 @@ fn expected(state: &State, ask: &Ask) -> Result<VersionNo, String> {
     let function = state.function(&ask.key.0).map_err(|error| error.to_string())?;
     let config = function.versions.get(&stage.stable).map(|version| &version.build.config);
     let config = config.ok_or("a stable version that the journal has not")?;
-    if let Some(canary) = stage.canary().filter(|_| ask.beta && !config.cohorts.is_empty()) {
-        return Ok(canary);
-    }
     let key = ask.user.filter(|_| config.sticky != Sticky::None).map(|user| user.to_string());
-    let point = key.map_or(ask.point, |key| {
+    let bits = key.map(|key| {
         let [low, high] = stage.salt.0;
-        Point::from_bits(SipHasher13::new_with_keys(low, high).hash(key.as_bytes()))
+        SipHasher13::new_with_keys(low, high).hash(key.as_bytes())
     });
-    Ok(stage.split.pick(point))
+    let mut draws = ask.points.into_iter();
+    let mut draw = || draws.next().unwrap_or(ask.points[0]);
+    if let Some(canary) = stage.canary().filter(|_| ask.beta) {
+        for rule in &config.cohorts {
+            let place =
+                stage.moving().and_then(|rollout| Some((rollout.spec.plan(), rollout.phase.place()?)));
+            let share = match (place, &rule.name) {
+                (Some((plan, place)), Some(name)) => plan.cohort_share(place, name),
+                _ => Weight::FULL,
+            };
+            let is_part = share != Weight::ZERO && share != Weight::FULL;
+            let within = |point: Point| point.place() < share.basis_points();
+            if share == Weight::FULL
+                || is_part
+                    && within(bits.map_or_else(&mut draw, |bits| Point::from_bits(bits.rotate_left(32))))
+            {
+                return Ok(canary);
+            }
+        }
+    }
+    Ok(stage.split.pick(bits.map_or_else(draw, Point::from_bits)))
 }
 
 /// The word for `reason`.

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration}
 use http::{Method, StatusCode};
 use wasm_fn_control::state::{Check, RolloutSpec, Strategy};
 use wasm_fn_core::{
-    CohortRule, Condition, Digest, FunctionConfig, FunctionName, Limits, Outcome, Role, Source, Sticky,
-    Weight,
+    CohortName, CohortRule, Condition, Digest, FunctionConfig, FunctionName, Limits, Outcome, Role, Source,
+    Sticky, Weight,
 };
-use wasm_fn_rollout::{self as rollout, Command, GateSpec, OnFail, OnNoData, PlanSpec};
+use wasm_fn_rollout::{self as rollout, Command, GateSpec, OnFail, OnNoData, PlanSpec, Step};
 
 use crate::dice::Dice;
 
@@ -355,8 +355,9 @@ impl Scenario {
             0..=4 => {
                 let steps: [&[u16]; 4] =
                     [&[1000, 5000], &[100, 2500, 7500], &[5000], &[2000, 4000, 8000, 10_000]];
+                let shares = dice.pick(&steps).iter().map(|&points| weight(points).into());
                 rollout::Strategy::Canary {
-                    steps: dice.pick(&steps).iter().map(|&points| weight(points).into()).collect(),
+                    steps: self.cohort_steps(dice).into_iter().chain(shares).collect(),
                 }
             }
             5 | 6 => rollout::Strategy::Linear {
@@ -392,6 +393,15 @@ impl Scenario {
         let keep = Duration::from_secs(dice.pick(&[0, 60]));
         let spec = RolloutSpec::new(plan, gate, dice.chance(0.7), keep, checks);
         Strategy::Rollout(Arc::new(spec.expect("every choice here is a rollout")))
+    }
+
+    /// The steps by cohort that a canary of this scenario begins with.
+    fn cohort_steps(&self, dice: &mut Dice) -> Vec<Step> {
+        let named = self.config.cohorts.iter().find_map(|rule| rule.name.clone());
+        let Some(name) = named.filter(|_| dice.chance(0.5)) else { return Vec::new() };
+        let shares: [&[u16]; 3] = [&[10_000], &[3000, 10_000], &[2000]];
+        let step = |&points: &u16| Step::Cohort { name: name.clone(), share: weight(points) };
+        dice.pick(&shares).iter().map(step).collect()
     }
 
     /// The digest of the component with this number.
@@ -442,7 +452,8 @@ fn sticky(users: u64) -> Sticky {
 fn cohort() -> CohortRule {
     let source = Source::header("beta").expect("`beta` is a header's name");
     let condition = Condition::new(source, vec!["1".to_owned()]).expect("one value is allowed");
-    CohortRule { name: None, condition, role: Role::Canary }
+    let name: CohortName = "beta".parse().expect("`beta` is a cohort's name");
+    CohortRule { name: Some(name), condition, role: Role::Canary }
 }
 
 fn check() -> Check {

@@ -4,7 +4,7 @@ use super::*;
 use crate::dice::Dice;
 
 /// What the seeds below must have seen, or they prove nothing of it.
-const SEEN: [&str; 29] = [
+const SEEN: [&str; 30] = [
     "deploy",
     "traffic",
     "promote",
@@ -19,6 +19,7 @@ const SEEN: [&str; 29] = [
     "delete",
     "override",
     "cohort",
+    "step by cohort",
     "sticky",
     "draw",
     "withheld",

@@ -227,14 +227,20 @@ impl Ledger {
         taken
     }
 
-    /// Requests of the canary in this step that a gate may have counted.
-    pub(super) fn canary_most(&self) -> u64 {
-        self.in_step(Arm::Canary, self.entries.len()).map(|entry| entry.end.map_or(1, |end| end.most)).sum()
+    /// Requests of `arm` in this step that a gate may have counted.
+    pub(super) fn most(&self, arm: Arm) -> u64 {
+        self.in_step(arm, self.entries.len()).map(|entry| entry.end.map_or(1, |end| end.most)).sum()
     }
 
     /// Those that a gate which is asked at each end has counted.
-    pub(super) fn canary_least(&self) -> u64 {
-        self.in_step(Arm::Canary, self.settled).filter_map(|entry| entry.end).map(|end| end.least).sum()
+    pub(super) fn least(&self, arm: Arm) -> u64 {
+        self.in_step(arm, self.settled).filter_map(|entry| entry.end).map(|end| end.least).sum()
+    }
+
+    /// Failures of `arm` in this step, taken by the gate or not.
+    pub(super) fn failed(&self, arm: Arm) -> u64 {
+        let ends = self.in_step(arm, self.entries.len()).filter_map(|entry| entry.end);
+        ends.filter(|end| end.failed).count() as u64
     }
 
     /// The same of stable, since the gate began.

@@ -30,6 +30,8 @@ pub(super) struct Tracked {
     id: Id,
     gate_no: u32,
     place: Place,
+    /// Whom its place is about: the canary's, or those of a cohort.
+    about: Arm,
     // How long the place ran before `since_ms`, and since when it runs; `None` while it stands still.
     ran_ms: u64,
     since_ms: Option<u64>,
@@ -78,6 +80,7 @@ impl Tracked {
             id: id(key, rollout),
             gate_no: rollout.gate_no,
             place,
+            about: about(rollout, place),
             ran_ms: 0,
             since_ms: Some(now_ms),
             ledger,
@@ -114,14 +117,15 @@ impl Tracked {
         Some(&mut self.ledger).filter(|ledger| ledger.no == no)
     }
 
-    /// Requests of the canary in its place that a gate may have counted at most.
+    /// Requests of the canary in its place that a gate may have counted at most, or of the cohort that it is about.
     pub(super) fn canary(&self) -> u64 {
-        self.ledger.canary_most()
+        self.ledger.most(self.about)
     }
 
-    /// The same of stable; `None` where the past may count.
+    /// The same of stable; `None` where it does not matter, or the past may count.
     pub(super) fn stable(&self) -> Option<u64> {
-        let silent = self.share == Weight::FULL || self.ledger.may_be_silent();
+        let of_canary = self.about == Arm::Canary;
+        let silent = !of_canary || self.share == Weight::FULL || self.ledger.may_be_silent();
         (!silent).then(|| self.ledger.stable_most())
     }
 
@@ -191,6 +195,7 @@ impl Tracked {
         }
         self.ready_ms = None;
         (self.gate_no, self.place, self.share) = (rollout.gate_no, place, share);
+        self.about = about(rollout, place);
     }
 
     /// A request begins that counts; gives the ledger's number and the request's.
@@ -269,9 +274,8 @@ impl Tracked {
         if withholds && self.condemned_ms.is_some() && self.withheld_ms.is_none() && moves {
             return Err(format!("the canary {} is broken, and not withheld", rollout.canary));
         }
-        if self.ready_ms.is_none() && self.is_ready(rollout, now_ms) {
-            self.ready_ms = Some(now_ms);
-        }
+        let is_ready = self.is_ready(rollout, now_ms);
+        self.ready_ms = is_ready.then(|| self.ready_ms.unwrap_or(now_ms));
         if late_by(self.ready_ms, SETTLES_MS) {
             return Err(format!("the rollout to {} stays at {:?} for no reason", rollout.canary, self.place));
         }
@@ -287,13 +291,23 @@ impl Tracked {
         let (drawn, users) = self.ledger.voices(true);
         let needs = voices::needed(self.share, self.gate_no, voices::LAST_RUN);
         let heard = needs.is_none_or(|needs| drawn > needs + 2 || users > 2 * needs + 10);
-        let (canary, stable) = (self.ledger.canary_least(), self.ledger.stable_least());
-        let enough = self.place == Place::Watch || (canary >= needed && stable >= needed && heard);
+        let (canary, stable) = (self.ledger.least(self.about), self.ledger.stable_least());
+        let enough = match (self.place, self.about) {
+            (Place::Watch, _) => true,
+            // One that fails for many of its users waits for more of them.
+            (_, Arm::Cohort) => canary >= needed && self.ledger.failed(Arm::Cohort) == 0,
+            _ => canary >= needed && stable >= needed && heard,
+        };
         let runs = matches!(rollout.phase, Phase::Running { .. });
         let moves = self.place == Place::Watch || !plan.manual();
         let watches = rollout.spec.gate().tolerate(Signal::Errors).is_some();
         runs && ran && enough && moves && watches && self.place != Place::Check
     }
+}
+
+/// Whom `place` is about.
+fn about(rollout: &Rollout, place: Place) -> Arm {
+    if rollout.spec.plan().is_by_cohort(place) { Arm::Cohort } else { Arm::Canary }
 }
 
 /// The canary's share at `key` in `state`.
