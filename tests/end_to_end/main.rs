@@ -33,6 +33,8 @@ mod rolling_out;
 #[cfg(test)]
 mod serving;
 #[cfg(test)]
+mod showing;
+#[cfg(test)]
 mod splitting;
 #[cfg(test)]
 mod swapping;
