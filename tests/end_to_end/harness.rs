@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod guests;
+pub(crate) mod programs;
 
 use std::{
     io::{BufRead as _, BufReader},

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -13,7 +14,7 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-use crate::harness::{Folder, Node, Process, client::connect, patiently};
+use crate::harness::{Node, Process, client::connect, patiently, programs::installed};
 
 /// How many users there are. On each side of an even split are at least 5 of them but for once in 100,000 runs.
 const USERS: u8 = 40;
@@ -141,30 +142,53 @@ async fn function_with_one_user_is_warned_of_once() {
     assert!(fields["message"].as_str().unwrap().contains("--trusted-proxy"), "{fields}");
 }
 
-/// nginx in front of `node`, on a port that was free a moment ago; `None` where there is no nginx.
-fn nginx(folder: &Folder, node: &Node) -> Option<(Process, SocketAddr)> {
-    let there =
-        Command::new("nginx").arg("-v").stderr(Stdio::null()).status().is_ok_and(|status| status.success());
-    if !there {
-        return None;
-    }
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+/// The snippets in the language `language` of the operator's manual, in their order, for `node`.
+fn snippets(language: &str, node: &Node) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating.md");
+    let manual = std::fs::read_to_string(path).expect("the manual is there");
+    let opening = format!("```{language}\n");
+    let blocks = manual.split(&opening).skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().expect("a block ends"));
+    blocks.map(|block| block.replace("10.0.0.9:8080", &node.listen.to_string())).collect()
+}
+
+/// An address of this machine that nobody listened on a moment ago.
+fn free_address() -> SocketAddr {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    free.local_addr().expect("it is bound")
+}
+
+/// nginx in front of `node`, configured as the manual says.
+fn nginx(node: &Node) -> (Process, SocketAddr) {
+    let (folder, address) = (node.folder(), free_address());
     let path = folder.path().display();
     let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {path}/{kind};\n"));
+    let [location] = snippets("nginx", node).try_into().expect("the manual has one");
     let config = format!(
         "daemon off;\nmaster_process off;\npid {path}/nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n{}\
-         access_log off;\nserver {{\nlisten {address};\nlocation / {{\nproxy_pass http://{};\n\
-         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\nproxy_set_header Forwarded \"\";\n}}\n}}\n}}\n",
+         access_log off;\nserver {{\nlisten {address};\n{location}}}\n}}\n",
         paths.concat(),
-        node.listen,
     );
     let config = folder.write("nginx.conf", config);
     let mut command = Command::new("nginx");
     command.arg("-e").arg("stderr").arg("-p").arg(folder.path()).arg("-c").arg(config).stdout(Stdio::null());
-    Some((Process::spawn(&mut command), address))
+    (Process::spawn(&mut command), address)
+}
+
+/// HAProxy in front of `node`, with the backend of the manual that has `mode`.
+fn haproxy(node: &Node, mode: &str) -> (Process, SocketAddr) {
+    let address = free_address();
+    let snippets = snippets("haproxy", node);
+    let backend = snippets.iter().find(|backend| backend.contains(mode)).expect("the manual has one");
+    let config = format!(
+        "defaults\n    {mode}\n    timeout connect 10s\n    timeout client 10s\n    timeout server 10s\n\
+         frontend clients\n    bind {address}\n    default_backend functions\n{backend}"
+    );
+    let config = node.folder().write("haproxy.cfg", config);
+    let mut command = Command::new("haproxy");
+    command.arg("-db").arg("-f").arg(config).stdout(Stdio::null());
+    (Process::spawn(&mut command), address)
 }
 
 /// A connection to `address` from `source`, once somebody listens.
@@ -179,21 +203,42 @@ async fn connect_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
     }
 }
 
-#[tokio::test]
-async fn users_behind_nginx_are_split_by_their_own_addresses() {
-    let node = node(&["--trusted-proxy", "127.0.0.1"]).await;
-    let Some((_nginx, address)) = nginx(node.folder(), &node) else {
-        println!("skipped users_behind_nginx_are_split_by_their_own_addresses: nginx is not installed");
-        return;
-    };
+/// The versions that answer users of different addresses behind the proxy at `address`, who claim to be somebody else.
+async fn placed_behind(address: SocketAddr) -> BTreeMap<u8, String> {
     let mut placed = BTreeMap::new();
     for user in 1..=USERS {
         let source = Ipv4Addr::new(127, 0, 1, user);
-        let stream = patiently("nginx", connect_from(source, address)).await;
-        // What the user claims is of no account.
+        let stream = patiently("the proxy", connect_from(source, address)).await;
         let request = "GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\nforwarded: for=192.0.2.1\r\n\
                        x-forwarded-for: 192.0.2.1\r\n\r\n";
         placed.insert(user, version(&exchange(stream, request).await));
     }
-    both_sides(&placed);
+    placed
+}
+
+#[tokio::test]
+async fn users_behind_nginx_are_split_by_their_own_addresses() {
+    if installed("nginx", "users_behind_nginx_are_split_by_their_own_addresses") {
+        let node = node(&["--trusted-proxy", "127.0.0.1"]).await;
+        let (_nginx, address) = nginx(&node);
+        both_sides(&placed_behind(address).await);
+    }
+}
+
+#[tokio::test]
+async fn users_behind_haproxy_are_split_by_their_own_addresses() {
+    if installed("haproxy", "users_behind_haproxy_are_split_by_their_own_addresses") {
+        let node = node(&["--trusted-proxy", "127.0.0.1"]).await;
+        let (_haproxy, address) = haproxy(&node, "mode http");
+        both_sides(&placed_behind(address).await);
+    }
+}
+
+#[tokio::test]
+async fn users_whom_haproxy_names_by_proxy_headers_are_split() {
+    if installed("haproxy", "users_whom_haproxy_names_by_proxy_headers_are_split") {
+        let node = node(&["--trusted-proxy", "127.0.0.1", "--proxy-protocol"]).await;
+        let (_haproxy, address) = haproxy(&node, "mode tcp");
+        both_sides(&placed_behind(address).await);
+    }
 }

@@ -2,12 +2,14 @@
 #![expect(clippy::print_stdout, reason = "the steps and their durations are this command's output")]
 #![expect(clippy::disallowed_methods, reason = "a step's duration is only shown, nothing decides by it")]
 
-use std::path::Path;
-use std::time::Instant;
+use std::{fs, path::Path, time::Instant};
 
 use anyhow::{Context, Result};
 
 use crate::{cargo, guests, output, run as run_command};
+
+/// Names the file in which tests say that they were skipped, and why, a line each.
+const SKIPPED: &str = "CI_SKIPPED_TESTS";
 
 /// One cargo call of continuous integration.
 struct Step {
@@ -32,9 +34,12 @@ const STEPS: [Step; 4] = [
 /// # Errors
 /// The first step that fails; later steps are not run.
 pub fn run(root: &Path) -> Result<()> {
+    let skipped = tempfile::NamedTempFile::new().context("the list of skipped tests cannot be made")?;
     for step in STEPS {
         timed(step.name, || {
-            run_command(cargo().args(step.args).envs(step.env.iter().copied()).current_dir(root))
+            let mut command = cargo();
+            command.args(step.args).envs(step.env.iter().copied()).env(SKIPPED, skipped.path());
+            run_command(command.current_dir(root))
         })?;
     }
     if output(cargo().args(["deny", "--version"])).is_ok() {
@@ -43,6 +48,7 @@ pub fn run(root: &Path) -> Result<()> {
         println!("== deny: skipped, because cargo-deny is not installed");
     }
     timed("guests", || guests::check(root))?;
+    print!("{}", fs::read_to_string(skipped.path()).context("the list of skipped tests is gone")?);
     println!("== all steps passed");
     Ok(())
 }

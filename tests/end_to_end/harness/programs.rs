@@ -1,0 +1,36 @@
+//! Programs of others that a test needs, and that are not on every machine.
+
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+/// Names the file that lists what was skipped. `cargo xtask ci` sets it, and prints the list at its end.
+const SKIPPED: &str = "CI_SKIPPED_TESTS";
+
+/// Set where everything is expected to be installed, so that a skip is a failure.
+const REQUIRED: &str = "CI_REQUIRE_PROGRAMS";
+
+/// Whether `program` can be started. Where it cannot, says that `test` is skipped for want of it.
+///
+/// # Panics
+/// When it is missing and the surroundings promise that it is there.
+#[track_caller]
+pub(crate) fn installed(program: &str, test: &str) -> bool {
+    let mut version = Command::new(program);
+    version.arg("-v").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if version.status().is_ok_and(|status| status.success()) {
+        return true;
+    }
+    assert!(std::env::var_os(REQUIRED).is_none(), "{test} needs {program}, and {REQUIRED} is set");
+    let line = format!("skipped {test}: {program} is not installed\n");
+    print!("{line}");
+    if let Some(path) = std::env::var_os(SKIPPED).map(PathBuf::from) {
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        written.expect("the list of skipped tests can be written");
+    }
+    false
+}
