@@ -9,7 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
 use tokio::sync::watch;
 use wasm_fn_control::{
-    Access, Blobs, Clock, Control, Deploy, Note, Options,
+    Access, Blobs, Clock, Control, ControlOptions, Deploy, Note,
     host::{Host, LogPage, Prepared, ProgressSink, Rejection},
     salt_at_random,
     state::{RolloutSpec, Strategy},
@@ -61,14 +61,11 @@ impl Host for Nothing {
 /// A stage with two versions, one of them a canary at 10 % if asked.
 async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<()>>) {
     let folder = tempfile::tempdir().expect("the system has a temporary directory");
-    let options = Options {
+    let options = ControlOptions {
         host: Arc::new(Nothing(watch::Sender::new(0))),
         store: MemoryStore::new(),
         blobs: Blobs::open(folder.path(), 1 << 20).expect("the directory is writable"),
         access: Access::only("wfn_bench".to_owned()),
-        data_listen: String::new(),
-        preview_domain: None,
-        program_version: String::new(),
         clock: Clock::system(),
         salt: Box::new(salt_at_random),
     };

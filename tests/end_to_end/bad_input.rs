@@ -291,7 +291,7 @@ async fn machines_read_the_error_as_json() {
     let cases: [(&[&str], &str, &str); 2] = [
         // Found before the node is asked, and by the node.
         (&["traffic", "hello", "v1=50%", "v2=40%"], "invalid-split", "9000"),
-        (&["rollback", "hello", "--to", "v9"], "unknown-version", "v9"),
+        (&["rollback", "hello", "--to", "v9"], "no-such-version", "v9"),
     ];
     for (args, code, fact) in cases {
         let done = node.cli(&[args, &["-o", "json"]].concat()).await;

@@ -312,8 +312,8 @@ async fn waiting_for_a_deployment_tells_its_end_by_the_exit_code() {
     assert_eq!(server_errors(&answers), 0, "{answers:?}");
     // Nobody asks any more, so there is nothing to decide by.
     let silent = ["--canary=20%", "--step-min", "50ms", "--wait", "--timeout", "300ms"];
-    let undecided = node.try_release("hello-p3", &silent).await;
-    assert_eq!(undecided.code, Some(3), "{undecided:?}");
+    let inconclusive = node.try_release("hello-p3", &silent).await;
+    assert_eq!(inconclusive.code, Some(3), "{inconclusive:?}");
     assert_eq!(node.live("hello").await["rollout"]["canary"], "v4");
 }
 

@@ -8,7 +8,12 @@ use crate::sources::{none, of_crate, root};
 
 /// Every crate with those of the project that it depends on. The binary may know all of them, and xtask
 /// none.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 12] = [
+    (
+        "wasm-fn-admin",
+        &["wasm-fn-api", "wasm-fn-control", "wasm-fn-core", "wasm-fn-rollout", "wasm-fn-router"],
+    ),
+    ("wasm-fn-api", &["wasm-fn-core"]),
     ("wasm-fn-batch", &[]),
     ("wasm-fn-core", &[]),
     ("wasm-fn-fuse", &[]),
@@ -104,6 +109,27 @@ fn only_the_runtime_and_its_memories_name_wasmtime() {
         }
     }
     none(&faults);
+}
+
+/// What the crate with this name is built with, its dependencies' dependencies included.
+fn built_with(name: &str) -> BTreeSet<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let args =
+        ["tree", "--offline", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package", name];
+    let tree = std::process::Command::new(cargo).args(args).current_dir(root()).output();
+    let tree = tree.expect("Cargo runs these tests, so it can be started");
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let text = String::from_utf8(tree.stdout).expect("names are text");
+    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn clients_of_the_api_build_neither_a_server_nor_a_database_nor_an_engine() {
+    let found = built_with("wasm-fn-api");
+    assert!(found.contains("serde"), "{found:?}");
+    let heavy =
+        ["axum", "hyper", "redb", "tokio", "wasmtime"].into_iter().filter(|name| found.contains(*name));
+    none(&heavy.map(|name| format!("wasm-fn-api is built with {name}")).collect::<Vec<_>>());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, Notify, Semaphore, watch};
-use wasm_fn_core::{Digest, FunctionName, PreviewDomain, Revision, StageName, VersionNo};
+use wasm_fn_core::{Digest, FunctionName, Revision, StageName, VersionNo};
 use wasm_fn_rollout::Time;
 use wasm_fn_router::{HeldVersion, RouteTable, Salt};
 
@@ -31,6 +31,7 @@ use crate::{
     store::{Commit, JournalRange, Loaded, Store, StoreError, VerifyError},
 };
 
+pub use commands::GateStanding;
 pub use deploy::{Deploy, Deployed};
 pub use error::ControlError;
 
@@ -40,11 +41,8 @@ const DEPLOYMENTS_MAX: usize = 32;
 /// Components being compiled at once.
 const COMPILATIONS_MAX: usize = 2;
 
-/// Uploads at once; more are refused.
-const UPLOADS_MAX: usize = 16;
-
 /// What a control plane is made of.
-pub struct Options<H, S> {
+pub struct ControlOptions<H, S> {
     /// What runs functions.
     pub host: Arc<H>,
     /// Where the state is kept.
@@ -53,12 +51,6 @@ pub struct Options<H, S> {
     pub blobs: Blobs,
     /// Who may use the admin API.
     pub access: Access,
-    /// Where functions are called, for clients to be told: `127.0.0.1:8080`.
-    pub data_listen: String,
-    /// The domain below which each version has a host name, if there is one.
-    pub preview_domain: Option<PreviewDomain>,
-    /// Version of the program.
-    pub program_version: String,
     /// The time.
     pub clock: Clock,
     /// Where stages and rollouts that begin get their salt: [`salt_at_random`].
@@ -74,22 +66,16 @@ pub fn salt_at_random() -> Salt {
 ///
 /// Readers take the state and the table as they are; one writer at a time changes them.
 pub struct Control<H: Host, S> {
-    pub(crate) host: Arc<H>,
-    pub(crate) store: S,
-    pub(crate) blobs: Arc<Blobs>,
-    pub(crate) access: Access,
-    pub(crate) data_listen: String,
-    pub(crate) preview_domain: Option<PreviewDomain>,
-    pub(crate) program_version: String,
-    pub(crate) clock: Clock,
+    host: Arc<H>,
+    store: S,
+    blobs: Arc<Blobs>,
+    access: Access,
+    clock: Clock,
     salt: Box<dyn Fn() -> Salt + Send + Sync>,
     /// When it was opened.
-    pub(crate) started: Time,
-    pub(crate) uploads: Semaphore,
-    /// Whether the admin API is ending, for answers that would go on for ever.
-    pub(crate) stopping: watch::Sender<bool>,
+    started: Time,
     /// Why the node is not ready, although its table is published; `None` when it is.
-    pub(crate) unready: watch::Sender<Option<String>>,
+    unready: watch::Sender<Option<String>>,
     table: Arc<ArcSwap<RouteTable<H::Version>>>,
     state: ArcSwap<State>,
     writer: Mutex<Writer<H>>,
@@ -157,7 +143,7 @@ impl<H: Host, S: Store> Control<H, S> {
     ///
     /// # Errors
     /// The state cannot be read or makes no table.
-    pub async fn open(options: Options<H, S>) -> Result<Arc<Self>, OpenError> {
+    pub async fn open(options: ControlOptions<H, S>) -> Result<Arc<Self>, OpenError> {
         let loaded = options.store.load().await?;
         let changed = Arc::new(Notify::new());
         let Published { publisher, table, judges } = publish(&options.host, &changed, &loaded)?;
@@ -170,14 +156,9 @@ impl<H: Host, S: Store> Control<H, S> {
             store: options.store,
             blobs: Arc::new(options.blobs),
             access: options.access,
-            data_listen: options.data_listen,
-            preview_domain: options.preview_domain,
-            program_version: options.program_version,
             started: options.clock.now(),
             clock: options.clock,
             salt: options.salt,
-            uploads: Semaphore::new(UPLOADS_MAX),
-            stopping: watch::Sender::new(false),
             unready: watch::Sender::new(None),
             table: Arc::new(ArcSwap::from_pointee(table)),
             state: ArcSwap::from_pointee(loaded.state),
@@ -212,6 +193,31 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Why the node is not ready; `None` when it is.
     pub fn unready(&self) -> watch::Receiver<Option<String>> {
         self.unready.subscribe()
+    }
+
+    /// What runs functions.
+    pub fn host(&self) -> &Arc<H> {
+        &self.host
+    }
+
+    /// Where components are kept.
+    pub fn blobs(&self) -> &Arc<Blobs> {
+        &self.blobs
+    }
+
+    /// Who may use the admin API.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The time.
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// When it was opened.
+    pub fn started(&self) -> Time {
+        self.started
     }
 
     /// Whether `token` may use the admin API.

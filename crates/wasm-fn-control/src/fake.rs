@@ -19,13 +19,12 @@ use tokio::sync::{Notify, watch};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, VersionNo};
 use wasm_fn_router::Stage;
 
-use crate::{
-    access::Access,
-    blobs::Blobs,
-    clock::Clock,
-    control::{Control, Options},
+// By this name, because the crate in front of this one is tested with these too.
+use wasm_fn_control::{
+    Access, Blobs, Clock, Control, ControlOptions,
     host::{Host, LogLine, LogPage, Prepared, Progress, ProgressSink, Rejection},
     journal::Entry,
+    salt_at_random,
     store::{Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Store, StoreError, VerifyError},
 };
 
@@ -39,8 +38,8 @@ pub(crate) struct FakeHost {
     pub(crate) kept: Mutex<Vec<(String, Duration)>>,
     /// Every fresh handle that was made.
     pub(crate) fresh: Mutex<Vec<Weak<str>>>,
-    lines: Mutex<Vec<LogLine>>,
-    changes: watch::Sender<u64>,
+    pub(crate) lines: Mutex<Vec<LogLine>>,
+    pub(crate) changes: watch::Sender<u64>,
 }
 
 impl FakeHost {
@@ -55,11 +54,6 @@ impl FakeHost {
             lines: Mutex::default(),
             changes: watch::Sender::new(0),
         }
-    }
-
-    pub(crate) fn write(&self, line: LogLine) {
-        self.lines.lock().unwrap().push(line);
-        self.changes.send_modify(|changes| *changes += 1);
     }
 }
 
@@ -135,13 +129,13 @@ impl Host for FakeHost {
 }
 
 /// A store that can be told to fail.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct FakeStore {
-    kept: MemoryStore,
-    pub(crate) fails: AtomicBool,
+    kept: Arc<MemoryStore>,
+    pub(crate) fails: Arc<AtomicBool>,
 }
 
-impl Store for Arc<FakeStore> {
+impl Store for FakeStore {
     fn load(&self) -> impl Future<Output = Result<Loaded, StoreError>> + Send {
         self.kept.load()
     }
@@ -183,43 +177,40 @@ pub(crate) const COMPONENT_BYTES_MAX: u64 = 64 << 10;
 
 /// A node without HTTP.
 pub(crate) struct Node {
-    pub(crate) control: Arc<Control<FakeHost, Arc<FakeStore>>>,
+    pub(crate) control: Arc<Control<FakeHost, FakeStore>>,
     pub(crate) host: Arc<FakeHost>,
-    pub(crate) store: Arc<FakeStore>,
+    pub(crate) store: FakeStore,
     folder: Arc<TempDir>,
 }
 
 impl Node {
     pub(crate) async fn start() -> Self {
-        Self::over(Arc::default(), Arc::new(tempfile::tempdir().unwrap()), 1_000_000).await
+        Self::over(FakeStore::default(), Arc::new(tempfile::tempdir().unwrap()), 1_000_000).await
     }
 
-    async fn over(store: Arc<FakeStore>, folder: Arc<TempDir>, now_ms: u64) -> Self {
+    async fn over(store: FakeStore, folder: Arc<TempDir>, now_ms: u64) -> Self {
         let host = Arc::new(FakeHost::new());
-        let options = Options {
+        let options = ControlOptions {
             host: Arc::clone(&host),
-            store: Arc::clone(&store),
+            store: store.clone(),
             blobs: Blobs::open(folder.path(), COMPONENT_BYTES_MAX).unwrap(),
             access: Access::only(TOKEN.to_owned()),
-            data_listen: "127.0.0.1:8080".to_owned(),
-            preview_domain: "example.com".parse().ok(),
-            program_version: "1.2.3".to_owned(),
             clock: Clock::showing(now_ms),
-            salt: Box::new(crate::control::salt_at_random),
+            salt: Box::new(salt_at_random),
         };
         Self { control: Control::open(options).await.unwrap(), host, store, folder }
     }
 
     /// Another node over the same store and components.
     pub(crate) async fn restarted(&self) -> Self {
-        let now_ms = self.control.clock.now_ms();
-        Self::over(Arc::clone(&self.store), Arc::clone(&self.folder), now_ms).await
+        let now_ms = self.control.now().0;
+        Self::over(self.store.clone(), Arc::clone(&self.folder), now_ms).await
     }
 
     pub(crate) async fn upload(&self, bytes: &'static [u8]) -> Digest {
         let digest = Digest(Sha256::digest(bytes).into());
         let chunks = stream::iter([Ok::<_, String>(Bytes::from_static(bytes))]);
-        self.control.blobs.put(digest, chunks).await.unwrap();
+        self.control.blobs().put(digest, chunks).await.unwrap();
         digest
     }
 

@@ -6,8 +6,6 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
 
-pub use crate::wire::LogStream;
-
 /// Takes progress; may be called from any thread and must not block.
 pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
 
@@ -120,6 +118,17 @@ pub struct LogPage {
     pub lost: u64,
     /// The highest `seq` so far, whether in this page or not; 0 when nothing was written.
     pub newest: u64,
+}
+
+/// Where a log line came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStream {
+    /// The guest's standard output.
+    Stdout,
+    /// The guest's standard error.
+    Stderr,
+    /// The host, about the guest: a trap and its backtrace.
+    Host,
 }
 
 /// One line of a log.

@@ -7,16 +7,18 @@
 //!
 //! Invariants: it knows neither the runtime nor the data plane: a [`Host`](host::Host) prepares
 //! components and makes handles, and a table of those handles is all that leaves. Nothing is published
-//! that is not durable. Replaying the journal gives the state. Clients meet only the types in [`wire`].
+//! that is not durable. Replaying the journal gives the state. It knows no HTTP.
 
 pub mod host;
 pub mod journal;
+pub mod report;
 pub mod state;
 pub mod store;
-pub mod wire;
+
+#[cfg(test)]
+extern crate self as wasm_fn_control;
 
 mod access;
-mod api;
 mod blobs;
 mod clock;
 mod control;
@@ -24,12 +26,12 @@ mod control;
 mod fake;
 mod judge;
 mod publish;
-mod report;
 mod stored;
 
 pub use access::{Access, Actor, TokenError};
-pub use api::openapi;
 pub use blobs::{Blobs, Pin, PutError};
 pub use clock::Clock;
-pub use control::{Control, ControlError, Deploy, Deployed, Note, OpenError, Options, salt_at_random};
+pub use control::{
+    Control, ControlError, ControlOptions, Deploy, Deployed, GateStanding, Note, OpenError, salt_at_random,
+};
 pub use publish::TableError;

@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use wasm_fn_rollout::Group;
 
-use crate::wire;
-
 /// Why a rollout did something, in numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -96,65 +94,5 @@ impl From<&wasm_fn_rollout::SignalEvidence> for SignalReport {
             log_threshold_thousandths: thousandths(evidence.log_threshold),
             text: evidence.to_string(),
         }
-    }
-}
-
-impl From<&Report> for wire::Evidence {
-    fn from(report: &Report) -> Self {
-        // Against its past the one side was compared once everybody had left it for the other.
-        let (new, old) = match report.baseline.as_str() {
-            "past" => (wire::Role::Stable, wire::Role::Previous),
-            _ => (wire::Role::Canary, wire::Role::Stable),
-        };
-        Self {
-            baseline: report.baseline.clone(),
-            canary: wire::SideNumbers { role: Some(new), ..(&report.canary).into() },
-            stable: wire::SideNumbers { role: Some(old), ..(&report.stable).into() },
-            baseline_side: report.baseline_side.as_ref().map(Into::into),
-            cohort: report.cohort.as_ref().map(Into::into),
-            signals: report.signals.iter().map(Into::into).collect(),
-            traps: report.traps.iter().map(Into::into).collect(),
-            failed_requests: report.failed_requests.clone(),
-        }
-    }
-}
-
-impl From<&SideReport> for wire::SideNumbers {
-    fn from(side: &SideReport) -> Self {
-        let millis = |micros: u64| micros as f64 / 1e3;
-        Self {
-            version: side.version.clone(),
-            role: None,
-            requests: side.requests,
-            failures: side.failures,
-            latency_p50_ms: side.latency_p50_us.map(millis),
-            latency_p99_ms: side.latency_p99_us.map(millis),
-        }
-    }
-}
-
-impl From<&SignalReport> for wire::SignalEvidence {
-    fn from(signal: &SignalReport) -> Self {
-        let log_e = signal.log_e_thousandths as f64 / 1e3;
-        let log_threshold = signal.log_threshold_thousandths as f64 / 1e3;
-        let rate = |(bad, of): (u64, u64)| if of == 0 { 0.0 } else { bad as f64 / of as f64 };
-        Self {
-            signal: signal.signal.clone(),
-            canary: signal.canary.0,
-            stable: signal.stable.0,
-            canary_rate: rate(signal.canary),
-            stable_rate: rate(signal.stable),
-            // JSON has no infinity.
-            e_value: log_e.exp().min(f64::MAX),
-            threshold: log_threshold.exp().min(f64::MAX),
-            progress: if log_threshold > 0.0 { (log_e / log_threshold).clamp(0.0, 1.0) } else { 0.0 },
-            text: signal.text.clone(),
-        }
-    }
-}
-
-impl From<&TrapReport> for wire::TrapEvidence {
-    fn from(trap: &TrapReport) -> Self {
-        Self { fingerprint: trap.fingerprint.clone(), hits: trap.hits, backtrace: trap.backtrace.clone() }
     }
 }

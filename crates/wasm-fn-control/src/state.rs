@@ -25,7 +25,7 @@ use wasm_fn_router::Salt;
 
 pub use advance::{Facts, effective};
 pub use change::{Action, Advance, Build, Change, Meta};
-pub use check::{Check, CheckError, Mismatch};
+pub use check::{Check, CheckError, CheckText, Mismatch};
 pub use cohorts::{CohortProblem, NoCohort};
 pub use deploy::{DeployPlan, Deployment};
 pub use error::PlanError;
@@ -150,10 +150,10 @@ impl State {
     /// The function called `name`, unless it was deleted.
     ///
     /// # Errors
-    /// [`PlanError::UnknownFunction`].
+    /// [`PlanError::NoSuchFunction`].
     pub fn function(&self, name: &FunctionName) -> Result<&Arc<Function>, PlanError> {
         let found = self.functions.get(name).filter(|function| !function.versions.is_empty());
-        found.ok_or_else(|| PlanError::UnknownFunction(name.clone()))
+        found.ok_or_else(|| PlanError::NoSuchFunction(name.clone()))
     }
 
     /// The function called `name`, tombstones included.
@@ -188,7 +188,7 @@ impl State {
             VersionRef::Canary => roles.and_then(StageState::canary),
             VersionRef::Previous => roles.and_then(StageState::newest_previous),
         };
-        found.ok_or_else(|| PlanError::UnknownVersion {
+        found.ok_or_else(|| PlanError::NoSuchVersion {
             function: function.clone(),
             stage: stage.clone(),
             asked,
@@ -202,7 +202,7 @@ impl State {
 
     fn stage(&self, function: &FunctionName, stage: &StageName) -> Result<&StageState, PlanError> {
         let found = self.function(function)?.stages.get(stage);
-        found.ok_or_else(|| PlanError::UnknownStage { function: function.clone(), stage: stage.clone() })
+        found.ok_or_else(|| PlanError::NoSuchStage { function: function.clone(), stage: stage.clone() })
     }
 }
 

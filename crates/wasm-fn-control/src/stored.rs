@@ -1,10 +1,11 @@
 //! The JSON that is kept on disk.
 //!
-//! Apart from the vocabulary, which has no wire format, and from [`wire`](crate::wire), which may
-//! change with the API: what was written once is read for ever. Salts are hexadecimal text because
+//! These types are apart from the vocabulary, which has no wire format, and from the API's, which may change with
+//! it: what was written once is read for ever, and so unknown fields are ignored. Salts are hexadecimal text because
 //! JSON numbers above 2⁵³ do not survive every reader.
 
 mod change;
+mod check;
 mod config;
 mod rollout;
 

@@ -22,7 +22,7 @@ Exit codes:
   0   done
   1   an error
   2   the rollout was aborted or rolled back (when it is waited for)
-  3   the rollout was undecided when the waiting ended; it goes on
+  3   the rollout was inconclusive when the waiting ended; it goes on
   64  the command line is wrong
 
 Data goes to standard output, everything else to standard error.";

@@ -17,7 +17,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use wasm_fn_control::wire::Problem;
+use wasm_fn_api::Problem;
 use wasm_fn_core::Digest;
 
 use crate::config::Connection;

@@ -13,9 +13,9 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{Method, Request, Uri};
 use http_body_util::BodyExt as _;
-use wasm_fn_control::wire::{
-    Config, DeployEvent, DeployRequest, DeployResult, EndedRollout, FunctionStatus, GateOptions,
-    RollbackRequest, RolloutOptions, RolloutOutcome, StageChanged, Strategy,
+use wasm_fn_api::{
+    ConfigSpec, DeployEvent, DeployRequest, DeployResult, EndedRolloutView, FunctionStatus, GateOptions,
+    RollbackRequest, RolloutOptions, RolloutOutcomeView, StageChanged, StrategySpec,
 };
 use wasm_fn_pool::PlanOptions;
 
@@ -137,7 +137,7 @@ impl Tour {
 
     async fn run(&self) -> Result<(), Fault> {
         self.say(&self.node)?;
-        let (deployed, took) = self.deploy(HELLO_V1, Strategy::AllAtOnce).await?;
+        let (deployed, took) = self.deploy(HELLO_V1, StrategySpec::AllAtOnce).await?;
         self.say(&format!(
             "\nwasm-fn deploy hello.wasm\n  {} is live after {took:.0?}, compilation included",
             deployed.version
@@ -146,9 +146,9 @@ impl Tour {
         self.say(&format!("  curl {}  ->  {}", self.hello, answers.last.trim_end()))?;
 
         self.say("\nA good canary, under load:")?;
-        self.roll_out(HELLO_V2, RolloutOutcome::Promoted).await?;
+        self.roll_out(HELLO_V2, RolloutOutcomeView::Promoted).await?;
         self.say("\nA canary that traps at every request, under the same load:")?;
-        self.roll_out(BROKEN, RolloutOutcome::Aborted).await?;
+        self.roll_out(BROKEN, RolloutOutcomeView::Aborted).await?;
 
         let request =
             RollbackRequest { stage: "live".to_owned(), to: None, message: None, expected_revision: None };
@@ -160,9 +160,9 @@ impl Tour {
 
     /// Deploys `component` as a canary and sends requests until its rollout has ended, as `expected`.
     #[expect(clippy::disallowed_methods, reason = "the tour tells how long a rollout takes")]
-    async fn roll_out(&self, component: &'static [u8], expected: RolloutOutcome) -> Result<(), Fault> {
+    async fn roll_out(&self, component: &'static [u8], expected: RolloutOutcomeView) -> Result<(), Fault> {
         let steps = vec!["10%".to_owned(), "50%".to_owned()];
-        let (deployed, took) = self.deploy(component, Strategy::Canary { steps }).await?;
+        let (deployed, took) = self.deploy(component, StrategySpec::Canary { steps }).await?;
         let version = deployed.version;
         self.say(&format!(
             "wasm-fn deploy hello.wasm --canary=10%,50% --step-min 1500ms\n  {version} is the canary after {took:.0?}"
@@ -185,9 +185,9 @@ impl Tour {
                 self.say(&format!("  meanwhile:{}", answers.told()))?;
             }
             let word = match ended.outcome {
-                RolloutOutcome::Promoted => "promoted",
-                RolloutOutcome::Aborted => "aborted",
-                RolloutOutcome::RolledBack => "rolled back",
+                RolloutOutcomeView::Promoted => "promoted",
+                RolloutOutcomeView::Aborted => "aborted",
+                RolloutOutcomeView::RolledBack => "rolled back",
             };
             self.say(&format!("  {version} was {word} after {:.1?}: {}", began.elapsed(), ended.reason))?;
             if ended.outcome != expected {
@@ -199,7 +199,7 @@ impl Tour {
     }
 
     /// Where the rollout of `version` stands, in words, or how it ended.
-    async fn standing(&self, version: &str) -> Result<(String, Option<EndedRollout>), Fault> {
+    async fn standing(&self, version: &str) -> Result<(String, Option<EndedRolloutView>), Fault> {
         let status: Result<FunctionStatus, _> = self.admin.get("/v1/functions/hello").await;
         let status = status.map_err(|error| error.fault("the example cannot be looked at"))?;
         let Some(live) = status.stages.into_iter().next() else { return Ok((String::new(), None)) };
@@ -220,7 +220,7 @@ impl Tour {
     async fn deploy(
         &self,
         component: &'static [u8],
-        strategy: Strategy,
+        strategy: StrategySpec,
     ) -> Result<(DeployResult, Duration), Fault> {
         let began = Instant::now();
         let refused = |error: ClientError| error.fault("the example was not deployed");
@@ -231,7 +231,7 @@ impl Tour {
         self.admin.upload(upload).await.map_err(refused)?;
         let request = DeployRequest {
             component: digest.to_string(),
-            config: Config::default(),
+            config: ConfigSpec::default(),
             stage: "live".to_owned(),
             strategy,
             rollout: RolloutOptions {

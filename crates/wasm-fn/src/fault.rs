@@ -3,7 +3,7 @@
 use std::io;
 
 use serde::Serialize;
-use wasm_fn_control::wire::Problem;
+use wasm_fn_api::Problem;
 
 /// Exit code of a command line that is wrong: `EX_USAGE` of sysexits.h.
 ///

@@ -21,7 +21,8 @@ use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time:
 
 use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle};
-use wasm_fn_control::{Access, Blobs, Clock, Control, salt_at_random, store::EmbeddedStore};
+use wasm_fn_admin::{Admin, AdminOptions};
+use wasm_fn_control::{Access, Blobs, Clock, Control, ControlOptions, salt_at_random, store::EmbeddedStore};
 use wasm_fn_core::{FunctionName, PreviewDomain};
 use wasm_fn_pool::{PoolPlan, show_bytes as bytes};
 use wasm_fn_runtime::{Runtime, RuntimeOptions};
@@ -86,6 +87,7 @@ type NodeControl = Control<RuntimeHost, EmbeddedStore>;
 /// A running node.
 pub(crate) struct Node {
     control: Arc<NodeControl>,
+    api: Arc<Admin<RuntimeHost, EmbeddedStore>>,
     server: ServerHandle,
     /// For a successor; data plane and admin API have their own handles on them.
     sockets: Sockets,
@@ -214,18 +216,21 @@ impl Node {
     ) -> anyhow::Result<Self> {
         let addresses = Addresses { listen: sockets.http.local_addr()?, admin: sockets.admin.local_addr()? };
         tokio::spawn(workers::flush_after_bursts(runtime.bursts()));
-        let control = Control::open(wasm_fn_control::Options {
+        let control = Control::open(ControlOptions {
             host: Arc::new(RuntimeHost::new(runtime.clone())),
             store: kept.store,
             blobs: kept.blobs,
             access: kept.access,
-            data_listen: addresses.listen.to_string(),
-            preview_domain: options.preview_domain.clone(),
-            program_version: env!("CARGO_PKG_VERSION").to_owned(),
             clock: Clock::system(),
             salt: Box::new(salt_at_random),
         });
         let control = control.await?;
+        let admin_options = AdminOptions {
+            data_listen: addresses.listen.to_string(),
+            preview_domain: options.preview_domain.clone(),
+            program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let api = Admin::new(control.clone(), admin_options);
         if let Some(predecessor) = predecessor {
             // What has come to have traffic since it was asked. It still accepts connections.
             let needs = needs::of(&control.tables().load());
@@ -240,7 +245,7 @@ impl Node {
         let preparing = tokio::spawn(prepare(runtime, control.clone()));
         let announcing = tokio::spawn(std::future::ready(()));
         let mut node =
-            Self { control, server, sockets, addresses, admin: None, data_dir, preparing, announcing };
+            Self { control, api, server, sockets, addresses, admin: None, data_dir, preparing, announcing };
         node.open_admin()?;
         let Addresses { listen, admin } = addresses;
         let pid = std::process::id();
@@ -275,7 +280,7 @@ impl Node {
     fn open_admin(&mut self) -> anyhow::Result<()> {
         let listener = sockets::share(&self.sockets.admin)?;
         let (stop, mut stopped) = watch::channel(false);
-        let task = tokio::spawn(self.control.clone().serve(listener, async move {
+        let task = tokio::spawn(self.api.clone().serve(listener, async move {
             // The sender's end counts as the order.
             let _ = stopped.wait_for(|&stop| stop).await;
         }));

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use wasm_fn_control::{
-    Access, Blobs, Clock, Options,
+    Access, Blobs, Clock, ControlOptions,
     state::{Key, State, Strategy},
     store::{JournalRange, Store as _},
 };
@@ -142,14 +142,11 @@ impl Life {
     ) -> Result<Self, String> {
         let node = Node::new(Arc::clone(world));
         let salts = Arc::clone(world);
-        let control = SimControl::open(Options {
+        let control = SimControl::open(ControlOptions {
             host: Arc::new(SimHost::new(Arc::clone(&node))),
             store: SimStore { healthy: last, ..store.clone() },
             blobs: Blobs::open(&folder, 1024).map_err(|error| error.to_string())?.in_place(),
             access: Access::only("wfn_sim".to_owned()),
-            data_listen: "127.0.0.1:8080".to_owned(),
-            preview_domain: None,
-            program_version: "0.0.0".to_owned(),
             clock: Clock::showing(clock_ms),
             salt: Box::new(move || {
                 let dice = &mut salts.lock().dice;

@@ -9,10 +9,25 @@ use super::{Control, ControlError, Note};
 use crate::{
     host::Host,
     judge::past,
+    report::Report,
     state::{Action, Change, Facts, Key, Rollout, Seen, StageState, State},
     store::Store,
-    wire,
 };
+
+/// What the gate of a rollout says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateStanding {
+    /// `pass`, `fail` or `wait`.
+    pub verdict: &'static str,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// Requests of the canary in this step; in the step of a cohort, the cohort's.
+    pub requests: u64,
+    /// Requests that a step needs.
+    pub requests_needed: u64,
+    /// The numbers.
+    pub report: Report,
+}
 
 impl<H: Host, S: Store> Control<H, S> {
     /// Sets the weights of a stage.
@@ -137,7 +152,7 @@ impl<H: Host, S: Store> Control<H, S> {
     }
 
     /// What the gate of the rollout at `key` says now.
-    pub(crate) fn gate(&self, key: &Key, rollout: &Rollout) -> Option<wire::GateStatus> {
+    pub fn gate(&self, key: &Key, rollout: &Rollout) -> Option<GateStanding> {
         let judge = self.judge(key).filter(|judge| judge.judges(rollout))?;
         let verdict = judge.verdict();
         let (word, reason) = match &verdict {
@@ -151,12 +166,12 @@ impl<H: Host, S: Store> Control<H, S> {
             Verdict::Pass => ("pass", "no sign that the canary is worse than tolerated".to_owned()),
             Verdict::Wait(waiting) => ("wait", waiting.to_string()),
         };
-        Some(wire::GateStatus {
-            verdict: word.to_owned(),
+        Some(GateStanding {
+            verdict: word,
             reason: reason.clone(),
             requests: judge.step_requests(),
             requests_needed: rollout.spec.gate().min_requests,
-            evidence: wire::Evidence::from(&judge.report(reason)),
+            report: judge.report(reason),
         })
     }
 

@@ -218,7 +218,7 @@ impl Action {
     }
 
     /// Why a deployment of `version` ends the rollout that it replaces.
-    pub(crate) fn replaced_by(version: VersionNo, canary: VersionNo) -> String {
+    pub fn replaced_by(version: VersionNo, canary: VersionNo) -> String {
         if version == canary {
             format!("replaced by another deployment of {version}")
         } else {

@@ -6,8 +6,6 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, uri::PathAndQuery};
 use regex::Regex;
 use serde_json::Value;
 
-use crate::wire;
-
 /// Largest pattern once compiled, bytes.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
@@ -94,9 +92,34 @@ pub enum Mismatch {
     },
 }
 
+/// A check as it is written, for [`Check::parse`].
+#[derive(Clone, Copy, Debug)]
+pub struct CheckText<'a> {
+    /// The method; `GET` if absent.
+    pub method: Option<&'a str>,
+    /// Path and query: `/hello?x=1`.
+    pub path: &'a str,
+    /// Request headers.
+    pub headers: &'a BTreeMap<String, String>,
+    /// The request's body.
+    pub body: Option<&'a str>,
+    /// The expected status; 200 if absent.
+    pub status: Option<u16>,
+    /// The expected headers.
+    pub expected_headers: &'a BTreeMap<String, String>,
+    /// A regular expression that the body matches.
+    pub pattern: Option<&'a str>,
+    /// What the JSON body has, by JSON pointer.
+    pub json: &'a BTreeMap<String, Value>,
+}
+
 impl PartialEq for Check {
     fn eq(&self, other: &Self) -> bool {
-        wire::Check::from(self) == wire::Check::from(other)
+        let pattern = |check: &Self| check.pattern.as_ref().map(|pattern| pattern.as_str().to_owned());
+        (&self.method, &self.path, &self.headers, &self.body, self.status)
+            == (&other.method, &other.path, &other.headers, &other.body, other.status)
+            && (&self.expected_headers, &self.json) == (&other.expected_headers, &other.json)
+            && pattern(self) == pattern(other)
     }
 }
 
@@ -143,34 +166,36 @@ fn beginning(body: &[u8]) -> String {
     String::from_utf8_lossy(body).chars().take(80).collect()
 }
 
-impl TryFrom<&wire::Check> for Check {
-    type Error = CheckError;
-
-    fn try_from(wire: &wire::Check) -> Result<Self, CheckError> {
-        let bad = |key: &'static str, reason: String| CheckError { path: wire.path.clone(), key, reason };
-        let method = wire.method.as_deref().unwrap_or("GET");
+impl Check {
+    /// Reads a check as it is written.
+    ///
+    /// # Errors
+    /// The first part that is malformed.
+    pub fn parse(text: CheckText<'_>) -> Result<Self, CheckError> {
+        let bad = |key: &'static str, reason: String| CheckError { path: text.path.to_owned(), key, reason };
+        let method = text.method.unwrap_or("GET");
         let method = method
             .parse()
             .map_err(|_| bad("method", format!("found {method:?}, expected a method such as GET")))?;
         let path: PathAndQuery =
-            wire.path.parse().ok().filter(|_| wire.path.starts_with('/')).ok_or_else(|| {
-                bad("path", format!("found {:?}, expected a path such as /hello", wire.path))
+            text.path.parse().ok().filter(|_| text.path.starts_with('/')).ok_or_else(|| {
+                bad("path", format!("found {:?}, expected a path such as /hello", text.path))
             })?;
-        let body = wire.body.clone().unwrap_or_default();
+        let body = text.body.unwrap_or_default().to_owned();
         if body.len() > BODY_BYTES_MAX {
             let found = body.len();
             return Err(bad("body", format!("found {found} bytes, expected at most {BODY_BYTES_MAX}")));
         }
-        let status = wire.expect.status.unwrap_or(200);
+        let status = text.status.unwrap_or(200);
         let status = StatusCode::from_u16(status)
             .map_err(|_| bad("status", format!("found {status}, expected a status such as 200")))?;
-        let pattern = |text: &String| {
+        let pattern = |text: &str| {
             let pattern = regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
             pattern.map_err(|error| {
                 bad("expect.body", format!("found {text:?}, expected a regular expression: {error}"))
             })
         };
-        for pointer in wire.expect.json.keys() {
+        for pointer in text.json.keys() {
             if !(pointer.is_empty() || pointer.starts_with('/')) {
                 let reason = format!("found {pointer:?}, expected a JSON pointer such as /status");
                 return Err(bad("expect.json", reason));
@@ -179,47 +204,24 @@ impl TryFrom<&wire::Check> for Check {
         Ok(Self {
             method,
             path,
-            headers: headers(&wire.headers).map_err(|reason| bad("headers", reason))?,
+            headers: headers(text.headers).map_err(|reason| bad("headers", reason))?,
             body,
             status,
-            expected_headers: headers(&wire.expect.headers)
+            expected_headers: headers(text.expected_headers)
                 .map_err(|reason| bad("expect.headers", reason))?,
-            pattern: wire.expect.body.as_ref().map(pattern).transpose()?,
-            json: wire.expect.json.clone(),
+            pattern: text.pattern.map(pattern).transpose()?,
+            json: text.json.clone(),
         })
     }
 }
 
-fn headers(wire: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+fn headers(text: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
     let header = |(name, value): (&String, &String)| {
         let parsed = name.parse().map_err(|_| format!("found {name:?}, expected a header name"))?;
         let value = value.parse().map_err(|_| format!("found {value:?}, expected a header value"))?;
         Ok((parsed, value))
     };
-    wire.iter().map(header).collect()
-}
-
-impl From<&Check> for wire::Check {
-    fn from(check: &Check) -> Self {
-        let headers = |headers: &[(HeaderName, HeaderValue)]| {
-            let text = |(name, value): &(HeaderName, HeaderValue)| {
-                (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-            };
-            headers.iter().map(text).collect()
-        };
-        Self {
-            method: Some(check.method.to_string()),
-            path: check.path.to_string(),
-            headers: headers(&check.headers),
-            body: Some(check.body.clone()).filter(|body| !body.is_empty()),
-            expect: wire::Expectation {
-                status: Some(check.status.as_u16()),
-                headers: headers(&check.expected_headers),
-                body: check.pattern.as_ref().map(ToString::to_string),
-                json: check.json.clone(),
-            },
-        }
-    }
+    text.iter().map(header).collect()
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ use super::NoCohort;
 pub enum PlanError {
     /// No function has this name.
     #[error("there is no function `{0}`")]
-    UnknownFunction(FunctionName),
+    NoSuchFunction(FunctionName),
     /// The function has no traffic in this stage.
     #[error("`{function}` has no traffic in stage `{stage}`")]
-    UnknownStage {
+    NoSuchStage {
         /// The function.
         function: FunctionName,
         /// The stage.
@@ -22,7 +22,7 @@ pub enum PlanError {
     },
     /// The version does not exist, or the stage has none in this role.
     #[error("stage `{stage}` of `{function}` has no version {asked}")]
-    UnknownVersion {
+    NoSuchVersion {
         /// The function.
         function: FunctionName,
         /// The stage.

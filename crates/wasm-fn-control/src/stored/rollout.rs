@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use wasm_fn_rollout::{self as rollout, Bad, Cause, Counts, Event, Phase, Place, RATIOS, Time};
 
-use super::{Malformed, Split, parse, weight};
-use crate::{report::Report, state, wire};
+use super::{Malformed, Split, check::StoredCheck, parse, weight};
+use crate::{report::Report, state};
 
 /// [`state::Rollout`].
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ struct Spec {
     #[serde(default)]
     floor: Option<(String, u64)>,
     #[serde(default)]
-    checks: Vec<wire::Check>,
+    checks: Vec<StoredCheck>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -246,7 +246,7 @@ impl From<&state::RolloutSpec> for Spec {
             max_latency_us: gate.max_latency_p99.map(micros),
             min_requests: gate.min_requests,
             floor: Some((bits(gate.floor.error_rate), gate.floor.requests)),
-            checks: spec.checks().iter().map(wire::Check::from).collect(),
+            checks: spec.checks().iter().map(StoredCheck::from).collect(),
         }
     }
 }
@@ -296,8 +296,7 @@ impl TryFrom<Spec> for state::RolloutSpec {
                 None => rollout::GateSpec::default().floor,
             },
         };
-        let checks = stored.checks.iter().map(state::Check::try_from).collect::<Result<Vec<_>, _>>();
-        let checks = checks.map_err(Malformed::new)?;
+        let checks = stored.checks.iter().map(state::Check::try_from).collect::<Result<Vec<_>, _>>()?;
         Self::new(plan, gate, stored.shield, Duration::from_millis(stored.keep_ms), checks)
             .map_err(Malformed::new)
     }

@@ -1,21 +1,37 @@
 //! What is on disk is read as it was meant, or refused by name. Round trips of whole states are in the
 //! tests of `state`.
 
+use std::time::Duration;
+
 use super::*;
 
 fn rich() -> FunctionConfig {
-    let wire = serde_json::json!({
-        "memory_bytes": 1 << 20, "timeout_ms": 1500, "cpu_ms": 50, "concurrency": 5, "queue": 0, "queue_wait_ms": 10,
-        "reuse": 128, "routes": ["example.com/a/*", "/b"], "preview": "off", "sticky": "cookie:sid",
-        "cohorts": [
-            {"name": "beta", "header": "X-Beta", "values": ["1"], "to": "canary"},
-            {"cookie": "sid", "values": ["a", "b"], "to": "stable"},
-            {"query": "v", "values": [""], "to": "canary"},
+    let rule = |name: Option<&str>, source: core::Source, values: &[&str], role| {
+        let values = values.iter().map(|&value| value.to_owned()).collect();
+        let name = name.map(|name| name.parse().unwrap());
+        core::CohortRule { name, condition: core::Condition::new(source, values).unwrap(), role }
+    };
+    FunctionConfig {
+        limits: core::Limits {
+            memory_bytes: 1 << 20,
+            timeout: Duration::from_millis(1500),
+            cpu: Some(Duration::from_millis(50)),
+            concurrency: 5,
+            queue: 0,
+            queue_wait: Duration::from_millis(10),
+            reuse: 128,
+        },
+        routes: ["example.com/a/*", "/b"].map(|route| route.parse().unwrap()).to_vec(),
+        preview: "off".parse().unwrap(),
+        sticky: "cookie:sid".parse().unwrap(),
+        cohorts: vec![
+            rule(Some("beta"), core::Source::header("X-Beta").unwrap(), &["1"], core::Role::Canary),
+            rule(None, core::Source::cookie("sid").unwrap(), &["a", "b"], core::Role::Stable),
+            rule(None, core::Source::query("v").unwrap(), &[""], core::Role::Canary),
         ],
-        "egress": ["https://*.example.com", "*"], "env": {"A": "b"},
-    });
-    let wire: crate::wire::Config = serde_json::from_value(wire).unwrap();
-    FunctionConfig::try_from(&wire).unwrap()
+        egress: ["https://*.example.com", "*"].map(|rule| rule.parse().unwrap()).to_vec(),
+        env: [("A".to_owned(), "b".to_owned())].into(),
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{error::Error, io, time::Duration};
 
 use http::uri::Authority;
 use hyper_util::client::legacy;
-use wasm_fn_control::wire::Problem;
+use wasm_fn_api::Problem;
 
 use crate::fault::Fault;
 

@@ -3,7 +3,7 @@
 mod progress;
 
 use http::Method;
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 use wasm_fn_core::Route;
 
 use super::{DONE, address, connect, watch};
@@ -28,7 +28,7 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
     })?;
     let client = connect(&args.connection)?;
     // Asked first, because a refused token is told best before bytes flow.
-    let node: wire::Node = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;
+    let node: api::NodeView = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;
     if bytes > node.component_bytes_max {
         let cause = format!(
             "{} is {bytes} bytes, expected at most {} bytes",
@@ -44,7 +44,7 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
         let upload = Upload { path: component, component: digest, bytes, sent };
         client.upload(upload).await.map_err(|error| error.fault(failed()))?;
     }
-    let request = wire::DeployRequest {
+    let request = api::DeployRequest {
         component: digest.to_string(),
         config,
         stage: args.stage.to_string(),
@@ -79,23 +79,23 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
 async fn follow(
     client: &Client,
     path: &str,
-    request: &wire::DeployRequest,
+    request: &api::DeployRequest,
     progress: &mut Progress,
-) -> Result<wire::DeployResult, ClientError> {
+) -> Result<api::DeployResult, ClientError> {
     let mut events = client.lines(Method::POST, path, Some(request)).await?;
     while let Some(event) = events.next().await? {
         match event {
-            wire::DeployEvent::Progress { stage, done, total } => progress.step(&stage, done, total),
-            wire::DeployEvent::Done { result } => return Ok(result),
-            wire::DeployEvent::Error { problem } => return Err(ClientError::Refused(Box::new(problem))),
+            api::DeployEvent::Progress { stage, done, total } => progress.step(&stage, done, total),
+            api::DeployEvent::Done { result } => return Ok(result),
+            api::DeployEvent::Error { problem } => return Err(ClientError::Refused(Box::new(problem))),
         }
     }
     Err(ClientError::Ended { node: client.authority().clone(), cause: "there was no result".to_owned() })
 }
 
 /// What people do next.
-fn next(result: &wire::DeployResult, data: &str) -> Vec<(String, &'static str)> {
-    let wire::DeployResult { function, stage, version, rollout, split, .. } = result;
+fn next(result: &api::DeployResult, data: &str) -> Vec<(String, &'static str)> {
+    let api::DeployResult { function, stage, version, rollout, split, .. } = result;
     let on = if stage == "live" { String::new() } else { format!(" -s {stage}") };
     if let Some(rollout) = rollout.as_ref().filter(|rollout| rollout.phase != "watching") {
         let status = (format!("wasm-fn status {function} -w"), "watch both versions");
@@ -106,7 +106,7 @@ fn next(result: &wire::DeployResult, data: &str) -> Vec<(String, &'static str)> 
         let preview = (preview, "the new version's own address, for browsers and test suites");
         let last = rollout.steps.len() <= 2;
         return match &rollout.strategy {
-            wire::Strategy::BlueGreen => {
+            api::StrategySpec::BlueGreen => {
                 vec![
                     (invoke, "call the new version"),
                     preview,

@@ -1,7 +1,7 @@
 //! `functions`, `versions`, `history`, `delete`: looking at functions, and getting rid of one.
 
 use http::Method;
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 
 use super::{DONE, connect};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 
 pub(super) async fn list(args: args::Functions, output: Output) -> Result<u8, Fault> {
     let client = connect(&args.connection)?;
-    let list = client.get::<wire::FunctionList>("/v1/functions").await;
+    let list = client.get::<api::FunctionList>("/v1/functions").await;
     let list = list.map_err(|error| error.fault("the functions cannot be listed"))?;
     output.data(&list, tables::functions)?;
     none_yet(&list, output);
@@ -20,7 +20,7 @@ pub(super) async fn list(args: args::Functions, output: Output) -> Result<u8, Fa
 }
 
 /// Tells how to get a first function.
-pub(super) fn none_yet(list: &wire::FunctionList, output: Output) {
+pub(super) fn none_yet(list: &api::FunctionList, output: Output) {
     if list.functions.is_empty() {
         output.talk("there are no functions yet");
         output.next(&[("wasm-fn deploy FILE".to_owned(), "deploy one")]);
@@ -30,7 +30,7 @@ pub(super) fn none_yet(list: &wire::FunctionList, output: Output) {
 pub(super) async fn versions(args: args::OneFunction, output: Output) -> Result<u8, Fault> {
     let args::OneFunction { function, connection } = args;
     let client = connect(&connection)?;
-    let list = client.get::<wire::VersionList>(&format!("/v1/functions/{function}/versions")).await;
+    let list = client.get::<api::VersionList>(&format!("/v1/functions/{function}/versions")).await;
     let list = list.map_err(|error| error.fault(format!("the versions of `{function}` cannot be listed")))?;
     output.data(&list, |list| tables::versions(list, time::now_ms()))?;
     Ok(DONE)
@@ -39,9 +39,9 @@ pub(super) async fn versions(args: args::OneFunction, output: Output) -> Result<
 pub(super) async fn history(args: args::History, output: Output) -> Result<u8, Fault> {
     let args::History { function, limit, evidence, connection } = args;
     let client = connect(&connection)?;
-    let query = wire::HistoryQuery { before: None, limit: Some(limit) };
+    let query = api::HistoryQuery { before: None, limit: Some(limit) };
     let path = format!("/v1/functions/{function}/history");
-    let history = client.query::<_, wire::History>(Method::GET, &path, &query).await;
+    let history = client.query::<_, api::HistoryPage>(Method::GET, &path, &query).await;
     let history =
         history.map_err(|error| error.fault(format!("the history of `{function}` cannot be shown")))?;
     output.data(&history, |history| tables::history(history, evidence))?;
@@ -61,7 +61,7 @@ pub(super) async fn delete(args: args::Delete, output: Output) -> Result<u8, Fau
     let client = connect(&connection)?;
     if !yes {
         let path = format!("/v1/functions/{function}/versions");
-        let list = client.get::<wire::VersionList>(&path).await.map_err(|error| error.fault(failed()))?;
+        let list = client.get::<api::VersionList>(&path).await.map_err(|error| error.fault(failed()))?;
         if !output::stdin_is_terminal() {
             let cause = "standard input is no terminal, so nobody can be asked";
             return Err(Fault::new("not-confirmed", failed(), cause).help("pass --yes"));
@@ -72,9 +72,9 @@ pub(super) async fn delete(args: args::Delete, output: Output) -> Result<u8, Fau
             return Err(Fault::new("not-confirmed", failed(), "the answer was not yes"));
         }
     }
-    let query = wire::DeleteQuery { message, expected_revision: None };
+    let query = api::DeleteQuery { message, expected_revision: None };
     let path = format!("/v1/functions/{function}");
-    let deleted = client.query::<_, wire::Deleted>(Method::DELETE, &path, &query).await;
+    let deleted = client.query::<_, api::Deleted>(Method::DELETE, &path, &query).await;
     let deleted = deleted.map_err(|error| error.fault(failed()))?;
     output.data(&deleted, |deleted| format!("{} is deleted", deleted.function))?;
     Ok(DONE)

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, h
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde::Serialize;
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 use wasm_fn_core::Route;
 
 use super::{DONE, address, connect, traffic::unknown_stage};
@@ -86,9 +86,9 @@ fn started() -> std::time::Instant {
 async fn find(args: &args::Invoke) -> Result<(String, Route), Fault> {
     let failed = || format!("`{}` was not invoked", args.function);
     let client: Client = connect(&args.connection)?;
-    let node = client.get::<wire::Node>("/v1/node").await.map_err(|error| error.fault(failed()))?;
+    let node = client.get::<api::NodeView>("/v1/node").await.map_err(|error| error.fault(failed()))?;
     let path = format!("/v1/functions/{}", args.function);
-    let status = client.get::<wire::FunctionStatus>(&path).await.map_err(|error| error.fault(failed()))?;
+    let status = client.get::<api::FunctionStatus>(&path).await.map_err(|error| error.fault(failed()))?;
     let stage = status.stages.iter().find(|stage| stage.stage == args.stage.as_str());
     let stage = stage.ok_or_else(|| unknown_stage(failed(), &status, args.stage.as_str()))?;
     let route = stage.routes.first().and_then(|route| route.parse().ok()).ok_or_else(|| {

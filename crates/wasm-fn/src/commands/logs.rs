@@ -1,6 +1,6 @@
 //! `wasm-fn logs`: what a function wrote, until there is no more or nobody wants more.
 
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 
 use super::{DONE, connect};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 pub(super) async fn run(args: args::Logs, output: Output) -> Result<u8, Fault> {
     let args::Logs { function, follow, version, status, connection } = args;
     let client = connect(&connection)?;
-    let query = wire::LogsQuery {
+    let query = api::LogsQuery {
         after: 0,
         follow,
         version: version.map(|version| version.to_string()),
@@ -31,12 +31,12 @@ pub(super) async fn run(args: args::Logs, output: Output) -> Result<u8, Fault> {
 async fn print(
     client: &Client,
     path: &str,
-    query: &wire::LogsQuery,
+    query: &api::LogsQuery,
     output: Output,
     failed: impl Fn(ClientError) -> Fault,
 ) -> Result<(), Fault> {
     let mut events = client.query_lines(path, query).await.map_err(&failed)?;
-    while let Some(event) = events.next::<wire::LogEvent>().await.map_err(&failed)? {
+    while let Some(event) = events.next::<api::LogEvent>().await.map_err(&failed)? {
         output.record(&event, lines::log)?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! `wasm-fn preview`: where each version is reached by itself.
 
 use http::Method;
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 
 use super::{DONE, address, connect};
 use crate::{
@@ -14,7 +14,7 @@ pub(super) async fn run(args: args::Preview, output: Output) -> Result<u8, Fault
     let args::Preview { function, stage, version, rotate_key, connection } = args;
     let client = connect(&connection)?;
     if rotate_key {
-        let rotated = client.call::<(), wire::PreviewKeyRotated>(Method::POST, "/v1/preview-key", None).await;
+        let rotated = client.call::<(), api::PreviewKeyRotated>(Method::POST, "/v1/preview-key", None).await;
         let rotated = rotated.map_err(|error| error.fault("the preview key was not rotated"))?;
         output.talk("every preview token so far is worthless");
         if function.is_none() && output.is_json() {
@@ -23,11 +23,11 @@ pub(super) async fn run(args: args::Preview, output: Output) -> Result<u8, Fault
     }
     let Some(function) = function else { return Ok(DONE) };
     let failed = || format!("the addresses of `{function}` cannot be shown");
-    let node: wire::Node = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;
+    let node: api::NodeView = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;
     let query =
-        wire::PreviewQuery { stage: stage.to_string(), version: version.map(|version| version.to_string()) };
+        api::PreviewQuery { stage: stage.to_string(), version: version.map(|version| version.to_string()) };
     let path = format!("/v1/functions/{function}/preview");
-    let preview = client.query::<_, wire::Preview>(Method::GET, &path, &query).await;
+    let preview = client.query::<_, api::PreviewView>(Method::GET, &path, &query).await;
     let preview = preview.map_err(|error| error.fault(failed()))?;
     if preview.access == "off" {
         let cause = format!("`{function}` is configured with preview = \"off\", expected token or open");

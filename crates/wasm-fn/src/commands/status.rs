@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 
 use super::{DONE, connect, functions, watch};
 use crate::{
@@ -22,7 +22,7 @@ pub(super) async fn run(args: args::Status, output: Output) -> Result<u8, Fault>
     match (function, watch) {
         (Some(function), true) => watch::status(&client, function.as_str(), output).await?,
         (Some(function), false) => {
-            let status = client.get::<wire::FunctionStatus>(&format!("/v1/functions/{function}")).await;
+            let status = client.get::<api::FunctionStatus>(&format!("/v1/functions/{function}")).await;
             let status = status.map_err(|error| error.fault(format!("`{function}` cannot be shown")))?;
             output.data(&status, |status| tables::status(status, time::now_ms()))?;
         }
@@ -39,7 +39,7 @@ pub(super) async fn run(args: args::Status, output: Output) -> Result<u8, Fault>
     Ok(DONE)
 }
 
-async fn look(client: &Client) -> Result<wire::FunctionList, Fault> {
+async fn look(client: &Client) -> Result<api::FunctionList, Fault> {
     let list = client.get("/v1/functions").await;
     list.map_err(|error| error.fault("the functions cannot be shown"))
 }

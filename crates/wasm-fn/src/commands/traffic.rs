@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde::Serialize;
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 use wasm_fn_core::{FunctionName, VersionRef, Weight};
 
 use super::{DONE, connect};
@@ -17,9 +17,10 @@ pub(super) async fn traffic(args: args::Traffic, output: Output) -> Result<u8, F
     if shares.is_empty() {
         return show(change, output).await;
     }
-    let split = shares
-        .iter()
-        .map(|&(version, weight)| wire::Share { version: version.to_string(), weight: weight.to_string() });
+    let split = shares.iter().map(|&(version, weight)| api::SplitShare {
+        version: version.to_string(),
+        weight: weight.to_string(),
+    });
     let split = split.collect();
     check_sum(&change.function, &shares).map_err(|(cause, help)| {
         let fault = Fault::new("invalid-split", not_changed(&change), cause);
@@ -29,7 +30,7 @@ pub(super) async fn traffic(args: args::Traffic, output: Output) -> Result<u8, F
         }
     })?;
     let (stage, message) = (change.stage.to_string(), change.message.clone());
-    let request = wire::TrafficRequest { stage, split, message, expected_revision: None };
+    let request = api::TrafficRequest { stage, split, message, expected_revision: None };
     send(&change, Method::PUT, "traffic", &request, output).await?;
     Ok(DONE)
 }
@@ -39,7 +40,7 @@ pub(super) async fn promote(args: args::Promote, output: Output) -> Result<u8, F
     let change = args.change;
     let (stage, message) = (change.stage.to_string(), change.message.clone());
     let seen = seen(&change).await?;
-    let request = wire::PromoteRequest { stage, full: args.full, seen, message, expected_revision: None };
+    let request = api::PromoteRequest { stage, full: args.full, seen, message, expected_revision: None };
     let changed = send(&change, Method::POST, "promote", &request, output).await?;
     if changed.rollout.as_ref().is_some_and(|rollout| rollout.step.is_some()) {
         output.next(&[(again(&change, "abort"), "all traffic back to stable")]);
@@ -51,12 +52,12 @@ pub(super) async fn promote(args: args::Promote, output: Output) -> Result<u8, F
 
 /// Where the rollout is that is to be promoted: whoever is faster, a person or the node, has taken the step that this
 /// command was meant for.
-async fn seen(change: &args::Change) -> Result<Option<wire::RolloutSeen>, Fault> {
+async fn seen(change: &args::Change) -> Result<Option<api::RolloutSeen>, Fault> {
     let path = format!("/v1/functions/{}", change.function);
-    let status = connect(&change.connection)?.get::<wire::FunctionStatus>(&path).await;
+    let status = connect(&change.connection)?.get::<api::FunctionStatus>(&path).await;
     let status = status.map_err(|error| error.fault(not_changed(change)))?;
     let stage = status.stages.iter().find(|stage| stage.stage == change.stage.as_str());
-    Ok(stage.and_then(|stage| stage.rollout.as_ref()).map(wire::RolloutSeen::from))
+    Ok(stage.and_then(|stage| stage.rollout.as_ref()).map(api::RolloutSeen::from))
 }
 
 /// `pause`.
@@ -72,9 +73,9 @@ pub(super) async fn resume(change: args::Change, output: Output) -> Result<u8, F
     Ok(DONE)
 }
 
-async fn hold(change: &args::Change, action: &str, output: Output) -> Result<wire::StageChanged, Fault> {
+async fn hold(change: &args::Change, action: &str, output: Output) -> Result<api::StageChanged, Fault> {
     let (stage, message) = (change.stage.to_string(), change.message.clone());
-    let request = wire::HoldRequest { stage, message, expected_revision: None };
+    let request = api::HoldRequest { stage, message, expected_revision: None };
     send(change, Method::POST, action, &request, output).await
 }
 
@@ -82,7 +83,7 @@ async fn hold(change: &args::Change, action: &str, output: Output) -> Result<wir
 pub(super) async fn abort(args: args::Abort, output: Output) -> Result<u8, Fault> {
     let args::Abort { change, now } = args;
     let (stage, message) = (change.stage.to_string(), change.message.clone());
-    let request = wire::AbortRequest { stage, now, message, expected_revision: None };
+    let request = api::AbortRequest { stage, now, message, expected_revision: None };
     send(&change, Method::POST, "abort", &request, output).await?;
     Ok(DONE)
 }
@@ -92,7 +93,7 @@ pub(super) async fn rollback(args: args::Rollback, output: Output) -> Result<u8,
     let args::Rollback { change, to } = args;
     let (stage, message) = (change.stage.to_string(), change.message.clone());
     let to = to.map(|version| version.to_string());
-    let request = wire::RollbackRequest { stage, to, message, expected_revision: None };
+    let request = api::RollbackRequest { stage, to, message, expected_revision: None };
     send(&change, Method::POST, "rollback", &request, output).await?;
     Ok(DONE)
 }
@@ -113,10 +114,10 @@ async fn send(
     action: &str,
     request: &impl Serialize,
     output: Output,
-) -> Result<wire::StageChanged, Fault> {
+) -> Result<api::StageChanged, Fault> {
     let path = format!("/v1/functions/{}/{action}", change.function);
     let client = connect(&change.connection)?;
-    let changed = client.call::<_, wire::StageChanged>(method, &path, Some(request)).await;
+    let changed = client.call::<_, api::StageChanged>(method, &path, Some(request)).await;
     let changed = changed.map_err(|error| error.fault(not_changed(change)))?;
     output.data(&changed, lines::changed)?;
     Ok(changed)
@@ -126,7 +127,7 @@ async fn show(change: args::Change, output: Output) -> Result<u8, Fault> {
     let args::Change { function, stage, connection, .. } = change;
     let failed = format!("the split of `{function}` cannot be shown");
     let client = connect(&connection)?;
-    let status = client.get::<wire::FunctionStatus>(&format!("/v1/functions/{function}")).await;
+    let status = client.get::<api::FunctionStatus>(&format!("/v1/functions/{function}")).await;
     let status = status.map_err(|error| error.fault(failed.clone()))?;
     let found = status.stages.iter().find(|found| found.stage == stage.as_str());
     let found = found.ok_or_else(|| unknown_stage(failed, &status, stage.as_str()))?;
@@ -135,12 +136,12 @@ async fn show(change: args::Change, output: Output) -> Result<u8, Fault> {
 }
 
 /// A stage that the function does not have.
-pub(super) fn unknown_stage(error: String, status: &wire::FunctionStatus, stage: &str) -> Fault {
+pub(super) fn unknown_stage(error: String, status: &api::FunctionStatus, stage: &str) -> Fault {
     let stages: Vec<_> = status.stages.iter().map(|stage| stage.stage.as_str()).collect();
     let stages = if stages.is_empty() { "none".to_owned() } else { stages.join(", ") };
     let cause =
         format!("`{}` has no traffic in stage {stage}; the stages with traffic: {stages}", status.function);
-    Fault::new("unknown-stage", error, cause)
+    Fault::new("no-such-stage", error, cause)
 }
 
 /// Whether the weights add up; if not, why, and the command that was probably meant.

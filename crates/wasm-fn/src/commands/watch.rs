@@ -5,7 +5,7 @@ mod seen;
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use wasm_fn_control::wire::{self, RolloutChange, RolloutEvent, RolloutOutcome};
+use wasm_fn_api::{self as api, RolloutChange, RolloutEvent, RolloutOutcomeView};
 
 use super::DONE;
 use crate::{
@@ -75,11 +75,11 @@ pub(super) async fn status(client: &Client, function: &str, output: Output) -> R
 /// The function is deleted, or the rollout's end was missed.
 pub(super) async fn deploy(
     client: &Client,
-    deployed: &wire::DeployResult,
+    deployed: &api::DeployResult,
     timeout: Duration,
     output: Output,
 ) -> Result<u8, Fault> {
-    let of_this = |rollout: &&wire::Rollout| rollout.canary == deployed.version;
+    let of_this = |rollout: &&api::RolloutView| rollout.canary == deployed.version;
     let Some(rollout) = deployed.rollout.as_ref().filter(of_this) else {
         output.talk("there is no rollout to wait for");
         return Ok(DONE);
@@ -96,10 +96,10 @@ pub(super) async fn deploy(
         () = reached(deadline) => "timeout",
         _ = tokio::signal::ctrl_c() => "interrupted",
     };
-    watcher.undecided(&deployed.stage, &rollout.canary, because)
+    watcher.inconclusive(&deployed.stage, &rollout.canary, because)
 }
 
-fn source(client: &Client, function: &str) -> impl AsyncFnMut() -> Result<wire::FunctionStatus, ClientError> {
+fn source(client: &Client, function: &str) -> impl AsyncFnMut() -> Result<api::FunctionStatus, ClientError> {
     let path = format!("/v1/functions/{function}");
     async move || client.get(&path).await
 }
@@ -119,7 +119,7 @@ impl Watcher {
     }
 
     /// A rollout that is known before the first look.
-    fn begin(&mut self, stage: &str, rollout: &wire::Rollout) -> Result<(), Fault> {
+    fn begin(&mut self, stage: &str, rollout: &api::RolloutView) -> Result<(), Fault> {
         self.stages.insert(stage.to_owned(), Seen::first(Some(rollout), None));
         // People have read it in the deployment's own line.
         if self.output.is_json() {
@@ -131,7 +131,7 @@ impl Watcher {
     /// Looks every `period`, until a deployment's rollout has ended; that is what it gives.
     async fn follow(
         &mut self,
-        mut ask: impl AsyncFnMut() -> Result<wire::FunctionStatus, ClientError>,
+        mut ask: impl AsyncFnMut() -> Result<api::FunctionStatus, ClientError>,
         period: Duration,
     ) -> Result<RolloutChange, Fault> {
         let mut looks = interval(period);
@@ -154,8 +154,8 @@ impl Watcher {
     /// The answer; `None` when the node is away, which it may be once it was there.
     fn answer(
         &mut self,
-        answer: Result<wire::FunctionStatus, ClientError>,
-    ) -> Result<Option<wire::FunctionStatus>, Fault> {
+        answer: Result<api::FunctionStatus, ClientError>,
+    ) -> Result<Option<api::FunctionStatus>, Fault> {
         let there_before = self.looks > 0 || matches!(self.who, For::Deploy { .. });
         match answer {
             Ok(status) => {
@@ -174,7 +174,7 @@ impl Watcher {
         }
     }
 
-    fn look_at_all(&mut self, status: &wire::FunctionStatus) -> Result<Option<RolloutChange>, Fault> {
+    fn look_at_all(&mut self, status: &api::FunctionStatus) -> Result<Option<RolloutChange>, Fault> {
         self.stages.retain(|name, _| status.stages.iter().any(|stage| stage.stage == *name));
         for stage in &status.stages {
             let (rollout, last) = (stage.rollout.as_ref(), stage.last_rollout.as_ref());
@@ -195,11 +195,7 @@ impl Watcher {
         Ok(None)
     }
 
-    fn look_at(
-        &mut self,
-        status: &wire::FunctionStatus,
-        stage: &str,
-    ) -> Result<Option<RolloutChange>, Fault> {
+    fn look_at(&mut self, status: &api::FunctionStatus, stage: &str) -> Result<Option<RolloutChange>, Fault> {
         let found = status.stages.iter().find(|found| found.stage == stage);
         let rollout = found.and_then(|found| found.rollout.as_ref());
         let last = found.and_then(|found| found.last_rollout.as_ref());
@@ -257,14 +253,14 @@ impl Watcher {
     }
 
     /// Draws what was seen; a line now and then where nothing is drawn.
-    fn draw(&mut self, status: &wire::FunctionStatus) -> Result<(), Fault> {
+    fn draw(&mut self, status: &api::FunctionStatus) -> Result<(), Fault> {
         let now_ms = time::now_ms();
-        let only = |stage: &&wire::StageStatus| match &self.who {
+        let only = |stage: &&api::StageStatus| match &self.who {
             For::Status => true,
             For::Deploy { stage: only } => stage.stage == *only,
         };
         if let Some(picture) = &mut self.picture {
-            let actual = |stage: &str, _: &wire::Rollout| {
+            let actual = |stage: &str, _: &api::RolloutView| {
                 self.stages.get(stage).map_or(rollout::Actual::Step(None), Seen::actual)
             };
             let text = match &self.who {
@@ -316,8 +312,8 @@ impl Watcher {
     }
 
     /// Tells that the rollout goes on unwatched, and gives the exit code.
-    fn undecided(&mut self, stage: &str, canary: &str, because: &str) -> Result<u8, Fault> {
-        let change = RolloutChange::Undecided { canary: canary.to_owned(), because: because.to_owned() };
+    fn inconclusive(&mut self, stage: &str, canary: &str, because: &str) -> Result<u8, Fault> {
+        let change = RolloutChange::Inconclusive { canary: canary.to_owned(), because: because.to_owned() };
         self.event(stage, change)?;
         self.output.next(&[
             (format!("wasm-fn status {} -w", self.function), "watch it again"),
@@ -333,10 +329,10 @@ fn is_end(change: &RolloutChange) -> bool {
 }
 
 /// The exit code of a rollout that ended so.
-fn code(outcome: RolloutOutcome) -> u8 {
+fn code(outcome: RolloutOutcomeView) -> u8 {
     match outcome {
-        RolloutOutcome::Promoted => DONE,
-        RolloutOutcome::Aborted | RolloutOutcome::RolledBack => fault::ROLLED_BACK,
+        RolloutOutcomeView::Promoted => DONE,
+        RolloutOutcomeView::Aborted | RolloutOutcomeView::RolledBack => fault::ROLLED_BACK,
     }
 }
 

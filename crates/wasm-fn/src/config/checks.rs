@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, uri::PathAndQuery};
 use serde::Deserialize;
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 
 use super::file::{BadValue, FileError, found_expected, parse, text_of};
 
@@ -46,11 +46,11 @@ struct RawFile {
 ///
 /// # Errors
 /// Names the file, and what is wrong with which check; the line when the file has one for it.
-pub(super) fn read(path: &Path) -> Result<Vec<wire::Check>, FileError> {
+pub(super) fn read(path: &Path) -> Result<Vec<api::CheckSpec>, FileError> {
     from_text(path, &text_of(path, BYTES_MAX)?)
 }
 
-fn from_text(path: &Path, text: &str) -> Result<Vec<wire::Check>, FileError> {
+fn from_text(path: &Path, text: &str) -> Result<Vec<api::CheckSpec>, FileError> {
     let found = if is_json(path, text) {
         let refused = |line, key, reason| FileError::Line { path: path.to_owned(), line, key, reason };
         let raw: Vec<Raw> = serde_json::from_str(text).map_err(|error| {
@@ -78,12 +78,12 @@ fn is_json(path: &Path, text: &str) -> bool {
 }
 
 /// `key` is the path of the array in its file.
-pub(super) fn meant(raw: Vec<Raw>, key: &str) -> Result<Vec<wire::Check>, BadValue> {
+pub(super) fn meant(raw: Vec<Raw>, key: &str) -> Result<Vec<api::CheckSpec>, BadValue> {
     raw.into_iter().enumerate().map(|(index, raw)| raw.meant(&format!("{key}[{index}]"))).collect()
 }
 
 impl Raw {
-    fn meant(self, key: &str) -> Result<wire::Check, BadValue> {
+    fn meant(self, key: &str) -> Result<api::CheckSpec, BadValue> {
         let bad = |name: &str, reason: String| Err(BadValue::new(format!("{key}.{name}"), reason));
         if let Some(method) = &self.method
             && method.parse::<Method>().is_err()
@@ -118,8 +118,8 @@ impl Raw {
         }
         let Self { method, path, headers, body, expect } = self;
         let RawExpectation { status, headers: expected, body: pattern, json } = expect;
-        let expect = wire::Expectation { status, headers: expected, body: pattern, json };
-        Ok(wire::Check { method, path, headers, body, expect })
+        let expect = api::Expectation { status, headers: expected, body: pattern, json };
+        Ok(api::CheckSpec { method, path, headers, body, expect })
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, de::DeserializeOwned};
 use toml::de::{DeTable, DeValue};
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 use wasm_fn_core::{FunctionName, PreviewDomain};
 use wasm_fn_server::Network;
 
@@ -38,9 +38,9 @@ pub(crate) struct Function {
     /// `[function.NAME.rollout]`.
     pub(crate) rollout: Rollout,
     /// `[function.NAME.gate]`, and the rollout's `min_requests`.
-    pub(crate) gate: wire::GateOptions,
+    pub(crate) gate: api::GateOptions,
     /// Every other key.
-    pub(crate) config: wire::Config,
+    pub(crate) config: api::ConfigSpec,
 }
 
 /// `[serve]` as meant; what is absent has a default elsewhere.

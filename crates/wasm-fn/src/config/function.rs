@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 use wasm_fn_core::FunctionConfig;
 
 use super::{
@@ -46,7 +46,7 @@ struct RawCohort {
     query: Option<String>,
     r#in: Option<Vec<String>>,
     equals: Option<String>,
-    to: wire::CohortRole,
+    to: api::CohortRole,
 }
 
 impl Raw {
@@ -54,7 +54,7 @@ impl Raw {
     pub(super) fn meant(self, key: &str, folder: &Path) -> Result<Function, BadValue> {
         let at = |name: &str| format!("{key}.{name}");
         let cohorts = self.cohorts.into_iter().map(RawCohort::meant).collect::<Result<_, _>>();
-        let config = wire::Config {
+        let config = api::ConfigSpec {
             memory_bytes: size(&at("memory"), self.memory)?,
             timeout_ms: millis(&at("timeout"), self.timeout)?,
             cpu_ms: millis(&at("cpu"), self.cpu)?,
@@ -71,9 +71,9 @@ impl Raw {
         };
         // The node checks it again; here the error still has a line.
         FunctionConfig::try_from(&config)
-            .map_err(|wire::InvalidConfig { key, reason }| BadValue::new(at(key), reason))?;
+            .map_err(|api::InvalidConfig { key, reason }| BadValue::new(at(key), reason))?;
         let (rollout, min_requests) = self.rollout.meant(&at("rollout"))?;
-        let gate = wire::GateOptions { min_requests, ..self.gate.meant(&at("gate"))? };
+        let gate = api::GateOptions { min_requests, ..self.gate.meant(&at("gate"))? };
         gate::check(&gate).map_err(|(signal, reason)| match signal {
             // It stands with the times that it goes with.
             Some("min_requests") => BadValue::new(at("rollout.min_requests"), reason),
@@ -86,7 +86,7 @@ impl Raw {
 }
 
 impl RawCohort {
-    fn meant(self) -> Result<wire::Cohort, &'static str> {
+    fn meant(self) -> Result<api::CohortSpec, &'static str> {
         let values = match (self.r#in, self.equals) {
             (Some(values), None) => values,
             (None, Some(value)) => vec![value],
@@ -94,6 +94,6 @@ impl RawCohort {
             (None, None) => return Err("a rule has neither `in` nor `equals`, expected one of them"),
         };
         let Self { name, header, cookie, query, to, .. } = self;
-        Ok(wire::Cohort { name, header, cookie, query, values, to })
+        Ok(api::CohortSpec { name, header, cookie, query, values, to })
     }
 }

@@ -6,7 +6,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 use wasm_fn_rollout::{Floor, GateError, GateSpec};
 
 use super::file::{BadValue, millis};
@@ -22,7 +22,7 @@ pub(super) struct Raw {
     max_error_rate: Option<Rate>,
     max_latency_p99: Option<String>,
     floor: Option<RawFloor>,
-    on_no_data: Option<wire::OnNoData>,
+    on_no_data: Option<api::OnNoDataSpec>,
 }
 
 /// `{ tolerate = 1.1 }`, or `false` for a signal that is not looked at.
@@ -52,7 +52,7 @@ struct Rate(f64);
 
 impl Raw {
     /// `key` is the table's path in the file. Whether values are in bounds is [`check`]'s.
-    pub(super) fn meant(self, key: &str) -> Result<wire::GateOptions, BadValue> {
+    pub(super) fn meant(self, key: &str) -> Result<api::GateOptions, BadValue> {
         let mut alpha = self.alpha.map(|alpha| ("alpha", alpha));
         let signals =
             [("errors", &self.errors), ("latency_p99", &self.latency_p99), ("memory_p99", &self.memory_p99)];
@@ -70,7 +70,7 @@ impl Raw {
                 None => alpha = Some((name, found)),
             }
         }
-        Ok(wire::GateOptions {
+        Ok(api::GateOptions {
             alpha: alpha.map(|(_, alpha)| alpha),
             errors: self.errors.map(RawSignal::meant),
             latency_p99: self.latency_p99.map(RawSignal::meant),
@@ -78,7 +78,7 @@ impl Raw {
             max_error_rate: self.max_error_rate.map(|Rate(rate)| rate),
             max_latency_p99_ms: millis(&format!("{key}.max_latency_p99"), self.max_latency_p99)?,
             min_requests: None,
-            floor: self.floor.map(|RawFloor { error_rate: Rate(error_rate), requests }| wire::Floor {
+            floor: self.floor.map(|RawFloor { error_rate: Rate(error_rate), requests }| api::FloorSpec {
                 error_rate,
                 requests,
             }),
@@ -88,18 +88,18 @@ impl Raw {
 }
 
 impl RawSignal {
-    fn meant(self) -> wire::Tolerance {
-        wire::Tolerance { tolerate: self.limits.tolerate, off: self.off }
+    fn meant(self) -> api::Tolerance {
+        api::Tolerance { tolerate: self.limits.tolerate, off: self.off }
     }
 }
 
 /// Whether a gate can be made of `options`; if not, the key to blame, and why. The node asks the same;
 /// here the error still has a line.
-pub(super) fn check(options: &wire::GateOptions) -> Result<(), (Option<&'static str>, String)> {
+pub(super) fn check(options: &api::GateOptions) -> Result<(), (Option<&'static str>, String)> {
     let usual = GateSpec::default();
-    let tolerate = |found: Option<wire::Tolerance>, usual| match found {
-        Some(wire::Tolerance { off: true, .. }) => None,
-        Some(wire::Tolerance { tolerate: Some(tolerate), .. }) => Some(tolerate),
+    let tolerate = |found: Option<api::Tolerance>, usual| match found {
+        Some(api::Tolerance { off: true, .. }) => None,
+        Some(api::Tolerance { tolerate: Some(tolerate), .. }) => Some(tolerate),
         _ => usual,
     };
     let spec = GateSpec {

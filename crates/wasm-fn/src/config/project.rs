@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 use wasm_fn_core::{FunctionName, NameError};
 
 use super::{ConfigFile, FILE, rollout::Rollout};
@@ -16,11 +16,11 @@ pub(crate) struct Deployment {
     /// The component's file.
     pub(crate) component: PathBuf,
     /// The function's configuration.
-    pub(crate) config: wire::Config,
+    pub(crate) config: api::ConfigSpec,
     /// How it gets its traffic.
     pub(crate) rollout: Rollout,
     /// The rule that its rollout must satisfy.
-    pub(crate) gate: wire::GateOptions,
+    pub(crate) gate: api::GateOptions,
     /// Whether the name was made of the file's name, so that people are told.
     pub(crate) name_derived: bool,
 }

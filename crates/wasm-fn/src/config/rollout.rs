@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 use wasm_fn_core::Weight;
 use wasm_fn_rollout::{Plan, PlanError, PlanSpec, Step, StepError, Strategy};
 
@@ -17,9 +17,9 @@ use crate::args;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rollout {
     /// How everybody comes to the new version.
-    pub(crate) strategy: wire::Strategy,
+    pub(crate) strategy: api::StrategySpec,
     /// How it moves.
-    pub(crate) options: wire::RolloutOptions,
+    pub(crate) options: api::RolloutOptions,
 }
 
 /// The table as written.
@@ -33,7 +33,7 @@ pub(super) struct Raw {
     step_min: Option<String>,
     min_requests: Option<u64>,
     manual: Option<bool>,
-    on_fail: Option<wire::OnFail>,
+    on_fail: Option<api::OnFailSpec>,
     watch: Option<String>,
     keep: Option<String>,
     shield: Option<bool>,
@@ -55,13 +55,13 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(strategy: &wire::Strategy) -> Self {
+    fn of(strategy: &api::StrategySpec) -> Self {
         match strategy {
-            wire::Strategy::AllAtOnce => Self::AllAtOnce,
-            wire::Strategy::NoTraffic => Self::NoTraffic,
-            wire::Strategy::Canary { .. } => Self::Canary,
-            wire::Strategy::Linear { .. } => Self::Linear,
-            wire::Strategy::BlueGreen => Self::BlueGreen,
+            api::StrategySpec::AllAtOnce => Self::AllAtOnce,
+            api::StrategySpec::NoTraffic => Self::NoTraffic,
+            api::StrategySpec::Canary { .. } => Self::Canary,
+            api::StrategySpec::Linear { .. } => Self::Linear,
+            api::StrategySpec::BlueGreen => Self::BlueGreen,
         }
     }
 
@@ -127,25 +127,25 @@ impl Raw {
             text.parse::<Weight>().map_err(|error| BadValue::new(at(name), error))
         };
         let strategy = match kind {
-            Kind::AllAtOnce => wire::Strategy::AllAtOnce,
-            Kind::BlueGreen => wire::Strategy::BlueGreen,
-            Kind::NoTraffic => wire::Strategy::NoTraffic,
+            Kind::AllAtOnce => api::StrategySpec::AllAtOnce,
+            Kind::BlueGreen => api::StrategySpec::BlueGreen,
+            Kind::NoTraffic => api::StrategySpec::NoTraffic,
             Kind::Canary => {
-                let steps = self.steps.unwrap_or_else(wire::canary_steps);
+                let steps = self.steps.unwrap_or_else(api::canary_steps);
                 let steps = steps.iter().map(|step| step.parse()).collect::<Result<Vec<Step>, _>>();
                 let steps = steps.map_err(|error: StepError| BadValue::new(at("steps"), error))?;
                 if steps == [Step::Share(Weight::FULL)] {
                     let reason = "found only 100%, expected a step below it; all-at-once has none";
                     return Err(BadValue::new(at("steps"), reason));
                 }
-                wire::Strategy::Canary { steps: texts(&steps) }
+                api::StrategySpec::Canary { steps: texts(&steps) }
             }
             Kind::Linear => linear(
                 self.by.as_ref().map(|by| share("by", by)).transpose()?,
                 millis(&at("every"), self.every)?,
             ),
         };
-        let options = wire::RolloutOptions {
+        let options = api::RolloutOptions {
             manual: self.manual.unwrap_or_default(),
             on_fail: self.on_fail,
             step_min_ms: millis(&at("step_min"), self.step_min)?,
@@ -170,7 +170,7 @@ impl Rollout {
         self,
         strategy: &args::DeployStrategy,
         rollout: &args::DeployRollout,
-        gate: &mut wire::GateOptions,
+        gate: &mut api::GateOptions,
     ) -> Result<Self, String> {
         let args::DeployRollout { manual, on_fail, step_min, min_requests, watch_for, no_shield, checks } =
             rollout;
@@ -194,15 +194,15 @@ impl Rollout {
             ));
         }
         if kind == Kind::NoTraffic {
-            *gate = wire::GateOptions::default();
-            return Ok(Self { strategy, options: wire::RolloutOptions::default() });
+            *gate = api::GateOptions::default();
+            return Ok(Self { strategy, options: api::RolloutOptions::default() });
         }
         options.manual = (options.manual && kind.has("manual")) || *manual;
         options.step_min_ms =
             step_min.map(whole_millis).or(options.step_min_ms.filter(|_| kind.has("step_min")));
         options.keep_ms = options.keep_ms.filter(|_| kind.has("keep"));
         options.watch_ms = watch_for.map(whole_millis).or(options.watch_ms);
-        options.on_fail = on_fail.map(wire::OnFail::from).or(options.on_fail);
+        options.on_fail = on_fail.map(api::OnFailSpec::from).or(options.on_fail);
         options.shield = if *no_shield { Some(false) } else { options.shield };
         if !kind.has("checks") {
             options.checks.clear();
@@ -221,11 +221,11 @@ impl Rollout {
     fn check(&self) -> Result<(), (&'static str, String)> {
         let steps_of = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
         let (strategy, time) = match &self.strategy {
-            wire::Strategy::NoTraffic => return Ok(()),
-            wire::Strategy::AllAtOnce => (Strategy::AllAtOnce, "step_min"),
-            wire::Strategy::BlueGreen => (Strategy::BlueGreen, "step_min"),
-            wire::Strategy::Canary { steps } => (Strategy::Canary { steps: steps_of(steps) }, "step_min"),
-            wire::Strategy::Linear { by, every_ms } => {
+            api::StrategySpec::NoTraffic => return Ok(()),
+            api::StrategySpec::AllAtOnce => (Strategy::AllAtOnce, "step_min"),
+            api::StrategySpec::BlueGreen => (Strategy::BlueGreen, "step_min"),
+            api::StrategySpec::Canary { steps } => (Strategy::Canary { steps: steps_of(steps) }, "step_min"),
+            api::StrategySpec::Linear { by, every_ms } => {
                 let by = by.parse().unwrap_or(Weight::ZERO);
                 (Strategy::Linear { by, every: Duration::from_millis(*every_ms) }, "every")
             }
@@ -253,33 +253,33 @@ impl Rollout {
 
 /// The strategy that `flags` choose, with what the file says of the same one; the file's when they choose
 /// none.
-fn chosen(flags: &args::DeployStrategy, file: wire::Strategy) -> wire::Strategy {
+fn chosen(flags: &args::DeployStrategy, file: api::StrategySpec) -> api::StrategySpec {
     // The command line lets at most one be chosen.
     match (flags, file) {
         (args::DeployStrategy { canary: Some(Some(steps)), .. }, _) => {
-            wire::Strategy::Canary { steps: texts(steps.steps()) }
+            api::StrategySpec::Canary { steps: texts(steps.steps()) }
         }
         (args::DeployStrategy { canary: Some(None), .. }, file) => match file {
-            wire::Strategy::Canary { .. } => file,
-            _ => wire::Strategy::Canary { steps: wire::canary_steps() },
+            api::StrategySpec::Canary { .. } => file,
+            _ => api::StrategySpec::Canary { steps: api::canary_steps() },
         },
         (args::DeployStrategy { linear: Some(Some(growth)), .. }, _) => {
             linear(Some(growth.by), Some(whole_millis(growth.every)))
         }
         (args::DeployStrategy { linear: Some(None), .. }, file) => match file {
-            wire::Strategy::Linear { .. } => file,
+            api::StrategySpec::Linear { .. } => file,
             _ => linear(None, None),
         },
-        (args::DeployStrategy { blue_green: true, .. }, _) => wire::Strategy::BlueGreen,
-        (args::DeployStrategy { no_traffic: true, .. }, _) => wire::Strategy::NoTraffic,
-        (args::DeployStrategy { all_at_once: true, .. }, _) => wire::Strategy::AllAtOnce,
+        (args::DeployStrategy { blue_green: true, .. }, _) => api::StrategySpec::BlueGreen,
+        (args::DeployStrategy { no_traffic: true, .. }, _) => api::StrategySpec::NoTraffic,
+        (args::DeployStrategy { all_at_once: true, .. }, _) => api::StrategySpec::AllAtOnce,
         (args::DeployStrategy { .. }, file) => file,
     }
 }
 
-fn linear(by: Option<Weight>, every_ms: Option<u64>) -> wire::Strategy {
+fn linear(by: Option<Weight>, every_ms: Option<u64>) -> api::StrategySpec {
     let by = by.map_or_else(|| "10%".to_owned(), |by| by.to_string());
-    wire::Strategy::Linear { by, every_ms: every_ms.unwrap_or(60_000) }
+    api::StrategySpec::Linear { by, every_ms: every_ms.unwrap_or(60_000) }
 }
 
 fn texts(steps: &[Step]) -> Vec<String> {
@@ -290,7 +290,7 @@ fn whole_millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl From<args::OnFail> for wire::OnFail {
+impl From<args::OnFail> for api::OnFailSpec {
     fn from(on_fail: args::OnFail) -> Self {
         match on_fail {
             args::OnFail::Rollback => Self::Rollback,

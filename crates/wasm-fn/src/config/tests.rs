@@ -8,7 +8,7 @@ use std::{
 
 use bytesize::ByteSize;
 use expect_test::{Expect, expect};
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 
 use super::{ConfigFile, Serve, file};
 use crate::args;
@@ -82,7 +82,7 @@ preview_domain = "Preview.example.com"
     );
     let (_, hello) = file.functions.iter().next().unwrap();
     assert_eq!(hello.component.as_deref(), Some(Path::new("project/target/hello.wasm")));
-    let cohort = |header: Option<&str>, cookie: Option<&str>, values: &[&str], to| wire::Cohort {
+    let cohort = |header: Option<&str>, cookie: Option<&str>, values: &[&str], to| api::CohortSpec {
         name: header.map(|_| "beta".to_owned()),
         header: header.map(str::to_owned),
         cookie: cookie.map(str::to_owned),
@@ -92,7 +92,7 @@ preview_domain = "Preview.example.com"
     };
     assert_eq!(
         hello.config,
-        wire::Config {
+        api::ConfigSpec {
             memory_bytes: Some(64 << 20),
             timeout_ms: Some(90_000),
             cpu_ms: Some(50),
@@ -104,8 +104,8 @@ preview_domain = "Preview.example.com"
             preview: Some("open".to_owned()),
             sticky: Some("cookie:sid".to_owned()),
             cohorts: vec![
-                cohort(Some("x-group"), None, &["beta", "staff"], wire::CohortRole::Canary),
-                cohort(None, Some("old"), &["1"], wire::CohortRole::Stable),
+                cohort(Some("x-group"), None, &["beta", "staff"], api::CohortRole::Canary),
+                cohort(None, Some("old"), &["1"], api::CohortRole::Stable),
             ],
             egress: vec!["https://api.example.com".to_owned()],
             env: [("GREETING".to_owned(), "hi".to_owned())].into(),

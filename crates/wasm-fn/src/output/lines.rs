@@ -1,6 +1,6 @@
 //! Answers of the admin API as one line each.
 
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 
 use super::{rollout, tables, time, visible};
 
@@ -10,8 +10,8 @@ fn in_stage(stage: &str) -> String {
 }
 
 /// What a deployment did: `hello v2 is canary at 10%, v1 keeps 90%`.
-pub(crate) fn deployed(result: &wire::DeployResult) -> String {
-    let wire::DeployResult { function, version, stage, split, rollout, .. } = result;
+pub(crate) fn deployed(result: &api::DeployResult) -> String {
+    let api::DeployResult { function, version, stage, split, rollout, .. } = result;
     let weight = |version: &str| {
         let share = split.iter().find(|share| share.version == version);
         share.map_or("0%", |share| share.weight.as_str())
@@ -43,7 +43,7 @@ pub(crate) fn deployed(result: &wire::DeployResult) -> String {
 }
 
 /// What of a deployment does not apply yet; `None` when everything does.
-pub(crate) fn pending(result: &wire::DeployResult) -> Option<String> {
+pub(crate) fn pending(result: &api::DeployResult) -> Option<String> {
     let settings = Some(result.pending.join(", ")).filter(|settings| !settings.is_empty())?;
     let version = &result.version;
     let text = format!(
@@ -53,21 +53,21 @@ pub(crate) fn pending(result: &wire::DeployResult) -> Option<String> {
 }
 
 /// `, v1 keeps 90%` for every version but `version`.
-fn others(split: &[wire::Share], version: &str) -> String {
+fn others(split: &[api::SplitShare], version: &str) -> String {
     let others = split.iter().filter(|share| share.version != version);
     others.map(|share| format!(", {} keeps {}", share.version, share.weight)).collect()
 }
 
 /// How a stage stands after a change: `hello v2 is stable, traffic is v2=100%`.
-pub(crate) fn changed(changed: &wire::StageChanged) -> String {
-    let wire::StageChanged { function, stage, stable, split, rollout, .. } = changed;
+pub(crate) fn changed(changed: &api::StageChanged) -> String {
+    let api::StageChanged { function, stage, stable, split, rollout, .. } = changed;
     let canary = rollout.as_ref().map(stands).unwrap_or_default();
     format!("{function} {stable} is stable{canary}{}, traffic is {}", in_stage(stage), tables::split(split))
 }
 
 /// `, v2 is canary at step 2 of 4, paused`.
-fn stands(rollout: &wire::Rollout) -> String {
-    let wire::Rollout { canary, phase, lasts_ms, .. } = rollout;
+fn stands(rollout: &api::RolloutView) -> String {
+    let api::RolloutView { canary, phase, lasts_ms, .. } = rollout;
     if phase == "watching" {
         return format!(", {canary} is watched for {}", rollout::span(*lasts_ms));
     }
@@ -80,12 +80,12 @@ fn stands(rollout: &wire::Rollout) -> String {
 /// rollout really has.
 pub(crate) fn stage(
     function: &str,
-    stage: &wire::StageStatus,
+    stage: &api::StageStatus,
     actual: rollout::Actual,
     now_ms: u64,
 ) -> String {
     let versions = stage.versions.iter().map(|version| {
-        let wire::Tally { requests, failures, latency_p99_ms, .. } = version.tally;
+        let api::TallyView { requests, failures, latency_p99_ms, .. } = version.tally;
         let p99 = time::latency(latency_p99_ms);
         format!("{}: {requests} requests, {failures} failures, p99 {p99}", version.version)
     });
@@ -104,15 +104,15 @@ pub(crate) fn stage(
 }
 
 /// What happened to a stage's rollout.
-pub(crate) fn event(event: &wire::RolloutEvent) -> String {
-    let wire::RolloutEvent { at_ms, function, stage, change } = event;
+pub(crate) fn event(event: &api::RolloutEvent) -> String {
+    let api::RolloutEvent { at_ms, function, stage, change } = event;
     format!("{} {function} {stage} {}", time::instant(*at_ms), rollout::change(change))
 }
 
 /// One function in a list, for followers without a terminal.
-pub(crate) fn summary(function: &wire::FunctionSummary, now_ms: u64) -> String {
+pub(crate) fn summary(function: &api::FunctionSummary, now_ms: u64) -> String {
     let stages = function.stages.iter().map(|stage| {
-        let wire::StageSummary { stage, split, requests, failures, .. } = stage;
+        let api::StageSummary { stage, split, requests, failures, .. } = stage;
         format!("{stage} {}: {requests} requests, {failures} failures", tables::split(split))
     });
     let stages: Vec<_> = stages.collect();
@@ -120,14 +120,14 @@ pub(crate) fn summary(function: &wire::FunctionSummary, now_ms: u64) -> String {
 }
 
 /// One line of a log.
-pub(crate) fn log(event: &wire::LogEvent) -> String {
+pub(crate) fn log(event: &api::LogEvent) -> String {
     match event {
-        wire::LogEvent::Lost { lines } => format!("({lines} lines are lost: they came too fast)"),
-        wire::LogEvent::Line(line) => {
+        api::LogEvent::Lost { lines } => format!("({lines} lines are lost: they came too fast)"),
+        api::LogEvent::Line(line) => {
             let stream = match line.stream {
-                wire::LogStream::Stdout => "stdout",
-                wire::LogStream::Stderr => "stderr",
-                wire::LogStream::Host => "host",
+                api::LogStreamView::Stdout => "stdout",
+                api::LogStreamView::Stderr => "stderr",
+                api::LogStreamView::Host => "host",
             };
             let failed = if line.failed { " failed" } else { "" };
             let request: String = line.request_id.chars().take(8).collect();

@@ -1,7 +1,7 @@
 //! The addresses of versions, as URLs.
 
 use serde::Serialize;
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 
 use super::tables;
 
@@ -23,7 +23,7 @@ pub(crate) struct Shown {
 pub(crate) struct ShownVersion {
     pub(crate) version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<wire::Role>,
+    role: Option<api::VersionRole>,
     /// Its path on this node.
     url: String,
     /// By its host name, if it has one.
@@ -36,12 +36,12 @@ pub(crate) struct ShownVersion {
 
 impl Shown {
     /// What is shown of `preview` on a node whose functions are called at `data`.
-    pub(crate) fn new(preview: wire::Preview, data: &str) -> Self {
-        let wire::Preview { function, stage, access, token, guest_path, addresses } = preview;
+    pub(crate) fn new(preview: api::PreviewView, data: &str) -> Self {
+        let api::PreviewView { function, stage, access, token, guest_path, addresses } = preview;
         let query = token.as_ref().map(|token| format!("?wasm-fn-preview={token}")).unwrap_or_default();
         let port = data.rsplit_once(':').map(|(_, port)| format!(":{port}")).unwrap_or_default();
         let versions = addresses.into_iter().map(|address| {
-            let wire::PreviewAddress { version, role, path, host, no_host } = address;
+            let api::PreviewAddress { version, role, path, host, no_host } = address;
             let host_url = host.map(|host| format!("http://{host}{port}{guest_path}{query}"));
             ShownVersion { version, role, url: format!("http://{data}{path}{query}"), host_url, no_host }
         });

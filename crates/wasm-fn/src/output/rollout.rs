@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasm_fn_control::wire::{self, RolloutChange, RolloutOutcome};
+use wasm_fn_api::{self as api, RolloutChange, RolloutOutcomeView};
 use wasm_fn_core::Weight;
 use wasm_fn_rollout::{Factor, Step};
 
@@ -24,33 +24,33 @@ pub(crate) enum Drawn {
 }
 
 /// `canary`, `blue-green`.
-fn strategy(strategy: &wire::Strategy) -> &'static str {
+fn strategy(strategy: &api::StrategySpec) -> &'static str {
     match strategy {
-        wire::Strategy::Canary { .. } => "canary",
-        wire::Strategy::Linear { .. } => "linear",
-        wire::Strategy::BlueGreen => "blue-green",
-        wire::Strategy::AllAtOnce => "all-at-once",
-        wire::Strategy::NoTraffic => "no-traffic",
+        api::StrategySpec::Canary { .. } => "canary",
+        api::StrategySpec::Linear { .. } => "linear",
+        api::StrategySpec::BlueGreen => "blue-green",
+        api::StrategySpec::AllAtOnce => "all-at-once",
+        api::StrategySpec::NoTraffic => "no-traffic",
     }
 }
 
 /// `promoted`, `rolled back`.
-fn outcome(outcome: RolloutOutcome) -> &'static str {
+fn outcome(outcome: RolloutOutcomeView) -> &'static str {
     match outcome {
-        RolloutOutcome::Promoted => "promoted",
-        RolloutOutcome::Aborted => "aborted",
-        RolloutOutcome::RolledBack => "rolled back",
+        RolloutOutcomeView::Promoted => "promoted",
+        RolloutOutcomeView::Aborted => "aborted",
+        RolloutOutcomeView::RolledBack => "rolled back",
     }
 }
 
 /// `step 2 of 4`, `step 1 of 4: cohort beta`; `None` outside of the steps.
-pub(crate) fn place(rollout: &wire::Rollout) -> Option<String> {
+pub(crate) fn place(rollout: &api::RolloutView) -> Option<String> {
     let cohort = cohort_step(rollout).map(|step| format!(": {}", cohort(&step))).unwrap_or_default();
     rollout.step.map(|step| format!("step {step} of {}{cohort}", rollout.steps.len()))
 }
 
 /// The step that the rollout is at, where that is by cohort.
-pub(crate) fn cohort_step(rollout: &wire::Rollout) -> Option<Step> {
+pub(crate) fn cohort_step(rollout: &api::RolloutView) -> Option<Step> {
     let index = usize::try_from(rollout.step?.checked_sub(1)?).ok()?;
     let step: Step = rollout.steps.get(index)?.parse().ok()?;
     step.cohort().is_some().then_some(step)
@@ -102,7 +102,7 @@ pub(crate) enum Actual {
 
 impl Actual {
     /// Of the whole rollout, by its evidence.
-    pub(crate) fn of(rollout: &wire::Rollout) -> Self {
+    pub(crate) fn of(rollout: &api::RolloutView) -> Self {
         Self::Rollout(requests(rollout).and_then(|(canary, stable)| share(canary, stable)))
     }
 }
@@ -113,14 +113,14 @@ pub(crate) fn share(canary: u64, stable: u64) -> Option<f64> {
 }
 
 /// Requests of canary and stable in the rollout; `None` when the two did not run at the same time.
-pub(crate) fn requests(rollout: &wire::Rollout) -> Option<(u64, u64)> {
+pub(crate) fn requests(rollout: &api::RolloutView) -> Option<(u64, u64)> {
     let evidence = &rollout.gate.as_ref()?.evidence;
     (evidence.baseline == "concurrent").then_some((evidence.canary.requests, evidence.stable.requests))
 }
 
 /// How a rollout stands: some lines, a table of both sides, and what speaks against the canary.
-pub(crate) fn standing(rollout: &wire::Rollout, actual: Actual, drawn: Drawn, now_ms: u64) -> String {
-    let wire::Rollout { stable, canary, weight, phase, lasted_ms, lasts_ms, reason, gate, .. } = rollout;
+pub(crate) fn standing(rollout: &api::RolloutView, actual: Actual, drawn: Drawn, now_ms: u64) -> String {
+    let api::RolloutView { stable, canary, weight, phase, lasted_ms, lasts_ms, reason, gate, .. } = rollout;
     let mut text = format!(
         "rollout  {} from {stable} to {canary}, {phase}, began {} ago\n",
         strategy(&rollout.strategy),
@@ -151,7 +151,7 @@ pub(crate) fn standing(rollout: &wire::Rollout, actual: Actual, drawn: Drawn, no
         }
     }
     if let Some(gate) = gate {
-        let wire::GateStatus { verdict, reason, requests, requests_needed, evidence } = gate;
+        let api::GateView { verdict, reason, requests, requests_needed, evidence } = gate;
         if rollout.step.is_some() {
             let bar = bar(drawn, ratio(*requests, *requests_needed));
             text += &format!("requests {bar}{requests} of {requests_needed} needed in this step\n");
@@ -164,7 +164,7 @@ pub(crate) fn standing(rollout: &wire::Rollout, actual: Actual, drawn: Drawn, no
 }
 
 /// What the numbers of both sides are of.
-fn since(evidence: &wire::Evidence) -> String {
+fn since(evidence: &api::EvidenceView) -> String {
     let (canary, stable) = (&evidence.canary.version, &evidence.stable.version);
     match evidence.baseline.as_str() {
         "past" => format!("in the rollout: {canary} since everybody is on it, {stable} before"),
@@ -173,11 +173,11 @@ fn since(evidence: &wire::Evidence) -> String {
 }
 
 /// What speaks most against the canary.
-fn against(evidence: &wire::Evidence, drawn: Drawn) -> String {
+fn against(evidence: &api::EvidenceView, drawn: Drawn) -> String {
     let mut text = String::new();
     let (canary, stable) = (&evidence.canary.version, &evidence.stable.version);
     if let Some(strongest) = evidence.signals.first() {
-        let wire::SignalEvidence { signal, e_value, threshold, progress, .. } = strongest;
+        let api::SignalEvidenceView { signal, e_value, threshold, progress, .. } = strongest;
         text += &format!(
             "evidence {}e-value {}, fails at {}; {}: {} ({}) on {canary}, {} ({}) on {stable}\n",
             bar(drawn, *progress),
@@ -200,8 +200,8 @@ fn against(evidence: &wire::Evidence, drawn: Drawn) -> String {
 }
 
 /// A trap, and at most `lines` of its backtrace.
-fn trapped(trap: &wire::TrapEvidence, evidence: &wire::Evidence, lines: usize) -> String {
-    let wire::TrapEvidence { fingerprint, hits, backtrace } = trap;
+fn trapped(trap: &api::TrapEvidenceView, evidence: &api::EvidenceView, lines: usize) -> String {
+    let api::TrapEvidenceView { fingerprint, hits, backtrace } = trap;
     let times = if *hits == 1 { "once".to_owned() } else { format!("{hits} times") };
     let mut text = format!("trap     {} hit {} {times}", visible(fingerprint), evidence.canary.version);
     text += &format!(", never {}\n", evidence.stable.version);
@@ -217,15 +217,15 @@ fn trapped(trap: &wire::TrapEvidence, evidence: &wire::Evidence, lines: usize) -
 }
 
 /// Both sides as a table, with the parts of them that are judged apart.
-fn sides(evidence: &wire::Evidence) -> String {
+fn sides(evidence: &api::EvidenceView) -> String {
     let mut table = tables::table(&["ROLE", "VERSION", "REQUESTS", "FAILURES", "P50", "P99"], &[2, 3, 4, 5]);
-    let role = |numbers: &wire::SideNumbers, usual| tables::role_word(numbers.role.unwrap_or(usual));
-    let sides = [(wire::Role::Canary, &evidence.canary), (wire::Role::Stable, &evidence.stable)]
+    let role = |numbers: &api::SideView, usual| tables::role_word(numbers.role.unwrap_or(usual));
+    let sides = [(api::VersionRole::Canary, &evidence.canary), (api::VersionRole::Stable, &evidence.stable)]
         .map(|(usual, numbers)| (role(numbers, usual), Some(numbers)));
     let parts = [("baseline", evidence.baseline_side.as_ref()), ("cohort", evidence.cohort.as_ref())];
     for (side, numbers) in sides.into_iter().chain(parts) {
         let Some(numbers) = numbers else { continue };
-        let wire::SideNumbers { version, requests, failures, latency_p50_ms, latency_p99_ms, .. } = numbers;
+        let api::SideView { version, requests, failures, latency_p50_ms, latency_p99_ms, .. } = numbers;
         tables::row(
             &mut table,
             [
@@ -242,10 +242,11 @@ fn sides(evidence: &wire::Evidence) -> String {
 }
 
 /// All numbers of `evidence`, with whole backtraces.
-pub(crate) fn evidence(evidence: &wire::Evidence) -> String {
+pub(crate) fn evidence(evidence: &api::EvidenceView) -> String {
     let mut text = format!("{}\n", sides(evidence));
     // The strongest always; of the others those that have seen anything.
-    let seen = |&(at, signal): &(usize, &wire::SignalEvidence)| at == 0 || signal.canary + signal.stable > 0;
+    let seen =
+        |&(at, signal): &(usize, &api::SignalEvidenceView)| at == 0 || signal.canary + signal.stable > 0;
     for (_, signal) in evidence.signals.iter().enumerate().filter(seen) {
         text += &format!("evidence {}\n", visible(&signal.text));
     }
@@ -259,25 +260,26 @@ pub(crate) fn evidence(evidence: &wire::Evidence) -> String {
 }
 
 /// What happened last; with `numbers`, what spoke against the canary when it did not end well.
-pub(crate) fn last(ended: &wire::EndedRollout, numbers: bool, now_ms: u64) -> String {
-    let wire::EndedRollout { stable, canary, outcome: how, ended_ms, reason, evidence, .. } = ended;
+pub(crate) fn last(ended: &api::EndedRolloutView, numbers: bool, now_ms: u64) -> String {
+    let api::EndedRolloutView { stable, canary, outcome: how, ended_ms, reason, evidence, .. } = ended;
     // Where a version was rolled back to is what is stable now.
-    let from = if *how == RolloutOutcome::RolledBack { String::new() } else { format!(", from {stable}") };
+    let from =
+        if *how == RolloutOutcomeView::RolledBack { String::new() } else { format!(", from {stable}") };
     let mut text = format!(
         "last     {canary} was {} {} ago{from}: {}\n",
         outcome(*how),
         time::age(*ended_ms, now_ms),
         visible(reason)
     );
-    if let Some(evidence) = evidence.as_ref().filter(|_| numbers && *how != RolloutOutcome::Promoted) {
+    if let Some(evidence) = evidence.as_ref().filter(|_| numbers && *how != RolloutOutcomeView::Promoted) {
         text += &against(evidence, Drawn::Plain);
     }
     text
 }
 
 /// A rollout under way as one line, without the function's name; `split` is its stage's.
-pub(crate) fn line(rollout: &wire::Rollout, split: &[wire::Share], actual: Actual) -> String {
-    let wire::Rollout { canary, phase, lasted_ms, lasts_ms, gate, .. } = rollout;
+pub(crate) fn line(rollout: &api::RolloutView, split: &[api::SplitShare], actual: Actual) -> String {
+    let api::RolloutView { canary, phase, lasted_ms, lasts_ms, gate, .. } = rollout;
     let place = place(rollout).map(|place| format!(", {place}")).unwrap_or_default();
     let mut text = format!("{canary} {phase}{place}, {}", tables::split(split));
     if let Actual::Step(Some(part)) | Actual::Rollout(Some(part)) = actual {
@@ -289,14 +291,14 @@ pub(crate) fn line(rollout: &wire::Rollout, split: &[wire::Share], actual: Actua
     }
     let Some(gate) = gate else { return text };
     for numbers in [&gate.evidence.canary, &gate.evidence.stable] {
-        let wire::SideNumbers { version, requests, failures, latency_p99_ms, .. } = numbers;
+        let api::SideView { version, requests, failures, latency_p99_ms, .. } = numbers;
         let p99 = time::latency(*latency_p99_ms);
         text += &format!(" | {version}: {requests} requests, {failures} failures, p99 {p99}");
     }
-    if let Some(wire::SideNumbers { version, requests, failures, .. }) = &gate.evidence.cohort {
+    if let Some(api::SideView { version, requests, failures, .. }) = &gate.evidence.cohort {
         text += &format!(" | cohort on {version}: {requests} requests, {failures} failures");
     }
-    let wire::GateStatus { verdict, requests, requests_needed, evidence, .. } = gate;
+    let api::GateView { verdict, requests, requests_needed, evidence, .. } = gate;
     text += &format!(" | gate {verdict}");
     if rollout.step.is_some() {
         text += &format!(", {requests} of {requests_needed} requests in this step");
@@ -325,7 +327,7 @@ pub(crate) fn change(change: &RolloutChange) -> String {
     match change {
         RolloutChange::Idle { split } => format!("no rollout, traffic is {}", tables::split(split)),
         RolloutChange::Begun { rollout } => {
-            let wire::Rollout { stable, canary, weight, phase, .. } = rollout;
+            let api::RolloutView { stable, canary, weight, phase, .. } = rollout;
             let by_cohort = cohort_step(rollout).is_some() && weight == "0%";
             let weight = if by_cohort { String::new() } else { format!(", {weight}") };
             let place = place(rollout).map(|place| format!(" at {place}")).unwrap_or_default();
@@ -351,8 +353,8 @@ pub(crate) fn change(change: &RolloutChange) -> String {
         RolloutChange::Gone { canary } => {
             format!("the rollout of {canary} is over, and how it ended was not seen")
         }
-        RolloutChange::Undecided { canary, because } => {
-            format!("{canary} is undecided ({because}): the rollout goes on without anybody watching")
+        RolloutChange::Inconclusive { canary, because } => {
+            format!("{canary} is inconclusive ({because}): the rollout goes on without anybody watching")
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Answers of the admin API as tables.
 
 use comfy_table::{CellAlignment, Table, presets};
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 use wasm_fn_rollout::Step;
 
 use super::{
@@ -36,13 +36,13 @@ fn or_dash(text: Option<String>) -> String {
 }
 
 /// `v2=10% v1=90%`: what `traffic` takes.
-pub(crate) fn split(split: &[wire::Share]) -> String {
+pub(crate) fn split(split: &[api::SplitShare]) -> String {
     let shares: Vec<_> = split.iter().map(|share| format!("{}={}", share.version, share.weight)).collect();
     or_dash(Some(shares.join(" ")))
 }
 
 /// `functions`.
-pub(crate) fn functions(list: &wire::FunctionList) -> String {
+pub(crate) fn functions(list: &api::FunctionList) -> String {
     let mut table = table(&["FUNCTION", "LATEST", "STAGES", "ROUTES"], &[]);
     for function in &list.functions {
         let stages: Vec<_> = function.stages.iter().map(|stage| stage.stage.as_str()).collect();
@@ -61,7 +61,7 @@ pub(crate) fn functions(list: &wire::FunctionList) -> String {
 }
 
 /// `status` of all functions.
-pub(crate) fn summaries(list: &wire::FunctionList) -> String {
+pub(crate) fn summaries(list: &api::FunctionList) -> String {
     let header = ["FUNCTION", "STAGE", "STABLE", "CANARY", "PREVIOUS", "SPLIT", "REQUESTS", "FAILURES"];
     let mut table = table(&header, &[6, 7]);
     for function in &list.functions {
@@ -89,19 +89,19 @@ pub(crate) fn summaries(list: &wire::FunctionList) -> String {
 }
 
 /// `status` of one function; ages are against `now_ms`.
-pub(crate) fn status(status: &wire::FunctionStatus, now_ms: u64) -> String {
+pub(crate) fn status(status: &api::FunctionStatus, now_ms: u64) -> String {
     stages(status, Drawn::Plain, |_, rollout| Actual::of(rollout), now_ms)
 }
 
 /// `status` of one function, with what the canary of a stage's rollout really has.
 pub(crate) fn stages(
-    status: &wire::FunctionStatus,
+    status: &api::FunctionStatus,
     drawn: Drawn,
-    actual: impl Fn(&str, &wire::Rollout) -> Actual,
+    actual: impl Fn(&str, &api::RolloutView) -> Actual,
     now_ms: u64,
 ) -> String {
     if status.stages.is_empty() {
-        let wire::FunctionStatus { function, latest, .. } = status;
+        let api::FunctionStatus { function, latest, .. } = status;
         return format!("{function} has no traffic in any stage, its latest version is {latest}");
     }
     let stages = status.stages.iter().map(|stage| {
@@ -115,8 +115,8 @@ pub(crate) fn stages(
 }
 
 fn stage_status(
-    status: &wire::FunctionStatus,
-    stage: &wire::StageStatus,
+    status: &api::FunctionStatus,
+    stage: &api::StageStatus,
     rollout: Option<String>,
     now_ms: u64,
 ) -> String {
@@ -167,7 +167,7 @@ fn stage_status(
 }
 
 /// What the shield did for the users of a version that failed.
-fn shielded(version: &wire::VersionStatus) -> String {
+fn shielded(version: &api::VersionStatus) -> String {
     let again = version.tally.shield.get("again").copied().unwrap_or_default();
     let others = version.tally.shield.iter().filter(|(met, _)| *met != "again");
     let others: Vec<_> = others.map(|(met, count)| format!("{met}={count}")).collect();
@@ -180,7 +180,7 @@ fn shielded(version: &wire::VersionStatus) -> String {
 }
 
 /// Where a canary that not everybody has is reached by itself, unless nobody may.
-fn preview(function: &str, stage: &wire::StageStatus) -> Option<String> {
+fn preview(function: &str, stage: &api::StageStatus) -> Option<String> {
     let rollout = stage.rollout.as_ref().filter(|rollout| rollout.phase != "watching")?;
     let (at, on) = match stage.stage.as_str() {
         "live" => (String::new(), String::new()),
@@ -194,16 +194,16 @@ fn preview(function: &str, stage: &wire::StageStatus) -> Option<String> {
     }
 }
 
-pub(super) fn role_word(role: wire::Role) -> &'static str {
+pub(super) fn role_word(role: api::VersionRole) -> &'static str {
     match role {
-        wire::Role::Stable => "stable",
-        wire::Role::Canary => "canary",
-        wire::Role::Previous => "previous",
+        api::VersionRole::Stable => "stable",
+        api::VersionRole::Canary => "canary",
+        api::VersionRole::Previous => "previous",
     }
 }
 
 /// `versions`; ages are against `now_ms`.
-pub(crate) fn versions(list: &wire::VersionList, now_ms: u64) -> String {
+pub(crate) fn versions(list: &api::VersionList, now_ms: u64) -> String {
     let header = ["VERSION", "WHERE", "KIND", "COMPONENT", "AGE", "BY", "VERDICT", "MESSAGE"];
     let mut table = table(&header, &[4]);
     for version in &list.versions {
@@ -225,16 +225,16 @@ pub(crate) fn versions(list: &wire::VersionList, now_ms: u64) -> String {
     table.trim_fmt()
 }
 
-fn place(place: &wire::VersionPlace) -> String {
+fn place(place: &api::VersionPlace) -> String {
     let role = place.role.map(role_word).unwrap_or_default();
     let words = [place.stage.as_str(), role, place.weight.as_str()];
     words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-fn verdict(verdict: &wire::Verdict) -> String {
+fn verdict(verdict: &api::VersionVerdictView) -> String {
     let (word, stage, reason) = match verdict {
-        wire::Verdict::Aborted { stage, reason, .. } => ("aborted", stage, reason),
-        wire::Verdict::RolledBack { stage, reason, .. } => ("rolled back", stage, reason),
+        api::VersionVerdictView::Aborted { stage, reason, .. } => ("aborted", stage, reason),
+        api::VersionVerdictView::RolledBack { stage, reason, .. } => ("rolled back", stage, reason),
     };
     let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let stage = if stage == "live" { String::new() } else { format!(" in {stage}") };
@@ -242,7 +242,7 @@ fn verdict(verdict: &wire::Verdict) -> String {
 }
 
 /// `history`; with `evidence`, the numbers behind each decision below the table.
-pub(crate) fn history(history: &wire::History, evidence: bool) -> String {
+pub(crate) fn history(history: &api::HistoryPage, evidence: bool) -> String {
     let header = ["REVISION", "AT", "BY", "FROM", "ACTION", "STAGE", "VERSION", "SPLIT", "HASH", "WHY"];
     let mut table = table(&header, &[0]);
     for entry in &history.entries {
@@ -273,7 +273,7 @@ pub(crate) fn history(history: &wire::History, evidence: bool) -> String {
 }
 
 /// The split, and who is on the canary beside it in the step of a cohort.
-fn afterwards(entry: &wire::HistoryEntry) -> String {
+fn afterwards(entry: &api::HistoryEntry) -> String {
     let step: Option<Step> = entry.step.as_ref().and_then(|step| step.parse().ok());
     let shares = split(&entry.split);
     match step.filter(|step| step.cohort().is_some()).zip(entry.version.as_ref()) {
@@ -283,7 +283,7 @@ fn afterwards(entry: &wire::HistoryEntry) -> String {
 }
 
 /// What a person said, and what the rollout says.
-fn why(entry: &wire::HistoryEntry) -> String {
+fn why(entry: &api::HistoryEntry) -> String {
     let words = [&entry.message, &entry.reason].into_iter().flatten().map(String::as_str);
     words.collect::<Vec<_>>().join("; ")
 }

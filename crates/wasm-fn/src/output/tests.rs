@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use expect_test::{Expect, expect};
-use wasm_fn_control::wire::{self, Role};
+use wasm_fn_api::{self as api, VersionRole};
 
 use super::{explain, lines, rollout::Actual, tables, time, visible};
 use crate::fault::{Fault, Told};
@@ -15,18 +15,18 @@ fn check(found: &str, expected: &Expect) {
     expected.assert_eq(found);
 }
 
-fn split(text: &str) -> Vec<wire::Share> {
+fn split(text: &str) -> Vec<api::SplitShare> {
     let share =
-        |(version, weight): (&str, &str)| wire::Share { version: version.into(), weight: weight.into() };
+        |(version, weight): (&str, &str)| api::SplitShare { version: version.into(), weight: weight.into() };
     text.split_whitespace().filter_map(|text| text.split_once('=')).map(share).collect()
 }
 
-fn rollout() -> wire::Rollout {
-    wire::Rollout {
+fn rollout() -> api::RolloutView {
+    api::RolloutView {
         stable: "v1".to_owned(),
         canary: "v2".to_owned(),
         weight: "10%".to_owned(),
-        strategy: wire::Strategy::Canary { steps: vec!["10%".to_owned()] },
+        strategy: api::StrategySpec::Canary { steps: vec!["10%".to_owned()] },
         started_ms: NOW_MS - 185_000,
         from_split: split("v1=100%"),
         phase: "progressing".to_owned(),
@@ -39,10 +39,10 @@ fn rollout() -> wire::Rollout {
     }
 }
 
-fn tally(requests: u64, traps: u64) -> wire::Tally {
+fn tally(requests: u64, traps: u64) -> api::TallyView {
     let outcomes = [("success", requests - traps), ("trap", traps)].into_iter().filter(|&(_, n)| n > 0);
     let measured = (requests > 0).then_some(());
-    wire::Tally {
+    api::TallyView {
         requests,
         failures: traps,
         outcomes: outcomes.map(|(outcome, n)| (outcome.to_owned(), n)).collect(),
@@ -54,19 +54,19 @@ fn tally(requests: u64, traps: u64) -> wire::Tally {
     }
 }
 
-fn status() -> wire::FunctionStatus {
-    let version = |version: &str, role, weight: &str, tally| wire::VersionStatus {
+fn status() -> api::FunctionStatus {
+    let version = |version: &str, role, weight: &str, tally| api::VersionStatus {
         version: version.to_owned(),
         role,
         weight: weight.to_owned(),
         tally,
         overrides: 0,
     };
-    wire::FunctionStatus {
+    api::FunctionStatus {
         function: "hello".to_owned(),
         revision: 7,
         latest: "v2".to_owned(),
-        stages: vec![wire::StageStatus {
+        stages: vec![api::StageStatus {
             stage: "live".to_owned(),
             stable: "v1".to_owned(),
             previous: None,
@@ -77,15 +77,15 @@ fn status() -> wire::FunctionStatus {
             preview: "token".to_owned(),
             sticky: "cookie:sid".to_owned(),
             versions: vec![
-                version("v2", Some(Role::Canary), "10%", tally(0, 0)),
-                version("v1", Some(Role::Stable), "90%", tally(4000, 12)),
+                version("v2", Some(VersionRole::Canary), "10%", tally(0, 0)),
+                version("v1", Some(VersionRole::Stable), "90%", tally(4000, 12)),
             ],
         }],
     }
 }
 
-fn list() -> wire::FunctionList {
-    let stage = |stage: &str, canary: Option<&str>, shares: &str, failures| wire::StageSummary {
+fn list() -> api::FunctionList {
+    let stage = |stage: &str, canary: Option<&str>, shares: &str, failures| api::StageSummary {
         stage: stage.to_owned(),
         stable: "v1".to_owned(),
         canary: canary.map(str::to_owned),
@@ -95,13 +95,13 @@ fn list() -> wire::FunctionList {
         requests: 1000,
         failures,
     };
-    let function = |function: &str, stages| wire::FunctionSummary {
+    let function = |function: &str, stages| api::FunctionSummary {
         function: function.to_owned(),
         latest: "v2".to_owned(),
         stages,
     };
     let stages = vec![stage("live", Some("v2"), "v2=10% v1=90%", 5), stage("staging", None, "v1=100%", 0)];
-    wire::FunctionList { revision: 7, functions: vec![function("hello", stages), function("idle", vec![])] }
+    api::FunctionList { revision: 7, functions: vec![function("hello", stages), function("idle", vec![])] }
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_status_compares_the_versions() {
             "shield   12 requests that failed on v2 were answered by a second run; not had-effect=2 response-begun=1"
         ],
     );
-    let idle = wire::FunctionStatus { stages: vec![], ..status() };
+    let idle = api::FunctionStatus { stages: vec![], ..status() };
     check(
         &tables::status(&idle, NOW_MS),
         &expect!["hello has no traffic in any stage, its latest version is v2"],
@@ -173,34 +173,40 @@ fn a_status_compares_the_versions() {
 
 #[test]
 fn versions_show_where_they_are_and_what_became_of_them() {
-    let version = |version: &str, verdict, message: &str, stages| wire::VersionInfo {
+    let version = |version: &str, verdict, message: &str, stages| api::VersionInfo {
         version: version.to_owned(),
         component: "0123456789abcdef".repeat(4),
         kind: "wasi:http 0.2".to_owned(),
-        config: wire::Config::default(),
+        config: api::ConfigSpec::default(),
         created_ms: NOW_MS - 7_200_000,
         created_by: "admin".to_owned(),
         message: (!message.is_empty()).then(|| message.to_owned()),
         verdict,
         stages,
     };
-    let place = |stage: &str, role, weight: &str| wire::VersionPlace {
+    let place = |stage: &str, role, weight: &str| api::VersionPlace {
         stage: stage.to_owned(),
         role,
         weight: weight.to_owned(),
     };
-    let aborted = wire::Verdict::Aborted {
+    let aborted = api::VersionVerdictView::Aborted {
         stage: "live".to_owned(),
         at_ms: NOW_MS,
         reason: Some("too many\ntraps".to_owned()),
     };
-    let back = wire::Verdict::RolledBack { stage: "staging".to_owned(), at_ms: NOW_MS, reason: None };
-    let list = wire::VersionList {
+    let back =
+        api::VersionVerdictView::RolledBack { stage: "staging".to_owned(), at_ms: NOW_MS, reason: None };
+    let list = api::VersionList {
         function: "hello".to_owned(),
         versions: vec![
             version("v3", Some(aborted), "faster\u{1b}[2J", vec![]),
             version("v2", Some(back), "", vec![]),
-            version("v1", None, "", vec![place("live", Some(Role::Stable), "90%"), place("a", None, "5%")]),
+            version(
+                "v1",
+                None,
+                "",
+                vec![place("live", Some(VersionRole::Stable), "90%"), place("a", None, "5%")],
+            ),
         ],
     };
     check(
@@ -215,7 +221,7 @@ fn versions_show_where_they_are_and_what_became_of_them() {
 
 #[test]
 fn history_says_who_what_when_whence_and_why() {
-    let entry = |revision, action: &str, shares: &str, message: Option<&str>| wire::HistoryEntry {
+    let entry = |revision, action: &str, shares: &str, message: Option<&str>| api::HistoryEntry {
         revision,
         at_ms: NOW_MS,
         actor: "admin".to_owned(),
@@ -230,7 +236,7 @@ fn history_says_who_what_when_whence_and_why() {
         step: None,
         hash: "ab".repeat(32),
     };
-    let side = |version: &str| wire::SideNumbers {
+    let side = |version: &str| api::SideView {
         version: version.to_owned(),
         role: None,
         requests: 30,
@@ -238,7 +244,7 @@ fn history_says_who_what_when_whence_and_why() {
         latency_p50_ms: None,
         latency_p99_ms: None,
     };
-    let evidence = wire::Evidence {
+    let evidence = api::EvidenceView {
         baseline: "concurrent".to_owned(),
         canary: side("v2"),
         stable: side("v1"),
@@ -248,18 +254,18 @@ fn history_says_who_what_when_whence_and_why() {
         traps: vec![],
         failed_requests: vec![],
     };
-    let decided = wire::HistoryEntry {
+    let decided = api::HistoryEntry {
         reason: Some("3 of 30 failed".to_owned()),
         evidence: Some(evidence),
         ..entry(8, "abort", "v1=100%", None)
     };
-    let history = wire::History {
+    let history = api::HistoryPage {
         function: "hello".to_owned(),
         entries: vec![
             entry(9, "delete", "", None),
             decided,
             entry(7, "deploy", "v2=10% v1=90%", Some("why not")),
-            wire::HistoryEntry { step: Some("beta".to_owned()), ..entry(6, "deploy", "v1=100%", None) },
+            api::HistoryEntry { step: Some("beta".to_owned()), ..entry(6, "deploy", "v1=100%", None) },
         ],
         more: false,
     };
@@ -286,7 +292,7 @@ fn history_says_who_what_when_whence_and_why() {
 
 #[test]
 fn a_deployment_is_one_line() {
-    let result = |shares: &str| wire::DeployResult {
+    let result = |shares: &str| api::DeployResult {
         function: "hello".to_owned(),
         stage: "live".to_owned(),
         version: "v2".to_owned(),
@@ -299,30 +305,30 @@ fn a_deployment_is_one_line() {
         pending: vec![],
         revision: 3,
     };
-    let canary = wire::DeployResult { rollout: Some(rollout()), ..result("v2=10% v1=90%") };
+    let canary = api::DeployResult { rollout: Some(rollout()), ..result("v2=10% v1=90%") };
     check(&lines::deployed(&canary), &expect!["hello v2 is canary at 10%, v1 keeps 90%: step 1 of 2"]);
-    let all = wire::Rollout { phase: "watching".to_owned(), step: None, lasts_ms: 300_000, ..rollout() };
-    let all = wire::DeployResult { rollout: Some(all), ..result("v2=100%") };
+    let all = api::RolloutView { phase: "watching".to_owned(), step: None, lasts_ms: 300_000, ..rollout() };
+    let all = api::DeployResult { rollout: Some(all), ..result("v2=100%") };
     check(&lines::deployed(&all), &expect!["hello v2 is live at 100%, watched for 5m"]);
-    let blue_green = wire::Rollout { step: None, phase: "checking".to_owned(), ..rollout() };
-    let blue_green = wire::DeployResult { rollout: Some(blue_green), ..result("v1=100%") };
+    let blue_green = api::RolloutView { step: None, phase: "checking".to_owned(), ..rollout() };
+    let blue_green = api::DeployResult { rollout: Some(blue_green), ..result("v1=100%") };
     check(&lines::deployed(&blue_green), &expect!["hello v2 is canary at 0%, v1 keeps 100%"]);
     check(&lines::deployed(&result("v2=100%")), &expect!["hello v2 is live at 100%"]);
     check(&lines::deployed(&result("v1=100%")), &expect!["hello v2 has no traffic, v1 keeps 100%"]);
     assert_eq!(lines::pending(&all), None);
-    let waiting = wire::DeployResult { pending: vec!["routes".to_owned(), "cohorts".to_owned()], ..canary };
+    let waiting = api::DeployResult { pending: vec!["routes".to_owned(), "cohorts".to_owned()], ..canary };
     check(
         &lines::pending(&waiting).unwrap(),
         &expect![
             "note: these settings of v2 apply once it is stable, until then those of the stable version do: routes, cohorts"
         ],
     );
-    let unchanged = wire::DeployResult { unchanged: true, ..result("v2=100%") };
+    let unchanged = api::DeployResult { unchanged: true, ..result("v2=100%") };
     check(
         &lines::deployed(&unchanged),
         &expect!["hello v2 is deployed already at 100%, nothing was changed"],
     );
-    let first = wire::DeployResult { first: true, stage: "staging".to_owned(), ..result("v2=100%") };
+    let first = api::DeployResult { first: true, stage: "staging".to_owned(), ..result("v2=100%") };
     check(
         &lines::deployed(&first),
         &expect!["hello v2 is live at 100% in stage staging: the first version has all traffic"],
@@ -331,7 +337,7 @@ fn a_deployment_is_one_line() {
 
 #[test]
 fn a_change_is_one_line() {
-    let changed = wire::StageChanged {
+    let changed = api::StageChanged {
         function: "hello".to_owned(),
         stage: "live".to_owned(),
         stable: "v1".to_owned(),
@@ -344,42 +350,39 @@ fn a_change_is_one_line() {
         &lines::changed(&changed),
         &expect!["hello v1 is stable, v2 is canary at step 1 of 2, traffic is v2=10% v1=90%"],
     );
-    let paused = wire::Rollout { phase: "paused".to_owned(), ..rollout() };
-    let paused = wire::StageChanged { rollout: Some(paused), ..changed.clone() };
+    let paused = api::RolloutView { phase: "paused".to_owned(), ..rollout() };
+    let paused = api::StageChanged { rollout: Some(paused), ..changed.clone() };
     check(
         &lines::changed(&paused),
         &expect!["hello v1 is stable, v2 is canary at step 1 of 2, paused, traffic is v2=10% v1=90%"],
     );
-    let watched = wire::Rollout { phase: "watching".to_owned(), step: None, ..rollout() };
-    let watched = wire::StageChanged { stable: "v2".to_owned(), rollout: Some(watched), ..changed.clone() };
+    let watched = api::RolloutView { phase: "watching".to_owned(), step: None, ..rollout() };
+    let watched = api::StageChanged { stable: "v2".to_owned(), rollout: Some(watched), ..changed.clone() };
     check(
         &lines::changed(&watched),
         &expect!["hello v2 is stable, v2 is watched for 1m, traffic is v2=10% v1=90%"],
     );
     let settled =
-        wire::StageChanged { stage: "staging".to_owned(), split: split("v1=100%"), rollout: None, ..changed };
+        api::StageChanged { stage: "staging".to_owned(), split: split("v1=100%"), rollout: None, ..changed };
     check(&lines::changed(&settled), &expect!["hello v1 is stable in stage staging, traffic is v1=100%"]);
 }
 
 #[test]
 fn a_log_line_cannot_steer_the_terminal() {
-    let line = wire::LogLine {
+    let line = api::LogLineView {
         seq: 1,
         at_ms: NOW_MS + 123,
         request_id: "0123456789abcdef".to_owned(),
         version: "v2".to_owned(),
-        stream: wire::LogStream::Stderr,
+        stream: api::LogStreamView::Stderr,
         failed: true,
         text: "\u{1b}[2Jgone\u{202e}\rnot ".to_owned(),
     };
     check(
-        &lines::log(&wire::LogEvent::Line(line)),
+        &lines::log(&api::LogEvent::Line(line)),
         &expect![[r#"2026-11-22T10:00:00.123Z v2 stderr 01234567 failed  \u{1b}[2Jgone\u{202e}\rnot "#]],
     );
-    check(
-        &lines::log(&wire::LogEvent::Lost { lines: 3 }),
-        &expect!["(3 lines are lost: they came too fast)"],
-    );
+    check(&lines::log(&api::LogEvent::Lost { lines: 3 }), &expect!["(3 lines are lost: they came too fast)"]);
 }
 
 fn told(fault: Fault) -> Told {
@@ -391,7 +394,7 @@ fn told(fault: Fault) -> Told {
 
 #[test]
 fn a_fault_is_three_lines_or_one_object() {
-    let problem = wire::Problem {
+    let problem = api::Problem {
         title: "somebody else was faster".to_owned(),
         status: 409,
         detail: "revision is 8, expected 7".to_owned(),

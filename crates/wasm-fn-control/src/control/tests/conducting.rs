@@ -1,13 +1,12 @@
 //! Rollouts that decide for themselves, on paused time: what responses and the clock make of them.
 
+use std::collections::BTreeMap;
+
 use wasm_fn_core::VersionNo;
 use wasm_fn_rollout::{OnFail, Place};
 
 use super::*;
-use crate::{
-    state::{Check, RolloutOutcome, StageState},
-    wire,
-};
+use crate::state::{Check, CheckText, RolloutOutcome, StageState};
 
 fn canary_with(change: impl FnOnce(&mut PlanSpec, &mut GateSpec)) -> Strategy {
     let steps = ["10%", "50%"].map(|step| step.parse().unwrap()).to_vec();
@@ -297,15 +296,24 @@ async fn paused_rollout_that_its_own_version_replaces_starts_anew() {
     assert_eq!((rollout.phase.as_str(), node.place()), ("progressing", Some(Place::Step(0))));
     assert!(!rollout.is_same(&before));
     let gate = node.control.gate(&(name("hello"), live()), &rollout).unwrap();
-    assert_eq!((gate.requests, gate.evidence.canary.requests), (0, 0), "nothing is known of it yet");
+    assert_eq!((gate.requests, gate.report.canary.requests), (0, 0), "nothing is known of it yet");
     let (outcome, reason) = node.ended().unwrap();
     assert_eq!((outcome, reason.as_str()), (RolloutOutcome::Aborted, "replaced by another deployment of v2"));
 }
 
 fn check(path: &str, expected: &str) -> Check {
-    let wire: wire::Check =
-        serde_json::from_value(serde_json::json!({ "path": path, "expect": { "body": expected } })).unwrap();
-    Check::try_from(&wire).unwrap()
+    let none = BTreeMap::new();
+    let text = CheckText {
+        method: None,
+        path,
+        headers: &none,
+        body: None,
+        status: None,
+        expected_headers: &none,
+        pattern: Some(expected),
+        json: &BTreeMap::new(),
+    };
+    Check::parse(text).unwrap()
 }
 
 async fn checked(checks: Vec<Check>) -> Node {

@@ -286,7 +286,7 @@ fn function_deleted_in_mid_rollout_leaves_nothing_to_decide() {
     world.carry_out(change);
     assert_eq!(world.state.rollout(&(hello(), StageName::live())), None);
     let error = world.state.plan_decision(&hello(), &StageName::live(), Decision::Promote, facts());
-    assert_eq!(error, Err(PlanError::UnknownFunction(hello())));
+    assert_eq!(error, Err(PlanError::NoSuchFunction(hello())));
 }
 
 #[test]

@@ -215,7 +215,7 @@ fn deleted_function_leaves_its_numbers_used() {
     let mut world = deployed(2);
     let change = world.state.plan_delete(&hello()).unwrap();
     world.carry_out(change);
-    assert!(matches!(world.state.function(&hello()), Err(PlanError::UnknownFunction(_))));
+    assert!(matches!(world.state.function(&hello()), Err(PlanError::NoSuchFunction(_))));
     assert_eq!(world.state.functions().count(), 0);
     world.plan(&ask("other", 9, Strategy::AllAtOnce).routes(&["/hello/*"])).unwrap();
     let plan = world.deploy(ask("hello", 1, Strategy::AllAtOnce));

@@ -1,12 +1,13 @@
 //! Which commands are proposed after a deployment.
 
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 
 use super::next;
 
-fn result() -> wire::DeployResult {
-    let share = |version: &str, weight: &str| wire::Share { version: version.into(), weight: weight.into() };
-    wire::DeployResult {
+fn result() -> api::DeployResult {
+    let share =
+        |version: &str, weight: &str| api::SplitShare { version: version.into(), weight: weight.into() };
+    api::DeployResult {
         function: "hello".to_owned(),
         stage: "live".to_owned(),
         version: "v2".to_owned(),
@@ -21,7 +22,7 @@ fn result() -> wire::DeployResult {
     }
 }
 
-fn commands(result: &wire::DeployResult) -> Vec<String> {
+fn commands(result: &api::DeployResult) -> Vec<String> {
     next(result, "127.0.0.1:8080").into_iter().map(|(command, _)| command).collect()
 }
 
@@ -29,11 +30,11 @@ fn commands(result: &wire::DeployResult) -> Vec<String> {
 fn a_version_that_is_live_is_called_and_watched() {
     let live = ["curl http://127.0.0.1:8080/hello", "wasm-fn status hello -w", "wasm-fn rollback hello"];
     assert_eq!(commands(&result()), live);
-    assert_eq!(commands(&wire::DeployResult { first: true, ..result() }), live[..2]);
+    assert_eq!(commands(&api::DeployResult { first: true, ..result() }), live[..2]);
 }
 
-fn rollout(strategy: wire::Strategy, phase: &str, steps: &[&str]) -> wire::DeployResult {
-    let rollout = wire::Rollout {
+fn rollout(strategy: api::StrategySpec, phase: &str, steps: &[&str]) -> api::DeployResult {
+    let rollout = api::RolloutView {
         stable: "v1".to_owned(),
         canary: "v2".to_owned(),
         weight: "10%".to_owned(),
@@ -48,12 +49,12 @@ fn rollout(strategy: wire::Strategy, phase: &str, steps: &[&str]) -> wire::Deplo
         reason: None,
         gate: None,
     };
-    wire::DeployResult { stage: "staging".to_owned(), rollout: Some(rollout), ..result() }
+    api::DeployResult { stage: "staging".to_owned(), rollout: Some(rollout), ..result() }
 }
 
 #[test]
 fn a_rollout_is_watched_moved_and_ended() {
-    let canary = rollout(wire::Strategy::Canary { steps: vec![] }, "progressing", &["1%", "10%", "100%"]);
+    let canary = rollout(api::StrategySpec::Canary { steps: vec![] }, "progressing", &["1%", "10%", "100%"]);
     let expected = [
         "wasm-fn status hello -w",
         "wasm-fn preview hello -s staging --version v2",
@@ -62,13 +63,13 @@ fn a_rollout_is_watched_moved_and_ended() {
     ];
     assert_eq!(commands(&canary), expected);
     assert_eq!(next(&canary, "x")[2].1, "to the next step without waiting");
-    let one = rollout(wire::Strategy::Canary { steps: vec![] }, "progressing", &["10%", "100%"]);
+    let one = rollout(api::StrategySpec::Canary { steps: vec![] }, "progressing", &["10%", "100%"]);
     assert_eq!(next(&one, "x")[2].1, "all traffic to the canary");
 }
 
 #[test]
 fn a_green_version_is_called_before_the_switch() {
-    let green = rollout(wire::Strategy::BlueGreen, "checking", &[]);
+    let green = rollout(api::StrategySpec::BlueGreen, "checking", &[]);
     let expected = [
         "wasm-fn invoke hello -s staging --version v2",
         "wasm-fn preview hello -s staging --version v2",
@@ -81,7 +82,7 @@ fn a_green_version_is_called_before_the_switch() {
 
 #[test]
 fn a_version_that_everybody_has_is_watched_and_taken_back() {
-    let all = rollout(wire::Strategy::AllAtOnce, "watching", &[]);
+    let all = rollout(api::StrategySpec::AllAtOnce, "watching", &[]);
     let expected =
         ["curl http://127.0.0.1:8080/hello", "wasm-fn status hello -w", "wasm-fn rollback hello -s staging"];
     assert_eq!(commands(&all), expected);
@@ -89,7 +90,7 @@ fn a_version_that_everybody_has_is_watched_and_taken_back() {
 
 #[test]
 fn a_version_without_traffic_is_asked_for() {
-    let waiting = wire::DeployResult { split: vec![], ..result() };
+    let waiting = api::DeployResult { split: vec![], ..result() };
     let expected = ["wasm-fn invoke hello --version v2", "wasm-fn traffic hello v2=100%"];
     assert_eq!(commands(&waiting), expected);
 }

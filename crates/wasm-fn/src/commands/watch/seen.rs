@@ -1,13 +1,13 @@
 //! What a watcher knows of one stage, and what another look adds to it.
 
-use wasm_fn_control::wire::{EndedRollout, Rollout, RolloutChange};
+use wasm_fn_api::{EndedRolloutView, RolloutChange, RolloutView};
 
 use crate::output::rollout::{self, Actual};
 
 /// A stage's rollouts as they were at the last look.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    rollout: Option<Rollout>,
+    rollout: Option<RolloutView>,
     /// The last one that has ended.
     ended: Option<Id>,
     /// Requests of canary and stable when the step was seen first.
@@ -17,31 +17,31 @@ pub(super) struct Seen {
 /// Tells one rollout from another: a version may be released again after it was aborted.
 type Id = (String, u64);
 
-fn id(rollout: &Rollout) -> Id {
+fn id(rollout: &RolloutView) -> Id {
     (rollout.canary.clone(), rollout.started_ms)
 }
 
-fn id_of_ended(ended: &EndedRollout) -> Id {
+fn id_of_ended(ended: &EndedRolloutView) -> Id {
     (ended.canary.clone(), ended.started_ms)
 }
 
 impl Seen {
     /// Of a stage that is looked at first.
-    pub(super) fn first(rollout: Option<&Rollout>, last: Option<&EndedRollout>) -> Self {
+    pub(super) fn first(rollout: Option<&RolloutView>, last: Option<&EndedRolloutView>) -> Self {
         let before = rollout.and_then(rollout::requests).unwrap_or_default();
         Self { rollout: rollout.cloned(), ended: last.map(id_of_ended), before }
     }
 
     /// The rollout of the last look.
-    pub(super) fn rollout(&self) -> Option<&Rollout> {
+    pub(super) fn rollout(&self) -> Option<&RolloutView> {
         self.rollout.as_ref()
     }
 
     /// What has changed now that the stage has this `rollout`, and `last` is the last that has ended.
     pub(super) fn look(
         &mut self,
-        rollout: Option<&Rollout>,
-        last: Option<&EndedRollout>,
+        rollout: Option<&RolloutView>,
+        last: Option<&EndedRolloutView>,
     ) -> Vec<RolloutChange> {
         let mut changes = Vec::new();
         match (&self.rollout, rollout) {
@@ -51,7 +51,8 @@ impl Seen {
                 changes.extend(after.cloned().map(|rollout| RolloutChange::Begun { rollout }));
             }
         }
-        let same = |before: &Rollout, after: &Rollout| id(before) == id(after) && before.step == after.step;
+        let same =
+            |before: &RolloutView, after: &RolloutView| id(before) == id(after) && before.step == after.step;
         let same = matches!((&self.rollout, rollout), (Some(before), Some(after)) if same(before, after));
         let requests = rollout.and_then(rollout::requests).unwrap_or_default();
         // A gate that begins anew counts anew.
@@ -73,7 +74,11 @@ impl Seen {
 }
 
 /// What ended between two looks: the rollout that was there `before`, or one that was never seen.
-fn ended(before: Option<&Rollout>, known: Option<&Id>, last: Option<&EndedRollout>) -> Option<RolloutChange> {
+fn ended(
+    before: Option<&RolloutView>,
+    known: Option<&Id>,
+    last: Option<&EndedRolloutView>,
+) -> Option<RolloutChange> {
     let last = last.filter(|last| match before {
         Some(before) => id(before) == id_of_ended(last),
         None => known != Some(&id_of_ended(last)),
@@ -91,7 +96,7 @@ fn ended(before: Option<&Rollout>, known: Option<&Id>, last: Option<&EndedRollou
 }
 
 /// What changed within one rollout.
-fn moved(before: &Rollout, after: &Rollout, changes: &mut Vec<RolloutChange>) {
+fn moved(before: &RolloutView, after: &RolloutView, changes: &mut Vec<RolloutChange>) {
     let canary = || after.canary.clone();
     if (before.step, &before.weight) != (after.step, &after.weight) {
         changes.push(RolloutChange::Step {

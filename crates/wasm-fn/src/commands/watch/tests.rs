@@ -2,8 +2,9 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use wasm_fn_control::wire::{
-    DeployResult, EndedRollout, FunctionStatus, Problem, Rollout, RolloutChange, RolloutOutcome, StageStatus,
+use wasm_fn_api::{
+    DeployResult, EndedRolloutView, FunctionStatus, Problem, RolloutChange, RolloutOutcomeView, RolloutView,
+    StageStatus,
 };
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
     output::Output,
 };
 
-fn status(rollout: Option<Rollout>, last_rollout: Option<EndedRollout>) -> FunctionStatus {
+fn status(rollout: Option<RolloutView>, last_rollout: Option<EndedRolloutView>) -> FunctionStatus {
     let stage = StageStatus {
         stage: "live".to_owned(),
         stable: "v1".to_owned(),
@@ -68,13 +69,14 @@ fn under_way() -> Result<FunctionStatus, ClientError> {
     Ok(status(Some(rollout("v2", 5)), None))
 }
 
-fn over(outcome: RolloutOutcome) -> Result<FunctionStatus, ClientError> {
+fn over(outcome: RolloutOutcomeView) -> Result<FunctionStatus, ClientError> {
     Ok(status(None, Some(ended("v2", 5, outcome))))
 }
 
 #[tokio::test]
 async fn waiting_ends_with_the_rollout() {
-    for outcome in [RolloutOutcome::Promoted, RolloutOutcome::Aborted, RolloutOutcome::RolledBack] {
+    for outcome in [RolloutOutcomeView::Promoted, RolloutOutcomeView::Aborted, RolloutOutcomeView::RolledBack]
+    {
         let end = watch(live(), vec![under_way(), over(outcome)]).await.unwrap();
         assert!(matches!(end, RolloutChange::Ended { outcome: found, .. } if found == outcome), "{end:?}");
         // A rollout may end before the first look.
@@ -85,7 +87,7 @@ async fn waiting_ends_with_the_rollout() {
 #[tokio::test]
 async fn a_node_that_goes_away_is_waited_for() {
     let away = [Err(unreachable()), under_way(), Err(refusal(503)), Err(unreachable())];
-    let answers = away.into_iter().chain([over(RolloutOutcome::Promoted)]).collect();
+    let answers = away.into_iter().chain([over(RolloutOutcomeView::Promoted)]).collect();
     assert!(watch(live(), answers).await.is_ok());
 }
 
@@ -112,15 +114,15 @@ async fn a_status_is_not_waited_for_before_the_node_was_there() {
 
 #[test]
 fn exit_codes_are_those_of_the_help() {
-    assert_eq!(code(RolloutOutcome::Promoted), 0);
-    assert_eq!(code(RolloutOutcome::Aborted), ROLLED_BACK);
-    assert_eq!(code(RolloutOutcome::RolledBack), 2);
+    assert_eq!(code(RolloutOutcomeView::Promoted), 0);
+    assert_eq!(code(RolloutOutcomeView::Aborted), ROLLED_BACK);
+    assert_eq!(code(RolloutOutcomeView::RolledBack), 2);
     let mut watcher = Watcher::new("hello", live(), Output::new(Format::Json), None);
-    assert!(matches!(watcher.undecided("live", "v2", "timeout"), Ok(3)));
+    assert!(matches!(watcher.inconclusive("live", "v2", "timeout"), Ok(3)));
 }
 
 /// Waits a moment for a deployment of v2 on a node that never answers.
-async fn wait(rollout: Option<Rollout>) -> Result<u8, Fault> {
+async fn wait(rollout: Option<RolloutView>) -> Result<u8, Fault> {
     let (server, token) = ("127.0.0.1:1".to_owned(), Some("x".to_owned()));
     let args = args::Connection { server, token, data_dir: "".into(), output: Format::Table };
     let client = Client::new(Connection::resolve(&args)?);
@@ -141,7 +143,7 @@ async fn wait(rollout: Option<Rollout>) -> Result<u8, Fault> {
 }
 
 #[tokio::test]
-async fn the_timeout_leaves_a_rollout_undecided_even_when_the_node_is_away() {
+async fn the_timeout_leaves_a_rollout_inconclusive_even_when_the_node_is_away() {
     assert!(matches!(wait(Some(rollout("v2", 5))).await, Ok(3)));
 }
 

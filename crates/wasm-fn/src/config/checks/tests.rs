@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use expect_test::{Expect, expect};
 use serde_json::json;
-use wasm_fn_control::wire::{Check, Expectation};
+use wasm_fn_api::{CheckSpec, Expectation};
 
 use super::{BYTES_MAX, from_text, read};
 
@@ -24,16 +24,16 @@ body = '{"a": 1}'
 expect = { status = 201, headers = { x-ok = "1" }, body = "^\\{", json = { "/status" = "ok", "/n" = 3 } }
 "#;
 
-fn expected() -> Vec<Check> {
+fn expected() -> Vec<CheckSpec> {
     let one = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into();
-    let plain = Check {
+    let plain = CheckSpec {
         method: None,
         path: "/hello?x=1".to_owned(),
         headers: [].into(),
         body: None,
         expect: Expectation::default(),
     };
-    let full = Check {
+    let full = CheckSpec {
         method: Some("POST".to_owned()),
         path: "/hello".to_owned(),
         headers: one("content-type", "application/json"),

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use clap::Parser as _;
 use expect_test::{Expect, expect};
-use wasm_fn_control::wire::{self, GateOptions, OnFail, RolloutOptions, Strategy, Tolerance};
+use wasm_fn_api::{self as api, GateOptions, OnFailSpec, RolloutOptions, StrategySpec, Tolerance};
 
 use super::Rollout;
 use crate::{
@@ -33,12 +33,12 @@ fn merged(text: &str, flags: &str) -> Result<(Rollout, GateOptions), String> {
     Ok((rollout, gate))
 }
 
-fn canary(steps: &[&str]) -> Strategy {
-    Strategy::Canary { steps: steps.iter().map(|&step| step.to_owned()).collect() }
+fn canary(steps: &[&str]) -> StrategySpec {
+    StrategySpec::Canary { steps: steps.iter().map(|&step| step.to_owned()).collect() }
 }
 
-fn linear(by: &str, every_ms: u64) -> Strategy {
-    Strategy::Linear { by: by.to_owned(), every_ms }
+fn linear(by: &str, every_ms: u64) -> StrategySpec {
+    StrategySpec::Linear { by: by.to_owned(), every_ms }
 }
 
 const CANARY: &str = r#"
@@ -71,7 +71,7 @@ fn every_key_of_a_canary_reaches_the_wire() {
     assert_eq!(hello.rollout.strategy, canary(&["2%", "20%"]));
     let options = RolloutOptions {
         manual: true,
-        on_fail: Some(OnFail::Pause),
+        on_fail: Some(OnFailSpec::Pause),
         step_min_ms: Some(90_000),
         watch_ms: Some(600_000),
         keep_ms: None,
@@ -85,13 +85,13 @@ fn every_key_of_a_canary_reaches_the_wire() {
 #[test]
 fn the_other_strategies_have_their_own_keys() {
     let strategy = |text: &str| function(&format!("[function.hello.rollout]\n{text}")).rollout.strategy;
-    assert_eq!(strategy(""), Strategy::AllAtOnce);
-    assert_eq!(strategy("strategy = \"all-at-once\""), Strategy::AllAtOnce);
+    assert_eq!(strategy(""), StrategySpec::AllAtOnce);
+    assert_eq!(strategy("strategy = \"all-at-once\""), StrategySpec::AllAtOnce);
     assert_eq!(strategy("strategy = \"canary\""), canary(&["1%", "10%", "50%"]));
     assert_eq!(strategy("strategy = \"linear\""), linear("10%", 60_000));
     assert_eq!(strategy("strategy = \"linear\"\nby = \"5%\"\nevery = \"30s\""), linear("5%", 30_000));
     let green = function(GREEN).rollout;
-    assert_eq!(green.strategy, Strategy::BlueGreen);
+    assert_eq!(green.strategy, StrategySpec::BlueGreen);
     assert_eq!((green.options.keep_ms, green.options.watch_ms), (Some(7_200_000), Some(0)));
     assert_eq!(green.options.checks[0].expect.status, Some(204));
 }
@@ -118,8 +118,8 @@ on_no_data = "pass"
         max_error_rate: Some(0.05),
         max_latency_p99_ms: Some(500),
         min_requests: None,
-        floor: Some(wire::Floor { error_rate: 0.9, requests: 50 }),
-        on_no_data: Some(wire::OnNoData::Pass),
+        floor: Some(api::FloorSpec { error_rate: 0.9, requests: 50 }),
+        on_no_data: Some(api::OnNoDataSpec::Pass),
     };
     assert_eq!(hello.gate, gate);
     let rate =
@@ -461,9 +461,9 @@ fn a_flag_wins_and_takes_from_the_file_what_it_has_of_the_same_strategy() {
     assert_eq!(strategy(CANARY, "--linear=20%/5s"), linear("20%", 5_000));
     let own = "[function.hello.rollout]\nstrategy = \"linear\"\nby = \"3%\"\n";
     assert_eq!(strategy(own, "--linear"), linear("3%", 60_000));
-    assert_eq!(strategy(CANARY, "--blue-green"), Strategy::BlueGreen);
-    assert_eq!(strategy(CANARY, "--all-at-once"), Strategy::AllAtOnce);
-    assert_eq!(strategy(CANARY, "--no-traffic"), Strategy::NoTraffic);
+    assert_eq!(strategy(CANARY, "--blue-green"), StrategySpec::BlueGreen);
+    assert_eq!(strategy(CANARY, "--all-at-once"), StrategySpec::AllAtOnce);
+    assert_eq!(strategy(CANARY, "--no-traffic"), StrategySpec::NoTraffic);
 }
 
 #[test]
@@ -471,7 +471,7 @@ fn options_of_the_file_go_on_where_they_fit() {
     let options = |text: &str, flags: &str| merged(text, flags).unwrap().0.options;
     let all_at_once = options(CANARY, "--all-at-once");
     assert_eq!((all_at_once.manual, all_at_once.step_min_ms), (false, None));
-    assert_eq!((all_at_once.watch_ms, all_at_once.on_fail), (Some(600_000), Some(OnFail::Pause)));
+    assert_eq!((all_at_once.watch_ms, all_at_once.on_fail), (Some(600_000), Some(OnFailSpec::Pause)));
     let linear = options(CANARY, "--linear");
     assert_eq!((linear.manual, linear.step_min_ms, linear.shield), (true, None, Some(false)));
     let canary = options(GREEN, "--canary");
@@ -487,7 +487,7 @@ fn options_on_the_command_line_win() {
     let (rollout, gate) = merged("", flags).unwrap();
     let options = RolloutOptions {
         manual: true,
-        on_fail: Some(OnFail::Freeze),
+        on_fail: Some(OnFailSpec::Freeze),
         step_min_ms: Some(30_000),
         watch_ms: Some(60_000),
         keep_ms: None,
@@ -498,7 +498,7 @@ fn options_on_the_command_line_win() {
     assert_eq!(gate.min_requests, Some(7));
     let (rollout, gate) = merged(CANARY, "--step-min 1s --min-requests 8 --on-fail rollback").unwrap();
     assert_eq!(rollout.options.step_min_ms, Some(1000));
-    assert_eq!((rollout.options.on_fail, gate.min_requests), (Some(OnFail::Rollback), Some(8)));
+    assert_eq!((rollout.options.on_fail, gate.min_requests), (Some(OnFailSpec::Rollback), Some(8)));
 }
 
 #[test]

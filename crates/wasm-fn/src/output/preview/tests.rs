@@ -1,19 +1,19 @@
 //! From addresses to URLs.
 
-use wasm_fn_control::wire;
+use wasm_fn_api as api;
 
 use super::Shown;
 
-fn preview(token: Option<&str>, host: Option<&str>) -> wire::Preview {
-    wire::Preview {
+fn preview(token: Option<&str>, host: Option<&str>) -> api::PreviewView {
+    api::PreviewView {
         function: "hello".to_owned(),
         stage: "live".to_owned(),
         access: "token".to_owned(),
         token: token.map(str::to_owned),
         guest_path: "/hello".to_owned(),
-        addresses: vec![wire::PreviewAddress {
+        addresses: vec![api::PreviewAddress {
             version: "v2".to_owned(),
-            role: Some(wire::Role::Canary),
+            role: Some(api::VersionRole::Canary),
             path: "/hello@v2".to_owned(),
             host: host.map(str::to_owned),
             no_host: None,

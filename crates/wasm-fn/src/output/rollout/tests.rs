@@ -1,7 +1,7 @@
 //! Rollouts as people, and programs, see them.
 
 use expect_test::{Expect, expect};
-use wasm_fn_control::wire::{self, RolloutChange, RolloutOutcome};
+use wasm_fn_api::{self as api, RolloutChange, RolloutOutcomeView};
 
 use super::{Actual, Drawn, change, evidence, last, line, span, standing, ways_out};
 
@@ -12,8 +12,8 @@ fn check(found: &str, expected: &Expect) {
     expected.assert_eq(found);
 }
 
-fn numbers() -> wire::Evidence {
-    let side = |version: &str, requests, failures| wire::SideNumbers {
+fn numbers() -> api::EvidenceView {
+    let side = |version: &str, requests, failures| api::SideView {
         version: version.to_owned(),
         role: None,
         requests,
@@ -21,7 +21,7 @@ fn numbers() -> wire::Evidence {
         latency_p50_ms: Some(0.84),
         latency_p99_ms: Some(12.3),
     };
-    let signal = |signal: &str, canary: u32, e_value, progress| wire::SignalEvidence {
+    let signal = |signal: &str, canary: u32, e_value, progress| api::SignalEvidenceView {
         signal: signal.to_owned(),
         canary: canary.into(),
         stable: 3,
@@ -32,14 +32,14 @@ fn numbers() -> wire::Evidence {
         progress,
         text: format!("{signal}: {canary} of 340 requests"),
     };
-    wire::Evidence {
+    api::EvidenceView {
         baseline: "concurrent".to_owned(),
         canary: side("v2", 340, 4),
         stable: side("v1", 3060, 3),
         baseline_side: None,
         cohort: None,
         signals: vec![signal("errors", 4, 12.4, 0.33), signal("latency_p99", 1, 0.8, 0.0)],
-        traps: vec![wire::TrapEvidence {
+        traps: vec![api::TrapEvidenceView {
             fingerprint: "00112233aabbccdd".to_owned(),
             hits: 2,
             backtrace:
@@ -50,12 +50,12 @@ fn numbers() -> wire::Evidence {
     }
 }
 
-fn rollout() -> wire::Rollout {
-    wire::Rollout {
+fn rollout() -> api::RolloutView {
+    api::RolloutView {
         stable: "v1".to_owned(),
         canary: "v2".to_owned(),
         weight: "10%".to_owned(),
-        strategy: wire::Strategy::Canary { steps: vec!["1%".to_owned(), "10%".to_owned()] },
+        strategy: api::StrategySpec::Canary { steps: vec!["1%".to_owned(), "10%".to_owned()] },
         started_ms: NOW_MS - 185_000,
         from_split: vec![],
         phase: "progressing".to_owned(),
@@ -64,7 +64,7 @@ fn rollout() -> wire::Rollout {
         lasted_ms: 34_567,
         lasts_ms: 60_000,
         reason: None,
-        gate: Some(wire::GateStatus {
+        gate: Some(api::GateView {
             verdict: "wait".to_owned(),
             reason: "34 requests on the canary and 306 on stable, 100 needed of each".to_owned(),
             requests: 34,
@@ -74,8 +74,8 @@ fn rollout() -> wire::Rollout {
     }
 }
 
-fn share(version: &str, weight: &str) -> wire::Share {
-    wire::Share { version: version.to_owned(), weight: weight.to_owned() }
+fn share(version: &str, weight: &str) -> api::SplitShare {
+    api::SplitShare { version: version.to_owned(), weight: weight.to_owned() }
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_step_by_cohort_shows_the_cohorts_numbers() {
     let side = |version: &str, requests, failures| {
         let times = (None, None);
         let version = version.to_owned();
-        wire::SideNumbers {
+        api::SideView {
             version,
             role: None,
             requests,
@@ -147,7 +147,7 @@ fn a_step_by_cohort_shows_the_cohorts_numbers() {
             latency_p99_ms: times.1,
         }
     };
-    let evidence = wire::Evidence {
+    let evidence = api::EvidenceView {
         canary: side("v2", 0, 0),
         stable: side("v1", 900, 2),
         baseline_side: Some(side("v1", 90, 1)),
@@ -157,14 +157,14 @@ fn a_step_by_cohort_shows_the_cohorts_numbers() {
         failed_requests: vec![],
         ..numbers()
     };
-    let gate = wire::GateStatus {
+    let gate = api::GateView {
         verdict: "wait".to_owned(),
         reason: "37 requests of the cohort, 100 needed".to_owned(),
         requests: 37,
         requests_needed: 100,
         evidence,
     };
-    let rollout = wire::Rollout {
+    let rollout = api::RolloutView {
         weight: "0%".to_owned(),
         step: Some(1),
         steps: ["10% of beta", "10%", "100%"].map(str::to_owned).to_vec(),
@@ -194,7 +194,7 @@ fn a_step_by_cohort_shows_the_cohorts_numbers() {
             "v2 progressing, step 1 of 3: 10% of cohort beta, v1=100%, 34s of 1m | v2: 0 requests, 0 failures, p99 - | v1: 900 requests, 2 failures, p99 - | cohort on v2: 37 requests, 3 failures | gate wait, 37 of 100 requests in this step"
         ],
     );
-    let by_hand = wire::Rollout { weight: "5%".to_owned(), gate: None, ..rollout };
+    let by_hand = api::RolloutView { weight: "5%".to_owned(), gate: None, ..rollout };
     check(
         &line(&by_hand, &[share("v1", "95%"), share("v2", "5%")], Actual::Step(None)),
         &expect!["v2 progressing, step 1 of 3: 10% of cohort beta, v1=95% v2=5%, 34s of 1m"],
@@ -203,7 +203,7 @@ fn a_step_by_cohort_shows_the_cohorts_numbers() {
 
 #[test]
 fn a_rollout_that_stands_still_says_why() {
-    let paused = wire::Rollout {
+    let paused = api::RolloutView {
         phase: "paused".to_owned(),
         reason: Some("errors: 9 of 340".to_owned()),
         gate: None,
@@ -223,8 +223,8 @@ fn a_rollout_that_stands_still_says_why() {
 
 #[test]
 fn everybody_is_compared_with_the_past() {
-    let mut watching = wire::Rollout {
-        strategy: wire::Strategy::AllAtOnce,
+    let mut watching = api::RolloutView {
+        strategy: api::StrategySpec::AllAtOnce,
         phase: "watching".to_owned(),
         step: None,
         weight: "100%".to_owned(),
@@ -233,10 +233,10 @@ fn everybody_is_compared_with_the_past() {
         ..rollout()
     };
     if let Some(gate) = &mut watching.gate {
-        gate.evidence = wire::Evidence {
+        gate.evidence = api::EvidenceView {
             baseline: "past".to_owned(),
-            canary: wire::SideNumbers { role: Some(wire::Role::Stable), ..numbers().canary },
-            stable: wire::SideNumbers { role: Some(wire::Role::Previous), ..numbers().stable },
+            canary: api::SideView { role: Some(api::VersionRole::Stable), ..numbers().canary },
+            stable: api::SideView { role: Some(api::VersionRole::Previous), ..numbers().stable },
             baseline_side: None,
             cohort: None,
             traps: vec![],
@@ -262,7 +262,7 @@ fn everybody_is_compared_with_the_past() {
 
 #[test]
 fn the_last_rollout_says_why_it_ended() {
-    let ended = |outcome| wire::EndedRollout {
+    let ended = |outcome| api::EndedRolloutView {
         stable: "v1".to_owned(),
         canary: "v2".to_owned(),
         outcome,
@@ -272,7 +272,7 @@ fn the_last_rollout_says_why_it_ended() {
         evidence: Some(numbers()),
     };
     check(
-        &last(&ended(RolloutOutcome::Aborted), true, NOW_MS),
+        &last(&ended(RolloutOutcomeView::Aborted), true, NOW_MS),
         &expect![[r#"
             last     v2 was aborted 5m ago, from v1: trap 00112233aabbccdd hit the canary 3 times, and stable never
             evidence e-value 12, fails at 2000; errors: 4 (1.18%) on v2, 3 (0.10%) on v1
@@ -286,13 +286,13 @@ fn the_last_rollout_says_why_it_ended() {
         "#]],
     );
     check(
-        &last(&ended(RolloutOutcome::RolledBack), false, NOW_MS),
+        &last(&ended(RolloutOutcomeView::RolledBack), false, NOW_MS),
         &expect![[r#"
         last     v2 was rolled back 5m ago: trap 00112233aabbccdd hit the canary 3 times, and stable never
     "#]],
     );
     check(
-        &last(&ended(RolloutOutcome::Promoted), true, NOW_MS),
+        &last(&ended(RolloutOutcomeView::Promoted), true, NOW_MS),
         &expect![[r#"
         last     v2 was promoted 5m ago, from v1: trap 00112233aabbccdd hit the canary 3 times, and stable never
     "#]],
@@ -325,11 +325,11 @@ fn evidence_has_every_signal_and_the_whole_backtrace() {
 fn changes_are_one_line_each() {
     let v2 = || "v2".to_owned();
     let lines = [
-        RolloutChange::Idle { split: vec![wire::Share { version: v2(), weight: "100%".to_owned() }] },
+        RolloutChange::Idle { split: vec![api::SplitShare { version: v2(), weight: "100%".to_owned() }] },
         RolloutChange::Begun { rollout: rollout() },
         RolloutChange::Step { canary: v2(), step: Some(3), steps: 4, weight: "50%".to_owned(), cohort: None },
         RolloutChange::Phase { canary: v2(), phase: "awaiting promotion".to_owned(), reason: None },
-        RolloutChange::Undecided { canary: v2(), because: "timeout".to_owned() },
+        RolloutChange::Inconclusive { canary: v2(), because: "timeout".to_owned() },
         RolloutChange::Gone { canary: v2() },
     ];
     check(
@@ -339,7 +339,7 @@ fn changes_are_one_line_each() {
         canary from v1 to v2: progressing at step 2 of 4, 10%
         v2 is at step 3 of 4, 50%
         v2 is awaiting promotion
-        v2 is undecided (timeout): the rollout goes on without anybody watching
+        v2 is inconclusive (timeout): the rollout goes on without anybody watching
         the rollout of v2 is over, and how it ended was not seen"#]],
     );
     let split = [share("v2", "10%"), share("v1", "90%")];
@@ -355,13 +355,13 @@ fn changes_are_one_line_each() {
 fn an_event_is_one_flat_object() {
     let event = |change| {
         let (function, stage) = ("hello".to_owned(), "live".to_owned());
-        serde_json::to_string(&wire::RolloutEvent { at_ms: NOW_MS, function, stage, change }).unwrap()
+        serde_json::to_string(&api::RolloutEvent { at_ms: NOW_MS, function, stage, change }).unwrap()
     };
     let canary = || "v2".to_owned();
     let reason = "all steps passed".to_owned();
     let ended = RolloutChange::Ended {
         canary: canary(),
-        outcome: RolloutOutcome::RolledBack,
+        outcome: RolloutOutcomeView::RolledBack,
         reason,
         evidence: None,
     };
@@ -384,7 +384,7 @@ fn an_event_is_one_flat_object() {
             r#"{"at_ms":1795341600000,"function":"hello","stage":"live","event":"step","canary":"v2","step":2,"steps":4,"weight":"10%"}"#
         ]],
     );
-    let read: wire::RolloutEvent = serde_json::from_str(&event(step.clone())).unwrap();
+    let read: api::RolloutEvent = serde_json::from_str(&event(step.clone())).unwrap();
     assert_eq!(read.change, step);
 }
 

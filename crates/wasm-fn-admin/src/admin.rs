@@ -1,0 +1,75 @@
+//! What every handler works on, and which handler answers which request.
+
+use std::sync::Arc;
+
+use axum::{Router, extract::FromRef, middleware};
+use tokio::sync::{Semaphore, watch};
+use wasm_fn_api::{AccessRule, Operation};
+use wasm_fn_control::{Control, host::Host, store::Store};
+use wasm_fn_core::PreviewDomain;
+
+use crate::{ApiError, extract, handlers::handler};
+
+/// Uploads at once; more are refused.
+const UPLOADS_MAX: usize = 16;
+
+/// What clients are told of a node.
+#[derive(Clone, Debug)]
+pub struct AdminOptions {
+    /// Where functions are called: `127.0.0.1:8080`.
+    pub data_listen: String,
+    /// The domain below which each version has a host name, if there is one.
+    pub preview_domain: Option<PreviewDomain>,
+    /// Version of the program.
+    pub program_version: String,
+}
+
+/// The admin API of one node.
+pub struct Admin<H: Host, S> {
+    pub(crate) control: Arc<Control<H, S>>,
+    pub(crate) options: AdminOptions,
+    pub(crate) uploads: Semaphore,
+    /// Whether it is ending, for answers that would go on for ever.
+    pub(crate) stopping: watch::Sender<bool>,
+}
+
+/// [`Admin`], as handlers get it.
+pub(crate) struct Shared<H: Host, S>(pub(crate) Arc<Admin<H, S>>);
+
+impl<H: Host, S> Clone for Shared<H, S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<H: Host, S> FromRef<Shared<H, S>> for Arc<Control<H, S>> {
+    fn from_ref(shared: &Shared<H, S>) -> Self {
+        Self::clone(&shared.0.control)
+    }
+}
+
+impl<H: Host, S: Store> Admin<H, S> {
+    /// The API of `control`.
+    pub fn new(control: Arc<Control<H, S>>, options: AdminOptions) -> Arc<Self> {
+        let (uploads, stopping) = (Semaphore::new(UPLOADS_MAX), watch::Sender::new(false));
+        Arc::new(Self { control, options, uploads, stopping })
+    }
+
+    /// The whole API.
+    pub(crate) fn router(self: &Arc<Self>) -> Router {
+        let shared = Shared(Arc::clone(self));
+        let routes = |access| {
+            let operations = Operation::ALL.into_iter().filter(move |operation| operation.access() == access);
+            operations.fold(Router::new(), |router, operation| {
+                router.route(operation.route().1, handler::<H, S>(operation))
+            })
+        };
+        let authenticate = middleware::from_fn_with_state(shared.clone(), extract::authenticate::<H, S>);
+        routes(AccessRule::Token)
+            .route_layer(authenticate)
+            .merge(routes(AccessRule::Open))
+            .fallback(async || ApiError::no_such_path())
+            .method_not_allowed_fallback(async || ApiError::method_not_allowed())
+            .with_state(shared)
+    }
+}

@@ -1,0 +1,157 @@
+//! What handlers take out of requests, each with its own refusal.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{header, request::Parts};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use wasm_fn_core::{FunctionName, Revision};
+
+use wasm_fn_control::{Actor, Control, Note, host::Host, store::Store};
+
+use crate::{ApiError, NDJSON};
+
+/// Largest JSON body, bytes.
+const JSON_BYTES_MAX: usize = 1 << 20;
+
+/// Longest time for a JSON body to arrive.
+const JSON_WAIT: Duration = Duration::from_secs(30);
+
+/// Longest message of a change, bytes.
+const MESSAGE_BYTES_MAX: usize = 4 << 10;
+
+/// Lets requests with a token of this node pass, and notes whose it is.
+pub(crate) async fn authenticate<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let header = request.headers().get(header::AUTHORIZATION).ok_or_else(ApiError::missing_token)?;
+    let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(ApiError::missing_token());
+    }
+    let actor = control.access().actor(token.trim()).ok_or_else(ApiError::wrong_token)?;
+    request.extensions_mut().insert(actor);
+    Ok(next.run(request).await)
+}
+
+/// The address of the client's end of the connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// Who makes the request, and from where.
+pub(crate) struct Caller {
+    actor: String,
+    origin: String,
+}
+
+impl Caller {
+    /// The note that goes to the journal.
+    pub(crate) fn note(
+        self,
+        message: Option<String>,
+        expected_revision: Option<u64>,
+    ) -> Result<Note, ApiError> {
+        if let Some(bytes) = message.as_ref().map(String::len).filter(|&bytes| bytes > MESSAGE_BYTES_MAX) {
+            let detail = format!("message is {bytes} bytes long, expected at most {MESSAGE_BYTES_MAX}");
+            return Err(ApiError::invalid_request(detail));
+        }
+        let (actor, origin) = (self.actor, self.origin);
+        Ok(Note { actor, origin, message, expected_revision: expected_revision.map(Revision) })
+    }
+}
+
+impl<T: Send + Sync> FromRequestParts<T> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &T) -> Result<Self, ApiError> {
+        let actor = parts.extensions.get::<Actor>().ok_or_else(ApiError::missing_token)?;
+        let peer = parts.extensions.get::<Peer>();
+        let origin = peer.map(|peer| peer.0.to_string()).unwrap_or_default();
+        Ok(Self { actor: actor.name.clone(), origin })
+    }
+}
+
+/// The function in the path.
+pub(crate) struct Function(pub(crate) FunctionName);
+
+impl<T: Send + Sync> FromRequestParts<T> for Function {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &T) -> Result<Self, ApiError> {
+        Ok(Self(segment(parts, state).await?.parse()?))
+    }
+}
+
+/// The one segment of the path that is a parameter, percent-decoded.
+pub(crate) async fn segment<T: Send + Sync>(parts: &mut Parts, state: &T) -> Result<String, ApiError> {
+    let path = Path::<String>::from_request_parts(parts, state).await;
+    path.map(|Path(text)| text).map_err(|rejection| ApiError::invalid_request(rejection.body_text()))
+}
+
+/// The query, as `P`.
+pub(crate) struct Parameters<P>(pub(crate) P);
+
+impl<T: Send + Sync, P: DeserializeOwned> FromRequestParts<T> for Parameters<P> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &T) -> Result<Self, ApiError> {
+        let query = Query::<P>::from_request_parts(parts, state).await;
+        query
+            .map(|Query(parameters)| Self(parameters))
+            .map_err(|rejection| ApiError::invalid_request(rejection.body_text()))
+    }
+}
+
+/// The body, as JSON of `B`; no body is `{}`.
+pub(crate) struct JsonBody<B>(pub(crate) B);
+
+impl<T: Send + Sync, B: DeserializeOwned> FromRequest<T> for JsonBody<B> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &T) -> Result<Self, ApiError> {
+        let body = read(request.into_body()).await?;
+        let json: &[u8] = if body.is_empty() { b"{}" } else { &body };
+        serde_json::from_slice(json).map(Self).map_err(ApiError::invalid_request)
+    }
+}
+
+async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
+    let read = tokio::time::timeout(JSON_WAIT, Limited::new(body, JSON_BYTES_MAX).collect()).await;
+    let read = read.map_err(|_| ApiError::slow_body(format!("expected it within {JSON_WAIT:?}")))?;
+    read.map(http_body_util::Collected::to_bytes).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            ApiError::too_large(format!(
+                "the body is larger than {JSON_BYTES_MAX} bytes, expected at most that"
+            ))
+        } else {
+            ApiError::invalid_request(format!("the body ended early: {error}"))
+        }
+    })
+}
+
+/// Whether the client asks for a stream of JSON lines.
+pub(crate) struct WantsLines(pub(crate) bool);
+
+impl<T: Send + Sync> FromRequestParts<T> for WantsLines {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &T) -> Result<Self, Self::Rejection> {
+        let accepts = parts.headers.get_all(header::ACCEPT).iter();
+        let mut ranges = accepts.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+        Ok(Self(ranges.any(|range| {
+            let media_type = range.split(';').next().unwrap_or_default();
+            media_type.trim().eq_ignore_ascii_case(NDJSON)
+        })))
+    }
+}
+
+/// The control plane, whatever it is made of.
+pub(crate) type Plane<H, S> = State<Arc<Control<H, S>>>;

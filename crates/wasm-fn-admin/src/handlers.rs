@@ -1,0 +1,48 @@
+//! A handler for each operation.
+
+mod components;
+mod deployments;
+mod functions;
+mod logs;
+mod metrics;
+mod node;
+mod preview;
+mod traffic;
+
+use axum::{
+    Json,
+    routing::{MethodRouter, delete, get, head, post, put},
+};
+use wasm_fn_api::Operation;
+use wasm_fn_control::host::Host;
+use wasm_fn_control::store::Store;
+
+use crate::admin::Shared;
+
+/// What answers `operation`.
+pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<Shared<H, S>> {
+    match operation {
+        Operation::Healthz => get(node::healthz),
+        Operation::Readyz => get(node::readyz::<H, S>),
+        Operation::Metrics => get(metrics::metrics::<H, S>),
+        Operation::Describe => get(async || Json(wasm_fn_api::openapi())),
+        Operation::GetNode => get(node::node::<H, S>),
+        Operation::RotatePreviewKey => post(preview::rotate_key::<H, S>),
+        Operation::PutComponent => put(components::put::<H, S>),
+        Operation::HeadComponent => head(components::head::<H, S>),
+        Operation::ListFunctions => get(functions::list::<H, S>),
+        Operation::GetFunction => get(functions::status::<H, S>),
+        Operation::DeleteFunction => delete(traffic::delete::<H, S>),
+        Operation::ListVersions => get(functions::versions::<H, S>),
+        Operation::GetHistory => get(functions::history::<H, S>),
+        Operation::GetPreview => get(preview::preview::<H, S>),
+        Operation::GetLogs => get(logs::logs::<H, S>),
+        Operation::Deploy => post(deployments::deploy::<H, S>),
+        Operation::SetTraffic => put(traffic::set::<H, S>),
+        Operation::Promote => post(traffic::promote::<H, S>),
+        Operation::Pause => post(traffic::pause::<H, S>),
+        Operation::Resume => post(traffic::resume::<H, S>),
+        Operation::Abort => post(traffic::abort::<H, S>),
+        Operation::RollBack => post(traffic::rollback::<H, S>),
+    }
+}

@@ -1,0 +1,85 @@
+//! Uploading components.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{FromRequestParts, Request, State},
+};
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use tokio_stream::StreamExt as _;
+use wasm_fn_core::Digest;
+
+use wasm_fn_api as api;
+use wasm_fn_control::{PutError, host::Host, store::Store};
+
+use crate::{
+    ApiError,
+    admin::Shared,
+    extract::{Plane, segment},
+};
+
+/// Longest wait for the next bytes of an upload.
+const CHUNK_WAIT: Duration = Duration::from_secs(30);
+
+/// The digest in the path.
+pub(crate) struct Component(Digest);
+
+impl<T: Send + Sync> FromRequestParts<T> for Component {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &T) -> Result<Self, ApiError> {
+        Ok(Self(segment(parts, state).await?.parse()?))
+    }
+}
+
+/// Stores a component; one that is there already is fine.
+pub(crate) async fn put<H: Host, S: Store>(
+    State(Shared(admin)): State<Shared<H, S>>,
+    Component(digest): Component,
+    request: Request,
+) -> Result<Json<api::Uploaded>, ApiError> {
+    let place = admin.uploads.try_acquire();
+    let _place = place.map_err(|_| ApiError::busy("too many uploads are under way"))?;
+    let blobs = admin.control.blobs();
+    let bytes_max = blobs.bytes_max();
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > bytes_max) {
+        discard(request.into_body(), bytes_max).await;
+        return Err(PutError::TooLarge { bytes_max }.into());
+    }
+    let chunks = request.into_body().into_data_stream().timeout(CHUNK_WAIT).map(|chunk| match chunk {
+        Ok(chunk) => chunk.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no bytes came for {CHUNK_WAIT:?}")),
+    });
+    let bytes = blobs.put(digest, chunks).await?;
+    Ok(Json(api::Uploaded { component: digest.to_string(), bytes }))
+}
+
+/// Reads what a refused client is sending, as much as an accepted one might have: closing on it would
+/// reset the connection before it has read why.
+async fn discard(body: Body, bytes_max: u64) {
+    let mut chunks = std::pin::pin!(body.into_data_stream().timeout(CHUNK_WAIT));
+    let mut bytes = 0;
+    while bytes <= bytes_max
+        && let Some(Ok(Ok(chunk))) = chunks.next().await
+    {
+        bytes += chunk.len() as u64;
+    }
+}
+
+/// Whether a component is stored, so that a client need not send it.
+pub(crate) async fn head<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    Component(digest): Component,
+) -> Result<http::Response<Body>, ApiError> {
+    let size = control.blobs().size_bytes(digest).await.map_err(PutError::Disk)?;
+    let size =
+        size.ok_or_else(|| ApiError::no_component(format!("component {digest} is not on this node")))?;
+    let mut response = http::Response::new(Body::empty());
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+    Ok(response)
+}

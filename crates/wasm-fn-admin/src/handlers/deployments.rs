@@ -1,0 +1,116 @@
+//! Deploying.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use wasm_fn_core::{FunctionConfig, FunctionName};
+
+use wasm_fn_api as api;
+use wasm_fn_control::{
+    Control, Deploy, Deployed, Note,
+    host::{Host, Progress},
+    store::Store,
+};
+
+use crate::{
+    ApiError, NDJSON,
+    extract::{Caller, Function, JsonBody, Plane, WantsLines},
+    strategy, view,
+};
+
+/// Events waiting for a slow client; progress beyond that is skipped.
+const EVENTS_MAX: usize = 64;
+
+/// Makes a version of a function and gives it traffic.
+pub(crate) async fn deploy<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    Function(function): Function,
+    caller: Caller,
+    WantsLines(lines): WantsLines,
+    JsonBody(request): JsonBody<api::DeployRequest>,
+) -> Result<Response, ApiError> {
+    let note = caller.note(request.message.clone(), request.expected_revision)?;
+    let deploy = parse(function, &request)?;
+    if lines {
+        return Ok(follow(control, deploy, note));
+    }
+    let (name, stage) = (deploy.function.clone(), deploy.stage.clone());
+    let deployed = control.deploy(deploy, note, Arc::new(|_| {})).await?;
+    Ok(Json(result(&name, &stage, &deployed)).into_response())
+}
+
+fn parse(function: FunctionName, request: &api::DeployRequest) -> Result<Deploy, ApiError> {
+    Ok(Deploy {
+        function,
+        stage: request.stage.parse()?,
+        component: request.component.parse()?,
+        config: Arc::new(FunctionConfig::try_from(&request.config)?),
+        strategy: strategy::strategy(&request.strategy, &request.rollout, &request.gate)?,
+        replace: request.replace,
+    })
+}
+
+fn result(name: &FunctionName, stage: &wasm_fn_core::StageName, deployed: &Deployed) -> api::DeployResult {
+    let function = deployed.state.function(name).ok();
+    let stands = function.and_then(|function| function.stages.get(stage));
+    api::DeployResult {
+        function: name.to_string(),
+        stage: stage.to_string(),
+        version: deployed.version.to_string(),
+        kind: deployed.kind.clone(),
+        unchanged: deployed.unchanged,
+        first: deployed.first,
+        split: stands.map(|stands| view::shares(&stands.split)).unwrap_or_default(),
+        rollout: stands.and_then(view::rollout),
+        routes: function.map(|function| view::routes(name, function, stage)).unwrap_or_default(),
+        pending: function
+            .map(|function| view::pending(name, function, stage, deployed.version))
+            .unwrap_or_default(),
+        revision: deployed.state.revision().0,
+    }
+}
+
+/// Answers with lines of progress, the last of which is the result.
+fn follow<H: Host, S: Store>(control: Arc<Control<H, S>>, deploy: Deploy, note: Note) -> Response {
+    let (sender, events) = mpsc::channel(EVENTS_MAX);
+    let progress = {
+        let sender = sender.clone();
+        move |Progress { stage, done, total }: Progress| {
+            // A client that reads slowly misses progress, never the result.
+            let _ = sender.try_send(api::DeployEvent::Progress { stage: stage.to_owned(), done, total });
+        }
+    };
+    tokio::spawn(async move {
+        let (name, stage) = (deploy.function.clone(), deploy.stage.clone());
+        let event = match control.deploy(deploy, note, Arc::new(progress)).await {
+            Ok(deployed) => api::DeployEvent::Done { result: result(&name, &stage, &deployed) },
+            Err(error) => api::DeployEvent::Error { problem: ApiError::from(error).into_problem() },
+        };
+        // A client that has gone needs no result.
+        let _ = sender.send(event).await;
+    });
+    lines(ReceiverStream::new(events))
+}
+
+/// An answer of one JSON line per event.
+pub(crate) fn lines<E: serde::Serialize + Send + 'static>(
+    events: impl tokio_stream::Stream<Item = E> + Send + 'static,
+) -> Response {
+    let lines = events.map(|event| {
+        let mut line = serde_json::to_vec(&event).unwrap_or_default();
+        line.push(b'\n');
+        Ok::<_, Infallible>(Bytes::from(line))
+    });
+    let mut response = Response::new(Body::from_stream(lines));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+    response
+}

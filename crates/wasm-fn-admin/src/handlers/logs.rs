@@ -1,0 +1,130 @@
+//! Reading what functions wrote.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use axum::{extract::State, response::Response};
+use futures_util::stream;
+use tokio::sync::watch;
+use wasm_fn_core::{FunctionName, StageName, VersionNo};
+
+use wasm_fn_api as api;
+use wasm_fn_control::{
+    host::{Host, LogLine, LogStream},
+    store::Store,
+};
+
+use super::deployments::lines;
+use crate::{
+    ApiError,
+    admin::Shared,
+    extract::{Function, Parameters},
+};
+
+/// What a function wrote, as lines of JSON.
+pub(crate) async fn logs<H: Host, S: Store>(
+    State(Shared(admin)): State<Shared<H, S>>,
+    Function(function): Function,
+    Parameters(query): Parameters<api::LogsQuery>,
+) -> Result<Response, ApiError> {
+    let state = admin.control.state();
+    state.function(&function)?;
+    let version = match query.version.as_deref() {
+        Some(text) => Some(state.resolve(&function, &StageName::live(), text.parse()?)?),
+        None => None,
+    };
+    let failed = match query.status.as_deref() {
+        None => false,
+        Some("error") => true,
+        Some(other) => return Err(ApiError::invalid_request(format!("status is {other:?}, expected error"))),
+    };
+    let until =
+        if query.follow { None } else { Some(admin.control.host().logs(&function, query.after).newest) };
+    let reader = Reader {
+        changes: admin.control.host().log_changes(),
+        stopping: admin.stopping.subscribe(),
+        host: Arc::clone(admin.control.host()),
+        function,
+        version,
+        failed,
+        after: query.after,
+        until,
+        ready: VecDeque::new(),
+    };
+    Ok(lines(stream::unfold(reader, Reader::next)))
+}
+
+/// Reads a log page by page, as fast as the client takes it.
+struct Reader<H> {
+    host: Arc<H>,
+    function: FunctionName,
+    version: Option<VersionNo>,
+    failed: bool,
+    after: u64,
+    /// The last line to be sent; `None` to wait for more for ever.
+    until: Option<u64>,
+    changes: watch::Receiver<u64>,
+    stopping: watch::Receiver<bool>,
+    ready: VecDeque<api::LogEvent>,
+}
+
+impl<H: Host> Reader<H> {
+    async fn next(mut self) -> Option<(api::LogEvent, Self)> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some((event, self));
+            }
+            if self.until.is_some_and(|until| self.after >= until) || *self.stopping.borrow() {
+                return None;
+            }
+            // Marked as seen before looking, so that a line written meanwhile wakes the wait below.
+            self.changes.borrow_and_update();
+            if self.read() {
+                continue;
+            }
+            if self.until.is_some() {
+                return None;
+            }
+            let changed = tokio::select! {
+                changed = self.changes.changed() => changed,
+                _ = self.stopping.wait_for(|&stopping| stopping) => return None,
+            };
+            changed.ok()?;
+        }
+    }
+
+    /// Takes the next page; `false` when there is none.
+    fn read(&mut self) -> bool {
+        let page = self.host.logs(&self.function, self.after);
+        let Some(last) = page.lines.last() else { return false };
+        let before = self.after;
+        self.after = last.seq;
+        if page.lost > 0 {
+            self.ready.push_back(api::LogEvent::Lost { lines: page.lost });
+        }
+        let until = self.until.unwrap_or(u64::MAX);
+        let wanted = page.lines.into_iter().filter(|line| {
+            line.seq <= until
+                && self.version.is_none_or(|version| version == line.version)
+                && (line.failed || !self.failed)
+        });
+        self.ready.extend(wanted.map(event));
+        // A page that brings nothing new would be read for ever.
+        self.after > before
+    }
+}
+
+fn event(line: LogLine) -> api::LogEvent {
+    api::LogEvent::Line(api::LogLineView {
+        seq: line.seq,
+        at_ms: line.at_ms,
+        request_id: line.request_id,
+        version: line.version.to_string(),
+        stream: match line.stream {
+            LogStream::Stdout => api::LogStreamView::Stdout,
+            LogStream::Stderr => api::LogStreamView::Stderr,
+            LogStream::Host => api::LogStreamView::Host,
+        },
+        failed: line.failed,
+        text: line.text,
+    })
+}

@@ -1,0 +1,42 @@
+//! The node itself: alive, ready, what it is.
+
+use axum::{Json, extract::State};
+
+use wasm_fn_api as api;
+use wasm_fn_control::{host::Host, store::Store};
+
+use crate::{ApiError, admin::Shared};
+
+/// Whether the process answers.
+pub(crate) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether a route table is published, every version with traffic can be called, and the node is not stopping.
+pub(crate) async fn readyz<H: Host, S: Store>(
+    State(Shared(admin)): State<Shared<H, S>>,
+) -> Result<&'static str, ApiError> {
+    // A control plane that exists has published its first table.
+    if *admin.stopping.borrow() {
+        return Err(ApiError::not_ready("the node is stopping"));
+    }
+    if let Some(why) = &*admin.control.unready().borrow() {
+        return Err(ApiError::not_ready(why));
+    }
+    Ok("ready\n")
+}
+
+/// What this node is.
+pub(crate) async fn node<H: Host, S: Store>(
+    State(Shared(admin)): State<Shared<H, S>>,
+) -> Json<api::NodeView> {
+    let (state, options) = (admin.control.state(), &admin.options);
+    Json(api::NodeView {
+        version: options.program_version.clone(),
+        data_listen: options.data_listen.clone(),
+        revision: state.revision().0,
+        functions: state.functions().count() as u64,
+        started_ms: admin.control.started().0,
+        component_bytes_max: admin.control.blobs().bytes_max(),
+    })
+}

@@ -1,0 +1,109 @@
+//! The addresses of versions, and the tokens for them.
+
+use axum::{Json, extract::State};
+use wasm_fn_core::{FunctionName, PreviewAccess, PreviewDomain, StageName, VersionRef};
+
+use wasm_fn_api as api;
+use wasm_fn_control::{
+    ControlError,
+    host::Host,
+    state::{PlanError, StageState},
+    store::Store,
+};
+
+use crate::{
+    ApiError,
+    admin::Shared,
+    extract::{Function, Parameters, Plane},
+    view,
+};
+
+/// Where the versions of a function are reached by themselves, with the token for that.
+pub(crate) async fn preview<H: Host, S: Store>(
+    State(Shared(admin)): State<Shared<H, S>>,
+    Function(name): Function,
+    Parameters(query): Parameters<api::PreviewQuery>,
+) -> Result<Json<api::PreviewView>, ApiError> {
+    let control = &admin.control;
+    let (state, table) = (control.state(), control.tables().load_full());
+    let stage: StageName = query.stage.parse()?;
+    let unknown = || PlanError::NoSuchStage { function: name.clone(), stage: stage.clone() };
+    let stands = state.function(&name)?.stages.get(&stage).ok_or_else(unknown).map_err(ControlError::from)?;
+    let published = table.stage(&name, &stage).ok_or_else(unknown).map_err(ControlError::from)?;
+    let asked: Vec<VersionRef> = match query.version {
+        Some(text) => vec![text.parse()?],
+        None => with_roles(stands),
+    };
+    let access = published.preview();
+    let asked = if access == PreviewAccess::Off { Vec::new() } else { asked };
+    let mut addresses = Vec::new();
+    for asked in asked {
+        let version = state.resolve(&name, &stage, asked)?;
+        addresses.push(address(
+            admin.options.preview_domain.as_ref(),
+            &name,
+            &stage,
+            asked,
+            api::PreviewAddress {
+                version: version.to_string(),
+                role: view::role(stands, version),
+                path: String::new(),
+                host: None,
+                no_host: None,
+            },
+        ));
+    }
+    Ok(Json(api::PreviewView {
+        function: name.to_string(),
+        stage: stage.to_string(),
+        access: access.to_string(),
+        token: (access == PreviewAccess::Token).then(|| control.access().preview_token(&name)),
+        guest_path: if published.own_path().is_empty() { "/" } else { published.own_path() }.to_owned(),
+        addresses,
+    }))
+}
+
+/// The versions that have a role, newest first.
+fn with_roles(stage: &StageState) -> Vec<VersionRef> {
+    let roles = [Some(stage.stable), stage.canary(), stage.newest_previous()];
+    let mut versions: Vec<_> = roles.into_iter().flatten().collect();
+    versions.sort_unstable_by(|a, b| b.cmp(a));
+    versions.dedup();
+    versions.into_iter().map(VersionRef::No).collect()
+}
+
+/// `version` with its addresses, which name it as it was `asked` for.
+fn address(
+    domain: Option<&PreviewDomain>,
+    function: &FunctionName,
+    stage: &StageName,
+    asked: VersionRef,
+    version: api::PreviewAddress,
+) -> api::PreviewAddress {
+    if !stage.is_live() {
+        return api::PreviewAddress { path: format!("/{function}@{stage}@{asked}"), ..version };
+    }
+    let host = domain.map(|domain| domain.host(asked, function));
+    let (host, no_host) = match host {
+        None => (None, None),
+        Some(Ok(host)) => (Some(host), None),
+        Some(Err(error)) => (None, Some(error.to_string())),
+    };
+    api::PreviewAddress { path: format!("/{function}@{asked}"), host, no_host, ..version }
+}
+
+/// Makes every preview token of this node so far worthless.
+pub(crate) async fn rotate_key<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+) -> Result<Json<api::PreviewKeyRotated>, ApiError> {
+    let at_ms = control.now().0;
+    let rotated = tokio::task::spawn_blocking(move || control.access().rotate_preview_key()).await;
+    match rotated {
+        Ok(Ok(())) => {
+            tracing::info!("preview key rotated");
+            Ok(Json(api::PreviewKeyRotated { at_ms }))
+        }
+        Ok(Err(error)) => Err(ApiError::internal(error)),
+        Err(_) => Err(ControlError::Interrupted.into()),
+    }
+}

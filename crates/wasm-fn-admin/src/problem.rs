@@ -1,0 +1,275 @@
+//! The one mapping from errors to HTTP: status, stable code, title, help.
+
+use std::fmt::Display;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use wasm_fn_core::{DigestError, NameError, VersionRefError, WeightError};
+
+use wasm_fn_api::{InvalidConfig, Problem};
+use wasm_fn_control::{ControlError, PutError, host::Rejection, state::PlanError, store::StoreError};
+
+/// An answer that says why nothing was done.
+#[derive(Debug)]
+pub(crate) struct ApiError(Box<Problem>);
+
+impl ApiError {
+    fn new(status: StatusCode, code: &str, title: &str, detail: impl Display) -> Self {
+        Self(Box::new(Problem {
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.to_string(),
+            code: code.to_owned(),
+            help: None,
+            revision: None,
+        }))
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
+        self
+    }
+
+    pub(crate) fn invalid_request(detail: impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-request", "the request is malformed", detail)
+    }
+
+    pub(crate) fn invalid_strategy(detail: impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-strategy", "the strategy is malformed", detail)
+    }
+
+    pub(crate) fn invalid_gate(detail: impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-gate", "the gate is malformed", detail)
+    }
+
+    pub(crate) fn invalid_check(detail: impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-check", "a check is malformed", detail)
+    }
+
+    pub(crate) fn invalid_split(detail: impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-split", "the traffic split is malformed", detail)
+    }
+
+    pub(crate) fn too_large(detail: impl Display) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large", detail)
+    }
+
+    pub(crate) fn slow_body(detail: impl Display) -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "the body came too slowly", detail)
+    }
+
+    pub(crate) fn busy(detail: impl Display) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the node has too much to do", detail)
+            .help("try again in a moment")
+    }
+
+    pub(crate) fn not_ready(detail: impl Display) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "the node is not ready", detail)
+    }
+
+    pub(crate) fn missing_token() -> Self {
+        let detail = "the request has no `authorization: Bearer` header, expected one with a token";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "a token is needed", detail)
+            .help("pass --token or set WASM_FN_TOKEN; the node keeps its token in its data directory")
+    }
+
+    pub(crate) fn wrong_token() -> Self {
+        let detail = "the token in the `authorization` header is not one of this node's";
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "the token is wrong", detail)
+            .help("check that the token belongs to this node, not to another one")
+    }
+
+    pub(crate) fn no_such_path() -> Self {
+        let detail = "no such path, see /openapi.json for those there are";
+        Self::new(StatusCode::NOT_FOUND, "not-found", "there is nothing here", detail)
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        let detail = "this path has other methods, see the `allow` header";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "the method is not allowed", detail)
+    }
+
+    pub(crate) fn no_component(detail: impl Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "component-missing", "the component is not here", detail)
+    }
+
+    pub(crate) fn internal(error: impl Display) -> Self {
+        tracing::error!(%error, "admin request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the node failed", error)
+    }
+
+    /// What is told to clients.
+    pub(crate) fn into_problem(self) -> Problem {
+        *self.0
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let json = serde_json::to_vec(&self.0).unwrap_or_default();
+        let mut response = Response::new(Body::from(json));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
+        match status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<NameError> for ApiError {
+    fn from(error: NameError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-name", "the name is malformed", error)
+    }
+}
+
+impl From<DigestError> for ApiError {
+    fn from(error: DigestError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-digest", "the digest is malformed", error)
+    }
+}
+
+impl From<VersionRefError> for ApiError {
+    fn from(error: VersionRefError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-version", "the version is malformed", error)
+    }
+}
+
+impl From<WeightError> for ApiError {
+    fn from(error: WeightError) -> Self {
+        Self::invalid_split(error)
+    }
+}
+
+impl From<InvalidConfig> for ApiError {
+    fn from(error: InvalidConfig) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-config", "the configuration is refused", error)
+    }
+}
+
+impl From<PlanError> for ApiError {
+    fn from(error: PlanError) -> Self {
+        use PlanError as E;
+        let (status, code, title) = match &error {
+            E::Split(_) => (StatusCode::BAD_REQUEST, "invalid-split", "the traffic split is malformed"),
+            E::NoSuchFunction(_) => (StatusCode::NOT_FOUND, "no-such-function", "there is no such function"),
+            E::NoSuchStage { .. } => (StatusCode::NOT_FOUND, "no-such-stage", "there is no such stage"),
+            E::NoSuchVersion { .. } => (StatusCode::NOT_FOUND, "no-such-version", "there is no such version"),
+            E::NoRollout { .. } => (StatusCode::CONFLICT, "no-rollout", "no rollout is under way"),
+            E::Command { .. } => {
+                (StatusCode::CONFLICT, "wrong-phase", "the rollout is not in a phase for that")
+            }
+            E::Moved { .. } => (StatusCode::CONFLICT, "rollout-moved", "the rollout has moved on"),
+            E::AlreadyStable { .. } => {
+                (StatusCode::CONFLICT, "already-stable", "the version is stable already")
+            }
+            E::RolloutInProgress { .. } => {
+                (StatusCode::CONFLICT, "rollout-in-progress", "a rollout is under way")
+            }
+            E::Cohort(_) => {
+                (StatusCode::CONFLICT, "no-such-cohort", "a step names no cohort of the stable version")
+            }
+            E::NoPreviousVersion { .. } => {
+                (StatusCode::CONFLICT, "no-previous-version", "there is no earlier version")
+            }
+            E::Clash(_) => (StatusCode::CONFLICT, "route-clash", "a route is taken"),
+            E::TooManyStages { .. } => (StatusCode::CONFLICT, "too-many-stages", "there are too many stages"),
+            E::VersionsUsedUp(_) => {
+                (StatusCode::CONFLICT, "versions-used-up", "the version numbers are used up")
+            }
+        };
+        let problem = Self::new(status, code, title, &error);
+        match &error {
+            E::RolloutInProgress { function, stage, .. } => problem.help(format!(
+                "run `wasm-fn promote {function} -s {stage} --full` or `wasm-fn abort {function} -s {stage}` first, or \
+                 deploy with --replace"
+            )),
+            E::Moved { function, .. } => problem.help(format!(
+                "somebody else, or the node, was faster; run `wasm-fn status {function}` and repeat the command if it is \
+                 still right"
+            )),
+            E::NoSuchVersion { function, .. } => {
+                problem.help(format!("run `wasm-fn versions {function}` to see those there are"))
+            }
+            E::NoPreviousVersion { function, .. } => {
+                problem.help(format!("name a version with `--to`; `wasm-fn versions {function}` lists them"))
+            }
+            E::Cohort(_) => problem.help(
+                "deploy a version with the rule first, by shares: cohort rules follow the stable version's configuration",
+            ),
+            E::NoSuchFunction(_) => problem.help("run `wasm-fn functions` to see those there are"),
+            E::Clash(_) => problem.help("change `routes` of one of the two"),
+            _ => problem,
+        }
+    }
+}
+
+impl From<ControlError> for ApiError {
+    fn from(error: ControlError) -> Self {
+        match error {
+            ControlError::Plan(error) => error.into(),
+            ControlError::Conflict { found, .. } => {
+                let title = "somebody else was faster";
+                let mut problem = Self::new(StatusCode::CONFLICT, "revision-conflict", title, error)
+                    .help("look at the state again, then repeat the change if it is still right");
+                problem.0.revision = Some(found.0);
+                problem
+            }
+            ControlError::ComponentMissing(_) => {
+                let title = "the component is not here";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "component-missing", title, error)
+                    .help("put it to /v1/components/{digest} first")
+            }
+            ControlError::Rejected(Rejection { code, message, help }) => {
+                // The one reason that does not lie in the component.
+                let problem = if code == "busy" {
+                    Self::busy(message)
+                } else {
+                    let title = "the component is refused";
+                    Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, message)
+                };
+                match help {
+                    Some(help) => problem.help(help),
+                    None => problem,
+                }
+            }
+            ControlError::Busy { .. } => Self::busy(error),
+            ControlError::Interrupted | ControlError::HandedOver => Self::not_ready(error),
+            ControlError::Store(error) => error.into(),
+            ControlError::Table(_) | ControlError::Disk(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::internal(error)
+    }
+}
+
+impl From<PutError> for ApiError {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::TooLarge { .. } => Self::too_large(error),
+            PutError::Digest { .. } => {
+                let title = "the component is not what it was announced to be";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "digest-mismatch", title, error)
+            }
+            PutError::Broken(_) => {
+                Self::new(StatusCode::BAD_REQUEST, "upload-incomplete", "the upload ended early", error)
+            }
+            PutError::Disk(_) => Self::internal(error),
+        }
+    }
+}

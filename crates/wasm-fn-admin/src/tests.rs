@@ -1,0 +1,133 @@
+//! The API over a real listener, a host that pretends and a store in memory.
+
+mod deployments;
+mod previews;
+mod surface;
+mod traffic;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::SeqCst},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+use super::*;
+use crate::fake::{COMPONENT_BYTES_MAX, FakeHost, FakeStore, Node, TOKEN};
+
+/// A node with its API listening.
+struct Api {
+    node: Node,
+    admin: Arc<Admin<FakeHost, FakeStore>>,
+    address: SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
+    shutdown: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        self.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Status and code of a problem, checked to be one.
+    fn problem(&self) -> (u16, String) {
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json", "{self:?}");
+        let problem: wasm_fn_api::Problem = serde_json::from_str(&self.text).unwrap();
+        assert_eq!(problem.status, self.status);
+        assert!(!problem.detail.is_empty() && !problem.title.is_empty());
+        (self.status, problem.code)
+    }
+}
+
+impl Api {
+    async fn start() -> Self {
+        let node = Node::start().await;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, asked) = oneshot::channel();
+        let options = AdminOptions {
+            data_listen: "127.0.0.1:8080".to_owned(),
+            preview_domain: "example.com".parse().ok(),
+            program_version: "1.2.3".to_owned(),
+        };
+        let admin = Admin::new(Arc::clone(&node.control), options);
+        let serve = Arc::clone(&admin).serve(listener, async { drop(asked.await) });
+        let served = tokio::spawn(serve);
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self { node, admin, address, client, shutdown: Some(shutdown), served }
+    }
+
+    fn request(&self, method: &str, path: &str) -> http::request::Builder {
+        let uri = format!("http://{}{path}", self.address);
+        let token = format!("Bearer {TOKEN}");
+        Request::builder().method(method).uri(uri).header(header::AUTHORIZATION, token)
+    }
+
+    async fn open(&self, request: Request<Full<Bytes>>) -> http::Response<Incoming> {
+        self.client.request(request).await.unwrap()
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let (head, body) = self.open(request).await.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { status: head.status.as_u16(), headers: head.headers, text }
+    }
+
+    async fn raw(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.send(self.request(method, path).body(Full::new(body.into())).unwrap()).await
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
+        self.raw(method, path, body.to_string()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.raw("GET", path, "").await
+    }
+
+    async fn upload(&self, bytes: &'static [u8]) -> String {
+        let digest = hex::encode(Sha256::digest(bytes));
+        let answer = self.raw("PUT", &format!("/v1/components/{digest}"), bytes).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        digest
+    }
+
+    async fn deploy(&self, function: &str, bytes: &'static [u8], more: Value) -> Answer {
+        let component = self.upload(bytes).await;
+        let mut body = json!({ "component": component });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.call("POST", &format!("/v1/functions/{function}/deployments"), body).await
+    }
+
+    fn revision(&self) -> u64 {
+        self.node.control.state().revision().0
+    }
+}
+
+fn canary() -> Value {
+    json!({ "strategy": { "name": "canary", "steps": ["10%"] } })
+}

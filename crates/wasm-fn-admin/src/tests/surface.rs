@@ -1,0 +1,265 @@
+//! What holds for every path: tokens, description, problems; and metrics, logs, shutdown.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use wasm_fn_core::{Outcome, VersionNo};
+use wasm_fn_router::{Ended, Shielding};
+
+use super::*;
+use wasm_fn_api::{AccessRule, Operation};
+use wasm_fn_control::host::{LogLine, LogStream};
+
+fn paths() -> (Vec<&'static str>, Vec<&'static str>) {
+    let paths = |access| {
+        let operations = Operation::ALL.into_iter().filter(move |operation| operation.access() == access);
+        operations.map(|operation| operation.route().1).collect()
+    };
+    (paths(AccessRule::Token), paths(AccessRule::Open))
+}
+
+fn concrete(path: &str) -> String {
+    path.replace("{function}", "hello").replace("{digest}", &"0".repeat(64))
+}
+
+/// Has the host log `line`.
+fn write(api: &Api, line: LogLine) {
+    api.node.host.lines.lock().unwrap().push(line);
+    api.node.host.changes.send_modify(|changes| *changes += 1);
+}
+
+#[tokio::test]
+async fn everything_under_v1_needs_the_token_and_nothing_else_does() {
+    let api = Api::start().await;
+    let (closed, open) = paths();
+    for path in closed {
+        let uri = format!("http://{}{}", api.address, concrete(path));
+        let mut details = BTreeSet::new();
+        for header in ["", "Bearer wrong", "Bearer ", "Basic d3Jvbmc=", "Bearer wfn_tes", TOKEN] {
+            // Every path has another method; that the token is wrong comes first.
+            for method in ["GET", "PUT", "POST", "DELETE"] {
+                let request = Request::builder().method(method).uri(&uri);
+                let request =
+                    if header.is_empty() { request } else { request.header("authorization", header) };
+                let answer = api.send(request.body(Full::default()).unwrap()).await;
+                if answer.status != 405 {
+                    assert_eq!(answer.problem(), (401, "unauthorized".to_owned()), "{method} {path}");
+                    assert_eq!(answer.headers[header::WWW_AUTHENTICATE], "Bearer");
+                    details.insert(answer.json()["detail"].as_str().unwrap().to_owned());
+                }
+            }
+        }
+        assert_eq!(details.len(), 2, "missing and wrong are told apart: {path}");
+    }
+    for path in open {
+        let request = Request::builder().uri(format!("http://{}{path}", api.address));
+        assert_eq!(api.send(request.body(Full::default()).unwrap()).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn description_has_exactly_the_routes_there_are() {
+    let api = Api::start().await;
+    let description = api.get("/openapi.json").await.json();
+    let described = description["paths"].as_object().unwrap();
+    let (closed, open) = paths();
+    let routes: BTreeSet<_> = closed.iter().chain(&open).map(|path| (*path).to_owned()).collect();
+    assert_eq!(described.keys().cloned().collect::<BTreeSet<_>>(), routes);
+    for (path, operations) in described {
+        for method in [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::PATCH, Method::HEAD] {
+            let operation = &operations[method.as_str().to_ascii_lowercase()];
+            let status = api.raw(method.as_str(), &concrete(path), "").await.status;
+            // Every GET answers to HEAD too.
+            let answered = status != StatusCode::METHOD_NOT_ALLOWED.as_u16()
+                && !(method == Method::HEAD && operations.get("get").is_some());
+            assert_eq!(answered, operation.is_object(), "{method} {path}");
+            if operation.is_object() && closed.contains(&path.as_str()) {
+                assert_eq!(operation["security"], json!([{ "token": [] }]), "{method} {path}");
+                assert!(operation["responses"]["4XX"].is_object(), "{method} {path}");
+            }
+        }
+    }
+    assert_eq!(description["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+}
+
+#[tokio::test]
+async fn references_of_the_description_lead_somewhere() {
+    let description = serde_json::to_value(wasm_fn_api::openapi()).unwrap();
+    let mut waiting = vec![&description];
+    let mut found = 0;
+    while let Some(value) = waiting.pop() {
+        match value {
+            Value::Object(fields) => {
+                if let Some(Value::String(reference)) = fields.get("$ref") {
+                    let pointer = reference.strip_prefix('#').unwrap();
+                    assert!(description.pointer(pointer).is_some(), "{reference}");
+                    found += 1;
+                }
+                waiting.extend(fields.values());
+            }
+            Value::Array(items) => waiting.extend(items),
+            _ => {}
+        }
+    }
+    assert!(found > 50, "{found}");
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems_too() {
+    let api = Api::start().await;
+    for path in ["/", "/v1", "/v1/nonsense", "/v1/functions/a/b/c", "/healthz/x"] {
+        assert_eq!(api.get(path).await.problem(), (404, "not-found".to_owned()), "{path}");
+    }
+    let answer = api.raw("DELETE", "/v1/functions", "").await;
+    assert_eq!(answer.problem(), (405, "method-not-allowed".to_owned()));
+    assert!(answer.headers.contains_key(header::ALLOW));
+}
+
+#[tokio::test]
+async fn metrics_are_what_the_tallies_say() {
+    let api = Api::start().await;
+    api.deploy("hello", b"1", json!({})).await;
+    let table = api.node.control.tables().load_full();
+    for _ in 0..3 {
+        table.find(None, "/hello").unwrap().versions()[0].tally.record(Ended {
+            outcome: Outcome::Trap,
+            latency: Duration::from_millis(100),
+            queue_wait: Duration::ZERO,
+            memory_peak_bytes: 1 << 20,
+        });
+    }
+    let tally = &table.find(None, "/hello").unwrap().versions()[0].tally;
+    assert!(!api.get("/metrics").await.text.contains("wasm_fn_shield_total{"));
+    for shielding in [Shielding::Again, Shielding::Again, Shielding::HadEffect] {
+        tally.shielded(shielding);
+    }
+    let status = api.get("/v1/functions/hello").await.json();
+    let shield = &status["stages"][0]["versions"][0]["tally"]["shield"];
+    assert_eq!(*shield, json!({ "again": 2, "had-effect": 1 }));
+    let answer = api.get("/metrics").await;
+    let labels = r#"function="hello",stage="live",version="v1""#;
+    for line in [
+        "wasm_fn_revision 1".to_owned(),
+        "wasm_fn_functions 1".to_owned(),
+        format!(r#"wasm_fn_requests_total{{{labels},outcome="trap"}} 3"#),
+        format!(r#"wasm_fn_requests_total{{{labels},outcome="success"}} 0"#),
+        format!(r#"wasm_fn_shield_total{{{labels},result="again"}} 2"#),
+        format!(r#"wasm_fn_shield_total{{{labels},result="no-time"}} 0"#),
+        format!("wasm_fn_memory_peak_bytes{{{labels}}} 1048576"),
+    ] {
+        assert!(answer.text.lines().any(|found| found == line), "{line}\n{}", answer.text);
+    }
+    let p99 = format!(r#"wasm_fn_request_latency_seconds{{{labels},quantile="0.99"}} 0.10"#);
+    assert!(answer.text.contains(&p99), "{}", answer.text);
+    assert!(answer.text.ends_with("# EOF\n"));
+    assert!(
+        answer.headers[header::CONTENT_TYPE].to_str().unwrap().starts_with("application/openmetrics-text")
+    );
+}
+
+#[tokio::test]
+async fn requests_that_asked_for_their_version_have_a_metric_of_their_own() {
+    let api = Api::start().await;
+    api.deploy("hello", b"1", json!({})).await;
+    let table = api.node.control.tables().load_full();
+    let tally = &table.find(None, "/hello").unwrap().versions()[0].tally;
+    let ended = Ended {
+        outcome: Outcome::Trap,
+        latency: Duration::from_millis(100),
+        queue_wait: Duration::ZERO,
+        memory_peak_bytes: 1 << 20,
+    };
+    tally.of_overrides().record(ended);
+    let text = api.get("/metrics").await.text;
+    let labels = r#"function="hello",stage="live",version="v1""#;
+    let asked = format!(r#"wasm_fn_override_requests_total{{{labels},outcome="trap"}} 1"#);
+    assert!(text.lines().any(|line| line == asked), "{text}");
+    let others = text.lines().filter(|line| line.contains("version=") && !line.contains("_override_"));
+    assert_eq!(others.count(), 0, "{text}");
+    let status = api.get("/v1/functions/hello").await.json();
+    let version = &status["stages"][0]["versions"][0];
+    assert_eq!((&version["overrides"], &version["tally"]["requests"]), (&json!(1), &json!(0)));
+}
+
+fn line(seq: u64, version: u32, failed: bool) -> LogLine {
+    LogLine {
+        seq,
+        at_ms: 1,
+        request_id: "r".to_owned(),
+        version: VersionNo::new(version).unwrap(),
+        stream: LogStream::Stderr,
+        failed,
+        text: format!("line {seq}"),
+    }
+}
+
+#[tokio::test]
+async fn logs_are_filtered_and_gaps_told() {
+    let api = Api::start().await;
+    api.deploy("hello", b"1", json!({})).await;
+    api.deploy("hello", b"2", canary()).await;
+    for (seq, version, failed) in [(3, 1, false), (4, 2, true), (5, 1, true), (6, 2, false)] {
+        write(&api, line(seq, version, failed));
+    }
+    let seqs = async |query: &str| {
+        let answer = api.get(&format!("/v1/functions/hello/logs{query}")).await;
+        assert_eq!(answer.headers[header::CONTENT_TYPE], NDJSON, "{answer:?}");
+        let lines = answer.lines().into_iter().filter(|line| line["event"] == "line");
+        lines.map(|line| line["seq"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(seqs("").await, [3, 4, 5, 6]);
+    assert_eq!(seqs("?after=4").await, [5, 6]);
+    assert_eq!(seqs("?version=canary").await, [4, 6]);
+    assert_eq!(seqs("?version=v1&status=error").await, [5]);
+    assert_eq!(seqs("?after=99").await, [0; 0]);
+    let all = api.get("/v1/functions/hello/logs").await.lines();
+    assert_eq!(all[0], json!({ "event": "lost", "lines": 2 }));
+    assert_eq!(all[1]["text"], "line 3");
+    for (query, code) in [
+        ("?status=ok", "invalid-request"),
+        ("?version=x", "invalid-version"),
+        ("?version=v9", "no-such-version"),
+        ("?after=-1", "invalid-request"),
+        ("?tail=1", "invalid-request"),
+    ] {
+        let answer = api.get(&format!("/v1/functions/hello/logs{query}")).await;
+        assert_eq!(answer.problem().1, code, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn followed_logs_bring_lines_as_they_come_and_end_with_the_node() {
+    let mut api = Api::start().await;
+    api.deploy("hello", b"1", json!({})).await;
+    write(&api, line(1, 1, false));
+    let request = api.request("GET", "/v1/functions/hello/logs?follow=true").body(Full::default()).unwrap();
+    let mut body = api.open(request).await.into_body();
+    for seq in 1..5 {
+        let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        let event: Value = serde_json::from_slice(&frame).unwrap();
+        assert_eq!(event["seq"], seq);
+        write(&api, line(seq + 1, 1, false));
+    }
+    api.shutdown.take().unwrap().send(()).unwrap();
+    while let Some(frame) = body.frame().await {
+        frame.unwrap();
+    }
+    api.served.await.unwrap();
+}
+
+#[tokio::test]
+async fn shutdown_lets_requests_under_way_end() {
+    let mut api = Api::start().await;
+    let component = api.upload(b"slow").await;
+    let body = json!({ "component": component }).to_string();
+    let request =
+        api.request("POST", "/v1/functions/hello/deployments").body(Full::new(body.into())).unwrap();
+    let client = api.client.clone();
+    let answer = tokio::spawn(async move { client.request(request).await.unwrap().status() });
+    api.node.host.preparing.subscribe().wait_for(|&preparing| preparing == 1).await.unwrap();
+    api.shutdown.take().unwrap().send(()).unwrap();
+    api.admin.stopping.subscribe().wait_for(|&stopping| stopping).await.unwrap();
+    api.node.host.go.notify_one();
+    assert_eq!(answer.await.unwrap(), 200);
+    assert_eq!(api.revision(), 1);
+    api.served.await.unwrap();
+}

@@ -1,0 +1,356 @@
+//! The state as clients see it.
+
+use std::time::Duration;
+
+use wasm_fn_core::{FunctionName, Outcome, StageName, TrafficSplit, VersionNo, Weight};
+use wasm_fn_rollout::{Phase, Place, Strategy};
+use wasm_fn_router::{RouteTable, Shielding, Stage, TallySnapshot};
+
+use wasm_fn_api as api;
+use wasm_fn_control::{
+    Control, GateStanding,
+    host::Host,
+    journal::Entry,
+    report::Report,
+    state::{
+        Action, Ended, Fate, Function, Key, RolloutOutcome, StageState, State, Verdict, Version, effective,
+    },
+    store::Store,
+};
+
+mod evidence;
+
+/// The split, newest version first.
+pub(crate) fn shares(split: &TrafficSplit) -> Vec<api::SplitShare> {
+    let share = |&(version, weight): &(VersionNo, Weight)| api::SplitShare {
+        version: version.to_string(),
+        weight: weight.to_string(),
+    };
+    split.shares().iter().map(share).collect()
+}
+
+/// The rollout of `stage`, if one is under way.
+pub(crate) fn rollout(stage: &StageState) -> Option<api::RolloutView> {
+    let rollout = stage.rollout.as_ref()?;
+    let plan = rollout.spec.plan();
+    let strategy = match &plan.spec().strategy {
+        Strategy::AllAtOnce => api::StrategySpec::AllAtOnce,
+        Strategy::BlueGreen => api::StrategySpec::BlueGreen,
+        Strategy::Canary { steps } => {
+            api::StrategySpec::Canary { steps: steps.iter().map(ToString::to_string).collect() }
+        }
+        Strategy::Linear { by, every } => {
+            api::StrategySpec::Linear { by: by.to_string(), every_ms: millis(*every) }
+        }
+    };
+    let place = rollout.phase.place();
+    let lasts = match place {
+        Some(Place::Step(_)) => plan.step_min(),
+        Some(Place::Watch) => plan.watch(),
+        Some(Place::Check) | None => Duration::ZERO,
+    };
+    let reason = match &rollout.phase {
+        Phase::Paused { cause, .. } | Phase::Frozen { cause, .. } => Some(cause.to_string()),
+        _ => None,
+    };
+    let steps = plan.steps().iter().map(ToString::to_string).chain([Weight::FULL.to_string()]);
+    Some(api::RolloutView {
+        stable: rollout.base.to_string(),
+        canary: rollout.canary.to_string(),
+        weight: stage.split.weight(rollout.canary).to_string(),
+        strategy,
+        started_ms: rollout.started_ms,
+        from_split: shares(&rollout.from_split),
+        phase: rollout.phase.as_str().to_owned(),
+        step: rollout.step(),
+        steps: steps.collect(),
+        lasted_ms: 0,
+        lasts_ms: millis(lasts),
+        reason,
+        gate: None,
+    })
+}
+
+/// The step that the rollout of `stage` is at.
+fn step(stage: &StageState) -> Option<String> {
+    let rollout = stage.rollout.as_ref()?;
+    let Place::Step(step) = rollout.phase.place()? else { return None };
+    rollout.spec.plan().steps().get(step).map(ToString::to_string)
+}
+
+/// The rollout of `stage` with what its gate says now.
+fn live_rollout<H: Host, S: Store>(
+    control: &Control<H, S>,
+    key: &Key,
+    stage: &StageState,
+) -> Option<api::RolloutView> {
+    let (mut shown, rollout) = (rollout(stage)?, stage.rollout.as_ref()?);
+    let now = control.now();
+    shown.lasted_ms = match effective(&rollout.phase, control.started(), now) {
+        Phase::Running { since, .. } | Phase::Awaiting { since, .. } => millis(now.since(since)),
+        Phase::Paused { served, .. } => millis(served),
+        _ => 0,
+    };
+    shown.gate = control.gate(key, rollout).map(gate);
+    Some(shown)
+}
+
+/// What a gate says.
+fn gate(standing: GateStanding) -> api::GateView {
+    let GateStanding { verdict, reason, requests, requests_needed, report } = standing;
+    let evidence = evidence::evidence(&report);
+    api::GateView { verdict: verdict.to_owned(), reason, requests, requests_needed, evidence }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How a rollout ended.
+fn ended(ended: &Ended) -> api::EndedRolloutView {
+    api::EndedRolloutView {
+        stable: ended.base.to_string(),
+        canary: ended.canary.to_string(),
+        outcome: match ended.outcome {
+            RolloutOutcome::Promoted => api::RolloutOutcomeView::Promoted,
+            RolloutOutcome::Aborted => api::RolloutOutcomeView::Aborted,
+            RolloutOutcome::RolledBack => api::RolloutOutcomeView::RolledBack,
+        },
+        started_ms: ended.started_ms,
+        ended_ms: ended.ended_ms,
+        reason: ended.reason.clone(),
+        evidence: ended.report.as_deref().map(evidence::evidence),
+    }
+}
+
+/// Where `stage` is reachable; a stage without traffic is reachable nowhere.
+pub(crate) fn routes(name: &FunctionName, function: &Function, stage: &StageName) -> Vec<String> {
+    let state = function.stages.get(stage);
+    let routes = state.map(|state| function.routes(name, stage, state.stable)).unwrap_or_default();
+    routes.iter().map(ToString::to_string).collect()
+}
+
+/// The settings of `version` that would change with its promotion in `stage`, for they follow the stable version.
+pub(crate) fn pending(
+    name: &FunctionName,
+    function: &Function,
+    stage: &StageName,
+    version: VersionNo,
+) -> Vec<String> {
+    let Some(stable) = function.stages.get(stage).map(|stands| stands.stable) else { return Vec::new() };
+    let config = |no: VersionNo| function.versions.get(&no).map(|version| &version.build.config);
+    let (Some(new), Some(old)) = (config(version), config(stable)) else { return Vec::new() };
+    let routes = |no| function.routes(name, stage, no);
+    let differ = [
+        ("routes", routes(version) != routes(stable)),
+        ("sticky", new.sticky != old.sticky),
+        ("cohorts", new.cohorts != old.cohorts),
+    ];
+    differ.into_iter().filter(|(_, differs)| *differs).map(|(setting, _)| setting.to_owned()).collect()
+}
+
+/// How `stage` stands after a change.
+pub(crate) fn changed(
+    name: &FunctionName,
+    stage: &StageName,
+    stands: &StageState,
+    state: &State,
+) -> api::StageChanged {
+    api::StageChanged {
+        function: name.to_string(),
+        stage: stage.to_string(),
+        stable: stands.stable.to_string(),
+        split: shares(&stands.split),
+        rollout: rollout(stands),
+        previous: stands.newest_previous().map(|version| version.to_string()),
+        revision: state.revision().0,
+    }
+}
+
+/// Stages by name, `live` first.
+fn stages(function: &Function) -> impl Iterator<Item = (&StageName, &StageState)> {
+    let (live, others): (Vec<_>, Vec<_>) = function.stages.iter().partition(|(name, _)| name.is_live());
+    live.into_iter().chain(others)
+}
+
+fn latest(function: &Function) -> String {
+    function.latest().map(|version| version.to_string()).unwrap_or_default()
+}
+
+pub(crate) fn role(stage: &StageState, version: VersionNo) -> Option<api::VersionRole> {
+    if version == stage.stable {
+        Some(api::VersionRole::Stable)
+    } else if Some(version) == stage.canary() {
+        Some(api::VersionRole::Canary)
+    } else if Some(version) == stage.newest_previous() {
+        Some(api::VersionRole::Previous)
+    } else {
+        None
+    }
+}
+
+/// One function in a list; `published` are its stages in the table.
+pub(crate) fn summary<V>(
+    name: &FunctionName,
+    function: &Function,
+    published: &[&Stage<V>],
+) -> api::FunctionSummary {
+    let summary = |(stage, state): (&StageName, &StageState)| {
+        let published = published.iter().find(|published| published.name() == stage);
+        let tallies = published.into_iter().flat_map(|published| published.versions());
+        let (requests, failures) = tallies
+            .map(|version| version.tally.snapshot())
+            .fold((0, 0), |sum, tally| (sum.0 + tally.total(), sum.1 + tally.failures()));
+        api::StageSummary {
+            stage: stage.to_string(),
+            stable: state.stable.to_string(),
+            canary: state.canary().map(|version| version.to_string()),
+            previous: state.newest_previous().map(|version| version.to_string()),
+            split: shares(&state.split),
+            routes: routes(name, function, stage),
+            requests,
+            failures,
+        }
+    };
+    api::FunctionSummary {
+        function: name.to_string(),
+        latest: latest(function),
+        stages: stages(function).map(summary).collect(),
+    }
+}
+
+/// One function in full.
+pub(crate) fn status<H: Host, S: Store>(
+    control: &Control<H, S>,
+    name: &FunctionName,
+    function: &Function,
+    state: &State,
+    table: &RouteTable<H::Version>,
+) -> api::FunctionStatus {
+    let published = |stage: &StageName| table.stage(name, stage);
+    let status = |(stage, stands): (&StageName, &StageState)| {
+        let config = function.versions.get(&stands.stable).map(|version| &version.build.config);
+        let versions = published(stage).into_iter().flat_map(|published| published.versions().iter().rev());
+        let versions = versions.filter_map(|version| {
+            let (weight, tally) = (stands.split.weight(version.no), version.tally.snapshot());
+            let (role, overrides) = (role(stands, version.no), version.tally.overrides().total());
+            (weight > Weight::ZERO || role.is_some() || tally.total() + overrides > 0).then(|| {
+                api::VersionStatus {
+                    version: version.no.to_string(),
+                    role,
+                    weight: weight.to_string(),
+                    tally: self::tally(&tally),
+                    overrides,
+                }
+            })
+        });
+        api::StageStatus {
+            stage: stage.to_string(),
+            stable: stands.stable.to_string(),
+            previous: stands.newest_previous().map(|version| version.to_string()),
+            split: shares(&stands.split),
+            rollout: live_rollout(control, &(name.clone(), stage.clone()), stands),
+            last_rollout: function.ended.get(stage).map(ended),
+            routes: routes(name, function, stage),
+            preview: published(stage).map(|published| published.preview().to_string()).unwrap_or_default(),
+            sticky: config.map(|config| config.sticky.to_string()).unwrap_or_default(),
+            versions: versions.collect(),
+        }
+    };
+    api::FunctionStatus {
+        function: name.to_string(),
+        revision: state.revision().0,
+        latest: latest(function),
+        stages: stages(function).map(status).collect(),
+    }
+}
+
+fn tally(snapshot: &TallySnapshot) -> api::TallyView {
+    let millis = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+    let counts = Outcome::ALL.map(|outcome| (outcome.as_str().to_owned(), snapshot.count(outcome)));
+    let shield =
+        Shielding::ALL.map(|shielding| (shielding.as_str().to_owned(), snapshot.shielded(shielding)));
+    api::TallyView {
+        requests: snapshot.total(),
+        failures: snapshot.failures(),
+        outcomes: counts.into_iter().filter(|&(_, count)| count > 0).collect(),
+        latency_p50_ms: snapshot.latency_quantile(0.5).map(millis),
+        latency_p99_ms: snapshot.latency_quantile(0.99).map(millis),
+        queue_wait_p99_ms: snapshot.queue_wait_quantile(0.99).map(millis),
+        memory_peak_bytes: snapshot.memory_peak_bytes_max(),
+        shield: shield.into_iter().filter(|&(_, count)| count > 0).collect(),
+    }
+}
+
+/// One version in a list.
+pub(crate) fn version(function: &Function, no: VersionNo, version: &Version) -> api::VersionInfo {
+    let places = stages(function).filter_map(|(stage, state)| {
+        let (weight, role) = (state.split.weight(no), role(state, no));
+        (weight > Weight::ZERO || role.is_some()).then(|| api::VersionPlace {
+            stage: stage.to_string(),
+            role,
+            weight: weight.to_string(),
+        })
+    });
+    api::VersionInfo {
+        version: no.to_string(),
+        component: version.build.digest.to_string(),
+        kind: version.build.kind.clone(),
+        config: api::ConfigSpec::from(&*version.build.config),
+        created_ms: version.created_ms,
+        created_by: version.created_by.clone(),
+        message: version.message.clone(),
+        verdict: version.verdict.as_ref().map(verdict),
+        stages: places.collect(),
+    }
+}
+
+fn verdict(verdict: &Verdict) -> api::VersionVerdictView {
+    let (stage, at_ms, reason) = (verdict.stage.to_string(), verdict.at_ms, verdict.reason.clone());
+    match verdict.fate {
+        Fate::Aborted => api::VersionVerdictView::Aborted { stage, at_ms, reason },
+        Fate::RolledBack => api::VersionVerdictView::RolledBack { stage, at_ms, reason },
+    }
+}
+
+/// One entry of the journal, newest first: a deployment or rollback that ends another rollout is its abort as well.
+pub(crate) fn entries(entry: &Entry) -> impl Iterator<Item = api::HistoryEntry> {
+    let action = &entry.change.action;
+    let numbers = action.report();
+    let shown = |action: &str, version: Option<VersionNo>, report: Option<&Report>| api::HistoryEntry {
+        revision: entry.revision.0,
+        at_ms: entry.at_ms,
+        actor: entry.actor.clone(),
+        origin: entry.origin.clone(),
+        message: None,
+        reason: report.map(|report| report.reason.clone()),
+        evidence: report.map(evidence::evidence),
+        action: action.to_owned(),
+        stage: entry.change.action.stage().map(ToString::to_string),
+        version: version.map(|version| version.to_string()),
+        split: Vec::new(),
+        step: None,
+        hash: hex::encode(entry.hash),
+    };
+    let abort = match action {
+        Action::Deploy { version, aborted: Some(canary), .. } => {
+            let reason = Some(Action::replaced_by(*version, *canary));
+            Some(api::HistoryEntry { reason, ..shown("abort", Some(*canary), numbers) })
+        }
+        Action::Rollback { version, aborted: Some(canary), .. } => {
+            let reason = Some(format!("rolled back to {version}"));
+            Some(api::HistoryEntry { reason, ..shown("abort", Some(*canary), numbers) })
+        }
+        _ => None,
+    };
+    // What a deployment's report tells is why the other rollout ended.
+    let told = numbers.filter(|_| !matches!(action, Action::Deploy { .. }));
+    let own = api::HistoryEntry {
+        message: entry.message.clone(),
+        reason: told.map(|report| report.reason.clone()),
+        split: action.after().map(|after| shares(&after.split)).unwrap_or_default(),
+        step: action.after().and_then(step),
+        ..shown(action.as_str(), action.version(), numbers.filter(|_| abort.is_none()))
+    };
+    std::iter::once(own).chain(abort)
+}

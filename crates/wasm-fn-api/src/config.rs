@@ -1,0 +1,212 @@
+//! A function's configuration as JSON.
+
+use std::{collections::BTreeMap, fmt::Display, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use wasm_fn_core as core;
+
+/// What a function is configured with; everything absent has a default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConfigSpec {
+    /// Linear memory of one instance, 64 KiB to 4 GiB; 128 MiB when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Wall-clock time of one invocation, 1 ms to 1 h; 10 s when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// CPU time of one invocation, 1 ms to 1 h; no limit when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// Invocations running at once, 1 to 100,000; 1,000 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// Requests waiting, 0 to 100,000; 1,000 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
+    /// Longest wait, 0 to 60 s; 1 s when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_wait_ms: Option<u64>,
+    /// Requests that one instance may serve; 1 (a fresh instance each) when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<u32>,
+    /// Where the live stage is reachable, `[host]/path` or `[host]/path/*`; `/<function>/*` when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
+    /// Who may use the addresses of its versions: `open`, `token` or `off`; `token` when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<String>,
+    /// How users stay on one version: `header:NAME`, `cookie:NAME`, `ip` or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<String>,
+    /// Who is placed on a version by rule; the first that applies wins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cohorts: Vec<CohortSpec>,
+    /// Origins that the guest may call; none when empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<String>,
+    /// The guest's environment.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// Requests whose header, cookie or query parameter has one of `values` go to one version.
+///
+/// Exactly one of `header`, `cookie` and `query` names where the value is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CohortSpec {
+    /// What the steps of a rollout call these users: letters, digits, `-` and `_`, starting with a letter. No two have the
+    /// same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A request header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<String>,
+    /// A cookie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
+    /// A query parameter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// Values that satisfy it, 1 to 1,024.
+    pub values: Vec<String>,
+    /// Where it sends the request.
+    pub to: CohortRole,
+}
+
+/// The role that a cohort is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CohortRole {
+    /// The version to fall back on.
+    Stable,
+    /// The version that a rollout is moving to.
+    Canary,
+}
+
+/// A configuration is refused; the text names key, found and expected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {reason}")]
+pub struct InvalidConfig {
+    /// The key as users write it.
+    pub key: &'static str,
+    /// What was found and what was expected.
+    pub reason: String,
+}
+
+fn invalid(key: &'static str) -> impl Fn(&dyn Display) -> InvalidConfig {
+    move |reason| InvalidConfig { key, reason: reason.to_string() }
+}
+
+impl TryFrom<&ConfigSpec> for core::FunctionConfig {
+    type Error = InvalidConfig;
+
+    fn try_from(wire: &ConfigSpec) -> Result<Self, InvalidConfig> {
+        let defaults = core::Limits::default();
+        let limits = core::Limits {
+            memory_bytes: wire.memory_bytes.unwrap_or(defaults.memory_bytes),
+            timeout: wire.timeout_ms.map_or(defaults.timeout, Duration::from_millis),
+            cpu: wire.cpu_ms.map(Duration::from_millis).or(defaults.cpu),
+            concurrency: wire.concurrency.unwrap_or(defaults.concurrency),
+            queue: wire.queue.unwrap_or(defaults.queue),
+            queue_wait: wire.queue_wait_ms.map_or(defaults.queue_wait, Duration::from_millis),
+            reuse: wire.reuse.unwrap_or(defaults.reuse),
+        };
+        let routes = wire.routes.iter().map(|route| route.parse()).collect::<Result<_, core::RouteError>>();
+        let preview = wire.preview.as_deref().map(str::parse).transpose();
+        let sticky = wire.sticky.as_deref().unwrap_or("none").parse();
+        let egress = wire.egress.iter().map(|rule| rule.parse()).collect::<Result<_, core::EgressError>>();
+        let config = Self {
+            limits,
+            routes: routes.map_err(|error| invalid("routes")(&error))?,
+            preview: preview
+                .map_err(|error: core::PreviewAccessError| invalid("preview")(&error))?
+                .unwrap_or_default(),
+            sticky: sticky.map_err(|error: core::StickyError| invalid("sticky")(&error))?,
+            cohorts: wire.cohorts.iter().map(TryFrom::try_from).collect::<Result<_, _>>()?,
+            egress: egress.map_err(|error| invalid("egress")(&error))?,
+            env: wire.env.clone(),
+        };
+        config.check().map_err(|error| InvalidConfig {
+            key: error.key,
+            reason: format!("found {}, expected {}", error.found, error.expected),
+        })?;
+        Ok(config)
+    }
+}
+
+impl TryFrom<&CohortSpec> for core::CohortRule {
+    type Error = InvalidConfig;
+
+    fn try_from(wire: &CohortSpec) -> Result<Self, InvalidConfig> {
+        let invalid = invalid("cohorts");
+        let source = match (&wire.header, &wire.cookie, &wire.query) {
+            (Some(name), None, None) => core::Source::header(name),
+            (None, Some(name), None) => core::Source::cookie(name),
+            (None, None, Some(name)) => core::Source::query(name),
+            (header, cookie, query) => {
+                let named = [header, cookie, query].into_iter().flatten().count();
+                let found = format!("a rule names {named} sources, expected one of header, cookie or query");
+                return Err(invalid(&found));
+            }
+        };
+        let source = source.map_err(|error| invalid(&error))?;
+        let condition = core::Condition::new(source, wire.values.clone()).map_err(|error| invalid(&error))?;
+        let role = match wire.to {
+            CohortRole::Stable => core::Role::Stable,
+            CohortRole::Canary => core::Role::Canary,
+        };
+        let name = wire.name.as_deref().map(str::parse).transpose();
+        let name = name.map_err(|error: core::NameError| invalid(&error))?;
+        Ok(Self { name, condition, role })
+    }
+}
+
+/// Whole milliseconds; configurations never hold more than an hour.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl From<&core::FunctionConfig> for ConfigSpec {
+    /// Writes every default out.
+    fn from(config: &core::FunctionConfig) -> Self {
+        let limits = &config.limits;
+        Self {
+            memory_bytes: Some(limits.memory_bytes),
+            timeout_ms: Some(millis(limits.timeout)),
+            cpu_ms: limits.cpu.map(millis),
+            concurrency: Some(limits.concurrency),
+            queue: Some(limits.queue),
+            queue_wait_ms: Some(millis(limits.queue_wait)),
+            reuse: Some(limits.reuse),
+            routes: config.routes.iter().map(ToString::to_string).collect(),
+            preview: Some(config.preview.to_string()),
+            sticky: Some(config.sticky.to_string()),
+            cohorts: config.cohorts.iter().map(CohortSpec::from).collect(),
+            egress: config.egress.iter().map(ToString::to_string).collect(),
+            env: config.env.clone(),
+        }
+    }
+}
+
+impl From<&core::CohortRule> for CohortSpec {
+    fn from(rule: &core::CohortRule) -> Self {
+        let source = rule.condition.source.name().to_owned();
+        let (header, cookie, query) = match rule.condition.source {
+            core::Source::Header(_) => (Some(source), None, None),
+            core::Source::Cookie(_) => (None, Some(source), None),
+            core::Source::Query(_) => (None, None, Some(source)),
+        };
+        let to = match rule.role {
+            core::Role::Stable => CohortRole::Stable,
+            core::Role::Canary => CohortRole::Canary,
+        };
+        let name = rule.name.as_ref().map(ToString::to_string);
+        Self { name, header, cookie, query, values: rule.condition.values.clone(), to }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,370 @@
+//! The description of the admin API, made from its operations and types.
+
+use std::collections::BTreeMap;
+
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{
+        Components, Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr,
+        Required, Response, ResponseBuilder, Schema,
+        path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
+        request_body::{RequestBody, RequestBodyBuilder},
+        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
+    },
+};
+
+use crate::{
+    AbortRequest, AccessRule, DeleteQuery, Deleted, DeployEvent, DeployRequest, DeployResult, FunctionList,
+    FunctionStatus, HistoryPage, HistoryQuery, HoldRequest, LogEvent, LogsQuery, Method, NodeView, Operation,
+    PreviewKeyRotated, PreviewQuery, PreviewView, Problem, PromoteRequest, RollbackRequest, StageChanged,
+    TrafficRequest, Uploaded, VersionList,
+};
+
+const JSON: &str = "application/json";
+const LINES: &str = "application/x-ndjson";
+
+/// The OpenAPI description of the admin API.
+pub fn openapi() -> OpenApi {
+    let mut describer = Describer::default();
+    let paths = Operation::ALL.into_iter().fold(PathsBuilder::new(), |paths, operation| {
+        let (method, path) = operation.route();
+        let item = utoipa::openapi::PathItem::new(http_method(method), describer.describe(operation));
+        paths.path(path, item)
+    });
+    let mut components = Components::new();
+    components.schemas = describer.schemas;
+    components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    let info = InfoBuilder::new()
+        .title("wasm-fn admin API")
+        .version(env!("CARGO_PKG_VERSION"))
+        .license(Some(LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build()))
+        .description(Some(
+            "Deploys functions and moves traffic between their versions. Everything under /v1 needs a bearer token.",
+        ));
+    OpenApiBuilder::new().info(info.build()).paths(paths).components(Some(components)).build()
+}
+
+fn http_method(method: Method) -> HttpMethod {
+    match method {
+        Method::Get => HttpMethod::Get,
+        Method::Head => HttpMethod::Head,
+        Method::Put => HttpMethod::Put,
+        Method::Post => HttpMethod::Post,
+        Method::Delete => HttpMethod::Delete,
+    }
+}
+
+/// What is said of one operation.
+struct Description {
+    tag: &'static str,
+    summary: &'static str,
+    parameters: Vec<Parameter>,
+    body: Option<RequestBody>,
+    success: Response,
+    /// Statuses of refusals, with their codes.
+    refusals: &'static [(&'static str, &'static str)],
+}
+
+/// Describes operations, and gathers the schemas that they name.
+#[derive(Default)]
+struct Describer {
+    schemas: BTreeMap<String, RefOr<Schema>>,
+}
+
+impl Describer {
+    fn describe(&mut self, operation: Operation) -> utoipa::openapi::path::Operation {
+        let Description { tag, summary, parameters, body, success, refusals } = self.description(operation);
+        let mut responses = BTreeMap::from([("200".to_owned(), success)]);
+        // An answer to HEAD has no body to say why.
+        let has_body = operation.route().0 != Method::Head;
+        let any = (operation.access() == AccessRule::Token).then_some(("4XX", "Refused"));
+        for (status, codes) in refusals.iter().copied().chain(any) {
+            let response = ResponseBuilder::new().description(codes);
+            let response = if has_body {
+                response.content(Problem::MEDIA_TYPE, self.content::<Problem>())
+            } else {
+                response
+            };
+            responses.insert(status.to_owned(), response.build());
+        }
+        let builder = OperationBuilder::new()
+            .tag(tag)
+            .operation_id(Some(format!("{operation:?}")))
+            .summary(Some(summary))
+            .request_body(body);
+        let builder = parameters.into_iter().fold(builder, OperationBuilder::parameter);
+        let builder = responses
+            .into_iter()
+            .fold(builder, |builder, (status, response)| builder.response(status, response));
+        match operation.access() {
+            AccessRule::Open => builder.build(),
+            AccessRule::Token => {
+                builder.security(SecurityRequirement::new("token", Vec::<String>::new())).build()
+            }
+        }
+    }
+
+    fn description(&mut self, operation: Operation) -> Description {
+        match operation {
+            Operation::Healthz => Description {
+                tag: "node",
+                summary: "Whether the process answers.",
+                parameters: Vec::new(),
+                body: None,
+                success: text("The process answers", "text/plain"),
+                refusals: &[],
+            },
+            Operation::Readyz => Description {
+                tag: "node",
+                summary: "Whether a route table is published, every version with traffic can be called, and the node is not stopping.",
+                parameters: Vec::new(),
+                body: None,
+                success: text("Functions can be called", "text/plain"),
+                refusals: &[("503", "Not yet, or no longer: `not-ready`")],
+            },
+            Operation::Metrics => Description {
+                tag: "node",
+                summary: "Requests, latencies and memory of every version in every stage.",
+                parameters: Vec::new(),
+                body: None,
+                success: text("OpenMetrics text", "application/openmetrics-text"),
+                refusals: &[],
+            },
+            Operation::Describe => Description {
+                tag: "node",
+                summary: "This document.",
+                parameters: Vec::new(),
+                body: None,
+                success: ResponseBuilder::new()
+                    .description("The OpenAPI description of this API")
+                    .content(JSON, Content::new(Some(serde_json::Value::schema())))
+                    .build(),
+                refusals: &[],
+            },
+            Operation::GetNode => Description {
+                tag: "node",
+                summary: "What this node is.",
+                parameters: Vec::new(),
+                body: None,
+                success: self.json::<NodeView>("The node"),
+                refusals: &[],
+            },
+            Operation::RotatePreviewKey => Description {
+                tag: "node",
+                summary: "Makes every preview token of this node invalid.",
+                parameters: Vec::new(),
+                body: None,
+                success: self.json::<PreviewKeyRotated>("There is a new key"),
+                refusals: &[],
+            },
+            Operation::PutComponent => Description {
+                tag: "components",
+                summary: "Stores a component. Storing one that is there already is no error.",
+                parameters: vec![segment(
+                    "digest",
+                    "SHA-256 of the body, 64 lower-case hexadecimal digits",
+                )],
+                body: Some(
+                    RequestBodyBuilder::new()
+                        .description(Some("The component's bytes"))
+                        .content("application/wasm", Content::new(Some(Vec::<u8>::schema())))
+                        .required(Some(Required::True))
+                        .build(),
+                ),
+                success: self.json::<Uploaded>("It is stored"),
+                refusals: &[("413", "`too-large`"), ("422", "`digest-mismatch`"), ("503", "`busy`")],
+            },
+            Operation::HeadComponent => Description {
+                tag: "components",
+                summary: "Whether a component is stored, so that a client need not send it.",
+                parameters: vec![segment("digest", "SHA-256 of the component")],
+                body: None,
+                success: ResponseBuilder::new()
+                    .description("It is stored; `content-length` is its size")
+                    .build(),
+                refusals: &[("404", "It is not")],
+            },
+            Operation::ListFunctions => Description {
+                tag: "functions",
+                summary: "Every function.",
+                parameters: Vec::new(),
+                body: None,
+                success: self.json::<FunctionList>("Every function"),
+                refusals: &[],
+            },
+            Operation::GetFunction => Description {
+                tag: "functions",
+                summary: "One function: its stages, their splits, and what every version did.",
+                parameters: vec![function()],
+                body: None,
+                success: self.json::<FunctionStatus>("The function"),
+                refusals: &[("404", "`no-such-function`")],
+            },
+            Operation::DeleteFunction => Description {
+                tag: "functions",
+                summary: "Deletes a function. Its version numbers are never used again.",
+                parameters: with_query::<DeleteQuery>(),
+                body: None,
+                success: self.json::<Deleted>("It is deleted"),
+                refusals: &[("404", "`no-such-function`"), ("409", "`revision-conflict`")],
+            },
+            Operation::ListVersions => Description {
+                tag: "functions",
+                summary: "The versions of a function, newest first.",
+                parameters: vec![function()],
+                body: None,
+                success: self.json::<VersionList>("Its versions"),
+                refusals: &[("404", "`no-such-function`")],
+            },
+            Operation::GetHistory => Description {
+                tag: "functions",
+                summary: "The journal of a function, newest first. The journal of a deleted function is kept.",
+                parameters: with_query::<HistoryQuery>(),
+                body: None,
+                success: self.json::<HistoryPage>("Who changed what, when, from where and why"),
+                refusals: &[("404", "`no-such-function`")],
+            },
+            Operation::GetPreview => Description {
+                tag: "functions",
+                summary: "The addresses of a function's versions, with the token for them.",
+                parameters: with_query::<PreviewQuery>(),
+                body: None,
+                success: self.json::<PreviewView>("The addresses"),
+                refusals: &[
+                    ("400", "`invalid-name`, `invalid-version`"),
+                    ("404", "`no-such-function`, `no-such-stage`, `no-such-version`"),
+                ],
+            },
+            Operation::GetLogs => Description {
+                tag: "functions",
+                summary: "What a function wrote, as lines of JSON.",
+                parameters: with_query::<LogsQuery>(),
+                body: None,
+                success: ResponseBuilder::new()
+                    .description("Lines, oldest first; with `follow` the answer does not end")
+                    .content(LINES, self.content::<LogEvent>())
+                    .build(),
+                refusals: &[("404", "`no-such-function`, `no-such-version`")],
+            },
+            Operation::Deploy => Description {
+                tag: "functions",
+                summary: "Makes a version of a function and gives it traffic.",
+                parameters: vec![function()],
+                body: Some(self.body::<DeployRequest>()),
+                success: ResponseBuilder::new()
+                    .description(
+                        "It is committed and published; with `accept: application/x-ndjson`, lines of progress and then the \
+                         result or the problem",
+                    )
+                    .content(JSON, self.content::<DeployResult>())
+                    .content(LINES, self.content::<DeployEvent>())
+                    .build(),
+                refusals: &[
+                    (
+                        "400",
+                        "`invalid-name`, `invalid-config`, `invalid-strategy`, `invalid-gate`, `invalid-check`, \
+                         `invalid-digest`, `invalid-request`",
+                    ),
+                    (
+                        "409",
+                        "`rollout-in-progress`, `already-stable`, `no-such-cohort`, `route-clash`, `revision-conflict`, \
+                         `too-many-stages`",
+                    ),
+                    ("422", "`component-missing`, or why the component is refused"),
+                    ("503", "`busy`"),
+                ],
+            },
+            Operation::SetTraffic => Description {
+                refusals: &[
+                    ("400", "`invalid-split`, `invalid-version`"),
+                    ("404", "`no-such-function`, `no-such-stage`, `no-such-version`"),
+                    ("409", "`rollout-in-progress`, `route-clash`, `revision-conflict`"),
+                ],
+                ..self.moves_traffic::<TrafficRequest>("Sets the weights of a stage.")
+            },
+            Operation::Promote => Description {
+                refusals: &[
+                    ("404", "`no-such-function`, `no-such-stage`"),
+                    ("409", "`no-rollout`, `wrong-phase`, `rollout-moved`, `revision-conflict`"),
+                ],
+                ..self.moves_traffic::<PromoteRequest>(
+                    "Takes the rollout to its next step, or with `full` to its end.",
+                )
+            },
+            Operation::Pause => self.moves_traffic::<HoldRequest>("Holds the rollout where it is."),
+            Operation::Resume => {
+                self.moves_traffic::<HoldRequest>("Lets a rollout that was held go on, under a new gate.")
+            }
+            Operation::Abort => self.moves_traffic::<AbortRequest>(
+                "Ends a rollout. All traffic goes to stable, or back to the split that was set by hand before it.",
+            ),
+            Operation::RollBack => Description {
+                refusals: &[
+                    ("404", "`no-such-function`, `no-such-stage`, `no-such-version`"),
+                    ("409", "`no-previous-version`, `route-clash`, `revision-conflict`"),
+                ],
+                ..self.moves_traffic::<RollbackRequest>(
+                    "Sends all traffic to an earlier version; during a rollout, aborts it.",
+                )
+            },
+        }
+    }
+
+    /// A command to a rollout.
+    fn moves_traffic<B: ToSchema>(&mut self, summary: &'static str) -> Description {
+        Description {
+            tag: "traffic",
+            summary,
+            parameters: vec![function()],
+            body: Some(self.body::<B>()),
+            success: self.json::<StageChanged>("The stage as it is now"),
+            refusals: &[
+                ("404", "`no-such-function`, `no-such-stage`"),
+                ("409", "`no-rollout`, `wrong-phase`, `revision-conflict`"),
+            ],
+        }
+    }
+
+    fn body<B: ToSchema>(&mut self) -> RequestBody {
+        let content = self.content::<B>();
+        RequestBodyBuilder::new().content(JSON, content).required(Some(Required::True)).build()
+    }
+
+    fn json<B: ToSchema>(&mut self, description: &str) -> Response {
+        ResponseBuilder::new().description(description).content(JSON, self.content::<B>()).build()
+    }
+
+    /// A reference to the schema of `B`, which is gathered with those that it names.
+    fn content<B: ToSchema>(&mut self) -> Content {
+        let mut named = Vec::new();
+        B::schemas(&mut named);
+        self.schemas.extend(named);
+        self.schemas.insert(B::name().into_owned(), B::schema());
+        Content::new(Some(Ref::from_schema_name(B::name())))
+    }
+}
+
+fn text(description: &str, media_type: &str) -> Response {
+    let content = Content::new(Some(String::schema()));
+    ResponseBuilder::new().description(description).content(media_type, content).build()
+}
+
+fn segment(name: &str, description: &str) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .description(Some(description))
+        .schema(Some(String::schema()))
+        .build()
+}
+
+fn function() -> Parameter {
+    segment("function", "Name of the function")
+}
+
+/// The function, and the parameters of a query.
+fn with_query<Q: IntoParams>() -> Vec<Parameter> {
+    let query = Q::into_params(|| Some(ParameterIn::Query));
+    std::iter::once(function()).chain(query).collect()
+}

@@ -1,0 +1,139 @@
+//! The operations of the admin API: one table, from which its description is made and which its server routes by.
+
+/// One operation of the admin API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// Whether the process answers.
+    Healthz,
+    /// Whether the node can serve.
+    Readyz,
+    /// Numbers for Prometheus.
+    Metrics,
+    /// The description of the API.
+    Describe,
+    /// What the node is.
+    GetNode,
+    /// Replaces the key of preview tokens.
+    RotatePreviewKey,
+    /// Stores a component.
+    PutComponent,
+    /// Looks whether a component is stored.
+    HeadComponent,
+    /// Lists functions.
+    ListFunctions,
+    /// Shows one function.
+    GetFunction,
+    /// Deletes a function.
+    DeleteFunction,
+    /// Lists the versions of a function.
+    ListVersions,
+    /// Shows the journal of a function.
+    GetHistory,
+    /// Shows the addresses of versions.
+    GetPreview,
+    /// Reads what a function wrote.
+    GetLogs,
+    /// Deploys a version.
+    Deploy,
+    /// Sets the weights of a stage.
+    SetTraffic,
+    /// Takes a rollout to its next step.
+    Promote,
+    /// Holds a rollout.
+    Pause,
+    /// Lets a rollout go on.
+    Resume,
+    /// Ends a rollout.
+    Abort,
+    /// Goes back to an earlier version.
+    RollBack,
+}
+
+/// The HTTP method of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Reads.
+    Get,
+    /// Reads the head alone.
+    Head,
+    /// Replaces.
+    Put,
+    /// Does something.
+    Post,
+    /// Deletes.
+    Delete,
+}
+
+/// Who may use an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessRule {
+    /// Anybody.
+    Open,
+    /// Whoever has a token of the node.
+    Token,
+}
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Self; 22] = [
+        Self::Healthz,
+        Self::Readyz,
+        Self::Metrics,
+        Self::Describe,
+        Self::GetNode,
+        Self::RotatePreviewKey,
+        Self::PutComponent,
+        Self::HeadComponent,
+        Self::ListFunctions,
+        Self::GetFunction,
+        Self::DeleteFunction,
+        Self::ListVersions,
+        Self::GetHistory,
+        Self::GetPreview,
+        Self::GetLogs,
+        Self::Deploy,
+        Self::SetTraffic,
+        Self::Promote,
+        Self::Pause,
+        Self::Resume,
+        Self::Abort,
+        Self::RollBack,
+    ];
+
+    /// Its method and its path, in which `{…}` stands for one segment.
+    pub const fn route(self) -> (Method, &'static str) {
+        use Method::{Delete, Get, Head, Post, Put};
+        match self {
+            Self::Healthz => (Get, "/healthz"),
+            Self::Readyz => (Get, "/readyz"),
+            Self::Metrics => (Get, "/metrics"),
+            Self::Describe => (Get, "/openapi.json"),
+            Self::GetNode => (Get, "/v1/node"),
+            Self::RotatePreviewKey => (Post, "/v1/preview-key"),
+            Self::PutComponent => (Put, "/v1/components/{digest}"),
+            Self::HeadComponent => (Head, "/v1/components/{digest}"),
+            Self::ListFunctions => (Get, "/v1/functions"),
+            Self::GetFunction => (Get, "/v1/functions/{function}"),
+            Self::DeleteFunction => (Delete, "/v1/functions/{function}"),
+            Self::ListVersions => (Get, "/v1/functions/{function}/versions"),
+            Self::GetHistory => (Get, "/v1/functions/{function}/history"),
+            Self::GetPreview => (Get, "/v1/functions/{function}/preview"),
+            Self::GetLogs => (Get, "/v1/functions/{function}/logs"),
+            Self::Deploy => (Post, "/v1/functions/{function}/deployments"),
+            Self::SetTraffic => (Put, "/v1/functions/{function}/traffic"),
+            Self::Promote => (Post, "/v1/functions/{function}/promote"),
+            Self::Pause => (Post, "/v1/functions/{function}/pause"),
+            Self::Resume => (Post, "/v1/functions/{function}/resume"),
+            Self::Abort => (Post, "/v1/functions/{function}/abort"),
+            Self::RollBack => (Post, "/v1/functions/{function}/rollback"),
+        }
+    }
+
+    /// Who may use it.
+    pub const fn access(self) -> AccessRule {
+        match self {
+            Self::Healthz | Self::Readyz | Self::Metrics | Self::Describe => AccessRule::Open,
+            _ => AccessRule::Token,
+        }
+    }
+}
