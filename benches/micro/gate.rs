@@ -9,15 +9,15 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
 use tokio::sync::watch;
 use wasm_fn_control::{
-    Access, Blobs, Clock, Control, ControlOptions, Deploy, Note,
+    Access, Clock, Control, ControlOptions, Deploy, Note,
     host::{Host, LogPage, Prepared, ProgressSink, Rejection},
     salt_at_random,
     state::{RolloutSpec, Strategy},
-    store::MemoryStore,
 };
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Outcome, Point, StageName, VersionNo};
 use wasm_fn_rollout::{GateSpec, OnFail, PlanSpec};
 use wasm_fn_router::{Ended, Heard, Stage, Traits};
+use wasm_fn_store::{Blobs, MemoryStore};
 
 /// Takes every component, and runs none.
 struct Nothing(watch::Sender<u64>);

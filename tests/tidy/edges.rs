@@ -8,10 +8,17 @@ use crate::sources::{none, of_crate, root};
 
 /// Every crate with those of the project that it depends on. The binary may know all of them, and xtask
 /// none.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 13] = [
     (
         "wasm-fn-admin",
-        &["wasm-fn-api", "wasm-fn-control", "wasm-fn-core", "wasm-fn-rollout", "wasm-fn-router"],
+        &[
+            "wasm-fn-api",
+            "wasm-fn-control",
+            "wasm-fn-core",
+            "wasm-fn-rollout",
+            "wasm-fn-router",
+            "wasm-fn-store",
+        ],
     ),
     ("wasm-fn-api", &["wasm-fn-core"]),
     ("wasm-fn-batch", &[]),
@@ -23,7 +30,8 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("wasm-fn-rollout", &["wasm-fn-core"]),
     ("wasm-fn-runtime", &["wasm-fn-batch", "wasm-fn-core", "wasm-fn-fuse", "wasm-fn-memory", "wasm-fn-pool"]),
     ("wasm-fn-server", &["wasm-fn-batch", "wasm-fn-core", "wasm-fn-router"]),
-    ("wasm-fn-control", &["wasm-fn-core", "wasm-fn-rollout", "wasm-fn-router"]),
+    ("wasm-fn-control", &["wasm-fn-core", "wasm-fn-rollout", "wasm-fn-router", "wasm-fn-store"]),
+    ("wasm-fn-store", &["wasm-fn-core"]),
 ];
 
 /// Crates without clock, randomness, environment, files or network.
@@ -130,6 +138,17 @@ fn clients_of_the_api_build_neither_a_server_nor_a_database_nor_an_engine() {
     let heavy =
         ["axum", "hyper", "redb", "tokio", "wasmtime"].into_iter().filter(|name| found.contains(*name));
     none(&heavy.map(|name| format!("wasm-fn-api is built with {name}")).collect::<Vec<_>>());
+}
+
+#[test]
+fn only_the_store_names_a_database() {
+    let mut faults = Vec::new();
+    for (name, manifest) in manifests().into_iter().filter(|(name, _)| name != "wasm-fn-store") {
+        if dependencies(&manifest, &["dependencies", "build-dependencies"]).contains("redb") {
+            faults.push(format!("{name} depends on redb"));
+        }
+    }
+    none(&faults);
 }
 
 #[test]

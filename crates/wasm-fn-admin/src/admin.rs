@@ -5,8 +5,9 @@ use std::sync::Arc;
 use axum::{Router, extract::FromRef, middleware};
 use tokio::sync::{Semaphore, watch};
 use wasm_fn_api::{AccessRule, Operation};
-use wasm_fn_control::{Control, host::Host, store::Store};
+use wasm_fn_control::{Control, host::Host};
 use wasm_fn_core::PreviewDomain;
+use wasm_fn_store::Store;
 
 use crate::{ApiError, extract, handlers::handler};
 

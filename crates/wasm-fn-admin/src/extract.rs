@@ -13,7 +13,8 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use wasm_fn_core::{FunctionName, Revision};
 
-use wasm_fn_control::{Actor, Control, Note, host::Host, store::Store};
+use wasm_fn_control::{Actor, Control, Note, host::Host};
+use wasm_fn_store::Store;
 
 use crate::{ApiError, NDJSON};
 

@@ -15,7 +15,7 @@ use axum::{
 };
 use wasm_fn_api::Operation;
 use wasm_fn_control::host::Host;
-use wasm_fn_control::store::Store;
+use wasm_fn_store::Store;
 
 use crate::admin::Shared;
 

@@ -18,7 +18,8 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use wasm_fn_control::{host::Host, store::Store};
+use wasm_fn_control::host::Host;
+use wasm_fn_store::Store;
 
 mod stall;
 

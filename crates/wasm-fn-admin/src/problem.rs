@@ -10,7 +10,8 @@ use http::{HeaderValue, StatusCode, header};
 use wasm_fn_core::{DigestError, NameError, VersionRefError, WeightError};
 
 use wasm_fn_api::{InvalidConfig, Problem};
-use wasm_fn_control::{ControlError, PutError, host::Rejection, state::PlanError, store::StoreError};
+use wasm_fn_control::{ControlError, host::Rejection, state::PlanError};
+use wasm_fn_store::{PutError, StoreError};
 
 /// An answer that says why nothing was done.
 #[derive(Debug)]

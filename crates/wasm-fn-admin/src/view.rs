@@ -15,8 +15,8 @@ use wasm_fn_control::{
     state::{
         Action, Ended, Fate, Function, Key, RolloutOutcome, StageState, State, Verdict, Version, effective,
     },
-    store::Store,
 };
+use wasm_fn_store::Store;
 
 mod evidence;
 

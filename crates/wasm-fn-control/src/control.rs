@@ -18,17 +18,17 @@ use tokio::sync::{Mutex, Notify, Semaphore, watch};
 use wasm_fn_core::{Digest, FunctionName, Revision, StageName, VersionNo};
 use wasm_fn_rollout::Time;
 use wasm_fn_router::{HeldVersion, RouteTable, Salt};
+use wasm_fn_store::{Blobs, JournalRange, Store, StoreError};
 
 use crate::{
     access::Access,
-    blobs::Blobs,
     clock::Clock,
+    documents::{self, LoadedState, VerifyError},
     host::Host,
     journal::{Draft, Entry, Hash},
     judge::Judge,
     publish::{Publisher, TableError},
     state::{Action, Change, Key, PlanError, State},
-    store::{Commit, JournalRange, Loaded, Store, StoreError, VerifyError},
 };
 
 pub use commands::GateStanding;
@@ -144,7 +144,7 @@ impl<H: Host, S: Store> Control<H, S> {
     /// # Errors
     /// The state cannot be read or makes no table.
     pub async fn open(options: ControlOptions<H, S>) -> Result<Arc<Self>, OpenError> {
-        let loaded = options.store.load().await?;
+        let loaded = documents::load(&options.store).await?;
         let changed = Arc::new(Notify::new());
         let Published { publisher, table, judges } = publish(&options.host, &changed, &loaded)?;
         let memory = remember::Memory::of(publisher.news(), loaded.traps);
@@ -235,7 +235,7 @@ impl<H: Host, S: Store> Control<H, S> {
     /// # Errors
     /// The store.
     pub async fn journal(&self, range: JournalRange) -> Result<Vec<Entry>, StoreError> {
-        self.store.journal(range).await
+        documents::journal(&self.store, range).await
     }
 
     /// Walks the journal's chain of hashes; gives the revision of its last entry.
@@ -243,7 +243,7 @@ impl<H: Host, S: Store> Control<H, S> {
     /// # Errors
     /// Where the chain is broken.
     pub async fn verify_journal(&self) -> Result<Revision, VerifyError> {
-        self.store.verify().await
+        documents::verify(&self.store).await
     }
 
     /// [`commit`](Self::commit) in a task of its own, so that a client that goes away cannot leave a
@@ -287,7 +287,7 @@ impl<H: Host, S: Store> Control<H, S> {
         after.apply(&entry.change, &entry.meta());
         let next = writer.publisher.changed(&after, &self.table.load(), &name)?;
         let function = after.stored_function(&name).cloned().unwrap_or_default();
-        self.store.commit(Commit { entry: entry.clone(), function }).await?;
+        self.store.commit(documents::commit(&entry, &function)).await?;
 
         writer.head = entry.hash;
         let table = writer.publisher.keep(next);
@@ -379,7 +379,7 @@ impl<H: Host, S> Drop for Control<H, S> {
 fn publish<H: Host>(
     host: &Arc<H>,
     changed: &Arc<Notify>,
-    loaded: &Loaded,
+    loaded: &LoadedState,
 ) -> Result<Published<H>, TableError> {
     let state = &loaded.state;
     let mut publisher = Publisher::new(Arc::clone(host), Arc::clone(changed), loaded.traps.clone());

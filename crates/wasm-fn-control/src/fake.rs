@@ -21,11 +21,12 @@ use wasm_fn_router::Stage;
 
 // By this name, because the crate in front of this one is tested with these too.
 use wasm_fn_control::{
-    Access, Blobs, Clock, Control, ControlOptions,
+    Access, Clock, Control, ControlOptions,
     host::{Host, LogLine, LogPage, Prepared, Progress, ProgressSink, Rejection},
-    journal::Entry,
     salt_at_random,
-    store::{Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Store, StoreError, VerifyError},
+};
+use wasm_fn_store::{
+    Blobs, Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Record, Store, StoreError,
 };
 
 /// A host whose handles are texts. Components are told apart by their bytes: `bad…` is refused,
@@ -152,12 +153,16 @@ impl Store for FakeStore {
         self.kept.keep_traps(traps)
     }
 
-    fn journal(&self, range: JournalRange) -> impl Future<Output = Result<Vec<Entry>, StoreError>> + Send {
+    fn journal(&self, range: JournalRange) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
         self.kept.journal(range)
     }
 
-    fn verify(&self) -> impl Future<Output = Result<Revision, VerifyError>> + Send {
-        self.kept.verify()
+    fn journal_after(
+        &self,
+        after: Revision,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {
+        self.kept.journal_after(after, limit)
     }
 
     fn release(&self) -> impl Future<Output = ()> + Send {

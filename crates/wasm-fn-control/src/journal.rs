@@ -134,7 +134,11 @@ impl Entry {
         serde_json::to_string(&Record::from(self)).expect("a record has text keys and no fractions")
     }
 
-    pub(crate) fn from_json(json: &str) -> Result<Self, Malformed> {
+    /// Reads the text of a record.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(json: &str) -> Result<Self, Malformed> {
         let record: Record = serde_json::from_str(json).map_err(|error| Malformed(error.to_string()))?;
         Ok(Self {
             revision: Revision(record.revision),

@@ -2,7 +2,7 @@
 //! the table that the data plane routes by.
 //!
 //! Every mutation is planned purely into a [`Change`](state::Change), committed to a
-//! [`Store`](store::Store) as one journal entry, and published as one route table, in that order and
+//! [`Store`](wasm_fn_store::Store) as one journal entry, and published as one route table, in that order and
 //! one at a time.
 //!
 //! Invariants: it knows neither the runtime nor the data plane: a [`Host`](host::Host) prepares
@@ -13,15 +13,14 @@ pub mod host;
 pub mod journal;
 pub mod report;
 pub mod state;
-pub mod store;
 
 #[cfg(test)]
 extern crate self as wasm_fn_control;
 
 mod access;
-mod blobs;
 mod clock;
 mod control;
+mod documents;
 #[cfg(test)]
 mod fake;
 mod judge;
@@ -29,9 +28,10 @@ mod publish;
 mod stored;
 
 pub use access::{Access, Actor, TokenError};
-pub use blobs::{Blobs, Pin, PutError};
 pub use clock::Clock;
 pub use control::{
     Control, ControlError, ControlOptions, Deploy, Deployed, GateStanding, Note, OpenError, salt_at_random,
 };
+pub use documents::{VerifyError, stored_state};
 pub use publish::TableError;
+pub use stored::Malformed;

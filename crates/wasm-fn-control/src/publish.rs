@@ -15,12 +15,12 @@ use wasm_fn_router::{
     BaselineSpec, PlacedCohort, RouteClash, RouteTable, Stage, StageError, StageSpec, Tally, Trial,
     TrialSpec, VersionEntry,
 };
+use wasm_fn_store::KnownTraps;
 
 use crate::{
     host::Host,
     judge::{CohortRecord, Hearing, Judge, Tallies},
     state::{Function, Rollout, StageState, State},
-    store::KnownTraps,
 };
 
 /// Builds tables that share what did not change: stages of other functions, handles on versions, and

@@ -24,7 +24,7 @@ use rollout::{Ended, Rollout};
 /// Stored JSON that says something impossible.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Malformed(pub(crate) String);
+pub struct Malformed(pub(crate) String);
 
 impl Malformed {
     fn new(reason: impl Display) -> Self {

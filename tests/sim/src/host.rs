@@ -7,9 +7,9 @@ use tokio::{sync::watch, time::sleep};
 use wasm_fn_control::{
     host::{Host, LogPage, Prepared, ProgressSink, Rejection},
     journal::Entry,
-    store::{Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Store, StoreError, VerifyError},
 };
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, VersionNo};
+use wasm_fn_store::{Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Record, Store, StoreError};
 
 use crate::{
     guest::{Guest, Node},
@@ -142,7 +142,7 @@ impl Store for SimStore {
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
-        let entry = commit.entry.clone();
+        let entry = Entry::parse(&commit.record).expect("the control plane writes records that it can read");
         let (fate, wait) = self.fate();
         {
             let mut inner = self.world.lock();
@@ -195,12 +195,12 @@ impl Store for SimStore {
         self.kept.keep_traps(traps).await
     }
 
-    async fn journal(&self, range: JournalRange) -> Result<Vec<Entry>, StoreError> {
+    async fn journal(&self, range: JournalRange) -> Result<Vec<Record>, StoreError> {
         self.kept.journal(range).await
     }
 
-    async fn verify(&self) -> Result<Revision, VerifyError> {
-        self.kept.verify().await
+    async fn journal_after(&self, after: Revision, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.kept.journal_after(after, limit).await
     }
 
     async fn release(&self) {

@@ -3,12 +3,12 @@
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use wasm_fn_control::{
-    Access, Blobs, Clock, ControlOptions,
+    Access, Clock, ControlOptions,
     state::{Key, State, Strategy},
-    store::{JournalRange, Store as _},
 };
 use wasm_fn_core::{Outcome, Point, Revision, StageName, VersionRef};
 use wasm_fn_router::{RouteTable, Salt};
+use wasm_fn_store::{Blobs, JournalRange};
 
 use arc_swap::ArcSwap;
 use tokio::time::sleep;
@@ -343,14 +343,18 @@ impl Life {
     async fn look_back(&self) {
         let world = &self.plane.world;
         let all = JournalRange { function: None, before: None, limit: usize::MAX };
-        let (Ok(entries), Ok(loaded)) = (self.store.journal(all).await, self.store.load().await) else {
+        let Ok(entries) = self.control.journal(all).await else {
             return world.fault("the journal cannot be read".to_owned());
+        };
+        let stored = match wasm_fn_control::stored_state(&self.store).await {
+            Ok(stored) => stored,
+            Err(error) => return world.fault(error.to_string()),
         };
         let mut state = State::default();
         for entry in entries.iter().rev() {
             state.apply(&entry.change, &entry.meta());
         }
-        if state != loaded.state || state != *self.control.state() {
+        if state != stored || state != *self.control.state() {
             world.fault(format!(
                 "replaying the journal gives another state than that of r{}",
                 state.revision().0

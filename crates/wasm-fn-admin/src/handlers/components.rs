@@ -12,7 +12,8 @@ use tokio_stream::StreamExt as _;
 use wasm_fn_core::Digest;
 
 use wasm_fn_api as api;
-use wasm_fn_control::{PutError, host::Host, store::Store};
+use wasm_fn_control::host::Host;
+use wasm_fn_store::{PutError, Store};
 
 use crate::{
     ApiError,

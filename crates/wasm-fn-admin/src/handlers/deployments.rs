@@ -18,8 +18,8 @@ use wasm_fn_api as api;
 use wasm_fn_control::{
     Control, Deploy, Deployed, Note,
     host::{Host, Progress},
-    store::Store,
 };
+use wasm_fn_store::Store;
 
 use crate::{
     ApiError, NDJSON,

@@ -7,10 +7,8 @@ use wasm_fn_core::{FunctionName, Revision};
 use wasm_fn_router::Stage;
 
 use wasm_fn_api as api;
-use wasm_fn_control::{
-    host::Host,
-    store::{JournalRange, Store},
-};
+use wasm_fn_control::host::Host;
+use wasm_fn_store::{JournalRange, Store};
 
 use crate::{
     ApiError,

@@ -8,10 +8,8 @@ use tokio::sync::watch;
 use wasm_fn_core::{FunctionName, StageName, VersionNo};
 
 use wasm_fn_api as api;
-use wasm_fn_control::{
-    host::{Host, LogLine, LogStream},
-    store::Store,
-};
+use wasm_fn_control::host::{Host, LogLine, LogStream};
+use wasm_fn_store::Store;
 
 use super::deployments::lines;
 use crate::{

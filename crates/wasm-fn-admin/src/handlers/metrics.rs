@@ -16,7 +16,8 @@ use prometheus_client::{
 use wasm_fn_core::Outcome;
 use wasm_fn_router::{RouteTable, Shielding, TallySnapshot};
 
-use wasm_fn_control::{host::Host, store::Store};
+use wasm_fn_control::host::Host;
+use wasm_fn_store::Store;
 
 use crate::{ApiError, extract::Plane};
 

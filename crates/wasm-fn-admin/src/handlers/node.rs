@@ -3,7 +3,8 @@
 use axum::{Json, extract::State};
 
 use wasm_fn_api as api;
-use wasm_fn_control::{host::Host, store::Store};
+use wasm_fn_control::host::Host;
+use wasm_fn_store::Store;
 
 use crate::{ApiError, admin::Shared};
 

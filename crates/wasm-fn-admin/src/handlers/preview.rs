@@ -8,8 +8,8 @@ use wasm_fn_control::{
     ControlError,
     host::Host,
     state::{PlanError, StageState},
-    store::Store,
 };
+use wasm_fn_store::Store;
 
 use crate::{
     ApiError,

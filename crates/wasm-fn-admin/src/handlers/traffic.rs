@@ -11,8 +11,8 @@ use wasm_fn_control::{
     Control, ControlError,
     host::Host,
     state::{PlanError, Seen, State as Decided},
-    store::Store,
 };
+use wasm_fn_store::Store;
 
 use crate::{
     ApiError,

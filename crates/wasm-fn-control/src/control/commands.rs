@@ -6,12 +6,13 @@ use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
 use wasm_fn_rollout::{Command, Place, Verdict};
 
 use super::{Control, ControlError, Note};
+use wasm_fn_store::Store;
+
 use crate::{
     host::Host,
     judge::past,
     report::Report,
     state::{Action, Change, Facts, Key, Rollout, Seen, StageState, State},
-    store::Store,
 };
 
 /// What the gate of a rollout says.

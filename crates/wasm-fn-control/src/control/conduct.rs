@@ -14,11 +14,12 @@ use wasm_fn_rollout::{Cause, Decision, Place, Time, Verdict, Waiting, advance, f
 use wasm_fn_rollout::{OnNoData, Phase};
 
 use super::{Control, ControlError, Note};
+use wasm_fn_store::Store;
+
 use crate::{
     host::Host,
     judge::{Judge, run_checks},
     state::{Key, Rollout, effective},
-    store::Store,
 };
 
 /// How long to wait before what could not be committed is tried again.

@@ -7,12 +7,13 @@ use wasm_fn_rollout::Counts;
 use wasm_fn_router::Salt;
 
 use super::{Control, ControlError, DEPLOYMENTS_MAX, Note};
+use wasm_fn_store::Store;
+
 use crate::{
     host::{Host, ProgressSink},
     judge::past,
     report::Report,
     state::{DeployPlan, Deployment, PlanError, State, Strategy},
-    store::Store,
 };
 
 /// What is to be deployed, and how.

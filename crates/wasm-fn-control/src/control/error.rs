@@ -3,8 +3,9 @@
 use std::io;
 
 use wasm_fn_core::{Digest, Revision};
+use wasm_fn_store::StoreError;
 
-use crate::{host::Rejection, publish::TableError, state::PlanError, store::StoreError};
+use crate::{host::Rejection, publish::TableError, state::PlanError};
 
 /// A change that was not made; the state is as it was.
 #[derive(Debug, thiserror::Error)]

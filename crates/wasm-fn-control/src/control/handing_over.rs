@@ -3,7 +3,9 @@
 use std::sync::{Arc, PoisonError};
 
 use super::{Control, OpenError, Published, publish, remember::Memory};
-use crate::{host::Host, store::Store};
+use wasm_fn_store::Store;
+
+use crate::{documents, host::Host};
 
 impl<H: Host, S: Store> Control<H, S> {
     /// Ends every change and closes the store, so that another process can open it.
@@ -25,7 +27,7 @@ impl<H: Host, S: Store> Control<H, S> {
     pub async fn take_back(&self) -> Result<(), OpenError> {
         let mut writer = self.writer.lock().await;
         self.store.take_back().await?;
-        let loaded = self.store.load().await?;
+        let loaded = documents::load(&self.store).await?;
         if loaded.head != writer.head {
             let published = publish(&self.host, &self.changed, &loaded)?;
             let Published { publisher, table, judges } = published;

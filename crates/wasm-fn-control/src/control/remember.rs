@@ -9,10 +9,9 @@ use std::{
 };
 
 use super::Control;
-use crate::{
-    host::Host,
-    store::{KnownTraps, Store},
-};
+use wasm_fn_store::{KnownTraps, Store};
+
+use crate::host::Host;
 
 /// How often new traps are looked for. A node that is killed forgets those of so long.
 const EVERY: Duration = Duration::from_secs(5);

@@ -46,7 +46,7 @@ fn untouched_chain_is_verified() {
 #[test]
 fn entry_survives_its_json() {
     let entry = draft(1, GENESIS).seal();
-    assert_eq!(Entry::from_json(&entry.to_json()).unwrap(), entry);
+    assert_eq!(Entry::parse(&entry.to_json()).unwrap(), entry);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn removed_swapped_and_resealed_entries_are_noticed() {
     let swapped = [intact[0].clone(), intact[2].clone(), intact[1].clone()];
     assert_eq!(walk(&swapped), Err(ChainError::Gap { revision: 2 }));
     let mut resealed = intact.clone();
-    let previous_hash = Entry::from_json(&intact[0]).unwrap().hash;
+    let previous_hash = Entry::parse(&intact[0]).unwrap().hash;
     let other = Draft { actor: "bob".to_owned(), ..draft(2, previous_hash) };
     resealed[1] = other.seal().to_json();
     assert_eq!(walk(&resealed), Err(ChainError::Gap { revision: 3 }));

@@ -1,10 +1,11 @@
 //! The store of a single node: a crash-safe database file in the data directory.
 //!
-//! Tables: `meta` (format, revision), `functions` (name to JSON), `journal` (revision to JSON),
-//! `journal_by_function` (name and revision, an index) and `traps` (function, stage and version number to fingerprints). One commit is one write transaction, on disk
-//! when it returns.
+//! Tables: `meta` (format, revision), `functions` (name to document), `journal` (revision to record),
+//! `journal_by_function` (name and revision, an index) and `traps` (function, stage and version number to
+//! fingerprints). One commit is one write transaction, on disk when it returns.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -17,12 +18,7 @@ use redb::{
 };
 use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
 
-use super::{Commit, JournalRange, KnownTraps, Loaded, Store, StoreError, VerifyError, of_versions};
-use crate::{
-    journal::{Entry, GENESIS, Walk},
-    state::{Action, Function, State},
-    stored,
-};
+use crate::{Commit, JournalRange, KnownTraps, Loaded, Record, Store, StoreError};
 
 /// The format that this program writes, and the newest that it reads.
 const FORMAT: u64 = 1;
@@ -81,21 +77,20 @@ impl EmbeddedStore {
         done.await.unwrap_or_else(|error| Err(self.failed_to(&error)))
     }
 
-    async fn blocking<T, E>(&self, work: impl FnOnce(&Inner) -> Result<T, E> + Send + 'static) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (held, data_dir) = (Arc::clone(&self.held), self.data_dir.clone());
         let done = tokio::task::spawn_blocking(move || {
             // Nothing is changed under the lock but the whole, so what a panic leaves is sound.
             let held = held.read().unwrap_or_else(PoisonError::into_inner);
             match &*held {
                 Some(inner) => work(inner),
-                None => Err(StoreError::Released(data_dir).into()),
+                None => Err(StoreError::Released(data_dir)),
             }
         });
-        done.await.unwrap_or_else(|error| Err(self.failed_to(&error).into()))
+        done.await.unwrap_or_else(|error| Err(self.failed_to(&error)))
     }
 
     fn failed_to(&self, error: &tokio::task::JoinError) -> StoreError {
@@ -179,30 +174,26 @@ impl Inner {
         let revision = meta.get("revision").map_err(|error| self.failed(error))?;
         let revision = Revision(revision.map_or(0, |revision| revision.value()));
         let functions = transaction.open_table(FUNCTIONS).map_err(|error| self.failed(error))?;
-        let functions = functions
-            .iter()
-            .map_err(|error| self.failed(error))?
-            .map(|row| {
-                let (name, json) = row.map_err(|error| self.failed(error))?;
-                read_function(name.value(), json.value())
-            })
-            .collect::<Result<_, _>>()?;
+        let functions = functions.iter().map_err(|error| self.failed(error))?.map(|row| {
+            let (name, document) = row.map_err(|error| self.failed(error))?;
+            Ok((read_name(name.value())?, document.value().to_owned()))
+        });
+        let functions = functions.collect::<Result<BTreeMap<_, _>, StoreError>>()?;
         let journal = transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
         let last = journal.last().map_err(|error| self.failed(error))?;
-        let last = last.map(|(key, json)| read_entry(key.value(), json.value())).transpose()?;
-        let (last_revision, head) = last.map_or((Revision(0), GENESIS), |entry| (entry.revision, entry.hash));
+        let last = last.map(|(key, text)| record(key.value(), text.value()));
+        let last_revision = last.as_ref().map_or(Revision(0), |record| record.revision);
         if last_revision != revision {
             let reason = format!("is {revision}, but the journal ends at {last_revision}");
             return Err(StoreError::Corrupt { table: "meta", key: "revision".to_owned(), reason });
         }
-        let state = State::new(revision, functions);
         let traps = transaction.open_table(TRAPS).map_err(|error| self.failed(error))?;
         let traps = traps.iter().map_err(|error| self.failed(error))?.map(|row| {
             let (key, fingerprints) = row.map_err(|error| self.failed(error))?;
             Ok((read_trap_key(key.value())?, fingerprints.value()))
         });
-        let traps = of_versions(traps.collect::<Result<_, StoreError>>()?, &state);
-        Ok(Loaded { state, traps, head })
+        let traps = traps.collect::<Result<_, StoreError>>()?;
+        Ok(Loaded { revision, functions, traps, last })
     }
 
     fn keep_traps(&self, traps: &KnownTraps) -> Result<(), StoreError> {
@@ -224,33 +215,31 @@ impl Inner {
     }
 
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
-        let Commit { entry, function } = commit;
-        let name = entry.change.function.as_str();
-        let json = serde_json::to_string(&stored::Function::from(&**function));
-        let json = json.map_err(|error| self.failed_to(error.to_string()))?;
+        let Commit { revision, function, document, record, forgets_traps } = commit;
+        let name = function.as_str();
         let transaction = self.write()?;
         {
             let mut meta = transaction.open_table(META).map_err(|error| self.failed(error))?;
             let found = meta.get("revision").map_err(|error| self.failed(error))?;
             let found = Revision(found.map_or(0, |found| found.value()));
-            if found.next() != entry.revision {
-                return Err(StoreError::Conflict { expected: Revision(entry.revision.0 - 1), found });
+            if found.next() != *revision {
+                return Err(StoreError::Conflict { expected: Revision(revision.0 - 1), found });
             }
-            meta.insert("revision", entry.revision.0).map_err(|error| self.failed(error))?;
+            meta.insert("revision", revision.0).map_err(|error| self.failed(error))?;
             let mut functions = transaction.open_table(FUNCTIONS).map_err(|error| self.failed(error))?;
-            functions.insert(name, json.as_str()).map_err(|error| self.failed(error))?;
+            functions.insert(name, document.as_str()).map_err(|error| self.failed(error))?;
             let mut journal = transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
-            journal.insert(entry.revision.0, entry.to_json().as_str()).map_err(|error| self.failed(error))?;
+            journal.insert(revision.0, record.as_str()).map_err(|error| self.failed(error))?;
             let mut index = transaction.open_table(BY_FUNCTION).map_err(|error| self.failed(error))?;
-            index.insert((name, entry.revision.0), ()).map_err(|error| self.failed(error))?;
+            index.insert((name, revision.0), ()).map_err(|error| self.failed(error))?;
         }
-        if matches!(entry.change.action, Action::Delete) {
+        if *forgets_traps {
             self.forget_traps(&transaction, name)?;
         }
         transaction.commit().map_err(|error| self.failed(error))
     }
 
-    fn journal(&self, range: &JournalRange) -> Result<Vec<Entry>, StoreError> {
+    fn journal(&self, range: &JournalRange) -> Result<Vec<Record>, StoreError> {
         let transaction = self.read()?;
         let journal = transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
         let before = range.before.map_or(u64::MAX, |before| before.0);
@@ -260,8 +249,8 @@ impl Inner {
                 .rev()
                 .take(range.limit)
                 .map(|row| {
-                    let (key, json) = row.map_err(|error| self.failed(error))?;
-                    read_entry(key.value(), json.value())
+                    let (key, text) = row.map_err(|error| self.failed(error))?;
+                    Ok(record(key.value(), text.value()))
                 })
                 .collect();
         };
@@ -272,35 +261,39 @@ impl Inner {
             .take(range.limit)
             .map(|row| {
                 let key = row.map_err(|error| self.failed(error))?.0.value().1;
-                let json = journal.get(key).map_err(|error| self.failed(error))?;
-                let json = json.ok_or_else(|| StoreError::Corrupt {
+                let text = journal.get(key).map_err(|error| self.failed(error))?;
+                let text = text.ok_or_else(|| StoreError::Corrupt {
                     table: "journal_by_function",
                     key: format!("{name} {key}"),
                     reason: "names an entry that is not in the journal".to_owned(),
                 })?;
-                read_entry(key, json.value())
+                Ok(record(key, text.value()))
             })
             .collect()
     }
 
-    fn verify(&self) -> Result<Revision, VerifyError> {
+    fn journal_after(&self, after: Revision, limit: usize) -> Result<Vec<Record>, StoreError> {
         let transaction = self.read()?;
         let journal = transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
-        let mut walk = Walk::new();
-        for row in journal.iter().map_err(|error| self.failed(error))? {
-            let (key, json) = row.map_err(|error| self.failed(error))?;
-            walk.step(key.value(), json.value())?;
-        }
-        Ok(walk.revision())
+        let rows = journal.range(after.next().0..).map_err(|error| self.failed(error))?;
+        let records = rows.take(limit).map(|row| {
+            let (key, text) = row.map_err(|error| self.failed(error))?;
+            Ok(record(key.value(), text.value()))
+        });
+        records.collect()
     }
 }
 
-fn read_function(name: &str, json: &str) -> Result<(FunctionName, Arc<Function>), StoreError> {
-    let corrupt = |reason: String| StoreError::Corrupt { table: "functions", key: name.to_owned(), reason };
-    let key = name.parse().map_err(|error: wasm_fn_core::NameError| corrupt(error.to_string()))?;
-    let stored: stored::Function = serde_json::from_str(json).map_err(|error| corrupt(error.to_string()))?;
-    let function = Function::try_from(stored).map_err(|error| corrupt(error.0))?;
-    Ok((key, Arc::new(function)))
+fn record(key: u64, text: &str) -> Record {
+    Record { revision: Revision(key), text: text.to_owned() }
+}
+
+fn read_name(name: &str) -> Result<FunctionName, StoreError> {
+    name.parse().map_err(|error: wasm_fn_core::NameError| StoreError::Corrupt {
+        table: "functions",
+        key: name.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 fn read_trap_key(
@@ -313,14 +306,6 @@ fn read_trap_key(
     let named = |error: wasm_fn_core::NameError| corrupt(error.to_string());
     let no = VersionNo::new(version).ok_or_else(|| corrupt("is no version's".to_owned()))?;
     Ok((function.parse().map_err(named)?, stage.parse().map_err(named)?, no))
-}
-
-fn read_entry(key: u64, json: &str) -> Result<Entry, StoreError> {
-    Entry::from_json(json).map_err(|error| StoreError::Corrupt {
-        table: "journal",
-        key: key.to_string(),
-        reason: error.0,
-    })
 }
 
 impl Store for EmbeddedStore {
@@ -336,12 +321,12 @@ impl Store for EmbeddedStore {
         self.blocking(move |inner| inner.keep_traps(&traps)).await
     }
 
-    async fn journal(&self, range: JournalRange) -> Result<Vec<Entry>, StoreError> {
+    async fn journal(&self, range: JournalRange) -> Result<Vec<Record>, StoreError> {
         self.blocking(move |inner| inner.journal(&range)).await
     }
 
-    async fn verify(&self) -> Result<Revision, VerifyError> {
-        self.blocking(Inner::verify).await
+    async fn journal_after(&self, after: Revision, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.blocking(move |inner| inner.journal_after(after, limit)).await
     }
 
     async fn release(&self) {

@@ -155,7 +155,7 @@ impl Blobs {
     ///
     /// # Errors
     /// As for [`collect`](Self::collect).
-    pub(crate) async fn collect_apart(self: &Arc<Self>, candidates: HashSet<Digest>) -> io::Result<()> {
+    pub async fn collect_apart(self: &Arc<Self>, candidates: HashSet<Digest>) -> io::Result<()> {
         if self.in_place {
             return self.collect(candidates);
         }
