@@ -9,15 +9,18 @@ use crate::sources::{none, of_crate, root};
 /// Every crate with those of the project that it depends on. The binary may know all of them, and xtask
 /// none.
 const EDGES: [(&str, &[&str]); 10] = [
-    ("wasm-fn-batch", &[]),
     ("wasm-fn-core", &[]),
     ("wasm-fn-fuse", &[]),
-    ("wasm-fn-memory", &[]),
-    ("wasm-fn-pool", &[]),
+    ("wasm-fn-memory", &["wasm-fn-thread"]),
+    ("wasm-fn-pool", &["wasm-fn-core"]),
     ("wasm-fn-router", &["wasm-fn-core"]),
     ("wasm-fn-rollout", &["wasm-fn-core"]),
-    ("wasm-fn-runtime", &["wasm-fn-batch", "wasm-fn-core", "wasm-fn-fuse", "wasm-fn-memory", "wasm-fn-pool"]),
-    ("wasm-fn-server", &["wasm-fn-batch", "wasm-fn-core", "wasm-fn-router"]),
+    (
+        "wasm-fn-runtime",
+        &["wasm-fn-core", "wasm-fn-fuse", "wasm-fn-memory", "wasm-fn-pool", "wasm-fn-thread"],
+    ),
+    ("wasm-fn-server", &["wasm-fn-core", "wasm-fn-router", "wasm-fn-thread"]),
+    ("wasm-fn-thread", &[]),
     ("wasm-fn-control", &["wasm-fn-core", "wasm-fn-rollout", "wasm-fn-router"]),
 ];
 

@@ -6,6 +6,7 @@
 //! Invariants: no clock, no randomness, no environment, no input or output, no wire format. A word
 //! lives here only when three crates use it.
 
+mod bytes;
 mod cohort;
 mod config;
 mod digest;
@@ -21,6 +22,7 @@ mod trap;
 mod version;
 mod weight;
 
+pub use bytes::format_bytes;
 pub use cohort::{CohortError, CohortRule, Condition, Role, Source, Sticky, StickyError};
 pub use config::{ConfigError, FunctionConfig, Limits};
 pub use digest::{Digest, DigestError};

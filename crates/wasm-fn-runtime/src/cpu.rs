@@ -17,8 +17,8 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
-use wasm_fn_memory::Whereabouts;
-use wasm_fn_pool::{Burst, Ticket, Wait};
+use wasm_fn_memory::ThreadAffinity;
+use wasm_fn_pool::{Burst, QueueTicket, Wait};
 use wasmtime::UpdateDeadline;
 
 use crate::{pace::Pace, state::Meter, version::Waiter};
@@ -29,7 +29,7 @@ use crate::{pace::Pace, state::Meter, version::Waiter};
 /// poll, and [`stop`](Self::stop) when it polls no more.
 pub(crate) struct Cpu {
     pace: Arc<Pace>,
-    whereabouts: Whereabouts,
+    affinity: ThreadAffinity,
     /// The epoch in which the guest was resumed.
     resumed: AtomicU64,
     // Invariant: while it is false, the account is not running and has no turn.
@@ -68,7 +68,7 @@ impl Cpu {
     pub(crate) fn new(pace: Arc<Pace>) -> Self {
         let resumed = AtomicU64::new(pace.epoch());
         let (measured, used) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { pace, whereabouts: Whereabouts::new(), resumed, measured, used, account: Mutex::default() }
+        Self { pace, affinity: ThreadAffinity::new(), resumed, measured, used, account: Mutex::default() }
     }
 
     /// The guest is given a request, for which it may compute so long.
@@ -83,7 +83,7 @@ impl Cpu {
 
     /// The guest is about to run on this thread.
     pub(crate) fn resume(&self) {
-        self.whereabouts.arrive();
+        self.affinity.arrive();
         self.resumed.store(self.pace.epoch(), Relaxed);
         if self.measured.load(Relaxed) {
             self.account().charged = Some(thread_time());
@@ -143,13 +143,13 @@ impl Cpu {
 
     /// Waits until the guest may compute on.
     async fn turn(&self) {
-        let lane = &self.pace.lane;
+        let run_queue = &self.pace.run_queue;
         let had_turn = {
             let mut account = self.account();
-            if !account.burst.needs_turn() || account.has_turn && !lane.is_contended() {
+            if !account.burst.needs_turn() || account.has_turn && !run_queue.is_contended() {
                 return;
             }
-            if !account.has_turn && lane.try_take() {
+            if !account.has_turn && run_queue.try_take() {
                 account.has_turn = true;
                 return;
             }
@@ -158,11 +158,11 @@ impl Cpu {
         let (sender, receiver) = oneshot::channel();
         let waiter = Waiter(sender);
         let ticket = if had_turn {
-            lane.pass(waiter)
+            run_queue.pass(waiter)
         } else {
-            match lane.wait(waiter) {
+            match run_queue.wait(waiter) {
                 Wait::Queued(ticket) => Some(ticket),
-                Wait::Entered(_) => {
+                Wait::Acquired(_) => {
                     self.account().has_turn = true;
                     None
                 }
@@ -182,7 +182,7 @@ impl Cpu {
 
     fn leave(&self, account: &mut Account) {
         if std::mem::take(&mut account.has_turn) {
-            self.pace.lane.leave();
+            self.pace.run_queue.release();
         }
     }
 
@@ -261,7 +261,7 @@ async fn behind() {
 struct Waiting<'a> {
     pace: &'a Pace,
     /// `None` once the turn was taken up.
-    ticket: Option<Ticket>,
+    ticket: Option<QueueTicket>,
     receiver: oneshot::Receiver<()>,
 }
 
@@ -269,8 +269,8 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.receiver.close();
-            if !self.pace.lane.cancel(ticket) && self.receiver.try_recv().is_ok() {
-                self.pace.lane.leave();
+            if !self.pace.run_queue.cancel(ticket) && self.receiver.try_recv().is_ok() {
+                self.pace.run_queue.release();
             }
         }
     }

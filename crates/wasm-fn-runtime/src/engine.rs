@@ -62,7 +62,7 @@ pub enum InstanceMemoryReset {
 impl InstanceMemoryReset {
     /// What this machine offers.
     pub fn probe() -> Self {
-        if wasm_fn_memory::can_look() { Self::DirtyPages } else { Self::AllPages }
+        if wasm_fn_memory::can_scan() { Self::DirtyPages } else { Self::AllPages }
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use futures_util::FutureExt as _;
 use wasm_fn_core::{EgressRule, Limits};
 use wasm_fn_memory::{EXHAUSTED, NoStack};
-use wasm_fn_pool::{BudgetPart, StartPermit};
+use wasm_fn_pool::{MemoryShare, StartPermit};
 use wasmtime::Store;
 
 use crate::{
@@ -36,7 +36,7 @@ pub(crate) struct Mould {
     /// `None` when nothing may be sent.
     pub(crate) egress: Option<Arc<[EgressRule]>>,
     /// What the version's instances hold of the node's memory.
-    pub(crate) memory: BudgetPart,
+    pub(crate) memory: MemoryShare,
 }
 
 /// One live guest.

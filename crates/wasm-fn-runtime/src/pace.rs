@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use wasm_fn_pool::Lane;
+use wasm_fn_pool::RunQueue;
 use wasmtime::EngineWeak;
 
 use crate::{
@@ -35,7 +35,7 @@ pub(crate) struct Pace {
     /// Whether a guest computed through an epoch since the last one.
     computing: AtomicBool,
     ticker: OnceLock<Thread>,
-    pub(crate) lane: Lane<Waiter>,
+    pub(crate) run_queue: RunQueue<Waiter>,
 }
 
 impl Pace {
@@ -45,7 +45,7 @@ impl Pace {
             epochs: AtomicU64::new(0),
             computing: AtomicBool::new(false),
             ticker: OnceLock::new(),
-            lane: Lane::new(threads, guests_max),
+            run_queue: RunQueue::new(threads, guests_max),
         }
     }
 

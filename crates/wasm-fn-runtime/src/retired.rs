@@ -13,8 +13,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use wasm_fn_batch::Gathering;
-use wasm_fn_memory::together;
+use wasm_fn_memory::restore_batched;
+use wasm_fn_thread::TaskBatch;
 
 use crate::{instance::Instance, version::Version};
 
@@ -29,7 +29,7 @@ const HELD_SHARE: u32 = 8;
 const TOGETHER_MAX: usize = 4;
 
 thread_local! {
-    static RETIRED: Gathering<Retired> = const { Gathering::new(TOGETHER_MAX) };
+    static RETIRED: TaskBatch<Retired> = const { TaskBatch::new(TOGETHER_MAX) };
 }
 
 /// How many of a node's instances wait to be taken down.
@@ -59,7 +59,7 @@ impl Retired {
     /// Has `instance` of `version` taken down: later, or now when as many wait as may, or memory is getting short.
     pub(crate) fn put(version: &Arc<Version>, instance: Instance) {
         if let Some(held) = Held::of(version) {
-            RETIRED.with(|gathering| gathering.add(Self { instance, held }, take_down));
+            RETIRED.with(|batch| batch.add(Self { instance, held }, take_down));
         }
     }
 }
@@ -84,7 +84,7 @@ impl Drop for Held {
 
 /// Takes down all that a thread retired.
 fn take_down(retired: Vec<Retired>) {
-    let mut places: Vec<_> = together(|| {
+    let mut places: Vec<_> = restore_batched(|| {
         retired.into_iter().map(|retired| (retired.held, retired.instance.take_down())).collect()
     });
     // Those of one version follow in a row: most often there is no other.

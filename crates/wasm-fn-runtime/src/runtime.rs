@@ -11,7 +11,7 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
 use wasm_fn_memory::{Memories, Stacks};
-use wasm_fn_pool::{Budget, Gate, PoolPlan, Slots};
+use wasm_fn_pool::{ConcurrencyLimit, MemoryBudget, PoolPlan, Slots};
 
 use crate::{
     code::{Code, Codes, CodesOptions, ForVersion},
@@ -85,8 +85,8 @@ pub(crate) struct Node {
     pub(crate) codes: Arc<Codes>,
     pub(crate) slots: Arc<Slots>,
     pub(crate) pace: Arc<Pace>,
-    pub(crate) memory: Arc<Budget>,
-    pub(crate) gate: Gate<Waiter>,
+    pub(crate) memory: Arc<MemoryBudget>,
+    pub(crate) gate: ConcurrencyLimit<Waiter>,
     pub(crate) retirement: Retirement,
     memories: Arc<Memories>,
     stacks: Arc<Stacks>,
@@ -122,7 +122,7 @@ impl Node {
             limits,
             surroundings: Surroundings { version, env: env.into_iter().collect(), log },
             egress: (!egress.is_empty()).then(|| egress.into()),
-            memory: self.memory.part(),
+            memory: self.memory.share(),
         }
     }
 
@@ -167,8 +167,8 @@ impl Node {
 
     /// Lets the system have the memory that free slots keep; takes milliseconds.
     fn give_back(&self) {
-        let slots = self.memories.give_back();
-        match self.stacks.give_back() {
+        let slots = self.memories.decommit();
+        match self.stacks.decommit() {
             Ok(()) => tracing::debug!(slots, "memory of free slots given back"),
             Err(error) => tracing::warn!(%error, "free stacks keep their memory"),
         }
@@ -191,7 +191,7 @@ impl Runtime {
         let pace = Pace::start(&engines, threads, options.pool.instances_max)?;
         let loader = Loader::new(engines, &options.data_dir)?;
         let slots = Arc::new(Slots::new(options.pool.instances_max as usize));
-        let memory = Arc::new(Budget::new(options.pool.memory_max_bytes));
+        let memory = Arc::new(MemoryBudget::new(options.pool.memory_max_bytes));
         let running_max = options.pool.running_max;
         let node = Arc::new(Node {
             codes: Arc::new(Codes::new(CodesOptions {
@@ -203,7 +203,7 @@ impl Runtime {
             slots,
             pace,
             memory,
-            gate: Gate::new(running_max, running_max),
+            gate: ConcurrencyLimit::new(running_max, running_max),
             retirement: Retirement::new(options.pool.instances_max),
             memories,
             stacks,

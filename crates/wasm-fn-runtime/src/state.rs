@@ -118,7 +118,7 @@ impl State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        self.mould.memory.give_back(self.held_bytes);
+        self.mould.memory.release(self.held_bytes);
     }
 }
 
@@ -135,7 +135,7 @@ impl ResourceLimiter for State {
             self.meter.memory_refused.store(true, Ordering::Relaxed);
             return Ok(false);
         }
-        if !self.mould.memory.try_take(held.saturating_sub(self.held_bytes)) {
+        if !self.mould.memory.try_reserve(held.saturating_sub(self.held_bytes)) {
             self.meter.memory_short.store(true, Ordering::Relaxed);
             return Ok(false);
         }

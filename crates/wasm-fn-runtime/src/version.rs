@@ -17,8 +17,8 @@ use http::Response;
 use http_body::Body;
 use tokio::sync::{Notify, oneshot};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Limits, VersionNo};
-use wasm_fn_memory::thread;
-use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, StartPermit, Wait, Wake, share_max};
+use wasm_fn_pool::{Checkout, ConcurrencyLimit, Pool, PoolOptions, StartPermit, Wait, Wake, share_max};
+use wasm_fn_thread::thread_number;
 
 use crate::{
     code::{Code, ForVersion, NoCode},
@@ -63,7 +63,7 @@ pub struct Version {
     tended: AtomicBool,
     /// Whether a task refills its pool.
     refilling: AtomicBool,
-    pub(crate) gate: Gate<Waiter>,
+    pub(crate) gate: ConcurrencyLimit<Waiter>,
     pub(crate) pool: Pool<Instance>,
     /// Tells that task that the pool has fewer than it wants, or wants none.
     short: Notify,
@@ -90,8 +90,8 @@ impl Drop for Place {
         let node = &self.version.node;
         for gate in [&node.gate, &self.version.gate] {
             // The clock is for those who wait.
-            if !gate.try_leave() {
-                gate.leave(node.now());
+            if !gate.try_release() {
+                gate.release(node.now());
             }
         }
     }
@@ -110,7 +110,7 @@ impl Version {
             idle_after: node.options.idle_after,
         });
         // Those beyond its share of the node wait here, where they are in nobody else's way.
-        let gate = Gate::new(limits.concurrency.min(share_max(node.gate.limit())), limits.queue);
+        let gate = ConcurrencyLimit::new(limits.concurrency.min(share_max(node.gate.limit())), limits.queue);
         let (tended, refilling) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { mould, code, node, tended, refilling, gate, pool, short: Notify::new(), function }
     }
@@ -280,7 +280,7 @@ impl Version {
     /// not start. `None`, and nothing is counted, when the request has to wait for one.
     #[expect(clippy::disallowed_methods, reason = "starts take wall-clock time")]
     fn instance_at_once(self: &Arc<Self>) -> Option<Result<Instance, Fault>> {
-        if let Some(instance) = self.pool.take_ready(thread()) {
+        if let Some(instance) = self.pool.take_ready(thread_number()) {
             return Some(Ok(instance));
         }
         let permit = self.pool.start_quick()?;
@@ -294,10 +294,10 @@ impl Version {
     /// An instance for this request: a ready one, or one made now.
     #[expect(clippy::disallowed_methods, reason = "deadlines are wall-clock time")]
     async fn instance(self: &Arc<Self>, deadline: &mut Deadline) -> Result<Instance, Fault> {
-        let mut checkout = self.pool.checkout(thread());
+        let mut checkout = self.pool.checkout(thread_number());
         // A version's stock gives way to another's request.
         if matches!(checkout, Checkout::Full) && self.node.reclaim() {
-            checkout = self.pool.checkout(thread());
+            checkout = self.pool.checkout(thread_number());
         }
         let permit = match checkout {
             Checkout::Warm(instance) => return Ok(instance),
@@ -340,7 +340,7 @@ impl Version {
         instance.uses_left = instance.uses_left.saturating_sub(1);
         if instance.uses_left > 0 {
             instance.meter.forget_refusals();
-            drop(self.pool.check_in(thread(), instance));
+            drop(self.pool.check_in(thread_number(), instance));
         } else {
             Retired::put(self, instance);
         }
@@ -351,9 +351,9 @@ impl Version {
     pub(crate) fn follow(self: &Arc<Self>, permits: impl Iterator<Item = StartPermit>) {
         let (began, mut started, mapped) = (Instant::now(), 0, self.code.get());
         for permit in permits {
-            let Some((permit, mapped)) = self.pool.follow(permit).zip(mapped.as_ref()) else { continue };
+            let Some((permit, mapped)) = self.pool.replace(permit).zip(mapped.as_ref()) else { continue };
             match self.mould.instantiate_at_once(mapped, permit) {
-                Some(Ok(instance)) => drop(self.pool.check_in(thread(), instance)),
+                Some(Ok(instance)) => drop(self.pool.check_in(thread_number(), instance)),
                 Some(Err(fault)) => tracing::debug!(%fault, "no instance follows"),
                 None => tracing::debug!("no instance follows: it does not start at once"),
             }
@@ -401,7 +401,7 @@ impl Version {
                 let Some(mapped) = &*mapped else { break };
                 let start = pin!(self.mould.instantiate_in_time(mapped, permit));
                 match self.timed(start).await {
-                    Ok(instance) => drop(self.pool.check_in(thread(), instance)),
+                    Ok(instance) => drop(self.pool.check_in(thread_number(), instance)),
                     Err(fault) => {
                         tracing::debug!(%fault, "no instance made ahead");
                         break;
@@ -443,14 +443,14 @@ impl Version {
 
     /// A place, when none has to be waited for; the version itself otherwise.
     fn admit_at_once(self: Arc<Self>) -> Result<Place, Arc<Self>> {
-        if !self.gate.try_enter() {
+        if !self.gate.try_acquire() {
             return Err(self);
         }
         let node = &self.node;
-        if node.gate.has_share(self.gate.running()) && node.gate.try_enter() {
+        if node.gate.has_share(self.gate.running()) && node.gate.try_acquire() {
             return Ok(Place { version: self, queue_wait: Duration::ZERO });
         }
-        self.gate.leave(node.now());
+        self.gate.release(node.now());
         Err(self)
     }
 
@@ -492,7 +492,7 @@ impl HeldGate {
 impl Drop for HeldGate {
     fn drop(&mut self) {
         if let Some(version) = &self.version {
-            version.gate.leave(version.node.now());
+            version.gate.release(version.node.now());
         }
     }
 }
@@ -505,13 +505,13 @@ enum Entry {
 }
 
 /// Enters `gate`, waiting at most `wait_max`; refused when it is full or too slow.
-async fn enter(gate: &Gate<Waiter>, node: &Node, wait_max: Duration) -> Entry {
-    if gate.try_enter() {
+async fn enter(gate: &ConcurrencyLimit<Waiter>, node: &Node, wait_max: Duration) -> Entry {
+    if gate.try_acquire() {
         return Entry::AtOnce;
     }
     let (sender, receiver) = oneshot::channel();
     match gate.wait(node.now() + wait_max, Waiter(sender)) {
-        Wait::Entered(_) => Entry::AtOnce,
+        Wait::Acquired(_) => Entry::AtOnce,
         Wait::Full(_) => Entry::Refused,
         Wait::Queued(ticket) => {
             let mut waiting = Waiting { gate, node, ticket: Some(ticket), receiver };
@@ -528,10 +528,10 @@ async fn enter(gate: &Gate<Waiter>, node: &Node, wait_max: Duration) -> Entry {
 
 /// A place in a queue; left when dropped, and a place won meanwhile is given on.
 struct Waiting<'a> {
-    gate: &'a Gate<Waiter>,
+    gate: &'a ConcurrencyLimit<Waiter>,
     node: &'a Node,
     /// `None` once the place was taken up.
-    ticket: Option<wasm_fn_pool::Ticket>,
+    ticket: Option<wasm_fn_pool::QueueTicket>,
     receiver: oneshot::Receiver<()>,
 }
 
@@ -540,7 +540,7 @@ impl Drop for Waiting<'_> {
         if let Some(ticket) = self.ticket.take() {
             self.receiver.close();
             if !self.gate.cancel(ticket) && self.receiver.try_recv().is_ok() {
-                self.gate.leave(self.node.now());
+                self.gate.release(self.node.now());
             }
         }
     }

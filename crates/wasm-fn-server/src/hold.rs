@@ -9,7 +9,7 @@
 
 use std::{cell::Cell, sync::Arc, time::Duration};
 
-use wasm_fn_batch::Gathering;
+use wasm_fn_thread::TaskBatch;
 
 use crate::outbox::Outbox;
 
@@ -21,7 +21,7 @@ const HELD_MAX: usize = 32;
 
 thread_local! {
     static AVERAGE: Cell<Average> = const { Cell::new(Average { ns: 0 }) };
-    static HELD: Gathering<Held> = const { Gathering::new(HELD_MAX) };
+    static HELD: TaskBatch<Held> = const { TaskBatch::new(HELD_MAX) };
 }
 
 /// How long the connections' polls take on a thread: an average in which each weighs an eighth.

@@ -22,8 +22,8 @@ use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time:
 use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle};
 use wasm_fn_control::{Access, Blobs, Clock, Control, salt_at_random, store::EmbeddedStore};
-use wasm_fn_core::{FunctionName, PreviewDomain};
-use wasm_fn_pool::{PoolPlan, show_bytes as bytes};
+use wasm_fn_core::{FunctionName, PreviewDomain, format_bytes as bytes};
+use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{Runtime, RuntimeOptions};
 use wasm_fn_server::{DrainReport, Network, OverrideAccess, ServerHandle, draw_at_random};
 

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use wasm_fn_core::{Digest, FunctionName, Limits, Outcome, Trap, VersionNo};
-use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, Slots, StartPermit, Ticket, Wait, Wake};
+use wasm_fn_pool::{Checkout, ConcurrencyLimit, Pool, PoolOptions, Slots, StartPermit, QueueTicket, Wait, Wake};
 use wasm_fn_router::Ended;
 
 use crate::{scenario::Act, world::World};
@@ -37,7 +37,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(10);
 /// The node as guests share it.
 pub(crate) struct Node {
     pub(crate) world: Arc<World>,
-    gate: Gate<Waiter>,
+    gate: ConcurrencyLimit<Waiter>,
     slots: Arc<Slots>,
     alive: Arc<AtomicUsize>,
     guests: Mutex<Vec<Weak<Guest>>>,
@@ -51,7 +51,7 @@ pub(crate) struct Guest {
     digest: Digest,
     limits: Limits,
     pool: Pool<Instance>,
-    gate: Gate<Waiter>,
+    gate: ConcurrencyLimit<Waiter>,
     served: AtomicU64,
     resized: Mutex<Duration>,
     node: Arc<Node>,
@@ -116,8 +116,8 @@ impl Drop for Alive {
 impl Drop for Place {
     fn drop(&mut self) {
         let now = self.guest.node.now();
-        self.guest.node.gate.leave(now);
-        self.guest.gate.leave(now);
+        self.guest.node.gate.release(now);
+        self.guest.gate.release(now);
     }
 }
 
@@ -125,7 +125,7 @@ impl Node {
     pub(crate) fn new(world: Arc<World>) -> Arc<Self> {
         let scenario = &world.scenario;
         Arc::new(Self {
-            gate: Gate::new(scenario.running_max, scenario.running_max),
+            gate: ConcurrencyLimit::new(scenario.running_max, scenario.running_max),
             slots: Arc::new(Slots::new(scenario.instances_max)),
             alive: Arc::default(),
             guests: Mutex::default(),
@@ -156,7 +156,7 @@ impl Node {
             digest,
             limits: limits.clone(),
             pool,
-            gate: Gate::new(limits.concurrency, limits.queue),
+            gate: ConcurrencyLimit::new(limits.concurrency, limits.queue),
             served: AtomicU64::new(0),
             resized: Mutex::default(),
             node: Arc::clone(self),
@@ -373,7 +373,7 @@ struct HeldGate {
 impl Drop for HeldGate {
     fn drop(&mut self) {
         if let Some(guest) = &self.guest {
-            guest.gate.leave(guest.node.now());
+            guest.gate.release(guest.node.now());
         }
     }
 }
@@ -386,13 +386,13 @@ enum Entry {
 }
 
 /// Enters `gate`, waiting at most `wait_max`; `None` when it is full or too slow.
-async fn enter(gate: &Gate<Waiter>, node: &Node, wait_max: Duration) -> Option<Entry> {
-    if gate.try_enter() {
+async fn enter(gate: &ConcurrencyLimit<Waiter>, node: &Node, wait_max: Duration) -> Option<Entry> {
+    if gate.try_acquire() {
         return Some(Entry::AtOnce);
     }
     let (sender, receiver) = oneshot::channel();
     match gate.wait(node.now() + wait_max, Waiter(sender)) {
-        Wait::Entered(_) => Some(Entry::AtOnce),
+        Wait::Acquired(_) => Some(Entry::AtOnce),
         Wait::Full(_) => None,
         Wait::Queued(ticket) => {
             let mut waiting = Waiting { gate, node, ticket: Some(ticket), receiver };
@@ -407,10 +407,10 @@ async fn enter(gate: &Gate<Waiter>, node: &Node, wait_max: Duration) -> Option<E
 
 /// A place in a queue; left when dropped, and a place won meanwhile is given on.
 struct Waiting<'a> {
-    gate: &'a Gate<Waiter>,
+    gate: &'a ConcurrencyLimit<Waiter>,
     node: &'a Node,
     /// `None` once the place was taken up.
-    ticket: Option<Ticket>,
+    ticket: Option<QueueTicket>,
     receiver: oneshot::Receiver<()>,
 }
 
@@ -419,7 +419,7 @@ impl Drop for Waiting<'_> {
         if let Some(ticket) = self.ticket.take() {
             self.receiver.close();
             if !self.gate.cancel(ticket) && self.receiver.try_recv().is_ok() {
-                self.gate.leave(self.node.now());
+                self.gate.release(self.node.now());
             }
         }
     }

@@ -17,8 +17,8 @@ fn cpu_time() -> Duration {
 
 /// Turns that are taken, and guests that wait for one.
 fn turns(node: &Node) -> (u32, u32) {
-    let lane = &node.runtime.node.pace.lane;
-    (lane.taken(), lane.waiting())
+    let queue = &node.runtime.node.pace.run_queue;
+    (queue.taken(), queue.waiting())
 }
 
 /// A version of `spin` under these limits, with its code loaded.

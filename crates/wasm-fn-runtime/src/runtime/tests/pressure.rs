@@ -1,6 +1,6 @@
 //! Facts about a node whose guests want more than it has.
 
-use wasm_fn_memory::thread;
+use wasm_fn_thread::thread_number;
 
 use super::*;
 
@@ -168,7 +168,7 @@ async fn under_load_instances_that_served_are_followed_by_new_ones() {
     let hour = Duration::from_secs(3600);
     (0..1000).for_each(|_| counter.pool.record_starts(1, Duration::from_micros(1)));
     assert!(counter.pool.resize(hour, 0).is_empty());
-    (0..100_000).for_each(|_| drop(counter.pool.checkout(thread())));
+    (0..100_000).for_each(|_| drop(counter.pool.checkout(thread_number())));
     assert!(counter.pool.resize(hour + Duration::from_secs(1), 0).is_empty());
     let followed = async {
         for warm in 0..3 {

@@ -1,4 +1,4 @@
-//! The budget: the memory that all guests of the node share, and how much of it one version may take.
+//! The memory that all guests of the node share, and how much of it one version may take.
 
 use std::sync::{
     Arc,
@@ -7,48 +7,48 @@ use std::sync::{
 
 use crate::share;
 
-/// Memory of all guests together.
+/// Limits the memory of all guests together.
 #[derive(Debug)]
-pub struct Budget {
+pub struct MemoryBudget {
     max_bytes: u64,
-    // Invariant: the sum of what the parts hold, at most `max_bytes`.
+    // Invariant: the sum of what the shares hold, at most `max_bytes`.
     used_bytes: AtomicU64,
 }
 
-/// What one version holds of a [`Budget`].
+/// The part of a [`MemoryBudget`] that one version holds.
 #[derive(Debug)]
-pub struct BudgetPart {
-    budget: Arc<Budget>,
+pub struct MemoryShare {
+    budget: Arc<MemoryBudget>,
     used_bytes: AtomicU64,
 }
 
-impl Budget {
-    /// Room for `max_bytes`.
+impl MemoryBudget {
+    /// A budget of `max_bytes`.
     pub fn new(max_bytes: u64) -> Self {
         Self { max_bytes, used_bytes: AtomicU64::new(0) }
     }
 
-    /// A part that holds nothing yet.
-    pub fn part(self: &Arc<Self>) -> BudgetPart {
-        BudgetPart { budget: Arc::clone(self), used_bytes: AtomicU64::new(0) }
+    /// A new share, which holds nothing.
+    pub fn share(self: &Arc<Self>) -> MemoryShare {
+        MemoryShare { budget: Arc::clone(self), used_bytes: AtomicU64::new(0) }
     }
 
-    /// Bytes that the parts may hold together.
+    /// Most bytes that all shares may hold together.
     pub fn max_bytes(&self) -> u64 {
         self.max_bytes
     }
 
-    /// Bytes that the parts hold.
+    /// Bytes that all shares hold.
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Relaxed)
     }
 }
 
-impl BudgetPart {
-    /// Takes `bytes`; false, and nothing is taken, when there is not as much left, or when the part would
+impl MemoryShare {
+    /// Reserves `bytes`. Returns `false`, and reserves nothing, when the budget has less left or the version would
     /// hold more than its fair share.
-    #[must_use = "what was taken must be given back"]
-    pub fn try_take(&self, bytes: u64) -> bool {
+    #[must_use = "reserved memory must be released"]
+    pub fn try_reserve(&self, bytes: u64) -> bool {
         let own = self.used_bytes.load(Relaxed);
         let more = |used: u64| {
             let after = used.checked_add(bytes).filter(|&after| after <= self.budget.max_bytes)?;
@@ -62,13 +62,13 @@ impl BudgetPart {
         true
     }
 
-    /// Gives `bytes` back that were taken.
-    pub fn give_back(&self, bytes: u64) {
+    /// Returns `bytes` that were reserved.
+    pub fn release(&self, bytes: u64) {
         self.used_bytes.fetch_sub(bytes, Relaxed);
         self.budget.used_bytes.fetch_sub(bytes, Relaxed);
     }
 
-    /// Bytes that this part holds.
+    /// Bytes that this share holds.
     pub fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Facts about `plan`.
+//! Facts about `capacity`.
 
 use super::*;
 
@@ -111,7 +111,7 @@ fn what_is_said_to_fit_does_and_one_more_does_not() {
     let tight = Machine { address_bytes: 100 * GIB, ..machine(GIB) };
     for machine in [machine(GIB), tight, machine(64 * GIB)] {
         let refused = plan(&machine, &SLOT, asked(u32::MAX));
-        let Err(PlanError::Instances { fits, .. }) = refused else { panic!("{refused:?}") };
+        let Err(CapacityError::Instances { fits, .. }) = refused else { panic!("{refused:?}") };
         assert_eq!(plan(&machine, &SLOT, asked(fits)).unwrap().instances_max, fits);
         assert!(plan(&machine, &SLOT, asked(fits + 1)).is_err());
     }
@@ -125,14 +125,5 @@ fn what_is_chosen_always_fits_where_one_instance_does() {
             let plan = plan(&machine, &SLOT, PlanOptions::default()).unwrap();
             assert!(plan.instances_max >= 1 && plan.address_bytes <= address, "{machine:?}: {plan:?}");
         }
-    }
-}
-
-#[test]
-fn sizes_are_cut_to_tenths() {
-    for (count, text) in
-        [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_100_000, "1.0 MiB"), (u64::MAX, "15.9 EiB")]
-    {
-        assert_eq!(bytes(count), text);
     }
 }

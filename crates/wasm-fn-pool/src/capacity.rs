@@ -1,44 +1,46 @@
-//! How many instances a machine holds, and how much memory they get: chosen from what the machine has.
+//! Calculates how many instances a machine holds, and how much memory they get.
 //!
-//! A slot reserves address space for the largest guest and memory for none: guests of 1 MiB and of
-//! 1 GiB share one [`Budget`](crate::Budget), from which each takes what it grows to.
+//! A slot reserves address space for the largest guest, but no memory: guests of 1 MiB and of 1 GiB share one
+//! [`MemoryBudget`](crate::MemoryBudget), from which each takes what it grows to.
 
 use std::fmt;
 
-/// Fewest and most instances that are chosen when nobody says how many.
+use wasm_fn_core::format_bytes;
+
+/// Fewest and most instances when the operator names no number.
 const CHOSEN: std::ops::RangeInclusive<u64> = 16..=1000;
 
-/// Memory for each instance that is chosen, bytes: what a guest of a common language grows to.
+/// Memory planned for each instance, bytes: what a guest of a common language grows to.
 const CHOSEN_BYTES: u64 = 8 << 20;
 
-/// Memory that each instance is counted with at least, bytes.
+/// Least memory that an instance counts with, bytes.
 const INSTANCE_BYTES_MIN: u64 = 1 << 20;
 
-/// Share of the machine's memory for guests, in quarters; the rest is for code, buffers and the kernel.
+/// Quarters of the machine's memory that guests get; the rest is for code, buffers and the kernel.
 const GUEST_QUARTERS: u64 = 3;
 
-/// Free slots keep at most one part in so many of the machine's memory.
+/// Free slots keep at most one part in this many of the machine's memory.
 const KEPT_SHARE: u64 = 4;
 
-/// Least that a free slot keeps, and the grain of what it keeps, bytes.
+/// Least that a free slot keeps, bytes; it keeps a multiple of this.
 const KEPT_GRAIN: u64 = 64 << 10;
 
-/// Mappings of the process that belong to no instance.
+/// Mappings reserved for the process itself.
 const MAPS_SPARED: u64 = 2000;
 
-/// Address space of the process that belongs to no instance, bytes: code, heap, threads' stacks.
+/// Address space reserved for the process itself, bytes: code, heap, stacks of threads.
 const ADDRESS_SPARED: u64 = 2 << 30;
 
 /// What the machine has for this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
-    /// Memory, bytes: the machine's, or less if its control group has a limit.
+    /// Memory, bytes: that of the machine, or less if the control group has a limit.
     pub memory_bytes: u64,
-    /// Address space, bytes: the hardware's, or less if the process has a limit.
+    /// Address space, bytes: that of the hardware, or less if the process has a limit.
     pub address_bytes: u64,
-    /// Mappings that one process may have. `None` when that is not known.
+    /// Most mappings of one process; `None` when unknown.
     pub maps_max: Option<u64>,
-    /// Memory that the system would still promise, bytes; `None` when it promises more than it has.
+    /// Memory that the system still commits, bytes; `None` when it overcommits.
     pub commit_bytes: Option<u64>,
 }
 
@@ -47,20 +49,20 @@ pub struct Machine {
 pub struct SlotCost {
     /// Address space, bytes.
     pub address_bytes: u64,
-    /// Memory that a system which promises no more than it has counts, bytes.
+    /// Memory that a system without overcommit counts, bytes.
     pub commit_bytes: u64,
-    /// Mappings once it was used.
+    /// Mappings after its first use.
     pub maps: u64,
-    /// Most that it is worth to keep for the next guest, bytes.
+    /// Most memory worth keeping for the next guest, bytes.
     pub keep_bytes_max: u64,
 }
 
 /// What the operator asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
-    /// Instances alive at once; chosen when absent.
+    /// Instances alive at once; by default as many as suit the machine.
     pub instances_max: Option<u32>,
-    /// Linear memory of all of them together, bytes; three quarters of the machine's when absent.
+    /// Linear memory of all instances together, bytes; by default three quarters of the machine's.
     pub memory_max_bytes: Option<u64>,
 }
 
@@ -73,39 +75,39 @@ pub struct PoolPlan {
     pub running_max: u32,
     /// Linear memory of all instances together, bytes.
     pub memory_max_bytes: u64,
-    /// What a free slot keeps for its next guest, bytes.
+    /// Memory that a free slot keeps for its next guest, bytes.
     pub keep_bytes: u64,
     /// Address space of all slots, bytes.
     pub address_bytes: u64,
 }
 
-/// What a pool takes from the machine, and runs out of.
+/// A resource of the machine that limits the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scarce {
     /// Memory for guests.
     Memory,
-    /// Addresses.
+    /// Address space.
     AddressSpace,
-    /// Entries in the process's table of mappings.
+    /// Mappings of the process.
     Mappings,
-    /// Memory that the system promises.
+    /// Memory that the system commits.
     Commit,
 }
 
-/// Why a pool does not fit.
+/// Why a pool does not fit the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PlanError {
-    /// Too many instances, or no room for a single one.
+pub enum CapacityError {
+    /// Too many instances, or not enough for a single one.
     Instances {
         /// Instances asked for.
         asked: u32,
-        /// What there is least of.
+        /// The resource that limits them most.
         scarce: Scarce,
-        /// How much of it they need: bytes, or mappings.
+        /// How much of it the instances need: bytes, or mappings.
         needed: u64,
-        /// How much there is for them, in the same unit.
+        /// How much of it there is, in the same unit.
         found: u64,
-        /// Instances for which there is enough of everything.
+        /// Most instances that fit.
         fits: u32,
     },
     /// More memory for guests than there is.
@@ -120,11 +122,14 @@ pub enum PlanError {
 /// Chooses a pool for `machine`.
 ///
 /// # Errors
-/// What was asked does not fit: what it needs, what was found, and what would fit.
-pub fn plan(machine: &Machine, slot: &SlotCost, options: PlanOptions) -> Result<PoolPlan, PlanError> {
+/// The machine has less than `options` ask for; says what is needed, what was found, and what would fit.
+pub fn plan(machine: &Machine, slot: &SlotCost, options: PlanOptions) -> Result<PoolPlan, CapacityError> {
     let memory_max_bytes = options.memory_max_bytes.unwrap_or(machine.memory_bytes / 4 * GUEST_QUARTERS);
     if memory_max_bytes > machine.memory_bytes {
-        return Err(PlanError::Memory { asked_bytes: memory_max_bytes, found_bytes: machine.memory_bytes });
+        return Err(CapacityError::Memory {
+            asked_bytes: memory_max_bytes,
+            found_bytes: machine.memory_bytes,
+        });
     }
     let mut limits = vec![
         (Scarce::Memory, memory_max_bytes, INSTANCE_BYTES_MIN),
@@ -143,7 +148,7 @@ pub fn plan(machine: &Machine, slot: &SlotCost, options: PlanOptions) -> Result<
     let asked = options.instances_max.unwrap_or(chosen);
     if asked > fits {
         let needed = each.saturating_mul(asked.into());
-        return Err(PlanError::Instances { asked, scarce, needed, found, fits });
+        return Err(CapacityError::Instances { asked, scarce, needed, found, fits });
     }
     let instances_max = asked.max(1);
     let kept = machine.memory_bytes / KEPT_SHARE / u64::from(instances_max) / KEPT_GRAIN * KEPT_GRAIN;
@@ -157,13 +162,13 @@ pub fn plan(machine: &Machine, slot: &SlotCost, options: PlanOptions) -> Result<
     })
 }
 
-impl fmt::Display for PlanError {
+impl fmt::Display for CapacityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Instances { asked, scarce, needed, found, fits } => {
                 let amount = |count: u64| match scarce {
                     Scarce::Mappings => count.to_string(),
-                    _ => bytes(count),
+                    _ => format_bytes(count),
                 };
                 let what = match scarce {
                     Scarce::Memory => "of memory for guests",
@@ -179,27 +184,14 @@ impl fmt::Display for PlanError {
                 )
             }
             Self::Memory { asked_bytes, found_bytes } => {
-                let (asked, found) = (bytes(asked_bytes), bytes(found_bytes));
+                let (asked, found) = (format_bytes(asked_bytes), format_bytes(found_bytes));
                 write!(f, "guests are to have {asked} of memory, found {found}: at most that fits")
             }
         }
     }
 }
 
-impl std::error::Error for PlanError {}
-
-/// `4.0 TiB`: a size for people, cut to tenths.
-pub fn bytes(bytes: u64) -> String {
-    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let unit = usize::try_from(bytes.max(1).ilog2() / 10).unwrap_or(0).min(UNITS.len() - 1);
-    if unit == 0 {
-        return format!("{bytes} B");
-    }
-    let shift = 10 * unit;
-    // Tenths are cut, so that what is said to fit does.
-    let tenths = (bytes >> (shift - 10)) % 1024 * 10 / 1024;
-    format!("{}.{tenths} {}", bytes >> shift, UNITS[unit])
-}
+impl std::error::Error for CapacityError {}
 
 #[cfg(test)]
 mod tests;

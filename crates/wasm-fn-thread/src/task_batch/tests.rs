@@ -11,8 +11,8 @@ type Item = (SyncSender<Vec<u32>>, u32);
 const ITEMS_MAX: usize = 32;
 
 thread_local! {
-    static ONE: Gathering<Item> = const { Gathering::new(ITEMS_MAX) };
-    static OTHER: Gathering<Item> = const { Gathering::new(ITEMS_MAX) };
+    static ONE: TaskBatch<Item> = const { TaskBatch::new(ITEMS_MAX) };
+    static OTHER: TaskBatch<Item> = const { TaskBatch::new(ITEMS_MAX) };
 }
 
 /// Tells whoever listens which items were finished together.

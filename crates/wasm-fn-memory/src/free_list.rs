@@ -1,4 +1,4 @@
-//! What is free, in a part for each thread: what a thread put there last is still in its processor's cache.
+//! A free list with a part for each thread: an item that a thread put back last is still in its processor's caches.
 
 use std::{
     collections::VecDeque,
@@ -6,45 +6,45 @@ use std::{
     thread,
 };
 
-use crate::stay;
+use wasm_fn_thread::thread_number;
 
-/// Most parts of a shelf: more threads share them.
+/// Most parts of a list; more threads than this share them.
 const PARTS_MAX: usize = 16;
 
-/// What is free.
+/// Items that are free.
 #[derive(Debug)]
-pub(crate) struct Shelf<T> {
+pub(crate) struct FreeList<T> {
     parts: Box<[Mutex<VecDeque<T>>]>,
 }
 
-impl<T> Shelf<T> {
-    /// An empty one.
+impl<T> FreeList<T> {
+    /// An empty list.
     pub(crate) fn new() -> Self {
         let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self { parts: (0..threads.min(PARTS_MAX)).map(|_| Mutex::default()).collect() }
     }
 
-    /// The number of this thread's part.
+    /// The index of this thread's part.
     fn own(&self) -> usize {
-        usize::try_from(stay::thread() % self.parts.len() as u64).unwrap_or(0)
+        usize::try_from(thread_number() % self.parts.len() as u64).unwrap_or(0)
     }
 
     fn part(&self, at: usize) -> MutexGuard<'_, VecDeque<T>> {
         self.parts[at % self.parts.len()].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What this thread put back last, or else what another did.
+    /// Takes the item that this thread put back last, else one of another thread.
     pub(crate) fn take(&self) -> Option<T> {
         let own = self.own();
         (own..own + self.parts.len()).find_map(|at| self.part(at).pop_back())
     }
 
-    /// Puts `free` back, for this thread first.
+    /// Puts `free` back into this thread's part.
     pub(crate) fn put(&self, free: T) {
         self.part(self.own()).push_back(free);
     }
 
-    /// Does `work` with all that are free now, those that waited longest first, one at a time: the others can be taken
+    /// Calls `work` with each item that is free now, the one that waited longest first. Other items can be taken
     /// meanwhile.
     pub(crate) fn for_each(&self, mut work: impl FnMut(&mut T)) {
         for at in 0..self.parts.len() {

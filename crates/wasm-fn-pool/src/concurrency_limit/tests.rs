@@ -1,4 +1,4 @@
-//! Facts about `gate`.
+//! Facts about `limit`.
 
 use std::{
     cell::{Cell, RefCell},
@@ -34,17 +34,17 @@ impl Wake for Named {
     }
 }
 
-/// A gate and who was woken so far.
+/// A limit and who was woken so far.
 struct Fixture {
-    gate: Gate<Named>,
+    limit: ConcurrencyLimit<Named>,
     woken: Rc<RefCell<Vec<u32>>>,
 }
 
 impl Fixture {
     /// With every place taken.
     fn full(limit: u32, queue_max: u32) -> Self {
-        let fixture = Self { gate: Gate::new(limit, queue_max), woken: Rc::default() };
-        (0..limit).for_each(|_| assert!(fixture.gate.try_enter()));
+        let fixture = Self { limit: ConcurrencyLimit::new(limit, queue_max), woken: Rc::default() };
+        (0..limit).for_each(|_| assert!(fixture.limit.try_acquire()));
         fixture
     }
 
@@ -52,8 +52,8 @@ impl Fixture {
         Named { name, woken: Rc::clone(&self.woken), gone: Rc::default() }
     }
 
-    fn queue(&self, name: u32, deadline: Duration) -> Ticket {
-        match self.gate.wait(deadline, self.named(name)) {
+    fn queue(&self, name: u32, deadline: Duration) -> QueueTicket {
+        match self.limit.wait(deadline, self.named(name)) {
             Wait::Queued(ticket) => ticket,
             other => panic!("{other:?}, expected a ticket"),
         }
@@ -61,22 +61,22 @@ impl Fixture {
 
     #[track_caller]
     fn check(&self, running: u32, waiting: u32, woken: &[u32]) {
-        assert_eq!((self.gate.running(), self.gate.waiting()), (running, waiting));
-        assert_eq!(lock(&self.gate.queue).waiters.len(), waiting as usize);
+        assert_eq!((self.limit.running(), self.limit.waiting()), (running, waiting));
+        assert_eq!(lock(&self.limit.queue).waiters.len(), waiting as usize);
         assert_eq!(*self.woken.borrow(), woken);
     }
 }
 
 #[test]
 fn as_many_enter_as_may_run() {
-    let gate = Gate::<Named>::new(2, 0);
-    assert!(gate.try_enter() && gate.try_enter());
-    assert!(!gate.try_enter());
-    gate.leave(NOW);
-    assert!(gate.try_enter());
-    gate.leave(NOW);
-    gate.leave(NOW);
-    assert_eq!((gate.running(), gate.waiting()), (0, 0));
+    let limit = ConcurrencyLimit::<Named>::new(2, 0);
+    assert!(limit.try_acquire() && limit.try_acquire());
+    assert!(!limit.try_acquire());
+    limit.release(NOW);
+    assert!(limit.try_acquire());
+    limit.release(NOW);
+    limit.release(NOW);
+    assert_eq!((limit.running(), limit.waiting()), (0, 0));
 }
 
 #[test]
@@ -84,23 +84,23 @@ fn waiters_get_places_in_their_order() {
     let fixture = Fixture::full(2, 9);
     let _tickets: Vec<_> = (1..=3).map(|name| fixture.queue(name, NEVER)).collect();
     fixture.check(2, 3, &[]);
-    fixture.gate.leave(NOW);
+    fixture.limit.release(NOW);
     fixture.check(2, 2, &[1]);
-    fixture.gate.leave(NOW);
-    fixture.gate.leave(NOW);
+    fixture.limit.release(NOW);
+    fixture.limit.release(NOW);
     fixture.check(2, 0, &[1, 2, 3]);
-    fixture.gate.leave(NOW);
+    fixture.limit.release(NOW);
     fixture.check(1, 0, &[1, 2, 3]);
 }
 
 #[test]
 fn a_place_that_somebody_waits_for_is_handed_over_only() {
     let fixture = Fixture::full(2, 9);
-    assert!(fixture.gate.try_leave());
+    assert!(fixture.limit.try_release());
     fixture.check(1, 0, &[]);
-    assert!(fixture.gate.try_enter());
+    assert!(fixture.limit.try_acquire());
     let _ticket = fixture.queue(1, NEVER);
-    assert!(!fixture.gate.try_leave());
+    assert!(!fixture.limit.try_release());
     fixture.check(2, 1, &[]);
 }
 
@@ -108,19 +108,19 @@ fn a_place_that_somebody_waits_for_is_handed_over_only() {
 fn newcomers_do_not_overtake() {
     let fixture = Fixture::full(1, 9);
     let _first = fixture.queue(1, NEVER);
-    assert!(!fixture.gate.try_enter());
+    assert!(!fixture.limit.try_acquire());
     let _second = fixture.queue(2, NEVER);
-    fixture.gate.leave(NOW);
-    assert!(!fixture.gate.try_enter());
+    fixture.limit.release(NOW);
+    assert!(!fixture.limit.try_acquire());
     fixture.check(1, 1, &[1]);
 }
 
 #[test]
 fn a_place_freed_meanwhile_is_found_by_who_would_wait() {
     let fixture = Fixture::full(1, 0);
-    assert!(!fixture.gate.try_enter());
-    fixture.gate.leave(NOW);
-    assert!(matches!(fixture.gate.wait(NEVER, fixture.named(1)), Wait::Entered(Named { name: 1, .. })));
+    assert!(!fixture.limit.try_acquire());
+    fixture.limit.release(NOW);
+    assert!(matches!(fixture.limit.wait(NEVER, fixture.named(1)), Wait::Acquired(Named { name: 1, .. })));
     fixture.check(1, 0, &[]);
 }
 
@@ -129,12 +129,12 @@ fn no_more_wait_than_may() {
     let fixture = Fixture::full(1, 2);
     let first = fixture.queue(1, NEVER);
     let _second = fixture.queue(2, NEVER);
-    assert!(matches!(fixture.gate.wait(NEVER, fixture.named(3)), Wait::Full(Named { name: 3, .. })));
-    assert!(fixture.gate.cancel(first));
+    assert!(matches!(fixture.limit.wait(NEVER, fixture.named(3)), Wait::Full(Named { name: 3, .. })));
+    assert!(fixture.limit.cancel(first));
     let _fourth = fixture.queue(4, NEVER);
     fixture.check(1, 2, &[]);
     let none = Fixture::full(1, 0);
-    assert!(matches!(none.gate.wait(NEVER, none.named(1)), Wait::Full(_)));
+    assert!(matches!(none.limit.wait(NEVER, none.named(1)), Wait::Full(_)));
 }
 
 #[test]
@@ -147,9 +147,9 @@ fn waiters_past_their_deadline_are_skipped() {
         fixture.queue(3, NOW),
         fixture.queue(4, NEVER),
     ];
-    fixture.gate.leave(NOW);
+    fixture.limit.release(NOW);
     fixture.check(1, 1, &[3]);
-    fixture.gate.leave(NOW + second);
+    fixture.limit.release(NOW + second);
     fixture.check(1, 0, &[3, 4]);
 }
 
@@ -157,9 +157,9 @@ fn waiters_past_their_deadline_are_skipped() {
 fn a_queue_of_expired_waiters_frees_the_place() {
     let fixture = Fixture::full(1, 9);
     let _tickets = [fixture.queue(1, Duration::ZERO), fixture.queue(2, Duration::ZERO)];
-    fixture.gate.leave(NOW);
+    fixture.limit.release(NOW);
     fixture.check(0, 0, &[]);
-    assert!(fixture.gate.try_enter());
+    assert!(fixture.limit.try_acquire());
 }
 
 #[test]
@@ -167,10 +167,10 @@ fn waiters_that_are_gone_pass_their_place_on() {
     let fixture = Fixture::full(1, 9);
     let waiter = fixture.named(1);
     let gone = Rc::clone(&waiter.gone);
-    assert!(matches!(fixture.gate.wait(NEVER, waiter), Wait::Queued(_)));
+    assert!(matches!(fixture.limit.wait(NEVER, waiter), Wait::Queued(_)));
     let _second = fixture.queue(2, NEVER);
     gone.set(true);
-    fixture.gate.leave(NOW);
+    fixture.limit.release(NOW);
     fixture.check(1, 0, &[2]);
 }
 
@@ -179,7 +179,7 @@ fn cancelled_waiters_leave_nothing_behind() {
     let fixture = Fixture::full(1, 3);
     for name in 0..10_000 {
         let ticket = fixture.queue(name, NEVER);
-        assert!(fixture.gate.cancel(ticket));
+        assert!(fixture.limit.cancel(ticket));
     }
     fixture.check(1, 0, &[]);
 }
@@ -188,8 +188,8 @@ fn cancelled_waiters_leave_nothing_behind() {
 fn a_woken_waiter_cannot_be_cancelled() {
     let fixture = Fixture::full(1, 3);
     let ticket = fixture.queue(1, NEVER);
-    fixture.gate.leave(NOW);
-    assert!(!fixture.gate.cancel(ticket));
+    fixture.limit.release(NOW);
+    assert!(!fixture.limit.cancel(ticket));
     fixture.check(1, 0, &[1]);
 }
 
@@ -197,16 +197,16 @@ fn a_woken_waiter_cannot_be_cancelled() {
 fn cancelling_in_the_middle_keeps_the_order() {
     let fixture = Fixture::full(1, 9);
     let mut tickets: Vec<_> = (1..=4).map(|name| fixture.queue(name, NEVER)).collect();
-    assert!(fixture.gate.cancel(tickets.remove(1)));
-    (0..3).for_each(|_| fixture.gate.leave(NOW));
+    assert!(fixture.limit.cancel(tickets.remove(1)));
+    (0..3).for_each(|_| fixture.limit.release(NOW));
     fixture.check(1, 0, &[1, 3, 4]);
 }
 
 #[test]
 fn a_gate_for_nobody_lets_one_through() {
-    let gate = Gate::<Named>::new(0, 0);
-    assert!(gate.try_enter());
-    assert!(!gate.try_enter());
+    let limit = ConcurrencyLimit::<Named>::new(0, 0);
+    assert!(limit.try_acquire());
+    assert!(!limit.try_acquire());
 }
 
 #[test]
@@ -223,8 +223,8 @@ fn whoever_holds_much_is_beyond_its_share_before_the_gate_is_full() {
         (1, 0, 1, true),
     ] {
         let fixture = Fixture::full(running, 0);
-        let gate = Gate { limit, ..fixture.gate };
-        assert_eq!(gate.has_share(own), within, "{own} of {limit}, {running} taken");
+        let tested = ConcurrencyLimit { limit, ..fixture.limit };
+        assert_eq!(tested.has_share(own), within, "{own} of {limit}, {running} taken");
     }
 }
 
@@ -232,10 +232,10 @@ fn whoever_holds_much_is_beyond_its_share_before_the_gate_is_full() {
 fn clients_are_asked_to_stay_away_as_long_as_the_queue_takes() {
     let fixture = Fixture::full(2, 99);
     let second = Duration::from_secs(1);
-    assert_eq!(fixture.gate.retry_after(Duration::ZERO), second);
+    assert_eq!(fixture.limit.retry_after(Duration::ZERO), second);
     let _tickets: Vec<_> = (0..19).map(|name| fixture.queue(name, NEVER)).collect();
-    assert_eq!(fixture.gate.retry_after(second), 10 * second);
-    assert_eq!(fixture.gate.retry_after(Duration::MAX), 60 * second);
+    assert_eq!(fixture.limit.retry_after(second), 10 * second);
+    assert_eq!(fixture.limit.retry_after(Duration::MAX), 60 * second);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn random_use_agrees_with_a_naive_queue() {
     for seed in 0..200 {
         let mut random = StdRng::seed_from_u64(seed);
         let (limit, queue_max) = (random.random_range(1..4), random.random_range(0..5));
-        let fixture = Fixture { gate: Gate::new(limit, queue_max), woken: Rc::default() };
+        let fixture = Fixture { limit: ConcurrencyLimit::new(limit, queue_max), woken: Rc::default() };
         // The same as it is told: a counter, a queue of names with deadlines, and who was woken.
         let (mut running, mut queue, mut woken) = (0, VecDeque::<(u32, Duration)>::new(), Vec::new());
         let mut tickets = Vec::new();
@@ -251,23 +251,23 @@ fn random_use_agrees_with_a_naive_queue() {
             let now = Duration::from_secs(name.into());
             match random.random_range(0..4) {
                 0 | 1 if running < limit && queue.is_empty() => {
-                    assert!(fixture.gate.try_enter(), "seed {seed}");
+                    assert!(fixture.limit.try_acquire(), "seed {seed}");
                     running += 1;
                 }
                 0 | 1 => {
-                    assert!(!fixture.gate.try_enter(), "seed {seed}");
+                    assert!(!fixture.limit.try_acquire(), "seed {seed}");
                     let deadline = now + Duration::from_secs(random.random_range(0..30));
-                    match fixture.gate.wait(deadline, fixture.named(name)) {
+                    match fixture.limit.wait(deadline, fixture.named(name)) {
                         Wait::Queued(ticket) => tickets.push((name, ticket)),
                         Wait::Full(_) => assert_eq!(queue.len(), queue_max as usize, "seed {seed}"),
-                        Wait::Entered(_) => panic!("seed {seed}: entered a full gate"),
+                        Wait::Acquired(_) => panic!("seed {seed}: entered a full limit"),
                     }
                     if queue.len() < queue_max as usize {
                         queue.push_back((name, deadline));
                     }
                 }
                 2 if running > 0 => {
-                    fixture.gate.leave(now);
+                    fixture.limit.release(now);
                     while queue.front().is_some_and(|&(_, deadline)| deadline < now) {
                         queue.pop_front();
                     }
@@ -279,7 +279,7 @@ fn random_use_agrees_with_a_naive_queue() {
                 3 if !tickets.is_empty() => {
                     let (name, ticket) = tickets.swap_remove(random.random_range(0..tickets.len()));
                     let queued = queue.iter().any(|&(queued, _)| queued == name);
-                    assert_eq!(fixture.gate.cancel(ticket), queued, "seed {seed}");
+                    assert_eq!(fixture.limit.cancel(ticket), queued, "seed {seed}");
                     queue.retain(|&(queued, _)| queued != name);
                 }
                 _ => {}
@@ -299,15 +299,15 @@ impl Wake for Remote {
 }
 
 /// Enters, at once or woken; whoever `gives_up` does not wait. Whether it has a place.
-fn enter(gate: &Gate<Remote>, gives_up: bool) -> bool {
-    if gate.try_enter() {
+fn enter(limit: &ConcurrencyLimit<Remote>, gives_up: bool) -> bool {
+    if limit.try_acquire() {
         return true;
     }
     let (sender, receiver) = sync_channel(1);
-    match gate.wait(NEVER, Remote(sender)) {
-        Wait::Entered(_) => true,
+    match limit.wait(NEVER, Remote(sender)) {
+        Wait::Acquired(_) => true,
         Wait::Full(_) => false,
-        Wait::Queued(ticket) if gives_up => !gate.cancel(ticket) && woken(&receiver),
+        Wait::Queued(ticket) if gives_up => !limit.cancel(ticket) && woken(&receiver),
         Wait::Queued(_) => woken(&receiver),
     }
 }
@@ -320,24 +320,24 @@ fn woken(receiver: &Receiver<()>) -> bool {
 #[test]
 fn threads_lose_no_waiter_and_no_place() {
     const LIMIT: u32 = 2;
-    let gate = Gate::<Remote>::new(LIMIT, 3);
+    let limit = ConcurrencyLimit::<Remote>::new(LIMIT, 3);
     let inside = AtomicU32::new(0);
     let served = AtomicU32::new(0);
     std::thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {
                 for turn in 0..3000 {
-                    if enter(&gate, turn % 5 == 0) {
+                    if enter(&limit, turn % 5 == 0) {
                         assert!(inside.fetch_add(1, Relaxed) < LIMIT);
-                        assert!(gate.running() <= LIMIT && gate.waiting() <= 3);
+                        assert!(limit.running() <= LIMIT && limit.waiting() <= 3);
                         served.fetch_add(1, Relaxed);
                         inside.fetch_sub(1, Relaxed);
-                        gate.leave(NOW);
+                        limit.release(NOW);
                     }
                 }
             });
         }
     });
-    assert_eq!((gate.running(), gate.waiting()), (0, 0));
+    assert_eq!((limit.running(), limit.waiting()), (0, 0));
     assert!(served.into_inner() > 0);
 }

@@ -1,4 +1,4 @@
-//! Facts about the lane, and a machine of a few threads on which guests take turns.
+//! Facts about the queue, and a machine of a few threads on which guests take turns.
 
 use std::{
     cell::{Cell, RefCell},
@@ -71,14 +71,14 @@ fn an_hour_of_computing_is_forgotten_after_two_waits() {
 #[test]
 fn turn_is_passed_to_the_first_who_waits_and_comes_back_after_all_others() {
     let woken = Woken::default();
-    let lane = Lane::new(1, 10);
-    assert!(lane.try_take());
-    let tickets: Vec<_> = (1..4).map(|number| lane.wait(guest(number, &woken))).collect();
+    let queue = RunQueue::new(1, 10);
+    assert!(queue.try_take());
+    let tickets: Vec<_> = (1..4).map(|number| queue.wait(guest(number, &woken))).collect();
     assert!(tickets.iter().all(|wait| matches!(wait, Wait::Queued(_))));
     let mut holder = 0;
     let mut order = Vec::new();
     for _ in 0..8 {
-        assert!(lane.pass(guest(holder, &woken)).is_some());
+        assert!(queue.pass(guest(holder, &woken)).is_some());
         holder = woken.borrow_mut().pop_front().unwrap();
         assert!(woken.borrow().is_empty(), "one turn, and two have it");
         order.push(holder);
@@ -89,46 +89,46 @@ fn turn_is_passed_to_the_first_who_waits_and_comes_back_after_all_others() {
 #[test]
 fn turn_is_kept_when_nobody_can_take_it() {
     let woken = Woken::default();
-    let lane = Lane::new(1, 1);
-    assert!(lane.try_take());
+    let queue = RunQueue::new(1, 1);
+    assert!(queue.try_take());
     // Nobody waits.
-    lane.leave();
-    assert!(lane.try_take());
-    assert!(!lane.is_contended());
+    queue.release();
+    assert!(queue.try_take());
+    assert!(!queue.is_contended());
     // As many wait as may.
-    let ticket = lane.wait(guest(1, &woken));
+    let ticket = queue.wait(guest(1, &woken));
     assert!(matches!(ticket, Wait::Queued(_)));
-    assert_eq!(lane.pass(guest(0, &woken)), None);
+    assert_eq!(queue.pass(guest(0, &woken)), None);
     assert!(woken.borrow().is_empty());
-    assert_eq!((lane.taken(), lane.waiting()), (1, 1));
-    lane.leave();
+    assert_eq!((queue.taken(), queue.waiting()), (1, 1));
+    queue.release();
     assert_eq!(woken.borrow().front(), Some(&1));
 }
 
 #[test]
 fn passing_when_a_turn_is_free_takes_no_second_one() {
     let woken = Woken::default();
-    let lane = Lane::new(2, 10);
-    assert!(lane.try_take());
-    assert_eq!(lane.pass(guest(0, &woken)), None);
-    assert_eq!(lane.taken(), 1);
+    let queue = RunQueue::new(2, 10);
+    assert!(queue.try_take());
+    assert_eq!(queue.pass(guest(0, &woken)), None);
+    assert_eq!(queue.taken(), 1);
 }
 
 #[test]
 fn who_has_left_gets_no_turn() {
     let woken = Woken::default();
-    let lane = Lane::new(1, 10);
-    assert!(lane.try_take());
+    let queue = RunQueue::new(1, 10);
+    assert!(queue.try_take());
     let left = guest(1, &woken);
     let gone = Rc::clone(&left.gone);
-    let Wait::Queued(cancelled) = lane.wait(guest(0, &woken)) else { panic!("a turn was free") };
-    assert!(matches!(lane.wait(left), Wait::Queued(_)));
-    assert!(matches!(lane.wait(guest(2, &woken)), Wait::Queued(_)));
-    assert!(lane.cancel(cancelled));
+    let Wait::Queued(cancelled) = queue.wait(guest(0, &woken)) else { panic!("a turn was free") };
+    assert!(matches!(queue.wait(left), Wait::Queued(_)));
+    assert!(matches!(queue.wait(guest(2, &woken)), Wait::Queued(_)));
+    assert!(queue.cancel(cancelled));
     gone.set(true);
-    lane.leave();
+    queue.release();
     assert_eq!(*woken.borrow(), [2]);
-    assert_eq!((lane.taken(), lane.waiting()), (1, 0));
+    assert_eq!((queue.taken(), queue.waiting()), (1, 0));
 }
 
 /// One guest on the machine.
@@ -138,7 +138,7 @@ struct Job {
     left: u32,
     burst: Burst,
     has_turn: bool,
-    ticket: Option<Ticket>,
+    ticket: Option<QueueTicket>,
     arrived: u32,
     /// Slices that it was given.
     given: u32,
@@ -148,7 +148,7 @@ struct Job {
 /// Threads that run guests slice by slice, those first that did not stand back.
 struct Machine {
     threads: u32,
-    lane: Lane<Guest>,
+    queue: RunQueue<Guest>,
     jobs: Vec<Job>,
     ready: VecDeque<usize>,
     /// Stood back: run when nobody is ready.
@@ -159,9 +159,9 @@ struct Machine {
 
 impl Machine {
     fn new(threads: u32) -> Self {
-        let lane = Lane::new(threads, 1000);
+        let queue = RunQueue::new(threads, 1000);
         let (jobs, ready, back) = (Vec::new(), VecDeque::new(), VecDeque::new());
-        Self { threads, lane, jobs, ready, back, woken: Woken::default(), now: 0 }
+        Self { threads, queue, jobs, ready, back, woken: Woken::default(), now: 0 }
     }
 
     fn arrive(&mut self, slices: u32) -> usize {
@@ -178,12 +178,12 @@ impl Machine {
         job.ended = Some(self.now);
         let woken = self.woken.borrow().contains(&number);
         self.woken.borrow_mut().retain(|&other| other != number);
-        if job.ticket.take().is_some_and(|ticket| !self.lane.cancel(ticket)) {
+        if job.ticket.take().is_some_and(|ticket| !self.queue.cancel(ticket)) {
             assert!(woken, "neither waits nor was woken");
-            self.lane.leave();
+            self.queue.release();
         }
         if std::mem::take(&mut job.has_turn) {
-            self.lane.leave();
+            self.queue.release();
         }
     }
 
@@ -208,35 +208,35 @@ impl Machine {
             if job.left == 0 {
                 job.ended = Some(self.now);
                 if std::mem::take(&mut job.has_turn) {
-                    self.lane.leave();
+                    self.queue.release();
                 }
                 continue;
             }
             job.burst.add(Duration::from_millis(1));
             self.stand_back(number);
         }
-        assert!(on_turns <= self.threads && self.lane.taken() <= self.threads);
+        assert!(on_turns <= self.threads && self.queue.taken() <= self.threads);
         // No thread will be idle while somebody waits to compute.
-        if self.lane.waiting() > 0 {
-            assert_eq!(self.lane.taken(), self.threads);
+        if self.queue.waiting() > 0 {
+            assert_eq!(self.queue.taken(), self.threads);
         }
     }
 
     fn stand_back(&mut self, number: usize) {
         let waiter = guest(number, &self.woken);
         let job = &mut self.jobs[number];
-        if !job.burst.needs_turn() || job.has_turn && !self.lane.is_contended() {
+        if !job.burst.needs_turn() || job.has_turn && !self.queue.is_contended() {
             self.back.push_back(number);
         } else if job.has_turn {
-            job.ticket = self.lane.pass(waiter);
+            job.ticket = self.queue.pass(waiter);
             job.has_turn = job.ticket.is_none();
             if job.has_turn {
                 self.back.push_back(number);
             }
         } else {
-            match self.lane.wait(waiter) {
+            match self.queue.wait(waiter) {
                 Wait::Queued(ticket) => job.ticket = Some(ticket),
-                Wait::Entered(_) => {
+                Wait::Acquired(_) => {
                     job.has_turn = true;
                     self.back.push_back(number);
                 }
@@ -301,6 +301,6 @@ fn no_turn_is_lost_whoever_comes_and_goes() {
         }
         let unfinished = machine.jobs.iter().filter(|job| job.ended.is_none()).count();
         assert_eq!(unfinished, 0, "seed {seed}: {unfinished} of {arrived} guests never end");
-        assert_eq!((machine.lane.taken(), machine.lane.waiting()), (0, 0), "seed {seed}");
+        assert_eq!((machine.queue.taken(), machine.queue.waiting()), (0, 0), "seed {seed}");
     }
 }
