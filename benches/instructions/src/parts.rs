@@ -5,7 +5,7 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use wasm_fn_core::{Outcome, Weight};
 use wasm_fn_pool::{Checkout, ConcurrencyLimit, Pool, PoolOptions, Slots, StartPermit, Wake};
 use wasm_fn_rollout::{Arm, Baseline, Ending, Feed, GateSpec, Limits, Stretch, Thresholds};
-use wasm_fn_router::{Ended, Tally};
+use wasm_fn_router::{InvocationRecord, Tally};
 
 /// Latencies go round one millisecond in steps of this prime, so that none has the bucket of the one before.
 const STRIDE: u32 = 337;
@@ -19,7 +19,7 @@ pub(crate) fn tally(count: u32) {
     let mut micros = 0;
     for _ in 0..count {
         micros = (micros + STRIDE) % 1000;
-        tally.record(black_box(Ended {
+        tally.record(black_box(InvocationRecord {
             outcome: Outcome::Success,
             latency: Duration::from_micros(micros.into()),
             queue_wait: Duration::ZERO,

@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
 use http_body_util::Either;
 use hyper::body::Incoming;
-use wasm_fn_router::{HeldVersion, Reason, RouteTable, Traits};
+use wasm_fn_router::{HeldVersion, Reason, RouteTable, RequestAttributes};
 
 use crate::{
     Cause, Failure, Invoke, RequestBody, RequestId, Usage,
@@ -23,14 +23,14 @@ use crate::{
     preview::{Instead, admit},
     problem::{Code, Problem},
     session::{Arrival, Plane, Session},
-    tallying::{OwnPart, Tallying},
+    tallying::{ObservedRequest, Tallying},
     watch::Order,
 };
 
 /// The version that answers a request, and the request's part in a trial.
 struct Selected<V> {
     version: HeldVersion<V>,
-    part: Option<OwnPart>,
+    part: Option<ObservedRequest>,
     /// Whether the stage's fallback answers if it fails, which it has so long after the request came.
     late: Option<Duration>,
     /// Whether the request asked for the version.
@@ -93,17 +93,17 @@ impl<V: Invoke> Plane<V> {
             }
             Some(preview) => (preview.stage, Some(admit(request, &preview, &*self.access)?)),
         };
-        let traits = Traits { headers: request.headers(), query: request.uri().query(), client: client.ip() };
+        let attributes = RequestAttributes { headers: request.headers(), query: request.uri().query(), client: client.ip() };
         let chosen = stage
-            .choose(&traits, asked, self.options.draw)
+            .choose(&attributes, asked, self.options.draw)
             .map_err(|none| Problem { detail: none.to_string().into(), ..Code::NoSuchVersion.into() })?;
         if let Some(key) = chosen.key {
             self.crowding.placed(stage, key, id, client.ip(), request.headers());
         }
         let version = chosen.version.hold();
-        let part = chosen.part.as_ref().and_then(|part| OwnPart::begin(part, id, &version, started));
+        let part = chosen.assignment.as_ref().and_then(|part| ObservedRequest::begin(part, id, &version, started));
         let asked_for = chosen.reason == Reason::Override;
-        Ok(Selected { version, part, late: chosen.part.and_then(|part| part.shield), asked_for })
+        Ok(Selected { version, part, late: chosen.assignment.and_then(|part| part.fallback_after), asked_for })
     }
 }
 

@@ -11,7 +11,7 @@ use http::{
     uri::PathAndQuery,
 };
 use wasm_fn_core::{FunctionName, PreviewAccess, VersionRef};
-use wasm_fn_router::{Preview, Stage};
+use wasm_fn_router::{PreviewMatch, Stage};
 
 use crate::{
     Invoke, OverrideAccess, RequestId,
@@ -81,7 +81,7 @@ impl Instead {
 /// The request may not, whether or not there is such a version; or its token becomes a cookie first.
 pub(crate) fn admit<B, V>(
     request: &mut Request<B>,
-    preview: &Preview<'_, V>,
+    preview: &PreviewMatch<'_, V>,
     access: &dyn OverrideAccess,
 ) -> Result<VersionRef, Instead> {
     let stage = preview.stage;

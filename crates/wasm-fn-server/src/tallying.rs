@@ -7,7 +7,7 @@ use std::{
 };
 
 use wasm_fn_core::{Outcome, Side, Trap};
-use wasm_fn_router::{Ended, Heard, HeldVersion, Part, Placement, Recalled, Shielding, Ticket};
+use wasm_fn_router::{InvocationRecord, Observation, HeldVersion, Assignment, Placement, Recalled, Shielding, ObservationTicket};
 
 use crate::{
     Cause, Failure, RequestId, Usage, clock,
@@ -37,15 +37,15 @@ pub(crate) struct Tallying<V> {
     unread: Duration,
     // `None` once counted.
     in_flight: Option<InFlight>,
-    part: Option<OwnPart>,
+    part: Option<ObservedRequest>,
     // Whether nothing of an answer is there yet, so that a client who leaves has waited for the version.
     is_unanswered: bool,
     asked_for: bool,
 }
 
 /// A request's part in its stage's trial, for as long as it takes.
-pub(crate) struct OwnPart {
-    ticket: Ticket,
+pub(crate) struct ObservedRequest {
+    ticket: ObservationTicket,
     side: Side,
     placement: Placement,
     // Whether a second run was possible until its response began.
@@ -56,17 +56,17 @@ pub(crate) struct OwnPart {
     recalled: Option<Recalled>,
 }
 
-impl OwnPart {
+impl ObservedRequest {
     /// The `part` of the request with `request_id` in the trial of `version`'s stage, which is told that it begins at
     /// `at`; `None` where there is no trial.
     pub(crate) fn begin<V>(
-        part: &Part,
+        part: &Assignment,
         request_id: RequestId,
         version: &HeldVersion<V>,
         at: Instant,
     ) -> Option<Self> {
-        let ticket = version.trial()?.begin(part, at);
-        let (side, placement, user, shielded) = (part.side, part.placement, part.user, part.shield.is_some());
+        let ticket = version.observer()?.request_began(part, at);
+        let (side, placement, user, shielded) = (part.side, part.placement, part.user, part.fallback_after.is_some());
         Some(Self { ticket, side, placement, shielded, user, request_id, recalled: None })
     }
 }
@@ -80,7 +80,7 @@ impl<V> Tallying<V> {
         started: Instant,
         fate: Option<Arc<Fate>>,
         in_flight: InFlight,
-        part: Option<OwnPart>,
+        part: Option<ObservedRequest>,
         asked_for: bool,
     ) -> Self {
         let (sent_before, unread) = (Duration::ZERO, Duration::ZERO);
@@ -111,9 +111,9 @@ impl<V> Tallying<V> {
 
     /// Ready when the version under test, which works on the request, was recalled.
     pub(crate) fn poll_recalled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match (&mut self.part, self.version.trial()) {
-            (Some(part), Some(trial)) if part.side == Side::Canary && self.in_flight.is_some() => {
-                part.recalled.get_or_insert_with(|| trial.recalled()).as_mut().poll(cx)
+        match (&mut self.part, self.version.observer()) {
+            (Some(part), Some(observer)) if part.side == Side::Canary && self.in_flight.is_some() => {
+                part.recalled.get_or_insert_with(|| observer.recalled()).as_mut().poll(cx)
             }
             _ => Poll::Pending,
         }
@@ -255,19 +255,19 @@ impl<V> Tallying<V> {
         let latency =
             now.saturating_duration_since(self.started).saturating_sub(self.unsent(now) + self.unread);
         let Usage { queue_wait, memory_peak_bytes, .. } = usage;
-        let ended = Ended { outcome, latency, queue_wait, memory_peak_bytes };
+        let record = InvocationRecord { outcome, latency, queue_wait, memory_peak_bytes };
         let tally = if self.asked_for { self.version.tally.of_overrides() } else { &self.version.tally };
-        tally.record(ended);
+        tally.record(record);
         if let Some(trap) = trap {
             tally.trapped(trap.fingerprint);
         }
         tracing::debug!(%outcome, ?latency, "request ended");
-        if let (Some(part), Some(trial)) = (&self.part, self.version.trial()) {
-            let OwnPart { ticket, side, placement, user, request_id, .. } = *part;
+        if let (Some(part), Some(observer)) = (&self.part, self.version.observer()) {
+            let ObservedRequest { ticket, side, placement, user, request_id, .. } = *part;
             let sent = self.fate.as_ref().is_none_or(|fate| fate.is_complete());
             let abandoned = outcome == Outcome::Cancelled && sent && self.is_unanswered;
             let request_id = request_id.bits();
-            trial.hear(&Heard { ticket, side, placement, ended, abandoned, at: now, user, request_id, trap });
+            observer.request_ended(&Observation { ticket, side, placement, record, abandoned, at: now, user, request_id, trap });
         }
     }
 }

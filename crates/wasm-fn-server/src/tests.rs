@@ -14,4 +14,4 @@ mod sending;
 mod shield_counts;
 mod shielding;
 mod streaming;
-mod trial;
+mod compared;

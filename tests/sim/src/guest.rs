@@ -15,7 +15,7 @@ use tokio::{
 };
 use wasm_fn_core::{Digest, FunctionName, Limits, Outcome, Trap, VersionNo};
 use wasm_fn_pool::{Checkout, ConcurrencyLimit, Pool, PoolOptions, Slots, StartPermit, QueueTicket, Wait, Wake};
-use wasm_fn_router::Ended;
+use wasm_fn_router::InvocationRecord;
 
 use crate::{scenario::Act, world::World};
 
@@ -88,7 +88,7 @@ pub(crate) struct Running {
 /// How an invocation ended.
 #[derive(Debug)]
 pub(crate) struct End {
-    pub(crate) ended: Ended,
+    pub(crate) ended: InvocationRecord,
     pub(crate) trap: Option<Trap>,
     /// It did something that must not be done twice.
     pub(crate) effect: bool,
@@ -353,14 +353,14 @@ impl End {
             backtrace: format!("trap {} in a guest that pretends", act.fingerprint).into(),
         });
         let memory_peak_bytes = act.map_or(0, |act| act.memory_bytes);
-        let ended = Ended { outcome, latency: arrived.elapsed(), queue_wait, memory_peak_bytes };
+        let ended = InvocationRecord { outcome, latency: arrived.elapsed(), queue_wait, memory_peak_bytes };
         Self { ended, trap, effect: act.is_some_and(|act| act.effect) }
     }
 
     /// An invocation that was dropped.
     pub(crate) fn dropped(latency: Duration) -> Self {
         let ended =
-            Ended { outcome: Outcome::Cancelled, latency, queue_wait: Duration::ZERO, memory_peak_bytes: 0 };
+            InvocationRecord { outcome: Outcome::Cancelled, latency, queue_wait: Duration::ZERO, memory_peak_bytes: 0 };
         Self { ended, trap: None, effect: false }
     }
 }

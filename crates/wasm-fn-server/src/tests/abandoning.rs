@@ -12,15 +12,15 @@ use wasm_fn_router::Placement;
 use super::{
     harness::{Fake, FakeBody, eventually, fed, get, get2, ok, options, request2, text, trap, v, within},
     shielding::{once, stuck},
-    trial::{Setup, Told, Tried, echo},
+    compared::{Setup, Told, Tried, echo},
 };
 use crate::{Call, Cause, Failure, Options};
 
 impl Tried {
     /// What the trial was told of the only request, once that has ended.
     async fn told(&self) -> Told {
-        let told = self.trial.heard(1).await.remove(0);
-        assert_eq!(self.trial.under_way(), 0);
+        let told = self.observer.heard(1).await.remove(0);
+        assert_eq!(self.observer.under_way(), 0);
         told
     }
 }
@@ -57,7 +57,7 @@ where
     let mut client = tried.node.raw().await;
     client.send(text).await;
     within(started).await.unwrap();
-    assert_eq!(tried.trial.under_way(), 1);
+    assert_eq!(tried.observer.under_way(), 1);
     drop(client);
     tried.told().await
 }
@@ -142,7 +142,7 @@ async fn request_that_was_recalled_was_abandoned_by_nobody() {
         let mut client = tried.node.http1().await;
         let answer = tokio::spawn(async move { client.send_request(get("/hello")).await.unwrap() });
         within(started).await.unwrap();
-        tried.trial.recall();
+        tried.observer.recall();
         within(answer).await.unwrap();
         let told = tried.told().await;
         assert_eq!((told.outcome, told.abandoned), (Outcome::Shed, false), "{shield:?}");
@@ -199,9 +199,9 @@ async fn requests_that_the_node_refuses_begin_and_end_once() {
         }
         client.ready().await.unwrap();
     }
-    let told = tried.trial.heard(asked).await;
+    let told = tried.observer.heard(asked).await;
     assert_eq!((told[asked - 1].outcome, told[asked - 1].abandoned), (Outcome::Shed, false));
-    assert_eq!(tried.trial.under_way(), 0);
+    assert_eq!(tried.observer.under_way(), 0);
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn requests_under_way_when_the_node_stops_end_too() {
     client.send("GET /hello HTTP/1.1\r\nhost: a\r\n\r\n").await;
     within(started).await.unwrap();
     assert_eq!(tried.node.handle.drain(Duration::from_millis(1)).await.cut, 1);
-    let trial = Arc::clone(&tried.trial);
-    eventually(move || trial.under_way() == 0).await;
+    let observer = Arc::clone(&tried.observer);
+    eventually(move || observer.under_way() == 0).await;
     assert_eq!(tried.told().await.outcome, Outcome::Shed);
 }

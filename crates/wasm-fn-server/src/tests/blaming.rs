@@ -20,7 +20,7 @@ use super::{
     harness::{
         Fake, FakeBody, Node, eventually, fed, get, get2, ok, problem, request, request2, text, trap, within,
     },
-    trial::{Setup, echo},
+    compared::{Setup, echo},
 };
 use crate::{Call, Cause, Failure, Usage, clock};
 

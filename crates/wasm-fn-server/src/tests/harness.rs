@@ -33,7 +33,7 @@ use tokio::{
     sync::oneshot,
 };
 use wasm_fn_core::{FunctionName, Outcome, Revision, StageName, Sticky, TrafficSplit, VersionNo};
-use wasm_fn_router::{RouteTable, Salt, Stage, StageSpec, Tally, TrialSpec, VersionEntry};
+use wasm_fn_router::{RouteTable, Salt, Stage, StageSpec, Tally, ComparisonSpec, VersionEntry};
 
 use crate::{
     Call, Cause, Failure, InvocationBody, Invoke, Options, OverrideAccess, ServerHandle, Usage,
@@ -211,12 +211,12 @@ pub(super) fn stage(
     stage_with(function, split, versions, None)
 }
 
-/// The same, with a trial.
+/// The same, with a comparison.
 pub(super) fn stage_with(
     function: &str,
     split: TrafficSplit,
     versions: Vec<VersionEntry<Fake>>,
-    trial: Option<TrialSpec>,
+    comparison: Option<ComparisonSpec>,
 ) -> Arc<Stage<Fake>> {
     let function: FunctionName = function.parse().unwrap();
     let stable = versions[0].no;
@@ -232,7 +232,7 @@ pub(super) fn stage_with(
         sticky: Sticky::None,
         cohorts: Vec::new(),
         salt: Salt([1, 2]),
-        trial,
+        comparison,
         baseline: None,
         versions,
     };

@@ -123,7 +123,7 @@ async fn hosts_are_those_of_either_protocol() {
         sticky: wasm_fn_core::Sticky::None,
         cohorts: Vec::new(),
         salt: wasm_fn_router::Salt([3, 4]),
-        trial: None,
+        comparison: None,
         baseline: None,
         versions: vec![entry(v(7), &tally, second)],
     };

@@ -11,7 +11,7 @@ use wasm_fn_router::Shielding;
 
 use super::{
     harness::{Fake, FakeBody, eventually, get, ok, options, request, trap, within},
-    trial::{Setup, Tried, echo},
+    compared::{Setup, Tried, echo},
 };
 use crate::{Call, Cause, Failure, Options};
 

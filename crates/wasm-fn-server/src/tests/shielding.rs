@@ -17,7 +17,7 @@ use super::{
         Fake, FakeBody, eventually, fed, get, get2, ok, options, problem, request, request2, text, trap, v,
         within,
     },
-    trial::{Setup, Tried, echo},
+    compared::{Setup, Tried, echo},
 };
 use crate::{Call, Cause, Failure, Options};
 
@@ -82,7 +82,7 @@ async fn a_canary_that_fails_is_charged_and_stable_answers() {
             assert_eq!(text(response).await, "the body");
             let told = tried.charged(outcome).await;
             assert_eq!(told.placement, Placement::Chance);
-            assert_eq!(tried.trial.under_way(), 0);
+            assert_eq!(tried.observer.under_way(), 0);
             tried.node.counts(Outcome::Success, 1).await;
             tried.ran_on_stable(1);
         }
@@ -355,7 +355,7 @@ async fn whoever_asks_for_the_canary_gets_its_failure() {
     let response = tried.node.http1().await.send_request(asking).await.unwrap();
     check(&response, 500, "v2");
     eventually(|| tried.canary.overrides().count(Outcome::Trap) == 1).await;
-    assert_eq!(tried.trial.heard(1).await.remove(0).placement, Placement::Request);
+    assert_eq!(tried.observer.heard(1).await.remove(0).placement, Placement::Request);
     tried.ran_on_stable(0);
 }
 
@@ -467,7 +467,7 @@ async fn recall_at_work(setup: Setup) -> (Tried, Response<hyper::body::Incoming>
     let mut client = tried.node.http1().await;
     let answer = tokio::spawn(async move { client.send_request(get("/hello")).await.unwrap() });
     within(started).await.unwrap();
-    tried.trial.recall();
+    tried.observer.recall();
     within(dropped).await.unwrap_err();
     (tried, within(answer).await.unwrap())
 }
@@ -514,7 +514,7 @@ async fn answers_of_a_recalled_canary_are_cut_off() {
         check(&response, 200, "v2");
         let mut body = response.into_body();
         assert_eq!(within(body.frame()).await.unwrap().unwrap().into_data().unwrap(), "first");
-        tried.trial.recall();
+        tried.observer.recall();
         within(body.frame()).await.unwrap().unwrap_err();
         within(dropped).await.unwrap();
         tried.charged(Outcome::Shed).await;
@@ -528,7 +528,7 @@ async fn nobody_waits_for_the_recall_of_a_guest_that_answers_at_once() {
     let response = tried.node.http1().await.send_request(get("/hello")).await.unwrap();
     assert_eq!(text(response).await, "at once");
     tried.charged(Outcome::Success).await;
-    assert_eq!(tried.trial.watched.load(SeqCst), 0);
+    assert_eq!(tried.observer.watched.load(SeqCst), 0);
 }
 
 #[tokio::test]
@@ -540,12 +540,12 @@ async fn requests_of_stable_are_heard_and_not_recalled() {
         Err(trap("stable's own"))
     });
     let tried = setup.start(Fake::new(|_| async { ok("canary") }), stable).await;
-    tried.trial.recall();
+    tried.observer.recall();
     let response = tried.node.http1().await.send_request(get("/hello")).await.unwrap();
     check(&response, 500, "v1");
-    let told = tried.trial.heard(1).await.remove(0);
+    let told = tried.observer.heard(1).await.remove(0);
     assert_eq!((told.side, told.placement, told.outcome), (Side::Stable, Placement::Chance, Outcome::Trap));
-    assert_eq!(tried.trial.watched.load(SeqCst), 0);
+    assert_eq!(tried.observer.watched.load(SeqCst), 0);
     tried.ran_on_stable(1);
 }
 
@@ -559,7 +559,7 @@ async fn answers_of_stable_are_not_cut_off_by_a_recall() {
     });
     let setup = Setup { split: TrafficSplit::all(v(1)), ..Setup::default() };
     let tried = setup.start(Fake::new(|_| async { ok("canary") }), stable).await;
-    tried.trial.recall();
+    tried.observer.recall();
     sender.send_data(Bytes::from_static(b"first ")).await.unwrap();
     let response = tried.node.http1().await.send_request(get("/hello")).await.unwrap();
     let mut body = response.into_body();
@@ -573,13 +573,13 @@ async fn answers_of_stable_are_not_cut_off_by_a_recall() {
 #[tokio::test]
 async fn a_withheld_canary_gets_no_request_and_its_trial_hears_of_none() {
     let tried = Setup::default().canary(|_| async { ok("canary") }).await;
-    tried.trial.withheld.store(true, SeqCst);
+    tried.observer.withheld.store(true, SeqCst);
     let response = tried.node.http1().await.send_request(get("/hello")).await.unwrap();
     assert_eq!(response.headers()["wasm-fn-version"], "v1");
     assert!(!response.headers().contains_key("wasm-fn-shielded"));
     tried.node.counts(Outcome::Success, 1).await;
     assert_eq!(tried.canary.snapshot().total(), 0);
-    tried.trial.heard(0).await;
+    tried.observer.heard(0).await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use http::{HeaderMap, Response};
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 use wasm_fn_core::{Outcome, Revision, Side, TrafficSplit};
-use wasm_fn_router::{Heard, Part, Placement, Recalled, RouteTable, Tally, Ticket, Trial, TrialSpec};
+use wasm_fn_router::{Observation, Assignment, Placement, Recalled, RouteTable, Tally, ObservationTicket, TrafficObserver, ComparisonSpec};
 
 use super::harness::{Fake, FakeBody, Node, entry, eventually, options, stage_with, v};
 use crate::{Call, Failure, Options};
@@ -34,7 +34,7 @@ pub(super) struct Told {
 /// A trial that remembers what it heard and does as a test says. Each request that began must end once, as that which
 /// began.
 #[derive(Default)]
-pub(super) struct FakeTrial {
+pub(super) struct FakeObserver {
     heard: Mutex<Vec<Told>>,
     begun: Mutex<Begun>,
     pub(super) withheld: AtomicBool,
@@ -51,7 +51,7 @@ struct Begun {
     faults: Vec<String>,
 }
 
-impl FakeTrial {
+impl FakeObserver {
     /// How many requests began and have not ended.
     #[track_caller]
     pub(super) fn under_way(&self) -> usize {
@@ -75,8 +75,8 @@ impl FakeTrial {
     }
 }
 
-impl Trial for FakeTrial {
-    fn begin(&self, part: &Part, at: Instant) -> Ticket {
+impl TrafficObserver for FakeObserver {
+    fn request_began(&self, part: &Assignment, at: Instant) -> ObservationTicket {
         let mut begun = self.begun.lock().unwrap();
         if at > crate::clock::now() {
             begun.faults.push("a request begins in the future".to_owned());
@@ -84,17 +84,17 @@ impl Trial for FakeTrial {
         begun.next += 1;
         let number = begun.next;
         begun.under_way.insert((number, part.side, part.placement, part.user));
-        Ticket(number)
+        ObservationTicket(number)
     }
 
-    fn hear(&self, heard: &Heard<'_>) {
-        let Heard { ticket, side, placement, ended, abandoned, user, request_id, trap, .. } = heard.clone();
+    fn request_ended(&self, heard: &Observation<'_>) {
+        let Observation { ticket, side, placement, record, abandoned, user, request_id, trap, .. } = heard.clone();
         let mut begun = self.begun.lock().unwrap();
         if !begun.under_way.remove(&(ticket.0, side, placement, user)) {
             begun.faults.push(format!("what did not begin so ends: {heard:?}"));
         }
         drop(begun);
-        let (outcome, trap) = (ended.outcome, trap.map(|trap| trap.fingerprint));
+        let (outcome, trap) = (record.outcome, trap.map(|trap| trap.fingerprint));
         let told = Told { side, placement, outcome, abandoned, user, request_id, trap };
         self.heard.lock().unwrap().push(told);
     }
@@ -116,7 +116,7 @@ impl Trial for FakeTrial {
 pub(super) struct Tried {
     pub(super) node: Node,
     pub(super) canary: Arc<Tally>,
-    pub(super) trial: Arc<FakeTrial>,
+    pub(super) observer: Arc<FakeObserver>,
     /// Requests that stable was given.
     pub(super) stable_runs: Arc<AtomicU32>,
 }
@@ -138,19 +138,19 @@ impl Default for Setup {
 impl Setup {
     pub(super) async fn start(self, canary: Fake, stable: Fake) -> Tried {
         let (tally, canary_tally) = (Arc::new(Tally::new()), Arc::new(Tally::new()));
-        let trial = Arc::new(FakeTrial::default());
+        let observer = Arc::new(FakeObserver::default());
         let (stable, stable_runs) = stable.counting();
         let versions = vec![entry(v(1), &tally, stable), entry(v(2), &canary_tally, canary)];
-        let spec = TrialSpec {
-            trial: Arc::clone(&trial) as Arc<dyn Trial>,
+        let spec = ComparisonSpec {
+            observer: Arc::clone(&observer) as Arc<dyn TrafficObserver>,
             canary: Some(v(2)),
             fallback: v(1),
-            shield: self.shield,
+            fallback_after: self.shield,
         };
         let stage = stage_with("hello", self.split, versions, Some(spec));
         let table = RouteTable::new(Revision(1), vec![stage]).unwrap();
         let node = Node::with_table(table, tally, self.options).await;
-        Tried { node, canary: canary_tally, trial, stable_runs }
+        Tried { node, canary: canary_tally, observer, stable_runs }
     }
 
     /// With a stable that [`echo`]es.
@@ -169,7 +169,7 @@ impl Tried {
         eventually(|| self.canary.snapshot().total() >= 1).await;
         let snapshot = self.canary.snapshot();
         assert_eq!((snapshot.count(outcome), snapshot.total()), (1, 1), "{snapshot:?}");
-        let told = self.trial.heard(1).await.remove(0);
+        let told = self.observer.heard(1).await.remove(0);
         assert_eq!((told.side, told.outcome), (Side::Canary, outcome));
         told
     }

@@ -1,4 +1,4 @@
-//! Facts about `traits`.
+//! Facts about `attributes`.
 
 use std::net::Ipv4Addr;
 
@@ -12,7 +12,7 @@ fn value(source: &Source, headers: &[(&'static str, &str)], query: Option<&str>)
     for (name, value) in headers {
         map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
-    let request = Traits { headers: &map, query, client: Ipv4Addr::LOCALHOST.into() };
+    let request = RequestAttributes { headers: &map, query, client: Ipv4Addr::LOCALHOST.into() };
     Lookup::new(source).unwrap().value(&request).map(Cow::into_owned)
 }
 

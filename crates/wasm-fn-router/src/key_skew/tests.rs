@@ -4,7 +4,7 @@ use super::*;
 
 /// What is told of `samples` keys, the `n`th of which is `key(n)`.
 fn told(samples: u64, key: impl Fn(u64) -> u64) -> Vec<u32> {
-    let crowd = Crowd::default();
+    let crowd = KeySkew::default();
     (0..samples).filter_map(|n| crowd.sample(key(n))).collect()
 }
 
@@ -32,7 +32,7 @@ fn only_more_than_four_fifths_are_most() {
 
 #[test]
 fn share_is_told_at_a_sample_of_the_key_that_has_it() {
-    let crowd = Crowd::default();
+    let crowd = KeySkew::default();
     assert!((0..124).all(|_| crowd.sample(7).is_none()));
     assert_eq!(crowd.sample(8), None, "the window is full, but this is another's");
     assert_eq!(crowd.sample(7), Some(99));
@@ -40,7 +40,7 @@ fn share_is_told_at_a_sample_of_the_key_that_has_it() {
 
 #[test]
 fn sample_is_left_out_while_another_is_counted() {
-    let crowd = Crowd::default();
+    let crowd = KeySkew::default();
     let counting = crowd.0.lock().unwrap();
     assert_eq!(crowd.sample(7), None);
     assert_eq!(counting.samples, 0);

@@ -1,4 +1,4 @@
-//! What of a request the choice of a version may look at.
+//! The attributes of a request that decide its version.
 
 use std::{borrow::Cow, net::IpAddr};
 
@@ -8,22 +8,22 @@ use http::{
 };
 use wasm_fn_core::Source;
 
-/// Bytes of the query, and of each cookie header, that are searched; names and values beyond them are
-/// not found, so that a long one costs no more than this for every cohort rule.
+/// Bytes of the query, and of each cookie header, that are searched. Names and values beyond them are not found, so a long
+/// one costs no more than this for every cohort rule.
 const SEARCHED_BYTES_MAX: usize = 8 << 10;
 
-/// What of a request the choice of a version may look at.
+/// The attributes of a request that decide its version.
 #[derive(Clone, Copy, Debug)]
-pub struct Traits<'a> {
+pub struct RequestAttributes<'a> {
     /// Its headers.
     pub headers: &'a HeaderMap,
-    /// Its query, without `?`, as it is on the wire.
+    /// Its query as it is on the wire, without `?`.
     pub query: Option<&'a str>,
-    /// The client's address, as the server trusts it.
+    /// The client's address, as far as the server trusts it.
     pub client: IpAddr,
 }
 
-/// A [`Source`] made ready to look up.
+/// A [`Source`], prepared for lookups.
 #[derive(Debug)]
 pub(crate) enum Lookup {
     Header(HeaderName),
@@ -32,7 +32,7 @@ pub(crate) enum Lookup {
 }
 
 impl Lookup {
-    /// `None` when the source names a header that cannot exist.
+    /// Prepares `source`; `None` when it names a header that cannot exist.
     pub(crate) fn new(source: &Source) -> Option<Self> {
         Some(match source {
             Source::Header(name) => Self::Header(name.parse().ok()?),
@@ -42,7 +42,7 @@ impl Lookup {
     }
 
     /// The first value under this name.
-    pub(crate) fn value<'a>(&self, request: &Traits<'a>) -> Option<Cow<'a, [u8]>> {
+    pub(crate) fn value<'a>(&self, request: &RequestAttributes<'a>) -> Option<Cow<'a, [u8]>> {
         match self {
             Self::Header(name) => request.headers.get(name).map(|value| Cow::Borrowed(value.as_bytes())),
             Self::Cookie(name) => cookie(request.headers, name).map(Cow::Borrowed),
@@ -51,10 +51,9 @@ impl Lookup {
     }
 }
 
-/// The first cookie called `name`: pairs of `name=value` between semicolons, as RFC 6265, section 4.2.1
-/// writes them, with white space around either side dropped as section 5.2 does. Quotes belong to the
-/// value; a pair without `=` has an empty one. HTTP/2 may carry pairs in several headers (RFC 9113,
-/// section 8.2.3).
+/// The value of the first cookie called `name`. Pairs of `name=value` stand between semicolons (RFC 6265, section 4.2.1);
+/// white space around either side is dropped (section 5.2). Quotes belong to the value; a pair without `=` has an empty
+/// value. HTTP/2 may carry pairs in several headers (RFC 9113, section 8.2.3).
 fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
     headers.get_all(COOKIE).iter().find_map(|header| {
         pairs(header.as_bytes(), b';').find_map(|pair| {
@@ -64,7 +63,7 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
     })
 }
 
-/// The first parameter called `name`, both sides decoded as `application/x-www-form-urlencoded`; a pair
+/// The value of the first parameter called `name`, with both sides decoded as `application/x-www-form-urlencoded`. A pair
 /// without `=` has an empty value.
 fn parameter<'a>(query: &'a [u8], name: &[u8]) -> Option<Cow<'a, [u8]>> {
     pairs(query, b'&').find_map(|pair| {
@@ -74,7 +73,7 @@ fn parameter<'a>(query: &'a [u8], name: &[u8]) -> Option<Cow<'a, [u8]>> {
     })
 }
 
-/// The parts of `text` between separators that end within [`SEARCHED_BYTES_MAX`].
+/// The pieces of `text` between separators that end within [`SEARCHED_BYTES_MAX`].
 fn pairs(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let searched = if text.len() <= SEARCHED_BYTES_MAX {
         text
@@ -90,7 +89,7 @@ fn decoded_text(text: &[u8]) -> Cow<'_, [u8]> {
     if plain { Cow::Borrowed(text) } else { Cow::Owned(decoded(text).collect()) }
 }
 
-/// `%41` as `A`, `+` as a space, everything else (a lone `%` too) as it is.
+/// Decodes `%41` to `A` and `+` to a space, and leaves everything else, including a lone `%`.
 fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
     let digit = |b: u8| char::from(b).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut rest = text;

@@ -1,27 +1,27 @@
-//! Facts about the part that requests have in a trial.
+//! Facts about the assignments of requests in a comparison.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::*;
-use crate::{Heard, Recalled, Ticket};
+use crate::{Observation, ObservationTicket, Recalled, TrafficObserver};
 
 mod baseline;
 
-/// A trial that only says whether its canary is withheld.
+/// An observer that only says whether its canary is withheld.
 #[derive(Default)]
 struct Fake {
     withheld: AtomicBool,
 }
 
-impl Trial for Fake {
-    fn begin(&self, _: &Part, _: Instant) -> Ticket {
-        Ticket::default()
+impl TrafficObserver for Fake {
+    fn request_began(&self, _: &Assignment, _: Instant) -> ObservationTicket {
+        ObservationTicket::default()
     }
 
-    fn hear(&self, _: &Heard<'_>) {}
+    fn request_ended(&self, _: &Observation<'_>) {}
 
     fn is_withheld(&self) -> bool {
         self.withheld.load(Relaxed)
@@ -37,9 +37,14 @@ const AFTER: Duration = Duration::from_secs(3);
 /// v1 compared with v2, which has every point but stable's last; v3 by override only.
 fn tried(change: impl FnOnce(&mut StageSpec<u32>)) -> (Arc<Stage<u32>>, Arc<Fake>) {
     let fake = Arc::new(Fake::default());
-    let trial = Arc::clone(&fake) as Arc<dyn Trial>;
+    let observer = Arc::clone(&fake) as Arc<dyn TrafficObserver>;
     let stage = stage(9999, |spec| {
-        spec.trial = Some(TrialSpec { trial, canary: Some(v(2)), fallback: v(1), shield: Some(AFTER) });
+        spec.comparison = Some(ComparisonSpec {
+            observer,
+            canary: Some(v(2)),
+            fallback: v(1),
+            fallback_after: Some(AFTER),
+        });
         spec.cohorts = vec![
             rule(Source::header("x-beta").unwrap(), &["1"], Role::Canary),
             rule(Source::header("x-beta").unwrap(), &["0"], Role::Stable),
@@ -49,7 +54,7 @@ fn tried(change: impl FnOnce(&mut StageSpec<u32>)) -> (Arc<Stage<u32>>, Arc<Fake
     (stage, fake)
 }
 
-/// A part without its trial: (side, placement, has a user, fallback).
+/// An assignment: (side, placement, has a user, fallback).
 type Seen = (Side, Placement, bool, Option<(u32, Duration)>);
 
 /// What a request gets; the draw falls on the point at `place`.
@@ -60,12 +65,12 @@ fn part(stage: &Arc<Stage<u32>>, header: Option<(&'static str, &str)>, ask: &str
 /// The same with any headers.
 fn part_of(stage: &Arc<Stage<u32>>, headers: &[(&'static str, &str)], ask: &str, place: u16) -> Got {
     let headers = header_map(headers);
-    let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
+    let attributes = RequestAttributes { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
     let asked = (!ask.is_empty()).then(|| ask.parse().unwrap());
-    let chosen = stage.choose(&traits, asked, || Point::new(place).unwrap()).unwrap();
-    let seen = chosen.part.map(|part| {
+    let chosen = stage.choose(&attributes, asked, || Point::new(place).unwrap()).unwrap();
+    let seen = chosen.assignment.map(|part| {
         let fallback = chosen.version.hold().fallback().unwrap().target;
-        let shield = part.shield.map(|after| (fallback, after));
+        let shield = part.fallback_after.map(|after| (fallback, after));
         (part.side, part.placement, part.user.is_some(), shield)
     });
     (chosen.version.target, chosen.reason, seen)
@@ -80,14 +85,14 @@ fn key_of(stage: &Arc<Stage<u32>>, version: u32) -> String {
 }
 
 #[test]
-fn without_a_trial_nobody_has_a_part() {
+fn without_a_comparison_nobody_has_an_assignment() {
     let stage = stage(5000, |_| ());
     assert_eq!(part(&stage, None, "", 0), (2, Reason::Draw, None));
     assert_eq!(part(&stage, None, "canary", 0), (2, Reason::Override, None));
 }
 
 #[test]
-fn parts_say_how_requests_came_to_their_version() {
+fn assignments_say_how_requests_came_to_their_version() {
     let (stage, _) = tried(|_| ());
     let shield = Some((1, AFTER));
     let (on_canary, on_stable) = (key_of(&stage, 2), key_of(&stage, 1));
@@ -130,9 +135,9 @@ fn parts_say_how_requests_came_to_their_version() {
 fn users_whom_a_rule_places_are_told_apart_too() {
     let (stage, _) = tried(|_| ());
     let headers = header_map(&[("x-beta", "1"), ("wasm-fn-key", "somebody")]);
-    let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
-    let chosen = stage.choose(&traits, None, || unreachable!("a rule needs no draw")).unwrap();
-    let part = chosen.part.unwrap();
+    let attributes = RequestAttributes { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
+    let chosen = stage.choose(&attributes, None, || unreachable!("a rule needs no draw")).unwrap();
+    let part = chosen.assignment.unwrap();
     assert_eq!((part.side, part.placement), (Side::Canary, Placement::Rule));
     assert!(part.user.is_some());
 }
@@ -141,7 +146,7 @@ fn users_whom_a_rule_places_are_told_apart_too() {
 fn without_a_canary_only_those_have_a_part_whom_a_rule_would_place_on_one() {
     let (stage, _) = tried(|spec| {
         spec.canary = None;
-        spec.trial.as_mut().unwrap().canary = None;
+        spec.comparison.as_mut().unwrap().canary = None;
         spec.split = TrafficSplit::between(v(1), v(3), "50%".parse().unwrap());
         spec.cohorts.push(rule(Source::header("x-staff").unwrap(), &["1"], Role::Stable));
     });
@@ -169,8 +174,14 @@ fn users_are_told_apart_by_their_hash_and_the_same_user_is_the_same() {
     let (stage, _) = tried(|_| ());
     let user = |key: &str| {
         let headers = header_map(&[("wasm-fn-key", key)]);
-        let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
-        stage.choose(&traits, None, || unreachable!("a key needs no draw")).unwrap().part.unwrap().user
+        let attributes =
+            RequestAttributes { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
+        stage
+            .choose(&attributes, None, || unreachable!("a key needs no draw"))
+            .unwrap()
+            .assignment
+            .unwrap()
+            .user
     };
     assert_eq!(user("a"), user("a"));
     assert_ne!(user("a"), user("b"));
@@ -203,8 +214,8 @@ fn a_withheld_canary_gives_its_requests_to_the_fallback_but_for_overrides() {
 }
 
 #[test]
-fn no_request_is_shielded_when_the_trial_has_no_shield() {
-    let (stage, _) = tried(|spec| spec.trial.as_mut().unwrap().shield = None);
+fn no_request_is_shielded_when_the_comparison_has_no_shield() {
+    let (stage, _) = tried(|spec| spec.comparison.as_mut().unwrap().fallback_after = None);
     for header in [None, Some(("x-beta", "1"))] {
         let (version, _, part) = part(&stage, header, "", 0);
         let (side, _, _, shield) = part.unwrap();
@@ -213,11 +224,12 @@ fn no_request_is_shielded_when_the_trial_has_no_shield() {
 }
 
 #[test]
-fn versions_of_a_trial_must_be_listed() {
+fn versions_of_a_comparison_must_be_listed() {
     for (canary, fallback, missing) in [(v(8), v(1), v(8)), (v(2), v(9), v(9))] {
-        let trial: Arc<dyn Trial> = Arc::new(Fake::default());
+        let observer: Arc<dyn TrafficObserver> = Arc::new(Fake::default());
         let mut spec = spec(1000);
-        spec.trial = Some(TrialSpec { trial, canary: Some(canary), fallback, shield: None });
+        spec.comparison =
+            Some(ComparisonSpec { observer, canary: Some(canary), fallback, fallback_after: None });
         assert_eq!(Stage::new(spec).unwrap_err().problem, StageProblem::Missing(missing));
     }
 }

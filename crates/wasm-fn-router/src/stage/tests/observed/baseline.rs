@@ -101,12 +101,12 @@ fn only_chance_places_in_the_baseline() {
 fn baseline_counts_as_stable_s_version_and_is_not_listed() {
     let stage = beside(5000, |_| ());
     let headers = HeaderMap::new();
-    let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
-    let chosen = stage.choose(&traits, None, || Point::new(9999).unwrap()).unwrap();
+    let attributes = RequestAttributes { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
+    let chosen = stage.choose(&attributes, None, || Point::new(9999).unwrap()).unwrap();
     assert_eq!((chosen.version.no, chosen.version.target), (v(1), APART));
     assert_eq!(stage.versions().iter().map(|version| version.target).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(stage.stable().target, 1);
-    let latest = stage.choose(&traits, Some(VersionRef::Latest), || unreachable!()).unwrap();
+    let latest = stage.choose(&attributes, Some(VersionRef::Latest), || unreachable!()).unwrap();
     assert_eq!(latest.version.no, v(3));
 }
 
@@ -115,13 +115,13 @@ fn canary_falls_back_on_stable_s_own_handle() {
     let stage = beside(5000, |_| ());
     assert_eq!(part(&stage, None, "", 0).2.unwrap().3, Some((1, AFTER)));
     let headers = HeaderMap::new();
-    let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
-    let apart = stage.choose(&traits, None, || Point::new(9999).unwrap()).unwrap();
-    assert_eq!(apart.part.unwrap().shield, None);
+    let attributes = RequestAttributes { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
+    let apart = stage.choose(&attributes, None, || Point::new(9999).unwrap()).unwrap();
+    assert_eq!(apart.assignment.unwrap().fallback_after, None);
 }
 
 #[test]
-fn without_a_trial_there_is_no_baseline() {
-    let stage = beside(5000, |spec| spec.trial = None);
+fn without_a_comparison_there_is_no_baseline() {
+    let stage = beside(5000, |spec| spec.comparison = None);
     assert_eq!(part(&stage, None, "", 9999), (1, Reason::Draw, None));
 }
