@@ -19,6 +19,7 @@ mod route;
 mod side;
 mod split;
 mod trap;
+mod usage;
 mod version;
 mod weight;
 
@@ -35,5 +36,6 @@ pub use route::{Route, RouteError};
 pub use side::Side;
 pub use split::{SplitError, TrafficSplit};
 pub use trap::Trap;
+pub use usage::Usage;
 pub use version::{VersionNo, VersionNoError, VersionRef, VersionRefError};
 pub use weight::{Point, Weight, WeightError};

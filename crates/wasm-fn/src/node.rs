@@ -380,8 +380,8 @@ fn start_runtime(options: &NodeOptions) -> anyhow::Result<Arc<Runtime>> {
     })?)
 }
 
-fn server_options(options: &NodeOptions) -> wasm_fn_server::Options {
-    wasm_fn_server::Options {
+fn server_options(options: &NodeOptions) -> wasm_fn_server::ServerOptions {
+    wasm_fn_server::ServerOptions {
         connections_max: options.connections_max as usize,
         headers_max: 100,
         head_bytes_max: 64 << 10,
@@ -390,7 +390,7 @@ fn server_options(options: &NodeOptions) -> wasm_fn_server::Options {
         idle_timeout: Duration::from_secs(60),
         stall_timeout: Duration::from_secs(30),
         drain_grace: Duration::from_millis(500),
-        turn_wait_max: TURN_WAIT_MAX,
+        schedule_delay_max: TURN_WAIT_MAX,
         shield_body_bytes_max: 64 << 10,
         show_shielded: options.show_shielded,
         trusted_proxies: options.trusted_proxies.clone(),

@@ -14,7 +14,9 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use wasm_fn_core::{Digest, FunctionName, Limits, Outcome, Trap, VersionNo};
-use wasm_fn_pool::{Checkout, ConcurrencyLimit, Pool, PoolOptions, Slots, StartPermit, QueueTicket, Wait, Wake};
+use wasm_fn_pool::{
+    Checkout, ConcurrencyLimit, Pool, PoolOptions, QueueTicket, Slots, StartPermit, Wait, Wake,
+};
 use wasm_fn_router::InvocationRecord;
 
 use crate::{scenario::Act, world::World};
@@ -359,8 +361,12 @@ impl End {
 
     /// An invocation that was dropped.
     pub(crate) fn dropped(latency: Duration) -> Self {
-        let ended =
-            InvocationRecord { outcome: Outcome::Cancelled, latency, queue_wait: Duration::ZERO, memory_peak_bytes: 0 };
+        let ended = InvocationRecord {
+            outcome: Outcome::Cancelled,
+            latency,
+            queue_wait: Duration::ZERO,
+            memory_peak_bytes: 0,
+        };
         Self { ended, trap: None, effect: false }
     }
 }

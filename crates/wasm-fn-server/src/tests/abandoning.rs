@@ -10,11 +10,11 @@ use wasm_fn_core::{Outcome, TrafficSplit};
 use wasm_fn_router::Placement;
 
 use super::{
+    compared::{Setup, Told, Tried, echo},
     harness::{Fake, FakeBody, eventually, fed, get, get2, ok, options, request2, text, trap, v, within},
     shielding::{once, stuck},
-    compared::{Setup, Told, Tried, echo},
 };
-use crate::{Call, Cause, Failure, Options};
+use crate::{Call, FailureCause, InvokeFailure, ServerOptions};
 
 impl Tried {
     /// What the trial was told of the only request, once that has ended.
@@ -176,7 +176,7 @@ async fn client_of_stable_that_leaves_unanswered_is_told_of_too() {
 
 #[tokio::test]
 async fn requests_that_the_node_refuses_begin_and_end_once() {
-    let setup = Setup { options: Options { body_bytes_max: 10, ..options() }, ..Setup::default() };
+    let setup = Setup { options: ServerOptions { body_bytes_max: 10, ..options() }, ..Setup::default() };
     let tried = setup.canary(|_| async { ok("canary") }).await;
     let mut client = tried.node.raw().await;
     client.send("POST /hello HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\n01234567890").await;
@@ -185,7 +185,10 @@ async fn requests_that_the_node_refuses_begin_and_end_once() {
     let told = tried.told().await;
     assert_eq!((told.outcome, told.abandoned), (Outcome::Cancelled, false));
 
-    let setup = Setup { options: Options { turn_wait_max: Duration::ZERO, ..options() }, ..Setup::default() };
+    let setup = Setup {
+        options: ServerOptions { schedule_delay_max: Duration::ZERO, ..options() },
+        ..Setup::default()
+    };
     let tried = setup.canary(|_| async { ok("canary") }).await;
     let mut client = tried.node.http1().await;
     let mut asked = 0;
@@ -206,10 +209,10 @@ async fn requests_that_the_node_refuses_begin_and_end_once() {
 
 #[tokio::test]
 async fn requests_that_the_canary_sheds_begin_and_end_once() {
-    for cause in [Cause::FunctionOverloaded, Cause::NodeOverloaded, Cause::Internal] {
+    for cause in [FailureCause::FunctionOverloaded, FailureCause::NodeOverloaded, FailureCause::Internal] {
         for shield in [None, Setup::default().shield] {
             let setup = Setup { shield, ..Setup::default() };
-            let tried = setup.canary(move |_| async move { Err(Failure::new(cause, "")) }).await;
+            let tried = setup.canary(move |_| async move { Err(InvokeFailure::new(cause, "")) }).await;
             tried.node.http1().await.send_request(get("/hello")).await.unwrap();
             let told = tried.told().await;
             assert!(!told.outcome.is_failure() && !told.abandoned, "{told:?}");

@@ -14,10 +14,13 @@ use http::{HeaderMap, Response};
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 use wasm_fn_core::{Outcome, Revision, Side, TrafficSplit};
-use wasm_fn_router::{Observation, Assignment, Placement, Recalled, RouteTable, Tally, ObservationTicket, TrafficObserver, ComparisonSpec};
+use wasm_fn_router::{
+    Assignment, ComparisonSpec, Observation, ObservationTicket, Placement, Recalled, RouteTable, Tally,
+    TrafficObserver,
+};
 
 use super::harness::{Fake, FakeBody, Node, entry, eventually, options, stage_with, v};
-use crate::{Call, Failure, Options};
+use crate::{Call, InvokeFailure, ServerOptions};
 
 /// What a trial heard of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +91,8 @@ impl TrafficObserver for FakeObserver {
     }
 
     fn request_ended(&self, heard: &Observation<'_>) {
-        let Observation { ticket, side, placement, record, abandoned, user, request_id, trap, .. } = heard.clone();
+        let Observation { ticket, side, placement, record, abandoned, user, request_id, trap, .. } =
+            heard.clone();
         let mut begun = self.begun.lock().unwrap();
         if !begun.under_way.remove(&(ticket.0, side, placement, user)) {
             begun.faults.push(format!("what did not begin so ends: {heard:?}"));
@@ -123,7 +127,7 @@ pub(super) struct Tried {
 
 /// How a comparison is set up.
 pub(super) struct Setup {
-    pub(super) options: Options,
+    pub(super) options: ServerOptions,
     pub(super) split: TrafficSplit,
     pub(super) shield: Option<Duration>,
 }
@@ -156,7 +160,7 @@ impl Setup {
     /// With a stable that [`echo`]es.
     pub(super) async fn canary<F>(self, answer: impl Fn(Call) -> F + Send + Sync + 'static) -> Tried
     where
-        F: Future<Output = Result<Response<FakeBody>, Failure>> + Send + 'static,
+        F: Future<Output = Result<Response<FakeBody>, InvokeFailure>> + Send + 'static,
     {
         self.start(Fake::new(answer), Fake::new(echo)).await
     }
@@ -182,7 +186,7 @@ impl Tried {
 }
 
 /// Answers with the request's body, and tells its head and trailers in headers.
-pub(super) async fn echo(call: Call) -> Result<Response<FakeBody>, Failure> {
+pub(super) async fn echo(call: Call) -> Result<Response<FakeBody>, InvokeFailure> {
     let (head, body) = call.request.into_parts();
     let body = body.collect().await.unwrap();
     let trailers = body.trailers().map_or(0, HeaderMap::len).to_string();

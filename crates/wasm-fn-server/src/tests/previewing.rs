@@ -7,10 +7,10 @@ use wasm_fn_core::{Outcome, PreviewAccess, Revision, StageName, Sticky, TrafficS
 use wasm_fn_router::{Placement, RouteTable, Salt, Stage, StageSpec, Tally};
 
 use super::{
-    harness::{ClientBody, Fake, Http1, Node, entry, eventually, get, get2, ok, options, problem, text, v},
     compared::Setup,
+    harness::{ClientBody, Fake, Http1, Node, entry, eventually, get, get2, ok, options, problem, text, v},
 };
-use crate::Options;
+use crate::ServerOptions;
 
 /// Answers with the version and what it sees of the request.
 fn showing() -> Fake {
@@ -64,7 +64,7 @@ async fn node() -> (Node, Arc<Tally>) {
         stage("hidden", &["/hidden/*"], PreviewAccess::Off, others),
     ];
     let table = RouteTable::new(Revision(1), stages).unwrap();
-    let options = Options { preview_domain: Some("example.com".parse().unwrap()), ..options() };
+    let options = ServerOptions { preview_domain: Some("example.com".parse().unwrap()), ..options() };
     (Node::with_table(table, first, options).await, second)
 }
 
