@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body::{Body, Frame, SizeHint};
 use wasm_fn_core::Usage;
-use wasm_fn_runtime::{Effects, Failed, Fault, Invocation, Version};
+use wasm_fn_runtime::{BodyError, EgressCheck, Fault, Invocation, InvocationError, Version};
 use wasm_fn_server::{
     Call, FailureCause, InvocationBody, Invoke, InvokeFailure, RequestBody, RequestBodyError,
 };
@@ -33,7 +33,7 @@ impl Invoke for Hosted {
             client: Some(call.client.ip()),
             arrived: call.arrived,
             began: call.began,
-            effects: call.effects.map(|effects| Effects::new(move || effects.begin())),
+            egress_check: call.effects.map(|effects| EgressCheck::new(move || effects.begin())),
         };
         let run = self.0.clone().invoke(invocation);
         run.map(|result| result.map(|response| response.map(ResponseBody)).map_err(failure))
@@ -45,7 +45,7 @@ struct GuestBound(RequestBody);
 
 impl Body for GuestBound {
     type Data = Bytes;
-    type Error = wasm_fn_runtime::RequestBodyError;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -53,9 +53,9 @@ impl Body for GuestBound {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = Pin::new(&mut self.0).poll_frame(cx);
         frame.map_err(|error| match error {
-            RequestBodyError::TooLarge { .. } => wasm_fn_runtime::RequestBodyError::TooLarge,
+            RequestBodyError::TooLarge { .. } => BodyError::TooLarge,
             error @ (RequestBodyError::Broken(_) | RequestBodyError::TakenOver) => {
-                wasm_fn_runtime::RequestBodyError::Broken(error.to_string())
+                BodyError::Broken(error.to_string())
             }
         })
     }
@@ -94,16 +94,11 @@ impl Body for ResponseBody {
 
 impl InvocationBody for ResponseBody {
     fn usage(&self) -> Usage {
-        usage(self.0.usage())
+        self.0.usage()
     }
 }
 
-fn usage(usage: wasm_fn_runtime::Usage) -> Usage {
-    let wasm_fn_runtime::Usage { queue_wait, memory_peak_bytes, starved } = usage;
-    Usage { queue_wait, memory_peak_bytes, starved }
-}
-
-fn failure(failed: Failed) -> InvokeFailure {
+fn failure(failed: InvocationError) -> InvokeFailure {
     let (cause, retry_after) = match failed.fault {
         Fault::Trap { .. } => (FailureCause::Trap, None),
         Fault::Timeout { .. } => (FailureCause::Timeout, None),
@@ -116,7 +111,7 @@ fn failure(failed: Failed) -> InvokeFailure {
         Fault::NodeOverloaded { retry_after } => (FailureCause::NodeOverloaded, Some(retry_after)),
         Fault::Internal { .. } => (FailureCause::Internal, None),
     };
-    let (detail, usage) = (failed.fault.to_string(), usage(failed.usage));
+    let (detail, usage) = (failed.fault.to_string(), failed.usage);
     let trap = match failed.fault {
         Fault::Trap { trap, .. } => Some(trap),
         _ => None,
