@@ -16,7 +16,7 @@ use wasm_fn_control::{
 };
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Outcome, Point, StageName, VersionNo};
 use wasm_fn_rollout::{GateSpec, OnFail, PlanSpec};
-use wasm_fn_router::{Ended, Heard, Stage, Traits};
+use wasm_fn_router::{InvocationRecord, Observation, RequestAttributes, Stage};
 use wasm_fn_store::{Blobs, MemoryStore};
 
 /// Takes every component, and runs none.
@@ -108,10 +108,10 @@ fn by_canary() -> Strategy {
 
 /// One request at `point`, from its choice to its end.
 fn request(stage: &Arc<Stage<()>>, headers: &HeaderMap, point: u16, outcome: Outcome) {
-    let traits = Traits { headers, query: None, client: [127, 0, 0, 1].into() };
+    let traits = RequestAttributes { headers, query: None, client: [127, 0, 0, 1].into() };
     let point = Point::new(point).expect("there are 10,000 points");
     let chosen = stage.choose(&traits, None, || point).expect("nothing was asked for");
-    let ended = Ended {
+    let record = InvocationRecord {
         outcome,
         latency: Duration::from_micros(100),
         queue_wait: Duration::ZERO,
@@ -119,12 +119,26 @@ fn request(stage: &Arc<Stage<()>>, headers: &HeaderMap, point: u16, outcome: Out
     };
     let version = chosen.version.hold();
     let at = tokio::time::Instant::now().into_std();
-    let ticket = chosen.part.as_ref().zip(version.trial()).map(|(part, trial)| trial.begin(part, at));
-    version.tally.record(ended);
-    if let (Some(part), Some(trial), Some(ticket)) = (chosen.part, version.trial(), ticket) {
+    let ticket = chosen
+        .assignment
+        .as_ref()
+        .zip(version.observer())
+        .map(|(part, observer)| observer.request_began(part, at));
+    version.tally.record(record);
+    if let (Some(part), Some(observer), Some(ticket)) = (chosen.assignment, version.observer(), ticket) {
         let (side, placement, user) = (part.side, part.placement, part.user);
         let (abandoned, request_id) = (false, 1);
-        trial.hear(&Heard { ticket, side, placement, ended, abandoned, at, user, request_id, trap: None });
+        observer.request_ended(&Observation {
+            ticket,
+            side,
+            placement,
+            record,
+            abandoned,
+            at,
+            user,
+            request_id,
+            trap: None,
+        });
     }
 }
 

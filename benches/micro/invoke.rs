@@ -15,9 +15,7 @@ use tempfile::TempDir;
 use tikv_jemallocator::Jemalloc;
 use wasm_fn_core::{Digest, FunctionConfig, VersionNo};
 use wasm_fn_pool::PoolPlan;
-use wasm_fn_runtime::{
-    Invocation, RequestBodyError, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost,
-};
+use wasm_fn_runtime::{BodyError, Invocation, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost};
 
 // As the program has it.
 #[global_allocator]
@@ -72,11 +70,11 @@ impl Node {
 
 #[expect(clippy::disallowed_methods, reason = "a request arrives")]
 async fn call(version: &Arc<Version>) {
-    let body = Empty::<Bytes>::new().map_err(|never| -> RequestBodyError { match never {} });
+    let body = Empty::<Bytes>::new().map_err(|never| -> BodyError { match never {} });
     let request = http::Request::get("http://localhost/hello").body(body).expect("a request");
     let now = Instant::now();
     let invocation =
-        Invocation { request, request_id: 7, client: None, arrived: now, began: now, effects: None };
+        Invocation { request, request_id: 7, client: None, arrived: now, began: now, egress_check: None };
     let response = version.clone().invoke(invocation).await.expect("an answer");
     let body = response.into_body().collect().await.expect("its body").to_bytes();
     assert!(body.starts_with(b"hello from"));

@@ -6,7 +6,7 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, Slots, StartPermit, Wake};
+use wasm_fn_pool::{Checkout, ConcurrencyLimit, Pool, PoolOptions, Slots, StartPermit, Wake};
 
 /// The thread of all instances.
 const THREAD: u64 = 1;
@@ -50,11 +50,11 @@ impl Wake for Nobody {
 }
 
 fn gate(criterion: &mut Criterion) {
-    let gate = Gate::<Nobody>::new(1000, 1000);
+    let gate = ConcurrencyLimit::<Nobody>::new(1000, 1000);
     criterion.bench_function("pool/gate-enter-and-leave", |bencher| {
         bencher.iter(|| {
-            let entered = gate.try_enter();
-            gate.leave(black_box(Duration::ZERO));
+            let entered = gate.try_acquire();
+            gate.release(black_box(Duration::ZERO));
             entered
         });
     });

@@ -12,7 +12,9 @@ use wasm_fn_core::{
     CohortRule, Condition, Point, PreviewAccess, Revision, Role, Route, Source, StageName, Sticky,
     TrafficSplit, VersionNo, Weight,
 };
-use wasm_fn_router::{PlacedCohort, RouteTable, Salt, Stage, StageSpec, Tally, Traits, VersionEntry};
+use wasm_fn_router::{
+    PlacedCohort, RequestAttributes, RouteTable, Salt, Stage, StageSpec, Tally, VersionEntry,
+};
 
 /// Paths are visited in steps of this prime.
 const STRIDE: usize = 7919;
@@ -41,7 +43,7 @@ fn stage(function: &str, sticky: Sticky, cohorts: Vec<PlacedCohort>) -> Arc<Stag
         sticky,
         cohorts,
         salt: Salt([0x0123_4567, 0x89ab_cdef]),
-        trial: None,
+        comparison: None,
         baseline: None,
         versions: versions.into(),
     };
@@ -77,8 +79,11 @@ impl Draws {
 
 fn find_and_choose(criterion: &mut Criterion) {
     let headers = headers();
-    let request =
-        Traits { headers: &headers, query: Some("page=2&sort=name"), client: Ipv4Addr::LOCALHOST.into() };
+    let request = RequestAttributes {
+        headers: &headers,
+        query: Some("page=2&sort=name"),
+        client: Ipv4Addr::LOCALHOST.into(),
+    };
     let mut group = criterion.benchmark_group("find-and-choose");
     for functions in [1, 1_000, 10_000] {
         let names: Vec<String> = (0..functions).map(|i| format!("function-{i}")).collect();
@@ -109,8 +114,11 @@ fn find_and_choose(criterion: &mut Criterion) {
 
 fn choose(criterion: &mut Criterion) {
     let headers = headers();
-    let request =
-        Traits { headers: &headers, query: Some("page=2&sort=name"), client: Ipv4Addr::LOCALHOST.into() };
+    let request = RequestAttributes {
+        headers: &headers,
+        query: Some("page=2&sort=name"),
+        client: Ipv4Addr::LOCALHOST.into(),
+    };
     let rule = |source: Source, value: &str| PlacedCohort {
         rule: CohortRule {
             name: None,

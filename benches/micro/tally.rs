@@ -6,10 +6,10 @@ use std::{hint::black_box, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use wasm_fn_core::Outcome;
-use wasm_fn_router::{Ended, Tally};
+use wasm_fn_router::{InvocationRecord, Tally};
 
-fn ended(micros: u64) -> Ended {
-    Ended {
+fn ended(micros: u64) -> InvocationRecord {
+    InvocationRecord {
         outcome: Outcome::Success,
         latency: Duration::from_micros(micros),
         queue_wait: Duration::ZERO,

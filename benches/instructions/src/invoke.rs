@@ -11,9 +11,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use wasm_fn_core::{Digest, FunctionConfig, VersionNo};
 use wasm_fn_pool::PoolPlan;
-use wasm_fn_runtime::{
-    Invocation, RequestBodyError, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost,
-};
+use wasm_fn_runtime::{BodyError, Invocation, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost};
 
 const GUEST: &str = "hello-v1";
 
@@ -73,11 +71,11 @@ async fn version(cache: &Path) -> anyhow::Result<Arc<Version>> {
 
 #[expect(clippy::disallowed_methods, reason = "a request arrives")]
 async fn call(version: &Arc<Version>) -> anyhow::Result<()> {
-    let body = Empty::<Bytes>::new().map_err(|never| -> RequestBodyError { match never {} });
+    let body = Empty::<Bytes>::new().map_err(|never| -> BodyError { match never {} });
     let request = http::Request::get("http://localhost/hello").body(body)?;
     let now = Instant::now();
     let invocation =
-        Invocation { request, request_id: 7, client: None, arrived: now, began: now, effects: None };
+        Invocation { request, request_id: 7, client: None, arrived: now, began: now, egress_check: None };
     let response = Arc::clone(version).invoke(invocation).await?;
     let body = response.into_body().collect().await?.to_bytes();
     anyhow::ensure!(body.starts_with(b"hello from"), "hello answered {body:?}");

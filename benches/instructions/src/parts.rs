@@ -3,9 +3,9 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use wasm_fn_core::{Outcome, Weight};
-use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, Slots, StartPermit, Wake};
+use wasm_fn_pool::{Checkout, ConcurrencyLimit, Pool, PoolOptions, Slots, StartPermit, Wake};
 use wasm_fn_rollout::{Arm, Baseline, Ending, Feed, GateSpec, Limits, Stretch, Thresholds};
-use wasm_fn_router::{Ended, Tally};
+use wasm_fn_router::{InvocationRecord, Tally};
 
 /// Latencies go round one millisecond in steps of this prime, so that none has the bucket of the one before.
 const STRIDE: u32 = 337;
@@ -19,7 +19,7 @@ pub(crate) fn tally(count: u32) {
     let mut micros = 0;
     for _ in 0..count {
         micros = (micros + STRIDE) % 1000;
-        tally.record(black_box(Ended {
+        tally.record(black_box(InvocationRecord {
             outcome: Outcome::Success,
             latency: Duration::from_micros(micros.into()),
             queue_wait: Duration::ZERO,
@@ -40,7 +40,7 @@ impl Wake for Nobody {
 /// Admits `count` requests, one after the other: each finds room and an instance at once, and puts the
 /// instance back.
 pub(crate) fn admit(count: u32) {
-    let gate = Gate::<Nobody>::new(1000, 1000);
+    let gate = ConcurrencyLimit::<Nobody>::new(1000, 1000);
     let slots = Arc::new(Slots::new(1000));
     let pool: Pool<(Box<u64>, StartPermit)> =
         Pool::new(PoolOptions { slots, floor: 1, ceiling: 100, idle_after: Duration::from_secs(60) });
@@ -50,11 +50,11 @@ pub(crate) fn admit(count: u32) {
     assert!(pool.check_in(THREAD, (Box::new(0), permit)).is_none(), "the shelf is empty");
 
     for _ in 0..count {
-        assert!(gate.try_enter(), "nobody else is in");
+        assert!(gate.try_acquire(), "nobody else is in");
         let instance = black_box(pool.take_ready(THREAD)).expect("it was put back");
         assert!(pool.check_in(THREAD, instance).is_none(), "it lay there before");
         pool.record(black_box(Duration::from_micros(40)));
-        gate.leave(black_box(Duration::ZERO));
+        gate.release(black_box(Duration::ZERO));
     }
 }
 

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use wasm_fn_core::{
     Point, PreviewAccess, Revision, Route, Source, StageName, Sticky, TrafficSplit, VersionNo, Weight,
 };
-use wasm_fn_router::{RouteTable, Salt, Stage, StageSpec, Tally, Traits, VersionEntry};
+use wasm_fn_router::{RequestAttributes, RouteTable, Salt, Stage, StageSpec, Tally, VersionEntry};
 
 const FUNCTIONS: usize = 10_000;
 
@@ -28,7 +28,7 @@ pub(crate) fn run(count: u32) {
     let mut at = 0;
     for _ in 0..count {
         at = (at + STRIDE) % FUNCTIONS;
-        let traits = Traits {
+        let traits = RequestAttributes {
             headers: &users[at % USERS],
             query: Some("page=2&sort=name"),
             client: Ipv4Addr::LOCALHOST.into(),
@@ -64,7 +64,7 @@ fn stage(function: &str) -> Arc<Stage<()>> {
         sticky: Sticky::Key(Source::Cookie("sid".to_owned())),
         cohorts: Vec::new(),
         salt: Salt([0x0123_4567, 0x89ab_cdef]),
-        trial: None,
+        comparison: None,
         baseline: None,
         versions: versions.into(),
     };

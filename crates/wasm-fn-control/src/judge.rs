@@ -22,7 +22,9 @@ use wasm_fn_rollout::{
     Arm, Baseline, Class, Counts, Ending, Event, Feed, Gate, GateSpec, GateState, History, OnFail, Place,
     Stretch, Thresholds, Trapped, Verdict,
 };
-use wasm_fn_router::{Heard, Part, Placement, Recalled, Tally, TallySnapshot, Ticket, Trial};
+use wasm_fn_router::{
+    Assignment, Observation, ObservationTicket, Placement, Recalled, Tally, TallySnapshot, TrafficObserver,
+};
 
 pub(crate) use self::history::{CohortRecord, past};
 use self::history::{PERCENTILE_MIN, limits};
@@ -322,8 +324,8 @@ impl Judge {
     }
 
     /// Counts what the baseline did. Its percentiles are looked at again whenever it has done twice as much.
-    fn take_baseline(&self, heard: &Heard<'_>) {
-        self.baseline.record(heard.ended);
+    fn take_baseline(&self, heard: &Observation<'_>) {
+        self.baseline.record(heard.record);
         let ended = self.baseline_ended.fetch_add(1, Ordering::Relaxed) + 1;
         if ended >= PERCENTILE_MIN
             && (ended / PERCENTILE_MIN).is_power_of_two()
@@ -333,7 +335,7 @@ impl Judge {
         }
     }
 
-    fn note(&self, hearing: &Hearing, heard: &Heard<'_>, arm: Arm) {
+    fn note(&self, hearing: &Hearing, heard: &Observation<'_>, arm: Arm) {
         let is_canary = heard.side == Side::Canary;
         if is_canary {
             let mut notes = self.notes();
@@ -368,18 +370,18 @@ impl Judge {
     }
 }
 
-impl Trial for Hearing {
-    fn begin(&self, part: &Part, at: Instant) -> Ticket {
-        let Some(arm) = arm(part.side, part.placement) else { return Ticket::default() };
-        Ticket(self.judge.feed.begin(self.no, arm, part.user, at).to_bits())
+impl TrafficObserver for Hearing {
+    fn request_began(&self, part: &Assignment, at: Instant) -> ObservationTicket {
+        let Some(arm) = arm(part.side, part.placement) else { return ObservationTicket::default() };
+        ObservationTicket(self.judge.feed.begin(self.no, arm, part.user, at).to_bits())
     }
 
-    fn hear(&self, heard: &Heard<'_>) {
+    fn request_ended(&self, heard: &Observation<'_>) {
         let Some(arm) = arm(heard.side, heard.placement) else { return };
         let judge = &self.judge;
-        let mut outcome = heard.ended.outcome;
+        let mut outcome = heard.record.outcome;
         let answered = matches!(outcome, Outcome::Success | Outcome::ServerError);
-        if answered && self.late.is_some_and(|late| heard.ended.latency > late) {
+        if answered && self.late.is_some_and(|late| heard.record.latency > late) {
             outcome = Outcome::Timeout;
         }
         if arm == Arm::Baseline {
@@ -394,8 +396,8 @@ impl Trial for Hearing {
         let left = outcome == Outcome::Cancelled && !heard.abandoned;
         let ending = Ending {
             outcome,
-            latency: if left { Duration::ZERO } else { heard.ended.latency },
-            memory_peak_bytes: heard.ended.memory_peak_bytes,
+            latency: if left { Duration::ZERO } else { heard.record.latency },
+            memory_peak_bytes: heard.record.memory_peak_bytes,
             user: heard.user,
             at: heard.at,
         };

@@ -12,8 +12,8 @@ use wasm_fn_core::{
 };
 use wasm_fn_rollout::Place;
 use wasm_fn_router::{
-    BaselineSpec, PlacedCohort, RouteClash, RouteTable, Stage, StageError, StageSpec, Tally, Trial,
-    TrialSpec, VersionEntry,
+    BaselineSpec, ComparisonSpec, PlacedCohort, RouteClash, RouteTable, Stage, StageError, StageSpec, Tally,
+    TrafficObserver, VersionEntry,
 };
 use wasm_fn_store::KnownTraps;
 
@@ -252,7 +252,7 @@ impl<V: Clone> Parts<V> {
         earlier: Option<&Arc<Judge>>,
         changed: &Arc<Notify>,
         function: &Function,
-    ) -> Option<TrialSpec> {
+    ) -> Option<ComparisonSpec> {
         let place = rollout.phase.place()?;
         let tally = |version| self.tallies.get(&(stage.clone(), version)).cloned().unwrap_or_default();
         let judge = earlier.filter(|judge| judge.judges(rollout)).cloned().unwrap_or_else(|| {
@@ -273,18 +273,23 @@ impl<V: Clone> Parts<V> {
         let shield = config.filter(|_| shielded).map(|config| config.limits.timeout.mul_f64(0.9));
         let share = share(&state.split, rollout);
         let hearing = Arc::new(judge.hearing(share, baseline_share, shield));
-        let trial: Arc<dyn Trial> = Arc::clone(&hearing) as Arc<dyn Trial>;
+        let observer: Arc<dyn TrafficObserver> = Arc::clone(&hearing) as Arc<dyn TrafficObserver>;
         self.rollouts.insert(stage.clone(), Bench { judge, hearing, place });
-        Some(TrialSpec { trial, canary: Some(rollout.canary), fallback: rollout.base, shield })
+        Some(ComparisonSpec {
+            observer,
+            canary: Some(rollout.canary),
+            fallback: rollout.base,
+            fallback_after: shield,
+        })
     }
 
     /// What counts those whom a rule would place on a canary, where there is such a rule.
-    fn record(&self, stage: &StageName, state: &StageState, function: &Function) -> Option<TrialSpec> {
+    fn record(&self, stage: &StageName, state: &StageState, function: &Function) -> Option<ComparisonSpec> {
         let config = &function.versions.get(&state.stable)?.build.config;
         config.cohorts.iter().find(|rule| rule.role == Role::Canary)?;
         let tally = self.cohorts.get(&(stage.clone(), state.stable))?;
-        let trial: Arc<dyn Trial> = Arc::new(CohortRecord(Arc::clone(tally)));
-        Some(TrialSpec { trial, canary: None, fallback: state.stable, shield: None })
+        let observer: Arc<dyn TrafficObserver> = Arc::new(CohortRecord(Arc::clone(tally)));
+        Some(ComparisonSpec { observer, canary: None, fallback: state.stable, fallback_after: None })
     }
 
     fn spec(
@@ -293,7 +298,7 @@ impl<V: Clone> Parts<V> {
         function: &Function,
         stage: &StageName,
         state: &StageState,
-        (trial, baseline): (Option<TrialSpec>, Option<(Weight, BaselineHandle<V>)>),
+        (trial, baseline): (Option<ComparisonSpec>, Option<(Weight, BaselineHandle<V>)>),
     ) -> StageSpec<V> {
         let entry = |no: VersionNo, target: V| VersionEntry {
             no,
@@ -317,7 +322,7 @@ impl<V: Clone> Parts<V> {
             sticky: stable.map(|config| config.sticky.clone()).unwrap_or_default(),
             cohorts: stable.map(|config| cohorts(config, state)).unwrap_or_default(),
             salt: state.salt,
-            trial,
+            comparison: trial,
             baseline,
             versions: entries.collect(),
         }

@@ -6,6 +6,7 @@
 //! Invariants: no clock, no randomness, no environment, no input or output, no wire format. A word
 //! lives here only when three crates use it.
 
+mod bytes;
 mod cohort;
 mod config;
 mod digest;
@@ -18,9 +19,11 @@ mod route;
 mod side;
 mod split;
 mod trap;
+mod usage;
 mod version;
 mod weight;
 
+pub use bytes::format_bytes;
 pub use cohort::{CohortError, CohortRule, Condition, Role, Source, Sticky, StickyError};
 pub use config::{ConfigError, FunctionConfig, Limits};
 pub use digest::{Digest, DigestError};
@@ -33,5 +36,6 @@ pub use route::{Route, RouteError};
 pub use side::Side;
 pub use split::{SplitError, TrafficSplit};
 pub use trap::Trap;
+pub use usage::Usage;
 pub use version::{VersionNo, VersionNoError, VersionRef, VersionRefError};
 pub use weight::{Point, Weight, WeightError};

@@ -1,4 +1,4 @@
-//! Ranges of addresses, and what the system does with them.
+//! Ranges of addresses, and the calls that change them.
 
 #![expect(unsafe_code, reason = "addresses are what this crate is about")]
 
@@ -11,26 +11,26 @@ use rustix::mm::{
 /// Bytes of a page.
 pub fn page_bytes() -> usize {
     static BYTES: LazyLock<usize> = LazyLock::new(|| {
-        // SAFETY: it only answers.
+        // SAFETY: the call changes nothing.
         let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         usize::try_from(bytes).expect("pages have a size")
     });
     *BYTES
 }
 
-/// `bytes` in whole pages; `None` when that is more than there are addresses.
+/// `bytes`, rounded up to whole pages; `None` on overflow.
 pub(crate) fn in_pages(bytes: usize) -> Option<usize> {
     bytes.checked_next_multiple_of(page_bytes())
 }
 
-/// Addresses that nobody else has, and that nobody may touch before they are opened.
+/// A reserved range of addresses. None of them may be touched before it is opened.
 #[derive(Debug)]
 pub(crate) struct Area {
     range: Range<usize>,
 }
 
 impl Area {
-    /// Reserves so many bytes of addresses, whole pages, and no memory.
+    /// Reserves `bytes` of addresses, whole pages, and no memory.
     ///
     /// # Errors
     /// The process has no such range left.
@@ -58,7 +58,7 @@ impl Area {
         self.protect(range, MprotectFlags::READ | MprotectFlags::WRITE)
     }
 
-    /// Lets nobody touch `range`. What is there stays.
+    /// Lets nobody touch `range`. Its content stays.
     pub(crate) fn close(&self, range: &Range<usize>) -> io::Result<()> {
         self.protect(range, MprotectFlags::empty())
     }
@@ -70,7 +70,7 @@ impl Area {
         Ok(())
     }
 
-    /// Puts into `range`, open, what `file` has from its beginning. What is written there stays with this process.
+    /// Maps the beginning of `file` into the open `range`, privately.
     pub(crate) fn map(&self, range: &Range<usize>, file: BorrowedFd<'_>) -> io::Result<()> {
         let (start, flags) = (self.pointer(range), MapFlags::PRIVATE | MapFlags::FIXED);
         // SAFETY: the range is the area's, so nothing else is replaced; the file is sealed.
@@ -78,7 +78,7 @@ impl Area {
         self.keep_pages(range)
     }
 
-    /// Makes `range` what it was when the area was reserved.
+    /// Makes `range` as it was when the area was reserved.
     pub(crate) fn clear(&self, range: &Range<usize>) -> io::Result<()> {
         let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
         let start = self.pointer(range);
@@ -87,22 +87,22 @@ impl Area {
         self.keep_pages(range)
     }
 
-    /// Gives the pages of `range` back: what is there next is what was mapped there, or zeros.
-    pub(crate) fn give_back(&self, range: &Range<usize>) -> io::Result<()> {
+    /// Gives the pages of `range` back to the system. Afterwards the range holds what was mapped there, or zeros.
+    pub(crate) fn decommit(&self, range: &Range<usize>) -> io::Result<()> {
         let start = self.pointer(range);
         // SAFETY: the range is the area's; its bytes change as if they were written.
         unsafe { madvise(start, range.len(), Advice::LinuxDontNeed)? };
         Ok(())
     }
 
-    /// Has the kernel change no pages of `range` behind our back: neither join small ones to huge ones, nor share those
-    /// that happen to have the same bytes. Each becomes the process's own in a fault of its own, and stays it.
+    /// Keeps the kernel from joining small pages of `range` to huge ones, and from sharing pages with the same bytes. So
+    /// each page becomes the process's own in a fault of its own, and stays so.
     fn keep_pages(&self, range: &Range<usize>) -> io::Result<()> {
         let start = self.pointer(range);
         for advice in [Advice::LinuxNoHugepage, Advice::LinuxUnmergeable] {
-            // SAFETY: no byte is changed.
+            // SAFETY: this changes no byte.
             match unsafe { madvise(start, range.len(), advice) } {
-                // A kernel that never does such a thing does not know the advice.
+                // A kernel that cannot do this does not know the advice.
                 Ok(()) | Err(rustix::io::Errno::INVAL) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -110,14 +110,14 @@ impl Area {
         Ok(())
     }
 
-    /// Writes zeros to `range`, which is open.
+    /// Writes zeros to the open `range`.
     pub(crate) fn zero(&self, range: &Range<usize>) {
         let start = self.pointer(range).cast::<u8>();
         // SAFETY: the range is the area's and open, and whoever had references into it is gone.
         unsafe { ptr::write_bytes(start, 0, range.len()) };
     }
 
-    /// Writes `bytes` to where `range` begins, which is open and as long.
+    /// Writes `bytes` to the open `range`, which is as long.
     pub(crate) fn write(&self, range: &Range<usize>, bytes: &[u8]) {
         let start = self.pointer(range).cast::<u8>();
         assert_eq!(range.len(), bytes.len(), "as many bytes as addresses");
@@ -129,21 +129,21 @@ impl Area {
 impl Drop for Area {
     fn drop(&mut self) {
         let start = self.pointer(&self.range);
-        // SAFETY: who has a slot of the area keeps it.
+        // SAFETY: every slot keeps its area, so none is left.
         let unmapped = unsafe { munmap(start, self.range.len()) };
         unmapped.expect("a range that was mapped can be unmapped");
     }
 }
 
-/// The bytes of a sealed file, to be read.
+/// A read-only mapping of a sealed file.
 #[derive(Debug)]
-pub(crate) struct Mapped {
+pub(crate) struct FileMapping {
     start: usize,
     bytes: usize,
 }
 
-impl Mapped {
-    /// The first `bytes` of `file`, of which nobody can change any.
+impl FileMapping {
+    /// Maps the first `bytes` of `file`, which nobody can change.
     pub(crate) fn new(file: BorrowedFd<'_>, bytes: usize) -> io::Result<Self> {
         // SAFETY: the system chooses addresses that nobody has.
         let start = unsafe { mmap(ptr::null_mut(), bytes, ProtFlags::READ, MapFlags::PRIVATE, file, 0)? };
@@ -157,7 +157,7 @@ impl Mapped {
     }
 }
 
-impl Drop for Mapped {
+impl Drop for FileMapping {
     fn drop(&mut self) {
         // SAFETY: nobody has a reference to them any more.
         let unmapped = unsafe { munmap(ptr::with_exposed_provenance_mut(self.start), self.bytes) };

@@ -1,18 +1,18 @@
-//! What the engine asks for memories.
+//! Makes memories for the engine.
 
-#![expect(unsafe_code, reason = "the engine trusts whoever makes its memories")]
+#![expect(unsafe_code, reason = "the engine trusts its memory creator")]
 
 use std::{ptr, sync::Arc};
 
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType, format_err};
 
-use crate::{image::Image, memories::Memories, slot::Slot, stay::Stay};
+use crate::{fault_window::FaultWindow, image::Image, memories::Memories, slot::Slot};
 
-/// What the error says when all slots are in use.
+/// The error message when all slots are in use.
 pub const EXHAUSTED: &str = "no memory is free for another instance";
 
-// SAFETY: a slot has as many addresses as it says, and behind them those of the guard, which are never opened; it is
-// nobody else's while the memory lives; and what is in it is what the module's data say, and zero where they say nothing.
+// SAFETY: a slot has as many addresses as it says, followed by the guard, which is never opened. No other memory uses it
+// while this one lives. It holds the module's data, and zeros elsewhere.
 unsafe impl MemoryCreator for Memories {
     fn new_memory(
         &self,
@@ -31,26 +31,28 @@ unsafe impl MemoryCreator for Memories {
         }
         let image = image.of_memory(minimum);
         match self.take(&image, minimum) {
-            Ok(Some(slot)) => {
-                Ok(Box::new(Linear { slot: Some(slot), bytes: minimum, image, stay: Some(Stay::begin()) }))
-            }
+            Ok(Some(slot)) => Ok(Box::new(Linear {
+                slot: Some(slot),
+                bytes: minimum,
+                image,
+                window: Some(FaultWindow::begin()),
+            })),
             Ok(None) => Err(EXHAUSTED.to_owned()),
             Err(error) => Err(format!("no memory: {error}")),
         }
     }
 }
 
-/// One guest's memory.
+/// The memory of one guest.
 struct Linear {
-    // Invariant: `None` only while it is dropped, as is the stay.
+    // Invariant: `slot` and `window` are `None` only while this is dropped.
     slot: Option<Slot>,
     bytes: usize,
     image: Arc<Image>,
-    stay: Option<Stay>,
+    window: Option<FaultWindow>,
 }
 
-// SAFETY: see `MemoryCreator` above; the slot stays where it is, and what is behind `bytes` in its last page is the guest's
-// as well.
+// SAFETY: see `MemoryCreator` above. The slot never moves, and the rest of its last page belongs to the guest as well.
 unsafe impl LinearMemory for Linear {
     fn byte_size(&self) -> usize {
         self.bytes
@@ -77,8 +79,8 @@ unsafe impl LinearMemory for Linear {
 
 impl Drop for Linear {
     fn drop(&mut self) {
-        if let (Some(slot), Some(stay)) = (self.slot.take(), self.stay.take()) {
-            self.image.memories.put(&self.image, slot, stay);
+        if let (Some(slot), Some(window)) = (self.slot.take(), self.window.take()) {
+            self.image.memories.put(&self.image, slot, window);
         }
     }
 }

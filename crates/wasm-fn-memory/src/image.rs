@@ -1,4 +1,4 @@
-//! What is in a component's memory when an instance of it begins, and the slots that have it.
+//! The initial content of a component's memories, and the free slots that hold it.
 
 use std::{
     cell::Cell,
@@ -10,38 +10,38 @@ use std::{
 };
 
 use crate::{
-    area::{Mapped, page_bytes},
+    area::{FileMapping, page_bytes},
+    free_list::FreeList,
     memories::Memories,
-    shelf::Shelf,
     slot::Slot,
 };
 
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// It does not begin and end where pages do, or lies outside of what a memory can have.
+    /// It does not begin and end at page boundaries, or lies outside of a memory.
     #[error("image of {bytes} bytes at {start}, expected whole pages of a memory")]
     Placed {
-        /// Offset in the memory at which it begins.
+        /// Its offset in the memory.
         start: usize,
         /// Its size.
         bytes: usize,
     },
-    /// The system refused it.
+    /// The system refused to map it.
     #[error("image is not mapped: {0}")]
     Io(#[from] io::Error),
 }
 
-/// The bytes that are not zero.
+/// The bytes of an image that are not zero.
 #[derive(Debug)]
 pub(crate) struct Content {
     range: Range<usize>,
     file: OwnedFd,
-    mapped: Mapped,
+    mapped: FileMapping,
 }
 
 impl Content {
-    /// Where they are, as offsets.
+    /// Their offsets in the memory.
     pub(crate) fn range(&self) -> Range<usize> {
         self.range.clone()
     }
@@ -55,34 +55,34 @@ impl Content {
     }
 }
 
-/// What memories begin with.
+/// The initial content of memories.
 #[derive(Debug)]
 pub struct Image {
     pub(crate) memories: Arc<Memories>,
     pub(crate) content: Option<Content>,
-    /// Slots that have it, clean.
-    pub(crate) free: Shelf<Slot>,
-    /// Zeros, for memories that are too small for it.
+    /// Clean slots that hold this image.
+    pub(crate) free: FreeList<Slot>,
+    /// An image of zeros, for memories that are too small for this one.
     small: OnceLock<Arc<Image>>,
 }
 
 thread_local! {
-    /// The image of the instance that is made on this thread.
+    /// The image of the instance that this thread is making.
     static CURRENT: Cell<*const Image> = const { Cell::new(ptr::null()) };
 }
 
 impl Image {
-    /// Zeros, for memories of `memories`.
+    /// An image of zeros, for memories of `memories`.
     pub fn blank(memories: &Arc<Memories>) -> Arc<Self> {
         Self::with_content(memories, None)
     }
 
-    /// The first `bytes` of `file` at the offset `start`, and zeros around them, for memories of `memories`.
+    /// An image with the first `bytes` of `file` at offset `start` and zeros around them, for memories of `memories`.
     ///
-    /// Nobody must be able to change or to shorten the file: it has to be sealed.
+    /// The file must be sealed, so that nobody can change or shorten it.
     ///
     /// # Errors
-    /// They are no whole pages, or the system refuses to map them.
+    /// The bytes are not whole pages, or the system refuses to map them.
     pub fn new(
         memories: &Arc<Memories>,
         file: OwnedFd,
@@ -94,7 +94,7 @@ impl Image {
         let Some(end) = end.filter(|_| whole && bytes > 0) else {
             return Err(ImageError::Placed { start, bytes });
         };
-        let mapped = Mapped::new(file.as_fd(), bytes)?;
+        let mapped = FileMapping::new(file.as_fd(), bytes)?;
         Ok(Self::with_content(memories, Some(Content { range: start..end, file, mapped })))
     }
 
@@ -102,14 +102,14 @@ impl Image {
         let image = Arc::new(Self {
             memories: memories.clone(),
             content,
-            free: Shelf::new(),
+            free: FreeList::new(),
             small: OnceLock::new(),
         });
-        memories.know(&image);
+        memories.register(&image);
         image
     }
 
-    /// What a memory of `bytes` begins with: this, or zeros when it has no room for this.
+    /// The image for a memory of `bytes`: this one, or zeros if the memory is too small for it.
     pub(crate) fn of_memory(self: Arc<Self>, bytes: usize) -> Arc<Self> {
         if self.content.as_ref().is_none_or(|content| content.range.end <= bytes) {
             return self;
@@ -117,9 +117,9 @@ impl Image {
         self.small.get_or_init(|| Self::blank(&self.memories)).clone()
     }
 
-    /// Does `work`; memories that are made in it have this image, if they have room for it, and zeros if not.
+    /// Runs `work`. Memories made meanwhile get this image, or zeros if they are too small for it.
     pub fn during<T>(self: &Arc<Self>, work: impl FnOnce() -> T) -> T {
-        /// The image that was current before is so again.
+        /// Restores the image that was current before.
         struct Before(*const Image);
         impl Drop for Before {
             fn drop(&mut self) {
@@ -130,14 +130,14 @@ impl Image {
         work()
     }
 
-    /// The image of the instance that is made on this thread; `None` when none is.
+    /// The image of the instance that this thread is making; `None` when it makes none.
     pub(crate) fn current() -> Option<Arc<Self>> {
         let current = CURRENT.get();
         if current.is_null() {
             return None;
         }
-        // SAFETY: it came from an `Arc` to which `during`, which has not returned, has a reference.
-        #[expect(unsafe_code, reason = "references cannot be kept in a thread's own variables")]
+        // SAFETY: the pointer comes from an `Arc` that `during` holds, and `during` has not returned.
+        #[expect(unsafe_code, reason = "a thread-local variable cannot hold a reference")]
         unsafe {
             Arc::increment_strong_count(current);
             Some(Arc::from_raw(current))

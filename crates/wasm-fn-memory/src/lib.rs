@@ -1,35 +1,37 @@
 //! Where guests live: addresses for linear memories and stacks, clean for every guest.
 //!
-//! This crate owns every address that a guest can touch, what lies there when an instance begins, and the knowledge
-//! which pages are the process's own. It knows nothing of functions, requests or time.
+//! This crate owns every address that a guest can touch and the bytes that an instance finds there, and it knows which
+//! pages are the process's own. It knows nothing of functions, requests or time.
 //!
-//! An instance finds the bytes that its module's data say: they are mapped from an [`Image`], privately, and the rest
-//! is zero. What it writes makes pages the process's own. When it is gone, those are restored where they are, by
-//! copying, and the memory waits for the next instance of the same image. Copying a page costs a fraction of what
-//! it costs to give it back to the kernel and to fault it in again.
+//! An [`Image`] holds the data of a module. It is mapped privately into the memory of an instance; all other bytes are
+//! zero. Where the guest writes, pages become the process's own. When the guest is gone, those pages are restored in place
+//! by copying, and the memory waits for the next instance of the same image. Copying a page costs a fraction of giving it
+//! back to the kernel and faulting it in again.
 //!
-//! Which pages those are, the kernel tells when it is asked to look through the memory. But a page becomes the
-//! process's own in a page fault and nowhere else, and the kernel counts the faults of every thread. So it is asked only
-//! when a thread that ran the guest has faulted since the memory was found clean: a guest that does what the guest
-//! before it did causes no faults, and its memory is restored without a look.
+//! The kernel tells which pages those are when it is asked to scan the memory. But a page becomes the process's own only
+//! in a page fault, and the kernel counts the faults of every thread. So it is asked only when a thread that ran the guest
+//! has faulted since the memory was last clean. A guest that does the same as the guest before it causes no faults, and
+//! its memory is restored without a scan.
 //!
-//! Invariants: nothing that one guest wrote is there for the next, whatever thread it ran on; what a guest may not
-//! touch traps; addresses are never given to two.
+//! Invariants: nothing that one guest wrote is there for the next, whatever thread it ran on; addresses that a guest may
+//! not touch trap; no two guests have the same addresses.
 
 mod area;
 mod creator;
+mod fault_window;
+mod free_list;
 mod image;
 mod memories;
 mod pages;
-mod shelf;
 mod slot;
 mod stacks;
-mod stay;
+mod thread_affinity;
 
 pub use area::page_bytes;
 pub use creator::EXHAUSTED;
+pub use fault_window::restore_batched;
 pub use image::{Image, ImageError};
 pub use memories::{Memories, MemoriesOptions};
-pub use pages::can_look;
+pub use pages::can_scan;
 pub use stacks::{NoStack, Stacks};
-pub use stay::{Whereabouts, thread, together};
+pub use thread_affinity::ThreadAffinity;

@@ -1,4 +1,4 @@
-//! The slots of a node: which are free, and whose they become.
+//! The slots of a node: which are free, and which image each holds.
 
 use std::{
     io,
@@ -7,10 +7,10 @@ use std::{
 
 use crate::{
     area::{Area, page_bytes},
+    fault_window::{self, FaultWindow},
     image::Image,
     pages::PageMap,
     slot::{Cleaner, Slot},
-    stay::{self, Stay},
 };
 
 /// How many memories there can be, and how large.
@@ -18,11 +18,11 @@ use crate::{
 pub struct MemoriesOptions {
     /// Memories at once.
     pub slots: usize,
-    /// Addresses of each, bytes: what it can grow to at most. Whole pages.
+    /// Addresses of each, bytes: the most it can grow to. Whole pages.
     pub slot_bytes: usize,
-    /// Addresses before and behind each that nobody may touch, bytes. Whole pages.
+    /// Guard before and behind each, which nobody may touch, bytes. Whole pages.
     pub guard_bytes: usize,
-    /// Memory that a free slot keeps for its next guest at most, bytes.
+    /// Most memory that a free slot keeps for its next guest, bytes.
     pub keep_bytes: usize,
 }
 
@@ -32,14 +32,14 @@ pub struct Memories {
     options: MemoriesOptions,
     pub(crate) cleaner: Cleaner,
     unused: Mutex<Unused>,
-    // Dead entries are taken out when an image is added.
+    // Adding an image removes dead entries.
     images: Mutex<Images>,
 }
 
-/// Slots that have no image.
+/// Slots without an image.
 #[derive(Debug, Default)]
 struct Unused {
-    /// Those from here on were never used.
+    /// Slots from here on were never used.
     next: usize,
     cleared: Vec<Slot>,
 }
@@ -47,9 +47,9 @@ struct Unused {
 #[derive(Debug, Default)]
 struct Images {
     known: Vec<Weak<Image>>,
-    /// Where the search for a free slot goes on.
+    /// Where the search for a free slot continues.
     cursor: usize,
-    /// How many are known when the dead are taken out next.
+    /// When this many images are known, dead entries are removed.
     prune_at: usize,
 }
 
@@ -57,7 +57,7 @@ impl Memories {
     /// Reserves the addresses.
     ///
     /// # Errors
-    /// The process has not as many.
+    /// The process has too few left.
     pub fn new(options: MemoriesOptions) -> io::Result<Arc<Self>> {
         let MemoriesOptions { slots, slot_bytes, guard_bytes, keep_bytes } = options;
         let stride = slot_bytes + guard_bytes;
@@ -65,22 +65,22 @@ impl Memories {
         let area = Area::reserve(bytes.ok_or(io::ErrorKind::OutOfMemory)?)?;
         let page_bytes = page_bytes();
         let (page_map, pages_max) = (PageMap::open().ok(), keep_bytes / page_bytes);
-        let faults_are_counted = stay::faults_are_counted()?;
+        let faults_are_counted = fault_window::faults_are_counted()?;
         let cleaner = Cleaner { area, page_bytes, pages_max, page_map, faults_are_counted };
         Ok(Arc::new(Self { options, cleaner, unused: Mutex::default(), images: Mutex::default() }))
     }
 
-    /// What one memory can grow to at most, bytes.
+    /// Most bytes that one memory can grow to.
     pub fn bytes_max(&self) -> usize {
         self.options.slot_bytes
     }
 
-    /// Whether a memory has as many addresses, and as many behind them that trap.
+    /// Whether a memory has this many addresses, and a guard of this size behind them.
     pub(crate) fn fits(&self, reserved_bytes: Option<usize>, guard_bytes: usize) -> bool {
         reserved_bytes.unwrap_or(0) <= self.options.slot_bytes && guard_bytes <= self.options.guard_bytes
     }
 
-    pub(crate) fn know(&self, image: &Arc<Image>) {
+    pub(crate) fn register(&self, image: &Arc<Image>) {
         let mut images = lock(&self.images);
         if images.known.len() >= images.prune_at {
             images.known.retain(|image| image.strong_count() > 0);
@@ -89,20 +89,20 @@ impl Memories {
         images.known.push(Arc::downgrade(image));
     }
 
-    /// A clean slot with `image`, in which `bytes` are open; `None` when all are in use.
+    /// Takes a clean slot with `image` and `bytes` open; `None` when all are in use.
     pub(crate) fn take(&self, image: &Image, bytes: usize) -> io::Result<Option<Slot>> {
         let area = &self.cleaner.area;
-        let (mut slot, dressed) = match image.free.take() {
+        let (mut slot, mapped) = match image.free.take() {
             Some(slot) => (slot, Ok(())),
             None => match self.take_unused().or_else(|| self.take_from_another()) {
                 Some(mut slot) => {
-                    let dressed = slot.dress(area, image.content.as_ref());
-                    (slot, dressed)
+                    let mapped = slot.map_image(area, image.content.as_ref());
+                    (slot, mapped)
                 }
                 None => return Ok(None),
             },
         };
-        match dressed.and_then(|()| slot.fit(area, bytes)) {
+        match mapped.and_then(|()| slot.fit(area, bytes)) {
             Ok(()) => Ok(Some(slot)),
             Err(error) => {
                 self.discard(slot);
@@ -125,7 +125,7 @@ impl Memories {
         Some(Slot::new(self.cleaner.area.start() + offset))
     }
 
-    /// A free slot of another image, without it.
+    /// Takes a free slot from another image, and unmaps that image.
     fn take_from_another(&self) -> Option<Slot> {
         let mut images = lock(&self.images);
         let count = images.known.len();
@@ -133,17 +133,17 @@ impl Memories {
             images.cursor = (images.cursor + 1) % count;
             let Some(image) = images.known[images.cursor].upgrade() else { continue };
             let Some(mut slot) = image.free.take() else { continue };
-            // Whoever drops the last reference to an image takes the lock of what is unused, which is not held here.
-            if self.undress(&mut slot) {
+            // Dropping the last reference to an image locks `unused`, which is not held here.
+            if self.unmap_image(&mut slot) {
                 return Some(slot);
             }
         }
         None
     }
 
-    /// Takes back `slot` of `image` from a guest that is gone.
-    pub(crate) fn put(&self, image: &Image, mut slot: Slot, stay: Stay) {
-        let known = self.cleaner.faults_are_counted && stay.end();
+    /// Takes `slot` of `image` back from a guest that is gone.
+    pub(crate) fn put(&self, image: &Image, mut slot: Slot, window: FaultWindow) {
+        let known = self.cleaner.faults_are_counted && window.end();
         match slot.clean(&self.cleaner, image.content.as_ref(), known) {
             Ok(()) => image.free.put(slot),
             Err(error) => {
@@ -153,25 +153,25 @@ impl Memories {
         }
     }
 
-    /// Takes back a slot without regard to what is in it.
+    /// Takes a slot back, whatever it holds.
     pub(crate) fn discard(&self, mut slot: Slot) {
-        if self.undress(&mut slot) {
+        if self.unmap_image(&mut slot) {
             lock(&self.unused).cleared.push(slot);
         }
     }
 
-    /// False when what was in `slot` is still there: then nobody gets it any more.
-    fn undress(&self, slot: &mut Slot) -> bool {
-        let undressed = slot.undress(&self.cleaner.area);
-        undressed.inspect_err(|error| tracing::warn!(%error, "a memory is lost: it is not cleared")).is_ok()
+    /// Returns `false` when the content of `slot` is still there. Nobody may use the slot then.
+    fn unmap_image(&self, slot: &mut Slot) -> bool {
+        let unmapped = slot.unmap_image(&self.cleaner.area);
+        unmapped.inspect_err(|error| tracing::warn!(%error, "a memory is lost: it is not cleared")).is_ok()
     }
 
-    /// Lets the system have all memory of free slots; how many had some.
-    pub fn give_back(&self) -> usize {
+    /// Gives all memory of free slots back to the system. Returns how many slots had some.
+    pub fn decommit(&self) -> usize {
         let images: Vec<_> = lock(&self.images).known.iter().filter_map(Weak::upgrade).collect();
         let mut slots = 0;
         for image in images {
-            image.free.for_each(|slot| match slot.give_back(&self.cleaner.area) {
+            image.free.for_each(|slot| match slot.decommit(&self.cleaner.area) {
                 Ok(had) => slots += usize::from(had),
                 Err(error) => tracing::warn!(%error, "free memory is not given back"),
             });

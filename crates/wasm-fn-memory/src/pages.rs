@@ -1,4 +1,4 @@
-//! Which pages of a range are the process's own, as the kernel sees it.
+//! Asks the kernel which pages of a range are the process's own.
 
 #![expect(unsafe_code, reason = "the kernel's call has no safe interface")]
 
@@ -6,11 +6,11 @@ use std::{ffi::c_void, fs::File, io, ops::Range};
 
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 
-/// Ranges that are asked for at once.
+/// Ranges per call.
 const RANGES: usize = 64;
 
-/// What the kernel says of a page (`PAGE_IS_*` of `linux/fs.h`): it is a file's; it is in memory; it is where the system
-/// keeps what memory has no room for; it is the one page of zeros.
+/// Properties of a page (`PAGE_IS_*` of `linux/fs.h`): it belongs to a file; it is in memory; it is swapped out; it is the
+/// shared page of zeros.
 const FILE: u64 = 1 << 2;
 const PRESENT: u64 = 1 << 3;
 const SWAPPED: u64 = 1 << 4;
@@ -21,21 +21,21 @@ const ZERO: u64 = 1 << 5;
 pub(crate) struct PageMap(File);
 
 impl PageMap {
-    /// Opens it, and asks it of nothing to see that it answers.
+    /// Opens the map, and makes an empty request to see that the kernel answers.
     ///
     /// # Errors
-    /// The kernel cannot tell, which takes Linux 6.7 (`PAGEMAP_SCAN`).
+    /// The kernel has no `PAGEMAP_SCAN`, which came with Linux 6.7.
     pub(crate) fn open() -> io::Result<Self> {
         let map = Self(File::open("/proc/self/pagemap")?);
-        map.look(0..0, 1, &mut [Found::default()])?;
+        map.scan(0..0, 1, &mut [PageRegion::default()])?;
         Ok(map)
     }
 
-    /// Adds to `own` the pages of `range` that are the process's own, in order, but no more than `pages_max`; where
-    /// the look ended.
+    /// Passes the pages of `range` that are the process's own to `own`, in order and at most `pages_max`. Returns where
+    /// the scan ended.
     ///
     /// # Errors
-    /// What the system says.
+    /// The error of the system.
     pub(crate) fn own(
         &self,
         range: Range<usize>,
@@ -45,8 +45,8 @@ impl PageMap {
     ) -> io::Result<usize> {
         let (mut start, mut left) = (range.start, pages_max);
         while start < range.end && left > 0 {
-            let mut found = [Found::default(); RANGES];
-            let (count, end) = self.look(start..range.end, left, &mut found)?;
+            let mut found = [PageRegion::default(); RANGES];
+            let (count, end) = self.scan(start..range.end, left, &mut found)?;
             for found in &found[..count] {
                 let pages = address(found.start)..address(found.end);
                 left = left.saturating_sub(pages.len() / page_bytes);
@@ -57,9 +57,14 @@ impl PageMap {
         Ok(start)
     }
 
-    fn look(&self, range: Range<usize>, pages_max: usize, found: &mut [Found]) -> io::Result<(usize, usize)> {
-        let look = Look {
-            size: size_of::<Look>() as u64,
+    fn scan(
+        &self,
+        range: Range<usize>,
+        pages_max: usize,
+        found: &mut [PageRegion],
+    ) -> io::Result<(usize, usize)> {
+        let args = ScanArgs {
+            size: size_of::<ScanArgs>() as u64,
             flags: 0,
             start: range.start as u64,
             end: range.end as u64,
@@ -67,21 +72,21 @@ impl PageMap {
             found: found.as_mut_ptr().expose_provenance() as u64,
             found_max: found.len() as u64,
             pages_max: pages_max as u64,
-            // A page is told of when it is neither a file's nor the one of zeros, ...
+            // The kernel reports pages that belong to no file and are not the page of zeros, ...
             inverted: FILE | ZERO,
             all_of: FILE | ZERO,
-            // ... and in memory or kept elsewhere.
+            // ... and are in memory or swapped out.
             any_of: PRESENT | SWAPPED,
             told: 0,
         };
-        // SAFETY: the kernel writes as many ranges as it is given room for, and changes nothing else.
-        let (count, end) = unsafe { ioctl(&self.0, look)? };
+        // SAFETY: the kernel writes at most as many ranges as there is room for, and changes nothing else.
+        let (count, end) = unsafe { ioctl(&self.0, args)? };
         Ok((count.min(found.len()), end))
     }
 }
 
-/// Whether the kernel can tell.
-pub fn can_look() -> bool {
+/// Whether the kernel can tell which pages are the process's own.
+pub fn can_scan() -> bool {
     PageMap::open().is_ok()
 }
 
@@ -92,7 +97,7 @@ fn address(address: u64) -> usize {
 /// `struct page_region`.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
-struct Found {
+struct PageRegion {
     start: u64,
     end: u64,
     told: u64,
@@ -100,7 +105,7 @@ struct Found {
 
 /// `struct pm_scan_arg`.
 #[repr(C)]
-struct Look {
+struct ScanArgs {
     size: u64,
     flags: u64,
     start: u64,
@@ -115,9 +120,9 @@ struct Look {
     told: u64,
 }
 
-// SAFETY: `PAGEMAP_SCAN` of `linux/fs.h` is number 16 of the type `f`, reads and writes this structure, and gives the
-// number of ranges that it has found.
-unsafe impl Ioctl for Look {
+// SAFETY: `PAGEMAP_SCAN` of `linux/fs.h` is number 16 of type `f`. It reads and writes this structure, and returns the
+// number of ranges that it found.
+unsafe impl Ioctl for ScanArgs {
     type Output = (usize, usize);
 
     const IS_MUTATING: bool = true;
@@ -130,9 +135,9 @@ unsafe impl Ioctl for Look {
         std::ptr::from_mut(self).cast()
     }
 
-    unsafe fn output_from_ptr(count: IoctlOutput, look: *mut c_void) -> rustix::io::Result<Self::Output> {
-        // SAFETY: it is what `as_ptr` gave.
-        let end = unsafe { (*look.cast::<Self>()).walk_end };
+    unsafe fn output_from_ptr(count: IoctlOutput, args: *mut c_void) -> rustix::io::Result<Self::Output> {
+        // SAFETY: this is the pointer that `as_ptr` returned.
+        let end = unsafe { (*args.cast::<Self>()).walk_end };
         Ok((usize::try_from(count).unwrap_or(0), address(end)))
     }
 }

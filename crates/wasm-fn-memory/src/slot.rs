@@ -1,4 +1,4 @@
-//! One linear memory's place: what is mapped there, how much of it is open, and which of its pages are its own.
+//! The addresses of one linear memory: what is mapped there, how much is open, and which pages are the process's own.
 
 use std::{io, mem, ops::Range};
 
@@ -8,37 +8,37 @@ use crate::{
     pages::PageMap,
 };
 
-/// Addresses for one linear memory. Offsets are bytes from its beginning, and whole pages.
+/// Addresses for one linear memory. Offsets are in bytes from its start, and whole pages.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    /// Where it begins.
+    /// Its first address.
     start: usize,
-    /// Up to here it can be touched.
+    /// It can be touched up to this offset.
     open: usize,
-    /// Up to here something may be mapped or open: only more than that when the system refused something.
+    /// Something may be mapped or open up to this offset. It exceeds `open` only after the system refused a call.
     end: usize,
-    /// Pages that are its own, in order. Those behind what is open are zero, and those in it are as the image
-    /// has them while no guest has the slot.
+    /// Pages that are the process's own, in order. While no guest has the slot, those within `open` are as in the image,
+    /// and those behind it are zero.
     own: Vec<Range<usize>>,
-    /// What is open is not known.
+    /// Whether it is unknown how much is open.
     is_torn: bool,
 }
 
-/// What is needed to clean slots.
+/// What cleaning a slot needs.
 #[derive(Debug)]
 pub(crate) struct Cleaner {
     pub(crate) area: Area,
     pub(crate) page_bytes: usize,
     /// Most pages that a free slot keeps.
     pub(crate) pages_max: usize,
-    /// `None` where the kernel cannot tell which pages a guest wrote: then none is kept.
+    /// `None` where the kernel cannot tell which pages a guest wrote; then a slot keeps none.
     pub(crate) page_map: Option<PageMap>,
-    /// Whether it counts faults: if not, a guest can be vouched for by nothing.
+    /// Whether the kernel counts faults. If not, every memory is scanned.
     pub(crate) faults_are_counted: bool,
 }
 
 impl Slot {
-    /// The slot whose addresses begin at `start`. None of them is open.
+    /// A slot at `start` with nothing open.
     pub(crate) fn new(start: usize) -> Self {
         Self { start, open: 0, end: 0, own: Vec::new(), is_torn: false }
     }
@@ -51,8 +51,8 @@ impl Slot {
         self.start + offsets.start..self.start + offsets.end
     }
 
-    /// Puts what `content` has into a slot in which nothing is open.
-    pub(crate) fn dress(&mut self, area: &Area, content: Option<&Content>) -> io::Result<()> {
+    /// Maps `content` into a slot in which nothing is open.
+    pub(crate) fn map_image(&mut self, area: &Area, content: Option<&Content>) -> io::Result<()> {
         if let Some(content) = content {
             let image = content.range();
             self.end = image.end;
@@ -63,10 +63,10 @@ impl Slot {
         Ok(())
     }
 
-    /// Opens `bytes` and not a page more.
+    /// Opens exactly `bytes`, in whole pages.
     ///
     /// # Errors
-    /// The system refuses it; the slot is of no use.
+    /// The system refuses. The slot must be discarded.
     pub(crate) fn fit(&mut self, area: &Area, bytes: usize) -> io::Result<()> {
         let bytes = in_pages(bytes).ok_or(io::ErrorKind::OutOfMemory)?;
         if bytes > self.open {
@@ -82,23 +82,23 @@ impl Slot {
     /// Opens at least `bytes`.
     ///
     /// # Errors
-    /// The system refuses it; the slot is as it was.
+    /// The system refuses. The slot stays as it was.
     pub(crate) fn grow(&mut self, area: &Area, bytes: usize) -> io::Result<()> {
         let before = self.open;
         if bytes <= before {
             return Ok(());
         }
         self.fit(area, bytes).inspect_err(|_| {
-            // It may have opened a part.
+            // Part of it may be open.
             self.is_torn |= area.close(&self.at(before..self.end)).is_err();
         })
     }
 
-    /// Makes the slot what its first guest found in it. `known` says that no page became its own since that was done
-    /// last.
+    /// Restores what the slot's first guest found. `known` says that no page became the process's own since the last
+    /// time.
     ///
     /// # Errors
-    /// It is not clean, and must not be used again.
+    /// The slot is not clean and must be discarded.
     pub(crate) fn clean(
         &mut self,
         cleaner: &Cleaner,
@@ -109,7 +109,7 @@ impl Slot {
             return Err(io::Error::other("the system refused to open it and to close it"));
         }
         if !known {
-            self.look(cleaner)?;
+            self.scan(cleaner)?;
         }
         for own in &self.own {
             if own.start >= self.open {
@@ -120,12 +120,12 @@ impl Slot {
         Ok(())
     }
 
-    /// Finds the pages that are its own, and gives back those that are too many.
-    fn look(&mut self, cleaner: &Cleaner) -> io::Result<()> {
+    /// Finds the pages that are the process's own, and gives back those beyond the limit.
+    fn scan(&mut self, cleaner: &Cleaner) -> io::Result<()> {
         let open = self.at(0..self.open);
         let Some(page_map) = &cleaner.page_map else {
             self.own.clear();
-            return cleaner.area.give_back(&open);
+            return cleaner.area.decommit(&open);
         };
         let start = self.start;
         let mut behind = mem::take(&mut self.own);
@@ -136,30 +136,30 @@ impl Slot {
         let kept: usize = behind.iter().map(|own| own.len() / cleaner.page_bytes).sum();
         let pages_max = cleaner.pages_max.saturating_sub(kept);
         let own = &mut self.own;
-        let looked = page_map.own(open.clone(), pages_max, cleaner.page_bytes, |pages| {
+        let scanned = page_map.own(open.clone(), pages_max, cleaner.page_bytes, |pages| {
             let pages = pages.start - start..pages.end - start;
             match own.last_mut() {
                 Some(last) if last.end == pages.start => last.end = pages.end,
                 _ => own.push(pages),
             }
         })?;
-        if looked < open.end {
-            cleaner.area.give_back(&(looked..open.end))?;
+        if scanned < open.end {
+            cleaner.area.decommit(&(scanned..open.end))?;
         }
         self.own.append(&mut behind);
         Ok(())
     }
 
-    /// Lets the system have all pages of a clean slot; whether there were any.
-    pub(crate) fn give_back(&mut self, area: &Area) -> io::Result<bool> {
+    /// Gives all pages of a clean slot back to the system. Returns whether there were any.
+    pub(crate) fn decommit(&mut self, area: &Area) -> io::Result<bool> {
         let Some(last) = self.own.last() else { return Ok(false) };
-        area.give_back(&self.at(0..last.end))?;
+        area.decommit(&self.at(0..last.end))?;
         self.own = Vec::new();
         Ok(true)
     }
 
-    /// Takes everything out, so that nothing is open.
-    pub(crate) fn undress(&mut self, area: &Area) -> io::Result<()> {
+    /// Unmaps everything, so that nothing is open.
+    pub(crate) fn unmap_image(&mut self, area: &Area) -> io::Result<()> {
         if self.end > 0 {
             area.clear(&self.at(0..self.end))?;
         }
@@ -168,7 +168,7 @@ impl Slot {
     }
 }
 
-/// Writes into `pages` of the memory at `start` what `content` has there.
+/// Restores `pages` of the memory at `start` from `content`.
 fn restore(area: &Area, start: usize, pages: Range<usize>, content: Option<&Content>) {
     let (image, bytes) = content.map_or((0..0, [].as_slice()), |content| (content.range(), content.bytes()));
     let at = |offsets: Range<usize>| start + offsets.start..start + offsets.end;

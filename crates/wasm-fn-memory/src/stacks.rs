@@ -1,6 +1,6 @@
-//! Stacks for guests, each between pages that nobody may touch.
+//! Stacks for guests, each with a guard page below it.
 
-#![expect(unsafe_code, reason = "the engine trusts whoever makes its stacks")]
+#![expect(unsafe_code, reason = "the engine trusts its stack creator")]
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use wasmtime::{StackCreator, StackMemory};
 
 use crate::{
     area::{Area, page_bytes},
-    shelf::Shelf,
+    free_list::FreeList,
 };
 
 /// All stacks of a node.
@@ -31,10 +31,10 @@ struct Shared {
     count: usize,
     stack_bytes: usize,
     guard_bytes: usize,
-    /// Those from here on were never used.
+    /// Stacks from here on were never used.
     next: AtomicUsize,
-    /// Where those begin that are free.
-    free: Shelf<usize>,
+    /// First addresses of free stacks.
+    free: FreeList<usize>,
 }
 
 /// All stacks are in use.
@@ -46,24 +46,24 @@ impl Stacks {
     /// Reserves addresses for `count` stacks of `stack_bytes`, whole pages.
     ///
     /// # Errors
-    /// The process has not as many.
+    /// The process has too few left.
     pub fn new(count: usize, stack_bytes: usize) -> io::Result<Arc<Self>> {
         let guard_bytes = page_bytes();
         let bytes = count.checked_mul(stack_bytes + guard_bytes).ok_or(io::ErrorKind::OutOfMemory)?;
         let area = Area::reserve(bytes)?;
-        let (next, free) = (AtomicUsize::new(0), Shelf::new());
+        let (next, free) = (AtomicUsize::new(0), FreeList::new());
         Ok(Arc::new(Self { shared: Arc::new(Shared { area, count, stack_bytes, guard_bytes, next, free }) }))
     }
 
-    /// Lets the system have all memory of free stacks.
+    /// Gives all memory of free stacks back to the system.
     ///
     /// # Errors
-    /// What the system says; the stacks can be used all the same.
-    pub fn give_back(&self) -> io::Result<()> {
+    /// The error of the system. The stacks remain usable.
+    pub fn decommit(&self) -> io::Result<()> {
         let shared = &self.shared;
         let mut given = Ok(());
         shared.free.for_each(|&mut start| {
-            if let Err(error) = shared.area.give_back(&(start..start + shared.stack_bytes)) {
+            if let Err(error) = shared.area.decommit(&(start..start + shared.stack_bytes)) {
                 given = Err(error);
             }
         });
@@ -71,8 +71,8 @@ impl Stacks {
     }
 }
 
-// SAFETY: a stack is whole pages, zero or what a stack held before, nobody else's while it lives, and has a page below
-// it that is never opened.
+// SAFETY: a stack is whole pages, holds zeros or the remains of an earlier stack, belongs to nobody else while it lives,
+// and has a page below it that is never opened.
 unsafe impl StackCreator for Stacks {
     fn new_stack(&self, size: usize, zeroed: bool) -> wasmtime::Result<Box<dyn StackMemory>> {
         let shared = &self.shared;

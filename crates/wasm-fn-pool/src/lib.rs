@@ -1,35 +1,34 @@
-//! Policy of instances: which one serves, how many wait ready, who may start one, who must queue,
-//! who computes next.
+//! Decides which instance serves a request, how many wait ready, who may start one, who must queue, and who computes next.
 //!
-//! [`plan`] says how many fit a machine. [`Slots`] bound the instances of the node, a [`Budget`] their
-//! memory, a [`Pool`] keeps those of one version ready, a [`Gate`] bounds how many requests of a function
-//! run and wait, and a [`Lane`] has those that compute for long take turns. What an instance is, and how it
-//! is made, is the caller's business: the pool says when.
+//! [`plan`] calculates how many instances fit a machine. [`Slots`] limit the instances of the node, a [`MemoryBudget`]
+//! their memory. A [`Pool`] keeps instances of one version ready. A [`ConcurrencyLimit`] limits how many requests of a
+//! function run and wait. In a [`RunQueue`], guests that compute for long take turns. The caller makes instances; the pool
+//! says when.
 //!
-//! Invariants: no clock (time since an arbitrary start is an argument), no thread, no random source, no
-//! knowledge of WebAssembly. Instances and waiters are never dropped or woken while a lock is held.
-//! Everything kept here is bounded by an option.
+//! Invariants: no clock (time since an arbitrary start is an argument), no thread, no random source, no knowledge of
+//! WebAssembly. Instances and waiters are never dropped or woken while a lock is held. An option bounds everything that is
+//! kept here.
 
-mod budget;
-mod gate;
-mod lane;
-mod plan;
+mod capacity;
+mod concurrency_limit;
+mod memory_budget;
 mod pool;
+mod run_queue;
 mod share;
 mod sizing;
 mod slots;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use budget::{Budget, BudgetPart};
-pub use gate::{Gate, Ticket, Wait, Wake};
-pub use lane::{Burst, Lane};
-pub use plan::{Machine, PlanError, PlanOptions, PoolPlan, Scarce, SlotCost, bytes as show_bytes, plan};
+pub use capacity::{CapacityError, Machine, PlanOptions, PoolPlan, Scarce, SlotCost, plan};
+pub use concurrency_limit::{ConcurrencyLimit, QueueTicket, Wait, Wake};
+pub use memory_budget::{MemoryBudget, MemoryShare};
 pub use pool::{Checkout, Pool, PoolOptions};
-pub use share::most as share_max;
+pub use run_queue::{Burst, RunQueue};
+pub use share::max as share_max;
 pub use slots::{Slots, StartPermit};
 
-/// Locks; nothing here panics while it holds a lock, so a poisoned one is as good as any.
+/// Locks `mutex`. Nothing here panics while it holds a lock, so a poisoned one is as good as any.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,14 +1,13 @@
 //! The pool of one version: instances that wait ready.
 //!
-//! Every instance of the version, busy or ready, holds a [`StartPermit`] of this pool, so the pool
-//! knows how many live without being told of their ends. [`Pool::resize`] says how many should; a
-//! request takes a ready one or starts one itself; [`Pool::refill`] replaces those that ended. Call it
-//! when an invocation ends, off the path of its answer: an instance is then replaced after one service
-//! time, as the size assumes. Where instances start quickly and requests come fast, whoever takes one down makes
-//! another at once, in the same place: [`Pool::follow`].
+//! Every instance of the version, busy or ready, holds a [`StartPermit`] of this pool, so the pool knows how many are
+//! alive without being told when they end. [`Pool::resize`] decides how many should be. A request takes a ready instance
+//! or starts one itself, and [`Pool::refill`] replaces those that ended. Call it when an invocation ends, after the
+//! response is sent: an instance is then replaced after one service time, as the size assumes. Where instances start
+//! quickly and requests come fast, whoever takes one down makes another at once with [`Pool::replace`].
 //!
-//! An instance belongs to the thread that made it, as its memory is in that thread's caches. Callers number
-//! their threads; requests get an instance of their own thread, and another's only where that saves time.
+//! An instance belongs to the thread that made it, because its memory is in that thread's caches. Callers number their
+//! threads. A request gets an instance of its own thread, and another thread's only where that saves time.
 
 use std::{
     collections::VecDeque,
@@ -21,24 +20,24 @@ use std::{
 
 use crate::{
     Slots, StartPermit, lock,
-    sizing::{Observed, Sizer},
+    sizing::{Load, Sizer},
     slots::Live,
 };
 
-/// Refills leave one slot in this many free for requests that find no ready instance, so that the
-/// stock of busy versions does not refuse the first request of a quiet one.
+/// Refills leave one slot in this many free for requests that find no ready instance. Otherwise the ready instances of
+/// busy versions would crowd out the first request of a quiet one.
 const SPARED_SHARE: usize = 8;
 
-/// What a [`Pool`] is made of.
+/// Options of a [`Pool`].
 #[derive(Debug)]
 pub struct PoolOptions {
-    /// The node's room.
+    /// The slots of the node.
     pub slots: Arc<Slots>,
-    /// Instances to keep ready above the average number busy, while there is load.
+    /// Instances to keep ready beyond the average number of busy ones, while there is load.
     pub floor: usize,
     /// Most instances to keep ready.
     pub ceiling: usize,
-    /// Time without a request after which none is kept ready.
+    /// Time without requests after which no instance is kept ready.
     pub idle_after: Duration,
 }
 
@@ -46,60 +45,60 @@ pub struct PoolOptions {
 #[must_use = "the request needs an instance"]
 #[derive(Debug)]
 pub enum Checkout<I> {
-    /// By a warm start: this one waited ready.
+    /// A warm start: this instance waited ready.
     Warm(I),
-    /// By a cold start: the request may make one.
+    /// A cold start: the request may make an instance.
     Cold(StartPermit),
-    /// Not at all: every slot of the node is taken.
+    /// No instance: every slot of the node is taken.
     Full,
 }
 
-/// Instances of one version that wait ready.
-// In this order, so that what every request touches lies together.
+/// Keeps instances of one version ready.
+// The fields that every request touches lie together.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Pool<I> {
-    /// Instances alive, counted by their permits.
+    /// Counts the instances that are alive, by their permits.
     live: Arc<Live>,
-    /// Whether a start takes less than it takes to use what another thread made.
+    /// Whether starting an instance takes less time than using one of another thread.
     is_quick: AtomicBool,
-    /// Instances alive below which some are made ahead.
+    /// While fewer instances than this are alive, more are made ahead of requests.
     ahead: AtomicUsize,
-    /// Instances alive up to which those that are taken down are followed by others.
-    followed: AtomicUsize,
-    served: Served,
-    shelf: Mutex<Shelf<I>>,
+    /// While at most this many instances are alive, one that is taken down is replaced.
+    replaced: AtomicUsize,
+    served: ServiceTotals,
+    ready: Mutex<ReadyInstances<I>>,
     ceiling: usize,
-    /// Instances alive above which some are too many.
+    /// While more instances than this are alive, some are surplus.
     target: AtomicUsize,
     refused: AtomicU64,
     sizer: Mutex<Sizer>,
 }
 
 #[derive(Debug)]
-struct Shelf<I> {
-    // Invariant: at most `ceiling`; empty once closed. The last one was put there last and is taken
-    // first: its memory is still in the caches.
-    ready: VecDeque<Ready<I>>,
+struct ReadyInstances<I> {
+    // Invariant: at most `ceiling`; empty once closed. The last one was added last and is taken first, since its memory
+    // is still in the caches.
+    waiting: VecDeque<ReadyInstance<I>>,
     closed: bool,
-    // Counted here because whoever counts holds the lock anyway.
+    // Counted here because the caller holds the lock anyway.
     arrivals: u64,
     warm_starts: u64,
-    /// Arrivals that the sizer knows.
+    /// Arrivals that the sizer has seen.
     arrivals_seen: u64,
 }
 
-/// An instance that waits.
+/// An instance that waits ready.
 #[derive(Debug)]
-struct Ready<I> {
-    /// The thread that made it or used it last.
+struct ReadyInstance<I> {
+    /// The thread that made or last used it.
     thread: u64,
     instance: I,
 }
 
-/// What started and ended since the last resize.
+/// Counts starts and ends since the last resize.
 #[derive(Debug, Default)]
-struct Served {
+struct ServiceTotals {
     finished: AtomicU64,
     service_nanos: AtomicU64,
     started: AtomicU64,
@@ -107,39 +106,39 @@ struct Served {
 }
 
 impl<I> Pool<I> {
-    /// An empty pool that wants nothing until requests come.
+    /// An empty pool. It wants no instances until requests come.
     pub fn new(options: PoolOptions) -> Self {
         Self {
             ceiling: options.ceiling,
             live: Arc::new(Live::new(options.slots)),
             target: AtomicUsize::new(0),
             ahead: AtomicUsize::new(0),
-            followed: AtomicUsize::new(0),
+            replaced: AtomicUsize::new(0),
             is_quick: AtomicBool::new(false),
-            shelf: Mutex::new(Shelf::new()),
+            ready: Mutex::new(ReadyInstances::new()),
             sizer: Mutex::new(Sizer::new(options.floor, options.idle_after)),
-            served: Served::default(),
+            served: ServiceTotals::default(),
             refused: AtomicU64::new(0),
         }
     }
 
-    /// The instance that suits `thread` best, for a request that arrives there now; `None`, and nothing is counted,
-    /// when none does: [`checkout`](Self::checkout) then.
+    /// Takes the ready instance that suits `thread` best, for a request that arrives there. Returns `None`, and counts
+    /// nothing, when none does: call [`checkout`](Self::checkout) then.
     pub fn take_ready(&self, thread: u64) -> Option<I> {
-        lock(&self.shelf).take(thread, self.is_quick.load(Relaxed))
+        lock(&self.ready).take(thread, self.is_quick.load(Relaxed))
     }
 
-    /// Gets a request on `thread` its instance: the one that was put back last there, or last anywhere unless
-    /// another is started in less time, or leave to start one.
+    /// Gets an instance for a request on `thread`: the one that was last put back there, else the last one of any
+    /// thread unless starting another is quicker, else a permit to start one.
     ///
-    /// Works on a closed pool too, so that requests which chose the version before are served.
+    /// This works on a closed pool too, so that requests which chose the version earlier are served.
     pub fn checkout(&self, thread: u64) -> Checkout<I> {
         {
-            let mut shelf = lock(&self.shelf);
-            if let Some(instance) = shelf.take(thread, self.is_quick.load(Relaxed)) {
+            let mut ready = lock(&self.ready);
+            if let Some(instance) = ready.take(thread, self.is_quick.load(Relaxed)) {
                 return Checkout::Warm(instance);
             }
-            shelf.arrivals += 1;
+            ready.arrivals += 1;
         }
         match self.live.try_take(usize::MAX, 0) {
             Some(permit) => Checkout::Cold(permit),
@@ -150,126 +149,125 @@ impl<I> Pool<I> {
         }
     }
 
-    /// Leave to start an instance for a request without a wait, where starts are quick and a slot is free; nothing is
-    /// counted yet: [`record_cold_start`](Self::record_cold_start) when it has started, or failed to.
+    /// A permit to start an instance for a request without waiting, if starts are quick and a slot is free. Nothing is
+    /// counted yet: call [`record_cold_start`](Self::record_cold_start) once the start has succeeded or failed.
     pub fn start_quick(&self) -> Option<StartPermit> {
         if self.is_quick.load(Relaxed) { self.live.try_take(usize::MAX, 0) } else { None }
     }
 
-    /// Counts a request whose instance took `start` to start, or to fail to, by leave of [`start_quick`](Self::start_quick).
+    /// Counts a request whose start, permitted by [`start_quick`](Self::start_quick), succeeded or failed after `start`.
     pub fn record_cold_start(&self, start: Duration) {
-        lock(&self.shelf).arrivals += 1;
+        lock(&self.ready).arrivals += 1;
         self.record_starts(1, start);
     }
 
-    /// Puts an instance on the shelf, made or used last on `thread`: a new one that [`refill`](Self::refill) or
-    /// [`follow`](Self::follow) allowed, or one that may serve again. Returned when as many wait as may, or when the
-    /// pool is closed: drop it.
-    #[must_use = "an instance that is not kept is the caller's to drop"]
+    /// Adds a ready instance that `thread` made or last used: a new one that [`refill`](Self::refill) or
+    /// [`replace`](Self::replace) permitted, or one that may serve again. Returns the instance when enough wait already
+    /// or the pool is closed; drop it.
+    #[must_use = "the caller drops an instance that is not kept"]
     pub fn check_in(&self, thread: u64, instance: I) -> Option<I> {
-        let mut shelf = lock(&self.shelf);
-        if !shelf.has_room(self.ceiling) {
+        let mut ready = lock(&self.ready);
+        if !ready.has_room(self.ceiling) {
             return Some(instance);
         }
-        shelf.ready.push_back(Ready { thread, instance });
+        ready.waiting.push_back(ReadyInstance { thread, instance });
         None
     }
 
-    /// Whether [`refill`](Self::refill) is worth a call.
+    /// Whether to call [`refill`](Self::refill).
     pub fn is_short(&self) -> bool {
         self.live() < self.ahead.load(Relaxed)
     }
 
-    /// Leave to start an instance ahead of requests, when fewer are alive than should be, when one that waits
-    /// saves its request time, and when the node has slots to spare; none once the pool is closed. [`check_in`](Self::check_in) the instance; a
-    /// start that fails drops its permit and is forgotten.
+    /// A permit to start an instance ahead of requests. There is one while too few instances are alive, a ready one
+    /// saves its request time, the node has slots to spare, and the pool is open. [`check_in`](Self::check_in) the
+    /// instance; if its start fails, drop the permit.
     pub fn refill(&self) -> Option<StartPermit> {
-        if !self.is_short() || !lock(&self.shelf).has_room(self.ceiling) {
+        if !self.is_short() || !lock(&self.ready).has_room(self.ceiling) {
             return None;
         }
         self.live.try_take(self.ahead.load(Relaxed), self.live.slots().max() / SPARED_SHARE)
     }
 
-    /// Leave to start an instance in the place of one that was taken down, whose `permit` this is: when a request is
-    /// about to come for it. [`check_in`](Self::check_in) the instance.
-    pub fn follow(&self, permit: StartPermit) -> Option<StartPermit> {
-        let wanted = self.live() <= self.followed.load(Relaxed) && lock(&self.shelf).has_room(self.ceiling);
+    /// Returns `permit` of an instance that was taken down if another should replace it, because a request is about to
+    /// come. [`check_in`](Self::check_in) the new instance.
+    pub fn replace(&self, permit: StartPermit) -> Option<StartPermit> {
+        let wanted = self.live() <= self.replaced.load(Relaxed) && lock(&self.ready).has_room(self.ceiling);
         wanted.then_some(permit)
     }
 
-    /// Counts an invocation that ended after being served for `service`, from its start to the moment
-    /// its instance is free or gone.
+    /// Counts an invocation that took `service`, from its start until its instance is free or gone.
     pub fn record(&self, service: Duration) {
         self.served.finished.fetch_add(1, Relaxed);
         self.served.service_nanos.fetch_add(nanos(service), Relaxed);
     }
 
-    /// Counts `count` instances that took `start` to start, together.
+    /// Counts `count` instances that together took `start` to start.
     pub fn record_starts(&self, count: u64, start: Duration) {
         self.served.started.fetch_add(count, Relaxed);
         self.served.starting_nanos.fetch_add(nanos(start), Relaxed);
     }
 
-    /// Follows the load up to `now`, at which `busy` requests are being served, and returns the instances that are
-    /// too many, those unused longest; drop them. To be called by one caller, every 100 ms or so, or every second while it
+    /// Adapts the size to the load up to `now`, while `busy` requests are being served. Returns surplus instances, those
+    /// unused longest; drop them. One caller calls this every 100 ms or so, or every second while the pool
     /// [is passive](Self::is_passive).
-    #[must_use = "surplus instances are the caller's to drop"]
+    #[must_use = "the caller drops surplus instances"]
     pub fn resize(&self, now: Duration, busy: usize) -> Vec<I> {
         let mut sizer = lock(&self.sizer);
-        let mut shelf = lock(&self.shelf);
+        let mut ready = lock(&self.ready);
         if sizer.is_due(now) {
-            let observed = Observed {
-                arrivals: shelf.arrivals - shelf.arrivals_seen,
+            let load = Load {
+                arrivals: ready.arrivals - ready.arrivals_seen,
                 finished: self.served.finished.swap(0, Relaxed),
                 service: Duration::from_nanos(self.served.service_nanos.swap(0, Relaxed)),
                 started: self.served.started.swap(0, Relaxed),
                 starting: Duration::from_nanos(self.served.starting_nanos.swap(0, Relaxed)),
                 busy,
             };
-            shelf.arrivals_seen = shelf.arrivals;
-            let target = sizer.update(now, observed);
+            ready.arrivals_seen = ready.arrivals;
+            let target = sizer.update(now, load);
             let slots = self.live.slots().max();
             self.target.store(target.alive.min(slots), Relaxed);
             self.ahead.store(target.ahead.min(slots), Relaxed);
-            self.followed.store(target.followed.min(slots), Relaxed);
+            self.replaced.store(target.replaced.min(slots), Relaxed);
             self.is_quick.store(target.is_quick, Relaxed);
         }
-        let ready = shelf.ready.len();
-        let surplus = (ready + busy).saturating_sub(self.target()).min(ready);
-        shelf.ready.drain(..surplus).map(|ready| ready.instance).collect()
+        let waiting = ready.waiting.len();
+        let surplus = (waiting + busy).saturating_sub(self.target()).min(waiting);
+        ready.waiting.drain(..surplus).map(|ready| ready.instance).collect()
     }
 
-    /// Gives up the ready instance unused longest, for a caller who found every slot taken and drops it
-    /// to start one of another version.
+    /// Removes the ready instance unused longest. A caller that finds every slot taken drops it, to start an instance of
+    /// another version.
     #[must_use = "the instance keeps its slot until it is dropped"]
     pub fn reclaim(&self) -> Option<I> {
-        lock(&self.shelf).ready.pop_front().map(|ready| ready.instance)
+        lock(&self.ready).waiting.pop_front().map(|ready| ready.instance)
     }
 
-    /// Closes the pool: nothing is kept from now on. Returns what waited; drop it.
+    /// Closes the pool: from now on it keeps no instance. Returns those that waited; drop them.
     #[must_use = "the instances keep their slots until they are dropped"]
     pub fn close(&self) -> Vec<I> {
-        let mut shelf = lock(&self.shelf);
-        shelf.closed = true;
-        std::mem::take(&mut shelf.ready).into_iter().map(|ready| ready.instance).collect()
+        let mut ready = lock(&self.ready);
+        ready.closed = true;
+        std::mem::take(&mut ready.waiting).into_iter().map(|ready| ready.instance).collect()
     }
 
-    /// Wants at least one instance above those busy until `until`, however idle; the last call counts.
+    /// Keeps at least one instance beyond the busy ones until `until`, however idle the version is. The last call counts.
     pub fn keep_until(&self, until: Duration) {
         lock(&self.sizer).keep_until(until);
     }
 
-    /// Whether one is wanted at `now` though there may be no load.
+    /// Whether [`keep_until`](Self::keep_until) keeps an instance at `now`.
     pub fn is_kept(&self, now: Duration) -> bool {
         lock(&self.sizer).is_kept(now)
     }
 
-    /// Whether no instance is made ahead of requests, which start theirs quickly.
+    /// Whether the pool makes no instances ahead: requests start their own quickly.
     pub fn is_passive(&self) -> bool {
-        self.is_quick.load(Relaxed) && self.ahead.load(Relaxed) == 0 && self.followed.load(Relaxed) == 0
+        self.is_quick.load(Relaxed) && self.ahead.load(Relaxed) == 0 && self.replaced.load(Relaxed) == 0
     }
 
-    /// Most instances that should be alive, busy ones included.
+    /// How many instances should be alive at most, including busy ones.
     pub fn target(&self) -> usize {
         self.target.load(Relaxed)
     }
@@ -281,34 +279,34 @@ impl<I> Pool<I> {
 
     /// Instances that wait ready.
     pub fn ready(&self) -> usize {
-        lock(&self.shelf).ready.len()
+        lock(&self.ready).waiting.len()
     }
 
-    /// Requests that were given a ready instance.
+    /// Requests that got a ready instance.
     pub fn warm_starts(&self) -> u64 {
-        lock(&self.shelf).warm_starts
+        lock(&self.ready).warm_starts
     }
 
-    /// Requests that were left to start one.
+    /// Requests that had to start one.
     pub fn cold_starts(&self) -> u64 {
-        let shelf = lock(&self.shelf);
-        (shelf.arrivals - shelf.warm_starts).saturating_sub(self.refused.load(Relaxed))
+        let ready = lock(&self.ready);
+        (ready.arrivals - ready.warm_starts).saturating_sub(self.refused.load(Relaxed))
     }
 }
 
-impl<I> Shelf<I> {
+impl<I> ReadyInstances<I> {
     fn new() -> Self {
-        Self { ready: VecDeque::new(), closed: false, arrivals: 0, warm_starts: 0, arrivals_seen: 0 }
+        Self { waiting: VecDeque::new(), closed: false, arrivals: 0, warm_starts: 0, arrivals_seen: 0 }
     }
 
-    /// What the request that arrives on `thread` may have; without it, the request has not arrived yet.
+    /// Takes an instance for a request on `thread`, and counts the request if there is one.
     fn take(&mut self, thread: u64, of_thread_only: bool) -> Option<I> {
-        let Ready { instance, .. } = if self.ready.back()?.thread == thread {
-            self.ready.pop_back()?
+        let ReadyInstance { instance, .. } = if self.waiting.back()?.thread == thread {
+            self.waiting.pop_back()?
         } else {
-            let own = self.ready.iter().rposition(|ready| ready.thread == thread);
-            let last = self.ready.len().checked_sub(1).filter(|_| !of_thread_only);
-            self.ready.remove(own.or(last)?)?
+            let own = self.waiting.iter().rposition(|ready| ready.thread == thread);
+            let last = self.waiting.len().checked_sub(1).filter(|_| !of_thread_only);
+            self.waiting.remove(own.or(last)?)?
         };
         self.arrivals += 1;
         self.warm_starts += 1;
@@ -316,7 +314,7 @@ impl<I> Shelf<I> {
     }
 
     fn has_room(&self, ceiling: usize) -> bool {
-        !self.closed && self.ready.len() < ceiling
+        !self.closed && self.waiting.len() < ceiling
     }
 }
 

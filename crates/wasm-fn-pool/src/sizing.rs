@@ -1,4 +1,4 @@
-//! How many instances of a version should be alive.
+//! Decides how many instances of a version should be alive.
 //!
 //! Little's law: requests that arrive at rate λ and are served in time W keep λ·W instances busy on
 //! average (J. D. C. Little, "A proof for the queuing formula L = λW", 1961). Requests that arrive
@@ -10,26 +10,24 @@
 //! ```
 //!
 //! leaves about one arrival in a thousand without a ready instance (the square-root staffing rule of
-//! W. Whitt and S. Halfin, 1981). `L` follows the load up within a second and down within a minute: a
-//! burst that comes back finds its instances, and noise does not make them come and go.
+//! W. Whitt and S. Halfin, 1981). `L` rises with the load within a second and falls within a minute. So a burst that
+//! comes back finds its instances, and noise does not make them come and go.
 //!
-//! Services longer than the interval are not in λ·W until they end, so `L` is never taken below the
-//! number busy now.
+//! Services longer than the interval count in λ·W only when they end, so `L` is never below the number busy now.
 //!
-//! An instance that waits grows cold: what serves meanwhile takes its memory out of the processor's caches, and
-//! bringing it back costs more than starting a small guest does. So instances are made ahead of their
-//! requests only where that saves time: when they start slowly ([`SLOW_START`]), or when requests come so
-//! fast that none waits for long ([`WARM_FOR`]) and a start is more than what handing one over takes
-//! ([`QUICK_START`]).
+//! An instance that waits grows cold: other requests evict its memory from the processor's caches, and fetching it again
+//! costs more than starting a small guest. So instances are made ahead of requests only where that saves time: when they
+//! start slowly ([`SLOW_START`]), or when requests come so fast that no instance waits for long ([`WARM_FOR`]) and a
+//! start takes longer than a handover ([`QUICK_START`]).
 //!
-//! Where a guest starts quickly, whoever has taken an instance down is best placed to make the next: the code that
-//! makes it and the memory are in the caches, and nobody is woken. That is worth it when the next request is
-//! about to come ([`AT_ONCE`]), and for as many as come [`SOON`]; and a request is better off with a start of its own
-//! than with what another thread made.
+//! Where a guest starts quickly, it is cheapest to make the next instance right after taking one down: the code and the
+//! memory are in the caches, and no task is woken. This pays when the next request is about to come ([`AT_ONCE`]), for as
+//! many instances as requests come [`SOON`]. Otherwise a request is better off with a start of its own than with an
+//! instance of another thread.
 
 use std::time::Duration;
 
-/// Standard deviations of headroom.
+/// Headroom, in standard deviations.
 const HEADROOM_DEVIATIONS: f64 = 3.0;
 
 /// Time in which the estimate covers 63 % of a rise.
@@ -41,59 +39,58 @@ const FALL: Duration = Duration::from_secs(15);
 /// Time after which an arrival weighs 37 % in the rate.
 const RATE_MEMORY: Duration = Duration::from_millis(500);
 
-/// Time after which an invocation weighs 37 % in the mean service time; rare slow ones are averaged
-/// with the many fast ones between them.
+/// Time after which an invocation weighs 37 % in the mean service time. Long enough to average rare slow ones with the
+/// many fast ones between them.
 const SERVICE_MEMORY: Duration = Duration::from_secs(10);
 
-/// Starts that take less are over before memory that grew cold would be back in the caches: some 30 KiB of a
+/// A start that takes less is over before the memory of a cold instance would be back in the caches: some 30 KiB of a
 /// small guest and its store, or 500 cache lines at 100 ns each.
 const SLOW_START: Duration = Duration::from_micros(50);
 
-/// Starts that take less are hardly noticed, and waking who makes instances, keeping one and taking it out again costs
-/// processor time, too.
+/// A start that takes less costs no more than a handover: waking the task that makes instances, keeping one and taking it
+/// out again.
 const QUICK_START: Duration = Duration::from_micros(10);
 
-/// How long what an instance is made of stays in the caches beside other requests, by order of magnitude: at 30 µs
-/// and 50 KiB each, half a dozen of them leave most of 1 MiB alone.
+/// How long an instance stays in the caches beside other requests, by order of magnitude: at 30 µs and 50 KiB each, half
+/// a dozen requests leave most of 1 MiB alone.
 const WARM_FOR: Duration = Duration::from_micros(200);
 
-/// Requests that come this fast find in the nearer caches what was made for them. Slower ones do not: a thousand functions
-/// with up to 5,000 requests a second each took 3 % less of a core when each request started its own.
+/// Requests that come at least this fast find the instances made for them in the nearer caches.
 const AT_ONCE: Duration = Duration::from_micros(100);
 
-/// For requests that come that fast, what is made within this time is used before it grows cold.
+/// An instance that is used within this time after it was made is still in the caches.
 const SOON: Duration = Duration::from_millis(1);
 
-/// Starts over which the mean start time is taken, by weight.
+/// Starts over which the start time is averaged, by weight.
 const STARTS_MEMORY: f64 = 32.0;
 
-/// What happened since the last update.
+/// The load since the last update.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Observed {
-    /// Requests that came.
+pub(crate) struct Load {
+    /// Requests that arrived.
     pub(crate) arrivals: u64,
     /// Requests that ended.
     pub(crate) finished: u64,
-    /// Time that these were served for, together.
+    /// Their total service time.
     pub(crate) service: Duration,
-    /// Instances that were started.
+    /// Instances that started.
     pub(crate) started: u64,
-    /// Time that these took to start, together.
+    /// Their total start time.
     pub(crate) starting: Duration,
-    /// Instances busy at this moment.
+    /// Instances busy now.
     pub(crate) busy: usize,
 }
 
-/// How many instances of a version there should be, busy ones included.
+/// How many instances of a version there should be, including busy ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// Alive at most: more are surplus.
+    /// Alive at most; more are surplus.
     pub(crate) alive: usize,
-    /// Made ahead of requests: when fewer are alive, more are started. At most `alive`.
+    /// Alive at least; when fewer are, more are started ahead of requests. At most `alive`.
     pub(crate) ahead: usize,
-    /// When no more are alive, one that is taken down is followed by another. At most `alive`.
-    pub(crate) followed: usize,
-    /// A start takes less than to bring what another thread made into this one's caches.
+    /// While at most this many are alive, one that is taken down is replaced. At most `alive`.
+    pub(crate) replaced: usize,
+    /// Whether a start takes less time than fetching an instance of another thread into the caches.
     pub(crate) is_quick: bool,
 }
 
@@ -104,17 +101,17 @@ pub(crate) struct Sizer {
     idle_after: Duration,
     updated: Option<Duration>,
     arrived: Option<Duration>,
-    /// Until when one is wanted without load.
+    /// Until when one instance is kept without load.
     kept_until: Duration,
     /// Arrivals per second.
     rate: f64,
-    /// Invocations that ended, weighted by age.
+    /// Ended invocations, weighted by age.
     finished: f64,
-    /// Seconds that these were served for, weighted by age.
+    /// Their service time in seconds, weighted by age.
     service: f64,
-    /// Instances busy on average.
+    /// Average number of busy instances.
     load: f64,
-    /// Mean time that a start takes, seconds; zero while none was seen.
+    /// Mean start time in seconds; zero before the first start.
     start: f64,
 }
 
@@ -134,49 +131,54 @@ impl Sizer {
         }
     }
 
-    /// Wants at least one instance above those busy until `until`; the last call counts.
+    /// Keeps at least one instance beyond the busy ones until `until`. The last call counts.
     pub(crate) fn keep_until(&mut self, until: Duration) {
         self.kept_until = until;
     }
 
-    /// Whether one is wanted at `now` without load.
+    /// Whether an instance is kept at `now` without load.
     pub(crate) fn is_kept(&self, now: Duration) -> bool {
         now < self.kept_until
     }
 
-    /// Whether time has passed since the last update; without it there is no rate.
+    /// Whether time has passed since the last update. Without that there is no rate.
     pub(crate) fn is_due(&self, now: Duration) -> bool {
         self.updated.is_none_or(|updated| now > updated)
     }
 
-    /// How many there should be after `observed` happened up to `now`.
-    pub(crate) fn update(&mut self, now: Duration, observed: Observed) -> Target {
-        self.learn_start(observed);
-        let alive = self.follow(now, observed);
-        let kept = if self.is_kept(now) { observed.busy + 1 } else { 0 };
-        let followed = self.followed();
-        let alive = alive.max(kept).max(followed);
-        Target { alive, ahead: if self.pays() { alive } else { kept }, followed, is_quick: self.is_quick() }
+    /// Decides how many instances there should be after `load` until `now`.
+    pub(crate) fn update(&mut self, now: Duration, load: Load) -> Target {
+        self.learn_start(load);
+        let alive = self.estimate(now, load);
+        let kept = if self.is_kept(now) { load.busy + 1 } else { 0 };
+        let replaced = self.replacements();
+        let alive = alive.max(kept).max(replaced);
+        Target {
+            alive,
+            ahead: if self.saves_time() { alive } else { kept },
+            replaced,
+            is_quick: self.is_quick(),
+        }
     }
 
-    /// Whether a guest is started before memory that is in no cache, or in another thread's, would be in this one's.
+    /// Whether starting a guest takes less time than fetching cold memory into the caches.
     fn is_quick(&self) -> bool {
         self.start > 0.0 && self.start < SLOW_START.as_secs_f64()
     }
 
-    /// How many requests are about to come for instances that are made where others were taken down.
-    fn followed(&self) -> usize {
+    /// How many instances are worth replacing at once, because requests for them are about to come.
+    fn replacements(&self) -> usize {
         let come_at_once = self.rate * AT_ONCE.as_secs_f64() >= 1.0;
         if self.is_quick() && come_at_once { whole((self.rate * SOON.as_secs_f64()).floor()) } else { 0 }
     }
 
-    /// Whether an instance that waits ready serves sooner than one that is started for the request.
-    fn pays(&self) -> bool {
+    /// Whether a ready instance serves sooner than one that is started for the request.
+    fn saves_time(&self) -> bool {
         let stays_warm = self.rate * WARM_FOR.as_secs_f64() >= 1.0;
         self.start >= if stays_warm { QUICK_START } else { SLOW_START }.as_secs_f64()
     }
 
-    fn learn_start(&mut self, Observed { started, starting, .. }: Observed) {
+    fn learn_start(&mut self, Load { started, starting, .. }: Load) {
         if started == 0 {
             return;
         }
@@ -185,10 +187,10 @@ impl Sizer {
         self.start += (mean - self.start) * weight;
     }
 
-    fn follow(&mut self, now: Duration, observed: Observed) -> usize {
+    fn estimate(&mut self, now: Duration, load: Load) -> usize {
         let interval = self.updated.map(|updated| now.saturating_sub(updated));
         self.updated = Some(now);
-        if observed.arrivals > 0 {
+        if load.arrivals > 0 {
             self.arrived = Some(now);
         }
         let idle = self.arrived.is_none_or(|arrived| now.saturating_sub(arrived) >= self.idle_after);
@@ -196,36 +198,36 @@ impl Sizer {
             (self.rate, self.load) = (0.0, 0.0);
             return 0;
         }
-        let busy = float(observed.busy as u64);
+        let busy = float(load.busy as u64);
         // The first update has no interval, so it knows no rate: only what is busy.
         let Some(interval) = interval else {
             self.load = busy;
             return staffed(self.load, self.floor);
         };
-        let rate = float(observed.arrivals) / interval.as_secs_f64();
+        let rate = float(load.arrivals) / interval.as_secs_f64();
         self.rate += (rate - self.rate) * share(interval, RATE_MEMORY);
         let kept = 1.0 - share(interval, SERVICE_MEMORY);
-        self.finished = self.finished * kept + float(observed.finished);
-        self.service = self.service * kept + observed.service.as_secs_f64();
+        self.finished = self.finished * kept + float(load.finished);
+        self.service = self.service * kept + load.service.as_secs_f64();
         let service = if self.finished > 0.0 { self.service / self.finished } else { 0.0 };
-        let load = (self.rate * service).max(busy);
-        self.load += (load - self.load) * share(interval, if load > self.load { RISE } else { FALL });
+        let current = (self.rate * service).max(busy);
+        self.load += (current - self.load) * share(interval, if current > self.load { RISE } else { FALL });
         staffed(self.load, self.floor)
     }
 }
 
-/// Share of the newest interval in a mean that forgets exponentially with time constant `memory`.
+/// Weight of the newest interval in an exponential moving average with time constant `memory`.
 fn share(interval: Duration, memory: Duration) -> f64 {
     1.0 - (-interval.div_duration_f64(memory)).exp()
 }
 
-/// Instances for a mean of `load` busy ones with at least `floor` to spare.
+/// Instances for `load` busy ones on average, with at least `floor` to spare.
 fn staffed(load: f64, floor: usize) -> usize {
     let headroom = (HEADROOM_DEVIATIONS * load.sqrt()).max(float(floor as u64));
     whole((load + headroom).ceil())
 }
 
-/// A whole number as a count: the nearest one where it is none.
+/// `number` as a count; saturates.
 fn whole(number: f64) -> usize {
     #[expect(
         clippy::cast_possible_truncation,
@@ -236,7 +238,7 @@ fn whole(number: f64) -> usize {
     count
 }
 
-/// Counts are far below 2⁵³, where this is exact.
+/// `count` as a float: exact, since counts are far below 2⁵³.
 fn float(count: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "an estimate, and exact below 2⁵³")]
     let float = count as f64;

@@ -1,11 +1,11 @@
-//! Slots: how many instances the node holds at once.
+//! Limits how many instances the node holds at once.
 
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// The node's room for instances.
+/// The slots of the node, one for each instance.
 #[derive(Debug)]
 pub struct Slots {
     max: usize,
@@ -15,13 +15,13 @@ pub struct Slots {
 
 /// The right to have one instance alive.
 ///
-/// Keep it with the instance: its slot is free again when it is dropped, whether the instance served,
-/// failed to start, or was never made.
-#[must_use = "a dropped permit gives its slot back"]
+/// Keep it with the instance. Dropping it frees the slot, whether the instance served, failed to start, or was never
+/// made.
+#[must_use = "dropping a permit frees its slot"]
 #[derive(Debug)]
 pub struct StartPermit(Arc<Live>);
 
-/// The instances of one pool that are alive.
+/// Counts the instances of one pool that are alive.
 #[derive(Debug)]
 pub(crate) struct Live {
     slots: Arc<Slots>,
@@ -30,7 +30,7 @@ pub(crate) struct Live {
 }
 
 impl Slots {
-    /// Room for `max` instances.
+    /// Slots for `max` instances.
     pub fn new(max: usize) -> Self {
         Self { max, used: AtomicUsize::new(0) }
     }
@@ -52,7 +52,7 @@ impl Slots {
 }
 
 impl Live {
-    /// None yet, of those that `slots` has room for.
+    /// A count of zero, of instances that use `slots`.
     pub(crate) fn new(slots: Arc<Slots>) -> Self {
         Self { slots, count: AtomicUsize::new(0) }
     }
@@ -69,12 +69,12 @@ impl Live {
         Some(StartPermit(Arc::clone(self)))
     }
 
-    /// The room that they share with other pools.
+    /// The slots that this pool shares with others.
     pub(crate) fn slots(&self) -> &Slots {
         &self.slots
     }
 
-    /// How many they are.
+    /// How many instances are alive.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Clashes: one route claimed by two stages.
+//! Finds routes that two stages claim.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use wasm_fn_core::{FunctionName, Route, StageName};
 
 /// Two stages claim the same route.
 ///
-/// Routes that only overlap are no clash: the more specific one wins.
+/// Routes that only overlap do not clash: the more specific one wins.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "route {route} is claimed by `{}` (stage `{}`) and by `{}` (stage `{}`), expected one claim",
@@ -15,13 +15,13 @@ use wasm_fn_core::{FunctionName, Route, StageName};
 pub struct RouteClash {
     /// The route claimed twice.
     pub route: Route,
-    /// Who claimed it first, in the order given.
+    /// The stage that claimed it first, in the order given.
     pub first: (FunctionName, StageName),
-    /// Who claimed it again.
+    /// The stage that claimed it again.
     pub second: (FunctionName, StageName),
 }
 
-/// Checks that no route is claimed by two stages; one stage may claim a route repeatedly.
+/// Checks that no two stages claim the same route. One stage may claim a route repeatedly.
 ///
 /// # Errors
 /// Names the first route, in the order given, that two stages claim.

@@ -1,8 +1,8 @@
-//! The paths of one host: a hash table that is cheap to read and cheap to change.
+//! The paths of one host, in a hash table that is cheap to read and to change.
 //!
-//! A slot is one line of the processor's cache, short key included, so a lookup among ten thousand functions
-//! waits for memory once. Slots lie in shards; a change makes one shard anew and shares all others with the
-//! table before it, which requests may still read.
+//! A slot, with a short key, is one line of the processor's cache, so a lookup among ten thousand functions waits for
+//! memory once. Slots lie in shards. A change copies one shard and shares all others with the table before it, which
+//! requests may still read.
 
 use std::{hash::BuildHasher as _, sync::Arc};
 
@@ -11,18 +11,18 @@ use wasm_fn_core::Route;
 
 use crate::{RouteClash, Stage};
 
-/// Most `/` in a route's path (see [`Route`]); deeper prefixes of a request are not probed.
+/// Most slashes in a route's path (see [`Route`]); deeper prefixes of a request are not probed.
 const DEPTH_MAX: usize = 16;
 
-/// Keys that a shard holds on average when it is made.
+/// Average keys of a new shard.
 const SHARD_KEYS: usize = 16;
 
-/// Longest key that lies in its slot.
+/// Longest key that fits its slot.
 const SHORT_BYTES_MAX: usize = 38;
 
 /// The paths of one host.
 pub(crate) struct Paths<V> {
-    // Invariant: a power of two of them.
+    // Invariant: their number is a power of two.
     shards: Box<[Shard<V>]>,
     hasher: FixedState,
     keys: usize,
@@ -34,28 +34,28 @@ pub(crate) struct Paths<V> {
     path_bytes_max: usize,
 }
 
-/// Slots by hash, linearly probed.
-// Invariant: none, or a power of two of them, at least half of them empty.
-type Shard<V> = Arc<[Slot<V>]>;
+/// Slots by hash, with linear probing.
+// Invariant: no slots, or a power of two of which at least half are empty.
+type Shard<V> = Arc<[PathSlot<V>]>;
 
-/// What is reachable at one path.
+/// The stages that are reachable at one path.
 #[repr(align(64))]
-struct Slot<V> {
+struct PathSlot<V> {
     hash: u64,
-    path: Key,
-    /// By that path alone.
+    path: PathKey,
+    /// At that path alone.
     exact: Option<Arc<Stage<V>>>,
-    /// By that path and everything below it.
+    /// At that path and everything below it.
     below: Option<Arc<Stage<V>>>,
 }
 
 #[derive(Clone)]
-enum Key {
+enum PathKey {
     Short { len: u8, bytes: [u8; SHORT_BYTES_MAX] },
     Long(Box<[u8]>),
 }
 
-impl Key {
+impl PathKey {
     fn new(path: &str) -> Self {
         let mut bytes = [0; SHORT_BYTES_MAX];
         match (u8::try_from(path.len()), bytes.get_mut(..path.len())) {
@@ -75,9 +75,9 @@ impl Key {
     }
 }
 
-impl<V> Slot<V> {
+impl<V> PathSlot<V> {
     fn empty() -> Self {
-        Self { hash: 0, path: Key::new(""), exact: None, below: None }
+        Self { hash: 0, path: PathKey::new(""), exact: None, below: None }
     }
 
     fn is_empty(&self) -> bool {
@@ -85,7 +85,7 @@ impl<V> Slot<V> {
     }
 }
 
-impl<V> Clone for Slot<V> {
+impl<V> Clone for PathSlot<V> {
     fn clone(&self) -> Self {
         let Self { hash, path, exact, below } = self;
         Self { hash: *hash, path: path.clone(), exact: exact.clone(), below: below.clone() }
@@ -99,7 +99,7 @@ impl<V> Clone for Paths<V> {
 }
 
 impl<V> Paths<V> {
-    /// Room for `keys`, and more at the price of speed.
+    /// An empty table for about `keys` keys. More make it slower.
     pub(crate) fn new(hasher: FixedState, keys: usize) -> Self {
         let shards = (keys / SHARD_KEYS).next_power_of_two();
         Self {
@@ -112,8 +112,8 @@ impl<V> Paths<V> {
         }
     }
 
-    /// Whether it has so many more keys than it was made for that it is better made anew.
-    pub(crate) fn is_crowded(&self) -> bool {
+    /// Whether it holds so many more keys than planned that it should be rebuilt.
+    pub(crate) fn is_overfull(&self) -> bool {
         self.keys > 4 * SHARD_KEYS * self.shards.len()
     }
 
@@ -121,10 +121,10 @@ impl<V> Paths<V> {
         self.keys == 0
     }
 
-    /// Has `route` lead to `stage`.
+    /// Makes `route` lead to `stage`.
     ///
     /// # Errors
-    /// When it leads to another one.
+    /// It leads to another stage.
     pub(crate) fn insert(&mut self, route: &Route, stage: &Arc<Stage<V>>) -> Result<(), RouteClash> {
         let mut first = None;
         self.change(route, |place| first = Some(Arc::clone(place.get_or_insert_with(|| Arc::clone(stage)))));
@@ -137,7 +137,7 @@ impl<V> Paths<V> {
         }
     }
 
-    /// Has `route` lead nowhere.
+    /// Removes `route`.
     pub(crate) fn remove(&mut self, route: &Route) {
         self.change(route, |place| *place = None);
     }
@@ -148,16 +148,16 @@ impl<V> Paths<V> {
         let shard = &mut self.shards[index(hash >> 32, self.shards.len())];
         let mut slots: Vec<_> = shard.iter().filter(|slot| !slot.is_empty()).cloned().collect();
         let before = slots.len();
-        let same = |slot: &Slot<V>| slot.hash == hash && slot.path.as_bytes() == path.as_bytes();
+        let same = |slot: &PathSlot<V>| slot.hash == hash && slot.path.as_bytes() == path.as_bytes();
         let at = slots.iter().position(same).unwrap_or_else(|| {
-            slots.push(Slot { hash, path: Key::new(path), ..Slot::empty() });
+            slots.push(PathSlot { hash, path: PathKey::new(path), ..PathSlot::empty() });
             before
         });
         let slot = &mut slots[at];
         change(if route.below() { &mut slot.below } else { &mut slot.exact });
         slots.retain(|slot| !slot.is_empty());
         let after = slots.len();
-        *shard = place(slots);
+        *shard = shard_of(slots);
 
         let depth = path.bytes().filter(|&b| b == b'/').count();
         self.keys = self.keys + after - before;
@@ -167,11 +167,11 @@ impl<V> Paths<V> {
         self.path_bytes_max = self.path_bytes_max.max(path.len());
     }
 
-    /// The stage at `path`: by exactly that path, else by its longest prefix.
+    /// The stage at exactly `path`, else at its longest prefix.
     pub(crate) fn find(&self, path: &str) -> Option<&Arc<Stage<V>>> {
         let path = path.as_bytes();
-        // `ends[n]` is where the prefix with `n` slashes ends: before slash `n + 1`. Nothing beyond the
-        // longest key is read, so the length of a hostile path costs nothing.
+        // `ends[n]` is where the prefix with `n` slashes ends: before slash `n + 1`. Nothing beyond the longest key is read,
+        // so a long hostile path costs nothing.
         let mut ends = [0; DEPTH_MAX + 1];
         let mut depth = 0;
         let readable = path.len().min(self.path_bytes_max + 1);
@@ -184,7 +184,7 @@ impl<V> Paths<V> {
                 depth += 1;
             }
         }
-        // The whole path is a prefix of itself, unless it is longer or deeper than every key.
+        // The whole path is probed too, unless it is longer or deeper than every key.
         if path.len() <= self.path_bytes_max
             && depth <= DEPTH_MAX
             && self.has_depth(depth)
@@ -199,7 +199,7 @@ impl<V> Paths<V> {
             .find_map(|depth| self.slot(&path[..ends[depth]])?.below.as_ref())
     }
 
-    fn slot(&self, path: &[u8]) -> Option<&Slot<V>> {
+    fn slot(&self, path: &[u8]) -> Option<&PathSlot<V>> {
         let hash = self.hasher.hash_one(path);
         let shard = &self.shards[index(hash >> 32, self.shards.len())];
         let mut at = if shard.is_empty() { return None } else { index(hash, shard.len()) };
@@ -217,13 +217,13 @@ impl<V> Paths<V> {
     }
 }
 
-/// A shard of `slots`.
-fn place<V>(slots: Vec<Slot<V>>) -> Shard<V> {
+/// Builds a shard of `slots`.
+fn shard_of<V>(slots: Vec<PathSlot<V>>) -> Shard<V> {
     if slots.is_empty() {
         return Arc::from([]);
     }
     let len = (2 * slots.len()).next_power_of_two();
-    let mut shard: Vec<_> = (0..len).map(|_| Slot::empty()).collect();
+    let mut shard: Vec<_> = (0..len).map(|_| PathSlot::empty()).collect();
     for slot in slots {
         let mut at = index(slot.hash, len);
         while !shard[at].is_empty() {
@@ -234,7 +234,7 @@ fn place<V>(slots: Vec<Slot<V>>) -> Shard<V> {
     shard.into()
 }
 
-/// Where `hash` belongs among `len`, a power of two.
+/// Index for `hash` among `len` slots, a power of two.
 fn index(hash: u64, len: usize) -> usize {
     usize::try_from(hash & (len as u64 - 1)).expect("below a length")
 }

@@ -1,7 +1,7 @@
-//! Previews: the address that each version has, beside those of its stage.
+//! Previews: each version has an address of its own, besides those of its stage.
 //!
-//! `/hello@v2/x` is version v2 of `hello`, `/hello@staging@v2/x` the same in another stage, and below a preview
-//! domain `v2--hello.example.com/x`. The names of roles stand where numbers do. `@` may come as `%40`.
+//! `/hello@v2/x` leads to version v2 of `hello`, `/hello@staging@v2/x` to the same in another stage, and so does
+//! `v2--hello.example.com/x` below a preview domain. A role can take the place of the number, and `%40` that of `@`.
 
 use std::sync::Arc;
 
@@ -9,45 +9,45 @@ use wasm_fn_core::{FunctionName, PreviewDomain, StageName, VersionRef};
 
 use crate::{RouteTable, Stage, table::without_port};
 
-/// Bytes of a path in which the `@` of a version's address must come: `/` and the longest name before it.
+/// The `@` of a version's address must lie within this many bytes of the path: `/` and the longest name before it.
 const SEARCHED_BYTES: usize = 65;
 
-/// Longest first segment that is taken for an address, bytes.
+/// Longest first segment that can be an address, bytes.
 const SEGMENT_BYTES_MAX: usize = 256;
 
-/// A version's own address.
+/// A request to a version's own address.
 #[derive(Debug)]
-pub struct Preview<'t, V> {
-    /// The stage that has the version, or has not.
+pub struct PreviewMatch<'t, V> {
+    /// The stage. Whether it has the version is not checked.
     pub stage: &'t Arc<Stage<V>>,
     /// The version.
     pub asked: VersionRef,
-    /// Bytes of the path, from its beginning, that are the address; 0 where the host name is.
+    /// How many leading bytes of the path are the address; 0 when the host name is.
     pub path_bytes: usize,
 }
 
-/// The first segment of a path, taken apart.
+/// The first segment of a path, split.
 struct Segment {
     function: FunctionName,
-    /// What follows the first `@`.
+    /// The text after the first `@`.
     place: String,
-    /// Of the segment with its `/`.
+    /// Length of the segment with its `/`.
     bytes: usize,
 }
 
 impl<V> RouteTable<V> {
-    /// The version whose own address is `path` on `host`, if it is one of a function that is there; whether the
-    /// stage has such a version is not looked at.
+    /// Finds the version whose own address is `path` on `host`, if its function exists. Whether the stage has the version
+    /// is not checked.
     ///
-    /// A stage that is called like a version keeps its address for itself. Nothing is read of the host without a
-    /// `domain`, and at most 65 bytes of a path without `@` or `%` among them.
+    /// A stage with the name of a version keeps its address. Without a `domain` the host is not read. Of a path without
+    /// `@` and `%`, at most 65 bytes are read.
     #[inline]
     pub fn preview(
         &self,
         domain: Option<&PreviewDomain>,
         host: Option<&str>,
         path: &str,
-    ) -> Option<Preview<'_, V>> {
+    ) -> Option<PreviewMatch<'_, V>> {
         if let Some(domain) = domain
             && let Some(preview) = host.and_then(|host| self.preview_on(domain, without_port(host)))
         {
@@ -56,14 +56,14 @@ impl<V> RouteTable<V> {
         if is_marked(path) { self.preview_at(path) } else { None }
     }
 
-    fn preview_on(&self, domain: &PreviewDomain, host: &str) -> Option<Preview<'_, V>> {
+    fn preview_on(&self, domain: &PreviewDomain, host: &str) -> Option<PreviewMatch<'_, V>> {
         let (asked, function) = domain.named(host)?;
         let stage = self.stage(&function, &StageName::live())?;
-        Some(Preview { stage, asked, path_bytes: 0 })
+        Some(PreviewMatch { stage, asked, path_bytes: 0 })
     }
 
     #[cold]
-    fn preview_at(&self, path: &str) -> Option<Preview<'_, V>> {
+    fn preview_at(&self, path: &str) -> Option<PreviewMatch<'_, V>> {
         let Segment { function, place, bytes: path_bytes } = segment(path)?;
         let stage = |name: &str| self.stage(&function, &name.parse().ok()?);
         if stage(&place).is_some() {
@@ -73,10 +73,10 @@ impl<V> RouteTable<V> {
             Some((name, version)) => (stage(name)?, version),
             None => (self.stage(&function, &StageName::live())?, &*place),
         };
-        Some(Preview { stage, asked: asked.parse().ok()?, path_bytes })
+        Some(PreviewMatch { stage, asked: asked.parse().ok()?, path_bytes })
     }
 
-    /// What is wrong with `path`, which nothing answers, if it begins with a function that is there and `@`.
+    /// Explains what is wrong with `path`, to which no stage answers, if it begins with an existing function and `@`.
     pub fn misaddressed(&self, path: &str) -> Option<String> {
         let Segment { function, place, .. } = is_marked(path).then(|| segment(path))??;
         let begin = self.stages().partition_point(|stage| stage.function() < &function);
@@ -89,15 +89,15 @@ impl<V> RouteTable<V> {
 }
 
 impl<V> Stage<V> {
-    /// The path that stands in a guest's eyes for a version's own address: that of the stage's default route, or
-    /// else of its first; empty for the root.
+    /// The path that a guest sees in place of its version's own address: that of the stage's default route, else of its
+    /// first route; empty for the root.
     pub fn own_path(&self) -> &str {
         let default = self.routes().iter().find(|route| route.is_default_for(self.function(), self.name()));
         default.or(self.routes().first()).map_or("", |route| route.path())
     }
 }
 
-/// Whether the first segment of `path` may be an address.
+/// Whether the first segment of `path` may be the address of a version.
 fn is_marked(path: &str) -> bool {
     let mut first = path.bytes().take(SEARCHED_BYTES).skip(1).take_while(|&byte| byte != b'/');
     first.any(|byte| matches!(byte, b'@' | b'%'))

@@ -1,29 +1,29 @@
-//! What became of the requests that a canary failed while the shield was there for them.
+//! Counts how the shield handled failures of a canary.
 
 use std::sync::{
     OnceLock,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-/// How the shield met the failure of a canary's run.
+/// How the shield handled a failure of a canary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Shielding {
-    /// The request ran a second time, and that gave the answer, good or bad.
+    /// The request ran a second time, and that run gave the response, good or bad.
     Again,
-    /// Not all that the canary had read of the request's body was kept.
+    /// The canary had read more of the request's body than was kept.
     BodyTooLarge,
     /// The canary had an effect that cannot be undone.
     HadEffect,
-    /// The head of the canary's response was sent.
+    /// The head of the canary's response was sent already.
     ResponseBegun,
-    /// The request's time was over before a second run answered.
+    /// The request's time was up before a second run answered.
     NoTime,
     /// The client broke off its request, or left before a second run answered.
     ClientGone,
 }
 
 impl Shielding {
-    /// All of them, in the order of [`index`](Self::index).
+    /// All values, in the order of [`index`](Self::index).
     pub const ALL: [Self; 6] = [
         Self::Again,
         Self::BodyTooLarge,
@@ -33,12 +33,12 @@ impl Shielding {
         Self::ClientGone,
     ];
 
-    /// Its place in [`ALL`](Self::ALL).
+    /// Its position in [`ALL`](Self::ALL).
     pub fn index(self) -> usize {
         self as usize
     }
 
-    /// The word for it in metrics and the API.
+    /// Its name in metrics and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Again => "again",
@@ -51,7 +51,7 @@ impl Shielding {
     }
 }
 
-/// Lock-free counters, which take memory from the first failure on: most versions have none.
+/// Lock-free counters. They take memory only from the first failure on, since most versions have none.
 #[derive(Debug, Default)]
 pub(crate) struct ShieldCounts(OnceLock<Box<[AtomicU64; Shielding::ALL.len()]>>);
 

@@ -1,7 +1,7 @@
-//! The route table: host and path to stage.
+//! The route table: maps host and path to a stage.
 //!
-//! A request probes the paths of its host once for each of its prefixes that ends at a segment boundary, longest
-//! first, and only at the depths that some route has: with ten thousand functions at `/name/*` that is one probe.
+//! A request probes the paths of its host once for each of its prefixes that ends at a segment boundary, longest first, and
+//! only at depths that some route has. With ten thousand functions at `/name/*` that is one probe.
 
 use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
@@ -10,12 +10,12 @@ use wasm_fn_core::{FunctionName, Revision, StageName};
 
 use crate::{RouteClash, Stage, paths::Paths};
 
-/// Every stage and how requests reach it, at one revision.
+/// Every stage, and how requests reach it, at one revision.
 ///
 /// Holding one proves that no route leads to two stages.
 pub struct RouteTable<V> {
     revision: Revision,
-    // Invariant: by function and name.
+    // Invariant: sorted by function and name.
     stages: Box<[Arc<Stage<V>>]>,
     any_host: Paths<V>,
     // Invariant: keys are lower case and without port.
@@ -26,7 +26,7 @@ pub struct RouteTable<V> {
 type Hosts<V> = HashMap<Box<str>, Paths<V>, FixedState>;
 
 impl<V> RouteTable<V> {
-    /// The table before anything is deployed: revision 0, nothing found.
+    /// The table before the first deployment: revision 0, without stages.
     pub fn empty() -> Self {
         Self {
             revision: Revision::default(),
@@ -37,13 +37,13 @@ impl<V> RouteTable<V> {
         }
     }
 
-    /// The table of `stages` at `revision`.
+    /// A table of `stages` at `revision`.
     ///
     /// # Errors
-    /// When two stages claim the same route.
+    /// Two stages claim the same route.
     pub fn new(revision: Revision, mut stages: Vec<Arc<Stage<V>>>) -> Result<Self, RouteClash> {
-        // The keys are ours, so that a fixed seed would do; the salts make collisions unpredictable
-        // even for tenants who choose names.
+        // A fixed seed would do for keys of our own. The salts make collisions unpredictable for tenants who choose names,
+        // too.
         let seed = stages.iter().fold(0, |seed: u64, stage| seed.rotate_left(7) ^ stage.salt().0[0]);
         let hasher = FixedState::with_seed(seed);
         let mut table = Self {
@@ -61,13 +61,13 @@ impl<V> RouteTable<V> {
         Ok(table)
     }
 
-    /// This table with `stages` instead of those that `function` has; at `revision`.
+    /// This table at `revision`, with `stages` in place of those of `function`.
     ///
-    /// Shares what stays, so that it takes microseconds where a new table of thousands of functions takes
+    /// It shares all that stays the same. So it takes microseconds, where a new table of thousands of functions takes
     /// milliseconds.
     ///
     /// # Errors
-    /// When two stages claim the same route.
+    /// Two stages claim the same route.
     pub fn with(
         &self,
         revision: Revision,
@@ -79,7 +79,7 @@ impl<V> RouteTable<V> {
         let end = self.stages.partition_point(|stage| stage.function() <= function);
         let (before, after) = (&self.stages[..begin], &self.stages[end..]);
         let all = || before.iter().chain(&stages).chain(after).cloned().collect::<Vec<_>>();
-        if self.stages.is_empty() || self.any_host.is_crowded() {
+        if self.stages.is_empty() || self.any_host.is_overfull() {
             return Self::new(revision, all());
         }
         let mut table = Self {
@@ -130,7 +130,7 @@ impl<V> RouteTable<V> {
         }
     }
 
-    /// The revision it shows.
+    /// The revision of the table.
     pub fn revision(&self) -> Revision {
         self.revision
     }
@@ -148,9 +148,9 @@ impl<V> RouteTable<V> {
 
     /// The stage that answers `path` on `host`.
     ///
-    /// `host` is the authority as the client sent it: any case, with or without a port. `path` is the
-    /// path as it is on the wire, without the query. Routes of the host come before routes of every
-    /// host; among each, the exact path comes before prefixes, and a longer prefix before a shorter one.
+    /// `host` is the authority as the client sent it, in any case, with or without a port. `path` is the path on the wire,
+    /// without the query. Routes of the host come before routes of all hosts. Among each, the exact path comes before
+    /// prefixes, and a longer prefix before a shorter one.
     pub fn find(&self, host: Option<&str>, path: &str) -> Option<&Arc<Stage<V>>> {
         if !self.hosts.is_empty()
             && let Some(found) = host.and_then(|host| self.paths_of(host)).and_then(|paths| paths.find(path))
@@ -174,12 +174,12 @@ impl<V> RouteTable<V> {
     }
 }
 
-/// What stages are ordered by.
+/// The key by which stages are sorted.
 fn key<V>(stage: &Arc<Stage<V>>) -> (&FunctionName, &StageName) {
     (stage.function(), stage.name())
 }
 
-/// `host` of `host[:port]`, brackets of an IPv6 address included.
+/// The `host` of `host[:port]`, with the brackets of an IPv6 address.
 pub(crate) fn without_port(authority: &str) -> &str {
     let from = authority.find(']').unwrap_or(0);
     authority[from..].find(':').map_or(authority, |colon| &authority[..from + colon])

@@ -1,11 +1,11 @@
-//! Tallies: how the invocations of one version in one stage ended, counted without a lock.
+//! Counts without a lock how the invocations of one version in one stage ended.
 //!
-//! Latencies, waits and memory peaks go to log-linear histograms (the crate `histogram`). A value is
-//! reported as the upper bound of its bucket: never too low, and too high by less than 3.2 % for
-//! latencies ([`LATENCY`]) and by less than 12.5 % for waits and peaks.
+//! Latencies, waits and memory peaks go to log-linear histograms (the crate `histogram`). A value is reported as the upper
+//! bound of its bucket: never too low, and too high by less than 3.2 % for latencies ([`LATENCY`]) and by less than 12.5 %
+//! for waits and peaks.
 //!
-//! A tally that has recorded nothing takes about 300 bytes, one that has about 10 KiB; with
-//! thousands of versions most have not. Only traps take a lock.
+//! An empty tally takes about 300 bytes, others about 10 KiB; of thousands of versions, most are empty. Only traps take a
+//! lock.
 
 use std::{
     sync::{
@@ -32,8 +32,8 @@ const MEMORY: Config = config(3, 17);
 /// Bytes of a WebAssembly page.
 const PAGE_BYTES: u64 = 64 << 10;
 
-/// Fingerprints of traps that one tally remembers: the first ones, 2 KiB. A version with more different
-/// traps has none that anybody could call new.
+/// Fingerprints of traps that one tally remembers, in 2 KiB. For a version with more different traps, no trap counts as
+/// new.
 const TRAPS_MAX: usize = 256;
 
 const fn config(grouping_power: u8, max_value_power: u8) -> Config {
@@ -46,46 +46,46 @@ const fn config(grouping_power: u8, max_value_power: u8) -> Config {
 /// Lock-free counters of one version in one stage.
 ///
 /// Counters only grow; readers subtract an earlier snapshot. Requests that asked for the version are counted
-/// [apart](Self::of_overrides): whoever compares versions must not see them.
+/// [apart](Self::of_overrides), so that they do not distort a comparison of versions.
 #[derive(Debug, Default)]
 pub struct Tally {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     memory_peak_bytes_max: AtomicU64,
     shield: ShieldCounts,
-    // Made by the first record, the only one that can wait for another.
+    // The first record makes it; only that one can wait for another.
     histograms: OnceLock<Histograms>,
     // Invariant: each once, at most `TRAPS_MAX`.
     traps: Mutex<Vec<u64>>,
-    // Counts the fingerprints that were new.
+    // Counts new fingerprints.
     news: Option<Arc<AtomicU64>>,
-    // Made by the first of them.
+    // The first override makes it.
     overrides: OnceLock<Box<Self>>,
 }
 
 #[derive(Debug)]
 struct Histograms {
     latency: AtomicHistogram,
-    /// Of those that waited: whoever did not, which is nearly everybody, is counted by its outcome.
+    /// Only of requests that waited. The others, which are nearly all, are counted by their outcome.
     queue_wait: AtomicHistogram,
     memory: AtomicHistogram,
 }
 
-/// The end of one invocation.
+/// How one invocation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// How it ended.
+pub struct InvocationRecord {
+    /// How it record.
     pub outcome: Outcome,
-    /// From the request's head to the end of the answer, less what the client made it wait.
+    /// From the request's head to the end of the response, without the time that it waited for the client.
     pub latency: Duration,
     /// How long it queued for its place.
     pub queue_wait: Duration,
-    /// Most linear memory that the instance held, bytes.
+    /// Most linear memory of the instance, bytes.
     pub memory_peak_bytes: u64,
 }
 
-/// A [`Tally`] as it was read at one moment.
+/// A [`Tally`] as read at one moment.
 ///
-/// Counters are read one by one: invocations that end meanwhile may show in some of them.
+/// Counters are read one by one, so invocations that end meanwhile may show in some of them only.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TallySnapshot {
     outcomes: [u64; Outcome::ALL.len()],
@@ -98,48 +98,47 @@ pub struct TallySnapshot {
 }
 
 impl Tally {
-    /// A tally of nothing.
+    /// An empty tally.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A tally of nothing but `traps`, of which the first 256 are remembered. `news` counts those that come to be known
-    /// from now on.
+    /// An empty tally that knows `traps`, of which it remembers the first 256. `news` counts new ones from now on.
     pub fn knowing(traps: &[u64], news: Arc<AtomicU64>) -> Self {
         let tally = Self::new();
         traps.iter().for_each(|&trap| tally.trapped(trap));
         Self { news: Some(news), ..tally }
     }
 
-    /// Counts `ended`.
+    /// Counts an invocation.
     ///
-    /// Latency and memory are counted only where the version ran to its own end, so not for
-    /// [`Shed`](Outcome::Shed), [`Cancelled`](Outcome::Cancelled) and [`Internal`](Outcome::Internal):
-    /// those would show the version faster than it is. The wait is counted always.
-    pub fn record(&self, ended: Ended) {
-        self.outcomes[ended.outcome.index()].fetch_add(1, Relaxed);
+    /// Latency and memory count only if the version ran to its own end, not for [`Shed`](Outcome::Shed),
+    /// [`Cancelled`](Outcome::Cancelled) and [`Internal`](Outcome::Internal): those would make the version look faster than
+    /// it is. The wait always counts.
+    pub fn record(&self, record: InvocationRecord) {
+        self.outcomes[record.outcome.index()].fetch_add(1, Relaxed);
         let histograms = self.histograms.get_or_init(Histograms::default);
-        if !ended.queue_wait.is_zero() {
-            add(&histograms.queue_wait, micros(ended.queue_wait));
+        if !record.queue_wait.is_zero() {
+            add(&histograms.queue_wait, micros(record.queue_wait));
         }
-        if !ended.outcome.counts() {
+        if !record.outcome.counts() {
             return;
         }
-        add(&histograms.latency, micros(ended.latency));
-        add(&histograms.memory, ended.memory_peak_bytes.div_ceil(PAGE_BYTES));
-        // Peaks rarely rise: reading first keeps the cache line shared between cores.
-        if ended.memory_peak_bytes > self.memory_peak_bytes_max.load(Relaxed) {
-            self.memory_peak_bytes_max.fetch_max(ended.memory_peak_bytes, Relaxed);
+        add(&histograms.latency, micros(record.latency));
+        add(&histograms.memory, record.memory_peak_bytes.div_ceil(PAGE_BYTES));
+        // Peaks rarely rise. Reading first keeps the cache line shared between cores.
+        if record.memory_peak_bytes > self.memory_peak_bytes_max.load(Relaxed) {
+            self.memory_peak_bytes_max.fetch_max(record.memory_peak_bytes, Relaxed);
         }
     }
 
-    /// Counts how the shield met one of the version's failures.
+    /// Counts how the shield handled a failure of the version.
     pub fn shielded(&self, shielding: Shielding) {
         self.shield.count(shielding);
     }
 
-    /// Remembers the [`fingerprint`](wasm_fn_core::Trap::fingerprint) of a trap, if it is among the first 256
-    /// different ones.
+    /// Remembers the [`fingerprint`](wasm_fn_core::Trap::fingerprint) of a trap if it is among the first 256 different
+    /// ones.
     pub fn trapped(&self, fingerprint: u64) {
         let mut traps = self.traps.lock().unwrap_or_else(PoisonError::into_inner);
         if traps.len() < TRAPS_MAX && !traps.contains(&fingerprint) {
@@ -150,23 +149,23 @@ impl Tally {
         }
     }
 
-    /// The fingerprints remembered by [`trapped`](Self::trapped), each once, in the order of their first
-    /// trap; at most 256.
+    /// The fingerprints that [`trapped`](Self::trapped) remembers, each once, in the order of their first trap; at most
+    /// 256.
     pub fn traps(&self) -> Vec<u64> {
         self.traps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The tally of requests that asked for the version; this one has none of them.
+    /// The tally of requests that asked for the version. This tally does not include them.
     pub fn of_overrides(&self) -> &Self {
         self.overrides.get_or_init(Box::default)
     }
 
-    /// What [`of_overrides`](Self::of_overrides) counted.
+    /// A snapshot of [`of_overrides`](Self::of_overrides).
     pub fn overrides(&self) -> TallySnapshot {
         self.overrides.get().map(|tally| tally.snapshot()).unwrap_or_default()
     }
 
-    /// Reads everything; takes microseconds and about 10 KiB.
+    /// Reads all counters. Takes microseconds and about 10 KiB.
     pub fn snapshot(&self) -> TallySnapshot {
         let histograms = self.histograms.get();
         let outcomes = self.outcomes.each_ref().map(|count| count.load(Relaxed));
@@ -197,7 +196,7 @@ impl TallySnapshot {
         self.outcomes[outcome.index()]
     }
 
-    /// Failures that the shield met so.
+    /// Failures that the shield handled in this way.
     pub fn shielded(&self, shielding: Shielding) -> u64 {
         self.shield[shielding.index()]
     }
@@ -207,55 +206,55 @@ impl TallySnapshot {
         &self.outcomes
     }
 
-    /// Invocations that ended, in any way.
+    /// All invocations that ended.
     pub fn total(&self) -> u64 {
         self.outcomes.iter().sum()
     }
 
-    /// Invocations whose end the version is to blame for.
+    /// Invocations whose failure is charged to the version.
     pub fn failures(&self) -> u64 {
         Outcome::ALL.iter().filter(|outcome| outcome.is_failure()).map(|&outcome| self.count(outcome)).sum()
     }
 
-    /// The latency that a share of `quantile` (0 to 1) of the invocations did not exceed; `None` before
-    /// the first and outside 0 to 1. At most 3.2 % too high, never too low.
+    /// The latency at `quantile` (0 to 1). `None` before the first invocation and for a quantile outside 0 to 1. At most
+    /// 3.2 % too high, never too low.
     pub fn latency_quantile(&self, quantile: f64) -> Option<Duration> {
         upper_bound(self.latency.as_ref(), quantile).map(Duration::from_micros)
     }
 
-    /// Invocations with a latency of at most `bound`, counting those in the bucket of `bound` too; with
-    /// [`latency_count`](Self::latency_count), a cumulative histogram.
+    /// Invocations with a latency of at most `bound`, including all in the bucket of `bound`. Together with
+    /// [`latency_count`](Self::latency_count) this gives a cumulative histogram.
     pub fn latency_at_most(&self, bound: Duration) -> u64 {
         let bound = micros(bound);
         let buckets = self.latency.iter().flatten();
         buckets.take_while(|bucket| bucket.start() <= bound).map(|bucket| bucket.count()).sum()
     }
 
-    /// Invocations that [`latency_quantile`](Self::latency_quantile) is about.
+    /// Invocations whose latency counts.
     pub fn latency_count(&self) -> u64 {
         self.latency.as_ref().map_or(0, |latency| latency.as_slice().iter().sum())
     }
 
-    /// The wait for a place that a share of `quantile` (0 to 1) of the requests did not exceed; `None`
-    /// before the first. At most 12.5 % too high, never too low.
+    /// The wait for a place at `quantile` (0 to 1); `None` before the first request. At most 12.5 % too high, never too
+    /// low.
     pub fn queue_wait_quantile(&self, quantile: f64) -> Option<Duration> {
         upper_bound(self.queue_wait.as_ref(), quantile).map(Duration::from_micros)
     }
 
-    /// The memory peak, bytes, that a share of `quantile` (0 to 1) of the invocations did not exceed;
-    /// `None` before the first. At most 12.5 % and a page of 64 KiB too high, never too low.
+    /// The memory peak at `quantile` (0 to 1), bytes; `None` before the first invocation. At most 12.5 % and a page of
+    /// 64 KiB too high, never too low.
     pub fn memory_peak_bytes_quantile(&self, quantile: f64) -> Option<u64> {
         upper_bound(self.memory.as_ref(), quantile).map(|pages| pages * PAGE_BYTES)
     }
 
-    /// The highest memory peak so far, bytes; exact.
+    /// The highest memory peak so far, bytes. Exact.
     pub fn memory_peak_bytes_max(&self) -> u64 {
         self.memory_peak_bytes_max
     }
 
-    /// What happened after `earlier`, a snapshot of the same tally.
+    /// The difference to `earlier`, a snapshot of the same tally.
     ///
-    /// [`memory_peak_bytes_max`](Self::memory_peak_bytes_max) stays the one since the beginning.
+    /// [`memory_peak_bytes_max`](Self::memory_peak_bytes_max) remains the maximum since the beginning.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let mut outcomes = self.outcomes;
@@ -277,19 +276,19 @@ impl TallySnapshot {
     }
 }
 
-/// Whole microseconds, rounded up, so that a bound read from a bucket is never too low.
+/// Whole microseconds, rounded up, so that a bucket's bound is never too low.
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
-/// Counts `value`; one above the largest counts as the largest.
+/// Counts `value`; values above the largest count as the largest.
 fn add(histogram: &AtomicHistogram, value: u64) {
     let max = (1 << histogram.config().max_value_power()) - 1;
     let counted = histogram.increment(value.min(max));
     debug_assert!(counted.is_ok(), "the largest value has a bucket");
 }
 
-/// `waits`, to which those of `outcomes` that it does not have are added as waits of zero.
+/// Adds waits of zero to `waits` for all `outcomes` that it does not include.
 fn with_zeros(mut waits: Histogram, outcomes: [u64; Outcome::ALL.len()]) -> Histogram {
     let waited: u64 = waits.as_slice().iter().sum();
     if let Some(zero) = waits.as_mut_slice().first_mut() {

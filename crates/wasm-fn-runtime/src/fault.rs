@@ -1,24 +1,15 @@
-//! How an invocation fails, and what it used.
+//! How an invocation fails.
+
+pub(crate) mod trap;
 
 use std::time::Duration;
 
-use wasm_fn_core::{Outcome, Trap};
+use wasm_fn_core::{Outcome, Trap, Usage};
 
-/// When it is worth to try again what may be possible at any moment.
+/// When to try again if a place may be free at any moment.
 const SOON: Duration = Duration::from_secs(1);
 
-/// What an invocation used, whether it succeeded or not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Time spent waiting for a place among the running ones.
-    pub queue_wait: Duration,
-    /// Most linear memory held at once, bytes.
-    pub memory_peak_bytes: u64,
-    /// Whether the node had no memory left that the guest asked for.
-    pub starved: bool,
-}
-
-/// Why an invocation has no complete answer.
+/// Why an invocation has no complete response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The guest trapped or exited with an error.
@@ -35,8 +26,8 @@ pub enum Fault {
         /// The configured limit.
         limit: Duration,
     },
-    /// The deadline passed for a guest that had not its whole time: it had to wait for its place or its code, or
-    /// another version had been given the request before.
+    /// The deadline passed for a guest that did not have its whole time, because it waited for its place or its code, or
+    /// another version had the request before.
     #[error("guest did not answer within what was left of {limit:?} when it began")]
     BeganLate {
         /// The configured limit.
@@ -48,34 +39,34 @@ pub enum Fault {
         /// The configured limit.
         limit: Duration,
     },
-    /// The guest trapped after memory was refused to it.
+    /// The guest trapped after it was refused memory.
     #[error("guest ran out of memory, its limit is {limit_bytes} bytes")]
     OutOfMemory {
         /// The configured limit.
         limit_bytes: u64,
     },
-    /// The guest gave no answer, or one that is no HTTP.
+    /// The guest gave no response, or one that is not HTTP.
     #[error("guest gave no valid response: {reason}")]
     InvalidResponse {
         /// What is wrong with it.
         reason: String,
     },
-    /// The version's code is not there yet; it is being made.
+    /// The version's code is being compiled.
     #[error("code of the function is being compiled")]
     NotReady {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The version runs as many invocations as it may, and its queue is full or too slow.
+    /// The version is at its concurrency limit, and its queue is full or too slow.
     #[error("function runs as many invocations as it may")]
     FunctionOverloaded {
-        /// When a place is likely.
+        /// When a place is likely to be free.
         retry_after: Duration,
     },
-    /// The node runs as many invocations as it may, or has no memory or no time left for this one.
+    /// The node is at its concurrency limit, or has no memory or time left for this invocation.
     #[error("node has no place, no memory or no time left for the request")]
     NodeOverloaded {
-        /// When a place is likely.
+        /// When a place is likely to be free.
         retry_after: Duration,
     },
     /// The host failed.
@@ -87,17 +78,17 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The node has nothing left for the request; something may be there in a moment.
+    /// The node has no place for the request now, but may have one soon.
     pub(crate) fn node_overloaded() -> Self {
         Self::NodeOverloaded { retry_after: SOON }
     }
 
-    /// The code of its version is not there yet.
+    /// The code of the version is not available yet.
     pub(crate) fn not_ready() -> Self {
         Self::NotReady { retry_after: SOON }
     }
 
-    /// The class under which it is counted.
+    /// The outcome that it counts as.
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Trap { .. } => Outcome::Trap,
@@ -113,10 +104,10 @@ impl Fault {
     }
 }
 
-/// A failed invocation: why, and what it used.
+/// An invocation failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{fault}")]
-pub struct Failed {
+pub struct InvocationError {
     /// Why.
     pub fault: Fault,
     /// What it used until then.

@@ -1,11 +1,11 @@
-//! Large futures that are made where they stay.
+//! Large futures that are made in place.
 
 use std::pin::Pin;
 
-/// A box with what `make` makes.
+/// Makes a boxed future in place.
 ///
-/// `Box::pin` has its argument made on the stack and then copies all of it, which for a future is room for all that it
-/// will ever hold, and nothing of it yet.
+/// `Box::pin` makes its argument on the stack and then copies it. A future has room for everything that it will ever hold, so
+/// that copy is large.
 #[inline(always)]
 pub(crate) fn in_place<F>(make: impl FnOnce() -> F) -> Pin<Box<F>> {
     let place = Box::new_uninit();

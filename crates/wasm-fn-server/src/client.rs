@@ -1,4 +1,4 @@
-//! Who a client is: the peer of its connection, or whom a trusted proxy names.
+//! Finds the client of a request: the peer of its connection, or the one that a trusted proxy names.
 
 mod forwarded;
 mod networks;
@@ -9,39 +9,39 @@ use std::net::SocketAddr;
 use http::HeaderMap;
 
 pub use networks::{Network, NetworkError};
-pub(crate) use proxy_protocol::{Source, read};
+pub(crate) use proxy_protocol::{ProxiedClient, read};
 
 use networks::holds;
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
-    /// An IPv4 address is one, also where IPv6 carries it.
+    /// Its address. An IPv4 address that IPv6 carries is converted to IPv4.
     pub(crate) address: SocketAddr,
-    /// Whether it is a proxy, which names the client in its headers.
+    /// Whether it is a trusted proxy, which names the client in its headers.
     pub(crate) is_trusted: bool,
 }
 
 impl Peer {
-    /// The one at `address`, which is trusted when it is in one of the networks `trusted`.
+    /// The peer at `address`. It is trusted if one of the networks `trusted` contains it.
     pub(crate) fn new(mut address: SocketAddr, trusted: &[Network]) -> Self {
         address.set_ip(address.ip().to_canonical());
         Self { address, is_trusted: holds(trusted, address.ip()) }
     }
 
-    /// Who is behind this one, a trusted proxy, by the PROXY header that its connection began with.
+    /// The peer behind this trusted proxy, according to the PROXY header of the connection.
     ///
-    /// The named one takes the proxy's place in everything: it is trusted when it is a trusted proxy itself. Behind a
-    /// proxy that does not say whose connection it is, headers are anybody's.
-    pub(crate) fn behind(self, source: Source, trusted: &[Network]) -> Self {
-        match source {
-            Source::Own => self,
-            Source::Unnamed => Self { is_trusted: false, ..self },
-            Source::Client(address) => Self::new(address, trusted),
+    /// That peer replaces the proxy in everything, and is trusted if it is a trusted proxy itself. If the proxy does not
+    /// name it, its headers are not trusted.
+    pub(crate) fn behind(self, client: ProxiedClient, trusted: &[Network]) -> Self {
+        match client {
+            ProxiedClient::Own => self,
+            ProxiedClient::Unnamed => Self { is_trusted: false, ..self },
+            ProxiedClient::Named(address) => Self::new(address, trusted),
         }
     }
 
-    /// The client of a request with `headers`, of which is left what this peer may say.
+    /// The client of a request with `headers`. Removes the headers that this peer may not send.
     pub(crate) fn client(self, headers: &mut HeaderMap, trusted: &[Network]) -> SocketAddr {
         forwarded::strip(headers, self.is_trusted);
         if self.is_trusted { forwarded::client(headers, self.address, trusted) } else { self.address }

@@ -1,94 +1,92 @@
-//! Why an invocation gave no answer, or not all of one.
+//! Why an invocation gave no response, or not all of one.
 
 use std::time::Duration;
 
-use wasm_fn_core::{Outcome, Trap};
-
-use crate::Usage;
+use wasm_fn_core::{Outcome, Trap, Usage};
 
 /// An invocation that failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{cause}: {detail}")]
-pub struct Failure {
-    /// Whose fault, and which.
-    pub cause: Cause,
-    /// What happened, in a sentence. Clients see its beginning when the guest is to blame.
+pub struct InvokeFailure {
+    /// What failed.
+    pub cause: FailureCause,
+    /// What happened, in a sentence. Clients see its beginning when the guest is at fault.
     pub detail: String,
-    /// When to try again; only for causes that are answered with 503. `None` means a second.
+    /// When to try again, for causes with status 503. `None` means one second.
     pub retry_after: Option<Duration>,
-    /// What was used until then.
+    /// What the invocation used until then.
     pub usage: Usage,
-    /// The trap, when it was one and is known.
+    /// The trap, if there was one and it is known.
     pub trap: Option<Trap>,
 }
 
-/// Class of a failure.
+/// The cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Cause {
+pub enum FailureCause {
     /// The guest trapped.
     #[error("guest trapped, or exited with an error")]
     Trap,
-    /// The deadline passed first.
+    /// The deadline passed.
     #[error("guest did not answer within its timeout")]
     Timeout,
     /// The guest computed for longer than it may.
     #[error("guest used up its CPU time")]
     CpuExceeded,
-    /// The guest trapped after memory was refused to it.
+    /// The guest trapped after it was refused memory.
     #[error("guest trapped for want of memory, at its own limit")]
     OutOfMemory,
-    /// The guest returned without an answer, or with one that is no HTTP.
+    /// The guest returned without a response, or with one that is not HTTP.
     #[error("guest gave no valid response")]
     InvalidResponse,
-    /// The deadline passed first, for the client did not send its body, or did not read the answer.
+    /// The deadline passed because the client did not send its body or did not read the response.
     #[error("client did not send its body in time, or did not read the answer in time")]
     ClientTooSlow,
-    /// The client's body is over the node's limit.
+    /// The client's body is longer than the node's limit.
     #[error("client's body is over the node's limit")]
     BodyTooLarge,
-    /// The version's code has to be compiled first.
+    /// The version's code is being compiled.
     #[error("version's code is being compiled")]
     NotReady,
-    /// The function's own limits are used up.
+    /// The function is at its own limits.
     #[error("function is at its limits")]
     FunctionOverloaded,
-    /// The node's limits are used up, or it has no thread, no memory or no time left for the request.
+    /// The node is at its limits, or has no thread, memory or time left for the request.
     #[error("node is at its limits")]
     NodeOverloaded,
-    /// The deadline passed first, and the guest had begun so late that it had not its whole time.
+    /// The deadline passed for a guest that had begun late and so did not have its whole time.
     #[error("guest began late, and did not answer in the time that was left")]
     BeganLate,
     /// The version was recalled while it worked on the request.
     #[error("canary was taken back by `wasm-fn abort --now`")]
     Recalled,
-    /// The host failed; no guest is to blame.
+    /// The host failed; no guest is at fault.
     #[error("node failed")]
     Internal,
 }
 
-/// Why a request has no answer that anybody waits for.
+/// Why nobody waits for the response to a request any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Lost {
-    /// The client left, or reset its stream or its connection.
+    /// The client left, or reset its stream or connection.
     #[error("client left, or reset its stream or its connection")]
     ClientLeft,
     /// The node ended before the request did.
     #[error("node ended before the request did: the drain's time was up")]
     Drained,
-    /// A panic of the host's.
+    /// The host panicked.
     #[error("node's own code panicked")]
     Panicked,
 }
 
-impl Failure {
-    /// A failure before anything was used.
-    pub fn new(cause: Cause, detail: impl Into<String>) -> Self {
+impl InvokeFailure {
+    /// A failure of an invocation that used nothing.
+    pub fn new(cause: FailureCause, detail: impl Into<String>) -> Self {
         Self { cause, detail: detail.into(), retry_after: None, usage: Usage::default(), trap: None }
     }
 }
 
-impl Cause {
-    /// Every cause, the version's first, then the client's, then the node's.
+impl FailureCause {
+    /// Every cause: those of the version first, then of the client, then of the node.
     pub(crate) const ALL: [Self; 13] = [
         Self::Trap,
         Self::Timeout,
@@ -105,7 +103,7 @@ impl Cause {
         Self::Internal,
     ];
 
-    /// How it is counted, and so whom it is charged to.
+    /// The outcome that it counts as, which decides whom it is charged to.
     pub fn outcome(self) -> Outcome {
         match self {
             Self::Trap => Outcome::Trap,
@@ -124,10 +122,10 @@ impl Cause {
 }
 
 impl Lost {
-    /// Every way.
+    /// Every value.
     pub(crate) const ALL: [Self; 3] = [Self::ClientLeft, Self::Drained, Self::Panicked];
 
-    /// How it is counted.
+    /// The outcome that it counts as.
     pub(crate) fn outcome(self) -> Outcome {
         match self {
             Self::ClientLeft => Outcome::Cancelled,

@@ -1,4 +1,4 @@
-//! Starting the data plane, and ending it.
+//! Starts and ends the data plane.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -8,19 +8,22 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wasm_fn_router::RouteTable;
 
 use crate::{
-    Invoke, Options, OverrideAccess,
-    accept::Acceptor,
-    connection::{self, Spawner},
-    connections::Connections,
-    crowding::Crowding,
+    connection::{
+        accept::Acceptor,
+        drive::{self, StreamExecutor},
+        registry::Connections,
+        state::Order,
+    },
+    invoke::Invoke,
+    options::ServerOptions,
+    request::{access::OverrideAccess, key_skew::KeySkewWarnings},
     session::Plane,
-    watch::Order,
 };
 
-/// How long connections that were cut may take to notice.
+/// How long cut connections may take to end.
 const CUT_WAIT: Duration = Duration::from_secs(1);
 
-/// A running data plane. Dropping the handle leaves it running.
+/// A running data plane. It keeps running when the handle is dropped.
 pub struct ServerHandle {
     local_addr: SocketAddr,
     connections: Arc<Connections>,
@@ -30,24 +33,24 @@ pub struct ServerHandle {
     cut: CancellationToken,
 }
 
-/// How a drain went.
+/// The result of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct DrainReport {
-    /// Connections that had not finished at the timeout and were cut.
+    /// Connections that were cut because they had not finished at the timeout.
     pub cut: usize,
 }
 
-/// Serves what `tables` holds, at each moment, on `listener`.
+/// Serves the current table of `tables` on `listener`.
 ///
-/// Runs on the current tokio runtime until the handle ends it.
+/// It runs on the current tokio runtime until the handle ends it.
 ///
 /// # Errors
-/// When the listener has no local address.
+/// The listener has no local address.
 pub fn serve<V: Invoke>(
     listener: TcpListener,
     tables: Arc<ArcSwap<RouteTable<V>>>,
-    options: Options,
+    options: ServerOptions,
     access: Arc<dyn OverrideAccess>,
 ) -> io::Result<ServerHandle> {
     let handle = ServerHandle {
@@ -59,9 +62,9 @@ pub fn serve<V: Invoke>(
         cut: CancellationToken::new(),
     };
     let acceptor = Acceptor {
-        protocols: Arc::new(connection::protocols(&options, Spawner(handle.tasks.clone()))),
+        protocols: Arc::new(drive::protocols(&options, StreamExecutor(handle.tasks.clone()))),
         room: Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS))),
-        plane: Arc::new(Plane { tables, access, options, crowding: Crowding::default() }),
+        plane: Arc::new(Plane { tables, access, options, key_skew: KeySkewWarnings::default() }),
         connections: Arc::clone(&handle.connections),
         tasks: handle.tasks.clone(),
         drain: handle.drain.clone(),
@@ -73,25 +76,25 @@ pub fn serve<V: Invoke>(
 }
 
 impl ServerHandle {
-    /// The address that is served.
+    /// The address of the listener.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
     /// Stops accepting, finishes what was accepted, and ends.
     ///
-    /// Connections waiting in the backlog are still served. HTTP/1 connections answer the request in
-    /// flight, or one that comes within [`Options::drain_grace`], with `connection: close`; HTTP/2
-    /// connections send GOAWAY. What has not finished after `timeout` is cut.
+    /// Connections in the backlog are still served. HTTP/1 connections answer the request in flight, or one that comes
+    /// within [`ServerOptions::drain_grace`], with `connection: close`. HTTP/2 connections send GOAWAY. Connections that
+    /// have not finished after `timeout` are cut.
     ///
     /// # Cancel safety
-    /// The drain goes on when the future is dropped, without its timeout.
+    /// The drain continues when the future is dropped, but without its timeout.
     pub async fn drain(&self, timeout: Duration) -> DrainReport {
         self.finish(&self.drain, timeout).await
     }
 
-    /// Ends as [`drain`](Self::drain) does, but leaves the backlog to another process that accepts from the
-    /// same socket. Without one, connections that wait there are lost.
+    /// Ends like [`drain`](Self::drain), but leaves the backlog to another process that accepts from the same socket.
+    /// Without such a process, connections that wait there are lost.
     ///
     /// # Cancel safety
     /// As for [`drain`](Self::drain).
@@ -107,12 +110,12 @@ impl ServerHandle {
             return DrainReport { cut: 0 };
         }
         let cut = self.abort();
-        // Guests that hold their thread do not notice; the process ends without them.
+        // Guests that hold their thread do not notice. The process ends without them.
         let _ = tokio::time::timeout(CUT_WAIT, self.tasks.wait()).await;
         DrainReport { cut }
     }
 
-    /// Stops accepting and cuts every connection; returns how many there were.
+    /// Stops accepting and cuts every connection. Returns how many there were.
     pub fn abort(&self) -> usize {
         self.cut.cancel();
         self.tasks.close();

@@ -3,6 +3,7 @@
 mod abandoning;
 mod blaming;
 mod cancelling;
+mod compared;
 mod draining;
 mod errors;
 pub(crate) mod harness;
@@ -14,4 +15,3 @@ mod sending;
 mod shield_counts;
 mod shielding;
 mod streaming;
-mod trial;

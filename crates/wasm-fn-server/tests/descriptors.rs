@@ -14,9 +14,11 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::Response;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use wasm_fn_core::FunctionName;
+use wasm_fn_core::{FunctionName, Usage};
 use wasm_fn_router::RouteTable;
-use wasm_fn_server::{Call, Failure, InvocationBody, Invoke, Options, OverrideAccess, Usage, draw_at_random};
+use wasm_fn_server::{
+    Call, InvocationBody, Invoke, InvokeFailure, OverrideAccess, ServerOptions, draw_at_random,
+};
 
 /// A version that is never reached: the table is empty.
 struct Nobody;
@@ -25,12 +27,12 @@ struct Nothing;
 
 impl http_body::Body for Nothing {
     type Data = Bytes;
-    type Error = Failure;
+    type Error = InvokeFailure;
 
     fn poll_frame(
         self: std::pin::Pin<&mut Self>,
         _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Failure>>> {
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, InvokeFailure>>> {
         std::task::Poll::Ready(None)
     }
 }
@@ -44,7 +46,10 @@ impl InvocationBody for Nothing {
 impl Invoke for Nobody {
     type Body = Nothing;
 
-    fn invoke(&self, _: Call) -> impl Future<Output = Result<Response<Nothing>, Failure>> + Send + use<> {
+    fn invoke(
+        &self,
+        _: Call,
+    ) -> impl Future<Output = Result<Response<Nothing>, InvokeFailure>> + Send + use<> {
         std::future::ready(Ok(Response::new(Nothing)))
     }
 }
@@ -64,7 +69,7 @@ fn serve(runtime: &tokio::runtime::Runtime) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let tables = Arc::new(ArcSwap::from_pointee(RouteTable::<Nobody>::empty()));
         let minute = Duration::from_secs(60);
-        let options = Options {
+        let options = ServerOptions {
             shield_body_bytes_max: 64 << 10,
             show_shielded: false,
             trusted_proxies: Vec::new(),
@@ -78,7 +83,7 @@ fn serve(runtime: &tokio::runtime::Runtime) -> SocketAddr {
             idle_timeout: minute,
             stall_timeout: minute,
             drain_grace: minute,
-            turn_wait_max: minute,
+            schedule_delay_max: minute,
             draw: draw_at_random,
         };
         wasm_fn_server::serve(listener, tables, options, Arc::new(Nobody)).expect("it listens").local_addr()

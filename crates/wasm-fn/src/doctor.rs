@@ -13,7 +13,8 @@ use std::{
 };
 
 use serde::Serialize;
-use wasm_fn_pool::{PlanOptions, show_bytes as bytes};
+use wasm_fn_core::format_bytes as bytes;
+use wasm_fn_pool::PlanOptions;
 use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
 
 use crate::{config, machine, output::visible};

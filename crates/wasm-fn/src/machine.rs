@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use wasm_fn_pool::{Machine, PlanError, PlanOptions, PoolPlan};
+use wasm_fn_pool::{CapacityError, Machine, PlanOptions, PoolPlan};
 use wasm_fn_runtime::slot_cost;
 
 use crate::fault::Fault;
@@ -52,11 +52,11 @@ pub(crate) fn plan(asked: PlanOptions) -> Result<PoolPlan, Fault> {
 }
 
 /// What to do about a pool that does not fit.
-pub(crate) fn help(error: &PlanError) -> String {
+pub(crate) fn help(error: &CapacityError) -> String {
     match error {
-        PlanError::Instances { fits: 0, .. } => "raise the limit of this process".to_owned(),
-        PlanError::Instances { fits, .. } => format!("start with `--instances-max {fits}` or fewer"),
-        PlanError::Memory { found_bytes, .. } => {
+        CapacityError::Instances { fits: 0, .. } => "raise the limit of this process".to_owned(),
+        CapacityError::Instances { fits, .. } => format!("start with `--instances-max {fits}` or fewer"),
+        CapacityError::Memory { found_bytes, .. } => {
             format!("start with `--memory-max {}MiB` or less", found_bytes >> 20)
         }
     }

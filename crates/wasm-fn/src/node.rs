@@ -23,8 +23,8 @@ use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle};
 use wasm_fn_admin::{Admin, AdminOptions};
 use wasm_fn_control::{Access, Clock, Control, ControlOptions, salt_at_random};
-use wasm_fn_core::{FunctionName, PreviewDomain};
-use wasm_fn_pool::{PoolPlan, show_bytes as bytes};
+use wasm_fn_core::{FunctionName, PreviewDomain, format_bytes as bytes};
+use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{Runtime, RuntimeOptions};
 use wasm_fn_server::{DrainReport, Network, OverrideAccess, ServerHandle, draw_at_random};
 use wasm_fn_store::{Blobs, EmbeddedStore};
@@ -386,8 +386,8 @@ fn start_runtime(options: &NodeOptions) -> anyhow::Result<Arc<Runtime>> {
     })?)
 }
 
-fn server_options(options: &NodeOptions) -> wasm_fn_server::Options {
-    wasm_fn_server::Options {
+fn server_options(options: &NodeOptions) -> wasm_fn_server::ServerOptions {
+    wasm_fn_server::ServerOptions {
         connections_max: options.connections_max as usize,
         headers_max: 100,
         head_bytes_max: 64 << 10,
@@ -396,7 +396,7 @@ fn server_options(options: &NodeOptions) -> wasm_fn_server::Options {
         idle_timeout: Duration::from_secs(60),
         stall_timeout: Duration::from_secs(30),
         drain_grace: Duration::from_millis(500),
-        turn_wait_max: TURN_WAIT_MAX,
+        schedule_delay_max: TURN_WAIT_MAX,
         shield_body_bytes_max: 64 << 10,
         show_shielded: options.show_shielded,
         trusted_proxies: options.trusted_proxies.clone(),

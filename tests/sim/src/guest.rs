@@ -14,8 +14,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use wasm_fn_core::{Digest, FunctionName, Limits, Outcome, Trap, VersionNo};
-use wasm_fn_pool::{Checkout, Gate, Pool, PoolOptions, Slots, StartPermit, Ticket, Wait, Wake};
-use wasm_fn_router::Ended;
+use wasm_fn_pool::{
+    Checkout, ConcurrencyLimit, Pool, PoolOptions, QueueTicket, Slots, StartPermit, Wait, Wake,
+};
+use wasm_fn_router::InvocationRecord;
 
 use crate::{scenario::Act, world::World};
 
@@ -37,7 +39,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(10);
 /// The node as guests share it.
 pub(crate) struct Node {
     pub(crate) world: Arc<World>,
-    gate: Gate<Waiter>,
+    gate: ConcurrencyLimit<Waiter>,
     slots: Arc<Slots>,
     alive: Arc<AtomicUsize>,
     guests: Mutex<Vec<Weak<Guest>>>,
@@ -51,7 +53,7 @@ pub(crate) struct Guest {
     digest: Digest,
     limits: Limits,
     pool: Pool<Instance>,
-    gate: Gate<Waiter>,
+    gate: ConcurrencyLimit<Waiter>,
     served: AtomicU64,
     resized: Mutex<Duration>,
     node: Arc<Node>,
@@ -88,7 +90,7 @@ pub(crate) struct Running {
 /// How an invocation ended.
 #[derive(Debug)]
 pub(crate) struct End {
-    pub(crate) ended: Ended,
+    pub(crate) ended: InvocationRecord,
     pub(crate) trap: Option<Trap>,
     /// It did something that must not be done twice.
     pub(crate) effect: bool,
@@ -116,8 +118,8 @@ impl Drop for Alive {
 impl Drop for Place {
     fn drop(&mut self) {
         let now = self.guest.node.now();
-        self.guest.node.gate.leave(now);
-        self.guest.gate.leave(now);
+        self.guest.node.gate.release(now);
+        self.guest.gate.release(now);
     }
 }
 
@@ -125,7 +127,7 @@ impl Node {
     pub(crate) fn new(world: Arc<World>) -> Arc<Self> {
         let scenario = &world.scenario;
         Arc::new(Self {
-            gate: Gate::new(scenario.running_max, scenario.running_max),
+            gate: ConcurrencyLimit::new(scenario.running_max, scenario.running_max),
             slots: Arc::new(Slots::new(scenario.instances_max)),
             alive: Arc::default(),
             guests: Mutex::default(),
@@ -156,7 +158,7 @@ impl Node {
             digest,
             limits: limits.clone(),
             pool,
-            gate: Gate::new(limits.concurrency, limits.queue),
+            gate: ConcurrencyLimit::new(limits.concurrency, limits.queue),
             served: AtomicU64::new(0),
             resized: Mutex::default(),
             node: Arc::clone(self),
@@ -353,14 +355,18 @@ impl End {
             backtrace: format!("trap {} in a guest that pretends", act.fingerprint).into(),
         });
         let memory_peak_bytes = act.map_or(0, |act| act.memory_bytes);
-        let ended = Ended { outcome, latency: arrived.elapsed(), queue_wait, memory_peak_bytes };
+        let ended = InvocationRecord { outcome, latency: arrived.elapsed(), queue_wait, memory_peak_bytes };
         Self { ended, trap, effect: act.is_some_and(|act| act.effect) }
     }
 
     /// An invocation that was dropped.
     pub(crate) fn dropped(latency: Duration) -> Self {
-        let ended =
-            Ended { outcome: Outcome::Cancelled, latency, queue_wait: Duration::ZERO, memory_peak_bytes: 0 };
+        let ended = InvocationRecord {
+            outcome: Outcome::Cancelled,
+            latency,
+            queue_wait: Duration::ZERO,
+            memory_peak_bytes: 0,
+        };
         Self { ended, trap: None, effect: false }
     }
 }
@@ -373,7 +379,7 @@ struct HeldGate {
 impl Drop for HeldGate {
     fn drop(&mut self) {
         if let Some(guest) = &self.guest {
-            guest.gate.leave(guest.node.now());
+            guest.gate.release(guest.node.now());
         }
     }
 }
@@ -386,13 +392,13 @@ enum Entry {
 }
 
 /// Enters `gate`, waiting at most `wait_max`; `None` when it is full or too slow.
-async fn enter(gate: &Gate<Waiter>, node: &Node, wait_max: Duration) -> Option<Entry> {
-    if gate.try_enter() {
+async fn enter(gate: &ConcurrencyLimit<Waiter>, node: &Node, wait_max: Duration) -> Option<Entry> {
+    if gate.try_acquire() {
         return Some(Entry::AtOnce);
     }
     let (sender, receiver) = oneshot::channel();
     match gate.wait(node.now() + wait_max, Waiter(sender)) {
-        Wait::Entered(_) => Some(Entry::AtOnce),
+        Wait::Acquired(_) => Some(Entry::AtOnce),
         Wait::Full(_) => None,
         Wait::Queued(ticket) => {
             let mut waiting = Waiting { gate, node, ticket: Some(ticket), receiver };
@@ -407,10 +413,10 @@ async fn enter(gate: &Gate<Waiter>, node: &Node, wait_max: Duration) -> Option<E
 
 /// A place in a queue; left when dropped, and a place won meanwhile is given on.
 struct Waiting<'a> {
-    gate: &'a Gate<Waiter>,
+    gate: &'a ConcurrencyLimit<Waiter>,
     node: &'a Node,
     /// `None` once the place was taken up.
-    ticket: Option<Ticket>,
+    ticket: Option<QueueTicket>,
     receiver: oneshot::Receiver<()>,
 }
 
@@ -419,7 +425,7 @@ impl Drop for Waiting<'_> {
         if let Some(ticket) = self.ticket.take() {
             self.receiver.close();
             if !self.gate.cancel(ticket) && self.receiver.try_recv().is_ok() {
-                self.gate.leave(self.node.now());
+                self.gate.release(self.node.now());
             }
         }
     }

@@ -20,7 +20,7 @@ use wasm_fn_control::{
 };
 use wasm_fn_core::{FunctionName, Outcome, Revision, StageName, VersionNo};
 use wasm_fn_rollout::Place;
-use wasm_fn_router::{Part, RouteTable, Trial};
+use wasm_fn_router::{Assignment, RouteTable, TrafficObserver};
 
 use crate::scenario::Scenario;
 
@@ -262,7 +262,7 @@ impl Model {
         &mut self,
         (revision, newest): (Revision, Revision),
         key: &Key,
-        part: &Part,
+        part: &Assignment,
         now_ms: u64,
         timeout: Duration,
     ) -> Option<Token> {
@@ -297,7 +297,7 @@ impl Model {
         &mut self,
         revision: Revision,
         key: &Key,
-        trial: &Arc<dyn Trial>,
+        trial: &Arc<dyn TrafficObserver>,
         now: Revision,
     ) -> Result<(), String> {
         let rollout = self.state(revision).and_then(|state| rollout_at(state, key)).cloned();

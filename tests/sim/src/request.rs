@@ -12,7 +12,10 @@ use siphasher::sip::SipHasher13;
 use tokio::time::{Instant, sleep, sleep_until};
 use wasm_fn_control::state::{Key, State};
 use wasm_fn_core::{Outcome, Point, Revision, Side, Sticky, VersionNo, VersionRef, Weight};
-use wasm_fn_router::{Chosen, Heard, HeldVersion, Reason, RouteTable, Ticket, Traits, Trial};
+use wasm_fn_router::{
+    Chosen, HeldVersion, Observation, ObservationTicket, Reason, RequestAttributes, RouteTable,
+    TrafficObserver,
+};
 
 use crate::{
     guest::{End, Guest, Running},
@@ -45,7 +48,7 @@ struct Invocation {
     revisions: (Revision, Revision),
     entry: HeldVersion<Arc<Guest>>,
     part: Option<Part>,
-    ticket: Ticket,
+    ticket: ObservationTicket,
     token: Option<Token>,
     arrived: Instant,
     counted: bool,
@@ -60,11 +63,11 @@ enum Cut<T> {
     Left,
 }
 
-/// What [`wasm_fn_router::Part`] tells, kept for later.
+/// What [`wasm_fn_router::Assignment`] tells, kept for later.
 #[derive(Clone)]
 struct Part {
-    trial: Arc<dyn Trial>,
-    told: wasm_fn_router::Part,
+    trial: Arc<dyn TrafficObserver>,
+    told: wasm_fn_router::Assignment,
     side: Side,
     user: Option<u64>,
     shield: Option<(HeldVersion<Arc<Guest>>, Duration)>,
@@ -123,10 +126,11 @@ fn choose(
         return Err(format!("r{}: {path} is found: {}", table.revision().0, found.is_some()));
     }
     let Some(stage) = found else { return Ok(None) };
-    let traits = Traits { headers: &headers, query: None, client: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+    let attributes =
+        RequestAttributes { headers: &headers, query: None, client: IpAddr::V4(Ipv4Addr::LOCALHOST) };
     let mut points = ask.points.into_iter();
     let draw = || points.next().expect("no request draws a third time");
-    let Ok(chosen) = stage.choose(&traits, ask.asked, draw) else {
+    let Ok(chosen) = stage.choose(&attributes, ask.asked, draw) else {
         let there = ask.asked.is_some_and(|asked| state.resolve(&ask.key.0, &ask.key.1, asked).is_ok());
         return if there { Err(format!("{:?} is not in the table", ask.asked)) } else { Ok(None) };
     };
@@ -212,14 +216,14 @@ fn reason(reason: Reason) -> &'static str {
 }
 
 fn owned(chosen: &Chosen<'_, Arc<Guest>>) -> Option<Part> {
-    let part = chosen.part?;
+    let part = chosen.assignment?;
     let version = chosen.version.hold();
     Some(Part {
-        trial: Arc::clone(version.trial()?),
+        trial: Arc::clone(version.observer()?),
         told: part,
         side: part.side,
         user: part.user,
-        shield: part.shield.and_then(|after| Some((version.fallback()?, after))),
+        shield: part.fallback_after.and_then(|after| Some((version.fallback()?, after))),
     })
 }
 
@@ -328,7 +332,7 @@ impl Invocation {
             let (now_ms, timeout) = (inner.now(), entry.target.timeout());
             part.as_ref().and_then(|part| inner.model.begins(revisions, &key, &part.told, now_ms, timeout))
         };
-        let begin = |part: &Part| part.trial.begin(&part.told, arrived.into_std());
+        let begin = |part: &Part| part.trial.request_began(&part.told, arrived.into_std());
         let ticket = part.as_ref().map(begin).unwrap_or_default();
         Self { world, key, id, revisions, entry, part, ticket, token, arrived, counted: false }
     }
@@ -356,11 +360,11 @@ impl Invocation {
 
     fn hear(&self, end: &End, abandoned: bool) {
         let Some(part) = &self.part else { return };
-        part.trial.hear(&Heard {
+        part.trial.request_ended(&Observation {
             ticket: self.ticket,
             side: part.side,
             placement: part.told.placement,
-            ended: end.ended,
+            record: end.ended,
             abandoned,
             at: Instant::now().into_std(),
             user: part.user,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use wasm_fn_core::{Outcome, VersionNo};
-use wasm_fn_router::{Ended, Shielding};
+use wasm_fn_router::{InvocationRecord, Shielding};
 
 use super::*;
 use wasm_fn_api::{AccessRule, Operation};
@@ -120,7 +120,7 @@ async fn metrics_are_what_the_tallies_say() {
     api.deploy("hello", b"1", json!({})).await;
     let table = api.node.control.tables().load_full();
     for _ in 0..3 {
-        table.find(None, "/hello").unwrap().versions()[0].tally.record(Ended {
+        table.find(None, "/hello").unwrap().versions()[0].tally.record(InvocationRecord {
             outcome: Outcome::Trap,
             latency: Duration::from_millis(100),
             queue_wait: Duration::ZERO,
@@ -162,7 +162,7 @@ async fn requests_that_asked_for_their_version_have_a_metric_of_their_own() {
     api.deploy("hello", b"1", json!({})).await;
     let table = api.node.control.tables().load_full();
     let tally = &table.find(None, "/hello").unwrap().versions()[0].tally;
-    let ended = Ended {
+    let ended = InvocationRecord {
         outcome: Outcome::Trap,
         latency: Duration::from_millis(100),
         queue_wait: Duration::ZERO,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasm_fn_core::Outcome;
-use wasm_fn_router::Ended;
+use wasm_fn_router::InvocationRecord;
 
 use super::*;
 
@@ -168,7 +168,12 @@ async fn status_shows_roles_weights_and_tallies() {
     for outcome in [Outcome::Success, Outcome::Success, Outcome::Trap] {
         let latency = Duration::from_millis(10);
         let (queue_wait, memory_peak_bytes) = (Duration::ZERO, 65_536);
-        stage.versions()[1].tally.record(Ended { outcome, latency, queue_wait, memory_peak_bytes });
+        stage.versions()[1].tally.record(InvocationRecord {
+            outcome,
+            latency,
+            queue_wait,
+            memory_peak_bytes,
+        });
     }
     let json = api.get("/v1/functions/hello").await.json();
     let status: wasm_fn_api::FunctionStatus = serde_json::from_value(json).unwrap();

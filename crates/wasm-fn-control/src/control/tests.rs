@@ -9,7 +9,10 @@ use futures_util::FutureExt as _;
 use http::HeaderMap;
 use wasm_fn_core::{Digest, FunctionConfig, Outcome, Point, Side, StageName, Trap, VersionRef};
 use wasm_fn_rollout::{self as rollout, Command, GateSpec, PlanSpec};
-use wasm_fn_router::{Chosen, Ended, Heard, Part, Placement, Reason, Stage, Traits, Trial};
+use wasm_fn_router::{
+    Assignment, Chosen, InvocationRecord, Observation, Placement, Reason, RequestAttributes, Stage,
+    TrafficObserver,
+};
 
 use super::*;
 use crate::{
@@ -57,16 +60,26 @@ fn rollout_by(strategy: rollout::Strategy) -> Strategy {
 
 /// The version that a request with the first of all points gets, which is a canary's if it has any share.
 fn choose(stage: &Arc<Stage<Arc<str>>>, asked: Option<VersionRef>) -> Chosen<'_, Arc<str>> {
-    let traits = Traits { headers: &HeaderMap::new(), query: None, client: [127, 0, 0, 1].into() };
+    let traits = RequestAttributes { headers: &HeaderMap::new(), query: None, client: [127, 0, 0, 1].into() };
     stage.choose(&traits, asked, || Point::new(0).unwrap()).unwrap()
 }
 
 /// Tells `trial` of a request of `part` from its beginning to its end.
-fn hear(trial: &Arc<dyn Trial>, part: &Part, ended: Ended, trap: Option<&Trap>) {
+fn hear(trial: &Arc<dyn TrafficObserver>, part: &Assignment, record: InvocationRecord, trap: Option<&Trap>) {
     let at = tokio::time::Instant::now().into_std();
-    let ticket = trial.begin(part, at);
-    let Part { side, placement, user, .. } = *part;
-    trial.hear(&Heard { ticket, side, placement, ended, abandoned: false, at, user, request_id: 1, trap });
+    let ticket = trial.request_began(part, at);
+    let Assignment { side, placement, user, .. } = *part;
+    trial.request_ended(&Observation {
+        ticket,
+        side,
+        placement,
+        record,
+        abandoned: false,
+        at,
+        user,
+        request_id: 1,
+        trap,
+    });
 }
 
 fn live() -> StageName {
@@ -116,7 +129,7 @@ async fn tallies_handles_and_other_stages_are_shared_between_tables() {
     node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
     node.deploy("other", b"1", Strategy::AllAtOnce).await.unwrap();
     let (hello, other) = (node.stage("hello"), node.stage("other"));
-    hello.versions()[0].tally.record(Ended {
+    hello.versions()[0].tally.record(InvocationRecord {
         outcome: Outcome::Success,
         latency: Duration::from_millis(1),
         queue_wait: Duration::ZERO,
@@ -294,7 +307,7 @@ async fn aborting_at_once_reaches_requests_that_began_under_an_earlier_gate() {
     node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
     node.deploy("hello", b"2", canary()).await.unwrap();
     let before = node.stage("hello");
-    let recalled = choose(&before, None).version.hold().trial().unwrap().recalled();
+    let recalled = choose(&before, None).version.hold().observer().unwrap().recalled();
     node.control.command(name("hello"), live(), Command::Promote, note()).await.unwrap();
     assert_eq!(choose(&before, None).reason, Reason::Draw);
     node.control.abort_now(name("hello"), live(), note()).await.unwrap();
@@ -329,15 +342,16 @@ async fn version_that_fails_whom_a_rule_places_on_it_is_aborted_before_its_switc
     let stage = node.stage("hello");
     let canary = choose(&stage, Some(VersionRef::Canary)).version.hold();
     let trap = Trap { fingerprint: 7, backtrace: "unreachable".into() };
-    let part = Part { side: Side::Canary, placement: Placement::Rule, user: None, shield: None };
-    let ended = Ended {
+    let part =
+        Assignment { side: Side::Canary, placement: Placement::Rule, user: None, fallback_after: None };
+    let ended = InvocationRecord {
         outcome: Outcome::Trap,
         latency: Duration::from_millis(1),
         queue_wait: Duration::ZERO,
         memory_peak_bytes: 1,
     };
     // Nothing is known of stable, so half of twenty are too many.
-    (0..20).for_each(|_| hear(canary.trial().unwrap(), &part, ended, Some(&trap)));
+    (0..20).for_each(|_| hear(canary.observer().unwrap(), &part, ended, Some(&trap)));
     let mut looks = 0;
     while node.control.state().rollout(&(name("hello"), live())).is_some() && looks < 100 {
         tokio::task::yield_now().await;

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Instant};
 
 use wasm_fn_core::Outcome;
 use wasm_fn_rollout::{Bad, Class, Counts, Event, GateSpec, Limits, Thresholds};
-use wasm_fn_router::{Heard, Part, Placement, Recalled, Tally, TallySnapshot, Ticket, Trial};
+use wasm_fn_router::{
+    Assignment, Observation, ObservationTicket, Placement, Recalled, Tally, TallySnapshot, TrafficObserver,
+};
 
 /// Responses below which percentiles say too little to hold anybody to them.
 pub(super) const PERCENTILE_MIN: u64 = 100;
@@ -13,14 +15,14 @@ pub(super) const PERCENTILE_MIN: u64 = 100;
 /// compared with.
 pub(crate) struct CohortRecord(pub(crate) Arc<Tally>);
 
-impl Trial for CohortRecord {
-    fn begin(&self, _: &Part, _: Instant) -> Ticket {
-        Ticket::default()
+impl TrafficObserver for CohortRecord {
+    fn request_began(&self, _: &Assignment, _: Instant) -> ObservationTicket {
+        ObservationTicket::default()
     }
 
-    fn hear(&self, heard: &Heard<'_>) {
+    fn request_ended(&self, heard: &Observation<'_>) {
         if heard.placement == Placement::Rule {
-            self.0.record(heard.ended);
+            self.0.record(heard.record);
         }
     }
 

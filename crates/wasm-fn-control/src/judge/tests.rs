@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use wasm_fn_core::{TrafficSplit, Trap};
 use wasm_fn_rollout::{self as rollout, Bad, Phase, PlanSpec, Time, WAIT_MAX};
-use wasm_fn_router::Ended;
+use wasm_fn_router::InvocationRecord;
 
 use super::*;
 use crate::state::RolloutSpec;
@@ -92,16 +92,21 @@ fn hearing(judge: &Arc<Judge>, share: Weight, late: Option<Duration>) -> Arc<Hea
     Arc::new(judge.hearing(share, share.min(share.complement()), late))
 }
 
-fn ended(outcome: Outcome) -> Ended {
-    Ended { outcome, latency: Duration::from_millis(1), queue_wait: Duration::ZERO, memory_peak_bytes: 1 }
+fn ended(outcome: Outcome) -> InvocationRecord {
+    InvocationRecord {
+        outcome,
+        latency: Duration::from_millis(1),
+        queue_wait: Duration::ZERO,
+        memory_peak_bytes: 1,
+    }
 }
 
-fn heard(side: Side, outcome: Outcome) -> Heard<'static> {
-    Heard {
-        ticket: Ticket::default(),
+fn heard(side: Side, outcome: Outcome) -> Observation<'static> {
+    Observation {
+        ticket: ObservationTicket::default(),
         side,
         placement: Placement::Chance,
-        ended: ended(outcome),
+        record: ended(outcome),
         abandoned: false,
         at: epoch(),
         user: None,
@@ -111,24 +116,24 @@ fn heard(side: Side, outcome: Outcome) -> Heard<'static> {
 }
 
 /// The same after so long.
-fn taking(latency: Duration, heard: Heard<'_>) -> Heard<'_> {
-    Heard { ended: Ended { latency, ..heard.ended }, ..heard }
+fn taking(latency: Duration, heard: Observation<'_>) -> Observation<'_> {
+    Observation { record: InvocationRecord { latency, ..heard.record }, ..heard }
 }
 
 impl Hearing {
     /// The request that ends as `heard` begins at `at`.
-    fn begins(&self, heard: &Heard<'_>, at: Instant) -> Ticket {
-        let Heard { side, placement, user, .. } = *heard;
-        self.begin(&Part { side, placement, user, shield: None }, at)
+    fn begins(&self, heard: &Observation<'_>, at: Instant) -> ObservationTicket {
+        let Observation { side, placement, user, .. } = *heard;
+        self.request_began(&Assignment { side, placement, user, fallback_after: None }, at)
     }
 
     /// A request of `ticket` ends so.
-    fn ends(&self, ticket: Ticket, heard: &Heard<'_>) {
-        self.hear(&Heard { ticket, ..heard.clone() });
+    fn ends(&self, ticket: ObservationTicket, heard: &Observation<'_>) {
+        self.request_ended(&Observation { ticket, ..heard.clone() });
     }
 
     /// A request from its beginning to its end.
-    fn hear_whole(&self, heard: &Heard<'_>) {
+    fn hear_whole(&self, heard: &Observation<'_>) {
         let ticket = self.begins(heard, heard.at);
         self.ends(ticket, heard);
     }
@@ -136,12 +141,12 @@ impl Hearing {
 
 impl Court {
     /// So many requests, one after the other.
-    fn hear(&self, count: u64, heard: &Heard<'_>) {
+    fn hear(&self, count: u64, heard: &Observation<'_>) {
         (0..count).for_each(|_| self.hearing.hear_whole(heard));
     }
 
     /// With how many more of `heard`, one after the other, the canary is withheld; `None` when 1000 do not do it.
-    fn withheld_after(&self, heard: &Heard<'_>) -> Option<u64> {
+    fn withheld_after(&self, heard: &Observation<'_>) -> Option<u64> {
         (0..=1000).find(|_| {
             let withheld = self.hearing.is_withheld();
             if !withheld {
@@ -201,9 +206,9 @@ fn who_asked_for_a_version_is_judged_by_nobody() {
     let court = court_after(&rollout(|_, _| ()), Before::good(1000, 1000));
     let trap = trap();
     for side in [Side::Canary, Side::Stable] {
-        let asked = Heard { placement: Placement::Request, ..heard(side, Outcome::ServerError) };
+        let asked = Observation { placement: Placement::Request, ..heard(side, Outcome::ServerError) };
         court.hear(100, &asked);
-        court.hear(100, &Heard { ended: ended(Outcome::Trap), trap: Some(&trap), ..asked });
+        court.hear(100, &Observation { record: ended(Outcome::Trap), trap: Some(&trap), ..asked });
     }
     let report = court.judge.report(String::new());
     assert_eq!((court.judge.step_requests(), report.stable.requests, report.cohort), (0, 0, None));
@@ -216,7 +221,7 @@ fn what_the_node_or_the_client_did_counts_for_nothing() {
     for outcome in [Outcome::Shed, Outcome::Cancelled, Outcome::Internal] {
         for side in [Side::Canary, Side::Baseline, Side::Stable] {
             court.hear(100, &heard(side, outcome));
-            court.hear(100, &Heard { placement: Placement::Rule, ..heard(side, outcome) });
+            court.hear(100, &Observation { placement: Placement::Rule, ..heard(side, outcome) });
         }
     }
     let report = court.judge.report(String::new());
@@ -228,7 +233,7 @@ fn what_the_node_or_the_client_did_counts_for_nothing() {
 
 #[test]
 fn users_whom_a_rule_places_are_compared_with_their_own_past() {
-    let placed = Heard { placement: Placement::Rule, ..heard(Side::Canary, Outcome::ServerError) };
+    let placed = Observation { placement: Placement::Rule, ..heard(Side::Canary, Outcome::ServerError) };
     let known = court_after(&rollout(|_, _| ()), Before::good(1000, 1000));
     let found = known.withheld_after(&placed).unwrap();
     assert!((3..=20).contains(&found), "{found}");
@@ -247,7 +252,7 @@ fn users_whom_a_rule_places_are_compared_with_their_own_past() {
 
 #[test]
 fn users_whom_a_rule_places_are_held_to_the_floor_beside_a_busy_stable_that_answers() {
-    let placed = Heard { placement: Placement::Rule, ..heard(Side::Canary, Outcome::ServerError) };
+    let placed = Observation { placement: Placement::Rule, ..heard(Side::Canary, Outcome::ServerError) };
     for (outcome, found) in [(Outcome::Success, Some(20)), (Outcome::ServerError, None)] {
         let court = court(&rollout(|_, _| ()));
         court.hear(200, &heard(Side::Stable, outcome));
@@ -258,7 +263,7 @@ fn users_whom_a_rule_places_are_held_to_the_floor_beside_a_busy_stable_that_answ
 #[test]
 fn users_whom_a_rule_keeps_on_stable_are_compared_with_nobody() {
     let court = court(&rollout(|_, _| ()));
-    court.hear(100, &Heard { placement: Placement::Rule, ..heard(Side::Stable, Outcome::ServerError) });
+    court.hear(100, &Observation { placement: Placement::Rule, ..heard(Side::Stable, Outcome::ServerError) });
     let report = court.judge.report(String::new());
     assert_eq!((report.stable.requests, report.cohort), (0, None));
 }
@@ -268,7 +273,7 @@ fn past_of_cohorts_is_that_of_whom_a_rule_would_place() {
     let tally = Arc::new(Tally::new());
     let record = CohortRecord(Arc::clone(&tally));
     for placement in [Placement::Chance, Placement::Rule, Placement::Request] {
-        record.hear(&Heard { placement, ..heard(Side::Stable, Outcome::Trap) });
+        record.request_ended(&Observation { placement, ..heard(Side::Stable, Outcome::Trap) });
     }
     assert_eq!((tally.snapshot().total(), tally.snapshot().count(Outcome::Trap)), (1, 1));
     assert!(!record.is_withheld());
@@ -281,7 +286,7 @@ fn novel_trap_fails_as_soon_as_the_share_rules_chance_out() {
         plan.strategy = rollout::Strategy::Canary { steps: vec!["1%".parse().unwrap()] };
     }));
     let trap = trap();
-    let trapped = Heard { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) };
+    let trapped = Observation { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) };
     assert_eq!(court.withheld_after(&trapped), Some(3), "of a hundred such traps stable has ninety-nine");
     let traps = court.judge.report(String::new()).traps;
     assert_eq!((traps[0].fingerprint.as_str(), traps[0].hits), ("0000000000000abc", 3));
@@ -294,7 +299,7 @@ fn trap_that_stable_had_before_the_rollout_is_not_novel() {
     before.base.trapped(0xabc);
     let court = court_after(&rollout(|_, gate| gate.errors = Some(100.0)), before);
     let trap = trap();
-    court.hear(4, &Heard { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) });
+    court.hear(4, &Observation { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) });
     assert!(!court.hearing.is_withheld());
     assert!(court.judge.report(String::new()).traps.is_empty());
 }
@@ -303,8 +308,8 @@ fn trap_that_stable_had_before_the_rollout_is_not_novel() {
 fn trap_of_the_baseline_is_stable_s() {
     let court = court(&rollout(|_, gate| gate.errors = Some(100.0)));
     let trap = trap();
-    court.hear(1, &Heard { trap: Some(&trap), ..heard(Side::Baseline, Outcome::Trap) });
-    court.hear(10, &Heard { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) });
+    court.hear(1, &Observation { trap: Some(&trap), ..heard(Side::Baseline, Outcome::Trap) });
+    court.hear(10, &Observation { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) });
     assert!(court.judge.report(String::new()).traps.is_empty());
 }
 
@@ -348,7 +353,7 @@ fn client_that_left_unanswered_has_waited_so_long_at_least() {
     let left = |latency, abandoned| {
         let court = court_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
         let heard = taking(latency, heard(Side::Canary, Outcome::Cancelled));
-        court.hear(100, &Heard { abandoned, ..heard });
+        court.hear(100, &Observation { abandoned, ..heard });
         (court.hearing.is_withheld(), court.judge.report(String::new()).canary.requests > 0)
     };
     assert_eq!(left(SLOW, true), (true, true), "longer than it may take");
@@ -373,11 +378,11 @@ fn requests_of_too_few_users_pass_nothing() {
     let court = court(&rollout(|_, gate| gate.min_requests = 10));
     court.hear(100, &heard(Side::Stable, Outcome::Success));
     for user in 0..4 {
-        court.hear(25, &Heard { user: Some(user), ..heard(Side::Canary, Outcome::Success) });
+        court.hear(25, &Observation { user: Some(user), ..heard(Side::Canary, Outcome::Success) });
     }
     let Verdict::Wait(waiting) = court.judge.verdict() else { panic!("four users cannot fail it") };
     assert_eq!((waiting.canary, waiting.voices), (100, Some((4, 5))));
-    court.hear(1, &Heard { user: Some(4), ..heard(Side::Canary, Outcome::Success) });
+    court.hear(1, &Observation { user: Some(4), ..heard(Side::Canary, Outcome::Success) });
     assert_eq!(court.judge.verdict(), Verdict::Pass);
 }
 

@@ -12,7 +12,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use wasmtime::{Config, Engine, Instance, InstanceAllocationStrategy, Memory, Module, Store};
 
 use super::*;
-use crate::{EXHAUSTED, ImageError, Whereabouts};
+use crate::{EXHAUSTED, ImageError, ThreadAffinity};
 
 const PAGE: usize = 4096;
 
@@ -43,7 +43,7 @@ struct Guest {
     store: Store<()>,
     instance: Instance,
     memory: Memory,
-    whereabouts: Whereabouts,
+    whereabouts: ThreadAffinity,
 }
 
 fn node(slots: usize, keep_bytes: usize) -> Node {
@@ -82,7 +82,7 @@ impl Node {
     }
 
     fn guest(&self, image: &Arc<Image>) -> wasmtime::Result<Guest> {
-        let whereabouts = Whereabouts::new();
+        let whereabouts = ThreadAffinity::new();
         let mut store = Store::new(self.module.engine(), ());
         let instance = image.during(|| Instance::new(&mut store, &self.module, &[]))?;
         let memory = instance.get_memory(&mut store, "m").unwrap();
@@ -305,10 +305,10 @@ fn free_slots_are_given_back_and_live_ones_are_not() {
     let free: Vec<_> = guests.split_off(1).iter().map(Guest::address).collect();
     let held = |address: &usize| resident(*address, BYTES);
     assert!(free.iter().map(held).all(|pages| pages == BYTES / PAGE));
-    assert_eq!(node.memories.give_back(), 3);
+    assert_eq!(node.memories.decommit(), 3);
     assert!(free.iter().map(held).all(|pages| pages == 0));
     assert_eq!(held(&guests[0].address()), BYTES / PAGE);
-    assert_eq!(node.memories.give_back(), 0);
+    assert_eq!(node.memories.decommit(), 0);
     for _ in 0..3 {
         let mut guest = node.guest(&image).unwrap();
         guest.check(Some(9));

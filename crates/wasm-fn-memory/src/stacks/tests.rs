@@ -45,7 +45,7 @@ fn free_stacks_are_given_back_and_live_ones_are_not() {
         stacks.shared.area.write(&(stack.start..stack.start + bytes.len()), &bytes);
     }
     drop(free);
-    stacks.give_back().unwrap();
+    stacks.decommit().unwrap();
     let read = |at: &Range<usize>| {
         // SAFETY: both are open, and nobody writes there.
         unsafe { ptr::with_exposed_provenance::<u8>(at.start).read_volatile() }

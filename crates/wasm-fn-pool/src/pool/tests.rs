@@ -70,7 +70,7 @@ fn a_request_without_slot_or_instance_is_refused() {
 }
 
 #[test]
-fn a_full_shelf_returns_the_instance() {
+fn a_full_pool_returns_the_instance() {
     let (_, pool) = pool(9, 2);
     let permits = [cold(&pool), cold(&pool), cold(&pool)];
     let returned: Vec<_> = (1..).zip(permits).filter_map(|instance| pool.check_in(HERE, instance)).collect();
@@ -155,22 +155,22 @@ fn quick(per_second: u64) -> (Arc<Slots>, Pool<(u32, StartPermit)>) {
 }
 
 #[test]
-fn what_is_taken_down_is_followed_under_load_in_the_same_place() {
+fn what_is_taken_down_is_replaced_under_load_in_the_same_place() {
     let (slots, busy) = quick(100_000);
     let permits: Vec<_> = (0..10).map(|_| cold(&busy)).collect();
     for permit in permits {
-        let permit = busy.follow(permit).expect("a request will come");
+        let permit = busy.replace(permit).expect("a request will come");
         assert!(busy.check_in(HERE, (1, permit)).is_none());
     }
     assert_eq!((slots.used(), busy.ready(), busy.live()), (10, 10, 10));
     assert!(busy.resize(Duration::from_millis(1100), 0).is_empty(), "they are wanted");
     let (slots, idle) = quick(500);
-    assert!(idle.follow(cold(&idle)).is_none());
+    assert!(idle.replace(cold(&idle)).is_none());
     assert_eq!(slots.used(), 0);
 }
 
 #[test]
-fn nothing_follows_onto_a_full_shelf_or_into_a_closed_pool() {
+fn nothing_is_replaced_in_a_full_or_a_closed_pool() {
     let (slots, pool) = quick(100_000);
     stock(&pool, 20);
     let taken = slots.used();
@@ -178,11 +178,11 @@ fn nothing_follows_onto_a_full_shelf_or_into_a_closed_pool() {
         Checkout::Cold(permit) => permit,
         other => panic!("{other:?}, expected a start of this thread's own"),
     };
-    assert!(pool.follow(permit).is_none());
+    assert!(pool.replace(permit).is_none());
     assert_eq!(slots.used(), taken);
     let (_, served) = warm(&pool);
     drop(pool.close());
-    assert!(pool.follow(served).is_none());
+    assert!(pool.replace(served).is_none());
     assert_eq!(slots.used(), 0);
 }
 
@@ -223,7 +223,7 @@ fn a_pool_is_passive_while_starts_are_quick_and_nothing_is_made_ahead() {
     let (_, slow) = pool(9, 9);
     aim(&slow, 2);
     assert!(!slow.is_passive());
-    assert!(!quick(100_000).1.is_passive(), "what is taken down is followed");
+    assert!(!quick(100_000).1.is_passive(), "what is taken down is replaced");
     let (_, rare) = quick(500);
     assert!(rare.is_passive());
     rare.keep_until(Duration::from_secs(9));

@@ -25,7 +25,7 @@ fn one_alone_gets_seven_eighths() {
     for all in [8, 80, 750, 7500] {
         let held = settled(all, 1)[0];
         assert!(held.abs_diff(all * 7 / 8) <= 1, "{held} of {all}");
-        assert!(held <= u64::from(most(u32::try_from(all).unwrap())));
+        assert!(held <= u64::from(max(u32::try_from(all).unwrap())));
     }
 }
 
@@ -62,5 +62,5 @@ fn whoever_came_first_yields_to_whoever_comes_later() {
 
 #[test]
 fn a_single_place_is_for_anybody() {
-    assert_eq!([most(1), most(4), most(8), most(750)], [1, 4, 7, 657]);
+    assert_eq!([max(1), max(4), max(8), max(750)], [1, 4, 7, 657]);
 }

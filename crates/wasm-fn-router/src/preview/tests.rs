@@ -26,7 +26,7 @@ fn stage(function: &str, name: &str, routes: &[&str]) -> Arc<Stage<()>> {
         sticky: Sticky::None,
         cohorts: Vec::new(),
         salt: Salt([1, 2]),
-        trial: None,
+        comparison: None,
         baseline: None,
         versions: vec![VersionEntry { no, label, tally: Arc::new(Tally::new()), target: () }],
     };
@@ -50,7 +50,7 @@ fn table() -> RouteTable<()> {
 fn at(path: &str) -> Option<(String, String)> {
     let table = table();
     let preview = table.preview(None, Some("v2--hello.example.com"), path)?;
-    let Preview { stage, asked, path_bytes } = preview;
+    let PreviewMatch { stage, asked, path_bytes } = preview;
     Some((format!("{asked} of {} in {}", stage.function(), stage.name()), path[path_bytes..].to_owned()))
 }
 

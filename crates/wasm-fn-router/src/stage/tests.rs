@@ -1,15 +1,16 @@
 //! Facts about `stage`.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use wasm_fn_core::{Condition, PreviewAccess, Weight};
+use wasm_fn_core::{CohortRule, Condition, PreviewAccess, Source, Sticky};
 
 use super::*;
+use crate::Tally;
 
 mod cohorts;
-mod trial;
+mod observed;
 
 fn v(number: u32) -> VersionNo {
     VersionNo::new(number).unwrap()
@@ -34,7 +35,7 @@ fn spec(canary: u16) -> StageSpec<u32> {
         sticky: Sticky::None,
         cohorts: Vec::new(),
         salt: Salt([3, 4]),
-        trial: None,
+        comparison: None,
         baseline: None,
         versions: vec![entry(2), entry(3), entry(1)],
     }
@@ -66,9 +67,9 @@ fn choose(
 ) -> Result<(u32, Reason), NoSuchVersion> {
     let headers = header_map(request.headers);
     let client = request.client.unwrap_or(Ipv6Addr::LOCALHOST.into());
-    let traits = Traits { headers: &headers, query: request.query, client };
+    let attributes = RequestAttributes { headers: &headers, query: request.query, client };
     let asked = asked.map(|asked| asked.parse().unwrap());
-    let chosen = stage.choose(&traits, asked, || Point::new(9999).unwrap())?;
+    let chosen = stage.choose(&attributes, asked, || Point::new(9999).unwrap())?;
     assert_eq!(chosen.version.label, chosen.version.no.to_string());
     assert_eq!(chosen.key.is_some(), chosen.reason == Reason::Sticky);
     Ok((chosen.version.target, chosen.reason))
@@ -82,8 +83,8 @@ fn check(stage: &Arc<Stage<u32>>, request: Request<'_>, expected: (u32, Reason))
 /// Whether the user with `key` is on the canary.
 fn on_canary(stage: &Arc<Stage<u32>>, key: &str) -> bool {
     let headers = header_map(&[("wasm-fn-key", key)]);
-    let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
-    let chosen = stage.choose(&traits, None, || unreachable!("a key needs no draw")).unwrap();
+    let attributes = RequestAttributes { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
+    let chosen = stage.choose(&attributes, None, || unreachable!("a key needs no draw")).unwrap();
     assert_eq!(chosen.reason, Reason::Sticky);
     chosen.version.no == v(2)
 }
@@ -106,11 +107,12 @@ fn every_version_gets_exactly_its_share_of_all_points() {
         let split = TrafficSplit::new(shares.iter().map(|&(no, points)| (v(no), weight(points)))).unwrap();
         let stage = stage(1, |spec| spec.split = split.clone());
         let headers = HeaderMap::new();
-        let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
+        let attributes =
+            RequestAttributes { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
         let mut counts = [0u16; 4];
         for place in 0..Point::COUNT {
             let point = Point::new(place).unwrap();
-            let chosen = stage.choose(&traits, None, || point).unwrap();
+            let chosen = stage.choose(&attributes, None, || point).unwrap();
             assert_eq!((chosen.reason, chosen.version.no), (Reason::Draw, split.pick(point)));
             counts[chosen.version.target as usize] += 1;
         }
@@ -126,11 +128,11 @@ fn a_hundred_thousand_draws_come_within_half_a_point() {
     let seed = 20_261_122;
     let mut random = StdRng::seed_from_u64(seed);
     let headers = HeaderMap::new();
-    let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
+    let attributes = RequestAttributes { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
     for canary in [100, 1000, 5000] {
         let stage = stage(canary, |_| ());
         let draws = (0..100_000).filter(|_| {
-            let chosen = stage.choose(&traits, None, || Point::from_bits(random.random())).unwrap();
+            let chosen = stage.choose(&attributes, None, || Point::from_bits(random.random())).unwrap();
             chosen.version.no == v(2)
         });
         let share = draws.count() as f64 / 100_000.0;

@@ -23,7 +23,7 @@ fn stage(function: &str, routes: &[&str]) -> Arc<Stage<()>> {
         sticky: Sticky::None,
         cohorts: Vec::new(),
         salt: Salt([1, 2]),
-        trial: None,
+        comparison: None,
         baseline: None,
         versions: vec![version],
     };

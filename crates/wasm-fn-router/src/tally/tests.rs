@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn ended(outcome: Outcome, micros: u64) -> Ended {
-    Ended {
+fn ended(outcome: Outcome, micros: u64) -> InvocationRecord {
+    InvocationRecord {
         outcome,
         latency: Duration::from_micros(micros),
         queue_wait: Duration::ZERO,
@@ -11,7 +11,7 @@ fn ended(outcome: Outcome, micros: u64) -> Ended {
     }
 }
 
-fn success(micros: u64) -> Ended {
+fn success(micros: u64) -> InvocationRecord {
     ended(Outcome::Success, micros)
 }
 
@@ -45,7 +45,7 @@ fn every_outcome_has_its_counter() {
 fn what_did_not_run_to_its_own_end_has_no_latency() {
     let tally = Tally::new();
     for outcome in [Outcome::Shed, Outcome::Cancelled, Outcome::Internal] {
-        tally.record(Ended { queue_wait: Duration::from_secs(1), ..ended(outcome, 1) });
+        tally.record(InvocationRecord { queue_wait: Duration::from_secs(1), ..ended(outcome, 1) });
     }
     let snapshot = tally.snapshot();
     assert_eq!((snapshot.total(), snapshot.latency_count()), (3, 0));
@@ -57,7 +57,7 @@ fn what_did_not_run_to_its_own_end_has_no_latency() {
 #[test]
 fn waits_of_nothing_count_among_the_waits() {
     let tally = Tally::new();
-    let waited = |wait| tally.record(Ended { queue_wait: wait, ..ended(Outcome::Success, 1) });
+    let waited = |wait| tally.record(InvocationRecord { queue_wait: wait, ..ended(Outcome::Success, 1) });
     (0..3).for_each(|_| waited(Duration::ZERO));
     let before = tally.snapshot();
     assert_eq!(before.queue_wait_quantile(1.0), Some(Duration::ZERO));
@@ -115,14 +115,14 @@ fn cumulative_counts_follow_the_bounds() {
 #[test]
 fn parts_of_a_microsecond_count_as_a_whole_one() {
     let tally = Tally::new();
-    tally.record(Ended { latency: Duration::from_nanos(1), ..success(0) });
+    tally.record(InvocationRecord { latency: Duration::from_nanos(1), ..success(0) });
     assert_eq!(tally.snapshot().latency_quantile(1.0), Some(Duration::from_micros(1)));
 }
 
 #[test]
 fn values_beyond_every_limit_count_as_the_largest() {
     let tally = Tally::new();
-    tally.record(Ended {
+    tally.record(InvocationRecord {
         outcome: Outcome::Success,
         latency: Duration::MAX,
         queue_wait: Duration::MAX,
@@ -139,7 +139,7 @@ fn values_beyond_every_limit_count_as_the_largest() {
 fn memory_peaks_have_an_exact_maximum_and_quantiles_in_pages() {
     let tally = Tally::new();
     for bytes in [1, 100_000, 50 << 20, 10] {
-        tally.record(Ended { memory_peak_bytes: bytes, ..success(1) });
+        tally.record(InvocationRecord { memory_peak_bytes: bytes, ..success(1) });
     }
     let snapshot = tally.snapshot();
     assert_eq!(snapshot.memory_peak_bytes_max(), 50 << 20);

@@ -1,4 +1,4 @@
-//! The response: whole when the guest gave all of it at once, otherwise as it comes.
+//! The response: whole if the guest gave all of it at once, streamed otherwise.
 
 use std::{
     borrow::BorrowMut,
@@ -12,29 +12,30 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
+use wasm_fn_core::Usage;
 use wasmtime_wasi_http::WasiBody;
 
-use super::Guest;
-use crate::fault::{Failed, Fault, Usage};
+use super::guest::Guest;
+use crate::fault::{Fault, InvocationError};
 
-/// Bytes gathered before the head is sent. A response that fits leaves in one write with its length;
-/// a guest that fails before giving as much still gets a proper error.
+/// Bytes that are gathered before the head is sent. A response that fits leaves in one write with its length, and a guest that
+/// fails before that still gets a proper error.
 const GATHER_BYTES_MAX: usize = 64 << 10;
 
 /// The body of a guest's response.
 pub struct ResponseBody {
     ready: Gathered,
-    // Boxed, for few responses have any and each is moved often.
+    // Boxed: few responses have any, and each response is moved often.
     trailers: Option<Box<HeaderMap>>,
-    /// The guest, as long as more is to come.
+    /// The guest, while more is to come.
     rest: Option<Box<Rest>>,
     usage: Usage,
 }
 
-/// Data in order. Most responses have one piece, for which nothing is allocated.
+/// Data in order. Most responses have one piece, which needs no allocation.
 #[derive(Default)]
 struct Gathered {
-    // Invariant: `None` only when there is no more.
+    // Invariant: `None` only if `more` is empty.
     first: Option<Bytes>,
     more: VecDeque<Bytes>,
 }
@@ -48,10 +49,12 @@ impl Guest {
     /// Runs the guest until its response is complete or has to wait.
     ///
     /// # Errors
-    /// When the guest fails before.
+    /// The guest fails before that.
     ///
-    /// The future is hardly larger than the guest: it moves with each request.
-    pub(crate) fn respond(self) -> impl Future<Output = Result<Response<ResponseBody>, Failed>> + Send {
+    /// The future is hardly larger than the guest, since it is moved with each request.
+    pub(crate) fn respond(
+        self,
+    ) -> impl Future<Output = Result<Response<ResponseBody>, InvocationError>> + Send {
         let mut waiting = Some(self);
         poll_fn(move |cx| {
             let head = waiting.as_mut().expect("not polled after its answer").poll_head(cx);
@@ -64,7 +67,7 @@ impl Guest {
                     ResponseBody::gather(Rest { guest, stream }, cx)
                         .map(|body| Response::from_parts(parts, body))
                 }
-                Err(fault) => Err(Failed { fault, usage }),
+                Err(fault) => Err(InvocationError { fault, usage }),
             })
         })
     }
@@ -102,13 +105,12 @@ impl Rest {
             Poll::Ready(frame) => {
                 Poll::Ready(frame.map(|frame| frame.map_err(|never| self.guest.invalid(never.to_string()))))
             }
-            // The body may depend on others when the guest has returned: its time still counts.
+            // After the guest has returned, the body may depend on others. Its time still counts.
             Poll::Pending => self.guest.poll_wait(cx).map(|fault| Some(Err(fault))),
         }
     }
 
-    /// Takes the next frame of what `rest` is left to give, and notes what was used; with the last frame, it is
-    /// left to itself.
+    /// Takes the next frame from `rest`, and records the usage. After the last frame, the guest finishes by itself.
     fn poll_of<R>(
         rest: &mut Option<R>,
         usage: &mut Usage,
@@ -123,7 +125,7 @@ impl Rest {
         *usage = held.guest.usage();
         match &frame {
             Some(Ok(frame)) if !frame.is_trailers() => {}
-            // The response is complete, and the guest is not.
+            // The response is complete, but the guest is not.
             Some(Ok(_)) | None if !held.guest.has_returned() => {
                 if let Some(rest) = rest.take() {
                     rest.into().guest.detach();
@@ -142,15 +144,15 @@ impl From<Box<Self>> for Rest {
 }
 
 impl ResponseBody {
-    /// Takes what `rest` gives without waiting.
-    fn gather(rest: Rest, cx: &mut Context<'_>) -> Result<Self, Failed> {
+    /// Gathers what `rest` gives without waiting.
+    fn gather(rest: Rest, cx: &mut Context<'_>) -> Result<Self, InvocationError> {
         let (mut usage, mut gathered) = (Usage::default(), 0);
         let (mut ready, mut trailers) = (Gathered::default(), None);
         let mut rest = Some(rest);
         while gathered < GATHER_BYTES_MAX
             && let Poll::Ready(Some(frame)) = Rest::poll_of(&mut rest, &mut usage, cx)
         {
-            match frame.map_err(|fault| Failed { fault, usage })?.into_data() {
+            match frame.map_err(|fault| InvocationError { fault, usage })?.into_data() {
                 Ok(data) => {
                     gathered += data.len();
                     ready.push(data);
@@ -158,11 +160,11 @@ impl ResponseBody {
                 Err(frame) => trailers = frame.into_trailers().ok().map(Box::new),
             }
         }
-        // Boxed only when there is more: most guests are done.
+        // Boxed only if there is more; most guests are done.
         Ok(Self { ready, trailers, rest: rest.map(Box::new), usage })
     }
 
-    /// What the invocation used so far; all of it once the body has ended.
+    /// What the invocation used so far, and in total once the body has ended.
     pub fn usage(&self) -> Usage {
         self.rest.as_ref().map_or(self.usage, |rest| rest.guest.usage())
     }
@@ -170,12 +172,12 @@ impl ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = Failed;
+    type Error = InvocationError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failed>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, InvocationError>>> {
         if let Some(data) = self.ready.pop() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
@@ -185,7 +187,7 @@ impl Body for ResponseBody {
         let Self { rest, usage, .. } = &mut *self;
         let frame = ready!(Rest::poll_of(rest, usage, cx));
         let usage = *usage;
-        Poll::Ready(frame.map(|frame| frame.map_err(|fault| Failed { fault, usage })))
+        Poll::Ready(frame.map(|frame| frame.map_err(|fault| InvocationError { fault, usage })))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The running guest: polled by whoever waits for it, under its deadline.
+//! A running guest: whoever waits for it polls it, until its deadline.
 
 use std::{
     future::{Future, poll_fn},
@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body::Body;
 use http_body_util::BodyExt;
-use tokio::time::Sleep;
+use wasm_fn_core::Usage;
 use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::{
@@ -22,127 +22,82 @@ use wasmtime_wasi_http::{
     p3,
 };
 
-use super::{Invocation, RequestBodyError, for_guest, knock::Knock};
-use crate::{
+use super::{
     cgi::{self, CgiInput, CgiOutput},
-    fault::{Fault, Usage},
-    handler::{Command, Export, Http02, Http03},
+    deadline::Deadline,
+    deferred_waker::DeferredWaker,
+    request::{BodyError, Invocation, for_guest},
+};
+use crate::{
+    clock,
+    code::handler::{CommandFunc, Export, Http02Func, Http03Func},
+    fault::{Fault, trap},
+    guest_host::{
+        instance::{Instance, is_shortage},
+        meter::Meter,
+        state::GuestState,
+    },
     in_place::in_place,
-    instance::{Instance, is_shortage},
-    state::{Meter, State},
-    trapped,
-    version::{Place, Version},
+    version::{Admission, Version},
 };
 
 type Head = Result<Response<WasiBody>, String>;
 
-/// Where the guest puts its response head; read after each poll of the guest, so nobody is woken.
+/// The place for a guest's response head. It is read after each poll of the guest, so no waker is needed.
 type HeadSlot = Arc<Mutex<Option<Head>>>;
 
-/// What is left when a guest has returned.
-struct Ended {
+/// A guest that has returned.
+struct Returned {
     instance: Instance,
     result: wasmtime::Result<()>,
 }
 
-type Run = Pin<Box<dyn Future<Output = Ended> + Send>>;
+type Run = Pin<Box<dyn Future<Output = Returned> + Send>>;
 
 enum HeadSource {
     Slot(HeadSlot),
     Command { output: CgiOutput, collected: BytesMut },
 }
 
-/// One guest at work on one request.
+/// A guest that works on a request.
 pub(crate) struct Guest {
-    /// `None` once it has returned.
+    /// `None` once the guest has returned.
     run: Option<Run>,
-    /// `None` when its kind wakes its task only for what the task has to see.
-    knock: Option<Arc<Knock>>,
+    /// `None` for a kind of guest that wakes its task only when necessary.
+    waker: Option<Arc<DeferredWaker>>,
     head: HeadSource,
     meter: Arc<Meter>,
     request_id: u128,
     started: Instant,
     deadline: Deadline,
-    place: Place,
-}
-
-/// The moment at which an invocation is cut off.
-pub(crate) struct Deadline {
-    at: Instant,
-    /// Whether it was near when there was code to run.
-    is_short: bool,
-    /// Made when the guest first waits: most never do.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Deadline {
-    pub(crate) fn new(at: Instant) -> Self {
-        Self { at, is_short: false, timer: None }
-    }
-
-    /// The work that it limits to `limit` can begin at `from`, and not before.
-    pub(crate) fn begin(&mut self, from: Instant, limit: Duration) {
-        self.is_short = !self.leaves(from, limit);
-    }
-
-    /// Whether work that begins at `from` has nearly all of its `limit`: nine tenths.
-    fn leaves(&self, from: Instant, limit: Duration) -> bool {
-        self.at.saturating_duration_since(from) >= limit.mul_f64(0.9)
-    }
-
-    /// Waits for `work`, but no longer than until the moment; `None` then.
-    pub(crate) async fn limit<F: Future>(&mut self, mut work: Pin<&mut F>) -> Option<F::Output> {
-        poll_fn(|cx| match work.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => self.poll(cx).map(|()| None),
-        })
-        .await
-    }
-
-    /// Ready when the moment has passed; otherwise the task is woken then.
-    ///
-    /// The clock is read as well as the timer: a guest that never waits keeps the timers' driver
-    /// from running.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.has_passed() {
-            return Poll::Ready(());
-        }
-        let at = self.at;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
-        timer.as_mut().poll(cx)
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "the deadline is wall-clock time")]
-    fn has_passed(&self) -> bool {
-        Instant::now() >= self.at
-    }
+    admission: Admission,
 }
 
 impl Guest {
-    /// Gives `instance` the request; it runs when polled.
+    /// Gives `instance` the request. The guest runs when it is polled.
     pub(crate) fn start<B>(
         mut instance: Instance,
         invocation: Invocation<B>,
         deadline: Deadline,
         started: Instant,
-        place: Place,
+        admission: Admission,
     ) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<RequestBodyError>,
+        B::Error: Into<BodyError>,
     {
         let (request_id, client) = (invocation.request_id, invocation.client);
         let state = instance.store.data_mut();
         state.wasi.serve(request_id);
-        state.egress.serve(invocation.effects);
-        // A pre-made instance has waited for many epochs; it shall not yield before it has begun.
+        state.egress.serve(invocation.egress_check);
+        // A ready instance has waited for many epochs. It should not yield before it has begun.
         instance.store.set_epoch_deadline(1);
         let meter = instance.meter.clone();
-        meter.cpu.begin(place.version.limits().cpu);
+        meter.cpu.begin(admission.version.limits().cpu);
         let request = for_guest(invocation.request);
         let slot = HeadSlot::default();
-        let knock = matches!(instance.export, Export::Http03(_)).then(Arc::default);
-        // A box for each kind, so that none is as large as the largest.
+        let waker = matches!(instance.export, Export::Http03(_)).then(Arc::default);
+        // Each kind has its own box, so that none is as large as the largest.
         let (run, head): (Run, _) = match instance.export {
             Export::Http02(handle) => {
                 (in_place(|| run_02(instance, handle, request, slot.clone())), HeadSource::Slot(slot))
@@ -152,12 +107,12 @@ impl Guest {
             }
             Export::Command(run) => run_command(instance, run, request, client),
         };
-        Self { run: Some(run), knock, head, meter, request_id, started, deadline, place }
+        Self { run: Some(run), waker, head, meter, request_id, started, deadline, admission }
     }
 
     pub(crate) fn usage(&self) -> Usage {
         Usage {
-            queue_wait: self.place.queue_wait,
+            queue_wait: self.admission.queue_wait,
             memory_peak_bytes: self.meter.memory_peak_bytes(),
             starved: self.meter.is_starved(),
         }
@@ -168,20 +123,20 @@ impl Guest {
         self.run.is_none()
     }
 
-    /// Lets the guest run; ready when it has returned or failed. Whoever waits then for what it has not done yet
-    /// calls [`poll_wait`](Self::poll_wait).
+    /// Lets the guest run. Ready when it has returned or failed. A caller that needs more of it then calls
+    /// [`poll_wait`](Self::poll_wait).
     pub(super) fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         let Some(run) = &mut self.run else { return Poll::Ready(Ok(())) };
         self.meter.cpu.resume();
-        let polled = match &self.knock {
-            Some(knock) => run.as_mut().poll(&mut Context::from_waker(&knock.waker())),
+        let polled = match &self.waker {
+            Some(waker) => run.as_mut().poll(&mut Context::from_waker(&waker.waker())),
             None => run.as_mut().poll(cx),
         };
         let over = self.meter.cpu.pause();
         match polled {
-            Poll::Ready(ended) => {
+            Poll::Ready(returned) => {
                 self.run = None;
-                Poll::Ready(self.settle(ended))
+                Poll::Ready(self.finish(returned))
             }
             Poll::Pending if over => {
                 self.stop();
@@ -192,22 +147,22 @@ impl Guest {
         }
     }
 
-    /// Has the task woken when the guest can go on, and when its time is up; ready when that is so already.
+    /// Wakes the task when the guest can go on, and when its time is up. Ready when its time is up already.
     pub(super) fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         if self.deadline.poll(cx).is_ready() {
             return Poll::Ready(self.time_out());
         }
-        if let Some(knock) = &self.knock {
-            knock.wait(cx);
+        if let Some(waker) = &self.waker {
+            waker.wait(cx);
         }
         Poll::Pending
     }
 
-    /// Cuts the guest off.
+    /// Ends the guest because its time is up.
     fn time_out(&mut self) -> Fault {
         self.stop();
         let limit = self.version().limits().timeout;
-        let had_its_time = !self.deadline.is_short && self.deadline.leaves(self.started, limit);
+        let had_its_time = self.deadline.left_time(self.started, limit);
         self.report(if had_its_time { Fault::Timeout { limit } } else { Fault::BeganLate { limit } })
     }
 
@@ -235,12 +190,12 @@ impl Guest {
         }
     }
 
-    /// The response is not one: says so in the log.
+    /// Logs that the response is invalid.
     pub(super) fn invalid(&mut self, reason: String) -> Fault {
         self.report(Fault::InvalidResponse { reason })
     }
 
-    /// Ends the guest where it is.
+    /// Ends the guest.
     fn stop(&mut self) {
         self.run = None;
         self.meter.cpu.stop();
@@ -252,26 +207,26 @@ impl Guest {
     }
 
     fn version(&self) -> &Version {
-        &self.place.version
+        &self.admission.version
     }
 
-    /// Says in the log why there is no answer. When the node had no memory for the guest, it is that, whatever the guest
-    /// made of it.
+    /// Logs why there is no response. If the node had no memory for the guest, that is the reason, whatever the guest made of
+    /// it.
     fn report(&self, fault: Fault) -> Fault {
         let fault = if self.meter.is_starved() { Fault::node_overloaded() } else { fault };
         self.version().log().push_failure(self.version().no(), self.request_id, &fault.to_string());
         fault
     }
 
-    fn settle(&mut self, ended: Ended) -> Result<(), Fault> {
-        match ended.result {
+    fn finish(&mut self, returned: Returned) -> Result<(), Fault> {
+        match returned.result {
             Ok(()) => {
-                self.place.version.check_in(ended.instance);
+                self.admission.version.check_in(returned.instance);
                 Ok(())
             }
             Err(error) => {
-                // The guest's backtrace, which is among the causes, is for the function's owner; the
-                // host's own, which `{error:?}` would add, is for nobody here.
+                // The causes include the guest's backtrace, for the owner of the function. `{error:?}` would add that of the
+                // host, which helps nobody here.
                 let fault = self.fault_of(&error);
                 let causes = error.chain().map(ToString::to_string);
                 let text = std::iter::once(fault.to_string()).chain(causes).collect::<Vec<_>>().join("\n");
@@ -291,15 +246,15 @@ impl Guest {
         if is_shortage(error) {
             return Fault::node_overloaded();
         }
-        let reason = trapped::reason(error);
-        let trap = trapped::trap(error, &reason);
+        let reason = trap::reason(error);
+        let trap = trap::trap(error, &reason);
         Fault::Trap { reason, trap }
     }
 
-    /// Lets a guest that has work left after its response finish by itself, until its deadline.
+    /// Lets a guest finish by itself, until its deadline, if it has work left after its response.
     pub(super) fn detach(mut self) {
         tokio::spawn(async move {
-            // A failure after the response is in the log, under the request's id.
+            // A failure after the response is in the log.
             let _ = poll_fn(|cx| match self.poll_run(cx) {
                 Poll::Pending => self.poll_wait(cx).map(Err),
                 ended => ended,
@@ -310,12 +265,11 @@ impl Guest {
 }
 
 impl Drop for Guest {
-    #[expect(clippy::disallowed_methods, reason = "service time is wall-clock time")]
     fn drop(&mut self) {
-        // The instance goes first, so that the pool sees its place free.
+        // The instance goes first, so that its place in the pool is free.
         self.stop();
-        let service: Duration = Instant::now().saturating_duration_since(self.started);
-        self.place.version.ended(service);
+        let service: Duration = clock::now().saturating_duration_since(self.started);
+        self.admission.version.ended(service);
     }
 }
 
@@ -329,27 +283,27 @@ fn put(slot: &HeadSlot, head: Head) {
 
 async fn run_02(
     mut instance: Instance,
-    handle: Http02,
+    handle: Http02Func,
     request: http::Request<WasiBody>,
     slot: HeadSlot,
-) -> Ended {
+) -> Returned {
     let result = handle_02(&mut instance.store, handle, request, slot).await;
-    Ended { instance, result }
+    Returned { instance, result }
 }
 
 async fn run_03(
     mut instance: Instance,
-    handle: Http03,
+    handle: Http03Func,
     request: http::Request<WasiBody>,
     slot: HeadSlot,
-) -> Ended {
+) -> Returned {
     let result = handle_03(&mut instance.store, handle, request, slot).await;
-    Ended { instance, result }
+    Returned { instance, result }
 }
 
 async fn handle_02(
-    store: &mut Store<State>,
-    handle: Http02,
+    store: &mut Store<GuestState>,
+    handle: Http02Func,
     request: http::Request<WasiBody>,
     slot: HeadSlot,
 ) -> wasmtime::Result<()> {
@@ -362,8 +316,8 @@ async fn handle_02(
 }
 
 async fn handle_03(
-    store: &mut Store<State>,
-    handle: Http03,
+    store: &mut Store<GuestState>,
+    handle: Http03Func,
     request: http::Request<WasiBody>,
     slot: HeadSlot,
 ) -> wasmtime::Result<()> {
@@ -379,7 +333,7 @@ async fn handle_03(
                 Err(code) => Err(format!("it answered with the error {code:?}")),
             };
             put(&slot, head);
-            // The guest's tasks write the body after it has answered.
+            // The guest's tasks write the body after its response.
             poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
             Ok(())
         })
@@ -389,7 +343,7 @@ async fn handle_03(
 
 fn run_command(
     mut instance: Instance,
-    run: Command,
+    run: CommandFunc,
     request: http::Request<WasiBody>,
     client: Option<IpAddr>,
 ) -> (Run, HeadSource) {
@@ -401,7 +355,7 @@ fn run_command(
     let run = async move {
         let result = run.call_async(&mut instance.store, ()).await;
         output.close();
-        Ended { instance, result: result.and_then(|(returned,)| exit_status(returned)) }
+        Returned { instance, result: result.and_then(|(returned,)| exit_status(returned)) }
     };
     (Box::pin(run), head)
 }

@@ -1,7 +1,7 @@
-//! What proxies say of a request in its headers: for whom it is, and what nobody else may say.
+//! Headers in which proxies name the client of a request, and which nobody else may send.
 //!
-//! Each proxy adds an entry for the one that it has the request from, behind what it found. So entries are read from
-//! the right, and only as long as a trusted proxy vouches for the next: what is left of that is anybody's.
+//! Each proxy appends an entry for the peer that it received the request from. So entries are read from the right, and
+//! only as long as a trusted proxy vouches for the next one. Anybody may have written the entries to the left of that.
 
 use std::{
     iter,
@@ -18,13 +18,13 @@ use super::networks::{Network, holds};
 /// `X-Forwarded-For`.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Bytes that are read, over all fields of the header, from the right; an entry that begins before is not read.
+/// Bytes that are read from the right, over all fields of the header. An entry that begins before is ignored.
 const READ_BYTES_MAX: usize = 4 << 10;
 
-/// How the names begin by which proxies tell of the client's connection.
+/// Prefix of headers about the client's connection.
 const CLAIMS: &str = "x-forwarded";
 
-/// Others by which they do.
+/// Other headers about the client's connection.
 const OTHER_CLAIMS: [&str; 10] = [
     "forwarded",
     "x-real-ip",
@@ -38,10 +38,10 @@ const OTHER_CLAIMS: [&str; 10] = [
     "fastly-client-ip",
 ];
 
-/// Removes what tells of a client's connection, unless the sender is `trusted`.
+/// Removes headers about the client's connection, unless the sender is `trusted`.
 ///
-/// Names that differ from those only by `_` for `-` are removed whoever sent them: proxies do not look after them, and
-/// to a CGI program they are the same variable (RFC 3875, section 4.1.18).
+/// Names that differ only by `_` for `-` are always removed: proxies do not control them, and a CGI program sees the same
+/// variable (RFC 3875, section 4.1.18).
 pub(super) fn strip(headers: &mut HeaderMap, trusted: bool) {
     let unwanted = |name: &&HeaderName| (!trusted || name.as_str().contains('_')) && is_claim(name.as_str());
     if headers.keys().any(|name| unwanted(&name)) {
@@ -52,7 +52,7 @@ pub(super) fn strip(headers: &mut HeaderMap, trusted: bool) {
     }
 }
 
-/// Whether a header of this name, in lower case, tells of a client's connection.
+/// Whether the header `name`, in lower case, is about the client's connection.
 fn is_claim(name: &str) -> bool {
     let alike = |claim: &str| {
         let name = name.as_bytes().get(..claim.len());
@@ -64,12 +64,11 @@ fn is_claim(name: &str) -> bool {
         && (alike(CLAIMS) || OTHER_CLAIMS.iter().any(|claim| claim.len() == name.len() && alike(claim)))
 }
 
-/// The client of the request with `headers` that came from `peer`, a trusted proxy: the last one named that is not a
-/// trusted proxy.
+/// The client of a request with `headers` from `peer`, a trusted proxy: the last named address that is not a trusted proxy.
 ///
-/// `Forwarded` (RFC 7239) says so, or else `X-Forwarded-For`. Where an entry cannot be read, because it hides the
-/// address, is malformed or lies beyond [`READ_BYTES_MAX`], and where all are trusted proxies, it is the last one read:
-/// the trusted proxy that is farthest away, or `peer`. Its port is 0 where none is named.
+/// `Forwarded` (RFC 7239) comes before `X-Forwarded-For`. If an entry hides the address, is malformed or lies beyond
+/// [`READ_BYTES_MAX`], or if all entries are trusted proxies, the client is the last address read: the farthest trusted
+/// proxy, or `peer`. The port is 0 if none is named.
 pub(super) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[Network]) -> SocketAddr {
     if headers.contains_key(FORWARDED) {
         let entries = entries(headers.get_all(FORWARDED), split_element);
@@ -80,7 +79,7 @@ pub(super) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[Network])
     }
 }
 
-/// Where trust ends on the way from `peer` by the `addresses` that were told, the nearest first.
+/// Follows `addresses`, the nearest first, from `peer` to where trust ends.
 fn last_known(
     peer: SocketAddr,
     trusted: &[Network],
@@ -96,18 +95,18 @@ fn last_known(
     known
 }
 
-/// What is before the last separator, if there is one, and what is behind it.
+/// The text before the last separator, if there is one, and the text after it.
 type Split<'a> = (Option<&'a [u8]>, &'a [u8]);
 
-/// The entries of a header from the right, without empty ones, as `split` takes them off; `None` for one that is not
-/// whole, which is the last.
+/// The entries of a header from the right, as `split` takes them off, without empty ones. Ends with `None` at an entry that
+/// is not whole.
 fn entries<'a>(
     values: GetAll<'a, http::HeaderValue>,
     split: fn(&'a [u8]) -> Option<Split<'a>>,
 ) -> impl Iterator<Item = Option<&'a [u8]>> {
     let mut values = values.into_iter().rev();
     let mut budget = READ_BYTES_MAX;
-    // What of a value is left, and whether it begins where the value does.
+    // The rest of a value, and whether it begins at the start of the value.
     let mut left: Option<(&[u8], bool)> = None;
     let next = move || loop {
         let (text, whole) = match left.take() {
@@ -138,14 +137,14 @@ fn split_plain(text: &[u8]) -> Option<Split<'_>> {
     Some(comma.map_or((None, text), |at| (Some(&text[..at]), &text[at + 1..])))
 }
 
-/// Splits at the last comma outside of quotes.
+/// Splits at the last comma outside quotes.
 fn split_element(text: &[u8]) -> Option<Split<'_>> {
     split_last(text, b',')
 }
 
-/// Splits at the last `separator` outside of quotes; `None` when a quote has no beginning.
+/// Splits at the last `separator` outside quotes; `None` when a quote has no beginning.
 ///
-/// Read from the right, so that a quote which a client left open takes nothing from what a proxy added.
+/// This reads from the right, so that a quote that a client left open does not swallow what a proxy added.
 fn split_last(text: &[u8], separator: u8) -> Option<Split<'_>> {
     let mut quoted = false;
     for (at, &byte) in text.iter().enumerate().rev() {
@@ -159,7 +158,7 @@ fn split_last(text: &[u8], separator: u8) -> Option<Split<'_>> {
     (!quoted).then_some((None, text))
 }
 
-/// The address of the one `for` among the pairs of a `Forwarded` element.
+/// The address in the only `for` pair of a `Forwarded` element.
 fn forwarded_for(element: &[u8]) -> Option<SocketAddr> {
     let mut found = None;
     let mut rest = Some(element);
@@ -178,7 +177,7 @@ fn forwarded_for(element: &[u8]) -> Option<SocketAddr> {
     found
 }
 
-/// What is between the quotes of a quoted string, or a text without any. What needs escapes is no address.
+/// The text of a quoted string, or a text without quotes. A text with escapes is not an address.
 fn unquoted(value: &[u8]) -> Option<&[u8]> {
     match value {
         [b'"', text @ .., b'"'] => Some(text),
@@ -187,8 +186,8 @@ fn unquoted(value: &[u8]) -> Option<&[u8]> {
     .filter(|text| !text.iter().any(|byte| matches!(byte, b'"' | b'\\')))
 }
 
-/// Reads an address, in brackets or not, with a port or without one: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`,
-/// `[2001:db8::1]:80`. A port may be hidden (`_x`; RFC 7239, section 6.3), an address may not.
+/// Parses an address with or without brackets and port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`. A
+/// port may be hidden (`_x`; RFC 7239, section 6.3), an address may not.
 fn address(text: &[u8]) -> Option<SocketAddr> {
     let text = str::from_utf8(text).ok()?;
     let (address, port) = if let Ok(address) = text.parse::<IpAddr>() {
@@ -203,7 +202,7 @@ fn address(text: &[u8]) -> Option<SocketAddr> {
     Some(SocketAddr::new(address.to_canonical(), if port.is_empty() { 0 } else { read_port(port)? }))
 }
 
-/// Reads `:80`, or `:_hidden`, which is 0.
+/// Parses `:80`, or `:_hidden`, which means 0.
 fn read_port(text: &str) -> Option<u16> {
     let text = text.strip_prefix(':')?;
     if let Some(hidden) = text.strip_prefix('_') {

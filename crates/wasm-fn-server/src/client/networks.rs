@@ -1,20 +1,19 @@
-//! Networks of addresses, as operators write them.
+//! Networks, as operators write them.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use ipnet::{IpNet, Ipv4Net};
 
-/// Bits before the IPv4 address in an IPv6 address that carries one (RFC 4291, section 2.5.5.2).
+/// Bits before the IPv4 address in an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2).
 const MAPPED_BITS: u8 = 96;
 
-/// The addresses that begin with the same bits: `10.0.0.0/8`, `fd00::/8`, or a single one.
+/// A network such as `10.0.0.0/8` or `fd00::/8`, or a single address.
 ///
-/// An IPv6 network within `::ffff:0:0/96` is the IPv4 network that it stands for; no other IPv6 network has
-/// IPv4 addresses.
+/// An IPv6 network within `::ffff:0:0/96` is converted to its IPv4 network. No other IPv6 network contains IPv4 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(IpNet);
 
-/// A text is no network.
+/// A text is not a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("found {found:?}, expected a network such as 10.0.0.0/8 or fd00::/8, or an address")]
 pub struct NetworkError {
@@ -27,7 +26,7 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
         let network = match text.split_once('/') {
-            // Not the crate's own parser, which takes a leading zero, octal to some, for nothing.
+            // The crate's own parser accepts leading zeros, which some read as octal.
             Some((address, prefix)) => address.parse().ok().zip(prefix_of(prefix)),
             None => text.parse().ok().map(|address: IpAddr| (address, IpNet::from(address).max_prefix_len())),
         };
@@ -41,7 +40,7 @@ fn prefix_of(text: &str) -> Option<u8> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// The IPv4 network that `network` stands for, if it does.
+/// Converts an IPv4-mapped `network` to IPv4.
 fn canonical(network: IpNet) -> IpNet {
     let (IpAddr::V4(address), IpNet::V6(_)) = (network.addr().to_canonical(), network) else {
         return network;
@@ -51,13 +50,13 @@ fn canonical(network: IpNet) -> IpNet {
 }
 
 impl Network {
-    /// Whether `address`, which is not an IPv4 address in IPv6, is one of its.
+    /// Whether the network contains `address`, which is not IPv4-mapped.
     fn has(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
 }
 
-/// Whether `address` is in one of `networks`.
+/// Whether one of `networks` contains `address`.
 pub(super) fn holds(networks: &[Network], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.has(address))

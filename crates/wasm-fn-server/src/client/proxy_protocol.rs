@@ -1,7 +1,7 @@
-//! The PROXY protocol, versions 1 and 2: the header that a proxy begins a connection with, to say whose it is.
+//! The PROXY protocol, versions 1 and 2: a proxy begins a connection with a header that names the client.
 //!
-//! As in the specification, haproxy.org/download/3.0/doc/proxy-protocol.txt. Read to its last byte and no further: what
-//! follows is HTTP's.
+//! See haproxy.org/download/3.0/doc/proxy-protocol.txt. The header is read to its last byte and no further, since HTTP
+//! follows.
 
 use std::{
     io,
@@ -10,44 +10,44 @@ use std::{
 
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
-/// How a header of version 1 begins.
+/// Start of a header of version 1.
 const TEXT: &[u8] = b"PROXY ";
-/// Longest header of version 1, bytes, with its end of line.
+/// Longest header of version 1 with its end of line, bytes.
 const TEXT_BYTES_MAX: usize = 107;
-/// Shortest: `PROXY UNKNOWN` and its end of line. One of version 2 is longer.
+/// Shortest header: `PROXY UNKNOWN` and an end of line. One of version 2 is longer.
 const SHORTEST: usize = 15;
 
-/// How a header of version 2 begins.
+/// Start of a header of version 2.
 const BINARY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-/// Its part of fixed length.
+/// Length of its fixed part.
 const FIXED_BYTES: usize = 16;
-/// Longest header of version 2, bytes: what nginx takes too.
+/// Longest header of version 2, bytes; the same as in nginx.
 const BINARY_BYTES_MAX: usize = 4096;
 
-/// Whose a connection is.
+/// The client of a connection, according to its PROXY header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// The proxy's own, as for a look at our health (`LOCAL`).
+pub(crate) enum ProxiedClient {
+    /// The proxy itself, for example for a health check (`LOCAL`).
     Own,
-    /// Somebody's whom the proxy cannot name (`UNKNOWN`, or another family than TCP over IPv4 or IPv6).
+    /// A client that the proxy cannot name (`UNKNOWN`, or a family other than TCP over IPv4 or IPv6).
     Unnamed,
-    /// The client's at this address.
-    Client(SocketAddr),
+    /// The client at this address.
+    Named(SocketAddr),
 }
 
-/// Why a connection does not say whose it is.
+/// Why a connection has no valid PROXY header.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HeaderError {
-    /// It ended, or failed.
+    /// The connection ended or failed.
     #[error("found an end within the PROXY header: {0}")]
     Cut(#[from] io::Error),
-    /// The header is none.
+    /// The bytes are not a PROXY header.
     #[error("found \"{}\", expected a PROXY header of version 1 or 2", .0.escape_ascii())]
     Malformed(Vec<u8>),
-    /// It is longer than any that means something.
+    /// The header is too long.
     #[error("found a PROXY header of more than {bytes_max} bytes")]
     TooLong {
-        /// What is taken.
+        /// The longest that is accepted.
         bytes_max: usize,
     },
 }
@@ -55,11 +55,11 @@ pub(crate) enum HeaderError {
 /// Reads the PROXY header that `stream` begins with.
 ///
 /// # Errors
-/// The stream begins with none, or ends in it. It is then of no use.
+/// The stream does not begin with a header, or ends within it. It must be closed then.
 ///
 /// # Cancel safety
-/// None: part of the header may have been read.
-pub(crate) async fn read(stream: &mut TcpStream) -> Result<Source, HeaderError> {
+/// Not cancel safe: part of the header may have been read.
+pub(crate) async fn read(stream: &mut TcpStream) -> Result<ProxiedClient, HeaderError> {
     let mut start = [0; SHORTEST];
     stream.read_exact(&mut start).await?;
     if start.starts_with(BINARY) {
@@ -71,7 +71,7 @@ pub(crate) async fn read(stream: &mut TcpStream) -> Result<Source, HeaderError> 
     }
 }
 
-async fn read_text(stream: &mut TcpStream, start: &[u8]) -> Result<Source, HeaderError> {
+async fn read_text(stream: &mut TcpStream, start: &[u8]) -> Result<ProxiedClient, HeaderError> {
     let mut line = [0; TEXT_BYTES_MAX];
     line[..start.len()].copy_from_slice(start);
     let mut length = start.len();
@@ -79,7 +79,7 @@ async fn read_text(stream: &mut TcpStream, start: &[u8]) -> Result<Source, Heade
         if length == line.len() {
             return Err(HeaderError::TooLong { bytes_max: TEXT_BYTES_MAX });
         }
-        // Looked at first, so that nothing behind the line is taken.
+        // Peeks first, so that nothing behind the line is consumed.
         let seen = stream.peek(&mut line[length..]).await?;
         if seen == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
@@ -92,7 +92,7 @@ async fn read_text(stream: &mut TcpStream, start: &[u8]) -> Result<Source, Heade
     text(&line[..length]).ok_or_else(|| HeaderError::Malformed(line[..length].to_vec()))
 }
 
-async fn read_binary(stream: &mut TcpStream, start: &[u8]) -> Result<Source, HeaderError> {
+async fn read_binary(stream: &mut TcpStream, start: &[u8]) -> Result<ProxiedClient, HeaderError> {
     let mut fixed = [0; FIXED_BYTES];
     fixed[..start.len()].copy_from_slice(start);
     stream.read_exact(&mut fixed[start.len()..]).await?;
@@ -105,8 +105,8 @@ async fn read_binary(stream: &mut TcpStream, start: &[u8]) -> Result<Source, Hea
     binary(fixed[12], fixed[13], &rest).ok_or_else(|| HeaderError::Malformed(fixed.to_vec()))
 }
 
-/// Reads a header of version 1: a line with its end.
-fn text(line: &[u8]) -> Option<Source> {
+/// Parses a header of version 1, a line with its end.
+fn text(line: &[u8]) -> Option<ProxiedClient> {
     let line = str::from_utf8(line).ok()?.strip_prefix("PROXY ")?.strip_suffix("\r\n")?;
     if line.contains('\r') {
         return None;
@@ -114,8 +114,8 @@ fn text(line: &[u8]) -> Option<Source> {
     let mut words = line.split(' ');
     let family = words.next()?;
     if family == "UNKNOWN" {
-        // Whatever else it says is not to be read.
-        return Some(Source::Unnamed);
+        // The rest of the line must be ignored.
+        return Some(ProxiedClient::Unnamed);
     }
     let address = |word: &str| match family {
         "TCP4" => word.parse().ok().map(IpAddr::V4),
@@ -127,33 +127,32 @@ fn text(line: &[u8]) -> Option<Source> {
     };
     let (source, _destination) = (address(words.next()?)?, address(words.next()?)?);
     let (source_port, _destination_port) = (port(words.next()?)?, port(words.next()?)?);
-    words.next().is_none().then_some(Source::Client(SocketAddr::new(source, source_port)))
+    words.next().is_none().then_some(ProxiedClient::Named(SocketAddr::new(source, source_port)))
 }
 
-/// Reads a header of version 2: its bytes 13 and 14, and what comes behind its length. What is behind the addresses
-/// (TLVs) is not read.
-fn binary(version_and_command: u8, family: u8, rest: &[u8]) -> Option<Source> {
+/// Parses a header of version 2: its bytes 13 and 14, and `rest` after its length. TLVs after the addresses are ignored.
+fn binary(version_and_command: u8, family: u8, rest: &[u8]) -> Option<ProxiedClient> {
     match version_and_command {
-        // The family is to be ignored then, whatever it is.
-        0x20 => return Some(Source::Own),
+        // The family must be ignored then.
+        0x20 => return Some(ProxiedClient::Own),
         0x21 => {}
         _ => return None,
     }
-    // The address family above, the transport below: none, a stream or datagrams.
+    // The high bits are the address family, the low bits the transport: none, a stream or datagrams.
     match (family >> 4, family & 0x0f) {
         (1, 1) => {
             let (addresses, _) = rest.split_first_chunk::<12>()?;
             let [a, b, c, d, _, _, _, _, port @ .., _, _] = *addresses;
-            Some(Source::Client((Ipv4Addr::new(a, b, c, d), u16::from_be_bytes(port)).into()))
+            Some(ProxiedClient::Named((Ipv4Addr::new(a, b, c, d), u16::from_be_bytes(port)).into()))
         }
         (2, 1) => {
             let (source, rest) = rest.split_first_chunk::<16>()?;
             let (_destination, rest) = rest.split_first_chunk::<16>()?;
             let ([high, low, _, _], _) = rest.split_first_chunk::<4>()?;
             let port = u16::from_be_bytes([*high, *low]);
-            Some(Source::Client((Ipv6Addr::from(*source), port).into()))
+            Some(ProxiedClient::Named((Ipv6Addr::from(*source), port).into()))
         }
-        (0..=3, 0..=2) => Some(Source::Unnamed),
+        (0..=3, 0..=2) => Some(ProxiedClient::Unnamed),
         _ => None,
     }
 }

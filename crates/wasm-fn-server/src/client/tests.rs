@@ -31,10 +31,10 @@ fn peer_is_trusted_by_its_ipv4_address_also_where_ipv6_carries_it() {
 fn whoever_a_proxy_header_names_takes_the_proxys_place() {
     let trusted = networks(&["10.0.0.0/8"]);
     let proxy = Peer::new(address("10.0.0.1:4000"), &trusted);
-    let client = |text| Source::Client(address(text));
+    let client = |text| ProxiedClient::Named(address(text));
     for (source, expected, is_trusted) in [
-        (Source::Own, "10.0.0.1:4000", true),
-        (Source::Unnamed, "10.0.0.1:4000", false),
+        (ProxiedClient::Own, "10.0.0.1:4000", true),
+        (ProxiedClient::Unnamed, "10.0.0.1:4000", false),
         (client("192.0.2.1:5000"), "192.0.2.1:5000", false),
         (client("10.0.0.2:5000"), "10.0.0.2:5000", true),
         (client("[::ffff:10.0.0.2]:5000"), "10.0.0.2:5000", true),

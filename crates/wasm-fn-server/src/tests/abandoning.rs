@@ -10,17 +10,17 @@ use wasm_fn_core::{Outcome, TrafficSplit};
 use wasm_fn_router::Placement;
 
 use super::{
+    compared::{Setup, Told, Tried, echo},
     harness::{Fake, FakeBody, eventually, fed, get, get2, ok, options, request2, text, trap, v, within},
     shielding::{once, stuck},
-    trial::{Setup, Told, Tried, echo},
 };
-use crate::{Call, Cause, Failure, Options};
+use crate::{Call, FailureCause, InvokeFailure, ServerOptions};
 
 impl Tried {
     /// What the trial was told of the only request, once that has ended.
     async fn told(&self) -> Told {
-        let told = self.trial.heard(1).await.remove(0);
-        assert_eq!(self.trial.under_way(), 0);
+        let told = self.observer.heard(1).await.remove(0);
+        assert_eq!(self.observer.under_way(), 0);
         told
     }
 }
@@ -57,7 +57,7 @@ where
     let mut client = tried.node.raw().await;
     client.send(text).await;
     within(started).await.unwrap();
-    assert_eq!(tried.trial.under_way(), 1);
+    assert_eq!(tried.observer.under_way(), 1);
     drop(client);
     tried.told().await
 }
@@ -142,7 +142,7 @@ async fn request_that_was_recalled_was_abandoned_by_nobody() {
         let mut client = tried.node.http1().await;
         let answer = tokio::spawn(async move { client.send_request(get("/hello")).await.unwrap() });
         within(started).await.unwrap();
-        tried.trial.recall();
+        tried.observer.recall();
         within(answer).await.unwrap();
         let told = tried.told().await;
         assert_eq!((told.outcome, told.abandoned), (Outcome::Shed, false), "{shield:?}");
@@ -176,7 +176,7 @@ async fn client_of_stable_that_leaves_unanswered_is_told_of_too() {
 
 #[tokio::test]
 async fn requests_that_the_node_refuses_begin_and_end_once() {
-    let setup = Setup { options: Options { body_bytes_max: 10, ..options() }, ..Setup::default() };
+    let setup = Setup { options: ServerOptions { body_bytes_max: 10, ..options() }, ..Setup::default() };
     let tried = setup.canary(|_| async { ok("canary") }).await;
     let mut client = tried.node.raw().await;
     client.send("POST /hello HTTP/1.1\r\nhost: a\r\ncontent-length: 11\r\n\r\n01234567890").await;
@@ -185,7 +185,10 @@ async fn requests_that_the_node_refuses_begin_and_end_once() {
     let told = tried.told().await;
     assert_eq!((told.outcome, told.abandoned), (Outcome::Cancelled, false));
 
-    let setup = Setup { options: Options { turn_wait_max: Duration::ZERO, ..options() }, ..Setup::default() };
+    let setup = Setup {
+        options: ServerOptions { schedule_delay_max: Duration::ZERO, ..options() },
+        ..Setup::default()
+    };
     let tried = setup.canary(|_| async { ok("canary") }).await;
     let mut client = tried.node.http1().await;
     let mut asked = 0;
@@ -199,17 +202,17 @@ async fn requests_that_the_node_refuses_begin_and_end_once() {
         }
         client.ready().await.unwrap();
     }
-    let told = tried.trial.heard(asked).await;
+    let told = tried.observer.heard(asked).await;
     assert_eq!((told[asked - 1].outcome, told[asked - 1].abandoned), (Outcome::Shed, false));
-    assert_eq!(tried.trial.under_way(), 0);
+    assert_eq!(tried.observer.under_way(), 0);
 }
 
 #[tokio::test]
 async fn requests_that_the_canary_sheds_begin_and_end_once() {
-    for cause in [Cause::FunctionOverloaded, Cause::NodeOverloaded, Cause::Internal] {
+    for cause in [FailureCause::FunctionOverloaded, FailureCause::NodeOverloaded, FailureCause::Internal] {
         for shield in [None, Setup::default().shield] {
             let setup = Setup { shield, ..Setup::default() };
-            let tried = setup.canary(move |_| async move { Err(Failure::new(cause, "")) }).await;
+            let tried = setup.canary(move |_| async move { Err(InvokeFailure::new(cause, "")) }).await;
             tried.node.http1().await.send_request(get("/hello")).await.unwrap();
             let told = tried.told().await;
             assert!(!told.outcome.is_failure() && !told.abandoned, "{told:?}");
@@ -226,7 +229,7 @@ async fn requests_under_way_when_the_node_stops_end_too() {
     client.send("GET /hello HTTP/1.1\r\nhost: a\r\n\r\n").await;
     within(started).await.unwrap();
     assert_eq!(tried.node.handle.drain(Duration::from_millis(1)).await.cut, 1);
-    let trial = Arc::clone(&tried.trial);
-    eventually(move || trial.under_way() == 0).await;
+    let observer = Arc::clone(&tried.observer);
+    eventually(move || observer.under_way() == 0).await;
     assert_eq!(tried.told().await.outcome, Outcome::Shed);
 }

@@ -14,18 +14,18 @@ use http_body_util::BodyExt;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, sync::oneshot};
-use wasm_fn_core::Outcome;
+use wasm_fn_core::{Outcome, Usage};
 
 use super::{
+    compared::{Setup, echo},
     harness::{
         Fake, FakeBody, Node, eventually, fed, get, get2, ok, problem, request, request2, text, trap, within,
     },
-    trial::{Setup, echo},
 };
-use crate::{Call, Cause, Failure, Usage, clock};
+use crate::{Call, FailureCause, InvokeFailure, clock};
 
 /// Reads what there is of the body, and waits for more when `asks`; then its time is up.
-async fn read_until_timeout(mut call: Call, asks: bool) -> Result<Response<FakeBody>, Failure> {
+async fn read_until_timeout(mut call: Call, asks: bool) -> Result<Response<FakeBody>, InvokeFailure> {
     let body = call.request.body_mut();
     body.frame().await.unwrap().unwrap();
     if asks {
@@ -35,7 +35,7 @@ async fn read_until_timeout(mut call: Call, asks: bool) -> Result<Response<FakeB
         })
         .await;
     }
-    Err(Failure::new(Cause::Timeout, "the guest did not answer"))
+    Err(InvokeFailure::new(FailureCause::Timeout, "the guest did not answer"))
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn an_upload_that_takes_most_of_the_time_is_the_clients() {
             body.frame().await.unwrap().unwrap();
             begin.unwrap().send(()).unwrap();
             while body.frame().await.is_some() {}
-            Err(Failure::new(Cause::Timeout, "the guest had little time"))
+            Err(InvokeFailure::new(FailureCause::Timeout, "the guest had little time"))
         }
     })
     .await;
@@ -167,8 +167,9 @@ async fn a_canary_that_waits_for_the_client_keeps_its_time_and_is_not_charged() 
 
 #[tokio::test]
 async fn a_canary_whose_code_is_not_there_is_not_charged_and_stable_answers() {
-    let tried =
-        Setup::default().canary(|_| async { Err(Failure::new(Cause::NotReady, "being compiled")) }).await;
+    let tried = Setup::default()
+        .canary(|_| async { Err(InvokeFailure::new(FailureCause::NotReady, "being compiled")) })
+        .await;
     let response = tried.node.http1().await.send_request(get("/hello")).await.unwrap();
     assert_eq!(
         (response.status().as_u16(), &response.headers()["wasm-fn-version"]),
@@ -207,7 +208,7 @@ async fn an_answer_that_is_not_read_is_the_clients() {
     sender.send_data(Bytes::from_static(b"more")).await.unwrap();
     as_long_again(begun).await;
     // The guest is asked for more only when the client has read, and then its time is up.
-    sender.abort(Failure::new(Cause::Timeout, "the guest did not answer"));
+    sender.abort(InvokeFailure::new(FailureCause::Timeout, "the guest did not answer"));
     within(response.into_body().collect()).await.unwrap_err();
     node.counts(Outcome::Cancelled, 1).await;
 }
@@ -225,7 +226,7 @@ async fn an_answer_that_is_read_and_has_no_end_is_the_versions() {
     sender.send_data(Bytes::from_static(b"some")).await.unwrap();
     let mut body = client.send_request(get("/hello")).await.unwrap().into_body();
     within(body.frame()).await.unwrap().unwrap();
-    sender.abort(Failure::new(Cause::Timeout, "the guest did not answer"));
+    sender.abort(InvokeFailure::new(FailureCause::Timeout, "the guest did not answer"));
     within(body.frame()).await.unwrap().unwrap_err();
     node.counts(Outcome::Timeout, 1).await;
 }
@@ -233,9 +234,9 @@ async fn an_answer_that_is_read_and_has_no_end_is_the_versions() {
 #[tokio::test]
 async fn what_a_guest_without_memory_does_is_the_nodes() {
     let usage = Usage { starved: true, ..Usage::default() };
-    type Answer = fn(Usage) -> Result<Response<FakeBody>, Failure>;
+    type Answer = fn(Usage) -> Result<Response<FakeBody>, InvokeFailure>;
     let answers: [(Answer, u16, Outcome); 3] = [
-        (|usage| Err(Failure { usage, ..trap("no memory") }), 500, Outcome::Shed),
+        (|usage| Err(InvokeFailure { usage, ..trap("no memory") }), 500, Outcome::Shed),
         (
             |usage| Ok(Response::builder().status(500).body(FakeBody::text("sorry").using(usage)).unwrap()),
             500,

@@ -19,17 +19,17 @@ use tokio::{
 use wasm_fn_core::Outcome;
 
 use super::harness::{Fake, FakeBody, Node, eventually, get, get2, ok, options, text, within};
-use crate::{DrainReport, Options};
+use crate::{DrainReport, ServerOptions};
 
 const LONG: Duration = Duration::from_secs(30);
 const REQUEST: &str = "GET /hello HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// A node whose guest waits for a permit, and how many guests have started.
-async fn gated(options: Options) -> (Node, Arc<Semaphore>, Arc<AtomicU64>) {
+async fn gated(options: ServerOptions) -> (Node, Arc<Semaphore>, Arc<AtomicU64>) {
     gated_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), options)
 }
 
-fn gated_on(listener: TcpListener, options: Options) -> (Node, Arc<Semaphore>, Arc<AtomicU64>) {
+fn gated_on(listener: TcpListener, options: ServerOptions) -> (Node, Arc<Semaphore>, Arc<AtomicU64>) {
     let (gate, started) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU64::new(0)));
     let (opens, counter) = (Arc::clone(&gate), Arc::clone(&started));
     let fake = Fake::new(move |_| {
@@ -81,7 +81,7 @@ async fn idle_connections_are_closed_after_the_grace() {
 
 #[tokio::test]
 async fn connections_in_the_backlog_are_served() {
-    let (node, gate, started) = gated(Options { connections_max: 1, ..options() }).await;
+    let (node, gate, started) = gated(ServerOptions { connections_max: 1, ..options() }).await;
     let mut first = node.raw().await;
     first.send(REQUEST).await;
     eventually(|| started.load(Ordering::SeqCst) == 1).await;
@@ -103,7 +103,7 @@ async fn connections_in_the_backlog_are_served() {
 async fn backlog_is_left_to_whoever_shares_the_socket() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
     let shared = TcpListener::from_std(listener.try_clone().unwrap()).unwrap();
-    let one = Options { connections_max: 1, ..options() };
+    let one = ServerOptions { connections_max: 1, ..options() };
     let (old, gate, started) = gated_on(TcpListener::from_std(listener).unwrap(), one);
     let mut first = old.raw().await;
     first.send(REQUEST).await;

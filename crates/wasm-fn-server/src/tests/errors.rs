@@ -3,34 +3,34 @@
 use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use wasm_fn_core::Outcome;
+use wasm_fn_core::{Outcome, Usage};
 
 use super::harness::{FakeBody, Node, get, get2, ok, problem, text, trap};
-use crate::{Cause, Failure, Usage};
+use crate::{FailureCause, InvokeFailure};
 
 #[tokio::test]
 async fn every_cause_has_its_status_code_and_outcome() {
     let causes = [
-        (Cause::Trap, 500, "guest-trap", Outcome::Trap),
-        (Cause::Timeout, 504, "guest-timeout", Outcome::Timeout),
-        (Cause::CpuExceeded, 500, "guest-cpu-exceeded", Outcome::Timeout),
-        (Cause::OutOfMemory, 500, "guest-out-of-memory", Outcome::OutOfMemory),
-        (Cause::InvalidResponse, 500, "guest-invalid-response", Outcome::InvalidResponse),
-        (Cause::ClientTooSlow, 408, "request-timeout", Outcome::Cancelled),
-        (Cause::BodyTooLarge, 413, "body-too-large", Outcome::Cancelled),
-        (Cause::NotReady, 503, "function-not-ready", Outcome::Shed),
-        (Cause::BeganLate, 504, "guest-timeout", Outcome::Shed),
-        (Cause::Recalled, 503, "version-recalled", Outcome::Shed),
-        (Cause::FunctionOverloaded, 503, "function-overloaded", Outcome::Shed),
-        (Cause::NodeOverloaded, 503, "node-overloaded", Outcome::Shed),
-        (Cause::Internal, 500, "internal-error", Outcome::Internal),
+        (FailureCause::Trap, 500, "guest-trap", Outcome::Trap),
+        (FailureCause::Timeout, 504, "guest-timeout", Outcome::Timeout),
+        (FailureCause::CpuExceeded, 500, "guest-cpu-exceeded", Outcome::Timeout),
+        (FailureCause::OutOfMemory, 500, "guest-out-of-memory", Outcome::OutOfMemory),
+        (FailureCause::InvalidResponse, 500, "guest-invalid-response", Outcome::InvalidResponse),
+        (FailureCause::ClientTooSlow, 408, "request-timeout", Outcome::Cancelled),
+        (FailureCause::BodyTooLarge, 413, "body-too-large", Outcome::Cancelled),
+        (FailureCause::NotReady, 503, "function-not-ready", Outcome::Shed),
+        (FailureCause::BeganLate, 504, "guest-timeout", Outcome::Shed),
+        (FailureCause::Recalled, 503, "version-recalled", Outcome::Shed),
+        (FailureCause::FunctionOverloaded, 503, "function-overloaded", Outcome::Shed),
+        (FailureCause::NodeOverloaded, 503, "node-overloaded", Outcome::Shed),
+        (FailureCause::Internal, 500, "internal-error", Outcome::Internal),
     ];
     for (cause, status, code, outcome) in causes {
         let node = Node::answering(move |_| async move {
             let usage =
                 Usage { queue_wait: Duration::from_millis(7), memory_peak_bytes: 4096, ..Usage::default() };
             let retry_after = Some(Duration::from_millis(2500));
-            Err(Failure { usage, retry_after, ..Failure::new(cause, "what happened") })
+            Err(InvokeFailure { usage, retry_after, ..InvokeFailure::new(cause, "what happened") })
         })
         .await;
         let response = node.http1().await.send_request(get("/hello")).await.unwrap();
@@ -41,7 +41,7 @@ async fn every_cause_has_its_status_code_and_outcome() {
         let (found, body) = problem(response).await;
         assert_eq!((found.as_u16(), &body["code"]), (status, &code.into()));
         assert_eq!(body["request_id"], id);
-        let told = outcome.is_failure() || cause == Cause::BeganLate;
+        let told = outcome.is_failure() || cause == FailureCause::BeganLate;
         assert_eq!(body["detail"] == "what happened", told, "{body}");
         node.counts(outcome, 1).await;
         assert_eq!(node.tally.snapshot().memory_peak_bytes_max(), if outcome.counts() { 4096 } else { 0 });

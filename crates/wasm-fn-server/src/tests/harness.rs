@@ -32,11 +32,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
 };
-use wasm_fn_core::{FunctionName, Outcome, Revision, StageName, Sticky, TrafficSplit, VersionNo};
-use wasm_fn_router::{RouteTable, Salt, Stage, StageSpec, Tally, TrialSpec, VersionEntry};
+use wasm_fn_core::{FunctionName, Outcome, Revision, StageName, Sticky, TrafficSplit, Usage, VersionNo};
+use wasm_fn_router::{ComparisonSpec, RouteTable, Salt, Stage, StageSpec, Tally, VersionEntry};
 
 use crate::{
-    Call, Cause, Failure, InvocationBody, Invoke, Options, OverrideAccess, ServerHandle, Usage,
+    Call, FailureCause, InvocationBody, Invoke, InvokeFailure, OverrideAccess, ServerHandle, ServerOptions,
     draw_at_random, serve,
 };
 
@@ -44,7 +44,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What fake versions answer with.
-pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Response<FakeBody>, Failure>> + Send>>;
+pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Response<FakeBody>, InvokeFailure>> + Send>>;
 
 /// A version that runs a closure.
 pub(super) struct Fake(Box<dyn Fn(Call) -> Answering + Send + Sync>);
@@ -58,13 +58,13 @@ pub(super) struct FakeBody {
 
 enum Kind {
     Known(Full<Bytes>),
-    Fed(Channel<Bytes, Failure>),
+    Fed(Channel<Bytes, InvokeFailure>),
 }
 
 impl Fake {
     pub(super) fn new<F>(answer: impl Fn(Call) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Result<Response<FakeBody>, Failure>> + Send + 'static,
+        F: Future<Output = Result<Response<FakeBody>, InvokeFailure>> + Send + 'static,
     {
         Self(Box::new(move |call| Box::pin(answer(call))))
     }
@@ -84,7 +84,10 @@ impl Fake {
 impl Invoke for Fake {
     type Body = FakeBody;
 
-    fn invoke(&self, call: Call) -> impl Future<Output = Result<Response<FakeBody>, Failure>> + Send + use<> {
+    fn invoke(
+        &self,
+        call: Call,
+    ) -> impl Future<Output = Result<Response<FakeBody>, InvokeFailure>> + Send + use<> {
         (self.0)(call)
     }
 }
@@ -95,7 +98,7 @@ impl FakeBody {
     }
 
     /// A body that is fed frames, and one at most ahead of being asked.
-    pub(super) fn fed() -> (Sender<Bytes, Failure>, Self) {
+    pub(super) fn fed() -> (Sender<Bytes, InvokeFailure>, Self) {
         let (sender, channel) = Channel::new(1);
         (sender, Self { kind: Kind::Fed(channel), usage: Usage::default(), gone: None })
     }
@@ -122,12 +125,12 @@ impl Drop for FakeBody {
 
 impl Body for FakeBody {
     type Data = Bytes;
-    type Error = Failure;
+    type Error = InvokeFailure;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, InvokeFailure>>> {
         match &mut self.kind {
             Kind::Known(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Kind::Fed(body) => Pin::new(body).poll_frame(cx),
@@ -156,12 +159,12 @@ impl InvocationBody for FakeBody {
 }
 
 /// 200 with `text`.
-pub(super) fn ok(text: impl Into<Bytes>) -> Result<Response<FakeBody>, Failure> {
+pub(super) fn ok(text: impl Into<Bytes>) -> Result<Response<FakeBody>, InvokeFailure> {
     Ok(Response::new(FakeBody::text(text)))
 }
 
-pub(super) fn trap(detail: &str) -> Failure {
-    Failure::new(Cause::Trap, detail)
+pub(super) fn trap(detail: &str) -> InvokeFailure {
+    InvokeFailure::new(FailureCause::Trap, detail)
 }
 
 pub(super) fn v(number: u32) -> VersionNo {
@@ -182,8 +185,8 @@ impl OverrideAccess for Sesame {
 }
 
 /// Bounds that no test meets by accident.
-pub(super) fn options() -> Options {
-    Options {
+pub(super) fn options() -> ServerOptions {
+    ServerOptions {
         connections_max: 1000,
         headers_max: 100,
         head_bytes_max: 65_536,
@@ -192,7 +195,7 @@ pub(super) fn options() -> Options {
         idle_timeout: PATIENCE,
         stall_timeout: PATIENCE,
         drain_grace: Duration::from_millis(50),
-        turn_wait_max: Duration::from_secs(60),
+        schedule_delay_max: Duration::from_secs(60),
         shield_body_bytes_max: 64 << 10,
         show_shielded: true,
         trusted_proxies: Vec::new(),
@@ -211,12 +214,12 @@ pub(super) fn stage(
     stage_with(function, split, versions, None)
 }
 
-/// The same, with a trial.
+/// The same, with a comparison.
 pub(super) fn stage_with(
     function: &str,
     split: TrafficSplit,
     versions: Vec<VersionEntry<Fake>>,
-    trial: Option<TrialSpec>,
+    comparison: Option<ComparisonSpec>,
 ) -> Arc<Stage<Fake>> {
     let function: FunctionName = function.parse().unwrap();
     let stable = versions[0].no;
@@ -232,7 +235,7 @@ pub(super) fn stage_with(
         sticky: Sticky::None,
         cohorts: Vec::new(),
         salt: Salt([1, 2]),
-        trial,
+        comparison,
         baseline: None,
         versions,
     };
@@ -253,23 +256,27 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) async fn with_table(table: RouteTable<Fake>, tally: Arc<Tally>, options: Options) -> Self {
+    pub(super) async fn with_table(
+        table: RouteTable<Fake>,
+        tally: Arc<Tally>,
+        options: ServerOptions,
+    ) -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), table, tally, options)
     }
 
-    fn on(listener: TcpListener, table: RouteTable<Fake>, tally: Arc<Tally>, options: Options) -> Self {
+    fn on(listener: TcpListener, table: RouteTable<Fake>, tally: Arc<Tally>, options: ServerOptions) -> Self {
         let tables = Arc::new(ArcSwap::from_pointee(table));
         let handle = serve(listener, Arc::clone(&tables), options, Arc::new(Sesame)).unwrap();
         Self { handle, tables, tally }
     }
 
     /// `hello` with `v1`, under `options`.
-    pub(super) async fn bounded(options: Options, fake: Fake) -> Self {
+    pub(super) async fn bounded(options: ServerOptions, fake: Fake) -> Self {
         Self::listening(TcpListener::bind("127.0.0.1:0").await.unwrap(), options, fake)
     }
 
     /// The same on `listener`.
-    pub(super) fn listening(listener: TcpListener, options: Options, fake: Fake) -> Self {
+    pub(super) fn listening(listener: TcpListener, options: ServerOptions, fake: Fake) -> Self {
         let tally = Arc::new(Tally::new());
         let stage = stage("hello", TrafficSplit::all(v(1)), vec![entry(v(1), &tally, fake)]);
         let table = RouteTable::new(Revision(1), vec![stage]).unwrap();
@@ -279,7 +286,7 @@ impl Node {
     /// `hello` with `v1`.
     pub(super) async fn answering<F>(answer: impl Fn(Call) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Result<Response<FakeBody>, Failure>> + Send + 'static,
+        F: Future<Output = Result<Response<FakeBody>, InvokeFailure>> + Send + 'static,
     {
         Self::bounded(options(), Fake::new(answer)).await
     }

@@ -18,7 +18,7 @@ use wasm_fn_core::Outcome;
 use super::harness::{
     Fake, FakeBody, Node, eventually, fed, get, get2, ok, options, problem, request, request2, text, within,
 };
-use crate::{Options, RequestBodyError};
+use crate::{RequestBodyError, ServerOptions};
 
 const SOON: Duration = Duration::from_millis(50);
 
@@ -55,7 +55,7 @@ async fn heads_over_their_limits_are_refused() {
 async fn declared_body_over_the_limit_never_reaches_the_guest() {
     let asked = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&asked);
-    let limited = Options { body_bytes_max: 10, ..options() };
+    let limited = ServerOptions { body_bytes_max: 10, ..options() };
     let fake = Fake::new(move |_| {
         seen.store(true, Ordering::SeqCst);
         async { ok("hi") }
@@ -87,7 +87,7 @@ async fn refused_upload_does_not_lose_its_answer() {
 
 #[tokio::test]
 async fn body_that_grows_over_the_limit_fails_the_guests_read_and_gets_413() {
-    let limited = Options { body_bytes_max: 10, ..options() };
+    let limited = ServerOptions { body_bytes_max: 10, ..options() };
     let fake = Fake::new(|mut call| async move {
         let body = call.request.body_mut();
         let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -112,7 +112,7 @@ async fn body_that_grows_over_the_limit_fails_the_guests_read_and_gets_413() {
 
 #[tokio::test]
 async fn body_that_grows_over_the_limit_after_the_head_cuts_the_answer() {
-    let limited = Options { body_bytes_max: 10, ..options() };
+    let limited = ServerOptions { body_bytes_max: 10, ..options() };
     let fake = Fake::new(|mut call| async move {
         let (mut sender, body) = FakeBody::fed();
         tokio::spawn(async move {
@@ -137,7 +137,8 @@ async fn body_that_grows_over_the_limit_after_the_head_cuts_the_answer() {
 #[tokio::test]
 async fn slow_heads_and_silent_connections_are_cut() {
     let node =
-        Node::bounded(Options { head_timeout: SOON, ..options() }, Fake::new(|_| async { ok("hi") })).await;
+        Node::bounded(ServerOptions { head_timeout: SOON, ..options() }, Fake::new(|_| async { ok("hi") }))
+            .await;
     for head in ["", "GET /he", "PRI * HT"] {
         let mut client = node.raw().await;
         client.send(head).await;
@@ -153,7 +154,8 @@ async fn slow_heads_and_silent_connections_are_cut() {
 #[tokio::test]
 async fn idle_connections_are_closed() {
     let node =
-        Node::bounded(Options { idle_timeout: SOON, ..options() }, Fake::new(|_| async { ok("hi") })).await;
+        Node::bounded(ServerOptions { idle_timeout: SOON, ..options() }, Fake::new(|_| async { ok("hi") }))
+            .await;
     let mut client = node.raw().await;
     client.send("GET /hello HTTP/1.1\r\nhost: a\r\n\r\n").await;
     client.read_until("hi").await;
@@ -182,7 +184,7 @@ async fn working_guests_do_not_make_a_connection_idle() {
             ok("hi")
         }
     });
-    let short = Options { idle_timeout: SOON, head_timeout: SOON, stall_timeout: SOON, ..options() };
+    let short = ServerOptions { idle_timeout: SOON, head_timeout: SOON, stall_timeout: SOON, ..options() };
     let node = Node::bounded(short, fake).await;
     let silent = node.raw();
     let mut client = node.http1().await;
@@ -213,7 +215,7 @@ async fn clients_that_do_not_read_are_cut() {
                 Ok(Response::new(body.telling(gone.lock().await.take().unwrap())))
             }
         });
-        let node = Node::bounded(Options { stall_timeout: SOON, ..options() }, fake).await;
+        let node = Node::bounded(ServerOptions { stall_timeout: SOON, ..options() }, fake).await;
         let (mut first, mut second) = (node.raw().await, node.http2().await);
         let _unread = if http2 {
             Some(second.send_request(get2("/hello")).await.unwrap())
@@ -229,7 +231,7 @@ async fn clients_that_do_not_read_are_cut() {
 #[tokio::test]
 async fn connections_over_the_limit_wait_their_turn() {
     let node = Node::bounded(
-        Options { connections_max: 1, ..options() },
+        ServerOptions { connections_max: 1, ..options() },
         Fake::new(|call| async move { ok(call.client.to_string()) }),
     )
     .await;
@@ -250,7 +252,7 @@ async fn connections_over_the_limit_wait_their_turn() {
 
 #[tokio::test]
 async fn requests_that_wait_too_long_for_a_thread_are_refused() {
-    let impatient = Options { turn_wait_max: Duration::ZERO, ..options() };
+    let impatient = ServerOptions { schedule_delay_max: Duration::ZERO, ..options() };
     let node = Node::bounded(impatient, Fake::new(|_| async { ok("hi") })).await;
     let mut client = node.http1().await;
     // What is there already when the connection's task looks has not waited.

@@ -7,10 +7,10 @@ use wasm_fn_core::{Outcome, PreviewAccess, Revision, StageName, Sticky, TrafficS
 use wasm_fn_router::{Placement, RouteTable, Salt, Stage, StageSpec, Tally};
 
 use super::{
+    compared::Setup,
     harness::{ClientBody, Fake, Http1, Node, entry, eventually, get, get2, ok, options, problem, text, v},
-    trial::Setup,
 };
-use crate::Options;
+use crate::ServerOptions;
 
 /// Answers with the version and what it sees of the request.
 fn showing() -> Fake {
@@ -46,7 +46,7 @@ fn stage(
         sticky: Sticky::None,
         cohorts: Vec::new(),
         salt: Salt([1, 2]),
-        trial: None,
+        comparison: None,
         baseline: None,
         versions: vec![entry(v(1), tallies[0], showing()), entry(v(2), tallies[1], showing())],
     };
@@ -64,7 +64,7 @@ async fn node() -> (Node, Arc<Tally>) {
         stage("hidden", &["/hidden/*"], PreviewAccess::Off, others),
     ];
     let table = RouteTable::new(Revision(1), stages).unwrap();
-    let options = Options { preview_domain: Some("example.com".parse().unwrap()), ..options() };
+    let options = ServerOptions { preview_domain: Some("example.com".parse().unwrap()), ..options() };
     (Node::with_table(table, first, options).await, second)
 }
 
@@ -325,10 +325,10 @@ async fn no_trial_judges_who_asks_for_a_version_and_nothing_shields_it() {
     eventually(|| tried.node.tally.overrides().count(Outcome::Success) == 1).await;
     assert_eq!((tried.canary.snapshot().total(), tried.node.tally.snapshot().total()), (0, 0));
     tried.ran_on_stable(1);
-    let told = tried.trial.heard(3).await;
+    let told = tried.observer.heard(3).await;
     assert!(told.iter().all(|told| told.placement == Placement::Request), "{told:?}");
     // A canary that is withheld from others is still there for whoever asks.
-    tried.trial.withheld.store(true, SeqCst);
+    tried.observer.withheld.store(true, SeqCst);
     let response = client.send_request(with(get("/hello@canary"), &token)).await.unwrap();
     assert_eq!(response.headers()["wasm-fn-version"], "v2");
 }

@@ -9,7 +9,7 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use wasm_fn_core::Outcome;
 
 use super::harness::{ClientBody, Fake, Node, get, get2, ok, options, text, within};
-use crate::Options;
+use crate::ServerOptions;
 
 const SOON: Duration = Duration::from_millis(50);
 
@@ -29,7 +29,7 @@ fn telling() -> Fake {
 
 async fn node(trusted: &[&str], proxy_protocol: bool) -> Node {
     let trusted_proxies = trusted.iter().map(|text| text.parse().unwrap()).collect();
-    Node::bounded(Options { trusted_proxies, proxy_protocol, ..options() }, telling()).await
+    Node::bounded(ServerOptions { trusted_proxies, proxy_protocol, ..options() }, telling()).await
 }
 
 fn with(mut request: Request<ClientBody>, headers: &[(&'static str, &str)]) -> Request<ClientBody> {
@@ -188,7 +188,7 @@ async fn connection_of_a_trusted_proxy_without_its_header_is_closed() {
 
 #[tokio::test]
 async fn cut_proxy_header_has_the_time_of_a_head() {
-    let options = Options {
+    let options = ServerOptions {
         trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
         proxy_protocol: true,
         head_timeout: SOON,

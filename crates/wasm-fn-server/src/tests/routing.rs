@@ -13,7 +13,7 @@ use wasm_fn_router::{RouteTable, Tally};
 use super::harness::{
     Fake, Node, entry, eventually, get, get2, ok, options, problem, stage, text, v, within,
 };
-use crate::Options;
+use crate::ServerOptions;
 
 /// Answers with the version that was called and the node's own headers that it sees.
 fn naming() -> Fake {
@@ -26,7 +26,7 @@ fn naming() -> Fake {
 }
 
 /// `hello` with 90 % of `v1` and 10 % of `v2`, under `options`; and the tally of `v2`.
-async fn canary(options: Options) -> (Node, Arc<Tally>) {
+async fn canary(options: ServerOptions) -> (Node, Arc<Tally>) {
     let (first, second) = (Arc::new(Tally::new()), Arc::new(Tally::new()));
     let split = TrafficSplit::between(v(1), v(2), Weight::from_basis_points(1000).unwrap());
     let versions = vec![entry(v(1), &first, naming()), entry(v(2), &second, naming())];
@@ -38,7 +38,7 @@ async fn canary(options: Options) -> (Node, Arc<Tally>) {
 async fn shares_are_those_of_the_points_drawn() {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let every_tenth = || Point::new(NEXT.fetch_add(10, Ordering::SeqCst) % Point::COUNT).unwrap();
-    let (node, canary) = canary(Options { draw: every_tenth, ..options() }).await;
+    let (node, canary) = canary(ServerOptions { draw: every_tenth, ..options() }).await;
     let mut client = node.http1().await;
     for _ in 0..1000 {
         let response = client.send_request(get("/hello")).await.unwrap();
@@ -123,7 +123,7 @@ async fn hosts_are_those_of_either_protocol() {
         sticky: wasm_fn_core::Sticky::None,
         cohorts: Vec::new(),
         salt: wasm_fn_router::Salt([3, 4]),
-        trial: None,
+        comparison: None,
         baseline: None,
         versions: vec![entry(v(7), &tally, second)],
     };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::harness::{Fake, Node, ok, options, within};
-use crate::hold::tests::polls_took;
+use crate::connection::poll_average::tests::polls_took;
 
 /// Polls that answers may wait for.
 const SHORT: Duration = Duration::from_micros(10);

@@ -10,10 +10,10 @@ use wasm_fn_core::Outcome;
 use wasm_fn_router::Shielding;
 
 use super::{
+    compared::{Setup, Tried, echo},
     harness::{Fake, FakeBody, eventually, get, ok, options, request, trap, within},
-    trial::{Setup, Tried, echo},
 };
-use crate::{Call, Cause, Failure, Options};
+use crate::{Call, FailureCause, InvokeFailure, ServerOptions};
 
 /// Asserts that the canary's failures were met exactly so.
 #[track_caller]
@@ -24,7 +24,7 @@ fn met(tried: &Tried, expected: &[(Shielding, u64)]) {
     assert_eq!(found, expected);
 }
 
-async fn failing(_: Call) -> Result<Response<FakeBody>, Failure> {
+async fn failing(_: Call) -> Result<Response<FakeBody>, InvokeFailure> {
     Err(trap("unreachable"))
 }
 
@@ -70,7 +70,7 @@ async fn effects_and_large_bodies_are_told_apart() {
     assert_eq!(asked(&tried).await, 500);
     met(&tried, &[(Shielding::HadEffect, 1)]);
 
-    let options = Options { shield_body_bytes_max: 3, ..options() };
+    let options = ServerOptions { shield_body_bytes_max: 3, ..options() };
     let tried = Setup { options, ..Setup::default() }
         .canary(|mut call| async move {
             call.request.body_mut().collect().await.unwrap();
@@ -105,7 +105,7 @@ async fn response_that_fails_after_its_head_came_too_late() {
 
 #[tokio::test]
 async fn second_run_without_time_is_told_apart() {
-    let stable = Fake::new(|_| async { Err(Failure::new(Cause::Timeout, "no time was left")) });
+    let stable = Fake::new(|_| async { Err(InvokeFailure::new(FailureCause::Timeout, "no time was left")) });
     let tried = Setup::default().start(Fake::new(failing), stable).await;
     assert_eq!(asked(&tried).await, 504);
     met(&tried, &[(Shielding::NoTime, 1)]);

@@ -13,13 +13,13 @@ use wasm_fn_core::{Outcome, Side, TrafficSplit, Trap};
 use wasm_fn_router::Placement;
 
 use super::{
+    compared::{Setup, Tried, echo},
     harness::{
         Fake, FakeBody, eventually, fed, get, get2, ok, options, problem, request, request2, text, trap, v,
         within,
     },
-    trial::{Setup, Tried, echo},
 };
-use crate::{Call, Cause, Failure, Options};
+use crate::{Call, FailureCause, InvokeFailure, ServerOptions};
 
 /// What is kept of a request's body.
 const KEPT: usize = 64 << 10;
@@ -46,22 +46,22 @@ pub(super) fn once<T>(value: T) -> impl Fn() -> T {
 }
 
 /// A canary that reads its whole body and traps.
-async fn read_and_trap(mut call: Call) -> Result<Response<FakeBody>, Failure> {
+async fn read_and_trap(mut call: Call) -> Result<Response<FakeBody>, InvokeFailure> {
     call.request.body_mut().collect().await.unwrap();
     Err(trap("unreachable"))
 }
 
 #[tokio::test]
 async fn a_canary_that_fails_is_charged_and_stable_answers() {
-    type Answer = fn() -> Result<Response<FakeBody>, Failure>;
+    type Answer = fn() -> Result<Response<FakeBody>, InvokeFailure>;
     let cases: [(Answer, Outcome); 9] = [
         (|| Err(trap("unreachable")), Outcome::Trap),
-        (|| Err(Failure::new(Cause::Timeout, "")), Outcome::Timeout),
-        (|| Err(Failure::new(Cause::OutOfMemory, "")), Outcome::OutOfMemory),
-        (|| Err(Failure::new(Cause::InvalidResponse, "")), Outcome::InvalidResponse),
-        (|| Err(Failure::new(Cause::FunctionOverloaded, "")), Outcome::Shed),
-        (|| Err(Failure::new(Cause::NodeOverloaded, "")), Outcome::Shed),
-        (|| Err(Failure::new(Cause::Internal, "")), Outcome::Internal),
+        (|| Err(InvokeFailure::new(FailureCause::Timeout, "")), Outcome::Timeout),
+        (|| Err(InvokeFailure::new(FailureCause::OutOfMemory, "")), Outcome::OutOfMemory),
+        (|| Err(InvokeFailure::new(FailureCause::InvalidResponse, "")), Outcome::InvalidResponse),
+        (|| Err(InvokeFailure::new(FailureCause::FunctionOverloaded, "")), Outcome::Shed),
+        (|| Err(InvokeFailure::new(FailureCause::NodeOverloaded, "")), Outcome::Shed),
+        (|| Err(InvokeFailure::new(FailureCause::Internal, "")), Outcome::Internal),
         (|| Ok(Response::builder().status(503).body(FakeBody::text("sorry")).unwrap()), Outcome::ServerError),
         (|| Ok(Response::builder().status(100).body(FakeBody::text("")).unwrap()), Outcome::InvalidResponse),
     ];
@@ -82,7 +82,7 @@ async fn a_canary_that_fails_is_charged_and_stable_answers() {
             assert_eq!(text(response).await, "the body");
             let told = tried.charged(outcome).await;
             assert_eq!(told.placement, Placement::Chance);
-            assert_eq!(tried.trial.under_way(), 0);
+            assert_eq!(tried.observer.under_way(), 0);
             tried.node.counts(Outcome::Success, 1).await;
             tried.ran_on_stable(1);
         }
@@ -127,7 +127,7 @@ async fn a_trap_is_remembered_and_told_with_its_request() {
     let tried = Setup::default()
         .canary(|_| async {
             let trap = Some(Trap { fingerprint: 77, backtrace: "unreachable".into() });
-            Err(Failure { trap, ..Failure::new(Cause::Trap, "unreachable") })
+            Err(InvokeFailure { trap, ..InvokeFailure::new(FailureCause::Trap, "unreachable") })
         })
         .await;
     let mut asking = get("/hello");
@@ -197,7 +197,7 @@ async fn a_slow_canary_that_cannot_run_again_keeps_its_time() {
         let (go, gone) = oneshot::channel::<()>();
         let ends = once((start, gone));
         let shield_body_bytes_max = if effect { KEPT } else { 3 };
-        let options = Options { shield_body_bytes_max, ..options() };
+        let options = ServerOptions { shield_body_bytes_max, ..options() };
         let setup = Setup { shield: Some(after), options, ..Setup::default() };
         let tried = setup
             .canary(move |mut call| {
@@ -355,7 +355,7 @@ async fn whoever_asks_for_the_canary_gets_its_failure() {
     let response = tried.node.http1().await.send_request(asking).await.unwrap();
     check(&response, 500, "v2");
     eventually(|| tried.canary.overrides().count(Outcome::Trap) == 1).await;
-    assert_eq!(tried.trial.heard(1).await.remove(0).placement, Placement::Request);
+    assert_eq!(tried.observer.heard(1).await.remove(0).placement, Placement::Request);
     tried.ran_on_stable(0);
 }
 
@@ -374,7 +374,7 @@ async fn when_stable_fails_too_its_failure_is_the_answer() {
     let tried = Setup::default()
         .start(
             Fake::new(|_| async { Err(trap("the canary's")) }),
-            Fake::new(|_| async { Err(Failure::new(Cause::OutOfMemory, "stable's")) }),
+            Fake::new(|_| async { Err(InvokeFailure::new(FailureCause::OutOfMemory, "stable's")) }),
         )
         .await;
     let response = tried.node.http1().await.send_request(get("/hello")).await.unwrap();
@@ -388,7 +388,7 @@ async fn when_stable_fails_too_its_failure_is_the_answer() {
 
 #[tokio::test]
 async fn a_second_run_is_not_shown_unless_the_node_says_so() {
-    let setup = Setup { options: Options { show_shielded: false, ..options() }, ..Setup::default() };
+    let setup = Setup { options: ServerOptions { show_shielded: false, ..options() }, ..Setup::default() };
     let tried = setup.canary(|_| async { Err(trap("unreachable")) }).await;
     let response = tried.node.http1().await.send_request(get("/hello")).await.unwrap();
     assert_eq!(response.headers()["wasm-fn-version"], "v1");
@@ -421,7 +421,7 @@ async fn a_body_that_breaks_off_or_is_too_large_is_not_run_twice() {
     tried.charged(Outcome::Cancelled).await;
     tried.ran_on_stable(0);
 
-    let setup = Setup { options: Options { body_bytes_max: 10, ..options() }, ..Setup::default() };
+    let setup = Setup { options: ServerOptions { body_bytes_max: 10, ..options() }, ..Setup::default() };
     let tried = setup.canary(canary).await;
     let mut client = tried.node.raw().await;
     client
@@ -467,7 +467,7 @@ async fn recall_at_work(setup: Setup) -> (Tried, Response<hyper::body::Incoming>
     let mut client = tried.node.http1().await;
     let answer = tokio::spawn(async move { client.send_request(get("/hello")).await.unwrap() });
     within(started).await.unwrap();
-    tried.trial.recall();
+    tried.observer.recall();
     within(dropped).await.unwrap_err();
     (tried, within(answer).await.unwrap())
 }
@@ -514,7 +514,7 @@ async fn answers_of_a_recalled_canary_are_cut_off() {
         check(&response, 200, "v2");
         let mut body = response.into_body();
         assert_eq!(within(body.frame()).await.unwrap().unwrap().into_data().unwrap(), "first");
-        tried.trial.recall();
+        tried.observer.recall();
         within(body.frame()).await.unwrap().unwrap_err();
         within(dropped).await.unwrap();
         tried.charged(Outcome::Shed).await;
@@ -528,7 +528,7 @@ async fn nobody_waits_for_the_recall_of_a_guest_that_answers_at_once() {
     let response = tried.node.http1().await.send_request(get("/hello")).await.unwrap();
     assert_eq!(text(response).await, "at once");
     tried.charged(Outcome::Success).await;
-    assert_eq!(tried.trial.watched.load(SeqCst), 0);
+    assert_eq!(tried.observer.watched.load(SeqCst), 0);
 }
 
 #[tokio::test]
@@ -540,12 +540,12 @@ async fn requests_of_stable_are_heard_and_not_recalled() {
         Err(trap("stable's own"))
     });
     let tried = setup.start(Fake::new(|_| async { ok("canary") }), stable).await;
-    tried.trial.recall();
+    tried.observer.recall();
     let response = tried.node.http1().await.send_request(get("/hello")).await.unwrap();
     check(&response, 500, "v1");
-    let told = tried.trial.heard(1).await.remove(0);
+    let told = tried.observer.heard(1).await.remove(0);
     assert_eq!((told.side, told.placement, told.outcome), (Side::Stable, Placement::Chance, Outcome::Trap));
-    assert_eq!(tried.trial.watched.load(SeqCst), 0);
+    assert_eq!(tried.observer.watched.load(SeqCst), 0);
     tried.ran_on_stable(1);
 }
 
@@ -559,7 +559,7 @@ async fn answers_of_stable_are_not_cut_off_by_a_recall() {
     });
     let setup = Setup { split: TrafficSplit::all(v(1)), ..Setup::default() };
     let tried = setup.start(Fake::new(|_| async { ok("canary") }), stable).await;
-    tried.trial.recall();
+    tried.observer.recall();
     sender.send_data(Bytes::from_static(b"first ")).await.unwrap();
     let response = tried.node.http1().await.send_request(get("/hello")).await.unwrap();
     let mut body = response.into_body();
@@ -573,13 +573,13 @@ async fn answers_of_stable_are_not_cut_off_by_a_recall() {
 #[tokio::test]
 async fn a_withheld_canary_gets_no_request_and_its_trial_hears_of_none() {
     let tried = Setup::default().canary(|_| async { ok("canary") }).await;
-    tried.trial.withheld.store(true, SeqCst);
+    tried.observer.withheld.store(true, SeqCst);
     let response = tried.node.http1().await.send_request(get("/hello")).await.unwrap();
     assert_eq!(response.headers()["wasm-fn-version"], "v1");
     assert!(!response.headers().contains_key("wasm-fn-shielded"));
     tried.node.counts(Outcome::Success, 1).await;
     assert_eq!(tried.canary.snapshot().total(), 0);
-    tried.trial.heard(0).await;
+    tried.observer.heard(0).await;
 }
 
 #[tokio::test]

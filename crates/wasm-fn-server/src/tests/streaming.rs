@@ -14,7 +14,7 @@ use wasm_fn_core::Outcome;
 use super::harness::{
     ClientBody, Fake, FakeBody, Node, fed, get, get2, ok, options, request, request2, text, trap, within,
 };
-use crate::{Cause, Failure, Options};
+use crate::{FailureCause, InvokeFailure, ServerOptions};
 
 /// What sockets, windows and buffers between the two ends may hold, bytes.
 const BETWEEN: u64 = 24 << 20;
@@ -110,7 +110,7 @@ async fn clients_are_asked_for_no_more_than_guests_read() {
     for http2 in [false, true] {
         let sent = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&sent);
-        let large = Options { body_bytes_max: 4 * BETWEEN, ..options() };
+        let large = ServerOptions { body_bytes_max: 4 * BETWEEN, ..options() };
         let fake = Fake::new(move |mut call| {
             let sent = Arc::clone(&counter);
             async move {
@@ -254,7 +254,7 @@ async fn pipelined_requests_are_answered_in_order() {
 async fn internal_failures_after_the_head_blame_no_guest() {
     let node = Node::answering(|_| async {
         let (sender, body) = FakeBody::fed();
-        sender.abort(Failure::new(Cause::Internal, "disk on fire"));
+        sender.abort(InvokeFailure::new(FailureCause::Internal, "disk on fire"));
         Ok(Response::new(body))
     })
     .await;

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use wasm_fn_pool::{PlanError, PoolPlan};
+use wasm_fn_pool::{CapacityError, PoolPlan};
 use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
 
 use super::{Finding, bytes};
@@ -54,7 +54,7 @@ pub(super) fn memory(memory_bytes: u64) -> Finding {
     Finding::ok("memory", found)
 }
 
-pub(super) fn pool(plan: &Result<PoolPlan, PlanError>) -> Finding {
+pub(super) fn pool(plan: &Result<PoolPlan, CapacityError>) -> Finding {
     match plan {
         Ok(plan) => Finding::ok(
             "pool",
@@ -71,7 +71,7 @@ pub(super) fn pool(plan: &Result<PoolPlan, PlanError>) -> Finding {
     }
 }
 
-pub(super) fn mappings(max: u64, plan: &Result<PoolPlan, PlanError>) -> Finding {
+pub(super) fn mappings(max: u64, plan: &Result<PoolPlan, CapacityError>) -> Finding {
     let needed = plan.as_ref().map_or(0, |plan| slot_cost().maps * u64::from(plan.instances_max));
     let found = format!("vm.max_map_count is {max}, the instances need {needed}");
     if needed > max / 4 * 3 {

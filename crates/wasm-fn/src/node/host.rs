@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use wasm_fn_control::host::{Host, LogLine, LogPage, LogStream, Prepared, Progress, ProgressSink, Rejection};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
 use wasm_fn_runtime::{
-    Fault, Invocation, KindError, PrepareError, RequestBodyError, Runtime, Step, VersionSpec,
+    BodyError, Fault, Invocation, KindError, PrepareError, PrepareStep, Runtime, VersionSpec,
 };
 
 use wasm_fn_server::RequestId;
@@ -49,11 +49,11 @@ impl Host for RuntimeHost {
         config: FunctionConfig,
         progress: ProgressSink,
     ) -> Result<Prepared, Rejection> {
-        let sink = Arc::new(move |at: wasm_fn_runtime::Progress| {
+        let sink = Arc::new(move |at: wasm_fn_runtime::PrepareProgress| {
             let stage = match at.step {
-                Step::Checking => "checking",
-                Step::Compiling => "compiling",
-                Step::Loading => "loading",
+                PrepareStep::Checking => "checking",
+                PrepareStep::Compiling => "compiling",
+                PrepareStep::Loading => "loading",
             };
             progress(Progress { stage, done: 0, total: at.functions });
         });
@@ -154,7 +154,7 @@ async fn call_once(version: &Hosted, request: Request<Bytes>) -> Result<Response
         client: None,
         arrived: now,
         began: now,
-        effects: None,
+        egress_check: None,
     };
     let refused = |fault: Fault| match fault {
         Fault::NotReady { retry_after }
@@ -170,20 +170,20 @@ async fn call_once(version: &Hosted, request: Request<Bytes>) -> Result<Response
 }
 
 /// A body that is there as a whole does not break off.
-fn unbroken(never: Infallible) -> RequestBodyError {
+fn unbroken(never: Infallible) -> BodyError {
     match never {}
 }
 
-fn log_line(line: wasm_fn_runtime::LogLine) -> LogLine {
+fn log_line(line: wasm_fn_runtime::GuestLogLine) -> LogLine {
     LogLine {
         seq: line.seq,
         at_ms: line.at_ms,
         request_id: format!("{:032x}", line.request_id),
         version: line.version,
         stream: match line.stream {
-            wasm_fn_runtime::LogStream::Stdout => LogStream::Stdout,
-            wasm_fn_runtime::LogStream::Stderr => LogStream::Stderr,
-            wasm_fn_runtime::LogStream::Host => LogStream::Host,
+            wasm_fn_runtime::GuestLogStream::Stdout => LogStream::Stdout,
+            wasm_fn_runtime::GuestLogStream::Stderr => LogStream::Stderr,
+            wasm_fn_runtime::GuestLogStream::Host => LogStream::Host,
         },
         failed: line.failed,
         text: line.text,

@@ -10,8 +10,11 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body::{Body, Frame, SizeHint};
-use wasm_fn_runtime::{Effects, Failed, Fault, Invocation, Version};
-use wasm_fn_server::{Call, Cause, Failure, InvocationBody, Invoke, RequestBody, RequestBodyError, Usage};
+use wasm_fn_core::Usage;
+use wasm_fn_runtime::{BodyError, EgressCheck, Fault, Invocation, InvocationError, Version};
+use wasm_fn_server::{
+    Call, FailureCause, InvocationBody, Invoke, InvokeFailure, RequestBody, RequestBodyError,
+};
 
 /// A version in the route table.
 #[derive(Clone)]
@@ -23,14 +26,14 @@ impl Invoke for Hosted {
     fn invoke(
         &self,
         call: Call,
-    ) -> impl Future<Output = Result<http::Response<ResponseBody>, Failure>> + Send + use<> {
+    ) -> impl Future<Output = Result<http::Response<ResponseBody>, InvokeFailure>> + Send + use<> {
         let invocation = Invocation {
             request: call.request.map(GuestBound),
             request_id: call.request_id.bits(),
             client: Some(call.client.ip()),
             arrived: call.arrived,
             began: call.began,
-            effects: call.effects.map(|effects| Effects::new(move || effects.begin())),
+            egress_check: call.effects.map(|effects| EgressCheck::new(move || effects.begin())),
         };
         let run = self.0.clone().invoke(invocation);
         run.map(|result| result.map(|response| response.map(ResponseBody)).map_err(failure))
@@ -42,7 +45,7 @@ struct GuestBound(RequestBody);
 
 impl Body for GuestBound {
     type Data = Bytes;
-    type Error = wasm_fn_runtime::RequestBodyError;
+    type Error = BodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -50,9 +53,9 @@ impl Body for GuestBound {
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let frame = Pin::new(&mut self.0).poll_frame(cx);
         frame.map_err(|error| match error {
-            RequestBodyError::TooLarge { .. } => wasm_fn_runtime::RequestBodyError::TooLarge,
+            RequestBodyError::TooLarge { .. } => BodyError::TooLarge,
             error @ (RequestBodyError::Broken(_) | RequestBodyError::TakenOver) => {
-                wasm_fn_runtime::RequestBodyError::Broken(error.to_string())
+                BodyError::Broken(error.to_string())
             }
         })
     }
@@ -71,12 +74,12 @@ pub(crate) struct ResponseBody(wasm_fn_runtime::ResponseBody);
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = Failure;
+    type Error = InvokeFailure;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, InvokeFailure>>> {
         Pin::new(&mut self.0).poll_frame(cx).map_err(failure)
     }
 
@@ -91,32 +94,27 @@ impl Body for ResponseBody {
 
 impl InvocationBody for ResponseBody {
     fn usage(&self) -> Usage {
-        usage(self.0.usage())
+        self.0.usage()
     }
 }
 
-fn usage(usage: wasm_fn_runtime::Usage) -> Usage {
-    let wasm_fn_runtime::Usage { queue_wait, memory_peak_bytes, starved } = usage;
-    Usage { queue_wait, memory_peak_bytes, starved }
-}
-
-fn failure(failed: Failed) -> Failure {
+fn failure(failed: InvocationError) -> InvokeFailure {
     let (cause, retry_after) = match failed.fault {
-        Fault::Trap { .. } => (Cause::Trap, None),
-        Fault::Timeout { .. } => (Cause::Timeout, None),
-        Fault::BeganLate { .. } => (Cause::BeganLate, None),
-        Fault::CpuExceeded { .. } => (Cause::CpuExceeded, None),
-        Fault::OutOfMemory { .. } => (Cause::OutOfMemory, None),
-        Fault::InvalidResponse { .. } => (Cause::InvalidResponse, None),
-        Fault::NotReady { retry_after } => (Cause::NotReady, Some(retry_after)),
-        Fault::FunctionOverloaded { retry_after } => (Cause::FunctionOverloaded, Some(retry_after)),
-        Fault::NodeOverloaded { retry_after } => (Cause::NodeOverloaded, Some(retry_after)),
-        Fault::Internal { .. } => (Cause::Internal, None),
+        Fault::Trap { .. } => (FailureCause::Trap, None),
+        Fault::Timeout { .. } => (FailureCause::Timeout, None),
+        Fault::BeganLate { .. } => (FailureCause::BeganLate, None),
+        Fault::CpuExceeded { .. } => (FailureCause::CpuExceeded, None),
+        Fault::OutOfMemory { .. } => (FailureCause::OutOfMemory, None),
+        Fault::InvalidResponse { .. } => (FailureCause::InvalidResponse, None),
+        Fault::NotReady { retry_after } => (FailureCause::NotReady, Some(retry_after)),
+        Fault::FunctionOverloaded { retry_after } => (FailureCause::FunctionOverloaded, Some(retry_after)),
+        Fault::NodeOverloaded { retry_after } => (FailureCause::NodeOverloaded, Some(retry_after)),
+        Fault::Internal { .. } => (FailureCause::Internal, None),
     };
-    let (detail, usage) = (failed.fault.to_string(), usage(failed.usage));
+    let (detail, usage) = (failed.fault.to_string(), failed.usage);
     let trap = match failed.fault {
         Fault::Trap { trap, .. } => Some(trap),
         _ => None,
     };
-    Failure { cause, detail, retry_after, usage, trap }
+    InvokeFailure { cause, detail, retry_after, usage, trap }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use wasm_fn_control::state::{Key, Rollout, State};
 use wasm_fn_core::Weight;
 use wasm_fn_rollout::{OnFail, Phase, Place, Signal};
-use wasm_fn_router::Trial;
+use wasm_fn_router::TrafficObserver;
 
 use super::{
     Id, PROMPT_MS, id,
@@ -47,7 +47,7 @@ pub(super) struct Tracked {
     cohort_users: BTreeSet<u64>,
     condemned_ms: Option<u64>,
     withheld_ms: Option<u64>,
-    trial: Option<Arc<dyn Trial>>,
+    trial: Option<Arc<dyn TrafficObserver>>,
     heard: u64,
     first_heard_ms: Option<u64>,
 }
@@ -246,7 +246,7 @@ impl Tracked {
     }
 
     /// A request is placed on the canary by chance, key or cohort.
-    pub(super) fn placed(&mut self, trial: &Arc<dyn Trial>) -> Result<(), String> {
+    pub(super) fn placed(&mut self, trial: &Arc<dyn TrafficObserver>) -> Result<(), String> {
         self.trial = Some(Arc::clone(trial));
         if trial.is_withheld() {
             return Err("a request begins on a canary that is withheld".to_owned());

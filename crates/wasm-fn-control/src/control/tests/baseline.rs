@@ -6,11 +6,12 @@ use super::*;
 
 impl Node {
     /// The handle that answers who draws the last point, which is the baseline's if it has any share.
-    fn last(&self) -> (Arc<str>, Option<Part>) {
+    fn last(&self) -> (Arc<str>, Option<Assignment>) {
         let stage = self.stage("hello");
-        let traits = Traits { headers: &HeaderMap::new(), query: None, client: [127, 0, 0, 1].into() };
+        let traits =
+            RequestAttributes { headers: &HeaderMap::new(), query: None, client: [127, 0, 0, 1].into() };
         let chosen = stage.choose(&traits, None, || Point::new(9999).unwrap()).unwrap();
-        (Arc::clone(&chosen.version.target), chosen.part)
+        (Arc::clone(&chosen.version.target), chosen.assignment)
     }
 
     /// How many fresh handles were made, and how many of them are still held.
@@ -106,9 +107,9 @@ async fn baseline_counts_in_stable_s_tally_and_users_stay_in_it() {
     let stage = node.stage("hello");
     let user = |key: &str| {
         let headers = HeaderMap::from_iter([(KEY_HEADER.clone(), key.parse().unwrap())]);
-        let traits = Traits { headers: &headers, query: None, client: [127, 0, 0, 1].into() };
+        let traits = RequestAttributes { headers: &headers, query: None, client: [127, 0, 0, 1].into() };
         let chosen = stage.choose(&traits, None, || unreachable!("a key needs no draw")).unwrap();
-        (chosen.part.unwrap().side, Arc::clone(&chosen.version.tally))
+        (chosen.assignment.unwrap().side, Arc::clone(&chosen.version.tally))
     };
     let sides: Vec<_> = (0..1000).map(|key| user(&key.to_string())).collect();
     let apart = sides.iter().filter(|(side, _)| *side == Side::Baseline);

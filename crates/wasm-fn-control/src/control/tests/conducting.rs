@@ -59,12 +59,12 @@ impl Node {
     fn request(&self, point: u16, load: &Load) -> VersionNo {
         let stage = self.stage("hello");
         let (headers, query) = (http::HeaderMap::new(), None);
-        let traits = Traits { headers: &headers, query, client: [127, 0, 0, 1].into() };
-        let Chosen { version, part, .. } =
+        let traits = RequestAttributes { headers: &headers, query, client: [127, 0, 0, 1].into() };
+        let Chosen { version, assignment: part, .. } =
             stage.choose(&traits, None, || Point::new(point).unwrap()).unwrap();
         let side = part.as_ref().map_or(Side::Stable, |part| part.side);
         let outcome = if side == Side::Canary { load.canary } else { load.stable };
-        let ended = Ended {
+        let ended = InvocationRecord {
             outcome,
             latency: Duration::from_millis(1),
             queue_wait: Duration::ZERO,
@@ -73,7 +73,7 @@ impl Node {
         version.tally.record(ended);
         if let Some(part) = part {
             let trap = load.trap.as_ref().filter(|_| side == Side::Canary);
-            hear(version.hold().trial().unwrap(), &part, ended, trap);
+            hear(version.hold().observer().unwrap(), &part, ended, trap);
         }
         version.no
     }

@@ -21,14 +21,14 @@ fn failures_count_once_the_requests_that_began_before_have_ended() {
 fn request_is_waited_for_so_long_and_no_longer() {
     let court = court(&rollout(|_, _| ()));
     let before = court.hearing.begins(&heard(Side::Stable, FAILS), epoch());
-    let failed = |after| Heard { at: epoch() + after, ..heard(Side::Canary, FAILS) };
+    let failed = |after| Observation { at: epoch() + after, ..heard(Side::Canary, FAILS) };
     court.hear(10, &failed(Duration::from_millis(1)));
     court.hear(1, &failed(WAIT_MAX - Duration::from_millis(1)));
     assert!(!court.hearing.is_withheld());
     court.hear(1, &failed(WAIT_MAX + Duration::from_millis(1)));
     assert!(court.hearing.is_withheld());
     // What comes later counts when it comes.
-    court.hearing.ends(before, &Heard { at: epoch() + 2 * WAIT_MAX, ..heard(Side::Stable, FAILS) });
+    court.hearing.ends(before, &Observation { at: epoch() + 2 * WAIT_MAX, ..heard(Side::Stable, FAILS) });
     assert_eq!(court.judge.report(String::new()).stable.failures, 1);
 }
 
@@ -38,7 +38,7 @@ fn request_is_waited_for_until_the_later_of_two_deadlines() {
         let court =
             court_with(&rollout(|_, _| ()), |judge| judge.with_deadlines(Duration::from_millis(300), base));
         let _before = court.hearing.begins(&heard(Side::Stable, FAILS), epoch());
-        let failed = |after| Heard { at: epoch() + after, ..heard(Side::Canary, FAILS) };
+        let failed = |after| Observation { at: epoch() + after, ..heard(Side::Canary, FAILS) };
         court.hear(10, &failed(Duration::from_millis(1)));
         court.hear(1, &failed(Duration::from_secs(59)));
         assert_ne!(court.hearing.is_withheld(), waits, "{base:?}");
@@ -51,7 +51,7 @@ fn request_is_waited_for_until_the_later_of_two_deadlines() {
 fn more_failures_than_there_are_stretches_of_evidence_wait_no_longer() {
     let court = court(&rollout(|_, _| ()));
     let _under_way = court.hearing.begins(&heard(Side::Stable, Outcome::Success), epoch());
-    let failed = |after| Heard { at: epoch() + after, ..heard(Side::Canary, FAILS) };
+    let failed = |after| Observation { at: epoch() + after, ..heard(Side::Canary, FAILS) };
     court.hear(1000, &failed(Duration::from_millis(1)));
     // Others are always under way.
     let next = court.hearing.begins(&heard(Side::Stable, Outcome::Success), epoch());
@@ -142,7 +142,7 @@ fn users_who_call_before_the_step_before_is_over_are_heard() {
     court.judge.convene(&later, Place::Step(1));
     later.hear_whole(&heard(Side::Stable, Outcome::Success));
     for user in 0..40 {
-        later.hear_whole(&Heard { user: Some(user), ..good.clone() });
+        later.hear_whole(&Observation { user: Some(user), ..good.clone() });
         later.hear_whole(&heard(Side::Stable, Outcome::Success));
     }
     assert!(matches!(court.judge.verdict(), Verdict::Wait(_)), "the step before is not over");

@@ -16,7 +16,7 @@ fn watched(base: Arc<Tally>, change: impl FnOnce(&mut GateSpec)) -> Court {
 /// A base that is slow in one of so many.
 fn base(good: u64, slow: u64) -> Arc<Tally> {
     let base = Before::good(good, 0).base;
-    (0..slow).for_each(|_| base.record(taking(SLOW, heard(Side::Stable, Outcome::Success)).ended));
+    (0..slow).for_each(|_| base.record(taking(SLOW, heard(Side::Stable, Outcome::Success)).record));
     base
 }
 
@@ -25,7 +25,7 @@ fn taken_back(responses: u32, apart: Duration, change: impl FnOnce(&mut GateSpec
     let court = watched(base(10_000, 60), change);
     for number in 0..responses {
         let slow = taking(SLOW, heard(Side::Canary, Outcome::Success));
-        court.hear(1, &Heard { at: slow.at + apart * number, ..slow });
+        court.hear(1, &Observation { at: slow.at + apart * number, ..slow });
     }
     court.hearing.is_withheld()
 }
@@ -92,7 +92,7 @@ fn canary_is_compared_with_the_past_while_stable_has_nobody() {
 fn past_has_the_same_failures_and_as_many_slow_answers_as_the_tally() {
     let tally = Tally::new();
     (0..990).for_each(|_| tally.record(ended(Outcome::Success)));
-    let slow = Ended { latency: Duration::from_secs(1), ..ended(Outcome::Trap) };
+    let slow = InvocationRecord { latency: Duration::from_secs(1), ..ended(Outcome::Trap) };
     (0..5).for_each(|_| tally.record(slow));
     let counts = super::past(&GateSpec::default(), &tally.snapshot());
     assert_eq!(counts.requests, 995);

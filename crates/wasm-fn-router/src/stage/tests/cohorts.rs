@@ -19,9 +19,9 @@ fn partly(canary: u16, share: u16) -> Arc<Stage<u32>> {
 /// Where a request with `headers` goes whose draws fall on `points`; it must draw them all.
 fn drawn(stage: &Arc<Stage<u32>>, headers: &[(&'static str, &str)], points: &[u16]) -> (u32, Reason) {
     let headers = header_map(headers);
-    let traits = Traits { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
+    let attributes = RequestAttributes { headers: &headers, query: None, client: Ipv6Addr::LOCALHOST.into() };
     let mut points = points.iter().map(|&point| Point::new(point).unwrap());
-    let chosen = stage.choose(&traits, None, || points.next().expect("a draw more than needed")).unwrap();
+    let chosen = stage.choose(&attributes, None, || points.next().expect("a draw more than needed")).unwrap();
     assert_eq!(points.next(), None, "a draw less than expected");
     (chosen.version.target, chosen.reason)
 }

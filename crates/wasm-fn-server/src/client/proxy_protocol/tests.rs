@@ -6,7 +6,7 @@ use super::*;
 use crate::tests::harness::within;
 
 /// What is read of a connection on which `bytes` come and then its end; and what of them is left.
-async fn read_of(bytes: &[u8]) -> (Result<Source, HeaderError>, Vec<u8>) {
+async fn read_of(bytes: &[u8]) -> (Result<ProxiedClient, HeaderError>, Vec<u8>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut sender = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (mut stream, _) = listener.accept().await.unwrap();
@@ -35,11 +35,11 @@ const V6: [u8; 36] = {
     bytes
 };
 
-fn client(text: &str) -> Source {
-    Source::Client(text.parse().unwrap())
+fn client(text: &str) -> ProxiedClient {
+    ProxiedClient::Named(text.parse().unwrap())
 }
 
-fn valid() -> Vec<(Vec<u8>, Source)> {
+fn valid() -> Vec<(Vec<u8>, ProxiedClient)> {
     let tlvs = [&V4[..], &[0x04, 0, 3, 1, 2, 3], &[0x20; 400]].concat();
     let largest = [&V6[..], &vec![0xff; BINARY_BYTES_MAX - FIXED_BYTES - V6.len()]].concat();
     let texts = [
@@ -51,9 +51,9 @@ fn valid() -> Vec<(Vec<u8>, Source)> {
             "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
             client("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535"),
         ),
-        ("PROXY UNKNOWN\r\n", Source::Unnamed),
-        ("PROXY UNKNOWN 2001:db8::7 ::1 47011 80\r\n", Source::Unnamed),
-        ("PROXY UNKNOWN whatever \u{1} it says\r\n", Source::Unnamed),
+        ("PROXY UNKNOWN\r\n", ProxiedClient::Unnamed),
+        ("PROXY UNKNOWN 2001:db8::7 ::1 47011 80\r\n", ProxiedClient::Unnamed),
+        ("PROXY UNKNOWN whatever \u{1} it says\r\n", ProxiedClient::Unnamed),
     ];
     let texts = texts.map(|(text, source)| (text.as_bytes().to_vec(), source));
     let binaries = [
@@ -62,16 +62,16 @@ fn valid() -> Vec<(Vec<u8>, Source)> {
         (binary_header(0x21, 0x11, &tlvs), client("192.0.2.1:47011")),
         (binary_header(0x21, 0x21, &largest), client("[2001:db8::7]:47011")),
         // LOCAL, whatever else it says.
-        (binary_header(0x20, 0x00, &[]), Source::Own),
-        (binary_header(0x20, 0x11, &V4), Source::Own),
-        (binary_header(0x20, 0x11, &[]), Source::Own),
-        (binary_header(0x20, 0xff, &[1, 2, 3]), Source::Own),
+        (binary_header(0x20, 0x00, &[]), ProxiedClient::Own),
+        (binary_header(0x20, 0x11, &V4), ProxiedClient::Own),
+        (binary_header(0x20, 0x11, &[]), ProxiedClient::Own),
+        (binary_header(0x20, 0xff, &[1, 2, 3]), ProxiedClient::Own),
         // AF_UNSPEC, AF_UNIX, datagrams.
-        (binary_header(0x21, 0x00, &[]), Source::Unnamed),
-        (binary_header(0x21, 0x00, &V4), Source::Unnamed),
-        (binary_header(0x21, 0x01, &[]), Source::Unnamed),
-        (binary_header(0x21, 0x31, &[0; 216]), Source::Unnamed),
-        (binary_header(0x21, 0x12, &V4), Source::Unnamed),
+        (binary_header(0x21, 0x00, &[]), ProxiedClient::Unnamed),
+        (binary_header(0x21, 0x00, &V4), ProxiedClient::Unnamed),
+        (binary_header(0x21, 0x01, &[]), ProxiedClient::Unnamed),
+        (binary_header(0x21, 0x31, &[0; 216]), ProxiedClient::Unnamed),
+        (binary_header(0x21, 0x12, &V4), ProxiedClient::Unnamed),
     ];
     texts.into_iter().chain(binaries).collect()
 }
@@ -182,7 +182,7 @@ async fn malformed_headers_are_refused() {
 #[tokio::test]
 async fn headers_that_are_too_long_are_refused_at_their_bound() {
     let line = |bytes: usize| format!("PROXY UNKNOWN {}\r\n", "x".repeat(bytes - 16)).into_bytes();
-    assert_eq!(read_of(&line(107)).await.0.unwrap(), Source::Unnamed);
+    assert_eq!(read_of(&line(107)).await.0.unwrap(), ProxiedClient::Unnamed);
     for bytes in [108, 1000] {
         let refused = read_of(&line(bytes)).await.0.unwrap_err();
         assert_eq!(refused.to_string(), "found a PROXY header of more than 107 bytes");

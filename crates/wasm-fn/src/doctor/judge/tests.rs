@@ -14,7 +14,7 @@ fn check(finding: &Finding, status: Status, facts: &[&str]) {
     }
 }
 
-fn plan(instances_max: u32) -> Result<PoolPlan, PlanError> {
+fn plan(instances_max: u32) -> Result<PoolPlan, CapacityError> {
     let machine =
         Machine { memory_bytes: 64 << 30, address_bytes: 1 << 46, maps_max: None, commit_bytes: None };
     let asked = PlanOptions { instances_max: Some(instances_max), memory_max_bytes: None };

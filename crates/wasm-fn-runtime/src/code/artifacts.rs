@@ -1,0 +1,283 @@
+//! The artefact cache: native code on disk, by component and engine. It is authenticated and copied before it runs.
+//!
+//! Native code runs with the rights of the process. So a file is loaded only if its keyed hash (BLAKE3) was made with the key
+//! of this data directory. The hash also covers the file's name, which contains the component's digest, the engine's
+//! compatibility hash and the kind of guest. So the code of one component cannot pass for that of another, and a cached
+//! component is called without its source.
+//!
+//! Code does not run from its file: truncating a mapped file kills the process, and writing to a file after it was hashed
+//! changes the code.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io::{self, Read as _, Write as _},
+    ops::Range,
+    os::{
+        fd::{AsFd as _, AsRawFd as _},
+        unix::fs::OpenOptionsExt as _,
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use blake3::Hash;
+use wasm_fn_core::Digest;
+use wasm_fn_memory::{Image, Memories};
+use wasmtime::{Engine, component::Component};
+
+use super::{
+    kind::Kind,
+    sealed::{ReadAt, Sealed, pieces},
+};
+
+const KEY_BYTES: usize = 32;
+
+/// Changes when the format of files, or of their hashes, changes.
+const FORMAT: u32 = 2;
+
+/// The kinds of artefacts.
+const KINDS: [Kind; 3] = [Kind::Http02, Kind::Http03, Kind::Command];
+
+/// Native code on disk, by component digest.
+pub(crate) struct Artifacts {
+    dir: PathBuf,
+    key: [u8; KEY_BYTES],
+    /// Changes with the engine, its settings, the processor's features, the fusing and the format.
+    engine: u64,
+}
+
+impl Artifacts {
+    /// Opens the cache in `data_dir`. Makes its folder and key if they are missing.
+    pub(crate) fn open(data_dir: &Path, engine: &Engine) -> io::Result<Self> {
+        let dir = data_dir.join("artifacts");
+        fs::create_dir_all(&dir)?;
+        let key = read_or_make_key(&data_dir.join("artifact.key"))?;
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        wasm_fn_fuse::VERSION.hash(&mut hasher);
+        FORMAT.hash(&mut hasher);
+        Ok(Self { dir, key, engine: hasher.finish() })
+    }
+
+    fn name(&self, digest: Digest, kind: Kind) -> String {
+        let kind = match kind {
+            Kind::Http02 => "http02",
+            Kind::Http03 => "http03",
+            Kind::Command => "command",
+        };
+        format!("{digest}-{:016x}-{kind}", self.engine)
+    }
+
+    /// The hash of the file `name`, from its numbers and the hashes of its pieces of code and image.
+    fn authenticate(&self, name: &str, numbers: &[u8], pieces: impl IntoIterator<Item = Hash>) -> Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(name.as_bytes()).update(b"\n").update(numbers);
+        for piece in pieces {
+            hasher.update(piece.as_bytes());
+        }
+        hasher.finalize()
+    }
+
+    fn hash_piece(&self, piece: &[u8]) -> Hash {
+        blake3::keyed_hash(&self.key, piece)
+    }
+
+    /// The kind and artefact of `digest`; `None` when there is no trustworthy one.
+    pub(crate) fn load(&self, digest: Digest) -> Option<(Kind, Artifact)> {
+        KINDS.into_iter().find_map(|kind| Some((kind, self.load_as(digest, kind)?)))
+    }
+
+    /// Whether there is a file that [`load`](Self::load) would try.
+    pub(crate) fn has(&self, digest: Digest) -> bool {
+        KINDS.into_iter().any(|kind| {
+            let path = self.path(&self.name(digest, kind));
+            path.exists() && path.with_extension("mac").exists()
+        })
+    }
+
+    fn load_as(&self, digest: Digest, kind: Kind) -> Option<Artifact> {
+        let name = &self.name(digest, kind);
+        let file = File::open(self.path(name)).ok()?;
+        match self.authentic_copy(name, file) {
+            Ok(artifact) => Some(artifact),
+            Err(reason) => {
+                tracing::warn!(artifact = name, reason, "artefact refused, compiling again");
+                None
+            }
+        }
+    }
+
+    fn authentic_copy(&self, name: &str, file: File) -> Result<Artifact, String> {
+        let mac = fs::read(self.path(name).with_extension("mac"));
+        let mac = mac.map_err(|error| format!("its hash: {error}"))?;
+        let mac = <[u8; 32]>::try_from(mac)
+            .map_err(|mac| format!("its hash has {} bytes, expected 32", mac.len()))?;
+        let read = || -> io::Result<_> {
+            let bytes = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+            let mut numbers = Numbers::default();
+            file.read_at(0, &mut numbers)?;
+            let layout = Layout::new(numbers, bytes)?;
+            let (artifact, hashes) = Artifact::copy(name, &file, &layout, |piece| self.hash_piece(piece))?;
+            Ok((artifact, self.authenticate(name, &numbers, hashes)))
+        };
+        let (artifact, found) = read().map_err(|error| error.to_string())?;
+        // `blake3::Hash` compares in constant time.
+        if found != mac {
+            return Err("it does not match its hash".to_owned());
+        }
+        Ok(artifact)
+    }
+
+    /// Stores `compiled`. A crash meanwhile leaves no file that [`load`](Self::load) accepts.
+    pub(crate) fn store(&self, digest: Digest, kind: Kind, compiled: &Compiled) -> io::Result<()> {
+        let name = self.name(digest, kind);
+        let Compiled { bytes, layout } = compiled;
+        let parts = [&bytes[layout.code.clone()], &bytes[layout.image.clone()]];
+        let hashes = parts.into_iter().flat_map(pieces).map(|piece| self.hash_piece(piece));
+        let mac = self.authenticate(&name, &bytes[..NUMBERS_BYTES], hashes);
+        let path = self.path(&name);
+        // Operators may delete the folder at any time.
+        fs::create_dir_all(&self.dir)?;
+        replace(&path.with_extension("mac"), mac.as_bytes())?;
+        replace(&path, bytes)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name).with_extension("cwasm")
+    }
+}
+
+/// A compiled component, in the format of its file: the size of its native code and the address of its image, 64 bits each,
+/// little-endian; the code; and the image, which is the initial content of its memories unless the code contains that.
+pub(crate) struct Compiled {
+    bytes: Vec<u8>,
+    layout: Layout,
+}
+
+/// Bytes of the two numbers before the code.
+const NUMBERS_BYTES: usize = 2 * size_of::<u64>();
+
+/// The two numbers.
+type Numbers = [u8; NUMBERS_BYTES];
+
+/// The layout of a file.
+struct Layout {
+    code: Range<usize>,
+    image: Range<usize>,
+    /// Address of the image in a memory.
+    image_start: usize,
+}
+
+impl Layout {
+    /// The layout of a file of `bytes` that begins with `numbers`.
+    fn new(numbers: Numbers, bytes: usize) -> io::Result<Self> {
+        let (numbers, _) = numbers.as_chunks();
+        let number = |at: usize| usize::try_from(u64::from_le_bytes(numbers[at])).ok();
+        let code_end = number(0).and_then(|code_bytes| NUMBERS_BYTES.checked_add(code_bytes));
+        let layout = code_end.filter(|&end| end <= bytes).zip(number(1));
+        let (code_end, image_start) = layout
+            .ok_or_else(|| io::Error::other(format!("it has {bytes} bytes, fewer than it announces")))?;
+        Ok(Self { code: NUMBERS_BYTES..code_end, image: code_end..bytes, image_start })
+    }
+}
+
+impl Compiled {
+    /// Compiles `component`, or refuses it if it is invalid.
+    pub(crate) fn new(engine: &Engine, component: &[u8]) -> wasmtime::Result<Self> {
+        let apart = wasm_fn_fuse::take_data(component, wasm_fn_memory::page_bytes());
+        let without = apart.as_ref().map_or(component, |apart| &apart.component);
+        let code = engine.precompile_component(without)?;
+        let (image_start, image) = apart.map_or((0, Vec::new()), |apart| (apart.start, apart.data));
+        let numbers = [code.len() as u64, image_start as u64].map(u64::to_le_bytes);
+        let bytes = [numbers.as_flattened(), &code, &image].concat();
+        let code_end = NUMBERS_BYTES + code.len();
+        let layout = Layout { code: NUMBERS_BYTES..code_end, image: code_end..bytes.len(), image_start };
+        Ok(Self { bytes, layout })
+    }
+
+    /// Copies it to sealed memory.
+    pub(crate) fn artifact(&self, name: &str) -> io::Result<Artifact> {
+        Artifact::copy(name, &self.bytes, &self.layout, |_| ()).map(|(artifact, _)| artifact)
+    }
+}
+
+/// A compiled component that can be run.
+pub(crate) struct Artifact {
+    code: Sealed,
+    image: Sealed,
+    image_start: usize,
+}
+
+impl Artifact {
+    /// Copies `file`. Also returns the results of `look` for each piece of code and image, in their order.
+    fn copy<T: Send>(
+        name: &str,
+        file: &impl ReadAt,
+        layout: &Layout,
+        look: impl Fn(&[u8]) -> T + Sync,
+    ) -> io::Result<(Self, Vec<T>)> {
+        let (code, mut seen) = Sealed::copy(name, file, layout.code.clone(), &look)?;
+        let (image, others) = Sealed::copy(&format!("{name}-image"), file, layout.image.clone(), &look)?;
+        seen.extend(others);
+        Ok((Self { code, image, image_start: layout.image_start }, seen))
+    }
+
+    /// Its size in memory.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.code.bytes() + self.image.bytes()) as u64
+    }
+
+    /// Maps the code.
+    pub(crate) fn component(&self, engine: &Engine) -> wasmtime::Result<Component> {
+        let path = format!("/proc/self/fd/{}", self.code.as_fd().as_raw_fd());
+        // SAFETY: the code was made by this engine's own compiler, by this process or by one whose key for this
+        // data directory its hash proves; since it was hashed nobody could change it.
+        #[expect(unsafe_code, reason = "native code has no safe loader; the keyed hash stands in for it")]
+        unsafe {
+            Component::deserialize_file(engine, path)
+        }
+    }
+
+    /// The initial content of its memories.
+    pub(crate) fn image(self, memories: &Arc<Memories>) -> io::Result<Arc<Image>> {
+        let bytes = self.image.bytes();
+        if bytes == 0 {
+            return Ok(Image::blank(memories));
+        }
+        Image::new(memories, self.image.into(), self.image_start, bytes).map_err(io::Error::other)
+    }
+}
+
+/// Writes a temporary file and renames it to `path`, so that readers see either the old file or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let unique = rand::random::<u64>();
+    let temporary = path.with_extension(format!("{unique:016x}.tmp"));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    })();
+    if written.is_err() {
+        // The rename did not happen. Only the temporary file is left.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn read_or_make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+    match File::open(path) {
+        Ok(mut file) => {
+            let mut key = [0; KEY_BYTES];
+            file.read_exact(&mut key)?;
+            Ok(key)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key: [u8; KEY_BYTES] = rand::random();
+            replace(path, &key)?;
+            Ok(key)
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,153 @@
+//! The engines: how guests are compiled, where their memory lies, and that they can be interrupted.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use wasm_fn_memory::{Memories, MemoriesOptions, Stacks};
+use wasm_fn_pool::{PoolPlan, SlotCost};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, WasmBacktraceDetails};
+
+/// Address space of a memory slot: everything that 32-bit code can reach, so that bounds checks cost nothing.
+const RESERVATION_BYTES: u64 = 4 << 30;
+
+/// Guard after a slot, so that constant offsets need no check either.
+const GUARD_BYTES: u64 = 32 << 20;
+
+/// Most memory that a free slot keeps for its next guest: more than small guests touch, and less than a greedy guest may leave
+/// behind.
+const KEEP_BYTES_MAX: u64 = 4 << 20;
+
+/// Deepest stack of a guest. Interpreters of JavaScript and Python need more than the default of half as much.
+const WASM_STACK_BYTES: usize = 1 << 20;
+
+/// Stack of one fiber: that of the guest, and as much for host functions.
+const FIBER_STACK_BYTES: usize = 2 << 20;
+
+/// Mappings of a used slot: memory before, in and behind the image, a guard, a stack and its guard, and spare ones for guests
+/// with a second memory.
+const MAPS_PER_SLOT: u64 = 8;
+
+/// Why the engines cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The system refuses to reserve what the pool needs.
+    #[error("a pool of {slots} instances does not fit this machine, try fewer: {reason}")]
+    Pool {
+        /// Instances asked for.
+        slots: u32,
+        /// The error of the operating system.
+        reason: String,
+    },
+    /// There is no thread to interrupt guests.
+    #[error("no thread to interrupt guests with: {0}")]
+    Ticker(std::io::Error),
+}
+
+/// How the memory of an instance is cleaned for the next guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstanceMemoryReset {
+    /// Only pages that guests wrote. If there may be new ones, the kernel finds them (`PAGEMAP_SCAN`, Linux 6.7).
+    DirtyPages,
+    /// Every page is given back to the kernel.
+    AllPages,
+}
+
+impl InstanceMemoryReset {
+    /// What this machine offers.
+    pub fn probe() -> Self {
+        if wasm_fn_memory::can_scan() { Self::DirtyPages } else { Self::AllPages }
+    }
+}
+
+/// The resources that one slot takes from the machine.
+pub fn slot_cost() -> SlotCost {
+    SlotCost {
+        address_bytes: RESERVATION_BYTES + GUARD_BYTES + FIBER_STACK_BYTES as u64,
+        commit_bytes: FIBER_STACK_BYTES as u64,
+        maps: MAPS_PER_SLOT,
+        keep_bytes_max: KEEP_BYTES_MAX,
+    }
+}
+
+/// How the calls of a guest may overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// One after the other. Without tracking of tasks, calls into and out of a guest are cheaper.
+    Sequential,
+    /// Concurrently, with the asynchronous functions, streams and futures of the component model.
+    Concurrent,
+}
+
+/// The engines of a node. Few guests need the more expensive one. Guests of both share the memories.
+pub(crate) struct Engines {
+    pub(crate) sequential: Engine,
+    pub(crate) concurrent: Engine,
+    pub(crate) memories: Arc<Memories>,
+    pub(crate) stacks: Arc<Stacks>,
+}
+
+impl Engines {
+    /// Engines for the pool `plan`.
+    ///
+    /// # Errors
+    /// The system refuses to reserve what the pool needs.
+    pub(crate) fn new(plan: &PoolPlan) -> Result<Self, EngineError> {
+        let refused = |reason: String| EngineError::Pool { slots: plan.instances_max, reason };
+        let addresses = |error: io::Error| refused(format!("no addresses for it: {error}"));
+        let slots = plan.instances_max as usize;
+        let bytes = |bytes: u64| usize::try_from(bytes).expect("a 64-bit machine");
+        let memories = Memories::new(MemoriesOptions {
+            slots,
+            slot_bytes: bytes(RESERVATION_BYTES),
+            guard_bytes: bytes(GUARD_BYTES),
+            keep_bytes: bytes(plan.keep_bytes.min(KEEP_BYTES_MAX)),
+        })
+        .map_err(addresses)?;
+        let stacks = Stacks::new(slots, FIBER_STACK_BYTES).map_err(addresses)?;
+        let engine = |calls| engine(&memories, &stacks, calls).map_err(|error| refused(format!("{error:#}")));
+        Ok(Self {
+            sequential: engine(Calls::Sequential)?,
+            concurrent: engine(Calls::Concurrent)?,
+            memories,
+            stacks,
+        })
+    }
+}
+
+fn engine(memories: &Arc<Memories>, stacks: &Arc<Stacks>, calls: Calls) -> wasmtime::Result<Engine> {
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+        .with_host_memory(memories.clone())
+        .with_host_stack(stacks.clone())
+        // The initial content of a memory is there when it is made; otherwise the engine writes it.
+        .memory_init_cow(false)
+        .memory_reservation(RESERVATION_BYTES)
+        .memory_guard_size(GUARD_BYTES)
+        .concurrency_support(calls == Calls::Concurrent)
+        .wasm_component_model_async(calls == Calls::Concurrent)
+        .epoch_interruption(true)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES)
+        // Symbols are enough to read a trap. Line tables would cost memory for every function.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    Engine::new(&config)
+}
+
+/// Logs once per process which reset is in use.
+pub(crate) fn announce(reset: InstanceMemoryReset) {
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if !SAID.swap(true, Ordering::Relaxed) {
+        match reset {
+            InstanceMemoryReset::DirtyPages => tracing::info!("instance memory is reset by dirty pages"),
+            InstanceMemoryReset::AllPages => tracing::warn!(
+                "instance memory is reset as a whole, which costs more: the kernel has no PAGEMAP_SCAN (Linux 6.7)"
+            ),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What guests may import.
+
+use futures_util::FutureExt as _;
+use wasmtime::{
+    Engine, StoreContextMut,
+    component::{Linker, Resource, ResourceType},
+};
+use wasmtime_wasi_io::streams::DynOutputStream;
+
+use super::engine::Calls;
+use crate::guest_host::state::GuestState;
+
+/// The interface of streams, as the host's functions are linked.
+const STREAMS: &str = "wasi:io/streams@0.2.12";
+
+/// Links everything that guests of an engine may import.
+pub(super) fn linker(engine: &Engine, calls: Calls) -> wasmtime::Result<Linker<GuestState>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    // Links streams again so that they need only the table of resources. As linked above they ask for the whole WASI
+    // context, which is made only when a guest needs it.
+    linker.allow_shadowing(true);
+    wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
+    linker.instance(STREAMS)?.resource(
+        "output-stream",
+        ResourceType::host::<DynOutputStream>(),
+        drop_stream,
+    )?;
+    linker.allow_shadowing(false);
+    if calls == Calls::Concurrent {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    }
+    Ok(linker)
+}
+
+/// Drops an output stream of a guest. The guest does not wait until the stream has ended: every guest drops one, and the
+/// stream of a response has nothing to end.
+fn drop_stream(mut store: StoreContextMut<'_, GuestState>, stream: u32) -> wasmtime::Result<()> {
+    end(store.data_mut().table.delete(Resource::new_own(stream))?);
+    Ok(())
+}
+
+/// Ends `stream`, in a task of its own if that takes time.
+pub(super) fn end(mut stream: DynOutputStream) {
+    let mut ended = Box::pin(async move { stream.cancel().await });
+    if ended.as_mut().now_or_never().is_none() {
+        tokio::spawn(ended);
+    }
+}

@@ -1,0 +1,99 @@
+//! Preparing a component: its steps, its result, and why it fails.
+
+use std::{io, sync::Arc};
+
+use wasm_fn_core::Digest;
+
+use super::kind::{Kind, KindError};
+
+/// A component that is ready to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreparedComponent {
+    /// How it is called.
+    pub kind: Kind,
+    /// Whether its native code was in the cache already.
+    pub cached: bool,
+}
+
+/// A step of preparing a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrepareStep {
+    /// Checking imports and exports.
+    Checking,
+    /// Compiling to native code.
+    Compiling,
+    /// Making a first instance.
+    Loading,
+}
+
+/// The progress of preparing a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrepareProgress {
+    /// The current step.
+    pub step: PrepareStep,
+    /// Number of functions to compile, once known.
+    pub functions: u64,
+}
+
+/// Why a component cannot be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// It is not a function.
+    #[error(transparent)]
+    Kind(#[from] KindError),
+    /// It is invalid.
+    #[error("component is invalid: {reason}")]
+    Invalid {
+        /// The message of the compiler.
+        reason: String,
+    },
+    /// Its imports have other types than those of the node.
+    #[error("component does not link: {reason}")]
+    Link {
+        /// The message of the linker.
+        reason: String,
+    },
+    /// It does not start.
+    #[error("component does not start: {reason}")]
+    Start {
+        /// Why.
+        reason: String,
+    },
+    /// It needs more memory to start than its limit.
+    #[error("component needs more memory to start than its limit of {limit_bytes} bytes")]
+    Memory {
+        /// The configured limit.
+        limit_bytes: u64,
+    },
+    /// Too many other components are being compiled.
+    #[error("component is not compiled now: {reason}")]
+    Busy {
+        /// How many.
+        reason: String,
+    },
+    /// The data directory failed.
+    #[error("component {digest}: {source}")]
+    Io {
+        /// The component.
+        digest: Digest,
+        /// The error of the system.
+        source: Arc<io::Error>,
+    },
+}
+
+impl PrepareError {
+    pub(super) fn io(digest: Digest, source: io::Error) -> Self {
+        Self::Io { digest, source: Arc::new(source) }
+    }
+
+    /// Converts `error` if the system failed and not the component.
+    pub(super) fn of_host(digest: Digest, error: &wasmtime::Error) -> Option<Self> {
+        let is_io = error.chain().any(|cause| cause.is::<io::Error>());
+        is_io.then(|| Self::io(digest, io::Error::other(format!("{error:#}"))))
+    }
+
+    /// Whether a later attempt can succeed.
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Busy { .. })
+    }
+}

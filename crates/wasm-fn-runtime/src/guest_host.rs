@@ -1,0 +1,10 @@
+//! What the host keeps for each guest: its store data, limits, output and outgoing requests.
+
+mod capture;
+pub(crate) mod egress;
+pub(crate) mod instance;
+pub(crate) mod logs;
+pub(crate) mod meter;
+pub(crate) mod state;
+pub(crate) mod template;
+pub(crate) mod wasi;

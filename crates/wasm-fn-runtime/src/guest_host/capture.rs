@@ -1,0 +1,148 @@
+//! Captures a guest's standard output and error, line by line, for the log.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasm_fn_core::VersionNo;
+use wasmtime_wasi::{
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamResult},
+};
+
+use super::logs::{GuestLogStream, LINE_BYTES_MAX, LogRing};
+
+/// Most bytes that a guest may write at once.
+const WRITE_BYTES_MAX: usize = 64 << 10;
+
+/// The request that an instance is serving now.
+pub(crate) struct CurrentRequest(Mutex<u128>);
+
+impl CurrentRequest {
+    pub(crate) fn new(request_id: u128) -> Self {
+        Self(Mutex::new(request_id))
+    }
+
+    pub(crate) fn set(&self, request_id: u128) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = request_id;
+    }
+
+    fn get(&self) -> u128 {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of a guest's output streams.
+#[derive(Clone)]
+pub(crate) struct Capture(Arc<Stream>);
+
+struct Stream {
+    ring: Arc<LogRing>,
+    serving: Arc<CurrentRequest>,
+    version: VersionNo,
+    stream: GuestLogStream,
+    partial: Mutex<Vec<u8>>,
+}
+
+impl Capture {
+    pub(crate) fn new(
+        ring: Arc<LogRing>,
+        serving: Arc<CurrentRequest>,
+        version: VersionNo,
+        stream: GuestLogStream,
+    ) -> Self {
+        Self(Arc::new(Stream { ring, serving, version, stream, partial: Mutex::default() }))
+    }
+
+    fn write_bytes(&self, bytes: &[u8]) {
+        let mut partial = self.0.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        for piece in bytes.split_inclusive(|&b| b == b'\n') {
+            let (text, ends) = match piece.strip_suffix(b"\n") {
+                Some(text) => (text, true),
+                None => (piece, false),
+            };
+            let room = LINE_BYTES_MAX.saturating_sub(partial.len());
+            partial.extend_from_slice(&text[..text.len().min(room)]);
+            if ends {
+                self.0.emit(&mut partial);
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn emit(&self, partial: &mut Vec<u8>) {
+        let text = String::from_utf8_lossy(partial).trim_end_matches('\r').to_owned();
+        partial.clear();
+        self.ring.push(self.version, self.serving.get(), self.stream, text);
+    }
+}
+
+impl Drop for Stream {
+    /// Logs a last line without an end.
+    fn drop(&mut self) {
+        let mut partial = std::mem::take(self.partial.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if !partial.is_empty() {
+            self.emit(&mut partial);
+        }
+    }
+}
+
+impl IsTerminal for Capture {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Capture {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Capture {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Capture {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.write_bytes(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES_MAX)
+    }
+}
+
+impl AsyncWrite for Capture {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.write_bytes(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

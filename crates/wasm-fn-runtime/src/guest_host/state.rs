@@ -1,0 +1,135 @@
+//! The store data of an instance: its WASI context, limits and meter.
+
+use std::sync::Arc;
+
+use wasmtime::{ResourceLimiter, component::ResourceTable};
+use wasmtime_wasi::{
+    WasiCtxView, WasiView,
+    cli::{StdinStream, StdoutStream},
+};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+use wasmtime_wasi_io::IoView;
+
+use super::{egress::Egress, meter::Meter, template::InstanceTemplate, wasi::Wasi};
+
+/// Most host resources (streams, bodies, headers) that one instance holds at once.
+const RESOURCES_MAX: usize = 4096;
+
+/// Most core instances in one instance of a component. A handful is usual: the program and its adapters.
+const INSTANCES_MAX: usize = 200;
+
+/// Most tables of all of them together, and most elements of each.
+const TABLES_MAX: usize = 64;
+const TABLE_ELEMENTS_MAX: usize = 100_000;
+
+/// Most linear memories of all of them together.
+const MEMORIES_MAX: usize = 8;
+
+/// The data of a store.
+pub(crate) struct GuestState {
+    pub(crate) wasi: Wasi,
+    pub(crate) http: WasiHttpCtx,
+    pub(crate) table: ResourceTable,
+    pub(crate) egress: Egress,
+    pub(crate) meter: Arc<Meter>,
+    /// The node's memory that the instance holds. It is released when this is dropped.
+    held_bytes: u64,
+    // The only thing that an instance shares with its version, apart from egress rules. All instances of a version write to
+    // the reference count, which is in no near cache where many versions serve.
+    template: Arc<InstanceTemplate>,
+}
+
+impl GuestState {
+    /// The state of a new instance.
+    pub(crate) fn new(template: Arc<InstanceTemplate>, meter: Arc<Meter>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        Self {
+            wasi: Wasi::new(),
+            http: WasiHttpCtx::new(),
+            table,
+            egress: Egress::new(template.egress.clone()),
+            meter,
+            held_bytes: 0,
+            template,
+        }
+    }
+
+    /// Makes the WASI context for the single run of a command: the request becomes its environment, input and output.
+    pub(crate) fn make_for_command(
+        &mut self,
+        variables: &[(String, String)],
+        stdin: impl StdinStream + 'static,
+        stdout: impl StdoutStream + 'static,
+    ) {
+        self.wasi.make_for_command(&self.template.environment, variables, stdin, stdout);
+    }
+}
+
+impl Drop for GuestState {
+    fn drop(&mut self) {
+        self.template.memory.release(self.held_bytes);
+    }
+}
+
+/// Limits the linear memories of an instance together, to its own limit and to what the node has left.
+impl ResourceLimiter for GuestState {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let held = self.held_bytes.saturating_sub(current as u64).saturating_add(desired as u64);
+        if held > self.template.limits.memory_bytes {
+            self.meter.refuse_memory();
+            return Ok(false);
+        }
+        if !self.template.memory.try_reserve(held.saturating_sub(self.held_bytes)) {
+            self.meter.starve();
+            return Ok(false);
+        }
+        self.held_bytes = held;
+        self.meter.record_memory(held);
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: self.wasi.context(&self.template.environment), table: &mut self.table }
+    }
+}
+
+impl IoView for GuestState {
+    fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+}
+
+impl WasiHttpView for GuestState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.egress, table: &mut self.table, ctx: &mut self.http }
+    }
+}

@@ -1,0 +1,20 @@
+//! What all instances of a version have in common.
+
+use std::sync::Arc;
+
+use wasm_fn_core::{EgressRule, Limits};
+use wasm_fn_pool::MemoryShare;
+
+use super::wasi::GuestEnvironment;
+use crate::cpu::ticker::EpochTicker;
+
+/// What every instance of a version is made from.
+pub(crate) struct InstanceTemplate {
+    pub(crate) ticker: Arc<EpochTicker>,
+    pub(crate) limits: Limits,
+    pub(crate) environment: GuestEnvironment,
+    /// Allowed outgoing requests; `None` when there are none.
+    pub(crate) egress: Option<Arc<[EgressRule]>>,
+    /// The memory that the version's instances hold.
+    pub(crate) memory: MemoryShare,
+}

@@ -1,0 +1,88 @@
+//! The WASI context of an instance: its environment, and the log that takes what it prints.
+//!
+//! WasiContext when the guest first asks for it: a context is a dozen allocations and two random generators, and few
+//! guests that answer HTTP ever ask.
+
+use std::sync::Arc;
+
+use wasm_fn_core::VersionNo;
+use wasmtime_wasi::{
+    WasiCtx, WasiCtxBuilder,
+    cli::{StdinStream, StdoutStream},
+};
+
+use super::{
+    capture::{Capture, CurrentRequest},
+    logs::{GuestLogStream, LogRing},
+};
+
+/// The environment of the instances of a version.
+pub(crate) struct GuestEnvironment {
+    pub(crate) version: VersionNo,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) log: Arc<LogRing>,
+}
+
+/// The WASI context of one instance. Callers pass the environment, which is the same each time.
+pub(crate) struct Wasi {
+    /// The request that the instance serves; 0 before the first.
+    request_id: u128,
+    /// `None` until the guest asks.
+    made: Option<WasiContext>,
+}
+
+/// A context, and the request that its output belongs to.
+struct WasiContext {
+    context: WasiCtx,
+    serving: Arc<CurrentRequest>,
+}
+
+impl Wasi {
+    pub(crate) fn new() -> Self {
+        Self { request_id: 0, made: None }
+    }
+
+    /// Output from now on belongs to the request `request_id`.
+    pub(crate) fn serve(&mut self, request_id: u128) {
+        self.request_id = request_id;
+        if let Some(made) = &self.made {
+            made.serving.set(request_id);
+        }
+    }
+
+    pub(crate) fn context(&mut self, environment: &GuestEnvironment) -> &mut WasiCtx {
+        let Self { request_id, made } = self;
+        let made = made.get_or_insert_with(|| {
+            let serving = Arc::new(CurrentRequest::new(*request_id));
+            let context = builder(environment, &serving).envs(&environment.env).build();
+            WasiContext { context, serving }
+        });
+        &mut made.context
+    }
+
+    /// Makes the context for the single run of a command: the request becomes its environment, input and output.
+    pub(crate) fn make_for_command(
+        &mut self,
+        environment: &GuestEnvironment,
+        variables: &[(String, String)],
+        stdin: impl StdinStream + 'static,
+        stdout: impl StdoutStream + 'static,
+    ) {
+        // Streams that a start function opened keep naming the request.
+        let serving = match self.made.take() {
+            Some(made) => made.serving,
+            None => Arc::new(CurrentRequest::new(self.request_id)),
+        };
+        let mut builder = builder(environment, &serving);
+        builder.envs(&environment.env).envs(variables).stdin(stdin).stdout(stdout);
+        self.made = Some(WasiContext { context: builder.build(), serving });
+    }
+}
+
+fn builder(environment: &GuestEnvironment, serving: &Arc<CurrentRequest>) -> WasiCtxBuilder {
+    let capture =
+        |stream| Capture::new(environment.log.clone(), serving.clone(), environment.version, stream);
+    let mut builder = WasiCtxBuilder::new();
+    builder.stdout(capture(GuestLogStream::Stdout)).stderr(capture(GuestLogStream::Stderr));
+    builder
+}

@@ -1,0 +1,61 @@
+//! Nobody is woken for what was done already, and nobody sleeps through a knock.
+
+use std::sync::atomic::AtomicU32;
+
+use super::*;
+
+#[derive(Default)]
+struct Task(AtomicU32);
+
+impl Wake for Task {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// What a guest knocks at, and a task with its waker.
+fn fixture() -> (Arc<DeferredWaker>, Arc<Task>, Waker) {
+    let task = Arc::new(Task::default());
+    (Arc::default(), Arc::clone(&task), Waker::from(task))
+}
+
+#[test]
+fn knocks_while_the_guest_runs_wake_nobody_who_does_not_wait() {
+    let (knock, task, waker) = fixture();
+    knock.waker().wake();
+    // The guest runs again, to its end this time.
+    let _ = knock.waker();
+    assert_eq!(task.0.load(SeqCst), 0);
+    // And had it not: it has not knocked since.
+    knock.wait(&Context::from_waker(&waker));
+    assert_eq!(task.0.load(SeqCst), 0);
+}
+
+#[test]
+fn a_knock_before_the_task_waits_is_not_lost() {
+    let (knock, task, waker) = fixture();
+    knock.waker().wake();
+    knock.wait(&Context::from_waker(&waker));
+    assert_eq!(task.0.load(SeqCst), 1);
+}
+
+#[test]
+fn a_waiting_task_is_woken_once_for_all_knocks() {
+    let (knock, task, waker) = fixture();
+    let guest = knock.waker();
+    knock.wait(&Context::from_waker(&waker));
+    guest.wake_by_ref();
+    guest.wake_by_ref();
+    assert_eq!(task.0.load(SeqCst), 1);
+    // The task has not looked yet: that knock is still one.
+    knock.wait(&Context::from_waker(&waker));
+    assert_eq!(task.0.load(SeqCst), 2);
+}
+
+#[test]
+fn a_guest_that_runs_wakes_no_task_that_waited_before() {
+    let (knock, task, waker) = fixture();
+    knock.wait(&Context::from_waker(&waker));
+    knock.waker().wake();
+    assert_eq!(task.0.load(SeqCst), 0);
+}

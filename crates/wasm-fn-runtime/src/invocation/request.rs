@@ -1,0 +1,62 @@
+//! A request for a version, as the runtime takes it.
+
+use std::{net::IpAddr, time::Instant};
+
+use bytes::Bytes;
+use http_body::Body;
+use http_body_util::BodyExt;
+use wasmtime_wasi_http::WasiBody;
+
+use crate::guest_host::egress::EgressCheck;
+
+/// A request for a version.
+#[derive(Debug)]
+pub struct Invocation<B> {
+    /// The request as the guest should see it.
+    pub request: http::Request<B>,
+    /// Names the request in the log.
+    pub request_id: u128,
+    /// The client, if a client sent the request: `REMOTE_ADDR` of a command.
+    pub client: Option<IpAddr>,
+    /// When the request arrived. Its time counts from then, so a second run gets the rest.
+    pub arrived: Instant,
+    /// When this run began.
+    pub began: Instant,
+    /// Asked before an outgoing request leaves the node. `None` when all may leave.
+    pub egress_check: Option<EgressCheck>,
+}
+
+/// Why a request body could not be read to its end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// It is longer than the server accepts.
+    #[error("request body is too large")]
+    TooLarge,
+    /// The connection failed.
+    #[error("request body ended early: {0}")]
+    Broken(String),
+}
+
+impl From<BodyError> for wasmtime_wasi_http::Error {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Self::HttpRequestBodySize(None),
+            BodyError::Broken(_) => Self::ConnectionTerminated,
+        }
+    }
+}
+
+/// The request as `wasi:http` takes it: with a host, which HTTP/1.0 may leave out.
+pub(super) fn for_guest<B>(mut request: http::Request<B>) -> http::Request<WasiBody>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BodyError>,
+{
+    let host = request.headers().get(http::header::HOST);
+    let named = request.uri().authority().is_some() || host.is_some_and(|host| host.to_str().is_ok());
+    if !named {
+        let unknown = http::HeaderValue::from_static("localhost");
+        request.headers_mut().insert(http::header::HOST, unknown);
+    }
+    request.map(|body| body.map_err(|error| error.into().into()).boxed_unsync())
+}

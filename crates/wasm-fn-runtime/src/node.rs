@@ -1,0 +1,10 @@
+//! The node: its resources, and the runtime that hosts versions on them.
+
+mod burst_detector;
+pub(crate) mod error;
+pub(crate) mod resources;
+mod runtime;
+pub(crate) mod teardown_limit;
+
+pub use error::RuntimeError;
+pub use runtime::{Runtime, RuntimeOptions};

@@ -1,0 +1,132 @@
+//! What all versions of a node share.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+use wasm_fn_core::{FunctionConfig, VersionNo};
+use wasm_fn_memory::{Memories, Stacks};
+use wasm_fn_pool::{ConcurrencyLimit, MemoryBudget, Slots};
+
+use super::teardown_limit::TeardownLimit;
+use crate::{
+    code::{
+        cache::{CodeCache, ComponentCode, ForVersion},
+        prepare::PrepareError,
+    },
+    cpu::ticker::EpochTicker,
+    guest_host::{logs::LogRing, template::InstanceTemplate, wasi::GuestEnvironment},
+    version::Version,
+    waiter::Waiter,
+};
+
+/// What all versions of a node share.
+pub(crate) struct NodeResources {
+    pub(crate) codes: Arc<CodeCache>,
+    pub(crate) slots: Arc<Slots>,
+    pub(crate) ticker: Arc<EpochTicker>,
+    pub(crate) memory: Arc<MemoryBudget>,
+    pub(crate) concurrency: ConcurrencyLimit<Waiter>,
+    pub(crate) teardown: TeardownLimit,
+    /// Instances that one version keeps ready at most.
+    pub(crate) warm_max: usize,
+    /// Time without requests after which a version keeps no instance ready.
+    pub(crate) idle_after: Duration,
+    pub(super) memories: Arc<Memories>,
+    pub(super) stacks: Arc<Stacks>,
+    /// How many bursts have ended.
+    pub(super) bursts: watch::Sender<u64>,
+    pub(super) origin: Instant,
+    pub(super) maintained: Mutex<Vec<Maintained>>,
+}
+
+/// A version whose pool is adapted to its load.
+pub(super) struct Maintained {
+    /// When its pool is maintained next. This lies beside the version, so that skipping a version does not touch it.
+    due: Duration,
+    version: Arc<Version>,
+}
+
+impl NodeResources {
+    /// Time since the runtime started.
+    pub(crate) fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    /// `at` as time since the runtime started; zero if it was before that.
+    pub(crate) fn time(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.origin)
+    }
+
+    /// The template for instances of `version` with this `config`. Their output goes to `log`.
+    pub(crate) fn template(
+        &self,
+        version: VersionNo,
+        config: FunctionConfig,
+        log: Arc<LogRing>,
+    ) -> InstanceTemplate {
+        let FunctionConfig { limits, env, egress, .. } = config;
+        InstanceTemplate {
+            ticker: self.ticker.clone(),
+            limits,
+            environment: GuestEnvironment { version, env: env.into_iter().collect(), log },
+            egress: (!egress.is_empty()).then(|| egress.into()),
+            memory: self.memory.share(),
+        }
+    }
+
+    /// Compiles the component of `code`, unless the cache has its code.
+    pub(crate) async fn compile(
+        &self,
+        code: Arc<ComponentCode>,
+        whom: ForVersion,
+    ) -> Result<(), PrepareError> {
+        if self.is_at_hand(&code).await {
+            return Ok(());
+        }
+        self.codes.load(&code, self.now(), Some(whom), Arc::new(|_| {})).await.map(drop)
+    }
+
+    async fn is_at_hand(&self, code: &Arc<ComponentCode>) -> bool {
+        let (codes, digest) = (self.codes.clone(), code.digest());
+        code.get().is_some()
+            || tokio::task::spawn_blocking(move || codes.is_at_hand(digest)).await.unwrap_or(false)
+    }
+
+    /// Adapts the pool of `version` to its load from now on.
+    pub(crate) fn add_maintained(&self, version: Arc<Version>) {
+        self.maintained().push(Maintained { due: Duration::ZERO, version });
+    }
+
+    /// Frees the slot of a ready instance of some version. Returns `false` when there is none.
+    pub(crate) fn reclaim(&self) -> bool {
+        self.maintained().iter().any(|maintained| maintained.version.reclaim())
+    }
+
+    /// Maintains the pools that are due at `now`, and forgets versions that need it no more.
+    pub(super) fn maintain_all(&self, now: Duration) {
+        self.maintained().retain_mut(|Maintained { due, version }| {
+            if now < *due {
+                return true;
+            }
+            let Some(rest) = version.maintain(now) else { return false };
+            *due = now + rest;
+            true
+        });
+    }
+
+    /// Gives the memory of free slots back to the system. Takes milliseconds.
+    pub(super) fn decommit(&self) {
+        let slots = self.memories.decommit();
+        match self.stacks.decommit() {
+            Ok(()) => tracing::debug!(slots, "memory of free slots given back"),
+            Err(error) => tracing::warn!(%error, "free stacks keep their memory"),
+        }
+    }
+
+    fn maintained(&self) -> MutexGuard<'_, Vec<Maintained>> {
+        self.maintained.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,237 @@
+//! The runtime of a node: hosts versions.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
+
+use dashmap::DashMap;
+use tokio::sync::watch;
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
+use wasm_fn_pool::{ConcurrencyLimit, MemoryBudget, PoolPlan, Slots};
+
+use super::{
+    burst_detector::BurstDetector, error::RuntimeError, resources::NodeResources,
+    teardown_limit::TeardownLimit,
+};
+use crate::{
+    clock,
+    code::{
+        cache::{CodeCache, CodeCacheOptions, ComponentCode, ForVersion},
+        engine::{self, Engines, InstanceMemoryReset},
+        loader::Loader,
+        prepare::{PrepareError, PrepareProgress, PreparedComponent},
+    },
+    cpu::ticker::EpochTicker,
+    fault::Fault,
+    guest_host::logs::{GuestLogPage, LogRing},
+    version::{Version, VersionSpec},
+};
+
+/// How often pools are adapted to the load.
+const MAINTAIN_EVERY: Duration = Duration::from_millis(100);
+
+/// Loaded code is swept once in this many rounds.
+const SWEEP_EVERY: u32 = 10;
+
+/// Options of a runtime.
+#[derive(Clone, Debug)]
+pub struct RuntimeOptions {
+    /// The folder in which artefacts are cached.
+    pub data_dir: PathBuf,
+    /// The folder of components, each named by its digest.
+    pub components_dir: PathBuf,
+    /// How many instances live and run at once on this node, and their memory.
+    pub pool: PoolPlan,
+    /// Most instances that one version keeps ready.
+    pub warm_max: usize,
+    /// Time without requests after which a version keeps no instance ready.
+    pub idle_after: Duration,
+    /// Most memory for loaded native code, bytes; more only while more is in use.
+    pub code_bytes_max: u64,
+    /// Time without use after which native code is unloaded. The next request loads it from the cache.
+    pub code_idle_after: Duration,
+}
+
+/// Hosts versions.
+pub struct Runtime {
+    node: Arc<NodeResources>,
+    logs: DashMap<FunctionName, Arc<LogRing>>,
+    log_changes: watch::Sender<u64>,
+    reset: InstanceMemoryReset,
+    data_dir: PathBuf,
+}
+
+impl Runtime {
+    /// Starts a runtime. Call this within a tokio runtime, whose timers it uses.
+    ///
+    /// # Errors
+    /// The engine does not fit the machine, or the data directory cannot be used.
+    pub fn start(options: RuntimeOptions) -> Result<Arc<Self>, RuntimeError> {
+        let reset = InstanceMemoryReset::probe();
+        engine::announce(reset);
+        let engines = Engines::new(&options.pool)?;
+        let (memories, stacks) = (engines.memories.clone(), engines.stacks.clone());
+        let threads = tokio::runtime::Handle::current().metrics().num_workers();
+        let threads = u32::try_from(threads).unwrap_or(u32::MAX);
+        let ticker = EpochTicker::start(&engines, threads, options.pool.instances_max)?;
+        let loader = Loader::new(engines, &options.data_dir)?;
+        let slots = Arc::new(Slots::new(options.pool.instances_max as usize));
+        let memory = Arc::new(MemoryBudget::new(options.pool.memory_max_bytes));
+        let running_max = options.pool.running_max;
+        let node = Arc::new(NodeResources {
+            codes: Arc::new(CodeCache::new(CodeCacheOptions {
+                loader: Arc::new(loader),
+                components_dir: options.components_dir.clone(),
+                bytes_max: options.code_bytes_max,
+                idle_after: options.code_idle_after,
+            })),
+            slots,
+            ticker,
+            memory,
+            concurrency: ConcurrencyLimit::new(running_max, running_max),
+            teardown: TeardownLimit::new(options.pool.instances_max),
+            memories,
+            stacks,
+            bursts: watch::Sender::new(0),
+            origin: clock::now(),
+            maintained: Mutex::default(),
+            warm_max: options.warm_max,
+            idle_after: options.idle_after,
+        });
+        tokio::spawn(maintain_while_alive(Arc::downgrade(&node)));
+        let (log_changes, _) = watch::channel(0);
+        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, reset, data_dir: options.data_dir }))
+    }
+
+    /// How the memory of instances is reset on this machine.
+    pub fn memory_reset(&self) -> InstanceMemoryReset {
+        self.reset
+    }
+
+    /// Checks a component, compiles it into the cache, and starts one instance to check that it starts. Its code stays loaded
+    /// for the traffic to come.
+    ///
+    /// # Errors
+    /// It is not a function that this node can run under `config`.
+    pub async fn prepare(
+        &self,
+        digest: Digest,
+        config: &FunctionConfig,
+        progress: Arc<dyn Fn(PrepareProgress) + Send + Sync>,
+    ) -> Result<PreparedComponent, PrepareError> {
+        let code = self.node.codes.of(digest);
+        let at_hand = code.get().is_some();
+        let loaded = self.node.codes.load(&code, self.node.now(), None, progress).await?;
+        let prepared = PreparedComponent { cached: loaded.prepared.cached || at_hand, ..loaded.prepared };
+        let log = Arc::new(LogRing::new(watch::channel(0).0));
+        let template = Arc::new(self.node.template(VersionNo::FIRST, config.clone(), log));
+        let Some(permit) = self.node.slots.try_take() else { return Ok(prepared) };
+        match template.instantiate_in_time(&loaded, permit).await {
+            Ok(_) | Err(Fault::NodeOverloaded { .. }) => Ok(prepared),
+            Err(Fault::OutOfMemory { limit_bytes }) => Err(PrepareError::Memory { limit_bytes }),
+            Err(fault) => Err(PrepareError::Start { reason: fault.to_string() }),
+        }
+    }
+
+    /// A handle on a version.
+    pub fn version(&self, spec: VersionSpec) -> Arc<Version> {
+        let code = self.node.codes.of(spec.digest);
+        self.version_of(code, spec)
+    }
+
+    /// A handle on a version that does not share its code with other versions of its component. It is as fresh as the handle
+    /// of a newly deployed version: none of it is in any cache yet.
+    pub fn fresh_version(&self, spec: VersionSpec) -> Arc<Version> {
+        self.version_of(Arc::new(ComponentCode::new(spec.digest)), spec)
+    }
+
+    fn version_of(&self, code: Arc<ComponentCode>, spec: VersionSpec) -> Arc<Version> {
+        let log = self.ring(&spec.function);
+        Arc::new(Version::new(self.node.clone(), code, spec, log))
+    }
+
+    /// Compiles the component of a version without a handle, unless the cache has its code.
+    ///
+    /// # Errors
+    /// The component cannot be compiled.
+    pub async fn compile(&self, digest: Digest, whom: ForVersion) -> Result<(), PrepareError> {
+        self.node.compile(self.node.codes.of(digest), whom).await
+    }
+
+    /// Those of `components` that must be compiled before they can be called.
+    pub async fn missing(&self, components: Vec<Digest>) -> Vec<Digest> {
+        let codes = self.node.codes.clone();
+        let missing = move || components.into_iter().filter(|&digest| !codes.is_at_hand(digest)).collect();
+        tokio::task::spawn_blocking(missing).await.unwrap_or_default()
+    }
+
+    /// Memory of loaded native code, bytes.
+    pub fn code_bytes(&self) -> u64 {
+        self.node.codes.bytes()
+    }
+
+    /// The lines of a function's log after position `after`.
+    pub fn logs(&self, function: &FunctionName, after: u64) -> GuestLogPage {
+        match self.logs.get(function) {
+            Some(ring) => ring.page(after),
+            None => GuestLogPage { lines: Vec::new(), newest: 0, lost: 0 },
+        }
+    }
+
+    /// Changes whenever some function's log has a new line.
+    pub fn log_changes(&self) -> watch::Receiver<u64> {
+        self.log_changes.subscribe()
+    }
+
+    /// Changes whenever a burst is over: its instances have been gone for ten seconds, and their memory was given back to the
+    /// system.
+    pub fn bursts(&self) -> watch::Receiver<u64> {
+        self.node.bursts.subscribe()
+    }
+
+    /// Removes the log of a function.
+    pub fn forget(&self, function: &FunctionName) {
+        self.logs.remove(function);
+    }
+
+    /// The data directory.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    fn ring(&self, function: &FunctionName) -> Arc<LogRing> {
+        let ring = self.logs.entry(function.clone());
+        ring.or_insert_with(|| Arc::new(LogRing::new(self.log_changes.clone()))).clone()
+    }
+}
+
+/// Maintains the pools and the code cache until the runtime and its versions are gone.
+async fn maintain_while_alive(node: Weak<NodeResources>) {
+    let (mut until_sweep, mut detector) = (SWEEP_EVERY, BurstDetector::default());
+    let mut ticks = tokio::time::interval(MAINTAIN_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        let Some(node) = node.upgrade() else { break };
+        let now = node.now();
+        node.maintain_all(now);
+        until_sweep -= 1;
+        if until_sweep == 0 {
+            until_sweep = SWEEP_EVERY;
+            node.codes.sweep(now);
+        }
+        if detector.is_over(now, node.slots.used()) {
+            let bursts = node.bursts.clone();
+            let given = tokio::task::spawn_blocking(move || node.decommit()).await;
+            if let Err(error) = given {
+                tracing::warn!(%error, "free slots keep their memory");
+            }
+            bursts.send_modify(|bursts| *bursts += 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

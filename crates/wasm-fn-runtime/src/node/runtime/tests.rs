@@ -1,0 +1,565 @@
+//! Facts about invocations, on the real guests of `guest-examples/prebuilt`.
+
+use std::{collections::BTreeMap, convert::Infallible, time::Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, StreamBody};
+use tempfile::TempDir;
+use wasm_fn_core::Limits;
+
+use super::*;
+use crate::{
+    BodyError, GuestLogStream, Invocation, InvocationError, Kind, KindError, ResponseBody, slot_cost,
+};
+
+mod computing;
+mod loading;
+mod pressure;
+mod rollouts;
+
+impl From<Infallible> for BodyError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+/// A runtime over a temporary directory.
+struct Node {
+    runtime: Arc<Runtime>,
+    dir: TempDir,
+}
+
+impl Node {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { runtime: start(dir.path(), 64), dir }
+    }
+
+    /// Puts bytes where components lie, under a digest that only has to be unique here.
+    fn add(&self, bytes: &[u8]) -> Digest {
+        let digest = Digest(*blake3::hash(bytes).as_bytes());
+        std::fs::write(self.dir.path().join("blobs").join(digest.to_string()), bytes).unwrap();
+        digest
+    }
+
+    /// A version of a component, as one function among others.
+    fn add_version(&self, bytes: &[u8]) -> Arc<Version> {
+        let (function, config) = ("shop".parse().unwrap(), FunctionConfig::default());
+        let digest = self.add(bytes);
+        self.runtime.version(VersionSpec { function, version: VersionNo::FIRST, digest, config })
+    }
+
+    fn version(&self, guest: &str, config: FunctionConfig) -> Arc<Version> {
+        let digest = self.add(&prebuilt(guest));
+        let function: FunctionName = guest.parse().unwrap();
+        self.runtime.version(VersionSpec { function, version: VersionNo::FIRST, digest, config })
+    }
+
+    async fn prepare(
+        &self,
+        bytes: &[u8],
+        config: &FunctionConfig,
+    ) -> Result<PreparedComponent, PrepareError> {
+        self.runtime.prepare(self.add(bytes), config, Arc::new(|_| {})).await
+    }
+
+    fn log(&self, guest: &str) -> Vec<(GuestLogStream, String)> {
+        let page = self.runtime.logs(&guest.parse().unwrap(), 0);
+        page.lines.into_iter().map(|line| (line.stream, line.text)).collect()
+    }
+}
+
+fn start(dir: &Path, instances_max: u32) -> Arc<Runtime> {
+    start_with(dir, |options| options.pool = plan(instances_max, 4 << 30))
+}
+
+fn start_with_memory(dir: &Path, instances_max: u32, memory_max_bytes: u64) -> Arc<Runtime> {
+    start_with(dir, |options| options.pool = plan(instances_max, memory_max_bytes))
+}
+
+fn plan(instances_max: u32, memory_max_bytes: u64) -> PoolPlan {
+    PoolPlan {
+        instances_max,
+        running_max: (instances_max - instances_max / 4).max(1),
+        memory_max_bytes,
+        keep_bytes: 1 << 20,
+        address_bytes: slot_cost().address_bytes * u64::from(instances_max),
+    }
+}
+
+fn start_with(dir: &Path, change: impl FnOnce(&mut RuntimeOptions)) -> Arc<Runtime> {
+    let components_dir = dir.join("blobs");
+    std::fs::create_dir_all(&components_dir).unwrap();
+    let mut options = RuntimeOptions {
+        data_dir: dir.to_owned(),
+        components_dir,
+        pool: plan(64, 4 << 30),
+        warm_max: 16,
+        idle_after: Duration::from_secs(60),
+        code_bytes_max: 1 << 30,
+        code_idle_after: Duration::from_secs(60),
+    };
+    change(&mut options);
+    Runtime::start(options).unwrap()
+}
+
+fn prebuilt(guest: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-examples/prebuilt");
+    std::fs::read(folder.join(guest).with_extension("wasm")).unwrap()
+}
+
+fn limits(change: impl FnOnce(&mut Limits)) -> FunctionConfig {
+    let mut config = FunctionConfig::default();
+    change(&mut config.limits);
+    config
+}
+
+/// Has `version` compiled if it is not: no request waits for that.
+async fn compiled(version: &Arc<Version>) {
+    if !version.is_loaded() {
+        // A request tells why it cannot be.
+        let _ = version.compile().await;
+    }
+}
+
+async fn call(
+    version: &Arc<Version>,
+    path: &str,
+    body: &'static [u8],
+) -> Result<Response<ResponseBody>, InvocationError> {
+    let request =
+        Request::post(path).header("host", "test").body(Full::new(Bytes::from_static(body))).unwrap();
+    compiled(version).await;
+    version.clone().invoke(invocation(request)).await
+}
+
+/// `request`, which arrives now and may do what it is allowed.
+#[expect(clippy::disallowed_methods, reason = "a request arrives")]
+fn invocation<B>(request: Request<B>) -> Invocation<B> {
+    let now = Instant::now();
+    Invocation { request, request_id: 7, client: None, arrived: now, began: now, egress_check: None }
+}
+
+async fn get(version: &Arc<Version>, path: &str) -> Result<(StatusCode, String), Fault> {
+    let response = call(version, path, b"").await.map_err(|failed| failed.fault)?;
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(|failed| failed.fault)?.to_bytes();
+    Ok((status, String::from_utf8(body.to_vec()).unwrap()))
+}
+
+async fn ok(version: &Arc<Version>, path: &str) -> String {
+    let (status, body) = get(version, path).await.unwrap();
+    assert_eq!(status, StatusCode::OK, "{body}");
+    body
+}
+
+#[tokio::test]
+async fn every_kind_answers() {
+    let node = Node::start();
+    for (guest, kind, answer) in [
+        ("hello-v1", Kind::Http02, "hello from v1\n"),
+        ("hello-v2", Kind::Http02, "hello from v2\n"),
+        ("hello-p3", Kind::Http03, "hello from v1\n"),
+        ("c-hello", Kind::Command, "hello from C\n"),
+    ] {
+        let prepared = node.prepare(&prebuilt(guest), &FunctionConfig::default()).await.unwrap();
+        assert_eq!(prepared, PreparedComponent { kind, cached: false }, "{guest}");
+        let version = node.version(guest, FunctionConfig::default());
+        assert_eq!(ok(&version, "/").await, answer, "{guest}");
+        assert_eq!(ok(&version, "/").await, answer, "{guest}");
+    }
+}
+
+#[tokio::test]
+async fn small_response_comes_whole_with_its_length() {
+    let node = Node::start();
+    for guest in ["hello-v1", "hello-p3"] {
+        let version = node.version(guest, FunctionConfig::default());
+        let body = call(&version, "/", b"").await.unwrap().into_body();
+        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(14), "{guest}");
+    }
+}
+
+#[tokio::test]
+async fn every_invocation_has_its_own_instance() {
+    let node = Node::start();
+    let version = node.version("counter", FunctionConfig::default());
+    for _ in 0..20 {
+        assert_eq!(ok(&version, "/").await.trim(), "1");
+    }
+}
+
+#[tokio::test]
+async fn reuse_serves_that_many_requests_with_one_instance() {
+    let node = Node::start();
+    let version = node.version("counter", limits(|limits| limits.reuse = 3));
+    let mut seen = BTreeMap::new();
+    for _ in 0..9 {
+        *seen.entry(ok(&version, "/").await.trim().to_owned()).or_insert(0) += 1;
+    }
+    assert!(seen.keys().all(|count| ["1", "2", "3"].contains(&count.as_str())), "{seen:?}");
+    assert!(seen.contains_key("3"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn body_and_trailers_are_echoed() {
+    let node = Node::start();
+    let version = node.version("echo", FunctionConfig::default());
+    let data = Bytes::from(vec![b'x'; 300_000]);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-checksum", "42".parse().unwrap());
+    let frames = [
+        Ok::<_, Infallible>(http_body::Frame::data(data.clone())),
+        Ok(http_body::Frame::data(data.clone())),
+        Ok(http_body::Frame::trailers(trailers.clone())),
+    ];
+    let body = StreamBody::new(tokio_stream_iter(frames));
+    let request = Request::post("/a?b=c").header("host", "test").body(body).unwrap();
+    compiled(&version).await;
+    let response = version.clone().invoke(invocation(request)).await.unwrap();
+    assert_eq!(response.headers()["x-echo-path"], "/a?b=c");
+    let collected = response.into_body().collect().await.unwrap();
+    assert_eq!(collected.trailers(), Some(&trailers));
+    assert_eq!(collected.to_bytes().len(), 600_000);
+}
+
+fn tokio_stream_iter<T>(items: impl IntoIterator<Item = T>) -> impl futures_util::Stream<Item = T> {
+    futures_util::stream::iter(items)
+}
+
+#[tokio::test]
+async fn trap_before_the_head_is_a_trap_with_its_backtrace_in_the_log() {
+    let node = Node::start();
+    let version = node.version("trap", FunctionConfig::default());
+    assert!(matches!(get(&version, "/before").await, Err(Fault::Trap { .. })));
+    let log = node.log("trap");
+    assert!(
+        log.iter().any(|(stream, text)| *stream == GuestLogStream::Host && text.contains("wasm backtrace")),
+        "{log:?}"
+    );
+    assert!(!log.iter().any(|(_, text)| text.contains("/src/")), "host frames in {log:?}");
+    assert_eq!(ok(&version, "/fine").await.trim(), "ok");
+}
+
+#[tokio::test]
+async fn trap_right_after_the_first_bytes_is_still_an_error() {
+    let node = Node::start();
+    let version = node.version("trap", FunctionConfig::default());
+    assert!(matches!(get(&version, "/after").await, Err(Fault::Trap { .. })));
+}
+
+#[tokio::test]
+async fn endless_loop_ends_at_its_timeout() {
+    let node = Node::start();
+    let timeout = Duration::from_millis(200);
+    let version = node.version("spin", limits(|limits| limits.timeout = timeout));
+    version.load().await.unwrap();
+    assert_eq!(ok(&version, "/").await.trim(), "ok");
+    let started = tokio::time::Instant::now();
+    assert_eq!(get(&version, "/loop").await, Err(Fault::Timeout { limit: timeout }));
+    assert!(started.elapsed() >= timeout);
+}
+
+#[tokio::test]
+async fn sleeping_guest_ends_at_its_timeout() {
+    let node = Node::start();
+    let timeout = Duration::from_millis(100);
+    let version = node.version("slow", limits(|limits| limits.timeout = timeout));
+    version.load().await.unwrap();
+    assert_eq!(get(&version, "/?ms=60000").await, Err(Fault::Timeout { limit: timeout }));
+}
+
+#[tokio::test]
+async fn memory_is_refused_at_the_limit() {
+    let node = Node::start();
+    let version = node.version("hog", limits(|limits| limits.memory_bytes = 32 << 20));
+    assert_eq!(get(&version, "/").await, Err(Fault::OutOfMemory { limit_bytes: 32 << 20 }));
+    let response = call(&version, "/?mb=8", b"").await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let peak = response.body().usage().memory_peak_bytes;
+    assert!((8 << 20..=32 << 20).contains(&peak), "{peak}");
+}
+
+#[tokio::test]
+async fn endless_body_is_cut_at_the_timeout() {
+    let node = Node::start();
+    let timeout = Duration::from_millis(100);
+    let version = node.version("flood", limits(|limits| limits.timeout = timeout));
+    version.load().await.unwrap();
+    assert_eq!(get(&version, "/").await, Err(Fault::Timeout { limit: timeout }));
+}
+
+#[tokio::test]
+async fn endless_recursion_is_a_trap() {
+    let node = Node::start();
+    let version = node.version("deep", FunctionConfig::default());
+    assert!(matches!(get(&version, "/deep").await, Err(Fault::Trap { .. })));
+}
+
+#[tokio::test]
+async fn silent_guest_gives_an_invalid_response() {
+    let node = Node::start();
+    let version = node.version("mute", FunctionConfig::default());
+    assert!(matches!(get(&version, "/").await, Err(Fault::InvalidResponse { .. })));
+}
+
+#[tokio::test]
+async fn environment_and_output_reach_guest_and_log() {
+    let node = Node::start();
+    let mut config = FunctionConfig::default();
+    config.env.insert("GREETING".to_owned(), "hi".to_owned());
+    let version = node.version("env", config);
+    assert!(ok(&version, "/").await.contains("GREETING=hi"));
+    let log = node.log("env");
+    assert!(log.contains(&(GuestLogStream::Stdout, "env: stdout line".to_owned())), "{log:?}");
+    assert!(log.contains(&(GuestLogStream::Stderr, "env: stderr line".to_owned())), "{log:?}");
+}
+
+#[tokio::test]
+async fn command_sees_the_request_as_cgi() {
+    let node = Node::start();
+    let version = node.version("cgi", FunctionConfig::default());
+    let response = call(&version, "/a/b?status=418&x=y", b"the body").await.unwrap();
+    assert_eq!(response.status(), StatusCode::IM_A_TEAPOT);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    for line in ["REQUEST_METHOD=POST", "PATH_INFO=/a/b", "QUERY_STRING=status=418&x=y", "HTTP_HOST=test"] {
+        assert!(body.contains(line), "{line} in {body}");
+    }
+    assert!(body.ends_with("the body"), "{body}");
+}
+
+#[tokio::test]
+async fn egress_is_denied_unless_allowed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let peer = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = [0; 1024];
+        let _ = stream.read(&mut request).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine").await.unwrap();
+    });
+    let node = Node::start();
+    let path = format!("/?url=http%3A%2F%2F{}%3A{}%2F", address.ip(), address.port());
+    let denied = node.version("fetch", FunctionConfig::default());
+    let (status, body) = get(&denied, &path).await.unwrap();
+    assert_eq!(status, StatusCode::BAD_GATEWAY);
+    assert!(body.contains("HttpRequestDenied"), "{body}");
+    let egress = vec![format!("http://{address}").parse().unwrap()];
+    let allowed = node.version("fetch", FunctionConfig { egress, ..FunctionConfig::default() });
+    assert!(ok(&allowed, &path).await.contains("fine"));
+    peer.await.unwrap();
+}
+
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
+    std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx))).await
+}
+
+#[tokio::test]
+async fn full_version_queues_then_sheds() {
+    let node = Node::start();
+    let version = node.version(
+        "slow",
+        limits(|limits| {
+            limits.concurrency = 1;
+            limits.queue = 1;
+            limits.queue_wait = Duration::from_secs(30);
+        }),
+    );
+    version.load().await.unwrap();
+    let mut running = Box::pin(get(&version, "/?ms=200"));
+    assert!(poll_once(&mut running).await.is_pending());
+    let mut queued = Box::pin(get(&version, "/?ms=0"));
+    assert!(poll_once(&mut queued).await.is_pending());
+    assert!(matches!(get(&version, "/?ms=0").await, Err(Fault::FunctionOverloaded { .. })));
+    let (running, queued) = tokio::join!(running, queued);
+    assert!(running.is_ok() && queued.is_ok());
+}
+
+#[tokio::test]
+async fn stock_of_one_version_gives_way_to_anothers_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node { runtime: start(dir.path(), 4), dir };
+    let stocked = node.version("slow", limits(|limits| limits.reuse = 100));
+    stocked.load().await.unwrap();
+    let calls = || get(&stocked, "/?ms=20");
+    let (a, b, c) = tokio::join!(calls(), calls(), calls());
+    assert!(a.is_ok() && b.is_ok() && c.is_ok());
+    let other = node.version("slow", limits(|limits| limits.reuse = 2));
+    let calls = || get(&other, "/?ms=20");
+    let (a, b, c) = tokio::join!(calls(), calls(), calls());
+    assert!(a.is_ok() && b.is_ok() && c.is_ok(), "{a:?} {b:?} {c:?}");
+}
+
+#[tokio::test]
+async fn abandoned_invocation_frees_its_place() {
+    let node = Node::start();
+    let version = node.version(
+        "slow",
+        limits(|limits| {
+            limits.concurrency = 1;
+            limits.queue = 0;
+        }),
+    );
+    version.load().await.unwrap();
+    let mut running = Box::pin(get(&version, "/?ms=60000"));
+    assert!(poll_once(&mut running).await.is_pending());
+    assert!(matches!(get(&version, "/?ms=0").await, Err(Fault::FunctionOverloaded { .. })));
+    drop(running);
+    assert!(get(&version, "/?ms=0").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_guest_with_nothing_left_to_do_leaves_no_task_behind() {
+    let node = Node::start();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for guest in ["hello-v1", "hello-p3", "c-hello"] {
+        let version = node.version(guest, FunctionConfig::default());
+        ok(&version, "/").await;
+        let before = tasks();
+        ok(&version, "/").await;
+        assert_eq!((version.concurrency.running(), tasks()), (0, before), "{guest}");
+    }
+}
+
+#[tokio::test]
+async fn load_makes_instances_of_what_starts_slowly_wait_ready() {
+    let node = Node::start();
+    let version = node.version("hello-v1", FunctionConfig::default());
+    // As if it had: none of the guests does.
+    version.pool.record_starts(1, Duration::from_secs(3600));
+    // Enough requests, spread over a few fittings of the pool, for some to find an instance ready.
+    let mut rounds = 0;
+    while version.warm_starts() == 0 {
+        rounds += 1;
+        assert!(rounds < 10_000, "no request found a ready instance");
+        ok(&version, "/").await;
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn artefact_survives_a_restart_and_a_forged_one_is_refused() {
+    let node = Node::start();
+    let bytes = prebuilt("hello-v1");
+    assert!(!node.prepare(&bytes, &FunctionConfig::default()).await.unwrap().cached);
+    let again = start(node.dir.path(), 64);
+    let digest = node.add(&bytes);
+    // A source that is not what it was is not looked at.
+    let source = node.dir.path().join("blobs").join(digest.to_string());
+    std::fs::write(&source, b"anything").unwrap();
+    let prepared = again.prepare(digest, &FunctionConfig::default(), Arc::new(|_| {})).await.unwrap();
+    assert_eq!((prepared.cached, prepared.kind), (true, Kind::Http02));
+    std::fs::write(&source, &bytes).unwrap();
+
+    let artifacts = std::fs::read_dir(node.dir.path().join("artifacts")).unwrap();
+    let code = artifacts
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().unwrap() == "cwasm")
+        .unwrap();
+    let mut forged = std::fs::read(&code).unwrap();
+    *forged.last_mut().unwrap() ^= 1;
+    std::fs::remove_file(&code).unwrap();
+    std::fs::write(&code, forged).unwrap();
+    let third = start(node.dir.path(), 64);
+    let prepared = third.prepare(digest, &FunctionConfig::default(), Arc::new(|_| {})).await.unwrap();
+    assert!(!prepared.cached);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_function_are_refused_with_what_was_found() {
+    let node = Node::start();
+    let refused = |bytes: Vec<u8>| {
+        let node = &node;
+        async move { node.prepare(&bytes, &FunctionConfig::default()).await.unwrap_err().to_string() }
+    };
+    let message = refused(b"#!/bin/sh".to_vec()).await;
+    assert!(message.contains("23 21 2f 62") && message.contains("00 61 73 6d"), "{message}");
+    let mut truncated = prebuilt("hello-v1");
+    truncated.truncate(truncated.len() / 2);
+    assert!(refused(truncated).await.contains("malformed WebAssembly"));
+    let message = refused(b"\0asm\x01\0\0\0".to_vec()).await;
+    assert!(message.contains("found none") && message.contains("incoming-handler"), "{message}");
+}
+
+#[tokio::test]
+async fn imports_that_are_not_offered_are_named() {
+    // (module (import "env" "secret" (func)) (func (export "_start")))
+    let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x0e\x01\x03env\x06secret\0\0\x03\x02\x01\0\x07\x0a\x01\x06_start\0\x01\x0a\x04\x01\x02\0\x0b";
+    let node = Node::start();
+    let error = node.prepare(module, &FunctionConfig::default()).await.unwrap_err();
+    let PrepareError::Kind(KindError::Imports { missing }) = error else { panic!("{error:?}") };
+    assert_eq!(missing, ["env/secret"]);
+}
+
+#[tokio::test]
+async fn component_that_needs_more_memory_than_its_limit_is_refused() {
+    let node = Node::start();
+    let config = limits(|limits| limits.memory_bytes = 64 << 10);
+    let error = node.prepare(&prebuilt("hello-v1"), &config).await.unwrap_err();
+    assert!(matches!(error, PrepareError::Memory { limit_bytes: 65536 }), "{error:?}");
+}
+
+#[tokio::test]
+async fn guest_that_computes_for_ever_before_it_is_called_is_refused_in_time() {
+    // (module (memory (export "memory") 1) (func $loop (loop (br 0))) (func (export "_start")) (start $loop))
+    let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x03\x02\0\0\x05\x03\x01\0\x01\
+        \x07\x13\x02\x06memory\x02\0\x06_start\0\x01\x08\x01\0\x0a\x0c\x02\x07\0\x03\x40\x0c\0\x0b\x0b\x02\0\x0b";
+    let node = Node::start();
+    let config = limits(|limits| limits.timeout = Duration::from_millis(100));
+    let error = node.prepare(module, &config).await.unwrap_err();
+    assert!(matches!(error, PrepareError::Start { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn handler_of_another_type_is_refused_however_often_it_is_tried() {
+    let node = Node::start();
+    let text = r#"(component
+        (core module $m (func (export "handle") (param i32)))
+        (core instance $i (instantiate $m))
+        (func $handle (param "number" u32) (canon lift (core func $i "handle")))
+        (instance $handler (export "handle" (func $handle)))
+        (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+    for _ in 0..2 {
+        let error =
+            node.prepare(&wat::parse_str(text).unwrap(), &FunctionConfig::default()).await.unwrap_err();
+        let PrepareError::Start { reason } = error else { panic!("{error:?}") };
+        assert!(reason.contains("expected"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn component_of_more_parts_than_an_instance_may_have_is_refused() {
+    let node = Node::start();
+    let guest = |parts: &str, instances: usize| {
+        let instances = "(core instance (instantiate $m))".repeat(instances);
+        let text = format!(
+            r#"(component
+                (core module $m {parts} (func (export "handle") (param i32 i32)))
+                (core instance $i (instantiate $m)) {instances}
+                (import "wasi:http/types@0.2.0" (instance $types
+                    (export "incoming-request" (type (sub resource)))
+                    (export "response-outparam" (type (sub resource)))))
+                (alias export $types "incoming-request" (type $request))
+                (alias export $types "response-outparam" (type $out))
+                (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+                    (canon lift (core func $i "handle")))
+                (instance $handler (export "handle" (func $handle)))
+                (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#
+        );
+        wat::parse_str(text).unwrap()
+    };
+    for (parts, few, many) in [("", 199, 200), ("(memory 1)", 7, 8), ("(table 1 funcref)", 63, 64)] {
+        let allowed = node.prepare(&guest(parts, few), &FunctionConfig::default()).await;
+        assert!(allowed.is_ok(), "{parts} {few}: {allowed:?}");
+        let refused = node.prepare(&guest(parts, many), &FunctionConfig::default()).await.unwrap_err();
+        assert!(matches!(refused, PrepareError::Start { .. }), "{parts} {many}: {refused:?}");
+    }
+    for (elements, is_allowed) in [(100_000, true), (100_001, false)] {
+        let table = format!("(table {elements} funcref)");
+        let prepared = node.prepare(&guest(&table, 0), &FunctionConfig::default()).await;
+        assert_eq!(prepared.is_ok(), is_allowed, "{elements}: {prepared:?}");
+    }
+}

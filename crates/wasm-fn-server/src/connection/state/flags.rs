@@ -1,0 +1,46 @@
+//! Properties of a connection and of the message under way.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Properties of a connection and of the message under way.
+#[derive(Default)]
+pub(crate) struct Flags {
+    http2: AtomicBool,
+    /// Whether all of the response that is being sent is available.
+    whole: AtomicBool,
+    /// Whether the latest request's body was not read to its end.
+    unread: AtomicBool,
+}
+
+impl Flags {
+    /// Notes that the client speaks HTTP/2.
+    pub(crate) fn set_http2(&self) {
+        self.http2.store(true, Relaxed);
+    }
+
+    /// Whether the client speaks HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.http2.load(Relaxed)
+    }
+
+    /// Notes whether all of the response that is sent from now on is available. If not, its body may still fail, and its
+    /// client must have the head by then.
+    pub(crate) fn set_whole(&self, whole: bool) {
+        self.whole.store(whole, Relaxed);
+    }
+
+    /// Whether all of the response that is being sent is available.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.whole.load(Relaxed)
+    }
+
+    /// Notes whether a request was answered although the rest of its body will not be read.
+    pub(crate) fn set_unread(&self, unread: bool) {
+        self.unread.store(unread, Relaxed);
+    }
+
+    /// Whether the client may still be sending a body that nobody reads. HTTP/2 resets its stream instead.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.unread.load(Relaxed) && !self.is_http2()
+    }
+}

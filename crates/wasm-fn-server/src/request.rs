@@ -1,0 +1,17 @@
+//! Requests: matched to a version, run on it, and counted.
+
+pub(crate) mod access;
+mod attempt;
+pub(crate) mod body;
+pub(crate) mod dispatch;
+pub(crate) mod effects;
+mod head;
+pub(crate) mod id;
+pub(crate) mod key_skew;
+mod preview;
+pub(crate) mod run;
+mod shield;
+mod version_override;
+
+pub use body::{RequestBody, RequestBodyError};
+pub use id::RequestId;

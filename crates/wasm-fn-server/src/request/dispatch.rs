@@ -1,0 +1,184 @@
+//! Answers one request: matches it, chooses a version, and invokes that.
+
+use std::{
+    future::{Ready, ready},
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{FutureExt, future};
+use http::{HeaderValue, Method, Request, Response, header};
+use http_body::Body as _;
+use http_body_util::Either;
+use hyper::body::Incoming;
+use wasm_fn_core::Usage;
+use wasm_fn_router::{HeldVersion, Reason, RequestAttributes, RouteTable};
+
+use super::{
+    attempt::{Attempt, FullResponse, attempt},
+    body::RequestBody,
+    head,
+    id::RequestId,
+    preview::{EarlyResponse, admit},
+    run::{ObservedRequest, RequestRun, RunEnd},
+    version_override::requested_version,
+};
+use crate::{
+    connection::state::Order,
+    failure::{FailureCause, InvokeFailure},
+    invoke::Invoke,
+    response::{
+        self,
+        body::empty,
+        problem::{Code, Problem},
+    },
+    session::{Arrival, Plane, Session},
+};
+
+/// The version that answers a request, and how.
+struct Selected<V> {
+    version: HeldVersion<V>,
+    observed: Option<ObservedRequest>,
+    /// The time after which the stage's fallback answers; `None` if it never does.
+    fallback_after: Option<Duration>,
+    /// Whether the request asked for the version.
+    asked_for: bool,
+}
+
+/// The response to a request: available already, or the result of the invocation `R`.
+type PendingResponse<V, R> = future::Either<Ready<FullResponse<V>>, Attempt<V, R>>;
+
+/// Answers `request`. There always is a response.
+///
+/// Everything that does not wait is done at once. The future holds only the rest, and stays small, since it is moved with
+/// each request.
+pub(crate) fn answer<V: Invoke>(
+    session: Arc<Session<V>>,
+    request: Request<Incoming>,
+) -> impl Future<Output = FullResponse<V>> + std::marker::Send {
+    let started = session.connection.moment();
+    let in_flight = session.connection.begin();
+    let id = RequestId::random();
+    let is_head = request.method() == Method::HEAD;
+    let limit = session.plane.options.body_bytes_max;
+    let mut request = request.map(|body| RequestBody::new(body, limit, Arc::clone(&session.connection)));
+    let client = session.peer.client(request.headers_mut(), &session.plane.options.trusted_proxies);
+    let pending = match session.plane.choose(&mut request, client, id, started) {
+        Ok(selected) => {
+            let Selected { version, observed, fallback_after, asked_for } = selected;
+            let run =
+                RequestRun::new(version, started, request.body().progress(), in_flight, observed, asked_for);
+            let arrival = Arrival { id, client, at: started };
+            session.clone().invoke(fallback_after, request, arrival, run)
+        }
+        Err(early) => {
+            if let EarlyResponse::Refused(problem) = &early {
+                tracing::debug!(request_id = %id, %client, code = problem.code.as_str(), "request refused");
+            }
+            future::Either::Left(ready(early.into_response(id)))
+        }
+    };
+    pending.map(move |response| session.finish(response, is_head))
+}
+
+impl<V: Invoke> Plane<V> {
+    /// Chooses the version that answers `request`, with the current table.
+    fn choose(
+        &self,
+        request: &mut Request<RequestBody>,
+        client: SocketAddr,
+        id: RequestId,
+        started: Instant,
+    ) -> Result<Selected<V>, EarlyResponse> {
+        head::check(request, self.options.headers_max)?;
+        let host = head::host(request)?;
+        let table = self.tables.load();
+        let preview = table.preview(self.options.preview_domain.as_ref(), host, request.uri().path());
+        let (stage, asked) = match preview {
+            None => {
+                let path = request.uri().path();
+                let stage = table.find(host, path).ok_or_else(|| unanswered(&table, path))?;
+                (stage, requested_version(request.headers(), stage.function(), &*self.access)?)
+            }
+            Some(preview) => (preview.stage, Some(admit(request, &preview, &*self.access)?)),
+        };
+        let attributes = RequestAttributes {
+            headers: request.headers(),
+            query: request.uri().query(),
+            client: client.ip(),
+        };
+        let chosen = stage
+            .choose(&attributes, asked, self.options.draw)
+            .map_err(|none| Problem { detail: none.to_string().into(), ..Code::NoSuchVersion.into() })?;
+        if let Some(key) = chosen.key {
+            self.key_skew.observe(stage, key, id, client.ip(), request.headers());
+        }
+        let version = chosen.version.hold();
+        let begin = |assignment| ObservedRequest::begin(assignment, id, &version, started);
+        let observed = chosen.assignment.as_ref().and_then(begin);
+        let asked_for = chosen.reason == Reason::Override;
+        let fallback_after = chosen.assignment.and_then(|assignment| assignment.fallback_after);
+        Ok(Selected { version, observed, fallback_after, asked_for })
+    }
+}
+
+/// The problem when nothing in `table` answers `path`.
+#[cold]
+fn unanswered<V>(table: &RouteTable<V>, path: &str) -> Problem {
+    let mut problem = Problem::from(Code::NoSuchFunction);
+    if let Some(detail) = table.misaddressed(path) {
+        problem.detail = detail.into();
+    }
+    problem
+}
+
+impl<V: Invoke> Session<V> {
+    /// Lets the version of `run` answer `request`, or the stage's fallback if that fails (see [`attempt`]).
+    fn invoke(
+        self: Arc<Self>,
+        fallback_after: Option<Duration>,
+        mut request: Request<RequestBody>,
+        arrival: Arrival,
+        mut run: RequestRun<V>,
+    ) -> PendingResponse<
+        V,
+        impl Future<Output = Result<Response<V::Body>, InvokeFailure>> + std::marker::Send + use<V>,
+    > {
+        let limit = self.plane.options.body_bytes_max;
+        let waited = self.connection.timing.schedule_delay();
+        let refusal = if request.body().size_hint().lower() > limit {
+            Some((Problem::body_too_large(limit), FailureCause::BodyTooLarge, Usage::default()))
+        } else if waited > self.plane.options.schedule_delay_max {
+            // Serving it late would make the requests behind it late, too. Refusing costs far less.
+            let usage = Usage { queue_wait: waited, ..Usage::default() };
+            Some((Problem::waited_too_long(), FailureCause::NodeOverloaded, usage))
+        } else {
+            None
+        };
+        if let Some((problem, cause, usage)) = refusal {
+            run.end(RunEnd::Refused(cause, usage));
+            let mut response = problem.into_response(arrival.id);
+            response::head::sign(&mut response, arrival.id, run.version().label.clone());
+            return future::Either::Left(ready(response));
+        }
+        head::strip(request.headers_mut());
+        future::Either::Right(attempt(self, fallback_after, request, arrival, run))
+    }
+
+    /// Adapts `response` to this connection.
+    fn finish(&self, mut response: FullResponse<V>, is_head: bool) -> FullResponse<V> {
+        if is_head && matches!(response.body(), Either::Right(_)) {
+            *response.body_mut() = empty();
+        }
+        let whole = match response.body() {
+            Either::Left(guest) => guest.is_whole(),
+            Either::Right(_) => true,
+        };
+        self.connection.flags.set_whole(whole && !self.connection.flags.is_http2());
+        if self.connection.orders.current() >= Order::Drain && !self.connection.flags.is_http2() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
