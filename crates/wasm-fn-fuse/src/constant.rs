@@ -1,8 +1,8 @@
-//! Constant expressions: their values, where those are known before anything is linked.
+//! Evaluates constant expressions before anything is linked.
 
 use wasmparser::{ConstExpr, Operator};
 
-/// The value of `expression`, if it is a 32-bit number that follows from numbers and from globals which
+/// The value of `expression`, if it is a 32-bit number that depends only on numbers and on globals that
 /// `global` knows.
 pub(crate) fn evaluate(expression: &ConstExpr<'_>, global: impl Fn(u32) -> Option<i32>) -> Option<i32> {
     let mut stack: Vec<i32> = Vec::new();

@@ -1,4 +1,4 @@
-//! Takes the data out of a component's memory, so that whoever makes the memory can have it there beforehand.
+//! Extracts the data of a component's memory, so that the memory can be made with its data.
 
 use std::ops::Range;
 
@@ -10,40 +10,40 @@ use crate::constant;
 /// Size of a page of memory.
 const PAGE_BYTES: u64 = 64 << 10;
 
-/// Data is taken out when it lies so close together that at most so many bytes are zeros for each of data, ...
+/// Data is extracted if there are at most this many zeros for each byte of data, ...
 const ZEROS_MAX: usize = 2;
 
-/// ... or there are no more of them than this.
+/// ... or at most this many zeros in all.
 const ZEROS_ANYWAY: usize = 1 << 20;
 
-/// A component without the data of its memory.
+/// A component, and the data of its memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Apart {
-    /// What is left of it.
+pub struct ExtractedData {
+    /// The component without the data.
     pub component: Vec<u8>,
-    /// Where in the memory the data begins: a multiple of what was asked for.
+    /// Address of the data, a multiple of the grain.
     pub start: usize,
-    /// What every memory of an instance that is large enough for it has to have there before code of the guest runs; as
-    /// many as a multiple of what was asked for. All other bytes are zero.
+    /// The data, a multiple of the grain in length. Every memory of an instance that is large enough must
+    /// hold it before the guest runs. All other bytes are zero.
     pub data: Vec<u8>,
 }
 
 /// A module that defines a memory.
 #[derive(Default)]
-struct Home<'a> {
-    /// Where the components around it lie, outermost first, and then the module.
+struct MemoryModule<'a> {
+    /// The positions of the components around it, outermost first, and then of the module.
     path: Vec<Range<usize>>,
     memories: Vec<MemoryType>,
     data: Vec<Data<'a>>,
-    /// Whether code may name its data.
+    /// Whether code may refer to its data.
     is_named: bool,
 }
 
-/// Takes the data out of `component`, in whole pieces of `grain` bytes, a power of two that divides 64 KiB.
+/// Extracts the data of `component`, in multiples of `grain` bytes, a power of two that divides 64 KiB.
 ///
-/// `None` when it stays as it is: there is no data, or another memory that would be large enough for it, or its addresses
-/// are not known or far apart, or code copies it.
-pub fn take_data(component: &[u8], grain: usize) -> Option<Apart> {
+/// Returns `None` when there is no data, when another memory would be large enough for it, when its addresses
+/// are unknown or far apart, or when code copies it.
+pub fn extract_data(component: &[u8], grain: usize) -> Option<ExtractedData> {
     let (home, others) = homes(component).ok()??;
     let [memory] = home.memories.as_slice() else { return None };
     let plain = !memory.memory64 && !memory.shared && memory.page_size_log2.is_none();
@@ -68,27 +68,28 @@ pub fn take_data(component: &[u8], grain: usize) -> Option<Apart> {
     for (offset, bytes) in placed {
         data[offset - start..][..bytes.len()].copy_from_slice(bytes);
     }
-    Some(Apart { component: without_data(component, &home.path).ok()?, start, data })
+    Some(ExtractedData { component: without_data(component, &home.path).ok()?, start, data })
 }
 
-/// How large a memory is at first; `None` when that is more than there are addresses.
+/// Initial size of a memory; `None` when that exceeds the address space.
 fn bytes_of(memory: &MemoryType) -> Option<usize> {
     let page_bytes = memory.page_size_log2.map_or(Some(PAGE_BYTES), |log| 1_u64.checked_shl(log))?;
     usize::try_from(memory.initial.checked_mul(page_bytes)?).ok()
 }
 
-/// Address and bytes of a segment; `None` when they are not known.
+/// Address and bytes of a segment; `None` when the address is unknown.
 fn placed<'a>(data: &Data<'a>) -> Option<(usize, &'a [u8])> {
     let DataKind::Active { memory_index: 0, offset_expr } = &data.kind else { return None };
     let offset = constant::evaluate(offset_expr, |_| None)?.cast_unsigned();
     Some((usize::try_from(offset).ok()?, data.data))
 }
 
-/// The one module that defines memories and has data, and the memories of others; `None` when there are several, or none.
-fn homes(component: &[u8]) -> Result<Option<(Home<'_>, Vec<MemoryType>)>, BinaryReaderError> {
+/// The only module with both a memory and data, and the memories of other modules; `None` when there is no
+/// such module, or several.
+fn homes(component: &[u8]) -> Result<Option<(MemoryModule<'_>, Vec<MemoryType>)>, BinaryReaderError> {
     let (mut found, mut others) = (None, Vec::new());
     let mut path: Vec<Range<usize>> = Vec::new();
-    let mut homes = vec![Home::default()];
+    let mut homes = vec![MemoryModule::default()];
     for payload in Parser::new(0).parse_all(component) {
         let current = homes.last_mut();
         match (payload?, current) {
@@ -98,7 +99,7 @@ fn homes(component: &[u8]) -> Result<Option<(Home<'_>, Vec<MemoryType>)>, Binary
                 _,
             ) => {
                 path.push(unchecked_range.clone());
-                homes.push(Home { path: path.clone(), ..Home::default() });
+                homes.push(MemoryModule { path: path.clone(), ..MemoryModule::default() });
             }
             (Payload::MemorySection(section), Some(home)) => {
                 home.memories = section.into_iter().collect::<Result<_, _>>()?;
@@ -122,7 +123,7 @@ fn homes(component: &[u8]) -> Result<Option<(Home<'_>, Vec<MemoryType>)>, Binary
     Ok(found.map(|home| (home, others)))
 }
 
-/// `bytes` without the data of the module that `path` leads to.
+/// `bytes` without the data of the module at `path`.
 fn without_data(bytes: &[u8], path: &[Range<usize>]) -> Result<Vec<u8>, BinaryReaderError> {
     let Some((next, rest)) = path.split_first() else {
         let mut module = Module::new();
@@ -147,7 +148,7 @@ fn without_data(bytes: &[u8], path: &[Range<usize>]) -> Result<Vec<u8>, BinaryRe
     Ok(component.finish())
 }
 
-/// The sections of a module or component, without those of what is in it.
+/// The sections of a module or component itself, without those of nested ones.
 fn sections(bytes: &[u8]) -> Result<Vec<(u8, Range<usize>)>, BinaryReaderError> {
     let (mut sections, mut depth) = (Vec::new(), 0_u32);
     for payload in Parser::new(0).parse_all(bytes) {

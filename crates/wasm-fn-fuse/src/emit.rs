@@ -1,64 +1,65 @@
-//! Writes a component whose core level is two modules.
+//! Writes a component whose core level consists of two modules.
+
+mod memory;
+mod merge;
 
 use wasm_encoder::{
     Alias, CanonicalFunctionSection, Component, ComponentAliasSection, ComponentSectionId, ExportKind,
     InstanceSection, ModuleArg, RawSection,
     reencode::{Error, Reencode, ReencodeComponent, RoundtripReencoder},
 };
-use wasmparser::CanonicalFunction;
 
 use crate::{
     NotFused,
-    dispatch::Dispatch,
-    memory,
-    merge::{self, IMPORTS, MEMORY, REALLOCS},
-    outer::Piece,
-    plan::Plan,
+    error::roundtrip,
+    plan::{Plan, dispatch::Dispatch},
+    read::outer::ComponentPart,
 };
+use merge::{IMPORTS, MEMORY, REALLOCS};
 
-/// The instance of the module with the memory, what the other one imports, and its instance.
+/// The instance of the module with the memory, the imports of the other module, and its instance.
 const FIRST: u32 = 0;
 const IMPORTED: u32 = 1;
 const SECOND: u32 = 2;
 
-/// Writes `pieces`, with `fused` components in the place of those that are not `None`, and the core level before
-/// the first piece that needs it.
+/// Writes `parts`, with nested components replaced by `fused` ones where they are not `None`. The core level
+/// comes before the first part that needs it.
 ///
 /// # Errors
-/// The plan does not hold.
+/// The plan is not consistent.
 pub(crate) fn component(
-    pieces: &[Piece<'_>],
+    parts: &[ComponentPart<'_>],
     fused: &[Option<Vec<u8>>],
     plan: Option<&Plan<'_, '_>>,
 ) -> Result<Vec<u8>, NotFused> {
     let mut component = Component::new();
     let (mut core, mut fused) = (plan, fused.iter());
     let mut aliases = ComponentAliasSection::new();
-    for piece in pieces {
-        if let Piece::Alias(alias) = piece {
+    for part in parts {
+        if let ComponentPart::Alias(alias) = part {
             aliases.alias(RoundtripReencoder.component_alias(alias.clone()).map_err(roundtrip)?);
             continue;
         }
         write_aliases(&mut component, &mut aliases);
-        match piece {
-            Piece::Raw { id, bytes } => {
+        match part {
+            ComponentPart::Raw { id, bytes } => {
                 component.section(&RawSection { id: *id, data: bytes });
             }
-            Piece::Component(bytes) => {
+            ComponentPart::Component(bytes) => {
                 let data = fused.next().and_then(Option::as_deref).unwrap_or(bytes);
                 component.section(&RawSection { id: ComponentSectionId::Component.into(), data });
             }
-            Piece::Lift(function) => {
+            ComponentPart::Lift(function) => {
                 if let Some(plan) = core.take() {
                     write_core(&mut component, plan)?;
                 }
                 let plan = plan.ok_or(NotFused::NOWHERE)?;
                 let mut section = CanonicalFunctionSection::new();
-                Border { plan, function: Plan::exported }
+                CanonicalRewriter { plan, function: Plan::exported }
                     .parse_component_canonical(&mut section, function.clone())?;
                 component.section(&section);
             }
-            Piece::Alias(_) => {}
+            ComponentPart::Alias(_) => {}
         }
     }
     write_aliases(&mut component, &mut aliases);
@@ -74,12 +75,7 @@ fn write_aliases(component: &mut Component, aliases: &mut ComponentAliasSection)
     }
 }
 
-/// The error of what changes nothing.
-pub(crate) fn roundtrip(error: Error) -> NotFused {
-    NotFused::Invalid { reason: error.to_string() }
-}
-
-/// The two modules, an instance of each, and between them what the host gives.
+/// Writes the two modules, an instance of each, and between them the host's functions.
 fn write_core(component: &mut Component, plan: &Plan<'_, '_>) -> Result<(), NotFused> {
     let dispatch = Dispatch::new(plan)?;
     for module in [memory::module(plan)?, merge::module(plan, &dispatch)?] {
@@ -100,7 +96,8 @@ fn write_core(component: &mut Component, plan: &Plan<'_, '_>) -> Result<(), NotF
     let mut hosts = CanonicalFunctionSection::new();
     for &host in plan.hosts.keys() {
         let function = plan.linker.hosts.get(host).ok_or(NotFused::NOWHERE)?;
-        Border { plan, function: Plan::realloc }.parse_component_canonical(&mut hosts, function.clone())?;
+        CanonicalRewriter { plan, function: Plan::realloc }
+            .parse_component_canonical(&mut hosts, function.clone())?;
     }
     if !hosts.is_empty() {
         component.section(&hosts);
@@ -131,45 +128,13 @@ fn export(instance: u32, kind: ExportKind, name: &str) -> Alias<'_> {
     Alias::CoreInstanceExport { instance, kind, name }
 }
 
-/// The component's core functions that `function` names.
-///
-/// # Errors
-/// It cannot be written again.
-pub(crate) fn functions_of(function: &CanonicalFunction) -> Result<Vec<u32>, NotFused> {
-    let mut finder = Finder(Vec::new());
-    finder.parse_component_canonical(&mut CanonicalFunctionSection::new(), function.clone())?;
-    Ok(finder.0)
-}
-
-/// Notes the core functions that it meets.
-struct Finder(Vec<u32>);
-
-impl Reencode for Finder {
-    type Error = NotFused;
-
-    fn function_index(&mut self, function: u32) -> Result<u32, Error<NotFused>> {
-        self.0.push(function);
-        Ok(function)
-    }
-
-    fn table_index(&mut self, _: u32) -> Result<u32, Error<NotFused>> {
-        threads()
-    }
-
-    fn type_index(&mut self, _: u32) -> Result<u32, Error<NotFused>> {
-        threads()
-    }
-}
-
-impl ReencodeComponent for Finder {}
-
-/// Rewrites functions on the border of the component, whose core functions `function` finds.
-struct Border<'m, 'p, 'a> {
+/// Rewrites canonical functions; `function` finds their core functions.
+struct CanonicalRewriter<'m, 'p, 'a> {
     plan: &'m Plan<'p, 'a>,
     function: fn(&Plan<'p, 'a>, u32) -> Result<u32, NotFused>,
 }
 
-impl Reencode for Border<'_, '_, '_> {
+impl Reencode for CanonicalRewriter<'_, '_, '_> {
     type Error = NotFused;
 
     fn function_index(&mut self, function: u32) -> Result<u32, Error<NotFused>> {
@@ -181,9 +146,4 @@ impl Reencode for Border<'_, '_, '_> {
     }
 }
 
-impl ReencodeComponent for Border<'_, '_, '_> {}
-
-fn threads() -> Result<u32, Error<NotFused>> {
-    NotFused::shape("a function of threads or core types", "those of functions, resources and streams")
-        .map_err(Error::UserError)
-}
+impl ReencodeComponent for CanonicalRewriter<'_, '_, '_> {}

@@ -1,31 +1,31 @@
-//! Why a component is left as it is.
+//! Why a component is not fused.
 
 use wasm_encoder::reencode;
 
-/// Why a component was not fused. It can be used as it is.
+/// Why a component is not fused. It can still be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotFused {
-    /// The bytes are no valid component.
+    /// The bytes are not a valid component.
     #[error("not a valid component: {reason}")]
     Invalid {
         /// Where and why.
         reason: String,
     },
-    /// There are few core instances already.
+    /// There are too few core instances.
     #[error("found {found} core instances, expected at least 3")]
     Few {
         /// How many.
         found: usize,
     },
-    /// It is made in a way that is not understood here.
+    /// It has a structure that is not supported.
     #[error("found {found}, expected {expected}")]
     Shape {
-        /// What there is.
+        /// What was found.
         found: &'static str,
-        /// What there should be.
+        /// What was expected.
         expected: &'static str,
     },
-    /// What was made of it is not valid.
+    /// The result is not valid.
     #[error("expected a valid component when it is fused, found one that is not: {reason}")]
     Wrong {
         /// Where and why.
@@ -34,7 +34,7 @@ pub enum NotFused {
 }
 
 impl NotFused {
-    /// For an index that points nowhere, which validation has ruled out.
+    /// An index out of range, which validation rules out.
     pub(crate) const NOWHERE: Self =
         Self::Shape { found: "an index of nothing", expected: "one of what is defined before" };
 
@@ -57,4 +57,9 @@ impl From<reencode::Error<Self>> for NotFused {
             other => Self::Invalid { reason: other.to_string() },
         }
     }
+}
+
+/// Converts an error of re-encoding without changes, which cannot have an error of its own.
+pub(crate) fn roundtrip(error: reencode::Error) -> NotFused {
+    NotFused::Invalid { reason: error.to_string() }
 }

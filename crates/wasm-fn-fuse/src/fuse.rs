@@ -1,24 +1,24 @@
-//! From a component to a fused one.
+//! Fuses a component.
 
 use wasmparser::{ComponentAlias, ComponentOuterAliasKind, Parser, Payload, Validator, WasmFeatures};
 
 use crate::{
     NotFused, emit,
-    outer::{Outer, Piece},
-    plan::Plan,
-    reach,
+    plan::{Plan, reach},
+    read::outer::{ComponentPart, OuterComponent},
 };
 
-/// Changes when the same component would be fused to another one, or other data taken out of it.
+/// Changes when the same component is fused differently, or other data is extracted from it.
 pub const VERSION: u32 = 6;
 
-/// Components within components within components are looked into so deep.
+/// Deepest nested component that is fused.
 const DEPTH_MAX: u32 = 4;
 
-/// `component` with two core instances wherever there were more.
+/// Fuses `component` and nested ones, so that each has two core instances if it had more.
 ///
 /// # Errors
-/// It is not valid, or nothing in it can be fused: why, in the outermost component that has core instances.
+/// It is not valid, or nothing in it can be fused. The reason is that of the outermost component with core
+/// instances.
 pub fn fuse(component: &[u8]) -> Result<Vec<u8>, NotFused> {
     validate(component).map_err(|reason| NotFused::Invalid { reason })?;
     check_modules_stay_inside(component)?;
@@ -32,7 +32,7 @@ fn validate(component: &[u8]) -> Result<(), String> {
     validated.map(drop).map_err(|error| error.to_string())
 }
 
-/// Modules are renumbered: a component within may not know those of one around it.
+/// Refuses nested components that use modules of outer ones, since modules are renumbered.
 fn check_modules_stay_inside(component: &[u8]) -> Result<(), NotFused> {
     for payload in Parser::new(0).parse_all(component) {
         let Payload::ComponentAliasSection(aliases) = payload? else { continue };
@@ -46,12 +46,12 @@ fn check_modules_stay_inside(component: &[u8]) -> Result<(), NotFused> {
 }
 
 fn fuse_within(component: &[u8], depth: u32) -> Result<Vec<u8>, NotFused> {
-    let outer = Outer::read(component)?;
+    let outer = OuterComponent::read(component)?;
     let mut fused = Vec::new();
     let mut reason = NotFused::Few { found: outer.linker.programs.len() };
     if depth < DEPTH_MAX {
-        for piece in &outer.pieces {
-            let Piece::Component(within) = piece else { continue };
+        for part in &outer.parts {
+            let ComponentPart::Component(within) = part else { continue };
             match fuse_within(within, depth + 1) {
                 Ok(component) => fused.push(Some(component)),
                 Err(why) => {
@@ -67,7 +67,7 @@ fn fuse_within(component: &[u8], depth: u32) -> Result<Vec<u8>, NotFused> {
     if plan.is_none() && fused.iter().all(Option::is_none) {
         return Err(reason);
     }
-    emit::component(&outer.pieces, &fused, plan.as_ref())
+    emit::component(&outer.parts, &fused, plan.as_ref())
 }
 
 #[cfg(test)]

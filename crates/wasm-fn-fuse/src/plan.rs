@@ -1,33 +1,41 @@
-//! What goes where: the programs to be merged, and the index that everything gets.
+//! Plans the merged module: which programs it contains, and the index of every item.
+
+mod core_functions;
+pub(crate) mod dispatch;
+pub(crate) mod reach;
+mod shim;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use wasmparser::{DataKind, Element, ElementKind, MemoryType};
 
 use crate::{
-    NotFused, constant, emit,
-    link::{Func, Linked, Linker, Own, at, count},
-    outer::{Outer, Piece},
-    shim::{self, Shim},
+    NotFused, constant,
+    read::{
+        link::{Func, Linked, Linker, Own, at, count},
+        outer::{ComponentPart, OuterComponent},
+    },
 };
+use core_functions::core_functions;
+use shim::Shim;
 
 /// Size of a page of memory.
 const PAGE_BYTES: u64 = 64 << 10;
 
-/// A data segment where it belongs.
-pub(crate) struct Placed<'a> {
+/// A data segment and its address.
+pub(crate) struct PlacedSegment<'a> {
     pub(crate) offset: u32,
     pub(crate) bytes: &'a [u8],
 }
 
-/// Functions in a list, each once.
+/// A list of functions, each once.
 #[derive(Default)]
-pub(crate) struct Listed {
+pub(crate) struct FunctionList {
     list: Vec<Own>,
     at: HashMap<Own, u32>,
 }
 
-/// Where what a program defines begins, in the merged module.
+/// The first indices of a program's definitions in the merged module.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Bases {
     pub(crate) types: u32,
@@ -43,26 +51,26 @@ pub(crate) struct Plan<'p, 'a> {
     shim: Option<Shim>,
     /// The programs that are merged, in order.
     pub(crate) merged: Vec<usize>,
-    /// By program.
+    /// The first indices of each program.
     bases: Vec<Bases>,
-    /// Behind what all of them define.
+    /// The indices after all definitions.
     pub(crate) ends: Bases,
-    /// The functions that the merged module imports, each with a program that imports it and the type there.
+    /// The functions that the merged module imports, each with a program that imports it and its type there.
     pub(crate) hosts: BTreeMap<usize, (usize, u32)>,
     host_at: HashMap<usize, u32>,
-    /// The functions that are never called.
+    /// Functions that are never called.
     dead: HashSet<Own>,
-    /// The functions that imported functions allocate memory with.
-    pub(crate) reallocs: Listed,
-    /// The functions that are called from outside.
-    pub(crate) exports: Listed,
+    /// Functions with which imported functions allocate memory.
+    pub(crate) reallocs: FunctionList,
+    /// Functions that are called from outside.
+    pub(crate) exports: FunctionList,
     pub(crate) memory: Own,
     pub(crate) memory_type: MemoryType,
-    pub(crate) data: Vec<Placed<'a>>,
+    pub(crate) data: Vec<PlacedSegment<'a>>,
     pub(crate) start: Option<Own>,
 }
 
-impl Listed {
+impl FunctionList {
     fn insert(&mut self, own: Own) -> Result<(), NotFused> {
         if !self.at.contains_key(&own) {
             self.at.insert(own, count(&self.list)?);
@@ -92,8 +100,8 @@ impl<'p, 'a> Plan<'p, 'a> {
     /// Plans how to fuse `outer`.
     ///
     /// # Errors
-    /// It has few instances already, or something that cannot be merged.
-    pub(crate) fn new(outer: &'p Outer<'a>) -> Result<Self, NotFused> {
+    /// It has too few instances, or something that cannot be merged.
+    pub(crate) fn new(outer: &'p OuterComponent<'a>) -> Result<Self, NotFused> {
         let linker = &outer.linker;
         let found = linker.programs.len();
         if found < 3 {
@@ -113,8 +121,8 @@ impl<'p, 'a> Plan<'p, 'a> {
             hosts: BTreeMap::new(),
             host_at: HashMap::new(),
             dead: HashSet::new(),
-            reallocs: Listed::default(),
-            exports: Listed::default(),
+            reallocs: FunctionList::default(),
+            exports: FunctionList::default(),
             memory,
             memory_type,
             data: Vec::new(),
@@ -125,7 +133,7 @@ impl<'p, 'a> Plan<'p, 'a> {
         plan.place_data()?;
         plan.find_hosts()?;
         plan.find_reallocs()?;
-        plan.find_exports(&outer.pieces)?;
+        plan.find_exports(&outer.parts)?;
         plan.lay_out()?;
         Ok(plan)
     }
@@ -138,17 +146,17 @@ impl<'p, 'a> Plan<'p, 'a> {
         self.bases.get(program).copied().ok_or(NotFused::NOWHERE)
     }
 
-    /// `function` without the shim.
-    fn settle(&self, function: Func) -> Result<Func, NotFused> {
+    /// Resolves `function` through the shim.
+    fn without_shim(&self, function: Func) -> Result<Func, NotFused> {
         match (function, &self.shim) {
             (Func::Own(own), Some(shim)) if own.program == shim.program => at(&shim.calls, own.index),
             _ => Ok(function),
         }
     }
 
-    /// What the component's core function `index` is; it has to be one of the merged module.
+    /// Resolves the component's core function `index`, which must be one of the merged module.
     fn defined(&self, index: u32) -> Result<Own, NotFused> {
-        match self.settle(at(&self.linker.functions, index)?)? {
+        match self.without_shim(at(&self.linker.functions, index)?)? {
             Func::Own(own) => Ok(own),
             Func::Host(_) => {
                 NotFused::shape("a host's function in a component's function", "the guest's own")
@@ -161,22 +169,22 @@ impl<'p, 'a> Plan<'p, 'a> {
         self.reallocs.position(self.defined(index)?)
     }
 
-    /// The core function of the fused component that is core function `index` of the component: it comes after
-    /// the trampolines and what is imported.
+    /// The core function of the fused component for core function `index` of the component. It comes after
+    /// the trampolines and the imports.
     pub(crate) fn exported(&self, index: u32) -> Result<u32, NotFused> {
         let hosts = u32::try_from(self.hosts.len()).or(Err(NotFused::NOWHERE))?;
         let before = sum(self.reallocs.count()?, hosts)?;
         sum(before, self.exports.position(self.defined(index)?)?)
     }
 
-    /// Errs unless the component's core memory `index` is the one memory.
+    /// Checks that the component's core memory `index` is the only memory.
     pub(crate) fn check_memory(&self, index: u32) -> Result<(), NotFused> {
         if at(&self.linker.memories, index)? == self.memory { Ok(()) } else { Err(NotFused::NOWHERE) }
     }
 
     /// Index of `function` of `program` in the merged module.
     pub(crate) fn function(&self, program: usize, function: u32) -> Result<u32, NotFused> {
-        match self.settle(self.linked(program)?.function(program, function))? {
+        match self.without_shim(self.linked(program)?.function(program, function))? {
             Func::Host(host) => self.host_at.get(&host).copied().ok_or(NotFused::NOWHERE),
             Func::Own(own) => self.own_function(own),
         }
@@ -204,7 +212,7 @@ impl<'p, 'a> Plan<'p, 'a> {
         moved(own.index, count(&self.linked(own.program)?.globals)?, self.bases(own.program)?.globals)
     }
 
-    /// Elements of `program`, without those in the table of the shim.
+    /// Elements of `program`, without those for the table of the shim.
     pub(crate) fn elements(
         &self,
         program: usize,
@@ -219,8 +227,7 @@ impl<'p, 'a> Plan<'p, 'a> {
         }))
     }
 
-    /// Finds the start function. What comes before it has to come before it when all data and elements are written
-    /// first.
+    /// Finds the start function. All data and elements are written before it runs, so none may come after it.
     fn find_start(&mut self) -> Result<(), NotFused> {
         for &program in &self.merged {
             let linked = self.linked(program)?;
@@ -229,7 +236,7 @@ impl<'p, 'a> Plan<'p, 'a> {
                 return NotFused::shape("a start function before other modules' data", "one after all data");
             }
             if let Some(function) = started {
-                let Func::Own(own) = self.settle(linked.function(program, function))? else {
+                let Func::Own(own) = self.without_shim(linked.function(program, function))? else {
                     return NotFused::shape("a host's function at the start", "the guest's own");
                 };
                 self.start = Some(own);
@@ -238,13 +245,13 @@ impl<'p, 'a> Plan<'p, 'a> {
         Ok(())
     }
 
-    /// Takes the data of all programs to the memory.
+    /// Collects the data of all programs.
     fn place_data(&mut self) -> Result<(), NotFused> {
         let memory_bytes = self.memory_type.initial.saturating_mul(PAGE_BYTES);
         for &program in &self.merged {
             let linked = self.linked(program)?;
             for data in &linked.program.data {
-                // Others are for code to copy, which is not understood here; or for none.
+                // Other segments are for code that copies them, which is not supported, or unused.
                 let DataKind::Active { offset_expr, .. } = &data.kind else { continue };
                 let known = |global| at(&linked.constants, global).ok().flatten();
                 let Some(offset) = constant::evaluate(offset_expr, known).map(i32::cast_unsigned) else {
@@ -253,18 +260,18 @@ impl<'p, 'a> Plan<'p, 'a> {
                 if u64::from(offset).saturating_add(data.data.len() as u64) > memory_bytes {
                     return NotFused::shape("data outside of the memory", "data in it");
                 }
-                self.data.push(Placed { offset, bytes: data.data });
+                self.data.push(PlacedSegment { offset, bytes: data.data });
             }
         }
         Ok(())
     }
 
-    /// Finds what has to be imported, and what that allocates with.
+    /// Finds the functions that must be imported.
     fn find_hosts(&mut self) -> Result<(), NotFused> {
         for &program in &self.merged {
             let linked = self.linked(program)?;
             for (&function, &ty) in linked.functions.iter().zip(&linked.function_types) {
-                if let Func::Host(host) = self.settle(function)? {
+                if let Func::Host(host) = self.without_shim(function)? {
                     self.hosts.entry(host).or_insert((program, ty));
                 }
             }
@@ -275,7 +282,7 @@ impl<'p, 'a> Plan<'p, 'a> {
 
     fn find_reallocs(&mut self) -> Result<(), NotFused> {
         for &host in self.hosts.keys() {
-            for function in emit::functions_of(self.linker.hosts.get(host).ok_or(NotFused::NOWHERE)?)? {
+            for function in core_functions(self.linker.hosts.get(host).ok_or(NotFused::NOWHERE)?)? {
                 let own = self.defined(function)?;
                 self.reallocs.insert(own)?;
             }
@@ -283,7 +290,7 @@ impl<'p, 'a> Plan<'p, 'a> {
         Ok(())
     }
 
-    /// Leaves out all functions but those that were `reached`.
+    /// Leaves out all functions but the `reached` ones.
     pub(crate) fn keep(&mut self, reached: &HashSet<u32>) -> Result<(), NotFused> {
         for &program in &self.merged {
             let linked = self.linked(program)?;
@@ -305,10 +312,10 @@ impl<'p, 'a> Plan<'p, 'a> {
         self.dead.contains(&own)
     }
 
-    fn find_exports(&mut self, pieces: &[Piece<'a>]) -> Result<(), NotFused> {
-        for piece in pieces {
-            let Piece::Lift(function) = piece else { continue };
-            for function in emit::functions_of(function)? {
+    fn find_exports(&mut self, parts: &[ComponentPart<'a>]) -> Result<(), NotFused> {
+        for part in parts {
+            let ComponentPart::Lift(function) = part else { continue };
+            for function in core_functions(function)? {
                 let own = self.defined(function)?;
                 self.exports.insert(own)?;
             }
@@ -346,12 +353,12 @@ fn sum(a: u32, b: u32) -> Result<u32, NotFused> {
     a.checked_add(b).ok_or(NotFused::NOWHERE)
 }
 
-/// `index` of something that comes after what is `imported`, where what is defined begins at `base`.
+/// Moves `index`, which counts `imported` items first, to definitions that begin at `base`.
 fn moved(index: u32, imported: u32, base: u32) -> Result<u32, NotFused> {
     sum(index.checked_sub(imported).ok_or(NotFused::NOWHERE)?, base)
 }
 
-/// The one memory of all programs.
+/// The only memory of all programs.
 fn memory(linker: &Linker<'_>) -> Result<(Own, MemoryType), NotFused> {
     let mut memories = linker.programs.iter().enumerate().flat_map(|(program, linked)| {
         linked.program.memories.iter().map(move |&ty| (Own { program, index: 0 }, ty))

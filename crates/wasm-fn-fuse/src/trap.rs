@@ -1,6 +1,6 @@
-//! What calls through a table trap with, once there is no table.
+//! The traps of a table that was replaced.
 
-/// A call through a table that finds nothing it may call.
+/// Why a call through a table traps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TableTrap {
     /// The slot has a function of another type.
@@ -14,13 +14,13 @@ pub enum TableTrap {
 impl TableTrap {
     pub(crate) const ALL: [Self; 3] = [Self::OtherType, Self::Empty, Self::Outside];
 
-    /// The trap that the function called `name` stands for: it executes `unreachable`, for there is no table any more
-    /// that would trap.
+    /// The trap that the function `name` stands for. It executes `unreachable`, since there is no table any
+    /// more that would trap.
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|trap| trap.name() == name)
     }
 
-    /// What its function is called.
+    /// The name of its function.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::OtherType => "call of another type through a table",

@@ -17,13 +17,13 @@ const DATA: &str = r#"(memory 3) (data (i32.const 70000) "two") (data (i32.const
 
 #[test]
 fn data_is_taken_out_as_the_memory_would_have_it() {
-    let apart = take_data(&component(DATA, ""), 4096).unwrap();
+    let apart = extract_data(&component(DATA, ""), 4096).unwrap();
     valid(&apart.component);
     assert_eq!((apart.start, apart.data.len()), (65536, 8192));
     assert_eq!(&apart.data[66000 - 65536..][..4], b"oNe!");
     assert_eq!(&apart.data[70000 - 65536..][..3], b"two");
     assert_eq!(apart.data.iter().filter(|byte| **byte != 0).count(), 7);
-    assert_eq!(take_data(&apart.component, 4096), None, "nothing is left");
+    assert_eq!(extract_data(&apart.component, 4096), None, "nothing is left");
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn what_else_the_component_has_stays() {
     let more = r#"(component (core module (func)) (core module $m (func (export "f"))) (core instance (instantiate $m)))"#;
     let with = component(&format!("{DATA} (func (export \"f\") (drop (i32.const 7)))"), more);
     let without = component("(memory 3) (func (export \"f\") (drop (i32.const 7)))", more);
-    assert_eq!(take_data(&with, 4096).unwrap().component, without);
+    assert_eq!(extract_data(&with, 4096).unwrap().component, without);
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn components_within_are_looked_into() {
         let text = format!("(component (component (component (core module {module}) (core module (func)))))");
         wat::parse_str(text).unwrap()
     };
-    let apart = take_data(&within(DATA), 4096).unwrap();
+    let apart = extract_data(&within(DATA), 4096).unwrap();
     assert_eq!(apart.component, within("(memory 3)"));
 }
 
@@ -64,21 +64,21 @@ fn what_cannot_be_taken_out_stays() {
         (r#"(import "a" "b" (memory 1)) (data (i32.const 0) "a")"#, ""),
         (r#"(memory 1) (data $d (i32.const 0) "a") (func (data.drop $d))"#, ""),
     ] {
-        assert_eq!(take_data(&component(module, more), 4096), None, "{module} {more}");
+        assert_eq!(extract_data(&component(module, more), 4096), None, "{module} {more}");
     }
-    assert_eq!(take_data(b"\0asm", 4096), None);
+    assert_eq!(extract_data(b"\0asm", 4096), None);
 }
 
 #[test]
 fn other_memories_may_be_too_small_for_it() {
     let more = "(core module (memory 1)) (component (core module (memory 0)))";
-    let apart = take_data(&component(DATA, more), 4096).unwrap();
+    let apart = extract_data(&component(DATA, more), 4096).unwrap();
     assert_eq!(apart.component, component("(memory 3)", more));
 }
 
 #[test]
 fn a_module_may_write_into_the_memory_of_another() {
     let more = r#"(core module (import "a" "b" (memory 1)) (data (i32.const 0) "later"))"#;
-    let apart = take_data(&component(DATA, more), 4096).unwrap();
+    let apart = extract_data(&component(DATA, more), 4096).unwrap();
     assert_eq!(apart.component, component("(memory 3)", more));
 }

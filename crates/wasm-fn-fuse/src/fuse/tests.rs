@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wasmparser::{ElementKind, FunctionBody, Operator, TableInit, TypeRef};
 
 use super::*;
-use crate::{TableTrap, program::Program};
+use crate::{TableTrap, read::program::Program};
 
 const LINKED: &str = include_str!("linked.wat");
 

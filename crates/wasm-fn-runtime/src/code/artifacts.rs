@@ -1,12 +1,13 @@
-//! The artefact cache: native code on disk, by component and engine. It is authenticated and copied before it runs.
+//! The artefact cache: native code on disk, by component and engine. It is authenticated and copied before it
+//! runs.
 //!
-//! Native code runs with the rights of the process. So a file is loaded only if its keyed hash (BLAKE3) was made with the key
-//! of this data directory. The hash also covers the file's name, which contains the component's digest, the engine's
-//! compatibility hash and the kind of guest. So the code of one component cannot pass for that of another, and a cached
-//! component is called without its source.
+//! Native code runs with the rights of the process. So a file is loaded only if its keyed hash (BLAKE3) was
+//! made with the key of this data directory. The hash also covers the file's name, which contains the
+//! component's digest, the engine's compatibility hash and the kind of guest. So the code of one component
+//! cannot pass for that of another, and a cached component is called without its source.
 //!
-//! Code does not run from its file: truncating a mapped file kills the process, and writing to a file after it was hashed
-//! changes the code.
+//! Code does not run from its file: truncating a mapped file kills the process, and writing to a file after
+//! it was hashed changes the code.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -148,8 +149,9 @@ impl Artifacts {
     }
 }
 
-/// A compiled component, in the format of its file: the size of its native code and the address of its image, 64 bits each,
-/// little-endian; the code; and the image, which is the initial content of its memories unless the code contains that.
+/// A compiled component, in the format of its file: the size of its native code and the address of its image,
+/// 64 bits each, little-endian; the code; and the image, which is the initial content of its memories unless
+/// the code contains that.
 pub(crate) struct Compiled {
     bytes: Vec<u8>,
     layout: Layout,
@@ -185,7 +187,7 @@ impl Layout {
 impl Compiled {
     /// Compiles `component`, or refuses it if it is invalid.
     pub(crate) fn new(engine: &Engine, component: &[u8]) -> wasmtime::Result<Self> {
-        let apart = wasm_fn_fuse::take_data(component, wasm_fn_memory::page_bytes());
+        let apart = wasm_fn_fuse::extract_data(component, wasm_fn_memory::page_bytes());
         let without = apart.as_ref().map_or(component, |apart| &apart.component);
         let code = engine.precompile_component(without)?;
         let (image_start, image) = apart.map_or((0, Vec::new()), |apart| (apart.start, apart.data));
@@ -231,8 +233,8 @@ impl Artifact {
     /// Maps the code.
     pub(crate) fn component(&self, engine: &Engine) -> wasmtime::Result<Component> {
         let path = format!("/proc/self/fd/{}", self.code.as_fd().as_raw_fd());
-        // SAFETY: the code was made by this engine's own compiler, by this process or by one whose key for this
-        // data directory its hash proves; since it was hashed nobody could change it.
+        // SAFETY: the code was made by this engine's own compiler, by this process or by one whose key for
+        // this data directory its hash proves; since it was hashed nobody could change it.
         #[expect(unsafe_code, reason = "native code has no safe loader; the keyed hash stands in for it")]
         unsafe {
             Component::deserialize_file(engine, path)

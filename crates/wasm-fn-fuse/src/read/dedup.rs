@@ -1,5 +1,5 @@
-//! Which functions and types of a component are the same under several indices. Tools import what two versions of an
-//! interface have in common once for each; an instance would set up each of them.
+//! Finds functions and types of a component that have several indices. If two versions of an interface share
+//! something, tools import it once for each, and an instance would set up each import.
 
 use std::collections::HashMap;
 
@@ -9,29 +9,29 @@ use crate::NotFused;
 
 /// An index space of a component.
 #[derive(Default)]
-pub(crate) struct Space<'a> {
-    /// By index, the first index that means the same.
+pub(crate) struct IndexSpace<'a> {
+    /// For each index, the first index with the same meaning.
     firsts: Vec<u32>,
-    /// By instance and the name there.
+    /// Aliases by instance and name.
     aliases: HashMap<(u32, &'a str), u32>,
 }
 
-/// The host's functions by what they are made of.
+/// The host's functions, by their definitions.
 #[derive(Default)]
-pub(crate) struct Hosts {
+pub(crate) struct HostFunctions {
     lowered: HashMap<u32, (Box<[CanonicalOption]>, usize)>,
     dropped: HashMap<u32, usize>,
 }
 
-impl<'a> Space<'a> {
-    /// The next index means something of its own.
+impl<'a> IndexSpace<'a> {
+    /// Defines the next index as something new.
     pub(crate) fn define(&mut self) -> Result<(), NotFused> {
         let next = self.next()?;
         self.firsts.push(next);
         Ok(())
     }
 
-    /// The next index means `name` of `instance`.
+    /// Defines the next index as `name` of `instance`.
     pub(crate) fn alias(&mut self, instance: u32, name: &'a str) -> Result<(), NotFused> {
         let next = self.next()?;
         self.firsts.push(*self.aliases.entry((instance, name)).or_insert(next));
@@ -39,22 +39,23 @@ impl<'a> Space<'a> {
     }
 
     fn first(&self, index: u32) -> Result<u32, NotFused> {
-        crate::link::at(&self.firsts, index)
+        super::link::at(&self.firsts, index)
     }
 
     fn next(&self) -> Result<u32, NotFused> {
-        crate::link::count(&self.firsts)
+        super::link::count(&self.firsts)
     }
 }
 
-impl Hosts {
-    /// Which host's function before `function`, which is to be the one `at`, does the same; `at` where there is none.
+impl HostFunctions {
+    /// The first host's function that does the same as `function`, which has the index `at`; `at` if there is
+    /// none.
     pub(crate) fn first(
         &mut self,
         function: &CanonicalFunction,
         at: usize,
-        functions: &Space<'_>,
-        types: &Space<'_>,
+        functions: &IndexSpace<'_>,
+        types: &IndexSpace<'_>,
     ) -> Result<usize, NotFused> {
         match function {
             CanonicalFunction::Lower { func_index, options } => {

@@ -1,4 +1,4 @@
-//! The module with what must be there before anything is imported: the memory with its data, and a way to
+//! The module with what must exist before anything is imported: the memory with its data, and trampolines to
 //! functions that allocate in it.
 
 use std::collections::HashMap;
@@ -8,17 +8,13 @@ use wasm_encoder::{
     Module, NameMap, NameSection, TableSection, TypeSection, ValType,
 };
 
-use crate::{
-    NotFused,
-    link::Own,
-    merge::{MEMORY, REALLOCS, memory_type, reallocs_type},
-    plan::Plan,
-};
+use super::merge::{MEMORY, REALLOCS, memory_type, reallocs_type};
+use crate::{NotFused, plan::Plan, read::link::Own};
 
-/// Parameters of a `realloc`: old address and size, alignment, new size. It gives an address.
+/// Parameters of a `realloc`: old address, old size, alignment, new size. It returns an address.
 const PARAMETERS: u32 = 4;
 
-/// The module. Its table is filled by the other one; until then a call traps.
+/// Writes the module. The other module fills its table; until then, calls trap.
 pub(crate) fn module(plan: &Plan<'_, '_>) -> Result<Vec<u8>, NotFused> {
     let mut module = Module::new();
     let (mut memories, mut exports, mut data) =
@@ -48,7 +44,7 @@ pub(crate) fn module(plan: &Plan<'_, '_>) -> Result<Vec<u8>, NotFused> {
     Ok(module.finish())
 }
 
-/// Calls what the table holds at `slot`.
+/// A function that calls `slot` of the table.
 fn trampoline(slot: u32) -> Function {
     let mut function = Function::new([]);
     let mut code = function.instructions();
@@ -59,7 +55,7 @@ fn trampoline(slot: u32) -> Function {
     function
 }
 
-/// Each is named as what it calls, as if it were not there.
+/// Gives each trampoline the name of the function that it calls.
 fn names(plan: &Plan<'_, '_>) -> Result<NameSection, NotFused> {
     let mut known = HashMap::new();
     for &program in &plan.merged {

@@ -1,26 +1,25 @@
-//! What no run of a guest comes to: it is left out, and with it what only that imports.
+//! Leaves out functions that are never called, and imports that only they use.
 //!
-//! Tools leave out what no function calls, but keep all that a table holds. Where it is known what calls through a
-//! table find, functions of a type that is never called there are never called.
+//! Tools leave out functions that no other function calls, but keep everything in a table. If the targets of
+//! calls through a table are known, functions of a type that is never called there are never called.
 
 use std::collections::{HashMap, HashSet};
 
 use wasmparser::{FunctionBody, Operator};
 
+use super::{Plan, dispatch::Dispatch};
 use crate::{
     NotFused,
-    dispatch::Dispatch,
-    link::{Own, count},
-    plan::Plan,
+    read::link::{Own, count},
 };
 
-/// `plan` without functions that are never called.
+/// Removes functions that are never called from `plan`.
 ///
 /// # Errors
 /// A body is malformed.
 pub(crate) fn trim<'p, 'a>(mut plan: Plan<'p, 'a>) -> Result<Plan<'p, 'a>, NotFused> {
     let dispatch = Dispatch::new(&plan)?;
-    // What a table holds that stays may be called.
+    // If a table stays, everything in it may be called.
     if dispatch.replaces_tables() {
         let reached = reached(&plan, &dispatch)?;
         plan.keep(&reached)?;
@@ -28,7 +27,7 @@ pub(crate) fn trim<'p, 'a>(mut plan: Plan<'p, 'a>) -> Result<Plan<'p, 'a>, NotFu
     Ok(plan)
 }
 
-/// The functions of the merged module that are called from outside, or by those that are.
+/// The functions of the merged module that are called from outside, directly or indirectly.
 fn reached(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<HashSet<u32>, NotFused> {
     let bodies = bodies(plan)?;
     let mut reached = HashSet::new();
@@ -56,7 +55,7 @@ fn reached(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<HashSet<u32>,
     Ok(reached)
 }
 
-/// The functions with a body: their programs, and these.
+/// The functions with a body, each with its program.
 fn bodies<'m>(plan: &'m Plan<'_, '_>) -> Result<HashMap<u32, (usize, &'m FunctionBody<'m>)>, NotFused> {
     let mut bodies = HashMap::new();
     for &program in &plan.merged {
@@ -68,7 +67,7 @@ fn bodies<'m>(plan: &'m Plan<'_, '_>) -> Result<HashMap<u32, (usize, &'m Functio
     Ok(bodies)
 }
 
-/// The functions that are called from outside, and those that globals hold.
+/// The functions that are called from outside, and those in globals.
 fn roots(plan: &Plan<'_, '_>) -> Result<Vec<u32>, NotFused> {
     let entered = plan.exports.iter().chain(plan.reallocs.iter()).chain(plan.start);
     let mut roots = entered.map(|own| plan.own_function(own)).collect::<Result<Vec<_>, _>>()?;

@@ -1,9 +1,9 @@
-//! Direct calls in the place of calls through a table.
+//! Replaces calls through a table by direct calls.
 //!
-//! The engine makes what a table's slot holds when an instance first calls it, which costs each request as much as
-//! dozens of calls. Where a small table is filled once, and code only ever calls what is in it, a call of a slot is a
-//! jump to one of a few calls that are known. A slot that holds no function of the type that is called leads to what
-//! stands for the table's trap or, where the table has to stay, is called through it as before.
+//! The engine fills a table's slot when an instance first calls it, which costs each request as much as
+//! dozens of calls. If a small table is filled once, and code only calls its contents, a call of a slot can
+//! jump to one of a few known calls. A slot without a function of the called type leads to a function that
+//! stands for the table's trap. If the table has to stay, such a slot is called through it as before.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,71 +13,77 @@ use wasm_encoder::{
 };
 use wasmparser::{ElementItems, ElementKind, FuncType, Operator, SubType, TableInit};
 
+use super::{
+    Plan,
+    shim::{has_plain_values, same},
+};
 use crate::{
     NotFused, constant,
-    emit::roundtrip,
-    link::{self, Own, count},
-    plan::Plan,
-    program::Program,
-    shim::{has_plain_values, same},
+    error::roundtrip,
+    read::{
+        link::{self, Own, count},
+        program::Program,
+    },
     trap::TableTrap,
 };
 
-/// Most slots of all tables: interpreters have thousands, of which they call few.
+/// Most slots of all tables. Interpreters have thousands, of which they call few.
 const SLOTS_MAX: u64 = 512;
 
-/// Most types that are called.
+/// Most types of calls.
 const TYPES_MAX: usize = 128;
 
-/// A table, and a type that is called there, by their indices in the merged module.
-type Call = (u32, u32);
+/// A table and the type of a call through it, by their indices in the merged module.
+type TableCall = (u32, u32);
 
-/// The functions that find what a slot calls.
+/// The functions that dispatch calls of slots.
 #[derive(Default)]
 pub(crate) struct Dispatch<'p> {
-    finders: Vec<Finder<'p>>,
-    /// Which of them stands for a call.
-    by_call: HashMap<Call, u32>,
+    dispatchers: Vec<Dispatcher<'p>>,
+    /// The dispatcher of each call.
+    by_call: HashMap<TableCall, u32>,
     functions_base: u32,
     types_base: u32,
-    /// Whether the finders are all that is left of the tables.
+    /// Whether the dispatchers replace all tables.
     replaces_tables: bool,
 }
 
-struct Finder<'p> {
-    call: Call,
+struct Dispatcher<'p> {
+    call: TableCall,
     ty: &'p FuncType,
-    /// What the table holds, by slot; functions of another type are `None`.
+    /// The contents of the table, by slot; `None` for functions of another type.
     slots: BTreeMap<u32, Option<u32>>,
     size: u32,
 }
 
-/// Where a slot leads.
+/// The target of a call of a slot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Way {
+enum CallTarget {
     Function(u32),
-    /// Through a table, by the slot.
+    /// The slot of a table.
     Table(u32),
-    /// To the trap that a table would end in.
+    /// The trap of a table.
     Trap(TableTrap),
 }
 
-/// A table: what its slots hold, each a function in the merged module, unless it was left out, and its type.
+/// The contents of a table. Each slot has a function of the merged module, unless that was left out, and its
+/// type.
 #[derive(Default)]
-struct Held<'p> {
+struct TableContents<'p> {
     size: u32,
     slots: BTreeMap<u32, (Option<u32>, &'p FuncType)>,
 }
 
-/// What code does with tables.
-struct Uses<'p> {
-    calls: BTreeMap<Call, &'p FuncType>,
-    /// It does more than call, though it changes nothing.
+/// How code uses tables.
+struct TableUses<'p> {
+    calls: BTreeMap<TableCall, &'p FuncType>,
+    /// Whether it does more than call, though it changes nothing.
     others: bool,
 }
 
 impl<'p> Dispatch<'p> {
-    /// Plans the direct calls of `plan`; none, when a table may change, is large, or is filled with what is not known.
+    /// Plans the direct calls of `plan`. There are none when a table may change, is large, or has unknown
+    /// contents.
     pub(crate) fn new(plan: &Plan<'p, '_>) -> Result<Self, NotFused> {
         let mut dispatch =
             Self { functions_base: plan.ends.functions, types_base: plan.ends.types, ..Self::default() };
@@ -86,34 +92,36 @@ impl<'p> Dispatch<'p> {
         if uses.calls.len() > TYPES_MAX {
             return Ok(dispatch);
         }
-        let (mut can_replace, none) = (active && !uses.others, Held::default());
+        let (mut can_replace, none) = (active && !uses.others, TableContents::default());
         for (call, ty) in uses.calls {
             let held = tables.get(&call.0).unwrap_or(&none);
-            let way = |&(function, held): &(Option<u32>, &FuncType)| function.filter(|_| same(held, ty));
-            let slots: BTreeMap<_, _> = held.slots.iter().map(|(&slot, held)| (slot, way(held))).collect();
-            // Of types with references it is not known which are the same.
+            let call_target =
+                |&(function, held): &(Option<u32>, &FuncType)| function.filter(|_| same(held, ty));
+            let slots: BTreeMap<_, _> =
+                held.slots.iter().map(|(&slot, held)| (slot, call_target(held))).collect();
+            // It is unknown which types with references are the same.
             can_replace &= has_plain_values(ty);
-            dispatch.finders.push(Finder { call, ty, slots, size: held.size });
+            dispatch.dispatchers.push(Dispatcher { call, ty, slots, size: held.size });
         }
         dispatch.replaces_tables = can_replace;
         if !can_replace {
-            dispatch.finders.retain(|finder| finder.slots.values().any(Option::is_some));
+            dispatch.dispatchers.retain(|dispatcher| dispatcher.slots.values().any(Option::is_some));
         }
-        dispatch.by_call = dispatch.finders.iter().map(|finder| finder.call).zip(0..).collect();
+        dispatch.by_call = dispatch.dispatchers.iter().map(|dispatcher| dispatcher.call).zip(0..).collect();
         Ok(dispatch)
     }
 
-    /// Whether no table is left.
+    /// Whether all tables are replaced.
     pub(crate) fn replaces_tables(&self) -> bool {
         self.replaces_tables
     }
 
-    /// Whether there are functions that trap as a table would.
+    /// Whether there are functions that stand for traps of a table.
     fn traps(&self) -> bool {
-        self.replaces_tables && !self.finders.is_empty()
+        self.replaces_tables && !self.dispatchers.is_empty()
     }
 
-    /// The functions behind all others that are named, by their indices.
+    /// The names of functions that stand for traps, by index.
     pub(crate) fn names(&self) -> Result<Vec<(u32, &'static str)>, NotFused> {
         if !self.traps() {
             return Ok(Vec::new());
@@ -121,40 +129,40 @@ impl<'p> Dispatch<'p> {
         TableTrap::ALL.into_iter().map(|trap| Ok((self.trap(trap)?, trap.name()))).collect()
     }
 
-    /// The function that ends in `trap`.
+    /// The function that stands for `trap`.
     fn trap(&self, trap: TableTrap) -> Result<u32, NotFused> {
-        let before = count(&self.finders)?.checked_add(trap as u32);
+        let before = count(&self.dispatchers)?.checked_add(trap as u32);
         before.and_then(|before| self.functions_base.checked_add(before)).ok_or(NotFused::NOWHERE)
     }
 
-    /// The function that stands for a call of type `ty` through `table`. It takes the slot after what is called with.
+    /// The dispatcher for calls of type `ty` through `table`. It takes the slot after the arguments.
     pub(crate) fn function(&self, table: u32, ty: u32) -> Option<u32> {
         self.by_call.get(&(table, ty))?.checked_add(self.functions_base)
     }
 
-    /// The functions that a call of type `ty` through `table` may find.
+    /// The functions that a call of type `ty` through `table` may reach.
     pub(crate) fn found(&self, table: u32, ty: u32) -> impl Iterator<Item = u32> {
-        let finder =
-            self.by_call.get(&(table, ty)).and_then(|&at| self.finders.get(usize::try_from(at).ok()?));
-        finder.into_iter().flat_map(|finder| finder.slots.values().copied().flatten())
+        let dispatcher =
+            self.by_call.get(&(table, ty)).and_then(|&at| self.dispatchers.get(usize::try_from(at).ok()?));
+        dispatcher.into_iter().flat_map(|dispatcher| dispatcher.slots.values().copied().flatten())
     }
 
-    /// Writes the functions, behind all others.
+    /// Writes the dispatchers, after all other functions.
     pub(crate) fn write(
         &self,
         types: &mut TypeSection,
         functions: &mut FunctionSection,
         code: &mut CodeSection,
     ) -> Result<(), NotFused> {
-        for (ty, finder) in (self.types_base..).zip(&self.finders) {
-            let mut params = values(finder.ty.params())?;
+        for (ty, dispatcher) in (self.types_base..).zip(&self.dispatchers) {
+            let mut params = values(dispatcher.ty.params())?;
             params.push(ValType::I32);
-            types.ty().function(params, values(finder.ty.results())?);
+            types.ty().function(params, values(dispatcher.ty.results())?);
             functions.function(ty);
-            code.function(&finder.body(self)?);
+            code.function(&dispatcher.body(self)?);
         }
         if self.traps() {
-            let ty = self.types_base.checked_add(count(&self.finders)?).ok_or(NotFused::NOWHERE)?;
+            let ty = self.types_base.checked_add(count(&self.dispatchers)?).ok_or(NotFused::NOWHERE)?;
             types.ty().function([], []);
             for _ in TableTrap::ALL {
                 functions.function(ty);
@@ -172,22 +180,23 @@ pub(crate) fn trapping() -> Function {
     function
 }
 
-impl Finder<'_> {
+impl Dispatcher<'_> {
     fn body(&self, dispatch: &Dispatch<'_>) -> Result<Function, NotFused> {
         let params = count(self.ty.params())?;
         let functions: BTreeSet<_> = self.slots.values().copied().flatten().collect();
-        let mut ways: Vec<_> = functions.into_iter().map(Way::Function).collect();
+        let mut call_targets: Vec<_> = functions.into_iter().map(CallTarget::Function).collect();
         let ends = if dispatch.replaces_tables {
-            [TableTrap::OtherType, TableTrap::Empty, TableTrap::Outside].map(Way::Trap)
+            [TableTrap::OtherType, TableTrap::Empty, TableTrap::Outside].map(CallTarget::Trap)
         } else {
-            [Way::Table(self.call.0); 3]
+            [CallTarget::Table(self.call.0); 3]
         };
-        ways.extend(BTreeSet::from(ends));
-        let depths: BTreeMap<_, _> = (0..).zip(&ways).map(|(depth, way)| (*way, depth)).collect();
-        let depth = |way: Way| depths.get(&way).copied().ok_or(NotFused::NOWHERE);
+        call_targets.extend(BTreeSet::from(ends));
+        let depths: BTreeMap<_, _> =
+            (0..).zip(&call_targets).map(|(depth, call_target)| (*call_target, depth)).collect();
+        let depth = |call_target: CallTarget| depths.get(&call_target).copied().ok_or(NotFused::NOWHERE);
         let [other, empty, outside] = ends;
         let target = |slot| match self.slots.get(&slot) {
-            Some(Some(function)) => depth(Way::Function(*function)),
+            Some(Some(function)) => depth(CallTarget::Function(*function)),
             Some(None) => depth(other),
             None => depth(empty),
         };
@@ -195,23 +204,23 @@ impl Finder<'_> {
 
         let mut function = Function::new([]);
         let mut code = function.instructions();
-        ways.iter().for_each(|_| {
+        call_targets.iter().for_each(|_| {
             code.block(BlockType::Empty);
         });
         code.local_get(params).br_table(targets, depth(outside)?);
-        for way in &ways {
+        for call_target in &call_targets {
             code.end();
-            if let Way::Trap(trap) = way {
+            if let CallTarget::Trap(trap) = call_target {
                 code.call(dispatch.trap(*trap)?).unreachable();
                 continue;
             }
             (0..params).for_each(|param| {
                 code.local_get(param);
             });
-            match *way {
-                Way::Function(callee) => code.return_call(callee),
-                Way::Table(table) => code.local_get(params).return_call_indirect(table, self.call.1),
-                Way::Trap(_) => &mut code,
+            match *call_target {
+                CallTarget::Function(callee) => code.return_call(callee),
+                CallTarget::Table(table) => code.local_get(params).return_call_indirect(table, self.call.1),
+                CallTarget::Trap(_) => &mut code,
             };
         }
         code.end();
@@ -219,14 +228,14 @@ impl Finder<'_> {
     }
 }
 
-/// Whether all types of `program` are functions by themselves, the same as others that look the same.
+/// Whether every type of `program` stands alone, so that types that look the same are the same.
 fn has_plain_types(program: &Program<'_>) -> bool {
     let plain = |ty: &SubType| ty.is_final && ty.supertype_idx.is_none();
     program.types.iter().all(|group| group.types().len() == 1 && group.types().all(plain))
 }
 
-/// The tables of `plan`, empty; `None` when they are large or something else is not plain.
-fn tables<'p>(plan: &Plan<'p, '_>) -> Result<Option<HashMap<u32, Held<'p>>>, NotFused> {
+/// The tables of `plan`, empty; `None` when they are too large or not plain.
+fn tables<'p>(plan: &Plan<'p, '_>) -> Result<Option<HashMap<u32, TableContents<'p>>>, NotFused> {
     let (mut tables, mut slots) = (HashMap::new(), 0_u64);
     for &at in &plan.merged {
         let linked = plan.linked(at)?;
@@ -238,15 +247,15 @@ fn tables<'p>(plan: &Plan<'p, '_>) -> Result<Option<HashMap<u32, Held<'p>>>, Not
             let size = u32::try_from(table.ty.initial).ok();
             let plain = !table.ty.table64 && matches!(table.init, TableInit::RefNull);
             let (true, true, Some(size)) = (plain, slots <= SLOTS_MAX, size) else { return Ok(None) };
-            tables.insert(plan.table(at, index)?, Held { size, ..Held::default() });
+            tables.insert(plan.table(at, index)?, TableContents { size, ..TableContents::default() });
         }
     }
     Ok(Some(tables))
 }
 
-/// What the code of `plan` does with tables; `None` when it changes one.
-fn uses<'p>(plan: &Plan<'p, '_>) -> Result<Option<Uses<'p>>, NotFused> {
-    let mut uses = Uses { calls: BTreeMap::new(), others: false };
+/// How the code of `plan` uses tables; `None` when it changes one.
+fn uses<'p>(plan: &Plan<'p, '_>) -> Result<Option<TableUses<'p>>, NotFused> {
+    let mut uses = TableUses { calls: BTreeMap::new(), others: false };
     for &at in &plan.merged {
         let program = &plan.linked(at)?.program;
         let signatures = program.signatures();
@@ -280,9 +289,12 @@ fn uses<'p>(plan: &Plan<'p, '_>) -> Result<Option<Uses<'p>>, NotFused> {
     Ok(Some(uses))
 }
 
-/// Fills `tables` as an instance of `plan` would; whether elements have no other purpose, or `None` when what they
-/// are is not known.
-fn fill<'p>(tables: &mut HashMap<u32, Held<'p>>, plan: &Plan<'p, '_>) -> Result<Option<bool>, NotFused> {
+/// Fills `tables` as an instance of `plan` would. Returns whether elements have no other purpose, or `None`
+/// when they are unknown.
+fn fill<'p>(
+    tables: &mut HashMap<u32, TableContents<'p>>,
+    plan: &Plan<'p, '_>,
+) -> Result<Option<bool>, NotFused> {
     let mut active = true;
     for &at in &plan.merged {
         let linked = plan.linked(at)?;
@@ -304,7 +316,7 @@ fn fill<'p>(tables: &mut HashMap<u32, Held<'p>>, plan: &Plan<'p, '_>) -> Result<
             };
             let table =
                 tables.get_mut(&plan.table(at, table_index.unwrap_or(0))?).ok_or(NotFused::NOWHERE)?;
-            // Where an element lies outside, no instance is ever made.
+            // If an element lies outside, no instance can be made.
             if u64::from(offset) + u64::from(functions.count()) > u64::from(table.size) {
                 return Ok(None);
             }

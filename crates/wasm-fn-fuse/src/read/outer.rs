@@ -1,45 +1,45 @@
-//! Reads a component: its core level for the linker, and the rest in pieces that stay what they are.
+//! Reads a component: its core level for the linker, and the rest in parts that stay as they are.
 
 use wasmparser::{
     CanonicalFunction, Chunk, ComponentAlias, ComponentExternalKind, ComponentInstance,
     ComponentOuterAliasKind, ComponentType, ComponentTypeRef, Encoding, Instance, Parser, Payload,
 };
 
-use crate::{
-    NotFused,
-    alike::{Hosts, Space},
+use super::{
+    dedup::{HostFunctions, IndexSpace},
     link::Linker,
 };
+use crate::NotFused;
 
 /// A part of a component that is kept.
-pub(crate) enum Piece<'a> {
-    /// A section that does not speak of the core level.
+pub(crate) enum ComponentPart<'a> {
+    /// A section that does not refer to the core level.
     Raw { id: u8, bytes: &'a [u8] },
-    /// A component within.
+    /// A nested component.
     Component(&'a [u8]),
-    /// An alias of something that is not of the core level.
+    /// An alias outside the core level.
     Alias(ComponentAlias<'a>),
-    /// A function of the component, made of a core function.
+    /// A function of the component, lifted from a core function.
     Lift(CanonicalFunction),
 }
 
 /// A component.
 #[derive(Default)]
-pub(crate) struct Outer<'a> {
-    /// In order. What they define has the same indices as long as none is left out.
-    pub(crate) pieces: Vec<Piece<'a>>,
+pub(crate) struct OuterComponent<'a> {
+    /// In order. Their indices stay the same as long as none is left out.
+    pub(crate) parts: Vec<ComponentPart<'a>>,
     pub(crate) linker: Linker<'a>,
-    functions: Space<'a>,
-    types: Space<'a>,
-    hosts: Hosts,
+    functions: IndexSpace<'a>,
+    types: IndexSpace<'a>,
+    hosts: HostFunctions,
     lifted: bool,
 }
 
-impl<'a> Outer<'a> {
+impl<'a> OuterComponent<'a> {
     /// Reads `bytes`.
     ///
     /// # Errors
-    /// They are malformed, or their core level has something that is not understood here.
+    /// They are malformed, or their core level has an unsupported structure.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, NotFused> {
         let mut outer = Self::default();
         let (mut parser, mut read) = (Parser::new(0), 0);
@@ -52,7 +52,7 @@ impl<'a> Outer<'a> {
             read += consumed;
             match payload {
                 Payload::End(_) => return Ok(outer),
-                // The parser goes on after what is within.
+                // The parser continues after the nested item.
                 Payload::ModuleSection { unchecked_range, .. } => {
                     read = unchecked_range.end;
                     outer.linker.module(bytes.get(unchecked_range).ok_or(NotFused::NOWHERE)?);
@@ -60,7 +60,7 @@ impl<'a> Outer<'a> {
                 Payload::ComponentSection { unchecked_range, .. } => {
                     read = unchecked_range.end;
                     let within = bytes.get(unchecked_range).ok_or(NotFused::NOWHERE)?;
-                    outer.pieces.push(Piece::Component(within));
+                    outer.parts.push(ComponentPart::Component(within));
                 }
                 payload => outer.take(bytes, payload)?,
             }
@@ -100,7 +100,7 @@ impl<'a> Outer<'a> {
                 self.count(&payload)?;
                 let (id, range) = payload.as_section().ok_or(NotFused::NOWHERE)?;
                 let bytes = bytes.get(range).ok_or(NotFused::NOWHERE)?;
-                self.pieces.push(Piece::Raw { id, bytes });
+                self.parts.push(ComponentPart::Raw { id, bytes });
                 Ok(())
             }
         }
@@ -128,14 +128,14 @@ impl<'a> Outer<'a> {
                     }
                     _ => {}
                 }
-                self.pieces.push(Piece::Alias(alias));
+                self.parts.push(ComponentPart::Alias(alias));
                 Ok(())
             }
         }
     }
 
-    /// The index space of `kind`, if it is one of those that are looked into.
-    fn space(&mut self, kind: ComponentExternalKind) -> Option<&mut Space<'a>> {
+    /// The index space of `kind`, if it is tracked.
+    fn space(&mut self, kind: ComponentExternalKind) -> Option<&mut IndexSpace<'a>> {
         match kind {
             ComponentExternalKind::Func => Some(&mut self.functions),
             ComponentExternalKind::Type => Some(&mut self.types),
@@ -143,9 +143,9 @@ impl<'a> Outer<'a> {
         }
     }
 
-    /// Counts what a section defines that is kept.
+    /// Counts the definitions of a section that is kept.
     fn count(&mut self, payload: &Payload<'a>) -> Result<(), NotFused> {
-        let mut define = |kind| self.space(kind).map_or(Ok(()), Space::define);
+        let mut define = |kind| self.space(kind).map_or(Ok(()), IndexSpace::define);
         match payload {
             Payload::ComponentTypeSection(section) => {
                 (0..section.count()).try_for_each(|_| define(ComponentExternalKind::Type))
@@ -164,7 +164,7 @@ impl<'a> Outer<'a> {
         if matches!(function, CanonicalFunction::Lift { .. }) {
             self.lifted = true;
             self.functions.define()?;
-            self.pieces.push(Piece::Lift(function));
+            self.parts.push(ComponentPart::Lift(function));
         } else if self.lifted {
             return NotFused::shape("a lowered function after a lifted one", "all of them before");
         } else {
@@ -176,7 +176,7 @@ impl<'a> Outer<'a> {
     }
 }
 
-/// Looks for mention of the core level in a section that is to be kept.
+/// Refuses a section to be kept that refers to the core level.
 fn check(payload: &Payload<'_>) -> Result<(), NotFused> {
     let module = |kind| kind == ComponentExternalKind::Module;
     let found = match payload {

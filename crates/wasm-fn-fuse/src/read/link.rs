@@ -1,28 +1,29 @@
-//! What every index and import of a component's core level means in the end.
+//! Resolves every index and import of a component's core level.
 
 use std::collections::HashMap;
 
 use wasmparser::{CanonicalFunction, Export, ExternalKind, Instance, InstantiationArg, TypeRef};
 
-use crate::{NotFused, constant, program::Program};
+use super::program::Program;
+use crate::{NotFused, constant};
 
-/// Something that a program defines, by its index there.
+/// An item that a program defines, by its index there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Own {
-    /// Which of [`Linker::programs`].
+    /// Index in [`Linker::programs`].
     pub(crate) program: usize,
     pub(crate) index: u32,
 }
 
-/// What a function is.
+/// A function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Func {
-    /// Which of [`Linker::hosts`].
+    /// A host's function, by its index in [`Linker::hosts`].
     Host(usize),
     Own(Own),
 }
 
-/// What a name of an instance stands for.
+/// An export of an instance.
 #[derive(Clone, Copy)]
 enum Entity {
     Func(Func),
@@ -31,7 +32,7 @@ enum Entity {
     Global(Own),
 }
 
-/// A module of which there is an instance, and what it imports.
+/// A module with an instance, and its resolved imports.
 pub(crate) struct Linked<'a> {
     pub(crate) program: Program<'a>,
     pub(crate) functions: Vec<Func>,
@@ -40,15 +41,15 @@ pub(crate) struct Linked<'a> {
     pub(crate) tables: Vec<Own>,
     pub(crate) memories: Vec<Own>,
     pub(crate) globals: Vec<Own>,
-    /// Values of its globals, imported ones included, where they never change and are known.
+    /// Values of its globals, including imported ones, if they are constant and known.
     pub(crate) constants: Vec<Option<i32>>,
 }
 
-/// The core level of a component, read so far.
+/// The core level of a component, as far as it was read.
 #[derive(Default)]
 pub(crate) struct Linker<'a> {
     modules: Vec<&'a [u8]>,
-    /// Which of them there is an instance of.
+    /// Whether each has an instance.
     used: Vec<bool>,
     instances: Vec<HashMap<&'a str, Entity>>,
     /// The component's core functions by index.
@@ -56,9 +57,9 @@ pub(crate) struct Linker<'a> {
     tables: Vec<Own>,
     pub(crate) memories: Vec<Own>,
     globals: Vec<Own>,
-    /// In the order in which instances are made.
+    /// Modules in the order of their instances.
     pub(crate) programs: Vec<Linked<'a>>,
-    /// Functions that the host or the component model defines, in order.
+    /// Functions of the host or the component model, in order.
     pub(crate) hosts: Vec<CanonicalFunction>,
 }
 
@@ -67,10 +68,10 @@ pub(crate) fn at<T: Copy>(list: &[T], at: u32) -> Result<T, NotFused> {
     usize::try_from(at).ok().and_then(|at| list.get(at)).copied().ok_or(NotFused::NOWHERE)
 }
 
-/// How many there are.
+/// Length of `list`.
 ///
 /// # Errors
-/// More than an index can say.
+/// It is too large for an index.
 pub(crate) fn count<T>(list: &[T]) -> Result<u32, NotFused> {
     u32::try_from(list.len())
         .or(NotFused::shape("more than can be counted", "no more than 32 bits of anything"))
@@ -82,7 +83,7 @@ impl<'a> Linker<'a> {
         self.used.push(false);
     }
 
-    /// Defines a function as the host's `function`, or as the one before it that `first` says.
+    /// Defines a host's `function`. `first` is the index of the first one that does the same.
     pub(crate) fn host(&mut self, function: CanonicalFunction, first: usize) {
         self.functions.push(Func::Host(first));
         if first == self.hosts.len() {
@@ -90,7 +91,7 @@ impl<'a> Linker<'a> {
         }
     }
 
-    /// Defines what `name` of an instance is.
+    /// Defines an alias of `name` of an instance.
     pub(crate) fn alias(&mut self, instance: u32, name: &str) -> Result<(), NotFused> {
         match self.lookup(instance, name)? {
             Entity::Func(function) => self.functions.push(function),
@@ -104,7 +105,7 @@ impl<'a> Linker<'a> {
     /// Defines an instance.
     ///
     /// # Errors
-    /// It is one of a module that has one already, or that cannot be fused.
+    /// Its module has an instance already, or cannot be fused.
     pub(crate) fn instance(&mut self, instance: Instance<'a>) -> Result<(), NotFused> {
         let exports = match instance {
             Instance::FromExports(exports) => self.bundle(&exports)?,
@@ -193,7 +194,7 @@ impl<'a> Linker<'a> {
 }
 
 impl Linked<'_> {
-    /// What it exports at `index`, it being the `program`th.
+    /// Its item `index`; it is program number `program`.
     fn entity(&self, program: usize, kind: ExternalKind, index: u32) -> Result<Entity, NotFused> {
         let own = |imported: &[Own]| at(imported, index).unwrap_or(Own { program, index });
         Ok(match kind {
@@ -205,7 +206,7 @@ impl Linked<'_> {
         })
     }
 
-    /// Its function `index`, it being the `program`th.
+    /// Its function `index`; it is program number `program`.
     pub(crate) fn function(&self, program: usize, index: u32) -> Func {
         at(&self.functions, index).unwrap_or(Func::Own(Own { program, index }))
     }

@@ -10,12 +10,14 @@ use wasmparser::{FunctionBody, Operator};
 
 use crate::{
     NotFused, constant,
-    dispatch::{Dispatch, trapping},
-    link::{Own, at, count},
-    plan::Plan,
+    plan::{
+        Plan,
+        dispatch::{Dispatch, trapping},
+    },
+    read::link::{Own, at, count},
 };
 
-/// Name that everything is imported from.
+/// Module name of all imports.
 pub(crate) const IMPORTS: &str = "";
 
 /// Name of the memory.
@@ -27,11 +29,11 @@ pub(crate) const REALLOCS: &str = "reallocs";
 /// Index of that table in the merged module.
 const REALLOCS_TABLE: u32 = 0;
 
-/// Index of the global that tells whether that table was filled.
+/// Index of the global that says whether that table is filled.
 const FILLED: u32 = 0;
 
-/// Rewrites what a program says to what it means in the merged module.
-struct Mover<'m, 'p, 'a> {
+/// Rewrites indices of a program to those of the merged module.
+struct IndexRewriter<'m, 'p, 'a> {
     plan: &'m Plan<'p, 'a>,
     dispatch: &'m Dispatch<'p>,
     program: usize,
@@ -40,7 +42,7 @@ struct Mover<'m, 'p, 'a> {
 /// The merged module.
 ///
 /// # Errors
-/// A program has something that cannot be moved.
+/// A program has an item that cannot be moved.
 pub(crate) fn module<'p>(plan: &Plan<'p, '_>, dispatch: &Dispatch<'p>) -> Result<Vec<u8>, NotFused> {
     let mut module = Module::new();
     let sections = Sections::of(plan, dispatch)?;
@@ -53,7 +55,7 @@ pub(crate) fn module<'p>(plan: &Plan<'p, '_>, dispatch: &Dispatch<'p>) -> Result
     Ok(module.finish())
 }
 
-/// What is copied from every program.
+/// The sections that are copied from every program.
 #[derive(Default)]
 struct Sections {
     types: TypeSection,
@@ -72,7 +74,7 @@ impl Sections {
             sections.globals.global(filled, &ConstExpr::i32_const(0));
         }
         for &at in &plan.merged {
-            sections.add(Mover { plan, dispatch, program: at })?;
+            sections.add(IndexRewriter { plan, dispatch, program: at })?;
         }
         dispatch.write(&mut sections.types, &mut sections.functions, &mut sections.code)?;
         if !plan.reallocs.is_empty() {
@@ -81,7 +83,7 @@ impl Sections {
         Ok(sections)
     }
 
-    fn add(&mut self, mut mover: Mover<'_, '_, '_>) -> Result<(), NotFused> {
+    fn add(&mut self, mut mover: IndexRewriter<'_, '_, '_>) -> Result<(), NotFused> {
         let (plan, at) = (mover.plan, mover.program);
         let program = &plan.linked(at)?.program;
         for types in &program.types {
@@ -106,7 +108,7 @@ impl Sections {
             let own = Own { program: at, index };
             let entered = plan.exports.position(own).is_ok() || plan.start == Some(own);
             if plan.is_dead(own) {
-                // Its index stays, so that all others have theirs.
+                // The index stays, so that all other indices stay.
                 self.code.function(&trapping());
             } else if entered {
                 mover.parse_entered_body(&mut self.code, body)?;
@@ -118,12 +120,12 @@ impl Sections {
     }
 }
 
-/// The functions that go into the table of `realloc`s, in order.
+/// The functions in the table of `realloc`s, in order.
 fn reallocs(plan: &Plan<'_, '_>) -> Result<Vec<u32>, NotFused> {
     plan.reallocs.iter().map(|own| plan.own_function(own)).collect()
 }
 
-/// The type of the memory, which is the other module's.
+/// The type of the memory, which the other module defines.
 pub(crate) fn memory_type(plan: &Plan<'_, '_>) -> MemoryType {
     let ty = plan.memory_type;
     MemoryType {
@@ -135,7 +137,8 @@ pub(crate) fn memory_type(plan: &Plan<'_, '_>) -> MemoryType {
     }
 }
 
-/// The type of the table of `realloc`s, which is the other module's. It is empty until the guest is first entered.
+/// The type of the table of `realloc`s, which the other module defines. It is empty until the guest is first
+/// entered.
 pub(crate) fn reallocs_type(plan: &Plan<'_, '_>) -> Result<TableType, NotFused> {
     let slots = plan.reallocs.count()?.into();
     let (element_type, maximum) = (RefType::FUNCREF, Some(slots));
@@ -163,7 +166,7 @@ fn exports(plan: &Plan<'_, '_>) -> Result<ExportSection, NotFused> {
     Ok(exports)
 }
 
-/// Names of the module and of functions: they are what a backtrace shows.
+/// Names of the module and of functions, for backtraces.
 fn names(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<NameSection, NotFused> {
     let mut named = Vec::new();
     for &program in &plan.merged {
@@ -171,7 +174,7 @@ fn names(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<NameSection, No
         let end = linked.functions.len() + linked.program.functions.len();
         let defined = linked.functions.len()..end;
         for &(index, name) in &linked.program.names {
-            // Whoever imports a function calls it otherwise.
+            // Modules that import a function have other names for it.
             if usize::try_from(index).is_ok_and(|index| defined.contains(&index)) {
                 named.push((plan.function(program, index)?, name));
             }
@@ -190,12 +193,13 @@ fn names(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<NameSection, No
     Ok(names)
 }
 
-impl Mover<'_, '_, '_> {
+impl IndexRewriter<'_, '_, '_> {
     fn constant(&self, global: u32) -> Option<i32> {
         at(&self.plan.linked(self.program).ok()?.constants, global).ok()?
     }
 
-    /// Writes the body of a function that is called from outside: the first that is fills the table of `realloc`s.
+    /// Writes the body of a function that is called from outside. The first call fills the table of
+    /// `realloc`s.
     fn parse_entered_body(
         &mut self,
         code: &mut CodeSection,
@@ -220,7 +224,7 @@ impl Mover<'_, '_, '_> {
     }
 }
 
-impl Reencode for Mover<'_, '_, '_> {
+impl Reencode for IndexRewriter<'_, '_, '_> {
     type Error = NotFused;
 
     fn type_index(&mut self, ty: u32) -> Result<u32, Error<NotFused>> {
@@ -239,7 +243,7 @@ impl Reencode for Mover<'_, '_, '_> {
         self.plan.global(self.program, global).map_err(Error::UserError)
     }
 
-    /// Calls through a table become direct ones where it is known what they may call.
+    /// Makes calls through a table direct if their targets are known.
     fn instruction<'a>(&mut self, operator: Operator<'a>) -> Result<Instruction<'a>, Error<NotFused>> {
         if let Operator::CallIndirect { type_index, table_index }
         | Operator::ReturnCallIndirect { type_index, table_index } = operator
@@ -271,7 +275,7 @@ impl Reencode for Mover<'_, '_, '_> {
             .map_err(Error::UserError)
     }
 
-    /// Numbers that follow from what other programs define are written down: there is no import any more.
+    /// Replaces expressions with known values by these, since the imports behind them are gone.
     fn const_expr(&mut self, expression: wasmparser::ConstExpr<'_>) -> Result<ConstExpr, Error<NotFused>> {
         if let Some(value) = constant::evaluate(&expression, |global| self.constant(global)) {
             return Ok(ConstExpr::i32_const(value));

@@ -1,5 +1,5 @@
-//! The shim: functions that call what a table holds, so that a module can be given its imports before they
-//! are there. Where all of it is known, the calls can be direct.
+//! The shim: functions that call the contents of a table, so that a module can get its imports before they
+//! exist. If all of it is known, the calls can be direct.
 
 use std::collections::HashMap;
 
@@ -7,31 +7,33 @@ use wasmparser::{ElementItems, ElementKind, ExternalKind, FuncType, FunctionBody
 
 use crate::{
     constant,
-    link::{Func, Linked, Linker, Own, at},
-    program::Program,
+    read::{
+        link::{Func, Linked, Linker, Own, at},
+        program::Program,
+    },
 };
 
-/// A shim, and what its functions come down to.
+/// A shim, and the targets of its functions.
 pub(crate) struct Shim {
-    /// Which of the programs it is.
+    /// The program that is the shim.
     pub(crate) program: usize,
-    /// Which of them fills its table, if it does nothing else.
+    /// The program that fills its table, if it does nothing else.
     pub(crate) filler: Option<usize>,
-    /// What each of its functions calls.
+    /// The target of each of its functions.
     pub(crate) calls: Vec<Func>,
 }
 
-/// What a function of a shim calls, and of which type it is.
-struct Call<'p> {
+/// The slot that a function of a shim calls, and its type.
+struct ShimCall<'p> {
     slot: u32,
     ty: &'p FuncType,
 }
 
-/// What a module puts into the table of a shim.
-struct Filled<'p> {
-    /// By slot, each with its type.
+/// The contents that a module puts into the table of a shim.
+struct FilledTable<'p> {
+    /// Functions by slot, each with its type.
     functions: HashMap<u32, (Func, &'p FuncType)>,
-    /// Whether it fills another table, too.
+    /// Whether it also fills another table.
     others: bool,
 }
 
@@ -46,7 +48,7 @@ fn table(program: usize) -> Own {
     Own { program, index: 0 }
 }
 
-/// The shim of a component, if it has one and all of it is known. Where not, it is a program like any other.
+/// Finds the shim of a component, if all of it is known. Otherwise it counts as an ordinary program.
 pub(crate) fn find(linker: &Linker<'_>) -> Option<Shim> {
     let programs = &linker.programs;
     let (program, called) =
@@ -58,28 +60,28 @@ pub(crate) fn find(linker: &Linker<'_>) -> Option<Shim> {
     }
     let size = programs[program].program.tables.first()?.ty.initial;
     let filled = filled(&programs[filler], table(program), size)?;
-    let settled = |call: &Call<'_>| {
+    let resolve = |call: &ShimCall<'_>| {
         let (function, ty) = *filled.functions.get(&call.slot)?;
-        // Else the call would trap, or come to a shim again.
+        // Otherwise the call would trap, or reach the shim again.
         let direct = !matches!(function, Func::Own(own) if own.program == program);
         (direct && same(call.ty, ty)).then_some(function)
     };
-    let calls = called.iter().map(settled).collect::<Option<_>>()?;
+    let calls = called.iter().map(resolve).collect::<Option<_>>()?;
     Some(Shim { program, filler: (!filled.others).then_some(filler), calls })
 }
 
-/// Whether two modules mean the same by these types.
+/// Whether these types are the same in two modules.
 pub(crate) fn same(a: &FuncType, b: &FuncType) -> bool {
     a == b && has_plain_values(a)
 }
 
-/// Whether none of its values is a reference, which may speak of its module's own types.
+/// Whether it has no reference values, which may depend on types of its module.
 pub(crate) fn has_plain_values(ty: &FuncType) -> bool {
     ty.params().iter().chain(ty.results()).all(|ty| !ty.is_reference_type())
 }
 
-/// What the functions of `program` call in its table; `None` when they do anything else.
-fn calls<'p>(program: &'p Program<'_>) -> Option<Vec<Call<'p>>> {
+/// The slots that the functions of `program` call; `None` when they do anything else.
+fn calls<'p>(program: &'p Program<'_>) -> Option<Vec<ShimCall<'p>>> {
     let bare = program.imports.is_empty()
         && program.memories.is_empty()
         && program.globals.is_empty()
@@ -94,12 +96,12 @@ fn calls<'p>(program: &'p Program<'_>) -> Option<Vec<Call<'p>>> {
     let functions = program.functions.iter().zip(&program.bodies);
     let call = |(&index, body)| {
         let ty = at(&signatures, index).ok()??;
-        Some(Call { slot: slot(index, ty, body)?, ty })
+        Some(ShimCall { slot: slot(index, ty, body)?, ty })
     };
     functions.map(call).collect()
 }
 
-/// The slot that `body` calls with what it was called with, if that is all it does.
+/// The slot that `body` calls with its own arguments, if it does nothing else.
 fn slot(ty: u32, signature: &FuncType, body: &FunctionBody<'_>) -> Option<u32> {
     if body.get_locals_reader().ok()?.get_count() != 0 {
         return None;
@@ -120,9 +122,9 @@ fn slot(ty: u32, signature: &FuncType, body: &FunctionBody<'_>) -> Option<u32> {
     ends.then(|| u32::try_from(value).ok()).flatten()
 }
 
-/// What `linked` puts into the `size` slots of `table`; `None` when it has functions, or anything else that may
-/// use it.
-fn filled<'p>(linked: &'p Linked<'_>, table: Own, size: u64) -> Option<Filled<'p>> {
+/// The contents that `linked` puts into the `size` slots of `table`; `None` when it has functions, or
+/// anything else that may use the table.
+fn filled<'p>(linked: &'p Linked<'_>, table: Own, size: u64) -> Option<FilledTable<'p>> {
     let program = &linked.program;
     let bare = program.functions.is_empty()
         && program.tables.is_empty()
@@ -135,7 +137,7 @@ fn filled<'p>(linked: &'p Linked<'_>, table: Own, size: u64) -> Option<Filled<'p
         return None;
     }
     let signatures = program.signatures();
-    let mut filled = Filled { functions: HashMap::new(), others: false };
+    let mut filled = FilledTable { functions: HashMap::new(), others: false };
     for element in &program.elements {
         let ElementKind::Active { table_index, offset_expr } = &element.kind else { return None };
         if at(&linked.tables, table_index.unwrap_or(0)).ok()? != table {

@@ -1,4 +1,4 @@
-//! A core module, taken apart.
+//! Parses a core module.
 
 use std::collections::HashMap;
 
@@ -17,12 +17,12 @@ pub(crate) struct Import<'a> {
     pub(crate) ty: TypeRef,
 }
 
-/// What a module is made of. Custom sections other than names are left out: they speak of offsets.
+/// The contents of a module. Custom sections other than names are left out, since they contain offsets.
 #[derive(Default)]
 pub(crate) struct Program<'a> {
     pub(crate) types: Vec<RecGroup>,
     pub(crate) imports: Vec<Import<'a>>,
-    /// Types of the functions that it defines.
+    /// Types of its own functions.
     pub(crate) functions: Vec<u32>,
     pub(crate) tables: Vec<Table<'a>>,
     pub(crate) memories: Vec<MemoryType>,
@@ -33,15 +33,15 @@ pub(crate) struct Program<'a> {
     pub(crate) data: Vec<Data<'a>>,
     pub(crate) bodies: Vec<FunctionBody<'a>>,
     pub(crate) name: Option<&'a str>,
-    /// Names of functions by index, imported ones included.
+    /// Names of functions by index, including imported ones.
     pub(crate) names: Vec<(u32, &'a str)>,
 }
 
 impl<'a> Program<'a> {
-    /// Takes `bytes` apart.
+    /// Parses `bytes`.
     ///
     /// # Errors
-    /// They are malformed, or use what cannot be moved to another module.
+    /// They are malformed, or use a feature that cannot be moved to another module.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, NotFused> {
         let mut program = Self::default();
         for payload in Parser::new(0).parse_all(bytes) {
@@ -86,7 +86,7 @@ impl<'a> Program<'a> {
         Ok(())
     }
 
-    /// Names are for people: those after a malformed one are done without.
+    /// Reads names, up to a malformed one. They are only for people.
     fn take_names(&mut self, names: wasmparser::NameSectionReader<'a>) {
         for subsection in names {
             match subsection {
@@ -100,12 +100,12 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// Its types in the order of their indices.
+    /// Its types, by index.
     pub(crate) fn subtypes(&self) -> impl Iterator<Item = &SubType> {
         self.types.iter().flat_map(RecGroup::types)
     }
 
-    /// Its types in the order of their indices; `None` for those that are not of functions.
+    /// Its function types, by index; `None` for other types.
     pub(crate) fn signatures<'p>(&'p self) -> Vec<Option<&'p FuncType>> {
         let signature = |ty: &'p SubType| match &ty.composite_type.inner {
             CompositeInnerType::Func(ty) => Some(ty),
@@ -116,13 +116,13 @@ impl<'a> Program<'a> {
         self.subtypes().map(signature).collect()
     }
 
-    /// Whether it writes into a memory or a table when an instance of it is made.
+    /// Whether instantiating it writes to a memory or a table.
     pub(crate) fn has_active_segments(&self) -> bool {
         let active = |element: &Element<'_>| matches!(element.kind, ElementKind::Active { .. });
         self.has_active_data() || self.elements.iter().any(active)
     }
 
-    /// Whether it writes into a memory when an instance of it is made.
+    /// Whether instantiating it writes to a memory.
     pub(crate) fn has_active_data(&self) -> bool {
         self.data.iter().any(|data| matches!(data.kind, DataKind::Active { .. }))
     }
