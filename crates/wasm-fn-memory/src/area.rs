@@ -65,7 +65,7 @@ impl Area {
 
     fn protect(&self, range: &Range<usize>, flags: MprotectFlags) -> io::Result<()> {
         let start = self.pointer(range);
-        // SAFETY: the range is the area's, and whoever has a reference into it has opened it.
+        // SAFETY: the range is part of the area, and only open ranges have references into them.
         unsafe { mprotect(start, range.len(), flags)? };
         Ok(())
     }
@@ -87,7 +87,8 @@ impl Area {
         self.keep_pages(range)
     }
 
-    /// Gives the pages of `range` back to the system. Afterwards the range holds what was mapped there, or zeros.
+    /// Gives the pages of `range` back to the system. Afterwards the range holds what was mapped there, or
+    /// zeros.
     pub(crate) fn decommit(&self, range: &Range<usize>) -> io::Result<()> {
         let start = self.pointer(range);
         // SAFETY: the range is the area's; its bytes change as if they were written.
@@ -95,8 +96,8 @@ impl Area {
         Ok(())
     }
 
-    /// Keeps the kernel from joining small pages of `range` to huge ones, and from sharing pages with the same bytes. So
-    /// each page becomes the process's own in a fault of its own, and stays so.
+    /// Keeps the kernel from joining small pages of `range` to huge ones, and from sharing pages with the
+    /// same bytes. So each page becomes the process's own in a fault of its own, and stays so.
     fn keep_pages(&self, range: &Range<usize>) -> io::Result<()> {
         let start = self.pointer(range);
         for advice in [Advice::LinuxNoHugepage, Advice::LinuxUnmergeable] {
@@ -113,7 +114,7 @@ impl Area {
     /// Writes zeros to the open `range`.
     pub(crate) fn zero(&self, range: &Range<usize>) {
         let start = self.pointer(range).cast::<u8>();
-        // SAFETY: the range is the area's and open, and whoever had references into it is gone.
+        // SAFETY: the range is part of the area and open, and no references into it are left.
         unsafe { ptr::write_bytes(start, 0, range.len()) };
     }
 

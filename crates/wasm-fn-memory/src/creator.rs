@@ -11,8 +11,8 @@ use crate::{fault_window::FaultWindow, image::Image, memories::Memories, slot::S
 /// The error message when all slots are in use.
 pub const EXHAUSTED: &str = "no memory is free for another instance";
 
-// SAFETY: a slot has as many addresses as it says, followed by the guard, which is never opened. No other memory uses it
-// while this one lives. It holds the module's data, and zeros elsewhere.
+// SAFETY: a slot has as many addresses as it says, followed by the guard, which is never opened. No other
+// memory uses it while this one lives. It holds the module's data, and zeros elsewhere.
 unsafe impl MemoryCreator for Memories {
     fn new_memory(
         &self,
@@ -52,7 +52,8 @@ struct Linear {
     window: Option<FaultWindow>,
 }
 
-// SAFETY: see `MemoryCreator` above. The slot never moves, and the rest of its last page belongs to the guest as well.
+// SAFETY: see `MemoryCreator` above. The slot never moves, and the rest of its last page belongs to the guest
+// as well.
 unsafe impl LinearMemory for Linear {
     fn byte_size(&self) -> usize {
         self.bytes

@@ -1,8 +1,8 @@
 //! Tells whether a guest can have made pages the process's own while it had a memory.
 //!
-//! A page becomes the process's own when a thread faults on it, and the kernel counts the faults of each thread, whatever
-//! they are for. So for a guest that never left the thread on which it got its memory, an unchanged count proves that it
-//! made no page the process's own.
+//! A page becomes the process's own when a thread faults on it, and the kernel counts the faults of each
+//! thread, whatever they are for. So for a guest that never left the thread on which it got its memory, an
+//! unchanged count proves that it made no page the process's own.
 
 use std::{cell::Cell, io, mem::MaybeUninit};
 
@@ -20,8 +20,8 @@ thread_local! {
     static COUNTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work`, which gives up memories of this thread while no guest runs here. The thread's faults are counted once for
-/// all of them.
+/// Runs `work`, which gives up memories of this thread while no guest runs here. The thread's faults are
+/// counted once for all of them.
 pub fn restore_batched<R>(work: impl FnOnce() -> R) -> R {
     /// Ends the shared count, also when `work` unwinds.
     struct Ended;

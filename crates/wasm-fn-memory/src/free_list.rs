@@ -1,4 +1,5 @@
-//! A free list with a part for each thread: an item that a thread put back last is still in its processor's caches.
+//! A free list with a part for each thread: an item that a thread put back last is still in its processor's
+//! caches.
 
 use std::{
     collections::VecDeque,
@@ -44,8 +45,8 @@ impl<T> FreeList<T> {
         self.part(self.own()).push_back(free);
     }
 
-    /// Calls `work` with each item that is free now, the one that waited longest first. Other items can be taken
-    /// meanwhile.
+    /// Calls `work` with each item that is free now, the one that waited longest first. Other items can be
+    /// taken meanwhile.
     pub(crate) fn for_each(&self, mut work: impl FnMut(&mut T)) {
         for at in 0..self.parts.len() {
             let waiting = self.part(at).len();

@@ -77,7 +77,8 @@ impl Image {
         Self::with_content(memories, None)
     }
 
-    /// An image with the first `bytes` of `file` at offset `start` and zeros around them, for memories of `memories`.
+    /// An image with the first `bytes` of `file` at offset `start` and zeros around them, for memories of
+    /// `memories`.
     ///
     /// The file must be sealed, so that nobody can change or shorten it.
     ///

@@ -9,8 +9,8 @@ use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 /// Ranges per call.
 const RANGES: usize = 64;
 
-/// Properties of a page (`PAGE_IS_*` of `linux/fs.h`): it belongs to a file; it is in memory; it is swapped out; it is the
-/// shared page of zeros.
+/// Properties of a page (`PAGE_IS_*` of `linux/fs.h`): it belongs to a file; it is in memory; it is swapped
+/// out; it is the shared page of zeros.
 const FILE: u64 = 1 << 2;
 const PRESENT: u64 = 1 << 3;
 const SWAPPED: u64 = 1 << 4;
@@ -31,8 +31,8 @@ impl PageMap {
         Ok(map)
     }
 
-    /// Passes the pages of `range` that are the process's own to `own`, in order and at most `pages_max`. Returns where
-    /// the scan ended.
+    /// Passes the pages of `range` that are the process's own to `own`, in order and at most `pages_max`.
+    /// Returns where the scan ended.
     ///
     /// # Errors
     /// The error of the system.
@@ -120,8 +120,8 @@ struct ScanArgs {
     told: u64,
 }
 
-// SAFETY: `PAGEMAP_SCAN` of `linux/fs.h` is number 16 of type `f`. It reads and writes this structure, and returns the
-// number of ranges that it found.
+// SAFETY: `PAGEMAP_SCAN` of `linux/fs.h` is number 16 of type `f`. It reads and writes this structure, and
+// returns the number of ranges that it found.
 unsafe impl Ioctl for ScanArgs {
     type Output = (usize, usize);
 

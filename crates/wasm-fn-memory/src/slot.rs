@@ -1,4 +1,5 @@
-//! The addresses of one linear memory: what is mapped there, how much is open, and which pages are the process's own.
+//! The addresses of one linear memory: what is mapped there, how much is open, and which pages are the
+//! process's own.
 
 use std::{io, mem, ops::Range};
 
@@ -15,10 +16,11 @@ pub(crate) struct Slot {
     start: usize,
     /// It can be touched up to this offset.
     open: usize,
-    /// Something may be mapped or open up to this offset. It exceeds `open` only after the system refused a call.
+    /// Something may be mapped or open up to this offset. It exceeds `open` only after the system refused a
+    /// call.
     end: usize,
-    /// Pages that are the process's own, in order. While no guest has the slot, those within `open` are as in the image,
-    /// and those behind it are zero.
+    /// Pages that are the process's own, in order. While no guest has the slot, those within `open` are as in
+    /// the image, and those behind it are zero.
     own: Vec<Range<usize>>,
     /// Whether it is unknown how much is open.
     is_torn: bool,
@@ -94,8 +96,8 @@ impl Slot {
         })
     }
 
-    /// Restores what the slot's first guest found. `known` says that no page became the process's own since the last
-    /// time.
+    /// Restores what the slot's first guest found. `known` says that no page became the process's own since
+    /// the last time.
     ///
     /// # Errors
     /// The slot is not clean and must be discarded.

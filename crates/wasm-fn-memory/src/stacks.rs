@@ -71,8 +71,8 @@ impl Stacks {
     }
 }
 
-// SAFETY: a stack is whole pages, holds zeros or the remains of an earlier stack, belongs to nobody else while it lives,
-// and has a page below it that is never opened.
+// SAFETY: a stack is whole pages, holds zeros or the remains of an earlier stack, belongs to nobody else
+// while it lives, and has a page below it that is never opened.
 unsafe impl StackCreator for Stacks {
     fn new_stack(&self, size: usize, zeroed: bool) -> wasmtime::Result<Box<dyn StackMemory>> {
         let shared = &self.shared;

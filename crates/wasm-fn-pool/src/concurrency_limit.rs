@@ -1,8 +1,8 @@
 //! Limits how many requests run at once, and queues a bounded number of others first come, first served.
 //!
 //! One atomic word counts both running and waiting requests. So an uncontended acquire or release is one
-//! compare-and-swap, and neither side can miss the other: whoever queues changes the word that whoever releases must
-//! change.
+//! compare-and-swap, and neither side can miss the other: whoever queues changes the word that whoever
+//! releases must change.
 
 use std::{
     collections::BTreeMap,
@@ -23,11 +23,11 @@ const RETRY_AFTER: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..
 
 /// A queued request, as the limit sees it.
 pub trait Wake {
-    /// Tells the request that it has a place now. Returns `false` when the request is gone; the next one gets the
-    /// place then.
+    /// Tells the request that it has a place now. Returns `false` when the request is gone; the next one gets
+    /// the place then.
     ///
-    /// After `true` the place belongs to the request, which must [`release`](ConcurrencyLimit::release) it even if it
-    /// has given up meanwhile. `send` of a one-shot channel returns exactly this.
+    /// After `true` the place belongs to the request, which must [`release`](ConcurrencyLimit::release) it
+    /// even if it has given up meanwhile. `send` of a one-shot channel returns exactly this.
     fn wake(self) -> bool;
 }
 
@@ -57,8 +57,8 @@ pub struct QueueTicket(u64);
 pub struct ConcurrencyLimit<W> {
     limit: u32,
     queue_max: u32,
-    // Invariant: an `Occupancy`. `waiting` changes only under the lock and is the length of the queue; while it is not
-    // zero, `running == limit`.
+    // Invariant: an `Occupancy`. `waiting` changes only under the lock and is the length of the queue; while
+    // it is not zero, `running == limit`.
     occupancy: AtomicU64,
     queue: Mutex<Queue<W>>,
 }
@@ -94,7 +94,8 @@ impl Occupancy {
 }
 
 impl<W: Wake> ConcurrencyLimit<W> {
-    /// A limit with every place free. A `limit` of 0 counts as 1: without a place, no waiter would ever be woken.
+    /// A limit with every place free. A `limit` of 0 counts as 1: without a place, no waiter would ever be
+    /// woken.
     pub fn new(limit: u32, queue_max: u32) -> Self {
         let queue = Queue { waiters: BTreeMap::new(), next_ticket: 0 };
         Self { limit: limit.max(1), queue_max, occupancy: AtomicU64::new(0), queue: Mutex::new(queue) }
@@ -134,8 +135,8 @@ impl<W: Wake> ConcurrencyLimit<W> {
         self.update(Self::released).is_some()
     }
 
-    /// Returns a place. The first waiter that is still there and whose deadline has not passed at `now` gets it, or
-    /// else whoever comes next. Waiters past their deadline are dropped unwoken.
+    /// Returns a place. The first waiter that is still there and whose deadline has not passed at `now` gets
+    /// it, or else whoever comes next. Waiters past their deadline are dropped unwoken.
     pub fn release(&self, now: Duration) {
         loop {
             if self.try_release() {
@@ -149,10 +150,11 @@ impl<W: Wake> ConcurrencyLimit<W> {
         }
     }
 
-    /// Removes a waiter from the queue. Returns `false` when it is no longer there: it was woken or dropped, or is
-    /// about to be.
+    /// Removes a waiter from the queue. Returns `false` when it is no longer there: it was woken or dropped,
+    /// or is about to be.
     ///
-    /// A waiter that gives up closes its end first, and [`release`](Self::release)s if it was woken before that.
+    /// A waiter that gives up closes its end first, and [`release`](Self::release)s if it was woken before
+    /// that.
     pub fn cancel(&self, ticket: QueueTicket) -> bool {
         self.remove(|queue| queue.waiters.remove(&ticket.0)).is_some()
     }
@@ -164,11 +166,11 @@ impl<W: Wake> ConcurrencyLimit<W> {
 
     /// Whether a version with `own` places, including the one that it asks for now, is within its fair share.
     ///
-    /// The first place always is; further ones are as long as they are at most seven times the places left free. A
-    /// limit below eight places has none to spare, so every version is within its share.
+    /// The first place always is; further ones are as long as they are at most seven times the places left
+    /// free. A limit below eight places has none to spare, so every version is within its share.
     ///
-    /// Use this for a limit that versions share. A version beyond its share must wait elsewhere: in this queue it would
-    /// block the others.
+    /// Use this for a limit that versions share. A version beyond its share must wait elsewhere: in this
+    /// queue it would block the others.
     pub fn has_share(&self, own: u32) -> bool {
         let left = self.limit.saturating_sub(self.running()).saturating_sub(1);
         own <= 1 || self.limit < share::PLACES_MIN || share::has(own.into(), left.into())

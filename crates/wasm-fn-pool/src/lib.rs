@@ -1,13 +1,14 @@
-//! Decides which instance serves a request, how many wait ready, who may start one, who must queue, and who computes next.
+//! Decides which instance serves a request, how many wait ready, who may start one, who must queue, and who
+//! computes next.
 //!
-//! [`plan`] calculates how many instances fit a machine. [`Slots`] limit the instances of the node, a [`MemoryBudget`]
-//! their memory. A [`Pool`] keeps instances of one version ready. A [`ConcurrencyLimit`] limits how many requests of a
-//! function run and wait. In a [`RunQueue`], guests that compute for long take turns. The caller makes instances; the pool
-//! says when.
+//! [`plan`] calculates how many instances fit a machine. [`Slots`] limit the instances of the node, a
+//! [`MemoryBudget`] their memory. A [`Pool`] keeps instances of one version ready. A [`ConcurrencyLimit`]
+//! limits how many requests of a function run and wait. In a [`RunQueue`], guests that compute for long take
+//! turns. The caller makes instances; the pool says when.
 //!
-//! Invariants: no clock (time since an arbitrary start is an argument), no thread, no random source, no knowledge of
-//! WebAssembly. Instances and waiters are never dropped or woken while a lock is held. An option bounds everything that is
-//! kept here.
+//! Invariants: no clock (time since an arbitrary start is an argument), no thread, no random source, no
+//! knowledge of WebAssembly. Instances and waiters are never dropped or woken while a lock is held. An option
+//! bounds everything that is kept here.
 
 mod capacity;
 mod concurrency_limit;

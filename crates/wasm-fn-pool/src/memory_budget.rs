@@ -45,8 +45,8 @@ impl MemoryBudget {
 }
 
 impl MemoryShare {
-    /// Reserves `bytes`. Returns `false`, and reserves nothing, when the budget has less left or the version would
-    /// hold more than its fair share.
+    /// Reserves `bytes`. Returns `false`, and reserves nothing, when the budget has less left or the version
+    /// would hold more than its fair share.
     #[must_use = "reserved memory must be released"]
     pub fn try_reserve(&self, bytes: u64) -> bool {
         let own = self.used_bytes.load(Relaxed);

@@ -1,13 +1,15 @@
 //! The pool of one version: instances that wait ready.
 //!
-//! Every instance of the version, busy or ready, holds a [`StartPermit`] of this pool, so the pool knows how many are
-//! alive without being told when they end. [`Pool::resize`] decides how many should be. A request takes a ready instance
-//! or starts one itself, and [`Pool::refill`] replaces those that ended. Call it when an invocation ends, after the
-//! response is sent: an instance is then replaced after one service time, as the size assumes. Where instances start
-//! quickly and requests come fast, whoever takes one down makes another at once with [`Pool::replace`].
+//! Every instance of the version, busy or ready, holds a [`StartPermit`] of this pool, so the pool knows how
+//! many are alive without being told when they end. [`Pool::resize`] decides how many should be. A request
+//! takes a ready instance or starts one itself, and [`Pool::refill`] replaces those that ended. Call it when
+//! an invocation ends, after the response is sent: an instance is then replaced after one service time, as
+//! the size assumes. Where instances start quickly and requests come fast, whoever takes one down makes
+//! another at once with [`Pool::replace`].
 //!
-//! An instance belongs to the thread that made it, because its memory is in that thread's caches. Callers number their
-//! threads. A request gets an instance of its own thread, and another thread's only where that saves time.
+//! An instance belongs to the thread that made it, because its memory is in that thread's caches. Callers
+//! number their threads. A request gets an instance of its own thread, and another thread's only where that
+//! saves time.
 
 use std::{
     collections::VecDeque,
@@ -24,8 +26,8 @@ use crate::{
     slots::Live,
 };
 
-/// Refills leave one slot in this many free for requests that find no ready instance. Otherwise the ready instances of
-/// busy versions would crowd out the first request of a quiet one.
+/// Refills leave one slot in this many free for requests that find no ready instance. Otherwise the ready
+/// instances of busy versions would crowd out the first request of a quiet one.
 const SPARED_SHARE: usize = 8;
 
 /// Options of a [`Pool`].
@@ -77,8 +79,8 @@ pub struct Pool<I> {
 
 #[derive(Debug)]
 struct ReadyInstances<I> {
-    // Invariant: at most `ceiling`; empty once closed. The last one was added last and is taken first, since its memory
-    // is still in the caches.
+    // Invariant: at most `ceiling`; empty once closed. The last one was added last and is taken first, since
+    // its memory is still in the caches.
     waiting: VecDeque<ReadyInstance<I>>,
     closed: bool,
     // Counted here because the caller holds the lock anyway.
@@ -122,14 +124,14 @@ impl<I> Pool<I> {
         }
     }
 
-    /// Takes the ready instance that suits `thread` best, for a request that arrives there. Returns `None`, and counts
-    /// nothing, when none does: call [`checkout`](Self::checkout) then.
+    /// Takes the ready instance that suits `thread` best, for a request that arrives there. Returns `None`,
+    /// and counts nothing, when none does: call [`checkout`](Self::checkout) then.
     pub fn take_ready(&self, thread: u64) -> Option<I> {
         lock(&self.ready).take(thread, self.is_quick.load(Relaxed))
     }
 
-    /// Gets an instance for a request on `thread`: the one that was last put back there, else the last one of any
-    /// thread unless starting another is quicker, else a permit to start one.
+    /// Gets an instance for a request on `thread`: the one that was last put back there, else the last one of
+    /// any thread unless starting another is quicker, else a permit to start one.
     ///
     /// This works on a closed pool too, so that requests which chose the version earlier are served.
     pub fn checkout(&self, thread: u64) -> Checkout<I> {
@@ -149,21 +151,23 @@ impl<I> Pool<I> {
         }
     }
 
-    /// A permit to start an instance for a request without waiting, if starts are quick and a slot is free. Nothing is
-    /// counted yet: call [`record_cold_start`](Self::record_cold_start) once the start has succeeded or failed.
+    /// A permit to start an instance for a request without waiting, if starts are quick and a slot is free.
+    /// Nothing is counted yet: call [`record_cold_start`](Self::record_cold_start) once the start has
+    /// succeeded or failed.
     pub fn start_quick(&self) -> Option<StartPermit> {
         if self.is_quick.load(Relaxed) { self.live.try_take(usize::MAX, 0) } else { None }
     }
 
-    /// Counts a request whose start, permitted by [`start_quick`](Self::start_quick), succeeded or failed after `start`.
+    /// Counts a request whose start, permitted by [`start_quick`](Self::start_quick), succeeded or failed
+    /// after `start`.
     pub fn record_cold_start(&self, start: Duration) {
         lock(&self.ready).arrivals += 1;
         self.record_starts(1, start);
     }
 
     /// Adds a ready instance that `thread` made or last used: a new one that [`refill`](Self::refill) or
-    /// [`replace`](Self::replace) permitted, or one that may serve again. Returns the instance when enough wait already
-    /// or the pool is closed; drop it.
+    /// [`replace`](Self::replace) permitted, or one that may serve again. Returns the instance when enough
+    /// wait already or the pool is closed; drop it.
     #[must_use = "the caller drops an instance that is not kept"]
     pub fn check_in(&self, thread: u64, instance: I) -> Option<I> {
         let mut ready = lock(&self.ready);
@@ -179,9 +183,9 @@ impl<I> Pool<I> {
         self.live() < self.ahead.load(Relaxed)
     }
 
-    /// A permit to start an instance ahead of requests. There is one while too few instances are alive, a ready one
-    /// saves its request time, the node has slots to spare, and the pool is open. [`check_in`](Self::check_in) the
-    /// instance; if its start fails, drop the permit.
+    /// A permit to start an instance ahead of requests. There is one while too few instances are alive, a
+    /// ready one saves its request time, the node has slots to spare, and the pool is open.
+    /// [`check_in`](Self::check_in) the instance; if its start fails, drop the permit.
     pub fn refill(&self) -> Option<StartPermit> {
         if !self.is_short() || !lock(&self.ready).has_room(self.ceiling) {
             return None;
@@ -189,8 +193,8 @@ impl<I> Pool<I> {
         self.live.try_take(self.ahead.load(Relaxed), self.live.slots().max() / SPARED_SHARE)
     }
 
-    /// Returns `permit` of an instance that was taken down if another should replace it, because a request is about to
-    /// come. [`check_in`](Self::check_in) the new instance.
+    /// Returns `permit` of an instance that was taken down if another should replace it, because a request is
+    /// about to come. [`check_in`](Self::check_in) the new instance.
     pub fn replace(&self, permit: StartPermit) -> Option<StartPermit> {
         let wanted = self.live() <= self.replaced.load(Relaxed) && lock(&self.ready).has_room(self.ceiling);
         wanted.then_some(permit)
@@ -208,9 +212,9 @@ impl<I> Pool<I> {
         self.served.starting_nanos.fetch_add(nanos(start), Relaxed);
     }
 
-    /// Adapts the size to the load up to `now`, while `busy` requests are being served. Returns surplus instances, those
-    /// unused longest; drop them. One caller calls this every 100 ms or so, or every second while the pool
-    /// [is passive](Self::is_passive).
+    /// Adapts the size to the load up to `now`, while `busy` requests are being served. Returns surplus
+    /// instances, those unused longest; drop them. One caller calls this every 100 ms or so, or every second
+    /// while the pool [is passive](Self::is_passive).
     #[must_use = "the caller drops surplus instances"]
     pub fn resize(&self, now: Duration, busy: usize) -> Vec<I> {
         let mut sizer = lock(&self.sizer);
@@ -237,8 +241,8 @@ impl<I> Pool<I> {
         ready.waiting.drain(..surplus).map(|ready| ready.instance).collect()
     }
 
-    /// Removes the ready instance unused longest. A caller that finds every slot taken drops it, to start an instance of
-    /// another version.
+    /// Removes the ready instance unused longest. A caller that finds every slot taken drops it, to start an
+    /// instance of another version.
     #[must_use = "the instance keeps its slot until it is dropped"]
     pub fn reclaim(&self) -> Option<I> {
         lock(&self.ready).waiting.pop_front().map(|ready| ready.instance)
@@ -252,7 +256,8 @@ impl<I> Pool<I> {
         std::mem::take(&mut ready.waiting).into_iter().map(|ready| ready.instance).collect()
     }
 
-    /// Keeps at least one instance beyond the busy ones until `until`, however idle the version is. The last call counts.
+    /// Keeps at least one instance beyond the busy ones until `until`, however idle the version is. The last
+    /// call counts.
     pub fn keep_until(&self, until: Duration) {
         lock(&self.sizer).keep_until(until);
     }

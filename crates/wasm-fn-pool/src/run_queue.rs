@@ -1,9 +1,9 @@
 //! Decides which guests compute when there are more of them than threads.
 //!
-//! Most requests end before they are ever asked to yield. A guest that computes longer in one go ([`Burst`]) needs a turn
-//! from then on. The [`RunQueue`] has as many turns as there are threads. A turn lasts one time slice; then the guest
-//! passes it to the first that waits. So a short request waits at most one slice for a thread, however many guests
-//! compute, and no thread is idle while a guest could use it.
+//! Most requests end before they are ever asked to yield. A guest that computes longer in one go ([`Burst`])
+//! needs a turn from then on. The [`RunQueue`] has as many turns as there are threads. A turn lasts one time
+//! slice; then the guest passes it to the first that waits. So a short request waits at most one slice for a
+//! thread, however many guests compute, and no thread is idle while a guest could use it.
 
 use std::time::Duration;
 
@@ -56,8 +56,8 @@ impl<W: Wake> RunQueue<W> {
         Self { limit: ConcurrencyLimit::new(turns, waiting_max) }
     }
 
-    /// Takes a turn if one is free and nobody waits for it. [`release`](Self::release) it, or [`pass`](Self::pass) it
-    /// on.
+    /// Takes a turn if one is free and nobody waits for it. [`release`](Self::release) it, or
+    /// [`pass`](Self::pass) it on.
     #[must_use = "a turn must be released"]
     pub fn try_take(&self) -> bool {
         self.limit.try_acquire()

@@ -1,9 +1,9 @@
 //! The fair share: how much of a shared resource one version may hold.
 //!
-//! A version that holds some may take more as long as it holds at most seven times what is free (the dynamic threshold of A. K. Choudhury and E. L. Hahne, "Dynamic queue length thresholds for
-//! shared-memory packet switches", 1998). One version alone gets seven eighths; `n` greedy ones get
-//! `7 / (7n + 1)` each. Some is always free for a version that holds nothing, and nobody needs to know how many versions
-//! there are.
+//! A version that holds some may take more as long as it holds at most seven times what is free (the dynamic
+//! threshold of A. K. Choudhury and E. L. Hahne, "Dynamic queue length thresholds for shared-memory packet
+//! switches", 1998). One version alone gets seven eighths; `n` greedy ones get `7 / (7n + 1)` each. Some is
+//! always free for a version that holds nothing, and nobody needs to know how many versions there are.
 
 /// A version may hold this many times what is free.
 const TIMES_FREE: u64 = 7;

@@ -9,21 +9,22 @@
 //! target = ⌈ L + max(floor, 3·√L) ⌉
 //! ```
 //!
-//! leaves about one arrival in a thousand without a ready instance (the square-root staffing rule of
-//! W. Whitt and S. Halfin, 1981). `L` rises with the load within a second and falls within a minute. So a burst that
+//! leaves about one arrival in a thousand without a ready instance (the square-root staffing rule of W. Whitt
+//! and S. Halfin, 1981). `L` rises with the load within a second and falls within a minute. So a burst that
 //! comes back finds its instances, and noise does not make them come and go.
 //!
-//! Services longer than the interval count in λ·W only when they end, so `L` is never below the number busy now.
+//! Services longer than the interval count in λ·W only when they end, so `L` is never below the number busy
+//! now.
 //!
-//! An instance that waits grows cold: other requests evict its memory from the processor's caches, and fetching it again
-//! costs more than starting a small guest. So instances are made ahead of requests only where that saves time: when they
-//! start slowly ([`SLOW_START`]), or when requests come so fast that no instance waits for long ([`WARM_FOR`]) and a
-//! start takes longer than a handover ([`QUICK_START`]).
+//! An instance that waits grows cold: other requests evict its memory from the processor's caches, and
+//! fetching it again costs more than starting a small guest. So instances are made ahead of requests only
+//! where that saves time: when they start slowly ([`SLOW_START`]), or when requests come so fast that no
+//! instance waits for long ([`WARM_FOR`]) and a start takes longer than a handover ([`QUICK_START`]).
 //!
-//! Where a guest starts quickly, it is cheapest to make the next instance right after taking one down: the code and the
-//! memory are in the caches, and no task is woken. This pays when the next request is about to come ([`AT_ONCE`]), for as
-//! many instances as requests come [`SOON`]. Otherwise a request is better off with a start of its own than with an
-//! instance of another thread.
+//! Where a guest starts quickly, it is cheapest to make the next instance right after taking one down: the
+//! code and the memory are in the caches, and no task is woken. This pays when the next request is about to
+//! come ([`AT_ONCE`]), for as many instances as requests come [`SOON`]. Otherwise a request is better off
+//! with a start of its own than with an instance of another thread.
 
 use std::time::Duration;
 
@@ -39,20 +40,20 @@ const FALL: Duration = Duration::from_secs(15);
 /// Time after which an arrival weighs 37 % in the rate.
 const RATE_MEMORY: Duration = Duration::from_millis(500);
 
-/// Time after which an invocation weighs 37 % in the mean service time. Long enough to average rare slow ones with the
-/// many fast ones between them.
+/// Time after which an invocation weighs 37 % in the mean service time. Long enough to average rare slow ones
+/// with the many fast ones between them.
 const SERVICE_MEMORY: Duration = Duration::from_secs(10);
 
-/// A start that takes less is over before the memory of a cold instance would be back in the caches: some 30 KiB of a
-/// small guest and its store, or 500 cache lines at 100 ns each.
+/// A start that takes less is over before the memory of a cold instance would be back in the caches: some 30
+/// KiB of a small guest and its store, or 500 cache lines at 100 ns each.
 const SLOW_START: Duration = Duration::from_micros(50);
 
-/// A start that takes less costs no more than a handover: waking the task that makes instances, keeping one and taking it
-/// out again.
+/// A start that takes less costs no more than a handover: waking the task that makes instances, keeping one
+/// and taking it out again.
 const QUICK_START: Duration = Duration::from_micros(10);
 
-/// How long an instance stays in the caches beside other requests, by order of magnitude: at 30 µs and 50 KiB each, half
-/// a dozen requests leave most of 1 MiB alone.
+/// How long an instance stays in the caches beside other requests, by order of magnitude: at 30 µs and 50 KiB
+/// each, half a dozen requests leave most of 1 MiB alone.
 const WARM_FOR: Duration = Duration::from_micros(200);
 
 /// Requests that come at least this fast find the instances made for them in the nearer caches.

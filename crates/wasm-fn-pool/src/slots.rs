@@ -15,8 +15,8 @@ pub struct Slots {
 
 /// The right to have one instance alive.
 ///
-/// Keep it with the instance. Dropping it frees the slot, whether the instance served, failed to start, or was never
-/// made.
+/// Keep it with the instance. Dropping it frees the slot, whether the instance served, failed to start, or
+/// was never made.
 #[must_use = "dropping a permit frees its slot"]
 #[derive(Debug)]
 pub struct StartPermit(Arc<Live>);

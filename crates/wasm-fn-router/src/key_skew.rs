@@ -1,5 +1,5 @@
-//! Detects that one sticky key has most of a stage's requests, for example behind a proxy that the node takes for the
-//! client.
+//! Detects that one sticky key has most of a stage's requests, for example behind a proxy that the node takes
+//! for the client.
 
 use std::sync::Mutex;
 
@@ -11,9 +11,10 @@ const MOST_PERCENT: u32 = 80;
 
 /// Counts samples of sticky keys in constant space.
 ///
-/// This is the majority vote of Boyer and Moore (MJRTY, 1981). It remembers only one candidate, which loses a vote for
-/// each sample of another key and is replaced when it has none. A key with more than half of the samples ends as the
-/// candidate. The candidate's samples are counted from the moment it became that, so its share is never reported too high.
+/// This is the majority vote of Boyer and Moore (MJRTY, 1981). It remembers only one candidate, which loses a
+/// vote for each sample of another key and is replaced when it has none. A key with more than half of the
+/// samples ends as the candidate. The candidate's samples are counted from the moment it became that, so its
+/// share is never reported too high.
 #[derive(Debug, Default)]
 pub(crate) struct KeySkew(Mutex<Vote>);
 
@@ -27,7 +28,8 @@ struct Vote {
 }
 
 impl KeySkew {
-    /// Counts a sample of `key`. Returns its share of the samples, per cent, once in each window in which it had too many.
+    /// Counts a sample of `key`. Returns its share of the samples, per cent, once in each window in which it
+    /// had too many.
     ///
     /// Never waits: while another thread counts, the sample is skipped.
     pub(crate) fn sample(&self, key: u64) -> Option<u32> {

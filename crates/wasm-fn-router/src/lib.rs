@@ -1,12 +1,12 @@
 //! Decides which version of which function answers a request, and counts how invocations end.
 //!
-//! A [`RouteTable`] is built once per revision and never changes. Requests read it without a lock and keep the one that
-//! they started with. Routes, roles, cumulative weights and names of headers are prepared when the table is built, so a
-//! request only looks up and compares.
+//! A [`RouteTable`] is built once per revision and never changes. Requests read it without a lock and keep
+//! the one that they started with. Routes, roles, cumulative weights and names of headers are prepared when
+//! the table is built, so a request only looks up and compares.
 //!
-//! Invariants: no clock, no random source, no environment: the draw is an argument. The router knows versions by number
-//! and carries the caller's handle `V` without looking at it. No request, however hostile, makes it panic, allocate more
-//! than a bounded text, or do work that grows with the number of functions.
+//! Invariants: no clock, no random source, no environment: the draw is an argument. The router knows versions
+//! by number and carries the caller's handle `V` without looking at it. No request, however hostile, makes it
+//! panic, allocate more than a bounded text, or do work that grows with the number of functions.
 
 mod clash;
 mod key_skew;

@@ -12,8 +12,8 @@ use crate::InvocationRecord;
 
 /// Observes the traffic of a stage to compare a canary with the version that it is to replace.
 ///
-/// Each table has its own observer. A request keeps the one of the table that it started with, so the observer knows the
-/// canary's share at that time.
+/// Each table has its own observer. A request keeps the one of the table that it started with, so the
+/// observer knows the canary's share at that time.
 pub trait TrafficObserver: Send + Sync {
     /// Takes note that a request begins at `at`. [`request_ended`](Self::request_ended) follows exactly once.
     fn request_began(&self, assignment: &Assignment, at: Instant) -> ObservationTicket;
@@ -21,8 +21,8 @@ pub trait TrafficObserver: Send + Sync {
     /// Takes note that a request ended. This runs in the request's own task: it must not block.
     fn request_ended(&self, observation: &Observation<'_>);
 
-    /// Whether requests must not go to the canary any more, although the table says so: the decision to end it has been
-    /// made but is not published yet.
+    /// Whether requests must not go to the canary any more, although the table says so: the decision to end
+    /// it has been made but is not published yet.
     fn is_withheld(&self) -> bool;
 
     /// Completes when running requests on the canary are to be cut off; at once if they already are.

@@ -1,8 +1,8 @@
 //! The paths of one host, in a hash table that is cheap to read and to change.
 //!
-//! A slot, with a short key, is one line of the processor's cache, so a lookup among ten thousand functions waits for
-//! memory once. Slots lie in shards. A change copies one shard and shares all others with the table before it, which
-//! requests may still read.
+//! A slot, with a short key, is one line of the processor's cache, so a lookup among ten thousand functions
+//! waits for memory once. Slots lie in shards. A change copies one shard and shares all others with the table
+//! before it, which requests may still read.
 
 use std::{hash::BuildHasher as _, sync::Arc};
 
@@ -170,8 +170,8 @@ impl<V> Paths<V> {
     /// The stage at exactly `path`, else at its longest prefix.
     pub(crate) fn find(&self, path: &str) -> Option<&Arc<Stage<V>>> {
         let path = path.as_bytes();
-        // `ends[n]` is where the prefix with `n` slashes ends: before slash `n + 1`. Nothing beyond the longest key is read,
-        // so a long hostile path costs nothing.
+        // `ends[n]` is where the prefix with `n` slashes ends: before slash `n + 1`. Nothing beyond the
+        // longest key is read, so a long hostile path costs nothing.
         let mut ends = [0; DEPTH_MAX + 1];
         let mut depth = 0;
         let readable = path.len().min(self.path_bytes_max + 1);

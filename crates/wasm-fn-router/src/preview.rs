@@ -1,7 +1,8 @@
 //! Previews: each version has an address of its own, besides those of its stage.
 //!
-//! `/hello@v2/x` leads to version v2 of `hello`, `/hello@staging@v2/x` to the same in another stage, and so does
-//! `v2--hello.example.com/x` below a preview domain. A role can take the place of the number, and `%40` that of `@`.
+//! `/hello@v2/x` leads to version v2 of `hello`, `/hello@staging@v2/x` to the same in another stage, and so
+//! does `v2--hello.example.com/x` below a preview domain. A role can take the place of the number, and `%40`
+//! that of `@`.
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use wasm_fn_core::{FunctionName, PreviewDomain, StageName, VersionRef};
 
 use crate::{RouteTable, Stage, table::without_port};
 
-/// The `@` of a version's address must lie within this many bytes of the path: `/` and the longest name before it.
+/// The `@` of a version's address must lie within this many bytes of the path: `/` and the longest name
+/// before it.
 const SEARCHED_BYTES: usize = 65;
 
 /// Longest first segment that can be an address, bytes.
@@ -36,11 +38,11 @@ struct Segment {
 }
 
 impl<V> RouteTable<V> {
-    /// Finds the version whose own address is `path` on `host`, if its function exists. Whether the stage has the version
-    /// is not checked.
+    /// Finds the version whose own address is `path` on `host`, if its function exists. Whether the stage has
+    /// the version is not checked.
     ///
-    /// A stage with the name of a version keeps its address. Without a `domain` the host is not read. Of a path without
-    /// `@` and `%`, at most 65 bytes are read.
+    /// A stage with the name of a version keeps its address. Without a `domain` the host is not read. Of a
+    /// path without `@` and `%`, at most 65 bytes are read.
     #[inline]
     pub fn preview(
         &self,
@@ -76,21 +78,22 @@ impl<V> RouteTable<V> {
         Some(PreviewMatch { stage, asked: asked.parse().ok()?, path_bytes })
     }
 
-    /// Explains what is wrong with `path`, to which no stage answers, if it begins with an existing function and `@`.
+    /// Explains what is wrong with `path`, to which no stage answers, if it begins with an existing function
+    /// and `@`.
     pub fn misaddressed(&self, path: &str) -> Option<String> {
         let Segment { function, place, .. } = is_marked(path).then(|| segment(path))??;
         let begin = self.stages().partition_point(|stage| stage.function() < &function);
         self.stages().get(begin).filter(|stage| *stage.function() == function)?;
         Some(format!(
-            "{place:?} is no stage of `{function}`, expected one, or one of v1, v2, …, stable, canary, previous \
-             and latest, perhaps after a stage and `@`"
+            "{place:?} is no stage of `{function}`, expected one, or one of v1, v2, …, stable, canary, \
+             previous and latest, perhaps after a stage and `@`"
         ))
     }
 }
 
 impl<V> Stage<V> {
-    /// The path that a guest sees in place of its version's own address: that of the stage's default route, else of its
-    /// first route; empty for the root.
+    /// The path that a guest sees in place of its version's own address: that of the stage's default route,
+    /// else of its first route; empty for the root.
     pub fn own_path(&self) -> &str {
         let default = self.routes().iter().find(|route| route.is_default_for(self.function(), self.name()));
         default.or(self.routes().first()).map_or("", |route| route.path())

@@ -8,8 +8,8 @@ use http::{
 };
 use wasm_fn_core::Source;
 
-/// Bytes of the query, and of each cookie header, that are searched. Names and values beyond them are not found, so a long
-/// one costs no more than this for every cohort rule.
+/// Bytes of the query, and of each cookie header, that are searched. Names and values beyond them are not
+/// found, so a long one costs no more than this for every cohort rule.
 const SEARCHED_BYTES_MAX: usize = 8 << 10;
 
 /// The attributes of a request that decide its version.
@@ -51,9 +51,9 @@ impl Lookup {
     }
 }
 
-/// The value of the first cookie called `name`. Pairs of `name=value` stand between semicolons (RFC 6265, section 4.2.1);
-/// white space around either side is dropped (section 5.2). Quotes belong to the value; a pair without `=` has an empty
-/// value. HTTP/2 may carry pairs in several headers (RFC 9113, section 8.2.3).
+/// The value of the first cookie called `name`. Pairs of `name=value` stand between semicolons (RFC 6265,
+/// section 4.2.1); white space around either side is dropped (section 5.2). Quotes belong to the value; a
+/// pair without `=` has an empty value. HTTP/2 may carry pairs in several headers (RFC 9113, section 8.2.3).
 fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
     headers.get_all(COOKIE).iter().find_map(|header| {
         pairs(header.as_bytes(), b';').find_map(|pair| {
@@ -63,8 +63,8 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &[u8]) -> Option<&'a [u8]> {
     })
 }
 
-/// The value of the first parameter called `name`, with both sides decoded as `application/x-www-form-urlencoded`. A pair
-/// without `=` has an empty value.
+/// The value of the first parameter called `name`, with both sides decoded as
+/// `application/x-www-form-urlencoded`. A pair without `=` has an empty value.
 fn parameter<'a>(query: &'a [u8], name: &[u8]) -> Option<Cow<'a, [u8]>> {
     pairs(query, b'&').find_map(|pair| {
         let equals = pair.iter().position(|&b| b == b'=');

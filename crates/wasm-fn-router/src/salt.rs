@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Key of the hash that places sticky keys. Stages with different salts place the same user independently, and without the
-/// salt users cannot work out where they are placed.
+/// Key of the hash that places sticky keys. Stages with different salts place the same user independently,
+/// and without the salt users cannot work out where they are placed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Salt(pub [u64; 2]);
 

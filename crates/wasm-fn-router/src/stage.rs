@@ -68,8 +68,8 @@ impl<V> Stage<V> {
     /// Builds a stage.
     ///
     /// # Errors
-    /// The split, a role or the comparison names a version that is not listed, a version is listed twice, or a header to
-    /// look at has no valid name.
+    /// The split, a role or the comparison names a version that is not listed, a version is listed twice, or
+    /// a header to look at has no valid name.
     pub fn new(spec: StageSpec<V>) -> Result<Self, StageError> {
         let (function, stage) = (spec.function.clone(), spec.stage.clone());
         Self::build(spec).map_err(|problem| StageError { function, stage, problem })
@@ -101,7 +101,8 @@ impl<V> Stage<V> {
                 Role::Stable => Some(stable),
                 Role::Canary => canary,
             };
-            // Without a canary its rules place nobody, but an observer may want to know whom they would place.
+            // Without a canary its rules place nobody, but an observer may want to know whom they would
+            // place.
             if version.is_some() || spec.comparison.is_some() {
                 cohorts.push(CohortMatcher::new(lookup, rule.condition.values, share, version));
             }
@@ -176,8 +177,9 @@ impl<V> Stage<V> {
         matches!(self.choice.sticky, StickyKey::ClientAddress)
     }
 
-    /// Counts a sample of the [`key`](Chosen::key)s that place requests here. Once in 125 samples it returns the share of
-    /// this key, per cent, if the key has more than 80 % of them. Takes constant space and never waits.
+    /// Counts a sample of the [`key`](Chosen::key)s that place requests here. Once in 125 samples it returns
+    /// the share of this key, per cent, if the key has more than 80 % of them. Takes constant space and never
+    /// waits.
     pub fn sample(&self, key: u64) -> Option<u32> {
         self.key_skew.sample(key)
     }
@@ -196,10 +198,11 @@ impl<V> Stage<V> {
 
     /// Chooses the version that answers `request`.
     ///
-    /// This is the version `asked` for; else that of the first cohort rule that applies; else the one that the request's
-    /// sticky key hashes to ([`KEY_HEADER`] before the stage's own key); else the one at the point that `draw` returns.
-    /// A request without a key draws once more where a rule places only a share of its users; no request draws without
-    /// need. In place of a canary that is withheld and that nobody asked for, the fallback answers.
+    /// This is the version `asked` for; else that of the first cohort rule that applies; else the one that
+    /// the request's sticky key hashes to ([`KEY_HEADER`] before the stage's own key); else the one at the
+    /// point that `draw` returns. A request without a key draws once more where a rule places only a share of
+    /// its users; no request draws without need. In place of a canary that is withheld and that nobody asked
+    /// for, the fallback answers.
     ///
     /// # Errors
     /// The stage does not have the version asked for.

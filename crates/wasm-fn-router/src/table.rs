@@ -1,7 +1,8 @@
 //! The route table: maps host and path to a stage.
 //!
-//! A request probes the paths of its host once for each of its prefixes that ends at a segment boundary, longest first, and
-//! only at depths that some route has. With ten thousand functions at `/name/*` that is one probe.
+//! A request probes the paths of its host once for each of its prefixes that ends at a segment boundary,
+//! longest first, and only at depths that some route has. With ten thousand functions at `/name/*` that is
+//! one probe.
 
 use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
 
@@ -42,8 +43,8 @@ impl<V> RouteTable<V> {
     /// # Errors
     /// Two stages claim the same route.
     pub fn new(revision: Revision, mut stages: Vec<Arc<Stage<V>>>) -> Result<Self, RouteClash> {
-        // A fixed seed would do for keys of our own. The salts make collisions unpredictable for tenants who choose names,
-        // too.
+        // A fixed seed would do for keys of our own. The salts make collisions unpredictable for tenants who
+        // choose names, too.
         let seed = stages.iter().fold(0, |seed: u64, stage| seed.rotate_left(7) ^ stage.salt().0[0]);
         let hasher = FixedState::with_seed(seed);
         let mut table = Self {
@@ -63,8 +64,8 @@ impl<V> RouteTable<V> {
 
     /// This table at `revision`, with `stages` in place of those of `function`.
     ///
-    /// It shares all that stays the same. So it takes microseconds, where a new table of thousands of functions takes
-    /// milliseconds.
+    /// It shares all that stays the same. So it takes microseconds, where a new table of thousands of
+    /// functions takes milliseconds.
     ///
     /// # Errors
     /// Two stages claim the same route.
@@ -148,9 +149,9 @@ impl<V> RouteTable<V> {
 
     /// The stage that answers `path` on `host`.
     ///
-    /// `host` is the authority as the client sent it, in any case, with or without a port. `path` is the path on the wire,
-    /// without the query. Routes of the host come before routes of all hosts. Among each, the exact path comes before
-    /// prefixes, and a longer prefix before a shorter one.
+    /// `host` is the authority as the client sent it, in any case, with or without a port. `path` is the path
+    /// on the wire, without the query. Routes of the host come before routes of all hosts. Among each, the
+    /// exact path comes before prefixes, and a longer prefix before a shorter one.
     pub fn find(&self, host: Option<&str>, path: &str) -> Option<&Arc<Stage<V>>> {
         if !self.hosts.is_empty()
             && let Some(found) = host.and_then(|host| self.paths_of(host)).and_then(|paths| paths.find(path))

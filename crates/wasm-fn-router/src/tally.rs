@@ -1,11 +1,11 @@
 //! Counts without a lock how the invocations of one version in one stage ended.
 //!
-//! Latencies, waits and memory peaks go to log-linear histograms (the crate `histogram`). A value is reported as the upper
-//! bound of its bucket: never too low, and too high by less than 3.2 % for latencies ([`LATENCY`]) and by less than 12.5 %
-//! for waits and peaks.
+//! Latencies, waits and memory peaks go to log-linear histograms (the crate `histogram`). A value is reported
+//! as the upper bound of its bucket: never too low, and too high by less than 3.2 % for latencies
+//! ([`LATENCY`]) and by less than 12.5 % for waits and peaks.
 //!
-//! An empty tally takes about 300 bytes, others about 10 KiB; of thousands of versions, most are empty. Only traps take a
-//! lock.
+//! An empty tally takes about 300 bytes, others about 10 KiB; of thousands of versions, most are empty. Only
+//! traps take a lock.
 
 use std::{
     sync::{
@@ -32,8 +32,8 @@ const MEMORY: Config = config(3, 17);
 /// Bytes of a WebAssembly page.
 const PAGE_BYTES: u64 = 64 << 10;
 
-/// Fingerprints of traps that one tally remembers, in 2 KiB. For a version with more different traps, no trap counts as
-/// new.
+/// Fingerprints of traps that one tally remembers, in 2 KiB. For a version with more different traps, no trap
+/// counts as new.
 const TRAPS_MAX: usize = 256;
 
 const fn config(grouping_power: u8, max_value_power: u8) -> Config {
@@ -103,7 +103,8 @@ impl Tally {
         Self::default()
     }
 
-    /// An empty tally that knows `traps`, of which it remembers the first 256. `news` counts new ones from now on.
+    /// An empty tally that knows `traps`, of which it remembers the first 256. `news` counts new ones from
+    /// now on.
     pub fn knowing(traps: &[u64], news: Arc<AtomicU64>) -> Self {
         let tally = Self::new();
         traps.iter().for_each(|&trap| tally.trapped(trap));
@@ -113,8 +114,8 @@ impl Tally {
     /// Counts an invocation.
     ///
     /// Latency and memory count only if the version ran to its own end, not for [`Shed`](Outcome::Shed),
-    /// [`Cancelled`](Outcome::Cancelled) and [`Internal`](Outcome::Internal): those would make the version look faster than
-    /// it is. The wait always counts.
+    /// [`Cancelled`](Outcome::Cancelled) and [`Internal`](Outcome::Internal): those would make the version
+    /// look faster than it is. The wait always counts.
     pub fn record(&self, record: InvocationRecord) {
         self.outcomes[record.outcome.index()].fetch_add(1, Relaxed);
         let histograms = self.histograms.get_or_init(Histograms::default);
@@ -137,8 +138,8 @@ impl Tally {
         self.shield.count(shielding);
     }
 
-    /// Remembers the [`fingerprint`](wasm_fn_core::Trap::fingerprint) of a trap if it is among the first 256 different
-    /// ones.
+    /// Remembers the [`fingerprint`](wasm_fn_core::Trap::fingerprint) of a trap if it is among the first 256
+    /// different ones.
     pub fn trapped(&self, fingerprint: u64) {
         let mut traps = self.traps.lock().unwrap_or_else(PoisonError::into_inner);
         if traps.len() < TRAPS_MAX && !traps.contains(&fingerprint) {
@@ -149,8 +150,8 @@ impl Tally {
         }
     }
 
-    /// The fingerprints that [`trapped`](Self::trapped) remembers, each once, in the order of their first trap; at most
-    /// 256.
+    /// The fingerprints that [`trapped`](Self::trapped) remembers, each once, in the order of their first
+    /// trap; at most 256.
     pub fn traps(&self) -> Vec<u64> {
         self.traps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -216,8 +217,8 @@ impl TallySnapshot {
         Outcome::ALL.iter().filter(|outcome| outcome.is_failure()).map(|&outcome| self.count(outcome)).sum()
     }
 
-    /// The latency at `quantile` (0 to 1). `None` before the first invocation and for a quantile outside 0 to 1. At most
-    /// 3.2 % too high, never too low.
+    /// The latency at `quantile` (0 to 1). `None` before the first invocation and for a quantile outside 0 to
+    /// 1. At most 3.2 % too high, never too low.
     pub fn latency_quantile(&self, quantile: f64) -> Option<Duration> {
         upper_bound(self.latency.as_ref(), quantile).map(Duration::from_micros)
     }
@@ -235,14 +236,14 @@ impl TallySnapshot {
         self.latency.as_ref().map_or(0, |latency| latency.as_slice().iter().sum())
     }
 
-    /// The wait for a place at `quantile` (0 to 1); `None` before the first request. At most 12.5 % too high, never too
-    /// low.
+    /// The wait for a place at `quantile` (0 to 1); `None` before the first request. At most 12.5 % too high,
+    /// never too low.
     pub fn queue_wait_quantile(&self, quantile: f64) -> Option<Duration> {
         upper_bound(self.queue_wait.as_ref(), quantile).map(Duration::from_micros)
     }
 
-    /// The memory peak at `quantile` (0 to 1), bytes; `None` before the first invocation. At most 12.5 % and a page of
-    /// 64 KiB too high, never too low.
+    /// The memory peak at `quantile` (0 to 1), bytes; `None` before the first invocation. At most 12.5 % and
+    /// a page of 64 KiB too high, never too low.
     pub fn memory_peak_bytes_quantile(&self, quantile: f64) -> Option<u64> {
         upper_bound(self.memory.as_ref(), quantile).map(|pages| pages * PAGE_BYTES)
     }

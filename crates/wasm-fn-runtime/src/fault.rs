@@ -26,8 +26,8 @@ pub enum Fault {
         /// The configured limit.
         limit: Duration,
     },
-    /// The deadline passed for a guest that did not have its whole time, because it waited for its place or its code, or
-    /// another version had the request before.
+    /// The deadline passed for a guest that did not have its whole time, because it waited for its place or
+    /// its code, or another version had the request before.
     #[error("guest did not answer within what was left of {limit:?} when it began")]
     BeganLate {
         /// The configured limit.

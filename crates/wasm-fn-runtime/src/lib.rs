@@ -1,11 +1,12 @@
-//! Runs functions: compiles their components, caches the native code, and gives every invocation an instance of its own,
-//! with limits on memory, time and outgoing requests.
+//! Runs functions: compiles their components, caches the native code, and gives every invocation an instance
+//! of its own, with limits on memory, time and outgoing requests.
 //!
-//! No other crate runs guests with wasmtime. This crate knows neither routes nor traffic splits, nor where the number of a
-//! version comes from: it gets a version and a request, and answers.
+//! No other crate runs guests with wasmtime. This crate knows neither routes nor traffic splits, nor where
+//! the number of a version comes from: it gets a version and a request, and answers.
 //!
-//! Invariants: an instance that served a request serves another only if its version's `reuse` says so; native code runs only
-//! from sealed memory, made by this process or verified by its keyed hash; no guest input reaches a panic.
+//! Invariants: an instance that served a request serves another only if its version's `reuse` says so; native
+//! code runs only from sealed memory, made by this process or verified by its keyed hash; no guest input
+//! reaches a panic.
 
 mod clock;
 mod fault;

@@ -27,7 +27,7 @@ use crate::{
     waiter::Waiter,
 };
 
-/// Which version of which function.
+/// Identifies a version, and configures it.
 #[derive(Clone, Debug)]
 pub struct VersionSpec {
     /// Its function.
@@ -40,11 +40,11 @@ pub struct VersionSpec {
     pub config: FunctionConfig,
 }
 
-/// A version that can be invoked. It costs little until then: its code is loaded at the first request, and unloaded after a
-/// while without requests.
+/// A version that can be invoked. It costs little until then: its code is loaded at the first request, and
+/// unloaded after a while without requests.
 ///
-/// The fields that every request touches come first and lie together. Where thousands of versions serve, a version is in no
-/// cache when its request comes, which then waits for each cache line.
+/// The fields that every request touches come first and lie together. Where thousands of versions serve, a
+/// version is in no cache when its request comes, which then waits for each cache line.
 #[repr(C)]
 pub struct Version {
     template: Arc<InstanceTemplate>,
@@ -123,7 +123,8 @@ impl Version {
         self.loaded().await.map(drop)
     }
 
-    /// Compiles the component, unless the cache has its code. An upgrade with another engine makes this necessary.
+    /// Compiles the component, unless the cache has its code. An upgrade with another engine makes this
+    /// necessary.
     ///
     /// # Errors
     /// The component cannot be compiled.
@@ -138,8 +139,9 @@ impl Version {
 
     /// Keeps at least one instance ready until `until`, however idle the version is. The last call counts.
     ///
-    /// A task of its own loads the code first if necessary, so this must be called within the runtime. If the node has no
-    /// other instance, it may take this one for a request of another version. Then it makes another.
+    /// A task of its own loads the code first if necessary, so this must be called within the runtime. If the
+    /// node has no other instance, it may take this one for a request of another version. Then it makes
+    /// another.
     pub fn keep_warm(self: &Arc<Self>, until: Instant) {
         self.pool.keep_until(self.node.time(until));
         let version = self.clone();

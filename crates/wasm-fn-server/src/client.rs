@@ -31,8 +31,8 @@ impl Peer {
 
     /// The peer behind this trusted proxy, according to the PROXY header of the connection.
     ///
-    /// That peer replaces the proxy in everything, and is trusted if it is a trusted proxy itself. If the proxy does not
-    /// name it, its headers are not trusted.
+    /// That peer replaces the proxy in everything, and is trusted if it is a trusted proxy itself. If the
+    /// proxy does not name it, its headers are not trusted.
     pub(crate) fn behind(self, client: ProxiedClient, trusted: &[Network]) -> Self {
         match client {
             ProxiedClient::Own => self,

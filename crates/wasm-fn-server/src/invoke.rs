@@ -33,22 +33,23 @@ pub trait Invoke: Send + Sync + 'static {
 /// One request for a guest.
 #[derive(Debug)]
 pub struct Call {
-    /// The request as received, without `wasm-fn-version` and `wasm-fn-token`, and without headers about the client that
-    /// only a trusted proxy may send.
+    /// The request as received, without `wasm-fn-version` and `wasm-fn-token`, and without headers about the
+    /// client that only a trusted proxy may send.
     pub request: http::Request<RequestBody>,
     /// Its id, which the response carries too.
     pub request_id: RequestId,
-    /// The client: the peer of the connection, or the one that a trusted proxy names. The port is 0 if none is named.
+    /// The client: the peer of the connection, or the one that a trusted proxy names. The port is 0 if none
+    /// is named.
     pub client: SocketAddr,
     /// The version that was chosen.
     pub version: VersionNo,
-    /// When the connection began to work on the request, in the poll that completed its head. The request's time counts
-    /// from then, also for a second run.
+    /// When the connection began to work on the request, in the poll that completed its head. The request's
+    /// time counts from then, also for a second run.
     pub arrived: Instant,
     /// When this run began.
     pub began: Instant,
-    /// Must be asked before the guest does anything that cannot be undone. `None` when the request runs only once,
-    /// whatever the guest does.
+    /// Must be asked before the guest does anything that cannot be undone. `None` when the request runs only
+    /// once, whatever the guest does.
     pub effects: Option<EffectGuard>,
 }
 

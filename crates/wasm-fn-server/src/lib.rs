@@ -1,10 +1,10 @@
-//! The data plane: accepts connections, matches each request to a stage, lets the stage choose a version, has that version
-//! answer, and counts how the request ended. On shutdown it drains.
+//! The data plane: accepts connections, matches each request to a stage, lets the stage choose a version, has
+//! that version answer, and counts how the request ended. On shutdown it drains.
 //!
-//! Invariants: the server does not know where a route table comes from, nor what runs behind [`Invoke`]. A request uses the
-//! one table that it loaded when its head was complete. Every run of a request is tallied exactly once, and its observer
-//! learns of it exactly once. No request runs twice after it had an effect. Everything that a client or a guest can make
-//! grow has a limit in [`ServerOptions`].
+//! Invariants: the server does not know where a route table comes from, nor what runs behind [`Invoke`]. A
+//! request uses the one table that it loaded when its head was complete. Every run of a request is tallied
+//! exactly once, and its observer learns of it exactly once. No request runs twice after it had an effect.
+//! Everything that a client or a guest can make grow has a limit in [`ServerOptions`].
 
 mod client;
 mod clock;

@@ -20,29 +20,32 @@ pub struct ServerOptions {
     pub head_bytes_max: u32,
     /// Bytes of one request's body. 10 MiB.
     pub body_bytes_max: u64,
-    /// From the first byte of a request's head to the last, and from accepting a connection to its first request,
-    /// including a PROXY header. 10 s.
+    /// From the first byte of a request's head to the last, and from accepting a connection to its first
+    /// request, including a PROXY header. 10 s.
     pub head_timeout: Duration,
     /// From the end of one request to the first byte of the next. 60 s.
     pub idle_timeout: Duration,
     /// How long a client may stop reading a response. 30 s.
     pub stall_timeout: Duration,
-    /// How long after the start of a drain an idle connection may still send a request before it is closed. 500 ms.
+    /// How long after the start of a drain an idle connection may still send a request before it is closed.
+    /// 500 ms.
     pub drain_grace: Duration,
     /// How long a request may wait for a thread. One that waited longer is refused with status 503. 5 s.
     pub schedule_delay_max: Duration,
-    /// Bytes of a request's body that are kept while a canary reads it, so that the request can run again on the version
-    /// that the canary is to replace. If the canary reads more, the request runs only once. 64 KiB.
+    /// Bytes of a request's body that are kept while a canary reads it, so that the request can run again on
+    /// the version that the canary is to replace. If the canary reads more, the request runs only once. 64
+    /// KiB.
     pub shield_body_bytes_max: usize,
     /// Whether responses of a second run carry `wasm-fn-shielded: 1`. `false`.
     pub show_shielded: bool,
-    /// Networks of proxies that name their clients by `Forwarded` or `X-Forwarded-For`. Such headers of others are
-    /// removed. None.
+    /// Networks of proxies that name their clients by `Forwarded` or `X-Forwarded-For`. Such headers of
+    /// others are removed. None.
     pub trusted_proxies: Vec<Network>,
-    /// Whether connections of trusted proxies begin with a PROXY header, version 1 or 2. One that does not is closed.
-    /// Connections of others never have one. `false`.
+    /// Whether connections of trusted proxies begin with a PROXY header, version 1 or 2. One that does not is
+    /// closed. Connections of others never have one. `false`.
     pub proxy_protocol: bool,
-    /// The domain below which each version has a host name. Without it, versions have only their paths. `None`.
+    /// The domain below which each version has a host name. Without it, versions have only their paths.
+    /// `None`.
     pub preview_domain: Option<PreviewDomain>,
     /// Draws the point of a request that nothing else places: [`draw_at_random`].
     pub draw: fn() -> Point,

@@ -83,9 +83,9 @@ impl ServerHandle {
 
     /// Stops accepting, finishes what was accepted, and ends.
     ///
-    /// Connections in the backlog are still served. HTTP/1 connections answer the request in flight, or one that comes
-    /// within [`ServerOptions::drain_grace`], with `connection: close`. HTTP/2 connections send GOAWAY. Connections that
-    /// have not finished after `timeout` are cut.
+    /// Connections in the backlog are still served. HTTP/1 connections answer the request in flight, or one
+    /// that comes within [`ServerOptions::drain_grace`], with `connection: close`. HTTP/2 connections send
+    /// GOAWAY. Connections that have not finished after `timeout` are cut.
     ///
     /// # Cancel safety
     /// The drain continues when the future is dropped, but without its timeout.
@@ -93,8 +93,8 @@ impl ServerHandle {
         self.finish(&self.drain, timeout).await
     }
 
-    /// Ends like [`drain`](Self::drain), but leaves the backlog to another process that accepts from the same socket.
-    /// Without such a process, connections that wait there are lost.
+    /// Ends like [`drain`](Self::drain), but leaves the backlog to another process that accepts from the same
+    /// socket. Without such a process, connections that wait there are lost.
     ///
     /// # Cancel safety
     /// As for [`drain`](Self::drain).

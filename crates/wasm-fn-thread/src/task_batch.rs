@@ -1,8 +1,8 @@
 //! A batch of items that one thread handles together, after it has polled all tasks that were ready.
 //!
-//! Invariants: an item is handed over once, or dropped when the runtime ends before that. Batches are handed over in the
-//! order in which they were begun, unless one is full earlier, and on the thread that began them, unless that thread is
-//! busy for so long that another takes them over.
+//! Invariants: an item is handed over once, or dropped when the runtime ends before that. Batches are handed
+//! over in the order in which they were begun, unless one is full earlier, and on the thread that began them,
+//! unless that thread is busy for so long that another takes them over.
 
 use std::{
     cell::RefCell,
@@ -32,16 +32,17 @@ struct Flush<T> {
 }
 
 impl<T: Send + 'static> TaskBatch<T> {
-    /// An empty batch. It is handed over at once, without waiting for more, when it holds `items_max` items; at least 2.
+    /// An empty batch. It is handed over at once, without waiting for more, when it holds `items_max` items;
+    /// at least 2.
     pub const fn new(items_max: usize) -> Self {
         Self { items_max, open: RefCell::new(None) }
     }
 
-    /// Adds `item`. The batch goes to `finish` once the thread has polled all tasks that are ready now, or before this
-    /// returns when it is full. Call it within a tokio runtime, with the same `finish` each time.
+    /// Adds `item`. The batch goes to `finish` once the thread has polled all tasks that are ready now, or
+    /// before this returns when it is full. Call it within a tokio runtime, with the same `finish` each time.
     ///
-    /// Of two batches that begin in the same poll, the first is finished first. Tasks that were ready add to the same
-    /// batch.
+    /// Of two batches that begin in the same poll, the first is finished first. Tasks that were ready add to
+    /// the same batch.
     pub fn add(&self, item: T, finish: fn(Vec<T>)) {
         if let Some(full) = self.push(item, finish) {
             finish(full);
@@ -73,7 +74,8 @@ impl<T> OpenBatch<T> {
         Self(Mutex::new(Some(items)))
     }
 
-    /// Adds `item`; returns all items when there are `items_max`, and `item` itself when the batch was handed over.
+    /// Adds `item`; returns all items when there are `items_max`, and `item` itself when the batch was handed
+    /// over.
     fn add(&self, item: T, items_max: usize) -> Result<Option<Vec<T>>, T> {
         let mut items = self.lock();
         let Some(items) = &mut *items else { return Err(item) };

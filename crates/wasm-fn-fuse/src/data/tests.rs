@@ -13,7 +13,9 @@ fn valid(component: &[u8]) {
         .unwrap();
 }
 
-const DATA: &str = r#"(memory 3) (data (i32.const 70000) "two") (data (i32.const 66000) "one!") (data (i32.const 66001) "N")"#;
+const DATA: &str = r#"
+    (memory 3) (data (i32.const 70000) "two") (data (i32.const 66000) "one!") (data (i32.const 66001) "N")
+"#;
 
 #[test]
 fn data_is_taken_out_as_the_memory_would_have_it() {
@@ -28,7 +30,9 @@ fn data_is_taken_out_as_the_memory_would_have_it() {
 
 #[test]
 fn what_else_the_component_has_stays() {
-    let more = r#"(component (core module (func)) (core module $m (func (export "f"))) (core instance (instantiate $m)))"#;
+    let more = r#"
+        (component (core module (func)) (core module $m (func (export "f"))) (core instance (instantiate $m)))
+    "#;
     let with = component(&format!("{DATA} (func (export \"f\") (drop (i32.const 7)))"), more);
     let without = component("(memory 3) (func (export \"f\") (drop (i32.const 7)))", more);
     assert_eq!(extract_data(&with, 4096).unwrap().component, without);

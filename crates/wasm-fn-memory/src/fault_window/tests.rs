@@ -1,5 +1,5 @@
-//! When a guest is vouched for. The tests run beside others, whose guests may move at any time: what has to hold
-//! whenever nothing happened is tried until it does.
+//! When a guest is vouched for. The tests run beside others, whose guests may move at any time: what has to
+//! hold whenever nothing happened is tried until it does.
 
 use std::{hint::black_box, thread};
 

@@ -16,8 +16,8 @@ use crate::{EXHAUSTED, ImageError, ThreadAffinity};
 
 const PAGE: usize = 4096;
 
-/// What one memory can grow to: all that its code can address, so that nothing but what is closed there keeps code
-/// from touching it.
+/// What one memory can grow to: all that its code can address, so that nothing but what is closed there keeps
+/// code from touching it.
 const SLOT_BYTES: usize = 4 << 30;
 
 const GUARD_BYTES: usize = 32 << 20;
@@ -216,8 +216,8 @@ fn guests_that_change_threads_leave_nothing() {
                     if let Ok(mut guest) = node.guest(image) {
                         guest.check(Some(3));
                         numbers.disturb(&mut guest);
-                        // Some go round and come back before they end, others end elsewhere. Where nobody listens
-                        // any more, they end at once.
+                        // Some go round and come back before they end, others end elsewhere. Where nobody
+                        // listens any more, they end at once.
                         if numbers.below(2) == 0 {
                             let _ = next.send((guest, numbers.below(THREADS + 2)));
                         }

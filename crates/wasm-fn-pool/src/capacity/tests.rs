@@ -88,7 +88,8 @@ fn a_pool_that_does_not_fit_is_refused_with_what_would() {
         (
             limited(|machine| machine.commit_bytes = Some(GIB)),
             asked(1000),
-            "1000 instances need 5.8 GiB of memory promised (vm.overcommit_memory is 2), found 1.0 GiB: at most 170 fit",
+            "1000 instances need 5.8 GiB of memory promised (vm.overcommit_memory is 2), found 1.0 GiB: \
+             at most 170 fit",
         ),
         (
             machine(8 * GIB),

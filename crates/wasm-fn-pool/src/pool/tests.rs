@@ -38,8 +38,8 @@ fn warm(pool: &Pool<(u32, StartPermit)>) -> (u32, StartPermit) {
     }
 }
 
-/// A target of `target` exactly, of a guest that starts slowly: that many are busy at the first resize, with a
-/// floor of 1.
+/// A target of `target` exactly, of a guest that starts slowly: that many are busy at the first resize, with
+/// a floor of 1.
 fn aim(pool: &Pool<(u32, StartPermit)>, target: usize) {
     pool.record_starts(1, Duration::from_millis(1));
     let busy: Vec<_> = (1..target).map(|_| pool.checkout(HERE)).collect();

@@ -34,9 +34,8 @@ fn one_route_of_two_stages_clashes() {
 fn hosts_clash_in_any_case() {
     check(
         &[("a", "live", "Example.com/*"), ("b", "live", "example.COM/*")],
-        Err(
-            "route example.com/* is claimed by `a` (stage `live`) and by `b` (stage `live`), expected one claim",
-        ),
+        Err("route example.com/* is claimed by `a` (stage `live`) and by `b` (stage `live`), \
+         expected one claim"),
     );
 }
 

@@ -99,7 +99,11 @@ fn only_the_first_8_kib_are_searched_and_no_pair_is_cut() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        rng_seed: RngSeed::Fixed(1),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn no_query_or_cookie_panics(text in "[%+&=; a-f0-9]{0,60}") {
@@ -110,6 +114,7 @@ proptest! {
     #[test]
     fn every_encoded_value_is_found(bytes: Vec<u8>) {
         let encoded: String = bytes.iter().map(|byte| format!("%{byte:02x}")).collect();
-        prop_assert_eq!(value(&Source::Query("q".to_owned()), &[], Some(&format!("x&q={encoded}&y"))), Some(bytes));
+        let found = value(&Source::Query("q".to_owned()), &[], Some(&format!("x&q={encoded}&y")));
+        prop_assert_eq!(found, Some(bytes));
     }
 }

@@ -14,8 +14,8 @@ use crate::{RequestAttributes, Salt, TrafficObserver, request_attributes::Lookup
 /// The request header whose value is the sticky key of any stage. It comes before the stage's own key.
 pub static KEY_HEADER: HeaderName = HeaderName::from_static("wasm-fn-key");
 
-/// Everything that a choice reads, in one block: a stage that nobody has asked for in a while is in no cache, and its
-/// request then waits for memory once. Only what few stages have lies elsewhere.
+/// Everything that a choice reads, in one block: a stage that nobody has asked for in a while is in no cache,
+/// and its request then waits for memory once. Only what few stages have lies elsewhere.
 #[repr(C)]
 pub(super) struct Choice<V> {
     /// Newest version first.
@@ -24,7 +24,8 @@ pub(super) struct Choice<V> {
     pub(super) comparison: Option<Comparison>,
     pub(super) sticky: StickyKey,
     pub(super) salt: Salt,
-    // Invariant: sorted by number, each once, not empty; every index of the stage is within. The baseline comes last.
+    // Invariant: sorted by number, each once, not empty; every index of the stage is within. The baseline
+    // comes last.
     pub(super) versions: SmallVec<[VersionEntry<V>; 2]>,
 }
 
@@ -105,8 +106,9 @@ impl<V> Choice<V> {
             cohort.matches(request)
                 && (cohort.share == Weight::FULL || {
                     let point = *point.get_or_insert_with(|| match self.sticky_bits(request) {
-                        // This takes the other half of the hash. Users that a cohort leaves out are placed like all
-                        // others, so their place in the cohort must not determine their place in the split.
+                        // This takes the other half of the hash. Users that a cohort leaves out are placed
+                        // like all others, so their place in the cohort must not determine their place in the
+                        // split.
                         Some(bits) => Point::from_bits(bits.rotate_left(32)),
                         None => draw(),
                     });
@@ -134,8 +136,8 @@ impl<V> Choice<V> {
         Lot { index: self.pick(point), place: point.place(), reason, key }
     }
 
-    /// Index of the version that owns `point`: the same as [`TrafficSplit::pick`](wasm_fn_core::TrafficSplit::pick),
-    /// without the search.
+    /// Index of the version that owns `point`: the same as
+    /// [`TrafficSplit::pick`](wasm_fn_core::TrafficSplit::pick), without the search.
     fn pick(&self, point: Point) -> usize {
         let owner = self.shares.iter().find(|share| point.place() < share.end);
         owner.expect("the last share ends at the number of points").version as usize

@@ -59,8 +59,8 @@ pub struct VersionEntry<V> {
 pub struct PlacedCohort {
     /// The rule.
     pub rule: CohortRule,
-    /// The share of its users that the rule places. The hash of a user's key decides who they are, so a share that grows
-    /// keeps its users. The others are placed as if the rule did not exist.
+    /// The share of its users that the rule places. The hash of a user's key decides who they are, so a share
+    /// that grows keeps its users. The others are placed as if the rule did not exist.
     pub share: Weight,
 }
 
@@ -73,13 +73,13 @@ pub struct ComparisonSpec {
     pub canary: Option<VersionNo>,
     /// The version that the canary is compared with. It answers in the canary's place while that is withheld.
     pub fallback: VersionNo,
-    /// The time after which `fallback` answers a request that the canary has not answered: early enough for a second run.
-    /// `None` if a request that fails on the canary stays failed.
+    /// The time after which `fallback` answers a request that the canary has not answered: early enough for a
+    /// second run. `None` if a request that fails on the canary stays failed.
     pub fallback_after: Option<Duration>,
 }
 
-/// The baseline: users of the fallback that a second handle on the same version serves. They have the points of the
-/// fallback's share that are farthest from the canary's, so a canary that grows takes them last.
+/// The baseline: users of the fallback that a second handle on the same version serves. They have the points
+/// of the fallback's share that are farthest from the canary's, so a canary that grows takes them last.
 pub struct BaselineSpec<V> {
     /// Their share of the requests; at most the share of the fallback.
     pub share: Weight,

@@ -1,10 +1,11 @@
-//! Loaded code. It is loaded when a version is first called, shared by all versions of a component, and unloaded when nobody
-//! has called them for a while or when it exceeds the node's budget.
+//! Loaded code. It is loaded when a version is first called, shared by all versions of a component, and
+//! unloaded when nobody has called them for a while or when it exceeds the node's budget.
 //!
-//! Code that must be compiled first is compiled in the background: a request waits for the disk, never for the compiler.
+//! Code that must be compiled first is compiled in the background: a request waits for the disk, never for
+//! the compiler.
 //!
-//! Code counts as used while the node maintains some version of it, so calls that find it loaded pay for none of this.
-//! Invocations keep the code that they run, even when it is unloaded.
+//! Code counts as used while the node maintains some version of it, so calls that find it loaded pay for none
+//! of this. Invocations keep the code that they run, even when it is unloaded.
 
 use std::{
     path::PathBuf,
@@ -313,7 +314,9 @@ impl CodeCache {
     ) -> Result<LoadedComponent, PrepareError> {
         let function = whom.as_ref().map(|whom| display(&whom.function));
         let version = whom.as_ref().map(|whom| display(&whom.version));
-        tracing::info!(component = %digest, function, version, "component is compiled: the cache has no code of it");
+        tracing::info!(
+            component = %digest, function, version, "component is compiled: the cache has no code of it"
+        );
         let began = clock::now();
         let (loader, source) =
             (self.options.loader.clone(), self.options.components_dir.join(digest.to_string()));
@@ -344,7 +347,8 @@ impl CodeCache {
         drop(unloaded);
     }
 
-    /// Unloads code that was not used for a while or exceeds the budget, unless it is in use. Call this every second or so.
+    /// Unloads code that was not used for a while or exceeds the budget, unless it is in use. Call this every
+    /// second or so.
     pub(crate) fn sweep(&self, now: Duration) {
         let mut loaded = lock(&self.loaded);
         let idle = |code: &mut Arc<ComponentCode>| {

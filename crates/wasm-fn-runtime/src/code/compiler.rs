@@ -1,4 +1,5 @@
-//! Compiles components on threads of their own that give way to requests, a few at a time, with a bounded queue.
+//! Compiles components on threads of their own that give way to requests, a few at a time, with a bounded
+//! queue.
 
 use std::{
     io,
@@ -17,7 +18,8 @@ const AT_ONCE: usize = 2;
 /// Most components that are compiled or wait for that.
 const ADMITTED_MAX: usize = 64;
 
-/// Niceness of the threads. Beside a busy data plane they get a tenth of a core, so a compilation is slow but ends.
+/// Niceness of the threads. Beside a busy data plane they get a tenth of a core, so a compilation is slow but
+/// ends.
 const NICE: i32 = 10;
 
 /// Stack of a compiling thread, bytes. While it waits for a part of one component it may begin another.
@@ -99,7 +101,8 @@ fn start_threads() {
     });
 }
 
-/// Lowers the priority of this thread, unless it is that low already. On Linux, `None` means the calling thread.
+/// Lowers the priority of this thread, unless it is that low already. On Linux, `None` means the calling
+/// thread.
 fn give_way() -> io::Result<()> {
     let own = getpriority_process(None)?;
     Ok(setpriority_process(None, own.max(NICE))?)

@@ -18,18 +18,19 @@ const RESERVATION_BYTES: u64 = 4 << 30;
 /// Guard after a slot, so that constant offsets need no check either.
 const GUARD_BYTES: u64 = 32 << 20;
 
-/// Most memory that a free slot keeps for its next guest: more than small guests touch, and less than a greedy guest may leave
-/// behind.
+/// Most memory that a free slot keeps for its next guest: more than small guests touch, and less than a
+/// greedy guest may leave behind.
 const KEEP_BYTES_MAX: u64 = 4 << 20;
 
-/// Deepest stack of a guest. Interpreters of JavaScript and Python need more than the default of half as much.
+/// Deepest stack of a guest. Interpreters of JavaScript and Python need more than the default of half as
+/// much.
 const WASM_STACK_BYTES: usize = 1 << 20;
 
 /// Stack of one fiber: that of the guest, and as much for host functions.
 const FIBER_STACK_BYTES: usize = 2 << 20;
 
-/// Mappings of a used slot: memory before, in and behind the image, a guard, a stack and its guard, and spare ones for guests
-/// with a second memory.
+/// Mappings of a used slot: memory before, in and behind the image, a guard, a stack and its guard, and spare
+/// ones for guests with a second memory.
 const MAPS_PER_SLOT: u64 = 8;
 
 /// Why the engines cannot be made.
@@ -51,7 +52,8 @@ pub enum EngineError {
 /// How the memory of an instance is cleaned for the next guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstanceMemoryReset {
-    /// Only pages that guests wrote. If there may be new ones, the kernel finds them (`PAGEMAP_SCAN`, Linux 6.7).
+    /// Only pages that guests wrote. If there may be new ones, the kernel finds them (`PAGEMAP_SCAN`, Linux
+    /// 6.7).
     DirtyPages,
     /// Every page is given back to the kernel.
     AllPages,
@@ -146,7 +148,8 @@ pub(crate) fn announce(reset: InstanceMemoryReset) {
         match reset {
             InstanceMemoryReset::DirtyPages => tracing::info!("instance memory is reset by dirty pages"),
             InstanceMemoryReset::AllPages => tracing::warn!(
-                "instance memory is reset as a whole, which costs more: the kernel has no PAGEMAP_SCAN (Linux 6.7)"
+                "instance memory is reset as a whole, which costs more: the kernel has no PAGEMAP_SCAN \
+                 (Linux 6.7)"
             ),
         }
     }

@@ -90,8 +90,8 @@ impl Handler {
         }
         let function: Option<Func> = instance.get_func(store, self.index);
         let function = function.ok_or_else(|| wasmtime::format_err!("the function is gone"))?;
-        // SAFETY: this function had this type in another instance of the component. The type belongs to the component, and
-        // its kind determines both.
+        // SAFETY: this function had this type in another instance of the component. The type belongs to the
+        // component, and its kind determines both.
         #[expect(unsafe_code, reason = "comparing the types again would take a hundredth of a request")]
         Ok(unsafe { TypedFunc::new_unchecked(function) })
     }

@@ -50,8 +50,8 @@ pub enum KindError {
     },
     /// No export can be called.
     #[error(
-        "exports no handler: found {}, expected wasi:http/incoming-handler@0.2, wasi:http/handler@0.3 or, in a WASI \
-         command, wasi:cli/run@0.2 or _start",
+        "exports no handler: found {}, expected wasi:http/incoming-handler@0.2, wasi:http/handler@0.3 or, \
+         in a WASI command, wasi:cli/run@0.2 or _start",
         list(found)
     )]
     NoHandler {
@@ -60,8 +60,8 @@ pub enum KindError {
     },
     /// It imports what the node does not offer.
     #[error(
-        "imports what this node does not offer: {}; offered are wasi:* at 0.2 and 0.3, and wasi_snapshot_preview1 for \
-         commands",
+        "imports what this node does not offer: {}; offered are wasi:* at 0.2 and 0.3, and \
+         wasi_snapshot_preview1 for commands",
         list(missing)
     )]
     Imports {
@@ -114,7 +114,8 @@ pub(crate) fn recognise(bytes: &[u8]) -> Result<Recognised, KindError> {
     Ok(Recognised { kind, functions: outline.functions, concurrent, encoding: outline.encoding })
 }
 
-/// The component to compile: the bytes themselves, or a core module wrapped by the published preview-1 adapter.
+/// The component to compile: the bytes themselves, or a core module wrapped by the published preview-1
+/// adapter.
 ///
 /// # Errors
 /// The module does not fit the adapter.

@@ -18,8 +18,8 @@ pub(super) fn linker(engine: &Engine, calls: Calls) -> wasmtime::Result<Linker<G
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    // Links streams again so that they need only the table of resources. As linked above they ask for the whole WASI
-    // context, which is made only when a guest needs it.
+    // Links streams again so that they need only the table of resources. As linked above they ask for the
+    // whole WASI context, which is made only when a guest needs it.
     linker.allow_shadowing(true);
     wasmtime_wasi_io::add_to_linker_async(&mut linker)?;
     linker.instance(STREAMS)?.resource(
@@ -35,8 +35,8 @@ pub(super) fn linker(engine: &Engine, calls: Calls) -> wasmtime::Result<Linker<G
     Ok(linker)
 }
 
-/// Drops an output stream of a guest. The guest does not wait until the stream has ended: every guest drops one, and the
-/// stream of a response has nothing to end.
+/// Drops an output stream of a guest. The guest does not wait until the stream has ended: every guest drops
+/// one, and the stream of a response has nothing to end.
 fn drop_stream(mut store: StoreContextMut<'_, GuestState>, stream: u32) -> wasmtime::Result<()> {
     end(store.data_mut().table.delete(Resource::new_own(stream))?);
     Ok(())

@@ -141,8 +141,8 @@ impl EngineTools {
         Ok((compiled, artifact))
     }
 
-    /// Compiles the fused component. Returns `None` when there is none, or when it exceeds a limit that the original does
-    /// not.
+    /// Compiles the fused component. Returns `None` when there is none, or when it exceeds a limit that the
+    /// original does not.
     fn compile_fused(&self, source: &ComponentSource, name: &str) -> Option<(Compiled, Artifact)> {
         let fused = source.fused.as_ref()?;
         let usable = size::check(fused).map_err(wasmtime::Error::msg).and_then(|()| {

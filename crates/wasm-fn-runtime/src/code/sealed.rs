@@ -1,7 +1,7 @@
 //! Bytes in sealed memory: nobody can change or shorten them, whatever happens to the original.
 //!
-//! Several threads copy large ones. The kernel's work for new pages takes most of the time, and it does that for two threads
-//! at once nearly as fast as for one.
+//! Several threads copy large ones. The kernel's work for new pages takes most of the time, and it does that
+//! for two threads at once nearly as fast as for one.
 
 use std::{
     fs::File,
@@ -58,7 +58,8 @@ pub(crate) struct Sealed {
 }
 
 impl Sealed {
-    /// Copies `range` of `source`. Also returns the results of `look` for each of its [`pieces`], in their order.
+    /// Copies `range` of `source`. Also returns the results of `look` for each of its [`pieces`], in their
+    /// order.
     ///
     /// # Errors
     /// The source has no such range, or the system provides no memory.

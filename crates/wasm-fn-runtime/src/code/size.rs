@@ -1,4 +1,5 @@
-//! Limits the size of an instance without its memories and tables: what the engine keeps for each item of a module.
+//! Limits the size of an instance without its memories and tables: what the engine keeps for each item of a
+//! module.
 
 use wasmparser::{ElementItems, Parser, Payload};
 

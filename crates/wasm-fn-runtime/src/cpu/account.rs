@@ -1,9 +1,9 @@
 //! Measures and limits the CPU time of one instance, and makes it take turns.
 //!
-//! A guest is checked when it computes through a whole epoch after the one in which it was resumed. Only from then on, the
-//! thread's CPU clock is read whenever the guest is resumed or yields, until it waits for something other than a thread.
-//! Reading that clock is a system call, and most requests end before their first check. A guest with a limit on its CPU time
-//! is measured from the start.
+//! A guest is checked when it computes through a whole epoch after the one in which it was resumed. Only from
+//! then on, the thread's CPU clock is read whenever the guest is resumed or yields, until it waits for
+//! something other than a thread. Reading that clock is a system call, and most requests end before their
+//! first check. A guest with a limit on its CPU time is measured from the start.
 
 use std::{
     pin::Pin,
@@ -25,8 +25,8 @@ use crate::waiter::Waiter;
 
 /// The CPU time of one instance.
 ///
-/// Call [`resume`](Self::resume) before and [`pause`](Self::pause) after each poll of the guest, and [`stop`](Self::stop)
-/// after the last.
+/// Call [`resume`](Self::resume) before and [`pause`](Self::pause) after each poll of the guest, and
+/// [`stop`](Self::stop) after the last.
 pub(crate) struct Cpu {
     ticker: Arc<EpochTicker>,
     affinity: ThreadAffinity,
@@ -123,8 +123,9 @@ impl Cpu {
     /// Checks a guest that runs past the end of an epoch.
     pub(crate) fn check(&self) -> CpuCheck {
         let epochs = self.ticker.epoch() - self.resumed.load(Relaxed);
-        // A guest that waited is past the epoch in which it began to wait, but has not computed through this one. And even
-        // among short requests, an epoch ends in one of them now and then, which is no reason for shorter epochs.
+        // A guest that waited is past the epoch in which it began to wait, but has not computed through this
+        // one. And even among short requests, an epoch ends in one of them now and then, which is no reason
+        // for shorter epochs.
         if epochs == 0 || epochs == 1 && !self.measured.load(Relaxed) {
             return CpuCheck::Short;
         }

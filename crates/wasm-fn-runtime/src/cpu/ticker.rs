@@ -17,8 +17,8 @@ use crate::{
     waiter::Waiter,
 };
 
-/// Length of an epoch while some guest computes for long. A short request waits at most this long behind such a guest, and
-/// CPU time is limited with this precision.
+/// Length of an epoch while some guest computes for long. A short request waits at most this long behind such
+/// a guest, and CPU time is limited with this precision.
 const SLICE: Duration = Duration::from_millis(1);
 
 /// Length of an epoch while none does. Waking a thread costs the same however little it does.
@@ -29,8 +29,8 @@ const CALM: u32 = 50;
 
 /// Advances the epoch of the engines, and queues guests that wait to compute.
 pub(crate) struct EpochTicker {
-    /// Epochs since the start. This counts up before the engines do. So a guest that was resumed in between and is
-    /// interrupted at once differs from one that computed for a whole epoch.
+    /// Epochs since the start. This counts up before the engines do. So a guest that was resumed in between
+    /// and is interrupted at once differs from one that computed for a whole epoch.
     epochs: AtomicU64,
     /// Whether a guest computed through an epoch since the last tick.
     computing: AtomicBool,
@@ -49,8 +49,8 @@ impl EpochTicker {
         }
     }
 
-    /// Starts the thread that advances the epoch of `engines`. It ends with them. Guests run on `threads` threads, and at most
-    /// `guests_max` exist at once.
+    /// Starts the thread that advances the epoch of `engines`. It ends with them. Guests run on `threads`
+    /// threads, and at most `guests_max` exist at once.
     ///
     /// # Errors
     /// The system provides no thread.
@@ -74,7 +74,8 @@ impl EpochTicker {
         Ok(this)
     }
 
-    /// Begins an epoch. Returns whether a guest computed through the one before, or `None` when an engine is gone.
+    /// Begins an epoch. Returns whether a guest computed through the one before, or `None` when an engine is
+    /// gone.
     pub(crate) fn advance(&self, engines: &[EngineWeak]) -> Option<bool> {
         self.epochs.fetch_add(1, Relaxed);
         for engine in engines {

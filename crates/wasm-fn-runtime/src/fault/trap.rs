@@ -67,8 +67,8 @@ pub(crate) fn trap(error: &wasmtime::Error, reason: &str) -> Trap {
 
 /// 64 bits of the BLAKE3 hash of `kind` and `names`, innermost first.
 ///
-/// How often a function called itself does not identify the trap. Where a recursion met the end of the stack is chance, so on
-/// `overflow` the order does not count either.
+/// How often a function called itself does not identify the trap. Where a recursion met the end of the stack
+/// is chance, so on `overflow` the order does not count either.
 fn fingerprint(kind: &str, mut names: Vec<&str>, overflow: bool) -> u64 {
     if overflow {
         names.sort_unstable();
@@ -113,8 +113,8 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<Result<String, String>> {
     frames.map(frame).collect()
 }
 
-/// The name of `frame`, with this `number`, in wasmtime's text of a backtrace; `None` when the text has another layout.
-/// `rest` is the text after the previous frame.
+/// The name of `frame`, with this `number`, in wasmtime's text of a backtrace; `None` when the text has
+/// another layout. `rest` is the text after the previous frame.
 fn demangled<'a>(rest: &mut &'a str, number: usize, frame: &FrameInfo) -> Option<&'a str> {
     let module = frame.module().name().unwrap_or("<unknown>");
     let offset = frame.module_offset().map(|offset| format!("{offset:#8x} - ")).unwrap_or_default();
@@ -123,8 +123,8 @@ fn demangled<'a>(rest: &mut &'a str, number: usize, frame: &FrameInfo) -> Option
     name.lines().next()
 }
 
-/// `name` without the hashes of Rust, which differ between builds: `::h0123456789abcdef` at the end, and `[01ab…]` after the
-/// name of a crate.
+/// `name` without the hashes of Rust, which differ between builds: `::h0123456789abcdef` at the end, and
+/// `[01ab…]` after the name of a crate.
 fn without_hashes(name: &str) -> String {
     let is_hash = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_hexdigit());
     let name = match name.rsplit_once("::h") {

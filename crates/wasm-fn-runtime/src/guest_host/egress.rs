@@ -1,7 +1,7 @@
 //! Outgoing requests: denied unless the configuration allows the origin.
 //!
-//! They are the only effect that a guest can have beyond its instance and its response: WASI has no directories, its sockets
-//! reach no address and look up no name, and output goes to the function's log.
+//! They are the only effect that a guest can have beyond its instance and its response: WASI has no
+//! directories, its sockets reach no address and look up no name, and output goes to the function's log.
 
 use std::{fmt, future::Future, sync::Arc};
 
@@ -17,8 +17,8 @@ pub(crate) struct Egress {
     left: bool,
 }
 
-/// Decides whether an allowed outgoing request may leave. It is asked just before, and its decision is final for the request
-/// being served.
+/// Decides whether an allowed outgoing request may leave. It is asked just before, and its decision is final
+/// for the request being served.
 #[derive(Clone)]
 pub struct EgressCheck(Arc<dyn Fn() -> bool + Send + Sync>);
 
@@ -44,7 +44,8 @@ impl Egress {
 
     /// Begins a request, with its `check`.
     ///
-    /// A reused instance may continue an outgoing request from before without asking. That counts as leaving now.
+    /// A reused instance may continue an outgoing request from before without asking. That counts as leaving
+    /// now.
     pub(crate) fn serve(&mut self, check: Option<EgressCheck>) {
         self.check = check;
         if self.left {

@@ -74,7 +74,8 @@ impl InstanceTemplate {
         Ok(Instance { store, export, meter, uses_left, slot })
     }
 
-    /// [`instantiate`](Self::instantiate) without waiting. Returns `None`, and gives up the start, if it would have to wait.
+    /// [`instantiate`](Self::instantiate) without waiting. Returns `None`, and gives up the start, if it
+    /// would have to wait.
     // Not inlined, so that all callers find the same code in the caches.
     #[inline(never)]
     pub(crate) fn instantiate_at_once(
@@ -85,8 +86,8 @@ impl InstanceTemplate {
         pin!(self.instantiate(loaded, slot)).now_or_never()
     }
 
-    /// [`instantiate`](Self::instantiate) for no particular request, within the version's timeout: a guest may compute
-    /// without end before it is called.
+    /// [`instantiate`](Self::instantiate) for no particular request, within the version's timeout: a guest
+    /// may compute without end before it is called.
     pub(crate) async fn instantiate_in_time(
         self: &Arc<Self>,
         loaded: &LoadedComponent,

@@ -91,7 +91,8 @@ impl LogRing {
         self.changed.send_modify(|count| *count += 1);
     }
 
-    /// Appends the lines of `text`, which say why a request failed, and marks the earlier lines of the request.
+    /// Appends the lines of `text`, which say why a request failed, and marks the earlier lines of the
+    /// request.
     pub(crate) fn push_failure(&self, version: VersionNo, request_id: u128, text: &str) {
         let at_ms = unix_ms();
         {

@@ -15,7 +15,8 @@ use crate::{
     fault::Fault,
 };
 
-/// Measures what an instance uses. It outlives the instance, so that a guest that was cut off is accounted for.
+/// Measures what an instance uses. It outlives the instance, so that a guest that was cut off is accounted
+/// for.
 pub(crate) struct Meter {
     pub(crate) cpu: Cpu,
     memory_peak_bytes: AtomicU64,

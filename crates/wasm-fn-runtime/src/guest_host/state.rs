@@ -34,8 +34,8 @@ pub(crate) struct GuestState {
     pub(crate) meter: Arc<Meter>,
     /// The node's memory that the instance holds. It is released when this is dropped.
     held_bytes: u64,
-    // The only thing that an instance shares with its version, apart from egress rules. All instances of a version write to
-    // the reference count, which is in no near cache where many versions serve.
+    // The only thing that an instance shares with its version, apart from egress rules. All instances of a
+    // version write to the reference count, which is in no near cache where many versions serve.
     template: Arc<InstanceTemplate>,
 }
 
@@ -55,7 +55,8 @@ impl GuestState {
         }
     }
 
-    /// Makes the WASI context for the single run of a command: the request becomes its environment, input and output.
+    /// Makes the WASI context for the single run of a command: the request becomes its environment, input and
+    /// output.
     pub(crate) fn make_for_command(
         &mut self,
         variables: &[(String, String)],

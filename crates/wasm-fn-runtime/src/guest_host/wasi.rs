@@ -1,7 +1,7 @@
-//! The WASI context of an instance: its environment, and the log that takes what it prints.
+//! The WASI context of an instance: its environment, and the log that takes its output.
 //!
-//! WasiContext when the guest first asks for it: a context is a dozen allocations and two random generators, and few
-//! guests that answer HTTP ever ask.
+//! The context is made when the guest first asks for it. It takes a dozen allocations and two random generators,
+//! and few guests that answer HTTP ever ask.
 
 use std::sync::Arc;
 
@@ -60,7 +60,8 @@ impl Wasi {
         &mut made.context
     }
 
-    /// Makes the context for the single run of a command: the request becomes its environment, input and output.
+    /// Makes the context for the single run of a command: the request becomes its environment, input and
+    /// output.
     pub(crate) fn make_for_command(
         &mut self,
         environment: &GuestEnvironment,

@@ -18,8 +18,8 @@ use wasmtime_wasi_http::WasiBody;
 use super::guest::Guest;
 use crate::fault::{Fault, InvocationError};
 
-/// Bytes that are gathered before the head is sent. A response that fits leaves in one write with its length, and a guest that
-/// fails before that still gets a proper error.
+/// Bytes that are gathered before the head is sent. A response that fits leaves in one write with its length,
+/// and a guest that fails before that still gets a proper error.
 const GATHER_BYTES_MAX: usize = 64 << 10;
 
 /// The body of a guest's response.
@@ -110,7 +110,8 @@ impl Rest {
         }
     }
 
-    /// Takes the next frame from `rest`, and records the usage. After the last frame, the guest finishes by itself.
+    /// Takes the next frame from `rest`, and records the usage. After the last frame, the guest finishes by
+    /// itself.
     fn poll_of<R>(
         rest: &mut Option<R>,
         usage: &mut Usage,

@@ -1,5 +1,5 @@
-//! Runs a command for a request by the rules of CGI (RFC 3875): the request is its environment and standard input, the
-//! response its standard output.
+//! Runs a command for a request by the rules of CGI (RFC 3875): the request is its environment and standard
+//! input, the response its standard output.
 
 mod output;
 mod pipe;
@@ -16,8 +16,9 @@ const HEADERS_MAX: usize = 1000;
 
 /// The request meta-variables of RFC 3875, section 4.1.
 ///
-/// `SCRIPT_NAME` is empty and `PATH_INFO` the whole path, because only the router knows which part of the path names the
-/// function, and guests see the full path. A request without a client, such as a check of a rollout, has no `REMOTE_ADDR`.
+/// `SCRIPT_NAME` is empty and `PATH_INFO` the whole path, because only the router knows which part of the
+/// path names the function, and guests see the full path. A request without a client, such as a check of a
+/// rollout, has no `REMOTE_ADDR`.
 pub(crate) fn variables(parts: &Parts, client: Option<IpAddr>) -> Vec<(String, String)> {
     let header = |name| parts.headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
@@ -50,8 +51,8 @@ pub(crate) fn variables(parts: &Parts, client: Option<IpAddr>) -> Vec<(String, S
     variables
 }
 
-/// `HTTP_*` (section 4.1.18). Repeated headers are joined. `Proxy` is left out, since programs take `HTTP_PROXY` for a
-/// setting, and so is authentication.
+/// `HTTP_*` (section 4.1.18). Repeated headers are joined. `Proxy` is left out, since programs take
+/// `HTTP_PROXY` for a setting, and so is authentication.
 fn header_variables(parts: &Parts) -> impl Iterator<Item = (String, String)> + '_ {
     const LEFT_OUT: [&str; 4] = ["authorization", "content-length", "content-type", "proxy"];
     parts.headers.keys().take(HEADERS_MAX).filter(|name| !LEFT_OUT.contains(&name.as_str())).map(|name| {

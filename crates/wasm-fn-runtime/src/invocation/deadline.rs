@@ -50,7 +50,8 @@ impl Deadline {
 
     /// Ready when the deadline has passed. Otherwise the task is woken at the deadline.
     ///
-    /// This reads the clock as well as the timer: a guest that never waits keeps the timer driver from running.
+    /// This reads the clock as well as the timer: a guest that never waits keeps the timer driver from
+    /// running.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.has_passed() {
             return Poll::Ready(());

@@ -1,7 +1,7 @@
 //! Defers a guest's wake-ups until its task waits.
 //!
-//! A guest with asynchronous functions wakes itself while it runs, and has usually gone on by itself before its task would
-//! look again. A wake-up without need costs one more poll without need.
+//! A guest with asynchronous functions wakes itself while it runs, and has usually gone on by itself before
+//! its task would look again. A wake-up without need costs one more poll without need.
 
 use std::{
     sync::{

@@ -1,4 +1,4 @@
-//! A running guest: whoever waits for it polls it, until its deadline.
+//! A running guest. The task that waits for it polls it, until its deadline.
 
 use std::{
     future::{Future, poll_fn},
@@ -210,8 +210,8 @@ impl Guest {
         &self.admission.version
     }
 
-    /// Logs why there is no response. If the node had no memory for the guest, that is the reason, whatever the guest made of
-    /// it.
+    /// Logs why there is no response. If the node had no memory for the guest, that is the reason, whatever
+    /// the guest made of it.
     fn report(&self, fault: Fault) -> Fault {
         let fault = if self.meter.is_starved() { Fault::node_overloaded() } else { fault };
         self.version().log().push_failure(self.version().no(), self.request_id, &fault.to_string());
@@ -225,8 +225,8 @@ impl Guest {
                 Ok(())
             }
             Err(error) => {
-                // The causes include the guest's backtrace, for the owner of the function. `{error:?}` would add that of the
-                // host, which helps nobody here.
+                // The causes include the guest's backtrace, for the owner of the function. `{error:?}` would
+                // add that of the host, which helps nobody here.
                 let fault = self.fault_of(&error);
                 let causes = error.chain().map(ToString::to_string);
                 let text = std::iter::once(fault.to_string()).chain(causes).collect::<Vec<_>>().join("\n");

@@ -44,7 +44,8 @@ pub(crate) struct NodeResources {
 
 /// A version whose pool is adapted to its load.
 pub(super) struct Maintained {
-    /// When its pool is maintained next. This lies beside the version, so that skipping a version does not touch it.
+    /// When its pool is maintained next. This lies beside the version, so that skipping a version does not
+    /// touch it.
     due: Duration,
     version: Arc<Version>,
 }

@@ -110,8 +110,8 @@ impl Runtime {
         self.reset
     }
 
-    /// Checks a component, compiles it into the cache, and starts one instance to check that it starts. Its code stays loaded
-    /// for the traffic to come.
+    /// Checks a component, compiles it into the cache, and starts one instance to check that it starts. Its
+    /// code stays loaded for the traffic to come.
     ///
     /// # Errors
     /// It is not a function that this node can run under `config`.
@@ -141,8 +141,8 @@ impl Runtime {
         self.version_of(code, spec)
     }
 
-    /// A handle on a version that does not share its code with other versions of its component. It is as fresh as the handle
-    /// of a newly deployed version: none of it is in any cache yet.
+    /// A handle on a version that does not share its code with other versions of its component. It is as
+    /// fresh as the handle of a newly deployed version: none of it is in any cache yet.
     pub fn fresh_version(&self, spec: VersionSpec) -> Arc<Version> {
         self.version_of(Arc::new(ComponentCode::new(spec.digest)), spec)
     }
@@ -185,8 +185,8 @@ impl Runtime {
         self.log_changes.subscribe()
     }
 
-    /// Changes whenever a burst is over: its instances have been gone for ten seconds, and their memory was given back to the
-    /// system.
+    /// Changes whenever a burst is over: its instances have been gone for ten seconds, and their memory was
+    /// given back to the system.
     pub fn bursts(&self) -> watch::Receiver<u64> {
         self.node.bursts.subscribe()
     }

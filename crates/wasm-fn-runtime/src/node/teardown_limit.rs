@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Instances that wait to be taken down may hold one place in this many. Requests may use three quarters of the places, so
-/// more than that is left.
+/// Instances that wait to be taken down may hold one place in this many. Requests may use three quarters of
+/// the places, so more than that is left.
 const WAITING_SHARE: u32 = 8;
 
 /// Counts the instances of a node that wait to be taken down.

@@ -29,12 +29,12 @@ use crate::{
 impl Version {
     /// Runs one invocation, within what is left of the version's timeout since the request arrived.
     ///
-    /// Most requests get their place and their instance in this call, so the returned future is small. The future polls
-    /// the guest until its response head is known. Polling the body runs the rest.
+    /// Most requests get their place and their instance in this call, so the returned future is small. The
+    /// future polls the guest until its response head is known. Polling the body runs the rest.
     ///
     /// # Errors
-    /// No place was free in time, the code must be compiled first, no time was left to start the guest, or the guest failed
-    /// before its response head.
+    /// No place was free in time, the code must be compiled first, no time was left to start the guest, or
+    /// the guest failed before its response head.
     ///
     /// # Cancel safety
     /// Dropping the future or the body ends the guest and frees its place.
@@ -65,7 +65,8 @@ impl Version {
         }
     }
 
-    /// [`invoke`](Self::invoke) for a request that has to wait for a place or an instance, or that comes too late.
+    /// [`invoke`](Self::invoke) for a request that has to wait for a place or an instance, or that comes too
+    /// late.
     async fn invoke_waiting<B>(
         admitted: Result<Admission, Arc<Self>>,
         invocation: Invocation<B>,
@@ -98,8 +99,9 @@ impl Version {
         Guest::start(instance, invocation, deadline, started, admission).respond().await
     }
 
-    /// An instance for a request that does not wait: a ready one, or one that is made now if that is quick, or why it did
-    /// not start. Returns `None`, and counts nothing, when the request has to wait for an instance.
+    /// An instance for a request that does not wait: a ready one, or one that is made now if that is quick,
+    /// or why it did not start. Returns `None`, and counts nothing, when the request has to wait for an
+    /// instance.
     fn instance_at_once(self: &Arc<Self>) -> Option<Result<Instance, Fault>> {
         if let Some(instance) = self.pool.take_ready(thread_number()) {
             return Some(Ok(instance));

@@ -1,12 +1,12 @@
-//! Takes down instances that have served, and replaces them, once their thread has sent its responses or enough of them
-//! wait.
+//! Takes down instances that have served, and replaces them, once their thread has sent its responses or
+//! enough of them wait.
 //!
-//! No request waits for this, so the responses of all ready requests go first. By then a client on this machine, such as a
-//! proxy, has several new requests ready; and the code that takes instances down and makes them runs for several in a row.
-//! For a few only: more would not stay in the caches.
+//! No request waits for this, so the responses of all ready requests go first. By then a client on this
+//! machine, such as a proxy, has several new requests ready; and the code that takes instances down and makes
+//! them runs for several in a row. For a few only: more would not stay in the caches.
 //!
-//! Invariant: the waiting instances hold so few of the node's places that requests still find some, and no memory that the
-//! node is short of.
+//! Invariant: the waiting instances hold so few of the node's places that requests still find some, and no
+//! memory that the node is short of.
 
 use std::sync::Arc;
 
@@ -16,8 +16,9 @@ use wasm_fn_thread::TaskBatch;
 use super::Version;
 use crate::guest_host::instance::Instance;
 
-/// Instances that a thread takes down together at most; a full batch is taken down at once. Under load this many serve in
-/// turn, and their memory, some 30 KiB each for a small guest, must stay in the processor's nearer caches.
+/// Instances that a thread takes down together at most; a full batch is taken down at once. Under load this
+/// many serve in turn, and their memory, some 30 KiB each for a small guest, must stay in the processor's
+/// nearer caches.
 const BATCH_MAX: usize = 4;
 
 thread_local! {

@@ -12,8 +12,9 @@ use wasm_fn_thread::thread_number;
 use super::{Version, teardown::PendingTeardown};
 use crate::{clock, guest_host::instance::Instance};
 
-/// How long a passive pool is left alone. Maintaining one takes microseconds where thousands of versions serve, since it is
-/// in no cache then. And it changes nothing for its requests, unless the load has just risen.
+/// How long a passive pool is left alone. Maintaining one takes microseconds where thousands of versions
+/// serve, since it is in no cache then. And it changes nothing for its requests, unless the load has just
+/// risen.
 const PASSIVE_REST: Duration = Duration::from_secs(1);
 
 impl Version {
@@ -33,7 +34,8 @@ impl Version {
         started
     }
 
-    /// Takes back an instance that has served. It serves another request if it may, and is taken down otherwise.
+    /// Takes back an instance that has served. It serves another request if it may, and is taken down
+    /// otherwise.
     pub(crate) fn check_in(self: &Arc<Self>, mut instance: Instance) {
         instance.uses_left = instance.uses_left.saturating_sub(1);
         if instance.uses_left > 0 {
@@ -44,7 +46,8 @@ impl Version {
         }
     }
 
-    /// Replaces instances that were taken down, if requests are about to come. `permits` are those of the old instances.
+    /// Replaces instances that were taken down, if requests are about to come. `permits` are those of the old
+    /// instances.
     pub(super) fn replace(self: &Arc<Self>, permits: impl Iterator<Item = StartPermit>) {
         let (began, mut started, loaded) = (clock::now(), 0, self.code.get());
         for permit in permits {
@@ -76,7 +79,7 @@ impl Version {
         }
     }
 
-    /// Has the pool maintained, and refilled if it ran low.
+    /// Makes sure that the pool is maintained, and refilled if it ran low.
     fn keep_ready(self: &Arc<Self>) {
         self.ensure_maintained();
         if self.pool.is_short() {
@@ -90,7 +93,8 @@ impl Version {
 
     /// Makes instances whenever the pool has fewer than it wants, until it wants none.
     ///
-    /// One task does this for as long as there is load. A task for each instance would cost more than the instance.
+    /// One task does this for as long as there is load. A task for each instance would cost more than the
+    /// instance.
     async fn refill(self: Arc<Self>) {
         loop {
             while let Some(permit) = self.pool.refill() {
@@ -113,8 +117,8 @@ impl Version {
         self.refilling.store(false, Ordering::Relaxed);
     }
 
-    /// Adapts the size of the pool to the load. Returns for how long it may be left alone then, or `None` when there is
-    /// nothing left to maintain.
+    /// Adapts the size of the pool to the load. Returns for how long it may be left alone then, or `None`
+    /// when there is nothing left to maintain.
     pub(crate) fn maintain(self: &Arc<Self>, now: Duration) -> Option<Duration> {
         drop(self.pool.resize(now, self.concurrency.running() as usize));
         let rest = if self.pool.is_passive() { PASSIVE_REST } else { Duration::ZERO };
@@ -127,8 +131,8 @@ impl Version {
         if self.pool.live() > 0 {
             return Some(rest);
         }
-        // From here on a request has the version maintained again. A request that began just before, or a caller who wants
-        // the version warm, found it maintained; so it stays maintained for them.
+        // From here on a request has the version maintained again. A request that began just before, or a
+        // caller who wants the version warm, found it maintained; so it stays maintained for them.
         self.maintained.store(false, Ordering::SeqCst);
         let wanted = self.pool.is_kept(now) || self.pool.live() > 0;
         if wanted && !self.maintained.swap(true, Ordering::SeqCst) {

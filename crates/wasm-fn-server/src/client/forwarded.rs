@@ -1,7 +1,8 @@
 //! Headers in which proxies name the client of a request, and which nobody else may send.
 //!
-//! Each proxy appends an entry for the peer that it received the request from. So entries are read from the right, and
-//! only as long as a trusted proxy vouches for the next one. Anybody may have written the entries to the left of that.
+//! Each proxy appends an entry for the peer that it received the request from. So entries are read from the
+//! right, and only as long as a trusted proxy vouches for the next one. Anybody may have written the entries
+//! to the left of that.
 
 use std::{
     iter,
@@ -40,8 +41,8 @@ const OTHER_CLAIMS: [&str; 10] = [
 
 /// Removes headers about the client's connection, unless the sender is `trusted`.
 ///
-/// Names that differ only by `_` for `-` are always removed: proxies do not control them, and a CGI program sees the same
-/// variable (RFC 3875, section 4.1.18).
+/// Names that differ only by `_` for `-` are always removed: proxies do not control them, and a CGI program
+/// sees the same variable (RFC 3875, section 4.1.18).
 pub(super) fn strip(headers: &mut HeaderMap, trusted: bool) {
     let unwanted = |name: &&HeaderName| (!trusted || name.as_str().contains('_')) && is_claim(name.as_str());
     if headers.keys().any(|name| unwanted(&name)) {
@@ -64,11 +65,12 @@ fn is_claim(name: &str) -> bool {
         && (alike(CLAIMS) || OTHER_CLAIMS.iter().any(|claim| claim.len() == name.len() && alike(claim)))
 }
 
-/// The client of a request with `headers` from `peer`, a trusted proxy: the last named address that is not a trusted proxy.
+/// The client of a request with `headers` from `peer`, a trusted proxy: the last named address that is not a
+/// trusted proxy.
 ///
-/// `Forwarded` (RFC 7239) comes before `X-Forwarded-For`. If an entry hides the address, is malformed or lies beyond
-/// [`READ_BYTES_MAX`], or if all entries are trusted proxies, the client is the last address read: the farthest trusted
-/// proxy, or `peer`. The port is 0 if none is named.
+/// `Forwarded` (RFC 7239) comes before `X-Forwarded-For`. If an entry hides the address, is malformed or lies
+/// beyond [`READ_BYTES_MAX`], or if all entries are trusted proxies, the client is the last address read: the
+/// farthest trusted proxy, or `peer`. The port is 0 if none is named.
 pub(super) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[Network]) -> SocketAddr {
     if headers.contains_key(FORWARDED) {
         let entries = entries(headers.get_all(FORWARDED), split_element);
@@ -98,8 +100,8 @@ fn last_known(
 /// The text before the last separator, if there is one, and the text after it.
 type Split<'a> = (Option<&'a [u8]>, &'a [u8]);
 
-/// The entries of a header from the right, as `split` takes them off, without empty ones. Ends with `None` at an entry that
-/// is not whole.
+/// The entries of a header from the right, as `split` takes them off, without empty ones. Ends with `None` at
+/// an entry that is not whole.
 fn entries<'a>(
     values: GetAll<'a, http::HeaderValue>,
     split: fn(&'a [u8]) -> Option<Split<'a>>,
@@ -186,8 +188,8 @@ fn unquoted(value: &[u8]) -> Option<&[u8]> {
     .filter(|text| !text.iter().any(|byte| matches!(byte, b'"' | b'\\')))
 }
 
-/// Parses an address with or without brackets and port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`. A
-/// port may be hidden (`_x`; RFC 7239, section 6.3), an address may not.
+/// Parses an address with or without brackets and port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`,
+/// `[2001:db8::1]:80`. A port may be hidden (`_x`; RFC 7239, section 6.3), an address may not.
 fn address(text: &[u8]) -> Option<SocketAddr> {
     let text = str::from_utf8(text).ok()?;
     let (address, port) = if let Ok(address) = text.parse::<IpAddr>() {

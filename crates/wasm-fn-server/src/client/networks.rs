@@ -9,7 +9,8 @@ const MAPPED_BITS: u8 = 96;
 
 /// A network such as `10.0.0.0/8` or `fd00::/8`, or a single address.
 ///
-/// An IPv6 network within `::ffff:0:0/96` is converted to its IPv4 network. No other IPv6 network contains IPv4 addresses.
+/// An IPv6 network within `::ffff:0:0/96` is converted to its IPv4 network. No other IPv6 network contains
+/// IPv4 addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network(IpNet);
 

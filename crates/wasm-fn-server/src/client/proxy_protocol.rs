@@ -1,7 +1,7 @@
 //! The PROXY protocol, versions 1 and 2: a proxy begins a connection with a header that names the client.
 //!
-//! See haproxy.org/download/3.0/doc/proxy-protocol.txt. The header is read to its last byte and no further, since HTTP
-//! follows.
+//! See haproxy.org/download/3.0/doc/proxy-protocol.txt. The header is read to its last byte and no further,
+//! since HTTP follows.
 
 use std::{
     io,
@@ -130,7 +130,8 @@ fn text(line: &[u8]) -> Option<ProxiedClient> {
     words.next().is_none().then_some(ProxiedClient::Named(SocketAddr::new(source, source_port)))
 }
 
-/// Parses a header of version 2: its bytes 13 and 14, and `rest` after its length. TLVs after the addresses are ignored.
+/// Parses a header of version 2: its bytes 13 and 14, and `rest` after its length. TLVs after the addresses
+/// are ignored.
 fn binary(version_and_command: u8, family: u8, rest: &[u8]) -> Option<ProxiedClient> {
     match version_and_command {
         // The family must be ignored then.

@@ -39,7 +39,8 @@ pub(crate) struct Acceptor<V> {
 }
 
 impl<V: Invoke> Acceptor<V> {
-    /// Accepts until told to stop, then empties the backlog, unless another process takes it, and closes the listener.
+    /// Accepts until told to stop, then empties the backlog, unless another process takes it, and closes the
+    /// listener.
     pub(crate) async fn run(self, listener: TcpListener) {
         let cut = self.cut.clone();
         tokio::select! {

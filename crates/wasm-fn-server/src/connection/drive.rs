@@ -1,5 +1,5 @@
-//! The task of one connection: reads a PROXY header, drives the protocol, enforces timeouts, and follows the server's
-//! orders.
+//! The task of one connection: reads a PROXY header, drives the protocol, enforces timeouts, and follows the
+//! server's orders.
 
 use std::{
     convert::Infallible,
@@ -53,8 +53,8 @@ where
 
 /// The protocols, with the limits of `options`.
 ///
-/// hyper's own header timeout is off: it sets a timer for each request, and cannot tell an idle connection from a slow
-/// head.
+/// hyper's own header timeout is off: it sets a timer for each request, and cannot tell an idle connection
+/// from a slow head.
 pub(crate) fn protocols(options: &ServerOptions, executor: StreamExecutor) -> auto::Builder<StreamExecutor> {
     let mut protocols = auto::Builder::new(executor);
     let buffer = usize::try_from(options.head_bytes_max).unwrap_or(usize::MAX).max(8192);
@@ -139,8 +139,8 @@ pub(crate) async fn run<V: Invoke>(
     .await;
 }
 
-/// Reads the PROXY header with which the trusted `peer` begins `stream`, and returns the peer behind it. Returns `None` when
-/// the connection must be closed: it has no header, is overdue, or is cut.
+/// Reads the PROXY header with which the trusted `peer` begins `stream`, and returns the peer behind it.
+/// Returns `None` when the connection must be closed: it has no header, is overdue, or is cut.
 async fn introduce(
     stream: &mut TcpStream,
     peer: Peer,

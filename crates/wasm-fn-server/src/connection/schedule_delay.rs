@@ -1,7 +1,8 @@
 //! Measures how long a connection's task waited for a thread: from being woken to being polled.
 //!
-//! A guest that only computes answers before it ever waits, so no concurrency limit sees the requests behind it: they queue
-//! for a thread. A request that queued for too long is refused instead of being served too late.
+//! A guest that only computes answers before it ever waits, so no concurrency limit sees the requests behind
+//! it: they queue for a thread. A request that queued for too long is refused instead of being served too
+//! late.
 
 use std::{
     sync::{
@@ -28,7 +29,8 @@ impl ScheduleDelay {
         Arc::new(Self { task, origin, woken: AtomicU64::new(0) })
     }
 
-    /// Notes that the task is polled with `waker`. Returns how long it waited. Call this at the start of each poll.
+    /// Notes that the task is polled with `waker`. Returns how long it waited. Call this at the start of each
+    /// poll.
     pub(crate) fn begin(&self, waker: &Waker, now: Instant) -> Duration {
         debug_assert!(self.task.will_wake(waker), "a task has one waker");
         match self.woken.swap(0, Relaxed) {

@@ -1,4 +1,5 @@
-//! A socket that tracks when bytes arrive and which protocol they begin, and that closes without losing its last response.
+//! A socket that tracks when bytes arrive and which protocol they begin, and that closes without losing its
+//! last response.
 
 use std::{
     io::{self, IoSlice},
@@ -41,8 +42,8 @@ impl TrackedSocket {
 
     /// Discards what the client sends until it stops or time is up.
     ///
-    /// Closing a socket with unread bytes resets the connection. The client would then lose the response that says that its
-    /// body is too large (RFC 9112, section 9.6).
+    /// Closing a socket with unread bytes resets the connection. The client would then lose the response that
+    /// says that its body is too large (RFC 9112, section 9.6).
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timer = self.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         if timer.as_mut().poll(cx).is_ready() {

@@ -1,5 +1,5 @@
-//! The state of a connection, as seen from outside its protocol: its times, its properties, and what the server wants of
-//! it.
+//! The state of a connection, as seen from outside its protocol: its times, its properties, and what the
+//! server wants of it.
 //!
 //! Requests only store to it. The connection's timer reads it now and then, so no request touches a timer.
 
@@ -46,8 +46,8 @@ impl ConnectionState {
         Self { timing: Timing::new(opened), flags: Flags::default(), orders: Orders::new(order) }
     }
 
-    /// When the task can have begun to work on the request whose head is now complete: when it was polled, or when the
-    /// request before ended. Streams of HTTP/2 overlap, so they read the clock.
+    /// When the task can have begun to work on the request whose head is now complete: when it was polled, or
+    /// when the request before ended. Streams of HTTP/2 overlap, so they read the clock.
     pub(crate) fn moment(&self) -> Instant {
         if self.flags.is_http2() { clock::now() } else { self.timing.moment() }
     }

@@ -37,7 +37,8 @@ impl<'a> Timeouts<'a> {
         Self { connection, options, timer, draining: None, closing: false }
     }
 
-    /// Ready when there is something to do. Poll the connection first, so that a request that has arrived counts.
+    /// Ready when there is something to do. Poll the connection first, so that a request that has arrived
+    /// counts.
     pub(crate) fn poll_action(&mut self, cx: &mut Context<'_>) -> Poll<TimeoutAction> {
         loop {
             let order = self.connection.orders.current();
@@ -49,8 +50,8 @@ impl<'a> Timeouts<'a> {
                 self.draining = Some(now);
                 self.timer.as_mut().reset((now + self.options.drain_grace).into());
             }
-            // HTTP/2 tells its client which streams it still answers, so closing at once loses nothing. An HTTP/1 client may
-            // be sending a request, which is answered with `connection: close`.
+            // HTTP/2 tells its client which streams it still answers, so closing at once loses nothing. An
+            // HTTP/1 client may be sending a request, which is answered with `connection: close`.
             if self.draining.is_some() && self.connection.flags.is_http2() && !self.closing {
                 self.closing = true;
                 return Poll::Ready(TimeoutAction::Close);

@@ -1,12 +1,12 @@
 //! Sends what one connection writes: at once, or together with what other connections write.
 //!
-//! A whole response is corked until its thread has polled the connections that were ready. Their responses then leave in
-//! one go. A client on this machine, such as a proxy, is woken once for all of them. The processor's caches hold first the
-//! code that answers requests and then the code that sends, instead of both in turn. When no other connection is ready,
-//! nothing waits.
+//! A whole response is corked until its thread has polled the connections that were ready. Their responses
+//! then leave in one go. A client on this machine, such as a proxy, is woken once for all of them. The
+//! processor's caches hold first the code that answers requests and then the code that sends, instead of both
+//! in turn. When no other connection is ready, nothing waits.
 //!
-//! So a response waits for the requests behind it, and these must not take long: a thread with long polls corks nothing.
-//! When a thread is busy for long after all, another one sends what it corked.
+//! So a response waits for the requests behind it, and these must not take long: a thread with long polls
+//! corks nothing. When a thread is busy for long after all, another one sends what it corked.
 
 use std::{
     io::{self, IoSlice},
@@ -63,7 +63,8 @@ impl CoalescingWriter {
         Arc::new(Self { connection, sending: Mutex::new(sending) })
     }
 
-    /// Accepts as much of `bytes` as fits, and sends it, or corks it if it belongs to a whole response. Returns how much.
+    /// Accepts as much of `bytes` as fits, and sends it, or corks it if it belongs to a whole response.
+    /// Returns how much.
     pub(super) fn poll_write(
         self: &Arc<Self>,
         cx: &mut Context<'_>,

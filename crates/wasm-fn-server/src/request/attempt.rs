@@ -1,7 +1,7 @@
 //! A version's attempt at a request, and what becomes of the request when a canary's attempt fails.
 //!
-//! A canary takes the same code path as all other versions, with its extra state in a box. Requests of canaries are few, so
-//! code and futures of their own would seldom be in the caches.
+//! A canary takes the same code path as all other versions, with its extra state in a box. Requests of
+//! canaries are few, so code and futures of their own would seldom be in the caches.
 
 use std::{
     future::Future,
@@ -82,8 +82,8 @@ enum ShieldState {
     Second(SecondRun),
 }
 
-/// Lets the version of `run` answer `request`. If the version fails, or has not answered within `fallback_after` since the
-/// request came, the stage's fallback answers.
+/// Lets the version of `run` answer `request`. If the version fails, or has not answered within
+/// `fallback_after` since the request came, the stage's fallback answers.
 ///
 /// This call starts the guest, so the returned future is small.
 pub(super) fn attempt<V: Invoke>(
@@ -167,7 +167,8 @@ where
 }
 
 impl<V: Invoke> Completion<V> {
-    /// Ready when an invocation that waits must be given up: its version was recalled, or a second run needs the time.
+    /// Ready when an invocation that waits must be given up: its version was recalled, or a second run needs
+    /// the time.
     fn poll_given_up(&mut self, cx: &mut Context<'_>) -> Poll<InvokeFailure> {
         if self.run.poll_recalled(cx).is_ready() {
             return Poll::Ready(InvokeFailure::new(FailureCause::Recalled, "before it answered"));
@@ -207,7 +208,8 @@ impl<V: Invoke> Completion<V> {
             Err(failure) => (failure.cause.outcome(), failure.usage, failure.trap),
         };
         let version = run.version().no;
-        tracing::debug!(request_id = %arrival.id, client = %arrival.client, %version, %outcome, "request runs again");
+        let Arrival { id, client, .. } = arrival;
+        tracing::debug!(request_id = %id, %client, %version, %outcome, "request runs again");
         let run = run.continue_on(fallback, outcome, usage, trap.as_ref());
         let shows = session.plane.options.show_shielded;
         let again = start(session, ShieldState::Second(second), request, arrival, run);
@@ -220,8 +222,8 @@ impl<V: Invoke> Completion<V> {
     }
 }
 
-/// The request and the version for a second run, if the first failed in a way that allows it. Counts a failure that does
-/// not.
+/// The request and the version for a second run, if the first failed in a way that allows it. Counts a
+/// failure that does not.
 fn second_run<V: Invoke>(
     shield: Shield,
     checked: &Checked<V::Body>,
@@ -253,8 +255,8 @@ fn expects_continue(request: &Request<RequestBody>) -> bool {
 
 /// Returns the result of `invocation` one poll later.
 ///
-/// hyper writes `100 Continue` between two polls, and only before a head. A guest that gives its head and asks for the body
-/// in the same poll would leave the client waiting.
+/// hyper writes `100 Continue` between two polls, and only before a head. A guest that gives its head and
+/// asks for the body in the same poll would leave the client waiting.
 async fn let_continue<R: Future>(invocation: R) -> R::Output {
     let result = invocation.await;
     tokio::task::yield_now().await;

@@ -67,7 +67,8 @@ pub enum RequestBodyError {
 pub(crate) struct BodyProgress {
     end: AtomicU8,
     opened: Instant,
-    /// Since when the reader waits for the client: nanoseconds after `opened`, at least 1; 0 while it does not.
+    /// Since when the reader waits for the client: nanoseconds after `opened`, at least 1; 0 while it does
+    /// not.
     waiting_since: AtomicU64,
     /// How long the reader waited for the client before that, nanoseconds.
     waited: AtomicU64,
@@ -116,7 +117,8 @@ impl BodyProgress {
         }
     }
 
-    /// Notes that the reader wants data that the client has not sent. The clock is read only when a wait begins or ends.
+    /// Notes that the reader wants data that the client has not sent. The clock is read only when a wait
+    /// begins or ends.
     fn begin_wait(&self) {
         if !self.is_awaited() {
             self.waiting_since.store(self.stamp(clock::now()), Ordering::Relaxed);

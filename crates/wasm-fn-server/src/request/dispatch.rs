@@ -51,8 +51,8 @@ type PendingResponse<V, R> = future::Either<Ready<FullResponse<V>>, Attempt<V, R
 
 /// Answers `request`. There always is a response.
 ///
-/// Everything that does not wait is done at once. The future holds only the rest, and stays small, since it is moved with
-/// each request.
+/// Everything that does not wait is done at once. The future holds only the rest, and stays small, since it
+/// is moved with each request.
 pub(crate) fn answer<V: Invoke>(
     session: Arc<Session<V>>,
     request: Request<Incoming>,

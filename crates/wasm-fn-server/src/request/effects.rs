@@ -14,8 +14,8 @@ const FORBIDDEN: u8 = 2;
 
 /// Records whether a run of a request had an effect beyond its response. Shared with whatever runs the guest.
 ///
-/// Either an effect comes first, and the request never runs again; or effects are forbidden first because the request runs
-/// again, and the guest can have none any more.
+/// Either an effect comes first, and the request never runs again; or effects are forbidden first because the
+/// request runs again, and the guest can have none any more.
 #[derive(Clone, Debug, Default)]
 pub struct EffectGuard(Arc<AtomicU8>);
 

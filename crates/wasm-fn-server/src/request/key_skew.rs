@@ -14,8 +14,8 @@ use wasm_fn_router::{KEY_HEADER, Stage};
 use super::id::RequestId;
 use crate::clock;
 
-/// One in this many sticky requests is sampled, so the others cost nothing. With 125 samples for a verdict, a stage has one
-/// after about a thousand requests.
+/// One in this many sticky requests is sampled, so the others cost nothing. With 125 samples for a verdict, a
+/// stage has one after about a thousand requests.
 const SAMPLED: u128 = 8;
 
 /// Time between two warnings about a function.
@@ -28,7 +28,8 @@ pub(crate) struct KeySkewWarnings {
 }
 
 impl KeySkewWarnings {
-    /// Notes that the sticky `key`, which comes from `headers` or the address of `client`, placed the request with `id`.
+    /// Notes that the sticky `key`, which comes from `headers` or the address of `client`, placed the request
+    /// with `id`.
     pub(crate) fn observe<V>(
         &self,
         stage: &Stage<V>,

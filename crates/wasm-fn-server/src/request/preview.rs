@@ -1,7 +1,7 @@
 //! Requests to a version's own address: who may make them, and what the guest sees of them.
 //!
-//! A token comes in the header `wasm-fn-token`. A browser sends it once in the query, and gets a cookie in exchange that is
-//! valid for this address alone. No guest sees either.
+//! A token comes in the header `wasm-fn-token`. A browser sends it once in the query, and gets a cookie in
+//! exchange that is valid for this address alone. No guest sees either.
 
 use std::borrow::Cow;
 
@@ -77,8 +77,8 @@ impl EarlyResponse {
     }
 }
 
-/// Admits `request` to the version at the address `preview`, and changes it to what the guest should see. Returns the
-/// version.
+/// Admits `request` to the version at the address `preview`, and changes it to what the guest should see.
+/// Returns the version.
 ///
 /// # Errors
 /// The request may not reach the version, whether or not that exists; or its token becomes a cookie first.
@@ -187,8 +187,8 @@ fn exchange(uri: &Uri, address_bytes: usize, query: Option<&str>, token: &str) -
     }
 }
 
-/// The URI that the guest should see, if it differs from `uri`. The address is the first `address_bytes` of the path;
-/// `query` replaces the query.
+/// The URI that the guest should see, if it differs from `uri`. The address is the first `address_bytes` of
+/// the path; `query` replaces the query.
 fn seen<V>(
     uri: &Uri,
     stage: &Stage<V>,

@@ -18,17 +18,19 @@ use crate::{
     failure::{FailureCause, InvokeFailure, Lost},
 };
 
-/// A timeout is charged to the client when the guest waited for its body for one part in this many of the time.
+/// A timeout is charged to the client when the guest waited for its body for one part in this many of the
+/// time.
 const SENDING_PART: u32 = 10;
 
-/// The same for waits until the client reads. This takes a larger part, since a guest with an endless response fills any
-/// connection.
+/// The same for waits until the client reads. This takes a larger part, since a guest with an endless
+/// response fills any connection.
 const READING_PART: u32 = 2;
 
 /// Shorter waits for the client to read do not count: they are normal.
 const READING_MIN: Duration = Duration::from_millis(10);
 
-/// One run of a request on a version. It is counted when it [ends](Self::end), or as lost when it is dropped before that.
+/// One run of a request on a version. It is counted when it [ends](Self::end), or as lost when it is dropped
+/// before that.
 pub(crate) struct RequestRun<V> {
     version: HeldVersion<V>,
     started: Instant,
@@ -76,8 +78,8 @@ pub(crate) struct ObservedRequest {
 }
 
 impl ObservedRequest {
-    /// Tells the observer of `version`'s stage that the request with `request_id` begins at `at`. Returns `None` if nobody
-    /// observes it.
+    /// Tells the observer of `version`'s stage that the request with `request_id` begins at `at`. Returns
+    /// `None` if nobody observes it.
     pub(crate) fn begin<V>(
         assignment: &Assignment,
         request_id: RequestId,
@@ -94,8 +96,8 @@ impl ObservedRequest {
 impl<V> RequestRun<V> {
     /// A run on `version` of a request that began at `started`.
     ///
-    /// A request that asked for the version says nothing about how the version does. It is counted apart, and nobody
-    /// observes it.
+    /// A request that asked for the version says nothing about how the version does. It is counted apart, and
+    /// nobody observes it.
     pub(crate) fn new(
         version: HeldVersion<V>,
         started: Instant,
@@ -135,7 +137,8 @@ impl<V> RequestRun<V> {
         self.progress.as_ref().is_some_and(|progress| progress.is_too_large())
     }
 
-    /// Whether the request's body is longer than its limit or broke off, so that no other version can be asked.
+    /// Whether the request's body is longer than its limit or broke off, so that no other version can be
+    /// asked.
     pub(crate) fn body_has_failed(&self) -> bool {
         self.progress.as_ref().is_some_and(|progress| progress.is_too_large() || progress.is_broken())
     }
@@ -156,8 +159,8 @@ impl<V> RequestRun<V> {
         waited.saturating_sub(self.sent_before)
     }
 
-    /// Whether it is the client's fault if there is no response yet: the guest waits for its body, or waited for the client
-    /// for so long that it did not have its own time.
+    /// Whether it is the client's fault if there is no response yet: the guest waits for its body, or waited
+    /// for the client for so long that it did not have its own time.
     pub(crate) fn waits_for_client(&self) -> bool {
         if self.progress.as_ref().is_some_and(|progress| progress.is_awaited()) {
             return true;
@@ -191,15 +194,16 @@ impl<V> RequestRun<V> {
         self.in_flight.as_ref().map(|in_flight| in_flight.connection().wait_for_reader())
     }
 
-    /// Notes that there is a response. A client that leaves from now on does not give up waiting for the version.
+    /// Notes that there is a response. A client that leaves from now on does not give up waiting for the
+    /// version.
     pub(crate) fn answers(&mut self) {
         self.is_unanswered = false;
     }
 
     /// Ends the run and counts it, unless it has ended already.
     ///
-    /// If the client broke off its own body, every outcome counts as a cancellation, so that clients cannot have a version
-    /// blamed.
+    /// If the client broke off its own body, every outcome counts as a cancellation, so that clients cannot
+    /// have a version blamed.
     pub(crate) fn end(&mut self, end: RunEnd<'_>) {
         if let Some((in_flight, now)) = self.close(end) {
             in_flight.end(now);

@@ -1,7 +1,8 @@
 //! The shield: if a canary fails, its request runs once more, on the version that the canary is to replace.
 //!
-//! This happens only before the canary's head was sent, only if the canary had no effect, and only if all that it read of
-//! the body was kept. The second run gets the same head and body, and the rest of the request's time.
+//! This happens only before the canary's head was sent, only if the canary had no effect, and only if all
+//! that it read of the body was kept. The second run gets the same head and body, and the rest of the
+//! request's time.
 
 use std::{
     pin::Pin,
@@ -40,8 +41,8 @@ struct Head {
 }
 
 impl Shield {
-    /// Keeps the head and up to `bytes_max` of the body of `request`, in case the canary fails or has not answered at `due`.
-    /// Returns the request for the canary.
+    /// Keeps the head and up to `bytes_max` of the body of `request`, in case the canary fails or has not
+    /// answered at `due`. Returns the request for the canary.
     ///
     /// Boxed: few requests belong to a canary, and every connection would need room for this.
     pub(crate) fn over(
@@ -67,9 +68,9 @@ impl Shield {
         self.effects.clone()
     }
 
-    /// Ready once, when the canary has not answered in time and a second run is possible. Afterwards the canary can have no
-    /// effect and must be dropped. If no second run is possible, or the client itself `is_late`, the canary keeps its full
-    /// time.
+    /// Ready once, when the canary has not answered in time and a second run is possible. Afterwards the
+    /// canary can have no effect and must be dropped. If no second run is possible, or the client itself
+    /// `is_late`, the canary keeps its full time.
     pub(crate) fn poll_late(&mut self, cx: &mut Context<'_>, is_late: impl FnOnce() -> bool) -> Poll<()> {
         let Some(due) = self.due else { return Poll::Pending };
         // This reads the clock as well: a guest that never waits keeps the timer driver from running.
@@ -102,8 +103,8 @@ impl Shield {
     }
 }
 
-/// A second run. It is counted on the version that failed first, by how it ends. If it is dropped before that, the client
-/// has given up.
+/// A second run. It is counted on the version that failed first, by how it ends. If it is dropped before
+/// that, the client has given up.
 pub(crate) struct SecondRun(Option<Arc<Tally>>);
 
 impl SecondRun {

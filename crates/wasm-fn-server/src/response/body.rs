@@ -61,7 +61,8 @@ pub(crate) enum CutOff {
 }
 
 impl<V: Invoke> GuestAnswer<V> {
-    /// Sends `body`, of which the head promises `promised` bytes. When it is complete, `run` counts as `complete`.
+    /// Sends `body`, of which the head promises `promised` bytes. When it is complete, `run` counts as
+    /// `complete`.
     pub(crate) fn new(body: V::Body, run: RequestRun<V>, complete: Outcome, promised: Option<u64>) -> Self {
         Self { body, run, complete, promised, handed: None }
     }

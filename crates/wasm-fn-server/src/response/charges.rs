@@ -27,8 +27,8 @@ pub enum ClientGets {
     Nothing,
 }
 
-/// Lists every way in which a request that reached a version can end, grouped by whom it is charged to: nobody, the version,
-/// the client, the node.
+/// Lists every way in which a request that reached a version can end, grouped by whom it is charged to:
+/// nobody, the version, the client, the node.
 pub fn charges() -> Vec<Charge> {
     let by_guest =
         |cause: &str, outcome| Charge { cause: cause.to_owned(), answer: ClientGets::ByGuest, outcome };

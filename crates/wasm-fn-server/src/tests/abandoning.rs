@@ -1,4 +1,4 @@
-//! What a trial is told of clients that leave, and that whatever begins for it ends once.
+//! What an observer learns of clients that leave, and that every request that begins for it ends once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use super::{
 use crate::{Call, FailureCause, InvokeFailure, ServerOptions};
 
 impl Tried {
-    /// What the trial was told of the only request, once that has ended.
+    /// What the observer learned of the only request, once that has ended.
     async fn told(&self) -> Told {
         let told = self.observer.heard(1).await.remove(0);
         assert_eq!(self.observer.under_way(), 0);

@@ -22,7 +22,7 @@ use wasm_fn_router::{
 use super::harness::{Fake, FakeBody, Node, entry, eventually, options, stage_with, v};
 use crate::{Call, InvokeFailure, ServerOptions};
 
-/// What a trial heard of one request.
+/// What the observer learned of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
     pub(super) side: Side,
@@ -34,8 +34,8 @@ pub(super) struct Told {
     pub(super) trap: Option<u64>,
 }
 
-/// A trial that remembers what it heard and does as a test says. Each request that began must end once, as that which
-/// began.
+/// An observer that remembers what it learned and does as a test says. Each request that began must end once,
+/// as that which began.
 #[derive(Default)]
 pub(super) struct FakeObserver {
     heard: Mutex<Vec<Told>>,
@@ -167,8 +167,8 @@ impl Setup {
 }
 
 impl Tried {
-    /// Waits until the canary has counted exactly one request, as `outcome`, and the trial has heard that;
-    /// returns what it heard.
+    /// Waits until the canary has counted exactly one request, as `outcome`, and the observer has learned of
+    /// that; returns what it heard.
     pub(super) async fn charged(&self, outcome: Outcome) -> Told {
         eventually(|| self.canary.snapshot().total() >= 1).await;
         let snapshot = self.canary.snapshot();

@@ -14,8 +14,8 @@ use crate::connection::poll_average::tests::polls_took;
 const SHORT: Duration = Duration::from_micros(10);
 const GET: &[u8] = b"GET /hello HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// For each of the requests that two connections sent at once, in the order in which they were asked: whether an
-/// answer to one of them had left by then. The thread's polls have taken `time`.
+/// For each of the requests that two connections sent at once, in the order in which they were asked: whether
+/// an answer to one of them had left by then. The thread's polls have taken `time`.
 async fn left(time: Duration) -> Vec<bool> {
     let clients = Arc::new(Mutex::new(Vec::<TcpStream>::new()));
     let seen = Arc::new(Mutex::new(Vec::new()));

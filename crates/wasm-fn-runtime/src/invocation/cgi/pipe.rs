@@ -1,5 +1,5 @@
-//! Connects the standard input and output of a command to the bodies of request and response. No task stands in between: the
-//! connection polls each side.
+//! Connects the standard input and output of a command to the bodies of request and response. No task stands
+//! in between: the connection polls each side.
 
 use std::{
     collections::VecDeque,

@@ -1,4 +1,4 @@
-//! Nobody is woken for what was done already, and nobody sleeps through a knock.
+//! The task is never woken without need, and never misses a wake-up.
 
 use std::sync::atomic::AtomicU32;
 
@@ -21,41 +21,41 @@ fn fixture() -> (Arc<DeferredWaker>, Arc<Task>, Waker) {
 
 #[test]
 fn knocks_while_the_guest_runs_wake_nobody_who_does_not_wait() {
-    let (knock, task, waker) = fixture();
-    knock.waker().wake();
+    let (deferred, task, waker) = fixture();
+    deferred.waker().wake();
     // The guest runs again, to its end this time.
-    let _ = knock.waker();
+    let _ = deferred.waker();
     assert_eq!(task.0.load(SeqCst), 0);
     // And had it not: it has not knocked since.
-    knock.wait(&Context::from_waker(&waker));
+    deferred.wait(&Context::from_waker(&waker));
     assert_eq!(task.0.load(SeqCst), 0);
 }
 
 #[test]
 fn a_knock_before_the_task_waits_is_not_lost() {
-    let (knock, task, waker) = fixture();
-    knock.waker().wake();
-    knock.wait(&Context::from_waker(&waker));
+    let (deferred, task, waker) = fixture();
+    deferred.waker().wake();
+    deferred.wait(&Context::from_waker(&waker));
     assert_eq!(task.0.load(SeqCst), 1);
 }
 
 #[test]
 fn a_waiting_task_is_woken_once_for_all_knocks() {
-    let (knock, task, waker) = fixture();
-    let guest = knock.waker();
-    knock.wait(&Context::from_waker(&waker));
+    let (deferred, task, waker) = fixture();
+    let guest = deferred.waker();
+    deferred.wait(&Context::from_waker(&waker));
     guest.wake_by_ref();
     guest.wake_by_ref();
     assert_eq!(task.0.load(SeqCst), 1);
-    // The task has not looked yet: that knock is still one.
-    knock.wait(&Context::from_waker(&waker));
+    // The task has not looked yet: so that wake-up still counts.
+    deferred.wait(&Context::from_waker(&waker));
     assert_eq!(task.0.load(SeqCst), 2);
 }
 
 #[test]
 fn a_guest_that_runs_wakes_no_task_that_waited_before() {
-    let (knock, task, waker) = fixture();
-    knock.wait(&Context::from_waker(&waker));
-    knock.waker().wake();
+    let (deferred, task, waker) = fixture();
+    deferred.wait(&Context::from_waker(&waker));
+    deferred.waker().wake();
     assert_eq!(task.0.load(SeqCst), 0);
 }

@@ -487,7 +487,8 @@ async fn bytes_that_are_no_function_are_refused_with_what_was_found() {
 #[tokio::test]
 async fn imports_that_are_not_offered_are_named() {
     // (module (import "env" "secret" (func)) (func (export "_start")))
-    let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x0e\x01\x03env\x06secret\0\0\x03\x02\x01\0\x07\x0a\x01\x06_start\0\x01\x0a\x04\x01\x02\0\x0b";
+    let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x0e\x01\x03env\x06secret\0\0\
+        \x03\x02\x01\0\x07\x0a\x01\x06_start\0\x01\x0a\x04\x01\x02\0\x0b";
     let node = Node::start();
     let error = node.prepare(module, &FunctionConfig::default()).await.unwrap_err();
     let PrepareError::Kind(KindError::Imports { missing }) = error else { panic!("{error:?}") };
@@ -506,7 +507,8 @@ async fn component_that_needs_more_memory_than_its_limit_is_refused() {
 async fn guest_that_computes_for_ever_before_it_is_called_is_refused_in_time() {
     // (module (memory (export "memory") 1) (func $loop (loop (br 0))) (func (export "_start")) (start $loop))
     let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x03\x02\0\0\x05\x03\x01\0\x01\
-        \x07\x13\x02\x06memory\x02\0\x06_start\0\x01\x08\x01\0\x0a\x0c\x02\x07\0\x03\x40\x0c\0\x0b\x0b\x02\0\x0b";
+        \x07\x13\x02\x06memory\x02\0\x06_start\0\x01\x08\x01\0\x0a\x0c\x02\x07\0\x03\x40\x0c\0\
+        \x0b\x0b\x02\0\x0b";
     let node = Node::start();
     let config = limits(|limits| limits.timeout = Duration::from_millis(100));
     let error = node.prepare(module, &config).await.unwrap_err();

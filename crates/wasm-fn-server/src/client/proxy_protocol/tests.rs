@@ -48,7 +48,8 @@ fn valid() -> Vec<(Vec<u8>, ProxiedClient)> {
         ("PROXY TCP4 1.2.3.4 1.2.3.4 0 0\r\n", client("1.2.3.4:0")),
         ("PROXY TCP6 2001:db8::7 ::1 47011 80\r\n", client("[2001:db8::7]:47011")),
         (
-            "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n",
+            "PROXY TCP6 ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff \
+             65535 65535\r\n",
             client("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535"),
         ),
         ("PROXY UNKNOWN\r\n", ProxiedClient::Unnamed),

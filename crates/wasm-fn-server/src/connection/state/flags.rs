@@ -23,8 +23,8 @@ impl Flags {
         self.http2.load(Relaxed)
     }
 
-    /// Notes whether all of the response that is sent from now on is available. If not, its body may still fail, and its
-    /// client must have the head by then.
+    /// Notes whether all of the response that is sent from now on is available. If not, its body may still
+    /// fail, and its client must have the head by then.
     pub(crate) fn set_whole(&self, whole: bool) {
         self.whole.store(whole, Relaxed);
     }

@@ -126,8 +126,8 @@ impl Timing {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
-    /// When the connection is overdue if nothing changes, and why; `None` while guests work. `draining` is the start of a
-    /// drain.
+    /// When the connection is overdue if nothing changes, and why; `None` while guests work. `draining` is
+    /// the start of a drain.
     pub(crate) fn due(
         &self,
         options: &ServerOptions,

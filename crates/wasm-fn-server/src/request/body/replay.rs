@@ -64,7 +64,8 @@ impl BodyRecorder {
         self.recording.as_ref().is_none_or(|recording| lock(recording).room.is_some())
     }
 
-    /// The body from its beginning; `None` when the recording is incomplete. The first reader gets no more of it.
+    /// The body from its beginning; `None` when the recording is incomplete. The first reader gets no more of
+    /// it.
     pub(crate) fn replay(self) -> Option<RequestBody> {
         let replay = match &self.recording {
             None => Replay { data: Bytes::new(), trailers: None, rest: None },

@@ -12,7 +12,8 @@ const HEADING: &str = "## Whom an outcome is charged to\n";
 /// All of them as the page has them.
 fn table() -> String {
     let mut table = String::from(
-        "| what happened | the client gets | outcome | charged to | in the verdict |\n| --- | --- | --- | --- | --- |\n",
+        "| what happened | the client gets | outcome | charged to | in the verdict |\n\
+         | --- | --- | --- | --- | --- |\n",
     );
     for Charge { cause, answer, outcome } in charges() {
         let answer = match answer {

@@ -115,8 +115,8 @@ async fn two_functions_that_hang_leave_places_to_a_third() {
     }
 }
 
-/// Places of instances that serve or have served, of `version` alone: one that waits ready may have been made where
-/// starts are slow.
+/// Places of instances that serve or have served, of `version` alone: one that waits ready may have been made
+/// where starts are slow.
 fn held(node: &Node, version: &Version) -> usize {
     node.runtime.node.slots.used() - version.ready()
 }
