@@ -1,8 +1,8 @@
 //! Does a node give back the memory that a burst took?
 //!
-//! Warms a function with 200 requests, sends 1,000 slow ones at once over connections of their own, closes these,
-//! and watches the node's resident memory. Budget: 30 s after the last answer it is within 15 % of what it was
-//! before.
+//! Warms a function with 200 requests, sends 1,000 slow ones at once over connections of their own, closes
+//! these, and watches the node's resident memory. Budget: 30 s after the last answer it is within 15 % of
+//! what it was before.
 //!
 //! Needs Linux. Exit code 1 when the budget is not met.
 

@@ -1,18 +1,21 @@
-//! What do thousands of functions cost a node that serves few of them at a time, and what do large components cost it?
+//! What do thousands of functions cost a node that serves few of them at a time, and what do large components
+//! cost it?
 //!
-//! - With 10,000 functions of 100 components: less than 600 MB resident when idle, less than 1.5 s from the start of
-//!   the process to the first answer, and less than 3 ms (p99) for the first request to a function whose artefact is
-//!   cached and not loaded. Deployments are timed at the beginning and at the end: they should not slow down as
-//!   functions become many.
-//! - `--javascript FILE`, a component of megabytes such as that of the load bench: less than 60 ms (p99) for the first
-//!   request when its artefact is cached and not loaded. Each sample is the first request of another process, which
-//!   is ready and finds the artefact in the page cache. Of fewer than a hundred samples the p99 is the slowest.
-//! - `--deploying FILE`, such a component again: what hello takes alone, and while that component is uploaded,
-//!   compiled and loaded for the first time. Without a budget: how much slower others may become is the reader's to
-//!   decide.
+//! - With 10,000 functions of 100 components: less than 600 MB resident when idle, less than 1.5 s from the
+//!   start of the process to the first answer, and less than 3 ms (p99) for the first request to a function
+//!   whose artefact is cached and not loaded. Deployments are timed at the beginning and at the end: they
+//!   should not slow down as functions become many.
+//! - `--javascript FILE`, a component of megabytes such as that of the load bench: less than 60 ms (p99) for
+//!   the first request when its artefact is cached and not loaded. Each sample is the first request of
+//!   another process, which is ready and finds the artefact in the page cache. Of fewer than a hundred
+//!   samples the p99 is the slowest.
+//! - `--deploying FILE`, such a component again: what hello takes alone, and while that component is
+//!   uploaded, compiled and loaded for the first time. Without a budget: how much slower others may become is
+//!   the reader's to decide.
 //!
-//! Exit code 1 when a budget is not met. `--functions 0` leaves out the first of these. The client shares the cores
-//! with the node: what it waits for a core is in the figures, and the most of it is said beside `--deploying`'s.
+//! Exit code 1 when a budget is not met. `--functions 0` leaves out the first of these. The client shares the
+//! cores with the node: what it waits for a core is in the figures, and the most of it is said beside
+//! `--deploying`'s.
 //!
 //! ```text
 //! cargo build --release

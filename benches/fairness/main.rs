@@ -4,8 +4,8 @@
 //!
 //! One `wasm-fn` on all cores, eight clients whose requests never end, and one that asks for hello at a fixed
 //! rate over one connection. A latency counts from the moment at which its request was due, so that a slow
-//! answer is charged for those that it holds up (an open loop). The client shares the cores with the node: what
-//! it waits for a core is in the figures.
+//! answer is charged for those that it holds up (an open loop). The client shares the cores with the node:
+//! what it waits for a core is in the figures.
 //!
 //! ```text
 //! cargo build --release

@@ -33,8 +33,8 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// The file of the guest whose source is in the repository `root`. Builds it below `target` unless that was done
-    /// from the same source before.
+    /// The file of the guest whose source is in the repository `root`. Builds it below `target` unless that
+    /// was done from the same source before.
     ///
     /// # Errors
     ///

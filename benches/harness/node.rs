@@ -71,8 +71,8 @@ impl Node {
         Ok(node)
     }
 
-    /// Kills it and starts another with the same data at the same addresses, and waits until that is ready. Returns
-    /// the time at which the other was started.
+    /// Kills it and starts another with the same data at the same addresses, and waits until that is ready.
+    /// Returns the time at which the other was started.
     ///
     /// # Errors
     ///
@@ -87,8 +87,8 @@ impl Node {
         Ok(began)
     }
 
-    /// Gives all traffic of `function` to the component in the file `guest`, by the command line. `config` are the
-    /// lines of the function's table in wasm-fn.toml.
+    /// Gives all traffic of `function` to the component in the file `guest`, by the command line. `config`
+    /// are the lines of the function's table in wasm-fn.toml.
     ///
     /// # Errors
     ///
@@ -194,8 +194,9 @@ fn spawn(options: &Options, dir: &Path, listen: SocketAddr, admin: SocketAddr) -
         .with_context(|| format!("{named} cannot be started"))
 }
 
-/// Takes from the environment what is not meant for the node: a variable that somebody has set for another purpose
-/// may cost time at every request. What the allocator is told stays, as memory is among what is measured.
+/// Takes from the environment what is not meant for the node: a variable that somebody has set for another
+/// purpose may cost time at every request. What the allocator is told stays, as memory is among what is
+/// measured.
 fn clean(command: &mut Command) -> &mut Command {
     let kept = |name: &OsStr| name == "PATH" || name == "_RJEM_MALLOC_CONF";
     command.env_clear().envs(std::env::vars_os().filter(|(name, _)| kept(name)))

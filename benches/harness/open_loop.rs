@@ -1,8 +1,8 @@
 //! Asking at a fixed rate, whatever the answers do (an open loop).
 //!
-//! A latency counts from the moment at which its request was due, so that a slow answer is charged for those that
-//! it holds up. What the client itself waits for a core is in the figures, and said beside them: where it is as long as
-//! a latency, that latency says nothing about the server.
+//! A latency counts from the moment at which its request was due, so that a slow answer is charged for those
+//! that it holds up. What the client itself waits for a core is in the figures, and said beside them: where
+//! it is as long as a latency, that latency says nothing about the server.
 
 #[cfg(test)]
 mod tests;
@@ -35,14 +35,14 @@ pub struct OpenLoop<'a> {
 pub struct Asked {
     /// From when each request was due to its answer, in no order.
     pub latencies: Vec<Duration>,
-    /// The longest time from when a request was due and its connection free to when it was sent: what the client, and
-    /// not the server, held up.
+    /// The longest time from when a request was due and its connection free to when it was sent: what the
+    /// client, and not the server, held up.
     pub late_max: Duration,
 }
 
 impl OpenLoop<'_> {
-    /// Asks for as long as `goes_on` says so of the time, since the start, at which the next request is due, and
-    /// waits for what was asked.
+    /// Asks for as long as `goes_on` says so of the time, since the start, at which the next request is due,
+    /// and waits for what was asked.
     ///
     /// # Errors
     ///

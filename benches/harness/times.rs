@@ -12,8 +12,8 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// The shortest of `times`, in any order, that so many of a thousand of them do not exceed (the nearest rank);
-/// zero of none.
+/// The shortest of `times`, in any order, that so many of a thousand of them do not exceed (the nearest
+/// rank); zero of none.
 #[must_use]
 pub fn quantile(times: &[Duration], permille: usize) -> Duration {
     let mut times = times.to_vec();

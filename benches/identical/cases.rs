@@ -72,7 +72,8 @@ impl fmt::Display for Case {
 }
 
 impl Guest {
-    /// The component; builds it when it is none of the prebuilt ones and was not built before from the same source.
+    /// The component; builds it when it is none of the prebuilt ones and was not built before from the same
+    /// source.
     ///
     /// # Errors
     ///

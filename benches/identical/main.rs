@@ -1,18 +1,20 @@
 //! Is a version that is no worse ever taken back, and is a slower one? With real guests, end to end.
 //!
-//! - Each guest is deployed, asked at a fixed rate until it has a past, and then followed by itself: the same component
-//!   with one custom section more, so that its digest and its code are others and what it does is the same. It gets 1,
-//!   2, 10 and 50 % of the requests, or all of them at once, at 20, 100 and 500 requests a second, and everything else
-//!   is at its default. Required: none is taken back.
-//! - A guest that computes is followed by itself with half as many rounds more. Required: it is taken back. How many
-//!   requests and how long that took is in the table.
+//! - Each guest is deployed, asked at a fixed rate until it has a past, and then followed by itself: the same
+//!   component with one custom section more, so that its digest and its code are others and what it does is
+//!   the same. It gets 1, 2, 10 and 50 % of the requests, or all of them at once, at 20, 100 and 500 requests
+//!   a second, and everything else is at its default. Required: none is taken back.
+//! - A guest that computes is followed by itself with half as many rounds more. Required: it is taken back.
+//!   How many requests and how long that took is in the table.
 //!
-//! One node serves all functions of a run, on the cores that its clients use too, so that the guests disturb each other:
-//! that is part of the question. Components are compiled before the first run. The node starts anew before each run, so
-//! that it loads them from their artefacts when they are deployed, as it does after a compilation.
+//! One node serves all functions of a run, on the cores that its clients use too, so that the guests disturb
+//! each other: that is part of the question. Components are compiled before the first run. The node starts
+//! anew before each run, so that it loads them from their artefacts when they are deployed, as it does after
+//! a compilation.
 //!
-//! Nothing is judged when the client sent late or the node did not keep up: such runs are tried once more. Exit code 1
-//! when a requirement is not met or a run could not be judged. Python's and JavaScript's guests are built on demand.
+//! Nothing is judged when the client sent late or the node did not keep up: such runs are tried once more.
+//! Exit code 1 when a requirement is not met or a run could not be judged. Python's and JavaScript's guests
+//! are built on demand.
 //!
 //! ```text
 //! cargo build --release
@@ -65,7 +67,8 @@ struct Args {
     /// The program.
     #[arg(long, value_name = "PATH", default_value = "target/release/wasm-fn")]
     program: PathBuf,
-    /// Only runs that have NAME in their name, such as `Python, 2 %, 100/s` or `all at once`; may be repeated.
+    /// Only runs that have NAME in their name, such as `Python, 2 %, 100/s` or `all at once`; may be
+    /// repeated.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
     /// How often each is run.
@@ -218,7 +221,8 @@ fn side_by_side(node: &Node, args: &Args, batch: &[Case], pairs: &Pairs, first: 
             let case = *case;
             scope.spawn(move || {
                 let seen = effort.run(node, &function, case, pair);
-                // Refused only when it was never deployed. The runs that follow shall not share the node with it.
+                // Refused only when it was never deployed. The runs that follow shall not share the node with
+                // it.
                 let _refused =
                     node.control().and_then(|mut control| rollout::delete(&mut control, &function));
                 Row { case, seen }

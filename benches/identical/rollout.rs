@@ -98,7 +98,8 @@ impl Ended {
 }
 
 impl Evidence {
-    /// What the canary's latencies are compared with: the baseline beside it, or else the previous version's past.
+    /// What the canary's latencies are compared with: the baseline beside it, or else the previous version's
+    /// past.
     pub(crate) fn baseline(&self) -> &Side {
         self.baseline_side.as_ref().unwrap_or(&self.stable)
     }
@@ -123,7 +124,8 @@ impl Rollout {
 }
 
 impl Version {
-    /// Puts `component` on `node`, and compiles it for a function that nobody calls, so that no deployment has to.
+    /// Puts `component` on `node`, and compiles it for a function that nobody calls, so that no deployment
+    /// has to.
     ///
     /// # Errors
     ///

@@ -21,7 +21,8 @@ use crate::{
 /// How often the rollout is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Share of what was due that must have been answered: with less the node, or the machine, was too slow for the load.
+/// Share of what was due that must have been answered: with less the node, or the machine, was too slow for
+/// the load.
 const ANSWERED_MIN: f64 = 0.9;
 
 /// What every run is given.
@@ -59,8 +60,8 @@ impl Effort {
     ///
     /// # Errors
     ///
-    /// A deployment or an answer failed, the client was late, or the node did not keep up: nothing of it can be
-    /// judged. Says which, and what became of the rollout all the same.
+    /// A deployment or an answer failed, the client was late, or the node did not keep up: nothing of it can
+    /// be judged. Says which, and what became of the rollout all the same.
     pub(crate) fn run(self, node: &Node, function: &str, case: Case, pair: &Pair) -> Result<Seen> {
         pair.first.deploy(&mut node.control()?, function, Release::AllAtOnce)?;
         let path = format!("/{function}");
@@ -88,8 +89,8 @@ impl Effort {
         Ok(Seen { rollout, lasted, late_max })
     }
 
-    /// Waits until the first version is warm, releases the second, and looks until that is taken back, its time is
-    /// over, or the client has ended.
+    /// Waits until the first version is warm, releases the second, and looks until that is taken back, its
+    /// time is over, or the client has ended.
     fn release(
         self,
         node: &Node,

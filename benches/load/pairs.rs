@@ -1,9 +1,9 @@
-//! Two servers side by side on one core: nodes of ours that release the same function in two ways, or one of them and
-//! the limit.
+//! Two servers side by side on one core: nodes of ours that release the same function in two ways, or one of
+//! them and the limit.
 //!
 //! What slows the machine down slows both, so what one costs beside the other is far more certain than by two
-//! measurements that lie apart. Servers that are the same differ a little from one start to the next, by where their
-//! memory happens to lie, so several pairs are started.
+//! measurements that lie apart. Servers that are the same differ a little from one start to the next, by
+//! where their memory happens to lie, so several pairs are started.
 
 use std::{
     thread::{self, ScopedJoinHandle},
@@ -29,8 +29,9 @@ const ROUNDS: usize = 3;
 /// How long one takes, where both are driven.
 const ROUND: Duration = Duration::from_secs(2);
 
-/// How long one works while the other is stopped, where they take turns: long beside the 100 µs or so in which it
-/// brings back what the other took out of the caches, short beside the time for which a machine stays as fast as it is.
+/// How long one works while the other is stopped, where they take turns: long beside the 100 µs or so in
+/// which it brings back what the other took out of the caches, short beside the time for which a machine
+/// stays as fast as it is.
 const TURN: Duration = Duration::from_millis(50);
 
 /// Two ways of releasing the hello guest, one of which is compared with the other.
@@ -46,8 +47,8 @@ pub(crate) struct Pair {
 pub(crate) enum Sharing {
     /// Both work at once.
     AtOnce,
-    /// One works while the other is stopped: for those that differ in how much memory they touch, for at once each
-    /// would take the other's out of the caches.
+    /// One works while the other is stopped: for those that differ in how much memory they touch, for at once
+    /// each would take the other's out of the caches.
     InTurns,
 }
 
@@ -88,7 +89,8 @@ impl Pair {
     }
 }
 
-/// Latencies of ours and of the limit, one second after the other, at half of the rate at which ours is saturated.
+/// Latencies of ours and of the limit, one second after the other, at half of the rate at which ours is
+/// saturated.
 pub(crate) fn beside_the_limit(ground: Ground<'_>, effort: Effort) -> Result<Vec<[Latency; 2]>> {
     let [ours, limit] = System::ours_and_limit()?;
     let core = ground.cores.client;

@@ -12,7 +12,7 @@ use wasm_fn_control::{
     Access, Clock, Control, ControlOptions, Deploy, Note,
     host::{Host, LogPage, Prepared, ProgressSink, Rejection},
     salt_at_random,
-    state::{RolloutSpec, Strategy},
+    state::{ReleaseStrategy, RolloutSpec},
 };
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Outcome, Point, StageName, VersionNo};
 use wasm_fn_rollout::{GateSpec, OnFail, PlanSpec};
@@ -75,7 +75,7 @@ async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<(
     std::fs::write(folder.path().join("blobs").join(component), []).expect("the directory is writable");
     let component: Digest = component.parse().expect("it is a digest");
     let function: FunctionName = "hello".parse().expect("it is a name");
-    for (second, strategy) in [(false, Strategy::AllAtOnce), (true, by_canary())] {
+    for (second, strategy) in [(false, ReleaseStrategy::AllAtOnce), (true, by_canary())] {
         if second && !canary {
             continue;
         }
@@ -97,13 +97,13 @@ async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<(
     (control, stage)
 }
 
-fn by_canary() -> Strategy {
+fn by_canary() -> ReleaseStrategy {
     let steps = vec!["10%".parse().expect("it is a weight")];
     let mut plan = PlanSpec::usual(wasm_fn_rollout::Strategy::Canary { steps });
     // What fails goes on being looked at.
     plan.on_fail = OnFail::Freeze;
     let spec = RolloutSpec::new(plan, GateSpec::default(), true, Duration::ZERO, Vec::new());
-    Strategy::Rollout(Arc::new(spec.expect("the plan and the gate are sound")))
+    ReleaseStrategy::Rollout(Arc::new(spec.expect("the plan and the gate are sound")))
 }
 
 /// One request at `point`, from its choice to its end.

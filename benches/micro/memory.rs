@@ -1,7 +1,7 @@
 //! What does a guest's memory cost a request, without what the guest does in it?
 //!
-//! Budget: 500 ns for a memory that is taken, of which four pages are written, and that is put back restored, on one
-//! thread; of these some 200 are the kernel's, which counts the thread's faults.
+//! Budget: 500 ns for a memory that is taken, of which four pages are written, and that is put back restored,
+//! on one thread; of these some 200 are the kernel's, which counts the thread's faults.
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 

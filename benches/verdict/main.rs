@@ -1,9 +1,9 @@
 //! How often does the gate abort a canary that is no worse, and how soon one that is?
 //!
-//! Budget: in each row what its column "required" says. The first table is of streams of responses that take no time;
-//! two rules in use elsewhere see the same streams from the same seeds: "over 1 % of the canary's responses bad in a
-//! minute", at 100 requests a second, and a Mann-Whitney test on 50 points of ten seconds. The second table is of
-//! rollouts in virtual time. Every request goes through the real feed and gate.
+//! Budget: in each row what its column "required" says. The first table is of streams of responses that take
+//! no time; two rules in use elsewhere see the same streams from the same seeds: "over 1 % of the canary's
+//! responses bad in a minute", at 100 requests a second, and a Mann-Whitney test on 50 points of ten seconds.
+//! The second table is of rollouts in virtual time. Every request goes through the real feed and gate.
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
@@ -118,8 +118,8 @@ fn past(row: &Row, seed: u64) -> Option<Counts> {
     Some(Counts::of(row.requests).with(Event::FailedAtAll, bad).with(class, bad))
 }
 
-/// Runs one stream until each rule has aborted or it is over; says when each did, and the canary's bad responses until
-/// then.
+/// Runs one stream until each rule has aborted or it is over; says when each did, and the canary's bad
+/// responses until then.
 fn run(row: &Row, seed: u64) -> [Option<(u64, u64)>; 3] {
     let mut stream = Stream::new(row.kind, row.shares, row.requests, seed);
     let mut rules: [Box<dyn Rule>; 3] = [

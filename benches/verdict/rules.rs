@@ -32,8 +32,8 @@ pub(crate) trait Rule {
     fn step(&mut self, _share: Weight) {}
 }
 
-/// The gate, with its defaults, behind its feed: every signal takes its part of alpha. Nothing takes any time, and 100
-/// requests come in a second.
+/// The gate, with its defaults, behind its feed: every signal takes its part of alpha. Nothing takes any
+/// time, and 100 requests come in a second.
 pub(crate) struct Ours {
     feed: Feed,
     start: Instant,

@@ -1,5 +1,5 @@
-//! Rollouts in virtual time: requests arrive, take as long as they do, and end in that order; the real feed and gate
-//! hear of them as they would in a node.
+//! Rollouts in virtual time: requests arrive, take as long as they do, and end in that order; the real feed
+//! and gate hear of them as they would in a node.
 
 use std::{
     cmp::Reverse,
@@ -21,7 +21,8 @@ use crate::{
 /// Seconds between two looks at the gate that nothing bad brought about.
 const LOOK_EVERY: f64 = 1.0;
 
-/// Seconds after the last request of a part at which its verdict is asked: the gate waits for none longer than 30.
+/// Seconds after the last request of a part at which its verdict is asked: the gate waits for none longer
+/// than 30.
 const DRAIN: f64 = 31.0;
 
 /// A rollout, and what its versions do.

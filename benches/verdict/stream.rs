@@ -46,8 +46,8 @@ impl Random {
 pub(crate) enum Kind {
     /// Independently, at these rates.
     Errors { stable: f64, canary: f64 },
-    /// Latencies with a Pareto tail of this exponent, the canary's longer by a factor. To the other rules, bad is what
-    /// lies above 1.2 times the p99 of 10,000 responses of stable before.
+    /// Latencies with a Pareto tail of this exponent, the canary's longer by a factor. To the other rules,
+    /// bad is what lies above 1.2 times the p99 of 10,000 responses of stable before.
     Slow { exponent: f64, factor: f64 },
     /// Each of 2,000 users keeps to one side; five fail always, one in twenty often, the others rarely. The
     /// versions are the same.

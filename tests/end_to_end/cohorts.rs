@@ -17,7 +17,8 @@ fn canary(steps: &[&str]) -> Value {
 }
 
 impl Node {
-    /// Rounds of one request of the cohort and two of others, which must be answered well; gives by which versions.
+    /// Rounds of one request of the cohort and two of others, which must be answered well; gives by which
+    /// versions.
     async fn rounds(&self, rounds: usize) -> (Vec<String>, Vec<String>) {
         let (mut cohort, mut others) = (Vec::new(), Vec::new());
         for _ in 0..rounds {

@@ -1,4 +1,5 @@
-//! Nodes whose native code is gone, and clients that are slow: what callers are told, and that no version is charged.
+//! Nodes whose native code is gone, and clients that are slow: what callers are told, and that no version is
+//! charged.
 
 use std::fs;
 

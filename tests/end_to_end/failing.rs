@@ -183,7 +183,8 @@ async fn memory_that_was_refused_is_given_back() {
         node.http.get("/hog").await.problem(500, "guest-out-of-memory");
         peak = peak.max(node.resident_bytes());
     }
-    // Each may have had a slot of its own, which keeps some megabytes: less than half of one memory is left of five.
+    // Each may have had a slot of its own, which keeps some megabytes: less than half of one memory is left
+    // of five.
     let left_max = 32 << 20;
     let back = async {
         while node.resident_bytes() > before + left_max {

@@ -16,7 +16,8 @@ use tokio::{
 
 use crate::harness::{Node, Process, client::connect, patiently, programs::installed};
 
-/// How many users there are. On each side of an even split are at least 5 of them but for once in 100,000 runs.
+/// How many users there are. On each side of an even split are at least 5 of them but for once in 100,000
+/// runs.
 const USERS: u8 = 40;
 
 /// A node that is told `args`, with a canary of half of the addresses.
@@ -203,7 +204,8 @@ async fn connect_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
     }
 }
 
-/// The versions that answer users of different addresses behind the proxy at `address`, who claim to be somebody else.
+/// The versions that answer users of different addresses behind the proxy at `address`, who claim to be
+/// somebody else.
 async fn placed_behind(address: SocketAddr) -> BTreeMap<u8, String> {
     let mut placed = BTreeMap::new();
     for user in 1..=USERS {

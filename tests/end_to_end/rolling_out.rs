@@ -199,8 +199,8 @@ async fn canary_that_always_traps_is_aborted_after_a_few_requests_and_users_see_
     assert_eq!(ended["outcome"], "aborted");
     let took = ended["ended_ms"].as_u64().unwrap() - ended["started_ms"].as_u64().unwrap();
     eprintln!("aborted {took} ms after the deployment: {}", ended["reason"]);
-    // Before the client had sent a second's worth of requests, and by a tenth of those that this puts on the canary. A
-    // machine that is held up holds up the client as well.
+    // Before the client had sent a second's worth of requests, and by a tenth of those that this puts on the
+    // canary. A machine that is held up holds up the client as well.
     assert!(ended["ended_ms"].as_u64().unwrap() <= second_ended_ms, "{second_ended_ms}: {ended}");
     assert!(ended["evidence"]["canary"]["requests"].as_u64().unwrap() <= 20, "{ended}");
     assert_eq!(ended["evidence"]["canary"]["requests"], ended["evidence"]["canary"]["failures"]);

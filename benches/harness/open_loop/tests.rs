@@ -7,7 +7,8 @@ use std::{
 
 use super::*;
 
-/// A server whose answer to the request number `n` of each connection is given by `answer`. It ends with the process.
+/// A server whose answer to the request number `n` of each connection is given by `answer`. It ends with the
+/// process.
 fn server(answer: impl Fn(usize) -> &'static str + Copy + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();

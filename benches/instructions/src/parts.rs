@@ -58,8 +58,8 @@ pub(crate) fn admit(count: u32) {
     }
 }
 
-/// Has `count` requests begin and end under the gate of a canary with a tenth of them; one of a hundred is bad, and waits
-/// for none, so the gate takes what there is and is asked.
+/// Has `count` requests begin and end under the gate of a canary with a tenth of them; one of a hundred is
+/// bad, and waits for none, so the gate takes what there is and is asked.
 pub(crate) fn evidence(count: u32) {
     let tenth = Weight::from_basis_points(1000).expect("at most everything");
     let gate = wasm_fn_rollout::Gate::new(GateSpec::default(), 1, Baseline::Concurrent(Box::default()));

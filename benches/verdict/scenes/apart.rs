@@ -7,8 +7,8 @@ use crate::{
 };
 use wasm_fn_rollout::Arm;
 
-/// A rule places so many of all requests on a canary at 1 %; of both versions this cohort's requests fail twice as often
-/// as others.
+/// A rule places so many of all requests on a canary at 1 %; of both versions this cohort's requests fail
+/// twice as often as others.
 fn cohort(part: f64, past: u64, world: impl World + 'static) -> Scene {
     Scene { cohort: part, cohort_past: past, ..step(100, 10_000, world) }
 }

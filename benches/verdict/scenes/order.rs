@@ -1,4 +1,5 @@
-//! Ends that come in another order than beginnings: slow successes, fast failures, clients that leave, bursts.
+//! Ends that come in another order than beginnings: slow successes, fast failures, clients that leave,
+//! bursts.
 
 use std::time::Duration;
 

@@ -39,7 +39,8 @@ fn broken(users: u64) -> Scene {
     Scene { users: Some(users), ..steps(&[1_000, 5_000], 3_000, world) }
 }
 
-/// Each of 200 users has had some failure when, after 150 seconds, everything fails on the canary in the same way.
+/// Each of 200 users has had some failure when, after 150 seconds, everything fails on the canary in the same
+/// way.
 fn broken_late() -> Scene {
     let world = |request: &Request, random: &mut Random| {
         let broken = request.version == Version::Canary && request.at >= 150.0;

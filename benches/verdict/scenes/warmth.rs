@@ -6,8 +6,8 @@ use crate::{
     stream::Random,
 };
 
-/// Seconds that an answer takes: up to four times as long from new code, and with few requests a second often some 15 ms
-/// more, for caches that others use meanwhile.
+/// Seconds that an answer takes: up to four times as long from new code, and with few requests a second often
+/// some 15 ms more, for caches that others use meanwhile.
 fn warmed(request: &Request, random: &mut Random) -> f64 {
     let new = 1.0 + 3.0 * (-(request.served as f64) / 300.0).exp();
     let cold = random.unit() < 0.5 / (1.0 + request.rate / 10.0);

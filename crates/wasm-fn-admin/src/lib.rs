@@ -1,10 +1,10 @@
 //! HTTP in front of the control plane: the admin API.
 //!
-//! Every operation of [`wasm_fn_api::Operation`] has a handler, and there is no other path. Everything under `/v1`
-//! needs a bearer token. Every error is `application/problem+json`; one file, `problem.rs`, says which.
+//! Every operation of [`wasm_fn_api::Operation`] has a handler, and there is no other path. Everything under
+//! `/v1` needs a bearer token. Every error is `application/problem+json`; one file, `problem.rs`, says which.
 //!
-//! Invariants: nothing is decided here, only read, parsed and shown. No client makes a 500: those are faults of the
-//! node.
+//! Invariants: nothing is decided here, only read, parsed and shown. No client makes a 500: those are faults
+//! of the node.
 
 mod admin;
 mod extract;

@@ -10,7 +10,7 @@ use http::{HeaderValue, StatusCode, header};
 use wasm_fn_core::{DigestError, NameError, VersionRefError, WeightError};
 
 use wasm_fn_api::{InvalidConfig, Problem};
-use wasm_fn_control::{ControlError, host::Rejection, state::PlanError};
+use wasm_fn_control::{ControlError, host::Rejection, state::ChangeError};
 use wasm_fn_store::{PutError, StoreError};
 
 /// An answer that says why nothing was done.
@@ -159,9 +159,9 @@ impl From<InvalidConfig> for ApiError {
     }
 }
 
-impl From<PlanError> for ApiError {
-    fn from(error: PlanError) -> Self {
-        use PlanError as E;
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        use ChangeError as E;
         let (status, code, title) = match &error {
             E::Split(_) => (StatusCode::BAD_REQUEST, "invalid-split", "the traffic split is malformed"),
             E::NoSuchFunction(_) => (StatusCode::NOT_FOUND, "no-such-function", "there is no such function"),

@@ -6,7 +6,7 @@ use wasm_fn_core::Weight;
 use wasm_fn_rollout::{self as rollout, GateSpec, PlanSpec};
 
 use wasm_fn_api::{self as api, GateOptions, OnFailSpec, OnNoDataSpec, RolloutOptions, Tolerance};
-use wasm_fn_control::state::{Check, CheckError, CheckText, RolloutSpec, SpecError, Strategy};
+use wasm_fn_control::state::{Check, CheckError, CheckText, ReleaseStrategy, RolloutSpec, SpecError};
 
 use crate::ApiError;
 
@@ -21,11 +21,11 @@ pub(crate) fn strategy(
     strategy: &api::StrategySpec,
     options: &RolloutOptions,
     gate: &GateOptions,
-) -> Result<Strategy, ApiError> {
+) -> Result<ReleaseStrategy, ApiError> {
     let usual = match strategy {
         api::StrategySpec::NoTraffic => {
             gate_spec(gate)?;
-            return Ok(Strategy::NoTraffic);
+            return Ok(ReleaseStrategy::NoTraffic);
         }
         api::StrategySpec::AllAtOnce => rollout::Strategy::AllAtOnce,
         api::StrategySpec::BlueGreen => rollout::Strategy::BlueGreen,
@@ -63,7 +63,7 @@ pub(crate) fn strategy(
         SpecError::Checks(_) | SpecError::ChecksUnused => ApiError::invalid_check(error),
         SpecError::Plan(_) | SpecError::Keep(_) => ApiError::invalid_strategy(error),
     })?;
-    Ok(Strategy::Rollout(Arc::new(spec)))
+    Ok(ReleaseStrategy::Rollout(Arc::new(spec)))
 }
 
 fn check(spec: &api::CheckSpec) -> Result<Check, CheckError> {

@@ -13,7 +13,8 @@ use wasm_fn_control::{
     journal::Entry,
     report::Report,
     state::{
-        Action, Ended, Fate, Function, Key, RolloutOutcome, StageState, State, Verdict, Version, effective,
+        Action, EndedRollout, Fate, Function, RolloutOutcome, StageKey, StageState, State, Version,
+        VersionVerdict, effective,
     },
 };
 use wasm_fn_store::Store;
@@ -81,7 +82,7 @@ fn step(stage: &StageState) -> Option<String> {
 /// The rollout of `stage` with what its gate says now.
 fn live_rollout<H: Host, S: Store>(
     control: &Control<H, S>,
-    key: &Key,
+    key: &StageKey,
     stage: &StageState,
 ) -> Option<api::RolloutView> {
     let (mut shown, rollout) = (rollout(stage)?, stage.rollout.as_ref()?);
@@ -107,7 +108,7 @@ fn millis(time: Duration) -> u64 {
 }
 
 /// How a rollout ended.
-fn ended(ended: &Ended) -> api::EndedRolloutView {
+fn ended(ended: &EndedRollout) -> api::EndedRolloutView {
     api::EndedRolloutView {
         stable: ended.base.to_string(),
         canary: ended.canary.to_string(),
@@ -130,7 +131,8 @@ pub(crate) fn routes(name: &FunctionName, function: &Function, stage: &StageName
     routes.iter().map(ToString::to_string).collect()
 }
 
-/// The settings of `version` that would change with its promotion in `stage`, for they follow the stable version.
+/// The settings of `version` that would change with its promotion in `stage`, for they follow the stable
+/// version.
 pub(crate) fn pending(
     name: &FunctionName,
     function: &Function,
@@ -305,7 +307,7 @@ pub(crate) fn version(function: &Function, no: VersionNo, version: &Version) -> 
     }
 }
 
-fn verdict(verdict: &Verdict) -> api::VersionVerdictView {
+fn verdict(verdict: &VersionVerdict) -> api::VersionVerdictView {
     let (stage, at_ms, reason) = (verdict.stage.to_string(), verdict.at_ms, verdict.reason.clone());
     match verdict.fate {
         Fate::Aborted => api::VersionVerdictView::Aborted { stage, at_ms, reason },
@@ -313,7 +315,8 @@ fn verdict(verdict: &Verdict) -> api::VersionVerdictView {
     }
 }
 
-/// One entry of the journal, newest first: a deployment or rollback that ends another rollout is its abort as well.
+/// One entry of the journal, newest first: a deployment or rollback that ends another rollout is its abort as
+/// well.
 pub(crate) fn entries(entry: &Entry) -> impl Iterator<Item = api::HistoryEntry> {
     let action = &entry.change.action;
     let numbers = action.report();

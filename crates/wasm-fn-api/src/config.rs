@@ -57,8 +57,8 @@ pub struct ConfigSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CohortSpec {
-    /// What the steps of a rollout call these users: letters, digits, `-` and `_`, starting with a letter. No two have the
-    /// same.
+    /// What the steps of a rollout call these users: letters, digits, `-` and `_`, starting with a letter. No
+    /// two have the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// A request header.

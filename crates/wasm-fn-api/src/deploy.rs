@@ -70,8 +70,8 @@ pub struct DeployResult {
     pub rollout: Option<RolloutView>,
     /// Where the stage is reachable.
     pub routes: Vec<String>,
-    /// Settings of this version that are other than those of the stage's stable version, which apply until this one is
-    /// stable: `routes`, `sticky`, `cohorts`.
+    /// Settings of this version that are other than those of the stage's stable version, which apply until
+    /// this one is stable: `routes`, `sticky`, `cohorts`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<String>,
     /// The revision with it.

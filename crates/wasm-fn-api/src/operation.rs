@@ -1,4 +1,5 @@
-//! The operations of the admin API: one table, from which its description is made and which its server routes by.
+//! The operations of the admin API: one table, from which its description is made and which its server routes
+//! by.
 
 /// One operation of the admin API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

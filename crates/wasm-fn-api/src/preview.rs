@@ -13,7 +13,8 @@ pub struct PreviewQuery {
     /// The stage; `live` when absent.
     #[serde(default = "live")]
     pub stage: String,
-    /// The version, by number or by `stable`, `canary`, `previous` or `latest`; all that have a role when absent.
+    /// The version, by number or by `stable`, `canary`, `previous` or `latest`; all that have a role when
+    /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
@@ -27,8 +28,8 @@ pub struct PreviewView {
     pub stage: String,
     /// Who may use the addresses, by the configuration of the stable version: `open`, `token` or `off`.
     pub access: String,
-    /// The token for all addresses of the function, where one is needed: the header `wasm-fn-token`, or once the
-    /// query parameter `wasm-fn-preview`.
+    /// The token for all addresses of the function, where one is needed: the header `wasm-fn-token`, or once
+    /// the query parameter `wasm-fn-preview`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// The path that the guest sees in place of an address that is a path.

@@ -18,8 +18,8 @@ pub enum StrategySpec {
     NoTraffic,
     /// Cohorts, then growing shares to the new version, each under the gate.
     Canary {
-        /// The steps before everything: cohorts of the stable version's configuration, `beta` or a part, `10% of beta`,
-        /// then shares of everybody, `10%`; growing, more than 0 %. `1%`, `10%`, `50%` when absent.
+        /// The steps before everything: cohorts of the stable version's configuration, `beta` or a part, `10%
+        /// of beta`, then shares of everybody, `10%`; growing, more than 0 %. `1%`, `10%`, `50%` when absent.
         #[serde(default = "canary_steps")]
         steps: Vec<String>,
     },
@@ -250,15 +250,15 @@ pub struct GateView {
 /// The numbers behind a verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EvidenceView {
-    /// What the canary is compared with: `concurrent`, `past` when everybody is on it, or `alone` when nothing is heard of
-    /// stable, so that its past counts.
+    /// What the canary is compared with: `concurrent`, `past` when everybody is on it, or `alone` when
+    /// nothing is heard of stable, so that its past counts.
     pub baseline: String,
     /// The version under test.
     pub canary: SideView,
     /// The version it is compared with.
     pub stable: SideView,
-    /// Those of its requests that are served by a handle as fresh as the canary's, for as many users: what latency and
-    /// memory are compared with.
+    /// Those of its requests that are served by a handle as fresh as the canary's, for as many users: what
+    /// latency and memory are compared with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_side: Option<SideView>,
     /// What the canary did for users who are on it by rule.

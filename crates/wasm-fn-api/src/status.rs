@@ -116,8 +116,8 @@ pub struct VersionStatus {
     pub weight: String,
     /// Its requests in this stage, without those that asked for it.
     pub tally: TallyView,
-    /// Requests since this node started that asked for it, by header or by its own address; they are in no other
-    /// number.
+    /// Requests since this node started that asked for it, by header or by its own address; they are in no
+    /// other number.
     #[serde(default)]
     pub overrides: u64,
 }
@@ -143,9 +143,9 @@ pub struct TallyView {
     pub queue_wait_p99_ms: Option<f64>,
     /// Most linear memory that one invocation had.
     pub memory_peak_bytes: u64,
-    /// Failures that the shield met while the version was a canary: `again` ran a second time; the others could not, or
-    /// in vain: `body-too-large`, `had-effect`, `response-begun`, `no-time`, `client-gone`. Those that never happened are
-    /// left out.
+    /// Failures that the shield met while the version was a canary: `again` ran a second time; the others
+    /// could not, or in vain: `body-too-large`, `had-effect`, `response-begun`, `no-time`, `client-gone`.
+    /// Those that never happened are left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shield: BTreeMap<String, u64>,
 }
@@ -246,8 +246,8 @@ pub struct HistoryPage {
     pub more: bool,
 }
 
-/// One committed change. A deployment that replaces a rollout, or a rollback past one, is two entries of one revision
-/// and one hash: its own, and before it the `abort`.
+/// One committed change. A deployment that replaces a rollout, or a rollback past one, is two entries of one
+/// revision and one hash: its own, and before it the `abort`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryEntry {
     /// The revision it made.

@@ -50,8 +50,8 @@ stage_request! {
         /// Skip the steps that are left.
         #[serde(default, skip_serializing_if = "is_false")]
         full: bool,
-        /// Refuse when the rollout is not where it was seen, so that two who saw the same take one step; with `full`, when it
-        /// is another rollout.
+        /// Refuse when the rollout is not where it was seen, so that two who saw the same take one step; with
+        /// `full`, when it is another rollout.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seen: Option<RolloutSeen>,
     }

@@ -75,8 +75,8 @@ impl Access {
         Self { token, preview_key: ArcSwap::from_pointee(rand::random()), data_dir: Mutex::new(None) }
     }
 
-    /// Reads the token and the key of preview tokens of `data_dir`, or makes each from 32 random bytes, readable by
-    /// its owner alone. Blocks.
+    /// Reads the token and the key of preview tokens of `data_dir`, or makes each from 32 random bytes,
+    /// readable by its owner alone. Blocks.
     ///
     /// # Errors
     /// A file cannot be read or made, or holds something else.
@@ -94,14 +94,15 @@ impl Access {
         bool::from(same).then(|| Actor { name: "admin".to_owned() })
     }
 
-    /// The token for the addresses of the versions of `function`: `wfp_` and a keyed hash of its name, so that nobody
-    /// gets from one function's token to another's, nor to the key.
+    /// The token for the addresses of the versions of `function`: `wfp_` and a keyed hash of its name, so
+    /// that nobody gets from one function's token to another's, nor to the key.
     pub fn preview_token(&self, function: &FunctionName) -> String {
         let hash = blake3::keyed_hash(&self.preview_key.load(), function.as_str().as_bytes());
         format!("{PREVIEW_PREFIX}{}", hash.to_hex())
     }
 
-    /// Whether `token` is the one of `function`; takes the same time for every wrong token of the same length.
+    /// Whether `token` is the one of `function`; takes the same time for every wrong token of the same
+    /// length.
     pub fn may_preview(&self, function: &FunctionName, token: &str) -> bool {
         self.preview_token(function).as_bytes().ct_eq(token.as_bytes()).into()
     }

@@ -1,34 +1,30 @@
 //! The control plane itself: one writer that plans, commits and publishes.
 
 mod commands;
-mod conduct;
 mod deploy;
 mod error;
 mod handing_over;
-mod remember;
+mod reconcile;
+mod trap_memory;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    io,
-    sync::{Arc, Mutex as SyncMutex, PoisonError},
-};
+use std::{collections::HashSet, io, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, Notify, Semaphore, watch};
-use wasm_fn_core::{Digest, FunctionName, Revision, StageName, VersionNo};
+use wasm_fn_core::{Digest, FunctionName, Revision, VersionNo};
 use wasm_fn_rollout::Time;
 use wasm_fn_router::{HeldVersion, RouteTable, Salt};
 use wasm_fn_store::{Blobs, JournalRange, Store, StoreError};
 
 use crate::{
     access::Access,
+    analysis::{Analyses, Analysis},
     clock::Clock,
     documents::{self, LoadedState, VerifyError},
     host::Host,
-    journal::{Draft, Entry, Hash},
-    judge::Judge,
+    journal::{Entry, GENESIS, Hash},
     publish::{Publisher, TableError},
-    state::{Action, Change, Key, PlanError, State},
+    state::{Action, Change, ChangeError, StageKey, State},
 };
 
 pub use commands::GateStanding;
@@ -79,13 +75,13 @@ pub struct Control<H: Host, S> {
     table: Arc<ArcSwap<RouteTable<H::Version>>>,
     state: ArcSwap<State>,
     writer: Mutex<Writer<H>>,
-    // The judges of the rollouts under way, as they are published.
-    judges: SyncMutex<BTreeMap<Key, Arc<Judge>>>,
-    // Wakes whoever conducts the rollouts.
+    // Of the rollouts that are published.
+    analyses: ArcSwap<Analyses>,
+    // Wakes whoever reconciles the rollouts.
     changed: Arc<Notify>,
     deployments: Arc<Semaphore>,
     compilations: Semaphore,
-    memory: Mutex<remember::Memory>,
+    memory: Mutex<trap_memory::Memory>,
 }
 
 struct Writer<H: Host> {
@@ -99,7 +95,6 @@ struct Writer<H: Host> {
 struct Published<H: Host> {
     publisher: Publisher<H>,
     table: RouteTable<H::Version>,
-    judges: BTreeMap<Key, Arc<Judge>>,
 }
 
 /// Who changes something, from where, why, and what they have seen.
@@ -146,8 +141,9 @@ impl<H: Host, S: Store> Control<H, S> {
     pub async fn open(options: ControlOptions<H, S>) -> Result<Arc<Self>, OpenError> {
         let loaded = documents::load(&options.store).await?;
         let changed = Arc::new(Notify::new());
-        let Published { publisher, table, judges } = publish(&options.host, &changed, &loaded)?;
-        let memory = remember::Memory::of(publisher.news(), loaded.traps);
+        let Published { publisher, table } = publish(&options.host, &changed, &loaded)?;
+        let analyses = publisher.analyses();
+        let memory = trap_memory::Memory::of(publisher.news(), loaded.traps);
         let used = digests(&loaded.state);
         options.blobs.sweep(|digest| used.contains(&digest))?;
         tracing::info!(revision = loaded.state.revision().0, "state loaded");
@@ -163,15 +159,15 @@ impl<H: Host, S: Store> Control<H, S> {
             table: Arc::new(ArcSwap::from_pointee(table)),
             state: ArcSwap::from_pointee(loaded.state),
             writer: Mutex::new(Writer { publisher, head: loaded.head, handed_over: false }),
-            judges: SyncMutex::new(judges),
+            analyses: ArcSwap::new(analyses),
             changed,
             deployments: Arc::new(Semaphore::new(DEPLOYMENTS_MAX)),
             compilations: Semaphore::new(COMPILATIONS_MAX),
             memory: Mutex::new(memory),
         });
         control.keep_bases();
-        tokio::spawn(conduct::conduct(Arc::downgrade(&control)));
-        tokio::spawn(remember::remember(Arc::downgrade(&control)));
+        tokio::spawn(reconcile::reconcile(Arc::downgrade(&control)));
+        tokio::spawn(trap_memory::keep(Arc::downgrade(&control)));
         Ok(control)
     }
 
@@ -251,7 +247,7 @@ impl<H: Host, S: Store> Control<H, S> {
     async fn mutate(
         self: &Arc<Self>,
         note: Note,
-        plan: impl FnOnce(&State) -> Result<Option<Change>, PlanError> + Send + 'static,
+        plan: impl FnOnce(&State) -> Result<Option<Change>, ChangeError> + Send + 'static,
     ) -> Result<Arc<State>, ControlError> {
         let control = Arc::clone(self);
         let task = tokio::spawn(async move { control.commit(note, plan).await });
@@ -263,7 +259,7 @@ impl<H: Host, S: Store> Control<H, S> {
     async fn commit(
         &self,
         note: Note,
-        plan: impl FnOnce(&State) -> Result<Option<Change>, PlanError>,
+        plan: impl FnOnce(&State) -> Result<Option<Change>, ChangeError>,
     ) -> Result<Arc<State>, ControlError> {
         let mut writer = self.writer.lock().await;
         if writer.handed_over {
@@ -273,7 +269,7 @@ impl<H: Host, S: Store> Control<H, S> {
         note.check(before.revision())?;
         let Some(change) = plan(&before)? else { return Ok(before) };
         let name = change.function.clone();
-        let entry = Draft {
+        let entry = Entry {
             revision: before.revision().next(),
             at_ms: self.clock.now_ms(),
             actor: note.actor,
@@ -281,8 +277,9 @@ impl<H: Host, S: Store> Control<H, S> {
             message: note.message,
             change,
             previous_hash: writer.head,
+            hash: GENESIS,
         }
-        .seal();
+        .sealed();
         let mut after = State::clone(&before);
         after.apply(&entry.change, &entry.meta());
         let next = writer.publisher.changed(&after, &self.table.load(), &name)?;
@@ -290,16 +287,15 @@ impl<H: Host, S: Store> Control<H, S> {
         self.store.commit(documents::commit(&entry, &function)).await?;
 
         writer.head = entry.hash;
-        let table = writer.publisher.keep(next);
+        let (table, over) = writer.publisher.keep(next);
         let after = Arc::new(after);
-        let left = self.take_judges(&name, writer.publisher.judges(&name));
         let ends_canary = matches!(
             entry.change.action,
             Action::Abort { .. } | Action::Rollback { .. } | Action::Deploy { aborted: Some(_), .. }
         );
         if ends_canary {
             // Requests that hold the table before this one are sent to the right version as well.
-            left.iter().for_each(|judge| judge.leave());
+            over.iter().for_each(|analysis| analysis.leave());
         }
         self.table.store(Arc::new(table));
         self.state.store(Arc::clone(&after));
@@ -310,29 +306,15 @@ impl<H: Host, S: Store> Control<H, S> {
         Ok(after)
     }
 
-    /// Takes over the judges of `function` that are published; gives those that are no more.
-    fn take_judges(
-        &self,
-        function: &FunctionName,
-        published: BTreeMap<StageName, Arc<Judge>>,
-    ) -> Vec<Arc<Judge>> {
-        let mut judges = self.judges.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_function: Vec<_> = judges.keys().filter(|(name, _)| name == function).cloned().collect();
-        let before: Vec<_> = of_function.iter().filter_map(|key| judges.remove(key)).collect();
-        let now: Vec<_> = published.values().cloned().collect();
-        judges.extend(published.into_iter().map(|(stage, judge)| ((function.clone(), stage), judge)));
-        before.into_iter().filter(|judge| !now.iter().any(|now| Arc::ptr_eq(judge, now))).collect()
-    }
-
     /// `version` in the stage at `key`, as it is published.
-    fn entry(&self, (function, stage): &Key, version: VersionNo) -> Option<HeldVersion<H::Version>> {
+    fn entry(&self, (function, stage): &StageKey, version: VersionNo) -> Option<HeldVersion<H::Version>> {
         let table = self.table.load();
         table.stage(function, stage)?.version(version).map(|entry| entry.hold())
     }
 
-    /// The judge of the rollout at `key`.
-    pub(crate) fn judge(&self, key: &Key) -> Option<Arc<Judge>> {
-        self.judges.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    /// The analysis of the rollout at `key`.
+    pub(crate) fn analysis(&self, key: &StageKey) -> Option<Arc<Analysis>> {
+        self.analyses.load().get(key)
     }
 
     /// Removes the components that `function` had and nobody has any more. Only under the writer's
@@ -370,12 +352,12 @@ impl<H: Host, S: Store> Control<H, S> {
 
 impl<H: Host, S> Drop for Control<H, S> {
     fn drop(&mut self) {
-        // Whoever conducts the rollouts sees that there is nothing left.
+        // Whoever reconciles the rollouts sees that there is nothing left.
         self.changed.notify_one();
     }
 }
 
-/// Builds everything that `loaded` publishes, with judges that tell `changed`.
+/// Builds everything that `loaded` publishes, with analyses that tell `changed`.
 fn publish<H: Host>(
     host: &Arc<H>,
     changed: &Arc<Notify>,
@@ -384,12 +366,7 @@ fn publish<H: Host>(
     let state = &loaded.state;
     let mut publisher = Publisher::new(Arc::clone(host), Arc::clone(changed), loaded.traps.clone());
     let table = publisher.all(state)?;
-    let mut judges = BTreeMap::new();
-    for (name, _) in state.functions() {
-        let of_function = publisher.judges(name).into_iter();
-        judges.extend(of_function.map(|(stage, judge)| ((name.clone(), stage), judge)));
-    }
-    Ok(Published { publisher, table, judges })
+    Ok(Published { publisher, table })
 }
 
 /// Every component that a version is made of.

@@ -1,5 +1,5 @@
-//! What the store keeps, as the control plane writes and reads it: a document for each function, a record for each
-//! entry of the journal.
+//! What the store keeps, as the control plane writes and reads it: a document for each function, a record for
+//! each entry of the journal.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ pub async fn stored_state(store: &impl Store) -> Result<State, StoreError> {
 
 /// What is committed for `entry`, after which its function is `function`.
 pub(crate) fn commit(entry: &Entry, function: &Function) -> Commit {
-    let document = serde_json::to_string(&stored::Function::from(function));
+    let document = serde_json::to_string(&stored::StoredFunction::from(function));
     Commit {
         revision: entry.revision,
         function: entry.change.function.clone(),
@@ -102,7 +102,7 @@ pub(crate) async fn verify(store: &impl Store) -> Result<Revision, VerifyError> 
 }
 
 fn read_function(document: &str) -> Result<Function, String> {
-    let stored: stored::Function = serde_json::from_str(document).map_err(|error| error.to_string())?;
+    let stored: stored::StoredFunction = serde_json::from_str(document).map_err(|error| error.to_string())?;
     Function::try_from(stored).map_err(|error| error.0)
 }
 

@@ -100,7 +100,8 @@ impl Host for FakeHost {
         handle
     }
 
-    /// Answers with what was put into [`answers`](FakeHost::answers) for its path; nothing there never answers.
+    /// Answers with what was put into [`answers`](FakeHost::answers) for its path; nothing there never
+    /// answers.
     async fn call(
         &self,
         _: Arc<str>,

@@ -37,8 +37,8 @@ pub trait Host: Send + Sync + 'static {
         config: &FunctionConfig,
     ) -> Self::Version;
 
-    /// Another handle on the same, which shares nothing with the first: its code is loaded anew, and its instances are
-    /// its own. So it is as warm as a version that was deployed now. Begins to load it.
+    /// Another handle on the same, which shares nothing with the first: its code is loaded anew, and its
+    /// instances are its own. So it is as warm as a version that was deployed now. Begins to load it.
     fn fresh_version(
         &self,
         function: &FunctionName,
@@ -47,14 +47,15 @@ pub trait Host: Send + Sync + 'static {
         config: &FunctionConfig,
     ) -> Self::Version;
 
-    /// Ends when `version` is loaded, so that its first requests need not wait for that, or when it cannot be.
+    /// Ends when `version` is loaded, so that its first requests need not wait for that, or when it cannot
+    /// be.
     fn load(&self, version: &Self::Version) -> impl Future<Output = ()> + Send {
         let _ = version;
         std::future::ready(())
     }
 
-    /// Ends when `version` can be called, or when it is known that it cannot be made so. What is not prepared here, as
-    /// after an upgrade, takes as long as preparing it.
+    /// Ends when `version` can be called, or when it is known that it cannot be made so. What is not prepared
+    /// here, as after an upgrade, takes as long as preparing it.
     fn ready(&self, version: &Self::Version) -> impl Future<Output = ()> + Send {
         let _ = version;
         std::future::ready(())

@@ -38,27 +38,8 @@ pub struct Entry {
     pub change: Change,
     /// The hash of the entry before; [`GENESIS`] for the first.
     pub previous_hash: Hash,
-    /// The hash of this entry.
+    /// The hash of this entry; [`GENESIS`] until it is [sealed](Self::sealed).
     pub hash: Hash,
-}
-
-/// An entry without its hash.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    /// The revision it makes.
-    pub revision: Revision,
-    /// When, Unix milliseconds.
-    pub at_ms: u64,
-    /// The name of the token it is made with.
-    pub actor: String,
-    /// The address it comes from.
-    pub origin: String,
-    /// Why.
-    pub message: Option<String>,
-    /// What.
-    pub change: Change,
-    /// The hash of the entry before.
-    pub previous_hash: Hash,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,7 +49,7 @@ struct Record {
     actor: String,
     origin: String,
     message: Option<String>,
-    change: stored::Change,
+    change: stored::StoredChange,
     previous_hash: String,
     #[serde(default)]
     hash: String,
@@ -99,26 +80,14 @@ pub enum ChainError {
     },
 }
 
-impl Draft {
-    /// The entry, with its hash.
-    pub fn seal(self) -> Entry {
-        let mut entry = Entry {
-            revision: self.revision,
-            at_ms: self.at_ms,
-            actor: self.actor,
-            origin: self.origin,
-            message: self.message,
-            change: self.change,
-            previous_hash: self.previous_hash,
-            hash: GENESIS,
-        };
-        let value = serde_json::to_value(Record::from(&entry));
-        entry.hash = hash(value.expect("a record has text keys and no fractions"));
-        entry
-    }
-}
-
 impl Entry {
+    /// The entry with the hash of what it says, whatever it stated before.
+    #[must_use]
+    pub fn sealed(self) -> Self {
+        let value = serde_json::to_value(Record::from(&self));
+        Self { hash: hash(value.expect("a record has text keys and no fractions")), ..self }
+    }
+
     /// What [`State::apply`](crate::state::State::apply) needs besides the change.
     pub fn meta(&self) -> Meta<'_> {
         Meta {

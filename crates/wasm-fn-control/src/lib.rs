@@ -18,12 +18,12 @@ pub mod state;
 extern crate self as wasm_fn_control;
 
 mod access;
+mod analysis;
 mod clock;
 mod control;
 mod documents;
 #[cfg(test)]
 mod fake;
-mod judge;
 mod publish;
 mod stored;
 

@@ -18,16 +18,16 @@ use wasm_fn_router::{
 use wasm_fn_store::KnownTraps;
 
 use crate::{
+    analysis::{Analyses, Analysis, CohortRecord, TableObserver, Tallies},
     host::Host,
-    judge::{CohortRecord, Hearing, Judge, Tallies},
-    state::{Function, Rollout, StageState, State},
+    state::{Function, Rollout, RolloutId, StageState, State},
 };
 
 /// Builds tables that share what did not change: stages of other functions, handles on versions, and
-/// tallies and judges, which go on counting.
+/// tallies and analyses, which go on counting.
 pub(crate) struct Publisher<H: Host> {
     host: Arc<H>,
-    // Told when a judge has something to say.
+    // Told when an analysis has something to say.
     changed: Arc<Notify>,
     // Counts traps that versions show for the first time.
     news: Arc<AtomicU64>,
@@ -36,6 +36,7 @@ pub(crate) struct Publisher<H: Host> {
     // Handles for the baselines of rollouts that are about to begin, loaded.
     ahead: HashMap<(FunctionName, VersionNo), H::Version>,
     functions: BTreeMap<FunctionName, Parts<H::Version>>,
+    analyses: Arc<Analyses>,
 }
 
 /// What was built for one function.
@@ -46,29 +47,29 @@ struct Parts<V> {
     cohorts: HashMap<(StageName, VersionNo), Arc<Tally>>,
     baselines: HashMap<StageName, BaselineHandle<V>>,
     stages: Vec<Arc<Stage<V>>>,
-    rollouts: BTreeMap<StageName, Bench>,
 }
 
 /// The handle that serves the baseline of a rollout.
 #[derive(Clone)]
 struct BaselineHandle<V> {
-    /// When the rollout began, Unix milliseconds.
-    started_ms: u64,
-    version: VersionNo,
+    rollout: RolloutId,
     target: V,
 }
 
-/// A rollout's judge, with what the table that is built tells it.
-struct Bench {
-    judge: Arc<Judge>,
-    hearing: Arc<Hearing>,
+/// The analysis of a rollout, with what tells it of the requests of a table that is not yet published.
+struct NextAnalysis {
+    analysis: Arc<Analysis>,
+    observer: Arc<TableObserver>,
     place: Place,
 }
+
+/// The analyses of a function's rollouts.
+type NextAnalyses = BTreeMap<StageName, NextAnalysis>;
 
 /// A table that is built and not yet published.
 pub(crate) struct Next<V> {
     function: FunctionName,
-    parts: Option<Parts<V>>,
+    built: Option<(Parts<V>, NextAnalyses)>,
     table: RouteTable<V>,
 }
 
@@ -84,9 +85,16 @@ pub enum TableError {
 }
 
 impl<H: Host> Publisher<H> {
-    /// A publisher of nothing yet, whose judges tell `changed`; `known` are the traps that versions have shown before.
+    /// A publisher of nothing yet, whose analyses tell `changed`. `known` are the traps that versions have
+    /// shown before.
     pub(crate) fn new(host: Arc<H>, changed: Arc<Notify>, known: KnownTraps) -> Self {
-        Self { host, changed, news: Arc::default(), known, ahead: HashMap::new(), functions: BTreeMap::new() }
+        let (ahead, functions, analyses) = (HashMap::new(), BTreeMap::new(), Arc::default());
+        Self { host, changed, news: Arc::default(), known, ahead, functions, analyses }
+    }
+
+    /// The analyses of the rollouts that are published.
+    pub(crate) fn analyses(&self) -> Arc<Analyses> {
+        Arc::clone(&self.analyses)
     }
 
     /// Takes a handle for the baseline of a rollout of `function` from `version` that is about to begin.
@@ -104,21 +112,11 @@ impl<H: Host> Publisher<H> {
         Arc::clone(&self.news)
     }
 
-    /// The judges of `function`'s rollouts, by stage.
-    pub(crate) fn judges(&self, function: &FunctionName) -> BTreeMap<StageName, Arc<Judge>> {
-        let rollouts = self.functions.get(function).map(|parts| parts.rollouts.iter());
-        rollouts
-            .into_iter()
-            .flatten()
-            .map(|(stage, bench)| (stage.clone(), Arc::clone(&bench.judge)))
-            .collect()
-    }
-
     /// Builds the table of `state` from nothing.
     pub(crate) fn all(&mut self, state: &State) -> Result<RouteTable<H::Version>, TableError> {
         for (name, function) in state.functions() {
-            let parts = self.build(name, function)?;
-            parts.convene();
+            let (parts, analyses) = self.build(name, function)?;
+            self.activate(name, analyses);
             self.functions.insert(name.clone(), parts);
         }
         let stages = self.functions.values().flat_map(|parts| parts.stages.iter().cloned()).collect();
@@ -135,25 +133,44 @@ impl<H: Host> Publisher<H> {
         table: &RouteTable<H::Version>,
         changed: &FunctionName,
     ) -> Result<Next<H::Version>, TableError> {
-        let parts = state.function(changed).ok().map(|function| self.build(changed, function)).transpose()?;
-        let stages = parts.iter().flat_map(|parts| parts.stages.iter().cloned()).collect();
+        let built = state.function(changed).ok().map(|function| self.build(changed, function)).transpose()?;
+        let stages = built.iter().flat_map(|(parts, _)| parts.stages.iter().cloned()).collect();
         let table = table.with(state.revision(), changed, stages)?;
-        Ok(Next { function: changed.clone(), parts, table })
+        Ok(Next { function: changed.clone(), built, table })
     }
 
-    /// Takes over what was built for a state that is committed by now; gives its table.
-    pub(crate) fn keep(&mut self, next: Next<H::Version>) -> RouteTable<H::Version> {
-        match next.parts {
-            Some(parts) => {
-                parts.convene();
-                self.functions.insert(next.function, parts)
+    /// Takes over what was built for a state that is committed by now. Returns its table, and the analyses of
+    /// the rollouts that are over.
+    pub(crate) fn keep(&mut self, next: Next<H::Version>) -> (RouteTable<H::Version>, Vec<Arc<Analysis>>) {
+        let Next { function, built, table } = next;
+        let over = match built {
+            Some((parts, analyses)) => {
+                let over = self.activate(&function, analyses);
+                self.functions.insert(function, parts);
+                over
             }
-            None => self.functions.remove(&next.function),
+            None => {
+                self.functions.remove(&function);
+                self.activate(&function, NextAnalyses::new())
+            }
         };
-        next.table
+        (table, over)
     }
 
-    fn build(&self, name: &FunctionName, function: &Function) -> Result<Parts<H::Version>, TableError> {
+    /// Has the analyses of `function` observe what is published now. Returns the ones that are over.
+    fn activate(&self, function: &FunctionName, next: NextAnalyses) -> Vec<Arc<Analysis>> {
+        for NextAnalysis { analysis, observer, place } in next.values() {
+            analysis.activate(observer, *place);
+        }
+        let analyses = next.into_iter().map(|(stage, next)| (stage, next.analysis));
+        self.analyses.replace(function, analyses.collect())
+    }
+
+    fn build(
+        &self,
+        name: &FunctionName,
+        function: &Function,
+    ) -> Result<(Parts<H::Version>, NextAnalyses), TableError> {
         let before = self.functions.get(name);
         let handle = |no: VersionNo| before.and_then(|parts| parts.handles.get(&no)).cloned();
         let handles: HashMap<_, _> = function
@@ -183,35 +200,34 @@ impl<H: Host> Publisher<H> {
         };
         let cohorts = function.stages.iter().map(|(stage, state)| (stage.clone(), state.stable));
         let cohorts = cohorts.map(|key| (key.clone(), cohort(&key))).collect();
-        let mut parts = Parts {
-            handles,
-            tallies,
-            cohorts,
-            baselines: HashMap::new(),
-            stages: Vec::new(),
-            rollouts: BTreeMap::new(),
-        };
+        let mut parts = Parts { handles, tallies, cohorts, baselines: HashMap::new(), stages: Vec::new() };
+        let mut analyses = NextAnalyses::new();
         for (stage, state) in &function.stages {
-            let earlier = before.and_then(|parts| parts.rollouts.get(stage)).map(|bench| &bench.judge);
+            let earlier = self.analyses.get(&(name.clone(), stage.clone()));
             let baseline = self.baseline(name, function, stage, state);
             let share = baseline.as_ref().map_or(Weight::ZERO, |(share, _)| *share);
-            let trial = match &state.rollout {
-                Some(rollout) => {
-                    parts.trial(stage, (state, share), rollout, earlier, &self.changed, function)
+            let next = state.rollout.as_ref().and_then(|rollout| {
+                parts.analysis(stage, (state, share), rollout, earlier, &self.changed, function)
+            });
+            let comparison = match (next, &state.rollout) {
+                (Some((spec, next)), _) => {
+                    analyses.insert(stage.clone(), next);
+                    Some(spec)
                 }
-                None => parts.record(stage, state, function),
+                (None, Some(_)) => None,
+                (None, None) => parts.record(stage, state, function),
             };
             if let Some((_, handle)) = &baseline {
                 parts.baselines.insert(stage.clone(), handle.clone());
             }
-            let spec = parts.spec(name, function, stage, state, (trial, baseline));
+            let spec = parts.spec(name, function, stage, state, (comparison, baseline));
             parts.stages.push(Arc::new(Stage::new(spec)?));
         }
-        Ok(parts)
+        Ok((parts, analyses))
     }
 
-    /// The baseline of the rollout that `stage` is in the steps of, with its share: as many users as the canary has, as far
-    /// as stable has so many.
+    /// The baseline of the rollout that `stage` is in the steps of, with its share: as many users as the
+    /// canary has, as far as stable has so many.
     fn baseline(
         &self,
         name: &FunctionName,
@@ -222,65 +238,59 @@ impl<H: Host> Publisher<H> {
         let rollout = state.rollout.as_ref()?;
         let Place::Step(_) = rollout.phase.place()? else { return None };
         let share = state.split.weight(rollout.canary).min(state.split.weight(rollout.base));
-        let (started_ms, version) = (rollout.started_ms, rollout.base);
+        let version = rollout.base;
         let kept = self.functions.get(name).and_then(|parts| parts.baselines.get(stage));
-        let kept = kept.filter(|kept| (kept.started_ms, kept.version) == (started_ms, version)).cloned();
+        let kept = kept.filter(|kept| kept.rollout == rollout.id()).cloned();
         let handle = kept.or_else(|| {
             let build = &function.versions.get(&version)?.build;
             let fresh = || self.host.fresh_version(name, version, build.digest, &build.config);
             let target = self.ahead.get(&(name.clone(), version)).cloned().unwrap_or_else(fresh);
-            Some(BaselineHandle { started_ms, version, target })
+            Some(BaselineHandle { rollout: rollout.id(), target })
         });
         Some((share, handle?))
     }
 }
 
 impl<V: Clone> Parts<V> {
-    /// These parts are what is published now.
-    fn convene(&self) {
-        for bench in self.rollouts.values() {
-            bench.judge.convene(&bench.hearing, bench.place);
-        }
-    }
-
-    /// The trial of `rollout`, under the judge that the stage had if that is its judge.
-    fn trial(
-        &mut self,
+    /// How the canary of `rollout` is compared, by the `earlier` analysis of the stage if that is the
+    /// rollout's.
+    fn analysis(
+        &self,
         stage: &StageName,
         (state, baseline_share): (&StageState, Weight),
         rollout: &Rollout,
-        earlier: Option<&Arc<Judge>>,
+        earlier: Option<Arc<Analysis>>,
         changed: &Arc<Notify>,
         function: &Function,
-    ) -> Option<ComparisonSpec> {
+    ) -> Option<(ComparisonSpec, NextAnalysis)> {
         let place = rollout.phase.place()?;
         let tally = |version| self.tallies.get(&(stage.clone(), version)).cloned().unwrap_or_default();
-        let judge = earlier.filter(|judge| judge.judges(rollout)).cloned().unwrap_or_else(|| {
+        let goes_on = earlier.clone().filter(|analysis| analysis.is_of(rollout));
+        let analysis = goes_on.unwrap_or_else(|| {
             let cohort = self.cohorts.get(&(stage.clone(), rollout.base)).cloned().unwrap_or_default();
             let tallies = Tallies::new(tally(rollout.canary), tally(rollout.base), cohort);
             let timeout = |no| function.versions.get(&no).map(|version| version.build.config.limits.timeout);
-            let judge = Judge::new(rollout, tallies, Arc::clone(changed));
-            let judge = match (timeout(rollout.canary), timeout(rollout.base)) {
-                (Some(canary), Some(base)) => judge.with_deadlines(canary, base),
-                _ => judge,
+            let analysis = Analysis::new(rollout, tallies, Arc::clone(changed));
+            let analysis = match (timeout(rollout.canary), timeout(rollout.base)) {
+                (Some(canary), Some(base)) => analysis.with_deadlines(canary, base),
+                _ => analysis,
             };
-            Arc::new(judge.after(earlier.map(|judge| &**judge)))
+            Arc::new(analysis.after(earlier.as_deref()))
         });
         let config = function.versions.get(&rollout.canary).map(|version| &version.build.config);
         // Before everybody is on it, whoever is on it by rule is shielded too.
         let shielded = rollout.spec.shield() && place != Place::Watch;
         // The last tenth of the time is stable's, should the canary not have answered by then.
-        let shield = config.filter(|_| shielded).map(|config| config.limits.timeout.mul_f64(0.9));
+        let fallback_after = config.filter(|_| shielded).map(|config| config.limits.timeout.mul_f64(0.9));
         let share = share(&state.split, rollout);
-        let hearing = Arc::new(judge.hearing(share, baseline_share, shield));
-        let observer: Arc<dyn TrafficObserver> = Arc::clone(&hearing) as Arc<dyn TrafficObserver>;
-        self.rollouts.insert(stage.clone(), Bench { judge, hearing, place });
-        Some(ComparisonSpec {
-            observer,
+        let observer = Arc::new(analysis.observer(share, baseline_share, fallback_after));
+        let spec = ComparisonSpec {
+            observer: Arc::clone(&observer) as Arc<dyn TrafficObserver>,
             canary: Some(rollout.canary),
             fallback: rollout.base,
-            fallback_after: shield,
-        })
+            fallback_after,
+        };
+        Some((spec, NextAnalysis { analysis, observer, place }))
     }
 
     /// What counts those whom a rule would place on a canary, where there is such a rule.
@@ -298,7 +308,7 @@ impl<V: Clone> Parts<V> {
         function: &Function,
         stage: &StageName,
         state: &StageState,
-        (trial, baseline): (Option<ComparisonSpec>, Option<(Weight, BaselineHandle<V>)>),
+        (comparison, baseline): (Option<ComparisonSpec>, Option<(Weight, BaselineHandle<V>)>),
     ) -> StageSpec<V> {
         let entry = |no: VersionNo, target: V| VersionEntry {
             no,
@@ -308,7 +318,7 @@ impl<V: Clone> Parts<V> {
         };
         let entries = self.handles.iter().map(|(&no, handle)| entry(no, handle.clone()));
         let baseline = baseline
-            .map(|(share, handle)| BaselineSpec { share, entry: entry(handle.version, handle.target) });
+            .map(|(share, handle)| BaselineSpec { share, entry: entry(handle.rollout.base, handle.target) });
         let stable = function.versions.get(&state.stable).map(|version| &*version.build.config);
         StageSpec {
             function: name.clone(),
@@ -322,15 +332,15 @@ impl<V: Clone> Parts<V> {
             sticky: stable.map(|config| config.sticky.clone()).unwrap_or_default(),
             cohorts: stable.map(|config| cohorts(config, state)).unwrap_or_default(),
             salt: state.salt,
-            comparison: trial,
+            comparison,
             baseline,
             versions: entries.collect(),
         }
     }
 }
 
-/// The cohort rules of `config`, as far as the rollout of `state` has come: one that a step names is in force from that
-/// step on.
+/// The cohort rules of `config`, as far as the rollout of `state` has come: one that a step names is in force
+/// from that step on.
 fn cohorts(config: &FunctionConfig, state: &StageState) -> Vec<PlacedCohort> {
     let at = state.moving().and_then(|rollout| Some((rollout.spec.plan(), rollout.phase.place()?)));
     let share = |rule: &CohortRule| match (at, &rule.name) {

@@ -12,8 +12,8 @@ use wasm_fn_rollout::Group;
 pub struct Report {
     /// In a sentence.
     pub reason: String,
-    /// What the canary was compared with: `concurrent`, `past`, or `alone` where nothing was heard of stable, so that its past
-    /// counted.
+    /// What the canary was compared with: `concurrent`, `past`, or `alone` where nothing was heard of stable,
+    /// so that its past counted.
     pub baseline: String,
     /// The version under test.
     pub canary: SideReport,

@@ -28,9 +28,11 @@ pub use change::{Action, Advance, Build, Change, Meta};
 pub use check::{Check, CheckError, CheckText, Mismatch};
 pub use cohorts::{CohortProblem, NoCohort};
 pub use deploy::{DeployPlan, Deployment};
-pub use error::PlanError;
+pub use error::ChangeError;
 use rollout::KEEP_MAX;
-pub use rollout::{Ended, Key, Rollout, RolloutOutcome, RolloutSpec, Seen, SpecError};
+pub use rollout::{
+    EndedRollout, Rollout, RolloutId, RolloutOutcome, RolloutSpec, SeenRollout, SpecError, StageKey,
+};
 
 /// Most earlier stable versions that a stage remembers.
 const PREVIOUS_MAX: usize = 20;
@@ -52,7 +54,7 @@ pub struct Function {
     /// Its stages that have had traffic.
     pub stages: BTreeMap<StageName, StageState>,
     /// The last rollout of each stage that has ended, or what a later rollback did.
-    pub ended: BTreeMap<StageName, Ended>,
+    pub ended: BTreeMap<StageName, EndedRollout>,
 }
 
 /// One immutable build.
@@ -67,12 +69,12 @@ pub struct Version {
     /// What its deployment said.
     pub message: Option<String>,
     /// How its last time with traffic ended, when that is worth a warning.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<VersionVerdict>,
 }
 
 /// What became of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct VersionVerdict {
     /// How it ended.
     pub fate: Fate,
     /// Where.
@@ -111,7 +113,8 @@ pub struct StageState {
 
 /// A version without traffic that stays ready for a while, so that the way back to it is as fast.
 ///
-/// Nothing takes it out of the state when its time is over; it means nothing from then on. The version may be gone.
+/// Nothing takes it out of the state when its time is over; it means nothing from then on. The version may be
+/// gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
     /// The version.
@@ -122,7 +125,7 @@ pub struct Keep {
 
 /// How a deployment gets its traffic.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Strategy {
+pub enum ReleaseStrategy {
     /// Everything at once, and nobody watches.
     AllAtOnce,
     /// Nothing.
@@ -150,10 +153,10 @@ impl State {
     /// The function called `name`, unless it was deleted.
     ///
     /// # Errors
-    /// [`PlanError::NoSuchFunction`].
-    pub fn function(&self, name: &FunctionName) -> Result<&Arc<Function>, PlanError> {
+    /// [`ChangeError::NoSuchFunction`].
+    pub fn function(&self, name: &FunctionName) -> Result<&Arc<Function>, ChangeError> {
         let found = self.functions.get(name).filter(|function| !function.versions.is_empty());
-        found.ok_or_else(|| PlanError::NoSuchFunction(name.clone()))
+        found.ok_or_else(|| ChangeError::NoSuchFunction(name.clone()))
     }
 
     /// The function called `name`, tombstones included.
@@ -178,7 +181,7 @@ impl State {
         function: &FunctionName,
         stage: &StageName,
         asked: VersionRef,
-    ) -> Result<VersionNo, PlanError> {
+    ) -> Result<VersionNo, ChangeError> {
         let versions = self.function(function)?;
         let roles = versions.stages.get(stage);
         let found = match asked {
@@ -188,7 +191,7 @@ impl State {
             VersionRef::Canary => roles.and_then(StageState::canary),
             VersionRef::Previous => roles.and_then(StageState::newest_previous),
         };
-        found.ok_or_else(|| PlanError::NoSuchVersion {
+        found.ok_or_else(|| ChangeError::NoSuchVersion {
             function: function.clone(),
             stage: stage.clone(),
             asked,
@@ -196,13 +199,13 @@ impl State {
     }
 
     /// The rollout at `key`.
-    pub fn rollout(&self, (function, stage): &Key) -> Option<&Rollout> {
+    pub fn rollout(&self, (function, stage): &StageKey) -> Option<&Rollout> {
         self.functions.get(function)?.stages.get(stage)?.rollout.as_ref()
     }
 
-    fn stage(&self, function: &FunctionName, stage: &StageName) -> Result<&StageState, PlanError> {
+    fn stage(&self, function: &FunctionName, stage: &StageName) -> Result<&StageState, ChangeError> {
         let found = self.function(function)?.stages.get(stage);
-        found.ok_or_else(|| PlanError::NoSuchStage { function: function.clone(), stage: stage.clone() })
+        found.ok_or_else(|| ChangeError::NoSuchStage { function: function.clone(), stage: stage.clone() })
     }
 }
 
@@ -271,7 +274,7 @@ impl Function {
                 }
                 if let Some(canary) = aborted {
                     let reason = Some(Action::replaced_by(*version, *canary));
-                    self.judge(*canary, Fate::Aborted, stage, reason, meta);
+                    self.condemn(*canary, Fate::Aborted, stage, reason, meta);
                 }
                 for version in dropped {
                     self.versions.remove(version);
@@ -284,15 +287,15 @@ impl Function {
             }
             Action::Abort { stage, version, after, .. } => {
                 self.settle(stage, after);
-                self.judge(*version, Fate::Aborted, stage, reason(), meta);
+                self.condemn(*version, Fate::Aborted, stage, reason(), meta);
             }
             Action::Rollback { stage, version: _, left, aborted, after, .. } => {
                 self.settle(stage, after);
                 if let Some(left) = left {
-                    self.judge(*left, Fate::RolledBack, stage, reason(), meta);
+                    self.condemn(*left, Fate::RolledBack, stage, reason(), meta);
                 }
                 if let Some(canary) = aborted {
-                    self.judge(*canary, Fate::Aborted, stage, reason(), meta);
+                    self.condemn(*canary, Fate::Aborted, stage, reason(), meta);
                 }
             }
             Action::Delete => {
@@ -326,7 +329,7 @@ impl Function {
         }
     }
 
-    fn judge(
+    fn condemn(
         &mut self,
         no: VersionNo,
         fate: Fate,
@@ -335,7 +338,7 @@ impl Function {
         meta: &Meta<'_>,
     ) {
         if let Some(version) = self.versions.get_mut(&no) {
-            version.verdict = Some(Verdict { fate, stage: stage.clone(), at_ms: meta.at_ms, reason });
+            version.verdict = Some(VersionVerdict { fate, stage: stage.clone(), at_ms: meta.at_ms, reason });
         }
     }
 }
@@ -369,8 +372,8 @@ impl StageState {
         split.chain([self.stable]).chain(rollout).chain(self.previous.iter().copied())
     }
 
-    /// Every version that planning may name again, with repetitions: those of [`references`](Self::references), and those
-    /// that an abort of the rollout goes back to.
+    /// Every version that planning may name again, with repetitions: those of
+    /// [`references`](Self::references), and those that an abort of the rollout goes back to.
     fn needed(&self) -> impl Iterator<Item = VersionNo> {
         let before = self.rollout.iter().flat_map(|rollout| rollout.from_split.shares());
         self.references().chain(before.map(|&(version, _)| version))
@@ -378,8 +381,8 @@ impl StageState {
 
     /// The split from before the rollout, which is no more.
     ///
-    /// What the canary had of it by hand goes to stable, and so does the share of a version that is not among `versions`
-    /// any more.
+    /// What the canary had of it by hand goes to stable, and so does the share of a version that is not among
+    /// `versions` any more.
     fn without_rollout(&self, versions: &BTreeMap<VersionNo, Version>) -> Self {
         let Some(rollout) = &self.rollout else { return self.clone() };
         let stays = |version: VersionNo| {
@@ -431,8 +434,8 @@ impl StageState {
 }
 
 impl Keep {
-    /// What is left of its time at `now`; `None` when it is over. A clock that was set back adds nothing beyond the
-    /// longest time there is.
+    /// What is left of its time at `now`; `None` when it is over. A clock that was set back adds nothing
+    /// beyond the longest time there is.
     pub fn left(self, now: Time) -> Option<Duration> {
         let left = Time(self.until_ms).since(now).min(KEEP_MAX);
         (!left.is_zero()).then_some(left)

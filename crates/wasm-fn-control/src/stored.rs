@@ -1,8 +1,8 @@
 //! The JSON that is kept on disk.
 //!
-//! These types are apart from the vocabulary, which has no wire format, and from the API's, which may change with
-//! it: what was written once is read for ever, and so unknown fields are ignored. Salts are hexadecimal text because
-//! JSON numbers above 2⁵³ do not survive every reader.
+//! These types are apart from the vocabulary, which has no wire format, and from the API's, which may change
+//! with it: what was written once is read for ever, and so unknown fields are ignored. Salts are hexadecimal
+//! text because JSON numbers above 2⁵³ do not survive every reader.
 
 mod change;
 mod check;
@@ -17,9 +17,9 @@ use wasm_fn_router::Salt;
 
 use crate::state;
 
-pub(crate) use change::Change;
-pub(crate) use config::Config;
-use rollout::{Ended, Rollout};
+pub(crate) use change::StoredChange;
+pub(crate) use config::StoredConfig;
+use rollout::{StoredEndedRollout, StoredRollout};
 
 /// Stored JSON that says something impossible.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,34 +47,34 @@ fn texts<T: Display>(values: &[T]) -> Vec<String> {
 
 /// [`state::Function`].
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Function {
+pub(crate) struct StoredFunction {
     next_version: String,
-    versions: BTreeMap<String, Version>,
-    stages: BTreeMap<String, Stage>,
+    versions: BTreeMap<String, StoredVersion>,
+    stages: BTreeMap<String, StoredStage>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    ended: BTreeMap<String, Ended>,
+    ended: BTreeMap<String, StoredEndedRollout>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Version {
-    build: Build,
+struct StoredVersion {
+    build: StoredBuild,
     created_ms: u64,
     created_by: String,
     message: Option<String>,
-    verdict: Option<Verdict>,
+    verdict: Option<StoredVerdict>,
 }
 
 /// [`state::Build`].
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Build {
+pub(crate) struct StoredBuild {
     digest: String,
     kind: String,
-    config: Config,
+    config: StoredConfig,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Verdict {
-    fate: Fate,
+struct StoredVerdict {
+    fate: StoredFate,
     stage: String,
     at_ms: u64,
     reason: Option<String>,
@@ -82,49 +82,49 @@ struct Verdict {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Fate {
+enum StoredFate {
     Aborted,
     RolledBack,
 }
 
 /// [`state::StageState`].
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Stage {
-    split: Split,
+pub(crate) struct StoredStage {
+    split: StoredSplit,
     stable: String,
     previous: Vec<String>,
-    rollout: Option<Rollout>,
+    rollout: Option<StoredRollout>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    keep: Option<Keep>,
+    keep: Option<StoredKeep>,
     salt: String,
 }
 
 /// [`state::Keep`].
 #[derive(Debug, Serialize, Deserialize)]
-struct Keep {
+struct StoredKeep {
     version: String,
     until_ms: u64,
 }
 
 /// Version and basis points.
 #[derive(Debug, Serialize, Deserialize)]
-struct Split(Vec<(String, u16)>);
+struct StoredSplit(Vec<(String, u16)>);
 
 fn weight(basis_points: u16) -> Result<core::Weight, Malformed> {
     let weight = core::Weight::from_basis_points(basis_points);
     weight.ok_or_else(|| Malformed(format!("weight of {basis_points} basis points, expected at most 10000")))
 }
 
-impl From<&TrafficSplit> for Split {
+impl From<&TrafficSplit> for StoredSplit {
     fn from(split: &TrafficSplit) -> Self {
         Self(split.shares().iter().map(|(no, weight)| (no.to_string(), weight.basis_points())).collect())
     }
 }
 
-impl TryFrom<Split> for TrafficSplit {
+impl TryFrom<StoredSplit> for TrafficSplit {
     type Error = Malformed;
 
-    fn try_from(stored: Split) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredSplit) -> Result<Self, Malformed> {
         let shares: Result<Vec<_>, Malformed> = stored
             .0
             .iter()
@@ -134,24 +134,26 @@ impl TryFrom<Split> for TrafficSplit {
     }
 }
 
-impl From<&state::StageState> for Stage {
+impl From<&state::StageState> for StoredStage {
     fn from(stage: &state::StageState) -> Self {
         let Salt([low, high]) = stage.salt;
         Self {
             split: (&stage.split).into(),
             stable: stage.stable.to_string(),
             previous: texts(&stage.previous),
-            rollout: stage.rollout.as_ref().map(Rollout::from),
-            keep: stage.keep.map(|keep| Keep { version: keep.version.to_string(), until_ms: keep.until_ms }),
+            rollout: stage.rollout.as_ref().map(StoredRollout::from),
+            keep: stage
+                .keep
+                .map(|keep| StoredKeep { version: keep.version.to_string(), until_ms: keep.until_ms }),
             salt: format!("{low:016x}{high:016x}"),
         }
     }
 }
 
-impl TryFrom<Stage> for state::StageState {
+impl TryFrom<StoredStage> for state::StageState {
     type Error = Malformed;
 
-    fn try_from(stored: Stage) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredStage) -> Result<Self, Malformed> {
         let bad_salt = || Malformed(format!("salt {:?}, expected 32 hexadecimal digits", stored.salt));
         let half = |range| {
             let digits: Option<&str> = stored.salt.get(range);
@@ -159,7 +161,9 @@ impl TryFrom<Stage> for state::StageState {
         };
         let rollout: Option<state::Rollout> = stored.rollout.map(TryInto::try_into).transpose()?;
         let keep = match stored.keep {
-            Some(Keep { version, until_ms }) => Some(state::Keep { version: parse(&version)?, until_ms }),
+            Some(StoredKeep { version, until_ms }) => {
+                Some(state::Keep { version: parse(&version)?, until_ms })
+            }
             // Where it was not written down, the watch of a blue-green rollout says it.
             None => rollout.as_ref().and_then(state::Rollout::kept_since_its_switch),
         };
@@ -174,64 +178,64 @@ impl TryFrom<Stage> for state::StageState {
     }
 }
 
-impl From<&state::Build> for Build {
+impl From<&state::Build> for StoredBuild {
     fn from(build: &state::Build) -> Self {
         Self {
             digest: build.digest.to_string(),
             kind: build.kind.clone(),
-            config: Config::from(&*build.config),
+            config: StoredConfig::from(&*build.config),
         }
     }
 }
 
-impl TryFrom<Build> for state::Build {
+impl TryFrom<StoredBuild> for state::Build {
     type Error = Malformed;
 
-    fn try_from(stored: Build) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredBuild) -> Result<Self, Malformed> {
         let config = FunctionConfig::try_from(stored.config)?;
         Ok(Self { digest: parse(&stored.digest)?, kind: stored.kind, config: Arc::new(config) })
     }
 }
 
-impl From<&state::Verdict> for Verdict {
-    fn from(verdict: &state::Verdict) -> Self {
+impl From<&state::VersionVerdict> for StoredVerdict {
+    fn from(verdict: &state::VersionVerdict) -> Self {
         let fate = match verdict.fate {
-            state::Fate::Aborted => Fate::Aborted,
-            state::Fate::RolledBack => Fate::RolledBack,
+            state::Fate::Aborted => StoredFate::Aborted,
+            state::Fate::RolledBack => StoredFate::RolledBack,
         };
         let (stage, reason) = (verdict.stage.to_string(), verdict.reason.clone());
         Self { fate, stage, at_ms: verdict.at_ms, reason }
     }
 }
 
-impl TryFrom<Verdict> for state::Verdict {
+impl TryFrom<StoredVerdict> for state::VersionVerdict {
     type Error = Malformed;
 
-    fn try_from(stored: Verdict) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredVerdict) -> Result<Self, Malformed> {
         let fate = match stored.fate {
-            Fate::Aborted => state::Fate::Aborted,
-            Fate::RolledBack => state::Fate::RolledBack,
+            StoredFate::Aborted => state::Fate::Aborted,
+            StoredFate::RolledBack => state::Fate::RolledBack,
         };
         Ok(Self { fate, stage: parse(&stored.stage)?, at_ms: stored.at_ms, reason: stored.reason })
     }
 }
 
-impl From<&state::Version> for Version {
+impl From<&state::Version> for StoredVersion {
     fn from(version: &state::Version) -> Self {
         Self {
             build: (&version.build).into(),
             created_ms: version.created_ms,
             created_by: version.created_by.clone(),
             message: version.message.clone(),
-            verdict: version.verdict.as_ref().map(Verdict::from),
+            verdict: version.verdict.as_ref().map(StoredVerdict::from),
         }
     }
 }
 
-impl TryFrom<Version> for state::Version {
+impl TryFrom<StoredVersion> for state::Version {
     type Error = Malformed;
 
-    fn try_from(stored: Version) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredVersion) -> Result<Self, Malformed> {
         Ok(Self {
             build: stored.build.try_into()?,
             created_ms: stored.created_ms,
@@ -242,7 +246,7 @@ impl TryFrom<Version> for state::Version {
     }
 }
 
-impl From<&state::Function> for Function {
+impl From<&state::Function> for StoredFunction {
     fn from(function: &state::Function) -> Self {
         Self {
             next_version: function.next_version.to_string(),
@@ -257,11 +261,11 @@ impl From<&state::Function> for Function {
     }
 }
 
-impl TryFrom<Function> for state::Function {
+impl TryFrom<StoredFunction> for state::Function {
     type Error = Malformed;
 
     /// Also checks that stages name only versions that exist, which everything else relies on.
-    fn try_from(stored: Function) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredFunction) -> Result<Self, Malformed> {
         let versions: BTreeMap<VersionNo, state::Version> = stored
             .versions
             .into_iter()

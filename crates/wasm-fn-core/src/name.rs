@@ -15,8 +15,8 @@ pub struct FunctionName(Arc<str>);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StageName(Arc<str>);
 
-/// Name of users that a cohort rule finds, `beta`. Same alphabet as [`FunctionName`], and it starts with a letter, so that
-/// no share can be mistaken for one.
+/// Name of users that a cohort rule finds, `beta`. Same alphabet as [`FunctionName`], and it starts with a
+/// letter, so that no share can be mistaken for one.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CohortName(Arc<str>);
 

@@ -9,6 +9,7 @@ pub struct Usage {
     pub queue_wait: Duration,
     /// Largest linear memory, bytes.
     pub memory_peak_bytes: u64,
-    /// Whether the guest asked for memory that the node did not have. Then no failure is charged to the version.
+    /// Whether the guest asked for memory that the node did not have. Then no failure is charged to the
+    /// version.
     pub starved: bool,
 }

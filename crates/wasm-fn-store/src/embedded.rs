@@ -61,7 +61,8 @@ impl EmbeddedStore {
         Ok(Self { data_dir: data_dir.to_owned(), held })
     }
 
-    /// Replaces what is held by what `open` gives, on a thread that may block; waits for those who work with it.
+    /// Replaces what is held by what `open` gives, on a thread that may block; waits for those who work with
+    /// it.
     async fn hold(
         &self,
         open: impl FnOnce(&Path) -> Result<Option<Inner>, StoreError> + Send + 'static,

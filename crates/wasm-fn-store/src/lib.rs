@@ -1,11 +1,11 @@
 //! Where a node keeps what must survive it: documents of functions, a journal of records, and components.
 //!
-//! A [`Store`] keeps texts under names and revisions, and makes each commit durable as a whole. What the texts say is
-//! the control plane's affair. [`Blobs`] keep components by their SHA-256. A second engine is a second implementation
-//! of [`Store`] beside [`EmbeddedStore`].
+//! A [`Store`] keeps texts under names and revisions, and makes each commit durable as a whole. What the
+//! texts say is the control plane's affair. [`Blobs`] keep components by their SHA-256. A second engine is a
+//! second implementation of [`Store`] beside [`EmbeddedStore`].
 //!
-//! Invariants: nothing here reads a document or a record; a commit is durable when it returns, all of it or nothing;
-//! only an implementation names its database.
+//! Invariants: nothing here reads a document or a record; a commit is durable when it returns, all of it or
+//! nothing; only an implementation names its database.
 
 mod blobs;
 mod embedded;
@@ -29,15 +29,15 @@ pub trait Store: Send + Sync + 'static {
     /// Makes `commit` durable, all of it or nothing. When this returns `Ok`, it survives a crash.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the store is not at the revision before the commit's; otherwise what went wrong,
-    /// with nothing committed.
+    /// [`StoreError::Conflict`] if the store is not at the revision before the commit's; otherwise what went
+    /// wrong, with nothing committed.
     ///
     /// # Cancel safety
     /// A future that is dropped may still commit.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Makes `traps` durable. They replace what was kept for the same versions. They are observations and no decisions,
-    /// so they have no revision and no record.
+    /// Makes `traps` durable. They replace what was kept for the same versions. They are observations and no
+    /// decisions, so they have no revision and no record.
     ///
     /// # Errors
     /// What went wrong, with nothing kept.

@@ -10,13 +10,13 @@ use tikv_jemallocator::Jemalloc;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// What the allocator is told at its start: a thread of its own gives freed memory back to the system, ten seconds
-/// after nobody wanted it any more.
+/// What the allocator is told at its start: a thread of its own gives freed memory back to the system, ten
+/// seconds after nobody wanted it any more.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 static OPTIONS: &[u8; 61] = b"background_thread:true,dirty_decay_ms:10000,muzzy_decay_ms:0\0";
 
-/// Gives up what this thread freed and keeps for its next allocations, and with it the pages that are in use for
-/// nothing else. Takes some 50 µs.
+/// Gives up what this thread freed and keeps for its next allocations, and with it the pages that are in use
+/// for nothing else. Takes some 50 µs.
 pub(crate) fn flush_thread_cache() {
     // SAFETY: the name is a C string, and this command takes and returns nothing.
     let failed = unsafe {

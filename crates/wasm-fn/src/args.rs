@@ -130,7 +130,8 @@ pub(crate) struct Functions {
 pub(crate) struct Status {
     /// The function; all of them when absent
     pub(crate) function: Option<FunctionName>,
-    /// Show it again and again until interrupted; of one function with `-o json`, one line for each change of its rollouts
+    /// Show it again and again until interrupted; of one function with `-o json`, one line for each change of
+    /// its rollouts
     #[arg(short, long)]
     pub(crate) watch: bool,
     #[command(flatten)]

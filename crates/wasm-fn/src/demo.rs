@@ -39,7 +39,8 @@ const BROKEN: &[u8] = include_bytes!("../../../guest-examples/prebuilt/broken.wa
 /// Requests between two looks at a rollout.
 const REQUESTS: usize = 200;
 
-/// How long each step, and the watch after the last, is held here; a minute and five would be too long to watch.
+/// How long each step, and the watch after the last, is held here; a minute and five would be too long to
+/// watch.
 const STEP_MS: u64 = 1500;
 
 /// Longest time that a rollout may take here.

@@ -39,14 +39,15 @@ pub(crate) use signals::Signals;
 /// Time without requests after which a version keeps no instances ready.
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 
-/// Time without requests after which a function's native code is given up. Loading it again takes milliseconds.
+/// Time without requests after which a function's native code is given up. Loading it again takes
+/// milliseconds.
 const CODE_IDLE_AFTER: Duration = Duration::from_secs(300);
 
 /// Instances that one version keeps ready at most.
 const WARM_MAX: usize = 64;
 
-/// How long a request may wait for a thread. Far above what quiet functions wait beside a hundred that compute, for
-/// they are refused by it too.
+/// How long a request may wait for a thread. Far above what quiet functions wait beside a hundred that
+/// compute, for they are refused by it too.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How often a service manager is asked for more time.
@@ -148,8 +149,8 @@ impl Node {
         Self::serve(options, sockets, runtime, kept, None).await
     }
 
-    /// Starts a node as a service: in the place of the process that started it for that, on the sockets that a
-    /// service manager gives, or on its own.
+    /// Starts a node as a service: in the place of the process that started it for that, on the sockets that
+    /// a service manager gives, or on its own.
     pub(crate) async fn start_service(options: NodeOptions) -> anyhow::Result<Self> {
         if let Some((predecessor, sockets)) = Predecessor::find(&options)? {
             return Self::succeed(options, predecessor, sockets).await;
@@ -290,7 +291,8 @@ impl Node {
     }
 }
 
-/// Compiles what versions with traffic are made of and what has no code, and makes the node ready. It serves meanwhile.
+/// Compiles what versions with traffic are made of and what has no code, and makes the node ready. It serves
+/// meanwhile.
 async fn prepare(runtime: Arc<Runtime>, control: Arc<NodeControl>) {
     let (mut tried, mut failed, mut began) = (HashSet::new(), 0, None);
     loop {
@@ -317,7 +319,8 @@ async fn prepare(runtime: Arc<Runtime>, control: Arc<NodeControl>) {
     }
 }
 
-/// Compiles those of `needs` that have no code, while `predecessor` serves; goes on without those that take too long.
+/// Compiles those of `needs` that have no code, while `predecessor` serves; goes on without those that take
+/// too long.
 async fn compile_before(
     predecessor: &mut Predecessor,
     runtime: &Runtime,

@@ -1,5 +1,5 @@
-//! Runs the load bench as its figures are meant: everything built for release first, and the binary by profile
-//! when there is one.
+//! Runs the load bench as its figures are meant: everything built for release first, and the binary by
+//! profile when there is one.
 
 use std::{
     ffi::OsString,
@@ -52,7 +52,8 @@ pub struct Bench {
 /// Builds the workspace at `root` and runs the load bench in it.
 ///
 /// # Errors
-/// Something does not build, a figure was refused, or a budget was exceeded; the bench has said which by then.
+/// Something does not build, a figure was refused, or a budget was exceeded; the bench has said which by
+/// then.
 pub fn run(root: &Path, bench: &Bench) -> Result<()> {
     let target = target(root)?;
     // Apart from the bench: built together, each would get the features that the other asks for.

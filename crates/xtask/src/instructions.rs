@@ -148,7 +148,8 @@ impl Counter {
         let out = self.folder.join(format!("{}-{count}.cachegrind", workload.name));
         let mut out_file = OsString::from("--cachegrind-out-file=");
         out_file.push(&out);
-        // Not callgrind: it follows calls and signals on one stack, and gives up on guests, which have their own.
+        // Not callgrind: it follows calls and signals on one stack, and gives up on guests, which have their
+        // own.
         let tool = ["--tool=cachegrind".into(), "--cache-sim=no".into(), out_file];
         self.valgrind(workload, count, &tool)?;
         let text = fs::read_to_string(&out).with_context(|| format!("{} cannot be read", out.display()))?;

@@ -37,8 +37,8 @@ enum Chore {
     /// Build for release and measure what a request costs; exit code 0 when every figure was there and the
     /// budgets held
     Bench(xtask::bench::Bench),
-    /// Count the instructions of the hot path's parts under valgrind; exit code 0 when none takes over 5 % more
-    /// than its baseline
+    /// Count the instructions of the hot path's parts under valgrind; exit code 0 when none takes over 5 %
+    /// more than its baseline
     Instructions {
         /// Make the counts of now the baseline
         #[arg(long)]

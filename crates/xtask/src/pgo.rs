@@ -48,7 +48,8 @@ pub fn run(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The binary of the sources as they are, built with the profile that [`run`] left; `None` when it was not run.
+/// The binary of the sources as they are, built with the profile that [`run`] left; `None` when it was not
+/// run.
 ///
 /// # Errors
 /// It does not build.

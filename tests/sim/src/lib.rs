@@ -72,8 +72,8 @@ pub fn run(seed: u64, keep_trace: bool) -> std::io::Result<Run> {
     })
 }
 
-/// Whether alpha explains that the gates failed so many of so many healthy canaries: a chance of less than one in
-/// 10,000 is a fault.
+/// Whether alpha explains that the gates failed so many of so many healthy canaries: a chance of less than
+/// one in 10,000 is a fault.
 pub fn explains(failed: u64, healthy: u64) -> bool {
     let mean = ALPHA * healthy as f64;
     // The probability of as many or more, of a Poisson distribution.

@@ -16,7 +16,7 @@ use std::{
 
 use wasm_fn_control::{
     journal::Entry,
-    state::{Action, Advance, Key, Rollout, State},
+    state::{Action, Advance, Rollout, StageKey, State},
 };
 use wasm_fn_core::{FunctionName, Outcome, Revision, StageName, VersionNo};
 use wasm_fn_rollout::Place;
@@ -34,14 +34,14 @@ const PROMPT_MS: u64 = 5000;
 const CONTROLLER: &str = "rollout";
 
 /// A rollout: where, to which version, when it began.
-pub(crate) type Id = (Key, VersionNo, u64);
+pub(crate) type Id = (StageKey, VersionNo, u64);
 
 /// What is known of a seed's run.
 #[derive(Default)]
 pub(crate) struct Model {
     states: BTreeMap<Revision, Arc<State>>,
     head: Revision,
-    tracked: BTreeMap<Key, Tracked>,
+    tracked: BTreeMap<StageKey, Tracked>,
     ended: BTreeSet<Id>,
     /// Rollouts whose canary everybody left for good, with the revision that says so.
     left: BTreeMap<Id, Revision>,
@@ -73,7 +73,7 @@ pub(crate) struct Verdicts {
 /// A request that began for a trial.
 #[derive(Debug)]
 pub(crate) struct Token {
-    key: Key,
+    key: StageKey,
     number: (u64, usize),
     /// Answers that come later count as none.
     late_ms: Option<u128>,
@@ -195,7 +195,7 @@ impl Model {
     /// Follows the rollout at `key` through `entry`.
     fn follow(
         &mut self,
-        key: &Key,
+        key: &StageKey,
         before: &State,
         after: &State,
         entry: &Entry,
@@ -203,7 +203,7 @@ impl Model {
         scenario: &Scenario,
     ) -> Result<(), String> {
         let (before_here, after_here) = (rollout_at(before, key), rollout_at(after, key));
-        let goes_on = before_here.zip(after_here).is_some_and(|(before, after)| before.is_same(after));
+        let goes_on = before_here.zip(after_here).is_some_and(|(before, after)| before.id() == after.id());
         if let (Some(rollout), false) = (before_here, goes_on) {
             self.ended.insert(id(key, rollout));
             let tracked = self.tracked.remove(key);
@@ -256,12 +256,12 @@ impl Model {
         }
     }
 
-    /// A request of `part` begins by the table at `revision`, while that at `newest` is published; `None` where it counts
-    /// for nobody.
+    /// A request of `part` begins by the table at `revision`, while that at `newest` is published; `None`
+    /// where it counts for nobody.
     pub(crate) fn begins(
         &mut self,
         (revision, newest): (Revision, Revision),
-        key: &Key,
+        key: &StageKey,
         part: &Assignment,
         now_ms: u64,
         timeout: Duration,
@@ -296,7 +296,7 @@ impl Model {
     pub(crate) fn placed(
         &mut self,
         revision: Revision,
-        key: &Key,
+        key: &StageKey,
         trial: &Arc<dyn TrafficObserver>,
         now: Revision,
     ) -> Result<(), String> {
@@ -355,16 +355,19 @@ impl std::fmt::Debug for Model {
 }
 
 /// The rollout at `key` in `state`.
-pub(crate) fn rollout_at<'a>(state: &'a State, key: &Key) -> Option<&'a Rollout> {
+pub(crate) fn rollout_at<'a>(state: &'a State, key: &StageKey) -> Option<&'a Rollout> {
     stage_at(state, key)?.rollout.as_ref()
 }
 
 /// The stage at `key` in `state`.
-pub(crate) fn stage_at<'a>(state: &'a State, key: &Key) -> Option<&'a wasm_fn_control::state::StageState> {
+pub(crate) fn stage_at<'a>(
+    state: &'a State,
+    key: &StageKey,
+) -> Option<&'a wasm_fn_control::state::StageState> {
     state.function(&key.0).ok()?.stages.get(&key.1)
 }
 
-fn id(key: &Key, rollout: &Rollout) -> Id {
+fn id(key: &StageKey, rollout: &Rollout) -> Id {
     (key.clone(), rollout.canary, rollout.started_ms)
 }
 

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use wasm_fn_control::{
     Access, Clock, ControlOptions,
-    state::{Key, State, Strategy},
+    state::{ReleaseStrategy, StageKey, State},
 };
 use wasm_fn_core::{Outcome, Point, Revision, StageName, VersionRef};
 use wasm_fn_router::{RouteTable, Salt};
@@ -230,7 +230,7 @@ impl Life {
         for at in 0..world.scenario.functions.len() {
             let key = self.key(at);
             if self.control.state().function(&key.0).is_err() {
-                let wish = first(0, Strategy::AllAtOnce);
+                let wish = first(0, ReleaseStrategy::AllAtOnce);
                 people::wish(Arc::clone(&self.plane), Arc::clone(&self.control), key, wish).await;
             }
         }
@@ -366,13 +366,13 @@ impl Life {
         self.look_at_tallies(&self.plane.tables.load());
     }
 
-    fn any_key(&self) -> Key {
+    fn any_key(&self) -> StageKey {
         let last = self.plane.world.scenario.functions.len() as u64 - 1;
         let at = self.plane.world.lock().dice.within(0..=last);
         self.key(usize::try_from(at).expect("an index fits"))
     }
 
-    fn key(&self, at: usize) -> Key {
+    fn key(&self, at: usize) -> StageKey {
         (self.plane.world.scenario.functions[at].clone(), StageName::live())
     }
 }

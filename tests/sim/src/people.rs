@@ -5,7 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use tokio::time::sleep;
 use wasm_fn_control::{
     Control, ControlError, Deploy, Note,
-    state::{Key, State, Strategy},
+    state::{ReleaseStrategy, StageKey, State},
 };
 use wasm_fn_core::{Revision, StageName, VersionNo, VersionRef, Weight};
 use wasm_fn_rollout::Command;
@@ -23,7 +23,7 @@ pub(crate) type SimControl = Control<SimHost, SimStore>;
 /// What somebody wants.
 #[derive(Clone, Debug)]
 pub(crate) enum Wish {
-    Deploy { component: usize, strategy: Strategy, replace: bool },
+    Deploy { component: usize, strategy: ReleaseStrategy, replace: bool },
     Command(Command),
     AbortNow,
     Rollback(Option<VersionRef>),
@@ -73,7 +73,7 @@ impl Wish {
         match self {
             Self::Deploy { component, strategy, replace } => {
                 let plan = match strategy {
-                    Strategy::Rollout(spec) => {
+                    ReleaseStrategy::Rollout(spec) => {
                         format!("{:?} {:?}", spec.plan().spec(), spec.gate().min_requests)
                     }
                     other => format!("{other:?}"),
@@ -86,7 +86,7 @@ impl Wish {
 }
 
 /// Has `wish` done to the live stage at `key`, and checks what its answer promises.
-pub(crate) async fn wish(plane: Arc<Plane>, control: Arc<SimControl>, key: Key, wish: Wish) {
+pub(crate) async fn wish(plane: Arc<Plane>, control: Arc<SimControl>, key: StageKey, wish: Wish) {
     let world = &plane.world;
     let described = wish.describe();
     world.say(format_args!("person: {} {described}", key.0));
@@ -122,7 +122,7 @@ pub(crate) async fn wish(plane: Arc<Plane>, control: Arc<SimControl>, key: Key, 
         sleep(Duration::from_millis(1)).await;
         let mut inner = world.lock();
         let on_it = Some((key.0.clone(), rollout.started_ms));
-        let gone = rollout_at(&control.state(), &key).is_none_or(|now| !now.is_same(&rollout));
+        let gone = rollout_at(&control.state(), &key).is_none_or(|now| now.id() != rollout.id());
         let left = inner.requests.pending.iter().find(|(_, canary)| **canary == on_it).map(|(id, _)| *id);
         if let Some(id) = left.filter(|_| gone) {
             inner.fault(format!("request {id} runs on {} after it was aborted at once", rollout.canary));
@@ -152,7 +152,7 @@ fn promised(
 async fn act(
     plane: &Plane,
     control: &Arc<SimControl>,
-    key: &Key,
+    key: &StageKey,
     wish: &Wish,
     note: Note,
 ) -> Result<Arc<State>, ControlError> {

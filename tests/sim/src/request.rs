@@ -10,7 +10,7 @@ use std::{
 use http::{HeaderMap, HeaderValue};
 use siphasher::sip::SipHasher13;
 use tokio::time::{Instant, sleep, sleep_until};
-use wasm_fn_control::state::{Key, State};
+use wasm_fn_control::state::{StageKey, State};
 use wasm_fn_core::{Outcome, Point, Revision, Side, Sticky, VersionNo, VersionRef, Weight};
 use wasm_fn_router::{
     Chosen, HeldVersion, Observation, ObservationTicket, Reason, RequestAttributes, RouteTable,
@@ -27,7 +27,7 @@ use crate::{
 /// What a client sends.
 #[derive(Clone, Debug)]
 pub(crate) struct Ask {
-    pub(crate) key: Key,
+    pub(crate) key: StageKey,
     pub(crate) user: Option<u64>,
     pub(crate) beta: bool,
     pub(crate) asked: Option<VersionRef>,
@@ -35,14 +35,15 @@ pub(crate) struct Ask {
     pub(crate) points: [Point; 2],
     /// How long the request holds its table before it chooses by it.
     pub(crate) ponders: Duration,
-    /// How long the client waits for an answer before it leaves, and whether it has sent all of its request by then.
+    /// How long the client waits for an answer before it leaves, and whether it has sent all of its request
+    /// by then.
     pub(crate) patience: Option<(Duration, bool)>,
 }
 
 /// One invocation of one version, counted once, however it ends.
 struct Invocation {
     world: Arc<World>,
-    key: Key,
+    key: StageKey,
     id: u64,
     /// Those of the table that chose, and of the one that was published then.
     revisions: (Revision, Revision),
@@ -318,7 +319,7 @@ async fn cut<T>(canary: Option<&Part>, leaves: Option<Instant>, work: impl Futur
 impl Invocation {
     fn new(
         world: &Arc<World>,
-        key: &Key,
+        key: &StageKey,
         id: u64,
         revisions: (Revision, Revision),
         entry: HeldVersion<Arc<Guest>>,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use http::{Method, StatusCode};
-use wasm_fn_control::state::{Check, RolloutSpec, Strategy};
+use wasm_fn_control::state::{Check, ReleaseStrategy, RolloutSpec};
 use wasm_fn_core::{
     CohortName, CohortRule, Condition, Digest, FunctionConfig, FunctionName, Limits, Outcome, Role, Source,
     Sticky, Weight,
@@ -347,9 +347,9 @@ impl Scenario {
     }
 
     /// A rollout of this scenario.
-    pub(crate) fn strategy(&self, dice: &mut Dice) -> Strategy {
+    pub(crate) fn strategy(&self, dice: &mut Dice) -> ReleaseStrategy {
         if !self.quiet && dice.chance(0.05) {
-            return if dice.chance(0.5) { Strategy::AllAtOnce } else { Strategy::NoTraffic };
+            return if dice.chance(0.5) { ReleaseStrategy::AllAtOnce } else { ReleaseStrategy::NoTraffic };
         }
         let strategy = match dice.within(0..=9) {
             0..=4 => {
@@ -392,7 +392,7 @@ impl Scenario {
         };
         let keep = Duration::from_secs(dice.pick(&[0, 60]));
         let spec = RolloutSpec::new(plan, gate, dice.chance(0.7), keep, checks);
-        Strategy::Rollout(Arc::new(spec.expect("every choice here is a rollout")))
+        ReleaseStrategy::Rollout(Arc::new(spec.expect("every choice here is a rollout")))
     }
 
     /// The steps by cohort that a canary of this scenario begins with.

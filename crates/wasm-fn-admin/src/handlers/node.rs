@@ -13,7 +13,8 @@ pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether a route table is published, every version with traffic can be called, and the node is not stopping.
+/// Whether a route table is published, every version with traffic can be called, and the node is not
+/// stopping.
 pub(crate) async fn readyz<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
 ) -> Result<&'static str, ApiError> {

@@ -7,7 +7,7 @@ use wasm_fn_api as api;
 use wasm_fn_control::{
     ControlError,
     host::Host,
-    state::{PlanError, StageState},
+    state::{ChangeError, StageState},
 };
 use wasm_fn_store::Store;
 
@@ -27,7 +27,7 @@ pub(crate) async fn preview<H: Host, S: Store>(
     let control = &admin.control;
     let (state, table) = (control.state(), control.tables().load_full());
     let stage: StageName = query.stage.parse()?;
-    let unknown = || PlanError::NoSuchStage { function: name.clone(), stage: stage.clone() };
+    let unknown = || ChangeError::NoSuchStage { function: name.clone(), stage: stage.clone() };
     let stands = state.function(&name)?.stages.get(&stage).ok_or_else(unknown).map_err(ControlError::from)?;
     let published = table.stage(&name, &stage).ok_or_else(unknown).map_err(ControlError::from)?;
     let asked: Vec<VersionRef> = match query.version {

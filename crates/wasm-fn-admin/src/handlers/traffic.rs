@@ -10,7 +10,7 @@ use wasm_fn_api as api;
 use wasm_fn_control::{
     Control, ControlError,
     host::Host,
-    state::{PlanError, Seen, State as Decided},
+    state::{ChangeError, SeenRollout, State as Decided},
 };
 use wasm_fn_store::Store;
 
@@ -27,7 +27,7 @@ type Answer = Result<Json<api::StageChanged>, ApiError>;
 
 fn answer(function: &FunctionName, stage: &StageName, state: &Arc<Decided>) -> Answer {
     let stands = state.function(function)?.stages.get(stage).ok_or_else(|| {
-        ControlError::from(PlanError::NoSuchStage { function: function.clone(), stage: stage.clone() })
+        ControlError::from(ChangeError::NoSuchStage { function: function.clone(), stage: stage.clone() })
     })?;
     Ok(Json(view::changed(function, stage, stands, state)))
 }
@@ -66,7 +66,7 @@ pub(crate) async fn promote<H: Host, S: Store>(
     answer(&function, &stage, &state)
 }
 
-fn seen(seen: api::RolloutSeen) -> Result<Seen, ApiError> {
+fn seen(seen: api::RolloutSeen) -> Result<SeenRollout, ApiError> {
     let held = matches!(seen.phase.as_str(), "paused" | "frozen");
     let canary = match seen.canary.parse()? {
         VersionRef::No(canary) => canary,
@@ -76,7 +76,7 @@ fn seen(seen: api::RolloutSeen) -> Result<Seen, ApiError> {
             )));
         }
     };
-    Ok(Seen { canary, started_ms: seen.started_ms, step: seen.step, held })
+    Ok(SeenRollout { canary, started_ms: seen.started_ms, step: seen.step, held })
 }
 
 /// Ends a rollout; all traffic goes to stable, or back to the split that was set by hand before it.

@@ -9,10 +9,10 @@ use super::{Control, ControlError, Note};
 use wasm_fn_store::Store;
 
 use crate::{
+    analysis::past,
     host::Host,
-    judge::past,
     report::Report,
-    state::{Action, Change, Facts, Key, Rollout, Seen, StageState, State},
+    state::{Action, Change, Facts, Rollout, SeenRollout, StageKey, StageState, State},
 };
 
 /// What the gate of a rollout says.
@@ -70,7 +70,7 @@ impl<H: Host, S: Store> Control<H, S> {
         function: FunctionName,
         stage: StageName,
         command: Command,
-        seen: Option<Seen>,
+        seen: Option<SeenRollout>,
         note: Note,
     ) -> Result<Arc<State>, ControlError> {
         let key = (function, stage);
@@ -96,10 +96,10 @@ impl<H: Host, S: Store> Control<H, S> {
         stage: StageName,
         note: Note,
     ) -> Result<Arc<State>, ControlError> {
-        let judge = self.judge(&(function.clone(), stage.clone()));
+        let analysis = self.analysis(&(function.clone(), stage.clone()));
         let state = self.command(function, stage, Command::Abort, note).await?;
-        if let Some(judge) = judge {
-            judge.recall();
+        if let Some(analysis) = analysis {
+            analysis.recall();
         }
         Ok(state)
     }
@@ -137,15 +137,14 @@ impl<H: Host, S: Store> Control<H, S> {
     }
 
     /// What is known of the rollout at `key` now, with why it is asked for.
-    pub(super) fn facts(&self, key: &Key, state: &State, reason: String) -> Facts {
+    pub(super) fn facts(&self, key: &StageKey, state: &State, reason: String) -> Facts {
         let mut facts = Facts::at(self.clock.now());
         facts.opened = self.started;
         let rollout = state.rollout(key);
-        if let (Some(judge), Some(rollout)) = (self.judge(key), rollout)
-            && judge.judges(rollout)
-        {
-            facts.gate = Some(judge.state());
-            facts.report = Some(Box::new(judge.report(reason)));
+        let analysis = rollout.and_then(|rollout| self.analyses.load().of(key, rollout));
+        if let (Some(analysis), Some(rollout)) = (analysis, rollout) {
+            facts.gate = Some(analysis.state());
+            facts.report = Some(Box::new(analysis.report(reason)));
             facts.past =
                 self.entry(key, rollout.base).map(|base| past(rollout.spec.gate(), &base.tally.snapshot()));
         }
@@ -153,12 +152,12 @@ impl<H: Host, S: Store> Control<H, S> {
     }
 
     /// What the gate of the rollout at `key` says now.
-    pub fn gate(&self, key: &Key, rollout: &Rollout) -> Option<GateStanding> {
-        let judge = self.judge(key).filter(|judge| judge.judges(rollout))?;
-        let verdict = judge.verdict();
+    pub fn gate(&self, key: &StageKey, rollout: &Rollout) -> Option<GateStanding> {
+        let analysis = self.analyses.load().of(key, rollout)?;
+        let verdict = analysis.verdict();
         let (word, reason) = match &verdict {
             Verdict::Fail(failure) => ("fail", failure.to_string()),
-            _ if rollout.phase.place() == Some(Place::Check) => match judge.checked() {
+            _ if rollout.phase.place() == Some(Place::Check) => match analysis.checked() {
                 _ if rollout.spec.checks().is_empty() => ("pass", "a person has to look first".to_owned()),
                 None => ("wait", "the checks are running".to_owned()),
                 Some(Ok(())) => ("pass", "every check passed".to_owned()),
@@ -170,9 +169,9 @@ impl<H: Host, S: Store> Control<H, S> {
         Some(GateStanding {
             verdict: word,
             reason: reason.clone(),
-            requests: judge.step_requests(),
+            requests: analysis.step_requests(),
             requests_needed: rollout.spec.gate().min_requests,
-            report: judge.report(reason),
+            report: analysis.report(reason),
         })
     }
 
@@ -195,7 +194,7 @@ impl<H: Host, S: Store> Control<H, S> {
         }
     }
 
-    fn keep(&self, key: &Key, stands: &StageState) {
+    fn keep(&self, key: &StageKey, stands: &StageState) {
         let Some(keep) = stands.keep else { return };
         let Some(left) = keep.left(self.clock.now()) else { return };
         if let Some(kept) = self.entry(key, keep.version) {

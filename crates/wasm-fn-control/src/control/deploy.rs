@@ -10,10 +10,10 @@ use super::{Control, ControlError, DEPLOYMENTS_MAX, Note};
 use wasm_fn_store::Store;
 
 use crate::{
+    analysis::past,
     host::{Host, ProgressSink},
-    judge::past,
     report::Report,
-    state::{DeployPlan, Deployment, PlanError, State, Strategy},
+    state::{ChangeError, DeployPlan, Deployment, ReleaseStrategy, State},
 };
 
 /// What is to be deployed, and how.
@@ -28,7 +28,7 @@ pub struct Deploy {
     /// The configuration.
     pub config: Arc<FunctionConfig>,
     /// How it gets its traffic.
-    pub strategy: Strategy,
+    pub strategy: ReleaseStrategy,
     /// Abort a rollout that is under way.
     pub replace: bool,
 }
@@ -57,7 +57,7 @@ impl Deploy {
         report: Option<Box<Report>>,
         salt: Salt,
         state: &State,
-    ) -> Result<DeployPlan, PlanError> {
+    ) -> Result<DeployPlan, ChangeError> {
         state.plan_deploy(&Deployment {
             function: &self.function,
             stage: &self.stage,
@@ -146,10 +146,10 @@ impl<H: Host, S: Store> Control<H, S> {
 }
 
 impl<H: Host, S: Store> Control<H, S> {
-    /// Loads what serves the baseline of the rollout that `deploy` begins, so that none of stable's users waits for that;
-    /// gives the version it is of.
+    /// Loads what serves the baseline of the rollout that `deploy` begins, so that none of stable's users
+    /// waits for that; gives the version it is of.
     async fn load_baseline(&self, deploy: &Deploy) -> Option<VersionNo> {
-        let Strategy::Rollout(spec) = &deploy.strategy else { return None };
+        let ReleaseStrategy::Rollout(spec) = &deploy.strategy else { return None };
         if spec.plan().steps().is_empty() {
             return None;
         }
@@ -167,7 +167,7 @@ impl<H: Host, S: Store> Control<H, S> {
 impl Deploy {
     /// What the stable version did so far, should everybody leave it at once.
     fn past<H: Host, S: Store>(&self, control: &Control<H, S>) -> Option<Counts> {
-        let Strategy::Rollout(spec) = &self.strategy else { return None };
+        let ReleaseStrategy::Rollout(spec) = &self.strategy else { return None };
         let state = control.state();
         let stable = state.function(&self.function).ok()?.stages.get(&self.stage)?.stable;
         let entry = control.entry(&(self.function.clone(), self.stage.clone()), stable)?;

@@ -5,14 +5,14 @@ use std::io;
 use wasm_fn_core::{Digest, Revision};
 use wasm_fn_store::StoreError;
 
-use crate::{host::Rejection, publish::TableError, state::PlanError};
+use crate::{host::Rejection, publish::TableError, state::ChangeError};
 
 /// A change that was not made; the state is as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// The state does not allow it.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Plan(#[from] ChangeError),
     /// Somebody else was faster.
     #[error("state is at revision {found}, expected {expected}")]
     Conflict {

@@ -1,8 +1,8 @@
 //! Letting another process have the state while this one goes on serving its table.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use super::{Control, OpenError, Published, publish, remember::Memory};
+use super::{Control, OpenError, Published, publish, trap_memory::Memory};
 use wasm_fn_store::Store;
 
 use crate::{documents, host::Host};
@@ -30,12 +30,12 @@ impl<H: Host, S: Store> Control<H, S> {
         let loaded = documents::load(&self.store).await?;
         if loaded.head != writer.head {
             let published = publish(&self.host, &self.changed, &loaded)?;
-            let Published { publisher, table, judges } = published;
+            let Published { publisher, table } = published;
             tracing::warn!(revision = loaded.state.revision().0, "state was changed by the other process");
             *self.memory.lock().await = Memory::of(publisher.news(), loaded.traps);
+            self.analyses.store(publisher.analyses());
             writer.publisher = publisher;
             writer.head = loaded.head;
-            *self.judges.lock().unwrap_or_else(PoisonError::into_inner) = judges;
             self.table.store(Arc::new(table));
             self.state.store(Arc::new(loaded.state));
             self.keep_bases();

@@ -1,7 +1,7 @@
 //! Commit, publish and collect, over a host and a store that only pretend.
 
 mod baseline;
-mod conducting;
+mod reconciling;
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
@@ -18,7 +18,7 @@ use super::*;
 use crate::{
     fake::Node,
     host::Rejection,
-    state::{RolloutSpec, Strategy},
+    state::{ReleaseStrategy, RolloutSpec},
 };
 
 impl Node {
@@ -26,14 +26,14 @@ impl Node {
         &self,
         function: &str,
         bytes: &'static [u8],
-        strategy: Strategy,
+        strategy: ReleaseStrategy,
     ) -> Result<Deployed, ControlError> {
         let component = self.upload(bytes).await;
         self.control.deploy(order(function, component, strategy), note(), Arc::new(|_| {})).await
     }
 }
 
-fn order(function: &str, component: Digest, strategy: Strategy) -> Deploy {
+fn order(function: &str, component: Digest, strategy: ReleaseStrategy) -> Deploy {
     Deploy {
         function: function.parse().unwrap(),
         stage: StageName::live(),
@@ -48,14 +48,14 @@ fn note() -> Note {
     Note { actor: "ann".to_owned(), origin: "127.0.0.1:1".to_owned(), message: None, expected_revision: None }
 }
 
-fn canary() -> Strategy {
+fn canary() -> ReleaseStrategy {
     rollout_by(rollout::Strategy::Canary { steps: vec!["10%".parse().unwrap()] })
 }
 
-fn rollout_by(strategy: rollout::Strategy) -> Strategy {
+fn rollout_by(strategy: rollout::Strategy) -> ReleaseStrategy {
     let plan = PlanSpec::usual(strategy);
     let spec = RolloutSpec::new(plan, GateSpec::default(), true, Duration::from_secs(60), Vec::new());
-    Strategy::Rollout(Arc::new(spec.unwrap()))
+    ReleaseStrategy::Rollout(Arc::new(spec.unwrap()))
 }
 
 /// The version that a request with the first of all points gets, which is a canary's if it has any share.
@@ -94,7 +94,7 @@ fn name(function: &str) -> FunctionName {
 async fn change_is_published_when_the_command_returns() {
     let node = Node::start().await;
     assert_eq!(node.control.tables().load().revision(), Revision(0));
-    let deployed = node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    let deployed = node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     assert_eq!((deployed.version.number(), deployed.kind.as_str()), (1, "cgi"));
     assert_eq!(node.control.tables().load().revision(), Revision(1));
     assert_eq!(&*node.stage("hello").versions()[0].target, "hello v1");
@@ -109,16 +109,16 @@ async fn change_is_published_when_the_command_returns() {
 #[tokio::test]
 async fn failed_commit_publishes_nothing_and_keeps_nothing() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.store.fails.store(true, SeqCst);
     let before = node.control.tables().load_full();
-    let failed = node.deploy("hello", b"2", Strategy::AllAtOnce).await;
+    let failed = node.deploy("hello", b"2", ReleaseStrategy::AllAtOnce).await;
     assert!(matches!(failed, Err(ControlError::Store(_))));
     assert!(Arc::ptr_eq(&before, &node.control.tables().load_full()));
     assert_eq!(node.control.state().revision(), Revision(1));
     node.store.fails.store(false, SeqCst);
     // A change elsewhere must not bring the failed one along.
-    node.deploy("other", b"3", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("other", b"3", ReleaseStrategy::AllAtOnce).await.unwrap();
     assert_eq!(node.stage("hello").versions().len(), 1);
     assert_eq!(node.control.verify_journal().await.unwrap(), Revision(2));
 }
@@ -126,8 +126,8 @@ async fn failed_commit_publishes_nothing_and_keeps_nothing() {
 #[tokio::test]
 async fn tallies_handles_and_other_stages_are_shared_between_tables() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
-    node.deploy("other", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
+    node.deploy("other", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     let (hello, other) = (node.stage("hello"), node.stage("other"));
     hello.versions()[0].tally.record(InvocationRecord {
         outcome: Outcome::Success,
@@ -147,7 +147,7 @@ async fn tallies_handles_and_other_stages_are_shared_between_tables() {
 #[tokio::test]
 async fn restarted_node_publishes_the_same() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.deploy("hello", b"2", canary()).await.unwrap();
     let again = node.restarted().await;
     assert_eq!(again.control.state(), node.control.state());
@@ -160,9 +160,9 @@ async fn restarted_node_publishes_the_same() {
 #[tokio::test]
 async fn refused_and_missing_components_change_nothing() {
     let node = Node::start().await;
-    let refused = node.deploy("hello", b"bad", Strategy::AllAtOnce).await.unwrap_err();
+    let refused = node.deploy("hello", b"bad", ReleaseStrategy::AllAtOnce).await.unwrap_err();
     assert!(matches!(refused, ControlError::Rejected(Rejection { code: "component-invalid", .. })));
-    let missing = order("hello", Digest([7; 32]), Strategy::AllAtOnce);
+    let missing = order("hello", Digest([7; 32]), ReleaseStrategy::AllAtOnce);
     let missing = node.control.deploy(missing, note(), Arc::new(|_| {})).await.unwrap_err();
     assert!(matches!(missing, ControlError::ComponentMissing(_)));
     assert_eq!(node.control.state().revision(), Revision(0));
@@ -171,17 +171,17 @@ async fn refused_and_missing_components_change_nothing() {
 #[tokio::test]
 async fn stale_revision_is_refused_before_and_after_preparing() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     let at = |revision| Note { expected_revision: Some(Revision(revision)), ..note() };
     let error = node.control.rollback(name("hello"), live(), None, at(0)).await.unwrap_err();
     assert_eq!(error.to_string(), "state is at revision 1, expected 0");
 
     let slow = node.upload(b"slow").await;
     let control = Arc::clone(&node.control);
-    let order = order("hello", slow, Strategy::AllAtOnce);
+    let order = order("hello", slow, ReleaseStrategy::AllAtOnce);
     let task = tokio::spawn(async move { control.deploy(order, at(1), Arc::new(|_| {})).await });
     node.host.preparing.subscribe().wait_for(|&preparing| preparing == 1).await.unwrap();
-    node.deploy("other", b"2", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("other", b"2", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.host.go.notify_one();
     let error = task.await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "state is at revision 2, expected 1");
@@ -192,7 +192,7 @@ async fn deployment_goes_on_when_the_caller_is_gone() {
     let node = Node::start().await;
     let slow = node.upload(b"slow").await;
     {
-        let order = order("hello", slow, Strategy::AllAtOnce);
+        let order = order("hello", slow, ReleaseStrategy::AllAtOnce);
         let mut deploy = std::pin::pin!(node.control.deploy(order, note(), Arc::new(|_| {})));
         let mut preparing = node.host.preparing.subscribe();
         tokio::select! {
@@ -214,13 +214,13 @@ async fn deployments_beyond_the_bound_are_refused() {
     let mut waiting = Vec::new();
     for at in 0..DEPLOYMENTS_MAX {
         let control = Arc::clone(&node.control);
-        let order = order(&format!("f{at}"), slow, Strategy::AllAtOnce);
+        let order = order(&format!("f{at}"), slow, ReleaseStrategy::AllAtOnce);
         waiting.push(tokio::spawn(async move { control.deploy(order, note(), Arc::new(|_| {})).await }));
     }
     while node.control.deployments.available_permits() > 0 {
         tokio::task::yield_now().await;
     }
-    let refused = node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap_err();
+    let refused = node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap_err();
     assert_eq!(refused.to_string(), "32 deployments are under way, expected at most 32");
     let mut preparing = node.host.preparing.subscribe();
     for at in 0..DEPLOYMENTS_MAX {
@@ -230,15 +230,15 @@ async fn deployments_beyond_the_bound_are_refused() {
     for deployment in waiting {
         deployment.await.unwrap().unwrap();
     }
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
 }
 
 #[tokio::test]
 async fn components_that_no_version_uses_are_removed() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
-    node.deploy("hello", b"2", Strategy::AllAtOnce).await.unwrap();
-    node.deploy("other", b"2", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"2", ReleaseStrategy::AllAtOnce).await.unwrap();
+    node.deploy("other", b"2", ReleaseStrategy::AllAtOnce).await.unwrap();
     assert_eq!(node.components(), 2);
     node.control.delete(name("hello"), note()).await.unwrap();
     assert_eq!(node.components(), 1, "the other function uses the second");
@@ -251,7 +251,7 @@ async fn component_being_deployed_is_not_removed() {
     let node = Node::start().await;
     let slow = node.upload(b"slow").await;
     let deploy = |function| {
-        let (control, order) = (Arc::clone(&node.control), order(function, slow, Strategy::AllAtOnce));
+        let (control, order) = (Arc::clone(&node.control), order(function, slow, ReleaseStrategy::AllAtOnce));
         tokio::spawn(async move { control.deploy(order, note(), Arc::new(|_| {})).await })
     };
     let mut preparing = node.host.preparing.subscribe();
@@ -270,7 +270,7 @@ async fn component_being_deployed_is_not_removed() {
 #[tokio::test]
 async fn uploads_that_were_never_deployed_are_removed_at_the_start() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.upload(b"2").await;
     let again = node.restarted().await;
     assert_eq!(again.components(), 1);
@@ -279,7 +279,7 @@ async fn uploads_that_were_never_deployed_are_removed_at_the_start() {
 #[tokio::test]
 async fn commands_at_once_are_carried_out_one_after_the_other() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.deploy("hello", b"2", canary()).await.unwrap();
     let command = |command| node.control.command(name("hello"), live(), command, note());
     let (paused, again) = tokio::join!(command(Command::Pause), command(Command::Pause));
@@ -290,7 +290,7 @@ async fn commands_at_once_are_carried_out_one_after_the_other() {
 #[tokio::test]
 async fn table_of_before_places_nobody_on_a_canary_that_was_replaced() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.deploy("hello", b"2", canary()).await.unwrap();
     let before = node.stage("hello");
     assert_eq!(choose(&before, None).version.no.number(), 2);
@@ -304,7 +304,7 @@ async fn table_of_before_places_nobody_on_a_canary_that_was_replaced() {
 #[tokio::test]
 async fn aborting_at_once_reaches_requests_that_began_under_an_earlier_gate() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.deploy("hello", b"2", canary()).await.unwrap();
     let before = node.stage("hello");
     let recalled = choose(&before, None).version.hold().observer().unwrap().recalled();
@@ -318,7 +318,7 @@ async fn aborting_at_once_reaches_requests_that_began_under_an_earlier_gate() {
 #[tokio::test(start_paused = true)]
 async fn rollout_begins_when_it_is_planned_however_long_others_commit() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     let slow = node.upload(b"slow").await;
     let writer = node.control.writer.lock().await;
     let control = Arc::clone(&node.control);
@@ -337,7 +337,7 @@ async fn rollout_begins_when_it_is_planned_however_long_others_commit() {
 #[tokio::test]
 async fn version_that_fails_whom_a_rule_places_on_it_is_aborted_before_its_switch() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.deploy("hello", b"2", rollout_by(rollout::Strategy::BlueGreen)).await.unwrap();
     let stage = node.stage("hello");
     let canary = choose(&stage, Some(VersionRef::Canary)).version.hold();
@@ -366,13 +366,13 @@ async fn version_that_fails_whom_a_rule_places_on_it_is_aborted_before_its_switc
 #[tokio::test]
 async fn nothing_is_changed_while_another_process_has_the_state() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.control.hand_over().await;
-    let refused = node.deploy("hello", b"2", Strategy::AllAtOnce).await.unwrap_err();
+    let refused = node.deploy("hello", b"2", ReleaseStrategy::AllAtOnce).await.unwrap_err();
     assert!(matches!(refused, ControlError::HandedOver), "{refused}");
     assert_eq!(node.stage("hello").stable().no.number(), 1);
     node.control.take_back().await.unwrap();
-    node.deploy("hello", b"2", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"2", ReleaseStrategy::AllAtOnce).await.unwrap();
     assert_eq!(node.stage("hello").stable().no.number(), 2);
 }
 
@@ -391,8 +391,8 @@ async fn component_of_another_process_is_not_removed() {
 #[tokio::test]
 async fn what_another_process_changed_is_published_when_the_state_comes_back() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
-    node.deploy("gone", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
+    node.deploy("gone", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     let tables = node.control.tables();
     node.control.hand_over().await;
     let other = node.restarted().await;
@@ -403,7 +403,7 @@ async fn what_another_process_changed_is_published_when_the_state_comes_back() {
     node.control.take_back().await.unwrap();
     assert_eq!(tables.load().revision(), Revision(4));
     assert!(tables.load().find(None, "/gone").is_none());
-    // Its rollout has a judge here, and goes on from there.
+    // Its rollout has an analysis here, and goes on from there.
     node.control.command(name("hello"), live(), Command::Promote, note()).await.unwrap();
     assert_eq!(node.stage("hello").stable().no.number(), 2);
     assert_eq!(node.control.verify_journal().await.unwrap(), Revision(5));
@@ -412,7 +412,7 @@ async fn what_another_process_changed_is_published_when_the_state_comes_back() {
 #[tokio::test]
 async fn tallies_go_on_when_the_state_comes_back_as_it_was() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     let before = node.stage("hello");
     node.control.hand_over().await;
     node.control.take_back().await.unwrap();

@@ -6,8 +6,8 @@ use wasm_fn_store::{EmbeddedStore, MemoryStore};
 
 use super::*;
 use crate::{
-    journal::Draft,
-    state::{Deployment, Strategy},
+    journal::Entry,
+    state::{Deployment, ReleaseStrategy},
 };
 
 /// The next commit: a new version of `function`.
@@ -20,14 +20,14 @@ fn next(loaded: &LoadedState, function: &str) -> (Commit, LoadedState) {
         digest: Digest([u8::try_from(revision.0).unwrap(); 32]),
         kind: "cgi",
         config: &Arc::new(FunctionConfig::default()),
-        strategy: &Strategy::AllAtOnce,
+        strategy: &ReleaseStrategy::AllAtOnce,
         past: None,
         report: None,
         replace: false,
         salt: Salt([u64::MAX, 1]),
         now_ms: 0,
     });
-    let entry = Draft {
+    let entry = Entry {
         revision,
         at_ms: 0,
         actor: "ann".to_owned(),
@@ -35,8 +35,9 @@ fn next(loaded: &LoadedState, function: &str) -> (Commit, LoadedState) {
         message: None,
         change: plan.unwrap().change.unwrap(),
         previous_hash: loaded.head,
+        hash: GENESIS,
     }
-    .seal();
+    .sealed();
     let mut state = loaded.state.clone();
     state.apply(&entry.change, &entry.meta());
     let function = state.stored_function(&name).unwrap().clone();
@@ -54,8 +55,8 @@ async fn fill(store: &impl Store, functions: &[&str]) -> LoadedState {
     loaded
 }
 
-/// Traps of a version that there is, of one that there is not, and of a function that is gone, are kept as long as the
-/// version is.
+/// Traps of a version that there is, of one that there is not, and of a function that is gone, are kept as
+/// long as the version is.
 async fn keeps_traps(store: &impl Store) {
     let loaded = fill(store, &["a"]).await;
     let version =

@@ -5,9 +5,9 @@ use wasm_fn_core::FunctionName;
 use super::*;
 use crate::state::Action;
 
-fn draft(revision: u64, previous_hash: Hash) -> Draft {
+fn draft(revision: u64, previous_hash: Hash) -> Entry {
     let function: FunctionName = "hello".parse().unwrap();
-    Draft {
+    Entry {
         revision: Revision(revision),
         at_ms: 1_700_000_000_000 + revision,
         actor: "ann".to_owned(),
@@ -15,6 +15,7 @@ fn draft(revision: u64, previous_hash: Hash) -> Draft {
         message: Some("because \"é\"\n".to_owned()),
         change: Change { function, action: Action::Delete },
         previous_hash,
+        hash: GENESIS,
     }
 }
 
@@ -22,7 +23,7 @@ fn chain(length: u64) -> Vec<String> {
     let mut head = GENESIS;
     (1..=length)
         .map(|revision| {
-            let entry = draft(revision, head).seal();
+            let entry = draft(revision, head).sealed();
             head = entry.hash;
             entry.to_json()
         })
@@ -45,7 +46,7 @@ fn untouched_chain_is_verified() {
 
 #[test]
 fn entry_survives_its_json() {
-    let entry = draft(1, GENESIS).seal();
+    let entry = draft(1, GENESIS).sealed();
     assert_eq!(Entry::parse(&entry.to_json()).unwrap(), entry);
 }
 
@@ -56,7 +57,7 @@ fn hash_is_of_the_canonical_form() {
         "0".repeat(64)
     );
     let expected: Hash = Sha256::digest(canonical).into();
-    assert_eq!(draft(1, GENESIS).seal().hash, expected);
+    assert_eq!(draft(1, GENESIS).sealed().hash, expected);
 }
 
 #[test]
@@ -93,8 +94,8 @@ fn removed_swapped_and_resealed_entries_are_noticed() {
     assert_eq!(walk(&swapped), Err(ChainError::Gap { revision: 2 }));
     let mut resealed = intact.clone();
     let previous_hash = Entry::parse(&intact[0]).unwrap().hash;
-    let other = Draft { actor: "bob".to_owned(), ..draft(2, previous_hash) };
-    resealed[1] = other.seal().to_json();
+    let other = Entry { actor: "bob".to_owned(), ..draft(2, previous_hash) };
+    resealed[1] = other.sealed().to_json();
     assert_eq!(walk(&resealed), Err(ChainError::Gap { revision: 3 }));
     assert_eq!(walk(&intact[1..]), Err(ChainError::Gap { revision: 1 }));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasm_fn_core::{FunctionName, StageName, TrafficSplit};
 use wasm_fn_rollout::{Cause, Command, Counts, Decision, GateState, Phase, Time, apply, command};
 
-use super::{Action, Advance, Change, PlanError, Rollout, Seen, StageState, State};
+use super::{Action, Advance, Change, ChangeError, Rollout, SeenRollout, StageState, State};
 use crate::report::Report;
 
 /// What is known at the moment of a decision besides the state.
@@ -38,8 +38,8 @@ impl Facts {
 
 /// `phase` as it counts in a process that took it over at `opened`.
 ///
-/// What lasts has lasted since then at most: nobody saw what happened before, and the clock of that process may
-/// have been another. So a step is repeated after a restart, never shortened.
+/// What lasts has lasted since then at most: nobody saw what happened before, and the clock of that process
+/// may have been another. So a step is repeated after a restart, never shortened.
 pub fn effective(phase: &Phase, opened: Time, now: Time) -> Phase {
     let since = |since: Time| if since < opened || since > now { opened } else { since };
     match *phase {
@@ -60,12 +60,12 @@ impl State {
         stage: &StageName,
         wanted: Command,
         facts: Facts,
-    ) -> Result<Change, PlanError> {
+    ) -> Result<Change, ChangeError> {
         let current = self.stage(function, stage)?;
-        let none = || PlanError::NoRollout { function: function.clone(), stage: stage.clone() };
+        let none = || ChangeError::NoRollout { function: function.clone(), stage: stage.clone() };
         let rollout = current.rollout.as_ref().ok_or_else(none)?;
         let decision = command(rollout.spec.plan(), &rollout.phase, wanted).map_err(|error| {
-            PlanError::Command { function: function.clone(), stage: stage.clone(), error }
+            ChangeError::Command { function: function.clone(), stage: stage.clone(), error }
         })?;
         self.plan_decision(function, stage, decision, facts)?.ok_or_else(none)
     }
@@ -79,13 +79,13 @@ impl State {
         function: &FunctionName,
         stage: &StageName,
         wanted: Command,
-        seen: &Seen,
+        seen: &SeenRollout,
         facts: Facts,
-    ) -> Result<Change, PlanError> {
+    ) -> Result<Change, ChangeError> {
         if let Some(rollout) = &self.stage(function, stage)?.rollout {
             seen.check(rollout, wanted).map_err(|(found, expected)| {
                 let (function, stage) = (function.clone(), stage.clone());
-                PlanError::Moved { function, stage, found, expected }
+                ChangeError::Moved { function, stage, found, expected }
             })?;
         }
         self.plan_command(function, stage, wanted, facts)
@@ -101,7 +101,7 @@ impl State {
         stage: &StageName,
         decision: Decision,
         facts: Facts,
-    ) -> Result<Option<Change>, PlanError> {
+    ) -> Result<Option<Change>, ChangeError> {
         let current = self.stage(function, stage)?;
         let Some(rollout) = &current.rollout else { return Ok(None) };
         let (version, stage) = (rollout.canary, stage.clone());

@@ -1,7 +1,7 @@
 //! Whether the cohorts that a rollout's steps name are there.
 //!
-//! Cohort rules act before a version is chosen, so they are the stable version's: one that only the new version brings
-//! finds nobody until that is promoted.
+//! Cohort rules act before a version is chosen, so they are the stable version's: one that only the new
+//! version brings finds nobody until that is promoted.
 
 use std::fmt;
 
@@ -65,11 +65,12 @@ fn expected(named: &[CohortName]) -> String {
     }
 }
 
-/// Checks the steps of `plan` that are by cohort against the rules of the `stable` version, and looks for names in those of
-/// the new one.
+/// Checks the steps of `plan` that are by cohort against the rules of the `stable` version, and looks for
+/// names in those of the new one.
 ///
 /// # Errors
-/// Gives the first step that is by no cohort of stable, from 0, with what is wrong, and the cohorts that are there.
+/// Gives the first step that is by no cohort of stable, from 0, with what is wrong, and the cohorts that are
+/// there.
 pub(super) fn check(
     plan: &Plan,
     stable: &FunctionConfig,

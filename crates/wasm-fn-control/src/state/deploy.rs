@@ -8,8 +8,8 @@ use wasm_fn_router::Salt;
 use wasm_fn_rollout::{Counts, Phase, Place, Time};
 
 use super::{
-    Action, Build, Change, Function, NoCohort, PlanError, Rollout, RolloutSpec, StageState, State, Strategy,
-    cohorts,
+    Action, Build, Change, ChangeError, Function, NoCohort, ReleaseStrategy, Rollout, RolloutSpec,
+    StageState, State, cohorts,
 };
 use crate::report::Report;
 
@@ -33,7 +33,7 @@ pub struct Deployment<'a> {
     /// The configuration.
     pub config: &'a Arc<FunctionConfig>,
     /// How it gets its traffic.
-    pub strategy: &'a Strategy,
+    pub strategy: &'a ReleaseStrategy,
     /// What the stable version did so far, for a rollout that leaves nothing to compare with.
     pub past: Option<Counts>,
     /// The numbers of the rollout under way, should this replace it.
@@ -67,22 +67,22 @@ impl State {
     /// Plans `deployment`.
     ///
     /// # Errors
-    /// A rollout is under way, a step names a cohort that stable does not have, a route is another function's, or a bound
-    /// is reached.
-    pub fn plan_deploy(&self, deployment: &Deployment<'_>) -> Result<DeployPlan, PlanError> {
+    /// A rollout is under way, a step names a cohort that stable does not have, a route is another
+    /// function's, or a bound is reached.
+    pub fn plan_deploy(&self, deployment: &Deployment<'_>) -> Result<DeployPlan, ChangeError> {
         let empty = Function::default();
         let name = deployment.function;
         let function = self.functions.get(name).map_or(&empty, |function| &**function);
         let existing = function.like(deployment.digest, deployment.config);
         let version = existing.unwrap_or(function.next_version);
         if version.next().is_none() {
-            return Err(PlanError::VersionsUsedUp(name.clone()));
+            return Err(ChangeError::VersionsUsedUp(name.clone()));
         }
         let current = function.stages.get(deployment.stage);
         if current.is_none() && function.stages.len() >= STAGES_MAX {
             let (function_name, stage) = (name.clone(), deployment.stage.clone());
             let found = function.stages.len();
-            return Err(PlanError::TooManyStages { function: function_name, stage, found });
+            return Err(ChangeError::TooManyStages { function: function_name, stage, found });
         }
 
         let Aim { after, aborted } = deployment.aim(function, version)?;
@@ -119,16 +119,16 @@ impl State {
 }
 
 impl Deployment<'_> {
-    fn aim(&self, function: &Function, version: VersionNo) -> Result<Aim, PlanError> {
+    fn aim(&self, function: &Function, version: VersionNo) -> Result<Aim, ChangeError> {
         let Function { stages, versions, .. } = function;
         let current = stages.get(self.stage);
         let leave = Aim { after: None, aborted: None };
         let Some(stage) = current else {
             let first =
-                (*self.strategy != Strategy::NoTraffic).then(|| StageState::first(version, self.salt));
+                (*self.strategy != ReleaseStrategy::NoTraffic).then(|| StageState::first(version, self.salt));
             return Ok(Aim { after: first, ..leave });
         };
-        if *self.strategy == Strategy::NoTraffic {
+        if *self.strategy == ReleaseStrategy::NoTraffic {
             return Ok(leave);
         }
         let Some(rollout) = stage.moving() else {
@@ -136,10 +136,12 @@ impl Deployment<'_> {
         };
         if !self.replace {
             let same = |spec: &Arc<RolloutSpec>| *spec == rollout.spec;
-            if rollout.canary == version && matches!(self.strategy, Strategy::Rollout(spec) if same(spec)) {
+            if rollout.canary == version
+                && matches!(self.strategy, ReleaseStrategy::Rollout(spec) if same(spec))
+            {
                 return Ok(leave);
             }
-            return Err(PlanError::RolloutInProgress {
+            return Err(ChangeError::RolloutInProgress {
                 function: self.function.clone(),
                 stage: self.stage.clone(),
                 stable: stage.stable,
@@ -151,7 +153,7 @@ impl Deployment<'_> {
         let mut after = match self.place(function, &aborted, version) {
             Ok(after) => after.unwrap_or(aborted),
             // A canary of what is stable is no rollout: what is asked for is the abort.
-            Err(PlanError::AlreadyStable { .. }) => aborted,
+            Err(ChangeError::AlreadyStable { .. }) => aborted,
             Err(error) => return Err(error),
         };
         if let Some(begun) = &mut after.rollout {
@@ -168,15 +170,15 @@ impl Deployment<'_> {
         function: &Function,
         stage: &StageState,
         version: VersionNo,
-    ) -> Result<Option<StageState>, PlanError> {
+    ) -> Result<Option<StageState>, ChangeError> {
         let settled = stage.split == TrafficSplit::all(stage.stable);
         Ok(match self.strategy {
-            Strategy::NoTraffic => None,
-            Strategy::AllAtOnce if version == stage.stable && settled => None,
-            Strategy::AllAtOnce => Some(stage.moved_to(version)),
-            Strategy::Rollout(spec) if version == stage.stable => {
+            ReleaseStrategy::NoTraffic => None,
+            ReleaseStrategy::AllAtOnce if version == stage.stable && settled => None,
+            ReleaseStrategy::AllAtOnce => Some(stage.moved_to(version)),
+            ReleaseStrategy::Rollout(spec) if version == stage.stable => {
                 if spec.plan().first() != Place::Watch {
-                    return Err(PlanError::AlreadyStable {
+                    return Err(ChangeError::AlreadyStable {
                         function: self.function.clone(),
                         stage: self.stage.clone(),
                         version,
@@ -184,7 +186,7 @@ impl Deployment<'_> {
                 }
                 (!settled).then(|| stage.all_to_stable())
             }
-            Strategy::Rollout(spec) => {
+            ReleaseStrategy::Rollout(spec) => {
                 self.check_cohorts(function, stage, spec)?;
                 Some(self.begin(stage, version, spec))
             }
@@ -197,12 +199,12 @@ impl Deployment<'_> {
         function: &Function,
         stage: &StageState,
         spec: &RolloutSpec,
-    ) -> Result<(), PlanError> {
+    ) -> Result<(), ChangeError> {
         let stable = function.versions.get(&stage.stable).map(|version| &*version.build.config);
         let none = FunctionConfig::default();
         cohorts::check(spec.plan(), stable.unwrap_or(&none), self.config).map_err(
             |(index, problem, named)| {
-                PlanError::Cohort(Box::new(NoCohort {
+                ChangeError::Cohort(Box::new(NoCohort {
                     function: self.function.clone(),
                     stage: self.stage.clone(),
                     stable: stage.stable,

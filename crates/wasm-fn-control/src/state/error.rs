@@ -8,7 +8,7 @@ use super::NoCohort;
 
 /// A change that the state does not allow; nothing is changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PlanError {
+pub enum ChangeError {
     /// No function has this name.
     #[error("there is no function `{0}`")]
     NoSuchFunction(FunctionName),

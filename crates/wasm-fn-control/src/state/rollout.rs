@@ -72,7 +72,7 @@ pub struct Rollout {
 
 /// Where somebody saw a rollout who gives it a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct SeenRollout {
     /// The version it moves to.
     pub canary: VersionNo,
     /// When it began, Unix milliseconds.
@@ -85,7 +85,7 @@ pub struct Seen {
 
 /// A rollout that has ended, or a rollback outside of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedRollout {
     /// The version it moved to.
     pub canary: VersionNo,
     /// The version it moved from.
@@ -174,6 +174,17 @@ impl RolloutSpec {
     }
 }
 
+/// What tells a rollout from all others of its stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RolloutId {
+    /// The version that it moves to.
+    pub canary: VersionNo,
+    /// The version that it moves from.
+    pub base: VersionNo,
+    /// When it began, Unix milliseconds.
+    pub started_ms: u64,
+}
+
 impl Rollout {
     /// Number of its step, from 1; `None` before the first and once everybody is on the new version.
     pub fn step(&self) -> Option<u32> {
@@ -201,15 +212,16 @@ impl Rollout {
         }
     }
 
-    /// Whether `other` is a later state of the same rollout.
-    pub fn is_same(&self, other: &Self) -> bool {
-        self.canary == other.canary && self.base == other.base && self.started_ms == other.started_ms
+    /// What tells it from all other rollouts of its stage.
+    pub fn id(&self) -> RolloutId {
+        let Self { canary, base, started_ms, .. } = *self;
+        RolloutId { canary, base, started_ms }
     }
 }
 
-impl Seen {
-    /// Checks that `rollout` is still where it was seen, as far as that matters to `command`: a person who promotes it
-    /// fully, or ends it, means it wherever it is. One that is held by now is not moved unseen.
+impl SeenRollout {
+    /// Checks that `rollout` is still where it was seen, as far as that matters to `command`: a person who
+    /// promotes it fully, or ends it, means it wherever it is. One that is held by now is not moved unseen.
     ///
     /// # Errors
     /// What was found, and what was expected.
@@ -238,10 +250,10 @@ pub(super) fn ended(
     after: &StageState,
     action: &Action,
     meta: &Meta<'_>,
-) -> Option<Ended> {
+) -> Option<EndedRollout> {
     let before = before?;
     let Some(rollout) = &before.rollout else { return moved(before, action, meta) };
-    if after.rollout.as_ref().is_some_and(|after| after.is_same(rollout)) {
+    if after.rollout.as_ref().is_some_and(|after| after.id() == rollout.id()) {
         return None;
     }
     let outcome = if after.stable == rollout.canary || action.builds_on(rollout) {
@@ -251,7 +263,7 @@ pub(super) fn ended(
     } else {
         RolloutOutcome::Aborted
     };
-    Some(Ended {
+    Some(EndedRollout {
         canary: rollout.canary,
         base: rollout.base,
         outcome,
@@ -262,8 +274,9 @@ pub(super) fn ended(
     })
 }
 
-/// What a rollback without a rollout under way did to the stage that was `before`: it is one that ends as it begins.
-fn moved(before: &StageState, action: &Action, meta: &Meta<'_>) -> Option<Ended> {
+/// What a rollback without a rollout under way did to the stage that was `before`: it is one that ends as it
+/// begins.
+fn moved(before: &StageState, action: &Action, meta: &Meta<'_>) -> Option<EndedRollout> {
     let Action::Rollback { version, left, .. } = action else { return None };
     let (canary, base, outcome) = match left {
         Some(left) => (*left, *version, RolloutOutcome::RolledBack),
@@ -272,7 +285,15 @@ fn moved(before: &StageState, action: &Action, meta: &Meta<'_>) -> Option<Ended>
         None => return None,
     };
     let (started_ms, ended_ms) = (meta.at_ms, meta.at_ms);
-    Some(Ended { canary, base, outcome, started_ms, ended_ms, reason: reason(action, meta), report: None })
+    Some(EndedRollout {
+        canary,
+        base,
+        outcome,
+        started_ms,
+        ended_ms,
+        reason: reason(action, meta),
+        report: None,
+    })
 }
 
 /// Why `action` ends a rollout, in a sentence.
@@ -295,4 +316,4 @@ impl Action {
 }
 
 /// Names a rollout: where it is.
-pub type Key = (FunctionName, StageName);
+pub type StageKey = (FunctionName, StageName);

@@ -13,35 +13,35 @@ use wasm_fn_rollout::{self as rollout, Command, GateSpec, PlanSpec, Time};
 
 use super::*;
 
-fn by(strategy: rollout::Strategy) -> Strategy {
+fn by(strategy: rollout::Strategy) -> ReleaseStrategy {
     let plan = PlanSpec::usual(strategy);
     let spec = RolloutSpec::new(plan, GateSpec::default(), true, Duration::from_secs(60), Vec::new());
-    Strategy::Rollout(Arc::new(spec.unwrap()))
+    ReleaseStrategy::Rollout(Arc::new(spec.unwrap()))
 }
 
-fn canary() -> Strategy {
+fn canary() -> ReleaseStrategy {
     by(rollout::Strategy::Canary { steps: vec!["10%".parse().unwrap()] })
 }
 
-fn blue_green() -> Strategy {
+fn blue_green() -> ReleaseStrategy {
     by(rollout::Strategy::BlueGreen)
 }
 
-fn watched() -> Strategy {
+fn watched() -> ReleaseStrategy {
     by(rollout::Strategy::AllAtOnce)
 }
 
-fn linear() -> Strategy {
+fn linear() -> ReleaseStrategy {
     let every = Duration::from_secs(30);
     by(rollout::Strategy::Linear { by: "30%".parse().unwrap(), every })
 }
 
-fn steps(shares: &[&str], change: impl FnOnce(&mut PlanSpec)) -> Strategy {
+fn steps(shares: &[&str], change: impl FnOnce(&mut PlanSpec)) -> ReleaseStrategy {
     let steps = shares.iter().map(|share| share.parse().unwrap()).collect();
     let mut plan = PlanSpec::usual(rollout::Strategy::Canary { steps });
     change(&mut plan);
     let spec = RolloutSpec::new(plan, GateSpec::default(), true, Duration::ZERO, Vec::new());
-    Strategy::Rollout(Arc::new(spec.unwrap()))
+    ReleaseStrategy::Rollout(Arc::new(spec.unwrap()))
 }
 
 fn facts() -> Facts {
@@ -60,11 +60,11 @@ struct Ask {
     stage: StageName,
     component: u8,
     config: FunctionConfig,
-    strategy: Strategy,
+    strategy: ReleaseStrategy,
     replace: bool,
 }
 
-fn ask(function: &str, component: u8, strategy: Strategy) -> Ask {
+fn ask(function: &str, component: u8, strategy: ReleaseStrategy) -> Ask {
     let function = function.parse().unwrap();
     let config = FunctionConfig::default();
     Ask { function, stage: StageName::live(), component, config, strategy, replace: false }
@@ -104,7 +104,7 @@ impl World {
         self.changes.push(change);
     }
 
-    fn plan(&self, ask: &Ask) -> Result<DeployPlan, PlanError> {
+    fn plan(&self, ask: &Ask) -> Result<DeployPlan, ChangeError> {
         self.state.plan_deploy(&Deployment {
             function: &ask.function,
             stage: &ask.stage,
@@ -126,28 +126,28 @@ impl World {
         plan
     }
 
-    fn traffic(&mut self, shares: &[(&str, &str)]) -> Result<(), PlanError> {
+    fn traffic(&mut self, shares: &[(&str, &str)]) -> Result<(), ChangeError> {
         let shares: Vec<_> = shares.iter().map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).collect();
         let change = self.state.plan_traffic(&hello(), &StageName::live(), &shares)?;
         change.into_iter().for_each(|change| self.carry_out(change));
         Ok(())
     }
 
-    fn promote(&mut self) -> Result<(), PlanError> {
+    fn promote(&mut self) -> Result<(), ChangeError> {
         self.command(Command::Promote)
     }
 
-    fn abort(&mut self) -> Result<(), PlanError> {
+    fn abort(&mut self) -> Result<(), ChangeError> {
         self.command(Command::Abort)
     }
 
-    fn command(&mut self, command: Command) -> Result<(), PlanError> {
+    fn command(&mut self, command: Command) -> Result<(), ChangeError> {
         let change = self.state.plan_command(&hello(), &StageName::live(), command, facts())?;
         self.carry_out(change);
         Ok(())
     }
 
-    fn rollback(&mut self, to: Option<&str>) -> Result<(), PlanError> {
+    fn rollback(&mut self, to: Option<&str>) -> Result<(), ChangeError> {
         let to = to.map(|to| to.parse().unwrap());
         let change = self.state.plan_rollback(&hello(), &StageName::live(), to, facts())?;
         change.into_iter().for_each(|change| self.carry_out(change));
@@ -191,7 +191,7 @@ impl World {
 fn deployed(count: u8) -> World {
     let mut world = World::default();
     for component in 1..=count {
-        world.deploy(ask("hello", component, Strategy::AllAtOnce));
+        world.deploy(ask("hello", component, ReleaseStrategy::AllAtOnce));
     }
     world
 }

@@ -6,7 +6,7 @@ use wasm_fn_core::{FunctionName, StageName, TrafficSplit, VersionNo, VersionRef,
 
 use wasm_fn_rollout::Command;
 
-use super::{Action, Change, Facts, PlanError, StageState, State};
+use super::{Action, Change, ChangeError, Facts, StageState, State};
 
 impl State {
     /// Plans to split `stage` by `shares`; `None` when it is split like that already.
@@ -22,9 +22,9 @@ impl State {
         function: &FunctionName,
         stage: &StageName,
         shares: &[(VersionRef, Weight)],
-    ) -> Result<Option<Change>, PlanError> {
+    ) -> Result<Option<Change>, ChangeError> {
         let current = self.stage(function, stage)?;
-        let shares: Result<Vec<_>, PlanError> = shares
+        let shares: Result<Vec<_>, ChangeError> = shares
             .iter()
             .map(|&(version, weight)| Ok((self.resolve(function, stage, version)?, weight)))
             .collect();
@@ -69,7 +69,7 @@ impl State {
         stage: &StageName,
         to: Option<VersionRef>,
         facts: Facts,
-    ) -> Result<Option<Change>, PlanError> {
+    ) -> Result<Option<Change>, ChangeError> {
         let current = self.stage(function, stage)?;
         let to = to.map(|to| self.resolve(function, stage, to)).transpose()?;
         let aborted = current.canary();
@@ -82,7 +82,7 @@ impl State {
                 return Err(in_progress(function, stage, current, canary, expected));
             }
         }
-        let version = to.or(current.newest_previous()).ok_or_else(|| PlanError::NoPreviousVersion {
+        let version = to.or(current.newest_previous()).ok_or_else(|| ChangeError::NoPreviousVersion {
             function: function.clone(),
             stage: stage.clone(),
             stable: current.stable,
@@ -103,7 +103,7 @@ impl State {
         &self,
         function: &FunctionName,
         action: Action,
-    ) -> Result<Option<Change>, PlanError> {
+    ) -> Result<Option<Change>, ChangeError> {
         let mut change = Change { function: function.clone(), action };
         loop {
             let Err(clash) = self.check_claims(&change) else { return Ok(Some(change)) };
@@ -118,7 +118,7 @@ impl State {
     ///
     /// # Errors
     /// An unknown function.
-    pub fn plan_delete(&self, function: &FunctionName) -> Result<Change, PlanError> {
+    pub fn plan_delete(&self, function: &FunctionName) -> Result<Change, ChangeError> {
         self.function(function)?;
         Ok(Change { function: function.clone(), action: Action::Delete })
     }
@@ -130,7 +130,7 @@ fn in_progress(
     current: &StageState,
     canary: VersionNo,
     expected: &'static str,
-) -> PlanError {
+) -> ChangeError {
     let (function, stage) = (function.clone(), stage.clone());
-    PlanError::RolloutInProgress { function, stage, stable: current.stable, canary, expected }
+    ChangeError::RolloutInProgress { function, stage, stable: current.stable, canary, expected }
 }

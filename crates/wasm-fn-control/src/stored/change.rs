@@ -2,26 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Build, Malformed, Stage, parse, parse_all, texts};
+use super::{Malformed, StoredBuild, StoredStage, parse, parse_all, texts};
 use crate::{report::Report, state};
 
 /// [`state::Change`].
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Change {
+pub(crate) struct StoredChange {
     function: String,
     #[serde(flatten)]
-    action: Action,
+    action: StoredAction,
 }
 
 /// [`state::Action`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
-enum Action {
+enum StoredAction {
     Deploy {
         stage: String,
         version: String,
-        made: Option<Box<Build>>,
-        after: Option<Stage>,
+        made: Option<Box<StoredBuild>>,
+        after: Option<StoredStage>,
         aborted: Option<String>,
         dropped: Vec<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,27 +29,27 @@ enum Action {
     },
     Traffic {
         stage: String,
-        after: Stage,
+        after: StoredStage,
     },
     Promote {
         stage: String,
         version: String,
-        after: Stage,
+        after: StoredStage,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         report: Option<Box<Report>>,
     },
     Advance {
         stage: String,
         version: String,
-        advance: Advance,
-        after: Stage,
+        advance: StoredAdvance,
+        after: StoredStage,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         report: Option<Box<Report>>,
     },
     Abort {
         stage: String,
         version: String,
-        after: Stage,
+        after: StoredStage,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         report: Option<Box<Report>>,
     },
@@ -58,7 +58,7 @@ enum Action {
         version: String,
         left: Option<String>,
         aborted: Option<String>,
-        after: Stage,
+        after: StoredStage,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         report: Option<Box<Report>>,
     },
@@ -68,7 +68,7 @@ enum Action {
 /// [`state::Advance`].
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Advance {
+enum StoredAdvance {
     Step,
     Await,
     Pause,
@@ -77,28 +77,28 @@ enum Advance {
     Settle,
 }
 
-impl From<&state::Change> for Change {
+impl From<&state::Change> for StoredChange {
     fn from(change: &state::Change) -> Self {
         Self { function: change.function.to_string(), action: (&change.action).into() }
     }
 }
 
-impl TryFrom<Change> for state::Change {
+impl TryFrom<StoredChange> for state::Change {
     type Error = Malformed;
 
-    fn try_from(stored: Change) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredChange) -> Result<Self, Malformed> {
         Ok(Self { function: parse(&stored.function)?, action: stored.action.try_into()? })
     }
 }
 
-impl From<&state::Action> for Action {
+impl From<&state::Action> for StoredAction {
     fn from(action: &state::Action) -> Self {
         match action {
             state::Action::Deploy { stage, version, made, after, aborted, dropped, report } => Self::Deploy {
                 stage: stage.to_string(),
                 version: version.to_string(),
-                made: made.as_ref().map(|build| Box::new(Build::from(build))),
-                after: after.as_ref().map(Stage::from),
+                made: made.as_ref().map(|build| Box::new(StoredBuild::from(build))),
+                after: after.as_ref().map(StoredStage::from),
                 aborted: aborted.as_ref().map(ToString::to_string),
                 dropped: texts(dropped),
                 report: report.clone(),
@@ -138,13 +138,13 @@ impl From<&state::Action> for Action {
     }
 }
 
-impl TryFrom<Action> for state::Action {
+impl TryFrom<StoredAction> for state::Action {
     type Error = Malformed;
 
-    fn try_from(stored: Action) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredAction) -> Result<Self, Malformed> {
         let optional = |text: Option<String>| text.as_deref().map(parse).transpose();
         Ok(match stored {
-            Action::Deploy { stage, version, made, after, aborted, dropped, report } => Self::Deploy {
+            StoredAction::Deploy { stage, version, made, after, aborted, dropped, report } => Self::Deploy {
                 stage: parse(&stage)?,
                 version: parse(&version)?,
                 made: made.map(|build| (*build).try_into()).transpose()?,
@@ -153,29 +153,29 @@ impl TryFrom<Action> for state::Action {
                 dropped: parse_all(&dropped)?,
                 report,
             },
-            Action::Traffic { stage, after } => {
+            StoredAction::Traffic { stage, after } => {
                 Self::Traffic { stage: parse(&stage)?, after: after.try_into()? }
             }
-            Action::Promote { stage, version, after, report } => Self::Promote {
+            StoredAction::Promote { stage, version, after, report } => Self::Promote {
                 stage: parse(&stage)?,
                 version: parse(&version)?,
                 after: after.try_into()?,
                 report,
             },
-            Action::Advance { stage, version, advance, after, report } => Self::Advance {
+            StoredAction::Advance { stage, version, advance, after, report } => Self::Advance {
                 stage: parse(&stage)?,
                 version: parse(&version)?,
                 advance: advance.into(),
                 after: after.try_into()?,
                 report,
             },
-            Action::Abort { stage, version, after, report } => Self::Abort {
+            StoredAction::Abort { stage, version, after, report } => Self::Abort {
                 stage: parse(&stage)?,
                 version: parse(&version)?,
                 after: after.try_into()?,
                 report,
             },
-            Action::Rollback { stage, version, left, aborted, after, report } => Self::Rollback {
+            StoredAction::Rollback { stage, version, left, aborted, after, report } => Self::Rollback {
                 stage: parse(&stage)?,
                 version: parse(&version)?,
                 left: optional(left)?,
@@ -183,12 +183,12 @@ impl TryFrom<Action> for state::Action {
                 after: after.try_into()?,
                 report,
             },
-            Action::Delete => Self::Delete,
+            StoredAction::Delete => Self::Delete,
         })
     }
 }
 
-impl From<state::Advance> for Advance {
+impl From<state::Advance> for StoredAdvance {
     fn from(advance: state::Advance) -> Self {
         match advance {
             state::Advance::Step => Self::Step,
@@ -201,15 +201,15 @@ impl From<state::Advance> for Advance {
     }
 }
 
-impl From<Advance> for state::Advance {
-    fn from(stored: Advance) -> Self {
+impl From<StoredAdvance> for state::Advance {
+    fn from(stored: StoredAdvance) -> Self {
         match stored {
-            Advance::Step => Self::Step,
-            Advance::Await => Self::Await,
-            Advance::Pause => Self::Pause,
-            Advance::Resume => Self::Resume,
-            Advance::Freeze => Self::Freeze,
-            Advance::Settle => Self::Settle,
+            StoredAdvance::Step => Self::Step,
+            StoredAdvance::Await => Self::Await,
+            StoredAdvance::Pause => Self::Pause,
+            StoredAdvance::Resume => Self::Resume,
+            StoredAdvance::Freeze => Self::Freeze,
+            StoredAdvance::Settle => Self::Settle,
         }
     }
 }

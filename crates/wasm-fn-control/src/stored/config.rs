@@ -10,7 +10,7 @@ use super::{Malformed, parse, parse_all, texts};
 
 /// [`core::FunctionConfig`].
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Config {
+pub(crate) struct StoredConfig {
     memory_bytes: u64,
     timeout_us: u64,
     /// Absent is no limit, as it was before there was one.
@@ -25,23 +25,23 @@ pub(crate) struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     preview: Option<String>,
     sticky: String,
-    cohorts: Vec<Cohort>,
+    cohorts: Vec<StoredCohort>,
     egress: Vec<String>,
     env: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Cohort {
+struct StoredCohort {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    source: Source,
+    source: StoredSource,
     values: Vec<String>,
-    role: Role,
+    role: StoredRole,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Source {
+enum StoredSource {
     Header(String),
     Cookie(String),
     Query(String),
@@ -49,7 +49,7 @@ enum Source {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Role {
+enum StoredRole {
     Stable,
     Canary,
 }
@@ -59,7 +59,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-impl From<&core::FunctionConfig> for Config {
+impl From<&core::FunctionConfig> for StoredConfig {
     fn from(config: &core::FunctionConfig) -> Self {
         let limits = &config.limits;
         Self {
@@ -75,17 +75,17 @@ impl From<&core::FunctionConfig> for Config {
                 .filter(|&access| access != core::PreviewAccess::Token)
                 .map(|access| access.to_string()),
             sticky: config.sticky.to_string(),
-            cohorts: config.cohorts.iter().map(Cohort::from).collect(),
+            cohorts: config.cohorts.iter().map(StoredCohort::from).collect(),
             egress: texts(&config.egress),
             env: config.env.clone(),
         }
     }
 }
 
-impl TryFrom<Config> for core::FunctionConfig {
+impl TryFrom<StoredConfig> for core::FunctionConfig {
     type Error = Malformed;
 
-    fn try_from(stored: Config) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredConfig) -> Result<Self, Malformed> {
         Ok(Self {
             limits: core::Limits {
                 memory_bytes: stored.memory_bytes,
@@ -106,35 +106,35 @@ impl TryFrom<Config> for core::FunctionConfig {
     }
 }
 
-impl From<&core::CohortRule> for Cohort {
+impl From<&core::CohortRule> for StoredCohort {
     fn from(rule: &core::CohortRule) -> Self {
         let source = match rule.condition.source.clone() {
-            core::Source::Header(name) => Source::Header(name),
-            core::Source::Cookie(name) => Source::Cookie(name),
-            core::Source::Query(name) => Source::Query(name),
+            core::Source::Header(name) => StoredSource::Header(name),
+            core::Source::Cookie(name) => StoredSource::Cookie(name),
+            core::Source::Query(name) => StoredSource::Query(name),
         };
         let role = match rule.role {
-            core::Role::Stable => Role::Stable,
-            core::Role::Canary => Role::Canary,
+            core::Role::Stable => StoredRole::Stable,
+            core::Role::Canary => StoredRole::Canary,
         };
         let name = rule.name.as_ref().map(ToString::to_string);
         Self { name, source, values: rule.condition.values.clone(), role }
     }
 }
 
-impl TryFrom<Cohort> for core::CohortRule {
+impl TryFrom<StoredCohort> for core::CohortRule {
     type Error = Malformed;
 
-    fn try_from(stored: Cohort) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredCohort) -> Result<Self, Malformed> {
         let source = match &stored.source {
-            Source::Header(name) => core::Source::header(name),
-            Source::Cookie(name) => core::Source::cookie(name),
-            Source::Query(name) => core::Source::query(name),
+            StoredSource::Header(name) => core::Source::header(name),
+            StoredSource::Cookie(name) => core::Source::cookie(name),
+            StoredSource::Query(name) => core::Source::query(name),
         };
         let source = source.map_err(Malformed::new)?;
         let role = match stored.role {
-            Role::Stable => core::Role::Stable,
-            Role::Canary => core::Role::Canary,
+            StoredRole::Stable => core::Role::Stable,
+            StoredRole::Canary => core::Role::Canary,
         };
         let name = stored.name.as_deref().map(parse).transpose()?;
         let condition = core::Condition::new(source, stored.values).map_err(Malformed::new)?;

@@ -8,27 +8,27 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use wasm_fn_rollout::{self as rollout, Bad, Cause, Counts, Event, Phase, Place, RATIOS, Time};
 
-use super::{Malformed, Split, check::StoredCheck, parse, weight};
+use super::{Malformed, StoredSplit, check::StoredCheck, parse, weight};
 use crate::{report::Report, state};
 
 /// [`state::Rollout`].
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Rollout {
+pub(super) struct StoredRollout {
     canary: String,
     base: String,
-    spec: Spec,
+    spec: StoredSpec,
     phase: StoredPhase,
     started_ms: u64,
-    from_split: Split,
+    from_split: StoredSplit,
     gate_no: u32,
-    gate: Option<Gate>,
+    gate: Option<StoredGate>,
     past: Option<StoredCounts>,
 }
 
 /// [`state::RolloutSpec`].
 #[derive(Debug, Serialize, Deserialize)]
-struct Spec {
-    strategy: Strategy,
+struct StoredSpec {
+    strategy: StoredStrategy,
     manual: bool,
     on_fail: String,
     pass_without_data: bool,
@@ -51,7 +51,7 @@ struct Spec {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
-enum Strategy {
+enum StoredStrategy {
     AllAtOnce,
     BlueGreen,
     Canary { steps: Vec<StoredStep> },
@@ -93,7 +93,7 @@ enum StoredCause {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Gate {
+struct StoredGate {
     canary: StoredCounts,
     stable: StoredCounts,
     #[serde(default)]
@@ -104,14 +104,14 @@ struct Gate {
     start: u32,
     /// Nothing in gates of programs that ordered responses by their ends: their evidence is not taken over.
     #[serde(default)]
-    checks: Vec<Check>,
+    checks: Vec<StoredTest>,
     known_traps: Vec<String>,
     known_overflowed: bool,
 }
 
 /// One test's evidence.
 #[derive(Debug, Serialize, Deserialize)]
-struct Check {
+struct StoredTest {
     group: StoredGroup,
     signal: String,
     runs: Vec<StoredRun>,
@@ -139,12 +139,12 @@ struct StoredCounts {
     bad: Vec<(u64, u64)>,
 }
 
-/// [`state::Ended`].
+/// [`state::EndedRollout`].
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Ended {
+pub(super) struct StoredEndedRollout {
     canary: String,
     base: String,
-    outcome: Outcome,
+    outcome: StoredOutcome,
     started_ms: u64,
     ended_ms: u64,
     reason: String,
@@ -154,7 +154,7 @@ pub(super) struct Ended {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Outcome {
+enum StoredOutcome {
     Promoted,
     Aborted,
     RolledBack,
@@ -176,7 +176,7 @@ fn fraction(text: &str) -> Result<f64, Malformed> {
     number(text).map(f64::from_bits)
 }
 
-impl From<&state::Rollout> for Rollout {
+impl From<&state::Rollout> for StoredRollout {
     fn from(rollout: &state::Rollout) -> Self {
         Self {
             canary: rollout.canary.to_string(),
@@ -186,16 +186,16 @@ impl From<&state::Rollout> for Rollout {
             started_ms: rollout.started_ms,
             from_split: (&rollout.from_split).into(),
             gate_no: rollout.gate_no,
-            gate: rollout.gate.as_ref().map(Gate::from),
+            gate: rollout.gate.as_ref().map(StoredGate::from),
             past: rollout.past.as_ref().map(StoredCounts::from),
         }
     }
 }
 
-impl TryFrom<Rollout> for state::Rollout {
+impl TryFrom<StoredRollout> for state::Rollout {
     type Error = Malformed;
 
-    fn try_from(stored: Rollout) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredRollout) -> Result<Self, Malformed> {
         Ok(Self {
             canary: parse(&stored.canary)?,
             base: parse(&stored.base)?,
@@ -210,17 +210,17 @@ impl TryFrom<Rollout> for state::Rollout {
     }
 }
 
-impl From<&state::RolloutSpec> for Spec {
+impl From<&state::RolloutSpec> for StoredSpec {
     fn from(spec: &state::RolloutSpec) -> Self {
         let (plan, gate) = (spec.plan().spec(), spec.gate());
         let strategy = match &plan.strategy {
-            rollout::Strategy::AllAtOnce => Strategy::AllAtOnce,
-            rollout::Strategy::BlueGreen => Strategy::BlueGreen,
+            rollout::Strategy::AllAtOnce => StoredStrategy::AllAtOnce,
+            rollout::Strategy::BlueGreen => StoredStrategy::BlueGreen,
             rollout::Strategy::Canary { steps } => {
-                Strategy::Canary { steps: steps.iter().map(StoredStep::from).collect() }
+                StoredStrategy::Canary { steps: steps.iter().map(StoredStep::from).collect() }
             }
             rollout::Strategy::Linear { by, every } => {
-                Strategy::Linear { by: by.basis_points(), every_ms: millis(*every) }
+                StoredStrategy::Linear { by: by.basis_points(), every_ms: millis(*every) }
             }
         };
         let on_fail = match plan.on_fail {
@@ -251,18 +251,18 @@ impl From<&state::RolloutSpec> for Spec {
     }
 }
 
-impl TryFrom<Spec> for state::RolloutSpec {
+impl TryFrom<StoredSpec> for state::RolloutSpec {
     type Error = Malformed;
 
-    fn try_from(stored: Spec) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredSpec) -> Result<Self, Malformed> {
         let strategy = match stored.strategy {
-            Strategy::AllAtOnce => rollout::Strategy::AllAtOnce,
-            Strategy::BlueGreen => rollout::Strategy::BlueGreen,
-            Strategy::Canary { steps } => {
+            StoredStrategy::AllAtOnce => rollout::Strategy::AllAtOnce,
+            StoredStrategy::BlueGreen => rollout::Strategy::BlueGreen,
+            StoredStrategy::Canary { steps } => {
                 let steps = steps.into_iter().map(TryInto::try_into).collect::<Result<_, Malformed>>();
                 rollout::Strategy::Canary { steps: steps? }
             }
-            Strategy::Linear { by, every_ms } => {
+            StoredStrategy::Linear { by, every_ms } => {
                 rollout::Strategy::Linear { by: weight(by)?, every: Duration::from_millis(every_ms) }
             }
         };
@@ -405,14 +405,14 @@ impl From<StoredCause> for Cause {
     }
 }
 
-impl From<&rollout::GateState> for Gate {
+impl From<&rollout::GateState> for StoredGate {
     fn from(state: &rollout::GateState) -> Self {
         let run = |run: &rollout::Run| StoredRun {
             start: run.start,
             hits: run.hits,
             logs: run.logs.iter().copied().map(bits).collect(),
         };
-        let check = |check: &rollout::CheckState| Check {
+        let check = |check: &rollout::CheckState| StoredTest {
             group: match check.group {
                 rollout::Group::Placed => StoredGroup::Placed,
                 rollout::Group::Alone => StoredGroup::Alone,
@@ -434,12 +434,12 @@ impl From<&rollout::GateState> for Gate {
     }
 }
 
-impl TryFrom<Gate> for rollout::GateState {
+impl TryFrom<StoredGate> for rollout::GateState {
     type Error = Malformed;
 
-    fn try_from(stored: Gate) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredGate) -> Result<Self, Malformed> {
         let counts = |counts: Option<StoredCounts>| counts.map_or(Ok(Counts::default()), TryInto::try_into);
-        let check = |stored: Check| {
+        let check = |stored: StoredTest| {
             Ok(rollout::CheckState {
                 group: match stored.group {
                     StoredGroup::Placed => rollout::Group::Placed,
@@ -497,15 +497,15 @@ impl TryFrom<StoredCounts> for Counts {
     }
 }
 
-impl From<&state::Ended> for Ended {
-    fn from(ended: &state::Ended) -> Self {
+impl From<&state::EndedRollout> for StoredEndedRollout {
+    fn from(ended: &state::EndedRollout) -> Self {
         Self {
             canary: ended.canary.to_string(),
             base: ended.base.to_string(),
             outcome: match ended.outcome {
-                state::RolloutOutcome::Promoted => Outcome::Promoted,
-                state::RolloutOutcome::Aborted => Outcome::Aborted,
-                state::RolloutOutcome::RolledBack => Outcome::RolledBack,
+                state::RolloutOutcome::Promoted => StoredOutcome::Promoted,
+                state::RolloutOutcome::Aborted => StoredOutcome::Aborted,
+                state::RolloutOutcome::RolledBack => StoredOutcome::RolledBack,
             },
             started_ms: ended.started_ms,
             ended_ms: ended.ended_ms,
@@ -515,17 +515,17 @@ impl From<&state::Ended> for Ended {
     }
 }
 
-impl TryFrom<Ended> for state::Ended {
+impl TryFrom<StoredEndedRollout> for state::EndedRollout {
     type Error = Malformed;
 
-    fn try_from(stored: Ended) -> Result<Self, Malformed> {
+    fn try_from(stored: StoredEndedRollout) -> Result<Self, Malformed> {
         Ok(Self {
             canary: parse(&stored.canary)?,
             base: parse(&stored.base)?,
             outcome: match stored.outcome {
-                Outcome::Promoted => state::RolloutOutcome::Promoted,
-                Outcome::Aborted => state::RolloutOutcome::Aborted,
-                Outcome::RolledBack => state::RolloutOutcome::RolledBack,
+                StoredOutcome::Promoted => state::RolloutOutcome::Promoted,
+                StoredOutcome::Aborted => state::RolloutOutcome::Aborted,
+                StoredOutcome::RolledBack => state::RolloutOutcome::RolledBack,
             },
             started_ms: stored.started_ms,
             ended_ms: stored.ended_ms,

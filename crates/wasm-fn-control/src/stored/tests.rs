@@ -37,17 +37,17 @@ fn rich() -> FunctionConfig {
 #[test]
 fn configuration_survives_its_json() {
     for config in [FunctionConfig::default(), rich()] {
-        let json = serde_json::to_string(&Config::from(&config)).unwrap();
-        let read: Config = serde_json::from_str(&json).unwrap();
+        let json = serde_json::to_string(&StoredConfig::from(&config)).unwrap();
+        let read: StoredConfig = serde_json::from_str(&json).unwrap();
         assert_eq!(FunctionConfig::try_from(read).unwrap(), config);
     }
 }
 
 #[test]
 fn configuration_of_a_time_without_cpu_limits_has_none() {
-    let json = serde_json::to_string(&Config::from(&FunctionConfig::default())).unwrap();
+    let json = serde_json::to_string(&StoredConfig::from(&FunctionConfig::default())).unwrap();
     assert!(!json.contains("cpu"), "{json}");
-    let read: Config = serde_json::from_str(&json).unwrap();
+    let read: StoredConfig = serde_json::from_str(&json).unwrap();
     assert_eq!(FunctionConfig::try_from(read).unwrap().limits.cpu, None);
 }
 
@@ -66,7 +66,7 @@ fn impossible_json_is_refused_by_name() {
         (stage(r#"[["v1",10000]]"#, "one", &salt), "\"one\" is no version number, expected v1, v2, …"),
         (stage(r#"[["v1",10000]]"#, "v1", "é"), "salt \"é\", expected 32 hexadecimal digits"),
     ] {
-        let stored: Function = serde_json::from_str(&json).unwrap();
+        let stored: StoredFunction = serde_json::from_str(&json).unwrap();
         assert_eq!(state::Function::try_from(stored).unwrap_err().to_string(), expected);
     }
 }

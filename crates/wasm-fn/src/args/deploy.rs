@@ -58,10 +58,13 @@ pub(crate) struct DeployStrategy {
     /// No traffic; the version is reachable by asking for it
     #[arg(help_heading = STRATEGY, long)]
     pub(crate) no_traffic: bool,
-    /// Growing shares such as `1%,10%,50%`, then all traffic; those of wasm-fn.toml, else 1%,10%,50%, when none is named. Cohorts of the stable version may come first: `beta,10%,50%`, or `"10% of beta,beta,10%"`
+    /// Growing shares such as `1%,10%,50%`, then all traffic; those of wasm-fn.toml, else 1%,10%,50%, when
+    /// none is named. Cohorts of the stable version may come first: `beta,10%,50%`, or `"10% of
+    /// beta,beta,10%"`
     #[arg(help_heading = STRATEGY, long, value_name = "STEPS", num_args = 0..=1, require_equals = true, value_parser = steps)]
     pub(crate) canary: Option<Option<Steps>>,
-    /// The same share more, again and again: `10%/1m`, which is also meant when none is named and wasm-fn.toml has none
+    /// The same share more, again and again: `10%/1m`, which is also meant when none is named and
+    /// wasm-fn.toml has none
     #[arg(help_heading = STRATEGY, long, value_name = "SHARE/TIME", num_args = 0..=1, require_equals = true, value_parser = growth)]
     pub(crate) linear: Option<Option<Growth>>,
     /// No traffic until its checks passed, then all at once
@@ -90,7 +93,8 @@ pub(crate) struct DeployRollout {
     /// Users see the canary's failures: stable does not answer in its place
     #[arg(help_heading = ROLLOUT, long)]
     pub(crate) no_shield: bool,
-    /// Requests that a blue-green version must answer as expected before the switch: `[[check]]` tables in TOML, or an array in JSON; may be repeated
+    /// Requests that a blue-green version must answer as expected before the switch: `[[check]]` tables in
+    /// TOML, or an array in JSON; may be repeated
     #[arg(help_heading = ROLLOUT, long = "check", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) checks: Vec<PathBuf>,
 }
@@ -98,7 +102,8 @@ pub(crate) struct DeployRollout {
 /// Whether `deploy` stays until the rollout has ended.
 #[derive(Debug, Args)]
 pub(crate) struct Waiting {
-    /// Show the rollout until it has ended, and exit by how it did; with `-o json`, the deployment and then each change are one line each
+    /// Show the rollout until it has ended, and exit by how it did; with `-o json`, the deployment and then
+    /// each change are one line each
     #[arg(help_heading = WAITING, long)]
     pub(crate) wait: bool,
     /// Longest time to wait; the rollout goes on after it

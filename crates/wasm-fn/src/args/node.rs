@@ -48,10 +48,12 @@ pub(crate) struct Serve {
     /// Whether anybody may choose the version that answers, without a token [default: false]
     #[arg(long, env = "WASM_FN_ALLOW_OVERRIDES", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) allow_overrides: Option<bool>,
-    /// Whether answers of a second run, after a canary failed, say so by `wasm-fn-shielded: 1` [default: false]
+    /// Whether answers of a second run, after a canary failed, say so by `wasm-fn-shielded: 1` [default:
+    /// false]
     #[arg(long, env = "WASM_FN_SHOW_SHIELDED", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) show_shielded: Option<bool>,
-    /// Network of proxies whose `Forwarded` or `X-Forwarded-For` names the client; others' are removed [repeatable, default: none]
+    /// Network of proxies whose `Forwarded` or `X-Forwarded-For` names the client; others' are removed
+    /// [repeatable, default: none]
     #[arg(long, env = "WASM_FN_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) trusted_proxy: Vec<Network>,
     /// Whether connections of trusted proxies begin with a PROXY header, version 1 or 2 [default: false]

@@ -50,8 +50,8 @@ pub(super) async fn promote(args: args::Promote, output: Output) -> Result<u8, F
     Ok(DONE)
 }
 
-/// Where the rollout is that is to be promoted: whoever is faster, a person or the node, has taken the step that this
-/// command was meant for.
+/// Where the rollout is that is to be promoted: whoever is faster, a person or the node, has taken the step
+/// that this command was meant for.
 async fn seen(change: &args::Change) -> Result<Option<api::RolloutSeen>, Fault> {
     let path = format!("/v1/functions/{}", change.function);
     let status = connect(&change.connection)?.get::<api::FunctionStatus>(&path).await;

@@ -1,8 +1,9 @@
 //! Sockets that a service manager opened, as `sd_listen_fds(3)` describes.
 //!
-//! The manager passes descriptors from 3 on, and says so by `LISTEN_FDS`, `LISTEN_FDNAMES` and, lest a child takes
-//! them for its own, `LISTEN_PID`. A descriptor that is only known by its number is not safe to own: what is used is
-//! a copy that the kernel makes. The originals stay open, unused, as long as the process lives.
+//! The manager passes descriptors from 3 on, and says so by `LISTEN_FDS`, `LISTEN_FDNAMES` and, lest a child
+//! takes them for its own, `LISTEN_PID`. A descriptor that is only known by its number is not safe to own:
+//! what is used is a copy that the kernel makes. The originals stay open, unused, as long as the process
+//! lives.
 
 use std::{env, net::TcpListener, os::fd::OwnedFd};
 

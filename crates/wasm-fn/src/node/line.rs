@@ -1,8 +1,8 @@
 //! What the two processes of a swap say to each other, over a Unix socket.
 //!
 //! The socket is the new process's standard input, which is the one descriptor that a process may own without
-//! being told its number. The first message holds the sockets and the data directory; from then on each word is
-//! one byte. Programs of different versions speak this, so it only ever changes with [`PROTOCOL`].
+//! being told its number. The first message holds the sockets and the data directory; from then on each word
+//! is one byte. Programs of different versions speak this, so it only ever changes with [`PROTOCOL`].
 
 use std::{
     ffi::OsStr,

@@ -1,7 +1,9 @@
-//! What versions with traffic are made of: compiled before a node is ready, and before a new process takes over.
+//! What versions with traffic are made of: compiled before a node is ready, and before a new process takes
+//! over.
 //!
-//! A new process cannot read the state before it takes over, so the old one leaves a list in the data directory, under
-//! its own number. A program that does not know the list passes it over, and one that finds none does without.
+//! A new process cannot read the state before it takes over, so the old one leaves a list in the data
+//! directory, under its own number. A program that does not know the list passes it over, and one that finds
+//! none does without.
 
 use std::{
     collections::HashSet,
@@ -52,7 +54,8 @@ pub(super) fn of(table: &RouteTable<Hosted>) -> Vec<Need> {
     needs.collect()
 }
 
-/// Leaves a list of `needs` in `data_dir` for a process that this one starts; `None` when it cannot be written.
+/// Leaves a list of `needs` in `data_dir` for a process that this one starts; `None` when it cannot be
+/// written.
 pub(super) fn leave(data_dir: &Path, needs: &[Need]) -> Option<List> {
     let path = data_dir.join(FILE);
     let lines = needs

@@ -19,7 +19,8 @@ use super::{
 /// How often a predecessor is told that something takes longer; it waits several times as long for a word.
 const WORD_EVERY: Duration = Duration::from_secs(10);
 
-/// Longest time that a predecessor waits for each part of this process's work, if it knows what the node needs.
+/// Longest time that a predecessor waits for each part of this process's work, if it knows what the node
+/// needs.
 const PATIENT_MAX: Duration = Duration::from_secs(1800);
 
 /// The same if it does not: then it waits for a minute, whatever it is told.

@@ -1,5 +1,5 @@
-//! Compiles what has traffic and no code in the cache, as after an upgrade that brings another engine, so that no user
-//! waits for it. Loads nothing that the cache has.
+//! Compiles what has traffic and no code in the cache, as after an upgrade that brings another engine, so
+//! that no user waits for it. Loads nothing that the cache has.
 
 use std::{
     collections::HashSet,
@@ -26,7 +26,8 @@ pub(super) async fn missing(runtime: &Runtime, mut needs: Vec<Need>) -> Vec<Need
     needs
 }
 
-/// Compiles `needs` in their order, and tells `left` how many there are yet; gives how many cannot be compiled.
+/// Compiles `needs` in their order, and tells `left` how many there are yet; gives how many cannot be
+/// compiled.
 pub(super) async fn compile(runtime: &Runtime, needs: Vec<Need>, left: impl Fn(usize)) -> usize {
     let pending = AtomicUsize::new(needs.len());
     left(needs.len());

@@ -11,8 +11,8 @@ use super::{NodeOptions, activation::Activated};
 /// try again after a second, and again after two: a burst must find room.
 const BACKLOG: u32 = 4096;
 
-/// Sockets that listen and do not block. As long as one handle on a socket is open, in whatever process, nobody
-/// who connects is refused.
+/// Sockets that listen and do not block. As long as one handle on a socket is open, in whatever process,
+/// nobody who connects is refused.
 pub(super) struct Sockets {
     /// Where functions are called.
     pub(super) http: TcpListener,

@@ -1,8 +1,8 @@
 //! A running process as it hands its node over to a new one, without a moment in which nobody accepts.
 //!
-//! The new process gets the sockets and prepares. Then this one closes its admin API and its state, the new one
-//! opens both and accepts, and this one stops accepting. Should the new one fail before that, this one takes
-//! everything back.
+//! The new process gets the sockets and prepares. Then this one closes its admin API and its state, the new
+//! one opens both and accepts, and this one stops accepting. Should the new one fail before that, this one
+//! takes everything back.
 
 use std::{
     env, io,

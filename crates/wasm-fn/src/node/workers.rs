@@ -20,15 +20,16 @@ const ROUNDS_MAX: usize = 100;
 /// Between rounds.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Has each thread give up its allocator's cache whenever a burst is over, until there will be no more. Threads that
-/// sleep keep it otherwise, and a few small objects in it keep many pages.
+/// Has each thread give up its allocator's cache whenever a burst is over, until there will be no more.
+/// Threads that sleep keep it otherwise, and a few small objects in it keep many pages.
 pub(crate) async fn flush_after_bursts(mut bursts: watch::Receiver<u64>) {
     while bursts.changed().await.is_ok() {
         on_each(flush_thread_cache).await;
     }
 }
 
-/// Does `work` once on each worker of the current runtime; those that have no turn for it within a second are left out.
+/// Does `work` once on each worker of the current runtime; those that have no turn for it within a second are
+/// left out.
 async fn on_each(work: fn()) {
     let workers = Handle::current().metrics().num_workers();
     let visited = Arc::new(Visited { threads: Mutex::default(), workers });

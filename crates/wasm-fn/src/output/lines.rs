@@ -76,8 +76,8 @@ fn stands(rollout: &api::RolloutView) -> String {
     format!(", {canary} is canary{step}{phase}")
 }
 
-/// One stage of a function as it stands at `now_ms`, for followers without a terminal; `actual` is what the canary of its
-/// rollout really has.
+/// One stage of a function as it stands at `now_ms`, for followers without a terminal; `actual` is what the
+/// canary of its rollout really has.
 pub(crate) fn stage(
     function: &str,
     stage: &api::StageStatus,

@@ -1,7 +1,8 @@
 //! The requests of one gate, in the order in which they began, as the model counts them.
 //!
-//! A gate takes requests in that order, in stretches whose ends are its own affair, so what it has counted is a prefix
-//! of the ledger: of requests that have ended, or were waited for long enough. It knows nothing else of when they ended.
+//! A gate takes requests in that order, in stretches whose ends are its own affair, so what it has counted is
+//! a prefix of the ledger: of requests that have ended, or were waited for long enough. It knows nothing else
+//! of when they ended.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -15,7 +16,8 @@ const WAIT_MS: u64 = 30_000;
 /// Ends after which a gate that waits for a request may have no room to tell later ones apart.
 const ENDS_APART: u64 = 40;
 
-/// Requests of the canary in a step, of which stable has less than one in a hundred, after which it is silent.
+/// Requests of the canary in a step, of which stable has less than one in a hundred, after which it is
+/// silent.
 const SILENT_AFTER: u64 = 100;
 
 /// Whose evidence a request is.
@@ -270,7 +272,8 @@ impl Ledger {
         })
     }
 
-    /// Requests of the canary in this step that drew it, and users of the others; among all, or those that are settled.
+    /// Requests of the canary in this step that drew it, and users of the others; among all, or those that
+    /// are settled.
     pub(super) fn voices(&self, settled: bool) -> (u64, u64) {
         let to = if settled { self.settled } else { self.entries.len() };
         let drawn = self.in_step(Arm::Canary, to).filter(|entry| entry.begun.user.is_none()).count();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use wasm_fn_control::state::{Key, Rollout, State};
+use wasm_fn_control::state::{Rollout, StageKey, State};
 use wasm_fn_core::Weight;
 use wasm_fn_rollout::{OnFail, Phase, Place, Signal};
 use wasm_fn_router::TrafficObserver;
@@ -57,7 +57,7 @@ impl Tracked {
         rollout: &Rollout,
         now_ms: u64,
         state: &State,
-        key: &Key,
+        key: &StageKey,
         scenario: &Scenario,
         ledger: Ledger,
     ) -> Self {
@@ -100,7 +100,7 @@ impl Tracked {
     }
 
     /// Whether it is that of `rollout`, with the same gate.
-    pub(super) fn is(&self, key: &Key, rollout: &Rollout) -> bool {
+    pub(super) fn is(&self, key: &StageKey, rollout: &Rollout) -> bool {
         self.gate_no == rollout.gate_no && self.id == id(key, rollout)
     }
 
@@ -117,7 +117,8 @@ impl Tracked {
         Some(&mut self.ledger).filter(|ledger| ledger.no == no)
     }
 
-    /// Requests of the canary in its place that a gate may have counted at most, or of the cohort that it is about.
+    /// Requests of the canary in its place that a gate may have counted at most, or of the cohort that it is
+    /// about.
     pub(super) fn canary(&self) -> u64 {
         self.ledger.most(self.about)
     }
@@ -311,6 +312,6 @@ fn about(rollout: &Rollout, place: Place) -> Arm {
 }
 
 /// The canary's share at `key` in `state`.
-pub(super) fn share_at(state: &State, key: &Key, rollout: &Rollout) -> Weight {
+pub(super) fn share_at(state: &State, key: &StageKey, rollout: &Rollout) -> Weight {
     super::stage_at(state, key).map_or(Weight::ZERO, |stage| stage.split.weight(rollout.canary))
 }

@@ -15,14 +15,15 @@ const PRIOR: [f64; RATIOS.len()] = [0.08, 0.10, 0.17, 0.35, 0.30];
 /// The part of alpha of a gate's first run.
 pub(super) const FIRST_RUN: f64 = 0.8;
 
-/// The least part of alpha that the run has which a step begins with: the gate starts one with each step and each minute,
-/// and no scenario has more than 32 of both.
+/// The least part of alpha that the run has which a step begins with: the gate starts one with each step and
+/// each minute, and no scenario has more than 32 of both.
 pub(super) const LAST_RUN: f64 = 0.2 * 6.0 / (std::f64::consts::PI * std::f64::consts::PI * 32.0 * 32.0);
 
 /// As many are asked for at most.
 const MOST: u64 = 200;
 
-/// Voices that gate number `gate_no` needs at `share` in a run with this part of alpha; `None` where they do not matter.
+/// Voices that gate number `gate_no` needs at `share` in a run with this part of alpha; `None` where they do
+/// not matter.
 pub(super) fn needed(share: Weight, gate_no: u32, run: f64) -> Option<u64> {
     if share == Weight::ZERO || share == Weight::FULL {
         return None;

@@ -28,7 +28,7 @@ impl Node {
 /// v1 with v2 at 10 %, then at 50 %.
 async fn stepping() -> Node {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     assert_eq!(node.fresh(), (0, 0));
     let steps = ["10%", "50%"].map(|step| step.parse().unwrap()).to_vec();
     node.deploy("hello", b"2", rollout_by(rollout::Strategy::Canary { steps })).await.unwrap();
@@ -46,7 +46,7 @@ async fn steps_of_a_rollout_have_one_handle_beside_stable_s() {
     assert!(Arc::ptr_eq(&target, &node.last().0), "the same in every step");
     node.does(Command::Pause).await;
     node.does(Command::Resume).await;
-    node.deploy("other", b"3", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("other", b"3", ReleaseStrategy::AllAtOnce).await.unwrap();
     assert!(Arc::ptr_eq(&target, &node.last().0));
     assert_eq!(node.fresh(), (1, 1));
 }
@@ -77,7 +77,7 @@ async fn next_rollout_has_another_handle() {
 #[tokio::test]
 async fn switches_have_no_such_handle() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.deploy("hello", b"2", rollout_by(rollout::Strategy::BlueGreen)).await.unwrap();
     node.does(Command::Promote).await;
     node.deploy("hello", b"3", rollout_by(rollout::Strategy::AllAtOnce)).await.unwrap();
@@ -87,7 +87,7 @@ async fn switches_have_no_such_handle() {
 #[tokio::test]
 async fn failed_commit_keeps_no_handle() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.store.fails.store(true, SeqCst);
     node.deploy("hello", b"2", canary()).await.unwrap_err();
     assert_eq!(node.fresh().1, 0);

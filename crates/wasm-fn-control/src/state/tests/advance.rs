@@ -134,11 +134,11 @@ fn share_that_the_canary_had_by_hand_goes_to_stable() {
 #[test]
 fn versions_of_the_split_before_are_kept_for_an_abort() {
     let mut world = deployed(30);
-    world.deploy(ask("hello", 31, Strategy::NoTraffic));
+    world.deploy(ask("hello", 31, ReleaseStrategy::NoTraffic));
     world.traffic(&[("v31", "10%"), ("v30", "90%")]).unwrap();
     world.deploy(ask("hello", 32, canary()));
     for component in 33..=100 {
-        world.deploy(ask("hello", component, Strategy::NoTraffic));
+        world.deploy(ask("hello", component, ReleaseStrategy::NoTraffic));
     }
     assert!(world.hello().versions.contains_key(&v(31)));
     world.abort().unwrap();
@@ -148,13 +148,13 @@ fn versions_of_the_split_before_are_kept_for_an_abort() {
 #[test]
 fn share_of_a_version_that_is_gone_goes_to_stable() {
     let mut world = deployed(2);
-    world.deploy(ask("hello", 3, Strategy::NoTraffic));
+    world.deploy(ask("hello", 3, ReleaseStrategy::NoTraffic));
     world.traffic(&[("v3", "10%"), ("v2", "90%")]).unwrap();
     world.deploy(ask("hello", 4, canary()));
     // As a node left it that did not keep what a rollout came from.
     let mut function = world.hello().clone();
     function.versions.remove(&v(3));
-    let stored = crate::stored::Function::from(&function);
+    let stored = crate::stored::StoredFunction::from(&function);
     let function = Function::try_from(stored).unwrap();
     world.state = State::new(world.state.revision(), BTreeMap::from([(hello(), Arc::new(function))]));
     world.abort().unwrap();
@@ -231,9 +231,9 @@ fn two_who_saw_the_same_step_take_one() {
     let seen = |world: &World| {
         let rollout = world.rollout();
         let held = matches!(rollout.phase, Phase::Paused { .. });
-        Seen { canary: rollout.canary, started_ms: rollout.started_ms, step: rollout.step(), held }
+        SeenRollout { canary: rollout.canary, started_ms: rollout.started_ms, step: rollout.step(), held }
     };
-    let promote = |world: &mut World, command, seen: &Seen| {
+    let promote = |world: &mut World, command, seen: &SeenRollout| {
         let stage = StageName::live();
         let change = world.state.plan_command_as_seen(&hello(), &stage, command, seen, facts());
         change.map(|change| world.carry_out(change)).map_err(|error| error.to_string())
@@ -249,7 +249,7 @@ fn two_who_saw_the_same_step_take_one() {
     world.command(Command::Pause).unwrap();
     let held = "the rollout to v2 at step 2, held, expected it at step 2";
     assert_eq!(promote(&mut world, Command::Promote, &running), refused(held));
-    let other = Seen { started_ms: 1, ..seen(&world) };
+    let other = SeenRollout { started_ms: 1, ..seen(&world) };
     let later = "a later rollout to v2, expected the rollout to v2";
     assert_eq!(promote(&mut world, Command::PromoteFully, &other), refused(later));
     // Whoever wants it everywhere wants it from any step.
@@ -286,7 +286,7 @@ fn function_deleted_in_mid_rollout_leaves_nothing_to_decide() {
     world.carry_out(change);
     assert_eq!(world.state.rollout(&(hello(), StageName::live())), None);
     let error = world.state.plan_decision(&hello(), &StageName::live(), Decision::Promote, facts());
-    assert_eq!(error, Err(PlanError::NoSuchFunction(hello())));
+    assert_eq!(error, Err(ChangeError::NoSuchFunction(hello())));
 }
 
 #[test]
@@ -296,8 +296,8 @@ fn blue_green_switch_is_kept_from_a_state_that_does_not_say_for_how_long() {
     world.command(Command::Promote).unwrap();
     let keep = Keep { version: v(1), until_ms: 60_005 };
     assert_eq!(world.live().keep, Some(keep));
-    let mut stored = serde_json::to_value(crate::stored::Function::from(world.hello())).unwrap();
+    let mut stored = serde_json::to_value(crate::stored::StoredFunction::from(world.hello())).unwrap();
     stored["stages"]["live"].as_object_mut().unwrap().remove("keep").unwrap();
-    let read: crate::stored::Function = serde_json::from_value(stored).unwrap();
+    let read: crate::stored::StoredFunction = serde_json::from_value(stored).unwrap();
     assert_eq!(Function::try_from(read).unwrap(), *world.hello());
 }

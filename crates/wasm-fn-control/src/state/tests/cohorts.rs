@@ -4,12 +4,12 @@ use wasm_fn_core::{CohortRule, Condition, Role, Source, Weight};
 
 use super::*;
 
-fn by_steps(steps: &[&str]) -> Strategy {
+fn by_steps(steps: &[&str]) -> ReleaseStrategy {
     by(rollout::Strategy::Canary { steps: steps.iter().map(|step| step.parse().unwrap()).collect() })
 }
 
 /// A deployment of `component` whose configuration has these rules; one of `""` has no name.
-fn with(component: u8, strategy: Strategy, rules: &[(&str, Role)]) -> Ask {
+fn with(component: u8, strategy: ReleaseStrategy, rules: &[(&str, Role)]) -> Ask {
     let mut ask = ask("hello", component, strategy);
     let rule = |&(name, role): &(&str, Role)| CohortRule {
         name: (!name.is_empty()).then(|| name.parse().unwrap()),
@@ -31,7 +31,7 @@ const RULES: &[(&str, Role)] =
 #[test]
 fn steps_name_cohorts_of_the_stable_version() {
     let mut world = World::default();
-    world.deploy(with(1, Strategy::AllAtOnce, RULES));
+    world.deploy(with(1, ReleaseStrategy::AllAtOnce, RULES));
     // Those of the new version say nothing, neither by being there nor by being gone.
     world.deploy(ask("hello", 2, by_steps(&["10% of beta", "staff", "10%"])));
     assert_eq!(world.show(), "v1=100%, stable v1, canary v2");
@@ -46,7 +46,7 @@ fn steps_name_cohorts_of_the_stable_version() {
 #[test]
 fn steps_by_no_cohort_of_stable_are_refused_with_those_there_are() {
     let mut world = World::default();
-    world.deploy(with(1, Strategy::AllAtOnce, RULES));
+    world.deploy(with(1, ReleaseStrategy::AllAtOnce, RULES));
     let stable = "v1, which is stable in stage `live` of `hello`";
     refuses(
         &world,
@@ -93,7 +93,7 @@ fn first_deployment_is_live_whatever_its_steps_name() {
 #[test]
 fn a_replacement_names_cohorts_of_stable_too() {
     let mut world = World::default();
-    world.deploy(with(1, Strategy::AllAtOnce, RULES));
+    world.deploy(with(1, ReleaseStrategy::AllAtOnce, RULES));
     world.deploy(with(2, canary(), &[("new", Role::Canary)]));
     assert!(world.plan(&ask("hello", 3, by_steps(&["new"])).replace()).is_err());
     world.deploy(ask("hello", 3, by_steps(&["beta"])).replace());

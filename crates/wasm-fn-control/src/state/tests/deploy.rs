@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn first_version_goes_live_at_once_whatever_the_strategy() {
-    for strategy in [Strategy::AllAtOnce, canary(), blue_green()] {
+    for strategy in [ReleaseStrategy::AllAtOnce, canary(), blue_green()] {
         let mut world = World::default();
         let plan = world.deploy(ask("hello", 1, strategy));
         assert!(plan.first);
@@ -15,7 +15,7 @@ fn first_version_goes_live_at_once_whatever_the_strategy() {
 #[test]
 fn version_without_traffic_makes_no_stage() {
     let mut world = World::default();
-    let plan = world.deploy(ask("hello", 1, Strategy::NoTraffic));
+    let plan = world.deploy(ask("hello", 1, ReleaseStrategy::NoTraffic));
     assert!(!plan.first);
     assert!(world.hello().stages.is_empty());
     assert!(world.hello().versions.contains_key(&v(1)));
@@ -27,8 +27,8 @@ fn version_without_traffic_makes_no_stage() {
 #[test]
 fn each_strategy_gives_the_traffic_it_says() {
     for (strategy, expected) in [
-        (Strategy::AllAtOnce, "v2=100%, stable v2, previous v1"),
-        (Strategy::NoTraffic, "v1=100%, stable v1"),
+        (ReleaseStrategy::AllAtOnce, "v2=100%, stable v2, previous v1"),
+        (ReleaseStrategy::NoTraffic, "v1=100%, stable v1"),
         (canary(), "v2=10% v1=90%, stable v1, canary v2"),
         (blue_green(), "v1=100%, stable v1, canary v2"),
     ] {
@@ -42,7 +42,7 @@ fn each_strategy_gives_the_traffic_it_says() {
 #[test]
 fn deploying_the_same_again_changes_nothing() {
     let mut world = deployed(1);
-    for strategy in [Strategy::AllAtOnce, Strategy::NoTraffic, watched()] {
+    for strategy in [ReleaseStrategy::AllAtOnce, ReleaseStrategy::NoTraffic, watched()] {
         let plan = world.deploy(ask("hello", 1, strategy));
         assert_eq!((plan.change, plan.version), (None, v(1)));
     }
@@ -53,7 +53,7 @@ fn deploying_the_same_again_changes_nothing() {
 #[test]
 fn earlier_build_is_deployed_under_its_number() {
     let mut world = deployed(2);
-    let plan = world.deploy(ask("hello", 1, Strategy::AllAtOnce));
+    let plan = world.deploy(ask("hello", 1, ReleaseStrategy::AllAtOnce));
     assert_eq!(plan.version, v(1));
     assert_eq!(world.show(), "v1=100%, stable v1, previous v2");
     assert_eq!(world.hello().versions.len(), 2);
@@ -62,7 +62,7 @@ fn earlier_build_is_deployed_under_its_number() {
 #[test]
 fn other_configuration_is_another_version() {
     let mut world = deployed(1);
-    let plan = world.deploy(ask("hello", 1, Strategy::AllAtOnce).routes(&["/hi"]));
+    let plan = world.deploy(ask("hello", 1, ReleaseStrategy::AllAtOnce).routes(&["/hi"]));
     assert_eq!(plan.version, v(2));
 }
 
@@ -70,7 +70,7 @@ fn other_configuration_is_another_version() {
 fn deploying_at_once_what_is_stable_takes_everything_back() {
     let mut world = deployed(2);
     world.traffic(&[("v1", "30%"), ("v2", "70%")]).unwrap();
-    world.deploy(ask("hello", 2, Strategy::AllAtOnce));
+    world.deploy(ask("hello", 2, ReleaseStrategy::AllAtOnce));
     assert_eq!(world.show(), "v2=100%, stable v2, previous v1");
 }
 
@@ -78,14 +78,14 @@ fn deploying_at_once_what_is_stable_takes_everything_back() {
 fn deploying_during_a_rollout_is_refused_with_the_ways_out() {
     let mut world = deployed(1);
     world.deploy(ask("hello", 2, canary()));
-    for strategy in [Strategy::AllAtOnce, canary(), blue_green()] {
+    for strategy in [ReleaseStrategy::AllAtOnce, canary(), blue_green()] {
         let error = world.plan(&ask("hello", 3, strategy)).unwrap_err();
         assert_eq!(
             error.to_string(),
             "stage `live` of `hello` is rolling out from v1 to v2, expected it to be promoted or aborted first"
         );
     }
-    assert_eq!(world.deploy(ask("hello", 3, Strategy::NoTraffic)).version, v(3));
+    assert_eq!(world.deploy(ask("hello", 3, ReleaseStrategy::NoTraffic)).version, v(3));
     assert_eq!(world.show(), "v2=10% v1=90%, stable v1, canary v2");
 }
 
@@ -115,7 +115,7 @@ fn replacing_by_the_same_version_starts_anew_even_in_the_same_moment() {
     let before = world.live().rollout.clone().unwrap();
     world.deploy(ask("hello", 2, canary()).replace());
     assert_eq!(world.show(), "v2=10% v1=90%, stable v1, canary v2");
-    assert!(!world.live().rollout.as_ref().unwrap().is_same(&before));
+    assert_ne!(world.live().rollout.as_ref().unwrap().id(), before.id());
     let ended = &world.hello().ended[&StageName::live()];
     assert_eq!((ended.outcome, ended.started_ms), (RolloutOutcome::Aborted, before.started_ms));
     // At once, it is what everybody is on.
@@ -153,33 +153,33 @@ fn rollout_from_a_settled_stage_chooses_other_users() {
 #[test]
 fn clash_names_both_functions_and_the_route() {
     let mut world = deployed(1);
-    let error = world.plan(&ask("other", 2, Strategy::AllAtOnce).routes(&["/hello/*"])).unwrap_err();
-    assert!(matches!(error, PlanError::Clash(_)));
+    let error = world.plan(&ask("other", 2, ReleaseStrategy::AllAtOnce).routes(&["/hello/*"])).unwrap_err();
+    assert!(matches!(error, ChangeError::Clash(_)));
     let text = error.to_string();
     assert!(text.contains("/hello/*") && text.contains("`hello`") && text.contains("`other`"), "{text}");
     // Without traffic nothing is claimed yet; getting traffic is what clashes.
-    world.deploy(ask("other", 2, Strategy::NoTraffic).routes(&["/hello/*"]));
-    world.plan(&ask("other", 2, Strategy::AllAtOnce).routes(&["/hello/*"])).unwrap_err();
+    world.deploy(ask("other", 2, ReleaseStrategy::NoTraffic).routes(&["/hello/*"]));
+    world.plan(&ask("other", 2, ReleaseStrategy::AllAtOnce).routes(&["/hello/*"])).unwrap_err();
 }
 
 #[test]
 fn canary_and_previous_version_keep_their_routes_for_promote_and_rollback() {
     let mut world = deployed(1);
     world.deploy(ask("hello", 2, canary()).routes(&["/new"]));
-    let grab = |route: &'static str| ask("other", 9, Strategy::AllAtOnce).routes(&[route]);
+    let grab = |route: &'static str| ask("other", 9, ReleaseStrategy::AllAtOnce).routes(&[route]);
     world.plan(&grab("/new")).unwrap_err();
     world.plan(&grab("/hello/*")).unwrap_err();
     world.promote().unwrap();
     world.plan(&grab("/hello/*")).unwrap_err();
-    world.deploy(ask("hello", 3, Strategy::AllAtOnce).routes(&["/newer"]));
+    world.deploy(ask("hello", 3, ReleaseStrategy::AllAtOnce).routes(&["/newer"]));
     world.plan(&grab("/hello/*")).unwrap();
 }
 
 #[test]
 fn other_stages_are_reachable_at_their_default_only() {
     let mut world = World::default();
-    world.deploy(ask("hello", 1, Strategy::AllAtOnce).stage("staging").routes(&["/hi"]));
-    world.deploy(ask("hello", 1, Strategy::AllAtOnce).routes(&["/hi"]));
+    world.deploy(ask("hello", 1, ReleaseStrategy::AllAtOnce).stage("staging").routes(&["/hi"]));
+    world.deploy(ask("hello", 1, ReleaseStrategy::AllAtOnce).routes(&["/hi"]));
     let routes = |stage: &str| {
         let stage: StageName = stage.parse().unwrap();
         let routes = world.hello().routes(&hello(), &stage, v(1));
@@ -194,12 +194,12 @@ fn other_stages_are_reachable_at_their_default_only() {
 fn old_versions_are_forgotten_and_numbers_never_reused() {
     let mut world = deployed(1);
     for component in 2..=60 {
-        world.deploy(ask("hello", component, Strategy::NoTraffic));
+        world.deploy(ask("hello", component, ReleaseStrategy::NoTraffic));
     }
     let kept: Vec<_> = world.hello().versions.keys().map(|version| version.number()).collect();
     assert_eq!(kept.len(), 51, "50 and the stable one");
     assert_eq!((kept[0], kept[1], *kept.last().unwrap()), (1, 11, 60));
-    let plan = world.deploy(ask("hello", 2, Strategy::NoTraffic));
+    let plan = world.deploy(ask("hello", 2, ReleaseStrategy::NoTraffic));
     assert_eq!(plan.version, v(61), "a forgotten build is a new version");
 }
 
@@ -215,14 +215,14 @@ fn previous_versions_are_bounded_and_not_forgotten() {
 fn bounds_are_refused_not_overrun() {
     let mut world = deployed(1);
     for stage in 1..32 {
-        world.deploy(ask("hello", 1, Strategy::AllAtOnce).stage(&format!("s{stage}")));
+        world.deploy(ask("hello", 1, ReleaseStrategy::AllAtOnce).stage(&format!("s{stage}")));
     }
-    let one_more = world.plan(&ask("hello", 1, Strategy::AllAtOnce).stage("one-more"));
-    assert!(matches!(one_more, Err(PlanError::TooManyStages { found: 32, .. })));
+    let one_more = world.plan(&ask("hello", 1, ReleaseStrategy::AllAtOnce).stage("one-more"));
+    assert!(matches!(one_more, Err(ChangeError::TooManyStages { found: 32, .. })));
 
     let function = Function { next_version: v(u32::MAX), ..Function::default() };
     let state = State::new(Revision(0), BTreeMap::from([(hello(), Arc::new(function))]));
     let world = World { state, changes: Vec::new() };
-    let used_up = world.plan(&ask("hello", 1, Strategy::AllAtOnce));
-    assert_eq!(used_up, Err(PlanError::VersionsUsedUp(hello())));
+    let used_up = world.plan(&ask("hello", 1, ReleaseStrategy::AllAtOnce));
+    assert_eq!(used_up, Err(ChangeError::VersionsUsedUp(hello())));
 }

@@ -38,12 +38,12 @@ fn judged() -> World {
 }
 
 fn json(world: &World) -> serde_json::Value {
-    serde_json::to_value(stored::Function::from(world.hello())).unwrap()
+    serde_json::to_value(stored::StoredFunction::from(world.hello())).unwrap()
 }
 
 /// The gate of the only rollout in `function`.
 fn gate_of(function: serde_json::Value) -> GateState {
-    let read: stored::Function = serde_json::from_value(function).unwrap();
+    let read: stored::StoredFunction = serde_json::from_value(function).unwrap();
     let function = Function::try_from(read).unwrap();
     function.stages[&StageName::live()].rollout.clone().unwrap().gate.unwrap()
 }
@@ -79,7 +79,7 @@ fn impossible_evidence_is_refused_by_name() {
     let refused = |path: &str, value: serde_json::Value| {
         let mut function = json(&judged());
         *function.pointer_mut(&format!("/stages/live/rollout/gate/{path}")).unwrap() = value;
-        let read: stored::Function = serde_json::from_value(function).unwrap();
+        let read: stored::StoredFunction = serde_json::from_value(function).unwrap();
         Function::try_from(read).unwrap_err().to_string()
     };
     assert_eq!(refused("checks/0/runs/0/logs", serde_json::json!([])), "0 ratios, expected 5");

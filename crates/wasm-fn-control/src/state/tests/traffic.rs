@@ -38,7 +38,7 @@ fn verdict_is_cleared_when_the_version_becomes_stable() {
 #[test]
 fn promote_and_abort_need_a_rollout() {
     let mut world = deployed(1);
-    let expected = PlanError::NoRollout { function: hello(), stage: StageName::live() };
+    let expected = ChangeError::NoRollout { function: hello(), stage: StageName::live() };
     assert_eq!(world.promote(), Err(expected.clone()));
     assert_eq!(world.abort(), Err(expected));
 }
@@ -51,7 +51,8 @@ fn rollback_goes_further_back_each_time() {
     assert_eq!(world.fate(3), Some(Fate::RolledBack));
     world.rollback(None).unwrap();
     assert_eq!(world.show(), "v1=100%, stable v1");
-    let expected = PlanError::NoPreviousVersion { function: hello(), stage: StageName::live(), stable: v(1) };
+    let expected =
+        ChangeError::NoPreviousVersion { function: hello(), stage: StageName::live(), stable: v(1) };
     assert_eq!(world.rollback(None), Err(expected));
 }
 
@@ -121,7 +122,7 @@ fn rollback_past_a_rollout_ends_it_too() {
 fn rollback_to_the_canary_is_refused() {
     let mut world = deployed(1);
     world.deploy(ask("hello", 2, canary()));
-    assert!(matches!(world.rollback(Some("canary")), Err(PlanError::RolloutInProgress { .. })));
+    assert!(matches!(world.rollback(Some("canary")), Err(ChangeError::RolloutInProgress { .. })));
 }
 
 #[test]
@@ -147,7 +148,7 @@ fn traffic_in_a_rollout_moves_only_its_two_versions() {
     world.traffic(&[("canary", "100%")]).unwrap();
     assert_eq!(world.show(), "v3=100%, stable v2, canary v3, previous v1");
     let error = world.traffic(&[("v1", "50%"), ("v3", "50%")]).unwrap_err();
-    assert!(matches!(error, PlanError::RolloutInProgress { .. }), "{error}");
+    assert!(matches!(error, ChangeError::RolloutInProgress { .. }), "{error}");
 }
 
 #[test]
@@ -202,12 +203,12 @@ fn unknown_functions_stages_and_versions_are_named() {
 #[test]
 fn rollback_forgets_versions_whose_routes_were_taken() {
     let mut world = deployed(1);
-    world.deploy(ask("hello", 2, Strategy::AllAtOnce).routes(&["/a"]));
-    world.deploy(ask("hello", 3, Strategy::AllAtOnce).routes(&["/b"]));
-    world.deploy(ask("other", 9, Strategy::AllAtOnce).routes(&["/hello/*"]));
+    world.deploy(ask("hello", 2, ReleaseStrategy::AllAtOnce).routes(&["/a"]));
+    world.deploy(ask("hello", 3, ReleaseStrategy::AllAtOnce).routes(&["/b"]));
+    world.deploy(ask("other", 9, ReleaseStrategy::AllAtOnce).routes(&["/hello/*"]));
     world.rollback(None).unwrap();
     assert_eq!(world.show(), "v2=100%, stable v2");
-    assert!(matches!(world.rollback(Some("v1")), Err(PlanError::Clash(_))));
+    assert!(matches!(world.rollback(Some("v1")), Err(ChangeError::Clash(_))));
 }
 
 #[test]
@@ -215,10 +216,10 @@ fn deleted_function_leaves_its_numbers_used() {
     let mut world = deployed(2);
     let change = world.state.plan_delete(&hello()).unwrap();
     world.carry_out(change);
-    assert!(matches!(world.state.function(&hello()), Err(PlanError::NoSuchFunction(_))));
+    assert!(matches!(world.state.function(&hello()), Err(ChangeError::NoSuchFunction(_))));
     assert_eq!(world.state.functions().count(), 0);
-    world.plan(&ask("other", 9, Strategy::AllAtOnce).routes(&["/hello/*"])).unwrap();
-    let plan = world.deploy(ask("hello", 1, Strategy::AllAtOnce));
+    world.plan(&ask("other", 9, ReleaseStrategy::AllAtOnce).routes(&["/hello/*"])).unwrap();
+    let plan = world.deploy(ask("hello", 1, ReleaseStrategy::AllAtOnce));
     assert_eq!((plan.version, plan.first), (v(3), true));
 }
 

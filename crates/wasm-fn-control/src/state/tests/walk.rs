@@ -18,8 +18,8 @@ fn random_walks_replay_to_the_same_state_and_keep_the_invariants() {
         }
         let mut replayed = State::default();
         for (at, change) in world.changes.iter().enumerate() {
-            let json = serde_json::to_string(&stored::Change::from(change)).unwrap();
-            let read: stored::Change = serde_json::from_str(&json).unwrap();
+            let json = serde_json::to_string(&stored::StoredChange::from(change)).unwrap();
+            let read: stored::StoredChange = serde_json::from_str(&json).unwrap();
             replayed.apply(&Change::try_from(read).unwrap(), &meta_of(at));
         }
         assert_eq!(replayed, world.state, "seed {seed}");
@@ -34,8 +34,14 @@ fn step(world: &mut World, random: &mut StdRng) {
     let weight = |points| Weight::from_basis_points(points).unwrap();
     let planned = match random.random_range(0..12) {
         0..=4 => {
-            let strategy =
-                [Strategy::AllAtOnce, Strategy::NoTraffic, canary(), blue_green(), watched(), linear()];
+            let strategy = [
+                ReleaseStrategy::AllAtOnce,
+                ReleaseStrategy::NoTraffic,
+                canary(),
+                blue_green(),
+                watched(),
+                linear(),
+            ];
             let route = ["/a", "/b", "/c/*"][random.random_range(0..3)];
             let mut ask =
                 ask(function, random.random_range(0..6), strategy[random.random_range(0..6)].clone())
@@ -90,8 +96,8 @@ fn check_invariants(world: &World, seed: u64) {
             assert!(!stage.previous.contains(&stage.stable), "seed {seed}");
             assert!(stage.keep.is_none_or(|keep| keep.version != stage.stable), "seed {seed}");
         }
-        let stored = stored::Function::from(&**function);
-        let read = serde_json::from_str::<stored::Function>(&serde_json::to_string(&stored).unwrap());
+        let stored = stored::StoredFunction::from(&**function);
+        let read = serde_json::from_str::<stored::StoredFunction>(&serde_json::to_string(&stored).unwrap());
         assert_eq!(Function::try_from(read.unwrap()).unwrap(), **function, "seed {seed}");
         // Whatever was planned leaves the claims free of clashes, and so do its promote and rollback.
         let delete_nothing = Change { function: "nobody".parse().unwrap(), action: Action::Delete };
@@ -101,7 +107,7 @@ fn check_invariants(world: &World, seed: u64) {
             world.state.plan_command(name, &live, Command::PromoteFully, facts()).map(Some),
             world.state.plan_rollback(name, &live, None, facts()),
         ] {
-            assert!(!matches!(outcome, Err(PlanError::Clash(_))), "seed {seed}: {outcome:?}");
+            assert!(!matches!(outcome, Err(ChangeError::Clash(_))), "seed {seed}: {outcome:?}");
         }
     }
 }

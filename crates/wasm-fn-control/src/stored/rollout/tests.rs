@@ -12,9 +12,11 @@ fn steps_survive_their_json_and_shares_are_kept_as_ever() {
         ),
     ] {
         let steps: Vec<rollout::Step> = steps.iter().map(|step| step.parse().unwrap()).collect();
-        let stored = Strategy::Canary { steps: steps.iter().map(StoredStep::from).collect() };
+        let stored = StoredStrategy::Canary { steps: steps.iter().map(StoredStep::from).collect() };
         assert_eq!(serde_json::to_string(&stored).unwrap(), json);
-        let Strategy::Canary { steps: read } = serde_json::from_str(json).unwrap() else { panic!("{json}") };
+        let StoredStrategy::Canary { steps: read } = serde_json::from_str(json).unwrap() else {
+            panic!("{json}")
+        };
         let read: Result<Vec<rollout::Step>, _> = read.into_iter().map(TryInto::try_into).collect();
         assert_eq!(read.unwrap(), steps);
     }

@@ -5,6 +5,7 @@
 //! journal and the table follow.
 
 mod history;
+mod registry;
 
 use std::{
     collections::BTreeMap,
@@ -28,10 +29,11 @@ use wasm_fn_router::{
 
 pub(crate) use self::history::{CohortRecord, past};
 use self::history::{PERCENTILE_MIN, limits};
+pub(crate) use self::registry::Analyses;
 use crate::{
     clock,
     report::{Report, SideReport, SignalReport, TrapReport},
-    state::{Check, Rollout, RolloutSpec},
+    state::{Check, Rollout, RolloutId, RolloutSpec},
 };
 
 /// Ids of failed requests that are kept.
@@ -47,7 +49,7 @@ const CHECK_TIME_MAX: Duration = Duration::from_secs(30);
 ///
 /// What every request reads comes first and in a row, for little of it is in a cache by then.
 #[repr(C)]
-pub(crate) struct Judge {
+pub(crate) struct Analysis {
     withheld: AtomicBool,
     // Whether somebody waits for a verdict other than `wait`.
     awaited: AtomicBool,
@@ -56,9 +58,7 @@ pub(crate) struct Judge {
     rolls_back: bool,
     common: Arc<Common>,
     feed: Feed,
-    canary: VersionNo,
-    base: VersionNo,
-    started_ms: u64,
+    id: RolloutId,
     gate_no: u32,
     spec: GateSpec,
     plan: Arc<RolloutSpec>,
@@ -75,8 +75,8 @@ pub(crate) struct Judge {
     notes: Mutex<Notes>,
 }
 
-/// What the gates of one rollout have in common: requests that began under an earlier one are under way, or hold
-/// its table.
+/// What the gates of one rollout have in common: requests that began under an earlier one are under way, or
+/// hold its table.
 #[derive(Default)]
 struct Common {
     /// Nobody is placed on the canary any more, whatever its gate says.
@@ -101,9 +101,9 @@ struct Notes {
     traps: BTreeMap<u64, Arc<str>>,
 }
 
-/// What a table tells a [`Judge`]: requests that began while the shares were the same.
-pub(crate) struct Hearing {
-    judge: Arc<Judge>,
+/// What a table tells a [`Analysis`]: requests that began while the shares were the same.
+pub(crate) struct TableObserver {
+    analysis: Arc<Analysis>,
     no: u32,
     share: Weight,
     baseline_share: Weight,
@@ -119,8 +119,8 @@ impl Tallies {
     }
 }
 
-impl Judge {
-    /// The judge of `rollout`, which goes on from what is kept of its gate.
+impl Analysis {
+    /// The analysis of `rollout`, which goes on from what is kept of its gate.
     pub(crate) fn new(rollout: &Rollout, tallies: Tallies, changed: Arc<Notify>) -> Self {
         let spec = rollout.spec.gate().clone();
         let is_watch = rollout.is_watch();
@@ -154,9 +154,7 @@ impl Judge {
             rolls_back: rollout.spec.plan().on_fail() == OnFail::Rollback,
             common: Arc::default(),
             feed: Feed::new(gate, before, Thresholds::default()),
-            canary: rollout.canary,
-            base: rollout.base,
-            started_ms: rollout.started_ms,
+            id: rollout.id(),
             gate_no: rollout.gate_no,
             spec,
             plan: Arc::clone(&rollout.spec),
@@ -179,37 +177,35 @@ impl Judge {
 
     /// The same, after `earlier` if that was of the same rollout.
     pub(crate) fn after(self, earlier: Option<&Self>) -> Self {
-        let rollout = |judge: &Self| (judge.canary, judge.base, judge.started_ms);
-        match earlier.filter(|earlier| rollout(earlier) == rollout(&self)) {
+        match earlier.filter(|earlier| earlier.id == self.id) {
             Some(earlier) => Self { common: Arc::clone(&earlier.common), ..self },
             None => self,
         }
     }
 
-    /// Whether this is the judge of `rollout` as it is now.
-    pub(crate) fn judges(&self, rollout: &Rollout) -> bool {
-        (self.canary, self.base, self.started_ms, self.gate_no)
-            == (rollout.canary, rollout.base, rollout.started_ms, rollout.gate_no)
+    /// Whether this is the analysis of `rollout` as it is now.
+    pub(crate) fn is_of(&self, rollout: &Rollout) -> bool {
+        (self.id, self.gate_no) == (rollout.id(), rollout.gate_no)
     }
 
-    /// A hearing for the requests of one table, in which the canary and the baseline have these shares.
-    pub(crate) fn hearing(
+    /// A observer for the requests of one table, in which the canary and the baseline have these shares.
+    pub(crate) fn observer(
         self: &Arc<Self>,
         share: Weight,
         baseline_share: Weight,
         late: Option<Duration>,
-    ) -> Hearing {
+    ) -> TableObserver {
         let no = self.stretches.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        Hearing { judge: Arc::clone(self), no, share, baseline_share, late }
+        TableObserver { analysis: Arc::clone(self), no, share, baseline_share, late }
     }
 
-    /// The table of `hearing` is published, with the rollout at `place`.
-    pub(crate) fn convene(&self, hearing: &Hearing, place: Place) {
+    /// The table of `observer` is published, with the rollout at `place`.
+    pub(crate) fn activate(&self, observer: &TableObserver, place: Place) {
         let begins_step = {
             let mut notes = self.notes();
             std::mem::replace(&mut notes.place, place) != place
         };
-        let Hearing { no, share, baseline_share, .. } = *hearing;
+        let TableObserver { no, share, baseline_share, .. } = *observer;
         let by_cohort = self.plan.plan().is_by_cohort(place);
         let stretch = Stretch { no, share, baseline_share, begins_step, by_cohort };
         self.feed.begin_stretch(stretch, self.thresholds(), clock::instant());
@@ -286,9 +282,9 @@ impl Judge {
         };
         let some = |counts: &Counts| counts.requests > 0;
         let baseline = self.baseline.snapshot();
-        let baseline = some(&evidence.baseline).then(|| side(self.base, &evidence.baseline, &baseline));
+        let baseline = some(&evidence.baseline).then(|| side(self.id.base, &evidence.baseline, &baseline));
         let cohort =
-            some(&evidence.cohort).then(|| side(self.canary, &evidence.cohort, &TallySnapshot::default()));
+            some(&evidence.cohort).then(|| side(self.id.canary, &evidence.cohort, &TallySnapshot::default()));
         Report {
             reason,
             baseline: match (self.past, evidence.past) {
@@ -297,8 +293,8 @@ impl Judge {
                 (false, false) => "concurrent",
             }
             .to_owned(),
-            canary: side(self.canary, &evidence.canary, &canary),
-            stable: side(self.base, &evidence.stable, &base),
+            canary: side(self.id.canary, &evidence.canary, &canary),
+            stable: side(self.id.base, &evidence.stable, &base),
             baseline_side: baseline,
             cohort,
             signals,
@@ -312,8 +308,8 @@ impl Judge {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What requests that begin now are held to: what the baseline did until now, and while that is too little, what
-    /// stable did. In a watch it is what the previous version did.
+    /// What requests that begin now are held to: what the baseline did until now, and while that is too
+    /// little, what stable did. In a watch it is what the previous version did.
     fn thresholds(&self) -> Thresholds {
         let baseline = self.baseline.snapshot();
         if baseline.latency_count() >= PERCENTILE_MIN {
@@ -335,7 +331,7 @@ impl Judge {
         }
     }
 
-    fn note(&self, hearing: &Hearing, heard: &Observation<'_>, arm: Arm) {
+    fn note(&self, observer: &TableObserver, heard: &Observation<'_>, arm: Arm) {
         let is_canary = heard.side == Side::Canary;
         if is_canary {
             let mut notes = self.notes();
@@ -352,7 +348,7 @@ impl Judge {
             }
         }
         let begun = self.feed.begun(arm);
-        let (fingerprint, user, share) = (trap.fingerprint, heard.user, hearing.share);
+        let (fingerprint, user, share) = (trap.fingerprint, heard.user, observer.share);
         self.feed.trap(&Trapped { arm, fingerprint, user, share, begun });
     }
 
@@ -370,29 +366,29 @@ impl Judge {
     }
 }
 
-impl TrafficObserver for Hearing {
+impl TrafficObserver for TableObserver {
     fn request_began(&self, part: &Assignment, at: Instant) -> ObservationTicket {
         let Some(arm) = arm(part.side, part.placement) else { return ObservationTicket::default() };
-        ObservationTicket(self.judge.feed.begin(self.no, arm, part.user, at).to_bits())
+        ObservationTicket(self.analysis.feed.begin(self.no, arm, part.user, at).to_bits())
     }
 
     fn request_ended(&self, heard: &Observation<'_>) {
         let Some(arm) = arm(heard.side, heard.placement) else { return };
-        let judge = &self.judge;
+        let analysis = &self.analysis;
         let mut outcome = heard.record.outcome;
         let answered = matches!(outcome, Outcome::Success | Outcome::ServerError);
         if answered && self.late.is_some_and(|late| heard.record.latency > late) {
             outcome = Outcome::Timeout;
         }
         if arm == Arm::Baseline {
-            judge.take_baseline(heard);
+            analysis.take_baseline(heard);
         }
         let failed = Class::of(outcome).is_some();
         if failed {
-            judge.note(self, heard, arm);
+            analysis.note(self, heard, arm);
         }
-        // A client that left before there was an answer waited for so long at least; any other end of its request by
-        // its client says nothing of how long it took.
+        // A client that left before there was an answer waited for so long at least; any other end of its
+        // request by its client says nothing of how long it took.
         let left = outcome == Outcome::Cancelled && !heard.abandoned;
         let ending = Ending {
             outcome,
@@ -402,20 +398,20 @@ impl TrafficObserver for Hearing {
             at: heard.at,
         };
         let ticket = wasm_fn_rollout::Ticket::from_bits(heard.ticket.0);
-        let learnt = judge.feed.end(ticket, &ending);
-        if judge.awaited.load(Ordering::Relaxed) {
-            judge.look(&judge.feed.verdict_at(heard.at));
+        let learnt = analysis.feed.end(ticket, &ending);
+        if analysis.awaited.load(Ordering::Relaxed) {
+            analysis.look(&analysis.feed.verdict_at(heard.at));
         } else if learnt || (failed && heard.trap.is_some()) {
-            judge.look(&judge.feed.verdict());
+            analysis.look(&analysis.feed.verdict());
         }
     }
 
     fn is_withheld(&self) -> bool {
-        self.judge.withheld.load(Ordering::Acquire) || self.judge.common.left.load(Ordering::Acquire)
+        self.analysis.withheld.load(Ordering::Acquire) || self.analysis.common.left.load(Ordering::Acquire)
     }
 
     fn recalled(&self) -> Recalled {
-        let recall = self.judge.common.recall.clone();
+        let recall = self.analysis.common.recall.clone();
         Box::pin(async move { recall.cancelled().await })
     }
 }

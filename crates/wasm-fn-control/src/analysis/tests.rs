@@ -42,8 +42,8 @@ fn epoch() -> Instant {
 }
 
 struct Court {
-    judge: Arc<Judge>,
-    hearing: Arc<Hearing>,
+    analysis: Arc<Analysis>,
+    observer: Arc<TableObserver>,
     changed: Arc<Notify>,
 }
 
@@ -69,27 +69,27 @@ fn court(rollout: &Rollout) -> Court {
 }
 
 fn court_after(rollout: &Rollout, before: Before) -> Court {
-    court_of(rollout, before, |judge| judge)
+    court_of(rollout, before, |analysis| analysis)
 }
 
-fn court_with(rollout: &Rollout, change: impl FnOnce(Judge) -> Judge) -> Court {
+fn court_with(rollout: &Rollout, change: impl FnOnce(Analysis) -> Analysis) -> Court {
     court_of(rollout, Before::default(), change)
 }
 
-fn court_of(rollout: &Rollout, before: Before, change: impl FnOnce(Judge) -> Judge) -> Court {
+fn court_of(rollout: &Rollout, before: Before, change: impl FnOnce(Analysis) -> Analysis) -> Court {
     let changed = Arc::new(Notify::new());
     let tallies = Tallies::new(Arc::default(), before.base, before.cohort);
-    let judge = Arc::new(change(Judge::new(rollout, tallies, Arc::clone(&changed))));
+    let analysis = Arc::new(change(Analysis::new(rollout, tallies, Arc::clone(&changed))));
     let place = rollout.phase.place().unwrap();
     let share = rollout.spec.plan().share(place);
-    let hearing = hearing(&judge, share, Some(Duration::from_secs(9)));
-    judge.convene(&hearing, place);
-    Court { judge, hearing, changed }
+    let observer = observer(&analysis, share, Some(Duration::from_secs(9)));
+    analysis.activate(&observer, place);
+    Court { analysis, observer, changed }
 }
 
 /// A table in which the canary has `share`, and the baseline as much of the rest.
-fn hearing(judge: &Arc<Judge>, share: Weight, late: Option<Duration>) -> Arc<Hearing> {
-    Arc::new(judge.hearing(share, share.min(share.complement()), late))
+fn observer(analysis: &Arc<Analysis>, share: Weight, late: Option<Duration>) -> Arc<TableObserver> {
+    Arc::new(analysis.observer(share, share.min(share.complement()), late))
 }
 
 fn ended(outcome: Outcome) -> InvocationRecord {
@@ -120,7 +120,7 @@ fn taking(latency: Duration, heard: Observation<'_>) -> Observation<'_> {
     Observation { record: InvocationRecord { latency, ..heard.record }, ..heard }
 }
 
-impl Hearing {
+impl TableObserver {
     /// The request that ends as `heard` begins at `at`.
     fn begins(&self, heard: &Observation<'_>, at: Instant) -> ObservationTicket {
         let Observation { side, placement, user, .. } = *heard;
@@ -142,13 +142,14 @@ impl Hearing {
 impl Court {
     /// So many requests, one after the other.
     fn hear(&self, count: u64, heard: &Observation<'_>) {
-        (0..count).for_each(|_| self.hearing.hear_whole(heard));
+        (0..count).for_each(|_| self.observer.hear_whole(heard));
     }
 
-    /// With how many more of `heard`, one after the other, the canary is withheld; `None` when 1000 do not do it.
+    /// With how many more of `heard`, one after the other, the canary is withheld; `None` when 1000 do not do
+    /// it.
     fn withheld_after(&self, heard: &Observation<'_>) -> Option<u64> {
         (0..=1000).find(|_| {
-            let withheld = self.hearing.is_withheld();
+            let withheld = self.observer.is_withheld();
             if !withheld {
                 self.hear(1, heard);
             }
@@ -174,7 +175,7 @@ fn broken_canary_is_withheld_with_the_response_that_proves_it() {
     assert!(!court.is_told());
     assert_eq!(court.withheld_after(&heard(Side::Canary, Outcome::ServerError)), Some(5));
     assert!(court.is_told());
-    let report = court.judge.report("why".to_owned());
+    let report = court.analysis.report("why".to_owned());
     assert_eq!((report.canary.requests, report.canary.failures), (5, 5));
     assert_eq!(report.stable.requests, 40, "the baseline is stable's");
     assert_eq!(report.baseline_side.unwrap().requests, 10);
@@ -189,7 +190,7 @@ fn failures_of_the_baseline_are_stable_s() {
     court.hear(50, &heard(Side::Baseline, Outcome::ServerError));
     court.hear(50, &heard(Side::Canary, Outcome::ServerError));
     // A share of a tenth, and as many failures as nine tenths: still too many, but each counts.
-    let report = court.judge.report(String::new());
+    let report = court.analysis.report(String::new());
     assert_eq!((report.stable.failures, report.canary.failures), (50, 50));
 }
 
@@ -197,8 +198,8 @@ fn failures_of_the_baseline_are_stable_s() {
 fn failure_that_is_only_to_pause_withholds_nothing() {
     let court = court(&rollout(|plan, _| plan.on_fail = OnFail::Pause));
     court.hear(20, &heard(Side::Canary, Outcome::Trap));
-    assert!(matches!(court.judge.verdict(), Verdict::Fail(_)));
-    assert!(!court.hearing.is_withheld() && court.is_told());
+    assert!(matches!(court.analysis.verdict(), Verdict::Fail(_)));
+    assert!(!court.observer.is_withheld() && court.is_told());
 }
 
 #[test]
@@ -210,9 +211,9 @@ fn who_asked_for_a_version_is_judged_by_nobody() {
         court.hear(100, &asked);
         court.hear(100, &Observation { record: ended(Outcome::Trap), trap: Some(&trap), ..asked });
     }
-    let report = court.judge.report(String::new());
-    assert_eq!((court.judge.step_requests(), report.stable.requests, report.cohort), (0, 0, None));
-    assert!(!court.hearing.is_withheld() && report.traps.is_empty() && report.failed_requests.is_empty());
+    let report = court.analysis.report(String::new());
+    assert_eq!((court.analysis.step_requests(), report.stable.requests, report.cohort), (0, 0, None));
+    assert!(!court.observer.is_withheld() && report.traps.is_empty() && report.failed_requests.is_empty());
 }
 
 #[test]
@@ -224,11 +225,11 @@ fn what_the_node_or_the_client_did_counts_for_nothing() {
             court.hear(100, &Observation { placement: Placement::Rule, ..heard(side, outcome) });
         }
     }
-    let report = court.judge.report(String::new());
+    let report = court.analysis.report(String::new());
     assert_eq!((report.canary.requests, report.stable.requests), (0, 0));
     assert_eq!((report.baseline_side, report.cohort), (None, None));
-    assert_eq!(court.judge.step_requests(), 0);
-    assert!(!court.hearing.is_withheld());
+    assert_eq!(court.analysis.step_requests(), 0);
+    assert!(!court.observer.is_withheld());
 }
 
 #[test]
@@ -237,7 +238,7 @@ fn users_whom_a_rule_places_are_compared_with_their_own_past() {
     let known = court_after(&rollout(|_, _| ()), Before::good(1000, 1000));
     let found = known.withheld_after(&placed).unwrap();
     assert!((3..=20).contains(&found), "{found}");
-    let report = known.judge.report(String::new());
+    let report = known.analysis.report(String::new());
     let cohort = report.cohort.unwrap();
     assert_eq!((cohort.requests, cohort.failures), (found, found));
     assert_eq!(report.canary.requests, 0, "they have no share");
@@ -247,7 +248,7 @@ fn users_whom_a_rule_places_are_compared_with_their_own_past() {
     // And where nothing is known, half of twenty.
     let floor = court(&rollout(|_, _| ()));
     assert_eq!(floor.withheld_after(&placed), Some(20));
-    assert_eq!(floor.judge.report(String::new()).cohort.unwrap().failures, 20);
+    assert_eq!(floor.analysis.report(String::new()).cohort.unwrap().failures, 20);
 }
 
 #[test]
@@ -264,7 +265,7 @@ fn users_whom_a_rule_places_are_held_to_the_floor_beside_a_busy_stable_that_answ
 fn users_whom_a_rule_keeps_on_stable_are_compared_with_nobody() {
     let court = court(&rollout(|_, _| ()));
     court.hear(100, &Observation { placement: Placement::Rule, ..heard(Side::Stable, Outcome::ServerError) });
-    let report = court.judge.report(String::new());
+    let report = court.analysis.report(String::new());
     assert_eq!((report.stable.requests, report.cohort), (0, None));
 }
 
@@ -288,7 +289,7 @@ fn novel_trap_fails_as_soon_as_the_share_rules_chance_out() {
     let trap = trap();
     let trapped = Observation { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) };
     assert_eq!(court.withheld_after(&trapped), Some(3), "of a hundred such traps stable has ninety-nine");
-    let traps = court.judge.report(String::new()).traps;
+    let traps = court.analysis.report(String::new()).traps;
     assert_eq!((traps[0].fingerprint.as_str(), traps[0].hits), ("0000000000000abc", 3));
     assert_eq!(traps[0].backtrace, "unreachable\n  a\n  b");
 }
@@ -300,8 +301,8 @@ fn trap_that_stable_had_before_the_rollout_is_not_novel() {
     let court = court_after(&rollout(|_, gate| gate.errors = Some(100.0)), before);
     let trap = trap();
     court.hear(4, &Observation { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) });
-    assert!(!court.hearing.is_withheld());
-    assert!(court.judge.report(String::new()).traps.is_empty());
+    assert!(!court.observer.is_withheld());
+    assert!(court.analysis.report(String::new()).traps.is_empty());
 }
 
 #[test]
@@ -310,7 +311,7 @@ fn trap_of_the_baseline_is_stable_s() {
     let trap = trap();
     court.hear(1, &Observation { trap: Some(&trap), ..heard(Side::Baseline, Outcome::Trap) });
     court.hear(10, &Observation { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) });
-    assert!(court.judge.report(String::new()).traps.is_empty());
+    assert!(court.analysis.report(String::new()).traps.is_empty());
 }
 
 const SLOW: Duration = Duration::from_millis(20);
@@ -321,14 +322,14 @@ fn canary_is_held_to_what_stable_did_before_and_compared_with_the_baseline() {
     let court = court_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
     let found = court.withheld_after(&slow(Side::Canary)).unwrap();
     assert!((10..40).contains(&found), "{found} of {found} above 1.2 times the p99");
-    assert_eq!(court.judge.report(String::new()).signals[0].signal, "latency_p99");
+    assert_eq!(court.analysis.report(String::new()).signals[0].signal, "latency_p99");
     // A baseline that is as slow says that it is not the version.
     let court = court_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
     for _ in 0..PERCENTILE_MIN / 2 {
         court.hear(1, &slow(Side::Baseline));
         court.hear(1, &slow(Side::Canary));
     }
-    assert!(!court.hearing.is_withheld());
+    assert!(!court.observer.is_withheld());
 }
 
 #[test]
@@ -336,10 +337,10 @@ fn percentiles_are_the_baseline_s_once_it_has_answered_enough() {
     let court = court_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
     let slow = |side| taking(SLOW, heard(side, Outcome::Success));
     court.hear(PERCENTILE_MIN, &slow(Side::Baseline));
-    let before = court.judge.report(String::new());
+    let before = court.analysis.report(String::new());
     court.hear(1000, &slow(Side::Canary));
-    assert!(!court.hearing.is_withheld());
-    let after = court.judge.report(String::new());
+    assert!(!court.observer.is_withheld());
+    let after = court.analysis.report(String::new());
     let hits = |report: &Report| {
         report.signals.iter().find(|signal| signal.signal == "latency_p99").unwrap().canary.0
     };
@@ -354,7 +355,7 @@ fn client_that_left_unanswered_has_waited_so_long_at_least() {
         let court = court_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
         let heard = taking(latency, heard(Side::Canary, Outcome::Cancelled));
         court.hear(100, &Observation { abandoned, ..heard });
-        (court.hearing.is_withheld(), court.judge.report(String::new()).canary.requests > 0)
+        (court.observer.is_withheld(), court.analysis.report(String::new()).canary.requests > 0)
     };
     assert_eq!(left(SLOW, true), (true, true), "longer than it may take");
     assert_eq!(left(Duration::from_millis(1), true), (false, false), "nobody knows what would have come");
@@ -364,13 +365,13 @@ fn client_that_left_unanswered_has_waited_so_long_at_least() {
 #[test]
 fn whoever_waits_for_requests_is_told_with_the_last_one_needed() {
     let court = court(&rollout(|_, gate| gate.min_requests = 10));
-    court.judge.await_verdict(true);
+    court.analysis.await_verdict(true);
     court.hear(10, &heard(Side::Stable, Outcome::Success));
     court.hear(9, &heard(Side::Canary, Outcome::Success));
     assert!(!court.is_told());
     court.hear(1, &heard(Side::Canary, Outcome::Success));
     assert!(court.is_told());
-    assert_eq!(court.judge.verdict(), Verdict::Pass);
+    assert_eq!(court.analysis.verdict(), Verdict::Pass);
 }
 
 #[test]
@@ -380,10 +381,10 @@ fn requests_of_too_few_users_pass_nothing() {
     for user in 0..4 {
         court.hear(25, &Observation { user: Some(user), ..heard(Side::Canary, Outcome::Success) });
     }
-    let Verdict::Wait(waiting) = court.judge.verdict() else { panic!("four users cannot fail it") };
+    let Verdict::Wait(waiting) = court.analysis.verdict() else { panic!("four users cannot fail it") };
     assert_eq!((waiting.canary, waiting.voices), (100, Some((4, 5))));
     court.hear(1, &Observation { user: Some(4), ..heard(Side::Canary, Outcome::Success) });
-    assert_eq!(court.judge.verdict(), Verdict::Pass);
+    assert_eq!(court.analysis.verdict(), Verdict::Pass);
 }
 
 #[test]
@@ -392,7 +393,7 @@ fn answers_of_either_side_in_the_last_tenth_of_the_time_count_as_none() {
     for side in [Side::Canary, Side::Stable, Side::Baseline] {
         court.hear(1, &taking(Duration::from_secs(10), heard(side, Outcome::Success)));
     }
-    let report = court.judge.report(String::new());
+    let report = court.analysis.report(String::new());
     assert_eq!((report.canary.failures, report.stable.failures), (1, 2));
 }
 
@@ -402,11 +403,11 @@ fn kept_gate_goes_on_with_its_evidence() {
     let before = court(&rollout);
     before.hear(40, &heard(Side::Stable, Outcome::Success));
     before.hear(3, &heard(Side::Canary, Outcome::ServerError));
-    rollout.gate = Some(before.judge.state());
+    rollout.gate = Some(before.analysis.state());
     let after = court(&rollout);
-    let (was, is) = (before.judge.state(), after.judge.state());
+    let (was, is) = (before.analysis.state(), after.analysis.state());
     assert_eq!((is.canary, is.stable), (was.canary, was.stable));
-    assert_eq!(after.judge.step_requests(), 0);
+    assert_eq!(after.analysis.step_requests(), 0);
     assert_eq!(after.withheld_after(&heard(Side::Canary, Outcome::ServerError)), Some(2));
 }
 
@@ -415,8 +416,8 @@ fn gate_that_is_kept_without_evidence_begins_anew() {
     let mut rollout = rollout(|_, _| ());
     let before = court(&rollout);
     before.hear(4, &heard(Side::Canary, Outcome::ServerError));
-    rollout.gate = Some(GateState { checks: Vec::new(), ..before.judge.state() });
+    rollout.gate = Some(GateState { checks: Vec::new(), ..before.analysis.state() });
     let after = court(&rollout);
-    assert_eq!(after.judge.report(String::new()).canary.requests, 0);
+    assert_eq!(after.analysis.report(String::new()).canary.requests, 0);
     assert_eq!(after.withheld_after(&heard(Side::Canary, Outcome::ServerError)), Some(5));
 }

@@ -27,7 +27,7 @@ fn taken_back(responses: u32, apart: Duration, change: impl FnOnce(&mut GateSpec
         let slow = taking(SLOW, heard(Side::Canary, Outcome::Success));
         court.hear(1, &Observation { at: slow.at + apart * number, ..slow });
     }
-    court.hearing.is_withheld()
+    court.observer.is_withheld()
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn version_that_fails_for_everybody_is_taken_back_by_the_past() {
     let court = watched(base(1000, 0), |_| ());
     let found = court.withheld_after(&heard(Side::Canary, Outcome::Trap)).unwrap();
     assert!((3..10).contains(&found), "{found}");
-    let report = court.judge.report(String::new());
+    let report = court.analysis.report(String::new());
     assert_eq!((report.baseline.as_str(), report.stable.requests), ("past", 1000));
     // Without a past there is the floor.
     let unknown = watched(Arc::default(), |_| ());
@@ -70,22 +70,22 @@ fn version_that_is_as_it_was_before_is_not_taken_back() {
         let outcome = if number % 50 == 0 { Outcome::ServerError } else { Outcome::Success };
         court.hear(1, &heard(Side::Canary, outcome));
     }
-    assert!(!court.hearing.is_withheld());
-    assert_eq!(court.judge.verdict(), Verdict::Pass);
+    assert!(!court.observer.is_withheld());
+    assert_eq!(court.analysis.verdict(), Verdict::Pass);
 }
 
 #[test]
 fn canary_is_compared_with_the_past_while_stable_has_nobody() {
     let court = court_after(&rollout(|_, _| ()), Before::good(1000, 0));
-    let all = hearing(&court.judge, Weight::FULL, None);
-    court.judge.convene(&all, Place::Step(1));
+    let all = observer(&court.analysis, Weight::FULL, None);
+    court.analysis.activate(&all, Place::Step(1));
     let failed = heard(Side::Canary, Outcome::ServerError);
     let found = (1..100).find(|_| {
         all.hear_whole(&failed);
         all.is_withheld()
     });
     assert!(found.is_some_and(|found| (3..10).contains(&found)), "{found:?}");
-    assert_eq!(court.judge.report(String::new()).baseline, "alone");
+    assert_eq!(court.analysis.report(String::new()).baseline, "alone");
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! Conducting rollouts: asks their gates and the clock, and has what they decide committed and published.
+//! Reconciling rollouts: asks their gates and the clock, and has what they decide committed and published.
 //!
 //! A decision is planned against the state it was made for. When that has changed meanwhile, nothing is done
 //! and the rollout is looked at again.
 
 use std::{
-    sync::{Arc, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -17,9 +17,9 @@ use super::{Control, ControlError, Note};
 use wasm_fn_store::Store;
 
 use crate::{
+    analysis::{Analysis, run_checks},
     host::Host,
-    judge::{Judge, run_checks},
-    state::{Key, Rollout, effective},
+    state::{Rollout, StageKey, effective},
 };
 
 /// How long to wait before what could not be committed is tried again.
@@ -28,12 +28,12 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Who is named in the journal.
 const ACTOR: &str = "rollout";
 
-/// Conducts every rollout until the control plane is gone.
-pub(super) async fn conduct<H: Host, S: Store>(control: Weak<Control<H, S>>) {
+/// Reconciles every rollout until the control plane is gone.
+pub(super) async fn reconcile<H: Host, S: Store>(control: Weak<Control<H, S>>) {
     loop {
         let Some(control) = control.upgrade() else { return };
         let changed = Arc::clone(&control.changed);
-        let due = control.look_at_all().await;
+        let due = control.reconcile_all().await;
         let until = control.clock.instant(due);
         drop(control);
         tokio::select! {
@@ -56,14 +56,10 @@ enum Look {
 
 impl<H: Host, S: Store> Control<H, S> {
     /// Looks at every rollout, carries out what is decided, and says when to look again.
-    async fn look_at_all(self: &Arc<Self>) -> Time {
-        let judges: Vec<_> = {
-            let judges = self.judges.lock().unwrap_or_else(PoisonError::into_inner);
-            judges.iter().map(|(key, judge)| (key.clone(), Arc::clone(judge))).collect()
-        };
+    async fn reconcile_all(self: &Arc<Self>) -> Time {
         let mut due = Time(u64::MAX);
-        for (key, judge) in judges {
-            match self.look_at(&key, &judge).await {
+        for (key, analysis) in self.analyses.load().all() {
+            match self.reconcile_one(&key, &analysis).await {
                 Ok(Some(at)) => due = due.min(at),
                 // Whoever has the state now decides. Should it come back, that is announced.
                 Ok(None) | Err(ControlError::HandedOver) => {}
@@ -77,12 +73,16 @@ impl<H: Host, S: Store> Control<H, S> {
     }
 
     /// Looks at one rollout; gives when to look again.
-    async fn look_at(self: &Arc<Self>, key: &Key, judge: &Arc<Judge>) -> Result<Option<Time>, ControlError> {
+    async fn reconcile_one(
+        self: &Arc<Self>,
+        key: &StageKey,
+        analysis: &Arc<Analysis>,
+    ) -> Result<Option<Time>, ControlError> {
         let state = self.state();
-        let Some(rollout) = state.rollout(key).filter(|rollout| judge.judges(rollout)) else {
+        let Some(rollout) = state.rollout(key).filter(|rollout| analysis.is_of(rollout)) else {
             return Ok(None);
         };
-        match self.decide(key, judge, rollout) {
+        match self.decide(key, analysis, rollout) {
             Look::Until(at) => Ok(Some(at)),
             Look::Idle => Ok(None),
             Look::Do(decision, reason) => {
@@ -93,25 +93,25 @@ impl<H: Host, S: Store> Control<H, S> {
         }
     }
 
-    fn decide(self: &Arc<Self>, key: &Key, judge: &Arc<Judge>, rollout: &Rollout) -> Look {
+    fn decide(self: &Arc<Self>, key: &StageKey, analysis: &Arc<Analysis>, rollout: &Rollout) -> Look {
         let (plan, now) = (rollout.spec.plan(), self.clock.now());
         let phase = effective(&rollout.phase, self.started, now);
         let Some(place) = phase.place() else { return Look::Idle };
         // Whoever is on the canary by rule can find it broken, at no share too.
-        let heard = judge.verdict();
+        let heard = analysis.verdict();
         let verdict = if place == Place::Check && !matches!(heard, Verdict::Fail(_)) {
-            match (rollout.spec.checks().is_empty(), judge.checked()) {
+            match (rollout.spec.checks().is_empty(), analysis.checked()) {
                 (true, _) | (_, Some(Ok(()))) => Verdict::Pass,
                 (false, Some(Err(found))) if matches!(phase, Phase::Running { .. }) => {
                     let reason = format!("check failed: {found}");
                     return Look::Do(failed(plan, place, Cause::Check(found.clone())), reason);
                 }
                 (false, _) => {
-                    if matches!(phase, Phase::Running { .. }) && judge.begin_checks() {
+                    if matches!(phase, Phase::Running { .. }) && analysis.begin_checks() {
                         tokio::spawn(check(
                             Arc::clone(self),
                             key.clone(),
-                            Arc::clone(judge),
+                            Arc::clone(analysis),
                             rollout.clone(),
                         ));
                     }
@@ -141,13 +141,13 @@ impl<H: Host, S: Store> Control<H, S> {
         };
         let due = since.after(lasts);
         // Once the time is over, a step waits for requests alone.
-        judge.await_verdict(due <= now && plan.on_no_data() == OnNoData::Wait);
-        if due > now { Look::Until(due) } else { self.look_again(judge) }
+        analysis.await_verdict(due <= now && plan.on_no_data() == OnNoData::Wait);
+        if due > now { Look::Until(due) } else { self.look_again(analysis) }
     }
 
     /// A response may have come between the look at the verdict and the wish to be told of it.
-    fn look_again(&self, judge: &Judge) -> Look {
-        match judge.verdict() {
+    fn look_again(&self, analysis: &Analysis) -> Look {
+        match analysis.verdict() {
             Verdict::Wait(_) => Look::Idle,
             Verdict::Pass | Verdict::Fail(_) => Look::Until(self.clock.now()),
         }
@@ -156,7 +156,7 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Commits `decision`, if the rollout is still what it was made for.
     async fn enact(
         self: &Arc<Self>,
-        key: &Key,
+        key: &StageKey,
         seen: Rollout,
         decision: Decision,
         reason: String,
@@ -182,12 +182,12 @@ impl<H: Host, S: Store> Control<H, S> {
 /// Runs the checks of a blue-green rollout on its new version.
 async fn check<H: Host, S: Store>(
     control: Arc<Control<H, S>>,
-    key: Key,
-    judge: Arc<Judge>,
+    key: StageKey,
+    analysis: Arc<Analysis>,
     rollout: Rollout,
 ) {
     let Some(entry) = control.entry(&key, rollout.canary) else { return };
-    // A check judges the version, so it does not wait for the node.
+    // A check is about the version, so it does not wait for the node.
     control.host.ready(&entry.target).await;
     let result = run_checks(rollout.spec.checks(), |check| {
         let mut request = Request::new(Bytes::from(check.body.clone()));
@@ -196,7 +196,7 @@ async fn check<H: Host, S: Store>(
         request.headers_mut().extend(check.headers.iter().cloned());
         control.host.call(entry.target.clone(), request)
     });
-    judge.end_checks(result.await);
+    analysis.end_checks(result.await);
 }
 
 /// Why, in a sentence.

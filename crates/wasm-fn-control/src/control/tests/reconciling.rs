@@ -8,7 +8,7 @@ use wasm_fn_rollout::{OnFail, Place};
 use super::*;
 use crate::state::{Check, CheckText, RolloutOutcome, StageState};
 
-fn canary_with(change: impl FnOnce(&mut PlanSpec, &mut GateSpec)) -> Strategy {
+fn canary_with(change: impl FnOnce(&mut PlanSpec, &mut GateSpec)) -> ReleaseStrategy {
     let steps = ["10%", "50%"].map(|step| step.parse().unwrap()).to_vec();
     by(rollout::Strategy::Canary { steps }, Vec::new(), change)
 }
@@ -17,11 +17,11 @@ fn by(
     strategy: rollout::Strategy,
     checks: Vec<Check>,
     change: impl FnOnce(&mut PlanSpec, &mut GateSpec),
-) -> Strategy {
+) -> ReleaseStrategy {
     let (mut plan, mut gate) =
         (PlanSpec::usual(strategy), GateSpec { min_requests: 10, ..GateSpec::default() });
     change(&mut plan, &mut gate);
-    Strategy::Rollout(Arc::new(
+    ReleaseStrategy::Rollout(Arc::new(
         RolloutSpec::new(plan, gate, true, Duration::from_secs(3600), checks).unwrap(),
     ))
 }
@@ -78,7 +78,7 @@ impl Node {
         version.no
     }
 
-    /// Lets whoever conducts act, until nothing is left to do now.
+    /// Lets whoever reconciles act, until nothing is left to do now.
     async fn settle(&self) {
         for _ in 0..100 {
             tokio::task::yield_now().await;
@@ -93,9 +93,9 @@ impl Node {
     }
 }
 
-async fn rolling(strategy: Strategy) -> Node {
+async fn rolling(strategy: ReleaseStrategy) -> Node {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.deploy("hello", b"2", strategy).await.unwrap();
     node
 }
@@ -234,7 +234,7 @@ async fn failure_pauses_or_freezes_when_asked_to() {
 #[tokio::test(start_paused = true)]
 async fn everybody_at_once_is_taken_back_by_the_past_of_the_version_before() {
     let node = Node::start().await;
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     (0..20).for_each(|_| drop(node.hundred(&GOOD)));
     node.deploy("hello", b"2", by(rollout::Strategy::AllAtOnce, Vec::new(), |_, _| ())).await.unwrap();
     assert_eq!(node.place(), Some(Place::Watch));
@@ -294,7 +294,7 @@ async fn paused_rollout_that_its_own_version_replaces_starts_anew() {
     assert_eq!((deployed.version.number(), deployed.unchanged), (2, false));
     let rollout = node.live().rollout.unwrap();
     assert_eq!((rollout.phase.as_str(), node.place()), ("progressing", Some(Place::Step(0))));
-    assert!(!rollout.is_same(&before));
+    assert_ne!(rollout.id(), before.id());
     let gate = node.control.gate(&(name("hello"), live()), &rollout).unwrap();
     assert_eq!((gate.requests, gate.report.canary.requests), (0, 0), "nothing is known of it yet");
     let (outcome, reason) = node.ended().unwrap();
@@ -323,7 +323,7 @@ async fn checked(checks: Vec<Check>) -> Node {
 async fn green(checks: Vec<Check>, change: impl FnOnce(&mut PlanSpec, &mut GateSpec)) -> Node {
     let node = Node::start().await;
     node.host.answers.lock().unwrap().insert("/hello", (200, b"hello"));
-    node.deploy("hello", b"1", Strategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.deploy("hello", b"2", by(rollout::Strategy::BlueGreen, checks, change)).await.unwrap();
     node
 }
@@ -389,7 +389,7 @@ async fn function_deleted_in_mid_rollout_is_forgotten_by_whoever_conducts() {
     let node = rolling(canary_with(|_, _| ())).await;
     let stage = node.stage("hello");
     node.control.delete(name("hello"), note()).await.unwrap();
-    assert!(node.control.judge(&(name("hello"), live())).is_none());
+    assert!(node.control.analysis(&(name("hello"), live())).is_none());
     node.wait(1000).await;
     assert_eq!(node.control.state().revision(), Revision(3));
     drop(stage);

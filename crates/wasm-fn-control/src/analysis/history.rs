@@ -11,8 +11,8 @@ use wasm_fn_router::{
 /// Responses below which percentiles say too little to hold anybody to them.
 pub(super) const PERCENTILE_MIN: u64 = 100;
 
-/// Counts what stable does for those whom a rule places on a canary, while there is none: their past is what a cohort is
-/// compared with.
+/// Counts what stable does for those whom a rule places on a canary, while there is none: their past is what
+/// a cohort is compared with.
 pub(crate) struct CohortRecord(pub(crate) Arc<Tally>);
 
 impl TrafficObserver for CohortRecord {
@@ -62,8 +62,8 @@ pub(crate) fn past(spec: &GateSpec, tally: &TallySnapshot) -> Counts {
         Class::InvalidResponse => tally.count(Outcome::InvalidResponse),
     };
     let above = |limit| requests.saturating_sub(tally.latency_at_most(limit));
-    // Those whose clients left are in no histogram. A canary's count as slow once they waited for too long, so here all of
-    // them do: a past that looks worse than it was fails nobody.
+    // Those whose clients left are in no histogram. A canary's count as slow once they waited for too long,
+    // so here all of them do: a past that looks worse than it was fails nobody.
     let left = tally.count(Outcome::Cancelled);
     let slow = thresholds.slow_above.map_or(0, |limits| above(limits.baseline).saturating_add(left));
     Class::ALL

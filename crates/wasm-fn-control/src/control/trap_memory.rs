@@ -34,7 +34,7 @@ impl Memory {
 }
 
 /// Keeps new traps until the control plane is gone.
-pub(super) async fn remember<H: Host, S: Store>(control: Weak<Control<H, S>>) {
+pub(super) async fn keep<H: Host, S: Store>(control: Weak<Control<H, S>>) {
     loop {
         tokio::time::sleep(EVERY).await;
         let Some(control) = control.upgrade() else { return };
