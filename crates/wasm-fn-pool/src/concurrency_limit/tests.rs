@@ -203,14 +203,14 @@ fn cancelling_in_the_middle_keeps_the_order() {
 }
 
 #[test]
-fn a_gate_for_nobody_lets_one_through() {
+fn a_limit_of_zero_lets_one_through() {
     let limit = ConcurrencyLimit::<Named>::new(0, 0);
     assert!(limit.try_acquire());
     assert!(!limit.try_acquire());
 }
 
 #[test]
-fn whoever_holds_much_is_beyond_its_share_before_the_gate_is_full() {
+fn whoever_holds_much_is_beyond_its_share_before_the_limit_is_reached() {
     for (limit, running, own, within) in [
         (24, 20, 21, true),
         (24, 21, 22, false),

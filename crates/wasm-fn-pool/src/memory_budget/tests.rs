@@ -1,4 +1,4 @@
-//! Facts about `budget`.
+//! Facts about `memory_budget`.
 
 use super::*;
 

@@ -16,11 +16,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpStream, sync::oneshot};
 use wasm_fn_core::{Outcome, Usage};
 
-use super::{
+use super::harness::{
+    Fake, FakeBody, Node,
     compared::{Setup, echo},
-    harness::{
-        Fake, FakeBody, Node, eventually, fed, get, get2, ok, problem, request, request2, text, trap, within,
-    },
+    eventually, fed, get, get2, ok, problem, request, request2, text, trap, within,
 };
 use crate::{Call, FailureCause, InvokeFailure, clock};
 

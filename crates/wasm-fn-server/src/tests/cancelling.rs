@@ -1,5 +1,7 @@
 //! Clients that leave.
 
+mod abandoning;
+
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! A node with fake versions, and clients for it.
 
+pub(super) mod compared;
+
 use std::{
     future::Future,
     io,

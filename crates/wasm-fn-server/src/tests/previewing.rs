@@ -6,9 +6,9 @@ use http::{Method, Request, header};
 use wasm_fn_core::{Outcome, PreviewAccess, Revision, StageName, Sticky, TrafficSplit};
 use wasm_fn_router::{Placement, RouteTable, Salt, Stage, StageSpec, Tally};
 
-use super::{
-    compared::Setup,
-    harness::{ClientBody, Fake, Http1, Node, entry, eventually, get, get2, ok, options, problem, text, v},
+use super::harness::{
+    ClientBody, Fake, Http1, Node, compared::Setup, entry, eventually, get, get2, ok, options, problem, text,
+    v,
 };
 use crate::ServerOptions;
 
@@ -311,7 +311,7 @@ async fn who_asks_for_a_version_is_counted_apart_by_address_and_by_header() {
 }
 
 #[tokio::test]
-async fn no_trial_judges_who_asks_for_a_version_and_nothing_shields_it() {
+async fn nobody_observes_who_asks_for_a_version_and_nothing_shields_it() {
     let canary = |_| async { Err(super::harness::trap("unreachable")) };
     let tried = Setup::default().canary(canary).await;
     let mut client = tried.node.http1().await;

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Empty};
 
 use super::*;
 
-/// EgressCheck that are asked to say `answer`, and how often they were.
+/// Checks that are asked to say `answer`, and how often they were.
 fn effects(answer: bool) -> (EgressCheck, Arc<AtomicU32>) {
     let asked = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&asked);

@@ -13,26 +13,26 @@ impl Wake for Task {
     }
 }
 
-/// What a guest knocks at, and a task with its waker.
+/// A deferred waker, and a task with its waker.
 fn fixture() -> (Arc<DeferredWaker>, Arc<Task>, Waker) {
     let task = Arc::new(Task::default());
     (Arc::default(), Arc::clone(&task), Waker::from(task))
 }
 
 #[test]
-fn knocks_while_the_guest_runs_wake_nobody_who_does_not_wait() {
+fn wake_ups_while_the_guest_runs_wake_no_task_that_does_not_wait() {
     let (deferred, task, waker) = fixture();
     deferred.waker().wake();
     // The guest runs again, to its end this time.
     let _ = deferred.waker();
     assert_eq!(task.0.load(SeqCst), 0);
-    // And had it not: it has not knocked since.
+    // And if it had not: there was no wake-up since.
     deferred.wait(&Context::from_waker(&waker));
     assert_eq!(task.0.load(SeqCst), 0);
 }
 
 #[test]
-fn a_knock_before_the_task_waits_is_not_lost() {
+fn a_wake_up_before_the_task_waits_is_not_lost() {
     let (deferred, task, waker) = fixture();
     deferred.waker().wake();
     deferred.wait(&Context::from_waker(&waker));
@@ -40,7 +40,7 @@ fn a_knock_before_the_task_waits_is_not_lost() {
 }
 
 #[test]
-fn a_waiting_task_is_woken_once_for_all_knocks() {
+fn a_waiting_task_is_woken_once_for_all_wake_ups() {
     let (deferred, task, waker) = fixture();
     let guest = deferred.waker();
     deferred.wait(&Context::from_waker(&waker));

@@ -15,6 +15,7 @@ use crate::{
 
 mod computing;
 mod loading;
+mod preparing;
 mod pressure;
 mod rollouts;
 
@@ -437,131 +438,5 @@ async fn load_makes_instances_of_what_starts_slowly_wait_ready() {
         assert!(rounds < 10_000, "no request found a ready instance");
         ok(&version, "/").await;
         tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test]
-async fn artefact_survives_a_restart_and_a_forged_one_is_refused() {
-    let node = Node::start();
-    let bytes = prebuilt("hello-v1");
-    assert!(!node.prepare(&bytes, &FunctionConfig::default()).await.unwrap().cached);
-    let again = start(node.dir.path(), 64);
-    let digest = node.add(&bytes);
-    // A source that is not what it was is not looked at.
-    let source = node.dir.path().join("blobs").join(digest.to_string());
-    std::fs::write(&source, b"anything").unwrap();
-    let prepared = again.prepare(digest, &FunctionConfig::default(), Arc::new(|_| {})).await.unwrap();
-    assert_eq!((prepared.cached, prepared.kind), (true, Kind::Http02));
-    std::fs::write(&source, &bytes).unwrap();
-
-    let artifacts = std::fs::read_dir(node.dir.path().join("artifacts")).unwrap();
-    let code = artifacts
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().unwrap() == "cwasm")
-        .unwrap();
-    let mut forged = std::fs::read(&code).unwrap();
-    *forged.last_mut().unwrap() ^= 1;
-    std::fs::remove_file(&code).unwrap();
-    std::fs::write(&code, forged).unwrap();
-    let third = start(node.dir.path(), 64);
-    let prepared = third.prepare(digest, &FunctionConfig::default(), Arc::new(|_| {})).await.unwrap();
-    assert!(!prepared.cached);
-}
-
-#[tokio::test]
-async fn bytes_that_are_no_function_are_refused_with_what_was_found() {
-    let node = Node::start();
-    let refused = |bytes: Vec<u8>| {
-        let node = &node;
-        async move { node.prepare(&bytes, &FunctionConfig::default()).await.unwrap_err().to_string() }
-    };
-    let message = refused(b"#!/bin/sh".to_vec()).await;
-    assert!(message.contains("23 21 2f 62") && message.contains("00 61 73 6d"), "{message}");
-    let mut truncated = prebuilt("hello-v1");
-    truncated.truncate(truncated.len() / 2);
-    assert!(refused(truncated).await.contains("malformed WebAssembly"));
-    let message = refused(b"\0asm\x01\0\0\0".to_vec()).await;
-    assert!(message.contains("found none") && message.contains("incoming-handler"), "{message}");
-}
-
-#[tokio::test]
-async fn imports_that_are_not_offered_are_named() {
-    // (module (import "env" "secret" (func)) (func (export "_start")))
-    let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x0e\x01\x03env\x06secret\0\0\
-        \x03\x02\x01\0\x07\x0a\x01\x06_start\0\x01\x0a\x04\x01\x02\0\x0b";
-    let node = Node::start();
-    let error = node.prepare(module, &FunctionConfig::default()).await.unwrap_err();
-    let PrepareError::Kind(KindError::Imports { missing }) = error else { panic!("{error:?}") };
-    assert_eq!(missing, ["env/secret"]);
-}
-
-#[tokio::test]
-async fn component_that_needs_more_memory_than_its_limit_is_refused() {
-    let node = Node::start();
-    let config = limits(|limits| limits.memory_bytes = 64 << 10);
-    let error = node.prepare(&prebuilt("hello-v1"), &config).await.unwrap_err();
-    assert!(matches!(error, PrepareError::Memory { limit_bytes: 65536 }), "{error:?}");
-}
-
-#[tokio::test]
-async fn guest_that_computes_for_ever_before_it_is_called_is_refused_in_time() {
-    // (module (memory (export "memory") 1) (func $loop (loop (br 0))) (func (export "_start")) (start $loop))
-    let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x03\x02\0\0\x05\x03\x01\0\x01\
-        \x07\x13\x02\x06memory\x02\0\x06_start\0\x01\x08\x01\0\x0a\x0c\x02\x07\0\x03\x40\x0c\0\
-        \x0b\x0b\x02\0\x0b";
-    let node = Node::start();
-    let config = limits(|limits| limits.timeout = Duration::from_millis(100));
-    let error = node.prepare(module, &config).await.unwrap_err();
-    assert!(matches!(error, PrepareError::Start { .. }), "{error:?}");
-}
-
-#[tokio::test]
-async fn handler_of_another_type_is_refused_however_often_it_is_tried() {
-    let node = Node::start();
-    let text = r#"(component
-        (core module $m (func (export "handle") (param i32)))
-        (core instance $i (instantiate $m))
-        (func $handle (param "number" u32) (canon lift (core func $i "handle")))
-        (instance $handler (export "handle" (func $handle)))
-        (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
-    for _ in 0..2 {
-        let error =
-            node.prepare(&wat::parse_str(text).unwrap(), &FunctionConfig::default()).await.unwrap_err();
-        let PrepareError::Start { reason } = error else { panic!("{error:?}") };
-        assert!(reason.contains("expected"), "{reason}");
-    }
-}
-
-#[tokio::test]
-async fn component_of_more_parts_than_an_instance_may_have_is_refused() {
-    let node = Node::start();
-    let guest = |parts: &str, instances: usize| {
-        let instances = "(core instance (instantiate $m))".repeat(instances);
-        let text = format!(
-            r#"(component
-                (core module $m {parts} (func (export "handle") (param i32 i32)))
-                (core instance $i (instantiate $m)) {instances}
-                (import "wasi:http/types@0.2.0" (instance $types
-                    (export "incoming-request" (type (sub resource)))
-                    (export "response-outparam" (type (sub resource)))))
-                (alias export $types "incoming-request" (type $request))
-                (alias export $types "response-outparam" (type $out))
-                (func $handle (param "request" (own $request)) (param "response-out" (own $out))
-                    (canon lift (core func $i "handle")))
-                (instance $handler (export "handle" (func $handle)))
-                (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#
-        );
-        wat::parse_str(text).unwrap()
-    };
-    for (parts, few, many) in [("", 199, 200), ("(memory 1)", 7, 8), ("(table 1 funcref)", 63, 64)] {
-        let allowed = node.prepare(&guest(parts, few), &FunctionConfig::default()).await;
-        assert!(allowed.is_ok(), "{parts} {few}: {allowed:?}");
-        let refused = node.prepare(&guest(parts, many), &FunctionConfig::default()).await.unwrap_err();
-        assert!(matches!(refused, PrepareError::Start { .. }), "{parts} {many}: {refused:?}");
-    }
-    for (elements, is_allowed) in [(100_000, true), (100_001, false)] {
-        let table = format!("(table {elements} funcref)");
-        let prepared = node.prepare(&guest(&table, 0), &FunctionConfig::default()).await;
-        assert_eq!(prepared.is_ok(), is_allowed, "{elements}: {prepared:?}");
     }
 }

@@ -9,9 +9,10 @@ use tokio::sync::oneshot;
 use wasm_fn_core::Outcome;
 use wasm_fn_router::Shielding;
 
-use super::{
+use crate::tests::harness::{
+    Fake, FakeBody,
     compared::{Setup, Tried, echo},
-    harness::{Fake, FakeBody, eventually, get, ok, options, request, trap, within},
+    eventually, get, ok, options, request, trap, within,
 };
 use crate::{Call, FailureCause, InvokeFailure, ServerOptions};
 

@@ -9,9 +9,12 @@ use tokio::sync::oneshot;
 use wasm_fn_core::{Outcome, TrafficSplit};
 use wasm_fn_router::Placement;
 
-use super::{
-    compared::{Setup, Told, Tried, echo},
-    harness::{Fake, FakeBody, eventually, fed, get, get2, ok, options, request2, text, trap, v, within},
+use crate::tests::{
+    harness::{
+        Fake, FakeBody,
+        compared::{Setup, Told, Tried, echo},
+        eventually, fed, get, get2, ok, options, request2, text, trap, v, within,
+    },
     shielding::{once, stuck},
 };
 use crate::{Call, FailureCause, InvokeFailure, ServerOptions};

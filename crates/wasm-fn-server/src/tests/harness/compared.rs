@@ -19,30 +19,30 @@ use wasm_fn_router::{
     TrafficObserver,
 };
 
-use super::harness::{Fake, FakeBody, Node, entry, eventually, options, stage_with, v};
+use super::{Fake, FakeBody, Node, entry, eventually, options, stage_with, v};
 use crate::{Call, InvokeFailure, ServerOptions};
 
 /// What the observer learned of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
-    pub(super) side: Side,
-    pub(super) placement: Placement,
-    pub(super) outcome: Outcome,
-    pub(super) abandoned: bool,
-    pub(super) user: Option<u64>,
-    pub(super) request_id: u128,
-    pub(super) trap: Option<u64>,
+pub(in crate::tests) struct Told {
+    pub(in crate::tests) side: Side,
+    pub(in crate::tests) placement: Placement,
+    pub(in crate::tests) outcome: Outcome,
+    pub(in crate::tests) abandoned: bool,
+    pub(in crate::tests) user: Option<u64>,
+    pub(in crate::tests) request_id: u128,
+    pub(in crate::tests) trap: Option<u64>,
 }
 
 /// An observer that remembers what it learned and does as a test says. Each request that began must end once,
 /// as that which began.
 #[derive(Default)]
-pub(super) struct FakeObserver {
+pub(in crate::tests) struct FakeObserver {
     heard: Mutex<Vec<Told>>,
     begun: Mutex<Begun>,
-    pub(super) withheld: AtomicBool,
+    pub(in crate::tests) withheld: AtomicBool,
     /// How often somebody wanted to know of a recall.
-    pub(super) watched: AtomicU32,
+    pub(in crate::tests) watched: AtomicU32,
     recall: watch::Sender<bool>,
 }
 
@@ -57,18 +57,18 @@ struct Begun {
 impl FakeObserver {
     /// How many requests began and have not ended.
     #[track_caller]
-    pub(super) fn under_way(&self) -> usize {
+    pub(in crate::tests) fn under_way(&self) -> usize {
         let begun = self.begun.lock().unwrap();
         assert!(begun.faults.is_empty(), "{:?}", begun.faults);
         begun.under_way.len()
     }
 
-    pub(super) fn recall(&self) {
+    pub(in crate::tests) fn recall(&self) {
         self.recall.send_replace(true);
     }
 
     /// What was heard, once that is of `count` requests.
-    pub(super) async fn heard(&self, count: usize) -> Vec<Told> {
+    pub(in crate::tests) async fn heard(&self, count: usize) -> Vec<Told> {
         eventually(|| self.heard.lock().unwrap().len() >= count).await;
         let heard = self.heard.lock().unwrap().clone();
         assert_eq!(heard.len(), count, "{heard:?}");
@@ -117,19 +117,19 @@ impl TrafficObserver for FakeObserver {
 }
 
 /// A running comparison; its node's tally is stable's.
-pub(super) struct Tried {
-    pub(super) node: Node,
-    pub(super) canary: Arc<Tally>,
-    pub(super) observer: Arc<FakeObserver>,
+pub(in crate::tests) struct Tried {
+    pub(in crate::tests) node: Node,
+    pub(in crate::tests) canary: Arc<Tally>,
+    pub(in crate::tests) observer: Arc<FakeObserver>,
     /// Requests that stable was given.
-    pub(super) stable_runs: Arc<AtomicU32>,
+    pub(in crate::tests) stable_runs: Arc<AtomicU32>,
 }
 
 /// How a comparison is set up.
-pub(super) struct Setup {
-    pub(super) options: ServerOptions,
-    pub(super) split: TrafficSplit,
-    pub(super) shield: Option<Duration>,
+pub(in crate::tests) struct Setup {
+    pub(in crate::tests) options: ServerOptions,
+    pub(in crate::tests) split: TrafficSplit,
+    pub(in crate::tests) shield: Option<Duration>,
 }
 
 impl Default for Setup {
@@ -140,7 +140,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    pub(super) async fn start(self, canary: Fake, stable: Fake) -> Tried {
+    pub(in crate::tests) async fn start(self, canary: Fake, stable: Fake) -> Tried {
         let (tally, canary_tally) = (Arc::new(Tally::new()), Arc::new(Tally::new()));
         let observer = Arc::new(FakeObserver::default());
         let (stable, stable_runs) = stable.counting();
@@ -158,7 +158,7 @@ impl Setup {
     }
 
     /// With a stable that [`echo`]es.
-    pub(super) async fn canary<F>(self, answer: impl Fn(Call) -> F + Send + Sync + 'static) -> Tried
+    pub(in crate::tests) async fn canary<F>(self, answer: impl Fn(Call) -> F + Send + Sync + 'static) -> Tried
     where
         F: Future<Output = Result<Response<FakeBody>, InvokeFailure>> + Send + 'static,
     {
@@ -169,7 +169,7 @@ impl Setup {
 impl Tried {
     /// Waits until the canary has counted exactly one request, as `outcome`, and the observer has learned of
     /// that; returns what it heard.
-    pub(super) async fn charged(&self, outcome: Outcome) -> Told {
+    pub(in crate::tests) async fn charged(&self, outcome: Outcome) -> Told {
         eventually(|| self.canary.snapshot().total() >= 1).await;
         let snapshot = self.canary.snapshot();
         assert_eq!((snapshot.count(outcome), snapshot.total()), (1, 1), "{snapshot:?}");
@@ -180,13 +180,13 @@ impl Tried {
 
     /// Asserts that stable was given `count` requests.
     #[track_caller]
-    pub(super) fn ran_on_stable(&self, count: u32) {
+    pub(in crate::tests) fn ran_on_stable(&self, count: u32) {
         assert_eq!(self.stable_runs.load(SeqCst), count);
     }
 }
 
 /// Answers with the request's body, and tells its head and trailers in headers.
-pub(super) async fn echo(call: Call) -> Result<Response<FakeBody>, InvokeFailure> {
+pub(in crate::tests) async fn echo(call: Call) -> Result<Response<FakeBody>, InvokeFailure> {
     let (head, body) = call.request.into_parts();
     let body = body.collect().await.unwrap();
     let trailers = body.trailers().map_or(0, HeaderMap::len).to_string();
