@@ -147,7 +147,7 @@ async fn a_canary_that_waits_for_the_client_keeps_its_time_and_is_not_charged() 
         }
     };
     // Late before it has begun.
-    let setup = Setup { shield: Some(Duration::ZERO), ..Setup::default() };
+    let setup = Setup { fallback_after: Some(Duration::ZERO), ..Setup::default() };
     let tried = setup.start(Fake::new(canary), Fake::new(echo)).await;
     let (mut sender, body) = fed();
     sender.send_data(Bytes::from_static(b"some")).await.unwrap();

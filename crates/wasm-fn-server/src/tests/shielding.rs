@@ -162,7 +162,8 @@ pub(super) fn stuck() -> (Fake, oneshot::Receiver<()>, oneshot::Receiver<()>) {
 async fn a_canary_that_has_not_answered_in_time_is_dropped_and_stable_answers() {
     for shield in [Duration::ZERO, Duration::from_millis(20)] {
         let (fake, _started, dropped) = stuck();
-        let tried = Setup { shield: Some(shield), ..Setup::default() }.start(fake, Fake::new(echo)).await;
+        let tried =
+            Setup { fallback_after: Some(shield), ..Setup::default() }.start(fake, Fake::new(echo)).await;
         let response = within(tried.node.http1().await.send_request(get("/hello"))).await.unwrap();
         check(&response, 200, "v1");
         within(dropped).await.unwrap_err();
@@ -199,7 +200,7 @@ async fn a_slow_canary_that_cannot_run_again_keeps_its_time() {
         let ends = once((start, gone));
         let shield_body_bytes_max = if effect { KEPT } else { 3 };
         let options = ServerOptions { shield_body_bytes_max, ..options() };
-        let setup = Setup { shield: Some(after), options, ..Setup::default() };
+        let setup = Setup { fallback_after: Some(after), options, ..Setup::default() };
         let tried = setup
             .canary(move |mut call| {
                 let (start, gone) = ends();
@@ -362,7 +363,7 @@ async fn whoever_asks_for_the_canary_gets_its_failure() {
 
 #[tokio::test]
 async fn without_a_shield_the_canary_s_failure_is_the_answer() {
-    let setup = Setup { shield: None, ..Setup::default() };
+    let setup = Setup { fallback_after: None, ..Setup::default() };
     let tried = setup.canary(|_| async { Err(trap("unreachable")) }).await;
     let response = tried.node.http1().await.send_request(get("/hello")).await.unwrap();
     check(&response, 500, "v2");

@@ -139,16 +139,16 @@ async fn client_that_leaves_during_the_answer_has_not_waited_in_vain() {
 
 #[tokio::test]
 async fn request_that_was_recalled_was_abandoned_by_nobody() {
-    for shield in [None, Setup::default().shield] {
+    for fallback_after in [None, Setup::default().fallback_after] {
         let (fake, started, _dropped) = stuck();
-        let tried = Setup { shield, ..Setup::default() }.start(fake, Fake::new(echo)).await;
+        let tried = Setup { fallback_after, ..Setup::default() }.start(fake, Fake::new(echo)).await;
         let mut client = tried.node.http1().await;
         let answer = tokio::spawn(async move { client.send_request(get("/hello")).await.unwrap() });
         within(started).await.unwrap();
         tried.observer.recall();
         within(answer).await.unwrap();
         let told = tried.told().await;
-        assert_eq!((told.outcome, told.abandoned), (Outcome::Shed, false), "{shield:?}");
+        assert_eq!((told.outcome, told.abandoned), (Outcome::Shed, false), "{fallback_after:?}");
     }
 }
 
@@ -213,8 +213,8 @@ async fn requests_that_the_node_refuses_begin_and_end_once() {
 #[tokio::test]
 async fn requests_that_the_canary_sheds_begin_and_end_once() {
     for cause in [FailureCause::FunctionOverloaded, FailureCause::NodeOverloaded, FailureCause::Internal] {
-        for shield in [None, Setup::default().shield] {
-            let setup = Setup { shield, ..Setup::default() };
+        for fallback_after in [None, Setup::default().fallback_after] {
+            let setup = Setup { fallback_after, ..Setup::default() };
             let tried = setup.canary(move |_| async move { Err(InvokeFailure::new(cause, "")) }).await;
             tried.node.http1().await.send_request(get("/hello")).await.unwrap();
             let told = tried.told().await;

@@ -129,13 +129,17 @@ pub(in crate::tests) struct Tried {
 pub(in crate::tests) struct Setup {
     pub(in crate::tests) options: ServerOptions,
     pub(in crate::tests) split: TrafficSplit,
-    pub(in crate::tests) shield: Option<Duration>,
+    pub(in crate::tests) fallback_after: Option<Duration>,
 }
 
 impl Default for Setup {
     /// Everybody on the canary, which has all the time that a test takes.
     fn default() -> Self {
-        Self { options: options(), split: TrafficSplit::all(v(2)), shield: Some(Duration::from_secs(3600)) }
+        Self {
+            options: options(),
+            split: TrafficSplit::all(v(2)),
+            fallback_after: Some(Duration::from_secs(3600)),
+        }
     }
 }
 
@@ -149,7 +153,7 @@ impl Setup {
             observer: Arc::clone(&observer) as Arc<dyn TrafficObserver>,
             canary: Some(v(2)),
             fallback: v(1),
-            fallback_after: self.shield,
+            fallback_after: self.fallback_after,
         };
         let stage = stage_with("hello", self.split, versions, Some(spec));
         let table = RouteTable::new(Revision(1), vec![stage]).unwrap();

@@ -55,7 +55,7 @@ async fn good_answers_and_runs_without_a_shield_count_nothing() {
     let tried = Setup::default().canary(|_| async { ok("fine") }).await;
     asked(&tried).await;
     met(&tried, &[]);
-    let tried = Setup { shield: None, ..Setup::default() }.canary(failing).await;
+    let tried = Setup { fallback_after: None, ..Setup::default() }.canary(failing).await;
     asked(&tried).await;
     met(&tried, &[]);
 }
@@ -112,8 +112,8 @@ async fn second_run_without_time_is_told_apart() {
     met(&tried, &[(Shielding::NoTime, 1)]);
     // A canary that used up what was its part leaves some.
     let slow = Fake::new(|_| std::future::pending());
-    let shield = Some(Duration::from_millis(20));
-    let tried = Setup { shield, ..Setup::default() }.start(slow, Fake::new(echo)).await;
+    let fallback_after = Some(Duration::from_millis(20));
+    let tried = Setup { fallback_after, ..Setup::default() }.start(slow, Fake::new(echo)).await;
     assert_eq!(asked(&tried).await, 200);
     met(&tried, &[(Shielding::Again, 1)]);
 }

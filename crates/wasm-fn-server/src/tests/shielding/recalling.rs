@@ -25,7 +25,7 @@ async fn requests_of_a_recalled_canary_are_answered_by_stable() {
 
 #[tokio::test]
 async fn requests_of_a_recalled_canary_that_may_not_run_again_are_told_so() {
-    let (tried, response) = recall_at_work(Setup { shield: None, ..Setup::default() }).await;
+    let (tried, response) = recall_at_work(Setup { fallback_after: None, ..Setup::default() }).await;
     assert_eq!(response.headers()["wasm-fn-version"], "v2");
     assert_eq!(response.headers()[header::RETRY_AFTER], "1");
     let (status, body) = problem(response).await;
