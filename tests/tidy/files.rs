@@ -2,6 +2,9 @@
 
 use crate::sources::{all, none, root};
 
+/// Columns of a line, also of a comment.
+const COLUMNS_MAX: usize = 110;
+
 /// Lines from which on a file does a second thing.
 const LINES_MAX: usize = 600;
 
@@ -26,6 +29,20 @@ fn files_are_short_enough_to_read() {
             .map(|(lines, path)| format!("{path} has {lines} lines, expected at most {LINES_MAX}"))
             .collect::<Vec<_>>(),
     );
+}
+
+#[test]
+fn lines_fit_beside_each_other() {
+    let mut faults = Vec::new();
+    for source in all() {
+        // A text that people search for stays in one piece.
+        let lines = source.text.lines().enumerate().filter(|(_, line)| {
+            line.trim_start().starts_with("//") || !(line.contains('"') || source.is_test())
+        });
+        let long = lines.filter(|(_, line)| line.chars().count() > COLUMNS_MAX);
+        faults.extend(long.map(|(index, _)| format!("{}:{}", source.path, index + 1)));
+    }
+    none(&faults);
 }
 
 #[test]

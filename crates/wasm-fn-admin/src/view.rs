@@ -13,7 +13,7 @@ use wasm_fn_control::{
     journal::Entry,
     report::Report,
     state::{
-        Action, EndedRollout, Fate, Function, RolloutOutcome, StageKey, StageState, State, Version,
+        Action, EndedRollout, Fate, Function, RolloutOutcome, StageKey, StageState, State, VersionState,
         VersionVerdict, effective,
     },
 };
@@ -285,7 +285,7 @@ fn tally(snapshot: &TallySnapshot) -> api::TallyView {
 }
 
 /// One version in a list.
-pub(crate) fn version(function: &Function, no: VersionNo, version: &Version) -> api::VersionInfo {
+pub(crate) fn version(function: &Function, no: VersionNo, version: &VersionState) -> api::VersionInfo {
     let places = stages(function).filter_map(|(stage, state)| {
         let (weight, role) = (state.split.weight(no), role(state, no));
         (weight > Weight::ZERO || role.is_some()).then(|| api::VersionPlace {

@@ -50,7 +50,7 @@ pub struct Function {
     /// The number of the next version.
     pub next_version: VersionNo,
     /// Its versions.
-    pub versions: BTreeMap<VersionNo, Version>,
+    pub versions: BTreeMap<VersionNo, VersionState>,
     /// Its stages that have had traffic.
     pub stages: BTreeMap<StageName, StageState>,
     /// The last rollout of each stage that has ended, or what a later rollback did.
@@ -59,7 +59,7 @@ pub struct Function {
 
 /// One immutable build.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
+pub struct VersionState {
     /// What it is made of.
     pub build: Build,
     /// When it was made, Unix milliseconds.
@@ -249,7 +249,8 @@ impl Function {
 
     /// The newest version with this component and configuration.
     fn like(&self, digest: Digest, config: &FunctionConfig) -> Option<VersionNo> {
-        let same = |version: &Version| version.build.digest == digest && *version.build.config == *config;
+        let same =
+            |version: &VersionState| version.build.digest == digest && *version.build.config == *config;
         self.versions.iter().rev().find(|(_, version)| same(version)).map(|(&no, _)| no)
     }
 
@@ -307,7 +308,7 @@ impl Function {
     }
 
     fn insert(&mut self, no: VersionNo, build: Build, meta: &Meta<'_>) {
-        let version = Version {
+        let version = VersionState {
             build,
             created_ms: meta.at_ms,
             created_by: meta.actor.to_owned(),
@@ -383,7 +384,7 @@ impl StageState {
     ///
     /// What the canary had of it by hand goes to stable, and so does the share of a version that is not among
     /// `versions` any more.
-    fn without_rollout(&self, versions: &BTreeMap<VersionNo, Version>) -> Self {
+    fn without_rollout(&self, versions: &BTreeMap<VersionNo, VersionState>) -> Self {
         let Some(rollout) = &self.rollout else { return self.clone() };
         let stays = |version: VersionNo| {
             version != rollout.canary && version != self.stable && versions.contains_key(&version)

@@ -220,8 +220,8 @@ impl TryFrom<StoredVerdict> for state::VersionVerdict {
     }
 }
 
-impl From<&state::Version> for StoredVersion {
-    fn from(version: &state::Version) -> Self {
+impl From<&state::VersionState> for StoredVersion {
+    fn from(version: &state::VersionState) -> Self {
         Self {
             build: (&version.build).into(),
             created_ms: version.created_ms,
@@ -232,7 +232,7 @@ impl From<&state::Version> for StoredVersion {
     }
 }
 
-impl TryFrom<StoredVersion> for state::Version {
+impl TryFrom<StoredVersion> for state::VersionState {
     type Error = Malformed;
 
     fn try_from(stored: StoredVersion) -> Result<Self, Malformed> {
@@ -266,7 +266,7 @@ impl TryFrom<StoredFunction> for state::Function {
 
     /// Also checks that stages name only versions that exist, which everything else relies on.
     fn try_from(stored: StoredFunction) -> Result<Self, Malformed> {
-        let versions: BTreeMap<VersionNo, state::Version> = stored
+        let versions: BTreeMap<VersionNo, state::VersionState> = stored
             .versions
             .into_iter()
             .map(|(no, version)| Ok((parse(&no)?, version.try_into()?)))

@@ -11,6 +11,7 @@ mod gate;
 mod project;
 mod rollout;
 mod serve;
+mod toml_file;
 
 pub(crate) use connection::Connection;
 pub(crate) use file::ConfigFile;

@@ -4,11 +4,12 @@
 //! are the runtime's versions.
 
 mod activation;
+mod handover_protocol;
 mod host;
 mod hosted;
-mod line;
 mod needs;
 mod notify;
+mod options;
 mod pid_file;
 mod predecessor;
 mod prefetch;
@@ -23,14 +24,14 @@ use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle};
 use wasm_fn_admin::{Admin, AdminOptions};
 use wasm_fn_control::{Access, Clock, Control, ControlOptions, salt_at_random};
-use wasm_fn_core::{FunctionName, PreviewDomain, format_bytes as bytes};
-use wasm_fn_pool::PoolPlan;
+use wasm_fn_core::{FunctionName, format_bytes as bytes};
 use wasm_fn_runtime::{Runtime, RuntimeOptions};
-use wasm_fn_server::{DrainReport, Network, OverrideAccess, ServerHandle, draw_at_random};
+use wasm_fn_server::{DrainReport, OverrideAccess, ServerHandle, draw_at_random};
 use wasm_fn_store::{Blobs, EmbeddedStore};
 
 use host::RuntimeHost;
 use needs::Need;
+pub(crate) use options::NodeOptions;
 use predecessor::Predecessor;
 use sockets::Sockets;
 
@@ -52,37 +53,6 @@ const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// How often a service manager is asked for more time.
 const EXTEND_EVERY: Duration = Duration::from_secs(10);
-
-/// What a node is made of.
-#[derive(Clone, Debug)]
-pub(crate) struct NodeOptions {
-    /// Where functions are called; port 0 takes any.
-    pub(crate) listen: SocketAddr,
-    /// Where the admin API is; port 0 takes any.
-    pub(crate) admin: SocketAddr,
-    /// Where everything is kept.
-    pub(crate) data_dir: PathBuf,
-    /// Instances and their memory.
-    pub(crate) pool: PoolPlan,
-    /// Connections open at once.
-    pub(crate) connections_max: u32,
-    /// Largest request body, bytes.
-    pub(crate) body_bytes_max: u64,
-    /// Largest component, bytes.
-    pub(crate) component_bytes_max: u64,
-    /// Most memory for native code, bytes.
-    pub(crate) code_bytes_max: u64,
-    /// Whether any client may choose its version, without a token.
-    pub(crate) overrides_open: bool,
-    /// Whether answers of a request's second run say so.
-    pub(crate) show_shielded: bool,
-    /// Where the proxies are that name clients.
-    pub(crate) trusted_proxies: Vec<Network>,
-    /// Whether their connections begin with a PROXY header.
-    pub(crate) proxy_protocol: bool,
-    /// The domain below which each version has a host name.
-    pub(crate) preview_domain: Option<PreviewDomain>,
-}
 
 type NodeControl = Control<RuntimeHost, EmbeddedStore>;
 

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, uri::PathAndQuery};
 use serde::Deserialize;
 use wasm_fn_api as api;
 
-use super::file::{BadValue, FileError, found_expected, parse, text_of};
+use super::toml_file::{BadValue, FileError, found_expected, parse, text_of};
 
 /// Largest file of checks, bytes: checks are written by people.
 const BYTES_MAX: u64 = 1 << 20;
@@ -59,9 +59,9 @@ fn from_text(path: &Path, text: &str) -> Result<Vec<api::CheckSpec>, FileError> 
             let words = words.rsplit_once(" at line ").map_or(words.as_str(), |(words, _)| words);
             refused(error.line(), String::new(), found_expected(words))
         })?;
-        meant(raw, "check").map_err(|BadValue { key, reason }| refused(1, key, reason))?
+        resolve(raw, "check").map_err(|BadValue { key, reason }| refused(1, key, reason))?
     } else {
-        parse(path, text, |raw: RawFile| meant(raw.check, "check"))?
+        parse(path, text, |raw: RawFile| resolve(raw.check, "check"))?
     };
     if found.is_empty() {
         let reason = "found no check, expected [[check]] tables or a JSON array of them".to_owned();
@@ -78,12 +78,12 @@ fn is_json(path: &Path, text: &str) -> bool {
 }
 
 /// `key` is the path of the array in its file.
-pub(super) fn meant(raw: Vec<Raw>, key: &str) -> Result<Vec<api::CheckSpec>, BadValue> {
-    raw.into_iter().enumerate().map(|(index, raw)| raw.meant(&format!("{key}[{index}]"))).collect()
+pub(super) fn resolve(raw: Vec<Raw>, key: &str) -> Result<Vec<api::CheckSpec>, BadValue> {
+    raw.into_iter().enumerate().map(|(index, raw)| raw.resolve(&format!("{key}[{index}]"))).collect()
 }
 
 impl Raw {
-    fn meant(self, key: &str) -> Result<api::CheckSpec, BadValue> {
+    fn resolve(self, key: &str) -> Result<api::CheckSpec, BadValue> {
         let bad = |name: &str, reason: String| Err(BadValue::new(format!("{key}.{name}"), reason));
         if let Some(method) = &self.method
             && method.parse::<Method>().is_err()

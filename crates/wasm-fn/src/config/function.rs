@@ -10,9 +10,23 @@ use wasm_fn_api as api;
 use wasm_fn_core::FunctionConfig;
 
 use super::{
-    file::{BadValue, Function, millis, size},
-    gate, rollout,
+    gate,
+    rollout::{self, Rollout},
+    toml_file::{BadValue, millis, size},
 };
+
+/// `[function.NAME]` as meant.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Function {
+    /// The component's path, taken from the file's folder.
+    pub(crate) component: Option<PathBuf>,
+    /// `[function.NAME.rollout]`.
+    pub(crate) rollout: Rollout,
+    /// `[function.NAME.gate]`, and the rollout's `min_requests`.
+    pub(crate) gate: api::GateOptions,
+    /// Every other key.
+    pub(crate) config: api::ConfigSpec,
+}
 
 /// The table as written.
 #[derive(Default, Deserialize)]
@@ -51,9 +65,9 @@ struct RawCohort {
 
 impl Raw {
     /// `key` is the table's path in the file, which stands in `folder`.
-    pub(super) fn meant(self, key: &str, folder: &Path) -> Result<Function, BadValue> {
+    pub(super) fn resolve(self, key: &str, folder: &Path) -> Result<Function, BadValue> {
         let at = |name: &str| format!("{key}.{name}");
-        let cohorts = self.cohorts.into_iter().map(RawCohort::meant).collect::<Result<_, _>>();
+        let cohorts = self.cohorts.into_iter().map(RawCohort::resolve).collect::<Result<_, _>>();
         let config = api::ConfigSpec {
             memory_bytes: size(&at("memory"), self.memory)?,
             timeout_ms: millis(&at("timeout"), self.timeout)?,
@@ -72,8 +86,8 @@ impl Raw {
         // The node checks it again; here the error still has a line.
         FunctionConfig::try_from(&config)
             .map_err(|api::InvalidConfig { key, reason }| BadValue::new(at(key), reason))?;
-        let (rollout, min_requests) = self.rollout.meant(&at("rollout"))?;
-        let gate = api::GateOptions { min_requests, ..self.gate.meant(&at("gate"))? };
+        let (rollout, min_requests) = self.rollout.resolve(&at("rollout"))?;
+        let gate = api::GateOptions { min_requests, ..self.gate.resolve(&at("gate"))? };
         gate::check(&gate).map_err(|(signal, reason)| match signal {
             // It stands with the times that it goes with.
             Some("min_requests") => BadValue::new(at("rollout.min_requests"), reason),
@@ -86,7 +100,7 @@ impl Raw {
 }
 
 impl RawCohort {
-    fn meant(self) -> Result<api::CohortSpec, &'static str> {
+    fn resolve(self) -> Result<api::CohortSpec, &'static str> {
         let values = match (self.r#in, self.equals) {
             (Some(values), None) => values,
             (None, Some(value)) => vec![value],

@@ -9,7 +9,7 @@ use serde::{
 use wasm_fn_api as api;
 use wasm_fn_rollout::{Floor, GateError, GateSpec};
 
-use super::file::{BadValue, millis};
+use super::toml_file::{BadValue, millis};
 
 /// The table as written.
 #[derive(Default, Deserialize)]
@@ -52,7 +52,7 @@ struct Rate(f64);
 
 impl Raw {
     /// `key` is the table's path in the file. Whether values are in bounds is [`check`]'s.
-    pub(super) fn meant(self, key: &str) -> Result<api::GateOptions, BadValue> {
+    pub(super) fn resolve(self, key: &str) -> Result<api::GateOptions, BadValue> {
         let mut alpha = self.alpha.map(|alpha| ("alpha", alpha));
         let signals =
             [("errors", &self.errors), ("latency_p99", &self.latency_p99), ("memory_p99", &self.memory_p99)];
@@ -72,9 +72,9 @@ impl Raw {
         }
         Ok(api::GateOptions {
             alpha: alpha.map(|(_, alpha)| alpha),
-            errors: self.errors.map(RawSignal::meant),
-            latency_p99: self.latency_p99.map(RawSignal::meant),
-            memory_p99: self.memory_p99.map(RawSignal::meant),
+            errors: self.errors.map(RawSignal::resolve),
+            latency_p99: self.latency_p99.map(RawSignal::resolve),
+            memory_p99: self.memory_p99.map(RawSignal::resolve),
             max_error_rate: self.max_error_rate.map(|Rate(rate)| rate),
             max_latency_p99_ms: millis(&format!("{key}.max_latency_p99"), self.max_latency_p99)?,
             min_requests: None,
@@ -88,7 +88,7 @@ impl Raw {
 }
 
 impl RawSignal {
-    fn meant(self) -> api::Tolerance {
+    fn resolve(self) -> api::Tolerance {
         api::Tolerance { tolerate: self.limits.tolerate, off: self.off }
     }
 }

@@ -59,7 +59,7 @@ impl Deployment {
         let same = |a: &Path, b: &Path| {
             a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
         };
-        let fits = |found: &super::file::Function| match (&found.component, component) {
+        let fits = |found: &super::function::Function| match (&found.component, component) {
             (Some(found), Some(asked)) => same(found, asked),
             (Some(_), None) => true,
             (None, _) => false,
@@ -89,7 +89,7 @@ impl Deployment {
                 return Err((cause, "name one with -f"));
             }
         };
-        let super::file::Function { component: own, rollout, gate, config } =
+        let super::function::Function { component: own, rollout, gate, config } =
             file.functions.remove(&function).unwrap_or_default();
         let Some(component) = component.map(Path::to_owned).or(own) else {
             let cause = format!("no FILE is named, and wasm-fn.toml has no `component` for {function}");

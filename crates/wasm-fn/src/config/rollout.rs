@@ -9,7 +9,7 @@ use wasm_fn_rollout::{Plan, PlanError, PlanSpec, Step, StepError, Strategy};
 
 use super::{
     checks,
-    file::{BadValue, millis},
+    toml_file::{BadValue, millis},
 };
 use crate::args;
 
@@ -103,7 +103,7 @@ fn those_with(key: &str) -> String {
 
 impl Raw {
     /// The rollout and its `min_requests`; `key` is the table's path in the file.
-    pub(super) fn meant(self, key: &str) -> Result<(Rollout, Option<u64>), BadValue> {
+    pub(super) fn resolve(self, key: &str) -> Result<(Rollout, Option<u64>), BadValue> {
         let at = |name: &str| format!("{key}.{name}");
         let kind = self.strategy.unwrap_or_default();
         let given = [
@@ -152,7 +152,7 @@ impl Raw {
             watch_ms: millis(&at("watch"), self.watch)?,
             keep_ms: millis(&at("keep"), self.keep)?,
             shield: self.shield,
-            checks: checks::meant(self.checks, &at("checks"))?,
+            checks: checks::resolve(self.checks, &at("checks"))?,
         };
         let rollout = Rollout { strategy, options };
         rollout.check().map_err(|(name, reason)| BadValue::new(at(name), reason))?;

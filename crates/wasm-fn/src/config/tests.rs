@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use expect_test::{Expect, expect};
 use wasm_fn_api as api;
 
-use super::{ConfigFile, Serve, file};
+use super::{ConfigFile, Serve, file, function};
 use crate::args;
 
 fn read(text: &str) -> ConfigFile {
@@ -154,7 +154,7 @@ fn an_empty_file_leaves_the_defaults() {
     let file = read("");
     assert!(file.functions.is_empty());
     assert_eq!(Serve::merge(&args::Serve::default(), file.serve), Serve::default());
-    assert_eq!(read("[function.hello]").functions.values().next(), Some(&file::Function::default()));
+    assert_eq!(read("[function.hello]").functions.values().next(), Some(&function::Function::default()));
 }
 
 #[test]

@@ -10,13 +10,13 @@ use std::{
 use anyhow::Context as _;
 
 use super::{
-    NodeOptions,
-    line::{self, Line, Word},
+    handover_protocol::{self, HandoverChannel, Message},
     needs::{self, Need},
+    options::NodeOptions,
     sockets::Sockets,
 };
 
-/// How often a predecessor is told that something takes longer; it waits several times as long for a word.
+/// How often a predecessor is told that something takes longer; it waits several times as long for a message.
 const WORD_EVERY: Duration = Duration::from_secs(10);
 
 /// Longest time that a predecessor waits for each part of this process's work, if it knows what the node
@@ -28,7 +28,7 @@ const IMPATIENT_MAX: Duration = Duration::from_secs(40);
 
 /// The process that serves until this one does.
 pub(super) struct Predecessor {
-    line: Line,
+    channel: HandoverChannel,
     /// What the versions with traffic are made of; `None` when it did not say so.
     needs: Option<Vec<Need>>,
 }
@@ -39,17 +39,18 @@ impl Predecessor {
     /// # Errors
     /// Whoever does speaks another protocol or has another data directory.
     pub(super) fn find(options: &NodeOptions) -> anyhow::Result<Option<(Self, Sockets)>> {
-        let Some(protocol) = env::var_os(line::VARIABLE) else { return Ok(None) };
+        let Some(protocol) = env::var_os(handover_protocol::VARIABLE) else { return Ok(None) };
         anyhow::ensure!(
-            protocol == line::PROTOCOL,
+            protocol == handover_protocol::PROTOCOL,
             "{} is {protocol:?}, expected {:?}",
-            line::VARIABLE,
-            line::PROTOCOL
+            handover_protocol::VARIABLE,
+            handover_protocol::PROTOCOL
         );
-        let unusable = || format!("{} is set, but standard input hands nothing over", line::VARIABLE);
+        let unusable =
+            || format!("{} is set, but standard input hands nothing over", handover_protocol::VARIABLE);
         let stdin = std::io::stdin().as_fd().try_clone_to_owned().with_context(unusable)?;
         let stream = UnixStream::from(stdin);
-        let (http, admin, data_dir) = line::receive(&stream).with_context(unusable)?;
+        let (http, admin, data_dir) = handover_protocol::receive(&stream).with_context(unusable)?;
         let ours = options.data_dir.canonicalize();
         let ours = ours.with_context(|| format!("data directory {}", options.data_dir.display()))?;
         anyhow::ensure!(
@@ -59,9 +60,9 @@ impl Predecessor {
             data_dir.display()
         );
         let sockets = Sockets::inherited(http, admin, options)?;
-        let line = Line::new(stream).with_context(unusable)?;
+        let channel = HandoverChannel::new(stream).with_context(unusable)?;
         let needs = needs::take(&options.data_dir);
-        Ok(Some((Self { line, needs }, sockets)))
+        Ok(Some((Self { channel, needs }, sockets)))
     }
 
     /// What versions with traffic are made of, as far as it said so.
@@ -82,7 +83,7 @@ impl Predecessor {
                 () = &mut late => return Ok(None),
                 _ = words.tick() => {
                     if patient {
-                        let said = self.line.say(Word::Working).await;
+                        let said = self.channel.send(Message::Working).await;
                         said.context("the process that hands over is gone")?;
                     }
                 }
@@ -93,8 +94,8 @@ impl Predecessor {
     /// Has it let go of the state; returns when it has.
     pub(super) async fn release(&mut self) -> anyhow::Result<()> {
         let released = async {
-            self.line.say(Word::Prepared).await?;
-            while !self.line.hear(Word::Yours).await? {}
+            self.channel.send(Message::Prepared).await?;
+            while !self.channel.expect_message(Message::Yours).await? {}
             Ok::<_, io::Error>(())
         };
         released.await.context("the process that hands over is gone")
@@ -102,7 +103,7 @@ impl Predecessor {
 
     /// Tells it that it is needed no more.
     pub(super) async fn leave(mut self) {
-        if let Err(error) = self.line.say(Word::Serving).await {
+        if let Err(error) = self.channel.send(Message::Serving).await {
             tracing::warn!(%error, "the process that handed over is gone");
         }
     }

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use anyhow::Context as _;
 use tokio::net::TcpSocket;
 
-use super::{NodeOptions, activation::Activated};
+use super::{activation::Activated, options::NodeOptions};
 
 /// Connections that wait to be accepted; the system lowers it to net.core.somaxconn. Beyond it clients
 /// try again after a second, and again after two: a burst must find room.

@@ -21,12 +21,12 @@ use wasm_fn_server::DrainReport;
 
 use super::{
     Node, activation, close_admin,
-    line::{self, Line, Word},
+    handover_protocol::{self, HandoverChannel, Message},
     needs, notify,
     sockets::Sockets,
 };
 
-/// Longest time without a word from a new process.
+/// Longest time without a message from a new process.
 const PART_WAIT: Duration = Duration::from_secs(60);
 
 /// Longest time that a new process may take to end after it gave up.
@@ -58,7 +58,7 @@ pub(crate) enum SwapError {
 struct Successor {
     pid: u32,
     process: OwnedFd,
-    line: Line,
+    channel: HandoverChannel,
     ended: oneshot::Receiver<io::Result<ExitStatus>>,
     serves: bool,
 }
@@ -85,7 +85,7 @@ impl Node {
         // What it needs is compiled before it takes over.
         let _list = needs::leave(&self.data_dir, &needs::of(&self.control.tables().load()));
         let mut successor = Successor::start(&self.sockets, &self.data_dir)?;
-        successor.hear(Word::Prepared).await?;
+        successor.expect_message(Message::Prepared).await?;
         // From now on it is the new process that is ready.
         self.announcing.abort();
         close_admin(&mut self.admin).await;
@@ -126,10 +126,13 @@ impl Successor {
         let program = words.next().unwrap_or_default();
         let failed = |source| SwapError::Start { program: PathBuf::from(&program), source };
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-        line::send(&ours, sockets, &data_dir.canonicalize().map_err(failed)?).map_err(failed)?;
-        let line = Line::new(ours).map_err(failed)?;
+        handover_protocol::send(&ours, sockets, &data_dir.canonicalize().map_err(failed)?).map_err(failed)?;
+        let channel = HandoverChannel::new(ours).map_err(failed)?;
         let mut command = Command::new(&program);
-        command.args(words).env(line::VARIABLE, line::PROTOCOL).stdin(Stdio::from(OwnedFd::from(theirs)));
+        command
+            .args(words)
+            .env(handover_protocol::VARIABLE, handover_protocol::PROTOCOL)
+            .stdin(Stdio::from(OwnedFd::from(theirs)));
         for variable in activation::VARIABLES {
             command.env_remove(variable);
         }
@@ -148,24 +151,24 @@ impl Successor {
         // A thread of its own: tokio waits for its own threads at the end, and this one may outlast us.
         std::thread::spawn(move || sender.send(child.wait()));
         tracing::info!(pid, program = %program.display(), "new process started");
-        Ok(Self { pid, process, line, ended, serves: false })
+        Ok(Self { pid, process, channel, ended, serves: false })
     }
 
     async fn take_over(&mut self) -> Result<(), SwapError> {
-        if self.line.say(Word::Yours).await.is_err() {
+        if self.channel.send(Message::Yours).await.is_err() {
             return Err(self.end().await);
         }
-        self.hear(Word::Serving).await?;
+        self.expect_message(Message::Serving).await?;
         self.serves = true;
         // Service managers believe only the process they know.
         notify::main_process(self.pid);
         Ok(())
     }
 
-    /// Waits for `word`; when it does not come, the process has ended on return.
-    async fn hear(&mut self, word: Word) -> Result<(), SwapError> {
+    /// Waits for `message`; when it does not come, the process has ended on return.
+    async fn expect_message(&mut self, message: Message) -> Result<(), SwapError> {
         let heard = loop {
-            match tokio::time::timeout(PART_WAIT, self.line.hear(word)).await {
+            match tokio::time::timeout(PART_WAIT, self.channel.expect_message(message)).await {
                 // It is at work.
                 Ok(Ok(false)) => {}
                 heard => break heard,

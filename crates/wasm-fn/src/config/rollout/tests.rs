@@ -9,7 +9,7 @@ use wasm_fn_api::{self as api, GateOptions, OnFailSpec, RolloutOptions, Strategy
 use super::Rollout;
 use crate::{
     args::{Cli, Command},
-    config::{ConfigFile, file::Function},
+    config::{ConfigFile, function::Function},
 };
 
 fn function(text: &str) -> Function {

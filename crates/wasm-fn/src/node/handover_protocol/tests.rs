@@ -27,14 +27,14 @@ fn line_without_sockets_is_refused() {
 #[tokio::test]
 async fn words_out_of_order_and_the_end_are_told_apart() {
     let (old, new) = UnixStream::pair().unwrap();
-    let (mut old, mut new) = (Line::new(old).unwrap(), Line::new(new).unwrap());
-    new.say(Word::Prepared).await.unwrap();
-    new.say(Word::Working).await.unwrap();
-    assert!(old.hear(Word::Prepared).await.unwrap());
-    assert!(!old.hear(Word::Prepared).await.unwrap(), "it takes longer");
-    new.say(Word::Prepared).await.unwrap();
-    let error = old.hear(Word::Serving).await.unwrap_err();
+    let (mut old, mut new) = (HandoverChannel::new(old).unwrap(), HandoverChannel::new(new).unwrap());
+    new.send(Message::Prepared).await.unwrap();
+    new.send(Message::Working).await.unwrap();
+    assert!(old.expect_message(Message::Prepared).await.unwrap());
+    assert!(!old.expect_message(Message::Prepared).await.unwrap(), "it takes longer");
+    new.send(Message::Prepared).await.unwrap();
+    let error = old.expect_message(Message::Serving).await.unwrap_err();
     assert_eq!(error.to_string(), "heard 'p', expected Serving");
     drop(new);
-    assert_eq!(old.hear(Word::Serving).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    assert_eq!(old.expect_message(Message::Serving).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
 }

@@ -1,7 +1,7 @@
 //! What the two processes of a swap say to each other, over a Unix socket.
 //!
 //! The socket is the new process's standard input, which is the one descriptor that a process may own without
-//! being told its number. The first message holds the sockets and the data directory; from then on each word
+//! being told its number. The first message holds the sockets and the data directory; from then on a message
 //! is one byte. Programs of different versions speak this, so it only ever changes with [`PROTOCOL`].
 
 use std::{
@@ -27,7 +27,7 @@ use super::sockets::Sockets;
 /// The variable by which a new process knows what its standard input is; its value is [`PROTOCOL`].
 pub(super) const VARIABLE: &str = "WASM_FN_HAND_OVER";
 
-/// What is spoken on the line.
+/// The version of the protocol.
 pub(super) const PROTOCOL: &str = "1";
 
 /// Longest path of a data directory, bytes, as the system bounds it.
@@ -35,8 +35,8 @@ const PATH_BYTES_MAX: usize = 4096;
 
 /// What one process tells the other, in this order but for the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Word {
-    /// New to old: the next word takes longer, as something is compiled. Only for those who made a list of
+pub(super) enum Message {
+    /// New to old: the next message takes longer, as something is compiled. Only for those who made a list of
     /// [`needs`](super::needs), as older programs do not know it.
     Working,
     /// New to old: nothing is missing but the state.
@@ -47,12 +47,12 @@ pub(super) enum Word {
     Serving,
 }
 
-/// One end.
-pub(super) struct Line {
+/// One end of the connection.
+pub(super) struct HandoverChannel {
     stream: tokio::net::UnixStream,
 }
 
-impl Word {
+impl Message {
     fn byte(self) -> u8 {
         match self {
             Self::Working => b'w',
@@ -63,35 +63,35 @@ impl Word {
     }
 }
 
-impl Line {
-    /// A line of which this is one end.
+impl HandoverChannel {
+    /// The end that `stream` is.
     pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self { stream: tokio::net::UnixStream::from_std(stream)? })
     }
 
-    /// Says `word`.
-    pub(super) async fn say(&mut self, word: Word) -> io::Result<()> {
-        self.stream.write_all(&[word.byte()]).await
+    /// Says `message`.
+    pub(super) async fn send(&mut self, message: Message) -> io::Result<()> {
+        self.stream.write_all(&[message.byte()]).await
     }
 
-    /// Waits for `word`; false when the other end says first that this takes longer.
+    /// Waits for `message`; false when the other end says first that this takes longer.
     ///
     /// # Errors
     /// The other end is gone or says something else.
-    pub(super) async fn hear(&mut self, word: Word) -> io::Result<bool> {
+    pub(super) async fn expect_message(&mut self, message: Message) -> io::Result<bool> {
         match self.stream.read_u8().await? {
-            byte if byte == word.byte() => Ok(true),
-            byte if byte == Word::Working.byte() => Ok(false),
+            byte if byte == message.byte() => Ok(true),
+            byte if byte == Message::Working.byte() => Ok(false),
             byte => {
-                let found = format!("heard {:?}, expected {word:?}", char::from(byte));
+                let found = format!("heard {:?}, expected {message:?}", char::from(byte));
                 Err(io::Error::new(io::ErrorKind::InvalidData, found))
             }
         }
     }
 }
 
-/// Puts the first message on a line that nobody has read yet; does not block.
+/// Puts the first message on a stream that nobody has read yet; does not block.
 pub(super) fn send(stream: &UnixStream, sockets: &Sockets, data_dir: &Path) -> io::Result<()> {
     let descriptors = [sockets.http.as_fd(), sockets.admin.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
