@@ -2,16 +2,13 @@
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
-use wasm_fn_core::Weight;
+use wasm_fn_core::{Weight, defaults};
 use wasm_fn_rollout::{self as rollout, GateSpec, PlanSpec};
 
 use wasm_fn_api::{self as api, GateOptions, OnFailSpec, OnNoDataSpec, RolloutOptions, Tolerance};
 use wasm_fn_control::state::{Check, CheckError, CheckText, ReleaseStrategy, RolloutSpec, SpecError};
 
 use crate::ApiError;
-
-/// How long the previous version stays ready after a blue-green switch.
-const KEEP: Duration = Duration::from_secs(3600);
 
 /// The strategy that `strategy`, `options` and `gate` mean together.
 ///
@@ -55,7 +52,7 @@ pub(crate) fn strategy(
         plan,
         gate_spec(gate)?,
         options.shield.unwrap_or(true),
-        options.keep_ms.map_or(KEEP, Duration::from_millis),
+        options.keep_ms.map_or(defaults::KEEP, Duration::from_millis),
         checks.map_err(ApiError::invalid_check)?,
     );
     let spec = spec.map_err(|error| match error {

@@ -27,7 +27,7 @@ pub use problem::Problem;
 pub use rollout::{
     CheckSpec, EndedRolloutView, EvidenceView, Expectation, FloorSpec, GateOptions, GateView, OnFailSpec,
     OnNoDataSpec, RolloutOptions, RolloutOutcomeView, RolloutView, SideView, SignalEvidenceView,
-    StrategySpec, Tolerance, TrapEvidenceView, canary_steps,
+    StrategySpec, Tolerance, TrapEvidenceView, canary_steps, linear_every_ms, linear_share,
 };
 pub use status::{
     FunctionList, FunctionStatus, FunctionSummary, HistoryEntry, HistoryPage, HistoryQuery, NodeView,

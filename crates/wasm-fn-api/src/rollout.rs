@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use wasm_fn_core::defaults;
 
 use super::{SplitShare, VersionRole, is_false};
 
@@ -26,27 +27,36 @@ pub enum StrategySpec {
     /// The same share more, again and again.
     Linear {
         /// The share, `10%` when absent.
-        #[serde(default = "tenth")]
+        #[serde(default = "linear_share")]
         by: String,
         /// How long each step lasts, milliseconds; a minute when absent.
-        #[serde(default = "minute")]
+        #[serde(default = "linear_every_ms")]
         every_ms: u64,
     },
     /// No share until its checks passed, then everything.
     BlueGreen,
 }
 
+impl StrategySpec {
+    /// A canary by the default steps.
+    pub fn canary() -> Self {
+        Self::Canary { steps: canary_steps() }
+    }
+}
+
 /// The shares of a canary whose deployment names none.
 pub fn canary_steps() -> Vec<String> {
-    ["1%", "10%", "50%"].map(str::to_owned).to_vec()
+    defaults::CANARY_STEPS.map(|share| share.to_string()).to_vec()
 }
 
-fn tenth() -> String {
-    "10%".to_owned()
+/// The share that a linear rollout grows by if its deployment names none.
+pub fn linear_share() -> String {
+    defaults::LINEAR_SHARE.to_string()
 }
 
-fn minute() -> u64 {
-    60_000
+/// How long each step of a linear rollout lasts if its deployment does not say, milliseconds.
+pub fn linear_every_ms() -> u64 {
+    u64::try_from(defaults::LINEAR_EVERY.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How a rollout moves, whatever its strategy; everything absent has a default.

@@ -9,6 +9,7 @@
 mod bytes;
 mod cohort;
 mod config;
+pub mod defaults;
 mod digest;
 mod egress;
 mod name;

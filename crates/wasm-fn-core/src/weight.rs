@@ -13,8 +13,8 @@ impl Weight {
     pub const ZERO: Self = Self(0);
 
     /// The weight of `basis_points`; `None` above 10,000.
-    pub fn from_basis_points(basis_points: u16) -> Option<Self> {
-        (basis_points <= Self::FULL.0).then_some(Self(basis_points))
+    pub const fn from_basis_points(basis_points: u16) -> Option<Self> {
+        if basis_points <= Self::FULL.0 { Some(Self(basis_points)) } else { None }
     }
 
     /// Basis points, 0 to 10,000.

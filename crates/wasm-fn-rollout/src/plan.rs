@@ -4,7 +4,7 @@ mod step;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use wasm_fn_core::{CohortName, Weight};
+use wasm_fn_core::{CohortName, Weight, defaults};
 
 pub use step::{Step, StepError};
 
@@ -140,24 +140,23 @@ pub enum PlanError {
 }
 
 impl PlanSpec {
-    /// `strategy` with what is usual: by itself, back on failure, steps of a minute, watched for five.
+    /// `strategy` with the [defaults]: without a person, back on failure.
     pub fn usual(strategy: Strategy) -> Self {
         Self {
             strategy,
             manual: false,
             on_fail: OnFail::default(),
             on_no_data: OnNoData::default(),
-            step_min: Duration::from_secs(60),
-            watch: Duration::from_secs(300),
+            step_min: defaults::STEP_MIN,
+            watch: defaults::WATCH,
         }
     }
 }
 
 impl Strategy {
-    /// A canary at 1 %, 10 % and 50 %.
+    /// A canary by the default steps.
     pub fn canary() -> Self {
-        let steps = [100, 1000, 5000].into_iter().filter_map(Weight::from_basis_points);
-        Self::Canary { steps: steps.map(Step::Share).collect() }
+        Self::Canary { steps: defaults::CANARY_STEPS.map(Step::Share).to_vec() }
     }
 }
 

@@ -261,7 +261,7 @@ fn chosen(flags: &args::DeployStrategy, file: api::StrategySpec) -> api::Strateg
         }
         (args::DeployStrategy { canary: Some(None), .. }, file) => match file {
             api::StrategySpec::Canary { .. } => file,
-            _ => api::StrategySpec::Canary { steps: api::canary_steps() },
+            _ => api::StrategySpec::canary(),
         },
         (args::DeployStrategy { linear: Some(Some(growth)), .. }, _) => {
             linear(Some(growth.by), Some(whole_millis(growth.every)))
@@ -278,8 +278,8 @@ fn chosen(flags: &args::DeployStrategy, file: api::StrategySpec) -> api::Strateg
 }
 
 fn linear(by: Option<Weight>, every_ms: Option<u64>) -> api::StrategySpec {
-    let by = by.map_or_else(|| "10%".to_owned(), |by| by.to_string());
-    api::StrategySpec::Linear { by, every_ms: every_ms.unwrap_or(60_000) }
+    let by = by.map_or_else(api::linear_share, |by| by.to_string());
+    api::StrategySpec::Linear { by, every_ms: every_ms.unwrap_or_else(api::linear_every_ms) }
 }
 
 fn texts(steps: &[Step]) -> Vec<String> {
