@@ -18,6 +18,8 @@ mod failing;
 #[cfg(test)]
 mod fairness;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;
