@@ -34,7 +34,8 @@ fn files_are_short_enough_to_read() {
 #[test]
 fn lines_fit_beside_each_other() {
     let mut faults = Vec::new();
-    for source in all() {
+    // Guests' sources are as they were when they were built.
+    for source in all().into_iter().filter(|source| !source.path.starts_with("guest-examples/")) {
         // A text that people search for stays in one piece.
         let lines = source.text.lines().enumerate().filter(|(_, line)| {
             line.trim_start().starts_with("//") || !(line.contains('"') || source.is_test())
