@@ -64,8 +64,8 @@ pub(crate) fn evidence(count: u32) {
     let tenth = Weight::from_basis_points(1000).expect("at most everything");
     let gate = wasm_fn_rollout::Gate::new(GateSpec::default(), 1, Baseline::Concurrent(Box::default()));
     let limit = Duration::from_secs(1);
-    let slow_above = Some(Limits { canary: limit, baseline: limit });
-    let thresholds = Thresholds { slow_above, ..Thresholds::default() };
+    let limits = Some(Limits { canary: limit, baseline: limit });
+    let thresholds = Thresholds { slow_above: limits, median_above: limits, ..Thresholds::default() };
     let stretch =
         Stretch { no: 1, share: tenth, baseline_share: tenth, begins_step: false, by_cohort: false };
     let feed = Feed::new(gate.expect("a sound gate"), stretch, thresholds);

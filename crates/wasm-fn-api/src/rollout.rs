@@ -121,7 +121,8 @@ pub struct GateOptions {
     /// Failures, against stable's; tolerated up to 1.1 times when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<Tolerance>,
-    /// 99th percentile of the latency, against stable's; tolerated up to 1.2 times when absent.
+    /// 99th percentile of the latency and, in steps, its median, against stable's; tolerated up to 1.2 times
+    /// when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_p99: Option<Tolerance>,
     /// 99th percentile of the memory peak, against stable's; tolerated up to 1.2 times when absent.
@@ -307,13 +308,13 @@ pub struct SideView {
 /// One test of the gate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SignalEvidenceView {
-    /// `errors`, `errors.trap`, `latency_p99`, …
+    /// `errors`, `errors.trap`, `latency_p50`, `latency_p99`, …
     pub signal: String,
     /// Bad events of the canary.
     pub canary: u64,
     /// Bad events of stable.
     pub stable: u64,
-    /// Share of bad events on the canary, 0 to 1.
+    /// Share of bad events on the canary, 0 to 1. For `latency_p50`, which looks at a sample, of that.
     pub canary_rate: f64,
     /// Share of bad events on stable, 0 to 1.
     pub stable_rate: f64,

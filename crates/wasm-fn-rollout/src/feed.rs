@@ -10,10 +10,12 @@
 //! A request is waited for [`WAIT_MAX`] at most, or as long as the later deadline where the versions' differ. What comes of it after that counts when it comes: only if it is bad, as
 //! a hit without a trial.
 //!
-//! A good response takes no lock: it adds one to a counter of its epoch.
+//! A good response takes no lock: it adds one to a counter of its epoch. Half of all responses are above the
+//! median, so only those of a sample are held to it, and they close an epoch only now and then.
 
 mod cluster;
 mod lanes;
+mod sample;
 
 use std::{
     sync::{
@@ -25,10 +27,11 @@ use std::{
 
 use wasm_fn_core::{Outcome, Weight};
 
-use crate::{Arm, Batch, Event, Gate, Response, Thresholds, Trapped, Verdict};
+use crate::{Arm, Batch, Class, Event, Gate, Response, Thresholds, Trapped, Verdict};
 
 use cluster::Clusters;
 use lanes::{Lane, Slot, Voices};
+use sample::Sample;
 
 /// How long the evidence waits for a request: longer than most may take, and short enough for a person who waits.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -39,6 +42,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How often a gate looks for a fault that begins now.
 const RENEW_AFTER: Duration = Duration::from_secs(60);
 
+/// How long an epoch is open at least in which nothing worse is heard than latencies above the median.
+const MEDIAN_AFTER: Duration = Duration::from_millis(250);
+
 /// Epochs that are open or waited for. When there are so many the newest just grows.
 const EPOCHS_MAX: u32 = 64;
 
@@ -46,6 +52,7 @@ const EPOCHS_MAX: u32 = 64;
 pub struct Feed {
     current: AtomicU32,
     clusters: Clusters,
+    sample: Sample,
     voices: Voices,
     slots: Box<[Slot]>,
     /// How long a request is waited for.
@@ -54,24 +61,42 @@ pub struct Feed {
 }
 
 /// A request's place in the order.
-#[derive(Clone, Copy, Debug)]
-pub struct Ticket {
-    epoch: u32,
-    lane: Option<Lane>,
-}
+///
+/// The epoch above eight bits. Of those, the highest says whether the request is held to the median too, and
+/// the others are one more than its lane's number, or nothing for a request that is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(u64);
 
 impl Ticket {
+    /// Whether it is held to the median too.
+    const SAMPLED: u64 = 0x80;
+
+    fn new(epoch: u32, lane: Option<Lane>, sampled: bool) -> Self {
+        let sampled = if sampled { Self::SAMPLED } else { 0 };
+        Self(u64::from(epoch) << 8 | sampled | lane.map_or(0, |lane| lane as u64 + 1))
+    }
+
     /// The ticket as a number, for [`from_bits`](Self::from_bits).
     pub fn to_bits(self) -> u64 {
-        u64::from(self.epoch) << 8 | self.lane.map_or(0, |lane| lane as u64 + 1)
+        self.0
     }
 
     /// The ticket with the number `bits`; one of nothing for a number that is none.
     pub fn from_bits(bits: u64) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "the bits above are the lane's")]
-        let epoch = (bits >> 8) as u32;
-        let lane = (bits & 0xff).checked_sub(1).and_then(|lane| Lane::ALL.get(usize::try_from(lane).ok()?));
-        Self { epoch, lane: lane.copied() }
+        Self(bits)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the bits below are the lane's")]
+    fn epoch(self) -> u32 {
+        (self.0 >> 8) as u32
+    }
+
+    fn lane(self) -> Option<Lane> {
+        Lane::of_number((self.0 & (Self::SAMPLED - 1)).wrapping_sub(1))
+    }
+
+    fn is_sampled(self) -> bool {
+        self.0 & Self::SAMPLED != 0
     }
 }
 
@@ -115,6 +140,8 @@ struct Inner {
     thresholds: Thresholds,
     // By epoch, modulo their number.
     pending: Box<[Pending]>,
+    /// When the newest epoch but the current one was closed.
+    closed: Option<Instant>,
     /// Slow responses to requests that began before this have the cause of one that was counted.
     slow_until: Option<Instant>,
     renewed: Option<Instant>,
@@ -148,9 +175,10 @@ impl Feed {
         let pending = (0..EPOCHS_MAX).map(|_| Pending::new(&stretch, thresholds));
         let slots: Box<[Slot]> = (0..EPOCHS_MAX).map(|_| Slot::default()).collect();
         slots[0].open(0, stretch.no, &thresholds);
-        Self {
+        let feed = Self {
             current: AtomicU32::new(0),
             clusters: Clusters::default(),
+            sample: Sample::default(),
             voices: Voices::default(),
             slots,
             wait: WAIT_MAX,
@@ -161,11 +189,14 @@ impl Feed {
                 steps_ahead: stretch.begins_step.into(),
                 thresholds,
                 pending: pending.collect(),
+                closed: None,
                 slow_until: None,
                 renewed: None,
                 voices: 0,
             }),
-        }
+        };
+        feed.set_sampling(&stretch, &thresholds);
+        feed
     }
 
     /// The same for versions with these deadlines. Where they differ, requests are waited for as long as the later one: what
@@ -184,9 +215,9 @@ impl Feed {
             let epoch = self.current.load(SeqCst);
             let slot = self.slot(epoch);
             if slot.stretch() != stretch {
-                return Ticket { epoch, lane: None };
+                return Ticket::new(epoch, None, false);
             }
-            slot.begin(lane);
+            let before = slot.begin(lane);
             if self.current.load(SeqCst) == epoch {
                 if arm == Arm::Canary
                     && let Some(user) = user
@@ -194,7 +225,12 @@ impl Feed {
                     slot.begin_sticky();
                     self.voices.hear(user);
                 }
-                return Ticket { epoch, lane: Some(lane) };
+                let beside = matches!(arm, Arm::Canary | Arm::Baseline);
+                let sampled = beside && self.sample.takes(at, before);
+                if sampled {
+                    slot.begin_sampled(lane, user.is_none());
+                }
+                return Ticket::new(epoch, Some(lane), sampled);
             }
             // The epoch was closed meanwhile, and may have been taken without this request.
             slot.unbegin(lane);
@@ -204,18 +240,24 @@ impl Feed {
 
     /// The request with `ticket` has ended. Gives whether the gate has learnt something.
     pub fn end(&self, ticket: Ticket, ending: &Ending) -> bool {
-        let Some(lane) = ticket.lane else { return false };
-        let slot = self.slot(ticket.epoch);
+        let Some(lane) = ticket.lane() else { return false };
+        let epoch = ticket.epoch();
+        let slot = self.slot(epoch);
         let mut learnt = false;
-        match slot.judge(lane, ending) {
-            Judged::Good => {}
-            Judged::Neutral => slot.neutral(ticket.epoch, lane),
-            Judged::Bad => learnt = self.take_bad(ticket.epoch, lane, ending),
+        let mut judged = slot.judge(lane, ending);
+        if ticket.is_sampled() {
+            // Before it is taken, or it could count as under way too.
+            judged = slot.end_sampled(epoch, lane, ending, judged);
         }
-        slot.end(ticket.epoch);
+        match judged {
+            Judged::Good => {}
+            Judged::Neutral => slot.neutral(epoch, lane),
+            Judged::Bad => learnt = self.take_bad(ticket, lane, ending),
+        }
+        slot.end(epoch);
         // Nobody waits for an epoch that is open.
-        if self.current.load(SeqCst) != ticket.epoch && slot.has_ended() {
-            learnt |= self.take_ended(ticket.epoch, ending.at);
+        if self.current.load(SeqCst) != epoch && slot.has_ended() {
+            learnt |= self.take_ended(epoch, ending.at);
         }
         learnt
     }
@@ -229,9 +271,10 @@ impl Feed {
     pub fn begin_stretch(&self, stretch: Stretch, thresholds: Thresholds, at: Instant) {
         let mut inner = self.inner();
         (inner.stretch, inner.thresholds) = (stretch, thresholds);
+        self.set_sampling(&stretch, &thresholds);
         if !self.close(&mut inner, at) {
             let oldest = inner.tail;
-            self.take(&mut inner, oldest);
+            self.take(&mut inner, oldest, at);
             self.close(&mut inner, at);
         }
         if stretch.begins_step {
@@ -246,8 +289,17 @@ impl Feed {
     pub fn hold_to(&self, thresholds: Thresholds, at: Instant) {
         let mut inner = self.inner();
         inner.thresholds = thresholds;
+        self.set_sampling(&inner.stretch, &thresholds);
         self.close(&mut inner, at);
         self.advance(&mut inner, at);
+    }
+
+    /// Has requests sampled while there is a baseline to compare them with, and a median that they are waited
+    /// for longer than: what is under way after that is above.
+    fn set_sampling(&self, stretch: &Stretch, thresholds: &Thresholds) {
+        let beside = stretch.share != Weight::ZERO && stretch.baseline_share != Weight::ZERO;
+        let known = thresholds.median_above.is_some_and(|limits| limits.canary < WAIT_MAX);
+        self.sample.set_on(beside && known);
     }
 
     /// Has the gate take all that it can take at `now`, and asks it.
@@ -307,9 +359,10 @@ impl Feed {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a bad response to a request of `epoch`, and closes that if it is open; whether the gate has learnt
-    /// something.
-    fn take_bad(&self, epoch: u32, lane: Lane, ending: &Ending) -> bool {
+    /// Takes note of a bad response to the request of `ticket`, and closes its epoch if that is open; whether
+    /// the gate has learnt something.
+    fn take_bad(&self, ticket: Ticket, lane: Lane, ending: &Ending) -> bool {
+        let (epoch, sampled) = (ticket.epoch(), ticket.is_sampled());
         let mut inner = self.inner();
         let (arm, clustered) = lane.arm();
         let response = Response {
@@ -319,14 +372,17 @@ impl Feed {
             memory_peak_bytes: ending.memory_peak_bytes,
             user: ending.user,
             clustered,
+            sampled,
         };
         if epoch < inner.tail {
             return inner.take_late(&response);
         }
         let pending = inner.pending(epoch);
         pending.batch.add(&response, &pending.thresholds);
-        let slow = pending.thresholds.exceeded(arm, ending.latency, 0).any(Event::is_of_latency);
-        if arm == Arm::Canary && slow && !clustered {
+        let exceeded = || pending.thresholds.exceeded(&response);
+        let by_median =
+            Class::of(ending.outcome).is_none() && exceeded().all(|event| event == Event::AboveMedian);
+        if arm == Arm::Canary && !clustered && exceeded().any(Event::is_of_latency) {
             let began = ending.at.checked_sub(ending.latency).unwrap_or(ending.at);
             let before = pending.slow.unwrap_or(Slow { began, ended: ending.at });
             let (began, ended) = (before.began.max(began), before.ended.max(ending.at));
@@ -335,7 +391,8 @@ impl Feed {
         }
         // What was waited for long enough is taken first: it may be in the way of another epoch.
         let advanced = self.advance(&mut inner, ending.at);
-        if self.current.load(SeqCst) == epoch {
+        let soon = |closed| ending.at.saturating_duration_since(closed) < MEDIAN_AFTER;
+        if self.current.load(SeqCst) == epoch && !(by_median && inner.closed.is_some_and(soon)) {
             self.close(&mut inner, ending.at);
         }
         advanced
@@ -355,6 +412,7 @@ impl Feed {
             return false;
         }
         inner.pending(current).closed = Some(at);
+        inner.closed = Some(at);
         let (stretch, thresholds) = (inner.stretch, inner.thresholds);
         *inner.pending(next) = Pending::new(&stretch, thresholds);
         self.slot(next).open(next, stretch.no, &thresholds);
@@ -380,15 +438,15 @@ impl Feed {
             if !late && !self.slot(epoch).has_ended() {
                 return advanced;
             }
-            self.take(inner, epoch);
+            self.take(inner, epoch, now);
             advanced = true;
         }
     }
 
-    /// Has the gate take `epoch`, the oldest.
-    fn take(&self, inner: &mut Inner, epoch: u32) {
+    /// Has the gate take `epoch`, the oldest, at `now`.
+    fn take(&self, inner: &mut Inner, epoch: u32, now: Instant) {
         let stretch = inner.stretch;
-        let Pending { mut batch, slow, begins_step, by_cohort, .. } =
+        let Pending { mut batch, thresholds, closed, slow, begins_step, by_cohort } =
             std::mem::replace(inner.pending(epoch), Pending::new(&stretch, Thresholds::default()));
         let slot = self.slot(epoch);
         inner.tail = epoch.wrapping_add(1);
@@ -396,6 +454,15 @@ impl Feed {
             let (arm, clustered) = lane.arm();
             let bad = batch.of_lane(arm, clustered).requests;
             batch.add_good(arm, clustered, slot.counted(lane).saturating_sub(bad));
+        }
+        if let Some(median) = thresholds.median_above {
+            let waited = closed.map_or(Duration::ZERO, |closed| now.saturating_duration_since(closed));
+            for (arm, sampled, under_way) in slot.sampled() {
+                // What has not ended by now is above, whatever its end: so the test need not know that.
+                let is_above = median.of(arm).is_some_and(|limit| waited > limit);
+                let known = batch.of(arm).sampled;
+                batch.add_sampled(arm, sampled.saturating_sub(known), if is_above { under_way } else { 0 });
+            }
         }
         if begins_step {
             inner.gate.step();
@@ -442,10 +509,14 @@ impl Inner {
 
     /// A bad response to a request that was counted as good when it had been waited for long enough. A hit more, and no
     /// trial: the likelihood ratio of a trial that was good until then and bad in the end is less than that of a bad one.
+    ///
+    /// At the median it was bad already when the gate took its epoch, unless it is a user's: who was under
+    /// way is not known.
     fn take_late(&mut self, response: &Response) -> bool {
         let Stretch { share, baseline_share, .. } = self.stretch;
         let mut batch = Batch::new(share, baseline_share);
-        batch.add(response, &self.thresholds);
+        let sampled = response.sampled && response.user.is_some();
+        batch.add(&Response { sampled, ..*response }, &self.thresholds);
         batch.stalled = true;
         batch.forget_requests();
         self.gate.observe(&batch);

@@ -6,8 +6,10 @@
 //! against that. It needs no model of the traffic: how many requests come, and how the rate of bad events
 //! moves for both sides alike, cancels out.
 //!
-//! Latency and memory depend on how many requests a version gets and for how long it has been there. They are compared
-//! with the baseline's: the same test, with the baseline's share in place of stable's.
+//! Latency and memory depend on how many requests a version gets and for how long it has been there. They are
+//! compared with the baseline's: the same test, with the baseline's share in place of stable's. Latency is
+//! tested at the 99th percentile and at the median: few requests are above the one, and a version that is
+//! slower throughout soon has many above the other.
 //!
 //! Alpha is divided ([`GateSpec::budget`]), so a canary that is no worse is failed by any test, of any gate of its
 //! rollout, ever, with a probability of at most alpha. Two rules are outside of alpha because their guarantee is another:
@@ -43,6 +45,9 @@ use traps::{Chance, Traps};
 
 /// Users with bad events that are remembered.
 const USERS_MAX: usize = 50_000;
+
+/// Users above the median that are remembered. They are soon so many that they would push the others out.
+const USERS_ABOVE_MEDIAN_MAX: usize = 10_000;
 
 /// Stable is silent when it has less than one of so many requests in a step.
 const SILENT_BELOW: u64 = 100;
@@ -98,6 +103,7 @@ pub struct Gate {
     checks: Vec<Check>,
     traps_alpha: f64,
     users: UserSet,
+    users_above_median: UserSet,
     /// The newest run's.
     start: u32,
     /// Runs that started before have no more to learn from users: they are on other sides now.
@@ -167,6 +173,7 @@ impl Gate {
             checks,
             traps_alpha: budget.traps,
             users: UserSet::new(USERS_MAX),
+            users_above_median: UserSet::new(USERS_ABOVE_MEDIAN_MAX),
             start: 0,
             users_since: 0,
             canary: Counts::default(),
@@ -294,7 +301,8 @@ impl Gate {
 
     /// Takes that `event` happened to `user`; from which run on it counts.
     fn take_user(&mut self, user: u64, arm: Arm, event: Event) -> Option<usize> {
-        let before = match self.users.take(user, event, self.start) {
+        let users = if event == Event::AboveMedian { &mut self.users_above_median } else { &mut self.users };
+        let before = match users.take(user, event, self.start) {
             Seen::Unsampled => return None,
             Seen::First => None,
             Seen::Since(before) => Some(before),

@@ -51,11 +51,14 @@ pub enum Event {
     Large,
     /// Slower than the ceiling.
     OverCeiling,
+    /// The canary's: slower than the tolerated multiple of the median that it is compared with. The
+    /// baseline's: slower than that median. Asked of a sample of the requests.
+    AboveMedian,
 }
 
 impl Event {
     /// Number of events.
-    pub const COUNT: usize = Class::ALL.len() + 4;
+    pub const COUNT: usize = Class::ALL.len() + 5;
 
     /// Every event, in the order of [`index`](Self::index).
     pub const ALL: [Self; Self::COUNT] = [
@@ -68,9 +71,11 @@ impl Event {
         Self::Slow,
         Self::Large,
         Self::OverCeiling,
+        Self::AboveMedian,
     ];
 
-    /// Whether it is about how long an answer took.
+    /// Whether it is about the tail of the latency, in which what one cause makes slow counts once where
+    /// there is nothing to compare with at the same moment.
     pub fn is_of_latency(self) -> bool {
         matches!(self, Self::Slow | Self::OverCeiling)
     }
@@ -83,6 +88,7 @@ impl Event {
             Self::Slow => Class::ALL.len() + 1,
             Self::Large => Class::ALL.len() + 2,
             Self::OverCeiling => Class::ALL.len() + 3,
+            Self::AboveMedian => Class::ALL.len() + 4,
         }
     }
 }
@@ -96,7 +102,9 @@ pub enum Signal {
     ErrorsOf(Class),
     /// Latencies above the tolerated multiple of the baseline's p99, against the baseline's above that p99.
     Latency,
-    /// Memory peaks, likewise.
+    /// The same at the baseline's median, of a sample of the requests. In steps only: beside a baseline.
+    LatencyMedian,
+    /// Memory peaks, against the baseline's p99.
     Memory,
     /// Share of failures against a fixed ceiling.
     MaxErrorRate,
@@ -107,13 +115,14 @@ pub enum Signal {
 /// A text names no signal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no signal, expected errors, errors.CLASS, latency_p99, memory_p99, max_error_rate or max_latency_p99"
+    "{0:?} is no signal, expected errors, errors.CLASS, latency_p50, latency_p99, memory_p99, max_error_rate or \
+     max_latency_p99"
 )]
 pub struct SignalError(String);
 
 impl Signal {
     /// Every signal.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Errors,
         Self::ErrorsOf(Class::Trap),
         Self::ErrorsOf(Class::Timeout),
@@ -121,13 +130,19 @@ impl Signal {
         Self::ErrorsOf(Class::ServerError),
         Self::ErrorsOf(Class::InvalidResponse),
         Self::Latency,
+        Self::LatencyMedian,
         Self::Memory,
         Self::MaxErrorRate,
         Self::MaxLatency,
     ];
 
-    /// Whether it is about a 99th percentile.
+    /// Whether it is about a percentile: the median or the 99th.
     pub fn is_of_percentile(self) -> bool {
+        self == Self::LatencyMedian || self.is_of_p99()
+    }
+
+    /// Whether it is about a 99th percentile.
+    pub fn is_of_p99(self) -> bool {
         matches!(self, Self::Latency | Self::Memory | Self::MaxLatency)
     }
 
@@ -137,6 +152,7 @@ impl Signal {
             Self::Errors | Self::MaxErrorRate => Event::FailedAtAll,
             Self::ErrorsOf(class) => Event::Failed(class),
             Self::Latency => Event::Slow,
+            Self::LatencyMedian => Event::AboveMedian,
             Self::Memory => Event::Large,
             Self::MaxLatency => Event::OverCeiling,
         }
@@ -152,6 +168,7 @@ impl Signal {
             Self::ErrorsOf(Class::ServerError) => "errors.server-error",
             Self::ErrorsOf(Class::InvalidResponse) => "errors.invalid-response",
             Self::Latency => "latency_p99",
+            Self::LatencyMedian => "latency_p50",
             Self::Memory => "memory_p99",
             Self::MaxErrorRate => "max_error_rate",
             Self::MaxLatency => "max_latency_p99",

@@ -39,12 +39,16 @@ impl TrafficObserver for CohortRecord {
 pub(super) fn limits(spec: &GateSpec, compared: &TallySnapshot) -> Thresholds {
     let enough = compared.latency_count() >= PERCENTILE_MIN;
     let times = |tolerate: Option<f64>| tolerate.filter(|_| enough);
-    let slow = times(spec.latency_p99).zip(compared.latency_quantile(0.99));
+    let above = |quantile| {
+        let found = times(spec.latency_p99).zip(compared.latency_quantile(quantile));
+        found.map(|(tolerate, time)| Limits { canary: time.mul_f64(tolerate), baseline: time })
+    };
     let large = times(spec.memory_p99).zip(compared.memory_peak_bytes_quantile(0.99));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "memory is below 2^52 bytes")]
     let scaled = |tolerate: f64, bytes: u64| (tolerate * bytes as f64) as u64;
     Thresholds {
-        slow_above: slow.map(|(tolerate, p99)| Limits { canary: p99.mul_f64(tolerate), baseline: p99 }),
+        slow_above: above(0.99),
+        median_above: above(0.5),
         large_above: large.map(|(tolerate, p99)| Limits { canary: scaled(tolerate, p99), baseline: p99 }),
         ceiling: spec.max_latency_p99,
     }

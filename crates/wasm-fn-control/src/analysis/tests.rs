@@ -349,6 +349,40 @@ fn percentiles_are_the_baseline_s_once_it_has_answered_enough() {
     assert!(court.withheld_after(&slower).is_some());
 }
 
+/// A stable of which most answers took 1 ms, and some 50.
+fn some_slow() -> Before {
+    let before = Before::good(1_000, 0);
+    let slow = taking(Duration::from_millis(50), heard(Side::Stable, Outcome::Success)).ended;
+    (0..100).for_each(|_| before.base.record(slow));
+    before
+}
+
+#[test]
+fn canary_that_is_slower_throughout_is_found_at_the_median() {
+    let slower = taking(Duration::from_millis(2), heard(Side::Canary, Outcome::Success));
+    // Ten a second.
+    let withheld_after = |court: &Court| {
+        (1..1_000).find(|&number| {
+            court.hear(1, &Heard { at: slower.at + Duration::from_millis(100) * number, ..slower.clone() });
+            court.hearing.is_withheld()
+        })
+    };
+    let court = court_after(&rollout(|_, _| ()), some_slow());
+    let found = withheld_after(&court);
+    assert!(found.is_some_and(|found| (10..40).contains(&found)), "{found:?} above 1.2 times the median");
+    let report = court.judge.report(String::new());
+    assert_eq!(report.signals[0].signal, "latency_p50");
+    assert!(report.signals[0].text.contains("above the median"), "{}", report.signals[0].text);
+    // Not of a version that everybody has: that the load has changed is no fault of its.
+    let mut watched = rollout(|_, _| ());
+    watched.phase = Phase::Running { place: Place::Watch, since: Time(0) };
+    watched.past = Some(super::past(watched.spec.gate(), &some_slow().base.snapshot()));
+    let court = court_after(&watched, some_slow());
+    assert_eq!(withheld_after(&court), None);
+    let signals = court.judge.report(String::new()).signals;
+    assert!(signals.iter().all(|signal| signal.signal != "latency_p50"));
+}
+
 #[test]
 fn client_that_left_unanswered_has_waited_so_long_at_least() {
     let left = |latency, abandoned| {

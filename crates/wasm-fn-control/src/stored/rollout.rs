@@ -136,6 +136,9 @@ struct StoredRun {
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredCounts {
     requests: u64,
+    /// None in programs that held no request to a median.
+    #[serde(default)]
+    sampled: u64,
     bad: Vec<(u64, u64)>,
 }
 
@@ -478,7 +481,7 @@ impl TryFrom<&StoredRun> for rollout::Run {
 impl From<&Counts> for StoredCounts {
     fn from(counts: &Counts) -> Self {
         let bad = Event::ALL.map(|event| counts.bad(event)).map(|bad| (bad.requests, bad.units));
-        Self { requests: counts.requests, bad: bad.to_vec() }
+        Self { requests: counts.requests, sampled: counts.sampled, bad: bad.to_vec() }
     }
 }
 
@@ -486,14 +489,16 @@ impl TryFrom<StoredCounts> for Counts {
     type Error = Malformed;
 
     fn try_from(stored: StoredCounts) -> Result<Self, Malformed> {
-        if stored.bad.len() != Event::COUNT {
-            let found = stored.bad.len();
+        // The last event, `AboveMedian`, is missing in what programs wrote that did not have it.
+        let found = stored.bad.len();
+        if !(Event::COUNT - 1..=Event::COUNT).contains(&found) {
             return Err(Malformed(format!("counts of {found} events, expected {}", Event::COUNT)));
         }
         let pairs = Event::ALL.into_iter().zip(stored.bad);
-        Ok(pairs.fold(Self::of(stored.requests), |counts, (event, (requests, units))| {
-            counts.with(event, Bad { requests, units })
-        }))
+        let mut counts = Self::of(stored.requests);
+        counts.sampled = stored.sampled;
+        Ok(pairs
+            .fold(counts, |counts, (event, (requests, units))| counts.with(event, Bad { requests, units })))
     }
 }
 

@@ -42,6 +42,12 @@ pub(super) struct Slot {
     stretch: AtomicU32,
     limits: [AtomicU64; 5],
     neutral: [AtomicU64; Lane::ALL.len()],
+    // What sampled requests of the canary and of the baseline are held to, ...
+    median: [AtomicU64; 2],
+    // ... how many there are, ...
+    sampled: [AtomicU64; 2],
+    // ... and of them those under way that drew their version.
+    under_way: [AtomicU64; 2],
 }
 
 /// Users that were heard, by the bits that their keys fall on (linear counting: Whang, Vander-Zanden, Taylor, 1990).
@@ -62,6 +68,27 @@ impl Lane {
         }
     }
 
+    /// The lane with this place in [`ALL`](Self::ALL).
+    pub(super) fn of_number(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Canary),
+            1 => Some(Self::Clustered),
+            2 => Some(Self::Stable),
+            3 => Some(Self::Baseline),
+            4 => Some(Self::Cohort),
+            _ => None,
+        }
+    }
+
+    /// Where what is held to the median is counted; `None` where nothing is.
+    fn sampled_side(self) -> Option<usize> {
+        match self {
+            Self::Canary | Self::Clustered => Some(0),
+            Self::Baseline => Some(1),
+            Self::Stable | Self::Cohort => None,
+        }
+    }
+
     pub(super) fn arm(self) -> (Arm, bool) {
         match self {
             Self::Canary => (Arm::Canary, false),
@@ -76,20 +103,25 @@ impl Lane {
 impl Slot {
     /// Makes it the slot of epoch `epoch`, with nothing in it. Nobody begins in it before that epoch is the current one.
     pub(super) fn open(&self, epoch: u32, stretch: u32, thresholds: &Thresholds) {
-        for counter in self.begun.iter().chain(&self.neutral).chain([&self.sticky]) {
-            counter.store(0, Relaxed);
-        }
+        let counters = self.begun.iter().chain(&self.neutral).chain(&self.sampled).chain(&self.under_way);
+        counters.chain([&self.sticky]).for_each(|counter| counter.store(0, Relaxed));
         self.stretch.store(stretch, Relaxed);
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(NONE);
         let of =
             |limits: Option<Limits<u64>>| limits.map_or([NONE; 2], |limits| [limits.canary, limits.baseline]);
-        let slow = thresholds
-            .slow_above
-            .map(|limits| Limits { canary: nanos(limits.canary), baseline: nanos(limits.baseline) });
-        let ([slow, slow_baseline], [large, large_baseline]) = (of(slow), of(thresholds.large_above));
+        let longer = |limits: Option<Limits<Duration>>| {
+            of(limits.map(|Limits { canary, baseline }| Limits {
+                canary: nanos(canary),
+                baseline: nanos(baseline),
+            }))
+        };
+        let [slow, slow_baseline] = longer(thresholds.slow_above);
+        let [large, large_baseline] = of(thresholds.large_above);
         let ceiling = thresholds.ceiling.map_or(NONE, nanos);
         let limits = [slow, slow_baseline, large, large_baseline, ceiling];
         self.limits.iter().zip(limits).for_each(|(limit, value)| limit.store(value, Relaxed));
+        let median = self.median.iter().zip(longer(thresholds.median_above));
+        median.for_each(|(limit, value)| limit.store(value, Relaxed));
         self.ended.store(tag(epoch), SeqCst);
     }
 
@@ -97,8 +129,9 @@ impl Slot {
         self.stretch.load(Relaxed)
     }
 
-    pub(super) fn begin(&self, lane: Lane) {
-        self.begun[lane as usize].fetch_add(1, SeqCst);
+    /// A request on `lane` begins; how many have before.
+    pub(super) fn begin(&self, lane: Lane) -> u64 {
+        self.begun[lane as usize].fetch_add(1, SeqCst)
     }
 
     pub(super) fn begin_sticky(&self) {
@@ -108,6 +141,43 @@ impl Slot {
     /// Takes back what [`begin`](Self::begin) did, unless the slot was opened anew meanwhile.
     pub(super) fn unbegin(&self, lane: Lane) {
         let _ = self.begun[lane as usize].fetch_update(SeqCst, SeqCst, |begun| begun.checked_sub(1));
+    }
+
+    /// A request on `lane` that is held to the median begins; it drew its version or is a user's.
+    #[cold]
+    pub(super) fn begin_sampled(&self, lane: Lane, drawn: bool) {
+        if let Some(side) = lane.sampled_side() {
+            self.sampled[side].fetch_add(1, Relaxed);
+            self.under_way[side].fetch_add(drawn.into(), Relaxed);
+        }
+    }
+
+    /// It ends; gives what it is to the gate, where it is `judged` for all but the median.
+    #[cold]
+    pub(super) fn end_sampled(&self, epoch: u32, lane: Lane, ending: &Ending, judged: Judged) -> Judged {
+        let Some(side) = lane.sampled_side() else { return judged };
+        let nanos = u64::try_from(ending.latency.as_nanos()).unwrap_or(NONE - 1);
+        let says_something = matches!(ending.outcome, Outcome::Success | Outcome::Cancelled);
+        let above = says_something && nanos > self.median[side].load(Relaxed);
+        let judged = if above { Judged::Bad } else { judged };
+        if self.is_of(epoch) {
+            // Not below nothing: the slot may be opened anew at this moment.
+            let take =
+                |counter: &AtomicU64| counter.fetch_update(Relaxed, Relaxed, |count| count.checked_sub(1));
+            let _ = matches!(judged, Judged::Neutral).then(|| take(&self.sampled[side]));
+            let _ = ending.user.is_none().then(|| take(&self.under_way[side]));
+        }
+        judged
+    }
+
+    /// Requests of the canary and of the baseline that are held to the median, and of them those under way
+    /// that drew their version.
+    pub(super) fn sampled(&self) -> [(Arm, u64, u64); 2] {
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        [Arm::Canary, Arm::Baseline].map(|arm| {
+            let side = usize::from(arm == Arm::Baseline);
+            (arm, read(&self.sampled[side]), read(&self.under_way[side]))
+        })
     }
 
     /// Counts a request of `epoch` as ended, unless another epoch has the place by now.
@@ -141,9 +211,14 @@ impl Slot {
 
     /// Leaves a request of `epoch` out.
     pub(super) fn neutral(&self, epoch: u32, lane: Lane) {
-        if self.ended.load(SeqCst) >> COUNT_BITS == tag(epoch) >> COUNT_BITS {
+        if self.is_of(epoch) {
             self.neutral[lane as usize].fetch_add(1, SeqCst);
         }
+    }
+
+    /// Whether no other epoch has the place by now.
+    fn is_of(&self, epoch: u32) -> bool {
+        self.ended.load(SeqCst) >> COUNT_BITS == tag(epoch) >> COUNT_BITS
     }
 
     pub(super) fn has_begun(&self) -> bool {

@@ -8,11 +8,13 @@ use std::{
 
 use wasm_fn_core::{Outcome, Weight};
 
-use super::{EPOCHS_MAX, Ending, Feed, Lane, Stretch, Ticket, Voices, WAIT_MAX, cluster};
+use super::{EPOCHS_MAX, Ending, Feed, Lane, Stretch, Ticket, Voices, WAIT_MAX, cluster, sample};
 use crate::{
     Arm, Bad, Baseline, Class, Counts, Event, Evidence, Gate, GateSpec, Group, Limits, Signal, Thresholds,
     Verdict, Waiting,
 };
+
+mod median;
 
 #[expect(clippy::disallowed_methods, reason = "an instant to count from: none can be made otherwise")]
 fn start() -> Instant {
@@ -408,13 +410,27 @@ fn voices_are_counted_about_right_and_forgotten() {
     assert!((256..2_000).contains(&voices.count()));
 }
 
+/// A feed that holds samples to a median of 4 ms, in a stretch at `share` whose canary has 1.2 times as long.
+fn with_median(baseline: Baseline, share: u16) -> Fed {
+    let fed = Fed::new(baseline, share);
+    fed.feed.hold_to(median(Duration::from_millis(4)), fed.start);
+    fed
+}
+
+fn median(time: Duration) -> Thresholds {
+    let median_above = Some(Limits { canary: time.mul_f64(1.2), baseline: time });
+    Thresholds { median_above, ..Thresholds::default() }
+}
+
 #[test]
 fn tickets_are_numbers_and_any_number_is_a_ticket() {
-    let fed = Fed::beside(1_000);
+    let fed = with_median(Baseline::Concurrent(Box::default()), 1_000);
     for arm in [Arm::Canary, Arm::Stable, Arm::Baseline, Arm::Cohort] {
         let ticket = fed.begin(arm, 0);
         let same = Ticket::from_bits(ticket.to_bits());
-        assert_eq!((same.epoch, same.lane), (ticket.epoch, ticket.lane));
+        assert_eq!(same, ticket);
+        assert!(same.lane().is_some_and(|lane| lane.arm().0 == arm));
+        assert_eq!(same.is_sampled(), matches!(arm, Arm::Canary | Arm::Baseline));
     }
     for bits in [0, 0xff, u64::MAX, 0x0100] {
         assert!(!fed.end(Ticket::from_bits(bits), Outcome::Trap, 1), "{bits}");
@@ -439,7 +455,7 @@ fn begun_is_what_has_begun_taken_or_not() {
 fn every_request_of_many_threads_is_taken_once() {
     const THREADS: u64 = 4;
     const EACH: u64 = 5_000;
-    let fed = Fed::beside(5_000);
+    let fed = with_median(Baseline::Concurrent(Box::default()), 5_000);
     let bad = AtomicU64::new(0);
     let arms = [Arm::Canary, Arm::Stable, Arm::Baseline, Arm::Cohort];
     thread::scope(|scope| {
@@ -472,6 +488,7 @@ fn every_request_of_many_threads_is_taken_once() {
     let evidence = fed.evidence(EACH / 10 + 1);
     let all = evidence.canary.and(&evidence.stable).and(&evidence.cohort);
     assert_eq!(all.requests, THREADS * EACH);
+    assert_eq!(all.sampled, sample::SAMPLED_MAX, "all begin in one second");
     let trap = Event::Failed(Class::Trap);
     assert_eq!(all.bad(trap).requests, bad.into_inner());
     for lane in Lane::ALL {
@@ -493,7 +510,8 @@ fn stretches_that_change_under_many_threads_keep_every_count() {
                 for request in 0..6_000_u32 {
                     let no = 1 + request / 2_000;
                     let ticket = fed.feed.begin(no, Arm::Stable, None, fed.at(1));
-                    counted.fetch_add(u64::from(ticket.lane.is_some()), std::sync::atomic::Ordering::Relaxed);
+                    counted
+                        .fetch_add(u64::from(ticket.lane().is_some()), std::sync::atomic::Ordering::Relaxed);
                     let outcome = if request % 9 == 0 { Outcome::Trap } else { Outcome::Success };
                     fed.end(ticket, outcome, 1);
                 }

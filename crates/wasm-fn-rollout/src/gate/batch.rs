@@ -44,6 +44,8 @@ pub struct Limits<T> {
 pub struct Thresholds {
     /// From the 99th percentile of the latency of what the canary is compared with.
     pub slow_above: Option<Limits<Duration>>,
+    /// From its median. Only [sampled](Response::sampled) requests are held to it.
+    pub median_above: Option<Limits<Duration>>,
     /// From the 99th percentile of its memory peaks, bytes.
     pub large_above: Option<Limits<u64>>,
     /// The ceiling of the latency, for every arm.
@@ -71,6 +73,9 @@ pub struct Response {
     /// exceedances: Coles, *An Introduction to Statistical Modeling of Extreme Values*, 5.3.2). Which responses are
     /// passed over is known when they begin, so the test stays valid.
     pub clustered: bool,
+    /// Whether it is held to the median too: half of all responses are above, and to count each would cost
+    /// too much. It is known when a request begins, and is as frequent on the canary as on the baseline.
+    pub sampled: bool,
 }
 
 /// How often a bad event happened.
@@ -88,6 +93,8 @@ pub struct Bad {
 pub struct Counts {
     /// Invocations that the version ran to their end, good and bad.
     pub requests: u64,
+    /// Of them, those whose latency was held to a median.
+    pub sampled: u64,
     // In the order of `Event::index`.
     bad: [Bad; Event::COUNT],
 }
@@ -153,14 +160,20 @@ impl Counts {
         self.bad[event.index()]
     }
 
+    /// Requests that were asked for `event`.
+    pub(crate) fn asked(&self, event: Event) -> u64 {
+        if event == Event::AboveMedian { self.sampled } else { self.requests }
+    }
+
     /// Requests to which `event` did not happen.
     pub(crate) fn good(&self, event: Event) -> u64 {
-        self.requests.saturating_sub(self.bad(event).requests)
+        self.asked(event).saturating_sub(self.bad(event).requests)
     }
 
     /// Adds what happened in `other`.
     pub fn add(&mut self, other: &Self) {
         self.requests = self.requests.saturating_add(other.requests);
+        self.sampled = self.sampled.saturating_add(other.sampled);
         for (sum, bad) in self.bad.iter_mut().zip(other.bad) {
             sum.add(bad);
         }
@@ -185,27 +198,29 @@ impl Counts {
 }
 
 impl Thresholds {
-    /// The bad events that a response of `arm` is, besides failures.
+    /// The bad events that `response` is, besides failures.
     ///
     /// Of stable beyond the baseline only the ceiling is asked: nobody is compared with its latencies.
-    pub fn exceeded(
-        &self,
-        arm: Arm,
-        latency: Duration,
-        memory_peak_bytes: u64,
-    ) -> impl Iterator<Item = Event> {
-        let slow = self.slow_above.and_then(|limits| limits.of(arm)).is_some_and(|limit| latency > limit);
+    pub fn exceeded(&self, response: &Response) -> impl Iterator<Item = Event> {
+        let Response { arm, latency, memory_peak_bytes, sampled, .. } = *response;
+        let longer = |limits: Option<Limits<Duration>>| {
+            limits.and_then(|limits| limits.of(arm)).is_some_and(|limit| latency > limit)
+        };
         let large =
             self.large_above.and_then(|limits| limits.of(arm)).is_some_and(|most| memory_peak_bytes > most);
         let over = self.ceiling.is_some_and(|limit| latency > limit);
-        let events =
-            [slow.then_some(Event::Slow), large.then_some(Event::Large), over.then_some(Event::OverCeiling)];
+        let events = [
+            longer(self.slow_above).then_some(Event::Slow),
+            large.then_some(Event::Large),
+            over.then_some(Event::OverCeiling),
+            (sampled && longer(self.median_above)).then_some(Event::AboveMedian),
+        ];
         events.into_iter().flatten()
     }
 }
 
 impl<T: Copy> Limits<T> {
-    fn of(&self, arm: Arm) -> Option<T> {
+    pub(crate) fn of(&self, arm: Arm) -> Option<T> {
         match arm {
             Arm::Canary | Arm::Cohort => Some(self.canary),
             Arm::Baseline => Some(self.baseline),
@@ -237,19 +252,19 @@ impl Batch {
     /// A request that was left after that took at least so long, whatever would have come of it.
     pub fn add(&mut self, response: &Response, thresholds: &Thresholds) {
         let class = Class::of(response.outcome);
-        let mut exceeded =
-            thresholds.exceeded(response.arm, response.latency, response.memory_peak_bytes).peekable();
+        let exceeded = || thresholds.exceeded(response);
         let says_something = match response.outcome {
-            Outcome::Cancelled => exceeded.peek().is_some_and(|event| *event != Event::Large),
+            Outcome::Cancelled => exceeded().any(|event| event != Event::Large),
             outcome => class.is_some() || outcome == Outcome::Success,
         };
         if !says_something {
             return;
         }
         let failed = [class.map(Event::Failed), class.map(|_| Event::FailedAtAll)];
-        let events: Vec<_> = failed.into_iter().flatten().chain(exceeded).collect();
+        let events: Vec<_> = failed.into_iter().flatten().chain(exceeded()).collect();
         let counts = self.counts_mut(response.arm, response.clustered);
         counts.requests += 1;
+        counts.sampled += u64::from(response.sampled && thresholds.median_above.is_some());
         for &event in &events {
             let bad = counts.bad_mut(event);
             bad.requests += 1;
@@ -268,6 +283,13 @@ impl Batch {
     pub fn add_good(&mut self, arm: Arm, clustered: bool, requests: u64) {
         let counts = self.counts_mut(arm, clustered);
         counts.requests = counts.requests.saturating_add(requests);
+    }
+
+    /// Counts `sampled` of the requests of `arm` as held to the median, of which `above` took longer.
+    pub(crate) fn add_sampled(&mut self, arm: Arm, sampled: u64, above: u64) {
+        let counts = self.counts_mut(arm, false);
+        counts.sampled = counts.sampled.saturating_add(sampled);
+        counts.bad_mut(Event::AboveMedian).add(Bad::each(above));
     }
 
     /// Whether nothing happened in it.
@@ -300,7 +322,7 @@ impl Batch {
         for counts in
             [&mut self.canary, &mut self.clustered, &mut self.stable, &mut self.baseline, &mut self.cohort]
         {
-            counts.requests = 0;
+            (counts.requests, counts.sampled) = (0, 0);
         }
     }
 

@@ -180,11 +180,10 @@ impl Check {
 
     /// Whether it fails a canary that did `canary`.
     pub(super) fn failed(&self, canary: &Counts) -> bool {
-        // A percentile is not above its threshold while fewer lie above than it allows, however rare they
-        // are on stable. This only makes failing rarer, so the guarantee stands.
+        // A 99th percentile is not above its threshold while fewer lie above than it allows, however rare
+        // they are on stable. This only makes failing rarer, so the guarantee stands.
         let bad = canary.bad(self.signal.event());
-        let above =
-            !self.signal.is_of_percentile() || bad.requests as f64 > ABOVE_P99 * canary.requests as f64;
+        let above = !self.signal.is_of_p99() || bad.requests as f64 > ABOVE_P99 * canary.requests as f64;
         above && self.process.reaches(self.log_threshold)
     }
 

@@ -95,7 +95,7 @@ pub struct SignalEvidence {
     pub against: Against,
     /// The canary's bad events.
     pub canary: Bad,
-    /// Of so many requests.
+    /// Of so many requests: of all or, at the median, of those that were sampled.
     pub canary_requests: u64,
     /// Bad events of what it is compared with.
     pub stable: Bad,
@@ -146,10 +146,14 @@ fn rate(bad: Bad, requests: u64) -> f64 {
 
 impl fmt::Display for SignalEvidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whose = if self.group == Group::Cohort { " of a cohort" } else { "" };
+        let what = match (self.group, self.signal) {
+            (Group::Cohort, _) => "requests of a cohort",
+            (_, Signal::LatencyMedian) => "sampled requests above the median",
+            _ => "requests",
+        };
         write!(
             f,
-            "{}: {} of {} requests{whose} ({:.2}%) on the canary",
+            "{}: {} of {} {what} ({:.2}%) on the canary",
             self.signal,
             self.canary.requests,
             self.canary_requests,

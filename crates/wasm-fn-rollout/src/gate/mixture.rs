@@ -77,6 +77,11 @@ impl EProcess {
         sound.then_some(Self { runs })
     }
 
+    /// The process with the starts of this one that knows nothing.
+    pub(crate) fn forgetful(&self) -> Self {
+        Self { runs: self.runs.iter().map(|run| Run::at(run.start)).collect() }
+    }
+
     /// What [`from_runs`](Self::from_runs) needs.
     pub fn runs(&self) -> &[Run] {
         &self.runs
@@ -99,7 +104,8 @@ impl EProcess {
     ///
     /// Odds that are not positive and finite leave nothing to learn, and are passed over.
     pub fn update(&mut self, odds: f64, trials: impl Fn(usize) -> (u64, u64)) {
-        if !(odds > 0.0 && odds.is_finite()) {
+        let none = (0..self.runs.len()).all(|run| trials(run) == (0, 0));
+        if none || !(odds > 0.0 && odds.is_finite()) {
             return;
         }
         // (1 - p1) / (1 - p0), where p1 has `ratio` times the odds of p0.

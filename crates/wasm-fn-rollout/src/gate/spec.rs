@@ -14,7 +14,8 @@ pub struct GateSpec {
     pub alpha: f64,
     /// How many times stable's rate of failures is tolerated, 1 to 100; `None` watches no failures.
     pub errors: Option<f64>,
-    /// How many times the p99 latency that it is compared with is tolerated; 1 to 100.
+    /// How many times the latency that it is compared with is tolerated, at the p99 and in steps at the
+    /// median; 1 to 100.
     pub latency_p99: Option<f64>,
     /// The same for memory peaks.
     pub memory_p99: Option<f64>,
@@ -119,7 +120,7 @@ impl GateSpec {
     pub fn tolerate(&self, signal: Signal) -> Option<f64> {
         match signal {
             Signal::Errors | Signal::ErrorsOf(_) => self.errors,
-            Signal::Latency => self.latency_p99,
+            Signal::Latency | Signal::LatencyMedian => self.latency_p99,
             Signal::Memory => self.memory_p99,
             Signal::MaxErrorRate | Signal::MaxLatency => None,
         }
@@ -128,18 +129,26 @@ impl GateSpec {
     /// Alpha as the tests of a rollout's gate number `gate_no`, from 1, divide it; `beside_stable` is whether it compares
     /// with what stable does meanwhile.
     ///
-    /// The first gate has three quarters, and those after it (a watch, one after each `resume`) share the rest, so that a
-    /// rollout has one alpha in all, however many gates it comes to have. Of those who are placed by chance, half belongs
-    /// to failures of all classes together, which is where a broken canary shows first; the rest to the other signals and
-    /// to novel traps in equal parts. The signals of the other groups have equal parts.
+    /// The first gate has three quarters, and those after it (a watch, one after each `resume`) share the
+    /// rest, so that a rollout has one alpha in all, however many gates it comes to have. Of those who are
+    /// placed by chance, half belongs to failures of all classes together, which is where a broken canary
+    /// shows first; the rest to the other signals and to novel traps in equal parts. Latency has one part,
+    /// which its two tests halve in a step. The signals of the other groups have equal parts.
     pub fn budget(&self, gate_no: u32, beside_stable: bool) -> Budget {
         let alpha = self.alpha * gate_part(gate_no);
-        let signals: Vec<_> = Signal::ALL.into_iter().filter(|&signal| self.uses(signal)).collect();
+        // The past says nothing at the median: a change of the load would be charged to the version.
+        let asked = |signal| self.uses(signal) && (beside_stable || signal != Signal::LatencyMedian);
+        let signals: Vec<_> = Signal::ALL.into_iter().filter(|&signal| asked(signal)).collect();
         let pooled = if self.errors.is_some() { 0.5 } else { 0.0 };
         let placed = if beside_stable { PLACED } else { 1.0 } * alpha;
+        let is_part = |signal: &Signal| !matches!(signal, Signal::Errors | Signal::LatencyMedian);
         // Novel traps are one more.
-        let others = 1.0 + signals.iter().filter(|&&signal| signal != Signal::Errors).count() as f64;
-        let part = |signal| if signal == Signal::Errors { pooled } else { (1.0 - pooled) / others };
+        let others = 1.0 + signals.iter().copied().filter(is_part).count() as f64;
+        let part = |signal| match signal {
+            Signal::Errors => pooled,
+            Signal::Latency | Signal::LatencyMedian if beside_stable => (1.0 - pooled) / others / 2.0,
+            _ => (1.0 - pooled) / others,
+        };
         let mut tests: Vec<_> =
             signals.iter().map(|&signal| (Group::Placed, signal, placed * part(signal))).collect();
         if beside_stable {

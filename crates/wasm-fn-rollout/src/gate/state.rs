@@ -55,17 +55,25 @@ pub enum StateError {
 impl Gate {
     /// Goes on from `state`, in a step that begins anew.
     ///
-    /// Hits of novel traps, users and voices are not part of the state: they are counted anew. So the runs that it has
-    /// learn no more from users, and those that begin now do.
+    /// Hits of novel traps, users and voices are not part of the state: they are counted anew. So the runs
+    /// that it has learn no more from users, and those that begin now do. A gate of a program without the
+    /// test at the median has nothing of it: that test begins anew, beside the others.
     ///
     /// # Errors
-    /// When evidence of a signal is missing or malformed.
+    /// When evidence of any other signal is missing, or some is malformed.
     pub fn resume(mut self, state: GateState) -> Result<Self, StateError> {
         for check in &mut self.checks {
             let this = |stored: &&CheckState| (stored.group, stored.signal) == (check.group, check.signal);
-            let stored = state.checks.iter().find(this).ok_or(StateError::Missing(check.signal))?;
-            check.process =
+            // All tests of a gate start their runs together.
+            let like = |signal| state.checks.iter().find(|stored| stored.signal == signal);
+            let (stored, is_known) = match state.checks.iter().find(this) {
+                None if check.signal == Signal::LatencyMedian => (like(Signal::Latency), false),
+                stored => (stored, true),
+            };
+            let stored = stored.ok_or(StateError::Missing(check.signal))?;
+            let process =
                 EProcess::from_runs(stored.runs.clone()).ok_or(StateError::Malformed(check.signal))?;
+            check.process = if is_known { process } else { process.forgetful() };
         }
         (self.canary, self.stable) = (state.canary, state.stable);
         (self.beside, self.cohort) = (state.baseline, state.cohort);

@@ -11,6 +11,7 @@ use crate::{Class, Event, Signal};
 
 mod by_cohort;
 mod groups;
+mod median;
 mod people;
 
 const RUNS: u64 = 60;

@@ -88,9 +88,9 @@ impl Gate {
             group: check.group,
             against: check.against(),
             canary: canary.bad(event),
-            canary_requests: canary.requests,
+            canary_requests: canary.asked(event),
             stable: compared.bad(event),
-            stable_requests: compared.requests,
+            stable_requests: compared.asked(event),
             rate_max: match check.null {
                 Null::Past(rate) | Null::Ceiling(rate) => Some(rate),
                 Null::OfStable(_) | Null::OfBaseline => None,

@@ -13,7 +13,7 @@ fn every_signal_is_read_as_it_is_written() {
 
 #[test]
 fn unknown_signals_are_named_with_what_was_expected() {
-    for text in ["", "error", "Errors", "errors.", "errors.oops", "latency", "latency_p50"] {
+    for text in ["", "error", "Errors", "errors.", "errors.oops", "latency", "latency_p95"] {
         let error = text.parse::<Signal>().unwrap_err().to_string();
         assert!(error.contains(&format!("{text:?} is no signal, expected errors")), "{error}");
     }
@@ -21,7 +21,8 @@ fn unknown_signals_are_named_with_what_was_expected() {
 
 #[test]
 fn events_have_places_of_their_own() {
-    let mut events = vec![Event::FailedAtAll, Event::Slow, Event::Large, Event::OverCeiling];
+    let mut events =
+        vec![Event::FailedAtAll, Event::Slow, Event::Large, Event::OverCeiling, Event::AboveMedian];
     events.extend(Class::ALL.map(Event::Failed));
     let places: BTreeSet<_> = events.into_iter().map(Event::index).collect();
     assert_eq!(places, (0..Event::COUNT).collect());

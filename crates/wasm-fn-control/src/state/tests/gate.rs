@@ -2,7 +2,8 @@
 
 use wasm_fn_core::Outcome;
 use wasm_fn_rollout::{
-    Arm, Bad, Baseline, Batch, Cause, Counts, Decision, Event, Gate, GateState, Response, Thresholds, Trapped,
+    Arm, Bad, Baseline, Batch, Cause, CheckState, Counts, Decision, Event, Gate, GateState, Limits, Response,
+    Thresholds, Trapped,
 };
 
 use super::*;
@@ -16,9 +17,11 @@ fn seen() -> GateState {
         let mut batch = Batch::new("10%".parse().unwrap(), "10%".parse().unwrap());
         for outcome in [Outcome::Success, Outcome::ServerError, Outcome::Trap] {
             let latency = Duration::from_millis(3);
-            let response =
-                Response { arm, outcome, latency, memory_peak_bytes: 1, user: None, clustered: false };
-            (0..=round).for_each(|_| batch.add(&response, &Thresholds::default()));
+            let (user, clustered, sampled) = (None, false, true);
+            let response = Response { arm, outcome, latency, memory_peak_bytes: 1, user, clustered, sampled };
+            let median_above = Some(Limits { canary: latency / 2, baseline: latency / 3 });
+            let thresholds = Thresholds { median_above, ..Thresholds::default() };
+            (0..=round).for_each(|_| batch.add(&response, &thresholds));
         }
         gate.observe(&batch);
         gate.step();
@@ -54,6 +57,28 @@ fn evidence_survives_its_json_bit_by_bit() {
     assert_eq!(kept, seen());
     assert!(kept.checks.iter().any(|check| check.runs.len() > 1 && check.runs[0].hits > 0));
     assert_eq!((kept.baseline.requests, kept.cohort.requests), (9, 12));
+    assert_eq!((kept.baseline.sampled, kept.baseline.bad(Event::AboveMedian)), (9, Bad::each(9)));
+}
+
+#[test]
+fn gate_of_a_program_without_the_test_at_the_median_has_nothing_of_it() {
+    let mut function = json(&judged());
+    let gate = function.pointer_mut("/stages/live/rollout/gate").unwrap();
+    for side in ["canary", "stable", "baseline", "cohort"] {
+        let counts = gate.get_mut(side).unwrap().as_object_mut().unwrap();
+        counts.remove("sampled").unwrap();
+        counts.get_mut("bad").unwrap().as_array_mut().unwrap().pop().unwrap();
+    }
+    let checks = gate.get_mut("checks").unwrap().as_array_mut().unwrap();
+    checks.retain(|check| check["signal"] != "latency_p50");
+    let kept = gate_of(function);
+    assert_eq!((kept.baseline.sampled, kept.baseline.bad(Event::AboveMedian)), (0, Bad::default()));
+    assert_eq!(kept.baseline.bad(Event::FailedAtAll), seen().baseline.bad(Event::FailedAtAll));
+    let gate = Gate::new(GateSpec::default(), 1, Baseline::Concurrent(Box::default())).unwrap();
+    let checks = gate.resume(kept).unwrap().state().checks;
+    let hits = |checks: &[CheckState]| checks.iter().map(|check| check.runs[0].hits).sum::<u64>();
+    assert_eq!(checks.len(), seen().checks.len());
+    assert!(hits(&checks) > 0 && hits(&checks) < hits(&seen().checks));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::{Class, Event};
 
 const THRESHOLDS: Thresholds = Thresholds {
     slow_above: Some(Limits { canary: Duration::from_millis(12), baseline: Duration::from_millis(10) }),
+    median_above: Some(Limits { canary: Duration::from_millis(6), baseline: Duration::from_millis(5) }),
     large_above: Some(Limits { canary: 1200, baseline: 1000 }),
     ceiling: Some(Duration::from_millis(100)),
 };
@@ -21,6 +22,7 @@ fn response(outcome: Outcome) -> Response {
         memory_peak_bytes: 10,
         user: None,
         clustered: false,
+        sampled: false,
     }
 }
 
@@ -86,6 +88,25 @@ fn a_request_that_was_left_counts_once_it_took_too_long() {
     check(&[left(12, 10), left(12, 9999)], Arm::Canary, Event::Slow, Bad::default(), 0);
     check(&[left(13, 10)], Arm::Canary, Event::Slow, Bad::each(1), 1);
     check(&[left(13, 10)], Arm::Canary, Event::FailedAtAll, Bad::default(), 1);
+}
+
+#[test]
+fn only_sampled_responses_are_held_to_the_median() {
+    let of = |arm, millis, sampled| Response {
+        arm,
+        latency: Duration::from_millis(millis),
+        sampled,
+        ..response(Outcome::Success)
+    };
+    for (arm, at) in [(Arm::Canary, 6), (Arm::Baseline, 5)] {
+        let responses = [of(arm, at, true), of(arm, at + 1, true), of(arm, at + 1, false)];
+        check(&responses, arm, Event::AboveMedian, Bad::each(1), 3);
+        check(&responses, arm, Event::Slow, Bad::default(), 3);
+        assert_eq!(batch(&responses).of(arm).sampled, 2);
+    }
+    check(&[of(Arm::Stable, 50, true)], Arm::Stable, Event::AboveMedian, Bad::default(), 1);
+    let left = |sampled| Response { outcome: Outcome::Cancelled, ..of(Arm::Canary, 7, sampled) };
+    check(&[left(true), left(false)], Arm::Canary, Event::AboveMedian, Bad::each(1), 1);
 }
 
 #[test]

@@ -18,6 +18,7 @@ fn of_users(share: u16, arm: Arm, users: std::ops::Range<u64>) -> Batch {
             memory_peak_bytes: 0,
             user: Some(user),
             clustered: false,
+            sampled: false,
         };
         batch.add(&response, &Thresholds::default());
     }

@@ -1,0 +1,86 @@
+//! Which requests are held to the median.
+//!
+//! Half of all responses are above a median, and the gate takes each that is under a lock. So only the first
+//! requests of each second are looked at, of the canary and the baseline together. Whether a request is among
+//! them is known when it begins. It depends on the time and on what was before, and neither on how the
+//! request ends nor on which of the two serves it: so the sample falls on both in the odds of their shares,
+//! which is what the test needs.
+//!
+//! To ask for the time costs more than all else here. Once a second's sample is full, only one of some
+//! requests does. The first that finds another second begins its sample and is not in it: who asks depends on
+//! the side.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+/// Requests of a second that are looked at, of the canary and the baseline together: 64 of each where their
+/// shares are equal.
+pub(super) const SAMPLED_MAX: u64 = 128;
+
+/// One of so many requests asks whether another second has begun.
+const ASKED_OF: u64 = 16;
+
+/// Bits of the count of a second's requests; above them is the second.
+const COUNT_BITS: u32 = 16;
+
+/// All of them set.
+const COUNT: u64 = (1 << COUNT_BITS) - 1;
+
+/// Nothing is sampled. No second is as large, and it looks full.
+const OFF: u64 = u64::MAX;
+
+/// The requests of the current second that are looked at.
+pub(super) struct Sample {
+    // Seconds count from here.
+    start: OnceLock<Instant>,
+    // The newest second in which a request was taken, and how many were; or `OFF`.
+    state: AtomicU64,
+}
+
+impl Default for Sample {
+    fn default() -> Self {
+        Self { start: OnceLock::new(), state: AtomicU64::new(OFF) }
+    }
+}
+
+impl Sample {
+    /// Whether any request is to be looked at from now on.
+    pub(super) fn set_on(&self, on: bool) {
+        if on {
+            // A second that is under way keeps its count.
+            let _ = self.state.compare_exchange(OFF, 0, Relaxed, Relaxed);
+        } else {
+            self.state.store(OFF, Relaxed);
+        }
+    }
+
+    /// Whether a request of the canary or the baseline that begins at `at` is looked at; so many of its side
+    /// have begun `before` it in its epoch.
+    pub(super) fn takes(&self, at: Instant, before: u64) -> bool {
+        let is_full = self.state.load(Relaxed) & COUNT >= SAMPLED_MAX;
+        if is_full && !before.is_multiple_of(ASKED_OF) { false } else { self.take(at) }
+    }
+
+    #[cold]
+    fn take(&self, at: Instant) -> bool {
+        let state = self.state.load(Relaxed);
+        if state == OFF {
+            return false;
+        }
+        let second = at.saturating_duration_since(*self.start.get_or_init(|| at)).as_secs() << COUNT_BITS;
+        if state & COUNT >= SAMPLED_MAX {
+            if second > state {
+                let _ = self.state.compare_exchange(state, second, Relaxed, Relaxed);
+            }
+            return false;
+        }
+        // Who asks for an earlier second is too late.
+        let next = |state: u64| (state < second + SAMPLED_MAX).then(|| state.max(second) + 1);
+        self.state.fetch_update(Relaxed, Relaxed, next).is_ok()
+    }
+}
