@@ -123,7 +123,7 @@ fn past(row: &Row, seed: u64) -> Option<Counts> {
 fn run(row: &Row, seed: u64) -> [Option<(u64, u64)>; 3] {
     let mut stream = Stream::new(row.kind, row.shares, row.requests, seed);
     let mut rules: [Box<dyn Rule>; 3] = [
-        Box::new(Ours::new(stream.share(), past(row, seed))),
+        Box::new(Ours::new(stream.share(), past(row, seed), stream.median())),
         Box::<Fixed>::default(),
         Box::<MannWhitney>::default(),
     ];

@@ -10,10 +10,17 @@ use crate::sim::Answer;
 /// Responses below which a percentile is no measure.
 const PERCENTILE_MIN: usize = 100;
 
-/// Latencies, of which the 99th percentile is looked at whenever they have doubled.
+/// Latencies, of which the percentiles are looked at whenever they have doubled.
 #[derive(Default)]
 pub(crate) struct Latencies {
     all: Vec<f64>,
+}
+
+/// What requests are held to, seconds.
+#[derive(Clone, Copy)]
+pub(crate) struct Percentiles {
+    pub(crate) median: f64,
+    pub(crate) p99: f64,
 }
 
 /// What a version did until now.
@@ -25,30 +32,36 @@ pub(crate) struct Record {
     pub(crate) traps: Vec<u64>,
 }
 
-/// What requests are held to when the p99 that they are compared with is `p99` seconds.
-pub(crate) fn limits(p99: f64) -> Thresholds {
-    let baseline = Duration::from_secs_f64(p99);
-    let limits = Limits { canary: baseline.mul_f64(1.2), baseline };
-    Thresholds { slow_above: Some(limits), ..Thresholds::default() }
+/// What requests are held to when these are the percentiles that they are compared with.
+pub(crate) fn limits(compared: Percentiles) -> Thresholds {
+    let above = |seconds| {
+        let baseline = Duration::from_secs_f64(seconds);
+        Some(Limits { canary: baseline.mul_f64(1.2), baseline })
+    };
+    let (slow_above, median_above) = (above(compared.p99), above(compared.median));
+    Thresholds { slow_above, median_above, ..Thresholds::default() }
 }
 
 impl Latencies {
-    /// Takes one more; the percentile when it is to be looked at.
-    pub(crate) fn take(&mut self, latency: f64) -> Option<f64> {
+    /// Takes one more; the percentiles when they are to be looked at.
+    pub(crate) fn take(&mut self, latency: f64) -> Option<Percentiles> {
         self.all.push(latency);
         let doubled = self.all.len().is_multiple_of(PERCENTILE_MIN)
             && (self.all.len() / PERCENTILE_MIN).is_power_of_two();
-        if doubled { self.p99() } else { None }
+        if doubled { self.percentiles() } else { None }
     }
 
-    /// The 99th percentile, if they are enough.
-    pub(crate) fn p99(&self) -> Option<f64> {
+    /// The percentiles, if they are of enough.
+    pub(crate) fn percentiles(&self) -> Option<Percentiles> {
         if self.all.len() < PERCENTILE_MIN {
             return None;
         }
         let mut sorted = self.all.clone();
-        let at = (sorted.len() * 99).div_ceil(100) - 1;
-        Some(*sorted.select_nth_unstable_by(at, f64::total_cmp).1)
+        let mut below = |hundredths: usize| {
+            let at = (sorted.len() * hundredths).div_ceil(100) - 1;
+            *sorted.select_nth_unstable_by(at, f64::total_cmp).1
+        };
+        Some(Percentiles { median: below(50), p99: below(99) })
     }
 }
 
@@ -72,7 +85,7 @@ impl Record {
     /// As the control plane gives it to a gate.
     pub(crate) fn counts(&self) -> Counts {
         let requests = self.latencies.all.len() as u64;
-        let p99 = self.latencies.p99().unwrap_or(f64::INFINITY);
+        let p99 = self.latencies.percentiles().map_or(f64::INFINITY, |found| found.p99);
         let slow = self.latencies.all.iter().filter(|&&latency| latency > p99).count() as u64;
         let counts = Counts::of(requests)
             .with(Event::FailedAtAll, Bad::each(self.failed.iter().sum()))

@@ -6,7 +6,7 @@ use wasm_fn_core::{Outcome, Weight};
 use wasm_fn_rollout::{Arm, Baseline, Counts, Ending, Feed, Gate, GateSpec, Stretch, Verdict};
 
 use crate::{
-    record::{Latencies, limits},
+    record::{Latencies, Percentiles, limits},
     sim::start,
     stream::{Item, baseline_share},
 };
@@ -41,14 +41,17 @@ pub(crate) struct Ours {
     stretch: Stretch,
     // Those of the baseline, in p99s of stable before.
     latencies: Latencies,
+    // Those of stable before, in the same.
+    before: Percentiles,
 }
 
 /// Time between two requests.
 const APART: Duration = Duration::from_millis(10);
 
 impl Ours {
-    /// `past` is what the previous version did, where the canary has everybody.
-    pub(crate) fn new(share: Weight, past: Option<Counts>) -> Self {
+    /// `past` is what the previous version did, where the canary has everybody; `median` is that of stable
+    /// before, in its p99s.
+    pub(crate) fn new(share: Weight, past: Option<Counts>, median: f64) -> Self {
         let baseline = past.map_or(Baseline::Concurrent(Box::default()), Baseline::Past);
         let gate = Gate::new(GateSpec::default(), 1, baseline).expect("the default is a gate");
         let stretch = Stretch {
@@ -58,8 +61,9 @@ impl Ours {
             begins_step: true,
             by_cohort: false,
         };
-        let feed = Feed::new(gate, stretch, limits(1.0));
-        Self { feed, start: start(), sent: 0, stretch, latencies: Latencies::default() }
+        let before = Percentiles { median, p99: 1.0 };
+        let feed = Feed::new(gate, stretch, limits(before));
+        Self { feed, start: start(), sent: 0, stretch, latencies: Latencies::default(), before }
     }
 
     fn now(&self) -> Instant {
@@ -83,9 +87,9 @@ impl Rule for Ours {
         let learnt = self.feed.end(ticket, &ending);
         if item.arm == Arm::Baseline
             && let Some(latency) = item.latency
-            && let Some(p99) = self.latencies.take(latency)
+            && let Some(compared) = self.latencies.take(latency)
         {
-            self.feed.hold_to(limits(p99), now);
+            self.feed.hold_to(limits(compared), now);
         }
         learnt && matches!(self.feed.verdict(), Verdict::Fail(_))
     }
@@ -94,8 +98,8 @@ impl Rule for Ours {
         let no = self.stretch.no + 1;
         self.stretch =
             Stretch { no, share, baseline_share: baseline_share(share), begins_step: true, by_cohort: false };
-        let p99 = self.latencies.p99().unwrap_or(1.0);
-        self.feed.begin_stretch(self.stretch, limits(p99), self.now());
+        let compared = self.latencies.percentiles().unwrap_or(self.before);
+        self.feed.begin_stretch(self.stretch, limits(compared), self.now());
     }
 }
 

@@ -271,8 +271,8 @@ impl Run {
             self.baseline = Latencies::default();
             self.served[2] = 0;
         }
-        let p99 = self.baseline.p99().or_else(|| self.stable.latencies.p99());
-        let thresholds = p99.map_or_else(Thresholds::default, limits);
+        let compared = self.baseline.percentiles().or_else(|| self.stable.latencies.percentiles());
+        let thresholds = compared.map_or_else(Thresholds::default, limits);
         if let (Some(feed), Begins::Step) = (self.gates.last(), part.begins) {
             feed.begin_stretch(self.stretch, thresholds, self.instant(self.now));
             return;
@@ -393,9 +393,9 @@ impl Run {
         let feed = &self.gates[gate];
         if arm == Arm::Baseline
             && !matches!(answer.outcome, Outcome::Cancelled | Outcome::Shed | Outcome::Internal)
-            && let Some(p99) = self.baseline.take(answer.latency)
+            && let Some(compared) = self.baseline.take(answer.latency)
         {
-            feed.hold_to(limits(p99), at);
+            feed.hold_to(limits(compared), at);
         }
         if let Some(fingerprint) = answer.trap {
             let begun = feed.begun(arm);

@@ -83,6 +83,8 @@ pub(crate) struct Stream {
     step_requests: u64,
     sent: u64,
     random: Random,
+    // Of stable before.
+    median: f64,
     p99: f64,
     users: Vec<(u64, f64)>,
 }
@@ -113,13 +115,13 @@ impl Stream {
     pub(crate) fn new(kind: Kind, shares: Shares, requests: u64, seed: u64) -> Self {
         let weight = |points| Weight::from_basis_points(points).expect("at most everything");
         let mut random = Random::new(seed);
-        let p99 = match kind {
+        let (median, p99) = match kind {
             Kind::Slow { exponent, .. } => {
                 let mut past: Vec<_> = (0..PAST).map(|_| random.pareto(exponent)).collect();
                 past.sort_by(f64::total_cmp);
-                past[PAST * 99 / 100]
+                (past[PAST / 2], past[PAST * 99 / 100])
             }
-            Kind::Errors { .. } | Kind::Sticky => 0.0,
+            Kind::Errors { .. } | Kind::Sticky => (1.0, 1.0),
         };
         let user = |index| {
             let rate = match index {
@@ -135,7 +137,7 @@ impl Stream {
             Shares::Steps => [weight(100), weight(1000), weight(5000)],
             Shares::All => [Weight::FULL; 3],
         };
-        Self { kind, shares, step_requests: requests.div_ceil(3), sent: 0, random, p99, users }
+        Self { kind, shares, step_requests: requests.div_ceil(3), sent: 0, random, median, p99, users }
     }
 
     /// Whether a step begins with the next response.
@@ -147,6 +149,11 @@ impl Stream {
     /// The canary's share of the next response.
     pub(crate) fn share(&self) -> Weight {
         self.shares[usize::try_from(self.sent / self.step_requests).unwrap_or(2).min(2)]
+    }
+
+    /// The median of stable before, in p99s.
+    pub(crate) fn median(&self) -> f64 {
+        self.median / self.p99
     }
 
     pub(crate) fn next(&mut self) -> Item {
