@@ -44,9 +44,8 @@ impl Recipe {
     }
 }
 
-/// `component` with a custom section more, which nobody reads (WebAssembly component binary format: id 0, size,
-/// name):
-/// another component by its digest, whose code does the same.
+/// `component` with a custom section more, which nobody reads (WebAssembly component binary format: id 0,
+/// size, name): another component by its digest, whose code does the same.
 #[must_use]
 pub fn marked(component: &[u8], mark: u32) -> Vec<u8> {
     [component, &[0, 6, 1, b'm'], &mark.to_le_bytes()].concat()

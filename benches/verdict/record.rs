@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasm_fn_core::Outcome;
-use wasm_fn_rollout::{Bad, Class, Counts, Event, Limits, Thresholds};
+use wasm_fn_rollout::{Bad, Class, Counts, Event, SideLimits, Thresholds};
 
 use crate::sim::Answer;
 
@@ -36,7 +36,7 @@ pub(crate) struct Record {
 pub(crate) fn limits(compared: Percentiles) -> Thresholds {
     let above = |seconds| {
         let baseline = Duration::from_secs_f64(seconds);
-        Some(Limits { canary: baseline.mul_f64(1.2), baseline })
+        Some(SideLimits { canary: baseline.mul_f64(1.2), baseline })
     };
     let (slow_above, median_above) = (above(compared.p99), above(compared.median));
     Thresholds { slow_above, median_above, ..Thresholds::default() }

@@ -9,8 +9,8 @@ use std::{
 
 use wasm_fn_core::{Outcome, Point, Weight};
 use wasm_fn_rollout::{
-    Arm, Baseline, Class, Ending, Failure, Feed, Gate, GateSpec, Group, History, Stretch, Thresholds, Ticket,
-    Trapped, Verdict,
+    Arm, Baseline, Class, Ending, Feed, FeedTicket, Gate, GateFailure, GateSpec, Group, PastCounts, Stretch,
+    Thresholds, Trapped, Verdict,
 };
 
 use crate::{
@@ -141,7 +141,7 @@ pub(crate) struct Abort {
 struct Flight {
     gate: usize,
     arm: Arm,
-    ticket: Ticket,
+    ticket: FeedTicket,
     user: Option<u64>,
     share: Weight,
     answer: Answer,
@@ -176,15 +176,15 @@ pub(crate) fn start() -> Instant {
 }
 
 impl Abort {
-    fn cause(failure: &Failure) -> String {
+    fn cause(failure: &GateFailure) -> String {
         match failure {
-            Failure::Signal(evidence) => match evidence.group {
+            GateFailure::Signal(evidence) => match evidence.group {
                 Group::Placed => evidence.signal.to_string(),
                 Group::Alone => format!("{} alone", evidence.signal),
                 Group::Cohort => format!("{} of the cohort", evidence.signal),
             },
-            Failure::NovelTrap { .. } => "novel trap".to_owned(),
-            Failure::Floor { .. } => "floor".to_owned(),
+            GateFailure::NovelTrap { .. } => "novel trap".to_owned(),
+            GateFailure::Floor { .. } => "floor".to_owned(),
         }
     }
 }
@@ -281,7 +281,7 @@ impl Run {
             Baseline::Past(self.stable.counts())
         } else {
             let (stable, cohort) = (self.stable.counts(), self.cohort.counts());
-            Baseline::Concurrent(Box::new(History { stable, cohort }))
+            Baseline::Concurrent(Box::new(PastCounts { stable, cohort }))
         };
         let number = u32::try_from(self.gates.len() + 1).expect("a few gates");
         let mut gate = Gate::new(GateSpec::default(), number, baseline).expect("the default is a gate");
@@ -413,7 +413,7 @@ impl Run {
         if learnt { self.failed(false) } else { None }
     }
 
-    fn aborted(&self, failure: &Failure) -> Abort {
+    fn aborted(&self, failure: &GateFailure) -> Abort {
         Abort {
             sent: self.sent,
             canary: self.served[0],

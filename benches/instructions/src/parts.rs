@@ -4,7 +4,7 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use wasm_fn_core::{Outcome, Weight};
 use wasm_fn_pool::{Checkout, ConcurrencyLimit, Pool, PoolOptions, Slots, StartPermit, Wake};
-use wasm_fn_rollout::{Arm, Baseline, Ending, Feed, GateSpec, Limits, Stretch, Thresholds};
+use wasm_fn_rollout::{Arm, Baseline, Ending, Feed, GateSpec, SideLimits, Stretch, Thresholds};
 use wasm_fn_router::{InvocationRecord, Tally};
 
 /// Latencies go round one millisecond in steps of this prime, so that none has the bucket of the one before.
@@ -64,7 +64,7 @@ pub(crate) fn evidence(count: u32) {
     let tenth = Weight::from_basis_points(1000).expect("at most everything");
     let gate = wasm_fn_rollout::Gate::new(GateSpec::default(), 1, Baseline::Concurrent(Box::default()));
     let limit = Duration::from_secs(1);
-    let limits = Some(Limits { canary: limit, baseline: limit });
+    let limits = Some(SideLimits { canary: limit, baseline: limit });
     let thresholds = Thresholds { slow_above: limits, median_above: limits, ..Thresholds::default() };
     let stretch =
         Stretch { no: 1, share: tenth, baseline_share: tenth, begins_step: false, by_cohort: false };

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use wasm_fn_core::{Outcome, Side, VersionNo, Weight};
 use wasm_fn_rollout::{
-    Arm, Baseline, Class, Counts, Ending, Event, Feed, Gate, GateSpec, GateState, History, OnFail, Place,
+    Arm, Baseline, Class, Counts, Ending, Event, Feed, Gate, GateSpec, GateState, OnFail, PastCounts, Place,
     Stretch, Thresholds, Trapped, Verdict,
 };
 use wasm_fn_router::{
@@ -108,7 +108,7 @@ pub(crate) struct TableObserver {
     share: Weight,
     baseline_share: Weight,
     // Later answers count as none, on both sides, because the shield gives up on the canary then.
-    late: Option<Duration>,
+    fallback_after: Option<Duration>,
 }
 
 impl Tallies {
@@ -129,7 +129,7 @@ impl Analysis {
         } else {
             let stable = past(&spec, &tallies.base_before);
             let cohort = past(&spec, &tallies.cohort.snapshot());
-            Baseline::Concurrent(Box::new(History { stable, cohort }))
+            Baseline::Concurrent(Box::new(PastCounts { stable, cohort }))
         };
         let gate = Gate::new(spec.clone(), rollout.gate_no, baseline).expect("a rollout's gate was checked");
         // A gate that is kept for other signals than it has now knows nothing of use.
@@ -193,10 +193,10 @@ impl Analysis {
         self: &Arc<Self>,
         share: Weight,
         baseline_share: Weight,
-        late: Option<Duration>,
+        fallback_after: Option<Duration>,
     ) -> TableObserver {
         let no = self.stretches.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        TableObserver { analysis: Arc::clone(self), no, share, baseline_share, late }
+        TableObserver { analysis: Arc::clone(self), no, share, baseline_share, fallback_after }
     }
 
     /// The table of `observer` is published, with the rollout at `place`.
@@ -320,26 +320,26 @@ impl Analysis {
     }
 
     /// Counts what the baseline did. Its percentiles are looked at again whenever it has done twice as much.
-    fn take_baseline(&self, heard: &Observation<'_>) {
-        self.baseline.record(heard.record);
+    fn take_baseline(&self, observation: &Observation<'_>) {
+        self.baseline.record(observation.record);
         let ended = self.baseline_ended.fetch_add(1, Ordering::Relaxed) + 1;
         if ended >= PERCENTILE_MIN
             && (ended / PERCENTILE_MIN).is_power_of_two()
             && ended.is_multiple_of(PERCENTILE_MIN)
         {
-            self.feed.hold_to(self.thresholds(), heard.at);
+            self.feed.hold_to(self.thresholds(), observation.at);
         }
     }
 
-    fn note(&self, observer: &TableObserver, heard: &Observation<'_>, arm: Arm) {
-        let is_canary = heard.side == Side::Canary;
+    fn note(&self, observer: &TableObserver, observation: &Observation<'_>, arm: Arm) {
+        let is_canary = observation.side == Side::Canary;
         if is_canary {
             let mut notes = self.notes();
             if notes.failed.len() < FAILED_MAX {
-                notes.failed.push(heard.request_id);
+                notes.failed.push(observation.request_id);
             }
         }
-        let Some(trap) = heard.trap else { return };
+        let Some(trap) = observation.trap else { return };
         if is_canary {
             let mut notes = self.notes();
             let known = notes.traps.contains_key(&trap.fingerprint);
@@ -348,12 +348,12 @@ impl Analysis {
             }
         }
         let begun = self.feed.begun(arm);
-        let (fingerprint, user, share) = (trap.fingerprint, heard.user, observer.share);
+        let (fingerprint, user, share) = (trap.fingerprint, observation.user, observer.share);
         self.feed.trap(&Trapped { arm, fingerprint, user, share, begun });
     }
 
     /// The gate has learnt something: withholds the canary if it has failed, and says so to who waits.
-    fn look(&self, verdict: &Verdict) {
+    fn consider(&self, verdict: &Verdict) {
         let failed = matches!(verdict, Verdict::Fail(_));
         let newly = failed && !self.failed.swap(true, Ordering::AcqRel);
         if newly && self.rolls_back {
@@ -372,37 +372,37 @@ impl TrafficObserver for TableObserver {
         ObservationTicket(self.analysis.feed.begin(self.no, arm, part.user, at).to_bits())
     }
 
-    fn request_ended(&self, heard: &Observation<'_>) {
-        let Some(arm) = arm(heard.side, heard.placement) else { return };
+    fn request_ended(&self, observation: &Observation<'_>) {
+        let Some(arm) = arm(observation.side, observation.placement) else { return };
         let analysis = &self.analysis;
-        let mut outcome = heard.record.outcome;
+        let mut outcome = observation.record.outcome;
         let answered = matches!(outcome, Outcome::Success | Outcome::ServerError);
-        if answered && self.late.is_some_and(|late| heard.record.latency > late) {
+        if answered && self.fallback_after.is_some_and(|after| observation.record.latency > after) {
             outcome = Outcome::Timeout;
         }
         if arm == Arm::Baseline {
-            analysis.take_baseline(heard);
+            analysis.take_baseline(observation);
         }
         let failed = Class::of(outcome).is_some();
         if failed {
-            analysis.note(self, heard, arm);
+            analysis.note(self, observation, arm);
         }
         // A client that left before there was an answer waited for so long at least; any other end of its
         // request by its client says nothing of how long it took.
-        let left = outcome == Outcome::Cancelled && !heard.abandoned;
+        let left = outcome == Outcome::Cancelled && !observation.abandoned;
         let ending = Ending {
             outcome,
-            latency: if left { Duration::ZERO } else { heard.record.latency },
-            memory_peak_bytes: heard.record.memory_peak_bytes,
-            user: heard.user,
-            at: heard.at,
+            latency: if left { Duration::ZERO } else { observation.record.latency },
+            memory_peak_bytes: observation.record.memory_peak_bytes,
+            user: observation.user,
+            at: observation.at,
         };
-        let ticket = wasm_fn_rollout::Ticket::from_bits(heard.ticket.0);
+        let ticket = wasm_fn_rollout::FeedTicket::from_bits(observation.ticket.0);
         let learnt = analysis.feed.end(ticket, &ending);
         if analysis.awaited.load(Ordering::Relaxed) {
-            analysis.look(&analysis.feed.verdict_at(heard.at));
-        } else if learnt || (failed && heard.trap.is_some()) {
-            analysis.look(&analysis.feed.verdict());
+            analysis.consider(&analysis.feed.verdict_at(observation.at));
+        } else if learnt || (failed && observation.trap.is_some()) {
+            analysis.consider(&analysis.feed.verdict());
         }
     }
 

@@ -1,14 +1,15 @@
 //! Evidence in the order in which requests began.
 //!
-//! What a version is charged with must not depend on how soon its requests end. If responses were taken as they come, a
-//! version that fails at once and succeeds after seconds would look broken for those seconds, and one whose deadline is
-//! shorter than its rival's would look worse than it. So a trial is a request that began. Requests are gathered in
+//! What a version is charged with must not depend on how soon its requests end. If responses were taken as
+//! they come, a version that fails at once and succeeds after seconds would look broken for those seconds,
+//! and one whose deadline is shorter than its rival's would look worse than it. So a trial is a request that
+//! began. Requests are gathered in
 //! *epochs* by when they began; an epoch is closed when something bad is heard, and the gate takes it when all of its
-//! requests, and all of those before, have ended. The gate's test is valid at every prefix of that order, so where the
-//! epochs end, and when the gate is asked, may depend on anything.
+//! requests, and all of those before, have ended. The gate's test is valid at every prefix of that order, so
+//! where the epochs end, and when the gate is asked, may depend on anything.
 //!
-//! A request is waited for [`WAIT_MAX`] at most, or as long as the later deadline where the versions' differ. What comes of it after that counts when it comes: only if it is bad, as
-//! a hit without a trial.
+//! A request is waited for [`WAIT_MAX`] at most, or as long as the later deadline where the versions' differ.
+//! What comes of it after that counts when it comes: only if it is bad, as a hit without a trial.
 //!
 //! A good response takes no lock: it adds one to a counter of its epoch. Half of all responses are above the
 //! median, so only those of a sample are held to it, and they close an epoch only now and then.
@@ -33,7 +34,8 @@ use cluster::Clusters;
 use lanes::{Lane, Slot, Voices};
 use sample::Sample;
 
-/// How long the evidence waits for a request: longer than most may take, and short enough for a person who waits.
+/// How long the evidence waits for a request: longer than most may take, and short enough for a person who
+/// waits.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How much later than its deadline a request that hangs may end.
@@ -65,9 +67,9 @@ pub struct Feed {
 /// The epoch above eight bits. Of those, the highest says whether the request is held to the median too, and
 /// the others are one more than its lane's number, or nothing for a request that is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(u64);
+pub struct FeedTicket(u64);
 
-impl Ticket {
+impl FeedTicket {
     /// Whether it is held to the median too.
     const SAMPLED: u64 = 0x80;
 
@@ -199,23 +201,23 @@ impl Feed {
         feed
     }
 
-    /// The same for versions with these deadlines. Where they differ, requests are waited for as long as the later one: what
-    /// hangs on both sides would otherwise count sooner on the one with the earlier.
+    /// The same for versions with these deadlines. Where they differ, requests are waited for as long as the
+    /// later one: what hangs on both sides would otherwise count sooner on the one with the earlier.
     #[must_use]
     pub fn with_deadlines(self, canary: Duration, stable: Duration) -> Self {
         let later = canary.max(stable).saturating_add(GRACE);
         Self { wait: if canary == stable { WAIT_MAX } else { WAIT_MAX.max(later) }, ..self }
     }
 
-    /// A request of `arm` begins at `at` under the stretch with number `stretch`; `user` is the 64-bit hash of its
-    /// sticky key.
-    pub fn begin(&self, stretch: u32, arm: Arm, user: Option<u64>, at: Instant) -> Ticket {
+    /// A request of `arm` begins at `at` under the stretch with number `stretch`; `user` is the 64-bit hash
+    /// of its sticky key.
+    pub fn begin(&self, stretch: u32, arm: Arm, user: Option<u64>, at: Instant) -> FeedTicket {
         let lane = Lane::of(arm, arm == Arm::Canary && self.clusters.hold(at));
         loop {
             let epoch = self.current.load(SeqCst);
             let slot = self.slot(epoch);
             if slot.stretch() != stretch {
-                return Ticket::new(epoch, None, false);
+                return FeedTicket::new(epoch, None, false);
             }
             let before = slot.begin(lane);
             if self.current.load(SeqCst) == epoch {
@@ -230,7 +232,7 @@ impl Feed {
                 if sampled {
                     slot.begin_sampled(lane, user.is_none());
                 }
-                return Ticket::new(epoch, Some(lane), sampled);
+                return FeedTicket::new(epoch, Some(lane), sampled);
             }
             // The epoch was closed meanwhile, and may have been taken without this request.
             slot.unbegin(lane);
@@ -239,7 +241,7 @@ impl Feed {
     }
 
     /// The request with `ticket` has ended. Gives whether the gate has learnt something.
-    pub fn end(&self, ticket: Ticket, ending: &Ending) -> bool {
+    pub fn end(&self, ticket: FeedTicket, ending: &Ending) -> bool {
         let Some(lane) = ticket.lane() else { return false };
         let epoch = ticket.epoch();
         let slot = self.slot(epoch);
@@ -361,7 +363,7 @@ impl Feed {
 
     /// Takes note of a bad response to the request of `ticket`, and closes its epoch if that is open; whether
     /// the gate has learnt something.
-    fn take_bad(&self, ticket: Ticket, lane: Lane, ending: &Ending) -> bool {
+    fn take_bad(&self, ticket: FeedTicket, lane: Lane, ending: &Ending) -> bool {
         let (epoch, sampled) = (ticket.epoch(), ticket.is_sampled());
         let mut inner = self.inner();
         let (arm, clustered) = lane.arm();
@@ -507,8 +509,9 @@ impl Inner {
         }
     }
 
-    /// A bad response to a request that was counted as good when it had been waited for long enough. A hit more, and no
-    /// trial: the likelihood ratio of a trial that was good until then and bad in the end is less than that of a bad one.
+    /// A bad response to a request that was counted as good when it had been waited for long enough. A hit
+    /// more, and no trial: the likelihood ratio of a trial that was good until then and bad in the end is
+    /// less than that of a bad one.
     ///
     /// At the median it was bad already when the gate took its epoch, unless it is a user's: who was under
     /// way is not known.

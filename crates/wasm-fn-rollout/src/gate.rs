@@ -11,9 +11,10 @@
 //! tested at the 99th percentile and at the median: few requests are above the one, and a version that is
 //! slower throughout soon has many above the other.
 //!
-//! Alpha is divided ([`GateSpec::budget`]), so a canary that is no worse is failed by any test, of any gate of its
-//! rollout, ever, with a probability of at most alpha. Two rules are outside of alpha because their guarantee is another:
-//! the [`Floor`], where nothing is known to compare with, and that nothing passes with too few requests or voices.
+//! Alpha is divided ([`GateSpec::budget`]), so a canary that is no worse is failed by any test, of any gate
+//! of its rollout, ever, with a probability of at most alpha. Two rules are outside of alpha because their
+//! guarantee is another: the [`Floor`], where nothing is known to compare with, and that nothing passes with
+//! too few requests or voices.
 
 mod batch;
 mod bound;
@@ -30,12 +31,12 @@ mod verdict;
 
 use wasm_fn_core::Weight;
 
-pub use batch::{Arm, Bad, Batch, Counts, Limits, Response, Thresholds};
-pub use evidence::{Against, Evidence, Factor, Failure, SignalEvidence, Verdict, Waiting};
+pub use batch::{Arm, Bad, Batch, Counts, Response, SideLimits, Thresholds};
+pub use evidence::{Against, Evidence, Factor, GateFailure, SignalEvidence, Verdict, Waiting};
 pub use mixture::{EProcess, RATIOS, RUNS_MAX, Run};
-pub use spec::{Budget, Floor, GateError, GateSpec, Group};
+pub use spec::{AlphaBudget, Floor, GateError, GateSpec, Group};
 pub use state::{CheckState, GateState, StateError};
-pub use users::{Seen, UserSet};
+pub use users::{UserSeen, UserSet};
 
 use crate::{Event, Signal};
 use check::{ArmUnits, Check, Units};
@@ -62,7 +63,7 @@ const RECENT: f64 = 30.0;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Baseline {
     /// Stable's responses in the same batches, and in some tests what was before.
-    Concurrent(Box<History>),
+    Concurrent(Box<PastCounts>),
     /// What the previous version did before: after a switch nothing else is left to compare with.
     ///
     /// The rate of the past is known only so well: half of a signal's alpha pays for an upper bound of it.
@@ -73,7 +74,7 @@ pub enum Baseline {
 
 /// What was before the rollout. A response is slow or large in it by what the baseline is held to.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct History {
+pub struct PastCounts {
     /// What stable did.
     pub stable: Counts,
     /// What stable did for the users who are on the canary by rule now.
@@ -114,14 +115,15 @@ pub struct Gate {
     beside: Counts,
     cohort: Counts,
     deferred: Deferred,
-    /// The newest of the cohort's requests, of whatever step: its users have no share that a step could change.
+    /// The newest of the cohort's requests, of whatever step: its users have no share that a step could
+    /// change.
     recent_cohort: Recent,
     step: Step,
     /// Whether nobody is on the canary by chance, so that its cohort decides what passes.
     by_cohort: bool,
     stable_rate: f64,
     traps: Traps,
-    failure: Option<Failure>,
+    failure: Option<GateFailure>,
 }
 
 /// What happened since the last [`step`](Gate::step).
@@ -194,8 +196,8 @@ impl Gate {
     /// A step began: requests are counted anew for it, evidence is kept, and a fault that begins here is
     /// looked for too.
     ///
-    /// What users have to say under the new share is said to the new run alone: a stable that is worse has had its users
-    /// speak already, and those that are left are the canary's.
+    /// What users have to say under the new share is said to the new run alone: a stable that is worse has
+    /// had its users speak already, and those that are left are the canary's.
     pub fn step(&mut self) {
         self.step = Step::NEW;
         self.renew();
@@ -230,7 +232,7 @@ impl Gate {
         };
         let hits = self.traps.take(trapped.fingerprint, trapped.user, chance, self.traps_alpha);
         if let Some(hits) = hits {
-            self.failure.get_or_insert(Failure::NovelTrap { fingerprint: trapped.fingerprint, hits });
+            self.failure.get_or_insert(GateFailure::NovelTrap { fingerprint: trapped.fingerprint, hits });
         }
     }
 
@@ -279,7 +281,7 @@ impl Gate {
         if self.failure.is_none() {
             let by_check = failed
                 .and_then(|which| self.checks.iter().find(|check| (check.group, check.signal) == which));
-            let by_check = by_check.map(|check| Failure::Signal(self.evidence_of(check)));
+            let by_check = by_check.map(|check| GateFailure::Signal(self.evidence_of(check)));
             self.failure = by_check.or_else(|| self.below_floor());
         }
         if !silent && !self.step.silenced && self.is_silent(batch.share) {
@@ -303,9 +305,9 @@ impl Gate {
     fn take_user(&mut self, user: u64, arm: Arm, event: Event) -> Option<usize> {
         let users = if event == Event::AboveMedian { &mut self.users_above_median } else { &mut self.users };
         let before = match users.take(user, event, self.start) {
-            Seen::Unsampled => return None,
-            Seen::First => None,
-            Seen::Since(before) => Some(before),
+            UserSeen::Unsampled => return None,
+            UserSeen::First => None,
+            UserSeen::Since(before) => Some(before),
         };
         if before.is_none() {
             self.counts_mut(arm).add_user(event);
@@ -317,7 +319,8 @@ impl Gate {
         Some(runs.partition_point(|run| run.start < from))
     }
 
-    /// Has what the cohort did wait for stable, and judges what has waited long enough; gives the test that failed.
+    /// Has what the cohort did wait for stable, and judges what has waited long enough; gives the test that
+    /// failed.
     fn take_cohort(&mut self, batch: &Batch) -> Option<(Group, Signal)> {
         let cohort = batch.users().filter(|(_, arm, ..)| *arm == Arm::Cohort);
         let users: Vec<_> = cohort.map(|(user, _, _, event)| (user, event)).collect();

@@ -1,8 +1,9 @@
 //! Decides what a rollout does next: from its plan, what the gate says, and the time.
 //!
 //! [`Gate`] turns what versions did into a [`Verdict`], by a sequential test that may be looked at after
-//! every response. [`Feed`] gives it what they did, in the order in which requests began. [`Plan`] is the strategy, parsed; [`Phase`] is where a rollout stands; [`advance`] and
-//! [`command`] give the [`Decision`], [`apply`] the phase after it. Nothing here acts.
+//! every response. [`Feed`] gives it what they did, in the order in which requests began. [`Plan`] is the
+//! strategy, parsed; [`Phase`] is where a rollout stands; [`advance`] and [`command`] give the [`Decision`],
+//! [`apply`] the phase after it. Nothing here acts.
 //!
 //! Invariants: no clock, no randomness, no input or output; the same inputs give the same decision, so a
 //! rollout that is loaded from a store goes on where it stood. Every collection has a bound.
@@ -13,14 +14,14 @@ mod phase;
 mod plan;
 mod signal;
 
-pub use feed::{Ending, Feed, Stretch, Ticket, WAIT_MAX};
+pub use feed::{Ending, Feed, FeedTicket, Stretch, WAIT_MAX};
 pub use gate::{
-    Against, Arm, Bad, Baseline, Batch, Budget, CheckState, Counts, EProcess, Evidence, Factor, Failure,
-    Floor, Gate, GateError, GateSpec, GateState, Group, History, Limits, RATIOS, RUNS_MAX, Response, Run,
-    Seen, SignalEvidence, StateError, Thresholds, Trapped, UserSet, Verdict, Waiting,
+    Against, AlphaBudget, Arm, Bad, Baseline, Batch, CheckState, Counts, EProcess, Evidence, Factor, Floor,
+    Gate, GateError, GateFailure, GateSpec, GateState, Group, PastCounts, RATIOS, RUNS_MAX, Response, Run,
+    SideLimits, SignalEvidence, StateError, Thresholds, Trapped, UserSeen, UserSet, Verdict, Waiting,
 };
 pub use phase::{
-    Cause, Command, CommandError, Decision, Phase, Place, Time, advance, apply, command, failed,
+    Command, CommandError, Decision, HoldCause, Phase, Place, Time, advance, apply, command, failed,
 };
 pub use plan::{OnFail, OnNoData, Plan, PlanError, PlanSpec, Step, StepError, Strategy};
 pub use signal::{Class, Event, Signal, SignalError};

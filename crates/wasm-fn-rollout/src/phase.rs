@@ -27,7 +27,7 @@ pub enum Place {
 
 /// Why a rollout stands still or ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum HoldCause {
     /// A person said so.
     Operator,
     /// The gate failed, and what it found.
@@ -62,14 +62,14 @@ pub enum Phase {
         /// How long the place had lasted.
         served: Duration,
         /// Why.
-        cause: Cause,
+        cause: HoldCause,
     },
     /// Held at a place until a person ends the rollout, by aborting it or by promoting it fully.
     Frozen {
         /// Which.
         place: Place,
         /// Why.
-        cause: Cause,
+        cause: HoldCause,
     },
     /// The new version is stable, and its watch is over.
     Promoted {
@@ -79,12 +79,12 @@ pub enum Phase {
     /// It ended before everybody was on the new version; all are on stable.
     Aborted {
         /// Why.
-        cause: Cause,
+        cause: HoldCause,
     },
     /// It ended after everybody was on the new version; all are on the previous one again.
     RolledBack {
         /// Why.
-        cause: Cause,
+        cause: HoldCause,
     },
 }
 
@@ -103,15 +103,15 @@ pub enum Decision {
     /// The watch is over, and with it the rollout; the split stays.
     Settle,
     /// Send everybody to stable.
-    Abort(Cause),
+    Abort(HoldCause),
     /// Send everybody to the previous version.
-    Rollback(Cause),
+    Rollback(HoldCause),
     /// Stand still.
-    Pause(Cause),
+    Pause(HoldCause),
     /// Go on, with a new gate: the old one's failure is final.
     Resume,
     /// Stand still for good.
-    Freeze(Cause),
+    Freeze(HoldCause),
 }
 
 /// What a person wants.
@@ -201,15 +201,16 @@ impl Phase {
 /// What a rollout by `plan` in `phase` does at `now`, when its gate says `verdict`.
 ///
 /// In [`Place::Check`] the verdict is that of the checks, pass or wait; one that failed goes through
-/// [`failed`] with a [`Cause::Check`]. A watch ends when its time is over unless the gate failed, requests or not: everybody is there already.
+/// [`failed`] with a [`HoldCause::Check`]. A watch ends when its time is over unless the gate failed,
+/// requests or not: everybody is there already.
 pub fn advance(plan: &Plan, phase: &Phase, verdict: &Verdict, now: Time) -> Decision {
     let (place, since, awaiting) = match phase {
         Phase::Running { place, since } => (*place, *since, false),
         Phase::Awaiting { place, since } => (*place, *since, true),
         // The canary still has its share while a person holds it there, so the gate goes on protecting.
-        Phase::Paused { place, cause: Cause::Operator, .. } if plan.on_fail() != OnFail::Pause => {
+        Phase::Paused { place, cause: HoldCause::Operator, .. } if plan.on_fail() != OnFail::Pause => {
             return match verdict {
-                Verdict::Fail(failure) => failed(plan, *place, Cause::Gate(failure.to_string())),
+                Verdict::Fail(failure) => failed(plan, *place, HoldCause::Gate(failure.to_string())),
                 Verdict::Pass | Verdict::Wait(_) => Decision::Hold,
             };
         }
@@ -220,7 +221,7 @@ pub fn advance(plan: &Plan, phase: &Phase, verdict: &Verdict, now: Time) -> Deci
         | Phase::RolledBack { .. } => return Decision::Hold,
     };
     if let Verdict::Fail(failure) = verdict {
-        return failed(plan, place, Cause::Gate(failure.to_string()));
+        return failed(plan, place, HoldCause::Gate(failure.to_string()));
     }
     let elapsed = now.since(since);
     let passed = match place {
@@ -241,7 +242,7 @@ pub fn advance(plan: &Plan, phase: &Phase, verdict: &Verdict, now: Time) -> Deci
 }
 
 /// What follows from a failure at `place`.
-pub fn failed(plan: &Plan, place: Place, cause: Cause) -> Decision {
+pub fn failed(plan: &Plan, place: Place, cause: HoldCause) -> Decision {
     match plan.on_fail() {
         OnFail::Rollback => back(place, cause),
         OnFail::Pause => Decision::Pause(cause),
@@ -264,14 +265,14 @@ pub fn command(plan: &Plan, phase: &Phase, command: Command) -> Result<Decision,
         Command::PromoteFully => Ok(Decision::Promote),
         Command::Pause => match phase {
             Phase::Paused { .. } | Phase::Frozen { .. } => Err(CommandError::Held(phase.as_str())),
-            _ => Ok(Decision::Pause(Cause::Operator)),
+            _ => Ok(Decision::Pause(HoldCause::Operator)),
         },
         Command::Resume => match phase {
             Phase::Paused { .. } => Ok(Decision::Resume),
             _ => Err(CommandError::NotPaused(phase.as_str())),
         },
-        Command::Abort => Ok(back(place, Cause::Operator)),
-        Command::Replace => Ok(back(place, Cause::Replaced)),
+        Command::Abort => Ok(back(place, HoldCause::Operator)),
+        Command::Replace => Ok(back(place, HoldCause::Replaced)),
     }
 }
 
@@ -307,11 +308,11 @@ fn onward(plan: &Plan, place: Place) -> Decision {
     }
 }
 
-fn back(place: Place, cause: Cause) -> Decision {
+fn back(place: Place, cause: HoldCause) -> Decision {
     if place == Place::Watch { Decision::Rollback(cause) } else { Decision::Abort(cause) }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for HoldCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Operator => f.write_str("by command"),

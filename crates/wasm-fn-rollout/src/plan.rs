@@ -80,8 +80,8 @@ pub struct PlanSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     spec: PlanSpec,
-    // Invariant: cohorts before shares; shares above zero and growing, those of each cohort too; those of everybody
-    // below full, for the switch is not among them.
+    // Invariant: cohorts before shares; shares above zero and growing, those of each cohort too; those of
+    // everybody below full, for the switch is not among them.
     steps: Box<[Step]>,
     step_min: Duration,
 }
@@ -236,8 +236,8 @@ impl Plan {
         Some(if step < self.steps.len() { Place::Step(step) } else { Place::Watch })
     }
 
-    /// The new version's share of everybody at `place`: none in the step of a cohort. A step that the plan does not have
-    /// counts as none.
+    /// The new version's share of everybody at `place`: none in the step of a cohort. A step that the plan
+    /// does not have counts as none.
     pub fn share(&self, place: Place) -> Weight {
         match place {
             Place::Check => Weight::ZERO,
@@ -249,8 +249,8 @@ impl Plan {
         }
     }
 
-    /// The part of cohort `name` that is on the new version at `place`: what its last step until then says, none before
-    /// the first. All of it where no step is about it.
+    /// The part of cohort `name` that is on the new version at `place`: what its last step until then says,
+    /// none before the first. All of it where no step is about it.
     pub fn cohort_share(&self, place: Place, name: &CohortName) -> Weight {
         let reached = match place {
             Place::Check => 0,

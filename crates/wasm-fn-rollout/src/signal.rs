@@ -44,8 +44,8 @@ pub enum Event {
     Failed(Class),
     /// Failed in any way.
     FailedAtAll,
-    /// The canary's: slower than the tolerated multiple of the p99 that it is compared with. The baseline's: slower
-    /// than that p99.
+    /// The canary's: slower than the tolerated multiple of the p99 that it is compared with. The baseline's:
+    /// slower than that p99.
     Slow,
     /// Held more memory, likewise.
     Large,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use wasm_fn_core::Outcome;
-use wasm_fn_rollout::{Bad, Class, Counts, Event, GateSpec, Limits, Thresholds};
+use wasm_fn_rollout::{Bad, Class, Counts, Event, GateSpec, SideLimits, Thresholds};
 use wasm_fn_router::{
     Assignment, Observation, ObservationTicket, Placement, Recalled, Tally, TallySnapshot, TrafficObserver,
 };
@@ -41,7 +41,7 @@ pub(super) fn limits(spec: &GateSpec, compared: &TallySnapshot) -> Thresholds {
     let times = |tolerate: Option<f64>| tolerate.filter(|_| enough);
     let above = |quantile| {
         let found = times(spec.latency_p99).zip(compared.latency_quantile(quantile));
-        found.map(|(tolerate, time)| Limits { canary: time.mul_f64(tolerate), baseline: time })
+        found.map(|(tolerate, time)| SideLimits { canary: time.mul_f64(tolerate), baseline: time })
     };
     let large = times(spec.memory_p99).zip(compared.memory_peak_bytes_quantile(0.99));
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "memory is below 2^52 bytes")]
@@ -49,7 +49,7 @@ pub(super) fn limits(spec: &GateSpec, compared: &TallySnapshot) -> Thresholds {
     Thresholds {
         slow_above: above(0.99),
         median_above: above(0.5),
-        large_above: large.map(|(tolerate, p99)| Limits { canary: scaled(tolerate, p99), baseline: p99 }),
+        large_above: large.map(|(tolerate, p99)| SideLimits { canary: scaled(tolerate, p99), baseline: p99 }),
         ceiling: spec.max_latency_p99,
     }
 }

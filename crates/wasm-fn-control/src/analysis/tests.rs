@@ -1,4 +1,4 @@
-//! What responses make of a rollout, through the very trial that the data plane is given.
+//! What responses make of a rollout, through the observer that the data plane is given.
 
 use std::sync::{Arc, OnceLock};
 
@@ -34,14 +34,14 @@ fn rollout(change: impl FnOnce(&mut PlanSpec, &mut GateSpec)) -> Rollout {
     }
 }
 
-/// The same for all that is heard, unless a test says otherwise.
+/// The same for all observations, unless a test says otherwise.
 static EPOCH: OnceLock<Instant> = OnceLock::new();
 
 fn epoch() -> Instant {
     *EPOCH.get_or_init(clock::instant)
 }
 
-struct Court {
+struct Fixture {
     analysis: Arc<Analysis>,
     observer: Arc<TableObserver>,
     changed: Arc<Notify>,
@@ -64,19 +64,19 @@ impl Before {
     }
 }
 
-fn court(rollout: &Rollout) -> Court {
-    court_after(rollout, Before::default())
+fn fixture(rollout: &Rollout) -> Fixture {
+    fixture_after(rollout, Before::default())
 }
 
-fn court_after(rollout: &Rollout, before: Before) -> Court {
-    court_of(rollout, before, |analysis| analysis)
+fn fixture_after(rollout: &Rollout, before: Before) -> Fixture {
+    fixture_of(rollout, before, |analysis| analysis)
 }
 
-fn court_with(rollout: &Rollout, change: impl FnOnce(Analysis) -> Analysis) -> Court {
-    court_of(rollout, Before::default(), change)
+fn fixture_with(rollout: &Rollout, change: impl FnOnce(Analysis) -> Analysis) -> Fixture {
+    fixture_of(rollout, Before::default(), change)
 }
 
-fn court_of(rollout: &Rollout, before: Before, change: impl FnOnce(Analysis) -> Analysis) -> Court {
+fn fixture_of(rollout: &Rollout, before: Before, change: impl FnOnce(Analysis) -> Analysis) -> Fixture {
     let changed = Arc::new(Notify::new());
     let tallies = Tallies::new(Arc::default(), before.base, before.cohort);
     let analysis = Arc::new(change(Analysis::new(rollout, tallies, Arc::clone(&changed))));
@@ -84,7 +84,7 @@ fn court_of(rollout: &Rollout, before: Before, change: impl FnOnce(Analysis) -> 
     let share = rollout.spec.plan().share(place);
     let observer = observer(&analysis, share, Some(Duration::from_secs(9)));
     analysis.activate(&observer, place);
-    Court { analysis, observer, changed }
+    Fixture { analysis, observer, changed }
 }
 
 /// A table in which the canary has `share`, and the baseline as much of the rest.
@@ -101,7 +101,7 @@ fn ended(outcome: Outcome) -> InvocationRecord {
     }
 }
 
-fn heard(side: Side, outcome: Outcome) -> Observation<'static> {
+fn observation(side: Side, outcome: Outcome) -> Observation<'static> {
     Observation {
         ticket: ObservationTicket::default(),
         side,
@@ -116,42 +116,42 @@ fn heard(side: Side, outcome: Outcome) -> Observation<'static> {
 }
 
 /// The same after so long.
-fn taking(latency: Duration, heard: Observation<'_>) -> Observation<'_> {
-    Observation { record: InvocationRecord { latency, ..heard.record }, ..heard }
+fn taking(latency: Duration, observation: Observation<'_>) -> Observation<'_> {
+    Observation { record: InvocationRecord { latency, ..observation.record }, ..observation }
 }
 
 impl TableObserver {
-    /// The request that ends as `heard` begins at `at`.
-    fn begins(&self, heard: &Observation<'_>, at: Instant) -> ObservationTicket {
-        let Observation { side, placement, user, .. } = *heard;
+    /// The request that ends as `observation` begins at `at`.
+    fn begins(&self, observation: &Observation<'_>, at: Instant) -> ObservationTicket {
+        let Observation { side, placement, user, .. } = *observation;
         self.request_began(&Assignment { side, placement, user, fallback_after: None }, at)
     }
 
     /// A request of `ticket` ends so.
-    fn ends(&self, ticket: ObservationTicket, heard: &Observation<'_>) {
-        self.request_ended(&Observation { ticket, ..heard.clone() });
+    fn ends(&self, ticket: ObservationTicket, observation: &Observation<'_>) {
+        self.request_ended(&Observation { ticket, ..observation.clone() });
     }
 
     /// A request from its beginning to its end.
-    fn hear_whole(&self, heard: &Observation<'_>) {
-        let ticket = self.begins(heard, heard.at);
-        self.ends(ticket, heard);
+    fn hear_whole(&self, observation: &Observation<'_>) {
+        let ticket = self.begins(observation, observation.at);
+        self.ends(ticket, observation);
     }
 }
 
-impl Court {
+impl Fixture {
     /// So many requests, one after the other.
-    fn hear(&self, count: u64, heard: &Observation<'_>) {
-        (0..count).for_each(|_| self.observer.hear_whole(heard));
+    fn observe(&self, count: u64, observation: &Observation<'_>) {
+        (0..count).for_each(|_| self.observer.hear_whole(observation));
     }
 
-    /// With how many more of `heard`, one after the other, the canary is withheld; `None` when 1000 do not do
+    /// With how many more of `observation`, one after the other, the canary is withheld; `None` when 1000 do not do
     /// it.
-    fn withheld_after(&self, heard: &Observation<'_>) -> Option<u64> {
+    fn withheld_after(&self, observation: &Observation<'_>) -> Option<u64> {
         (0..=1000).find(|_| {
             let withheld = self.observer.is_withheld();
             if !withheld {
-                self.hear(1, heard);
+                self.observe(1, observation);
             }
             withheld
         })
@@ -169,13 +169,13 @@ fn trap() -> Trap {
 
 #[test]
 fn broken_canary_is_withheld_with_the_response_that_proves_it() {
-    let court = court(&rollout(|_, _| ()));
-    court.hear(30, &heard(Side::Stable, Outcome::Success));
-    court.hear(10, &heard(Side::Baseline, Outcome::Success));
-    assert!(!court.is_told());
-    assert_eq!(court.withheld_after(&heard(Side::Canary, Outcome::ServerError)), Some(5));
-    assert!(court.is_told());
-    let report = court.analysis.report("why".to_owned());
+    let fixture = fixture(&rollout(|_, _| ()));
+    fixture.observe(30, &observation(Side::Stable, Outcome::Success));
+    fixture.observe(10, &observation(Side::Baseline, Outcome::Success));
+    assert!(!fixture.is_told());
+    assert_eq!(fixture.withheld_after(&observation(Side::Canary, Outcome::ServerError)), Some(5));
+    assert!(fixture.is_told());
+    let report = fixture.analysis.report("why".to_owned());
     assert_eq!((report.canary.requests, report.canary.failures), (5, 5));
     assert_eq!(report.stable.requests, 40, "the baseline is stable's");
     assert_eq!(report.baseline_side.unwrap().requests, 10);
@@ -186,56 +186,57 @@ fn broken_canary_is_withheld_with_the_response_that_proves_it() {
 
 #[test]
 fn failures_of_the_baseline_are_stable_s() {
-    let court = court(&rollout(|_, _| ()));
-    court.hear(50, &heard(Side::Baseline, Outcome::ServerError));
-    court.hear(50, &heard(Side::Canary, Outcome::ServerError));
+    let fixture = fixture(&rollout(|_, _| ()));
+    fixture.observe(50, &observation(Side::Baseline, Outcome::ServerError));
+    fixture.observe(50, &observation(Side::Canary, Outcome::ServerError));
     // A share of a tenth, and as many failures as nine tenths: still too many, but each counts.
-    let report = court.analysis.report(String::new());
+    let report = fixture.analysis.report(String::new());
     assert_eq!((report.stable.failures, report.canary.failures), (50, 50));
 }
 
 #[test]
 fn failure_that_is_only_to_pause_withholds_nothing() {
-    let court = court(&rollout(|plan, _| plan.on_fail = OnFail::Pause));
-    court.hear(20, &heard(Side::Canary, Outcome::Trap));
-    assert!(matches!(court.analysis.verdict(), Verdict::Fail(_)));
-    assert!(!court.observer.is_withheld() && court.is_told());
+    let fixture = fixture(&rollout(|plan, _| plan.on_fail = OnFail::Pause));
+    fixture.observe(20, &observation(Side::Canary, Outcome::Trap));
+    assert!(matches!(fixture.analysis.verdict(), Verdict::Fail(_)));
+    assert!(!fixture.observer.is_withheld() && fixture.is_told());
 }
 
 #[test]
 fn who_asked_for_a_version_is_judged_by_nobody() {
-    let court = court_after(&rollout(|_, _| ()), Before::good(1000, 1000));
+    let fixture = fixture_after(&rollout(|_, _| ()), Before::good(1000, 1000));
     let trap = trap();
     for side in [Side::Canary, Side::Stable] {
-        let asked = Observation { placement: Placement::Request, ..heard(side, Outcome::ServerError) };
-        court.hear(100, &asked);
-        court.hear(100, &Observation { record: ended(Outcome::Trap), trap: Some(&trap), ..asked });
+        let asked = Observation { placement: Placement::Request, ..observation(side, Outcome::ServerError) };
+        fixture.observe(100, &asked);
+        fixture.observe(100, &Observation { record: ended(Outcome::Trap), trap: Some(&trap), ..asked });
     }
-    let report = court.analysis.report(String::new());
-    assert_eq!((court.analysis.step_requests(), report.stable.requests, report.cohort), (0, 0, None));
-    assert!(!court.observer.is_withheld() && report.traps.is_empty() && report.failed_requests.is_empty());
+    let report = fixture.analysis.report(String::new());
+    assert_eq!((fixture.analysis.step_requests(), report.stable.requests, report.cohort), (0, 0, None));
+    assert!(!fixture.observer.is_withheld() && report.traps.is_empty() && report.failed_requests.is_empty());
 }
 
 #[test]
 fn what_the_node_or_the_client_did_counts_for_nothing() {
-    let court = court(&rollout(|_, _| ()));
+    let fixture = fixture(&rollout(|_, _| ()));
     for outcome in [Outcome::Shed, Outcome::Cancelled, Outcome::Internal] {
         for side in [Side::Canary, Side::Baseline, Side::Stable] {
-            court.hear(100, &heard(side, outcome));
-            court.hear(100, &Observation { placement: Placement::Rule, ..heard(side, outcome) });
+            fixture.observe(100, &observation(side, outcome));
+            fixture.observe(100, &Observation { placement: Placement::Rule, ..observation(side, outcome) });
         }
     }
-    let report = court.analysis.report(String::new());
+    let report = fixture.analysis.report(String::new());
     assert_eq!((report.canary.requests, report.stable.requests), (0, 0));
     assert_eq!((report.baseline_side, report.cohort), (None, None));
-    assert_eq!(court.analysis.step_requests(), 0);
-    assert!(!court.observer.is_withheld());
+    assert_eq!(fixture.analysis.step_requests(), 0);
+    assert!(!fixture.observer.is_withheld());
 }
 
 #[test]
 fn users_whom_a_rule_places_are_compared_with_their_own_past() {
-    let placed = Observation { placement: Placement::Rule, ..heard(Side::Canary, Outcome::ServerError) };
-    let known = court_after(&rollout(|_, _| ()), Before::good(1000, 1000));
+    let placed =
+        Observation { placement: Placement::Rule, ..observation(Side::Canary, Outcome::ServerError) };
+    let known = fixture_after(&rollout(|_, _| ()), Before::good(1000, 1000));
     let found = known.withheld_after(&placed).unwrap();
     assert!((3..=20).contains(&found), "{found}");
     let report = known.analysis.report(String::new());
@@ -243,29 +244,33 @@ fn users_whom_a_rule_places_are_compared_with_their_own_past() {
     assert_eq!((cohort.requests, cohort.failures), (found, found));
     assert_eq!(report.canary.requests, 0, "they have no share");
     // Where only the others' past is known it takes a few more.
-    let like_others = court_after(&rollout(|_, _| ()), Before::good(1000, 0));
+    let like_others = fixture_after(&rollout(|_, _| ()), Before::good(1000, 0));
     assert!(like_others.withheld_after(&placed).unwrap() > found);
     // And where nothing is known, half of twenty.
-    let floor = court(&rollout(|_, _| ()));
+    let floor = fixture(&rollout(|_, _| ()));
     assert_eq!(floor.withheld_after(&placed), Some(20));
     assert_eq!(floor.analysis.report(String::new()).cohort.unwrap().failures, 20);
 }
 
 #[test]
 fn users_whom_a_rule_places_are_held_to_the_floor_beside_a_busy_stable_that_answers() {
-    let placed = Observation { placement: Placement::Rule, ..heard(Side::Canary, Outcome::ServerError) };
+    let placed =
+        Observation { placement: Placement::Rule, ..observation(Side::Canary, Outcome::ServerError) };
     for (outcome, found) in [(Outcome::Success, Some(20)), (Outcome::ServerError, None)] {
-        let court = court(&rollout(|_, _| ()));
-        court.hear(200, &heard(Side::Stable, outcome));
-        assert_eq!(court.withheld_after(&placed), found, "{outcome}");
+        let fixture = fixture(&rollout(|_, _| ()));
+        fixture.observe(200, &observation(Side::Stable, outcome));
+        assert_eq!(fixture.withheld_after(&placed), found, "{outcome}");
     }
 }
 
 #[test]
 fn users_whom_a_rule_keeps_on_stable_are_compared_with_nobody() {
-    let court = court(&rollout(|_, _| ()));
-    court.hear(100, &Observation { placement: Placement::Rule, ..heard(Side::Stable, Outcome::ServerError) });
-    let report = court.analysis.report(String::new());
+    let fixture = fixture(&rollout(|_, _| ()));
+    fixture.observe(
+        100,
+        &Observation { placement: Placement::Rule, ..observation(Side::Stable, Outcome::ServerError) },
+    );
+    let report = fixture.analysis.report(String::new());
     assert_eq!((report.stable.requests, report.cohort), (0, None));
 }
 
@@ -274,7 +279,7 @@ fn past_of_cohorts_is_that_of_whom_a_rule_would_place() {
     let tally = Arc::new(Tally::new());
     let record = CohortRecord(Arc::clone(&tally));
     for placement in [Placement::Chance, Placement::Rule, Placement::Request] {
-        record.request_ended(&Observation { placement, ..heard(Side::Stable, Outcome::Trap) });
+        record.request_ended(&Observation { placement, ..observation(Side::Stable, Outcome::Trap) });
     }
     assert_eq!((tally.snapshot().total(), tally.snapshot().count(Outcome::Trap)), (1, 1));
     assert!(!record.is_withheld());
@@ -282,14 +287,14 @@ fn past_of_cohorts_is_that_of_whom_a_rule_would_place() {
 
 #[test]
 fn novel_trap_fails_as_soon_as_the_share_rules_chance_out() {
-    let court = court(&rollout(|plan, gate| {
+    let fixture = fixture(&rollout(|plan, gate| {
         gate.errors = Some(100.0);
         plan.strategy = rollout::Strategy::Canary { steps: vec!["1%".parse().unwrap()] };
     }));
     let trap = trap();
-    let trapped = Observation { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) };
-    assert_eq!(court.withheld_after(&trapped), Some(3), "of a hundred such traps stable has ninety-nine");
-    let traps = court.analysis.report(String::new()).traps;
+    let trapped = Observation { trap: Some(&trap), ..observation(Side::Canary, Outcome::Trap) };
+    assert_eq!(fixture.withheld_after(&trapped), Some(3), "of a hundred such traps stable has ninety-nine");
+    let traps = fixture.analysis.report(String::new()).traps;
     assert_eq!((traps[0].fingerprint.as_str(), traps[0].hits), ("0000000000000abc", 3));
     assert_eq!(traps[0].backtrace, "unreachable\n  a\n  b");
 }
@@ -298,98 +303,101 @@ fn novel_trap_fails_as_soon_as_the_share_rules_chance_out() {
 fn trap_that_stable_had_before_the_rollout_is_not_novel() {
     let before = Before::default();
     before.base.trapped(0xabc);
-    let court = court_after(&rollout(|_, gate| gate.errors = Some(100.0)), before);
+    let fixture = fixture_after(&rollout(|_, gate| gate.errors = Some(100.0)), before);
     let trap = trap();
-    court.hear(4, &Observation { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) });
-    assert!(!court.observer.is_withheld());
-    assert!(court.analysis.report(String::new()).traps.is_empty());
+    fixture.observe(4, &Observation { trap: Some(&trap), ..observation(Side::Canary, Outcome::Trap) });
+    assert!(!fixture.observer.is_withheld());
+    assert!(fixture.analysis.report(String::new()).traps.is_empty());
 }
 
 #[test]
 fn trap_of_the_baseline_is_stable_s() {
-    let court = court(&rollout(|_, gate| gate.errors = Some(100.0)));
+    let fixture = fixture(&rollout(|_, gate| gate.errors = Some(100.0)));
     let trap = trap();
-    court.hear(1, &Observation { trap: Some(&trap), ..heard(Side::Baseline, Outcome::Trap) });
-    court.hear(10, &Observation { trap: Some(&trap), ..heard(Side::Canary, Outcome::Trap) });
-    assert!(court.analysis.report(String::new()).traps.is_empty());
+    fixture.observe(1, &Observation { trap: Some(&trap), ..observation(Side::Baseline, Outcome::Trap) });
+    fixture.observe(10, &Observation { trap: Some(&trap), ..observation(Side::Canary, Outcome::Trap) });
+    assert!(fixture.analysis.report(String::new()).traps.is_empty());
 }
 
 const SLOW: Duration = Duration::from_millis(20);
 
 #[test]
 fn canary_is_held_to_what_stable_did_before_and_compared_with_the_baseline() {
-    let slow = |side| taking(SLOW, heard(side, Outcome::Success));
-    let court = court_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
-    let found = court.withheld_after(&slow(Side::Canary)).unwrap();
+    let slow = |side| taking(SLOW, observation(side, Outcome::Success));
+    let fixture = fixture_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
+    let found = fixture.withheld_after(&slow(Side::Canary)).unwrap();
     assert!((10..40).contains(&found), "{found} of {found} above 1.2 times the p99");
-    assert_eq!(court.analysis.report(String::new()).signals[0].signal, "latency_p99");
+    assert_eq!(fixture.analysis.report(String::new()).signals[0].signal, "latency_p99");
     // A baseline that is as slow says that it is not the version.
-    let court = court_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
+    let fixture = fixture_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
     for _ in 0..PERCENTILE_MIN / 2 {
-        court.hear(1, &slow(Side::Baseline));
-        court.hear(1, &slow(Side::Canary));
+        fixture.observe(1, &slow(Side::Baseline));
+        fixture.observe(1, &slow(Side::Canary));
     }
-    assert!(!court.observer.is_withheld());
+    assert!(!fixture.observer.is_withheld());
 }
 
 #[test]
 fn percentiles_are_the_baseline_s_once_it_has_answered_enough() {
-    let court = court_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
-    let slow = |side| taking(SLOW, heard(side, Outcome::Success));
-    court.hear(PERCENTILE_MIN, &slow(Side::Baseline));
-    let before = court.analysis.report(String::new());
-    court.hear(1000, &slow(Side::Canary));
-    assert!(!court.observer.is_withheld());
-    let after = court.analysis.report(String::new());
+    let fixture = fixture_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
+    let slow = |side| taking(SLOW, observation(side, Outcome::Success));
+    fixture.observe(PERCENTILE_MIN, &slow(Side::Baseline));
+    let before = fixture.analysis.report(String::new());
+    fixture.observe(1000, &slow(Side::Canary));
+    assert!(!fixture.observer.is_withheld());
+    let after = fixture.analysis.report(String::new());
     let hits = |report: &Report| {
         report.signals.iter().find(|signal| signal.signal == "latency_p99").unwrap().canary.0
     };
     assert_eq!((hits(&before), hits(&after)), (0, 0), "20 ms is what the baseline takes");
-    let slower = taking(2 * SLOW, heard(Side::Canary, Outcome::Success));
-    assert!(court.withheld_after(&slower).is_some());
+    let slower = taking(2 * SLOW, observation(Side::Canary, Outcome::Success));
+    assert!(fixture.withheld_after(&slower).is_some());
 }
 
 /// A stable of which most answers took 1 ms, and some 50.
 fn some_slow() -> Before {
     let before = Before::good(1_000, 0);
-    let slow = taking(Duration::from_millis(50), heard(Side::Stable, Outcome::Success)).ended;
+    let slow = taking(Duration::from_millis(50), observation(Side::Stable, Outcome::Success)).record;
     (0..100).for_each(|_| before.base.record(slow));
     before
 }
 
 #[test]
 fn canary_that_is_slower_throughout_is_found_at_the_median() {
-    let slower = taking(Duration::from_millis(2), heard(Side::Canary, Outcome::Success));
+    let slower = taking(Duration::from_millis(2), observation(Side::Canary, Outcome::Success));
     // Ten a second.
-    let withheld_after = |court: &Court| {
+    let withheld_after = |fixture: &Fixture| {
         (1..1_000).find(|&number| {
-            court.hear(1, &Heard { at: slower.at + Duration::from_millis(100) * number, ..slower.clone() });
-            court.hearing.is_withheld()
+            fixture.observe(
+                1,
+                &Observation { at: slower.at + Duration::from_millis(100) * number, ..slower.clone() },
+            );
+            fixture.observer.is_withheld()
         })
     };
-    let court = court_after(&rollout(|_, _| ()), some_slow());
-    let found = withheld_after(&court);
+    let fixture = fixture_after(&rollout(|_, _| ()), some_slow());
+    let found = withheld_after(&fixture);
     assert!(found.is_some_and(|found| (10..40).contains(&found)), "{found:?} above 1.2 times the median");
-    let report = court.judge.report(String::new());
+    let report = fixture.analysis.report(String::new());
     assert_eq!(report.signals[0].signal, "latency_p50");
     assert!(report.signals[0].text.contains("above the median"), "{}", report.signals[0].text);
     // Not of a version that everybody has: that the load has changed is no fault of its.
     let mut watched = rollout(|_, _| ());
     watched.phase = Phase::Running { place: Place::Watch, since: Time(0) };
     watched.past = Some(super::past(watched.spec.gate(), &some_slow().base.snapshot()));
-    let court = court_after(&watched, some_slow());
-    assert_eq!(withheld_after(&court), None);
-    let signals = court.judge.report(String::new()).signals;
+    let fixture = fixture_after(&watched, some_slow());
+    assert_eq!(withheld_after(&fixture), None);
+    let signals = fixture.analysis.report(String::new()).signals;
     assert!(signals.iter().all(|signal| signal.signal != "latency_p50"));
 }
 
 #[test]
 fn client_that_left_unanswered_has_waited_so_long_at_least() {
     let left = |latency, abandoned| {
-        let court = court_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
-        let heard = taking(latency, heard(Side::Canary, Outcome::Cancelled));
-        court.hear(100, &Observation { abandoned, ..heard });
-        (court.observer.is_withheld(), court.analysis.report(String::new()).canary.requests > 0)
+        let fixture = fixture_after(&rollout(|_, _| ()), Before::good(PERCENTILE_MIN, 0));
+        let observation = taking(latency, observation(Side::Canary, Outcome::Cancelled));
+        fixture.observe(100, &Observation { abandoned, ..observation });
+        (fixture.observer.is_withheld(), fixture.analysis.report(String::new()).canary.requests > 0)
     };
     assert_eq!(left(SLOW, true), (true, true), "longer than it may take");
     assert_eq!(left(Duration::from_millis(1), true), (false, false), "nobody knows what would have come");
@@ -398,60 +406,60 @@ fn client_that_left_unanswered_has_waited_so_long_at_least() {
 
 #[test]
 fn whoever_waits_for_requests_is_told_with_the_last_one_needed() {
-    let court = court(&rollout(|_, gate| gate.min_requests = 10));
-    court.analysis.await_verdict(true);
-    court.hear(10, &heard(Side::Stable, Outcome::Success));
-    court.hear(9, &heard(Side::Canary, Outcome::Success));
-    assert!(!court.is_told());
-    court.hear(1, &heard(Side::Canary, Outcome::Success));
-    assert!(court.is_told());
-    assert_eq!(court.analysis.verdict(), Verdict::Pass);
+    let fixture = fixture(&rollout(|_, gate| gate.min_requests = 10));
+    fixture.analysis.await_verdict(true);
+    fixture.observe(10, &observation(Side::Stable, Outcome::Success));
+    fixture.observe(9, &observation(Side::Canary, Outcome::Success));
+    assert!(!fixture.is_told());
+    fixture.observe(1, &observation(Side::Canary, Outcome::Success));
+    assert!(fixture.is_told());
+    assert_eq!(fixture.analysis.verdict(), Verdict::Pass);
 }
 
 #[test]
 fn requests_of_too_few_users_pass_nothing() {
-    let court = court(&rollout(|_, gate| gate.min_requests = 10));
-    court.hear(100, &heard(Side::Stable, Outcome::Success));
+    let fixture = fixture(&rollout(|_, gate| gate.min_requests = 10));
+    fixture.observe(100, &observation(Side::Stable, Outcome::Success));
     for user in 0..4 {
-        court.hear(25, &Observation { user: Some(user), ..heard(Side::Canary, Outcome::Success) });
+        fixture.observe(25, &Observation { user: Some(user), ..observation(Side::Canary, Outcome::Success) });
     }
-    let Verdict::Wait(waiting) = court.analysis.verdict() else { panic!("four users cannot fail it") };
+    let Verdict::Wait(waiting) = fixture.analysis.verdict() else { panic!("four users cannot fail it") };
     assert_eq!((waiting.canary, waiting.voices), (100, Some((4, 5))));
-    court.hear(1, &Observation { user: Some(4), ..heard(Side::Canary, Outcome::Success) });
-    assert_eq!(court.analysis.verdict(), Verdict::Pass);
+    fixture.observe(1, &Observation { user: Some(4), ..observation(Side::Canary, Outcome::Success) });
+    assert_eq!(fixture.analysis.verdict(), Verdict::Pass);
 }
 
 #[test]
 fn answers_of_either_side_in_the_last_tenth_of_the_time_count_as_none() {
-    let court = court(&rollout(|_, _| ()));
+    let fixture = fixture(&rollout(|_, _| ()));
     for side in [Side::Canary, Side::Stable, Side::Baseline] {
-        court.hear(1, &taking(Duration::from_secs(10), heard(side, Outcome::Success)));
+        fixture.observe(1, &taking(Duration::from_secs(10), observation(side, Outcome::Success)));
     }
-    let report = court.analysis.report(String::new());
+    let report = fixture.analysis.report(String::new());
     assert_eq!((report.canary.failures, report.stable.failures), (1, 2));
 }
 
 #[test]
 fn kept_gate_goes_on_with_its_evidence() {
     let mut rollout = rollout(|_, _| ());
-    let before = court(&rollout);
-    before.hear(40, &heard(Side::Stable, Outcome::Success));
-    before.hear(3, &heard(Side::Canary, Outcome::ServerError));
+    let before = fixture(&rollout);
+    before.observe(40, &observation(Side::Stable, Outcome::Success));
+    before.observe(3, &observation(Side::Canary, Outcome::ServerError));
     rollout.gate = Some(before.analysis.state());
-    let after = court(&rollout);
+    let after = fixture(&rollout);
     let (was, is) = (before.analysis.state(), after.analysis.state());
     assert_eq!((is.canary, is.stable), (was.canary, was.stable));
     assert_eq!(after.analysis.step_requests(), 0);
-    assert_eq!(after.withheld_after(&heard(Side::Canary, Outcome::ServerError)), Some(2));
+    assert_eq!(after.withheld_after(&observation(Side::Canary, Outcome::ServerError)), Some(2));
 }
 
 #[test]
 fn gate_that_is_kept_without_evidence_begins_anew() {
     let mut rollout = rollout(|_, _| ());
-    let before = court(&rollout);
-    before.hear(4, &heard(Side::Canary, Outcome::ServerError));
+    let before = fixture(&rollout);
+    before.observe(4, &observation(Side::Canary, Outcome::ServerError));
     rollout.gate = Some(GateState { checks: Vec::new(), ..before.analysis.state() });
-    let after = court(&rollout);
+    let after = fixture(&rollout);
     assert_eq!(after.analysis.report(String::new()).canary.requests, 0);
-    assert_eq!(after.withheld_after(&heard(Side::Canary, Outcome::ServerError)), Some(5));
+    assert_eq!(after.withheld_after(&observation(Side::Canary, Outcome::ServerError)), Some(5));
 }

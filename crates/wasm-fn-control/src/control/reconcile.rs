@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http::Request;
-use wasm_fn_rollout::{Cause, Decision, Place, Time, Verdict, Waiting, advance, failed};
+use wasm_fn_rollout::{Decision, HoldCause, Place, Time, Verdict, Waiting, advance, failed};
 use wasm_fn_rollout::{OnNoData, Phase};
 
 use super::{Control, ControlError, Note};
@@ -104,7 +104,7 @@ impl<H: Host, S: Store> Control<H, S> {
                 (true, _) | (_, Some(Ok(()))) => Verdict::Pass,
                 (false, Some(Err(found))) if matches!(phase, Phase::Running { .. }) => {
                     let reason = format!("check failed: {found}");
-                    return Look::Do(failed(plan, place, Cause::Check(found.clone())), reason);
+                    return Look::Do(failed(plan, place, HoldCause::Check(found.clone())), reason);
                 }
                 (false, _) => {
                     if matches!(phase, Phase::Running { .. }) && analysis.begin_checks() {

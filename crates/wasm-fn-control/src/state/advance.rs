@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasm_fn_core::{FunctionName, StageName, TrafficSplit};
-use wasm_fn_rollout::{Cause, Command, Counts, Decision, GateState, Phase, Time, apply, command};
+use wasm_fn_rollout::{Command, Counts, Decision, GateState, HoldCause, Phase, Time, apply, command};
 
 use super::{Action, Advance, Change, ChangeError, Rollout, SeenRollout, StageState, State};
 use crate::report::Report;
@@ -181,7 +181,7 @@ fn moved_on(
     // A failure is final for its gate: whoever goes on after one begins with another.
     let failed = matches!(
         &rollout.phase,
-        Phase::Paused { cause: Cause::Gate(_) | Cause::Check(_), .. } | Phase::Frozen { .. }
+        Phase::Paused { cause: HoldCause::Gate(_) | HoldCause::Check(_), .. } | Phase::Frozen { .. }
     );
     let fresh = decision == Decision::Resume || (failed && advance == Advance::Step);
     after.rollout = Some(Rollout {

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use wasm_fn_rollout::{self as rollout, Bad, Cause, Counts, Event, Phase, Place, RATIOS, Time};
+use wasm_fn_rollout::{self as rollout, Bad, Counts, Event, HoldCause, Phase, Place, RATIOS, Time};
 
 use super::{Malformed, StoredSplit, check::StoredCheck, parse, weight};
 use crate::{report::Report, state};
@@ -386,18 +386,18 @@ impl From<StoredPlace> for Place {
     }
 }
 
-impl From<&Cause> for StoredCause {
-    fn from(cause: &Cause) -> Self {
+impl From<&HoldCause> for StoredCause {
+    fn from(cause: &HoldCause) -> Self {
         match cause {
-            Cause::Operator => Self::Operator,
-            Cause::Gate(found) => Self::Gate(found.clone()),
-            Cause::Check(found) => Self::Check(found.clone()),
-            Cause::Replaced => Self::Replaced,
+            HoldCause::Operator => Self::Operator,
+            HoldCause::Gate(found) => Self::Gate(found.clone()),
+            HoldCause::Check(found) => Self::Check(found.clone()),
+            HoldCause::Replaced => Self::Replaced,
         }
     }
 }
 
-impl From<StoredCause> for Cause {
+impl From<StoredCause> for HoldCause {
     fn from(stored: StoredCause) -> Self {
         match stored {
             StoredCause::Operator => Self::Operator,

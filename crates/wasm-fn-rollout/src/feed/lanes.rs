@@ -11,7 +11,7 @@ use std::{
 use wasm_fn_core::Outcome;
 
 use super::{Ending, Judged};
-use crate::{Arm, Class, Limits, Thresholds};
+use crate::{Arm, Class, SideLimits, Thresholds};
 
 /// Bits of the count of ended requests; above them is the epoch's number, as far as it fits.
 const COUNT_BITS: u32 = 40;
@@ -33,8 +33,8 @@ pub(super) enum Lane {
 #[derive(Default)]
 #[repr(align(64))]
 pub(super) struct Slot {
-    // Requests that have ended, behind the number of the epoch: one that comes after its epoch was taken must not count
-    // in the next one that has this place.
+    // Requests that have ended, behind the number of the epoch: one that comes after its epoch was taken must
+    // not count in the next one that has this place.
     ended: AtomicU64,
     begun: [AtomicU64; Lane::ALL.len()],
     // Of the canary's, those that a user's key placed.
@@ -50,7 +50,8 @@ pub(super) struct Slot {
     under_way: [AtomicU64; 2],
 }
 
-/// Users that were heard, by the bits that their keys fall on (linear counting: Whang, Vander-Zanden, Taylor, 1990).
+/// Users that were heard, by the bits that their keys fall on (linear counting: Whang, Vander-Zanden, Taylor,
+/// 1990).
 #[derive(Default)]
 pub(super) struct Voices([AtomicU64; 4]);
 
@@ -101,16 +102,18 @@ impl Lane {
 }
 
 impl Slot {
-    /// Makes it the slot of epoch `epoch`, with nothing in it. Nobody begins in it before that epoch is the current one.
+    /// Makes it the slot of epoch `epoch`, with nothing in it. Nobody begins in it before that epoch is the
+    /// current one.
     pub(super) fn open(&self, epoch: u32, stretch: u32, thresholds: &Thresholds) {
         let counters = self.begun.iter().chain(&self.neutral).chain(&self.sampled).chain(&self.under_way);
         counters.chain([&self.sticky]).for_each(|counter| counter.store(0, Relaxed));
         self.stretch.store(stretch, Relaxed);
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(NONE);
-        let of =
-            |limits: Option<Limits<u64>>| limits.map_or([NONE; 2], |limits| [limits.canary, limits.baseline]);
-        let longer = |limits: Option<Limits<Duration>>| {
-            of(limits.map(|Limits { canary, baseline }| Limits {
+        let of = |limits: Option<SideLimits<u64>>| {
+            limits.map_or([NONE; 2], |limits| [limits.canary, limits.baseline])
+        };
+        let longer = |limits: Option<SideLimits<Duration>>| {
+            of(limits.map(|SideLimits { canary, baseline }| SideLimits {
                 canary: nanos(canary),
                 baseline: nanos(baseline),
             }))

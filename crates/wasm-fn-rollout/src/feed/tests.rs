@@ -8,10 +8,10 @@ use std::{
 
 use wasm_fn_core::{Outcome, Weight};
 
-use super::{EPOCHS_MAX, Ending, Feed, Lane, Stretch, Ticket, Voices, WAIT_MAX, cluster, sample};
+use super::{EPOCHS_MAX, Ending, Feed, FeedTicket, Lane, Stretch, Voices, WAIT_MAX, cluster, sample};
 use crate::{
-    Arm, Bad, Baseline, Class, Counts, Event, Evidence, Gate, GateSpec, Group, Limits, Signal, Thresholds,
-    Verdict, Waiting,
+    Arm, Bad, Baseline, Class, Counts, Event, Evidence, Gate, GateSpec, Group, SideLimits, Signal,
+    Thresholds, Verdict, Waiting,
 };
 
 mod median;
@@ -31,7 +31,7 @@ fn stretch(no: u32, share: u16) -> Stretch {
 }
 
 fn thresholds() -> Thresholds {
-    let limits = Limits { canary: Duration::from_millis(12), baseline: Duration::from_millis(10) };
+    let limits = SideLimits { canary: Duration::from_millis(12), baseline: Duration::from_millis(10) };
     Thresholds { slow_above: Some(limits), ..Thresholds::default() }
 }
 
@@ -56,12 +56,12 @@ impl Fed {
     }
 
     /// A request of `arm` begins.
-    fn begin(&self, arm: Arm, millis: u64) -> Ticket {
+    fn begin(&self, arm: Arm, millis: u64) -> FeedTicket {
         self.feed.begin(1, arm, None, self.at(millis))
     }
 
     /// That of `ticket` ends.
-    fn end(&self, ticket: Ticket, outcome: Outcome, millis: u64) -> bool {
+    fn end(&self, ticket: FeedTicket, outcome: Outcome, millis: u64) -> bool {
         self.feed.end(ticket, &self.ending(outcome, 1, millis))
     }
 
@@ -293,7 +293,7 @@ fn a_client_that_left_counts_when_it_had_waited_too_long() {
 fn requests_are_held_to_what_was_known_when_they_began() {
     let fed = Fed::beside(1_000);
     let before = fed.begin(Arm::Canary, 0);
-    let limits = Limits { canary: Duration::from_secs(2), baseline: Duration::from_secs(1) };
+    let limits = SideLimits { canary: Duration::from_secs(2), baseline: Duration::from_secs(1) };
     fed.feed.hold_to(Thresholds { slow_above: Some(limits), ..thresholds() }, fed.at(1));
     let after = fed.begin(Arm::Canary, 2);
     for ticket in [before, after] {
@@ -418,7 +418,7 @@ fn with_median(baseline: Baseline, share: u16) -> Fed {
 }
 
 fn median(time: Duration) -> Thresholds {
-    let median_above = Some(Limits { canary: time.mul_f64(1.2), baseline: time });
+    let median_above = Some(SideLimits { canary: time.mul_f64(1.2), baseline: time });
     Thresholds { median_above, ..Thresholds::default() }
 }
 
@@ -427,13 +427,13 @@ fn tickets_are_numbers_and_any_number_is_a_ticket() {
     let fed = with_median(Baseline::Concurrent(Box::default()), 1_000);
     for arm in [Arm::Canary, Arm::Stable, Arm::Baseline, Arm::Cohort] {
         let ticket = fed.begin(arm, 0);
-        let same = Ticket::from_bits(ticket.to_bits());
+        let same = FeedTicket::from_bits(ticket.to_bits());
         assert_eq!(same, ticket);
         assert!(same.lane().is_some_and(|lane| lane.arm().0 == arm));
         assert_eq!(same.is_sampled(), matches!(arm, Arm::Canary | Arm::Baseline));
     }
     for bits in [0, 0xff, u64::MAX, 0x0100] {
-        assert!(!fed.end(Ticket::from_bits(bits), Outcome::Trap, 1), "{bits}");
+        assert!(!fed.end(FeedTicket::from_bits(bits), Outcome::Trap, 1), "{bits}");
     }
     assert_eq!(fed.feed.begun(Arm::Canary), 1);
 }
@@ -462,7 +462,7 @@ fn every_request_of_many_threads_is_taken_once() {
         for number in 0..THREADS {
             let (fed, bad) = (&fed, &bad);
             scope.spawn(move || {
-                let mut open: Vec<Option<Ticket>> = vec![None; 7];
+                let mut open: Vec<Option<FeedTicket>> = vec![None; 7];
                 for request in 0..EACH {
                     let millis = request / 10;
                     let arm = arms[usize::try_from((request + number) % 4).unwrap()];

@@ -16,9 +16,9 @@ pub enum Arm {
     Canary,
     /// Placed likewise on stable.
     Stable,
-    /// Those of stable that are served by the baseline: its component, as freshly loaded as the canary's, for as many
-    /// users. It counts as stable in failures, and is what the canary is compared with in all that depends on how warm
-    /// a version is.
+    /// Those of stable that are served by the baseline: its component, as freshly loaded as the canary's, for
+    /// as many users. It counts as stable in failures, and is what the canary is compared with in all that
+    /// depends on how warm a version is.
     Baseline,
     /// Placed on the canary by a rule: they have no share, and are judged apart.
     Cohort,
@@ -26,10 +26,11 @@ pub enum Arm {
 
 /// Above what a response is a bad event, on the canary and on the baseline.
 ///
-/// The canary is held to the tolerated multiple of what the baseline is held to: if no quantile of the canary's is more
-/// than the tolerated multiple of the baseline's, then the one event is no more probable than the other.
+/// The canary is held to the tolerated multiple of what the baseline is held to: if no quantile of the
+/// canary's is more than the tolerated multiple of the baseline's, then the one event is no more probable
+/// than the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits<T> {
+pub struct SideLimits<T> {
     /// For the canary.
     pub canary: T,
     /// For the baseline.
@@ -38,16 +39,16 @@ pub struct Limits<T> {
 
 /// Above what a response is a bad event.
 ///
-/// They must come from what was known before the requests that they judge began: a threshold that was chosen after seeing
-/// the responses it judges makes the test invalid.
+/// They must come from what was known before the requests that they judge began: a threshold that was chosen
+/// after seeing the responses it judges makes the test invalid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
     /// From the 99th percentile of the latency of what the canary is compared with.
-    pub slow_above: Option<Limits<Duration>>,
+    pub slow_above: Option<SideLimits<Duration>>,
     /// From its median. Only [sampled](Response::sampled) requests are held to it.
-    pub median_above: Option<Limits<Duration>>,
+    pub median_above: Option<SideLimits<Duration>>,
     /// From the 99th percentile of its memory peaks, bytes.
-    pub large_above: Option<Limits<u64>>,
+    pub large_above: Option<SideLimits<u64>>,
     /// The ceiling of the latency, for every arm.
     pub ceiling: Option<Duration>,
 }
@@ -65,13 +66,13 @@ pub struct Response {
     pub memory_peak_bytes: u64,
     /// 64-bit hash of the sticky key under sticky routing; `None` when the request drew its version.
     pub user: Option<u64>,
-    /// Whether it began shortly after a slow response of the canary: what made that one slow may have made this one slow
-    /// too.
+    /// Whether it began shortly after a slow response of the canary: what made that one slow may have made
+    /// this one slow too.
     ///
-    /// Where the canary's latencies are held to a rate, and not to what the baseline does in the same moment, such
-    /// a response says nothing of them, be it slow or not: a cluster of slow responses counts once (declustering of
-    /// exceedances: Coles, *An Introduction to Statistical Modeling of Extreme Values*, 5.3.2). Which responses are
-    /// passed over is known when they begin, so the test stays valid.
+    /// Where the canary's latencies are held to a rate, and not to what the baseline does in the same moment,
+    /// such a response says nothing of them, be it slow or not: a cluster of slow responses counts once
+    /// (declustering of exceedances: Coles, *An Introduction to Statistical Modeling of Extreme Values*,
+    /// 5.3.2). Which responses are passed over is known when they begin, so the test stays valid.
     pub clustered: bool,
     /// Whether it is held to the median too: half of all responses are above, and to count each would cost
     /// too much. It is known when a request begins, and is as frequent on the canary as on the baseline.
@@ -83,8 +84,8 @@ pub struct Response {
 pub struct Bad {
     /// To how many requests. What people are shown.
     pub requests: u64,
-    /// To how many that are independent by themselves: requests that drew their version. In what a gate has seen, each
-    /// user with the event counts as one more.
+    /// To how many that are independent by themselves: requests that drew their version. In what a gate has
+    /// seen, each user with the event counts as one more.
     pub units: u64,
 }
 
@@ -101,8 +102,8 @@ pub struct Counts {
 
 /// Responses to requests that began one after the other while the canary's share was the same: all of them.
 ///
-/// To be complete matters more than to be small. If responses were taken as they come, whoever fails sooner than it
-/// succeeds would look worse than it is.
+/// To be complete matters more than to be small. If responses were taken as they come, whoever fails sooner
+/// than it succeeds would look worse than it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// The canary's share of the requests.
@@ -203,7 +204,7 @@ impl Thresholds {
     /// Of stable beyond the baseline only the ceiling is asked: nobody is compared with its latencies.
     pub fn exceeded(&self, response: &Response) -> impl Iterator<Item = Event> {
         let Response { arm, latency, memory_peak_bytes, sampled, .. } = *response;
-        let longer = |limits: Option<Limits<Duration>>| {
+        let longer = |limits: Option<SideLimits<Duration>>| {
             limits.and_then(|limits| limits.of(arm)).is_some_and(|limit| latency > limit)
         };
         let large =
@@ -219,7 +220,7 @@ impl Thresholds {
     }
 }
 
-impl<T: Copy> Limits<T> {
+impl<T: Copy> SideLimits<T> {
     pub(crate) fn of(&self, arm: Arm) -> Option<T> {
         match arm {
             Arm::Canary | Arm::Cohort => Some(self.canary),
@@ -246,8 +247,8 @@ impl Batch {
         }
     }
 
-    /// Counts `response`, unless it says nothing of the version: shed, failed by the host, or left by its client before
-    /// it took longer than it may.
+    /// Counts `response`, unless it says nothing of the version: shed, failed by the host, or left by its
+    /// client before it took longer than it may.
     ///
     /// A request that was left after that took at least so long, whatever would have come of it.
     pub fn add(&mut self, response: &Response, thresholds: &Thresholds) {

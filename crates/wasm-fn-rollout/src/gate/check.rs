@@ -12,8 +12,8 @@ use crate::{Event, Signal};
 /// Share of requests that may lie above a 99th percentile.
 pub(super) const ABOVE_P99: f64 = 0.01;
 
-/// Rate of failures that a cohort may have in any case where its own past is not known: its users need not be like
-/// others.
+/// Rate of failures that a cohort may have in any case where its own past is not known: its users need not be
+/// like others.
 const COHORT_RATE_MIN: f64 = 0.05;
 
 /// One signal's test on one group of requests.
@@ -40,8 +40,8 @@ pub(super) enum Null {
     Ceiling(f64),
 }
 
-/// Independent bad events of one arm in one batch, by event and run: those that are units by themselves, and users, who
-/// count in the runs in which they are new.
+/// Independent bad events of one arm in one batch, by event and run: those that are units by themselves, and
+/// users, who count in the runs in which they are new.
 #[derive(Clone, Debug)]
 pub(super) struct Units {
     single: [u64; Event::COUNT],
@@ -96,8 +96,8 @@ impl ArmUnits {
 }
 
 impl Check {
-    /// The test of `signal` on `group` with this part of `alpha`; `history` is what it is compared with where that is the
-    /// past: stable's, and the cohort's own.
+    /// The test of `signal` on `group` with this part of `alpha`; `history` is what it is compared with where
+    /// that is the past: stable's, and the cohort's own.
     pub(super) fn new(
         spec: &GateSpec,
         (group, signal, alpha): (Group, Signal, f64),
@@ -129,8 +129,8 @@ impl Check {
         Self { group, signal, log_threshold: -alpha.ln(), null, process: EProcess::default() }
     }
 
-    /// Takes what happened in `batch`, of all but the cohort; whether that may have raised its evidence. `silent` is
-    /// whether nothing is heard of stable.
+    /// Takes what happened in `batch`, of all but the cohort; whether that may have raised its evidence.
+    /// `silent` is whether nothing is heard of stable.
     pub(super) fn observe(&mut self, batch: &Batch, units: &ArmUnits, silent: bool) -> bool {
         let event = self.signal.event();
         let canary = |run| units.canary.in_run(event, run);
@@ -148,8 +148,8 @@ impl Check {
             }
             Null::Past(_) if self.group == Group::Alone && !silent => return false,
             Null::Past(rate) | Null::Ceiling(rate) if event.is_of_latency() => {
-                // Slow responses of one batch were under way at the same time: one cause, one hit. Those with the cause of
-                // an earlier one are none. Both only make failing rarer.
+                // Slow responses of one batch were under way at the same time: one cause, one hit. Those with
+                // the cause of an earlier one are none. Both only make failing rarer.
                 let most = if batch.stalled { 0 } else { 1 };
                 self.by_rate(rate, batch.canary.good(event), |run| canary(run).min(most));
             }
@@ -160,8 +160,8 @@ impl Check {
         units.canary.any(event) || units.clustered.any(event)
     }
 
-    /// The same of a cohort, which did `cohort` while stable failed at `stable_rate`: what fails for everybody is not the
-    /// cohort's.
+    /// The same of a cohort, which did `cohort` while stable failed at `stable_rate`: what fails for
+    /// everybody is not the cohort's.
     pub(super) fn observe_cohort(&mut self, cohort: &Counts, units: &Units, stable_rate: f64) -> bool {
         let event = self.signal.event();
         let (rate, most) = match self.null {
@@ -197,8 +197,8 @@ impl Check {
     }
 }
 
-/// The odds of shares `canary` to `other`; `None` where one of them is nothing, so that every event falls on the only
-/// side there is.
+/// The odds of shares `canary` to `other`; `None` where one of them is nothing, so that every event falls on
+/// the only side there is.
 pub(super) fn odds(canary: Weight, other: Weight) -> Option<f64> {
     let some = canary != Weight::ZERO && other != Weight::ZERO;
     some.then(|| f64::from(canary.basis_points()) / f64::from(other.basis_points()))

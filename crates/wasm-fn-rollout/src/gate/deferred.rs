@@ -1,9 +1,10 @@
 //! What a cohort did, until it is known how stable fared in the same moment.
 //!
-//! A cohort is held to its past, or to stable's rate of failures if that is higher at the moment. When something begins to
-//! fail for everybody, the cohort's first failures come as soon as stable's, and what stable did before says nothing of
-//! it. So they are judged when stable has been heard afterwards: by what it did before or after, whichever is worse. What
-//! stable does is not the cohort's doing, so the test is as valid as at once.
+//! A cohort is held to its past, or to stable's rate of failures if that is higher at the moment. When
+//! something begins to fail for everybody, the cohort's first failures come as soon as stable's, and what
+//! stable did before says nothing of it. So they are judged when stable has been heard afterwards: by what it
+//! did before or after, whichever is worse. What stable does is not the cohort's doing, so the test is as
+//! valid as at once.
 
 use std::collections::VecDeque;
 

@@ -11,7 +11,7 @@ pub enum Verdict {
     /// Enough requests, and no sign that the canary is worse than tolerated.
     Pass,
     /// The canary is worse.
-    Fail(Failure),
+    Fail(GateFailure),
     /// Too few requests to say.
     Wait(Waiting),
 }
@@ -35,7 +35,7 @@ pub struct Waiting {
 
 /// Why the canary is worse.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Failure {
+pub enum GateFailure {
     /// A signal's evidence reached its threshold. The numbers are those of that moment.
     Signal(SignalEvidence),
     /// A trap that stable never showed.
@@ -187,7 +187,7 @@ impl fmt::Display for Factor {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for GateFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signal(evidence) => evidence.fmt(f),

@@ -1,4 +1,5 @@
-//! What is held to a [`Floor`]: the newest requests, so that a version that breaks after a long good time is found as well.
+//! What is held to a [`Floor`]: the newest requests, so that a version that breaks after a long good time is
+//! found as well.
 
 use super::{Counts, Floor};
 use crate::Event;

@@ -68,8 +68,8 @@ impl Default for EProcess {
 }
 
 impl EProcess {
-    /// The process with these runs; `None` when there are none, too many, or some that are not finite or not in
-    /// order.
+    /// The process with these runs; `None` when there are none, too many, or some that are not finite or not
+    /// in order.
     pub fn from_runs(runs: Vec<Run>) -> Option<Self> {
         let sound = (1..=RUNS_MAX).contains(&runs.len())
             && runs.iter().flat_map(|run| run.logs).all(f64::is_finite)
@@ -87,8 +87,8 @@ impl EProcess {
         &self.runs
     }
 
-    /// Begins another run, as start number `start`, which knows nothing of the past. At the bound the oldest but the
-    /// first ends: to stop is always allowed.
+    /// Begins another run, as start number `start`, which knows nothing of the past. At the bound the oldest
+    /// but the first ends: to stop is always allowed.
     pub fn restart(&mut self, start: u32) {
         if self.runs.last().is_some_and(|run| run.start >= start) {
             return;
@@ -99,8 +99,8 @@ impl EProcess {
         self.runs.push(Run::at(start));
     }
 
-    /// Has each run take the hits and misses that `trials` says it has, of trials that hit with odds of at most `odds`
-    /// under the null.
+    /// Has each run take the hits and misses that `trials` says it has, of trials that hit with odds of at
+    /// most `odds` under the null.
     ///
     /// Odds that are not positive and finite leave nothing to learn, and are passed over.
     pub fn update(&mut self, odds: f64, trials: impl Fn(usize) -> (u64, u64)) {
@@ -131,8 +131,8 @@ impl EProcess {
     }
 }
 
-/// Hits without a miss that take a run which begins as start number `start` to `log_threshold` at `odds`, [`HITS_MIN`] at
-/// least; `None` when more than `hits_max` do not.
+/// Hits without a miss that take a run which begins as start number `start` to `log_threshold` at `odds`,
+/// [`HITS_MIN`] at least; `None` when more than `hits_max` do not.
 pub(crate) fn hits_needed(start: u32, odds: f64, log_threshold: f64, hits_max: u64) -> Option<u64> {
     let mut process = EProcess { runs: vec![Run::at(start)] };
     (1..=hits_max).find(|_| {

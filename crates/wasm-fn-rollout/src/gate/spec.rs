@@ -10,7 +10,8 @@ const TOLERATE_MAX: f64 = 100.0;
 /// The rule that a rollout must satisfy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GateSpec {
-    /// Probability that a canary which is no worse is failed in one rollout, by all of its gates: above 0, below 0.5.
+    /// Probability that a canary which is no worse is failed in one rollout, by all of its gates: above 0,
+    /// below 0.5.
     pub alpha: f64,
     /// How many times stable's rate of failures is tolerated, 1 to 100; `None` watches no failures.
     pub errors: Option<f64>,
@@ -52,7 +53,7 @@ pub enum Group {
 
 /// Alpha as it is divided among the tests of one gate.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Budget {
+pub struct AlphaBudget {
     /// Each test's part.
     pub tests: Vec<(Group, Signal, f64)>,
     /// The part of novel traps.
@@ -99,8 +100,8 @@ pub enum GateError {
 }
 
 impl Default for GateSpec {
-    /// Failures at 1.1 times stable's, latency and memory at 1.2 times, alpha 0.001, 100 requests, the floor at half of
-    /// 20.
+    /// Failures at 1.1 times stable's, latency and memory at 1.2 times, alpha 0.001, 100 requests, the floor
+    /// at half of 20.
     fn default() -> Self {
         Self {
             alpha: 0.001,
@@ -126,15 +127,15 @@ impl GateSpec {
         }
     }
 
-    /// Alpha as the tests of a rollout's gate number `gate_no`, from 1, divide it; `beside_stable` is whether it compares
-    /// with what stable does meanwhile.
+    /// Alpha as the tests of a rollout's gate number `gate_no`, from 1, divide it; `beside_stable` is whether
+    /// it compares with what stable does meanwhile.
     ///
     /// The first gate has three quarters, and those after it (a watch, one after each `resume`) share the
     /// rest, so that a rollout has one alpha in all, however many gates it comes to have. Of those who are
     /// placed by chance, half belongs to failures of all classes together, which is where a broken canary
     /// shows first; the rest to the other signals and to novel traps in equal parts. Latency has one part,
     /// which its two tests halve in a step. The signals of the other groups have equal parts.
-    pub fn budget(&self, gate_no: u32, beside_stable: bool) -> Budget {
+    pub fn budget(&self, gate_no: u32, beside_stable: bool) -> AlphaBudget {
         let alpha = self.alpha * gate_part(gate_no);
         // The past says nothing at the median: a change of the load would be charged to the version.
         let asked = |signal| self.uses(signal) && (beside_stable || signal != Signal::LatencyMedian);
@@ -162,7 +163,7 @@ impl GateSpec {
                 tests.extend(used.into_iter().map(|signal| (group, signal, each)));
             }
         }
-        Budget { tests, traps: placed * (1.0 - pooled) / others }
+        AlphaBudget { tests, traps: placed * (1.0 - pooled) / others }
     }
 
     fn uses(&self, signal: Signal) -> bool {

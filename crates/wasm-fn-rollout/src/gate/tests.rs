@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wasm_fn_core::Weight;
 
 use super::{
-    Against, Arm, Bad, Baseline, Batch, Counts, Failure, Gate, GateSpec, Group, History, RATIOS,
+    Against, Arm, Bad, Baseline, Batch, Counts, Gate, GateFailure, GateSpec, Group, PastCounts, RATIOS,
     SignalEvidence, StateError, Trapped, Verdict, Waiting,
 };
 use crate::{Class, Event, Signal};
@@ -26,7 +26,7 @@ fn gate() -> Gate {
 
 /// A gate beside stable, which did `stable` before, and `cohort` for the cohort.
 fn beside(stable: Counts, cohort: Counts) -> Gate {
-    let baseline = Baseline::Concurrent(Box::new(History { stable, cohort }));
+    let baseline = Baseline::Concurrent(Box::new(PastCounts { stable, cohort }));
     Gate::new(GateSpec::default(), 1, baseline).unwrap()
 }
 
@@ -66,7 +66,7 @@ fn failed(gate: &Gate) -> bool {
 #[track_caller]
 fn failure(gate: &Gate) -> SignalEvidence {
     match gate.verdict() {
-        Verdict::Fail(Failure::Signal(evidence)) => evidence,
+        Verdict::Fail(GateFailure::Signal(evidence)) => evidence,
         verdict => panic!("expected a failure by a signal, found {verdict:?}"),
     }
 }
@@ -175,7 +175,7 @@ fn a_failure_is_final_and_keeps_its_numbers() {
         evidence.e_value() >= evidence.threshold() && (evidence.threshold() - 10_000.0 / 3.0).abs() < 1e-6
     );
     gate.observe(&batch(1_000, failing(10_000, 0), failing(90_000, 10_000)));
-    assert_eq!(gate.verdict(), Verdict::Fail(Failure::Signal(evidence.clone())));
+    assert_eq!(gate.verdict(), Verdict::Fail(GateFailure::Signal(evidence.clone())));
     let text = evidence.to_string();
     assert!(text.starts_with("errors: 10 of 10 requests (100.00%) on the canary, 0 of 90"), "{text}");
 }
@@ -279,7 +279,8 @@ fn slow_responses_of_one_cluster_count_once_against_the_past() {
     (0..30).for_each(|_| each.observe(&alone(slow(4, 3))));
     assert!(failed(&each) && !failed(&gate));
     assert_eq!(gate.canary().bad(Event::Slow), Bad::each(101), "people are shown all of them");
-    // Good responses of the cluster are no evidence either: slow ones after it are as rare as they were before.
+    // Good responses of the cluster are no evidence either: slow ones after it are as rare as they were
+    // before.
     let mut with_good = gate.clone();
     with_good.observe(&clustered(slow(10_000, 0)));
     for gate in [&mut gate, &mut with_good] {

@@ -14,20 +14,22 @@ const NOVEL_MAX: usize = 256;
 /// Users of one fingerprint that are told apart: more hits than any share below 96 % needs.
 const USERS_MAX: usize = 512;
 
-/// How a trap's request came to the canary, and so how likely a trap that both versions have hits only that one.
+/// How a trap's request came to the canary, and so how likely a trap that both versions have hits only that
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Chance {
     /// By its share of the requests, above 0 and below 1: each hit is the canary's with this probability.
     Share(f64),
-    /// As one of so many requests of the canary that have begun, while stable had so many without such a trap.
+    /// As one of so many requests of the canary that have begun, while stable had so many without such a
+    /// trap.
     Past { canary: u64, stable: u64 },
 }
 
 /// Fingerprints of both sides' traps.
 ///
-/// A trap that both versions have, at whatever rate, hits the canary alone so many times with a probability that follows
-/// from its share. The novel fingerprints share the tests' part of alpha, the first having one half, the next one
-/// sixth, one twelfth, and so on.
+/// A trap that both versions have, at whatever rate, hits the canary alone so many times with a probability
+/// that follows from its share. The novel fingerprints share the tests' part of alpha, the first having one
+/// half, the next one sixth, one twelfth, and so on.
 ///
 /// A guest can make up fingerprints without end. When stable showed more than are kept nothing is known to
 /// be novel any more; when the canary did, the rest is left to the test of traps.
@@ -57,7 +59,8 @@ struct Novel {
 }
 
 impl Traps {
-    /// Traps of which stable has shown `known`; `overflowed` as in [`known_overflowed`](Self::known_overflowed).
+    /// Traps of which stable has shown `known`; `overflowed` as in
+    /// [`known_overflowed`](Self::known_overflowed).
     pub(crate) fn knowing(known: Vec<u64>, overflowed: bool) -> Self {
         let known_overflowed = overflowed || known.len() > KNOWN_MAX;
         let known = known.into_iter().take(KNOWN_MAX).collect();
@@ -89,8 +92,8 @@ impl Traps {
         }
     }
 
-    /// Takes a trap of the canary; its hits when it is novel, and so many of a trap that both versions have would hit the
-    /// canary alone with a probability of at most `alpha`, over all fingerprints.
+    /// Takes a trap of the canary; its hits when it is novel, and so many of a trap that both versions have
+    /// would hit the canary alone with a probability of at most `alpha`, over all fingerprints.
     pub(crate) fn take(
         &mut self,
         fingerprint: u64,

@@ -4,27 +4,28 @@ use std::collections::BTreeMap;
 
 use crate::Event;
 
-/// Users with bad events, so that each counts once per event and run of a test, however often it happens to them.
+/// Users with bad events, so that each counts once per event and run of a test, however often it happens to
+/// them.
 ///
 /// Requests of one user under sticky routing are not independent: a user for whom everything fails would
-/// otherwise look like a broken canary. Whether a user is on the canary when an event first happens to
-/// them is as random as their place on the split, which is what the test needs. Each run counts them anew, or users
-/// would have nothing to say of a fault that begins when every one of them has had some other.
+/// otherwise look like a broken canary. Whether a user is on the canary when an event first happens to them
+/// is as random as their place on the split, which is what the test needs. Each run counts them anew, or
+/// users would have nothing to say of a fault that begins when every one of them has had some other.
 ///
 /// Holds at most `users_max` users. When it is full it goes on with half of all users, chosen by their key
 /// alone and so alike on both sides: fewer events count, and those that do stay fair.
 #[derive(Clone, Debug)]
 pub struct UserSet {
     users_max: usize,
-    // Invariant: every key is sampled at `halvings`; at most `users_max` of them. By event, one more than the start of
-    // the run in which it happened last; 0 for never.
+    // Invariant: every key is sampled at `halvings`; at most `users_max` of them. By event, one more than the
+    // start of the run in which it happened last; 0 for never.
     seen: BTreeMap<u64, [u16; Event::COUNT]>,
     halvings: u32,
 }
 
 /// When an event happened to a user before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum UserSeen {
     /// Never.
     First,
     /// Last in the run that starts as this number.
@@ -39,32 +40,32 @@ impl UserSet {
         Self { users_max: users_max.max(1), seen: BTreeMap::new(), halvings: 0 }
     }
 
-    /// Takes that `event` happens to `user`, a 64-bit hash of the sticky key, now that the newest run is the one that
-    /// starts as number `start`; gives when it happened before.
-    pub fn take(&mut self, user: u64, event: Event, start: u32) -> Seen {
+    /// Takes that `event` happens to `user`, a 64-bit hash of the sticky key, now that the newest run is the
+    /// one that starts as number `start`; gives when it happened before.
+    pub fn take(&mut self, user: u64, event: Event, start: u32) -> UserSeen {
         if !self.samples(user) {
-            return Seen::Unsampled;
+            return UserSeen::Unsampled;
         }
         let now = u16::try_from(start.saturating_add(1)).unwrap_or(u16::MAX);
         if let Some(events) = self.seen.get_mut(&user) {
             let before = std::mem::replace(&mut events[event.index()], now);
-            return before.checked_sub(1).map_or(Seen::First, |before| Seen::Since(before.into()));
+            return before.checked_sub(1).map_or(UserSeen::First, |before| UserSeen::Since(before.into()));
         }
         while self.seen.len() >= self.users_max {
             if self.halvings == u64::BITS {
-                return Seen::Unsampled;
+                return UserSeen::Unsampled;
             }
             self.halvings += 1;
             let halvings = self.halvings;
             self.seen.retain(|&user, _| sampled(user, halvings));
         }
         if !self.samples(user) {
-            return Seen::Unsampled;
+            return UserSeen::Unsampled;
         }
         let mut events = [0; Event::COUNT];
         events[event.index()] = now;
         self.seen.insert(user, events);
-        Seen::First
+        UserSeen::First
     }
 
     /// How many users it holds.

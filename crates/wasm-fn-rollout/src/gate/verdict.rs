@@ -3,7 +3,7 @@
 use wasm_fn_core::Weight;
 
 use super::{
-    Baseline, Counts, Evidence, Failure, Floor, Gate, Group, SignalEvidence, Step, Verdict, Waiting,
+    Baseline, Counts, Evidence, Floor, Gate, GateFailure, Group, SignalEvidence, Step, Verdict, Waiting,
     check::{Check, Null, odds},
     floor::Recent,
     mixture,
@@ -100,8 +100,9 @@ impl Gate {
         }
     }
 
-    /// Whether so much fails for the cohort in the step that it must not pass, though too few users met it for a test to
-    /// say so: nobody alone can abort a rollout, and nobody alone is to wave one through that is broken for them.
+    /// Whether so much fails for the cohort in the step that it must not pass, though too few users met it
+    /// for a test to say so: nobody alone can abort a rollout, and nobody alone is to wave one through that
+    /// is broken for them.
     fn failing_by_few(&self) -> bool {
         let too_bad = |failed: u64, of: u64| failed as f64 >= self.spec.floor.error_rate * of as f64;
         let before = match &self.baseline {
@@ -115,7 +116,7 @@ impl Gate {
     }
 
     /// Whether the canary fails so often that it need not be compared, where it cannot.
-    pub(super) fn below_floor(&self) -> Option<Failure> {
+    pub(super) fn below_floor(&self) -> Option<GateFailure> {
         let (stable, cohort) = match &self.baseline {
             Baseline::Concurrent(history) => (history.stable.requests, history.cohort.requests),
             Baseline::Past(past) => (past.requests, 0),
@@ -135,7 +136,7 @@ impl Gate {
         };
         let (recent, ..) = held.into_iter().find(below)?;
         let (requests, failed) = recent.sum();
-        Some(Failure::Floor { failed, requests })
+        Some(GateFailure::Floor { failed, requests })
     }
 
     /// What the canary is compared with; `alone` as in [`is_silent`](Self::is_silent).
@@ -147,8 +148,9 @@ impl Gate {
         }
     }
 
-    /// How many voices the canary needs at `share` for a fault that all of them meet to be found by the run that began
-    /// with the step; `alone` as in [`is_silent`](Self::is_silent). `None` where voices do not matter.
+    /// How many voices the canary needs at `share` for a fault that all of them meet to be found by the run
+    /// that began with the step; `alone` as in [`is_silent`](Self::is_silent). `None` where voices do not
+    /// matter.
     fn voices_needed(&self, share: Weight, alone: bool) -> Option<u64> {
         let of = |null: Null| match null {
             Null::OfStable(tolerate) if !alone => Some(tolerate * odds(share, share.complement())?),

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use wasm_fn_core::Weight;
 
-use super::{Cause, Command, CommandError, Decision, Phase, Place, Time, advance, apply, command, failed};
-use crate::{Failure, OnFail, OnNoData, Plan, PlanSpec, Strategy, Verdict, Waiting};
+use super::{
+    Command, CommandError, Decision, HoldCause, Phase, Place, Time, advance, apply, command, failed,
+};
+use crate::{GateFailure, OnFail, OnNoData, Plan, PlanSpec, Strategy, Verdict, Waiting};
 
 const START: Time = Time(1_000_000);
 
@@ -23,12 +25,12 @@ fn share(basis_points: u16) -> Weight {
     Weight::from_basis_points(basis_points).unwrap()
 }
 
-fn failure() -> Failure {
-    Failure::NovelTrap { fingerprint: 7, hits: 3 }
+fn failure() -> GateFailure {
+    GateFailure::NovelTrap { fingerprint: 7, hits: 3 }
 }
 
-fn gate_cause() -> Cause {
-    Cause::Gate(failure().to_string())
+fn gate_cause() -> HoldCause {
+    HoldCause::Gate(failure().to_string())
 }
 
 fn fail() -> Verdict {
@@ -43,12 +45,12 @@ fn running(place: Place) -> Phase {
     Phase::Running { place, since: START }
 }
 
-fn paused(cause: Cause) -> Phase {
+fn paused(cause: HoldCause) -> Phase {
     Phase::Paused { place: Place::Step(1), served: Duration::from_secs(20), cause }
 }
 
 fn ended() -> [Phase; 3] {
-    let cause = Cause::Operator;
+    let cause = HoldCause::Operator;
     [Phase::Promoted { at: START }, Phase::Aborted { cause: cause.clone() }, Phase::RolledBack { cause }]
 }
 
@@ -83,9 +85,9 @@ fn every_phase_and_verdict_has_its_decision() {
         (&usual, running(Place::Watch), wait(), 300, Decision::Settle),
         (&usual, running(Place::Watch), fail(), 10, Decision::Rollback(gate_cause())),
         (&freeze, running(Place::Watch), fail(), 10, Decision::Freeze(gate_cause())),
-        (&usual, paused(Cause::Operator), Verdict::Pass, 600, Decision::Hold),
-        (&usual, paused(Cause::Operator), fail(), 600, Decision::Abort(gate_cause())),
-        (&pause, paused(Cause::Operator), fail(), 600, Decision::Hold),
+        (&usual, paused(HoldCause::Operator), Verdict::Pass, 600, Decision::Hold),
+        (&usual, paused(HoldCause::Operator), fail(), 600, Decision::Abort(gate_cause())),
+        (&pause, paused(HoldCause::Operator), fail(), 600, Decision::Hold),
         (&usual, paused(gate_cause()), fail(), 600, Decision::Hold),
     ];
     for (plan, phase, verdict, seconds, expected) in cases {
@@ -101,7 +103,7 @@ fn every_phase_and_verdict_has_its_decision() {
 fn every_command_is_obeyed_or_refused_with_the_reason() {
     let plan = plan(|_| ());
     let frozen = Phase::Frozen { place: Place::Step(1), cause: gate_cause() };
-    let by_command = || Cause::Operator;
+    let by_command = || HoldCause::Operator;
     let cases = [
         (running(Place::Step(0)), Command::Promote, Ok(Decision::Step(1, share(1000)))),
         (running(Place::Step(2)), Command::Promote, Ok(Decision::Promote)),
@@ -109,14 +111,14 @@ fn every_command_is_obeyed_or_refused_with_the_reason() {
         (running(Place::Step(0)), Command::Pause, Ok(Decision::Pause(by_command()))),
         (running(Place::Step(0)), Command::Resume, Err(CommandError::NotPaused("progressing"))),
         (running(Place::Step(0)), Command::Abort, Ok(Decision::Abort(by_command()))),
-        (running(Place::Step(0)), Command::Replace, Ok(Decision::Abort(Cause::Replaced))),
+        (running(Place::Step(0)), Command::Replace, Ok(Decision::Abort(HoldCause::Replaced))),
         (running(Place::Watch), Command::Promote, Err(CommandError::NothingToPromote)),
         (running(Place::Watch), Command::PromoteFully, Err(CommandError::NothingToPromote)),
         (running(Place::Watch), Command::Abort, Ok(Decision::Rollback(by_command()))),
-        (paused(Cause::Operator), Command::Resume, Ok(Decision::Resume)),
+        (paused(HoldCause::Operator), Command::Resume, Ok(Decision::Resume)),
         (paused(gate_cause()), Command::Promote, Ok(Decision::Step(2, share(5000)))),
-        (paused(Cause::Operator), Command::Pause, Err(CommandError::Held("paused"))),
-        (paused(Cause::Operator), Command::Abort, Ok(Decision::Abort(by_command()))),
+        (paused(HoldCause::Operator), Command::Pause, Err(CommandError::Held("paused"))),
+        (paused(HoldCause::Operator), Command::Abort, Ok(Decision::Abort(by_command()))),
         (frozen.clone(), Command::Resume, Err(CommandError::NotPaused("frozen"))),
         (frozen.clone(), Command::Pause, Err(CommandError::Held("frozen"))),
         (frozen.clone(), Command::Promote, Err(CommandError::Held("frozen"))),
@@ -174,7 +176,7 @@ fn a_pause_keeps_the_time_that_was_served() {
     let plan = plan(|_| ());
     let phase = running(Place::Step(1));
     let phase = apply(&phase, command(&plan, &phase, Command::Pause).unwrap(), after(20));
-    assert_eq!(phase, paused(Cause::Operator));
+    assert_eq!(phase, paused(HoldCause::Operator));
     let phase = apply(&phase, command(&plan, &phase, Command::Resume).unwrap(), after(1_000));
     assert_eq!(advance(&plan, &phase, &Verdict::Pass, after(1_039)), Decision::Hold);
     assert_eq!(advance(&plan, &phase, &Verdict::Pass, after(1_040)), Decision::Step(2, share(5000)));
@@ -182,7 +184,7 @@ fn a_pause_keeps_the_time_that_was_served() {
 
 #[test]
 fn resuming_near_the_beginning_of_time_does_not_underflow() {
-    let phase = Phase::Paused { place: Place::Step(0), served: Duration::MAX, cause: Cause::Operator };
+    let phase = Phase::Paused { place: Place::Step(0), served: Duration::MAX, cause: HoldCause::Operator };
     let resumed = apply(&phase, Decision::Resume, Time(5));
     assert_eq!(resumed, Phase::Running { place: Place::Step(0), since: Time(0) });
 }
@@ -200,7 +202,7 @@ fn a_manual_rollout_waits_for_a_person_at_each_step() {
 fn a_failed_check_leaves_everybody_on_blue() {
     let plan = plan(|spec| spec.strategy = Strategy::BlueGreen);
     let phase = Phase::start(&plan, START);
-    let cause = Cause::Check("GET / answered 500, expected 200".to_owned());
+    let cause = HoldCause::Check("GET / answered 500, expected 200".to_owned());
     let decision = failed(&plan, Place::Check, cause.clone());
     assert_eq!(apply(&phase, decision, after(1)), Phase::Aborted { cause });
 }
@@ -208,7 +210,7 @@ fn a_failed_check_leaves_everybody_on_blue() {
 #[test]
 fn nothing_moves_a_rollout_that_has_ended() {
     for phase in ended() {
-        for decision in [Decision::Promote, Decision::Resume, Decision::Abort(Cause::Operator)] {
+        for decision in [Decision::Promote, Decision::Resume, Decision::Abort(HoldCause::Operator)] {
             assert_eq!(apply(&phase, decision, after(1)), phase);
         }
     }

@@ -1,7 +1,7 @@
 //! The WASI context of an instance: its environment, and the log that takes its output.
 //!
-//! The context is made when the guest first asks for it. It takes a dozen allocations and two random generators,
-//! and few guests that answer HTTP ever ask.
+//! The context is made when the guest first asks for it. It takes a dozen allocations and two random
+//! generators, and few guests that answer HTTP ever ask.
 
 use std::sync::Arc;
 

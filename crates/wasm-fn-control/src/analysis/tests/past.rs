@@ -6,28 +6,28 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A version that everybody has since `base` did so much.
-fn watched(base: Arc<Tally>, change: impl FnOnce(&mut GateSpec)) -> Court {
+fn watched(base: Arc<Tally>, change: impl FnOnce(&mut GateSpec)) -> Fixture {
     let mut watched = rollout(|_, gate| change(gate));
     watched.phase = Phase::Running { place: Place::Watch, since: Time(0) };
     watched.past = Some(super::past(watched.spec.gate(), &base.snapshot()));
-    court_after(&watched, Before { base, ..Before::default() })
+    fixture_after(&watched, Before { base, ..Before::default() })
 }
 
 /// A base that is slow in one of so many.
 fn base(good: u64, slow: u64) -> Arc<Tally> {
     let base = Before::good(good, 0).base;
-    (0..slow).for_each(|_| base.record(taking(SLOW, heard(Side::Stable, Outcome::Success)).record));
+    (0..slow).for_each(|_| base.record(taking(SLOW, observation(Side::Stable, Outcome::Success)).record));
     base
 }
 
 /// Whether a version that everybody has is taken back for slow responses, one each so much after the other.
 fn taken_back(responses: u32, apart: Duration, change: impl FnOnce(&mut GateSpec)) -> bool {
-    let court = watched(base(10_000, 60), change);
+    let fixture = watched(base(10_000, 60), change);
     for number in 0..responses {
-        let slow = taking(SLOW, heard(Side::Canary, Outcome::Success));
-        court.hear(1, &Observation { at: slow.at + apart * number, ..slow });
+        let slow = taking(SLOW, observation(Side::Canary, Outcome::Success));
+        fixture.observe(1, &Observation { at: slow.at + apart * number, ..slow });
     }
-    court.observer.is_withheld()
+    fixture.observer.is_withheld()
 }
 
 #[test]
@@ -51,41 +51,41 @@ fn one_stall_is_no_breach_of_a_ceiling() {
 
 #[test]
 fn version_that_fails_for_everybody_is_taken_back_by_the_past() {
-    let court = watched(base(1000, 0), |_| ());
-    let found = court.withheld_after(&heard(Side::Canary, Outcome::Trap)).unwrap();
+    let fixture = watched(base(1000, 0), |_| ());
+    let found = fixture.withheld_after(&observation(Side::Canary, Outcome::Trap)).unwrap();
     assert!((3..10).contains(&found), "{found}");
-    let report = court.analysis.report(String::new());
+    let report = fixture.analysis.report(String::new());
     assert_eq!((report.baseline.as_str(), report.stable.requests), ("past", 1000));
     // Without a past there is the floor.
     let unknown = watched(Arc::default(), |_| ());
-    assert_eq!(unknown.withheld_after(&heard(Side::Canary, Outcome::Trap)), Some(20));
+    assert_eq!(unknown.withheld_after(&observation(Side::Canary, Outcome::Trap)), Some(20));
 }
 
 #[test]
 fn version_that_is_as_it_was_before_is_not_taken_back() {
     let before = base(980, 0);
     (0..20).for_each(|_| before.record(ended(Outcome::ServerError)));
-    let court = watched(before, |_| ());
+    let fixture = watched(before, |_| ());
     for number in 0..2000 {
         let outcome = if number % 50 == 0 { Outcome::ServerError } else { Outcome::Success };
-        court.hear(1, &heard(Side::Canary, outcome));
+        fixture.observe(1, &observation(Side::Canary, outcome));
     }
-    assert!(!court.observer.is_withheld());
-    assert_eq!(court.analysis.verdict(), Verdict::Pass);
+    assert!(!fixture.observer.is_withheld());
+    assert_eq!(fixture.analysis.verdict(), Verdict::Pass);
 }
 
 #[test]
 fn canary_is_compared_with_the_past_while_stable_has_nobody() {
-    let court = court_after(&rollout(|_, _| ()), Before::good(1000, 0));
-    let all = observer(&court.analysis, Weight::FULL, None);
-    court.analysis.activate(&all, Place::Step(1));
-    let failed = heard(Side::Canary, Outcome::ServerError);
+    let fixture = fixture_after(&rollout(|_, _| ()), Before::good(1000, 0));
+    let all = observer(&fixture.analysis, Weight::FULL, None);
+    fixture.analysis.activate(&all, Place::Step(1));
+    let failed = observation(Side::Canary, Outcome::ServerError);
     let found = (1..100).find(|_| {
         all.hear_whole(&failed);
         all.is_withheld()
     });
     assert!(found.is_some_and(|found| (3..10).contains(&found)), "{found:?}");
-    assert_eq!(court.analysis.report(String::new()).baseline, "alone");
+    assert_eq!(fixture.analysis.report(String::new()).baseline, "alone");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a rollout does by itself and by command, and what becomes of its versions.
 
-use wasm_fn_rollout::{Cause, Decision, Phase, Place, Verdict, advance, failed};
+use wasm_fn_rollout::{Decision, HoldCause, Phase, Place, Verdict, advance, failed};
 
 use super::*;
 
@@ -21,7 +21,7 @@ impl World {
     fn fail(&mut self) {
         let rollout = self.rollout();
         let place = rollout.phase.place().unwrap();
-        let decision = failed(rollout.spec.plan(), place, Cause::Gate("it is worse".to_owned()));
+        let decision = failed(rollout.spec.plan(), place, HoldCause::Gate("it is worse".to_owned()));
         self.decide(decision);
     }
 

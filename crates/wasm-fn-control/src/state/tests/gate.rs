@@ -2,8 +2,8 @@
 
 use wasm_fn_core::Outcome;
 use wasm_fn_rollout::{
-    Arm, Bad, Baseline, Batch, Cause, CheckState, Counts, Decision, Event, Gate, GateState, Limits, Response,
-    Thresholds, Trapped,
+    Arm, Bad, Baseline, Batch, CheckState, Counts, Decision, Event, Gate, GateState, HoldCause, Response,
+    SideLimits, Thresholds, Trapped,
 };
 
 use super::*;
@@ -19,7 +19,7 @@ fn seen() -> GateState {
             let latency = Duration::from_millis(3);
             let (user, clustered, sampled) = (None, false, true);
             let response = Response { arm, outcome, latency, memory_peak_bytes: 1, user, clustered, sampled };
-            let median_above = Some(Limits { canary: latency / 2, baseline: latency / 3 });
+            let median_above = Some(SideLimits { canary: latency / 2, baseline: latency / 3 });
             let thresholds = Thresholds { median_above, ..Thresholds::default() };
             (0..=round).for_each(|_| batch.add(&response, &thresholds));
         }
@@ -126,7 +126,7 @@ fn evidence_is_kept_while_the_gate_is_and_begins_anew_with_another() {
         (rollout.gate_no, rollout.gate.is_some())
     };
     assert_eq!(steps(Decision::Step(1, "50%".parse().unwrap())), (1, true));
-    assert_eq!(steps(Decision::Pause(Cause::Gate("it is worse".to_owned()))), (1, true));
+    assert_eq!(steps(Decision::Pause(HoldCause::Gate("it is worse".to_owned()))), (1, true));
     assert_eq!(steps(Decision::Resume), (2, false));
     assert_eq!(steps(Decision::Promote), (2, false));
 }

@@ -2,7 +2,7 @@
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use wasm_fn_core::Weight;
-use wasm_fn_rollout::{Cause, advance, failed};
+use wasm_fn_rollout::{HoldCause, advance, failed};
 
 use super::*;
 use crate::stored;
@@ -57,7 +57,7 @@ fn step(world: &mut World, random: &mut StdRng) {
         }
         7 => {
             let Some(rollout) = world.state.rollout(&(name.clone(), live.clone())) else { return };
-            let failure = Cause::Gate("it is worse".to_owned());
+            let failure = HoldCause::Gate("it is worse".to_owned());
             let later = Time(5).after(Duration::from_secs(random.random_range(0..1000)));
             let decision = match random.random_bool(0.3) {
                 true => failed(rollout.spec.plan(), rollout.phase.place().unwrap(), failure),

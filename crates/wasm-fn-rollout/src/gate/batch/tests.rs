@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use wasm_fn_core::{Outcome, Weight};
 
-use super::{Arm, Bad, Batch, Counts, Limits, Response, Thresholds};
+use super::{Arm, Bad, Batch, Counts, Response, SideLimits, Thresholds};
 use crate::{Class, Event};
 
 const THRESHOLDS: Thresholds = Thresholds {
-    slow_above: Some(Limits { canary: Duration::from_millis(12), baseline: Duration::from_millis(10) }),
-    median_above: Some(Limits { canary: Duration::from_millis(6), baseline: Duration::from_millis(5) }),
-    large_above: Some(Limits { canary: 1200, baseline: 1000 }),
+    slow_above: Some(SideLimits { canary: Duration::from_millis(12), baseline: Duration::from_millis(10) }),
+    median_above: Some(SideLimits { canary: Duration::from_millis(6), baseline: Duration::from_millis(5) }),
+    large_above: Some(SideLimits { canary: 1200, baseline: 1000 }),
     ceiling: Some(Duration::from_millis(100)),
 };
 

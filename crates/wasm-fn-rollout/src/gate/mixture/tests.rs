@@ -37,8 +37,8 @@ fn a_canary_better_than_tolerated_loses_the_bet() {
     assert!(hit * e(1, 0, odds) + (1.0 - hit) * e(0, 1, odds) < 1.0);
 }
 
-/// The probability that a process of `trials` trials of these odds, at their null, ever reaches `log_threshold`: exact,
-/// by the number of hits so far.
+/// The probability that a process of `trials` trials of these odds, at their null, ever reaches
+/// `log_threshold`: exact, by the number of hits so far.
 fn reach(odds: f64, trials: usize, log_threshold: f64) -> f64 {
     let hit = odds / (1.0 + odds);
     let (mut alive, mut reached) = (vec![1.0], 0.0);

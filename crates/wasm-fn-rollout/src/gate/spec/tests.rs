@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Budget, Floor, GateError, GateSpec, Group};
+use super::{AlphaBudget, Floor, GateError, GateSpec, Group};
 use crate::{Baseline, Gate, Signal};
 
 fn concurrent() -> Baseline {
@@ -76,7 +76,7 @@ fn parts_of_alpha_never_exceed_it_over_all_gates_of_a_rollout() {
 
 #[test]
 fn pooled_failures_have_half_and_the_others_equal_parts() {
-    let Budget { tests, traps } = everything().budget(1, true);
+    let AlphaBudget { tests, traps } = everything().budget(1, true);
     let placed: Vec<_> = tests.iter().filter(|test| test.0 == Group::Placed).collect();
     assert_eq!(placed.len(), Signal::ALL.len());
     let whole = 0.75 * 0.001 * 0.8;
@@ -99,7 +99,7 @@ fn pooled_failures_have_half_and_the_others_equal_parts() {
 
 #[test]
 fn the_past_has_all_of_alpha_where_there_is_nothing_else() {
-    let Budget { tests, traps } = GateSpec::default().budget(1, false);
+    let AlphaBudget { tests, traps } = GateSpec::default().budget(1, false);
     assert!(tests.iter().all(|test| test.0 == Group::Placed && test.1 != Signal::LatencyMedian));
     let sum: f64 = traps + tests.iter().map(|test| test.2).sum::<f64>();
     assert!((sum - 0.000_75).abs() < 1e-12, "{sum}");

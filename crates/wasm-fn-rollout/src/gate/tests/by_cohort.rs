@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use wasm_fn_core::{Outcome, Weight};
 
 use crate::{
-    Arm, Bad, Baseline, Batch, Class, Counts, Ending, Event, Feed, Gate, GateSpec, History, Stretch,
+    Arm, Bad, Baseline, Batch, Class, Counts, Ending, Event, Feed, Gate, GateSpec, PastCounts, Stretch,
     Thresholds, Verdict,
 };
 
@@ -17,7 +17,7 @@ fn failing(requests: u64, bad: u64, units: u64) -> Counts {
 
 /// A gate of a rollout whose stable version did `stable` before, and for the cohort `cohort`.
 fn gate(stable: Counts, cohort: Counts) -> Gate {
-    let history = Box::new(History { stable, cohort });
+    let history = Box::new(PastCounts { stable, cohort });
     let mut gate = Gate::new(GateSpec::default(), 1, Baseline::Concurrent(history)).unwrap();
     gate.set_by_cohort(true);
     gate
@@ -118,7 +118,7 @@ fn a_feed_passes_no_step_by_the_requests_of_the_one_before() {
         user,
         at,
     };
-    let history = Box::new(History { stable: Counts::of(1000), cohort: Counts::default() });
+    let history = Box::new(PastCounts { stable: Counts::of(1000), cohort: Counts::default() });
     let gate = Gate::new(GateSpec::default(), 1, Baseline::Concurrent(history)).unwrap();
     let feed = Feed::new(gate, stretch(0, false), Thresholds::default());
     feed.begin_stretch(stretch(1, true), Thresholds::default(), at);

@@ -46,7 +46,7 @@ fn without_a_past_the_floor_is_what_a_canary_must_stay_above() {
     broken.observe(&alone(failing(19, 19)));
     assert!(matches!(broken.verdict(), Verdict::Wait(_)), "nineteen are too few");
     broken.observe(&alone(failing(1, 0)));
-    assert_eq!(broken.verdict(), Verdict::Fail(Failure::Floor { failed: 19, requests: 20 }));
+    assert_eq!(broken.verdict(), Verdict::Fail(GateFailure::Floor { failed: 19, requests: 20 }));
     let mut half = gate();
     half.observe(&alone(failing(1_000, 499)));
     assert!(!failed(&half));
@@ -63,7 +63,10 @@ fn the_floor_is_not_asked_where_a_past_is_known_or_stable_is_beside() {
     assert!(!failed(&known) && !failed(&beside));
     let mut by_hand = gate();
     by_hand.observe(&alone(failing(20, 20)));
-    assert!(matches!(by_hand.verdict(), Verdict::Fail(Failure::Floor { .. })), "100 % with nothing known");
+    assert!(
+        matches!(by_hand.verdict(), Verdict::Fail(GateFailure::Floor { .. })),
+        "100 % with nothing known"
+    );
 }
 
 #[test]
@@ -71,7 +74,7 @@ fn a_version_that_breaks_after_a_long_good_time_is_below_the_floor() {
     let mut gate = against(Counts::default());
     gate.observe(&alone(failing(100_000, 0)));
     (0..200).for_each(|_| gate.observe(&alone(failing(1, 1))));
-    assert!(matches!(gate.verdict(), Verdict::Fail(Failure::Floor { .. })));
+    assert!(matches!(gate.verdict(), Verdict::Fail(GateFailure::Floor { .. })));
     let mut by_hand = self::gate();
     by_hand.observe(&batch(1_000, failing(10_000, 0), failing(90, 0)));
     by_hand.step();
@@ -167,7 +170,7 @@ fn an_outage_that_hits_the_cohort_first_is_not_the_cohorts() {
 fn a_cohort_of_which_nothing_is_known_has_a_floor() {
     let mut gate = gate();
     gate.observe(&cohort(failing(20, 20), Counts::default()));
-    assert_eq!(gate.verdict(), Verdict::Fail(Failure::Floor { failed: 20, requests: 20 }));
+    assert_eq!(gate.verdict(), Verdict::Fail(GateFailure::Floor { failed: 20, requests: 20 }));
     let mut beside = self::gate();
     beside.observe(&cohort(failing(0, 0), failing(10_000, 100)));
     beside.observe(&cohort(failing(20, 20), failing(0, 0)));
@@ -230,6 +233,6 @@ fn a_novel_trap_against_the_past_fails_by_how_long_that_is() {
 fn traps_of_a_cohort_are_compared_with_stables_past() {
     let mut gate = beside(Counts::of(1_000_000), Counts::default());
     (0..3).for_each(|_| gate.trap(&trapped(Arm::Cohort, 1, 100)));
-    assert_eq!(gate.verdict(), Verdict::Fail(Failure::NovelTrap { fingerprint: 1, hits: 3 }));
+    assert_eq!(gate.verdict(), Verdict::Fail(GateFailure::NovelTrap { fingerprint: 1, hits: 3 }));
     assert_eq!(gate.novel_hits(1), Some(3));
 }

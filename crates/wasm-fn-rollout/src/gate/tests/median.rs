@@ -5,12 +5,12 @@ use std::time::Duration;
 use wasm_fn_core::Outcome;
 
 use super::*;
-use crate::{Limits, Response, Thresholds};
+use crate::{Response, SideLimits, Thresholds};
 
 /// What the baseline is held to, and the canary at a tolerance of 1.2.
 fn thresholds() -> Thresholds {
     let median = Duration::from_micros(5_000);
-    let median_above = Some(Limits { canary: median.mul_f64(1.2), baseline: median });
+    let median_above = Some(SideLimits { canary: median.mul_f64(1.2), baseline: median });
     Thresholds { median_above, ..Thresholds::default() }
 }
 

@@ -1,4 +1,5 @@
-//! Tests of novel traps: how many hits are too many, and how likely a trap that both versions have hits so often.
+//! Tests of novel traps: how many hits are too many, and how likely a trap that both versions have hits so
+//! often.
 
 use super::{Chance, HITS_MIN, KNOWN_MAX, NOVEL_MAX, Traps};
 
@@ -43,8 +44,8 @@ fn the_parts_of_all_novel_traps_add_up_to_half_of_alpha() {
     assert!(sum <= 0.5 && sum > 0.499_99, "{sum}");
 }
 
-/// The probability that a trap with `rate`, which both versions have, spares all of `stable` requests and then fails the
-/// canary within `requests`: exact, by the number of hits so far.
+/// The probability that a trap with `rate`, which both versions have, spares all of `stable` requests and
+/// then fails the canary within `requests`: exact, by the number of hits so far.
 fn fails_by_past(rate: f64, stable: u64, requests: u64, alpha: f64) -> f64 {
     // The hits by which it fails: at each number of them, up to which request of the canary.
     let enough = |hits: usize, canary: u64| {
