@@ -166,7 +166,9 @@ fn benches(criterion: &mut Criterion) {
 
 criterion_group! {
     name = gate;
-    config = Criterion::default().measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
+    config = Criterion::default()
+        .measurement_time(Duration::from_secs(3))
+        .warm_up_time(Duration::from_secs(1));
     targets = benches
 }
 criterion_main!(gate);

@@ -1,7 +1,7 @@
 //! Data directories of earlier programs: each opens, serves what it served, and goes on.
 //!
-//! `formats/N` holds `state.redb` and `blobs/` as a program wrote them whose format was N. A change of what is written,
-//! be it a new format or not, adds a folder and leaves those that are there.
+//! `formats/N` holds `state.redb` and `blobs/` as a program wrote them whose format was N. A change of what
+//! is written, be it a new format or not, adds a folder and leaves those that are there.
 
 use std::{fs, path::Path};
 

@@ -176,7 +176,12 @@ async fn two_promotes_of_the_same_step_take_one() {
         std::mem::swap(&mut done, &mut refused);
     }
     assert_eq!(done.status, StatusCode::OK, "{}", done.text());
-    refused.problem(409, "rollout-moved");
+    let problem: Value = serde_json::from_slice(&refused.body).expect("a refusal is JSON");
+    assert_eq!(
+        (refused.status, &problem["code"]),
+        (StatusCode::CONFLICT, &json!("rollout-moved")),
+        "{problem}"
+    );
     assert_eq!(node.live("hello").await["rollout"]["step"], 2);
 }
 

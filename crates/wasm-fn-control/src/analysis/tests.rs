@@ -145,8 +145,8 @@ impl Fixture {
         (0..count).for_each(|_| self.observer.hear_whole(observation));
     }
 
-    /// With how many more of `observation`, one after the other, the canary is withheld; `None` when 1000 do not do
-    /// it.
+    /// With how many more of `observation`, one after the other, the canary is withheld; `None` when 1000 do
+    /// not do it.
     fn withheld_after(&self, observation: &Observation<'_>) -> Option<u64> {
         (0..=1000).find(|_| {
             let withheld = self.observer.is_withheld();
