@@ -1,8 +1,8 @@
-//! The JSON that is kept on disk.
+//! The JSON on disk.
 //!
-//! These types are apart from the vocabulary, which has no wire format, and from the API's, which may change
-//! with it: what was written once is read for ever, and so unknown fields are ignored. Salts are hexadecimal
-//! text because JSON numbers above 2⁵³ do not survive every reader.
+//! These types are separate from the vocabulary, which has no wire format, and from the API's types, which
+//! may change with the API. What was once written must stay readable for ever, so unknown fields are ignored.
+//! Salts are hexadecimal text, because not every reader keeps JSON numbers above 2⁵³ exact.
 
 mod change;
 mod check;
@@ -21,7 +21,7 @@ pub(crate) use change::StoredChange;
 pub(crate) use config::StoredConfig;
 use rollout::{StoredEndedRollout, StoredRollout};
 
-/// Stored JSON that says something impossible.
+/// Stored JSON with an impossible value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub(crate) String);
@@ -32,7 +32,7 @@ impl Malformed {
     }
 }
 
-/// Reads a text that was written by `Display`.
+/// Parses a text that `Display` wrote.
 fn parse<T: FromStr<Err: Display>>(text: &str) -> Result<T, Malformed> {
     text.parse().map_err(|error: T::Err| Malformed::new(error))
 }
@@ -45,7 +45,7 @@ fn texts<T: Display>(values: &[T]) -> Vec<String> {
     values.iter().map(ToString::to_string).collect()
 }
 
-/// [`state::Function`].
+/// The stored form of [`state::Function`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredFunction {
     next_version: String,
@@ -64,7 +64,7 @@ struct StoredVersion {
     verdict: Option<StoredVerdict>,
 }
 
-/// [`state::Build`].
+/// The stored form of [`state::Build`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredBuild {
     digest: String,
@@ -87,7 +87,7 @@ enum StoredFate {
     RolledBack,
 }
 
-/// [`state::StageState`].
+/// The stored form of [`state::StageState`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredStage {
     split: StoredSplit,
@@ -99,14 +99,14 @@ pub(crate) struct StoredStage {
     salt: String,
 }
 
-/// [`state::Keep`].
+/// The stored form of [`state::Keep`].
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredKeep {
     version: String,
     until_ms: u64,
 }
 
-/// Version and basis points.
+/// A version and its basis points.
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredSplit(Vec<(String, u16)>);
 
@@ -164,7 +164,7 @@ impl TryFrom<StoredStage> for state::StageState {
             Some(StoredKeep { version, until_ms }) => {
                 Some(state::Keep { version: parse(&version)?, until_ms })
             }
-            // Where it was not written down, the watch of a blue-green rollout says it.
+            // If it was not stored, the watch of a blue-green rollout implies it.
             None => rollout.as_ref().and_then(state::Rollout::kept_since_its_switch),
         };
         Ok(Self {
@@ -264,7 +264,7 @@ impl From<&state::Function> for StoredFunction {
 impl TryFrom<StoredFunction> for state::Function {
     type Error = Malformed;
 
-    /// Also checks that stages name only versions that exist, which everything else relies on.
+    /// Also checks that stages name only existing versions, which all other code relies on.
     fn try_from(stored: StoredFunction) -> Result<Self, Malformed> {
         let versions: BTreeMap<VersionNo, state::VersionState> = stored
             .versions
@@ -278,7 +278,7 @@ impl TryFrom<StoredFunction> for state::Function {
             .collect::<Result<_, Malformed>>()?;
         for (name, stage) in &stages {
             if let Some(missing) = stage.references().find(|version| !versions.contains_key(version)) {
-                return Err(Malformed(format!("stage `{name}` names {missing}, which is not there")));
+                return Err(Malformed(format!("stage `{name}` names {missing}, which does not exist")));
             }
         }
         let ended = stored.ended.into_iter().map(|(name, ended)| Ok((parse(&name)?, ended.try_into()?)));

@@ -1,7 +1,7 @@
-//! Numbers of bytes, as people read them.
+//! Numbers of bytes, formatted for people.
 
-/// Formats a number of bytes with a binary unit, such as `4.0 TiB`. Tenths are cut, not rounded: an amount
-/// that is said to fit fits.
+/// Formats a number of bytes with a binary unit, such as `4.0 TiB`. Cuts to tenths instead of rounding, so
+/// that a printed amount is never larger than the real one.
 pub fn format_bytes(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let unit = usize::try_from(bytes.max(1).ilog2() / 10).unwrap_or(0).min(UNITS.len() - 1);

@@ -1,19 +1,19 @@
-//! Cohorts: who is placed on which version by rule or by key.
+//! Cohorts: which users a rule or a key places on which version.
 
 use std::{fmt, str::FromStr};
 
 use crate::CohortName;
 
-/// Longest header, cookie or query name, and longest value compared, in bytes.
+/// Longest name of a header, cookie or query parameter, and longest value compared, in bytes.
 const TEXT_BYTES_MAX: usize = 256;
 
-/// Most values in one condition's list.
+/// Most values in the list of one condition.
 const VALUES_MAX: usize = 1024;
 
-/// A part of the request that names its user.
+/// The part of a request that identifies its user.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
-    /// A request header, lower case.
+    /// A request header; the name is lower case.
     Header(String),
     /// A cookie.
     Cookie(String),
@@ -21,68 +21,68 @@ pub enum Source {
     Query(String),
 }
 
-/// How repeated requests of one user stay on one version.
+/// What keeps the requests of one user on one version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Sticky {
-    /// Every request draws anew.
+    /// Nothing: every request draws a new point.
     #[default]
     None,
-    /// By the value of a header or cookie; requests without it draw.
+    /// The value of a header or cookie. Requests without it draw.
     Key(Source),
-    /// By the client's address.
+    /// The client's address.
     ClientAddress,
 }
 
 /// The two roles of a stage's versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// The version to fall back on.
+    /// The version that the stage falls back on.
     Stable,
-    /// The version a rollout is moving to.
+    /// The version that a rollout moves to.
     Canary,
 }
 
-/// A value equals one of a list.
+/// A condition that holds if a value is in a list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Condition {
-    /// Where the value is found.
+    /// Where to find the value.
     pub source: Source,
-    /// The values that satisfy it; compared byte by byte.
+    /// The values that match. They are compared byte by byte.
     pub values: Vec<String>,
 }
 
-/// Requests that satisfy `condition` go to the version in `role`, whatever the weights say.
+/// Sends requests that match `condition` to the version in `role`, whatever the weights are.
 ///
-/// A rule for the canary has no effect while there is none.
+/// A rule for the canary has no effect while there is no canary.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CohortRule {
-    /// What the steps of a rollout call its users; without one, no step can.
+    /// The name by which rollout steps refer to these users. Steps cannot refer to a rule without a name.
     pub name: Option<CohortName>,
-    /// When it applies.
+    /// Which requests match.
     pub condition: Condition,
-    /// Where it sends the request.
+    /// The role of the version that gets the request.
     pub role: Role,
 }
 
-/// Why a cohort rule is refused.
+/// Why a cohort rule is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CohortError {
-    /// A name that no request can carry.
-    #[error("{0:?} is no name of a header, cookie or query parameter, expected 1 to 256 token characters")]
+    /// No request can carry this name.
+    #[error("{0:?} is not a name of a header, cookie or query parameter, expected 1 to 256 token characters")]
     Name(String),
-    /// No values, too many, or one too long.
+    /// There are no values, too many values, or a value is too long.
     #[error("cohort on {name:?} has {found} values, expected 1 to 1024 of at most 256 bytes")]
     Values {
-        /// The header, cookie or parameter.
+        /// The name of the header, cookie or query parameter.
         name: String,
-        /// Values found.
+        /// Number of values found.
         found: usize,
     },
 }
 
-/// A text is no stickiness.
+/// A text that does not name a stickiness.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("sticky = {0:?}, expected header:NAME, cookie:NAME, ip or none")]
+#[error("found {0:?}, expected header:NAME, cookie:NAME, ip or none")]
 pub struct StickyError(String);
 
 /// Whether `name` is a token of RFC 9110, section 5.6.2.
@@ -92,10 +92,10 @@ fn is_token(name: &str) -> bool {
 }
 
 impl Source {
-    /// A header, in any case.
+    /// A header. Its name may be in any case.
     ///
     /// # Errors
-    /// When `name` is no token.
+    /// If `name` is not a token.
     pub fn header(name: &str) -> Result<Self, CohortError> {
         Self::named(name, |name| Self::Header(name.to_ascii_lowercase()))
     }
@@ -103,7 +103,7 @@ impl Source {
     /// A cookie.
     ///
     /// # Errors
-    /// When `name` is no token.
+    /// If `name` is not a token.
     pub fn cookie(name: &str) -> Result<Self, CohortError> {
         Self::named(name, |name| Self::Cookie(name.to_owned()))
     }
@@ -111,7 +111,7 @@ impl Source {
     /// A query parameter.
     ///
     /// # Errors
-    /// When `name` is no token.
+    /// If `name` is not a token.
     pub fn query(name: &str) -> Result<Self, CohortError> {
         Self::named(name, |name| Self::Query(name.to_owned()))
     }
@@ -120,7 +120,7 @@ impl Source {
         if is_token(name) { Ok(make(name)) } else { Err(CohortError::Name(name.to_owned())) }
     }
 
-    /// The name of the header, cookie or parameter.
+    /// The name of the header, cookie or query parameter.
     pub fn name(&self) -> &str {
         let (Self::Header(name) | Self::Cookie(name) | Self::Query(name)) = self;
         name
@@ -128,10 +128,10 @@ impl Source {
 }
 
 impl Condition {
-    /// `source` has one of `values`.
+    /// Holds if `source` has one of `values`.
     ///
     /// # Errors
-    /// When there is no value, more than 1,024, or one longer than 256 bytes.
+    /// If there is no value, if there are more than 1,024, or if one is longer than 256 bytes.
     pub fn new(source: Source, values: Vec<String>) -> Result<Self, CohortError> {
         let fits = (1..=VALUES_MAX).contains(&values.len());
         if !fits || values.iter().any(|value| value.len() > TEXT_BYTES_MAX) {

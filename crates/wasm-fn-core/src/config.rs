@@ -1,4 +1,4 @@
-//! What a function is configured with, and the limits it runs under.
+//! The configuration of a function, and the limits that it runs under.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,24 +7,24 @@ use std::{
 
 use crate::{CohortRule, EgressRule, PreviewAccess, Route, Sticky};
 
-/// Everything that is configured for a version besides its component.
+/// Everything that is configured for a version, except its component.
 ///
 /// Two versions with equal components and equal configurations are the same version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FunctionConfig {
-    /// What one invocation, and all of them together, may use.
+    /// What one invocation may use, and what all of them may use together.
     pub limits: Limits,
-    /// Where the live stage is reachable; empty means [`Route::default_for`].
+    /// Routes of the live stage; [`Route::default_for`] if empty.
     pub routes: Vec<Route>,
-    /// Who may use the addresses of its versions.
+    /// Who may use the addresses of the function's versions.
     pub preview: PreviewAccess,
-    /// How users stay on one version.
+    /// What keeps users on one version.
     pub sticky: Sticky,
-    /// Who is placed on a version by rule; the first that applies wins.
+    /// Rules that place users on a version. The first rule that matches applies.
     pub cohorts: Vec<CohortRule>,
-    /// Where the guest may send requests.
+    /// Origins that the guest may send requests to.
     pub egress: Vec<EgressRule>,
-    /// The guest's environment.
+    /// Environment variables of the guest.
     pub env: BTreeMap<String, String>,
 }
 
@@ -33,17 +33,18 @@ pub struct FunctionConfig {
 pub struct Limits {
     /// Linear memory of one instance, bytes.
     pub memory_bytes: u64,
-    /// Wall-clock time of one invocation, queueing included.
+    /// Wall-clock time of one invocation, including its time in the queue.
     pub timeout: Duration,
-    /// Time that one invocation computes, waiting excluded; `None` is no limit besides the timeout.
+    /// Time that one invocation may compute, without the time it waits. `None` sets no limit besides
+    /// `timeout`.
     pub cpu: Option<Duration>,
-    /// Invocations running at once.
+    /// How many invocations may run at once.
     pub concurrency: u32,
-    /// Requests waiting for one of them to end.
+    /// How many requests may wait for one of them to end.
     pub queue: u32,
-    /// Longest wait in that queue before the request is shed.
+    /// How long a request may wait in that queue before it is shed.
     pub queue_wait: Duration,
-    /// Requests that one instance may serve, one after the other; 1 is a fresh instance each.
+    /// How many requests one instance may serve, one after the other. 1 gives each request a fresh instance.
     pub reuse: u32,
 }
 
@@ -61,29 +62,29 @@ impl Default for Limits {
     }
 }
 
-/// A value outside its bounds.
+/// A value that is out of bounds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key} is {found}, expected {expected}")]
+#[error("{key}: found {found}, expected {expected}")]
 pub struct ConfigError {
-    /// The key as users write it.
+    /// The key, as users write it.
     pub key: &'static str,
-    /// What was given.
+    /// The value found.
     pub found: String,
-    /// The bounds.
+    /// The allowed values.
     pub expected: &'static str,
 }
 
-/// Most routes, cohort rules, egress rules or environment variables of a function.
+/// Most routes, cohort rules, egress rules or environment variables of a function, each.
 const ENTRIES_MAX: usize = 256;
 
-/// Most bytes of one environment variable, name and value together.
+/// Most bytes in the name and value of one environment variable together.
 const ENV_BYTES_MAX: usize = 32 << 10;
 
 impl FunctionConfig {
-    /// Checks every bound.
+    /// Checks that every value is within its bounds.
     ///
     /// # Errors
-    /// Names the first key that is out of bounds.
+    /// The first key that is out of bounds.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.limits.check()?;
         let entries = [
@@ -98,7 +99,7 @@ impl FunctionConfig {
         let mut names = BTreeSet::new();
         for name in self.cohorts.iter().filter_map(|rule| rule.name.as_ref()) {
             let found = || format!("two rules named {name}");
-            bounded("cohorts", names.insert(name), found, "a name of its own for each rule that has one")?;
+            bounded("cohorts", names.insert(name), found, "a different name for each named rule")?;
         }
         for (name, value) in &self.env {
             let bytes = name.len() + value.len();
@@ -108,7 +109,7 @@ impl FunctionConfig {
                 "env",
                 bytes <= ENV_BYTES_MAX,
                 || format!("{bytes} bytes in {name:?}"),
-                "at most 32 KiB a variable",
+                "at most 32 KiB per variable",
             )?;
         }
         Ok(())

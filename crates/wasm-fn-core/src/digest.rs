@@ -1,14 +1,14 @@
-//! SHA-256 digests: how components are named.
+//! SHA-256 digests, which identify components.
 
 use std::{fmt, str::FromStr};
 
-/// SHA-256 of a component's bytes; written as 64 lower-case hexadecimal digits.
+/// SHA-256 of a component's bytes, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
-/// A text is no digest.
+/// A text that is not a digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no SHA-256 digest, expected 64 lower-case hexadecimal digits")]
+#[error("{0:?} is not a SHA-256 digest, expected 64 lower-case hexadecimal digits")]
 pub struct DigestError(String);
 
 impl FromStr for Digest {

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// An origin that a function may send requests to; everything not named is denied.
+/// An origin that a function may send requests to. All other origins are denied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EgressRule {
     /// `*`: every origin.
@@ -11,11 +11,11 @@ pub enum EgressRule {
     Origin {
         /// `http` or `https`.
         scheme: Scheme,
-        /// Lower case; an IPv6 address keeps its brackets.
+        /// Lower case. An IPv6 address keeps its brackets.
         host: String,
-        /// Whether every name below `host` is meant, and `host` itself is not.
+        /// Whether the rule covers every name below `host`, but not `host` itself.
         below: bool,
-        /// The port; the scheme's own when none is written.
+        /// The port; the default port of the scheme if none is written.
         port: u16,
     },
 }
@@ -29,13 +29,13 @@ pub enum Scheme {
     Https,
 }
 
-/// A text is no egress rule.
+/// A text that is not an egress rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("egress {0:?} is no origin, expected http[s]://host[:port], http[s]://*.host or *")]
+#[error("egress {0:?} is not an origin, expected http[s]://host[:port], http[s]://*.host or *")]
 pub struct EgressError(String);
 
 impl Scheme {
-    /// The port where none is written.
+    /// The default port.
     pub fn port(self) -> u16 {
         match self {
             Self::Http => 80,
@@ -53,7 +53,7 @@ impl Scheme {
 }
 
 impl EgressRule {
-    /// Whether a request to `host` (any case) and `port` over `scheme` is allowed.
+    /// Whether the rule allows a request to `host` (in any case) and `port` over `scheme`.
     pub fn allows(&self, scheme: Scheme, host: &str, port: u16) -> bool {
         match self {
             Self::Any => true,
@@ -86,7 +86,7 @@ impl FromStr for EgressRule {
         };
         let (host, port) = match rest.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => {
-                // `parse` alone would take a sign, leading zeros and port 0.
+                // `parse` alone would accept a sign, leading zeros and port 0.
                 let canonical = port.starts_with(|c: char| matches!(c, '1'..='9'));
                 (host, port.parse().ok().filter(|_| canonical).ok_or_else(error)?)
             }

@@ -1,10 +1,10 @@
-//! The vocabulary of wasm-fn: what functions, versions, weights, splits and limits are.
+//! The vocabulary of wasm-fn: functions, versions, weights, splits, limits and so on.
 //!
-//! Everything here is a value. Holding one proves that it is well formed, so code that receives it
-//! never checks again.
+//! Everything here is a value. A value proves that it is well formed, so code that receives one never checks
+//! it again.
 //!
-//! Invariants: no clock, no randomness, no environment, no input or output, no wire format. A word
-//! lives here only when three crates use it.
+//! Invariants: no clock, no randomness, no environment, no input or output, no wire format. A word belongs
+//! here only if three crates use it.
 
 mod bytes;
 mod cohort;

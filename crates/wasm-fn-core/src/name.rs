@@ -1,35 +1,37 @@
-//! Names of functions, stages and cohorts: safe in a URL path, a log line and a file name as they are.
+//! Names of functions, stages and cohorts. They are safe in a URL path, a log line and a file name as they
+//! are.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-/// Longest name in bytes; the longest DNS label, so that a name can become one.
+/// Longest name in bytes. It is the length of the longest DNS label, so that a name can become a label.
 const NAME_BYTES_MAX: usize = 63;
 
-/// Name that users deploy to and call, `hello`.
+/// The name that users deploy to and call, such as `hello`.
 ///
-/// 1 to 63 of `a-z`, `0-9`, `-` and `_`, starting with a letter or digit.
+/// 1 to 63 of `a-z`, `0-9`, `-` and `_`; starts with a letter or digit.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FunctionName(Arc<str>);
 
-/// Name of a place where a function is reachable, `live`. Same alphabet as [`FunctionName`].
+/// The name of a place where a function is reachable, such as `live`. It has the same alphabet as
+/// [`FunctionName`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StageName(Arc<str>);
 
-/// Name of users that a cohort rule finds, `beta`. Same alphabet as [`FunctionName`], and it starts with a
-/// letter, so that no share can be mistaken for one.
+/// The name of the users that a cohort rule matches, such as `beta`. It has the same alphabet as
+/// [`FunctionName`], but starts with a letter, so that a share cannot be mistaken for a name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CohortName(Arc<str>);
 
-/// Why a text is no name.
+/// Why a text is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// No characters at all.
+    /// The text is empty.
     #[error("{what} name is empty, expected 1 to 63 characters")]
     Empty {
         /// `function`, `stage` or `cohort`.
         what: &'static str,
     },
-    /// More than 63 bytes.
+    /// The text has more than 63 bytes.
     #[error("{what} name is {bytes} bytes long, expected at most 63")]
     TooLong {
         /// `function`, `stage` or `cohort`.
@@ -37,29 +39,29 @@ pub enum NameError {
         /// Length found.
         bytes: usize,
     },
-    /// A character outside the alphabet.
+    /// The text has a character outside the alphabet.
     #[error("{what} name {name:?} has {found:?} at byte {at}, expected a-z, 0-9, - or _")]
     Character {
         /// `function`, `stage` or `cohort`.
         what: &'static str,
         /// The rejected text.
         name: String,
-        /// The offending character.
+        /// The rejected character.
         found: char,
         /// Its byte offset.
         at: usize,
     },
-    /// `-` or `_` in front.
+    /// The text starts with `-` or `_`.
     #[error("{what} name {name:?} starts with {found:?}, expected a letter or digit")]
     Start {
         /// `function`, `stage` or `cohort`.
         what: &'static str,
         /// The rejected text.
         name: String,
-        /// The offending character.
+        /// The rejected character.
         found: char,
     },
-    /// A cohort's with a digit in front.
+    /// The name of a cohort starts with a digit.
     #[error("cohort name {name:?} starts with {found:?}, expected a letter")]
     Digit {
         /// The rejected text.
@@ -95,12 +97,12 @@ fn check_cohort(what: &'static str, text: &str) -> Result<(), NameError> {
 }
 
 impl StageName {
-    /// The stage that exists without being asked for.
+    /// The default stage.
     pub fn live() -> Self {
         Self(Arc::from("live"))
     }
 
-    /// Whether this is [`live`](Self::live).
+    /// Whether this is the stage [`live`](Self::live).
     pub fn is_live(&self) -> bool {
         &*self.0 == "live"
     }

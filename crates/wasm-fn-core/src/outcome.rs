@@ -1,29 +1,30 @@
-//! How an invocation ended, as it is counted, and whom that is charged to.
+//! How an invocation ended, for counting, and whom the end is charged to.
 
 use std::fmt;
 
-/// Class of an invocation's end.
+/// The class of an invocation's end.
 ///
-/// What the version did, what the client did and what the node did are different classes, because a
-/// rollout charges only the first to the version: see [`blame`](Self::blame).
+/// What the version did, what the client did and what the node did are in different classes, because a
+/// rollout charges only the first to the version. See [`blame`](Self::blame).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// A complete answer with a status below 500.
     Success,
-    /// A complete answer with a status of 500 or above, made by the guest.
+    /// A complete answer of the guest with a status of 500 or above.
     ServerError,
     /// The guest trapped.
     Trap,
-    /// The deadline passed, or the CPU time was used up, first.
+    /// The deadline passed, or the CPU time ran out, before the invocation ended.
     Timeout,
-    /// The guest trapped after memory was refused to it.
+    /// The guest trapped after it was refused memory.
     OutOfMemory,
-    /// The guest returned without an answer, or with one that is no HTTP.
+    /// The guest returned without an answer, or its answer is not valid HTTP.
     InvalidResponse,
-    /// The node refused it or gave it up: at a limit, without the version's code, or because it was told to.
+    /// The node refused or gave up the invocation: it reached a limit, did not have the version's code, or
+    /// was told to stop.
     Shed,
-    /// The client went away first, or did not do its part: its body was too large or did not come, or it did
-    /// not read the answer.
+    /// The client left first, or did not do its part: its body was too large or did not arrive, or the client
+    /// did not read the answer.
     Cancelled,
     /// The host failed; no guest is to blame.
     Internal,
@@ -32,16 +33,16 @@ pub enum Outcome {
 /// Whom an outcome is charged to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Blame {
-    /// The version that answered or failed to. Only this counts in a verdict.
+    /// The version that answered, or failed to answer. A verdict counts only these outcomes.
     Version,
     /// The client.
     Client,
-    /// The node, or who operates it.
+    /// The node, or its operator.
     Node,
 }
 
 impl Blame {
-    /// The word used in the documentation.
+    /// The word in the documentation.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Version => "version",
@@ -71,12 +72,12 @@ impl Outcome {
         Self::Internal,
     ];
 
-    /// Place in [`ALL`](Self::ALL), for counters in an array.
+    /// The index in [`ALL`](Self::ALL), for counters in an array.
     pub fn index(self) -> usize {
         self as usize
     }
 
-    /// Whom it is charged to; `None` when nothing went wrong.
+    /// Whom the outcome is charged to; `None` if nothing went wrong.
     pub fn blame(self) -> Option<Blame> {
         match self {
             Self::Success => None,
@@ -88,17 +89,18 @@ impl Outcome {
         }
     }
 
-    /// Whether the version that answered is to blame.
+    /// Whether the outcome is charged to the version.
     pub fn is_failure(self) -> bool {
         self.blame() == Some(Blame::Version)
     }
 
-    /// Whether it says something of the version, so that a verdict and the version's latencies count it.
+    /// Whether the outcome tells something about the version. Only then do verdicts and the version's
+    /// latencies count it.
     pub fn counts(self) -> bool {
         matches!(self.blame(), None | Some(Blame::Version))
     }
 
-    /// The word used in metrics, logs and the API.
+    /// The word in metrics, logs and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",

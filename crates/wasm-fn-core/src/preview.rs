@@ -1,16 +1,17 @@
-//! Previews: each version's own address, and who may use it.
+//! Previews: the address of each single version, and who may use it.
 
 use std::{fmt, str::FromStr};
 
 use crate::{FunctionName, VersionRef};
 
-/// Longest DNS label, bytes (RFC 1035, section 2.3.4).
+/// Longest DNS label, in bytes (RFC 1035, section 2.3.4).
 const LABEL_BYTES_MAX: usize = 63;
 
-/// Longest preview domain, bytes: a label and a dot before it stay within the 253 of a host name.
+/// Longest preview domain, in bytes. With a label and a dot in front it stays within the 253 bytes of a host
+/// name.
 const DOMAIN_BYTES_MAX: usize = 189;
 
-/// What stands between version and function in a host name.
+/// Separates version and function in a host name.
 const BETWEEN: &str = "--";
 
 /// Who may use the addresses of a function's versions.
@@ -18,43 +19,43 @@ const BETWEEN: &str = "--";
 pub enum PreviewAccess {
     /// Everybody.
     Open,
-    /// Whoever has a token.
+    /// Clients with a token.
     #[default]
     Token,
-    /// Nobody: there are no such addresses.
+    /// Nobody: the versions have no addresses.
     Off,
 }
 
-/// A text is no [`PreviewAccess`].
+/// A text that is not a [`PreviewAccess`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("found {0:?}, expected open, token or off")]
 pub struct PreviewAccessError(String);
 
-/// The domain below which each version has a host name, `v2--hello.example.com`.
-// Invariant: lower case, at most `DOMAIN_BYTES_MAX` bytes, labels of a host name.
+/// The domain under which each version has a host name, `v2--hello.example.com`.
+// Invariant: lower case, at most `DOMAIN_BYTES_MAX` bytes, valid labels of a host name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PreviewDomain(Box<str>);
 
-/// A text is no [`PreviewDomain`].
+/// A text that is not a [`PreviewDomain`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("found {0:?}, expected a domain of at most 189 characters such as preview.example.com")]
 pub struct PreviewDomainError(String);
 
-/// A version of a function has no host name.
+/// Why a version of a function has no host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HostLabelError {
-    /// DNS takes no such label.
-    #[error("`{label}` is {bytes} bytes long, expected at most the 63 of a DNS label")]
+    /// The label is too long for DNS.
+    #[error("`{label}` is {bytes} bytes long, expected at most 63, the limit of a DNS label")]
     TooLong {
-        /// What the label would be.
+        /// The label.
         label: String,
         /// Its length.
         bytes: usize,
     },
-    /// Host names have no such characters.
-    #[error("`{label}` {problem}, expected a host name's letters, digits and inner hyphens")]
+    /// The label has characters that host names cannot have.
+    #[error("`{label}` {problem}, expected letters, digits and inner hyphens, as in a host name")]
     Characters {
-        /// What the label would be.
+        /// The label.
         label: String,
         /// What is wrong with it.
         problem: &'static str,
@@ -70,7 +71,7 @@ impl PreviewDomain {
     /// The host name of `version` of `function`.
     ///
     /// # Errors
-    /// The name of the function cannot be a part of one.
+    /// If the function's name cannot be part of a host name.
     pub fn host(&self, version: VersionRef, function: &FunctionName) -> Result<String, HostLabelError> {
         let label = format!("{version}{BETWEEN}{function}");
         if label.len() > LABEL_BYTES_MAX {
@@ -87,7 +88,7 @@ impl PreviewDomain {
         }
     }
 
-    /// The version and function whose host name is `host`, without a port and in any case.
+    /// The version and function with the host name `host`, which has no port and may be in any case.
     pub fn named(&self, host: &str) -> Option<(VersionRef, FunctionName)> {
         let label_bytes = host.len().checked_sub(self.0.len() + 1)?;
         if label_bytes > LABEL_BYTES_MAX || !host.is_char_boundary(label_bytes) {

@@ -1,8 +1,8 @@
-//! Revisions: the order of control-plane states.
+//! Revisions, which order the states of the control plane.
 
 use std::fmt;
 
-/// Number of a control-plane state, for compare-and-set; 0 is the empty state. Never a build.
+/// The number of a control-plane state, for compare-and-set. 0 is the empty state. It never numbers a build.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 

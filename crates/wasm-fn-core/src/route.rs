@@ -1,47 +1,46 @@
-//! Routes: the host and paths under which a stage is reachable.
+//! Routes: the host and paths at which a stage is reachable.
 
 use std::{fmt, str::FromStr};
 
 use crate::{FunctionName, StageName};
 
-/// Longest route in bytes; more than any path people type, less than a header.
+/// Longest route in bytes. It is longer than any path people type, and shorter than a header.
 const ROUTE_BYTES_MAX: usize = 1024;
 
-/// Most segments in a route's path; matching probes at most this many prefixes.
+/// Most segments in the path of a route. Matching probes at most this many prefixes.
 const SEGMENTS_MAX: usize = 16;
 
-/// `[host]/path` or `[host]/path/*`.
+/// A route: `[host]/path` or `[host]/path/*`.
 ///
-/// `/path/*` covers `/path` and everything below it; without `/*` only that path. Without a host it
-/// holds for every host. Paths are compared as they are on the wire, percent-encoding and case kept.
+/// `/path/*` covers `/path` and everything below it; `/path` covers only that path. A route without a host
+/// applies to every host. Paths are compared as sent, with their percent-encoding and case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Route {
     // Invariant: lower case, no port.
     host: Option<Box<str>>,
-    // Invariant: starts with `/`, or is empty for the root prefix `/*`; no `*`, no trailing `/` when
-    // `below`.
+    // Invariant: starts with `/`, or is empty for the root prefix `/*`; no `*`; no trailing `/` if `below`.
     path: Box<str>,
     below: bool,
 }
 
-/// Why a text is no route.
+/// Why a text is not a route.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
-    /// No path.
+    /// The route has no path.
     #[error("route {0:?} has no path, expected [host]/path or [host]/path/*")]
     NoPath(String),
-    /// A star where none may be.
-    #[error("route {0:?} has `*` elsewhere than as the last segment")]
+    /// The route has a star in the wrong place.
+    #[error("route {0:?} has `*` in the wrong place, expected it only as the last segment")]
     Star(String),
-    /// A character that no request path or host carries.
+    /// The route has a character that no request path or host can have.
     #[error("route {route:?} has {found:?}, expected the visible ASCII characters of a URL path")]
     Character {
         /// The rejected text.
         route: String,
-        /// The offending character.
+        /// The rejected character.
         found: char,
     },
-    /// Too long or too deep.
+    /// The route is too long or too deep.
     #[error("route has {bytes} bytes and {segments} segments, expected at most 1024 and 16")]
     TooLong {
         /// Length found.
@@ -52,14 +51,14 @@ pub enum RouteError {
 }
 
 impl Route {
-    /// Where a stage is reachable when nothing else is configured: `/hello/*` for the live stage,
-    /// `/hello@staging/*` for another.
+    /// The route of a stage without configured routes: `/hello/*` for the live stage, `/hello@staging/*` for
+    /// another.
     pub fn default_for(function: &FunctionName, stage: &StageName) -> Self {
         let path = if stage.is_live() { format!("/{function}") } else { format!("/{function}@{stage}") };
         Self { host: None, path: path.into(), below: true }
     }
 
-    /// Whether this is [`default_for`](Self::default_for) the stage.
+    /// Whether this is the route [`default_for`](Self::default_for) the stage.
     pub fn is_default_for(&self, function: &FunctionName, stage: &StageName) -> bool {
         let rest = self.path.strip_prefix('/').and_then(|path| path.strip_prefix(function.as_str()));
         let named = match rest {
@@ -70,17 +69,17 @@ impl Route {
         named && self.below && self.host.is_none()
     }
 
-    /// The host it is limited to, lower case.
+    /// The host that the route is limited to, in lower case.
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()
     }
 
-    /// The path, without `/*`; empty for the prefix of everything.
+    /// The path, without `/*`; empty if the route covers everything.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Whether everything below the path is covered too.
+    /// Whether the route also covers everything below the path.
     pub fn below(&self) -> bool {
         self.below
     }

@@ -1,12 +1,12 @@
-//! The sides of a comparison.
+//! The sides of a rollout's comparison.
 
-/// Whose request it was.
+/// The side that served a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     /// The version under test.
     Canary,
-    /// The version it is compared with.
+    /// The version that it is compared with.
     Stable,
-    /// That version too, by a handle that is as fresh as the canary's and has as many users.
+    /// The same version, but on a handle that is as fresh as the canary's and has as many users.
     Baseline,
 }

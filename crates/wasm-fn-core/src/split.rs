@@ -1,54 +1,54 @@
-//! The traffic split: which share of a stage's requests each version answers.
+//! The traffic split: the share of a stage's requests that each version answers.
 
 use crate::{Point, VersionNo, Weight};
 
-/// Shares of a stage's versions.
+/// The shares of a stage's versions.
 ///
-/// Holding one proves that the weights add up to [`Weight::FULL`], that none is zero and that no
-/// version appears twice, so [`pick`](Self::pick) cannot fail.
+/// A split proves that its weights add up to [`Weight::FULL`], that none is zero, and that no version appears
+/// twice. Therefore [`pick`](Self::pick) cannot fail.
 ///
-/// Newer versions take the lower points. A version therefore keeps the points it has when its
-/// weight grows, as long as the versions newer than it do not change: between two versions, raising
-/// one never moves a point off it.
+/// Newer versions have the lower points. Therefore a version keeps its points when its weight grows, as long
+/// as the weights of newer versions stay the same. Between two versions, raising the weight of one never
+/// takes a point from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficSplit {
-    // Invariant: newest first, each version once, no zero weight, the sum is `Weight::FULL`.
+    // Invariant: newest first, each version once, no zero weight; the sum is `Weight::FULL`.
     shares: Box<[(VersionNo, Weight)]>,
 }
 
-/// Why shares are no split.
+/// Why shares do not make a split.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
-    /// The weights do not add up.
+    /// The weights have a wrong sum.
     #[error("weights add up to {found} basis points, expected 10000")]
     Sum {
-        /// Sum found, basis points.
+        /// The sum, in basis points.
         found: u64,
     },
-    /// A share of nothing.
-    #[error("{version} has weight 0%, expected at least 0.01% or no mention")]
+    /// A version has a share of zero.
+    #[error("{version} has weight 0%, expected at least 0.01% or no entry")]
     Zero {
-        /// The version with it.
+        /// The version.
         version: VersionNo,
     },
-    /// A version is named twice.
+    /// A version appears twice.
     #[error("{version} appears twice")]
     Duplicate {
-        /// The version named twice.
+        /// The version.
         version: VersionNo,
     },
 }
 
 impl TrafficSplit {
-    /// Everything to `version`.
+    /// All traffic goes to `version`.
     pub fn all(version: VersionNo) -> Self {
         Self { shares: Box::new([(version, Weight::FULL)]) }
     }
 
-    /// Splits by `shares`, in any order.
+    /// A split of `shares`, which may be in any order.
     ///
     /// # Errors
-    /// When a weight is zero, a version appears twice, or the weights do not add up to 10,000.
+    /// If a weight is zero, a version appears twice, or the weights do not add up to 10,000.
     pub fn new(shares: impl IntoIterator<Item = (VersionNo, Weight)>) -> Result<Self, SplitError> {
         let mut shares: Box<[_]> = shares.into_iter().collect();
         shares.sort_by_key(|&(version, _)| std::cmp::Reverse(version));
@@ -65,7 +65,8 @@ impl TrafficSplit {
         Ok(Self { shares })
     }
 
-    /// `share` of everything to `canary`, the rest to `stable`; a share of zero or full leaves one.
+    /// `share` of the traffic goes to `canary`, the rest to `stable`. A share of zero or 100 % leaves one
+    /// version.
     pub fn between(stable: VersionNo, canary: VersionNo, share: Weight) -> Self {
         if share == Weight::ZERO || stable == canary {
             return Self::all(stable);
@@ -77,7 +78,7 @@ impl TrafficSplit {
             .expect("two versions that differ, with complementary weights above zero")
     }
 
-    /// The version that owns `point`.
+    /// The version that has `point`.
     pub fn pick(&self, point: Point) -> VersionNo {
         let mut end = 0;
         for &(version, weight) in &self.shares {
@@ -89,7 +90,7 @@ impl TrafficSplit {
         unreachable!("the weights add up to the number of points")
     }
 
-    /// The weight of `version`; zero when it has none.
+    /// The weight of `version`; zero if it has none.
     pub fn weight(&self, version: VersionNo) -> Weight {
         self.shares.iter().find(|&&(v, _)| v == version).map_or(Weight::ZERO, |&(_, weight)| weight)
     }

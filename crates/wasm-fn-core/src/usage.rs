@@ -1,15 +1,15 @@
-//! What one invocation used.
+//! The resources that one invocation used.
 
 use std::time::Duration;
 
-/// What one invocation used, whether it succeeded or not.
+/// The resources that one invocation used, whether it succeeded or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Time spent waiting for a place among the running invocations.
+    /// Time in the queue, before the invocation ran.
     pub queue_wait: Duration,
-    /// Largest linear memory, bytes.
+    /// Largest size of the linear memory, in bytes.
     pub memory_peak_bytes: u64,
-    /// Whether the guest asked for memory that the node did not have. Then no failure is charged to the
-    /// version.
+    /// Whether the guest asked for memory that the node did not have. In that case no failure is charged to
+    /// the version.
     pub starved: bool,
 }

@@ -1,8 +1,9 @@
-//! Version numbers and the ways users name a version.
+//! Version numbers, and the ways in which users name a version.
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
-/// Number of an immutable build of a function: `v1`, `v2`, …; never reused, gaps allowed.
+/// The number of an immutable build of a function: `v1`, `v2`, …. Numbers are never reused; there may be
+/// gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VersionNo(NonZeroU32);
 
@@ -15,20 +16,20 @@ impl VersionNo {
         NonZeroU32::new(number).map(Self)
     }
 
-    /// The bare number.
+    /// The plain number.
     pub fn number(self) -> u32 {
         self.0.get()
     }
 
-    /// The number after this one; `None` when numbers are used up.
+    /// The next number; `None` if the numbers are used up.
     pub fn next(self) -> Option<Self> {
         self.0.checked_add(1).map(Self)
     }
 }
 
-/// A text is no version number.
+/// A text that is not a version number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no version number, expected v1, v2, …")]
+#[error("{0:?} is not a version number, expected v1, v2, …")]
 pub struct VersionNoError(String);
 
 impl FromStr for VersionNo {
@@ -49,24 +50,24 @@ impl fmt::Display for VersionNo {
     }
 }
 
-/// A version as users name one: by number or by what it is to a stage now.
+/// A version as users name it: by number, or by its current role in a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionRef {
     /// `v42`.
     No(VersionNo),
-    /// The version that a stage falls back on.
+    /// The version that the stage falls back on.
     Stable,
-    /// The version that a rollout is moving to.
+    /// The version that a rollout moves to.
     Canary,
-    /// The version that served everyone before the stable one.
+    /// The version that was stable before the current one.
     Previous,
-    /// The highest number.
+    /// The version with the highest number.
     Latest,
 }
 
-/// A text names no version.
+/// A text that does not name a version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} names no version, expected v1, v2, …, stable, canary, previous or latest")]
+#[error("{0:?} does not name a version, expected v1, v2, …, stable, canary, previous or latest")]
 pub struct VersionRefError(String);
 
 impl FromStr for VersionRef {

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// Share of a stage's traffic in basis points, 0 to 10,000 (0.01 % to 100 %).
+/// A share of a stage's traffic in basis points, 0 to 10,000 (0.01 % to 100 %).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Weight(u16);
 
@@ -22,20 +22,20 @@ impl Weight {
         self.0
     }
 
-    /// What is left of everything.
+    /// The rest, up to 10,000 basis points.
     #[must_use]
     pub fn complement(self) -> Self {
         Self(Self::FULL.0 - self.0)
     }
 }
 
-/// Why a text is no weight.
+/// Why a text is not a weight.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WeightError {
-    /// Not `N%` with at most two decimals.
-    #[error("{0:?} is no weight, expected a percentage such as 10% or 0.05%")]
+    /// The text is not `N%` with at most two decimals.
+    #[error("{0:?} is not a weight, expected a percentage such as 10% or 0.05%")]
     Malformed(String),
-    /// More than everything.
+    /// The weight is more than 100 %.
     #[error("weight {0} is over 100%")]
     OverFull(String),
 }
@@ -43,7 +43,7 @@ pub enum WeightError {
 impl FromStr for Weight {
     type Err = WeightError;
 
-    /// Reads `10%`, `0.05%`, `100%`: at most two decimals, so that nothing is rounded.
+    /// Parses `10%`, `0.05%`, `100%`. Allows at most two decimals, so that nothing is rounded.
     fn from_str(text: &str) -> Result<Self, WeightError> {
         let malformed = || WeightError::Malformed(text.to_owned());
         let number = text.strip_suffix('%').ok_or_else(malformed)?;
@@ -75,7 +75,7 @@ impl fmt::Display for Weight {
     }
 }
 
-/// A place on the line of 10,000 basis points, 0 to 9,999: what a request draws or its key hashes to.
+/// A point on the line of 10,000 basis points, 0 to 9,999. A request draws a point, or its key hashes to one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Point(u16);
 
@@ -83,12 +83,12 @@ impl Point {
     /// Number of points.
     pub const COUNT: u16 = Weight::FULL.0;
 
-    /// The point at `place`; `None` from 10,000 on.
+    /// The point at `place`; `None` for 10,000 and above.
     pub fn new(place: u16) -> Option<Self> {
         (place < Self::COUNT).then_some(Self(place))
     }
 
-    /// Scales 64 uniform bits to a uniform point (multiply-shift; the bias is below 10⁻¹⁵).
+    /// Scales 64 uniform bits to a uniform point (by multiply-shift; the bias is below 10⁻¹⁵).
     pub fn from_bits(bits: u64) -> Self {
         let scaled = (u128::from(bits) * u128::from(Self::COUNT)) >> 64;
         Self(u16::try_from(scaled).expect("a 64-bit fraction of 10,000 is below 10,000"))

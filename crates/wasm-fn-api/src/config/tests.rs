@@ -42,11 +42,8 @@ fn bad_values_are_named_with_what_was_expected() {
         (json!({"queue": 100_001}), "queue: found 100001, expected 0 to 100000"),
         (json!({"reuse": 0}), "reuse: found 0, expected 1 to 1000000"),
         (json!({"routes": ["hello"]}), "routes: route \"hello\" has no path"),
-        (
-            json!({"sticky": "body"}),
-            "sticky: sticky = \"body\", expected header:NAME, cookie:NAME, ip or none",
-        ),
-        (json!({"egress": ["ftp://x"]}), "egress: egress \"ftp://x\" is no origin"),
+        (json!({"sticky": "body"}), "sticky: found \"body\", expected header:NAME, cookie:NAME, ip or none"),
+        (json!({"egress": ["ftp://x"]}), "egress: egress \"ftp://x\" is not an origin"),
         (json!({"env": {"A=B": ""}}), "env: found \"A=B\", expected a name without `=`"),
         (
             cohort(json!({"values": ["a"], "to": "canary"})),
@@ -60,7 +57,7 @@ fn bad_values_are_named_with_what_was_expected() {
             cohort(json!({"header": "a", "values": [], "to": "canary"})),
             "cohorts: cohort on \"a\" has 0 values",
         ),
-        (cohort(json!({"header": "a b", "values": ["a"], "to": "stable"})), "cohorts: \"a b\" is no name"),
+        (cohort(json!({"header": "a b", "values": ["a"], "to": "stable"})), "cohorts: \"a b\" is not a name"),
         (cohort(json!({"header": "a", "values": ["a"], "to": "all"})), "unknown variant `all`"),
         (
             cohort(json!({"name": "10%", "header": "a", "values": ["a"], "to": "canary"})),
@@ -75,7 +72,7 @@ fn bad_values_are_named_with_what_was_expected() {
                 {"name": "beta", "header": "a", "values": ["a"], "to": "canary"},
                 {"name": "beta", "header": "b", "values": ["a"], "to": "stable"},
             ]}),
-            "cohorts: found two rules named beta, expected a name of its own for each rule that has one",
+            "cohorts: found two rules named beta, expected a different name for each named rule",
         ),
         (json!({"memory": "64MiB"}), "unknown field `memory`"),
         (json!({"memory_bytes": "64MiB"}), "invalid type: string \"64MiB\", expected u64"),

@@ -1,5 +1,5 @@
-//! What is on disk is read as it was meant, or refused by name. Round trips of whole states are in the
-//! tests of `state`.
+//! Tests that stored JSON is read with its original meaning, or refused with the name of the bad value. Round
+//! trips of whole states are in the tests of `state`.
 
 use std::time::Duration;
 
@@ -60,10 +60,10 @@ fn impossible_json_is_refused_by_name() {
     };
     let salt = "0".repeat(32);
     for (json, expected) in [
-        (stage(r#"[["v1",10000]]"#, "v1", &salt), "stage `live` names v1, which is not there"),
+        (stage(r#"[["v1",10000]]"#, "v1", &salt), "stage `live` names v1, which does not exist"),
         (stage(r#"[["v1",9000]]"#, "v1", &salt), "weights add up to 9000 basis points, expected 10000"),
         (stage(r#"[["v1",10001]]"#, "v1", &salt), "weight of 10001 basis points, expected at most 10000"),
-        (stage(r#"[["v1",10000]]"#, "one", &salt), "\"one\" is no version number, expected v1, v2, …"),
+        (stage(r#"[["v1",10000]]"#, "one", &salt), "\"one\" is not a version number, expected v1, v2, …"),
         (stage(r#"[["v1",10000]]"#, "v1", "é"), "salt \"é\", expected 32 hexadecimal digits"),
     ] {
         let stored: StoredFunction = serde_json::from_str(&json).unwrap();

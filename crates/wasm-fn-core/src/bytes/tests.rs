@@ -1,4 +1,4 @@
-//! Facts about `bytes`.
+//! Tests for `bytes`.
 
 use super::*;
 

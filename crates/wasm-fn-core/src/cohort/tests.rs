@@ -1,4 +1,4 @@
-//! Facts about `cohort`.
+//! Tests for `cohort`.
 
 use proptest::{prelude::*, test_runner::RngSeed};
 

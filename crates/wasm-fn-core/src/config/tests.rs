@@ -1,4 +1,4 @@
-//! Facts about `config`.
+//! Tests for `config`.
 
 use super::*;
 
@@ -54,21 +54,21 @@ fn both_ends_of_every_bound_are_allowed() {
 #[test]
 fn limits_outside_their_bounds_are_refused() {
     let over = Duration::from_secs(3601);
-    refused(&limits(|l| l.memory_bytes = 65_535), "memory is 65535 bytes, expected 64KiB to 4GiB");
+    refused(&limits(|l| l.memory_bytes = 65_535), "memory: found 65535 bytes, expected 64KiB to 4GiB");
     refused(
         &limits(|l| l.memory_bytes = u64::MAX),
-        "memory is 18446744073709551615 bytes, expected 64KiB to 4GiB",
+        "memory: found 18446744073709551615 bytes, expected 64KiB to 4GiB",
     );
-    refused(&limits(|l| l.timeout = Duration::ZERO), "timeout is 0ns, expected 1ms to 1h");
-    refused(&limits(|l| l.timeout = over), "timeout is 3601s, expected 1ms to 1h");
-    refused(&limits(|l| l.cpu = Some(Duration::ZERO)), "cpu is 0ns, expected 1ms to 1h");
-    refused(&limits(|l| l.cpu = Some(over)), "cpu is 3601s, expected 1ms to 1h");
-    refused(&limits(|l| l.concurrency = 0), "concurrency is 0, expected 1 to 100000");
-    refused(&limits(|l| l.concurrency = 100_001), "concurrency is 100001, expected 1 to 100000");
-    refused(&limits(|l| l.queue = 100_001), "queue is 100001, expected 0 to 100000");
-    refused(&limits(|l| l.queue_wait = over), "queue_wait is 3601s, expected 0s to 60s");
-    refused(&limits(|l| l.reuse = 0), "reuse is 0, expected 1 to 1000000");
-    refused(&limits(|l| l.reuse = 1_000_001), "reuse is 1000001, expected 1 to 1000000");
+    refused(&limits(|l| l.timeout = Duration::ZERO), "timeout: found 0ns, expected 1ms to 1h");
+    refused(&limits(|l| l.timeout = over), "timeout: found 3601s, expected 1ms to 1h");
+    refused(&limits(|l| l.cpu = Some(Duration::ZERO)), "cpu: found 0ns, expected 1ms to 1h");
+    refused(&limits(|l| l.cpu = Some(over)), "cpu: found 3601s, expected 1ms to 1h");
+    refused(&limits(|l| l.concurrency = 0), "concurrency: found 0, expected 1 to 100000");
+    refused(&limits(|l| l.concurrency = 100_001), "concurrency: found 100001, expected 1 to 100000");
+    refused(&limits(|l| l.queue = 100_001), "queue: found 100001, expected 0 to 100000");
+    refused(&limits(|l| l.queue_wait = over), "queue_wait: found 3601s, expected 0s to 60s");
+    refused(&limits(|l| l.reuse = 0), "reuse: found 0, expected 1 to 1000000");
+    refused(&limits(|l| l.reuse = 1_000_001), "reuse: found 1000001, expected 1 to 1000000");
 }
 
 #[test]
@@ -78,16 +78,19 @@ fn lists_are_bounded() {
     let egress = |count| FunctionConfig { egress: vec![EgressRule::Any; count], ..FunctionConfig::default() };
     assert_eq!(routes(256).check(), Ok(()));
     assert_eq!(egress(256).check(), Ok(()));
-    refused(&routes(257), "routes is 257 entries, expected at most 256");
-    refused(&egress(257), "egress is 257 entries, expected at most 256");
+    refused(&routes(257), "routes: found 257 entries, expected at most 256");
+    refused(&egress(257), "egress: found 257 entries, expected at most 256");
     let env = (0..257).map(|i| (format!("K{i}"), String::new())).collect();
-    refused(&FunctionConfig { env, ..FunctionConfig::default() }, "env is 257 entries, expected at most 256");
+    refused(
+        &FunctionConfig { env, ..FunctionConfig::default() },
+        "env: found 257 entries, expected at most 256",
+    );
 }
 
 #[test]
 fn environment_variables_have_names_and_no_nul() {
     assert_eq!(env("GREETING", "hi = there").check(), Ok(()));
-    let text = |name: &str| format!("env is {name:?}, expected a name without `=` and no NUL characters");
+    let text = |name: &str| format!("env: found {name:?}, expected a name without `=` and no NUL characters");
     for (name, value) in [("", ""), ("A=B", ""), ("A\0", ""), ("A", "\0")] {
         refused(&env(name, value), &text(name));
     }
@@ -98,6 +101,6 @@ fn environment_variables_are_at_most_32_kib() {
     assert_eq!(env("A", &"x".repeat((32 << 10) - 1)).check(), Ok(()));
     refused(
         &env("A", &"x".repeat(32 << 10)),
-        r#"env is 32769 bytes in "A", expected at most 32 KiB a variable"#,
+        r#"env: found 32769 bytes in "A", expected at most 32 KiB per variable"#,
     );
 }

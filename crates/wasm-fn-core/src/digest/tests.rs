@@ -1,4 +1,4 @@
-//! Facts about `digest`.
+//! Tests for `digest`.
 
 use proptest::{prelude::*, test_runner::RngSeed};
 

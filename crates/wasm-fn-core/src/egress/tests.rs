@@ -1,4 +1,4 @@
-//! Facts about `egress`.
+//! Tests for `egress`.
 
 use proptest::{prelude::*, test_runner::RngSeed};
 
@@ -120,7 +120,7 @@ fn messages_stay_short() {
     assert!(error.to_string().len() < 1000);
     assert_eq!(
         "ftp://a".parse::<EgressRule>().unwrap_err().to_string(),
-        r#"egress "ftp://a" is no origin, expected http[s]://host[:port], http[s]://*.host or *"#
+        r#"egress "ftp://a" is not an origin, expected http[s]://host[:port], http[s]://*.host or *"#
     );
 }
 

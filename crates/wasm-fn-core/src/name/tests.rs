@@ -1,4 +1,4 @@
-//! Facts about `name`.
+//! Tests for `name`.
 
 use proptest::{prelude::*, test_runner::RngSeed};
 

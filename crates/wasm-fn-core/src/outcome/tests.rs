@@ -1,4 +1,4 @@
-//! Facts about `outcome`.
+//! Tests for `outcome`.
 
 use std::collections::HashSet;
 

@@ -62,7 +62,7 @@ fn names_that_are_no_dns_label_are_told() {
     let long = "a".repeat(60);
     assert_eq!(
         refused(VersionRef::Canary, &long),
-        format!("`canary--{long}` is 68 bytes long, expected at most the 63 of a DNS label")
+        format!("`canary--{long}` is 68 bytes long, expected at most 63, the limit of a DNS label")
     );
     assert!(refused(VersionRef::Latest, "a_b").contains("has an underscore"));
     assert!(refused(VersionRef::Latest, "a-").contains("ends with a hyphen"));

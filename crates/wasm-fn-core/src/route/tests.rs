@@ -1,4 +1,4 @@
-//! Facts about `route`.
+//! Tests for `route`.
 
 use proptest::{prelude::*, test_runner::RngSeed};
 

@@ -1,4 +1,4 @@
-//! Facts about `split`.
+//! Tests for `split`.
 
 use proptest::{prelude::*, test_runner::RngSeed};
 
@@ -74,14 +74,14 @@ fn a_version_without_a_share_has_weight_zero() {
     assert_eq!(TrafficSplit::all(v(1)).weight(v(2)), Weight::ZERO);
 }
 
-/// Up to eight versions whose weights, all above zero, add up.
+/// Up to eight versions with weights above zero that add up.
 fn splits() -> impl Strategy<Value = Vec<(VersionNo, Weight)>> {
     let cuts = proptest::collection::btree_set(1u16..10_000, 0..8);
     (cuts, any::<u32>()).prop_map(|(cuts, salt)| {
         let ends: Vec<u16> = cuts.into_iter().chain([10_000]).collect();
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let weights = starts.zip(&ends).map(|(start, end)| bp(end - start));
-        // Numbers that differ, in an order that depends on the salt.
+        // Different numbers, in an order that depends on the salt.
         (0u32..).zip(weights).map(|(i, weight)| (v(((i ^ (salt & 7)) + 1) * 10), weight)).collect()
     })
 }

@@ -1,4 +1,4 @@
-//! Facts about `version`.
+//! Tests for `version`.
 
 use proptest::{prelude::*, test_runner::RngSeed};
 
@@ -78,7 +78,7 @@ fn other_texts_name_no_version() {
 fn messages_name_what_is_accepted() {
     assert_eq!(
         "newest".parse::<VersionRef>().unwrap_err().to_string(),
-        r#""newest" names no version, expected v1, v2, …, stable, canary, previous or latest"#
+        r#""newest" does not name a version, expected v1, v2, …, stable, canary, previous or latest"#
     );
 }
 

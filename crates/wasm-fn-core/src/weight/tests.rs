@@ -1,4 +1,4 @@
-//! Facts about `weight`.
+//! Tests for `weight`.
 
 use proptest::{prelude::*, test_runner::RngSeed};
 
@@ -56,7 +56,7 @@ fn weights_are_written_without_needless_zeros() {
 fn messages_say_what_was_expected() {
     assert_eq!(
         "10".parse::<Weight>().unwrap_err().to_string(),
-        r#""10" is no weight, expected a percentage such as 10% or 0.05%"#
+        r#""10" is not a weight, expected a percentage such as 10% or 0.05%"#
     );
     assert_eq!("101%".parse::<Weight>().unwrap_err().to_string(), "weight 101% is over 100%");
 }

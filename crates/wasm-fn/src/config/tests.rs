@@ -258,7 +258,7 @@ fn values_that_cannot_be_read_are_refused() {
     refused(
         "[function.hello]\nsticky = \"cookie\"\n",
         &expect![[
-            r#"wasm-fn.toml:2: function.hello.sticky: sticky = "cookie", expected header:NAME, cookie:NAME, ip or none"#
+            r#"wasm-fn.toml:2: function.hello.sticky: found "cookie", expected header:NAME, cookie:NAME, ip or none"#
         ]],
     );
     refused(
@@ -270,7 +270,7 @@ fn values_that_cannot_be_read_are_refused() {
     refused(
         "[function.hello]\negress = [\"example.com\"]\n",
         &expect![[
-            r#"wasm-fn.toml:2: function.hello.egress: egress "example.com" is no origin, expected http[s]://host[:port], http[s]://*.host or *"#
+            r#"wasm-fn.toml:2: function.hello.egress: egress "example.com" is not an origin, expected http[s]://host[:port], http[s]://*.host or *"#
         ]],
     );
     refused(
@@ -382,13 +382,13 @@ fn cohorts_that_mean_nothing_are_refused() {
     refused(
         &cohort(&format!("{named} }}, {{ {named}")),
         &expect![
-            "wasm-fn.toml:2: function.hello.cohorts: found two rules named beta, expected a name of its own for each rule that has one"
+            "wasm-fn.toml:2: function.hello.cohorts: found two rules named beta, expected a different name for each named rule"
         ],
     );
     refused(
         &cohort(r#"header = "a b", in = ["c"], to = "canary""#),
         &expect![[
-            r#"wasm-fn.toml:2: function.hello.cohorts: "a b" is no name of a header, cookie or query parameter, expected 1 to 256 token characters"#
+            r#"wasm-fn.toml:2: function.hello.cohorts: "a b" is not a name of a header, cookie or query parameter, expected 1 to 256 token characters"#
         ]],
     );
 }

@@ -1,4 +1,4 @@
-//! Promote, abort, rollback, weights, delete.
+//! Tests of promote, abort, rollback, weights and delete.
 
 use super::*;
 
@@ -164,7 +164,7 @@ fn bad_traffic_is_refused() {
         (&[("v1", "50%"), ("v2", "40%")][..], "weights add up to 9000 basis points, expected 10000"),
         (&[("v1", "100%"), ("v2", "100%")], "weights add up to 20000 basis points, expected 10000"),
         (&[], "weights add up to 0 basis points, expected 10000"),
-        (&[("v1", "100%"), ("v2", "0%")], "v2 has weight 0%, expected at least 0.01% or no mention"),
+        (&[("v1", "100%"), ("v2", "0%")], "v2 has weight 0%, expected at least 0.01% or no entry"),
         (&[("v2", "50%"), ("stable", "50%")], "v2 appears twice"),
         (&[("v9", "100%")], "stage `live` of `hello` has no version v9"),
         (&[("canary", "100%")], "stage `live` of `hello` has no version canary"),

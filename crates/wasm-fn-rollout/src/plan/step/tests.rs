@@ -33,11 +33,11 @@ fn other_texts_are_no_steps() {
     {
         refuses(text, &format!("{text:?} is no step, {expected}"));
     }
-    refuses("10", "\"10\" is no weight, expected a percentage such as 10% or 0.05%");
-    refuses("0.005%", "\"0.005%\" is no weight, expected a percentage such as 10% or 0.05%");
+    refuses("10", "\"10\" is not a weight, expected a percentage such as 10% or 0.05%");
+    refuses("0.005%", "\"0.005%\" is not a weight, expected a percentage such as 10% or 0.05%");
     refuses("120%", "weight 120% is over 100%");
     refuses("110% of beta", "weight 110% is over 100%");
-    refuses("ten of beta", "\"ten\" is no weight, expected a percentage such as 10% or 0.05%");
+    refuses("ten of beta", "\"ten\" is not a weight, expected a percentage such as 10% or 0.05%");
     refuses("10% of 5", "cohort name \"5\" starts with '5', expected a letter");
     refuses("10% of 5%", "cohort name \"5%\" has '%' at byte 1, expected a-z, 0-9, - or _");
     refuses("Beta", "cohort name \"Beta\" has 'B' at byte 0, expected a-z, 0-9, - or _");
