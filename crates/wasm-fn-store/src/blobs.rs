@@ -1,7 +1,7 @@
 //! Components on disk, named by their SHA-256.
 //!
-//! A blob is there completely or not at all: it is written to a draft beside its place, hashed on the
-//! way, synced and renamed. Nothing here knows what is in it.
+//! A blob is stored completely or not at all: it is written to a draft in the same folder, hashed meanwhile,
+//! synced and renamed. This module does not look into blobs.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,20 +16,20 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use wasm_fn_core::Digest;
 
-/// The folder in the data directory.
+/// The folder within the data directory.
 const FOLDER: &str = "blobs";
 
-/// What the names of drafts start with; no digest does.
+/// The prefix of draft names. No digest starts with it.
 const DRAFT: &str = "draft-";
 
-/// Files named by their digest.
+/// Files that are named by their digests.
 #[derive(Debug)]
 pub struct Blobs {
     folder: PathBuf,
     bytes_max: u64,
-    /// Whether calls that block are made where they are asked for.
+    /// Whether blocking calls run on the calling thread.
     in_place: bool,
-    /// Blobs in use by somebody besides versions, and by how many.
+    /// Blobs that something other than a version uses, with the number of users.
     pins: Mutex<HashMap<Digest, usize>>,
 }
 
@@ -44,33 +44,34 @@ pub struct Pin {
 /// Why a blob was not stored.
 #[derive(Debug, thiserror::Error)]
 pub enum PutError {
-    /// More bytes than allowed.
-    #[error("component is larger than {bytes_max} bytes, expected at most that")]
+    /// The component is too large.
+    #[error("component has more than {bytes_max} bytes, expected at most {bytes_max}")]
     TooLarge {
         /// The limit.
         bytes_max: u64,
     },
-    /// Other bytes than announced.
+    /// The component does not match its digest.
     #[error("component has the digest {found}, expected {expected}")]
     Digest {
-        /// What was announced.
+        /// The announced digest.
         expected: Digest,
-        /// What arrived.
+        /// The digest of the bytes received.
         found: Digest,
     },
     /// The sender broke off.
     #[error("upload ended early: {0}")]
     Broken(String),
-    /// The disk.
+    /// The disk failed.
     #[error("component cannot be stored: {0}")]
     Disk(#[from] io::Error),
 }
 
 impl Blobs {
-    /// Blobs of at most `bytes_max` bytes in `data_dir`. Drafts that a crash left are removed. Blocks.
+    /// Opens the blobs in `data_dir`, of at most `bytes_max` bytes each. Removes drafts left by a crash.
+    /// Blocks.
     ///
     /// # Errors
-    /// The folder cannot be made or read.
+    /// If the folder cannot be created or read.
     pub fn open(data_dir: &Path, bytes_max: u64) -> io::Result<Self> {
         let folder = data_dir.join(FOLDER);
         fs::create_dir_all(&folder)?;
@@ -79,26 +80,26 @@ impl Blobs {
         Ok(blobs)
     }
 
-    /// The same without threads for calls that block: a simulation must not depend on when another
-    /// thread comes round to something.
+    /// Makes blocking calls run on the calling thread. A simulation must not depend on when another thread
+    /// gets to run.
     #[must_use]
     pub fn in_place(self) -> Self {
         Self { in_place: true, ..self }
     }
 
-    /// Largest blob, bytes.
+    /// Largest size of a blob, in bytes.
     pub fn bytes_max(&self) -> u64 {
         self.bytes_max
     }
 
-    /// Where the blob is; `None` when it is not there.
+    /// The path of the blob; `None` if it is not stored.
     pub async fn find(&self, digest: Digest) -> io::Result<Option<PathBuf>> {
         let path = self.path(digest);
         let there = if self.in_place { path.try_exists() } else { tokio::fs::try_exists(&path).await };
         Ok(there?.then_some(path))
     }
 
-    /// Size of the blob; `None` when it is not there.
+    /// The size of the blob; `None` if it is not stored.
     pub async fn size_bytes(&self, digest: Digest) -> io::Result<Option<u64>> {
         match tokio::fs::metadata(self.path(digest)).await {
             Ok(metadata) => Ok(Some(metadata.len())),
@@ -107,11 +108,12 @@ impl Blobs {
         }
     }
 
-    /// Stores what `chunks` bring as `digest`; gives its size. Storing one that is there is fine.
+    /// Stores the bytes of `chunks` as `digest`. Returns their size. It is not an error if the blob is
+    /// already stored.
     ///
     /// # Errors
-    /// Too many bytes, other bytes than announced, a sender that broke off, or the disk; nothing is
-    /// left behind.
+    /// If there are too many bytes, if they do not match the digest, if the sender breaks off, or if the disk
+    /// fails. Leaves nothing behind.
     ///
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
@@ -145,16 +147,16 @@ impl Blobs {
         Ok(size)
     }
 
-    /// Keeps `digest` from being collected while the pin lives, whether it is there or not.
+    /// Keeps `digest` from being collected as long as the pin lives, whether it is stored or not.
     pub fn pin(self: &Arc<Self>, digest: Digest) -> Pin {
         *self.pins().entry(digest).or_default() += 1;
         Pin { blobs: Arc::clone(self), digest }
     }
 
-    /// Removes those of `candidates` that are not pinned.
+    /// Removes the `candidates` that are not pinned.
     ///
     /// # Errors
-    /// As for [`collect`](Self::collect).
+    /// The errors of [`collect`](Self::collect).
     pub async fn collect_apart(self: &Arc<Self>, candidates: HashSet<Digest>) -> io::Result<()> {
         if self.in_place {
             return self.collect(candidates);
@@ -163,12 +165,12 @@ impl Blobs {
         tokio::task::spawn_blocking(move || blobs.collect(candidates)).await?
     }
 
-    /// Removes those of `candidates` that are not pinned. Blocks.
+    /// Removes the `candidates` that are not pinned. Blocks.
     ///
     /// # Errors
-    /// The disk; what could not be removed is found by [`sweep`](Self::sweep) at the next start.
+    /// If the disk fails. [`sweep`](Self::sweep) removes what is left at the next start.
     pub fn collect(&self, candidates: impl IntoIterator<Item = Digest>) -> io::Result<()> {
-        // Held to the end, so that nobody pins a blob between the look and the removal.
+        // Held to the end, so that nothing can be pinned between the check and the removal.
         let pins = self.pins();
         for digest in candidates.into_iter().filter(|digest| !pins.contains_key(digest)) {
             match fs::remove_file(self.path(digest)) {
@@ -179,10 +181,10 @@ impl Blobs {
         Ok(())
     }
 
-    /// Removes every blob that `used` does not name; for a node that is starting. Blocks.
+    /// Removes every blob for which `used` is false. Called when a node starts. Blocks.
     ///
     /// # Errors
-    /// The disk.
+    /// If the disk fails.
     pub fn sweep(&self, used: impl Fn(Digest) -> bool) -> io::Result<()> {
         self.remove_where(|name| name.parse().is_ok_and(|digest| !used(digest)))
     }
@@ -202,17 +204,17 @@ impl Blobs {
     }
 
     fn pins(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
-        // Nothing panics while it is locked.
+        // Nothing panics while holding the lock.
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A file that is removed unless it was renamed.
+/// A file that is removed on drop, unless it was renamed.
 struct Draft(PathBuf);
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Fails after the rename, as it should.
+        // Fails after the rename, which is intended.
         let _ = fs::remove_file(&self.0);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Tables: `meta` (format, revision), `functions` (name to document), `journal` (revision to record),
 //! `journal_by_function` (name and revision, an index) and `traps` (function, stage and version number to
-//! fingerprints). One commit is one write transaction, on disk when it returns.
+//! fingerprints). One commit is one write transaction, which is on disk when the commit returns.
 
 use std::{
     collections::BTreeMap,
@@ -20,13 +20,13 @@ use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
 
 use crate::{Commit, JournalRange, KnownTraps, Loaded, Record, Store, StoreError};
 
-/// The format that this program writes, and the newest that it reads.
+/// The format that this program writes. It is also the newest format that it reads.
 const FORMAT: u64 = 1;
 
-/// The file in the data directory.
+/// The file within the data directory.
 const FILE: &str = "state.redb";
 
-/// Cached pages; the working set of a node is a few of them.
+/// The size of the page cache. The working set of a node is only a few pages.
 const CACHE_BYTES: usize = 16 << 20;
 
 const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
@@ -35,11 +35,11 @@ const JOURNAL: TableDefinition<'static, u64, &str> = TableDefinition::new("journ
 const TRAPS: TableDefinition<'static, (&str, &str, u32), Vec<u64>> = TableDefinition::new("traps");
 const BY_FUNCTION: TableDefinition<'static, (&str, u64), ()> = TableDefinition::new("journal_by_function");
 
-/// A database file that this process holds alone, unless it has released it.
+/// A database file that only this process may open, unless it has released it.
 #[derive(Clone)]
 pub struct EmbeddedStore {
     data_dir: PathBuf,
-    // Read by whoever works with the file, written by whoever closes or opens it. `None` while released.
+    // Readers are calls that use the file; writers close or open it. `None` while released.
     held: Arc<RwLock<Option<Inner>>>,
 }
 
@@ -49,20 +49,21 @@ struct Inner {
 }
 
 impl EmbeddedStore {
-    /// Opens the database in `data_dir`, or makes both, the directory for its owner alone. Blocks.
+    /// Opens the database in `data_dir`. Creates the directory, with access only for its owner, and the
+    /// database if they do not exist. Blocks.
     ///
-    /// Open this before anything else in the directory: it keeps other nodes out.
+    /// Open this before anything else in the directory, because it keeps other nodes out.
     ///
     /// # Errors
-    /// The directory is in use by another node or not writable, or the file is damaged or of a newer
-    /// format.
+    /// If another node uses the directory, if the directory is not writable, or if the file is damaged or has
+    /// a newer format.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
         let held = Arc::new(RwLock::new(Some(Inner::open(data_dir)?)));
         Ok(Self { data_dir: data_dir.to_owned(), held })
     }
 
-    /// Replaces what is held by what `open` gives, on a thread that may block; waits for those who work with
-    /// it.
+    /// Waits for calls that use the file, and replaces it with the result of `open`, on a thread that may
+    /// block.
     async fn hold(
         &self,
         open: impl FnOnce(&Path) -> Result<Option<Inner>, StoreError> + Send + 'static,
@@ -70,7 +71,7 @@ impl EmbeddedStore {
         let (held, data_dir) = (Arc::clone(&self.held), self.data_dir.clone());
         let done = tokio::task::spawn_blocking(move || {
             let mut held = held.write().unwrap_or_else(PoisonError::into_inner);
-            // Closed before it is opened: the file has one holder at a time.
+            // Close the old one before opening the new one, because only one may hold the file.
             *held = None;
             *held = open(&data_dir)?;
             Ok(())
@@ -84,7 +85,7 @@ impl EmbeddedStore {
     ) -> Result<T, StoreError> {
         let (held, data_dir) = (Arc::clone(&self.held), self.data_dir.clone());
         let done = tokio::task::spawn_blocking(move || {
-            // Nothing is changed under the lock but the whole, so what a panic leaves is sound.
+            // The value under the lock is only ever replaced as a whole, so it is sound after a panic.
             let held = held.read().unwrap_or_else(PoisonError::into_inner);
             match &*held {
                 Some(inner) => work(inner),
@@ -99,7 +100,7 @@ impl EmbeddedStore {
     }
 }
 
-/// What it means that `path` cannot be opened.
+/// The error if `path` cannot be opened.
 pub(super) fn unusable(path: &Path, error: io::Error) -> StoreError {
     let path = path.to_owned();
     match error.kind() {
@@ -112,7 +113,7 @@ pub(super) fn unusable(path: &Path, error: io::Error) -> StoreError {
 
 impl Inner {
     fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        // Configurations may hold secrets in their environment.
+        // Environment variables in configurations may hold secrets.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
         made.map_err(|error| unusable(data_dir, error))?;
         let path = data_dir.join(FILE);
@@ -145,7 +146,7 @@ impl Inner {
         self.database.begin_read().map_err(|error| self.failed(error))
     }
 
-    /// Makes the tables, or checks that their format is known.
+    /// Creates the tables, or checks that this program knows their format.
     fn prepare(&self) -> Result<(), StoreError> {
         let transaction = self.write()?;
         {
@@ -185,7 +186,7 @@ impl Inner {
         let last = last.map(|(key, text)| record(key.value(), text.value()));
         let last_revision = last.as_ref().map_or(Revision(0), |record| record.revision);
         if last_revision != revision {
-            let reason = format!("is {revision}, but the journal ends at {last_revision}");
+            let reason = format!("found {revision}, expected {last_revision}, where the journal ends");
             return Err(StoreError::Corrupt { table: "meta", key: "revision".to_owned(), reason });
         }
         let traps = transaction.open_table(TRAPS).map_err(|error| self.failed(error))?;
@@ -209,7 +210,7 @@ impl Inner {
         transaction.commit().map_err(|error| self.failed(error))
     }
 
-    /// Forgets the traps of a function that is gone.
+    /// Removes the traps of a deleted function.
     fn forget_traps(&self, transaction: &WriteTransaction, function: &str) -> Result<(), StoreError> {
         let mut table = transaction.open_table(TRAPS).map_err(|error| self.failed(error))?;
         table.retain(|(name, _, _), _| name != function).map_err(|error| self.failed(error))
@@ -305,7 +306,8 @@ fn read_trap_key(
         StoreError::Corrupt { table: "traps", key, reason }
     };
     let named = |error: wasm_fn_core::NameError| corrupt(error.to_string());
-    let no = VersionNo::new(version).ok_or_else(|| corrupt("is no version's".to_owned()))?;
+    let no =
+        VersionNo::new(version).ok_or_else(|| corrupt("version is 0, expected at least 1".to_owned()))?;
     Ok((function.parse().map_err(named)?, stage.parse().map_err(named)?, no))
 }
 
@@ -332,7 +334,7 @@ impl Store for EmbeddedStore {
 
     async fn release(&self) {
         if let Err(error) = self.hold(|_| Ok(None)).await {
-            tracing::error!(%error, "state was not closed in order");
+            tracing::error!(%error, "state was not closed cleanly");
         }
     }
 

@@ -7,38 +7,38 @@ use wasm_fn_core::Revision;
 /// Why a store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Somebody else has it open.
+    /// Another node has it open.
     #[error("data directory {} is in use by another node", .0.display())]
     InUse(PathBuf),
-    /// This process let go of it.
+    /// This process has released it.
     #[error("data directory {} was handed over to another process", .0.display())]
     Released(PathBuf),
-    /// It cannot be written to.
-    #[error("data directory {} is not writable, expected to be allowed to create files in it", .path.display())]
+    /// The directory is not writable.
+    #[error("data directory {} is not writable, expected permission to create files in it", .path.display())]
     NotWritable {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// It was written by a newer program.
-    #[error("state in {} has format {found}, this program knows formats up to {known}", .path.display())]
+    /// A newer program wrote it.
+    #[error("state in {} has format {found}, expected at most {known}, the newest that this program knows", .path.display())]
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its format.
+        /// The format of the file.
         found: u64,
-        /// The newest known.
+        /// The newest format that this program knows.
         known: u64,
     },
-    /// Something in it cannot be read.
+    /// It holds a value that cannot be read.
     #[error("table {table}, key {key:?}: {reason}")]
     Corrupt {
         /// The table.
         table: &'static str,
         /// The key.
         key: String,
-        /// What is wrong with it.
+        /// What is wrong with the value.
         reason: String,
     },
     /// It is at another revision.
@@ -49,12 +49,12 @@ pub enum StoreError {
         /// The revision found.
         found: Revision,
     },
-    /// The database or the disk.
+    /// The database or the disk failed.
     #[error("state in {} cannot be read or written: {reason}", .path.display())]
     Database {
         /// The file.
         path: PathBuf,
-        /// What it said.
+        /// What it reported.
         reason: String,
     },
 }

@@ -1,11 +1,11 @@
-//! Where a node keeps what must survive it: documents of functions, a journal of records, and components.
+//! The durable state of a node: documents of functions, a journal of records, and components.
 //!
-//! A [`Store`] keeps texts under names and revisions, and makes each commit durable as a whole. What the
-//! texts say is the control plane's affair. [`Blobs`] keep components by their SHA-256. A second engine is a
-//! second implementation of [`Store`] beside [`EmbeddedStore`].
+//! A [`Store`] keeps texts under names and revisions, and makes each commit durable as a whole. Only the
+//! control plane knows what the texts mean. [`Blobs`] keeps components by their SHA-256. Another engine would
+//! be a second implementation of [`Store`] next to [`EmbeddedStore`].
 //!
-//! Invariants: nothing here reads a document or a record; a commit is durable when it returns, all of it or
-//! nothing; only an implementation names its database.
+//! Invariants: this crate never parses a document or a record; a commit is durable when it returns, as a
+//! whole or not at all; only an implementation of the trait names its database.
 
 mod blobs;
 mod embedded;
@@ -23,101 +23,101 @@ pub use memory::MemoryStore;
 
 /// Keeps the documents of functions, and the journal of the changes that led to them.
 pub trait Store: Send + Sync + 'static {
-    /// Reads everything but the journal, of which it gives the last record.
+    /// Reads everything except the journal, of which it returns only the last record.
     fn load(&self) -> impl Future<Output = Result<Loaded, StoreError>> + Send;
 
-    /// Makes `commit` durable, all of it or nothing. When this returns `Ok`, it survives a crash.
+    /// Makes `commit` durable, as a whole or not at all. If this returns `Ok`, the commit survives a crash.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the store is not at the revision before the commit's; otherwise what went
-    /// wrong, with nothing committed.
+    /// [`StoreError::Conflict`] if the store is not at the revision before the commit's. Otherwise the error
+    /// that occurred. In both cases nothing is committed.
     ///
     /// # Cancel safety
-    /// A future that is dropped may still commit.
+    /// If the future is dropped, the commit may still happen.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Makes `traps` durable. They replace what was kept for the same versions. They are observations and no
-    /// decisions, so they have no revision and no record.
+    /// Makes `traps` durable. They replace the traps that are kept for the same versions. Traps are
+    /// observations, not decisions, so they have no revision and no record.
     ///
     /// # Errors
-    /// What went wrong, with nothing kept.
+    /// The error that occurred. Nothing is kept.
     fn keep_traps(&self, traps: KnownTraps) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Records of the journal, newest first.
     ///
     /// # Errors
-    /// What went wrong.
+    /// The error that occurred.
     fn journal(&self, range: JournalRange) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send;
 
-    /// Records of the journal after revision `after`, oldest first, at most `limit`.
+    /// Records of the journal after revision `after`, oldest first, at most `limit` of them.
     ///
     /// # Errors
-    /// What went wrong.
+    /// The error that occurred.
     fn journal_after(
         &self,
         after: Revision,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send;
 
-    /// Lets go of what it holds, once nobody works with it, so that another process can open it. From then on
-    /// everything is refused with [`StoreError::Released`], until [`take_back`](Self::take_back).
+    /// Waits for calls that use the store, and then releases it, so that another process can open it. After
+    /// that, every call is refused with [`StoreError::Released`] until [`take_back`](Self::take_back).
     fn release(&self) -> impl Future<Output = ()> + Send;
 
-    /// Opens again what was [released](Self::release). It may have changed meanwhile.
+    /// Reopens a store that was [released](Self::release). Another process may have changed it meanwhile.
     ///
     /// # Errors
-    /// As when it was opened; it stays released then.
+    /// The errors of opening it. The store then stays released.
     fn take_back(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// Fingerprints of the traps that versions have shown, by version and stage.
+/// The fingerprints of the traps that versions have had, by function, stage and version.
 pub type KnownTraps = BTreeMap<(FunctionName, StageName, VersionNo), Vec<u64>>;
 
-/// What a store holds.
+/// The contents of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
     /// The revision of the last commit; 0 before the first.
     pub revision: Revision,
     /// The document of each function.
     pub functions: BTreeMap<FunctionName, String>,
-    /// Traps of versions, also of versions that are gone.
+    /// Traps of versions, including versions that no longer exist.
     pub traps: KnownTraps,
     /// The record of the last commit.
     pub last: Option<Record>,
 }
 
-/// One change to be kept.
+/// A change to commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// The revision that it makes: the store's next.
+    /// The revision that the commit makes: the next one of the store.
     pub revision: Revision,
-    /// The function that it changes.
+    /// The function that the commit changes.
     pub function: FunctionName,
-    /// The function's document from now on.
+    /// The function's new document.
     pub document: String,
     /// The record of the change.
     pub record: String,
-    /// Whether the traps of the function's versions are forgotten.
+    /// Whether to remove the traps of the function's versions.
     pub forgets_traps: bool,
 }
 
 /// A record of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The revision of its commit.
+    /// The revision of the commit.
     pub revision: Revision,
-    /// What it says.
+    /// The text of the record.
     pub text: String,
 }
 
-/// Which records of the journal are asked for.
+/// Which records of the journal to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalRange {
-    /// Only those about this function.
+    /// Only records about this function.
     pub function: Option<FunctionName>,
-    /// Only those of lower revisions.
+    /// Only records of lower revisions.
     pub before: Option<Revision>,
-    /// At most so many.
+    /// At most this many records.
     pub limit: usize,
 }
 

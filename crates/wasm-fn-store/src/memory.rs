@@ -1,4 +1,4 @@
-//! A store that forgets: for tests, and for nodes that need not remember.
+//! A store that is lost when the process ends: for tests, and for nodes that need not keep their state.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ impl MemoryStore {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Nothing panics while it is locked, and every commit is checked against the revision.
+        // Nothing panics while holding the lock, and every commit is checked against the revision.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,7 +91,7 @@ impl Store for MemoryStore {
         Ok(kept.journal.range(range).take(limit).map(record).collect())
     }
 
-    /// No other process can open it.
+    /// No other process can open a store in memory.
     async fn release(&self) {}
 
     async fn take_back(&self) -> Result<(), StoreError> {

@@ -1,4 +1,5 @@
-//! Both stores keep what they are given; the embedded one survives and refuses what it should.
+//! Tests of both stores: they keep what they are given. The embedded store survives a restart and refuses bad
+//! state.
 
 use std::{fs, path::Path};
 
@@ -10,7 +11,7 @@ fn name(text: &str) -> FunctionName {
     text.parse().unwrap()
 }
 
-/// The commit after `revision`, of `function`.
+/// The commit of `function` after `revision`.
 fn next(revision: Revision, function: &str) -> Commit {
     let revision = revision.next();
     Commit {
@@ -111,7 +112,7 @@ async fn committed_changes_are_there_after_a_reopen() {
     assert_eq!(EmbeddedStore::open(folder.path()).unwrap().load().await.unwrap(), expected);
 }
 
-/// What a crash leaves: the file as it is while the database is open.
+/// The file as a crash leaves it: copied while the database is open.
 #[tokio::test]
 async fn committed_changes_survive_a_process_that_never_closed() {
     let (folder, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -177,7 +178,7 @@ async fn directory_that_cannot_be_made_is_named() {
 fn denied_writes_are_told_apart() {
     for kind in [std::io::ErrorKind::PermissionDenied, std::io::ErrorKind::ReadOnlyFilesystem] {
         let error = embedded::unusable(Path::new("/data"), kind.into());
-        let expected = "data directory /data is not writable, expected to be allowed to create files in it";
+        let expected = "data directory /data is not writable, expected permission to create files in it";
         assert_eq!(error.to_string(), expected);
     }
 }
@@ -202,7 +203,10 @@ async fn newer_format_is_refused_with_both_numbers() {
     drop(EmbeddedStore::open(folder.path()).unwrap());
     write_meta(folder.path(), "format", 7);
     let error = EmbeddedStore::open(folder.path()).err().unwrap().to_string();
-    assert!(error.ends_with("has format 7, this program knows formats up to 1"), "{error}");
+    assert!(
+        error.ends_with("has format 7, expected at most 1, the newest that this program knows"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -223,5 +227,5 @@ async fn revision_that_the_journal_does_not_have_is_noticed() {
     fill(&EmbeddedStore::open(folder.path()).unwrap(), &["a"]).await;
     write_meta(folder.path(), "revision", 5);
     let error = EmbeddedStore::open(folder.path()).unwrap().load().await.unwrap_err().to_string();
-    assert_eq!(error, "table meta, key \"revision\": is 5, but the journal ends at 1");
+    assert_eq!(error, "table meta, key \"revision\": found 5, expected 1, where the journal ends");
 }

@@ -1,4 +1,4 @@
-//! Blobs come and go completely.
+//! Tests of blobs: they are stored and removed as a whole.
 
 use futures_util::stream;
 
