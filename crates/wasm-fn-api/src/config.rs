@@ -6,91 +6,91 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wasm_fn_core as core;
 
-/// What a function is configured with; everything absent has a default.
+/// The configuration of a function. Every field has a default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConfigSpec {
-    /// Linear memory of one instance, 64 KiB to 4 GiB; 128 MiB when absent.
+    /// Linear memory of one instance, 64 KiB to 4 GiB; 128 MiB if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
-    /// Wall-clock time of one invocation, 1 ms to 1 h; 10 s when absent.
+    /// Wall-clock time of one invocation, 1 ms to 1 h; 10 s if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// CPU time of one invocation, 1 ms to 1 h; no limit when absent.
+    /// CPU time of one invocation, 1 ms to 1 h; no limit if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_ms: Option<u64>,
-    /// Invocations running at once, 1 to 100,000; 1,000 when absent.
+    /// How many invocations may run at once, 1 to 100,000; 1,000 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
-    /// Requests waiting, 0 to 100,000; 1,000 when absent.
+    /// How many requests may wait, 0 to 100,000; 1,000 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<u32>,
-    /// Longest wait, 0 to 60 s; 1 s when absent.
+    /// How long a request may wait, 0 to 60 s; 1 s if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_wait_ms: Option<u64>,
-    /// Requests that one instance may serve; 1 (a fresh instance each) when absent.
+    /// How many requests one instance may serve; 1 (a fresh instance for each request) if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reuse: Option<u32>,
-    /// Where the live stage is reachable, `[host]/path` or `[host]/path/*`; `/<function>/*` when empty.
+    /// Routes of the live stage, `[host]/path` or `[host]/path/*`; `/<function>/*` if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<String>,
-    /// Who may use the addresses of its versions: `open`, `token` or `off`; `token` when absent.
+    /// Who may use the addresses of the function's versions: `open`, `token` or `off`; `token` if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preview: Option<String>,
-    /// How users stay on one version: `header:NAME`, `cookie:NAME`, `ip` or `none`.
+    /// What keeps users on one version: `header:NAME`, `cookie:NAME`, `ip` or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sticky: Option<String>,
-    /// Who is placed on a version by rule; the first that applies wins.
+    /// Rules that place users on a version. The first rule that matches applies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cohorts: Vec<CohortSpec>,
-    /// Origins that the guest may call; none when empty.
+    /// Origins that the guest may call; none if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub egress: Vec<String>,
-    /// The guest's environment.
+    /// Environment variables of the guest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
 }
 
-/// Requests whose header, cookie or query parameter has one of `values` go to one version.
+/// A rule that sends requests to one version if their header, cookie or query parameter has one of `values`.
 ///
-/// Exactly one of `header`, `cookie` and `query` names where the value is found.
+/// Set exactly one of `header`, `cookie` and `query`: it names where to find the value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CohortSpec {
-    /// What the steps of a rollout call these users: letters, digits, `-` and `_`, starting with a letter. No
-    /// two have the same.
+    /// The name by which rollout steps refer to these users: letters, digits, `-` and `_`, starting with a
+    /// letter. Each rule needs a different name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// A request header.
+    /// The name of a request header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
-    /// A cookie.
+    /// The name of a cookie.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
-    /// A query parameter.
+    /// The name of a query parameter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// Values that satisfy it, 1 to 1,024.
+    /// Values that match, 1 to 1,024 of them.
     pub values: Vec<String>,
-    /// Where it sends the request.
+    /// The role of the version that gets the request.
     pub to: CohortRole,
 }
 
-/// The role that a cohort is sent to.
+/// The role of the version that a cohort is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CohortRole {
-    /// The version to fall back on.
+    /// The version that the stage falls back on.
     Stable,
-    /// The version that a rollout is moving to.
+    /// The version that a rollout moves to.
     Canary,
 }
 
-/// A configuration is refused; the text names key, found and expected.
+/// An invalid configuration. The text names the key, what was found and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {reason}")]
 pub struct InvalidConfig {
-    /// The key as users write it.
+    /// The key, as users write it.
     pub key: &'static str,
     /// What was found and what was expected.
     pub reason: String,
@@ -164,13 +164,13 @@ impl TryFrom<&CohortSpec> for core::CohortRule {
     }
 }
 
-/// Whole milliseconds; configurations never hold more than an hour.
+/// Whole milliseconds. Configurations never hold more than an hour.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl From<&core::FunctionConfig> for ConfigSpec {
-    /// Writes every default out.
+    /// Writes out every default.
     fn from(config: &core::FunctionConfig) -> Self {
         let limits = &config.limits;
         Self {

@@ -7,48 +7,48 @@ use super::{
     ConfigSpec, GateOptions, Problem, RolloutOptions, RolloutView, SplitShare, StrategySpec, is_false, live,
 };
 
-/// A component is on the node.
+/// The answer to an upload: the component is on the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Uploaded {
-    /// SHA-256 of its bytes, 64 lower-case hexadecimal digits.
+    /// SHA-256 of the component, 64 lower-case hexadecimal digits.
     pub component: String,
-    /// Its size.
+    /// Size of the component.
     pub bytes: u64,
 }
 
-/// Makes a version of a function and gives it traffic.
+/// Creates a version of a function and gives it traffic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeployRequest {
-    /// SHA-256 of a component that was uploaded before.
+    /// SHA-256 of a component that has been uploaded.
     pub component: String,
-    /// What the function is configured with; everything has a default.
+    /// The configuration of the version. Every field has a default.
     #[serde(default)]
     pub config: ConfigSpec,
-    /// The stage, `live` when absent.
+    /// The stage; `live` if absent.
     #[serde(default = "live")]
     pub stage: String,
-    /// How it gets its traffic; all at once when absent.
+    /// How the version gets its traffic; all at once if absent.
     #[serde(default)]
     pub strategy: StrategySpec,
-    /// How the rollout moves.
+    /// How the rollout proceeds.
     #[serde(default)]
     pub rollout: RolloutOptions,
-    /// The rule that it must satisfy.
+    /// The rule that the rollout must satisfy.
     #[serde(default)]
     pub gate: GateOptions,
-    /// Why, for the journal and for the list of versions.
+    /// Why you deploy; shown in the journal and in the list of versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Abort a rollout that is under way instead of refusing.
+    /// Abort a rollout that is under way, instead of refusing the deployment.
     #[serde(default, skip_serializing_if = "is_false")]
     pub replace: bool,
-    /// Refuse when the node has another revision.
+    /// Refuse the deployment if the node is at another revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
 }
 
-/// What a deployment did.
+/// The result of a deployment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeployResult {
     /// The function.
@@ -57,49 +57,49 @@ pub struct DeployResult {
     pub stage: String,
     /// The version that has this component and configuration.
     pub version: String,
-    /// What the component is: `wasi:http 0.2`, `wasi:http 0.3` or `cgi`.
+    /// The kind of the component: `wasi:http 0.2`, `wasi:http 0.3` or `cgi`.
     pub kind: String,
-    /// Nothing was changed: the stage has this version already, as asked.
+    /// Whether nothing changed, because the stage already has this version as requested.
     pub unchanged: bool,
-    /// The stage had no version before: this one went live at once, whatever the strategy.
+    /// Whether the stage had no version before. Then this version went live at once, whatever the strategy.
     pub first: bool,
-    /// The stage's shares, newest version first; empty when it has had no traffic yet.
+    /// The stage's shares, newest version first; empty if the stage has had no traffic yet.
     pub split: Vec<SplitShare>,
-    /// The rollout that this started.
+    /// The rollout that this deployment started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutView>,
-    /// Where the stage is reachable.
+    /// Routes of the stage.
     pub routes: Vec<String>,
-    /// Settings of this version that are other than those of the stage's stable version, which apply until
-    /// this one is stable: `routes`, `sticky`, `cohorts`.
+    /// Settings in which this version differs from the stage's stable version: `routes`, `sticky`, `cohorts`.
+    /// The stable version's settings apply until this version is stable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<String>,
-    /// The revision with it.
+    /// The revision that includes the deployment.
     pub revision: u64,
 }
 
-/// One line of a deployment that is followed (`accept: application/x-ndjson`).
+/// One line of the answer to a deployment that the client follows (`accept: application/x-ndjson`).
 ///
 /// The last line is `done` or `error`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[expect(clippy::large_enum_variant, reason = "one exists at a time, on its way to or from JSON")]
 pub enum DeployEvent {
-    /// Work under way.
+    /// Work is under way.
     Progress {
-        /// `checking`, `compiling`, `loading`; others may come.
+        /// `checking`, `compiling` or `loading`; later releases may add others.
         stage: String,
-        /// Done so far.
+        /// How much is done.
         done: u64,
-        /// Of so many; 0 when unknown.
+        /// How much there is to do; 0 if unknown.
         total: u64,
     },
     /// The deployment is committed and published.
     Done {
-        /// What it did.
+        /// The result of the deployment.
         result: DeployResult,
     },
-    /// Nothing was changed.
+    /// The deployment failed. Nothing changed.
     Error {
         /// Why.
         problem: Problem,

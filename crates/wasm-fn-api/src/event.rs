@@ -1,4 +1,4 @@
-//! What becomes of a rollout, as clients tell it that watch one.
+//! Changes of a rollout, as a client that watches it prints them.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,8 +6,8 @@ use super::{EvidenceView, GateView, RolloutOutcomeView, RolloutView, SplitShare}
 
 /// One line of `wasm-fn status FUNCTION -w -o json` and of `wasm-fn deploy --wait -o json`.
 ///
-/// The client makes it of two looks at the function: what began and ended between them is told, what came
-/// and went in between is not.
+/// The client derives the events from two successive reads of the function. It reports what began or ended
+/// between them; it does not see what both began and ended between them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RolloutEvent {
     /// When the client saw it, Unix milliseconds.
@@ -16,76 +16,76 @@ pub struct RolloutEvent {
     pub function: String,
     /// The stage.
     pub stage: String,
-    /// What happened; its fields stand beside these, with `event` as its name.
+    /// What happened. Its fields are next to these, and `event` holds its name.
     #[serde(flatten)]
     pub change: RolloutChange,
 }
 
-/// What happened to a stage's rollout.
+/// A change of a stage's rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[expect(clippy::large_enum_variant, reason = "it is made, printed and dropped, one at a time")]
 pub enum RolloutChange {
-    /// The watching began, and no rollout is under way.
+    /// The client began to watch, and no rollout is under way.
     Idle {
         /// The stage's shares, newest version first.
         split: Vec<SplitShare>,
     },
-    /// A rollout is under way: it began, or the watching did.
+    /// A rollout is under way: it began, or the client began to watch it.
     Begun {
-        /// As it stands.
+        /// Its current state.
         rollout: RolloutView,
     },
-    /// It is at another step.
+    /// The rollout is at another step.
     Step {
         /// The version that it moves to.
         canary: String,
         /// Number of the step, from 1; absent once everybody is on the new version.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<u32>,
-        /// Of so many.
+        /// Number of steps.
         steps: u64,
-        /// The canary's share now.
+        /// The canary's current share.
         weight: String,
-        /// Where the step is by cohort: `beta`, or `10% of beta`.
+        /// The cohort of the step, if it is by cohort: `beta`, or `10% of beta`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cohort: Option<String>,
     },
-    /// It is in another phase.
+    /// The rollout is in another phase.
     Phase {
         /// The version that it moves to.
         canary: String,
-        /// One of [`RolloutView::phase`].
+        /// One of the phases in [`RolloutView::phase`].
         phase: String,
-        /// Why it stands still.
+        /// Why the rollout is on hold.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// The gate says something else.
+    /// The gate has another verdict.
     Verdict {
         /// The version that it moves to.
         canary: String,
-        /// What it says, and why.
+        /// The verdict, and why.
         gate: GateView,
     },
-    /// It has ended.
+    /// The rollout has ended.
     Ended {
         /// The version that it moved to.
         canary: String,
-        /// How.
+        /// How it ended.
         outcome: RolloutOutcomeView,
         /// Why.
         reason: String,
-        /// The numbers at that moment.
+        /// The numbers at the time of the change.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         evidence: Option<EvidenceView>,
     },
-    /// It is over, and how it ended was not seen: the history knows.
+    /// The rollout is over, but the client did not see how it ended; the history tells.
     Gone {
         /// The version that it moved to.
         canary: String,
     },
-    /// The waiting has ended, and the rollout goes on.
+    /// The client stopped waiting, and the rollout goes on.
     Inconclusive {
         /// The version that it moves to.
         canary: String,

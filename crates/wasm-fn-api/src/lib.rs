@@ -1,8 +1,8 @@
-//! The JSON of the admin API, for its server and its clients.
+//! The JSON of the admin API, shared by its server and its clients.
 //!
-//! These types are apart from the vocabulary of `wasm-fn-core`: names, versions, weights, routes and
-//! digests travel as the text users write (`"v42"`, `"10%"`), and `TryFrom` is the parser. Requests
-//! refuse unknown fields; answers may gain fields. Times are Unix milliseconds, sizes are bytes.
+//! These types are separate from the vocabulary of `wasm-fn-core`: names, versions, weights, routes and
+//! digests travel as users write them (`"v42"`, `"10%"`), and `TryFrom` is the parser. Requests refuse
+//! unknown fields; answers may gain fields. Times are in Unix milliseconds, sizes in bytes.
 
 mod config;
 mod deploy;
@@ -39,12 +39,12 @@ pub use traffic::{
     SplitShare, StageChanged, TrafficRequest,
 };
 
-/// The stage that is meant when a request names none.
+/// The stage if a request names none.
 fn live() -> String {
     "live".to_owned()
 }
 
-/// Whether a field is left out of the JSON because it says `false`.
+/// Whether to leave a field out of the JSON because it is `false`.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's `skip_serializing_if` passes a reference")]
 fn is_false(flag: &bool) -> bool {
     !*flag

@@ -1,4 +1,4 @@
-//! The description of the admin API, made from its operations and types.
+//! The OpenAPI description of the admin API, generated from its operations and types.
 
 use std::collections::BTreeMap;
 
@@ -54,18 +54,18 @@ fn http_method(method: Method) -> HttpMethod {
     }
 }
 
-/// What is said of one operation.
+/// The description of one operation.
 struct Description {
     tag: &'static str,
     summary: &'static str,
     parameters: Vec<Parameter>,
     body: Option<RequestBody>,
     success: Response,
-    /// Statuses of refusals, with their codes.
+    /// Statuses of refusals, each with its codes.
     refusals: &'static [(&'static str, &'static str)],
 }
 
-/// Describes operations, and gathers the schemas that they name.
+/// Describes operations, and collects the schemas that they refer to.
 #[derive(Default)]
 struct Describer {
     schemas: BTreeMap<String, RefOr<Schema>>,
@@ -75,7 +75,7 @@ impl Describer {
     fn describe(&mut self, operation: Operation) -> utoipa::openapi::path::Operation {
         let Description { tag, summary, parameters, body, success, refusals } = self.description(operation);
         let mut responses = BTreeMap::from([("200".to_owned(), success)]);
-        // An answer to HEAD has no body to say why.
+        // An answer to HEAD has no body that could say why.
         let has_body = operation.route().0 != Method::Head;
         let any = (operation.access() == AccessRule::Token).then_some(("4XX", "Refused"));
         for (status, codes) in refusals.iter().copied().chain(any) {
@@ -108,7 +108,7 @@ impl Describer {
         match operation {
             Operation::Healthz => Description {
                 tag: "node",
-                summary: "Whether the process answers.",
+                summary: "Checks whether the process answers.",
                 parameters: Vec::new(),
                 body: None,
                 success: text("The process answers", "text/plain"),
@@ -116,7 +116,8 @@ impl Describer {
             },
             Operation::Readyz => Description {
                 tag: "node",
-                summary: "Whether a route table is published, every version with traffic can be called, and the node is not stopping.",
+                summary: "Checks that a route table is published, that every version with traffic can be called, \
+                          and that the node is not stopping.",
                 parameters: Vec::new(),
                 body: None,
                 success: text("Functions can be called", "text/plain"),
@@ -124,7 +125,7 @@ impl Describer {
             },
             Operation::Metrics => Description {
                 tag: "node",
-                summary: "Requests, latencies and memory of every version in every stage.",
+                summary: "Reads requests, latencies and memory of every version in every stage.",
                 parameters: Vec::new(),
                 body: None,
                 success: text("OpenMetrics text", "application/openmetrics-text"),
@@ -132,7 +133,7 @@ impl Describer {
             },
             Operation::Describe => Description {
                 tag: "node",
-                summary: "This document.",
+                summary: "Reads this document.",
                 parameters: Vec::new(),
                 body: None,
                 success: ResponseBuilder::new()
@@ -143,7 +144,7 @@ impl Describer {
             },
             Operation::GetNode => Description {
                 tag: "node",
-                summary: "What this node is.",
+                summary: "Describes this node.",
                 parameters: Vec::new(),
                 body: None,
                 success: self.json::<NodeView>("The node"),
@@ -151,15 +152,15 @@ impl Describer {
             },
             Operation::RotatePreviewKey => Description {
                 tag: "node",
-                summary: "Makes every preview token of this node invalid.",
+                summary: "Replaces the key of preview tokens, which makes every preview token of this node invalid.",
                 parameters: Vec::new(),
                 body: None,
-                success: self.json::<PreviewKeyRotated>("There is a new key"),
+                success: self.json::<PreviewKeyRotated>("The key is replaced"),
                 refusals: &[],
             },
             Operation::PutComponent => Description {
                 tag: "components",
-                summary: "Stores a component. Storing one that is there already is no error.",
+                summary: "Stores a component. It is not an error if the component is already stored.",
                 parameters: vec![segment(
                     "digest",
                     "SHA-256 of the body, 64 lower-case hexadecimal digits",
@@ -171,22 +172,22 @@ impl Describer {
                         .required(Some(Required::True))
                         .build(),
                 ),
-                success: self.json::<Uploaded>("It is stored"),
+                success: self.json::<Uploaded>("The component is stored"),
                 refusals: &[("413", "`too-large`"), ("422", "`digest-mismatch`"), ("503", "`busy`")],
             },
             Operation::HeadComponent => Description {
                 tag: "components",
-                summary: "Whether a component is stored, so that a client need not send it.",
+                summary: "Checks whether a component is stored, so that a client need not send it.",
                 parameters: vec![segment("digest", "SHA-256 of the component")],
                 body: None,
                 success: ResponseBuilder::new()
-                    .description("It is stored; `content-length` is its size")
+                    .description("The component is stored; `content-length` is its size")
                     .build(),
-                refusals: &[("404", "It is not")],
+                refusals: &[("404", "The component is not stored")],
             },
             Operation::ListFunctions => Description {
                 tag: "functions",
-                summary: "Every function.",
+                summary: "Lists every function.",
                 parameters: Vec::new(),
                 body: None,
                 success: self.json::<FunctionList>("Every function"),
@@ -194,7 +195,7 @@ impl Describer {
             },
             Operation::GetFunction => Description {
                 tag: "functions",
-                summary: "One function: its stages, their splits, and what every version did.",
+                summary: "Shows one function: its stages, their splits, and the numbers of every version.",
                 parameters: vec![function()],
                 body: None,
                 success: self.json::<FunctionStatus>("The function"),
@@ -205,12 +206,12 @@ impl Describer {
                 summary: "Deletes a function. Its version numbers are never used again.",
                 parameters: with_query::<DeleteQuery>(),
                 body: None,
-                success: self.json::<Deleted>("It is deleted"),
+                success: self.json::<Deleted>("The function is deleted"),
                 refusals: &[("404", "`no-such-function`"), ("409", "`revision-conflict`")],
             },
             Operation::ListVersions => Description {
                 tag: "functions",
-                summary: "The versions of a function, newest first.",
+                summary: "Lists the versions of a function, newest first.",
                 parameters: vec![function()],
                 body: None,
                 success: self.json::<VersionList>("Its versions"),
@@ -218,7 +219,7 @@ impl Describer {
             },
             Operation::GetHistory => Description {
                 tag: "functions",
-                summary: "The journal of a function, newest first. The journal of a deleted function is kept.",
+                summary: "Shows the journal of a function, newest first. The journal of a deleted function is kept.",
                 parameters: with_query::<HistoryQuery>(),
                 body: None,
                 success: self.json::<HistoryPage>("Who changed what, when, from where and why"),
@@ -226,7 +227,7 @@ impl Describer {
             },
             Operation::GetPreview => Description {
                 tag: "functions",
-                summary: "The addresses of a function's versions, with the token for them.",
+                summary: "Shows the addresses of a function's versions, with the token for them.",
                 parameters: with_query::<PreviewQuery>(),
                 body: None,
                 success: self.json::<PreviewView>("The addresses"),
@@ -237,24 +238,24 @@ impl Describer {
             },
             Operation::GetLogs => Description {
                 tag: "functions",
-                summary: "What a function wrote, as lines of JSON.",
+                summary: "Reads the log of a function, as lines of JSON.",
                 parameters: with_query::<LogsQuery>(),
                 body: None,
                 success: ResponseBuilder::new()
-                    .description("Lines, oldest first; with `follow` the answer does not end")
+                    .description("Lines, oldest first; with `follow`, the answer does not end")
                     .content(LINES, self.content::<LogEvent>())
                     .build(),
                 refusals: &[("404", "`no-such-function`, `no-such-version`")],
             },
             Operation::Deploy => Description {
                 tag: "functions",
-                summary: "Makes a version of a function and gives it traffic.",
+                summary: "Creates a version of a function and gives it traffic.",
                 parameters: vec![function()],
                 body: Some(self.body::<DeployRequest>()),
                 success: ResponseBuilder::new()
                     .description(
-                        "It is committed and published; with `accept: application/x-ndjson`, lines of progress and then the \
-                         result or the problem",
+                        "The deployment is committed and published; with `accept: application/x-ndjson`, lines of \
+                         progress and then the result or the problem",
                     )
                     .content(JSON, self.content::<DeployResult>())
                     .content(LINES, self.content::<DeployEvent>())
@@ -288,12 +289,12 @@ impl Describer {
                     ("409", "`no-rollout`, `wrong-phase`, `rollout-moved`, `revision-conflict`"),
                 ],
                 ..self.moves_traffic::<PromoteRequest>(
-                    "Takes the rollout to its next step, or with `full` to its end.",
+                    "Takes the rollout to its next step, or with `full`, to its end.",
                 )
             },
-            Operation::Pause => self.moves_traffic::<HoldRequest>("Holds the rollout where it is."),
+            Operation::Pause => self.moves_traffic::<HoldRequest>("Pauses the rollout where it is."),
             Operation::Resume => {
-                self.moves_traffic::<HoldRequest>("Lets a rollout that was held go on, under a new gate.")
+                self.moves_traffic::<HoldRequest>("Resumes a paused rollout, under a new gate.")
             }
             Operation::Abort => self.moves_traffic::<AbortRequest>(
                 "Ends a rollout. All traffic goes to stable, or back to the split that was set by hand before it.",
@@ -310,14 +311,14 @@ impl Describer {
         }
     }
 
-    /// A command to a rollout.
+    /// Describes a command to a rollout.
     fn moves_traffic<B: ToSchema>(&mut self, summary: &'static str) -> Description {
         Description {
             tag: "traffic",
             summary,
             parameters: vec![function()],
             body: Some(self.body::<B>()),
-            success: self.json::<StageChanged>("The stage as it is now"),
+            success: self.json::<StageChanged>("The stage after the command"),
             refusals: &[
                 ("404", "`no-such-function`, `no-such-stage`"),
                 ("409", "`no-rollout`, `wrong-phase`, `revision-conflict`"),
@@ -334,7 +335,7 @@ impl Describer {
         ResponseBuilder::new().description(description).content(JSON, self.content::<B>()).build()
     }
 
-    /// A reference to the schema of `B`, which is gathered with those that it names.
+    /// A reference to the schema of `B`. Collects that schema and those that it refers to.
     fn content<B: ToSchema>(&mut self) -> Content {
         let mut named = Vec::new();
         B::schemas(&mut named);

@@ -1,24 +1,24 @@
-//! The operations of the admin API: one table, from which its description is made and which its server routes
-//! by.
+//! The operations of the admin API, in one table: the API's description is generated from it, and its server
+//! routes by it.
 
 /// One operation of the admin API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
-    /// Whether the process answers.
+    /// Checks whether the process answers.
     Healthz,
-    /// Whether the node can serve.
+    /// Checks whether the node can serve.
     Readyz,
-    /// Numbers for Prometheus.
+    /// Reads metrics for Prometheus.
     Metrics,
-    /// The description of the API.
+    /// Reads the OpenAPI description.
     Describe,
-    /// What the node is.
+    /// Describes the node.
     GetNode,
     /// Replaces the key of preview tokens.
     RotatePreviewKey,
     /// Stores a component.
     PutComponent,
-    /// Looks whether a component is stored.
+    /// Checks whether a component is stored.
     HeadComponent,
     /// Lists functions.
     ListFunctions,
@@ -32,7 +32,7 @@ pub enum Operation {
     GetHistory,
     /// Shows the addresses of versions.
     GetPreview,
-    /// Reads what a function wrote.
+    /// Reads the log of a function.
     GetLogs,
     /// Deploys a version.
     Deploy,
@@ -40,9 +40,9 @@ pub enum Operation {
     SetTraffic,
     /// Takes a rollout to its next step.
     Promote,
-    /// Holds a rollout.
+    /// Pauses a rollout.
     Pause,
-    /// Lets a rollout go on.
+    /// Resumes a rollout.
     Resume,
     /// Ends a rollout.
     Abort,
@@ -55,7 +55,7 @@ pub enum Operation {
 pub enum Method {
     /// Reads.
     Get,
-    /// Reads the head alone.
+    /// Reads only the head.
     Head,
     /// Replaces.
     Put,
@@ -68,9 +68,9 @@ pub enum Method {
 /// Who may use an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessRule {
-    /// Anybody.
+    /// Everybody.
     Open,
-    /// Whoever has a token of the node.
+    /// Clients with a token of the node.
     Token,
 }
 
@@ -101,7 +101,7 @@ impl Operation {
         Self::RollBack,
     ];
 
-    /// Its method and its path, in which `{…}` stands for one segment.
+    /// The method and the path; `{…}` in it stands for one segment.
     pub const fn route(self) -> (Method, &'static str) {
         use Method::{Delete, Get, Head, Post, Put};
         match self {
@@ -130,7 +130,7 @@ impl Operation {
         }
     }
 
-    /// Who may use it.
+    /// Who may use the operation.
     pub const fn access(self) -> AccessRule {
         match self {
             Self::Healthz | Self::Readyz | Self::Metrics | Self::Describe => AccessRule::Open,

@@ -1,4 +1,4 @@
-//! The addresses that versions have beside their stage's.
+//! The addresses of single versions, next to their stage's routes.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -10,48 +10,48 @@ use super::{VersionRole, live};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PreviewQuery {
-    /// The stage; `live` when absent.
+    /// The stage; `live` if absent.
     #[serde(default = "live")]
     pub stage: String,
-    /// The version, by number or by `stable`, `canary`, `previous` or `latest`; all that have a role when
+    /// The version, by number or as `stable`, `canary`, `previous` or `latest`; every version with a role if
     /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
-/// Where versions of a function are reached by themselves, and who may.
+/// The addresses of a function's versions, and who may use them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PreviewView {
     /// The function.
     pub function: String,
     /// The stage.
     pub stage: String,
-    /// Who may use the addresses, by the configuration of the stable version: `open`, `token` or `off`.
+    /// Who may use the addresses, from the stable version's configuration: `open`, `token` or `off`.
     pub access: String,
-    /// The token for all addresses of the function, where one is needed: the header `wasm-fn-token`, or once
-    /// the query parameter `wasm-fn-preview`.
+    /// The token for all addresses of the function, if they need one. Send it in the header `wasm-fn-token`,
+    /// or once in the query parameter `wasm-fn-preview`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
-    /// The path that the guest sees in place of an address that is a path.
+    /// The path that the guest sees instead, if the address is a path.
     pub guest_path: String,
-    /// The addresses, newest version first; none where they are off.
+    /// The addresses, newest version first; empty if previews are off.
     pub addresses: Vec<PreviewAddress>,
 }
 
-/// Where one version is reached by itself.
+/// The addresses of one version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PreviewAddress {
     /// The version.
     pub version: String,
-    /// What it is to the stage.
+    /// The role of the version in the stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<VersionRole>,
-    /// The path, `/hello@v2`; everything below it too.
+    /// The path, `/hello@v2`; it covers everything below it.
     pub path: String,
-    /// The host name, where the node has a preview domain: `v2--hello.example.com`.
+    /// The host name, if the node has a preview domain: `v2--hello.example.com`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// Why there is no host name though there is a preview domain.
+    /// Why there is no host name, although the node has a preview domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_host: Option<String>,
 }
@@ -59,6 +59,6 @@ pub struct PreviewAddress {
 /// Answer to `POST /v1/preview-key`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PreviewKeyRotated {
-    /// When, Unix milliseconds; preview tokens made before are worthless.
+    /// When the key was replaced, Unix milliseconds. Preview tokens made before then are invalid.
     pub at_ms: u64,
 }

@@ -3,21 +3,21 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Why a request was not carried out; nothing was changed.
+/// Why a request was not carried out. Nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// What went wrong, in a few words that are the same each time.
+    /// What went wrong, in a few words that are always the same for this code.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// This case: the thing, what was found, what was expected.
+    /// The details: the thing, what was found, what was expected.
     pub detail: String,
-    /// Stable word to branch on, such as `revision-conflict`.
+    /// A stable code to branch on, such as `revision-conflict`.
     pub code: String,
-    /// What to do about it.
+    /// How to solve the problem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
-    /// With `revision-conflict`: the revision that the node has.
+    /// The node's revision, with `revision-conflict`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
 }

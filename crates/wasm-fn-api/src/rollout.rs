@@ -12,28 +12,30 @@ use super::{SplitShare, VersionRole, is_false};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum StrategySpec {
-    /// Everything to the new version at once, which is watched afterwards.
+    /// All traffic goes to the new version at once. The gate watches it afterwards.
     #[default]
     AllAtOnce,
-    /// The version exists and is reachable by override, nothing else.
+    /// The version gets no traffic. You reach it only by override.
     NoTraffic,
-    /// Cohorts, then growing shares to the new version, each under the gate.
+    /// The new version gets cohorts first and then growing shares of the traffic. Each step is under the
+    /// gate.
     Canary {
-        /// The steps before everything: cohorts of the stable version's configuration, `beta` or a part, `10%
-        /// of beta`, then shares of everybody, `10%`; growing, more than 0 %. `1%`, `10%`, `50%` when absent.
+        /// The steps before the last one of 100 %. First cohorts of the stable version's configuration, whole
+        /// (`beta`) or in part (`10% of beta`), then shares of all traffic (`10%`). Shares grow and are above
+        /// 0 %. `1%`, `10%`, `50%` if absent.
         #[serde(default = "canary_steps")]
         steps: Vec<String>,
     },
-    /// The same share more, again and again.
+    /// The share of the new version grows by the same amount at each step.
     Linear {
-        /// The share, `10%` when absent.
+        /// The share that each step adds; `10%` if absent.
         #[serde(default = "linear_share")]
         by: String,
-        /// How long each step lasts, milliseconds; a minute when absent.
+        /// How long each step lasts, milliseconds; a minute if absent.
         #[serde(default = "linear_every_ms")]
         every_ms: u64,
     },
-    /// No share until its checks passed, then everything.
+    /// The new version gets no share until its checks pass, then all traffic at once.
     BlueGreen,
 }
 
@@ -44,7 +46,7 @@ impl StrategySpec {
     }
 }
 
-/// The shares of a canary whose deployment names none.
+/// The steps of a canary if its deployment names none.
 pub fn canary_steps() -> Vec<String> {
     defaults::CANARY_STEPS.map(|share| share.to_string()).to_vec()
 }
@@ -59,26 +61,26 @@ pub fn linear_every_ms() -> u64 {
     u64::try_from(defaults::LINEAR_EVERY.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How a rollout moves, whatever its strategy; everything absent has a default.
+/// How a rollout proceeds, whatever its strategy. Every field has a default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RolloutOptions {
-    /// Each step, and the switch, waits for a person's `promote` after its gate passed.
+    /// Whether each step, and the switch, waits for a person to `promote` after the gate has passed.
     #[serde(skip_serializing_if = "is_false")]
     pub manual: bool,
-    /// What happens when the gate fails; `rollback` when absent.
+    /// What to do if the gate fails; `rollback` if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_fail: Option<OnFailSpec>,
-    /// How long each step lasts at least, milliseconds; a minute when absent.
+    /// How long each step lasts at least, milliseconds; a minute if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_min_ms: Option<u64>,
-    /// How long the new version is watched once everybody is on it; 5 minutes when absent, 0 for not at all.
+    /// How long to watch the new version once everybody is on it; 5 minutes if absent, 0 to not watch it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watch_ms: Option<u64>,
-    /// How long the previous version stays loaded after a blue-green switch; an hour when absent.
+    /// How long the previous version stays loaded after a blue-green switch; an hour if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_ms: Option<u64>,
-    /// Whether stable answers requests that failed on the canary; yes when absent.
+    /// Whether stable answers requests that failed on the canary; yes if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shield: Option<bool>,
     /// Requests that a blue-green version must answer as expected before the switch.
@@ -86,95 +88,96 @@ pub struct RolloutOptions {
     pub checks: Vec<CheckSpec>,
 }
 
-/// What happens when the gate fails.
+/// What to do if the gate fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailSpec {
-    /// Everybody goes back.
+    /// Everybody goes back to the previous version.
     #[default]
     Rollback,
-    /// The split stays; a person resumes or ends the rollout.
+    /// The split stays. A person resumes or ends the rollout.
     Pause,
-    /// The split stays; a person ends the rollout, nobody resumes it.
+    /// The split stays. A person ends the rollout; nobody can resume it.
     Freeze,
 }
 
-/// What happens when a step has lasted long enough and had too few requests.
+/// What to do if a step has lasted long enough but had too few requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnNoDataSpec {
-    /// It goes on lasting.
+    /// The step goes on.
     #[default]
     Wait,
-    /// It passes.
+    /// The step passes.
     Pass,
 }
 
-/// The rule that a rollout must satisfy; everything absent has a default.
+/// The rule that a rollout must satisfy. Every field has a default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GateOptions {
-    /// Probability that a canary which is no worse than tolerated is failed: more than 0, less than 0.5;
-    /// 0.001 when absent.
+    /// Probability that the gate fails a canary that is within the tolerance: more than 0, less than 0.5;
+    /// 0.001 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpha: Option<f64>,
-    /// Failures, against stable's; tolerated up to 1.1 times when absent.
+    /// Failures, compared with stable's; up to 1.1 times as many are tolerated if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<Tolerance>,
-    /// 99th percentile of the latency and, in steps, its median, against stable's; tolerated up to 1.2 times
-    /// when absent.
+    /// 99th percentile of the latency and, in steps, its median, compared with stable's; up to 1.2 times as much
+    /// is tolerated if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_p99: Option<Tolerance>,
-    /// 99th percentile of the memory peak, against stable's; tolerated up to 1.2 times when absent.
+    /// 99th percentile of the memory peak, compared with stable's; up to 1.2 times as much is tolerated if
+    /// absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_p99: Option<Tolerance>,
-    /// Share of failures that is too high in any case: more than 0, less than 1.
+    /// Share of failures that fails the canary whatever stable does: more than 0, less than 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_error_rate: Option<f64>,
-    /// Latency that 99 % of requests are to stay below in any case, milliseconds.
+    /// Latency that 99 % of requests must stay below whatever stable does, milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_latency_p99_ms: Option<u64>,
-    /// Requests of each side below which nothing passes; 100 when absent.
+    /// How many requests each side needs before anything can pass; 100 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_requests: Option<u64>,
-    /// What is too bad where nothing is known to compare with; half of 20 requests when absent.
+    /// The limit that applies if there is nothing to compare with; half of 20 requests if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub floor: Option<FloorSpec>,
-    /// What happens when there are fewer; `wait` when absent.
+    /// What to do if there are fewer requests than `min_requests`; `wait` if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_no_data: Option<OnNoDataSpec>,
 }
 
-/// What is too bad of a version where nothing is known to compare it with.
+/// The limit for a version if there is nothing to compare it with.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FloorSpec {
     /// Share of failures that is too high: more than 0, at most 1.
     pub error_rate: f64,
-    /// Requests below which it is not asked; at least 3.
+    /// How many requests the version needs before the limit applies; at least 3.
     pub requests: u64,
 }
 
-/// How much worse than stable is tolerated of one signal.
+/// How much worse than stable the canary may be in one signal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tolerance {
-    /// So many times stable's, 1 to 100; the signal's default when absent.
+    /// How many times stable's value is tolerated, 1 to 100; the signal's default if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tolerate: Option<f64>,
-    /// The signal is not looked at.
+    /// Whether the gate ignores the signal.
     #[serde(skip_serializing_if = "is_false")]
     pub off: bool,
 }
 
-/// A request, and the answer that is expected.
+/// A request, and the expected answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckSpec {
-    /// The method, `GET` when absent.
+    /// The method; `GET` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// Path and query as a client would send them: `/hello?x=1`.
+    /// Path and query, as a client would send them: `/hello?x=1`.
     pub path: String,
     /// Request headers.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -182,25 +185,25 @@ pub struct CheckSpec {
     /// The request's body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// What is expected of the answer.
+    /// The expected answer.
     #[serde(default)]
     pub expect: Expectation,
 }
 
-/// What is expected of an answer.
+/// The expected answer to a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Expectation {
-    /// Its status; 200 when absent.
+    /// The status; 200 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// Headers and their values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
-    /// Regular expression that its body matches somewhere.
+    /// A regular expression that must match somewhere in the body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// Values in its JSON body, by JSON pointer (RFC 6901): `{"/status": "ok"}`.
+    /// Values in the JSON body, by JSON pointer (RFC 6901): `{"/status": "ok"}`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = BTreeMap<String, Object>)]
     pub json: BTreeMap<String, serde_json::Value>,
@@ -209,13 +212,13 @@ pub struct Expectation {
 /// A rollout under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RolloutView {
-    /// The version that it moves from: stable, and the previous one while the new version is `watching`.
+    /// The version that it moves from: the stable version, or the previous one while the phase is `watching`.
     pub stable: String,
-    /// The version that it moves to: the canary, and the stable one while it is `watching`.
+    /// The version that it moves to: the canary, or the stable version while the phase is `watching`.
     pub canary: String,
     /// The share of the version that it moves to.
     pub weight: String,
-    /// How it moves.
+    /// The strategy of the rollout.
     pub strategy: StrategySpec,
     /// When it began, Unix milliseconds.
     pub started_ms: u64,
@@ -223,36 +226,36 @@ pub struct RolloutView {
     pub from_split: Vec<SplitShare>,
     /// `checking`, `progressing`, `awaiting promotion`, `paused`, `frozen` or `watching`.
     pub phase: String,
-    /// Number of the step, from 1; absent before the first and once everybody is on the new version.
+    /// Number of the step, from 1; absent before the first step, and once everybody is on the new version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
-    /// All steps as [`StrategySpec::Canary`] writes them, with the last one of `100%`.
+    /// All steps, written as in [`StrategySpec::Canary`], including the last one of `100%`.
     #[serde(default)]
     pub steps: Vec<String>,
     /// How long the step, or the watch, has lasted, milliseconds.
     #[serde(default)]
     pub lasted_ms: u64,
-    /// How long it lasts at least.
+    /// How long the step, or the watch, lasts at least.
     #[serde(default)]
     pub lasts_ms: u64,
-    /// Why it stands still.
+    /// Why the rollout is on hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What the gate says, and why.
+    /// The gate's verdict, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateView>,
 }
 
-/// What the gate says now.
+/// The gate's current verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GateView {
     /// `pass`, `fail` or `wait`.
     pub verdict: String,
     /// Why, in a sentence.
     pub reason: String,
-    /// Requests of the canary in this step; in the step of a cohort, the cohort's.
+    /// Requests of the canary in this step; in a step by cohort, the cohort's requests.
     pub requests: u64,
-    /// Requests that a step needs.
+    /// How many requests a step needs.
     pub requests_needed: u64,
     /// The numbers.
     pub evidence: EvidenceView,
@@ -261,46 +264,46 @@ pub struct GateView {
 /// The numbers behind a verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EvidenceView {
-    /// What the canary is compared with: `concurrent`, `past` when everybody is on it, or `alone` when
-    /// nothing is heard of stable, so that its past counts.
+    /// What the canary is compared with: `concurrent`; `past` if everybody is on the canary; or `alone` if
+    /// stable answers nothing, so that stable's past counts.
     pub baseline: String,
     /// The version under test.
     pub canary: SideView,
-    /// The version it is compared with.
+    /// The version that it is compared with.
     pub stable: SideView,
-    /// Those of its requests that are served by a handle as fresh as the canary's, for as many users: what
-    /// latency and memory are compared with.
+    /// The baseline: requests of stable that a handle as fresh as the canary's serves, for as many users.
+    /// Latency and memory are compared with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_side: Option<SideView>,
-    /// What the canary did for users who are on it by rule.
+    /// The canary's numbers for users whom a cohort rule places on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cohort: Option<SideView>,
     /// The tests, strongest evidence first.
     pub signals: Vec<SignalEvidenceView>,
-    /// Traps of the canary that stable never showed.
+    /// Traps of the canary that stable has never had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traps: Vec<TrapEvidenceView>,
-    /// Ids of the canary's first requests that failed, at most 5.
+    /// Ids of the canary's first failed requests, at most 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_requests: Vec<String>,
 }
 
-/// What one side did in the rollout.
+/// The numbers of one side of the rollout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SideView {
     /// The version.
     pub version: String,
-    /// What it is to the stage at that moment: once everybody is on the new version, that is stable.
+    /// The role of the version in the stage at that time. Once everybody is on the new version, it is stable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<VersionRole>,
-    /// Requests that it ran to their end.
+    /// Requests that the version ran to the end.
     pub requests: u64,
-    /// Those among them that failed.
+    /// Requests among them that failed.
     pub failures: u64,
-    /// Median latency in the rollout, milliseconds.
+    /// Median latency during the rollout, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_p50_ms: Option<f64>,
-    /// 99th percentile of the latency in the rollout, milliseconds.
+    /// 99th percentile of the latency during the rollout, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_p99_ms: Option<f64>,
 }
@@ -318,28 +321,28 @@ pub struct SignalEvidenceView {
     pub canary_rate: f64,
     /// Share of bad events on stable, 0 to 1.
     pub stable_rate: f64,
-    /// The e-value: how many times better "it is worse" explains what was seen than "it is not".
+    /// The e-value: how many times better "it is worse" explains the observations than "it is not".
     pub e_value: f64,
     /// The e-value at which the gate fails.
     pub threshold: f64,
-    /// How far the evidence has come, 0 to 1, on a logarithmic scale.
+    /// How close the evidence is to the threshold, 0 to 1, on a logarithmic scale.
     pub progress: f64,
-    /// The same in a sentence.
+    /// The result in a sentence.
     pub text: String,
 }
 
-/// A trap of the canary that stable never showed.
+/// A trap of the canary that stable has never had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TrapEvidenceView {
     /// 16 hexadecimal digits.
     pub fingerprint: String,
-    /// How many requests, or users, it hit.
+    /// How many requests, or users, the trap hit.
     pub hits: u64,
     /// The trap and its backtrace.
     pub backtrace: String,
 }
 
-/// A rollout that has ended, or a rollback after one: that begins and ends in the same moment.
+/// A rollout that has ended, or a rollback after one. Such a rollback begins and ends at the same time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EndedRolloutView {
     /// The version that it moved from.
@@ -352,9 +355,9 @@ pub struct EndedRolloutView {
     pub started_ms: u64,
     /// When it ended, Unix milliseconds.
     pub ended_ms: u64,
-    /// Why.
+    /// Why it ended.
     pub reason: String,
-    /// The numbers at that moment.
+    /// The numbers when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceView>,
 }
@@ -363,10 +366,10 @@ pub struct EndedRolloutView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RolloutOutcomeView {
-    /// The canary is stable.
+    /// The canary became stable.
     Promoted,
-    /// All are on stable; the canary never had everybody.
+    /// Everybody is on stable. The canary never had all traffic.
     Aborted,
-    /// All are on the previous version again.
+    /// Everybody is on the previous version again.
     RolledBack,
 }

@@ -1,4 +1,4 @@
-//! What functions, stages and versions look like from outside.
+//! The status of functions, stages and versions, as clients see it.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use super::{ConfigSpec, EndedRolloutView, EvidenceView, RolloutView, SplitShare}
 /// Every function of the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionList {
-    /// The revision this was read at.
+    /// The revision at which this was read.
     pub revision: u64,
-    /// By name.
+    /// The functions, sorted by name.
     pub functions: Vec<FunctionSummary>,
 }
 
@@ -23,7 +23,7 @@ pub struct FunctionSummary {
     pub function: String,
     /// Its newest version.
     pub latest: String,
-    /// Its stages that have traffic, `live` first.
+    /// Its stages with traffic, `live` first.
     pub stages: Vec<StageSummary>,
 }
 
@@ -42,28 +42,28 @@ pub struct StageSummary {
     pub previous: Option<String>,
     /// Its shares, newest version first.
     pub split: Vec<SplitShare>,
-    /// Where it is reachable.
+    /// Its routes.
     pub routes: Vec<String>,
-    /// Requests since this node started.
+    /// Requests since the node started.
     pub requests: u64,
-    /// Failures among them that a version is to blame for.
+    /// Failures among them that are charged to a version.
     pub failures: u64,
 }
 
-/// One function in full.
+/// The full status of one function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionStatus {
     /// The function.
     pub function: String,
-    /// The revision this was read at.
+    /// The revision at which this was read.
     pub revision: u64,
     /// Its newest version.
     pub latest: String,
-    /// Its stages that have traffic, `live` first.
+    /// Its stages with traffic, `live` first.
     pub stages: Vec<StageStatus>,
 }
 
-/// One stage in full.
+/// The full status of one stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StageStatus {
     /// The stage.
@@ -78,27 +78,27 @@ pub struct StageStatus {
     /// Its rollout, if one is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutView>,
-    /// The last rollout that has ended, or a later rollback.
+    /// The last rollout that ended, or a later rollback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rollout: Option<EndedRolloutView>,
-    /// Where it is reachable.
+    /// Its routes.
     pub routes: Vec<String>,
     /// Who may use the addresses of its versions: `open`, `token` or `off`.
     #[serde(default)]
     pub preview: String,
-    /// How users stay on one version: `none`, `ip`, `header:NAME`, `cookie:NAME`.
+    /// What keeps users on one version: `none`, `ip`, `header:NAME`, `cookie:NAME`.
     pub sticky: String,
-    /// Its versions that have a share or a role, or that answered a request, newest first.
+    /// Its versions that have a share or a role, or that have answered a request; newest first.
     pub versions: Vec<VersionStatus>,
 }
 
-/// What a version is to a stage.
+/// The role of a version in a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum VersionRole {
-    /// The version to fall back on.
+    /// The version that the stage falls back on.
     Stable,
-    /// The version that a rollout is moving to.
+    /// The version that a rollout moves to.
     Canary,
     /// The version that `rollback` would go to.
     Previous,
@@ -109,28 +109,28 @@ pub enum VersionRole {
 pub struct VersionStatus {
     /// The version.
     pub version: String,
-    /// What it is to the stage.
+    /// The role of the version in the stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<VersionRole>,
-    /// Its share, `0%` when it has none.
+    /// Its share; `0%` if it has none.
     pub weight: String,
-    /// Its requests in this stage, without those that asked for it.
+    /// Its requests in this stage, without the requests that asked for it by override or address.
     pub tally: TallyView,
-    /// Requests since this node started that asked for it, by header or by its own address; they are in no
-    /// other number.
+    /// Requests since the node started that asked for this version, by header or by its own address. No other
+    /// number includes them.
     #[serde(default)]
     pub overrides: u64,
 }
 
-/// What a version did in a stage since this node started.
+/// The numbers of a version in a stage since the node started.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TallyView {
     /// Requests that ended.
     pub requests: u64,
-    /// Requests that ended in a way the version is to blame for.
+    /// Requests among them whose end is charged to the version.
     pub failures: u64,
     /// Requests by how they ended: `success`, `server-error`, `trap`, `timeout`, `out-of-memory`,
-    /// `invalid-response`, `shed`, `cancelled`, `internal`. Those that never happened are left out.
+    /// `invalid-response`, `shed`, `cancelled`, `internal`. Outcomes without requests are left out.
     pub outcomes: BTreeMap<String, u64>,
     /// Median latency, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,14 +138,14 @@ pub struct TallyView {
     /// 99th percentile of the latency, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency_p99_ms: Option<f64>,
-    /// 99th percentile of the wait for a place, milliseconds.
+    /// 99th percentile of the time in the queue, milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_wait_p99_ms: Option<f64>,
-    /// Most linear memory that one invocation had.
+    /// Largest linear memory of one invocation.
     pub memory_peak_bytes: u64,
-    /// Failures that the shield met while the version was a canary: `again` ran a second time; the others
-    /// could not, or in vain: `body-too-large`, `had-effect`, `response-begun`, `no-time`, `client-gone`.
-    /// Those that never happened are left out.
+    /// Failures under the shield while the version was a canary, by what happened. `again` ran a second time;
+    /// the others did not, or in vain: `body-too-large`, `had-effect`, `response-begun`, `no-time`,
+    /// `client-gone`. Words without failures are left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shield: BTreeMap<String, u64>,
 }
@@ -155,7 +155,7 @@ pub struct TallyView {
 pub struct VersionList {
     /// The function.
     pub function: String,
-    /// Newest first; at most the last 50 and those in use.
+    /// The versions, newest first; at most the last 50, and those in use.
     pub versions: Vec<VersionInfo>,
 }
 
@@ -166,37 +166,37 @@ pub struct VersionInfo {
     pub version: String,
     /// SHA-256 of its component.
     pub component: String,
-    /// What the component is: `wasi:http 0.2`, `wasi:http 0.3` or `cgi`.
+    /// The kind of the component: `wasi:http 0.2`, `wasi:http 0.3` or `cgi`.
     pub kind: String,
-    /// What it is configured with, every default written out.
+    /// Its configuration, with every default written out.
     pub config: ConfigSpec,
-    /// When it was made, Unix milliseconds.
+    /// When it was created, Unix milliseconds.
     pub created_ms: u64,
-    /// The token that made it.
+    /// The name of the token that created it.
     pub created_by: String,
-    /// What its deployment said.
+    /// The message of its deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// How its last rollout ended, if that is worth a warning.
+    /// How its last rollout ended, if that deserves a warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VersionVerdictView>,
     /// The stages where it has a share or a role, `live` first.
     pub stages: Vec<VersionPlace>,
 }
 
-/// Where a version stands in one stage.
+/// The place of a version in one stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VersionPlace {
     /// The stage.
     pub stage: String,
-    /// What it is to the stage.
+    /// The role of the version in the stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<VersionRole>,
     /// Its share.
     pub weight: String,
 }
 
-/// What became of a version.
+/// How a version lost its traffic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum VersionVerdictView {
@@ -210,7 +210,7 @@ pub enum VersionVerdictView {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// It was stable and traffic was taken back from it.
+    /// The version was stable, and a rollback took its traffic away.
     RolledBack {
         /// The stage.
         stage: String,
@@ -227,10 +227,10 @@ pub enum VersionVerdictView {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct HistoryQuery {
-    /// Only entries of lower revisions.
+    /// Only entries with a lower revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
-    /// Entries of at most so many revisions, 1 to 1,000; 100 when absent.
+    /// Entries of at most this many revisions, 1 to 1,000; 100 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
@@ -240,58 +240,59 @@ pub struct HistoryQuery {
 pub struct HistoryPage {
     /// The function.
     pub function: String,
-    /// Newest first.
+    /// The entries, newest first.
     pub entries: Vec<HistoryEntry>,
-    /// Whether older entries are left: ask again with `before` = the last revision here.
+    /// Whether there are older entries: ask again with `before` set to the last revision here.
     pub more: bool,
 }
 
-/// One committed change. A deployment that replaces a rollout, or a rollback past one, is two entries of one
-/// revision and one hash: its own, and before it the `abort`.
+/// One committed change. A deployment that replaces a rollout, and a rollback during one, make two entries
+/// with the same revision and hash: their own, and before it the `abort`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryEntry {
-    /// The revision it made.
+    /// The revision that the change made.
     pub revision: u64,
     /// When, Unix milliseconds.
     pub at_ms: u64,
-    /// The name of the token it was made with.
+    /// The name of the token that made the change.
     pub actor: String,
-    /// The address it came from.
+    /// The address that the change came from.
     pub origin: String,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Of a rollout's change: what led to it.
+    /// What led to the change, if it is a rollout's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The numbers behind that.
+    /// The numbers behind the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceView>,
     /// `deploy`, `traffic`, `step`, `await`, `pause`, `resume`, `freeze`, `promote`, `settle`, `abort`,
     /// `rollback`, `delete`.
     pub action: String,
-    /// The stage it was about.
+    /// The stage that the change is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
-    /// The version it was about.
+    /// The version that the change is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The stage's shares afterwards; empty when it did not set them.
+    /// The stage's shares after the change; empty if the change did not set them.
     #[serde(default)]
     pub split: Vec<SplitShare>,
-    /// The step of the rollout afterwards, as [`StrategySpec::Canary`](super::Strategy::Canary) writes it.
+    /// The step of the rollout after the change, as [`StrategySpec::Canary`](super::StrategySpec::Canary)
+    /// writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<String>,
-    /// Hash of this entry, which covers the hash of the entry before it.
+    /// Hash of this entry. It covers the hash of the entry before it.
     pub hash: String,
 }
 
-/// `GET /v1/node`.
+/// The node: the answer to `GET /v1/node`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeView {
     /// Version of the program.
     pub version: String,
-    /// Where functions are called, `127.0.0.1:8080`.
+    /// The address at which functions are called, `127.0.0.1:8080`.
     pub data_listen: String,
     /// The revision that is published.
     pub revision: u64,
@@ -299,6 +300,6 @@ pub struct NodeView {
     pub functions: u64,
     /// When the node started, Unix milliseconds.
     pub started_ms: u64,
-    /// Largest component that it takes.
+    /// Largest component that the node accepts.
     pub component_bytes_max: u64,
 }

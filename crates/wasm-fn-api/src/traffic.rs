@@ -5,7 +5,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{RolloutView, is_false, live};
 
-/// Defines a request about one stage: with the stage, why, and the revision that its author has seen.
+/// Defines a request about one stage: the stage, the reason, and the revision that its author has seen.
 macro_rules! stage_request {
     ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
@@ -19,7 +19,7 @@ macro_rules! stage_request {
             /// Why, for the journal.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub message: Option<String>,
-            /// The request is refused if the node has another revision.
+            /// Refuse the request if the node is at another revision.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub expected_revision: Option<u64>,
         }
@@ -32,7 +32,7 @@ macro_rules! stage_request {
 pub struct SplitShare {
     /// `v42`; in requests also `stable`, `canary`, `previous` or `latest`.
     pub version: String,
-    /// `10%`, `0.05%`.
+    /// The weight: `10%`, `0.05%`.
     pub weight: String,
 }
 
@@ -47,17 +47,17 @@ stage_request! {
 stage_request! {
     /// Takes the rollout to its next step, or to its end.
     PromoteRequest {
-        /// Skip the steps that are left.
+        /// Skip the remaining steps.
         #[serde(default, skip_serializing_if = "is_false")]
         full: bool,
-        /// Refuse when the rollout is not where it was seen, so that two who saw the same take one step; with
-        /// `full`, when it is another rollout.
+        /// Refuse the request if the rollout is no longer as seen, so that two people who saw the same take
+        /// only one step. With `full`, refuse only if it is another rollout.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seen: Option<RolloutSeen>,
     }
 }
 
-/// Where a rollout was seen: fields of [`RolloutView`] as they were.
+/// The rollout as the client saw it: fields of [`RolloutView`] at that time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RolloutSeen {
@@ -65,10 +65,11 @@ pub struct RolloutSeen {
     pub canary: String,
     /// When it began, Unix milliseconds.
     pub started_ms: u64,
-    /// Number of the step, from 1; absent before the first and once everybody is on the new version.
+    /// Number of the step, from 1; absent before the first step, and once everybody is on the new version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
-    /// Its phase. One that is `paused` or `frozen` by now is promoted only by those who saw that.
+    /// Its phase. A rollout that is now `paused` or `frozen` is promoted only for a client that has seen
+    /// this.
     pub phase: String,
 }
 
@@ -80,21 +81,22 @@ impl From<&RolloutView> for RolloutSeen {
 }
 
 stage_request! {
-    /// Holds a rollout where it is, or lets it go on.
+    /// Pauses or resumes a rollout.
     HoldRequest {}
 }
 
 stage_request! {
-    /// Ends a rollout; everything goes to stable, or back to the split that was set by hand before it.
+    /// Ends a rollout. All traffic goes to stable, or back to the split that was set by hand before it.
     AbortRequest {
-        /// Cut off requests under way on the canary; where nothing has left the machine, stable answers them.
+        /// Interrupt the canary's requests that are under way. Stable answers those that have sent nothing
+        /// out of the machine.
         #[serde(default, skip_serializing_if = "is_false")]
         now: bool,
     }
 }
 
 stage_request! {
-    /// Sends everything to an earlier version.
+    /// Sends all traffic to an earlier version.
     RollbackRequest {
         /// The version; `previous` if absent. During a rollout, its stable version if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,7 +104,7 @@ stage_request! {
     }
 }
 
-/// How a stage stands after a change.
+/// A stage after a change.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StageChanged {
     /// The function.
@@ -119,7 +121,7 @@ pub struct StageChanged {
     /// The version that `rollback` would go to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
-    /// The revision with it.
+    /// The revision that includes the change.
     pub revision: u64,
 }
 
@@ -131,16 +133,16 @@ pub struct DeleteQuery {
     /// Why, for the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Refuse when the node has another revision.
+    /// Refuse the request if the node is at another revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
 }
 
-/// A function is gone; its version numbers are never used again.
+/// The answer to a deletion. The function is gone, and its version numbers are never used again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Deleted {
     /// The function.
     pub function: String,
-    /// The revision without it.
+    /// The revision that includes the deletion.
     pub revision: u64,
 }
