@@ -153,7 +153,7 @@ async fn step_by_a_cohort_that_stable_does_not_have_is_refused() {
         "step 1",
         "`beta`",
         "v1",
-        "no cohort of that name",
+        "no cohort with that name",
         "once it is promoted",
         "expected no step by cohort",
     ]);

@@ -1,4 +1,4 @@
-//! Who may use the admin API, and the addresses of versions: bearer tokens.
+//! Bearer tokens: who may use the admin API, and the addresses of versions.
 
 use std::{
     fs,
@@ -12,34 +12,34 @@ use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq as _;
 use wasm_fn_core::FunctionName;
 
-/// The file in the data directory.
+/// The file of the token, in the data directory.
 const FILE: &str = "token";
 
-/// The file in the data directory with the key of preview tokens.
+/// The file of the key of preview tokens, in the data directory.
 const PREVIEW_FILE: &str = "preview.key";
 
-/// What every token starts with, so that scanners of leaked secrets can find it.
+/// The prefix of every token, so that scanners for leaked secrets can find tokens.
 const PREFIX: &str = "wfn_";
 
-/// The same of preview tokens.
+/// The prefix of every preview token.
 const PREVIEW_PREFIX: &str = "wfp_";
 
-/// What the key of preview tokens starts with, so that nobody takes it for one of them.
+/// The prefix of the key of preview tokens, so that nobody mistakes the key for a preview token.
 const KEY_PREFIX: &str = "wfpk_";
 
-/// Random bytes of a token.
+/// Random bytes in a token.
 const RANDOM_BYTES: usize = 32;
 
-/// The tokens that are accepted.
+/// The accepted tokens.
 pub struct Access {
     token: String,
-    /// Preview tokens are made of it, so that none has to be kept.
+    /// The key from which preview tokens are derived, so that they need not be stored.
     preview_key: ArcSwap<[u8; RANDOM_BYTES]>,
-    /// Where the key is kept, for one rotation at a time; nowhere in tests.
+    /// The data directory, where the key is stored; locked during a rotation. `None` in tests.
     data_dir: Mutex<Option<PathBuf>>,
 }
 
-/// Who makes a request, as the journal records it.
+/// Who makes a request, as recorded in the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     /// The name of the token.
@@ -49,37 +49,37 @@ pub struct Actor {
 /// Why the token file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
-    /// The file cannot be read or made.
+    /// The file cannot be read or created.
     #[error("token file {} cannot be used", .path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file holds something else.
-    #[error("token file {} holds {bytes} bytes that are no token, expected {prefix} and 64 hexadecimal digits", .path.display())]
+    /// The file does not hold a token.
+    #[error("token file {} holds {bytes} bytes that are not a token, expected {prefix} and 64 hexadecimal digits", .path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
         /// Bytes found.
         bytes: usize,
-        /// What it begins with.
+        /// The expected prefix.
         prefix: &'static str,
     },
 }
 
 impl Access {
-    /// Accepts `token` alone, and preview tokens of a key that is kept nowhere.
+    /// Accepts only `token`, and preview tokens of a key that is not stored.
     pub fn only(token: String) -> Self {
         Self { token, preview_key: ArcSwap::from_pointee(rand::random()), data_dir: Mutex::new(None) }
     }
 
-    /// Reads the token and the key of preview tokens of `data_dir`, or makes each from 32 random bytes,
-    /// readable by its owner alone. Blocks.
+    /// Reads the token and the key of preview tokens from `data_dir`. Creates each of them from 32 random
+    /// bytes if it does not exist, readable only by its owner. Blocks.
     ///
     /// # Errors
-    /// A file cannot be read or made, or holds something else.
+    /// If a file cannot be read or created, or does not hold a token.
     pub fn open(data_dir: &Path) -> Result<Self, TokenError> {
         let token = read_or_make(data_dir, FILE, PREFIX)?;
         let key = read_or_make(data_dir, PREVIEW_FILE, KEY_PREFIX)?;
@@ -88,29 +88,29 @@ impl Access {
         Ok(Self { token, preview_key, data_dir: Mutex::new(Some(data_dir.to_owned())) })
     }
 
-    /// Who `token` belongs to; takes the same time for every wrong token of the same length.
+    /// The owner of `token`. Takes the same time for all wrong tokens of the same length.
     pub fn actor(&self, token: &str) -> Option<Actor> {
         let same = self.token.as_bytes().ct_eq(token.as_bytes());
         bool::from(same).then(|| Actor { name: "admin".to_owned() })
     }
 
-    /// The token for the addresses of the versions of `function`: `wfp_` and a keyed hash of its name, so
-    /// that nobody gets from one function's token to another's, nor to the key.
+    /// The token for the addresses of the versions of `function`: `wfp_` and a keyed hash of the name. One
+    /// function's token reveals neither another function's token nor the key.
     pub fn preview_token(&self, function: &FunctionName) -> String {
         let hash = blake3::keyed_hash(&self.preview_key.load(), function.as_str().as_bytes());
         format!("{PREVIEW_PREFIX}{}", hash.to_hex())
     }
 
-    /// Whether `token` is the one of `function`; takes the same time for every wrong token of the same
-    /// length.
+    /// Whether `token` is the preview token of `function`. Takes the same time for all wrong tokens of the
+    /// same length.
     pub fn may_preview(&self, function: &FunctionName, token: &str) -> bool {
         self.preview_token(function).as_bytes().ct_eq(token.as_bytes()).into()
     }
 
-    /// Makes every preview token so far worthless. Blocks.
+    /// Replaces the key, which makes every preview token so far invalid. Blocks.
     ///
     /// # Errors
-    /// The new key cannot be kept; the old one holds.
+    /// If the new key cannot be stored. The old one then stays valid.
     pub fn rotate_preview_key(&self) -> Result<(), TokenError> {
         let text = secret(KEY_PREFIX);
         let data_dir = self.data_dir.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,7 +125,7 @@ impl Access {
     }
 }
 
-/// The secret in `file` of `data_dir`, made if it is not there.
+/// The secret in `file` of `data_dir`. Creates the file if it does not exist.
 fn read_or_make(data_dir: &Path, file: &str, prefix: &'static str) -> Result<String, TokenError> {
     let path = data_dir.join(file);
     let failed = |source| TokenError::File { path: path.clone(), source };
@@ -136,7 +136,7 @@ fn read_or_make(data_dir: &Path, file: &str, prefix: &'static str) -> Result<Str
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let text = secret(prefix);
-            // A link, unlike a rename, fails when somebody else was faster.
+            // Unlike a rename, a link fails if another process was faster.
             put(data_dir, file, &text, |draft| fs::hard_link(draft, &path)).map_err(failed)?;
             text
         }
@@ -149,19 +149,19 @@ fn read_or_make(data_dir: &Path, file: &str, prefix: &'static str) -> Result<Str
     }
 }
 
-/// 32 random bytes as a line of text.
+/// A line of text with the prefix and 32 random bytes.
 fn secret(prefix: &str) -> String {
     format!("{prefix}{}\n", hex::encode(rand::random::<[u8; RANDOM_BYTES]>()))
 }
 
-/// The bytes of a secret.
+/// The random bytes of a secret.
 fn bytes_of(secret: &str, prefix: &str) -> Option<[u8; RANDOM_BYTES]> {
     let mut bytes = [0; RANDOM_BYTES];
     hex::decode_to_slice(secret.strip_prefix(prefix)?, &mut bytes).ok()?;
     Some(bytes)
 }
 
-/// Writes `text` to a file that is there completely or not at all, once `place` has given the draft its name.
+/// Writes `text` to a new file, as a whole or not at all. `place` gives the draft its final name.
 fn put(
     data_dir: &Path,
     file: &str,
@@ -172,7 +172,7 @@ fn put(
     let mut open = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     let written = open.write_all(text.as_bytes()).and_then(|()| open.sync_all());
     let placed = written.and_then(|()| place(&draft));
-    // A draft that was renamed is there no more.
+    // A renamed draft no longer exists.
     let removed = fs::remove_file(&draft);
     placed?;
     match removed {

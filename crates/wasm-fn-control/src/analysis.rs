@@ -1,8 +1,9 @@
-//! The gate of a rollout at work: hears every response on the request's own task, and says what they mean.
+//! The gate of a rollout in operation: it observes every response on the request's own task, and gives the
+//! verdict.
 //!
-//! A good response is one counter. A bad one goes to the gate at once, so the verdict is there before the
-//! next request is routed; when it is to roll back, the canary is withheld from that moment on, and the
-//! journal and the table follow.
+//! A good response only increments a counter. A bad one goes to the gate at once, so the verdict is known
+//! before the next request is routed. If the gate decides to roll back, it withholds the canary from that
+//! moment on, and the journal and the table follow.
 
 mod history;
 mod registry;
@@ -36,25 +37,26 @@ use crate::{
     state::{Check, Rollout, RolloutId, RolloutSpec},
 };
 
-/// Ids of failed requests that are kept.
+/// How many ids of failed requests are kept.
 const FAILED_MAX: usize = 5;
 
-/// Traps of the canary whose backtraces are kept.
+/// How many traps of the canary are kept with their backtraces.
 const TRAPS_MAX: usize = 8;
 
 /// How long one check may take.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// One gate of one rollout.
+/// The analysis by one gate of one rollout.
 ///
-/// What every request reads comes first and in a row, for little of it is in a cache by then.
+/// The fields that every request reads come first and next to each other, because few of them are in a cache
+/// then.
 #[repr(C)]
 pub(crate) struct Analysis {
     withheld: AtomicBool,
-    // Whether somebody waits for a verdict other than `wait`.
+    // Whether someone waits for a verdict other than `wait`.
     awaited: AtomicBool,
     failed: AtomicBool,
-    // Whether a failure sends everybody back.
+    // Whether a failure rolls everybody back.
     rolls_back: bool,
     common: Arc<Common>,
     feed: Feed,
@@ -62,57 +64,58 @@ pub(crate) struct Analysis {
     gate_no: u32,
     spec: GateSpec,
     plan: Arc<RolloutSpec>,
-    // Whether the previous version's past is all there is to compare with.
+    // Whether the canary can only be compared with the previous version's past.
     past: bool,
     stretches: AtomicU32,
     changed: Arc<Notify>,
     checked: OnceLock<Result<(), String>>,
     checking: AtomicBool,
     tallies: Tallies,
-    // What the baseline did, and after how many requests its percentiles are looked at again.
+    // The tally of the baseline, and how many of its requests have ended.
     baseline: Tally,
     baseline_ended: AtomicU64,
     notes: Mutex<Notes>,
 }
 
-/// What the gates of one rollout have in common: requests that began under an earlier one are under way, or
-/// hold its table.
+/// The state that all gates of one rollout share, because requests that began under an earlier gate may still
+/// run or hold its table.
 #[derive(Default)]
 struct Common {
-    /// Nobody is placed on the canary any more, whatever its gate says.
+    /// Whether no more requests go to the canary, whatever its gate says.
     left: AtomicBool,
     recall: CancellationToken,
 }
 
-/// The tallies of both sides, and how they were when the gate began.
+/// The tallies of both sides, and snapshots of them from when the gate began.
 pub(crate) struct Tallies {
     pub(crate) canary: Arc<Tally>,
     pub(crate) base: Arc<Tally>,
-    /// What the base did for those who are on the canary by rule.
+    /// The tally of the base for users whom a cohort rule would place on the canary.
     pub(crate) cohort: Arc<Tally>,
     canary_before: TallySnapshot,
     base_before: TallySnapshot,
 }
 
-/// What people are shown besides numbers.
+/// Details for people, besides the numbers.
 struct Notes {
     place: Place,
     failed: Vec<u128>,
     traps: BTreeMap<u64, Arc<str>>,
 }
 
-/// What a table tells a [`Analysis`]: requests that began while the shares were the same.
+/// Reports the requests of one table to an [`Analysis`]. The shares are the same for all of them.
 pub(crate) struct TableObserver {
     analysis: Arc<Analysis>,
     no: u32,
     share: Weight,
     baseline_share: Weight,
-    // Later answers count as none, on both sides, because the shield gives up on the canary then.
+    // An answer that takes longer counts as a timeout, on both sides, because the shield gives up on the
+    // canary then.
     fallback_after: Option<Duration>,
 }
 
 impl Tallies {
-    /// Both sides' tallies as they are now.
+    /// The tallies of both sides, with snapshots from now.
     pub(crate) fn new(canary: Arc<Tally>, base: Arc<Tally>, cohort: Arc<Tally>) -> Self {
         let (canary_before, base_before) = (canary.snapshot(), base.snapshot());
         Self { canary, base, cohort, canary_before, base_before }
@@ -120,7 +123,7 @@ impl Tallies {
 }
 
 impl Analysis {
-    /// The analysis of `rollout`, which goes on from what is kept of its gate.
+    /// The analysis of `rollout`. It continues from the stored state of the gate.
     pub(crate) fn new(rollout: &Rollout, tallies: Tallies, changed: Arc<Notify>) -> Self {
         let spec = rollout.spec.gate().clone();
         let is_watch = rollout.is_watch();
@@ -132,7 +135,7 @@ impl Analysis {
             Baseline::Concurrent(Box::new(PastCounts { stable, cohort }))
         };
         let gate = Gate::new(spec.clone(), rollout.gate_no, baseline).expect("a rollout's gate was checked");
-        // A gate that is kept for other signals than it has now knows nothing of use.
+        // A stored state does not fit if it is for other signals than the gate has now.
         let fresh = gate.clone();
         let mut gate = rollout.gate.clone().and_then(|state| gate.resume(state).ok()).unwrap_or(fresh);
         for fingerprint in tallies.base.traps() {
@@ -170,12 +173,12 @@ impl Analysis {
         }
     }
 
-    /// The same, of versions with these deadlines.
+    /// Sets the deadlines of the two versions.
     pub(crate) fn with_deadlines(self, canary: Duration, base: Duration) -> Self {
         Self { feed: self.feed.with_deadlines(canary, base), ..self }
     }
 
-    /// The same, after `earlier` if that was of the same rollout.
+    /// Shares the common state of `earlier`, if it is of the same rollout.
     pub(crate) fn after(self, earlier: Option<&Self>) -> Self {
         match earlier.filter(|earlier| earlier.id == self.id) {
             Some(earlier) => Self { common: Arc::clone(&earlier.common), ..self },
@@ -183,12 +186,12 @@ impl Analysis {
         }
     }
 
-    /// Whether this is the analysis of `rollout` as it is now.
+    /// Whether this is the analysis of `rollout` in its current state.
     pub(crate) fn is_of(&self, rollout: &Rollout) -> bool {
         (self.id, self.gate_no) == (rollout.id(), rollout.gate_no)
     }
 
-    /// A observer for the requests of one table, in which the canary and the baseline have these shares.
+    /// An observer for the requests of one table, with the shares of the canary and the baseline in it.
     pub(crate) fn observer(
         self: &Arc<Self>,
         share: Weight,
@@ -199,7 +202,7 @@ impl Analysis {
         TableObserver { analysis: Arc::clone(self), no, share, baseline_share, fallback_after }
     }
 
-    /// The table of `observer` is published, with the rollout at `place`.
+    /// Begins to use `observer`, whose table is published while the rollout is at `place`.
     pub(crate) fn activate(&self, observer: &TableObserver, place: Place) {
         let begins_step = {
             let mut notes = self.notes();
@@ -211,12 +214,12 @@ impl Analysis {
         self.feed.begin_stretch(stretch, self.thresholds(), clock::instant());
     }
 
-    /// What the gate says now.
+    /// The gate's current verdict.
     pub(crate) fn verdict(&self) -> Verdict {
         self.feed.verdict_at(clock::instant())
     }
 
-    /// What is kept of the gate.
+    /// The state of the gate to store.
     pub(crate) fn state(&self) -> GateState {
         self.feed.ask(clock::instant(), Gate::state)
     }
@@ -226,34 +229,34 @@ impl Analysis {
         self.feed.step_requests(clock::instant())
     }
 
-    /// Has somebody told as soon as the verdict is not `wait` any more.
+    /// Sets whether to notify as soon as the verdict is no longer `wait`.
     pub(crate) fn await_verdict(&self, awaited: bool) {
         self.awaited.store(awaited, Ordering::Relaxed);
     }
 
-    /// Nobody is placed on the canary any more, by any table of its rollout.
+    /// Sends no more requests to the canary, whichever table of the rollout they use.
     pub(crate) fn leave(&self) {
         self.common.left.store(true, Ordering::Release);
     }
 
-    /// Cuts off what is under way on the canary.
+    /// Interrupts the canary's requests that are under way.
     pub(crate) fn recall(&self) {
         self.common.recall.cancel();
     }
 
-    /// Whether the checks are to be run now; true once.
+    /// Whether to run the checks now. True only once.
     pub(crate) fn begin_checks(&self) -> bool {
         !self.checking.swap(true, Ordering::Relaxed)
     }
 
-    /// How the checks ended.
+    /// Records the result of the checks.
     pub(crate) fn end_checks(&self, result: Result<(), String>) {
-        // Only the one run that began can end.
+        // Only the run that began can end.
         let _ = self.checked.set(result);
         self.changed.notify_one();
     }
 
-    /// How the checks ended; `None` while they run.
+    /// The result of the checks; `None` while they run.
     pub(crate) fn checked(&self) -> Option<&Result<(), String>> {
         self.checked.get()
     }
@@ -274,7 +277,7 @@ impl Analysis {
         });
         let since = |now: &Tally, before: &TallySnapshot| now.snapshot().since(before);
         let canary = since(&self.tallies.canary, &self.tallies.canary_before);
-        // In a watch the base's own past is what counts, and all of it is in its tally.
+        // A watch compares with the whole past of the base, so all of its tally counts.
         let base = if self.past {
             self.tallies.base.snapshot()
         } else {
@@ -304,12 +307,12 @@ impl Analysis {
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
-        // Nothing panics while it is locked.
+        // Nothing panics while holding the lock.
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What requests that begin now are held to: what the baseline did until now, and while that is too
-    /// little, what stable did. In a watch it is what the previous version did.
+    /// The limits for requests that begin now: from the baseline's past, or from stable's as long as the
+    /// baseline has too few requests. During a watch, from the previous version's past.
     fn thresholds(&self) -> Thresholds {
         let baseline = self.baseline.snapshot();
         if baseline.latency_count() >= PERCENTILE_MIN {
@@ -319,7 +322,8 @@ impl Analysis {
         }
     }
 
-    /// Counts what the baseline did. Its percentiles are looked at again whenever it has done twice as much.
+    /// Counts a request of the baseline. Reads its percentiles again whenever the number of requests has
+    /// doubled.
     fn take_baseline(&self, observation: &Observation<'_>) {
         self.baseline.record(observation.record);
         let ended = self.baseline_ended.fetch_add(1, Ordering::Relaxed) + 1;
@@ -352,7 +356,8 @@ impl Analysis {
         self.feed.trap(&Trapped { arm, fingerprint, user, share, begun });
     }
 
-    /// The gate has learnt something: withholds the canary if it has failed, and says so to who waits.
+    /// Handles a change of the gate: withholds the canary if the gate has failed, and notifies those who
+    /// wait.
     fn consider(&self, verdict: &Verdict) {
         let failed = matches!(verdict, Verdict::Fail(_));
         let newly = failed && !self.failed.swap(true, Ordering::AcqRel);
@@ -387,8 +392,8 @@ impl TrafficObserver for TableObserver {
         if failed {
             analysis.note(self, observation, arm);
         }
-        // A client that left before there was an answer waited for so long at least; any other end of its
-        // request by its client says nothing of how long it took.
+        // If the client left before there was an answer, it waited at least this long. Any other end by the
+        // client tells nothing about how long the request would have taken.
         let left = outcome == Outcome::Cancelled && !observation.abandoned;
         let ending = Ending {
             outcome,
@@ -416,7 +421,7 @@ impl TrafficObserver for TableObserver {
     }
 }
 
-/// Whose evidence a request is; `None` for one that is judged by nobody.
+/// The arm whose evidence includes the request; `None` if it counts for none.
 fn arm(side: Side, placement: Placement) -> Option<Arm> {
     match (side, placement) {
         (Side::Canary, Placement::Chance) => Some(Arm::Canary),
@@ -438,7 +443,7 @@ fn side(version: VersionNo, counts: &Counts, tally: &TallySnapshot) -> SideRepor
     }
 }
 
-/// Runs `checks` by `call`, one after the other; the first that fails ends it.
+/// Runs `checks` through `call`, one after the other. Stops at the first that fails.
 pub(crate) async fn run_checks<F>(checks: &[Check], mut call: impl FnMut(&Check) -> F) -> Result<(), String>
 where
     F: Future<Output = Result<http::Response<bytes::Bytes>, String>>,

@@ -31,36 +31,36 @@ pub use commands::GateStanding;
 pub use deploy::{Deploy, Deployed};
 pub use error::ControlError;
 
-/// Deployments under way or waiting; more are refused.
+/// How many deployments may run or wait. More are refused.
 const DEPLOYMENTS_MAX: usize = 32;
 
-/// Components being compiled at once.
+/// How many components may be compiled at once.
 const COMPILATIONS_MAX: usize = 2;
 
-/// What a control plane is made of.
+/// The parts of a control plane.
 pub struct ControlOptions<H, S> {
-    /// What runs functions.
+    /// Runs the functions.
     pub host: Arc<H>,
-    /// Where the state is kept.
+    /// Keeps the state.
     pub store: S,
-    /// Where components are kept.
+    /// Keeps the components.
     pub blobs: Blobs,
-    /// Who may use the admin API.
+    /// Decides who may use the admin API.
     pub access: Access,
-    /// The time.
+    /// Tells the time.
     pub clock: Clock,
-    /// Where stages and rollouts that begin get their salt: [`salt_at_random`].
+    /// Gives new stages and rollouts their salt: [`salt_at_random`].
     pub salt: Box<dyn Fn() -> Salt + Send + Sync>,
 }
 
-/// A salt that nobody can work out.
+/// A random salt, which nobody can predict.
 pub fn salt_at_random() -> Salt {
     Salt(rand::random())
 }
 
 /// The control plane of one node.
 ///
-/// Readers take the state and the table as they are; one writer at a time changes them.
+/// Readers use the current state and table; one writer at a time changes them.
 pub struct Control<H: Host, S> {
     host: Arc<H>,
     store: S,
@@ -68,16 +68,16 @@ pub struct Control<H: Host, S> {
     access: Access,
     clock: Clock,
     salt: Box<dyn Fn() -> Salt + Send + Sync>,
-    /// When it was opened.
+    /// When this process opened the state.
     started: Time,
-    /// Why the node is not ready, although its table is published; `None` when it is.
+    /// Why the node is not ready, although its table is published; `None` if it is ready.
     unready: watch::Sender<Option<String>>,
     table: Arc<ArcSwap<RouteTable<H::Version>>>,
     state: ArcSwap<State>,
     writer: Mutex<Writer<H>>,
-    // Of the rollouts that are published.
+    // The analyses of published rollouts.
     analyses: ArcSwap<Analyses>,
-    // Wakes whoever reconciles the rollouts.
+    // Wakes the task that reconciles the rollouts.
     changed: Arc<Notify>,
     deployments: Arc<Semaphore>,
     compilations: Semaphore,
@@ -87,36 +87,36 @@ pub struct Control<H: Host, S> {
 struct Writer<H: Host> {
     publisher: Publisher<H>,
     head: Hash,
-    /// Another process has the state, or is about to.
+    /// Whether another process has, or is about to take, the state.
     handed_over: bool,
 }
 
-/// What is published at a start.
+/// The first table, and its publisher.
 struct Published<H: Host> {
     publisher: Publisher<H>,
     table: RouteTable<H::Version>,
 }
 
-/// Who changes something, from where, why, and what they have seen.
+/// Who makes a change, from where, why, and the revision that they expect.
 #[derive(Clone, Debug)]
 pub struct Note {
     /// The name of the token.
     pub actor: String,
-    /// The address it comes from.
+    /// The address that the change comes from.
     pub origin: String,
-    /// Why.
+    /// Why the change is made.
     pub message: Option<String>,
-    /// Refuse at any other revision.
+    /// The change is refused at any other revision.
     pub expected_revision: Option<Revision>,
 }
 
-/// Why a control plane does not start.
+/// Why a control plane cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The state cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The state makes no table.
+    /// No table can be built from the state.
     #[error("stored state cannot be published: {0}")]
     Table(#[from] TableError),
     /// The components cannot be read.
@@ -137,7 +137,7 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Loads the state and publishes its table.
     ///
     /// # Errors
-    /// The state cannot be read or makes no table.
+    /// If the state cannot be read, or no table can be built from it.
     pub async fn open(options: ControlOptions<H, S>) -> Result<Arc<Self>, OpenError> {
         let loaded = documents::load(&options.store).await?;
         let changed = Arc::new(Notify::new());
@@ -171,47 +171,47 @@ impl<H: Host, S: Store> Control<H, S> {
         Ok(control)
     }
 
-    /// Where tables are published, for the data plane.
+    /// The published table, for the data plane.
     pub fn tables(&self) -> Arc<ArcSwap<RouteTable<H::Version>>> {
         Arc::clone(&self.table)
     }
 
-    /// The state that is published.
+    /// The published state.
     pub fn state(&self) -> Arc<State> {
         self.state.load_full()
     }
 
-    /// Has the admin API say from now on that the node is not ready, and why, or with `None` that it is.
+    /// Sets why the admin API reports the node as not ready; `None` if it is ready.
     pub fn set_unready(&self, why: Option<String>) {
         self.unready.send_replace(why);
     }
 
-    /// Why the node is not ready; `None` when it is.
+    /// Why the node is not ready; `None` if it is ready.
     pub fn unready(&self) -> watch::Receiver<Option<String>> {
         self.unready.subscribe()
     }
 
-    /// What runs functions.
+    /// The host that runs functions.
     pub fn host(&self) -> &Arc<H> {
         &self.host
     }
 
-    /// Where components are kept.
+    /// The stored components.
     pub fn blobs(&self) -> &Arc<Blobs> {
         &self.blobs
     }
 
-    /// Who may use the admin API.
+    /// The tokens that may use the admin API.
     pub fn access(&self) -> &Access {
         &self.access
     }
 
-    /// The time.
+    /// The current time.
     pub fn now(&self) -> Time {
         self.clock.now()
     }
 
-    /// When it was opened.
+    /// When this process opened the state.
     pub fn started(&self) -> Time {
         self.started
     }
@@ -221,7 +221,7 @@ impl<H: Host, S: Store> Control<H, S> {
         self.access.actor(token).is_some()
     }
 
-    /// Whether `token` is for the addresses of the versions of `function`.
+    /// Whether `token` may use the addresses of the versions of `function`.
     pub fn previews(&self, function: &FunctionName, token: &str) -> bool {
         self.access.may_preview(function, token)
     }
@@ -229,21 +229,21 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Entries of the journal, newest first.
     ///
     /// # Errors
-    /// The store.
+    /// If the store fails.
     pub async fn journal(&self, range: JournalRange) -> Result<Vec<Entry>, StoreError> {
         documents::journal(&self.store, range).await
     }
 
-    /// Walks the journal's chain of hashes; gives the revision of its last entry.
+    /// Verifies the journal's chain of hashes. Returns the revision of its last entry.
     ///
     /// # Errors
-    /// Where the chain is broken.
+    /// The place where the chain is broken.
     pub async fn verify_journal(&self) -> Result<Revision, VerifyError> {
         documents::verify(&self.store).await
     }
 
-    /// [`commit`](Self::commit) in a task of its own, so that a client that goes away cannot leave a
-    /// change durable and unpublished.
+    /// Runs [`commit`](Self::commit) in its own task, so that a change cannot stay committed but unpublished
+    /// if the client leaves.
     async fn mutate(
         self: &Arc<Self>,
         note: Note,
@@ -254,8 +254,9 @@ impl<H: Host, S: Store> Control<H, S> {
         task.await.unwrap_or(Err(ControlError::Interrupted))
     }
 
-    /// Plans, commits and publishes one change; gives the state with it. A plan of no change gives the
-    /// state as it is. A plan that needs the time asks for it then: it may have waited for other changes.
+    /// Plans, commits and publishes one change. Returns the state that includes it, or the current state if
+    /// the plan has no change. A plan reads the time only when it runs, because it may have waited for other
+    /// changes.
     async fn commit(
         &self,
         note: Note,
@@ -294,7 +295,7 @@ impl<H: Host, S: Store> Control<H, S> {
             Action::Abort { .. } | Action::Rollback { .. } | Action::Deploy { aborted: Some(_), .. }
         );
         if ends_canary {
-            // Requests that hold the table before this one are sent to the right version as well.
+            // Also redirects requests that still hold an earlier table.
             over.iter().for_each(|analysis| analysis.leave());
         }
         self.table.store(Arc::new(table));
@@ -306,7 +307,7 @@ impl<H: Host, S: Store> Control<H, S> {
         Ok(after)
     }
 
-    /// `version` in the stage at `key`, as it is published.
+    /// `version` in the stage at `key`, as published.
     fn entry(&self, (function, stage): &StageKey, version: VersionNo) -> Option<HeldVersion<H::Version>> {
         let table = self.table.load();
         table.stage(function, stage)?.version(version).map(|entry| entry.hold())
@@ -317,8 +318,8 @@ impl<H: Host, S: Store> Control<H, S> {
         self.analyses.load().get(key)
     }
 
-    /// Removes the components that `function` had and nobody has any more. Only under the writer's
-    /// lock, so that no version comes to use one meanwhile.
+    /// Removes the components that `function` had and that no version uses any more. Call it only with the
+    /// writer's lock, so that no version can start to use one meanwhile.
     async fn collect(&self, before: &State, after: &State, function: &FunctionName) {
         let had = before.stored_function(function);
         let mut candidates: HashSet<_> =
@@ -335,7 +336,7 @@ impl<H: Host, S: Store> Control<H, S> {
         self.remove(candidates).await;
     }
 
-    /// Removes a component that was refused, unless some version is made of it.
+    /// Removes a refused component, unless a version uses it.
     async fn discard(&self, component: Digest) {
         let writer = self.writer.lock().await;
         if !writer.handed_over && !digests(&self.state()).contains(&component) {
@@ -352,12 +353,12 @@ impl<H: Host, S: Store> Control<H, S> {
 
 impl<H: Host, S> Drop for Control<H, S> {
     fn drop(&mut self) {
-        // Whoever reconciles the rollouts sees that there is nothing left.
+        // The reconciling task then sees that the control plane is gone.
         self.changed.notify_one();
     }
 }
 
-/// Builds everything that `loaded` publishes, with analyses that tell `changed`.
+/// Builds everything to publish from `loaded`, with analyses that notify `changed`.
 fn publish<H: Host>(
     host: &Arc<H>,
     changed: &Arc<Notify>,
@@ -369,7 +370,7 @@ fn publish<H: Host>(
     Ok(Published { publisher, table })
 }
 
-/// Every component that a version is made of.
+/// The components of all versions.
 fn digests(state: &State) -> HashSet<Digest> {
     let versions = state.functions().flat_map(|(_, function)| function.versions.values());
     versions.map(|version| version.build.digest).collect()

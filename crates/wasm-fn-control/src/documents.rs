@@ -1,5 +1,5 @@
-//! What the store keeps, as the control plane writes and reads it: a document for each function, a record for
-//! each entry of the journal.
+//! The contents of the store, as the control plane writes and reads them: a document for each function, and a
+//! record for each entry of the journal.
 
 use std::sync::Arc;
 
@@ -12,26 +12,26 @@ use crate::{
     stored,
 };
 
-/// Records that are read at once while the journal is verified.
+/// How many records to read at once when verifying the journal.
 const RECORDS_AT_ONCE: usize = 1000;
 
-/// What a store holds, read.
+/// The parsed contents of a store.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LoadedState {
     pub(crate) state: State,
-    /// Traps of versions that the state has.
+    /// Traps of versions that exist in the state.
     pub(crate) traps: KnownTraps,
     /// The hash of the last entry.
     pub(crate) head: Hash,
 }
 
-/// Why a journal is not verified.
+/// Why the journal cannot be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The chain is broken.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// It cannot be read.
+    /// The journal cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -39,7 +39,7 @@ pub enum VerifyError {
 /// Reads the state.
 ///
 /// # Errors
-/// The store, or something in it that cannot be read.
+/// If the store fails, or holds something that cannot be read.
 pub(crate) async fn load(store: &impl Store) -> Result<LoadedState, StoreError> {
     let loaded = store.load().await?;
     let functions = loaded.functions.into_iter().map(|(name, document)| {
@@ -59,12 +59,12 @@ pub(crate) async fn load(store: &impl Store) -> Result<LoadedState, StoreError> 
 /// The state that a store holds.
 ///
 /// # Errors
-/// The store, or something in it that cannot be read.
+/// If the store fails, or holds something that cannot be read.
 pub async fn stored_state(store: &impl Store) -> Result<State, StoreError> {
     Ok(load(store).await?.state)
 }
 
-/// What is committed for `entry`, after which its function is `function`.
+/// The commit for `entry`, which leaves its function as `function`.
 pub(crate) fn commit(entry: &Entry, function: &Function) -> Commit {
     let document = serde_json::to_string(&stored::StoredFunction::from(function));
     Commit {
@@ -79,15 +79,15 @@ pub(crate) fn commit(entry: &Entry, function: &Function) -> Commit {
 /// Entries of the journal, newest first.
 ///
 /// # Errors
-/// The store, or a record that cannot be read.
+/// If the store fails, or a record cannot be read.
 pub(crate) async fn journal(store: &impl Store, range: JournalRange) -> Result<Vec<Entry>, StoreError> {
     store.journal(range).await?.iter().map(read_entry).collect()
 }
 
-/// Walks the whole chain of hashes; gives the revision of its last entry.
+/// Verifies the whole chain of hashes. Returns the revision of its last entry.
 ///
 /// # Errors
-/// Where the chain is broken.
+/// The place where the chain is broken.
 pub(crate) async fn verify(store: &impl Store) -> Result<Revision, VerifyError> {
     let mut walk = Walk::new();
     loop {
@@ -114,7 +114,7 @@ fn read_entry(record: &Record) -> Result<Entry, StoreError> {
     })
 }
 
-/// The `traps` of versions that `state` has.
+/// The `traps` whose versions exist in `state`.
 fn of_versions(traps: KnownTraps, state: &State) -> KnownTraps {
     let known = |(name, stage, version): &(FunctionName, StageName, VersionNo)| {
         state.function(name).is_ok_and(|function| {

@@ -1,4 +1,4 @@
-//! A host and a store that pretend, and a node made of them.
+//! A fake host, a fake store, and a node made of them.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ use tokio::sync::{Notify, watch};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, VersionNo};
 use wasm_fn_router::Stage;
 
-// By this name, because the crate in front of this one is tested with these too.
+// Named by its crate, because the tests of the admin crate include this file.
 use wasm_fn_control::{
     Access, Clock, Control, ControlOptions,
     host::{Host, LogLine, LogPage, Prepared, Progress, ProgressSink, Rejection},
@@ -29,15 +29,15 @@ use wasm_fn_store::{
     Blobs, Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Record, Store, StoreError,
 };
 
-/// A host whose handles are texts. Components are told apart by their bytes: `bad…` is refused,
-/// `slow…` waits until it is told to go on.
+/// A host whose handles are texts. It tells components apart by their bytes: it refuses `bad…`, and waits on
+/// `slow…` until it is told to go on.
 pub(crate) struct FakeHost {
     pub(crate) go: Notify,
     pub(crate) preparing: watch::Sender<usize>,
     pub(crate) handles: AtomicUsize,
     pub(crate) answers: Mutex<HashMap<&'static str, (u16, &'static [u8])>>,
     pub(crate) kept: Mutex<Vec<(String, Duration)>>,
-    /// Every fresh handle that was made.
+    /// Every fresh handle so far.
     pub(crate) fresh: Mutex<Vec<Weak<str>>>,
     pub(crate) lines: Mutex<Vec<LogLine>>,
     pub(crate) changes: watch::Sender<u64>,
@@ -100,8 +100,7 @@ impl Host for FakeHost {
         handle
     }
 
-    /// Answers with what was put into [`answers`](FakeHost::answers) for its path; nothing there never
-    /// answers.
+    /// Answers with the entry in [`answers`](FakeHost::answers) for the path. Never answers if there is none.
     async fn call(
         &self,
         _: Arc<str>,
@@ -116,7 +115,7 @@ impl Host for FakeHost {
         self.kept.lock().unwrap().push((version.to_string(), time));
     }
 
-    /// Two lines a page, of whatever function.
+    /// Two lines a page, whatever the function.
     fn logs(&self, _: &FunctionName, after: u64) -> LogPage {
         let lines = self.lines.lock().unwrap();
         let newest = lines.last().map_or(0, |line| line.seq);
@@ -175,10 +174,10 @@ impl Store for FakeStore {
     }
 }
 
-/// The token of every node here.
+/// The token of every node in these tests.
 pub(crate) const TOKEN: &str = "wfn_test";
 
-/// Largest component here, bytes.
+/// Largest component in these tests, in bytes.
 pub(crate) const COMPONENT_BYTES_MAX: u64 = 64 << 10;
 
 /// A node without HTTP.
@@ -207,7 +206,7 @@ impl Node {
         Self { control: Control::open(options).await.unwrap(), host, store, folder }
     }
 
-    /// Another node over the same store and components.
+    /// Another node with the same store and components.
     pub(crate) async fn restarted(&self) -> Self {
         let now_ms = self.control.now().0;
         Self::over(self.store.clone(), Arc::clone(&self.folder), now_ms).await

@@ -1,9 +1,9 @@
-//! The journal: every committed change, with who, when, from where and why, chained by hashes.
+//! The journal: every committed change, with who made it, when, from where and why, in a chain of hashes.
 //!
-//! The hash of an entry is SHA-256 over its canonical JSON without the hash itself: keys sorted, no
-//! white space, strings as `serde_json` escapes them (the form of RFC 8785 for the values that occur:
-//! no fractions, no integers above 2⁵³). It covers the hash of the entry before, so nobody changes or
-//! removes an entry without changing all that follow.
+//! The hash of an entry is SHA-256 over its canonical JSON without the hash itself: keys are sorted, there is
+//! no white space, and strings are escaped as `serde_json` does it. This is the form of RFC 8785 for the
+//! values that occur: no fractions, no integers above 2⁵³. The hash covers the hash of the entry before, so
+//! nobody can change or remove an entry without changing all later ones.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,21 +24,21 @@ pub const GENESIS: Hash = [0; 32];
 /// One committed change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// The revision it made.
+    /// The revision that the change made.
     pub revision: Revision,
     /// When, Unix milliseconds.
     pub at_ms: u64,
-    /// The name of the token it was made with.
+    /// The name of the token that made the change.
     pub actor: String,
-    /// The address it came from.
+    /// The address that the change came from.
     pub origin: String,
-    /// Why.
+    /// Why the change was made.
     pub message: Option<String>,
-    /// What.
+    /// The change.
     pub change: Change,
     /// The hash of the entry before; [`GENESIS`] for the first.
     pub previous_hash: Hash,
-    /// The hash of this entry; [`GENESIS`] until it is [sealed](Self::sealed).
+    /// The hash of this entry; [`GENESIS`] until the entry is [sealed](Self::sealed).
     pub hash: Hash,
 }
 
@@ -55,40 +55,40 @@ struct Record {
     hash: String,
 }
 
-/// Where a chain is broken.
+/// Where and how a chain is broken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
-    /// An entry that cannot be read.
+    /// The entry cannot be read.
     #[error("journal entry {revision}: {reason}")]
     Unreadable {
-        /// Its key.
+        /// The key of the entry.
         revision: u64,
-        /// Why.
+        /// Why it cannot be read.
         reason: String,
     },
-    /// An entry that says something else than when its hash was made.
-    #[error("journal entry {revision} does not have the hash it states: it was changed")]
+    /// The entry does not match its hash.
+    #[error("journal entry {revision} does not match its hash: it was changed")]
     Changed {
-        /// Its key.
+        /// The key of the entry.
         revision: u64,
     },
-    /// An entry that does not follow the one before.
+    /// The entry does not follow the one before.
     #[error("journal entry {revision} does not follow the entry before it: one was changed or removed")]
     Gap {
-        /// Its key.
+        /// The key of the entry.
         revision: u64,
     },
 }
 
 impl Entry {
-    /// The entry with the hash of what it says, whatever it stated before.
+    /// The entry with the hash of its contents, whatever its hash was before.
     #[must_use]
     pub fn sealed(self) -> Self {
         let value = serde_json::to_value(Record::from(&self));
         Self { hash: hash(value.expect("a record has text keys and no fractions")), ..self }
     }
 
-    /// What [`State::apply`](crate::state::State::apply) needs besides the change.
+    /// The facts that [`State::apply`](crate::state::State::apply) needs besides the change.
     pub fn meta(&self) -> Meta<'_> {
         Meta {
             revision: self.revision,
@@ -98,7 +98,7 @@ impl Entry {
         }
     }
 
-    /// The text that is kept.
+    /// The text to store.
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(&Record::from(self)).expect("a record has text keys and no fractions")
     }
@@ -106,7 +106,7 @@ impl Entry {
     /// Reads the text of a record.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with the text.
     pub fn parse(json: &str) -> Result<Self, Malformed> {
         let record: Record = serde_json::from_str(json).map_err(|error| Malformed(error.to_string()))?;
         Ok(Self {
@@ -137,7 +137,7 @@ impl From<&Entry> for Record {
     }
 }
 
-/// Follows a chain entry by entry.
+/// Verifies a chain entry by entry.
 #[derive(Debug)]
 pub(crate) struct Walk {
     revision: u64,
@@ -145,12 +145,12 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// Before the first entry.
+    /// The state before the first entry.
     pub(crate) fn new() -> Self {
         Self { revision: 0, hash: GENESIS }
     }
 
-    /// Checks the next entry, kept as `json` under `key`.
+    /// Checks the next entry, which is stored as `json` under `key`.
     pub(crate) fn step(&mut self, key: u64, json: &str) -> Result<(), ChainError> {
         let unreadable = |reason: String| ChainError::Unreadable { revision: key, reason };
         let value: Value = serde_json::from_str(json).map_err(|error| unreadable(error.to_string()))?;
@@ -168,7 +168,7 @@ impl Walk {
         Ok(())
     }
 
-    /// The revision of the last entry.
+    /// The revision of the last verified entry.
     pub(crate) fn revision(&self) -> Revision {
         Revision(self.revision)
     }
@@ -181,7 +181,7 @@ fn parse_hash(text: &str) -> Result<Hash, Malformed> {
     Ok(hash)
 }
 
-/// The hash of a record, whatever it states.
+/// The hash of a record, whatever hash it states.
 fn hash(mut record: Value) -> Hash {
     if let Some(fields) = record.as_object_mut() {
         fields.remove("hash");

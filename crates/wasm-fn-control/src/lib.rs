@@ -1,13 +1,13 @@
-//! The control plane: which functions, versions, stages and splits there are, who changed them, and
-//! the table that the data plane routes by.
+//! The control plane: which functions, versions, stages and splits exist, who changed them, and the table
+//! that the data plane routes by.
 //!
-//! Every mutation is planned purely into a [`Change`](state::Change), committed to a
-//! [`Store`](wasm_fn_store::Store) as one journal entry, and published as one route table, in that order and
-//! one at a time.
+//! Every mutation is planned purely as a [`Change`](state::Change), committed to a
+//! [`Store`](wasm_fn_store::Store) as one journal entry, and published as one route table: in this order, and
+//! one mutation at a time.
 //!
-//! Invariants: it knows neither the runtime nor the data plane: a [`Host`](host::Host) prepares
-//! components and makes handles, and a table of those handles is all that leaves. Nothing is published
-//! that is not durable. Replaying the journal gives the state. It knows no HTTP.
+//! Invariants: the control plane knows neither the runtime nor the data plane. A [`Host`](host::Host)
+//! prepares components and creates handles, and only a table of these handles leaves the crate. Only durable
+//! state is published. Replaying the journal gives the same state. This crate knows no HTTP.
 
 pub mod host;
 pub mod journal;

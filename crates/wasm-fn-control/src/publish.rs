@@ -1,4 +1,4 @@
-//! From state to route table.
+//! Builds the route table from the state.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -23,27 +23,27 @@ use crate::{
     state::{Function, Rollout, RolloutId, StageState, State},
 };
 
-/// Builds tables that share what did not change: stages of other functions, handles on versions, and
+/// Builds tables that share their unchanged parts: stages of other functions, handles on versions, and
 /// tallies and analyses, which go on counting.
 pub(crate) struct Publisher<H: Host> {
     host: Arc<H>,
-    // Told when an analysis has something to say.
+    // Notified when an analysis has news.
     changed: Arc<Notify>,
-    // Counts traps that versions show for the first time.
+    // Counts traps that a version has for the first time.
     news: Arc<AtomicU64>,
-    // What versions had shown when this was made.
+    // The traps that versions had before this was created.
     known: KnownTraps,
-    // Handles for the baselines of rollouts that are about to begin, loaded.
+    // Loaded handles for the baselines of rollouts that are about to begin.
     ahead: HashMap<(FunctionName, VersionNo), H::Version>,
     functions: BTreeMap<FunctionName, Parts<H::Version>>,
     analyses: Arc<Analyses>,
 }
 
-/// What was built for one function.
+/// The parts that were built for one function.
 struct Parts<V> {
     handles: HashMap<VersionNo, V>,
     tallies: HashMap<(StageName, VersionNo), Arc<Tally>>,
-    /// What versions did for users whom a rule places on canaries, while there was none.
+    /// The tallies of users whom a cohort rule would place on a canary, while there is none.
     cohorts: HashMap<(StageName, VersionNo), Arc<Tally>>,
     baselines: HashMap<StageName, BaselineHandle<V>>,
     stages: Vec<Arc<Stage<V>>>,
@@ -56,7 +56,7 @@ struct BaselineHandle<V> {
     target: V,
 }
 
-/// The analysis of a rollout, with what tells it of the requests of a table that is not yet published.
+/// The analysis of a rollout, with the observer for a table that is not yet published.
 struct NextAnalysis {
     analysis: Arc<Analysis>,
     observer: Arc<TableObserver>,
@@ -66,53 +66,53 @@ struct NextAnalysis {
 /// The analyses of a function's rollouts.
 type NextAnalyses = BTreeMap<StageName, NextAnalysis>;
 
-/// A table that is built and not yet published.
+/// A table that is built but not yet published.
 pub(crate) struct Next<V> {
     function: FunctionName,
     built: Option<(Parts<V>, NextAnalyses)>,
     table: RouteTable<V>,
 }
 
-/// A state that makes no table; planning has checked everything, so this is a fault of ours.
+/// Why no table can be built from a state. Planning has checked everything, so this is a bug of ours.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// Two stages claim one route.
     #[error(transparent)]
     Clash(#[from] RouteClash),
-    /// A stage that cannot be built.
+    /// A stage cannot be built.
     #[error(transparent)]
     Stage(#[from] StageError),
 }
 
 impl<H: Host> Publisher<H> {
-    /// A publisher of nothing yet, whose analyses tell `changed`. `known` are the traps that versions have
-    /// shown before.
+    /// A publisher that has published nothing yet, and whose analyses notify `changed`. `known` are the traps
+    /// that versions have already had.
     pub(crate) fn new(host: Arc<H>, changed: Arc<Notify>, known: KnownTraps) -> Self {
         let (ahead, functions, analyses) = (HashMap::new(), BTreeMap::new(), Arc::default());
         Self { host, changed, news: Arc::default(), known, ahead, functions, analyses }
     }
 
-    /// The analyses of the rollouts that are published.
+    /// The analyses of published rollouts.
     pub(crate) fn analyses(&self) -> Arc<Analyses> {
         Arc::clone(&self.analyses)
     }
 
-    /// Takes a handle for the baseline of a rollout of `function` from `version` that is about to begin.
+    /// Holds a handle for the baseline of a rollout of `function` from `version` that is about to begin.
     pub(crate) fn hold_ahead(&mut self, function: FunctionName, version: VersionNo, target: H::Version) {
         self.ahead.insert((function, version), target);
     }
 
-    /// Lets go of that handle, which the rollout has by now if it has begun.
+    /// Drops that handle. If the rollout has begun, it holds the handle now.
     pub(crate) fn drop_ahead(&mut self, function: &FunctionName, version: VersionNo) {
         self.ahead.remove(&(function.clone(), version));
     }
 
-    /// How many traps versions have shown since this was made, each counted once.
+    /// The number of new traps since this was created. Each trap counts once.
     pub(crate) fn news(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.news)
     }
 
-    /// Builds the table of `state` from nothing.
+    /// Builds the whole table of `state`.
     pub(crate) fn all(&mut self, state: &State) -> Result<RouteTable<H::Version>, TableError> {
         for (name, function) in state.functions() {
             let (parts, analyses) = self.build(name, function)?;
@@ -123,10 +123,9 @@ impl<H: Host> Publisher<H> {
         Ok(RouteTable::new(state.revision(), stages)?)
     }
 
-    /// Builds the table of `state`, in which only `changed` is other than in the state that
-    /// `table` shows.
+    /// Builds the table of `state`, which differs from the state of `table` only in the function `changed`.
     ///
-    /// Nothing of it is kept until [`keep`](Self::keep), because the state may never be committed.
+    /// Keeps nothing of it until [`keep`](Self::keep), because the state may never be committed.
     pub(crate) fn changed(
         &self,
         state: &State,
@@ -139,8 +138,8 @@ impl<H: Host> Publisher<H> {
         Ok(Next { function: changed.clone(), built, table })
     }
 
-    /// Takes over what was built for a state that is committed by now. Returns its table, and the analyses of
-    /// the rollouts that are over.
+    /// Keeps what was built for a state that is now committed. Returns its table, and the analyses of
+    /// rollouts that are over.
     pub(crate) fn keep(&mut self, next: Next<H::Version>) -> (RouteTable<H::Version>, Vec<Arc<Analysis>>) {
         let Next { function, built, table } = next;
         let over = match built {
@@ -157,7 +156,7 @@ impl<H: Host> Publisher<H> {
         (table, over)
     }
 
-    /// Has the analyses of `function` observe what is published now. Returns the ones that are over.
+    /// Lets the analyses of `function` observe what is now published. Returns those that are over.
     fn activate(&self, function: &FunctionName, next: NextAnalyses) -> Vec<Arc<Analysis>> {
         for NextAnalysis { analysis, observer, place } in next.values() {
             analysis.activate(observer, *place);
@@ -226,8 +225,8 @@ impl<H: Host> Publisher<H> {
         Ok((parts, analyses))
     }
 
-    /// The baseline of the rollout that `stage` is in the steps of, with its share: as many users as the
-    /// canary has, as far as stable has so many.
+    /// The baseline of the rollout of `stage`, if it is at a step, with its share. It gets as many users as
+    /// the canary, or all of stable's users if there are fewer.
     fn baseline(
         &self,
         name: &FunctionName,
@@ -252,8 +251,8 @@ impl<H: Host> Publisher<H> {
 }
 
 impl<V: Clone> Parts<V> {
-    /// How the canary of `rollout` is compared, by the `earlier` analysis of the stage if that is the
-    /// rollout's.
+    /// How to compare the canary of `rollout`. Uses the `earlier` analysis of the stage if it belongs to this
+    /// rollout.
     fn analysis(
         &self,
         stage: &StageName,
@@ -278,9 +277,9 @@ impl<V: Clone> Parts<V> {
             Arc::new(analysis.after(earlier.as_deref()))
         });
         let config = function.versions.get(&rollout.canary).map(|version| &version.build.config);
-        // Before everybody is on it, whoever is on it by rule is shielded too.
+        // Until everybody is on the canary, users whom a cohort rule places on it are also shielded.
         let shielded = rollout.spec.shield() && place != Place::Watch;
-        // The last tenth of the time is stable's, should the canary not have answered by then.
+        // If the canary has not answered by then, stable gets the last tenth of the time.
         let fallback_after = config.filter(|_| shielded).map(|config| config.limits.timeout.mul_f64(0.9));
         let share = share(&state.split, rollout);
         let observer = Arc::new(analysis.observer(share, baseline_share, fallback_after));
@@ -293,7 +292,7 @@ impl<V: Clone> Parts<V> {
         Some((spec, NextAnalysis { analysis, observer, place }))
     }
 
-    /// What counts those whom a rule would place on a canary, where there is such a rule.
+    /// Counts the users whom a cohort rule would place on a canary, if there is such a rule.
     fn record(&self, stage: &StageName, state: &StageState, function: &Function) -> Option<ComparisonSpec> {
         let config = &function.versions.get(&state.stable)?.build.config;
         config.cohorts.iter().find(|rule| rule.role == Role::Canary)?;
@@ -339,8 +338,8 @@ impl<V: Clone> Parts<V> {
     }
 }
 
-/// The cohort rules of `config`, as far as the rollout of `state` has come: one that a step names is in force
-/// from that step on.
+/// The cohort rules of `config` that apply at the current place of the rollout of `state`. A rule that a step
+/// names applies from that step on.
 fn cohorts(config: &FunctionConfig, state: &StageState) -> Vec<PlacedCohort> {
     let at = state.moving().and_then(|rollout| Some((rollout.spec.plan(), rollout.phase.place()?)));
     let share = |rule: &CohortRule| match (at, &rule.name) {
@@ -351,7 +350,7 @@ fn cohorts(config: &FunctionConfig, state: &StageState) -> Vec<PlacedCohort> {
     placed.filter(|placed| placed.share != Weight::ZERO).collect()
 }
 
-/// The canary's share of the requests that it and its base get.
+/// The canary's share of the requests that go to it and its base.
 fn share(split: &TrafficSplit, rollout: &Rollout) -> Weight {
     let points = |version| u32::from(split.weight(version).basis_points());
     let (canary, base) = (points(rollout.canary), points(rollout.base));

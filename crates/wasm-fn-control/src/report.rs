@@ -1,48 +1,48 @@
-//! The numbers behind a decision, as they are kept with it and shown.
+//! The numbers behind a decision, as stored with it and shown to people.
 //!
-//! Everything is a whole number or a text, so that the journal's canonical JSON has one form. Fields may be
-//! added, with a default.
+//! All values are whole numbers or texts, so that the journal's canonical JSON has only one form. New fields
+//! need a default.
 
 use serde::{Deserialize, Serialize};
 
 use wasm_fn_rollout::Group;
 
-/// Why a rollout did something, in numbers.
+/// Why a rollout made a decision, in numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// In a sentence.
+    /// The reason, in a sentence.
     pub reason: String,
-    /// What the canary was compared with: `concurrent`, `past`, or `alone` where nothing was heard of stable,
-    /// so that its past counted.
+    /// What the canary was compared with: `concurrent`, `past`, or `alone` if stable answered nothing, so
+    /// that its past counted.
     pub baseline: String,
     /// The version under test.
     pub canary: SideReport,
-    /// The version it was compared with.
+    /// The version that it was compared with.
     pub stable: SideReport,
-    /// Those of its requests that were served by a handle as fresh as the canary's.
+    /// The baseline: requests of stable that a handle as fresh as the canary's served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline_side: Option<SideReport>,
-    /// What the canary did for users who are on it by rule.
+    /// The canary's numbers for users whom a cohort rule places on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cohort: Option<SideReport>,
     /// The tests, strongest evidence first.
     pub signals: Vec<SignalReport>,
-    /// Traps of the canary that stable never showed.
+    /// Traps of the canary that stable has never had.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traps: Vec<TrapReport>,
-    /// Ids of the canary's first requests that failed.
+    /// Ids of the canary's first failed requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_requests: Vec<String>,
 }
 
-/// What one side did in a rollout.
+/// The numbers of one side of a rollout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SideReport {
     /// The version.
     pub version: String,
-    /// Requests that it ran to their end.
+    /// Requests that the version ran to the end.
     pub requests: u64,
-    /// Those among them that failed.
+    /// Requests among them that failed.
     pub failures: u64,
     /// Median latency, microseconds.
     pub latency_p50_us: Option<u64>,
@@ -53,26 +53,26 @@ pub struct SideReport {
 /// One test of the gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SignalReport {
-    /// Its name.
+    /// The name of the test.
     pub signal: String,
-    /// Bad events of the canary, and of so many requests.
+    /// Bad events of the canary, and the number of requests.
     pub canary: (u64, u64),
-    /// Bad events of stable, and of so many requests.
+    /// Bad events of stable, and the number of requests.
     pub stable: (u64, u64),
-    /// A thousand times the natural logarithm of the e-value.
+    /// The natural logarithm of the e-value, times 1000.
     pub log_e_thousandths: i64,
-    /// The same of the e-value that fails.
+    /// The natural logarithm of the e-value that fails the canary, times 1000.
     pub log_threshold_thousandths: i64,
-    /// The same in a sentence.
+    /// The result in a sentence.
     pub text: String,
 }
 
-/// A trap that stable never showed.
+/// A trap that stable has never had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrapReport {
     /// 16 hexadecimal digits.
     pub fingerprint: String,
-    /// How many requests, or users, it hit.
+    /// How many requests, or users, the trap hit.
     pub hits: u64,
     /// The trap and its backtrace.
     pub backtrace: String,

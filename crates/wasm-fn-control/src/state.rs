@@ -1,8 +1,8 @@
-//! What there is: functions, their versions, their stages.
+//! The decided state: functions, their versions, their stages.
 //!
-//! Pure. A mutation is planned into a [`Change`] by one of the `plan_*` functions, which decide, and
-//! carried out by [`State::apply`], which does not: a change holds its own outcome. Replaying the
-//! changes of the journal therefore gives this state again, whatever the rules have become since.
+//! Pure. One of the `plan_*` functions plans a mutation as a [`Change`] and makes all decisions;
+//! [`State::apply`] carries it out and decides nothing, because a change contains its own outcome. Replaying
+//! the changes of the journal therefore gives the same state, even if the rules have changed since.
 
 mod advance;
 mod change;
@@ -34,7 +34,7 @@ pub use rollout::{
     EndedRollout, Rollout, RolloutId, RolloutOutcome, RolloutSpec, SeenRollout, SpecError, StageKey,
 };
 
-/// Most earlier stable versions that a stage remembers.
+/// How many earlier stable versions a stage remembers.
 const PREVIOUS_MAX: usize = 20;
 
 /// Everything that the control plane has decided, at one revision.
@@ -44,7 +44,7 @@ pub struct State {
     pub(crate) functions: BTreeMap<FunctionName, Arc<Function>>,
 }
 
-/// One function; one without versions is a tombstone that keeps its numbers from being used again.
+/// One function. A function without versions is a tombstone, which keeps its numbers from being reused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Function {
     /// The number of the next version.
@@ -53,104 +53,104 @@ pub struct Function {
     pub versions: BTreeMap<VersionNo, VersionState>,
     /// Its stages that have had traffic.
     pub stages: BTreeMap<StageName, StageState>,
-    /// The last rollout of each stage that has ended, or what a later rollback did.
+    /// The last ended rollout of each stage, or a rollback after it.
     pub ended: BTreeMap<StageName, EndedRollout>,
 }
 
 /// One immutable build.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionState {
-    /// What it is made of.
+    /// The build of the version.
     pub build: Build,
-    /// When it was made, Unix milliseconds.
+    /// When it was created, Unix milliseconds.
     pub created_ms: u64,
-    /// The token that made it.
+    /// The name of the token that created it.
     pub created_by: String,
-    /// What its deployment said.
+    /// The message of its deployment.
     pub message: Option<String>,
-    /// How its last time with traffic ended, when that is worth a warning.
+    /// How its last time with traffic ended, if that deserves a warning.
     pub verdict: Option<VersionVerdict>,
 }
 
-/// What became of a version.
+/// How a version ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VersionVerdict {
     /// How it ended.
     pub fate: Fate,
-    /// Where.
+    /// The stage where it ended.
     pub stage: StageName,
     /// When, Unix milliseconds.
     pub at_ms: u64,
-    /// Why.
+    /// Why it ended.
     pub reason: Option<String>,
 }
 
 /// How a version lost its traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// As a canary whose rollout was aborted.
+    /// It was a canary, and its rollout was aborted.
     Aborted,
-    /// As a stable version that was rolled back.
+    /// It was stable, and it was rolled back.
     RolledBack,
 }
 
-/// One stage that has traffic.
+/// One stage with traffic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StageState {
     /// The shares of its versions.
     pub split: TrafficSplit,
-    /// The version to fall back on, whose configuration gives the stage its routes and cohorts.
+    /// The version that the stage falls back on. Its configuration gives the stage its routes and cohorts.
     pub stable: VersionNo,
-    /// Versions that were stable before, newest last, each once, at most 20.
+    /// Earlier stable versions, newest last, each of them once, at most 20.
     pub previous: Vec<VersionNo>,
     /// The rollout under way.
     pub rollout: Option<Rollout>,
     /// The version that a blue-green switch left and that stays ready.
     pub keep: Option<Keep>,
-    /// Places sticky keys.
+    /// Determines where sticky keys fall.
     pub salt: Salt,
 }
 
-/// A version without traffic that stays ready for a while, so that the way back to it is as fast.
+/// A version without traffic that stays ready for a while, so that switching back to it is as fast.
 ///
-/// Nothing takes it out of the state when its time is over; it means nothing from then on. The version may be
-/// gone.
+/// Nothing removes it from the state when its time is over; after that it has no effect. The version may have
+/// been deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
     /// The version.
     pub version: VersionNo,
-    /// Until when, Unix milliseconds.
+    /// When its time is over, Unix milliseconds.
     pub until_ms: u64,
 }
 
 /// How a deployment gets its traffic.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ReleaseStrategy {
-    /// Everything at once, and nobody watches.
+    /// All traffic at once, without a watch.
     AllAtOnce,
-    /// Nothing.
+    /// No traffic.
     NoTraffic,
-    /// By a rollout.
+    /// Through a rollout.
     Rollout(Arc<RolloutSpec>),
 }
 
 impl State {
-    /// A state as it was stored.
+    /// A state as read from the store.
     pub fn new(revision: Revision, functions: BTreeMap<FunctionName, Arc<Function>>) -> Self {
         Self { revision, functions }
     }
 
-    /// Its revision.
+    /// The revision of the state.
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// The functions that were not deleted, by name.
+    /// The functions that are not deleted, by name.
     pub fn functions(&self) -> impl Iterator<Item = (&FunctionName, &Arc<Function>)> {
         self.functions.iter().filter(|(_, function)| !function.versions.is_empty())
     }
 
-    /// The function called `name`, unless it was deleted.
+    /// The function called `name`, unless it is deleted.
     ///
     /// # Errors
     /// [`ChangeError::NoSuchFunction`].
@@ -159,12 +159,12 @@ impl State {
         found.ok_or_else(|| ChangeError::NoSuchFunction(name.clone()))
     }
 
-    /// The function called `name`, tombstones included.
+    /// The function called `name`, even if it is a tombstone.
     pub fn stored_function(&self, name: &FunctionName) -> Option<&Arc<Function>> {
         self.functions.get(name)
     }
 
-    /// Carries `change` out. Total: what it names and is not there is passed over.
+    /// Carries `change` out. Never fails: it skips whatever `change` names but the state does not have.
     pub fn apply(&mut self, change: &Change, meta: &Meta<'_>) {
         let function = self.functions.entry(change.function.clone()).or_default();
         Arc::make_mut(function).apply(&change.action, meta);
@@ -174,8 +174,7 @@ impl State {
     /// The version that `asked` means in `stage` of `function`.
     ///
     /// # Errors
-    /// When there is no such function or version, or it was asked for by a role in a stage without
-    /// traffic.
+    /// If there is no such function or version, or if `asked` is a role and the stage has no traffic.
     pub fn resolve(
         &self,
         function: &FunctionName,
@@ -221,13 +220,13 @@ impl Default for Function {
 }
 
 impl Function {
-    /// The highest number; `None` for a tombstone.
+    /// The version with the highest number; `None` for a tombstone.
     pub fn latest(&self) -> Option<VersionNo> {
         self.versions.keys().next_back().copied()
     }
 
-    /// Where `stage`, whose stable version is `stable`, is reachable: where that version's
-    /// configuration says for the live stage, at its default for others.
+    /// The routes of `stage` if `stable` is its stable version. The live stage has the routes in that
+    /// version's configuration; other stages have their default route.
     pub fn routes(&self, name: &FunctionName, stage: &StageName, stable: VersionNo) -> Vec<Route> {
         let config = self.versions.get(&stable).map(|version| &*version.build.config);
         match config {
@@ -236,7 +235,7 @@ impl Function {
         }
     }
 
-    /// Whether `route` is among the [`routes`](Self::routes).
+    /// Whether `route` is one of the [`routes`](Self::routes).
     fn claims(&self, name: &FunctionName, stage: &StageName, stable: VersionNo, route: &Route) -> bool {
         let config = self.versions.get(&stable).map(|version| &*version.build.config);
         match config {
@@ -260,7 +259,7 @@ impl Function {
         {
             self.ended.insert(stage.clone(), ended);
         }
-        // What the person said, else what the numbers did.
+        // The person's message, or else the reason in the numbers.
         let reason = || {
             let report = action.report().map(|report| report.reason.as_str());
             meta.message.or(report).map(str::to_owned)
@@ -316,11 +315,11 @@ impl Function {
             verdict: None,
         };
         self.versions.insert(no, version);
-        // The last number of all is never given out, so there is a next one.
+        // The last possible number is never used, so there is always a next one.
         self.next_version = self.next_version.max(no.next().unwrap_or(no));
     }
 
-    /// Puts `stage` into the state `after`; becoming stable clears a version's verdict.
+    /// Replaces the state of `stage` with `after`. A version that becomes stable loses its verdict.
     fn settle(&mut self, stage: &StageName, after: &StageState) {
         let before = self.stages.insert(stage.clone(), after.clone());
         if before.is_none_or(|before| before.stable != after.stable)
@@ -351,12 +350,12 @@ impl StageState {
         Self { split, stable: version, previous: Vec::new(), rollout: None, keep: None, salt }
     }
 
-    /// The version that a rollout is moving to; `None` once everybody is on it, for it is stable then.
+    /// The version that a rollout moves to; `None` once everybody is on it, because then it is stable.
     pub fn canary(&self) -> Option<VersionNo> {
         self.moving().map(|rollout| rollout.canary)
     }
 
-    /// The rollout under way, unless everybody is on the new version already.
+    /// The rollout under way, unless everybody is already on the new version.
     pub fn moving(&self) -> Option<&Rollout> {
         self.rollout.as_ref().filter(|rollout| !rollout.is_watch())
     }
@@ -366,24 +365,24 @@ impl StageState {
         self.previous.last().copied()
     }
 
-    /// Every version that the stage names, with repetitions.
+    /// Every version that the stage names; some may repeat.
     pub fn references(&self) -> impl Iterator<Item = VersionNo> {
         let split = self.split.shares().iter().map(|&(version, _)| version);
         let rollout = self.rollout.iter().flat_map(|rollout| [rollout.canary, rollout.base]);
         split.chain([self.stable]).chain(rollout).chain(self.previous.iter().copied())
     }
 
-    /// Every version that planning may name again, with repetitions: those of
-    /// [`references`](Self::references), and those that an abort of the rollout goes back to.
+    /// Every version that planning may name again; some may repeat. These are the
+    /// [`references`](Self::references), and the versions that an abort of the rollout goes back to.
     fn needed(&self) -> impl Iterator<Item = VersionNo> {
         let before = self.rollout.iter().flat_map(|rollout| rollout.from_split.shares());
         self.references().chain(before.map(|&(version, _)| version))
     }
 
-    /// The split from before the rollout, which is no more.
+    /// The stage with the split from before the rollout, and without the rollout.
     ///
-    /// What the canary had of it by hand goes to stable, and so does the share of a version that is not among
-    /// `versions` any more.
+    /// Stable gets the share that the canary had by hand, and the shares of versions that are no longer among
+    /// `versions`.
     fn without_rollout(&self, versions: &BTreeMap<VersionNo, VersionState>) -> Self {
         let Some(rollout) = &self.rollout else { return self.clone() };
         let stays = |version: VersionNo| {
@@ -400,19 +399,21 @@ impl StageState {
         Self { split, rollout: None, ..self.clone() }
     }
 
-    /// Everything to stable, no rollout.
+    /// The stage with all traffic on stable, and without a rollout.
     fn all_to_stable(&self) -> Self {
         Self { split: TrafficSplit::all(self.stable), rollout: None, ..self.clone() }
     }
 
-    /// Everything to `version`, which becomes stable; the stable version becomes the newest previous.
+    /// The stage with all traffic on `version`, which becomes stable. The old stable version becomes the
+    /// newest previous one.
     fn moved_to(&self, version: VersionNo) -> Self {
         let mut after = Self { split: TrafficSplit::all(version), rollout: None, ..self.clone() };
         after.make_stable(version);
         after
     }
 
-    /// Everything to `version`; the versions that were stable after it are no longer previous ones.
+    /// The stage with all traffic on `version`. Versions that were stable after it are no longer previous
+    /// ones.
     fn back_at(&self, version: VersionNo) -> Self {
         let mut after = self.moved_to(version);
         if let Some(at) = self.previous.iter().position(|&previous| previous == version) {
@@ -435,8 +436,8 @@ impl StageState {
 }
 
 impl Keep {
-    /// What is left of its time at `now`; `None` when it is over. A clock that was set back adds nothing
-    /// beyond the longest time there is.
+    /// The time left at `now`; `None` if it is over. Even if the clock was set back, it is at most the
+    /// longest time allowed.
     pub fn left(self, now: Time) -> Option<Duration> {
         let left = Time(self.until_ms).since(now).min(KEEP_MAX);
         (!left.is_zero()).then_some(left)

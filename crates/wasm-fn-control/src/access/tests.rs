@@ -1,4 +1,4 @@
-//! Tokens on disk and in requests.
+//! Tests of tokens, on disk and in requests.
 
 use super::*;
 
@@ -109,7 +109,7 @@ fn file_that_holds_no_preview_key_is_refused() {
     fs::write(folder.path().join("preview.key"), format!("wfp_{}", "a".repeat(64))).unwrap();
     let error = Access::open(folder.path()).unwrap_err().to_string();
     assert!(
-        error.ends_with("holds 68 bytes that are no token, expected wfpk_ and 64 hexadecimal digits"),
+        error.ends_with("holds 68 bytes that are not a token, expected wfpk_ and 64 hexadecimal digits"),
         "{error}"
     );
 }

@@ -1,4 +1,4 @@
-//! What versions did before a rollout, as its gate compares with it.
+//! What versions did before a rollout: the past that its gate compares with.
 
 use std::{sync::Arc, time::Instant};
 
@@ -8,11 +8,11 @@ use wasm_fn_router::{
     Assignment, Observation, ObservationTicket, Placement, Recalled, Tally, TallySnapshot, TrafficObserver,
 };
 
-/// Responses below which percentiles say too little to hold anybody to them.
+/// How many responses a percentile needs before it can be a limit.
 pub(super) const PERCENTILE_MIN: u64 = 100;
 
-/// Counts what stable does for those whom a rule places on a canary, while there is none: their past is what
-/// a cohort is compared with.
+/// Counts what stable does for users whom a cohort rule would place on a canary, while there is none. A
+/// cohort is later compared with this past.
 pub(crate) struct CohortRecord(pub(crate) Arc<Tally>);
 
 impl TrafficObserver for CohortRecord {
@@ -35,7 +35,7 @@ impl TrafficObserver for CohortRecord {
     }
 }
 
-/// Above what a response is slow or large, from what `compared` did until now.
+/// The limits above which a response is slow or large, from the past of `compared`.
 pub(super) fn limits(spec: &GateSpec, compared: &TallySnapshot) -> Thresholds {
     let enough = compared.latency_count() >= PERCENTILE_MIN;
     let times = |tolerate: Option<f64>| tolerate.filter(|_| enough);
@@ -54,7 +54,7 @@ pub(super) fn limits(spec: &GateSpec, compared: &TallySnapshot) -> Thresholds {
     }
 }
 
-/// What a version did until now, for those who are compared with its past.
+/// The past of a version, for a comparison with it.
 pub(crate) fn past(spec: &GateSpec, tally: &TallySnapshot) -> Counts {
     let requests = tally.latency_count();
     let thresholds = limits(spec, tally);
@@ -66,8 +66,8 @@ pub(crate) fn past(spec: &GateSpec, tally: &TallySnapshot) -> Counts {
         Class::InvalidResponse => tally.count(Outcome::InvalidResponse),
     };
     let above = |limit| requests.saturating_sub(tally.latency_at_most(limit));
-    // Those whose clients left are in no histogram. A canary's count as slow once they waited for too long,
-    // so here all of them do: a past that looks worse than it was fails nobody.
+    // No histogram holds requests whose client left. A canary's request of this kind counts as slow if it
+    // waited for too long. Here all of them count as slow, because a past that looks too bad fails no canary.
     let left = tally.count(Outcome::Cancelled);
     let slow = thresholds.slow_above.map_or(0, |limits| above(limits.baseline).saturating_add(left));
     Class::ALL
@@ -77,7 +77,7 @@ pub(crate) fn past(spec: &GateSpec, tally: &TallySnapshot) -> Counts {
         })
         .with(Event::FailedAtAll, Bad::each(tally.failures()))
         .with(Event::Slow, Bad::each(slow))
-        // The histogram of peaks gives no counts; above a 99th percentile lies at most this.
+        // The histogram of memory peaks gives no counts. At most this many lie above the 99th percentile.
         .with(Event::Large, Bad::each(requests.div_ceil(100)))
         .with(Event::OverCeiling, Bad::each(thresholds.ceiling.map_or(0, above)))
 }

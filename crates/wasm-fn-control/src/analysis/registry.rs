@@ -1,4 +1,4 @@
-//! The analyses of the rollouts under way: the publisher fills the registry, everybody else reads it.
+//! The analyses of the rollouts under way. The publisher writes the registry, everything else reads it.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use wasm_fn_core::{FunctionName, StageName};
 use super::Analysis;
 use crate::state::{Rollout, StageKey};
 
-/// The analysis of each stage that has a rollout.
+/// The analyses, by the stage of their rollout.
 #[derive(Default)]
 pub(crate) struct Analyses {
     by_stage: Mutex<BTreeMap<StageKey, Arc<Analysis>>>,
@@ -22,7 +22,7 @@ impl Analyses {
         self.lock().get(key).cloned()
     }
 
-    /// The analysis of the stage at `key`, if it is that of `rollout` as it is now.
+    /// The analysis of the stage at `key`, if it is of `rollout` in its current state.
     pub(crate) fn of(&self, key: &StageKey, rollout: &Rollout) -> Option<Arc<Analysis>> {
         self.get(key).filter(|analysis| analysis.is_of(rollout))
     }
@@ -52,7 +52,7 @@ impl Analyses {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<StageKey, Arc<Analysis>>> {
-        // Nothing panics while it is locked.
+        // Nothing panics while holding the lock.
         self.by_stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

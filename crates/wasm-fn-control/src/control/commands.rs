@@ -1,4 +1,4 @@
-//! What people want of functions that exist.
+//! Commands to existing functions.
 
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use crate::{
     state::{Action, Change, Facts, Rollout, SeenRollout, StageKey, StageState, State},
 };
 
-/// What the gate of a rollout says.
+/// The current verdict of a rollout's gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GateStanding {
     /// `pass`, `fail` or `wait`.
     pub verdict: &'static str,
     /// Why, in a sentence.
     pub reason: String,
-    /// Requests of the canary in this step; in the step of a cohort, the cohort's.
+    /// Requests of the canary in this step; in a step by cohort, the cohort's requests.
     pub requests: u64,
-    /// Requests that a step needs.
+    /// How many requests a step needs.
     pub requests_needed: u64,
     /// The numbers.
     pub report: Report,
@@ -34,7 +34,7 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Sets the weights of a stage.
     ///
     /// # Errors
-    /// See [`State::plan_traffic`]; a revision other than expected; the store.
+    /// The errors of [`State::plan_traffic`]; another revision than expected; a failure of the store.
     pub async fn set_traffic(
         self: &Arc<Self>,
         function: FunctionName,
@@ -45,12 +45,12 @@ impl<H: Host, S: Store> Control<H, S> {
         self.mutate(note, move |state| state.plan_traffic(&function, &stage, &shares)).await
     }
 
-    /// Gives a rollout a person's command.
+    /// Carries out a person's command to a rollout.
     ///
-    /// When this returns, the table says so: after an abort no request begins on the canary.
+    /// When this returns, the table is published: after an abort no request begins on the canary.
     ///
     /// # Errors
-    /// See [`State::plan_command`]; a revision other than expected; the store.
+    /// The errors of [`State::plan_command`]; another revision than expected; a failure of the store.
     pub async fn command(
         self: &Arc<Self>,
         function: FunctionName,
@@ -61,10 +61,10 @@ impl<H: Host, S: Store> Control<H, S> {
         self.command_as_seen(function, stage, command, None, note).await
     }
 
-    /// The same, for the rollout as it was `seen`.
+    /// Carries out a person's command to a rollout as it was `seen`.
     ///
     /// # Errors
-    /// See [`State::plan_command_as_seen`]; a revision other than expected; the store.
+    /// The errors of [`State::plan_command_as_seen`]; another revision than expected; a failure of the store.
     pub async fn command_as_seen(
         self: &Arc<Self>,
         function: FunctionName,
@@ -86,10 +86,10 @@ impl<H: Host, S: Store> Control<H, S> {
         .await
     }
 
-    /// Ends a rollout as [`Command::Abort`] does, and cuts off the requests under way on the canary.
+    /// Ends a rollout as [`Command::Abort`] does, and interrupts the canary's requests that are under way.
     ///
     /// # Errors
-    /// As for [`command`](Self::command).
+    /// The errors of [`command`](Self::command).
     pub async fn abort_now(
         self: &Arc<Self>,
         function: FunctionName,
@@ -107,7 +107,7 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Sends all traffic to an earlier version.
     ///
     /// # Errors
-    /// See [`State::plan_rollback`]; a revision other than expected; the store.
+    /// The errors of [`State::plan_rollback`]; another revision than expected; a failure of the store.
     pub async fn rollback(
         self: &Arc<Self>,
         function: FunctionName,
@@ -127,7 +127,7 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Deletes a function.
     ///
     /// # Errors
-    /// An unknown function; a revision other than expected; the store.
+    /// An unknown function; another revision than expected; a failure of the store.
     pub async fn delete(
         self: &Arc<Self>,
         function: FunctionName,
@@ -136,7 +136,7 @@ impl<H: Host, S: Store> Control<H, S> {
         self.mutate(note, move |state| state.plan_delete(&function).map(Some)).await
     }
 
-    /// What is known of the rollout at `key` now, with why it is asked for.
+    /// What is known about the rollout at `key` now, with the `reason` for asking.
     pub(super) fn facts(&self, key: &StageKey, state: &State, reason: String) -> Facts {
         let mut facts = Facts::at(self.clock.now());
         facts.opened = self.started;
@@ -151,14 +151,16 @@ impl<H: Host, S: Store> Control<H, S> {
         facts
     }
 
-    /// What the gate of the rollout at `key` says now.
+    /// The current verdict of the gate of the rollout at `key`.
     pub fn gate(&self, key: &StageKey, rollout: &Rollout) -> Option<GateStanding> {
         let analysis = self.analyses.load().of(key, rollout)?;
         let verdict = analysis.verdict();
         let (word, reason) = match &verdict {
             Verdict::Fail(failure) => ("fail", failure.to_string()),
             _ if rollout.phase.place() == Some(Place::Check) => match analysis.checked() {
-                _ if rollout.spec.checks().is_empty() => ("pass", "a person has to look first".to_owned()),
+                _ if rollout.spec.checks().is_empty() => {
+                    ("pass", "a person has to check the new version first".to_owned())
+                }
                 None => ("wait", "the checks are running".to_owned()),
                 Some(Ok(())) => ("pass", "every check passed".to_owned()),
                 Some(Err(found)) => ("fail", found.clone()),
@@ -175,7 +177,7 @@ impl<H: Host, S: Store> Control<H, S> {
         })
     }
 
-    /// Keeps the version ready that a blue-green switch leaves, so that the way back is as fast.
+    /// Keeps the version that a blue-green switch left ready, so that switching back is as fast.
     pub(super) fn keep_base(&self, change: &Change, after: &State) {
         let Action::Promote { stage, .. } = &change.action else { return };
         let Ok(function) = after.function(&change.function) else { return };
@@ -184,7 +186,7 @@ impl<H: Host, S: Store> Control<H, S> {
         }
     }
 
-    /// The same for every stage that is published at the start, for what is left of the time.
+    /// Keeps the versions of all stages ready after a start, for the rest of their time.
     pub(super) fn keep_bases(&self) {
         let state = self.state();
         for (name, function) in state.functions() {

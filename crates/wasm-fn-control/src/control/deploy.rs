@@ -1,4 +1,4 @@
-//! Deployments: prepare outside the writer's lock, then plan and commit inside it.
+//! Deployments: prepared without the writer's lock, then planned and committed with it.
 
 use std::sync::Arc;
 
@@ -16,35 +16,35 @@ use crate::{
     state::{ChangeError, DeployPlan, Deployment, ReleaseStrategy, State},
 };
 
-/// What is to be deployed, and how.
+/// A deployment to carry out.
 #[derive(Clone, Debug)]
 pub struct Deploy {
     /// The function.
     pub function: FunctionName,
     /// The stage.
     pub stage: StageName,
-    /// The component, which was uploaded before.
+    /// The component, which must have been uploaded.
     pub component: Digest,
     /// The configuration.
     pub config: Arc<FunctionConfig>,
     /// How it gets its traffic.
     pub strategy: ReleaseStrategy,
-    /// Abort a rollout that is under way.
+    /// Whether to abort a rollout that is under way.
     pub replace: bool,
 }
 
-/// What a deployment did.
+/// The result of a deployment.
 #[derive(Clone, Debug)]
 pub struct Deployed {
     /// The version.
     pub version: VersionNo,
-    /// What its component is.
+    /// The kind of its component.
     pub kind: String,
-    /// Nothing was changed.
+    /// Whether nothing changed.
     pub unchanged: bool,
-    /// The stage had no version before.
+    /// Whether the stage had no version before.
     pub first: bool,
-    /// The state with it.
+    /// The state that includes the deployment.
     pub state: Arc<State>,
 }
 
@@ -75,11 +75,11 @@ impl Deploy {
 }
 
 impl<H: Host, S: Store> Control<H, S> {
-    /// Deploys a component, in a task of its own: a client that goes away changes nothing.
+    /// Deploys a component in its own task, so the deployment goes on if the client leaves.
     ///
     /// # Errors
-    /// The component is missing or refused; see [`State::plan_deploy`]; a revision other than
-    /// expected; too many deployments; the store.
+    /// The component is missing or refused; the errors of [`State::plan_deploy`]; another revision than
+    /// expected; too many deployments; a failure of the store.
     pub async fn deploy(
         self: &Arc<Self>,
         deploy: Deploy,
@@ -102,7 +102,7 @@ impl<H: Host, S: Store> Control<H, S> {
         note: Note,
         progress: ProgressSink,
     ) -> Result<Deployed, ControlError> {
-        // Whatever would be refused in the end is refused before anything is compiled.
+        // Plan before compiling, so that a deployment that would be refused in the end is refused now.
         let (state, salt) = (self.state(), (self.salt)());
         note.check(state.revision())?;
         let plan = deploy.plan("", self.clock.now_ms(), None, None, salt, &state)?;
@@ -146,8 +146,8 @@ impl<H: Host, S: Store> Control<H, S> {
 }
 
 impl<H: Host, S: Store> Control<H, S> {
-    /// Loads what serves the baseline of the rollout that `deploy` begins, so that none of stable's users
-    /// waits for that; gives the version it is of.
+    /// Loads the handle that serves the baseline of the rollout that `deploy` begins, so that no user of
+    /// stable has to wait for it. Returns the version that the handle is for.
     async fn load_baseline(&self, deploy: &Deploy) -> Option<VersionNo> {
         let ReleaseStrategy::Rollout(spec) = &deploy.strategy else { return None };
         if spec.plan().steps().is_empty() {
@@ -165,7 +165,7 @@ impl<H: Host, S: Store> Control<H, S> {
 }
 
 impl Deploy {
-    /// What the stable version did so far, should everybody leave it at once.
+    /// The past of the stable version, in case all traffic leaves it at once.
     fn past<H: Host, S: Store>(&self, control: &Control<H, S>) -> Option<Counts> {
         let ReleaseStrategy::Rollout(spec) = &self.strategy else { return None };
         let state = control.state();
@@ -174,7 +174,7 @@ impl Deploy {
         Some(past(spec.gate(), &entry.tally.snapshot()))
     }
 
-    /// The numbers of the rollout under way, should this replace it; why it ends is for the plan to say.
+    /// The numbers of the rollout under way, in case this deployment replaces it. The plan adds why it ends.
     fn report<H: Host, S: Store>(&self, control: &Control<H, S>, state: &State) -> Option<Box<Report>> {
         let key = (self.function.clone(), self.stage.clone());
         if self.replace { control.facts(&key, state, String::new()).report } else { None }

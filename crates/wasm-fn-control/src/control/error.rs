@@ -1,4 +1,4 @@
-//! Why the control plane does not do what it was asked.
+//! Why the control plane refuses a request.
 
 use std::io;
 
@@ -7,13 +7,13 @@ use wasm_fn_store::StoreError;
 
 use crate::{host::Rejection, publish::TableError, state::ChangeError};
 
-/// A change that was not made; the state is as it was.
+/// Why a change was not made. The state stays as it was.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// The state does not allow it.
     #[error(transparent)]
     Plan(#[from] ChangeError),
-    /// Somebody else was faster.
+    /// The state has another revision than expected.
     #[error("state is at revision {found}, expected {expected}")]
     Conflict {
         /// The revision expected.
@@ -27,25 +27,25 @@ pub enum ControlError {
     /// The host refuses the component.
     #[error("{}", .0.message)]
     Rejected(Rejection),
-    /// Too much at once.
+    /// Too many of them are under way.
     #[error("{found} {what} are under way, expected at most {found}")]
     Busy {
-        /// What there is too much of.
+        /// The kind of work.
         what: &'static str,
-        /// How many there are.
+        /// How many of them are under way.
         found: usize,
     },
-    /// The store.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The state makes no table.
+    /// No table can be built from the state.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// The disk.
+    /// The disk failed.
     #[error("component cannot be read: {0}")]
     Disk(#[from] io::Error),
     /// Another process has the state now.
-    #[error("the change was not made: another process takes this node over")]
+    #[error("the change was not made: another process is taking this node over")]
     HandedOver,
     /// The node is stopping.
     #[error("the change was interrupted: the node is stopping")]

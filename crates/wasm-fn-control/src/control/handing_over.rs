@@ -1,4 +1,4 @@
-//! Letting another process have the state while this one goes on serving its table.
+//! Handing the state over to another process, while this one goes on serving its table.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use wasm_fn_store::Store;
 use crate::{documents, host::Host};
 
 impl<H: Host, S: Store> Control<H, S> {
-    /// Ends every change and closes the store, so that another process can open it.
+    /// Refuses further changes and closes the store, so that another process can open it.
     ///
-    /// The change that is being committed is finished first; those after it are refused with
-    /// [`ControlError::HandedOver`](super::ControlError::HandedOver). The table stays as it is published.
+    /// Waits for the change that is being committed. Later changes are refused with
+    /// [`ControlError::HandedOver`](super::ControlError::HandedOver). The published table stays.
     pub async fn hand_over(&self) {
         let mut writer = self.writer.lock().await;
         writer.handed_over = true;
@@ -19,11 +19,11 @@ impl<H: Host, S: Store> Control<H, S> {
         self.store.release().await;
     }
 
-    /// Takes the state back from a process that had it and is gone, and publishes what it changed.
+    /// Takes the state back after the other process has ended, and publishes what it changed.
     ///
     /// # Errors
-    /// The store cannot be opened or read, or its state makes no table. Changes stay refused then, and the
-    /// table as it is.
+    /// If the store cannot be opened or read, or no table can be built from its state. Changes then stay
+    /// refused, and the table stays as it is.
     pub async fn take_back(&self) -> Result<(), OpenError> {
         let mut writer = self.writer.lock().await;
         self.store.take_back().await?;

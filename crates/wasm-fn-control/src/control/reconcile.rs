@@ -1,7 +1,7 @@
-//! Reconciling rollouts: asks their gates and the clock, and has what they decide committed and published.
+//! Reconciles rollouts: asks their gates and the clock, then commits and publishes what they decide.
 //!
-//! A decision is planned against the state it was made for. When that has changed meanwhile, nothing is done
-//! and the rollout is looked at again.
+//! A decision is planned against the state for which it was made. If the state has changed meanwhile, nothing
+//! is done, and the rollout is checked again.
 
 use std::{
     sync::{Arc, Weak},
@@ -22,13 +22,13 @@ use crate::{
     state::{Rollout, StageKey, effective},
 };
 
-/// How long to wait before what could not be committed is tried again.
+/// How long to wait before retrying a failed commit.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Who is named in the journal.
+/// The actor in the journal.
 const ACTOR: &str = "rollout";
 
-/// Reconciles every rollout until the control plane is gone.
+/// Reconciles all rollouts until the control plane is gone.
 pub(super) async fn reconcile<H: Host, S: Store>(control: Weak<Control<H, S>>) {
     loop {
         let Some(control) = control.upgrade() else { return };
@@ -44,27 +44,27 @@ pub(super) async fn reconcile<H: Host, S: Store>(control: Weak<Control<H, S>>) {
     }
 }
 
-/// What looking at a rollout came to.
+/// The result of checking a rollout.
 enum Look {
-    /// Nothing to do before then.
+    /// Nothing to do before this time.
     Until(Time),
     /// Nothing to do until something changes.
     Idle,
-    /// This is to be done.
+    /// A decision to carry out.
     Do(Decision, String),
 }
 
 impl<H: Host, S: Store> Control<H, S> {
-    /// Looks at every rollout, carries out what is decided, and says when to look again.
+    /// Checks every rollout, carries out the decisions, and returns when to check again.
     async fn reconcile_all(self: &Arc<Self>) -> Time {
         let mut due = Time(u64::MAX);
         for (key, analysis) in self.analyses.load().all() {
             match self.reconcile_one(&key, &analysis).await {
                 Ok(Some(at)) => due = due.min(at),
-                // Whoever has the state now decides. Should it come back, that is announced.
+                // The other process decides now. If it hands the state back, `changed` is notified.
                 Ok(None) | Err(ControlError::HandedOver) => {}
                 Err(error) => {
-                    tracing::error!(function = %key.0, stage = %key.1, %error, "a rollout's decision was not carried out");
+                    tracing::error!(function = %key.0, stage = %key.1, %error, "the decision of a rollout was not carried out");
                     due = due.min(self.clock.now().after(RETRY));
                 }
             }
@@ -72,7 +72,7 @@ impl<H: Host, S: Store> Control<H, S> {
         due
     }
 
-    /// Looks at one rollout; gives when to look again.
+    /// Checks one rollout. Returns when to check it again.
     async fn reconcile_one(
         self: &Arc<Self>,
         key: &StageKey,
@@ -87,7 +87,7 @@ impl<H: Host, S: Store> Control<H, S> {
             Look::Idle => Ok(None),
             Look::Do(decision, reason) => {
                 self.enact(key, rollout.clone(), decision, reason).await?;
-                // What follows from it is looked at when the change is announced.
+                // The change is notified, and then the rollout is checked again.
                 Ok(None)
             }
         }
@@ -97,7 +97,7 @@ impl<H: Host, S: Store> Control<H, S> {
         let (plan, now) = (rollout.spec.plan(), self.clock.now());
         let phase = effective(&rollout.phase, self.started, now);
         let Some(place) = phase.place() else { return Look::Idle };
-        // Whoever is on the canary by rule can find it broken, at no share too.
+        // Users whom a cohort rule places on the canary can make it fail, even if its share is zero.
         let heard = analysis.verdict();
         let verdict = if place == Place::Check && !matches!(heard, Verdict::Fail(_)) {
             match (rollout.spec.checks().is_empty(), analysis.checked()) {
@@ -140,12 +140,13 @@ impl<H: Host, S: Store> Control<H, S> {
             Place::Watch => plan.watch(),
         };
         let due = since.after(lasts);
-        // Once the time is over, a step waits for requests alone.
+        // Once the time is over, a step waits only for requests.
         analysis.await_verdict(due <= now && plan.on_no_data() == OnNoData::Wait);
         if due > now { Look::Until(due) } else { self.look_again(analysis) }
     }
 
-    /// A response may have come between the look at the verdict and the wish to be told of it.
+    /// Checks again, because a response may have arrived between reading the verdict and asking to be
+    /// notified.
     fn look_again(&self, analysis: &Analysis) -> Look {
         match analysis.verdict() {
             Verdict::Wait(_) => Look::Idle,
@@ -153,7 +154,7 @@ impl<H: Host, S: Store> Control<H, S> {
         }
     }
 
-    /// Commits `decision`, if the rollout is still what it was made for.
+    /// Commits `decision`, if the rollout is still in the state for which it was made.
     async fn enact(
         self: &Arc<Self>,
         key: &StageKey,
@@ -199,11 +200,11 @@ async fn check<H: Host, S: Store>(
     analysis.end_checks(result.await);
 }
 
-/// Why, in a sentence.
+/// The reason for `decision`, in a sentence.
 fn reason(decision: &Decision, verdict: &Verdict, rollout: &Rollout) -> String {
     let passed = || match (rollout.phase.place(), verdict) {
         (Some(Place::Check), _) if rollout.spec.checks().is_empty() => {
-            "a person has to look first".to_owned()
+            "a person has to check the new version first".to_owned()
         }
         (Some(Place::Check), _) => "every check passed".to_owned(),
         (_, Verdict::Wait(waiting)) => format!("the time is over, with {waiting}"),

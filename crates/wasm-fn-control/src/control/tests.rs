@@ -1,4 +1,4 @@
-//! Commit, publish and collect, over a host and a store that only pretend.
+//! Tests of commits, publishing and collection, over a fake host and store.
 
 mod baseline;
 mod reconciling;
@@ -58,13 +58,13 @@ fn rollout_by(strategy: rollout::Strategy) -> ReleaseStrategy {
     ReleaseStrategy::Rollout(Arc::new(spec.unwrap()))
 }
 
-/// The version that a request with the first of all points gets, which is a canary's if it has any share.
+/// The version that serves the first of all points: the canary, if it has any share.
 fn choose(stage: &Arc<Stage<Arc<str>>>, asked: Option<VersionRef>) -> Chosen<'_, Arc<str>> {
     let traits = RequestAttributes { headers: &HeaderMap::new(), query: None, client: [127, 0, 0, 1].into() };
     stage.choose(&traits, asked, || Point::new(0).unwrap()).unwrap()
 }
 
-/// Tells `trial` of a request of `part` from its beginning to its end.
+/// Reports a request of `part` to `trial`, from its beginning to its end.
 fn hear(trial: &Arc<dyn TrafficObserver>, part: &Assignment, record: InvocationRecord, trap: Option<&Trap>) {
     let at = tokio::time::Instant::now().into_std();
     let ticket = trial.request_began(part, at);
@@ -117,7 +117,7 @@ async fn failed_commit_publishes_nothing_and_keeps_nothing() {
     assert!(Arc::ptr_eq(&before, &node.control.tables().load_full()));
     assert_eq!(node.control.state().revision(), Revision(1));
     node.store.fails.store(false, SeqCst);
-    // A change elsewhere must not bring the failed one along.
+    // A later change must not include the failed one.
     node.deploy("other", b"3", ReleaseStrategy::AllAtOnce).await.unwrap();
     assert_eq!(node.stage("hello").versions().len(), 1);
     assert_eq!(node.control.verify_journal().await.unwrap(), Revision(2));
@@ -350,7 +350,7 @@ async fn version_that_fails_whom_a_rule_places_on_it_is_aborted_before_its_switc
         queue_wait: Duration::ZERO,
         memory_peak_bytes: 1,
     };
-    // Nothing is known of stable, so half of twenty are too many.
+    // Nothing is known about stable, so half of twenty requests are too many failures.
     (0..20).for_each(|_| hear(canary.observer().unwrap(), &part, ended, Some(&trap)));
     let mut looks = 0;
     while node.control.state().rollout(&(name("hello"), live())).is_some() && looks < 100 {
@@ -403,7 +403,7 @@ async fn what_another_process_changed_is_published_when_the_state_comes_back() {
     node.control.take_back().await.unwrap();
     assert_eq!(tables.load().revision(), Revision(4));
     assert!(tables.load().find(None, "/gone").is_none());
-    // Its rollout has an analysis here, and goes on from there.
+    // The rollout has an analysis here, and continues from its state.
     node.control.command(name("hello"), live(), Command::Promote, note()).await.unwrap();
     assert_eq!(node.stage("hello").stable().no.number(), 2);
     assert_eq!(node.control.verify_journal().await.unwrap(), Revision(5));

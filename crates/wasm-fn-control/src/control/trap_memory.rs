@@ -1,4 +1,4 @@
-//! Keeping what versions have shown, so that a node that starts again knows it.
+//! Stores the traps that versions have had, so that a restarted node knows them.
 
 use std::{
     sync::{
@@ -13,32 +13,32 @@ use wasm_fn_store::{KnownTraps, Store};
 
 use crate::host::Host;
 
-/// How often new traps are looked for. A node that is killed forgets those of so long.
+/// How often new traps are stored. A node that is killed forgets the traps since the last time.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// What the store has of traps.
+/// What is stored about traps.
 pub(super) struct Memory {
     /// Counts the traps that are new in this process.
     news: Arc<AtomicU64>,
-    /// How many of them are kept.
+    /// How many of them are stored.
     heard: u64,
     kept: KnownTraps,
 }
 
 impl Memory {
-    /// What the store has when a process begins.
+    /// The traps that are stored when a process begins.
     pub(super) fn of(news: Arc<AtomicU64>, kept: KnownTraps) -> Self {
         let heard = news.load(Relaxed);
         Self { news, heard, kept }
     }
 }
 
-/// Keeps new traps until the control plane is gone.
+/// Stores new traps until the control plane is gone.
 pub(super) async fn keep<H: Host, S: Store>(control: Weak<Control<H, S>>) {
     loop {
         tokio::time::sleep(EVERY).await;
         let Some(control) = control.upgrade() else { return };
-        // Under the writer's lock: whoever hands the state over does so after this, or before.
+        // With the writer's lock, this runs either before or after a handover of the state, never during one.
         let writer = control.writer.lock().await;
         if !writer.handed_over {
             control.keep_traps().await;
@@ -47,7 +47,8 @@ pub(super) async fn keep<H: Host, S: Store>(control: Weak<Control<H, S>>) {
 }
 
 impl<H: Host, S: Store> Control<H, S> {
-    /// Makes durable which traps versions have shown since the last time. What cannot be kept is tried again.
+    /// Makes durable the traps that versions have had since the last time. If that fails, the next call tries
+    /// again.
     pub(super) async fn keep_traps(&self) {
         let mut memory = self.memory.lock().await;
         let news = memory.news.load(Relaxed);
@@ -62,7 +63,7 @@ impl<H: Host, S: Store> Control<H, S> {
         let changed: KnownTraps =
             shown.filter(|(key, traps)| !traps.is_empty() && memory.kept.get(key) != Some(traps)).collect();
         if let Err(error) = self.store.keep_traps(changed.clone()).await {
-            tracing::warn!(%error, "traps that versions have shown are not kept");
+            tracing::warn!(%error, "new traps were not stored");
             return;
         }
         memory.heard = news;

@@ -1,4 +1,4 @@
-//! States survive their documents; a document that is damaged is named.
+//! Tests that states survive their documents, and that errors name a damaged document.
 
 use wasm_fn_core::{Digest, FunctionConfig};
 use wasm_fn_router::Salt;
@@ -10,7 +10,7 @@ use crate::{
     state::{Deployment, ReleaseStrategy},
 };
 
-/// The next commit: a new version of `function`.
+/// The next commit, of a new version of `function`.
 fn next(loaded: &LoadedState, function: &str) -> (Commit, LoadedState) {
     let name: FunctionName = function.parse().unwrap();
     let revision = loaded.state.revision().next();
@@ -55,8 +55,8 @@ async fn fill(store: &impl Store, functions: &[&str]) -> LoadedState {
     loaded
 }
 
-/// Traps of a version that there is, of one that there is not, and of a function that is gone, are kept as
-/// long as the version is.
+/// Traps are kept only as long as their version exists. Here one version exists, one does not, and one
+/// belonged to a function that is gone.
 async fn keeps_traps(store: &impl Store) {
     let loaded = fill(store, &["a"]).await;
     let version =
@@ -113,5 +113,5 @@ async fn tampered_journal_is_noticed() {
     store.commit(Commit { record, ..first }).await.unwrap();
     store.commit(second).await.unwrap();
     let error = verify(&store).await.unwrap_err();
-    assert_eq!(error.to_string(), "journal entry 1 does not have the hash it states: it was changed");
+    assert_eq!(error.to_string(), "journal entry 1 does not match its hash: it was changed");
 }

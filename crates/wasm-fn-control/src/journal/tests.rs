@@ -1,4 +1,4 @@
-//! The chain of hashes.
+//! Tests of the chain of hashes.
 
 use wasm_fn_core::FunctionName;
 

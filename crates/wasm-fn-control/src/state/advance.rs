@@ -1,4 +1,4 @@
-//! Planning what a rollout does: by itself when its gate and the time say so, or by a person's command.
+//! Plans what a rollout does, by itself when its gate and the time allow it, or by a person's command.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use wasm_fn_rollout::{Command, Counts, Decision, GateState, HoldCause, Phase, Ti
 use super::{Action, Advance, Change, ChangeError, Rollout, SeenRollout, StageState, State};
 use crate::report::Report;
 
-/// What is known at the moment of a decision besides the state.
+/// What is known when a decision is made, besides the state.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The time.
     pub now: Time,
-    /// When this process took the state over.
+    /// When this process opened the state.
     pub opened: Time,
-    /// What the gate has seen.
+    /// The state of the gate.
     pub gate: Option<GateState>,
-    /// What the version that everybody leaves did, should everybody leave it.
+    /// The past of the version that all traffic leaves, in case it does.
     pub past: Option<Counts>,
-    /// The numbers, for people.
+    /// The numbers, as shown to people.
     pub report: Option<Box<Report>>,
 }
 
 impl Facts {
-    /// Nothing but the time.
+    /// Facts that contain only the time.
     pub fn at(now: Time) -> Self {
         Self { now, opened: now, gate: None, past: None, report: None }
     }
@@ -36,10 +36,10 @@ impl Facts {
     }
 }
 
-/// `phase` as it counts in a process that took it over at `opened`.
+/// `phase` as it counts in a process that opened the state at `opened`.
 ///
-/// What lasts has lasted since then at most: nobody saw what happened before, and the clock of that process
-/// may have been another. So a step is repeated after a restart, never shortened.
+/// A phase has lasted at most since then, because nobody observed what happened before, and the clock of the
+/// earlier process may have differed. A restart therefore repeats a step, and never shortens it.
 pub fn effective(phase: &Phase, opened: Time, now: Time) -> Phase {
     let since = |since: Time| if since < opened || since > now { opened } else { since };
     match *phase {
@@ -50,10 +50,10 @@ pub fn effective(phase: &Phase, opened: Time, now: Time) -> Phase {
 }
 
 impl State {
-    /// Plans what a person wants of the rollout under way.
+    /// Plans a person's command to the rollout under way.
     ///
     /// # Errors
-    /// An unknown function or stage, no rollout, or one in a phase in which the command means nothing.
+    /// An unknown function or stage, no rollout, or a rollout in a phase that the command does not fit.
     pub fn plan_command(
         &self,
         function: &FunctionName,
@@ -70,10 +70,11 @@ impl State {
         self.plan_decision(function, stage, decision, facts)?.ok_or_else(none)
     }
 
-    /// Plans what a person wants of the rollout that was `seen`, so that two who saw the same take one step.
+    /// Plans a person's command to the rollout as it was `seen`, so that two people who saw the same take
+    /// only one step.
     ///
     /// # Errors
-    /// The rollout has moved on; see also [`plan_command`](Self::plan_command).
+    /// The rollout is no longer as seen; the errors of [`plan_command`](Self::plan_command).
     pub fn plan_command_as_seen(
         &self,
         function: &FunctionName,
@@ -91,10 +92,10 @@ impl State {
         self.plan_command(function, stage, wanted, facts)
     }
 
-    /// Plans to carry `decision` out; `None` when it is to do nothing.
+    /// Plans to carry `decision` out; `None` if there is nothing to do.
     ///
     /// # Errors
-    /// An unknown function or stage, or a route of the previous version that is another function's by now.
+    /// An unknown function or stage, or a route of the previous version that now belongs to another function.
     pub fn plan_decision(
         &self,
         function: &FunctionName,
@@ -137,7 +138,7 @@ impl State {
     }
 }
 
-/// Everybody on the canary, which is stable now, and watched if the plan says so.
+/// The stage with everybody on the canary, which is now stable and is watched if the plan says so.
 fn promoted(current: &StageState, rollout: &Rollout, facts: &Facts) -> StageState {
     let watched = rollout.spec.plan().watch() > Duration::ZERO;
     let watching = Rollout {
@@ -152,7 +153,7 @@ fn promoted(current: &StageState, rollout: &Rollout, facts: &Facts) -> StageStat
     StageState { rollout: watched.then_some(watching), keep, ..moved }
 }
 
-/// What neither ends the rollout elsewhere nor makes its canary stable.
+/// A decision that neither ends the rollout elsewhere nor makes its canary stable, and the stage after it.
 fn moved_on(
     current: &StageState,
     rollout: &Rollout,
@@ -178,7 +179,7 @@ fn moved_on(
         | Decision::Abort(_)
         | Decision::Rollback(_) => Advance::Resume,
     };
-    // A failure is final for its gate: whoever goes on after one begins with another.
+    // A failure is final for its gate, so whoever continues after one begins with a new gate.
     let failed = matches!(
         &rollout.phase,
         Phase::Paused { cause: HoldCause::Gate(_) | HoldCause::Check(_), .. } | Phase::Frozen { .. }

@@ -1,4 +1,4 @@
-//! Changes: what the journal records.
+//! Changes, which the journal records.
 
 use std::sync::Arc;
 
@@ -7,40 +7,40 @@ use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, StageName, Ve
 use super::StageState;
 use crate::report::Report;
 
-/// One mutation of one function, decided.
+/// One planned mutation of one function.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// The function.
     pub function: FunctionName,
-    /// What is done to it.
+    /// The action on it.
     pub action: Action,
 }
 
-/// What a change does. `after` is the stage as it is to be.
+/// The action of a change. `after` is the stage after the change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// A version gets traffic, or exists.
+    /// A version is created, or gets traffic.
     Deploy {
         /// The stage.
         stage: StageName,
         /// The version.
         version: VersionNo,
-        /// What it is made of, when it did not exist.
+        /// The build of the version, if the version is new.
         made: Option<Build>,
-        /// The stage afterwards, when it changes.
+        /// The stage after the change, if it changes.
         after: Option<StageState>,
-        /// The canary of the rollout that this replaces.
+        /// The canary of the rollout that the deployment replaces.
         aborted: Option<VersionNo>,
-        /// Old versions that are forgotten.
+        /// Old versions that are removed.
         dropped: Vec<VersionNo>,
-        /// The numbers of the rollout that this replaces.
+        /// The numbers of the rollout that the deployment replaces.
         report: Option<Box<Report>>,
     },
     /// The weights were set.
     Traffic {
         /// The stage.
         stage: StageName,
-        /// The stage afterwards.
+        /// The stage after the change.
         after: StageState,
     },
     /// The canary became stable.
@@ -49,98 +49,98 @@ pub enum Action {
         stage: StageName,
         /// The canary.
         version: VersionNo,
-        /// The stage afterwards.
+        /// The stage after the change.
         after: StageState,
-        /// The numbers behind it.
+        /// The numbers behind the decision.
         report: Option<Box<Report>>,
     },
-    /// The rollout went on, or stands still.
+    /// The rollout advanced, or is on hold.
     Advance {
         /// The stage.
         stage: StageName,
         /// The canary.
         version: VersionNo,
-        /// What it did.
+        /// How it advanced.
         advance: Advance,
-        /// The stage afterwards.
+        /// The stage after the change.
         after: StageState,
-        /// The numbers behind it.
+        /// The numbers behind the decision.
         report: Option<Box<Report>>,
     },
-    /// The rollout ended, everything goes to stable, or to the split that was set by hand before.
+    /// The rollout ended. All traffic goes to stable, or to the split that was set by hand before.
     Abort {
         /// The stage.
         stage: StageName,
         /// The canary.
         version: VersionNo,
-        /// The stage afterwards.
+        /// The stage after the change.
         after: StageState,
-        /// The numbers behind it.
+        /// The numbers behind the decision.
         report: Option<Box<Report>>,
     },
-    /// Everything goes to an earlier version.
+    /// All traffic goes to an earlier version.
     Rollback {
         /// The stage.
         stage: StageName,
-        /// The version it goes to.
+        /// The version that gets the traffic.
         version: VersionNo,
-        /// The stable version that it leaves, when it is another.
+        /// The stable version that loses the traffic, if it is another.
         left: Option<VersionNo>,
-        /// The canary of the rollout that this ends.
+        /// The canary of the rollout that the rollback ends.
         aborted: Option<VersionNo>,
-        /// The stage afterwards.
+        /// The stage after the change.
         after: StageState,
-        /// The numbers behind it.
+        /// The numbers behind the decision.
         report: Option<Box<Report>>,
     },
-    /// The function is gone; its numbers stay used.
+    /// The function is deleted. Its version numbers are not reused.
     Delete,
 }
 
-/// What a rollout did that neither ended it nor made its canary stable; but for `Settle`, which ends it where
-/// it is.
+/// How a rollout advanced, without ending or making its canary stable. The exception is `Settle`, which ends
+/// the rollout and leaves the traffic as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Advance {
     /// It went to its next step.
     Step,
-    /// It waits for a person.
+    /// It awaits a person's promotion.
     Await,
-    /// It stands still.
+    /// It was paused.
     Pause,
-    /// It goes on.
+    /// It was resumed.
     Resume,
-    /// It stands still for good.
+    /// It was frozen.
     Freeze,
     /// Its watch is over.
     Settle,
 }
 
-/// What a version is made of.
+/// The contents of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Build {
     /// The component.
     pub digest: Digest,
-    /// What the component is: `wasi:http 0.2`, `wasi:http 0.3`, `cgi`.
+    /// The kind of the component: `wasi:http 0.2`, `wasi:http 0.3`, `cgi`.
     pub kind: String,
     /// The configuration.
     pub config: Arc<FunctionConfig>,
 }
 
-/// What is known about a change besides the change.
+/// The facts about a change besides the change itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Meta<'a> {
-    /// The revision it makes.
+    /// The revision that the change makes.
     pub revision: Revision,
     /// When, Unix milliseconds.
     pub at_ms: u64,
-    /// The name of the token it was made with.
+    /// The name of the token that made the change.
     pub actor: &'a str,
-    /// Why.
+    /// Why the change was made.
     pub message: Option<&'a str>,
 }
 
 impl Advance {
-    /// The word for it.
+    /// The word for this kind of change.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Step => "step",
@@ -154,7 +154,8 @@ impl Advance {
 }
 
 impl Action {
-    /// The word for it: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete`, or the advance's.
+    /// The word for this action: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete`, or the word
+    /// for its advance.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",
@@ -167,7 +168,7 @@ impl Action {
         }
     }
 
-    /// The stage it is about.
+    /// The stage that the action is about.
     pub fn stage(&self) -> Option<&StageName> {
         match self {
             Self::Deploy { stage, .. }
@@ -180,7 +181,7 @@ impl Action {
         }
     }
 
-    /// The version it is about.
+    /// The version that the action is about.
     pub fn version(&self) -> Option<VersionNo> {
         match self {
             Self::Deploy { version, .. }
@@ -192,7 +193,7 @@ impl Action {
         }
     }
 
-    /// The stage as it is to be, when it changes.
+    /// The stage after the change, if it changes.
     pub fn after(&self) -> Option<&StageState> {
         match self {
             Self::Deploy { after, .. } => after.as_ref(),
@@ -205,7 +206,7 @@ impl Action {
         }
     }
 
-    /// The numbers behind it, when it is a rollout's.
+    /// The numbers behind the action, if it is a rollout's.
     pub fn report(&self) -> Option<&Report> {
         match self {
             Self::Deploy { report, .. }
@@ -217,7 +218,7 @@ impl Action {
         }
     }
 
-    /// Why a deployment of `version` ends the rollout that it replaces.
+    /// Why a deployment of `version` ends the rollout to `canary` that it replaces.
     pub fn replaced_by(version: VersionNo, canary: VersionNo) -> String {
         if version == canary {
             format!("replaced by another deployment of {version}")

@@ -1,4 +1,4 @@
-//! Checks: requests that a version must answer as expected before anybody is sent to it.
+//! Checks: requests that a version must answer as expected before it gets any traffic.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, uri::PathAndQuery};
 use regex::Regex;
 use serde_json::Value;
 
-/// Largest pattern once compiled, bytes.
+/// Largest compiled pattern, in bytes.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 
-/// Most bytes of a check's request body.
+/// Largest request body of a check, in bytes.
 const BODY_BYTES_MAX: usize = 64 << 10;
 
-/// A request, and the answer that is expected.
+/// A request, and the expected answer.
 #[derive(Clone, Debug)]
 pub struct Check {
     /// The method.
@@ -27,17 +27,17 @@ pub struct Check {
     pub status: StatusCode,
     /// The expected headers.
     pub expected_headers: Vec<(HeaderName, HeaderValue)>,
-    /// What the body matches.
+    /// The pattern that must match in the body.
     pub pattern: Option<Regex>,
-    /// What the JSON body has, by JSON pointer.
+    /// The values in the JSON body, by JSON pointer.
     pub json: BTreeMap<String, Value>,
 }
 
-/// Why a check is none.
+/// Why a check is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("check of {path}: {key}: {reason}")]
 pub struct CheckError {
-    /// Its path, as written.
+    /// The path of the check, as written.
     pub path: String,
     /// The key that is wrong.
     pub key: &'static str,
@@ -45,10 +45,10 @@ pub struct CheckError {
     pub reason: String,
 }
 
-/// What was found instead of what a check expects.
+/// A difference between an answer and the expected one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
-    /// Another status.
+    /// The status is wrong.
     #[error("status is {found}, expected {expected}")]
     Status {
         /// What was found.
@@ -56,34 +56,34 @@ pub enum Mismatch {
         /// What was expected.
         expected: StatusCode,
     },
-    /// A header is missing or other.
+    /// A header is missing or has another value.
     #[error("header {name} is {found}, expected {expected:?}")]
     Header {
-        /// Its name.
+        /// The name of the header.
         name: HeaderName,
         /// What was found.
         found: String,
         /// What was expected.
         expected: HeaderValue,
     },
-    /// The body does not match.
+    /// The pattern does not match in the body.
     #[error("body begins with {found:?}, expected a match of {expected}")]
     Body {
-        /// Its beginning.
+        /// The beginning of the body.
         found: String,
         /// The pattern.
         expected: String,
     },
-    /// The body is no JSON.
+    /// The body is not JSON.
     #[error("body begins with {found:?}, expected JSON")]
     NoJson {
-        /// Its beginning.
+        /// The beginning of the body.
         found: String,
     },
-    /// A value in the body is missing or other.
+    /// A value in the body is missing or different.
     #[error("{pointer} is {found}, expected {expected}")]
     Json {
-        /// Where.
+        /// The JSON pointer of the value.
         pointer: String,
         /// What was found.
         found: String,
@@ -92,7 +92,7 @@ pub enum Mismatch {
     },
 }
 
-/// A check as it is written, for [`Check::parse`].
+/// A check as users write it, for [`Check::parse`].
 #[derive(Clone, Copy, Debug)]
 pub struct CheckText<'a> {
     /// The method; `GET` if absent.
@@ -109,7 +109,7 @@ pub struct CheckText<'a> {
     pub expected_headers: &'a BTreeMap<String, String>,
     /// A regular expression that the body matches.
     pub pattern: Option<&'a str>,
-    /// What the JSON body has, by JSON pointer.
+    /// The values in the JSON body, by JSON pointer.
     pub json: &'a BTreeMap<String, Value>,
 }
 
@@ -124,7 +124,7 @@ impl PartialEq for Check {
 }
 
 impl Check {
-    /// Compares an answer with what is expected.
+    /// Compares an answer with the expected one.
     ///
     /// # Errors
     /// The first difference.
@@ -167,7 +167,7 @@ fn beginning(body: &[u8]) -> String {
 }
 
 impl Check {
-    /// Reads a check as it is written.
+    /// Parses a check as users write it.
     ///
     /// # Errors
     /// The first part that is malformed.

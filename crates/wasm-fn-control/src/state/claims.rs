@@ -1,4 +1,4 @@
-//! Who claims which route.
+//! Which stage claims which route.
 
 use std::collections::BTreeSet;
 
@@ -8,28 +8,28 @@ use wasm_fn_router::{RouteClash, check_clashes};
 use super::{Change, Function, Meta, StageState, State};
 
 impl State {
-    /// The function that `change` is about, as it will be.
+    /// The function of `change`, after it.
     pub(super) fn outcome(&self, change: &Change) -> Function {
         let before = self.functions.get(&change.function).map(|function| Function::clone(function));
         let mut function = before.unwrap_or_default();
-        // Who and when have no influence on stages and routes.
+        // The actor and the time have no influence on stages and routes.
         let meta = Meta { revision: self.revision.next(), at_ms: 0, actor: "", message: None };
         function.apply(&change.action, &meta);
         function
     }
 
-    /// Checks that after `change` no route is claimed twice.
+    /// Checks that no route is claimed twice after `change`.
     ///
-    /// A stage claims the routes of its stable version, its canary and its newest previous version, so
-    /// that neither promoting nor rolling back can run into another function. Only what the changed function
-    /// claims is compared, for the others have not changed among themselves.
+    /// A stage claims the routes of its stable version, its canary and its newest previous version, so that
+    /// neither promoting nor rolling back can run into another function. Compares only the claims of the
+    /// changed function, because the claims of the others have not changed.
     pub(super) fn check_claims(&self, change: &Change) -> Result<(), RouteClash> {
         let outcome = self.outcome(change);
         let own: Vec<_> = claims(&change.function, &outcome).collect();
         let before = self.functions.get(&change.function);
         let had: BTreeSet<_> =
             before.iter().flat_map(|before| claims(&change.function, before)).map(|claim| claim.2).collect();
-        // Most changes claim nothing new, and then there is nothing to look for among thousands of functions.
+        // Most changes claim no new routes. Then there is no need to search thousands of functions.
         if own.iter().all(|(_, _, route)| had.contains(route)) {
             return check_clashes(own.iter().map(|(function, stage, route)| (*function, *stage, route)));
         }
@@ -39,7 +39,7 @@ impl State {
                 let (function, second, route) = claimed;
                 return Err(RouteClash {
                     route: route.clone(),
-                    // Who was there before comes first.
+                    // The function that had the route first.
                     first: (name.clone(), stage.clone()),
                     second: ((*function).clone(), (*second).clone()),
                 });
@@ -61,8 +61,8 @@ fn claims<'a>(name: &'a FunctionName, function: &'a Function) -> impl Iterator<I
     })
 }
 
-/// The first of `own` that a stage of `function` claims too. Looks at every function there is, so it makes
-/// nothing.
+/// The first of the claims in `own` that a stage of `function` also makes. Runs for every function, so it
+/// allocates nothing.
 fn clash<'a, 'b>(
     name: &FunctionName,
     function: &'a Function,

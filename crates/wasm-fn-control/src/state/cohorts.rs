@@ -1,7 +1,7 @@
-//! Whether the cohorts that a rollout's steps name are there.
+//! Checks that the cohorts that a rollout's steps name exist.
 //!
-//! Cohort rules act before a version is chosen, so they are the stable version's: one that only the new
-//! version brings finds nobody until that is promoted.
+//! Cohort rules act before a version is chosen, so they come from the stable version. A rule that only the
+//! new version has matches nobody until that version is promoted.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use wasm_fn_rollout::{Plan, Step};
 /// A step names a cohort that the stable version does not send to the canary.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "step {number} is `{step}`, and {stable}, which is stable in stage `{stage}` of `{function}`, {problem}, expected {}",
+    "step {number} is `{step}`, but {stable}, the stable version in stage `{stage}` of `{function}`, {problem}, expected {}",
     expected(.named)
 )]
 pub struct NoCohort {
@@ -25,29 +25,29 @@ pub struct NoCohort {
     pub number: usize,
     /// The step.
     pub step: Step,
-    /// What is wrong with it.
+    /// What is wrong with the step's cohort.
     pub problem: CohortProblem,
-    /// What a step could name.
+    /// The cohorts that a step could name.
     pub named: Vec<CohortName>,
 }
 
-/// Why a step's cohort is none.
+/// Why a step cannot use a cohort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CohortProblem {
-    /// No rule has the name.
+    /// No rule has this name.
     Missing,
-    /// One of the new version has it.
+    /// Only a rule of the new version has this name.
     OnlyNew,
-    /// Its rule keeps users on stable.
+    /// The rule sends its users to stable.
     ToStable,
 }
 
 impl fmt::Display for CohortProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Missing => "has no cohort of that name",
+            Self::Missing => "has no cohort with that name",
             Self::OnlyNew => {
-                "has no cohort of that name (the new version's rules apply only once it is promoted)"
+                "has no cohort with that name (the new version's rules apply only once it is promoted)"
             }
             Self::ToStable => "sends that cohort to stable",
         })
@@ -56,7 +56,7 @@ impl fmt::Display for CohortProblem {
 
 fn expected(named: &[CohortName]) -> String {
     match named {
-        [] => "no step by cohort, for it has no rule with a name that sends users to the canary".to_owned(),
+        [] => "no step by cohort, because it has no named rule that sends users to the canary".to_owned(),
         [only] => format!("its cohort {only}"),
         names => {
             let names: Vec<_> = names.iter().map(CohortName::as_str).collect();
@@ -65,12 +65,12 @@ fn expected(named: &[CohortName]) -> String {
     }
 }
 
-/// Checks the steps of `plan` that are by cohort against the rules of the `stable` version, and looks for
-/// names in those of the new one.
+/// Checks the steps of `plan` that are by cohort against the rules of the `stable` version. Searches the
+/// rules of the new version only to explain an error.
 ///
 /// # Errors
-/// Gives the first step that is by no cohort of stable, from 0, with what is wrong, and the cohorts that are
-/// there.
+/// The index, from 0, of the first step whose cohort stable does not have, what is wrong with it, and the
+/// cohorts that stable has.
 pub(super) fn check(
     plan: &Plan,
     stable: &FunctionConfig,

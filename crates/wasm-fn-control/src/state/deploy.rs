@@ -1,4 +1,4 @@
-//! Planning deployments.
+//! Plans deployments.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -13,13 +13,13 @@ use super::{
 };
 use crate::report::Report;
 
-/// Versions without a share or a role that a function keeps.
+/// How many versions without a share or a role a function keeps.
 const UNREFERENCED_MAX: usize = 50;
 
-/// Most stages of a function.
+/// How many stages a function may have.
 const STAGES_MAX: usize = 32;
 
-/// What is to be deployed, and how.
+/// A deployment to plan.
 #[derive(Clone, Debug)]
 pub struct Deployment<'a> {
     /// The function.
@@ -28,36 +28,36 @@ pub struct Deployment<'a> {
     pub stage: &'a StageName,
     /// The component.
     pub digest: Digest,
-    /// What the component is.
+    /// The kind of the component.
     pub kind: &'a str,
     /// The configuration.
     pub config: &'a Arc<FunctionConfig>,
     /// How it gets its traffic.
     pub strategy: &'a ReleaseStrategy,
-    /// What the stable version did so far, for a rollout that leaves nothing to compare with.
+    /// The past of the stable version, for a rollout that leaves nothing to compare with.
     pub past: Option<Counts>,
-    /// The numbers of the rollout under way, should this replace it.
+    /// The numbers of the rollout under way, in case this deployment replaces it.
     pub report: Option<Box<Report>>,
-    /// Abort a rollout that is under way.
+    /// Whether to abort a rollout that is under way.
     pub replace: bool,
-    /// Random bits, for a stage or rollout that begins.
+    /// Random bits for a stage or rollout that begins.
     pub salt: Salt,
     /// The time, Unix milliseconds.
     pub now_ms: u64,
 }
 
-/// What a deployment comes to.
+/// The result of planning a deployment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeployPlan {
-    /// The change; `None` when everything is as asked already.
+    /// The change; `None` if everything is already as requested.
     pub change: Option<Change>,
     /// The version that has the component and configuration.
     pub version: VersionNo,
-    /// The stage had no version: this one goes live at once, whatever the strategy.
+    /// Whether the stage had no version. Then this one goes live at once, whatever the strategy.
     pub first: bool,
 }
 
-/// What a deployment does to its stage.
+/// The effect of a deployment on its stage.
 struct Aim {
     after: Option<StageState>,
     aborted: Option<VersionNo>,
@@ -67,8 +67,8 @@ impl State {
     /// Plans `deployment`.
     ///
     /// # Errors
-    /// A rollout is under way, a step names a cohort that stable does not have, a route is another
-    /// function's, or a bound is reached.
+    /// If a rollout is under way, a step names a cohort that stable does not have, a route belongs to another
+    /// function, or a limit is reached.
     pub fn plan_deploy(&self, deployment: &Deployment<'_>) -> Result<DeployPlan, ChangeError> {
         let empty = Function::default();
         let name = deployment.function;
@@ -152,19 +152,19 @@ impl Deployment<'_> {
         let aborted = stage.without_rollout(versions);
         let mut after = match self.place(function, &aborted, version) {
             Ok(after) => after.unwrap_or(aborted),
-            // A canary of what is stable is no rollout: what is asked for is the abort.
+            // A rollout to the stable version is not possible: the deployment only aborts the other one.
             Err(ChangeError::AlreadyStable { .. }) => aborted,
             Err(error) => return Err(error),
         };
         if let Some(begun) = &mut after.rollout {
-            // Rollouts are told apart by when they began.
+            // Rollouts to the same version differ in when they began.
             begun.started_ms = begun.started_ms.max(rollout.started_ms.saturating_add(1));
         }
         let canary = Some(rollout.canary).filter(|&canary| canary != after.stable);
         Ok(Aim { after: Some(after), aborted: canary })
     }
 
-    /// `stage`, which has no canary, with `version` placed in it; `None` when it is like that already.
+    /// `stage`, which has no canary, with `version` placed in it; `None` if it is already like that.
     fn place(
         &self,
         function: &Function,
@@ -193,7 +193,7 @@ impl Deployment<'_> {
         })
     }
 
-    /// Checks that the version which is stable has the cohorts that steps name.
+    /// Checks that the stable version has the cohorts that steps name.
     fn check_cohorts(
         &self,
         function: &Function,
@@ -217,10 +217,10 @@ impl Deployment<'_> {
         )
     }
 
-    /// The stage with a rollout to `canary` begun.
+    /// The stage with a new rollout to `canary`.
     ///
-    /// One that begins with everything on stable gets a new salt: that moves nobody, and the users who
-    /// go first are others each time.
+    /// If the rollout begins with all traffic on stable, the stage gets a new salt. This moves nobody, and
+    /// makes other users the first to move each time.
     fn begin(&self, stage: &StageState, canary: VersionNo, spec: &Arc<RolloutSpec>) -> StageState {
         let place = spec.plan().first();
         let rollout = Rollout {
@@ -249,7 +249,7 @@ impl Deployment<'_> {
 }
 
 impl Function {
-    /// The oldest versions without a share or a role, beyond those that are kept.
+    /// The oldest versions without a share or a role that exceed the number to keep.
     fn surplus(&self) -> Vec<VersionNo> {
         let used: BTreeSet<_> = self.stages.values().flat_map(StageState::needed).collect();
         let unused: Vec<_> =

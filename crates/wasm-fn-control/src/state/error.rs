@@ -6,13 +6,13 @@ use wasm_fn_router::RouteClash;
 
 use super::NoCohort;
 
-/// A change that the state does not allow; nothing is changed.
+/// A change that the state does not allow. Nothing is changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
     /// No function has this name.
     #[error("there is no function `{0}`")]
     NoSuchFunction(FunctionName),
-    /// The function has no traffic in this stage.
+    /// The function has no traffic in the stage.
     #[error("`{function}` has no traffic in stage `{stage}`")]
     NoSuchStage {
         /// The function.
@@ -20,20 +20,20 @@ pub enum ChangeError {
         /// The stage.
         stage: StageName,
     },
-    /// The version does not exist, or the stage has none in this role.
+    /// The version does not exist, or no version has the role in the stage.
     #[error("stage `{stage}` of `{function}` has no version {asked}")]
     NoSuchVersion {
         /// The function.
         function: FunctionName,
         /// The stage.
         stage: StageName,
-        /// What was asked for.
+        /// The version or role asked for.
         asked: VersionRef,
     },
-    /// Shares are no split.
+    /// The shares do not make a split.
     #[error(transparent)]
     Split(#[from] SplitError),
-    /// There is nothing to promote or abort.
+    /// There is no rollout to promote or abort.
     #[error("stage `{stage}` of `{function}` has no rollout under way")]
     NoRollout {
         /// The function.
@@ -41,7 +41,7 @@ pub enum ChangeError {
         /// The stage.
         stage: StageName,
     },
-    /// The rollout is not in a phase for that.
+    /// The rollout is not in a phase that the command fits.
     #[error("stage `{stage}` of `{function}`: {error}")]
     Command {
         /// The function.
@@ -51,21 +51,21 @@ pub enum ChangeError {
         /// What was found and what was expected.
         error: CommandError,
     },
-    /// The rollout is not where it was seen.
+    /// The rollout is no longer as it was seen.
     #[error("stage `{stage}` of `{function}` has {found}, expected {expected}")]
     Moved {
         /// The function.
         function: FunctionName,
         /// The stage.
         stage: StageName,
-        /// Where it is.
+        /// Where it is now.
         found: String,
-        /// Where it was.
+        /// Where it was seen.
         expected: String,
     },
-    /// The version is what everybody is on.
+    /// The version already has all traffic.
     #[error(
-        "{version} of `{function}` has this component and configuration and is stable in stage `{stage}` already, expected another build"
+        "{version} of `{function}` has this component and configuration and is already stable in stage `{stage}`, expected another build"
     )]
     AlreadyStable {
         /// The function.
@@ -75,7 +75,7 @@ pub enum ChangeError {
         /// The version.
         version: VersionNo,
     },
-    /// A rollout is in the way.
+    /// A rollout is under way.
     #[error("stage `{stage}` of `{function}` is rolling out from {stable} to {canary}, expected {expected}")]
     RolloutInProgress {
         /// The function.
@@ -86,10 +86,10 @@ pub enum ChangeError {
         stable: VersionNo,
         /// Its canary.
         canary: VersionNo,
-        /// What would have been possible.
+        /// What would be possible.
         expected: &'static str,
     },
-    /// A step names a cohort that is none.
+    /// A step names a cohort that it cannot use.
     #[error(transparent)]
     Cohort(#[from] Box<NoCohort>),
     /// No version was stable before.
@@ -102,17 +102,17 @@ pub enum ChangeError {
         /// Its stable version.
         stable: VersionNo,
     },
-    /// Another function or stage has the route.
+    /// Another function or stage claims the route.
     #[error(transparent)]
     Clash(#[from] RouteClash),
-    /// More stages than a function may have.
+    /// The function would have more stages than allowed.
     #[error("`{function}` has {found} stages, expected at most {found} (`{stage}` would be one more)")]
     TooManyStages {
         /// The function.
         function: FunctionName,
         /// The stage asked for.
         stage: StageName,
-        /// How many there are.
+        /// How many stages there are.
         found: usize,
     },
     /// Every version number has been used.

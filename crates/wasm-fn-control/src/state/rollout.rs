@@ -1,4 +1,4 @@
-//! Rollouts: what was asked for, where they stand, how they ended.
+//! Rollouts: their specification, their place, their end.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,16 +10,16 @@ use wasm_fn_rollout::{
 use super::{Action, Check, Keep, Meta, StageState};
 use crate::report::Report;
 
-/// Most checks of a rollout.
+/// How many checks a rollout may have.
 const CHECKS_MAX: usize = 100;
 
-/// Longest time that the previous version is kept loaded.
+/// How long the previous version may be kept ready.
 pub(super) const KEEP_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What a rollout is to do, checked.
+/// The checked specification of a rollout.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RolloutSpec {
-    // Invariant: a gate can be made of `gate`; checks only where the plan has a place for them.
+    // Invariant: `gate` makes a valid gate, and there are checks only if the plan runs them.
     plan: Plan,
     gate: GateSpec,
     shield: bool,
@@ -27,19 +27,19 @@ pub struct RolloutSpec {
     checks: Vec<Check>,
 }
 
-/// Why a rollout is none.
+/// Why a specification is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SpecError {
-    /// Its plan.
+    /// The plan is invalid.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// Its gate.
+    /// The gate is invalid.
     #[error(transparent)]
     Gate(#[from] GateError),
-    /// Too many checks.
+    /// There are too many checks.
     #[error("there are {0} checks, expected at most {CHECKS_MAX}")]
     Checks(usize),
-    /// Checks where nothing waits for them.
+    /// There are checks, but no part of the plan runs them.
     #[error("there are checks, expected none unless the strategy is blue-green")]
     ChecksUnused,
     /// The previous version is kept for too long.
@@ -50,45 +50,45 @@ pub enum SpecError {
 /// A rollout under way.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rollout {
-    /// The version it moves to.
+    /// The version that it moves to.
     pub canary: VersionNo,
-    /// The version it moves from.
+    /// The version that it moves from.
     pub base: VersionNo,
-    /// What it is to do.
+    /// Its specification.
     pub spec: Arc<RolloutSpec>,
-    /// Where it stands.
+    /// Its phase.
     pub phase: Phase,
     /// When it began, Unix milliseconds.
     pub started_ms: u64,
     /// The split before it began.
     pub from_split: TrafficSplit,
-    /// Number of its gate; each gate begins without the evidence of the one before.
+    /// Number of its gate. Each gate begins without the evidence of the one before.
     pub gate_no: u32,
-    /// What its gate had seen at the last change.
+    /// The state of its gate at the last change.
     pub gate: Option<GateState>,
-    /// What the base did before everybody left it.
+    /// The past of the base, from before all traffic left it.
     pub past: Option<Counts>,
 }
 
-/// Where somebody saw a rollout who gives it a command.
+/// The rollout as the person who gives it a command saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenRollout {
-    /// The version it moves to.
+    /// The version that it moves to.
     pub canary: VersionNo,
     /// When it began, Unix milliseconds.
     pub started_ms: u64,
-    /// Number of its step, from 1; `None` before the first and once everybody is on the new version.
+    /// Number of its step, from 1; `None` before the first step, and once everybody is on the new version.
     pub step: Option<u32>,
     /// Whether it was paused or frozen.
     pub held: bool,
 }
 
-/// A rollout that has ended, or a rollback outside of one.
+/// A rollout that has ended, or a rollback without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndedRollout {
-    /// The version it moved to.
+    /// The version that it moved to.
     pub canary: VersionNo,
-    /// The version it moved from.
+    /// The version that it moved from.
     pub base: VersionNo,
     /// How it ended.
     pub outcome: RolloutOutcome,
@@ -96,30 +96,31 @@ pub struct EndedRollout {
     pub started_ms: u64,
     /// When it ended, Unix milliseconds.
     pub ended_ms: u64,
-    /// Why.
+    /// Why it ended.
     pub reason: String,
-    /// The numbers at that moment.
+    /// The numbers when it ended.
     pub report: Option<Box<Report>>,
 }
 
 /// How a rollout ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RolloutOutcome {
-    /// The canary is stable.
+    /// The canary became stable.
     Promoted,
-    /// The canary never had everybody.
+    /// The canary never had all traffic.
     Aborted,
-    /// It had, and everybody left it again.
+    /// The new version had all traffic, and then lost it again.
     RolledBack,
 }
 
 impl RolloutSpec {
-    /// Checks what a rollout is to do.
+    /// Checks a specification.
     ///
-    /// A blue-green rollout without checks waits for a person before the switch: somebody has to look.
+    /// A blue-green rollout without checks waits for a person before the switch, because a person has to
+    /// check the new version.
     ///
     /// # Errors
-    /// A plan or a gate that is none, checks that nobody waits for, or a bound.
+    /// An invalid plan or gate, checks that the plan does not run, or a value over its limit.
     pub fn new(
         mut plan: PlanSpec,
         gate: GateSpec,
@@ -142,7 +143,7 @@ impl RolloutSpec {
         Ok(Self { plan: Plan::new(plan)?, gate, shield, keep, checks })
     }
 
-    /// Its strategy, laid out.
+    /// The plan that its strategy makes.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -162,19 +163,19 @@ impl RolloutSpec {
         self.keep
     }
 
-    /// What a switch from `base` at `at` keeps ready.
+    /// What stays ready after a switch from `base` at `at`.
     pub(crate) fn kept(&self, base: VersionNo, at: Time) -> Option<Keep> {
         let keeps = self.plan.spec().strategy == Strategy::BlueGreen && !self.keep.is_zero();
         keeps.then(|| Keep { version: base, until_ms: at.after(self.keep).0 })
     }
 
-    /// What a blue-green version must answer before the switch.
+    /// The checks that a blue-green version must pass before the switch.
     pub fn checks(&self) -> &[Check] {
         &self.checks
     }
 }
 
-/// What tells a rollout from all others of its stage.
+/// Identifies a rollout among all rollouts of its stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RolloutId {
     /// The version that it moves to.
@@ -186,7 +187,7 @@ pub struct RolloutId {
 }
 
 impl Rollout {
-    /// Number of its step, from 1; `None` before the first and once everybody is on the new version.
+    /// Number of its step, from 1; `None` before the first step, and once everybody is on the new version.
     pub fn step(&self) -> Option<u32> {
         match self.phase.place()? {
             Place::Step(step) => u32::try_from(step + 1).ok(),
@@ -194,17 +195,17 @@ impl Rollout {
         }
     }
 
-    /// Whether it stands still until a person says what becomes of it.
+    /// Whether it is on hold until a person decides.
     fn is_held(&self) -> bool {
         matches!(self.phase, Phase::Paused { .. } | Phase::Frozen { .. })
     }
 
-    /// Whether everybody is on the new version already.
+    /// Whether everybody is already on the new version.
     pub fn is_watch(&self) -> bool {
         self.phase.place() == Some(Place::Watch)
     }
 
-    /// What the switch that began its watch keeps ready; `None` outside of a watch that runs.
+    /// What stays ready after the switch that began its watch; `None` unless a watch is running.
     pub(crate) fn kept_since_its_switch(&self) -> Option<Keep> {
         match self.phase {
             Phase::Running { place: Place::Watch, since } => self.spec.kept(self.base, since),
@@ -212,7 +213,7 @@ impl Rollout {
         }
     }
 
-    /// What tells it from all other rollouts of its stage.
+    /// Identifies it among all rollouts of its stage.
     pub fn id(&self) -> RolloutId {
         let Self { canary, base, started_ms, .. } = *self;
         RolloutId { canary, base, started_ms }
@@ -220,8 +221,9 @@ impl Rollout {
 }
 
 impl SeenRollout {
-    /// Checks that `rollout` is still where it was seen, as far as that matters to `command`: a person who
-    /// promotes it fully, or ends it, means it wherever it is. One that is held by now is not moved unseen.
+    /// Checks that `rollout` is still as it was seen, as far as this matters to `command`. To promote fully
+    /// or to end a rollout applies wherever it is. A rollout that is now on hold takes a step only if the
+    /// person has seen this.
     ///
     /// # Errors
     /// What was found, and what was expected.
@@ -229,7 +231,7 @@ impl SeenRollout {
         let Rollout { canary, started_ms, .. } = rollout;
         let stands = |step: Option<u32>, held: bool| {
             let place = step.map_or("before its first step".to_owned(), |step| format!("at step {step}"));
-            format!("{place}{}", if held { ", held" } else { "" })
+            format!("{place}{}", if held { ", on hold" } else { "" })
         };
         if (*canary, *started_ms) != (self.canary, self.started_ms) {
             let other = if *canary == self.canary { "a later rollout" } else { "the rollout" };
@@ -244,7 +246,7 @@ impl SeenRollout {
     }
 }
 
-/// The end of the rollout that `before` had under way, when `after` has it no more; else what a rollback did.
+/// The rollout that `before` had under way, if `after` no longer has it; otherwise the effect of a rollback.
 pub(super) fn ended(
     before: Option<&StageState>,
     after: &StageState,
@@ -274,13 +276,13 @@ pub(super) fn ended(
     })
 }
 
-/// What a rollback without a rollout under way did to the stage that was `before`: it is one that ends as it
-/// begins.
+/// The effect of a rollback on the stage `before`, without a rollout under way. It counts as a rollout that
+/// ends when it begins.
 fn moved(before: &StageState, action: &Action, meta: &Meta<'_>) -> Option<EndedRollout> {
     let Action::Rollback { version, left, .. } = action else { return None };
     let (canary, base, outcome) = match left {
         Some(left) => (*left, *version, RolloutOutcome::RolledBack),
-        // To a newer version again.
+        // The rollback went to a newer version.
         None if *version != before.stable => (*version, before.stable, RolloutOutcome::Promoted),
         None => return None,
     };
@@ -309,11 +311,11 @@ fn reason(action: &Action, meta: &Meta<'_>) -> String {
 }
 
 impl Action {
-    /// Whether this begins from the version that `rollout` had brought to everybody.
+    /// Whether the action starts from the version to which `rollout` had moved everybody.
     fn builds_on(&self, rollout: &Rollout) -> bool {
         matches!(self, Self::Deploy { .. } | Self::Traffic { .. }) && rollout.is_watch()
     }
 }
 
-/// Names a rollout: where it is.
+/// Identifies a rollout by its place.
 pub type StageKey = (FunctionName, StageName);

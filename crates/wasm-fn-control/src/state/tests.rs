@@ -1,4 +1,4 @@
-//! The rules of deployments, rollouts and rollbacks, on states built by hand.
+//! Tests of the rules of deployments, rollouts and rollbacks, on states built by hand.
 
 mod advance;
 mod cohorts;
@@ -48,7 +48,7 @@ fn facts() -> Facts {
     Facts::at(Time(5))
 }
 
-/// A state and the changes that made it.
+/// A state, and the changes that made it.
 #[derive(Default)]
 struct World {
     state: State,

@@ -1,4 +1,4 @@
-//! Planning what a person does to versions that exist: weights, rollback, delete.
+//! Plans a person's actions on existing versions: weights, rollback, delete.
 
 use std::cmp::Reverse;
 
@@ -9,14 +9,14 @@ use wasm_fn_rollout::Command;
 use super::{Action, Change, ChangeError, Facts, StageState, State};
 
 impl State {
-    /// Plans to split `stage` by `shares`; `None` when it is split like that already.
+    /// Plans to split `stage` by `shares`; `None` if it is already split like that.
     ///
-    /// The stable version stays stable as long as it has a share; without one the role goes to the
-    /// version with the largest share, of equal ones the oldest. During a rollout the roles stay.
+    /// The stable version stays stable as long as it has a share. If it has none, the version with the
+    /// largest share becomes stable, and among equal shares the oldest. During a rollout the roles stay.
     ///
     /// # Errors
-    /// An unknown function, stage or version, shares that are no split, a version that takes no part
-    /// in the rollout under way, or a route that is another function's.
+    /// An unknown function, stage or version, shares that do not make a split, a version that takes no part
+    /// in the rollout under way, or a route that belongs to another function.
     pub fn plan_traffic(
         &self,
         function: &FunctionName,
@@ -36,11 +36,12 @@ impl State {
         if let Some(canary) = current.canary() {
             let takes_part = |version| version == current.stable || version == canary;
             if !after.split.shares().iter().all(|&(version, _)| takes_part(version)) {
-                let expected = "weights for these two, or the rollout to be promoted or aborted first";
+                let expected =
+                    "weights for these two versions, or the rollout to be promoted or aborted first";
                 return Err(in_progress(function, stage, current, canary, expected));
             }
         } else {
-            // Whoever sets weights by hand takes over from the watch.
+            // Setting weights by hand ends the watch.
             after.rollout = None;
         }
         if current.canary().is_none() && after.split.weight(current.stable) == Weight::ZERO {
@@ -54,15 +55,15 @@ impl State {
         Ok(Some(change))
     }
 
-    /// Plans to send all traffic to `to`, or to the newest previous version; `None` when it goes there
-    /// already. During a rollout, no `to` (or its stable version) means to abort.
+    /// Plans to send all traffic to `to`, or to the newest previous version; `None` if it already goes there.
+    /// During a rollout, `None` for `to`, or its stable version, means an abort.
     ///
-    /// The versions that were stable after `to` are no longer previous ones: a second rollback goes
-    /// further back, not forward again.
+    /// The versions that were stable after `to` are no longer previous ones: a second rollback goes further
+    /// back, and not forward again.
     ///
     /// # Errors
-    /// An unknown function, stage or version, no previous version, `to` being the canary, or a route
-    /// of `to` that is another function's by now.
+    /// An unknown function, stage or version, no previous version, the canary as `to`, or a route of `to`
+    /// that now belongs to another function.
     pub fn plan_rollback(
         &self,
         function: &FunctionName,
@@ -78,7 +79,7 @@ impl State {
                 return self.plan_command(function, stage, Command::Abort, facts).map(Some);
             }
             if to == Some(canary) {
-                let expected = "a version to go back to; to finish it, promote it";
+                let expected = "a version to go back to; to finish the rollout, promote it";
                 return Err(in_progress(function, stage, current, canary, expected));
             }
         }
@@ -97,8 +98,8 @@ impl State {
         self.fit_rollback(function, Action::Rollback { stage, version, left, aborted, after, report })
     }
 
-    /// Forgets previous versions whose routes are another function's by now: they claimed none while
-    /// a newer one was there to go back to.
+    /// Drops previous versions whose routes now belong to another function. They claimed no routes while
+    /// there was a newer version to go back to.
     pub(super) fn fit_rollback(
         &self,
         function: &FunctionName,

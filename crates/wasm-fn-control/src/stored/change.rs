@@ -1,11 +1,11 @@
-//! A change as it is kept.
+//! The stored form of changes.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Malformed, StoredBuild, StoredStage, parse, parse_all, texts};
 use crate::{report::Report, state};
 
-/// [`state::Change`].
+/// The stored form of [`state::Change`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredChange {
     function: String,
@@ -13,7 +13,7 @@ pub(crate) struct StoredChange {
     action: StoredAction,
 }
 
-/// [`state::Action`].
+/// The stored form of [`state::Action`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 enum StoredAction {
@@ -65,7 +65,7 @@ enum StoredAction {
     Delete,
 }
 
-/// [`state::Advance`].
+/// The stored form of [`state::Advance`].
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum StoredAdvance {

@@ -1,4 +1,4 @@
-//! A check of a blue-green rollout as it is kept.
+//! The stored form of a check of a blue-green rollout.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::Malformed;
 use crate::state::{Check, CheckText};
 
-/// [`Check`].
+/// The stored form of [`Check`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredCheck {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,7 +23,7 @@ pub(super) struct StoredCheck {
     expect: StoredExpectation,
 }
 
-/// What is expected of the answer.
+/// The expected answer.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct StoredExpectation {
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,5 @@
-//! A configuration as it is kept: every value written out, so that a new default changes no old
-//! version.
+//! The stored form of a configuration. Every value is written out, so that a new default does not change old
+//! versions.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,12 +8,12 @@ use wasm_fn_core as core;
 
 use super::{Malformed, parse, parse_all, texts};
 
-/// [`core::FunctionConfig`].
+/// The stored form of [`core::FunctionConfig`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredConfig {
     memory_bytes: u64,
     timeout_us: u64,
-    /// Absent is no limit, as it was before there was one.
+    /// If absent, there is no limit, as before this setting existed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cpu_us: Option<u64>,
     concurrency: u32,
@@ -21,7 +21,7 @@ pub(crate) struct StoredConfig {
     queue_wait_us: u64,
     reuse: u32,
     routes: Vec<String>,
-    /// Absent is `token`, as for versions that were made before there was a choice.
+    /// `token` if absent, as for versions from before this setting existed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     preview: Option<String>,
     sticky: String,
@@ -54,7 +54,7 @@ enum StoredRole {
     Canary,
 }
 
-/// Whole microseconds; configurations hold at most an hour.
+/// Whole microseconds. Configurations hold at most an hour.
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

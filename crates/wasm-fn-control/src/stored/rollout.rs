@@ -1,7 +1,7 @@
-//! A rollout as it is kept: what it is to do, where it stands, what its gate has seen.
+//! The stored form of a rollout: its specification, its phase, and the state of its gate.
 //!
-//! Fractions are kept as the hexadecimal digits of their bits: exact, and the journal's canonical JSON has no
-//! fractions. So are 64-bit numbers that may exceed what JSON numbers hold.
+//! Fractions are stored as the hexadecimal digits of their bits: this is exact, and the journal's canonical
+//! JSON has no fractions. 64-bit numbers that may exceed JSON numbers are stored in the same way.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use wasm_fn_rollout::{self as rollout, Bad, Counts, Event, HoldCause, Phase, Pla
 use super::{Malformed, StoredSplit, check::StoredCheck, parse, weight};
 use crate::{report::Report, state};
 
-/// [`state::Rollout`].
+/// The stored form of [`state::Rollout`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredRollout {
     canary: String,
@@ -25,7 +25,7 @@ pub(super) struct StoredRollout {
     past: Option<StoredCounts>,
 }
 
-/// [`state::RolloutSpec`].
+/// The stored form of [`state::RolloutSpec`].
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredSpec {
     strategy: StoredStrategy,
@@ -58,7 +58,7 @@ enum StoredStrategy {
     Linear { by: u16, every_ms: u64 },
 }
 
-/// [`rollout::Step`], in basis points.
+/// The stored form of [`rollout::Step`], in basis points.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum StoredStep {
@@ -102,14 +102,14 @@ struct StoredGate {
     cohort: Option<StoredCounts>,
     #[serde(default)]
     start: u32,
-    /// Nothing in gates of programs that ordered responses by their ends: their evidence is not taken over.
+    /// Absent in gates of programs that ordered responses by when they ended. Their evidence is not used.
     #[serde(default)]
     checks: Vec<StoredTest>,
     known_traps: Vec<String>,
     known_overflowed: bool,
 }
 
-/// One test's evidence.
+/// The evidence of one test.
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredTest {
     group: StoredGroup,
@@ -132,7 +132,7 @@ struct StoredRun {
     logs: Vec<String>,
 }
 
-/// Requests, and for each event how many of them and how many units.
+/// Requests; and for each event, the number of requests and of units.
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredCounts {
     requests: u64,
@@ -142,7 +142,7 @@ struct StoredCounts {
     bad: Vec<(u64, u64)>,
 }
 
-/// [`state::EndedRollout`].
+/// The stored form of [`state::EndedRollout`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredEndedRollout {
     canary: String,
@@ -330,7 +330,7 @@ impl TryFrom<StoredStep> for rollout::Step {
 }
 
 impl From<&Phase> for StoredPhase {
-    /// A rollout that has ended is not kept as one; should it be, it stands where everybody is on stable.
+    /// An ended rollout is not stored as a rollout. If one is, it counts as having everybody on stable.
     fn from(phase: &Phase) -> Self {
         match phase {
             Phase::Running { place, since } => Self::Running { place: (*place).into(), since_ms: since.0 },

@@ -1,11 +1,12 @@
-//! The handle on stable that is as fresh as a canary's: made once for a rollout, and dropped after it.
+//! Tests of the handle on stable that is as fresh as a canary's. It is created once for a rollout, and
+//! dropped after it.
 
 use wasm_fn_router::KEY_HEADER;
 
 use super::*;
 
 impl Node {
-    /// The handle that answers who draws the last point, which is the baseline's if it has any share.
+    /// The handle that serves the last point: the baseline's, if it has any share.
     fn last(&self) -> (Arc<str>, Option<Assignment>) {
         let stage = self.stage("hello");
         let traits =
@@ -14,7 +15,7 @@ impl Node {
         (Arc::clone(&chosen.version.target), chosen.assignment)
     }
 
-    /// How many fresh handles were made, and how many of them are still held.
+    /// How many fresh handles were created, and how many of them are still held.
     fn fresh(&self) -> (usize, usize) {
         let fresh = self.host.fresh.lock().unwrap();
         (fresh.len(), fresh.iter().filter(|handle| handle.strong_count() > 0).count())
@@ -57,7 +58,7 @@ async fn handle_is_dropped_with_the_steps() {
         let node = stepping().await;
         assert_eq!(node.fresh(), (1, 1));
         node.does(command).await;
-        // Tables that nobody holds any more are gone.
+        // Tables that nobody holds any more are dropped.
         assert_eq!(node.fresh(), (1, 0), "{command:?}");
         assert_ne!(node.last().1.map(|part| part.side), Some(Side::Baseline));
     }

@@ -1,4 +1,4 @@
-//! Rollouts that decide for themselves, on paused time: what responses and the clock make of them.
+//! Tests of rollouts that decide by themselves, with paused time.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ fn by(
     ))
 }
 
-/// One response: of the canary in this many of a hundred, with this outcome.
+/// How the responses of each side end, and the trap of the canary's.
 struct Load {
     canary: Outcome,
     stable: Outcome,
@@ -51,7 +51,7 @@ impl Node {
         self.live().rollout.and_then(|rollout| rollout.phase.place())
     }
 
-    /// One request at each of a hundred points, by the table of now.
+    /// Sends one request at each of a hundred points, by the current table.
     fn hundred(&self, load: &Load) -> Vec<VersionNo> {
         (0..100).map(|at| self.request(at * 100, load)).collect()
     }
@@ -78,7 +78,7 @@ impl Node {
         version.no
     }
 
-    /// Lets whoever reconciles act, until nothing is left to do now.
+    /// Lets the reconciling task act until it has nothing left to do.
     async fn settle(&self) {
         for _ in 0..100 {
             tokio::task::yield_now().await;
@@ -251,7 +251,7 @@ async fn restarted_node_repeats_the_step_with_its_whole_time() {
     let node = rolling(canary_with(|_, _| ())).await;
     node.hundred(&GOOD);
     node.wait(50).await;
-    // The clock of a restarted fake node begins where the first one's did: it stepped back.
+    // The clock of a restarted fake node begins where the first one's did, so it steps back.
     let again = node.restarted().await;
     drop(node);
     assert_eq!(again.place(), Some(Place::Step(0)));

@@ -1,4 +1,4 @@
-//! Checks are read as they were meant, and say what they found.
+//! Tests of parsing checks, and of the differences that they report.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What a rollout does by itself and by command, and what becomes of its versions.
+//! Tests of what a rollout does by itself and by command, and what happens to its versions.
 
 use wasm_fn_rollout::{Decision, HoldCause, Phase, Place, Verdict, advance, failed};
 
@@ -10,7 +10,7 @@ impl World {
         change.into_iter().for_each(|change| self.carry_out(change));
     }
 
-    /// What the plan does when the gate passes and time is over.
+    /// The decision of the plan when the gate passes and the time is over.
     fn pass(&mut self) {
         let rollout = self.rollout();
         let later = Time(5).after(Duration::from_secs(100_000));
@@ -151,7 +151,7 @@ fn share_of_a_version_that_is_gone_goes_to_stable() {
     world.deploy(ask("hello", 3, ReleaseStrategy::NoTraffic));
     world.traffic(&[("v3", "10%"), ("v2", "90%")]).unwrap();
     world.deploy(ask("hello", 4, canary()));
-    // As a node left it that did not keep what a rollout came from.
+    // As stored by a program that did not keep the versions of the split before the rollout.
     let mut function = world.hello().clone();
     function.versions.remove(&v(3));
     let stored = crate::stored::StoredFunction::from(&function);
@@ -244,15 +244,15 @@ fn two_who_saw_the_same_step_take_one() {
     let refused = |found: &str| Err(format!("stage `live` of `hello` has {found}"));
     let moved = "the rollout to v2 at step 2, expected it at step 1";
     assert_eq!(promote(&mut world, Command::Promote, &first), refused(moved));
-    // What the node, or somebody else, has stopped goes on only by those who know.
+    // Only those who know that a rollout was stopped can continue it.
     let running = seen(&world);
     world.command(Command::Pause).unwrap();
-    let held = "the rollout to v2 at step 2, held, expected it at step 2";
+    let held = "the rollout to v2 at step 2, on hold, expected it at step 2";
     assert_eq!(promote(&mut world, Command::Promote, &running), refused(held));
     let other = SeenRollout { started_ms: 1, ..seen(&world) };
     let later = "a later rollout to v2, expected the rollout to v2";
     assert_eq!(promote(&mut world, Command::PromoteFully, &other), refused(later));
-    // Whoever wants it everywhere wants it from any step.
+    // Promoting fully applies at any step.
     promote(&mut world, Command::PromoteFully, &first).unwrap();
     let over =
         "stage `live` of `hello`: everybody is on the new version already, expected a step before that";
@@ -264,7 +264,7 @@ fn canary_of_what_is_stable_is_refused() {
     let world = deployed(1);
     for strategy in [canary(), linear(), blue_green()] {
         let error = world.plan(&ask("hello", 1, strategy)).unwrap_err().to_string();
-        let expected = "v1 of `hello` has this component and configuration and is stable in stage `live` already, expected another build";
+        let expected = "v1 of `hello` has this component and configuration and is already stable in stage `live`, expected another build";
         assert_eq!(error, expected);
     }
 }

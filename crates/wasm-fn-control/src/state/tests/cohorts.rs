@@ -1,4 +1,4 @@
-//! Steps by cohort: whose cohorts they may name.
+//! Tests of steps by cohort, and of the cohorts that they may name.
 
 use wasm_fn_core::{CohortRule, Condition, Role, Source, Weight};
 
@@ -8,7 +8,7 @@ fn by_steps(steps: &[&str]) -> ReleaseStrategy {
     by(rollout::Strategy::Canary { steps: steps.iter().map(|step| step.parse().unwrap()).collect() })
 }
 
-/// A deployment of `component` whose configuration has these rules; one of `""` has no name.
+/// A deployment of `component` whose configuration has these rules. The name `""` means no name.
 fn with(component: u8, strategy: ReleaseStrategy, rules: &[(&str, Role)]) -> Ask {
     let mut ask = ask("hello", component, strategy);
     let rule = |&(name, role): &(&str, Role)| CohortRule {
@@ -32,7 +32,7 @@ const RULES: &[(&str, Role)] =
 fn steps_name_cohorts_of_the_stable_version() {
     let mut world = World::default();
     world.deploy(with(1, ReleaseStrategy::AllAtOnce, RULES));
-    // Those of the new version say nothing, neither by being there nor by being gone.
+    // The rules of the new version do not matter, whether it has them or lacks them.
     world.deploy(ask("hello", 2, by_steps(&["10% of beta", "staff", "10%"])));
     assert_eq!(world.show(), "v1=100%, stable v1, canary v2");
     let rollout = world.live().rollout.as_ref().unwrap();
@@ -47,19 +47,19 @@ fn steps_name_cohorts_of_the_stable_version() {
 fn steps_by_no_cohort_of_stable_are_refused_with_those_there_are() {
     let mut world = World::default();
     world.deploy(with(1, ReleaseStrategy::AllAtOnce, RULES));
-    let stable = "v1, which is stable in stage `live` of `hello`";
+    let stable = "v1, the stable version in stage `live` of `hello`";
     refuses(
         &world,
         &ask("hello", 2, by_steps(&["beta", "internal"])),
         &format!(
-            "step 2 is `internal`, and {stable}, has no cohort of that name, expected one of its cohorts beta, staff"
+            "step 2 is `internal`, but {stable}, has no cohort with that name, expected one of its cohorts beta, staff"
         ),
     );
     refuses(
         &world,
         &with(2, by_steps(&["5% of new"]), &[("new", Role::Canary)]),
         &format!(
-            "step 1 is `5% of new`, and {stable}, has no cohort of that name (the new version's rules apply only once it is \
+            "step 1 is `5% of new`, but {stable}, has no cohort with that name (the new version's rules apply only once it is \
              promoted), expected one of its cohorts beta, staff"
         ),
     );
@@ -67,7 +67,7 @@ fn steps_by_no_cohort_of_stable_are_refused_with_those_there_are() {
         &world,
         &ask("hello", 2, by_steps(&["vip"])),
         &format!(
-            "step 1 is `vip`, and {stable}, sends that cohort to stable, expected one of its cohorts beta, staff"
+            "step 1 is `vip`, but {stable}, sends that cohort to stable, expected one of its cohorts beta, staff"
         ),
     );
     let plain = deployed(1);
@@ -75,8 +75,8 @@ fn steps_by_no_cohort_of_stable_are_refused_with_those_there_are() {
         &plain,
         &ask("hello", 2, by_steps(&["beta"])),
         &format!(
-            "step 1 is `beta`, and {stable}, has no cohort of that name, expected no step by cohort, for it has no rule with \
-             a name that sends users to the canary"
+            "step 1 is `beta`, but {stable}, has no cohort with that name, expected no step by cohort, because it has no \
+             named rule that sends users to the canary"
         ),
     );
 }

@@ -1,4 +1,4 @@
-//! Deployments: numbers, strategies, routes, bounds.
+//! Tests of deployments: numbers, strategies, routes, limits.
 
 use super::*;
 
@@ -98,7 +98,8 @@ fn replacing_aborts_the_rollout_under_way() {
     assert_eq!(world.fate(2), Some(Fate::Aborted));
     let verdict = world.hello().versions[&v(2)].verdict.clone().unwrap();
     assert_eq!(verdict.reason.as_deref(), Some("replaced by v3"));
-    // Replacing with the stable version is an abort; with the canary under another strategy, a restart.
+    // Replacing with the stable version is an abort; replacing with the canary under another strategy is a
+    // restart.
     world.deploy(ask("hello", 3, canary()).replace());
     assert_eq!(world.show(), "v3=10% v1=90%, stable v1, canary v3");
     let verdict = world.hello().versions[&v(3)].verdict.clone().unwrap();
@@ -118,7 +119,7 @@ fn replacing_by_the_same_version_starts_anew_even_in_the_same_moment() {
     assert_ne!(world.live().rollout.as_ref().unwrap().id(), before.id());
     let ended = &world.hello().ended[&StageName::live()];
     assert_eq!((ended.outcome, ended.started_ms), (RolloutOutcome::Aborted, before.started_ms));
-    // At once, it is what everybody is on.
+    // With all-at-once, the version gets all traffic.
     world.deploy(ask("hello", 2, watched()).replace());
     assert_eq!(world.show(), "v2=100%, stable v2, previous v1");
     assert_eq!(
@@ -157,7 +158,7 @@ fn clash_names_both_functions_and_the_route() {
     assert!(matches!(error, ChangeError::Clash(_)));
     let text = error.to_string();
     assert!(text.contains("/hello/*") && text.contains("`hello`") && text.contains("`other`"), "{text}");
-    // Without traffic nothing is claimed yet; getting traffic is what clashes.
+    // A version without traffic claims no routes. The clash appears when it gets traffic.
     world.deploy(ask("other", 2, ReleaseStrategy::NoTraffic).routes(&["/hello/*"]));
     world.plan(&ask("other", 2, ReleaseStrategy::AllAtOnce).routes(&["/hello/*"])).unwrap_err();
 }

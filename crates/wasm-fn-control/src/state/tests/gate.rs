@@ -1,4 +1,4 @@
-//! What is kept of a rollout's gate, through every change and through its JSON.
+//! Tests that the state of a rollout's gate survives every change and its JSON.
 
 use wasm_fn_core::Outcome;
 use wasm_fn_rollout::{
@@ -9,7 +9,7 @@ use wasm_fn_rollout::{
 use super::*;
 use crate::stored;
 
-/// What a gate has seen that was given a bit of everything.
+/// The state of a gate that has seen some of everything.
 fn seen() -> GateState {
     let half = "50%".parse().unwrap();
     let mut gate = Gate::new(GateSpec::default(), 1, Baseline::Concurrent(Box::default())).unwrap();
@@ -30,7 +30,7 @@ fn seen() -> GateState {
     gate.state()
 }
 
-/// A world whose rollout has seen that.
+/// A world whose rollout has this gate state.
 fn judged() -> World {
     let mut world = deployed(1);
     world.deploy(ask("hello", 2, steps(&["10%", "50%"], |_| ())));

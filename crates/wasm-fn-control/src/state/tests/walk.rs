@@ -1,4 +1,4 @@
-//! Random walks: whatever is done, the invariants hold and the journal replays to the same state.
+//! Random walks: after any actions the invariants hold, and the journal replays to the same state.
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use wasm_fn_core::Weight;
@@ -99,7 +99,7 @@ fn check_invariants(world: &World, seed: u64) {
         let stored = stored::StoredFunction::from(&**function);
         let read = serde_json::from_str::<stored::StoredFunction>(&serde_json::to_string(&stored).unwrap());
         assert_eq!(Function::try_from(read.unwrap()).unwrap(), **function, "seed {seed}");
-        // Whatever was planned leaves the claims free of clashes, and so do its promote and rollback.
+        // No planned change causes clashing claims, and neither does promoting or rolling back after it.
         let delete_nothing = Change { function: "nobody".parse().unwrap(), action: Action::Delete };
         world.state.check_claims(&delete_nothing).unwrap();
         let live = StageName::live();

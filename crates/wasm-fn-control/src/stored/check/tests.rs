@@ -1,4 +1,4 @@
-//! Checks survive their JSON, which is not that of the API.
+//! Tests that checks survive their stored JSON, which differs from the API's.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn checks_survive_their_json() {
     for json in [
         r#"{"path":"/a"}"#,
         r#"{"method":"POST","path":"/a?x=1","headers":{"a":"b"},"body":"{}","expect":{"status":201,"headers":{"x":"y"},"body":"^x","json":{"":[1]}}}"#,
-        // What a later program adds is no reason to refuse a journal.
+        // A field that a later program adds must not make a journal unreadable.
         r#"{"path":"/a","expect":{"later":1},"later":2}"#,
     ] {
         let stored: StoredCheck = serde_json::from_str(json).unwrap();

@@ -1,4 +1,4 @@
-//! Facts about steps as they are kept.
+//! Tests of the stored form of steps.
 
 use super::*;
 
