@@ -1,4 +1,4 @@
-//! What every handler works on, and which handler answers which request.
+//! The state that every handler works on, and the handler of each request.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use wasm_fn_store::Store;
 
 use crate::{ApiError, extract, handlers::handler};
 
-/// Uploads at once; more are refused.
+/// How many uploads may run at once. More are refused.
 const UPLOADS_MAX: usize = 16;
 
-/// What clients are told of a node.
+/// What the API tells clients about the node.
 #[derive(Clone, Debug)]
 pub struct AdminOptions {
-    /// Where functions are called: `127.0.0.1:8080`.
+    /// The address at which functions are called: `127.0.0.1:8080`.
     pub data_listen: String,
-    /// The domain below which each version has a host name, if there is one.
+    /// The domain under which each version has a host name, if there is one.
     pub preview_domain: Option<PreviewDomain>,
     /// Version of the program.
     pub program_version: String,
@@ -30,11 +30,11 @@ pub struct Admin<H: Host, S> {
     pub(crate) control: Arc<Control<H, S>>,
     pub(crate) options: AdminOptions,
     pub(crate) uploads: Semaphore,
-    /// Whether it is ending, for answers that would go on for ever.
+    /// Whether the node is stopping. Answers that would otherwise never end watch it.
     pub(crate) stopping: watch::Sender<bool>,
 }
 
-/// [`Admin`], as handlers get it.
+/// [`Admin`], as the state of handlers.
 pub(crate) struct Shared<H: Host, S>(pub(crate) Arc<Admin<H, S>>);
 
 impl<H: Host, S> Clone for Shared<H, S> {
@@ -50,13 +50,13 @@ impl<H: Host, S> FromRef<Shared<H, S>> for Arc<Control<H, S>> {
 }
 
 impl<H: Host, S: Store> Admin<H, S> {
-    /// The API of `control`.
+    /// The admin API of `control`.
     pub fn new(control: Arc<Control<H, S>>, options: AdminOptions) -> Arc<Self> {
         let (uploads, stopping) = (Semaphore::new(UPLOADS_MAX), watch::Sender::new(false));
         Arc::new(Self { control, options, uploads, stopping })
     }
 
-    /// The whole API.
+    /// The router of the whole API.
     pub(crate) fn router(self: &Arc<Self>) -> Router {
         let shared = Shared(Arc::clone(self));
         let routes = |access| {

@@ -1,4 +1,4 @@
-//! What handlers take out of requests, each with its own refusal.
+//! The parts that handlers extract from requests. Each has its own refusal.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,16 +18,16 @@ use wasm_fn_store::Store;
 
 use crate::{ApiError, NDJSON};
 
-/// Largest JSON body, bytes.
+/// Largest JSON body, in bytes.
 const JSON_BYTES_MAX: usize = 1 << 20;
 
-/// Longest time for a JSON body to arrive.
+/// How long a JSON body may take to arrive.
 const JSON_WAIT: Duration = Duration::from_secs(30);
 
-/// Longest message of a change, bytes.
+/// Longest message of a change, in bytes.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 
-/// Lets requests with a token of this node pass, and notes whose it is.
+/// Lets only requests with a token of this node pass, and records whose token it is.
 pub(crate) async fn authenticate<H: Host, S: Store>(
     State(control): Plane<H, S>,
     mut request: Request,
@@ -43,18 +43,18 @@ pub(crate) async fn authenticate<H: Host, S: Store>(
     Ok(next.run(request).await)
 }
 
-/// The address of the client's end of the connection.
+/// The client's address on this connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
-/// Who makes the request, and from where.
+/// Who makes the request, and from which address.
 pub(crate) struct Caller {
     actor: String,
     origin: String,
 }
 
 impl Caller {
-    /// The note that goes to the journal.
+    /// The note for the journal.
     pub(crate) fn note(
         self,
         message: Option<String>,
@@ -91,13 +91,13 @@ impl<T: Send + Sync> FromRequestParts<T> for Function {
     }
 }
 
-/// The one segment of the path that is a parameter, percent-decoded.
+/// The only parameter of the path, percent-decoded.
 pub(crate) async fn segment<T: Send + Sync>(parts: &mut Parts, state: &T) -> Result<String, ApiError> {
     let path = Path::<String>::from_request_parts(parts, state).await;
     path.map(|Path(text)| text).map_err(|rejection| ApiError::invalid_request(rejection.body_text()))
 }
 
-/// The query, as `P`.
+/// The query, parsed as `P`.
 pub(crate) struct Parameters<P>(pub(crate) P);
 
 impl<T: Send + Sync, P: DeserializeOwned> FromRequestParts<T> for Parameters<P> {
@@ -111,7 +111,7 @@ impl<T: Send + Sync, P: DeserializeOwned> FromRequestParts<T> for Parameters<P> 
     }
 }
 
-/// The body, as JSON of `B`; no body is `{}`.
+/// The body, parsed from JSON as `B`. An empty body counts as `{}`.
 pub(crate) struct JsonBody<B>(pub(crate) B);
 
 impl<T: Send + Sync, B: DeserializeOwned> FromRequest<T> for JsonBody<B> {
@@ -126,11 +126,13 @@ impl<T: Send + Sync, B: DeserializeOwned> FromRequest<T> for JsonBody<B> {
 
 async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
     let read = tokio::time::timeout(JSON_WAIT, Limited::new(body, JSON_BYTES_MAX).collect()).await;
-    let read = read.map_err(|_| ApiError::slow_body(format!("expected it within {JSON_WAIT:?}")))?;
+    let read = read.map_err(|_| {
+        ApiError::slow_body(format!("the body is incomplete, expected all of it within {JSON_WAIT:?}"))
+    })?;
     read.map(http_body_util::Collected::to_bytes).map_err(|error| {
         if error.is::<LengthLimitError>() {
             ApiError::too_large(format!(
-                "the body is larger than {JSON_BYTES_MAX} bytes, expected at most that"
+                "the body has more than {JSON_BYTES_MAX} bytes, expected at most {JSON_BYTES_MAX}"
             ))
         } else {
             ApiError::invalid_request(format!("the body ended early: {error}"))
@@ -154,5 +156,5 @@ impl<T: Send + Sync> FromRequestParts<T> for WantsLines {
     }
 }
 
-/// The control plane, whatever it is made of.
+/// The control plane, whatever its host and store.
 pub(crate) type Plane<H, S> = State<Arc<Control<H, S>>>;

@@ -1,4 +1,4 @@
-//! A handler for each operation.
+//! The handlers, one for each operation.
 
 mod components;
 mod deployments;
@@ -19,7 +19,7 @@ use wasm_fn_store::Store;
 
 use crate::admin::Shared;
 
-/// What answers `operation`.
+/// The route that handles `operation`.
 pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<Shared<H, S>> {
     match operation {
         Operation::Healthz => get(node::healthz),

@@ -1,10 +1,11 @@
-//! HTTP in front of the control plane: the admin API.
+//! The admin API: HTTP in front of the control plane.
 //!
-//! Every operation of [`wasm_fn_api::Operation`] has a handler, and there is no other path. Everything under
-//! `/v1` needs a bearer token. Every error is `application/problem+json`; one file, `problem.rs`, says which.
+//! Every operation in [`wasm_fn_api::Operation`] has a handler, and there are no other paths. Everything
+//! under `/v1` needs a bearer token. Every error is an `application/problem+json`; only `problem.rs` maps
+//! errors to problems.
 //!
-//! Invariants: nothing is decided here, only read, parsed and shown. No client makes a 500: those are faults
-//! of the node.
+//! Invariants: this crate reads, parses and shows, but decides nothing. No client can cause a 500: a 500 is
+//! always a fault of the node.
 
 mod admin;
 mod extract;

@@ -1,4 +1,4 @@
-//! Serving the API: connections with bounds, and an end that does not cut answers off.
+//! Serves the API, with limits on connections and a shutdown that does not cut off answers.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -26,23 +26,23 @@ mod stall;
 use self::stall::Stalling;
 use crate::{admin::Admin, extract::Peer};
 
-/// Connections at once; more wait to be accepted.
+/// How many connections may be open at once. More wait to be accepted.
 const CONNECTIONS_MAX: usize = 512;
 
-/// Longest time for a request's head to arrive, and for a connection to be idle.
+/// How long the head of a request may take to arrive, and how long a connection may be idle.
 const HEADER_WAIT: Duration = Duration::from_secs(30);
 
-/// How long answers may take to end after the shutdown was asked for.
+/// How long answers may take to end after shutdown begins.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(10);
 
-/// Pause after a failed accept, so that a lack of file descriptors does not turn into a busy loop.
+/// Pause after a failed accept, so that a lack of file descriptors does not cause a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 impl<H: Host, S: Store> Admin<H, S> {
-    /// Serves the admin API on `listener` until `shutdown` is ready.
+    /// Serves the admin API on `listener` until `shutdown` completes.
     ///
-    /// Requests under way are finished, for at most ten seconds; followed logs end at once. It may be served
-    /// again after that.
+    /// Requests under way may take up to ten seconds to finish; followed logs end at once. After that you can
+    /// call it again.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) {
         self.stopping.send_replace(false);
         let router = self.router();
@@ -74,12 +74,12 @@ impl<H: Host, S: Store> Admin<H, S> {
         drop(listener);
         self.stopping.send_replace(true);
         if tokio::time::timeout(SHUTDOWN_WAIT, connections.shutdown()).await.is_err() {
-            tracing::warn!("admin requests were still under way at the end");
+            tracing::warn!("admin requests were still under way when the listener stopped");
         }
     }
 }
 
-/// The next connection and its place; `None` when there was none to be had.
+/// The next connection and its permit; `None` if accepting failed.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
@@ -87,9 +87,9 @@ async fn accept(
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, peer)) => {
-            // Without it, small answers wait for the acknowledgement of the one before.
+            // Without this option, a small answer waits until the one before it is acknowledged.
             if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%peer, %error, "admin connection keeps its delay");
+                tracing::debug!(%peer, %error, "admin connection does not have TCP_NODELAY");
             }
             Some((stream, peer, place))
         }

@@ -1,4 +1,4 @@
-//! The one mapping from errors to HTTP: status, stable code, title, help.
+//! The only mapping from errors to HTTP: status, stable code, title, help.
 
 use std::fmt::Display;
 
@@ -13,7 +13,7 @@ use wasm_fn_api::{InvalidConfig, Problem};
 use wasm_fn_control::{ControlError, host::Rejection, state::ChangeError};
 use wasm_fn_store::{PutError, StoreError};
 
-/// An answer that says why nothing was done.
+/// An answer that says why a request was not carried out.
 #[derive(Debug)]
 pub(crate) struct ApiError(Box<Problem>);
 
@@ -59,11 +59,11 @@ impl ApiError {
     }
 
     pub(crate) fn slow_body(detail: impl Display) -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "the body came too slowly", detail)
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body-timeout", "the body arrived too slowly", detail)
     }
 
     pub(crate) fn busy(detail: impl Display) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the node has too much to do", detail)
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "the node is busy", detail)
             .help("try again in a moment")
     }
 
@@ -78,23 +78,23 @@ impl ApiError {
     }
 
     pub(crate) fn wrong_token() -> Self {
-        let detail = "the token in the `authorization` header is not one of this node's";
+        let detail = "the token in the `authorization` header is not a token of this node";
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "the token is wrong", detail)
-            .help("check that the token belongs to this node, not to another one")
+            .help("check that the token belongs to this node and not to another")
     }
 
     pub(crate) fn no_such_path() -> Self {
-        let detail = "no such path, see /openapi.json for those there are";
-        Self::new(StatusCode::NOT_FOUND, "not-found", "there is nothing here", detail)
+        let detail = "there is no such path, expected one of those in /openapi.json";
+        Self::new(StatusCode::NOT_FOUND, "not-found", "the path does not exist", detail)
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        let detail = "this path has other methods, see the `allow` header";
+        let detail = "the path does not allow this method, expected one of those in the `allow` header";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "the method is not allowed", detail)
     }
 
     pub(crate) fn no_component(detail: impl Display) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "component-missing", "the component is not here", detail)
+        Self::new(StatusCode::NOT_FOUND, "component-missing", "the component is not on this node", detail)
     }
 
     pub(crate) fn internal(error: impl Display) -> Self {
@@ -102,7 +102,7 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the node failed", error)
     }
 
-    /// What is told to clients.
+    /// The problem, as it is sent to clients.
     pub(crate) fn into_problem(self) -> Problem {
         *self.0
     }
@@ -169,18 +169,20 @@ impl From<ChangeError> for ApiError {
             E::NoSuchVersion { .. } => (StatusCode::NOT_FOUND, "no-such-version", "there is no such version"),
             E::NoRollout { .. } => (StatusCode::CONFLICT, "no-rollout", "no rollout is under way"),
             E::Command { .. } => {
-                (StatusCode::CONFLICT, "wrong-phase", "the rollout is not in a phase for that")
+                (StatusCode::CONFLICT, "wrong-phase", "the command does not fit the rollout's phase")
             }
             E::Moved { .. } => (StatusCode::CONFLICT, "rollout-moved", "the rollout has moved on"),
             E::AlreadyStable { .. } => {
-                (StatusCode::CONFLICT, "already-stable", "the version is stable already")
+                (StatusCode::CONFLICT, "already-stable", "the version is already stable")
             }
             E::RolloutInProgress { .. } => {
                 (StatusCode::CONFLICT, "rollout-in-progress", "a rollout is under way")
             }
-            E::Cohort(_) => {
-                (StatusCode::CONFLICT, "no-such-cohort", "a step names no cohort of the stable version")
-            }
+            E::Cohort(_) => (
+                StatusCode::CONFLICT,
+                "no-such-cohort",
+                "the stable version does not send a step's cohort to the canary",
+            ),
             E::NoPreviousVersion { .. } => {
                 (StatusCode::CONFLICT, "no-previous-version", "there is no earlier version")
             }
@@ -197,11 +199,11 @@ impl From<ChangeError> for ApiError {
                  deploy with --replace"
             )),
             E::Moved { function, .. } => problem.help(format!(
-                "somebody else, or the node, was faster; run `wasm-fn status {function}` and repeat the command if it is \
-                 still right"
+                "another client or the node was faster; run `wasm-fn status {function}`, then repeat the command if it \
+                 is still right"
             )),
             E::NoSuchVersion { function, .. } => {
-                problem.help(format!("run `wasm-fn versions {function}` to see those there are"))
+                problem.help(format!("run `wasm-fn versions {function}` to list its versions"))
             }
             E::NoPreviousVersion { function, .. } => {
                 problem.help(format!("name a version with `--to`; `wasm-fn versions {function}` lists them"))
@@ -209,7 +211,7 @@ impl From<ChangeError> for ApiError {
             E::Cohort(_) => problem.help(
                 "deploy a version with the rule first, by shares: cohort rules follow the stable version's configuration",
             ),
-            E::NoSuchFunction(_) => problem.help("run `wasm-fn functions` to see those there are"),
+            E::NoSuchFunction(_) => problem.help("run `wasm-fn functions` to list the functions"),
             E::Clash(_) => problem.help("change `routes` of one of the two"),
             _ => problem,
         }
@@ -221,19 +223,19 @@ impl From<ControlError> for ApiError {
         match error {
             ControlError::Plan(error) => error.into(),
             ControlError::Conflict { found, .. } => {
-                let title = "somebody else was faster";
+                let title = "the state has changed meanwhile";
                 let mut problem = Self::new(StatusCode::CONFLICT, "revision-conflict", title, error)
-                    .help("look at the state again, then repeat the change if it is still right");
+                    .help("read the state again, then repeat the change if it is still right");
                 problem.0.revision = Some(found.0);
                 problem
             }
             ControlError::ComponentMissing(_) => {
-                let title = "the component is not here";
+                let title = "the component is not on this node";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "component-missing", title, error)
-                    .help("put it to /v1/components/{digest} first")
+                    .help("upload it to /v1/components/{digest} first")
             }
             ControlError::Rejected(Rejection { code, message, help }) => {
-                // The one reason that does not lie in the component.
+                // This is the only reason that is not a fault of the component.
                 let problem = if code == "busy" {
                     Self::busy(message)
                 } else {
@@ -264,7 +266,7 @@ impl From<PutError> for ApiError {
         match error {
             PutError::TooLarge { .. } => Self::too_large(error),
             PutError::Digest { .. } => {
-                let title = "the component is not what it was announced to be";
+                let title = "the component does not match its digest";
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "digest-mismatch", title, error)
             }
             PutError::Broken(_) => {

@@ -1,4 +1,4 @@
-//! What a deployment says of its rollout, as it is meant.
+//! Parses what a deployment says about its rollout.
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
@@ -10,10 +10,10 @@ use wasm_fn_control::state::{Check, CheckError, CheckText, ReleaseStrategy, Roll
 
 use crate::ApiError;
 
-/// The strategy that `strategy`, `options` and `gate` mean together.
+/// The strategy that `strategy`, `options` and `gate` describe together.
 ///
 /// # Errors
-/// What of them is malformed, whether or not the strategy looks at it.
+/// If one of them is malformed, even if the strategy does not use it.
 pub(crate) fn strategy(
     strategy: &api::StrategySpec,
     options: &RolloutOptions,

@@ -1,4 +1,4 @@
-//! The API over a real listener, a host that pretends and a store in memory.
+//! Tests of the API over a real listener, with a fake host and an in-memory store.
 
 mod deployments;
 mod previews;
@@ -25,7 +25,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use super::*;
 use crate::fake::{COMPONENT_BYTES_MAX, FakeHost, FakeStore, Node, TOKEN};
 
-/// A node with its API listening.
+/// A node whose API is listening.
 struct Api {
     node: Node,
     admin: Arc<Admin<FakeHost, FakeStore>>,
@@ -35,7 +35,7 @@ struct Api {
     served: JoinHandle<()>,
 }
 
-/// An answer, read to its end.
+/// An answer whose body has been read.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -52,7 +52,7 @@ impl Answer {
         self.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// Status and code of a problem, checked to be one.
+    /// Status and code of an answer, which must be a problem.
     fn problem(&self) -> (u16, String) {
         assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json", "{self:?}");
         let problem: wasm_fn_api::Problem = serde_json::from_str(&self.text).unwrap();

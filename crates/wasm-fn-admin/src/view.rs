@@ -1,4 +1,4 @@
-//! The state as clients see it.
+//! The state, as clients see it.
 
 use std::time::Duration;
 
@@ -72,14 +72,14 @@ pub(crate) fn rollout(stage: &StageState) -> Option<api::RolloutView> {
     })
 }
 
-/// The step that the rollout of `stage` is at.
+/// The current step of the rollout of `stage`.
 fn step(stage: &StageState) -> Option<String> {
     let rollout = stage.rollout.as_ref()?;
     let Place::Step(step) = rollout.phase.place()? else { return None };
     rollout.spec.plan().steps().get(step).map(ToString::to_string)
 }
 
-/// The rollout of `stage` with what its gate says now.
+/// The rollout of `stage`, with the gate's current verdict.
 fn live_rollout<H: Host, S: Store>(
     control: &Control<H, S>,
     key: &StageKey,
@@ -96,7 +96,7 @@ fn live_rollout<H: Host, S: Store>(
     Some(shown)
 }
 
-/// What a gate says.
+/// The verdict of a gate.
 fn gate(standing: GateStanding) -> api::GateView {
     let GateStanding { verdict, reason, requests, requests_needed, report } = standing;
     let evidence = evidence::evidence(&report);
@@ -124,15 +124,15 @@ fn ended(ended: &EndedRollout) -> api::EndedRolloutView {
     }
 }
 
-/// Where `stage` is reachable; a stage without traffic is reachable nowhere.
+/// The routes of `stage`. A stage without traffic has none.
 pub(crate) fn routes(name: &FunctionName, function: &Function, stage: &StageName) -> Vec<String> {
     let state = function.stages.get(stage);
     let routes = state.map(|state| function.routes(name, stage, state.stable)).unwrap_or_default();
     routes.iter().map(ToString::to_string).collect()
 }
 
-/// The settings of `version` that would change with its promotion in `stage`, for they follow the stable
-/// version.
+/// The settings of `version` that take effect in `stage` only when it is promoted, because they follow the
+/// stable version.
 pub(crate) fn pending(
     name: &FunctionName,
     function: &Function,
@@ -151,7 +151,7 @@ pub(crate) fn pending(
     differ.into_iter().filter(|(_, differs)| *differs).map(|(setting, _)| setting.to_owned()).collect()
 }
 
-/// How `stage` stands after a change.
+/// `stage` after a change.
 pub(crate) fn changed(
     name: &FunctionName,
     stage: &StageName,
@@ -191,7 +191,7 @@ pub(crate) fn role(stage: &StageState, version: VersionNo) -> Option<api::Versio
     }
 }
 
-/// One function in a list; `published` are its stages in the table.
+/// One function in a list. `published` are its stages in the route table.
 pub(crate) fn summary<V>(
     name: &FunctionName,
     function: &Function,
@@ -221,7 +221,7 @@ pub(crate) fn summary<V>(
     }
 }
 
-/// One function in full.
+/// The full status of one function.
 pub(crate) fn status<H: Host, S: Store>(
     control: &Control<H, S>,
     name: &FunctionName,
@@ -315,8 +315,8 @@ fn verdict(verdict: &VersionVerdict) -> api::VersionVerdictView {
     }
 }
 
-/// One entry of the journal, newest first: a deployment or rollback that ends another rollout is its abort as
-/// well.
+/// One entry of the journal, newest first. A deployment or rollback that ends another rollout is shown as
+/// two: itself, and the abort of that rollout.
 pub(crate) fn entries(entry: &Entry) -> impl Iterator<Item = api::HistoryEntry> {
     let action = &entry.change.action;
     let numbers = action.report();
@@ -346,7 +346,7 @@ pub(crate) fn entries(entry: &Entry) -> impl Iterator<Item = api::HistoryEntry> 
         }
         _ => None,
     };
-    // What a deployment's report tells is why the other rollout ended.
+    // A deployment's report tells why the other rollout ended.
     let told = numbers.filter(|_| !matches!(action, Action::Deploy { .. }));
     let own = api::HistoryEntry {
         message: entry.message.clone(),

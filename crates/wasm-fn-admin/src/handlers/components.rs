@@ -1,4 +1,4 @@
-//! Uploading components.
+//! Uploads of components.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::{
     extract::{Plane, segment},
 };
 
-/// Longest wait for the next bytes of an upload.
+/// How long an upload may pause between bytes.
 const CHUNK_WAIT: Duration = Duration::from_secs(30);
 
 /// The digest in the path.
@@ -35,7 +35,7 @@ impl<T: Send + Sync> FromRequestParts<T> for Component {
     }
 }
 
-/// Stores a component; one that is there already is fine.
+/// Stores a component. It is not an error if the component is already stored.
 pub(crate) async fn put<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
     Component(digest): Component,
@@ -53,14 +53,14 @@ pub(crate) async fn put<H: Host, S: Store>(
     }
     let chunks = request.into_body().into_data_stream().timeout(CHUNK_WAIT).map(|chunk| match chunk {
         Ok(chunk) => chunk.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no bytes came for {CHUNK_WAIT:?}")),
+        Err(_) => Err(format!("no bytes arrived for {CHUNK_WAIT:?}")),
     });
     let bytes = blobs.put(digest, chunks).await?;
     Ok(Json(api::Uploaded { component: digest.to_string(), bytes }))
 }
 
-/// Reads what a refused client is sending, as much as an accepted one might have: closing on it would
-/// reset the connection before it has read why.
+/// Reads what a refused client sends, as much as an accepted client may send. If the node closed the
+/// connection instead, it would reset it before the client has read the refusal.
 async fn discard(body: Body, bytes_max: u64) {
     let mut chunks = std::pin::pin!(body.into_data_stream().timeout(CHUNK_WAIT));
     let mut bytes = 0;
@@ -71,7 +71,7 @@ async fn discard(body: Body, bytes_max: u64) {
     }
 }
 
-/// Whether a component is stored, so that a client need not send it.
+/// Checks whether a component is stored, so that a client need not send it.
 pub(crate) async fn head<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Component(digest): Component,

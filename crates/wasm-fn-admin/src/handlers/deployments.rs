@@ -1,4 +1,4 @@
-//! Deploying.
+//! Deployments.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -27,10 +27,10 @@ use crate::{
     strategy, view,
 };
 
-/// Events waiting for a slow client; progress beyond that is skipped.
+/// How many events may wait for a slow client. Further progress is skipped.
 const EVENTS_MAX: usize = 64;
 
-/// Makes a version of a function and gives it traffic.
+/// Creates a version of a function and gives it traffic.
 pub(crate) async fn deploy<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(function): Function,
@@ -79,13 +79,13 @@ fn result(name: &FunctionName, stage: &wasm_fn_core::StageName, deployed: &Deplo
     }
 }
 
-/// Answers with lines of progress, the last of which is the result.
+/// Answers with lines of progress. The last line is the result.
 fn follow<H: Host, S: Store>(control: Arc<Control<H, S>>, deploy: Deploy, note: Note) -> Response {
     let (sender, events) = mpsc::channel(EVENTS_MAX);
     let progress = {
         let sender = sender.clone();
         move |Progress { stage, done, total }: Progress| {
-            // A client that reads slowly misses progress, never the result.
+            // A slow client misses progress, but never the result.
             let _ = sender.try_send(api::DeployEvent::Progress { stage: stage.to_owned(), done, total });
         }
     };
@@ -95,13 +95,13 @@ fn follow<H: Host, S: Store>(control: Arc<Control<H, S>>, deploy: Deploy, note: 
             Ok(deployed) => api::DeployEvent::Done { result: result(&name, &stage, &deployed) },
             Err(error) => api::DeployEvent::Error { problem: ApiError::from(error).into_problem() },
         };
-        // A client that has gone needs no result.
+        // A client that has left needs no result.
         let _ = sender.send(event).await;
     });
     lines(ReceiverStream::new(events))
 }
 
-/// An answer of one JSON line per event.
+/// An answer with one line of JSON for each event.
 pub(crate) fn lines<E: serde::Serialize + Send + 'static>(
     events: impl tokio_stream::Stream<Item = E> + Send + 'static,
 ) -> Response {

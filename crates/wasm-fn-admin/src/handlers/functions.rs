@@ -1,4 +1,4 @@
-//! Looking at functions.
+//! Reading functions, versions and history.
 
 use std::collections::HashMap;
 
@@ -19,10 +19,10 @@ use crate::{
 /// Most entries of the history in one answer.
 const HISTORY_MAX: u32 = 1000;
 
-/// Entries when no limit is asked for.
+/// Number of entries if the client sets no limit.
 const HISTORY_DEFAULT: u32 = 100;
 
-/// Every function.
+/// Lists every function.
 pub(crate) async fn list<H: Host, S: Store>(State(control): Plane<H, S>) -> Json<api::FunctionList> {
     let (state, table) = (control.state(), control.tables().load_full());
     let mut published: HashMap<&FunctionName, Vec<&Stage<H::Version>>> = HashMap::new();
@@ -35,7 +35,7 @@ pub(crate) async fn list<H: Host, S: Store>(State(control): Plane<H, S>) -> Json
     Json(api::FunctionList { revision: state.revision().0, functions: functions.collect() })
 }
 
-/// One function: its stages, their splits, and what every version did.
+/// Shows one function: its stages, their splits, and the numbers of every version.
 pub(crate) async fn status<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(name): Function,
@@ -45,7 +45,7 @@ pub(crate) async fn status<H: Host, S: Store>(
     Ok(Json(view::status(&*control, &name, function, &state, &table)))
 }
 
-/// The versions of a function, newest first.
+/// Lists the versions of a function, newest first.
 pub(crate) async fn versions<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(name): Function,
@@ -56,7 +56,7 @@ pub(crate) async fn versions<H: Host, S: Store>(
     Ok(Json(api::VersionList { function: name.to_string(), versions: versions.collect() }))
 }
 
-/// The journal of a function, newest first; that of a deleted function is kept.
+/// Shows the journal of a function, newest first. The journal of a deleted function is kept.
 pub(crate) async fn history<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(name): Function,
@@ -71,7 +71,7 @@ pub(crate) async fn history<H: Host, S: Store>(
         state.function(&name)?;
     }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    // One more than asked for tells whether there are more.
+    // Reading one more than asked for tells whether there are more.
     let range = JournalRange {
         function: Some(name.clone()),
         before: query.before.map(Revision),

@@ -1,4 +1,4 @@
-//! Reading what functions wrote.
+//! Reading the logs of functions.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     extract::{Function, Parameters},
 };
 
-/// What a function wrote, as lines of JSON.
+/// Reads the log of a function, as lines of JSON.
 pub(crate) async fn logs<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
     Function(function): Function,
@@ -33,7 +33,9 @@ pub(crate) async fn logs<H: Host, S: Store>(
     let failed = match query.status.as_deref() {
         None => false,
         Some("error") => true,
-        Some(other) => return Err(ApiError::invalid_request(format!("status is {other:?}, expected error"))),
+        Some(other) => {
+            return Err(ApiError::invalid_request(format!("status is {other:?}, expected \"error\"")));
+        }
     };
     let until =
         if query.follow { None } else { Some(admin.control.host().logs(&function, query.after).newest) };
@@ -58,7 +60,7 @@ struct Reader<H> {
     version: Option<VersionNo>,
     failed: bool,
     after: u64,
-    /// The last line to be sent; `None` to wait for more for ever.
+    /// The last line to send; `None` to wait for more lines without end.
     until: Option<u64>,
     changes: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
@@ -74,7 +76,7 @@ impl<H: Host> Reader<H> {
             if self.until.is_some_and(|until| self.after >= until) || *self.stopping.borrow() {
                 return None;
             }
-            // Marked as seen before looking, so that a line written meanwhile wakes the wait below.
+            // Mark the change as seen before reading, so that a line written meanwhile ends the wait below.
             self.changes.borrow_and_update();
             if self.read() {
                 continue;
@@ -90,7 +92,7 @@ impl<H: Host> Reader<H> {
         }
     }
 
-    /// Takes the next page; `false` when there is none.
+    /// Reads the next page. Returns `false` if there is none.
     fn read(&mut self) -> bool {
         let page = self.host.logs(&self.function, self.after);
         let Some(last) = page.lines.last() else { return false };
@@ -106,7 +108,7 @@ impl<H: Host> Reader<H> {
                 && (line.failed || !self.failed)
         });
         self.ready.extend(wanted.map(event));
-        // A page that brings nothing new would be read for ever.
+        // A page without a new line would be read again for ever.
         self.after > before
     }
 }

@@ -1,4 +1,4 @@
-//! `/metrics`: what the tallies of the published table say, read when asked.
+//! `/metrics`: the tallies of the published table, read on request.
 
 use std::{fmt, sync::Arc};
 
@@ -21,10 +21,10 @@ use wasm_fn_store::Store;
 
 use crate::{ApiError, extract::Plane};
 
-/// OpenMetrics text, which Prometheus reads.
+/// The OpenMetrics text format, which Prometheus reads.
 const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Requests, latencies and memory of every version in every stage.
+/// Reads requests, latencies and memory of every version in every stage.
 pub(crate) async fn metrics<H: Host, S: Store>(State(control): Plane<H, S>) -> Result<Response, ApiError> {
     let functions = control.state().functions().count();
     let tallies = Tallies { table: control.tables().load_full(), functions };
@@ -35,7 +35,7 @@ pub(crate) async fn metrics<H: Host, S: Store>(State(control): Plane<H, S>) -> R
     Ok(([(header::CONTENT_TYPE, MEDIA_TYPE)], text).into_response())
 }
 
-/// One table's tallies.
+/// The tallies of one table.
 struct Tallies<V> {
     table: Arc<RouteTable<V>>,
     functions: usize,
@@ -47,13 +47,13 @@ impl<V> fmt::Debug for Tallies<V> {
     }
 }
 
-/// A version in a stage, and what it did.
+/// A version in a stage, and its tally.
 struct Row {
     function: String,
     stage: String,
     version: String,
     tally: TallySnapshot,
-    /// Of requests that asked for the version.
+    /// The tally of requests that asked for the version.
     overrides: TallySnapshot,
 }
 
@@ -69,7 +69,7 @@ impl Row {
 }
 
 impl<V> Tallies<V> {
-    /// Versions that have answered a request; the others have nothing to say.
+    /// The versions that have answered a request. The others have no numbers.
     fn rows(&self) -> Vec<Row> {
         let stages = self.table.stages().iter();
         let rows = stages.flat_map(|stage| {
@@ -96,13 +96,15 @@ impl<V: Send + Sync + 'static> Collector for Tallies<V> {
         )?;
         revision.encode_gauge(&self.table.revision().0)?;
         let mut functions =
-            encoder.encode_descriptor("wasm_fn_functions", "Functions", None, MetricType::Gauge)?;
+            encoder.encode_descriptor("wasm_fn_functions", "Number of functions", None, MetricType::Gauge)?;
         functions.encode_gauge(&(self.functions as u64))?;
-        requests(&mut encoder, "wasm_fn_requests", "Requests that ended, by how", &rows, |row| &row.tally)?;
+        requests(&mut encoder, "wasm_fn_requests", "Requests that ended, by outcome", &rows, |row| {
+            &row.tally
+        })?;
         requests(
             &mut encoder,
             "wasm_fn_override_requests",
-            "Requests that asked for their version, which no other metric counts, by how they ended",
+            "Requests that asked for their version, by outcome; no other metric counts them",
             &rows,
             |row| &row.overrides,
         )?;
@@ -117,13 +119,13 @@ impl<V: Send + Sync + 'static> Collector for Tallies<V> {
         quantiles(
             &mut encoder,
             "wasm_fn_queue_wait_seconds",
-            "Wait for a place since the node started, by quantile",
+            "Time in the queue since the node started, by quantile",
             &rows,
             |tally, quantile| tally.queue_wait_quantile(quantile).map(|wait| wait.as_secs_f64()),
         )?;
         let mut peaks = encoder.encode_descriptor(
             "wasm_fn_memory_peak_bytes",
-            "Most linear memory that one invocation had",
+            "Largest linear memory of one invocation",
             None,
             MetricType::Gauge,
         )?;
@@ -153,11 +155,11 @@ fn requests(
     Ok(())
 }
 
-/// Versions that failed under the shield; the others, which are most, have nothing to say.
+/// Counts failures under the shield. Most versions have none and are left out.
 fn shield(encoder: &mut DescriptorEncoder<'_>, rows: &[Row]) -> fmt::Result {
     let mut shield = encoder.encode_descriptor(
         "wasm_fn_shield",
-        "Failures of a canary that the shield met, by what became of them",
+        "Failures of a canary under the shield, by result",
         None,
         MetricType::Counter,
     )?;

@@ -1,4 +1,4 @@
-//! The node itself: alive, ready, what it is.
+//! The state of the node: alive, ready, its description.
 
 use axum::{Json, extract::State};
 
@@ -8,17 +8,17 @@ use wasm_fn_store::Store;
 
 use crate::{ApiError, admin::Shared};
 
-/// Whether the process answers.
+/// Checks whether the process answers.
 pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether a route table is published, every version with traffic can be called, and the node is not
-/// stopping.
+/// Checks that a route table is published, that every version with traffic can be called, and that the node
+/// is not stopping.
 pub(crate) async fn readyz<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
 ) -> Result<&'static str, ApiError> {
-    // A control plane that exists has published its first table.
+    // An open control plane has already published its first table.
     if *admin.stopping.borrow() {
         return Err(ApiError::not_ready("the node is stopping"));
     }
@@ -28,7 +28,7 @@ pub(crate) async fn readyz<H: Host, S: Store>(
     Ok("ready\n")
 }
 
-/// What this node is.
+/// Describes this node.
 pub(crate) async fn node<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
 ) -> Json<api::NodeView> {

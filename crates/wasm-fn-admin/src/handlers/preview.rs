@@ -18,7 +18,7 @@ use crate::{
     view,
 };
 
-/// Where the versions of a function are reached by themselves, with the token for that.
+/// Shows the addresses of a function's versions, with the token for them.
 pub(crate) async fn preview<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
     Function(name): Function,
@@ -63,7 +63,7 @@ pub(crate) async fn preview<H: Host, S: Store>(
     }))
 }
 
-/// The versions that have a role, newest first.
+/// The versions with a role, newest first.
 fn with_roles(stage: &StageState) -> Vec<VersionRef> {
     let roles = [Some(stage.stable), stage.canary(), stage.newest_previous()];
     let mut versions: Vec<_> = roles.into_iter().flatten().collect();
@@ -72,7 +72,7 @@ fn with_roles(stage: &StageState) -> Vec<VersionRef> {
     versions.into_iter().map(VersionRef::No).collect()
 }
 
-/// `version` with its addresses, which name it as it was `asked` for.
+/// The addresses of `version`. They name it as it was `asked` for.
 fn address(
     domain: Option<&PreviewDomain>,
     function: &FunctionName,
@@ -92,7 +92,7 @@ fn address(
     api::PreviewAddress { path: format!("/{function}@{asked}"), host, no_host, ..version }
 }
 
-/// Makes every preview token of this node so far worthless.
+/// Replaces the key of preview tokens, which makes every preview token of this node invalid.
 pub(crate) async fn rotate_key<H: Host, S: Store>(
     State(control): Plane<H, S>,
 ) -> Result<Json<api::PreviewKeyRotated>, ApiError> {

@@ -51,7 +51,7 @@ pub(crate) async fn set<H: Host, S: Store>(
     answer(&function, &stage, &state)
 }
 
-/// Takes the rollout to its next step, or with `full` to its end.
+/// Takes the rollout to its next step, or with `full`, to its end.
 pub(crate) async fn promote<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(function): Function,
@@ -79,7 +79,7 @@ fn seen(seen: api::RolloutSeen) -> Result<SeenRollout, ApiError> {
     Ok(SeenRollout { canary, started_ms: seen.started_ms, step: seen.step, held })
 }
 
-/// Ends a rollout; all traffic goes to stable, or back to the split that was set by hand before it.
+/// Ends a rollout. All traffic goes to stable, or back to the split that was set by hand before it.
 pub(crate) async fn abort<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(function): Function,
@@ -97,7 +97,7 @@ pub(crate) async fn abort<H: Host, S: Store>(
     answer(&function, &stage, &state)
 }
 
-/// Holds the rollout where it is.
+/// Pauses the rollout where it is.
 pub(crate) async fn pause<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(function): Function,
@@ -107,7 +107,7 @@ pub(crate) async fn pause<H: Host, S: Store>(
     hold(&control, function, caller, request, Command::Pause).await
 }
 
-/// Lets a rollout that was held go on, under a new gate.
+/// Resumes a paused rollout, under a new gate.
 pub(crate) async fn resume<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(function): Function,
@@ -130,7 +130,7 @@ async fn hold<H: Host, S: Store>(
     answer(&function, &stage, &state)
 }
 
-/// Sends all traffic to an earlier version; during a rollout, aborts it.
+/// Sends all traffic to an earlier version. Aborts a rollout that is under way.
 pub(crate) async fn rollback<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(function): Function,
@@ -144,7 +144,7 @@ pub(crate) async fn rollback<H: Host, S: Store>(
     answer(&function, &stage, &state)
 }
 
-/// Deletes a function; its version numbers are never used again.
+/// Deletes a function. Its version numbers are never used again.
 pub(crate) async fn delete<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(function): Function,

@@ -1,7 +1,7 @@
-//! Ends connections whose client does not read.
+//! Ends connections whose clients do not read.
 //!
-//! hyper bounds how long a request's head may take, but not how long an answer may wait to be taken.
-//! Without this bound, a client without a token could hold every place for connections for ever.
+//! hyper limits how long the head of a request may take, but not how long an answer may wait to be read.
+//! Without this limit, a client without a token could hold every connection slot for ever.
 
 use std::{
     io,
@@ -15,13 +15,13 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// Longest time in which a client takes nothing of what is ready for it.
+/// How long a client may read nothing while data is ready for it.
 const STALL_MAX: Duration = Duration::from_secs(30);
 
 /// A stream whose writes fail with [`io::ErrorKind::TimedOut`] after 30 seconds without progress.
 pub(crate) struct Stalling<T> {
     inner: T,
-    /// Runs from the first write that found no room to the next that did.
+    /// Runs from the first write that had to wait until the next write that succeeds.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 

@@ -1,4 +1,4 @@
-//! Uploading and deploying.
+//! Tests of uploads and deployments.
 
 use super::*;
 
@@ -141,7 +141,7 @@ async fn bodies_beyond_their_limit_are_refused() {
     let bytes = vec![0; usize::try_from(COMPONENT_BYTES_MAX).unwrap() + 1];
     let path = format!("/v1/components/{}", hex::encode(Sha256::digest(&bytes)));
     assert_eq!(api.raw("PUT", &path, bytes.clone()).await.problem(), (413, "too-large".to_owned()));
-    // Without a length the limit is met while reading.
+    // Without a length, the limit applies while the body is read.
     let head = format!(
         "PUT {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n",
         bytes.len()
@@ -208,7 +208,7 @@ async fn settings_that_wait_for_the_promotion_are_named() {
     );
     let again = api.deploy("hello", b"1", body).await.json();
     assert_eq!((&again["unchanged"], &again["pending"]), (&json!(true), &second["pending"]));
-    // Other stages have their default route, whatever the configuration.
+    // Other stages keep their default route, whatever the configuration says.
     let staging = json!({ "config": { "routes": ["/b"] }, "stage": "staging" });
     api.deploy("hello", b"1", staging).await;
     let other =

@@ -1,8 +1,8 @@
-//! Addresses of versions, and the tokens for them.
+//! Tests of the addresses of versions, and the tokens for them.
 
 use super::*;
 
-/// A node on which v2 of `hello` waits to be promoted.
+/// A node on which v2 of `hello` awaits its promotion.
 async fn waiting() -> Api {
     let api = Api::start().await;
     api.deploy("hello", b"1", json!({})).await;

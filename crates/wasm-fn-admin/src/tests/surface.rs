@@ -1,4 +1,4 @@
-//! What holds for every path: tokens, description, problems; and metrics, logs, shutdown.
+//! Tests of what holds for every path: tokens, description, problems; and of metrics, logs, shutdown.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -21,7 +21,7 @@ fn concrete(path: &str) -> String {
     path.replace("{function}", "hello").replace("{digest}", &"0".repeat(64))
 }
 
-/// Has the host log `line`.
+/// Writes `line` to the host's log.
 fn write(api: &Api, line: LogLine) {
     api.node.host.lines.lock().unwrap().push(line);
     api.node.host.changes.send_modify(|changes| *changes += 1);
@@ -35,7 +35,7 @@ async fn everything_under_v1_needs_the_token_and_nothing_else_does() {
         let uri = format!("http://{}{}", api.address, concrete(path));
         let mut details = BTreeSet::new();
         for header in ["", "Bearer wrong", "Bearer ", "Basic d3Jvbmc=", "Bearer wfn_tes", TOKEN] {
-            // Every path has another method; that the token is wrong comes first.
+            // Every path allows another method; a wrong token is reported first.
             for method in ["GET", "PUT", "POST", "DELETE"] {
                 let request = Request::builder().method(method).uri(&uri);
                 let request =
@@ -68,7 +68,7 @@ async fn description_has_exactly_the_routes_there_are() {
         for method in [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::PATCH, Method::HEAD] {
             let operation = &operations[method.as_str().to_ascii_lowercase()];
             let status = api.raw(method.as_str(), &concrete(path), "").await.status;
-            // Every GET answers to HEAD too.
+            // Every GET also answers HEAD.
             let answered = status != StatusCode::METHOD_NOT_ALLOWED.as_u16()
                 && !(method == Method::HEAD && operations.get("get").is_some());
             assert_eq!(answered, operation.is_object(), "{method} {path}");

@@ -1,4 +1,4 @@
-//! Looking at functions and moving their traffic.
+//! Tests of reading functions and moving their traffic.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn rollout_is_promoted_aborted_and_rolled_back() {
     let aborted =
         api.call("POST", "/v1/functions/hello/abort", json!({ "message": "too slow" })).await.json();
     assert_eq!((&aborted["stable"], &aborted["revision"]), (&json!("v2"), &json!(6)));
-    // Commands without a body mean the live stage.
+    // Commands without a body apply to the live stage.
     let back = api.raw("POST", "/v1/functions/hello/rollback", "").await.json();
     assert_eq!((&back["stable"], &back["revision"]), (&json!("v1"), &json!(7)));
     let on = api.call("POST", "/v1/functions/hello/rollback", json!({ "to": "v2" })).await.json();

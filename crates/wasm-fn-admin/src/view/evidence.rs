@@ -1,4 +1,4 @@
-//! The numbers behind a verdict as clients see them.
+//! The numbers behind a verdict, as clients see them.
 
 use wasm_fn_api as api;
 
@@ -6,7 +6,7 @@ use wasm_fn_control::report::{Report, SideReport, SignalReport, TrapReport};
 
 /// The numbers of `report`.
 pub(crate) fn evidence(report: &Report) -> api::EvidenceView {
-    // In a watch, the new version is stable already and is compared with what the previous one did.
+    // During a watch, the new version is already stable and is compared with the past of the previous one.
     let (new, old) = match report.baseline.as_str() {
         "past" => (api::VersionRole::Stable, api::VersionRole::Previous),
         _ => (api::VersionRole::Canary, api::VersionRole::Stable),

@@ -395,11 +395,11 @@ fn told(fault: Fault) -> Told {
 #[test]
 fn a_fault_is_three_lines_or_one_object() {
     let problem = api::Problem {
-        title: "somebody else was faster".to_owned(),
+        title: "the state has changed meanwhile".to_owned(),
         status: 409,
         detail: "revision is 8, expected 7".to_owned(),
         code: "revision-conflict".to_owned(),
-        help: Some("look at the state again".to_owned()),
+        help: Some("read the state again".to_owned()),
         revision: Some(8),
     };
     let told = told(Fault::refused("stage `live` of `hello` was not changed", problem));
@@ -409,12 +409,12 @@ fn a_fault_is_three_lines_or_one_object() {
         &expect![[r#"
         error: stage `live` of `hello` was not changed
         cause: revision is 8, expected 7
-        help:  look at the state again"#]],
+        help:  read the state again"#]],
     );
     check(
         &serde_json::to_string(&told).unwrap(),
         &expect![[
-            r#"{"code":"revision-conflict","title":"stage `live` of `hello` was not changed","detail":"revision is 8, expected 7","help":"look at the state again","status":409,"revision":8}"#
+            r#"{"code":"revision-conflict","title":"stage `live` of `hello` was not changed","detail":"revision is 8, expected 7","help":"read the state again","status":409,"revision":8}"#
         ]],
     );
 }

@@ -1,4 +1,4 @@
-//! Stalls, in virtual time.
+//! Tests of stalled connections, in virtual time.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, duplex},
