@@ -1,5 +1,5 @@
-//! Runs the load bench as its figures are meant: everything built for release first, and the binary by
-//! profile when there is one.
+//! Runs the load bench under the conditions of its figures: everything is built for release first, and the
+//! binary with a profile if there is one.
 
 use std::{
     ffi::OsString,
@@ -11,40 +11,40 @@ use anyhow::{Context as _, Result};
 
 use crate::{cargo, output, pgo::built_by_profile, run as run_command};
 
-/// What is measured, and how; the load bench has the defaults of what is absent.
+/// What to measure, and how. The load bench has the defaults.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Bench {
-    /// Measure the peers too, and write the tables and the chart of docs/ unless --only picks some
+    /// Also measure the peers, and update the tables and the chart in docs/ unless --only is given
     #[arg(long)]
     pub compare: bool,
-    /// Measure only what has NAME in its name or in a budget's; may be repeated
+    /// Measure only items with NAME in their own name or in a budget's name; may be repeated
     #[arg(long, value_name = "NAME")]
     pub only: Vec<String>,
-    /// How often each system is measured
+    /// Number of measurements of each system
     #[arg(long, value_name = "N")]
     pub rounds: Option<u32>,
-    /// How long each measurement takes
+    /// Duration of each measurement, in seconds
     #[arg(long, value_name = "N")]
     pub seconds: Option<u64>,
     /// Connections that the client keeps busy at saturation
     #[arg(long, value_name = "N")]
     pub connections: Option<u32>,
-    /// The `wasm-fn` to measure; built when absent, with the profile of `cargo xtask pgo` if that was run
+    /// The `wasm-fn` to measure; built if absent, with the profile of `cargo xtask pgo` if that was run
     #[arg(long, value_name = "PATH")]
     pub wasm_fn: Option<PathBuf>,
-    /// The `wasmtime` to measure beside it; found on PATH when absent, as the others are
+    /// The `wasmtime` to measure too; like the programs below, found on PATH if absent
     #[arg(long, value_name = "PATH")]
     pub wasmtime: Option<PathBuf>,
-    /// The `workerd` to measure beside it
+    /// The `workerd` to measure too
     #[arg(long, value_name = "PATH")]
     pub workerd: Option<PathBuf>,
-    /// The `nginx` to put in front of two `wasmtime serve`
+    /// The `nginx` to put in front of two `wasmtime serve` processes
     #[arg(long, value_name = "PATH")]
     pub nginx: Option<PathBuf>,
-    /// The `node` to measure beside it
+    /// The `node` to measure too
     #[arg(long, value_name = "PATH")]
     pub node: Option<PathBuf>,
-    /// Write everything that was measured
+    /// Write all measurements to FILE
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -52,11 +52,10 @@ pub struct Bench {
 /// Builds the workspace at `root` and runs the load bench in it.
 ///
 /// # Errors
-/// Something does not build, a figure was refused, or a budget was exceeded; the bench has said which by
-/// then.
+/// A build fails, a figure was refused, or a budget was exceeded. The bench has printed which.
 pub fn run(root: &Path, bench: &Bench) -> Result<()> {
     let target = target(root)?;
-    // Apart from the bench: built together, each would get the features that the other asks for.
+    // Separately from the bench: built together, each would also get the features that the other needs.
     let (wasm_fn, built) = match &bench.wasm_fn {
         Some(path) => (path.clone(), None),
         None => match built_by_profile(root)? {
@@ -81,7 +80,7 @@ pub fn run(root: &Path, bench: &Bench) -> Result<()> {
 }
 
 impl Bench {
-    /// What the load bench is told besides where `wasm-fn` and docs/ are.
+    /// Arguments for the load bench, except the paths of `wasm-fn` and docs/.
     fn args(&self) -> Vec<OsString> {
         let mut args = vec![OsString::from("--command"), self.shown().into()];
         if self.compare {
@@ -103,7 +102,8 @@ impl Bench {
         args
     }
 
-    /// What a reader of the pages types to do the same. Programs lie elsewhere on another machine.
+    /// The command that a reader of the pages types to do the same. It leaves out the paths of programs,
+    /// which differ between machines.
     fn shown(&self) -> String {
         let mut words = vec!["cargo xtask bench".to_owned()];
         if self.compare {
@@ -126,13 +126,13 @@ impl Bench {
     }
 }
 
-/// The folder that the workspace at `root` is built into.
+/// The target folder of the workspace at `root`.
 pub(crate) fn target(root: &Path) -> Result<PathBuf> {
     let mut metadata = cargo();
     metadata.args(["metadata", "--format-version", "1", "--no-deps"]).current_dir(root);
     let metadata: serde_json::Value =
-        serde_json::from_str(&output(&mut metadata)?).context("cargo's metadata is no JSON")?;
-    let target = metadata["target_directory"].as_str().context("cargo's metadata names no target folder")?;
+        serde_json::from_str(&output(&mut metadata)?).context("cargo's metadata is not JSON")?;
+    let target = metadata["target_directory"].as_str().context("cargo's metadata has no target folder")?;
     Ok(target.into())
 }
 

@@ -1,6 +1,6 @@
 //! Continuous integration: the same steps, in the same order, on every machine.
 #![expect(clippy::print_stdout, reason = "the steps and their durations are this command's output")]
-#![expect(clippy::disallowed_methods, reason = "a step's duration is only shown, nothing decides by it")]
+#![expect(clippy::disallowed_methods, reason = "a step's duration is only shown and decides nothing")]
 
 use std::{fs, path::Path, time::Instant};
 
@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 
 use crate::{cargo, guests, output, run as run_command};
 
-/// Names the file in which tests say that they were skipped, and why, a line each.
+/// Names the file to which each skipped test writes a line with its reason.
 const SKIPPED: &str = "CI_SKIPPED_TESTS";
 
-/// One cargo call of continuous integration.
+/// One cargo command of continuous integration.
 struct Step {
     name: &'static str,
     args: &'static [&'static str],
@@ -34,7 +34,7 @@ const STEPS: [Step; 4] = [
 /// # Errors
 /// The first step that fails; later steps are not run.
 pub fn run(root: &Path) -> Result<()> {
-    let skipped = tempfile::NamedTempFile::new().context("the list of skipped tests cannot be made")?;
+    let skipped = tempfile::NamedTempFile::new().context("the list of skipped tests cannot be created")?;
     for step in STEPS {
         timed(step.name, || {
             let mut command = cargo();
@@ -48,7 +48,7 @@ pub fn run(root: &Path) -> Result<()> {
         println!("== deny: skipped, because cargo-deny is not installed");
     }
     timed("guests", || guests::check(root))?;
-    print!("{}", fs::read_to_string(skipped.path()).context("the list of skipped tests is gone")?);
+    print!("{}", fs::read_to_string(skipped.path()).context("the list of skipped tests cannot be read")?);
     println!("== all steps passed");
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! The example guests: builds them into `guest-examples/prebuilt`, and checks that what lies there
-//! was built from the sources beside it.
+//! Builds the example guests into `guest-examples/prebuilt`, and checks that the files there were built
+//! from the sources beside them.
 //!
-//! Prebuilt guests are committed so that nobody needs a WebAssembly toolchain to run or test the
-//! project; the manifest is what keeps them honest.
-#![expect(clippy::print_stdout, reason = "the built files are this command's output")]
+//! Prebuilt guests are committed so that you can run and test the project without a WebAssembly toolchain.
+//! The manifest ties each file to its sources.
+#![expect(clippy::print_stdout, reason = "the list of built files is this command's output")]
 
 mod build;
 mod manifest;
@@ -18,18 +18,18 @@ use anyhow::{Context, Result, bail};
 use build::Builder;
 use manifest::{Entry, Manifest};
 
-/// One file of `prebuilt/` and how it is made.
+/// One file of `prebuilt/` and how it is built.
 struct Prebuilt {
     /// The file's name without `.wasm`.
     name: &'static str,
-    /// The guest's folder, which is also its package.
+    /// The guest's folder, which is also its package name.
     guest: &'static str,
     recipe: Recipe,
     /// Build-time environment.
     env: &'static [(&'static str, &'static str)],
 }
 
-/// What turns a guest's sources into WebAssembly.
+/// How a guest's sources become WebAssembly.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Recipe {
     /// A Rust library becomes a component.
@@ -41,7 +41,7 @@ enum Recipe {
 }
 
 impl Recipe {
-    /// The compiler's name of the target.
+    /// The compiler's name for the target.
     fn target(self) -> &'static str {
         match self {
             Self::RustComponent => "wasm32-wasip2",
@@ -55,7 +55,7 @@ const fn component(guest: &'static str) -> Prebuilt {
     Prebuilt { name: guest, guest, recipe: Recipe::RustComponent, env: &[] }
 }
 
-/// C comes last: its compiler is the one that a machine is most likely to lack.
+/// C comes last, because its compiler is the one most likely to be missing.
 const PREBUILT: [Prebuilt; 18] = [
     Prebuilt {
         name: "hello-v1",
@@ -92,7 +92,7 @@ const PREBUILT: [Prebuilt; 18] = [
     Prebuilt { name: "c-hello", guest: "c-hello", recipe: Recipe::C, env: &[] },
 ];
 
-/// Where guests and their prebuilt files lie under the workspace's root.
+/// The folders of guests and prebuilt files under the workspace's root.
 struct Layout {
     guests: PathBuf,
     prebuilt: PathBuf,
@@ -114,10 +114,10 @@ impl Layout {
     }
 }
 
-/// Verifies that every prebuilt guest is the one its manifest names, built from today's sources.
+/// Verifies that every prebuilt guest matches its manifest entry, and was built from the current sources.
 ///
 /// # Errors
-/// Everything that disagrees, one line each.
+/// Every mismatch, one line each.
 pub fn check(root: &Path) -> Result<()> {
     let layout = Layout::of(root);
     let manifest = Manifest::load(&layout.manifest())?;
@@ -130,21 +130,21 @@ pub fn check(root: &Path) -> Result<()> {
     faults.extend(
         found
             .difference(&known)
-            .map(|name| format!("`{name}`: no guest makes it, expected no such file or entry")),
+            .map(|name| format!("`{name}`: no guest produces it, expected no such file or entry")),
     );
     if !faults.is_empty() {
         bail!(
-            "prebuilt guests and their sources disagree; run `cargo xtask guests`\n  {}",
+            "prebuilt guests do not match their sources; run `cargo xtask guests`\n  {}",
             faults.join("\n  ")
         );
     }
     Ok(())
 }
 
-/// Builds the guests whose folders are `names` (all when empty) and records them in the manifest.
+/// Builds the guests in the folders `names` (all guests if empty) and records them in the manifest.
 ///
 /// # Errors
-/// An unknown name, a missing toolchain, or a guest that does not build; guests built before it stay
+/// A name is unknown, a toolchain is missing, or a guest does not build. Guests built before that stay
 /// recorded.
 pub fn rebuild(root: &Path, names: &[String]) -> Result<()> {
     if let Some(unknown) = names.iter().find(|name| PREBUILT.iter().all(|prebuilt| prebuilt.guest != **name))
@@ -178,7 +178,7 @@ pub fn rebuild(root: &Path, names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// What is wrong with one prebuilt guest, if anything.
+/// What is wrong with a prebuilt guest, if anything.
 fn fault(layout: &Layout, manifest: &Manifest, prebuilt: &Prebuilt) -> Result<Option<String>> {
     let name = prebuilt.name;
     let Some(entry) = manifest.get(name) else {
@@ -186,7 +186,7 @@ fn fault(layout: &Layout, manifest: &Manifest, prebuilt: &Prebuilt) -> Result<Op
     };
     let path = layout.wasm(name);
     if !path.exists() {
-        return Ok(Some(format!("`{name}`: the manifest names it, but there is no {}", path.display())));
+        return Ok(Some(format!("`{name}`: it is in the manifest, but {} does not exist", path.display())));
     }
     let sha256 = sources::sha256(&read(&path)?);
     if sha256 != entry.sha256 {
@@ -199,7 +199,7 @@ fn fault(layout: &Layout, manifest: &Manifest, prebuilt: &Prebuilt) -> Result<Op
     Ok(None)
 }
 
-/// The names, without `.wasm`, of the guests that lie in `folder`.
+/// The names, without `.wasm`, of the guests in `folder`.
 fn wasm_names(folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for file in fs::read_dir(folder).with_context(|| folder.display().to_string())? {

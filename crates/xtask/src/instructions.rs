@@ -1,5 +1,5 @@
-//! Guards the hot path against growing dearer: counts the instructions of its parts under valgrind, and
-//! compares them with the committed counts.
+//! Guards the cost of the hot path: counts the instructions of its parts under valgrind, and compares them
+//! with the committed counts.
 #![expect(clippy::print_stdout, reason = "the table is this command's output")]
 
 mod baseline;
@@ -19,20 +19,20 @@ use crate::{bench::target, cargo, output, run as run_command};
 use baseline::{Baseline, Toolchain, advice, compare, judge, table};
 use cachegrind::instructions;
 
-/// Where the committed counts lie, from the root.
+/// Path of the committed counts, relative to the root.
 const BASELINE: &str = "benches/instructions/baseline.json";
 
-/// A part of the hot path as `benches/instructions` knows it.
+/// A part of the hot path, by its name in `benches/instructions`.
 struct Workload {
     name: &'static str,
-    /// How many operations the first run does; the second does twice as many.
+    /// Number of operations in the first run. The second run does twice as many.
     count: u32,
     /// Whether it needs native code that an earlier run compiled.
     cached: bool,
 }
 
-/// Counts are multiples of what comes round in a workload, such as the 10,000 functions of `route`, so that
-/// both runs do the same mix.
+/// Counts are multiples of the cycle of a workload, such as the 10,000 functions of `route`, so that both
+/// runs do the same mix.
 const WORKLOADS: [Workload; 5] = [
     Workload { name: "route", count: 10_000, cached: false },
     Workload { name: "tally", count: 10_000, cached: false },
@@ -41,15 +41,16 @@ const WORKLOADS: [Workload; 5] = [
     Workload { name: "invoke", count: 500, cached: true },
 ];
 
-/// Counts every workload and compares with the baseline of the workspace at `root`, or writes a new one if
-/// `update`.
+/// Counts every workload, and compares the counts with the baseline of the workspace at `root`, or writes a
+/// new baseline if `update` is set.
 ///
 /// # Errors
-/// Valgrind is missing, something does not build or run, the baseline is missing or another toolchain's, or
-/// an operation takes over 5 % more than it says.
+/// Valgrind is missing, something does not build or run, the baseline is missing or is of another toolchain,
+/// or an operation takes over 5 % more than its baseline.
 pub fn run(root: &Path, update: bool) -> Result<()> {
-    output(Command::new("valgrind").arg("--version"))
-        .context("valgrind counts the instructions; install it, for example by `apt-get install valgrind`")?;
+    output(Command::new("valgrind").arg("--version")).context(
+        "valgrind counts the instructions; install it, for example with `apt-get install valgrind`",
+    )?;
     let toolchain = Toolchain {
         rustc: output(Command::new("rustc").arg("--version").current_dir(root))?,
         arch: std::env::consts::ARCH.to_owned(),
@@ -79,16 +80,16 @@ pub fn run(root: &Path, update: bool) -> Result<()> {
     }
 }
 
-/// The baseline at `path`; an error when it says nothing of what `toolchain` builds. Asked before anything is
-/// built: that takes minutes.
+/// Reads the baseline at `path`, and checks that it is for `toolchain`. This comes before the build, which
+/// takes minutes.
 fn read(path: &Path, toolchain: &Toolchain) -> Result<Baseline> {
     let text = fs::read_to_string(path).with_context(|| format!("{BASELINE} cannot be read"))?;
-    let baseline = Baseline::parse(&text).with_context(|| format!("{BASELINE} is no baseline"))?;
+    let baseline = Baseline::parse(&text).with_context(|| format!("{BASELINE} is not a baseline"))?;
     if baseline.toolchain != *toolchain {
         bail!(
-            "{BASELINE} was counted with {}, but this is {toolchain}: counts of two compilers cannot be \
-             compared; run `cargo xtask instructions --update` and commit what it writes together with the \
-             change of toolchain",
+            "{BASELINE} was counted with {}, expected {toolchain}: counts of two compilers cannot be \
+             compared; run `cargo xtask instructions --update` and commit the new baseline together \
+             with the change of toolchain",
             baseline.toolchain
         );
     }
@@ -98,7 +99,7 @@ fn read(path: &Path, toolchain: &Toolchain) -> Result<Baseline> {
 /// Runs the built program under valgrind.
 struct Counter {
     program: PathBuf,
-    /// Holds what valgrind writes, and the cache of native code.
+    /// Holds valgrind's output files and the cache of native code.
     folder: PathBuf,
 }
 
@@ -107,8 +108,8 @@ impl Counter {
     fn build(root: &Path) -> Result<Self> {
         let mut build = cargo();
         build.args(["build", "--profile", "quick"]);
-        // With the binary's package, so that dependencies get the features that they have there, and what
-        // is built for one serves the other.
+        // Build the binary's package too, so that dependencies get the same features as there and one build
+        // serves both.
         build.args(["--package", "wasm-fn", "--package", "wasm-fn-instructions", "--bin", "instructions"]);
         run_command(build.current_dir(root))?;
         let target = target(root)?;
@@ -116,11 +117,11 @@ impl Counter {
         if folder.exists() {
             fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be emptied", folder.display()))?;
         }
-        fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("{} cannot be created", folder.display()))?;
         Ok(Self { program: target.join("quick/instructions"), folder })
     }
 
-    /// Instructions of one operation of each workload.
+    /// Counts the instructions of one operation of each workload.
     fn count_all(&self) -> Result<BTreeMap<String, f64>> {
         let mut counted = BTreeMap::new();
         for workload in WORKLOADS {
@@ -132,10 +133,12 @@ impl Counter {
         Ok(counted)
     }
 
-    /// The set-up is the same in both runs, so the difference is the operations alone.
+    /// Counts the instructions of one operation. The set-up is the same in both runs, so the difference comes
+    /// only from the operations.
     fn count(&self, workload: &Workload) -> Result<f64> {
         if workload.cached {
-            // Under valgrind too: native code is for the processor that it shows, not for the machine's.
+            // Under valgrind too, because the native code is for the processor that valgrind emulates, not
+            // for the machine's.
             self.valgrind(workload, 0, &["--tool=none".into()])?;
         }
         let few = self.total(workload, workload.count)?;
@@ -143,20 +146,20 @@ impl Counter {
         per_operation(few, many, workload.count)
     }
 
-    /// Instructions of a whole run of `count` operations.
+    /// Counts the instructions of a whole run of `count` operations.
     fn total(&self, workload: &Workload, count: u32) -> Result<u64> {
         let out = self.folder.join(format!("{}-{count}.cachegrind", workload.name));
         let mut out_file = OsString::from("--cachegrind-out-file=");
         out_file.push(&out);
-        // Not callgrind: it follows calls and signals on one stack, and gives up on guests, which have their
-        // own.
+        // Not callgrind: it follows calls and signals on one stack, and fails on guests, which have their own
+        // stacks.
         let tool = ["--tool=cachegrind".into(), "--cache-sim=no".into(), out_file];
         self.valgrind(workload, count, &tool)?;
         let text = fs::read_to_string(&out).with_context(|| format!("{} cannot be read", out.display()))?;
-        instructions(&text).with_context(|| format!("{} is not cachegrind's", out.display()))
+        instructions(&text).with_context(|| format!("{} is not a cachegrind output file", out.display()))
     }
 
-    /// Runs `count` operations of `workload` under the tool of valgrind that `tool` asks for.
+    /// Runs `count` operations of `workload` under valgrind with the arguments `tool`.
     fn valgrind(&self, workload: &Workload, count: u32, tool: &[OsString]) -> Result<()> {
         let mut command = Command::new("valgrind");
         command.args(tool).arg(&self.program).args([workload.name, &count.to_string()]);
@@ -167,17 +170,18 @@ impl Counter {
     }
 }
 
-/// What one operation takes, when a run of `count` took `few` instructions and one of twice as many `many`.
+/// Instructions of one operation, if a run of `count` operations took `few` instructions and a run of twice
+/// as many took `many`.
 ///
 /// # Errors
-/// The longer run took no more than the shorter.
+/// The longer run took no more than the shorter one.
 fn per_operation(few: u64, many: u64, count: u32) -> Result<f64> {
     let Some(more) = many.checked_sub(few).filter(|&more| more > 0) else {
         bail!("{count} operations took {few} instructions, and twice as many took {many}");
     };
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 instructions")]
     let each = more as f64 / f64::from(count);
-    // Digits below would make every update a change.
+    // More digits would make every update a change.
     Ok((each * 10.0).round() / 10.0)
 }
 

@@ -1,12 +1,12 @@
-//! `cargo xtask`: the command line of the project's chores.
-#![expect(clippy::print_stderr, reason = "the error is this program's last word")]
+//! `cargo xtask`: the command line of the project's own tasks.
+#![expect(clippy::print_stderr, reason = "the error is this program's last output")]
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "The project's own chores")]
+#[command(name = "cargo xtask", about = "Runs the project's own tasks")]
 struct Args {
     #[command(subcommand)]
     chore: Chore,
@@ -16,37 +16,37 @@ struct Args {
 enum Chore {
     /// Rebuild example guests into guest-examples/prebuilt and refresh its manifest
     Guests {
-        /// Guests to build, named by folder; all when none is named
+        /// Guests to build, by folder [default: all]
         names: Vec<String>,
-        /// Build nothing: verify that sources, files and manifest agree
+        /// Build nothing; verify that sources, files and manifest match
         #[arg(long, conflicts_with = "names")]
         check: bool,
     },
-    /// Run seeds of the deterministic simulation, up to the first that fails
+    /// Run seeds of the deterministic simulation until one fails
     Sim {
-        /// How many
+        /// Number of seeds
         #[arg(long, default_value_t = 1000)]
         seeds: u64,
-        /// The first
+        /// The first seed
         #[arg(long, default_value_t = 0)]
         from: u64,
         /// Print what happens, line by line
         #[arg(long)]
         trace: bool,
     },
-    /// Build for release and measure what a request costs; exit code 0 when every figure was there and the
-    /// budgets held
+    /// Build for release and measure the cost of a request; exit code 0 if no figure is missing and no budget
+    /// is exceeded
     Bench(xtask::bench::Bench),
-    /// Count the instructions of the hot path's parts under valgrind; exit code 0 when none takes over 5 %
-    /// more than its baseline
+    /// Count the instructions of the hot path's parts under valgrind; exit code 0 if none takes over 5 % more
+    /// than its baseline
     Instructions {
-        /// Make the counts of now the baseline
+        /// Write the new counts as the baseline
         #[arg(long)]
         update: bool,
     },
-    /// Build the binary by a profile of what the load bench does, and say where it lies
+    /// Build the binary with a profile of the load bench, and print its path
     Pgo,
-    /// Run everything that continuous integration runs, up to the first failure
+    /// Run all steps of continuous integration until one fails
     Ci,
 }
 
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
     match run(Args::parse().chore) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Not by returning the error: that would add a backtrace, and chores fail for plain reasons.
+            // Not by returning the error: that would add a backtrace, and tasks fail for simple reasons.
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }

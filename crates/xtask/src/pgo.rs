@@ -1,6 +1,6 @@
-//! Builds the binary by profile: instrumented, driven by the load bench, and built again with what that saw
-//! (the compiler's book, rustc: Profile-guided Optimization).
-#![expect(clippy::print_stdout, reason = "where the binary lies is this command's output")]
+//! Builds the binary with profile-guided optimisation: builds it instrumented, runs it under the load bench,
+//! and builds it again with the profile ("Profile-guided Optimization" in the rustc book).
+#![expect(clippy::print_stdout, reason = "the path of the binary is this command's output")]
 
 use std::{
     ffi::{OsStr, OsString},
@@ -13,21 +13,21 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{bench::target, cargo, output, run as run_command};
 
-/// What the binary is trained on: every kind of guest, shared, split and among a thousand.
+/// The load bench's workloads for the profile: every kind of guest, shared, split and among a thousand.
 const TRAINED_ON: [&str; 4] = ["hello 0.2", "hello 0.3", "hello CGI", "echo of 64 KiB"];
 
-/// The profile, in the folder of all this.
+/// Name of the merged profile in the task's folder.
 const MERGED: &str = "merged.profdata";
 
-/// How long each of them is driven, seconds. Counts weigh against each other, so that more adds little.
+/// How long each workload runs, seconds. Only the ratio of the counts matters, so more time adds little.
 const SECONDS: &str = "2";
 
-/// Builds the binary of the workspace at `root` with a profile of what the load bench does, made anew.
+/// Records a new profile of the load bench and builds the binary of the workspace at `root` with it.
 ///
 /// # Errors
-/// The compiler's `llvm-profdata` or what the load bench needs is missing, or something does not build.
+/// The compiler's `llvm-profdata` or a tool that the load bench needs is missing, or a build fails.
 pub fn run(root: &Path) -> Result<()> {
-    // Asked before anything is built: that takes half an hour.
+    // Check the tools before the builds, which take half an hour.
     let rustc = Rustc::ask(root)?;
     let profdata = rustc.profdata()?;
     let folder = folder(root)?;
@@ -48,11 +48,11 @@ pub fn run(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The binary of the sources as they are, built with the profile that [`run`] left; `None` when it was not
-/// run.
+/// Builds the binary from the current sources with the profile that [`run`] left; `None` if there is no
+/// profile.
 ///
 /// # Errors
-/// It does not build.
+/// The build fails.
 pub(crate) fn built_by_profile(root: &Path) -> Result<Option<PathBuf>> {
     let folder = folder(root)?;
     if !folder.join(MERGED).exists() {
@@ -61,7 +61,7 @@ pub(crate) fn built_by_profile(root: &Path) -> Result<Option<PathBuf>> {
     build_with_profile(root, &Rustc::ask(root)?, &folder).map(Some)
 }
 
-/// Where all of it lies.
+/// The folder of this task.
 fn folder(root: &Path) -> Result<PathBuf> {
     Ok(target(root)?.join("pgo"))
 }
@@ -72,7 +72,7 @@ fn build_with_profile(root: &Path, rustc: &Rustc, folder: &Path) -> Result<PathB
     build(root, rustc, folder, &with)
 }
 
-/// The binary, built for release with one more flag of the compiler.
+/// Builds the binary for release with one more compiler flag.
 fn build(root: &Path, rustc: &Rustc, folder: &Path, flag: &OsStr) -> Result<PathBuf> {
     let mut flags = std::env::var_os("RUSTFLAGS").unwrap_or_default();
     if !flags.is_empty() {
@@ -81,7 +81,8 @@ fn build(root: &Path, rustc: &Rustc, folder: &Path, flag: &OsStr) -> Result<Path
     flags.push(flag);
     let mut build = cargo();
     build.args(["build", "--release", "--package", "wasm-fn"]);
-    // Named although it is this machine's: then flags are not for build scripts and macros.
+    // The target is named although it is the host's, so that the flags do not apply to build scripts and
+    // macros.
     build.args(["--target", &rustc.host]).arg("--target-dir").arg(folder);
     run_command(build.env("RUSTFLAGS", flags).current_dir(root))?;
     let built = folder.join(&rustc.host).join("release/wasm-fn");
@@ -89,7 +90,7 @@ fn build(root: &Path, rustc: &Rustc, folder: &Path, flag: &OsStr) -> Result<Path
     Ok(built)
 }
 
-/// Has the load bench drive `program`.
+/// Runs the load bench against `program`.
 fn train(root: &Path, program: &Path) -> Result<()> {
     let mut build = cargo();
     build.args(["build", "--release", "--package", "wasm-fn-benches", "--bin", "load"]);
@@ -99,13 +100,13 @@ fn train(root: &Path, program: &Path) -> Result<()> {
     load.env("CARGO_TARGET_DIR", &target).arg("--wasm-fn").arg(program);
     load.args(["--rounds", "1", "--seconds", SECONDS]);
     load.args(TRAINED_ON.iter().flat_map(|name| ["--only", name]));
-    // It ends badly when it refuses a figure, and these are of an instrumented binary: what counts is
-    // whether there are profiles.
-    load.status().context("the load bench cannot be started")?;
+    // It fails if it refuses a figure, and the figures here are of an instrumented binary. All that matters
+    // is whether it left profiles.
+    load.status().context("the load bench did not start")?;
     Ok(())
 }
 
-/// The profiles that the instrumented binary left in `folder`.
+/// Finds the profiles that the instrumented binary left in `folder`.
 fn recorded(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder)
         .with_context(|| format!("the instrumented binary left no profile in {}", folder.display()))?;
@@ -120,12 +121,12 @@ fn recorded(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(recorded)
 }
 
-/// What the compiler says of itself.
+/// The compiler's own description.
 #[derive(Debug, PartialEq, Eq)]
 struct Rustc {
-    /// The triple of the machine.
+    /// The target triple of this machine.
     host: String,
-    /// The major version of its LLVM: the profile's format changes with it.
+    /// The major version of its LLVM, which determines the profile's format.
     llvm: String,
     sysroot: PathBuf,
 }
@@ -139,14 +140,14 @@ impl Rustc {
     fn parse(version: &str, sysroot: PathBuf) -> Result<Self> {
         let field = |name: &str| {
             let line = version.lines().find_map(|line| line.strip_prefix(name));
-            line.map(str::trim).with_context(|| format!("the compiler names no `{name}`: {version}"))
+            line.map(str::trim).with_context(|| format!("no `{name}` in the compiler's version: {version}"))
         };
         let llvm = field("LLVM version:")?;
         let major = llvm.split('.').next().unwrap_or(llvm);
         Ok(Self { host: field("host:")?.to_owned(), llvm: major.to_owned(), sysroot })
     }
 
-    /// The tool that merges profiles, of this very LLVM.
+    /// Finds the tool that merges profiles, of the same LLVM version.
     fn profdata(&self) -> Result<PathBuf> {
         let component = self.sysroot.join("lib/rustlib").join(&self.host).join("bin/llvm-profdata");
         let numbered = PathBuf::from(format!("llvm-profdata-{}", self.llvm));
@@ -157,8 +158,8 @@ impl Rustc {
             }
         }
         bail!(
-            "no `llvm-profdata` of LLVM {0}, which this compiler has, was found: install the toolchain's \
-             component `llvm-tools`, or the package `llvm-{0}` of the system",
+            "found no `llvm-profdata` of LLVM {0}, the version of this compiler: install the toolchain's \
+             component `llvm-tools`, or the system's package `llvm-{0}`",
             self.llvm
         )
     }

@@ -6,12 +6,12 @@ use anyhow::Result;
 
 use crate::{cargo, run as run_command};
 
-/// Which seeds, and how.
+/// Which seeds to run, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Seeds {
-    /// How many.
+    /// Number of seeds.
     pub count: u64,
-    /// The first.
+    /// The first seed.
     pub from: u64,
     /// Whether to print what happens, line by line.
     pub trace: bool,
@@ -20,7 +20,8 @@ pub struct Seeds {
 /// Builds the simulation in the workspace at `root` as the tests do, with its checks, and runs `seeds`.
 ///
 /// # Errors
-/// It does not build, or a seed failed; the simulation has printed its trace by then, and how to replay it.
+/// The build fails, or a seed failed. In that case the simulation has printed its trace and how to replay
+/// it.
 pub fn run(root: &Path, seeds: Seeds) -> Result<()> {
     let (count, from) = (seeds.count.to_string(), seeds.from.to_string());
     let mut command = cargo();

@@ -1,4 +1,4 @@
-//! The load bench is told everything, and the pages a command that works elsewhere.
+//! The load bench gets every argument, and the pages show a command that works on other machines.
 
 use super::Bench;
 

@@ -1,4 +1,4 @@
-//! Runs the compilers that guests need, and finds or makes what they need in turn.
+//! Runs the compilers that guests need, and finds or builds what the compilers need.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,13 +11,13 @@ use serde::Deserialize;
 use super::{Prebuilt, Recipe};
 use crate::{cargo, output, run};
 
-/// Separates flags in `CARGO_ENCODED_RUSTFLAGS`, which unlike `RUSTFLAGS` takes paths with spaces.
+/// Separates flags in `CARGO_ENCODED_RUSTFLAGS`, which, unlike `RUSTFLAGS`, allows paths with spaces.
 const FLAG_SEPARATOR: &str = "\u{1f}";
 
-/// Builds guests, remembering what one build found out for the next.
+/// Builds guests, and reuses what one build found out in the next.
 pub(super) struct Builder<'a> {
     guests: &'a Path,
-    /// Cargo's target folder of the workspace: everything made here goes under it.
+    /// The workspace's target folder, which holds everything that is built here.
     target: PathBuf,
     rustc_version: String,
     rustc_sysroot: PathBuf,
@@ -45,7 +45,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// Builds `prebuilt` into the file `destination`; gives the toolchain's version.
+    /// Builds `prebuilt` into the file `destination`; returns the toolchain's version.
     pub(super) fn build(&mut self, prebuilt: &Prebuilt, destination: &Path) -> Result<String> {
         match prebuilt.recipe {
             Recipe::RustComponent | Recipe::RustCommand => {
@@ -68,7 +68,7 @@ impl<'a> Builder<'a> {
             .envs(prebuilt.env.iter().copied())
             .current_dir(self.guests))?;
         let file = match prebuilt.recipe {
-            // A library's file is named as its crate, a program's as its package.
+            // A library's file is named after its crate, a program's after its package.
             Recipe::RustComponent => prebuilt.guest.replace('-', "_"),
             Recipe::RustCommand | Recipe::C => prebuilt.guest.into(),
         };
@@ -76,7 +76,7 @@ impl<'a> Builder<'a> {
         copy(&built, destination)
     }
 
-    /// Downloads the locked dependencies, so that their folders exist when flags name them.
+    /// Downloads the locked dependencies, so that their folders exist when flags refer to them.
     fn fetch(&mut self) -> Result<()> {
         if !self.fetched {
             run(cargo().args(["fetch", "--locked", "--quiet"]).current_dir(self.guests))?;
@@ -85,8 +85,8 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// The user's own flags for `target`, the sysroot unless they name one, and remappings that keep
-    /// this machine's paths out of the panic messages inside guests.
+    /// The user's own flags for `target`, the sysroot unless the user's flags set one, and remappings that
+    /// keep this machine's paths out of the panic messages inside guests.
     fn rust_flags(&self, target: &str) -> Result<OsString> {
         let variable = format!("CARGO_TARGET_{}_RUSTFLAGS", target.to_uppercase().replace('-', "_"));
         let own = std::env::var(variable).unwrap_or_default();
@@ -102,14 +102,14 @@ impl<'a> Builder<'a> {
         Ok(flags.join(FLAG_SEPARATOR.as_ref()))
     }
 
-    /// The sysroot with a standard library for `target`, made now unless an earlier build made it.
+    /// The sysroot with a standard library for `target`, built now unless an earlier build left it.
     fn made_sysroot(&self, target: &str) -> Result<PathBuf> {
-        let version = self.rustc_version.split(' ').nth(1).context("rustc -V names no version")?;
+        let version = self.rustc_version.split(' ').nth(1).context("rustc -V prints no version")?;
         let sysroot = self.target.join(format!("wasm-sysroot-{version}"));
         if !sysroot.join("lib/rustlib").join(target).join("lib/self-contained/libc.a").exists() {
             let script = self.guests.join("toolchain/rust-wasm-sysroot.sh");
             run(Command::new("sh").arg(script).arg(&sysroot).arg(target)).with_context(|| {
-                format!("no standard library for {target}, and none could be made: try `rustup target add {target}`")
+                format!("found no standard library for {target}, and none could be built: try `rustup target add {target}`")
             })?;
         }
         Ok(sysroot)
@@ -127,7 +127,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// A call of the Zig compiler, installed by itself or as a Python package, and its version.
+/// A command for the Zig compiler, installed by itself or as a Python package, and the compiler's version.
 fn zig() -> Result<(Command, String)> {
     let ways: [&[&str]; 2] = [&["zig"], &["python3", "-m", "ziglang"]];
     for way in ways {
@@ -145,7 +145,7 @@ fn zig() -> Result<(Command, String)> {
     )
 }
 
-/// Cargo's folders of unpacked dependencies, one a registry; none when all of them are vendored.
+/// Cargo's folders of unpacked dependencies, one per registry; none if all dependencies are vendored.
 fn registries() -> Result<Vec<PathBuf>> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
@@ -157,7 +157,7 @@ fn registries() -> Result<Vec<PathBuf>> {
     children.map(|child| Ok(child?.path())).collect()
 }
 
-/// Copies the contents alone; `fs::copy` would keep the linker's executable bit.
+/// Copies only the contents: `fs::copy` would keep the linker's executable bit.
 fn copy(built: &Path, destination: &Path) -> Result<()> {
     fs::write(destination, super::read(built)?).with_context(|| destination.display().to_string())
 }

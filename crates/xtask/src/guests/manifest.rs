@@ -1,4 +1,4 @@
-//! The manifest of the prebuilt guests: which bytes came from which sources, by which toolchain.
+//! The manifest of the prebuilt guests: the sources and the toolchain of each file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,25 +7,25 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// The manifest, by the file's name without `.wasm`; sorted, so that a rebuild changes few lines.
+/// The manifest's entries by file name without `.wasm`, sorted so that a rebuild changes few lines.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Manifest {
     entries: BTreeMap<String, Entry>,
 }
 
-/// Where one prebuilt guest came from. Hashes are SHA-256 in lower-case hex.
+/// The origin of one prebuilt guest. Hashes are SHA-256 in lower-case hex.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
     /// The guest's folder.
     pub(super) guest: String,
-    /// Of the WebAssembly file.
+    /// Hash of the WebAssembly file.
     pub(super) sha256: String,
-    /// Of the sources, as `sources::hash` defines it.
+    /// Hash of the sources, as `sources::hash` defines it.
     pub(super) sources: String,
     pub(super) target: String,
-    /// What the compiler calls itself.
+    /// The compiler's own name and version.
     pub(super) toolchain: String,
 }
 
@@ -35,7 +35,7 @@ impl Manifest {
         serde_json::from_slice(&text).with_context(|| path.display().to_string())
     }
 
-    /// For a rebuild, which may be the first one.
+    /// Loads the manifest for a rebuild, which may be the first one.
     pub(super) fn load_or_empty(path: &Path) -> Result<Self> {
         if path.exists() { Self::load(path) } else { Ok(Self::default()) }
     }

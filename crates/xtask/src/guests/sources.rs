@@ -8,15 +8,15 @@ use sha2::{Digest, Sha256};
 
 use super::{Prebuilt, Recipe, read};
 
-/// What every Rust guest is built from besides its own folder: the workspace's settings, the locked
-/// dependencies, and the shared crate.
+/// Sources of every Rust guest besides its own folder: the workspace's settings, the locked dependencies,
+/// and the shared crate.
 const RUST_SHARED: [&str; 3] = ["Cargo.toml", "Cargo.lock", "support"];
 
-/// SHA-256 over the sources of `prebuilt`, whose guest lies in the folder `guests`.
+/// SHA-256 of the sources of `prebuilt`, whose guest is in the folder `guests`.
 ///
-/// The sources are the guest's folder and, for Rust, [`RUST_SHARED`]. Files go in by their sorted
-/// path relative to `guests`; path and contents each follow their length as eight little-endian
-/// bytes, so that no two sets of sources look alike.
+/// The sources are the guest's folder and, for Rust, [`RUST_SHARED`]. Files are hashed in the order of their
+/// paths relative to `guests`. Path and contents each follow their length as eight little-endian bytes, so
+/// that no two sets of sources give the same input.
 pub(super) fn hash(guests: &Path, prebuilt: &Prebuilt) -> Result<String> {
     let mut files = Vec::new();
     collect(&guests.join(prebuilt.guest), &mut files)?;
@@ -27,7 +27,7 @@ pub(super) fn hash(guests: &Path, prebuilt: &Prebuilt) -> Result<String> {
     }
     let mut named = Vec::new();
     for file in files {
-        let relative = file.strip_prefix(guests).context("sources lie under the guests' folder")?;
+        let relative = file.strip_prefix(guests).context("sources are under the guests' folder")?;
         let name = relative.to_str().with_context(|| format!("{} is not UTF-8", relative.display()))?;
         named.push((name.replace(std::path::MAIN_SEPARATOR, "/"), file));
     }
@@ -47,7 +47,7 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Adds `path`, or every file under it when it is a folder.
+/// Adds `path`, or every file under it if it is a folder.
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     if !path.is_dir() {
         files.push(path.into());

@@ -1,8 +1,8 @@
-//! The check must see every way in which prebuilt guests and sources come apart.
+//! The check must find every kind of mismatch between prebuilt guests and sources.
 
 use super::*;
 
-/// A folder with every guest's sources, file and entry in agreement.
+/// A folder in which every guest's sources, file and entry match.
 fn agreeing() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     let layout = Layout::of(root.path());
@@ -31,7 +31,8 @@ fn agreeing() -> tempfile::TempDir {
     root
 }
 
-/// Applies `change` to an agreeing folder; the lines of the check's complaint without its title.
+/// Applies `change` to a folder without mismatches; returns the lines of the check's error without the
+/// first.
 fn faults(change: impl FnOnce(&Layout)) -> Vec<String> {
     let root = agreeing();
     change(&Layout::of(root.path()));
@@ -78,13 +79,13 @@ fn shared_source_counts_for_every_rust_guest_and_no_other() {
 fn missing_file_is_found() {
     let faults = faults(|layout| fs::remove_file(layout.wasm("cgi")).unwrap());
     assert_eq!(faults.len(), 1);
-    assert!(faults[0].starts_with("`cgi`: the manifest names it, but there is no "), "{faults:?}");
+    assert!(faults[0].starts_with("`cgi`: it is in the manifest, but "), "{faults:?}");
 }
 
 #[test]
 fn file_without_a_guest_is_found() {
     let faults = faults(|layout| fs::write(layout.wasm("stray"), "").unwrap());
-    assert_eq!(faults, ["`stray`: no guest makes it, expected no such file or entry"]);
+    assert_eq!(faults, ["`stray`: no guest produces it, expected no such file or entry"]);
 }
 
 #[test]

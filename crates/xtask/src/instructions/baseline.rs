@@ -1,17 +1,17 @@
-//! The committed counts, and what was counted now beside them.
+//! The committed counts, and their comparison with new ones.
 
 use std::{collections::BTreeMap, fmt};
 
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-/// Share by which a count may grow, and may shrink before the baseline should be told.
+/// Share by which a count may grow, or may shrink before the baseline should be updated.
 const CHANGE_MAX: f64 = 0.05;
 
-/// What instructions depend on besides the code.
+/// What the counts depend on besides the code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Toolchain {
-    /// What `rustc --version` says.
+    /// Output of `rustc --version`.
     pub(super) rustc: String,
     /// The processor's architecture, as Rust names it.
     pub(super) arch: String,
@@ -26,7 +26,7 @@ pub(super) struct Baseline {
     pub(super) instructions: BTreeMap<String, f64>,
 }
 
-/// A workload with its counts; at least one of them is there.
+/// A workload with its counts. At least one of the two is present.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     name: String,
@@ -45,21 +45,21 @@ impl Baseline {
         Ok(serde_json::from_str(text)?)
     }
 
-    /// As it is committed.
+    /// The text to commit.
     pub(super) fn text(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
 }
 
 impl Row {
-    /// The change as a share of the baseline: 0.05 is 5 % more. `None` when there is nothing to compare.
+    /// The change as a share of the baseline: 0.05 is 5 % more. `None` if there is nothing to compare.
     fn change(&self) -> Option<f64> {
         let baseline = self.baseline.filter(|&baseline| baseline > 0.0)?;
         Some(self.now? / baseline - 1.0)
     }
 }
 
-/// Every workload of either, by name.
+/// Every workload in either set of counts, by name.
 pub(super) fn compare(baseline: &BTreeMap<String, f64>, now: &BTreeMap<String, f64>) -> Vec<Row> {
     let mut names: Vec<_> = baseline.keys().chain(now.keys()).collect();
     names.sort_unstable();
@@ -72,7 +72,7 @@ pub(super) fn compare(baseline: &BTreeMap<String, f64>, now: &BTreeMap<String, f
     names.into_iter().map(row).collect()
 }
 
-/// The rows as people read them.
+/// The rows as a table.
 pub(super) fn table(rows: &[Row]) -> String {
     let count = |count: Option<f64>| count.map_or_else(|| "-".to_owned(), |count| format!("{count:.1}"));
     let change =
@@ -90,20 +90,21 @@ pub(super) fn table(rows: &[Row]) -> String {
     text
 }
 
-/// What to tell about workloads that became cheaper: a later loss up to the old count would pass unseen.
+/// Advice for workloads that became cheaper: otherwise a later increase up to the old count would go
+/// unnoticed.
 pub(super) fn advice(rows: &[Row]) -> Option<String> {
     let cheaper = names(rows, |row| row.change().is_some_and(|change| change < -CHANGE_MAX));
     (!cheaper.is_empty()).then(|| {
         format!(
-            "cheaper than the baseline says: {cheaper}; run `cargo xtask instructions --update` to keep it so"
+            "cheaper than the baseline: {cheaper}; run `cargo xtask instructions --update` to keep the gain"
         )
     })
 }
 
-/// Whether no workload takes too much.
+/// Checks that no workload takes too many instructions.
 ///
 /// # Errors
-/// One takes more than 5 % above its baseline, or has no baseline, or the baseline has one that is gone.
+/// A workload takes over 5 % more than its baseline, has no baseline, or is only in the baseline.
 pub(super) fn judge(rows: &[Row]) -> Result<()> {
     let unknown = names(rows, |row| row.change().is_none());
     if !unknown.is_empty() {
@@ -114,8 +115,8 @@ pub(super) fn judge(rows: &[Row]) -> Result<()> {
     let dearer = names(rows, |row| row.change().is_some_and(|change| change > CHANGE_MAX));
     if !dearer.is_empty() {
         bail!(
-            "takes over {:.0} % more instructions than the baseline: {dearer}; if that is the price of \
-             something worth it, run `cargo xtask instructions --update` and say so in the commit",
+            "over {:.0} % more instructions than the baseline: {dearer}; if the cost is justified, run \
+             `cargo xtask instructions --update` and say why in the commit",
             CHANGE_MAX * 100.0
         );
     }

@@ -1,18 +1,18 @@
-//! Reads how many instructions a program took from the file that cachegrind writes about it.
+//! Reads the number of instructions of a run from cachegrind's output file.
 
 use anyhow::{Context as _, Result, ensure};
 
 /// Instructions of the whole run, from the text of cachegrind's output file.
 ///
-/// The format is "Cachegrind File Format" of valgrind's manual: `events:` names the columns, and `summary:`,
+/// The format is "Cachegrind File Format" in valgrind's manual: `events:` names the columns, and `summary:`,
 /// the last line, has their sums. There is one column unless caches are simulated.
 ///
 /// # Errors
-/// A line is missing, as when the run was cut off, or has something else than the count of `Ir`.
+/// A line is missing, for example because the run was cut off, or does not hold the count of `Ir`.
 pub(super) fn instructions(text: &str) -> Result<u64> {
-    let events = value(text, "events:").context("no line `events:`")?;
+    let events = value(text, "events:").context("found no line `events:`")?;
     ensure!(events == "Ir", "found events `{events}`, expected `Ir`");
-    let summary = value(text, "summary:").context("no line `summary:`")?;
+    let summary = value(text, "summary:").context("found no line `summary:`")?;
     summary.parse().with_context(|| format!("found summary `{summary}`, expected a number of instructions"))
 }
 

@@ -1,4 +1,4 @@
-//! Cachegrind's file is read or refused, and counts are compared as the guard promises.
+//! Reading cachegrind's file, and comparing counts.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::{
     per_operation, read,
 };
 
-/// What cachegrind 3.19 writes, without most of its functions.
+/// A file of cachegrind 3.19, without most of its functions.
 const CACHEGRIND: &str = "\
 desc: I1 cache:         32768 B, 64 B, 8-way associative
 desc: D1 cache:         32768 B, 64 B, 8-way associative
@@ -39,8 +39,8 @@ fn instructions_are_the_summary_of_the_file() {
 #[test]
 fn files_that_are_not_whole_are_refused() {
     let refused = |text: &str| format!("{:#}", instructions(text).unwrap_err());
-    assert_eq!(refused(""), "no line `events:`");
-    assert_eq!(refused(CACHEGRIND.split("summary").next().unwrap()), "no line `summary:`");
+    assert_eq!(refused(""), "found no line `events:`");
+    assert_eq!(refused(CACHEGRIND.split("summary").next().unwrap()), "found no line `summary:`");
     let two_columns = CACHEGRIND.replace("events: Ir", "events: Ir Dr");
     assert_eq!(refused(&two_columns), "found events `Ir Dr`, expected `Ir`");
     let no_number = CACHEGRIND.replace("summary: 1234567", "summary: many");
@@ -59,7 +59,7 @@ fn five_per_cent_more_pass_and_a_little_above_fails() {
     let baseline = counts(&[("route", 1000.0), ("tally", 200.0)]);
     judge(&compare(&baseline, &counts(&[("route", 1049.9), ("tally", 100.0)]))).unwrap();
     let error = judge(&compare(&baseline, &counts(&[("route", 1050.1), ("tally", 200.0)]))).unwrap_err();
-    let expected = "takes over 5 % more instructions than the baseline: route;";
+    let expected = "over 5 % more instructions than the baseline: route;";
     assert!(error.to_string().starts_with(expected), "{error}");
 }
 
@@ -68,7 +68,7 @@ fn only_a_gain_above_five_per_cent_asks_for_an_update() {
     let baseline = counts(&[("route", 1000.0), ("tally", 200.0)]);
     assert_eq!(advice(&compare(&baseline, &counts(&[("route", 950.1), ("tally", 300.0)]))), None);
     let advice = advice(&compare(&baseline, &counts(&[("route", 949.9), ("tally", 200.0)]))).unwrap();
-    assert!(advice.starts_with("cheaper than the baseline says: route;"), "{advice}");
+    assert!(advice.starts_with("cheaper than the baseline: route;"), "{advice}");
 }
 
 #[test]
@@ -110,6 +110,6 @@ fn baseline_of_another_compiler_is_refused() {
     let newer = Toolchain { rustc: "rustc 1.96.0 (def 2026-05-01)".to_owned(), ..toolchain() };
     let error = read(&path, &newer).unwrap_err().to_string();
     let expected = "benches/instructions/baseline.json was counted with rustc 1.95.0 (abc 2026-04-01) on \
-                    x86_64, but this is rustc 1.96.0 (def 2026-05-01) on x86_64";
+                    x86_64, expected rustc 1.96.0 (def 2026-05-01) on x86_64";
     assert!(error.starts_with(expected), "{error}");
 }

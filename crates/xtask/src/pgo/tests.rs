@@ -1,4 +1,4 @@
-//! What the compiler is asked, and which profiles are taken.
+//! What is read from the compiler's version, and which profiles are used.
 
 use super::*;
 
@@ -16,14 +16,17 @@ fn the_compiler_says_for_what_it_builds_and_with_what() {
 fn a_compiler_without_llvm_is_refused_by_what_it_says() {
     let error =
         Rustc::parse("rustc 1.95.0\nhost: x86_64-unknown-linux-gnu", "/toolchain".into()).unwrap_err();
-    assert!(error.to_string().contains("names no `LLVM version:`: rustc 1.95.0"), "{error}");
+    assert!(
+        error.to_string().contains("no `LLVM version:` in the compiler's version: rustc 1.95.0"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_tool_of_another_llvm_is_not_taken() {
     let rustc = Rustc { llvm: "1".to_owned(), ..Rustc::parse(VERSION, "/toolchain".into()).unwrap() };
     let error = rustc.profdata().unwrap_err();
-    assert!(error.to_string().starts_with("no `llvm-profdata` of LLVM 1,"), "{error}");
+    assert!(error.to_string().starts_with("found no `llvm-profdata` of LLVM 1,"), "{error}");
 }
 
 #[test]
