@@ -1,7 +1,7 @@
 //! The command line as typed.
 //!
-//! What it means together with the environment and `wasm-fn.toml` is decided in [`config`](crate::config);
-//! nothing of clap goes further than that.
+//! [`config`](crate::config) combines it with the environment and `wasm-fn.toml`. No type of clap goes
+//! beyond that module.
 
 mod deploy;
 #[cfg(test)]
@@ -16,25 +16,25 @@ use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
 pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail};
 pub(crate) use node::{Demo, Doctor, Log, LogFormat, Serve};
 
-/// What is said after the help of the program, and in the generated page.
+/// Text after the program's help, and in the generated page.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0   done
-  1   an error
-  2   the rollout was aborted or rolled back (when it is waited for)
-  3   the rollout was inconclusive when the waiting ended; it goes on
-  64  the command line is wrong
+  0   success
+  1   error
+  2   with `deploy --wait`: the rollout was aborted or rolled back
+  3   with `deploy --wait`: the wait ended before the rollout, which continues
+  64  invalid command line
 
-Data goes to standard output, everything else to standard error.";
+Data is written to standard output, everything else to standard error.";
 
 /// Heading of the arguments that every client command has.
 const NODE: &str = "Node and output";
 
-/// WebAssembly functions over HTTP, with traffic splitting between versions built in.
+/// Runs WebAssembly functions over HTTP, with built-in traffic splitting between versions.
 #[derive(Debug, Parser)]
 #[command(name = "wasm-fn", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -42,25 +42,25 @@ pub(crate) struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Runs a node: the functions on one address, the admin API on another
+    /// Runs a node: functions on one address, the admin API on another
     Serve(Serve),
     /// Shows a canary, a promotion and a rollback in one terminal
     Demo(Demo),
-    /// Makes a new version of a function and gives it traffic
+    /// Creates a new version of a function and sends traffic to it
     Deploy(Deploy),
-    /// Shows how functions, or one function's versions, are doing
+    /// Shows the status of all functions, or of one function's versions
     Status(Status),
     /// Lists the versions of a function
     Versions(OneFunction),
     /// Shows or sets the traffic split of a function
     Traffic(Traffic),
-    /// Takes the rollout to its next step, and from the last one to its end
+    /// Moves the rollout to its next step, or from the last step to its end
     Promote(Promote),
-    /// Holds the rollout at its step until it is resumed; the split stays
+    /// Holds the rollout at its current step until you resume it; the split does not change
     Pause(Change),
-    /// Lets a paused rollout go on
+    /// Resumes a paused rollout
     Resume(Change),
-    /// Ends the rollout; all traffic goes to stable, or back to the split that was set by hand before
+    /// Ends the rollout and sends all traffic to stable, or restores the split that was set by hand before it
     Abort(Abort),
     /// Sends all traffic to an earlier version at once
     Rollback(Rollback),
@@ -68,44 +68,44 @@ pub(crate) enum Command {
     History(History),
     /// Sends one request to a function
     Invoke(Invoke),
-    /// Shows where each version of a function is reached by itself, with a token for that
+    /// Shows the address of each version of a function, with a token to access it
     Preview(Preview),
-    /// Shows what a function wrote
+    /// Shows the logs of a function
     Logs(Logs),
     /// Lists the functions
     Functions(Functions),
-    /// Deletes a function with all its versions
+    /// Deletes a function and all its versions
     Delete(Delete),
-    /// Looks whether a node would serve well here; takes what `serve` takes
+    /// Checks whether this machine can run a node well; takes the same options as `serve`
     Doctor(Doctor),
-    /// Prints the completion script of a shell
+    /// Prints a completion script for a shell
     Completions(Completions),
 }
 
-/// Where the node is, and how answers are printed.
-// Not `next_help_heading`: that would go on to the arguments after these.
+/// Where the node is, and how to print its answers.
+// Not `next_help_heading`: that would also apply to the arguments after these.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Connection {
     /// Admin address of the node
     #[arg(help_heading = NODE, long, env = "WASM_FN_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8081")]
     pub(crate) server: String,
-    /// Token of the node; read from the data directory when absent
+    /// Token for the node; read from the data directory if absent
     #[arg(help_heading = NODE, long, env = "WASM_FN_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
-    /// Data directory that holds the token file
+    /// Data directory that contains the token file
     #[arg(help_heading = NODE, long, env = "WASM_FN_DATA_DIR", value_name = "DIR", default_value = "wasm-fn-data", value_hint = ValueHint::DirPath)]
     pub(crate) data_dir: PathBuf,
-    /// How to print data, and errors on standard error
+    /// Format of data, and of errors on standard error
     #[arg(help_heading = NODE, short, long, value_name = "FORMAT", default_value = "table")]
     pub(crate) output: Format,
 }
 
-/// How data is printed.
+/// Format of printed data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// A table for people.
     Table,
-    /// The answer of the admin API, one object; one a line where there are many.
+    /// The admin API's answer as one object, or one object per line if there are several.
     Json,
 }
 
@@ -128,17 +128,17 @@ pub(crate) struct Functions {
 /// `status`.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// The function; all of them when absent
+    /// The function; all functions if absent
     pub(crate) function: Option<FunctionName>,
-    /// Show it again and again until interrupted; of one function with `-o json`, one line for each change of
-    /// its rollouts
+    /// Refresh until interrupted; for one function with `-o json`, print one line for each change of its
+    /// rollouts
     #[arg(short, long)]
     pub(crate) watch: bool,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
 
-/// Which stage of which function is changed, and why.
+/// The stage of a function to change, and the reason.
 #[derive(Debug, Args)]
 pub(crate) struct Change {
     /// The function
@@ -146,7 +146,7 @@ pub(crate) struct Change {
     /// The stage
     #[arg(short, long, default_value = "live")]
     pub(crate) stage: StageName,
-    /// Why, for the history
+    /// Reason, for the history
     #[arg(short, long)]
     pub(crate) message: Option<String>,
     #[command(flatten)]
@@ -158,7 +158,7 @@ pub(crate) struct Change {
 pub(crate) struct Traffic {
     #[command(flatten)]
     pub(crate) change: Change,
-    /// Shares that add up to 100%, such as `v42=10% v41=90%`; shows the split when absent
+    /// Shares that add up to 100%, such as `v42=10% v41=90%`; if absent, the split is shown
     #[arg(value_name = "VERSION=WEIGHT", value_parser = share)]
     pub(crate) shares: Vec<(VersionRef, Weight)>,
 }
@@ -168,7 +168,7 @@ pub(crate) struct Traffic {
 pub(crate) struct Promote {
     #[command(flatten)]
     pub(crate) change: Change,
-    /// Skip the steps that are left
+    /// Skip the remaining steps
     #[arg(long)]
     pub(crate) full: bool,
 }
@@ -178,7 +178,8 @@ pub(crate) struct Promote {
 pub(crate) struct Abort {
     #[command(flatten)]
     pub(crate) change: Change,
-    /// Cut off requests under way on the canary; stable answers those that have left no trace
+    /// Also cut off the canary's requests in progress; stable answers those that had no effect outside the
+    /// machine
     #[arg(long)]
     pub(crate) now: bool,
 }
@@ -188,7 +189,7 @@ pub(crate) struct Abort {
 pub(crate) struct Rollback {
     #[command(flatten)]
     pub(crate) change: Change,
-    /// The version to go back to; the one that was stable before when absent
+    /// The version to go back to [default: the previous stable version]
     #[arg(long, value_name = "VERSION")]
     pub(crate) to: Option<VersionRef>,
 }
@@ -198,10 +199,10 @@ pub(crate) struct Rollback {
 pub(crate) struct History {
     /// The function
     pub(crate) function: FunctionName,
-    /// At most so many entries, newest first
+    /// Maximum number of entries, newest first
     #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
-    /// Show the numbers and backtraces behind each decision too
+    /// Also show the numbers and backtraces behind each decision
     #[arg(long)]
     pub(crate) evidence: bool,
     #[command(flatten)]
@@ -216,16 +217,16 @@ pub(crate) struct Invoke {
     /// The stage
     #[arg(short, long, default_value = "live")]
     pub(crate) stage: StageName,
-    /// The version that shall answer, whatever the split says
+    /// Version that answers, regardless of the traffic split
     #[arg(long)]
     pub(crate) version: Option<VersionRef>,
-    /// Method; POST when there is a body, else GET
+    /// HTTP method [default: POST if there is a body, else GET]
     #[arg(short = 'X', long)]
     pub(crate) method: Option<http::Method>,
-    /// Body: a text, `@FILE`, or `@-` for standard input
+    /// Body: text, `@FILE`, or `@-` for standard input
     #[arg(short, long, value_name = "TEXT|@FILE")]
     pub(crate) data: Option<String>,
-    /// Header, `name: value`; may be repeated
+    /// Header as `name: value`; may be repeated
     #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = header)]
     pub(crate) headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// Path and query below the function's route, such as `/x?y=1`
@@ -247,10 +248,10 @@ pub(crate) struct Preview {
     /// The stage
     #[arg(short, long, default_value = "live")]
     pub(crate) stage: StageName,
-    /// Only this version, and by this name [default: all that are stable, canary or previous]
+    /// Only this version, under this name [default: every version that is stable, canary or previous]
     #[arg(long)]
     pub(crate) version: Option<VersionRef>,
-    /// First make the preview tokens of all functions so far worthless
+    /// First invalidate every preview token issued so far, for all functions
     #[arg(long)]
     pub(crate) rotate_key: bool,
     #[command(flatten)]
@@ -262,23 +263,23 @@ pub(crate) struct Preview {
 pub(crate) struct Logs {
     /// The function
     pub(crate) function: FunctionName,
-    /// Wait for more until interrupted
+    /// Wait for more lines until interrupted
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Only lines of this version
     #[arg(long)]
     pub(crate) version: Option<VersionRef>,
-    /// Only lines of requests that ended so
+    /// Only lines of requests with this outcome
     #[arg(long)]
     pub(crate) status: Option<LogStatus>,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
 
-/// How a request ended, for `logs`.
+/// Outcome of a request, for `logs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogStatus {
-    /// It failed.
+    /// The request failed.
     Error,
 }
 
@@ -287,10 +288,10 @@ pub(crate) enum LogStatus {
 pub(crate) struct Delete {
     /// The function
     pub(crate) function: FunctionName,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Why, for the history
+    /// Reason, for the history
     #[arg(short, long)]
     pub(crate) message: Option<String>,
     #[command(flatten)]
@@ -307,7 +308,7 @@ pub(crate) struct Completions {
 /// Reads `v42=10%`.
 fn share(text: &str) -> Result<(VersionRef, Weight), String> {
     let (version, weight) =
-        text.split_once('=').ok_or("there is no `=`, expected VERSION=WEIGHT such as v42=10%")?;
+        text.split_once('=').ok_or("found no `=`, expected VERSION=WEIGHT such as v42=10%")?;
     let version = version.parse().map_err(|error: wasm_fn_core::VersionRefError| error.to_string())?;
     let weight = weight.parse().map_err(|error: wasm_fn_core::WeightError| error.to_string())?;
     Ok((version, weight))
@@ -315,9 +316,10 @@ fn share(text: &str) -> Result<(VersionRef, Weight), String> {
 
 /// Reads `name: value`.
 fn header(text: &str) -> Result<(http::HeaderName, http::HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("there is no `:`, expected `name: value`")?;
-    let name = name.trim().parse().map_err(|_| format!("{name:?} is no header name"))?;
-    let value = value.trim().parse().map_err(|_| "the value has characters that no header carries")?;
+    let (name, value) = text.split_once(':').ok_or("found no `:`, expected `name: value`")?;
+    let name = name.trim().parse().map_err(|_| format!("{name:?} is not a header name"))?;
+    let value =
+        value.trim().parse().map_err(|_| "the value has characters that are not allowed in a header")?;
     Ok((name, value))
 }
 

@@ -1,4 +1,5 @@
-//! The program `wasm-fn`: arguments to configuration to options, the wiring of a node, and the client.
+//! The program `wasm-fn`. It turns arguments into configuration and options, wires up a node, and contains
+//! the client.
 
 mod allocator;
 mod args;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     let cli = match args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Whoever closed the stream does not read it.
+            // A closed stream has no reader.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(fault::USAGE) } else { ExitCode::SUCCESS };
         }
@@ -40,14 +41,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Keeps error values from capturing a backtrace, which nobody would see; panics still print theirs.
+/// Keeps error values from capturing a backtrace, which is never printed. Panics still print theirs.
 ///
-/// The engine makes an error value for each instance that it takes down, so `RUST_BACKTRACE=1` in a node's
-/// environment would cost every request.
+/// The engine creates an error value for each instance that it tears down, so `RUST_BACKTRACE=1` in a
+/// node's environment would slow down every request.
 fn keep_errors_cheap() {
     const VARIABLE: &str = "RUST_LIB_BACKTRACE";
     if std::env::var_os(VARIABLE).is_none() {
-        // SAFETY: the program has one thread yet, so nobody else reads the environment.
+        // SAFETY: the program still has only one thread, so nothing else reads the environment.
         #[expect(unsafe_code, reason = "the standard library reads this setting from the environment alone")]
         unsafe {
             std::env::set_var(VARIABLE, "0");

@@ -8,127 +8,127 @@ use wasm_fn_rollout::{Plan, PlanSpec, Step, StepError, Strategy};
 
 use super::Connection;
 
-/// Heading of the strategies.
+/// Help heading of the strategies.
 const STRATEGY: &str = "Strategy";
 
-/// Heading of what goes for several strategies.
+/// Help heading of options that apply to several strategies.
 const ROLLOUT: &str = "Rollout";
 
-/// Heading of what happens after the deployment.
+/// Help heading of options for the time after the deployment.
 const WAITING: &str = "Waiting";
 
 /// `deploy`.
 #[derive(Debug, Args)]
 pub(crate) struct Deploy {
-    /// The component or command module; `component` of the function in wasm-fn.toml when absent
+    /// The component or command module [default: the function's `component` in wasm-fn.toml]
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
-    /// The function; found by FILE in wasm-fn.toml, or made of FILE's name, when absent
+    /// The function [default: the one with this FILE in wasm-fn.toml, or else a name made from FILE's name]
     #[arg(short, long)]
     pub(crate) function: Option<FunctionName>,
     /// The stage
     #[arg(short, long, default_value = "live")]
     pub(crate) stage: StageName,
-    /// Why, for the history and the list of versions
+    /// Reason, for the history and the list of versions
     #[arg(short, long)]
     pub(crate) message: Option<String>,
     #[command(flatten)]
     pub(crate) strategy: DeployStrategy,
     #[command(flatten)]
     pub(crate) rollout: DeployRollout,
-    /// Abort a rollout that is under way instead of refusing
+    /// Abort a rollout that is in progress instead of refusing to deploy
     #[arg(long)]
     pub(crate) replace: bool,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
-    /// Configuration of functions; ./wasm-fn.toml when absent and there
+    /// Configuration of functions [default: ./wasm-fn.toml if it exists]
     #[arg(long, env = "WASM_FN_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
 
-/// How the version gets its traffic; the function's `rollout` in wasm-fn.toml decides when none is chosen.
+/// How the version gets its traffic. If none is chosen, the function's `rollout` in wasm-fn.toml decides.
 #[derive(Debug, Default, Args)]
 #[group(multiple = false)]
 pub(crate) struct DeployStrategy {
-    /// All traffic to the new version at once, which is watched afterwards (the default)
+    /// Send all traffic to the new version at once and watch it afterwards (the default)
     #[arg(help_heading = STRATEGY, long)]
     pub(crate) all_at_once: bool,
-    /// No traffic; the version is reachable by asking for it
+    /// Send no traffic; only requests that ask for the version reach it
     #[arg(help_heading = STRATEGY, long)]
     pub(crate) no_traffic: bool,
-    /// Growing shares such as `1%,10%,50%`, then all traffic; those of wasm-fn.toml, else 1%,10%,50%, when
-    /// none is named. Cohorts of the stable version may come first: `beta,10%,50%`, or `"10% of
+    /// Send growing shares such as `1%,10%,50%`, then all traffic; without STEPS, the steps in wasm-fn.toml,
+    /// or else 1%,10%,50%. Cohorts of the stable version may come first: `beta,10%,50%`, or `"10% of
     /// beta,beta,10%"`
     #[arg(help_heading = STRATEGY, long, value_name = "STEPS", num_args = 0..=1, require_equals = true, value_parser = steps)]
     pub(crate) canary: Option<Option<Steps>>,
-    /// The same share more, again and again: `10%/1m`, which is also meant when none is named and
-    /// wasm-fn.toml has none
+    /// Add the same share at a fixed interval, such as `10%/1m`; without SHARE/TIME, the one in wasm-fn.toml,
+    /// or else 10%/1m
     #[arg(help_heading = STRATEGY, long, value_name = "SHARE/TIME", num_args = 0..=1, require_equals = true, value_parser = growth)]
     pub(crate) linear: Option<Option<Growth>>,
-    /// No traffic until its checks passed, then all at once
+    /// Send no traffic until the version's checks have passed, then all traffic at once
     #[arg(help_heading = STRATEGY, long)]
     pub(crate) blue_green: bool,
 }
 
-/// How the rollout moves; what is absent is as wasm-fn.toml says.
+/// How the rollout moves. Options that are absent come from wasm-fn.toml.
 #[derive(Debug, Default, Args)]
 pub(crate) struct DeployRollout {
     /// Wait for `wasm-fn promote` before each step and before the switch
     #[arg(help_heading = ROLLOUT, long)]
     pub(crate) manual: bool,
-    /// What happens when the gate fails [default: rollback]
+    /// What to do if the gate fails [default: rollback]
     #[arg(help_heading = ROLLOUT, long, value_name = "ACTION")]
     pub(crate) on_fail: Option<OnFail>,
-    /// How long each step of a canary lasts at least [default: 1m]
+    /// Minimum duration of each step of a canary [default: 1m]
     #[arg(help_heading = ROLLOUT, long, value_name = "TIME", value_parser = time)]
     pub(crate) step_min: Option<Duration>,
-    /// Requests that each step needs before it passes [default: 100]
+    /// Requests that each step needs before it can pass [default: 100]
     #[arg(help_heading = ROLLOUT, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) min_requests: Option<u64>,
-    /// How long the version is watched once it has all traffic, 0s for not at all [default: 5m]
+    /// How long to watch the version once it has all traffic; 0s turns this off [default: 5m]
     #[arg(help_heading = ROLLOUT, long, value_name = "TIME", value_parser = time)]
     pub(crate) watch_for: Option<Duration>,
-    /// Users see the canary's failures: stable does not answer in its place
+    /// Do not answer from stable when the canary fails: users see its failures
     #[arg(help_heading = ROLLOUT, long)]
     pub(crate) no_shield: bool,
-    /// Requests that a blue-green version must answer as expected before the switch: `[[check]]` tables in
-    /// TOML, or an array in JSON; may be repeated
+    /// File with requests that a blue-green version must answer as expected before the switch: `[[check]]`
+    /// tables in TOML, or an array in JSON; may be repeated
     #[arg(help_heading = ROLLOUT, long = "check", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) checks: Vec<PathBuf>,
 }
 
-/// Whether `deploy` stays until the rollout has ended.
+/// Whether `deploy` waits until the rollout has ended.
 #[derive(Debug, Args)]
 pub(crate) struct Waiting {
-    /// Show the rollout until it has ended, and exit by how it did; with `-o json`, the deployment and then
-    /// each change are one line each
+    /// Show the rollout until it ends; its outcome sets the exit code. With `-o json`, the deployment and
+    /// then each change are one line each
     #[arg(help_heading = WAITING, long)]
     pub(crate) wait: bool,
-    /// Longest time to wait; the rollout goes on after it
+    /// Maximum time to wait; the rollout continues after it
     #[arg(help_heading = WAITING, long, value_name = "TIME", requires = "wait", default_value = "30m", value_parser = time)]
     pub(crate) timeout: Duration,
 }
 
-/// What happens when the gate fails.
+/// What to do if the gate fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnFail {
-    /// Everybody goes back.
+    /// All traffic goes back.
     Rollback,
-    /// The split stays until somebody resumes or ends the rollout.
+    /// The split stays until someone resumes or ends the rollout.
     Pause,
-    /// The split stays until somebody ends the rollout.
+    /// The split stays until someone ends the rollout.
     Freeze,
 }
 
 /// Steps of a canary.
-// Invariant: a plan can be made of them.
+// Invariant: they make a valid plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Steps(Vec<Step>);
 
 impl Steps {
-    /// The first step first.
+    /// The steps in order.
     pub(crate) fn steps(&self) -> &[Step] {
         &self.0
     }
@@ -156,19 +156,19 @@ fn steps(text: &str) -> Result<Steps, String> {
 
 /// Reads `10%/1m`.
 fn growth(text: &str) -> Result<Growth, String> {
-    let (by, every) = text.split_once('/').ok_or("there is no `/`, expected SHARE/TIME such as 10%/1m")?;
+    let (by, every) = text.split_once('/').ok_or("found no `/`, expected SHARE/TIME such as 10%/1m")?;
     let by = by.parse().map_err(|error: WeightError| error.to_string())?;
     let growth = Growth { by, every: time(every)? };
     laid_out(Strategy::Linear { by, every: growth.every })?;
     Ok(growth)
 }
 
-/// Whether a plan can be made of `strategy`; the node asks the same.
+/// Checks that `strategy` makes a valid plan. The node makes the same check.
 fn laid_out(strategy: Strategy) -> Result<(), String> {
     Plan::new(PlanSpec::usual(strategy)).map(drop).map_err(|error| error.to_string())
 }
 
-/// Reads `90s` as whole milliseconds, the finest that a node keeps.
+/// Reads `90s` as whole milliseconds, which is the resolution of a node.
 fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|_| "expected a time such as 10s or 500ms")?;
     if !time.subsec_nanos().is_multiple_of(1_000_000) {

@@ -1,4 +1,4 @@
-//! The command line as a page: docs/cli.md is this text, and a test compares them.
+//! The command line as a page. docs/cli.md contains this text, and a test compares the two.
 
 use std::fmt::Write as _;
 
@@ -12,20 +12,20 @@ pub(super) fn markdown() -> String {
     cli.build();
     let about = cli.get_about().map(ToString::to_string).unwrap_or_default();
     let mut page = format!("# The command line\n\n{about}.\n\n");
-    page += "This page is made from the program's own help; `UPDATE_EXPECT=1 cargo test -p wasm-fn` writes it \
-             anew. A flag wins over the environment, the environment over `wasm-fn.toml`, the file over the \
-             default.\n\n```text\n";
+    page += "This page is generated from the program's help; `UPDATE_EXPECT=1 cargo test -p wasm-fn` updates \
+             it. A flag overrides the environment, the environment overrides `wasm-fn.toml`, and the file \
+             overrides the default.\n\n```text\n";
     page += EXIT_CODES;
     page += "\n```\n";
     let commands: Vec<_> = cli.get_subcommands().filter(|command| command.get_name() != "help").collect();
     for command in &commands {
         section(&mut page, command);
     }
-    // The same in every command that has them.
+    // They are the same in every command that has them.
     let shared =
         commands.iter().map(|command| command.get_arguments().filter(|arg| is_shared(arg)).collect());
     let shared: Vec<&Arg> = shared.max_by_key(Vec::len).unwrap_or_default();
-    let _ = write!(page, "\n## {NODE}\n\nWhat every command that speaks to a node takes too.\n");
+    let _ = write!(page, "\n## {NODE}\n\nEvery command that talks to a node also takes these arguments.\n");
     table(&mut page, &shared);
     page
 }
@@ -44,7 +44,7 @@ fn section(page: &mut String, command: &Command) {
     let own: Vec<_> = command.get_arguments().filter(|arg| !hidden(arg) && !is_shared(arg)).collect();
     table(page, &own);
     if command.get_arguments().any(is_shared) {
-        page.push_str("\nAnd those of [node and output](#node-and-output).\n");
+        page.push_str("\nThis command also takes the arguments in [node and output](#node-and-output).\n");
     }
 }
 
@@ -71,7 +71,7 @@ fn spelling(arg: &Arg) -> String {
                 format!("{short}{arg}")
             },
         )
-        // A bar would end the cell.
+        // A `|` would end the table cell.
         .replace('|', "\\|")
 }
 

@@ -1,4 +1,4 @@
-//! What the command line takes and refuses.
+//! What the command line accepts and refuses.
 
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use expect_test::expect_file;
@@ -118,7 +118,7 @@ fn why_a_strategy_is_refused() {
     }
     assert_eq!(
         why("deploy --linear=10%"),
-        "error: invalid value '10%' for '--linear[=<SHARE/TIME>]': there is no `/`, expected SHARE/TIME such as 10%/1m"
+        "error: invalid value '10%' for '--linear[=<SHARE/TIME>]': found no `/`, expected SHARE/TIME such as 10%/1m"
     );
     assert_eq!(
         why("deploy --linear=10%/0s"),
