@@ -1,6 +1,7 @@
 //! A client of the admin API.
 //!
-//! Answers are bounded and waited for with a deadline, except those that are meant to go on.
+//! Answers and lines of streams are limited in size. Answers also have a deadline, except those to uploads
+//! and streams.
 
 mod error;
 mod lines;
@@ -26,13 +27,13 @@ pub(crate) use error::{ClientError, innermost};
 pub(crate) use lines::Lines;
 pub(crate) use upload::Upload;
 
-/// Longest time to get a connection.
+/// Maximum time to connect.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
-/// Longest time for an answer that needs no work on the node.
+/// Maximum time for an answer that needs no work on the node.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
-/// Largest JSON answer: the status of a node with many thousand functions fits.
+/// Maximum size of a JSON answer: the status of a node with many thousand functions fits.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// A request's body.
@@ -44,7 +45,7 @@ pub(crate) struct Client {
     connection: Connection,
 }
 
-/// An HTTP/1.1 client whose connections are made in bounded time.
+/// An HTTP/1.1 client with a connect timeout.
 pub(crate) fn http() -> legacy::Client<HttpConnector, Body> {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(CONNECT_WAIT));
@@ -52,28 +53,28 @@ pub(crate) fn http() -> legacy::Client<HttpConnector, Body> {
     legacy::Client::builder(TokioExecutor::new()).build(connector)
 }
 
-/// A body that is there as a whole.
+/// A body that is complete in memory.
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 impl Client {
-    /// A client of the node at `connection`; connects when it is first asked.
+    /// Creates a client of the node at `connection`. It connects with its first request.
     pub(crate) fn new(connection: Connection) -> Self {
         Self { http: http(), connection }
     }
 
-    /// Where the node is.
+    /// Host and port of the node.
     pub(crate) fn authority(&self) -> &Authority {
         &self.connection.authority
     }
 
-    /// Gets `path`.
+    /// Sends a GET request for `path`.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         self.call(Method::GET, path, None::<&()>).await
     }
 
-    /// Gets `path` with `query`.
+    /// Sends a request for `path` with `query`.
     pub(crate) async fn query<Q: Serialize, T: DeserializeOwned>(
         &self,
         method: Method,
@@ -99,7 +100,7 @@ impl Client {
         serde_json::from_slice(&bytes).map_err(|error| self.unexpected(error))
     }
 
-    /// Sends `body` to `path`, for an answer of JSON lines.
+    /// Sends `body` to `path`; the answer is a stream of JSON lines.
     pub(crate) async fn lines<B: Serialize>(
         &self,
         method: Method,
@@ -116,7 +117,7 @@ impl Client {
         Ok(Lines::new(response.into_body(), self.authority().clone()))
     }
 
-    /// Gets `path` with `query`, as JSON lines.
+    /// Sends a GET request for `path` with `query`; the answer is a stream of JSON lines.
     pub(crate) async fn query_lines<Q: Serialize>(
         &self,
         path: &str,
@@ -125,7 +126,7 @@ impl Client {
         self.lines(Method::GET, &with_query(path, query)?, None::<&()>).await
     }
 
-    /// Whether the node has the component already.
+    /// Asks the node whether it already has the component.
     pub(crate) async fn has(&self, component: Digest) -> Result<bool, ClientError> {
         let request =
             self.json(Method::HEAD, &format!("/v1/components/{component}"), None::<&()>, "application/json")?;
@@ -134,12 +135,12 @@ impl Client {
         match status {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
-            // An answer to HEAD has no body that could say more.
+            // An answer to HEAD has no body with details.
             other => Err(self.refusal(other, b"")),
         }
     }
 
-    /// Sends a component; its node may take as long as the network does.
+    /// Sends a component. There is no deadline: the network may be slow.
     pub(crate) async fn upload(&self, upload: Upload) -> Result<(), ClientError> {
         let (component, bytes) = (upload.component, upload.bytes);
         let body = upload.into_body().await.map_err(ClientError::File)?;
@@ -185,7 +186,7 @@ impl Client {
         self.http.request(request).await.map_err(|error| ClientError::transport(self.authority(), &error))
     }
 
-    /// The body of a success; the refusal otherwise.
+    /// Returns the body of a successful answer, or the refusal.
     async fn read(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
@@ -200,7 +201,7 @@ impl Client {
     fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
         match serde_json::from_slice::<Problem>(body) {
             Ok(problem) => ClientError::Refused(Box::new(problem)),
-            Err(_) => self.unexpected(format!("it has status {status} and does not say why")),
+            Err(_) => self.unexpected(format!("it has status {status} and gives no reason")),
         }
     }
 

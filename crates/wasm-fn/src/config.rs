@@ -1,7 +1,7 @@
-//! What the command line, the environment and `wasm-fn.toml` mean together.
+//! Combines the command line, the environment and `wasm-fn.toml`.
 //!
-//! A flag wins over the environment, the environment over the file, the file over the default. clap
-//! reads the environment, so flags and environment arrive here as one.
+//! A flag overrides the environment, the environment overrides the file, and the file overrides the
+//! default. clap reads the environment, so flags and environment arrive here together.
 
 mod checks;
 mod connection;
@@ -18,7 +18,7 @@ pub(crate) use file::ConfigFile;
 pub(crate) use project::Deployment;
 pub(crate) use serve::Serve;
 
-/// The file that is read from the working directory.
+/// The configuration file in the working directory.
 pub(crate) const FILE: &str = "wasm-fn.toml";
 
 #[cfg(test)]

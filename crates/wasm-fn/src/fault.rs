@@ -1,51 +1,51 @@
-//! Why a command ends without success, as people and programs are told.
+//! Why a command failed, for people and for programs.
 
 use std::io;
 
 use serde::Serialize;
 use wasm_fn_api::Problem;
 
-/// Exit code of a command line that is wrong: `EX_USAGE` of sysexits.h.
+/// Exit code for an invalid command line: `EX_USAGE` of sysexits.h.
 ///
-/// clap's own 2 would read as "rolled back".
+/// clap's own code, 2, would mean "rolled back".
 pub(crate) const USAGE: u8 = 64;
 
-/// Exit code of an error.
+/// Exit code for an error.
 pub(crate) const ERROR: u8 = 1;
 
-/// Exit code of a rollout that was waited for, and was aborted or rolled back.
+/// Exit code when the command waited for a rollout that was aborted or rolled back.
 pub(crate) const ROLLED_BACK: u8 = 2;
 
-/// Exit code of a rollout that was waited for, and goes on.
+/// Exit code when the command stopped waiting for a rollout that continues.
 pub(crate) const UNDECIDED: u8 = 3;
 
 /// Why a command ended early.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// Nobody reads standard output any more: the end, and nothing to tell.
+    /// Standard output has no reader any more. The command ends without a message.
     ReaderGone,
-    /// Something to tell.
+    /// A message to print.
     Told(Box<Told>),
 }
 
-/// What is told.
+/// The message to print.
 #[derive(Debug, Serialize)]
 pub(crate) struct Told {
-    /// Stable word to branch on, such as `revision-conflict` or `unreachable`.
+    /// Stable code to branch on, such as `revision-conflict` or `unreachable`.
     pub(crate) code: String,
     /// What did not happen.
     #[serde(rename = "title")]
     pub(crate) error: String,
-    /// Why: the thing, what was found, what was expected.
+    /// Why it did not happen: the thing, what was found, what was expected.
     #[serde(rename = "detail")]
     pub(crate) cause: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) help: Option<String>,
-    /// The HTTP status, when a node said so.
+    /// The HTTP status, if a node sent one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<u16>,
-    /// The revision that the node has, with `revision-conflict`.
+    /// The node's revision, for `revision-conflict`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) revision: Option<u64>,
 }
@@ -63,7 +63,7 @@ impl Fault {
         }))
     }
 
-    /// With what to do about it.
+    /// Adds advice on what to do about it.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         if let Self::Told(told) = &mut self {
             told.help = Some(help.into());
@@ -78,11 +78,11 @@ impl Fault {
         Self::Told(Box::new(Told { code, error, cause: detail, help, status, revision }))
     }
 
-    /// Standard output took no more.
+    /// A write to standard output failed.
     pub(crate) fn output(error: &io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::ReaderGone;
         }
-        Self::new("output", "standard output cannot be written", error)
+        Self::new("output", "standard output cannot be written to", error)
     }
 }

@@ -1,4 +1,4 @@
-//! Why the admin API gave no answer.
+//! Why the admin API did not answer.
 
 use std::{error::Error, io, time::Duration};
 
@@ -8,7 +8,7 @@ use wasm_fn_api::Problem;
 
 use crate::fault::Fault;
 
-/// Why there is no answer.
+/// Why there is no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// Nothing listens there.
@@ -17,13 +17,13 @@ pub(crate) enum ClientError {
     /// The connection ended before the answer did.
     #[error("the node at http://{node} ended the connection: {cause}")]
     Ended { node: Authority, cause: String },
-    /// The node takes too long.
+    /// The node took too long.
     #[error("the node at http://{node} did not answer within {wait:?}")]
     Slow { node: Authority, wait: Duration },
     /// The node refused.
     #[error("{}", .0.detail)]
     Refused(Box<Problem>),
-    /// Something else than a node answers, or one of another version.
+    /// The server is not a node, or is a node of another version.
     #[error("the answer of http://{node} cannot be read: {what}")]
     Unexpected { node: Authority, what: String },
     /// The file to send cannot be read.
@@ -35,18 +35,18 @@ pub(crate) enum ClientError {
 }
 
 impl ClientError {
-    /// What hyper's client says.
+    /// Converts an error of hyper's client.
     pub(super) fn transport(node: &Authority, error: &legacy::Error) -> Self {
         let (node, cause) = (node.clone(), innermost(error));
         if error.is_connect() { Self::Unreachable { node, cause } } else { Self::Ended { node, cause } }
     }
 
-    /// The body of an answer did not end well.
+    /// The body of an answer broke off.
     pub(super) fn ended_early(node: &Authority, error: &(dyn Error + 'static)) -> Self {
         Self::Ended { node: node.clone(), cause: innermost(error) }
     }
 
-    /// Whether the same request may be answered a little later: the node is away, or cannot answer now.
+    /// Whether the same request may succeed later: the node is unreachable, or cannot answer now.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Ended { .. } | Self::Slow { .. } => true,
@@ -55,20 +55,20 @@ impl ClientError {
         }
     }
 
-    /// The fault of a command that wanted to do something: `error` says what did not happen.
+    /// Turns this into a command's fault; `error` says what did not happen.
     pub(crate) fn fault(self, error: impl Into<String>) -> Fault {
         let code = match self {
             Self::Refused(problem) => return Fault::refused(error, *problem),
             Self::Unreachable { .. } => {
                 return Fault::new("unreachable", error, self).help(
-                    "start a node with `wasm-fn serve`, or name another one with --server or WASM_FN_SERVER",
+                    "start a node with `wasm-fn serve`, or choose another one with --server or WASM_FN_SERVER",
                 );
             }
             Self::Ended { .. } => "connection-ended",
             Self::Slow { .. } => "timeout",
             Self::Unexpected { .. } => {
                 return Fault::new("unexpected-answer", error, self).help(
-                    "check that --server names the admin address, not the one where functions are called",
+                    "check that --server is the address of the admin API, not the one that serves functions",
                 );
             }
             Self::File(_) => "unreadable-file",
@@ -78,7 +78,7 @@ impl ClientError {
     }
 }
 
-/// The last cause, which is the one that the system names.
+/// The last cause in the chain, which is the one from the system.
 pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

@@ -1,4 +1,4 @@
-//! An answer of JSON lines, read as they come.
+//! An answer of JSON lines, read as they arrive.
 
 use bytes::{Buf as _, BytesMut};
 use http::uri::Authority;
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::ClientError;
 
-/// Longest line, bytes.
+/// Maximum length of a line, bytes.
 const LINE_BYTES_MAX: usize = 4 << 20;
 
 /// The lines of one answer.
@@ -16,7 +16,7 @@ pub(crate) struct Lines {
     body: Incoming,
     node: Authority,
     buffer: BytesMut,
-    /// Bytes at the front of `buffer` that hold no line's end.
+    /// Bytes at the start of `buffer` that contain no end of a line.
     searched: usize,
 }
 
@@ -25,10 +25,10 @@ impl Lines {
         Self { body, node, buffer: BytesMut::new(), searched: 0 }
     }
 
-    /// The next line; `None` after the last.
+    /// Returns the next line, or `None` after the last.
     ///
     /// # Cancel safety
-    /// Nothing is lost when it is dropped while it waits.
+    /// Dropping the future loses nothing.
     pub(crate) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
         loop {
             if let Some(end) = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n') {
@@ -46,7 +46,7 @@ impl Lines {
             }
             match self.body.frame().await {
                 None if self.buffer.is_empty() => return Ok(None),
-                None => return Err(self.unexpected("it ended within a line")),
+                None => return Err(self.unexpected("it ended in the middle of a line")),
                 Some(Err(error)) => return Err(ClientError::ended_early(&self.node, &error)),
                 Some(Ok(frame)) => {
                     if let Ok(bytes) = frame.into_data() {

@@ -1,4 +1,4 @@
-//! Answers that nodes give, and those that something else gives.
+//! Answers of nodes, and of other servers.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -11,7 +11,8 @@ use tokio::{
 use super::{Client, ClientError};
 use crate::{args, config::Connection};
 
-/// A client of a server that answers every connection's first request with `answer`, and what it was sent.
+/// A client of a server that answers the first request on every connection with `answer`, and what the
+/// server received.
 async fn client(answer: &'static str) -> (Client, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = listener.local_addr().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! A component on its way to the node: read piece by piece, never held as a whole.
+//! Uploads a component to the node in pieces, without holding all of it in memory.
 
 use std::{
     fs::File,
@@ -16,10 +16,10 @@ use wasm_fn_core::Digest;
 
 use super::Body;
 
-/// Bytes of one piece.
+/// Size of one piece, bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A component to be sent.
+/// A component to upload.
 pub(crate) struct Upload {
     /// Its file.
     pub(crate) path: PathBuf,
@@ -27,19 +27,19 @@ pub(crate) struct Upload {
     pub(crate) component: Digest,
     /// Its size.
     pub(crate) bytes: u64,
-    /// Is told the size of every piece that was handed to the network.
+    /// Called with the size of every piece that was handed to the network.
     pub(crate) sent: Box<dyn Fn(u64) + Send>,
 }
 
 impl Upload {
-    /// Digest and size of the file at `path`. Blocks.
+    /// Computes digest and size of the file at `path`. Blocks.
     ///
     /// # Errors
     /// The file cannot be read.
     pub(crate) fn digest(path: &Path) -> io::Result<(Digest, u64)> {
         let mut file = File::open(path)?;
         if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
         }
         let (mut hash, mut total, mut piece) = (Sha256::new(), 0, vec![0; PIECE_BYTES]);
         loop {
@@ -52,7 +52,8 @@ impl Upload {
         }
     }
 
-    /// The body. A file that changed its size in the meantime gives one that the node refuses.
+    /// Turns this into the request's body. If the file's size has changed in the meantime, the node refuses
+    /// the body.
     pub(super) async fn into_body(self) -> io::Result<Body> {
         let file = tokio::fs::File::open(&self.path).await?.take(self.bytes);
         let pieces = stream::try_unfold((file, self.sent), async |(mut file, sent)| {

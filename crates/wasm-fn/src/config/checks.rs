@@ -1,4 +1,4 @@
-//! Checks as written, in `wasm-fn.toml` or in a file of their own, and what they are on the wire.
+//! Reads checks, from `wasm-fn.toml` or from a separate file, into their wire form.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,10 +8,10 @@ use wasm_fn_api as api;
 
 use super::toml_file::{BadValue, FileError, found_expected, parse, text_of};
 
-/// Largest file of checks, bytes: checks are written by people.
+/// Maximum size of a file of checks, bytes: people write checks by hand.
 const BYTES_MAX: u64 = 1 << 20;
 
-/// A request and the answer that is expected, as written.
+/// A request and its expected answer, as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
@@ -24,7 +24,7 @@ pub(super) struct Raw {
     expect: RawExpectation,
 }
 
-/// The answer as written.
+/// The expected answer, as written.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RawExpectation {
@@ -34,7 +34,7 @@ struct RawExpectation {
     json: BTreeMap<String, serde_json::Value>,
 }
 
-/// A file of checks as written in TOML.
+/// A file of checks in TOML, as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFile {
@@ -45,7 +45,7 @@ struct RawFile {
 /// Reads the checks in the file at `path`: `[[check]]` tables in TOML, or an array in JSON. Blocks.
 ///
 /// # Errors
-/// Names the file, and what is wrong with which check; the line when the file has one for it.
+/// Names the file, the check and what is wrong with it, and the line if there is one.
 pub(super) fn read(path: &Path) -> Result<Vec<api::CheckSpec>, FileError> {
     from_text(path, &text_of(path, BYTES_MAX)?)
 }
@@ -54,7 +54,7 @@ fn from_text(path: &Path, text: &str) -> Result<Vec<api::CheckSpec>, FileError> 
     let found = if is_json(path, text) {
         let refused = |line, key, reason| FileError::Line { path: path.to_owned(), line, key, reason };
         let raw: Vec<Raw> = serde_json::from_str(text).map_err(|error| {
-            // serde_json ends its words with the place, which is told before them here.
+            // serde_json ends its message with the place; here the place comes first.
             let words = error.to_string();
             let words = words.rsplit_once(" at line ").map_or(words.as_str(), |(words, _)| words);
             refused(error.line(), String::new(), found_expected(words))
@@ -70,14 +70,14 @@ fn from_text(path: &Path, text: &str) -> Result<Vec<api::CheckSpec>, FileError> 
     Ok(found)
 }
 
-/// Both begin with a bracket; what follows it tells them apart where the name does not.
+/// Both formats begin with a bracket. If the name does not tell them apart, the character after it does.
 fn is_json(path: &Path, text: &str) -> bool {
     let bracket = text.trim_start().strip_prefix('[').map(str::trim_start);
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
         || bracket.is_some_and(|rest| rest.starts_with(['{', ']']))
 }
 
-/// `key` is the path of the array in its file.
+/// Converts the checks; `key` is the path of the array in its file.
 pub(super) fn resolve(raw: Vec<Raw>, key: &str) -> Result<Vec<api::CheckSpec>, BadValue> {
     raw.into_iter().enumerate().map(|(index, raw)| raw.resolve(&format!("{key}[{index}]"))).collect()
 }
@@ -91,18 +91,21 @@ impl Raw {
             return bad("method", format!("found {method:?}, expected a method such as GET"));
         }
         if !self.path.starts_with('/') || self.path.parse::<PathAndQuery>().is_err() {
-            return bad("path", format!("found {:?}, expected path and query such as /hello?x=1", self.path));
+            return bad(
+                "path",
+                format!("found {:?}, expected a path and query such as /hello?x=1", self.path),
+            );
         }
         let expect = &self.expect;
         for (name, headers) in [("headers", &self.headers), ("expect.headers", &expect.headers)] {
             for (header, value) in headers {
                 if header.parse::<HeaderName>().is_err() {
-                    return bad(name, format!("found {header:?}, expected the name of a header"));
+                    return bad(name, format!("found {header:?}, expected a header name"));
                 }
                 if value.parse::<HeaderValue>().is_err() {
                     return bad(
                         name,
-                        format!("{header} is {value:?}, expected characters that a header carries"),
+                        format!("{header} is {value:?}, expected characters that are allowed in a header"),
                     );
                 }
             }

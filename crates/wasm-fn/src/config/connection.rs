@@ -1,4 +1,4 @@
-//! Where the node is and which token opens it.
+//! The node's address and the token for it.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use http::{HeaderValue, Uri, uri::Authority};
 
 use crate::{args, fault::Fault};
 
-/// The token's file in a data directory.
+/// Name of the token file in a data directory.
 const TOKEN_FILE: &str = "token";
 
 /// A node, as clients reach it.
@@ -14,22 +14,22 @@ const TOKEN_FILE: &str = "token";
 pub(crate) struct Connection {
     /// Host and port of the admin API.
     pub(crate) authority: Authority,
-    /// The token as it is.
+    /// The token for it.
     pub(crate) token: Token,
 }
 
-/// A bearer token; never shown.
+/// A bearer token. It is never printed.
 #[derive(Clone)]
 pub(crate) struct Token(String);
 
 impl Connection {
-    /// What `args` mean. Reads the token file when no token is given. Blocks.
+    /// Resolves `args`. Reads the token file if no token is given. Blocks.
     ///
     /// # Errors
-    /// The address is none, or no token is found.
+    /// The address is invalid, or no valid token is found.
     pub(crate) fn resolve(args: &args::Connection) -> Result<Self, Fault> {
         let authority = authority(&args.server)
-            .map_err(|cause| Fault::new("invalid-server", "the node's address is refused", cause))?;
+            .map_err(|cause| Fault::new("invalid-server", "the node's address is invalid", cause))?;
         let token = match &args.token {
             Some(token) => Token::new(token),
             None => {
@@ -38,7 +38,7 @@ impl Connection {
                 Token::new(&text)
             }
         };
-        let token = token.map_err(|cause| Fault::new("invalid-token", "the token is refused", cause))?;
+        let token = token.map_err(|cause| Fault::new("invalid-token", "the token is invalid", cause))?;
         Ok(Self { authority, token })
     }
 }
@@ -46,8 +46,8 @@ impl Connection {
 fn no_token(path: &std::path::Path, error: &io::Error) -> Fault {
     let cause =
         format!("neither --token nor WASM_FN_TOKEN is set, and {} cannot be read: {error}", path.display());
-    Fault::new("no-token", "there is no token for the node", cause).help(
-        "run this beside the node's data directory, or name that with --data-dir; `wasm-fn serve` makes it",
+    Fault::new("no-token", "no token for the node was found", cause).help(
+        "run this next to the node's data directory, or pass --data-dir; `wasm-fn serve` writes the token",
     )
 }
 
@@ -56,12 +56,12 @@ fn authority(server: &str) -> Result<Authority, String> {
     let expected = "expected http://HOST:PORT";
     if server.starts_with("https://") {
         return Err(format!(
-            "found {server:?}, {expected}: the admin API is plain HTTP, reach it by a tunnel"
+            "found {server:?}, {expected}: the admin API is plain HTTP, use a tunnel to reach it"
         ));
     }
     let uri = server.strip_prefix("http://").unwrap_or(server).trim_end_matches('/');
     let uri: Uri = format!("http://{uri}/").parse().map_err(|_| format!("found {server:?}, {expected}"))?;
-    // A host alone, or with a number; not with a user in front.
+    // A host with or without a port number, and without a user.
     let plain = |authority: &&Authority| {
         authority.as_str() == authority.host()
             || (authority.port_u16().is_some() && !authority.as_str().contains('@'))
@@ -76,10 +76,10 @@ impl Token {
     fn new(text: &str) -> Result<Self, &'static str> {
         let token = text.trim();
         if token.is_empty() {
-            return Err("it is empty, expected the content of a node's token file");
+            return Err("it is empty, expected the contents of a node's token file");
         }
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("it has characters that no token has, expected the content of a node's token file");
+            return Err("it has characters that no token has, expected the contents of a node's token file");
         }
         Ok(Self(token.to_owned()))
     }

@@ -1,4 +1,4 @@
-//! `wasm-fn.toml`: read, checked, and refused with the line that is wrong.
+//! Reads and checks `wasm-fn.toml`. An error names the line.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use super::{
     toml_file::{BadValue, FileError, duration, parse, size, text_of},
 };
 
-/// Largest file, bytes: far more than people write, far less than memory.
+/// Maximum size of the file, bytes: far more than people write, and far less than the memory.
 const BYTES_MAX: u64 = 4 << 20;
 
-/// The file as meant.
+/// The file, resolved.
 #[derive(Debug, Default)]
 pub(crate) struct ConfigFile {
     /// `[function.NAME]`.
@@ -28,12 +28,12 @@ pub(crate) struct ConfigFile {
     pub(crate) serve: Serve,
 }
 
-/// `[serve]` as meant; what is absent has a default elsewhere.
+/// `[serve]`, resolved. A value that is absent gets its default elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Serve {
     pub(crate) listen: Option<SocketAddr>,
     pub(crate) admin: Option<SocketAddr>,
-    /// Taken from the file's folder.
+    /// Relative to the file's folder.
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) instances_max: Option<u32>,
     pub(crate) memory_max_bytes: Option<u64>,
@@ -90,7 +90,7 @@ impl ConfigFile {
         Self::parse(path, &text)
     }
 
-    /// Reads `text`, which stands in the file at `path`.
+    /// Reads `text`, the contents of the file at `path`.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, FileError> {
         let folder = path.parent().unwrap_or(Path::new(""));
         parse(path, text, |raw: Raw| raw.resolve(folder))

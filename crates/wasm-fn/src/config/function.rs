@@ -1,4 +1,4 @@
-//! `[function.NAME]` as written, and what it is on the wire.
+//! Reads `[function.NAME]` into its wire form.
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,10 @@ use super::{
     toml_file::{BadValue, millis, size},
 };
 
-/// `[function.NAME]` as meant.
+/// `[function.NAME]`, resolved.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Function {
-    /// The component's path, taken from the file's folder.
+    /// The component's path, relative to the file's folder.
     pub(crate) component: Option<PathBuf>,
     /// `[function.NAME.rollout]`.
     pub(crate) rollout: Rollout,
@@ -64,7 +64,7 @@ struct RawCohort {
 }
 
 impl Raw {
-    /// `key` is the table's path in the file, which stands in `folder`.
+    /// Resolves the table; `key` is its path in the file, and `folder` is the file's folder.
     pub(super) fn resolve(self, key: &str, folder: &Path) -> Result<Function, BadValue> {
         let at = |name: &str| format!("{key}.{name}");
         let cohorts = self.cohorts.into_iter().map(RawCohort::resolve).collect::<Result<_, _>>();
@@ -83,13 +83,13 @@ impl Raw {
             egress: self.egress,
             env: self.env,
         };
-        // The node checks it again; here the error still has a line.
+        // The node checks it again, but here the error can name the line.
         FunctionConfig::try_from(&config)
             .map_err(|api::InvalidConfig { key, reason }| BadValue::new(at(key), reason))?;
         let (rollout, min_requests) = self.rollout.resolve(&at("rollout"))?;
         let gate = api::GateOptions { min_requests, ..self.gate.resolve(&at("gate"))? };
         gate::check(&gate).map_err(|(signal, reason)| match signal {
-            // It stands with the times that it goes with.
+            // In the file, this key is in the rollout's table.
             Some("min_requests") => BadValue::new(at("rollout.min_requests"), reason),
             Some(signal) => BadValue::new(at(&format!("gate.{signal}")), reason),
             None => BadValue::new(at("gate"), reason),
@@ -104,7 +104,7 @@ impl RawCohort {
         let values = match (self.r#in, self.equals) {
             (Some(values), None) => values,
             (None, Some(value)) => vec![value],
-            (Some(_), Some(_)) => return Err("a rule has both `in` and `equals`, expected one of them"),
+            (Some(_), Some(_)) => return Err("a rule has both `in` and `equals`, expected only one of them"),
             (None, None) => return Err("a rule has neither `in` nor `equals`, expected one of them"),
         };
         let Self { name, header, cookie, query, to, .. } = self;

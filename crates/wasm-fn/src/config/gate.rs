@@ -1,4 +1,4 @@
-//! `[function.NAME.gate]` as written, and what it is on the wire.
+//! Reads `[function.NAME.gate]` into its wire form.
 
 use std::{fmt, time::Duration};
 
@@ -25,7 +25,7 @@ pub(super) struct Raw {
     on_no_data: Option<api::OnNoDataSpec>,
 }
 
-/// `{ tolerate = 1.1 }`, or `false` for a signal that is not looked at.
+/// `{ tolerate = 1.1 }`, or `false` for a signal that is turned off.
 struct RawSignal {
     off: bool,
     limits: RawLimits,
@@ -35,7 +35,7 @@ struct RawSignal {
 #[serde(default, deny_unknown_fields)]
 struct RawLimits {
     tolerate: Option<f64>,
-    /// The gate's: there is one for all signals.
+    /// The alpha of the whole gate: all signals share it.
     alpha: Option<f64>,
 }
 
@@ -51,7 +51,7 @@ struct RawFloor {
 struct Rate(f64);
 
 impl Raw {
-    /// `key` is the table's path in the file. Whether values are in bounds is [`check`]'s.
+    /// Resolves the table; `key` is its path in the file. [`check`] checks the bounds of the values.
     pub(super) fn resolve(self, key: &str) -> Result<api::GateOptions, BadValue> {
         let mut alpha = self.alpha.map(|alpha| ("alpha", alpha));
         let signals =
@@ -63,7 +63,7 @@ impl Raw {
                 Some((_, known)) if known == found => {}
                 Some((place, known)) => {
                     let reason = format!(
-                        "found {found}, and {known} in {place}: all signals share one alpha, expected it once"
+                        "found {found}, and {known} in {place}: all signals share one alpha, expected one value"
                     );
                     return Err(BadValue::new(format!("{key}.{name}.alpha"), reason));
                 }
@@ -93,8 +93,8 @@ impl RawSignal {
     }
 }
 
-/// Whether a gate can be made of `options`; if not, the key to blame, and why. The node asks the same;
-/// here the error still has a line.
+/// Checks that `options` make a valid gate; the error holds the key to blame and the reason. The node makes
+/// the same check, but here the error can name the line.
 pub(super) fn check(options: &api::GateOptions) -> Result<(), (Option<&'static str>, String)> {
     let usual = GateSpec::default();
     let tolerate = |found: Option<api::Tolerance>, usual| match found {
@@ -166,7 +166,7 @@ impl<'de> Deserialize<'de> for Rate {
             }
 
             fn visit_i64<E>(self, rate: i64) -> Result<Rate, E> {
-                // Only 0 and 1 are near a share, and neither is one: the bounds refuse it by its value.
+                // No integer is a valid share: the bounds refuse even 0 and 1.
                 Ok(Rate(rate as f64))
             }
 

@@ -1,4 +1,4 @@
-//! Which function `deploy` means, which file, and which configuration.
+//! Finds the function, the file and the configuration for `deploy`.
 
 use std::path::{Path, PathBuf};
 
@@ -17,19 +17,19 @@ pub(crate) struct Deployment {
     pub(crate) component: PathBuf,
     /// The function's configuration.
     pub(crate) config: api::ConfigSpec,
-    /// How it gets its traffic.
+    /// How the version gets its traffic.
     pub(crate) rollout: Rollout,
-    /// The rule that its rollout must satisfy.
+    /// The rule that the rollout must satisfy.
     pub(crate) gate: api::GateOptions,
-    /// Whether the name was made of the file's name, so that people are told.
+    /// Whether the name was made from the file's name, so that the command can say so.
     pub(crate) name_derived: bool,
 }
 
 impl Deployment {
-    /// What `args` mean, with the file that they name or that is here. Blocks.
+    /// Resolves `args` with the file that they name or the one in the working directory. Blocks.
     ///
     /// # Errors
-    /// The file is refused, or it does not say what is meant.
+    /// The file is invalid, or does not determine the function or the component.
     pub(crate) fn resolve(args: &args::Deploy) -> Result<Self, Fault> {
         let error = "nothing was deployed";
         let path = match &args.config {
@@ -49,8 +49,8 @@ impl Deployment {
         Ok(chosen)
     }
 
-    /// The function is the one that is named, else the only one with this component, else one that
-    /// is called like the component's file. The component is the one that is named, else the function's.
+    /// The function is the one in the arguments, else the only one with this component, else one named after
+    /// the component's file. The component is the one in the arguments, else the function's.
     fn choose(
         component: Option<&Path>,
         function: Option<&FunctionName>,
@@ -74,16 +74,16 @@ impl Deployment {
                 (name, true)
             }
             (None, [], None) => {
-                let cause = "no FILE is named, and wasm-fn.toml has no function with a `component`";
-                return Err((cause.to_owned(), "name a file: `wasm-fn deploy FILE`"));
+                let cause = "no FILE is given, and wasm-fn.toml has no function with a `component`";
+                return Err((cause.to_owned(), "give a file: `wasm-fn deploy FILE`"));
             }
             (None, several, asked) => {
                 let names: Vec<_> = several.iter().map(FunctionName::as_str).collect();
                 let names = names.join(", ");
                 let cause = match asked {
-                    Some(_) => format!("wasm-fn.toml has several functions with it: {names}"),
+                    Some(_) => format!("wasm-fn.toml has several functions with this file: {names}"),
                     None => format!(
-                        "no FILE is named, and wasm-fn.toml has several functions with a `component`: {names}"
+                        "no FILE is given, and wasm-fn.toml has several functions with a `component`: {names}"
                     ),
                 };
                 return Err((cause, "name one with -f"));
@@ -92,20 +92,20 @@ impl Deployment {
         let super::function::Function { component: own, rollout, gate, config } =
             file.functions.remove(&function).unwrap_or_default();
         let Some(component) = component.map(Path::to_owned).or(own) else {
-            let cause = format!("no FILE is named, and wasm-fn.toml has no `component` for {function}");
-            return Err((cause, "name a file: `wasm-fn deploy FILE`"));
+            let cause = format!("no FILE is given, and wasm-fn.toml has no `component` for {function}");
+            return Err((cause, "give a file: `wasm-fn deploy FILE`"));
         };
         Ok(Self { function, component, config, rollout, gate, name_derived })
     }
 }
 
-/// The file's stem as a name: lower case, anything else becomes `-`.
+/// Makes a name from the file's stem: in lower case, with `-` for any character that a name cannot have.
 fn name_of(component: &Path) -> Result<FunctionName, NameError> {
     let stem = component.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let letter = |c: char| if matches!(c, 'a'..='z' | '0'..='9' | '-' | '_') { c } else { '-' };
     let name: String = stem.chars().map(letter).collect();
     let name = name.trim_matches(['-', '_']);
-    // Every character is one byte now.
+    // Every character is now one byte.
     name[..name.len().min(63)].parse()
 }
 

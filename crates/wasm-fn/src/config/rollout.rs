@@ -1,4 +1,4 @@
-//! How a deployment moves: `[function.NAME.rollout]` as written, and what the command line makes of it.
+//! How a deployment moves: `[function.NAME.rollout]` as written, combined with the command line.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use super::{
 };
 use crate::args;
 
-/// A strategy and its options, each of which fits it.
+/// A strategy, and options that all apply to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rollout {
-    /// How everybody comes to the new version.
+    /// How traffic moves to the new version.
     pub(crate) strategy: api::StrategySpec,
-    /// How it moves.
+    /// Options of the rollout.
     pub(crate) options: api::RolloutOptions,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Raw {
     checks: Vec<checks::Raw>,
 }
 
-/// A strategy without what belongs to it.
+/// A strategy without its parameters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Kind {
@@ -49,7 +49,7 @@ enum Kind {
     BlueGreen,
     Canary,
     Linear,
-    /// Only on the command line: a file would let nobody release anything.
+    /// Only on the command line: in a file, it would keep everyone from releasing anything.
     #[serde(skip)]
     NoTraffic,
 }
@@ -65,8 +65,9 @@ impl Kind {
         }
     }
 
-    /// Whether `key` means something to it. What only concerns a share of the requests, such as
-    /// `shield`, does no harm where there is none; what would hold or check a release does.
+    /// Whether `key` applies to this strategy. A key that only concerns a share of the requests, such as
+    /// `shield`, does no harm if the strategy has no shares. A key that would hold or check a release does
+    /// harm if it has no effect.
     fn has(self, key: &str) -> bool {
         match key {
             "steps" | "step_min" => self == Self::Canary,
@@ -88,7 +89,7 @@ impl Kind {
     }
 }
 
-/// The strategies that have `key`: `canary, linear or blue-green`.
+/// The strategies to which `key` applies: `canary, linear or blue-green`.
 fn those_with(key: &str) -> String {
     let kinds = [Kind::AllAtOnce, Kind::Canary, Kind::Linear, Kind::BlueGreen];
     let names: Vec<_> = kinds.into_iter().filter(|kind| kind.has(key)).map(Kind::as_str).collect();
@@ -102,7 +103,7 @@ fn those_with(key: &str) -> String {
 }
 
 impl Raw {
-    /// The rollout and its `min_requests`; `key` is the table's path in the file.
+    /// Returns the rollout and its `min_requests`; `key` is the table's path in the file.
     pub(super) fn resolve(self, key: &str) -> Result<(Rollout, Option<u64>), BadValue> {
         let at = |name: &str| format!("{key}.{name}");
         let kind = self.strategy.unwrap_or_default();
@@ -120,7 +121,7 @@ impl Raw {
                 Some(kind) => format!("strategy {}", kind.as_str()),
                 None => format!("no strategy, which means {}", kind.as_str()),
             };
-            let reason = format!("found {found}, expected {} beside it", those_with(name));
+            let reason = format!("found {found}, expected {} with this key", those_with(name));
             return Err(BadValue::new(at(name), reason));
         }
         let share = |name: &str, text: &String| {
@@ -135,7 +136,7 @@ impl Raw {
                 let steps = steps.iter().map(|step| step.parse()).collect::<Result<Vec<Step>, _>>();
                 let steps = steps.map_err(|error: StepError| BadValue::new(at("steps"), error))?;
                 if steps == [Step::Share(Weight::FULL)] {
-                    let reason = "found only 100%, expected a step below it; all-at-once has none";
+                    let reason = "found only 100%, expected a step below 100%; for no steps, use all-at-once";
                     return Err(BadValue::new(at("steps"), reason));
                 }
                 api::StrategySpec::Canary { steps: texts(&steps) }
@@ -161,11 +162,11 @@ impl Raw {
 }
 
 impl Rollout {
-    /// What `args` mean beside the file's rollout and gate. A strategy on the command line wins, and the
-    /// options of the file go on where they fit it. Blocks: files of checks are read.
+    /// Combines flags with the file's rollout and gate. A strategy on the command line wins; options in the
+    /// file that apply to it are kept. Blocks: it reads files of checks.
     ///
     /// # Errors
-    /// A flag does not fit the strategy, or a file of checks is refused.
+    /// A flag does not apply to the strategy, or a file of checks is invalid.
     pub(super) fn merge(
         self,
         strategy: &args::DeployStrategy,
@@ -188,7 +189,7 @@ impl Rollout {
         ];
         if let Some((flag, key, _)) = flags.into_iter().find(|&(_, key, given)| given && !kind.has(key)) {
             return Err(format!(
-                "{flag} is given, and the strategy is {}, expected {}",
+                "{flag} does not apply to the strategy {}, expected {}",
                 kind.as_str(),
                 those_with(key)
             ));
@@ -216,8 +217,8 @@ impl Rollout {
         Ok(rollout)
     }
 
-    /// Whether a plan can be made of it; if not, the key to blame, and why. The node asks the same; here
-    /// the error still has a place.
+    /// Checks that it makes a valid plan; the error holds the key to blame and the reason. The node makes the
+    /// same check, but here the error can name the place in the file.
     fn check(&self) -> Result<(), (&'static str, String)> {
         let steps_of = |texts: &[String]| texts.iter().filter_map(|text| text.parse().ok()).collect();
         let (strategy, time) = match &self.strategy {
@@ -251,10 +252,10 @@ impl Rollout {
     }
 }
 
-/// The strategy that `flags` choose, with what the file says of the same one; the file's when they choose
-/// none.
+/// The strategy that `flags` choose, with the file's parameters for the same strategy. If they choose none,
+/// the file's strategy.
 fn chosen(flags: &args::DeployStrategy, file: api::StrategySpec) -> api::StrategySpec {
-    // The command line lets at most one be chosen.
+    // The command line allows at most one strategy.
     match (flags, file) {
         (args::DeployStrategy { canary: Some(Some(steps)), .. }, _) => {
             api::StrategySpec::Canary { steps: texts(steps.steps()) }

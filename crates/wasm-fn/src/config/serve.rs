@@ -1,4 +1,4 @@
-//! What a node runs with.
+//! The configuration of a node.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -12,38 +12,38 @@ use wasm_fn_server::Network;
 use super::{ConfigFile, file};
 use crate::{args, fault::Fault};
 
-/// Everything that `serve` can be told.
+/// All settings of `serve`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Serve {
-    /// Where functions are called.
+    /// Address that serves functions.
     pub(crate) listen: SocketAddr,
-    /// Where the admin API is.
+    /// Address that serves the admin API.
     pub(crate) admin: SocketAddr,
-    /// Where everything is kept.
+    /// Directory that holds all data.
     pub(crate) data_dir: PathBuf,
-    /// Instances alive at once; as many as suit the machine when absent.
+    /// Maximum number of live instances; if absent, it depends on the machine.
     pub(crate) instances_max: Option<u32>,
-    /// Memory of all of them together; what suits the machine when absent.
+    /// Maximum memory of all instances together; if absent, it depends on the machine.
     pub(crate) memory_max_bytes: Option<u64>,
-    /// Connections open at once.
+    /// Maximum number of open connections.
     pub(crate) connections_max: u32,
-    /// Largest request body.
+    /// Maximum size of a request body.
     pub(crate) body_max_bytes: u64,
-    /// Largest component.
+    /// Maximum size of a component.
     pub(crate) component_max_bytes: u64,
-    /// Memory for native code.
+    /// Maximum memory for native code.
     pub(crate) code_memory_bytes: u64,
-    /// How long requests may take to finish at the end.
+    /// How long requests may take to finish when the node stops.
     pub(crate) drain_timeout: Duration,
-    /// Whether anybody may choose the version that answers.
+    /// Whether any client may choose the version that answers.
     pub(crate) allow_overrides: bool,
-    /// Whether answers of a request's second run say so.
+    /// Whether answers of a second run are marked by a header.
     pub(crate) show_shielded: bool,
-    /// Where the proxies are that name clients.
+    /// Networks of proxies whose headers name the client.
     pub(crate) trusted_proxies: Vec<Network>,
     /// Whether their connections begin with a PROXY header.
     pub(crate) proxy_protocol: bool,
-    /// The domain below which each version has a host name.
+    /// The domain under which each version has a host name.
     pub(crate) preview_domain: Option<PreviewDomain>,
 }
 
@@ -70,22 +70,22 @@ impl Default for Serve {
 }
 
 impl Serve {
-    /// What `args` mean, with the file that they name. Blocks.
+    /// Resolves `args` with the file that they name. Blocks.
     ///
     /// # Errors
-    /// The file is refused, or a value is out of its bounds.
+    /// The file is invalid, or a value is out of bounds.
     pub(crate) fn resolve(args: &args::Serve) -> Result<Self, Fault> {
         let file = match &args.config {
             Some(path) => ConfigFile::read(path)
-                .map_err(|error| Fault::new("invalid-config", "the configuration is refused", error))?,
+                .map_err(|error| Fault::new("invalid-config", "the configuration is invalid", error))?,
             None => ConfigFile::default(),
         };
         let serve = Self::merge(args, file.serve);
-        serve.check().map_err(|cause| Fault::new("invalid-config", "the configuration is refused", cause))?;
+        serve.check().map_err(|cause| Fault::new("invalid-config", "the configuration is invalid", cause))?;
         Ok(serve)
     }
 
-    /// Flags and environment over the file, the file over the defaults.
+    /// Flags and environment override the file, and the file overrides the defaults.
     pub(super) fn merge(args: &args::Serve, file: file::Serve) -> Self {
         let default = Self::default();
         let args = args.clone();
@@ -117,9 +117,9 @@ impl Serve {
         }
     }
 
-    /// Checks every bound; where a value came from does not matter.
+    /// Checks the bounds of every value, wherever it came from.
     pub(super) fn check(&self) -> Result<(), String> {
-        // How many are too many is for the machine to say.
+        // The upper bound depends on the machine, and is checked later.
         if self.instances_max == Some(0) {
             return Err("instances_max is 0, expected at least 1".to_owned());
         }
@@ -144,7 +144,7 @@ impl Serve {
         }
         if self.proxy_protocol && self.trusted_proxies.is_empty() {
             return Err(
-                "proxy_protocol is on without trusted proxies, expected the networks of those that speak it"
+                "proxy_protocol is on without trusted proxies, expected the networks of these proxies"
                     .to_owned(),
             );
         }

@@ -1,4 +1,4 @@
-//! What `wasm-fn.toml` may say and what wins over what.
+//! What `wasm-fn.toml` may contain, and which source overrides which.
 
 use std::{
     net::SocketAddr,
@@ -335,7 +335,7 @@ fn cohorts_that_mean_nothing_are_refused() {
     refused(
         &cohort(r#"header = "a", in = ["b"], equals = "c", to = "canary""#),
         &expect![
-            "wasm-fn.toml:2: function.hello.cohorts: a rule has both `in` and `equals`, expected one of them"
+            "wasm-fn.toml:2: function.hello.cohorts: a rule has both `in` and `equals`, expected only one of them"
         ],
     );
     refused(
@@ -469,7 +469,7 @@ fn a_node_refuses_what_is_out_of_bounds() {
     );
     refused(
         |serve| serve.proxy_protocol = true,
-        "proxy_protocol is on without trusted proxies, expected the networks of those that speak it",
+        "proxy_protocol is on without trusted proxies, expected the networks of these proxies",
     );
     refused(
         |serve| serve.admin = serve.listen,

@@ -1,4 +1,4 @@
-//! TOML files in general: read, and refused with the line that is wrong.
+//! Reads TOML files. An error names the line.
 
 use std::{
     fs::File,
@@ -11,13 +11,13 @@ use std::{
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
-/// Why a configuration file is refused.
+/// Why a configuration file is invalid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
     /// It cannot be read.
     #[error("{}: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
-    /// It is too large to be meant.
+    /// It is far too large for a configuration file.
     #[error("{}: found {bytes} bytes, expected at most {bytes_max}", path.display())]
     TooLarge { path: PathBuf, bytes: u64, bytes_max: u64 },
     /// A line is wrong; `reason` says what was found and what was expected.
@@ -29,7 +29,7 @@ fn key_prefix(key: &str) -> String {
     if key.is_empty() { String::new() } else { format!("{key}: ") }
 }
 
-/// A value that is refused, by its path in the file.
+/// An invalid value, with its path in the file.
 pub(super) struct BadValue {
     pub(super) key: String,
     pub(super) reason: String,
@@ -41,7 +41,7 @@ impl BadValue {
     }
 }
 
-/// The text of the file at `path`. Blocks.
+/// Reads the text of the file at `path`. Blocks.
 ///
 /// # Errors
 /// It cannot be read, or has more than `bytes_max` bytes.
@@ -50,7 +50,7 @@ pub(super) fn text_of(path: &Path, bytes_max: u64) -> Result<String, FileError> 
     let file = File::open(path).map_err(unreadable)?;
     let bytes = file.metadata().map_err(unreadable)?.len();
     let mut text = String::new();
-    // A pipe has no length: what is read counts.
+    // A pipe has no length, so the bytes that were read count.
     let read = file.take(bytes_max + 1).read_to_string(&mut text).map_err(unreadable)?;
     let bytes = bytes.max(u64::try_from(read).unwrap_or(u64::MAX));
     if bytes > bytes_max {
@@ -59,7 +59,7 @@ pub(super) fn text_of(path: &Path, bytes_max: u64) -> Result<String, FileError> 
     Ok(text)
 }
 
-/// Reads the TOML in `text`, which stands in the file at `path`, and makes of it what is `meant`.
+/// Parses `text`, the TOML in the file at `path`, and converts it with `resolve`.
 ///
 /// # Errors
 /// Names the file, the line and the key.
@@ -101,7 +101,7 @@ pub(super) fn duration(key: &str, text: Option<String>) -> Result<Option<Duratio
     text.map(parse).transpose()
 }
 
-/// Reads `10s` as whole milliseconds, the finest that a node keeps.
+/// Reads `10s` as whole milliseconds, which is the resolution of a node.
 pub(super) fn millis(key: &str, text: Option<String>) -> Result<Option<u64>, BadValue> {
     let Some(duration) = duration(key, text)? else { return Ok(None) };
     let whole = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -112,7 +112,7 @@ pub(super) fn millis(key: &str, text: Option<String>) -> Result<Option<u64>, Bad
     Ok(Some(whole))
 }
 
-/// serde's words as ours: `found …, expected …`, and what is expected in words of TOML.
+/// Rewrites serde's messages as `found …, expected …`, with the expected type in TOML's terms.
 pub(super) fn found_expected(message: &str) -> String {
     let message = message.trim_end();
     let rest = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
@@ -122,7 +122,7 @@ pub(super) fn found_expected(message: &str) -> String {
     let expected = match expected {
         "u16" => "a whole number from 0 to 65535",
         "u32" => "a whole number from 0 to 4294967295",
-        "u64" => "a whole number, not below 0",
+        "u64" => "a whole number of at least 0",
         "f64" => "a number",
         "a sequence" => "an array",
         "a map" => "a table",
@@ -131,16 +131,15 @@ pub(super) fn found_expected(message: &str) -> String {
     format!("found {found}, expected {expected}")
 }
 
-/// The number of the line that byte `at` is in.
+/// The number of the line that contains byte `at`.
 fn line(text: &str, at: usize) -> usize {
     let before = &text.as_bytes()[..at.min(text.len())];
     before.split(|&byte| byte == b'\n').count()
 }
 
-/// Where the key with the dotted path `key` stands; `checks[1].path` is below the second of several tables.
+/// The place of the key with the dotted path `key`; `checks[1].path` is in the second of several tables.
 fn span_of(table: &DeTable<'_>, key: &str) -> Option<Range<usize>> {
-    // Names of functions have no dots, or the file would have been refused before; a name that is
-    // refused itself may have some, and is looked for as a whole.
+    // A valid function name has no dots. An invalid one may have some, so the whole key is also compared.
     let (first, rest) = key.split_once('.').map_or((key, ""), |(first, rest)| (first, rest));
     let (name, index) = match first.strip_suffix(']').and_then(|first| first.split_once('[')) {
         Some((name, index)) => (name, index.parse().ok()),

@@ -1,4 +1,4 @@
-//! Files of checks: what they say, and how they are refused.
+//! Files of checks: what is accepted, and what is refused with which message.
 
 use std::{fs, path::Path};
 
@@ -53,7 +53,7 @@ fn both_formats_say_the_same() {
     assert_eq!(from_text(Path::new("checks.toml"), TOML).unwrap(), expected());
     let json = serde_json::to_string_pretty(&expected()).unwrap();
     assert_eq!(from_text(Path::new("checks.json"), &json).unwrap(), expected());
-    // Names do not decide alone: a pipe has none.
+    // The content decides too: a pipe has no name.
     assert_eq!(from_text(Path::new("/dev/fd/3"), &json).unwrap(), expected());
     assert_eq!(from_text(Path::new("/dev/fd/3"), TOML).unwrap(), expected());
 }
@@ -114,7 +114,7 @@ fn checks_that_mean_nothing_are_refused() {
     refused(
         "c.toml",
         "[[check]]\npath = \"hello\"\n",
-        &expect![[r#"c.toml:2: check[0].path: found "hello", expected path and query such as /hello?x=1"#]],
+        &expect![[r#"c.toml:2: check[0].path: found "hello", expected a path and query such as /hello?x=1"#]],
     );
     refused(
         "c.toml",
@@ -124,12 +124,14 @@ fn checks_that_mean_nothing_are_refused() {
     refused(
         "c.toml",
         &check("headers = { \"a b\" = \"1\" }"),
-        &expect![[r#"c.toml:6: check[1].headers: found "a b", expected the name of a header"#]],
+        &expect![[r#"c.toml:6: check[1].headers: found "a b", expected a header name"#]],
     );
     refused(
         "c.toml",
         &check("headers = { a = \"\\n\" }"),
-        &expect![[r#"c.toml:6: check[1].headers: a is "\n", expected characters that a header carries"#]],
+        &expect![[
+            r#"c.toml:6: check[1].headers: a is "\n", expected characters that are allowed in a header"#
+        ]],
     );
     refused(
         "c.toml",

@@ -1,4 +1,4 @@
-//! Addresses and tokens that are accepted.
+//! Which addresses and tokens are accepted.
 
 use super::{Token, authority};
 

@@ -1,4 +1,4 @@
-//! Which function and which file are meant.
+//! Which function and which file `deploy` chooses.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ fn a_file_name_becomes_a_function_name() {
     assert_eq!(name("/"), Err(()));
 }
 
-/// Which function, which file, and whether the name was derived; or why not.
+/// The function, the file, and whether the name was derived; or the error.
 fn chosen(
     component: Option<&str>,
     function: Option<&str>,
@@ -60,18 +60,18 @@ fn a_derived_name_has_its_configuration() {
 #[test]
 fn what_is_ambiguous_is_refused() {
     let twice = "[function.a]\ncomponent = \"x.wasm\"\n[function.b]\ncomponent = \"x.wasm\"\n";
-    let several = "wasm-fn.toml has several functions with it: a, b";
+    let several = "wasm-fn.toml has several functions with this file: a, b";
     assert_eq!(chosen(Some("x.wasm"), None, twice), Err(several.to_owned()));
     assert_eq!(
         chosen(None, None, twice),
-        Err("no FILE is named, and wasm-fn.toml has several functions with a `component`: a, b".to_owned())
+        Err("no FILE is given, and wasm-fn.toml has several functions with a `component`: a, b".to_owned())
     );
     assert_eq!(
         chosen(None, None, ""),
-        Err("no FILE is named, and wasm-fn.toml has no function with a `component`".to_owned())
+        Err("no FILE is given, and wasm-fn.toml has no function with a `component`".to_owned())
     );
     assert_eq!(
         chosen(None, Some("c"), TWO),
-        Err("no FILE is named, and wasm-fn.toml has no `component` for c".to_owned())
+        Err("no FILE is given, and wasm-fn.toml has no `component` for c".to_owned())
     );
 }

@@ -1,4 +1,4 @@
-//! What a deployment's rollout is, by the file and by flags.
+//! The rollout of a deployment, from the file and from flags.
 
 use std::{fs, path::Path};
 
@@ -22,7 +22,7 @@ fn refused(text: &str, expected: &Expect) {
     expected.assert_eq(&error.to_string());
 }
 
-/// What `deploy` with `flags` means beside the file `text`.
+/// The rollout of `deploy` with `flags` and the file `text`.
 fn merged(text: &str, flags: &str) -> Result<(Rollout, GateOptions), String> {
     let words = ["wasm-fn", "deploy"].into_iter().chain(flags.split_whitespace());
     let Command::Deploy(args) = Cli::try_parse_from(words).unwrap().command else {
@@ -163,7 +163,7 @@ fn steps_that_lead_nowhere_are_refused() {
     refused(
         &steps("[\"100%\"]"),
         &expect![
-            "wasm-fn.toml:3: function.a.rollout.steps: found only 100%, expected a step below it; all-at-once has none"
+            "wasm-fn.toml:3: function.a.rollout.steps: found only 100%, expected a step below 100%; for no steps, use all-at-once"
         ],
     );
     refused(
@@ -243,7 +243,7 @@ fn times_that_are_none_are_refused() {
     refused(
         &canary("min_requests = -1"),
         &expect![
-            "wasm-fn.toml:3: function.a.rollout.min_requests: found integer `-1`, expected a whole number, not below 0"
+            "wasm-fn.toml:3: function.a.rollout.min_requests: found integer `-1`, expected a whole number of at least 0"
         ],
     );
 }
@@ -254,41 +254,43 @@ fn keys_that_do_not_fit_the_strategy_are_refused() {
     refused(
         &rollout("steps = [\"10%\"]"),
         &expect![
-            "wasm-fn.toml:2: function.a.rollout.steps: found no strategy, which means all-at-once, expected canary beside it"
+            "wasm-fn.toml:2: function.a.rollout.steps: found no strategy, which means all-at-once, expected canary with this key"
         ],
     );
     refused(
         &rollout("strategy = \"linear\"\nsteps = [\"10%\"]"),
         &expect![
-            "wasm-fn.toml:3: function.a.rollout.steps: found strategy linear, expected canary beside it"
+            "wasm-fn.toml:3: function.a.rollout.steps: found strategy linear, expected canary with this key"
         ],
     );
     refused(
         &rollout("strategy = \"canary\"\nby = \"10%\""),
-        &expect!["wasm-fn.toml:3: function.a.rollout.by: found strategy canary, expected linear beside it"],
+        &expect![
+            "wasm-fn.toml:3: function.a.rollout.by: found strategy canary, expected linear with this key"
+        ],
     );
     refused(
         &rollout("strategy = \"linear\"\nstep_min = \"1m\""),
         &expect![
-            "wasm-fn.toml:3: function.a.rollout.step_min: found strategy linear, expected canary beside it"
+            "wasm-fn.toml:3: function.a.rollout.step_min: found strategy linear, expected canary with this key"
         ],
     );
     refused(
         &rollout("strategy = \"all-at-once\"\nmanual = true"),
         &expect![
-            "wasm-fn.toml:3: function.a.rollout.manual: found strategy all-at-once, expected canary, linear or blue-green beside it"
+            "wasm-fn.toml:3: function.a.rollout.manual: found strategy all-at-once, expected canary, linear or blue-green with this key"
         ],
     );
     refused(
         &rollout("strategy = \"canary\"\nkeep = \"1h\""),
         &expect![
-            "wasm-fn.toml:3: function.a.rollout.keep: found strategy canary, expected blue-green beside it"
+            "wasm-fn.toml:3: function.a.rollout.keep: found strategy canary, expected blue-green with this key"
         ],
     );
     refused(
         &rollout("strategy = \"canary\"\nchecks = [{ path = \"/\" }]"),
         &expect![
-            "wasm-fn.toml:3: function.a.rollout.checks: found strategy canary, expected blue-green beside it"
+            "wasm-fn.toml:3: function.a.rollout.checks: found strategy canary, expected blue-green with this key"
         ],
     );
 }
@@ -365,13 +367,13 @@ fn gates_out_of_bounds_are_refused() {
     refused(
         &gate("alpha = 0.01\nlatency_p99 = { alpha = 0.02 }"),
         &expect![
-            "wasm-fn.toml:3: function.a.gate.latency_p99.alpha: found 0.02, and 0.01 in alpha: all signals share one alpha, expected it once"
+            "wasm-fn.toml:3: function.a.gate.latency_p99.alpha: found 0.02, and 0.01 in alpha: all signals share one alpha, expected one value"
         ],
     );
     refused(
         &gate("errors = { alpha = 0.01 }\nmemory_p99 = { alpha = 0.02 }"),
         &expect![
-            "wasm-fn.toml:3: function.a.gate.memory_p99.alpha: found 0.02, and 0.01 in errors: all signals share one alpha, expected it once"
+            "wasm-fn.toml:3: function.a.gate.memory_p99.alpha: found 0.02, and 0.01 in errors: all signals share one alpha, expected one value"
         ],
     );
     refused(
@@ -425,7 +427,7 @@ fn checks_in_the_file_are_refused_by_their_line() {
     refused(
         &checks("path = \"hello\""),
         &expect![[
-            r#"wasm-fn.toml:7: function.a.rollout.checks[1].path: found "hello", expected path and query such as /hello?x=1"#
+            r#"wasm-fn.toml:7: function.a.rollout.checks[1].path: found "hello", expected a path and query such as /hello?x=1"#
         ]],
     );
     refused(
@@ -520,20 +522,22 @@ fn flags_that_do_not_fit_the_strategy_are_refused() {
     let refused = |flags: &str, expected: &Expect| expected.assert_eq(&merged("", flags).unwrap_err());
     refused(
         "--manual",
-        &expect!["--manual is given, and the strategy is all-at-once, expected canary, linear or blue-green"],
+        &expect![
+            "--manual does not apply to the strategy all-at-once, expected canary, linear or blue-green"
+        ],
     );
     refused(
         "--linear --step-min 1m",
-        &expect!["--step-min is given, and the strategy is linear, expected canary"],
+        &expect!["--step-min does not apply to the strategy linear, expected canary"],
     );
     refused(
         "--canary --check x.toml",
-        &expect!["--check is given, and the strategy is canary, expected blue-green"],
+        &expect!["--check does not apply to the strategy canary, expected blue-green"],
     );
     refused(
         "--no-traffic --on-fail pause",
         &expect![
-            "--on-fail is given, and the strategy is no-traffic, expected all-at-once, canary, linear or blue-green"
+            "--on-fail does not apply to the strategy no-traffic, expected all-at-once, canary, linear or blue-green"
         ],
     );
     refused("--canary --watch-for 31d", &expect!["the watch is 2678400s, expected at most 30 days"]);
