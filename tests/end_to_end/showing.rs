@@ -98,7 +98,7 @@ async fn roles_are_the_same_in_every_table_while_a_version_is_watched() {
     node.roll_out("hello-v2", json!({}), json!({ "name": "all-at-once" }), json!({})).await;
     let shown = node.shown().await;
     assert!(shown.contains("watching"), "{shown}");
-    let (rollout, life) = ("v2 since everybody is on it, v1 before", "since the node started:");
+    let (rollout, life) = ("v2 since it has had all traffic, v1 before that", "since the node started:");
     for (version, role) in [("v1", "previous"), ("v2", "stable")] {
         let rows = [rollout, life].map(|title| row(&shown, title, version));
         assert!(rows.iter().all(|row| row.split_whitespace().any(|word| word == role)), "{rows:?}\n{shown}");
@@ -234,7 +234,7 @@ async fn lines_of_a_watched_deployment_show_the_split_the_real_share_and_the_evi
     .await;
     let words = [
         "v2=25% v1=75%",
-        "(v2 really ",
+        "(v2 actual ",
         "| v1: ",
         "| v2: ",
         "| gate ",

@@ -1,4 +1,4 @@
-//! What each command does.
+//! The commands.
 
 mod address;
 mod deploy;
@@ -24,11 +24,11 @@ use crate::{
     telemetry,
 };
 
-/// Exit code of a command that did what it was told.
+/// Exit code of a command that succeeded.
 const DONE: u8 = 0;
 
 impl Command {
-    /// How this command's data, and its faults, are printed.
+    /// The format of this command's data and errors.
     pub(crate) fn format(&self) -> Format {
         let connection = match self {
             Self::Serve(_) | Self::Demo(_) | Self::Completions(_) => return Format::Table,
@@ -52,7 +52,7 @@ impl Command {
     }
 }
 
-/// Runs `command` to its end and gives its exit code.
+/// Runs `command` and returns its exit code.
 pub(crate) fn run(command: Command) -> Result<u8, Fault> {
     match command {
         Command::Serve(args) => {
@@ -61,7 +61,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Fault> {
             block_on(tokio::runtime::Builder::new_multi_thread(), serve::run(args))
         }
         Command::Demo(args) => {
-            // The tour tells what happens; the node speaks up only when something is wrong.
+            // The tour says what happens; the node logs only when something is wrong.
             let mut log = args.log.clone();
             log.log.get_or_insert_with(|| "warn".to_owned());
             telemetry::start(&log)?;
@@ -102,12 +102,12 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Functions(args) => functions::list(args, output).await,
         Command::Delete(args) => functions::delete(args, output).await,
         Command::Serve(_) | Command::Demo(_) | Command::Completions(_) => {
-            unreachable!("these speak to no node and were run before")
+            unreachable!("these commands do not talk to a node and were run before")
         }
     }
 }
 
-/// A client of the node that `args` mean.
+/// Creates a client of the node in `args`.
 fn connect(args: &args::Connection) -> Result<Client, Fault> {
     Connection::resolve(args).map(Client::new)
 }

@@ -1,7 +1,7 @@
-//! The guided tour: a node, an example function, a good canary that promotes itself, a bad one that takes
-//! itself back, and a rollback, in one terminal.
+//! The guided tour: a node, an example function, a good canary that is promoted, a bad one that is aborted,
+//! and a rollback, in one terminal.
 //!
-//! Everything goes over HTTP, as it would from another machine: the admin API and the requests.
+//! The admin API and the functions are both called over HTTP, as from another machine.
 
 use std::{
     collections::BTreeMap,
@@ -29,40 +29,40 @@ use crate::{
     output::Output,
 };
 
-/// The example, built from `guest-examples/hello`; in the program, so that the tour needs no files.
+/// The example, built from `guest-examples/hello`. It is part of the program, so the tour needs no files.
 const HELLO_V1: &[u8] = include_bytes!("../../../guest-examples/prebuilt/hello-v1.wasm");
 const HELLO_V2: &[u8] = include_bytes!("../../../guest-examples/prebuilt/hello-v2.wasm");
 
-/// Built from `guest-examples/broken`: traps at every request.
+/// Built from `guest-examples/broken`: traps on every request.
 const BROKEN: &[u8] = include_bytes!("../../../guest-examples/prebuilt/broken.wasm");
 
-/// Requests between two looks at a rollout.
+/// Requests between two polls of a rollout.
 const REQUESTS: usize = 200;
 
-/// How long each step, and the watch after the last, is held here; a minute and five would be too long to
-/// watch.
+/// Duration of each step, and of the watch after the last step, milliseconds. The defaults, one minute and
+/// five, would be too long for a tour.
 const STEP_MS: u64 = 1500;
 
-/// Longest time that a rollout may take here.
+/// Maximum duration of a rollout in the tour.
 const ROLLOUT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Requests under way at once.
+/// Requests in flight at once.
 const AT_ONCE: usize = 8;
 
-/// How long requests may take to finish at the end.
+/// How long requests may take to finish when the node stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs the tour; without `--exit` the node then stays for the reader's own requests.
+/// Runs the tour. Without `--exit`, the node then keeps running for the user's own requests.
 pub(crate) async fn demo(args: args::Demo, output: Output) -> Result<(), Fault> {
     let failed = |what: &'static str| move |error: std::io::Error| Fault::new("demo", what, error);
     let mut signals = Signals::listen().map_err(failed("signals cannot be received"))?;
     let data_dir = tempfile::Builder::new().prefix("wasm-fn-demo-").tempdir();
-    let data_dir = data_dir.map_err(failed("no directory for the demo's data"))?;
+    let data_dir = data_dir.map_err(failed("the directory for the demo's data was not created"))?;
     let node = start(&args, data_dir.path()).await?;
     let tour = Tour::new(&node, data_dir.path(), output)?;
     let toured = tokio::select! {
         toured = tour.run() => toured.map(|()| true),
-        // Whoever has seen enough may leave early.
+        // The user may leave early.
         () = signals.next() => Ok(false),
     };
     if matches!(toured, Ok(true)) && !args.exit {
@@ -98,12 +98,12 @@ struct Tour {
     admin: Client,
     hello: Uri,
     node: String,
-    /// Where the example lies before it is deployed.
+    /// The file of the example, before it is deployed.
     example: PathBuf,
     output: Output,
 }
 
-/// Which version answered how often, and what it said.
+/// How often each version answered, and the last answer.
 #[derive(Default)]
 struct Answers {
     by_version: BTreeMap<String, usize>,
@@ -159,8 +159,9 @@ impl Tour {
         answers.all_well()
     }
 
-    /// Deploys `component` as a canary and sends requests until its rollout has ended, as `expected`.
-    #[expect(clippy::disallowed_methods, reason = "the tour tells how long a rollout takes")]
+    /// Deploys `component` as a canary and sends requests until its rollout has ended with the outcome
+    /// `expected`.
+    #[expect(clippy::disallowed_methods, reason = "the tour shows how long a rollout takes")]
     async fn roll_out(&self, component: &'static [u8], expected: RolloutOutcomeView) -> Result<(), Fault> {
         let steps = vec!["10%".to_owned(), "50%".to_owned()];
         let (deployed, took) = self.deploy(component, StrategySpec::Canary { steps }).await?;
@@ -192,17 +193,21 @@ impl Tour {
             };
             self.say(&format!("  {version} was {word} after {:.1?}: {}", began.elapsed(), ended.reason))?;
             if ended.outcome != expected {
-                return Err(Fault::new("demo", "a rollout ended otherwise than it should", ended.reason));
+                return Err(Fault::new("demo", "a rollout did not end as expected", ended.reason));
             }
             return Ok(());
         }
-        Err(Fault::new("demo", "a rollout did not end", format!("{version} after {ROLLOUT_TIMEOUT:?}")))
+        Err(Fault::new(
+            "demo",
+            "a rollout did not end",
+            format!("{version} was still rolling out after {ROLLOUT_TIMEOUT:?}"),
+        ))
     }
 
-    /// Where the rollout of `version` stands, in words, or how it ended.
+    /// The state of the rollout of `version` in words, and its end if it has ended.
     async fn standing(&self, version: &str) -> Result<(String, Option<EndedRolloutView>), Fault> {
         let status: Result<FunctionStatus, _> = self.admin.get("/v1/functions/hello").await;
-        let status = status.map_err(|error| error.fault("the example cannot be looked at"))?;
+        let status = status.map_err(|error| error.fault("the status of the example was not read"))?;
         let Some(live) = status.stages.into_iter().next() else { return Ok((String::new(), None)) };
         let stands = match &live.rollout {
             Some(rollout) if rollout.step.is_some() => format!("{} on {version}", rollout.weight),
@@ -217,7 +222,7 @@ impl Tour {
         self.output.record(&text, |text| (*text).to_owned())
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the tour tells how long a deployment takes")]
+    #[expect(clippy::disallowed_methods, reason = "the tour shows how long a deployment takes")]
     async fn deploy(
         &self,
         component: &'static [u8],
@@ -259,7 +264,7 @@ impl Tour {
         Err(Fault::new("demo", "the example was not deployed", "the node's answer ended early"))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the tour tells how long a change takes")]
+    #[expect(clippy::disallowed_methods, reason = "the tour shows how long a change takes")]
     async fn change<B: serde::Serialize>(&self, action: &str, request: &B) -> Result<(), Fault> {
         let began = Instant::now();
         let path = format!("/v1/functions/hello/{action}");
@@ -294,7 +299,7 @@ impl Tour {
         answers.await.map_err(|cause| Fault::new("demo", "a request broke off", cause))
     }
 
-    /// What the reader can do now.
+    /// Says what the user can do now.
     fn invite(&self, data_dir: &Path) -> Result<(), Fault> {
         let admin = self.admin.authority();
         let data_dir = data_dir.display();

@@ -1,7 +1,6 @@
-//! Everything that is printed: data to standard output, talk to standard error.
+//! Prints data to standard output and messages to standard error.
 //!
-//! Text that comes from functions and users may hold anything; [`visible`] keeps it from steering the
-//! terminal.
+//! Text from functions and users may contain anything; [`visible`] keeps it from controlling the terminal.
 
 pub(crate) mod lines;
 pub(crate) mod picture;
@@ -23,7 +22,7 @@ use crate::{
     fault::{Fault, Told},
 };
 
-/// Where a command prints.
+/// Prints the output of a command.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     format: Format,
@@ -35,12 +34,12 @@ impl Output {
         Self { format }
     }
 
-    /// Whether programs read this.
+    /// Whether the output is for programs.
     pub(crate) fn is_json(self) -> bool {
         self.format == Format::Json
     }
 
-    /// Prints `data`: as an object, or as what `text` makes of it.
+    /// Prints `data` as an object, or as the text that `text` returns.
     pub(crate) fn data<T: Serialize>(self, data: &T, text: impl FnOnce(&T) -> String) -> Result<(), Fault> {
         let text = match self.format {
             Format::Table => text(data),
@@ -49,7 +48,7 @@ impl Output {
         write_line(&text)
     }
 
-    /// Prints `data` as one line of many.
+    /// Prints `data` as one line of several.
     pub(crate) fn record<T: Serialize>(self, data: &T, text: impl FnOnce(&T) -> String) -> Result<(), Fault> {
         let text = match self.format {
             Format::Table => text(data),
@@ -58,20 +57,20 @@ impl Output {
         write_line(&text)
     }
 
-    /// Prints bytes as they are.
+    /// Prints bytes unchanged.
     pub(crate) fn bytes(self, bytes: &[u8]) -> Result<(), Fault> {
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(|error| Fault::output(&error))
     }
 
-    /// Tells people something that is no data; programs are told nothing.
+    /// Prints a message for people that is not data. Does nothing if the output is for programs.
     pub(crate) fn talk(self, text: &str) {
         if !self.is_json() {
             stderr(format_args!("{text}\n"));
         }
     }
 
-    /// Tells people which commands come next.
+    /// Shows people which commands they can run next.
     pub(crate) fn next(self, commands: &[(String, &str)]) {
         let width = commands.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
         for (index, (command, what)) in commands.iter().enumerate() {
@@ -80,7 +79,7 @@ impl Output {
         }
     }
 
-    /// Asks people; `false` unless the answer is yes.
+    /// Asks the user; returns `false` unless the answer is yes.
     pub(crate) fn confirm(self, question: &str) -> io::Result<bool> {
         stderr(format_args!("{question} [y/N] "));
         let mut answer = String::new();
@@ -89,27 +88,27 @@ impl Output {
     }
 }
 
-/// Whether people look at standard output.
+/// Whether standard output is a terminal.
 pub(crate) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// Whether people look at standard error.
+/// Whether standard error is a terminal.
 pub(crate) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Whether standard error shows colours: a terminal, and `NO_COLOR` is not set.
+/// Whether standard error shows colours: it is a terminal, and `NO_COLOR` is not set.
 pub(crate) fn stderr_has_colours() -> bool {
     console::colors_enabled_stderr()
 }
 
-/// Whether somebody can be asked.
+/// Whether there is a user to ask.
 pub(crate) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
-/// Tells why a command ended without success.
+/// Prints why a command failed.
 pub(crate) fn fault(format: Format, told: &Told) {
     match format {
         Format::Table => {
@@ -120,7 +119,7 @@ pub(crate) fn fault(format: Format, told: &Told) {
     }
 }
 
-/// The lines `error:`, `cause:`, `help:`.
+/// Formats the lines `error:`, `cause:`, `help:`.
 fn explain(told: &Told, paint: impl Fn(Style, &str) -> String) -> String {
     let style = || Style::new().for_stderr().bold();
     let mut text = format!("{} {}", paint(style().red(), "error:"), visible(&told.error));
@@ -131,8 +130,8 @@ fn explain(told: &Told, paint: impl Fn(Style, &str) -> String) -> String {
     text
 }
 
-/// `text` without characters that would steer a terminal: control characters but tab and the line's
-/// end, and those that turn the direction of writing.
+/// Escapes characters in `text` that would control a terminal: control characters except tab and newline,
+/// and those that change the direction of writing.
 pub(crate) fn visible(text: &str) -> String {
     let steers = |c: char| {
         (c.is_control() && c != '\t' && c != '\n')
@@ -153,7 +152,7 @@ fn json(text: serde_json::Result<String>) -> Result<String, Fault> {
     text.map_err(|error| Fault::new("output", "the answer cannot be written as JSON", error))
 }
 
-/// Writes to standard error; when nobody reads that, there is nobody to tell.
+/// Writes to standard error. Errors are ignored: there is nowhere left to report them.
 fn stderr(text: fmt::Arguments<'_>) {
     let _ = io::stderr().lock().write_fmt(text);
 }

@@ -1,4 +1,4 @@
-//! `wasm-fn deploy`: the file to the node, the version to its traffic.
+//! `wasm-fn deploy`: uploads the file, deploys the version, and can wait for its rollout.
 
 mod progress;
 
@@ -20,14 +20,14 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
     let deployment = Deployment::resolve(&args)?;
     let Deployment { function, component, config, rollout, gate, name_derived } = deployment;
     if name_derived {
-        output.talk(&format!("the function is called {function} after the file; -f names another"));
+        output.talk(&format!("the function is named {function} after the file; choose another name with -f"));
     }
     let failed = || format!("`{function}` was not deployed");
     let (digest, bytes) = Upload::digest(&component).map_err(|error| {
         Fault::new("unreadable-file", failed(), format!("{}: {error}", component.display()))
     })?;
     let client = connect(&args.connection)?;
-    // Asked first, because a refused token is told best before bytes flow.
+    // This comes first, so that a refused token is reported before the upload.
     let node: api::NodeView = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;
     if bytes > node.component_bytes_max {
         let cause = format!(
@@ -35,8 +35,9 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
             component.display(),
             node.component_bytes_max
         );
-        return Err(Fault::new("too-large", failed(), cause)
-            .help("the node takes larger components when it is started with --component-max"));
+        return Err(
+            Fault::new("too-large", failed(), cause).help("start the node with a larger --component-max")
+        );
     }
     let mut progress = Progress::new(output);
     if !client.has(digest).await.map_err(|error| error.fault(failed()))? {
@@ -90,10 +91,10 @@ async fn follow(
             api::DeployEvent::Error { problem } => return Err(ClientError::Refused(Box::new(problem))),
         }
     }
-    Err(ClientError::Ended { node: client.authority().clone(), cause: "there was no result".to_owned() })
+    Err(ClientError::Ended { node: client.authority().clone(), cause: "it sent no result".to_owned() })
 }
 
-/// What people do next.
+/// Commands that people are likely to need next.
 fn next(result: &api::DeployResult, data: &str) -> Vec<(String, &'static str)> {
     let api::DeployResult { function, stage, version, rollout, split, .. } = result;
     let on = if stage == "live" { String::new() } else { format!(" -s {stage}") };
@@ -130,7 +131,7 @@ fn next(result: &api::DeployResult, data: &str) -> Vec<(String, &'static str)> {
     }
     next.push((format!("wasm-fn status {function} -w"), "watch it"));
     if !result.first {
-        next.push((format!("wasm-fn rollback {function}{on}"), "back to the version before"));
+        next.push((format!("wasm-fn rollback {function}{on}"), "back to the previous version"));
     }
     next
 }

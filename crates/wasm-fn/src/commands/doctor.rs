@@ -1,4 +1,4 @@
-//! `wasm-fn doctor`: whether a node would serve well here, and what to do about it.
+//! `wasm-fn doctor`: checks whether this machine can run a node well, and says what to change.
 
 use super::DONE;
 use crate::{

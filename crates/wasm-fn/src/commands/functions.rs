@@ -1,4 +1,4 @@
-//! `functions`, `versions`, `history`, `delete`: looking at functions, and getting rid of one.
+//! `functions`, `versions`, `history`, `delete`: listing functions and deleting one.
 
 use http::Method;
 use wasm_fn_api as api;
@@ -19,7 +19,7 @@ pub(super) async fn list(args: args::Functions, output: Output) -> Result<u8, Fa
     Ok(DONE)
 }
 
-/// Tells how to get a first function.
+/// If there are no functions, says how to deploy the first one.
 pub(super) fn none_yet(list: &api::FunctionList, output: Output) {
     if list.functions.is_empty() {
         output.talk("there are no functions yet");
@@ -50,7 +50,7 @@ pub(super) async fn history(args: args::History, output: Output) -> Result<u8, F
             .next(&[(format!("wasm-fn history {function} --evidence"), "the numbers behind each decision")]);
     }
     if history.more {
-        output.talk("there are older entries, -n shows more");
+        output.talk("there are older entries; show more with -n");
     }
     Ok(DONE)
 }
@@ -63,10 +63,10 @@ pub(super) async fn delete(args: args::Delete, output: Output) -> Result<u8, Fau
         let path = format!("/v1/functions/{function}/versions");
         let list = client.get::<api::VersionList>(&path).await.map_err(|error| error.fault(failed()))?;
         if !output::stdin_is_terminal() {
-            let cause = "standard input is no terminal, so nobody can be asked";
+            let cause = "standard input is not a terminal, so there is no way to ask";
             return Err(Fault::new("not-confirmed", failed(), cause).help("pass --yes"));
         }
-        let question = format!("delete {function} with its {} versions?", list.versions.len());
+        let question = format!("delete {function} and its {} versions?", list.versions.len());
         let sure = output.confirm(&question);
         if !sure.map_err(|error| Fault::new("not-confirmed", failed(), error))? {
             return Err(Fault::new("not-confirmed", failed(), "the answer was not yes"));

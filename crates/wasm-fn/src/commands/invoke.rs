@@ -1,4 +1,4 @@
-//! `wasm-fn invoke`: one request to a function, as any client would send it.
+//! `wasm-fn invoke`: sends one request to a function, as any client would.
 
 use std::{collections::BTreeMap, io::Read as _, time::Duration};
 
@@ -19,16 +19,16 @@ use crate::{
     output::{Output, stdout_is_terminal, time, visible},
 };
 
-/// Names the version that shall answer; in answers, the one that did.
+/// In requests, the version that is to answer; in answers, the one that did.
 const VERSION: HeaderName = HeaderName::from_static("wasm-fn-version");
 
-/// Proves that the version may be chosen.
+/// The token that allows the client to choose the version.
 const TOKEN: HeaderName = HeaderName::from_static("wasm-fn-token");
 
-/// Names the request in answers and logs.
+/// The request's id in answers and logs.
 const REQUEST_ID: HeaderName = HeaderName::from_static("wasm-fn-request-id");
 
-/// Largest body that is printed as part of an object; others are streamed.
+/// Maximum size of a body that is printed as part of an object. Other bodies are streamed.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// An answer as an object.
@@ -40,11 +40,11 @@ struct Answer {
     version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
-    /// Time to the head of the answer.
+    /// Time until the head of the answer arrived.
     latency_ms: f64,
-    /// Values by name, in the order they came.
+    /// Values by name, in the order in which they arrived.
     headers: BTreeMap<String, Vec<String>>,
-    /// The body; absent when it is no text.
+    /// The body; absent if it is not text.
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
     body_bytes: usize,
@@ -61,7 +61,7 @@ pub(super) async fn run(args: args::Invoke, output: Output) -> Result<u8, Fault>
         .map_err(|cause| Fault::new("invalid-path", failed(), cause))?;
     let started = started();
     let response = client::http().request(request).await.map_err(|error| {
-        let cause = format!("the functions of the node are not reached at {data}: {}", innermost(&error));
+        let cause = format!("the functions of the node cannot be reached at {data}: {}", innermost(&error));
         Fault::new("unreachable", failed(), cause)
     })?;
     let latency = started.elapsed();
@@ -76,13 +76,13 @@ pub(super) async fn run(args: args::Invoke, output: Output) -> Result<u8, Fault>
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the command line is an edge: it says how long the answer took"
+    reason = "the command line is an edge: it shows how long the answer took"
 )]
 fn started() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-/// Where the stage is called: host and port, and its first route.
+/// Where the stage can be called: host and port, and its first route.
 async fn find(args: &args::Invoke) -> Result<(String, Route), Fault> {
     let failed = || format!("`{}` was not invoked", args.function);
     let client: Client = connect(&args.connection)?;
@@ -134,11 +134,11 @@ fn request(
     if let Some(version) = args.version {
         let version = HeaderValue::from_str(&version.to_string()).map_err(|error| error.to_string())?;
         headers.insert(VERSION, version);
-        // Only with a version: whoever does not need it does not get it.
+        // Only with a version: a request that does not need the token does not carry it.
         headers.insert(TOKEN, connection.token.bare());
     }
     for (index, (name, value)) in args.headers.iter().enumerate() {
-        // The first of a name replaces ours, the others stand beside it.
+        // The first header of a name replaces ours; further ones are added.
         if args.headers[..index].iter().any(|(earlier, _)| earlier == name) {
             headers.append(name, value.clone());
         } else {
@@ -160,9 +160,9 @@ async fn answer(response: Response<Incoming>, latency: Duration) -> Result<Answe
     let (head, body) = response.into_parts();
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            let cause = format!("its body is larger than {BODY_BYTES_MAX} bytes, expected at most that");
+            let cause = format!("its body is larger than {BODY_BYTES_MAX} bytes, which is the maximum");
             return Fault::new("too-large", "the answer cannot be shown as an object", cause)
-                .help("leave -o json out, and the body is streamed");
+                .help("leave out -o json to stream the body");
         }
         cut_off(error.as_ref())
     })?;
@@ -210,7 +210,7 @@ async fn print(
             output.bytes(&bytes)?;
         }
     }
-    // People's next prompt begins a line; programs get the body as it is.
+    // The shell's next prompt starts on a new line; programs get the body unchanged.
     if last != b'\n' && stdout_is_terminal() {
         output.bytes(b"\n")?;
     }

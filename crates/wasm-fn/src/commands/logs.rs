@@ -1,4 +1,4 @@
-//! `wasm-fn logs`: what a function wrote, until there is no more or nobody wants more.
+//! `wasm-fn logs`: prints a function's logs until they end or the user interrupts.
 
 use wasm_fn_api as api;
 

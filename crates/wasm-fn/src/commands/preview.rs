@@ -1,4 +1,4 @@
-//! `wasm-fn preview`: where each version is reached by itself.
+//! `wasm-fn preview`: the address of each version.
 
 use http::Method;
 use wasm_fn_api as api;
@@ -16,7 +16,7 @@ pub(super) async fn run(args: args::Preview, output: Output) -> Result<u8, Fault
     if rotate_key {
         let rotated = client.call::<(), api::PreviewKeyRotated>(Method::POST, "/v1/preview-key", None).await;
         let rotated = rotated.map_err(|error| error.fault("the preview key was not rotated"))?;
-        output.talk("every preview token so far is worthless");
+        output.talk("every preview token issued so far is invalid");
         if function.is_none() && output.is_json() {
             output.data(&rotated, |_| String::new())?;
         }
@@ -32,7 +32,7 @@ pub(super) async fn run(args: args::Preview, output: Output) -> Result<u8, Fault
     if preview.access == "off" {
         let cause = format!("`{function}` is configured with preview = \"off\", expected token or open");
         return Err(Fault::new("preview-off", failed(), cause)
-            .help("deploy a version with preview = \"token\"; the stable version's configuration counts"));
+            .help("deploy a version with preview = \"token\"; the setting of the stable version applies"));
     }
     let shown = Shown::new(preview, &address::data_authority(&node.data_listen, client.authority()));
     output.data(&shown, Shown::table)?;

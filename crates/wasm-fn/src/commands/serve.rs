@@ -1,4 +1,4 @@
-//! `wasm-fn serve`: a node from its start to its drained end, or until a new process has taken over.
+//! `wasm-fn serve`: runs a node until it has drained, or until a new process has taken over.
 
 use wasm_fn_pool::PlanOptions;
 

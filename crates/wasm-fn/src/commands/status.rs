@@ -1,4 +1,4 @@
-//! `wasm-fn status`: once, or again and again.
+//! `wasm-fn status`: shows the status once or repeatedly.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
     output::{self, Output, lines, picture::Picture, tables, time},
 };
 
-/// Time between two looks.
+/// Time between two polls.
 const PERIOD: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: args::Status, output: Output) -> Result<u8, Fault> {
@@ -44,7 +44,7 @@ async fn look(client: &Client) -> Result<api::FunctionList, Fault> {
     list.map_err(|error| error.fault("the functions cannot be shown"))
 }
 
-/// Draws all functions again on a terminal; otherwise prints lines that can be searched and cut.
+/// Redraws all functions on a terminal; otherwise prints lines that are easy to process.
 async fn follow(client: &Client, output: Output) -> Result<(), Fault> {
     let drawn = output::stdout_is_terminal() && !output.is_json();
     let mut picture = drawn.then(Picture::on_stdout);

@@ -45,13 +45,13 @@ pub(super) async fn promote(args: args::Promote, output: Output) -> Result<u8, F
     if changed.rollout.as_ref().is_some_and(|rollout| rollout.step.is_some()) {
         output.next(&[(again(&change, "abort"), "all traffic back to stable")]);
     } else if changed.previous.is_some() {
-        output.next(&[(again(&change, "rollback"), "back to the version before")]);
+        output.next(&[(again(&change, "rollback"), "back to the previous version")]);
     }
     Ok(DONE)
 }
 
-/// Where the rollout is that is to be promoted: whoever is faster, a person or the node, has taken the step
-/// that this command was meant for.
+/// The state of the rollout to promote. If a person or the node is faster and takes the step first, the
+/// node can then tell that this promotion was meant for that step.
 async fn seen(change: &args::Change) -> Result<Option<api::RolloutSeen>, Fault> {
     let path = format!("/v1/functions/{}", change.function);
     let status = connect(&change.connection)?.get::<api::FunctionStatus>(&path).await;
@@ -63,7 +63,7 @@ async fn seen(change: &args::Change) -> Result<Option<api::RolloutSeen>, Fault> 
 /// `pause`.
 pub(super) async fn pause(change: args::Change, output: Output) -> Result<u8, Fault> {
     hold(&change, "pause", output).await?;
-    output.next(&[(again(&change, "resume"), "let it go on")]);
+    output.next(&[(again(&change, "resume"), "continue the rollout")]);
     Ok(DONE)
 }
 
@@ -135,16 +135,16 @@ async fn show(change: args::Change, output: Output) -> Result<u8, Fault> {
     Ok(DONE)
 }
 
-/// A stage that the function does not have.
+/// The fault for a stage that the function does not have.
 pub(super) fn unknown_stage(error: String, status: &api::FunctionStatus, stage: &str) -> Fault {
     let stages: Vec<_> = status.stages.iter().map(|stage| stage.stage.as_str()).collect();
     let stages = if stages.is_empty() { "none".to_owned() } else { stages.join(", ") };
     let cause =
-        format!("`{}` has no traffic in stage {stage}; the stages with traffic: {stages}", status.function);
+        format!("`{}` has no traffic in stage {stage}; stages with traffic: {stages}", status.function);
     Fault::new("no-such-stage", error, cause)
 }
 
-/// Whether the weights add up; if not, why, and the command that was probably meant.
+/// Checks that the weights add up. The error holds the reason and the command that was probably meant.
 fn check_sum(
     function: &FunctionName,
     shares: &[(VersionRef, Weight)],
@@ -156,7 +156,7 @@ fn check_sum(
         return Ok(());
     }
     let cause = format!("weights add up to {sum} basis points, expected {full}");
-    // The largest share is most often the one that was meant to take the rest.
+    // The largest share is usually the one that was meant to take the rest.
     let largest = shares.iter().enumerate().max_by_key(|(_, share)| share.1).map(|(index, _)| index);
     let rest = largest.and_then(|index| {
         let others = sum - points(&shares[index]);

@@ -1,4 +1,4 @@
-//! Watching rollouts: `status -w` until nobody looks any more, `deploy --wait` until one has ended.
+//! Watches rollouts: `status -w` until the user interrupts, `deploy --wait` until one has ended.
 
 mod seen;
 
@@ -20,41 +20,41 @@ use crate::{
 };
 use seen::Seen;
 
-/// Time between two looks.
+/// Time between two polls.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// Looks from one line about a stage to the next where nothing is drawn: a line every 5 seconds.
+/// Polls per line about a stage where nothing is drawn: one line every 5 seconds.
 const LOOKS_A_LINE: u64 = 10;
 
-/// Who watches.
+/// The command that watches.
 #[derive(Clone, Debug)]
 enum For {
     /// `status -w`: all stages, as data.
     Status,
-    /// `deploy --wait`: one stage, as talk; as data only how its rollout ended.
+    /// `deploy --wait`: one stage, as messages; only the end of its rollout is data.
     Deploy {
         /// The stage.
         stage: String,
     },
 }
 
-/// One function that is looked at again and again.
+/// Polls one function.
 struct Watcher {
     function: String,
     who: For,
     output: Output,
-    /// Where somebody looks at a terminal.
+    /// Present if the output is a terminal.
     picture: Option<Picture>,
     stages: BTreeMap<String, Seen>,
     looks: u64,
-    /// The node gave no answer when it was asked last.
+    /// Whether the node did not answer the last poll.
     away: bool,
 }
 
-/// Shows `function` until it cannot be looked at any more, or somebody interrupts.
+/// Shows `function` until a poll fails for good or the user interrupts.
 ///
 /// # Errors
-/// The first look fails, or the function is deleted, or standard output is gone.
+/// The first poll fails, the function is deleted, or standard output is gone.
 pub(super) async fn status(client: &Client, function: &str, output: Output) -> Result<(), Fault> {
     let drawn = output::stdout_is_terminal() && !output.is_json();
     let mut watcher = Watcher::new(function, For::Status, output, drawn.then(Picture::on_stdout));
@@ -62,14 +62,14 @@ pub(super) async fn status(client: &Client, function: &str, output: Output) -> R
         ended = watcher.follow(source(client, function), PERIOD) => ended.map(drop),
         _ = tokio::signal::ctrl_c() => {
             if watcher.stages.values().any(|seen| seen.rollout().is_some()) {
-                output.talk("nobody watches any more; the rollout goes on");
+                output.talk("stopped watching; the rollout continues");
             }
             Ok(())
         }
     }
 }
 
-/// Shows the rollout that `deployed` is about until it has ended, and gives the exit code.
+/// Shows the rollout of `deployed` until it has ended, and returns the exit code.
 ///
 /// # Errors
 /// The function is deleted, or the rollout's end was missed.
@@ -104,7 +104,7 @@ fn source(client: &Client, function: &str) -> impl AsyncFnMut() -> Result<api::F
     async move || client.get(&path).await
 }
 
-/// Waits for `deadline`; for ever when it is beyond what a clock can say.
+/// Waits for `deadline`, or for ever if a clock cannot represent it.
 async fn reached(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -118,17 +118,17 @@ impl Watcher {
         Self { function: function.to_owned(), who, output, picture, stages, looks: 0, away: false }
     }
 
-    /// A rollout that is known before the first look.
+    /// Records a rollout that is known before the first poll.
     fn begin(&mut self, stage: &str, rollout: &api::RolloutView) -> Result<(), Fault> {
         self.stages.insert(stage.to_owned(), Seen::first(Some(rollout), None));
-        // People have read it in the deployment's own line.
+        // People have already seen it in the deployment's line.
         if self.output.is_json() {
             self.event(stage, RolloutChange::Begun { rollout: rollout.clone() })?;
         }
         Ok(())
     }
 
-    /// Looks every `period`, until a deployment's rollout has ended; that is what it gives.
+    /// Polls every `period` until a deployment's rollout has ended, and returns that change.
     async fn follow(
         &mut self,
         mut ask: impl AsyncFnMut() -> Result<api::FunctionStatus, ClientError>,
@@ -151,7 +151,7 @@ impl Watcher {
         }
     }
 
-    /// The answer; `None` when the node is away, which it may be once it was there.
+    /// Returns the answer, or `None` if the node is unreachable after it has answered before.
     fn answer(
         &mut self,
         answer: Result<api::FunctionStatus, ClientError>,
@@ -166,7 +166,7 @@ impl Watcher {
             }
             Err(error) if there_before && error.is_passing() => {
                 if !std::mem::replace(&mut self.away, true) {
-                    self.talk(&format!("{error}; it is asked again until it answers"))?;
+                    self.talk(&format!("{error}; retrying until it answers"))?;
                 }
                 Ok(None)
             }
@@ -202,7 +202,7 @@ impl Watcher {
         let changes = self.stages.entry(stage.to_owned()).or_default().look(rollout, last);
         for change in changes {
             let is_end = is_end(&change);
-            // Where people read, the end is told as data.
+            // For people, the end is printed as data.
             if self.output.is_json() || !is_end {
                 self.event(stage, change.clone())?;
             }
@@ -213,7 +213,7 @@ impl Watcher {
         Ok(None)
     }
 
-    /// Tells one change.
+    /// Prints one change.
     fn event(&mut self, stage: &str, change: RolloutChange) -> Result<(), Fault> {
         let (function, stage) = (self.function.clone(), stage.to_owned());
         let event = RolloutEvent { at_ms: time::now_ms(), function, stage, change };
@@ -232,13 +232,13 @@ impl Watcher {
         }
     }
 
-    /// The function, and its stage where it is not the live one: `hello -s staging`.
+    /// The function, and its stage if that is not `live`: `hello -s staging`.
     fn target(&self, stage: &str) -> String {
         let on = if stage == "live" { String::new() } else { format!(" -s {stage}") };
         format!("{}{on}", self.function)
     }
 
-    /// Tells people something that stays when the picture changes.
+    /// Prints a message that stays when the picture changes.
     fn talk(&mut self, text: &str) -> Result<(), Fault> {
         self.clear()?;
         self.output.talk(text);
@@ -252,7 +252,7 @@ impl Watcher {
         }
     }
 
-    /// Draws what was seen; a line now and then where nothing is drawn.
+    /// Draws the status, or prints a line now and then if nothing is drawn.
     fn draw(&mut self, status: &api::FunctionStatus) -> Result<(), Fault> {
         let now_ms = time::now_ms();
         let only = |stage: &&api::StageStatus| match &self.who {
@@ -289,7 +289,7 @@ impl Watcher {
         Ok(())
     }
 
-    /// Tells how the rollout of `stage` has ended, and gives the exit code.
+    /// Prints how the rollout of `stage` ended, and returns the exit code.
     fn ended(&mut self, stage: &str, end: &RolloutChange) -> Result<u8, Fault> {
         self.clear()?;
         let on = if stage == "live" { String::new() } else { format!(" in stage {stage}") };
@@ -298,7 +298,7 @@ impl Watcher {
             RolloutChange::Ended { outcome, .. } => code(*outcome),
             other => {
                 let error = format!("the end of the rollout of `{}`{on} was not seen", self.function);
-                let help = format!("`wasm-fn history {}` has it", self.function);
+                let help = format!("see `wasm-fn history {}`", self.function);
                 return Err(Fault::new("rollout-gone", error, rollout::change(other)).help(help));
             }
         };
@@ -311,7 +311,7 @@ impl Watcher {
         Ok(code)
     }
 
-    /// Tells that the rollout goes on unwatched, and gives the exit code.
+    /// Says that the rollout continues without a watcher, and returns the exit code.
     fn inconclusive(&mut self, stage: &str, canary: &str, because: &str) -> Result<u8, Fault> {
         let change = RolloutChange::Inconclusive { canary: canary.to_owned(), because: because.to_owned() };
         self.event(stage, change)?;
@@ -323,12 +323,12 @@ impl Watcher {
     }
 }
 
-/// Whether a rollout is over with `change`.
+/// Whether `change` is the end of a rollout.
 fn is_end(change: &RolloutChange) -> bool {
     matches!(change, RolloutChange::Ended { .. } | RolloutChange::Gone { .. })
 }
 
-/// The exit code of a rollout that ended so.
+/// The exit code for a rollout with this outcome.
 fn code(outcome: RolloutOutcomeView) -> u8 {
     match outcome {
         RolloutOutcomeView::Promoted => DONE,

@@ -4,7 +4,7 @@ use wasm_fn_api as api;
 
 use super::{rollout, tables, time, visible};
 
-/// ` in stage staging`; nothing for the live stage, which is meant when none is named.
+/// ` in stage staging`; nothing for the stage `live`, which is the default.
 fn in_stage(stage: &str) -> String {
     if stage == "live" { String::new() } else { format!(" in stage {stage}") }
 }
@@ -19,7 +19,7 @@ pub(crate) fn deployed(result: &api::DeployResult) -> String {
     let (place, others) = (in_stage(stage), others(split, version));
     let own = weight(version);
     if result.unchanged {
-        return format!("{function} {version} is deployed already at {own}{place}, nothing was changed");
+        return format!("{function} {version} is already deployed at {own}{place}, nothing was changed");
     }
     if result.first {
         return format!("{function} {version} is live at {own}{place}: the first version has all traffic");
@@ -42,23 +42,23 @@ pub(crate) fn deployed(result: &api::DeployResult) -> String {
     }
 }
 
-/// What of a deployment does not apply yet; `None` when everything does.
+/// The settings of a deployment that do not apply yet, or `None` if all apply.
 pub(crate) fn pending(result: &api::DeployResult) -> Option<String> {
     let settings = Some(result.pending.join(", ")).filter(|settings| !settings.is_empty())?;
     let version = &result.version;
     let text = format!(
-        "note: these settings of {version} apply once it is stable, until then those of the stable version do: {settings}"
+        "note: these settings of {version} apply once it is stable; until then, the stable version's apply: {settings}"
     );
     Some(visible(&text))
 }
 
-/// `, v1 keeps 90%` for every version but `version`.
+/// `, v1 keeps 90%` for every version except `version`.
 fn others(split: &[api::SplitShare], version: &str) -> String {
     let others = split.iter().filter(|share| share.version != version);
     others.map(|share| format!(", {} keeps {}", share.version, share.weight)).collect()
 }
 
-/// How a stage stands after a change: `hello v2 is stable, traffic is v2=100%`.
+/// The state of a stage after a change: `hello v2 is stable, traffic is v2=100%`.
 pub(crate) fn changed(changed: &api::StageChanged) -> String {
     let api::StageChanged { function, stage, stable, split, rollout, .. } = changed;
     let canary = rollout.as_ref().map(stands).unwrap_or_default();
@@ -76,8 +76,8 @@ fn stands(rollout: &api::RolloutView) -> String {
     format!(", {canary} is canary{step}{phase}")
 }
 
-/// One stage of a function as it stands at `now_ms`, for followers without a terminal; `actual` is what the
-/// canary of its rollout really has.
+/// The state of one stage of a function at `now_ms`, for watching without a terminal. `actual` is the
+/// actual share of its rollout's canary.
 pub(crate) fn stage(
     function: &str,
     stage: &api::StageStatus,
@@ -94,7 +94,7 @@ pub(crate) fn stage(
     let versions = versions.join(" | ");
     let line = |rollout| rollout::line(rollout, &stage.split, actual);
     match &stage.rollout {
-        // The gate's numbers are those that decide.
+        // The gate's numbers decide, so they are shown instead of the versions' numbers.
         Some(rollout) if rollout.gate.is_some() => {
             format!("{at} {function} {} {}", stage.stage, line(rollout))
         }
@@ -103,13 +103,13 @@ pub(crate) fn stage(
     }
 }
 
-/// What happened to a stage's rollout.
+/// A change of a stage's rollout.
 pub(crate) fn event(event: &api::RolloutEvent) -> String {
     let api::RolloutEvent { at_ms, function, stage, change } = event;
     format!("{} {function} {stage} {}", time::instant(*at_ms), rollout::change(change))
 }
 
-/// One function in a list, for followers without a terminal.
+/// One function in a list, for watching without a terminal.
 pub(crate) fn summary(function: &api::FunctionSummary, now_ms: u64) -> String {
     let stages = function.stages.iter().map(|stage| {
         let api::StageSummary { stage, split, requests, failures, .. } = stage;
@@ -122,7 +122,7 @@ pub(crate) fn summary(function: &api::FunctionSummary, now_ms: u64) -> String {
 /// One line of a log.
 pub(crate) fn log(event: &api::LogEvent) -> String {
     match event {
-        api::LogEvent::Lost { lines } => format!("({lines} lines are lost: they came too fast)"),
+        api::LogEvent::Lost { lines } => format!("({lines} lines were lost: they arrived too fast)"),
         api::LogEvent::Line(line) => {
             let stream = match line.stream {
                 api::LogStreamView::Stdout => "stdout",

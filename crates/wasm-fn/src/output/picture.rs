@@ -1,10 +1,10 @@
-//! A text on a terminal that is drawn again in its place.
+//! Text on a terminal that is redrawn in place.
 
 use std::io;
 
 use console::{Term, truncate_str};
 
-/// The text, and how many lines of it stand on the terminal.
+/// The terminal, and the number of lines that are drawn on it.
 pub(crate) struct Picture {
     term: Term,
     lines: usize,
@@ -21,7 +21,7 @@ impl Picture {
         Self { term: Term::buffered_stderr(), lines: 0 }
     }
 
-    /// Draws `text` in the place of the one before.
+    /// Draws `text` in place of the previous text.
     pub(crate) fn draw(&mut self, text: &str) -> io::Result<()> {
         let (height, width) = self.term.size();
         let lines = fit(text, usize::from(width), usize::from(height));
@@ -30,18 +30,18 @@ impl Picture {
             self.term.write_line(line)?;
         }
         self.lines = lines.len();
-        // As a whole: half a picture would flicker.
+        // All at once: a partial picture would flicker.
         self.term.flush()
     }
 
-    /// Takes it away, for lines that are to stay.
+    /// Removes the text, to make room for lines that stay.
     pub(crate) fn clear(&mut self) -> io::Result<()> {
         self.draw("")
     }
 }
 
-/// The lines of `text` that a terminal shows without breaking or moving them: a broken line would be two,
-/// and what has left the top cannot be taken back.
+/// The lines of `text` that fit the terminal without wrapping or scrolling. A wrapped line would count as
+/// two, and a line that has scrolled off the top cannot be cleared.
 fn fit(text: &str, width: usize, height: usize) -> Vec<String> {
     let fitting = text.lines().take(height.saturating_sub(1).max(1));
     fitting.map(|line| truncate_str(line, width.max(2) - 1, "…").into_owned()).collect()

@@ -1,4 +1,4 @@
-//! The addresses of versions, as URLs.
+//! The URLs of versions.
 
 use serde::Serialize;
 use wasm_fn_api as api;
@@ -11,20 +11,20 @@ pub(crate) struct Shown {
     function: String,
     stage: String,
     access: String,
-    /// For `wasm-fn-token`, where one is needed.
+    /// For the header `wasm-fn-token`, if a token is needed.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
     /// Newest first.
     pub(crate) versions: Vec<ShownVersion>,
 }
 
-/// A version's URLs, with the token where one is needed.
+/// A version's URLs, with the token if one is needed.
 #[derive(Serialize)]
 pub(crate) struct ShownVersion {
     pub(crate) version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<api::VersionRole>,
-    /// Its path on this node.
+    /// By its path on this node.
     url: String,
     /// By its host name, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +35,7 @@ pub(crate) struct ShownVersion {
 }
 
 impl Shown {
-    /// What is shown of `preview` on a node whose functions are called at `data`.
+    /// Converts `preview` for a node that serves functions at `data`.
     pub(crate) fn new(preview: api::PreviewView, data: &str) -> Self {
         let api::PreviewView { function, stage, access, token, guest_path, addresses } = preview;
         let query = token.as_ref().map(|token| format!("?wasm-fn-preview={token}")).unwrap_or_default();
@@ -49,7 +49,7 @@ impl Shown {
         Self { function, stage, access, token, versions }
     }
 
-    /// One line a URL.
+    /// One line per URL.
     pub(crate) fn table(&self) -> String {
         let mut table = tables::table(&["VERSION", "ROLE", "ADDRESS"], &[]);
         for version in &self.versions {

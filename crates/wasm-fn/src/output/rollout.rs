@@ -1,4 +1,4 @@
-//! Rollouts in words and numbers: how one stands, what the gate has seen, what changed.
+//! Formats rollouts: the state of a rollout, its gate's evidence, and its changes.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use wasm_fn_rollout::{Factor, Step};
 
 use super::{tables, time, visible};
 
-/// Characters of a bar between its brackets.
+/// Characters between the brackets of a bar.
 const BAR: usize = 24;
 
-/// Lines of a backtrace that are shown beside other things: the trap, and where it was.
+/// Lines of a backtrace in a summary: the trap and its place.
 const BACKTRACE_LINES: usize = 4;
 
-/// How the time of a rollout, and its evidence, are drawn.
+/// How to draw a rollout's time and evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Drawn {
     /// Numbers only.
     Plain,
-    /// With bars, for a picture that moves.
+    /// With bars, for a picture that is redrawn.
     Bars,
 }
 
@@ -43,13 +43,13 @@ fn outcome(outcome: RolloutOutcomeView) -> &'static str {
     }
 }
 
-/// `step 2 of 4`, `step 1 of 4: cohort beta`; `None` outside of the steps.
+/// `step 2 of 4`, `step 1 of 4: cohort beta`; `None` outside the steps.
 pub(crate) fn place(rollout: &api::RolloutView) -> Option<String> {
     let cohort = cohort_step(rollout).map(|step| format!(": {}", cohort(&step))).unwrap_or_default();
     rollout.step.map(|step| format!("step {step} of {}{cohort}", rollout.steps.len()))
 }
 
-/// The step that the rollout is at, where that is by cohort.
+/// The rollout's current step, if it is by cohort.
 pub(crate) fn cohort_step(rollout: &api::RolloutView) -> Option<Step> {
     let index = usize::try_from(rollout.step?.checked_sub(1)?).ok()?;
     let step: Step = rollout.steps.get(index)?.parse().ok()?;
@@ -65,7 +65,7 @@ pub(crate) fn cohort(step: &Step) -> String {
     }
 }
 
-/// `34s`, `1m 5s`; milliseconds only where there is nothing else.
+/// `34s`, `1m 5s`; milliseconds only below one second.
 pub(crate) fn span(ms: u64) -> String {
     let shown = if ms < 1000 { Duration::from_millis(ms) } else { Duration::from_secs(ms / 1000) };
     humantime::format_duration(shown).to_string()
@@ -75,12 +75,12 @@ fn percent(part: f64) -> String {
     format!("{:.2}%", part * 100.0)
 }
 
-/// `[=======>                ] `, `part` of 1; nothing where no bars are drawn.
+/// `[=======>                ] ` for the fraction `part`; nothing if no bars are drawn.
 fn bar(drawn: Drawn, part: f64) -> String {
     if drawn == Drawn::Plain {
         return String::new();
     }
-    // At most `BAR` steps, so a loop over them needs no cast.
+    // There are at most `BAR` marks; counting them in a loop needs no cast.
     let full = (1..=BAR).take_while(|&mark| mark as f64 <= part * BAR as f64 + 1e-9).count();
     let head = if full == 0 || full == BAR { "" } else { ">" };
     let body = "=".repeat(full - head.len());
@@ -91,34 +91,34 @@ fn ratio(done: u64, of: u64) -> f64 {
     if of == 0 { 1.0 } else { (done as f64 / of as f64).min(1.0) }
 }
 
-/// Shares of requests that the canary really had.
+/// The actual share of requests that the canary had.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Actual {
-    /// Since the rollout began, whatever its steps.
+    /// Since the rollout began, over all its steps.
     Rollout(Option<f64>),
-    /// Since its step began, or the watching did.
+    /// Since its step began, or since watching began if that was later.
     Step(Option<f64>),
 }
 
 impl Actual {
-    /// Of the whole rollout, by its evidence.
+    /// The share in the whole rollout, from its evidence.
     pub(crate) fn of(rollout: &api::RolloutView) -> Self {
         Self::Rollout(requests(rollout).and_then(|(canary, stable)| share(canary, stable)))
     }
 }
 
-/// The canary's part of so many requests; `None` when there are none.
+/// The canary's share of these requests; `None` if there are none.
 pub(crate) fn share(canary: u64, stable: u64) -> Option<f64> {
     (canary + stable > 0).then(|| ratio(canary, canary + stable))
 }
 
-/// Requests of canary and stable in the rollout; `None` when the two did not run at the same time.
+/// Requests of canary and stable in the rollout; `None` if the two did not run at the same time.
 pub(crate) fn requests(rollout: &api::RolloutView) -> Option<(u64, u64)> {
     let evidence = &rollout.gate.as_ref()?.evidence;
     (evidence.baseline == "concurrent").then_some((evidence.canary.requests, evidence.stable.requests))
 }
 
-/// How a rollout stands: some lines, a table of both sides, and what speaks against the canary.
+/// The state of a rollout: some lines, a table of both sides, and the evidence against the canary.
 pub(crate) fn standing(rollout: &api::RolloutView, actual: Actual, drawn: Drawn, now_ms: u64) -> String {
     let api::RolloutView { stable, canary, weight, phase, lasted_ms, lasts_ms, reason, gate, .. } = rollout;
     let mut text = format!(
@@ -163,16 +163,16 @@ pub(crate) fn standing(rollout: &api::RolloutView, actual: Actual, drawn: Drawn,
     text
 }
 
-/// What the numbers of both sides are of.
+/// The period that the numbers of both sides cover.
 fn since(evidence: &api::EvidenceView) -> String {
     let (canary, stable) = (&evidence.canary.version, &evidence.stable.version);
     match evidence.baseline.as_str() {
-        "past" => format!("in the rollout: {canary} since everybody is on it, {stable} before"),
+        "past" => format!("in the rollout: {canary} since it has had all traffic, {stable} before that"),
         _ => "in the rollout, since its gate began:".to_owned(),
     }
 }
 
-/// What speaks most against the canary.
+/// The strongest evidence against the canary.
 fn against(evidence: &api::EvidenceView, drawn: Drawn) -> String {
     let mut text = String::new();
     let (canary, stable) = (&evidence.canary.version, &evidence.stable.version);
@@ -216,7 +216,7 @@ fn trapped(trap: &api::TrapEvidenceView, evidence: &api::EvidenceView, lines: us
     text
 }
 
-/// Both sides as a table, with the parts of them that are judged apart.
+/// Both sides as a table, with those parts that are judged separately.
 fn sides(evidence: &api::EvidenceView) -> String {
     let mut table = tables::table(&["ROLE", "VERSION", "REQUESTS", "FAILURES", "P50", "P99"], &[2, 3, 4, 5]);
     let role = |numbers: &api::SideView, usual| tables::role_word(numbers.role.unwrap_or(usual));
@@ -244,7 +244,7 @@ fn sides(evidence: &api::EvidenceView) -> String {
 /// All numbers of `evidence`, with whole backtraces.
 pub(crate) fn evidence(evidence: &api::EvidenceView) -> String {
     let mut text = format!("{}\n", sides(evidence));
-    // The strongest always; of the others those that have seen anything.
+    // The strongest signal is always shown, the others only if they have seen anything.
     let seen =
         |&(at, signal): &(usize, &api::SignalEvidenceView)| at == 0 || signal.canary + signal.stable > 0;
     for (_, signal) in evidence.signals.iter().enumerate().filter(seen) {
@@ -259,10 +259,10 @@ pub(crate) fn evidence(evidence: &api::EvidenceView) -> String {
     text
 }
 
-/// What happened last; with `numbers`, what spoke against the canary when it did not end well.
+/// The last rollout that ended; with `numbers`, also the evidence against a canary that was not promoted.
 pub(crate) fn last(ended: &api::EndedRolloutView, numbers: bool, now_ms: u64) -> String {
     let api::EndedRolloutView { stable, canary, outcome: how, ended_ms, reason, evidence, .. } = ended;
-    // Where a version was rolled back to is what is stable now.
+    // After a rollback, the version it went back to is stable now.
     let from =
         if *how == RolloutOutcomeView::RolledBack { String::new() } else { format!(", from {stable}") };
     let mut text = format!(
@@ -277,13 +277,13 @@ pub(crate) fn last(ended: &api::EndedRolloutView, numbers: bool, now_ms: u64) ->
     text
 }
 
-/// A rollout under way as one line, without the function's name; `split` is its stage's.
+/// A rollout in progress as one line, without the function's name; `split` is the split of its stage.
 pub(crate) fn line(rollout: &api::RolloutView, split: &[api::SplitShare], actual: Actual) -> String {
     let api::RolloutView { canary, phase, lasted_ms, lasts_ms, gate, .. } = rollout;
     let place = place(rollout).map(|place| format!(", {place}")).unwrap_or_default();
     let mut text = format!("{canary} {phase}{place}, {}", tables::split(split));
     if let Actual::Step(Some(part)) | Actual::Rollout(Some(part)) = actual {
-        text += &format!(" ({canary} really {})", percent(part));
+        text += &format!(" ({canary} actual {})", percent(part));
     }
     text += &format!(", {}", span(*lasted_ms));
     if *lasts_ms > 0 {
@@ -310,19 +310,19 @@ pub(crate) fn line(rollout: &api::RolloutView, split: &[api::SplitShare], actual
     text
 }
 
-/// The commands that move a rollout which stands still in `phase`; `target` is the function, and its stage
-/// where it is not the live one.
+/// The commands that move a rollout on from `phase`, in which it stands still; `target` is the function,
+/// and its stage if that is not `live`.
 pub(crate) fn ways_out(phase: &str, target: &str) -> Vec<(String, &'static str)> {
     let abort = (format!("wasm-fn abort {target}"), "all traffic back to stable");
     match phase {
-        "awaiting promotion" => vec![(format!("wasm-fn promote {target}"), "go on"), abort],
-        "paused" => vec![(format!("wasm-fn resume {target}"), "go on"), abort],
+        "awaiting promotion" => vec![(format!("wasm-fn promote {target}"), "continue the rollout"), abort],
+        "paused" => vec![(format!("wasm-fn resume {target}"), "continue the rollout"), abort],
         "frozen" => vec![abort, (format!("wasm-fn promote {target} --full"), "all traffic to the canary")],
         _ => vec![],
     }
 }
 
-/// What happened to a rollout, as one line without the function's name.
+/// A change of a rollout as one line, without the function's name.
 pub(crate) fn change(change: &RolloutChange) -> String {
     match change {
         RolloutChange::Idle { split } => format!("no rollout, traffic is {}", tables::split(split)),
@@ -351,10 +351,10 @@ pub(crate) fn change(change: &RolloutChange) -> String {
             format!("{canary} is {}: {}", outcome(*how), visible(reason))
         }
         RolloutChange::Gone { canary } => {
-            format!("the rollout of {canary} is over, and how it ended was not seen")
+            format!("the rollout of {canary} is over, but its end was not seen")
         }
         RolloutChange::Inconclusive { canary, because } => {
-            format!("{canary} is inconclusive ({because}): the rollout goes on without anybody watching")
+            format!("{canary} is inconclusive ({because}): the rollout continues unwatched")
         }
     }
 }

@@ -9,10 +9,10 @@ use super::{
     time, visible,
 };
 
-/// Digits of a digest or hash that are shown: enough to compare by eye.
+/// Digits shown of a digest or hash: enough to compare by eye.
 const DIGITS: usize = 12;
 
-/// A table with these columns; those of `right` are numbers.
+/// A table with these columns; the columns in `right` hold numbers.
 pub(super) fn table(header: &[&str], right: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.to_vec());
@@ -25,9 +25,9 @@ pub(super) fn table(header: &[&str], right: &[usize]) -> Table {
     table
 }
 
-/// Adds a row of text that may come from anywhere.
+/// Adds a row of text from any source.
 pub(super) fn row(table: &mut Table, cells: impl IntoIterator<Item = String>) {
-    // A line's end inside a cell would tear the table.
+    // A newline inside a cell would break the table.
     table.add_row(cells.into_iter().map(|cell| visible(&cell.replace('\n', " "))).collect::<Vec<_>>());
 }
 
@@ -35,7 +35,7 @@ fn or_dash(text: Option<String>) -> String {
     text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
 }
 
-/// `v2=10% v1=90%`: what `traffic` takes.
+/// `v2=10% v1=90%`, in the syntax of `traffic`.
 pub(crate) fn split(split: &[api::SplitShare]) -> String {
     let shares: Vec<_> = split.iter().map(|share| format!("{}={}", share.version, share.weight)).collect();
     or_dash(Some(shares.join(" ")))
@@ -88,12 +88,12 @@ pub(crate) fn summaries(list: &api::FunctionList) -> String {
     table.trim_fmt()
 }
 
-/// `status` of one function; ages are against `now_ms`.
+/// `status` of one function; ages are relative to `now_ms`.
 pub(crate) fn status(status: &api::FunctionStatus, now_ms: u64) -> String {
     stages(status, Drawn::Plain, |_, rollout| Actual::of(rollout), now_ms)
 }
 
-/// `status` of one function, with what the canary of a stage's rollout really has.
+/// `status` of one function; `actual` returns the canary's actual share in a stage's rollout.
 pub(crate) fn stages(
     status: &api::FunctionStatus,
     drawn: Drawn,
@@ -130,7 +130,7 @@ fn stage_status(
     }
     text += rollout.as_deref().unwrap_or("rollout  none\n");
     if let Some(last) = &stage.last_rollout {
-        // Beside a rollout under way, the numbers of another one would be mistaken for its own.
+        // Next to a rollout in progress, the numbers of the last one could be mistaken for its own.
         text += &rollout::last(last, stage.rollout.is_none(), now_ms);
     }
     if !stage.versions.is_empty() {
@@ -166,7 +166,7 @@ fn stage_status(
     text
 }
 
-/// What the shield did for the users of a version that failed.
+/// What the shield did for users when a version failed.
 fn shielded(version: &api::VersionStatus) -> String {
     let again = version.tally.shield.get("again").copied().unwrap_or_default();
     let others = version.tally.shield.iter().filter(|(met, _)| *met != "again");
@@ -174,12 +174,12 @@ fn shielded(version: &api::VersionStatus) -> String {
     let mut text =
         format!("shield   {again} requests that failed on {} were answered by a second run", version.version);
     if !others.is_empty() {
-        text += &format!("; not {}", visible(&others.join(" ")));
+        text += &format!("; not shielded: {}", visible(&others.join(" ")));
     }
     text
 }
 
-/// Where a canary that not everybody has is reached by itself, unless nobody may.
+/// The address of a canary that does not have all traffic yet, unless previews are off.
 fn preview(function: &str, stage: &api::StageStatus) -> Option<String> {
     let rollout = stage.rollout.as_ref().filter(|rollout| rollout.phase != "watching")?;
     let (at, on) = match stage.stage.as_str() {
@@ -202,7 +202,7 @@ pub(super) fn role_word(role: api::VersionRole) -> &'static str {
     }
 }
 
-/// `versions`; ages are against `now_ms`.
+/// `versions`; ages are relative to `now_ms`.
 pub(crate) fn versions(list: &api::VersionList, now_ms: u64) -> String {
     let header = ["VERSION", "WHERE", "KIND", "COMPONENT", "AGE", "BY", "VERDICT", "MESSAGE"];
     let mut table = table(&header, &[4]);
@@ -272,7 +272,7 @@ pub(crate) fn history(history: &api::HistoryPage, evidence: bool) -> String {
     text
 }
 
-/// The split, and who is on the canary beside it in the step of a cohort.
+/// The split, and in a step by cohort also who is on the canary.
 fn afterwards(entry: &api::HistoryEntry) -> String {
     let step: Option<Step> = entry.step.as_ref().and_then(|step| step.parse().ok());
     let shares = split(&entry.split);
@@ -282,7 +282,7 @@ fn afterwards(entry: &api::HistoryEntry) -> String {
     }
 }
 
-/// What a person said, and what the rollout says.
+/// A person's message and the rollout's reason.
 fn why(entry: &api::HistoryEntry) -> String {
     let words = [&entry.message, &entry.reason].into_iter().flatten().map(String::as_str);
     words.collect::<Vec<_>>().join("; ")

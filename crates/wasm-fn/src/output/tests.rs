@@ -150,7 +150,7 @@ fn a_status_compares_the_versions() {
     check(
         &lines::stage("hello", &status().stages[0], Actual::Step(Some(0.098)), NOW_MS),
         &expect![
-            "2026-11-22T10:00:00.000Z hello live v2 progressing, step 1 of 2, v2=10% v1=90% (v2 really 9.80%), 0s of 1m | v2: 0 requests, 0 failures, p99 - | v1: 4000 requests, 12 failures, p99 12.3 ms"
+            "2026-11-22T10:00:00.000Z hello live v2 progressing, step 1 of 2, v2=10% v1=90% (v2 actual 9.80%), 0s of 1m | v2: 0 requests, 0 failures, p99 - | v1: 4000 requests, 12 failures, p99 12.3 ms"
         ],
     );
     let mut failing = status();
@@ -161,7 +161,7 @@ fn a_status_compares_the_versions() {
     check(
         text.lines().last().unwrap(),
         &expect![
-            "shield   12 requests that failed on v2 were answered by a second run; not had-effect=2 response-begun=1"
+            "shield   12 requests that failed on v2 were answered by a second run; not shielded: had-effect=2 response-begun=1"
         ],
     );
     let idle = api::FunctionStatus { stages: vec![], ..status() };
@@ -320,13 +320,13 @@ fn a_deployment_is_one_line() {
     check(
         &lines::pending(&waiting).unwrap(),
         &expect![
-            "note: these settings of v2 apply once it is stable, until then those of the stable version do: routes, cohorts"
+            "note: these settings of v2 apply once it is stable; until then, the stable version's apply: routes, cohorts"
         ],
     );
     let unchanged = api::DeployResult { unchanged: true, ..result("v2=100%") };
     check(
         &lines::deployed(&unchanged),
-        &expect!["hello v2 is deployed already at 100%, nothing was changed"],
+        &expect!["hello v2 is already deployed at 100%, nothing was changed"],
     );
     let first = api::DeployResult { first: true, stage: "staging".to_owned(), ..result("v2=100%") };
     check(
@@ -382,13 +382,16 @@ fn a_log_line_cannot_steer_the_terminal() {
         &lines::log(&api::LogEvent::Line(line)),
         &expect![[r#"2026-11-22T10:00:00.123Z v2 stderr 01234567 failed  \u{1b}[2Jgone\u{202e}\rnot "#]],
     );
-    check(&lines::log(&api::LogEvent::Lost { lines: 3 }), &expect!["(3 lines are lost: they came too fast)"]);
+    check(
+        &lines::log(&api::LogEvent::Lost { lines: 3 }),
+        &expect!["(3 lines were lost: they arrived too fast)"],
+    );
 }
 
 fn told(fault: Fault) -> Told {
     match fault {
         Fault::Told(told) => *told,
-        Fault::ReaderGone => panic!("expected something to tell"),
+        Fault::ReaderGone => panic!("expected a message"),
     }
 }
 

@@ -1,11 +1,11 @@
-//! Times, sizes and counts as people read them.
+//! Times, sizes and counts in a readable form.
 
 use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
 
 /// The time now, Unix milliseconds.
-#[expect(clippy::disallowed_methods, reason = "the terminal is an edge: ages are shown against the clock")]
+#[expect(clippy::disallowed_methods, reason = "the terminal is an edge: ages are relative to the clock")]
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -13,12 +13,12 @@ pub(crate) fn now_ms() -> u64 {
 
 /// `2026-11-22T10:00:00.123Z`, in UTC.
 pub(crate) fn instant(unix_ms: u64) -> String {
-    // The last second of the year 9999: later ones have no RFC 3339 text.
+    // The last second of the year 9999: RFC 3339 cannot express later times.
     let unix_ms = unix_ms.min(253_402_300_799_000);
     humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
 }
 
-/// How long ago `unix_ms` was at `now_ms`, in its largest unit: `5s`, `3m`, `2h`, `9d`.
+/// The time from `unix_ms` to `now_ms` in its largest unit: `5s`, `3m`, `2h`, `9d`.
 pub(crate) fn age(unix_ms: u64, now_ms: u64) -> String {
     let seconds = now_ms.saturating_sub(unix_ms) / 1000;
     match seconds {
@@ -29,7 +29,7 @@ pub(crate) fn age(unix_ms: u64, now_ms: u64) -> String {
     }
 }
 
-/// `0.84 ms`, `12.3 ms`, `1240 ms`; `-` when nothing was measured.
+/// `0.84 ms`, `12.3 ms`, `1240 ms`; `-` if nothing was measured.
 pub(crate) fn latency(ms: Option<f64>) -> String {
     match ms {
         None => "-".to_owned(),
@@ -44,7 +44,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
     ByteSize::b(bytes).display().iec().to_string()
 }
 
-/// Failures and their part of the requests: `12 (1.2%)`.
+/// Failures and their share of the requests: `12 (1.20%)`.
 pub(crate) fn failures(failures: u64, requests: u64) -> String {
     if failures == 0 || requests == 0 {
         return failures.to_string();

@@ -1,4 +1,4 @@
-//! From routes to URLs.
+//! Turning routes into URLs.
 
 use super::{data_authority, path_and_query, url};
 

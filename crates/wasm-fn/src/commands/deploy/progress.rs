@@ -1,4 +1,4 @@
-//! What is seen while a deployment is under way: a bar, then a spinner; lines without a terminal.
+//! Progress of a deployment: a bar, then a spinner. Without a terminal, lines.
 
 use std::{path::Path, time::Duration};
 
@@ -6,16 +6,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::output::{self, Output, time};
 
-/// Time between two pictures of the spinner.
+/// Time between two frames of the spinner.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The compiler gives no percentage: a spinner and the time say that it is alive.
+/// The compiler reports no percentage. A spinner and the time show that it is alive.
 const SPINNER: &str = "{spinner} {msg} {elapsed}";
 
-/// What of the component has been sent.
+/// How much of the component has been sent.
 const UPLOAD: &str = "{msg} {bar:30} {percent}% {bytes_per_sec}";
 
-/// Progress on standard error; what a terminal shows is cleared when this is dropped.
+/// Progress on standard error. Dropping it clears what it shows on a terminal.
 pub(super) struct Progress {
     output: Output,
     bar: ProgressBar,
@@ -30,7 +30,7 @@ impl Progress {
         Self { output, bar, step: String::new() }
     }
 
-    /// The upload of `file` begins; gives what is told how much was sent.
+    /// Shows the upload of `file`. Returns a function to call with the bytes of each piece sent.
     pub(super) fn upload(&mut self, file: &Path, bytes: u64) -> Box<dyn Fn(u64) + Send> {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         self.bar.set_length(bytes);
@@ -39,7 +39,7 @@ impl Progress {
         Box::new(move |sent| bar.inc(sent))
     }
 
-    /// The node says where it is.
+    /// Shows the step that the node reports.
     pub(super) fn step(&mut self, stage: &str, done: u64, total: u64) {
         let text = match (done, total) {
             (_, 0) => stage.to_owned(),
@@ -58,7 +58,7 @@ impl Progress {
         if self.bar.is_hidden() {
             self.output.talk(step);
         } else {
-            // The style first, or the next picture is the new step in the old one's.
+            // The style comes first; otherwise the next frame shows the new step in the old style.
             self.bar.set_style(style(template));
             self.bar.set_message(step.to_owned());
             self.bar.reset();
@@ -73,5 +73,5 @@ impl Drop for Progress {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).expect("the templates are written here")
+    ProgressStyle::with_template(template).expect("the templates are constants in this file")
 }

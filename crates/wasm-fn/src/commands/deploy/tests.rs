@@ -1,4 +1,4 @@
-//! Which commands are proposed after a deployment.
+//! The commands proposed after a deployment.
 
 use wasm_fn_api as api;
 

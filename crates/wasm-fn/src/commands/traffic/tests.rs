@@ -1,4 +1,4 @@
-//! Weights that add up, and what is proposed when they do not.
+//! Weights that add up, and the proposal if they do not.
 
 use super::check_sum;
 

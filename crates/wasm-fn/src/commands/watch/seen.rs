@@ -1,20 +1,20 @@
-//! What a watcher knows of one stage, and what another look adds to it.
+//! What a watcher knows about one stage, and what changes with each poll.
 
 use wasm_fn_api::{EndedRolloutView, RolloutChange, RolloutView};
 
 use crate::output::rollout::{self, Actual};
 
-/// A stage's rollouts as they were at the last look.
+/// A stage's rollouts as of the last poll.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     rollout: Option<RolloutView>,
-    /// The last one that has ended.
+    /// The last rollout that ended.
     ended: Option<Id>,
-    /// Requests of canary and stable when the step was seen first.
+    /// Requests of canary and stable when the current step was first seen.
     before: (u64, u64),
 }
 
-/// Tells one rollout from another: a version may be released again after it was aborted.
+/// Identifies a rollout. The version is not enough: it may be released again after an abort.
 type Id = (String, u64);
 
 fn id(rollout: &RolloutView) -> Id {
@@ -26,18 +26,18 @@ fn id_of_ended(ended: &EndedRolloutView) -> Id {
 }
 
 impl Seen {
-    /// Of a stage that is looked at first.
+    /// The state after a stage's first poll.
     pub(super) fn first(rollout: Option<&RolloutView>, last: Option<&EndedRolloutView>) -> Self {
         let before = rollout.and_then(rollout::requests).unwrap_or_default();
         Self { rollout: rollout.cloned(), ended: last.map(id_of_ended), before }
     }
 
-    /// The rollout of the last look.
+    /// The rollout of the last poll.
     pub(super) fn rollout(&self) -> Option<&RolloutView> {
         self.rollout.as_ref()
     }
 
-    /// What has changed now that the stage has this `rollout`, and `last` is the last that has ended.
+    /// Returns what has changed, now that the stage has this `rollout` and `last` is the last one that ended.
     pub(super) fn look(
         &mut self,
         rollout: Option<&RolloutView>,
@@ -55,7 +55,7 @@ impl Seen {
             |before: &RolloutView, after: &RolloutView| id(before) == id(after) && before.step == after.step;
         let same = matches!((&self.rollout, rollout), (Some(before), Some(after)) if same(before, after));
         let requests = rollout.and_then(rollout::requests).unwrap_or_default();
-        // A gate that begins anew counts anew.
+        // A new gate counts from zero.
         if !same || requests.0 < self.before.0 || requests.1 < self.before.1 {
             self.before = requests;
         }
@@ -64,7 +64,7 @@ impl Seen {
         changes
     }
 
-    /// The canary's share of the requests since its step was seen first.
+    /// The canary's share of the requests since its step was first seen.
     pub(super) fn actual(&self) -> Actual {
         let requests = self.rollout.as_ref().and_then(rollout::requests);
         Actual::Step(requests.and_then(|(canary, stable)| {
@@ -73,7 +73,7 @@ impl Seen {
     }
 }
 
-/// What ended between two looks: the rollout that was there `before`, or one that was never seen.
+/// The rollout that ended between two polls: the one from `before`, or one that was never seen.
 fn ended(
     before: Option<&RolloutView>,
     known: Option<&Id>,
@@ -95,7 +95,7 @@ fn ended(
     }
 }
 
-/// What changed within one rollout.
+/// Adds what changed within one rollout.
 fn moved(before: &RolloutView, after: &RolloutView, changes: &mut Vec<RolloutChange>) {
     let canary = || after.canary.clone();
     if (before.step, &before.weight) != (after.step, &after.weight) {

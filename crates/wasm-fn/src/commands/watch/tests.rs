@@ -1,4 +1,4 @@
-//! Watching to the end, through a node that goes away.
+//! Watching a rollout to its end, including while the node is unreachable.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -50,7 +50,7 @@ fn unreachable() -> ClientError {
     ClientError::Unreachable { node: "127.0.0.1:1".parse().unwrap(), cause: "refused".to_owned() }
 }
 
-/// Watches a rollout of v2 that began at 5 while the node gives `answers`; fails when they are not enough.
+/// Watches a rollout of v2 that began at 5 on a node that sends `answers`; fails if they are not enough.
 async fn watch(who: For, answers: Vec<Result<FunctionStatus, ClientError>>) -> Result<RolloutChange, Fault> {
     let mut watcher = Watcher::new("hello", who.clone(), Output::new(Format::Table), None);
     if let For::Deploy { stage } = &who {
@@ -79,7 +79,7 @@ async fn waiting_ends_with_the_rollout() {
     {
         let end = watch(live(), vec![under_way(), over(outcome)]).await.unwrap();
         assert!(matches!(end, RolloutChange::Ended { outcome: found, .. } if found == outcome), "{end:?}");
-        // A rollout may end before the first look.
+        // A rollout may end before the first poll.
         assert!(watch(live(), vec![over(outcome)]).await.is_ok());
     }
 }
@@ -121,7 +121,7 @@ fn exit_codes_are_those_of_the_help() {
     assert!(matches!(watcher.inconclusive("live", "v2", "timeout"), Ok(3)));
 }
 
-/// Waits a moment for a deployment of v2 on a node that never answers.
+/// Waits a short time for a deployment of v2 on a node that never answers.
 async fn wait(rollout: Option<RolloutView>) -> Result<u8, Fault> {
     let (server, token) = ("127.0.0.1:1".to_owned(), Some("x".to_owned()));
     let args = args::Connection { server, token, data_dir: "".into(), output: Format::Table };
@@ -150,6 +150,6 @@ async fn the_timeout_leaves_a_rollout_inconclusive_even_when_the_node_is_away() 
 #[tokio::test]
 async fn without_a_rollout_of_its_own_a_deployment_is_done_at_once() {
     assert!(matches!(wait(None).await, Ok(0)));
-    // A version without traffic, beside another one's rollout.
+    // A version without traffic, during another version's rollout.
     assert!(matches!(wait(Some(rollout("v7", 5))).await, Ok(0)));
 }

@@ -1,4 +1,4 @@
-//! What of a text fits on a terminal.
+//! How much of a text fits on a terminal.
 
 use super::fit;
 

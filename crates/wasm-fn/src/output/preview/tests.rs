@@ -1,4 +1,4 @@
-//! From addresses to URLs.
+//! Turning addresses into URLs.
 
 use wasm_fn_api as api;
 

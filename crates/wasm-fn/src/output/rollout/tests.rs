@@ -1,4 +1,4 @@
-//! Rollouts as people, and programs, see them.
+//! Rollouts as people and programs see them.
 
 use expect_test::{Expect, expect};
 use wasm_fn_api::{self as api, RolloutChange, RolloutOutcomeView};
@@ -252,7 +252,7 @@ fn everybody_is_compared_with_the_past() {
             time     34s of 5m in this phase
             gate     wait: 34 requests on the canary and 306 on stable, 100 needed of each
 
-            in the rollout: v2 since everybody is on it, v1 before
+            in the rollout: v2 since it has had all traffic, v1 before that
             ROLE      VERSION  REQUESTS   FAILURES      P50      P99
             stable    v2            340  4 (1.18%)  0.84 ms  12.3 ms
             previous  v1           3060  3 (0.10%)  0.84 ms  12.3 ms
@@ -339,14 +339,14 @@ fn changes_are_one_line_each() {
         canary from v1 to v2: progressing at step 2 of 4, 10%
         v2 is at step 3 of 4, 50%
         v2 is awaiting promotion
-        v2 is inconclusive (timeout): the rollout goes on without anybody watching
-        the rollout of v2 is over, and how it ended was not seen"#]],
+        v2 is inconclusive (timeout): the rollout continues unwatched
+        the rollout of v2 is over, but its end was not seen"#]],
     );
     let split = [share("v2", "10%"), share("v1", "90%")];
     check(
         &line(&rollout(), &split, Actual::Step(Some(0.098))),
         &expect![
-            "v2 progressing, step 2 of 4, v2=10% v1=90% (v2 really 9.80%), 34s of 1m | v2: 340 requests, 4 failures, p99 12.3 ms | v1: 3060 requests, 3 failures, p99 12.3 ms | gate wait, 34 of 100 requests in this step | evidence 12 of 2000: errors"
+            "v2 progressing, step 2 of 4, v2=10% v1=90% (v2 actual 9.80%), 34s of 1m | v2: 340 requests, 4 failures, p99 12.3 ms | v1: 3060 requests, 3 failures, p99 12.3 ms | gate wait, 34 of 100 requests in this step | evidence 12 of 2000: errors"
         ],
     );
 }

@@ -1,4 +1,4 @@
-//! What two looks at a stage have between them.
+//! What changes between two polls of a stage.
 
 use wasm_fn_api::{
     EndedRolloutView, EvidenceView, GateView, RolloutChange, RolloutOutcomeView, RolloutView, SideView,
@@ -73,7 +73,7 @@ fn words(changes: &[RolloutChange]) -> Vec<String> {
     changes.iter().map(change).collect()
 }
 
-/// What is told when the rollout `before` has become `after`.
+/// The changes reported when the rollout `before` has become `after`.
 fn between(before: &RolloutView, after: &RolloutView) -> Vec<String> {
     words(&Seen::first(Some(before), None).look(Some(after), None))
 }
@@ -125,7 +125,7 @@ fn an_end_is_told_with_its_reason() {
         let mut seen = Seen::first(Some(&rollout("v2", 5)), None);
         let changes = seen.look(None, Some(&ended("v2", 5, outcome)));
         assert_eq!(words(&changes), [format!("v2 is {word}: because")]);
-        assert!(seen.look(None, Some(&ended("v2", 5, outcome))).is_empty(), "it is told once");
+        assert!(seen.look(None, Some(&ended("v2", 5, outcome))).is_empty(), "it is reported once");
     }
 }
 
@@ -181,7 +181,7 @@ fn the_actual_share_is_that_of_the_step() {
     assert_eq!(seen.actual(), Actual::Step(None));
     seen.look(Some(&at(2, 30, 1370)), None);
     assert_eq!(seen.actual(), Actual::Step(Some(0.1)));
-    // A gate that began anew.
+    // A new gate.
     seen.look(Some(&at(2, 1, 9)), None);
     seen.look(Some(&at(2, 2, 10)), None);
     assert_eq!(seen.actual(), Actual::Step(Some(0.5)));
