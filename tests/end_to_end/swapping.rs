@@ -280,7 +280,7 @@ async fn goes_on(upgraded: &Upgraded) {
 
 #[tokio::test]
 async fn swap_that_fails_leaves_the_old_process_as_it_was() {
-    const FAILED: &str = "node was not handed over, this process goes on";
+    const FAILED: &str = "node was not handed over, this process continues";
     let mut upgraded = Upgraded::start(&[]).await;
     upgraded.node.deploy_with("hello", "hello-v1", json!({})).await;
     // Each with its script, which begins by reading nothing, and what the log says of it.
@@ -289,7 +289,7 @@ async fn swap_that_fails_leaves_the_old_process_as_it_was() {
         ("kill -9 $$", "new process ended with signal 9 before it served"),
         (
             "printf x >&0; exec cat",
-            "new process said what was not expected, and was killed: heard 'x', expected Prepared",
+            "new process did not follow the handover protocol and was killed: received 'x', expected Prepared",
         ),
         // Gives up once it could have the state.
         (
@@ -323,7 +323,7 @@ async fn configuration_that_is_refused_leaves_the_old_process_as_it_was() {
     upgraded.node.deploy_with("hello", "hello-v1", json!({})).await;
     folder.write("wasm-fn.toml", "[serve]\ninstances_max = 0\n");
     upgraded.signal(Signal::USR2);
-    let failed = upgraded.says("node was not handed over, this process goes on").await;
+    let failed = upgraded.says("node was not handed over, this process continues").await;
     assert_eq!(failed["error"], "new process ended with exit code 1 before it served");
     goes_on(&upgraded).await;
     folder.write("wasm-fn.toml", "[serve]\ninstances_max = 10\n");
@@ -339,7 +339,7 @@ async fn new_process_with_another_data_directory_is_refused() {
     let real = env!("CARGO_BIN_EXE_wasm-fn");
     upgraded.replace_program(&format!("mkdir other; exec '{real}' serve --data-dir other"));
     upgraded.signal(Signal::USR2);
-    let failed = upgraded.says("node was not handed over, this process goes on").await;
+    let failed = upgraded.says("node was not handed over, this process continues").await;
     assert_eq!(failed["error"], "new process ended with exit code 1 before it served");
     let log = upgraded.node.process().log();
     let ours = upgraded.node.folder().data().canonicalize().unwrap();
@@ -375,7 +375,7 @@ async fn swap_to_a_process_that_is_killed_by_hand_can_be_tried_again() {
     upgraded.signal(Signal::USR2);
     let started = upgraded.says("new process started").await;
     kill_process(pid(started["pid"].as_u64().unwrap()), Signal::TERM).unwrap();
-    upgraded.says("node was not handed over, this process goes on").await;
+    upgraded.says("node was not handed over, this process continues").await;
     std::fs::remove_file(&upgraded.program).unwrap();
     upgraded.put_program();
     upgraded.swap().await;
@@ -456,7 +456,9 @@ async fn service_manager_hears_which_process_serves() {
 #[tokio::test]
 async fn program_that_is_told_of_a_hand_over_that_is_none_refuses() {
     let folder = Folder::new();
-    for (protocol, told) in [("1", "standard input hands nothing over"), ("2", "is \"2\", expected \"1\"")] {
+    for (protocol, told) in
+        [("1", "standard input is not a handover socket"), ("2", "is \"2\", expected \"1\"")]
+    {
         let mut process = Process::spawn(serve(&folder, &[]).env("WASM_FN_HAND_OVER", protocol));
         assert_eq!(process.ended().await.code(), Some(1));
         assert!(process.log().contains(told), "{}", process.log());

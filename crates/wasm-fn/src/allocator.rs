@@ -1,22 +1,23 @@
-//! The allocator of the program, and what it is told.
+//! The program's allocator and its options.
 
-#![expect(unsafe_code, reason = "the allocator is told by symbols and calls of C")]
+#![expect(unsafe_code, reason = "the allocator is configured and called through C symbols")]
 
 use std::ptr;
 
 use tikv_jemallocator::Jemalloc;
 
-// Every request allocates a little on both sides of the guest; docs/decisions/0011 has what others cost.
+// Every request allocates a little on both sides of the guest; docs/decisions/0011 has the cost of other
+// allocators.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// What the allocator is told at its start: a thread of its own gives freed memory back to the system, ten
-/// seconds after nobody wanted it any more.
+/// Options that the allocator reads when it starts: a background thread returns freed memory to the system
+/// after ten seconds without use.
 #[unsafe(export_name = "_rjem_malloc_conf")]
 static OPTIONS: &[u8; 61] = b"background_thread:true,dirty_decay_ms:10000,muzzy_decay_ms:0\0";
 
-/// Gives up what this thread freed and keeps for its next allocations, and with it the pages that are in use
-/// for nothing else. Takes some 50 µs.
+/// Flushes this thread's cache of freed memory, which frees the pages that hold nothing else. Takes about
+/// 50 µs.
 pub(crate) fn flush_thread_cache() {
     // SAFETY: the name is a C string, and this command takes and returns nothing.
     let failed = unsafe {

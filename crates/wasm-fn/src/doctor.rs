@@ -1,6 +1,6 @@
-//! What stands between this machine and a node that serves well: found out first, judged then.
+//! Checks whether this machine can run a node well.
 //!
-//! Judging is pure, in [`judge`]; this file and [`place`] look.
+//! This file and [`place`] inspect the machine; [`judge`] rates the findings and is pure.
 
 mod judge;
 mod place;
@@ -19,36 +19,36 @@ use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
 
 use crate::{config, machine, output::visible};
 
-/// Files of a data directory that are nobody else's business.
+/// Files of a data directory that only their owner may access.
 const PRIVATE: [&str; 2] = ["artifact.key", "token"];
 
-/// Everything that was found.
+/// All findings.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// Whether nothing is a problem.
+    /// Whether no finding is a problem.
     ok: bool,
     findings: Vec<Finding>,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Finding {
-    /// Stable word to branch on.
+    /// Stable name to branch on.
     name: &'static str,
     status: Status,
-    /// What is there.
+    /// What was found.
     found: String,
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<String>,
 }
 
-/// How good it is.
+/// Rating of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Status {
     Ok,
-    /// A node runs, but not as well as it could, or not for ever.
+    /// A node runs, but not as well as it could, or not permanently.
     Warning,
     /// A node does not start, or is not safe.
     Problem,
@@ -69,12 +69,12 @@ impl Finding {
 }
 
 impl Report {
-    /// Whether nothing is a problem.
+    /// Whether no finding is a problem.
     pub(crate) fn is_ok(&self) -> bool {
         self.ok
     }
 
-    /// A line for each finding, in columns.
+    /// One line per finding, in columns.
     pub(crate) fn text(&self) -> String {
         let line = |finding: &Finding| {
             let status = match finding.status {
@@ -89,7 +89,7 @@ impl Report {
     }
 }
 
-/// Looks at this machine for a node that runs with `config`.
+/// Checks this machine for a node with `config`.
 pub(crate) async fn examine(config: &config::Serve) -> Report {
     let machine = machine::facts();
     let asked =
@@ -113,7 +113,7 @@ pub(crate) async fn examine(config: &config::Serve) -> Report {
     Report { ok, findings }
 }
 
-/// Whether the data directory can be written, or made.
+/// Whether the data directory is writable or can be created.
 fn data_dir(path: &Path) -> Finding {
     let shown = path.display();
     let tried = match nearest(path) {
@@ -121,17 +121,17 @@ fn data_dir(path: &Path) -> Finding {
         Err(error) => Err(error),
     };
     match tried {
-        Ok(true) => Finding::ok("data-dir", format!("{shown} can be written")),
-        Ok(false) => Finding::ok("data-dir", format!("{shown} is not there and can be made")),
+        Ok(true) => Finding::ok("data-dir", format!("{shown} is writable")),
+        Ok(false) => Finding::ok("data-dir", format!("{shown} does not exist and can be created")),
         Err(error) => Finding::problem(
             "data-dir",
-            format!("{shown} cannot be written: {error}"),
-            "name another with --data-dir, or give it to this user",
+            format!("{shown} is not writable: {error}"),
+            "choose another directory with --data-dir, or make this user its owner",
         ),
     }
 }
 
-/// The folder at `path`, or the nearest above it that is there; whether that is `path` itself.
+/// The folder at `path` or its nearest ancestor that exists, and whether that is `path` itself.
 fn nearest(path: &Path) -> io::Result<(&Path, bool)> {
     for folder in path.ancestors() {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -145,14 +145,14 @@ fn nearest(path: &Path) -> io::Result<(&Path, bool)> {
     Ok((Path::new("."), false))
 }
 
-/// Room in the data directory's file system; nothing when that does not say.
+/// Free space in the data directory's file system; `None` if it is unknown.
 fn space(path: &Path) -> Option<Finding> {
     let (folder, _) = nearest(path).ok()?;
     let system = rustix::fs::statvfs(folder).ok()?;
     Some(judge::space(system.f_bavail.saturating_mul(system.f_frsize)))
 }
 
-/// Whether only the owner may touch a file; nothing when it is not there yet.
+/// Whether only the owner may access a file; `None` if it does not exist yet.
 fn private(path: &Path) -> Option<Finding> {
     use std::os::unix::fs::PermissionsExt as _;
     match fs::metadata(path) {
@@ -160,14 +160,14 @@ fn private(path: &Path) -> Option<Finding> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => Some(Finding::problem(
             "private",
-            format!("{} cannot be looked at: {error}", path.display()),
+            format!("{} cannot be checked: {error}", path.display()),
             "run this as the user that runs the node",
         )),
     }
 }
 
-/// Whether the clock can be right: the journal that lies at `journal` was not written in its future.
-#[expect(clippy::disallowed_methods, reason = "the clock is what is looked at")]
+/// Whether the clock is plausible: the journal at `journal` was not written in its future.
+#[expect(clippy::disallowed_methods, reason = "the clock is what is checked")]
 fn clock(journal: &Path) -> Finding {
     let since_epoch = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let written = fs::metadata(journal).and_then(|metadata| metadata.modified()).ok();

@@ -1,7 +1,7 @@
-//! One node: the only place that knows the runtime, the data plane and the control plane at once.
+//! One node. Only this module knows the runtime, the data plane and the control plane.
 //!
-//! They meet in the route table: control publishes it, the server routes by it, and the handles in it
-//! are the runtime's versions.
+//! They meet in the route table: control publishes it, the server routes by it, and its handles are the
+//! runtime's versions.
 
 mod activation;
 mod handover_protocol;
@@ -40,18 +40,18 @@ pub(crate) use signals::Signals;
 /// Time without requests after which a version keeps no instances ready.
 const IDLE_AFTER: Duration = Duration::from_secs(60);
 
-/// Time without requests after which a function's native code is given up. Loading it again takes
+/// Time without requests after which a function's native code is unloaded. Loading it again takes
 /// milliseconds.
 const CODE_IDLE_AFTER: Duration = Duration::from_secs(300);
 
-/// Instances that one version keeps ready at most.
+/// Maximum number of instances that one version keeps ready.
 const WARM_MAX: usize = 64;
 
-/// How long a request may wait for a thread. Far above what quiet functions wait beside a hundred that
-/// compute, for they are refused by it too.
+/// Maximum time that a request may wait for a thread. It is far above the wait of a quiet function next to
+/// a hundred that compute, because the limit applies to quiet functions too.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// How often a service manager is asked for more time.
+/// How often to ask a service manager for more time.
 const EXTEND_EVERY: Duration = Duration::from_secs(10);
 
 type NodeControl = Control<RuntimeHost, EmbeddedStore>;
@@ -61,19 +61,19 @@ pub(crate) struct Node {
     control: Arc<NodeControl>,
     api: Arc<Admin<RuntimeHost, EmbeddedStore>>,
     server: ServerHandle,
-    /// For a successor; data plane and admin API have their own handles on them.
+    /// For a successor. The data plane and the admin API have their own handles on them.
     sockets: Sockets,
     addresses: Addresses,
-    /// `None` while another process has the state.
+    /// `None` while another process owns the state.
     admin: Option<AdminApi>,
     data_dir: PathBuf,
-    /// Compiles what has traffic; the node is ready when it has ended.
+    /// Compiles components with traffic. When the task ends, the node is ready.
     preparing: JoinHandle<()>,
     /// Tells the service manager when the node is ready.
     announcing: JoinHandle<()>,
 }
 
-/// Where a node is reached.
+/// The addresses of a node.
 #[derive(Clone, Copy, Debug)]
 struct Addresses {
     listen: SocketAddr,
@@ -86,14 +86,14 @@ struct AdminApi {
     stop: watch::Sender<bool>,
 }
 
-/// What a node keeps on disk, opened.
+/// A node's data on disk, opened.
 struct Kept {
     store: EmbeddedStore,
     access: Access,
     blobs: Blobs,
 }
 
-/// Lets the bearer of an admin token choose the version, or anybody when the node says so.
+/// Lets the bearer of an admin token choose the version, or any client if the node is configured so.
 struct Overrides {
     control: Arc<NodeControl>,
     open: bool,
@@ -110,17 +110,17 @@ impl OverrideAccess for Overrides {
 }
 
 impl Node {
-    /// Starts a node on sockets of its own and serves what its data directory holds.
+    /// Starts a node on its own sockets, and serves the functions in its data directory.
     pub(crate) async fn start(options: NodeOptions) -> anyhow::Result<Self> {
-        // The sockets first: whoever waits for the node is queued instead of refused.
+        // The sockets come first: clients are queued instead of refused while the node starts.
         let sockets = Sockets::bind(&options)?;
         let kept = open(&options).await?;
         let runtime = start_runtime(&options)?;
         Self::serve(options, sockets, runtime, kept, None).await
     }
 
-    /// Starts a node as a service: in the place of the process that started it for that, on the sockets that
-    /// a service manager gives, or on its own.
+    /// Starts a node as a service: as the successor of the process that started it, on sockets from a service
+    /// manager, or on its own sockets.
     pub(crate) async fn start_service(options: NodeOptions) -> anyhow::Result<Self> {
         if let Some((predecessor, sockets)) = Predecessor::find(&options)? {
             return Self::succeed(options, predecessor, sockets).await;
@@ -138,13 +138,13 @@ impl Node {
         Ok(node)
     }
 
-    /// Starts a node that takes over from `predecessor`, which serves until this one does.
+    /// Starts a node that takes over from `predecessor`, which serves until this node does.
     async fn succeed(
         options: NodeOptions,
         mut predecessor: Predecessor,
         sockets: Sockets,
     ) -> anyhow::Result<Self> {
-        // Whatever takes long or may fail comes before the predecessor lets go of the state.
+        // Work that takes long or may fail comes before the predecessor releases the state.
         let runtime = start_runtime(&options)?;
         Access::open(&options.data_dir)?;
         let needs = predecessor.needs().to_vec();
@@ -157,13 +157,13 @@ impl Node {
         Ok(node)
     }
 
-    /// Tells others than clients which process serves, and the service manager when it is ready.
+    /// Writes the file with the process id, and notifies the service manager when the node is ready.
     fn announce(&mut self) {
         pid_file::write(&self.data_dir);
         let mut unready = self.control.unready();
         self.announcing = tokio::spawn(async move {
             let mut told = false;
-            // Ends with the node too, which has ended then without being ready.
+            // The wait also ends if the node ends before it is ready.
             while tokio::time::timeout(EXTEND_EVERY, unready.wait_for(Option::is_none)).await.is_err() {
                 let why = unready.borrow().clone();
                 notify::preparing(&why.unwrap_or_default());
@@ -204,7 +204,8 @@ impl Node {
         };
         let api = Admin::new(control.clone(), admin_options);
         if let Some(predecessor) = predecessor {
-            // What has come to have traffic since it was asked. It still accepts connections.
+            // Versions may have got traffic after the list was written. The predecessor still accepts
+            // connections.
             let needs = needs::of(&control.tables().load());
             compile_before(predecessor, &runtime, needs).await?;
         }
@@ -213,7 +214,7 @@ impl Node {
         let server =
             wasm_fn_server::serve(listener, control.tables(), server_options(&options), Arc::new(overrides))?;
         let data_dir = options.data_dir;
-        control.set_unready(Some("what has to be compiled is not known yet".to_owned()));
+        control.set_unready(Some("the components to compile are not known yet".to_owned()));
         let preparing = tokio::spawn(prepare(runtime, control.clone()));
         let announcing = tokio::spawn(std::future::ready(()));
         let mut node =
@@ -225,25 +226,25 @@ impl Node {
         Ok(node)
     }
 
-    /// Where functions are called.
+    /// The address that serves functions.
     pub(crate) fn listen(&self) -> SocketAddr {
         self.addresses.listen
     }
 
-    /// Where the admin API is.
+    /// The address that serves the admin API.
     pub(crate) fn admin(&self) -> SocketAddr {
         self.addresses.admin
     }
 
-    /// Finishes what was accepted, for at most `timeout`, and ends.
+    /// Finishes accepted requests, for at most `timeout`, and ends the node.
     pub(crate) async fn drain(mut self, timeout: Duration) -> DrainReport {
         self.preparing.abort();
         self.announcing.abort();
         notify::stopping();
         pid_file::remove(&self.data_dir);
-        // The last handles but those that are served: clients are refused once those are closed.
+        // Only the handles of the data plane and the admin API remain: clients are refused once those close.
         drop(self.sockets);
-        // The admin API stays until the end, for those who watch.
+        // The admin API stays until the end, so that the drain can be observed.
         let report = self.server.drain(timeout).await;
         close_admin(&mut self.admin).await;
         report
@@ -253,7 +254,7 @@ impl Node {
         let listener = sockets::share(&self.sockets.admin)?;
         let (stop, mut stopped) = watch::channel(false);
         let task = tokio::spawn(self.api.clone().serve(listener, async move {
-            // The sender's end counts as the order.
+            // A dropped sender counts as the order to stop.
             let _ = stopped.wait_for(|&stop| stop).await;
         }));
         self.admin = Some(AdminApi { task, stop });
@@ -261,14 +262,14 @@ impl Node {
     }
 }
 
-/// Compiles what versions with traffic are made of and what has no code, and makes the node ready. It serves
-/// meanwhile.
+/// Compiles the components of versions with traffic that have no native code yet, and then makes the node
+/// ready. The node already serves in the meantime.
 async fn prepare(runtime: Arc<Runtime>, control: Arc<NodeControl>) {
     let (mut tried, mut failed, mut began) = (HashSet::new(), 0, None);
     loop {
-        // Again after the compilations, as a command may have given traffic to others.
+        // Check again after compiling, because a command may have given traffic to other versions.
         let mut missing = prefetch::missing(&runtime, needs::of(&control.tables().load())).await;
-        // Once each: what cannot be written to the cache stays missing there.
+        // Try each component once: one that cannot be written to the cache stays missing.
         missing.retain(|need| tried.insert(need.component));
         if missing.is_empty() {
             break;
@@ -276,20 +277,20 @@ async fn prepare(runtime: Arc<Runtime>, control: Arc<NodeControl>) {
         began.get_or_insert_with(tokio::time::Instant::now);
         tracing::info!(
             components = missing.len(),
-            "versions with traffic are compiled before the node is ready"
+            "compiling versions with traffic before the node is ready"
         );
         let tell = |left: usize| {
-            control.set_unready(Some(format!("{left} components with traffic are compiled first")));
+            control.set_unready(Some(format!("compiling {left} components with traffic first")));
         };
         failed += prefetch::compile(&runtime, missing, tell).await;
     }
     control.set_unready(None);
     if let Some(began) = began {
-        tracing::info!(took = ?began.elapsed(), failed, "versions with traffic are compiled");
+        tracing::info!(took = ?began.elapsed(), failed, "versions with traffic were compiled");
     }
 }
 
-/// Compiles those of `needs` that have no code, while `predecessor` serves; goes on without those that take
+/// Compiles those `needs` that have no native code, while `predecessor` serves. Gives up on those that take
 /// too long.
 async fn compile_before(
     predecessor: &mut Predecessor,
@@ -301,23 +302,23 @@ async fn compile_before(
         if !missing.is_empty() {
             tracing::info!(
                 components = missing.len(),
-                "versions with traffic are compiled before this process takes over"
+                "compiling versions with traffic before this process takes over"
             );
             prefetch::compile(runtime, missing, |_| {}).await;
         }
     };
     if predecessor.wait_for(work).await?.is_none() {
-        tracing::warn!("this process takes over before all is compiled, which takes too long");
+        tracing::warn!("compiling takes too long: this process takes over before it is finished");
     }
     Ok(())
 }
 
-/// Ends the admin API after the requests under way.
+/// Ends the admin API after the requests in flight.
 async fn close_admin(admin: &mut Option<AdminApi>) {
     let Some(AdminApi { task, stop }) = admin.take() else { return };
     stop.send_replace(true);
     if let Err(error) = task.await {
-        tracing::warn!(%error, "admin API did not end in order");
+        tracing::warn!(%error, "admin API did not stop cleanly");
     }
 }
 
@@ -327,12 +328,12 @@ async fn open(options: &NodeOptions) -> anyhow::Result<Kept> {
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let shown = data_dir.display().to_string();
         std::fs::create_dir_all(&data_dir)
-            .with_context(|| format!("data directory {shown} cannot be made"))?;
+            .with_context(|| format!("data directory {shown} cannot be created"))?;
         // The store's lock comes first: it keeps two nodes from sharing a directory.
         let store = EmbeddedStore::open(&data_dir)?;
         let access = Access::open(&data_dir)?;
         let blobs = Blobs::open(&data_dir, component_bytes_max)
-            .with_context(|| format!("components in {shown} cannot be kept"))?;
+            .with_context(|| format!("components in {shown} cannot be opened"))?;
         Ok(Kept { store, access, blobs })
     });
     opened.await?

@@ -1,4 +1,4 @@
-//! What a node tells about itself while it runs: to standard error, as text or JSON.
+//! A node's logs, written to standard error as text or JSON.
 
 use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt as _};
 
@@ -15,7 +15,7 @@ use crate::{
 pub(crate) fn start(log: &Log) -> Result<(), Fault> {
     let filter = log.log.as_deref().unwrap_or("info");
     let refused = |cause: String| {
-        Fault::new("invalid-log", format!("the log filter {filter:?} is refused"), cause)
+        Fault::new("invalid-log", format!("the log filter {filter:?} cannot be used"), cause)
             .help("expected error, warn, info, debug, trace or `target=level,…`")
     };
     let filter = EnvFilter::builder().parse(filter).map_err(|error| refused(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! How good what was found is, and what to do about it. Pure.
+//! Rates findings, and says what to do about them. Pure.
 
 use std::{path::Path, time::Duration};
 
@@ -8,22 +8,22 @@ use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
 use super::{Finding, bytes};
 use crate::machine::{self, DESCRIPTORS_SPARED};
 
-/// Memory below which a single large function may be too much, bytes.
+/// Memory below which a single large function may not fit, bytes.
 const MEMORY_BYTES_FEW: u64 = 512 << 20;
 
-/// Free space below which a few deployments fill the disk, bytes.
+/// Free space below which a few deployments can fill the disk, bytes.
 const SPACE_BYTES_FEW: u64 = 1 << 30;
 
-/// Free space that not even one component and its native code may find, bytes.
+/// Free space below which not even one component and its native code may fit, bytes.
 const SPACE_BYTES_NONE: u64 = 64 << 20;
 
-/// Files without which a node hardly serves.
+/// Open files below which a node can hardly serve.
 const DESCRIPTORS_FEW: u64 = 512;
 
-/// No machine has an earlier time than this program: the start of 2026.
+/// The start of 2026, when this program was made: no correct clock is earlier.
 const BUILT: Duration = Duration::from_secs(1_767_225_600);
 
-/// What two looks at the time may differ by.
+/// Tolerance between two readings of the time.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
 pub(super) fn kernel(release: &str, reset: InstanceMemoryReset) -> Finding {
@@ -81,7 +81,7 @@ pub(super) fn mappings(max: u64, plan: &Result<PoolPlan, CapacityError>) -> Find
     Finding::ok("mappings", found)
 }
 
-/// `max` is `None` where nothing limits them.
+/// `max` is `None` if there is no limit.
 pub(super) fn descriptors(max: Option<u64>, connections_max: u32) -> Finding {
     let needed = u64::from(connections_max) + DESCRIPTORS_SPARED;
     let Some(max) = max else { return Finding::ok("files", "any number may be open") };
@@ -99,9 +99,9 @@ pub(super) fn space(free_bytes: u64) -> Finding {
     match free_bytes {
         SPACE_BYTES_FEW.. => Finding::ok("space", found),
         SPACE_BYTES_NONE.. => {
-            Finding::warning("space", found, "components and their native code need 1 GiB soon")
+            Finding::warning("space", found, "components and their native code will soon need 1 GiB")
         }
-        _ => Finding::problem("space", found, "free some: changes that cannot be written are refused"),
+        _ => Finding::problem("space", found, "free some space: changes that cannot be written are refused"),
     }
 }
 
@@ -111,22 +111,26 @@ pub(super) fn private(path: &Path, mode: u32) -> Finding {
     if mode & 0o077 == 0 {
         return Finding::ok("private", found);
     }
-    Finding::problem("private", format!("{found}: others can use it"), format!("chmod 600 {shown}"))
+    Finding::problem("private", format!("{found}: other users can access it"), format!("chmod 600 {shown}"))
 }
 
-/// `now` and `written`, when the state was changed last, since the epoch.
+/// `now`, and `written`, the time of the last change of the state, both since the epoch.
 pub(super) fn clock(now: Duration, written: Option<Duration>) -> Finding {
-    let help = "set the clock, and keep it by NTP: steps of rollouts last by it";
+    let help = "set the clock and keep it correct with NTP: it times the steps of rollouts";
     if now < BUILT {
-        return Finding::problem("clock", "it is before the year in which this program was made", help);
+        return Finding::problem(
+            "clock",
+            "it shows a time before the year in which this program was made",
+            help,
+        );
     }
     match written {
         Some(written) if written > now + CLOCK_SLACK => {
             let ahead = Duration::from_secs((written - now).as_secs());
             let ahead = humantime::format_duration(ahead);
-            Finding::warning("clock", format!("the state was changed {ahead} in its future"), help)
+            Finding::warning("clock", format!("the state was changed {ahead} in the clock's future"), help)
         }
-        _ => Finding::ok("clock", "it can be right"),
+        _ => Finding::ok("clock", "plausible"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether the addresses of a node are free, and who has them if not.
+//! Checks whether the addresses of a node are free, and if not, what uses them.
 
 use std::{
     io,
@@ -12,34 +12,34 @@ use http_body_util::{BodyExt as _, Limited};
 use super::Finding;
 use crate::{client, config};
 
-/// Longest time for whoever answers at an address.
+/// Maximum time for an answer from an address.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
-/// Largest answer that is read.
+/// Maximum size of an answer.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// Who has an address.
+/// What uses an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Free,
     /// A node.
     Ours {
-        /// Its version, where it says.
+        /// Its version, if known.
         version: Option<String>,
     },
-    /// Something that is no node.
+    /// Something that is not a node.
     Taken,
     Unusable(String),
 }
 
-/// Looks at both addresses.
+/// Checks both addresses.
 pub(super) async fn both(config: &config::Serve) -> [Finding; 2] {
     let listen = look(config.listen, "/", data_plane).await;
     let admin = look(config.admin, "/openapi.json", admin_api).await;
     [judge("listen", "--listen", config.listen, listen), judge("admin", "--admin", config.admin, admin)]
 }
 
-/// Who has `address`; what answers `path` there is a node if `node` makes a place of it.
+/// Finds out what uses `address`. The server there is a node if `node` recognises its answer to `path`.
 async fn look(address: SocketAddr, path: &str, node: fn(&http::HeaderMap, &[u8]) -> Option<Place>) -> Place {
     match TcpListener::bind(address) {
         Ok(_) => Place::Free,
@@ -62,7 +62,7 @@ async fn ask(address: SocketAddr, path: &str) -> Option<(http::HeaderMap, Vec<u8
     Some((head.headers, body.to_bytes().to_vec()))
 }
 
-/// An address that clients can connect to, of one that may mean all addresses.
+/// An address that clients can connect to; the loopback address if `address` means all addresses.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -72,12 +72,12 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Every answer of a data plane names its request.
+/// Recognises a data plane: each of its answers carries a request id.
 fn data_plane(headers: &http::HeaderMap, _body: &[u8]) -> Option<Place> {
     headers.contains_key("wasm-fn-request-id").then_some(Place::Ours { version: None })
 }
 
-/// The admin API describes itself.
+/// Recognises an admin API by its own description.
 fn admin_api(_headers: &http::HeaderMap, body: &[u8]) -> Option<Place> {
     let document: serde_json::Value = serde_json::from_slice(body).ok()?;
     let info = document.get("info")?;
@@ -95,13 +95,13 @@ fn judge(name: &'static str, flag: &str, address: SocketAddr, place: Place) -> F
         }
         Place::Taken => Finding::problem(
             name,
-            format!("{address} is taken by something that is no node"),
-            format!("end it, or choose another address by {flag}"),
+            format!("{address} is in use by something that is not a node"),
+            format!("stop it, or choose another address with {flag}"),
         ),
         Place::Unusable(reason) => Finding::problem(
             name,
-            format!("{address} cannot be listened on: {reason}"),
-            format!("choose another address by {flag}, or get the right to it"),
+            format!("{address} cannot be bound: {reason}"),
+            format!("choose another address with {flag}, or get permission to use it"),
         ),
     }
 }

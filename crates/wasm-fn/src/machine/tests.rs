@@ -1,4 +1,4 @@
-//! Facts about `machine`.
+//! Tests of `machine`.
 
 use super::*;
 

@@ -1,22 +1,23 @@
 //! Sockets that a service manager opened, as `sd_listen_fds(3)` describes.
 //!
-//! The manager passes descriptors from 3 on, and says so by `LISTEN_FDS`, `LISTEN_FDNAMES` and, lest a child
-//! takes them for its own, `LISTEN_PID`. A descriptor that is only known by its number is not safe to own:
-//! what is used is a copy that the kernel makes. The originals stay open, unused, as long as the process
-//! lives.
+//! The manager passes descriptors from number 3 on, and describes them in `LISTEN_FDS` and
+//! `LISTEN_FDNAMES`. `LISTEN_PID` keeps a child process from taking them for its own. It is not safe to own
+//! a descriptor that is known only by its number, so this module uses copies made by the kernel. The
+//! originals stay open and unused until the process ends.
 
 use std::{env, net::TcpListener, os::fd::OwnedFd};
 
 use anyhow::Context as _;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
-/// The variables that describe what was passed; not for a successor, which gets its sockets otherwise.
+/// The variables that describe the passed sockets. A successor must not see them: it gets its sockets in
+/// another way.
 pub(super) const VARIABLES: [&str; 3] = ["LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID"];
 
-/// The first descriptor that is passed.
+/// The first passed descriptor.
 const FIRST: i32 = 3;
 
-/// The sockets that were passed.
+/// The passed sockets.
 #[derive(Default)]
 pub(super) struct Activated {
     pub(super) http: Option<TcpListener>,
@@ -30,7 +31,7 @@ enum Purpose {
     Admin,
 }
 
-/// Takes the sockets that were passed to this process; `None` when none were.
+/// Takes the sockets that were passed to this process; `None` if there are none.
 ///
 /// # Errors
 /// The variables are malformed, or a descriptor cannot be used.
@@ -58,7 +59,8 @@ fn copy(descriptor: i32) -> rustix::io::Result<OwnedFd> {
     pidfd_getfd(this, descriptor, PidfdGetfdFlags::empty())
 }
 
-/// The descriptors that were passed to process `pid`, and what for; none when the variables are another's.
+/// The descriptors that were passed to process `pid`, and their purpose; none if the variables are for
+/// another process.
 fn passed(pid: u32, variable: impl Fn(&str) -> Option<String>) -> Result<Vec<(i32, Purpose)>, String> {
     let [Some(count), names, Some(addressee)] = VARIABLES.map(variable) else { return Ok(Vec::new()) };
     if addressee != pid.to_string() {
@@ -68,7 +70,7 @@ fn passed(pid: u32, variable: impl Fn(&str) -> Option<String>) -> Result<Vec<(i3
     if count > 2 {
         return Err(format!("LISTEN_FDS is {count}, expected at most 2: http and admin"));
     }
-    // Managers that give no names are understood by the order.
+    // If the manager gives no names, the order counts.
     let names = names.unwrap_or_else(|| "http:admin".to_owned());
     let mut passed: Vec<(i32, Purpose)> = Vec::new();
     let mut names = names.split(':');

@@ -1,8 +1,8 @@
-//! What the two processes of a swap say to each other, over a Unix socket.
+//! The protocol between the two processes of a swap, over a Unix socket.
 //!
-//! The socket is the new process's standard input, which is the one descriptor that a process may own without
-//! being told its number. The first message holds the sockets and the data directory; from then on a message
-//! is one byte. Programs of different versions speak this, so it only ever changes with [`PROTOCOL`].
+//! The socket is the new process's standard input, the only descriptor that a process may own without being
+//! told its number. The first message holds the sockets and the data directory; every later message is one
+//! byte. Programs of different versions use this protocol, so any change to it also changes [`PROTOCOL`].
 
 use std::{
     ffi::OsStr,
@@ -24,26 +24,26 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::sockets::Sockets;
 
-/// The variable by which a new process knows what its standard input is; its value is [`PROTOCOL`].
+/// The variable that tells a new process that its standard input is this socket; its value is [`PROTOCOL`].
 pub(super) const VARIABLE: &str = "WASM_FN_HAND_OVER";
 
 /// The version of the protocol.
 pub(super) const PROTOCOL: &str = "1";
 
-/// Longest path of a data directory, bytes, as the system bounds it.
+/// Maximum length of the data directory's path, bytes: the system's limit.
 const PATH_BYTES_MAX: usize = 4096;
 
-/// What one process tells the other, in this order but for the first.
+/// Messages of one process to the other, in this order except for the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    /// New to old: the next message takes longer, as something is compiled. Only for those who made a list of
-    /// [`needs`](super::needs), as older programs do not know it.
+    /// New to old: the next message takes longer, because components are compiled. Sent only to a process
+    /// that left a list of [`needs`](super::needs), because older programs do not know this message.
     Working,
-    /// New to old: nothing is missing but the state.
+    /// New to old: only the state is missing.
     Prepared,
     /// Old to new: the state is yours.
     Yours,
-    /// New to old: connections are accepted here.
+    /// New to old: this process accepts connections.
     Serving,
 }
 
@@ -64,40 +64,40 @@ impl Message {
 }
 
 impl HandoverChannel {
-    /// The end that `stream` is.
+    /// Wraps `stream`, one end of the connection.
     pub(super) fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self { stream: tokio::net::UnixStream::from_std(stream)? })
     }
 
-    /// Says `message`.
+    /// Sends `message`.
     pub(super) async fn send(&mut self, message: Message) -> io::Result<()> {
         self.stream.write_all(&[message.byte()]).await
     }
 
-    /// Waits for `message`; false when the other end says first that this takes longer.
+    /// Waits for `message`; returns `false` if the other end says first that it takes longer.
     ///
     /// # Errors
-    /// The other end is gone or says something else.
+    /// The other end is gone or sends something else.
     pub(super) async fn expect_message(&mut self, message: Message) -> io::Result<bool> {
         match self.stream.read_u8().await? {
             byte if byte == message.byte() => Ok(true),
             byte if byte == Message::Working.byte() => Ok(false),
             byte => {
-                let found = format!("heard {:?}, expected {message:?}", char::from(byte));
+                let found = format!("received {:?}, expected {message:?}", char::from(byte));
                 Err(io::Error::new(io::ErrorKind::InvalidData, found))
             }
         }
     }
 }
 
-/// Puts the first message on a stream that nobody has read yet; does not block.
+/// Sends the first message on a new stream. Does not block.
 pub(super) fn send(stream: &UnixStream, sockets: &Sockets, data_dir: &Path) -> io::Result<()> {
     let descriptors = [sockets.http.as_fd(), sockets.admin.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(io::Error::other("two descriptors did not fit a message with room for two"));
+        return Err(io::Error::other("two descriptors did not fit into a message with room for two"));
     }
     let text = [data_dir.as_os_str().as_bytes(), b"\n"].concat();
     let sent = sendmsg(stream, &[IoSlice::new(&text)], &mut control, SendFlags::DONTWAIT)?;
@@ -107,10 +107,10 @@ pub(super) fn send(stream: &UnixStream, sockets: &Sockets, data_dir: &Path) -> i
     Ok(())
 }
 
-/// Reads the first message: the sockets for HTTP and the admin API, and the data directory.
+/// Reads the first message: the sockets for HTTP and the admin API, and the data directory. Does not block.
 ///
 /// # Errors
-/// `stream` is no such line; it does not block.
+/// `stream` does not carry this protocol.
 pub(super) fn receive(stream: &UnixStream) -> io::Result<(TcpListener, TcpListener, PathBuf)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -127,9 +127,9 @@ pub(super) fn receive(stream: &UnixStream) -> io::Result<(TcpListener, TcpListen
         .collect();
     let malformed = |found: String| io::Error::new(io::ErrorKind::InvalidData, found);
     let [http, admin] = <[OwnedFd; 2]>::try_from(descriptors)
-        .map_err(|found| malformed(format!("{} descriptors were received, expected 2", found.len())))?;
+        .map_err(|found| malformed(format!("received {} descriptors, expected 2", found.len())))?;
     let path = text[..received.bytes].strip_suffix(b"\n");
-    let path = path.ok_or_else(|| malformed("a path without an end was received".to_owned()))?;
+    let path = path.ok_or_else(|| malformed("received a path without a newline at its end".to_owned()))?;
     Ok((TcpListener::from(http), TcpListener::from(admin), PathBuf::from(OsStr::from_bytes(path))))
 }
 

@@ -1,4 +1,4 @@
-//! The runtime as the control plane sees it.
+//! Implements the control plane's [`Host`] with the runtime.
 
 use std::{
     convert::Infallible,
@@ -21,13 +21,13 @@ use wasm_fn_server::RequestId;
 
 use super::hosted::Hosted;
 
-/// Most bytes of an answer to a [`call`](Host::call).
+/// Maximum size of an answer to a [`call`](Host::call), bytes.
 const CALL_BYTES_MAX: usize = 1 << 20;
 
-/// How often a [`call`](Host::call) is tried again that the node has refused.
+/// Maximum number of retries of a [`call`](Host::call) that the node refuses.
 const REFUSALS_MAX: u32 = 20;
 
-/// Prepares components and makes handles by the runtime.
+/// Prepares components and creates handles with the runtime.
 pub(crate) struct RuntimeHost {
     runtime: Arc<Runtime>,
 }
@@ -41,7 +41,7 @@ impl RuntimeHost {
 impl Host for RuntimeHost {
     type Version = Hosted;
 
-    /// The runtime finds the component by its digest, in the directory both were given.
+    /// The runtime finds the component by its digest: both use the same directory.
     async fn prepare(
         &self,
         digest: Digest,
@@ -91,7 +91,7 @@ impl Host for RuntimeHost {
     }
 
     async fn ready(&self, version: &Hosted) {
-        // Its next call tells why it cannot be.
+        // If it fails, the next call reports why.
         let _ = version.0.compile().await;
     }
 
@@ -99,7 +99,7 @@ impl Host for RuntimeHost {
         let mut refusals = 0;
         loop {
             match call_once(&version, request.clone()).await {
-                // It says nothing of the version.
+                // A refusal by the node says nothing about the version.
                 Err(Refused::ByNode(retry_after)) if refusals < REFUSALS_MAX => {
                     refusals += 1;
                     tokio::time::sleep(retry_after).await;
@@ -130,18 +130,18 @@ impl Host for RuntimeHost {
     }
 }
 
-/// Loads `version`; its next request tells why it cannot be, if it cannot.
+/// Loads `version`. If that fails, its next request reports why.
 async fn load(version: Hosted) {
     if let Err(error) = version.0.load().await {
-        tracing::warn!(version = %version.0.component(), %error, "version is not loaded ahead of its requests");
+        tracing::warn!(version = %version.0.component(), %error, "version was not loaded in advance");
     }
 }
 
-/// Why a [`call`](Host::call) has no answer.
+/// Why a [`call`](Host::call) was not answered.
 enum Refused {
-    /// The node has no place or no code for it now; it may after that time.
+    /// The node has no place or no code for it now, but may have after this time.
     ByNode(Duration),
-    /// This happened.
+    /// The call failed for this reason.
     Failed(String),
 }
 
@@ -169,7 +169,7 @@ async fn call_once(version: &Hosted, request: Request<Bytes>) -> Result<Response
     Ok(Response::from_parts(head, body.to_bytes()))
 }
 
-/// A body that is there as a whole does not break off.
+/// A body that is complete in memory cannot fail.
 fn unbroken(never: Infallible) -> BodyError {
     match never {}
 }
@@ -209,7 +209,7 @@ fn rejection(error: &PrepareError) -> Rejection {
         PrepareError::Memory { .. } => {
             ("memory-limit", Some("raise `memory` in the function's configuration"))
         }
-        PrepareError::Busy { .. } => ("busy", Some("deploy again a little later")),
+        PrepareError::Busy { .. } => ("busy", Some("deploy again later")),
         PrepareError::Io { .. } => ("component-unreadable", None),
     };
     Rejection { code, message: error.to_string(), help: help.map(str::to_owned) }

@@ -1,4 +1,4 @@
-//! A runtime's version as the data plane invokes it.
+//! Implements the data plane's [`Invoke`] for a version of the runtime.
 
 use std::{
     future::Future,

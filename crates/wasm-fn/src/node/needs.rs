@@ -1,9 +1,9 @@
-//! What versions with traffic are made of: compiled before a node is ready, and before a new process takes
-//! over.
+//! The components of versions with traffic. They are compiled before a node is ready, and before a new
+//! process takes over.
 //!
 //! A new process cannot read the state before it takes over, so the old one leaves a list in the data
-//! directory, under its own number. A program that does not know the list passes it over, and one that finds
-//! none does without.
+//! directory, with its own process id. A program that does not know the list ignores it, and a program that
+//! finds no list works without one.
 
 use std::{
     collections::HashSet,
@@ -17,10 +17,10 @@ use wasm_fn_router::RouteTable;
 
 use super::hosted::Hosted;
 
-/// The name of the list in the data directory.
+/// Name of the list in the data directory.
 const FILE: &str = "hand-over";
 
-/// A component, and a version with traffic that is made of it.
+/// A component, and a version with traffic that uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Need {
     pub(super) component: Digest,
@@ -28,17 +28,17 @@ pub(super) struct Need {
     pub(super) version: VersionNo,
 }
 
-/// The list in its file, until it is dropped.
+/// The list in its file. Dropping it removes the file.
 pub(super) struct List(PathBuf);
 
 impl Drop for List {
     fn drop(&mut self) {
-        // The new process takes it away when it has read it.
+        // The new process removes it too, once it has read it.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// What `table` needs, each component once: that of stable versions first, which have most of the traffic.
+/// The needs of `table`, each component once. Stable versions come first: they have most of the traffic.
 pub(super) fn of(table: &RouteTable<Hosted>) -> Vec<Need> {
     let mut seen = HashSet::new();
     let stables = table.stages().iter().map(|stage| (stage, stage.stable().no));
@@ -54,7 +54,7 @@ pub(super) fn of(table: &RouteTable<Hosted>) -> Vec<Need> {
     needs.collect()
 }
 
-/// Leaves a list of `needs` in `data_dir` for a process that this one starts; `None` when it cannot be
+/// Leaves a list of `needs` in `data_dir` for a process that this one starts; `None` if it cannot be
 /// written.
 pub(super) fn leave(data_dir: &Path, needs: &[Need]) -> Option<List> {
     let path = data_dir.join(FILE);
@@ -65,23 +65,23 @@ pub(super) fn leave(data_dir: &Path, needs: &[Need]) -> Option<List> {
     match fs::write(&path, text) {
         Ok(()) => Some(List(path)),
         Err(error) => {
-            tracing::warn!(path = %path.display(), %error, "a new process is not told what to compile");
+            tracing::warn!(path = %path.display(), %error, "list of components to compile was not written");
             None
         }
     }
 }
 
-/// Takes the list that the process which started this one left in `data_dir`; `None` when it left none.
+/// Takes the list that the parent process left in `data_dir`; `None` if there is none.
 pub(super) fn take(data_dir: &Path) -> Option<Vec<Need>> {
     let path = data_dir.join(FILE);
     let text = fs::read_to_string(&path).ok()?;
     let needs = parse(&text, parent_id());
-    // Its writer does the same.
+    // The process that wrote it removes it too.
     let _ = fs::remove_file(&path);
     needs
 }
 
-/// The list in `text`, if the process with the number `writer` wrote all of it.
+/// Parses the list in `text`, if it is complete and the process `writer` wrote it.
 fn parse(text: &str, writer: u32) -> Option<Vec<Need>> {
     let (number, lines) = text.split_once('\n')?;
     if number.parse() != Ok(writer) {

@@ -1,4 +1,4 @@
-//! Telling a service manager how the node is, as `sd_notify(3)` describes.
+//! Notifies a service manager of the node's state, as `sd_notify(3)` describes.
 
 use std::{
     env,
@@ -13,17 +13,17 @@ use std::{
     },
 };
 
-/// Connections are accepted, by this process.
+/// This process accepts connections.
 pub(super) fn ready() {
     send(&format!("READY=1\nMAINPID={}", std::process::id()));
 }
 
-/// This process compiles `what` before it is ready, and takes longer than the manager waits for.
+/// This process is not ready yet for the reason `what`, and asks the manager to wait longer.
 pub(super) fn preparing(what: &str) {
     send(&format!("EXTEND_TIMEOUT_USEC=60000000\nSTATUS={what}"));
 }
 
-/// What was said of the preparation is no more so.
+/// Clears the status text of the preparation.
 pub(super) fn prepared() {
     send("STATUS=");
 }
@@ -44,11 +44,11 @@ fn send(state: &str) {
     let sent =
         address(&path).and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
     if let Err(error) = sent {
-        tracing::warn!(socket = %path.display(), %error, "service manager was not told");
+        tracing::warn!(socket = %path.display(), %error, "service manager was not notified");
     }
 }
 
-/// A path, or with `@` in front a name that is in no file system.
+/// A path, or an abstract name if it begins with `@`.
 fn address(path: &OsStr) -> io::Result<SocketAddr> {
     match path.as_bytes() {
         [b'@', name @ ..] => SocketAddr::from_abstract_name(name),

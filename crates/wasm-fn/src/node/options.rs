@@ -1,4 +1,4 @@
-//! What a node is told when it starts.
+//! Options of a node.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -6,33 +6,33 @@ use wasm_fn_core::PreviewDomain;
 use wasm_fn_pool::PoolPlan;
 use wasm_fn_server::Network;
 
-/// What a node is made of.
+/// Options to start a node with.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeOptions {
-    /// Where functions are called; port 0 takes any.
+    /// Address that serves functions; port 0 takes any free port.
     pub(crate) listen: SocketAddr,
-    /// Where the admin API is; port 0 takes any.
+    /// Address that serves the admin API; port 0 takes any free port.
     pub(crate) admin: SocketAddr,
-    /// Where everything is kept.
+    /// Directory that holds all data.
     pub(crate) data_dir: PathBuf,
     /// Instances and their memory.
     pub(crate) pool: PoolPlan,
-    /// Connections open at once.
+    /// Maximum number of open connections.
     pub(crate) connections_max: u32,
-    /// Largest request body, bytes.
+    /// Maximum size of a request body, bytes.
     pub(crate) body_bytes_max: u64,
-    /// Largest component, bytes.
+    /// Maximum size of a component, bytes.
     pub(crate) component_bytes_max: u64,
-    /// Most memory for native code, bytes.
+    /// Maximum memory for native code, bytes.
     pub(crate) code_bytes_max: u64,
     /// Whether any client may choose its version, without a token.
     pub(crate) overrides_open: bool,
-    /// Whether answers of a request's second run say so.
+    /// Whether answers of a second run are marked by a header.
     pub(crate) show_shielded: bool,
-    /// Where the proxies are that name clients.
+    /// Networks of proxies whose headers name the client.
     pub(crate) trusted_proxies: Vec<Network>,
     /// Whether their connections begin with a PROXY header.
     pub(crate) proxy_protocol: bool,
-    /// The domain below which each version has a host name.
+    /// The domain under which each version has a host name.
     pub(crate) preview_domain: Option<PreviewDomain>,
 }

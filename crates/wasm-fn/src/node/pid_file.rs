@@ -1,29 +1,29 @@
-//! The file that says which process serves a data directory, for `kill -USR2 $(cat DIR/pid)`.
+//! The file with the id of the process that serves a data directory, for `kill -USR2 $(cat DIR/pid)`.
 
 use std::{fs, io, path::Path};
 
-/// The file in the data directory.
+/// Name of the file in the data directory.
 const FILE: &str = "pid";
 
-/// Says that this process serves `data_dir`. Blocks.
+/// Writes this process's id into `data_dir`. Blocks.
 pub(super) fn write(data_dir: &Path) {
     if let Err(error) = replace(data_dir) {
-        tracing::warn!(%error, file = %data_dir.join(FILE).display(), "file with the process's number was not written");
+        tracing::warn!(%error, file = %data_dir.join(FILE).display(), "pid file was not written");
     }
 }
 
-/// Whoever reads it meanwhile finds one number or the other.
+/// Replaces the file atomically: a reader finds either the old id or the new one.
 fn replace(data_dir: &Path) -> io::Result<()> {
     let draft = data_dir.join(format!("{FILE}.{}", std::process::id()));
     fs::write(&draft, format!("{}\n", std::process::id()))?;
     fs::rename(&draft, data_dir.join(FILE))
 }
 
-/// Says that none does. Blocks.
+/// Removes the file: no process serves `data_dir` now. Blocks.
 pub(super) fn remove(data_dir: &Path) {
     match fs::remove_file(data_dir.join(FILE)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, file = %data_dir.join(FILE).display(), "file with the process's number was not removed");
+            tracing::warn!(%error, file = %data_dir.join(FILE).display(), "pid file was not removed");
         }
         _ => {}
     }

@@ -1,4 +1,4 @@
-//! A new process as it takes over from the one that started it.
+//! The new process's side of a handover: it takes over from the process that started it.
 
 use std::{
     env, io,
@@ -16,28 +16,27 @@ use super::{
     sockets::Sockets,
 };
 
-/// How often a predecessor is told that something takes longer; it waits several times as long for a message.
+/// How often to tell a predecessor that work takes longer. It waits several times as long for a message.
 const WORD_EVERY: Duration = Duration::from_secs(10);
 
-/// Longest time that a predecessor waits for each part of this process's work, if it knows what the node
-/// needs.
+/// Maximum time for each part of this process's work, if the predecessor left a list of needs.
 const PATIENT_MAX: Duration = Duration::from_secs(1800);
 
-/// The same if it does not: then it waits for a minute, whatever it is told.
+/// The same if it left no list. Then it waits for one minute, whatever messages it gets.
 const IMPATIENT_MAX: Duration = Duration::from_secs(40);
 
 /// The process that serves until this one does.
 pub(super) struct Predecessor {
     channel: HandoverChannel,
-    /// What the versions with traffic are made of; `None` when it did not say so.
+    /// The components of versions with traffic; `None` if the process left no list.
     needs: Option<Vec<Need>>,
 }
 
 impl Predecessor {
-    /// Who hands over to this process, and the sockets; `None` when nobody does.
+    /// Finds the process that hands over to this one, and the sockets; `None` if there is none.
     ///
     /// # Errors
-    /// Whoever does speaks another protocol or has another data directory.
+    /// It uses another protocol or another data directory.
     pub(super) fn find(options: &NodeOptions) -> anyhow::Result<Option<(Self, Sockets)>> {
         let Some(protocol) = env::var_os(handover_protocol::VARIABLE) else { return Ok(None) };
         anyhow::ensure!(
@@ -47,7 +46,7 @@ impl Predecessor {
             handover_protocol::PROTOCOL
         );
         let unusable =
-            || format!("{} is set, but standard input hands nothing over", handover_protocol::VARIABLE);
+            || format!("{} is set, but standard input is not a handover socket", handover_protocol::VARIABLE);
         let stdin = std::io::stdin().as_fd().try_clone_to_owned().with_context(unusable)?;
         let stream = UnixStream::from(stdin);
         let (http, admin, data_dir) = handover_protocol::receive(&stream).with_context(unusable)?;
@@ -65,12 +64,13 @@ impl Predecessor {
         Ok(Some((Self { channel, needs }, sockets)))
     }
 
-    /// What versions with traffic are made of, as far as it said so.
+    /// The components of versions with traffic; empty if the process left no list.
     pub(super) fn needs(&self) -> &[Need] {
         self.needs.as_deref().unwrap_or_default()
     }
 
-    /// Has it wait while this process does `work`; `None` when that takes too long, and is given up.
+    /// Makes the predecessor wait while this process does `work`; `None` if the work took too long and was
+    /// given up.
     pub(super) async fn wait_for<F: Future>(&mut self, work: F) -> anyhow::Result<Option<F::Output>> {
         let patient = self.needs.is_some();
         let mut work = pin!(work);
@@ -91,7 +91,7 @@ impl Predecessor {
         }
     }
 
-    /// Has it let go of the state; returns when it has.
+    /// Asks the predecessor to release the state, and returns when it has.
     pub(super) async fn release(&mut self) -> anyhow::Result<()> {
         let released = async {
             self.channel.send(Message::Prepared).await?;
@@ -101,7 +101,7 @@ impl Predecessor {
         released.await.context("the process that hands over is gone")
     }
 
-    /// Tells it that it is needed no more.
+    /// Tells the predecessor that this process serves now.
     pub(super) async fn leave(mut self) {
         if let Err(error) = self.channel.send(Message::Serving).await {
             tracing::warn!(%error, "the process that handed over is gone");

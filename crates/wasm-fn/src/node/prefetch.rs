@@ -1,5 +1,5 @@
-//! Compiles what has traffic and no code in the cache, as after an upgrade that brings another engine, so
-//! that no user waits for it. Loads nothing that the cache has.
+//! Compiles components that have traffic but no code in the cache, so that no user waits for it. This
+//! happens after an upgrade to another engine. Does not load code that is in the cache.
 
 use std::{
     collections::HashSet,
@@ -12,13 +12,13 @@ use wasm_fn_runtime::{ForVersion, Runtime};
 
 use super::needs::Need;
 
-/// Components that are asked for at once: as many as the compiler works on.
+/// Components to compile at once: as many as the compiler works on.
 const AT_ONCE: usize = 2;
 
-/// How long to wait when the compiler has too much to do.
+/// How long to wait if the compiler is overloaded.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Those of `needs` that have to be compiled.
+/// Returns those `needs` that must be compiled.
 pub(super) async fn missing(runtime: &Runtime, mut needs: Vec<Need>) -> Vec<Need> {
     let components = needs.iter().map(|need| need.component).collect();
     let missing: HashSet<_> = runtime.missing(components).await.into_iter().collect();
@@ -26,8 +26,8 @@ pub(super) async fn missing(runtime: &Runtime, mut needs: Vec<Need>) -> Vec<Need
     needs
 }
 
-/// Compiles `needs` in their order, and tells `left` how many there are yet; gives how many cannot be
-/// compiled.
+/// Compiles `needs` in their order, and calls `left` with the number of those that remain. Returns how many
+/// could not be compiled.
 pub(super) async fn compile(runtime: &Runtime, needs: Vec<Need>, left: impl Fn(usize)) -> usize {
     let pending = AtomicUsize::new(needs.len());
     left(needs.len());
@@ -40,7 +40,7 @@ pub(super) async fn compile(runtime: &Runtime, needs: Vec<Need>, left: impl Fn(u
     compiled.buffer_unordered(AT_ONCE).fold(0, async |failed, one| failed + one).await
 }
 
-/// Compiles one component; whether that is possible.
+/// Compiles one component; returns whether it could be compiled.
 async fn one(runtime: &Runtime, need: &Need) -> bool {
     let Need { component, function, version } = need;
     loop {

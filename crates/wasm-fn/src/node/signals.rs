@@ -1,5 +1,5 @@
-//! What signals have a node do: SIGTERM and SIGINT drain it, and end it at once when they come again; SIGUSR2
-//! hands it over to a new process.
+//! Signals of a node: SIGTERM and SIGINT drain it, and end it at once if sent again; SIGUSR2 hands it over
+//! to a new process.
 
 use std::{io, pin::pin, time::Duration};
 
@@ -8,28 +8,28 @@ use wasm_fn_server::DrainReport;
 
 use super::Node;
 
-/// The signals that a node obeys. Made before the node is, so that one which comes during the start counts.
+/// The signals that a node handles. Created before the node, so that a signal during the start is not lost.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     swap: Signal,
 }
 
-/// What became of a swap.
+/// Result of a swap.
 enum Swap {
-    /// Another process serves.
+    /// Another process serves now.
     HandedOver,
-    /// This process goes on.
+    /// This process continues to serve.
     Failed,
-    /// The node is to end, whoever it is.
+    /// A signal to end the node arrived during the swap.
     Ended,
 }
 
 impl Signals {
-    /// Takes the signals over from their default, which ends the process.
+    /// Installs handlers for the signals, whose default is to end the process.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// The system refuses.
     pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -38,7 +38,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one that ends the node.
+    /// Waits for the next signal that ends the node.
     pub(crate) async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -46,7 +46,7 @@ impl Signals {
         }
     }
 
-    /// Keeps `node` until it has ended or has been handed over; either takes `timeout` at most.
+    /// Runs `node` until it has been drained or handed over. Draining takes at most `timeout` in both cases.
     pub(crate) async fn obey(&mut self, mut node: Node, timeout: Duration) {
         loop {
             tokio::select! {
@@ -68,7 +68,7 @@ impl Signals {
         let mut swapping = pin!(node.swap());
         loop {
             tokio::select! {
-                // A swap that is done counts before a signal that came with its end.
+                // A finished swap takes precedence over a signal that arrived at the same time.
                 biased;
                 swapped = &mut swapping => return match swapped {
                     Ok(pid) => {
@@ -76,7 +76,7 @@ impl Signals {
                         Swap::HandedOver
                     }
                     Err(error) => {
-                        tracing::error!(%error, "node was not handed over, this process goes on");
+                        tracing::error!(%error, "node was not handed over, this process continues");
                         Swap::Failed
                     }
                 },

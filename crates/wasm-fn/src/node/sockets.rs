@@ -1,4 +1,4 @@
-//! The two sockets of a node, wherever they come from.
+//! The two listening sockets of a node.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -7,26 +7,26 @@ use tokio::net::TcpSocket;
 
 use super::{activation::Activated, options::NodeOptions};
 
-/// Connections that wait to be accepted; the system lowers it to net.core.somaxconn. Beyond it clients
-/// try again after a second, and again after two: a burst must find room.
+/// Connections that may wait to be accepted; the system caps this at net.core.somaxconn. Beyond it, clients
+/// retry after one second and again after two, so a burst must fit.
 const BACKLOG: u32 = 4096;
 
-/// Sockets that listen and do not block. As long as one handle on a socket is open, in whatever process,
-/// nobody who connects is refused.
+/// Non-blocking sockets that listen. As long as a handle on a socket is open in any process, no client is
+/// refused.
 pub(super) struct Sockets {
-    /// Where functions are called.
+    /// The socket that serves functions.
     pub(super) http: TcpListener,
-    /// Where the admin API is.
+    /// The socket that serves the admin API.
     pub(super) admin: TcpListener,
 }
 
 impl Sockets {
-    /// Sockets of its own.
+    /// Binds both sockets.
     pub(super) fn bind(options: &NodeOptions) -> anyhow::Result<Self> {
         Self::complete(Activated::default(), options)
     }
 
-    /// What a service manager gave, and sockets of its own for what it did not.
+    /// Takes the sockets that a service manager passed, and binds the rest.
     pub(super) fn complete(given: Activated, options: &NodeOptions) -> anyhow::Result<Self> {
         let http = match given.http {
             Some(http) => listening(http, options.listen, "--listen")?,
@@ -39,7 +39,7 @@ impl Sockets {
         Ok(Self { http, admin })
     }
 
-    /// What another process handed over.
+    /// Takes the sockets that another process handed over.
     pub(super) fn inherited(
         http: TcpListener,
         admin: TcpListener,
@@ -52,7 +52,7 @@ impl Sockets {
     }
 }
 
-/// Another handle on `socket`, to be served by the current tokio runtime.
+/// Creates another handle on `socket`, for the current tokio runtime.
 pub(super) fn share(socket: &TcpListener) -> anyhow::Result<tokio::net::TcpListener> {
     let shared = socket.try_clone().and_then(tokio::net::TcpListener::from_std);
     shared.context("a listening socket cannot be shared")
@@ -61,22 +61,22 @@ pub(super) fn share(socket: &TcpListener) -> anyhow::Result<tokio::net::TcpListe
 fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     let bound = || -> std::io::Result<TcpListener> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // As tokio and the standard library do it, so that a node can start again at once.
+        // As in tokio and the standard library, so that a node can restart at once.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)?.into_std()
     };
-    bound().with_context(|| format!("{flag} {address} cannot be listened on"))
+    bound().with_context(|| format!("{flag} {address} cannot be bound"))
 }
 
-/// `socket`, which was opened elsewhere, once it is known to be of use.
+/// Checks `socket`, which was opened elsewhere, and makes it non-blocking.
 fn listening(socket: TcpListener, configured: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
-    let given = || format!("the socket that was given for {flag} is not a TCP socket that listens");
+    let given = || format!("the socket that was passed for {flag} is not a listening TCP socket");
     let address = socket.local_addr().with_context(given)?;
     anyhow::ensure!(rustix::net::sockopt::socket_acceptconn(&socket).with_context(given)?, given());
     socket.set_nonblocking(true).with_context(given)?;
     if configured.port() != 0 && configured != address {
-        tracing::info!(%configured, %address, "{flag} has no effect: the socket was given");
+        tracing::info!(%configured, %address, "{flag} has no effect: the socket was passed to this process");
     }
     Ok(socket)
 }

@@ -1,8 +1,9 @@
-//! A running process as it hands its node over to a new one, without a moment in which nobody accepts.
+//! The old process's side of a handover: it hands its node over to a new process. At every moment, one of
+//! them accepts connections.
 //!
-//! The new process gets the sockets and prepares. Then this one closes its admin API and its state, the new
-//! one opens both and accepts, and this one stops accepting. Should the new one fail before that, this one
-//! takes everything back.
+//! The new process gets the sockets and prepares. Then this process closes its admin API and its state, the
+//! new one opens both and accepts, and this one stops accepting. If the new process fails before that, this
+//! one takes everything back.
 
 use std::{
     env, io,
@@ -26,35 +27,35 @@ use super::{
     sockets::Sockets,
 };
 
-/// Longest time without a message from a new process.
+/// Maximum time without a message from a new process.
 const PART_WAIT: Duration = Duration::from_secs(60);
 
-/// Longest time that a new process may take to end after it gave up.
+/// Maximum time that a new process may take to end after it gave up.
 const END_WAIT: Duration = Duration::from_secs(5);
 
-/// Why this process goes on.
+/// Why the swap failed. This process continues to serve.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SwapError {
-    /// There is no new process.
+    /// The new process did not start.
     #[error("{} cannot be started: {source}", program.display())]
     Start {
-        /// What was to be started.
+        /// The program to start.
         program: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The new process gave up.
     #[error("new process ended with {} before it served", shown(.0))]
     Ended(ExitStatus),
     /// The new process hangs.
-    #[error("new process said nothing for {PART_WAIT:?}, and was killed")]
+    #[error("new process sent no message for {PART_WAIT:?} and was killed")]
     Slow,
-    /// The new process is no node.
-    #[error("new process said what was not expected, and was killed: {0}")]
+    /// The new process does not behave like a node.
+    #[error("new process did not follow the handover protocol and was killed: {0}")]
     Strange(io::Error),
 }
 
-/// The process that is to take over; killed when dropped before it has.
+/// The process that is to take over. Dropping this before it serves kills it.
 struct Successor {
     pid: u32,
     process: OwnedFd,
@@ -72,21 +73,21 @@ fn shown(status: &ExitStatus) -> String {
 }
 
 impl Node {
-    /// Hands over to a new process of the program that this one was started as; gives its number.
+    /// Starts the same program again and hands over to the new process; returns its process id.
     ///
-    /// After that, only [`leave`](Self::leave) is of use.
+    /// After that, call only [`leave`](Self::leave).
     ///
     /// # Errors
-    /// The new process failed. This one is as it was before.
+    /// The new process failed. This process is in the same state as before.
     ///
     /// # Cancel safety
-    /// Dropping the future kills the new process, and may leave this one without its admin API.
+    /// Dropping the future kills the new process, and may leave this process without its admin API.
     pub(crate) async fn swap(&mut self) -> Result<u32, SwapError> {
-        // What it needs is compiled before it takes over.
+        // The new process compiles these components before it takes over.
         let _list = needs::leave(&self.data_dir, &needs::of(&self.control.tables().load()));
         let mut successor = Successor::start(&self.sockets, &self.data_dir)?;
         successor.expect_message(Message::Prepared).await?;
-        // From now on it is the new process that is ready.
+        // From now on, the new process announces that it is ready.
         self.announcing.abort();
         close_admin(&mut self.admin).await;
         self.control.hand_over().await;
@@ -99,7 +100,7 @@ impl Node {
         }
     }
 
-    /// Takes back what the new process did not keep, as far as that goes.
+    /// Takes back the state and the admin API, as far as possible.
     async fn take_back(&mut self) {
         if let Err(error) = self.control.take_back().await {
             tracing::error!(%error, "state was not taken back: functions are served, changes are refused");
@@ -107,11 +108,11 @@ impl Node {
         if let Err(error) = self.open_admin() {
             tracing::error!(error = format!("{error:#}"), "admin API was not opened again");
         }
-        // The new process may have come that far.
+        // The new process may already have announced itself.
         self.announce();
     }
 
-    /// Finishes what was accepted, for at most `timeout`, beside the process that has taken over.
+    /// Finishes accepted requests, for at most `timeout`, while the new process serves.
     pub(crate) async fn leave(self, timeout: Duration) -> DrainReport {
         self.preparing.abort();
         drop(self.sockets);
@@ -121,7 +122,7 @@ impl Node {
 
 impl Successor {
     fn start(sockets: &Sockets, data_dir: &Path) -> Result<Self, SwapError> {
-        // As it was typed, not what it was then: an upgrade puts another file there.
+        // Use the path as typed, not the file of this process: an upgrade puts another file there.
         let mut words = env::args_os();
         let program = words.next().unwrap_or_default();
         let failed = |source| SwapError::Start { program: PathBuf::from(&program), source };
@@ -137,18 +138,18 @@ impl Successor {
             command.env_remove(variable);
         }
         let mut child = command.spawn().map_err(failed)?;
-        // Closes our handle on its end, so that its end is heard.
+        // Closes our handle on the new process's end of the socket, so that we notice when it exits.
         drop(command);
         let pid = child.id();
-        let number = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process has a number");
+        let number = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id is positive");
         let process = pidfd_open(number, PidfdFlags::empty()).map_err(|error| {
-            // Fails when it has ended already.
+            // Fails if it has already ended.
             let _ = child.kill();
             let _ = child.wait();
             failed(error.into())
         })?;
         let (sender, ended) = oneshot::channel();
-        // A thread of its own: tokio waits for its own threads at the end, and this one may outlast us.
+        // A separate thread: tokio waits for its own threads at shutdown, and this one may outlive it.
         std::thread::spawn(move || sender.send(child.wait()));
         tracing::info!(pid, program = %program.display(), "new process started");
         Ok(Self { pid, process, channel, ended, serves: false })
@@ -160,16 +161,16 @@ impl Successor {
         }
         self.expect_message(Message::Serving).await?;
         self.serves = true;
-        // Service managers believe only the process they know.
+        // Service managers accept this only from the process that they know.
         notify::main_process(self.pid);
         Ok(())
     }
 
-    /// Waits for `message`; when it does not come, the process has ended on return.
+    /// Waits for `message`. If this fails, the process has ended on return.
     async fn expect_message(&mut self, message: Message) -> Result<(), SwapError> {
         let heard = loop {
             match tokio::time::timeout(PART_WAIT, self.channel.expect_message(message)).await {
-                // It is at work.
+                // It is still working.
                 Ok(Ok(false)) => {}
                 heard => break heard,
             }
@@ -188,7 +189,7 @@ impl Successor {
         }
     }
 
-    /// Waits for the end of a process that has given up.
+    /// Waits for a process that has given up to end.
     async fn end(&mut self) -> SwapError {
         let ended = tokio::time::timeout(END_WAIT, &mut self.ended).await;
         match ended {
@@ -203,7 +204,7 @@ impl Successor {
 
     async fn kill(&mut self) {
         self.send_kill();
-        // Its hold on the state ends with it. A sender that is gone has told already.
+        // It holds the state until it ends. If the sender is gone, its end was already reported.
         let _ = (&mut self.ended).await;
     }
 

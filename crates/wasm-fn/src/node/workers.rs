@@ -1,4 +1,4 @@
-//! Work for each thread of the runtime.
+//! Runs work on each thread of the runtime.
 
 use std::{
     collections::HashSet,
@@ -11,33 +11,34 @@ use tokio::{runtime::Handle, sync::watch, task::yield_now, time::sleep};
 
 use crate::allocator::flush_thread_cache;
 
-/// How often the tasks of one round look whether they have come to another thread; some hundred microseconds.
+/// How often each task of a round checks whether it has moved to another thread. This takes a few hundred
+/// microseconds.
 const TURNS_MAX: usize = 1_000;
 
-/// Rounds, for threads that had no core or no turn in the first.
+/// Maximum number of rounds. Threads that got no core or no turn in the first round get one later.
 const ROUNDS_MAX: usize = 100;
 
-/// Between rounds.
+/// Time between rounds.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Has each thread give up its allocator's cache whenever a burst is over, until there will be no more.
-/// Threads that sleep keep it otherwise, and a few small objects in it keep many pages.
+/// Flushes every thread's allocator cache after each burst, until the sender of `bursts` is gone.
+/// Otherwise, sleeping threads keep their caches, and a few small objects in a cache keep many pages.
 pub(crate) async fn flush_after_bursts(mut bursts: watch::Receiver<u64>) {
     while bursts.changed().await.is_ok() {
         on_each(flush_thread_cache).await;
     }
 }
 
-/// Does `work` once on each worker of the current runtime; those that have no turn for it within a second are
-/// left out.
+/// Runs `work` once on each worker of the current runtime. Workers that get no turn for it within a second
+/// are left out.
 async fn on_each(work: fn()) {
     let workers = Handle::current().metrics().num_workers();
     let visited = Arc::new(Visited { threads: Mutex::default(), workers });
     for _ in 0..ROUNDS_MAX {
-        // As many tasks as there are workers, each ready all the time: whoever is idle is woken to take one.
+        // One task per worker, each always ready: idle workers are woken to take one.
         let visits: Vec<_> = (0..workers).map(|_| tokio::spawn(visit(work, visited.clone()))).collect();
         for visit in visits {
-            // One that was cut off leaves its thread to the others.
+            // If a task was cancelled, the others visit its thread.
             let _ = visit.await;
         }
         if visited.is_all() {
@@ -59,14 +60,14 @@ async fn visit(work: fn(), visited: Arc<Visited>) {
     }
 }
 
-/// Which workers have done it.
+/// The workers that have run it.
 struct Visited {
     threads: Mutex<HashSet<ThreadId>>,
     workers: usize,
 }
 
 impl Visited {
-    /// Whether `thread` is new.
+    /// Adds `thread` and returns whether it is new.
     fn add(&self, thread: ThreadId) -> bool {
         self.lock().insert(thread)
     }

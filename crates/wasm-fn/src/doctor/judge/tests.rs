@@ -1,4 +1,4 @@
-//! Facts about `judge`.
+//! Tests of `judge`.
 
 use wasm_fn_pool::{Machine, PlanOptions};
 
@@ -10,7 +10,7 @@ fn check(finding: &Finding, status: Status, facts: &[&str]) {
     assert_eq!(finding.help.is_none(), status == Status::Ok, "{finding:?}");
     let text = format!("{}; {}", finding.found, finding.help.clone().unwrap_or_default());
     for fact in facts {
-        assert!(text.contains(fact), "{text:?} does not say {fact:?}");
+        assert!(text.contains(fact), "{text:?} does not contain {fact:?}");
     }
 }
 
@@ -80,5 +80,5 @@ fn a_clock_that_is_behind_is_noticed() {
     check(&clock(BUILT, None), Status::Ok, &[]);
     check(&clock(BUILT - second, None), Status::Problem, &["before"]);
     check(&clock(BUILT, Some(BUILT + 60 * second)), Status::Ok, &[]);
-    check(&clock(BUILT, Some(BUILT + 3600 * second)), Status::Warning, &["1h in its future"]);
+    check(&clock(BUILT, Some(BUILT + 3600 * second)), Status::Warning, &["1h in the clock's future"]);
 }

@@ -1,4 +1,4 @@
-//! Facts about `place`.
+//! Tests of `place`.
 
 use http::HeaderMap;
 
@@ -15,12 +15,8 @@ fn an_address_that_is_taken_is_a_problem_unless_by_a_node() {
             Status::Ok,
             "a node of version 1.2.3 answers at 127.0.0.1:8081",
         ),
-        (Place::Taken, Status::Problem, "127.0.0.1:8081 is taken by something that is no node"),
-        (
-            Place::Unusable("denied".to_owned()),
-            Status::Problem,
-            "127.0.0.1:8081 cannot be listened on: denied",
-        ),
+        (Place::Taken, Status::Problem, "127.0.0.1:8081 is in use by something that is not a node"),
+        (Place::Unusable("denied".to_owned()), Status::Problem, "127.0.0.1:8081 cannot be bound: denied"),
     ] {
         let finding = judge("admin", "--admin", address, place);
         assert_eq!((finding.status, &*finding.found), (status, said));

@@ -1,4 +1,4 @@
-//! What the variables of a service manager mean.
+//! The meaning of a service manager's variables.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Both ends of a line in one process.
+//! Both ends of a handover socket in one process.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn line_without_sockets_is_refused() {
     let (mut old, new) = UnixStream::pair().unwrap();
     assert_eq!(receive(&new).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     old.write_all(b"/data\n").unwrap();
-    assert_eq!(receive(&new).unwrap_err().to_string(), "0 descriptors were received, expected 2");
+    assert_eq!(receive(&new).unwrap_err().to_string(), "received 0 descriptors, expected 2");
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn words_out_of_order_and_the_end_are_told_apart() {
     assert!(!old.expect_message(Message::Prepared).await.unwrap(), "it takes longer");
     new.send(Message::Prepared).await.unwrap();
     let error = old.expect_message(Message::Serving).await.unwrap_err();
-    assert_eq!(error.to_string(), "heard 'p', expected Serving");
+    assert_eq!(error.to_string(), "received 'p', expected Serving");
     drop(new);
     assert_eq!(old.expect_message(Message::Serving).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
 }

@@ -1,4 +1,4 @@
-//! Facts about the list that one process leaves for another.
+//! Tests of the list that one process leaves for another.
 
 use super::*;
 

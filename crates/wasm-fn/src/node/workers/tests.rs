@@ -1,4 +1,4 @@
-//! Idle workers are all visited.
+//! All idle workers are visited.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
