@@ -123,8 +123,8 @@ pub struct GateOptions {
     /// Failures, compared with stable's; up to 1.1 times as many are tolerated if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<Tolerance>,
-    /// 99th percentile of the latency and, in steps, its median, compared with stable's; up to 1.2 times as much
-    /// is tolerated if absent.
+    /// 99th percentile of the latency and, in steps, its median, compared with stable's; up to 1.2 times as
+    /// much is tolerated if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_p99: Option<Tolerance>,
     /// 99th percentile of the memory peak, compared with stable's; up to 1.2 times as much is tolerated if
