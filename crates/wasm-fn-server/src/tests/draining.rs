@@ -172,14 +172,15 @@ async fn streams_that_began_before_the_drain_end_whole() {
     assert_eq!((first.len(), second.len()), (1000, 1000));
 }
 
-/// Sends requests one after the other until the server closes the connection as announced.
-async fn insist(node: &Node, http2: bool, answered: &AtomicU64) {
+/// Sends requests one after the other until the server closes the connection as announced. Returns whether
+/// the client reported the last one as not processed.
+async fn insist(node: &Node, http2: bool, answered: &AtomicU64) -> bool {
     let (mut first, mut second) = (node.http1().await, node.http2().await);
     loop {
         let response = if http2 {
             // After GOAWAY the client knows that a request was not sent; it is ready for none.
             if second.ready().await.is_err() {
-                return;
+                return false;
             }
             second.send_request(get2("/hello")).await
         } else {
@@ -187,14 +188,14 @@ async fn insist(node: &Node, http2: bool, answered: &AtomicU64) {
         };
         let response = match response {
             Ok(response) => response,
-            Err(error) if http2 && (error.is_canceled() || is_refused(&error)) => return,
+            Err(error) if http2 && (error.is_canceled() || is_refused(&error)) => return true,
             Err(error) => panic!("a request was lost: {error:?}"),
         };
         let last = response.headers().contains_key("connection");
         assert_eq!(text(response).await, "hi");
         answered.fetch_add(1, Ordering::SeqCst);
         if last {
-            return;
+            return false;
         }
         if !http2 {
             within(std::future::poll_fn(|cx| first.poll_ready(cx))).await.unwrap();
@@ -218,11 +219,18 @@ async fn drain_under_load_loses_nothing() {
     }));
     eventually(|| answered.load(Ordering::SeqCst) > 200).await;
     assert_eq!(within(node.handle.drain(LONG)).await, DrainReport { cut: 0 });
+    let mut reported = 0;
     for client in within(clients).await {
-        client.unwrap();
+        reported += u64::from(client.unwrap());
     }
     let counted = node.tally.snapshot();
-    assert_eq!(counted.total(), answered.load(Ordering::SeqCst));
+    // hyper's client reports a request as not processed if GOAWAY arrives between queueing and sending it,
+    // though it sends it then: the server may have answered it.
+    let answered = answered.load(Ordering::SeqCst);
+    assert!(
+        (answered..=answered + reported).contains(&counted.total()),
+        "{counted:?}, {answered}, {reported}"
+    );
     assert_eq!(counted.count(Outcome::Success), counted.total());
 }
 
