@@ -136,7 +136,7 @@ async fn weights_that_are_no_split_are_refused() {
     for (weight, facts) in [
         ("0%", ["0%", "more than 0%"]),
         ("100%", ["100%", "less than 100%"]),
-        ("10% of", ["10% of", "no step"]),
+        ("10% of", ["10% of", "not a step"]),
     ] {
         let flag = format!("--canary={weight}");
         let args = ["deploy", hello.to_str().unwrap(), "-f", "hello", "--replace", &flag];

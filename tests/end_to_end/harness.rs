@@ -215,11 +215,11 @@ impl Node {
     }
 }
 
-/// The addresses in the log line that says that a node is ready.
+/// The addresses in the log line that says that a node is listening.
 fn ready(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let line: Value = serde_json::from_str(line).ok()?;
     let fields = line.get("fields").unwrap_or(&line);
     let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();
-    (fields.get("message")?.as_str()? == "node is ready").then_some(())?;
+    (fields.get("message")?.as_str()? == "node is listening").then_some(())?;
     Some((address("listen")?, address("admin")?))
 }

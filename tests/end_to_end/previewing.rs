@@ -121,7 +121,9 @@ async fn who_has_no_token_for_the_function_is_refused() {
     let by_header = [("wasm-fn-token", own.as_str())];
     node.http.get_as("/hello@v9", &by_header).await.problem(404, "no-such-version");
     let problem = node.http.get_as("/hello@v2@v3", &by_header).await.problem(404, "no-such-function");
-    assert!(problem["detail"].as_str().is_some_and(|text| text.contains("\"v2@v3\" is no stage of `hello`")));
+    assert!(
+        problem["detail"].as_str().is_some_and(|text| text.contains("\"v2@v3\" is not a stage of `hello`"))
+    );
     node.cli_ok(&["preview", "--rotate-key"]).await;
     node.http.get_as("/hello@v2", &by_header).await.problem(403, "preview-denied");
     let new = token(&node, "hello").await;

@@ -7,7 +7,8 @@
 //!
 //! Invariants: the control plane knows neither the runtime nor the data plane. A [`Host`](host::Host)
 //! prepares components and creates handles, and only a table of these handles leaves the crate. Only durable
-//! state is published. Replaying the journal gives the same state. This crate knows no HTTP.
+//! state is published. Replaying the journal gives the same state. This crate serves no HTTP; the checks
+//! of a blue-green release use its types.
 
 pub mod host;
 pub mod journal;

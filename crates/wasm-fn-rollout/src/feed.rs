@@ -4,9 +4,9 @@
 //! they come, a version that fails at once and succeeds after seconds would look broken for those seconds,
 //! and one whose deadline is shorter than its rival's would look worse than it. So a trial is a request that
 //! began. Requests are gathered in *epochs* by when they began; an epoch is closed when something bad is
-//! heard, and the gate takes it when all of its requests, and all of those before, have ended. The gate's test
-//! is valid at every prefix of that order, so where the epochs end, and when the gate is asked, may depend on
-//! anything.
+//! heard, and the gate takes it when all of its requests, and all of those before, have ended. The gate's
+//! test is valid at every prefix of that order, so where the epochs end, and when the gate is asked, may
+//! depend on anything.
 //!
 //! A request is waited for [`WAIT_MAX`] at most, or as long as the later deadline where the versions' differ.
 //! What comes of it after that counts when it comes: only if it is bad, as a hit without a trial.

@@ -15,7 +15,7 @@ pub enum Class {
     OutOfMemory,
     /// An answer with a status of 500 or above.
     ServerError,
-    /// No answer, or one that is no HTTP.
+    /// No answer, or one that is not HTTP.
     InvalidResponse,
 }
 
@@ -112,10 +112,10 @@ pub enum Signal {
     MaxLatency,
 }
 
-/// A text names no signal.
+/// A text that does not name a signal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no signal, expected errors, errors.CLASS, latency_p50, latency_p99, memory_p99, max_error_rate or \
+    "{0:?} is not a signal, expected errors, errors.CLASS, latency_p50, latency_p99, memory_p99, max_error_rate or \
      max_latency_p99"
 )]
 pub struct SignalError(String);

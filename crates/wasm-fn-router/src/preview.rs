@@ -85,7 +85,7 @@ impl<V> RouteTable<V> {
         let begin = self.stages().partition_point(|stage| stage.function() < &function);
         self.stages().get(begin).filter(|stage| *stage.function() == function)?;
         Some(format!(
-            "{place:?} is no stage of `{function}`, expected one, or one of v1, v2, …, stable, canary, \
+            "{place:?} is not a stage of `{function}`, expected one, or one of v1, v2, …, stable, canary, \
              previous and latest, perhaps after a stage and `@`"
         ))
     }

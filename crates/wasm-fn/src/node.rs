@@ -49,7 +49,7 @@ const WARM_MAX: usize = 64;
 
 /// Maximum time that a request may wait for a thread. It is far above the wait of a quiet function next to
 /// a hundred that compute, because the limit applies to quiet functions too.
-const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+const SCHEDULE_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// How often to ask a service manager for more time.
 const EXTEND_EVERY: Duration = Duration::from_secs(10);
@@ -222,7 +222,7 @@ impl Node {
         node.open_admin()?;
         let Addresses { listen, admin } = addresses;
         let pid = std::process::id();
-        tracing::info!(%listen, %admin, data_dir = %node.data_dir.display(), pid, "node is ready");
+        tracing::info!(%listen, %admin, data_dir = %node.data_dir.display(), pid, "node is listening");
         Ok(node)
     }
 
@@ -370,7 +370,7 @@ fn server_options(options: &NodeOptions) -> wasm_fn_server::ServerOptions {
         idle_timeout: Duration::from_secs(60),
         stall_timeout: Duration::from_secs(30),
         drain_grace: Duration::from_millis(500),
-        schedule_delay_max: TURN_WAIT_MAX,
+        schedule_delay_max: SCHEDULE_DELAY_MAX,
         shield_body_bytes_max: 64 << 10,
         show_shielded: options.show_shielded,
         trusted_proxies: options.trusted_proxies.clone(),

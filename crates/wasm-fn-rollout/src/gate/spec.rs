@@ -60,7 +60,7 @@ pub struct AlphaBudget {
     pub traps: f64,
 }
 
-/// Requests below which a version's past is no measure.
+/// Requests below which a version's past says nothing.
 pub(crate) const HISTORY_MIN: u64 = 100;
 
 /// Part of a gate's alpha of [`Group::Placed`], where the others have a part.
@@ -69,7 +69,7 @@ const PLACED: f64 = 0.8;
 /// Why a rule is none.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum GateError {
-    /// Alpha is no probability of an error worth having.
+    /// Alpha is not a probability below one half.
     #[error("alpha is {0}, expected more than 0 and less than 0.5")]
     Alpha(f64),
     /// A multiple out of bounds.
@@ -80,7 +80,7 @@ pub enum GateError {
         /// What was found.
         found: f64,
     },
-    /// A ceiling that is no share.
+    /// A ceiling that is not a share.
     #[error("max_error_rate is {0}, expected more than 0 and less than 1")]
     MaxErrorRate(f64),
     /// A ceiling that nothing stays below.

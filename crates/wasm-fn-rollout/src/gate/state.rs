@@ -45,7 +45,7 @@ pub enum StateError {
     /// The gate has a signal that the stored one had not.
     #[error("no evidence is stored for signal {0}")]
     Missing(Signal),
-    /// The evidence is no evidence.
+    /// The evidence cannot be judged.
     #[error(
         "the stored evidence of signal {0} has no runs, too many, or some that are not finite or in order"
     )]

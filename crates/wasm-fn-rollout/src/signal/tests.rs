@@ -15,7 +15,7 @@ fn every_signal_is_read_as_it_is_written() {
 fn unknown_signals_are_named_with_what_was_expected() {
     for text in ["", "error", "Errors", "errors.", "errors.oops", "latency", "latency_p95"] {
         let error = text.parse::<Signal>().unwrap_err().to_string();
-        assert!(error.contains(&format!("{text:?} is no signal, expected errors")), "{error}");
+        assert!(error.contains(&format!("{text:?} is not a signal, expected errors")), "{error}");
     }
 }
 

@@ -176,7 +176,7 @@ fn addresses_that_are_nearly_right_are_explained() {
         assert!(text.contains("expected one, or one of v1, v2, …, stable"), "{text}");
     }
     let text = table.misaddressed("/hello%40v2%40v3/x").unwrap();
-    assert!(text.starts_with("\"v2@v3\" is no stage of `hello`"), "{text}");
+    assert!(text.starts_with("\"v2@v3\" is not a stage of `hello`"), "{text}");
     for path in ["/nobody@v1", "/@v2", "/hello", "/x", ""] {
         assert_eq!(table.misaddressed(path), None, "{path}");
     }

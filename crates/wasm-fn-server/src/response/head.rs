@@ -81,7 +81,7 @@ fn declared_length(headers: &mut HeaderMap) -> Result<Option<u64>, &'static str>
         let text = std::str::from_utf8(digits).ok()?;
         digits.iter().all(u8::is_ascii_digit).then(|| text.parse::<u64>().ok())?
     });
-    let first = lengths.next().flatten().ok_or("content-length is no number")?;
+    let first = lengths.next().flatten().ok_or("content-length is not a number")?;
     if lengths.any(|length| length != Some(first)) {
         return Err("content-length is given twice");
     }

@@ -67,7 +67,7 @@ impl Code {
                 ("no-such-function", StatusCode::NOT_FOUND, "no function answers at this address")
             }
             Self::OverrideMalformed => {
-                ("override-malformed", StatusCode::BAD_REQUEST, "wasm-fn-version names no version")
+                ("override-malformed", StatusCode::BAD_REQUEST, "wasm-fn-version does not name a version")
             }
             Self::OverrideDenied => {
                 ("override-denied", StatusCode::FORBIDDEN, "the version may not be chosen by this request")

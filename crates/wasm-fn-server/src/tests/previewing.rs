@@ -278,7 +278,7 @@ async fn addresses_of_no_version_are_answered_by_ordinary_routes_or_explained() 
     for path in wrong {
         let (status, code, detail) = refusal(&mut client, get(path)).await;
         assert_eq!((status, code.as_str()), (404, "no-such-function"), "{path}");
-        let explained = detail.contains("is no stage of `hello`");
+        let explained = detail.contains("is not a stage of `hello`");
         assert_eq!(explained, path.starts_with("/hello") && path.len() < 300, "{path}: {detail}");
     }
     // No preview domain: only the path is looked at.

@@ -106,7 +106,7 @@ fn why_a_strategy_is_refused() {
         ("110%_of_beta", "weight 110% is over 100%"),
         (
             "beta,10%_of",
-            "\"10% of\" is no step, expected a share such as 10%, the name of a cohort, or 10% of NAME",
+            "\"10% of\" is not a step, expected a share such as 10%, the name of a cohort, or 10% of NAME",
         ),
         ("Beta,10%", "cohort name \"Beta\" has 'B' at byte 0, expected a-z, 0-9, - or _"),
         ("10%,beta", "step 2 is beta after 10%, expected cohorts before shares of everybody"),

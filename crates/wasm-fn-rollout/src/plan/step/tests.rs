@@ -31,7 +31,7 @@ fn other_texts_are_no_steps() {
     for text in
         ["", " ", "%", "-5%", "10% of", "of beta", "10% beta", "10% of beta vip", "10 %", "_beta", "\"beta\""]
     {
-        refuses(text, &format!("{text:?} is no step, {expected}"));
+        refuses(text, &format!("{text:?} is not a step, {expected}"));
     }
     refuses("10", "\"10\" is not a weight, expected a percentage such as 10% or 0.05%");
     refuses("0.005%", "\"0.005%\" is not a weight, expected a percentage such as 10% or 0.05%");

@@ -183,7 +183,7 @@ fn steps_that_lead_nowhere_are_refused() {
     refused(
         &steps("[\"10% of\"]"),
         &expect![[
-            r#"wasm-fn.toml:3: function.a.rollout.steps: "10% of" is no step, expected a share such as 10%, the name of a cohort, or 10% of NAME"#
+            r#"wasm-fn.toml:3: function.a.rollout.steps: "10% of" is not a step, expected a share such as 10%, the name of a cohort, or 10% of NAME"#
         ]],
     );
     refused(
