@@ -8,8 +8,9 @@
 //! test is valid at every prefix of that order, so where the epochs end, and when the gate is asked, may
 //! depend on anything.
 //!
-//! A request is waited for [`WAIT_MAX`] at most, or as long as the later deadline where the versions' differ.
-//! What comes of it after that counts when it comes: only if it is bad, as a hit without a trial.
+//! The evidence waits for a request for at most [`WAIT_MAX`], or until the later deadline if those of the
+//! versions differ. A request that ends after that counts when it ends, and only if it is bad: as a hit
+//! without a trial.
 //!
 //! A good response takes no lock: it adds one to a counter of its epoch. Half of all responses are above the
 //! median, so only those of a sample are held to it, and they close an epoch only now and then.
@@ -17,6 +18,7 @@
 mod cluster;
 mod lanes;
 mod sample;
+mod ticket;
 
 use std::{
     sync::{
@@ -34,72 +36,34 @@ use cluster::Clusters;
 use lanes::{Lane, Slot, Voices};
 use sample::Sample;
 
-/// How long the evidence waits for a request: longer than most may take, and short enough for a person who
-/// waits.
+pub use ticket::FeedTicket;
+
+/// How long the evidence waits for a request: longer than most requests may take, and short enough for a
+/// person who is waiting.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// How much later than its deadline a request that hangs may end.
+/// How much later than its deadline a hanging request may end.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How often a gate looks for a fault that begins now.
+/// How often a gate starts looking for a new fault.
 const RENEW_AFTER: Duration = Duration::from_secs(60);
 
-/// How long an epoch is open at least in which nothing worse is heard than latencies above the median.
+/// Minimum duration of an epoch in which nothing is worse than latencies above the median.
 const MEDIAN_AFTER: Duration = Duration::from_millis(250);
 
-/// Epochs that are open or waited for. When there are so many the newest just grows.
+/// Maximum number of epochs that are open or waiting. At the maximum, the newest one grows.
 const EPOCHS_MAX: u32 = 64;
 
-/// A gate, and what it has not taken yet.
+/// A gate, and the evidence that it has not taken yet.
 pub struct Feed {
     current: AtomicU32,
     clusters: Clusters,
     sample: Sample,
     voices: Voices,
     slots: Box<[Slot]>,
-    /// How long a request is waited for.
+    /// How long the evidence waits for a request.
     wait: Duration,
     inner: Mutex<Inner>,
-}
-
-/// A request's place in the order.
-///
-/// The epoch above eight bits. Of those, the highest says whether the request is held to the median too, and
-/// the others are one more than its lane's number, or nothing for a request that is left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FeedTicket(u64);
-
-impl FeedTicket {
-    /// Whether it is held to the median too.
-    const SAMPLED: u64 = 0x80;
-
-    fn new(epoch: u32, lane: Option<Lane>, sampled: bool) -> Self {
-        let sampled = if sampled { Self::SAMPLED } else { 0 };
-        Self(u64::from(epoch) << 8 | sampled | lane.map_or(0, |lane| lane as u64 + 1))
-    }
-
-    /// The ticket as a number, for [`from_bits`](Self::from_bits).
-    pub fn to_bits(self) -> u64 {
-        self.0
-    }
-
-    /// The ticket with the number `bits`; one of nothing for a number that is none.
-    pub fn from_bits(bits: u64) -> Self {
-        Self(bits)
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "the bits below are the lane's")]
-    fn epoch(self) -> u32 {
-        (self.0 >> 8) as u32
-    }
-
-    fn lane(self) -> Option<Lane> {
-        Lane::of_number((self.0 & (Self::SAMPLED - 1)).wrapping_sub(1))
-    }
-
-    fn is_sampled(self) -> bool {
-        self.0 & Self::SAMPLED != 0
-    }
 }
 
 /// The end of one request.
@@ -107,9 +71,9 @@ impl FeedTicket {
 pub struct Ending {
     /// How it ended.
     pub outcome: Outcome,
-    /// From the request's head to the end of the answer, or to the moment at which the client left.
+    /// From the request's head to the end of the response, or until the client left.
     pub latency: Duration,
-    /// Most linear memory that the instance held, bytes.
+    /// Peak linear memory of the instance, bytes.
     pub memory_peak_bytes: u64,
     /// 64-bit hash of the sticky key under sticky routing.
     pub user: Option<u64>,
@@ -117,10 +81,10 @@ pub struct Ending {
     pub at: Instant,
 }
 
-/// One part of a rollout, in which shares are the same.
+/// A part of a rollout in which the shares stay the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stretch {
-    /// Its number: requests that began under another one are left out.
+    /// Its number. Requests that began under another number are left out.
     pub no: u32,
     /// The canary's share of the requests.
     pub share: Weight,
@@ -137,21 +101,21 @@ struct Inner {
     /// The oldest epoch that the gate has not taken.
     tail: u32,
     stretch: Stretch,
-    /// Steps that have begun, and the gate has taken no epoch of.
+    /// Steps that have begun but of which the gate has taken no epoch yet.
     steps_ahead: u32,
     thresholds: Thresholds,
     // By epoch, modulo their number.
     pending: Box<[Pending]>,
-    /// When the newest epoch but the current one was closed.
+    /// When the epoch before the current one was closed.
     closed: Option<Instant>,
-    /// Slow responses to requests that began before this have the cause of one that was counted.
+    /// Slow responses to requests that began before this time share their cause with one that was counted.
     slow_until: Option<Instant>,
     renewed: Option<Instant>,
-    /// How many users were heard in the newest step by now.
+    /// Number of users that the newest step has heard so far.
     voices: u64,
 }
 
-/// What an epoch has that its counters do not say.
+/// What an epoch's counters do not show.
 struct Pending {
     batch: Batch,
     thresholds: Thresholds,
@@ -164,9 +128,9 @@ struct Pending {
 /// The canary's slow responses in an epoch that are not clustered.
 #[derive(Clone, Copy)]
 struct Slow {
-    /// When the last of them to begin did so.
+    /// When the last of them began.
     began: Instant,
-    /// When the last of them to end did so.
+    /// When the last of them ended.
     ended: Instant,
 }
 
@@ -201,16 +165,16 @@ impl Feed {
         feed
     }
 
-    /// The same for versions with these deadlines. Where they differ, requests are waited for as long as the
-    /// later one: what hangs on both sides would otherwise count sooner on the one with the earlier.
+    /// Sets the deadlines of the versions. If they differ, the evidence waits until the later one. Otherwise
+    /// requests that hang on both sides would count sooner on the side with the earlier deadline.
     #[must_use]
     pub fn with_deadlines(self, canary: Duration, stable: Duration) -> Self {
         let later = canary.max(stable).saturating_add(GRACE);
         Self { wait: if canary == stable { WAIT_MAX } else { WAIT_MAX.max(later) }, ..self }
     }
 
-    /// A request of `arm` begins at `at` under the stretch with number `stretch`; `user` is the 64-bit hash
-    /// of its sticky key.
+    /// Records that a request of `arm` begins at `at` under the stretch with number `stretch`. `user` is the
+    /// 64-bit hash of its sticky key.
     pub fn begin(&self, stretch: u32, arm: Arm, user: Option<u64>, at: Instant) -> FeedTicket {
         let lane = Lane::of(arm, arm == Arm::Canary && self.clusters.hold(at));
         loop {
@@ -240,7 +204,7 @@ impl Feed {
         }
     }
 
-    /// The request with `ticket` has ended. Gives whether the gate has learnt something.
+    /// Records that the request with `ticket` has ended. Returns whether the gate has learnt something.
     pub fn end(&self, ticket: FeedTicket, ending: &Ending) -> bool {
         let Some(lane) = ticket.lane() else { return false };
         let epoch = ticket.epoch();
@@ -248,7 +212,7 @@ impl Feed {
         let mut learnt = false;
         let mut judged = slot.judge(lane, ending);
         if ticket.is_sampled() {
-            // Before it is taken, or it could count as under way too.
+            // This must come before the epoch is taken. Otherwise the request could also count as in flight.
             judged = slot.end_sampled(epoch, lane, ending, judged);
         }
         match judged {
@@ -257,19 +221,19 @@ impl Feed {
             Judged::Bad => learnt = self.take_bad(ticket, lane, ending),
         }
         slot.end(epoch);
-        // Nobody waits for an epoch that is open.
+        // Nothing waits for an open epoch.
         if self.current.load(SeqCst) != epoch && slot.has_ended() {
             learnt |= self.take_ended(epoch, ending.at);
         }
         learnt
     }
 
-    /// Takes a trap, which counts at once.
+    /// Records a trap, which counts at once.
     pub fn trap(&self, trapped: &Trapped) {
         self.inner().gate.trap(trapped);
     }
 
-    /// Another stretch begins at `at`, under `thresholds`.
+    /// Begins another stretch at `at`, under `thresholds`.
     pub fn begin_stretch(&self, stretch: Stretch, thresholds: Thresholds, at: Instant) {
         let mut inner = self.inner();
         (inner.stretch, inner.thresholds) = (stretch, thresholds);
@@ -287,7 +251,7 @@ impl Feed {
         self.advance(&mut inner, at);
     }
 
-    /// Requests that begin from now on are held to `thresholds`.
+    /// Holds requests that begin from now on to `thresholds`.
     pub fn hold_to(&self, thresholds: Thresholds, at: Instant) {
         let mut inner = self.inner();
         inner.thresholds = thresholds;
@@ -296,25 +260,25 @@ impl Feed {
         self.advance(&mut inner, at);
     }
 
-    /// Has requests sampled while there is a baseline to compare them with, and a median that they are waited
-    /// for longer than: what is under way after that is above.
+    /// Samples requests while there is a baseline to compare them with and the evidence waits longer than the
+    /// median, so that whatever is still in flight then is above it.
     fn set_sampling(&self, stretch: &Stretch, thresholds: &Thresholds) {
         let beside = stretch.share != Weight::ZERO && stretch.baseline_share != Weight::ZERO;
         let known = thresholds.median_above.is_some_and(|limits| limits.canary < WAIT_MAX);
         self.sample.set_on(beside && known);
     }
 
-    /// Has the gate take all that it can take at `now`, and asks it.
+    /// Has the gate take everything that it can take at `now`, and returns its verdict.
     pub fn ask<T>(&self, now: Instant, ask: impl FnOnce(&Gate) -> T) -> T {
         ask(&self.taken(now).gate)
     }
 
-    /// The verdict on the step that began last, from all that the gate can take at `now`.
+    /// The verdict on the newest step, from everything that the gate can take at `now`.
     pub fn verdict_at(&self, now: Instant) -> Verdict {
         self.taken(now).verdict()
     }
 
-    /// The same from what the gate has taken so far.
+    /// The same, from what the gate has taken so far.
     pub fn verdict(&self) -> Verdict {
         self.inner().verdict()
     }
@@ -325,7 +289,7 @@ impl Feed {
         if inner.steps_ahead > 0 { 0 } else { inner.gate.step_requests() }
     }
 
-    /// Requests of the arms that have begun in the epochs that are not taken yet, and were taken before.
+    /// Requests of the arms that have begun: in epochs that were taken, and in those that were not.
     pub fn begun(&self, arm: Arm) -> u64 {
         let inner = self.inner();
         let taken = inner.gate.evidence();
@@ -340,10 +304,10 @@ impl Feed {
         taken.saturating_add(open)
     }
 
-    /// Has the gate take all that it can take at `now`.
+    /// Has the gate take everything that it can take at `now`.
     fn taken(&self, now: Instant) -> MutexGuard<'_, Inner> {
         let mut inner = self.inner();
-        // What has ended makes room for another epoch.
+        // Epochs that have ended make room for another one.
         self.advance(&mut inner, now);
         if self.slot(self.current.load(SeqCst)).has_begun() {
             self.close(&mut inner, now);
@@ -357,12 +321,12 @@ impl Feed {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // Nothing panics while it is locked but a defect of the gate, and its numbers stay numbers.
+        // Only a defect of the gate can panic while it is locked, and its numbers stay valid then.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of a bad response to the request of `ticket`, and closes its epoch if that is open; whether
-    /// the gate has learnt something.
+    /// Records a bad response to the request of `ticket` and closes its epoch if that is open. Returns
+    /// whether the gate has learnt something.
     fn take_bad(&self, ticket: FeedTicket, lane: Lane, ending: &Ending) -> bool {
         let (epoch, sampled) = (ticket.epoch(), ticket.is_sampled());
         let mut inner = self.inner();
@@ -391,7 +355,7 @@ impl Feed {
             pending.slow = Some(Slow { began, ended });
             self.clusters.begin(ending.at);
         }
-        // What was waited for long enough is taken first: it may be in the way of another epoch.
+        // Epochs that have waited long enough are taken first, because another epoch may need their place.
         let advanced = self.advance(&mut inner, ending.at);
         let soon = |closed| ending.at.saturating_duration_since(closed) < MEDIAN_AFTER;
         if self.current.load(SeqCst) == epoch && !(by_median && inner.closed.is_some_and(soon)) {
@@ -400,7 +364,7 @@ impl Feed {
         advanced
     }
 
-    /// A request of `epoch`, which is closed, was the last one under way.
+    /// Handles the end of the last request in flight of `epoch`, which is closed.
     fn take_ended(&self, epoch: u32, at: Instant) -> bool {
         let mut inner = self.inner();
         epoch >= inner.tail && self.advance(&mut inner, at)
@@ -422,7 +386,7 @@ impl Feed {
         true
     }
 
-    /// Has the gate take the epochs that have ended, in their order; whether there was one.
+    /// Has the gate take the epochs that have ended, in their order. Returns whether there was one.
     fn advance(&self, inner: &mut Inner, now: Instant) -> bool {
         let since = inner.renewed.get_or_insert(now);
         if now.saturating_duration_since(*since) >= RENEW_AFTER {
@@ -460,7 +424,8 @@ impl Feed {
         if let Some(median) = thresholds.median_above {
             let waited = closed.map_or(Duration::ZERO, |closed| now.saturating_duration_since(closed));
             for (arm, sampled, under_way) in slot.sampled() {
-                // What has not ended by now is above, whatever its end: so the test need not know that.
+                // A request that has not ended by now is above the median, however it ends, so the test need
+                // not wait for it.
                 let is_above = median.of(arm).is_some_and(|limit| waited > limit);
                 let known = batch.of(arm).sampled;
                 batch.add_sampled(arm, sampled.saturating_sub(known), if is_above { under_way } else { 0 });
@@ -472,7 +437,7 @@ impl Feed {
             inner.voices = 0;
         }
         inner.gate.set_by_cohort(by_cohort);
-        // Users who were heard since a later step began are that step's.
+        // Users who were heard since a later step began belong to that step.
         let heard = if inner.steps_ahead > 0 { 0 } else { self.voices.count() };
         batch.voices = slot.drawn() + heard.saturating_sub(inner.voices);
         inner.voices = inner.voices.max(heard);
@@ -490,7 +455,7 @@ impl Feed {
 enum Judged {
     /// Nothing bad.
     Good,
-    /// It says nothing of its version.
+    /// It says nothing about its version.
     Neutral,
     /// It failed, or was slow or large.
     Bad,
@@ -501,7 +466,7 @@ impl Inner {
         &mut self.pending[(epoch % EPOCHS_MAX) as usize]
     }
 
-    /// The verdict of the gate on the step that began last.
+    /// The gate's verdict on the newest step.
     fn verdict(&self) -> Verdict {
         match self.steps_ahead {
             0 => self.gate.verdict(),
@@ -509,12 +474,12 @@ impl Inner {
         }
     }
 
-    /// A bad response to a request that was counted as good when it had been waited for long enough. A hit
-    /// more, and no trial: the likelihood ratio of a trial that was good until then and bad in the end is
-    /// less than that of a bad one.
+    /// Records a bad response to a request that counted as good when the evidence had waited long enough. It
+    /// adds a hit but no trial: a trial that counted first as good and then as bad has a smaller likelihood
+    /// ratio than one that was bad at once.
     ///
-    /// At the median it was bad already when the gate took its epoch, unless it is a user's: who was under
-    /// way is not known.
+    /// For the median it was already bad when the gate took its epoch, unless it is a user's, because it is
+    /// not known which users were in flight.
     fn take_late(&mut self, response: &Response) -> bool {
         let Stretch { share, baseline_share, .. } = self.stretch;
         let mut batch = Batch::new(share, baseline_share);

@@ -11,10 +11,10 @@
 //! tested at the 99th percentile and at the median: few requests are above the one, and a version that is
 //! slower throughout soon has many above the other.
 //!
-//! Alpha is divided ([`GateSpec::budget`]), so a canary that is no worse is failed by any test, of any gate
-//! of its rollout, ever, with a probability of at most alpha. Two rules are outside of alpha because their
-//! guarantee is another: the [`Floor`], where nothing is known to compare with, and that nothing passes with
-//! too few requests or voices.
+//! Alpha is divided ([`GateSpec::budget`]), so a canary that is no worse fails with a probability of at most
+//! alpha, over all tests of all gates of its rollout. Two rules are outside alpha because they guarantee
+//! something else: the [`Floor`], where there is nothing to compare with, and the rule that nothing passes
+//! with too few requests or voices.
 
 mod batch;
 mod bound;
@@ -47,10 +47,10 @@ use traps::{Chance, Traps};
 /// Users with bad events that are remembered.
 const USERS_MAX: usize = 50_000;
 
-/// Users above the median that are remembered. They are soon so many that they would push the others out.
+/// Users above the median that are remembered. They are soon so many that they would displace the others.
 const USERS_ABOVE_MEDIAN_MAX: usize = 10_000;
 
-/// Stable is silent when it has less than one of so many requests in a step.
+/// Stable is silent if it has fewer than one in this many requests of a step.
 const SILENT_BELOW: u64 = 100;
 
 /// Requests of the canary in a step before stable can be called silent.
@@ -64,29 +64,29 @@ const RECENT: f64 = 30.0;
 pub enum Baseline {
     /// Stable's responses in the same batches, and in some tests what was before.
     Concurrent(Box<PastCounts>),
-    /// What the previous version did before: after a switch nothing else is left to compare with.
+    /// What the previous version did before. After a switch there is nothing else to compare with.
     ///
-    /// The rate of the past is known only so well: half of a signal's alpha pays for an upper bound of it.
-    /// What changed for everybody since then is charged to the canary. Under sticky routing the counts are
-    /// to come from a time about as long as the canary's will be, since each user counts once.
+    /// The past rate is known only approximately: half of a signal's alpha pays for an upper bound. What has
+    /// changed for everybody since then is charged to the canary. Under sticky routing the counts must come
+    /// from a period about as long as the canary's will be, since each user counts once.
     Past(Counts),
 }
 
-/// What was before the rollout. A response is slow or large in it by what the baseline is held to.
+/// What happened before the rollout. Responses in it are slow or large by the baseline's limits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PastCounts {
     /// What stable did.
     pub stable: Counts,
-    /// What stable did for the users who are on the canary by rule now.
+    /// What stable did for the users whom a rule now places on the canary.
     pub cohort: Counts,
 }
 
 /// A trap of one invocation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trapped {
-    /// Whose.
+    /// Which arm had it.
     pub arm: Arm,
-    /// Of its backtrace.
+    /// Fingerprint of its backtrace.
     pub fingerprint: u64,
     /// As in [`Response`].
     pub user: Option<u64>,
@@ -96,7 +96,7 @@ pub struct Trapped {
     pub begun: u64,
 }
 
-/// What a gate has seen, and what it makes of it.
+/// What a gate has seen, and its evidence.
 #[derive(Clone, Debug)]
 pub struct Gate {
     spec: GateSpec,
@@ -107,7 +107,7 @@ pub struct Gate {
     users_above_median: UserSet,
     /// The newest run's.
     start: u32,
-    /// Runs that started before have no more to learn from users: they are on other sides now.
+    /// Runs that started before this learn nothing more from users, who are on other sides now.
     users_since: u32,
     canary: Counts,
     /// Without the baseline.
@@ -115,11 +115,10 @@ pub struct Gate {
     beside: Counts,
     cohort: Counts,
     deferred: Deferred,
-    /// The newest of the cohort's requests, of whatever step: its users have no share that a step could
-    /// change.
+    /// The newest requests of the cohort, in any step: its users have no share that a step could change.
     recent_cohort: Recent,
     step: Step,
-    /// Whether nobody is on the canary by chance, so that its cohort decides what passes.
+    /// Whether nobody is on the canary by chance, so that the cohort decides whether the step passes.
     by_cohort: bool,
     stable_rate: f64,
     traps: Traps,
@@ -155,10 +154,10 @@ impl Step {
 }
 
 impl Gate {
-    /// Gate number `gate_no` of a rollout, from 1, which has seen nothing.
+    /// Gate number `gate_no` of a rollout, from 1, without evidence.
     ///
     /// # Errors
-    /// When `spec` has a value out of its bounds, or no signal at all.
+    /// `spec` has a value out of bounds, or no signal.
     pub fn new(spec: GateSpec, gate_no: u32, baseline: Baseline) -> Result<Self, GateError> {
         spec.check()?;
         let beside_stable = matches!(baseline, Baseline::Concurrent(_));
@@ -193,32 +192,32 @@ impl Gate {
         })
     }
 
-    /// A step began: requests are counted anew for it, evidence is kept, and a fault that begins here is
-    /// looked for too.
+    /// Begins a step: its requests are counted from zero, evidence is kept, and a new run looks for a fault
+    /// that begins here.
     ///
-    /// What users have to say under the new share is said to the new run alone: a stable that is worse has
-    /// had its users speak already, and those that are left are the canary's.
+    /// Only the new run learns from users under the new share. On a worse stable, most users have had an
+    /// event already, so those who are left would count against the canary.
     pub fn step(&mut self) {
         self.step = Step::NEW;
         self.renew();
         self.users_since = self.start;
     }
 
-    /// What is observed from now on is of a step in which nobody is on the canary by chance, or is not.
+    /// Sets whether the current step has nobody on the canary by chance.
     pub fn set_by_cohort(&mut self, by_cohort: bool) {
         self.by_cohort = by_cohort;
     }
 
-    /// Looks for a fault that begins now, too. To be called now and then.
+    /// Begins a run that looks for a fault that begins now. Call it from time to time.
     pub fn renew(&mut self) {
         self.start = self.start.saturating_add(1);
         let start = self.start;
         self.checks.iter_mut().for_each(|check| check.process.restart(start));
     }
 
-    /// Takes a trap; a failure by it is there at once, for no outcome that comes later makes it less.
+    /// Records a trap. It can fail the gate at once, since no later outcome weakens it.
     ///
-    /// Stable's traps from before the rollout belong here too: a trap is novel when stable never showed it.
+    /// Stable's traps from before the rollout belong here too: a trap is novel if stable never had it.
     pub fn trap(&mut self, trapped: &Trapped) {
         let share = f64::from(trapped.share.basis_points()) / f64::from(Weight::FULL.basis_points());
         let chance = match (trapped.arm, &self.baseline) {
@@ -236,12 +235,12 @@ impl Gate {
         }
     }
 
-    /// Independent hits of a trap that stable never showed; `None` for any other.
+    /// Independent hits of a trap that stable never had. `None` for any other trap.
     pub fn novel_hits(&self, fingerprint: u64) -> Option<u64> {
         self.traps.novel_hits(fingerprint)
     }
 
-    /// Takes what happened since the last batch. A failure is final: it stays, whatever follows.
+    /// Adds what happened since the last batch. A failure is final, whatever follows.
     pub fn observe(&mut self, batch: &Batch) {
         let silent = self.is_silent(batch.share);
         let mut units = ArmUnits {
@@ -269,7 +268,7 @@ impl Gate {
         self.step.voices = self.step.voices.saturating_add(batch.voices);
         let mut failed = None;
         for check in self.checks.iter_mut().filter(|check| check.group != Group::Cohort) {
-            // Evidence rises by hits alone, so without any there is nothing to look at.
+            // Only hits raise the evidence, so a batch without hits cannot fail the gate.
             if check.observe(batch, &units, silent) && check.failed(&self.canary) && failed.is_none() {
                 failed = Some((check.group, check.signal));
             }
@@ -285,13 +284,13 @@ impl Gate {
             self.failure = by_check.or_else(|| self.below_floor());
         }
         if !silent && !self.step.silenced && self.is_silent(batch.share) {
-            // Users who have spoken while stable was heard have more to say.
+            // Users who had events while stable had requests can count again.
             self.step.silenced = true;
             self.renew();
         }
     }
 
-    /// Requests of the canary since the last [`step`](Self::step), or of its cohort in the step of one.
+    /// Requests of the canary since the last [`step`](Self::step), or of the cohort in a cohort's step.
     pub fn step_requests(&self) -> u64 {
         if self.by_cohort { self.step.cohort_requests } else { self.step.canary }
     }
@@ -301,7 +300,7 @@ impl Gate {
         &self.canary
     }
 
-    /// Takes that `event` happened to `user`; from which run on it counts.
+    /// Records that `event` happened to `user`. Returns the first run in which it counts.
     fn take_user(&mut self, user: u64, arm: Arm, event: Event) -> Option<usize> {
         let users = if event == Event::AboveMedian { &mut self.users_above_median } else { &mut self.users };
         let before = match users.take(user, event, self.start) {
@@ -314,13 +313,13 @@ impl Gate {
         }
         // All tests start their runs together.
         let runs = self.checks.first()?.process.runs();
-        // Those that started after it happened last, of those that still learn from users.
+        // The runs that started after it last happened, among those that still learn from users.
         let from = before.map_or(0, |before| before + 1).max(self.users_since);
         Some(runs.partition_point(|run| run.start < from))
     }
 
-    /// Has what the cohort did wait for stable, and judges what has waited long enough; gives the test that
-    /// failed.
+    /// Queues the cohort's results until stable has had requests, and judges those that have waited long
+    /// enough. Returns the test that failed.
     fn take_cohort(&mut self, batch: &Batch) -> Option<(Group, Signal)> {
         let cohort = batch.users().filter(|(_, arm, ..)| *arm == Arm::Cohort);
         let users: Vec<_> = cohort.map(|(user, _, _, event)| (user, event)).collect();
@@ -355,7 +354,7 @@ impl Gate {
         }
     }
 
-    /// Follows stable's rate of failures: an exponential average.
+    /// Updates stable's failure rate, an exponential average.
     fn take_stable(&mut self, stable: &Counts) {
         if stable.requests > 0 {
             let rate = stable.bad(Event::FailedAtAll).requests as f64 / stable.requests as f64;
@@ -364,7 +363,7 @@ impl Gate {
         }
     }
 
-    /// Whether so little is heard of stable at `share` that the canary has to be compared with the past.
+    /// Whether stable has so few requests at `share` that the canary must be compared with the past.
     fn is_silent(&self, share: Weight) -> bool {
         let Step { canary, stable, .. } = self.step;
         let beside = matches!(self.baseline, Baseline::Concurrent(_));
@@ -372,7 +371,7 @@ impl Gate {
         beside && (share == Weight::FULL || unheard)
     }
 
-    /// Counts what the floor is about: of the canary what it did while there was nothing beside it.
+    /// Counts what the floor judges: what the canary did while there was nothing to compare it with.
     fn take_floored(&mut self, batch: &Batch, alone: bool) {
         if alone {
             self.step.alone.take(&batch.of(Arm::Canary), &self.spec.floor);

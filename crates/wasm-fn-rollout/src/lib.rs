@@ -1,4 +1,4 @@
-//! Decides what a rollout does next: from its plan, what the gate says, and the time.
+//! Decides what a rollout does next, from its plan, the gate's verdict and the time.
 //!
 //! [`Gate`] turns what versions did into a [`Verdict`], by a sequential test that may be looked at after
 //! every response. [`Feed`] gives it what they did, in the order in which requests began. [`Plan`] is the

@@ -14,7 +14,7 @@ use crate::{OnFail, OnNoData, Plan, Verdict};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub u64);
 
-/// A part of a plan.
+/// A place in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// Blue-green: the new version is checked at no share.
@@ -25,10 +25,10 @@ pub enum Place {
     Watch,
 }
 
-/// Why a rollout stands still or ended.
+/// Why a rollout is held or has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HoldCause {
-    /// A person said so.
+    /// A person asked for it.
     Operator,
     /// The gate failed, and what it found.
     Gate(String),
@@ -88,7 +88,7 @@ pub enum Phase {
     },
 }
 
-/// What to do. Everything but `Hold` changes the phase, by [`apply`].
+/// What to do next. Everything but `Hold` changes the phase, by [`apply`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Nothing.
@@ -110,7 +110,7 @@ pub enum Decision {
     Pause(HoldCause),
     /// Go on, with a new gate: the old one's failure is final.
     Resume,
-    /// Stand still for good.
+    /// Stop until a person ends it.
     Freeze(HoldCause),
 }
 
@@ -134,22 +134,22 @@ pub enum Command {
 /// Why a command is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// There is no rollout any more.
+    /// The rollout has ended.
     #[error("the rollout has ended ({0}), expected one under way")]
     Ended(&'static str),
     /// Everybody is on the new version already.
     #[error("everybody is on the new version already, expected a step before that")]
     NothingToPromote,
-    /// It stands still already.
+    /// It is paused already.
     #[error("the rollout is {0} already, expected one that moves")]
     Held(&'static str),
-    /// It does not stand still.
+    /// It is not paused.
     #[error("the rollout is {0}, expected a paused one")]
     NotPaused(&'static str),
 }
 
 impl Time {
-    /// Time since `earlier`; none when the clock stepped back behind it.
+    /// Time since `earlier`. Zero if the clock stepped back behind it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
@@ -166,7 +166,8 @@ impl Time {
 }
 
 impl Phase {
-    /// A rollout by `plan` that begins at `now`. Its first split is [`Plan::share`] of its place.
+    /// The first phase of a rollout by `plan` that begins at `now`. Its first split is [`Plan::share`] of its
+    /// place.
     pub fn start(plan: &Plan, now: Time) -> Self {
         Self::Running { place: plan.first(), since: now }
     }
@@ -241,7 +242,7 @@ pub fn advance(plan: &Plan, phase: &Phase, verdict: &Verdict, now: Time) -> Deci
     }
 }
 
-/// What follows from a failure at `place`.
+/// The decision after a failure at `place`.
 pub fn failed(plan: &Plan, place: Place, cause: HoldCause) -> Decision {
     match plan.on_fail() {
         OnFail::Rollback => back(place, cause),
@@ -250,10 +251,10 @@ pub fn failed(plan: &Plan, place: Place, cause: HoldCause) -> Decision {
     }
 }
 
-/// What follows from a person's `command`.
+/// The decision after a person's `command`.
 ///
 /// # Errors
-/// When the rollout has ended, or is not in a phase in which the command means something.
+/// The rollout has ended, or the command makes no sense in its phase.
 pub fn command(plan: &Plan, phase: &Phase, command: Command) -> Result<Decision, CommandError> {
     let Some(place) = phase.place() else { return Err(CommandError::Ended(phase.as_str())) };
     match command {

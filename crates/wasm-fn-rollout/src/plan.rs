@@ -10,13 +10,13 @@ pub use step::{Step, StepError};
 
 use crate::Place;
 
-/// Most steps of a canary: as many as there are shares.
+/// Maximum number of a canary's steps: as many as there are shares.
 const STEPS_MAX: usize = 10_000;
 
 /// Longest time that a step, a watch or an interval can last.
 const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// How everybody comes to the new version.
+/// How everybody gets to the new version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// At once.
@@ -49,10 +49,10 @@ pub enum OnFail {
     Freeze,
 }
 
-/// What happens when a step has lasted long enough and had too few requests.
+/// What happens when a step has lasted long enough but had too few requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnNoData {
-    /// It goes on lasting.
+    /// It continues.
     #[default]
     Wait,
     /// It passes.
@@ -62,9 +62,9 @@ pub enum OnNoData {
 /// What a plan is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanSpec {
-    /// How everybody comes to the new version.
+    /// How everybody gets to the new version.
     pub strategy: Strategy,
-    /// Whether each step, and the switch, needs a person's `promote` after its gate passed.
+    /// Whether each step and the switch need a person's `promote` after the gate passed.
     pub manual: bool,
     /// What happens when the gate fails.
     pub on_fail: OnFail,
@@ -86,7 +86,7 @@ pub struct Plan {
     step_min: Duration,
 }
 
-/// Why a plan is none.
+/// Why a plan is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// A canary without steps.
@@ -95,7 +95,7 @@ pub enum PlanError {
     /// A canary with too many steps.
     #[error("a canary has {0} steps, expected at most {STEPS_MAX}")]
     TooManySteps(usize),
-    /// A step of nothing.
+    /// A step with a share of zero.
     #[error("step {step} is {found}, expected at least 0.01%")]
     Zero {
         /// Its number, from 1.
@@ -103,7 +103,7 @@ pub enum PlanError {
         /// What it is.
         found: Step,
     },
-    /// A step that is not above the one before, of everybody or of the same cohort.
+    /// A step that is not larger than the one before, for everybody or for the same cohort.
     #[error("step {step} is {found} after {before}, expected more")]
     NotGrowing {
         /// Its number, from 1.
@@ -113,7 +113,7 @@ pub enum PlanError {
         /// The one before.
         before: Step,
     },
-    /// A cohort when shares of everybody have begun.
+    /// A cohort's step after shares of everybody have begun.
     #[error("step {step} is {found} after {before}, expected cohorts before shares of everybody")]
     CohortAfterShare {
         /// Its number, from 1.
@@ -140,7 +140,7 @@ pub enum PlanError {
 }
 
 impl PlanSpec {
-    /// `strategy` with the [defaults]: without a person, back on failure.
+    /// `strategy` with the [defaults]: no person is needed, and a failure is rolled back.
     pub fn usual(strategy: Strategy) -> Self {
         Self {
             strategy,
@@ -164,7 +164,7 @@ impl Plan {
     /// Lays out `spec`.
     ///
     /// # Errors
-    /// When steps are missing, zero or do not grow, or a time is out of bounds. A share above 100 % is no
+    /// Steps are missing, zero or do not grow, or a time is out of bounds. A share above 100 % cannot be a
     /// [`Weight`] and is refused where it is read.
     pub fn new(spec: PlanSpec) -> Result<Self, PlanError> {
         let (steps, step_min) = match &spec.strategy {
@@ -180,7 +180,7 @@ impl Plan {
         Ok(Self { steps: steps.into(), step_min, spec })
     }
 
-    /// What it was made of.
+    /// The spec that it was made of.
     pub fn spec(&self) -> &PlanSpec {
         &self.spec
     }
@@ -249,8 +249,8 @@ impl Plan {
         }
     }
 
-    /// The part of cohort `name` that is on the new version at `place`: what its last step until then says,
-    /// none before the first. All of it where no step is about it.
+    /// The part of cohort `name` that is on the new version at `place`: the share of its last step so far, or
+    /// zero before its first step. All of it if no step names it.
     pub fn cohort_share(&self, place: Place, name: &CohortName) -> Weight {
         let reached = match place {
             Place::Check => 0,

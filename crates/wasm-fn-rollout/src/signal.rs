@@ -13,9 +13,9 @@ pub enum Class {
     Timeout,
     /// The guest trapped after memory was refused to it.
     OutOfMemory,
-    /// An answer with a status of 500 or above.
+    /// A response with a status of 500 or above.
     ServerError,
-    /// No answer, or one that is not HTTP.
+    /// No response, or one that is not HTTP.
     InvalidResponse,
 }
 
@@ -24,7 +24,7 @@ impl Class {
     pub const ALL: [Self; 5] =
         [Self::Trap, Self::Timeout, Self::OutOfMemory, Self::ServerError, Self::InvalidResponse];
 
-    /// The class of `outcome`; `None` when the version is not to blame for it.
+    /// The class of `outcome`. `None` if the version is not to blame.
     pub fn of(outcome: Outcome) -> Option<Self> {
         match outcome {
             Outcome::Trap => Some(Self::Trap),
@@ -37,7 +37,7 @@ impl Class {
     }
 }
 
-/// Something bad that a response can be; one response can be several.
+/// A bad event. One response can be several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Event {
     /// Failed in one of these ways.
@@ -74,8 +74,8 @@ impl Event {
         Self::AboveMedian,
     ];
 
-    /// Whether it is about the tail of the latency, in which what one cause makes slow counts once where
-    /// there is nothing to compare with at the same moment.
+    /// Whether it is about the tail of the latency. There, slow responses with one cause count once if
+    /// nothing can be compared at the same time.
     pub fn is_of_latency(self) -> bool {
         matches!(self, Self::Slow | Self::OverCeiling)
     }
@@ -112,7 +112,7 @@ pub enum Signal {
     MaxLatency,
 }
 
-/// A text that does not name a signal.
+/// The text does not name a signal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not a signal, expected errors, errors.CLASS, latency_p50, latency_p99, memory_p99, max_error_rate or \

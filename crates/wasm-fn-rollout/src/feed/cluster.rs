@@ -1,5 +1,5 @@
-//! Slow responses that have one cause: those of a moment, which count once where nothing else is under way to
-//! compare them with.
+//! Slow responses with one cause. Those of one moment count once if there is nothing to compare them with at
+//! the same time.
 
 use std::{
     sync::{
@@ -9,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long after a slow response others may be slow for its reason: longer than a machine stands still for a
-/// neighbour or a disk, and a few of them are not long before a slow version is taken back.
+/// How long after a slow response others may be slow for the same reason. It is longer than a neighbour or a
+/// disk usually stalls a machine, and short enough that a few such moments do not delay the rollback of a
+/// slow version much.
 pub(super) const LENGTH: Duration = Duration::from_secs(1);
 
 /// The moment that a slow response began.
@@ -23,13 +24,13 @@ pub(super) struct Clusters {
 }
 
 impl Clusters {
-    /// Whether a request that begins at `at` does so in the moment that a slow response began.
+    /// Whether a request that begins at `at` is within the moment that a slow response began.
     pub(super) fn hold(&self, at: Instant) -> bool {
         let end_ns = self.end_ns.load(Ordering::Relaxed);
         end_ns > 0 && self.since_epoch_ns(at) < end_ns
     }
 
-    /// A slow response that belongs to no moment ended at `at`, and begins one.
+    /// Begins a moment with a slow response that ended at `at` and belongs to no other.
     pub(super) fn begin(&self, at: Instant) {
         let length_ns = u64::try_from(LENGTH.as_nanos()).unwrap_or(u64::MAX);
         self.end_ns.fetch_max(self.since_epoch_ns(at).saturating_add(length_ns), Ordering::Relaxed);

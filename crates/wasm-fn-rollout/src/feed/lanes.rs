@@ -33,11 +33,11 @@ pub(super) enum Lane {
 #[derive(Default)]
 #[repr(align(64))]
 pub(super) struct Slot {
-    // Requests that have ended, behind the number of the epoch: one that comes after its epoch was taken must
-    // not count in the next one that has this place.
+    // Requests that have ended, below the number of the epoch. A request that ends after its epoch was taken
+    // must not count in the next epoch in this place.
     ended: AtomicU64,
     begun: [AtomicU64; Lane::ALL.len()],
-    // Of the canary's, those that a user's key placed.
+    // The canary's requests that a user's key placed.
     sticky: AtomicU64,
     stretch: AtomicU32,
     limits: [AtomicU64; 5],
@@ -50,8 +50,8 @@ pub(super) struct Slot {
     under_way: [AtomicU64; 2],
 }
 
-/// Users that were heard, by the bits that their keys fall on (linear counting: Whang, Vander-Zanden, Taylor,
-/// 1990).
+/// The number of users, estimated by the bits that their keys set (linear counting: Whang, Vander-Zanden,
+/// Taylor, 1990).
 #[derive(Default)]
 pub(super) struct Voices([AtomicU64; 4]);
 
@@ -81,7 +81,7 @@ impl Lane {
         }
     }
 
-    /// Where what is held to the median is counted; `None` where nothing is.
+    /// Where requests held to the median are counted. `None` if there are none.
     fn sampled_side(self) -> Option<usize> {
         match self {
             Self::Canary | Self::Clustered => Some(0),
@@ -102,8 +102,7 @@ impl Lane {
 }
 
 impl Slot {
-    /// Makes it the slot of epoch `epoch`, with nothing in it. Nobody begins in it before that epoch is the
-    /// current one.
+    /// Empties the slot for epoch `epoch`. No request begins in it before that epoch is the current one.
     pub(super) fn open(&self, epoch: u32, stretch: u32, thresholds: &Thresholds) {
         let counters = self.begun.iter().chain(&self.neutral).chain(&self.sampled).chain(&self.under_way);
         counters.chain([&self.sticky]).for_each(|counter| counter.store(0, Relaxed));
@@ -132,7 +131,7 @@ impl Slot {
         self.stretch.load(Relaxed)
     }
 
-    /// A request on `lane` begins; how many have before.
+    /// Records that a request on `lane` begins. Returns how many began before it.
     pub(super) fn begin(&self, lane: Lane) -> u64 {
         self.begun[lane as usize].fetch_add(1, SeqCst)
     }
@@ -141,12 +140,12 @@ impl Slot {
         self.sticky.fetch_add(1, Relaxed);
     }
 
-    /// Takes back what [`begin`](Self::begin) did, unless the slot was opened anew meanwhile.
+    /// Undoes [`begin`](Self::begin), unless the slot was reopened meanwhile.
     pub(super) fn unbegin(&self, lane: Lane) {
         let _ = self.begun[lane as usize].fetch_update(SeqCst, SeqCst, |begun| begun.checked_sub(1));
     }
 
-    /// A request on `lane` that is held to the median begins; it drew its version or is a user's.
+    /// Records that a request on `lane` begins that is held to the median, and whether it drew its version.
     #[cold]
     pub(super) fn begin_sampled(&self, lane: Lane, drawn: bool) {
         if let Some(side) = lane.sampled_side() {
@@ -155,7 +154,8 @@ impl Slot {
         }
     }
 
-    /// It ends; gives what it is to the gate, where it is `judged` for all but the median.
+    /// Records its end. Returns what it means to the gate, where it is `judged` for everything but the
+    /// median.
     #[cold]
     pub(super) fn end_sampled(&self, epoch: u32, lane: Lane, ending: &Ending, judged: Judged) -> Judged {
         let Some(side) = lane.sampled_side() else { return judged };
@@ -164,7 +164,7 @@ impl Slot {
         let above = says_something && nanos > self.median[side].load(Relaxed);
         let judged = if above { Judged::Bad } else { judged };
         if self.is_of(epoch) {
-            // Not below nothing: the slot may be opened anew at this moment.
+            // Never below zero: the slot may be reopened at this moment.
             let take =
                 |counter: &AtomicU64| counter.fetch_update(Relaxed, Relaxed, |count| count.checked_sub(1));
             let _ = matches!(judged, Judged::Neutral).then(|| take(&self.sampled[side]));
@@ -173,7 +173,7 @@ impl Slot {
         judged
     }
 
-    /// Requests of the canary and of the baseline that are held to the median, and of them those under way
+    /// Requests of the canary and of the baseline that are held to the median, and those of them in flight
     /// that drew their version.
     pub(super) fn sampled(&self) -> [(Arm, u64, u64); 2] {
         let read = |counter: &AtomicU64| counter.load(Relaxed);
@@ -183,7 +183,7 @@ impl Slot {
         })
     }
 
-    /// Counts a request of `epoch` as ended, unless another epoch has the place by now.
+    /// Counts a request of `epoch` as ended, unless another epoch has taken the place.
     pub(super) fn end(&self, epoch: u32) {
         let before = self.ended.fetch_add(1, SeqCst);
         if before >> COUNT_BITS != tag(epoch) >> COUNT_BITS {
@@ -191,7 +191,7 @@ impl Slot {
         }
     }
 
-    /// What `ending` of a request on `lane` is to the gate.
+    /// What `ending` of a request on `lane` means to the gate.
     pub(super) fn judge(&self, lane: Lane, ending: &Ending) -> Judged {
         let over = |limit: usize, value: u64| value > self.limits[limit].load(Relaxed);
         let nanos = u64::try_from(ending.latency.as_nanos()).unwrap_or(NONE - 1);
@@ -219,7 +219,7 @@ impl Slot {
         }
     }
 
-    /// Whether no other epoch has the place by now.
+    /// Whether `epoch` still has the place.
     fn is_of(&self, epoch: u32) -> bool {
         self.ended.load(SeqCst) >> COUNT_BITS == tag(epoch) >> COUNT_BITS
     }
@@ -238,7 +238,7 @@ impl Slot {
         lanes.map(|lane| self.begun[lane as usize].load(SeqCst)).sum()
     }
 
-    /// Requests on `lane` that say something of their version.
+    /// Requests on `lane` that say something about their version.
     pub(super) fn counted(&self, lane: Lane) -> u64 {
         let neutral = self.neutral[lane as usize].load(SeqCst);
         self.begun[lane as usize].load(SeqCst).saturating_sub(neutral)
@@ -260,7 +260,7 @@ fn tag(epoch: u32) -> u64 {
 }
 
 impl Voices {
-    /// Takes note of a user.
+    /// Records a user.
     pub(super) fn hear(&self, user: u64) {
         // The lowest bits: the highest are what places the user.
         let word = &self.0[(user >> 6 & 3) as usize];
@@ -270,7 +270,7 @@ impl Voices {
         }
     }
 
-    /// About how many different users were heard.
+    /// Estimated number of different users.
     pub(super) fn count(&self) -> u64 {
         let bits = self.0.len() as f64 * 64.0;
         let set: u32 = self.0.iter().map(|word| word.load(Relaxed).count_ones()).sum();

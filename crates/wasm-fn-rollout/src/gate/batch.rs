@@ -6,7 +6,7 @@ use wasm_fn_core::{Outcome, Weight};
 
 use crate::{Class, Event};
 
-/// Users whose bad events one batch holds: those beyond say nothing, whatever their side.
+/// Maximum number of users whose bad events one batch holds. Later users are left out, whatever their side.
 const USERS_MAX: usize = 50_000;
 
 /// Whose requests are compared.
@@ -14,21 +14,21 @@ const USERS_MAX: usize = 50_000;
 pub enum Arm {
     /// Placed on the canary by chance or by the user's key.
     Canary,
-    /// Placed likewise on stable.
+    /// Placed on stable in the same way.
     Stable,
-    /// Those of stable that are served by the baseline: its component, as freshly loaded as the canary's, for
-    /// as many users. It counts as stable in failures, and is what the canary is compared with in all that
-    /// depends on how warm a version is.
+    /// Requests to stable that the baseline serves: stable's component, loaded as freshly as the canary's,
+    /// for as many users. Its failures count as stable's. Everything that depends on how warm a version is
+    /// gets compared with the baseline alone.
     Baseline,
-    /// Placed on the canary by a rule: they have no share, and are judged apart.
+    /// Placed on the canary by a rule. They have no share, so they are judged separately.
     Cohort,
 }
 
-/// Above what a response is a bad event, on the canary and on the baseline.
+/// The limits above which a response is a bad event, on the canary and on the baseline.
 ///
-/// The canary is held to the tolerated multiple of what the baseline is held to: if no quantile of the
-/// canary's is more than the tolerated multiple of the baseline's, then the one event is no more probable
-/// than the other.
+/// The canary's limit is the tolerated multiple of the baseline's. If no quantile of the canary exceeds the
+/// tolerated multiple of the baseline's quantile, the event is no more probable on the canary than on the
+/// baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SideLimits<T> {
     /// For the canary.
@@ -37,17 +37,17 @@ pub struct SideLimits<T> {
     pub baseline: T,
 }
 
-/// Above what a response is a bad event.
+/// The limits above which a response is a bad event.
 ///
-/// They must come from what was known before the requests that they judge began: a threshold that was chosen
-/// after seeing the responses it judges makes the test invalid.
+/// They must come from what was known before the judged requests began. A threshold that is chosen after
+/// seeing the responses makes the test invalid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
-    /// From the 99th percentile of the latency of what the canary is compared with.
+    /// From the 99th percentile of the latency that the canary is compared with.
     pub slow_above: Option<SideLimits<Duration>>,
-    /// From its median. Only [sampled](Response::sampled) requests are held to it.
+    /// From the median of that latency. Only [sampled](Response::sampled) requests are held to it.
     pub median_above: Option<SideLimits<Duration>>,
-    /// From the 99th percentile of its memory peaks, bytes.
+    /// From the 99th percentile of the memory peaks, bytes.
     pub large_above: Option<SideLimits<u64>>,
     /// The ceiling of the latency, for every arm.
     pub ceiling: Option<Duration>,
@@ -60,32 +60,33 @@ pub struct Response {
     pub arm: Arm,
     /// How it ended.
     pub outcome: Outcome,
-    /// From the request's head to the end of the answer, or to the moment at which the client left.
+    /// From the request's head to the end of the response, or until the client left.
     pub latency: Duration,
-    /// Most linear memory that the instance held, bytes.
+    /// Peak linear memory of the instance, bytes.
     pub memory_peak_bytes: u64,
-    /// 64-bit hash of the sticky key under sticky routing; `None` when the request drew its version.
+    /// 64-bit hash of the sticky key. `None` if the request drew its version.
     pub user: Option<u64>,
-    /// Whether it began shortly after a slow response of the canary: what made that one slow may have made
-    /// this one slow too.
+    /// Whether it began shortly after a slow response of the canary, so that both may be slow for the same
+    /// reason.
     ///
-    /// Where the canary's latencies are held to a rate, and not to what the baseline does in the same moment,
-    /// such a response says nothing of them, be it slow or not: a cluster of slow responses counts once
-    /// (declustering of exceedances: Coles, *An Introduction to Statistical Modeling of Extreme Values*,
-    /// 5.3.2). Which responses are passed over is known when they begin, so the test stays valid.
+    /// Where the canary's latency is held to a rate, and not to the baseline at the same moment, such a
+    /// response is not counted, slow or not, because a cluster of slow responses counts once (declustering of
+    /// exceedances: Coles, *An Introduction to Statistical Modeling of Extreme Values*, 5.3.2). Which
+    /// responses are skipped is known when they begin, so the test stays valid.
     pub clustered: bool,
-    /// Whether it is held to the median too: half of all responses are above, and to count each would cost
-    /// too much. It is known when a request begins, and is as frequent on the canary as on the baseline.
+    /// Whether it is held to the median too. Half of all responses are above the median, and counting each
+    /// would cost too much. The choice is made when a request begins, equally often on the canary and on the
+    /// baseline.
     pub sampled: bool,
 }
 
 /// How often a bad event happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bad {
-    /// To how many requests. What people are shown.
+    /// Number of requests that it happened to. This is what people see.
     pub requests: u64,
-    /// To how many that are independent by themselves: requests that drew their version. In what a gate has
-    /// seen, each user with the event counts as one more.
+    /// Number of those that are independent: requests that drew their version. In a gate's totals, each user
+    /// with the event adds one.
     pub units: u64,
 }
 
@@ -94,16 +95,16 @@ pub struct Bad {
 pub struct Counts {
     /// Invocations that the version ran to their end, good and bad.
     pub requests: u64,
-    /// Of them, those whose latency was held to a median.
+    /// Those of them whose latency was held to a median.
     pub sampled: u64,
     // In the order of `Event::index`.
     bad: [Bad; Event::COUNT],
 }
 
-/// Responses to requests that began one after the other while the canary's share was the same: all of them.
+/// All responses to requests that began one after the other while the canary's share was the same.
 ///
-/// To be complete matters more than to be small. If responses were taken as they come, whoever fails sooner
-/// than it succeeds would look worse than it is.
+/// A batch must be complete. If responses were taken as they come, a version that fails faster than it
+/// succeeds would look worse than it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     /// The canary's share of the requests.
@@ -112,19 +113,19 @@ pub struct Batch {
     pub baseline_share: Weight,
     /// What the canary did.
     pub canary: Counts,
-    /// Of that, what [`Response::clustered`] is about.
+    /// The part of it that is [clustered](Response::clustered).
     pub clustered: Counts,
     /// What stable did, without the baseline.
     pub stable: Counts,
     /// What the baseline did.
     pub baseline: Counts,
-    /// What the canary did for users who are on it by rule.
+    /// What the canary did for users whom a rule placed on it.
     pub cohort: Counts,
-    /// Requests of the canary that drew it, and users new to it: how many voices it has gained.
+    /// Requests that drew the canary, plus users new to it: the number of voices gained.
     pub voices: u64,
-    /// Whether slow responses of the canary have the cause of one that was counted before.
+    /// Whether slow responses of the canary share their cause with one that was already counted.
     pub stalled: bool,
-    // Who had which events, by bit of `Event::index`; apart for responses that are clustered.
+    // Who had which events, by bit of `Event::index`. Clustered responses are kept apart.
     pub(super) users: BTreeMap<(u64, Arm, bool), u16>,
 }
 
@@ -132,7 +133,7 @@ pub struct Batch {
 const _: () = assert!(Event::COUNT <= 16);
 
 impl Bad {
-    /// `count` requests, each a unit of its own.
+    /// Counts `count` requests that are all independent.
     pub fn each(count: u64) -> Self {
         Self { requests: count, units: count }
     }
@@ -161,12 +162,12 @@ impl Counts {
         self.bad[event.index()]
     }
 
-    /// Requests that were asked for `event`.
+    /// Requests that `event` could have happened to.
     pub(crate) fn asked(&self, event: Event) -> u64 {
         if event == Event::AboveMedian { self.sampled } else { self.requests }
     }
 
-    /// Requests to which `event` did not happen.
+    /// Requests that `event` did not happen to.
     pub(crate) fn good(&self, event: Event) -> u64 {
         self.asked(event).saturating_sub(self.bad(event).requests)
     }
@@ -199,9 +200,10 @@ impl Counts {
 }
 
 impl Thresholds {
-    /// The bad events that `response` is, besides failures.
+    /// The bad events in `response`, besides failures.
     ///
-    /// Of stable beyond the baseline only the ceiling is asked: nobody is compared with its latencies.
+    /// Responses of stable outside the baseline are held to the ceiling only. Nothing is compared with their
+    /// latencies.
     pub fn exceeded(&self, response: &Response) -> impl Iterator<Item = Event> {
         let Response { arm, latency, memory_peak_bytes, sampled, .. } = *response;
         let longer = |limits: Option<SideLimits<Duration>>| {
@@ -231,7 +233,7 @@ impl<T: Copy> SideLimits<T> {
 }
 
 impl Batch {
-    /// Nothing yet, at the canary's `share` and the baseline's.
+    /// An empty batch at the canary's `share` and the baseline's.
     pub fn new(share: Weight, baseline_share: Weight) -> Self {
         Self {
             share,
@@ -247,10 +249,10 @@ impl Batch {
         }
     }
 
-    /// Counts `response`, unless it says nothing of the version: shed, failed by the host, or left by its
-    /// client before it took longer than it may.
+    /// Counts `response`, unless it says nothing about the version: shed, failed by the host, or abandoned by
+    /// its client before it exceeded the latency limit.
     ///
-    /// A request that was left after that took at least so long, whatever would have come of it.
+    /// A request that was abandoned after the limit took at least that long, however it would have ended.
     pub fn add(&mut self, response: &Response, thresholds: &Thresholds) {
         let class = Class::of(response.outcome);
         let exceeded = || thresholds.exceeded(response);
@@ -280,26 +282,26 @@ impl Batch {
         }
     }
 
-    /// Counts `requests` of `arm` that say nothing bad.
+    /// Counts `requests` of `arm` without a bad event.
     pub fn add_good(&mut self, arm: Arm, clustered: bool, requests: u64) {
         let counts = self.counts_mut(arm, clustered);
         counts.requests = counts.requests.saturating_add(requests);
     }
 
-    /// Counts `sampled` of the requests of `arm` as held to the median, of which `above` took longer.
+    /// Counts `sampled` requests of `arm` as held to the median; `above` of them took longer.
     pub(crate) fn add_sampled(&mut self, arm: Arm, sampled: u64, above: u64) {
         let counts = self.counts_mut(arm, false);
         counts.sampled = counts.sampled.saturating_add(sampled);
         counts.bad_mut(Event::AboveMedian).add(Bad::each(above));
     }
 
-    /// Whether nothing happened in it.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         let arms = [&self.canary, &self.clustered, &self.stable, &self.baseline, &self.cohort];
         arms.iter().all(|counts| counts.requests == 0)
     }
 
-    /// All that happened on `arm`.
+    /// Everything that happened on `arm`.
     pub fn of(&self, arm: Arm) -> Counts {
         match arm {
             Arm::Canary => self.canary.and(&self.clustered),
@@ -309,7 +311,7 @@ impl Batch {
         }
     }
 
-    /// What happened on `arm`, of clustered responses or of the others.
+    /// What happened on `arm`, in clustered responses or in the others.
     pub(crate) fn of_lane(&self, arm: Arm, clustered: bool) -> Counts {
         match arm {
             Arm::Canary if clustered => self.clustered,
@@ -318,7 +320,7 @@ impl Batch {
         }
     }
 
-    /// Keeps the bad events alone: their requests were counted before.
+    /// Keeps only the bad events. Their requests were counted before.
     pub(crate) fn forget_requests(&mut self) {
         for counts in
             [&mut self.canary, &mut self.clustered, &mut self.stable, &mut self.baseline, &mut self.cohort]
@@ -327,7 +329,7 @@ impl Batch {
         }
     }
 
-    /// Users with an event, each with its arm, and whether it was clustered.
+    /// Users with an event, each with the arm and whether it was clustered.
     pub(crate) fn users(&self) -> impl Iterator<Item = (u64, Arm, bool, Event)> {
         self.users.iter().flat_map(|(&(user, arm, clustered), &bits)| {
             let has = move |event: &Event| bits & (1 << event.index()) != 0;

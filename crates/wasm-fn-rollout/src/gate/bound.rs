@@ -1,13 +1,13 @@
-//! The highest rate that a count of the past may come from.
+//! An upper bound for a rate that was observed in the past.
 
-/// Halvings of the interval that is searched: enough for every bit of a rate.
+/// Number of times that the searched interval is halved: enough for every bit of a rate.
 const HALVINGS: u32 = 60;
 
-/// Upper confidence bound of a rate of which `bad` of `requests` were seen; too low with a probability of
-/// at most `alpha`.
+/// Upper confidence bound of the rate behind `bad` bad events in `requests` requests. It is too low with a
+/// probability of at most `alpha`.
 ///
-/// The Chernoff bound in its Kullback-Leibler form: the rate `u` above `bad / requests` for which
-/// `requests * KL(bad / requests, u)` is `ln(1 / alpha)`. 1 when nothing was seen.
+/// The Chernoff bound in its Kullback-Leibler form: the rate `u` above `bad / requests` for which `requests *
+/// KL(bad / requests, u)` is `ln(1 / alpha)`. 1 if there were no requests.
 pub(crate) fn upper(bad: u64, requests: u64, alpha: f64) -> f64 {
     if requests == 0 || bad >= requests {
         return 1.0;

@@ -1,4 +1,4 @@
-//! One test of a gate: a signal of a group of requests, held to what it is compared with.
+//! One test of a gate: a signal of a group of requests, and what it is compared with.
 
 use wasm_fn_core::Weight;
 
@@ -9,11 +9,11 @@ use super::{
 };
 use crate::{Event, Signal};
 
-/// Share of requests that may lie above a 99th percentile.
+/// Share of requests that may be above a 99th percentile.
 pub(super) const ABOVE_P99: f64 = 0.01;
 
-/// Rate of failures that a cohort may have in any case where its own past is not known: its users need not be
-/// like others.
+/// Failure rate that a cohort may always have while its own past is unknown, because its users may differ
+/// from others.
 const COHORT_RATE_MIN: f64 = 0.05;
 
 /// One signal's test on one group of requests.
@@ -27,12 +27,12 @@ pub(super) struct Check {
     pub(super) process: EProcess,
 }
 
-/// What holds while the canary is not worse.
+/// What holds if the canary is not worse.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Null {
-    /// Its rate is at most this multiple of stable's, in the same moment.
+    /// Its rate is at most this multiple of stable's at the same time.
     OfStable(f64),
-    /// Its rate is at most the baseline's, in the same moment.
+    /// Its rate is at most the baseline's at the same time.
     OfBaseline,
     /// Its rate is at most this, which comes from the past.
     Past(f64),
@@ -40,16 +40,16 @@ pub(super) enum Null {
     Ceiling(f64),
 }
 
-/// Independent bad events of one arm in one batch, by event and run: those that are units by themselves, and
-/// users, who count in the runs in which they are new.
+/// Independent bad events of one arm in one batch, by event and run: independent requests, and users, who
+/// count in the runs in which they are new.
 #[derive(Clone, Debug)]
 pub(super) struct Units {
     single: [u64; Event::COUNT],
-    // By the first run that counts them; all later ones do too.
+    // By the first run that counts them. All later runs count them too.
     users: [[u64; RUNS_MAX]; Event::COUNT],
 }
 
-/// The units in one batch of every arm but the cohort.
+/// The units of one batch, of every arm but the cohort.
 #[derive(Clone, Debug)]
 pub(super) struct ArmUnits {
     pub(super) canary: Units,
@@ -83,7 +83,7 @@ impl Units {
 }
 
 impl ArmUnits {
-    /// Those of `arm`, of clustered responses or of the others; `None` for the cohort.
+    /// The units of `arm`, in clustered responses or in the others. `None` for the cohort.
     pub(super) fn of_mut(&mut self, arm: Arm, clustered: bool) -> Option<&mut Units> {
         match arm {
             Arm::Canary if clustered => Some(&mut self.clustered),
@@ -96,8 +96,8 @@ impl ArmUnits {
 }
 
 impl Check {
-    /// The test of `signal` on `group` with this part of `alpha`; `history` is what it is compared with where
-    /// that is the past: stable's, and the cohort's own.
+    /// The test of `signal` on `group` with this part of `alpha`. `history` has stable's past and the
+    /// cohort's own, for tests against the past.
     pub(super) fn new(
         spec: &GateSpec,
         (group, signal, alpha): (Group, Signal, f64),
@@ -109,7 +109,7 @@ impl Check {
         let times = if signal.is_of_percentile() { 1.0 } else { tolerate };
         let (stable, cohort) = history;
         let by_past = |past: &Counts, min: f64| {
-            // The past is known only so well: half of alpha pays for an upper bound of it.
+            // The past is known only approximately: half of alpha pays for an upper bound.
             let bound = bound::upper(past.bad(signal.event()).units, past.requests, alpha / 2.0);
             let known = past.requests >= HISTORY_MIN;
             let rate = if known { (times * bound).max(min).min(1.0) } else { 1.0 };
@@ -129,8 +129,8 @@ impl Check {
         Self { group, signal, log_threshold: -alpha.ln(), null, process: EProcess::default() }
     }
 
-    /// Takes what happened in `batch`, of all but the cohort; whether that may have raised its evidence.
-    /// `silent` is whether nothing is heard of stable.
+    /// Adds what happened in `batch`, except for the cohort. Returns whether the evidence may have grown.
+    /// `silent` says whether stable has no requests.
     pub(super) fn observe(&mut self, batch: &Batch, units: &ArmUnits, silent: bool) -> bool {
         let event = self.signal.event();
         let canary = |run| units.canary.in_run(event, run);
@@ -148,8 +148,8 @@ impl Check {
             }
             Null::Past(_) if self.group == Group::Alone && !silent => return false,
             Null::Past(rate) | Null::Ceiling(rate) if event.is_of_latency() => {
-                // Slow responses of one batch were under way at the same time: one cause, one hit. Those with
-                // the cause of an earlier one are none. Both only make failing rarer.
+                // Slow responses of one batch were in flight at the same time: one cause, one hit. Those that
+                // share the cause of an earlier one do not count. Both rules only make failing rarer.
                 let most = if batch.stalled { 0 } else { 1 };
                 self.by_rate(rate, batch.canary.good(event), |run| canary(run).min(most));
             }
@@ -160,8 +160,8 @@ impl Check {
         units.canary.any(event) || units.clustered.any(event)
     }
 
-    /// The same of a cohort, which did `cohort` while stable failed at `stable_rate`: what fails for
-    /// everybody is not the cohort's.
+    /// Adds what a cohort did while stable failed at `stable_rate`. What fails for everybody is not charged
+    /// to the cohort.
     pub(super) fn observe_cohort(&mut self, cohort: &Counts, units: &Units, stable_rate: f64) -> bool {
         let event = self.signal.event();
         let (rate, most) = match self.null {
@@ -178,10 +178,10 @@ impl Check {
         self.process.update(rate / (1.0 - rate), |run| (hits(run), good));
     }
 
-    /// Whether it fails a canary that did `canary`.
+    /// Whether it fails the canary with these counts.
     pub(super) fn failed(&self, canary: &Counts) -> bool {
-        // A 99th percentile is not above its threshold while fewer lie above than it allows, however rare
-        // they are on stable. This only makes failing rarer, so the guarantee stands.
+        // A 99th percentile is not above its threshold while fewer than 1 % of the requests are, however rare
+        // they are on stable. This only makes failing rarer, so the guarantee holds.
         let bad = canary.bad(self.signal.event());
         let above = !self.signal.is_of_p99() || bad.requests as f64 > ABOVE_P99 * canary.requests as f64;
         above && self.process.reaches(self.log_threshold)
@@ -197,8 +197,8 @@ impl Check {
     }
 }
 
-/// The odds of shares `canary` to `other`; `None` where one of them is nothing, so that every event falls on
-/// the only side there is.
+/// The odds of shares `canary` to `other`. `None` if one of them is zero, because then every event falls on
+/// the other side.
 pub(super) fn odds(canary: Weight, other: Weight) -> Option<f64> {
     let some = canary != Weight::ZERO && other != Weight::ZERO;
     some.then(|| f64::from(canary.basis_points()) / f64::from(other.basis_points()))

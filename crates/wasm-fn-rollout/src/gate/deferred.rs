@@ -1,26 +1,26 @@
-//! What a cohort did, until it is known how stable fared in the same moment.
+//! A cohort's results, held until it is known how stable did at the same time.
 //!
-//! A cohort is held to its past, or to stable's rate of failures if that is higher at the moment. When
-//! something begins to fail for everybody, the cohort's first failures come as soon as stable's, and what
-//! stable did before says nothing of it. So they are judged when stable has been heard afterwards: by what it
-//! did before or after, whichever is worse. What stable does is not the cohort's doing, so the test is as
-//! valid as at once.
+//! A cohort is held to its past, or to stable's current failure rate if that is higher. When something begins
+//! to fail for everybody, the cohort's first failures come as soon as stable's, and stable's earlier results
+//! do not show it yet. So the cohort's results are judged once stable has had requests afterwards, against
+//! what stable did before or after, whichever is worse. The cohort does not influence what stable does, so
+//! the test stays valid.
 
 use std::collections::VecDeque;
 
 use super::Counts;
 use crate::Event;
 
-/// Requests of stable that are waited for.
+/// Number of stable's requests to wait for.
 const STABLE_AFTER: u64 = 10;
 
-/// Requests of the cohort after which stable's are waited for no more: there may be none.
+/// Number of the cohort's requests after which waiting ends, because stable may have no requests.
 const COHORT_AFTER: u64 = 12;
 
-/// Batches that wait: those with nothing but late responses have no requests.
+/// Maximum number of waiting batches. Batches with only late responses have no requests.
 const BATCHES_MAX: usize = 32;
 
-/// Batches that wait, the oldest first.
+/// Waiting batches, the oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Deferred {
     // Invariant: at most BATCHES_MAX.
@@ -42,12 +42,12 @@ pub(super) struct Batch {
 }
 
 impl Deferred {
-    /// Takes what a cohort did in a batch before which stable failed at rate `before`.
+    /// Adds what a cohort did in a batch, before which stable failed at rate `before`.
     pub(super) fn push(&mut self, cohort: Counts, users: Vec<(u64, Event)>, before: f64) {
         self.batches.push_back(Batch { cohort, users, before, stable: (0, 0), since: 0 });
     }
 
-    /// Takes what stable did in the newest batch, in which the cohort had so many requests.
+    /// Adds what stable did in the newest batch, and how many requests the cohort had in it.
     pub(super) fn note(&mut self, stable: &Counts, cohort_requests: u64) {
         for batch in &mut self.batches {
             batch.stable.0 = batch.stable.0.saturating_add(stable.requests);
@@ -56,7 +56,7 @@ impl Deferred {
         }
     }
 
-    /// The oldest batch, if it need not wait any more.
+    /// The oldest batch, if it has waited long enough.
     pub(super) fn pop(&mut self) -> Option<Batch> {
         let full = self.batches.len() > BATCHES_MAX;
         let ready = |batch: &&Batch| full || batch.stable.0 >= STABLE_AFTER || batch.since >= COHORT_AFTER;
@@ -66,7 +66,7 @@ impl Deferred {
 }
 
 impl Batch {
-    /// Stable's rate of failures at the moment, so far as it is known.
+    /// Stable's failure rate at that time, as far as it is known.
     pub(super) fn stable_rate(&self) -> f64 {
         let (requests, failed) = self.stable;
         if requests == 0 { self.before } else { self.before.max(failed as f64 / requests as f64) }

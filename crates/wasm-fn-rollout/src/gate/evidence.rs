@@ -1,4 +1,4 @@
-//! What the gate says, in numbers that a person understands.
+//! What the gate says, in numbers that people understand.
 
 use std::fmt;
 
@@ -12,24 +12,24 @@ pub enum Verdict {
     Pass,
     /// The canary is worse.
     Fail(GateFailure),
-    /// Too few requests to say.
+    /// There are too few requests to tell.
     Wait(Waiting),
 }
 
 /// What is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Requests of the canary in this step, or of its cohort in the step of one.
+    /// Requests of the canary in this step, or of the cohort in a cohort's step.
     pub canary: u64,
     /// Requests of what it is compared with.
     pub stable: u64,
     /// How many of each are needed.
     pub needed: u64,
-    /// Voices of the canary in this step, and how many are needed, where that is what is missing.
+    /// Voices of the canary in this step and how many are needed, if voices are missing.
     pub voices: Option<(u64, u64)>,
-    /// Whether the cohort's requests are what counts.
+    /// Whether the cohort's requests are counted.
     pub by_cohort: bool,
-    /// How many of the cohort's requests failed, where that is what is in the way.
+    /// How many of the cohort's requests failed, if those failures prevent a pass.
     pub failed: Option<u64>,
 }
 
@@ -38,18 +38,18 @@ pub struct Waiting {
 pub enum GateFailure {
     /// A signal's evidence reached its threshold. The numbers are those of that moment.
     Signal(SignalEvidence),
-    /// A trap that stable never showed.
+    /// A trap that stable never had.
     NovelTrap {
-        /// Of its backtrace.
+        /// Fingerprint of its backtrace.
         fingerprint: u64,
-        /// How many requests, or users, it hit.
+        /// How many requests or users it hit.
         hits: u64,
     },
-    /// It fails so often that nothing is needed to compare it with.
+    /// It fails so often that no comparison is needed.
     Floor {
-        /// Requests that failed.
+        /// Failed requests.
         failed: u64,
-        /// Of so many.
+        /// All requests.
         requests: u64,
     },
 }
@@ -59,13 +59,13 @@ pub enum GateFailure {
 pub struct Evidence {
     /// What the canary did.
     pub canary: Counts,
-    /// What stable did in the same steps, or before where nothing else is left.
+    /// What stable did in the same steps, or before them if there is nothing else.
     pub stable: Counts,
-    /// What the baseline did, which `stable` has too; nothing where there is none.
+    /// What the baseline did. `stable` includes it. Empty if there is no baseline.
     pub baseline: Counts,
-    /// What the canary did for users who are on it by rule.
+    /// What the canary did for users whom a rule placed on it.
     pub cohort: Counts,
-    /// Whether stable is compared by its past.
+    /// Whether the canary is compared with stable's past.
     pub past: bool,
     /// Each test.
     pub signals: Vec<SignalEvidence>,
@@ -74,9 +74,9 @@ pub struct Evidence {
 /// What a test compares the canary with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Against {
-    /// All of stable, in the same moment.
+    /// All of stable, at the same time.
     Stable,
-    /// The baseline, in the same moment.
+    /// The baseline, at the same time.
     Baseline,
     /// Stable's past.
     Past,
@@ -95,13 +95,13 @@ pub struct SignalEvidence {
     pub against: Against,
     /// The canary's bad events.
     pub canary: Bad,
-    /// Of so many requests: of all or, at the median, of those that were sampled.
+    /// The canary's requests: all of them or, for the median, the sampled ones.
     pub canary_requests: u64,
-    /// Bad events of what it is compared with.
+    /// Bad events of what the canary is compared with.
     pub stable: Bad,
-    /// Of so many requests.
+    /// The requests of what the canary is compared with.
     pub stable_requests: u64,
-    /// The rate that the canary is held to; `None` when stable's in the same batches decides.
+    /// The rate that the canary is held to. `None` if it is held to stable's rate in the same batches.
     pub rate_max: Option<f64>,
     /// Natural logarithm of the e-value.
     pub log_e: f64,
@@ -109,7 +109,7 @@ pub struct SignalEvidence {
     pub log_threshold: f64,
 }
 
-/// An e-value or its threshold as people read it: `0.20`, `226`, `3.1e12`.
+/// An e-value or its threshold in readable form: `0.20`, `226`, `3.1e12`.
 #[derive(Clone, Copy, Debug)]
 pub struct Factor(pub f64);
 
@@ -124,7 +124,7 @@ impl SignalEvidence {
         self.log_threshold.exp()
     }
 
-    /// How far it is on its way to fail, 0 to 1.
+    /// Progress towards failing, 0 to 1.
     pub fn progress(&self) -> f64 {
         (self.log_e / self.log_threshold).clamp(0.0, 1.0)
     }

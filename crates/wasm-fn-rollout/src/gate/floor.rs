@@ -1,13 +1,13 @@
-//! What is held to a [`Floor`]: the newest requests, so that a version that breaks after a long good time is
-//! found as well.
+//! The requests that are held to a [`Floor`]: the newest ones, so that a version that breaks after a long
+//! good time is found as well.
 
 use super::{Counts, Floor};
 use crate::Event;
 
-/// Requests after which older ones are forgotten, in those that a floor needs.
+/// Older requests are forgotten after this many times the requests that a floor needs.
 const KEPT: u64 = 5;
 
-/// Requests and failures: of the newest, and of those before them.
+/// Requests and failures of the newest period and of the one before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Recent {
     now: (u64, u64),
@@ -17,7 +17,7 @@ pub(super) struct Recent {
 impl Recent {
     pub(super) const NONE: Self = Self { now: (0, 0), before: (0, 0) };
 
-    /// Takes `counts`, which are to be held to `floor`.
+    /// Adds `counts`, to be held to `floor`.
     pub(super) fn take(&mut self, counts: &Counts, floor: &Floor) {
         self.now = add(self.now, (counts.requests, counts.bad(Event::FailedAtAll).requests));
         if self.now.0 >= floor.requests.saturating_mul(KEPT) {
@@ -30,7 +30,7 @@ impl Recent {
         add(self.now, self.before)
     }
 
-    /// Whether so many failed as `floor` does not allow.
+    /// Whether more failed than `floor` allows.
     pub(super) fn is_below(&self, floor: &Floor) -> bool {
         let (requests, failed) = self.sum();
         requests >= floor.requests && failed as f64 >= floor.error_rate * requests as f64

@@ -10,25 +10,27 @@
 
 /// Ratios of the alternatives, over what is tolerated.
 ///
-/// From slightly worse to all but broken; below the first a difference takes longer than a rollout.
+/// From slightly worse to almost broken. Finding a smaller difference than the first would take longer than a
+/// rollout.
 pub const RATIOS: [f64; 5] = [1.4, 2.5, 6.0, 18.0, 100.0];
 
-/// Prior weights of the ratios; they add up to 1. Large ones have most, for they should be found first.
+/// Prior weights of the ratios; they add up to 1. Large ratios weigh most, because they should be found
+/// first.
 const PRIOR: [f64; 5] = [0.08, 0.10, 0.17, 0.35, 0.30];
 
-/// Share of alpha that the first run has; the later ones share the rest.
+/// Share of alpha for the first run; the later ones share the rest.
 const FIRST: f64 = 0.8;
 
-/// Runs that one process has at a time: the first and the newest.
+/// Maximum number of runs of one process at a time: the first and the newest.
 pub const RUNS_MAX: usize = 8;
 
-/// Hits below which no run fails: two are a coincidence at any odds.
+/// Minimum number of hits for a run to fail: two can be a coincidence at any odds.
 pub(crate) const HITS_MIN: u64 = 3;
 
 /// Evidence since one moment, by alternative.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// Which start of the process it is, from 0.
+    /// Start number, from 0.
     pub start: u32,
     /// Hits that it has taken.
     pub hits: u64,
@@ -38,10 +40,9 @@ pub struct Run {
 
 /// A mixture over the alternatives' ratios, begun anew again and again.
 ///
-/// Without the later runs, a canary that behaves for a million requests and then breaks would first have to
-/// win back what the alternatives lost meanwhile. Each run has a part of alpha of its own, and together they
-/// have one: so each of them has to be valid only by itself. That matters under sticky routing, where the
-/// same users take part in all of them.
+/// Without the later runs, a canary that works for a million requests and then breaks would first have to
+/// make up for the evidence in its favour. Each run spends its own part of one alpha, so each run needs to be
+/// valid only by itself. That matters under sticky routing, where the same users take part in all runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EProcess {
     // Invariant: 1 to RUNS_MAX runs of finite log likelihood ratios, by growing start.
@@ -53,7 +54,7 @@ impl Run {
         Self { start, hits: 0, logs: [0.0; RATIOS.len()] }
     }
 
-    /// Natural logarithm of the e-value, less what the run's part of alpha costs.
+    /// Natural logarithm of the e-value, minus the cost of the run's part of alpha.
     fn log_e(&self) -> f64 {
         let terms = self.logs.iter().zip(PRIOR).map(|(log, prior)| log + prior.ln());
         let most = terms.clone().fold(f64::NEG_INFINITY, f64::max);
@@ -77,18 +78,18 @@ impl EProcess {
         sound.then_some(Self { runs })
     }
 
-    /// The process with the starts of this one that knows nothing.
+    /// A process with the same starts and no evidence.
     pub(crate) fn forgetful(&self) -> Self {
         Self { runs: self.runs.iter().map(|run| Run::at(run.start)).collect() }
     }
 
-    /// What [`from_runs`](Self::from_runs) needs.
+    /// The runs that [`from_runs`](Self::from_runs) takes.
     pub fn runs(&self) -> &[Run] {
         &self.runs
     }
 
-    /// Begins another run, as start number `start`, which knows nothing of the past. At the bound the oldest
-    /// but the first ends: to stop is always allowed.
+    /// Begins another run without evidence, as start number `start`. At the maximum, the oldest run but the
+    /// first ends: stopping a run is always valid.
     pub fn restart(&mut self, start: u32) {
         if self.runs.last().is_some_and(|run| run.start >= start) {
             return;
@@ -99,10 +100,10 @@ impl EProcess {
         self.runs.push(Run::at(start));
     }
 
-    /// Has each run take the hits and misses that `trials` says it has, of trials that hit with odds of at
-    /// most `odds` under the null.
+    /// Adds hits and misses to each run, as `trials` gives them, from trials that hit with odds of at most
+    /// `odds` under the null.
     ///
-    /// Odds that are not positive and finite leave nothing to learn, and are passed over.
+    /// Odds that are not positive and finite carry no information and are skipped.
     pub fn update(&mut self, odds: f64, trials: impl Fn(usize) -> (u64, u64)) {
         let none = (0..self.runs.len()).all(|run| trials(run) == (0, 0));
         if none || !(odds > 0.0 && odds.is_finite()) {
@@ -120,7 +121,7 @@ impl EProcess {
         }
     }
 
-    /// Natural logarithm of the e-value: of the strongest run, less what that run's part of alpha costs.
+    /// Natural logarithm of the strongest run's e-value, minus the cost of that run's part of alpha.
     pub fn log_e(&self) -> f64 {
         self.runs.iter().map(Run::log_e).fold(f64::NEG_INFINITY, f64::max)
     }
@@ -131,8 +132,8 @@ impl EProcess {
     }
 }
 
-/// Hits without a miss that take a run which begins as start number `start` to `log_threshold` at `odds`,
-/// [`HITS_MIN`] at least; `None` when more than `hits_max` do not.
+/// How many hits without a miss take a run with start number `start` to `log_threshold` at `odds`; at least
+/// [`HITS_MIN`]. `None` if `hits_max` hits are not enough.
 pub(crate) fn hits_needed(start: u32, odds: f64, log_threshold: f64, hits_max: u64) -> Option<u64> {
     let mut process = EProcess { runs: vec![Run::at(start)] };
     (1..=hits_max).find(|_| {
@@ -141,7 +142,7 @@ pub(crate) fn hits_needed(start: u32, odds: f64, log_threshold: f64, hits_max: u
     })
 }
 
-/// The part of alpha of the run that starts as number `start`; all of them, without end, add up to 1.
+/// The part of alpha of the run with start number `start`. The parts of infinitely many runs add up to 1.
 fn start_weight(start: u32) -> f64 {
     if start == 0 {
         return FIRST;

@@ -1,4 +1,4 @@
-//! What a gate asks for, checked.
+//! The settings of a gate, checked.
 
 use std::time::Duration;
 
@@ -10,33 +10,32 @@ const TOLERATE_MAX: f64 = 100.0;
 /// The rule that a rollout must satisfy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GateSpec {
-    /// Probability that a canary which is no worse is failed in one rollout, by all of its gates: above 0,
+    /// Maximum probability that a canary that is no worse fails in one rollout, by any of its gates: above 0,
     /// below 0.5.
     pub alpha: f64,
-    /// How many times stable's rate of failures is tolerated, 1 to 100; `None` watches no failures.
+    /// Tolerated multiple of stable's failure rate, 1 to 100. `None` does not watch failures.
     pub errors: Option<f64>,
-    /// How many times the latency that it is compared with is tolerated, at the p99 and in steps at the
-    /// median; 1 to 100.
+    /// Tolerated multiple of the baseline's latency, at the p99 and in steps also at the median; 1 to 100.
     pub latency_p99: Option<f64>,
     /// The same for memory peaks.
     pub memory_p99: Option<f64>,
-    /// Share of failures that is too high in any case: above 0, below 1.
+    /// Ceiling of the failure rate: above 0, below 1.
     pub max_error_rate: Option<f64>,
-    /// Latency that 99 % of requests are to stay below in any case.
+    /// Ceiling of the p99 latency.
     pub max_latency_p99: Option<Duration>,
-    /// Requests of the canary in a step, and of what it is compared with, below which nothing passes; at
-    /// least 1.
+    /// Minimum number of requests in a step, of the canary and of what it is compared with, before the gate
+    /// passes; at least 1.
     pub min_requests: u64,
-    /// What is too bad where nothing is known to compare with.
+    /// What fails a version where there is nothing to compare it with.
     pub floor: Floor,
 }
 
-/// What is too bad of a version that there is nothing to compare with.
+/// What fails a version where there is nothing to compare it with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Floor {
-    /// Share of failures that is too high: above 0, at most 1.
+    /// Failure rate that fails it: above 0, at most 1.
     pub error_rate: f64,
-    /// Requests below which it is not asked; at least 3.
+    /// Minimum number of requests before it applies; at least 3.
     pub requests: u64,
 }
 
@@ -45,13 +44,13 @@ pub struct Floor {
 pub enum Group {
     /// Those that chance or a user's key placed.
     Placed,
-    /// The same, while nothing is heard of stable: compared with stable's past.
+    /// The same while stable has no requests: compared with stable's past.
     Alone,
     /// Those that a rule placed on the canary: compared with the same users' past on stable.
     Cohort,
 }
 
-/// Alpha as it is divided among the tests of one gate.
+/// How alpha is divided among the tests of one gate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AlphaBudget {
     /// Each test's part.
@@ -60,39 +59,39 @@ pub struct AlphaBudget {
     pub traps: f64,
 }
 
-/// Requests below which a version's past says nothing.
+/// Minimum number of requests for a version's past to be compared with.
 pub(crate) const HISTORY_MIN: u64 = 100;
 
-/// Part of a gate's alpha of [`Group::Placed`], where the others have a part.
+/// Part of a gate's alpha for [`Group::Placed`], where the other groups have a part too.
 const PLACED: f64 = 0.8;
 
-/// Why a rule is none.
+/// Why the settings of a gate are refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum GateError {
     /// Alpha is not a probability below one half.
     #[error("alpha is {0}, expected more than 0 and less than 0.5")]
     Alpha(f64),
-    /// A multiple out of bounds.
+    /// A multiple is out of bounds.
     #[error("{signal} tolerates {found} times stable, expected 1 to 100")]
     Tolerate {
-        /// Of which signal.
+        /// The signal.
         signal: Signal,
         /// What was found.
         found: f64,
     },
-    /// A ceiling that is not a share.
+    /// A failure ceiling is not a share.
     #[error("max_error_rate is {0}, expected more than 0 and less than 1")]
     MaxErrorRate(f64),
-    /// A ceiling that nothing stays below.
+    /// A latency ceiling is zero.
     #[error("max_latency_p99 is 0, expected more")]
     MaxLatency,
-    /// Passing with no requests.
+    /// The minimum number of requests is zero.
     #[error("min_requests is 0, expected at least 1")]
     MinRequests,
-    /// A floor that is none.
+    /// A floor is out of bounds.
     #[error("the floor is {} of {} requests, expected a share above 0 and at most 1 of at least 3", .0.error_rate, .0.requests)]
     Floor(Floor),
-    /// Nothing to judge by.
+    /// No signal is in use.
     #[error(
         "the gate has no signal, expected at least one of errors, latency_p99, memory_p99, max_error_rate and max_latency_p99"
     )]
@@ -117,7 +116,7 @@ impl Default for GateSpec {
 }
 
 impl GateSpec {
-    /// How many times stable `signal` tolerates; `None` when it is not in use or compares with no one.
+    /// Tolerated multiple of `signal`. `None` if the signal is not in use or is a ceiling.
     pub fn tolerate(&self, signal: Signal) -> Option<f64> {
         match signal {
             Signal::Errors | Signal::ErrorsOf(_) => self.errors,
@@ -130,14 +129,14 @@ impl GateSpec {
     /// Alpha as the tests of a rollout's gate number `gate_no`, from 1, divide it; `beside_stable` is whether
     /// it compares with what stable does meanwhile.
     ///
-    /// The first gate has three quarters, and those after it (a watch, one after each `resume`) share the
-    /// rest, so that a rollout has one alpha in all, however many gates it comes to have. Of those who are
-    /// placed by chance, half belongs to failures of all classes together, which is where a broken canary
-    /// shows first; the rest to the other signals and to novel traps in equal parts. Latency has one part,
-    /// which its two tests halve in a step. The signals of the other groups have equal parts.
+    /// The first gate has three quarters. Later gates (a watch, one after each `resume`) share the rest, so a
+    /// rollout has one alpha in total, however many gates it has. Of the alpha for requests placed by chance,
+    /// half belongs to failures of all classes together, where a broken canary shows first. The other signals
+    /// and novel traps share the rest equally. Latency has one part, which its two tests halve in a step. The
+    /// signals of the other groups have equal parts.
     pub fn budget(&self, gate_no: u32, beside_stable: bool) -> AlphaBudget {
         let alpha = self.alpha * gate_part(gate_no);
-        // The past says nothing at the median: a change of the load would be charged to the version.
+        // There is no median test against the past: it would charge a change of the load to the version.
         let asked = |signal| self.uses(signal) && (beside_stable || signal != Signal::LatencyMedian);
         let signals: Vec<_> = Signal::ALL.into_iter().filter(|&signal| asked(signal)).collect();
         let pooled = if self.errors.is_some() { 0.5 } else { 0.0 };
@@ -174,10 +173,10 @@ impl GateSpec {
         }
     }
 
-    /// Whether it is a rule; a [`Gate`](crate::Gate) can be made of one that is.
+    /// Checks the settings. A [`Gate`](crate::Gate) can be made of settings that pass.
     ///
     /// # Errors
-    /// A value out of its bounds, or no signal at all.
+    /// A value is out of bounds, or no signal is in use.
     pub fn check(&self) -> Result<(), GateError> {
         if !(self.alpha > 0.0 && self.alpha < 0.5) {
             return Err(GateError::Alpha(self.alpha));
@@ -208,7 +207,8 @@ impl GateSpec {
     }
 }
 
-/// The part of alpha of gate number `gate_no` of a rollout, from 1; all of them, without end, add up to 1.
+/// The part of alpha of gate number `gate_no` of a rollout, from 1. The parts of infinitely many gates add up
+/// to 1.
 fn gate_part(gate_no: u32) -> f64 {
     if gate_no <= 1 {
         return 0.75;

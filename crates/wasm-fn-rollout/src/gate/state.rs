@@ -1,4 +1,4 @@
-//! A gate as it is stored, and how it goes on.
+//! A gate as it is stored, and how it resumes.
 
 use super::{
     Counts, Gate, Group,
@@ -18,13 +18,13 @@ pub struct GateState {
     pub baseline: Counts,
     /// What the canary did for users who are on it by rule.
     pub cohort: Counts,
-    /// The start of the newest run.
+    /// Start number of the newest run.
     pub start: u32,
     /// The tests, in any order.
     pub checks: Vec<CheckState>,
     /// Fingerprints of the traps that stable has shown.
     pub known_traps: Vec<u64>,
-    /// Whether stable showed more than are kept, so that none is novel any more.
+    /// Whether stable showed more than are kept, so that no trap is novel any more.
     pub known_overflowed: bool,
 }
 
@@ -39,10 +39,10 @@ pub struct CheckState {
     pub runs: Vec<Run>,
 }
 
-/// Why a stored gate cannot go on.
+/// Why a stored gate cannot resume.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StateError {
-    /// The gate has a signal that the stored one had not.
+    /// The gate has a signal that the stored one did not have.
     #[error("no evidence is stored for signal {0}")]
     Missing(Signal),
     /// The evidence cannot be judged.
@@ -53,14 +53,14 @@ pub enum StateError {
 }
 
 impl Gate {
-    /// Goes on from `state`, in a step that begins anew.
+    /// Resumes from `state`, at the beginning of its step.
     ///
-    /// Hits of novel traps, users and voices are not part of the state: they are counted anew. So the runs
-    /// that it has learn no more from users, and those that begin now do. A gate of a program without the
-    /// test at the median has nothing of it: that test begins anew, beside the others.
+    /// Hits of novel traps, users and voices are not part of the state and are counted from zero. So the
+    /// stored runs learn nothing more from users, but runs that begin now do. A state from a program without
+    /// the median test has no evidence for it, so that test begins from nothing.
     ///
     /// # Errors
-    /// When evidence of any other signal is missing, or some is malformed.
+    /// Evidence of any other signal is missing, or some is malformed.
     pub fn resume(mut self, state: GateState) -> Result<Self, StateError> {
         for check in &mut self.checks {
             let this = |stored: &&CheckState| (stored.group, stored.signal) == (check.group, check.signal);
@@ -84,7 +84,7 @@ impl Gate {
         Ok(self)
     }
 
-    /// What [`resume`](Self::resume) needs.
+    /// The state that [`resume`](Self::resume) takes.
     pub fn state(&self) -> GateState {
         let checks = self.checks.iter().map(|check| CheckState {
             group: check.group,

@@ -1,27 +1,26 @@
-//! Traps that stable never showed.
+//! Traps that stable never had.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Hits below which no trap fails the gate.
+/// Minimum number of hits for a trap to fail the gate.
 pub(crate) const HITS_MIN: u64 = 3;
 
-/// Fingerprints of stable that are kept.
+/// Maximum number of stable's fingerprints that are kept.
 const KNOWN_MAX: usize = 1024;
 
-/// Fingerprints of the canary that are counted.
+/// Maximum number of the canary's fingerprints that are counted.
 const NOVEL_MAX: usize = 256;
 
-/// Users of one fingerprint that are told apart: more hits than any share below 96 % needs.
+/// Maximum number of users per fingerprint that are told apart: more hits than any share below 96 % needs.
 const USERS_MAX: usize = 512;
 
-/// How a trap's request came to the canary, and so how likely a trap that both versions have hits only that
-/// one.
+/// How a trap's request came to the canary. It determines how likely a trap that both versions have is to hit
+/// only the canary.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Chance {
     /// By its share of the requests, above 0 and below 1: each hit is the canary's with this probability.
     Share(f64),
-    /// As one of so many requests of the canary that have begun, while stable had so many without such a
-    /// trap.
+    /// As one of this many requests that began on the canary, while stable had this many without such a trap.
     Past { canary: u64, stable: u64 },
 }
 
@@ -31,30 +30,30 @@ pub(crate) enum Chance {
 /// that follows from its share. The novel fingerprints share the tests' part of alpha, the first having one
 /// half, the next one sixth, one twelfth, and so on.
 ///
-/// A guest can make up fingerprints without end. When stable showed more than are kept nothing is known to
-/// be novel any more; when the canary did, the rest is left to the test of traps.
+/// A guest can produce any number of fingerprints. If stable had more than are kept, no trap counts as novel
+/// any more. If the canary had more than are counted, the rest is left to the test of the trap rate.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Traps {
     known: BTreeSet<u64>,
     known_overflowed: bool,
     // Invariant: disjoint from `known`.
     novel: BTreeMap<u64, Novel>,
-    // Fingerprints that were novel so far.
+    // Number of fingerprints that were novel so far.
     seen: u32,
 }
 
-/// A trap that stable never showed.
+/// A trap that stable never had.
 #[derive(Clone, Debug, Default)]
 struct Novel {
-    /// Which of the novel ones it was, from 1.
+    /// Its number among the novel traps, from 1.
     number: u32,
-    /// Hits that are independent.
+    /// Number of independent hits.
     hits: u64,
-    /// Of them, those that came by the canary's share, as the sum of `-ln(share)`.
+    /// Those of them that came by the canary's share, as the sum of `-ln(share)`.
     by_share: f64,
-    /// Those that are compared with the past.
+    /// Number of hits that are compared with the past.
     by_past: u64,
-    /// Whom it hit.
+    /// The users that it hit.
     users: BTreeSet<u64>,
 }
 
@@ -67,12 +66,12 @@ impl Traps {
         Self { known, known_overflowed, ..Self::default() }
     }
 
-    /// Fingerprints that stable has shown.
+    /// Fingerprints that stable has had.
     pub(crate) fn known(&self) -> impl Iterator<Item = u64> {
         self.known.iter().copied()
     }
 
-    /// Whether stable showed more than are kept.
+    /// Whether stable had more than are kept.
     pub(crate) fn known_overflowed(&self) -> bool {
         self.known_overflowed
     }
@@ -82,7 +81,7 @@ impl Traps {
         self.novel.get(&fingerprint).map(|novel| novel.hits)
     }
 
-    /// Stable showed a trap.
+    /// Records a trap of stable.
     pub(crate) fn know(&mut self, fingerprint: u64) {
         self.novel.remove(&fingerprint);
         if self.known.len() < KNOWN_MAX {
@@ -92,8 +91,8 @@ impl Traps {
         }
     }
 
-    /// Takes a trap of the canary; its hits when it is novel, and so many of a trap that both versions have
-    /// would hit the canary alone with a probability of at most `alpha`, over all fingerprints.
+    /// Records a trap of the canary. Returns its hits if it is novel and if a trap that both versions have
+    /// would hit the canary alone that often with a probability of at most `alpha`, over all fingerprints.
     pub(crate) fn take(
         &mut self,
         fingerprint: u64,
@@ -115,7 +114,7 @@ impl Traps {
             return None;
         }
         novel.hits += 1;
-        // Half of its part for each way in which hits come.
+        // Each way in which hits come has half of its part.
         let number = f64::from(novel.number);
         let needed = -alpha.ln() + (2.0 * number * (number + 1.0)).ln();
         let (shown, enough) = match chance {
@@ -126,7 +125,7 @@ impl Traps {
             Chance::Past { canary, stable } => {
                 novel.by_past += 1;
                 let hits = novel.by_past as f64;
-                // A test of its own at each number of hits: 1/2, 1/6, 1/12, … of the rest.
+                // Each number of hits is a separate test: 1/2, 1/6, 1/12, … of the rest.
                 let looks = ((hits - 1.0).max(1.0) * (hits - 2.0).max(1.0)).ln();
                 let canary = canary.max(1) as f64;
                 (hits * ((stable as f64 + canary) / canary).ln(), needed + looks)

@@ -4,44 +4,43 @@ use std::collections::BTreeMap;
 
 use crate::Event;
 
-/// Users with bad events, so that each counts once per event and run of a test, however often it happens to
-/// them.
+/// Users with bad events. Each user counts once per event and run of a test, however often the event happens.
 ///
 /// Requests of one user under sticky routing are not independent: a user for whom everything fails would
 /// otherwise look like a broken canary. Whether a user is on the canary when an event first happens to them
-/// is as random as their place on the split, which is what the test needs. Each run counts them anew, or
-/// users would have nothing to say of a fault that begins when every one of them has had some other.
+/// is as random as their place on the split, which is what the test needs. Each run counts them again.
+/// Otherwise a fault would go unnoticed if every user had met another one before.
 ///
-/// Holds at most `users_max` users. When it is full it goes on with half of all users, chosen by their key
-/// alone and so alike on both sides: fewer events count, and those that do stay fair.
+/// Holds at most `users_max` users. When it is full, it keeps half of all users, chosen by their key alone
+/// and so equally on both sides. Fewer events count, but those that do stay fair.
 #[derive(Clone, Debug)]
 pub struct UserSet {
     users_max: usize,
-    // Invariant: every key is sampled at `halvings`; at most `users_max` of them. By event, one more than the
-    // start of the run in which it happened last; 0 for never.
+    // Invariant: every key is sampled at `halvings`; at most `users_max` of them. By event: one more than the
+    // start number of the run in which it happened last; 0 for never.
     seen: BTreeMap<u64, [u16; Event::COUNT]>,
     halvings: u32,
 }
 
-/// When an event happened to a user before.
+/// When an event last happened to a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserSeen {
     /// Never.
     First,
-    /// Last in the run that starts as this number.
+    /// In the run with this start number.
     Since(u32),
     /// The user is not sampled: nothing counts.
     Unsampled,
 }
 
 impl UserSet {
-    /// Nobody yet, and never more than `users_max`, or 1 if that is 0.
+    /// An empty set that holds at most `users_max` users, or 1 if that is 0.
     pub fn new(users_max: usize) -> Self {
         Self { users_max: users_max.max(1), seen: BTreeMap::new(), halvings: 0 }
     }
 
-    /// Takes that `event` happens to `user`, a 64-bit hash of the sticky key, now that the newest run is the
-    /// one that starts as number `start`; gives when it happened before.
+    /// Records that `event` happened to `user`, a 64-bit hash of the sticky key, while the newest run has
+    /// start number `start`. Returns when it happened before.
     pub fn take(&mut self, user: u64, event: Event, start: u32) -> UserSeen {
         if !self.samples(user) {
             return UserSeen::Unsampled;
@@ -68,12 +67,12 @@ impl UserSet {
         UserSeen::First
     }
 
-    /// How many users it holds.
+    /// Number of users.
     pub fn len(&self) -> usize {
         self.seen.len()
     }
 
-    /// Whether it holds nobody.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()
     }
@@ -85,7 +84,7 @@ impl UserSet {
 
 /// Whether `user` is left after `halvings`.
 ///
-/// The key is mixed first (the finaliser of SplitMix64): its high bits may be what routing places users by.
+/// The key is mixed first (the finaliser of SplitMix64), because routing may place users by its high bits.
 fn sampled(user: u64, halvings: u32) -> bool {
     let mut bits = user.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -11,14 +11,14 @@ use super::{
 };
 use crate::Event;
 
-/// Independent events of one kind below which a floor is not asked.
+/// Minimum number of independent events of one kind before a floor applies.
 const FLOOR_UNITS_MIN: u64 = 3;
 
-/// Voices that are needed at most, however little each of them can say.
+/// Maximum number of voices that a verdict needs, however little each of them tells.
 const VOICES_MAX: u64 = 200;
 
 impl Gate {
-    /// What it says now.
+    /// The current verdict.
     pub fn verdict(&self) -> Verdict {
         if let Some(failure) = &self.failure {
             return Verdict::Fail(failure.clone());
@@ -26,7 +26,7 @@ impl Gate {
         let needed = self.spec.min_requests;
         let Step { canary, share, voices, .. } = self.step;
         let alone = self.is_silent(share);
-        // Where nothing is heard of stable now, what was heard before is as much as there will be.
+        // While stable is silent, what it did before is all that there will be.
         let stable = self.compared(alone).requests.max(self.compared(false).requests);
         if self.by_cohort {
             let Step { cohort_requests: canary, cohort_failed, .. } = self.step;
@@ -39,7 +39,7 @@ impl Gate {
         if canary < needed || stable < needed {
             return Verdict::Wait(waiting);
         }
-        // How many are needed takes a while to say, and so many are enough at any share.
+        // The exact number takes a while to compute, and this many are enough at any share.
         let heard = voices >= VOICES_MAX;
         let voices_needed = if heard { None } else { self.voices_needed(share, alone) };
         match voices_needed.filter(|&needed| voices < needed) {
@@ -48,7 +48,7 @@ impl Gate {
         }
     }
 
-    /// What it says of a step that has begun, by a cohort or not, and of which it has seen nothing yet.
+    /// The verdict at the beginning of a step, by cohort or not, before it has seen any request of it.
     pub fn verdict_of_next_step(&self, by_cohort: bool) -> Verdict {
         if let Some(failure) = &self.failure {
             return Verdict::Fail(failure.clone());
@@ -100,9 +100,9 @@ impl Gate {
         }
     }
 
-    /// Whether so much fails for the cohort in the step that it must not pass, though too few users met it
-    /// for a test to say so: nobody alone can abort a rollout, and nobody alone is to wave one through that
-    /// is broken for them.
+    /// Whether so many of the cohort's requests fail that the step must not pass, although too few users met
+    /// the failures for a test to fail. One user alone cannot abort a rollout, and a rollout that is broken
+    /// for one user does not pass on that user's requests alone.
     fn failing_by_few(&self) -> bool {
         let too_bad = |failed: u64, of: u64| failed as f64 >= self.spec.floor.error_rate * of as f64;
         let before = match &self.baseline {
@@ -115,14 +115,14 @@ impl Gate {
         cohort_requests >= self.spec.min_requests && too_bad(cohort_failed, cohort_requests) && !as_before
     }
 
-    /// Whether the canary fails so often that it need not be compared, where it cannot.
+    /// Whether the canary fails too often where there is nothing to compare it with.
     pub(super) fn below_floor(&self) -> Option<GateFailure> {
         let (stable, cohort) = match &self.baseline {
             Baseline::Concurrent(history) => (history.stable.requests, history.cohort.requests),
             Baseline::Past(past) => (past.requests, 0),
         };
         let Floor { error_rate, .. } = self.spec.floor;
-        // What failed as often on stable when that was last heard is no fault of the canary's.
+        // Failures that were as frequent on stable when it last had requests are not the canary's fault.
         if self.stable_rate >= error_rate {
             return None;
         }
@@ -148,9 +148,8 @@ impl Gate {
         }
     }
 
-    /// How many voices the canary needs at `share` for a fault that all of them meet to be found by the run
-    /// that began with the step; `alone` as in [`is_silent`](Self::is_silent). `None` where voices do not
-    /// matter.
+    /// How many voices the canary needs at `share` so that the run of this step finds a fault that all of
+    /// them meet; `alone` as in [`is_silent`](Self::is_silent). `None` where voices do not matter.
     fn voices_needed(&self, share: Weight, alone: bool) -> Option<u64> {
         let of = |null: Null| match null {
             Null::OfStable(tolerate) if !alone => Some(tolerate * odds(share, share.complement())?),

@@ -18,10 +18,10 @@ pub enum Step {
     },
 }
 
-/// A text that is not a step.
+/// Why a text is not a step.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StepError {
-    /// Neither a share nor a name.
+    /// It is neither a share nor a name.
     #[error("{0:?} is not a step, expected a share such as 10%, the name of a cohort, or 10% of NAME")]
     Malformed(String),
     /// Its share.
