@@ -181,12 +181,15 @@ async fn doctor_finds_keys_that_others_can_read() {
     let node = Node::start().await;
     let folder = node.kill().await;
     run(&mut doctor(&folder, &[])).await.ok();
-    let key = folder.data().join("artifact.key");
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let open = run(&mut doctor(&folder, &[])).await;
-    assert_eq!(open.code, Some(1));
-    let line = open.stdout.lines().find(|line| line.starts_with("problem")).unwrap();
-    assert!(line.contains("artifact.key has mode 0644") && line.contains("chmod 600"), "{line}");
+    for name in ["artifact.key", "preview.key", "token"] {
+        let key = folder.data().join(name);
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let open = run(&mut doctor(&folder, &[])).await;
+        assert_eq!(open.code, Some(1), "{name}");
+        let line = open.stdout.lines().find(|line| line.starts_with("problem")).unwrap();
+        assert!(line.contains(&format!("{name} has mode 0644")) && line.contains("chmod 600"), "{line}");
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
 }
 
 /// `wasm-fn doctor` beside a node that runs.

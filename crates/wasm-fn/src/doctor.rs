@@ -20,7 +20,7 @@ use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
 use crate::{config, machine, output::visible};
 
 /// Files of a data directory that only their owner may access.
-const PRIVATE: [&str; 2] = ["artifact.key", "token"];
+const PRIVATE: [&str; 3] = ["artifact.key", "preview.key", "token"];
 
 /// All findings.
 #[derive(Debug, Serialize)]
