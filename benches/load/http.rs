@@ -15,8 +15,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest answer that is read.
 const ANSWER_LEN_MAX: usize = 1024 * 1024;
 
-/// Refuses unless the server answers the first of the requests as it must.
-pub(crate) fn check(address: SocketAddr, requests: &Requests) -> Result<()> {
+/// Refuses unless the server answers the first of the requests as it must; the size of the answer with its
+/// head, bytes.
+pub(crate) fn check(address: SocketAddr, requests: &Requests) -> Result<u64> {
     let request = requests.all[0].bytes(&address.to_string());
     exchange(address, &request, Some(requests.answer.as_bytes()))
 }
@@ -24,10 +25,10 @@ pub(crate) fn check(address: SocketAddr, requests: &Requests) -> Result<()> {
 /// Refuses unless `path` is answered with status 200.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Result<()> {
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
-    exchange(address, request.as_bytes(), None)
+    exchange(address, request.as_bytes(), None).map(|_size| ())
 }
 
-fn exchange(address: SocketAddr, request: &[u8], expected: Option<&[u8]>) -> Result<()> {
+fn exchange(address: SocketAddr, request: &[u8], expected: Option<&[u8]>) -> Result<u64> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)
         .with_context(|| format!("{address} cannot be connected to"))?;
     stream.set_read_timeout(Some(TIMEOUT))?;
@@ -39,10 +40,10 @@ fn exchange(address: SocketAddr, request: &[u8], expected: Option<&[u8]>) -> Res
         if more == 0 {
             bail!("the connection was closed after {len} bytes of the answer");
         }
-        if answer.take(&buffer[..more], expected)? {
-            return Ok(());
-        }
         len += more;
+        if answer.take(&buffer[..more], expected)? {
+            return Ok(len as u64);
+        }
     }
     bail!("the answer has more than {ANSWER_LEN_MAX} bytes")
 }

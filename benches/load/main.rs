@@ -5,8 +5,9 @@
 //!
 //! Every system serves in turn, round after round, alone on one core; the clients are on another. For
 //! saturation `wrk` keeps connections busy, and the server's CPU time is the kernel's account, so it does
-//! not depend on the client's clock. For latency an open loop sends at half the rate of saturation, and
-//! checks every answer. A figure is refused when the client was the bottleneck or an answer was wrong.
+//! not depend on the client's clock; the size of all answers must be that of right ones. For latency an open
+//! loop sends at half the rate of saturation, and checks every answer. A figure is refused when the client was
+//! the bottleneck or an answer was wrong.
 //!
 //! ```text
 //! cargo xtask bench                            # ours
@@ -221,10 +222,11 @@ impl Bench {
         }
         Ok(Programs {
             wasm_fn,
-            wasmtime: programs::peer(&self.wasmtime, "--version"),
-            workerd: programs::peer(&self.workerd, "--version"),
-            nginx: programs::peer(&self.nginx, "-v"),
-            node: programs::peer(&self.node, "--version"),
+            // The engine that wasm-fn embeds, and what was current with it.
+            wasmtime: programs::peer(&self.wasmtime, "--version", &[48]),
+            workerd: programs::peer(&self.workerd, "--version", &[2026]),
+            nginx: programs::peer(&self.nginx, "-v", &[1, 22]),
+            node: programs::peer(&self.node, "--version", &[20]),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What every measurement keeps to: how much is measured, and when it may be tried again.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use anyhow::Result;
 
@@ -9,6 +9,9 @@ const TRIES: u32 = 5;
 
 /// Share of the rate at saturation at which latencies are taken.
 pub(crate) const LATENCY_LOAD: f64 = 0.5;
+
+/// Share of its core below which a server was waiting: for the client, or for somebody else on the core.
+const BUSY_MIN: f64 = 0.85;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +36,22 @@ impl fmt::Display for Disturbed {
 }
 
 impl std::error::Error for Disturbed {}
+
+/// Refuses unless servers that used `cpu` in `elapsed` had core `core` to themselves and always something to
+/// do.
+pub(crate) fn saturated(cpu: Duration, elapsed: Duration, core: usize) -> Result<()> {
+    let busy = cpu.as_secs_f64() / elapsed.as_secs_f64();
+    if busy < BUSY_MIN {
+        return Err(Disturbed(format!(
+            "the server used {:.0} % of its core, expected at least {:.0} %: the client was the bottleneck, or \
+             something else ran on core {core}",
+            busy * 100.0,
+            BUSY_MIN * 100.0,
+        ))
+        .into());
+    }
+    Ok(())
+}
 
 /// The first of [`TRIES`] that was not disturbed, else the last.
 pub(crate) fn undisturbed<T>(mut measure: impl FnMut() -> Result<T>) -> Result<T> {

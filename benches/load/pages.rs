@@ -44,13 +44,14 @@ fn cells(row: &Row) -> [String; 9] {
     let latency = |of: fn(&Latency) -> f64| {
         row.latencies.as_ref().ok().and_then(|latencies| Spread::of(latencies.iter().map(of)))
     };
-    let whole = |spread: Option<Spread>| {
-        spread.map_or_else(|| "refused".to_owned(), |spread| format!("{:.0}", spread.median))
+    let shown = |spread: Option<Spread>, digits: usize| {
+        spread.map_or_else(
+            || "refused".to_owned(),
+            |Spread { low, median, high }| format!("{median:.digits$} [{low:.digits$}–{high:.digits$}]"),
+        )
     };
-    let cost = sample(|sample| sample.cpu_us_per_request).map_or_else(
-        || "refused".to_owned(),
-        |Spread { low, median, high }| format!("{median:.1} [{low:.1}–{high:.1}]"),
-    );
+    let whole = |spread| shown(spread, 0);
+    let cost = shown(sample(|sample| sample.cpu_us_per_request), 1);
     [
         row.system.clone(),
         row.guest.to_string(),

@@ -13,8 +13,9 @@ use std::{
 use anyhow::{Result, anyhow};
 
 use crate::{
-    measurement::{Effort, LATENCY_LOAD, undisturbed},
-    open_loop,
+    machine::Cores,
+    measurement::{Effort, LATENCY_LOAD, saturated, undisturbed},
+    now, open_loop,
     results::Latency,
     systems::{Ground, Release, Served, System},
     wrk,
@@ -63,7 +64,7 @@ impl Pair {
             if first.requests.all[0].user.is_some() {
                 second.script.clone_from(&first.script);
             }
-            let round = || self.round([&first, &second], connections, ground.cores.client);
+            let round = || undisturbed(|| self.round([&first, &second], connections, ground.cores));
             // The first round warms both up.
             round()?;
             for _ in 0..ROUNDS {
@@ -75,17 +76,20 @@ impl Pair {
         Ok(ratios)
     }
 
-    /// One ratio.
-    fn round(&self, nodes: [&Served; 2], connections: u32, core: usize) -> Result<f64> {
+    /// One ratio. Refuses when the clients, and not the core, were what both waited for.
+    fn round(&self, nodes: [&Served; 2], connections: u32, cores: Cores) -> Result<f64> {
+        let begun = now();
         let [first, second] = thread::scope(|scope| {
-            let clients = nodes.map(|node| scope.spawn(move || cost(node, connections, core)));
+            let clients = nodes.map(|node| scope.spawn(move || cost(node, connections, cores.client)));
             if self.sharing == Sharing::InTurns {
                 take_turns(nodes, || clients.iter().all(ScopedJoinHandle::is_finished))?;
             }
             let costs = clients.map(ScopedJoinHandle::join);
             Ok::<_, anyhow::Error>(costs.map(|cost| cost.map_err(|_| anyhow!("a measuring thread panicked"))))
         })?;
-        Ok(first?? / second??)
+        let (first, second) = (first??, second??);
+        saturated(first.cpu + second.cpu, begun.elapsed(), cores.server)?;
+        Ok(first.per_request() / second.per_request())
     }
 }
 
@@ -134,9 +138,21 @@ fn take_turns([mut works, mut waits]: [&Served; 2], over: impl Fn() -> bool) -> 
     waits.go_on()
 }
 
-/// Server CPU per request, seconds.
-fn cost(served: &Served, connections: u32, core: usize) -> Result<f64> {
+/// What one server used in a round.
+struct Cost {
+    cpu: Duration,
+    requests: u64,
+}
+
+impl Cost {
+    /// Server CPU per request, seconds.
+    fn per_request(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.requests as f64
+    }
+}
+
+fn cost(served: &Served, connections: u32, core: usize) -> Result<Cost> {
     let before = served.usage()?;
     let load = wrk::drive(served, connections, ROUND, core)?;
-    Ok(served.usage()?.cpu_since(&before).as_secs_f64() / load.requests as f64)
+    Ok(Cost { cpu: served.usage()?.cpu_since(&before), requests: load.requests })
 }

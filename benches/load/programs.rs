@@ -54,9 +54,31 @@ pub(crate) fn ours(path: &Path) -> Result<Program> {
 
 /// A peer, or why it is skipped.
 ///
-/// `ask` is the argument that makes it say its version.
-pub(crate) fn peer(path: &Path, ask: &str) -> Result<Program, String> {
-    find(path, ask).map_err(|error| format!("{error:#}"))
+/// `ask` is the argument that makes it say its version, which must not be older than `oldest`: to be faster
+/// than a peer of long ago says nothing.
+pub(crate) fn peer(path: &Path, ask: &str, oldest: &[u64]) -> Result<Program, String> {
+    let program = find(path, ask).map_err(|error| format!("{error:#}"))?;
+    match numbers(&program.version) {
+        found if found.as_slice() >= oldest => Ok(program),
+        _ => {
+            let oldest: Vec<_> = oldest.iter().map(u64::to_string).collect();
+            Err(format!(
+                "`{}` is {}, expected {} or later",
+                path.display(),
+                program.version,
+                oldest.join(".")
+            ))
+        }
+    }
+}
+
+/// The numbers of the first version or day in `text`, as in `nginx/1.22.1`, `v20.20.2` and `workerd
+/// 2026-11-20`; none if there is no number.
+fn numbers(text: &str) -> Vec<u64> {
+    let start = text.find(|letter: char| letter.is_ascii_digit()).unwrap_or(text.len());
+    let version = text[start..].split(|letter: char| !(letter.is_ascii_digit() || ".-".contains(letter)));
+    let parts = version.take(1).flat_map(|version| version.split(['.', '-']));
+    parts.map_while(|part| part.parse().ok()).collect()
 }
 
 fn find(path: &Path, ask: &str) -> Result<Program> {

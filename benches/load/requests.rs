@@ -16,6 +16,13 @@ const USERS: usize = 100;
 /// Requests until the cycle of a Zipf load begins anew.
 const ZIPF_LEN: usize = 20_000;
 
+/// Has `wrk` print how many answers it received and how many bytes, where its own report rounds.
+const REPORT: &str = "\
+function done(summary)
+  io.write(string.format(\"Received: %d answers, %d bytes\\n\", summary.requests, summary.bytes))
+end
+";
+
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Request {
@@ -60,16 +67,18 @@ impl Requests {
         Self { all, order: zipf::draws(functions.len(), ZIPF_LEN), answer: answer.to_owned() }
     }
 
-    /// What `wrk` runs to send them; absent when it need run nothing, which is cheapest.
-    pub(crate) fn script(&self) -> Option<String> {
-        match &self.all[..] {
-            [Request { user: None, body: None, .. }] => None,
+    /// What `wrk` runs to send them, and to report how much it received. It runs nothing for each request
+    /// unless it must, which is cheapest.
+    pub(crate) fn script(&self) -> String {
+        let send = match &self.all[..] {
+            [Request { user: None, body: None, .. }] => String::new(),
             // It formats the request once, and copies nothing afterwards.
             [Request { user: None, body: Some(body), .. }] => {
-                Some(format!("wrk.method = \"POST\"\nwrk.body = \"{body}\"\n"))
+                format!("wrk.method = \"POST\"\nwrk.body = \"{body}\"\n")
             }
-            _ => Some(self.cycle()),
-        }
+            _ => self.cycle(),
+        };
+        send + REPORT
     }
 
     /// A script that has the requests ready and sends one after the other.

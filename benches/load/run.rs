@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     budgets::{self, ADDED, BOUNDS, Beside, Bound, Paired},
-    measurement::{Disturbed, Effort, LATENCY_LOAD, undisturbed},
+    measurement::{Effort, LATENCY_LOAD, saturated, undisturbed},
     now, open_loop,
     pairs::{self, Pair},
     programs::Programs,
@@ -18,9 +18,6 @@ use crate::{
 
 /// How long a server is driven before its time is taken.
 const WARM_UP: Duration = Duration::from_secs(1);
-
-/// Share of its core below which a server was waiting: for the client, or for somebody else on the core.
-const BUSY_MIN: f64 = 0.85;
 
 /// What is measured.
 pub(crate) struct Choice {
@@ -152,17 +149,7 @@ impl Bench<'_> {
         let (after, elapsed) = (served.usage()?, begun.elapsed());
         served.check()?;
         let cpu = after.cpu_since(&before);
-        let busy = cpu.as_secs_f64() / elapsed.as_secs_f64();
-        if busy < BUSY_MIN {
-            return Err(Disturbed(format!(
-                "the server used {:.0} % of its core, expected at least {:.0} %: the client was the \
-                 bottleneck, or something else ran on core {}",
-                busy * 100.0,
-                BUSY_MIN * 100.0,
-                self.ground.cores.server,
-            ))
-            .into());
-        }
+        saturated(cpu, elapsed, self.ground.cores.server)?;
         Ok(Sample {
             requests_per_second: load.requests_per_second,
             cpu_us_per_request: cpu.as_secs_f64() * 1e6 / load.requests as f64,

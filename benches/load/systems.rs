@@ -221,23 +221,20 @@ pub(crate) struct Served {
     servers: Vec<Server>,
     pub(crate) address: SocketAddr,
     pub(crate) requests: Requests,
-    /// What `wrk` runs, when it must.
-    pub(crate) script: Option<PathBuf>,
+    /// What `wrk` runs.
+    pub(crate) script: PathBuf,
+    /// The size of an answer with its head, bytes.
+    pub(crate) answer_bytes: u64,
 }
 
 impl Served {
     /// Waits until the servers answer at `address`; `home` takes the client's script.
     fn ready(mut servers: Vec<Server>, address: SocketAddr, requests: Requests, home: &Path) -> Result<Self> {
-        until_ready(&mut servers, || http::check(address, &requests))?;
-        let script = match requests.script() {
-            Some(script) => {
-                let path = home.join("load.lua");
-                fs::write(&path, script).with_context(|| format!("{} cannot be written", path.display()))?;
-                Some(path)
-            }
-            None => None,
-        };
-        Ok(Self { servers, address, requests, script })
+        let answer_bytes = until_ready(&mut servers, || http::check(address, &requests))?;
+        let script = home.join("load.lua");
+        fs::write(&script, requests.script())
+            .with_context(|| format!("{} cannot be written", script.display()))?;
+        Ok(Self { servers, address, requests, script, answer_bytes })
     }
 
     /// What its processes have used so far.
@@ -257,21 +254,24 @@ impl Served {
 
     /// Asks once more whether the answer is right.
     pub(crate) fn check(&self) -> Result<()> {
-        http::check(self.address, &self.requests)
+        http::check(self.address, &self.requests).map(|_size| ())
     }
 }
 
 /// Asks until it is answered; refuses after [`READY_MAX`] or when a server has ended, with the last reason.
-fn until_ready(servers: &mut [Server], ask: impl Fn() -> Result<()>) -> Result<()> {
+fn until_ready<T>(servers: &mut [Server], ask: impl Fn() -> Result<T>) -> Result<T> {
     let begun = now();
-    while let Err(error) = ask() {
+    loop {
+        let error = match ask() {
+            Ok(answered) => return Ok(answered),
+            Err(error) => error,
+        };
         servers.iter_mut().try_for_each(Server::must_live)?;
         if begun.elapsed() > READY_MAX {
             return Err(error.context(format!("the server was not ready after {} s", READY_MAX.as_secs())));
         }
         thread::sleep(POLL_EVERY);
     }
-    Ok(())
 }
 
 /// Loopback addresses that nobody listened on a moment ago.

@@ -59,7 +59,7 @@ fn missing_peer_is_skipped_by_name_and_the_others_stay() {
     let programs = Programs {
         wasm_fn: here.clone().unwrap(),
         wasmtime: here.clone(),
-        workerd: programs::peer(Path::new("/nowhere/workerd"), "--version"),
+        workerd: programs::peer(Path::new("/nowhere/workerd"), "--version", &[]),
         nginx: here.clone(),
         node: here,
     };
