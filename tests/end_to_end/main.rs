@@ -24,7 +24,10 @@ mod harness;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod interpreted;
+#[cfg(test)]
 mod machine;
+#[cfg(test)]
 mod previewing;
 #[cfg(test)]
 mod proxied;

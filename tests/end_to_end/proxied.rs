@@ -153,14 +153,16 @@ fn snippets(language: &str, node: &Node) -> Vec<String> {
     blocks.map(|block| block.replace("10.0.0.9:8080", &node.listen.to_string())).collect()
 }
 
-/// An address of this machine that nobody listened on a moment ago.
+/// An address of this machine that nobody listened on a moment ago. Its host belongs to this process, so that no
+/// other test takes the port meanwhile, be it for a connection.
 fn free_address() -> SocketAddr {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let free = std::net::TcpListener::bind((Ipv4Addr::new(127, 77, high, low), 0)).expect("a port is free");
     free.local_addr().expect("it is bound")
 }
 
-/// nginx in front of `node`, configured as the manual says.
-fn nginx(node: &Node) -> (Process, SocketAddr) {
+/// nginx in front of `node`, configured as the manual says, once it listens.
+pub(crate) async fn nginx(node: &Node) -> (Process, SocketAddr) {
     let (folder, address) = (node.folder(), free_address());
     let path = folder.path().display();
     let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -174,11 +176,11 @@ fn nginx(node: &Node) -> (Process, SocketAddr) {
     let config = folder.write("nginx.conf", config);
     let mut command = Command::new("nginx");
     command.arg("-e").arg("stderr").arg("-p").arg(folder.path()).arg("-c").arg(config).stdout(Stdio::null());
-    (Process::spawn(&mut command), address)
+    (listening(&mut command, address).await, address)
 }
 
-/// HAProxy in front of `node`, with the backend of the manual that has `mode`.
-fn haproxy(node: &Node, mode: &str) -> (Process, SocketAddr) {
+/// HAProxy in front of `node`, with the backend of the manual that has `mode`, once it listens.
+pub(crate) async fn haproxy(node: &Node, mode: &str) -> (Process, SocketAddr) {
     let address = free_address();
     let snippets = snippets("haproxy", node);
     let backend = snippets.iter().find(|backend| backend.contains(mode)).expect("the manual has one");
@@ -189,7 +191,14 @@ fn haproxy(node: &Node, mode: &str) -> (Process, SocketAddr) {
     let config = node.folder().write("haproxy.cfg", config);
     let mut command = Command::new("haproxy");
     command.arg("-db").arg("-f").arg(config).stdout(Stdio::null());
-    (Process::spawn(&mut command), address)
+    (listening(&mut command, address).await, address)
+}
+
+/// The process of `command`, once it listens at `address`.
+async fn listening(command: &mut Command, address: SocketAddr) -> Process {
+    let process = Process::spawn(command);
+    patiently("the proxy", connect_from(Ipv4Addr::LOCALHOST, address)).await;
+    process
 }
 
 /// A connection to `address` from `source`, once somebody listens.
@@ -222,7 +231,7 @@ async fn placed_behind(address: SocketAddr) -> BTreeMap<u8, String> {
 async fn users_behind_nginx_are_split_by_their_own_addresses() {
     if installed("nginx", "users_behind_nginx_are_split_by_their_own_addresses") {
         let node = node(&["--trusted-proxy", "127.0.0.1"]).await;
-        let (_nginx, address) = nginx(&node);
+        let (_nginx, address) = nginx(&node).await;
         both_sides(&placed_behind(address).await);
     }
 }
@@ -231,7 +240,7 @@ async fn users_behind_nginx_are_split_by_their_own_addresses() {
 async fn users_behind_haproxy_are_split_by_their_own_addresses() {
     if installed("haproxy", "users_behind_haproxy_are_split_by_their_own_addresses") {
         let node = node(&["--trusted-proxy", "127.0.0.1"]).await;
-        let (_haproxy, address) = haproxy(&node, "mode http");
+        let (_haproxy, address) = haproxy(&node, "mode http").await;
         both_sides(&placed_behind(address).await);
     }
 }
@@ -240,7 +249,7 @@ async fn users_behind_haproxy_are_split_by_their_own_addresses() {
 async fn users_whom_haproxy_names_by_proxy_headers_are_split() {
     if installed("haproxy", "users_whom_haproxy_names_by_proxy_headers_are_split") {
         let node = node(&["--trusted-proxy", "127.0.0.1", "--proxy-protocol"]).await;
-        let (_haproxy, address) = haproxy(&node, "mode tcp");
+        let (_haproxy, address) = haproxy(&node, "mode tcp").await;
         both_sides(&placed_behind(address).await);
     }
 }

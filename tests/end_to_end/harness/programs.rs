@@ -3,7 +3,7 @@
 use std::{
     fs::OpenOptions,
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -19,13 +19,35 @@ const REQUIRED: &str = "CI_REQUIRE_PROGRAMS";
 /// When it is missing and the surroundings promise that it is there.
 #[track_caller]
 pub(crate) fn installed(program: &str, test: &str) -> bool {
-    let mut version = Command::new(program);
-    version.arg("-v").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    if version.status().is_ok_and(|status| status.success()) {
-        return true;
-    }
-    assert!(std::env::var_os(REQUIRED).is_none(), "{test} needs {program}, and {REQUIRED} is set");
-    let line = format!("skipped {test}: {program} is not installed\n");
+    starts(Command::new(program).arg("-v"), program, test)
+}
+
+/// Whether `command` succeeds, which `what` has to be installed for. Where it does not, says that `test` is
+/// skipped for want of that.
+///
+/// # Panics
+/// When it is missing and the surroundings promise that it is there.
+#[track_caller]
+pub(crate) fn starts(command: &mut Command, what: &str, test: &str) -> bool {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success()) || skip(test, &format!("{what} is not installed"))
+}
+
+/// Whether `file` is there, which something else builds. Where it is not, says that `test` is skipped for
+/// want of it.
+///
+/// # Panics
+/// When it is missing and the surroundings promise that it is there.
+#[track_caller]
+pub(crate) fn present(file: &Path, test: &str) -> bool {
+    file.exists() || skip(test, &format!("{} was not built", file.display()))
+}
+
+/// Lists `test` as skipped; `false`.
+#[track_caller]
+fn skip(test: &str, why: &str) -> bool {
+    assert!(std::env::var_os(REQUIRED).is_none(), "{test} cannot run: {why}, and {REQUIRED} is set");
+    let line = format!("skipped {test}: {why}\n");
     print!("{line}");
     if let Some(path) = std::env::var_os(SKIPPED).map(PathBuf::from) {
         let file = OpenOptions::new().append(true).create(true).open(path);
