@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use wasm_encoder::{Component, Module, RawSection};
-use wasmparser::{BinaryReaderError, Data, DataKind, MemoryType, Parser, Payload};
+use wasmparser::{BinaryReaderError, Data, DataKind, MemoryType, Parser, Payload, TypeRef};
 
 use crate::constant;
 
@@ -33,7 +33,10 @@ pub struct ExtractedData {
 struct MemoryModule<'a> {
     /// The positions of the components around it, outermost first, and then of the module.
     path: Vec<Range<usize>>,
+    /// Its own memories, without imported ones.
     memories: Vec<MemoryType>,
+    /// Whether it imports a memory. Its memory 0 is another module's then.
+    imports_memory: bool,
     data: Vec<Data<'a>>,
     /// Whether code may refer to its data.
     is_named: bool,
@@ -84,7 +87,7 @@ fn placed<'a>(data: &Data<'a>) -> Option<(usize, &'a [u8])> {
     Some((usize::try_from(offset).ok()?, data.data))
 }
 
-/// The only module with both a memory and data, and the memories of other modules; `None` when there is no
+/// The only module with data for its own memory, and the memories of other modules; `None` when there is no
 /// such module, or several.
 fn homes(component: &[u8]) -> Result<Option<(MemoryModule<'_>, Vec<MemoryType>)>, BinaryReaderError> {
     let (mut found, mut others) = (None, Vec::new());
@@ -101,6 +104,11 @@ fn homes(component: &[u8]) -> Result<Option<(MemoryModule<'_>, Vec<MemoryType>)>
                 path.push(unchecked_range.clone());
                 homes.push(MemoryModule { path: path.clone(), ..MemoryModule::default() });
             }
+            (Payload::ImportSection(section), Some(home)) => {
+                for import in section.into_imports() {
+                    home.imports_memory |= matches!(import?.ty, TypeRef::Memory(_));
+                }
+            }
             (Payload::MemorySection(section), Some(home)) => {
                 home.memories = section.into_iter().collect::<Result<_, _>>()?;
             }
@@ -111,7 +119,8 @@ fn homes(component: &[u8]) -> Result<Option<(MemoryModule<'_>, Vec<MemoryType>)>
             (Payload::End(_), Some(_)) => {
                 path.pop();
                 let Some(home) = homes.pop() else { continue };
-                if home.data.is_empty() {
+                // Data for an imported memory stays, and is written when the module gets its instance.
+                if home.data.is_empty() || home.imports_memory {
                     others.extend(home.memories);
                 } else if !home.memories.is_empty() && found.replace(home).is_some() {
                     return Ok(None);

@@ -13,7 +13,7 @@ use crate::{
     NotFused,
     error::roundtrip,
     plan::{Plan, dispatch::Dispatch},
-    read::outer::ComponentPart,
+    read::outer::{ComponentPart, OuterComponent},
 };
 use merge::{IMPORTS, MEMORY, REALLOCS};
 
@@ -22,20 +22,24 @@ const FIRST: u32 = 0;
 const IMPORTED: u32 = 1;
 const SECOND: u32 = 2;
 
-/// Writes `parts`, with nested components replaced by `fused` ones where they are not `None`. The core level
-/// comes before the first part that needs it.
+/// Writes the parts of `outer`, with nested components replaced by `fused` ones where they are not `None`.
+/// The core level comes where its last instance was, so that whatever runs then runs in the same order.
 ///
 /// # Errors
 /// The plan is not consistent.
 pub(crate) fn component(
-    parts: &[ComponentPart<'_>],
+    outer: &OuterComponent<'_>,
     fused: &[Option<Vec<u8>>],
     plan: Option<&Plan<'_, '_>>,
 ) -> Result<Vec<u8>, NotFused> {
     let mut component = Component::new();
     let (mut core, mut fused) = (plan, fused.iter());
     let mut aliases = ComponentAliasSection::new();
-    for part in parts {
+    for (at, part) in outer.parts.iter().enumerate() {
+        if let Some(plan) = core.take_if(|_| at == outer.core_at) {
+            write_aliases(&mut component, &mut aliases);
+            write_core(&mut component, plan)?;
+        }
         if let ComponentPart::Alias(alias) = part {
             aliases.alias(RoundtripReencoder.component_alias(alias.clone()).map_err(roundtrip)?);
             continue;
@@ -50,9 +54,6 @@ pub(crate) fn component(
                 component.section(&RawSection { id: ComponentSectionId::Component.into(), data });
             }
             ComponentPart::Lift(function) => {
-                if let Some(plan) = core.take() {
-                    write_core(&mut component, plan)?;
-                }
                 let plan = plan.ok_or(NotFused::NOWHERE)?;
                 let mut section = CanonicalFunctionSection::new();
                 CanonicalRewriter { plan, function: Plan::exported }

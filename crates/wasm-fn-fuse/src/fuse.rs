@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Changes when the same component is fused differently, or other data is extracted from it.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// Deepest nested component that is fused.
 const DEPTH_MAX: u32 = 4;
@@ -67,7 +67,7 @@ fn fuse_within(component: &[u8], depth: u32) -> Result<Vec<u8>, NotFused> {
     if plan.is_none() && fused.iter().all(Option::is_none) {
         return Err(reason);
     }
-    emit::component(&outer.parts, &fused, plan.as_ref())
+    emit::component(&outer, &fused, plan.as_ref())
 }
 
 #[cfg(test)]

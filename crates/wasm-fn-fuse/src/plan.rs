@@ -4,6 +4,7 @@ mod core_functions;
 pub(crate) mod dispatch;
 pub(crate) mod reach;
 mod shim;
+mod start;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -228,11 +229,15 @@ impl<'p, 'a> Plan<'p, 'a> {
     }
 
     /// Finds the start function. All data and elements are written before it runs, so none may come after it.
+    /// A filler that is left out may come after it if it calls nothing through the shim: that would trap.
     fn find_start(&mut self) -> Result<(), NotFused> {
-        for &program in &self.merged {
-            let linked = self.linked(program)?;
+        let filler = self.shim.as_ref().and_then(|shim| shim.filler);
+        for (program, linked) in self.linker.programs.iter().enumerate() {
             let started = linked.program.start;
-            if self.start.is_some() && (started.is_some() || linked.program.has_active_segments()) {
+            if let Some(start) = self.start
+                && (started.is_some() || linked.program.has_active_segments())
+                && (filler != Some(program) || start::may_call_shim(self.linker, self.shim.as_ref(), start)?)
+            {
                 return NotFused::shape("a start function before other modules' data", "one after all data");
             }
             if let Some(function) = started {
@@ -280,10 +285,18 @@ impl<'p, 'a> Plan<'p, 'a> {
         Ok(())
     }
 
+    /// Finds the functions with which imported functions allocate. Trampolines will call them through a
+    /// table, which compares their types.
     fn find_reallocs(&mut self) -> Result<(), NotFused> {
         for &host in self.hosts.keys() {
             for function in core_functions(self.linker.hosts.get(host).ok_or(NotFused::NOWHERE)?)? {
                 let own = self.defined(function)?;
+                let linked = self.linked(own.program)?;
+                let index = own.index.checked_sub(count(&linked.functions)?).ok_or(NotFused::NOWHERE)?;
+                let ty = at(&linked.program.functions, index)?;
+                if !linked.program.plain_types().nth(ty as usize).ok_or(NotFused::NOWHERE)? {
+                    return NotFused::shape("a `realloc` of a type in a group", "a type that stands alone");
+                }
                 self.reallocs.insert(own)?;
             }
         }

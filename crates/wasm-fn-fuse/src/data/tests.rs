@@ -81,6 +81,23 @@ fn other_memories_may_be_too_small_for_it() {
 }
 
 #[test]
+fn data_for_an_imported_memory_stays() {
+    // Its memory 0 is the imported one, wherever the import comes from.
+    let module = r#"(import "a" "b" (memory 1)) (memory 1) (data (memory 0) (i32.const 0) "a")"#;
+    assert_eq!(extract_data(&component(module, ""), 4096), None);
+    // Another module's data is taken out all the same, unless this one's memory would get it too.
+    let writer = |pages: u32| {
+        format!(
+            r#"(core module (import "a" "b" (memory 1)) (memory {pages})
+                (data (i32.const 0) "a") (data (memory 1) (i32.const 0) "b"))"#
+        )
+    };
+    let apart = extract_data(&component(DATA, &writer(1)), 4096).unwrap();
+    assert_eq!(apart.component, component("(memory 3)", &writer(1)));
+    assert_eq!(extract_data(&component(DATA, &writer(2)), 4096), None);
+}
+
+#[test]
 fn a_module_may_write_into_the_memory_of_another() {
     let more = r#"(core module (import "a" "b" (memory 1)) (data (i32.const 0) "later"))"#;
     let apart = extract_data(&component(DATA, more), 4096).unwrap();

@@ -337,6 +337,96 @@ fn a_start_function_stays_before_what_follows_it() {
 }
 
 #[test]
+fn a_start_function_stays_before_the_shim_is_filled() {
+    // It traps, since the filler comes later. Called directly, the host would answer it.
+    let twice = "(func $twice (param i32) (result i32)";
+    let call = "(call $log (i32.const 0) (i32.const 0) (i32.const 0))";
+    for call in [call, "(drop (call_indirect (param i32) (result i32) (i32.const 0) (i32.const 2)))"] {
+        let why =
+            found(twice, &format!("(func $begin (call $more)) (func $more {call}) (start $begin) {twice}"));
+        assert_eq!(why, "a start function before other modules' data");
+    }
+    // An adapter takes memory for its stack when it starts.
+    let grow = "(func $begin (call $grow)) (func $grow (drop (memory.grow (i32.const 1)))) (start $begin)";
+    assert!(fuse(&linked(twice, &format!("{grow} {twice}"))).is_ok());
+}
+
+#[test]
+fn instances_of_components_stay_before_or_after_the_core_instances() {
+    let shim = "(core instance $shim (instantiate $shim))";
+    let filler = "(core instance $filler (instantiate $filler";
+    let run = "(type $run ";
+    let with = |before: &str| {
+        let made = format!("(component $empty) (instance (instantiate $empty)) {before}");
+        fuse(&linked(before, &made))
+    };
+    /// The positions in `fused` of the first instance of a component and of a core module.
+    fn positions(fused: &[u8]) -> (Option<usize>, Option<usize>) {
+        let payloads: Vec<_> = Parser::new(0).parse_all(fused).map(Result::unwrap).collect();
+        (
+            payloads.iter().position(|payload| matches!(payload, Payload::ComponentInstanceSection(_))),
+            payloads.iter().position(|payload| matches!(payload, Payload::InstanceSection(_))),
+        )
+    }
+    let (nested, core) = positions(&with(shim).unwrap());
+    assert!(nested < core, "{nested:?} {core:?}");
+    let (nested, core) = positions(&with(run).unwrap());
+    assert!(nested > core, "{nested:?} {core:?}");
+    // Nothing runs when those before it are made, so they may be made later.
+    let (nested, core) = positions(&with(filler).unwrap());
+    assert!(nested < core, "{nested:?} {core:?}");
+    let text = LINKED.replacen("(func $twice", "(func $begin) (start $begin) (func $twice", 1).replacen(
+        filler,
+        &format!("(component $empty) (instance (instantiate $empty)) {filler}"),
+        1,
+    );
+    let between = fuse(&component(&text)).unwrap_err();
+    let expected = "an instance of a component between a start function and other core instances";
+    assert!(matches!(between, NotFused::Shape { found, .. } if found == expected), "{between}");
+}
+
+/// [`LINKED`] with a type in a group, and some text for one or more.
+fn grouped(edits: &[(&str, &str)]) -> Result<Vec<u8>, NotFused> {
+    let text = edits.iter().fold(LINKED.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    });
+    fuse(&component(&text))
+}
+
+#[test]
+fn types_that_look_the_same_in_a_group_are_not_the_same() {
+    // The shim calls by a type that no function of the host has: its call traps, and stays.
+    let group = "(rec (type $one (func (param i32))) (type (func)))";
+    let fused = grouped(&[
+        (
+            "(import \"host\" \"name\" (func $name (param i32)))",
+            &format!("{group} (import \"host\" \"name\" (func $name (type $one)))"),
+        ),
+        (
+            "(func (export \"1\") (param i32)\n      (call_indirect (param i32)",
+            &format!("{group} (func (export \"1\") (type $one) (call_indirect (type $one)"),
+        ),
+    ])
+    .unwrap();
+    assert_eq!(modules(&fused)[1].tables.len(), 2, "the program's and the shim's");
+    // The host calls the `realloc` whatever its type is called, which a table does not.
+    let group = "(rec (type $realloc (func (param i32 i32 i32 i32) (result i32))) (type (func)))";
+    let refused = grouped(&[
+        ("(@name \"program\")", &format!("(@name \"program\") {group}")),
+        (
+            "(func $realloc (export \"cabi_realloc\") (param i32 i32 i32 i32) (result i32)",
+            "(func $realloc (export \"cabi_realloc\") (type $realloc)",
+        ),
+    ]);
+    assert!(
+        matches!(refused, Err(NotFused::Shape { found: "a `realloc` of a type in a group", .. })),
+        "{:?}",
+        refused.map(|fused| fused.len())
+    );
+}
+
+#[test]
 fn what_is_not_understood_is_left() {
     for (from, to, why) in [
         ("(memory (export \"memory\") 1)", "(memory (export \"memory\") 1) (memory 1)", "several memories"),

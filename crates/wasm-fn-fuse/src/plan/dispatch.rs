@@ -11,7 +11,7 @@ use wasm_encoder::{
     BlockType, CodeSection, Function, FunctionSection, TypeSection, ValType,
     reencode::{Reencode as _, RoundtripReencoder},
 };
-use wasmparser::{ElementItems, ElementKind, FuncType, Operator, SubType, TableInit};
+use wasmparser::{ElementItems, ElementKind, FuncType, Operator, TableInit};
 
 use super::{
     Plan,
@@ -20,10 +20,7 @@ use super::{
 use crate::{
     NotFused, constant,
     error::roundtrip,
-    read::{
-        link::{self, Own, count},
-        program::Program,
-    },
+    read::link::{self, Own, count},
     trap::TableTrap,
 };
 
@@ -228,18 +225,12 @@ impl Dispatcher<'_> {
     }
 }
 
-/// Whether every type of `program` stands alone, so that types that look the same are the same.
-fn has_plain_types(program: &Program<'_>) -> bool {
-    let plain = |ty: &SubType| ty.is_final && ty.supertype_idx.is_none();
-    program.types.iter().all(|group| group.types().len() == 1 && group.types().all(plain))
-}
-
 /// The tables of `plan`, empty; `None` when they are too large or not plain.
 fn tables<'p>(plan: &Plan<'p, '_>) -> Result<Option<HashMap<u32, TableContents<'p>>>, NotFused> {
     let (mut tables, mut slots) = (HashMap::new(), 0_u64);
     for &at in &plan.merged {
         let linked = plan.linked(at)?;
-        if !has_plain_types(&linked.program) {
+        if !linked.program.has_plain_types() {
             return Ok(None);
         }
         for (index, table) in (count(&linked.tables)?..).zip(&linked.program.tables) {

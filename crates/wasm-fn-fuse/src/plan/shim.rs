@@ -80,9 +80,11 @@ pub(crate) fn has_plain_values(ty: &FuncType) -> bool {
     ty.params().iter().chain(ty.results()).all(|ty| !ty.is_reference_type())
 }
 
-/// The slots that the functions of `program` call; `None` when they do anything else.
+/// The slots that the functions of `program` call; `None` when they do anything else, or when types that look
+/// the same may not be.
 fn calls<'p>(program: &'p Program<'_>) -> Option<Vec<ShimCall<'p>>> {
-    let bare = program.imports.is_empty()
+    let bare = program.has_plain_types()
+        && program.imports.is_empty()
         && program.memories.is_empty()
         && program.globals.is_empty()
         && program.start.is_none()
@@ -126,7 +128,8 @@ fn slot(ty: u32, signature: &FuncType, body: &FunctionBody<'_>) -> Option<u32> {
 /// anything else that may use the table.
 fn filled<'p>(linked: &'p Linked<'_>, table: Own, size: u64) -> Option<FilledTable<'p>> {
     let program = &linked.program;
-    let bare = program.functions.is_empty()
+    let bare = program.has_plain_types()
+        && program.functions.is_empty()
         && program.tables.is_empty()
         && program.memories.is_empty()
         && program.globals.is_empty()

@@ -29,10 +29,14 @@ pub(crate) struct OuterComponent<'a> {
     /// In order. Their indices stay the same as long as none is left out.
     pub(crate) parts: Vec<ComponentPart<'a>>,
     pub(crate) linker: Linker<'a>,
+    /// How many of the parts come before the last core instance.
+    pub(crate) core_at: usize,
     functions: IndexSpace<'a>,
     types: IndexSpace<'a>,
     hosts: HostFunctions,
     lifted: bool,
+    /// Whether an instance of a component comes after a core module's that runs something when it is made.
+    interrupted: bool,
 }
 
 impl<'a> OuterComponent<'a> {
@@ -78,11 +82,9 @@ impl<'a> OuterComponent<'a> {
             Payload::InstanceSection(section) => {
                 for instance in section {
                     let instance = instance?;
-                    if self.lifted && matches!(instance, Instance::Instantiate { .. }) {
-                        return NotFused::shape(
-                            "a core instance after a lifted function",
-                            "all of them before",
-                        );
+                    if matches!(instance, Instance::Instantiate { .. }) {
+                        self.check_order()?;
+                        self.core_at = self.parts.len();
                     }
                     self.linker.instance(instance)?;
                 }
@@ -98,12 +100,28 @@ impl<'a> OuterComponent<'a> {
             payload => {
                 check(&payload)?;
                 self.count(&payload)?;
+                self.note_order(&payload)?;
                 let (id, range) = payload.as_section().ok_or(NotFused::NOWHERE)?;
                 let bytes = bytes.get(range).ok_or(NotFused::NOWHERE)?;
                 self.parts.push(ComponentPart::Raw { id, bytes });
                 Ok(())
             }
         }
+    }
+
+    /// Refuses a core instance that the others cannot be joined with. All of them will be made where the last
+    /// one was, and what runs then must run in the same order.
+    fn check_order(&self) -> Result<(), NotFused> {
+        if self.lifted {
+            return NotFused::shape("a core instance after a lifted function", "all of them before");
+        }
+        if self.interrupted {
+            return NotFused::shape(
+                "an instance of a component between a start function and other core instances",
+                "all of them before or after",
+            );
+        }
+        Ok(())
     }
 
     fn take_alias(&mut self, alias: ComponentAlias<'a>) -> Result<(), NotFused> {
@@ -158,6 +176,16 @@ impl<'a> OuterComponent<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Notes instances of components that come after a start function.
+    fn note_order(&mut self, payload: &Payload<'a>) -> Result<(), NotFused> {
+        let Payload::ComponentInstanceSection(section) = payload else { return Ok(()) };
+        for instance in section.clone() {
+            let is_made = matches!(instance?, ComponentInstance::Instantiate { .. });
+            self.interrupted |= is_made && self.linker.programs.iter().any(|it| it.program.start.is_some());
+        }
+        Ok(())
     }
 
     fn take_function(&mut self, function: CanonicalFunction) -> Result<(), NotFused> {

@@ -116,6 +116,19 @@ impl<'a> Program<'a> {
         self.subtypes().map(signature).collect()
     }
 
+    /// Whether each of its types stands alone, by index. Such types are the same if they look the same.
+    pub(crate) fn plain_types(&self) -> impl Iterator<Item = bool> {
+        self.types.iter().flat_map(|group| {
+            let is_alone = group.types().len() == 1;
+            group.types().map(move |ty| is_alone && ty.is_final && ty.supertype_idx.is_none())
+        })
+    }
+
+    /// Whether every type stands alone.
+    pub(crate) fn has_plain_types(&self) -> bool {
+        self.plain_types().all(|plain| plain)
+    }
+
     /// Whether instantiating it writes to a memory or a table.
     pub(crate) fn has_active_segments(&self) -> bool {
         let active = |element: &Element<'_>| matches!(element.kind, ElementKind::Active { .. });
