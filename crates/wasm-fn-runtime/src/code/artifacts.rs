@@ -35,7 +35,7 @@ use super::{
 const KEY_BYTES: usize = 32;
 
 /// Changes when the format of files, or of their hashes, changes.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The kinds of artefacts.
 const KINDS: [Kind; 3] = [Kind::Http02, Kind::Http03, Kind::Command];
@@ -149,18 +149,18 @@ impl Artifacts {
     }
 }
 
-/// A compiled component, in the format of its file: the size of its native code and the address of its image,
-/// 64 bits each, little-endian; the code; and the image, which is the initial content of its memories unless
-/// the code contains that.
+/// A compiled component, in the format of its file: the size of its native code, the address of its image,
+/// and whether it was fused, 64 bits each, little-endian; the code; and the image, which is the initial
+/// content of its memories unless the code contains that.
 pub(crate) struct Compiled {
     bytes: Vec<u8>,
     layout: Layout,
 }
 
-/// Bytes of the two numbers before the code.
-const NUMBERS_BYTES: usize = 2 * size_of::<u64>();
+/// Bytes of the numbers before the code.
+const NUMBERS_BYTES: usize = 3 * size_of::<u64>();
 
-/// The two numbers.
+/// The numbers.
 type Numbers = [u8; NUMBERS_BYTES];
 
 /// The layout of a file.
@@ -169,6 +169,7 @@ struct Layout {
     image: Range<usize>,
     /// Address of the image in a memory.
     image_start: usize,
+    is_fused: bool,
 }
 
 impl Layout {
@@ -180,21 +181,23 @@ impl Layout {
         let layout = code_end.filter(|&end| end <= bytes).zip(number(1));
         let (code_end, image_start) = layout
             .ok_or_else(|| io::Error::other(format!("it has {bytes} bytes, fewer than it announces")))?;
-        Ok(Self { code: NUMBERS_BYTES..code_end, image: code_end..bytes, image_start })
+        let is_fused = number(2).is_some_and(|fused| fused != 0);
+        Ok(Self { code: NUMBERS_BYTES..code_end, image: code_end..bytes, image_start, is_fused })
     }
 }
 
 impl Compiled {
-    /// Compiles `component`, or refuses it if it is invalid.
-    pub(crate) fn new(engine: &Engine, component: &[u8]) -> wasmtime::Result<Self> {
+    /// Compiles `component`, which may be a fused one, or refuses it if it is invalid.
+    pub(crate) fn new(engine: &Engine, component: &[u8], is_fused: bool) -> wasmtime::Result<Self> {
         let apart = wasm_fn_fuse::extract_data(component, wasm_fn_memory::page_bytes());
         let without = apart.as_ref().map_or(component, |apart| &apart.component);
         let code = engine.precompile_component(without)?;
         let (image_start, image) = apart.map_or((0, Vec::new()), |apart| (apart.start, apart.data));
-        let numbers = [code.len() as u64, image_start as u64].map(u64::to_le_bytes);
+        let numbers = [code.len() as u64, image_start as u64, is_fused.into()].map(u64::to_le_bytes);
         let bytes = [numbers.as_flattened(), &code, &image].concat();
         let code_end = NUMBERS_BYTES + code.len();
-        let layout = Layout { code: NUMBERS_BYTES..code_end, image: code_end..bytes.len(), image_start };
+        let (code, image) = (NUMBERS_BYTES..code_end, code_end..bytes.len());
+        let layout = Layout { code, image, image_start, is_fused };
         Ok(Self { bytes, layout })
     }
 
@@ -209,6 +212,7 @@ pub(crate) struct Artifact {
     code: Sealed,
     image: Sealed,
     image_start: usize,
+    is_fused: bool,
 }
 
 impl Artifact {
@@ -222,7 +226,13 @@ impl Artifact {
         let (code, mut seen) = Sealed::copy(name, file, layout.code.clone(), &look)?;
         let (image, others) = Sealed::copy(&format!("{name}-image"), file, layout.image.clone(), &look)?;
         seen.extend(others);
-        Ok((Self { code, image, image_start: layout.image_start }, seen))
+        let Layout { image_start, is_fused, .. } = *layout;
+        Ok((Self { code, image, image_start, is_fused }, seen))
+    }
+
+    /// Whether the component was fused before it was compiled.
+    pub(crate) fn is_fused(&self) -> bool {
+        self.is_fused
     }
 
     /// Its size in memory.
@@ -283,3 +293,6 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

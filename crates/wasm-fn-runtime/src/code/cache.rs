@@ -29,7 +29,7 @@ use wasm_fn_core::{Digest, FunctionName, VersionNo};
 
 use super::{
     compiler::{Compiler, CompilerError},
-    loader::{LoadedComponent, Loader},
+    loader::{LoadedComponent, Loader, Unfused},
     prepare::{PrepareError, PrepareProgress, PrepareStep},
 };
 use crate::clock;
@@ -321,10 +321,7 @@ impl CodeCache {
         let (loader, source) =
             (self.options.loader.clone(), self.options.components_dir.join(digest.to_string()));
         let compiled = self.compiler.run(move || loader.compile(digest, &source, &*progress)).await;
-        let compiled = compiled.unwrap_or_else(|error| match error {
-            CompilerError::Full => Err(PrepareError::Busy { reason: error.to_string() }),
-            CompilerError::Panicked => Err(interrupted(digest, error)),
-        });
+        let compiled = compiled.unwrap_or_else(|error| Err(not_compiled(digest, error)));
         let took = began.elapsed();
         match &compiled {
             Ok(_) => tracing::info!(component = %digest, function, version, ?took, "component was compiled"),
@@ -335,16 +332,49 @@ impl CodeCache {
         compiled
     }
 
+    /// Compiles a component as it was uploaded, although it can be fused. Nothing keeps the result yet.
+    ///
+    /// # Errors
+    /// It cannot be compiled.
+    pub(crate) async fn compile_unfused(&self, digest: Digest) -> Result<Unfused, PrepareError> {
+        let (loader, source) =
+            (self.options.loader.clone(), self.options.components_dir.join(digest.to_string()));
+        let compiled = self.compiler.run(move || loader.compile_unfused(digest, &source)).await;
+        compiled.unwrap_or_else(|error| Err(not_compiled(digest, error)))
+    }
+
+    /// Keeps a component as it was uploaded, here and on the disk. From now on it is never fused.
+    ///
+    /// # Errors
+    /// The node stops.
+    pub(crate) async fn adopt(
+        &self,
+        code: &Arc<ComponentCode>,
+        unfused: Unfused,
+        now: Duration,
+    ) -> Result<(), PrepareError> {
+        let loader = self.options.loader.clone();
+        let adopted = tokio::task::spawn_blocking(move || loader.adopt(unfused)).await;
+        let adopted = adopted.map_err(|error| interrupted(code.digest, error))?;
+        self.keep(code, &Arc::new(adopted), now);
+        Ok(())
+    }
+
     /// Keeps code loaded, and unloads other code that does not fit beside it.
     fn keep(&self, code: &Arc<ComponentCode>, component: &Arc<LoadedComponent>, now: Duration) {
         code.touch(now);
         let mut loaded = lock(&self.loaded);
-        code.loaded.store(Some(component.clone()));
+        // A load that began before the component was adopted does not undo that.
+        if component.is_fused && code.get().as_ref().is_some_and(|adopted| !adopted.is_fused) {
+            return;
+        }
+        let before = code.loaded.swap(Some(component.clone()));
+        loaded.retain(|other| !Arc::ptr_eq(other, code));
         let unloaded = unload(&mut loaded, self.options.bytes_max.saturating_sub(component.bytes));
         loaded.push(code.clone());
         drop(loaded);
         // Unmapping takes time, so this happens outside the lock.
-        drop(unloaded);
+        drop((before, unloaded));
     }
 
     /// Unloads code that was not used for a while or exceeds the budget, unless it is in use. Call this every
@@ -396,6 +426,13 @@ fn unload(loaded: &mut Vec<Arc<ComponentCode>>, bytes_max: u64) -> Vec<Option<Ar
         }
     }
     unloaded
+}
+
+fn not_compiled(digest: Digest, error: CompilerError) -> PrepareError {
+    match error {
+        CompilerError::Full => PrepareError::Busy { reason: error.to_string() },
+        CompilerError::Panicked => interrupted(digest, error),
+    }
 }
 
 fn interrupted(digest: Digest, error: impl std::error::Error + Send + Sync + 'static) -> PrepareError {

@@ -1,6 +1,10 @@
 //! Turns the bytes of a component into something that can be instantiated: checks, compiles, caches, links.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use wasm_fn_core::Digest;
 use wasm_fn_memory::{Image, Memories};
@@ -20,6 +24,9 @@ use super::{
 };
 use crate::{guest_host::state::GuestState, node::error::RuntimeError};
 
+/// What the log says of a component that does not work with its core modules linked.
+pub(crate) const UNFUSED: &str = "it runs as it was uploaded, and its requests take more time";
+
 /// A component that can be instantiated.
 pub(crate) struct LoadedComponent {
     pub(crate) pre: InstancePre<GuestState>,
@@ -27,8 +34,17 @@ pub(crate) struct LoadedComponent {
     /// The initial content of its memories.
     pub(crate) image: Arc<Image>,
     pub(crate) prepared: PreparedComponent,
+    /// Whether its core modules were linked before it was compiled.
+    pub(crate) is_fused: bool,
     /// Memory of its code and image, bytes.
     pub(crate) bytes: u64,
+}
+
+/// A component that was compiled as it was uploaded, although it can be fused. It is not in the cache.
+pub(crate) struct Unfused {
+    pub(crate) loaded: LoadedComponent,
+    compiled: Compiled,
+    source: ComponentSource,
 }
 
 /// Loads components. Blocks the calling thread.
@@ -37,12 +53,19 @@ pub(crate) struct Loader {
     sequential: EngineTools,
     /// For guests with asynchronous functions.
     concurrent: EngineTools,
+    /// A folder with an empty file for each component that starts only as it was uploaded, named by its
+    /// digest. It is kept apart from the cache, which operators may delete.
+    unfused: PathBuf,
 }
 
 /// A component that must be compiled.
 struct ComponentSource {
     digest: Digest,
     kind: Kind,
+    /// Number of functions.
+    functions: u64,
+    /// Whether it uses an interface of 0.3, whose functions may be asynchronous.
+    concurrent: bool,
     bytes: Vec<u8>,
     /// The same component with fewer core instances, if possible.
     fused: Option<Vec<u8>>,
@@ -63,6 +86,7 @@ impl Loader {
         Ok(Self {
             sequential: EngineTools::new(sequential, Calls::Sequential, memories.clone(), data_dir)?,
             concurrent: EngineTools::new(concurrent, Calls::Concurrent, memories, data_dir)?,
+            unfused: data_dir.join("unfused"),
         })
     }
 
@@ -87,24 +111,73 @@ impl Loader {
         source: &Path,
         progress: &(dyn Fn(PrepareProgress) + Send + Sync),
     ) -> Result<LoadedComponent, PrepareError> {
-        let bytes = fs::read(source).map_err(|error| PrepareError::io(digest, error))?;
-        let recognised = kind::recognise(&bytes)?;
-        let (kind, functions, concurrent) = (recognised.kind, recognised.functions, recognised.concurrent);
-        progress(PrepareProgress { step: PrepareStep::Compiling, functions });
-        let bytes = kind::into_component(&recognised, bytes)?;
-        size::check(&bytes).map_err(|reason| PrepareError::Invalid { reason })?;
-        let source = ComponentSource { digest, kind, fused: fused(digest, &bytes), bytes };
-        let (tools, artifact) = if concurrent {
-            (&self.concurrent, self.concurrent.compile(&source)?)
-        } else if let Ok(artifact) = self.sequential.compile(&source) {
-            (&self.sequential, artifact)
-        } else {
-            // It may have asynchronous functions all the same. If not, this error is the reason.
-            (&self.concurrent, self.concurrent.compile(&source)?)
-        };
-        progress(PrepareProgress { step: PrepareStep::Loading, functions });
-        tools.map(digest, PreparedComponent { kind, cached: false }, artifact)
+        let mut source = read(digest, source, progress)?;
+        if !self.unfused.join(digest.to_string()).exists() {
+            source.fused = fused(digest, &source.bytes);
+        }
+        let (tools, compiled, artifact) = self.compile_source(&source)?;
+        if let Err(error) = tools.artifacts.store(digest, source.kind, &compiled) {
+            tracing::warn!(%digest, %error, "artefact not cached");
+        }
+        progress(PrepareProgress { step: PrepareStep::Loading, functions: source.functions });
+        tools.map(digest, PreparedComponent { kind: source.kind, cached: false }, artifact)
     }
+
+    /// Compiles the component at `source` as it was uploaded. Takes seconds.
+    pub(crate) fn compile_unfused(&self, digest: Digest, source: &Path) -> Result<Unfused, PrepareError> {
+        let source = read(digest, source, &|_| {})?;
+        let (tools, compiled, artifact) = self.compile_source(&source)?;
+        let prepared = PreparedComponent { kind: source.kind, cached: false };
+        Ok(Unfused { loaded: tools.map(digest, prepared, artifact)?, compiled, source })
+    }
+
+    /// Caches a component as it was uploaded, and never fuses it again.
+    pub(crate) fn adopt(&self, unfused: Unfused) -> LoadedComponent {
+        let Unfused { loaded, compiled, source } = unfused;
+        let is_sequential = Engine::same(loaded.pre.engine(), &self.sequential.engine);
+        let tools = if is_sequential { &self.sequential } else { &self.concurrent };
+        let kept = self
+            .remember_unfused(source.digest)
+            .and_then(|()| tools.artifacts.store(source.digest, source.kind, &compiled));
+        if let Err(error) = kept {
+            tracing::warn!(digest = %source.digest, %error, "artefact not cached");
+        }
+        loaded
+    }
+
+    fn remember_unfused(&self, digest: Digest) -> io::Result<()> {
+        fs::create_dir_all(&self.unfused)?;
+        fs::File::create(self.unfused.join(digest.to_string()))?.sync_all()
+    }
+
+    fn compile_source(
+        &self,
+        source: &ComponentSource,
+    ) -> Result<(&EngineTools, Compiled, Artifact), PrepareError> {
+        if !source.concurrent
+            && let Ok((compiled, artifact)) = self.sequential.compile(source)
+        {
+            return Ok((&self.sequential, compiled, artifact));
+        }
+        // It may have asynchronous functions all the same. If not, this error is the reason.
+        let (compiled, artifact) = self.concurrent.compile(source)?;
+        Ok((&self.concurrent, compiled, artifact))
+    }
+}
+
+/// The component at `source`, as it was uploaded.
+fn read(
+    digest: Digest,
+    source: &Path,
+    progress: &(dyn Fn(PrepareProgress) + Send + Sync),
+) -> Result<ComponentSource, PrepareError> {
+    let bytes = fs::read(source).map_err(|error| PrepareError::io(digest, error))?;
+    let recognised = kind::recognise(&bytes)?;
+    let (kind, functions, concurrent) = (recognised.kind, recognised.functions, recognised.concurrent);
+    progress(PrepareProgress { step: PrepareStep::Compiling, functions });
+    let bytes = kind::into_component(&recognised, bytes)?;
+    size::check(&bytes).map_err(|reason| PrepareError::Invalid { reason })?;
+    Ok(ComponentSource { digest, kind, functions, concurrent, bytes, fused: None })
 }
 
 impl EngineTools {
@@ -120,42 +193,59 @@ impl EngineTools {
         Ok(Self { engine, linker, artifacts, memories })
     }
 
-    fn compile(&self, source: &ComponentSource) -> Result<Artifact, PrepareError> {
-        let ComponentSource { digest, kind, .. } = *source;
-        let name = digest.to_string();
-        let compiled =
-            self.compile_fused(source, &name).map_or_else(|| self.compile_as_is(&source.bytes, &name), Ok);
+    /// Compiles `source`, fused if that works.
+    fn compile(&self, source: &ComponentSource) -> Result<(Compiled, Artifact), PrepareError> {
+        let (digest, name) = (source.digest, source.digest.to_string());
+        let why = match self.compile_fused(source, &name) {
+            Some(Ok(compiled)) => return Ok(compiled),
+            Some(Err(error)) => Some(format!("{error:#}")),
+            None => None,
+        };
+        let compiled = self.compile_bytes(&source.bytes, &name, false);
         let (compiled, artifact) = compiled.map_err(|error| {
             PrepareError::of_host(digest, &error)
                 .unwrap_or_else(|| PrepareError::Invalid { reason: format!("{error:#}") })
         })?;
-        if let Err(error) = self.artifacts.store(digest, kind, &compiled) {
-            tracing::warn!(%digest, %error, "artefact not cached");
+        if let Some(error) = why
+            && self.link(source.kind, &artifact).is_ok()
+        {
+            tracing::warn!(
+                component = %digest, error,
+                "component cannot be used with its core modules linked: {UNFUSED}"
+            );
         }
-        Ok(artifact)
+        Ok((compiled, artifact))
     }
 
-    fn compile_as_is(&self, component: &[u8], name: &str) -> wasmtime::Result<(Compiled, Artifact)> {
-        let compiled = Compiled::new(&self.engine, component)?;
+    fn compile_bytes(
+        &self,
+        component: &[u8],
+        name: &str,
+        is_fused: bool,
+    ) -> wasmtime::Result<(Compiled, Artifact)> {
+        let compiled = Compiled::new(&self.engine, component, is_fused)?;
         let artifact = compiled.artifact(name)?;
         Ok((compiled, artifact))
     }
 
-    /// Compiles the fused component. Returns `None` when there is none, or when it exceeds a limit that the
-    /// original does not.
-    fn compile_fused(&self, source: &ComponentSource, name: &str) -> Option<(Compiled, Artifact)> {
+    /// Compiles the fused component, if there is one. It may exceed a limit that the original does not.
+    fn compile_fused(
+        &self,
+        source: &ComponentSource,
+        name: &str,
+    ) -> Option<wasmtime::Result<(Compiled, Artifact)>> {
         let fused = source.fused.as_ref()?;
-        let usable = size::check(fused).map_err(wasmtime::Error::msg).and_then(|()| {
-            let (compiled, artifact) = self.compile_as_is(fused, name)?;
-            artifact.component(&self.engine)?;
+        Some(size::check(fused).map_err(wasmtime::Error::msg).and_then(|()| {
+            let (compiled, artifact) = self.compile_bytes(fused, name, true)?;
+            self.link(source.kind, &artifact)?;
             Ok((compiled, artifact))
-        });
-        usable
-            .inspect_err(|error| {
-                let digest = source.digest;
-                tracing::debug!(%digest, error = format!("{error:#}"), "a fused component is not usable");
-            })
-            .ok()
+        }))
+    }
+
+    fn link(&self, kind: Kind, artifact: &Artifact) -> wasmtime::Result<(InstancePre<GuestState>, Handler)> {
+        let pre = self.linker.instantiate_pre(&artifact.component(&self.engine)?)?;
+        let handler = Handler::find(kind, pre.component())?;
+        Ok((pre, handler))
     }
 
     fn map(
@@ -164,17 +254,14 @@ impl EngineTools {
         prepared: PreparedComponent,
         artifact: Artifact,
     ) -> Result<LoadedComponent, PrepareError> {
-        let component = artifact.component(&self.engine);
-        let linked = component
-            .and_then(|component| self.linker.instantiate_pre(&component))
-            .and_then(|pre| Ok((Handler::find(prepared.kind, pre.component())?, pre)));
-        let (handler, pre) = linked.map_err(|error| {
+        let (pre, handler) = self.link(prepared.kind, &artifact).map_err(|error| {
             PrepareError::of_host(digest, &error)
                 .unwrap_or_else(|| PrepareError::Link { reason: format!("{error:#}") })
         })?;
+        let is_fused = artifact.is_fused();
         let bytes = artifact.bytes();
         let image = artifact.image(&self.memories).map_err(|error| PrepareError::io(digest, error))?;
-        Ok(LoadedComponent { pre, handler, image, prepared, bytes })
+        Ok(LoadedComponent { pre, handler, image, prepared, is_fused, bytes })
     }
 }
 

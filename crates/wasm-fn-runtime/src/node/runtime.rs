@@ -20,12 +20,15 @@ use crate::{
     code::{
         cache::{CodeCache, CodeCacheOptions, ComponentCode, ForVersion},
         engine::{self, Engines, InstanceMemoryReset},
-        loader::Loader,
+        loader::{LoadedComponent, Loader, UNFUSED},
         prepare::{PrepareError, PrepareProgress, PreparedComponent},
     },
     cpu::ticker::EpochTicker,
     fault::Fault,
-    guest_host::logs::{GuestLogPage, LogRing},
+    guest_host::{
+        logs::{GuestLogPage, LogRing},
+        template::InstanceTemplate,
+    },
     version::{Version, VersionSpec},
 };
 
@@ -111,7 +114,8 @@ impl Runtime {
     }
 
     /// Checks a component, compiles it into the cache, and starts one instance to check that it starts. Its
-    /// code stays loaded for the traffic to come.
+    /// code stays loaded for the traffic to come. A component that does not start with its core modules
+    /// linked is tried as it was uploaded.
     ///
     /// # Errors
     /// It is not a function that this node can run under `config`.
@@ -127,12 +131,40 @@ impl Runtime {
         let prepared = PreparedComponent { cached: loaded.prepared.cached || at_hand, ..loaded.prepared };
         let log = Arc::new(LogRing::new(watch::channel(0).0));
         let template = Arc::new(self.node.template(VersionNo::FIRST, config.clone(), log));
-        let Some(permit) = self.node.slots.try_take() else { return Ok(prepared) };
-        match template.instantiate_in_time(&loaded, permit).await {
-            Ok(_) | Err(Fault::NodeOverloaded { .. }) => Ok(prepared),
-            Err(Fault::OutOfMemory { limit_bytes }) => Err(PrepareError::Memory { limit_bytes }),
-            Err(fault) => Err(PrepareError::Start { reason: fault.to_string() }),
-        }
+        let fault = match self.try_start(&template, &loaded).await {
+            Err(fault) if loaded.is_fused && is_of_guest(&fault) => {
+                // It may be the linking that broke it.
+                let unfused = self.node.codes.compile_unfused(digest).await?;
+                match self.try_start(&template, &unfused.loaded).await {
+                    Ok(()) => {
+                        tracing::warn!(
+                            component = %digest, %fault,
+                            "component does not start with its core modules linked: {UNFUSED}"
+                        );
+                        self.node.codes.adopt(&code, unfused, self.node.now()).await?;
+                        return Ok(prepared);
+                    }
+                    Err(Fault::NodeOverloaded { .. }) => fault,
+                    Err(fault) => fault,
+                }
+            }
+            Ok(()) | Err(Fault::NodeOverloaded { .. }) => return Ok(prepared),
+            Err(fault) => fault,
+        };
+        Err(match fault {
+            Fault::OutOfMemory { limit_bytes } => PrepareError::Memory { limit_bytes },
+            fault => PrepareError::Start { reason: fault.to_string() },
+        })
+    }
+
+    /// Starts an instance that nobody uses.
+    async fn try_start(
+        &self,
+        template: &Arc<InstanceTemplate>,
+        loaded: &LoadedComponent,
+    ) -> Result<(), Fault> {
+        let permit = self.node.slots.try_take().ok_or_else(Fault::node_overloaded)?;
+        template.instantiate_in_time(loaded, permit).await.map(drop)
     }
 
     /// A handle on a version.
@@ -205,6 +237,11 @@ impl Runtime {
         let ring = self.logs.entry(function.clone());
         ring.or_insert_with(|| Arc::new(LogRing::new(self.log_changes.clone()))).clone()
     }
+}
+
+/// Whether `fault` is due to what the guest does when it starts, not to the node or a limit of memory.
+fn is_of_guest(fault: &Fault) -> bool {
+    !matches!(fault, Fault::NodeOverloaded { .. } | Fault::OutOfMemory { .. })
 }
 
 /// Maintains the pools and the code cache until the runtime and its versions are gone.

@@ -20,7 +20,8 @@ use crate::{
 /// A component of four core modules that calls the host and itself in every way there is.
 const LINKED: &str = include_str!("../../../../wasm-fn-fuse/src/fuse/linked.wat");
 
-/// What a guest answers, or its trap and the fingerprint of that, and what it tells the host meanwhile.
+/// What a guest answers, or its trap when it starts or runs and the fingerprint of that, and what it tells
+/// the host meanwhile.
 type Answer = (Result<u32, (Trap, u64)>, Vec<(String, u32)>);
 
 /// The answer of [`LINKED`] or of a variant of it.
@@ -36,9 +37,10 @@ fn answer(component: &[u8]) -> Answer {
     .unwrap();
     let component = Component::new(&engine, component).unwrap();
     let mut store = Store::new(&engine, Vec::new());
-    let instance = linker.instantiate(&mut store, &component).unwrap();
-    let run = instance.get_typed_func::<(), (u32,)>(&mut store, "run").unwrap();
-    let answer = run.call(&mut store, ()).map(|(number,)| number);
+    let answer = linker.instantiate(&mut store, &component).and_then(|instance| {
+        let run = instance.get_typed_func::<(), (u32,)>(&mut store, "run")?;
+        run.call(&mut store, ()).map(|(number,)| number)
+    });
     let described = |error: wasmtime::Error| {
         let described = trap::trap(&error, &trap::reason(&error));
         (trap::kind(&error).unwrap(), described.fingerprint)
@@ -90,6 +92,61 @@ fn calls_through_a_table_end_in_the_same_trap() {
     }
 }
 
+/// A component that tells the host 2 when it gets an instance.
+const TELLING: &str = r#"(component $telling
+    (import "host" (instance $host (export "log" (func (param "text" string) (param "number" u32)))))
+    (core module $memory (memory (export "memory") 1))
+    (core instance $memory (instantiate $memory))
+    (core func $log (canon lower (func $host "log") (memory $memory "memory")))
+    (core module $start
+        (import "" "log" (func $log (param i32 i32 i32)))
+        (func $begin (call $log (i32.const 0) (i32.const 0) (i32.const 2)))
+        (start $begin))
+    (core instance (instantiate $start (with "" (instance (export "log" (func $log)))))))"#;
+
+#[test]
+fn fused_or_not_a_component_starts_in_the_same_order() {
+    // The last core module tells the host 1 when it gets an instance.
+    let last = r#"(core module $last
+            (import "" "log" (func $log (param i32 i32 i32)))
+            (func $begin (call $log (i32.const 0) (i32.const 0) (i32.const 1)))
+            (start $begin))
+        (core instance (instantiate $last (with "" (instance (export "log" (func $log))))))"#;
+    let made = r#"(instance (instantiate $telling (with "host" (instance $host))))"#;
+    let more = "(core module $more) (core instance (instantiate $more))";
+    let run = "(type $run ";
+    for (before, first, then, is_fused, order) in [
+        ("(core instance $shim", made, last.to_owned(), true, [2, 1]),
+        ("(core instance $filler", made, last.to_owned(), true, [2, 1]),
+        (run, "", format!("{last} {made}"), true, [1, 2]),
+        (run, "", format!("{last} {made} {more}"), false, [1, 2]),
+        (run, "", format!("{made} {last} {more}"), true, [2, 1]),
+    ] {
+        let text = LINKED
+            .replacen("(core module $program", &format!("{TELLING} (core module $program"), 1)
+            .replacen(before, &format!("{first} {before}"), 1)
+            .replacen(run, &format!("{then} {run}"), 1);
+        let component = wat::parse_str(text).unwrap();
+        let fused = fused(Digest([0; 32]), &component);
+        assert_eq!(fused.is_some(), is_fused, "{before} {then}");
+        for component in [Some(component), fused].into_iter().flatten() {
+            let (result, told) = answer(&component);
+            let told: Vec<_> = told.into_iter().map(|(_, number)| number).collect();
+            assert_eq!((result.unwrap(), &*told), (87, &[order[0], order[1], 507][..]), "{before} {then}");
+        }
+    }
+}
+
+#[test]
+fn a_start_function_that_meets_an_empty_shim_still_does() {
+    // Called directly, the host would answer it.
+    let begin = "(func $begin (call $log (i32.const 0) (i32.const 0) (i32.const 0))) (start $begin)";
+    let component = LINKED.replacen("(func $twice", &format!("{begin} (func $twice"), 1);
+    let component = wat::parse_str(component).unwrap();
+    assert_eq!(answer(&component).0.unwrap_err().0, Trap::IndirectCallToNull);
+    assert_eq!(fused(Digest([0; 32]), &component), None);
+}
+
 #[test]
 fn guests_are_compiled_fused() {
     let plan = PoolPlan {
@@ -104,12 +161,12 @@ fn guests_are_compiled_fused() {
     let prebuilt = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-examples/prebuilt");
     for guest in ["hello-v1", "hello-p3", "fetch", "cgi", "c-hello"] {
         let bytes = fs::read(prebuilt.join(guest).with_extension("wasm")).unwrap();
-        let recognised = kind::recognise(&bytes).unwrap();
-        let (kind, digest) = (recognised.kind, Digest([0; 32]));
-        let bytes = kind::into_component(&recognised, bytes).unwrap();
-        let source = ComponentSource { digest, kind, fused: fused(digest, &bytes), bytes };
-        let tools = if recognised.concurrent { &loader.concurrent } else { &loader.sequential };
-        assert!(tools.compile_fused(&source, guest).is_some(), "{guest}");
+        let (digest, file) = (Digest([0; 32]), dir.path().join(guest));
+        fs::write(&file, bytes).unwrap();
+        let mut source = read(digest, &file, &|_| {}).unwrap();
+        source.fused = fused(digest, &source.bytes);
+        let (_, _, artifact) = loader.compile_source(&source).unwrap();
+        assert!(artifact.is_fused(), "{guest}");
     }
 }
 

@@ -127,3 +127,69 @@ async fn component_of_more_parts_than_an_instance_may_have_is_refused() {
         assert_eq!(prepared.is_ok(), is_allowed, "{elements}: {prepared:?}");
     }
 }
+
+/// A component of three core modules with this many tables. An instance may have 64, and linking adds one.
+fn with_tables(tables: usize) -> Vec<u8> {
+    let tables = "(table 1 funcref)".repeat(tables);
+    let text = format!(
+        r#"(component
+            (import "wasi:http/types@0.2.0" (instance $types
+                (export "incoming-request" (type (sub resource)))
+                (export "response-outparam" (type (sub resource)))))
+            (import "wasi:cli/environment@0.2.0" (instance $environment
+                (export "get-environment" (func (result (list (tuple string string)))))))
+            (core module $memory
+                (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+            (core instance $memory (instantiate $memory))
+            (core func $get (canon lower (func $environment "get-environment")
+                (memory $memory "memory") (realloc (func $memory "realloc"))))
+            (core module $program
+                (import "" "get" (func $get (param i32)))
+                {tables}
+                (func (export "handle") (param i32 i32) (call $get (i32.const 8)) (drop (table.size 0))))
+            (core instance $program (instantiate $program
+                (with "" (instance (export "get" (func $get))))))
+            (core module $empty)
+            (core instance (instantiate $empty))
+            (alias export $types "incoming-request" (type $request))
+            (alias export $types "response-outparam" (type $out))
+            (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+                (canon lift (core func $program "handle")))
+            (instance $handler (export "handle" (func $handle)))
+            (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+#[tokio::test]
+async fn component_that_fails_linked_runs_as_it_was_uploaded_from_then_on() {
+    let node = Node::start();
+    // Linked, it has one table more, and exceeds the limit.
+    let bytes = with_tables(64);
+    assert!(wasm_fn_fuse::fuse(&bytes).is_ok());
+    let version = node.add_version(&bytes);
+    version.load().await.unwrap();
+    let linked = get(&version, "/").await.unwrap_err();
+    assert!(linked.to_string().contains("table"), "{linked}");
+    node.prepare(&bytes, &FunctionConfig::default()).await.unwrap();
+    // Its handler gives no answer, but it runs.
+    let runs = |fault: &Fault| matches!(fault, Fault::InvalidResponse { .. });
+    assert!(runs(&get(&version, "/").await.unwrap_err()));
+
+    // So it does after a restart, and when it has to be compiled again.
+    let again = Node { runtime: start(node.dir.path(), 64), dir: node.dir };
+    assert!(again.prepare(&bytes, &FunctionConfig::default()).await.unwrap().cached);
+    std::fs::remove_dir_all(again.dir.path().join("artifacts")).unwrap();
+    let third = Node { runtime: start(again.dir.path(), 64), dir: again.dir };
+    assert!(runs(&get(&third.add_version(&bytes), "/").await.unwrap_err()));
+}
+
+#[tokio::test]
+async fn component_that_fails_as_it_was_uploaded_too_is_refused_for_that() {
+    let node = Node::start();
+    let bytes = with_tables(65);
+    let error = node.prepare(&bytes, &FunctionConfig::default()).await.unwrap_err();
+    let PrepareError::Start { reason } = error else { panic!("{error:?}") };
+    assert!(reason.contains("at 65"), "{reason}");
+}
