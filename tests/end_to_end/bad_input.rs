@@ -36,7 +36,7 @@ async fn file_that_is_no_function_is_refused() {
     let kept = components(&node);
     let hello = guests::bytes("hello-v1");
     let truncated = |at: usize| hello[..at].to_vec();
-    let cases: [(&str, Vec<u8>, &[&str]); 12] = [
+    let cases: [(&str, Vec<u8>, &[&str]); 14] = [
         ("a text", b"hello, world".to_vec(), &["not WebAssembly", "68 65 6c 6c", "00 61 73 6d"]),
         ("nothing", vec![], &["not WebAssembly", "nothing", "00 61 73 6d"]),
         ("the magic number", truncated(4), &["malformed WebAssembly"]),
@@ -57,6 +57,16 @@ async fn file_that_is_no_function_is_refused() {
             "a component with an unknown import",
             guests::component_importing("wasi:keyvalue/store@0.2.0"),
             &["does not offer", "wasi:keyvalue/store@0.2.0"],
+        ),
+        (
+            "a component for a candidate of WASI",
+            guests::component_importing("wasi:http/types@0.3.0-rc-2025-09-16"),
+            &["wasi:http/types@0.3.0-rc-2025-09-16", "build it with released WIT 0.2.x or 0.3.0"],
+        ),
+        (
+            "a component that needs another one",
+            guests::component_importing("wasi:http/handler@0.3.0"),
+            &["wasi:http/handler@0.3.0", "middleware", "wac plug"],
         ),
         (
             "a module with an unknown import",

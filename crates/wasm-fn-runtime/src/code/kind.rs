@@ -1,9 +1,15 @@
-//! Recognises the kind of a guest by its exports, before anything is compiled.
+//! Recognises the kind of a guest by its exports, before anything is compiled, and refuses what this node
+//! cannot run in words that say what was found and what was expected.
+
+mod command;
+mod offer;
+mod outline;
 
 use std::fmt;
 
-use wasm_encoding::{Encoding, Outline};
 use wit_component::ComponentEncoder;
+
+use outline::{Encoding, Item, Outline};
 
 /// How a guest is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,24 +56,69 @@ pub enum KindError {
     },
     /// No export can be called.
     #[error(
-        "exports no handler: found {}, expected wasi:http/incoming-handler@0.2, wasi:http/handler@0.3 or, \
-         in a WASI command, wasi:cli/run@0.2 or _start",
+        "exports no handler: found {}, expected wasi:http/incoming-handler@0.2.x, wasi:http/handler@0.3.x or, \
+         in a WASI command, wasi:cli/run@0.2.x or _start",
         list(found)
     )]
     NoHandler {
         /// Its exports.
         found: Vec<String>,
     },
+    /// A core module that is to become a component.
+    #[error("core module with exports of a component: found {}, expected the component", list(found))]
+    NotComponent {
+        /// The exports of the component.
+        found: Vec<String>,
+    },
+    /// A core module that cannot be run as a WASI command.
+    #[error("module cannot run as a WASI command: found {found}, expected {expected}")]
+    NotCommand {
+        /// What was found.
+        found: String,
+        /// What was expected.
+        expected: &'static str,
+    },
     /// It imports what the node does not offer.
     #[error(
-        "imports what this node does not offer: {}; offered are wasi:* at 0.2 and 0.3, and \
-         wasi_snapshot_preview1 for commands",
+        "imports what this node does not offer: {}; offered are released interfaces of wasi:* at 0.2.x and \
+         0.3.x, and wasi_snapshot_preview1 for commands",
         list(missing)
     )]
     Imports {
         /// Their names.
         missing: Vec<String>,
     },
+}
+
+impl KindError {
+    /// How to solve the problem.
+    pub fn help(&self) -> &'static str {
+        const RELEASED: &str = "it is built for a draft of WASI: build it with released WIT 0.2.x or 0.3.0";
+        let any = |names: &[String], is: fn(&str) -> bool| names.iter().any(|name| is(name));
+        match self {
+            Self::NotWasm { .. } => "deploy the .wasm file that your build makes, not its source",
+            Self::Malformed { .. } => "build the component again; the file may be truncated",
+            Self::NoHandler { found } if any(found, offer::is_draft) => RELEASED,
+            Self::NoHandler { .. } => {
+                "build for the wasi:http/proxy world, or as a WASI command whose output is a CGI response"
+            }
+            Self::NotComponent { .. } => {
+                "build for a target with components, such as wasm32-wasip2, or use `wasm-tools component new`"
+            }
+            Self::NotCommand { .. } => {
+                "build it as a program with a main function, for example for wasm32-wasip1"
+            }
+            Self::Imports { missing } if any(missing, offer::is_draft) => RELEASED,
+            Self::Imports { missing } if any(missing, offer::is_handler) => {
+                "middleware calls the handler of another component: join both into one component, for example \
+                 with `wac plug`, and deploy that"
+            }
+            Self::Imports { missing } if any(missing, |name| name.starts_with("wasi_unstable/")) => {
+                "it is built for an older WASI: build it with tools that use wasi_snapshot_preview1"
+            }
+            Self::Imports { .. } => "leave out what needs these imports, or build it for another target",
+        }
+    }
 }
 
 /// Joins names, up to a dozen.
@@ -101,16 +152,14 @@ pub(crate) fn recognise(bytes: &[u8]) -> Result<Recognised, KindError> {
         return Err(KindError::NotWasm { found });
     }
     let outline = Outline::read(bytes).map_err(|reason| KindError::Malformed { reason })?;
-    let kind = kind_of(&outline).ok_or_else(|| KindError::NoHandler { found: outline.exports.clone() })?;
-    let offered = match outline.encoding {
-        Encoding::Component => offered_to_component,
-        Encoding::Module => offered_to_module,
+    let kind = match outline.encoding {
+        Encoding::Component => kind_of_component(&outline)?,
+        Encoding::Module => {
+            command::check(&outline)?;
+            Kind::Command
+        }
     };
-    let missing: Vec<_> = outline.imports.iter().filter(|name| !offered(name)).cloned().collect();
-    if !missing.is_empty() {
-        return Err(KindError::Imports { missing });
-    }
-    let concurrent = kind == Kind::Http03 || outline.imports.iter().any(|name| name.contains("@0.3."));
+    let concurrent = kind == Kind::Http03 || outline.imports.iter().any(|(name, _)| name.contains("@0.3."));
     Ok(Recognised { kind, functions: outline.functions, concurrent, encoding: outline.encoding })
 }
 
@@ -126,104 +175,55 @@ pub(crate) fn into_component(recognised: &Recognised, bytes: Vec<u8>) -> Result<
             let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER;
             ComponentEncoder::default()
                 .module(&bytes)
-                .and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", adapter))
+                .and_then(|encoder| encoder.adapter(offer::PREVIEW1, adapter))
+                .and_then(|encoder| encoder.adapter(offer::EMSCRIPTEN, offer::EMSCRIPTEN_ADAPTER))
                 .and_then(|mut encoder| encoder.encode())
-                .map_err(|error| KindError::Malformed { reason: format!("{error:#}") })
+                .map_err(|error| not_adapted(&bytes, &format!("{error:#}")))
         }
     }
 }
 
-fn kind_of(outline: &Outline) -> Option<Kind> {
-    let exports = |wanted: &str| outline.exports.iter().any(|name| name.starts_with(wanted));
-    match outline.encoding {
-        Encoding::Module => outline.exports.iter().any(|name| name == "_start").then_some(Kind::Command),
-        Encoding::Component if exports("wasi:http/handler@0.3.") => Some(Kind::Http03),
-        Encoding::Component if exports("wasi:http/incoming-handler@0.2.") => Some(Kind::Http02),
-        Encoding::Component if exports("wasi:cli/run@0.2.") => Some(Kind::Command),
-        Encoding::Component => None,
+/// Why `module` does not fit the adapter.
+fn not_adapted(module: &[u8], reason: &str) -> KindError {
+    match validate(module) {
+        Err(reason) => KindError::Malformed { reason },
+        Ok(()) => KindError::NotCommand {
+            found: format!("a module that does not fit the adapter for preview 1 ({reason})"),
+            expected: "one that does",
+        },
     }
 }
 
-/// Whether the linker defines an interface. Linking checks the types of its functions.
-fn offered_to_component(name: &str) -> bool {
-    const PACKAGES: [&str; 7] = ["cli", "clocks", "filesystem", "http", "io", "random", "sockets"];
-    let Some((package, rest)) = name.strip_prefix("wasi:").and_then(|name| name.split_once('/')) else {
-        // The linker reports inline types and functions itself.
-        return !name.contains(':');
+/// Whether `bytes` are valid WebAssembly, with all features that there are.
+///
+/// # Errors
+/// Where and why they are not.
+pub(crate) fn validate(bytes: &[u8]) -> Result<(), String> {
+    let validated =
+        wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all()).validate_all(bytes);
+    validated.map(drop).map_err(|error| error.to_string())
+}
+
+/// The kind of a component.
+fn kind_of_component(outline: &Outline) -> Result<Kind, KindError> {
+    let exports = |wanted: &str, minor: u32| {
+        outline.exports.iter().any(|(name, _)| {
+            let found = name.split_once('@').map(|(name, version)| (name, offer::minor(version)));
+            found == Some((wanted, Some(minor)))
+        })
     };
-    let version = rest.split_once('@').map_or("", |(_, version)| version);
-    let released = version.starts_with("0.2.") || version.starts_with("0.3.");
-    PACKAGES.contains(&package) && released && !version.contains("-rc")
-}
-
-fn offered_to_module(name: &str) -> bool {
-    name.starts_with("wasi_snapshot_preview1/")
-}
-
-/// Reads as much of the binary format as is needed.
-mod wasm_encoding {
-    use wasmparser::{Parser, Payload};
-
-    #[derive(Clone, Copy)]
-    pub(super) enum Encoding {
-        Module,
-        Component,
-    }
-
-    /// The outermost imports and exports, and the number of functions at any depth.
-    pub(super) struct Outline {
-        pub(super) encoding: Encoding,
-        pub(super) imports: Vec<String>,
-        pub(super) exports: Vec<String>,
-        pub(super) functions: u64,
-    }
-
-    impl Outline {
-        pub(super) fn read(bytes: &[u8]) -> Result<Self, String> {
-            let mut outline =
-                Self { encoding: Encoding::Module, imports: vec![], exports: vec![], functions: 0 };
-            let mut depth = 0_u32;
-            for payload in Parser::new(0).parse_all(bytes) {
-                outline.take(payload.map_err(|error| error.to_string())?, &mut depth)?;
-            }
-            Ok(outline)
-        }
-
-        fn take(&mut self, payload: Payload<'_>, depth: &mut u32) -> Result<(), String> {
-            let text = |error: wasmparser::BinaryReaderError| error.to_string();
-            match payload {
-                Payload::Version { encoding: wasmparser::Encoding::Component, .. } if *depth == 0 => {
-                    self.encoding = Encoding::Component;
-                }
-                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => *depth += 1,
-                Payload::End(_) => *depth = depth.saturating_sub(1),
-                Payload::CodeSectionStart { count, .. } => self.functions += u64::from(count),
-                Payload::ImportSection(section) if *depth == 0 => {
-                    for import in section.into_imports() {
-                        let import = import.map_err(text)?;
-                        self.imports.push(format!("{}/{}", import.module, import.name));
-                    }
-                }
-                Payload::ExportSection(section) if *depth == 0 => {
-                    for export in section {
-                        self.exports.push(export.map_err(text)?.name.to_owned());
-                    }
-                }
-                Payload::ComponentImportSection(section) if *depth == 0 => {
-                    for import in section {
-                        self.imports.push(import.map_err(text)?.name.name.to_owned());
-                    }
-                }
-                Payload::ComponentExportSection(section) if *depth == 0 => {
-                    for export in section {
-                        self.exports.push(export.map_err(text)?.name.name.to_owned());
-                    }
-                }
-                _ => {}
-            }
-            Ok(())
-        }
-    }
+    let kind = if exports("wasi:http/handler", 3) {
+        Kind::Http03
+    } else if exports("wasi:http/incoming-handler", 2) {
+        Kind::Http02
+    } else if exports("wasi:cli/run", 2) {
+        Kind::Command
+    } else {
+        return Err(KindError::NoHandler { found: outline.export_names() });
+    };
+    let is_missing = |(name, item): &&(String, Item)| *item != Item::Type && !offer::is_offered(name);
+    let missing: Vec<_> = outline.imports.iter().filter(is_missing).map(|(name, _)| name.clone()).collect();
+    if missing.is_empty() { Ok(kind) } else { Err(KindError::Imports { missing }) }
 }
 
 #[cfg(test)]

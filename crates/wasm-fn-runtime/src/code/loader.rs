@@ -203,8 +203,7 @@ impl EngineTools {
         };
         let compiled = self.compile_bytes(&source.bytes, &name, false);
         let (compiled, artifact) = compiled.map_err(|error| {
-            PrepareError::of_host(digest, &error)
-                .unwrap_or_else(|| PrepareError::Invalid { reason: format!("{error:#}") })
+            PrepareError::of_host(digest, &error).unwrap_or_else(|| not_compiled(&source.bytes, &error))
         })?;
         if let Some(error) = why
             && self.link(source.kind, &artifact).is_ok()
@@ -255,13 +254,20 @@ impl EngineTools {
         artifact: Artifact,
     ) -> Result<LoadedComponent, PrepareError> {
         let (pre, handler) = self.link(prepared.kind, &artifact).map_err(|error| {
-            PrepareError::of_host(digest, &error)
-                .unwrap_or_else(|| PrepareError::Link { reason: format!("{error:#}") })
+            PrepareError::of_host(digest, &error).unwrap_or_else(|| PrepareError::of_linker(&error))
         })?;
         let is_fused = artifact.is_fused();
         let bytes = artifact.bytes();
         let image = artifact.image(&self.memories).map_err(|error| PrepareError::io(digest, error))?;
         Ok(LoadedComponent { pre, handler, image, prepared, is_fused, bytes })
+    }
+}
+
+/// Why the engine refuses `component`.
+fn not_compiled(component: &[u8], error: &wasmtime::Error) -> PrepareError {
+    match kind::validate(component) {
+        Err(reason) => PrepareError::Invalid { reason },
+        Ok(()) => PrepareError::Unsupported { reason: format!("{error:#}") },
     }
 }
 

@@ -47,10 +47,16 @@ pub enum PrepareError {
         /// The message of the compiler.
         reason: String,
     },
-    /// Its imports have other types than those of the node.
-    #[error("component does not link: {reason}")]
+    /// It is valid, but the engine does not run it.
+    #[error("component uses what this node does not run: {reason}")]
+    Unsupported {
+        /// The message of the compiler.
+        reason: String,
+    },
+    /// Its imports are not those of the node.
+    #[error("component does not fit this node: {reason}")]
     Link {
-        /// The message of the linker.
+        /// What it imports, and what the node offers.
         reason: String,
     },
     /// It does not start.
@@ -90,6 +96,24 @@ impl PrepareError {
     pub(super) fn of_host(digest: Digest, error: &wasmtime::Error) -> Option<Self> {
         let is_io = error.chain().any(|cause| cause.is::<io::Error>());
         is_io.then(|| Self::io(digest, io::Error::other(format!("{error:#}"))))
+    }
+
+    /// Converts an error of the linker, which names an interface, an item of it, and what is wrong with that.
+    pub(super) fn of_linker(error: &wasmtime::Error) -> Self {
+        let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+        let reason = match causes.as_slice() {
+            [interface, item, .., cause] if interface.starts_with("component imports") => {
+                let name = |text: &str| text.split('`').nth(1).unwrap_or(text).to_owned();
+                let (interface, item) = (name(interface), name(item));
+                if cause.ends_with("implementation is missing") {
+                    format!("imports `{item}` of {interface}, which is not offered")
+                } else {
+                    format!("imports `{item}` of {interface} with another type than is offered: {cause}")
+                }
+            }
+            _ => format!("{error:#}"),
+        };
+        Self::Link { reason }
     }
 
     /// Whether a later attempt can succeed.

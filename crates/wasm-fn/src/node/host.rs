@@ -192,19 +192,25 @@ fn log_line(line: wasm_fn_runtime::GuestLogLine) -> LogLine {
 
 fn rejection(error: &PrepareError) -> Rejection {
     let (code, help) = match error {
-        PrepareError::Kind(KindError::NotWasm { .. }) => {
-            ("not-wasm", Some("deploy the .wasm file that your build makes, not its source"))
+        PrepareError::Kind(error) => {
+            let code = match error {
+                KindError::NotWasm { .. } => "not-wasm",
+                KindError::Malformed { .. } | KindError::NotCommand { .. } => "component-invalid",
+                KindError::NoHandler { .. } | KindError::NotComponent { .. } => "no-handler",
+                KindError::Imports { .. } => "imports-not-offered",
+            };
+            (code, Some(error.help()))
         }
-        PrepareError::Kind(KindError::Malformed { .. }) | PrepareError::Invalid { .. } => {
+        PrepareError::Invalid { .. } => {
             ("component-invalid", Some("build the component again; the file may be truncated"))
         }
-        PrepareError::Kind(KindError::NoHandler { .. }) => (
-            "no-handler",
-            Some("build for the wasi:http/proxy world, or as a WASI command whose output is a CGI response"),
-        ),
-        PrepareError::Kind(KindError::Imports { .. }) | PrepareError::Link { .. } => {
-            ("imports-not-offered", None)
+        PrepareError::Unsupported { .. } => {
+            ("component-invalid", Some("build it without the feature or the size that is named"))
         }
+        PrepareError::Link { .. } => (
+            "imports-not-offered",
+            Some("build it with released WIT 0.2.x or 0.3.0, without functions that are marked as unstable"),
+        ),
         PrepareError::Start { .. } => ("component-does-not-start", None),
         PrepareError::Memory { .. } => {
             ("memory-limit", Some("raise `memory` in the function's configuration"))

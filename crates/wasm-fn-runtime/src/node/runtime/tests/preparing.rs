@@ -193,3 +193,58 @@ async fn component_that_fails_as_it_was_uploaded_too_is_refused_for_that() {
     let PrepareError::Start { reason } = error else { panic!("{error:?}") };
     assert!(reason.contains("at 65"), "{reason}");
 }
+
+#[tokio::test]
+async fn program_that_tells_javascript_of_its_memory_runs() {
+    let text = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "env" "emscripten_notify_memory_growth" (func $grown (param i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 64) "content-type: text/plain\0a\0agrown\0a")
+        (func (export "_start")
+            (drop (memory.grow (i32.const 1)))
+            (call $grown (i32.const 0))
+            (i32.store (i32.const 0) (i32.const 64))
+            (i32.store (i32.const 4) (i32.const 32))
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
+    let node = Node::start();
+    let bytes = wat::parse_str(text).unwrap();
+    assert_eq!(node.prepare(&bytes, &FunctionConfig::default()).await.unwrap().kind, Kind::Command);
+    assert_eq!(ok(&node.add_version(&bytes), "/").await, "grown\n");
+}
+
+#[tokio::test]
+async fn what_the_linker_does_not_find_is_told_in_words_for_people() {
+    let node = Node::start();
+    let importing = |interface: &str, function: &str| {
+        let text = format!(
+            r#"(component
+                (import {interface:?} (instance (export {function:?} (func (param "a" u8)))))
+                (instance $none)
+                (export "wasi:cli/run@0.2.0" (instance $none)))"#
+        );
+        wat::parse_str(text).unwrap()
+    };
+    for (function, expected) in [
+        ("teleport", "imports `teleport` of wasi:random/random@0.2.0, which is not offered"),
+        (
+            "get-random-u64",
+            "imports `get-random-u64` of wasi:random/random@0.2.0 with another type than is offered",
+        ),
+    ] {
+        let bytes = importing("wasi:random/random@0.2.0", function);
+        let error = node.prepare(&bytes, &FunctionConfig::default()).await.unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains("linker"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn component_with_features_that_the_engine_does_not_run_is_not_called_broken() {
+    let node = Node::start();
+    let text = r#"(component
+        (core module (type (struct (field i32))))
+        (instance $none)
+        (export "wasi:cli/run@0.2.0" (instance $none)))"#;
+    let error = node.prepare(&wat::parse_str(text).unwrap(), &FunctionConfig::default()).await.unwrap_err();
+    assert!(matches!(error, PrepareError::Unsupported { .. }), "{error}");
+}
