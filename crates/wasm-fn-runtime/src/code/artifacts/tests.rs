@@ -1,11 +1,57 @@
-//! Facts about artefacts.
+//! Facts about artefacts of another engine.
+
+use wasmtime::Config;
 
 use super::*;
+
+/// An engine with fuel or without: its code is different.
+fn engine(has_fuel: bool) -> Engine {
+    let mut config = Config::new();
+    config.consume_fuel(has_fuel);
+    Engine::new(&config).unwrap()
+}
+
+/// The files of a digest's artefact and of its hash.
+fn files(artifacts: &Artifacts, digest: Digest) -> [PathBuf; 2] {
+    let code = artifacts.path(&artifacts.name(digest, Kind::Http02));
+    [code.with_extension("mac"), code]
+}
+
+#[test]
+fn code_of_another_engine_is_not_loaded_even_under_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (engine(false), engine(true));
+    let before = Artifacts::open(dir.path(), &old).unwrap();
+    let after = Artifacts::open(dir.path(), &new).unwrap();
+    assert_ne!(before.engine, after.engine);
+
+    let digest = Digest([7; 32]);
+    let component = wat::parse_str("(component (core module (func (export \"f\"))))").unwrap();
+    let compile = |engine| Compiled::new(engine, &component, false).unwrap();
+    before.store(digest, Kind::Http02, &compile(&old)).unwrap();
+    assert!(before.has(digest) && before.load(digest).is_some());
+    assert!(!after.has(digest) && after.load(digest).is_none());
+
+    // As if somebody had renamed the files to spare the compilation.
+    for (from, to) in files(&before, digest).iter().zip(files(&after, digest)) {
+        fs::rename(from, to).unwrap();
+    }
+    assert!(after.has(digest) && after.load(digest).is_none());
+
+    // Both engines can keep their code beside each other, as during an upgrade.
+    before.store(digest, Kind::Http02, &compile(&old)).unwrap();
+    after.store(digest, Kind::Http02, &compile(&new)).unwrap();
+    for (artifacts, engine) in [(&before, &old), (&after, &new)] {
+        let (kind, artifact) = artifacts.load(digest).unwrap();
+        assert_eq!((kind, artifact.is_fused()), (Kind::Http02, false));
+        assert!(artifact.component(engine).is_ok());
+    }
+}
 
 #[test]
 fn whether_a_component_was_fused_is_kept() {
     let dir = tempfile::tempdir().unwrap();
-    let engine = Engine::default();
+    let engine = engine(false);
     let artifacts = Artifacts::open(dir.path(), &engine).unwrap();
     for (digest, is_fused) in [(Digest([1; 32]), true), (Digest([2; 32]), false)] {
         let compiled = Compiled::new(&engine, &wat::parse_str("(component)").unwrap(), is_fused).unwrap();

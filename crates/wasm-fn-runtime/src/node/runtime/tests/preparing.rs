@@ -31,6 +31,35 @@ async fn artefact_survives_a_restart_and_a_forged_one_is_refused() {
 }
 
 #[tokio::test]
+async fn node_with_another_engine_compiles_again_and_serves() {
+    let node = Node::start();
+    let bytes = prebuilt("hello-v1");
+    let digest = node.add(&bytes);
+    node.prepare(&bytes, &FunctionConfig::default()).await.unwrap();
+    let folder = node.dir.path().join("artifacts");
+    let files = || std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    // As if it came from an engine with another hash, which is a part of the name.
+    for path in files() {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let mut parts: Vec<_> = name.splitn(3, '-').collect();
+        parts[1] = "0123456789abcdef";
+        std::fs::rename(&path, folder.join(parts.join("-"))).unwrap();
+    }
+    let before = files();
+
+    let upgraded = Node { runtime: start(node.dir.path(), 64), dir: node.dir };
+    assert_eq!(
+        upgraded.runtime.missing(vec![digest]).await,
+        [digest],
+        "it has to be compiled before it serves"
+    );
+    assert!(!upgraded.prepare(&bytes, &FunctionConfig::default()).await.unwrap().cached);
+    assert_eq!(ok(&upgraded.add_version(&bytes), "/").await, "hello from v1\n");
+    // The other engine finds its code again, should the node go back.
+    assert!(before.iter().all(|path| path.exists()));
+}
+
+#[tokio::test]
 async fn bytes_that_are_no_function_are_refused_with_what_was_found() {
     let node = Node::start();
     let refused = |bytes: Vec<u8>| {
