@@ -15,7 +15,9 @@ use tempfile::TempDir;
 use tikv_jemallocator::Jemalloc;
 use wasm_fn_core::{Digest, FunctionConfig, VersionNo};
 use wasm_fn_pool::PoolPlan;
-use wasm_fn_runtime::{BodyError, Invocation, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost};
+use wasm_fn_runtime::{
+    BodyError, Invocation, Runtime, RuntimeOptions, TrustedRoots, Version, VersionSpec, slot_cost,
+};
 
 // As the program has it.
 #[global_allocator]
@@ -46,6 +48,7 @@ impl Node {
             idle_after: Duration::from_secs(60),
             code_bytes_max: 1 << 30,
             code_idle_after: Duration::from_secs(600),
+            trusted_roots: TrustedRoots::public(),
         };
         Self { runtime: Runtime::start(options).expect("a runtime"), dir }
     }

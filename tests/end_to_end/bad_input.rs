@@ -296,6 +296,24 @@ async fn trusted_proxy_that_is_no_network_is_named() {
 }
 
 #[tokio::test]
+async fn file_without_certificates_is_named() {
+    let folder = Folder::new();
+    folder.write("empty.pem", "no certificate\n");
+    folder.write("node.toml", "[serve]\negress_ca = \"missing.pem\"\n");
+    for (args, facts) in [
+        (
+            ["--egress-ca", "empty.pem"],
+            &["empty.pem", "found no certificate", "-----BEGIN CERTIFICATE-----"][..],
+        ),
+        (["--config", "node.toml"], &["missing.pem"]),
+    ] {
+        let mut command = wasm_fn();
+        command.arg("serve").args(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]).args(args);
+        run(command.current_dir(folder.path())).await.refused(facts);
+    }
+}
+
+#[tokio::test]
 async fn machines_read_the_error_as_json() {
     let (node, _) = node().await;
     let cases: [(&[&str], &str, &str); 2] = [

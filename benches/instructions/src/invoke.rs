@@ -11,7 +11,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use wasm_fn_core::{Digest, FunctionConfig, VersionNo};
 use wasm_fn_pool::PoolPlan;
-use wasm_fn_runtime::{BodyError, Invocation, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost};
+use wasm_fn_runtime::{
+    BodyError, Invocation, Runtime, RuntimeOptions, TrustedRoots, Version, VersionSpec, slot_cost,
+};
 
 const GUEST: &str = "hello-v1";
 
@@ -61,6 +63,7 @@ async fn version(cache: &Path) -> anyhow::Result<Arc<Version>> {
         idle_after: Duration::from_secs(3600),
         code_bytes_max: MEMORY_MAX_BYTES,
         code_idle_after: Duration::from_secs(3600),
+        trusted_roots: TrustedRoots::public(),
     })?;
     let function = GUEST.parse()?;
     let config = FunctionConfig::default();

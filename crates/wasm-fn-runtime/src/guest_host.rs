@@ -2,6 +2,7 @@
 
 mod capture;
 pub(crate) mod egress;
+pub(crate) mod hop_by_hop;
 pub(crate) mod instance;
 pub(crate) mod logs;
 pub(crate) mod meter;

@@ -30,7 +30,10 @@ pub use code::{
 };
 pub use fault::{Fault, InvocationError};
 pub use guest_host::{
-    egress::EgressCheck,
+    egress::{
+        EgressCheck,
+        trust::{RootsError, TrustedRoots},
+    },
     logs::{GuestLogLine, GuestLogPage, GuestLogStream},
 };
 pub use invocation::{

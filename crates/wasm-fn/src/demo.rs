@@ -89,6 +89,7 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         trusted_proxies: Vec::new(),
         proxy_protocol: false,
         preview_domain: None,
+        egress_ca: None,
     };
     let node = Node::start(options).await;
     node.map_err(|error| Fault::new("start", "the node did not start", format!("{error:#}")))

@@ -18,14 +18,20 @@ mod sockets;
 mod swap;
 mod workers;
 
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle};
 use wasm_fn_admin::{Admin, AdminOptions};
 use wasm_fn_control::{Access, Clock, Control, ControlOptions, salt_at_random};
 use wasm_fn_core::{FunctionName, format_bytes as bytes};
-use wasm_fn_runtime::{Runtime, RuntimeOptions};
+use wasm_fn_runtime::{Runtime, RuntimeOptions, TrustedRoots};
 use wasm_fn_server::{DrainReport, OverrideAccess, ServerHandle, draw_at_random};
 use wasm_fn_store::{Blobs, EmbeddedStore};
 
@@ -357,7 +363,16 @@ fn start_runtime(options: &NodeOptions) -> anyhow::Result<Arc<Runtime>> {
         idle_after: IDLE_AFTER,
         code_bytes_max: options.code_bytes_max,
         code_idle_after: CODE_IDLE_AFTER,
+        trusted_roots: trusted_roots(options.egress_ca.as_deref())?,
     })?)
+}
+
+/// Whom outgoing requests trust: the public authorities, and those in `file`. Blocks.
+fn trusted_roots(file: Option<&Path>) -> anyhow::Result<TrustedRoots> {
+    let Some(file) = file else { return Ok(TrustedRoots::public()) };
+    let context = || format!("certificates of outgoing requests in {}", file.display());
+    let pem = std::fs::read(file).with_context(context)?;
+    TrustedRoots::with_pem(&pem).with_context(context)
 }
 
 fn server_options(options: &NodeOptions) -> wasm_fn_server::ServerOptions {

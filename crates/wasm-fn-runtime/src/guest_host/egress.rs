@@ -3,15 +3,31 @@
 //! They are the only effect that a guest can have beyond its instance and its response: WASI has no
 //! directories, its sockets reach no address and look up no name, and output goes to the function's log.
 
+mod client;
+mod error;
+mod target;
+pub(crate) mod trust;
+
 use std::{fmt, future::Future, sync::Arc};
 
-use wasm_fn_core::{EgressRule, Scheme};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request};
+use wasm_fn_core::EgressRule;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+use super::hop_by_hop;
+use client::Sent;
+use target::Target;
+use trust::TrustedRoots;
+
+/// What the guests of a version may send.
+pub(crate) struct EgressPolicy {
+    pub(crate) rules: Box<[EgressRule]>,
+    pub(crate) roots: TrustedRoots,
+}
 
 /// Decides for `wasi:http` which outgoing requests may leave.
 pub(crate) struct Egress {
-    /// The rules; `None` when nothing is allowed.
-    allowed: Option<Arc<[EgressRule]>>,
+    /// The policy; `None` when nothing is allowed.
+    policy: Option<Arc<EgressPolicy>>,
     check: Option<EgressCheck>,
     /// Whether a request ever left. It may still be open while the instance serves another request.
     left: bool,
@@ -35,11 +51,9 @@ impl fmt::Debug for EgressCheck {
     }
 }
 
-type ResponseIo = Box<dyn Future<Output = Result<(), Error>> + Send>;
-
 impl Egress {
-    pub(crate) fn new(allowed: Option<Arc<[EgressRule]>>) -> Self {
-        Self { allowed, check: None, left: false }
+    pub(crate) fn new(policy: Option<Arc<EgressPolicy>>) -> Self {
+        Self { policy, check: None, left: false }
     }
 
     /// Begins a request, with its `check`.
@@ -57,45 +71,64 @@ impl Egress {
         self.check.as_ref().is_none_or(|EgressCheck(may_leave)| may_leave())
     }
 
-    fn allows(&self, request: &http::Request<WasiBody>) -> bool {
-        let uri = request.uri();
-        let scheme = match uri.scheme_str() {
-            Some("http") => Scheme::Http,
-            Some("https") => Scheme::Https,
-            _ => return false,
-        };
-        let Some(authority) = uri.authority() else { return false };
-        let port = authority.port_u16().unwrap_or(scheme.port());
-        self.allowed.iter().flat_map(|rules| &**rules).any(|rule| rule.allows(scheme, authority.host(), port))
+    /// Where `uri` leads, and whom to trust there.
+    ///
+    /// # Errors
+    /// The URI is invalid, or its origin is not allowed.
+    fn target(&self, uri: &http::Uri) -> Result<(Target, TrustedRoots), Error> {
+        let target = Target::of(uri)?;
+        match &self.policy {
+            Some(policy) if policy.rules.iter().any(|rule| target.is_allowed_by(rule)) => {
+                Ok((target, policy.roots.clone()))
+            }
+            _ => Err(Error::HttpRequestDenied),
+        }
     }
 }
 
 impl WasiHttpHooks for Egress {
     fn send_request(
         &mut self,
-        request: http::Request<WasiBody>,
+        mut request: http::Request<WasiBody>,
         options: Option<RequestOptions>,
-        _response_errors: ResponseIo,
-    ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, ResponseIo), Error>> + Send> {
-        if !self.allows(&request) || !self.may_leave() {
-            tracing::debug!(uri = %request.uri(), "egress denied");
-            return Box::new(std::future::ready(Err(Error::HttpRequestDenied)));
-        }
+        _response_errors: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
+        let target = self
+            .target(request.uri())
+            .and_then(|target| if self.may_leave() { Ok(target) } else { Err(Error::HttpRequestDenied) });
+        let (target, roots) = match target {
+            Ok(target) => target,
+            Err(error) => {
+                tracing::debug!(uri = %request.uri(), %error, "outgoing request refused");
+                return Box::new(std::future::ready(Err(error)));
+            }
+        };
         self.left = true;
+        // What the connection accepts is for the node to say, not for a guest that copies a request's fields.
+        request.headers_mut().remove(http::header::TE);
         Box::new(async move {
-            let (response, io) = default_send_request(request, options).await?;
-            Ok((response.map(http_body_util::BodyExt::boxed_unsync), Box::new(io) as ResponseIo))
+            let (mut response, io) =
+                client::send(request, target, options.unwrap_or_default(), &roots).await?;
+            let named = hop_by_hop::remove(response.headers_mut());
+            Ok((response.map(|body| hop_by_hop::without_trailers(body, named)), io))
         })
     }
 
-    /// A connection that fails is reported to the guest, not logged as an error of the node.
-    fn p2_error_from_connect(
+    /// Errors of the peer are for the guest, and none of them is one of the node.
+    fn p2_error_from_hyper(
         &mut self,
-        error: &std::io::Error,
+        error: &hyper::Error,
     ) -> wasmtime_wasi_http::p2::bindings::http::types::ErrorCode {
-        use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
-        tracing::debug!(%error, "egress connection refused");
-        ErrorCode::ConnectionRefused
+        tracing::debug!(%error, "outgoing request failed");
+        wasmtime_wasi_http::p2::bindings::http::types::ErrorCode::HttpProtocolError
+    }
+
+    fn p3_error_from_hyper(
+        &mut self,
+        error: &hyper::Error,
+    ) -> wasmtime_wasi_http::p3::bindings::http::types::ErrorCode {
+        tracing::debug!(%error, "outgoing request failed");
+        wasmtime_wasi_http::p3::bindings::http::types::ErrorCode::HttpProtocolError
     }
 }
 

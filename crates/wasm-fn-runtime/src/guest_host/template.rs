@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use wasm_fn_core::{EgressRule, Limits};
+use wasm_fn_core::Limits;
 use wasm_fn_pool::MemoryShare;
 
-use super::wasi::GuestEnvironment;
+use super::{egress::EgressPolicy, wasi::GuestEnvironment};
 use crate::cpu::ticker::EpochTicker;
 
 /// What every instance of a version is made from.
@@ -14,7 +14,7 @@ pub(crate) struct InstanceTemplate {
     pub(crate) limits: Limits,
     pub(crate) environment: GuestEnvironment,
     /// Allowed outgoing requests; `None` when there are none.
-    pub(crate) egress: Option<Arc<[EgressRule]>>,
+    pub(crate) egress: Option<Arc<EgressPolicy>>,
     /// The memory that the version's instances hold.
     pub(crate) memory: MemoryShare,
 }

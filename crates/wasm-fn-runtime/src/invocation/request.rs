@@ -7,7 +7,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::guest_host::egress::EgressCheck;
+use crate::guest_host::{egress::EgressCheck, hop_by_hop};
 
 /// A request for a version.
 #[derive(Debug)]
@@ -46,7 +46,8 @@ impl From<BodyError> for wasmtime_wasi_http::Error {
     }
 }
 
-/// The request as `wasi:http` takes it: with a host, which HTTP/1.0 may leave out.
+/// The request as `wasi:http` takes it: with a host, which HTTP/1.0 may leave out, and without fields that
+/// are for the client's connection only.
 pub(super) fn for_guest<B>(mut request: http::Request<B>) -> http::Request<WasiBody>
 where
     B: Body<Data = Bytes> + Send + 'static,
@@ -58,5 +59,8 @@ where
         let unknown = http::HeaderValue::from_static("localhost");
         request.headers_mut().insert(http::header::HOST, unknown);
     }
-    request.map(|body| body.map_err(|error| error.into().into()).boxed_unsync())
+    let named = hop_by_hop::remove(request.headers_mut());
+    request.map(|body| {
+        hop_by_hop::without_trailers(body.map_err(|error| error.into().into()).boxed_unsync(), named)
+    })
 }

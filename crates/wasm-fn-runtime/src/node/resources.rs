@@ -17,7 +17,12 @@ use crate::{
         prepare::PrepareError,
     },
     cpu::ticker::EpochTicker,
-    guest_host::{logs::LogRing, template::InstanceTemplate, wasi::GuestEnvironment},
+    guest_host::{
+        egress::{EgressPolicy, trust::TrustedRoots},
+        logs::LogRing,
+        template::InstanceTemplate,
+        wasi::GuestEnvironment,
+    },
     version::Version,
     waiter::Waiter,
 };
@@ -34,6 +39,8 @@ pub(crate) struct NodeResources {
     pub(crate) warm_max: usize,
     /// Time without requests after which a version keeps no instance ready.
     pub(crate) idle_after: Duration,
+    /// Whom outgoing requests trust.
+    pub(super) trusted_roots: TrustedRoots,
     pub(super) memories: Arc<Memories>,
     pub(super) stacks: Arc<Stacks>,
     /// How many bursts have ended.
@@ -73,7 +80,8 @@ impl NodeResources {
             ticker: self.ticker.clone(),
             limits,
             environment: GuestEnvironment { version, env: env.into_iter().collect(), log },
-            egress: (!egress.is_empty()).then(|| egress.into()),
+            egress: (!egress.is_empty())
+                .then(|| Arc::new(EgressPolicy { rules: egress.into(), roots: self.trusted_roots.clone() })),
             memory: self.memory.share(),
         }
     }

@@ -26,6 +26,7 @@ use crate::{
     cpu::ticker::EpochTicker,
     fault::Fault,
     guest_host::{
+        egress::trust::TrustedRoots,
         logs::{GuestLogPage, LogRing},
         template::InstanceTemplate,
     },
@@ -55,6 +56,8 @@ pub struct RuntimeOptions {
     pub code_bytes_max: u64,
     /// Time without use after which native code is unloaded. The next request loads it from the cache.
     pub code_idle_after: Duration,
+    /// The certificate authorities that outgoing requests of functions trust.
+    pub trusted_roots: TrustedRoots,
 }
 
 /// Hosts versions.
@@ -95,6 +98,7 @@ impl Runtime {
             memory,
             concurrency: ConcurrencyLimit::new(running_max, running_max),
             teardown: TeardownLimit::new(options.pool.instances_max),
+            trusted_roots: options.trusted_roots,
             memories,
             stacks,
             bursts: watch::Sender::new(0),

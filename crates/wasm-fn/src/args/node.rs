@@ -62,6 +62,10 @@ pub(crate) struct Serve {
     /// Domain with a wildcard DNS record; each version has a host name under it: `v2--hello.DOMAIN`
     #[arg(long, env = "WASM_FN_PREVIEW_DOMAIN", value_name = "DOMAIN")]
     pub(crate) preview_domain: Option<PreviewDomain>,
+    /// PEM file with certificates of authorities that outgoing requests of functions trust, beside the public
+    /// ones
+    #[arg(long, env = "WASM_FN_EGRESS_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) egress_ca: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: Log,
 }

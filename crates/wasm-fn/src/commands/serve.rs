@@ -39,5 +39,6 @@ fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
         trusted_proxies: config.trusted_proxies,
         proxy_protocol: config.proxy_protocol,
         preview_domain: config.preview_domain,
+        egress_ca: config.egress_ca,
     })
 }

@@ -47,6 +47,8 @@ pub(crate) struct Serve {
     pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) proxy_protocol: Option<bool>,
     pub(crate) preview_domain: Option<PreviewDomain>,
+    /// Relative to the file's folder.
+    pub(crate) egress_ca: Option<PathBuf>,
 }
 
 /// The file as written.
@@ -78,6 +80,7 @@ struct RawServe {
     trusted_proxies: Vec<String>,
     proxy_protocol: Option<bool>,
     preview_domain: Option<String>,
+    egress_ca: Option<PathBuf>,
 }
 
 impl ConfigFile {
@@ -145,6 +148,7 @@ impl RawServe {
                 .preview_domain
                 .map(|domain| domain.parse().map_err(|error| BadValue::new("serve.preview_domain", error)))
                 .transpose()?,
+            egress_ca: self.egress_ca.map(|egress_ca| folder.join(egress_ca)),
         })
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Serve {
     pub(crate) proxy_protocol: bool,
     /// The domain under which each version has a host name.
     pub(crate) preview_domain: Option<PreviewDomain>,
+    /// File with certificates that outgoing requests trust, beside the public ones.
+    pub(crate) egress_ca: Option<PathBuf>,
 }
 
 impl Default for Serve {
@@ -65,6 +67,7 @@ impl Default for Serve {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             preview_domain: None,
+            egress_ca: None,
         }
     }
 }
@@ -107,6 +110,7 @@ impl Serve {
             drain_timeout: args.drain_timeout.or(file.drain_timeout).unwrap_or(default.drain_timeout),
             allow_overrides: args.allow_overrides.or(file.allow_overrides).unwrap_or(default.allow_overrides),
             preview_domain: args.preview_domain.or(file.preview_domain),
+            egress_ca: args.egress_ca.or(file.egress_ca),
             show_shielded: args.show_shielded.or(file.show_shielded).unwrap_or(default.show_shielded),
             trusted_proxies: if args.trusted_proxy.is_empty() {
                 file.trusted_proxies

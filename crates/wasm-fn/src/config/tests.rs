@@ -78,6 +78,7 @@ show_shielded = true
 trusted_proxies = ["10.0.0.0/8", "fd00::1"]
 proxy_protocol = true
 preview_domain = "Preview.example.com"
+egress_ca = "ca.pem"
 "#,
     );
     let (_, hello) = file.functions.iter().next().unwrap();
@@ -129,10 +130,12 @@ preview_domain = "Preview.example.com"
             trusted_proxies: vec!["10.0.0.0/8".parse().unwrap(), "fd00::1".parse().unwrap()],
             proxy_protocol: Some(true),
             preview_domain: "preview.example.com".parse().ok(),
+            egress_ca: Some(PathBuf::from("project/ca.pem")),
         }
     );
     let serve = Serve::merge(&args::Serve::default(), file.serve.clone());
     assert_eq!(serve.preview_domain, file.serve.preview_domain);
+    assert_eq!(serve.egress_ca, file.serve.egress_ca);
 }
 
 #[test]
@@ -183,7 +186,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`"
         ],
     );
     refused(

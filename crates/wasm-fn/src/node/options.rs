@@ -35,4 +35,6 @@ pub(crate) struct NodeOptions {
     pub(crate) proxy_protocol: bool,
     /// The domain under which each version has a host name.
     pub(crate) preview_domain: Option<PreviewDomain>,
+    /// File with certificates that outgoing requests trust, beside the public ones.
+    pub(crate) egress_ca: Option<PathBuf>,
 }

@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod computing;
+mod egress;
 mod loading;
 mod preparing;
 mod pressure;
@@ -100,6 +101,7 @@ fn start_with(dir: &Path, change: impl FnOnce(&mut RuntimeOptions)) -> Arc<Runti
         idle_after: Duration::from_secs(60),
         code_bytes_max: 1 << 30,
         code_idle_after: Duration::from_secs(60),
+        trusted_roots: TrustedRoots::public(),
     };
     change(&mut options);
     Runtime::start(options).unwrap()
@@ -329,29 +331,6 @@ async fn command_sees_the_request_as_cgi() {
         assert!(body.contains(line), "{line} in {body}");
     }
     assert!(body.ends_with("the body"), "{body}");
-}
-
-#[tokio::test]
-async fn egress_is_denied_unless_allowed() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let peer = tokio::spawn(async move {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut request = [0; 1024];
-        let _ = stream.read(&mut request).await.unwrap();
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nfine").await.unwrap();
-    });
-    let node = Node::start();
-    let path = format!("/?url=http%3A%2F%2F{}%3A{}%2F", address.ip(), address.port());
-    let denied = node.version("fetch", FunctionConfig::default());
-    let (status, body) = get(&denied, &path).await.unwrap();
-    assert_eq!(status, StatusCode::BAD_GATEWAY);
-    assert!(body.contains("HttpRequestDenied"), "{body}");
-    let egress = vec![format!("http://{address}").parse().unwrap()];
-    let allowed = node.version("fetch", FunctionConfig { egress, ..FunctionConfig::default() });
-    assert!(ok(&allowed, &path).await.contains("fine"));
-    peer.await.unwrap();
 }
 
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {

@@ -1,0 +1,159 @@
+//! Sends an outgoing request over HTTP/1.1, on a connection of its own.
+
+use std::{
+    future::{Future, poll_fn},
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::{body::Incoming, client::conn::http1};
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, lookup_host},
+    time::{Interval, timeout},
+};
+use tokio_rustls::TlsConnector;
+use wasm_fn_core::Scheme;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, io::TokioIo};
+
+use super::{error, target::Target, trust::TrustedRoots};
+
+/// How long each part of a request may take if the guest does not say. Its own time is usually shorter.
+const PART_MAX: Duration = Duration::from_secs(600);
+
+/// The shortest time between two parts of a body: a timer needs some.
+const BETWEEN_MIN: Duration = Duration::from_nanos(1);
+
+/// A response, and what drives its connection.
+pub(super) type Sent = (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+
+/// A connection of bytes.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Sends `request` to `target`.
+///
+/// # Errors
+/// What `wasi:http` tells the guest.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection.
+pub(super) async fn send(
+    mut request: Request<WasiBody>,
+    target: Target,
+    options: RequestOptions,
+    roots: &TrustedRoots,
+) -> Result<Sent, Error> {
+    let connected = timeout(options.connect_timeout.unwrap_or(PART_MAX), connect(&target, roots));
+    let stream = connected.await.unwrap_or(Err(Error::ConnectionTimeout))?;
+    let (mut sender, connection) =
+        http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(error::of_hyper)?;
+    // Only a proxy is told the scheme and the authority.
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    *request.uri_mut() = Uri::builder().path_and_query(path).build().or(Err(Error::HttpRequestUriInvalid))?;
+    let between = options.between_bytes_timeout.unwrap_or(PART_MAX).max(BETWEEN_MIN);
+    let answered = timeout(options.first_byte_timeout.unwrap_or(PART_MAX), sender.send_request(request));
+    let mut answered = pin!(answered);
+    let mut connection = Some(connection);
+    let response = poll_fn(|cx| {
+        if let Poll::Ready(answered) = answered.as_mut().poll(cx) {
+            return Poll::Ready(answered);
+        }
+        let Some(driven) = connection.as_mut() else { return Poll::Pending };
+        let driven = ready!(Pin::new(driven).poll(cx));
+        connection = None;
+        match driven {
+            // The response may be there all the same.
+            Ok(()) => answered.as_mut().poll(cx),
+            Err(error) => Poll::Ready(Ok(Err(error))),
+        }
+    });
+    let response = response.await.or(Err(Error::ConnectionReadTimeout))?.map_err(error::of_hyper)?;
+    let response = response.map(|body| ResponseBody { body, between: interval(between) }.boxed_unsync());
+    let io = async move {
+        match connection {
+            Some(connection) => connection.await.map_err(error::of_hyper),
+            None => Ok(()),
+        }
+    };
+    Ok((response, Box::new(io)))
+}
+
+async fn connect(target: &Target, roots: &TrustedRoots) -> Result<Box<dyn Stream>, Error> {
+    let stream = connect_tcp(target).await?;
+    if target.scheme == Scheme::Http {
+        return Ok(Box::new(stream));
+    }
+    let name = ServerName::try_from(target.host().to_owned())
+        .map_err(|error| Error::DnsError { rcode: Some(error.to_string()), info_code: None })?;
+    let secured = TlsConnector::from(roots.config()).connect(name, stream).await;
+    Ok(Box::new(secured.map_err(|error| error::of_tls(&error))?))
+}
+
+/// Connects to the first address of `target` that accepts.
+async fn connect_tcp(target: &Target) -> Result<TcpStream, Error> {
+    let addresses =
+        lookup_host((target.host(), target.port)).await.map_err(|error| error::of_lookup(&error))?;
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut tried = false;
+    for address in addresses {
+        tried = true;
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(if tried { error::of_connect(&failed) } else { error::of_lookup(&failed) })
+}
+
+fn interval(period: Duration) -> Interval {
+    let mut interval = tokio::time::interval(period);
+    // The first tick would be at once.
+    interval.reset();
+    interval
+}
+
+/// The body of a response, with a time between its parts.
+struct ResponseBody {
+    body: Incoming,
+    between: Interval,
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) => {
+                self.between.reset();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error::of_hyper(error)))),
+            Poll::Pending => {
+                ready!(self.between.poll_tick(cx));
+                Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
