@@ -1,5 +1,6 @@
 //! Writes a component whose core level consists of two modules.
 
+mod guard;
 mod memory;
 mod merge;
 

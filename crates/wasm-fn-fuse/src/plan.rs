@@ -50,6 +50,8 @@ pub(crate) struct Bases {
 pub(crate) struct Plan<'p, 'a> {
     pub(crate) linker: &'p Linker<'a>,
     shim: Option<Shim>,
+    /// Whether calls through the shim must trap until the start function has ended.
+    is_guarded: bool,
     /// The programs that are merged, in order.
     pub(crate) merged: Vec<usize>,
     /// The first indices of each program.
@@ -109,14 +111,17 @@ impl<'p, 'a> Plan<'p, 'a> {
             return Err(NotFused::Few { found });
         }
         let shim = shim::find(linker);
+        let is_guarded = shim.as_ref().map_or(Ok(false), |shim| start::meets_empty(linker, shim))?;
         let dropped = |at: &usize| {
-            shim.as_ref().is_some_and(|shim| shim.program == *at || shim.filler.as_ref() == Some(at))
+            shim.as_ref()
+                .is_some_and(|shim| shim.filler.as_ref() == Some(at) || shim.program == *at && !is_guarded)
         };
         let merged: Vec<_> = (0..found).filter(|at| !dropped(at)).collect();
         let (memory, memory_type) = memory(linker)?;
         let mut plan = Self {
             linker,
             shim,
+            is_guarded,
             bases: vec![Bases::default(); found],
             ends: Bases::default(),
             hosts: BTreeMap::new(),
@@ -165,6 +170,32 @@ impl<'p, 'a> Plan<'p, 'a> {
         }
     }
 
+    /// What `function` means in code: a function of the shim may have to trap before it calls.
+    fn called(&self, function: Func) -> Result<Func, NotFused> {
+        if self.is_guarded { Ok(function) } else { self.without_shim(function) }
+    }
+
+    /// Whether calls through the shim are guarded.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.is_guarded
+    }
+
+    /// Whether `program` is the shim, whose functions are guards.
+    pub(crate) fn is_guard(&self, program: usize) -> bool {
+        self.shim.as_ref().is_some_and(|shim| shim.program == program)
+    }
+
+    /// The shim, whose functions are guards.
+    pub(crate) fn guard(&self) -> Result<&'p Linked<'a>, NotFused> {
+        self.linked(self.shim.as_ref().ok_or(NotFused::NOWHERE)?.program)
+    }
+
+    /// The function that function `index` of the shim calls.
+    pub(crate) fn guarded(&self, index: u32) -> Result<u32, NotFused> {
+        let shim = self.shim.as_ref().ok_or(NotFused::NOWHERE)?;
+        self.index_of(at(&shim.calls, index)?)
+    }
+
     /// The trampoline of the component's core function `index`.
     pub(crate) fn realloc(&self, index: u32) -> Result<u32, NotFused> {
         self.reallocs.position(self.defined(index)?)
@@ -185,7 +216,11 @@ impl<'p, 'a> Plan<'p, 'a> {
 
     /// Index of `function` of `program` in the merged module.
     pub(crate) fn function(&self, program: usize, function: u32) -> Result<u32, NotFused> {
-        match self.without_shim(self.linked(program)?.function(program, function))? {
+        self.index_of(self.called(self.linked(program)?.function(program, function))?)
+    }
+
+    fn index_of(&self, function: Func) -> Result<u32, NotFused> {
+        match function {
             Func::Host(host) => self.host_at.get(&host).copied().ok_or(NotFused::NOWHERE),
             Func::Own(own) => self.own_function(own),
         }
@@ -228,20 +263,20 @@ impl<'p, 'a> Plan<'p, 'a> {
         }))
     }
 
-    /// Finds the start function. All data and elements are written before it runs, so none may come after it.
-    /// A filler that is left out may come after it if it calls nothing through the shim: that would trap.
+    /// Finds the start function. All data and elements are written before it runs, so none may come after it,
+    /// except those of a filler that is left out.
     fn find_start(&mut self) -> Result<(), NotFused> {
         let filler = self.shim.as_ref().and_then(|shim| shim.filler);
         for (program, linked) in self.linker.programs.iter().enumerate() {
             let started = linked.program.start;
-            if let Some(start) = self.start
+            if self.start.is_some()
                 && (started.is_some() || linked.program.has_active_segments())
-                && (filler != Some(program) || start::may_call_shim(self.linker, self.shim.as_ref(), start)?)
+                && filler != Some(program)
             {
                 return NotFused::shape("a start function before other modules' data", "one after all data");
             }
             if let Some(function) = started {
-                let Func::Own(own) = self.without_shim(linked.function(program, function))? else {
+                let Func::Own(own) = self.called(linked.function(program, function))? else {
                     return NotFused::shape("a host's function at the start", "the guest's own");
                 };
                 self.start = Some(own);
@@ -276,8 +311,16 @@ impl<'p, 'a> Plan<'p, 'a> {
         for &program in &self.merged {
             let linked = self.linked(program)?;
             for (&function, &ty) in linked.functions.iter().zip(&linked.function_types) {
-                if let Func::Host(host) = self.without_shim(function)? {
+                if let Func::Host(host) = self.called(function)? {
                     self.hosts.entry(host).or_insert((program, ty));
+                }
+            }
+        }
+        if let Some(shim) = self.shim.as_ref().filter(|_| self.is_guarded) {
+            let types = &self.linked(shim.program)?.program.functions;
+            for (&call, &ty) in shim.calls.iter().zip(types) {
+                if let Func::Host(host) = call {
+                    self.hosts.entry(host).or_insert((shim.program, ty));
                 }
             }
         }
@@ -341,7 +384,7 @@ impl<'p, 'a> Plan<'p, 'a> {
         let mut next = Bases {
             functions: u32::try_from(self.hosts.len()).or(Err(NotFused::NOWHERE))?,
             tables: u32::from(!self.reallocs.is_empty()),
-            globals: u32::from(!self.reallocs.is_empty()),
+            globals: u32::from(!self.reallocs.is_empty()) + u32::from(self.is_guarded),
             ..Bases::default()
         };
         for &at in &self.merged {
@@ -352,7 +395,11 @@ impl<'p, 'a> Plan<'p, 'a> {
             next = Bases {
                 types: sum(next.types, types)?,
                 functions: sum(next.functions, count(&program.functions)?)?,
-                tables: sum(next.tables, count(&program.tables)?)?,
+                tables: if self.is_guard(at) {
+                    next.tables
+                } else {
+                    sum(next.tables, count(&program.tables)?)?
+                },
                 globals: sum(next.globals, count(&program.globals)?)?,
                 elements: sum(next.elements, elements)?,
             };

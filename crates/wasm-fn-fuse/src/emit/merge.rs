@@ -8,6 +8,7 @@ use wasm_encoder::{
 };
 use wasmparser::{FunctionBody, Operator};
 
+use super::guard;
 use crate::{
     NotFused, constant,
     plan::{
@@ -49,7 +50,9 @@ pub(crate) fn module<'p>(plan: &Plan<'p, '_>, dispatch: &Dispatch<'p>) -> Result
     module.section(&sections.types).section(&imports(plan)?).section(&sections.functions);
     module.section(&sections.tables).section(&sections.globals).section(&exports(plan)?);
     if let Some(start) = plan.start {
-        module.section(&StartSection { function_index: plan.own_function(start)? });
+        let (_, opening) = dispatch.ends()?;
+        let function_index = if plan.is_guarded() { opening } else { plan.own_function(start)? };
+        module.section(&StartSection { function_index });
     }
     module.section(&sections.elements).section(&sections.code).section(&names(plan, dispatch)?);
     Ok(module.finish())
@@ -73,10 +76,18 @@ impl Sections {
             let filled = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
             sections.globals.global(filled, &ConstExpr::i32_const(0));
         }
+        if plan.is_guarded() {
+            sections.globals.global(guard::open_type(), &ConstExpr::i32_const(0));
+        }
         for &at in &plan.merged {
             sections.add(IndexRewriter { plan, dispatch, program: at })?;
         }
         dispatch.write(&mut sections.types, &mut sections.functions, &mut sections.code)?;
+        if let Some(start) = plan.start.filter(|_| plan.is_guarded()) {
+            sections.types.ty().function([], []);
+            sections.functions.function(dispatch.ends()?.0);
+            sections.code.function(&guard::opening(plan, plan.own_function(start)?));
+        }
         if !plan.reallocs.is_empty() {
             sections.elements.declared(Elements::Functions(reallocs(plan)?.into()));
         }
@@ -96,7 +107,8 @@ impl Sections {
             mover.parse_global(&mut self.globals, global.clone())?;
         }
         if !mover.dispatch.replaces_tables() {
-            for table in &program.tables {
+            // The table of a shim is gone.
+            for table in program.tables.iter().filter(|_| !plan.is_guard(at)) {
                 mover.parse_table(&mut self.tables, table.clone())?;
             }
             for element in plan.elements(at)? {
@@ -107,7 +119,9 @@ impl Sections {
         for (index, body) in (imported..).zip(&program.bodies) {
             let own = Own { program: at, index };
             let entered = plan.exports.position(own).is_ok() || plan.start == Some(own);
-            if plan.is_dead(own) {
+            if plan.is_guard(at) && !plan.is_dead(own) {
+                self.code.function(&guard::body(plan, mover.dispatch, index)?);
+            } else if plan.is_dead(own) {
                 // The index stays, so that all other indices stay.
                 self.code.function(&trapping());
             } else if entered {

@@ -126,6 +126,19 @@ impl<'p> Dispatch<'p> {
         TableTrap::ALL.into_iter().map(|trap| Ok((self.trap(trap)?, trap.name()))).collect()
     }
 
+    /// The type after all of those here, and the function after all of these.
+    pub(crate) fn ends(&self) -> Result<(u32, u32), NotFused> {
+        let dispatchers = count(&self.dispatchers)?;
+        let (types, functions) = if self.traps() { (1, count(&TableTrap::ALL)?) } else { (0, 0) };
+        let end = |base: u32, more: u32| base.checked_add(dispatchers)?.checked_add(more);
+        end(self.types_base, types).zip(end(self.functions_base, functions)).ok_or(NotFused::NOWHERE)
+    }
+
+    /// The function that stands for the trap of an empty slot, if there is one.
+    pub(crate) fn empty_slot(&self) -> Result<Option<u32>, NotFused> {
+        if self.traps() { self.trap(TableTrap::Empty).map(Some) } else { Ok(None) }
+    }
+
     /// The function that stands for `trap`.
     fn trap(&self, trap: TableTrap) -> Result<u32, NotFused> {
         let before = count(&self.dispatchers)?.checked_add(trap as u32);
@@ -233,6 +246,10 @@ fn tables<'p>(plan: &Plan<'p, '_>) -> Result<Option<HashMap<u32, TableContents<'
         if !linked.program.has_plain_types() {
             return Ok(None);
         }
+        if plan.is_guard(at) {
+            // Its table is gone.
+            continue;
+        }
         for (index, table) in (count(&linked.tables)?..).zip(&linked.program.tables) {
             slots = slots.saturating_add(table.ty.initial);
             let size = u32::try_from(table.ty.initial).ok();
@@ -248,6 +265,9 @@ fn tables<'p>(plan: &Plan<'p, '_>) -> Result<Option<HashMap<u32, TableContents<'
 fn uses<'p>(plan: &Plan<'p, '_>) -> Result<Option<TableUses<'p>>, NotFused> {
     let mut uses = TableUses { calls: BTreeMap::new(), others: false };
     for &at in &plan.merged {
+        if plan.is_guard(at) {
+            continue;
+        }
         let program = &plan.linked(at)?.program;
         let signatures = program.signatures();
         for (index, body) in (count(&plan.linked(at)?.functions)?..).zip(&program.bodies) {

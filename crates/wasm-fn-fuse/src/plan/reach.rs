@@ -36,7 +36,12 @@ fn reached(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<HashSet<u32>,
         if !reached.insert(function) {
             continue;
         }
-        let Some(&(program, body)) = bodies.get(&function) else { continue };
+        let Some(&(own, body)) = bodies.get(&function) else { continue };
+        let program = own.program;
+        if plan.is_guard(program) {
+            ahead.push(plan.guarded(own.index)?);
+            continue;
+        }
         for operator in body.get_operators_reader()? {
             match operator? {
                 Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
@@ -55,13 +60,14 @@ fn reached(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<HashSet<u32>,
     Ok(reached)
 }
 
-/// The functions with a body, each with its program.
-fn bodies<'m>(plan: &'m Plan<'_, '_>) -> Result<HashMap<u32, (usize, &'m FunctionBody<'m>)>, NotFused> {
+/// The functions with a body.
+fn bodies<'m>(plan: &'m Plan<'_, '_>) -> Result<HashMap<u32, (Own, &'m FunctionBody<'m>)>, NotFused> {
     let mut bodies = HashMap::new();
     for &program in &plan.merged {
         let linked = plan.linked(program)?;
         for (index, body) in (count(&linked.functions)?..).zip(&linked.program.bodies) {
-            bodies.insert(plan.own_function(Own { program, index })?, (program, body));
+            let own = Own { program, index };
+            bodies.insert(plan.own_function(own)?, (own, body));
         }
     }
     Ok(bodies)

@@ -10,15 +10,29 @@ use crate::{
     read::link::{Func, Linker, Own, count},
 };
 
-/// Whether the function `start` may call a function of `shim`, directly or indirectly. One that calls through
-/// a table or a reference may call anything.
+/// Whether a start function may call a function of `shim` before that is filled. Such a call traps.
 ///
 /// # Errors
 /// A body is malformed.
-pub(super) fn may_call_shim(linker: &Linker<'_>, shim: Option<&Shim>, start: Own) -> Result<bool, NotFused> {
+pub(super) fn meets_empty(linker: &Linker<'_>, shim: &Shim) -> Result<bool, NotFused> {
+    let before = linker.programs.iter().enumerate().take(shim.filler.unwrap_or(0));
+    for (program, linked) in before {
+        let Some(start) = linked.program.start else { continue };
+        if let Func::Own(start) = linked.function(program, start)
+            && may_call(linker, shim.program, start)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether the function `start` may call a function of program `shim`, directly or indirectly. One that calls
+/// through a table or a reference may call anything.
+fn may_call(linker: &Linker<'_>, shim: usize, start: Own) -> Result<bool, NotFused> {
     let (mut reached, mut ahead) = (HashSet::new(), vec![start]);
     while let Some(own) = ahead.pop() {
-        if shim.is_some_and(|shim| shim.program == own.program) {
+        if own.program == shim {
             return Ok(true);
         }
         if !reached.insert(own) {

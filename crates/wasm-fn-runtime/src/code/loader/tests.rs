@@ -138,13 +138,28 @@ fn fused_or_not_a_component_starts_in_the_same_order() {
 }
 
 #[test]
-fn a_start_function_that_meets_an_empty_shim_still_does() {
-    // Called directly, the host would answer it.
-    let begin = "(func $begin (call $log (i32.const 0) (i32.const 0) (i32.const 0))) (start $begin)";
-    let component = LINKED.replacen("(func $twice", &format!("{begin} (func $twice"), 1);
-    let component = wat::parse_str(component).unwrap();
-    assert_eq!(answer(&component).0.unwrap_err().0, Trap::IndirectCallToNull);
-    assert_eq!(fused(Digest([0; 32]), &component), None);
+fn fused_or_not_a_start_function_meets_an_empty_shim() {
+    // Directly, through a table and another module, not at all, and not as it happens.
+    let starts = |what: &str| format!("(func $begin {what}) (start $begin) (func $twice");
+    let log = "(call $log (i32.const 0) (i32.const 0) (i32.const 0))";
+    for (start, traps) in [
+        (starts(log), true),
+        (starts("(drop (call_indirect (result i32) (i32.const 1)))"), true),
+        (starts("(if (memory.grow (i32.const 70000)) (then)) (drop (memory.grow (i32.const 1)))"), false),
+        (starts(&format!("(if (i32.const 0) (then {log}))")), false),
+    ] {
+        let component = wat::parse_str(LINKED.replacen("(func $twice", &start, 1)).unwrap();
+        let fused = fused(Digest([0; 32]), &component).unwrap();
+        let ((before, told), (after, told_after)) = (answer(&component), answer(&fused));
+        assert_eq!(told, told_after, "{start}");
+        if traps {
+            let kinds = (before.unwrap_err().0, after.unwrap_err().0);
+            assert_eq!(kinds, (Trap::IndirectCallToNull, Trap::IndirectCallToNull), "{start}");
+            assert_eq!(told, [], "{start}");
+        } else {
+            assert_eq!((before.unwrap(), after.unwrap(), told.len()), (87, 87, 1), "{start}");
+        }
+    }
 }
 
 #[test]

@@ -277,3 +277,26 @@ async fn component_with_features_that_the_engine_does_not_run_is_not_called_brok
     let error = node.prepare(&wat::parse_str(text).unwrap(), &FunctionConfig::default()).await.unwrap_err();
     assert!(matches!(error, PrepareError::Unsupported { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn program_whose_allocator_can_print_is_linked_with_its_adapter() {
+    // The adapter takes its stack from `cabi_realloc` when it starts, which could print if that failed.
+    let text = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 64) "content-type: text/plain\0a\0aprinted")
+        (func $print
+            (i32.store (i32.const 0) (i32.const 64))
+            (i32.store (i32.const 4) (i32.const 33))
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+            (local $page i32)
+            (local.set $page (memory.grow (i32.const 1)))
+            (if (i32.lt_s (local.get $page) (i32.const 0)) (then (call $print) (unreachable)))
+            (i32.mul (local.get $page) (i32.const 65536)))
+        (func (export "_start") (call $print)))"#;
+    let node = Node::start();
+    let version = node.add_version(&wat::parse_str(text).unwrap());
+    assert_eq!(ok(&version, "/").await, "printed");
+    assert!(version.code.get().as_ref().unwrap().is_fused);
+}
