@@ -28,6 +28,8 @@ mod interpreted;
 #[cfg(test)]
 mod machine;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod previewing;
 #[cfg(test)]
 mod proxied;

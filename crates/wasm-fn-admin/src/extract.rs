@@ -8,7 +8,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use http::{header, request::Parts};
+use http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use wasm_fn_core::{FunctionName, Revision};
@@ -154,6 +154,31 @@ impl<T: Send + Sync> FromRequestParts<T> for WantsLines {
             media_type.trim().eq_ignore_ascii_case(NDJSON)
         })))
     }
+}
+
+/// Whether the client asks for OpenMetrics, and not rather for plain text.
+pub(crate) struct WantsOpenMetrics(pub(crate) bool);
+
+impl<T: Send + Sync> FromRequestParts<T> for WantsOpenMetrics {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &T) -> Result<Self, Self::Rejection> {
+        let open_metrics = quality(&parts.headers, "application/openmetrics-text");
+        Ok(Self(open_metrics > 0.0 && open_metrics >= quality(&parts.headers, "text/plain")))
+    }
+}
+
+/// The weight that the client gives to `media_type` (RFC 9110, section 12.4.2); 0 if it does not name the
+/// type.
+fn quality(headers: &HeaderMap, media_type: &str) -> f32 {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let ranges = accepts.flat_map(|value| value.split(',')).filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        parts.next().filter(|name| name.eq_ignore_ascii_case(media_type))?;
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        Some(weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0)))
+    });
+    ranges.fold(0.0, f32::max)
 }
 
 /// The control plane, whatever its host and store.

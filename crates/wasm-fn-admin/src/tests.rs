@@ -1,6 +1,7 @@
 //! Tests of the API over a real listener, with a fake host and an in-memory store.
 
 mod deployments;
+mod metrics;
 mod previews;
 mod surface;
 mod traffic;

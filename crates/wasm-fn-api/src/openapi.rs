@@ -125,10 +125,14 @@ impl Describer {
             },
             Operation::Metrics => Description {
                 tag: "node",
-                summary: "Reads requests, latencies and memory of every version in every stage.",
+                summary: "Reads requests, latencies and memory of every version in every stage, and the rollouts.",
                 parameters: Vec::new(),
                 body: None,
-                success: text("OpenMetrics text", "application/openmetrics-text"),
+                success: ResponseBuilder::new()
+                    .description("The text format of Prometheus, or OpenMetrics for who prefers it in `accept`")
+                    .content("text/plain", Content::new(Some(String::schema())))
+                    .content("application/openmetrics-text", Content::new(Some(String::schema())))
+                    .build(),
                 refusals: &[],
             },
             Operation::Describe => Description {

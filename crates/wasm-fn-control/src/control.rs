@@ -2,6 +2,7 @@
 
 mod commands;
 mod deploy;
+mod ended_counts;
 mod error;
 mod handing_over;
 mod reconcile;
@@ -82,6 +83,7 @@ pub struct Control<H: Host, S> {
     deployments: Arc<Semaphore>,
     compilations: Semaphore,
     memory: Mutex<trap_memory::Memory>,
+    ended: ended_counts::EndedCounts,
 }
 
 struct Writer<H: Host> {
@@ -164,6 +166,7 @@ impl<H: Host, S: Store> Control<H, S> {
             deployments: Arc::new(Semaphore::new(DEPLOYMENTS_MAX)),
             compilations: Semaphore::new(COMPILATIONS_MAX),
             memory: Mutex::new(memory),
+            ended: ended_counts::EndedCounts::default(),
         });
         control.keep_bases();
         tokio::spawn(reconcile::reconcile(Arc::downgrade(&control)));
@@ -301,6 +304,7 @@ impl<H: Host, S: Store> Control<H, S> {
         self.table.store(Arc::new(table));
         self.state.store(Arc::clone(&after));
         log(&entry);
+        self.ended.count(&entry.change, &before, &after);
         self.changed.notify_one();
         self.keep_base(&entry.change, &after);
         self.collect(&before, &after, &name).await;

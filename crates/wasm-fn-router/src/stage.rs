@@ -172,6 +172,11 @@ impl<V> Stage<V> {
         &self.choice.versions[self.stable]
     }
 
+    /// The version that a rollout moves to.
+    pub fn canary(&self) -> Option<&VersionEntry<V>> {
+        self.canary.map(|index| &self.versions()[index])
+    }
+
     /// Whether the client's address decides the version of a user.
     pub fn sticks_to_address(&self) -> bool {
         matches!(self.choice.sticky, StickyKey::ClientAddress)

@@ -7,6 +7,8 @@
 //! An empty tally takes about 300 bytes, others about 10 KiB; of thousands of versions, most are empty. Only
 //! traps take a lock.
 
+mod distribution;
+
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
@@ -17,6 +19,8 @@ use std::{
 
 use histogram::{AtomicHistogram, Config, Histogram};
 use wasm_fn_core::Outcome;
+
+pub use distribution::Distribution;
 
 use crate::{Shielding, shielding::ShieldCounts};
 
@@ -223,12 +227,21 @@ impl TallySnapshot {
         upper_bound(self.latency.as_ref(), quantile).map(Duration::from_micros)
     }
 
-    /// Invocations with a latency of at most `bound`, including all in the bucket of `bound`. Together with
-    /// [`latency_count`](Self::latency_count) this gives a cumulative histogram.
+    /// Invocations with a latency of at most `bound`, including all in the bucket of `bound`.
     pub fn latency_at_most(&self, bound: Duration) -> u64 {
         let bound = micros(bound);
         let buckets = self.latency.iter().flatten();
         buckets.take_while(|bucket| bucket.start() <= bound).map(|bucket| bucket.count()).sum()
+    }
+
+    /// The latencies that count, by `bounds` in ascending order.
+    pub fn latencies(&self, bounds: &[Duration]) -> Distribution {
+        Distribution::of(self.latency.as_ref(), bounds)
+    }
+
+    /// The waits for a place of all invocations, by `bounds` in ascending order.
+    pub fn queue_waits(&self, bounds: &[Duration]) -> Distribution {
+        Distribution::of(self.queue_wait.as_ref(), bounds)
     }
 
     /// Invocations whose latency counts.

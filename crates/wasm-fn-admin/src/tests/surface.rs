@@ -1,9 +1,8 @@
-//! Tests of what holds for every path: tokens, description, problems; and of metrics, logs, shutdown.
+//! Tests of what holds for every path: tokens, description, problems; and of logs and shutdown.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
-use wasm_fn_core::{Outcome, VersionNo};
-use wasm_fn_router::{InvocationRecord, Shielding};
+use wasm_fn_core::VersionNo;
 
 use super::*;
 use wasm_fn_api::{AccessRule, Operation};
@@ -112,72 +111,6 @@ async fn unknown_paths_and_methods_are_problems_too() {
     let answer = api.raw("DELETE", "/v1/functions", "").await;
     assert_eq!(answer.problem(), (405, "method-not-allowed".to_owned()));
     assert!(answer.headers.contains_key(header::ALLOW));
-}
-
-#[tokio::test]
-async fn metrics_are_what_the_tallies_say() {
-    let api = Api::start().await;
-    api.deploy("hello", b"1", json!({})).await;
-    let table = api.node.control.tables().load_full();
-    for _ in 0..3 {
-        table.find(None, "/hello").unwrap().versions()[0].tally.record(InvocationRecord {
-            outcome: Outcome::Trap,
-            latency: Duration::from_millis(100),
-            queue_wait: Duration::ZERO,
-            memory_peak_bytes: 1 << 20,
-        });
-    }
-    let tally = &table.find(None, "/hello").unwrap().versions()[0].tally;
-    assert!(!api.get("/metrics").await.text.contains("wasm_fn_shield_total{"));
-    for shielding in [Shielding::Again, Shielding::Again, Shielding::HadEffect] {
-        tally.shielded(shielding);
-    }
-    let status = api.get("/v1/functions/hello").await.json();
-    let shield = &status["stages"][0]["versions"][0]["tally"]["shield"];
-    assert_eq!(*shield, json!({ "again": 2, "had-effect": 1 }));
-    let answer = api.get("/metrics").await;
-    let labels = r#"function="hello",stage="live",version="v1""#;
-    for line in [
-        "wasm_fn_revision 1".to_owned(),
-        "wasm_fn_functions 1".to_owned(),
-        format!(r#"wasm_fn_requests_total{{{labels},outcome="trap"}} 3"#),
-        format!(r#"wasm_fn_requests_total{{{labels},outcome="success"}} 0"#),
-        format!(r#"wasm_fn_shield_total{{{labels},result="again"}} 2"#),
-        format!(r#"wasm_fn_shield_total{{{labels},result="no-time"}} 0"#),
-        format!("wasm_fn_memory_peak_bytes{{{labels}}} 1048576"),
-    ] {
-        assert!(answer.text.lines().any(|found| found == line), "{line}\n{}", answer.text);
-    }
-    let p99 = format!(r#"wasm_fn_request_latency_seconds{{{labels},quantile="0.99"}} 0.10"#);
-    assert!(answer.text.contains(&p99), "{}", answer.text);
-    assert!(answer.text.ends_with("# EOF\n"));
-    assert!(
-        answer.headers[header::CONTENT_TYPE].to_str().unwrap().starts_with("application/openmetrics-text")
-    );
-}
-
-#[tokio::test]
-async fn requests_that_asked_for_their_version_have_a_metric_of_their_own() {
-    let api = Api::start().await;
-    api.deploy("hello", b"1", json!({})).await;
-    let table = api.node.control.tables().load_full();
-    let tally = &table.find(None, "/hello").unwrap().versions()[0].tally;
-    let ended = InvocationRecord {
-        outcome: Outcome::Trap,
-        latency: Duration::from_millis(100),
-        queue_wait: Duration::ZERO,
-        memory_peak_bytes: 1 << 20,
-    };
-    tally.of_overrides().record(ended);
-    let text = api.get("/metrics").await.text;
-    let labels = r#"function="hello",stage="live",version="v1""#;
-    let asked = format!(r#"wasm_fn_override_requests_total{{{labels},outcome="trap"}} 1"#);
-    assert!(text.lines().any(|line| line == asked), "{text}");
-    let others = text.lines().filter(|line| line.contains("version=") && !line.contains("_override_"));
-    assert_eq!(others.count(), 0, "{text}");
-    let status = api.get("/v1/functions/hello").await.json();
-    let version = &status["stages"][0]["versions"][0];
-    assert_eq!((&version["overrides"], &version["tally"]["requests"]), (&json!(1), &json!(0)));
 }
 
 fn line(seq: u64, version: u32, failed: bool) -> LogLine {

@@ -113,6 +113,20 @@ pub enum RolloutOutcome {
     RolledBack,
 }
 
+impl RolloutOutcome {
+    /// All values, in the order of their discriminants.
+    pub const ALL: [Self; 3] = [Self::Promoted, Self::Aborted, Self::RolledBack];
+
+    /// The word used in the API and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Promoted => "promoted",
+            Self::Aborted => "aborted",
+            Self::RolledBack => "rolled-back",
+        }
+    }
+}
+
 impl RolloutSpec {
     /// Checks a specification.
     ///

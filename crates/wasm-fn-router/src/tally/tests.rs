@@ -113,6 +113,23 @@ fn cumulative_counts_follow_the_bounds() {
 }
 
 #[test]
+fn distribution_counts_every_time_once_by_the_bounds_asked_for() {
+    let tally = Tally::new();
+    for micros in [10, 20, 20, 999, 1_000, 1_000_000] {
+        tally.record(InvocationRecord { queue_wait: Duration::from_micros(5), ..success(micros) });
+    }
+    tally.record(InvocationRecord { latency: Duration::from_secs(1), ..ended(Outcome::Shed, 1) });
+    let snapshot = tally.snapshot();
+    let latencies = snapshot.latencies(&[9, 20, 1_000].map(Duration::from_micros));
+    assert_eq!((&*latencies.counts, latencies.count()), (&[0, 3, 2, 1][..], snapshot.latency_count()));
+    let off = latencies.sum.as_secs_f64() / Duration::from_micros(1_002_049).as_secs_f64() - 1.0;
+    assert!(off.abs() < 0.016, "{off}");
+    // A request that was shed without a wait counts among the waits.
+    assert_eq!(snapshot.queue_waits(&[Duration::ZERO, Duration::from_micros(5)]).counts, [1, 6, 0]);
+    assert_eq!(TallySnapshot::default().latencies(&[Duration::ZERO]).counts, [0, 0]);
+}
+
+#[test]
 fn parts_of_a_microsecond_count_as_a_whole_one() {
     let tally = Tally::new();
     tally.record(InvocationRecord { latency: Duration::from_nanos(1), ..success(0) });

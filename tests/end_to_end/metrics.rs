@@ -1,0 +1,98 @@
+//! `/metrics`, as the programs of others read it.
+
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Folder, Node, Process, client::Client, patiently, programs::starts};
+
+/// What promtool says to `text`; nothing if it has no objection.
+fn objections(text: &str) -> String {
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().expect("promtool starts");
+    let mut stdin = promtool.stdin.take().expect("stdin is a pipe");
+    stdin.write_all(text.as_bytes()).expect("promtool reads all of it");
+    drop(stdin);
+    let output = promtool.wait_with_output().expect("promtool ends");
+    let said = [&*output.stdout, &*output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert_eq!(output.status.success(), said.is_empty(), "{said}");
+    said
+}
+
+#[tokio::test]
+async fn promtool_accepts_the_metrics() {
+    if !starts(Command::new("promtool").arg("--version"), "promtool", "promtool_accepts_the_metrics") {
+        return;
+    }
+    let node = Node::start().await;
+    let metrics = Client::http1(node.admin);
+    assert_eq!(objections(&metrics.get("/metrics").await.ok().text()), "");
+
+    node.hello_canary("50%", json!({})).await;
+    node.deploy("trap").await;
+    for _ in 0..20 {
+        node.http.get("/hello").await.ok();
+        node.http.get("/trap").await;
+    }
+    let text = metrics.get("/metrics").await.ok().text();
+    for sample in [
+        "wasm_fn_build_info{",
+        "wasm_fn_request_latency_seconds_bucket{",
+        "wasm_fn_queue_wait_seconds_bucket{",
+        "wasm_fn_requests_total{",
+        "wasm_fn_rollout_phase{",
+        "wasm_fn_shield_total{",
+    ] {
+        assert!(text.contains(sample), "{sample}\n{text}");
+    }
+    assert_eq!(objections(&text), "");
+    // And that it would have objected.
+    assert_ne!(objections(&text.replace("_requests_total", "_requests")), "");
+}
+
+#[tokio::test]
+async fn prometheus_scrapes_the_metrics() {
+    if !starts(Command::new("prometheus").arg("--version"), "prometheus", "prometheus_scrapes_the_metrics") {
+        return;
+    }
+    let node = Node::start().await;
+    node.hello_canary("50%", json!({})).await;
+    for _ in 0..20 {
+        node.http.get("/hello").await.ok();
+    }
+    let folder = Folder::new();
+    let scrape = json!({
+        "global": { "scrape_interval": "1s" },
+        "scrape_configs": [{ "job_name": "node", "static_configs": [{ "targets": [node.admin.to_string()] }] }],
+    });
+    // JSON is YAML.
+    let config = folder.write("prometheus.yml", scrape.to_string());
+    let mut prometheus = Command::new("prometheus");
+    prometheus.arg("--web.listen-address=127.0.0.1:0").current_dir(folder.path()).stdout(Stdio::null());
+    prometheus.arg("--storage.tsdb.path").arg(folder.path().join("tsdb")).arg("--config.file").arg(config);
+    let prometheus = Process::spawn(&mut prometheus);
+    let listens = |line: &str| line.split_once("\"Listening on\" address=")?.1.trim().parse().ok();
+    let prometheus_http = Client::http1(prometheus.line("the address of Prometheus", listens).await);
+    let targets = async {
+        loop {
+            // While it starts, it answers that it cannot serve yet, in plain text.
+            let targets = prometheus_http.get("/api/v1/targets").await;
+            let targets: Value = serde_json::from_slice(&targets.body).unwrap_or_default();
+            let target = &targets["data"]["activeTargets"][0];
+            if target["health"] != "unknown" && !target["health"].is_null() {
+                return target.clone();
+            }
+        }
+    };
+    let target = patiently("the first scrape", targets).await;
+    assert_eq!((&target["health"], &target["lastError"]), (&json!("up"), &json!("")), "{target}");
+    let answer =
+        prometheus_http.get("/api/v1/query?query=sum(wasm_fn_request_latency_seconds_count)").await.ok();
+    let answer: Value = serde_json::from_slice(&answer.body).expect("Prometheus answers JSON");
+    assert_eq!(answer["data"]["result"][0]["value"][1], "20", "{answer}");
+}
