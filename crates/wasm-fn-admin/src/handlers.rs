@@ -1,5 +1,6 @@
 //! The handlers, one for each operation.
 
+mod backup;
 mod components;
 mod deployments;
 mod functions;
@@ -27,6 +28,7 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::Metrics => get(metrics::metrics::<H, S>),
         Operation::Describe => get(async || Json(wasm_fn_api::openapi())),
         Operation::GetNode => get(node::node::<H, S>),
+        Operation::GetBackup => get(backup::backup::<H, S>),
         Operation::RotatePreviewKey => post(preview::rotate_key::<H, S>),
         Operation::PutComponent => put(components::put::<H, S>),
         Operation::HeadComponent => head(components::head::<H, S>),

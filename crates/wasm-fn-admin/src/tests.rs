@@ -1,5 +1,6 @@
 //! Tests of the API over a real listener, with a fake host and an in-memory store.
 
+mod backups;
 mod deployments;
 mod metrics;
 mod previews;
@@ -94,7 +95,7 @@ impl Api {
     async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
         let (head, body) = self.open(request).await.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         Answer { status: head.status.as_u16(), headers: head.headers, text }
     }
 

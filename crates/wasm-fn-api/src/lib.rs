@@ -4,6 +4,7 @@
 //! digests travel as users write them (`"v42"`, `"10%"`), and `TryFrom` is the parser. Requests refuse
 //! unknown fields; answers may gain fields. Times are in Unix milliseconds, sizes in bytes.
 
+mod backup;
 mod config;
 mod deploy;
 mod event;
@@ -16,6 +17,7 @@ mod rollout;
 mod status;
 mod traffic;
 
+pub use backup::{BLOCK_BYTES, BackupManifest, BackupMember, END_BYTES, MemberHeader, NoHeader};
 pub use config::{CohortRole, CohortSpec, ConfigSpec, InvalidConfig};
 pub use deploy::{DeployEvent, DeployRequest, DeployResult, Uploaded};
 pub use event::{RolloutChange, RolloutEvent};

@@ -14,10 +14,10 @@ use utoipa::{
 };
 
 use crate::{
-    AbortRequest, AccessRule, DeleteQuery, Deleted, DeployEvent, DeployRequest, DeployResult, FunctionList,
-    FunctionStatus, HistoryPage, HistoryQuery, HoldRequest, LogEvent, LogsQuery, Method, NodeView, Operation,
-    PreviewKeyRotated, PreviewQuery, PreviewView, Problem, PromoteRequest, RollbackRequest, StageChanged,
-    TrafficRequest, Uploaded, VersionList,
+    AbortRequest, AccessRule, BackupManifest, DeleteQuery, Deleted, DeployEvent, DeployRequest,
+    DeployResult, FunctionList, FunctionStatus, HistoryPage, HistoryQuery, HoldRequest, LogEvent, LogsQuery,
+    Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem, PromoteRequest,
+    RollbackRequest, StageChanged, TrafficRequest, Uploaded, VersionList,
 };
 
 const JSON: &str = "application/json";
@@ -153,6 +153,17 @@ impl Describer {
                 body: None,
                 success: self.json::<NodeView>("The node"),
                 refusals: &[],
+            },
+            Operation::GetBackup => Description {
+                tag: "node",
+                summary: "Reads a backup of the state and the components, as they are now.",
+                parameters: Vec::new(),
+                body: None,
+                success: ResponseBuilder::new()
+                    .description("A tar archive; `content-length` is its size")
+                    .content(BackupManifest::MEDIA_TYPE, Content::new(Some(Vec::<u8>::schema())))
+                    .build(),
+                refusals: &[("503", "`busy`, `not-ready`")],
             },
             Operation::RotatePreviewKey => Description {
                 tag: "node",

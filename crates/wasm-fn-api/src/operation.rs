@@ -14,6 +14,8 @@ pub enum Operation {
     Describe,
     /// Describes the node.
     GetNode,
+    /// Reads a backup.
+    GetBackup,
     /// Replaces the key of preview tokens.
     RotatePreviewKey,
     /// Stores a component.
@@ -76,12 +78,13 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
         Self::Describe,
         Self::GetNode,
+        Self::GetBackup,
         Self::RotatePreviewKey,
         Self::PutComponent,
         Self::HeadComponent,
@@ -110,6 +113,7 @@ impl Operation {
             Self::Metrics => (Get, "/metrics"),
             Self::Describe => (Get, "/openapi.json"),
             Self::GetNode => (Get, "/v1/node"),
+            Self::GetBackup => (Get, "/v1/backup"),
             Self::RotatePreviewKey => (Post, "/v1/preview-key"),
             Self::PutComponent => (Put, "/v1/components/{digest}"),
             Self::HeadComponent => (Head, "/v1/components/{digest}"),

@@ -1,5 +1,6 @@
 //! The control plane itself: one writer that plans, commits and publishes.
 
+mod backup;
 mod commands;
 mod deploy;
 mod ended_counts;
@@ -28,12 +29,16 @@ use crate::{
     state::{Action, Change, ChangeError, StageKey, State},
 };
 
+pub use backup::Backup;
 pub use commands::GateStanding;
 pub use deploy::{Deploy, Deployed};
 pub use error::ControlError;
 
 /// How many deployments may run or wait. More are refused.
 const DEPLOYMENTS_MAX: usize = 32;
+
+/// How many backups may be under way. More are refused.
+const BACKUPS_MAX: usize = 2;
 
 /// How many components may be compiled at once.
 const COMPILATIONS_MAX: usize = 2;
@@ -82,6 +87,7 @@ pub struct Control<H: Host, S> {
     changed: Arc<Notify>,
     deployments: Arc<Semaphore>,
     compilations: Semaphore,
+    backups: Arc<Semaphore>,
     memory: Mutex<trap_memory::Memory>,
     ended: ended_counts::EndedCounts,
 }
@@ -165,6 +171,7 @@ impl<H: Host, S: Store> Control<H, S> {
             changed,
             deployments: Arc::new(Semaphore::new(DEPLOYMENTS_MAX)),
             compilations: Semaphore::new(COMPILATIONS_MAX),
+            backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
             memory: Mutex::new(memory),
             ended: ended_counts::EndedCounts::default(),
         });
@@ -242,7 +249,7 @@ impl<H: Host, S: Store> Control<H, S> {
     /// # Errors
     /// The place where the chain is broken.
     pub async fn verify_journal(&self) -> Result<Revision, VerifyError> {
-        documents::verify(&self.store).await
+        documents::verify_journal(&self.store).await
     }
 
     /// Runs [`commit`](Self::commit) in its own task, so that a change cannot stay committed but unpublished

@@ -88,7 +88,7 @@ pub(crate) async fn journal(store: &impl Store, range: JournalRange) -> Result<V
 ///
 /// # Errors
 /// The place where the chain is broken.
-pub(crate) async fn verify(store: &impl Store) -> Result<Revision, VerifyError> {
+pub async fn verify_journal(store: &impl Store) -> Result<Revision, VerifyError> {
     let mut walk = Walk::new();
     loop {
         let records = store.journal_after(walk.revision(), RECORDS_AT_ONCE).await?;

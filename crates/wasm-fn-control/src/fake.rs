@@ -165,6 +165,14 @@ impl Store for FakeStore {
         self.kept.journal_after(after, limit)
     }
 
+    fn copy(
+        &self,
+        folder: PathBuf,
+        begun: impl FnOnce() + Send + 'static,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.kept.copy(folder, begun)
+    }
+
     fn release(&self) -> impl Future<Output = ()> + Send {
         self.kept.release()
     }

@@ -31,8 +31,9 @@ mod stored;
 pub use access::{Access, Actor, TokenError};
 pub use clock::Clock;
 pub use control::{
-    Control, ControlError, ControlOptions, Deploy, Deployed, GateStanding, Note, OpenError, salt_at_random,
+    Backup, Control, ControlError, ControlOptions, Deploy, Deployed, GateStanding, Note, OpenError,
+    salt_at_random,
 };
-pub use documents::{VerifyError, stored_state};
+pub use documents::{VerifyError, stored_state, verify_journal};
 pub use publish::TableError;
 pub use stored::Malformed;

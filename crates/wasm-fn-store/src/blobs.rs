@@ -6,6 +6,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -15,9 +16,6 @@ use futures_util::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use wasm_fn_core::Digest;
-
-/// The folder within the data directory.
-const FOLDER: &str = "blobs";
 
 /// The prefix of draft names. No digest starts with it.
 const DRAFT: &str = "draft-";
@@ -40,6 +38,11 @@ pub struct Pin {
     blobs: Arc<Blobs>,
     digest: Digest,
 }
+
+/// A folder for files that are needed for a while, on the same disk as the blobs. Removed on drop, or after
+/// a crash when the blobs are opened again.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
 
 /// Why a blob was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -67,13 +70,16 @@ pub enum PutError {
 }
 
 impl Blobs {
+    /// The name of the folder within the data directory.
+    pub const FOLDER: &str = "blobs";
+
     /// Opens the blobs in `data_dir`, of at most `bytes_max` bytes each. Removes drafts left by a crash.
     /// Blocks.
     ///
     /// # Errors
     /// If the folder cannot be created or read.
     pub fn open(data_dir: &Path, bytes_max: u64) -> io::Result<Self> {
-        let folder = data_dir.join(FOLDER);
+        let folder = data_dir.join(Self::FOLDER);
         fs::create_dir_all(&folder)?;
         let blobs = Self { folder, bytes_max, in_place: false, pins: Mutex::default() };
         blobs.remove_where(|name| name.starts_with(DRAFT))?;
@@ -90,6 +96,11 @@ impl Blobs {
     /// Largest size of a blob, in bytes.
     pub fn bytes_max(&self) -> u64 {
         self.bytes_max
+    }
+
+    /// Where the blob is, if it is stored.
+    pub fn path(&self, digest: Digest) -> PathBuf {
+        self.folder.join(digest.to_string())
     }
 
     /// The path of the blob; `None` if it is not stored.
@@ -122,8 +133,7 @@ impl Blobs {
         digest: Digest,
         chunks: impl Stream<Item = Result<Bytes, E>>,
     ) -> Result<u64, PutError> {
-        let draft = self.folder.join(format!("{DRAFT}{}", hex::encode(rand::random::<[u8; 16]>())));
-        let draft = Draft(draft);
+        let draft = Draft(self.draft());
         let mut file = tokio::fs::File::create_new(&draft.0).await?;
         let mut chunks = std::pin::pin!(chunks);
         let (mut size, mut hasher) = (0, Sha256::new());
@@ -145,6 +155,16 @@ impl Blobs {
         tokio::fs::rename(&draft.0, self.path(digest)).await?;
         tokio::fs::File::open(&self.folder).await?.sync_all().await?;
         Ok(size)
+    }
+
+    /// Creates an empty folder for temporary files, with access only for its owner. Blocks.
+    ///
+    /// # Errors
+    /// If the folder cannot be created.
+    pub fn scratch(&self) -> io::Result<Scratch> {
+        let path = self.draft();
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Scratch(path))
     }
 
     /// Keeps `digest` from being collected as long as the pin lives, whether it is stored or not.
@@ -193,14 +213,16 @@ impl Blobs {
         for file in fs::read_dir(&self.folder)? {
             let file = file?;
             if file.file_name().to_str().is_some_and(&unwanted) {
-                fs::remove_file(file.path())?;
+                let remove = if file.file_type()?.is_dir() { fs::remove_dir_all } else { fs::remove_file };
+                remove(file.path())?;
             }
         }
         Ok(())
     }
 
-    fn path(&self, digest: Digest) -> PathBuf {
-        self.folder.join(digest.to_string())
+    /// A path that no other draft has.
+    fn draft(&self) -> PathBuf {
+        self.folder.join(format!("{DRAFT}{}", hex::encode(rand::random::<[u8; 16]>())))
     }
 
     fn pins(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
@@ -216,6 +238,21 @@ impl Drop for Draft {
     fn drop(&mut self) {
         // Fails after the rename, which is intended.
         let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Scratch {
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(folder = %self.0.display(), %error, "temporary files were not removed");
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! `journal_by_function` (name and revision, an index) and `traps` (function, stage and version number to
 //! fingerprints). One commit is one write transaction, which is on disk when the commit returns.
 
+mod copy;
+
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -22,9 +24,6 @@ use crate::{Commit, JournalRange, KnownTraps, Loaded, Record, Store, StoreError}
 
 /// The format that this program writes. It is also the newest format that it reads.
 const FORMAT: u64 = 1;
-
-/// The file within the data directory.
-const FILE: &str = "state.redb";
 
 /// The size of the page cache. The working set of a node is only a few pages.
 const CACHE_BYTES: usize = 16 << 20;
@@ -49,6 +48,9 @@ struct Inner {
 }
 
 impl EmbeddedStore {
+    /// The name of the file within the data directory.
+    pub const FILE: &str = "state.redb";
+
     /// Opens the database in `data_dir`. Creates the directory, with access only for its owner, and the
     /// database if they do not exist. Blocks.
     ///
@@ -96,7 +98,7 @@ impl EmbeddedStore {
     }
 
     fn failed_to(&self, error: &tokio::task::JoinError) -> StoreError {
-        StoreError::Database { path: self.data_dir.join(FILE), reason: error.to_string() }
+        StoreError::Database { path: self.data_dir.join(Self::FILE), reason: error.to_string() }
     }
 }
 
@@ -116,7 +118,7 @@ impl Inner {
         // Environment variables in configurations may hold secrets.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
         made.map_err(|error| unusable(data_dir, error))?;
-        let path = data_dir.join(FILE);
+        let path = data_dir.join(EmbeddedStore::FILE);
         let opened = Database::builder().set_cache_size(CACHE_BYTES).create(&path);
         let database = opened.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(data_dir.to_owned()),
@@ -330,6 +332,10 @@ impl Store for EmbeddedStore {
 
     async fn journal_after(&self, after: Revision, limit: usize) -> Result<Vec<Record>, StoreError> {
         self.blocking(move |inner| inner.journal_after(after, limit)).await
+    }
+
+    async fn copy(&self, folder: PathBuf, begun: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+        self.blocking(move |inner| inner.copy(&folder, begun)).await
     }
 
     async fn release(&self) {

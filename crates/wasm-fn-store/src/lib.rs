@@ -12,11 +12,11 @@ mod embedded;
 mod error;
 mod memory;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
 
-pub use blobs::{Blobs, Pin, PutError};
+pub use blobs::{Blobs, Pin, PutError, Scratch};
 pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use memory::MemoryStore;
@@ -58,6 +58,18 @@ pub trait Store: Send + Sync + 'static {
         after: Revision,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send;
+
+    /// Copies everything that the store holds at one moment into a new store in `folder`, for an
+    /// [`EmbeddedStore`] to open. Calls `begun` at that moment: later commits are not in the copy, and need
+    /// not wait for it.
+    ///
+    /// # Errors
+    /// The error that occurred. The folder then holds no complete copy.
+    fn copy(
+        &self,
+        folder: PathBuf,
+        begun: impl FnOnce() + Send + 'static,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Waits for calls that use the store, and then releases it, so that another process can open it. After
     /// that, every call is refused with [`StoreError::Released`] until [`take_back`](Self::take_back).

@@ -3,12 +3,13 @@
 use std::{
     collections::BTreeMap,
     ops::Bound,
+    path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use wasm_fn_core::{FunctionName, Revision};
 
-use crate::{Commit, JournalRange, KnownTraps, Loaded, Record, Store, StoreError};
+use crate::{Commit, EmbeddedStore, JournalRange, KnownTraps, Loaded, Record, Store, StoreError};
 
 /// Keeps everything in memory.
 #[derive(Debug, Default)]
@@ -89,6 +90,23 @@ impl Store for MemoryStore {
         let kept = self.kept();
         let range = (Bound::Excluded(after), Bound::Unbounded);
         Ok(kept.journal.range(range).take(limit).map(record).collect())
+    }
+
+    /// The copy holds every document as it is now; no record of a store in memory tells what it was before.
+    async fn copy(&self, folder: PathBuf, begun: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+        let (functions, journal, traps) = {
+            let kept = self.kept();
+            begun();
+            (kept.functions.clone(), kept.journal.clone(), kept.traps.clone())
+        };
+        let copy = EmbeddedStore::open(&folder)?;
+        for (revision, (function, record)) in journal {
+            let document = functions.get(&function).cloned().unwrap_or_default();
+            copy.commit(Commit { revision, function, document, record, forgets_traps: false }).await?;
+        }
+        copy.keep_traps(traps).await?;
+        copy.release().await;
+        Ok(())
     }
 
     /// No other process can open a store in memory.

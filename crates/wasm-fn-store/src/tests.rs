@@ -83,6 +83,57 @@ async fn keeps_everything(store: &impl Store) {
     assert_eq!(store.load().await.unwrap(), expected);
 }
 
+/// Checks that a copy holds what was there at its moment, whatever is committed meanwhile.
+async fn is_copied(store: &impl Store) {
+    let expected = fill(store, &["a", "b", "a"]).await;
+    let key = (name("a"), StageName::live(), VersionNo::new(1).unwrap());
+    store.keep_traps(KnownTraps::from([(key, vec![7, 8])])).await.unwrap();
+    let expected = Loaded { traps: store.load().await.unwrap().traps, ..expected };
+    let folder = tempfile::tempdir().unwrap();
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let copied = store.copy(folder.path().to_owned(), move || begun.send(()).unwrap());
+    let committed = async {
+        begins.await.unwrap();
+        fill(store, &["c", "a"]).await
+    };
+    let (copied, after) = tokio::join!(copied, committed);
+    copied.unwrap();
+    assert_eq!(after.revision, Revision(5));
+
+    let copy = EmbeddedStore::open(folder.path()).unwrap();
+    assert_eq!(copy.load().await.unwrap(), expected);
+    let of_a = JournalRange { function: Some(name("a")), before: None, limit: 9 };
+    let records = copy.journal(of_a).await.unwrap();
+    assert_eq!(records.iter().map(|record| record.revision.0).collect::<Vec<_>>(), [3, 1]);
+    fill(&copy, &["d"]).await;
+}
+
+#[tokio::test]
+async fn embedded_store_is_copied_while_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    is_copied(&EmbeddedStore::open(folder.path()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn memory_store_is_copied_as_an_embedded_one() {
+    let store = MemoryStore::new();
+    let expected = fill(&store, &["a", "b", "a"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    store.copy(folder.path().to_owned(), || {}).await.unwrap();
+    assert_eq!(EmbeddedStore::open(folder.path()).unwrap().load().await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn copy_does_not_replace_a_store() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (store, used) =
+        (EmbeddedStore::open(folder.path()).unwrap(), EmbeddedStore::open(other.path()).unwrap());
+    fill(&store, &["a"]).await;
+    let error = store.copy(other.path().to_owned(), || {}).await.unwrap_err();
+    assert!(matches!(error, StoreError::InUse(_)), "{error}");
+    assert_eq!(used.load().await.unwrap().revision, Revision(0));
+}
+
 #[tokio::test]
 async fn memory_store_keeps_everything() {
     keeps_everything(&MemoryStore::new()).await;

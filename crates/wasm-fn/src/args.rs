@@ -3,6 +3,7 @@
 //! [`config`](crate::config) combines it with the environment and `wasm-fn.toml`. No type of clap goes
 //! beyond that module.
 
+mod backup;
 mod deploy;
 #[cfg(test)]
 mod markdown;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
 
+pub(crate) use backup::{Backup, Restore};
 pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail};
 pub(crate) use node::{Demo, Doctor, Log, LogFormat, Serve};
 
@@ -76,6 +78,10 @@ pub(crate) enum Command {
     Functions(Functions),
     /// Deletes a function and all its versions
     Delete(Delete),
+    /// Saves the state and the components of a running node in one file
+    Backup(Backup),
+    /// Creates a data directory from a backup
+    Restore(Restore),
     /// Checks whether this machine can run a node well; takes the same options as `serve`
     Doctor(Doctor),
     /// Prints a completion script for a shell

@@ -5,6 +5,7 @@
 
 mod error;
 mod lines;
+mod pieces;
 mod upload;
 
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The commands.
 
 mod address;
+mod backup;
 mod deploy;
 mod doctor;
 mod functions;
@@ -33,6 +34,8 @@ impl Command {
         let connection = match self {
             Self::Serve(_) | Self::Demo(_) | Self::Completions(_) => return Format::Table,
             Self::Doctor(args) => return args.output,
+            Self::Restore(args) => return args.output,
+            Self::Backup(args) => &args.connection,
             Self::Deploy(args) => &args.connection,
             Self::Status(args) => &args.connection,
             Self::Versions(args) => &args.connection,
@@ -86,6 +89,8 @@ async fn client(command: Command) -> Result<u8, Fault> {
     let output = Output::new(command.format());
     match command {
         Command::Doctor(args) => doctor::run(args, output).await,
+        Command::Backup(args) => backup::backup(args, output).await,
+        Command::Restore(args) => backup::restore(args, output).await,
         Command::Deploy(args) => deploy::run(args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::Versions(args) => functions::versions(args, output).await,

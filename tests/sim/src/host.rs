@@ -203,6 +203,10 @@ impl Store for SimStore {
         self.kept.journal_after(after, limit).await
     }
 
+    async fn copy(&self, folder: PathBuf, begun: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+        self.kept.copy(folder, begun).await
+    }
+
     async fn release(&self) {
         self.kept.release().await;
     }

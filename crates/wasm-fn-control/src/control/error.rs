@@ -42,7 +42,7 @@ pub enum ControlError {
     #[error(transparent)]
     Table(#[from] TableError),
     /// The disk failed.
-    #[error("component cannot be read: {0}")]
+    #[error("data directory cannot be read or written: {0}")]
     Disk(#[from] io::Error),
     /// Another process has the state now.
     #[error("the change was not made: another process is taking this node over")]

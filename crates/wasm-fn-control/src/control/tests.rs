@@ -1,5 +1,6 @@
 //! Tests of commits, publishing and collection, over a fake host and store.
 
+mod backup;
 mod baseline;
 mod reconciling;
 

@@ -85,7 +85,7 @@ async fn state_is_what_its_journal_replays_to() {
     assert_eq!(empty, LoadedState { state: State::default(), traps: KnownTraps::new(), head: GENESIS });
     let expected = fill(&store, &["a", "b", "a", "a-b"]).await;
     assert_eq!(load(&store).await.unwrap(), expected);
-    assert_eq!(verify(&store).await.unwrap(), Revision(4));
+    assert_eq!(verify_journal(&store).await.unwrap(), Revision(4));
 
     let mut replayed = State::default();
     let all = JournalRange { function: None, before: None, limit: 9 };
@@ -112,6 +112,6 @@ async fn tampered_journal_is_noticed() {
     let record = first.record.replace("ann", "bob");
     store.commit(Commit { record, ..first }).await.unwrap();
     store.commit(second).await.unwrap();
-    let error = verify(&store).await.unwrap_err();
+    let error = verify_journal(&store).await.unwrap_err();
     assert_eq!(error.to_string(), "journal entry 1 does not match its hash: it was changed");
 }

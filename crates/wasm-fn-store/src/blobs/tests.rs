@@ -117,3 +117,17 @@ async fn sweep_removes_what_nobody_uses_and_nothing_else() {
     assert_eq!(files(folder.path()), 2);
     assert!(blobs.find(used).await.unwrap().is_some());
 }
+
+#[test]
+fn scratch_folders_are_removed_on_drop_and_after_a_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = blobs(folder.path());
+    let scratch = blobs.scratch().unwrap();
+    fs::write(scratch.path().join("file"), b"for a while").unwrap();
+    drop(scratch);
+    assert_eq!(files(folder.path()), 0);
+    std::mem::forget(blobs.scratch().unwrap());
+    assert_eq!(files(folder.path()), 1);
+    Blobs::open(folder.path(), BYTES_MAX).unwrap();
+    assert_eq!(files(folder.path()), 0);
+}
