@@ -107,6 +107,7 @@ pub(crate) async fn examine(config: &config::Serve) -> Report {
     findings.push(data_dir(&config.data_dir));
     findings.extend(space(&config.data_dir));
     findings.extend(PRIVATE.iter().filter_map(|name| private(&config.data_dir.join(name))));
+    findings.push(judge::admin_tls(config.admin));
     findings.extend(place::both(config).await);
     findings.push(clock(&config.data_dir.join("state.redb")));
     let ok = findings.iter().all(|finding| finding.status != Status::Problem);

@@ -40,6 +40,7 @@ use needs::Need;
 pub(crate) use options::NodeOptions;
 use predecessor::Predecessor;
 use sockets::Sockets;
+pub(crate) use sockets::is_exposed;
 
 pub(crate) use signals::Signals;
 
@@ -227,6 +228,12 @@ impl Node {
             Self { control, api, server, sockets, addresses, admin: None, data_dir, preparing, announcing };
         node.open_admin()?;
         let Addresses { listen, admin } = addresses;
+        if sockets::is_exposed(admin) {
+            tracing::warn!(
+                %admin,
+                "other machines may reach the admin API, which is plain HTTP: who reads along gets its token"
+            );
+        }
         let pid = std::process::id();
         tracing::info!(%listen, %admin, data_dir = %node.data_dir.display(), pid, "node is listening");
         Ok(node)

@@ -1,12 +1,15 @@
 //! Rates findings, and says what to do about them. Pure.
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use wasm_fn_pool::{CapacityError, PoolPlan};
 use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
 
 use super::{Finding, bytes};
-use crate::machine::{self, DESCRIPTORS_SPARED};
+use crate::{
+    machine::{self, DESCRIPTORS_SPARED},
+    node::is_exposed,
+};
 
 /// Memory below which a single large function may not fit, bytes.
 const MEMORY_BYTES_FEW: u64 = 512 << 20;
@@ -37,6 +40,18 @@ pub(super) fn kernel(release: &str, reset: InstanceMemoryReset) -> Finding {
             "use Linux 6.7 or later",
         ),
     }
+}
+
+/// The admin API has no TLS, and its token can do everything.
+pub(super) fn admin_tls(address: SocketAddr) -> Finding {
+    if is_exposed(address) {
+        return Finding::warning(
+            "admin-tls",
+            format!("{address} may be reached by other machines, over plain HTTP"),
+            "listen on 127.0.0.1 and use a tunnel, or let only a proxy with TLS reach it",
+        );
+    }
+    Finding::ok("admin-tls", format!("{address} is reached from this machine only"))
 }
 
 pub(super) fn cores(cores: usize) -> Finding {

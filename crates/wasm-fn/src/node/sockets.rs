@@ -80,3 +80,8 @@ fn listening(socket: TcpListener, configured: SocketAddr, flag: &str) -> anyhow:
     }
     Ok(socket)
 }
+
+/// Whether other machines may reach `address`.
+pub(crate) fn is_exposed(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
+}

@@ -82,3 +82,19 @@ fn a_clock_that_is_behind_is_noticed() {
     check(&clock(BUILT, Some(BUILT + 60 * second)), Status::Ok, &[]);
     check(&clock(BUILT, Some(BUILT + 3600 * second)), Status::Warning, &["1h in the clock's future"]);
 }
+
+#[test]
+fn admin_api_that_others_reach_is_a_warning() {
+    for (address, status) in [
+        ("127.0.0.1:8081", Status::Ok),
+        ("127.1.2.3:8081", Status::Ok),
+        ("[::1]:8081", Status::Ok),
+        ("[::ffff:127.0.0.1]:8081", Status::Ok),
+        ("0.0.0.0:8081", Status::Warning),
+        ("[::]:8081", Status::Warning),
+        ("10.0.0.1:8081", Status::Warning),
+        ("203.0.113.7:8081", Status::Warning),
+    ] {
+        assert_eq!(admin_tls(address.parse().unwrap()).status, status, "{address}");
+    }
+}
