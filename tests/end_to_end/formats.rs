@@ -50,6 +50,9 @@ async fn states_of_every_format_open_serve_and_go_on() {
         let actions: Vec<_> =
             history["entries"].as_array().unwrap().iter().map(|entry| &entry["action"]).collect();
         assert_eq!(actions, ["pause", "step", "step", "deploy", "deploy"], "format {format}");
+        // That program did not store the revisions of functions; the journal has them.
+        let status = node.api_ok(Method::GET, "/v1/functions/hello", None).await;
+        assert_eq!(status["revision"], history["entries"][0]["revision"], "format {format}");
         // Green is watched after its checks passed; what was split by hand was rolled back; one is gone.
         assert_eq!(node.live("green").await["rollout"]["phase"], "watching", "format {format}");
         assert_eq!(node.http.get("/green").await.ok().text(), "hello from number 2");

@@ -223,9 +223,9 @@ impl From<ControlError> for ApiError {
         match error {
             ControlError::Plan(error) => error.into(),
             ControlError::Conflict { found, .. } => {
-                let title = "the state has changed meanwhile";
+                let title = "the function has changed meanwhile";
                 let mut problem = Self::new(StatusCode::CONFLICT, "revision-conflict", title, error)
-                    .help("read the state again, then repeat the change if it is still right");
+                    .help("read the function again, then repeat the change if it is still right");
                 problem.0.revision = Some(found.0);
                 problem
             }

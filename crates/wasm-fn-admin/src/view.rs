@@ -13,7 +13,7 @@ use wasm_fn_control::{
     journal::Entry,
     report::Report,
     state::{
-        Action, EndedRollout, Fate, Function, RolloutOutcome, StageKey, StageState, State, VersionState,
+        Action, EndedRollout, Fate, Function, RolloutOutcome, StageKey, StageState, VersionState,
         VersionVerdict, effective,
     },
 };
@@ -154,9 +154,9 @@ pub(crate) fn pending(
 /// `stage` after a change.
 pub(crate) fn changed(
     name: &FunctionName,
+    function: &Function,
     stage: &StageName,
     stands: &StageState,
-    state: &State,
 ) -> api::StageChanged {
     api::StageChanged {
         function: name.to_string(),
@@ -165,7 +165,7 @@ pub(crate) fn changed(
         split: shares(&stands.split),
         rollout: rollout(stands),
         previous: stands.newest_previous().map(|version| version.to_string()),
-        revision: state.revision().0,
+        revision: function.revision.0,
     }
 }
 
@@ -216,6 +216,7 @@ pub(crate) fn summary<V>(
     };
     api::FunctionSummary {
         function: name.to_string(),
+        revision: function.revision.0,
         latest: latest(function),
         stages: stages(function).map(summary).collect(),
     }
@@ -226,7 +227,6 @@ pub(crate) fn status<H: Host, S: Store>(
     control: &Control<H, S>,
     name: &FunctionName,
     function: &Function,
-    state: &State,
     table: &RouteTable<H::Version>,
 ) -> api::FunctionStatus {
     let published = |stage: &StageName| table.stage(name, stage);
@@ -261,7 +261,7 @@ pub(crate) fn status<H: Host, S: Store>(
     };
     api::FunctionStatus {
         function: name.to_string(),
-        revision: state.revision().0,
+        revision: function.revision.0,
         latest: latest(function),
         stages: stages(function).map(status).collect(),
     }

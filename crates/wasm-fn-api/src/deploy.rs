@@ -43,7 +43,7 @@ pub struct DeployRequest {
     /// Abort a rollout that is under way, instead of refusing the deployment.
     #[serde(default, skip_serializing_if = "is_false")]
     pub replace: bool,
-    /// Refuse the deployment if the node is at another revision.
+    /// Refuse the deployment if the function has changed after this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
 }

@@ -10,7 +10,7 @@ use super::{ConfigSpec, EndedRolloutView, EvidenceView, RolloutView, SplitShare}
 /// Every function of the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionList {
-    /// The revision at which this was read.
+    /// The revision of the node at which this was read.
     pub revision: u64,
     /// The functions, sorted by name.
     pub functions: Vec<FunctionSummary>,
@@ -21,6 +21,9 @@ pub struct FunctionList {
 pub struct FunctionSummary {
     /// The function.
     pub function: String,
+    /// The revision of its last change.
+    #[serde(default)]
+    pub revision: u64,
     /// Its newest version.
     pub latest: String,
     /// Its stages with traffic, `live` first.
@@ -55,7 +58,8 @@ pub struct StageSummary {
 pub struct FunctionStatus {
     /// The function.
     pub function: String,
-    /// The revision at which this was read.
+    /// The revision of its last change. A request with this as `expected_revision` is refused if somebody
+    /// else has changed the function meanwhile.
     pub revision: u64,
     /// Its newest version.
     pub latest: String,

@@ -5,7 +5,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{RolloutView, is_false, live};
 
-/// Defines a request about one stage: the stage, the reason, and the revision that its author has seen.
+/// Defines a request about one stage: the stage, the reason, and a revision at which its author has seen the
+/// function.
 macro_rules! stage_request {
     ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
@@ -19,7 +20,7 @@ macro_rules! stage_request {
             /// Why, for the journal.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub message: Option<String>,
-            /// Refuse the request if the node is at another revision.
+            /// Refuse the request if the function has changed after this revision.
             #[serde(default, skip_serializing_if = "Option::is_none")]
             pub expected_revision: Option<u64>,
         }
@@ -133,7 +134,7 @@ pub struct DeleteQuery {
     /// Why, for the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Refuse the request if the node is at another revision.
+    /// Refuse the request if the function has changed after this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
 }

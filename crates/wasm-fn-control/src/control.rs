@@ -114,7 +114,7 @@ pub struct Note {
     pub origin: String,
     /// Why the change is made.
     pub message: Option<String>,
-    /// The change is refused at any other revision.
+    /// The change is refused if its function has changed after this revision.
     pub expected_revision: Option<Revision>,
 }
 
@@ -133,11 +133,15 @@ pub enum OpenError {
 }
 
 impl Note {
-    fn check(&self, found: Revision) -> Result<(), ControlError> {
-        match self.expected_revision {
-            Some(expected) if expected != found => Err(ControlError::Conflict { expected, found }),
-            _ => Ok(()),
+    /// Checks that `function` has not changed since the revision that its author has seen.
+    fn check(&self, state: &State, function: &FunctionName) -> Result<(), ControlError> {
+        let Some(expected) = self.expected_revision else { return Ok(()) };
+        let found = state.stored_function(function).map_or(Revision::default(), |function| function.revision);
+        // A state that is older than what was seen comes from a backup.
+        if found > expected || expected > state.revision() {
+            return Err(ControlError::Conflict { function: function.clone(), expected, found });
         }
+        Ok(())
     }
 }
 
@@ -256,19 +260,21 @@ impl<H: Host, S: Store> Control<H, S> {
     /// if the client leaves.
     async fn mutate(
         self: &Arc<Self>,
+        function: FunctionName,
         note: Note,
         plan: impl FnOnce(&State) -> Result<Option<Change>, ChangeError> + Send + 'static,
     ) -> Result<Arc<State>, ControlError> {
         let control = Arc::clone(self);
-        let task = tokio::spawn(async move { control.commit(note, plan).await });
+        let task = tokio::spawn(async move { control.commit(&function, note, plan).await });
         task.await.unwrap_or(Err(ControlError::Interrupted))
     }
 
-    /// Plans, commits and publishes one change. Returns the state that includes it, or the current state if
-    /// the plan has no change. A plan reads the time only when it runs, because it may have waited for other
-    /// changes.
+    /// Plans, commits and publishes one change of `function`. Returns the state that includes it, or the
+    /// current state if the plan has no change. A plan reads the time only when it runs, because it may have
+    /// waited for other changes.
     async fn commit(
         &self,
+        function: &FunctionName,
         note: Note,
         plan: impl FnOnce(&State) -> Result<Option<Change>, ChangeError>,
     ) -> Result<Arc<State>, ControlError> {
@@ -277,7 +283,7 @@ impl<H: Host, S: Store> Control<H, S> {
             return Err(ControlError::HandedOver);
         }
         let before = self.state();
-        note.check(before.revision())?;
+        note.check(&before, function)?;
         let Some(change) = plan(&before)? else { return Ok(before) };
         let name = change.function.clone();
         let entry = Entry {

@@ -1,7 +1,7 @@
 //! The contents of the store, as the control plane writes and reads them: a document for each function, and a
 //! record for each entry of the journal.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
 use wasm_fn_store::{Commit, JournalRange, KnownTraps, Record, Store, StoreError};
@@ -42,15 +42,22 @@ pub enum VerifyError {
 /// If the store fails, or holds something that cannot be read.
 pub(crate) async fn load(store: &impl Store) -> Result<LoadedState, StoreError> {
     let loaded = store.load().await?;
-    let functions = loaded.functions.into_iter().map(|(name, document)| {
-        let function = read_function(&document).map_err(|reason| StoreError::Corrupt {
+    let mut functions = BTreeMap::new();
+    for (name, document) in loaded.functions {
+        let mut function = read_function(&document).map_err(|reason| StoreError::Corrupt {
             table: "functions",
             key: name.to_string(),
             reason,
         })?;
-        Ok((name, Arc::new(function)))
-    });
-    let state = State::new(loaded.revision, functions.collect::<Result<_, StoreError>>()?);
+        if function.revision == Revision::default() {
+            // An earlier program did not store it.
+            let last = JournalRange { function: Some(name.clone()), before: None, limit: 1 };
+            function.revision =
+                store.journal(last).await?.first().map_or(loaded.revision, |last| last.revision);
+        }
+        functions.insert(name, Arc::new(function));
+    }
+    let state = State::new(loaded.revision, functions);
     let head = loaded.last.as_ref().map(read_entry).transpose()?.map_or(GENESIS, |entry| entry.hash);
     let traps = of_versions(loaded.traps, &state);
     Ok(LoadedState { state, traps, head })

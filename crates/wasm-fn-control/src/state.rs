@@ -47,6 +47,8 @@ pub struct State {
 /// One function. A function without versions is a tombstone, which keeps its numbers from being reused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Function {
+    /// The revision of its last change.
+    pub revision: Revision,
     /// The number of the next version.
     pub next_version: VersionNo,
     /// Its versions.
@@ -166,8 +168,9 @@ impl State {
 
     /// Carries `change` out. Never fails: it skips whatever `change` names but the state does not have.
     pub fn apply(&mut self, change: &Change, meta: &Meta<'_>) {
-        let function = self.functions.entry(change.function.clone()).or_default();
-        Arc::make_mut(function).apply(&change.action, meta);
+        let function = Arc::make_mut(self.functions.entry(change.function.clone()).or_default());
+        function.apply(&change.action, meta);
+        function.revision = meta.revision;
         self.revision = meta.revision;
     }
 
@@ -211,6 +214,7 @@ impl State {
 impl Default for Function {
     fn default() -> Self {
         Self {
+            revision: Revision::default(),
             next_version: VersionNo::FIRST,
             versions: BTreeMap::new(),
             stages: BTreeMap::new(),

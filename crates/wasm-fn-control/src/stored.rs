@@ -48,6 +48,9 @@ fn texts<T: Display>(values: &[T]) -> Vec<String> {
 /// The stored form of [`state::Function`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredFunction {
+    /// 0 if it was not stored; the journal tells it then.
+    #[serde(default)]
+    revision: u64,
     next_version: String,
     versions: BTreeMap<String, StoredVersion>,
     stages: BTreeMap<String, StoredStage>,
@@ -249,6 +252,7 @@ impl TryFrom<StoredVersion> for state::VersionState {
 impl From<&state::Function> for StoredFunction {
     fn from(function: &state::Function) -> Self {
         Self {
+            revision: function.revision.0,
             next_version: function.next_version.to_string(),
             versions: function
                 .versions
@@ -283,7 +287,8 @@ impl TryFrom<StoredFunction> for state::Function {
         }
         let ended = stored.ended.into_iter().map(|(name, ended)| Ok((parse(&name)?, ended.try_into()?)));
         let ended = ended.collect::<Result<_, Malformed>>()?;
-        Ok(Self { next_version: parse(&stored.next_version)?, versions, stages, ended })
+        let (revision, next_version) = (core::Revision(stored.revision), parse(&stored.next_version)?);
+        Ok(Self { revision, next_version, versions, stages, ended })
     }
 }
 

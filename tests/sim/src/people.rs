@@ -7,8 +7,9 @@ use wasm_fn_control::{
     Control, ControlError, Deploy, Note,
     state::{ReleaseStrategy, StageKey, State},
 };
-use wasm_fn_core::{Revision, StageName, VersionNo, VersionRef, Weight};
+use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo, VersionRef, Weight};
 use wasm_fn_rollout::Command;
+use wasm_fn_store::JournalRange;
 
 use crate::{
     host::{SimHost, SimStore},
@@ -114,7 +115,7 @@ pub(crate) async fn wish(plane: Arc<Plane>, control: Arc<SimControl>, key: Stage
     if matches!(&wish, Wish::Traffic(shares) if shares.len() == 1) {
         world.happened("all to one side");
     }
-    if let Err(what) = promised(&control, &seen, &state, expected_revision) {
+    if let Err(what) = promised(&control, &key.0, &seen, &state, expected_revision).await {
         world.fault(format!("{described}: {what}"));
     }
     if let (Wish::AbortNow, Some(rollout)) = (&wish, rollout) {
@@ -130,9 +131,11 @@ pub(crate) async fn wish(plane: Arc<Plane>, control: Arc<SimControl>, key: Stage
     }
 }
 
-/// What every answer promises: that the table says so.
-fn promised(
+/// What every answer promises: that the table says so, and that nobody else changed the function since the
+/// expected revision.
+async fn promised(
     control: &SimControl,
+    function: &FunctionName,
     seen: &State,
     state: &State,
     expected: Option<Revision>,
@@ -141,12 +144,15 @@ fn promised(
     if published < state.revision() {
         return Err(format!("done at r{}, and r{} is published", state.revision().0, published.0));
     }
-    match expected {
-        Some(expected) if expected != seen.revision() || state.revision().0 > expected.0 + 1 => {
-            Err(format!("r{} was made of r{}", state.revision().0, expected.0))
-        }
-        _ => Ok(()),
+    let Some(expected) = expected else { return Ok(()) };
+    let changed = state.stored_function(function).map_or(Revision(0), |function| function.revision);
+    let range = JournalRange { function: Some(function.clone()), before: Some(changed), limit: 1 };
+    let before = control.journal(range).await.map_err(|error| error.to_string())?;
+    let before = before.first().map_or(Revision(0), |entry| entry.revision);
+    if expected != seen.revision() || before > expected {
+        return Err(format!("r{} was made of r{}, expected r{}", changed.0, before.0, expected.0));
     }
+    Ok(())
 }
 
 async fn act(

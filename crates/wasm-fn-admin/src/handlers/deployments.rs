@@ -75,7 +75,7 @@ fn result(name: &FunctionName, stage: &wasm_fn_core::StageName, deployed: &Deplo
         pending: function
             .map(|function| view::pending(name, function, stage, deployed.version))
             .unwrap_or_default(),
-        revision: deployed.state.revision().0,
+        revision: function.map_or(deployed.state.revision(), |function| function.revision).0,
     }
 }
 

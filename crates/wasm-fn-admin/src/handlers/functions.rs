@@ -42,7 +42,7 @@ pub(crate) async fn status<H: Host, S: Store>(
 ) -> Result<Json<api::FunctionStatus>, ApiError> {
     let (state, table) = (control.state(), control.tables().load_full());
     let function = state.function(&name)?;
-    Ok(Json(view::status(&*control, &name, function, &state, &table)))
+    Ok(Json(view::status(&*control, &name, function, &table)))
 }
 
 /// Lists the versions of a function, newest first.

@@ -25,11 +25,12 @@ const SHARES_MAX: usize = 256;
 
 type Answer = Result<Json<api::StageChanged>, ApiError>;
 
-fn answer(function: &FunctionName, stage: &StageName, state: &Arc<Decided>) -> Answer {
-    let stands = state.function(function)?.stages.get(stage).ok_or_else(|| {
-        ControlError::from(ChangeError::NoSuchStage { function: function.clone(), stage: stage.clone() })
+fn answer(name: &FunctionName, stage: &StageName, state: &Arc<Decided>) -> Answer {
+    let function = state.function(name)?;
+    let stands = function.stages.get(stage).ok_or_else(|| {
+        ControlError::from(ChangeError::NoSuchStage { function: name.clone(), stage: stage.clone() })
     })?;
-    Ok(Json(view::changed(function, stage, stands, state)))
+    Ok(Json(view::changed(name, function, stage, stands)))
 }
 
 /// Sets the weights of a stage.

@@ -264,7 +264,7 @@ async fn clash_conflict_and_rollout_in_progress_say_what_is_in_the_way() {
     let conflict = api.deploy("hello", b"2", json!({ "expected_revision": 0 })).await;
     assert_eq!(conflict.problem(), (409, "revision-conflict".to_owned()));
     assert_eq!(conflict.json()["revision"], 1);
-    assert_eq!(conflict.json()["detail"], "state is at revision 1, expected 0");
+    assert_eq!(conflict.json()["detail"], "`hello` is at revision 1, expected 0");
 
     api.deploy("hello", b"2", canary()).await;
     let refused = api.deploy("hello", b"3", canary()).await;

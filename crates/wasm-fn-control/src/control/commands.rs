@@ -42,7 +42,8 @@ impl<H: Host, S: Store> Control<H, S> {
         shares: Vec<(VersionRef, Weight)>,
         note: Note,
     ) -> Result<Arc<State>, ControlError> {
-        self.mutate(note, move |state| state.plan_traffic(&function, &stage, &shares)).await
+        let name = function.clone();
+        self.mutate(name, note, move |state| state.plan_traffic(&function, &stage, &shares)).await
     }
 
     /// Carries out a person's command to a rollout.
@@ -75,7 +76,7 @@ impl<H: Host, S: Store> Control<H, S> {
     ) -> Result<Arc<State>, ControlError> {
         let key = (function, stage);
         let control = Arc::clone(self);
-        self.mutate(note, move |state| {
+        self.mutate(key.0.clone(), note, move |state| {
             let facts = control.facts(&key, state, "by command".to_owned());
             let change = match &seen {
                 Some(seen) => state.plan_command_as_seen(&key.0, &key.1, command, seen, facts),
@@ -117,7 +118,7 @@ impl<H: Host, S: Store> Control<H, S> {
     ) -> Result<Arc<State>, ControlError> {
         let key = (function, stage);
         let control = Arc::clone(self);
-        self.mutate(note, move |state| {
+        self.mutate(key.0.clone(), note, move |state| {
             let facts = control.facts(&key, state, "by command".to_owned());
             state.plan_rollback(&key.0, &key.1, to, facts)
         })
@@ -133,7 +134,7 @@ impl<H: Host, S: Store> Control<H, S> {
         function: FunctionName,
         note: Note,
     ) -> Result<Arc<State>, ControlError> {
-        self.mutate(note, move |state| state.plan_delete(&function).map(Some)).await
+        self.mutate(function.clone(), note, move |state| state.plan_delete(&function).map(Some)).await
     }
 
     /// What is known about the rollout at `key` now, with the `reason` for asking.

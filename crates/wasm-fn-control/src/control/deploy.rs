@@ -104,7 +104,7 @@ impl<H: Host, S: Store> Control<H, S> {
     ) -> Result<Deployed, ControlError> {
         // Plan before compiling, so that a deployment that would be refused in the end is refused now.
         let (state, salt) = (self.state(), (self.salt)());
-        note.check(state.revision())?;
+        note.check(&state, &deploy.function)?;
         let plan = deploy.plan("", self.clock.now_ms(), None, None, salt, &state)?;
         if plan.change.is_none() {
             return Ok(deploy.done(&plan, state));
@@ -129,7 +129,7 @@ impl<H: Host, S: Store> Control<H, S> {
         let ahead = self.load_baseline(&deploy).await;
         let mut planned = None;
         let committed = self
-            .commit(note, |state| {
+            .commit(&deploy.function, note, |state| {
                 let now_ms = self.clock.now_ms();
                 let report = deploy.report(self, state);
                 let plan = deploy.plan(&prepared.kind, now_ms, past, report, salt, state)?;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use wasm_fn_core::{Digest, Revision};
+use wasm_fn_core::{Digest, FunctionName, Revision};
 use wasm_fn_store::StoreError;
 
 use crate::{host::Rejection, publish::TableError, state::ChangeError};
@@ -13,12 +13,14 @@ pub enum ControlError {
     /// The state does not allow it.
     #[error(transparent)]
     Plan(#[from] ChangeError),
-    /// The state has another revision than expected.
-    #[error("state is at revision {found}, expected {expected}")]
+    /// The function has changed after the revision that was expected, or the state is older than that.
+    #[error("`{function}` is at revision {found}, expected {expected}")]
     Conflict {
+        /// The function.
+        function: FunctionName,
         /// The revision expected.
         expected: Revision,
-        /// The revision found.
+        /// The revision of the function's last change.
         found: Revision,
     },
     /// The component was not uploaded.

@@ -168,7 +168,7 @@ impl<H: Host, S: Store> Control<H, S> {
             message: None,
             expected_revision: None,
         };
-        let (control, key) = (Arc::clone(self), key.clone());
+        let (control, function, key) = (Arc::clone(self), key.0.clone(), key.clone());
         let plan = move |state: &crate::state::State| {
             if state.rollout(&key).is_none_or(|now| *now != seen) {
                 return Ok(None);
@@ -176,7 +176,7 @@ impl<H: Host, S: Store> Control<H, S> {
             let facts = control.facts(&key, state, reason);
             state.plan_decision(&key.0, &key.1, decision, facts)
         };
-        self.mutate(note, plan).await.map(drop)
+        self.mutate(function, note, plan).await.map(drop)
     }
 }
 

@@ -175,17 +175,48 @@ async fn stale_revision_is_refused_before_and_after_preparing() {
     node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
     let at = |revision| Note { expected_revision: Some(Revision(revision)), ..note() };
     let error = node.control.rollback(name("hello"), live(), None, at(0)).await.unwrap_err();
-    assert_eq!(error.to_string(), "state is at revision 1, expected 0");
+    assert_eq!(error.to_string(), "`hello` is at revision 1, expected 0");
 
     let slow = node.upload(b"slow").await;
     let control = Arc::clone(&node.control);
     let order = order("hello", slow, ReleaseStrategy::AllAtOnce);
     let task = tokio::spawn(async move { control.deploy(order, at(1), Arc::new(|_| {})).await });
     node.host.preparing.subscribe().wait_for(|&preparing| preparing == 1).await.unwrap();
-    node.deploy("other", b"2", ReleaseStrategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"2", ReleaseStrategy::AllAtOnce).await.unwrap();
     node.host.go.notify_one();
     let error = task.await.unwrap().unwrap_err();
-    assert_eq!(error.to_string(), "state is at revision 2, expected 1");
+    assert_eq!(error.to_string(), "`hello` is at revision 2, expected 1");
+}
+
+#[tokio::test]
+async fn changes_of_other_functions_are_no_conflict() {
+    let node = Node::start().await;
+    node.deploy("hello", b"1", ReleaseStrategy::AllAtOnce).await.unwrap();
+    node.deploy("hello", b"2", ReleaseStrategy::AllAtOnce).await.unwrap();
+    node.deploy("other", b"3", ReleaseStrategy::AllAtOnce).await.unwrap();
+    let revision = |node: &Node| node.control.state().function(&name("hello")).unwrap().revision;
+    assert_eq!(revision(&node), Revision(2));
+    let at = |revision| Note { expected_revision: Some(Revision(revision)), ..note() };
+    // Nobody has seen a revision that is not there yet, except before a restore.
+    let error = node.control.rollback(name("hello"), live(), None, at(4)).await.unwrap_err();
+    assert_eq!(error.to_string(), "`hello` is at revision 2, expected 4");
+    // A revision of the node at which the function was as it is now is as good as its own.
+    for expected in [2, 4] {
+        node.control
+            .rollback(name("hello"), live(), Some("v1".parse().unwrap()), at(expected))
+            .await
+            .unwrap();
+        assert_eq!(
+            node.restarted().await.control.state().function(&name("hello")).unwrap().revision,
+            Revision(4)
+        );
+        assert_eq!(revision(&node), Revision(4));
+    }
+    let error = node.control.delete(name("hello"), at(3)).await.unwrap_err();
+    assert!(matches!(error, ControlError::Conflict { found: Revision(4), .. }), "{error}");
+    node.control.delete(name("hello"), at(4)).await.unwrap();
+    // What is not there, or not any more, has been seen as that.
+    assert_eq!(node.deploy("new", b"4", ReleaseStrategy::AllAtOnce).await.unwrap().version.number(), 1);
 }
 
 #[tokio::test]

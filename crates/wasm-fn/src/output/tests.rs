@@ -96,6 +96,7 @@ fn list() -> api::FunctionList {
         failures,
     };
     let function = |function: &str, stages| api::FunctionSummary {
+        revision: 7,
         function: function.to_owned(),
         latest: "v2".to_owned(),
         stages,
