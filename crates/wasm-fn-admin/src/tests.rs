@@ -2,6 +2,7 @@
 
 mod backups;
 mod deployments;
+mod description;
 mod metrics;
 mod previews;
 mod surface;
@@ -93,10 +94,13 @@ impl Api {
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
         let (head, body) = self.open(request).await.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        Answer { status: head.status.as_u16(), headers: head.headers, text }
+        let answer = Answer { status: head.status.as_u16(), headers: head.headers, text };
+        description::check(&method, &path, &answer);
+        answer
     }
 
     async fn raw(&self, method: &str, path: &str, body: impl Into<Bytes>) -> Answer {

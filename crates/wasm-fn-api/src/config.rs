@@ -6,45 +6,58 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wasm_fn_core as core;
 
+use crate::words::{CohortText, EgressText, PreviewAccessWord, RouteText, StickyText};
+
 /// The configuration of a function. Every field has a default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConfigSpec {
     /// Linear memory of one instance, 64 KiB to 4 GiB; 128 MiB if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 65536, maximum = 4294967296_i64)]
     pub memory_bytes: Option<u64>,
     /// Wall-clock time of one invocation, 1 ms to 1 h; 10 s if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 3600000)]
     pub timeout_ms: Option<u64>,
     /// CPU time of one invocation, 1 ms to 1 h; no limit if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 3600000)]
     pub cpu_ms: Option<u64>,
     /// How many invocations may run at once, 1 to 100,000; 1,000 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100000)]
     pub concurrency: Option<u32>,
     /// How many requests may wait, 0 to 100,000; 1,000 if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 100000)]
     pub queue: Option<u32>,
     /// How long a request may wait, 0 to 60 s; 1 s if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 60000)]
     pub queue_wait_ms: Option<u64>,
     /// How many requests one instance may serve; 1 (a fresh instance for each request) if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
     pub reuse: Option<u32>,
     /// Routes of the live stage, `[host]/path` or `[host]/path/*`; `/<function>/*` if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<RouteText>)]
     pub routes: Vec<String>,
     /// Who may use the addresses of the function's versions: `open`, `token` or `off`; `token` if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PreviewAccessWord>)]
     pub preview: Option<String>,
     /// What keeps users on one version: `header:NAME`, `cookie:NAME`, `ip` or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<StickyText>)]
     pub sticky: Option<String>,
     /// Rules that place users on a version. The first rule that matches applies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cohorts: Vec<CohortSpec>,
     /// Origins that the guest may call; none if empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<EgressText>)]
     pub egress: Vec<String>,
     /// Environment variables of the guest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -60,6 +73,7 @@ pub struct CohortSpec {
     /// The name by which rollout steps refer to these users: letters, digits, `-` and `_`, starting with a
     /// letter. Each rule needs a different name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<CohortText>)]
     pub name: Option<String>,
     /// The name of a request header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,6 +85,7 @@ pub struct CohortSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
     /// Values that match, 1 to 1,024 of them.
+    #[schema(min_items = 1, max_items = 1024)]
     pub values: Vec<String>,
     /// The role of the version that gets the request.
     pub to: CohortRole,

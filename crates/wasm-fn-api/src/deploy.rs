@@ -6,11 +6,13 @@ use utoipa::ToSchema;
 use super::{
     ConfigSpec, GateOptions, Problem, RolloutOptions, RolloutView, SplitShare, StrategySpec, is_false, live,
 };
+use crate::words::{DigestText, FunctionText, KindWord, RouteText, SettingWord, StageText, VersionText};
 
 /// The answer to an upload: the component is on the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Uploaded {
     /// SHA-256 of the component, 64 lower-case hexadecimal digits.
+    #[schema(value_type = DigestText)]
     pub component: String,
     /// Size of the component.
     pub bytes: u64,
@@ -21,12 +23,14 @@ pub struct Uploaded {
 #[serde(deny_unknown_fields)]
 pub struct DeployRequest {
     /// SHA-256 of a component that has been uploaded.
+    #[schema(value_type = DigestText)]
     pub component: String,
     /// The configuration of the version. Every field has a default.
     #[serde(default)]
     pub config: ConfigSpec,
     /// The stage; `live` if absent.
     #[serde(default = "live")]
+    #[schema(value_type = StageText)]
     pub stage: String,
     /// How the version gets its traffic; all at once if absent.
     #[serde(default)]
@@ -52,12 +56,16 @@ pub struct DeployRequest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeployResult {
     /// The function.
+    #[schema(value_type = FunctionText)]
     pub function: String,
     /// The stage.
+    #[schema(value_type = StageText)]
     pub stage: String,
     /// The version that has this component and configuration.
+    #[schema(value_type = VersionText)]
     pub version: String,
     /// The kind of the component: `wasi:http 0.2`, `wasi:http 0.3` or `cgi`.
+    #[schema(value_type = KindWord)]
     pub kind: String,
     /// Whether nothing changed, because the stage already has this version as requested.
     pub unchanged: bool,
@@ -69,10 +77,12 @@ pub struct DeployResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutView>,
     /// Routes of the stage.
+    #[schema(value_type = Vec<RouteText>)]
     pub routes: Vec<String>,
     /// Settings in which this version differs from the stage's stable version: `routes`, `sticky`, `cohorts`.
     /// The stable version's settings apply until this version is stable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<SettingWord>)]
     pub pending: Vec<String>,
     /// The revision that includes the deployment.
     pub revision: u64,

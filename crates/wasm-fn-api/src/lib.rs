@@ -16,6 +16,7 @@ mod problem;
 mod rollout;
 mod status;
 mod traffic;
+mod words;
 
 pub use backup::{BLOCK_BYTES, BackupManifest, BackupMember, END_BYTES, MemberHeader, NoHeader};
 pub use config::{CohortRole, CohortSpec, ConfigSpec, InvalidConfig};

@@ -18,6 +18,7 @@ use crate::{
     DeployResult, FunctionList, FunctionStatus, HistoryPage, HistoryQuery, HoldRequest, LogEvent, LogsQuery,
     Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem, PromoteRequest,
     RollbackRequest, StageChanged, TrafficRequest, Uploaded, VersionList,
+    words::{DigestText, FunctionText, StageText, VersionRefText, VersionText},
 };
 
 const JSON: &str = "application/json";
@@ -31,6 +32,10 @@ pub fn openapi() -> OpenApi {
         let item = utoipa::openapi::PathItem::new(http_method(method), describer.describe(operation));
         paths.path(path, item)
     });
+    // Parameters refer to these and do not bring them.
+    describer.content::<StageText>();
+    describer.content::<VersionText>();
+    describer.content::<VersionRefText>();
     let mut components = Components::new();
     components.schemas = describer.schemas;
     components.add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
@@ -77,8 +82,14 @@ impl Describer {
         let mut responses = BTreeMap::from([("200".to_owned(), success)]);
         // An answer to HEAD has no body that could say why.
         let has_body = operation.route().0 != Method::Head;
-        let any = (operation.access() == AccessRule::Token).then_some(("4XX", "Refused"));
-        for (status, codes) in refusals.iter().copied().chain(any) {
+        let any: &[_] = match operation.access() {
+            AccessRule::Token => &[
+                ("4XX", "Refused"),
+                ("5XX", "The node cannot answer now, or failed: `not-ready`, `internal`"),
+            ],
+            AccessRule::Open => &[],
+        };
+        for (status, codes) in refusals.iter().chain(any).copied() {
             let response = ResponseBuilder::new().description(codes);
             let response = if has_body {
                 response.content(Problem::MEDIA_TYPE, self.content::<Problem>())
@@ -89,7 +100,7 @@ impl Describer {
         }
         let builder = OperationBuilder::new()
             .tag(tag)
-            .operation_id(Some(format!("{operation:?}")))
+            .operation_id(Some(operation.name()))
             .summary(Some(summary))
             .request_body(body);
         let builder = parameters.into_iter().fold(builder, OperationBuilder::parameter);
@@ -176,10 +187,9 @@ impl Describer {
             Operation::PutComponent => Description {
                 tag: "components",
                 summary: "Stores a component. It is not an error if the component is already stored.",
-                parameters: vec![segment(
-                    "digest",
-                    "SHA-256 of the body, 64 lower-case hexadecimal digits",
-                )],
+                parameters: vec![
+                    self.segment::<DigestText>("digest", "SHA-256 of the body, 64 lower-case hexadecimal digits"),
+                ],
                 body: Some(
                     RequestBodyBuilder::new()
                         .description(Some("The component's bytes"))
@@ -193,7 +203,7 @@ impl Describer {
             Operation::HeadComponent => Description {
                 tag: "components",
                 summary: "Checks whether a component is stored, so that a client need not send it.",
-                parameters: vec![segment("digest", "SHA-256 of the component")],
+                parameters: vec![self.segment::<DigestText>("digest", "SHA-256 of the component")],
                 body: None,
                 success: ResponseBuilder::new()
                     .description("The component is stored; `content-length` is its size")
@@ -211,7 +221,7 @@ impl Describer {
             Operation::GetFunction => Description {
                 tag: "functions",
                 summary: "Shows one function: its stages, their splits, and the numbers of every version.",
-                parameters: vec![function()],
+                parameters: vec![self.function()],
                 body: None,
                 success: self.json::<FunctionStatus>("The function"),
                 refusals: &[("404", "`no-such-function`")],
@@ -219,7 +229,7 @@ impl Describer {
             Operation::DeleteFunction => Description {
                 tag: "functions",
                 summary: "Deletes a function. Its version numbers are never used again.",
-                parameters: with_query::<DeleteQuery>(),
+                parameters: self.with_query::<DeleteQuery>(),
                 body: None,
                 success: self.json::<Deleted>("The function is deleted"),
                 refusals: &[("404", "`no-such-function`"), ("409", "`revision-conflict`")],
@@ -227,7 +237,7 @@ impl Describer {
             Operation::ListVersions => Description {
                 tag: "functions",
                 summary: "Lists the versions of a function, newest first.",
-                parameters: vec![function()],
+                parameters: vec![self.function()],
                 body: None,
                 success: self.json::<VersionList>("Its versions"),
                 refusals: &[("404", "`no-such-function`")],
@@ -235,7 +245,7 @@ impl Describer {
             Operation::GetHistory => Description {
                 tag: "functions",
                 summary: "Shows the journal of a function, newest first. The journal of a deleted function is kept.",
-                parameters: with_query::<HistoryQuery>(),
+                parameters: self.with_query::<HistoryQuery>(),
                 body: None,
                 success: self.json::<HistoryPage>("Who changed what, when, from where and why"),
                 refusals: &[("404", "`no-such-function`")],
@@ -243,7 +253,7 @@ impl Describer {
             Operation::GetPreview => Description {
                 tag: "functions",
                 summary: "Shows the addresses of a function's versions, with the token for them.",
-                parameters: with_query::<PreviewQuery>(),
+                parameters: self.with_query::<PreviewQuery>(),
                 body: None,
                 success: self.json::<PreviewView>("The addresses"),
                 refusals: &[
@@ -254,7 +264,7 @@ impl Describer {
             Operation::GetLogs => Description {
                 tag: "functions",
                 summary: "Reads the log of a function, as lines of JSON.",
-                parameters: with_query::<LogsQuery>(),
+                parameters: self.with_query::<LogsQuery>(),
                 body: None,
                 success: ResponseBuilder::new()
                     .description("Lines, oldest first; with `follow`, the answer does not end")
@@ -265,7 +275,7 @@ impl Describer {
             Operation::Deploy => Description {
                 tag: "functions",
                 summary: "Creates a version of a function and gives it traffic.",
-                parameters: vec![function()],
+                parameters: vec![self.function()],
                 body: Some(self.body::<DeployRequest>()),
                 success: ResponseBuilder::new()
                     .description(
@@ -331,7 +341,7 @@ impl Describer {
         Description {
             tag: "traffic",
             summary,
-            parameters: vec![function()],
+            parameters: vec![self.function()],
             body: Some(self.body::<B>()),
             success: self.json::<StageChanged>("The stage after the command"),
             refusals: &[
@@ -350,6 +360,26 @@ impl Describer {
         ResponseBuilder::new().description(description).content(JSON, self.content::<B>()).build()
     }
 
+    /// A parameter of the path, a text of the form `T`.
+    fn segment<T: ToSchema>(&mut self, name: &str, description: &str) -> Parameter {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .description(Some(description))
+            .schema(self.content::<T>().schema)
+            .build()
+    }
+
+    fn function(&mut self) -> Parameter {
+        self.segment::<FunctionText>("function", "Name of the function")
+    }
+
+    /// The function, and the parameters of a query.
+    fn with_query<Q: IntoParams>(&mut self) -> Vec<Parameter> {
+        std::iter::once(self.function()).chain(query::<Q>()).collect()
+    }
+
     /// A reference to the schema of `B`. Collects that schema and those that it refers to.
     fn content<B: ToSchema>(&mut self) -> Content {
         let mut named = Vec::new();
@@ -360,27 +390,11 @@ impl Describer {
     }
 }
 
+fn query<Q: IntoParams>() -> Vec<Parameter> {
+    Q::into_params(|| Some(ParameterIn::Query))
+}
+
 fn text(description: &str, media_type: &str) -> Response {
     let content = Content::new(Some(String::schema()));
     ResponseBuilder::new().description(description).content(media_type, content).build()
-}
-
-fn segment(name: &str, description: &str) -> Parameter {
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(ParameterIn::Path)
-        .required(Required::True)
-        .description(Some(description))
-        .schema(Some(String::schema()))
-        .build()
-}
-
-fn function() -> Parameter {
-    segment("function", "Name of the function")
-}
-
-/// The function, and the parameters of a query.
-fn with_query<Q: IntoParams>() -> Vec<Parameter> {
-    let query = Q::into_params(|| Some(ParameterIn::Query));
-    std::iter::once(function()).chain(query).collect()
 }

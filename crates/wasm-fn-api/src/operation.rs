@@ -134,6 +134,36 @@ impl Operation {
         }
     }
 
+    /// The name of the operation in the API's description, from which other people's tools make the names of
+    /// functions. It never changes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Healthz => "getHealth",
+            Self::Readyz => "getReadiness",
+            Self::Metrics => "getMetrics",
+            Self::Describe => "getDescription",
+            Self::GetNode => "getNode",
+            Self::GetBackup => "getBackup",
+            Self::RotatePreviewKey => "rotatePreviewKey",
+            Self::PutComponent => "putComponent",
+            Self::HeadComponent => "checkComponent",
+            Self::ListFunctions => "listFunctions",
+            Self::GetFunction => "getFunction",
+            Self::DeleteFunction => "deleteFunction",
+            Self::ListVersions => "listVersions",
+            Self::GetHistory => "getHistory",
+            Self::GetPreview => "getPreview",
+            Self::GetLogs => "getLogs",
+            Self::Deploy => "deployVersion",
+            Self::SetTraffic => "setTraffic",
+            Self::Promote => "promoteRollout",
+            Self::Pause => "pauseRollout",
+            Self::Resume => "resumeRollout",
+            Self::Abort => "abortRollout",
+            Self::RollBack => "rollBackStage",
+        }
+    }
+
     /// Who may use the operation.
     pub const fn access(self) -> AccessRule {
         match self {

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{VersionRole, live};
+use crate::words::{
+    FunctionText, PreviewAccessWord, PreviewTokenText, StageText, VersionRefText, VersionText,
+};
 
 /// Parameters of `GET /v1/functions/{function}/preview`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
@@ -12,10 +15,12 @@ use super::{VersionRole, live};
 pub struct PreviewQuery {
     /// The stage; `live` if absent.
     #[serde(default = "live")]
+    #[param(value_type = StageText)]
     pub stage: String,
     /// The version, by number or as `stable`, `canary`, `previous` or `latest`; every version with a role if
     /// absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<VersionRefText>)]
     pub version: Option<String>,
 }
 
@@ -23,14 +28,18 @@ pub struct PreviewQuery {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PreviewView {
     /// The function.
+    #[schema(value_type = FunctionText)]
     pub function: String,
     /// The stage.
+    #[schema(value_type = StageText)]
     pub stage: String,
     /// Who may use the addresses, from the stable version's configuration: `open`, `token` or `off`.
+    #[schema(value_type = PreviewAccessWord)]
     pub access: String,
     /// The token for all addresses of the function, if they need one. Send it in the header `wasm-fn-token`,
     /// or once in the query parameter `wasm-fn-preview`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<PreviewTokenText>)]
     pub token: Option<String>,
     /// The path that the guest sees instead, if the address is a path.
     pub guest_path: String,
@@ -42,6 +51,7 @@ pub struct PreviewView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PreviewAddress {
     /// The version.
+    #[schema(value_type = VersionText)]
     pub version: String,
     /// The role of the version in the stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]

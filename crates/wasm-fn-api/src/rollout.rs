@@ -7,6 +7,9 @@ use utoipa::ToSchema;
 use wasm_fn_core::defaults;
 
 use super::{SplitShare, VersionRole, is_false};
+use crate::words::{
+    BaselineWord, FingerprintText, PhaseWord, StepText, VerdictWord, VersionText, WeightText,
+};
 
 /// How a deployment gets its traffic: `{"name": "canary", "steps": ["10%", "50%"]}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -24,12 +27,14 @@ pub enum StrategySpec {
         /// (`beta`) or in part (`10% of beta`), then shares of all traffic (`10%`). Shares grow and are above
         /// 0 %. `1%`, `10%`, `50%` if absent.
         #[serde(default = "canary_steps")]
+        #[schema(value_type = Vec<StepText>)]
         steps: Vec<String>,
     },
     /// The share of the new version grows by the same amount at each step.
     Linear {
         /// The share that each step adds; `10%` if absent.
         #[serde(default = "linear_share")]
+        #[schema(value_type = WeightText)]
         by: String,
         /// How long each step lasts, milliseconds; a minute if absent.
         #[serde(default = "linear_every_ms")]
@@ -213,10 +218,13 @@ pub struct Expectation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RolloutView {
     /// The version that it moves from: the stable version, or the previous one while the phase is `watching`.
+    #[schema(value_type = VersionText)]
     pub stable: String,
     /// The version that it moves to: the canary, or the stable version while the phase is `watching`.
+    #[schema(value_type = VersionText)]
     pub canary: String,
     /// The share of the version that it moves to.
+    #[schema(value_type = WeightText)]
     pub weight: String,
     /// The strategy of the rollout.
     pub strategy: StrategySpec,
@@ -225,12 +233,14 @@ pub struct RolloutView {
     /// The split before it began.
     pub from_split: Vec<SplitShare>,
     /// `checking`, `progressing`, `awaiting promotion`, `paused`, `frozen` or `watching`.
+    #[schema(value_type = PhaseWord)]
     pub phase: String,
     /// Number of the step, from 1; absent before the first step, and once everybody is on the new version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<u32>,
     /// All steps, written as in [`StrategySpec::Canary`], including the last one of `100%`.
     #[serde(default)]
+    #[schema(value_type = Vec<StepText>)]
     pub steps: Vec<String>,
     /// How long the step, or the watch, has lasted, milliseconds.
     #[serde(default)]
@@ -250,6 +260,7 @@ pub struct RolloutView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GateView {
     /// `pass`, `fail` or `wait`.
+    #[schema(value_type = VerdictWord)]
     pub verdict: String,
     /// Why, in a sentence.
     pub reason: String,
@@ -266,6 +277,7 @@ pub struct GateView {
 pub struct EvidenceView {
     /// What the canary is compared with: `concurrent`; `past` if everybody is on the canary; or `alone` if
     /// stable answers nothing, so that stable's past counts.
+    #[schema(value_type = BaselineWord)]
     pub baseline: String,
     /// The version under test.
     pub canary: SideView,
@@ -292,6 +304,7 @@ pub struct EvidenceView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SideView {
     /// The version.
+    #[schema(value_type = VersionText)]
     pub version: String,
     /// The role of the version in the stage at that time. Once everybody is on the new version, it is stable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -335,6 +348,7 @@ pub struct SignalEvidenceView {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TrapEvidenceView {
     /// 16 hexadecimal digits.
+    #[schema(value_type = FingerprintText)]
     pub fingerprint: String,
     /// How many requests, or users, the trap hit.
     pub hits: u64,
@@ -346,8 +360,10 @@ pub struct TrapEvidenceView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EndedRolloutView {
     /// The version that it moved from.
+    #[schema(value_type = VersionText)]
     pub stable: String,
     /// The version that it moved to.
+    #[schema(value_type = VersionText)]
     pub canary: String,
     /// How it ended.
     pub outcome: RolloutOutcomeView,

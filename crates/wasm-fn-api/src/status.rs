@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{ConfigSpec, EndedRolloutView, EvidenceView, RolloutView, SplitShare};
+use crate::words::{
+    ActionWord, DigestText, FunctionText, KindWord, PreviewAccessWord, RouteText, StageText, StepText,
+    StickyText, VersionText, WeightText,
+};
 
 /// Every function of the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -20,11 +24,13 @@ pub struct FunctionList {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionSummary {
     /// The function.
+    #[schema(value_type = FunctionText)]
     pub function: String,
     /// The revision of its last change.
     #[serde(default)]
     pub revision: u64,
     /// Its newest version.
+    #[schema(value_type = VersionText)]
     pub latest: String,
     /// Its stages with traffic, `live` first.
     pub stages: Vec<StageSummary>,
@@ -34,18 +40,23 @@ pub struct FunctionSummary {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StageSummary {
     /// The stage.
+    #[schema(value_type = StageText)]
     pub stage: String,
     /// Its stable version.
+    #[schema(value_type = VersionText)]
     pub stable: String,
     /// Its canary, if a rollout is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<VersionText>)]
     pub canary: Option<String>,
     /// The version that `rollback` would go to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<VersionText>)]
     pub previous: Option<String>,
     /// Its shares, newest version first.
     pub split: Vec<SplitShare>,
     /// Its routes.
+    #[schema(value_type = Vec<RouteText>)]
     pub routes: Vec<String>,
     /// Requests since the node started.
     pub requests: u64,
@@ -57,11 +68,13 @@ pub struct StageSummary {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionStatus {
     /// The function.
+    #[schema(value_type = FunctionText)]
     pub function: String,
     /// The revision of its last change. A request with this as `expected_revision` is refused if somebody
     /// else has changed the function meanwhile.
     pub revision: u64,
     /// Its newest version.
+    #[schema(value_type = VersionText)]
     pub latest: String,
     /// Its stages with traffic, `live` first.
     pub stages: Vec<StageStatus>,
@@ -71,11 +84,14 @@ pub struct FunctionStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StageStatus {
     /// The stage.
+    #[schema(value_type = StageText)]
     pub stage: String,
     /// Its stable version.
+    #[schema(value_type = VersionText)]
     pub stable: String,
     /// The version that `rollback` would go to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<VersionText>)]
     pub previous: Option<String>,
     /// Its shares, newest version first.
     pub split: Vec<SplitShare>,
@@ -86,11 +102,14 @@ pub struct StageStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_rollout: Option<EndedRolloutView>,
     /// Its routes.
+    #[schema(value_type = Vec<RouteText>)]
     pub routes: Vec<String>,
     /// Who may use the addresses of its versions: `open`, `token` or `off`.
     #[serde(default)]
+    #[schema(value_type = PreviewAccessWord)]
     pub preview: String,
     /// What keeps users on one version: `none`, `ip`, `header:NAME`, `cookie:NAME`.
+    #[schema(value_type = StickyText)]
     pub sticky: String,
     /// Its versions that have a share or a role, or that have answered a request; newest first.
     pub versions: Vec<VersionStatus>,
@@ -112,11 +131,13 @@ pub enum VersionRole {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VersionStatus {
     /// The version.
+    #[schema(value_type = VersionText)]
     pub version: String,
     /// The role of the version in the stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<VersionRole>,
     /// Its share; `0%` if it has none.
+    #[schema(value_type = WeightText)]
     pub weight: String,
     /// Its requests in this stage, without the requests that asked for it by override or address.
     pub tally: TallyView,
@@ -158,6 +179,7 @@ pub struct TallyView {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VersionList {
     /// The function.
+    #[schema(value_type = FunctionText)]
     pub function: String,
     /// The versions, newest first; at most the last 50, and those in use.
     pub versions: Vec<VersionInfo>,
@@ -167,10 +189,13 @@ pub struct VersionList {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VersionInfo {
     /// The version.
+    #[schema(value_type = VersionText)]
     pub version: String,
     /// SHA-256 of its component.
+    #[schema(value_type = DigestText)]
     pub component: String,
     /// The kind of the component: `wasi:http 0.2`, `wasi:http 0.3` or `cgi`.
+    #[schema(value_type = KindWord)]
     pub kind: String,
     /// Its configuration, with every default written out.
     pub config: ConfigSpec,
@@ -192,11 +217,13 @@ pub struct VersionInfo {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VersionPlace {
     /// The stage.
+    #[schema(value_type = StageText)]
     pub stage: String,
     /// The role of the version in the stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<VersionRole>,
     /// Its share.
+    #[schema(value_type = WeightText)]
     pub weight: String,
 }
 
@@ -207,6 +234,7 @@ pub enum VersionVerdictView {
     /// Its rollout was aborted.
     Aborted {
         /// The stage.
+        #[schema(value_type = StageText)]
         stage: String,
         /// When, Unix milliseconds.
         at_ms: u64,
@@ -217,6 +245,7 @@ pub enum VersionVerdictView {
     /// The version was stable, and a rollback took its traffic away.
     RolledBack {
         /// The stage.
+        #[schema(value_type = StageText)]
         stage: String,
         /// When, Unix milliseconds.
         at_ms: u64,
@@ -236,6 +265,7 @@ pub struct HistoryQuery {
     pub before: Option<u64>,
     /// Entries of at most this many revisions, 1 to 1,000; 100 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
 }
 
@@ -243,6 +273,7 @@ pub struct HistoryQuery {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryPage {
     /// The function.
+    #[schema(value_type = FunctionText)]
     pub function: String,
     /// The entries, newest first.
     pub entries: Vec<HistoryEntry>,
@@ -273,12 +304,15 @@ pub struct HistoryEntry {
     pub evidence: Option<EvidenceView>,
     /// `deploy`, `traffic`, `step`, `await`, `pause`, `resume`, `freeze`, `promote`, `settle`, `abort`,
     /// `rollback`, `delete`.
+    #[schema(value_type = ActionWord)]
     pub action: String,
     /// The stage that the change is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<StageText>)]
     pub stage: Option<String>,
     /// The version that the change is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<VersionText>)]
     pub version: Option<String>,
     /// The stage's shares after the change; empty if the change did not set them.
     #[serde(default)]
@@ -286,8 +320,10 @@ pub struct HistoryEntry {
     /// The step of the rollout after the change, as [`StrategySpec::Canary`](super::StrategySpec::Canary)
     /// writes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<StepText>)]
     pub step: Option<String>,
     /// Hash of this entry. It covers the hash of the entry before it.
+    #[schema(value_type = DigestText)]
     pub hash: String,
 }
 

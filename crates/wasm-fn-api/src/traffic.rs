@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{RolloutView, is_false, live};
+use crate::words::{FunctionText, PhaseWord, StageText, VersionRefText, VersionText, WeightText};
 
 /// Defines a request about one stage: the stage, the reason, and a revision at which its author has seen the
 /// function.
@@ -15,6 +16,7 @@ macro_rules! stage_request {
         pub struct $name {
             /// The stage; `live` if absent.
             #[serde(default = "live")]
+            #[schema(value_type = StageText)]
             pub stage: String,
             $($(#[$field_meta])* pub $field: $type,)*
             /// Why, for the journal.
@@ -32,8 +34,10 @@ macro_rules! stage_request {
 #[serde(deny_unknown_fields)]
 pub struct SplitShare {
     /// `v42`; in requests also `stable`, `canary`, `previous` or `latest`.
+    #[schema(value_type = VersionRefText)]
     pub version: String,
     /// The weight: `10%`, `0.05%`.
+    #[schema(value_type = WeightText)]
     pub weight: String,
 }
 
@@ -63,6 +67,7 @@ stage_request! {
 #[serde(deny_unknown_fields)]
 pub struct RolloutSeen {
     /// The version that it moves to.
+    #[schema(value_type = VersionText)]
     pub canary: String,
     /// When it began, Unix milliseconds.
     pub started_ms: u64,
@@ -71,6 +76,7 @@ pub struct RolloutSeen {
     pub step: Option<u32>,
     /// Its phase. A rollout that is now `paused` or `frozen` is promoted only for a client that has seen
     /// this.
+    #[schema(value_type = PhaseWord)]
     pub phase: String,
 }
 
@@ -101,6 +107,7 @@ stage_request! {
     RollbackRequest {
         /// The version; `previous` if absent. During a rollout, its stable version if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<VersionRefText>)]
         to: Option<String>,
     }
 }
@@ -109,10 +116,13 @@ stage_request! {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StageChanged {
     /// The function.
+    #[schema(value_type = FunctionText)]
     pub function: String,
     /// The stage.
+    #[schema(value_type = StageText)]
     pub stage: String,
     /// Its stable version.
+    #[schema(value_type = VersionText)]
     pub stable: String,
     /// Its shares, newest version first.
     pub split: Vec<SplitShare>,
@@ -121,6 +131,7 @@ pub struct StageChanged {
     pub rollout: Option<RolloutView>,
     /// The version that `rollback` would go to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<VersionText>)]
     pub previous: Option<String>,
     /// The revision that includes the change.
     pub revision: u64,
@@ -143,6 +154,7 @@ pub struct DeleteQuery {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Deleted {
     /// The function.
+    #[schema(value_type = FunctionText)]
     pub function: String,
     /// The revision that includes the deletion.
     pub revision: u64,

@@ -1,0 +1,143 @@
+//! The texts of the API that have a form of their own, as schemas: names, versions, weights, and words of
+//! which there are only a few.
+//!
+//! Texts travel as texts, so the types here exist for the description only. Their patterns accept what the
+//! parsers accept; a test compares the two.
+
+use std::borrow::Cow;
+
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
+
+/// Defines a text with a pattern.
+macro_rules! pattern {
+    ($type:ident, $name:literal, $pattern:expr, $description:literal) => {
+        #[doc = $description]
+        pub(crate) enum $type {}
+
+        impl $type {
+            /// The form of the text, a regular expression.
+            pub(crate) const PATTERN: &str = $pattern;
+        }
+
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(Self::PATTERN));
+                text.description(Some($description)).build().into()
+            }
+        }
+
+        impl ToSchema for $type {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed($name)
+            }
+        }
+    };
+}
+
+/// Defines a text that is one of a few words.
+macro_rules! words {
+    ($type:ident, $name:literal, [$($word:literal),+ $(,)?], $description:literal) => {
+        #[doc = $description]
+        pub(crate) enum $type {}
+
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                let text = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([$($word),+]));
+                text.description(Some($description)).build().into()
+            }
+        }
+
+        impl ToSchema for $type {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed($name)
+            }
+        }
+    };
+}
+
+pattern!(FunctionText, "FunctionName", "^[a-z0-9][a-z0-9_-]{0,62}$", "The name of a function.");
+pattern!(StageText, "StageName", "^[a-z0-9][a-z0-9_-]{0,62}$", "The name of a stage.");
+pattern!(CohortText, "CohortName", "^[a-z][a-z0-9_-]{0,62}$", "The name of a cohort.");
+pattern!(VersionText, "Version", "^v[1-9][0-9]{0,9}$", "The number of a version.");
+pattern!(
+    VersionRefText,
+    "VersionRef",
+    "^(v[1-9][0-9]{0,9}|stable|canary|previous|latest)$",
+    "A version, by its number or by its role in the stage."
+);
+pattern!(
+    WeightText,
+    "Weight",
+    r"^(0*100(\.00?)?|0*[0-9]{1,2}(\.[0-9]{1,2})?)%$",
+    "A share of the traffic, in steps of 0.01 %."
+);
+pattern!(
+    StepText,
+    "Step",
+    r"^(0*100(\.00?)?%|0*[0-9]{1,2}(\.[0-9]{1,2})?%|((0*100(\.00?)?|0*[0-9]{1,2}(\.[0-9]{1,2})?)% of )?[a-z][a-z0-9_-]{0,62})$",
+    "A step of a rollout: a share of all traffic, a cohort, or a share of a cohort."
+);
+pattern!(DigestText, "Digest", "^[0-9a-f]{64}$", "SHA-256, as hexadecimal digits.");
+pattern!(FingerprintText, "Fingerprint", "^[0-9a-f]{16}$", "The fingerprint of a trap.");
+pattern!(
+    RouteText,
+    "Route",
+    r"^[A-Za-z0-9._-]*/[!$%&'()*+,./0-9:;=@A-Z\[\]_a-z~-]*$",
+    "A route, `[host]/path` or `[host]/path/*`."
+);
+pattern!(
+    StickyText,
+    "Sticky",
+    "^(none|ip|(header|cookie):.+)$",
+    "What keeps users on one version: nothing, their address, or a header or cookie."
+);
+pattern!(
+    EgressText,
+    "Egress",
+    r"^(\*|https?://.+)$",
+    "An origin that a guest may call: `http[s]://host[:port]`, `http[s]://*.host` or `*`."
+);
+pattern!(PreviewTokenText, "PreviewToken", "^wfp_[0-9a-f]{64}$", "A token for the addresses of versions.");
+
+words!(
+    PhaseWord,
+    "Phase",
+    ["checking", "progressing", "awaiting promotion", "paused", "frozen", "watching"],
+    "Where a rollout under way is."
+);
+words!(VerdictWord, "Verdict", ["pass", "fail", "wait"], "What a gate says.");
+words!(BaselineWord, "Baseline", ["concurrent", "past", "alone"], "What a canary is compared with.");
+words!(
+    PreviewAccessWord,
+    "PreviewAccess",
+    ["open", "token", "off"],
+    "Who may use the addresses of versions."
+);
+words!(KindWord, "Kind", ["wasi:http 0.2", "wasi:http 0.3", "cgi"], "The kind of a component.");
+words!(SettingWord, "Setting", ["routes", "sticky", "cohorts"], "A setting that follows the stable version.");
+words!(
+    ActionWord,
+    "Action",
+    [
+        "deploy",
+        "traffic",
+        "step",
+        "await",
+        "pause",
+        "resume",
+        "freeze",
+        "promote",
+        "settle",
+        "abort",
+        "rollback",
+        "delete",
+        "delete-stage",
+    ],
+    "What a change did."
+);
+
+#[cfg(test)]
+mod tests;

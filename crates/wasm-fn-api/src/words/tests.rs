@@ -1,0 +1,107 @@
+//! The patterns accept what the parsers accept.
+
+use regex::Regex;
+use wasm_fn_core as core;
+
+use super::*;
+
+/// Checks that `pattern` and `parses` agree about every one of `texts`, and that both accept some of them.
+#[track_caller]
+fn agree(pattern: &str, parses: impl Fn(&str) -> bool, texts: &[&str]) {
+    let pattern = Regex::new(pattern).unwrap();
+    for text in texts {
+        assert_eq!(pattern.is_match(text), parses(text), "{text:?} and {pattern}");
+    }
+    let accepted = texts.iter().filter(|text| parses(text)).count();
+    assert!(0 < accepted && accepted < texts.len(), "{accepted} of {}", texts.len());
+}
+
+fn parses<T: std::str::FromStr>(text: &str) -> bool {
+    text.parse::<T>().is_ok()
+}
+
+#[test]
+fn names_have_their_alphabet_and_length() {
+    let (longest, longer) = ("a".repeat(63), "a".repeat(64));
+    let names =
+        ["hello", "h", "0", "a-b_c", &longest, "", "-a", "_a", "A", "a.b", "a b", "ä", "a\n", "a/b", &longer];
+    agree(FunctionText::PATTERN, parses::<core::FunctionName>, &names);
+    agree(StageText::PATTERN, parses::<core::StageName>, &names);
+    agree(CohortText::PATTERN, parses::<core::CohortName>, &names);
+}
+
+#[test]
+fn versions_are_numbers_or_roles() {
+    let texts = [
+        "v1",
+        "v42",
+        "v4294967295",
+        "v0",
+        "v01",
+        "v",
+        "1",
+        "V1",
+        "v1 ",
+        "v-1",
+        "stable",
+        "canary",
+        "previous",
+    ];
+    agree(VersionText::PATTERN, parses::<core::VersionNo>, &texts);
+    let texts = [&texts[..], &["latest", "Stable", "stable1", "newest", ""]].concat();
+    agree(VersionRefText::PATTERN, parses::<core::VersionRef>, &texts);
+}
+
+#[test]
+fn weights_have_two_decimals_and_end_at_100() {
+    let texts = [
+        "0%", "1%", "10%", "99.99%", "100%", "100.0%", "100.00%", "007%", "0.5%", "0.05%", "100.01%", "101%",
+        "1000%", "0.005%", ".5%", "5.%", "5", "%", "-1%", "1e1%", "10 %", " 10%", "",
+    ];
+    agree(WeightText::PATTERN, parses::<core::Weight>, &texts);
+}
+
+#[test]
+fn digests_are_lower_case() {
+    let (digest, upper, long) = ("0a".repeat(32), "0A".repeat(32), "0".repeat(65));
+    agree(DigestText::PATTERN, parses::<core::Digest>, &[&digest, &upper, &long, "", "0"]);
+}
+
+#[test]
+fn routes_have_a_path_of_visible_characters() {
+    let texts = [
+        "/",
+        "/a",
+        "/a/*",
+        "example.com/",
+        "example.com/a/b",
+        "a",
+        "",
+        "/a b",
+        "/a?b",
+        "/ä",
+        "ex:1/",
+        "/a\\",
+    ];
+    agree(RouteText::PATTERN, parses::<core::Route>, &texts);
+}
+
+#[test]
+fn sticky_keys_name_their_source() {
+    let texts = ["none", "ip", "header:x", "cookie:sid", "query:x", "header:", "header", "ip:", ""];
+    agree(StickyText::PATTERN, parses::<core::Sticky>, &texts);
+}
+
+#[test]
+fn egress_is_an_origin_or_everything() {
+    let texts = ["*", "http://a", "https://a:1", "https://*.a.example", "a", "ftp://a", "", "https://"];
+    agree(EgressText::PATTERN, parses::<core::EgressRule>, &texts);
+}
+
+#[test]
+fn access_has_three_words() {
+    let RefOr::T(Schema::Object(object)) = PreviewAccessWord::schema() else { panic!("it is a text") };
+    for word in object.enum_values.unwrap() {
+        assert!(parses::<core::PreviewAccess>(word.as_str().unwrap()), "{word}");
+    }
+}
