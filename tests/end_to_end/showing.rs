@@ -255,3 +255,20 @@ async fn lines_of_a_watched_deployment_show_the_split_the_real_share_and_the_evi
     }
     node.cli_ok(&["abort", "hello"]).await;
 }
+
+#[tokio::test]
+async fn list_longer_than_a_page_is_shown_whole() {
+    const FUNCTIONS: usize = 1001;
+    let node = Node::start().await;
+    let component = node.upload(guests::bytes("hello-v1")).await;
+    let body = json!({ "component": component });
+    for n in 0..FUNCTIONS {
+        node.api_ok(Method::POST, &format!("/v1/functions/f{n}/deployments"), Some(&body)).await;
+    }
+    let page = node.api_ok(Method::GET, "/v1/functions", None).await;
+    assert_eq!((page["functions"].as_array().unwrap().len(), &page["more"]), (1000, &json!(true)));
+    let list = node.cli_json(&["functions"]).await;
+    let names = list["functions"].as_array().unwrap().iter();
+    let names: Vec<_> = names.map(|function| function["function"].as_str().unwrap()).collect();
+    assert_eq!((names.len(), names.is_sorted(), &list["more"]), (FUNCTIONS, true, &json!(false)));
+}

@@ -33,9 +33,9 @@ pub use rollout::{
     StrategySpec, Tolerance, TrapEvidenceView, canary_steps, linear_every_ms, linear_share,
 };
 pub use status::{
-    FunctionList, FunctionStatus, FunctionSummary, HistoryEntry, HistoryPage, HistoryQuery, NodeView,
-    StageStatus, StageSummary, TallyView, VersionInfo, VersionList, VersionPlace, VersionRole, VersionStatus,
-    VersionVerdictView,
+    FunctionList, FunctionStatus, FunctionSummary, FunctionsQuery, HistoryEntry, HistoryPage, HistoryQuery,
+    NodeView, StageStatus, StageSummary, TallyView, VersionInfo, VersionList, VersionPlace, VersionRole,
+    VersionStatus, VersionVerdictView, VersionsQuery,
 };
 pub use traffic::{
     AbortRequest, DeleteQuery, Deleted, HoldRequest, PromoteRequest, RollbackRequest, RolloutSeen,

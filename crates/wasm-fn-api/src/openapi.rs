@@ -15,9 +15,9 @@ use utoipa::{
 
 use crate::{
     AbortRequest, AccessRule, BackupManifest, DeleteQuery, Deleted, DeployEvent, DeployRequest,
-    DeployResult, FunctionList, FunctionStatus, HistoryPage, HistoryQuery, HoldRequest, LogEvent, LogsQuery,
-    Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem, PromoteRequest,
-    RollbackRequest, StageChanged, TrafficRequest, Uploaded, VersionList,
+    DeployResult, FunctionList, FunctionStatus, FunctionsQuery, HistoryPage, HistoryQuery, HoldRequest,
+    LogEvent, LogsQuery, Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem,
+    PromoteRequest, RollbackRequest, StageChanged, TrafficRequest, Uploaded, VersionList, VersionsQuery,
     words::{DigestText, FunctionText, StageText, VersionRefText, VersionText},
 };
 
@@ -212,11 +212,11 @@ impl Describer {
             },
             Operation::ListFunctions => Description {
                 tag: "functions",
-                summary: "Lists every function.",
-                parameters: Vec::new(),
+                summary: "Lists functions, sorted by name.",
+                parameters: query::<FunctionsQuery>(),
                 body: None,
-                success: self.json::<FunctionList>("Every function"),
-                refusals: &[],
+                success: self.json::<FunctionList>("Functions"),
+                refusals: &[("400", "`invalid-name`, `invalid-request`")],
             },
             Operation::GetFunction => Description {
                 tag: "functions",
@@ -237,10 +237,10 @@ impl Describer {
             Operation::ListVersions => Description {
                 tag: "functions",
                 summary: "Lists the versions of a function, newest first.",
-                parameters: vec![self.function()],
+                parameters: self.with_query::<VersionsQuery>(),
                 body: None,
                 success: self.json::<VersionList>("Its versions"),
-                refusals: &[("404", "`no-such-function`")],
+                refusals: &[("400", "`invalid-version`, `invalid-request`"), ("404", "`no-such-function`")],
             },
             Operation::GetHistory => Description {
                 tag: "functions",

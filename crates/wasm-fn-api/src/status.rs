@@ -11,13 +11,31 @@ use crate::words::{
     StickyText, VersionText, WeightText,
 };
 
-/// Every function of the node.
+/// Parameters of `GET /v1/functions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FunctionsQuery {
+    /// Only functions whose names come after this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<FunctionText>)]
+    pub after: Option<String>,
+    /// At most this many functions, 1 to 1,000; 1,000 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+}
+
+/// Functions of the node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionList {
     /// The revision of the node at which this was read.
     pub revision: u64,
     /// The functions, sorted by name.
     pub functions: Vec<FunctionSummary>,
+    /// Whether there are more functions: ask again with `after` set to the last name here.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// One function in a list.
@@ -175,6 +193,21 @@ pub struct TallyView {
     pub shield: BTreeMap<String, u64>,
 }
 
+/// Parameters of `GET /v1/functions/{function}/versions`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct VersionsQuery {
+    /// Only versions that are older than this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<VersionText>)]
+    pub before: Option<String>,
+    /// At most this many versions, 1 to 1,000; 1,000 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+}
+
 /// The versions of a function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VersionList {
@@ -183,6 +216,9 @@ pub struct VersionList {
     pub function: String,
     /// The versions, newest first; at most the last 50, and those in use.
     pub versions: Vec<VersionInfo>,
+    /// Whether there are older versions: ask again with `before` set to the last version here.
+    #[serde(default)]
+    pub more: bool,
 }
 
 /// One version.

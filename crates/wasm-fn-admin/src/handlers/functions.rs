@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use axum::{Json, extract::State};
-use wasm_fn_core::{FunctionName, Revision};
+use wasm_fn_core::{FunctionName, Revision, VersionRef};
 use wasm_fn_router::Stage;
 
 use wasm_fn_api as api;
@@ -16,23 +16,40 @@ use crate::{
     view,
 };
 
-/// Most entries of the history in one answer.
-const HISTORY_MAX: u32 = 1000;
+/// Most entries of a list in one answer.
+const ENTRIES_MAX: u32 = 1000;
 
 /// Number of entries if the client sets no limit.
 const HISTORY_DEFAULT: u32 = 100;
 
-/// Lists every function.
-pub(crate) async fn list<H: Host, S: Store>(State(control): Plane<H, S>) -> Json<api::FunctionList> {
+/// Lists functions, sorted by name.
+pub(crate) async fn list<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    Parameters(query): Parameters<api::FunctionsQuery>,
+) -> Result<Json<api::FunctionList>, ApiError> {
+    let limit = limit(query.limit, ENTRIES_MAX)?;
+    let after: Option<FunctionName> = query.after.as_deref().map(str::parse).transpose()?;
     let (state, table) = (control.state(), control.tables().load_full());
     let mut published: HashMap<&FunctionName, Vec<&Stage<H::Version>>> = HashMap::new();
     for stage in table.stages() {
         published.entry(stage.function()).or_default().push(stage);
     }
-    let functions = state.functions().map(|(name, function)| {
+    let mut wanted = state.functions().filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
+    let functions = wanted.by_ref().take(limit).map(|(name, function)| {
         view::summary(name, function, published.get(name).map(Vec::as_slice).unwrap_or_default())
     });
-    Json(api::FunctionList { revision: state.revision().0, functions: functions.collect() })
+    let functions = functions.collect();
+    let more = wanted.next().is_some();
+    Ok(Json(api::FunctionList { revision: state.revision().0, functions, more }))
+}
+
+/// How many entries of a list to answer with, if the client `asked` for so many.
+fn limit(asked: Option<u32>, default: u32) -> Result<usize, ApiError> {
+    let limit = asked.unwrap_or(default);
+    if !(1..=ENTRIES_MAX).contains(&limit) {
+        return Err(ApiError::invalid_request(format!("limit is {limit}, expected 1 to {ENTRIES_MAX}")));
+    }
+    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// Shows one function: its stages, their splits, and the numbers of every version.
@@ -49,11 +66,25 @@ pub(crate) async fn status<H: Host, S: Store>(
 pub(crate) async fn versions<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(name): Function,
+    Parameters(query): Parameters<api::VersionsQuery>,
 ) -> Result<Json<api::VersionList>, ApiError> {
+    let limit = limit(query.limit, ENTRIES_MAX)?;
     let state = control.state();
+    let before = match query.before.as_deref().map(str::parse::<VersionRef>).transpose()? {
+        None => None,
+        Some(VersionRef::No(before)) => Some(before),
+        Some(role) => {
+            let detail = format!("before is {role}, expected a number such as v2");
+            return Err(ApiError::invalid_request(detail));
+        }
+    };
     let function = state.function(&name)?;
-    let versions = function.versions.iter().rev().map(|(&no, version)| view::version(function, no, version));
-    Ok(Json(api::VersionList { function: name.to_string(), versions: versions.collect() }))
+    let wanted = function.versions.iter().rev().filter(|&(&no, _)| before.is_none_or(|before| no < before));
+    let mut versions: Vec<_> =
+        wanted.take(limit + 1).map(|(&no, version)| view::version(function, no, version)).collect();
+    let more = versions.len() > limit;
+    versions.truncate(limit);
+    Ok(Json(api::VersionList { function: name.to_string(), versions, more }))
 }
 
 /// Shows the journal of a function, newest first. The journal of a deleted function is kept.
@@ -62,15 +93,11 @@ pub(crate) async fn history<H: Host, S: Store>(
     Function(name): Function,
     Parameters(query): Parameters<api::HistoryQuery>,
 ) -> Result<Json<api::HistoryPage>, ApiError> {
-    let limit = query.limit.unwrap_or(HISTORY_DEFAULT);
-    if !(1..=HISTORY_MAX).contains(&limit) {
-        return Err(ApiError::invalid_request(format!("limit is {limit}, expected 1 to {HISTORY_MAX}")));
-    }
+    let limit = limit(query.limit, HISTORY_DEFAULT)?;
     let state = control.state();
     if state.stored_function(&name).is_none() {
         state.function(&name)?;
     }
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     // Reading one more than asked for tells whether there are more.
     let range = JournalRange {
         function: Some(name.clone()),

@@ -6,17 +6,40 @@ use wasm_fn_api as api;
 use super::{DONE, connect};
 use crate::{
     args,
+    client::{Client, ClientError},
     fault::Fault,
     output::{self, Output, tables, time},
 };
 
 pub(super) async fn list(args: args::Functions, output: Output) -> Result<u8, Fault> {
     let client = connect(&args.connection)?;
-    let list = client.get::<api::FunctionList>("/v1/functions").await;
+    let list = all(&client).await;
     let list = list.map_err(|error| error.fault("the functions cannot be listed"))?;
     output.data(&list, tables::functions)?;
     none_yet(&list, output);
     Ok(DONE)
+}
+
+/// Reads the list of all functions, page by page.
+pub(super) async fn all(client: &Client) -> Result<api::FunctionList, ClientError> {
+    let mut query = api::FunctionsQuery::default();
+    let mut list: Option<api::FunctionList> = None;
+    loop {
+        let page = client.query::<_, api::FunctionList>(Method::GET, "/v1/functions", &query).await?;
+        let more = page.more;
+        let list = match &mut list {
+            Some(list) => {
+                list.functions.extend(page.functions);
+                list
+            }
+            None => list.insert(page),
+        };
+        list.more = false;
+        match list.functions.last().filter(|_| more) {
+            Some(last) => query.after = Some(last.function.clone()),
+            None => return Ok(list.clone()),
+        }
+    }
 }
 
 /// If there are no functions, says how to deploy the first one.

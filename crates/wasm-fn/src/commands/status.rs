@@ -40,7 +40,7 @@ pub(super) async fn run(args: args::Status, output: Output) -> Result<u8, Fault>
 }
 
 async fn look(client: &Client) -> Result<api::FunctionList, Fault> {
-    let list = client.get("/v1/functions").await;
+    let list = super::functions::all(client).await;
     list.map_err(|error| error.fault("the functions cannot be shown"))
 }
 

@@ -102,7 +102,11 @@ fn list() -> api::FunctionList {
         stages,
     };
     let stages = vec![stage("live", Some("v2"), "v2=10% v1=90%", 5), stage("staging", None, "v1=100%", 0)];
-    api::FunctionList { revision: 7, functions: vec![function("hello", stages), function("idle", vec![])] }
+    api::FunctionList {
+        revision: 7,
+        functions: vec![function("hello", stages), function("idle", vec![])],
+        more: false,
+    }
 }
 
 #[test]
@@ -198,6 +202,7 @@ fn versions_show_where_they_are_and_what_became_of_them() {
     let back =
         api::VersionVerdictView::RolledBack { stage: "staging".to_owned(), at_ms: NOW_MS, reason: None };
     let list = api::VersionList {
+        more: false,
         function: "hello".to_owned(),
         versions: vec![
             version("v3", Some(aborted), "faster\u{1b}[2J", vec![]),
