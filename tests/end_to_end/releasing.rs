@@ -182,6 +182,34 @@ async fn deleted_function_is_gone_and_its_numbers_are_not_used_again() {
 }
 
 #[tokio::test]
+async fn deleted_stage_answers_no_more_and_the_live_stage_goes_on() {
+    let node = Node::start().await;
+    deploy(&node, "hello-v1", &[]).await;
+    deploy(&node, "hello-v2", &["-s", "staging"]).await;
+    assert_eq!(node.http.get("/hello@staging").await.ok().version(), "v2");
+    let stage = ["delete", "hello", "--stage", "staging"];
+    node.cli(&stage).await.refused(&["stage `staging` of `hello` was not deleted", "--yes"]);
+    let told = node.cli_ok(&[&stage[..], &["--yes", "-m", "done with it"]].concat()).await;
+    assert_eq!(told, "stage staging of hello is deleted\n");
+    node.http.get("/hello@staging").await.problem(404, "no-such-function");
+    assert_eq!(answering(&node).await, "v1");
+    let history = node.cli_ok(&["history", "hello"]).await;
+    assert!(history.contains("delete-stage") && history.contains("done with it"), "{history}");
+
+    node.cli(&[&stage[..], &["--yes"]].concat()).await.refused(&["`staging`"]);
+    let live = ["delete", "hello", "--stage", "live", "--yes"];
+    node.cli(&live)
+        .await
+        .refused(&["stage `live` of `hello` cannot be deleted alone", "wasm-fn delete hello"]);
+    deploy(&node, "hello-v2", &["-s", "staging", "--all-at-once"]).await;
+    deploy(&node, "hello-v1", &["-s", "staging", "--canary=10%"]).await;
+    node.cli(&[&stage[..], &["--yes"]].concat())
+        .await
+        .refused(&["rolling out", "wasm-fn abort hello -s staging"]);
+    assert_eq!(node.http.get("/hello@staging").await.ok().status, 200);
+}
+
+#[tokio::test]
 async fn history_says_who_did_what_from_where_and_why() {
     let node = Node::start().await;
     deploy(&node, "hello-v1", &["-m", "the beginning"]).await;

@@ -11,7 +11,7 @@ use axum::{
 use http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use wasm_fn_core::{FunctionName, Revision};
+use wasm_fn_core::{FunctionName, Revision, StageName};
 
 use wasm_fn_control::{Actor, Control, Note, host::Host};
 use wasm_fn_store::Store;
@@ -88,6 +88,20 @@ impl<T: Send + Sync> FromRequestParts<T> for Function {
 
     async fn from_request_parts(parts: &mut Parts, state: &T) -> Result<Self, ApiError> {
         Ok(Self(segment(parts, state).await?.parse()?))
+    }
+}
+
+/// The function and the stage in the path.
+pub(crate) struct FunctionStage(pub(crate) FunctionName, pub(crate) StageName);
+
+impl<T: Send + Sync> FromRequestParts<T> for FunctionStage {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &T) -> Result<Self, ApiError> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((function, stage)) =
+            path.map_err(|rejection| ApiError::invalid_request(rejection.body_text()))?;
+        Ok(Self(function.parse()?, stage.parse()?))
     }
 }
 

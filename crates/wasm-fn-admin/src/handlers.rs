@@ -35,6 +35,7 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::ListFunctions => get(functions::list::<H, S>),
         Operation::GetFunction => get(functions::status::<H, S>),
         Operation::DeleteFunction => delete(traffic::delete::<H, S>),
+        Operation::DeleteStage => delete(traffic::delete_stage::<H, S>),
         Operation::ListVersions => get(functions::versions::<H, S>),
         Operation::GetHistory => get(functions::history::<H, S>),
         Operation::GetPreview => get(preview::preview::<H, S>),

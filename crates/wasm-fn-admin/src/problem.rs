@@ -188,6 +188,9 @@ impl From<ChangeError> for ApiError {
             }
             E::Clash(_) => (StatusCode::CONFLICT, "route-clash", "a route is taken"),
             E::TooManyStages { .. } => (StatusCode::CONFLICT, "too-many-stages", "there are too many stages"),
+            E::LiveStage(_) => {
+                (StatusCode::CONFLICT, "live-stage", "the live stage is deleted with its function")
+            }
             E::VersionsUsedUp(_) => {
                 (StatusCode::CONFLICT, "versions-used-up", "the version numbers are used up")
             }
@@ -211,6 +214,9 @@ impl From<ChangeError> for ApiError {
             E::Cohort(_) => problem.help(
                 "deploy a version with the rule first, by shares: cohort rules follow the stable version's configuration",
             ),
+            E::LiveStage(function) => {
+                problem.help(format!("run `wasm-fn delete {function}` to delete the function and all its stages"))
+            }
             E::NoSuchFunction(_) => problem.help("run `wasm-fn functions` to list the functions"),
             E::Clash(_) => problem.help("change `routes` of one of the two"),
             _ => problem,

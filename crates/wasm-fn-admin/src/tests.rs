@@ -5,6 +5,7 @@ mod deployments;
 mod description;
 mod metrics;
 mod previews;
+mod stages;
 mod surface;
 mod traffic;
 

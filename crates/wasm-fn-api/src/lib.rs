@@ -39,7 +39,7 @@ pub use status::{
 };
 pub use traffic::{
     AbortRequest, DeleteQuery, Deleted, HoldRequest, PromoteRequest, RollbackRequest, RolloutSeen,
-    SplitShare, StageChanged, TrafficRequest,
+    SplitShare, StageChanged, StageDeleted, TrafficRequest,
 };
 
 /// The stage if a request names none.

@@ -14,10 +14,11 @@ use utoipa::{
 };
 
 use crate::{
-    AbortRequest, AccessRule, BackupManifest, DeleteQuery, Deleted, DeployEvent, DeployRequest,
-    DeployResult, FunctionList, FunctionStatus, FunctionsQuery, HistoryPage, HistoryQuery, HoldRequest,
-    LogEvent, LogsQuery, Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem,
-    PromoteRequest, RollbackRequest, StageChanged, TrafficRequest, Uploaded, VersionList, VersionsQuery,
+    AbortRequest, AccessRule, BackupManifest, DeleteQuery, Deleted, DeployEvent, DeployRequest, DeployResult,
+    FunctionList, FunctionStatus, FunctionsQuery, HistoryPage, HistoryQuery, HoldRequest, LogEvent,
+    LogsQuery, Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem,
+    PromoteRequest, RollbackRequest, StageChanged, StageDeleted, TrafficRequest, Uploaded, VersionList,
+    VersionsQuery,
     words::{DigestText, FunctionText, StageText, VersionRefText, VersionText},
 };
 
@@ -233,6 +234,22 @@ impl Describer {
                 body: None,
                 success: self.json::<Deleted>("The function is deleted"),
                 refusals: &[("404", "`no-such-function`"), ("409", "`revision-conflict`")],
+            },
+            Operation::DeleteStage => Description {
+                tag: "functions",
+                summary: "Deletes a stage: its split and its routes. The function's versions stay.",
+                parameters: {
+                    let stage = self.segment::<StageText>("stage", "Name of the stage");
+                    let mut parameters = self.with_query::<DeleteQuery>();
+                    parameters.insert(1, stage);
+                    parameters
+                },
+                body: None,
+                success: self.json::<StageDeleted>("The stage is deleted"),
+                refusals: &[
+                    ("404", "`no-such-function`, `no-such-stage`"),
+                    ("409", "`live-stage`, `rollout-in-progress`, `revision-conflict`"),
+                ],
             },
             Operation::ListVersions => Description {
                 tag: "functions",

@@ -28,6 +28,8 @@ pub enum Operation {
     GetFunction,
     /// Deletes a function.
     DeleteFunction,
+    /// Deletes a stage of a function.
+    DeleteStage,
     /// Lists the versions of a function.
     ListVersions,
     /// Shows the journal of a function.
@@ -78,7 +80,7 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
@@ -91,6 +93,7 @@ impl Operation {
         Self::ListFunctions,
         Self::GetFunction,
         Self::DeleteFunction,
+        Self::DeleteStage,
         Self::ListVersions,
         Self::GetHistory,
         Self::GetPreview,
@@ -120,6 +123,7 @@ impl Operation {
             Self::ListFunctions => (Get, "/v1/functions"),
             Self::GetFunction => (Get, "/v1/functions/{function}"),
             Self::DeleteFunction => (Delete, "/v1/functions/{function}"),
+            Self::DeleteStage => (Delete, "/v1/functions/{function}/stages/{stage}"),
             Self::ListVersions => (Get, "/v1/functions/{function}/versions"),
             Self::GetHistory => (Get, "/v1/functions/{function}/history"),
             Self::GetPreview => (Get, "/v1/functions/{function}/preview"),
@@ -150,6 +154,7 @@ impl Operation {
             Self::ListFunctions => "listFunctions",
             Self::GetFunction => "getFunction",
             Self::DeleteFunction => "deleteFunction",
+            Self::DeleteStage => "deleteStage",
             Self::ListVersions => "listVersions",
             Self::GetHistory => "getHistory",
             Self::GetPreview => "getPreview",

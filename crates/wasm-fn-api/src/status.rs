@@ -339,7 +339,7 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceView>,
     /// `deploy`, `traffic`, `step`, `await`, `pause`, `resume`, `freeze`, `promote`, `settle`, `abort`,
-    /// `rollback`, `delete`.
+    /// `rollback`, `delete-stage`, `delete`.
     #[schema(value_type = ActionWord)]
     pub action: String,
     /// The stage that the change is about.

@@ -137,7 +137,7 @@ pub struct StageChanged {
     pub revision: u64,
 }
 
-/// Parameters of `DELETE /v1/functions/{function}`.
+/// Parameters of `DELETE /v1/functions/{function}` and of the stages below it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -148,6 +148,19 @@ pub struct DeleteQuery {
     /// Refuse the request if the function has changed after this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
+}
+
+/// The answer to the deletion of a stage. The versions of the function are still there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StageDeleted {
+    /// The function.
+    #[schema(value_type = FunctionText)]
+    pub function: String,
+    /// The stage.
+    #[schema(value_type = StageText)]
+    pub stage: String,
+    /// The revision that includes the deletion.
+    pub revision: u64,
 }
 
 /// The answer to a deletion. The function is gone, and its version numbers are never used again.

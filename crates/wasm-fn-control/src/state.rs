@@ -302,6 +302,10 @@ impl Function {
                     self.condemn(*canary, Fate::Aborted, stage, reason(), meta);
                 }
             }
+            Action::DeleteStage { stage } => {
+                self.stages.remove(stage);
+                self.ended.remove(stage);
+            }
             Action::Delete => {
                 self.versions.clear();
                 self.stages.clear();

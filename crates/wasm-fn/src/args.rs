@@ -76,7 +76,7 @@ pub(crate) enum Command {
     Logs(Logs),
     /// Lists the functions
     Functions(Functions),
-    /// Deletes a function and all its versions
+    /// Deletes a function and all its versions, or one of its stages
     Delete(Delete),
     /// Saves the state and the components of a running node in one file
     Backup(Backup),
@@ -294,6 +294,9 @@ pub(crate) enum LogStatus {
 pub(crate) struct Delete {
     /// The function
     pub(crate) function: FunctionName,
+    /// Delete only this stage; its versions and the other stages stay
+    #[arg(short, long)]
+    pub(crate) stage: Option<StageName>,
     /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,

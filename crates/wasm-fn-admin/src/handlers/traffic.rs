@@ -1,4 +1,4 @@
-//! Moving traffic between versions, and deleting functions.
+//! Moving traffic between versions, and deleting stages and functions.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use wasm_fn_store::Store;
 
 use crate::{
     ApiError,
-    extract::{Caller, Function, JsonBody, Parameters, Plane},
+    extract::{Caller, Function, FunctionStage, JsonBody, Parameters, Plane},
     view,
 };
 
@@ -143,6 +143,19 @@ pub(crate) async fn rollback<H: Host, S: Store>(
     let note = caller.note(request.message, request.expected_revision)?;
     let state = control.rollback(function.clone(), stage.clone(), to, note).await?;
     answer(&function, &stage, &state)
+}
+
+/// Deletes a stage of a function. The function's versions stay.
+pub(crate) async fn delete_stage<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    FunctionStage(function, stage): FunctionStage,
+    caller: Caller,
+    Parameters(query): Parameters<api::DeleteQuery>,
+) -> Result<Json<api::StageDeleted>, ApiError> {
+    let note = caller.note(query.message, query.expected_revision)?;
+    let state = control.delete_stage(function.clone(), stage.clone(), note).await?;
+    let revision = state.revision().0;
+    Ok(Json(api::StageDeleted { function: function.to_string(), stage: stage.to_string(), revision }))
 }
 
 /// Deletes a function. Its version numbers are never used again.

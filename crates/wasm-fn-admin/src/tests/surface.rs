@@ -17,7 +17,7 @@ fn paths() -> (Vec<&'static str>, Vec<&'static str>) {
 }
 
 fn concrete(path: &str) -> String {
-    path.replace("{function}", "hello").replace("{digest}", &"0".repeat(64))
+    path.replace("{function}", "hello").replace("{stage}", "staging").replace("{digest}", &"0".repeat(64))
 }
 
 /// Writes `line` to the host's log.

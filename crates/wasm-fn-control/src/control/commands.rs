@@ -137,6 +137,20 @@ impl<H: Host, S: Store> Control<H, S> {
         self.mutate(function.clone(), note, move |state| state.plan_delete(&function).map(Some)).await
     }
 
+    /// Deletes a stage of a function.
+    ///
+    /// # Errors
+    /// The errors of [`State::plan_delete_stage`]; another revision than expected; a failure of the store.
+    pub async fn delete_stage(
+        self: &Arc<Self>,
+        function: FunctionName,
+        stage: StageName,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
+        let name = function.clone();
+        self.mutate(name, note, move |state| state.plan_delete_stage(&function, &stage).map(Some)).await
+    }
+
     /// What is known about the rollout at `key` now, with the `reason` for asking.
     pub(super) fn facts(&self, key: &StageKey, state: &State, reason: String) -> Facts {
         let mut facts = Facts::at(self.clock.now());

@@ -27,6 +27,10 @@ impl EndedCounts {
             return;
         };
         let key = (function.clone(), stage.clone());
+        if matches!(change.action, Action::DeleteStage { .. }) {
+            self.counts().remove(&key);
+            return;
+        }
         let after = ended(after, &key);
         if after != ended(before, &key)
             && let Some(ended) = after

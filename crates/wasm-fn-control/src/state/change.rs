@@ -93,6 +93,11 @@ pub enum Action {
         /// The numbers behind the decision.
         report: Option<Box<Report>>,
     },
+    /// A stage is deleted, with its split and its routes. The versions stay.
+    DeleteStage {
+        /// The stage.
+        stage: StageName,
+    },
     /// The function is deleted. Its version numbers are not reused.
     Delete,
 }
@@ -154,8 +159,8 @@ impl Advance {
 }
 
 impl Action {
-    /// The word for this action: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete`, or the word
-    /// for its advance.
+    /// The word for this action: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete-stage`,
+    /// `delete`, or the word for its advance.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",
@@ -164,6 +169,7 @@ impl Action {
             Self::Advance { advance, .. } => advance.as_str(),
             Self::Abort { .. } => "abort",
             Self::Rollback { .. } => "rollback",
+            Self::DeleteStage { .. } => "delete-stage",
             Self::Delete => "delete",
         }
     }
@@ -176,7 +182,8 @@ impl Action {
             | Self::Promote { stage, .. }
             | Self::Advance { stage, .. }
             | Self::Abort { stage, .. }
-            | Self::Rollback { stage, .. } => Some(stage),
+            | Self::Rollback { stage, .. }
+            | Self::DeleteStage { stage } => Some(stage),
             Self::Delete => None,
         }
     }
@@ -189,7 +196,7 @@ impl Action {
             | Self::Advance { version, .. }
             | Self::Abort { version, .. }
             | Self::Rollback { version, .. } => Some(*version),
-            Self::Traffic { .. } | Self::Delete => None,
+            Self::Traffic { .. } | Self::DeleteStage { .. } | Self::Delete => None,
         }
     }
 
@@ -202,7 +209,7 @@ impl Action {
             | Self::Advance { after, .. }
             | Self::Abort { after, .. }
             | Self::Rollback { after, .. } => Some(after),
-            Self::Delete => None,
+            Self::DeleteStage { .. } | Self::Delete => None,
         }
     }
 
@@ -214,7 +221,7 @@ impl Action {
             | Self::Advance { report, .. }
             | Self::Abort { report, .. }
             | Self::Rollback { report, .. } => report.as_deref(),
-            Self::Traffic { .. } | Self::Delete => None,
+            Self::Traffic { .. } | Self::DeleteStage { .. } | Self::Delete => None,
         }
     }
 

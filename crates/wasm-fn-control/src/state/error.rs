@@ -115,6 +115,9 @@ pub enum ChangeError {
         /// How many stages there are.
         found: usize,
     },
+    /// The live stage goes only with its function.
+    #[error("stage `live` of `{0}` cannot be deleted alone, expected another stage")]
+    LiveStage(FunctionName),
     /// Every version number has been used.
     #[error("`{0}` has used up its version numbers")]
     VersionsUsedUp(FunctionName),

@@ -1,4 +1,4 @@
-//! Plans a person's actions on existing versions: weights, rollback, delete.
+//! Plans a person's actions on existing versions and stages: weights, rollback, delete.
 
 use std::cmp::Reverse;
 
@@ -113,6 +113,27 @@ impl State {
                 return Err(clash.into());
             }
         }
+    }
+
+    /// Plans to delete `stage` of `function`: its split, its routes and what it knows of earlier versions.
+    /// The function's versions stay. A watch ends, because nobody can go back any more.
+    ///
+    /// # Errors
+    /// An unknown function or stage, the live stage, or a rollout that still moves traffic.
+    pub fn plan_delete_stage(
+        &self,
+        function: &FunctionName,
+        stage: &StageName,
+    ) -> Result<Change, ChangeError> {
+        let current = self.stage(function, stage)?;
+        if stage.is_live() {
+            return Err(ChangeError::LiveStage(function.clone()));
+        }
+        if let Some(canary) = current.canary() {
+            let expected = "it to be promoted or aborted first";
+            return Err(in_progress(function, stage, current, canary, expected));
+        }
+        Ok(Change { function: function.clone(), action: Action::DeleteStage { stage: stage.clone() } })
     }
 
     /// Plans to delete `function`.

@@ -62,6 +62,9 @@ enum StoredAction {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         report: Option<Box<Report>>,
     },
+    DeleteStage {
+        stage: String,
+    },
     Delete,
 }
 
@@ -133,6 +136,7 @@ impl From<&state::Action> for StoredAction {
                 after: after.into(),
                 report: report.clone(),
             },
+            state::Action::DeleteStage { stage } => Self::DeleteStage { stage: stage.to_string() },
             state::Action::Delete => Self::Delete,
         }
     }
@@ -183,6 +187,7 @@ impl TryFrom<StoredAction> for state::Action {
                 after: after.try_into()?,
                 report,
             },
+            StoredAction::DeleteStage { stage } => Self::DeleteStage { stage: parse(&stage)? },
             StoredAction::Delete => Self::Delete,
         })
     }

@@ -79,8 +79,12 @@ pub(super) async fn history(args: args::History, output: Output) -> Result<u8, F
 }
 
 pub(super) async fn delete(args: args::Delete, output: Output) -> Result<u8, Fault> {
-    let args::Delete { function, yes, message, connection } = args;
-    let failed = || format!("`{function}` was not deleted");
+    let args::Delete { function, stage, yes, message, connection } = args;
+    let what = match &stage {
+        Some(stage) => format!("stage `{stage}` of `{function}`"),
+        None => format!("`{function}`"),
+    };
+    let failed = || format!("{what} was not deleted");
     let client = connect(&connection)?;
     if !yes {
         let path = format!("/v1/functions/{function}/versions");
@@ -89,7 +93,10 @@ pub(super) async fn delete(args: args::Delete, output: Output) -> Result<u8, Fau
             let cause = "standard input is not a terminal, so there is no way to ask";
             return Err(Fault::new("not-confirmed", failed(), cause).help("pass --yes"));
         }
-        let question = format!("delete {function} and its {} versions?", list.versions.len());
+        let question = match &stage {
+            Some(stage) => format!("delete stage {stage} of {function}?"),
+            None => format!("delete {function} and its {} versions?", list.versions.len()),
+        };
         let sure = output.confirm(&question);
         if !sure.map_err(|error| Fault::new("not-confirmed", failed(), error))? {
             return Err(Fault::new("not-confirmed", failed(), "the answer was not yes"));
@@ -97,6 +104,15 @@ pub(super) async fn delete(args: args::Delete, output: Output) -> Result<u8, Fau
     }
     let query = api::DeleteQuery { message, expected_revision: None };
     let path = format!("/v1/functions/{function}");
+    if let Some(stage) = stage {
+        let path = format!("{path}/stages/{stage}");
+        let deleted = client.query::<_, api::StageDeleted>(Method::DELETE, &path, &query).await;
+        let deleted = deleted.map_err(|error| error.fault(failed()))?;
+        output.data(&deleted, |deleted| {
+            format!("stage {} of {} is deleted", deleted.stage, deleted.function)
+        })?;
+        return Ok(DONE);
+    }
     let deleted = client.query::<_, api::Deleted>(Method::DELETE, &path, &query).await;
     let deleted = deleted.map_err(|error| error.fault(failed()))?;
     output.data(&deleted, |deleted| format!("{} is deleted", deleted.function))?;

@@ -3,6 +3,24 @@
 use super::*;
 
 #[test]
+fn deleted_stage_takes_its_routes_along_and_leaves_versions_and_other_stages() {
+    let mut world = deployed(1);
+    let staging: StageName = "staging".parse().unwrap();
+    let mut ask = ask("hello", 2, ReleaseStrategy::AllAtOnce);
+    ask.stage = staging.clone();
+    world.deploy(ask);
+    let live = world.live().clone();
+    let change = world.state.plan_delete_stage(&hello(), &staging).unwrap();
+    world.carry_out(change);
+    assert!(!world.hello().stages.contains_key(&staging));
+    assert_eq!((world.live(), world.hello().versions.len()), (&live, 2));
+    let gone = ChangeError::NoSuchStage { function: hello(), stage: staging.clone() };
+    assert_eq!(world.state.plan_delete_stage(&hello(), &staging), Err(gone));
+    let refused = world.state.plan_delete_stage(&hello(), &StageName::live());
+    assert_eq!(refused, Err(ChangeError::LiveStage(hello())));
+}
+
+#[test]
 fn promoted_canary_is_stable_and_the_old_stable_previous() {
     for strategy in [canary(), blue_green()] {
         let mut world = deployed(1);
