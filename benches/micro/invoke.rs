@@ -76,8 +76,15 @@ async fn call(version: &Arc<Version>) {
     let body = Empty::<Bytes>::new().map_err(|never| -> BodyError { match never {} });
     let request = http::Request::get("http://localhost/hello").body(body).expect("a request");
     let now = Instant::now();
-    let invocation =
-        Invocation { request, request_id: 7, client: None, arrived: now, began: now, egress_check: None };
+    let invocation = Invocation {
+        request,
+        request_id: 7,
+        client: None,
+        port: 80,
+        arrived: now,
+        began: now,
+        egress_check: None,
+    };
     let response = version.clone().invoke(invocation).await.expect("an answer");
     let body = response.into_body().collect().await.expect("its body").to_bytes();
     assert!(body.starts_with(b"hello from"));

@@ -77,8 +77,15 @@ async fn call(version: &Arc<Version>) -> anyhow::Result<()> {
     let body = Empty::<Bytes>::new().map_err(|never| -> BodyError { match never {} });
     let request = http::Request::get("http://localhost/hello").body(body)?;
     let now = Instant::now();
-    let invocation =
-        Invocation { request, request_id: 7, client: None, arrived: now, began: now, egress_check: None };
+    let invocation = Invocation {
+        request,
+        request_id: 7,
+        client: None,
+        port: 80,
+        arrived: now,
+        began: now,
+        egress_check: None,
+    };
     let response = Arc::clone(version).invoke(invocation).await?;
     let body = response.into_body().collect().await?.to_bytes();
     anyhow::ensure!(body.starts_with(b"hello from"), "hello answered {body:?}");

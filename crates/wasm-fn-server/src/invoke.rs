@@ -41,6 +41,8 @@ pub struct Call {
     /// The client: the peer of the connection, or the one that a trusted proxy names. The port is 0 if none
     /// is named.
     pub client: SocketAddr,
+    /// The port of the listener that the request came in on.
+    pub port: u16,
     /// The version that was chosen.
     pub version: VersionNo,
     /// When the connection began to work on the request, in the poll that completed its head. The request's

@@ -62,6 +62,7 @@ pub fn serve<V: Invoke>(
         cut: CancellationToken::new(),
     };
     let acceptor = Acceptor {
+        port: handle.local_addr.port(),
         protocols: Arc::new(drive::protocols(&options, StreamExecutor(handle.tasks.clone()))),
         room: Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS))),
         plane: Arc::new(Plane { tables, access, options, key_skew: KeySkewWarnings::default() }),

@@ -25,6 +25,8 @@ pub(crate) struct Session<V> {
     pub(crate) plane: Arc<Plane<V>>,
     pub(crate) connection: Arc<ConnectionState>,
     pub(crate) peer: Peer,
+    /// The port of the listener that accepted it.
+    pub(crate) port: u16,
 }
 
 /// What stays the same in every run of a request.

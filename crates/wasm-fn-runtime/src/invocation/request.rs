@@ -18,6 +18,8 @@ pub struct Invocation<B> {
     pub request_id: u128,
     /// The client, if a client sent the request: `REMOTE_ADDR` of a command.
     pub client: Option<IpAddr>,
+    /// The port that the request came in on: `SERVER_PORT` of a command.
+    pub port: u16,
     /// When the request arrived. Its time counts from then, so a second run gets the rest.
     pub arrived: Instant,
     /// When this run began.

@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The accepting task.
 pub(crate) struct Acceptor<V> {
     pub(crate) plane: Arc<Plane<V>>,
+    /// The port of the listener.
+    pub(crate) port: u16,
     pub(crate) protocols: Arc<auto::Builder<StreamExecutor>>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) tasks: TaskTracker,
@@ -113,7 +115,7 @@ impl<V: Invoke> Acceptor<V> {
         let open = self.connections.open();
         let plane = Arc::clone(&self.plane);
         let peer = Peer::new(peer, &plane.options.trusted_proxies);
-        let session = Session { plane, connection: Arc::clone(open.connection()), peer };
+        let session = Session { plane, connection: Arc::clone(open.connection()), peer, port: self.port };
         let protocols = Arc::clone(&self.protocols);
         self.tasks.spawn(async move {
             drive::run(stream, session, protocols).await;

@@ -122,6 +122,7 @@ fn start<V: Invoke>(
         request,
         request_id: arrival.id,
         client: arrival.client,
+        port: session.port,
         version: version.no,
         arrived: arrival.at,
         began: run.started(),

@@ -27,6 +27,9 @@ const CALL_BYTES_MAX: usize = 1 << 20;
 /// Maximum number of retries of a [`call`](Host::call) that the node refuses.
 const REFUSALS_MAX: u32 = 20;
 
+/// The port that a [`call`](Host::call) of the node itself seems to come in on.
+const HTTP_PORT: u16 = 80;
+
 /// Prepares components and creates handles with the runtime.
 pub(crate) struct RuntimeHost {
     runtime: Arc<Runtime>,
@@ -152,6 +155,7 @@ async fn call_once(version: &Hosted, request: Request<Bytes>) -> Result<Response
         request: request.map(|body| Full::new(body).map_err(unbroken)),
         request_id: RequestId::random().bits(),
         client: None,
+        port: HTTP_PORT,
         arrived: now,
         began: now,
         egress_check: None,

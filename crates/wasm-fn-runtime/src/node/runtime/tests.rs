@@ -141,7 +141,15 @@ async fn call(
 #[expect(clippy::disallowed_methods, reason = "a request arrives")]
 fn invocation<B>(request: Request<B>) -> Invocation<B> {
     let now = Instant::now();
-    Invocation { request, request_id: 7, client: None, arrived: now, began: now, egress_check: None }
+    Invocation {
+        request,
+        request_id: 7,
+        client: None,
+        port: 80,
+        arrived: now,
+        began: now,
+        egress_check: None,
+    }
 }
 
 async fn get(version: &Arc<Version>, path: &str) -> Result<(StatusCode, String), Fault> {
