@@ -1,6 +1,6 @@
 //! The interface through which the data plane runs functions.
 
-use std::{future::Future, net::SocketAddr, time::Instant};
+use std::{future::Future, net::SocketAddr, pin::Pin, time::Instant};
 
 use bytes::Bytes;
 use wasm_fn_core::{Usage, VersionNo};
@@ -62,4 +62,9 @@ pub struct Call {
 pub trait InvocationBody: http_body::Body<Data = Bytes, Error = InvokeFailure> + Send + 'static {
     /// What the invocation used so far. Read when the body has ended or is about to be dropped.
     fn usage(&self) -> Usage;
+
+    /// Notes that the response is complete though the body has not ended: it has all that its head promises,
+    /// or nothing of it is sent, as in the response to a HEAD. A guest that works on after its response may
+    /// do so. Without this call, dropping the body cancels the guest.
+    fn complete(self: Pin<&mut Self>);
 }

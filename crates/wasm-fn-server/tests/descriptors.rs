@@ -41,6 +41,8 @@ impl InvocationBody for Nothing {
     fn usage(&self) -> Usage {
         Usage::default()
     }
+
+    fn complete(self: std::pin::Pin<&mut Self>) {}
 }
 
 impl Invoke for Nobody {

@@ -22,6 +22,9 @@ use crate::fault::{Fault, InvocationError};
 /// and a guest that fails before that still gets a proper error.
 const GATHER_BYTES_MAX: usize = 64 << 10;
 
+/// Bytes that a guest may still write when nobody reads its body any more.
+const DISCARDED_BYTES_MAX: usize = 1 << 20;
+
 /// The body of a guest's response.
 pub struct ResponseBody {
     ready: Gathered,
@@ -138,6 +141,19 @@ impl Rest {
     }
 }
 
+impl Rest {
+    /// Discards what the guest still writes, then lets it finish by itself. A guest that writes too much is
+    /// cancelled.
+    async fn finish(self) {
+        let (mut rest, mut usage, mut discarded) = (Some(self), Usage::default(), 0);
+        while discarded < DISCARDED_BYTES_MAX
+            && let Some(Ok(frame)) = poll_fn(|cx| Self::poll_of(&mut rest, &mut usage, cx)).await
+        {
+            discarded += frame.data_ref().map_or(0, Bytes::len);
+        }
+    }
+}
+
 impl From<Box<Self>> for Rest {
     fn from(rest: Box<Self>) -> Self {
         *rest
@@ -163,6 +179,17 @@ impl ResponseBody {
         }
         // Boxed only if there is more; most guests are done.
         Ok(Self { ready, trailers, rest: rest.map(Box::new), usage })
+    }
+
+    /// Notes that nobody needs the rest of the body. A guest that works on after its response finishes by
+    /// itself, until its deadline.
+    pub fn complete(&mut self) {
+        if let Some(rest) = self.rest.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            self.usage = rest.guest.usage();
+            runtime.spawn(rest.finish());
+        }
     }
 
     /// What the invocation used so far, and in total once the body has ended.

@@ -5,7 +5,7 @@
 
 use std::{
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -320,6 +320,7 @@ fn stream<V: Invoke>(response: Response<V::Body>, send: Send, mut run: RequestRu
     let promised = match send {
         Send::Nothing => {
             run.end(RunEnd::Complete(complete, body.usage()));
+            pin!(body).complete();
             return Response::from_parts(head, empty());
         }
         Send::Exactly(bytes) => Some(bytes),

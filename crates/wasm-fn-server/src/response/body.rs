@@ -37,7 +37,11 @@ pin_project! {
 
     impl<V: Invoke> PinnedDrop for GuestAnswer<V> {
         fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
+            let mut this = this.project();
+            // The head's promise is kept, so nobody polls for what may follow.
+            if *this.promised == Some(0) {
+                this.body.as_mut().complete();
+            }
             let usage = this.body.usage();
             this.run.end(RunEnd::Lost(usage));
         }

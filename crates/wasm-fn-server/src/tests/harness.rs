@@ -56,6 +56,7 @@ pub(super) struct FakeBody {
     kind: Kind,
     usage: Usage,
     gone: Option<oneshot::Sender<()>>,
+    completed: Option<oneshot::Sender<()>>,
 }
 
 enum Kind {
@@ -96,13 +97,23 @@ impl Invoke for Fake {
 
 impl FakeBody {
     pub(super) fn text(text: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Known(Full::new(text.into())), usage: Usage::default(), gone: None }
+        Self::of(Kind::Known(Full::new(text.into())))
     }
 
     /// A body that is fed frames, and one at most ahead of being asked.
     pub(super) fn fed() -> (Sender<Bytes, InvokeFailure>, Self) {
         let (sender, channel) = Channel::new(1);
-        (sender, Self { kind: Kind::Fed(channel), usage: Usage::default(), gone: None })
+        (sender, Self::of(Kind::Fed(channel)))
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, usage: Usage::default(), gone: None, completed: None }
+    }
+
+    /// Tells when the server needs no more of the body.
+    pub(super) fn reporting(mut self, completed: oneshot::Sender<()>) -> Self {
+        self.completed = Some(completed);
+        self
     }
 
     /// Tells when the body is dropped.
@@ -157,6 +168,12 @@ impl Body for FakeBody {
 impl InvocationBody for FakeBody {
     fn usage(&self) -> Usage {
         self.usage
+    }
+
+    fn complete(mut self: Pin<&mut Self>) {
+        if let Some(completed) = self.completed.take() {
+            let _ = completed.send(());
+        }
     }
 }
 

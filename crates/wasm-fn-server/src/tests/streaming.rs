@@ -6,9 +6,10 @@ use std::sync::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::sync::{Mutex, oneshot};
 use wasm_fn_core::Outcome;
 
 use super::harness::{
@@ -219,6 +220,63 @@ async fn kept_promise_is_a_complete_answer() {
         let (_, body) = fed();
         assert_eq!(text(send(&node, http2, "/hello", body).await).await, "1234567890");
         node.counts(Outcome::Success, 1).await;
+    }
+}
+
+/// Answers with this status and content-length, and works on without ending its body. Tells when the server
+/// needs no more of that.
+async fn working_on(status: u16, length: Option<&'static str>) -> (Node, oneshot::Receiver<()>) {
+    let (report, completed) = oneshot::channel();
+    let state = Arc::new(Mutex::new((Some(report), None)));
+    let node = Node::answering(move |_| {
+        let state = Arc::clone(&state);
+        async move {
+            let (mut sender, body) = FakeBody::fed();
+            if length == Some("5") {
+                sender.send_data(Bytes::from_static(b"hello")).await.unwrap();
+            }
+            let (report, at_work) = &mut *state.lock().await;
+            *at_work = Some(sender);
+            let mut response = Response::new(body.reporting(report.take().unwrap()));
+            *response.status_mut() = status.try_into().unwrap();
+            if let Some(length) = length {
+                response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static(length));
+            }
+            Ok(response)
+        }
+    })
+    .await;
+    (node, completed)
+}
+
+#[tokio::test]
+async fn guests_that_work_on_after_their_response_are_not_cancelled() {
+    for (method, status, length) in [
+        (Method::GET, 200, Some("5")),
+        (Method::GET, 200, Some("0")),
+        (Method::GET, 204, None),
+        (Method::GET, 304, None),
+        (Method::HEAD, 200, Some("5")),
+        (Method::HEAD, 200, None),
+    ] {
+        for http2 in [false, true] {
+            // Trailers may follow there, so the body goes on until the guest ends it.
+            if http2 && method == Method::GET && length == Some("5") {
+                continue;
+            }
+            let (node, completed) = working_on(status, length).await;
+            let mut request = if http2 { get2("/hello") } else { get("/hello") };
+            *request.method_mut() = method.clone();
+            let response = if http2 {
+                node.http2().await.send_request(request).await.unwrap()
+            } else {
+                node.http1().await.send_request(request).await.unwrap()
+            };
+            assert_eq!(response.status(), status);
+            within(response.into_body().collect()).await.unwrap();
+            within(completed).await.unwrap();
+            node.counts(Outcome::Success, 1).await;
+        }
     }
 }
 

@@ -97,6 +97,10 @@ impl InvocationBody for ResponseBody {
     fn usage(&self) -> Usage {
         self.0.usage()
     }
+
+    fn complete(mut self: Pin<&mut Self>) {
+        self.0.complete();
+    }
 }
 
 fn failure(failed: InvocationError) -> InvokeFailure {
