@@ -72,6 +72,21 @@ async fn command_sees_request_and_chooses_status() {
 }
 
 #[tokio::test]
+async fn a_head_too_long_for_a_command_is_refused_and_charged_to_nobody() {
+    let node = Node::start().await;
+    node.deploy("c-hello").await;
+    let long = "x".repeat(40_000);
+    for client in [Client::http1(node.listen), Client::http2(node.listen)] {
+        client.get(&format!("/c-hello/{long}")).await.problem(414, "uri-too-long");
+        client.get_as("/c-hello", &[("x-long", &long)]).await.problem(431, "too-many-headers");
+        client.get("/c-hello/%00").await.problem(400, "bad-request");
+        client.get(&format!("/c-hello/{}", &long[..30_000])).await.ok();
+    }
+    assert_eq!(node.outcomes("c-hello", "cancelled").await, 6);
+    assert_eq!(node.outcomes("c-hello", "success").await, 2);
+}
+
+#[tokio::test]
 async fn bodies_stream_both_ways_with_trailers() {
     let node = Node::start().await;
     node.deploy("echo").await;

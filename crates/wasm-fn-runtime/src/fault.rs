@@ -9,6 +9,35 @@ use wasm_fn_core::{Outcome, Trap, Usage};
 /// When to try again if a place may be free at any moment.
 const SOON: Duration = Duration::from_secs(1);
 
+/// Why a request cannot be given to a guest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Its target is too long for a variable of a command.
+    #[error("the target has {found_bytes} bytes, expected at most {max_bytes}")]
+    UriTooLong {
+        /// Its length, with the name of the variable.
+        found_bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// A header is too long for a variable of a command.
+    #[error("{variable} has {found_bytes} bytes, expected at most {max_bytes}")]
+    HeaderTooLong {
+        /// The variable, or the beginning of its name.
+        variable: String,
+        /// Its length, with the name.
+        found_bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// It has no form as variables.
+    #[error("{reason}")]
+    Malformed {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
 /// Why an invocation has no complete response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -51,6 +80,9 @@ pub enum Fault {
         /// What is wrong with it.
         reason: String,
     },
+    /// The client's request cannot be given to the guest.
+    #[error("request was refused: {0}")]
+    Refused(Refusal),
     /// The version's code is being compiled.
     #[error("code of the function is being compiled")]
     NotReady {
@@ -95,6 +127,7 @@ impl Fault {
             Self::Timeout { .. } | Self::CpuExceeded { .. } => Outcome::Timeout,
             Self::OutOfMemory { .. } => Outcome::OutOfMemory,
             Self::InvalidResponse { .. } => Outcome::InvalidResponse,
+            Self::Refused(_) => Outcome::Cancelled,
             Self::BeganLate { .. }
             | Self::NotReady { .. }
             | Self::FunctionOverloaded { .. }

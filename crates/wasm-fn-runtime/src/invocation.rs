@@ -5,6 +5,7 @@
 //! client that leaves cancels its guest.
 
 pub(crate) mod body;
+mod call;
 mod cgi;
 pub(crate) mod deadline;
 mod deferred_waker;

@@ -28,7 +28,7 @@ pub use code::{
     kind::{Kind, KindError},
     prepare::{PrepareError, PrepareProgress, PrepareStep, PreparedComponent},
 };
-pub use fault::{Fault, InvocationError};
+pub use fault::{Fault, InvocationError, Refusal};
 pub use guest_host::{
     egress::{
         EgressCheck,

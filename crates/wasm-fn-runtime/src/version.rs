@@ -99,6 +99,10 @@ impl Version {
         self.template.environment.version
     }
 
+    pub(crate) fn function(&self) -> &FunctionName {
+        &self.function
+    }
+
     /// Its component.
     pub fn component(&self) -> Digest {
         self.code.digest()

@@ -44,6 +44,15 @@ pub enum FailureCause {
     /// The client's body is longer than the node's limit.
     #[error("client's body is over the node's limit")]
     BodyTooLarge,
+    /// The request's target does not fit into a variable of a command.
+    #[error("target of the client's request is longer than a command can take")]
+    UriTooLong,
+    /// A header does not fit into a variable of a command.
+    #[error("header of the client's request is longer than a command can take")]
+    HeaderTooLong,
+    /// The request has no form as variables of a command.
+    #[error("client's request has a part that no command can take")]
+    Malformed,
     /// The version's code is being compiled.
     #[error("version's code is being compiled")]
     NotReady,
@@ -87,7 +96,7 @@ impl InvokeFailure {
 
 impl FailureCause {
     /// Every cause: those of the version first, then of the client, then of the node.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Trap,
         Self::Timeout,
         Self::CpuExceeded,
@@ -95,6 +104,9 @@ impl FailureCause {
         Self::InvalidResponse,
         Self::ClientTooSlow,
         Self::BodyTooLarge,
+        Self::UriTooLong,
+        Self::HeaderTooLong,
+        Self::Malformed,
         Self::NotReady,
         Self::FunctionOverloaded,
         Self::NodeOverloaded,
@@ -110,7 +122,11 @@ impl FailureCause {
             Self::Timeout | Self::CpuExceeded => Outcome::Timeout,
             Self::OutOfMemory => Outcome::OutOfMemory,
             Self::InvalidResponse => Outcome::InvalidResponse,
-            Self::ClientTooSlow | Self::BodyTooLarge => Outcome::Cancelled,
+            Self::ClientTooSlow
+            | Self::BodyTooLarge
+            | Self::UriTooLong
+            | Self::HeaderTooLong
+            | Self::Malformed => Outcome::Cancelled,
             Self::NotReady
             | Self::FunctionOverloaded
             | Self::NodeOverloaded

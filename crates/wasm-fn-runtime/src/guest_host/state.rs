@@ -55,15 +55,16 @@ impl GuestState {
         }
     }
 
-    /// Makes the WASI context for the single run of a command: the request becomes its environment, input and
-    /// output.
+    /// Makes the WASI context for the single run of a command, which it knows as `program`: the request
+    /// becomes its environment, input and output.
     pub(crate) fn make_for_command(
         &mut self,
+        program: &str,
         variables: &[(String, String)],
         stdin: impl StdinStream + 'static,
         stdout: impl StdoutStream + 'static,
     ) {
-        self.wasi.make_for_command(&self.template.environment, variables, stdin, stdout);
+        self.wasi.make_for_command(&self.template.environment, program, variables, stdin, stdout);
     }
 }
 

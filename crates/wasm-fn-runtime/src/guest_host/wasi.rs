@@ -60,11 +60,15 @@ impl Wasi {
         &mut made.context
     }
 
-    /// Makes the context for the single run of a command: the request becomes its environment, input and
-    /// output.
+    /// Makes the context for the single run of a command, which it knows as `program`: the request becomes
+    /// its environment, input and output.
+    ///
+    /// A variable that is configured hides that of a request: whoever sends a request cannot change the
+    /// configuration.
     pub(crate) fn make_for_command(
         &mut self,
         environment: &GuestEnvironment,
+        program: &str,
         variables: &[(String, String)],
         stdin: impl StdinStream + 'static,
         stdout: impl StdoutStream + 'static,
@@ -75,7 +79,11 @@ impl Wasi {
             None => Arc::new(CurrentRequest::new(self.request_id)),
         };
         let mut builder = builder(environment, &serving);
-        builder.envs(&environment.env).envs(variables).stdin(stdin).stdout(stdout);
+        builder.arg(program).envs(&environment.env).stdin(stdin).stdout(stdout);
+        let is_configured = |name: &str| environment.env.iter().any(|(configured, _)| configured == name);
+        for (name, value) in variables.iter().filter(|(name, _)| !is_configured(name)) {
+            builder.env(name, value);
+        }
         self.made = Some(WasiContext { context: builder.build(), serving });
     }
 }

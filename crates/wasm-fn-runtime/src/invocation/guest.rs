@@ -1,63 +1,34 @@
 //! A running guest. The task that waits for it polls it, until its deadline.
 
 use std::{
-    future::{Future, poll_fn},
-    net::IpAddr,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    future::poll_fn,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Response;
 use http_body::Body;
-use http_body_util::BodyExt;
 use wasm_fn_core::Usage;
-use wasmtime::Store;
-use wasmtime_wasi::I32Exit;
-use wasmtime_wasi_http::{
-    WasiBody, WasiHttpView,
-    p2::bindings::http::types::{ErrorCode, Scheme},
-    p3,
-};
+use wasmtime_wasi_http::WasiBody;
 
 use super::{
-    cgi::{self, CgiInput, CgiOutput},
+    call::{CommandRequest, HeadSource, Returned, Run, call_02, call_03, run_command, take},
     deadline::Deadline,
     deferred_waker::DeferredWaker,
-    request::{BodyError, Invocation, for_guest},
+    request::{BodyError, Invocation, boxed, for_guest},
 };
 use crate::{
     clock,
-    code::handler::{CommandFunc, Export, Http02Func, Http03Func},
+    code::handler::Export,
     fault::{Fault, trap},
     guest_host::{
         instance::{Instance, is_shortage},
         meter::Meter,
-        state::GuestState,
     },
-    in_place::in_place,
     version::{Admission, Version},
 };
-
-type Head = Result<Response<WasiBody>, String>;
-
-/// The place for a guest's response head. It is read after each poll of the guest, so no waker is needed.
-type HeadSlot = Arc<Mutex<Option<Head>>>;
-
-/// A guest that has returned.
-struct Returned {
-    instance: Instance,
-    result: wasmtime::Result<()>,
-}
-
-type Run = Pin<Box<dyn Future<Output = Returned> + Send>>;
-
-enum HeadSource {
-    Slot(HeadSlot),
-    Command { output: CgiOutput, collected: BytesMut },
-}
 
 /// A guest that works on a request.
 pub(crate) struct Guest {
@@ -86,28 +57,30 @@ impl Guest {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BodyError>,
     {
-        let (request_id, client) = (invocation.request_id, invocation.client);
+        let Invocation { request, request_id, client, port, egress_check, .. } = invocation;
         let state = instance.store.data_mut();
         state.wasi.serve(request_id);
-        state.egress.serve(invocation.egress_check);
+        state.egress.serve(egress_check);
         // A ready instance has waited for many epochs. It should not yield before it has begun.
         instance.store.set_epoch_deadline(1);
         let meter = instance.meter.clone();
         meter.cpu.begin(admission.version.limits().cpu);
-        let request = for_guest(invocation.request);
-        let slot = HeadSlot::default();
         let waker = matches!(instance.export, Export::Http03(_)).then(Arc::default);
-        // Each kind has its own box, so that none is as large as the largest.
-        let (run, head): (Run, _) = match instance.export {
-            Export::Http02(handle) => {
-                (in_place(|| run_02(instance, handle, request, slot.clone())), HeadSource::Slot(slot))
+        let (run, head) = match instance.export {
+            Export::Http02(handle) => call_02(instance, handle, for_guest(request)),
+            Export::Http03(handle) => call_03(instance, handle, for_guest(request)),
+            Export::Command(run) => {
+                let (version, request) = (&admission.version, request.map(boxed));
+                match CommandRequest::new(request, client, port, version.function()) {
+                    Ok(request) => run_command(instance, run, request),
+                    Err(refusal) => {
+                        version.give_back(instance);
+                        (None, HeadSource::Refused(Box::new(refusal)))
+                    }
+                }
             }
-            Export::Http03(handle) => {
-                (in_place(|| run_03(instance, handle, request, slot.clone())), HeadSource::Slot(slot))
-            }
-            Export::Command(run) => run_command(instance, run, request, client),
         };
-        Self { run: Some(run), waker, head, meter, request_id, started, deadline, admission }
+        Self { run, waker, head, meter, request_id, started, deadline, admission }
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -173,12 +146,12 @@ impl Guest {
         }
         let head = match &mut self.head {
             HeadSource::Slot(slot) => take(slot),
-            HeadSource::Command { output, collected } => match cgi::poll_head(output, collected, cx) {
-                Poll::Ready(head) => Some(head.map(|response| {
-                    response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
-                })),
+            HeadSource::Command(output) => match output.poll_head(cx) {
+                Poll::Ready(head) => Some(head),
                 Poll::Pending => None,
             },
+            // The function's log is about what it did.
+            HeadSource::Refused(refusal) => return Poll::Ready(Err(Fault::Refused((**refusal).clone()))),
         };
         match head {
             Some(Ok(response)) => Poll::Ready(Ok(response)),
@@ -271,95 +244,4 @@ impl Drop for Guest {
         let service: Duration = clock::now().saturating_duration_since(self.started);
         self.admission.version.ended(service);
     }
-}
-
-fn take(slot: &HeadSlot) -> Option<Head> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-fn put(slot: &HeadSlot, head: Head) {
-    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
-}
-
-async fn run_02(
-    mut instance: Instance,
-    handle: Http02Func,
-    request: http::Request<WasiBody>,
-    slot: HeadSlot,
-) -> Returned {
-    let result = handle_02(&mut instance.store, handle, request, slot).await;
-    Returned { instance, result }
-}
-
-async fn run_03(
-    mut instance: Instance,
-    handle: Http03Func,
-    request: http::Request<WasiBody>,
-    slot: HeadSlot,
-) -> Returned {
-    let result = handle_03(&mut instance.store, handle, request, slot).await;
-    Returned { instance, result }
-}
-
-async fn handle_02(
-    store: &mut Store<GuestState>,
-    handle: Http02Func,
-    request: http::Request<WasiBody>,
-    slot: HeadSlot,
-) -> wasmtime::Result<()> {
-    let mut http = store.data_mut().http();
-    let request = http.new_incoming_request(Scheme::Http, request)?;
-    let out = http.new_response_outparam_from_callback(move |response| {
-        put(&slot, response.map_err(|code: ErrorCode| format!("it answered with the error {code:?}")));
-    })?;
-    handle.call_async(store, (request, out)).await
-}
-
-async fn handle_03(
-    store: &mut Store<GuestState>,
-    handle: Http03Func,
-    request: http::Request<WasiBody>,
-    slot: HeadSlot,
-) -> wasmtime::Result<()> {
-    let (request, request_io) = p3::Request::from_http(store.data_mut().http().hooks, request);
-    let request = store.data_mut().table.push(request)?;
-    store
-        .run_concurrent(async move |accessor| {
-            let head = match handle.call_concurrent(accessor, (request,)).await?.0 {
-                Ok(response) => Ok(accessor.with(|mut store| {
-                    let response = store.data_mut().table.delete(response)?;
-                    response.into_http(store, request_io)
-                })?),
-                Err(code) => Err(format!("it answered with the error {code:?}")),
-            };
-            put(&slot, head);
-            // The guest's tasks write the body after its response.
-            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
-            Ok(())
-        })
-        .await
-        .flatten()
-}
-
-fn run_command(
-    mut instance: Instance,
-    run: CommandFunc,
-    request: http::Request<WasiBody>,
-    client: Option<IpAddr>,
-) -> (Run, HeadSource) {
-    let (parts, body) = request.into_parts();
-    let output = CgiOutput::default();
-    let state = instance.store.data_mut();
-    state.make_for_command(&cgi::variables(&parts, client), CgiInput::new(body), output.clone());
-    let head = HeadSource::Command { output: output.clone(), collected: BytesMut::new() };
-    let run = async move {
-        let result = run.call_async(&mut instance.store, ()).await;
-        output.close();
-        Returned { instance, result: result.and_then(|(returned,)| exit_status(returned)) }
-    };
-    (Box::pin(run), head)
-}
-
-fn exit_status(returned: Result<(), ()>) -> wasmtime::Result<()> {
-    returned.map_err(|()| wasmtime::Error::from(I32Exit(1)))
 }

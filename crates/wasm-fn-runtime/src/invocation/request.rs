@@ -62,7 +62,14 @@ where
         request.headers_mut().insert(http::header::HOST, unknown);
     }
     let named = hop_by_hop::remove(request.headers_mut());
-    request.map(|body| {
-        hop_by_hop::without_trailers(body.map_err(|error| error.into().into()).boxed_unsync(), named)
-    })
+    request.map(|body| hop_by_hop::without_trailers(boxed(body), named))
+}
+
+/// The body of a request as `wasi:http` takes it.
+pub(super) fn boxed<B>(body: B) -> WasiBody
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BodyError>,
+{
+    body.map_err(|error| error.into().into()).boxed_unsync()
 }

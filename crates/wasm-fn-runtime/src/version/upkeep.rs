@@ -46,6 +46,11 @@ impl Version {
         }
     }
 
+    /// Takes back an instance that has served nothing.
+    pub(crate) fn give_back(&self, instance: Instance) {
+        drop(self.pool.check_in(thread_number(), instance));
+    }
+
     /// Replaces instances that were taken down, if requests are about to come. `permits` are those of the old
     /// instances.
     pub(super) fn replace(self: &Arc<Self>, permits: impl Iterator<Item = StartPermit>) {

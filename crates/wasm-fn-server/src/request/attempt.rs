@@ -232,8 +232,8 @@ fn second_run<V: Invoke>(
 ) -> Option<(Request<RequestBody>, HeldVersion<V>)> {
     let failed = match checked {
         Ok((response, _)) => response.status().is_server_error(),
-        // Another version would have to wait for the client as well.
-        Err(failure) => failure.cause != FailureCause::ClientTooSlow,
+        // Another version would have the same trouble with the client.
+        Err(failure) => failure.cause.outcome() != Outcome::Cancelled,
     };
     // A client that sends too much is at fault itself.
     if !failed || run.body_is_too_large() {

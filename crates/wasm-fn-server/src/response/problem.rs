@@ -30,6 +30,7 @@ pub(crate) struct Problem {
 pub(crate) enum Code {
     BadRequest,
     MethodNotSupported,
+    UriTooLong,
     TooManyHeaders,
     NoSuchFunction,
     OverrideMalformed,
@@ -58,10 +59,13 @@ impl Code {
             Self::MethodNotSupported => {
                 ("method-not-supported", StatusCode::NOT_IMPLEMENTED, "functions cannot be tunnels")
             }
+            Self::UriTooLong => {
+                ("uri-too-long", StatusCode::URI_TOO_LONG, "the request's path and query are too long")
+            }
             Self::TooManyHeaders => (
                 "too-many-headers",
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "the request has too many header fields",
+                "the request has too many header fields, or they are too long",
             ),
             Self::NoSuchFunction => {
                 ("no-such-function", StatusCode::NOT_FOUND, "no function answers at this address")
@@ -158,6 +162,9 @@ impl FailureCause {
             Self::InvalidResponse => Code::GuestInvalidResponse,
             Self::ClientTooSlow => Code::RequestTimeout,
             Self::BodyTooLarge => Code::BodyTooLarge,
+            Self::UriTooLong => Code::UriTooLong,
+            Self::HeaderTooLong => Code::TooManyHeaders,
+            Self::Malformed => Code::BadRequest,
             Self::NotReady => Code::FunctionNotReady,
             Self::FunctionOverloaded => Code::FunctionOverloaded,
             Self::NodeOverloaded => Code::NodeOverloaded,
@@ -166,9 +173,10 @@ impl FailureCause {
         }
     }
 
-    /// Whether the client sees the details, because the guest is at fault.
+    /// Whether the client sees the details, because the guest or its own request is at fault.
     fn is_shown(self) -> bool {
-        self.outcome().is_failure() || self == Self::BeganLate
+        let of_request = matches!(self, Self::UriTooLong | Self::HeaderTooLong | Self::Malformed);
+        self.outcome().is_failure() || of_request || self == Self::BeganLate
     }
 }
 

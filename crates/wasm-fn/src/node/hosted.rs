@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body::{Body, Frame, SizeHint};
 use wasm_fn_core::Usage;
-use wasm_fn_runtime::{BodyError, EgressCheck, Fault, Invocation, InvocationError, Version};
+use wasm_fn_runtime::{BodyError, EgressCheck, Fault, Invocation, InvocationError, Refusal, Version};
 use wasm_fn_server::{
     Call, FailureCause, InvocationBody, Invoke, InvokeFailure, RequestBody, RequestBodyError,
 };
@@ -111,6 +111,9 @@ fn failure(failed: InvocationError) -> InvokeFailure {
         Fault::CpuExceeded { .. } => (FailureCause::CpuExceeded, None),
         Fault::OutOfMemory { .. } => (FailureCause::OutOfMemory, None),
         Fault::InvalidResponse { .. } => (FailureCause::InvalidResponse, None),
+        Fault::Refused(Refusal::UriTooLong { .. }) => (FailureCause::UriTooLong, None),
+        Fault::Refused(Refusal::HeaderTooLong { .. }) => (FailureCause::HeaderTooLong, None),
+        Fault::Refused(Refusal::Malformed { .. }) => (FailureCause::Malformed, None),
         Fault::NotReady { retry_after } => (FailureCause::NotReady, Some(retry_after)),
         Fault::FunctionOverloaded { retry_after } => (FailureCause::FunctionOverloaded, Some(retry_after)),
         Fault::NodeOverloaded { retry_after } => (FailureCause::NodeOverloaded, Some(retry_after)),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame};
 
 use super::pipe::CgiOutput;
@@ -15,52 +15,69 @@ use super::pipe::CgiOutput;
 /// Longest header block; the same as for requests.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// Reads the header block of `output`, then leaves the rest to the body.
-///
-/// # Errors
-/// The block is invalid, or the command ended before it was complete; says why.
-pub(crate) fn poll_head(
-    output: &CgiOutput,
-    collected: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Response<CgiBody>, String>> {
-    loop {
-        if let Some((head_end, body_start)) = head_end(collected) {
-            let head = collected.split_to(head_end).freeze();
-            collected.advance(body_start - head_end);
-            let first = std::mem::take(collected).freeze();
-            let body = CgiBody { first: (!first.is_empty()).then_some(first), output: output.clone() };
-            return Poll::Ready(parse_head(&head).map(|response| response.map(|()| body)));
-        }
-        if collected.len() > HEAD_BYTES_MAX {
-            return Poll::Ready(Err(format!("its header block is over {HEAD_BYTES_MAX} bytes")));
-        }
-        match std::task::ready!(output.poll_chunk(cx)) {
-            Some(chunk) => collected.extend_from_slice(&chunk),
-            None if collected.is_empty() => return Poll::Ready(Err("it wrote nothing".to_owned())),
-            None => {
-                return Poll::Ready(Err("its header block has no end, expected an empty line".to_owned()));
+/// Reads the header block of a command's output.
+#[derive(Default)]
+pub(crate) struct HeadReader {
+    collected: BytesMut,
+    /// Where the line starts that is not complete yet, and how much of it was looked at. A command that
+    /// writes single bytes has each looked at once.
+    line_start: usize,
+    scanned: usize,
+}
+
+impl HeadReader {
+    /// Reads the header block of `output`, then leaves the rest to the body.
+    ///
+    /// # Errors
+    /// The block is invalid, or the command ended before it was complete; says why.
+    pub(crate) fn poll_head(
+        &mut self,
+        output: &CgiOutput,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<CgiBody>, String>> {
+        loop {
+            if let Some((head_end, body_start)) = self.find_end() {
+                let head = self.collected.split_to(head_end).freeze();
+                self.collected.advance(body_start - head_end);
+                let first = std::mem::take(&mut self.collected).freeze();
+                let body = CgiBody { first: (!first.is_empty()).then_some(first), output: output.clone() };
+                return Poll::Ready(parse_head(&head).map(|response| response.map(|()| body)));
+            }
+            if self.collected.len() > HEAD_BYTES_MAX {
+                return Poll::Ready(Err(format!("its header block is over {HEAD_BYTES_MAX} bytes")));
+            }
+            match std::task::ready!(output.poll_chunk(cx)) {
+                Some(chunk) => self.collected.extend_from_slice(&chunk),
+                None if self.collected.is_empty() => {
+                    return Poll::Ready(Err("it wrote nothing".to_owned()));
+                }
+                None => {
+                    return Poll::Ready(
+                        Err("its header block has no end, expected an empty line".to_owned()),
+                    );
+                }
             }
         }
     }
-}
 
-/// Where the header block ends, and where the body starts: after the first empty line.
-fn head_end(bytes: &[u8]) -> Option<(usize, usize)> {
-    let mut line_start = 0;
-    for (at, _) in bytes.iter().enumerate().filter(|&(_, &b)| b == b'\n') {
-        let line = bytes[line_start..at].strip_suffix(b"\r").unwrap_or(&bytes[line_start..at]);
-        if line.is_empty() {
-            return Some((line_start, at + 1));
+    /// Where the header block ends, and where the body starts: after the first empty line.
+    fn find_end(&mut self) -> Option<(usize, usize)> {
+        let bytes = &self.collected[..];
+        while let Some(length) = bytes[self.scanned..].iter().position(|&b| b == b'\n') {
+            let (start, end) = (self.line_start, self.scanned + length);
+            (self.line_start, self.scanned) = (end + 1, end + 1);
+            if matches!(&bytes[start..end], b"" | b"\r") {
+                return Some((start, end + 1));
+            }
         }
-        line_start = at + 1;
+        self.scanned = bytes.len();
+        None
     }
-    None
 }
 
 fn parse_head(head: &[u8]) -> Result<Response<()>, String> {
     let mut response = Response::new(());
-    let mut located = false;
+    let mut status = None;
     for line in head.split(|&b| b == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
@@ -74,33 +91,62 @@ fn parse_head(head: &[u8]) -> Result<Response<()>, String> {
         let name = HeaderName::from_bytes(&line[..colon])
             .map_err(|_| format!("header line {:?} has no valid name", shown()))?;
         let value = line[colon + 1..].trim_ascii();
+        let means_something = !value.is_empty();
         if name.as_str() == "status" {
-            let code = value.get(..3).and_then(|code| StatusCode::from_bytes(code).ok());
-            *response.status_mut() = code
-                .filter(|code| !code.is_informational())
-                .ok_or_else(|| format!("header line {:?} has no status from 200 to 999", shown()))?;
+            if means_something {
+                let found = parse_status(value);
+                let invalid = || format!("header line {:?} has no status from 200 to 999", shown());
+                status = Some(found.ok_or_else(invalid)?);
+            }
             continue;
         }
-        located |= name == http::header::LOCATION;
         let value = HeaderValue::from_bytes(value)
             .map_err(|_| format!("header line {:?} has no valid value", shown()))?;
-        if !is_hop_by_hop(&name) {
-            response.headers_mut().append(name, value);
+        match name {
+            // A script has one of each at most (section 6.3), and none is as good as an empty one.
+            header::LOCATION | header::CONTENT_TYPE if means_something => {
+                response.headers_mut().insert(name, value);
+            }
+            header::LOCATION | header::CONTENT_TYPE => {}
+            name if is_for_the_server(&name) => {}
+            name => {
+                response.headers_mut().append(name, value);
+            }
         }
     }
     // A location without a status is a redirect (section 6.2.3).
-    if located && response.status() == StatusCode::OK {
-        *response.status_mut() = StatusCode::FOUND;
-    }
+    let located = response.headers().contains_key(header::LOCATION);
+    let implied = if located { StatusCode::FOUND } else { StatusCode::OK };
+    *response.status_mut() = status.unwrap_or(implied);
     Ok(response)
 }
 
-/// Whether the server sets the header itself, to frame the message.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "content-length"
-    )
+/// A final status, which a reason may follow (section 6.3.3).
+fn parse_status(value: &[u8]) -> Option<StatusCode> {
+    let (code, reason) = value.split_at_checked(3)?;
+    let ends = reason.first().is_none_or(u8::is_ascii_whitespace);
+    let code = StatusCode::from_bytes(code).ok()?;
+    (ends && !code.is_informational()).then_some(code)
+}
+
+/// Whether the header is for the server and not for the client: it frames the message (section 6.3.4), or is
+/// an extension of CGI (section 6.3.5).
+///
+/// `Content-Length` goes on. The server holds the program to it, and it is all that a response to `HEAD` says
+/// about the body.
+fn is_for_the_server(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-cgi-")
+        || matches!(
+            name,
+            "connection"
+                | "keep-alive"
+                | "proxy-connection"
+                | "te"
+                | "trailer"
+                | "transfer-encoding"
+                | "upgrade"
+        )
 }
 
 /// The rest of a command's output.

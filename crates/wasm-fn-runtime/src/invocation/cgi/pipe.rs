@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wasmtime_wasi::{
@@ -19,7 +19,8 @@ use wasmtime_wasi::{
 };
 use wasmtime_wasi_http::WasiBody;
 
-/// Most bytes of output that are buffered while the client is slower than the guest.
+/// Most bytes of output that are buffered while the client is slower than the guest, and of a request's body
+/// while its length is found out.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -33,26 +34,66 @@ pub(crate) struct CgiInput(Arc<Mutex<Input>>);
 struct Input {
     body: WasiBody,
     ready: Bytes,
-    ended: bool,
+    end: Option<InputEnd>,
+}
+
+/// How the body has ended.
+enum InputEnd {
+    Complete,
+    /// It broke off, or is over its limit. Every read after that fails, so that it never looks complete.
+    Failed(String),
 }
 
 impl CgiInput {
     pub(crate) fn new(body: WasiBody) -> Self {
-        Self(Arc::new(Mutex::new(Input { body, ready: Bytes::new(), ended: false })))
+        Self(Arc::new(Mutex::new(Input { body, ready: Bytes::new(), end: None })))
+    }
+
+    /// The length of a body of at most [`BUFFER_BYTES_MAX`] that does not announce it. Waits for all of the
+    /// body, or for that much of it.
+    pub(crate) async fn measure(&self) -> Option<u64> {
+        let mut gathered = BytesMut::new();
+        poll_fn(|cx| {
+            loop {
+                std::task::ready!(self.poll_fill(cx));
+                let input = &mut *lock(&self.0);
+                gathered.extend_from_slice(&std::mem::take(&mut input.ready));
+                if input.end.is_some() || gathered.len() > BUFFER_BYTES_MAX {
+                    return Poll::Ready(());
+                }
+            }
+        })
+        .await;
+        let input = &mut *lock(&self.0);
+        let length = gathered.len() as u64;
+        input.ready = gathered.freeze();
+        matches!(input.end, Some(InputEnd::Complete)).then_some(length)
     }
 
     /// Ready when there are bytes, or the end.
     fn poll_fill(&self, cx: &mut Context<'_>) -> Poll<()> {
         let input = &mut *lock(&self.0);
-        while input.ready.is_empty() && !input.ended {
+        while input.ready.is_empty() && input.end.is_none() {
             match std::task::ready!(Pin::new(&mut input.body).poll_frame(cx)) {
                 // Trailers have no place in CGI.
                 Some(Ok(frame)) => input.ready = frame.into_data().unwrap_or_default(),
-                // A broken body reads like a short one. The server has told the client already.
-                Some(Err(_)) | None => input.ended = true,
+                Some(Err(error)) => input.end = Some(InputEnd::Failed(error.to_string())),
+                None => input.end = Some(InputEnd::Complete),
             }
         }
         Poll::Ready(())
+    }
+
+    /// At most `size` bytes; `None` at the end. No bytes means that there are none yet.
+    fn take(&self, size: usize) -> io::Result<Option<Bytes>> {
+        let input = &mut *lock(&self.0);
+        match &input.end {
+            Some(end) if input.ready.is_empty() => match end {
+                InputEnd::Complete => Ok(None),
+                InputEnd::Failed(reason) => Err(io::Error::other(reason.clone())),
+            },
+            _ => Ok(Some(input.ready.split_to(size.min(input.ready.len())))),
+        }
     }
 }
 
@@ -81,12 +122,8 @@ impl Pollable for CgiInput {
 
 impl InputStream for CgiInput {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        let input = &mut *lock(&self.0);
-        if input.ready.is_empty() && input.ended {
-            return Err(StreamError::Closed);
-        }
-        let size = size.min(input.ready.len());
-        Ok(input.ready.split_to(size))
+        let taken = self.take(size).map_err(|error| StreamError::LastOperationFailed(error.into()))?;
+        taken.ok_or(StreamError::Closed)
     }
 }
 
@@ -97,9 +134,7 @@ impl AsyncRead for CgiInput {
         buffer: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         std::task::ready!(self.poll_fill(cx));
-        let input = &mut *lock(&self.0);
-        let size = buffer.remaining().min(input.ready.len());
-        buffer.put_slice(&input.ready.split_to(size));
+        buffer.put_slice(&self.take(buffer.remaining())?.unwrap_or_default());
         Poll::Ready(Ok(()))
     }
 }

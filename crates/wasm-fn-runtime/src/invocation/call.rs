@@ -1,0 +1,217 @@
+//! The calls of guests, one for each kind: what a guest gets, and where its response head will be.
+
+use std::{
+    future::{Future, poll_fn},
+    net::IpAddr,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Response, header};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use wasm_fn_core::FunctionName;
+use wasmtime::Store;
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::{
+    WasiBody, WasiHttpView,
+    p2::bindings::http::types::{ErrorCode, Scheme},
+    p3,
+};
+
+use super::cgi::{CgiInput, CgiOutput, CgiRequest, HeadReader, variables};
+use crate::{
+    code::handler::{CommandFunc, Http02Func, Http03Func},
+    fault::Refusal,
+    guest_host::{instance::Instance, state::GuestState},
+    in_place::in_place,
+};
+
+/// The response head that a guest gives, or why it gives none.
+pub(super) type Head = Result<Response<WasiBody>, String>;
+
+/// The place for a guest's response head. It is read after each poll of the guest, so no waker is needed.
+pub(super) type HeadSlot = Arc<Mutex<Option<Head>>>;
+
+/// A guest that has returned.
+pub(super) struct Returned {
+    pub(super) instance: Instance,
+    pub(super) result: wasmtime::Result<()>,
+}
+
+/// A running guest. Each kind has its own box, so that none is as large as the largest.
+pub(super) type Run = Pin<Box<dyn Future<Output = Returned> + Send>>;
+
+/// Where the response head of a guest will be.
+pub(super) enum HeadSource {
+    Slot(HeadSlot),
+    Command(Box<CommandOutput>),
+    /// Nowhere: the request cannot be given to the guest.
+    Refused(Box<Refusal>),
+}
+
+/// The output of a command, with its head first.
+pub(super) struct CommandOutput {
+    output: CgiOutput,
+    reader: HeadReader,
+}
+
+impl CommandOutput {
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Head> {
+        let head = ready!(self.reader.poll_head(&self.output, cx));
+        let boxed = |response: Response<_>| {
+            response.map(|body| BodyExt::map_err(body, |never| match never {}).boxed_unsync())
+        };
+        Poll::Ready(head.map(boxed))
+    }
+}
+
+/// Takes the response head, if it is there.
+pub(super) fn take(slot: &HeadSlot) -> Option<Head> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn put(slot: &HeadSlot, head: Head) {
+    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+}
+
+/// Calls the handler of a `wasi:http` 0.2 guest.
+pub(super) fn call_02(
+    instance: Instance,
+    handle: Http02Func,
+    request: Request<WasiBody>,
+) -> (Option<Run>, HeadSource) {
+    let slot = HeadSlot::default();
+    let run: Run = in_place(|| run_02(instance, handle, request, slot.clone()));
+    (Some(run), HeadSource::Slot(slot))
+}
+
+/// Calls the handler of a `wasi:http` 0.3 guest.
+pub(super) fn call_03(
+    instance: Instance,
+    handle: Http03Func,
+    request: Request<WasiBody>,
+) -> (Option<Run>, HeadSource) {
+    let slot = HeadSlot::default();
+    let run: Run = in_place(|| run_03(instance, handle, request, slot.clone()));
+    (Some(run), HeadSource::Slot(slot))
+}
+
+async fn run_02(
+    mut instance: Instance,
+    handle: Http02Func,
+    request: Request<WasiBody>,
+    slot: HeadSlot,
+) -> Returned {
+    let result = handle_02(&mut instance.store, handle, request, slot).await;
+    Returned { instance, result }
+}
+
+async fn run_03(
+    mut instance: Instance,
+    handle: Http03Func,
+    request: Request<WasiBody>,
+    slot: HeadSlot,
+) -> Returned {
+    let result = handle_03(&mut instance.store, handle, request, slot).await;
+    Returned { instance, result }
+}
+
+async fn handle_02(
+    store: &mut Store<GuestState>,
+    handle: Http02Func,
+    request: Request<WasiBody>,
+    slot: HeadSlot,
+) -> wasmtime::Result<()> {
+    let mut http = store.data_mut().http();
+    let request = http.new_incoming_request(Scheme::Http, request)?;
+    let out = http.new_response_outparam_from_callback(move |response| {
+        put(&slot, response.map_err(|code: ErrorCode| format!("it answered with the error {code:?}")));
+    })?;
+    handle.call_async(store, (request, out)).await
+}
+
+async fn handle_03(
+    store: &mut Store<GuestState>,
+    handle: Http03Func,
+    request: Request<WasiBody>,
+    slot: HeadSlot,
+) -> wasmtime::Result<()> {
+    let (request, request_io) = p3::Request::from_http(store.data_mut().http().hooks, request);
+    let request = store.data_mut().table.push(request)?;
+    store
+        .run_concurrent(async move |accessor| {
+            let head = match handle.call_concurrent(accessor, (request,)).await?.0 {
+                Ok(response) => Ok(accessor.with(|mut store| {
+                    let response = store.data_mut().table.delete(response)?;
+                    response.into_http(store, request_io)
+                })?),
+                Err(code) => Err(format!("it answered with the error {code:?}")),
+            };
+            put(&slot, head);
+            // The guest's tasks write the body after its response.
+            poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+            Ok(())
+        })
+        .await
+        .flatten()
+}
+
+/// A request in the form in which a command gets it.
+pub(super) struct CommandRequest {
+    program: String,
+    variables: Vec<(String, String)>,
+    body: WasiBody,
+    /// Whether it has a body, possibly an empty one.
+    has_body: bool,
+}
+
+impl CommandRequest {
+    /// `request`, which came in on `port`, for the program of `function`.
+    ///
+    /// # Errors
+    /// The request does not fit into variables.
+    pub(super) fn new(
+        request: Request<WasiBody>,
+        client: Option<IpAddr>,
+        port: u16,
+        function: &FunctionName,
+    ) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        let variables = variables(&CgiRequest { parts: &parts, client, port })?;
+        let has_body = parts.headers.contains_key(header::CONTENT_LENGTH) || !body.is_end_stream();
+        Ok(Self { program: function.to_string(), variables, body, has_body })
+    }
+}
+
+/// Runs the program of a command.
+pub(super) fn run_command(
+    mut instance: Instance,
+    run: CommandFunc,
+    request: CommandRequest,
+) -> (Option<Run>, HeadSource) {
+    let CommandRequest { program, mut variables, body, has_body } = request;
+    let output = CgiOutput::default();
+    let head = CommandOutput { output: output.clone(), reader: HeadReader::default() };
+    let run = async move {
+        // There is a length if and only if there is a body (section 4.1.2), however it is sent.
+        let announced = body.size_hint().exact();
+        let input = CgiInput::new(body);
+        let length = match announced {
+            _ if !has_body => None,
+            None => input.measure().await,
+            announced => announced,
+        };
+        variables.extend(length.map(|length| ("CONTENT_LENGTH".to_owned(), length.to_string())));
+        instance.store.data_mut().make_for_command(&program, &variables, input, output.clone());
+        let result = run.call_async(&mut instance.store, ()).await;
+        output.close();
+        Returned { instance, result: result.and_then(|(returned,)| exit_status(returned)) }
+    };
+    (Some(Box::pin(run)), HeadSource::Command(Box::new(head)))
+}
+
+fn exit_status(returned: Result<(), ()>) -> wasmtime::Result<()> {
+    returned.map_err(|()| wasmtime::Error::from(I32Exit(1)))
+}

@@ -1,0 +1,155 @@
+//! Facts about WASI commands: what they see of the request.
+
+use super::*;
+use crate::Refusal;
+
+/// A preview-1 module with `functions`, which may write to standard output by `$print`, an address and a
+/// length. Addresses below 64 are scratch.
+fn module(functions: &str) -> Vec<u8> {
+    let import =
+        |name: &str, ty: &str| format!("(import \"wasi_snapshot_preview1\" \"{name}\" (func ${name} {ty}))");
+    let imports = [
+        import("fd_read", "(param i32 i32 i32 i32) (result i32)"),
+        import("fd_write", "(param i32 i32 i32 i32) (result i32)"),
+        import("environ_sizes_get", "(param i32 i32) (result i32)"),
+        import("environ_get", "(param i32 i32) (result i32)"),
+        import("args_sizes_get", "(param i32 i32) (result i32)"),
+        import("args_get", "(param i32 i32) (result i32)"),
+    ]
+    .concat();
+    let text = format!(
+        r#"(module {imports}
+            (memory (export "memory") 8 16)
+            (data (i32.const 64) "X-A: b\n\n")
+            (func $print (param $at i32) (param $bytes i32)
+                (i32.store (i32.const 0) (local.get $at))
+                (i32.store (i32.const 4) (local.get $bytes))
+                (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+            (func $head (call $print (i32.const 64) (i32.const 8)))
+            {functions})"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// A program that shows its arguments and its environment, each with a zero byte at its end.
+fn showing() -> Vec<u8> {
+    module(
+        r#"(func (export "_start")
+            (call $head)
+            (drop (call $args_sizes_get (i32.const 16) (i32.const 20)))
+            (drop (call $args_get (i32.const 1024) (i32.const 65536)))
+            (call $print (i32.const 65536) (i32.load (i32.const 20)))
+            (drop (call $environ_sizes_get (i32.const 16) (i32.const 20)))
+            (drop (call $environ_get (i32.const 1024) (i32.const 65536)))
+            (call $print (i32.const 65536) (i32.load (i32.const 20))))"#,
+    )
+}
+
+async fn shown(version: &Arc<Version>, request: Request<Full<Bytes>>) -> Vec<String> {
+    compiled(version).await;
+    let response = version.clone().invoke(invocation(request)).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    body.split(|&b| b == 0).map(|entry| String::from_utf8(entry.to_vec()).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_program_sees_its_name_and_each_variable_once() {
+    let node = Node::start();
+    let mut config = FunctionConfig::default();
+    config.env.insert("GREETING".to_owned(), "hi".to_owned());
+    config.env.insert("HTTP_MODE".to_owned(), "configured".to_owned());
+    let (function, digest) = ("shop".parse().unwrap(), node.add(&showing()));
+    let version = node.runtime.version(VersionSpec { function, version: VersionNo::FIRST, digest, config });
+    let request = Request::put("/caf%C3%A9?a=b")
+        .header("host", "test")
+        .header("mode", "sent")
+        .header("x-wörter".replace('ö', "o"), "größe".as_bytes())
+        .body(Full::new(Bytes::from_static(b"body")))
+        .unwrap();
+    let shown = shown(&version, request).await;
+    assert_eq!(shown[0], "shop", "argv[0]");
+    for entry in [
+        "GREETING=hi",
+        "HTTP_MODE=configured",
+        "HTTP_X_WORTER=größe",
+        "REQUEST_METHOD=PUT",
+        "PATH_INFO=/café",
+        "REQUEST_URI=/caf%C3%A9?a=b",
+        "SERVER_PORT=80",
+        "REMOTE_ADDR=127.0.0.1",
+        "CONTENT_LENGTH=4",
+    ] {
+        assert!(shown.iter().any(|found| found == entry), "{entry} in {shown:?}");
+    }
+    let mut names: Vec<_> = shown.iter().filter_map(|entry| Some(entry.split_once('=')?.0)).collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count, "{shown:?}");
+}
+
+#[tokio::test]
+async fn a_request_without_a_body_has_no_length() {
+    let node = Node::start();
+    let version = node.add_version(&showing());
+    let request = |builder: http::request::Builder| builder.body(Full::default()).unwrap();
+    let none = shown(&version, request(Request::get("/"))).await;
+    assert!(!none.iter().any(|entry| entry.starts_with("CONTENT_LENGTH")), "{none:?}");
+    let empty = shown(&version, request(Request::post("/").header("content-length", "0"))).await;
+    assert!(empty.iter().any(|entry| entry == "CONTENT_LENGTH=0"), "{empty:?}");
+}
+
+/// A request for `version` whose head is as long as it may be at most, or one byte longer.
+async fn long(version: &Arc<Version>, target: usize, header: usize) -> Result<Response<ResponseBody>, Fault> {
+    let request = Request::get(format!("/{}", "x".repeat(target)))
+        .header("host", "test")
+        .header("x-long", "x".repeat(header))
+        .body(Full::default())
+        .unwrap();
+    compiled(version).await;
+    version.clone().invoke(invocation(request)).await.map_err(|failed| failed.fault)
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_never_reaches_the_program() {
+    let node = Node::start();
+    let version = node.add_version(&showing());
+    let fits = (32 << 10) - "REQUEST_URI".len() - 1;
+    assert!(long(&version, fits, 30_000).await.is_ok());
+    for (target, header, uri) in [(fits + 1, 0, true), (60_000, 0, true), (0, 40_000, false)] {
+        let fault = long(&version, target, header).await.err().unwrap();
+        let Fault::Refused(refusal) = fault else { panic!("{fault}") };
+        assert_eq!(matches!(refusal, Refusal::UriTooLong { .. }), uri, "{refusal}");
+        assert_eq!(version.concurrency.running(), 0);
+    }
+    assert_eq!(node.log("shop"), [], "the function has nothing to do with it");
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_a_read_error() {
+    let node = Node::start();
+    // Reads until the end or an error, and answers with the error's number.
+    let version = node.add_version(&module(
+        r#"(func (export "_start")
+            (local $error i32)
+            (i32.store (i32.const 0) (i32.const 1024))
+            (i32.store (i32.const 4) (i32.const 1024))
+            (loop $more
+                (local.set $error
+                    (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+                (br_if $more
+                    (i32.and (i32.eqz (local.get $error)) (i32.ne (i32.load (i32.const 8)) (i32.const 0)))))
+            (call $head)
+            (i32.store8 (i32.const 32) (i32.add (i32.const 48) (i32.ne (local.get $error) (i32.const 0))))
+            (call $print (i32.const 32) (i32.const 1)))"#,
+    ));
+    compiled(&version).await;
+    for (end, expected) in [(None, "0"), (Some(BodyError::TooLarge), "1")] {
+        let frames = [Ok(http_body::Frame::data(Bytes::from_static(b"half")))];
+        let frames = frames.into_iter().chain(end.map(Err));
+        let body = StreamBody::new(tokio_stream_iter(frames.collect::<Vec<_>>()));
+        let request = Request::post("/").header("host", "test").body(body).unwrap();
+        let response = version.clone().invoke(invocation(request)).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), expected);
+    }
+}
