@@ -24,6 +24,11 @@ pub(crate) fn reason(error: &wasmtime::Error) -> String {
     }
 }
 
+/// Whether `error` is the end of a guest that exited with status 0.
+pub(crate) fn is_success(error: &wasmtime::Error) -> bool {
+    error.downcast_ref().is_some_and(|I32Exit(status)| *status == 0)
+}
+
 /// The trap of the engine in `error`, or the table trap that it stands for.
 pub(crate) fn kind(error: &wasmtime::Error) -> Option<wasmtime::Trap> {
     let trap = error.downcast_ref::<wasmtime::Trap>().copied();

@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use wasm_fn_memory::{EXHAUSTED, NoStack};
 use wasm_fn_pool::StartPermit;
 use wasmtime::Store;
+use wasmtime_wasi::I32Exit;
 
 use super::{meter::Meter, state::GuestState, template::InstanceTemplate};
 use crate::{
@@ -104,7 +105,7 @@ impl InstanceTemplate {
             fault
         } else if is_shortage(error) {
             Fault::node_overloaded()
-        } else if error.is::<wasmtime::Trap>() {
+        } else if error.is::<wasmtime::Trap>() || error.is::<I32Exit>() {
             let reason = trap::reason(error);
             let trap = trap::trap(error, &reason);
             Fault::Trap { reason, trap }

@@ -37,6 +37,9 @@ pub(crate) struct Guest {
     /// `None` for a kind of guest that wakes its task only when necessary.
     waker: Option<Arc<DeferredWaker>>,
     head: HeadSource,
+    /// The instance of a 0.2 guest that exited with success. The end of its body, if it has not come yet,
+    /// would seem to come with the end of the instance.
+    exited: Option<Box<Instance>>,
     meter: Arc<Meter>,
     request_id: u128,
     started: Instant,
@@ -80,7 +83,7 @@ impl Guest {
                 }
             }
         };
-        Self { run, waker, head, meter, request_id, started, deadline, admission }
+        Self { run, waker, head, exited: None, meter, request_id, started, deadline, admission }
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -120,8 +123,12 @@ impl Guest {
         }
     }
 
-    /// Wakes the task when the guest can go on, and when its time is up. Ready when its time is up already.
+    /// Wakes the task when the guest can go on, and when its time is up. Ready when its time is up already,
+    /// or when it exited and nothing more will come.
     pub(super) fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
+        if self.exited.is_some() {
+            return Poll::Ready(self.invalid("it exited before its answer was complete".to_owned()));
+        }
         if self.deadline.poll(cx).is_ready() {
             return Poll::Ready(self.time_out());
         }
@@ -197,6 +204,17 @@ impl Guest {
                 self.admission.version.check_in(returned.instance);
                 Ok(())
             }
+            // The guest ended itself, and said that all is well. The engine does not let it be called again.
+            Err(error) if trap::is_success(&error) => {
+                let mut instance = returned.instance;
+                instance.uses_left = 0;
+                if let Export::Http02(_) = instance.export {
+                    self.exited = Some(Box::new(instance));
+                } else {
+                    self.admission.version.check_in(instance);
+                }
+                Ok(())
+            }
             Err(error) => {
                 // The causes include the guest's backtrace, for the owner of the function. `{error:?}` would
                 // add that of the host, which helps nobody here.
@@ -241,6 +259,9 @@ impl Drop for Guest {
     fn drop(&mut self) {
         // The instance goes first, so that its place in the pool is free.
         self.stop();
+        if let Some(exited) = self.exited.take() {
+            self.admission.version.check_in(*exited);
+        }
         let service: Duration = clock::now().saturating_duration_since(self.started);
         self.admission.version.ended(service);
     }

@@ -20,6 +20,7 @@ mod loading;
 mod preparing;
 mod pressure;
 mod rollouts;
+mod working_on;
 
 impl From<Infallible> for BodyError {
     fn from(never: Infallible) -> Self {

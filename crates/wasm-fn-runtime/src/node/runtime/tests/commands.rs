@@ -1,4 +1,4 @@
-//! Facts about WASI commands: what they see of the request.
+//! Facts about WASI commands: how they end, and what they see of the request.
 
 use super::*;
 use crate::Refusal;
@@ -15,6 +15,7 @@ fn module(functions: &str) -> Vec<u8> {
         import("environ_get", "(param i32 i32) (result i32)"),
         import("args_sizes_get", "(param i32 i32) (result i32)"),
         import("args_get", "(param i32 i32) (result i32)"),
+        import("proc_exit", "(param i32)"),
     ]
     .concat();
     let text = format!(
@@ -29,6 +30,37 @@ fn module(functions: &str) -> Vec<u8> {
             {functions})"#
     );
     wat::parse_str(text).unwrap()
+}
+
+/// A program that answers with `writes` bytes 64 KiB at a time, and exits with `status`.
+fn exiting(writes: u32, status: u32) -> Vec<u8> {
+    let prints = "(call $print (i32.const 65536) (i32.const 65536))".repeat(writes as usize);
+    module(&format!(
+        r#"(func (export "_start") (call $head) {prints} (call $proc_exit (i32.const {status})))"#
+    ))
+}
+
+#[tokio::test]
+async fn exiting_with_0_is_success_and_cuts_nothing_off() {
+    let node = Node::start();
+    let kinds = [("0", 0), ("1", 1), ("30", 30)];
+    for (name, writes) in kinds {
+        let version = node.add_version(&exiting(writes, 0));
+        for _ in 0..3 {
+            let (status, body) = get(&version, "/").await.unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            assert_eq!((status, body.len()), (StatusCode::OK, writes as usize * 65536), "{name}");
+        }
+        assert_eq!(version.concurrency.running(), 0);
+    }
+    assert_eq!(node.log("shop"), []);
+}
+
+#[tokio::test]
+async fn exiting_without_an_answer_is_no_answer() {
+    let node = Node::start();
+    let silent = module(r#"(func (export "_start") (call $proc_exit (i32.const 0)))"#);
+    let fault = get(&node.add_version(&silent), "/").await.unwrap_err();
+    assert!(matches!(fault, Fault::InvalidResponse { .. }), "{fault}");
 }
 
 /// A program that shows its arguments and its environment, each with a zero byte at its end.
