@@ -78,6 +78,15 @@ pub enum KindError {
         /// What was expected.
         expected: &'static str,
     },
+    /// It is a command of WASI 0.3.
+    #[error(
+        "is a WASI 0.3 command: found {found}, expected wasi:http/handler@0.3, or wasi:cli/run@0.2 for a \
+         command"
+    )]
+    Command03 {
+        /// The export that requests would call.
+        found: String,
+    },
     /// It imports what the node does not offer.
     #[error(
         "imports what this node does not offer: {}; offered are released interfaces of wasi:* at 0.2.x and \
@@ -101,6 +110,9 @@ impl KindError {
             Self::NoHandler { found } if any(found, offer::is_draft) => RELEASED,
             Self::NoHandler { .. } => {
                 "build for the wasi:http/proxy world, or as a WASI command whose output is a CGI response"
+            }
+            Self::Command03 { .. } => {
+                "export wasi:http/handler@0.3 (the wasi:http/service world), or build the command for WASI 0.2"
             }
             Self::NotComponent { .. } => {
                 "build for a target with components, such as wasm32-wasip2, or use `wasm-tools component new`"
@@ -204,6 +216,15 @@ pub(crate) fn validate(bytes: &[u8]) -> Result<(), String> {
     validated.map(drop).map_err(|error| error.to_string())
 }
 
+/// Why no export of a component can be called.
+fn no_handler(outline: &Outline) -> KindError {
+    let found = outline.export_names();
+    match found.iter().find(|name| name.starts_with("wasi:cli/run@0.3.") && !offer::is_draft(name)) {
+        Some(command) => KindError::Command03 { found: command.clone() },
+        None => KindError::NoHandler { found },
+    }
+}
+
 /// The kind of a component.
 fn kind_of_component(outline: &Outline) -> Result<Kind, KindError> {
     let exports = |wanted: &str, minor: u32| {
@@ -219,7 +240,7 @@ fn kind_of_component(outline: &Outline) -> Result<Kind, KindError> {
     } else if exports("wasi:cli/run", 2) {
         Kind::Command
     } else {
-        return Err(KindError::NoHandler { found: outline.export_names() });
+        return Err(no_handler(outline));
     };
     let is_missing = |(name, item): &&(String, Item)| *item != Item::Type && !offer::is_offered(name);
     let missing: Vec<_> = outline.imports.iter().filter(is_missing).map(|(name, _)| name.clone()).collect();

@@ -8,14 +8,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response, header};
+use http::{Request, Response, header, uri};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use wasm_fn_core::FunctionName;
 use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::{
-    WasiBody, WasiHttpView,
+    WasiBody, WasiHttpHooks, WasiHttpView,
     p2::bindings::http::types::{ErrorCode, Scheme},
     p3,
 };
@@ -132,13 +132,29 @@ async fn handle_02(
     handle.call_async(store, (request, out)).await
 }
 
+/// `request` as a 0.3 guest gets it, and what becomes of its body.
+fn request_03(
+    hooks: &mut dyn WasiHttpHooks,
+    request: Request<WasiBody>,
+) -> (p3::Request, impl Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send + 'static) {
+    // Only a target in absolute form names them, as all do in HTTP/2.
+    let host = match request.uri().authority() {
+        Some(_) => None,
+        None => request.headers().get(header::HOST).and_then(|host| host.as_bytes().try_into().ok()),
+    };
+    let (mut request, request_io) = p3::Request::from_http(hooks, request);
+    request.scheme.get_or_insert(uri::Scheme::HTTP);
+    request.authority = request.authority.or(host);
+    (request, request_io)
+}
+
 async fn handle_03(
     store: &mut Store<GuestState>,
     handle: Http03Func,
     request: Request<WasiBody>,
     slot: HeadSlot,
 ) -> wasmtime::Result<()> {
-    let (request, request_io) = p3::Request::from_http(store.data_mut().http().hooks, request);
+    let (request, request_io) = request_03(store.data_mut().http().hooks, request);
     let request = store.data_mut().table.push(request)?;
     store
         .run_concurrent(async move |accessor| {
@@ -215,3 +231,6 @@ pub(super) fn run_command(
 fn exit_status(returned: Result<(), ()>) -> wasmtime::Result<()> {
     returned.map_err(|()| wasmtime::Error::from(I32Exit(1)))
 }
+
+#[cfg(test)]
+mod tests;

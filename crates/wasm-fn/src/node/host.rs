@@ -200,7 +200,9 @@ fn rejection(error: &PrepareError) -> Rejection {
             let code = match error {
                 KindError::NotWasm { .. } => "not-wasm",
                 KindError::Malformed { .. } | KindError::NotCommand { .. } => "component-invalid",
-                KindError::NoHandler { .. } | KindError::NotComponent { .. } => "no-handler",
+                KindError::NoHandler { .. }
+                | KindError::NotComponent { .. }
+                | KindError::Command03 { .. } => "no-handler",
                 KindError::Imports { .. } => "imports-not-offered",
             };
             (code, Some(error.help()))

@@ -320,3 +320,17 @@ fn functions_that_a_world_imports_by_themselves_are_named() {
     let types = types.replace("(import \"words\" (instance (export \"say\" (func))))", "");
     assert!(recognise(&wat::parse_str(types).unwrap()).is_ok(), "types need not be provided");
 }
+
+#[test]
+fn commands_of_0_3_are_refused_by_name() {
+    let refused = |export: &str| {
+        let text = format!(
+            r#"(component (component $c) (instance $i (instantiate $c)) (export "{export}" (instance $i)))"#
+        );
+        recognise(&wat::parse_str(text).unwrap()).map(|found| found.kind).unwrap_err().to_string()
+    };
+    let command = refused("wasi:cli/run@0.3.0");
+    assert!(command.contains("WASI 0.3 command") && command.contains("wasi:cli/run@0.3.0"), "{command}");
+    assert!(command.contains("wasi:http/handler@0.3"), "{command}");
+    assert!(refused("wasi:cli/other@0.3.0").starts_with("exports no handler"));
+}

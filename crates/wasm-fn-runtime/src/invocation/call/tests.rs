@@ -1,0 +1,36 @@
+//! Facts about requests as guests get them.
+
+use bytes::Bytes;
+use http::{HeaderValue, Version, uri::Scheme};
+use http_body_util::Empty;
+use wasmtime_wasi_http::default_hooks;
+
+use super::*;
+use crate::{BodyError, invocation::request::for_guest};
+
+fn request(target: &str, host: Option<&'static str>) -> Request<WasiBody> {
+    let mut request = Request::new(Empty::<Bytes>::new().map_err(|never| -> BodyError { match never {} }));
+    *request.uri_mut() = target.parse().unwrap();
+    *request.version_mut() = if host.is_some() { Version::HTTP_11 } else { Version::HTTP_2 };
+    if let Some(host) = host {
+        request.headers_mut().insert(header::HOST, HeaderValue::from_static(host));
+    }
+    for_guest(request)
+}
+
+#[test]
+fn guests_of_0_3_get_scheme_and_authority_in_every_protocol() {
+    for (target, host, authority) in [
+        ("/a?b", Some("a.test:8080"), "a.test:8080"),
+        ("/a?b", Some("[::1]:80"), "[::1]:80"),
+        ("http://b.test/a?b", Some("b.test"), "b.test"),
+        ("http://b.test/a?b", None, "b.test"),
+        // HTTP/1.0 may leave it out.
+        ("/a?b", None, "localhost"),
+    ] {
+        let (request, _) = request_03(default_hooks(), request(target, host));
+        assert_eq!(request.scheme, Some(Scheme::HTTP), "{target} at {host:?}");
+        assert_eq!(request.authority.unwrap(), authority, "{target} at {host:?}");
+        assert_eq!(request.path_with_query.unwrap(), "/a?b");
+    }
+}
