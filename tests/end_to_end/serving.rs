@@ -38,6 +38,7 @@ async fn every_kind_answers_over_both_versions_of_http() {
         ("hello-v1", "hello from v1\n"),
         ("hello-p3", "hello from v1\n"),
         ("c-hello", "hello from C\n"),
+        ("as-hello", "hello from AssemblyScript\n"),
         ("cgi", "PATH_INFO=/cgi/x"),
     ] {
         node.deploy(guest).await;
@@ -69,6 +70,25 @@ async fn command_sees_request_and_chooses_status() {
     ] {
         assert!(text.contains(line), "{line:?} is not in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn command_sees_the_connection_as_it_is() {
+    let node = Node::start().await;
+    node.deploy("as-hello").await;
+    let (listen, port) = (node.listen, node.listen.port());
+    for (client, protocol) in [(Client::http1(listen), "HTTP/1.1"), (Client::http2(listen), "HTTP/2.0")] {
+        let text = client.get("/as-hello/%41?b=%20").await.ok().text();
+        let line = format!("GET /as-hello/%41?b=%20 {protocol}, to {listen} at port {port}\n");
+        assert!(text.contains(&line), "{line} is not in\n{text}");
+    }
+    // What the client says about the port is about its own side.
+    let text = node.http.get_as("/as-hello", &[("host", "example.com:1")]).await.ok().text();
+    assert!(text.contains(&format!("to example.com:1 at port {port}\n")), "{text}");
+    let mut stream = connect(node.listen).await;
+    stream.write_all(b"GET /as-hello HTTP/1.0\r\n\r\n").await.unwrap();
+    let old = String::from_utf8_lossy(&read_until(&mut stream, |_| false).await).into_owned();
+    assert!(old.contains(&format!("GET /as-hello HTTP/1.0, to nobody at port {port}\n")), "{old}");
 }
 
 #[tokio::test]

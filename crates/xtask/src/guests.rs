@@ -38,6 +38,8 @@ enum Recipe {
     RustCommand,
     /// One C file becomes a preview-1 command module.
     C,
+    /// One AssemblyScript file becomes a preview-1 command module.
+    AssemblyScript,
 }
 
 impl Recipe {
@@ -46,8 +48,13 @@ impl Recipe {
         match self {
             Self::RustComponent => "wasm32-wasip2",
             Self::RustCommand => "wasm32-wasip1",
-            Self::C => "wasm32-wasi",
+            Self::C | Self::AssemblyScript => "wasm32-wasi",
         }
+    }
+
+    /// Whether the guest is built from the Rust workspace of all guests.
+    fn is_rust(self) -> bool {
+        matches!(self, Self::RustComponent | Self::RustCommand)
     }
 }
 
@@ -55,8 +62,8 @@ const fn component(guest: &'static str) -> Prebuilt {
     Prebuilt { name: guest, guest, recipe: Recipe::RustComponent, env: &[] }
 }
 
-/// C comes last, because its compiler is the one most likely to be missing.
-const PREBUILT: [Prebuilt; 18] = [
+/// Other languages come last, because their compilers are the ones most likely to be missing.
+const PREBUILT: [Prebuilt; 19] = [
     Prebuilt {
         name: "hello-v1",
         guest: "hello",
@@ -90,6 +97,7 @@ const PREBUILT: [Prebuilt; 18] = [
     component("stdout-flood"),
     Prebuilt { name: "cgi", guest: "cgi", recipe: Recipe::RustCommand, env: &[] },
     Prebuilt { name: "c-hello", guest: "c-hello", recipe: Recipe::C, env: &[] },
+    Prebuilt { name: "as-hello", guest: "as-hello", recipe: Recipe::AssemblyScript, env: &[] },
 ];
 
 /// The folders of guests and prebuilt files under the workspace's root.

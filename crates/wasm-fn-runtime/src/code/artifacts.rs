@@ -28,7 +28,7 @@ use wasm_fn_memory::{Image, Memories};
 use wasmtime::{Engine, component::Component};
 
 use super::{
-    kind::Kind,
+    kind::{self, Kind},
     sealed::{ReadAt, Sealed, pieces},
 };
 
@@ -44,7 +44,8 @@ const KINDS: [Kind; 3] = [Kind::Http02, Kind::Http03, Kind::Command];
 pub(crate) struct Artifacts {
     dir: PathBuf,
     key: [u8; KEY_BYTES],
-    /// Changes with the engine, its settings, the processor's features, the fusing and the format.
+    /// Changes with the engine, its settings, the processor's features, the fusing, the preview-1 adapter and
+    /// the format.
     engine: u64,
 }
 
@@ -57,6 +58,7 @@ impl Artifacts {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         wasm_fn_fuse::VERSION.hash(&mut hasher);
+        kind::PREVIEW1_VERSION.hash(&mut hasher);
         FORMAT.hash(&mut hasher);
         Ok(Self { dir, key, engine: hasher.finish() })
     }

@@ -4,12 +4,15 @@
 mod command;
 mod offer;
 mod outline;
+mod preview1;
 
 use std::fmt;
 
 use wit_component::ComponentEncoder;
 
 use outline::{Encoding, Item, Outline};
+
+pub(super) use preview1::VERSION as PREVIEW1_VERSION;
 
 /// How a guest is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -184,10 +187,10 @@ pub(crate) fn into_component(recognised: &Recognised, bytes: Vec<u8>) -> Result<
     match recognised.encoding {
         Encoding::Component => Ok(bytes),
         Encoding::Module => {
-            let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER;
+            let module = preview1::module(&bytes).map_err(|reason| KindError::Malformed { reason })?;
             ComponentEncoder::default()
-                .module(&bytes)
-                .and_then(|encoder| encoder.adapter(offer::PREVIEW1, adapter))
+                .module(&module)
+                .and_then(|encoder| encoder.adapter(offer::PREVIEW1, &preview1::adapter()))
                 .and_then(|encoder| encoder.adapter(offer::EMSCRIPTEN, offer::EMSCRIPTEN_ADAPTER))
                 .and_then(|mut encoder| encoder.encode())
                 .map_err(|error| not_adapted(&bytes, &format!("{error:#}")))

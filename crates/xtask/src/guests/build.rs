@@ -14,6 +14,9 @@ use crate::{cargo, output, run};
 /// Separates flags in `CARGO_ENCODED_RUSTFLAGS`, which, unlike `RUSTFLAGS`, allows paths with spaces.
 const FLAG_SEPARATOR: &str = "\u{1f}";
 
+/// Makes AssemblyScript's standard library call WASI; a path below the guest's folder.
+const SHIM: &str = "node_modules/@assemblyscript/wasi-shim/asconfig.json";
+
 /// Builds guests, and reuses what one build found out in the next.
 pub(super) struct Builder<'a> {
     guests: &'a Path,
@@ -53,6 +56,7 @@ impl<'a> Builder<'a> {
                 Ok(self.rustc_version.clone())
             }
             Recipe::C => self.build_c(prebuilt, destination),
+            Recipe::AssemblyScript => self.build_assemblyscript(prebuilt, destination),
         }
     }
 
@@ -70,7 +74,7 @@ impl<'a> Builder<'a> {
         let file = match prebuilt.recipe {
             // A library's file is named after its crate, a program's after its package.
             Recipe::RustComponent => prebuilt.guest.replace('-', "_"),
-            Recipe::RustCommand | Recipe::C => prebuilt.guest.into(),
+            Recipe::RustCommand | Recipe::C | Recipe::AssemblyScript => prebuilt.guest.into(),
         };
         let built = target_dir.join(target).join("release").join(file).with_extension("wasm");
         copy(&built, destination)
@@ -124,6 +128,29 @@ impl<'a> Builder<'a> {
             .arg(self.guests.join(prebuilt.guest).join("hello.c")))?;
         copy(&built, destination)?;
         Ok(format!("zig {version}"))
+    }
+
+    /// Builds away from the sources, so that what npm installs is not among them.
+    fn build_assemblyscript(&self, prebuilt: &Prebuilt, destination: &Path) -> Result<String> {
+        let (sources, folder) =
+            (self.guests.join(prebuilt.guest), self.target.join("guests").join(prebuilt.guest));
+        fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+        for file in ["package.json", "hello.ts"] {
+            copy(&sources.join(file), &folder.join(file))?;
+        }
+        run(Command::new("npm")
+            .args(["install", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(&folder))
+        .context("AssemblyScript guests need npm")?;
+        let compiler = || {
+            let mut compiler = Command::new("npx");
+            compiler.arg("asc").current_dir(&folder);
+            compiler
+        };
+        run(compiler().args(["hello.ts", "--config", SHIM, "--optimize", "--outFile", "built.wasm"]))?;
+        copy(&folder.join("built.wasm"), destination)?;
+        let version = output(compiler().arg("--version"))?;
+        Ok(format!("asc {}", version.trim_start_matches("Version ")))
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::{Prebuilt, Recipe, read};
+use super::{Prebuilt, read};
 
 /// Sources of every Rust guest besides its own folder: the workspace's settings, the locked dependencies,
 /// and the shared crate.
@@ -20,7 +20,7 @@ const RUST_SHARED: [&str; 3] = ["Cargo.toml", "Cargo.lock", "support"];
 pub(super) fn hash(guests: &Path, prebuilt: &Prebuilt) -> Result<String> {
     let mut files = Vec::new();
     collect(&guests.join(prebuilt.guest), &mut files)?;
-    if prebuilt.recipe != Recipe::C {
+    if prebuilt.recipe.is_rust() {
         for shared in RUST_SHARED {
             collect(&guests.join(shared), &mut files)?;
         }

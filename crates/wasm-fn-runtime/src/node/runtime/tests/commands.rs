@@ -1,4 +1,4 @@
-//! Facts about WASI commands: how they end, and what they see of the request.
+//! Facts about WASI commands: how they end, what they see of the request, and whose memory is whose.
 
 use super::*;
 use crate::Refusal;
@@ -53,6 +53,16 @@ async fn exiting_with_0_is_success_and_cuts_nothing_off() {
         assert_eq!(version.concurrency.running(), 0);
     }
     assert_eq!(node.log("shop"), []);
+}
+
+#[tokio::test]
+async fn other_exits_are_reported_by_their_number() {
+    let node = Node::start();
+    for (status, reported) in [(1, "status 1"), (3, "status 3"), (255, "status 255"), (256, "status 255")] {
+        let fault = get(&node.add_version(&exiting(1, status)), "/").await.unwrap_err();
+        let Fault::Trap { reason, .. } = fault else { panic!("{status}: {fault}") };
+        assert_eq!(reason, format!("it exited with {reported}"));
+    }
 }
 
 #[tokio::test]
@@ -183,5 +193,56 @@ async fn a_body_that_breaks_off_is_a_read_error() {
         let request = Request::post("/").header("host", "test").body(body).unwrap();
         let response = version.clone().invoke(invocation(request)).await.unwrap();
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), expected);
+    }
+}
+
+/// A program that takes all of its memory for its own, as the allocators of some languages do: it fills it
+/// after its first call to the host, grows it by `pages`, each time fills what is new, and looks at all of it
+/// in the end.
+fn greedy(pages: [u32; 3]) -> Vec<u8> {
+    let grow = |pages: u32| {
+        format!(
+            "(if (i32.ne (memory.grow (i32.const {pages})) (local.get $size)) (then unreachable))
+             (local.set $from (i32.shl (local.get $size) (i32.const 16)))
+             (local.set $size (i32.add (local.get $size) (i32.const {pages})))
+             (if (i32.ne (memory.size) (local.get $size)) (then unreachable))
+             (call $all (local.get $from) (i32.shl (local.get $size) (i32.const 16)) (i32.const 0))
+             (memory.fill (local.get $from) (i32.const 7)
+                 (i32.sub (i32.shl (local.get $size) (i32.const 16)) (local.get $from)))
+             (call $head)"
+        )
+    };
+    let grows = pages.map(grow).concat();
+    module(&format!(
+        r#"(func $all (param $from i32) (param $to i32) (param $byte i32)
+            (block $done (loop $next
+                (br_if $done (i32.ge_u (local.get $from) (local.get $to)))
+                (if (i32.ne (i32.load8_u (local.get $from)) (local.get $byte)) (then unreachable))
+                (local.set $from (i32.add (local.get $from) (i32.const 1)))
+                (br $next))))
+        (func (export "_start")
+            (local $size i32) (local $from i32)
+            (drop (call $environ_sizes_get (i32.const 16) (i32.const 20)))
+            (local.set $size (memory.size))
+            (if (i32.ne (local.get $size) (i32.const 8)) (then unreachable))
+            (call $all (i32.const 65536) (i32.const 524288) (i32.const 0))
+            (memory.fill (i32.const 65536) (i32.const 7) (i32.const 458752))
+            (call $head)
+            {grows}
+            (drop (call $environ_sizes_get (i32.const 16) (i32.const 20)))
+            (call $all (i32.const 65536) (i32.shl (local.get $size) (i32.const 16)) (i32.const 7))
+            (if (i32.ne (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))
+            (if (i32.ne (memory.grow (i32.const -1)) (i32.const -1)) (then unreachable))
+            (if (i32.ne (memory.grow (i32.const 0)) (local.get $size)) (then unreachable)))"#
+    ))
+}
+
+#[tokio::test]
+async fn the_adapters_pages_are_in_nobodys_way() {
+    let node = Node::start();
+    for pages in [[1, 2, 5], [5, 2, 1], [3, 3, 2], [8, 0, 0]] {
+        let version = node.add_version(&greedy(pages));
+        // Each head behind the first is body.
+        assert_eq!(ok(&version, "/").await, "X-A: b\n\n".repeat(3), "{pages:?}");
     }
 }
