@@ -150,6 +150,33 @@ async fn expect_continue_is_answered_before_the_body_is_sent() {
 }
 
 #[tokio::test]
+async fn connection_is_kept_when_a_guest_leaves_the_body_unread() {
+    let node = Node::start().await;
+    for (guest, says) in
+        [("hello-v1", "hello from v1\n"), ("hello-p3", "hello from v1\n"), ("c-hello", "hello from C\n")]
+    {
+        node.deploy(guest).await;
+        for length in [1, 64 << 10, 1 << 20] {
+            let (fixed, chunked) = (format!("content-length: {length}"), "transfer-encoding: chunked");
+            let body = "x".repeat(length);
+            let chunks = format!("{length:x}\r\n{body}\r\n0\r\n\r\n");
+            let mut stream = connect(node.listen).await;
+            for (field, body) in [(&*fixed, &body), (chunked, &chunks), (&*fixed, &body)] {
+                let request = format!("POST /{guest} HTTP/1.1\r\nhost: x\r\n{field}\r\n\r\n{body}");
+                patiently("room for a request", stream.write_all(request.as_bytes())).await.unwrap();
+                let last = format!("{says}\r\n0\r\n\r\n");
+                let answer = read_until(&mut stream, |read| {
+                    read.ends_with(says.as_bytes()) || read.ends_with(last.as_bytes())
+                });
+                let answer = String::from_utf8_lossy(&answer.await).into_owned();
+                assert!(answer.contains("HTTP/1.1 200 OK\r\n"), "{guest} {length}: {answer}");
+                assert!(!answer.contains("connection: close"), "{guest} {length}: {answer}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn head_request_gets_the_head_alone() {
     let node = Node::start().await;
     node.deploy("hello-v1").await;

@@ -25,7 +25,8 @@ pub struct ServerOptions {
     pub head_timeout: Duration,
     /// From the end of one request to the first byte of the next. 60 s.
     pub idle_timeout: Duration,
-    /// How long a client may stop reading a response. 30 s.
+    /// How long a client may stop reading a response, and how long it may take after the response to send the
+    /// rest of a body that the guest did not read. 30 s.
     pub stall_timeout: Duration,
     /// How long after the start of a drain an idle connection may still send a request before it is closed.
     /// 500 ms.

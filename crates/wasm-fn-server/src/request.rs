@@ -5,6 +5,7 @@ mod attempt;
 pub(crate) mod body;
 pub(crate) mod dispatch;
 pub(crate) mod effects;
+mod framing;
 mod head;
 pub(crate) mod id;
 pub(crate) mod key_skew;

@@ -12,3 +12,4 @@ mod routing;
 mod sending;
 mod shielding;
 mod streaming;
+mod unread;

@@ -126,6 +126,7 @@ pub(crate) async fn run<V: Invoke>(
                 }
                 return Poll::Ready(());
             }
+            connection.discard_body(cx);
             match timeouts.poll_action(cx) {
                 Poll::Ready(TimeoutAction::Close) => serving.as_mut().graceful_shutdown(),
                 Poll::Ready(TimeoutAction::Cut) => return Poll::Ready(()),

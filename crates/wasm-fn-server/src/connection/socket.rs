@@ -107,7 +107,7 @@ impl AsyncWrite for TrackedSocket {
         if self.lingering.is_none() {
             ready!(self.writer.poll_shutdown(cx))?;
         }
-        if self.connection.flags.has_unread() {
+        if self.connection.upload.is_open() {
             ready!(self.poll_linger(cx));
         }
         Poll::Ready(Ok(()))

@@ -6,24 +6,29 @@
 mod flags;
 mod order;
 mod timing;
+mod upload;
 
 use std::{
     sync::Arc,
+    task::Context,
     time::{Duration, Instant},
 };
 
-use crate::clock;
+use crate::{clock, options::ServerOptions};
 
 use flags::Flags;
 pub(crate) use order::Order;
 use order::Orders;
 pub(crate) use timing::CloseReason;
 use timing::Timing;
+pub(crate) use upload::UnreadBody;
+use upload::Upload;
 
 /// The state of one connection. Its task, its requests and the server share it.
 pub(crate) struct ConnectionState {
     pub(crate) timing: Timing,
     pub(crate) flags: Flags,
+    pub(crate) upload: Upload,
     pub(crate) orders: Orders,
 }
 
@@ -43,7 +48,12 @@ pub(crate) struct ReaderWait {
 impl ConnectionState {
     /// A connection accepted at `opened`, under `order`.
     pub(crate) fn new(opened: Instant, order: Order) -> Self {
-        Self { timing: Timing::new(opened), flags: Flags::default(), orders: Orders::new(order) }
+        Self {
+            timing: Timing::new(opened),
+            flags: Flags::default(),
+            upload: Upload::default(),
+            orders: Orders::new(order),
+        }
     }
 
     /// When the task can have begun to work on the request whose head is now complete: when it was polled, or
@@ -61,15 +71,39 @@ impl ConnectionState {
 
     /// Notes that bytes arrived in the current poll.
     pub(crate) fn received(&self) {
-        if !self.flags.is_http2() {
+        if !self.flags.is_http2() && !self.upload.is_open() {
             self.timing.received();
         }
+    }
+
+    /// Takes the rest of body `number`, which its reader leaves unread, and wakes the task to discard it;
+    /// `None` if the rest may not be read.
+    pub(crate) fn leave_body(&self, number: u64, rest: Option<UnreadBody>) {
+        self.upload.leave(number, rest);
+        self.orders.wake();
+    }
+
+    /// Reads and discards what the latest request's reader left of its body.
+    pub(crate) fn discard_body(&self, cx: &mut Context<'_>) {
+        if self.upload.is_open() && self.upload.discard(cx) {
+            self.timing.ended(clock::now());
+        }
+    }
+
+    /// When the connection is overdue if nothing changes, and why; `None` while guests work. `draining` is
+    /// the start of a drain.
+    pub(crate) fn due(
+        &self,
+        options: &ServerOptions,
+        draining: Option<Instant>,
+    ) -> Option<(Instant, CloseReason)> {
+        self.timing.due(options, draining, self.upload.is_open())
     }
 
     /// Notes that the head of a request is complete.
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.timing.begin();
-        self.flags.set_unread(false);
+        self.upload.begin();
         InFlight { connection: Arc::clone(self), ended: None }
     }
 

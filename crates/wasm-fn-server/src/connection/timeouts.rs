@@ -58,7 +58,7 @@ impl<'a> Timeouts<'a> {
             }
             ready!(self.timer.as_mut().poll(cx));
             let now = clock::now();
-            let due = self.connection.timing.due(self.options, self.draining);
+            let due = self.connection.due(self.options, self.draining);
             let soon = now + period(self.options, self.draining.is_some());
             let next = match due {
                 Some((at, _)) if at > now => at.min(soon),

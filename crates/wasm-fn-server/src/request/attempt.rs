@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future};
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response};
 use http_body::Body as _;
 use http_body_util::Either;
 use pin_project_lite::pin_project;
@@ -21,6 +21,7 @@ use wasm_fn_router::{HeldVersion, Shielding};
 
 use super::{
     body::RequestBody,
+    framing,
     id::RequestId,
     run::{RequestRun, RunEnd},
     shield::{self, SecondRun, Shield},
@@ -112,7 +113,8 @@ fn start<V: Invoke>(
     arrival: Arrival,
     run: RequestRun<V>,
 ) -> Attempt<V, impl Future<Output = Result<Response<V::Body>, InvokeFailure>> + std::marker::Send + use<V>> {
-    let (method, expects) = (request.method().clone(), expects_continue(&request));
+    let method = request.method().clone();
+    let expects = !request.body().is_end_stream() && framing::expects_continue(request.headers());
     let effects = match &shielding {
         ShieldState::First(shield) => Some(shield.effects()),
         ShieldState::None | ShieldState::Second(_) => None,
@@ -249,11 +251,6 @@ fn second_run<V: Invoke>(
     }
 }
 
-/// Whether the client waits for `100 Continue` before it sends its body.
-fn expects_continue(request: &Request<RequestBody>) -> bool {
-    request.headers().contains_key(header::EXPECT) && !request.body().is_end_stream()
-}
-
 /// Returns the result of `invocation` one poll later.
 ///
 /// hyper writes `100 Continue` between two polls, and only before a head. A guest that gives its head and
@@ -296,14 +293,11 @@ fn respond<V: Invoke>(
                 let version = run.version().no;
                 tracing::debug!(request_id = %id, %version, error = %failure, "invocation failed");
                 run.end(RunEnd::Failed(&failure));
-                let slow_http1 =
-                    failure.cause == FailureCause::ClientTooSlow && !session.connection.flags.is_http2();
-                let mut response = Problem::from(failure).into_response(id);
-                if slow_http1 {
-                    // The rest of the body would be taken for the next request (RFC 9110, section 15.5.9).
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                if failure.cause == FailureCause::ClientTooSlow {
+                    // There is no use in waiting for the rest (RFC 9110, section 15.5.9).
+                    session.connection.upload.refuse();
                 }
-                response
+                Problem::from(failure).into_response(id)
             }
         }
     };

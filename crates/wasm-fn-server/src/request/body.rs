@@ -14,10 +14,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{clock, connection::state::ConnectionState};
+use super::framing;
+use crate::{
+    clock,
+    connection::state::{ConnectionState, UnreadBody},
+};
 
 pub(crate) use replay::BodyRecorder;
 use replay::{Recording, Replay, lock};
@@ -36,13 +41,23 @@ enum BodySource {
 
 /// A body from the client.
 struct Inbound {
-    incoming: Incoming,
+    // `None` once this is dropped.
+    incoming: Option<Incoming>,
     limit: u64,
     left: u64,
     // `None` for a request without a body.
     progress: Option<Arc<BodyProgress>>,
     connection: Arc<ConnectionState>,
+    // `None` for HTTP/2 and for a request without a body.
+    upload: Option<UploadShare>,
     ended: bool,
+}
+
+/// The reader's share in the body of an HTTP/1 request.
+struct UploadShare {
+    number: u64,
+    // Whether nothing was read yet of a body for which the client waits to be invited.
+    uninvited: bool,
 }
 
 /// Why a request body ended early.
@@ -141,11 +156,30 @@ impl BodyProgress {
 }
 
 impl RequestBody {
-    /// A body of at most `limit` bytes, from `connection`.
-    pub(crate) fn new(incoming: Incoming, limit: u64, connection: Arc<ConnectionState>) -> Self {
+    /// The body of the request with `head`, of at most `limit` bytes, from `connection`.
+    pub(crate) fn new(
+        incoming: Incoming,
+        head: &Parts,
+        limit: u64,
+        connection: Arc<ConnectionState>,
+    ) -> Self {
         let ended = incoming.is_end_stream();
         let progress = (!ended).then(|| Arc::new(BodyProgress::new(connection.timing.opened())));
-        Self(BodySource::Client(Inbound { incoming, limit, left: limit, progress, connection, ended }))
+        let upload = (!ended && !connection.flags.is_http2()).then(|| {
+            let uninvited = framing::expects_continue(&head.headers);
+            let number = connection.upload.receive(framing::keeps_connection(head), uninvited);
+            UploadShare { number, uninvited }
+        });
+        let incoming = Some(incoming);
+        Self(BodySource::Client(Inbound {
+            incoming,
+            limit,
+            left: limit,
+            progress,
+            connection,
+            upload,
+            ended,
+        }))
     }
 
     /// The progress of the body, if it comes from the client directly.
@@ -160,24 +194,57 @@ impl RequestBody {
 impl Inbound {
     /// The next frame from the client. Measures how long the reader waits for it.
     fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let frame = Pin::new(incoming).poll_frame(cx);
         if let Some(progress) = &self.progress {
             if frame.is_pending() { progress.begin_wait() } else { progress.end_wait() }
+        }
+        if let Some(upload) = &mut self.upload
+            && upload.uninvited
+        {
+            upload.uninvited = false;
+            self.connection.upload.invite();
         }
         frame
     }
 
-    fn set_end(&self, end: u8) {
+    /// Whether the client has sent all of it, and all of that was read.
+    fn is_complete(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.progress.as_ref().is_some_and(|progress| progress.is_too_large())
+    }
+
+    fn set_end(&mut self, end: u8) {
         if let Some(progress) = &self.progress {
             progress.end.store(end, Ordering::Relaxed);
         }
+        self.ended = end == COMPLETE;
+        if let (true, Some(upload)) = (self.ended, &self.upload) {
+            self.connection.upload.complete(upload.number);
+        }
+    }
+
+    /// The rest, if it can be read and is not too long.
+    fn unread(&mut self) -> Option<UnreadBody> {
+        if self.progress.as_ref().is_some_and(|progress| !progress.is_open()) {
+            return None;
+        }
+        let incoming = self.incoming.take()?;
+        let left = incoming.size_hint().exact().unwrap_or(self.left);
+        Some(UnreadBody { incoming, left })
     }
 }
 
 impl Drop for Inbound {
     fn drop(&mut self) {
-        if !self.ended {
-            self.connection.flags.set_unread(true);
+        if !self.ended
+            && let Some(UploadShare { number, .. }) = self.upload
+        {
+            let rest = self.unread();
+            self.connection.leave_body(number, rest);
         }
     }
 }
@@ -229,7 +296,7 @@ impl Body for Inbound {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         // A guest that reads on after the error gets it again. The body must never look complete.
-        if self.progress.as_ref().is_some_and(|progress| progress.is_too_large()) {
+        if self.is_too_large() {
             return Poll::Ready(Some(Err(RequestBodyError::TooLarge { limit: self.limit })));
         }
         let frame = match ready!(self.poll_client(cx)) {
@@ -239,15 +306,13 @@ impl Body for Inbound {
                 return Poll::Ready(Some(Err(RequestBodyError::Broken(error))));
             }
             None => {
-                self.ended = true;
-                if self.progress.as_ref().is_some_and(|progress| progress.is_open()) {
+                if !self.ended && self.progress.as_ref().is_some_and(|progress| progress.is_open()) {
                     self.set_end(COMPLETE);
                 }
                 return Poll::Ready(None);
             }
         };
-        self.ended = frame.is_trailers() || self.incoming.is_end_stream();
-        if self.ended {
+        if frame.is_trailers() || self.is_complete() {
             self.set_end(COMPLETE);
         }
         let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -264,11 +329,10 @@ impl Body for Inbound {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-            && !self.progress.as_ref().is_some_and(|progress| progress.is_too_large())
+        self.is_complete() && !self.is_too_large()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }

@@ -62,7 +62,9 @@ pub(crate) fn answer<V: Invoke>(
     let id = RequestId::random();
     let is_head = request.method() == Method::HEAD;
     let limit = session.plane.options.body_bytes_max;
-    let mut request = request.map(|body| RequestBody::new(body, limit, Arc::clone(&session.connection)));
+    let (head, incoming) = request.into_parts();
+    let body = RequestBody::new(incoming, &head, limit, Arc::clone(&session.connection));
+    let mut request = Request::from_parts(head, body);
     let client = session.peer.client(request.headers_mut(), &session.plane.options.trusted_proxies);
     let pending = match session.plane.choose(&mut request, client, id, started) {
         Ok(selected) => {
@@ -175,8 +177,12 @@ impl<V: Invoke> Session<V> {
             Either::Left(guest) => guest.is_whole(),
             Either::Right(_) => true,
         };
-        self.connection.flags.set_whole(whole && !self.connection.flags.is_http2());
-        if self.connection.orders.current() >= Order::Drain && !self.connection.flags.is_http2() {
+        let connection = &*self.connection;
+        if connection.flags.is_http2() {
+            return response;
+        }
+        connection.flags.set_whole(whole);
+        if connection.upload.answer(connection.orders.current() >= Order::Drain) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -8,8 +8,6 @@ pub(crate) struct Flags {
     http2: AtomicBool,
     /// Whether all of the response that is being sent is available.
     whole: AtomicBool,
-    /// Whether the latest request's body was not read to its end.
-    unread: AtomicBool,
 }
 
 impl Flags {
@@ -32,15 +30,5 @@ impl Flags {
     /// Whether all of the response that is being sent is available.
     pub(crate) fn is_whole(&self) -> bool {
         self.whole.load(Relaxed)
-    }
-
-    /// Notes whether a request was answered although the rest of its body will not be read.
-    pub(crate) fn set_unread(&self, unread: bool) {
-        self.unread.store(unread, Relaxed);
-    }
-
-    /// Whether the client may still be sending a body that nobody reads. HTTP/2 resets its stream instead.
-    pub(crate) fn has_unread(&self) -> bool {
-        self.unread.load(Relaxed) && !self.is_http2()
     }
 }

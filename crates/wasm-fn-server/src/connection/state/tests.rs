@@ -38,23 +38,23 @@ fn connection() -> (Arc<ConnectionState>, Instant, ServerOptions) {
 #[test]
 fn first_request_has_the_heads_time() {
     let (connection, opened, options) = connection();
-    assert_eq!(connection.timing.due(&options, None), Some((opened + HEAD, CloseReason::SlowHead)));
+    assert_eq!(connection.due(&options, None), Some((opened + HEAD, CloseReason::SlowHead)));
 }
 
 #[test]
 fn guests_may_work_and_then_the_connection_may_idle() {
     let (connection, opened, options) = connection();
     let in_flight = connection.begin();
-    assert_eq!(connection.timing.due(&options, None), None);
+    assert_eq!(connection.due(&options, None), None);
     let ended = opened + Duration::from_secs(5);
     in_flight.end(ended);
-    assert_eq!(connection.timing.due(&options, None), Some((ended + IDLE, CloseReason::Idle)));
+    assert_eq!(connection.due(&options, None), Some((ended + IDLE, CloseReason::Idle)));
     let received = ended + Duration::from_secs(1);
     connection.timing.polled(received, Duration::ZERO);
     connection.received();
-    assert_eq!(connection.timing.due(&options, None), Some((received + HEAD, CloseReason::SlowHead)));
+    assert_eq!(connection.due(&options, None), Some((received + HEAD, CloseReason::SlowHead)));
     drop(connection.begin());
-    assert_eq!(connection.timing.due(&options, None).unwrap().1, CloseReason::Idle, "the head is complete");
+    assert_eq!(connection.due(&options, None).unwrap().1, CloseReason::Idle, "the head is complete");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn frames_of_http2_are_no_head() {
     connection.flags.set_http2();
     connection.begin().end(opened);
     connection.received();
-    assert_eq!(connection.timing.due(&options, None), Some((opened + IDLE, CloseReason::Idle)));
+    assert_eq!(connection.due(&options, None), Some((opened + IDLE, CloseReason::Idle)));
 }
 
 #[test]
@@ -94,25 +94,25 @@ fn oldest_unread_answer_is_what_stalls() {
     let (connection, _, options) = connection();
     let _in_flight = connection.begin();
     let first = connection.wait_for_reader();
-    let (at, why) = connection.timing.due(&options, None).unwrap();
+    let (at, why) = connection.due(&options, None).unwrap();
     assert_eq!(why, CloseReason::Stalled);
     let second = connection.wait_for_reader();
-    assert_eq!(connection.timing.due(&options, None), Some((at, why)));
+    assert_eq!(connection.due(&options, None), Some((at, why)));
     drop(first);
-    assert!(connection.timing.due(&options, None).unwrap().0 >= at);
+    assert!(connection.due(&options, None).unwrap().0 >= at);
     drop(second);
-    assert_eq!(connection.timing.due(&options, None), None);
+    assert_eq!(connection.due(&options, None), None);
 }
 
 #[test]
 fn drain_leaves_its_grace_after_the_last_request() {
     let (connection, opened, options) = connection();
-    assert_eq!(connection.timing.due(&options, Some(opened)), Some((opened + GRACE, CloseReason::Idle)));
+    assert_eq!(connection.due(&options, Some(opened)), Some((opened + GRACE, CloseReason::Idle)));
     let ended = opened + Duration::from_secs(5);
     connection.begin().end(ended);
-    assert_eq!(connection.timing.due(&options, Some(opened)), Some((ended + GRACE, CloseReason::Idle)));
+    assert_eq!(connection.due(&options, Some(opened)), Some((ended + GRACE, CloseReason::Idle)));
     let drained = ended + Duration::from_secs(5);
-    assert_eq!(connection.timing.due(&options, Some(drained)), Some((drained + GRACE, CloseReason::Idle)));
+    assert_eq!(connection.due(&options, Some(drained)), Some((drained + GRACE, CloseReason::Idle)));
     connection.orders.tell(Order::Cut);
     connection.orders.tell(Order::Drain);
     assert_eq!(connection.orders.current(), Order::Cut, "an order is never taken back");

@@ -40,6 +40,8 @@ pub(crate) enum CloseReason {
     SlowHead,
     /// Its client does not read a response.
     Stalled,
+    /// Its client does not send the rest of a body after the response.
+    SlowBody,
 }
 
 /// Responses that wait for their client to read, oldest first: (number, since).
@@ -122,16 +124,22 @@ impl Timing {
 
     /// Notes that a request ended at `at`.
     pub(super) fn end(&self, at: Instant) {
-        self.ended.store(self.stamp(at), Relaxed);
+        self.ended(at);
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
+    /// Notes that the connection has nothing to do from `at` on.
+    pub(super) fn ended(&self, at: Instant) {
+        self.ended.store(self.stamp(at), Relaxed);
+    }
+
     /// When the connection is overdue if nothing changes, and why; `None` while guests work. `draining` is
-    /// the start of a drain.
-    pub(crate) fn due(
+    /// the start of a drain. `receiving` says whether the latest request's body is still being received.
+    pub(super) fn due(
         &self,
         options: &ServerOptions,
         draining: Option<Instant>,
+        receiving: bool,
     ) -> Option<(Instant, CloseReason)> {
         let waits = self.waits();
         if let Some(&(_, since)) = waits.since.first() {
@@ -139,6 +147,10 @@ impl Timing {
         }
         if self.in_flight.load(Relaxed) > 0 {
             return None;
+        }
+        if receiving && draining.is_none() {
+            let ended = self.time(self.ended.load(Relaxed));
+            return Some((ended + options.stall_timeout, CloseReason::SlowBody));
         }
         match self.head_since.load(Relaxed) {
             0 => {}
