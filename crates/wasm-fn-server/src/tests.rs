@@ -5,6 +5,7 @@ mod cancelling;
 mod draining;
 mod errors;
 pub(crate) mod harness;
+mod lengths;
 mod limits;
 mod previewing;
 mod proxied;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{
     WasiCtxView, WasiView,
@@ -32,6 +33,8 @@ pub(crate) struct GuestState {
     pub(crate) table: ResourceTable,
     pub(crate) egress: Egress,
     pub(crate) meter: Arc<Meter>,
+    /// Whether the request that the guest answers is HEAD.
+    pub(crate) is_head: bool,
     /// The node's memory that the instance holds. It is released when this is dropped.
     held_bytes: u64,
     // The only thing that an instance shares with its version, apart from egress rules. All instances of a
@@ -50,9 +53,17 @@ impl GuestState {
             table,
             egress: Egress::new(template.egress.clone()),
             meter,
+            is_head: false,
             held_bytes: 0,
             template,
         }
+    }
+
+    /// Whether a response with `status` has no body, so that its `content-length` is that of another one (RFC
+    /// 9110, section 8.6).
+    pub(crate) fn is_bodiless(&self, status: StatusCode) -> bool {
+        use StatusCode as Status;
+        self.is_head || matches!(status, Status::NO_CONTENT | Status::RESET_CONTENT | Status::NOT_MODIFIED)
     }
 
     /// Makes the WASI context for the single run of a command, which it knows as `program`: the request

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    mem,
     net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
@@ -160,8 +161,17 @@ async fn handle_03(
         .run_concurrent(async move |accessor| {
             let head = match handle.call_concurrent(accessor, (request,)).await?.0 {
                 Ok(response) => Ok(accessor.with(|mut store| {
-                    let response = store.data_mut().table.delete(response)?;
-                    response.into_http(store, request_io)
+                    let mut response = store.data_mut().table.delete(response)?;
+                    // The engine holds the guest to the length that it declares, unless it does not see it.
+                    let declared = store
+                        .data_mut()
+                        .is_bodiless(response.status)
+                        .then(|| mem::take(&mut response.headers));
+                    let mut response = response.into_http(store, request_io)?;
+                    if let Some(declared) = declared {
+                        *response.headers_mut() = declared.into();
+                    }
+                    wasmtime::Result::Ok(response)
                 })?),
                 Err(code) => Err(format!("it answered with the error {code:?}")),
             };

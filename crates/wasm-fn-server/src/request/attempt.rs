@@ -30,7 +30,7 @@ use crate::{
     failure::{FailureCause, InvokeFailure},
     invoke::{Call, InvocationBody, Invoke},
     response::{
-        body::{GuestAnswer, ResponseBody, empty},
+        body::{GuestAnswer, OwnBody, ResponseBody, empty},
         head::{self, Send},
         headers,
         problem::Problem,
@@ -288,7 +288,7 @@ fn respond<V: Invoke>(
         Problem::body_too_large(session.plane.options.body_bytes_max).into_response(id)
     } else {
         match checked {
-            Ok((response, send)) => stream(response, send, run),
+            Ok((response, send)) => stream(response, send, run, session.connection.flags.is_http2()),
             Err(failure) => {
                 let version = run.version().no;
                 tracing::debug!(request_id = %id, %version, error = %failure, "invocation failed");
@@ -306,16 +306,26 @@ fn respond<V: Invoke>(
 }
 
 /// Sends as much of a guest's response as `send` allows. Its end ends the run.
-fn stream<V: Invoke>(response: Response<V::Body>, send: Send, mut run: RequestRun<V>) -> FullResponse<V> {
+fn stream<V: Invoke>(
+    response: Response<V::Body>,
+    send: Send,
+    mut run: RequestRun<V>,
+    http2: bool,
+) -> FullResponse<V> {
     let failed = response.status().as_u16() >= 500;
     let complete = if failed { Outcome::ServerError } else { Outcome::Success };
     run.answers();
     let (head, body) = response.into_parts();
     let promised = match send {
-        Send::Nothing => {
+        Send::Nothing | Send::NothingOf(_) => {
             run.end(RunEnd::Complete(complete, body.usage()));
             pin!(body).complete();
-            return Response::from_parts(head, empty());
+            let body = match send {
+                // With HTTP/2 the head itself ends the stream.
+                Send::NothingOf(length) if !http2 => Either::Right(OwnBody::NothingOf(length)),
+                _ => empty(),
+            };
+            return Response::from_parts(head, body);
         }
         Send::Exactly(bytes) => Some(bytes),
         Send::All => None,

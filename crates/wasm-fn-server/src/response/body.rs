@@ -1,6 +1,7 @@
 //! The bodies of responses.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -18,8 +19,19 @@ use crate::{
     request::run::{RequestRun, RunEnd},
 };
 
-/// The body of a guest, or a text of ours.
-pub(crate) type ResponseBody<V> = Either<GuestAnswer<V>, Full<Bytes>>;
+/// The body of a guest, or one of ours.
+pub(crate) type ResponseBody<V> = Either<GuestAnswer<V>, OwnBody>;
+
+/// A body that no guest gives.
+pub(crate) enum OwnBody {
+    /// A text.
+    Text(Full<Bytes>),
+    /// Nothing, although the head of an HTTP/1 response declares this length.
+    ///
+    /// hyper writes `content-length` only if it is the length of the body. It does not ask a body for frames
+    /// if the response cannot have one.
+    NothingOf(u64),
+}
 
 pin_project! {
     /// The body of a guest. It ends the run of its request.
@@ -50,7 +62,12 @@ pin_project! {
 
 /// An empty body.
 pub(crate) fn empty<V: Invoke>() -> ResponseBody<V> {
-    Either::Right(Full::default())
+    Either::Right(OwnBody::Text(Full::default()))
+}
+
+/// A body of ours with `text`.
+pub(crate) fn own<V: Invoke>(text: Vec<u8>) -> ResponseBody<V> {
+    Either::Right(OwnBody::Text(Full::from(text)))
 }
 
 /// Why a response is cut off after its head.
@@ -62,6 +79,35 @@ pub(crate) enum CutOff {
     /// The client sent more than it may.
     #[error("request body grew over its limit")]
     BodyTooLarge,
+}
+
+impl Body for OwnBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut *self {
+            Self::Text(text) => Pin::new(text).poll_frame(cx),
+            Self::NothingOf(_) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_end_stream(),
+            Self::NothingOf(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Text(text) => text.size_hint(),
+            Self::NothingOf(length) => SizeHint::with_exact(*length),
+        }
+    }
 }
 
 impl<V: Invoke> GuestAnswer<V> {

@@ -26,6 +26,8 @@ pub(crate) enum Send {
     Exactly(u64),
     /// Nothing: the head is sent alone.
     Nothing,
+    /// Nothing, although the head declares this length: that of the response to another request.
+    NothingOf(u64),
 }
 
 /// Makes a guest's head fit to be sent. Returns how much of the body may follow.
@@ -53,15 +55,21 @@ pub(crate) fn sanitize<B>(
         }
     }
     let declared = declared_length(headers)?;
-    if *method == Method::HEAD {
-        if let (None, Some(exact)) = (declared, exact) {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(exact));
-        }
-        return Ok(Send::Nothing);
-    }
-    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+    // These have no body, so they have no length either (RFC 9110, sections 8.6 and 15.3.6).
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
         headers.remove(header::CONTENT_LENGTH);
         return Ok(Send::Nothing);
+    }
+    // Here the length is that of the body which GET, or the condition, would have given.
+    if *method == Method::HEAD {
+        // A guest that writes no body here may write one for GET.
+        if let (None, Some(exact @ 1..)) = (declared, exact) {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(exact));
+        }
+        return Ok(declared.map_or(Send::Nothing, Send::NothingOf));
+    }
+    if status == StatusCode::NOT_MODIFIED {
+        return Ok(declared.map_or(Send::Nothing, Send::NothingOf));
     }
     match (declared, exact) {
         (Some(declared), Some(exact)) if declared != exact => {

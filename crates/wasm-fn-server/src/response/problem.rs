@@ -3,10 +3,12 @@
 use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::{Either, Full};
 use serde::Serialize;
 
-use super::{body::ResponseBody, headers};
+use super::{
+    body::{ResponseBody, own},
+    headers,
+};
 use crate::{
     failure::{FailureCause, InvokeFailure},
     invoke::Invoke,
@@ -230,7 +232,7 @@ impl Problem {
             request_id: &id.to_string(),
         };
         let json = serde_json::to_vec(&wire).expect("a struct of texts and numbers is JSON");
-        let mut response = Response::new(Either::Right(Full::from(json)));
+        let mut response = Response::new(own(json));
         *response.status_mut() = status;
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -13,6 +13,7 @@ use crate::{
     BodyError, GuestLogStream, Invocation, InvocationError, Kind, KindError, ResponseBody, slot_cost,
 };
 
+mod bodiless;
 mod commands;
 mod computing;
 mod egress;
