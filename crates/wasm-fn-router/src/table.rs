@@ -163,6 +163,8 @@ impl<V> RouteTable<V> {
 
     fn paths_of(&self, host: &str) -> Option<&Paths<V>> {
         let host = without_port(host);
+        // A name with a dot at its end is the same name (RFC 1034, section 3.1).
+        let host = host.strip_suffix('.').unwrap_or(host);
         if host.len() > self.host_bytes_max {
             return None;
         }

@@ -1,5 +1,6 @@
 //! Tests of the data plane over real sockets, with a fake [`Invoke`](crate::Invoke).
 
+mod addressing;
 mod blaming;
 mod cancelling;
 mod draining;

@@ -86,6 +86,8 @@ fn routes_of_the_host_win_over_routes_of_every_host() {
     check(&table, Some("example.com"), "/a/b/c", Some("f1"));
     check(&table, Some("EXAMPLE.com:8080"), "/a/b/c", Some("f1"));
     check(&table, Some("example.com:"), "/", Some("f2"));
+    check(&table, Some("example.com."), "/", Some("f2"));
+    check(&table, Some("example.com.:80"), "/", Some("f2"));
     check(&table, Some("other.org"), "/a/b/c", Some("f3"));
     for host in [None, Some(""), Some("example.org"), Some("x.example.com"), Some("[::1]:80"), Some(":80")] {
         check(&table, host, "/a/b/c", Some("f0"));

@@ -94,7 +94,7 @@ impl<V: Invoke> Plane<V> {
         started: Instant,
     ) -> Result<Selected<V>, EarlyResponse> {
         head::check(request, self.options.headers_max)?;
-        let host = head::host(request)?;
+        let host = head::host(request);
         let table = self.tables.load();
         let preview = table.preview(self.options.preview_domain.as_ref(), host, request.uri().path());
         let (stage, asked) = match preview {

@@ -1,45 +1,94 @@
 //! The heads of requests: checked, and stripped of what is not meant for the guest.
 
-use http::{HeaderMap, Method, Request, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
 
+use super::authority;
 use crate::response::{
     headers::{TOKEN, VERSION},
     problem::{Code, Problem},
 };
 
-/// The host that a request is for, possibly with a port.
+/// Refuses requests that no function can answer, before anything is looked up.
 ///
 /// # Errors
-/// An HTTP/1.1 request does not have exactly one host, as RFC 9112, section 3.2 demands.
-pub(super) fn host<B>(request: &Request<B>) -> Result<Option<&str>, Problem> {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    let header = hosts.next();
-    let missing = header.is_none() && request.version() == Version::HTTP_11;
-    if missing || hosts.next().is_some() {
-        return Err(Problem {
-            detail: "the request has not exactly one host header".into(),
-            ..Code::BadRequest.into()
-        });
-    }
-    if let Some(host) = request.uri().host() {
-        return Ok(Some(host));
-    }
-    Ok(header.and_then(|host| host.to_str().ok()))
-}
-
-/// Refuses requests that no function can answer, before anything is looked up.
-pub(super) fn check<B>(request: &Request<B>, headers_max: usize) -> Result<(), Problem> {
+/// The head is malformed, too large, or asks for what functions cannot do.
+pub(super) fn check<B>(request: &mut Request<B>, headers_max: usize) -> Result<(), Problem> {
     if request.method() == Method::CONNECT {
         return Err(Code::MethodNotSupported.into());
     }
+    check_target(request)?;
     if request.headers().len() > headers_max {
         return Err(Code::TooManyHeaders.into());
     }
+    settle_host(request)
+}
+
+/// Checks the form of the request's target (RFC 9112, section 3.2; RFC 9113, section 8.3.1).
+fn check_target<B>(request: &Request<B>) -> Result<(), Problem> {
+    let uri = request.uri();
+    let asks_server = uri.path() == "*" && request.method() == Method::OPTIONS;
+    let is_only_authority = uri.authority().is_some() && uri.scheme().is_none();
+    if !is_only_authority && (uri.path().starts_with('/') || asks_server) {
+        return Ok(());
+    }
+    let found = authority::shown(uri.to_string().as_bytes());
+    Err(malformed(format!("the request's target is {found}, expected a path that begins with `/`, or a URI")))
+}
+
+/// Makes the one valid authority of the request that of its target and of its `host` header.
+fn settle_host<B>(request: &mut Request<B>) -> Result<(), Problem> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts.next();
+    let missing = host.is_none() && request.version() == Version::HTTP_11;
+    if missing || hosts.next().is_some() {
+        return Err(malformed("the request has not exactly one host header"));
+    }
+    // A target without authority comes with an empty host (RFC 9112, section 3.2).
+    let is_valid =
+        |host: &HeaderValue| host.to_str().is_ok_and(|text| text.is_empty() || authority::is_valid(text));
+    if let Some(host) = host.filter(|host| !is_valid(host)) {
+        return Err(invalid("host header", host.as_bytes()));
+    }
+    let Some(target) = request.uri().authority() else { return Ok(()) };
+    if !authority::is_valid(target.as_str()) {
+        return Err(invalid("authority", target.as_str().as_bytes()));
+    }
+    let Some(host) = host.filter(|host| *host != target.as_str()) else { return Ok(()) };
+    if request.version() == Version::HTTP_2 {
+        let scheme = request.uri().scheme();
+        if !host.to_str().is_ok_and(|host| authority::is_same(host, target.as_str(), scheme)) {
+            let found = authority::shown(host.as_bytes());
+            return Err(malformed(format!("the host header is {found}, expected the :authority {target}")));
+        }
+        return Ok(());
+    }
+    // The target wins, and the header is ignored (RFC 9112, section 3.2.2).
+    let host = HeaderValue::try_from(target.as_str()).map_err(|_| Code::BadRequest)?;
+    request.headers_mut().insert(header::HOST, host);
     Ok(())
+}
+
+/// The host that a checked request is for, perhaps with a port.
+pub(super) fn host<B>(request: &Request<B>) -> Option<&str> {
+    match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => request.headers().get(header::HOST).and_then(|host| host.to_str().ok()),
+    }
 }
 
 /// Removes headers that are meant for the node and not for the guest.
 pub(super) fn strip(headers: &mut HeaderMap) {
     headers.remove(VERSION);
     headers.remove(TOKEN);
+}
+
+#[cold]
+fn malformed(detail: impl Into<std::borrow::Cow<'static, str>>) -> Problem {
+    Problem { detail: detail.into(), ..Code::BadRequest.into() }
+}
+
+#[cold]
+fn invalid(what: &str, found: &[u8]) -> Problem {
+    let found = authority::shown(found);
+    malformed(format!("the {what} is {found}, expected a host name or address, perhaps with a port"))
 }

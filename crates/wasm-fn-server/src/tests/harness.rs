@@ -1,6 +1,7 @@
 //! A node with fake versions, and clients for it.
 
 pub(super) mod compared;
+pub(super) mod routed;
 
 use std::{
     future::Future,

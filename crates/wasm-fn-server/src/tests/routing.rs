@@ -106,44 +106,6 @@ async fn sticky_key_keeps_its_version_and_reaches_the_guest() {
     }
 }
 
-#[tokio::test]
-async fn hosts_are_those_of_either_protocol() {
-    let tally = Arc::new(Tally::new());
-    let (first, second) = (naming(), naming());
-    let plain = stage("plain", TrafficSplit::all(v(1)), vec![entry(v(1), &tally, first)]);
-    let spec = wasm_fn_router::StageSpec {
-        function: "hosted".parse().unwrap(),
-        stage: wasm_fn_core::StageName::live(),
-        routes: vec!["node.test/*".parse().unwrap()],
-        preview: wasm_fn_core::PreviewAccess::Token,
-        split: TrafficSplit::all(v(7)),
-        stable: v(7),
-        canary: None,
-        previous: None,
-        sticky: wasm_fn_core::Sticky::None,
-        cohorts: Vec::new(),
-        salt: wasm_fn_router::Salt([3, 4]),
-        comparison: None,
-        baseline: None,
-        versions: vec![entry(v(7), &tally, second)],
-    };
-    let hosted = Arc::new(wasm_fn_router::Stage::new(spec).unwrap());
-    let table = RouteTable::new(Revision(1), vec![plain, hosted]).unwrap();
-    let node = Node::with_table(table, tally, options()).await;
-    assert_eq!(text(node.http2().await.send_request(get2("/any")).await.unwrap()).await, "v7");
-    assert_eq!(text(node.http1().await.send_request(get("/any")).await.unwrap()).await, "v7");
-    for (target, host, answer) in [
-        ("/any", "NODE.test:8080", "v7"),
-        ("/plain", "other.test", "v1"),
-        ("http://node.test/plain", "other.test", "v7"),
-    ] {
-        let mut client = node.raw().await;
-        client.send(&format!("GET {target} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")).await;
-        let found = client.read_to_end().await;
-        assert!(found.ends_with(answer), "{target} on {host}: {found}");
-    }
-}
-
 /// A table in which two functions have the version of the revision's number, and answer with it.
 fn revision(number: u32, tally: &Arc<Tally>) -> RouteTable<Fake> {
     let named = |no: VersionNo| {
