@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{FunctionName, StageName};
+use crate::{FunctionName, StageName, normal_path};
 
 /// Longest route in bytes. It is longer than any path people type, and shorter than a header.
 const ROUTE_BYTES_MAX: usize = 1024;
@@ -13,12 +13,13 @@ const SEGMENTS_MAX: usize = 16;
 /// A route: `[host]/path` or `[host]/path/*`.
 ///
 /// `/path/*` covers `/path` and everything below it; `/path` covers only that path. A route without a host
-/// applies to every host. Paths are compared as sent, with their percent-encoding and case.
+/// applies to every host. Paths are compared in their normal form (see [`normal_path`]), with their case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Route {
     // Invariant: lower case, no port.
     host: Option<Box<str>>,
-    // Invariant: starts with `/`, or is empty for the root prefix `/*`; no `*`; no trailing `/` if `below`.
+    // Invariant: starts with `/`, or is empty for the root prefix `/*`; no `*`; no trailing `/` if `below`;
+    // in its normal form.
     path: Box<str>,
     below: bool,
 }
@@ -111,6 +112,9 @@ impl FromStr for Route {
             return Err(RouteError::Star(text.to_owned()));
         }
         let host = (!host.is_empty()).then(|| host.to_ascii_lowercase().into());
+        let path = normal_path(path);
+        // What dot segments leave may end in `/`, and `/*` covers what lies below that anyway.
+        let path = if below { path.trim_end_matches('/') } else { &path };
         Ok(Self { host, path: path.into(), below })
     }
 }

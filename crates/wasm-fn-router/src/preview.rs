@@ -1,8 +1,8 @@
 //! Previews: each version has an address of its own, besides those of its stage.
 //!
 //! `/hello@v2/x` leads to version v2 of `hello`, `/hello@staging@v2/x` to the same in another stage, and so
-//! does `v2--hello.example.com/x` below a preview domain. A role can take the place of the number, and `%40`
-//! that of `@`.
+//! does `v2--hello.example.com/x` below a preview domain. A role can take the place of the number. Paths are
+//! in their [normal form](wasm_fn_core::normal_path), in which `%40` is `@`.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ impl<V> RouteTable<V> {
     /// the version is not checked.
     ///
     /// A stage with the name of a version keeps its address. Without a `domain` the host is not read. Of a
-    /// path without `@` and `%`, at most 65 bytes are read.
+    /// path without `@`, at most 65 bytes are read.
     #[inline]
     pub fn preview(
         &self,
@@ -103,7 +103,7 @@ impl<V> Stage<V> {
 /// Whether the first segment of `path` may be the address of a version.
 fn is_marked(path: &str) -> bool {
     let mut first = path.bytes().take(SEARCHED_BYTES).skip(1).take_while(|&byte| byte != b'/');
-    first.any(|byte| matches!(byte, b'@' | b'%'))
+    first.any(|byte| byte == b'@')
 }
 
 fn segment(path: &str) -> Option<Segment> {
@@ -114,8 +114,7 @@ fn segment(path: &str) -> Option<Segment> {
         None if rest.len() <= SEGMENT_BYTES_MAX => rest.len(),
         None => return None,
     };
-    let text = rest[..end].replace("%40", "@");
-    let (function, place) = text.split_once('@')?;
+    let (function, place) = rest[..end].split_once('@')?;
     Some(Segment { function: function.parse().ok()?, place: place.to_owned(), bytes: end + 1 })
 }
 

@@ -1,6 +1,7 @@
 //! Answers one request: matches it, chooses a version, and invokes that.
 
 use std::{
+    borrow::Cow,
     future::{Ready, ready},
     net::SocketAddr,
     sync::Arc,
@@ -12,7 +13,7 @@ use http::{HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
 use http_body_util::Either;
 use hyper::body::Incoming;
-use wasm_fn_core::Usage;
+use wasm_fn_core::{Usage, normal_path};
 use wasm_fn_router::{HeldVersion, Reason, RequestAttributes, RouteTable};
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
     body::RequestBody,
     head,
     id::RequestId,
-    preview::{EarlyResponse, admit},
+    preview::{self, EarlyResponse},
     run::{ObservedRequest, RequestRun, RunEnd},
     version_override::requested_version,
 };
@@ -96,14 +97,18 @@ impl<V: Invoke> Plane<V> {
         head::check(request, self.options.headers_max)?;
         let host = head::host(request);
         let table = self.tables.load();
-        let preview = table.preview(self.options.preview_domain.as_ref(), host, request.uri().path());
-        let (stage, asked) = match preview {
+        let path = normal_path(request.uri().path());
+        let (stage, asked) = match table.preview(self.options.preview_domain.as_ref(), host, &path) {
             None => {
-                let path = request.uri().path();
-                let stage = table.find(host, path).ok_or_else(|| unanswered(&table, path))?;
+                let stage = table.find(host, &path).ok_or_else(|| unanswered(&table, &path))?;
                 (stage, requested_version(request.headers(), stage.function(), &*self.access)?)
             }
-            Some(preview) => (preview.stage, Some(admit(request, &preview, &*self.access)?)),
+            Some(mut preview) => {
+                if let Cow::Owned(path) = path {
+                    preview.path_bytes = preview::address_bytes(request, &path, preview.path_bytes)?;
+                }
+                (preview.stage, Some(preview::admit(request, &preview, &*self.access)?))
+            }
         };
         let attributes = RequestAttributes {
             headers: request.headers(),

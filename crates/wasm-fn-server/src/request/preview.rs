@@ -77,6 +77,35 @@ impl EarlyResponse {
     }
 }
 
+/// How many leading bytes of the path of `request`, as it was sent, are the address that takes `path_bytes` of
+/// its `normal` path. A path with dot segments is replaced by the normal one.
+///
+/// # Errors
+/// The normal path is too long.
+pub(crate) fn address_bytes<B>(
+    request: &mut Request<B>,
+    normal: &str,
+    path_bytes: usize,
+) -> Result<usize, Problem> {
+    let uri = request.uri();
+    let segments = |path: &str| path.split('/').count();
+    if path_bytes == 0 {
+        return Ok(0);
+    }
+    if segments(uri.path()) == segments(normal) {
+        // Each segment is spelled in its own way, and the first is the address.
+        return Ok(uri
+            .path()
+            .bytes()
+            .skip(1)
+            .position(|byte| byte == b'/')
+            .map_or(uri.path().len(), |at| at + 1));
+    }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    *request.uri_mut() = with_target(uri, format!("{normal}{query}"))?;
+    Ok(path_bytes)
+}
+
 /// Admits `request` to the version at the address `preview`, and changes it to what the guest should see.
 /// Returns the version.
 ///
@@ -207,13 +236,18 @@ fn seen<V>(
         target.push('?');
         target.push_str(query);
     }
+    with_target(uri, target).map(Some)
+}
+
+/// `uri` with the path and query `target`.
+fn with_target(uri: &Uri, target: String) -> Result<Uri, Problem> {
     let mut parts = uri.clone().into_parts();
     let longer = |_| Problem {
         detail: "the path is too long for the route that the version's address stands for".into(),
         ..Code::BadRequest.into()
     };
     parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(longer)?);
-    Uri::from_parts(parts).map(Some).map_err(|_| Code::BadRequest.into())
+    Uri::from_parts(parts).map_err(|_| Code::BadRequest.into())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which function a target and a host lead to.
+//! Which function a target and a host lead to, however they are spelled.
 
 use http::{HeaderValue, StatusCode, header};
 
@@ -83,4 +83,30 @@ async fn a_host_that_contradicts_the_authority_is_malformed() {
     let mut request = get2("/");
     *request.uri_mut() = "http://user@node.test/".parse().unwrap();
     assert_eq!(client.send_request(request).await.unwrap().status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_function_gets_every_spelling_of_its_paths_as_it_was_sent() {
+    let routes: [(&'static str, &[&str]); 4] =
+        [("all", &["/*"]), ("hello", &["/hello/*"]), ("cafe", &["/caf%C3%A9"]), ("exact", &["/a%2fb"])];
+    let node = routed(&routes).await;
+    for (path, function) in [
+        ("/%68ello", "hello"),
+        ("/hell%6F/x%2Fy?%68", "hello"),
+        ("/./hello", "hello"),
+        ("/x/../hello/y", "hello"),
+        ("/x/%2e%2E/hello", "hello"),
+        ("/hello/..", "all"),
+        ("/hello/../x", "all"),
+        ("/hello%2f", "all"),
+        ("/hello%2fx", "all"),
+        ("/Hello", "all"),
+        ("/caf%c3%a9", "cafe"),
+        ("/caf\u{e9}", "cafe"),
+        ("/a%2Fb", "exact"),
+        ("/a/b", "all"),
+    ] {
+        let found = asked(&node, path, "host: a\r\n").await;
+        assert!(found.ends_with(&format!("\r\n\r\n{function} a {path}")), "{path}: {found}");
+    }
 }

@@ -109,6 +109,8 @@ async fn guests_see_the_path_of_their_own_route() {
         ("/hello@canary/a//b?c=d&e", "v2 /hello/a//b?c=d&e "),
         ("/hello%40stable/x%40?", "v1 /hello/x%40? "),
         ("/hello@latest/hello@v1", "v2 /hello/hello@v1 "),
+        ("/%68ello@v2/caf%c3%a9", "v2 /hello/caf%c3%a9 "),
+        ("/x/../hello@v2/%79?z", "v2 /hello/y?z "),
     ];
     for (path, seen) in cases {
         let request = with(get(path), &[("wasm-fn-token", "sesame-hello")]);
