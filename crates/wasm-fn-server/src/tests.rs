@@ -6,6 +6,7 @@ mod cancelling;
 mod draining;
 mod errors;
 pub(crate) mod harness;
+mod http10;
 mod lengths;
 mod limits;
 mod previewing;

@@ -60,6 +60,15 @@ impl TrackedSocket {
     }
 }
 
+impl Drop for TrackedSocket {
+    fn drop(&mut self) {
+        // HTTP/1.0 takes the end of the connection for that of the response, a reset for a failure.
+        if self.connection.is_cut_short() {
+            self.writer.reset();
+        }
+    }
+}
+
 impl AsyncRead for TrackedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,

@@ -76,6 +76,11 @@ impl ConnectionState {
         }
     }
 
+    /// Whether the connection ends before the response to HTTP/1.0 that its end would complete.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.flags.is_http10() && (self.flags.is_cut() || self.timing.is_busy())
+    }
+
     /// Takes the rest of body `number`, which its reader leaves unread, and wakes the task to discard it;
     /// `None` if the rest may not be read.
     pub(crate) fn leave_body(&self, number: u64, rest: Option<UnreadBody>) {

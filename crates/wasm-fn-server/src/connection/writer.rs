@@ -38,7 +38,8 @@ pub(super) struct CoalescingWriter {
 }
 
 struct Sending {
-    half: OwnedWriteHalf,
+    // `None` once the connection is reset.
+    half: Option<OwnedWriteHalf>,
     /// Bytes that were accepted but not sent. They go before anything else.
     corked: Vec<u8>,
     /// Whether a batch will send them.
@@ -59,7 +60,7 @@ impl Drop for Corked {
 impl CoalescingWriter {
     /// Sends through `half`, of `connection`.
     pub(super) fn new(half: OwnedWriteHalf, connection: Arc<ConnectionState>) -> Arc<Self> {
-        let sending = Sending { half, corked: Vec::new(), batched: false, failed: None };
+        let sending = Sending { half: Some(half), corked: Vec::new(), batched: false, failed: None };
         Arc::new(Self { connection, sending: Mutex::new(sending) })
     }
 
@@ -87,8 +88,8 @@ impl CoalescingWriter {
         }
         ready!(sending.poll_uncork(cx))?;
         match bytes {
-            [bytes] => Pin::new(&mut sending.half).poll_write(cx, bytes),
-            _ => Pin::new(&mut sending.half).poll_write_vectored(cx, bytes),
+            [bytes] => sending.half()?.poll_write(cx, bytes),
+            _ => sending.half()?.poll_write_vectored(cx, bytes),
         }
     }
 
@@ -102,14 +103,24 @@ impl CoalescingWriter {
             return Poll::Ready(Ok(()));
         }
         ready!(sending.poll_uncork(cx))?;
-        Pin::new(&mut sending.half).poll_flush(cx)
+        sending.half()?.poll_flush(cx)
     }
 
     /// Sends what is corked, and then the end of the stream.
     pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sending = self.lock();
         ready!(sending.poll_uncork(cx))?;
-        Pin::new(&mut sending.half).poll_shutdown(cx)
+        sending.half()?.poll_shutdown(cx)
+    }
+
+    /// Ends the connection with a reset. What the client has not received is lost.
+    pub(super) fn reset(&self) {
+        if let Some(half) = self.lock().half.take()
+            && half.as_ref().set_zero_linger().is_ok()
+        {
+            // Otherwise it would end the stream first.
+            half.forget();
+        }
     }
 
     /// Sends as much of what is corked as goes without waiting. The connection's task is woken for the rest.
@@ -117,7 +128,8 @@ impl CoalescingWriter {
         let mut sending = self.lock();
         sending.batched = false;
         let corked = mem::take(&mut sending.corked);
-        let sent = if corked.is_empty() { Ok(0) } else { sending.half.try_write(&corked) };
+        let sent =
+            if corked.is_empty() { Ok(0) } else { sending.half().and_then(|half| half.try_write(&corked)) };
         let all = matches!(sent, Ok(sent) if sent == corked.len());
         sending.corked = corked;
         match sent {
@@ -140,10 +152,17 @@ impl CoalescingWriter {
 }
 
 impl Sending {
+    fn half(&mut self) -> io::Result<Pin<&mut OwnedWriteHalf>> {
+        self.half.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
     /// Sends what is corked, and waits until the client takes it.
     fn poll_uncork(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.corked.is_empty() {
-            let sent = ready!(Pin::new(&mut self.half).poll_write(cx, &self.corked))?;
+            let Some(half) = &mut self.half else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
+            let sent = ready!(Pin::new(half).poll_write(cx, &self.corked))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

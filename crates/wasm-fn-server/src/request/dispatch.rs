@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future};
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body as _;
 use http_body_util::Either;
 use hyper::body::Incoming;
@@ -62,6 +62,9 @@ pub(crate) fn answer<V: Invoke>(
     let in_flight = session.connection.begin();
     let id = RequestId::random();
     let is_head = request.method() == Method::HEAD;
+    if request.version() <= Version::HTTP_11 {
+        session.connection.flags.set_http10(request.version() == Version::HTTP_10);
+    }
     let limit = session.plane.options.body_bytes_max;
     let (head, incoming) = request.into_parts();
     let body = RequestBody::new(incoming, &head, limit, Arc::clone(&session.connection));
@@ -187,8 +190,15 @@ impl<V: Invoke> Session<V> {
             return response;
         }
         connection.flags.set_whole(whole);
-        if connection.upload.answer(connection.orders.current() >= Order::Drain) {
+        let http10 = connection.flags.is_http10();
+        // HTTP/1.0 has no chunks, so a body of unknown length ends with its connection.
+        let ends_it = http10 && response.body().size_hint().exact().is_none();
+        if connection.upload.answer(ends_it || connection.orders.current() >= Order::Drain) {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            if http10 {
+                // hyper would announce to keep the connection if the client asked for that.
+                *response.version_mut() = Version::HTTP_10;
+            }
         }
         response
     }

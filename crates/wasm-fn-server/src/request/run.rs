@@ -240,6 +240,9 @@ impl<V> RequestRun<V> {
     /// Counts the run, unless that was done. Returns the request, which is in flight still, and the time.
     fn close(&mut self, end: RunEnd<'_>) -> Option<(InFlight, Instant)> {
         let in_flight = self.in_flight.take()?;
+        if !self.is_unanswered && !matches!(end, RunEnd::Complete(..) | RunEnd::Superseded(..)) {
+            in_flight.connection().flags.set_cut();
+        }
         let (outcome, usage, trap) = match end {
             RunEnd::Complete(outcome, usage) => (outcome, usage, None),
             RunEnd::Refused(cause, usage) => (cause.outcome(), usage, None),

@@ -8,6 +8,10 @@ pub(crate) struct Flags {
     http2: AtomicBool,
     /// Whether all of the response that is being sent is available.
     whole: AtomicBool,
+    /// Whether the client of the latest request speaks HTTP/1.0.
+    http10: AtomicBool,
+    /// Whether a response was cut off after its head.
+    cut: AtomicBool,
 }
 
 impl Flags {
@@ -30,5 +34,25 @@ impl Flags {
     /// Whether all of the response that is being sent is available.
     pub(crate) fn is_whole(&self) -> bool {
         self.whole.load(Relaxed)
+    }
+
+    /// Notes whether the client speaks HTTP/1.0.
+    pub(crate) fn set_http10(&self, http10: bool) {
+        self.http10.store(http10, Relaxed);
+    }
+
+    /// Whether the client speaks HTTP/1.0.
+    pub(crate) fn is_http10(&self) -> bool {
+        self.http10.load(Relaxed)
+    }
+
+    /// Notes that a response was cut off after its head.
+    pub(crate) fn set_cut(&self) {
+        self.cut.store(true, Relaxed);
+    }
+
+    /// Whether a response was cut off after its head.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Relaxed)
     }
 }

@@ -102,6 +102,11 @@ impl Timing {
         poll_average::polled(now.saturating_duration_since(self.polled_at()));
     }
 
+    /// Whether a request is in flight.
+    pub(super) fn is_busy(&self) -> bool {
+        self.in_flight.load(Relaxed) > 0
+    }
+
     /// Notes that bytes arrived in the current poll: they begin a head, unless a request is in flight.
     pub(super) fn received(&self) {
         let between = self.in_flight.load(Relaxed) == 0;
@@ -145,7 +150,7 @@ impl Timing {
         if let Some(&(_, since)) = waits.since.first() {
             return Some((self.time(since) + options.stall_timeout, CloseReason::Stalled));
         }
-        if self.in_flight.load(Relaxed) > 0 {
+        if self.is_busy() {
             return None;
         }
         if receiving && draining.is_none() {
