@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod drive;
 pub(crate) mod poll_average;
+mod refusal;
 pub(crate) mod registry;
 mod schedule_delay;
 mod socket;

@@ -11,6 +11,7 @@ mod lengths;
 mod limits;
 mod previewing;
 mod proxied;
+mod refusing;
 mod routing;
 mod sending;
 mod shielding;

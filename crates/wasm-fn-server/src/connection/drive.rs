@@ -35,6 +35,9 @@ const STREAMS_MAX: u32 = 128;
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// Flow-control window of an HTTP/2 connection, bytes.
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// h2 takes heads this many times as large as the limit, so that the node itself can say what is wrong. h2
+/// refuses larger ones without an explanation.
+const HEAD_ROOM: u32 = 2;
 /// Header fields that hyper parses without allocating.
 const HEADERS_INLINE: usize = 100;
 
@@ -65,7 +68,7 @@ pub(crate) fn protocols(options: &ServerOptions, executor: StreamExecutor) -> au
     }
     protocols
         .http2()
-        .max_header_list_size(options.head_bytes_max)
+        .max_header_list_size(options.head_bytes_max.saturating_mul(HEAD_ROOM))
         .max_concurrent_streams(STREAMS_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -129,7 +132,14 @@ pub(crate) async fn run<V: Invoke>(
             connection.discard_body(cx);
             match timeouts.poll_action(cx) {
                 Poll::Ready(TimeoutAction::Close) => serving.as_mut().graceful_shutdown(),
-                Poll::Ready(TimeoutAction::Cut) => return Poll::Ready(()),
+                Poll::Ready(TimeoutAction::Cut) => {
+                    if connection.flags.is_http2() {
+                        // GOAWAY comes before the end of a connection (RFC 9113, section 6.8).
+                        serving.as_mut().graceful_shutdown();
+                        let _ = serving.as_mut().poll(cx);
+                    }
+                    return Poll::Ready(());
+                }
                 Poll::Pending => {
                     connection.pause();
                     return Poll::Pending;

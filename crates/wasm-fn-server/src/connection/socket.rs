@@ -85,7 +85,7 @@ impl AsyncRead for TrackedSocket {
                     self.connection.flags.set_http2();
                 }
             }
-            self.connection.received();
+            self.connection.received(received);
         }
         Poll::Ready(Ok(()))
     }
@@ -116,7 +116,7 @@ impl AsyncWrite for TrackedSocket {
         if self.lingering.is_none() {
             ready!(self.writer.poll_shutdown(cx))?;
         }
-        if self.connection.upload.is_open() {
+        if self.connection.upload.is_open() || self.connection.flags.has_refused() {
             ready!(self.poll_linger(cx));
         }
         Poll::Ready(Ok(()))

@@ -5,6 +5,7 @@
 
 mod flags;
 mod order;
+mod partial_head;
 mod timing;
 mod upload;
 
@@ -19,6 +20,7 @@ use crate::{clock, options::ServerOptions};
 use flags::Flags;
 pub(crate) use order::Order;
 use order::Orders;
+pub(crate) use partial_head::PartialHead;
 pub(crate) use timing::CloseReason;
 use timing::Timing;
 pub(crate) use upload::UnreadBody;
@@ -29,6 +31,7 @@ pub(crate) struct ConnectionState {
     pub(crate) timing: Timing,
     pub(crate) flags: Flags,
     pub(crate) upload: Upload,
+    pub(crate) partial_head: PartialHead,
     pub(crate) orders: Orders,
 }
 
@@ -52,6 +55,7 @@ impl ConnectionState {
             timing: Timing::new(opened),
             flags: Flags::default(),
             upload: Upload::default(),
+            partial_head: PartialHead::default(),
             orders: Orders::new(order),
         }
     }
@@ -69,10 +73,25 @@ impl ConnectionState {
         }
     }
 
-    /// Notes that bytes arrived in the current poll.
-    pub(crate) fn received(&self) {
-        if !self.flags.is_http2() && !self.upload.is_open() {
-            self.timing.received();
+    /// Notes that `bytes` arrived in the current poll.
+    pub(crate) fn received(&self, bytes: &[u8]) {
+        if !self.flags.is_http2()
+            && !self.upload.is_open()
+            && let Some(begins) = self.timing.received()
+        {
+            self.partial_head.see(bytes, begins);
+        }
+    }
+
+    /// Whether what HTTP/1 sends now is no response of ours, but one to a head that hyper refuses.
+    pub(crate) fn refuses_head(&self) -> bool {
+        !self.flags.is_http2() && !self.flags.is_answering() && !self.timing.is_busy()
+    }
+
+    /// Notes that everything that was given to HTTP/1 was sent.
+    pub(crate) fn flushed(&self) {
+        if self.flags.is_answering() && !self.timing.is_busy() {
+            self.flags.set_answering(false);
         }
     }
 

@@ -19,7 +19,7 @@ use std::{
 use tokio::{io::AsyncWrite, net::tcp::OwnedWriteHalf};
 use wasm_fn_thread::TaskBatch;
 
-use super::{poll_average, state::ConnectionState};
+use super::{poll_average, refusal, state::ConnectionState};
 
 /// Most bytes that a connection corks; more are not worth a copy.
 const CORKED_BYTES_MAX: usize = 4096;
@@ -76,6 +76,13 @@ impl CoalescingWriter {
             return Poll::Ready(Err(error));
         }
         let length = bytes.iter().map(|part| part.len()).sum();
+        if let ([head], true) = (bytes, self.connection.refuses_head())
+            && let Some(refusal) = refusal::explained(head, &self.connection.partial_head)
+        {
+            self.connection.flags.set_refused();
+            sending.corked.extend_from_slice(&refusal);
+            return Poll::Ready(Ok(length));
+        }
         let fits = length <= CORKED_BYTES_MAX.saturating_sub(sending.corked.len());
         if fits && self.connection.flags.is_whole() && (sending.batched || poll_average::is_short()) {
             bytes.iter().for_each(|part| sending.corked.extend_from_slice(part));
@@ -99,6 +106,7 @@ impl CoalescingWriter {
         if let Some(error) = sending.failed.take() {
             return Poll::Ready(Err(error));
         }
+        self.connection.flushed();
         if sending.batched {
             return Poll::Ready(Ok(()));
         }

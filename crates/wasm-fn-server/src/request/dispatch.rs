@@ -97,7 +97,10 @@ impl<V: Invoke> Plane<V> {
         id: RequestId,
         started: Instant,
     ) -> Result<Selected<V>, EarlyResponse> {
-        head::check(request, self.options.headers_max)?;
+        head::check(request, &self.options)?;
+        if !request.body().is_end_stream() {
+            head::check_coding(request)?;
+        }
         let host = head::host(request);
         let table = self.tables.load();
         let path = normal_path(request.uri().path());
@@ -190,6 +193,7 @@ impl<V: Invoke> Session<V> {
             return response;
         }
         connection.flags.set_whole(whole);
+        connection.flags.set_answering(true);
         let http10 = connection.flags.is_http10();
         // HTTP/1.0 has no chunks, so a body of unknown length ends with its connection.
         let ends_it = http10 && response.body().size_hint().exact().is_none();

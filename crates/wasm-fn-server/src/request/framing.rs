@@ -1,6 +1,6 @@
-//! What the head of a request says about its body and its connection.
+//! What the head of a request says about its fields, its body and its connection.
 
-use http::{HeaderMap, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Version, header, request::Parts};
 
 /// Whether the connection takes another request after this one (RFC 9112, section 9.3).
 pub(super) fn keeps_connection(head: &Parts) -> bool {
@@ -16,4 +16,25 @@ pub(super) fn keeps_connection(head: &Parts) -> bool {
 pub(super) fn expects_continue(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::EXPECT).iter();
     values.any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// The transfer codings of a request, unless chunks are the only one.
+pub(super) fn unknown_coding(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes);
+    let first = codings.next()?;
+    if !first.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+        return Some(first);
+    }
+    codings.next()
+}
+
+/// Joins the cookies that an HTTP/2 client sent in several fields (RFC 9113, section 8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let crumbs: Vec<_> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let joined = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]));
+    headers.insert(header::COOKIE, joined.expect("valid values and `; ` are a valid value"));
 }

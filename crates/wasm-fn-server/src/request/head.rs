@@ -2,25 +2,77 @@
 
 use http::{HeaderMap, HeaderValue, Method, Request, Version, header};
 
-use super::authority;
-use crate::response::{
-    headers::{TOKEN, VERSION},
-    problem::{Code, Problem},
+use super::{authority, framing};
+use crate::{
+    options::ServerOptions,
+    response::{
+        headers::{TOKEN, VERSION},
+        problem::{Code, Problem},
+    },
 };
 
-/// Refuses requests that no function can answer, before anything is looked up.
+/// Refuses requests that no function can answer, before anything is looked up. Gives those of HTTP/2 the form
+/// that other requests have.
 ///
 /// # Errors
 /// The head is malformed, too large, or asks for what functions cannot do.
-pub(super) fn check<B>(request: &mut Request<B>, headers_max: usize) -> Result<(), Problem> {
+pub(super) fn check<B>(request: &mut Request<B>, options: &ServerOptions) -> Result<(), Problem> {
     if request.method() == Method::CONNECT {
         return Err(Code::MethodNotSupported.into());
     }
     check_target(request)?;
-    if request.headers().len() > headers_max {
+    check_fields(request, options.head_bytes_max)?;
+    if request.version() == Version::HTTP_2 {
+        framing::join_cookies(request.headers_mut());
+    }
+    if request.headers().len() > options.headers_max {
         return Err(Code::TooManyHeaders.into());
     }
     settle_host(request)
+}
+
+/// Refuses a request with a body whose transfer coding is unknown (RFC 9112, section 6.1).
+///
+/// # Errors
+/// The body is coded by something else than chunks.
+pub(super) fn check_coding<B>(request: &Request<B>) -> Result<(), Problem> {
+    match framing::unknown_coding(request.headers()) {
+        Some(found) => Err(Problem {
+            detail: format!("transfer-encoding is {}, expected chunked", authority::shown(found)).into(),
+            ..Code::TransferCodingNotSupported.into()
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Checks the fields: their size (RFC 9113, section 6.5.2), and what HTTP/2 forbids and h2 lets pass (section
+/// 8.2.1). hyper's own limit is not exact.
+fn check_fields<B>(request: &Request<B>, bytes_max: u32) -> Result<(), Problem> {
+    let http2 = request.version() == Version::HTTP_2;
+    // For HTTP/1 these are the colon, a blank and the end of the line.
+    let overhead = if http2 { 32 } else { 4 };
+    let mut fields = 0;
+    for (name, value) in request.headers() {
+        let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        let value = value.as_bytes();
+        if http2 && (is_blank(value.first()) || is_blank(value.last())) {
+            return Err(malformed(format!("the value of {name} begins or ends with a blank")));
+        }
+        fields += name.as_str().len() + value.len() + overhead;
+    }
+    let uri = request.uri();
+    let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
+    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    if fields.saturating_add(target) <= bytes_max {
+        return Ok(());
+    }
+    let (code, what, bytes) = if target > fields {
+        (Code::UriTooLong, "path and query take", target)
+    } else {
+        (Code::TooManyHeaders, "header fields take", fields)
+    };
+    let detail = format!("the {what} {bytes} bytes, expected at most {bytes_max} in the whole head");
+    Err(Problem { detail: detail.into(), ..code.into() })
 }
 
 /// Checks the form of the request's target (RFC 9112, section 3.2; RFC 9113, section 8.3.1).

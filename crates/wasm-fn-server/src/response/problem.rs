@@ -15,6 +15,9 @@ use crate::{
     request::RequestId,
 };
 
+/// The media type of errors.
+const MEDIA_TYPE: &str = "application/problem+json";
+
 /// Longest text about a guest's failure that a client sees, bytes.
 const DETAIL_BYTES_MAX: usize = 256;
 
@@ -32,6 +35,7 @@ pub(crate) struct Problem {
 pub(crate) enum Code {
     BadRequest,
     MethodNotSupported,
+    TransferCodingNotSupported,
     UriTooLong,
     TooManyHeaders,
     NoSuchFunction,
@@ -61,6 +65,11 @@ impl Code {
             Self::MethodNotSupported => {
                 ("method-not-supported", StatusCode::NOT_IMPLEMENTED, "functions cannot be tunnels")
             }
+            Self::TransferCodingNotSupported => (
+                "transfer-coding-not-supported",
+                StatusCode::NOT_IMPLEMENTED,
+                "the request body has a transfer coding other than chunked",
+            ),
             Self::UriTooLong => {
                 ("uri-too-long", StatusCode::URI_TOO_LONG, "the request's path and query are too long")
             }
@@ -220,8 +229,7 @@ impl Problem {
         Self { retry_after: Some(Duration::from_secs(1)), ..Code::NodeOverloaded.into() }
     }
 
-    /// The response to the request with `id`.
-    pub(crate) fn into_response<V: Invoke>(self, id: RequestId) -> Response<ResponseBody<V>> {
+    fn json(&self, id: RequestId) -> Vec<u8> {
         let (code, status, _) = self.code.describe();
         let wire = Wire {
             r#type: "about:blank",
@@ -231,11 +239,28 @@ impl Problem {
             code,
             request_id: &id.to_string(),
         };
-        let json = serde_json::to_vec(&wire).expect("a struct of texts and numbers is JSON");
-        let mut response = Response::new(own(json));
-        *response.status_mut() = status;
+        serde_json::to_vec(&wire).expect("a struct of texts and numbers is JSON")
+    }
+
+    /// The whole response with `fields` to an HTTP/1 request that has no valid head, and gets the `id`.
+    pub(crate) fn into_http1(self, id: RequestId, fields: &[&str]) -> Vec<u8> {
+        let (status, json, name) = (self.code.status(), self.json(id), headers::REQUEST_ID);
+        let mut response = format!("HTTP/1.1 {status}\r\n");
+        for field in fields {
+            response.extend([field, "\r\n"]);
+        }
+        let length = json.len();
+        response +=
+            &format!("content-type: {MEDIA_TYPE}\r\ncontent-length: {length}\r\n{name}: {id}\r\n\r\n");
+        [response.as_bytes(), &json].concat()
+    }
+
+    /// The response to the request with `id`.
+    pub(crate) fn into_response<V: Invoke>(self, id: RequestId) -> Response<ResponseBody<V>> {
+        let mut response = Response::new(own(self.json(id)));
+        *response.status_mut() = self.code.status();
         let fields = response.headers_mut();
-        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         fields.insert(headers::REQUEST_ID, id.header_value());
         if let Some(after) = self.retry_after {
             let seconds = after.as_millis().div_ceil(1000).clamp(1, 3600);

@@ -10,6 +10,10 @@ pub(crate) struct Flags {
     whole: AtomicBool,
     /// Whether the client of the latest request speaks HTTP/1.0.
     http10: AtomicBool,
+    /// Whether a response of ours is being sent.
+    answering: AtomicBool,
+    /// Whether hyper refused a head.
+    refused: AtomicBool,
     /// Whether a response was cut off after its head.
     cut: AtomicBool,
 }
@@ -44,6 +48,26 @@ impl Flags {
     /// Whether the client speaks HTTP/1.0.
     pub(crate) fn is_http10(&self) -> bool {
         self.http10.load(Relaxed)
+    }
+
+    /// Notes whether a response of ours is being sent.
+    pub(crate) fn set_answering(&self, answering: bool) {
+        self.answering.store(answering, Relaxed);
+    }
+
+    /// Whether a response of ours is being sent.
+    pub(crate) fn is_answering(&self) -> bool {
+        self.answering.load(Relaxed)
+    }
+
+    /// Notes that hyper refused a head.
+    pub(crate) fn set_refused(&self) {
+        self.refused.store(true, Relaxed);
+    }
+
+    /// Whether hyper refused a head, so that nobody reads what its client still sends.
+    pub(crate) fn has_refused(&self) -> bool {
+        self.refused.load(Relaxed)
     }
 
     /// Notes that a response was cut off after its head.

@@ -51,7 +51,7 @@ fn guests_may_work_and_then_the_connection_may_idle() {
     assert_eq!(connection.due(&options, None), Some((ended + IDLE, CloseReason::Idle)));
     let received = ended + Duration::from_secs(1);
     connection.timing.polled(received, Duration::ZERO);
-    connection.received();
+    connection.received(b"G");
     assert_eq!(connection.due(&options, None), Some((received + HEAD, CloseReason::SlowHead)));
     drop(connection.begin());
     assert_eq!(connection.due(&options, None).unwrap().1, CloseReason::Idle, "the head is complete");
@@ -85,7 +85,7 @@ fn frames_of_http2_are_no_head() {
     let (connection, opened, options) = connection();
     connection.flags.set_http2();
     connection.begin().end(opened);
-    connection.received();
+    connection.received(b"G");
     assert_eq!(connection.due(&options, None), Some((opened + IDLE, CloseReason::Idle)));
 }
 

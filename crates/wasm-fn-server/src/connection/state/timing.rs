@@ -107,12 +107,17 @@ impl Timing {
         self.in_flight.load(Relaxed) > 0
     }
 
-    /// Notes that bytes arrived in the current poll: they begin a head, unless a request is in flight.
-    pub(super) fn received(&self) {
-        let between = self.in_flight.load(Relaxed) == 0;
-        if between && self.head_since.load(Relaxed) == 0 {
+    /// Notes that bytes arrived in the current poll. Unless a request is in flight, they belong to a head;
+    /// returns whether it begins.
+    pub(super) fn received(&self) -> Option<bool> {
+        if self.is_busy() {
+            return None;
+        }
+        let begins = self.head_since.load(Relaxed) == 0;
+        if begins {
             self.head_since.store(self.stamp(self.polled_at()), Relaxed);
         }
+        Some(begins)
     }
 
     /// Notes that the head of a request is complete.
