@@ -77,8 +77,8 @@ impl EarlyResponse {
     }
 }
 
-/// How many leading bytes of the path of `request`, as it was sent, are the address that takes `path_bytes` of
-/// its `normal` path. A path with dot segments is replaced by the normal one.
+/// How many leading bytes of the path of `request`, as it was sent, are the address that takes `path_bytes`
+/// of its `normal` path. A path with dot segments is replaced by the normal one.
 ///
 /// # Errors
 /// The normal path is too long.
