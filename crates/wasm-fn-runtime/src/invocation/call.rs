@@ -160,7 +160,7 @@ async fn handle_03(
     store
         .run_concurrent(async move |accessor| {
             let head = match handle.call_concurrent(accessor, (request,)).await?.0 {
-                Ok(response) => Ok(accessor.with(|mut store| {
+                Ok(response) => Ok(accessor.with(|mut store| -> wasmtime::Result<Response<WasiBody>> {
                     let mut response = store.data_mut().table.delete(response)?;
                     // The engine holds the guest to the length that it declares, unless it does not see it.
                     let declared = store
@@ -171,7 +171,7 @@ async fn handle_03(
                     if let Some(declared) = declared {
                         *response.headers_mut() = declared.into();
                     }
-                    wasmtime::Result::Ok(response)
+                    Ok(response)
                 })?),
                 Err(code) => Err(format!("it answered with the error {code:?}")),
             };

@@ -129,7 +129,7 @@ pub(crate) async fn run<V: Invoke>(
                 }
                 return Poll::Ready(());
             }
-            connection.discard_body(cx);
+            connection.discard_bodies(cx);
             match timeouts.poll_action(cx) {
                 Poll::Ready(TimeoutAction::Close) => serving.as_mut().graceful_shutdown(),
                 Poll::Ready(TimeoutAction::Cut) => {

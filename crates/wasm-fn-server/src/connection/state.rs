@@ -7,6 +7,7 @@ mod flags;
 mod order;
 mod partial_head;
 mod timing;
+mod unread_streams;
 mod upload;
 
 use std::{
@@ -23,6 +24,7 @@ use order::Orders;
 pub(crate) use partial_head::PartialHead;
 pub(crate) use timing::CloseReason;
 use timing::Timing;
+use unread_streams::UnreadStreams;
 pub(crate) use upload::UnreadBody;
 use upload::Upload;
 
@@ -31,6 +33,7 @@ pub(crate) struct ConnectionState {
     pub(crate) timing: Timing,
     pub(crate) flags: Flags,
     pub(crate) upload: Upload,
+    unread_streams: UnreadStreams,
     pub(crate) partial_head: PartialHead,
     pub(crate) orders: Orders,
 }
@@ -55,6 +58,7 @@ impl ConnectionState {
             timing: Timing::new(opened),
             flags: Flags::default(),
             upload: Upload::default(),
+            unread_streams: UnreadStreams::default(),
             partial_head: PartialHead::default(),
             orders: Orders::new(order),
         }
@@ -107,10 +111,24 @@ impl ConnectionState {
         self.orders.wake();
     }
 
-    /// Reads and discards what the latest request's reader left of its body.
-    pub(crate) fn discard_body(&self, cx: &mut Context<'_>) {
+    /// Takes the rest of the body of an HTTP/2 request, which its reader leaves unread, and wakes the task to
+    /// discard it.
+    pub(crate) fn leave_stream(&self, rest: UnreadBody) {
+        self.unread_streams.leave(rest);
+        self.orders.wake();
+    }
+
+    /// Reads and discards what readers left of bodies.
+    pub(crate) fn discard_bodies(&self, cx: &mut Context<'_>) {
         if self.upload.is_open() && self.upload.discard(cx) {
             self.timing.ended(clock::now());
+        }
+        if self.unread_streams.are_any() {
+            if self.orders.current() >= Order::Drain {
+                self.unread_streams.give_up();
+            } else {
+                self.unread_streams.discard(cx);
+            }
         }
     }
 

@@ -240,11 +240,14 @@ impl Inbound {
 
 impl Drop for Inbound {
     fn drop(&mut self) {
-        if !self.ended
-            && let Some(UploadShare { number, .. }) = self.upload
-        {
-            let rest = self.unread();
-            self.connection.leave_body(number, rest);
+        if self.ended {
+            return;
+        }
+        let rest = self.unread();
+        match (&self.upload, rest) {
+            (Some(upload), rest) => self.connection.leave_body(upload.number, rest),
+            (None, Some(rest)) => self.connection.leave_stream(rest),
+            (None, None) => {}
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use http_body_util::BodyExt as _;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wasm_fn_core::Outcome;
 
 use super::harness::{Fake, Node, Raw, eventually, ok, options, within};
@@ -185,4 +185,58 @@ async fn clients_that_close_do_not_have_to_send_the_rest() {
         assert!(client.read_to_end().await.ends_with("\r\n\r\nhi"), "{head}");
     }
     eventually(|| node.tally.snapshot().total() == 2).await;
+}
+
+/// The kind, flags, stream and payload of an HTTP/2 frame.
+type Frame<'a> = (u8, u8, u32, &'a [u8]);
+
+/// The frames in `bytes`.
+fn frames(mut bytes: &[u8]) -> Vec<Frame<'_>> {
+    let mut found = Vec::new();
+    while let [a, b, c, kind, flags, s0, s1, s2, s3, after @ ..] = bytes {
+        let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap();
+        let Some((payload, rest)) = after.split_at_checked(length) else { break };
+        found.push((*kind, *flags, u32::from_be_bytes([*s0, *s1, *s2, *s3]), payload));
+        bytes = rest;
+    }
+    found
+}
+
+/// A frame as it is sent.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+#[tokio::test]
+async fn http2_streams_end_in_order_when_a_guest_leaves_the_body_unread() {
+    const DATA: u8 = 0;
+    const HEADERS: u8 = 1;
+    const RESET: u8 = 3;
+    const PING: u8 = 6;
+    let (fake, _) = careless();
+    let node = Node::bounded(options(), fake).await;
+    let mut client = node.raw().await;
+    // `:method: POST`, `:scheme: http`, `:path: /hello` and `:authority: a`, without a dynamic table.
+    let head = [&[0x83, 0x86, 0x04, 6][..], b"/hello", &[0x01, 1], b"a"].concat();
+    let again = frame(HEADERS, 4, 3, &head);
+    let begin =
+        [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[]), &frame(HEADERS, 4, 1, &head)];
+    within(client.0.write_all(&begin.concat())).await.unwrap();
+    let mut read = Vec::new();
+    let mut until = async |read: &mut Vec<u8>, enough: fn(&Frame<'_>) -> bool, send: &[u8]| {
+        within(client.0.write_all(send)).await.unwrap();
+        while !frames(read).iter().any(enough) {
+            assert_ne!(within(client.0.read_buf(read)).await.unwrap(), 0, "the connection ended");
+        }
+    };
+    // The response is complete before the body is.
+    until(&mut read, |&(kind, flags, stream, _)| kind == DATA && flags & 1 == 1 && stream == 1, &[]).await;
+    let rest = [frame(DATA, 0, 1, &[b'x'; 10_000]), frame(DATA, 1, 1, b"x"), frame(PING, 0, 0, &[7; 8])];
+    until(&mut read, |&(kind, _, _, payload)| kind == PING && payload == [7; 8], &rest.concat()).await;
+    assert!(frames(&read).iter().all(|&(kind, ..)| kind != RESET), "{:?}", frames(&read));
+    // A client that stops sending gets the reset that it may wait for, and the connection goes on.
+    until(&mut read, |&(kind, flags, stream, _)| kind == DATA && flags & 1 == 1 && stream == 3, &again).await;
+    until(&mut read, |&(kind, _, stream, reason)| kind == RESET && stream == 3 && reason == [0; 4], &[])
+        .await;
 }

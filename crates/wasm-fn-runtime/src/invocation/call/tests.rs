@@ -3,10 +3,9 @@
 use bytes::Bytes;
 use http::{HeaderValue, Version, uri::Scheme};
 use http_body_util::Empty;
-use wasmtime_wasi_http::default_hooks;
 
 use super::*;
-use crate::{BodyError, invocation::request::for_guest};
+use crate::{BodyError, guest_host::egress::Egress, invocation::request::for_guest};
 
 fn request(target: &str, host: Option<&'static str>) -> Request<WasiBody> {
     let mut request = Request::new(Empty::<Bytes>::new().map_err(|never| -> BodyError { match never {} }));
@@ -28,7 +27,7 @@ fn guests_of_0_3_get_scheme_and_authority_in_every_protocol() {
         // HTTP/1.0 may leave it out.
         ("/a?b", None, "localhost"),
     ] {
-        let (request, _) = request_03(default_hooks(), request(target, host));
+        let (request, _) = request_03(&mut Egress::new(None), request(target, host));
         assert_eq!(request.scheme, Some(Scheme::HTTP), "{target} at {host:?}");
         assert_eq!(request.authority.unwrap(), authority, "{target} at {host:?}");
         assert_eq!(request.path_with_query.unwrap(), "/a?b");

@@ -2,7 +2,7 @@
 //!
 //! The next request stands behind the body, so a body must be read to its end. What its reader leaves, the
 //! connection reads and discards, within a limit. Where the rest is too long for that, the response announces
-//! that the connection closes (RFC 9112, section 9.3). HTTP/2 resets the stream instead.
+//! that the connection closes (RFC 9112, section 9.3).
 
 use std::{
     pin::Pin,
