@@ -8,16 +8,22 @@ use crate::{
     output,
 };
 
+/// The levels, by name.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// Starts logging for the process.
 ///
 /// # Errors
-/// The filter is malformed.
+/// A part of the filter has no level, or the filter is malformed.
 pub(crate) fn start(log: &Log) -> Result<(), Fault> {
-    let filter = log.log.as_deref().unwrap_or("info");
+    // Set to nothing is the same as not set, as for other variables of an environment.
+    let filter = log.log.as_deref().filter(|filter| !filter.trim().is_empty()).unwrap_or("info");
     let refused = |cause: String| {
-        Fault::new("invalid-log", format!("the log filter {filter:?} cannot be used"), cause)
-            .help("expected error, warn, info, debug, trace or `target=level,…`")
+        Fault::new("invalid-log", format!("the log filter {filter:?} cannot be used"), cause).help(
+            "levels are error, warn, info, debug, trace and off; `wasm_fn_server=debug,info` names a target",
+        )
     };
+    check(filter).map_err(&refused)?;
     let filter = EnvFilter::builder().parse(filter).map_err(|error| refused(error.to_string()))?;
     let base = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match log.log_format {
@@ -26,3 +32,20 @@ pub(crate) fn start(log: &Log) -> Result<(), Fault> {
     };
     started.map_err(|error| refused(error.to_string()))
 }
+
+/// Checks that each part of `filter` has a level.
+///
+/// [`EnvFilter`] takes any other word for a target whose lines are all logged. So a misspelt level would
+/// silence everything else.
+fn check(filter: &str) -> Result<(), String> {
+    for part in filter.split(',').map(str::trim) {
+        let (target, level) = part.rsplit_once('=').unwrap_or(("all", part));
+        if target.trim().is_empty() || !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level.trim())) {
+            return Err(format!("found {part:?}, expected a level or `target=level`"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
