@@ -77,6 +77,23 @@ fn no_test_is_left_out_or_expected_to_panic() {
 }
 
 #[test]
+fn page_on_functions_shows_the_examples_as_they_are() {
+    let page = std::fs::read_to_string(root().join("docs/functions.md")).unwrap();
+    let missing = ["c-hello/hello.c", "go/main.go"].into_iter().filter(|example| {
+        let text = std::fs::read_to_string(root().join("guest-examples").join(example)).unwrap();
+        // The comment at the top is for those who read the file alone.
+        let code: Vec<_> =
+            text.lines().skip_while(|line| line.starts_with("//") || line.is_empty()).collect();
+        !page.contains(&code.join("\n"))
+    });
+    none(
+        &missing
+            .map(|example| format!("docs/functions.md does not show {example} as it is"))
+            .collect::<Vec<_>>(),
+    );
+}
+
+#[test]
 fn prebuilt_guests_are_built_from_these_sources() {
     xtask::guests::check(&root()).unwrap();
 }
