@@ -164,11 +164,34 @@ fn an_empty_file_leaves_the_defaults() {
 fn broken_toml_is_refused_with_its_line() {
     refused(
         "[function.hello]\nmemory = \n",
-        &expect![[r#"wasm-fn.toml:2: string values must be quoted, expected literal string"#]],
+        &expect![[
+            r#"wasm-fn.toml:2: function.hello.memory: string values must be quoted, expected literal string"#
+        ]],
     );
     refused("[function.hello\n", &expect!["wasm-fn.toml:1: unclosed table, expected `]`"]);
-    refused("[serve]\n\n[serve]\n", &expect!["wasm-fn.toml:3: duplicate key"]);
-    refused("a = 1\na = 2\n", &expect!["wasm-fn.toml:2: duplicate key"]);
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_named_with_its_path() {
+    refused("[serve]\n\n[serve]\n", &expect!["wasm-fn.toml:3: serve: duplicate key"]);
+    refused("a = 1\na = 2\n", &expect!["wasm-fn.toml:2: a: duplicate key"]);
+    refused(
+        "[function.hello]\nqueue = 1\n\nqueue = 2\n",
+        &expect!["wasm-fn.toml:4: function.hello.queue: duplicate key"],
+    );
+    refused(
+        "[function.hello] # first\nroutes = [\n  \"/a\",\n]\ngate.alpha = 1\ngate.alpha = 2\n",
+        &expect!["wasm-fn.toml:6: function.hello.gate.alpha: duplicate key"],
+    );
+    refused(
+        "[function.hello]\nenv = { A = \"1\", A = \"2\" }\n",
+        &expect!["wasm-fn.toml:2: function.hello.env.A: duplicate key"],
+    );
+    refused(
+        "[[function.hello.cohorts]]\nto = \"canary\"\nto = \"stable\"\n",
+        &expect!["wasm-fn.toml:3: function.hello.cohorts.to: duplicate key"],
+    );
+    refused("[function.a]\n[function.a]\n", &expect!["wasm-fn.toml:2: function.a: duplicate key"]);
 }
 
 #[test]
@@ -279,7 +302,7 @@ fn values_that_cannot_be_read_are_refused() {
     refused(
         "[serve]\nlisten = \"localhost\"\n",
         &expect![[
-            r#"wasm-fn.toml:2: serve.listen: found "localhost", expected an address such as 127.0.0.1:8080"#
+            r#"wasm-fn.toml:2: serve.listen: found "localhost", expected HOST:PORT such as 127.0.0.1:8080 or localhost:8080"#
         ]],
     );
     refused(

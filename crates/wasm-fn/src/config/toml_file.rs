@@ -74,8 +74,10 @@ pub(super) fn parse<R: DeserializeOwned, M>(
         key,
         reason,
     };
-    let document = DeTable::parse(text)
-        .map_err(|error| refused(error.span(), String::new(), error.message().to_owned()))?;
+    let document = DeTable::parse(text).map_err(|error| {
+        let key = error.span().map(|span| key_before(text, &span, error.message())).unwrap_or_default();
+        refused(error.span(), key, error.message().to_owned())
+    })?;
     let raw: R = toml::from_str(text).map_err(|error| {
         let key = error.span().and_then(|span| key_at(document.get_ref(), &span)).unwrap_or_default();
         refused(error.span(), key, found_expected(error.message()))
@@ -115,6 +117,10 @@ pub(super) fn millis(key: &str, text: Option<String>) -> Result<Option<u64>, Bad
 /// Rewrites serde's messages as `found …, expected …`, with the expected type in TOML's terms.
 pub(super) fn found_expected(message: &str) -> String {
     let message = message.trim_end();
+    // What the parser says of a value that has to be one of several words.
+    if message == "wanted string or table" {
+        return "found another type, expected a string".to_owned();
+    }
     let rest = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     let Some((found, expected)) = rest.and_then(|rest| rest.rsplit_once(", expected ")) else {
         return message.to_owned();
@@ -126,6 +132,8 @@ pub(super) fn found_expected(message: &str) -> String {
         "f64" => "a number",
         "a sequence" => "an array",
         "a map" => "a table",
+        "path string" => "a string",
+        other if other.starts_with("struct ") => "a table",
         other => other,
     };
     format!("found {found}, expected {expected}")
@@ -135,6 +143,36 @@ pub(super) fn found_expected(message: &str) -> String {
 fn line(text: &str, at: usize) -> usize {
     let before = &text.as_bytes()[..at.min(text.len())];
     before.split(|&byte| byte == b'\n').count()
+}
+
+/// The dotted path of the key that a syntax error is about, as far as the text before it tells: there is no
+/// document to look it up in. The error's `message` tells whether `span` is a key.
+fn key_before(text: &str, span: &Range<usize>, message: &str) -> String {
+    let start = span.start.min(text.len());
+    let (above, line) = text.split_at(text[..start].rfind('\n').map_or(0, |end| end + 1));
+    let before = line.get(..start - above.len()).unwrap_or_default();
+    // The parser points at the second of two equal keys, and in all other cases at a value or a sign.
+    let found = text.get(span.clone()).filter(|_| message == "duplicate key").unwrap_or_default();
+    let own = match before.split_once('=') {
+        Some((key, _)) => key,
+        None if found.is_empty() => return String::new(),
+        None => before,
+    };
+    let parts = match own.trim_start().strip_prefix('[') {
+        Some(header) => vec![header.trim_start_matches('['), found],
+        None => vec![above.lines().rev().find_map(header).unwrap_or_default(), own, found],
+    };
+    let parts = parts.into_iter().map(|part| part.trim().trim_matches('.').trim());
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+}
+
+/// The path in a line that begins a table: `function.hello` in `[function.hello]`.
+fn header(line: &str) -> Option<&str> {
+    let line = line.split('#').next().unwrap_or_default().trim();
+    let path = line.strip_prefix('[')?.strip_suffix(']')?;
+    let path = path.strip_prefix('[').and_then(|path| path.strip_suffix(']')).unwrap_or(path).trim();
+    // A line of an array has other signs.
+    (!path.is_empty() && !path.contains(['[', ']', ',', '{', '='])).then_some(path)
 }
 
 /// The place of the key with the dotted path `key`; `checks[1].path` is in the second of several tables.
