@@ -22,7 +22,7 @@ pub use backup::{BLOCK_BYTES, BackupManifest, BackupMember, END_BYTES, MemberHea
 pub use config::{CohortRole, CohortSpec, ConfigSpec, InvalidConfig};
 pub use deploy::{DeployEvent, DeployRequest, DeployResult, Uploaded};
 pub use event::{RolloutChange, RolloutEvent};
-pub use logs::{LogEvent, LogLineView, LogStreamView, LogsQuery};
+pub use logs::{LogEvent, LogLineView, LogRequestView, LogStreamView, LogsQuery};
 pub use openapi::openapi;
 pub use operation::{AccessRule, Method, Operation};
 pub use preview::{PreviewAddress, PreviewKeyRotated, PreviewQuery, PreviewView};

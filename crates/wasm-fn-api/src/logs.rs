@@ -13,12 +13,12 @@ pub enum LogStreamView {
     Stdout,
     /// The guest's standard error.
     Stderr,
-    /// The host, which reports on the guest: a trap and its backtrace.
+    /// The host, which says how a request failed: a trap and its backtrace, or the status of an answer.
     Host,
 }
 
 /// One line of a function's log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogLineView {
     /// The line's number; it grows by one for each line of this function.
     pub seq: u64,
@@ -30,14 +30,32 @@ pub struct LogLineView {
     pub version: String,
     /// The source of the line.
     pub stream: LogStreamView,
-    /// Whether the invocation is known to have failed.
+    /// Whether the request is known to have failed: the invocation failed, or the guest answered with a
+    /// status of 500 or above.
     pub failed: bool,
+    /// The status that the request failed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The request, in the first of the lines that say how it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<LogRequestView>,
     /// The line, without its line ending.
     pub text: String,
 }
 
+/// The request that a log line is about.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LogRequestView {
+    /// Its method.
+    pub method: String,
+    /// The beginning of its path, without the query.
+    pub path: String,
+    /// How long the guest had it, milliseconds.
+    pub duration_ms: f64,
+}
+
 /// One line of the answer of `GET /v1/functions/{function}/logs`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum LogEvent {
     /// A line of the log.
@@ -63,7 +81,18 @@ pub struct LogsQuery {
     /// Only lines of this version, such as `v42`, `stable` or `canary` (of the live stage).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// `error` for only the lines of invocations that failed.
+    /// Only lines of requests that failed: `error` for all of them, `503` for those with this status, `5xx`
+    /// for those with a status from 500 to 599.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// Only lines of the request with this id, or whose id begins with it: the `wasm-fn-request-id` of a
+    /// response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Only lines from this time on, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+    /// Only lines from before this time, Unix milliseconds; not with `follow`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
 }

@@ -145,8 +145,23 @@ pub struct LogLine {
     pub version: VersionNo,
     /// The source of the line.
     pub stream: LogStream,
-    /// Whether the invocation is known to have failed.
+    /// Whether the request is known to have failed.
     pub failed: bool,
+    /// The status that the request failed with.
+    pub status: Option<u16>,
+    /// The request, in the first of the lines that say how it failed.
+    pub request: Option<LogRequest>,
     /// The line, without its line ending.
     pub text: String,
+}
+
+/// The request that a log line is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRequest {
+    /// Its method.
+    pub method: String,
+    /// The beginning of its path, without the query.
+    pub path: String,
+    /// How long the guest had it.
+    pub took: Duration,
 }

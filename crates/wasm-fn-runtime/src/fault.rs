@@ -4,6 +4,7 @@ pub(crate) mod trap;
 
 use std::time::Duration;
 
+use http::StatusCode;
 use wasm_fn_core::{Outcome, Trap, Usage};
 
 /// When to try again if a place may be free at any moment.
@@ -118,6 +119,22 @@ impl Fault {
     /// The code of the version is not available yet.
     pub(crate) fn not_ready() -> Self {
         Self::NotReady { retry_after: SOON }
+    }
+
+    /// The status of the answer that replaces the guest's, for the log. The data plane decides what it sends;
+    /// a test holds the two together.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Trap { .. }
+            | Self::CpuExceeded { .. }
+            | Self::OutOfMemory { .. }
+            | Self::InvalidResponse { .. }
+            | Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Timeout { .. } | Self::BeganLate { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::NotReady { .. } | Self::FunctionOverloaded { .. } | Self::NodeOverloaded { .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+        }
     }
 
     /// The outcome that it counts as.

@@ -4,6 +4,7 @@
 //! the response head is there; from then on the response body does. Dropping either drops the instance: a
 //! client that leaves cancels its guest.
 
+mod asked;
 pub(crate) mod body;
 mod call;
 mod cgi;

@@ -34,7 +34,7 @@ pub use guest_host::{
         EgressCheck,
         trust::{RootsError, TrustedRoots},
     },
-    logs::{GuestLogLine, GuestLogPage, GuestLogStream},
+    logs::{GuestLogLine, GuestLogPage, GuestLogStream, LoggedRequest},
 };
 pub use invocation::{
     body::ResponseBody,

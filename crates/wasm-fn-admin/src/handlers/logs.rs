@@ -1,15 +1,19 @@
 //! Reading the logs of functions.
 
+mod filter;
+
 use std::{collections::VecDeque, sync::Arc};
 
 use axum::{extract::State, response::Response};
 use futures_util::stream;
 use tokio::sync::watch;
-use wasm_fn_core::{FunctionName, StageName, VersionNo};
+use wasm_fn_core::{FunctionName, StageName};
 
 use wasm_fn_api as api;
-use wasm_fn_control::host::{Host, LogLine, LogStream};
+use wasm_fn_control::host::{Host, LogLine, LogRequest, LogStream};
 use wasm_fn_store::Store;
+
+use filter::LogFilter;
 
 use super::deployments::lines;
 use crate::{
@@ -30,13 +34,7 @@ pub(crate) async fn logs<H: Host, S: Store>(
         Some(text) => Some(state.resolve(&function, &StageName::live(), text.parse()?)?),
         None => None,
     };
-    let failed = match query.status.as_deref() {
-        None => false,
-        Some("error") => true,
-        Some(other) => {
-            return Err(ApiError::invalid_request(format!("status is {other:?}, expected \"error\"")));
-        }
-    };
+    let filter = LogFilter::new(version, &query)?;
     let until =
         if query.follow { None } else { Some(admin.control.host().logs(&function, query.after).newest) };
     let reader = Reader {
@@ -44,8 +42,7 @@ pub(crate) async fn logs<H: Host, S: Store>(
         stopping: admin.stopping.subscribe(),
         host: Arc::clone(admin.control.host()),
         function,
-        version,
-        failed,
+        filter,
         after: query.after,
         until,
         ready: VecDeque::new(),
@@ -57,8 +54,7 @@ pub(crate) async fn logs<H: Host, S: Store>(
 struct Reader<H> {
     host: Arc<H>,
     function: FunctionName,
-    version: Option<VersionNo>,
-    failed: bool,
+    filter: LogFilter,
     after: u64,
     /// The last line to send; `None` to wait for more lines without end.
     until: Option<u64>,
@@ -102,11 +98,7 @@ impl<H: Host> Reader<H> {
             self.ready.push_back(api::LogEvent::Lost { lines: page.lost });
         }
         let until = self.until.unwrap_or(u64::MAX);
-        let wanted = page.lines.into_iter().filter(|line| {
-            line.seq <= until
-                && self.version.is_none_or(|version| version == line.version)
-                && (line.failed || !self.failed)
-        });
+        let wanted = page.lines.into_iter().filter(|line| line.seq <= until && self.filter.wants(line));
         self.ready.extend(wanted.map(event));
         // A page without a new line would be read again for ever.
         self.after > before
@@ -125,6 +117,12 @@ fn event(line: LogLine) -> api::LogEvent {
             LogStream::Host => api::LogStreamView::Host,
         },
         failed: line.failed,
+        status: line.status,
+        request: line.request.map(|LogRequest { method, path, took }| api::LogRequestView {
+            method,
+            path,
+            duration_ms: took.as_secs_f64() * 1e3,
+        }),
         text: line.text,
     })
 }

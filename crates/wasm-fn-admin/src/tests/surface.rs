@@ -117,10 +117,12 @@ fn line(seq: u64, version: u32, failed: bool) -> LogLine {
     LogLine {
         seq,
         at_ms: 1,
-        request_id: "r".to_owned(),
+        request_id: format!("{seq:032x}"),
         version: VersionNo::new(version).unwrap(),
         stream: LogStream::Stderr,
         failed,
+        status: failed.then_some(500),
+        request: None,
         text: format!("line {seq}"),
     }
 }
@@ -143,12 +145,18 @@ async fn logs_are_filtered_and_gaps_told() {
     assert_eq!(seqs("?after=4").await, [5, 6]);
     assert_eq!(seqs("?version=canary").await, [4, 6]);
     assert_eq!(seqs("?version=v1&status=error").await, [5]);
+    assert_eq!(seqs("?status=500&request=00000000000000000000000000000004").await, [4]);
+    assert_eq!(seqs("?status=503").await, [0; 0]);
+    assert_eq!(seqs("?since_ms=2").await, [0; 0]);
+    assert_eq!(seqs("?since_ms=1&until_ms=2").await, [3, 4, 5, 6]);
     assert_eq!(seqs("?after=99").await, [0; 0]);
     let all = api.get("/v1/functions/hello/logs").await.lines();
     assert_eq!(all[0], json!({ "event": "lost", "lines": 2 }));
     assert_eq!(all[1]["text"], "line 3");
     for (query, code) in [
         ("?status=ok", "invalid-request"),
+        ("?request=hello", "invalid-request"),
+        ("?follow=true&until_ms=2", "invalid-request"),
         ("?version=x", "invalid-version"),
         ("?version=v9", "no-such-version"),
         ("?after=-1", "invalid-request"),

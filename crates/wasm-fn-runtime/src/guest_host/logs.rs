@@ -3,8 +3,10 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
+use http::{Method, StatusCode};
 use tokio::sync::watch;
 use wasm_fn_core::VersionNo;
 
@@ -26,7 +28,7 @@ pub enum GuestLogStream {
     Stdout,
     /// The guest's standard error.
     Stderr,
-    /// The host: why an invocation failed.
+    /// The host: how a request failed.
     Host,
 }
 
@@ -45,8 +47,33 @@ pub struct GuestLogLine {
     pub stream: GuestLogStream,
     /// Whether its request has failed so far.
     pub failed: bool,
+    /// The status of a request that failed: that of the guest's own answer, or of the one that replaces it
+    /// as long as nothing was sent.
+    pub status: Option<StatusCode>,
+    /// The request, in the first of the lines that say how it failed.
+    pub request: Option<Box<LoggedRequest>>,
     /// The text, without its end of line.
     pub text: String,
+}
+
+/// The request that a line is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedRequest {
+    /// Its method.
+    pub method: Method,
+    /// The beginning of its path. The query is left out, because secrets are often in it.
+    pub path: String,
+    /// How long the guest had it.
+    pub took: Duration,
+}
+
+/// How a request failed.
+pub(crate) struct Failure<'a> {
+    pub(crate) request_id: u128,
+    pub(crate) request: LoggedRequest,
+    pub(crate) status: StatusCode,
+    /// Why it failed, in lines.
+    pub(crate) text: &'a str,
 }
 
 /// Lines after a position.
@@ -85,25 +112,41 @@ impl LogRing {
 
     /// Appends a line of the guest, and drops the oldest ones if necessary.
     pub(crate) fn push(&self, version: VersionNo, request_id: u128, stream: GuestLogStream, text: String) {
-        let line =
-            GuestLogLine { seq: 0, at_ms: unix_ms(), request_id, version, stream, failed: false, text };
+        let at_ms = unix_ms();
+        let (failed, status, request) = (false, None, None);
+        let line = GuestLogLine { seq: 0, at_ms, request_id, version, stream, failed, status, request, text };
         self.ring().append(line);
         self.changed.send_modify(|count| *count += 1);
     }
 
-    /// Appends the lines of `text`, which say why a request failed, and marks the earlier lines of the
-    /// request.
-    pub(crate) fn push_failure(&self, version: VersionNo, request_id: u128, text: &str) {
+    /// Appends the lines that say how a request failed, and marks the earlier lines of the request.
+    pub(crate) fn push_failure(&self, version: VersionNo, failure: Failure<'_>) {
+        let Failure { request_id, request, status, text } = failure;
         let at_ms = unix_ms();
+        let took_ms = u64::try_from(request.took.as_millis()).unwrap_or(u64::MAX);
+        // The request has no older lines. A version that fails often should not search the whole ring.
+        let began_ms = at_ms.saturating_sub(took_ms.saturating_add(1));
+        let (stream, failed, status) = (GuestLogStream::Host, true, Some(status));
+        let mut request = Some(Box::new(request));
         {
             let mut ring = self.ring();
-            ring.lines
-                .iter_mut()
-                .filter(|line| line.request_id == request_id)
-                .for_each(|line| line.failed = true);
+            let its_time = ring.lines.iter_mut().rev().take_while(|line| line.at_ms >= began_ms);
+            for line in its_time.filter(|line| line.request_id == request_id) {
+                (line.failed, line.status) = (failed, status);
+            }
             for text in text.lines() {
-                let (stream, text) = (GuestLogStream::Host, text.to_owned());
-                ring.append(GuestLogLine { seq: 0, at_ms, request_id, version, stream, failed: true, text });
+                let (request, text) = (request.take(), text.to_owned());
+                ring.append(GuestLogLine {
+                    seq: 0,
+                    at_ms,
+                    request_id,
+                    version,
+                    stream,
+                    failed,
+                    status,
+                    request,
+                    text,
+                });
             }
         }
         self.changed.send_modify(|count| *count += 1);
@@ -122,6 +165,13 @@ impl LogRing {
     }
 }
 
+impl GuestLogLine {
+    /// Bytes that clients or guests chose.
+    fn bytes(&self) -> usize {
+        self.text.len() + self.request.as_ref().map_or(0, |request| request.path.len())
+    }
+}
+
 impl Ring {
     /// Numbers `line`, cuts it to its limit, and drops the oldest lines if necessary.
     fn append(&mut self, mut line: GuestLogLine) {
@@ -130,11 +180,11 @@ impl Ring {
         }
         self.newest += 1;
         line.seq = self.newest;
-        self.bytes += line.text.len();
+        self.bytes += line.bytes();
         self.lines.push_back(line);
         while self.lines.len() > LINES_MAX || self.bytes > BYTES_MAX {
             let Some(oldest) = self.lines.pop_front() else { break };
-            self.bytes -= oldest.text.len();
+            self.bytes -= oldest.bytes();
         }
     }
 }

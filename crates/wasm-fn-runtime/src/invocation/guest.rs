@@ -8,12 +8,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 use http_body::Body;
 use wasm_fn_core::Usage;
 use wasmtime_wasi_http::WasiBody;
 
 use super::{
+    asked::Asked,
     call::{CommandRequest, HeadSource, Returned, Run, call_02, call_03, run_command, take},
     deadline::Deadline,
     deferred_waker::DeferredWaker,
@@ -25,6 +26,7 @@ use crate::{
     fault::{Fault, trap},
     guest_host::{
         instance::{Instance, is_shortage},
+        logs::Failure,
         meter::Meter,
     },
     version::{Admission, Version},
@@ -42,6 +44,7 @@ pub(crate) struct Guest {
     exited: Option<Box<Instance>>,
     meter: Arc<Meter>,
     request_id: u128,
+    asked: Asked,
     started: Instant,
     deadline: Deadline,
     admission: Admission,
@@ -69,6 +72,7 @@ impl Guest {
         instance.store.set_epoch_deadline(1);
         let meter = instance.meter.clone();
         meter.cpu.begin(admission.version.limits().cpu);
+        let asked = Asked::of(&request);
         let waker = matches!(instance.export, Export::Http03(_)).then(Arc::default);
         let (run, head) = match instance.export {
             Export::Http02(handle) => call_02(instance, handle, for_guest(request)),
@@ -84,7 +88,7 @@ impl Guest {
                 }
             }
         };
-        Self { run, waker, head, exited: None, meter, request_id, started, deadline, admission }
+        Self { run, waker, head, exited: None, meter, request_id, asked, started, deadline, admission }
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -162,7 +166,13 @@ impl Guest {
             HeadSource::Refused(refusal) => return Poll::Ready(Err(Fault::Refused((**refusal).clone()))),
         };
         match head {
-            Some(Ok(response)) => Poll::Ready(Ok(response)),
+            Some(Ok(response)) => {
+                if response.status().is_server_error() {
+                    let status = response.status();
+                    self.log_failure(status, &format!("guest answered {status}"));
+                }
+                Poll::Ready(Ok(response))
+            }
             Some(Err(reason)) => Poll::Ready(Err(self.invalid(reason))),
             None if self.has_returned() => {
                 Poll::Ready(Err(self.invalid("it returned without an answer".to_owned())))
@@ -195,8 +205,16 @@ impl Guest {
     /// the guest made of it.
     fn report(&self, fault: Fault) -> Fault {
         let fault = if self.meter.is_starved() { Fault::node_overloaded() } else { fault };
-        self.version().log().push_failure(self.version().no(), self.request_id, &fault.to_string());
+        self.log_failure(fault.status(), &fault.to_string());
         fault
+    }
+
+    /// Logs how the request failed, in the lines of `text`.
+    fn log_failure(&self, status: StatusCode, text: &str) {
+        let took = clock::now().saturating_duration_since(self.started);
+        let (request_id, request) = (self.request_id, self.asked.logged(took));
+        let failure = Failure { request_id, request, status, text };
+        self.version().log().push_failure(self.version().no(), failure);
     }
 
     fn finish(&mut self, returned: Returned) -> Result<(), Fault> {
@@ -222,7 +240,7 @@ impl Guest {
                 let fault = self.fault_of(&error);
                 let causes = error.chain().map(ToString::to_string);
                 let text = std::iter::once(fault.to_string()).chain(causes).collect::<Vec<_>>().join("\n");
-                self.version().log().push_failure(self.version().no(), self.request_id, &text);
+                self.log_failure(fault.status(), &text);
                 Err(fault)
             }
         }

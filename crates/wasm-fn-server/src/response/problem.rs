@@ -163,6 +163,11 @@ impl From<Code> for Problem {
 }
 
 impl FailureCause {
+    /// The status that a client sees.
+    pub fn status(self) -> StatusCode {
+        self.code().status()
+    }
+
     /// The code that a client sees.
     pub(crate) fn code(self) -> Code {
         match self {

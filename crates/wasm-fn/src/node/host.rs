@@ -11,7 +11,9 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use tokio::sync::watch;
-use wasm_fn_control::host::{Host, LogLine, LogPage, LogStream, Prepared, Progress, ProgressSink, Rejection};
+use wasm_fn_control::host::{
+    Host, LogLine, LogPage, LogRequest, LogStream, Prepared, Progress, ProgressSink, Rejection,
+};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
 use wasm_fn_runtime::{
     BodyError, Fault, Invocation, KindError, PrepareError, PrepareStep, Runtime, VersionSpec,
@@ -190,6 +192,11 @@ fn log_line(line: wasm_fn_runtime::GuestLogLine) -> LogLine {
             wasm_fn_runtime::GuestLogStream::Host => LogStream::Host,
         },
         failed: line.failed,
+        status: line.status.map(|status| status.as_u16()),
+        request: line.request.map(|request| {
+            let wasm_fn_runtime::LoggedRequest { method, path, took } = *request;
+            LogRequest { method: method.to_string(), path, took }
+        }),
         text: line.text,
     }
 }

@@ -126,3 +126,6 @@ fn failure(failed: InvocationError) -> InvokeFailure {
     };
     InvokeFailure { cause, detail, retry_after, usage, trap }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,12 @@
 
 use super::*;
 
+fn failure(request_id: u128, path: &str) -> Failure<'static> {
+    let (method, took) = (Method::GET, Duration::from_secs(1));
+    let request = LoggedRequest { method, path: path.to_owned(), took };
+    Failure { request_id, request, status: StatusCode::GATEWAY_TIMEOUT, text: "guest was slow\nvery slow" }
+}
+
 fn ring() -> LogRing {
     LogRing::new(watch::channel(0).0)
 }
@@ -44,7 +50,24 @@ fn failure_marks_the_lines_of_its_request() {
     let ring = ring();
     write(&ring, 1, GuestLogStream::Stdout, "of the failed one");
     write(&ring, 2, GuestLogStream::Stdout, "of another");
-    ring.push_failure(VersionNo::FIRST, 1, "guest trapped");
-    let failed: Vec<_> = ring.page(0).lines.iter().map(|line| line.failed).collect();
-    assert_eq!(failed, [true, false, true]);
+    ring.push_failure(VersionNo::FIRST, failure(1, "/x"));
+    let lines = ring.page(0).lines;
+    let failed: Vec<_> = lines.iter().map(|line| line.failed).collect();
+    assert_eq!(failed, [true, false, true, true]);
+    let status: Vec<_> = lines.iter().map(|line| line.status.map(|status| status.as_u16())).collect();
+    assert_eq!(status, [Some(504), None, Some(504), Some(504)]);
+    let asked: Vec<_> =
+        lines.iter().map(|line| line.request.as_ref().map(|request| &*request.path)).collect();
+    assert_eq!(asked, [None, None, Some("/x"), None]);
+}
+
+#[test]
+fn paths_of_failed_requests_are_bounded_too() {
+    let ring = ring();
+    let path = "/".repeat(LINE_BYTES_MAX);
+    for request_id in 0..1000 {
+        ring.push_failure(VersionNo::FIRST, failure(request_id, &path));
+    }
+    let bytes: usize = ring.page(0).lines.iter().map(GuestLogLine::bytes).sum();
+    assert!(bytes <= BYTES_MAX, "{bytes}");
 }

@@ -331,6 +331,33 @@ async fn environment_and_output_reach_guest_and_log() {
 }
 
 #[tokio::test]
+async fn answer_of_500_or_above_is_in_the_log_with_its_request() {
+    let node = Node::start();
+    let version = node.version("cgi", FunctionConfig::default());
+    for (path, status) in [("/a?status=404", 404), ("/b/c?status=503&secret=x", 503)] {
+        assert_eq!(call(&version, path, b"").await.unwrap().status(), status);
+    }
+    let lines = node.runtime.logs(&"cgi".parse().unwrap(), 0).lines;
+    let [line] = &lines[..] else { panic!("expected one line: {lines:?}") };
+    assert!(line.failed && line.text == "guest answered 503 Service Unavailable", "{line:?}");
+    let request = line.request.as_ref().expect("the line names its request");
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/b/c"));
+    assert_eq!(line.status, Some(StatusCode::SERVICE_UNAVAILABLE));
+}
+
+#[tokio::test]
+async fn trap_is_in_the_log_with_its_request() {
+    let node = Node::start();
+    let version = node.version("trap", FunctionConfig::default());
+    assert!(matches!(get(&version, "/before").await, Err(Fault::Trap { .. })));
+    let lines = node.runtime.logs(&"trap".parse().unwrap(), 0).lines;
+    let request = lines[0].request.as_ref().expect("the first line names its request");
+    assert_eq!(request.path, "/before");
+    assert!(lines[1..].iter().all(|line| line.request.is_none() && line.status == lines[0].status));
+    assert_eq!(lines[0].status, Some(StatusCode::INTERNAL_SERVER_ERROR));
+}
+
+#[tokio::test]
 async fn command_sees_the_request_as_cgi() {
     let node = Node::start();
     let version = node.version("cgi", FunctionConfig::default());
