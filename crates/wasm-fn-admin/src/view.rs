@@ -165,6 +165,7 @@ pub(crate) fn changed(
         split: shares(&stands.split),
         rollout: rollout(stands),
         previous: stands.newest_previous().map(|version| version.to_string()),
+        split_before: Vec::new(),
         revision: function.revision.0,
     }
 }

@@ -133,6 +133,9 @@ pub struct StageChanged {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<VersionText>)]
     pub previous: Option<String>,
+    /// Its shares before a rollback; empty in the answer to other commands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub split_before: Vec<SplitShare>,
     /// The revision that includes the change.
     pub revision: u64,
 }

@@ -41,4 +41,4 @@ pub use trap::Trap;
 pub use url_path::normal_path;
 pub use usage::Usage;
 pub use version::{VersionNo, VersionNoError, VersionRef, VersionRefError};
-pub use weight::{Point, Weight, WeightError};
+pub use weight::{Point, Weight, WeightError, percent};

@@ -1,6 +1,6 @@
 //! The traffic split: the share of a stage's requests that each version answers.
 
-use crate::{Point, VersionNo, Weight};
+use crate::{Point, VersionNo, Weight, percent};
 
 /// The shares of a stage's versions.
 ///
@@ -20,7 +20,7 @@ pub struct TrafficSplit {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SplitError {
     /// The weights have a wrong sum.
-    #[error("weights add up to {found} basis points, expected 10000")]
+    #[error("weights add up to {}, expected 100%", percent(*found))]
     Sum {
         /// The sum, in basis points.
         found: u64,

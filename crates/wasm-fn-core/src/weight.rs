@@ -66,12 +66,17 @@ impl FromStr for Weight {
 
 impl fmt::Display for Weight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, hundredths) = (self.0 / 100, self.0 % 100);
-        f.pad(&match (hundredths, hundredths % 10) {
-            (0, _) => format!("{whole}%"),
-            (_, 0) => format!("{whole}.{}%", hundredths / 10),
-            _ => format!("{whole}.{hundredths:02}%"),
-        })
+        f.pad(&percent(u64::from(self.0)))
+    }
+}
+
+/// `basis_points` as people write weights: `10%`, `0.05%`. A sum of weights may be over 100 %.
+pub fn percent(basis_points: u64) -> String {
+    let (whole, hundredths) = (basis_points / 100, basis_points % 100);
+    match (hundredths, hundredths % 10) {
+        (0, _) => format!("{whole}%"),
+        (_, 0) => format!("{whole}.{}%", hundredths / 10),
+        _ => format!("{whole}.{hundredths:02}%"),
     }
 }
 

@@ -180,7 +180,7 @@ async fn act(
         }
         Wish::Command(command) => control.command(function, stage, *command, note).await,
         Wish::AbortNow => control.abort_now(function, stage, note).await,
-        Wish::Rollback(to) => control.rollback(function, stage, *to, note).await,
+        Wish::Rollback(to) => Ok(control.rollback(function, stage, *to, note).await?.0),
         Wish::Traffic(shares) => control.set_traffic(function, stage, shares.clone(), note).await,
         Wish::Delete => control.delete(function, note).await,
     }

@@ -141,8 +141,9 @@ pub(crate) async fn rollback<H: Host, S: Store>(
     let stage: StageName = request.stage.parse()?;
     let to = request.to.as_deref().map(str::parse).transpose()?;
     let note = caller.note(request.message, request.expected_revision)?;
-    let state = control.rollback(function.clone(), stage.clone(), to, note).await?;
-    answer(&function, &stage, &state)
+    let (state, before) = control.rollback(function.clone(), stage.clone(), to, note).await?;
+    let Json(changed) = answer(&function, &stage, &state)?;
+    Ok(Json(api::StageChanged { split_before: view::shares(&before), ..changed }))
 }
 
 /// Deletes a stage of a function. The function's versions stay.

@@ -1,8 +1,8 @@
 //! Commands to existing functions.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
+use wasm_fn_core::{FunctionName, StageName, TrafficSplit, VersionRef, Weight};
 use wasm_fn_rollout::{Command, Place, Verdict};
 
 use super::{Control, ControlError, Note};
@@ -42,8 +42,8 @@ impl<H: Host, S: Store> Control<H, S> {
         shares: Vec<(VersionRef, Weight)>,
         note: Note,
     ) -> Result<Arc<State>, ControlError> {
-        let name = function.clone();
-        self.mutate(name, note, move |state| state.plan_traffic(&function, &stage, &shares)).await
+        let (name, salt) = (function.clone(), (self.salt)());
+        self.mutate(name, note, move |state| state.plan_traffic(&function, &stage, &shares, salt)).await
     }
 
     /// Carries out a person's command to a rollout.
@@ -105,7 +105,8 @@ impl<H: Host, S: Store> Control<H, S> {
         Ok(state)
     }
 
-    /// Sends all traffic to an earlier version.
+    /// Sends all traffic to an earlier version. Returns the state after it, and the split that the stage had
+    /// before.
     ///
     /// # Errors
     /// The errors of [`State::plan_rollback`]; another revision than expected; a failure of the store.
@@ -115,14 +116,24 @@ impl<H: Host, S: Store> Control<H, S> {
         stage: StageName,
         to: Option<VersionRef>,
         note: Note,
-    ) -> Result<Arc<State>, ControlError> {
+    ) -> Result<(Arc<State>, TrafficSplit), ControlError> {
         let key = (function, stage);
         let control = Arc::clone(self);
-        self.mutate(key.0.clone(), note, move |state| {
-            let facts = control.facts(&key, state, "by command".to_owned());
-            state.plan_rollback(&key.0, &key.1, to, facts)
-        })
-        .await
+        let before = Arc::new(OnceLock::new());
+        let found = Arc::clone(&before);
+        let state = self
+            .mutate(key.0.clone(), note, move |state| {
+                let facts = control.facts(&key, state, "by command".to_owned());
+                let change = state.plan_rollback(&key.0, &key.1, to, facts)?;
+                if let Some(stage) = state.function(&key.0)?.stages.get(&key.1) {
+                    // The only writer: a plan runs once.
+                    let _ = found.set(stage.split.clone());
+                }
+                Ok(change)
+            })
+            .await?;
+        let before = before.get().cloned().expect("only a stage with a split is rolled back");
+        Ok((state, before))
     }
 
     /// Deletes a function.

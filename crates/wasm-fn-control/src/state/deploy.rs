@@ -17,7 +17,7 @@ use crate::report::Report;
 const UNREFERENCED_MAX: usize = 50;
 
 /// How many stages a function may have.
-const STAGES_MAX: usize = 32;
+pub(super) const STAGES_MAX: usize = 32;
 
 /// A deployment to plan.
 #[derive(Clone, Debug)]

@@ -128,7 +128,8 @@ impl World {
 
     fn traffic(&mut self, shares: &[(&str, &str)]) -> Result<(), ChangeError> {
         let shares: Vec<_> = shares.iter().map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).collect();
-        let change = self.state.plan_traffic(&hello(), &StageName::live(), &shares)?;
+        let salt = Salt([self.changes.len() as u64, 7]);
+        let change = self.state.plan_traffic(&hello(), &StageName::live(), &shares, salt)?;
         change.into_iter().for_each(|change| self.carry_out(change));
         Ok(())
     }

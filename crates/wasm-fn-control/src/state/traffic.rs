@@ -5,30 +5,47 @@ use std::cmp::Reverse;
 use wasm_fn_core::{FunctionName, StageName, TrafficSplit, VersionNo, VersionRef, Weight};
 
 use wasm_fn_rollout::Command;
+use wasm_fn_router::Salt;
 
-use super::{Action, Change, ChangeError, Facts, StageState, State};
+use super::{Action, Change, ChangeError, Facts, StageState, State, deploy::STAGES_MAX};
 
 impl State {
-    /// Plans to split `stage` by `shares`; `None` if it is already split like that.
+    /// Plans to split `stage` by `shares`; `None` if it is already split like that. A share of zero is the
+    /// same as no share.
     ///
     /// The stable version stays stable as long as it has a share. If it has none, the version with the
-    /// largest share becomes stable, and among equal shares the oldest. During a rollout the roles stay.
+    /// largest share becomes stable, and among equal shares the oldest. During a rollout the roles stay. A
+    /// stage without traffic begins with this split, and with `salt`.
     ///
     /// # Errors
-    /// An unknown function, stage or version, shares that do not make a split, a version that takes no part
-    /// in the rollout under way, or a route that belongs to another function.
+    /// An unknown function or version, shares that do not make a split, a version that takes no part in the
+    /// rollout under way, a route that belongs to another function, or a stage too many.
     pub fn plan_traffic(
         &self,
         function: &FunctionName,
         stage: &StageName,
         shares: &[(VersionRef, Weight)],
+        salt: Salt,
     ) -> Result<Option<Change>, ChangeError> {
-        let current = self.stage(function, stage)?;
+        let stages = &self.function(function)?.stages;
         let shares: Result<Vec<_>, ChangeError> = shares
             .iter()
             .map(|&(version, weight)| Ok((self.resolve(function, stage, version)?, weight)))
             .collect();
-        let split = TrafficSplit::new(shares?)?;
+        // After resolving: a version that is not there is an error even if its share is zero.
+        let split = TrafficSplit::new(shares?.into_iter().filter(|&(_, weight)| weight > Weight::ZERO))?;
+        let Some(current) = stages.get(stage) else {
+            if stages.len() >= STAGES_MAX {
+                let (function, stage) = (function.clone(), stage.clone());
+                return Err(ChangeError::TooManyStages { function, stage, found: stages.len() });
+            }
+            let stable = largest(&split);
+            return self.fit_traffic(
+                function,
+                stage,
+                StageState { split, ..StageState::first(stable, salt) },
+            );
+        };
         if split == current.split {
             return Ok(None);
         }
@@ -45,10 +62,17 @@ impl State {
             after.rollout = None;
         }
         if current.canary().is_none() && after.split.weight(current.stable) == Weight::ZERO {
-            let largest = after.split.shares().iter().max_by_key(|&&(no, weight)| (weight, Reverse(no)));
-            let stable = largest.map_or(current.stable, |&(version, _)| version);
-            after.make_stable(stable);
+            after.make_stable(largest(&after.split));
         }
+        self.fit_traffic(function, stage, after)
+    }
+
+    fn fit_traffic(
+        &self,
+        function: &FunctionName,
+        stage: &StageName,
+        after: StageState,
+    ) -> Result<Option<Change>, ChangeError> {
         let change =
             Change { function: function.clone(), action: Action::Traffic { stage: stage.clone(), after } };
         self.check_claims(&change)?;
@@ -144,6 +168,12 @@ impl State {
         self.function(function)?;
         Ok(Change { function: function.clone(), action: Action::Delete })
     }
+}
+
+/// The version with the largest share, and among equal shares the oldest.
+fn largest(split: &TrafficSplit) -> VersionNo {
+    let largest = split.shares().iter().max_by_key(|&&(no, weight)| (weight, Reverse(no)));
+    largest.expect("a split has a share").0
 }
 
 fn in_progress(

@@ -61,7 +61,7 @@ fn impossible_json_is_refused_by_name() {
     let salt = "0".repeat(32);
     for (json, expected) in [
         (stage(r#"[["v1",10000]]"#, "v1", &salt), "stage `live` names v1, which does not exist"),
-        (stage(r#"[["v1",9000]]"#, "v1", &salt), "weights add up to 9000 basis points, expected 10000"),
+        (stage(r#"[["v1",9000]]"#, "v1", &salt), "weights add up to 90%, expected 100%"),
         (stage(r#"[["v1",10001]]"#, "v1", &salt), "weight of 10001 basis points, expected at most 10000"),
         (stage(r#"[["v1",10000]]"#, "one", &salt), "\"one\" is not a version number, expected v1, v2, …"),
         (stage(r#"[["v1",10000]]"#, "v1", "é"), "salt \"é\", expected 32 hexadecimal digits"),

@@ -45,7 +45,7 @@ fn a_version_named_twice_is_refused() {
 #[test]
 fn messages_say_what_was_found() {
     let error = TrafficSplit::new([(v(1), bp(9900))]).unwrap_err();
-    assert_eq!(error.to_string(), "weights add up to 9900 basis points, expected 10000");
+    assert_eq!(error.to_string(), "weights add up to 99%, expected 100%");
 }
 
 #[test]

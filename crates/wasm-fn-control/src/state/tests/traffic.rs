@@ -170,6 +170,38 @@ fn traffic_in_a_rollout_moves_only_its_two_versions() {
 }
 
 #[test]
+fn share_of_zero_is_no_share() {
+    let mut world = deployed(2);
+    world.traffic(&[("v1", "100%"), ("v2", "0%")]).unwrap();
+    assert_eq!(world.show(), "v1=100%, stable v1, previous v2");
+}
+
+#[test]
+fn version_deployed_without_traffic_gets_its_first_by_hand() {
+    let mut world = World::default();
+    for component in [1, 2] {
+        world.deploy(ask("hello", component, ReleaseStrategy::NoTraffic));
+    }
+    assert!(world.hello().stages.is_empty());
+    let error = world.traffic(&[("stable", "100%")]).unwrap_err();
+    assert_eq!(error.to_string(), "stage `live` of `hello` has no version stable");
+    world.traffic(&[("v1", "30%"), ("v2", "70%")]).unwrap();
+    assert_eq!(world.show(), "v2=70% v1=30%, stable v2");
+    world.deploy(ask("hello", 3, canary()));
+    assert_eq!(world.live().canary(), Some(v(3)));
+}
+
+#[test]
+fn first_traffic_by_hand_may_not_take_a_route() {
+    let mut world = deployed(1);
+    world.deploy(ask("other", 2, ReleaseStrategy::NoTraffic).routes(&["/hello/*"]));
+    let (other, live): (FunctionName, _) = ("other".parse().unwrap(), StageName::live());
+    let shares = [("v1".parse().unwrap(), Weight::FULL)];
+    let planned = world.state.plan_traffic(&other, &live, &shares, Salt([7; 2]));
+    assert!(matches!(planned, Err(ChangeError::Clash(_))), "{planned:?}");
+}
+
+#[test]
 fn same_traffic_again_is_no_change() {
     let mut world = deployed(1);
     world.traffic(&[("v1", "100%")]).unwrap();
@@ -179,10 +211,11 @@ fn same_traffic_again_is_no_change() {
 #[test]
 fn bad_traffic_is_refused() {
     for (shares, expected) in [
-        (&[("v1", "50%"), ("v2", "40%")][..], "weights add up to 9000 basis points, expected 10000"),
-        (&[("v1", "100%"), ("v2", "100%")], "weights add up to 20000 basis points, expected 10000"),
-        (&[], "weights add up to 0 basis points, expected 10000"),
-        (&[("v1", "100%"), ("v2", "0%")], "v2 has weight 0%, expected at least 0.01% or no entry"),
+        (&[("v1", "50%"), ("v2", "40.05%")][..], "weights add up to 90.05%, expected 100%"),
+        (&[("v1", "100%"), ("v2", "10%")], "weights add up to 110%, expected 100%"),
+        (&[("v1", "0%"), ("v2", "0%")], "weights add up to 0%, expected 100%"),
+        (&[], "weights add up to 0%, expected 100%"),
+        (&[("v1", "100%"), ("v9", "0%")], "stage `live` of `hello` has no version v9"),
         (&[("v2", "50%"), ("stable", "50%")], "v2 appears twice"),
         (&[("v9", "100%")], "stage `live` of `hello` has no version v9"),
         (&[("canary", "100%")], "stage `live` of `hello` has no version canary"),
@@ -206,7 +239,7 @@ fn unknown_functions_stages_and_versions_are_named() {
     );
     assert_eq!(state.plan_command(&other, &live, Command::Abort, facts()).unwrap_err().to_string(), unknown);
     assert_eq!(state.plan_rollback(&other, &live, None, facts()).unwrap_err().to_string(), unknown);
-    assert_eq!(state.plan_traffic(&other, &live, &[]).unwrap_err().to_string(), unknown);
+    assert_eq!(state.plan_traffic(&other, &live, &[], Salt([7; 2])).unwrap_err().to_string(), unknown);
     assert_eq!(state.plan_delete(&other).unwrap_err().to_string(), unknown);
     let no_stage = "`hello` has no traffic in stage `staging`";
     assert_eq!(

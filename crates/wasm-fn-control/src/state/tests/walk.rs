@@ -70,7 +70,7 @@ fn step(world: &mut World, random: &mut StdRng) {
         10 => {
             let points = random.random_range(0..=10_000);
             let shares = [(VersionRef::Stable, weight(points)), (to, weight(10_000 - points))];
-            world.state.plan_traffic(&name, &live, &shares)
+            world.state.plan_traffic(&name, &live, &shares, Salt([world.changes.len() as u64, 7]))
         }
         _ if random.random_bool(0.1) => world.state.plan_delete(&name).map(Some),
         _ => return,
