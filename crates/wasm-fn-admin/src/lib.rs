@@ -22,6 +22,7 @@ mod fake;
 
 pub use admin::{Admin, AdminOptions};
 use problem::ApiError;
+pub use strategy::check_release;
 
 /// The media type of a stream of JSON lines.
 const NDJSON: &str = "application/x-ndjson";

@@ -63,6 +63,18 @@ pub(crate) fn strategy(
     Ok(ReleaseStrategy::Rollout(Arc::new(spec)))
 }
 
+/// Checks what a configuration file says about rollouts, as a deployment does.
+///
+/// # Errors
+/// Says what was found and what was expected.
+pub fn check_release(
+    strategy: &api::StrategySpec,
+    options: &RolloutOptions,
+    gate: &GateOptions,
+) -> Result<(), String> {
+    self::strategy(strategy, options, gate).map(drop).map_err(|error| error.into_problem().detail)
+}
+
 fn check(spec: &api::CheckSpec) -> Result<Check, CheckError> {
     let api::CheckSpec { method, path, headers, body, expect } = spec;
     Check::parse(CheckText {

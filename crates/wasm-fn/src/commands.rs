@@ -2,6 +2,7 @@
 
 mod address;
 mod backup;
+mod config;
 mod deploy;
 mod doctor;
 mod functions;
@@ -36,6 +37,10 @@ impl Command {
             Self::Doctor(args) => return args.output,
             Self::Restore(args) => return args.output,
             Self::Backup(args) => &args.connection,
+            Self::Config(args) => {
+                let args::ConfigCommand::Check(args) = &args.command;
+                return args.output;
+            }
             Self::Deploy(args) => &args.connection,
             Self::Status(args) => &args.connection,
             Self::Versions(args) => &args.connection,
@@ -72,6 +77,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Fault> {
             block_on(tokio::runtime::Builder::new_multi_thread(), async { tour.await.map(|()| DONE) })
         }
         Command::Completions(args) => completions(&args),
+        Command::Config(args) => config::run(args),
         command => block_on(tokio::runtime::Builder::new_current_thread(), client(command)),
     }
 }
@@ -106,7 +112,7 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Logs(args) => logs::run(args, output).await,
         Command::Functions(args) => functions::list(args, output).await,
         Command::Delete(args) => functions::delete(args, output).await,
-        Command::Serve(_) | Command::Demo(_) | Command::Completions(_) => {
+        Command::Serve(_) | Command::Demo(_) | Command::Completions(_) | Command::Config(_) => {
             unreachable!("these commands do not talk to a node and were run before")
         }
     }

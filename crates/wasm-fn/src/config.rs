@@ -9,6 +9,8 @@ mod file;
 mod function;
 mod gate;
 mod project;
+#[cfg(test)]
+mod reference;
 mod rollout;
 mod serve;
 mod toml_file;

@@ -19,7 +19,13 @@ pub(super) fn markdown() -> String {
     page += "\n```\n";
     let commands: Vec<_> = cli.get_subcommands().filter(|command| command.get_name() != "help").collect();
     for command in &commands {
-        section(&mut page, command);
+        let below: Vec<_> = command.get_subcommands().filter(|below| below.get_name() != "help").collect();
+        match below.as_slice() {
+            [] => section(&mut page, command, command.get_name()),
+            below => below.iter().for_each(|below| {
+                section(&mut page, below, &format!("{} {}", command.get_name(), below.get_name()));
+            }),
+        }
     }
     // They are the same in every command that has them.
     let shared =
@@ -34,11 +40,15 @@ fn is_shared(arg: &Arg) -> bool {
     arg.get_help_heading() == Some(NODE)
 }
 
-fn section(page: &mut String, command: &Command) {
+fn section(page: &mut String, command: &Command, name: &str) {
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
-    let _ = write!(page, "\n## `wasm-fn {}`\n\n{about}.\n\n```text\n{usage}\n```\n", command.get_name());
+    let _ = write!(page, "\n## `wasm-fn {name}`\n\n{about}.\n\n```text\n{usage}\n```\n");
+    let aliases: Vec<_> = command.get_visible_aliases().map(|alias| format!("`{alias}`")).collect();
+    if !aliases.is_empty() {
+        let _ = write!(page, "\nAlso: {}.\n", aliases.join(", "));
+    }
     let hidden =
         |arg: &Arg| arg.is_hide_set() || matches!(arg.get_action(), ArgAction::Help | ArgAction::HelpShort);
     let own: Vec<_> = command.get_arguments().filter(|arg| !hidden(arg) && !is_shared(arg)).collect();

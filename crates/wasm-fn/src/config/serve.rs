@@ -89,7 +89,7 @@ impl Serve {
     }
 
     /// Flags and environment override the file, and the file overrides the defaults.
-    pub(super) fn merge(args: &args::Serve, file: file::Serve) -> Self {
+    pub(crate) fn merge(args: &args::Serve, file: file::Serve) -> Self {
         let default = Self::default();
         let args = args.clone();
         let body_max = args.body_max.map(|size| size.0);
@@ -122,7 +122,7 @@ impl Serve {
     }
 
     /// Checks the bounds of every value, wherever it came from.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         // The upper bound depends on the machine, and is checked later.
         if self.instances_max == Some(0) {
             return Err("instances_max is 0, expected at least 1".to_owned());

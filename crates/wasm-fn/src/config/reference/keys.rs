@@ -1,0 +1,550 @@
+//! Every key of `wasm-fn.toml`.
+
+use std::time::Duration;
+
+use wasm_fn_core::{Limits, PreviewAccess, Sticky, defaults};
+use wasm_fn_rollout::GateSpec;
+
+use super::{Key, Table};
+use crate::config::Serve;
+
+/// A value of a wrong type for every key but numbers with a fraction.
+const MISTYPED: &str = "1.5";
+
+fn key(
+    name: &'static str,
+    default: impl Into<String>,
+    example: &'static str,
+    refused: &'static [&'static str],
+    meaning: &'static str,
+) -> Key {
+    let default = default.into();
+    Key { name, meaning, default, example, mistyped: MISTYPED, refused, beside: "" }
+}
+
+impl Key {
+    fn beside(self, beside: &'static str) -> Self {
+        Self { beside, ..self }
+    }
+
+    fn mistyped(self, mistyped: &'static str) -> Self {
+        Self { mistyped, ..self }
+    }
+}
+
+/// `64MiB`: in the largest unit that leaves a whole number.
+fn size(bytes: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let steps = (0..units.len() - 1).take_while(|&step| bytes.is_multiple_of(1024 << (10 * step))).count();
+    format!("`{}{}`", bytes >> (10 * steps), units[steps])
+}
+
+fn time(time: Duration) -> String {
+    format!("`{}`", humantime::format_duration(time))
+}
+
+fn code(value: impl ToString) -> String {
+    format!("`{}`", value.to_string())
+}
+
+/// The tables, in the order of the page.
+pub(super) fn tables() -> Vec<Table> {
+    let table = |header, about, above, keys| Table { header, about, above, keys };
+    let rollout = "[function.hello.rollout]\nstrategy = \"blue-green\"";
+    let check = "[function.hello.rollout]\nstrategy = \"blue-green\"\n[[function.hello.rollout.checks]]\npath = \"/\"";
+    vec![
+        table("[serve]", "Settings of a node. Each of them is a flag of `wasm-fn serve` too.", "", serve()),
+        table(
+            "[function.hello]",
+            "Settings of the function `hello`. They are part of each version that is deployed with them.",
+            "",
+            function(),
+        ),
+        table(
+            "[[function.hello.cohorts]]",
+            "A rule that places users on one version. The first rule that matches applies. A rule names one of \
+             `header`, `cookie` and `query`, and has one of `in` and `equals`. The inline form is \
+             `cohorts = [{ name = \"beta\", header = \"x-group\", in = [\"beta\"], to = \"canary\" }]`.",
+            "",
+            cohort(),
+        ),
+        table(
+            "[function.hello.rollout]",
+            "How a new version gets its traffic. Flags of `wasm-fn deploy` override it.",
+            "",
+            self::rollout(),
+        ),
+        table(
+            "[[function.hello.rollout.checks]]",
+            "A request that a blue-green version must answer as expected before the switch.",
+            rollout,
+            checks(),
+        ),
+        table(
+            "[function.hello.rollout.checks.expect]",
+            "What the answer to a check must be. What is absent is not looked at, except the status.",
+            check,
+            expectation(),
+        ),
+        table("[function.hello.gate]", "The rule that a rollout must satisfy.", "", gate()),
+        table(
+            "[function.hello.gate.errors]",
+            "How much worse than stable a version may be. `latency_p99` and `memory_p99` have the same keys.",
+            "",
+            signal(),
+        ),
+        table(
+            "[function.hello.gate.floor]",
+            "What is too bad of a version if there is nothing to compare it with.",
+            "",
+            floor(),
+        ),
+    ]
+}
+
+fn serve() -> Vec<Key> {
+    let usual = Serve::default();
+    vec![
+        key("listen", code(usual.listen), "\"0.0.0.0:8080\"", &["\"8080\""], "Address that serves functions"),
+        key(
+            "admin",
+            code(usual.admin),
+            "\"localhost:8081\"",
+            &["\"8081\""],
+            "Address that serves the admin API",
+        ),
+        key(
+            "data_dir",
+            code(usual.data_dir.display()),
+            "\"/var/lib/wasm-fn\"",
+            &[],
+            "Directory that holds all data",
+        ),
+        key(
+            "instances_max",
+            "by the machine's memory, at most 1000",
+            "500",
+            &["0"],
+            "Maximum number of live instances",
+        ),
+        key(
+            "memory_max",
+            "three quarters of the machine's memory",
+            "\"8GiB\"",
+            &["\"?\"", "\"1B\""],
+            "Maximum memory of all instances together",
+        ),
+        key(
+            "connections_max",
+            code(usual.connections_max),
+            "20000",
+            &["0"],
+            "Maximum number of open connections; further connections wait",
+        ),
+        key(
+            "body_max",
+            size(usual.body_max_bytes),
+            "\"1MiB\"",
+            &["\"?\"", "\"0B\""],
+            "Maximum size of a request body",
+        ),
+        key(
+            "component_max",
+            size(usual.component_max_bytes),
+            "\"64MiB\"",
+            &["\"?\"", "\"0B\""],
+            "Maximum size of a component",
+        ),
+        key(
+            "code_memory",
+            size(usual.code_memory_bytes),
+            "\"2GiB\"",
+            &["\"?\"", "\"0B\""],
+            "Maximum memory for the native code of functions",
+        ),
+        key(
+            "drain_timeout",
+            time(usual.drain_timeout),
+            "\"1m\"",
+            &["\"?\"", "\"2h\""],
+            "How long requests may take to finish when the node stops",
+        ),
+        key(
+            "allow_overrides",
+            code(usual.allow_overrides),
+            "true",
+            &[],
+            "Let any client choose the version that answers, without a token",
+        ),
+        key(
+            "show_shielded",
+            code(usual.show_shielded),
+            "true",
+            &[],
+            "Mark answers of a second run with the header `wasm-fn-shielded: 1`",
+        ),
+        key(
+            "trusted_proxies",
+            "none",
+            "[\"10.0.0.0/8\", \"::1\"]",
+            &["[\"nginx\"]"],
+            "Networks of proxies whose `Forwarded` or `X-Forwarded-For` header names the client",
+        ),
+        key(
+            "proxy_protocol",
+            code(usual.proxy_protocol),
+            "true",
+            &[],
+            "Expect connections from trusted proxies to begin with a PROXY header",
+        )
+        .beside("trusted_proxies = [\"10.0.0.0/8\"]"),
+        key(
+            "preview_domain",
+            "none",
+            "\"preview.example.com\"",
+            &["\"*.example.com\""],
+            "Domain with a wildcard DNS record; each version has a host name under it",
+        ),
+    ]
+}
+
+fn function() -> Vec<Key> {
+    let usual = Limits::default();
+    vec![
+        key(
+            "component",
+            "none",
+            "\"target/wasm32-wasip2/release/hello.wasm\"",
+            &[],
+            "The component or command module, if `deploy` is given no FILE",
+        ),
+        key(
+            "routes",
+            "`/hello/*`",
+            "[\"/hello/*\", \"api.example.com/hello\"]",
+            &["[\"hello\"]"],
+            "Where the live stage answers; other stages answer at `/hello@STAGE/*`",
+        ),
+        key(
+            "preview",
+            code(PreviewAccess::default()),
+            "\"open\"",
+            &["\"?\""],
+            "Who may use the addresses of the function's versions",
+        ),
+        key(
+            "memory",
+            size(usual.memory_bytes),
+            "\"64MiB\"",
+            &["\"?\"", "\"1KiB\""],
+            "Linear memory of one instance",
+        ),
+        key(
+            "timeout",
+            time(usual.timeout),
+            "\"30s\"",
+            &["\"?\"", "\"2h\""],
+            "Time of one request, including its time in the queue",
+        ),
+        key("cpu", "no limit", "\"500ms\"", &["\"?\"", "\"2h\""], "CPU time of one request"),
+        key("concurrency", code(usual.concurrency), "100", &["0"], "How many requests may run at once"),
+        key(
+            "queue",
+            code(usual.queue),
+            "0",
+            &["100001"],
+            "How many requests may wait for one of them to end",
+        ),
+        key(
+            "queue_wait",
+            time(usual.queue_wait),
+            "\"250ms\"",
+            &["\"?\"", "\"2m\""],
+            "How long a request may wait in that queue",
+        ),
+        key(
+            "reuse",
+            code(usual.reuse),
+            "100",
+            &["0"],
+            "How many requests one instance may serve, one after the other; 1 gives each a fresh instance",
+        ),
+        key(
+            "egress",
+            "none",
+            "[\"https://api.example.com\", \"https://*.example.org\"]",
+            &["[\"example.com\"]"],
+            "Origins that the function may call",
+        ),
+        key("env", "none", "{ GREETING = \"hi\" }", &["{ \"A=B\" = \"1\" }"], "Environment variables"),
+        key(
+            "sticky",
+            code(Sticky::default()),
+            "\"cookie:sid\"",
+            &["\"?\""],
+            "What keeps a user on one version",
+        ),
+        key(
+            "cohorts",
+            "none",
+            "[{ name = \"beta\", header = \"x-group\", in = [\"beta\"], to = \"canary\" }]",
+            &[],
+            "Rules that place users on one version, see [below](#functionhellocohorts)",
+        ),
+        key("rollout", "empty", "{ strategy = \"canary\" }", &[], "See [below](#functionhellorollout)"),
+        key("gate", "empty", "{ alpha = 0.01 }", &[], "See [below](#functionhellogate)"),
+    ]
+}
+
+fn cohort() -> Vec<Key> {
+    let rest = "header = \"x-group\"\nin = [\"beta\"]\nto = \"canary\"";
+    let source = "in = [\"beta\"]\nto = \"canary\"";
+    let values = "header = \"x-group\"\nto = \"canary\"";
+    vec![
+        key(
+            "name",
+            "none",
+            "\"beta\"",
+            &["\"10%\""],
+            "Name by which the steps of a rollout refer to these users",
+        )
+        .beside(rest),
+        key("header", "none", "\"x-group\"", &["\"a b\""], "Name of the request header with the value")
+            .beside(source),
+        key("cookie", "none", "\"group\"", &["\"a b\""], "Name of the cookie with the value").beside(source),
+        key("query", "none", "\"group\"", &["\"a b\""], "Name of the query parameter with the value")
+            .beside(source),
+        key("in", "none", "[\"beta\", \"staff\"]", &["[]"], "Values that match").beside(values),
+        key("equals", "none", "\"beta\"", &[], "The only value that matches").beside(values),
+        key(
+            "to",
+            "none: it has to be there",
+            "\"canary\"",
+            &["\"latest\""],
+            "The version that these users get",
+        )
+        .beside("header = \"x-group\"\nin = [\"beta\"]"),
+    ]
+}
+
+fn rollout() -> Vec<Key> {
+    let canary = "strategy = \"canary\"";
+    let linear = "strategy = \"linear\"";
+    let steps = defaults::CANARY_STEPS.map(|share| format!("\"{share}\"")).join(", ");
+    vec![
+        key(
+            "strategy",
+            code("all-at-once"),
+            "\"canary\"",
+            &["\"?\""],
+            "How traffic moves to the new version",
+        ),
+        key(
+            "steps",
+            code(format!("[{steps}]")),
+            "[\"beta\", \"10%\", \"50%\"]",
+            &["[\"5\"]", "[]"],
+            "For a canary: cohorts first, then growing shares of everybody",
+        )
+        .beside(canary),
+        key(
+            "by",
+            code(defaults::LINEAR_SHARE),
+            "\"20%\"",
+            &["\"5\"", "\"0%\""],
+            "For a linear rollout: the share that each step adds",
+        )
+        .beside(linear),
+        key(
+            "every",
+            time(defaults::LINEAR_EVERY),
+            "\"5m\"",
+            &["\"?\"", "\"31days\""],
+            "For a linear rollout: how long each step lasts",
+        )
+        .beside(linear),
+        key(
+            "step_min",
+            time(defaults::STEP_MIN),
+            "\"10m\"",
+            &["\"?\"", "\"31days\""],
+            "For a canary: minimum duration of each step",
+        )
+        .beside(canary),
+        key(
+            "min_requests",
+            code(GateSpec::default().min_requests),
+            "1000",
+            &["0"],
+            "Requests that each step needs before it can pass",
+        ),
+        key(
+            "manual",
+            code(false),
+            "true",
+            &[],
+            "Wait for `wasm-fn promote` before each step and before the switch",
+        )
+        .beside(canary),
+        key("on_fail", code("rollback"), "\"pause\"", &["\"?\""], "What to do if the gate fails"),
+        key(
+            "watch",
+            time(defaults::WATCH),
+            "\"30m\"",
+            &["\"?\"", "\"31days\""],
+            "How long to watch the version once it has all traffic; `0s` turns this off",
+        ),
+        key(
+            "keep",
+            time(defaults::KEEP),
+            "\"2h\"",
+            &["\"?\"", "\"31days\""],
+            "For blue-green: how long the previous version stays loaded after the switch",
+        )
+        .beside("strategy = \"blue-green\""),
+        key("shield", code(true), "false", &[], "Answer from stable what failed on the canary"),
+        key(
+            "checks",
+            "none",
+            "[{ path = \"/hello\", expect = { status = 200 } }]",
+            &[],
+            "For blue-green: requests that the version must answer, see [below](#functionhellorolloutchecks)",
+        )
+        .beside("strategy = \"blue-green\""),
+    ]
+}
+
+fn checks() -> Vec<Key> {
+    let path = "path = \"/hello\"";
+    vec![
+        key("method", code("GET"), "\"POST\"", &["\"a b\""], "Method of the request").beside(path),
+        key(
+            "path",
+            "none: it has to be there",
+            "\"/hello?x=1\"",
+            &["\"hello\""],
+            "Path and query of the request",
+        ),
+        key(
+            "headers",
+            "none",
+            "{ accept = \"text/plain\" }",
+            &["{ \"a b\" = \"\" }"],
+            "Headers of the request",
+        )
+        .beside(path),
+        key("body", "none", "\"{}\"", &[], "Body of the request").beside(path),
+        key("expect", "status 200", "{ status = 404 }", &[], "What the answer must be, see below")
+            .beside(path),
+    ]
+}
+
+fn expectation() -> Vec<Key> {
+    vec![
+        key("status", code(200), "404", &["99"], "Status of the answer"),
+        key(
+            "headers",
+            "any",
+            "{ content-type = \"text/plain\" }",
+            &["{ \"a b\" = \"\" }"],
+            "Headers that the answer must have, with these values",
+        ),
+        key("body", "any", "\"^hello\"", &[], "Regular expression that matches somewhere in the body"),
+        key(
+            "json",
+            "any",
+            "{ \"/status\" = \"ok\" }",
+            &["{ status = 1 }"],
+            "Values in the answer's JSON, by their JSON pointers",
+        ),
+    ]
+}
+
+fn gate() -> Vec<Key> {
+    let usual = GateSpec::default();
+    let tolerate = |tolerate: Option<f64>| {
+        tolerate.map_or("`false`".to_owned(), |tolerate| format!("`{{ tolerate = {tolerate} }}`"))
+    };
+    let floor =
+        format!("`{{ error_rate = {}, requests = {} }}`", usual.floor.error_rate, usual.floor.requests);
+    vec![
+        key(
+            "alpha",
+            code(usual.alpha),
+            "0.01",
+            &["0.5"],
+            "Probability that a rollout fails a version that is no worse",
+        )
+        .mistyped("true"),
+        key("errors", tolerate(usual.errors), "{ tolerate = 1.5 }", &[], "Failures, compared with stable's"),
+        key(
+            "latency_p99",
+            tolerate(usual.latency_p99),
+            "{ tolerate = 1.5 }",
+            &[],
+            "99th percentile of the latency and, in steps, its median",
+        ),
+        key("memory_p99", tolerate(usual.memory_p99), "false", &[], "99th percentile of the memory peak"),
+        key(
+            "max_error_rate",
+            "none",
+            "\"5%\"",
+            &["1.0"],
+            "Share of failures that is too high whatever stable does",
+        )
+        .mistyped("true"),
+        key(
+            "max_latency_p99",
+            "none",
+            "\"250ms\"",
+            &["\"?\""],
+            "Latency that 99 % of requests must stay below whatever stable does",
+        ),
+        key(
+            "floor",
+            floor,
+            "{ error_rate = 0.2, requests = 50 }",
+            &[],
+            "See [below](#functionhellogatefloor)",
+        ),
+        key(
+            "on_no_data",
+            code("wait"),
+            "\"pass\"",
+            &["\"?\""],
+            "What to do if a step has lasted long enough but had too few requests",
+        ),
+    ]
+}
+
+fn signal() -> Vec<Key> {
+    let usual = GateSpec::default();
+    vec![
+        key(
+            "tolerate",
+            code(usual.errors.unwrap_or_default()),
+            "1.5",
+            &["0.5", "101.0"],
+            "How many times stable's value is tolerated",
+        )
+        .mistyped("true"),
+        key(
+            "alpha",
+            code(usual.alpha),
+            "0.01",
+            &["0.5"],
+            "Another place for the gate's `alpha`, which all share",
+        )
+        .mistyped("true"),
+    ]
+}
+
+fn floor() -> Vec<Key> {
+    vec![
+        key("error_rate", "none: it has to be there", "0.2", &["1.5"], "Share of failures that is too high")
+            .mistyped("true")
+            .beside("requests = 20"),
+        key("requests", "none: it has to be there", "50", &["2"], "Requests below which it is not asked")
+            .beside("error_rate = 0.5"),
+    ]
+}
