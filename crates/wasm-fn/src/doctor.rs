@@ -17,7 +17,10 @@ use wasm_fn_core::format_bytes as bytes;
 use wasm_fn_pool::PlanOptions;
 use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
 
-use crate::{config, machine, output::visible};
+use crate::{
+    config, machine,
+    output::{Look, visible},
+};
 
 /// Files of a data directory that only their owner may access.
 const PRIVATE: [&str; 3] = ["artifact.key", "preview.key", "token"];
@@ -74,8 +77,8 @@ impl Report {
         self.ok
     }
 
-    /// One line per finding, in columns.
-    pub(crate) fn text(&self) -> String {
+    /// One line per finding, in columns; longer ones wrap on a terminal.
+    pub(crate) fn text(&self, look: Look) -> String {
         let line = |finding: &Finding| {
             let status = match finding.status {
                 Status::Ok => "ok",
@@ -83,7 +86,10 @@ impl Report {
                 Status::Problem => "problem",
             };
             let help = finding.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
-            visible(&format!("{status:<8} {:<12} {}{help}", finding.name, finding.found).replace('\n', " "))
+            let title = format!("{status:<8} {:<12} ", finding.name);
+            let text = visible(&format!("{}{help}", finding.found).replace('\n', " "));
+            let text = title.clone() + look.below(title.len(), &text).trim_start();
+            if finding.status == Status::Problem { look.failed(&text) } else { text }
         };
         self.findings.iter().map(line).collect::<Vec<_>>().join("\n")
     }

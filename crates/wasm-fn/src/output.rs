@@ -3,6 +3,7 @@
 //! Text from functions and users may contain anything; [`visible`] keeps it from controlling the terminal.
 
 pub(crate) mod lines;
+mod look;
 pub(crate) mod picture;
 pub(crate) mod preview;
 pub(crate) mod rollout;
@@ -16,6 +17,8 @@ use std::{
 
 use console::Style;
 use serde::Serialize;
+
+pub(crate) use look::Look;
 
 use crate::{
     args::Format,
@@ -131,11 +134,11 @@ fn explain(told: &Told, paint: impl Fn(Style, &str) -> String) -> String {
 }
 
 /// Escapes characters in `text` that would control a terminal: control characters except tab and newline,
-/// and those that change the direction of writing.
+/// and those that change the direction of writing or are invisible.
 pub(crate) fn visible(text: &str) -> String {
     let steers = |c: char| {
         (c.is_control() && c != '\t' && c != '\n')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
     };
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -5,12 +5,12 @@ use crate::{
     args, config,
     doctor::{self, Report},
     fault::{self, Fault},
-    output::Output,
+    output::{Look, Output},
 };
 
 pub(super) async fn run(args: args::Doctor, output: Output) -> Result<u8, Fault> {
     let config = config::Serve::resolve(&args.serve)?;
     let report = doctor::examine(&config).await;
-    output.data(&report, Report::text)?;
+    output.data(&report, |report: &Report| report.text(Look::of_stdout()))?;
     Ok(if report.is_ok() { DONE } else { fault::ERROR })
 }

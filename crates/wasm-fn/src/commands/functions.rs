@@ -8,14 +8,14 @@ use crate::{
     args,
     client::{Client, ClientError},
     fault::Fault,
-    output::{self, Output, tables, time},
+    output::{self, Look, Output, tables, time},
 };
 
 pub(super) async fn list(args: args::Functions, output: Output) -> Result<u8, Fault> {
     let client = connect(&args.connection)?;
     let list = all(&client).await;
     let list = list.map_err(|error| error.fault("the functions cannot be listed"))?;
-    output.data(&list, tables::functions)?;
+    output.data(&list, |list| tables::functions(list, Look::of_stdout()))?;
     none_yet(&list, output);
     Ok(DONE)
 }
@@ -55,7 +55,7 @@ pub(super) async fn versions(args: args::OneFunction, output: Output) -> Result<
     let client = connect(&connection)?;
     let list = client.get::<api::VersionList>(&format!("/v1/functions/{function}/versions")).await;
     let list = list.map_err(|error| error.fault(format!("the versions of `{function}` cannot be listed")))?;
-    output.data(&list, |list| tables::versions(list, time::now_ms()))?;
+    output.data(&list, |list| tables::versions(list, time::now_ms(), Look::of_stdout()))?;
     Ok(DONE)
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn history(args: args::History, output: Output) -> Result<u8, F
     let history = client.query::<_, api::HistoryPage>(Method::GET, &path, &query).await;
     let history =
         history.map_err(|error| error.fault(format!("the history of `{function}` cannot be shown")))?;
-    output.data(&history, |history| tables::history(history, evidence))?;
+    output.data(&history, |history| tables::history(history, evidence, Look::of_stdout()))?;
     if !evidence && history.entries.iter().any(|entry| entry.evidence.is_some()) {
         output
             .next(&[(format!("wasm-fn history {function} --evidence"), "the numbers behind each decision")]);

@@ -10,7 +10,7 @@ use crate::{
     args,
     client::Client,
     fault::Fault,
-    output::{self, Output, lines, picture::Picture, tables, time},
+    output::{self, Look, Output, lines, picture::Picture, tables, time},
 };
 
 /// Time between two polls.
@@ -24,7 +24,8 @@ pub(super) async fn run(args: args::Status, output: Output) -> Result<u8, Fault>
         (Some(function), false) => {
             let status = client.get::<api::FunctionStatus>(&format!("/v1/functions/{function}")).await;
             let status = status.map_err(|error| error.fault(format!("`{function}` cannot be shown")))?;
-            output.data(&status, |status| tables::status(status, time::now_ms()))?;
+            let look = Look::of_stdout();
+            output.data(&status, |status| tables::status(status, time::now_ms(), look))?;
         }
         (None, true) => tokio::select! {
             ended = follow(&client, output) => ended?,
@@ -32,7 +33,7 @@ pub(super) async fn run(args: args::Status, output: Output) -> Result<u8, Fault>
         },
         (None, false) => {
             let list = look(&client).await?;
-            output.data(&list, tables::summaries)?;
+            output.data(&list, |list| tables::summaries(list, Look::of_stdout()))?;
             functions::none_yet(&list, output);
         }
     }
@@ -54,7 +55,8 @@ async fn follow(client: &Client, output: Output) -> Result<(), Fault> {
         looks.tick().await;
         let (list, now_ms) = (look(client).await?, time::now_ms());
         if let Some(picture) = &mut picture {
-            picture.draw(&tables::summaries(&list)).map_err(|error| Fault::output(&error))?;
+            let drawn = tables::summaries(&list, Look::of_stdout());
+            picture.draw(&drawn).map_err(|error| Fault::output(&error))?;
         } else if output.is_json() {
             output.record(&list, |_| String::new())?;
         } else {

@@ -12,7 +12,7 @@ use crate::{
     client::{Client, ClientError},
     fault::{self, Fault},
     output::{
-        self, Output, lines,
+        self, Look, Output, lines,
         picture::Picture,
         rollout::{self, Drawn},
         tables, time,
@@ -264,7 +264,7 @@ impl Watcher {
                 self.stages.get(stage).map_or(rollout::Actual::Step(None), Seen::actual)
             };
             let text = match &self.who {
-                For::Status => tables::stages(status, Drawn::Bars, actual, now_ms),
+                For::Status => tables::stages(status, Drawn::Bars, actual, now_ms, Look::of_stdout()),
                 For::Deploy { stage } => {
                     let rollout = self.stages.get(stage).and_then(Seen::rollout);
                     let standing = rollout.map(|rollout| {

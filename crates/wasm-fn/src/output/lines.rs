@@ -2,7 +2,7 @@
 
 use wasm_fn_api as api;
 
-use super::{rollout, tables, time, visible};
+use super::{Look, rollout, tables, time, visible};
 
 /// ` in stage staging`; nothing for the stage `live`, which is the default.
 fn in_stage(stage: &str) -> String {
@@ -65,6 +65,20 @@ pub(crate) fn changed(changed: &api::StageChanged) -> String {
     format!("{function} {stable} is stable{canary}{}, traffic is {}", in_stage(stage), tables::split(split))
 }
 
+/// What a rollback did: `hello rolled back from v2 to v1, traffic is v1=100%`.
+pub(crate) fn rolled_back(changed: &api::StageChanged) -> String {
+    let api::StageChanged { function, stage, stable, split, split_before, .. } = changed;
+    let (place, traffic) = (in_stage(stage), tables::split(split));
+    let from = match split_before.as_slice() {
+        before if before == split => {
+            return format!("{function} {stable} has all traffic{place} already, nothing was changed");
+        }
+        [only] => only.version.clone(),
+        several => tables::split(several),
+    };
+    format!("{function} rolled back from {from} to {stable}{place}, traffic is {traffic}")
+}
+
 /// `, v2 is canary at step 2 of 4, paused`.
 fn stands(rollout: &api::RolloutView) -> String {
     let api::RolloutView { canary, phase, lasts_ms, .. } = rollout;
@@ -120,7 +134,7 @@ pub(crate) fn summary(function: &api::FunctionSummary, now_ms: u64) -> String {
 }
 
 /// One line of a log.
-pub(crate) fn log(event: &api::LogEvent) -> String {
+pub(crate) fn log(event: &api::LogEvent, look: Look) -> String {
     match event {
         api::LogEvent::Lost { lines } => format!("({lines} lines were lost: they arrived too fast)"),
         api::LogEvent::Line(line) => {
@@ -129,10 +143,16 @@ pub(crate) fn log(event: &api::LogEvent) -> String {
                 api::LogStreamView::Stderr => "stderr",
                 api::LogStreamView::Host => "host",
             };
-            let failed = if line.failed { " failed" } else { "" };
-            let request: String = line.request_id.chars().take(8).collect();
-            let (at, text) = (time::instant(line.at_ms), visible(&line.text));
-            format!("{at} {} {stream} {}{failed}  {text}", line.version, visible(&request))
+            let status = line.status.map(|status| format!(" {status}")).unwrap_or_default();
+            let failed = if line.failed { format!(" failed{status}") } else { String::new() };
+            let asked = line.request.as_ref().map(|request| {
+                let api::LogRequestView { method, path, duration_ms } = request;
+                format!("{method} {path} after {}: ", time::latency(Some(*duration_ms)))
+            });
+            let text = format!("{}{}", asked.unwrap_or_default(), line.text);
+            let (at, id) = (time::instant(line.at_ms), visible(&line.request_id));
+            let text = format!("{at} {} {stream} {id}{failed}  {}", line.version, visible(&text));
+            if line.failed { look.failed(&text) } else { text }
         }
     }
 }

@@ -1,16 +1,23 @@
 //! Answers of the admin API as tables.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use wasm_fn_api as api;
 use wasm_fn_rollout::Step;
 
 use super::{
+    Look,
     rollout::{self, Actual, Drawn},
     time, visible,
 };
 
 /// Digits shown of a digest or hash: enough to compare by eye.
 const DIGITS: usize = 12;
+
+/// Columns of a table that are narrower are never wrapped: times, numbers and short names.
+const WRAPPED_MIN: u16 = 21;
+
+/// Begins a row. It has no width, and [`visible`] leaves none of it in other text.
+const ROW: char = '\u{2060}';
 
 /// A table with these columns; the columns in `right` hold numbers.
 pub(super) fn table(header: &[&str], right: &[usize]) -> Table {
@@ -31,6 +38,57 @@ pub(super) fn row(table: &mut Table, cells: impl IntoIterator<Item = String>) {
     table.add_row(cells.into_iter().map(|cell| visible(&cell.replace('\n', " "))).collect::<Vec<_>>());
 }
 
+/// The text of `table`. On a terminal its long cells wrap, so that it fits.
+fn fit(mut table: Table, look: Look) -> String {
+    if let Some(columns) = look.columns {
+        let widths = table.column_max_content_widths();
+        for (column, width) in table.column_iter_mut().zip(widths) {
+            if width < WRAPPED_MIN {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
+        }
+        // The blanks after the last column do not show.
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns.saturating_add(2));
+    }
+    table.trim_fmt()
+}
+
+/// A row of a table, and what is said below it.
+struct Record {
+    cells: Vec<String>,
+    below: Vec<String>,
+    /// Whether it is about something that failed.
+    failed: bool,
+}
+
+/// A table of records; what is below a row is indented by `indent`.
+fn records(header: &[&str], right: &[usize], rows: &[Record], indent: usize, look: Look) -> String {
+    let mut table = table(header, right);
+    for record in rows {
+        let cells = record.cells.iter().map(|cell| visible(&cell.replace('\n', " ")));
+        let marks = std::iter::once(ROW.to_string()).chain(std::iter::repeat(String::new()));
+        table.add_row(cells.zip(marks).map(|(cell, mark)| mark + &cell).collect::<Vec<_>>());
+    }
+    let paint = |record: &Record, text: &str| {
+        if record.failed { look.failed(text) } else { text.to_owned() }
+    };
+    let below = |record: &Record| {
+        let texts = record.below.iter().map(|text| look.below(indent, &visible(&text.replace('\n', " "))));
+        texts.map(|text| paint(record, &text)).collect::<Vec<_>>()
+    };
+    let (mut rows, mut current, mut lines) = (rows.iter(), None, Vec::new());
+    for line in fit(table, look).lines() {
+        if line.contains(ROW) {
+            lines.extend(current.map(below).unwrap_or_default());
+            current = rows.next();
+        }
+        let line = line.replace(ROW, "");
+        lines.push(current.map_or(line.clone(), |record| paint(record, &line)));
+    }
+    lines.extend(current.map(below).unwrap_or_default());
+    lines.join("\n")
+}
+
 fn or_dash(text: Option<String>) -> String {
     text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
 }
@@ -42,7 +100,7 @@ pub(crate) fn split(split: &[api::SplitShare]) -> String {
 }
 
 /// `functions`.
-pub(crate) fn functions(list: &api::FunctionList) -> String {
+pub(crate) fn functions(list: &api::FunctionList, look: Look) -> String {
     let mut table = table(&["FUNCTION", "LATEST", "STAGES", "ROUTES"], &[]);
     for function in &list.functions {
         let stages: Vec<_> = function.stages.iter().map(|stage| stage.stage.as_str()).collect();
@@ -57,13 +115,13 @@ pub(crate) fn functions(list: &api::FunctionList) -> String {
             ],
         );
     }
-    table.trim_fmt()
+    fit(table, look)
 }
 
 /// `status` of all functions.
-pub(crate) fn summaries(list: &api::FunctionList) -> String {
-    let header = ["FUNCTION", "STAGE", "STABLE", "CANARY", "PREVIOUS", "SPLIT", "REQUESTS", "FAILURES"];
-    let mut table = table(&header, &[6, 7]);
+pub(crate) fn summaries(list: &api::FunctionList, look: Look) -> String {
+    let header = ["FUNCTION", "STAGE", "STABLE", "CANARY", "SPLIT", "REQUESTS", "FAILURES"];
+    let mut table = table(&header, &[5, 6]);
     for function in &list.functions {
         if function.stages.is_empty() {
             let name = function.function.clone();
@@ -77,7 +135,6 @@ pub(crate) fn summaries(list: &api::FunctionList) -> String {
                     stage.stage.clone(),
                     stage.stable.clone(),
                     or_dash(stage.canary.clone()),
-                    or_dash(stage.previous.clone()),
                     split(&stage.split),
                     stage.requests.to_string(),
                     time::failures(stage.failures, stage.requests),
@@ -85,12 +142,12 @@ pub(crate) fn summaries(list: &api::FunctionList) -> String {
             );
         }
     }
-    table.trim_fmt()
+    fit(table, look)
 }
 
 /// `status` of one function; ages are relative to `now_ms`.
-pub(crate) fn status(status: &api::FunctionStatus, now_ms: u64) -> String {
-    stages(status, Drawn::Plain, |_, rollout| Actual::of(rollout), now_ms)
+pub(crate) fn status(status: &api::FunctionStatus, now_ms: u64, look: Look) -> String {
+    stages(status, Drawn::Plain, |_, rollout| Actual::of(rollout), now_ms, look)
 }
 
 /// `status` of one function; `actual` returns the canary's actual share in a stage's rollout.
@@ -99,6 +156,7 @@ pub(crate) fn stages(
     drawn: Drawn,
     actual: impl Fn(&str, &api::RolloutView) -> Actual,
     now_ms: u64,
+    look: Look,
 ) -> String {
     if status.stages.is_empty() {
         let api::FunctionStatus { function, latest, .. } = status;
@@ -109,7 +167,7 @@ pub(crate) fn stages(
             .rollout
             .as_ref()
             .map(|rollout| rollout::standing(rollout, actual(&stage.stage, rollout), drawn, now_ms));
-        stage_status(status, stage, rollout, now_ms)
+        stage_status(status, stage, rollout, now_ms, look)
     });
     stages.collect::<Vec<_>>().join("\n\n")
 }
@@ -119,6 +177,7 @@ fn stage_status(
     stage: &api::StageStatus,
     rollout: Option<String>,
     now_ms: u64,
+    look: Look,
 ) -> String {
     let mut text = format!("{}  stage {}  revision {}\n", status.function, stage.stage, status.revision);
     text += &format!("routes   {}\n", visible(&stage.routes.join(" ")));
@@ -131,18 +190,18 @@ fn stage_status(
     text += rollout.as_deref().unwrap_or("rollout  none\n");
     if let Some(last) = &stage.last_rollout {
         // Next to a rollout in progress, the numbers of the last one could be mistaken for its own.
-        text += &rollout::last(last, stage.rollout.is_none(), now_ms);
+        let failed = last.outcome != api::RolloutOutcomeView::Promoted;
+        for line in rollout::last(last, stage.rollout.is_none(), now_ms).lines() {
+            text += &format!("{}\n", if failed { look.failed(line) } else { line.to_owned() });
+        }
     }
     if !stage.versions.is_empty() {
         text += "\nsince the node started:\n";
     }
-    let header =
-        ["VERSION", "ROLE", "WEIGHT", "REQUESTS", "FAILURES", "P50", "P99", "WAIT P99", "MEMORY", "OUTCOMES"];
-    let mut table = table(&header, &[2, 3, 4, 5, 6, 7, 8]);
+    let header = ["VERSION", "ROLE", "WEIGHT", "REQUESTS", "FAILURES", "P50", "P99", "MEMORY"];
+    let mut table = table(&header, &[2, 3, 4, 5, 6, 7]);
     for version in &stage.versions {
         let tally = &version.tally;
-        let outcomes: Vec<_> =
-            tally.outcomes.iter().map(|(outcome, count)| format!("{outcome}={count}")).collect();
         row(
             &mut table,
             [
@@ -153,15 +212,34 @@ fn stage_status(
                 time::failures(tally.failures, tally.requests),
                 time::latency(tally.latency_p50_ms),
                 time::latency(tally.latency_p99_ms),
-                time::latency(tally.queue_wait_p99_ms),
                 time::bytes(tally.memory_peak_bytes),
-                or_dash(Some(outcomes.join(" "))),
             ],
         );
     }
-    text += &table.trim_fmt();
+    text += &fit(table, look);
+    for version in &stage.versions {
+        text += &beside(version, look);
+    }
     for version in stage.versions.iter().filter(|version| !version.tally.shield.is_empty()) {
         text += &format!("\n{}", shielded(version));
+    }
+    text
+}
+
+/// What else there is to say of a version's requests: how those ended that did not succeed, and how long
+/// requests waited for their turn if they did.
+fn beside(version: &api::VersionStatus, look: Look) -> String {
+    let api::TallyView { outcomes, failures, queue_wait_p99_ms, .. } = &version.tally;
+    let others = outcomes.iter().filter(|(outcome, _)| *outcome != "success");
+    let others: Vec<_> = others.map(|(outcome, count)| format!("{outcome}={count}")).collect();
+    let mut text = String::new();
+    if !others.is_empty() {
+        let line = format!("outcomes {}: {}", version.version, visible(&others.join(" ")));
+        text += &format!("\n{}", if *failures > 0 { look.failed(&line) } else { line });
+    }
+    if let Some(wait) = queue_wait_p99_ms.filter(|wait| *wait >= 1.0) {
+        let (version, wait) = (&version.version, time::latency(Some(wait)));
+        text += &format!("\nwaiting  {version}: 99% of the requests waited {wait} or less for their turn");
     }
     text
 }
@@ -203,26 +281,23 @@ pub(super) fn role_word(role: api::VersionRole) -> &'static str {
 }
 
 /// `versions`; ages are relative to `now_ms`.
-pub(crate) fn versions(list: &api::VersionList, now_ms: u64) -> String {
-    let header = ["VERSION", "WHERE", "KIND", "COMPONENT", "AGE", "BY", "VERDICT", "MESSAGE"];
-    let mut table = table(&header, &[4]);
-    for version in &list.versions {
+pub(crate) fn versions(list: &api::VersionList, now_ms: u64, look: Look) -> String {
+    let header = ["VERSION", "WHERE", "KIND", "COMPONENT", "AGE", "BY"];
+    let rows = list.versions.iter().map(|version| {
         let places: Vec<_> = version.stages.iter().map(place).collect();
-        row(
-            &mut table,
-            [
-                version.version.clone(),
-                or_dash(Some(places.join(", "))),
-                version.kind.clone(),
-                version.component.chars().take(DIGITS).collect(),
-                time::age(version.created_ms, now_ms),
-                version.created_by.clone(),
-                or_dash(version.verdict.as_ref().map(verdict)),
-                or_dash(version.message.clone()),
-            ],
-        );
-    }
-    table.trim_fmt()
+        let cells = vec![
+            version.version.clone(),
+            or_dash(Some(places.join(", "))),
+            version.kind.clone(),
+            version.component.chars().take(DIGITS).collect(),
+            time::age(version.created_ms, now_ms),
+            version.created_by.clone(),
+        ];
+        let message = version.message.iter().map(|message| format!("message: {message}"));
+        let below = version.verdict.iter().map(verdict).chain(message);
+        Record { cells, below: below.collect(), failed: version.verdict.is_some() }
+    });
+    records(&header, &[4], &rows.collect::<Vec<_>>(), 9, look)
 }
 
 fn place(place: &api::VersionPlace) -> String {
@@ -242,27 +317,23 @@ fn verdict(verdict: &api::VersionVerdictView) -> String {
 }
 
 /// `history`; with `evidence`, the numbers behind each decision below the table.
-pub(crate) fn history(history: &api::HistoryPage, evidence: bool) -> String {
-    let header = ["REVISION", "AT", "BY", "FROM", "ACTION", "STAGE", "VERSION", "SPLIT", "HASH", "WHY"];
-    let mut table = table(&header, &[0]);
-    for entry in &history.entries {
-        row(
-            &mut table,
-            [
-                entry.revision.to_string(),
-                time::instant(entry.at_ms),
-                entry.actor.clone(),
-                or_dash(Some(entry.origin.clone())),
-                entry.action.clone(),
-                or_dash(entry.stage.clone()),
-                or_dash(entry.version.clone()),
-                afterwards(entry),
-                entry.hash.chars().take(DIGITS).collect(),
-                or_dash(Some(why(entry))),
-            ],
-        );
-    }
-    let mut text = table.trim_fmt();
+pub(crate) fn history(history: &api::HistoryPage, evidence: bool, look: Look) -> String {
+    let header = ["REVISION", "AT", "ACTION", "VERSION", "HASH", "SPLIT"];
+    let rows = history.entries.iter().map(|entry| {
+        let stage = entry.stage.as_deref().filter(|stage| *stage != "live");
+        let stage = stage.map(|stage| format!(" in {stage}")).unwrap_or_default();
+        let cells = vec![
+            entry.revision.to_string(),
+            time::second(entry.at_ms),
+            format!("{}{stage}", entry.action),
+            or_dash(entry.version.clone()),
+            entry.hash.chars().take(DIGITS).collect(),
+            afterwards(entry),
+        ];
+        let failed = matches!(entry.action.as_str(), "abort" | "rollback");
+        Record { cells, below: vec![who(entry)], failed }
+    });
+    let mut text = records(&header, &[0], &rows.collect::<Vec<_>>(), 10, look);
     for entry in history.entries.iter().filter(|_| evidence) {
         let Some(evidence) = &entry.evidence else { continue };
         let version = entry.version.as_deref().unwrap_or_default();
@@ -282,8 +353,11 @@ fn afterwards(entry: &api::HistoryEntry) -> String {
     }
 }
 
-/// A person's message and the rollout's reason.
-fn why(entry: &api::HistoryEntry) -> String {
-    let words = [&entry.message, &entry.reason].into_iter().flatten().map(String::as_str);
-    words.collect::<Vec<_>>().join("; ")
+/// Who did it, from where and why: `by admin from 127.0.0.1:50000: looks good`.
+fn who(entry: &api::HistoryEntry) -> String {
+    let from = if entry.origin.is_empty() { String::new() } else { format!(" from {}", entry.origin) };
+    let why = [&entry.message, &entry.reason].into_iter().flatten().map(String::as_str);
+    let why = why.collect::<Vec<_>>().join("; ");
+    let why = if why.is_empty() { why } else { format!(": {why}") };
+    format!("by {}{from}{why}", entry.actor)
 }

@@ -5,8 +5,13 @@ use std::collections::BTreeMap;
 use expect_test::{Expect, expect};
 use wasm_fn_api::{self as api, VersionRole};
 
-use super::{explain, lines, rollout::Actual, tables, time, visible};
+use super::{Look, explain, lines, rollout::Actual, tables, time, visible};
 use crate::fault::{Fault, Told};
+
+mod fitting;
+
+/// No terminal, no colours.
+const PLAIN: Look = Look { columns: None, colours: false };
 
 /// 2026-11-22T10:00:00Z.
 const NOW_MS: u64 = 1_795_341_600_000;
@@ -112,19 +117,19 @@ fn list() -> api::FunctionList {
 #[test]
 fn functions_are_a_table() {
     check(
-        &tables::functions(&list()),
+        &tables::functions(&list(), PLAIN),
         &expect![[r#"
         FUNCTION  LATEST  STAGES        ROUTES
         hello     v2      live staging  /hello@live/* /hello@staging/*
         idle      v2      -             -"#]],
     );
     check(
-        &tables::summaries(&list()),
+        &tables::summaries(&list(), PLAIN),
         &expect![[r#"
-            FUNCTION  STAGE    STABLE  CANARY  PREVIOUS  SPLIT          REQUESTS   FAILURES
-            hello     live     v1      v2      -         v2=10% v1=90%      1000  5 (0.50%)
-            hello     staging  v1      -       -         v1=100%            1000          0
-            idle      -        -       -       -         -                     -          -"#]],
+            FUNCTION  STAGE    STABLE  CANARY  SPLIT          REQUESTS   FAILURES
+            hello     live     v1      v2      v2=10% v1=90%      1000  5 (0.50%)
+            hello     staging  v1      -       v1=100%            1000          0
+            idle      -        -       -       -                     -          -"#]],
     );
     check(
         &lines::summary(&list().functions[0], NOW_MS),
@@ -137,7 +142,7 @@ fn functions_are_a_table() {
 #[test]
 fn a_status_compares_the_versions() {
     check(
-        &tables::status(&status(), NOW_MS),
+        &tables::status(&status(), NOW_MS, PLAIN),
         &expect![[r#"
             hello  stage live  revision 7
             routes   /hello/*
@@ -148,9 +153,11 @@ fn a_status_compares_the_versions() {
             time     0s of 1m in this step
 
             since the node started:
-            VERSION  ROLE    WEIGHT  REQUESTS    FAILURES      P50      P99  WAIT P99   MEMORY  OUTCOMES
-            v2       canary     10%         0           0        -        -         -      0 B  -
-            v1       stable     90%      4000  12 (0.30%)  0.84 ms  12.3 ms   1240 ms  3.9 MiB  success=3988 trap=12"#]],
+            VERSION  ROLE    WEIGHT  REQUESTS    FAILURES      P50      P99   MEMORY
+            v2       canary     10%         0           0        -        -      0 B
+            v1       stable     90%      4000  12 (0.30%)  0.84 ms  12.3 ms  3.9 MiB
+            outcomes v1: trap=12
+            waiting  v1: 99% of the requests waited 1240 ms or less for their turn"#]],
     );
     check(
         &lines::stage("hello", &status().stages[0], Actual::Step(Some(0.098)), NOW_MS),
@@ -162,7 +169,7 @@ fn a_status_compares_the_versions() {
     failing.stages[0].versions[0].tally.shield = [("again", 12), ("had-effect", 2), ("response-begun", 1)]
         .map(|(met, count)| (met.to_owned(), count))
         .into();
-    let text = tables::status(&failing, NOW_MS);
+    let text = tables::status(&failing, NOW_MS, PLAIN);
     check(
         text.lines().last().unwrap(),
         &expect![
@@ -171,13 +178,12 @@ fn a_status_compares_the_versions() {
     );
     let idle = api::FunctionStatus { stages: vec![], ..status() };
     check(
-        &tables::status(&idle, NOW_MS),
+        &tables::status(&idle, NOW_MS, PLAIN),
         &expect!["hello has no traffic in any stage, its latest version is v2"],
     );
 }
 
-#[test]
-fn versions_show_where_they_are_and_what_became_of_them() {
+fn version_list() -> api::VersionList {
     let version = |version: &str, verdict, message: &str, stages| api::VersionInfo {
         version: version.to_owned(),
         component: "0123456789abcdef".repeat(4),
@@ -201,7 +207,7 @@ fn versions_show_where_they_are_and_what_became_of_them() {
     };
     let back =
         api::VersionVerdictView::RolledBack { stage: "staging".to_owned(), at_ms: NOW_MS, reason: None };
-    let list = api::VersionList {
+    api::VersionList {
         more: false,
         function: "hello".to_owned(),
         versions: vec![
@@ -214,19 +220,26 @@ fn versions_show_where_they_are_and_what_became_of_them() {
                 vec![place("live", Some(VersionRole::Stable), "90%"), place("a", None, "5%")],
             ),
         ],
-    };
-    check(
-        &tables::versions(&list, NOW_MS),
-        &expect![[r#"
-        VERSION  WHERE                  KIND           COMPONENT     AGE  BY     VERDICT                  MESSAGE
-        v3       -                      wasi:http 0.2  0123456789ab   2h  admin  aborted: too many traps  faster\u{1b}[2J
-        v2       -                      wasi:http 0.2  0123456789ab   2h  admin  rolled back in staging   -
-        v1       live stable 90%, a 5%  wasi:http 0.2  0123456789ab   2h  admin  -                        -"#]],
-    );
+    }
 }
 
 #[test]
-fn history_says_who_what_when_whence_and_why() {
+fn versions_show_where_they_are_and_what_became_of_them() {
+    let list = version_list();
+    check(
+        &tables::versions(&list, NOW_MS, PLAIN),
+        &expect![[r#"
+            VERSION  WHERE                  KIND           COMPONENT     AGE  BY
+            v3       -                      wasi:http 0.2  0123456789ab   2h  admin
+                     aborted: too many traps
+                     message: faster\u{1b}[2J
+            v2       -                      wasi:http 0.2  0123456789ab   2h  admin
+                     rolled back in staging
+            v1       live stable 90%, a 5%  wasi:http 0.2  0123456789ab   2h  admin"#]],
+    );
+}
+
+fn history_page() -> api::HistoryPage {
     let entry = |revision, action: &str, shares: &str, message: Option<&str>| api::HistoryEntry {
         revision,
         at_ms: NOW_MS,
@@ -265,7 +278,7 @@ fn history_says_who_what_when_whence_and_why() {
         evidence: Some(evidence),
         ..entry(8, "abort", "v1=100%", None)
     };
-    let history = api::HistoryPage {
+    api::HistoryPage {
         function: "hello".to_owned(),
         entries: vec![
             entry(9, "delete", "", None),
@@ -274,17 +287,26 @@ fn history_says_who_what_when_whence_and_why() {
             api::HistoryEntry { step: Some("beta".to_owned()), ..entry(6, "deploy", "v1=100%", None) },
         ],
         more: false,
-    };
+    }
+}
+
+#[test]
+fn history_says_who_what_when_whence_and_why() {
+    let history = history_page();
     check(
-        &tables::history(&history, false),
+        &tables::history(&history, false, PLAIN),
         &expect![[r#"
-            REVISION  AT                        BY     FROM             ACTION  STAGE  VERSION  SPLIT                       HASH          WHY
-                   9  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  delete  -      -        -                           abababababab  -
-                   8  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  abort   live   v2       v1=100%                     abababababab  3 of 30 failed
-                   7  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  deploy  live   v2       v2=10% v1=90%               abababababab  why not
-                   6  2026-11-22T10:00:00.000Z  admin  127.0.0.1:50000  deploy  live   v2       v1=100%, cohort beta on v2  abababababab  -"#]],
+            REVISION  AT                    ACTION  VERSION  HASH          SPLIT
+                   9  2026-11-22T10:00:00Z  delete  -        abababababab  -
+                      by admin from 127.0.0.1:50000
+                   8  2026-11-22T10:00:00Z  abort   v2       abababababab  v1=100%
+                      by admin from 127.0.0.1:50000: 3 of 30 failed
+                   7  2026-11-22T10:00:00Z  deploy  v2       abababababab  v2=10% v1=90%
+                      by admin from 127.0.0.1:50000: why not
+                   6  2026-11-22T10:00:00Z  deploy  v2       abababababab  v1=100%, cohort beta on v2
+                      by admin from 127.0.0.1:50000"#]],
     );
-    let with_evidence = tables::history(&history, true);
+    let with_evidence = tables::history(&history, true, PLAIN);
     let below = with_evidence.split_once("\n\n").map(|(_, below)| below);
     check(
         below.unwrap_or_default(),
@@ -350,6 +372,7 @@ fn a_change_is_one_line() {
         split: split("v2=10% v1=90%"),
         rollout: Some(rollout()),
         previous: None,
+        split_before: vec![],
         revision: 8,
     };
     check(
@@ -368,6 +391,23 @@ fn a_change_is_one_line() {
         &lines::changed(&watched),
         &expect!["hello v2 is stable, v2 is watched for 1m, traffic is v2=10% v1=90%"],
     );
+    let back = |before: &str| api::StageChanged {
+        split: split("v1=100%"),
+        split_before: split(before),
+        ..changed.clone()
+    };
+    check(
+        &lines::rolled_back(&back("v2=100%")),
+        &expect!["hello rolled back from v2 to v1, traffic is v1=100%"],
+    );
+    check(
+        &lines::rolled_back(&api::StageChanged { stage: "staging".to_owned(), ..back("v2=10% v1=90%") }),
+        &expect!["hello rolled back from v2=10% v1=90% to v1 in stage staging, traffic is v1=100%"],
+    );
+    check(
+        &lines::rolled_back(&back("v1=100%")),
+        &expect!["hello v1 has all traffic already, nothing was changed"],
+    );
     let settled =
         api::StageChanged { stage: "staging".to_owned(), split: split("v1=100%"), rollout: None, ..changed };
     check(&lines::changed(&settled), &expect!["hello v1 is stable in stage staging, traffic is v1=100%"]);
@@ -378,18 +418,40 @@ fn a_log_line_cannot_steer_the_terminal() {
     let line = api::LogLineView {
         seq: 1,
         at_ms: NOW_MS + 123,
-        request_id: "0123456789abcdef".to_owned(),
+        request_id: "0123456789abcdef".repeat(2),
         version: "v2".to_owned(),
         stream: api::LogStreamView::Stderr,
         failed: true,
+        status: None,
+        request: None,
         text: "\u{1b}[2Jgone\u{202e}\rnot ".to_owned(),
     };
     check(
-        &lines::log(&api::LogEvent::Line(line)),
-        &expect![[r#"2026-11-22T10:00:00.123Z v2 stderr 01234567 failed  \u{1b}[2Jgone\u{202e}\rnot "#]],
+        &lines::log(&api::LogEvent::Line(line.clone()), PLAIN),
+        &expect![[
+            r#"2026-11-22T10:00:00.123Z v2 stderr 0123456789abcdef0123456789abcdef failed  \u{1b}[2Jgone\u{202e}\rnot "#
+        ]],
+    );
+    let request = api::LogRequestView {
+        method: "GET".to_owned(),
+        path: "/hello/\u{1b}[2J".to_owned(),
+        duration_ms: 12.34,
+    };
+    let answered = api::LogLineView {
+        stream: api::LogStreamView::Host,
+        status: Some(503),
+        request: Some(request),
+        text: "guest answered 503 Service Unavailable".to_owned(),
+        ..line
+    };
+    check(
+        &lines::log(&api::LogEvent::Line(answered), PLAIN),
+        &expect![[
+            r#"2026-11-22T10:00:00.123Z v2 host 0123456789abcdef0123456789abcdef failed 503  GET /hello/\u{1b}[2J after 12.3 ms: guest answered 503 Service Unavailable"#
+        ]],
     );
     check(
-        &lines::log(&api::LogEvent::Lost { lines: 3 }),
+        &lines::log(&api::LogEvent::Lost { lines: 3 }, PLAIN),
         &expect!["(3 lines were lost: they arrived too fast)"],
     );
 }

@@ -13,9 +13,17 @@ pub(crate) fn now_ms() -> u64 {
 
 /// `2026-11-22T10:00:00.123Z`, in UTC.
 pub(crate) fn instant(unix_ms: u64) -> String {
+    humantime::format_rfc3339_millis(moment(unix_ms)).to_string()
+}
+
+/// `2026-11-22T10:00:00Z`, in UTC.
+pub(crate) fn second(unix_ms: u64) -> String {
+    humantime::format_rfc3339_seconds(moment(unix_ms)).to_string()
+}
+
+fn moment(unix_ms: u64) -> SystemTime {
     // The last second of the year 9999: RFC 3339 cannot express later times.
-    let unix_ms = unix_ms.min(253_402_300_799_000);
-    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
+    SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms.min(253_402_300_799_000))
 }
 
 /// The time from `unix_ms` to `now_ms` in its largest unit: `5s`, `3m`, `2h`, `9d`.
