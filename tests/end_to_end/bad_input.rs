@@ -126,9 +126,9 @@ async fn file_that_cannot_be_read_is_named() {
 async fn weights_that_are_no_split_are_refused() {
     let (node, revision) = node().await;
     let cases: [(&[&str], i32, &[&str]); 10] = [
-        (&["v1=50%", "v2=40%"], 1, &["9000", "10000"]),
-        (&["v1=50%", "v2=60%"], 1, &["11000", "10000"]),
-        (&["v1=100%", "v2=0%"], 1, &["v2", "0%"]),
+        (&["v1=50%", "v2=40%"], 1, &["90%", "expected 100%"]),
+        (&["v1=50%", "v2=60%"], 1, &["110%", "expected 100%"]),
+        (&["v1=0%", "v2=0%"], 1, &["0%", "expected 100%"]),
         (&["v1=50%", "v1=50%"], 1, &["v1", "twice"]),
         (&["v1=50%", "stable=50%"], 1, &["v1", "twice"]),
         (&["v1=50%", "v9=50%"], 1, &["v9", "`hello`"]),
@@ -318,7 +318,7 @@ async fn machines_read_the_error_as_json() {
     let (node, _) = node().await;
     let cases: [(&[&str], &str, &str); 2] = [
         // Found before the node is asked, and by the node.
-        (&["traffic", "hello", "v1=50%", "v2=40%"], "invalid-split", "9000"),
+        (&["traffic", "hello", "v1=50%", "v2=40%"], "invalid-split", "90%"),
         (&["rollback", "hello", "--to", "v9"], "no-such-version", "v9"),
     ];
     for (args, code, fact) in cases {

@@ -20,6 +20,8 @@ mod failing;
 #[cfg(test)]
 mod fairness;
 #[cfg(test)]
+mod first_hour;
+#[cfg(test)]
 mod formats;
 #[cfg(test)]
 mod harness;

@@ -4,19 +4,28 @@
 //! beyond that module.
 
 mod backup;
+mod config;
 mod deploy;
+mod listen;
 #[cfg(test)]
 mod markdown;
 mod node;
+mod words;
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
 
 pub(crate) use backup::{Backup, Restore};
+pub(crate) use config::{Config, ConfigCommand};
 pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail};
+pub(crate) use listen::listen_address;
 pub(crate) use node::{Demo, Doctor, Log, LogFormat, Serve};
+pub(crate) use words::parse;
 
 /// Text after the program's help, and in the generated page.
 const EXIT_CODES: &str = "\
@@ -75,6 +84,7 @@ pub(crate) enum Command {
     /// Shows the logs of a function
     Logs(Logs),
     /// Lists the functions
+    #[command(visible_aliases = ["list", "ls"])]
     Functions(Functions),
     /// Deletes a function and all its versions, or one of its stages
     Delete(Delete),
@@ -82,6 +92,8 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Creates a data directory from a backup
     Restore(Restore),
+    /// Works with configuration files
+    Config(Config),
     /// Checks whether this machine can run a node well; takes the same options as `serve`
     Doctor(Doctor),
     /// Prints a completion script for a shell
@@ -275,18 +287,29 @@ pub(crate) struct Logs {
     /// Only lines of this version
     #[arg(long)]
     pub(crate) version: Option<VersionRef>,
-    /// Only lines of requests with this outcome
-    #[arg(long)]
-    pub(crate) status: Option<LogStatus>,
+    /// Only lines of requests that failed: `error` for all of them, or their status, such as `503` or `5xx`
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) status: Option<String>,
+    /// Only lines of this request: the `wasm-fn-request-id` of its answer, or the beginning of it
+    #[arg(long, value_name = "ID")]
+    pub(crate) request: Option<String>,
+    /// Only lines from this time on: how long ago, such as `10m`, or a time such as `2026-11-22T10:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = log_time)]
+    pub(crate) since: Option<LogTime>,
+    /// Only lines from before this time
+    #[arg(long, value_name = "TIME", value_parser = log_time, conflicts_with = "follow")]
+    pub(crate) until: Option<LogTime>,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
 
-/// Outcome of a request, for `logs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogStatus {
-    /// The request failed.
-    Error,
+/// A time in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogTime {
+    /// So long ago.
+    Ago(Duration),
+    /// Then.
+    At(SystemTime),
 }
 
 /// `delete`.
@@ -321,6 +344,13 @@ fn share(text: &str) -> Result<(VersionRef, Weight), String> {
     let version = version.parse().map_err(|error: wasm_fn_core::VersionRefError| error.to_string())?;
     let weight = weight.parse().map_err(|error: wasm_fn_core::WeightError| error.to_string())?;
     Ok((version, weight))
+}
+
+/// Reads `10m`, `2026-11-22T10:00:00Z` or `2026-11-22 10:00:00`, which is in UTC too.
+fn log_time(text: &str) -> Result<LogTime, &'static str> {
+    let ago = humantime::parse_duration(text).map(LogTime::Ago);
+    ago.or_else(|_| humantime::parse_rfc3339_weak(text).map(LogTime::At))
+        .map_err(|_| "expected how long ago, such as 10m, or a time such as 2026-11-22T10:00:00Z")
 }
 
 /// Reads `name: value`.

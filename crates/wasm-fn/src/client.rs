@@ -184,7 +184,13 @@ impl Client {
     }
 
     async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, ClientError> {
-        self.http.request(request).await.map_err(|error| ClientError::transport(self.authority(), &error))
+        let response = self.http.request(request).await;
+        let response = response.map_err(|error| ClientError::transport(self.authority(), &error))?;
+        // Only answers of the data plane have it, those of functions and its own refusals alike.
+        if response.headers().contains_key("wasm-fn-request-id") {
+            return Err(ClientError::DataPlane { node: self.authority().clone() });
+        }
+        Ok(response)
     }
 
     /// Returns the body of a successful answer, or the refusal.

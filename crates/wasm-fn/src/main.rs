@@ -16,13 +16,11 @@ mod telemetry;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use fault::Fault;
 
 fn main() -> ExitCode {
     keep_errors_cheap();
-    let cli = match args::Cli::try_parse() {
+    let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // A closed stream has no reader.

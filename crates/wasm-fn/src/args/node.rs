@@ -7,16 +7,16 @@ use clap::{Args, ValueEnum, ValueHint};
 use wasm_fn_core::PreviewDomain;
 use wasm_fn_server::Network;
 
-use super::Format;
+use super::{Format, listen_address};
 
 /// `serve`.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Serve {
-    /// Address that serves functions [default: 127.0.0.1:8080]
-    #[arg(long, env = "WASM_FN_LISTEN", value_name = "ADDRESS")]
+    /// Address that serves functions: HOST:PORT [default: 127.0.0.1:8080]
+    #[arg(long, env = "WASM_FN_LISTEN", value_name = "ADDRESS", value_parser = listen_address)]
     pub(crate) listen: Option<SocketAddr>,
-    /// Address that serves the admin API [default: 127.0.0.1:8081]
-    #[arg(long, env = "WASM_FN_ADMIN", value_name = "ADDRESS")]
+    /// Address that serves the admin API: HOST:PORT [default: 127.0.0.1:8081]
+    #[arg(long, env = "WASM_FN_ADMIN", value_name = "ADDRESS", value_parser = listen_address)]
     pub(crate) admin: Option<SocketAddr>,
     /// Directory that holds all data [default: wasm-fn-data]
     #[arg(long, env = "WASM_FN_DATA_DIR", value_name = "DIR", value_hint = ValueHint::DirPath)]
@@ -84,10 +84,10 @@ pub(crate) struct Doctor {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Demo {
     /// Address that serves the example function; port 0 takes any free port
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = listen_address)]
     pub(crate) listen: SocketAddr,
     /// Address that serves the admin API; port 0 takes any free port
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = listen_address)]
     pub(crate) admin: SocketAddr,
     /// Exit after the tour instead of keeping the node running
     #[arg(long)]

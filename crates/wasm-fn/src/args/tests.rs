@@ -1,9 +1,11 @@
 //! What the command line accepts and refuses.
 
+use std::time::{Duration, SystemTime};
+
 use clap::{CommandFactory as _, Parser as _, error::ErrorKind};
 use expect_test::expect_file;
 
-use super::{Cli, Command, markdown::markdown};
+use super::{Cli, Command, LogTime, markdown::markdown};
 
 fn parse(line: &str) -> Result<Command, ErrorKind> {
     let words = std::iter::once("wasm-fn").chain(line.split_whitespace());
@@ -216,6 +218,21 @@ fn a_preview_is_of_a_function_unless_the_key_is_rotated() {
     for line in ["preview hello --version 2", "preview hello@v2", "serve --preview-domain *.example.com"] {
         assert_eq!(parse(line).err(), Some(ErrorKind::ValueValidation), "{line}");
     }
+}
+
+#[test]
+fn times_of_logs_are_ages_or_instants() {
+    let since = |text: &str| super::log_time(text);
+    assert_eq!(since("10m"), Ok(LogTime::Ago(Duration::from_secs(600))));
+    let instant = Ok(LogTime::At(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_341_600)));
+    for text in ["2026-11-22T10:00:00Z", "2026-11-22 10:00:00", "2026-11-22T10:00:00.000Z"] {
+        assert_eq!(since(text), instant, "{text}");
+    }
+    for text in ["", "yesterday", "10", "2026-13-01T00:00:00Z"] {
+        assert!(since(text).is_err(), "{text}");
+    }
+    assert!(parse("logs hello --since 10m --until 5m --status 503 --request 00ab").is_ok());
+    assert_eq!(parse("logs hello -f --until 5m").err(), Some(ErrorKind::ArgumentConflict));
 }
 
 #[test]

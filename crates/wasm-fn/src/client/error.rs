@@ -26,6 +26,9 @@ pub(crate) enum ClientError {
     /// The server is not a node, or is a node of another version.
     #[error("the answer of http://{node} cannot be read: {what}")]
     Unexpected { node: Authority, what: String },
+    /// The address is the one that serves functions.
+    #[error("http://{node} serves functions, expected the address of the admin API")]
+    DataPlane { node: Authority },
     /// The file to send cannot be read.
     #[error("the file cannot be read: {0}")]
     File(io::Error),
@@ -51,7 +54,7 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } | Self::Ended { .. } | Self::Slow { .. } => true,
             Self::Refused(problem) => problem.status >= 500,
-            Self::Unexpected { .. } | Self::File(_) | Self::Query(_) => false,
+            Self::Unexpected { .. } | Self::DataPlane { .. } | Self::File(_) | Self::Query(_) => false,
         }
     }
 
@@ -69,6 +72,11 @@ impl ClientError {
             Self::Unexpected { .. } => {
                 return Fault::new("unexpected-answer", error, self).help(
                     "check that --server is the address of the admin API, not the one that serves functions",
+                );
+            }
+            Self::DataPlane { .. } => {
+                return Fault::new("not-the-admin-api", error, self).help(
+                    "pass it with --server or WASM_FN_SERVER; `wasm-fn serve` logs it as `admin`, by default 127.0.0.1:8081",
                 );
             }
             Self::File(_) => "unreadable-file",

@@ -12,15 +12,22 @@ use crate::{
     client::{Client, ClientError, Upload},
     config::Deployment,
     fault::Fault,
-    output::{Output, lines},
+    output::{Output, lines, visible},
 };
 use progress::Progress;
 
 pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault> {
     let deployment = Deployment::resolve(&args)?;
-    let Deployment { function, component, config, rollout, gate, name_derived } = deployment;
+    let Deployment { function, component, config, rollout, gate, name_derived, not_in } = deployment;
     if name_derived {
         output.talk(&format!("the function is named {function} after the file; choose another name with -f"));
+    }
+    if let Some(file) = &not_in {
+        let file = file.display().to_string();
+        output.talk(&format!(
+            "note: {} has no [function.{function}], so every setting has its default",
+            visible(&file)
+        ));
     }
     let failed = || format!("`{function}` was not deployed");
     let (digest, bytes) = Upload::digest(&component).map_err(|error| {
@@ -98,7 +105,8 @@ async fn follow(
 fn next(result: &api::DeployResult, data: &str) -> Vec<(String, &'static str)> {
     let api::DeployResult { function, stage, version, rollout, split, .. } = result;
     let on = if stage == "live" { String::new() } else { format!(" -s {stage}") };
-    if let Some(rollout) = rollout.as_ref().filter(|rollout| rollout.phase != "watching") {
+    let moving = rollout.as_ref().filter(|rollout| rollout.phase != "watching");
+    if let Some(rollout) = moving.filter(|rollout| rollout.canary == *version) {
         let status = (format!("wasm-fn status {function} -w"), "watch both versions");
         let promote = |what| (format!("wasm-fn promote {function}{on}"), what);
         let abort = (format!("wasm-fn abort {function}{on}"), "all traffic back to stable");
@@ -122,8 +130,17 @@ fn next(result: &api::DeployResult, data: &str) -> Vec<(String, &'static str)> {
     }
     let mut next = Vec::new();
     if split.iter().all(|share| share.version != *version) {
-        next.push((format!("wasm-fn invoke {function}{on} --version {version}"), "call this version"));
-        next.push((format!("wasm-fn traffic {function}{on} {version}=100%"), "give it all traffic"));
+        // A stage without traffic has no address at which one of its versions could be called.
+        if !split.is_empty() {
+            next.push((format!("wasm-fn invoke {function}{on} --version {version}"), "call this version"));
+        }
+        match moving {
+            // Until it ends, only its two versions can have traffic.
+            Some(_) => next.push((format!("wasm-fn status {function} -w"), "watch the rollout under way")),
+            None => {
+                next.push((format!("wasm-fn traffic {function}{on} {version}=100%"), "give it all traffic"))
+            }
+        }
         return next;
     }
     if let Some(route) = result.routes.first().and_then(|route| route.parse::<Route>().ok()) {

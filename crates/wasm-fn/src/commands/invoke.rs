@@ -214,5 +214,9 @@ async fn print(
     if last != b'\n' && stdout_is_terminal() {
         output.bytes(b"\n")?;
     }
+    if let Some(id) = text(&head.headers, &REQUEST_ID).filter(|_| head.status.is_server_error()) {
+        let logs = format!("wasm-fn logs {} --request {}", args.function, visible(&id));
+        output.next(&[(logs, "what the log says of it")]);
+    }
     Ok(())
 }

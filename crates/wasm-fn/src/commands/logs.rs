@@ -1,24 +1,23 @@
 //! `wasm-fn logs`: prints a function's logs until they end or the user interrupts.
 
+use std::time::SystemTime;
+
 use wasm_fn_api as api;
 
 use super::{DONE, connect};
 use crate::{
-    args::{self, LogStatus},
+    args::{self, LogTime},
     client::{Client, ClientError},
     fault::Fault,
-    output::{Output, lines},
+    output::{Look, Output, lines, time},
 };
 
 pub(super) async fn run(args: args::Logs, output: Output) -> Result<u8, Fault> {
-    let args::Logs { function, follow, version, status, connection } = args;
+    let args::Logs { function, follow, version, status, request, since, until, connection } = args;
     let client = connect(&connection)?;
-    let query = api::LogsQuery {
-        after: 0,
-        follow,
-        version: version.map(|version| version.to_string()),
-        status: status.map(|LogStatus::Error| "error".to_owned()),
-    };
+    let version = version.map(|version| version.to_string());
+    let (since_ms, until_ms) = (since.map(unix_ms), until.map(unix_ms));
+    let query = api::LogsQuery { after: 0, follow, version, status, request, since_ms, until_ms };
     let path = format!("/v1/functions/{function}/logs");
     let failed = |error: ClientError| error.fault(format!("the logs of `{function}` cannot be read"));
     tokio::select! {
@@ -26,6 +25,18 @@ pub(super) async fn run(args: args::Logs, output: Output) -> Result<u8, Fault> {
         _ = tokio::signal::ctrl_c() => {}
     }
     Ok(DONE)
+}
+
+fn unix_ms(time: LogTime) -> u64 {
+    match time {
+        LogTime::Ago(ago) => {
+            time::now_ms().saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
+        }
+        LogTime::At(at) => {
+            let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        }
+    }
 }
 
 async fn print(
@@ -36,8 +47,9 @@ async fn print(
     failed: impl Fn(ClientError) -> Fault,
 ) -> Result<(), Fault> {
     let mut events = client.query_lines(path, query).await.map_err(&failed)?;
+    let look = Look::of_stdout();
     while let Some(event) = events.next::<api::LogEvent>().await.map_err(&failed)? {
-        output.record(&event, lines::log)?;
+        output.record(&event, |event| lines::log(event, look))?;
     }
     Ok(())
 }

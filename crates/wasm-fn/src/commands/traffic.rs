@@ -3,7 +3,7 @@
 use http::Method;
 use serde::Serialize;
 use wasm_fn_api as api;
-use wasm_fn_core::{FunctionName, VersionRef, Weight};
+use wasm_fn_core::{FunctionName, VersionRef, Weight, percent};
 
 use super::{DONE, connect};
 use crate::{
@@ -94,7 +94,8 @@ pub(super) async fn rollback(args: args::Rollback, output: Output) -> Result<u8,
     let (stage, message) = (change.stage.to_string(), change.message.clone());
     let to = to.map(|version| version.to_string());
     let request = api::RollbackRequest { stage, to, message, expected_revision: None };
-    send(&change, Method::POST, "rollback", &request, output).await?;
+    let changed = ask(&change, Method::POST, "rollback", &request).await?;
+    output.data(&changed, lines::rolled_back)?;
     Ok(DONE)
 }
 
@@ -115,12 +116,21 @@ async fn send(
     request: &impl Serialize,
     output: Output,
 ) -> Result<api::StageChanged, Fault> {
+    let changed = ask(change, method, action, request).await?;
+    output.data(&changed, lines::changed)?;
+    Ok(changed)
+}
+
+async fn ask(
+    change: &args::Change,
+    method: Method,
+    action: &str,
+    request: &impl Serialize,
+) -> Result<api::StageChanged, Fault> {
     let path = format!("/v1/functions/{}/{action}", change.function);
     let client = connect(&change.connection)?;
     let changed = client.call::<_, api::StageChanged>(method, &path, Some(request)).await;
-    let changed = changed.map_err(|error| error.fault(not_changed(change)))?;
-    output.data(&changed, lines::changed)?;
-    Ok(changed)
+    changed.map_err(|error| error.fault(not_changed(change)))
 }
 
 async fn show(change: args::Change, output: Output) -> Result<u8, Fault> {
@@ -149,13 +159,20 @@ fn check_sum(
     function: &FunctionName,
     shares: &[(VersionRef, Weight)],
 ) -> Result<(), (String, Option<String>)> {
-    let full = u32::from(Weight::FULL.basis_points());
-    let points = |&(_, weight): &(VersionRef, Weight)| u32::from(weight.basis_points());
-    let sum: u32 = shares.iter().map(points).sum();
+    let full = u64::from(Weight::FULL.basis_points());
+    let points = |&(_, weight): &(VersionRef, Weight)| u64::from(weight.basis_points());
+    let sum: u64 = shares.iter().map(points).sum();
     if sum == full {
         return Ok(());
     }
-    let cause = format!("weights add up to {sum} basis points, expected {full}");
+    let cause = format!("weights add up to {}, expected 100%", percent(sum));
+    let twice = |(index, (version, _)): (usize, &(VersionRef, Weight))| {
+        shares[..index].iter().any(|(earlier, _)| earlier == version)
+    };
+    if shares.iter().enumerate().any(twice) {
+        // What is proposed would be refused too.
+        return Err((cause, None));
+    }
     // The largest share is usually the one that was meant to take the rest.
     let largest = shares.iter().enumerate().max_by_key(|(_, share)| share.1).map(|(index, _)| index);
     let rest = largest.and_then(|index| {

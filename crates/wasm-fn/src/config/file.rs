@@ -15,6 +15,7 @@ use super::{
     function::{self, Function},
     toml_file::{BadValue, FileError, duration, parse, size, text_of},
 };
+use crate::args;
 
 /// Maximum size of the file, bytes: far more than people write, and far less than the memory.
 const BYTES_MAX: u64 = 4 << 20;
@@ -115,10 +116,8 @@ impl Raw {
 impl RawServe {
     fn resolve(self, folder: &Path) -> Result<Serve, BadValue> {
         let address = |key: &str, text: Option<String>| {
-            let parse = |text: String| {
-                let reason = format!("found {text:?}, expected an address such as 127.0.0.1:8080");
-                text.parse::<SocketAddr>().map_err(|_| BadValue::new(key, reason))
-            };
+            let parse =
+                |text: String| args::listen_address(&text).map_err(|reason| BadValue::new(key, reason));
             text.map(parse).transpose()
         };
         let network = |(index, text): (usize, String)| {

@@ -23,6 +23,8 @@ pub(crate) struct Deployment {
     pub(crate) gate: api::GateOptions,
     /// Whether the name was made from the file's name, so that the command can say so.
     pub(crate) name_derived: bool,
+    /// The configuration file, if it has no table for the function. A misspelt name would otherwise pass.
+    pub(crate) not_in: Option<PathBuf>,
 }
 
 impl Deployment {
@@ -42,7 +44,7 @@ impl Deployment {
             }
             None => ConfigFile::default(),
         };
-        let mut chosen = Self::choose(args.file.as_deref(), args.function.as_ref(), file)
+        let mut chosen = Self::choose(args.file.as_deref(), args.function.as_ref(), file, path)
             .map_err(|(cause, help)| Fault::new("which-function", error, cause).help(help))?;
         let rollout = chosen.rollout.merge(&args.strategy, &args.rollout, &mut chosen.gate);
         chosen.rollout = rollout.map_err(|cause| Fault::new("invalid-rollout", error, cause))?;
@@ -50,11 +52,13 @@ impl Deployment {
     }
 
     /// The function is the one in the arguments, else the only one with this component, else one named after
-    /// the component's file. The component is the one in the arguments, else the function's.
+    /// the component's file. The component is the one in the arguments, else the function's. `file` was read
+    /// from `path`, if there is one.
     fn choose(
         component: Option<&Path>,
         function: Option<&FunctionName>,
         mut file: ConfigFile,
+        path: Option<&Path>,
     ) -> Result<Self, (String, &'static str)> {
         let same = |a: &Path, b: &Path| {
             a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
@@ -89,13 +93,14 @@ impl Deployment {
                 return Err((cause, "name one with -f"));
             }
         };
-        let super::function::Function { component: own, rollout, gate, config } =
-            file.functions.remove(&function).unwrap_or_default();
+        let found = file.functions.remove(&function);
+        let not_in = path.filter(|_| found.is_none()).map(Path::to_owned);
+        let super::function::Function { component: own, rollout, gate, config } = found.unwrap_or_default();
         let Some(component) = component.map(Path::to_owned).or(own) else {
             let cause = format!("no FILE is given, and wasm-fn.toml has no `component` for {function}");
             return Err((cause, "give a file: `wasm-fn deploy FILE`"));
         };
-        Ok(Self { function, component, config, rollout, gate, name_derived })
+        Ok(Self { function, component, config, rollout, gate, name_derived, not_in })
     }
 }
 

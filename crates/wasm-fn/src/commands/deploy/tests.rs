@@ -90,7 +90,16 @@ fn a_version_that_everybody_has_is_watched_and_taken_back() {
 
 #[test]
 fn a_version_without_traffic_is_asked_for() {
-    let waiting = api::DeployResult { split: vec![], ..result() };
+    let on_v1 = vec![api::SplitShare { version: "v1".to_owned(), weight: "100%".to_owned() }];
+    let waiting = api::DeployResult { split: on_v1.clone(), ..result() };
     let expected = ["wasm-fn invoke hello --version v2", "wasm-fn traffic hello v2=100%"];
     assert_eq!(commands(&waiting), expected);
+    // Nothing reaches a stage without traffic.
+    let nowhere = api::DeployResult { split: vec![], ..result() };
+    assert_eq!(commands(&nowhere), expected[1..]);
+    // The rollout of another version is in the way.
+    let canary = rollout(api::StrategySpec::Canary { steps: vec![] }, "progressing", &["10%", "100%"]);
+    let beside = api::DeployResult { version: "v3".to_owned(), split: on_v1, ..canary };
+    let expected = ["wasm-fn invoke hello -s staging --version v3", "wasm-fn status hello -w"];
+    assert_eq!(commands(&beside), expected);
 }

@@ -63,7 +63,7 @@ fn malformed_files_are_refused_with_the_line() {
     refused(
         "c.toml",
         "[[check]]\npath = \n",
-        &expect!["c.toml:2: string values must be quoted, expected literal string"],
+        &expect!["c.toml:2: check.path: string values must be quoted, expected literal string"],
     );
     refused(
         "c.toml",

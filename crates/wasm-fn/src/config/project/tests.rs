@@ -24,7 +24,7 @@ fn chosen(
 ) -> Result<(String, PathBuf, bool), String> {
     let file = ConfigFile::parse(Path::new("wasm-fn.toml"), text).unwrap();
     let function = function.map(|function| function.parse().unwrap());
-    Deployment::choose(component.map(Path::new), function.as_ref(), file)
+    Deployment::choose(component.map(Path::new), function.as_ref(), file, None)
         .map(|chosen| (chosen.function.to_string(), chosen.component, chosen.name_derived))
         .map_err(|(cause, _)| cause)
 }
@@ -53,8 +53,25 @@ fn else_it_is_called_like_the_file() {
 #[test]
 fn a_derived_name_has_its_configuration() {
     let file = ConfigFile::parse(Path::new("wasm-fn.toml"), "[function.z]\nqueue = 3\n").unwrap();
-    let chosen = Deployment::choose(Some(Path::new("z.wasm")), None, file).unwrap();
-    assert_eq!(chosen.config.queue, Some(3));
+    let path = Path::new("wasm-fn.toml");
+    let chosen = Deployment::choose(Some(Path::new("z.wasm")), None, file, Some(path)).unwrap();
+    assert_eq!((chosen.config.queue, chosen.not_in), (Some(3), None));
+}
+
+#[test]
+fn a_function_that_the_file_does_not_have_is_noticed() {
+    let not_in = |function: Option<&str>, path: Option<&str>| {
+        let file = ConfigFile::parse(Path::new("wasm-fn.toml"), TWO).unwrap();
+        let function = function.map(|function| function.parse().unwrap());
+        let path = path.map(Path::new);
+        let chosen = Deployment::choose(Some(Path::new("z.wasm")), function.as_ref(), file, path);
+        chosen.unwrap().not_in
+    };
+    let path = Some(PathBuf::from("wasm-fn.toml"));
+    assert_eq!(not_in(Some("hello"), Some("wasm-fn.toml")), path);
+    assert_eq!(not_in(None, Some("wasm-fn.toml")), path);
+    assert_eq!(not_in(Some("a"), Some("wasm-fn.toml")), None);
+    assert_eq!(not_in(Some("hello"), None), None);
 }
 
 #[test]
