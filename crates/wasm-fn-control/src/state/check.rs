@@ -192,7 +192,11 @@ impl Check {
         let pattern = |text: &str| {
             let pattern = regex::RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).build();
             pattern.map_err(|error| {
-                bad("expect.body", format!("found {text:?}, expected a regular expression: {error}"))
+                // The parser draws the place over several lines and says in the last one what is wrong.
+                let words = error.to_string();
+                let last = words.lines().last().unwrap_or_default();
+                let reason = last.strip_prefix("error: ").unwrap_or(last);
+                bad("expect.body", format!("found {text:?}, expected a regular expression: {reason}"))
             })
         };
         for pointer in text.json.keys() {

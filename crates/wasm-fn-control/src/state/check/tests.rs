@@ -67,7 +67,7 @@ fn malformed_checks_are_refused_by_key() {
         ),
         (
             serde_json::json!({"path": "/a", "expect": {"body": "("}}),
-            "expect.body: found \"(\", expected a regular expression",
+            "expect.body: found \"(\", expected a regular expression: unclosed group",
         ),
     ] {
         let error = check(json).unwrap_err().to_string();
