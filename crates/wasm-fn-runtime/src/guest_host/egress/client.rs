@@ -9,7 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::{
+    HeaderValue, Request, Response, Uri,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
+};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, client::conn::http1};
@@ -59,6 +62,7 @@ pub(super) async fn send(
     // Only a proxy is told the scheme and the authority.
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() = Uri::builder().path_and_query(path).build().or(Err(Error::HttpRequestUriInvalid))?;
+    frame(&mut request);
     let between = options.between_bytes_timeout.unwrap_or(PART_MAX).max(BETWEEN_MIN);
     let answered = timeout(options.first_byte_timeout.unwrap_or(PART_MAX), sender.send_request(request));
     let mut answered = pin!(answered);
@@ -85,6 +89,15 @@ pub(super) async fn send(
         }
     };
     Ok((response, Box::new(io)))
+}
+
+/// Says how the body of `request` ends, where the client would leave it out instead: of methods that rarely
+/// have one, such as GET, it sends only a body that is announced (RFC 9112, section 6.3).
+fn frame(request: &mut Request<WasiBody>) {
+    let announced = request.headers().contains_key(CONTENT_LENGTH);
+    if !announced && !request.body().is_end_stream() {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
 }
 
 async fn connect(target: &Target, roots: &TrustedRoots) -> Result<Box<dyn Stream>, Error> {

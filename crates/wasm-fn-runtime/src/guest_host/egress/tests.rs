@@ -205,6 +205,38 @@ async fn fields_for_one_connection_do_not_go_on() {
 }
 
 #[tokio::test]
+async fn bodies_go_on_whatever_the_method() {
+    for method in [http::Method::GET, http::Method::DELETE, http::Method::POST] {
+        let (listener, address) = listen().await;
+        // It reads until the body's end, or until nothing comes any more.
+        let peer = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut read, mut chunk) = (Vec::new(), [0; 1024]);
+            while !read.ends_with(b"0\r\n\r\n") && !read.ends_with(b"content-length: 0\r\n\r\n") {
+                let bytes = stream.read(&mut chunk).await.unwrap();
+                assert_ne!(bytes, 0, "{:?}", String::from_utf8_lossy(&read));
+                read.extend_from_slice(&chunk[..bytes]);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            String::from_utf8(read).unwrap()
+        });
+        let frames = [Ok::<_, Error>(http_body::Frame::data(bytes::Bytes::from_static(b"some text")))];
+        let body = http_body_util::StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
+        let request = http::Request::builder().method(&method).uri(format!("http://{address}/"));
+        let request = request.header("host", "test").body(body).unwrap();
+        send(request, TrustedRoots::public()).await.unwrap();
+        let sent = peer.await.unwrap();
+        assert!(sent.contains("transfer-encoding: chunked\r\n"), "{sent}");
+        assert!(sent.ends_with("\r\n\r\n9\r\nsome text\r\n0\r\n\r\n"), "{sent}");
+    }
+    let (listener, address) = listen().await;
+    let peer = tokio::spawn(serve(listener, None, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"));
+    send(request(&format!("http://{address}/")), TrustedRoots::public()).await.unwrap();
+    let sent = peer.await.unwrap();
+    assert!(!sent.contains("transfer-encoding") && !sent.contains("content-length"), "{sent}");
+}
+
+#[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_is_told_as_one() {
     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecret";
     let mut certificates = CertificateDer::pem_slice_iter(LOCALHOST);
