@@ -5,9 +5,9 @@
 //!
 //! Every system serves in turn, round after round, alone on one core; the clients are on another. For
 //! saturation `wrk` keeps connections busy, and the server's CPU time is the kernel's account, so it does
-//! not depend on the client's clock; the size of all answers must be that of right ones. For latency an open
-//! loop sends at half the rate of saturation, and checks every answer. A figure is refused when the client was
-//! the bottleneck or an answer was wrong.
+//! not depend on the client's clock; the size of all answers must be that of right ones. For latency an
+//! open loop sends at half the rate of saturation, and checks every answer. A figure is refused when the
+//! client was the bottleneck or an answer was wrong.
 //!
 //! ```text
 //! cargo xtask bench                            # ours

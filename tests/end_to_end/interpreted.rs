@@ -10,7 +10,8 @@ use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::harness::{Node, programs::present};
 
-/// How long the compilation of an interpreter may take: thousands of functions, in a build without optimisation.
+/// How long the compilation of an interpreter may take: thousands of functions, in a build without
+/// optimisation.
 const COMPILATION_MAX: Duration = Duration::from_secs(600);
 
 /// Where the guest of `language` is once it was built.

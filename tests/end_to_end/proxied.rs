@@ -153,8 +153,8 @@ fn snippets(language: &str, node: &Node) -> Vec<String> {
     blocks.map(|block| block.replace("10.0.0.9:8080", &node.listen.to_string())).collect()
 }
 
-/// An address of this machine that nobody listened on a moment ago. Its host belongs to this process, so that no
-/// other test takes the port meanwhile, be it for a connection.
+/// An address of this machine that nobody listened on a moment ago. Its host belongs to this process, so that
+/// no other test takes the port meanwhile, be it for a connection.
 fn free_address() -> SocketAddr {
     let [_, _, high, low] = std::process::id().to_be_bytes();
     let free = std::net::TcpListener::bind((Ipv4Addr::new(127, 77, high, low), 0)).expect("a port is free");

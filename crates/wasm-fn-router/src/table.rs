@@ -150,8 +150,9 @@ impl<V> RouteTable<V> {
     /// The stage that answers `path` on `host`.
     ///
     /// `host` is the authority as the client sent it, in any case, with or without a port. `path` is the path
-    /// without the query, in its [normal form](wasm_fn_core::normal_path). Routes of the host come before routes
-    /// of all hosts. Among each, the exact path comes before prefixes, and a longer prefix before a shorter one.
+    /// without the query, in its [normal form](wasm_fn_core::normal_path). Routes of the host come before
+    /// routes of all hosts. Among each, the exact path comes before prefixes, and a longer prefix before a
+    /// shorter one.
     pub fn find(&self, host: Option<&str>, path: &str) -> Option<&Arc<Stage<V>>> {
         if !self.hosts.is_empty()
             && let Some(found) = host.and_then(|host| self.paths_of(host)).and_then(|paths| paths.find(path))

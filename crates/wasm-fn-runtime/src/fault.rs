@@ -39,6 +39,16 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::UriTooLong { .. } => StatusCode::URI_TOO_LONG,
+            Self::HeaderTooLong { .. } => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Malformed { .. } => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
 /// Why an invocation has no complete response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -131,6 +141,7 @@ impl Fault {
             | Self::InvalidResponse { .. }
             | Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Timeout { .. } | Self::BeganLate { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::Refused(refusal) => refusal.status(),
             Self::NotReady { .. } | Self::FunctionOverloaded { .. } | Self::NodeOverloaded { .. } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -61,11 +61,11 @@ impl Connection {
     }
 
     pub(crate) async fn call(&mut self, address: SocketAddr, path: &str) -> Call {
-        let uri = match self {
-            Self::Http1(_) => path.to_owned(),
-            Self::Http2(_) => format!("http://{address}{path}"),
+        let request = match self {
+            Self::Http1(_) => Request::get(path).header("host", "x"),
+            Self::Http2(_) => Request::get(format!("http://{address}{path}")),
         };
-        let request = Request::get(uri).header("host", "x").body(Empty::new()).unwrap();
+        let request = request.body(Empty::new()).unwrap();
         if !patiently("room for a request", self.ready()).await {
             return Call::NotSent;
         }

@@ -25,6 +25,7 @@ use crate::{
     code::handler::Export,
     fault::{Fault, trap},
     guest_host::{
+        hop_by_hop,
         instance::{Instance, is_shortage},
         logs::Failure,
         meter::Meter,
@@ -78,7 +79,9 @@ impl Guest {
             Export::Http02(handle) => call_02(instance, handle, for_guest(request)),
             Export::Http03(handle) => call_03(instance, handle, for_guest(request)),
             Export::Command(run) => {
-                let (version, request) = (&admission.version, request.map(boxed));
+                let version = &admission.version;
+                let mut request = request.map(boxed);
+                hop_by_hop::remove(request.headers_mut());
                 match CommandRequest::new(request, client, port, version.function()) {
                     Ok(request) => run_command(instance, run, request),
                     Err(refusal) => {

@@ -205,6 +205,13 @@ fn serve() -> Vec<Key> {
             &["\"*.example.com\""],
             "Domain with a wildcard DNS record; each version has a host name under it",
         ),
+        key(
+            "egress_ca",
+            "none",
+            "\"/etc/wasm-fn/ca.pem\"",
+            &[],
+            "PEM file with certificate authorities that outgoing requests trust besides the public ones",
+        ),
     ]
 }
 

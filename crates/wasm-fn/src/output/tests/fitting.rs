@@ -35,11 +35,14 @@ fn long_texts_wrap_between_words_on_a_terminal_and_stay_on_their_line_elsewhere(
     history.entries[1].reason = Some(why.to_owned());
     let wrapped = tables::history(&history, false, TERMINAL);
     check(
-        &wrapped.lines().skip(3).take(3).collect::<Vec<_>>().join("\n"),
+        &wrapped.lines().take(6).collect::<Vec<_>>().join("\n"),
         &expect![[r#"
-               8  2026-11-22T10:00:00Z  abort   v2       abababababab  v1=100%
-                  by admin from 127.0.0.1:50000: errors: 5 of 5 requests (100.00%) on
-                  the canary, 0 of 33 (0.00%) on stable; e-value 13501, fails at 3333"#]],
+            REVISION  AT                    ACTION  VERSION  HASH          SPLIT
+                   9  2026-11-22T10:00:00Z  delete  -        abababababab  -
+                      by admin from 127.0.0.1:50000
+                   8  2026-11-22T10:00:00Z  abort   v2       abababababab  v1=100%
+                      by admin from 127.0.0.1:50000: errors: 5 of 5 requests (100.00%) on
+                      the canary, 0 of 33 (0.00%) on stable; e-value 13501, fails at 3333"#]],
     );
     assert!(tables::history(&history, false, PLAIN).contains(why));
     let mut functions = list();
