@@ -37,6 +37,8 @@ pub(super) struct Tracked {
     since_ms: Option<u64>,
     ledger: Ledger,
     share: Weight,
+    /// The least share that the canary has had in its place: a voice says most under that one.
+    share_min: Weight,
     // Since when there is nothing left to wait for.
     ready_ms: Option<u64>,
     health: Option<Health>,
@@ -85,6 +87,7 @@ impl Tracked {
             since_ms: Some(now_ms),
             ledger,
             share: share_at(state, key, rollout),
+            share_min: share_at(state, key, rollout),
             ready_ms: None,
             health,
             evidence: 0.0,
@@ -136,7 +139,8 @@ impl Tracked {
         // About how many users there were is known to the gate; not exactly.
         let most = drawn + users + users / 2 + 5;
         self.stable().is_none()
-            || voices::needed(self.share, self.gate_no, voices::FIRST_RUN).is_none_or(|needed| most >= needed)
+            || voices::needed(self.share_min, self.gate_no, voices::FIRST_RUN)
+                .is_none_or(|needed| most >= needed)
     }
 
     /// Whether what its gate has counted is what its requests came to.
@@ -194,6 +198,9 @@ impl Tracked {
                 self.evidence = 0.0;
             }
         }
+        let began = rollout.gate_no != self.gate_no || place != self.place;
+        let silent = self.share_min == Weight::ZERO;
+        self.share_min = if began || silent { share } else { self.share_min.min(share) };
         self.ready_ms = None;
         (self.gate_no, self.place, self.share) = (rollout.gate_no, place, share);
         self.about = about(rollout, place);
