@@ -297,7 +297,10 @@ impl Tracked {
         let ran_ms = self.since_ms.map_or(0, |since_ms| now_ms.saturating_sub(since_ms));
         let ran = u128::from(ran_ms) >= lasts.as_millis();
         let (drawn, users) = self.ledger.voices(true);
+        // Compared with the past, it needs the more of them the worse stable was.
+        let alone = self.share == Weight::FULL || self.ledger.may_be_silent();
         let needs = voices::needed(self.share, self.gate_no, voices::LAST_RUN);
+        let needs = if alone { Some(voices::MOST) } else { needs };
         let heard = needs.is_none_or(|needs| drawn > needs + 2 || users > 2 * needs + 10);
         let (canary, stable) = (self.ledger.least(self.about), self.ledger.stable_least());
         let enough = match (self.place, self.about) {

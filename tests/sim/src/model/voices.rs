@@ -20,7 +20,7 @@ pub(super) const FIRST_RUN: f64 = 0.8;
 pub(super) const LAST_RUN: f64 = 0.2 * 6.0 / (std::f64::consts::PI * std::f64::consts::PI * 32.0 * 32.0);
 
 /// As many are asked for at most.
-const MOST: u64 = 200;
+pub(super) const MOST: u64 = 200;
 
 /// Voices that gate number `gate_no` needs at `share` in a run with this part of alpha; `None` where they do
 /// not matter.
