@@ -27,8 +27,16 @@ pub struct Blobs {
     bytes_max: u64,
     /// Whether blocking calls run on the calling thread.
     in_place: bool,
+    pins: Mutex<Pins>,
+}
+
+/// What is kept although no version uses it.
+#[derive(Debug, Default)]
+struct Pins {
     /// Blobs that something other than a version uses, with the number of users.
-    pins: Mutex<HashMap<Digest, usize>>,
+    counts: HashMap<Digest, usize>,
+    /// Blobs that were to be removed while they were pinned, and that nobody has stored again since.
+    spared: HashSet<Digest>,
 }
 
 /// Keeps a blob from being collected.
@@ -152,7 +160,12 @@ impl Blobs {
         }
         file.flush().await?;
         file.sync_all().await?;
-        tokio::fs::rename(&draft.0, self.path(digest)).await?;
+        {
+            // Held for the rename, so that nobody removes what was just stored for an earlier reason.
+            let mut pins = self.pins();
+            fs::rename(&draft.0, self.path(digest))?;
+            pins.spared.remove(&digest);
+        }
         tokio::fs::File::open(&self.folder).await?.sync_all().await?;
         Ok(size)
     }
@@ -169,7 +182,7 @@ impl Blobs {
 
     /// Keeps `digest` from being collected as long as the pin lives, whether it is stored or not.
     pub fn pin(self: &Arc<Self>, digest: Digest) -> Pin {
-        *self.pins().entry(digest).or_default() += 1;
+        *self.pins().counts.entry(digest).or_default() += 1;
         Pin { blobs: Arc::clone(self), digest }
     }
 
@@ -191,14 +204,24 @@ impl Blobs {
     /// If the disk fails. [`sweep`](Self::sweep) removes what is left at the next start.
     pub fn collect(&self, candidates: impl IntoIterator<Item = Digest>) -> io::Result<()> {
         // Held to the end, so that nothing can be pinned between the check and the removal.
-        let pins = self.pins();
-        for digest in candidates.into_iter().filter(|digest| !pins.contains_key(digest)) {
+        let mut pins = self.pins();
+        for digest in candidates {
+            if pins.counts.contains_key(&digest) {
+                pins.spared.insert(digest);
+                continue;
+            }
+            pins.spared.remove(&digest);
             match fs::remove_file(self.path(digest)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Whether `digest` was to be removed while it was pinned, and nobody has stored it again since.
+    pub fn is_spared(&self, digest: &Digest) -> bool {
+        self.pins().spared.contains(digest)
     }
 
     /// Removes every blob for which `used` is false. Called when a node starts. Blocks.
@@ -225,7 +248,7 @@ impl Blobs {
         self.folder.join(format!("{DRAFT}{}", hex::encode(rand::random::<[u8; 16]>())))
     }
 
-    fn pins(&self) -> MutexGuard<'_, HashMap<Digest, usize>> {
+    fn pins(&self) -> MutexGuard<'_, Pins> {
         // Nothing panics while holding the lock.
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -259,10 +282,10 @@ impl Drop for Scratch {
 impl Drop for Pin {
     fn drop(&mut self) {
         let mut pins = self.blobs.pins();
-        if let Some(count) = pins.get_mut(&self.digest) {
+        if let Some(count) = pins.counts.get_mut(&self.digest) {
             *count -= 1;
             if *count == 0 {
-                pins.remove(&self.digest);
+                pins.counts.remove(&self.digest);
             }
         }
     }

@@ -91,14 +91,16 @@ impl<H: Host, S: Store> Control<H, S> {
         })
     }
 
-    /// Removes those of `components` that no version uses any more, because a pin kept them.
+    /// Removes those of `components` that would have been removed but for a pin. What was uploaded again
+    /// since then may be about to be deployed, and stays.
     async fn collect_unused(&self, components: Vec<Digest>) {
         let writer = self.writer.lock().await;
         if writer.handed_over {
             return;
         }
         let used = digests(&self.state());
-        let unused: HashSet<_> = components.into_iter().filter(|digest| !used.contains(digest)).collect();
+        let unused = |digest: &Digest| !used.contains(digest) && self.blobs.is_spared(digest);
+        let unused: HashSet<_> = components.into_iter().filter(unused).collect();
         if !unused.is_empty() {
             self.remove(unused).await;
         }

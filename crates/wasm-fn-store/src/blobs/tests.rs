@@ -100,7 +100,11 @@ async fn pinned_blobs_are_not_collected() {
     blobs.collect([pinned, other, digest(b"never there")]).unwrap();
     assert!(blobs.find(pinned).await.unwrap().is_some());
     assert_eq!(blobs.find(other).await.unwrap(), None);
+    assert!(blobs.is_spared(&pinned) && !blobs.is_spared(&other));
     drop(two);
+    assert!(blobs.is_spared(&pinned), "it is still to be removed");
+    blobs.put(pinned, chunks(b"pinned")).await.unwrap();
+    assert!(!blobs.is_spared(&pinned), "somebody wants it again");
     blobs.collect([pinned]).unwrap();
     assert_eq!(blobs.find(pinned).await.unwrap(), None);
 }
