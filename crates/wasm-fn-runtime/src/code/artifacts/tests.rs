@@ -7,7 +7,8 @@ use super::*;
 /// An engine with fuel or without: its code is different.
 fn engine(has_fuel: bool) -> Engine {
     let mut config = Config::new();
-    config.consume_fuel(has_fuel);
+    // The compiling threads are the node's compiler's to start.
+    config.consume_fuel(has_fuel).parallel_compilation(false);
     Engine::new(&config).unwrap()
 }
 

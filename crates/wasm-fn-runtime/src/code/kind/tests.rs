@@ -46,6 +46,8 @@ fn offered_interfaces_are_those_of_the_linker() {
         keep_bytes: 0,
         address_bytes,
     };
+    // It starts the threads that compile, which the whole process shares.
+    let _compiler = crate::code::compiler::Compiler::new();
     let engine = Engines::new(&plan).unwrap().concurrent;
     let linker = linker(&engine, Calls::Concurrent).unwrap();
     for (interface, item, ty) in [
