@@ -6,39 +6,28 @@
 //! Invariants: no clock, no randomness, no environment, no input or output, no wire format. A word belongs
 //! here only if three crates use it.
 
+mod address;
 mod bytes;
-mod cohort;
-mod config;
-pub mod defaults;
 mod digest;
-mod egress;
+mod function;
+mod invocation;
 mod name;
-mod outcome;
-mod preview;
 mod revision;
-mod route;
-mod side;
-mod split;
-mod trap;
-mod url_path;
-mod usage;
+mod traffic;
 mod version;
-mod weight;
 
+pub use address::{
+    HostLabelError, PreviewAccess, PreviewAccessError, PreviewDomain, PreviewDomainError, Route, RouteError,
+    normal_path,
+};
 pub use bytes::format_bytes;
-pub use cohort::{CohortError, CohortRule, Condition, Role, Source, Sticky, StickyError};
-pub use config::{ConfigError, FunctionConfig, Limits};
 pub use digest::{Digest, DigestError};
-pub use egress::{EgressError, EgressRule, Scheme};
+pub use function::{ConfigError, EgressError, EgressRule, FunctionConfig, Limits, Scheme, defaults};
+pub use invocation::{Blame, Outcome, Trap, Usage};
 pub use name::{CohortName, FunctionName, NameError, StageName};
-pub use outcome::{Blame, Outcome};
-pub use preview::{HostLabelError, PreviewAccess, PreviewAccessError, PreviewDomain, PreviewDomainError};
 pub use revision::Revision;
-pub use route::{Route, RouteError};
-pub use side::Side;
-pub use split::{SplitError, TrafficSplit};
-pub use trap::Trap;
-pub use url_path::normal_path;
-pub use usage::Usage;
+pub use traffic::{
+    CohortError, CohortRule, Condition, Point, Role, Side, Source, SplitError, Sticky, StickyError,
+    TrafficSplit, Weight, WeightError, percent,
+};
 pub use version::{VersionNo, VersionNoError, VersionRef, VersionRefError};
-pub use weight::{Point, Weight, WeightError, percent};
