@@ -6,6 +6,7 @@
 //! keys of the node are not in it.
 
 use serde::{Deserialize, Serialize};
+use tar::{EntryType, Header};
 
 /// The contents of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,16 +56,6 @@ pub const BLOCK_BYTES: usize = 512;
 /// Two empty blocks end an archive.
 pub const END_BYTES: usize = 2 * BLOCK_BYTES;
 
-/// The largest size in octal digits. Larger ones are written as GNU tar does.
-const OCTAL_MAX: u64 = (1 << 33) - 1;
-
-// Offsets and lengths of the fields of a header (POSIX.1-2017, pax, ustar interchange format).
-const NAME: std::ops::Range<usize> = 0..100;
-const SIZE: std::ops::Range<usize> = 124..136;
-const CHECKSUM: std::ops::Range<usize> = 148..156;
-const TYPE: usize = 156;
-const MAGIC: std::ops::Range<usize> = 257..265;
-
 impl BackupManifest {
     /// The format of the archives that this program writes. It is also the newest that it reads.
     pub const FORMAT: u64 = 1;
@@ -91,26 +82,16 @@ impl MemberHeader {
     /// # Panics
     /// If the name is longer than 100 bytes. Those of a backup are not.
     pub fn to_block(&self, modified_s: u64) -> [u8; BLOCK_BYTES] {
-        assert!(self.name.len() <= NAME.len(), "names of a backup are short");
-        let mut block = [0; BLOCK_BYTES];
-        let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
-        put(NAME.start, self.name.as_bytes());
-        // Mode, owner, group.
-        put(100, b"0000600\0");
-        put(108, b"0000000\0");
-        put(116, b"0000000\0");
-        if self.bytes <= OCTAL_MAX {
-            put(SIZE.start, format!("{:011o}\0", self.bytes).as_bytes());
-        } else {
-            put(SIZE.start, &[0x80, 0, 0, 0]);
-            put(SIZE.start + 4, &self.bytes.to_be_bytes());
-        }
-        put(136, format!("{:011o}\0", modified_s.min(OCTAL_MAX)).as_bytes());
-        put(TYPE, b"0");
-        put(MAGIC.start, b"ustar\x0000");
-        let sum = format!("{:06o}\0 ", checksum(&block));
-        block[CHECKSUM].copy_from_slice(sum.as_bytes());
-        block
+        let mut header = Header::new_ustar();
+        header.set_path(&self.name).expect("names of a backup are short and relative");
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(self.bytes);
+        header.set_mtime(modified_s);
+        header.set_mode(0o600);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_cksum();
+        *header.as_bytes()
     }
 
     /// Reads a header; `None` for an empty block, which ends the archive.
@@ -121,17 +102,15 @@ impl MemberHeader {
         if block.iter().all(|&byte| byte == 0) {
             return Ok(None);
         }
-        let is_file = matches!(block[TYPE], b'0' | 0) && block[MAGIC].starts_with(b"ustar");
-        if !is_file || octal(&block[CHECKSUM]) != Some(u64::from(checksum(block))) {
+        let header = Header::from_byte_slice(block);
+        let mut summed = header.clone();
+        summed.set_cksum();
+        let is_file = header.as_ustar().is_some() && header.entry_type().is_file();
+        if !is_file || summed.as_bytes() != block {
             return Err(NoHeader);
         }
-        let name = block[NAME].split(|&byte| byte == 0).next().unwrap_or_default();
-        let name = str::from_utf8(name).map_err(|_| NoHeader)?.to_owned();
-        let bytes = match block[SIZE] {
-            [0x80, 0, 0, 0, ref size @ ..] => size.try_into().ok().map(u64::from_be_bytes),
-            ref size => octal(size),
-        };
-        Ok(Some(Self { name, bytes: bytes.ok_or(NoHeader)? }))
+        let name = str::from_utf8(&header.path_bytes()).map_err(|_| NoHeader)?.to_owned();
+        Ok(Some(Self { name, bytes: header.entry_size().map_err(|_| NoHeader)? }))
     }
 
     /// How many bytes of zeros follow contents of `bytes`.
@@ -139,18 +118,6 @@ impl MemberHeader {
         let over = usize::try_from(bytes % BLOCK_BYTES as u64).unwrap_or_default();
         (BLOCK_BYTES - over) % BLOCK_BYTES
     }
-}
-
-/// The sum of all bytes of a header, with blanks in place of the sum itself.
-fn checksum(block: &[u8; BLOCK_BYTES]) -> u32 {
-    let blanked = |(at, &byte): (usize, &u8)| if CHECKSUM.contains(&at) { b' ' } else { byte };
-    block.iter().enumerate().map(blanked).map(u32::from).sum()
-}
-
-/// Octal digits, between blanks and zeros.
-fn octal(field: &[u8]) -> Option<u64> {
-    let digits = str::from_utf8(field).ok()?.trim_matches(|c| c == ' ' || c == '\0');
-    u64::from_str_radix(digits, 8).ok()
 }
 
 #[cfg(test)]
