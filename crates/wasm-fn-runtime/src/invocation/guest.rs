@@ -18,14 +18,13 @@ use super::{
     call::{CommandRequest, HeadSource, Returned, Run, call_02, call_03, run_command, take},
     deadline::Deadline,
     deferred_waker::DeferredWaker,
-    request::{BodyError, Invocation, boxed, for_guest},
+    request::{BodyError, Invocation, end_to_end, with_host},
 };
 use crate::{
     clock,
     code::handler::Export,
     fault::{Fault, trap},
     guest_host::{
-        hop_by_hop,
         instance::{Instance, is_shortage},
         logs::Failure,
         meter::Meter,
@@ -74,14 +73,13 @@ impl Guest {
         let meter = instance.meter.clone();
         meter.cpu.begin(admission.version.limits().cpu);
         let asked = Asked::of(&request);
+        let request = end_to_end(request);
         let waker = matches!(instance.export, Export::Http03(_)).then(Arc::default);
         let (run, head) = match instance.export {
-            Export::Http02(handle) => call_02(instance, handle, for_guest(request)),
-            Export::Http03(handle) => call_03(instance, handle, for_guest(request)),
+            Export::Http02(handle) => call_02(instance, handle, with_host(request)),
+            Export::Http03(handle) => call_03(instance, handle, with_host(request)),
             Export::Command(run) => {
                 let version = &admission.version;
-                let mut request = request.map(boxed);
-                hop_by_hop::remove(request.headers_mut());
                 match CommandRequest::new(request, client, port, version.function()) {
                     Ok(request) => run_command(instance, run, request),
                     Err(refusal) => {

@@ -48,28 +48,25 @@ impl From<BodyError> for wasmtime_wasi_http::Error {
     }
 }
 
-/// The request as `wasi:http` takes it: with a host, which HTTP/1.0 may leave out, and without fields that
-/// are for the client's connection only.
-pub(super) fn for_guest<B>(mut request: http::Request<B>) -> http::Request<WasiBody>
+/// The request for a guest of any kind: without fields that are for the client's connection only.
+pub(super) fn end_to_end<B>(mut request: http::Request<B>) -> http::Request<WasiBody>
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BodyError>,
 {
+    let named = hop_by_hop::remove(request.headers_mut());
+    request.map(|body| {
+        hop_by_hop::without_trailers(body.map_err(|error| error.into().into()).boxed_unsync(), named)
+    })
+}
+
+/// The request as `wasi:http` takes it: with a host, which HTTP/1.0 may leave out.
+pub(super) fn with_host(mut request: http::Request<WasiBody>) -> http::Request<WasiBody> {
     let host = request.headers().get(http::header::HOST);
     let named = request.uri().authority().is_some() || host.is_some_and(|host| host.to_str().is_ok());
     if !named {
         let unknown = http::HeaderValue::from_static("localhost");
         request.headers_mut().insert(http::header::HOST, unknown);
     }
-    let named = hop_by_hop::remove(request.headers_mut());
-    request.map(|body| hop_by_hop::without_trailers(boxed(body), named))
-}
-
-/// The body of a request as `wasi:http` takes it.
-pub(super) fn boxed<B>(body: B) -> WasiBody
-where
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BodyError>,
-{
-    body.map_err(|error| error.into().into()).boxed_unsync()
+    request
 }

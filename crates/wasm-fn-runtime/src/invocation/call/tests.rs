@@ -5,7 +5,11 @@ use http::{HeaderValue, Version, uri::Scheme};
 use http_body_util::Empty;
 
 use super::*;
-use crate::{BodyError, guest_host::egress::Egress, invocation::request::for_guest};
+use crate::{
+    BodyError,
+    guest_host::egress::Egress,
+    invocation::request::{end_to_end, with_host},
+};
 
 fn request(target: &str, host: Option<&'static str>) -> Request<WasiBody> {
     let mut request = Request::new(Empty::<Bytes>::new().map_err(|never| -> BodyError { match never {} }));
@@ -14,7 +18,7 @@ fn request(target: &str, host: Option<&'static str>) -> Request<WasiBody> {
     if let Some(host) = host {
         request.headers_mut().insert(header::HOST, HeaderValue::from_static(host));
     }
-    for_guest(request)
+    with_host(end_to_end(request))
 }
 
 #[test]
