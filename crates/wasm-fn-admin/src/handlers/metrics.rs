@@ -19,6 +19,7 @@ use prometheus_client::{
 };
 
 use wasm_fn_control::host::Host;
+use wasm_fn_core::{FunctionName, StageName, VersionNo};
 use wasm_fn_store::Store;
 
 use self::{rollouts::Rollouts, traffic::Traffic};
@@ -107,3 +108,26 @@ fn gauge(
 
 /// A label of a metric.
 type Label<'a> = (&'static str, &'a str);
+
+/// The version in a stage that a sample is about.
+#[derive(Debug)]
+struct Subject {
+    function: String,
+    stage: String,
+    version: String,
+}
+
+impl Subject {
+    fn new(function: &FunctionName, stage: &StageName, version: VersionNo) -> Self {
+        Self { function: function.to_string(), stage: stage.to_string(), version: version.to_string() }
+    }
+
+    fn labels(&self) -> [Label<'_>; 3] {
+        [("function", &self.function), ("stage", &self.stage), ("version", &self.version)]
+    }
+
+    fn labels_and<'a>(&'a self, name: &'static str, value: &'a str) -> [Label<'a>; 4] {
+        let [function, stage, version] = self.labels();
+        [function, stage, version, (name, value)]
+    }
+}

@@ -11,7 +11,7 @@ use wasm_fn_control::{
 use wasm_fn_core::Weight;
 use wasm_fn_store::Store;
 
-use super::Label;
+use super::{Label, Subject};
 
 /// Rollouts, as read at one moment.
 #[derive(Debug)]
@@ -23,26 +23,13 @@ pub(super) struct Rollouts {
 /// A rollout under way.
 #[derive(Debug)]
 struct Row {
-    function: String,
-    stage: String,
-    version: String,
+    subject: Subject,
     /// The share of the version, 0 to 1.
     weight: f64,
     step: u32,
     steps: u64,
     phase: &'static str,
     verdict: Option<&'static str>,
-}
-
-impl Row {
-    fn labels(&self) -> [Label<'_>; 3] {
-        [("function", &self.function), ("stage", &self.stage), ("version", &self.version)]
-    }
-
-    fn labels_and<'a>(&'a self, name: &'static str, value: &'a str) -> [Label<'a>; 4] {
-        let [function, stage, version] = self.labels();
-        [function, stage, version, (name, value)]
-    }
 }
 
 impl Rollouts {
@@ -54,9 +41,7 @@ impl Rollouts {
                 let key = (name.clone(), stage.clone());
                 let weight = stands.split.weight(rollout.canary).basis_points();
                 rows.push(Row {
-                    function: name.to_string(),
-                    stage: stage.to_string(),
-                    version: rollout.canary.to_string(),
+                    subject: Subject::new(name, stage, rollout.canary),
                     weight: f64::from(weight) / f64::from(Weight::FULL.basis_points()),
                     step: rollout.step().unwrap_or(0),
                     // The last one, of full weight, is not among the plan's.
@@ -77,7 +62,7 @@ impl Rollouts {
             MetricType::Gauge,
         )?;
         for row in &self.rows {
-            weights.encode_family(&row.labels())?.encode_gauge(&row.weight)?;
+            weights.encode_family(&row.subject.labels())?.encode_gauge(&row.weight)?;
         }
         let mut step = encoder.encode_descriptor(
             "wasm_fn_rollout_step",
@@ -86,7 +71,7 @@ impl Rollouts {
             MetricType::Gauge,
         )?;
         for row in &self.rows {
-            step.encode_family(&row.labels())?.encode_gauge(&row.step)?;
+            step.encode_family(&row.subject.labels())?.encode_gauge(&row.step)?;
         }
         let mut steps = encoder.encode_descriptor(
             "wasm_fn_rollout_steps",
@@ -95,7 +80,7 @@ impl Rollouts {
             MetricType::Gauge,
         )?;
         for row in &self.rows {
-            steps.encode_family(&row.labels())?.encode_gauge(&row.steps)?;
+            steps.encode_family(&row.subject.labels())?.encode_gauge(&row.steps)?;
         }
         let mut phase = encoder.encode_descriptor(
             "wasm_fn_rollout_phase",
@@ -104,7 +89,7 @@ impl Rollouts {
             MetricType::Gauge,
         )?;
         for row in &self.rows {
-            phase.encode_family(&row.labels_and("phase", row.phase))?.encode_gauge(&1_u32)?;
+            phase.encode_family(&row.subject.labels_and("phase", row.phase))?.encode_gauge(&1_u32)?;
         }
         let mut verdict = encoder.encode_descriptor(
             "wasm_fn_rollout_verdict",
@@ -114,7 +99,7 @@ impl Rollouts {
         )?;
         for row in &self.rows {
             if let Some(word) = row.verdict {
-                verdict.encode_family(&row.labels_and("verdict", word))?.encode_gauge(&1_u32)?;
+                verdict.encode_family(&row.subject.labels_and("verdict", word))?.encode_gauge(&1_u32)?;
             }
         }
         // The encoder adds `_total`.

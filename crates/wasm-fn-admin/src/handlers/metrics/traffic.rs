@@ -6,7 +6,7 @@ use prometheus_client::{encoding::DescriptorEncoder, metrics::MetricType};
 use wasm_fn_core::Outcome;
 use wasm_fn_router::{Distribution, RouteTable, Shielding, TallySnapshot};
 
-use super::Label;
+use super::{Label, Subject};
 
 /// Upper bounds of latencies: a small function answers within a tenth of a millisecond, and a request may
 /// take an hour.
@@ -49,9 +49,7 @@ pub(super) struct Traffic {
 /// A version in a stage, and its tally.
 #[derive(Debug)]
 struct Row {
-    function: String,
-    stage: String,
-    version: String,
+    subject: Subject,
     /// Whether a rollout moves to the version.
     canary: bool,
     tally: TallySnapshot,
@@ -60,15 +58,6 @@ struct Row {
 }
 
 impl Row {
-    fn labels(&self) -> [Label<'_>; 3] {
-        [("function", &self.function), ("stage", &self.stage), ("version", &self.version)]
-    }
-
-    fn labels_and<'a>(&'a self, name: &'static str, value: &'a str) -> [Label<'a>; 4] {
-        let [function, stage, version] = self.labels();
-        [function, stage, version, (name, value)]
-    }
-
     /// Whether the shield has something to count: a canary from its beginning, so that its first failure
     /// shows as an increase; others only if they failed as canaries.
     fn shielded(&self) -> bool {
@@ -81,9 +70,7 @@ impl Traffic {
     pub(super) fn read<V>(table: &RouteTable<V>) -> Self {
         let rows = table.stages().iter().flat_map(|stage| {
             stage.versions().iter().map(move |version| Row {
-                function: stage.function().to_string(),
-                stage: stage.name().to_string(),
-                version: version.no.to_string(),
+                subject: Subject::new(stage.function(), stage.name(), version.no),
                 canary: stage.canary().is_some_and(|canary| canary.no == version.no),
                 tally: version.tally.snapshot(),
                 overrides: version.tally.overrides(),
@@ -123,7 +110,7 @@ impl Traffic {
             MetricType::Gauge,
         )?;
         for row in self.answered() {
-            peaks.encode_family(&row.labels())?.encode_gauge(&row.tally.memory_peak_bytes_max())?;
+            peaks.encode_family(&row.subject.labels())?.encode_gauge(&row.tally.memory_peak_bytes_max())?;
         }
         Ok(())
     }
@@ -143,7 +130,7 @@ impl Traffic {
         let mut requests = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
         for row in self.rows.iter().filter(|row| tally(row).total() > 0) {
             for outcome in Outcome::ALL {
-                let labels = row.labels_and("outcome", outcome.as_str());
+                let labels = row.subject.labels_and("outcome", outcome.as_str());
                 let count = tally(row).count(outcome);
                 requests.encode_family(&labels)?.encode_counter::<[Label<'_>; 0], _, u64>(&count, None)?;
             }
@@ -160,7 +147,7 @@ impl Traffic {
         )?;
         for row in self.rows.iter().filter(|row| row.shielded()) {
             for shielding in Shielding::ALL {
-                let labels = row.labels_and("result", shielding.as_str());
+                let labels = row.subject.labels_and("result", shielding.as_str());
                 let count = row.tally.shielded(shielding);
                 shield.encode_family(&labels)?.encode_counter::<[Label<'_>; 0], _, u64>(&count, None)?;
             }
@@ -182,7 +169,7 @@ impl Traffic {
         for row in self.answered() {
             let read = read(&row.tally);
             let buckets: Vec<_> = bounds.iter().copied().zip(read.counts.iter().copied()).collect();
-            let (labels, sum) = (row.labels(), read.sum.as_secs_f64());
+            let (labels, sum) = (row.subject.labels(), read.sum.as_secs_f64());
             let mut times = times.encode_family(&labels)?;
             times.encode_histogram::<[Label<'_>; 0]>(sum, read.count(), &buckets, None)?;
         }
