@@ -35,7 +35,7 @@ pub struct Blobs {
 struct Pins {
     /// Blobs that something other than a version uses, with the number of users.
     counts: HashMap<Digest, usize>,
-    /// Blobs that were to be removed while they were pinned, and that nobody has stored again since.
+    /// Blobs that were to be removed while they were pinned, and that nobody has stored or asked for since.
     spared: HashSet<Digest>,
 }
 
@@ -113,6 +113,7 @@ impl Blobs {
 
     /// The path of the blob; `None` if it is not stored.
     pub async fn find(&self, digest: Digest) -> io::Result<Option<PathBuf>> {
+        self.pins().spared.remove(&digest);
         let path = self.path(digest);
         let there = if self.in_place { path.try_exists() } else { tokio::fs::try_exists(&path).await };
         Ok(there?.then_some(path))
@@ -120,6 +121,7 @@ impl Blobs {
 
     /// The size of the blob; `None` if it is not stored.
     pub async fn size_bytes(&self, digest: Digest) -> io::Result<Option<u64>> {
+        self.pins().spared.remove(&digest);
         match tokio::fs::metadata(self.path(digest)).await {
             Ok(metadata) => Ok(Some(metadata.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -198,14 +200,36 @@ impl Blobs {
         tokio::task::spawn_blocking(move || blobs.collect(candidates)).await?
     }
 
+    /// Removes those of the `candidates` that were to be removed before, while they were pinned. What
+    /// somebody has stored or asked for since then may be about to be deployed, and stays.
+    ///
+    /// # Errors
+    /// The errors of [`collect`](Self::collect).
+    pub async fn collect_spared(self: &Arc<Self>, candidates: HashSet<Digest>) -> io::Result<()> {
+        let blobs = Arc::clone(self);
+        let collect = move || blobs.remove(candidates, |pins, digest| pins.spared.contains(digest));
+        if self.in_place { collect() } else { tokio::task::spawn_blocking(collect).await? }
+    }
+
     /// Removes the `candidates` that are not pinned. Blocks.
     ///
     /// # Errors
     /// If the disk fails. [`sweep`](Self::sweep) removes what is left at the next start.
     pub fn collect(&self, candidates: impl IntoIterator<Item = Digest>) -> io::Result<()> {
-        // Held to the end, so that nothing can be pinned between the check and the removal.
+        self.remove(candidates, |_, _| true)
+    }
+
+    fn remove(
+        &self,
+        candidates: impl IntoIterator<Item = Digest>,
+        is_unwanted: impl Fn(&Pins, &Digest) -> bool,
+    ) -> io::Result<()> {
+        // Held to the end, so that nothing can be pinned or stored between the check and the removal.
         let mut pins = self.pins();
         for digest in candidates {
+            if !is_unwanted(&pins, &digest) {
+                continue;
+            }
             if pins.counts.contains_key(&digest) {
                 pins.spared.insert(digest);
                 continue;
@@ -217,11 +241,6 @@ impl Blobs {
             }
         }
         Ok(())
-    }
-
-    /// Whether `digest` was to be removed while it was pinned, and nobody has stored it again since.
-    pub fn is_spared(&self, digest: &Digest) -> bool {
-        self.pins().spared.contains(digest)
     }
 
     /// Removes every blob for which `used` is false. Called when a node starts. Blocks.

@@ -99,10 +99,9 @@ impl<H: Host, S: Store> Control<H, S> {
             return;
         }
         let used = digests(&self.state());
-        let unused = |digest: &Digest| !used.contains(digest) && self.blobs.is_spared(digest);
-        let unused: HashSet<_> = components.into_iter().filter(unused).collect();
-        if !unused.is_empty() {
-            self.remove(unused).await;
+        let unused: HashSet<_> = components.into_iter().filter(|digest| !used.contains(digest)).collect();
+        if let Err(error) = self.blobs.collect_spared(unused).await {
+            tracing::warn!(%error, "unused components were not removed");
         }
     }
 }

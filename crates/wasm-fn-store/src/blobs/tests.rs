@@ -100,13 +100,33 @@ async fn pinned_blobs_are_not_collected() {
     blobs.collect([pinned, other, digest(b"never there")]).unwrap();
     assert!(blobs.find(pinned).await.unwrap().is_some());
     assert_eq!(blobs.find(other).await.unwrap(), None);
-    assert!(blobs.is_spared(&pinned) && !blobs.is_spared(&other));
     drop(two);
-    assert!(blobs.is_spared(&pinned), "it is still to be removed");
-    blobs.put(pinned, chunks(b"pinned")).await.unwrap();
-    assert!(!blobs.is_spared(&pinned), "somebody wants it again");
     blobs.collect([pinned]).unwrap();
     assert_eq!(blobs.find(pinned).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn spared_blobs_are_collected_later_unless_somebody_wants_them_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = blobs(folder.path());
+    let all = [&b"never"[..], b"spared", b"stored", b"found", b"measured"];
+    let [never, spared, stored, found, measured] = all.map(digest);
+    for contents in all {
+        blobs.put(digest(contents), chunks(contents)).await.unwrap();
+    }
+    let pins: Vec<_> = all.iter().map(|contents| blobs.pin(digest(contents))).collect();
+    blobs.collect([spared, stored, found, measured]).unwrap();
+    blobs.collect_spared([spared].into()).await.unwrap();
+    assert_eq!(files(folder.path()), all.len(), "they are still pinned");
+    drop(pins);
+    blobs.put(stored, chunks(b"stored")).await.unwrap();
+    blobs.find(found).await.unwrap();
+    blobs.size_bytes(measured).await.unwrap();
+    blobs.collect_spared(all.map(digest).into()).await.unwrap();
+    assert_eq!(blobs.find(spared).await.unwrap(), None);
+    for kept in [never, stored, found, measured] {
+        assert!(blobs.find(kept).await.unwrap().is_some());
+    }
 }
 
 #[tokio::test]
