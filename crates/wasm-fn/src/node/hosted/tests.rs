@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasm_fn_core::{Trap, Usage};
-use wasm_fn_runtime::{Fault, InvocationError};
+use wasm_fn_runtime::{Fault, InvocationError, Refusal};
 
 use super::failure;
 
@@ -17,6 +17,9 @@ fn a_fault_is_logged_with_the_status_that_it_is_answered_with() {
         Fault::CpuExceeded { limit },
         Fault::OutOfMemory { limit_bytes: 0 },
         Fault::InvalidResponse { reason: reason() },
+        Fault::Refused(Refusal::UriTooLong { found_bytes: 2, max_bytes: 1 }),
+        Fault::Refused(Refusal::HeaderTooLong { variable: reason(), found_bytes: 2, max_bytes: 1 }),
+        Fault::Refused(Refusal::Malformed { reason: "" }),
         Fault::NotReady { retry_after },
         Fault::FunctionOverloaded { retry_after },
         Fault::NodeOverloaded { retry_after },
