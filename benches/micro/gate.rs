@@ -89,7 +89,7 @@ async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<(
             replace: false,
         };
         let (actor, origin) = ("bench".to_owned(), String::new());
-        let note = Note { actor, origin, message: None, expected_revision: None };
+        let note = Note { actor, token: None, origin, message: None, expected_revision: None };
         control.deploy(deploy, note, Arc::new(|_| {})).await.expect("it can be deployed");
     }
     let table = control.tables().load_full();

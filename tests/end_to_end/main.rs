@@ -36,6 +36,8 @@ mod machine;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod permitted;
+#[cfg(test)]
 mod previewing;
 #[cfg(test)]
 mod proxied;

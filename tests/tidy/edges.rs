@@ -8,10 +8,12 @@ use crate::sources::{none, of_crate, root};
 
 /// Every crate with those of the project that it depends on. The binary may know all of them, and xtask
 /// none.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
+    ("wasm-fn-access", &["wasm-fn-core"]),
     (
         "wasm-fn-admin",
         &[
+            "wasm-fn-access",
             "wasm-fn-api",
             "wasm-fn-control",
             "wasm-fn-core",
@@ -20,7 +22,7 @@ const EDGES: [(&str, &[&str]); 13] = [
             "wasm-fn-store",
         ],
     ),
-    ("wasm-fn-api", &["wasm-fn-core"]),
+    ("wasm-fn-api", &["wasm-fn-access", "wasm-fn-core"]),
     ("wasm-fn-core", &[]),
     ("wasm-fn-fuse", &[]),
     ("wasm-fn-memory", &["wasm-fn-thread"]),
@@ -33,12 +35,16 @@ const EDGES: [(&str, &[&str]); 13] = [
     ),
     ("wasm-fn-server", &["wasm-fn-core", "wasm-fn-router", "wasm-fn-thread"]),
     ("wasm-fn-thread", &[]),
-    ("wasm-fn-control", &["wasm-fn-core", "wasm-fn-rollout", "wasm-fn-router", "wasm-fn-store"]),
+    (
+        "wasm-fn-control",
+        &["wasm-fn-access", "wasm-fn-core", "wasm-fn-rollout", "wasm-fn-router", "wasm-fn-store"],
+    ),
     ("wasm-fn-store", &["wasm-fn-core"]),
 ];
 
 /// Crates without clock, randomness, environment, files or network.
-const PURE: [&str; 5] = ["wasm-fn-core", "wasm-fn-fuse", "wasm-fn-router", "wasm-fn-rollout", "wasm-fn-pool"];
+const PURE: [&str; 6] =
+    ["wasm-fn-access", "wasm-fn-core", "wasm-fn-fuse", "wasm-fn-router", "wasm-fn-rollout", "wasm-fn-pool"];
 
 /// What pure crates may not name. Addresses are values, so `std::net::IpAddr` is not among these.
 const IMPURE: [&str; 13] = [

@@ -1,15 +1,20 @@
 //! The state that every handler works on, and the handler of each request.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::{Router, extract::FromRef, middleware};
 use tokio::sync::{Semaphore, watch};
-use wasm_fn_api::{AccessRule, Operation};
+use wasm_fn_access::FailureLimit;
+use wasm_fn_api::Operation;
 use wasm_fn_control::{Control, host::Host};
 use wasm_fn_core::PreviewDomain;
 use wasm_fn_store::Store;
 
-use crate::{ApiError, extract, handlers::handler};
+use crate::{
+    ApiError,
+    authorize::{Guard, authorize},
+    handlers::handler,
+};
 
 /// How many uploads may run at once. More are refused.
 const UPLOADS_MAX: usize = 16;
@@ -30,6 +35,8 @@ pub struct Admin<H: Host, S> {
     pub(crate) control: Arc<Control<H, S>>,
     pub(crate) options: AdminOptions,
     pub(crate) uploads: Semaphore,
+    /// How often clients may show wrong tokens.
+    failures: Mutex<FailureLimit>,
     /// Whether the node is stopping. Answers that would otherwise never end watch it.
     pub(crate) stopping: watch::Sender<bool>,
 }
@@ -53,22 +60,24 @@ impl<H: Host, S: Store> Admin<H, S> {
     /// The admin API of `control`.
     pub fn new(control: Arc<Control<H, S>>, options: AdminOptions) -> Arc<Self> {
         let (uploads, stopping) = (Semaphore::new(UPLOADS_MAX), watch::Sender::new(false));
-        Arc::new(Self { control, options, uploads, stopping })
+        Arc::new(Self { control, options, uploads, failures: Mutex::default(), stopping })
+    }
+
+    /// How often clients have shown wrong tokens.
+    pub(crate) fn failures(&self) -> MutexGuard<'_, FailureLimit> {
+        // Nothing panics while holding the lock.
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The router of the whole API.
     pub(crate) fn router(self: &Arc<Self>) -> Router {
         let shared = Shared(Arc::clone(self));
-        let routes = |access| {
-            let operations = Operation::ALL.into_iter().filter(move |operation| operation.access() == access);
-            operations.fold(Router::new(), |router, operation| {
-                router.route(operation.route().1, handler::<H, S>(operation))
-            })
-        };
-        let authenticate = middleware::from_fn_with_state(shared.clone(), extract::authenticate::<H, S>);
-        routes(AccessRule::Token)
-            .route_layer(authenticate)
-            .merge(routes(AccessRule::Open))
+        let routes = Operation::ALL.into_iter().fold(Router::new(), |router, operation| {
+            let guard = Guard { admin: Arc::clone(self), operation };
+            let authorize = middleware::from_fn_with_state(guard, authorize::<H, S>);
+            router.route(operation.route().1, handler::<H, S>(operation).route_layer(authorize))
+        });
+        routes
             .fallback(async || ApiError::no_such_path())
             .method_not_allowed_fallback(async || ApiError::method_not_allowed())
             .with_state(shared)

@@ -5,16 +5,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use axum::{
     body::Body,
     extract::{FromRequest, FromRequestParts, Path, Query, Request, State},
-    middleware::Next,
-    response::Response,
 };
 use http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
-use wasm_fn_core::{FunctionName, Revision, StageName};
+use wasm_fn_core::{FunctionName, StageName};
 
-use wasm_fn_control::{Actor, Control, Note, host::Host};
-use wasm_fn_store::Store;
+use wasm_fn_control::Control;
 
 use crate::{ApiError, NDJSON};
 
@@ -24,61 +21,9 @@ const JSON_BYTES_MAX: usize = 1 << 20;
 /// How long a JSON body may take to arrive.
 const JSON_WAIT: Duration = Duration::from_secs(30);
 
-/// Longest message of a change, in bytes.
-const MESSAGE_BYTES_MAX: usize = 4 << 10;
-
-/// Lets only requests with a token of this node pass, and records whose token it is.
-pub(crate) async fn authenticate<H: Host, S: Store>(
-    State(control): Plane<H, S>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    let header = request.headers().get(header::AUTHORIZATION).ok_or_else(ApiError::missing_token)?;
-    let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(ApiError::missing_token());
-    }
-    let actor = control.access().actor(token.trim()).ok_or_else(ApiError::wrong_token)?;
-    request.extensions_mut().insert(actor);
-    Ok(next.run(request).await)
-}
-
 /// The client's address on this connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
-
-/// Who makes the request, and from which address.
-pub(crate) struct Caller {
-    actor: String,
-    origin: String,
-}
-
-impl Caller {
-    /// The note for the journal.
-    pub(crate) fn note(
-        self,
-        message: Option<String>,
-        expected_revision: Option<u64>,
-    ) -> Result<Note, ApiError> {
-        if let Some(bytes) = message.as_ref().map(String::len).filter(|&bytes| bytes > MESSAGE_BYTES_MAX) {
-            let detail = format!("message is {bytes} bytes long, expected at most {MESSAGE_BYTES_MAX}");
-            return Err(ApiError::invalid_request(detail));
-        }
-        let (actor, origin) = (self.actor, self.origin);
-        Ok(Note { actor, origin, message, expected_revision: expected_revision.map(Revision) })
-    }
-}
-
-impl<T: Send + Sync> FromRequestParts<T> for Caller {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _: &T) -> Result<Self, ApiError> {
-        let actor = parts.extensions.get::<Actor>().ok_or_else(ApiError::missing_token)?;
-        let peer = parts.extensions.get::<Peer>();
-        let origin = peer.map(|peer| peer.0.to_string()).unwrap_or_default();
-        Ok(Self { actor: actor.name.clone(), origin })
-    }
-}
 
 /// The function in the path.
 pub(crate) struct Function(pub(crate) FunctionName);

@@ -1,5 +1,6 @@
 //! The handlers, one for each operation.
 
+mod audit;
 mod backup;
 mod components;
 mod deployments;
@@ -8,6 +9,7 @@ mod logs;
 mod metrics;
 mod node;
 mod preview;
+mod tokens;
 mod traffic;
 
 use axum::{
@@ -30,6 +32,13 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::GetNode => get(node::node::<H, S>),
         Operation::GetBackup => get(backup::backup::<H, S>),
         Operation::RotatePreviewKey => post(preview::rotate_key::<H, S>),
+        Operation::GetCaller => get(tokens::caller::<H, S>),
+        Operation::ListTokens => get(tokens::list::<H, S>),
+        Operation::CreateToken => post(tokens::create::<H, S>),
+        Operation::RotateToken => post(tokens::rotate::<H, S>),
+        Operation::RevokeToken => delete(tokens::revoke::<H, S>),
+        Operation::GetAudit => get(audit::audit::<H, S>),
+        Operation::GetAuditHead => get(audit::head::<H, S>),
         Operation::PutComponent => put(components::put::<H, S>),
         Operation::HeadComponent => head(components::head::<H, S>),
         Operation::ListFunctions => get(functions::list::<H, S>),

@@ -1,13 +1,15 @@
 //! The admin API: HTTP in front of the control plane.
 //!
 //! Every operation in [`wasm_fn_api::Operation`] has a handler, and there are no other paths. Everything
-//! under `/v1` needs a bearer token. Every error is an `application/problem+json`; only `problem.rs` maps
-//! errors to problems.
+//! under `/v1` needs a bearer token whose roles have the operation's permission. Every error is an
+//! `application/problem+json`; only `problem.rs` maps errors to problems.
 //!
-//! Invariants: this crate reads, parses and shows, but decides nothing. No client can cause a 500: a 500 is
-//! always a fault of the node.
+//! Invariants: no handler of an operation with a permission runs before `authorize.rs` has checked it. This
+//! crate reads, parses and shows, but decides nothing. No client can cause a 500: a 500 is always a fault of
+//! the node.
 
 mod admin;
+mod authorize;
 mod extract;
 mod handlers;
 mod listener;

@@ -9,29 +9,44 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use wasm_fn_core::{DigestError, NameError, VersionRefError, WeightError};
 
-use wasm_fn_api::{InvalidConfig, Problem};
-use wasm_fn_control::{ControlError, host::Rejection, state::ChangeError};
+use wasm_fn_api::{InvalidConfig, InvalidRights, Problem};
+use wasm_fn_control::{ControlError, Unproven, VerifyError, host::Rejection, state::ChangeError};
 use wasm_fn_store::{PutError, StoreError};
+
+use crate::authorize::Refused;
 
 /// An answer that says why a request was not carried out.
 #[derive(Debug)]
-pub(crate) struct ApiError(Box<Problem>);
+pub(crate) struct ApiError {
+    problem: Box<Problem>,
+    /// Seconds after which the client may try again.
+    retry_after_s: Option<u64>,
+    /// What was refused, if the client lacks the right.
+    refused: Option<Refused>,
+}
 
 impl ApiError {
     fn new(status: StatusCode, code: &str, title: &str, detail: impl Display) -> Self {
-        Self(Box::new(Problem {
+        let problem = Problem {
             title: title.to_owned(),
             status: status.as_u16(),
             detail: detail.to_string(),
             code: code.to_owned(),
             help: None,
             revision: None,
-        }))
+        };
+        let retry_after_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
+        Self { problem: Box::new(problem), retry_after_s, refused: None }
     }
 
-    fn help(mut self, help: impl Into<String>) -> Self {
-        self.0.help = Some(help.into());
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.problem.help = Some(help.into());
         self
+    }
+
+    /// The same error, which the audit log will have as a refusal of `what`.
+    pub(crate) fn refused(self, what: String) -> Self {
+        Self { refused: Some(Refused(what)), ..self }
     }
 
     pub(crate) fn invalid_request(detail: impl Display) -> Self {
@@ -77,10 +92,26 @@ impl ApiError {
             .help("pass --token or set WASM_FN_TOKEN; the node keeps its token in its data directory")
     }
 
-    pub(crate) fn wrong_token() -> Self {
-        let detail = "the token in the `authorization` header is not a token of this node";
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "the token is wrong", detail)
-            .help("check that the token belongs to this node and not to another")
+    pub(crate) fn wrong_token(error: &Unproven) -> Self {
+        let problem = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "the token is wrong", error);
+        match error {
+            Unproven::Malformed(_) => {
+                problem.help("pass the whole token, as it was shown when it was created")
+            }
+            Unproven::Denied(_) => problem.help("ask an admin of this node for a new token"),
+        }
+    }
+
+    pub(crate) fn too_many_failures(wait_s: u64) -> Self {
+        let detail =
+            format!("too many wrong tokens came from this address, expected the next after {wait_s} s");
+        let title = "too many wrong tokens";
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-failures", title, detail);
+        Self { retry_after_s: Some(wait_s), ..problem }
+    }
+
+    pub(crate) fn forbidden(detail: impl Display) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "the token does not have the right", detail)
     }
 
     pub(crate) fn no_such_path() -> Self {
@@ -104,26 +135,26 @@ impl ApiError {
 
     /// The problem, as it is sent to clients.
     pub(crate) fn into_problem(self) -> Problem {
-        *self.0
+        *self.problem
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let json = serde_json::to_vec(&self.0).unwrap_or_default();
+        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let json = serde_json::to_vec(&self.problem).unwrap_or_default();
         let mut response = Response::new(Body::from(json));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(Problem::MEDIA_TYPE));
-        match status {
-            StatusCode::UNAUTHORIZED => {
-                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            _ => {}
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(refused) = self.refused {
+            response.extensions_mut().insert(refused);
         }
         response
     }
@@ -191,6 +222,11 @@ impl From<ChangeError> for ApiError {
             E::LiveStage(_) => {
                 (StatusCode::CONFLICT, "live-stage", "the live stage is deleted with its function")
             }
+            E::NoSuchToken(_) => (StatusCode::NOT_FOUND, "no-such-token", "there is no such token"),
+            E::TokenExists(_) => (StatusCode::CONFLICT, "token-exists", "the name is taken"),
+            E::ReservedName(_) => (StatusCode::BAD_REQUEST, "invalid-name", "the name is reserved"),
+            E::Expired => (StatusCode::BAD_REQUEST, "invalid-request", "the request is malformed"),
+            E::TooManyTokens { .. } => (StatusCode::CONFLICT, "too-many-tokens", "there are too many tokens"),
             E::VersionsUsedUp(_) => {
                 (StatusCode::CONFLICT, "versions-used-up", "the version numbers are used up")
             }
@@ -217,6 +253,10 @@ impl From<ChangeError> for ApiError {
             E::LiveStage(function) => {
                 problem.help(format!("run `wasm-fn delete {function}` to delete the function and all its stages"))
             }
+            E::NoSuchToken(_) => problem.help("run `wasm-fn tokens list` to list the tokens"),
+            E::TokenExists(name) => {
+                problem.help(format!("run `wasm-fn tokens rotate {name}` to give it a new secret"))
+            }
             E::NoSuchFunction(_) => problem.help("run `wasm-fn functions` to list the functions"),
             E::Clash(_) => problem.help("change `routes` of one of the two"),
             _ => problem,
@@ -232,7 +272,7 @@ impl From<ControlError> for ApiError {
                 let title = "the function has changed meanwhile";
                 let mut problem = Self::new(StatusCode::CONFLICT, "revision-conflict", title, error)
                     .help("read the function again, then repeat the change if it is still right");
-                problem.0.revision = Some(found.0);
+                problem.problem.revision = Some(found.0);
                 problem
             }
             ControlError::ComponentMissing(_) => {
@@ -256,7 +296,28 @@ impl From<ControlError> for ApiError {
             ControlError::Busy { .. } => Self::busy(error),
             ControlError::Interrupted | ControlError::HandedOver => Self::not_ready(error),
             ControlError::Store(error) => error.into(),
-            ControlError::Table(_) | ControlError::Disk(_) => Self::internal(error),
+            ControlError::Table(_) | ControlError::Disk(_) | ControlError::Token(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<InvalidRights> for ApiError {
+    fn from(error: InvalidRights) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-rights", "the rights are malformed", error)
+    }
+}
+
+impl From<VerifyError> for ApiError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Store(error) => error.into(),
+            VerifyError::Chain(_) | VerifyError::Head(_) => Self::new(
+                StatusCode::CONFLICT,
+                "broken-journal",
+                "the journal is not as it was written",
+                error,
+            )
+            .help("keep a copy of the data directory, and compare it with a backup"),
         }
     }
 }

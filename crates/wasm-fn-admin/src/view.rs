@@ -317,10 +317,13 @@ fn verdict(verdict: &VersionVerdict) -> api::VersionVerdictView {
 }
 
 /// One entry of the journal, newest first. A deployment or rollback that ends another rollout is shown as
-/// two: itself, and the abort of that rollout.
+/// two: itself, and the abort of that rollout. A change that is not of a function is not shown.
 pub(crate) fn entries(entry: &Entry) -> impl Iterator<Item = api::HistoryEntry> {
-    let action = &entry.change.action;
-    let numbers = action.report();
+    entry.change.action().into_iter().flat_map(|action| of_action(entry, action))
+}
+
+fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::HistoryEntry> {
+    let (numbers, stage) = (action.report(), action.stage());
     let shown = |action: &str, version: Option<VersionNo>, report: Option<&Report>| api::HistoryEntry {
         revision: entry.revision.0,
         at_ms: entry.at_ms,
@@ -330,7 +333,7 @@ pub(crate) fn entries(entry: &Entry) -> impl Iterator<Item = api::HistoryEntry> 
         reason: report.map(|report| report.reason.clone()),
         evidence: report.map(evidence::evidence),
         action: action.to_owned(),
-        stage: entry.change.action.stage().map(ToString::to_string),
+        stage: stage.map(ToString::to_string),
         version: version.map(|version| version.to_string()),
         split: Vec::new(),
         step: None,

@@ -4,6 +4,8 @@
 //! digests travel as users write them (`"v42"`, `"10%"`), and `TryFrom` is the parser. Requests refuse
 //! unknown fields; answers may gain fields. Times are in Unix milliseconds, sizes in bytes.
 
+mod access;
+mod audit;
 mod backup;
 mod config;
 mod deploy;
@@ -18,6 +20,11 @@ mod status;
 mod traffic;
 mod words;
 
+pub use access::{
+    CallerView, InvalidRights, RightsSpec, TokenChange, TokenCreated, TokenList, TokenRequest, TokenRevoked,
+    TokenView,
+};
+pub use audit::{AuditEntry, AuditHead, AuditHeadQuery, AuditPage, AuditQuery, RefusalsView};
 pub use backup::{BLOCK_BYTES, BackupManifest, BackupMember, END_BYTES, MemberHeader, NoHeader};
 pub use config::{CohortRole, CohortSpec, ConfigSpec, InvalidConfig};
 pub use deploy::{DeployEvent, DeployRequest, DeployResult, Uploaded};
@@ -45,6 +52,12 @@ pub use traffic::{
 /// The stage if a request names none.
 fn live() -> String {
     "live".to_owned()
+}
+
+/// Whether to leave a field out of the JSON because it is 0.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's `skip_serializing_if` passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Whether to leave a field out of the JSON because it is `false`.

@@ -13,13 +13,16 @@ use utoipa::{
     },
 };
 
+use wasm_fn_access::Permission;
+
 use crate::{
-    AbortRequest, AccessRule, BackupManifest, DeleteQuery, Deleted, DeployEvent, DeployRequest, DeployResult,
-    FunctionList, FunctionStatus, FunctionsQuery, HistoryPage, HistoryQuery, HoldRequest, LogEvent,
-    LogsQuery, Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem,
-    PromoteRequest, RollbackRequest, StageChanged, StageDeleted, TrafficRequest, Uploaded, VersionList,
-    VersionsQuery,
-    words::{DigestText, FunctionText, StageText, VersionRefText, VersionText},
+    AbortRequest, AccessRule, AuditHead, AuditHeadQuery, AuditPage, AuditQuery, BackupManifest, CallerView,
+    DeleteQuery, Deleted, DeployEvent, DeployRequest, DeployResult, FunctionList, FunctionStatus,
+    FunctionsQuery, HistoryPage, HistoryQuery, HoldRequest, LogEvent, LogsQuery, Method, NodeView, Operation,
+    PreviewKeyRotated, PreviewQuery, PreviewView, Problem, PromoteRequest, RollbackRequest, StageChanged,
+    StageDeleted, TokenChange, TokenCreated, TokenList, TokenRequest, TokenRevoked, TrafficRequest, Uploaded,
+    VersionList, VersionsQuery,
+    words::{DigestText, FunctionText, StageText, TokenTextName, VersionRefText, VersionText},
 };
 
 const JSON: &str = "application/json";
@@ -45,7 +48,8 @@ pub fn openapi() -> OpenApi {
         .version(env!("CARGO_PKG_VERSION"))
         .license(Some(LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build()))
         .description(Some(
-            "Deploys functions and moves traffic between their versions. Everything under /v1 needs a bearer token.",
+            "Deploys functions and moves traffic between their versions. Everything under /v1 needs a bearer token \
+             whose roles have the permission that the operation names.",
         ));
     OpenApiBuilder::new().info(info.build()).paths(paths).components(Some(components)).build()
 }
@@ -83,12 +87,15 @@ impl Describer {
         let mut responses = BTreeMap::from([("200".to_owned(), success)]);
         // An answer to HEAD has no body that could say why.
         let has_body = operation.route().0 != Method::Head;
-        let any: &[_] = match operation.access() {
-            AccessRule::Token => &[
+        let any: &[_] = match operation.permission() {
+            Some(_) => &[
+                ("401", "`unauthorized`"),
+                ("403", "`forbidden`: the token does not have the permission, or not for this"),
+                ("429", "`too-many-failures`: too many wrong tokens came from this address"),
                 ("4XX", "Refused"),
                 ("5XX", "The node cannot answer now, or failed: `not-ready`, `internal`"),
             ],
-            AccessRule::Open => &[],
+            None => &[],
         };
         for (status, codes) in refusals.iter().chain(any).copied() {
             let response = ResponseBuilder::new().description(codes);
@@ -108,10 +115,17 @@ impl Describer {
         let builder = responses
             .into_iter()
             .fold(builder, |builder, (status, response)| builder.response(status, response));
+        // The roles of OAuth's kind of security are scopes, here permissions.
+        let token =
+            |permission: Permission| SecurityRequirement::new("token", [permission.as_str().to_owned()]);
         match operation.access() {
             AccessRule::Open => builder.build(),
-            AccessRule::Token => {
-                builder.security(SecurityRequirement::new("token", Vec::<String>::new())).build()
+            AccessRule::OpenLocally(permission) => {
+                builder.security(token(permission)).security(SecurityRequirement::default()).build()
+            }
+            AccessRule::Permission(permission) => {
+                let roles = format!("Roles: {}.", permission.roles());
+                builder.description(Some(roles)).security(token(permission)).build()
             }
         }
     }
@@ -184,6 +198,65 @@ impl Describer {
                 body: None,
                 success: self.json::<PreviewKeyRotated>("The key is replaced"),
                 refusals: &[],
+            },
+            Operation::GetCaller => Description {
+                tag: "access",
+                summary: "Tells the client who it is, and what it may do.",
+                parameters: Vec::new(),
+                body: None,
+                success: self.json::<CallerView>("The client"),
+                refusals: &[],
+            },
+            Operation::ListTokens => Description {
+                tag: "access",
+                summary: "Lists tokens, sorted by name, without their secrets.",
+                parameters: Vec::new(),
+                body: None,
+                success: self.json::<TokenList>("The tokens"),
+                refusals: &[],
+            },
+            Operation::CreateToken => Description {
+                tag: "access",
+                summary: "Creates a token.",
+                parameters: Vec::new(),
+                body: Some(self.body::<TokenRequest>()),
+                success: self.json::<TokenCreated>("The token, with its secret"),
+                refusals: &[
+                    ("400", "`invalid-name`, `invalid-rights`, `invalid-request`"),
+                    ("409", "`token-exists`, `too-many-tokens`"),
+                ],
+            },
+            Operation::RotateToken => Description {
+                tag: "access",
+                summary: "Gives a token a new secret. The old one is refused at once.",
+                parameters: vec![self.token()],
+                body: Some(self.body::<TokenChange>()),
+                success: self.json::<TokenCreated>("The token, with its new secret"),
+                refusals: &[("404", "`no-such-token`")],
+            },
+            Operation::RevokeToken => Description {
+                tag: "access",
+                summary: "Revokes a token. It is refused at once.",
+                parameters: std::iter::once(self.token()).chain(query::<TokenChange>()).collect(),
+                body: None,
+                success: self.json::<TokenRevoked>("The token is revoked"),
+                refusals: &[("404", "`no-such-token`")],
+            },
+            Operation::GetAudit => Description {
+                tag: "access",
+                summary: "Reads who changed what, when, from where and why, and who was refused; newest first.",
+                parameters: query::<AuditQuery>(),
+                body: None,
+                success: self.json::<AuditPage>("Entries of the journal"),
+                refusals: &[("400", "`invalid-name`, `invalid-request`")],
+            },
+            Operation::GetAuditHead => Description {
+                tag: "access",
+                summary: "Reads the hash of the last entry, which covers all entries, and verifies them.",
+                parameters: query::<AuditHeadQuery>(),
+                body: None,
+                success: self.json::<AuditHead>("The end of the journal"),
+                refusals: &[("400", "`invalid-request`"), ("409", "`broken-journal`")],
             },
             Operation::PutComponent => Description {
                 tag: "components",
@@ -386,6 +459,13 @@ impl Describer {
             .description(Some(description))
             .schema(self.content::<T>().schema)
             .build()
+    }
+
+    fn token(&mut self) -> Parameter {
+        self.segment::<TokenTextName>(
+            "token",
+            "Name of the token; `admin` is the one in the node's data directory, which cannot be revoked",
+        )
     }
 
     fn function(&mut self) -> Parameter {

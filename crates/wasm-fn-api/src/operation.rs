@@ -1,5 +1,7 @@
 //! The operations of the admin API, in one table: the API's description is generated from it, and its server
-//! routes by it.
+//! routes and checks by it.
+
+use wasm_fn_access::Permission;
 
 /// One operation of the admin API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,6 +20,20 @@ pub enum Operation {
     GetBackup,
     /// Replaces the key of preview tokens.
     RotatePreviewKey,
+    /// Tells the client who it is.
+    GetCaller,
+    /// Lists tokens.
+    ListTokens,
+    /// Creates a token.
+    CreateToken,
+    /// Gives a token a new secret.
+    RotateToken,
+    /// Revokes a token.
+    RevokeToken,
+    /// Reads the audit log.
+    GetAudit,
+    /// Reads, and verifies, the end of the audit log.
+    GetAuditHead,
     /// Stores a component.
     PutComponent,
     /// Checks whether a component is stored.
@@ -74,13 +90,15 @@ pub enum Method {
 pub enum AccessRule {
     /// Everybody.
     Open,
-    /// Clients with a token of the node.
-    Token,
+    /// Everybody on the same machine, and whoever has the permission.
+    OpenLocally(Permission),
+    /// Whoever has the permission.
+    Permission(Permission),
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 31] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
@@ -88,6 +106,13 @@ impl Operation {
         Self::GetNode,
         Self::GetBackup,
         Self::RotatePreviewKey,
+        Self::GetCaller,
+        Self::ListTokens,
+        Self::CreateToken,
+        Self::RotateToken,
+        Self::RevokeToken,
+        Self::GetAudit,
+        Self::GetAuditHead,
         Self::PutComponent,
         Self::HeadComponent,
         Self::ListFunctions,
@@ -118,6 +143,13 @@ impl Operation {
             Self::GetNode => (Get, "/v1/node"),
             Self::GetBackup => (Get, "/v1/backup"),
             Self::RotatePreviewKey => (Post, "/v1/preview-key"),
+            Self::GetCaller => (Get, "/v1/caller"),
+            Self::ListTokens => (Get, "/v1/tokens"),
+            Self::CreateToken => (Post, "/v1/tokens"),
+            Self::RotateToken => (Post, "/v1/tokens/{token}/rotate"),
+            Self::RevokeToken => (Delete, "/v1/tokens/{token}"),
+            Self::GetAudit => (Get, "/v1/audit"),
+            Self::GetAuditHead => (Get, "/v1/audit/head"),
             Self::PutComponent => (Put, "/v1/components/{digest}"),
             Self::HeadComponent => (Head, "/v1/components/{digest}"),
             Self::ListFunctions => (Get, "/v1/functions"),
@@ -149,6 +181,13 @@ impl Operation {
             Self::GetNode => "getNode",
             Self::GetBackup => "getBackup",
             Self::RotatePreviewKey => "rotatePreviewKey",
+            Self::GetCaller => "getCaller",
+            Self::ListTokens => "listTokens",
+            Self::CreateToken => "createToken",
+            Self::RotateToken => "rotateToken",
+            Self::RevokeToken => "revokeToken",
+            Self::GetAudit => "getAudit",
+            Self::GetAuditHead => "getAuditHead",
             Self::PutComponent => "putComponent",
             Self::HeadComponent => "checkComponent",
             Self::ListFunctions => "listFunctions",
@@ -171,9 +210,37 @@ impl Operation {
 
     /// Who may use the operation.
     pub const fn access(self) -> AccessRule {
-        match self {
-            Self::Healthz | Self::Readyz | Self::Metrics | Self::Describe => AccessRule::Open,
-            _ => AccessRule::Token,
+        AccessRule::Permission(match self {
+            Self::Healthz | Self::Readyz | Self::Describe => return AccessRule::Open,
+            Self::Metrics => return AccessRule::OpenLocally(Permission::ReadMetrics),
+            Self::GetNode | Self::GetCaller => Permission::ReadNode,
+            Self::GetBackup | Self::RotatePreviewKey => Permission::ManageNode,
+            Self::ListTokens | Self::CreateToken | Self::RotateToken | Self::RevokeToken => {
+                Permission::ManageTokens
+            }
+            Self::GetAudit | Self::GetAuditHead => Permission::ReadAudit,
+            Self::PutComponent | Self::HeadComponent => Permission::UploadComponents,
+            Self::ListFunctions | Self::GetFunction | Self::ListVersions | Self::GetHistory => {
+                Permission::ReadFunctions
+            }
+            Self::GetPreview => Permission::PreviewVersions,
+            Self::GetLogs => Permission::ReadLogs,
+            Self::Deploy => Permission::Deploy,
+            Self::SetTraffic | Self::Promote | Self::Pause | Self::Resume | Self::Abort | Self::RollBack => {
+                Permission::MoveTraffic
+            }
+            Self::DeleteFunction | Self::DeleteStage => Permission::Delete,
+        })
+    }
+
+    /// The permission that clients need; `None` if everybody may use the operation.
+    pub const fn permission(self) -> Option<Permission> {
+        match self.access() {
+            AccessRule::Open => None,
+            AccessRule::OpenLocally(permission) | AccessRule::Permission(permission) => Some(permission),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

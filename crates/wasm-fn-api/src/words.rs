@@ -60,6 +60,10 @@ macro_rules! words {
 
 pattern!(FunctionText, "FunctionName", "^[a-z0-9][a-z0-9_-]{0,62}$", "The name of a function.");
 pattern!(StageText, "StageName", "^[a-z0-9][a-z0-9_-]{0,62}$", "The name of a stage.");
+pattern!(TokenTextName, "TokenName", "^[a-z0-9][a-z0-9_-]{0,62}$", "The name of a token.");
+pattern!(PatternText, "FunctionPattern", r"^(\*|[a-z0-9][a-z0-9_-]{0,62}\*?)$", "Functions, by name.");
+pattern!(TokenIdText, "TokenId", "^[0-9a-f]{8}$", "The beginning of the hash of a token.");
+pattern!(TokenText, "Token", "^wfn_[0-9a-f]{72}$", "What the holder of a token shows.");
 pattern!(CohortText, "CohortName", "^[a-z][a-z0-9_-]{0,62}$", "The name of a cohort.");
 pattern!(VersionText, "Version", "^v[1-9][0-9]{0,9}$", "The number of a version.");
 pattern!(
@@ -118,6 +122,52 @@ words!(
 );
 words!(KindWord, "Kind", ["wasi:http 0.2", "wasi:http 0.3", "cgi"], "The kind of a component.");
 words!(SettingWord, "Setting", ["routes", "sticky", "cohorts"], "A setting that follows the stable version.");
+words!(RoleWord, "Role", ["viewer", "deployer", "releaser", "admin"], "What somebody is trusted with.");
+words!(
+    PermissionWord,
+    "Permission",
+    [
+        "read-node",
+        "read-metrics",
+        "read-functions",
+        "read-logs",
+        "read-audit",
+        "preview-versions",
+        "upload-components",
+        "deploy",
+        "move-traffic",
+        "delete",
+        "manage-node",
+        "manage-tokens",
+    ],
+    "Something that a role may be allowed to do."
+);
+words!(
+    AuditActionWord,
+    "AuditAction",
+    [
+        "deploy",
+        "traffic",
+        "step",
+        "await",
+        "pause",
+        "resume",
+        "freeze",
+        "promote",
+        "settle",
+        "abort",
+        "rollback",
+        "delete",
+        "delete-stage",
+        "create-token",
+        "rotate-token",
+        "revoke-token",
+        "rotate-admin-token",
+        "rotate-preview-key",
+        "refuse",
+    ],
+    "What an entry of the audit log is about."
+);
 words!(
     ActionWord,
     "Action",

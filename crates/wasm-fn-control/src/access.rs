@@ -1,4 +1,5 @@
-//! Bearer tokens: who may use the admin API, and the addresses of versions.
+//! What proves who somebody is: the token in the data directory, the key of all other tokens, and preview
+//! tokens.
 
 use std::{
     fs,
@@ -10,6 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq as _;
+use wasm_fn_access::{Denied, Rights, TokenKey, TokenSecret, TokenTextError, Tokens};
 use wasm_fn_core::FunctionName;
 
 /// The file of the token, in the data directory.
@@ -18,8 +20,17 @@ const FILE: &str = "token";
 /// The file of the key of preview tokens, in the data directory.
 const PREVIEW_FILE: &str = "preview.key";
 
+/// The file of the key of tokens, in the data directory.
+const TOKEN_KEY_FILE: &str = "token.key";
+
 /// The prefix of every token, so that scanners for leaked secrets can find tokens.
 const PREFIX: &str = "wfn_";
+
+/// The prefix of the key of tokens.
+const TOKEN_KEY_PREFIX: &str = "wftk_";
+
+/// The name of the token in the data directory.
+const ADMIN: &str = "admin";
 
 /// The prefix of every preview token.
 const PREVIEW_PREFIX: &str = "wfp_";
@@ -30,20 +41,38 @@ const KEY_PREFIX: &str = "wfpk_";
 /// Random bytes in a token.
 const RANDOM_BYTES: usize = 32;
 
-/// The accepted tokens.
+/// The secrets in the data directory.
 pub struct Access {
-    token: String,
+    /// The token that may do everything.
+    token: ArcSwap<String>,
+    /// The key of the hashes of all other tokens.
+    token_key: TokenKey,
     /// The key from which preview tokens are derived, so that they need not be stored.
     preview_key: ArcSwap<[u8; RANDOM_BYTES]>,
-    /// The data directory, where the key is stored; locked during a rotation. `None` in tests.
+    /// The data directory; locked while one of its files is replaced. `None` in tests.
     data_dir: Mutex<Option<PathBuf>>,
 }
 
-/// Who makes a request, as recorded in the journal.
+/// Who makes a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// The name of the token.
+    /// The name of the token, as recorded in the journal.
     pub name: String,
+    /// The id of the token; `None` for the one in the data directory.
+    pub token: Option<String>,
+    /// What they may do.
+    pub rights: Rights,
+}
+
+/// Why nobody is known by a token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unproven {
+    /// The text is no token.
+    #[error(transparent)]
+    Malformed(#[from] TokenTextError),
+    /// The token is not accepted.
+    #[error(transparent)]
+    Denied(#[from] Denied),
 }
 
 /// Why the token file cannot be used.
@@ -58,7 +87,7 @@ pub enum TokenError {
         source: io::Error,
     },
     /// The file does not hold a token.
-    #[error("token file {} holds {bytes} bytes that are not a token, expected {prefix} and 64 hexadecimal digits", .path.display())]
+    #[error("token file {} holds {bytes} bytes that are not a token, expected {prefix} and hexadecimal digits of 32 bytes", .path.display())]
     Malformed {
         /// The file.
         path: PathBuf,
@@ -70,28 +99,67 @@ pub enum TokenError {
 }
 
 impl Access {
-    /// Accepts only `token`, and preview tokens of a key that is not stored.
+    /// Accepts `token`, tokens of a key that is not stored, and preview tokens of another such key.
     pub fn only(token: String) -> Self {
-        Self { token, preview_key: ArcSwap::from_pointee(rand::random()), data_dir: Mutex::new(None) }
+        Self {
+            token: ArcSwap::from_pointee(token),
+            token_key: TokenKey::new(rand::random()),
+            preview_key: ArcSwap::from_pointee(rand::random()),
+            data_dir: Mutex::new(None),
+        }
     }
 
-    /// Reads the token and the key of preview tokens from `data_dir`. Creates each of them from 32 random
-    /// bytes if it does not exist, readable only by its owner. Blocks.
+    /// Reads the token and the keys from `data_dir`. Creates each of them from 32 random bytes if it does not
+    /// exist, readable only by its owner. Blocks.
     ///
     /// # Errors
-    /// If a file cannot be read or created, or does not hold a token.
+    /// If a file cannot be read or created, or does not hold what it should.
     pub fn open(data_dir: &Path) -> Result<Self, TokenError> {
         let token = read_or_make(data_dir, FILE, PREFIX)?;
-        let key = read_or_make(data_dir, PREVIEW_FILE, KEY_PREFIX)?;
-        let preview_key =
-            ArcSwap::from_pointee(bytes_of(&key, KEY_PREFIX).expect("it was checked when it was read"));
-        Ok(Self { token, preview_key, data_dir: Mutex::new(Some(data_dir.to_owned())) })
+        let key = |file, prefix| {
+            let text = read_or_make(data_dir, file, prefix)?;
+            Ok(bytes_of(&text, prefix).expect("it was checked when it was read"))
+        };
+        Ok(Self {
+            token: ArcSwap::from_pointee(token),
+            token_key: TokenKey::new(key(TOKEN_KEY_FILE, TOKEN_KEY_PREFIX)?),
+            preview_key: ArcSwap::from_pointee(key(PREVIEW_FILE, KEY_PREFIX)?),
+            data_dir: Mutex::new(Some(data_dir.to_owned())),
+        })
     }
 
-    /// The owner of `token`. Takes the same time for all wrong tokens of the same length.
-    pub fn actor(&self, token: &str) -> Option<Actor> {
-        let same = self.token.as_bytes().ct_eq(token.as_bytes());
-        bool::from(same).then(|| Actor { name: "admin".to_owned() })
+    /// The owner of `token` at `now_ms`, who is known by the data directory or among `tokens`. The time that
+    /// this takes tells nothing about a secret.
+    ///
+    /// # Errors
+    /// Why the token is not accepted.
+    pub fn actor(&self, token: &str, tokens: &Tokens, now_ms: u64) -> Result<Actor, Unproven> {
+        if self.token.load().as_bytes().ct_eq(token.as_bytes()).into() {
+            return Ok(Actor { name: ADMIN.to_owned(), token: None, rights: Rights::all() });
+        }
+        let secret: TokenSecret = token.parse().or_else(|error| {
+            // Tokens of an earlier form have no checksum; one that is not the node's may be of another node.
+            let earlier = bytes_of(token, PREFIX).map(TokenSecret::new);
+            earlier.ok_or(error)
+        })?;
+        let (name, found) = tokens.find(&secret, &self.token_key, now_ms)?;
+        Ok(Actor { name: name.to_string(), token: Some(found.hash.id()), rights: found.rights.clone() })
+    }
+
+    /// The key of the hashes of tokens.
+    pub(crate) fn token_key(&self) -> &TokenKey {
+        &self.token_key
+    }
+
+    /// Replaces the token in the data directory, which makes the one so far invalid. Blocks.
+    ///
+    /// # Errors
+    /// If the new token cannot be stored. The old one then stays valid.
+    pub(crate) fn rotate_token(&self) -> Result<String, TokenError> {
+        let text = new_token().reveal();
+        self.replace(FILE, &format!("{text}\n"))?;
+        self.token.store(Arc::new(text.clone()));
+        Ok(text)
     }
 
     /// The token for the addresses of the versions of `function`: `wfp_` and a keyed hash of the name. One
@@ -111,18 +179,26 @@ impl Access {
     ///
     /// # Errors
     /// If the new key cannot be stored. The old one then stays valid.
-    pub fn rotate_preview_key(&self) -> Result<(), TokenError> {
+    pub(crate) fn rotate_preview_key(&self) -> Result<(), TokenError> {
         let text = secret(KEY_PREFIX);
-        let data_dir = self.data_dir.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(data_dir) = &*data_dir {
-            let path = data_dir.join(PREVIEW_FILE);
-            put(data_dir, PREVIEW_FILE, &text, |draft| fs::rename(draft, &path))
-                .map_err(|source| TokenError::File { path, source })?;
-        }
+        self.replace(PREVIEW_FILE, &text)?;
         let key = bytes_of(text.trim(), KEY_PREFIX).expect("it was just made");
         self.preview_key.store(Arc::new(key));
         Ok(())
     }
+
+    fn replace(&self, file: &str, text: &str) -> Result<(), TokenError> {
+        let data_dir = self.data_dir.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(data_dir) = &*data_dir else { return Ok(()) };
+        let path = data_dir.join(file);
+        put(data_dir, file, text, |draft| fs::rename(draft, &path))
+            .map_err(|source| TokenError::File { path, source })
+    }
+}
+
+/// A token that nobody has.
+pub(crate) fn new_token() -> TokenSecret {
+    TokenSecret::new(rand::random())
 }
 
 /// The secret in `file` of `data_dir`. Creates the file if it does not exist.
@@ -135,7 +211,10 @@ fn read_or_make(data_dir: &Path, file: &str, prefix: &'static str) -> Result<Str
             text
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let text = secret(prefix);
+            let text = match prefix {
+                PREFIX => format!("{}\n", new_token().reveal()),
+                prefix => secret(prefix),
+            };
             // Unlike a rename, a link fails if another process was faster.
             put(data_dir, file, &text, |draft| fs::hard_link(draft, &path)).map_err(failed)?;
             text
@@ -143,10 +222,11 @@ fn read_or_make(data_dir: &Path, file: &str, prefix: &'static str) -> Result<Str
         Err(error) => return Err(failed(error)),
     };
     let secret = text.trim();
-    match bytes_of(secret, prefix) {
-        Some(_) => Ok(secret.to_owned()),
-        None => Err(TokenError::Malformed { path, bytes: text.len(), prefix }),
+    let is_token = prefix == PREFIX && secret.parse::<TokenSecret>().is_ok();
+    if is_token || bytes_of(secret, prefix).is_some() {
+        return Ok(secret.to_owned());
     }
+    Err(TokenError::Malformed { path, bytes: text.len(), prefix })
 }
 
 /// A line of text with the prefix and 32 random bytes.

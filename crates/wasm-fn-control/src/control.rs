@@ -7,12 +7,14 @@ mod ended_counts;
 mod error;
 mod handing_over;
 mod reconcile;
+mod refusals;
+mod tokens;
 mod trap_memory;
 
 use std::{collections::HashSet, io, sync::Arc};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Mutex, Notify, Semaphore, watch};
+use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore, watch};
 use wasm_fn_core::{Digest, FunctionName, Revision, VersionNo};
 use wasm_fn_rollout::Time;
 use wasm_fn_router::{HeldVersion, RouteTable, Salt};
@@ -24,15 +26,16 @@ use crate::{
     clock::Clock,
     documents::{self, LoadedState, VerifyError},
     host::Host,
-    journal::{Entry, GENESIS, Hash},
+    journal::{Entry, GENESIS, Hash, NotedHead},
     publish::{Publisher, TableError},
-    state::{Action, Change, ChangeError, StageKey, State},
+    state::{Action, Change, ChangeError, FunctionChange, StageKey, State},
 };
 
 pub use backup::Backup;
 pub use commands::GateStanding;
 pub use deploy::{Deploy, Deployed};
 pub use error::ControlError;
+pub use tokens::CreateToken;
 
 /// How many deployments may run or wait. More are refused.
 const DEPLOYMENTS_MAX: usize = 32;
@@ -90,6 +93,8 @@ pub struct Control<H: Host, S> {
     backups: Arc<Semaphore>,
     memory: Mutex<trap_memory::Memory>,
     ended: ended_counts::EndedCounts,
+    refusals: refusals::RefusalLog,
+    token_uses: tokens::LastUses,
 }
 
 struct Writer<H: Host> {
@@ -110,6 +115,8 @@ struct Published<H: Host> {
 pub struct Note {
     /// The name of the token.
     pub actor: String,
+    /// The id of the token; `None` for the node itself and the token in the data directory.
+    pub token: Option<String>,
     /// The address that the change comes from.
     pub origin: String,
     /// Why the change is made.
@@ -178,10 +185,13 @@ impl<H: Host, S: Store> Control<H, S> {
             backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
             memory: Mutex::new(memory),
             ended: ended_counts::EndedCounts::default(),
+            refusals: refusals::RefusalLog::default(),
+            token_uses: tokens::LastUses::new(loaded.token_uses),
         });
         control.keep_bases();
         tokio::spawn(reconcile::reconcile(Arc::downgrade(&control)));
         tokio::spawn(trap_memory::keep(Arc::downgrade(&control)));
+        tokio::spawn(refusals::keep(Arc::downgrade(&control)));
         Ok(control)
     }
 
@@ -230,11 +240,6 @@ impl<H: Host, S: Store> Control<H, S> {
         self.started
     }
 
-    /// Whether `token` may use the admin API.
-    pub fn accepts(&self, token: &str) -> bool {
-        self.access.actor(token).is_some()
-    }
-
     /// Whether `token` may use the addresses of the versions of `function`.
     pub fn previews(&self, function: &FunctionName, token: &str) -> bool {
         self.access.may_preview(function, token)
@@ -248,48 +253,71 @@ impl<H: Host, S: Store> Control<H, S> {
         documents::journal(&self.store, range).await
     }
 
-    /// Verifies the journal's chain of hashes. Returns the revision of its last entry.
+    /// Verifies the journal's chain of hashes, and that it contains the head that was `noted`. Returns its
+    /// own head.
     ///
     /// # Errors
-    /// The place where the chain is broken.
-    pub async fn verify_journal(&self) -> Result<Revision, VerifyError> {
-        documents::verify_journal(&self.store).await
+    /// The place where the chain is broken, or differs from the noted head.
+    pub async fn verify_journal(&self, noted: Option<NotedHead>) -> Result<NotedHead, VerifyError> {
+        documents::verify_journal(&self.store, noted).await
     }
 
-    /// Runs [`commit`](Self::commit) in its own task, so that a change cannot stay committed but unpublished
-    /// if the client leaves.
+    /// The end of the journal.
+    pub async fn journal_head(&self) -> NotedHead {
+        let writer = self.writer.lock().await;
+        NotedHead { revision: self.state().revision(), hash: writer.head }
+    }
+
+    /// Changes `function` in a task of its own, so that a change cannot stay committed but unpublished if the
+    /// client leaves.
     async fn mutate(
         self: &Arc<Self>,
         function: FunctionName,
         note: Note,
-        plan: impl FnOnce(&State) -> Result<Option<Change>, ChangeError> + Send + 'static,
+        plan: impl FnOnce(&State) -> Result<Option<FunctionChange>, ChangeError> + Send + 'static,
     ) -> Result<Arc<State>, ControlError> {
         let control = Arc::clone(self);
-        let task = tokio::spawn(async move { control.commit(&function, note, plan).await });
+        let task = tokio::spawn(async move { control.commit_function(&function, note, plan).await });
         task.await.unwrap_or(Err(ControlError::Interrupted))
     }
 
     /// Plans, commits and publishes one change of `function`. Returns the state that includes it, or the
     /// current state if the plan has no change. A plan reads the time only when it runs, because it may have
     /// waited for other changes.
-    async fn commit(
+    async fn commit_function(
         &self,
         function: &FunctionName,
         note: Note,
-        plan: impl FnOnce(&State) -> Result<Option<Change>, ChangeError>,
+        plan: impl FnOnce(&State) -> Result<Option<FunctionChange>, ChangeError>,
     ) -> Result<Arc<State>, ControlError> {
-        let mut writer = self.writer.lock().await;
-        if writer.handed_over {
-            return Err(ControlError::HandedOver);
-        }
+        let mut writer = self.write().await?;
         let before = self.state();
         note.check(&before, function)?;
-        let Some(change) = plan(&before)? else { return Ok(before) };
-        let name = change.function.clone();
+        match plan(&before)? {
+            Some(change) => self.commit(&mut writer, before, note, change.into()).await,
+            None => Ok(before),
+        }
+    }
+
+    /// The right to change the state.
+    async fn write(&self) -> Result<MutexGuard<'_, Writer<H>>, ControlError> {
+        let writer = self.writer.lock().await;
+        if writer.handed_over { Err(ControlError::HandedOver) } else { Ok(writer) }
+    }
+
+    /// Commits and publishes `change` of the state `before`. Returns the state that includes it.
+    async fn commit(
+        &self,
+        writer: &mut Writer<H>,
+        before: Arc<State>,
+        note: Note,
+        change: Change,
+    ) -> Result<Arc<State>, ControlError> {
         let entry = Entry {
             revision: before.revision().next(),
             at_ms: self.clock.now_ms(),
             actor: note.actor,
+            token: note.token,
             origin: note.origin,
             message: note.message,
             change,
@@ -299,28 +327,33 @@ impl<H: Host, S: Store> Control<H, S> {
         .sealed();
         let mut after = State::clone(&before);
         after.apply(&entry.change, &entry.meta());
-        let next = writer.publisher.changed(&after, &self.table.load(), &name)?;
-        let function = after.stored_function(&name).cloned().unwrap_or_default();
-        self.store.commit(documents::commit(&entry, &function)).await?;
+        let next = match &entry.change {
+            Change::Function(change) => {
+                Some(writer.publisher.changed(&after, &self.table.load(), &change.function)?)
+            }
+            // The table does not depend on it.
+            Change::Access(_) => None,
+        };
+        self.store.commit(documents::commit(&entry, &after)).await?;
 
         writer.head = entry.hash;
-        let (table, over) = writer.publisher.keep(next);
         let after = Arc::new(after);
-        let ends_canary = matches!(
-            entry.change.action,
-            Action::Abort { .. } | Action::Rollback { .. } | Action::Deploy { aborted: Some(_), .. }
-        );
-        if ends_canary {
-            // Also redirects requests that still hold an earlier table.
-            over.iter().for_each(|analysis| analysis.leave());
+        if let (Some(next), Change::Function(change)) = (next, &entry.change) {
+            let (table, over) = writer.publisher.keep(next);
+            if change.action.ends_canary() {
+                // Also redirects requests that still hold an earlier table.
+                over.iter().for_each(|analysis| analysis.leave());
+            }
+            self.table.store(Arc::new(table));
         }
-        self.table.store(Arc::new(table));
         self.state.store(Arc::clone(&after));
         log(&entry);
-        self.ended.count(&entry.change, &before, &after);
-        self.changed.notify_one();
-        self.keep_base(&entry.change, &after);
-        self.collect(&before, &after, &name).await;
+        if let Change::Function(change) = &entry.change {
+            self.ended.count(change, &before, &after);
+            self.changed.notify_one();
+            self.keep_base(change, &after);
+            self.collect(&before, &after, &change.function).await;
+        }
         Ok(after)
     }
 
@@ -370,8 +403,9 @@ impl<H: Host, S: Store> Control<H, S> {
 
 impl<H: Host, S> Drop for Control<H, S> {
     fn drop(&mut self) {
-        // The reconciling task then sees that the control plane is gone.
+        // The tasks then see that the control plane is gone.
         self.changed.notify_one();
+        self.refusals.wake();
     }
 }
 
@@ -394,13 +428,13 @@ fn digests(state: &State) -> HashSet<Digest> {
 }
 
 fn log(entry: &Entry) {
-    let action = &entry.change.action;
+    let action = entry.change.action();
     tracing::info!(
         revision = entry.revision.0,
-        function = %entry.change.function,
-        action = action.as_str(),
-        stage = action.stage().map(tracing::field::display),
-        version = action.version().map(tracing::field::display),
+        function = entry.change.function().map(tracing::field::display),
+        action = entry.change.as_str(),
+        stage = action.and_then(Action::stage).map(tracing::field::display),
+        version = action.and_then(Action::version).map(tracing::field::display),
         actor = entry.actor,
         origin = entry.origin,
         "state changed"

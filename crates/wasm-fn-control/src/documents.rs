@@ -1,14 +1,16 @@
-//! The contents of the store, as the control plane writes and reads them: a document for each function, and a
-//! record for each entry of the journal.
+//! The contents of the store, as the control plane writes and reads them: a document for each function, one
+//! about access, and a record for each entry of the journal.
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::Serialize;
+use wasm_fn_access::Tokens;
 use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
-use wasm_fn_store::{Commit, JournalRange, KnownTraps, Record, Store, StoreError};
+use wasm_fn_store::{Commit, JournalRange, KnownTraps, Record, Store, StoreError, Subject, TokenUses};
 
 use crate::{
-    journal::{ChainError, Entry, GENESIS, Hash, Walk},
-    state::{Action, Function, State},
+    journal::{ChainError, Entry, GENESIS, Hash, HeadError, NotedHead, Walk},
+    state::{AccessChange, Action, Change, Function, State},
     stored,
 };
 
@@ -21,6 +23,7 @@ pub(crate) struct LoadedState {
     pub(crate) state: State,
     /// Traps of versions that exist in the state.
     pub(crate) traps: KnownTraps,
+    pub(crate) token_uses: TokenUses,
     /// The hash of the last entry.
     pub(crate) head: Hash,
 }
@@ -31,6 +34,9 @@ pub enum VerifyError {
     /// The chain is broken.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// The chain does not contain a head that was noted.
+    #[error("{0}")]
+    Head(HeadError),
     /// The journal cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -57,10 +63,13 @@ pub(crate) async fn load(store: &impl Store) -> Result<LoadedState, StoreError> 
         }
         functions.insert(name, Arc::new(function));
     }
-    let state = State::new(loaded.revision, functions);
+    let tokens = loaded.access.as_deref().map(read_access).transpose();
+    let tokens =
+        tokens.map_err(|reason| StoreError::Corrupt { table: "access", key: "tokens".to_owned(), reason })?;
+    let state = State::new(loaded.revision, functions, Arc::new(tokens.unwrap_or_default()));
     let head = loaded.last.as_ref().map(read_entry).transpose()?.map_or(GENESIS, |entry| entry.hash);
     let traps = of_versions(loaded.traps, &state);
-    Ok(LoadedState { state, traps, head })
+    Ok(LoadedState { state, traps, token_uses: loaded.token_uses, head })
 }
 
 /// The state that a store holds.
@@ -71,16 +80,29 @@ pub async fn stored_state(store: &impl Store) -> Result<State, StoreError> {
     Ok(load(store).await?.state)
 }
 
-/// The commit for `entry`, which leaves its function as `function`.
-pub(crate) fn commit(entry: &Entry, function: &Function) -> Commit {
-    let document = serde_json::to_string(&stored::StoredFunction::from(function));
+/// The commit for `entry`, which leads to the state `after`.
+pub(crate) fn commit(entry: &Entry, after: &State) -> Commit {
+    let (subject, document) = match &entry.change {
+        Change::Function(change) => {
+            let function = after.stored_function(&change.function).cloned().unwrap_or_default();
+            let document = json(&stored::StoredFunction::from(&*function));
+            (Subject::Function(change.function.clone()), Some(document))
+        }
+        // A record of refusals changes nothing, so there is nothing to write but the record.
+        Change::Access(AccessChange::Refuse { .. }) => (Subject::Access, None),
+        Change::Access(_) => (Subject::Access, Some(json(&stored::StoredAccess::from(&**after.tokens())))),
+    };
     Commit {
         revision: entry.revision,
-        function: entry.change.function.clone(),
-        document: document.expect("a document has text keys and no fractions"),
+        subject,
+        document,
         record: entry.to_json(),
-        forgets_traps: matches!(entry.change.action, Action::Delete),
+        forgets_traps: matches!(entry.change.action(), Some(Action::Delete)),
     }
+}
+
+fn json(document: &impl Serialize) -> String {
+    serde_json::to_string(document).expect("a document has text keys and no fractions")
 }
 
 /// Entries of the journal, newest first.
@@ -91,19 +113,31 @@ pub(crate) async fn journal(store: &impl Store, range: JournalRange) -> Result<V
     store.journal(range).await?.iter().map(read_entry).collect()
 }
 
-/// Verifies the whole chain of hashes. Returns the revision of its last entry.
+/// Verifies the whole chain of hashes, and that it contains the head that was `noted`. Returns its own head.
 ///
 /// # Errors
-/// The place where the chain is broken.
-pub async fn verify_journal(store: &impl Store) -> Result<Revision, VerifyError> {
+/// The place where the chain is broken, or differs from the noted head.
+pub async fn verify_journal(store: &impl Store, noted: Option<NotedHead>) -> Result<NotedHead, VerifyError> {
     let mut walk = Walk::new();
+    let mut found = noted.filter(|noted| *noted != walk.head());
     loop {
-        let records = store.journal_after(walk.revision(), RECORDS_AT_ONCE).await?;
+        let records = store.journal_after(walk.head().revision, RECORDS_AT_ONCE).await?;
         if records.is_empty() {
-            return Ok(walk.revision());
+            return match found {
+                None => Ok(walk.head()),
+                Some(noted) => Err(VerifyError::Head(HeadError::Missing {
+                    noted: noted.revision,
+                    last: walk.head().revision,
+                })),
+            };
         }
         for Record { revision, text } in &records {
             walk.step(revision.0, text)?;
+            if let Some(noted) = found.take_if(|noted| noted.revision == walk.head().revision)
+                && noted != walk.head()
+            {
+                return Err(VerifyError::Head(HeadError::Differs { revision: noted.revision }));
+            }
         }
     }
 }
@@ -111,6 +145,11 @@ pub async fn verify_journal(store: &impl Store) -> Result<Revision, VerifyError>
 fn read_function(document: &str) -> Result<Function, String> {
     let stored: stored::StoredFunction = serde_json::from_str(document).map_err(|error| error.to_string())?;
     Function::try_from(stored).map_err(|error| error.0)
+}
+
+fn read_access(document: &str) -> Result<Tokens, String> {
+    let stored: stored::StoredAccess = serde_json::from_str(document).map_err(|error| error.to_string())?;
+    Tokens::try_from(stored).map_err(|error| error.0)
 }
 
 fn read_entry(record: &Record) -> Result<Entry, StoreError> {

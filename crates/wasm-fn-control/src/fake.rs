@@ -26,7 +26,7 @@ use wasm_fn_control::{
     salt_at_random,
 };
 use wasm_fn_store::{
-    Blobs, Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Record, Store, StoreError,
+    Blobs, Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Record, Store, StoreError, TokenUses,
 };
 
 /// A host whose handles are texts. It tells components apart by their bytes: it refuses `bad…`, and waits on
@@ -151,6 +151,10 @@ impl Store for FakeStore {
 
     fn keep_traps(&self, traps: KnownTraps) -> impl Future<Output = Result<(), StoreError>> + Send {
         self.kept.keep_traps(traps)
+    }
+
+    fn keep_token_uses(&self, uses: TokenUses) -> impl Future<Output = Result<(), StoreError>> + Send {
+        self.kept.keep_token_uses(uses)
     }
 
     fn journal(&self, range: JournalRange) -> impl Future<Output = Result<Vec<Record>, StoreError>> + Send {

@@ -30,6 +30,8 @@ pub struct Entry {
     pub at_ms: u64,
     /// The name of the token that made the change.
     pub actor: String,
+    /// The id of that token; `None` for the node itself and the token in the data directory.
+    pub token: Option<String>,
     /// The address that the change came from.
     pub origin: String,
     /// Why the change was made.
@@ -47,6 +49,8 @@ struct Record {
     revision: u64,
     at_ms: u64,
     actor: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
     origin: String,
     message: Option<String>,
     change: stored::StoredChange,
@@ -77,6 +81,36 @@ pub enum ChainError {
     Gap {
         /// The key of the entry.
         revision: u64,
+    },
+}
+
+/// The end of a journal, as somebody noted it elsewhere. It covers all entries up to there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotedHead {
+    /// The revision of the last entry; 0 if there is none.
+    pub revision: Revision,
+    /// Its hash; [`GENESIS`] if there is none.
+    pub hash: Hash,
+}
+
+/// How a journal differs from a head that was noted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// The journal ends before it.
+    #[error("journal ends at revision {last}, expected an entry {noted}: entries were removed from its end")]
+    Missing {
+        /// The revision noted.
+        noted: Revision,
+        /// The revision of the last entry.
+        last: Revision,
+    },
+    /// The entry has another hash.
+    #[error(
+        "journal entry {revision} has another hash than was noted: it, or one before it, was written anew"
+    )]
+    Differs {
+        /// The revision noted.
+        revision: Revision,
     },
 }
 
@@ -113,6 +147,7 @@ impl Entry {
             revision: Revision(record.revision),
             at_ms: record.at_ms,
             actor: record.actor,
+            token: record.token,
             origin: record.origin,
             message: record.message,
             change: record.change.try_into()?,
@@ -128,6 +163,7 @@ impl From<&Entry> for Record {
             revision: entry.revision.0,
             at_ms: entry.at_ms,
             actor: entry.actor.clone(),
+            token: entry.token.clone(),
             origin: entry.origin.clone(),
             message: entry.message.clone(),
             change: (&entry.change).into(),
@@ -168,9 +204,9 @@ impl Walk {
         Ok(())
     }
 
-    /// The revision of the last verified entry.
-    pub(crate) fn revision(&self) -> Revision {
-        Revision(self.revision)
+    /// The last verified entry.
+    pub(crate) fn head(&self) -> NotedHead {
+        NotedHead { revision: Revision(self.revision), hash: self.hash }
     }
 }
 

@@ -28,12 +28,13 @@ mod fake;
 mod publish;
 mod stored;
 
-pub use access::{Access, Actor, TokenError};
+pub use access::{Access, Actor, TokenError, Unproven};
 pub use clock::Clock;
 pub use control::{
-    Backup, Control, ControlError, ControlOptions, Deploy, Deployed, GateStanding, Note, OpenError,
-    salt_at_random,
+    Backup, Control, ControlError, ControlOptions, CreateToken, Deploy, Deployed, GateStanding, Note,
+    OpenError, salt_at_random,
 };
 pub use documents::{VerifyError, stored_state, verify_journal};
+pub use journal::NotedHead;
 pub use publish::TableError;
 pub use stored::Malformed;

@@ -1,4 +1,4 @@
-//! The decided state: functions, their versions, their stages.
+//! The decided state: functions, their versions, their stages; tokens.
 //!
 //! Pure. One of the `plan_*` functions plans a mutation as a [`Change`] and makes all decisions;
 //! [`State::apply`] carries it out and decides nothing, because a change contains its own outcome. Replaying
@@ -12,10 +12,12 @@ mod cohorts;
 mod deploy;
 mod error;
 mod rollout;
+mod tokens;
 mod traffic;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use wasm_fn_access::Tokens;
 use wasm_fn_core::{
     Digest, FunctionConfig, FunctionName, Revision, Route, StageName, TrafficSplit, VersionNo, VersionRef,
     Weight,
@@ -24,7 +26,7 @@ use wasm_fn_rollout::Time;
 use wasm_fn_router::Salt;
 
 pub use advance::{Facts, effective};
-pub use change::{Action, Advance, Build, Change, Meta};
+pub use change::{AccessChange, Action, Advance, Build, Change, FunctionChange, Meta, Refusals};
 pub use check::{Check, CheckError, CheckText, Mismatch};
 pub use cohorts::{CohortProblem, NoCohort};
 pub use deploy::{DeployPlan, Deployment};
@@ -33,6 +35,7 @@ use rollout::KEEP_MAX;
 pub use rollout::{
     EndedRollout, Rollout, RolloutId, RolloutOutcome, RolloutSpec, SeenRollout, SpecError, StageKey,
 };
+pub use tokens::NewToken;
 
 /// How many earlier stable versions a stage remembers.
 const PREVIOUS_MAX: usize = 20;
@@ -42,6 +45,7 @@ const PREVIOUS_MAX: usize = 20;
 pub struct State {
     pub(crate) revision: Revision,
     pub(crate) functions: BTreeMap<FunctionName, Arc<Function>>,
+    pub(crate) tokens: Arc<Tokens>,
 }
 
 /// One function. A function without versions is a tombstone, which keeps its numbers from being reused.
@@ -138,8 +142,12 @@ pub enum ReleaseStrategy {
 
 impl State {
     /// A state as read from the store.
-    pub fn new(revision: Revision, functions: BTreeMap<FunctionName, Arc<Function>>) -> Self {
-        Self { revision, functions }
+    pub fn new(
+        revision: Revision,
+        functions: BTreeMap<FunctionName, Arc<Function>>,
+        tokens: Arc<Tokens>,
+    ) -> Self {
+        Self { revision, functions, tokens }
     }
 
     /// The revision of the state.
@@ -150,6 +158,11 @@ impl State {
     /// The functions that are not deleted, by name.
     pub fn functions(&self) -> impl Iterator<Item = (&FunctionName, &Arc<Function>)> {
         self.functions.iter().filter(|(_, function)| !function.versions.is_empty())
+    }
+
+    /// The tokens of people and programs, besides the one in the data directory.
+    pub fn tokens(&self) -> &Arc<Tokens> {
+        &self.tokens
     }
 
     /// The function called `name`, unless it is deleted.
@@ -168,9 +181,14 @@ impl State {
 
     /// Carries `change` out. Never fails: it skips whatever `change` names but the state does not have.
     pub fn apply(&mut self, change: &Change, meta: &Meta<'_>) {
-        let function = Arc::make_mut(self.functions.entry(change.function.clone()).or_default());
-        function.apply(&change.action, meta);
-        function.revision = meta.revision;
+        match change {
+            Change::Function(change) => {
+                let function = Arc::make_mut(self.functions.entry(change.function.clone()).or_default());
+                function.apply(&change.action, meta);
+                function.revision = meta.revision;
+            }
+            Change::Access(change) => self.apply_access(change),
+        }
         self.revision = meta.revision;
     }
 

@@ -4,6 +4,7 @@
 //! may change with the API. What was once written must stay readable for ever, so unknown fields are ignored.
 //! Salts are hexadecimal text, because not every reader keeps JSON numbers above 2⁵³ exact.
 
+mod access;
 mod change;
 mod check;
 mod config;
@@ -17,6 +18,7 @@ use wasm_fn_router::Salt;
 
 use crate::state;
 
+pub(crate) use access::StoredAccess;
 pub(crate) use change::StoredChange;
 pub(crate) use config::StoredConfig;
 use rollout::{StoredEndedRollout, StoredRollout};

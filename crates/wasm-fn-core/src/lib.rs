@@ -24,7 +24,7 @@ pub use bytes::format_bytes;
 pub use digest::{Digest, DigestError};
 pub use function::{ConfigError, EgressError, EgressRule, FunctionConfig, Limits, Scheme, defaults};
 pub use invocation::{Blame, Outcome, Trap, Usage};
-pub use name::{CohortName, FunctionName, NameError, StageName};
+pub use name::{CohortName, FunctionName, NameError, StageName, TokenName};
 pub use revision::Revision;
 pub use traffic::{
     CohortError, CohortRule, Condition, Point, Role, Side, Source, SplitError, Sticky, StickyError,

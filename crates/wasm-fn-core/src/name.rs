@@ -1,5 +1,5 @@
-//! Names of functions, stages and cohorts. They are safe in a URL path, a log line and a file name as they
-//! are.
+//! Names of functions, stages, cohorts and tokens. They are safe in a URL path, a log line and a file name as
+//! they are.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -22,19 +22,23 @@ pub struct StageName(Arc<str>);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CohortName(Arc<str>);
 
+/// The name of an access token, such as `ci`. It has the same alphabet as [`FunctionName`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenName(Arc<str>);
+
 /// Why a text is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is empty.
     #[error("{what} name is empty, expected 1 to 63 characters")]
     Empty {
-        /// `function`, `stage` or `cohort`.
+        /// `function`, `stage`, `cohort` or `token`.
         what: &'static str,
     },
     /// The text has more than 63 bytes.
     #[error("{what} name is {bytes} bytes long, expected at most 63")]
     TooLong {
-        /// `function`, `stage` or `cohort`.
+        /// `function`, `stage`, `cohort` or `token`.
         what: &'static str,
         /// Length found.
         bytes: usize,
@@ -42,7 +46,7 @@ pub enum NameError {
     /// The text has a character outside the alphabet.
     #[error("{what} name {name:?} has {found:?} at byte {at}, expected a-z, 0-9, - or _")]
     Character {
-        /// `function`, `stage` or `cohort`.
+        /// `function`, `stage`, `cohort` or `token`.
         what: &'static str,
         /// The rejected text.
         name: String,
@@ -54,7 +58,7 @@ pub enum NameError {
     /// The text starts with `-` or `_`.
     #[error("{what} name {name:?} starts with {found:?}, expected a letter or digit")]
     Start {
-        /// `function`, `stage` or `cohort`.
+        /// `function`, `stage`, `cohort` or `token`.
         what: &'static str,
         /// The rejected text.
         name: String,
@@ -142,6 +146,7 @@ macro_rules! name {
 
 name!(FunctionName, "function", check);
 name!(StageName, "stage", check);
+name!(TokenName, "token", check);
 name!(CohortName, "cohort", check_cohort);
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The store of a single node: a crash-safe database file in the data directory.
 //!
-//! Tables: `meta` (format, revision), `functions` (name to document), `journal` (revision to record),
-//! `journal_by_function` (name and revision, an index) and `traps` (function, stage and version number to
-//! fingerprints). One commit is one write transaction, which is on disk when the commit returns.
+//! Tables: `meta` (format, revision), `functions` (name to document), `access` (one document), `journal`
+//! (revision to record), `journal_by_function` (name and revision, an index), `traps` (function, stage and
+//! version number to fingerprints) and `token_uses` (id of a token to a minute). One commit is one write
+//! transaction, which is on disk when the commit returns.
 
 mod copy;
 
@@ -20,10 +21,16 @@ use redb::{
 };
 use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
 
-use crate::{Commit, JournalRange, KnownTraps, Loaded, Record, Store, StoreError};
+use crate::{Commit, JournalRange, KnownTraps, Loaded, Record, Store, StoreError, Subject, TokenUses};
 
-/// The format that this program writes. It is also the newest format that it reads.
-const FORMAT: u64 = 1;
+/// The newest format that this program reads. A database has it from the first change of access on.
+const FORMAT: u64 = 2;
+
+/// The format of a database without a change of access. Programs that know nothing of access read it.
+const FORMAT_WITHOUT_ACCESS: u64 = 1;
+
+/// The key of the only row of the table `access`.
+const TOKENS: &str = "tokens";
 
 /// The size of the page cache. The working set of a node is only a few pages.
 const CACHE_BYTES: usize = 16 << 20;
@@ -31,6 +38,8 @@ const CACHE_BYTES: usize = 16 << 20;
 const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 const FUNCTIONS: TableDefinition<'static, &str, &str> = TableDefinition::new("functions");
 const JOURNAL: TableDefinition<'static, u64, &str> = TableDefinition::new("journal");
+const ACCESS: TableDefinition<'static, &str, &str> = TableDefinition::new("access");
+const TOKEN_USES: TableDefinition<'static, &str, u64> = TableDefinition::new("token_uses");
 const TRAPS: TableDefinition<'static, (&str, &str, u32), Vec<u64>> = TableDefinition::new("traps");
 const BY_FUNCTION: TableDefinition<'static, (&str, u64), ()> = TableDefinition::new("journal_by_function");
 
@@ -160,7 +169,7 @@ impl Inner {
                 }
                 Some(_) => {}
                 None => {
-                    meta.insert("format", FORMAT).map_err(|error| self.failed(error))?;
+                    meta.insert("format", FORMAT_WITHOUT_ACCESS).map_err(|error| self.failed(error))?;
                     meta.insert("revision", 0).map_err(|error| self.failed(error))?;
                 }
             }
@@ -168,6 +177,8 @@ impl Inner {
             transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
             transaction.open_table(BY_FUNCTION).map_err(|error| self.failed(error))?;
             transaction.open_table(TRAPS).map_err(|error| self.failed(error))?;
+            transaction.open_table(ACCESS).map_err(|error| self.failed(error))?;
+            transaction.open_table(TOKEN_USES).map_err(|error| self.failed(error))?;
         }
         transaction.commit().map_err(|error| self.failed(error))
     }
@@ -197,7 +208,16 @@ impl Inner {
             Ok((read_trap_key(key.value())?, fingerprints.value()))
         });
         let traps = traps.collect::<Result<_, StoreError>>()?;
-        Ok(Loaded { revision, functions, traps, last })
+        let access = transaction.open_table(ACCESS).map_err(|error| self.failed(error))?;
+        let access = access.get(TOKENS).map_err(|error| self.failed(error))?;
+        let access = access.map(|document| document.value().to_owned());
+        let uses = transaction.open_table(TOKEN_USES).map_err(|error| self.failed(error))?;
+        let uses = uses.iter().map_err(|error| self.failed(error))?.map(|row| {
+            let (id, minute) = row.map_err(|error| self.failed(error))?;
+            Ok((id.value().to_owned(), minute.value()))
+        });
+        let token_uses = uses.collect::<Result<_, StoreError>>()?;
+        Ok(Loaded { revision, functions, access, token_uses, traps, last })
     }
 
     fn keep_traps(&self, traps: &KnownTraps) -> Result<(), StoreError> {
@@ -212,6 +232,18 @@ impl Inner {
         transaction.commit().map_err(|error| self.failed(error))
     }
 
+    fn keep_token_uses(&self, uses: &TokenUses) -> Result<(), StoreError> {
+        let transaction = self.write()?;
+        {
+            let mut table = transaction.open_table(TOKEN_USES).map_err(|error| self.failed(error))?;
+            table.retain(|id, _| uses.contains_key(id)).map_err(|error| self.failed(error))?;
+            for (id, minute) in uses {
+                table.insert(id.as_str(), minute).map_err(|error| self.failed(error))?;
+            }
+        }
+        transaction.commit().map_err(|error| self.failed(error))
+    }
+
     /// Removes the traps of a deleted function.
     fn forget_traps(&self, transaction: &WriteTransaction, function: &str) -> Result<(), StoreError> {
         let mut table = transaction.open_table(TRAPS).map_err(|error| self.failed(error))?;
@@ -219,8 +251,7 @@ impl Inner {
     }
 
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
-        let Commit { revision, function, document, record, forgets_traps } = commit;
-        let name = function.as_str();
+        let Commit { revision, subject, document, record, forgets_traps } = commit;
         let transaction = self.write()?;
         {
             let mut meta = transaction.open_table(META).map_err(|error| self.failed(error))?;
@@ -230,15 +261,27 @@ impl Inner {
                 return Err(StoreError::Conflict { expected: Revision(revision.0 - 1), found });
             }
             meta.insert("revision", revision.0).map_err(|error| self.failed(error))?;
-            let mut functions = transaction.open_table(FUNCTIONS).map_err(|error| self.failed(error))?;
-            functions.insert(name, document.as_str()).map_err(|error| self.failed(error))?;
             let mut journal = transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
             journal.insert(revision.0, record.as_str()).map_err(|error| self.failed(error))?;
-            let mut index = transaction.open_table(BY_FUNCTION).map_err(|error| self.failed(error))?;
-            index.insert((name, revision.0), ()).map_err(|error| self.failed(error))?;
-        }
-        if *forgets_traps {
-            self.forget_traps(&transaction, name)?;
+            let (table, key) = match subject {
+                Subject::Function(function) => {
+                    let mut index =
+                        transaction.open_table(BY_FUNCTION).map_err(|error| self.failed(error))?;
+                    index.insert((function.as_str(), revision.0), ()).map_err(|error| self.failed(error))?;
+                    (FUNCTIONS, function.as_str())
+                }
+                Subject::Access => {
+                    meta.insert("format", FORMAT).map_err(|error| self.failed(error))?;
+                    (ACCESS, TOKENS)
+                }
+            };
+            if let Some(document) = document {
+                let mut table = transaction.open_table(table).map_err(|error| self.failed(error))?;
+                table.insert(key, document.as_str()).map_err(|error| self.failed(error))?;
+            }
+            if *forgets_traps {
+                self.forget_traps(&transaction, key)?;
+            }
         }
         transaction.commit().map_err(|error| self.failed(error))
     }
@@ -324,6 +367,10 @@ impl Store for EmbeddedStore {
 
     async fn keep_traps(&self, traps: KnownTraps) -> Result<(), StoreError> {
         self.blocking(move |inner| inner.keep_traps(&traps)).await
+    }
+
+    async fn keep_token_uses(&self, uses: TokenUses) -> Result<(), StoreError> {
+        self.blocking(move |inner| inner.keep_token_uses(&uses)).await
     }
 
     async fn journal(&self, range: JournalRange) -> Result<Vec<Record>, StoreError> {

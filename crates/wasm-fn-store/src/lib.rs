@@ -1,4 +1,4 @@
-//! The durable state of a node: documents of functions, a journal of records, and components.
+//! The durable state of a node: documents of functions and of access, a journal of records, and components.
 //!
 //! A [`Store`] keeps texts under names and revisions, and makes each commit durable as a whole. Only the
 //! control plane knows what the texts mean. [`Blobs`] keeps components by their SHA-256. Another engine would
@@ -21,7 +21,7 @@ pub use embedded::EmbeddedStore;
 pub use error::StoreError;
 pub use memory::MemoryStore;
 
-/// Keeps the documents of functions, and the journal of the changes that led to them.
+/// Keeps the documents of functions and of access, and the journal of the changes that led to them.
 pub trait Store: Send + Sync + 'static {
     /// Reads everything except the journal, of which it returns only the last record.
     fn load(&self) -> impl Future<Output = Result<Loaded, StoreError>> + Send;
@@ -42,6 +42,12 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The error that occurred. Nothing is kept.
     fn keep_traps(&self, traps: KnownTraps) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Makes `uses` durable, in place of all that are kept. Like traps, they are observations.
+    ///
+    /// # Errors
+    /// The error that occurred. What was kept stays.
+    fn keep_token_uses(&self, uses: TokenUses) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Records of the journal, newest first.
     ///
@@ -85,6 +91,9 @@ pub trait Store: Send + Sync + 'static {
 /// The fingerprints of the traps that versions have had, by function, stage and version.
 pub type KnownTraps = BTreeMap<(FunctionName, StageName, VersionNo), Vec<u64>>;
 
+/// When tokens were used last, by the id of the token, in minutes since 1970.
+pub type TokenUses = BTreeMap<String, u64>;
+
 /// The contents of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
@@ -92,10 +101,23 @@ pub struct Loaded {
     pub revision: Revision,
     /// The document of each function.
     pub functions: BTreeMap<FunctionName, String>,
+    /// The document about access; `None` before the first.
+    pub access: Option<String>,
+    /// When tokens were used last, by the id of the token, in minutes since 1970.
+    pub token_uses: TokenUses,
     /// Traps of versions, including versions that no longer exist.
     pub traps: KnownTraps,
     /// The record of the last commit.
     pub last: Option<Record>,
+}
+
+/// What a commit is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A function.
+    Function(FunctionName),
+    /// Who may do what.
+    Access,
 }
 
 /// A change to commit.
@@ -103,13 +125,13 @@ pub struct Loaded {
 pub struct Commit {
     /// The revision that the commit makes: the next one of the store.
     pub revision: Revision,
-    /// The function that the commit changes.
-    pub function: FunctionName,
-    /// The function's new document.
-    pub document: String,
+    /// What the commit changes.
+    pub subject: Subject,
+    /// Its new document; `None` if it stays as it is.
+    pub document: Option<String>,
     /// The record of the change.
     pub record: String,
-    /// Whether to remove the traps of the function's versions.
+    /// Whether to remove the traps of the versions of the subject, a function.
     pub forgets_traps: bool,
 }
 

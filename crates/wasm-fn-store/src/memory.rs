@@ -9,7 +9,9 @@ use std::{
 
 use wasm_fn_core::{FunctionName, Revision};
 
-use crate::{Commit, EmbeddedStore, JournalRange, KnownTraps, Loaded, Record, Store, StoreError};
+use crate::{
+    Commit, EmbeddedStore, JournalRange, KnownTraps, Loaded, Record, Store, StoreError, Subject, TokenUses,
+};
 
 /// Keeps everything in memory.
 #[derive(Debug, Default)]
@@ -17,10 +19,12 @@ pub struct MemoryStore {
     kept: Mutex<Kept>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Kept {
     functions: BTreeMap<FunctionName, String>,
-    journal: BTreeMap<Revision, (FunctionName, String)>,
+    access: Option<String>,
+    journal: BTreeMap<Revision, (Subject, String)>,
+    token_uses: TokenUses,
     traps: KnownTraps,
 }
 
@@ -42,7 +46,7 @@ impl MemoryStore {
     }
 }
 
-fn record((&revision, (_, text)): (&Revision, &(FunctionName, String))) -> Record {
+fn record((&revision, (_, text)): (&Revision, &(Subject, String))) -> Record {
     Record { revision, text: text.clone() }
 }
 
@@ -52,6 +56,8 @@ impl Store for MemoryStore {
         Ok(Loaded {
             revision: kept.revision(),
             functions: kept.functions.clone(),
+            access: kept.access.clone(),
+            token_uses: kept.token_uses.clone(),
             traps: kept.traps.clone(),
             last: kept.journal.last_key_value().map(record),
         })
@@ -62,26 +68,39 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn keep_token_uses(&self, uses: TokenUses) -> Result<(), StoreError> {
+        self.kept().token_uses = uses;
+        Ok(())
+    }
+
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
         let mut kept = self.kept();
-        let Commit { revision, function, document, record, forgets_traps } = commit;
+        let Commit { revision, subject, document, record, forgets_traps } = commit;
         let found = kept.revision();
         if found.next() != revision {
             return Err(StoreError::Conflict { expected: Revision(revision.0 - 1), found });
         }
-        if forgets_traps {
-            kept.traps.retain(|(name, ..), _| *name != function);
+        match (&subject, document) {
+            (Subject::Function(function), document) => {
+                if forgets_traps {
+                    kept.traps.retain(|(name, ..), _| name != function);
+                }
+                kept.functions.extend(document.map(|document| (function.clone(), document)));
+            }
+            (Subject::Access, Some(document)) => kept.access = Some(document),
+            (Subject::Access, None) => {}
         }
-        kept.functions.insert(function.clone(), document);
-        kept.journal.insert(revision, (function, record));
+        kept.journal.insert(revision, (subject, record));
         Ok(())
     }
 
     async fn journal(&self, range: JournalRange) -> Result<Vec<Record>, StoreError> {
         let kept = self.kept();
         let before = range.before.unwrap_or(Revision(u64::MAX));
-        let about = |(_, (function, _)): &(&Revision, &(FunctionName, String))| {
-            range.function.as_ref().is_none_or(|name| name == function)
+        let about = |(_, (subject, _)): &(&Revision, &(Subject, String))| match (&range.function, subject) {
+            (None, _) => true,
+            (Some(name), Subject::Function(function)) => name == function,
+            (Some(_), Subject::Access) => false,
         };
         Ok(kept.journal.range(..before).rev().filter(about).take(range.limit).map(record).collect())
     }
@@ -94,17 +113,21 @@ impl Store for MemoryStore {
 
     /// The copy holds every document as it is now; no record of a store in memory tells what it was before.
     async fn copy(&self, folder: PathBuf, begun: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
-        let (functions, journal, traps) = {
+        let kept = {
             let kept = self.kept();
             begun();
-            (kept.functions.clone(), kept.journal.clone(), kept.traps.clone())
+            kept.clone()
         };
         let copy = EmbeddedStore::open(&folder)?;
-        for (revision, (function, record)) in journal {
-            let document = functions.get(&function).cloned().unwrap_or_default();
-            copy.commit(Commit { revision, function, document, record, forgets_traps: false }).await?;
+        for (revision, (subject, record)) in kept.journal {
+            let document = match &subject {
+                Subject::Function(function) => kept.functions.get(function).cloned(),
+                Subject::Access => kept.access.clone(),
+            };
+            copy.commit(Commit { revision, subject, document, record, forgets_traps: false }).await?;
         }
-        copy.keep_traps(traps).await?;
+        copy.keep_token_uses(kept.token_uses).await?;
+        copy.keep_traps(kept.traps).await?;
         copy.release().await;
         Ok(())
     }

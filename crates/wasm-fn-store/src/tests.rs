@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use redb::{Database, TableDefinition, WriteTransaction};
+use redb::{Database, ReadableTable as _, TableDefinition, WriteTransaction};
 
 use super::*;
 
@@ -16,8 +16,8 @@ fn next(revision: Revision, function: &str) -> Commit {
     let revision = revision.next();
     Commit {
         revision,
-        function: name(function),
-        document: format!("{function} at {}", revision.0),
+        subject: Subject::Function(name(function)),
+        document: Some(format!("{function} at {}", revision.0)),
         record: format!("record {}", revision.0),
         forgets_traps: false,
     }
@@ -47,8 +47,14 @@ async fn keeps_traps(store: &impl Store) {
 }
 
 async fn keeps_everything(store: &impl Store) {
-    let empty =
-        Loaded { revision: Revision(0), functions: BTreeMap::new(), traps: KnownTraps::new(), last: None };
+    let empty = Loaded {
+        revision: Revision(0),
+        functions: BTreeMap::new(),
+        access: None,
+        token_uses: TokenUses::new(),
+        traps: KnownTraps::new(),
+        last: None,
+    };
     assert_eq!(store.load().await.unwrap(), empty);
     let expected = fill(store, &["a", "b", "a", "a-b"]).await;
     let documents = [("a", "a at 3"), ("a-b", "a-b at 4"), ("b", "b at 2")];
@@ -81,6 +87,74 @@ async fn keeps_everything(store: &impl Store) {
     let conflict = store.commit(next(Revision(0), "a")).await.unwrap_err();
     assert_eq!(conflict.to_string(), "state is at revision 4, expected 0");
     assert_eq!(store.load().await.unwrap(), expected);
+}
+
+/// The commit about access after `revision`.
+fn next_access(revision: Revision, document: Option<&str>) -> Commit {
+    let revision = revision.next();
+    Commit {
+        revision,
+        subject: Subject::Access,
+        document: document.map(str::to_owned),
+        record: format!("record {}", revision.0),
+        forgets_traps: false,
+    }
+}
+
+async fn keeps_access(store: &impl Store) {
+    let loaded = fill(store, &["a"]).await;
+    assert_eq!(loaded.access, None);
+    store.commit(next_access(loaded.revision, Some("tokens"))).await.unwrap();
+    store.commit(next_access(Revision(2), None)).await.unwrap();
+    let after = store.load().await.unwrap();
+    assert_eq!(after.access.as_deref(), Some("tokens"), "a record alone changes no document");
+    assert_eq!((after.revision, after.functions), (Revision(3), loaded.functions));
+    let uses = TokenUses::from([("0a".to_owned(), 5), ("0b".to_owned(), 6)]);
+    store.keep_token_uses(uses).await.unwrap();
+    let uses = TokenUses::from([("0b".to_owned(), 7)]);
+    store.keep_token_uses(uses.clone()).await.unwrap();
+    assert_eq!(store.load().await.unwrap().token_uses, uses);
+
+    let revisions = async |function: Option<&str>| {
+        let range = JournalRange { function: function.map(name), before: None, limit: 9 };
+        let records = store.journal(range).await.unwrap();
+        records.iter().map(|record| record.revision.0).collect::<Vec<_>>()
+    };
+    assert_eq!(revisions(None).await, [3, 2, 1]);
+    assert_eq!(revisions(Some("a")).await, [1]);
+    let (expected, folder) = (store.load().await.unwrap(), tempfile::tempdir().unwrap());
+    store.copy(folder.path().to_owned(), || {}).await.unwrap();
+    assert_eq!(EmbeddedStore::open(folder.path()).unwrap().load().await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn memory_store_keeps_access() {
+    keeps_access(&MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn embedded_store_keeps_access() {
+    let folder = tempfile::tempdir().unwrap();
+    keeps_access(&EmbeddedStore::open(folder.path()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn only_a_change_of_access_needs_the_newer_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let format = || {
+        let meta: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+        let database = Database::create(folder.path().join("state.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let meta = transaction.open_table(meta).unwrap();
+        let format = meta.get("format").unwrap().unwrap();
+        format.value()
+    };
+    let loaded = fill(&EmbeddedStore::open(folder.path()).unwrap(), &["a"]).await;
+    assert_eq!(format(), 1, "an earlier program can still open it");
+    let store = EmbeddedStore::open(folder.path()).unwrap();
+    store.commit(next_access(loaded.revision, Some("tokens"))).await.unwrap();
+    drop(store);
+    assert_eq!(format(), 2);
 }
 
 /// Checks that a copy holds what was there at its moment, whatever is committed meanwhile.
@@ -255,7 +329,7 @@ async fn newer_format_is_refused_with_both_numbers() {
     write_meta(folder.path(), "format", 7);
     let error = EmbeddedStore::open(folder.path()).err().unwrap().to_string();
     assert!(
-        error.ends_with("has format 7, expected at most 1, the newest that this program knows"),
+        error.ends_with("has format 7, expected at most 2, the newest that this program knows"),
         "{error}"
     );
 }

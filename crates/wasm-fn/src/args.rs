@@ -3,6 +3,7 @@
 //! [`config`](crate::config) combines it with the environment and `wasm-fn.toml`. No type of clap goes
 //! beyond that module.
 
+mod access;
 mod backup;
 mod config;
 mod deploy;
@@ -20,6 +21,10 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
 
+pub(crate) use access::{
+    Audit, AuditCommand, AuditHead, AuditVerify, Tokens, TokensCommand, TokensCreate, TokensList,
+    TokensRevoke, TokensRotate,
+};
 pub(crate) use backup::{Backup, Restore};
 pub(crate) use config::{Config, ConfigCommand};
 pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail};
@@ -88,6 +93,10 @@ pub(crate) enum Command {
     Functions(Functions),
     /// Deletes a function and all its versions, or one of its stages
     Delete(Delete),
+    /// Manages tokens: who may do what with which functions and stages
+    Tokens(Tokens),
+    /// Shows who changed what on the node, when, from where and why, and who was refused
+    Audit(Audit),
     /// Saves the state and the components of a running node in one file
     Backup(Backup),
     /// Creates a data directory from a backup

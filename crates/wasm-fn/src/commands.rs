@@ -1,5 +1,6 @@
 //! The commands.
 
+mod access;
 mod address;
 mod backup;
 mod config;
@@ -55,6 +56,17 @@ impl Command {
             Self::Logs(args) => &args.connection,
             Self::Functions(args) => &args.connection,
             Self::Delete(args) => &args.connection,
+            Self::Tokens(args) => match &args.command {
+                args::TokensCommand::Create(args) => &args.connection,
+                args::TokensCommand::List(args) | args::TokensCommand::Show(args) => &args.connection,
+                args::TokensCommand::Rotate(args) => &args.connection,
+                args::TokensCommand::Revoke(args) => &args.connection,
+            },
+            Self::Audit(args) => match &args.command {
+                None => &args.connection,
+                Some(args::AuditCommand::Verify(args)) => &args.connection,
+                Some(args::AuditCommand::Head(args)) => &args.connection,
+            },
         };
         connection.output
     }
@@ -112,6 +124,8 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Logs(args) => logs::run(args, output).await,
         Command::Functions(args) => functions::list(args, output).await,
         Command::Delete(args) => functions::delete(args, output).await,
+        Command::Tokens(args) => access::tokens::run(args, output).await,
+        Command::Audit(args) => access::audit::run(args, output).await,
         Command::Serve(_) | Command::Demo(_) | Command::Completions(_) | Command::Config(_) => {
             unreachable!("these commands do not talk to a node and were run before")
         }

@@ -28,6 +28,7 @@ use std::{
 
 use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle};
+use wasm_fn_access::{Permission, Target};
 use wasm_fn_admin::{Admin, AdminOptions};
 use wasm_fn_control::{Access, Clock, Control, ControlOptions, salt_at_random};
 use wasm_fn_core::{FunctionName, format_bytes as bytes};
@@ -100,7 +101,8 @@ struct Kept {
     blobs: Blobs,
 }
 
-/// Lets the bearer of an admin token choose the version, or any client if the node is configured so.
+/// Lets the bearer of a token that may read the function choose the version, or any client if the node is
+/// configured so.
 struct Overrides {
     control: Arc<NodeControl>,
     open: bool,
@@ -111,8 +113,12 @@ impl OverrideAccess for Overrides {
         self.control.previews(function, token)
     }
 
-    fn may_override(&self, _function: &FunctionName, token: Option<&str>) -> bool {
-        self.open || token.is_some_and(|token| self.control.accepts(token))
+    fn may_override(&self, function: &FunctionName, token: Option<&str>) -> bool {
+        let reads = |token| {
+            let actor = self.control.authenticate(token);
+            actor.is_ok_and(|actor| actor.rights.allow(Permission::ReadFunctions, Target::Function(function)))
+        };
+        self.open || token.is_some_and(reads)
     }
 }
 

@@ -17,14 +17,38 @@ impl Node {
         self.api_send(method, path, "application/json", body.into_bytes()).await
     }
 
+    /// Calls the admin API with `token`, or without one.
+    pub(crate) async fn api_as(
+        &self,
+        token: Option<&str>,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Answer {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        self.send_as(token, method, path, "application/json", body.into_bytes()).await
+    }
+
     async fn api_send(&self, method: Method, path: &str, media_type: &str, body: Vec<u8>) -> Answer {
-        let request = Request::builder()
+        self.send_as(Some(&self.token), method, path, media_type, body).await
+    }
+
+    async fn send_as(
+        &self,
+        token: Option<&str>,
+        method: Method,
+        path: &str,
+        media_type: &str,
+        body: Vec<u8>,
+    ) -> Answer {
+        let mut request = Request::builder()
             .method(method.clone())
             .uri(format!("http://{}{path}", self.admin))
-            .header("authorization", format!("Bearer {}", self.token))
-            .header("content-type", media_type)
-            .body(body)
-            .expect("the request is well formed");
+            .header("content-type", media_type);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(body).expect("the request is well formed");
         let answer = Client::http1(self.admin).send(request).await;
         answer.unwrap_or_else(|error| panic!("{method} {path} was not answered: {error:?}"))
     }

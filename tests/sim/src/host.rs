@@ -7,9 +7,12 @@ use tokio::{sync::watch, time::sleep};
 use wasm_fn_control::{
     host::{Host, LogPage, Prepared, ProgressSink, Rejection},
     journal::Entry,
+    state::Action,
 };
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, VersionNo};
-use wasm_fn_store::{Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Record, Store, StoreError};
+use wasm_fn_store::{
+    Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Record, Store, StoreError, TokenUses,
+};
 
 use crate::{
     guest::{Guest, Node},
@@ -167,17 +170,22 @@ impl Store for SimStore {
                 return Err(StoreError::Database { path: PathBuf::from("state.redb"), reason });
             }
         }
-        self.world.happened(entry.change.action.as_str());
+        self.world.happened(entry.change.as_str());
         {
             let mut inner = self.world.lock();
-            let action = entry.change.action.as_str();
-            let split = entry.change.action.after().map(|after| after.split.shares().to_vec());
-            let phase = entry.change.action.after().and_then(|after| Some(&after.rollout.as_ref()?.phase));
+            let action = entry.change.as_str();
+            let after = entry.change.action().and_then(Action::after);
+            let split = after.map(|after| after.split.shares().to_vec());
+            let phase = after.and_then(|after| Some(&after.rollout.as_ref()?.phase));
             inner.say(format_args!(
                 "r{} {} {action} of {} by {}: {split:?} {phase:?}",
                 entry.revision.0,
-                entry.change.function,
-                entry.change.action.version().map_or("-".to_owned(), |version| version.to_string()),
+                entry.change.function().map_or("-", FunctionName::as_str),
+                entry
+                    .change
+                    .action()
+                    .and_then(Action::version)
+                    .map_or("-".to_owned(), |version| version.to_string()),
                 entry.actor
             ));
             let now_ms = inner.now();
@@ -193,6 +201,10 @@ impl Store for SimStore {
 
     async fn keep_traps(&self, traps: KnownTraps) -> Result<(), StoreError> {
         self.kept.keep_traps(traps).await
+    }
+
+    async fn keep_token_uses(&self, uses: TokenUses) -> Result<(), StoreError> {
+        self.kept.keep_token_uses(uses).await
     }
 
     async fn journal(&self, range: JournalRange) -> Result<Vec<Record>, StoreError> {

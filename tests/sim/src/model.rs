@@ -16,7 +16,7 @@ use std::{
 
 use wasm_fn_control::{
     journal::Entry,
-    state::{Action, Advance, Rollout, StageKey, State},
+    state::{Action, Advance, Change, FunctionChange, Rollout, StageKey, State},
 };
 use wasm_fn_core::{FunctionName, Outcome, Revision, StageName, VersionNo};
 use wasm_fn_rollout::Place;
@@ -130,13 +130,14 @@ impl Model {
         let before = self.last();
         let mut after = before.clone();
         after.apply(&entry.change, &entry.meta());
-        let Some(stage) = entry.change.action.stage() else { return Ok(()) };
-        let key = (entry.change.function.clone(), stage.clone());
+        let Change::Function(FunctionChange { function, action }) = &entry.change else { return Ok(()) };
+        let Some(stage) = action.stage() else { return Ok(()) };
+        let key = (function.clone(), stage.clone());
         let (Some(before), Some(tracked)) = (rollout_at(&before, &key), self.tracked.get(&key)) else {
             return Ok(());
         };
         let at = |what: String| format!("r{}: {what}", entry.revision.0);
-        if let Some(report) = entry.change.action.report() {
+        if let Some(report) = action.report() {
             let counted = Counted {
                 canary: (report.canary.requests, report.canary.failures),
                 stable: (report.stable.requests, report.stable.failures),
@@ -150,8 +151,7 @@ impl Model {
             return Ok(());
         }
         let checked = self.checked.get(&(key.0.clone(), before.canary)) == Some(&true);
-        moves::check(before, rollout_at(&after, &key), &entry.change.action, tracked, checked, now_ms)
-            .map_err(at)
+        moves::check(before, rollout_at(&after, &key), action, tracked, checked, now_ms).map_err(at)
     }
 
     /// `entry` is durable; it was planned at `planned_ms`.
@@ -173,20 +173,15 @@ impl Model {
         after.apply(&entry.change, &entry.meta());
         self.head = entry.revision;
         self.states.insert(entry.revision, Arc::new(after.clone()));
-        self.changes.entry(entry.change.function.clone()).or_default().insert(entry.revision);
-        keeps_verdicts(&before, &after, entry)?;
-        let action = &entry.change.action;
+        let Change::Function(FunctionChange { function, action }) = &entry.change else { return Ok(()) };
+        self.changes.entry(function.clone()).or_default().insert(entry.revision);
+        keeps_verdicts(&before, &after, function, action)?;
         let stages: Vec<_> = match action.stage() {
             Some(stage) => vec![stage.clone()],
-            None => self
-                .tracked
-                .keys()
-                .filter(|key| key.0 == entry.change.function)
-                .map(|key| key.1.clone())
-                .collect(),
+            None => self.tracked.keys().filter(|key| key.0 == *function).map(|key| key.1.clone()).collect(),
         };
         for stage in stages {
-            let key = (entry.change.function.clone(), stage);
+            let key = (function.clone(), stage);
             self.follow(&key, &before, &after, entry, planned_ms, scenario)?;
         }
         Ok(())
@@ -202,19 +197,20 @@ impl Model {
         now_ms: u64,
         scenario: &Scenario,
     ) -> Result<(), String> {
+        let Some(action) = entry.change.action() else { return Ok(()) };
         let (before_here, after_here) = (rollout_at(before, key), rollout_at(after, key));
         let goes_on = before_here.zip(after_here).is_some_and(|(before, after)| before.id() == after.id());
         if let (Some(rollout), false) = (before_here, goes_on) {
             self.ended.insert(id(key, rollout));
             let tracked = self.tracked.remove(key);
-            if leaves_canary(&entry.change.action) {
+            if action.ends_canary() {
                 self.left.insert(id(key, rollout), entry.revision);
             }
-            let back = matches!(entry.change.action, Action::Abort { .. } | Action::Rollback { .. });
+            let back = matches!(action, Action::Abort { .. } | Action::Rollback { .. });
             if back && entry.actor == CONTROLLER {
                 self.judged(tracked.as_ref(), now_ms, scenario);
             }
-            if entry.change.action.stage().is_some() {
+            if action.stage().is_some() {
                 let ended = after.stored_function(&key.0).and_then(|function| function.ended.get(&key.1));
                 let told = ended.is_some_and(|ended| {
                     (ended.canary, ended.started_ms) == (rollout.canary, rollout.started_ms)
@@ -371,17 +367,17 @@ fn id(key: &StageKey, rollout: &Rollout) -> Id {
     (key.clone(), rollout.canary, rollout.started_ms)
 }
 
-/// Whether `action` takes everybody off the canary for good.
-fn leaves_canary(action: &Action) -> bool {
-    matches!(action, Action::Abort { .. } | Action::Rollback { .. } | Action::Deploy { aborted: Some(_), .. })
-}
-
 /// A version keeps its verdict until it becomes stable or gets another; one that loses a rollout gets one,
 /// with its reason.
-fn keeps_verdicts(before: &State, after: &State, entry: &Entry) -> Result<(), String> {
-    let name = &entry.change.function;
-    let (Ok(before), Ok(after)) = (before.function(name), after.function(name)) else { return Ok(()) };
-    let action = &entry.change.action;
+fn keeps_verdicts(
+    before: &State,
+    after: &State,
+    function: &FunctionName,
+    action: &Action,
+) -> Result<(), String> {
+    let (Ok(before), Ok(after)) = (before.function(function), after.function(function)) else {
+        return Ok(());
+    };
     let judged = match action {
         Action::Abort { version, .. } => vec![Some(*version)],
         Action::Rollback { left, aborted, .. } => vec![*left, *aborted],

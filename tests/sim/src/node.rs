@@ -360,7 +360,7 @@ impl Life {
                 state.revision().0
             ));
         }
-        if let Err(error) = self.control.verify_journal().await {
+        if let Err(error) = self.control.verify_journal(None).await {
             world.fault(error.to_string());
         }
         self.look_at_tallies(&self.plane.tables.load());

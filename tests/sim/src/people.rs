@@ -94,7 +94,8 @@ pub(crate) async fn wish(plane: Arc<Plane>, control: Arc<SimControl>, key: Stage
     let (seen, expects) = (control.state(), world.lock().dice.chance(0.2));
     let expected_revision = expects.then(|| seen.revision());
     let (actor, origin) = ("ann".to_owned(), "127.0.0.1:1".to_owned());
-    let note = Note { actor, origin, message: Some("as she likes it".to_owned()), expected_revision };
+    let message = Some("as she likes it".to_owned());
+    let note = Note { actor, token: None, origin, message, expected_revision };
     let rollout = rollout_at(&seen, &key).cloned();
     let done = act(&plane, &control, &key, &wish, note).await;
     let state = match done {

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use wasm_fn_access::Target;
 use wasm_fn_core::{FunctionConfig, FunctionName};
 
 use wasm_fn_api as api;
@@ -23,7 +24,8 @@ use wasm_fn_store::Store;
 
 use crate::{
     ApiError, NDJSON,
-    extract::{Caller, Function, JsonBody, Plane, WantsLines},
+    authorize::Caller,
+    extract::{Function, JsonBody, Plane, WantsLines},
     strategy, view,
 };
 
@@ -38,8 +40,9 @@ pub(crate) async fn deploy<H: Host, S: Store>(
     WantsLines(lines): WantsLines,
     JsonBody(request): JsonBody<api::DeployRequest>,
 ) -> Result<Response, ApiError> {
-    let note = caller.note(request.message.clone(), request.expected_revision)?;
     let deploy = parse(function, &request)?;
+    let granted = caller.on(Target::Stage(&deploy.function, &deploy.stage))?;
+    let note = granted.note(request.message.clone(), request.expected_revision)?;
     if lines {
         return Ok(follow(control, deploy, note));
     }

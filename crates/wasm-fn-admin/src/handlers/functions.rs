@@ -1,17 +1,22 @@
 //! Reading functions, versions and history.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use axum::{Json, extract::State};
 use wasm_fn_core::{FunctionName, Revision, VersionRef};
 use wasm_fn_router::Stage;
 
 use wasm_fn_api as api;
-use wasm_fn_control::host::Host;
+use wasm_fn_control::{
+    host::Host,
+    journal::Entry,
+    state::{Action, Function as FunctionState},
+};
 use wasm_fn_store::{JournalRange, Store};
 
 use crate::{
     ApiError,
+    authorize::Caller,
     extract::{Function, Parameters, Plane},
     view,
 };
@@ -25,6 +30,7 @@ const HISTORY_DEFAULT: u32 = 100;
 /// Lists functions, sorted by name.
 pub(crate) async fn list<H: Host, S: Store>(
     State(control): Plane<H, S>,
+    caller: Caller,
     Parameters(query): Parameters<api::FunctionsQuery>,
 ) -> Result<Json<api::FunctionList>, ApiError> {
     let limit = limit(query.limit, ENTRIES_MAX)?;
@@ -34,9 +40,13 @@ pub(crate) async fn list<H: Host, S: Store>(
     for stage in table.stages() {
         published.entry(stage.function()).or_default().push(stage);
     }
-    let mut wanted = state.functions().filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after));
+    let mut wanted = state
+        .functions()
+        .filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after) && caller.sees(name));
     let functions = wanted.by_ref().take(limit).map(|(name, function)| {
-        view::summary(name, function, published.get(name).map(Vec::as_slice).unwrap_or_default())
+        let mut stages = published.get(name).cloned().unwrap_or_default();
+        stages.retain(|stage| caller.sees_stage(stage.name()));
+        view::summary(name, function, &stages)
     });
     let functions = functions.collect();
     let more = wanted.next().is_some();
@@ -44,7 +54,7 @@ pub(crate) async fn list<H: Host, S: Store>(
 }
 
 /// How many entries of a list to answer with, if the client `asked` for so many.
-fn limit(asked: Option<u32>, default: u32) -> Result<usize, ApiError> {
+pub(super) fn limit(asked: Option<u32>, default: u32) -> Result<usize, ApiError> {
     let limit = asked.unwrap_or(default);
     if !(1..=ENTRIES_MAX).contains(&limit) {
         return Err(ApiError::invalid_request(format!("limit is {limit}, expected 1 to {ENTRIES_MAX}")));
@@ -56,16 +66,18 @@ fn limit(asked: Option<u32>, default: u32) -> Result<usize, ApiError> {
 pub(crate) async fn status<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(name): Function,
+    caller: Caller,
 ) -> Result<Json<api::FunctionStatus>, ApiError> {
     let (state, table) = (control.state(), control.tables().load_full());
-    let function = state.function(&name)?;
-    Ok(Json(view::status(&*control, &name, function, &table)))
+    let function = seen(state.function(&name)?, &caller);
+    Ok(Json(view::status(&*control, &name, &function, &table)))
 }
 
 /// Lists the versions of a function, newest first.
 pub(crate) async fn versions<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(name): Function,
+    caller: Caller,
     Parameters(query): Parameters<api::VersionsQuery>,
 ) -> Result<Json<api::VersionList>, ApiError> {
     let limit = limit(query.limit, ENTRIES_MAX)?;
@@ -78,7 +90,7 @@ pub(crate) async fn versions<H: Host, S: Store>(
             return Err(ApiError::invalid_request(detail));
         }
     };
-    let function = state.function(&name)?;
+    let function = &*seen(state.function(&name)?, &caller);
     let wanted = function.versions.iter().rev().filter(|&(&no, _)| before.is_none_or(|before| no < before));
     let mut versions: Vec<_> =
         wanted.take(limit + 1).map(|(&no, version)| view::version(function, no, version)).collect();
@@ -91,6 +103,7 @@ pub(crate) async fn versions<H: Host, S: Store>(
 pub(crate) async fn history<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(name): Function,
+    caller: Caller,
     Parameters(query): Parameters<api::HistoryQuery>,
 ) -> Result<Json<api::HistoryPage>, ApiError> {
     let limit = limit(query.limit, HISTORY_DEFAULT)?;
@@ -108,6 +121,30 @@ pub(crate) async fn history<H: Host, S: Store>(
     Ok(Json(api::HistoryPage {
         function: name.to_string(),
         more: entries.len() > limit,
-        entries: entries.iter().take(limit).flat_map(view::entries).collect(),
+        entries: entries
+            .iter()
+            .take(limit)
+            .filter(|entry| is_seen(entry, &caller))
+            .flat_map(view::entries)
+            .collect(),
     }))
+}
+
+/// `function` as `caller` sees it: without stages that are out of scope.
+fn seen<'a>(function: &'a Arc<FunctionState>, caller: &Caller) -> Cow<'a, FunctionState> {
+    if function.stages.keys().all(|stage| caller.sees_stage(stage)) {
+        return Cow::Borrowed(function);
+    }
+    let mut function = FunctionState::clone(function);
+    function.stages.retain(|stage, _| caller.sees_stage(stage));
+    function.ended.retain(|stage, _| caller.sees_stage(stage));
+    for version in function.versions.values_mut() {
+        version.verdict = version.verdict.take().filter(|verdict| caller.sees_stage(&verdict.stage));
+    }
+    Cow::Owned(function)
+}
+
+/// Whether `caller` sees `entry`, which is about a function that they see.
+fn is_seen(entry: &Entry, caller: &Caller) -> bool {
+    entry.change.action().and_then(Action::stage).is_none_or(|stage| caller.sees_stage(stage))
 }

@@ -7,10 +7,14 @@ use std::{collections::VecDeque, sync::Arc};
 use axum::{extract::State, response::Response};
 use futures_util::stream;
 use tokio::sync::watch;
+use wasm_fn_access::Target;
 use wasm_fn_core::{FunctionName, StageName};
 
 use wasm_fn_api as api;
-use wasm_fn_control::host::{Host, LogLine, LogRequest, LogStream};
+use wasm_fn_control::{
+    Control,
+    host::{Host, LogLine, LogRequest, LogStream},
+};
 use wasm_fn_store::Store;
 
 use filter::LogFilter;
@@ -19,6 +23,7 @@ use super::deployments::lines;
 use crate::{
     ApiError,
     admin::Shared,
+    authorize::Caller,
     extract::{Function, Parameters},
 };
 
@@ -26,8 +31,11 @@ use crate::{
 pub(crate) async fn logs<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
     Function(function): Function,
+    caller: Caller,
     Parameters(query): Parameters<api::LogsQuery>,
 ) -> Result<Response, ApiError> {
+    // Lines of all stages are in one log.
+    let _ = caller.on(Target::Function(&function))?;
     let state = admin.control.state();
     state.function(&function)?;
     let version = match query.version.as_deref() {
@@ -40,7 +48,8 @@ pub(crate) async fn logs<H: Host, S: Store>(
     let reader = Reader {
         changes: admin.control.host().log_changes(),
         stopping: admin.stopping.subscribe(),
-        host: Arc::clone(admin.control.host()),
+        control: Arc::clone(&admin.control),
+        caller,
         function,
         filter,
         after: query.after,
@@ -51,8 +60,9 @@ pub(crate) async fn logs<H: Host, S: Store>(
 }
 
 /// Reads a log page by page, as fast as the client takes it.
-struct Reader<H> {
-    host: Arc<H>,
+struct Reader<H: Host, S> {
+    control: Arc<Control<H, S>>,
+    caller: Caller,
     function: FunctionName,
     filter: LogFilter,
     after: u64,
@@ -63,7 +73,7 @@ struct Reader<H> {
     ready: VecDeque<api::LogEvent>,
 }
 
-impl<H: Host> Reader<H> {
+impl<H: Host, S: Store> Reader<H, S> {
     async fn next(mut self) -> Option<(api::LogEvent, Self)> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -74,6 +84,10 @@ impl<H: Host> Reader<H> {
             }
             // Mark the change as seen before reading, so that a line written meanwhile ends the wait below.
             self.changes.borrow_and_update();
+            // A token that was revoked or has expired reads no more.
+            if !self.control.still_knows(self.caller.actor()) {
+                return None;
+            }
             if self.read() {
                 continue;
             }
@@ -90,7 +104,7 @@ impl<H: Host> Reader<H> {
 
     /// Reads the next page. Returns `false` if there is none.
     fn read(&mut self) -> bool {
-        let page = self.host.logs(&self.function, self.after);
+        let page = self.control.host().logs(&self.function, self.after);
         let Some(last) = page.lines.last() else { return false };
         let before = self.after;
         self.after = last.seq;

@@ -6,7 +6,7 @@ use wasm_fn_api as api;
 use wasm_fn_control::host::Host;
 use wasm_fn_store::Store;
 
-use crate::{ApiError, admin::Shared};
+use crate::{ApiError, admin::Shared, authorize::Caller};
 
 /// Checks whether the process answers.
 pub(crate) async fn healthz() -> &'static str {
@@ -31,13 +31,14 @@ pub(crate) async fn readyz<H: Host, S: Store>(
 /// Describes this node.
 pub(crate) async fn node<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
+    caller: Caller,
 ) -> Json<api::NodeView> {
     let (state, options) = (admin.control.state(), &admin.options);
     Json(api::NodeView {
         version: options.program_version.clone(),
         data_listen: options.data_listen.clone(),
         revision: state.revision().0,
-        functions: state.functions().count() as u64,
+        functions: state.functions().filter(|(name, _)| caller.sees(name)).count() as u64,
         started_ms: admin.control.started().0,
         component_bytes_max: admin.control.blobs().bytes_max(),
     })

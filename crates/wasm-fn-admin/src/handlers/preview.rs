@@ -1,6 +1,7 @@
 //! The addresses of versions, and the tokens for them.
 
 use axum::{Json, extract::State};
+use wasm_fn_access::Target;
 use wasm_fn_core::{FunctionName, PreviewAccess, PreviewDomain, StageName, VersionRef};
 
 use wasm_fn_api as api;
@@ -14,6 +15,7 @@ use wasm_fn_store::Store;
 use crate::{
     ApiError,
     admin::Shared,
+    authorize::Caller,
     extract::{Function, Parameters, Plane},
     view,
 };
@@ -22,8 +24,11 @@ use crate::{
 pub(crate) async fn preview<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
     Function(name): Function,
+    caller: Caller,
     Parameters(query): Parameters<api::PreviewQuery>,
 ) -> Result<Json<api::PreviewView>, ApiError> {
+    // The token is for all stages.
+    let _ = caller.on(Target::Function(&name))?;
     let control = &admin.control;
     let (state, table) = (control.state(), control.tables().load_full());
     let stage: StageName = query.stage.parse()?;
@@ -95,15 +100,9 @@ fn address(
 /// Replaces the key of preview tokens, which makes every preview token of this node invalid.
 pub(crate) async fn rotate_key<H: Host, S: Store>(
     State(control): Plane<H, S>,
+    caller: Caller,
 ) -> Result<Json<api::PreviewKeyRotated>, ApiError> {
-    let at_ms = control.now().0;
-    let rotated = tokio::task::spawn_blocking(move || control.access().rotate_preview_key()).await;
-    match rotated {
-        Ok(Ok(())) => {
-            tracing::info!("preview key rotated");
-            Ok(Json(api::PreviewKeyRotated { at_ms }))
-        }
-        Ok(Err(error)) => Err(ApiError::internal(error)),
-        Err(_) => Err(ControlError::Interrupted.into()),
-    }
+    let note = caller.on(Target::Node)?.note(None, None)?;
+    control.rotate_preview_key(note).await?;
+    Ok(Json(api::PreviewKeyRotated { at_ms: control.now().0 }))
 }

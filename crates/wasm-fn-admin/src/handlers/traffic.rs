@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use wasm_fn_access::Target;
 use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
 use wasm_fn_rollout::Command;
 
@@ -16,7 +17,8 @@ use wasm_fn_store::Store;
 
 use crate::{
     ApiError,
-    extract::{Caller, Function, FunctionStage, JsonBody, Parameters, Plane},
+    authorize::Caller,
+    extract::{Function, FunctionStage, JsonBody, Parameters, Plane},
     view,
 };
 
@@ -47,7 +49,8 @@ pub(crate) async fn set<H: Host, S: Store>(
     }
     let shares: Result<Vec<(VersionRef, Weight)>, ApiError> =
         request.split.iter().map(|share| Ok((share.version.parse()?, share.weight.parse()?))).collect();
-    let note = caller.note(request.message, request.expected_revision)?;
+    let granted = caller.on(Target::Stage(&function, &stage))?;
+    let note = granted.note(request.message, request.expected_revision)?;
     let state = control.set_traffic(function.clone(), stage.clone(), shares?, note).await?;
     answer(&function, &stage, &state)
 }
@@ -60,7 +63,8 @@ pub(crate) async fn promote<H: Host, S: Store>(
     JsonBody(request): JsonBody<api::PromoteRequest>,
 ) -> Answer {
     let stage: StageName = request.stage.parse()?;
-    let note = caller.note(request.message, request.expected_revision)?;
+    let granted = caller.on(Target::Stage(&function, &stage))?;
+    let note = granted.note(request.message, request.expected_revision)?;
     let command = if request.full { Command::PromoteFully } else { Command::Promote };
     let seen = request.seen.map(seen).transpose()?;
     let state = control.command_as_seen(function.clone(), stage.clone(), command, seen, note).await?;
@@ -88,7 +92,8 @@ pub(crate) async fn abort<H: Host, S: Store>(
     JsonBody(request): JsonBody<api::AbortRequest>,
 ) -> Answer {
     let stage: StageName = request.stage.parse()?;
-    let note = caller.note(request.message, request.expected_revision)?;
+    let granted = caller.on(Target::Stage(&function, &stage))?;
+    let note = granted.note(request.message, request.expected_revision)?;
     let (name, on) = (function.clone(), stage.clone());
     let state = if request.now {
         control.abort_now(name, on, note).await?
@@ -126,7 +131,8 @@ async fn hold<H: Host, S: Store>(
     command: Command,
 ) -> Answer {
     let stage: StageName = request.stage.parse()?;
-    let note = caller.note(request.message, request.expected_revision)?;
+    let granted = caller.on(Target::Stage(&function, &stage))?;
+    let note = granted.note(request.message, request.expected_revision)?;
     let state = control.command(function.clone(), stage.clone(), command, note).await?;
     answer(&function, &stage, &state)
 }
@@ -140,7 +146,8 @@ pub(crate) async fn rollback<H: Host, S: Store>(
 ) -> Answer {
     let stage: StageName = request.stage.parse()?;
     let to = request.to.as_deref().map(str::parse).transpose()?;
-    let note = caller.note(request.message, request.expected_revision)?;
+    let granted = caller.on(Target::Stage(&function, &stage))?;
+    let note = granted.note(request.message, request.expected_revision)?;
     let (state, before) = control.rollback(function.clone(), stage.clone(), to, note).await?;
     let Json(changed) = answer(&function, &stage, &state)?;
     Ok(Json(api::StageChanged { split_before: view::shares(&before), ..changed }))
@@ -153,7 +160,8 @@ pub(crate) async fn delete_stage<H: Host, S: Store>(
     caller: Caller,
     Parameters(query): Parameters<api::DeleteQuery>,
 ) -> Result<Json<api::StageDeleted>, ApiError> {
-    let note = caller.note(query.message, query.expected_revision)?;
+    let granted = caller.on(Target::Stage(&function, &stage))?;
+    let note = granted.note(query.message, query.expected_revision)?;
     let state = control.delete_stage(function.clone(), stage.clone(), note).await?;
     let revision = state.revision().0;
     Ok(Json(api::StageDeleted { function: function.to_string(), stage: stage.to_string(), revision }))
@@ -166,7 +174,8 @@ pub(crate) async fn delete<H: Host, S: Store>(
     caller: Caller,
     Parameters(query): Parameters<api::DeleteQuery>,
 ) -> Result<Json<api::Deleted>, ApiError> {
-    let note = caller.note(query.message, query.expected_revision)?;
+    let granted = caller.on(Target::Function(&function))?;
+    let note = granted.note(query.message, query.expected_revision)?;
     let state = control.delete(function.clone(), note).await?;
     Ok(Json(api::Deleted { function: function.to_string(), revision: state.revision().0 }))
 }

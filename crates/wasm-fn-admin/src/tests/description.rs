@@ -41,8 +41,13 @@ const FREE: [&str; 27] = [
 ];
 
 /// Properties of one schema that hold any text, though elsewhere they do not.
-const FREE_IN: [(&str, &str); 4] =
-    [("DeployEvent", "stage"), ("NodeView", "version"), ("LogLineView", "version"), ("LogEvent", "version")];
+const FREE_IN: [(&str, &str); 5] = [
+    ("RefusalsView", "address"),
+    ("DeployEvent", "stage"),
+    ("NodeView", "version"),
+    ("LogLineView", "version"),
+    ("LogEvent", "version"),
+];
 
 /// Checks an answer to `method` `path` against the description. Answers of other paths are problems.
 #[track_caller]

@@ -10,10 +10,10 @@ fn token_is_made_once_and_readable_by_its_owner_alone() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let text = fs::read_to_string(&path).unwrap();
     let token = text.trim();
-    assert_eq!((token.len(), &token[..4]), (68, "wfn_"));
-    assert!(first.actor(token).is_some());
-    assert!(Access::open(folder.path()).unwrap().actor(token).is_some());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no draft is left");
+    assert_eq!((token.len(), &token[..4]), (76, "wfn_"));
+    assert!(first.actor(token, &Tokens::default(), 0).is_ok());
+    assert!(Access::open(folder.path()).unwrap().actor(token, &Tokens::default(), 0).is_ok());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "no draft is left");
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn two_directories_have_different_tokens() {
     Access::open(one.path()).unwrap();
     let other = Access::open(two.path()).unwrap();
     let token = fs::read_to_string(one.path().join("token")).unwrap();
-    assert_eq!(other.actor(token.trim()), None);
+    assert!(other.actor(token.trim(), &Tokens::default(), 0).is_err());
 }
 
 #[test]
@@ -49,10 +49,31 @@ fn file_that_holds_no_token_is_refused() {
 #[test]
 fn only_the_whole_token_is_accepted() {
     let access = Access::only("wfn_secret".to_owned());
-    assert_eq!(access.actor("wfn_secret"), Some(Actor { name: "admin".to_owned() }));
+    let actor = |token| access.actor(token, &Tokens::default(), 0);
+    let admin = Actor { name: "admin".to_owned(), token: None, rights: Rights::all() };
+    assert_eq!(actor("wfn_secret"), Ok(admin));
     for wrong in ["", "wfn_secre", "wfn_secret ", "wfn_secreT", "wfn_secrets"] {
-        assert_eq!(access.actor(wrong), None, "{wrong:?}");
+        assert!(actor(wrong).is_err(), "{wrong:?}");
     }
+}
+
+/// A data directory of an earlier program.
+#[test]
+fn token_of_the_earlier_form_stays_valid_until_it_is_rotated() {
+    let folder = tempfile::tempdir().unwrap();
+    let earlier = format!("wfn_{}", "07".repeat(32));
+    fs::write(folder.path().join("token"), format!("{earlier}\n")).unwrap();
+    let access = Access::open(folder.path()).unwrap();
+    assert!(access.actor(&earlier, &Tokens::default(), 0).is_ok());
+    let rotated = access.rotate_token().unwrap();
+    assert!(rotated.parse::<TokenSecret>().is_ok(), "the new one has a checksum");
+    for access in [&access, &Access::open(folder.path()).unwrap()] {
+        assert!(access.actor(&rotated, &Tokens::default(), 0).is_ok());
+        let refused = access.actor(&earlier, &Tokens::default(), 0).unwrap_err();
+        assert_eq!(refused, Unproven::Denied(Denied::Unknown), "it has the form of a token");
+    }
+    let mode = fs::metadata(folder.path().join("token")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 fn preview_tokens(access: &Access) -> [String; 2] {
@@ -71,7 +92,7 @@ fn a_preview_token_is_for_one_function_of_one_node() {
     for wrong in ["", "wfp_", &own[..67], &format!("{own} "), &own.to_uppercase(), &others, &elsewhere] {
         assert!(!access.may_preview(&hello, wrong), "{wrong:?}");
     }
-    assert_eq!(access.actor(&own), None, "it opens no admin API");
+    assert!(access.actor(&own, &Tokens::default(), 0).is_err(), "it opens no admin API");
     assert!(!access.may_preview(&hello, fs::read_to_string(folder.path().join("token")).unwrap().trim()));
 }
 
@@ -88,7 +109,7 @@ fn preview_tokens_outlive_a_restart_and_end_with_their_key() {
     assert_eq!(preview_tokens(&Access::open(folder.path()).unwrap()), second, "it was kept");
     let path = folder.path().join("preview.key");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no draft is left");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "no draft is left");
     let key = fs::read_to_string(path).unwrap();
     assert!(!second.iter().any(|token| key.contains(&token[4..])), "no token is kept");
 }
@@ -109,7 +130,9 @@ fn file_that_holds_no_preview_key_is_refused() {
     fs::write(folder.path().join("preview.key"), format!("wfp_{}", "a".repeat(64))).unwrap();
     let error = Access::open(folder.path()).unwrap_err().to_string();
     assert!(
-        error.ends_with("holds 68 bytes that are not a token, expected wfpk_ and 64 hexadecimal digits"),
+        error.ends_with(
+            "holds 68 bytes that are not a token, expected wfpk_ and hexadecimal digits of 32 bytes"
+        ),
         "{error}"
     );
 }

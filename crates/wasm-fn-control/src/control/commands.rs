@@ -12,7 +12,7 @@ use crate::{
     analysis::past,
     host::Host,
     report::Report,
-    state::{Action, Change, Facts, Rollout, SeenRollout, StageKey, StageState, State},
+    state::{Action, Facts, FunctionChange, Rollout, SeenRollout, StageKey, StageState, State},
 };
 
 /// The current verdict of a rollout's gate.
@@ -204,7 +204,7 @@ impl<H: Host, S: Store> Control<H, S> {
     }
 
     /// Keeps the version that a blue-green switch left ready, so that switching back is as fast.
-    pub(super) fn keep_base(&self, change: &Change, after: &State) {
+    pub(super) fn keep_base(&self, change: &FunctionChange, after: &State) {
         let Action::Promote { stage, .. } = &change.action else { return };
         let Ok(function) = after.function(&change.function) else { return };
         if let Some(stands) = function.stages.get(stage) {

@@ -129,7 +129,7 @@ impl<H: Host, S: Store> Control<H, S> {
         let ahead = self.load_baseline(&deploy).await;
         let mut planned = None;
         let committed = self
-            .commit(&deploy.function, note, |state| {
+            .commit_function(&deploy.function, note, |state| {
                 let now_ms = self.clock.now_ms();
                 let report = deploy.report(self, state);
                 let plan = deploy.plan(&prepared.kind, now_ms, past, report, salt, state)?;

@@ -9,7 +9,7 @@ use super::Control;
 
 use crate::{
     host::Host,
-    state::{Action, Change, EndedRollout, RolloutOutcome, StageKey, State},
+    state::{Action, EndedRollout, FunctionChange, RolloutOutcome, StageKey, State},
 };
 
 /// How often rollouts of each stage ended in each way. Functions and stages that are deleted are left out.
@@ -18,7 +18,7 @@ pub(super) struct EndedCounts(Mutex<BTreeMap<StageKey, [u64; RolloutOutcome::ALL
 
 impl EndedCounts {
     /// Counts the rollout that `change` ended, which led from the state `before` to the state `after`.
-    pub(super) fn count(&self, change: &Change, before: &State, after: &State) {
+    pub(super) fn count(&self, change: &FunctionChange, before: &State, after: &State) {
         let function = &change.function;
         let Some(stage) = change.action.stage() else {
             if matches!(change.action, Action::Delete) {

@@ -5,7 +5,7 @@ use std::io;
 use wasm_fn_core::{Digest, FunctionName, Revision};
 use wasm_fn_store::StoreError;
 
-use crate::{host::Rejection, publish::TableError, state::ChangeError};
+use crate::{access::TokenError, host::Rejection, publish::TableError, state::ChangeError};
 
 /// Why a change was not made. The state stays as it was.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,9 @@ pub enum ControlError {
         /// How many of them are under way.
         found: usize,
     },
+    /// A secret in the data directory cannot be replaced.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

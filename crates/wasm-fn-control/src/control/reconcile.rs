@@ -164,6 +164,7 @@ impl<H: Host, S: Store> Control<H, S> {
     ) -> Result<(), ControlError> {
         let note = Note {
             actor: ACTOR.to_owned(),
+            token: None,
             origin: "node".to_owned(),
             message: None,
             expected_revision: None,

@@ -46,7 +46,13 @@ fn order(function: &str, component: Digest, strategy: ReleaseStrategy) -> Deploy
 }
 
 fn note() -> Note {
-    Note { actor: "ann".to_owned(), origin: "127.0.0.1:1".to_owned(), message: None, expected_revision: None }
+    Note {
+        actor: "ann".to_owned(),
+        token: None,
+        origin: "127.0.0.1:1".to_owned(),
+        message: None,
+        expected_revision: None,
+    }
 }
 
 fn canary() -> ReleaseStrategy {
@@ -104,7 +110,7 @@ async fn change_is_published_when_the_command_returns() {
     assert_eq!(node.stage("hello").stable().no.number(), 2);
     node.control.delete(name("hello"), note()).await.unwrap();
     assert!(node.control.tables().load().find(None, "/hello").is_none());
-    assert_eq!(node.control.verify_journal().await.unwrap(), Revision(4));
+    assert_eq!(node.control.verify_journal(None).await.unwrap().revision, Revision(4));
 }
 
 #[tokio::test]
@@ -121,7 +127,7 @@ async fn failed_commit_publishes_nothing_and_keeps_nothing() {
     // A later change must not include the failed one.
     node.deploy("other", b"3", ReleaseStrategy::AllAtOnce).await.unwrap();
     assert_eq!(node.stage("hello").versions().len(), 1);
-    assert_eq!(node.control.verify_journal().await.unwrap(), Revision(2));
+    assert_eq!(node.control.verify_journal(None).await.unwrap().revision, Revision(2));
 }
 
 #[tokio::test]
@@ -155,7 +161,7 @@ async fn restarted_node_publishes_the_same() {
     assert_eq!(again.control.tables().load().revision(), Revision(2));
     assert_eq!(again.stage("hello").split(), node.stage("hello").split());
     again.control.command(name("hello"), live(), Command::Promote, note()).await.unwrap();
-    assert_eq!(again.control.verify_journal().await.unwrap(), Revision(3));
+    assert_eq!(again.control.verify_journal(None).await.unwrap().revision, Revision(3));
 }
 
 #[tokio::test]
@@ -438,7 +444,7 @@ async fn what_another_process_changed_is_published_when_the_state_comes_back() {
     // The rollout has an analysis here, and continues from its state.
     node.control.command(name("hello"), live(), Command::Promote, note()).await.unwrap();
     assert_eq!(node.stage("hello").stable().no.number(), 2);
-    assert_eq!(node.control.verify_journal().await.unwrap(), Revision(5));
+    assert_eq!(node.control.verify_journal(None).await.unwrap().revision, Revision(5));
 }
 
 #[tokio::test]

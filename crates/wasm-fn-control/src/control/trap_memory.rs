@@ -33,7 +33,7 @@ impl Memory {
     }
 }
 
-/// Stores new traps until the control plane is gone.
+/// Stores new traps, and new uses of tokens, until the control plane is gone.
 pub(super) async fn keep<H: Host, S: Store>(control: Weak<Control<H, S>>) {
     loop {
         tokio::time::sleep(EVERY).await;
@@ -42,6 +42,7 @@ pub(super) async fn keep<H: Host, S: Store>(control: Weak<Control<H, S>>) {
         let writer = control.writer.lock().await;
         if !writer.handed_over {
             control.keep_traps().await;
+            control.keep_token_uses().await;
         }
     }
 }

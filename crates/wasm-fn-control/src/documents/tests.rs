@@ -31,18 +31,19 @@ fn next(loaded: &LoadedState, function: &str) -> (Commit, LoadedState) {
         revision,
         at_ms: 0,
         actor: "ann".to_owned(),
+        token: None,
         origin: String::new(),
         message: None,
-        change: plan.unwrap().change.unwrap(),
+        change: plan.unwrap().change.unwrap().into(),
         previous_hash: loaded.head,
         hash: GENESIS,
     }
     .sealed();
     let mut state = loaded.state.clone();
     state.apply(&entry.change, &entry.meta());
-    let function = state.stored_function(&name).unwrap().clone();
     let head = entry.hash;
-    (commit(&entry, &function), LoadedState { state, traps: loaded.traps.clone(), head })
+    let (commit, traps, token_uses) = (commit(&entry, &state), loaded.traps.clone(), TokenUses::new());
+    (commit, LoadedState { state, traps, token_uses, head })
 }
 
 async fn fill(store: &impl Store, functions: &[&str]) -> LoadedState {
@@ -82,10 +83,11 @@ async fn state_is_what_its_journal_replays_to() {
     let folder = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(folder.path()).unwrap();
     let empty = load(&store).await.unwrap();
-    assert_eq!(empty, LoadedState { state: State::default(), traps: KnownTraps::new(), head: GENESIS });
+    let (state, traps, token_uses) = (State::default(), KnownTraps::new(), TokenUses::new());
+    assert_eq!(empty, LoadedState { state, traps, token_uses, head: GENESIS });
     let expected = fill(&store, &["a", "b", "a", "a-b"]).await;
     assert_eq!(load(&store).await.unwrap(), expected);
-    assert_eq!(verify_journal(&store).await.unwrap(), Revision(4));
+    assert_eq!(verify_journal(&store, None).await.unwrap().revision, Revision(4));
 
     let mut replayed = State::default();
     let all = JournalRange { function: None, before: None, limit: 9 };
@@ -99,7 +101,7 @@ async fn state_is_what_its_journal_replays_to() {
 async fn corrupt_function_is_named() {
     let store = MemoryStore::new();
     let (commit, _) = next(&load(&store).await.unwrap(), "a");
-    store.commit(Commit { document: "{\"next_version\":7".to_owned(), ..commit }).await.unwrap();
+    store.commit(Commit { document: Some("{\"next_version\":7".to_owned()), ..commit }).await.unwrap();
     let error = load(&store).await.unwrap_err().to_string();
     assert!(error.starts_with("table functions, key \"a\": invalid type"), "{error}");
 }
@@ -112,6 +114,6 @@ async fn tampered_journal_is_noticed() {
     let record = first.record.replace("ann", "bob");
     store.commit(Commit { record, ..first }).await.unwrap();
     store.commit(second).await.unwrap();
-    let error = verify_journal(&store).await.unwrap_err();
+    let error = verify_journal(&store, None).await.unwrap_err();
     assert_eq!(error.to_string(), "journal entry 1 does not match its hash: it was changed");
 }

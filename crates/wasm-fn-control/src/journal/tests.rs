@@ -3,7 +3,9 @@
 use wasm_fn_core::FunctionName;
 
 use super::*;
-use crate::state::Action;
+use wasm_fn_access::{AccessRole, Rights, Roles, Scope, Token, TokenKey, TokenSecret};
+
+use crate::state::{AccessChange, Action, FunctionChange, Refusals};
 
 fn draft(revision: u64, previous_hash: Hash) -> Entry {
     let function: FunctionName = "hello".parse().unwrap();
@@ -11,9 +13,10 @@ fn draft(revision: u64, previous_hash: Hash) -> Entry {
         revision: Revision(revision),
         at_ms: 1_700_000_000_000 + revision,
         actor: "ann".to_owned(),
+        token: Some("0a1b2c3d".to_owned()),
         origin: "127.0.0.1:1".to_owned(),
         message: Some("because \"é\"\n".to_owned()),
-        change: Change { function, action: Action::Delete },
+        change: FunctionChange { function, action: Action::Delete }.into(),
         previous_hash,
         hash: GENESIS,
     }
@@ -35,7 +38,7 @@ fn walk(chain: &[String]) -> Result<Revision, ChainError> {
     for (at, json) in chain.iter().enumerate() {
         walk.step(at as u64 + 1, json)?;
     }
-    Ok(walk.revision())
+    Ok(walk.head().revision)
 }
 
 #[test]
@@ -53,7 +56,7 @@ fn entry_survives_its_json() {
 #[test]
 fn hash_is_of_the_canonical_form() {
     let canonical = format!(
-        r#"{{"actor":"ann","at_ms":1700000000001,"change":{{"action":"delete","function":"hello"}},"message":"because \"é\"\n","origin":"127.0.0.1:1","previous_hash":"{}","revision":1}}"#,
+        r#"{{"actor":"ann","at_ms":1700000000001,"change":{{"action":"delete","function":"hello"}},"message":"because \"é\"\n","origin":"127.0.0.1:1","previous_hash":"{}","revision":1,"token":"0a1b2c3d"}}"#,
         "0".repeat(64)
     );
     let expected: Hash = Sha256::digest(canonical).into();
@@ -106,4 +109,48 @@ fn unreadable_entries_are_named() {
         let error = walk(&[bad.to_owned()]).unwrap_err();
         assert!(matches!(error, ChainError::Unreadable { revision: 1, .. }), "{bad}: {error}");
     }
+}
+
+#[test]
+fn changes_of_access_are_read_as_they_were_written() {
+    let hash = TokenKey::new([1; 32]).hash(&TokenSecret::new([2; 32]));
+    let scope = Scope::new(["shop-*".parse().unwrap()], ["staging".parse().unwrap()]).unwrap();
+    let token = Token {
+        hash,
+        rights: Rights { roles: Roles::of(&[AccessRole::Deployer, AccessRole::Releaser]), scope },
+        created_ms: 5,
+        created_by: "admin".to_owned(),
+        expires_ms: Some(9),
+    };
+    let name = || "ci".parse().unwrap();
+    let refusals = vec![
+        Refusals { actor: None, address: "::1".to_owned(), reason: "wrong token".to_owned(), times: 3 },
+        Refusals {
+            actor: Some("ci".to_owned()),
+            address: "192.0.2.1".to_owned(),
+            reason: "delete on `hello`".to_owned(),
+            times: 1,
+        },
+    ];
+    for change in [
+        AccessChange::CreateToken { name: name(), token },
+        AccessChange::RotateToken { name: name(), hash },
+        AccessChange::RevokeToken { name: name() },
+        AccessChange::RotateAdminToken,
+        AccessChange::RotatePreviewKey,
+        AccessChange::Refuse { refusals, others: 7 },
+    ] {
+        let entry = Entry { change: change.into(), ..draft(1, GENESIS) }.sealed();
+        let json = entry.to_json();
+        assert_eq!(Entry::parse(&json), Ok(entry), "{json}");
+        assert_eq!(Walk::new().step(1, &json), Ok(()));
+    }
+}
+
+/// What programs wrote that knew no ids of tokens.
+#[test]
+fn entry_without_the_id_of_a_token_keeps_its_hash() {
+    let entry = Entry { token: None, ..draft(1, GENESIS) }.sealed();
+    assert!(!entry.to_json().contains("token"), "{}", entry.to_json());
+    assert_eq!(Walk::new().step(1, &entry.to_json()), Ok(()));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wasm_fn_core::{FunctionName, StageName, TrafficSplit};
 use wasm_fn_rollout::{Command, Counts, Decision, GateState, HoldCause, Phase, Time, apply, command};
 
-use super::{Action, Advance, Change, ChangeError, Rollout, SeenRollout, StageState, State};
+use super::{Action, Advance, ChangeError, FunctionChange, Rollout, SeenRollout, StageState, State};
 use crate::report::Report;
 
 /// What is known when a decision is made, besides the state.
@@ -60,7 +60,7 @@ impl State {
         stage: &StageName,
         wanted: Command,
         facts: Facts,
-    ) -> Result<Change, ChangeError> {
+    ) -> Result<FunctionChange, ChangeError> {
         let current = self.stage(function, stage)?;
         let none = || ChangeError::NoRollout { function: function.clone(), stage: stage.clone() };
         let rollout = current.rollout.as_ref().ok_or_else(none)?;
@@ -82,7 +82,7 @@ impl State {
         wanted: Command,
         seen: &SeenRollout,
         facts: Facts,
-    ) -> Result<Change, ChangeError> {
+    ) -> Result<FunctionChange, ChangeError> {
         if let Some(rollout) = &self.stage(function, stage)?.rollout {
             seen.check(rollout, wanted).map_err(|(found, expected)| {
                 let (function, stage) = (function.clone(), stage.clone());
@@ -102,7 +102,7 @@ impl State {
         stage: &StageName,
         decision: Decision,
         facts: Facts,
-    ) -> Result<Option<Change>, ChangeError> {
+    ) -> Result<Option<FunctionChange>, ChangeError> {
         let current = self.stage(function, stage)?;
         let Some(rollout) = &current.rollout else { return Ok(None) };
         let (version, stage) = (rollout.canary, stage.clone());
@@ -134,7 +134,7 @@ impl State {
                 Action::Advance { stage, version, advance, after, report: facts.report }
             }
         };
-        Ok(Some(Change { function: function.clone(), action }))
+        Ok(Some(FunctionChange { function: function.clone(), action }))
     }
 }
 

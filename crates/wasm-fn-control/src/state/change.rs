@@ -2,18 +2,77 @@
 
 use std::sync::Arc;
 
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, StageName, VersionNo};
+use wasm_fn_access::{Token, TokenHash};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, StageName, TokenName, VersionNo};
 
 use super::StageState;
 use crate::report::Report;
 
-/// One planned mutation of one function.
+/// One planned mutation.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Change {
+#[expect(clippy::large_enum_variant, reason = "nearly every change is of a function")]
+pub enum Change {
+    /// Of a function.
+    Function(FunctionChange),
+    /// Of who may do what, or a record of who tried.
+    Access(AccessChange),
+}
+
+/// A mutation of one function.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FunctionChange {
     /// The function.
     pub function: FunctionName,
     /// The action on it.
     pub action: Action,
+}
+
+/// A mutation of the tokens and keys of the node, or a record of refusals, which mutates nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AccessChange {
+    /// A token was created.
+    CreateToken {
+        /// Its name.
+        name: TokenName,
+        /// The token.
+        token: Token,
+    },
+    /// A token has a new secret.
+    RotateToken {
+        /// Its name.
+        name: TokenName,
+        /// The hash of the new secret.
+        hash: TokenHash,
+    },
+    /// A token was revoked.
+    RevokeToken {
+        /// Its name.
+        name: TokenName,
+    },
+    /// The token in the data directory has a new secret.
+    RotateAdminToken,
+    /// The key of preview tokens was replaced.
+    RotatePreviewKey,
+    /// Requests were refused.
+    Refuse {
+        /// Which ones.
+        refusals: Vec<Refusals>,
+        /// How many more there were, that are not told apart.
+        others: u64,
+    },
+}
+
+/// Requests that were refused for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusals {
+    /// The name of the token; `None` if the request had none that is valid.
+    pub actor: Option<String>,
+    /// The address that they came from.
+    pub address: String,
+    /// Why they were refused, such as `wrong token` or `move-traffic on stage live of hello`.
+    pub reason: String,
+    /// How many there were.
+    pub times: u64,
 }
 
 /// The action of a change. `after` is the stage after the change.
@@ -144,6 +203,69 @@ pub struct Meta<'a> {
     pub message: Option<&'a str>,
 }
 
+impl Change {
+    /// The function that is changed.
+    pub fn function(&self) -> Option<&FunctionName> {
+        match self {
+            Self::Function(change) => Some(&change.function),
+            Self::Access(_) => None,
+        }
+    }
+
+    /// The action on a function.
+    pub fn action(&self) -> Option<&Action> {
+        match self {
+            Self::Function(change) => Some(&change.action),
+            Self::Access(_) => None,
+        }
+    }
+
+    /// The word for this change.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Function(change) => change.action.as_str(),
+            Self::Access(change) => change.as_str(),
+        }
+    }
+}
+
+impl From<FunctionChange> for Change {
+    fn from(change: FunctionChange) -> Self {
+        Self::Function(change)
+    }
+}
+
+impl From<AccessChange> for Change {
+    fn from(change: AccessChange) -> Self {
+        Self::Access(change)
+    }
+}
+
+impl AccessChange {
+    /// The word for this change: `create-token`, `rotate-token`, `revoke-token`, `rotate-admin-token`,
+    /// `rotate-preview-key` or `refuse`.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::CreateToken { .. } => "create-token",
+            Self::RotateToken { .. } => "rotate-token",
+            Self::RevokeToken { .. } => "revoke-token",
+            Self::RotateAdminToken => "rotate-admin-token",
+            Self::RotatePreviewKey => "rotate-preview-key",
+            Self::Refuse { .. } => "refuse",
+        }
+    }
+
+    /// The token that is changed.
+    pub fn token(&self) -> Option<&TokenName> {
+        match self {
+            Self::CreateToken { name, .. } | Self::RotateToken { name, .. } | Self::RevokeToken { name } => {
+                Some(name)
+            }
+            Self::RotateAdminToken | Self::RotatePreviewKey | Self::Refuse { .. } => None,
+        }
+    }
+}
+
 impl Advance {
     /// The word for this kind of change.
     pub fn as_str(self) -> &'static str {
@@ -211,6 +333,11 @@ impl Action {
             | Self::Rollback { after, .. } => Some(after),
             Self::DeleteStage { .. } | Self::Delete => None,
         }
+    }
+
+    /// Whether it takes everybody off the canary for good.
+    pub fn ends_canary(&self) -> bool {
+        matches!(self, Self::Abort { .. } | Self::Rollback { .. } | Self::Deploy { aborted: Some(_), .. })
     }
 
     /// The numbers behind the action, if it is a rollout's.

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use wasm_fn_core::{FunctionName, Route, StageName, VersionNo};
 use wasm_fn_router::{RouteClash, check_clashes};
 
-use super::{Change, Function, Meta, StageState, State};
+use super::{Function, FunctionChange, Meta, StageState, State};
 
 impl State {
     /// The function of `change`, after it.
-    pub(super) fn outcome(&self, change: &Change) -> Function {
+    pub(super) fn outcome(&self, change: &FunctionChange) -> Function {
         let before = self.functions.get(&change.function).map(|function| Function::clone(function));
         let mut function = before.unwrap_or_default();
         // The actor and the time have no influence on stages and routes.
@@ -23,7 +23,7 @@ impl State {
     /// A stage claims the routes of its stable version, its canary and its newest previous version, so that
     /// neither promoting nor rolling back can run into another function. Compares only the claims of the
     /// changed function, because the claims of the others have not changed.
-    pub(super) fn check_claims(&self, change: &Change) -> Result<(), RouteClash> {
+    pub(super) fn check_claims(&self, change: &FunctionChange) -> Result<(), RouteClash> {
         let outcome = self.outcome(change);
         let own: Vec<_> = claims(&change.function, &outcome).collect();
         let before = self.functions.get(&change.function);

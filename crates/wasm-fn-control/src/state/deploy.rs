@@ -8,7 +8,7 @@ use wasm_fn_router::Salt;
 use wasm_fn_rollout::{Counts, Phase, Place, Time};
 
 use super::{
-    Action, Build, Change, ChangeError, Function, NoCohort, ReleaseStrategy, Rollout, RolloutSpec,
+    Action, Build, ChangeError, Function, FunctionChange, NoCohort, ReleaseStrategy, Rollout, RolloutSpec,
     StageState, State, cohorts,
 };
 use crate::report::Report;
@@ -50,7 +50,7 @@ pub struct Deployment<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeployPlan {
     /// The change; `None` if everything is already as requested.
-    pub change: Option<Change>,
+    pub change: Option<FunctionChange>,
     /// The version that has the component and configuration.
     pub version: VersionNo,
     /// Whether the stage had no version. Then this one goes live at once, whatever the strategy.
@@ -99,7 +99,7 @@ impl State {
             let report = deployment.report.as_deref()?.clone();
             Some(Box::new(Report { reason: Action::replaced_by(version, canary), ..report }))
         });
-        let plan = |dropped| Change {
+        let plan = |dropped| FunctionChange {
             function: name.clone(),
             action: Action::Deploy {
                 stage: deployment.stage.clone(),

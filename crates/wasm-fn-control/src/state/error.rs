@@ -1,6 +1,6 @@
 //! Why a change is refused.
 
-use wasm_fn_core::{FunctionName, SplitError, StageName, VersionNo, VersionRef};
+use wasm_fn_core::{FunctionName, SplitError, StageName, TokenName, VersionNo, VersionRef};
 use wasm_fn_rollout::CommandError;
 use wasm_fn_router::RouteClash;
 
@@ -118,6 +118,24 @@ pub enum ChangeError {
     /// The live stage goes only with its function.
     #[error("stage `live` of `{0}` cannot be deleted alone, expected another stage")]
     LiveStage(FunctionName),
+    /// No token has this name.
+    #[error("there is no token `{0}`")]
+    NoSuchToken(TokenName),
+    /// A token has this name.
+    #[error("there is already a token `{0}`, expected another name")]
+    TokenExists(TokenName),
+    /// The name stands for the node itself.
+    #[error("the name `{0}` belongs to the node, expected another name")]
+    ReservedName(TokenName),
+    /// The token would be expired when it is created.
+    #[error("the token would expire at once, expected a time to live of at least 1 s")]
+    Expired,
+    /// There would be too many tokens.
+    #[error("there are {found} tokens, expected at most {found}: revoke some that are not used")]
+    TooManyTokens {
+        /// How many there are.
+        found: usize,
+    },
     /// Every version number has been used.
     #[error("`{0}` has used up its version numbers")]
     VersionsUsedUp(FunctionName),

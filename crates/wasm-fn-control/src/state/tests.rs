@@ -52,7 +52,7 @@ fn facts() -> Facts {
 #[derive(Default)]
 struct World {
     state: State,
-    changes: Vec<Change>,
+    changes: Vec<FunctionChange>,
 }
 
 struct Ask {
@@ -99,8 +99,8 @@ fn meta_of(at: usize) -> Meta<'static> {
 }
 
 impl World {
-    fn carry_out(&mut self, change: Change) {
-        self.state.apply(&change, &meta_of(self.changes.len()));
+    fn carry_out(&mut self, change: FunctionChange) {
+        self.state.apply(&change.clone().into(), &meta_of(self.changes.len()));
         self.changes.push(change);
     }
 

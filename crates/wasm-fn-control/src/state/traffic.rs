@@ -7,7 +7,7 @@ use wasm_fn_core::{FunctionName, StageName, TrafficSplit, VersionNo, VersionRef,
 use wasm_fn_rollout::Command;
 use wasm_fn_router::Salt;
 
-use super::{Action, Change, ChangeError, Facts, StageState, State, deploy::STAGES_MAX};
+use super::{Action, ChangeError, Facts, FunctionChange, StageState, State, deploy::STAGES_MAX};
 
 impl State {
     /// Plans to split `stage` by `shares`; `None` if it is already split like that. A share of zero is the
@@ -26,7 +26,7 @@ impl State {
         stage: &StageName,
         shares: &[(VersionRef, Weight)],
         salt: Salt,
-    ) -> Result<Option<Change>, ChangeError> {
+    ) -> Result<Option<FunctionChange>, ChangeError> {
         let stages = &self.function(function)?.stages;
         let shares: Result<Vec<_>, ChangeError> = shares
             .iter()
@@ -72,9 +72,11 @@ impl State {
         function: &FunctionName,
         stage: &StageName,
         after: StageState,
-    ) -> Result<Option<Change>, ChangeError> {
-        let change =
-            Change { function: function.clone(), action: Action::Traffic { stage: stage.clone(), after } };
+    ) -> Result<Option<FunctionChange>, ChangeError> {
+        let change = FunctionChange {
+            function: function.clone(),
+            action: Action::Traffic { stage: stage.clone(), after },
+        };
         self.check_claims(&change)?;
         Ok(Some(change))
     }
@@ -94,7 +96,7 @@ impl State {
         stage: &StageName,
         to: Option<VersionRef>,
         facts: Facts,
-    ) -> Result<Option<Change>, ChangeError> {
+    ) -> Result<Option<FunctionChange>, ChangeError> {
         let current = self.stage(function, stage)?;
         let to = to.map(|to| self.resolve(function, stage, to)).transpose()?;
         let aborted = current.canary();
@@ -128,8 +130,8 @@ impl State {
         &self,
         function: &FunctionName,
         action: Action,
-    ) -> Result<Option<Change>, ChangeError> {
-        let mut change = Change { function: function.clone(), action };
+    ) -> Result<Option<FunctionChange>, ChangeError> {
+        let mut change = FunctionChange { function: function.clone(), action };
         loop {
             let Err(clash) = self.check_claims(&change) else { return Ok(Some(change)) };
             let Action::Rollback { after, .. } = &mut change.action else { return Err(clash.into()) };
@@ -148,7 +150,7 @@ impl State {
         &self,
         function: &FunctionName,
         stage: &StageName,
-    ) -> Result<Change, ChangeError> {
+    ) -> Result<FunctionChange, ChangeError> {
         let current = self.stage(function, stage)?;
         if stage.is_live() {
             return Err(ChangeError::LiveStage(function.clone()));
@@ -157,16 +159,19 @@ impl State {
             let expected = "it to be promoted or aborted first";
             return Err(in_progress(function, stage, current, canary, expected));
         }
-        Ok(Change { function: function.clone(), action: Action::DeleteStage { stage: stage.clone() } })
+        Ok(FunctionChange {
+            function: function.clone(),
+            action: Action::DeleteStage { stage: stage.clone() },
+        })
     }
 
     /// Plans to delete `function`.
     ///
     /// # Errors
     /// An unknown function.
-    pub fn plan_delete(&self, function: &FunctionName) -> Result<Change, ChangeError> {
+    pub fn plan_delete(&self, function: &FunctionName) -> Result<FunctionChange, ChangeError> {
         self.function(function)?;
-        Ok(Change { function: function.clone(), action: Action::Delete })
+        Ok(FunctionChange { function: function.clone(), action: Action::Delete })
     }
 }
 

@@ -2,21 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Malformed, StoredBuild, StoredStage, parse, parse_all, texts};
+use super::{Malformed, StoredBuild, StoredStage, access::StoredAccessChange, parse, parse_all, texts};
 use crate::{report::Report, state};
 
-/// The stored form of [`state::Change`].
+/// The stored form of [`state::Change`]. Only changes of functions have a function.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct StoredChange {
-    function: String,
-    #[serde(flatten)]
-    action: StoredAction,
+#[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "nearly every change is of a function")]
+pub(crate) enum StoredChange {
+    Function {
+        function: String,
+        #[serde(flatten)]
+        action: StoredAction,
+    },
+    Access(StoredAccessChange),
 }
 
 /// The stored form of [`state::Action`].
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
-enum StoredAction {
+pub(crate) enum StoredAction {
     Deploy {
         stage: String,
         version: String,
@@ -71,7 +76,7 @@ enum StoredAction {
 /// The stored form of [`state::Advance`].
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum StoredAdvance {
+pub(crate) enum StoredAdvance {
     Step,
     Await,
     Pause,
@@ -82,7 +87,12 @@ enum StoredAdvance {
 
 impl From<&state::Change> for StoredChange {
     fn from(change: &state::Change) -> Self {
-        Self { function: change.function.to_string(), action: (&change.action).into() }
+        match change {
+            state::Change::Function(change) => {
+                Self::Function { function: change.function.to_string(), action: (&change.action).into() }
+            }
+            state::Change::Access(change) => Self::Access(change.into()),
+        }
     }
 }
 
@@ -90,7 +100,12 @@ impl TryFrom<StoredChange> for state::Change {
     type Error = Malformed;
 
     fn try_from(stored: StoredChange) -> Result<Self, Malformed> {
-        Ok(Self { function: parse(&stored.function)?, action: stored.action.try_into()? })
+        Ok(match stored {
+            StoredChange::Function { function, action } => {
+                state::FunctionChange { function: parse(&function)?, action: action.try_into()? }.into()
+            }
+            StoredChange::Access(change) => state::AccessChange::try_from(change)?.into(),
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use redb::{Key, ReadTransaction, ReadableTable as _, TableDefinition, Value, WriteTransaction};
 
-use super::{BY_FUNCTION, FUNCTIONS, Inner, JOURNAL, META, TRAPS};
+use super::{ACCESS, BY_FUNCTION, FUNCTIONS, Inner, JOURNAL, META, TOKEN_USES, TRAPS};
 use crate::StoreError;
 
 impl Inner {
@@ -28,6 +28,8 @@ fn copy_all(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::E
     copy_table(from, to, FUNCTIONS)?;
     copy_table(from, to, JOURNAL)?;
     copy_table(from, to, BY_FUNCTION)?;
+    copy_table(from, to, ACCESS)?;
+    copy_table(from, to, TOKEN_USES)?;
     copy_table(from, to, TRAPS)
 }
 

@@ -1,12 +1,10 @@
 //! `wasm-fn logs`: prints a function's logs until they end or the user interrupts.
 
-use std::time::SystemTime;
-
 use wasm_fn_api as api;
 
 use super::{DONE, connect};
 use crate::{
-    args::{self, LogTime},
+    args,
     client::{Client, ClientError},
     fault::Fault,
     output::{Look, Output, lines, time},
@@ -16,7 +14,7 @@ pub(super) async fn run(args: args::Logs, output: Output) -> Result<u8, Fault> {
     let args::Logs { function, follow, version, status, request, since, until, connection } = args;
     let client = connect(&connection)?;
     let version = version.map(|version| version.to_string());
-    let (since_ms, until_ms) = (since.map(unix_ms), until.map(unix_ms));
+    let (since_ms, until_ms) = (since.map(time::unix_ms), until.map(time::unix_ms));
     let query = api::LogsQuery { after: 0, follow, version, status, request, since_ms, until_ms };
     let path = format!("/v1/functions/{function}/logs");
     let failed = |error: ClientError| error.fault(format!("the logs of `{function}` cannot be read"));
@@ -25,18 +23,6 @@ pub(super) async fn run(args: args::Logs, output: Output) -> Result<u8, Fault> {
         _ = tokio::signal::ctrl_c() => {}
     }
     Ok(DONE)
-}
-
-fn unix_ms(time: LogTime) -> u64 {
-    match time {
-        LogTime::Ago(ago) => {
-            time::now_ms().saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX))
-        }
-        LogTime::At(at) => {
-            let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        }
-    }
 }
 
 async fn print(

@@ -39,7 +39,7 @@ pub(super) fn row(table: &mut Table, cells: impl IntoIterator<Item = String>) {
 }
 
 /// The text of `table`. On a terminal its long cells wrap, so that it fits.
-fn fit(mut table: Table, look: Look) -> String {
+pub(super) fn fit(mut table: Table, look: Look) -> String {
     if let Some(columns) = look.columns {
         let widths = table.column_max_content_widths();
         for (column, width) in table.column_iter_mut().zip(widths) {
@@ -89,7 +89,7 @@ fn records(header: &[&str], right: &[usize], rows: &[Record], indent: usize, loo
     lines.join("\n")
 }
 
-fn or_dash(text: Option<String>) -> String {
+pub(super) fn or_dash(text: Option<String>) -> String {
     text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
 }
 

@@ -4,11 +4,24 @@ use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
 
+use crate::args::LogTime;
+
 /// The time now, Unix milliseconds.
 #[expect(clippy::disallowed_methods, reason = "the terminal is an edge: ages are relative to the clock")]
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `time`, Unix milliseconds.
+pub(crate) fn unix_ms(time: LogTime) -> u64 {
+    match time {
+        LogTime::Ago(ago) => now_ms().saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)),
+        LogTime::At(at) => {
+            let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        }
+    }
 }
 
 /// `2026-11-22T10:00:00.123Z`, in UTC.

@@ -14,7 +14,7 @@ async fn opened(backup: &mut Backup) -> State {
     backup.state.read_to_end(&mut bytes).unwrap();
     std::fs::write(folder.path().join(EmbeddedStore::FILE), bytes).unwrap();
     let store = EmbeddedStore::open(folder.path()).unwrap();
-    assert_eq!(documents::verify_journal(&store).await.unwrap(), backup.revision);
+    assert_eq!(documents::verify_journal(&store, None).await.unwrap().revision, backup.revision);
     documents::stored_state(&store).await.unwrap()
 }
 

@@ -116,9 +116,9 @@ async fn good_canary_promotes_itself_step_by_step() {
     assert_eq!(node.ended().unwrap().0, RolloutOutcome::Promoted);
     let range = JournalRange { function: Some(name("hello")), before: None, limit: 9 };
     let journal = node.control.journal(range).await.unwrap();
-    let words: Vec<_> = journal.iter().rev().map(|entry| entry.change.action.as_str()).collect();
+    let words: Vec<_> = journal.iter().rev().map(|entry| entry.change.as_str()).collect();
     assert_eq!(words, ["deploy", "deploy", "step", "promote", "settle"]);
-    let step = journal[2].change.action.report().unwrap();
+    let step = journal[2].change.action().unwrap().report().unwrap();
     assert_eq!((step.canary.requests, step.stable.requests), (10, 90), "a step's numbers are kept");
     assert_eq!(journal[2].actor, "rollout");
 }

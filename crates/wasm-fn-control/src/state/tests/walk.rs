@@ -18,7 +18,7 @@ fn random_walks_replay_to_the_same_state_and_keep_the_invariants() {
         }
         let mut replayed = State::default();
         for (at, change) in world.changes.iter().enumerate() {
-            let json = serde_json::to_string(&stored::StoredChange::from(change)).unwrap();
+            let json = serde_json::to_string(&stored::StoredChange::from(&change.clone().into())).unwrap();
             let read: stored::StoredChange = serde_json::from_str(&json).unwrap();
             replayed.apply(&Change::try_from(read).unwrap(), &meta_of(at));
         }
@@ -100,7 +100,7 @@ fn check_invariants(world: &World, seed: u64) {
         let read = serde_json::from_str::<stored::StoredFunction>(&serde_json::to_string(&stored).unwrap());
         assert_eq!(Function::try_from(read.unwrap()).unwrap(), **function, "seed {seed}");
         // No planned change causes clashing claims, and neither does promoting or rolling back after it.
-        let delete_nothing = Change { function: "nobody".parse().unwrap(), action: Action::Delete };
+        let delete_nothing = FunctionChange { function: "nobody".parse().unwrap(), action: Action::Delete };
         world.state.check_claims(&delete_nothing).unwrap();
         let live = StageName::live();
         for outcome in [

@@ -119,7 +119,7 @@ fn occupant(data_dir: &Path) -> io::Result<Option<String>> {
 /// component that it names was in the backup.
 async fn check(folder: &Path, manifest: &BackupManifest) -> Result<(), String> {
     let store = EmbeddedStore::open(folder).map_err(|error| error.to_string())?;
-    let verified = verify_journal(&store).await.map_err(|error| error.to_string())?;
+    let verified = verify_journal(&store, None).await.map_err(|error| error.to_string())?.revision;
     let state = stored_state(&store).await.map_err(|error| error.to_string())?;
     if (verified.0, state.revision().0) != (manifest.revision, manifest.revision) {
         let (found, expected) = (state.revision().0, manifest.revision);

@@ -1,0 +1,110 @@
+//! The table of permissions: what there is to allow, and who has it by role.
+//!
+//! The admin API checks by this table, and its description and the page of docs about access are made from
+//! it.
+
+use crate::{AccessRole, Roles};
+
+/// Something that a token may be allowed to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Permission {
+    /// Read what the node is.
+    ReadNode,
+    /// Read metrics of all functions.
+    ReadMetrics,
+    /// Read functions, versions and history; choose a version by header.
+    ReadFunctions,
+    /// Read what functions have logged. A log has lines of all stages.
+    ReadLogs,
+    /// Read the audit log of the node.
+    ReadAudit,
+    /// Get a token with which everybody can call all versions of a function, in all its stages.
+    PreviewVersions,
+    /// Store components.
+    UploadComponents,
+    /// Create versions and release them.
+    Deploy,
+    /// Move traffic between versions, and command rollouts.
+    MoveTraffic,
+    /// Delete functions and stages.
+    Delete,
+    /// Back the node up, and replace its keys.
+    ManageNode,
+    /// Create, list, rotate and revoke tokens.
+    ManageTokens,
+}
+
+/// What a permission has to be in scope for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// Nothing: the scope plays no part.
+    Node,
+    /// The function, in whichever stages.
+    Function,
+    /// The stage. Where all stages of a function are meant, each of them.
+    Stage,
+    /// Every function and every stage.
+    Everything,
+}
+
+impl Permission {
+    /// Every permission.
+    pub const ALL: [Self; 12] = [
+        Self::ReadNode,
+        Self::ReadMetrics,
+        Self::ReadFunctions,
+        Self::ReadLogs,
+        Self::ReadAudit,
+        Self::PreviewVersions,
+        Self::UploadComponents,
+        Self::Deploy,
+        Self::MoveTraffic,
+        Self::Delete,
+        Self::ManageNode,
+        Self::ManageTokens,
+    ];
+
+    /// The roles that have the permission.
+    pub const fn roles(self) -> Roles {
+        use AccessRole::{Admin, Deployer, Releaser, Viewer};
+        match self {
+            Self::ReadNode | Self::ReadMetrics | Self::ReadFunctions | Self::ReadLogs | Self::ReadAudit => {
+                Roles::of(&[Viewer, Deployer, Releaser, Admin])
+            }
+            Self::PreviewVersions => Roles::of(&[Deployer, Releaser, Admin]),
+            Self::UploadComponents | Self::Deploy => Roles::of(&[Deployer, Admin]),
+            Self::MoveTraffic => Roles::of(&[Releaser, Admin]),
+            Self::Delete | Self::ManageNode | Self::ManageTokens => Roles::of(&[Admin]),
+        }
+    }
+
+    /// What has to be in scope.
+    pub const fn reach(self) -> Reach {
+        match self {
+            Self::ReadNode | Self::UploadComponents => Reach::Node,
+            Self::ReadFunctions => Reach::Function,
+            Self::ReadLogs | Self::PreviewVersions | Self::Deploy | Self::MoveTraffic | Self::Delete => {
+                Reach::Stage
+            }
+            Self::ReadMetrics | Self::ReadAudit | Self::ManageNode | Self::ManageTokens => Reach::Everything,
+        }
+    }
+
+    /// The word for the permission, such as `move-traffic`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadNode => "read-node",
+            Self::ReadMetrics => "read-metrics",
+            Self::ReadFunctions => "read-functions",
+            Self::ReadLogs => "read-logs",
+            Self::ReadAudit => "read-audit",
+            Self::PreviewVersions => "preview-versions",
+            Self::UploadComponents => "upload-components",
+            Self::Deploy => "deploy",
+            Self::MoveTraffic => "move-traffic",
+            Self::Delete => "delete",
+            Self::ManageNode => "manage-node",
+            Self::ManageTokens => "manage-tokens",
+        }
+    }
+}

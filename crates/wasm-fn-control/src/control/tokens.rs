@@ -1,0 +1,212 @@
+//! Tokens: who is known by one, who gets one, and when each was used last.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use wasm_fn_access::Rights;
+use wasm_fn_core::TokenName;
+use wasm_fn_store::{Store, TokenUses};
+
+use super::{Control, ControlError, Note};
+use crate::{
+    access::{Actor, TokenError, Unproven, new_token},
+    host::Host,
+    state::{AccessChange, ChangeError, NewToken, State},
+};
+
+/// A token to create.
+#[derive(Clone, Debug)]
+pub struct CreateToken {
+    /// Its name.
+    pub name: TokenName,
+    /// What its holder may do.
+    pub rights: Rights,
+    /// For how long it is accepted; `None` if it does not expire.
+    pub ttl: Option<Duration>,
+}
+
+/// When tokens were used last, to the minute. Using a token writes nothing to the disk.
+pub(super) struct LastUses(Mutex<Seen>);
+
+struct Seen {
+    uses: TokenUses,
+    /// Whether they are newer than what the store has.
+    new: bool,
+}
+
+impl LastUses {
+    pub(super) fn new(uses: TokenUses) -> Self {
+        Self(Mutex::new(Seen { uses, new: false }))
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        // Nothing panics while holding the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, id: &str, minute: u64) {
+        let mut seen = self.seen();
+        if seen.uses.get(id).is_none_or(|last| *last < minute) {
+            seen.uses.insert(id.to_owned(), minute);
+            seen.new = true;
+        }
+    }
+}
+
+impl<H: Host, S: Store> Control<H, S> {
+    /// Who shows the token `text`. Notes that the token was used.
+    ///
+    /// # Errors
+    /// Why the token is not accepted.
+    pub fn authenticate(&self, text: &str) -> Result<Actor, Unproven> {
+        let now_ms = self.clock.now_ms();
+        let actor = self.access.actor(text, self.state().tokens(), now_ms)?;
+        if let Some(id) = &actor.token {
+            self.token_uses.note(id, now_ms / 60_000);
+        }
+        Ok(actor)
+    }
+
+    /// Whether `actor` would still be known by the token that they have shown.
+    pub fn still_knows(&self, actor: &Actor) -> bool {
+        let Some(id) = &actor.token else { return true };
+        let (state, now_ms) = (self.state(), self.clock.now_ms());
+        let token = actor.name.parse().ok().and_then(|name: TokenName| state.tokens().get(&name));
+        token.is_some_and(|token| token.hash.id() == *id && token.is_valid(now_ms))
+    }
+
+    /// When the token with this id was used last, in minutes since 1970.
+    pub fn last_use(&self, id: &str) -> Option<u64> {
+        self.token_uses.seen().uses.get(id).copied()
+    }
+
+    /// Creates a token. Returns the state that has it, and what its holder shows, which is kept nowhere.
+    ///
+    /// # Errors
+    /// The errors of [`State::plan_create_token`]; a failure of the store.
+    pub async fn create_token(
+        self: &Arc<Self>,
+        create: CreateToken,
+        note: Note,
+    ) -> Result<(Arc<State>, String), ControlError> {
+        let secret = new_token();
+        let CreateToken { name, rights, ttl } = create;
+        let (hash, now_ms) = (self.access.token_key().hash(&secret), self.clock.now_ms());
+        let ttl_ms = ttl.map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        let expires_ms = ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms));
+        let actor = note.actor.clone();
+        let plan = move |state: &State| {
+            state.plan_create_token(NewToken { name, hash, rights, expires_ms }, &actor, now_ms)
+        };
+        Ok((self.mutate_access(note, plan).await?, secret.reveal()))
+    }
+
+    /// Gives the token called `name` a new secret, which is returned. The old one is refused from now on.
+    ///
+    /// # Errors
+    /// An unknown token; a failure of the store.
+    pub async fn rotate_token(
+        self: &Arc<Self>,
+        name: TokenName,
+        note: Note,
+    ) -> Result<(Arc<State>, String), ControlError> {
+        let secret = new_token();
+        let hash = self.access.token_key().hash(&secret);
+        let state = self.mutate_access(note, move |state| state.plan_rotate_token(name, hash)).await?;
+        Ok((state, secret.reveal()))
+    }
+
+    /// Revokes the token called `name`. It is refused from now on.
+    ///
+    /// # Errors
+    /// An unknown token; a failure of the store.
+    pub async fn revoke_token(
+        self: &Arc<Self>,
+        name: TokenName,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
+        self.mutate_access(note, move |state| state.plan_revoke_token(name)).await
+    }
+
+    /// Replaces the token in the data directory. The old one is refused from now on.
+    ///
+    /// # Errors
+    /// If the file cannot be replaced; a failure of the store, after which the new token is valid.
+    pub async fn rotate_admin_token(
+        self: &Arc<Self>,
+        note: Note,
+    ) -> Result<(Arc<State>, String), ControlError> {
+        let rotate = |control: &Self| control.access.rotate_token();
+        self.replace_secret(note, AccessChange::RotateAdminToken, rotate).await
+    }
+
+    /// Replaces the key of preview tokens, which makes every preview token so far invalid.
+    ///
+    /// # Errors
+    /// If the file cannot be replaced; a failure of the store, after which the new key is valid.
+    pub async fn rotate_preview_key(self: &Arc<Self>, note: Note) -> Result<Arc<State>, ControlError> {
+        let rotate = |control: &Self| control.access.rotate_preview_key();
+        Ok(self.replace_secret(note, AccessChange::RotatePreviewKey, rotate).await?.0)
+    }
+
+    /// Replaces a file in the data directory and records that, while nobody else has the state.
+    async fn replace_secret<T: Send + 'static>(
+        self: &Arc<Self>,
+        note: Note,
+        change: AccessChange,
+        replace: impl FnOnce(&Self) -> Result<T, TokenError> + Send + 'static,
+    ) -> Result<(Arc<State>, T), ControlError> {
+        let control = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let mut writer = control.write().await?;
+            let files = Arc::clone(&control);
+            let replaced = tokio::task::spawn_blocking(move || replace(&files)).await;
+            let replaced = replaced.map_err(|_| ControlError::Interrupted)??;
+            let before = control.state();
+            Ok((control.commit(&mut writer, before, note, change.into()).await?, replaced))
+        });
+        task.await.unwrap_or(Err(ControlError::Interrupted))
+    }
+
+    /// Changes who may do what, in a task of its own.
+    pub(super) async fn mutate_access(
+        self: &Arc<Self>,
+        note: Note,
+        plan: impl FnOnce(&State) -> Result<AccessChange, ChangeError> + Send + 'static,
+    ) -> Result<Arc<State>, ControlError> {
+        let control = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let mut writer = control.write().await?;
+            let before = control.state();
+            let change = plan(&before)?;
+            control.commit(&mut writer, before, note, change.into()).await
+        });
+        task.await.unwrap_or(Err(ControlError::Interrupted))
+    }
+
+    /// Makes durable when tokens were used last, if that is news. If it fails, the next call tries again.
+    pub(super) async fn keep_token_uses(&self) {
+        let uses = {
+            let mut seen = self.token_uses.seen();
+            if !seen.new {
+                return;
+            }
+            let state = self.state();
+            let ids: Vec<_> = state.tokens().iter().map(|(_, token)| token.hash.id()).collect();
+            seen.uses.retain(|id, _| ids.contains(id));
+            seen.uses.clone()
+        };
+        match self.store.keep_token_uses(uses.clone()).await {
+            Ok(()) => {
+                let mut seen = self.token_uses.seen();
+                seen.new = seen.uses != uses;
+            }
+            Err(error) => tracing::warn!(%error, "last uses of tokens were not stored"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

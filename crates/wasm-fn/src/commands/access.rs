@@ -1,0 +1,4 @@
+//! Commands about who may do what, and who did it.
+
+pub(super) mod audit;
+pub(super) mod tokens;
