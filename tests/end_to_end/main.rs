@@ -12,6 +12,8 @@ mod clients;
 #[cfg(test)]
 mod cohorts;
 #[cfg(test)]
+mod colleagues;
+#[cfg(test)]
 mod compiling;
 #[cfg(test)]
 mod draining;

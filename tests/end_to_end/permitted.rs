@@ -62,6 +62,7 @@ fn request(operation: Operation) -> (Method, String, Value) {
             "split": [{ "version": "v1", "weight": "100%" }],
             "expected_revision": 0,
         }),
+        Operation::PromoteStage => json!({ "from": "staging", "expected_revision": 0 }),
         Operation::Promote
         | Operation::Pause
         | Operation::Resume

@@ -50,6 +50,7 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::GetPreview => get(preview::preview::<H, S>),
         Operation::GetLogs => get(logs::logs::<H, S>),
         Operation::Deploy => post(deployments::deploy::<H, S>),
+        Operation::PromoteStage => post(deployments::promote_stage::<H, S>),
         Operation::SetTraffic => put(traffic::set::<H, S>),
         Operation::Promote => post(traffic::promote::<H, S>),
         Operation::Pause => post(traffic::pause::<H, S>),

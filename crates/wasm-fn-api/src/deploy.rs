@@ -52,6 +52,34 @@ pub struct DeployRequest {
     pub expected_revision: Option<u64>,
 }
 
+/// Takes the version that is stable in one stage to another. Its component and its configuration stay as they
+/// are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromoteStageRequest {
+    /// The stage whose stable version is taken.
+    #[schema(value_type = StageText)]
+    pub from: String,
+    /// How the version gets its traffic; all at once if absent.
+    #[serde(default)]
+    pub strategy: StrategySpec,
+    /// How the rollout proceeds.
+    #[serde(default)]
+    pub rollout: RolloutOptions,
+    /// The rule that the rollout must satisfy.
+    #[serde(default)]
+    pub gate: GateOptions,
+    /// Why, for the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Abort a rollout that is under way, instead of refusing the promotion.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub replace: bool,
+    /// Refuse the promotion if the function has changed after this revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_revision: Option<u64>,
+}
+
 /// The result of a deployment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeployResult {

@@ -19,9 +19,9 @@ use crate::{
     AbortRequest, AccessRule, AuditHead, AuditHeadQuery, AuditPage, AuditQuery, BackupManifest, CallerView,
     DeleteQuery, Deleted, DeployEvent, DeployRequest, DeployResult, FunctionList, FunctionStatus,
     FunctionsQuery, HistoryPage, HistoryQuery, HoldRequest, LogEvent, LogsQuery, Method, NodeView, Operation,
-    PreviewKeyRotated, PreviewQuery, PreviewView, Problem, PromoteRequest, RollbackRequest, StageChanged,
-    StageDeleted, TokenChange, TokenCreated, TokenList, TokenRequest, TokenRevoked, TrafficRequest, Uploaded,
-    VersionList, VersionsQuery,
+    PreviewKeyRotated, PreviewQuery, PreviewView, Problem, PromoteRequest, PromoteStageRequest,
+    RollbackRequest, StageChanged, StageDeleted, TokenChange, TokenCreated, TokenList, TokenRequest,
+    TokenRevoked, TrafficRequest, Uploaded, VersionList, VersionsQuery,
     words::{DigestText, FunctionText, StageText, TokenTextName, VersionRefText, VersionText},
 };
 
@@ -387,6 +387,30 @@ impl Describer {
                          `too-many-stages`",
                     ),
                     ("422", "`component-missing`, or why the component is refused"),
+                    ("503", "`busy`"),
+                ],
+            },
+            Operation::PromoteStage => Description {
+                tag: "traffic",
+                summary: "Takes the version that is stable in one stage to another, as it is.",
+                parameters: vec![self.function(), self.segment::<StageText>("stage", "The stage to release to")],
+                body: Some(self.body::<PromoteStageRequest>()),
+                success: ResponseBuilder::new()
+                    .description(
+                        "The promotion is committed and published; with `accept: application/x-ndjson`, lines as of a \
+                         deployment",
+                    )
+                    .content(JSON, self.content::<DeployResult>())
+                    .content(LINES, self.content::<DeployEvent>())
+                    .build(),
+                refusals: &[
+                    ("400", "`invalid-name`, `invalid-strategy`, `invalid-gate`, `invalid-check`, `invalid-request`"),
+                    ("404", "`no-such-function`, `no-such-stage`"),
+                    (
+                        "409",
+                        "`rollout-in-progress`, `already-stable`, `no-such-cohort`, `route-clash`, `revision-conflict`, \
+                         `too-many-stages`",
+                    ),
                     ("503", "`busy`"),
                 ],
             },

@@ -56,6 +56,8 @@ pub enum Operation {
     GetLogs,
     /// Deploys a version.
     Deploy,
+    /// Takes a version from one stage to another.
+    PromoteStage,
     /// Sets the weights of a stage.
     SetTraffic,
     /// Takes a rollout to its next step.
@@ -98,7 +100,7 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
@@ -124,6 +126,7 @@ impl Operation {
         Self::GetPreview,
         Self::GetLogs,
         Self::Deploy,
+        Self::PromoteStage,
         Self::SetTraffic,
         Self::Promote,
         Self::Pause,
@@ -161,6 +164,7 @@ impl Operation {
             Self::GetPreview => (Get, "/v1/functions/{function}/preview"),
             Self::GetLogs => (Get, "/v1/functions/{function}/logs"),
             Self::Deploy => (Post, "/v1/functions/{function}/deployments"),
+            Self::PromoteStage => (Post, "/v1/functions/{function}/stages/{stage}/promotions"),
             Self::SetTraffic => (Put, "/v1/functions/{function}/traffic"),
             Self::Promote => (Post, "/v1/functions/{function}/promote"),
             Self::Pause => (Post, "/v1/functions/{function}/pause"),
@@ -199,6 +203,7 @@ impl Operation {
             Self::GetPreview => "getPreview",
             Self::GetLogs => "getLogs",
             Self::Deploy => "deployVersion",
+            Self::PromoteStage => "promoteStage",
             Self::SetTraffic => "setTraffic",
             Self::Promote => "promoteRollout",
             Self::Pause => "pauseRollout",
@@ -226,9 +231,13 @@ impl Operation {
             Self::GetPreview => Permission::PreviewVersions,
             Self::GetLogs => Permission::ReadLogs,
             Self::Deploy => Permission::Deploy,
-            Self::SetTraffic | Self::Promote | Self::Pause | Self::Resume | Self::Abort | Self::RollBack => {
-                Permission::MoveTraffic
-            }
+            Self::PromoteStage
+            | Self::SetTraffic
+            | Self::Promote
+            | Self::Pause
+            | Self::Resume
+            | Self::Abort
+            | Self::RollBack => Permission::MoveTraffic,
             Self::DeleteFunction | Self::DeleteStage => Permission::Delete,
         })
     }

@@ -27,7 +27,7 @@ pub(crate) use access::{
 };
 pub(crate) use backup::{Backup, Restore};
 pub(crate) use config::{Config, ConfigCommand};
-pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail};
+pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail, PromoteStage, Waiting};
 pub(crate) use listen::listen_address;
 pub(crate) use node::{Demo, Doctor, Log, LogFormat, Serve};
 pub(crate) use words::parse;
@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Abort(Abort),
     /// Sends all traffic to an earlier version at once
     Rollback(Rollback),
+    /// Takes the version that is stable in one stage to another, without building or uploading anything
+    PromoteStage(PromoteStage),
     /// Shows who changed what, when, from where and why
     History(History),
     /// Sends one request to a function

@@ -19,6 +19,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use wasm_fn_access::Permission;
 use wasm_fn_api::Problem;
 use wasm_fn_core::Digest;
 
@@ -137,6 +138,7 @@ impl Client {
             StatusCode::OK => Ok(true),
             StatusCode::NOT_FOUND => Ok(false),
             // An answer to HEAD has no body with details.
+            StatusCode::FORBIDDEN => Err(ClientError::Refused(Box::new(no_uploads()))),
             other => Err(self.refusal(other, b"")),
         }
     }
@@ -218,6 +220,23 @@ impl Client {
 
     fn unexpected(&self, what: impl ToString) -> ClientError {
         ClientError::Unexpected { node: self.authority().clone(), what: what.to_string() }
+    }
+}
+
+/// What the node says of a token that may not upload components.
+fn no_uploads() -> Problem {
+    let permission = Permission::UploadComponents;
+    Problem {
+        title: "the token does not have the right".to_owned(),
+        status: StatusCode::FORBIDDEN.as_u16(),
+        detail: format!(
+            "the token may not upload components, expected one with the permission `{}`: {}",
+            permission.as_str(),
+            permission.roles()
+        ),
+        code: "forbidden".to_owned(),
+        help: Some("run `wasm-fn tokens show` to see what the token may do".to_owned()),
+        revision: None,
     }
 }
 

@@ -43,6 +43,7 @@ impl Command {
                 return args.output;
             }
             Self::Deploy(args) => &args.connection,
+            Self::PromoteStage(args) => &args.connection,
             Self::Status(args) => &args.connection,
             Self::Versions(args) => &args.connection,
             Self::Traffic(args) => &args.change.connection,
@@ -110,6 +111,7 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Backup(args) => backup::backup(args, output).await,
         Command::Restore(args) => backup::restore(args, output).await,
         Command::Deploy(args) => deploy::run(args, output).await,
+        Command::PromoteStage(args) => deploy::promote_stage(args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::Versions(args) => functions::versions(args, output).await,
         Command::Traffic(args) => traffic::traffic(args, output).await,

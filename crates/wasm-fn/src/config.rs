@@ -17,7 +17,7 @@ mod toml_file;
 
 pub(crate) use connection::Connection;
 pub(crate) use file::ConfigFile;
-pub(crate) use project::Deployment;
+pub(crate) use project::{Deployment, release};
 pub(crate) use serve::Serve;
 
 /// The configuration file in the working directory.

@@ -13,19 +13,20 @@ use http::{HeaderValue, header};
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use wasm_fn_access::Target;
-use wasm_fn_core::{FunctionConfig, FunctionName};
+use wasm_fn_core::{FunctionConfig, FunctionName, StageName, VersionRef};
 
 use wasm_fn_api as api;
 use wasm_fn_control::{
     Control, Deploy, Deployed, Note,
     host::{Host, Progress},
+    state::ChangeError,
 };
 use wasm_fn_store::Store;
 
 use crate::{
     ApiError, NDJSON,
     authorize::Caller,
-    extract::{Function, JsonBody, Plane, WantsLines},
+    extract::{Function, FunctionStage, JsonBody, Plane, WantsLines},
     strategy, view,
 };
 
@@ -43,6 +44,43 @@ pub(crate) async fn deploy<H: Host, S: Store>(
     let deploy = parse(function, &request)?;
     let granted = caller.on(Target::Stage(&deploy.function, &deploy.stage))?;
     let note = granted.note(request.message.clone(), request.expected_revision)?;
+    answer(control, deploy, note, lines).await
+}
+
+/// Takes the version that is stable in one stage to another.
+pub(crate) async fn promote_stage<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    FunctionStage(function, stage): FunctionStage,
+    caller: Caller,
+    WantsLines(lines): WantsLines,
+    JsonBody(request): JsonBody<api::PromoteStageRequest>,
+) -> Result<Response, ApiError> {
+    let from: StageName = request.from.parse()?;
+    // Whoever may not see a stage may not find out what is stable there.
+    let _ = caller.on(Target::Stage(&function, &from))?;
+    let granted = caller.on(Target::Stage(&function, &stage))?;
+    let note = granted.note(request.message, request.expected_revision)?;
+    let state = control.state();
+    let stable = state.resolve(&function, &from, VersionRef::Stable);
+    let stable = stable.map_err(|_| ChangeError::NoSuchStage { function: function.clone(), stage: from });
+    let build = &state.function(&function)?.versions[&stable?].build;
+    let deploy = Deploy {
+        function,
+        stage,
+        component: build.digest,
+        config: Arc::clone(&build.config),
+        strategy: strategy::strategy(&request.strategy, &request.rollout, &request.gate)?,
+        replace: request.replace,
+    };
+    answer(control, deploy, note, lines).await
+}
+
+async fn answer<H: Host, S: Store>(
+    control: Arc<Control<H, S>>,
+    deploy: Deploy,
+    note: Note,
+    lines: bool,
+) -> Result<Response, ApiError> {
     if lines {
         return Ok(follow(control, deploy, note));
     }

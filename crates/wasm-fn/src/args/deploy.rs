@@ -1,4 +1,4 @@
-//! `wasm-fn deploy` as typed.
+//! `wasm-fn deploy` and `wasm-fn promote-stage` as typed.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -37,6 +37,34 @@ pub(crate) struct Deploy {
     #[command(flatten)]
     pub(crate) rollout: DeployRollout,
     /// Abort a rollout that is in progress instead of refusing to deploy
+    #[arg(long)]
+    pub(crate) replace: bool,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+    /// Configuration of functions [default: ./wasm-fn.toml if it exists]
+    #[arg(long, env = "WASM_FN_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+}
+
+/// `promote-stage`.
+#[derive(Debug, Args)]
+pub(crate) struct PromoteStage {
+    /// The function
+    pub(crate) function: FunctionName,
+    /// The stage whose stable version is taken
+    pub(crate) from: StageName,
+    /// The stage that it is released to
+    pub(crate) to: StageName,
+    /// Reason, for the history
+    #[arg(short, long)]
+    pub(crate) message: Option<String>,
+    #[command(flatten)]
+    pub(crate) strategy: DeployStrategy,
+    #[command(flatten)]
+    pub(crate) rollout: DeployRollout,
+    /// Abort a rollout that is in progress instead of refusing to promote
     #[arg(long)]
     pub(crate) replace: bool,
     #[command(flatten)]

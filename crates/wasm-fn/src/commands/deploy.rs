@@ -1,8 +1,10 @@
-//! `wasm-fn deploy`: uploads the file, deploys the version, and can wait for its rollout.
+//! `wasm-fn deploy`: uploads the file, deploys the version, and can wait for its rollout. `wasm-fn
+//! promote-stage`: does the same with a version that the node has.
 
 mod progress;
 
 use http::Method;
+use serde::Serialize;
 use wasm_fn_api as api;
 use wasm_fn_core::Route;
 
@@ -10,7 +12,7 @@ use super::{DONE, address, connect, watch};
 use crate::{
     args,
     client::{Client, ClientError, Upload},
-    config::Deployment,
+    config::{self, Deployment},
     fault::Fault,
     output::{Output, lines, visible},
 };
@@ -67,27 +69,61 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
     let result = follow(&client, &path, &request, &mut progress).await;
     drop(progress);
     let result = result.map_err(|error| error.fault(failed()))?;
-    let waiting = args.waiting;
+    finish(&client, &node, &result, args.waiting, output).await
+}
+
+/// Takes the version that is stable in one stage to another.
+pub(super) async fn promote_stage(args: args::PromoteStage, output: Output) -> Result<u8, Fault> {
+    let release = config::release(&args)?;
+    let args::PromoteStage { function, from, to, message, replace, waiting, connection, .. } = args;
+    let failed = || format!("nothing was promoted to stage `{to}` of `{function}`");
+    let client = connect(&connection)?;
+    let node: api::NodeView = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;
+    let request = api::PromoteStageRequest {
+        from: from.to_string(),
+        strategy: release.rollout.strategy,
+        rollout: release.rollout.options,
+        gate: release.gate,
+        message,
+        replace,
+        expected_revision: None,
+    };
+    let path = format!("/v1/functions/{function}/stages/{to}/promotions");
+    let mut progress = Progress::new(output);
+    let result = follow(&client, &path, &request, &mut progress).await;
+    drop(progress);
+    let result = result.map_err(|error| error.fault(failed()))?;
+    finish(&client, &node, &result, waiting, output).await
+}
+
+/// Prints the result of a deployment, and waits for its rollout if the user wants that.
+async fn finish(
+    client: &Client,
+    node: &api::NodeView,
+    result: &api::DeployResult,
+    waiting: args::Waiting,
+    output: Output,
+) -> Result<u8, Fault> {
     if waiting.wait && output.is_json() {
         // The first of several lines.
-        output.record(&result, lines::deployed)?;
+        output.record(result, lines::deployed)?;
     } else {
-        output.data(&result, lines::deployed)?;
+        output.data(result, lines::deployed)?;
     }
-    if let Some(note) = lines::pending(&result) {
+    if let Some(note) = lines::pending(result) {
         output.talk(&note);
     }
     if waiting.wait {
-        return watch::deploy(&client, &result, waiting.timeout, output).await;
+        return watch::deploy(client, result, waiting.timeout, output).await;
     }
-    output.next(&next(&result, &address::data_authority(&node.data_listen, client.authority())));
+    output.next(&next(result, &address::data_authority(&node.data_listen, client.authority())));
     Ok(DONE)
 }
 
 async fn follow(
     client: &Client,
     path: &str,
-    request: &api::DeployRequest,
+    request: &impl Serialize,
     progress: &mut Progress,
 ) -> Result<api::DeployResult, ClientError> {
     let mut events = client.lines(Method::POST, path, Some(request)).await?;

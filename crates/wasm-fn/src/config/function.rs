@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 use wasm_fn_api as api;
-use wasm_fn_core::FunctionConfig;
+use wasm_fn_core::{FunctionConfig, StageName};
 
 use super::{
     gate,
@@ -24,8 +24,19 @@ pub(crate) struct Function {
     pub(crate) rollout: Rollout,
     /// `[function.NAME.gate]`, and the rollout's `min_requests`.
     pub(crate) gate: api::GateOptions,
+    /// `[function.NAME.stage.STAGE]`: what a stage has instead.
+    pub(crate) stages: BTreeMap<StageName, Release>,
     /// Every other key.
     pub(crate) config: api::ConfigSpec,
+}
+
+/// How a version is released.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Release {
+    /// How it gets its traffic.
+    pub(crate) rollout: Rollout,
+    /// The rule that the rollout must satisfy.
+    pub(crate) gate: api::GateOptions,
 }
 
 /// The table as written.
@@ -46,6 +57,15 @@ pub(super) struct Raw {
     env: BTreeMap<String, String>,
     sticky: Option<String>,
     cohorts: Vec<RawCohort>,
+    rollout: rollout::Raw,
+    gate: gate::Raw,
+    stage: BTreeMap<String, RawRelease>,
+}
+
+/// Rollout and gate as written.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawRelease {
     rollout: rollout::Raw,
     gate: gate::Raw,
 }
@@ -86,6 +106,23 @@ impl Raw {
         // The node checks it again, but here the error can name the line.
         FunctionConfig::try_from(&config)
             .map_err(|api::InvalidConfig { key, reason }| BadValue::new(at(key), reason))?;
+        let own = RawRelease { rollout: self.rollout, gate: self.gate };
+        let Release { rollout, gate } = own.resolve(key)?;
+        let mut stages = BTreeMap::new();
+        for (name, raw) in self.stage {
+            let key = format!("{key}.stage.{name}");
+            let name: StageName = name.parse().map_err(|error| BadValue::new(&key, error))?;
+            stages.insert(name, raw.resolve(&key)?);
+        }
+        let component = self.component.map(|component| folder.join(component));
+        Ok(Function { component, rollout, gate, stages, config })
+    }
+}
+
+impl RawRelease {
+    /// Resolves the tables below `key`.
+    fn resolve(self, key: &str) -> Result<Release, BadValue> {
+        let at = |name: &str| format!("{key}.{name}");
         let (rollout, min_requests) = self.rollout.resolve(&at("rollout"))?;
         let gate = api::GateOptions { min_requests, ..self.gate.resolve(&at("gate"))? };
         gate::check(&gate).map_err(|(signal, reason)| match signal {
@@ -94,8 +131,15 @@ impl Raw {
             Some(signal) => BadValue::new(at(&format!("gate.{signal}")), reason),
             None => BadValue::new(at("gate"), reason),
         })?;
-        let component = self.component.map(|component| folder.join(component));
-        Ok(Function { component, rollout, gate, config })
+        Ok(Release { rollout, gate })
+    }
+}
+
+impl Function {
+    /// How a version is released to `stage`: as the stage says, or else as the function does.
+    pub(crate) fn release(&mut self, stage: &StageName) -> Release {
+        let own = Release { rollout: self.rollout.clone(), gate: self.gate.clone() };
+        self.stages.remove(stage).unwrap_or(own)
     }
 }
 

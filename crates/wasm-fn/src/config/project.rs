@@ -1,11 +1,11 @@
-//! Finds the function, the file and the configuration for `deploy`.
+//! Finds the function, the file and the configuration for `deploy` and `promote-stage`.
 
 use std::path::{Path, PathBuf};
 
 use wasm_fn_api as api;
-use wasm_fn_core::{FunctionName, NameError};
+use wasm_fn_core::{FunctionName, NameError, StageName};
 
-use super::{ConfigFile, FILE, rollout::Rollout};
+use super::{ConfigFile, FILE, function::Release, rollout::Rollout};
 use crate::{args, fault::Fault};
 
 /// What `deploy` sends.
@@ -34,18 +34,10 @@ impl Deployment {
     /// The file is invalid, or does not determine the function or the component.
     pub(crate) fn resolve(args: &args::Deploy) -> Result<Self, Fault> {
         let error = "nothing was deployed";
-        let path = match &args.config {
-            Some(path) => Some(path.as_path()),
-            None => Some(Path::new(FILE)).filter(|path| path.exists()),
-        };
-        let file = match path {
-            Some(path) => {
-                ConfigFile::read(path).map_err(|cause| Fault::new("invalid-config", error, cause))?
-            }
-            None => ConfigFile::default(),
-        };
-        let mut chosen = Self::choose(args.file.as_deref(), args.function.as_ref(), file, path)
-            .map_err(|(cause, help)| Fault::new("which-function", error, cause).help(help))?;
+        let (file, path) = read(args.config.as_deref(), error)?;
+        let chosen = Self::choose(args.file.as_deref(), args.function.as_ref(), &args.stage, file, path);
+        let mut chosen =
+            chosen.map_err(|(cause, help)| Fault::new("which-function", error, cause).help(help))?;
         let rollout = chosen.rollout.merge(&args.strategy, &args.rollout, &mut chosen.gate);
         chosen.rollout = rollout.map_err(|cause| Fault::new("invalid-rollout", error, cause))?;
         Ok(chosen)
@@ -57,6 +49,7 @@ impl Deployment {
     fn choose(
         component: Option<&Path>,
         function: Option<&FunctionName>,
+        stage: &StageName,
         mut file: ConfigFile,
         path: Option<&Path>,
     ) -> Result<Self, (String, &'static str)> {
@@ -95,13 +88,38 @@ impl Deployment {
         };
         let found = file.functions.remove(&function);
         let not_in = path.filter(|_| found.is_none()).map(Path::to_owned);
-        let super::function::Function { component: own, rollout, gate, config } = found.unwrap_or_default();
+        let mut found = found.unwrap_or_default();
+        let Release { rollout, gate } = found.release(stage);
+        let (own, config) = (found.component, found.config);
         let Some(component) = component.map(Path::to_owned).or(own) else {
             let cause = format!("no FILE is given, and wasm-fn.toml has no `component` for {function}");
             return Err((cause, "give a file: `wasm-fn deploy FILE`"));
         };
         Ok(Self { function, component, config, rollout, gate, name_derived, not_in })
     }
+}
+
+/// How `args` releases a version to its target stage, with the file that they name or the one in the working
+/// directory. Blocks.
+///
+/// # Errors
+/// The file is invalid, or the options do not fit the strategy.
+pub(crate) fn release(args: &args::PromoteStage) -> Result<Release, Fault> {
+    let error = format!("nothing was promoted to stage `{}`", args.to);
+    let (mut file, _) = read(args.config.as_deref(), &error)?;
+    let found = file.functions.remove(&args.function);
+    let Release { rollout, mut gate } = found.unwrap_or_default().release(&args.to);
+    let rollout = rollout.merge(&args.strategy, &args.rollout, &mut gate);
+    let rollout = rollout.map_err(|cause| Fault::new("invalid-rollout", error, cause))?;
+    Ok(Release { rollout, gate })
+}
+
+/// The file at `path`, or the one in the working directory if there is one, and where it is. Blocks.
+fn read<'a>(path: Option<&'a Path>, error: &str) -> Result<(ConfigFile, Option<&'a Path>), Fault> {
+    let path = path.or_else(|| Some(Path::new(FILE)).filter(|path| path.exists()));
+    let Some(path) = path else { return Ok((ConfigFile::default(), None)) };
+    let file = ConfigFile::read(path).map_err(|cause| Fault::new("invalid-config", error, cause))?;
+    Ok((file, Some(path)))
 }
 
 /// Makes a name from the file's stem: in lower case, with `-` for any character that a name cannot have.

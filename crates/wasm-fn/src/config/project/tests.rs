@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use wasm_fn_core::StageName;
+
 use super::{ConfigFile, Deployment, name_of};
 
 #[test]
@@ -24,7 +26,7 @@ fn chosen(
 ) -> Result<(String, PathBuf, bool), String> {
     let file = ConfigFile::parse(Path::new("wasm-fn.toml"), text).unwrap();
     let function = function.map(|function| function.parse().unwrap());
-    Deployment::choose(component.map(Path::new), function.as_ref(), file, None)
+    Deployment::choose(component.map(Path::new), function.as_ref(), &StageName::live(), file, None)
         .map(|chosen| (chosen.function.to_string(), chosen.component, chosen.name_derived))
         .map_err(|(cause, _)| cause)
 }
@@ -54,7 +56,8 @@ fn else_it_is_called_like_the_file() {
 fn a_derived_name_has_its_configuration() {
     let file = ConfigFile::parse(Path::new("wasm-fn.toml"), "[function.z]\nqueue = 3\n").unwrap();
     let path = Path::new("wasm-fn.toml");
-    let chosen = Deployment::choose(Some(Path::new("z.wasm")), None, file, Some(path)).unwrap();
+    let chosen =
+        Deployment::choose(Some(Path::new("z.wasm")), None, &StageName::live(), file, Some(path)).unwrap();
     assert_eq!((chosen.config.queue, chosen.not_in), (Some(3), None));
 }
 
@@ -64,7 +67,8 @@ fn a_function_that_the_file_does_not_have_is_noticed() {
         let file = ConfigFile::parse(Path::new("wasm-fn.toml"), TWO).unwrap();
         let function = function.map(|function| function.parse().unwrap());
         let path = path.map(Path::new);
-        let chosen = Deployment::choose(Some(Path::new("z.wasm")), function.as_ref(), file, path);
+        let chosen =
+            Deployment::choose(Some(Path::new("z.wasm")), function.as_ref(), &StageName::live(), file, path);
         chosen.unwrap().not_in
     };
     let path = Some(PathBuf::from("wasm-fn.toml"));

@@ -300,6 +300,14 @@ fn function() -> Vec<Key> {
         ),
         key("rollout", "empty", "{ strategy = \"canary\" }", &[], "See [below](#functionhellorollout)"),
         key("gate", "empty", "{ alpha = 0.01 }", &[], "See [below](#functionhellogate)"),
+        key(
+            "stage",
+            "empty",
+            "{ staging = { rollout = { strategy = \"linear\" } } }",
+            &[],
+            "What a stage has instead of the function's `rollout` and `gate`, such as \
+             `[function.hello.stage.staging.rollout]`; the keys are the same",
+        ),
     ]
 }
 
