@@ -13,7 +13,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http_body_util::{BodyExt as _, Empty};
 use tempfile::TempDir;
 use tikv_jemallocator::Jemalloc;
-use wasm_fn_core::{Digest, FunctionConfig, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, Scheme, VersionNo};
 use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{
     BodyError, Invocation, Runtime, RuntimeOptions, TrustedRoots, Version, VersionSpec, slot_cost,
@@ -80,6 +80,7 @@ async fn call(version: &Arc<Version>) {
         request,
         request_id: 7,
         client: None,
+        scheme: Scheme::Http,
         port: 80,
         arrived: now,
         began: now,

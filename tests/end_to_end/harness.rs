@@ -6,6 +6,7 @@ pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod guests;
 pub(crate) mod programs;
+pub(crate) mod tls;
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -119,6 +120,14 @@ impl Process {
         let found = patiently(what, log.wait_for(|lines| find(lines).is_some())).await;
         let found = found.ok().and_then(|lines| find(&lines));
         found.unwrap_or_else(|| panic!("{what}: stderr ended without it:\n{}", self.log()))
+    }
+
+    /// Waits until at least `count` lines contain `text`.
+    pub(crate) async fn lines(&self, text: &str, count: usize) {
+        let mut log = self.log.clone();
+        let enough = |lines: &Vec<String>| lines.iter().filter(|line| line.contains(text)).count() >= count;
+        let waited = patiently(text, log.wait_for(enough)).await.is_ok();
+        assert!(waited, "{text} was not said {count} times:\n{}", self.log());
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

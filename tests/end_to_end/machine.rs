@@ -1,14 +1,11 @@
 //! What the machine allows: pools that do not fit, files and memory that run out, and what `doctor` says.
 
-use std::{
-    os::unix::fs::PermissionsExt as _,
-    process::{Command, Stdio},
-};
+use std::{os::unix::fs::PermissionsExt as _, process::Command};
 
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Folder, Node, Process,
+    Folder, Node,
     client::{Client, connect},
     command::{Done, run},
     serve, wasm_fn,
@@ -201,17 +198,4 @@ fn look(node: &Node, args: &[&str]) -> Command {
     command.arg("doctor").arg("--data-dir").arg(node.folder().data()).args(args);
     command.current_dir(node.folder().path());
     command
-}
-
-#[tokio::test]
-async fn admin_api_that_others_may_reach_is_warned_of() {
-    for (admin, warned) in [("127.0.0.1:0", false), ("0.0.0.0:0", true)] {
-        let folder = Folder::new();
-        let mut command = wasm_fn();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", admin, "--data-dir"]).arg(folder.data());
-        let node = Process::spawn(command.stdout(Stdio::null()));
-        node.line("the node to listen", |line| line.contains("node is listening").then_some(())).await;
-        let warning = "other machines may reach the admin API, which is plain HTTP";
-        assert_eq!(node.log().contains(warning), warned, "{admin}: {}", node.log());
-    }
 }

@@ -20,6 +20,8 @@ mod draining;
 #[cfg(test)]
 mod durability;
 #[cfg(test)]
+mod encrypted;
+#[cfg(test)]
 mod failing;
 #[cfg(test)]
 mod fairness;

@@ -18,12 +18,15 @@ use http::StatusCode;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
 
 use crate::harness::{
     Folder, Node, Process,
-    client::Client,
+    client::{Client, raw},
+    command::run,
     connection::{Call, Connection},
-    patiently, serve,
+    guests, patiently, serve,
+    tls::{Authority, parameters, secured},
 };
 
 /// How often the node under load is handed over.
@@ -66,7 +69,11 @@ impl Upgraded {
 
     /// A node that is started by a link to the program, so that another can be put there.
     async fn start_with(args: &[&str], change: impl FnOnce(&mut Command)) -> Self {
-        let folder = Folder::new();
+        Self::start_in(Folder::new(), args, change).await
+    }
+
+    /// The same with what `folder` holds.
+    async fn start_in(folder: Folder, args: &[&str], change: impl FnOnce(&mut Command)) -> Self {
         let program = folder.path().join("wasm-fn");
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_wasm-fn"), &program).unwrap();
         let mut command = Command::new(&program);
@@ -133,22 +140,44 @@ struct Calls {
     told: watch::Sender<(u32, u32)>,
 }
 
+/// Where callers connect to, and how.
+struct Way {
+    node: SocketAddr,
+    http2: bool,
+    /// For connections with TLS.
+    client: Option<TlsConnector>,
+}
+
+impl Way {
+    async fn open(&self) -> Option<Connection> {
+        match &self.client {
+            None => Connection::open(self.node, self.http2).await,
+            Some(client) => {
+                Connection::over(secured(client, self.node, "a.test").await.ok()?, self.http2).await
+            }
+        }
+    }
+}
+
 /// Calls `path` over one connection after the other until told that it is enough, or until a request fails.
 async fn keep_calling(calls: &Calls, node: SocketAddr, path: &str, http2: bool) -> Result<(), String> {
-    let called = call_until_enough(calls, node, path, http2).await;
+    keep_calling_by(calls, &Way { node, http2, client: None }, path).await
+}
+
+async fn keep_calling_by(calls: &Calls, way: &Way, path: &str) -> Result<(), String> {
+    let called = call_until_enough(calls, way, path).await;
     if called.is_err() {
         calls.told.send_modify(|(_, broken)| *broken += 1);
     }
     called
 }
 
-async fn call_until_enough(calls: &Calls, node: SocketAddr, path: &str, http2: bool) -> Result<(), String> {
+async fn call_until_enough(calls: &Calls, way: &Way, path: &str) -> Result<(), String> {
     while !calls.enough.load(Ordering::Relaxed) {
-        let connection = Connection::open(node, http2).await;
-        let mut connection = connection.ok_or("a connection was refused")?;
+        let mut connection = way.open().await.ok_or("a connection was refused")?;
         calls.connections.fetch_add(1, Ordering::Relaxed);
         while !calls.enough.load(Ordering::Relaxed) {
-            match connection.call(node, path).await {
+            match connection.call(way.node, path).await {
                 Call::Answered => calls.told.send_modify(|(answered, _)| *answered += 1),
                 Call::NotSent => break,
                 Call::Broken(error) => return Err(error),
@@ -189,6 +218,56 @@ async fn swaps_under_load_break_no_request() {
     let (answered, _) = *calls.told.borrow();
     let connections = calls.connections.load(Ordering::Relaxed);
     println!("{SWAPS} swaps: {answered} answers over {connections} connections, {} failed", failed.len());
+    let node = upgraded.end().await;
+    assert_eq!(failed, Vec::<String>::new(), "{}", node.process().log());
+    assert!(!node.process().log().contains("connections were cut"), "{}", node.process().log());
+}
+
+#[tokio::test]
+async fn swaps_with_tls_break_no_request() {
+    let authority = Authority::new("authority");
+    let args = ["--tls-cert", "a.pem", "--tls-key", "a.key", "--redirect-listen", "127.0.0.1:0"];
+    let admin = ["--admin-tls-cert", "admin.pem", "--admin-tls-key", "admin.key"];
+    let folder = Folder::new();
+    folder.write_pair("a", &authority.issue(&parameters("a.test")));
+    folder.write_pair("admin", &authority.issue(&parameters("localhost")));
+    folder.write("ca.pem", authority.pem());
+    folder.write("hello.wasm", guests::bytes("hello-v1"));
+    let mut upgraded = Upgraded::start_in(folder, &[&args[..], &admin].concat(), |_| {}).await;
+    let deploy = async |upgraded: &Upgraded| {
+        let mut command = upgraded.node.command(&["deploy", "hello.wasm", "--ca", "ca.pem"]);
+        command.env("WASM_FN_SERVER", format!("https://localhost:{}", upgraded.node.admin.port()));
+        run(&mut command).await.ok();
+    };
+    deploy(&upgraded).await;
+    let redirected = upgraded.says("plain HTTP is redirected to https").await;
+    let redirected: SocketAddr = redirected["listen"].as_str().unwrap().parse().unwrap();
+    let calls = Arc::new(Calls::default());
+    let callers: Vec<_> = (0..6)
+        .map(|n| {
+            let client = Some(authority.client(&["h2", "http/1.1"]));
+            let way = Way { node: upgraded.node.listen, http2: n % 2 == 0, client };
+            let calls = Arc::clone(&calls);
+            tokio::spawn(async move { keep_calling_by(&calls, &way, "/hello").await })
+        })
+        .collect();
+    for _ in 0..5 {
+        let (before, _) = *calls.told.borrow();
+        upgraded.swap().await;
+        let mut told = calls.told.subscribe();
+        let served = told.wait_for(|&(answered, broken)| answered >= before + 50 || broken > 0);
+        drop(patiently("fifty answers", served).await.unwrap());
+        // The other two listeners went along.
+        let request = b"GET / HTTP/1.1\r\nhost: a.test\r\n\r\n";
+        let answer = raw(redirected, request, |_| false).await;
+        assert!(answer.starts_with(b"HTTP/1.1 308 "), "{}", String::from_utf8_lossy(&answer));
+        deploy(&upgraded).await;
+    }
+    calls.enough.store(true, Ordering::Relaxed);
+    let mut failed = Vec::new();
+    for caller in callers {
+        failed.extend(patiently("a caller", caller).await.unwrap().err());
+    }
     let node = upgraded.end().await;
     assert_eq!(failed, Vec::<String>::new(), "{}", node.process().log());
     assert!(!node.process().log().contains("connections were cut"), "{}", node.process().log());
@@ -426,7 +505,7 @@ async fn socket_with_a_name_that_is_not_known_is_refused() {
     let mut command = activated(&folder, "http:wasm-fn.socket", bind(), bind());
     let mut process = Process::spawn(&mut command);
     assert_eq!(process.ended().await.code(), Some(1));
-    let told = "descriptor 4 is named \"wasm-fn.socket\", expected http or admin";
+    let told = "descriptor 4 is named \"wasm-fn.socket\", expected http, admin or redirect";
     assert!(process.log().contains(told), "{}", process.log());
 }
 

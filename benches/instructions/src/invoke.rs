@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
-use wasm_fn_core::{Digest, FunctionConfig, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, Scheme, VersionNo};
 use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{
     BodyError, Invocation, Runtime, RuntimeOptions, TrustedRoots, Version, VersionSpec, slot_cost,
@@ -81,6 +81,7 @@ async fn call(version: &Arc<Version>) -> anyhow::Result<()> {
         request,
         request_id: 7,
         client: None,
+        scheme: Scheme::Http,
         port: 80,
         arrived: now,
         began: now,

@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, watch};
 use wasm_fn_access::FailureLimit;
 use wasm_fn_api::Operation;
 use wasm_fn_control::{Control, host::Host};
-use wasm_fn_core::PreviewDomain;
+use wasm_fn_core::{PreviewDomain, Scheme};
 use wasm_fn_store::Store;
 
 use crate::{
@@ -24,6 +24,8 @@ const UPLOADS_MAX: usize = 16;
 pub struct AdminOptions {
     /// The address at which functions are called: `127.0.0.1:8080`.
     pub data_listen: String,
+    /// The scheme by which they are called there.
+    pub data_scheme: Scheme,
     /// The domain under which each version has a host name, if there is one.
     pub preview_domain: Option<PreviewDomain>,
     /// Version of the program.

@@ -10,6 +10,7 @@
 
 mod admin;
 mod authorize;
+mod client_certificate;
 mod extract;
 mod handlers;
 mod listener;
@@ -23,6 +24,7 @@ mod view;
 mod fake;
 
 pub use admin::{Admin, AdminOptions};
+pub use client_certificate::ClientIdentity;
 use problem::ApiError;
 pub use strategy::check_release;
 

@@ -3,6 +3,7 @@
 mod backups;
 mod deployments;
 mod description;
+mod encrypted;
 mod metrics;
 mod previews;
 mod stages;
@@ -74,11 +75,12 @@ impl Api {
         let (shutdown, asked) = oneshot::channel();
         let options = AdminOptions {
             data_listen: "127.0.0.1:8080".to_owned(),
+            data_scheme: wasm_fn_core::Scheme::Http,
             preview_domain: "example.com".parse().ok(),
             program_version: "1.2.3".to_owned(),
         };
         let admin = Admin::new(Arc::clone(&node.control), options);
-        let serve = Arc::clone(&admin).serve(listener, async { drop(asked.await) });
+        let serve = Arc::clone(&admin).serve(listener, None, async { drop(asked.await) });
         let served = tokio::spawn(serve);
         let client = Client::builder(TokioExecutor::new()).build_http();
         Self { node, admin, address, client, shutdown: Some(shutdown), served }

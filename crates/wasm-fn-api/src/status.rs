@@ -7,8 +7,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{ConfigSpec, EndedRolloutView, EvidenceView, RolloutView, SplitShare};
 use crate::words::{
-    ActionWord, DigestText, FunctionText, KindWord, PreviewAccessWord, RouteText, StageText, StepText,
-    StickyText, VersionText, WeightText,
+    ActionWord, DigestText, FunctionText, KindWord, PreviewAccessWord, RouteText, SchemeWord, StageText,
+    StepText, StickyText, VersionText, WeightText,
 };
 
 /// Parameters of `GET /v1/functions`.
@@ -370,6 +370,10 @@ pub struct NodeView {
     pub version: String,
     /// The address at which functions are called, `127.0.0.1:8080`.
     pub data_listen: String,
+    /// The scheme by which they are called there: `http` or `https`.
+    #[serde(default = "plain_http")]
+    #[schema(value_type = SchemeWord, required = true)]
+    pub data_scheme: String,
     /// The revision that is published.
     pub revision: u64,
     /// Number of functions.
@@ -378,4 +382,9 @@ pub struct NodeView {
     pub started_ms: u64,
     /// Largest component that the node accepts.
     pub component_bytes_max: u64,
+}
+
+/// What nodes serve that do not say it.
+fn plain_http() -> String {
+    "http".to_owned()
 }

@@ -120,6 +120,7 @@ words!(
     ["open", "token", "off"],
     "Who may use the addresses of versions."
 );
+words!(SchemeWord, "Scheme", ["http", "https"], "The scheme of a URL.");
 words!(KindWord, "Kind", ["wasi:http 0.2", "wasi:http 0.3", "cgi"], "The kind of a component.");
 words!(SettingWord, "Setting", ["routes", "sticky", "cohorts"], "A setting that follows the stable version.");
 words!(RoleWord, "Role", ["viewer", "deployer", "releaser", "admin"], "What somebody is trusted with.");

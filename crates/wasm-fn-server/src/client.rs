@@ -7,6 +7,7 @@ mod proxy_protocol;
 use std::net::SocketAddr;
 
 use http::HeaderMap;
+use wasm_fn_core::Scheme;
 
 pub use networks::{Network, NetworkError};
 pub(crate) use proxy_protocol::{ProxiedClient, read};
@@ -45,6 +46,11 @@ impl Peer {
     pub(crate) fn client(self, headers: &mut HeaderMap, trusted: &[Network]) -> SocketAddr {
         forwarded::strip(headers, self.is_trusted);
         if self.is_trusted { forwarded::client(headers, self.address, trusted) } else { self.address }
+    }
+
+    /// The scheme by which the client sent a request with `headers`, if this peer is a proxy and says so.
+    pub(crate) fn scheme(self, headers: &HeaderMap, trusted: &[Network]) -> Option<Scheme> {
+        self.is_trusted.then(|| forwarded::scheme(headers, self.address, trusted)).flatten()
     }
 }
 

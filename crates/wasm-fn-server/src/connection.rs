@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod drive;
+mod handshake;
 pub(crate) mod poll_average;
 mod refusal;
 pub(crate) mod registry;
@@ -9,4 +10,5 @@ mod schedule_delay;
 mod socket;
 pub(crate) mod state;
 mod timeouts;
+mod transport;
 mod writer;

@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, pin::Pin, time::Instant};
 
 use bytes::Bytes;
-use wasm_fn_core::{Usage, VersionNo};
+use wasm_fn_core::{Scheme, Usage, VersionNo};
 
 use crate::{
     failure::InvokeFailure,
@@ -41,7 +41,10 @@ pub struct Call {
     /// The client: the peer of the connection, or the one that a trusted proxy names. The port is 0 if none
     /// is named.
     pub client: SocketAddr,
-    /// The port of the listener that the request came in on.
+    /// The scheme by which the client sent it: that of the connection, or the one that a trusted proxy names.
+    pub scheme: Scheme,
+    /// The port of the listener that the request came in on. If the proxy before it names another scheme, it
+    /// is that scheme's default port: the client's is not known.
     pub port: u16,
     /// The version that was chosen.
     pub version: VersionNo,

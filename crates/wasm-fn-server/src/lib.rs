@@ -16,6 +16,7 @@ mod connection;
 mod request;
 mod response;
 
+mod redirect;
 mod server;
 mod session;
 
@@ -23,6 +24,7 @@ pub use client::{Network, NetworkError};
 pub use failure::{FailureCause, InvokeFailure};
 pub use invoke::{Call, InvocationBody, Invoke};
 pub use options::{ServerOptions, draw_at_random};
+pub use redirect::{RedirectHandle, RedirectOptions, redirect};
 pub use request::{RequestBody, RequestBodyError, RequestId, access::OverrideAccess, effects::EffectGuard};
 pub use response::charges::{Charge, ClientGets, charges};
 pub use server::{DrainReport, ServerHandle, serve};

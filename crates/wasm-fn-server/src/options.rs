@@ -1,7 +1,8 @@
 //! The limits of the data plane, and the proxies that it trusts.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use rand::RngExt as _;
 use wasm_fn_core::{Point, PreviewDomain};
 
@@ -21,7 +22,7 @@ pub struct ServerOptions {
     /// Bytes of one request's body. 10 MiB.
     pub body_bytes_max: u64,
     /// From the first byte of a request's head to the last, and from accepting a connection to its first
-    /// request, including a PROXY header. 10 s.
+    /// request, including a PROXY header and the handshake of TLS. 10 s.
     pub head_timeout: Duration,
     /// From the end of one request to the first byte of the next. 60 s.
     pub idle_timeout: Duration,
@@ -39,9 +40,13 @@ pub struct ServerOptions {
     pub shield_body_bytes_max: usize,
     /// Whether responses of a second run carry `wasm-fn-shielded: 1`. `false`.
     pub show_shielded: bool,
-    /// Networks of proxies that name their clients by `Forwarded` or `X-Forwarded-For`. Such headers of
-    /// others are removed. None.
+    /// Networks of proxies that name their clients by `Forwarded` or `X-Forwarded-For`, and the scheme by
+    /// `Forwarded` or `X-Forwarded-Proto`. Such headers of others are removed. None.
     pub trusted_proxies: Vec<Network>,
+    /// How connections are secured; plain HTTP if absent. A connection takes the configuration that is
+    /// current when its handshake begins, after a PROXY header. It should offer `h2` and `http/1.1` by ALPN.
+    /// `None`.
+    pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     /// Whether connections of trusted proxies begin with a PROXY header, version 1 or 2. One that does not is
     /// closed. Connections of others never have one. `false`.
     pub proxy_protocol: bool,

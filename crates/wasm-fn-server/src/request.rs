@@ -2,7 +2,7 @@
 
 pub(crate) mod access;
 mod attempt;
-mod authority;
+pub(crate) mod authority;
 pub(crate) mod body;
 pub(crate) mod dispatch;
 pub(crate) mod effects;

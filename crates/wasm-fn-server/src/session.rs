@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
+use wasm_fn_core::Scheme;
 use wasm_fn_router::RouteTable;
 
 use crate::{
@@ -25,6 +26,8 @@ pub(crate) struct Session<V> {
     pub(crate) plane: Arc<Plane<V>>,
     pub(crate) connection: Arc<ConnectionState>,
     pub(crate) peer: Peer,
+    /// `https` with TLS.
+    pub(crate) scheme: Scheme,
     /// The port of the listener that accepted it.
     pub(crate) port: u16,
 }
@@ -34,6 +37,8 @@ pub(crate) struct Session<V> {
 pub(crate) struct Arrival {
     pub(crate) id: RequestId,
     pub(crate) client: SocketAddr,
+    /// The scheme by which the client sent it.
+    pub(crate) scheme: Scheme,
     /// When the connection began to work on it, in the poll that completed its head.
     pub(crate) at: Instant,
 }

@@ -4,6 +4,7 @@ mod addressing;
 mod blaming;
 mod cancelling;
 mod draining;
+pub(crate) mod encrypted;
 mod errors;
 pub(crate) mod harness;
 mod http10;

@@ -75,6 +75,7 @@ fn serve(runtime: &tokio::runtime::Runtime) -> SocketAddr {
             shield_body_bytes_max: 64 << 10,
             show_shielded: false,
             trusted_proxies: Vec::new(),
+            tls: None,
             proxy_protocol: false,
             preview_domain: None,
             connections_max: 1000,

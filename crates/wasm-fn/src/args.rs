@@ -124,6 +124,15 @@ pub(crate) struct Connection {
     /// Data directory that contains the token file
     #[arg(help_heading = NODE, long, env = "WASM_FN_DATA_DIR", value_name = "DIR", default_value = "wasm-fn-data", value_hint = ValueHint::DirPath)]
     pub(crate) data_dir: PathBuf,
+    /// PEM file with authorities that may vouch for a node with https, instead of the public ones
+    #[arg(help_heading = NODE, long, env = "WASM_FN_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca: Option<PathBuf>,
+    /// PEM file with a certificate that shows the node who you are
+    #[arg(help_heading = NODE, long, env = "WASM_FN_CLIENT_CERT", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// PEM file with the private key of that certificate
+    #[arg(help_heading = NODE, long, env = "WASM_FN_CLIENT_KEY", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
     /// Format of data, and of errors on standard error
     #[arg(help_heading = NODE, short, long, value_name = "FORMAT", default_value = "table")]
     pub(crate) output: Format,

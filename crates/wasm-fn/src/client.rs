@@ -11,19 +11,21 @@ mod upload;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::Authority};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use rustls::ClientConfig;
 use serde::{Serialize, de::DeserializeOwned};
 use wasm_fn_access::Permission;
 use wasm_fn_api::Problem;
 use wasm_fn_core::Digest;
 
-use crate::config::Connection;
+use crate::config::{Connection, NodeAddress};
 
 pub(crate) use error::{ClientError, innermost};
 pub(crate) use lines::Lines;
@@ -43,15 +45,21 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// A client of one node's admin API.
 pub(crate) struct Client {
-    http: legacy::Client<HttpConnector, Body>,
+    http: HttpClient,
     connection: Connection,
 }
 
-/// An HTTP/1.1 client with a connect timeout.
-pub(crate) fn http() -> legacy::Client<HttpConnector, Body> {
+/// A client of HTTP/1.1, over TLS where the URI says so.
+pub(crate) type HttpClient = legacy::Client<HttpsConnector<HttpConnector>, Body>;
+
+/// A client with a connect timeout, which trusts whom `tls` trusts.
+pub(crate) fn http(tls: ClientConfig) -> HttpClient {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(CONNECT_WAIT));
     connector.set_nodelay(true);
+    connector.enforce_http(false);
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+    let connector = builder.wrap_connector(connector);
     legacy::Client::builder(TokioExecutor::new()).build(connector)
 }
 
@@ -63,12 +71,17 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 impl Client {
     /// Creates a client of the node at `connection`. It connects with its first request.
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { http: http(), connection }
+        Self { http: http(connection.tls.clone()), connection }
     }
 
-    /// Host and port of the node.
-    pub(crate) fn authority(&self) -> &Authority {
-        &self.connection.authority
+    /// What sends its requests.
+    pub(crate) fn http(&self) -> &HttpClient {
+        &self.http
+    }
+
+    /// Where the node is.
+    pub(crate) fn address(&self) -> &NodeAddress {
+        &self.connection.address
     }
 
     /// Sends a GET request for `path`.
@@ -116,7 +129,7 @@ impl Client {
             let bytes = self.read(response).await?;
             return Err(self.refusal(status, &bytes));
         }
-        Ok(Lines::new(response.into_body(), self.authority().clone()))
+        Ok(Lines::new(response.into_body(), self.address().clone()))
     }
 
     /// Sends a GET request for `path` with `query`; the answer is a stream of JSON lines.
@@ -178,7 +191,8 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str, body: Body) -> Result<Request<Body>, ClientError> {
-        let uri = Uri::builder().scheme("http").authority(self.authority().clone()).path_and_query(path);
+        let NodeAddress { scheme, authority } = self.address();
+        let uri = Uri::builder().scheme(scheme.as_str()).authority(authority.clone()).path_and_query(path);
         let uri = uri.build().map_err(|error| self.unexpected(error))?;
         let request = Request::builder().method(method).uri(uri);
         let request = request.header(header::AUTHORIZATION, self.connection.token.bearer());
@@ -187,10 +201,10 @@ impl Client {
 
     async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, ClientError> {
         let response = self.http.request(request).await;
-        let response = response.map_err(|error| ClientError::transport(self.authority(), &error))?;
+        let response = response.map_err(|error| ClientError::transport(self.address(), &error))?;
         // Only answers of the data plane have it, those of functions and its own refusals alike.
         if response.headers().contains_key("wasm-fn-request-id") {
-            return Err(ClientError::DataPlane { node: self.authority().clone() });
+            return Err(ClientError::DataPlane { node: self.address().clone() });
         }
         Ok(response)
     }
@@ -201,7 +215,7 @@ impl Client {
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         let bytes = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
             Some(_) => self.unexpected(format!("it is larger than {ANSWER_BYTES_MAX} bytes")),
-            None => ClientError::ended_early(self.authority(), error.as_ref()),
+            None => ClientError::ended_early(self.address(), error.as_ref()),
         })?;
         let bytes = bytes.to_bytes();
         if status.is_success() { Ok(bytes) } else { Err(self.refusal(status, &bytes)) }
@@ -215,11 +229,11 @@ impl Client {
     }
 
     fn slow(&self) -> ClientError {
-        ClientError::Slow { node: self.authority().clone(), wait: ANSWER_WAIT }
+        ClientError::Slow { node: self.address().clone(), wait: ANSWER_WAIT }
     }
 
     fn unexpected(&self, what: impl ToString) -> ClientError {
-        ClientError::Unexpected { node: self.authority().clone(), what: what.to_string() }
+        ClientError::Unexpected { node: self.address().clone(), what: what.to_string() }
     }
 }
 

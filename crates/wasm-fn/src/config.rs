@@ -15,7 +15,7 @@ mod rollout;
 mod serve;
 mod toml_file;
 
-pub(crate) use connection::Connection;
+pub(crate) use connection::{Connection, NodeAddress};
 pub(crate) use file::ConfigFile;
 pub(crate) use project::{Deployment, release};
 pub(crate) use serve::Serve;

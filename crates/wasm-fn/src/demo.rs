@@ -90,6 +90,11 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         proxy_protocol: false,
         preview_domain: None,
         egress_ca: None,
+        tls: Vec::new(),
+        redirect_listen: None,
+        admin_tls: None,
+        admin_client_ca: None,
+        insecure_admin: false,
     };
     let node = Node::start(options).await;
     node.map_err(|error| Fault::new("start", "the node did not start", format!("{error:#}")))
@@ -118,6 +123,9 @@ impl Tour {
             server: format!("http://{}", node.admin()),
             token: None,
             data_dir: data_dir.to_owned(),
+            ca: None,
+            cert: None,
+            key: None,
             output: args::Format::Table,
         })?;
         let hello = format!("http://{}/hello", node.listen());
@@ -276,7 +284,7 @@ impl Tour {
     }
 
     async fn ask(&self, requests: usize) -> Result<Answers, Fault> {
-        let http = client::http();
+        let http = self.admin.http();
         let one = |_| {
             let request = Request::get(self.hello.clone()).body(client::full(""));
             let http = http.clone();
@@ -302,7 +310,7 @@ impl Tour {
 
     /// Says what the user can do now.
     fn invite(&self, data_dir: &Path) -> Result<(), Fault> {
-        let admin = self.admin.authority();
+        let admin = &self.admin.address().authority;
         let data_dir = data_dir.display();
         self.say(&format!(
             "\nThe node stays up. From another terminal:\n  \

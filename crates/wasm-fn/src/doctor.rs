@@ -20,6 +20,7 @@ use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
 use crate::{
     config, machine,
     output::{Look, visible},
+    tls,
 };
 
 /// Files of a data directory that only their owner may access.
@@ -113,11 +114,26 @@ pub(crate) async fn examine(config: &config::Serve) -> Report {
     findings.push(data_dir(&config.data_dir));
     findings.extend(space(&config.data_dir));
     findings.extend(PRIVATE.iter().filter_map(|name| private(&config.data_dir.join(name))));
-    findings.push(judge::admin_tls(config.admin));
-    findings.extend(place::both(config).await);
+    findings.push(judge::admin_tls(config.admin, config.admin_tls.is_some(), config.insecure_admin));
+    findings.extend(certificates(config));
+    findings.extend(place::all(config).await);
     findings.push(clock(&config.data_dir.join("state.redb")));
     let ok = findings.iter().all(|finding| finding.status != Status::Problem);
     Report { ok, findings }
+}
+
+/// The certificates of both listeners.
+fn certificates(config: &config::Serve) -> Vec<Finding> {
+    let now = tls::system_time();
+    let pairs = config.tls.iter().chain(&config.admin_tls);
+    let pairs = pairs.map(|files| judge::certificate(files, &files.read(now), now));
+    let authorities = config.admin_client_ca.as_deref().map(|path| match tls::authorities(path) {
+        Ok(roots) => Finding::ok("client-ca", format!("{} has {} authorities", path.display(), roots.len())),
+        Err(error) => {
+            Finding::problem("client-ca", error.to_string(), "a node with this file does not start")
+        }
+    });
+    pairs.chain(authorities).collect()
 }
 
 /// Whether the data directory is writable or can be created.

@@ -13,6 +13,7 @@ mod machine;
 mod node;
 mod output;
 mod telemetry;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -4,6 +4,7 @@
 //! runtime's versions.
 
 mod activation;
+mod encryption;
 mod handover_protocol;
 mod host;
 mod hosted;
@@ -31,11 +32,14 @@ use tokio::{sync::watch, task::JoinHandle};
 use wasm_fn_access::{Permission, Target};
 use wasm_fn_admin::{Admin, AdminOptions};
 use wasm_fn_control::{Access, Clock, Control, ControlOptions, salt_at_random};
-use wasm_fn_core::{FunctionName, format_bytes as bytes};
+use wasm_fn_core::{FunctionName, Scheme, format_bytes as bytes};
 use wasm_fn_runtime::{Runtime, RuntimeOptions, TrustedRoots};
-use wasm_fn_server::{DrainReport, OverrideAccess, ServerHandle, draw_at_random};
+use wasm_fn_server::{
+    DrainReport, OverrideAccess, RedirectHandle, RedirectOptions, ServerHandle, draw_at_random,
+};
 use wasm_fn_store::{Blobs, EmbeddedStore};
 
+use encryption::Encryption;
 use host::RuntimeHost;
 use needs::Need;
 pub(crate) use options::NodeOptions;
@@ -44,6 +48,8 @@ use sockets::Sockets;
 pub(crate) use sockets::is_exposed;
 
 pub(crate) use signals::Signals;
+
+use crate::tls;
 
 /// Time without requests after which a version keeps no instances ready.
 const IDLE_AFTER: Duration = Duration::from_secs(60);
@@ -58,6 +64,9 @@ const WARM_MAX: usize = 64;
 /// Maximum time that a request may wait for a thread. It is far above the wait of a quiet function next to
 /// a hundred that compute, because the limit applies to quiet functions too.
 const SCHEDULE_DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// Maximum number of connections that are redirected at a time.
+const REDIRECTS_MAX: usize = 256;
 
 /// How often to ask a service manager for more time.
 const EXTEND_EVERY: Duration = Duration::from_secs(10);
@@ -77,6 +86,12 @@ pub(crate) struct Node {
     data_dir: PathBuf,
     /// Compiles components with traffic. When the task ends, the node is ready.
     preparing: JoinHandle<()>,
+    /// Redirects clients of plain HTTP, if there is TLS for them and an address for it.
+    redirect: Option<RedirectHandle>,
+    /// How the listeners are secured.
+    encryption: Encryption,
+    /// Reads certificates again when their files change.
+    reloading: JoinHandle<()>,
     /// Tells the service manager when the node is ready.
     announcing: JoinHandle<()>,
 }
@@ -127,9 +142,10 @@ impl Node {
     pub(crate) async fn start(options: NodeOptions) -> anyhow::Result<Self> {
         // The sockets come first: clients are queued instead of refused while the node starts.
         let sockets = Sockets::bind(&options)?;
+        let encryption = Encryption::load(&options, tls::system_time())?;
         let kept = open(&options).await?;
         let runtime = start_runtime(&options)?;
-        Self::serve(options, sockets, runtime, kept, None).await
+        Self::serve(options, sockets, encryption, runtime, kept, None).await
     }
 
     /// Starts a node as a service: as the successor of the process that started it, on sockets from a service
@@ -141,9 +157,10 @@ impl Node {
         let mut node = match activation::sockets()? {
             Some(activated) => {
                 let sockets = Sockets::complete(activated, &options)?;
+                let encryption = Encryption::load(&options, tls::system_time())?;
                 let kept = open(&options).await?;
                 let runtime = start_runtime(&options)?;
-                Self::serve(options, sockets, runtime, kept, None).await?
+                Self::serve(options, sockets, encryption, runtime, kept, None).await?
             }
             None => Self::start(options).await?,
         };
@@ -158,13 +175,15 @@ impl Node {
         sockets: Sockets,
     ) -> anyhow::Result<Self> {
         // Work that takes long or may fail comes before the predecessor releases the state.
+        let encryption = Encryption::load(&options, tls::system_time())?;
         let runtime = start_runtime(&options)?;
         Access::open(&options.data_dir)?;
         let needs = predecessor.needs().to_vec();
         compile_before(&mut predecessor, &runtime, needs).await?;
         predecessor.release().await?;
         let kept = open(&options).await?;
-        let mut node = Self::serve(options, sockets, runtime, kept, Some(&mut predecessor)).await?;
+        let mut node =
+            Self::serve(options, sockets, encryption, runtime, kept, Some(&mut predecessor)).await?;
         node.announce();
         predecessor.leave().await;
         Ok(node)
@@ -195,6 +214,7 @@ impl Node {
     async fn serve(
         options: NodeOptions,
         sockets: Sockets,
+        encryption: Encryption,
         runtime: Arc<Runtime>,
         kept: Kept,
         predecessor: Option<&mut Predecessor>,
@@ -212,6 +232,7 @@ impl Node {
         let control = control.await?;
         let admin_options = AdminOptions {
             data_listen: addresses.listen.to_string(),
+            data_scheme: if encryption.http.is_some() { Scheme::Https } else { Scheme::Http },
             preview_domain: options.preview_domain.clone(),
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
@@ -224,23 +245,40 @@ impl Node {
         }
         let overrides = Overrides { control: control.clone(), open: options.overrides_open };
         let listener = sockets::share(&sockets.http)?;
-        let server =
-            wasm_fn_server::serve(listener, control.tables(), server_options(&options), Arc::new(overrides))?;
+        let server_options = server_options(&options, &encryption);
+        let server = wasm_fn_server::serve(listener, control.tables(), server_options, Arc::new(overrides))?;
+        let redirect = redirect(&options, &sockets, addresses.listen.port())?;
+        let reloading = tokio::spawn(tls::keep_current(encryption.all()));
         let data_dir = options.data_dir;
         control.set_unready(Some("the components to compile are not known yet".to_owned()));
         let preparing = tokio::spawn(prepare(runtime, control.clone()));
         let announcing = tokio::spawn(std::future::ready(()));
-        let mut node =
-            Self { control, api, server, sockets, addresses, admin: None, data_dir, preparing, announcing };
+        let mut node = Self {
+            control,
+            api,
+            server,
+            sockets,
+            addresses,
+            admin: None,
+            data_dir,
+            preparing,
+            redirect,
+            encryption,
+            reloading,
+            announcing,
+        };
         node.open_admin()?;
         let Addresses { listen, admin } = addresses;
-        if sockets::is_exposed(admin) {
+        if sockets::is_exposed(admin) && node.encryption.admin.is_none() {
             tracing::warn!(
                 %admin,
                 "other machines may reach the admin API, which is plain HTTP: who reads along gets its token"
             );
         }
         let pid = std::process::id();
+        if let Some(redirect) = &node.redirect {
+            tracing::info!(listen = %redirect.local_addr(), "plain HTTP is redirected to https");
+        }
         tracing::info!(%listen, %admin, data_dir = %node.data_dir.display(), pid, "node is listening");
         Ok(node)
     }
@@ -261,18 +299,20 @@ impl Node {
         self.announcing.abort();
         notify::stopping();
         pid_file::remove(&self.data_dir);
+        self.reloading.abort();
         // Only the handles of the data plane and the admin API remain: clients are refused once those close.
         drop(self.sockets);
         // The admin API stays until the end, so that the drain can be observed.
-        let report = self.server.drain(timeout).await;
+        let (report, ()) = tokio::join!(self.server.drain(timeout), stop(self.redirect));
         close_admin(&mut self.admin).await;
         report
     }
 
     fn open_admin(&mut self) -> anyhow::Result<()> {
         let listener = sockets::share(&self.sockets.admin)?;
+        let tls = self.encryption.admin.as_ref().map(|tls| tls.config.clone());
         let (stop, mut stopped) = watch::channel(false);
-        let task = tokio::spawn(self.api.clone().serve(listener, async move {
+        let task = tokio::spawn(self.api.clone().serve(listener, tls, async move {
             // A dropped sender counts as the order to stop.
             let _ = stopped.wait_for(|&stop| stop).await;
         }));
@@ -332,6 +372,28 @@ async fn compile_before(
     Ok(())
 }
 
+/// Redirects clients of plain HTTP to the data plane at `https_port`, if `options` say so.
+fn redirect(
+    options: &NodeOptions,
+    sockets: &Sockets,
+    https_port: u16,
+) -> anyhow::Result<Option<RedirectHandle>> {
+    let Some(socket) = &sockets.redirect else { return Ok(None) };
+    let options = RedirectOptions {
+        https_port,
+        connections_max: REDIRECTS_MAX,
+        trusted_proxies: options.trusted_proxies.clone(),
+        proxy_protocol: options.proxy_protocol,
+    };
+    Ok(Some(wasm_fn_server::redirect(sockets::share(socket)?, options)?))
+}
+
+async fn stop(redirect: Option<RedirectHandle>) {
+    if let Some(redirect) = redirect {
+        redirect.stop().await;
+    }
+}
+
 /// Ends the admin API after the requests in flight.
 async fn close_admin(admin: &mut Option<AdminApi>) {
     let Some(AdminApi { task, stop }) = admin.take() else { return };
@@ -388,7 +450,7 @@ fn trusted_roots(file: Option<&Path>) -> anyhow::Result<TrustedRoots> {
     TrustedRoots::with_pem(&pem).with_context(context)
 }
 
-fn server_options(options: &NodeOptions) -> wasm_fn_server::ServerOptions {
+fn server_options(options: &NodeOptions, encryption: &Encryption) -> wasm_fn_server::ServerOptions {
     wasm_fn_server::ServerOptions {
         connections_max: options.connections_max as usize,
         headers_max: 100,
@@ -402,6 +464,7 @@ fn server_options(options: &NodeOptions) -> wasm_fn_server::ServerOptions {
         shield_body_bytes_max: 64 << 10,
         show_shielded: options.show_shielded,
         trusted_proxies: options.trusted_proxies.clone(),
+        tls: encryption.http.as_ref().map(|tls| tls.config.clone()),
         proxy_protocol: options.proxy_protocol,
         preview_domain: options.preview_domain.clone(),
         draw: draw_at_random,

@@ -10,7 +10,10 @@ use hyper::{
     client::conn::{TrySendError, http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 use super::patiently;
 
@@ -30,7 +33,15 @@ pub(crate) enum Call {
 
 impl Connection {
     pub(crate) async fn open(address: SocketAddr, http2: bool) -> Option<Self> {
-        let stream = TokioIo::new(patiently("a connection", TcpStream::connect(address)).await.ok()?);
+        Self::over(patiently("a connection", TcpStream::connect(address)).await.ok()?, http2).await
+    }
+
+    /// The same over a stream that is open, which may be secured.
+    pub(crate) async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        http2: bool,
+    ) -> Option<Self> {
+        let stream = TokioIo::new(stream);
         // How a connection ends is seen by its requests.
         if http2 {
             let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.ok()?;

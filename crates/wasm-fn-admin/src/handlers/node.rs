@@ -37,6 +37,7 @@ pub(crate) async fn node<H: Host, S: Store>(
     Json(api::NodeView {
         version: options.program_version.clone(),
         data_listen: options.data_listen.clone(),
+        data_scheme: options.data_scheme.as_str().to_owned(),
         revision: state.revision().0,
         functions: state.functions().filter(|(name, _)| caller.sees(name)).count() as u64,
         started_ms: admin.control.started().0,

@@ -3,7 +3,6 @@
 use std::{
     future::{Future, poll_fn},
     mem,
-    net::IpAddr,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
@@ -12,16 +11,16 @@ use std::{
 use http::{Request, Response, header, uri};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use wasm_fn_core::FunctionName;
+use wasm_fn_core::{FunctionName, Scheme};
 use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::{
     WasiBody, WasiHttpHooks, WasiHttpView,
-    p2::bindings::http::types::{ErrorCode, Scheme},
+    p2::bindings::http::types::{self, ErrorCode},
     p3,
 };
 
-use super::cgi::{CgiInput, CgiOutput, CgiRequest, HeadReader, variables};
+use super::cgi::{CgiInput, CgiOutput, CgiRequest, HeadReader, Origin, variables};
 use crate::{
     code::handler::{CommandFunc, Http02Func, Http03Func},
     fault::Refusal,
@@ -81,10 +80,11 @@ fn put(slot: &HeadSlot, head: Head) {
 pub(super) fn call_02(
     instance: Instance,
     handle: Http02Func,
+    scheme: Scheme,
     request: Request<WasiBody>,
 ) -> (Option<Run>, HeadSource) {
     let slot = HeadSlot::default();
-    let run: Run = in_place(|| run_02(instance, handle, request, slot.clone()));
+    let run: Run = in_place(|| run_02(instance, handle, scheme, request, slot.clone()));
     (Some(run), HeadSource::Slot(slot))
 }
 
@@ -92,41 +92,49 @@ pub(super) fn call_02(
 pub(super) fn call_03(
     instance: Instance,
     handle: Http03Func,
+    scheme: Scheme,
     request: Request<WasiBody>,
 ) -> (Option<Run>, HeadSource) {
     let slot = HeadSlot::default();
-    let run: Run = in_place(|| run_03(instance, handle, request, slot.clone()));
+    let run: Run = in_place(|| run_03(instance, handle, scheme, request, slot.clone()));
     (Some(run), HeadSource::Slot(slot))
 }
 
 async fn run_02(
     mut instance: Instance,
     handle: Http02Func,
+    scheme: Scheme,
     request: Request<WasiBody>,
     slot: HeadSlot,
 ) -> Returned {
-    let result = handle_02(&mut instance.store, handle, request, slot).await;
+    let result = handle_02(&mut instance.store, handle, scheme, request, slot).await;
     Returned { instance, result }
 }
 
 async fn run_03(
     mut instance: Instance,
     handle: Http03Func,
+    scheme: Scheme,
     request: Request<WasiBody>,
     slot: HeadSlot,
 ) -> Returned {
-    let result = handle_03(&mut instance.store, handle, request, slot).await;
+    let result = handle_03(&mut instance.store, handle, scheme, request, slot).await;
     Returned { instance, result }
 }
 
 async fn handle_02(
     store: &mut Store<GuestState>,
     handle: Http02Func,
+    scheme: Scheme,
     request: Request<WasiBody>,
     slot: HeadSlot,
 ) -> wasmtime::Result<()> {
     let mut http = store.data_mut().http();
-    let request = http.new_incoming_request(Scheme::Http, request)?;
+    let scheme = match scheme {
+        Scheme::Http => types::Scheme::Http,
+        Scheme::Https => types::Scheme::Https,
+    };
+    let request = http.new_incoming_request(scheme, request)?;
     let out = http.new_response_outparam_from_callback(move |response| {
         put(&slot, response.map_err(|code: ErrorCode| format!("it answered with the error {code:?}")));
     })?;
@@ -136,15 +144,20 @@ async fn handle_02(
 /// `request` as a 0.3 guest gets it, and what becomes of its body.
 fn request_03(
     hooks: &mut dyn WasiHttpHooks,
+    scheme: Scheme,
     request: Request<WasiBody>,
 ) -> (p3::Request, impl Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send + 'static) {
-    // Only a target in absolute form names them, as all do in HTTP/2.
+    // Only a target in absolute form names it, as all do in HTTP/2.
     let host = match request.uri().authority() {
         Some(_) => None,
         None => request.headers().get(header::HOST).and_then(|host| host.as_bytes().try_into().ok()),
     };
     let (mut request, request_io) = p3::Request::from_http(hooks, request);
-    request.scheme.get_or_insert(uri::Scheme::HTTP);
+    // What the client writes in a target is no more than its word.
+    request.scheme = Some(match scheme {
+        Scheme::Http => uri::Scheme::HTTP,
+        Scheme::Https => uri::Scheme::HTTPS,
+    });
     request.authority = request.authority.or(host);
     (request, request_io)
 }
@@ -152,10 +165,11 @@ fn request_03(
 async fn handle_03(
     store: &mut Store<GuestState>,
     handle: Http03Func,
+    scheme: Scheme,
     request: Request<WasiBody>,
     slot: HeadSlot,
 ) -> wasmtime::Result<()> {
-    let (request, request_io) = request_03(store.data_mut().http().hooks, request);
+    let (request, request_io) = request_03(store.data_mut().http().hooks, scheme, request);
     let request = store.data_mut().table.push(request)?;
     store
         .run_concurrent(async move |accessor| {
@@ -194,18 +208,17 @@ pub(super) struct CommandRequest {
 }
 
 impl CommandRequest {
-    /// `request`, which came in on `port`, for the program of `function`.
+    /// `request`, which came from `origin`, for the program of `function`.
     ///
     /// # Errors
     /// The request does not fit into variables.
     pub(super) fn new(
         request: Request<WasiBody>,
-        client: Option<IpAddr>,
-        port: u16,
+        origin: Origin,
         function: &FunctionName,
     ) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
-        let variables = variables(&CgiRequest { parts: &parts, client, port })?;
+        let variables = variables(&CgiRequest { parts: &parts, origin })?;
         let has_body = parts.headers.contains_key(header::CONTENT_LENGTH) || !body.is_end_stream();
         Ok(Self { program: function.to_string(), variables, body, has_body })
     }

@@ -7,7 +7,7 @@ mod variables;
 
 pub(crate) use output::HeadReader;
 pub(crate) use pipe::{CgiInput, CgiOutput};
-pub(crate) use variables::{CgiRequest, variables};
+pub(crate) use variables::{CgiRequest, Origin, variables};
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ use wasmtime_wasi_http::WasiBody;
 use super::{
     asked::Asked,
     call::{CommandRequest, HeadSource, Returned, Run, call_02, call_03, run_command, take},
+    cgi::Origin,
     deadline::Deadline,
     deferred_waker::DeferredWaker,
     request::{BodyError, Invocation, end_to_end, with_host},
@@ -63,7 +64,7 @@ impl Guest {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BodyError>,
     {
-        let Invocation { request, request_id, client, port, egress_check, .. } = invocation;
+        let Invocation { request, request_id, client, scheme, port, egress_check, .. } = invocation;
         let state = instance.store.data_mut();
         state.wasi.serve(request_id);
         state.egress.serve(egress_check);
@@ -76,11 +77,12 @@ impl Guest {
         let request = end_to_end(request);
         let waker = matches!(instance.export, Export::Http03(_)).then(Arc::default);
         let (run, head) = match instance.export {
-            Export::Http02(handle) => call_02(instance, handle, with_host(request)),
-            Export::Http03(handle) => call_03(instance, handle, with_host(request)),
+            Export::Http02(handle) => call_02(instance, handle, scheme, with_host(request)),
+            Export::Http03(handle) => call_03(instance, handle, scheme, with_host(request)),
             Export::Command(run) => {
                 let version = &admission.version;
-                match CommandRequest::new(request, client, port, version.function()) {
+                let origin = Origin { client, scheme, port };
+                match CommandRequest::new(request, origin, version.function()) {
                     Ok(request) => run_command(instance, run, request),
                     Err(refusal) => {
                         version.give_back(instance);

@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Instant};
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
+use wasm_fn_core::Scheme;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::guest_host::{egress::EgressCheck, hop_by_hop};
@@ -18,6 +19,8 @@ pub struct Invocation<B> {
     pub request_id: u128,
     /// The client, if a client sent the request: `REMOTE_ADDR` of a command.
     pub client: Option<IpAddr>,
+    /// The scheme by which the client sent it.
+    pub scheme: Scheme,
     /// The port that the request came in on: `SERVER_PORT` of a command.
     pub port: u16,
     /// When the request arrived. Its time counts from then, so a second run gets the rest.

@@ -1,4 +1,4 @@
-//! Headers in which proxies name the client of a request, and which nobody else may send.
+//! Headers in which proxies name the client of a request and its scheme, and which nobody else may send.
 //!
 //! Each proxy appends an entry for the peer that it received the request from. So entries are read from the
 //! right, and only as long as a trusted proxy vouches for the next one. Anybody may have written the entries
@@ -13,11 +13,15 @@ use http::{
     HeaderMap, HeaderName,
     header::{FORWARDED, GetAll},
 };
+use wasm_fn_core::Scheme;
 
 use super::networks::{Network, holds};
 
 /// `X-Forwarded-For`.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// `X-Forwarded-Proto`.
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Bytes that are read from the right, over all fields of the header. An entry that begins before is ignored.
 const READ_BYTES_MAX: usize = 4 << 10;
@@ -74,27 +78,57 @@ fn is_claim(name: &str) -> bool {
 pub(super) fn client(headers: &HeaderMap, peer: SocketAddr, trusted: &[Network]) -> SocketAddr {
     if headers.contains_key(FORWARDED) {
         let entries = entries(headers.get_all(FORWARDED), split_element);
-        last_known(peer, trusted, entries.map(|entry| forwarded_for(entry?)))
+        last_known(peer, trusted, entries.map(|entry| element(entry?).client)).0
     } else {
         let entries = entries(headers.get_all(X_FORWARDED_FOR), split_plain);
-        last_known(peer, trusted, entries.map(|entry| address(entry?)))
+        last_known(peer, trusted, entries.map(|entry| address(entry?))).0
     }
 }
 
-/// Follows `addresses`, the nearest first, from `peer` to where trust ends.
+/// The scheme by which the client of a request from `peer`, a trusted proxy, sent it; `None` if no proxy says
+/// so.
+///
+/// In `Forwarded` it is in the element that names the client. `X-Forwarded-Proto` has the same, either as its
+/// only entry or at the place that the client has in `X-Forwarded-For`.
+pub(super) fn scheme(headers: &HeaderMap, peer: SocketAddr, trusted: &[Network]) -> Option<Scheme> {
+    if headers.contains_key(FORWARDED) {
+        let mut said = None;
+        let entries = entries(headers.get_all(FORWARDED), split_element);
+        last_known(
+            peer,
+            trusted,
+            entries.map(|entry| {
+                let element = element(entry?);
+                said = element.scheme;
+                element.client
+            }),
+        );
+        return said;
+    }
+    if !headers.contains_key(X_FORWARDED_PROTO) {
+        return None;
+    }
+    let clients = entries(headers.get_all(X_FORWARDED_FOR), split_plain);
+    let (_, hops) = last_known(peer, trusted, clients.map(|entry| address(entry?)));
+    let said = entries(headers.get_all(X_FORWARDED_PROTO), split_plain);
+    said.map_while(|entry| entry).take(hops.max(1)).last().and_then(read_scheme)
+}
+
+/// Follows `addresses`, the nearest first, from `peer` to where trust ends. Also returns how many of them
+/// were followed.
 fn last_known(
     peer: SocketAddr,
     trusted: &[Network],
     addresses: impl Iterator<Item = Option<SocketAddr>>,
-) -> SocketAddr {
-    let mut known = peer;
+) -> (SocketAddr, usize) {
+    let (mut known, mut followed) = (peer, 0);
     for address in addresses.map_while(|address| address) {
-        known = address;
+        (known, followed) = (address, followed + 1);
         if !holds(trusted, address.ip()) {
             break;
         }
     }
-    known
+    (known, followed)
 }
 
 /// The text before the last separator, if there is one, and the text after it.
@@ -160,9 +194,22 @@ fn split_last(text: &[u8], separator: u8) -> Option<Split<'_>> {
     (!quoted).then_some((None, text))
 }
 
-/// The address in the only `for` pair of a `Forwarded` element.
-fn forwarded_for(element: &[u8]) -> Option<SocketAddr> {
-    let mut found = None;
+/// What is read of a `Forwarded` element.
+#[derive(Default)]
+struct Element {
+    /// The address in its only `for` pair.
+    client: Option<SocketAddr>,
+    /// The scheme in its only `proto` pair.
+    scheme: Option<Scheme>,
+}
+
+/// Reads a `Forwarded` element. One that is malformed says nothing.
+fn element(text: &[u8]) -> Element {
+    pairs(text).unwrap_or_default()
+}
+
+fn pairs(element: &[u8]) -> Option<Element> {
+    let (mut clients, mut schemes) = (Vec::new(), Vec::new());
     let mut rest = Some(element);
     while let Some(text) = rest {
         let (before, pair) = split_last(text, b';')?;
@@ -172,11 +219,25 @@ fn forwarded_for(element: &[u8]) -> Option<SocketAddr> {
             continue;
         }
         let (name, value) = pair.split_at(pair.iter().position(|&byte| byte == b'=')?);
-        if name.eq_ignore_ascii_case(b"for") && found.replace(address(unquoted(&value[1..])?)?).is_some() {
-            return None;
+        if name.eq_ignore_ascii_case(b"for") {
+            clients.push(unquoted(&value[1..]).and_then(address));
+        } else if name.eq_ignore_ascii_case(b"proto") {
+            schemes.push(unquoted(&value[1..]).and_then(read_scheme));
         }
     }
-    found
+    Some(Element { client: only(&clients), scheme: only(&schemes) })
+}
+
+/// The only one of `found`, if it could be read.
+fn only<T: Copy>(found: &[Option<T>]) -> Option<T> {
+    if let [one] = found { *one } else { None }
+}
+
+/// Reads `http` or `https`.
+fn read_scheme(text: &[u8]) -> Option<Scheme> {
+    [Scheme::Http, Scheme::Https]
+        .into_iter()
+        .find(|scheme| text.trim_ascii().eq_ignore_ascii_case(scheme.as_str().as_bytes()))
 }
 
 /// The text of a quoted string, or a text without quotes. A text with escapes is not an address.

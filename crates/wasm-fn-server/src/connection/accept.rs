@@ -8,6 +8,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wasm_fn_core::Scheme;
 
 use super::{
     drive::{self, StreamExecutor},
@@ -115,7 +116,8 @@ impl<V: Invoke> Acceptor<V> {
         let open = self.connections.open();
         let plane = Arc::clone(&self.plane);
         let peer = Peer::new(peer, &plane.options.trusted_proxies);
-        let session = Session { plane, connection: Arc::clone(open.connection()), peer, port: self.port };
+        let connection = Arc::clone(open.connection());
+        let session = Session { plane, connection, peer, scheme: Scheme::Http, port: self.port };
         let protocols = Arc::clone(&self.protocols);
         self.tasks.spawn(async move {
             drive::run(stream, session, protocols).await;

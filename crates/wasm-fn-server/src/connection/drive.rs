@@ -1,5 +1,5 @@
-//! The task of one connection: reads a PROXY header, drives the protocol, enforces timeouts, and follows the
-//! server's orders.
+//! The task of one connection: reads a PROXY header, does the handshake of TLS, drives the protocol, enforces
+//! timeouts, and follows the server's orders.
 
 use std::{
     convert::Infallible,
@@ -12,13 +12,17 @@ use futures_util::FutureExt;
 use hyper::service::service_fn;
 use hyper_util::{rt::TokioIo, server::conn::auto};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
+use wasm_fn_core::Scheme;
 
 use super::{
+    handshake,
     schedule_delay::ScheduleDelay,
     socket::TrackedSocket,
     state::ConnectionState,
     timeouts::{TimeoutAction, Timeouts},
+    transport::Transport,
 };
 use crate::{
     client::{self, Peer},
@@ -116,8 +120,21 @@ pub(crate) async fn run<V: Invoke>(
         let Some(peer) = introduced.await else { return };
         session.peer = peer;
     }
+    let transport = match &plane.options.tls {
+        None => Transport::Plain(stream),
+        Some(tls) => {
+            let acceptor = TlsAcceptor::from(tls.load_full());
+            // Boxed: it is over soon, too.
+            connection.timing.begin_handshake();
+            let secured = Box::pin(secure(stream, &acceptor, session.peer, &mut polls, &mut timeouts));
+            let Some(transport) = secured.await else { return };
+            connection.timing.end_handshake(clock::now());
+            session.scheme = Scheme::Https;
+            transport
+        }
+    };
     let session = Arc::new(session);
-    let io = TokioIo::new(TrackedSocket::new(stream, Arc::clone(&connection)));
+    let io = TokioIo::new(TrackedSocket::new(transport, Arc::clone(&connection)));
     let service = service_fn(move |request| answer(Arc::clone(&session), request).map(Ok::<_, Infallible>));
     let mut serving = pin!(protocols.serve_connection(io, service));
     std::future::poll_fn(|cx| {
@@ -159,20 +176,49 @@ async fn introduce(
     timeouts: &mut Timeouts<'_>,
     options: &ServerOptions,
 ) -> Option<Peer> {
-    let mut reading = pin!(client::read(stream));
-    let read = std::future::poll_fn(|cx| {
-        let cx = &mut Context::from_waker(polls.begin(cx));
-        if let Poll::Ready(read) = reading.as_mut().poll(cx) {
-            return Poll::Ready(Some(read));
-        }
-        // There is no request yet, so closing means cutting.
-        timeouts.poll_action(cx).map(|_| None)
-    });
-    match read.await? {
+    match before_requests(client::read(stream), polls, timeouts).await? {
         Ok(client) => Some(peer.behind(client, &options.trusted_proxies)),
         Err(error) => {
             tracing::debug!(proxy = %peer.address, %error, "connection closed");
             None
         }
     }
+}
+
+/// Does the server's part of the handshake of TLS on `stream`. Returns `None` when the connection must be
+/// closed: the handshake failed, is overdue, or is cut.
+async fn secure(
+    stream: TcpStream,
+    acceptor: &TlsAcceptor,
+    peer: Peer,
+    polls: &mut PollTracker<'_>,
+    timeouts: &mut Timeouts<'_>,
+) -> Option<Transport> {
+    match before_requests(handshake::accept(stream, acceptor), polls, timeouts).await? {
+        Ok(stream) => Some(Transport::Tls(Box::new(stream))),
+        Err(error) => {
+            // Anybody can cause this, so it is no warning.
+            tracing::debug!(peer = %peer.address, %error, "TLS handshake failed");
+            None
+        }
+    }
+}
+
+/// Drives `work` on a connection that has had no request yet. Returns `None` when the connection is overdue
+/// or is cut.
+async fn before_requests<F: Future>(
+    work: F,
+    polls: &mut PollTracker<'_>,
+    timeouts: &mut Timeouts<'_>,
+) -> Option<F::Output> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|cx| {
+        let cx = &mut Context::from_waker(polls.begin(cx));
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        // There is no request yet, so closing means cutting.
+        timeouts.poll_action(cx).map(|_| None)
+    })
+    .await
 }

@@ -11,11 +11,14 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, tcp::OwnedReadHalf},
     time::{Sleep, sleep},
 };
 
-use super::{state::ConnectionState, writer::CoalescingWriter};
+use super::{
+    state::ConnectionState,
+    transport::{Receiver, Transport},
+    writer::CoalescingWriter,
+};
 
 /// Start of the HTTP/2 preface (RFC 9113, section 3.4). No HTTP/1 method begins like this.
 const PREFACE: &[u8] = b"PRI";
@@ -25,7 +28,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// A socket that updates the state of its connection.
 pub(crate) struct TrackedSocket {
-    receiving: OwnedReadHalf,
+    receiver: Receiver,
     writer: Arc<CoalescingWriter>,
     connection: Arc<ConnectionState>,
     opened: bool,
@@ -33,11 +36,11 @@ pub(crate) struct TrackedSocket {
 }
 
 impl TrackedSocket {
-    /// Tracks `stream`, of `connection`.
-    pub(crate) fn new(stream: TcpStream, connection: Arc<ConnectionState>) -> Self {
-        let (receiving, sending) = stream.into_split();
-        let writer = CoalescingWriter::new(sending, Arc::clone(&connection));
-        Self { receiving, writer, connection, opened: false, lingering: None }
+    /// Tracks `transport`, of `connection`.
+    pub(crate) fn new(transport: Transport, connection: Arc<ConnectionState>) -> Self {
+        let (receiver, sender) = transport.into_split();
+        let writer = CoalescingWriter::new(sender, Arc::clone(&connection));
+        Self { receiver, writer, connection, opened: false, lingering: None }
     }
 
     /// Discards what the client sends until it stops or time is up.
@@ -52,7 +55,10 @@ impl TrackedSocket {
         let mut trash = [0; 4096];
         loop {
             let mut buffer = ReadBuf::new(&mut trash);
-            let read = ready!(Pin::new(&mut self.receiving).poll_read(cx, &mut buffer));
+            let read = ready!(match &mut self.receiver {
+                Receiver::Plain(half) => Pin::new(half).poll_read(cx, &mut buffer),
+                Receiver::Tls => self.writer.poll_read_raw(cx, &mut buffer),
+            });
             if read.is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(());
             }
@@ -76,7 +82,10 @@ impl AsyncRead for TrackedSocket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.receiving).poll_read(cx, buffer))?;
+        ready!(match &mut self.receiver {
+            Receiver::Plain(half) => Pin::new(half).poll_read(cx, buffer),
+            Receiver::Tls => self.writer.poll_read(cx, buffer),
+        })?;
         let received = &buffer.filled()[before..];
         if !received.is_empty() {
             if !self.opened {

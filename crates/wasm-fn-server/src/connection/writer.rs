@@ -11,15 +11,14 @@
 use std::{
     io::{self, IoSlice},
     mem,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
-use tokio::{io::AsyncWrite, net::tcp::OwnedWriteHalf};
+use tokio::io::ReadBuf;
 use wasm_fn_thread::TaskBatch;
 
-use super::{poll_average, refusal, state::ConnectionState};
+use super::{poll_average, refusal, state::ConnectionState, transport::Sender};
 
 /// Most bytes that a connection corks; more are not worth a copy.
 const CORKED_BYTES_MAX: usize = 4096;
@@ -31,7 +30,7 @@ thread_local! {
     static CORKED: TaskBatch<Corked> = const { TaskBatch::new(CORKED_MAX) };
 }
 
-/// The sending half of a connection's socket.
+/// The sending side of a connection.
 pub(super) struct CoalescingWriter {
     connection: Arc<ConnectionState>,
     sending: Mutex<Sending>,
@@ -39,7 +38,7 @@ pub(super) struct CoalescingWriter {
 
 struct Sending {
     // `None` once the connection is reset.
-    half: Option<OwnedWriteHalf>,
+    sender: Option<Sender>,
     /// Bytes that were accepted but not sent. They go before anything else.
     corked: Vec<u8>,
     /// Whether a batch will send them.
@@ -58,9 +57,9 @@ impl Drop for Corked {
 }
 
 impl CoalescingWriter {
-    /// Sends through `half`, of `connection`.
-    pub(super) fn new(half: OwnedWriteHalf, connection: Arc<ConnectionState>) -> Arc<Self> {
-        let sending = Sending { half: Some(half), corked: Vec::new(), batched: false, failed: None };
+    /// Sends through `sender`, of `connection`.
+    pub(super) fn new(sender: Sender, connection: Arc<ConnectionState>) -> Arc<Self> {
+        let sending = Sending { sender: Some(sender), corked: Vec::new(), batched: false, failed: None };
         Arc::new(Self { connection, sending: Mutex::new(sending) })
     }
 
@@ -94,10 +93,7 @@ impl CoalescingWriter {
             return Poll::Ready(Ok(length));
         }
         ready!(sending.poll_uncork(cx))?;
-        match bytes {
-            [bytes] => sending.half()?.poll_write(cx, bytes),
-            _ => sending.half()?.poll_write_vectored(cx, bytes),
-        }
+        sending.sender()?.poll_write(cx, bytes)
     }
 
     /// Ready when everything was sent, or will be.
@@ -111,43 +107,52 @@ impl CoalescingWriter {
             return Poll::Ready(Ok(()));
         }
         ready!(sending.poll_uncork(cx))?;
-        sending.half()?.poll_flush(cx)
+        sending.sender()?.poll_flush(cx)
     }
 
     /// Sends what is corked, and then the end of the stream.
     pub(super) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sending = self.lock();
         ready!(sending.poll_uncork(cx))?;
-        sending.half()?.poll_shutdown(cx)
+        sending.sender()?.poll_shutdown(cx)
+    }
+
+    /// Receives, if the sending side does that too.
+    pub(super) fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.lock().sender()?.poll_read(cx, buffer)
+    }
+
+    /// The same for what nobody is to read, as it comes from the network.
+    pub(super) fn poll_read_raw(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.lock().sender()?.poll_read_raw(cx, buffer)
     }
 
     /// Ends the connection with a reset. What the client has not received is lost.
     pub(super) fn reset(&self) {
-        if let Some(half) = self.lock().half.take()
-            && half.as_ref().set_zero_linger().is_ok()
-        {
-            // Otherwise it would end the stream first.
-            half.forget();
+        if let Some(sender) = self.lock().sender.take() {
+            sender.reset();
         }
     }
 
     /// Sends as much of what is corked as goes without waiting. The connection's task is woken for the rest.
     fn send(&self) {
         let mut sending = self.lock();
-        sending.batched = false;
-        let corked = mem::take(&mut sending.corked);
-        let sent =
-            if corked.is_empty() { Ok(0) } else { sending.half().and_then(|half| half.try_write(&corked)) };
-        let all = matches!(sent, Ok(sent) if sent == corked.len());
-        sending.corked = corked;
-        match sent {
-            Ok(sent) => drop(sending.corked.drain(..sent)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => {
-                sending.corked.clear();
-                sending.failed = Some(error);
-            }
-        }
+        let Sending { sender, corked, batched, failed } = &mut *sending;
+        *batched = false;
+        let sent = match sender {
+            Some(sender) => sender.try_send(corked),
+            None if corked.is_empty() => Ok(true),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        let all = sent.unwrap_or_else(|error| {
+            corked.clear();
+            *failed = Some(error);
+            false
+        });
         drop(sending);
         if !all {
             self.connection.orders.wake();
@@ -160,17 +165,17 @@ impl CoalescingWriter {
 }
 
 impl Sending {
-    fn half(&mut self) -> io::Result<Pin<&mut OwnedWriteHalf>> {
-        self.half.as_mut().map(Pin::new).ok_or_else(|| io::ErrorKind::NotConnected.into())
+    fn sender(&mut self) -> io::Result<&mut Sender> {
+        self.sender.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Sends what is corked, and waits until the client takes it.
     fn poll_uncork(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.corked.is_empty() {
-            let Some(half) = &mut self.half else {
+            let Some(sender) = &mut self.sender else {
                 return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
             };
-            let sent = ready!(Pin::new(half).poll_write(cx, &self.corked))?;
+            let sent = ready!(sender.poll_write(cx, &[IoSlice::new(&self.corked)]))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

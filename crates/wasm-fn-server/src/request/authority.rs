@@ -9,15 +9,22 @@ const SHOWN_BYTES_MAX: usize = 64;
 
 /// Whether `text` is a host, perhaps with a port. Userinfo is not allowed: it only serves to deceive (RFC
 /// 9110, section 4.2.4).
-pub(super) fn is_valid(text: &str) -> bool {
-    let (is_host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let Some((address, port)) = rest.split_once(']') else { return false };
-        (address.parse::<Ipv6Addr>().is_ok(), port)
-    } else {
-        let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-        (!name.is_empty() && is_name(name.as_bytes()), port)
+pub(crate) fn is_valid(text: &str) -> bool {
+    let (host, port) = split(text);
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && is_name(host.as_bytes()),
     };
     is_host && (port.is_empty() || is_port(port))
+}
+
+/// The host in `text`, and the rest: empty, or `:` and a port if `text` is valid.
+pub(crate) fn split(text: &str) -> (&str, &str) {
+    let end = match text.starts_with('[') {
+        true => text.find(']').map(|bracket| bracket + 1),
+        false => text.find(':'),
+    };
+    text.split_at(end.unwrap_or(text.len()))
 }
 
 /// Whether `name` is a `reg-name` (RFC 3986, section 3.2.2), which every IPv4 address is too.

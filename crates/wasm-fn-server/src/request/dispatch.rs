@@ -69,13 +69,15 @@ pub(crate) fn answer<V: Invoke>(
     let (head, incoming) = request.into_parts();
     let body = RequestBody::new(incoming, &head, limit, Arc::clone(&session.connection));
     let mut request = Request::from_parts(head, body);
-    let client = session.peer.client(request.headers_mut(), &session.plane.options.trusted_proxies);
+    let trusted = &session.plane.options.trusted_proxies;
+    let client = session.peer.client(request.headers_mut(), trusted);
+    let scheme = session.peer.scheme(request.headers(), trusted).unwrap_or(session.scheme);
     let pending = match session.plane.choose(&mut request, client, id, started) {
         Ok(selected) => {
             let Selected { version, observed, fallback_after, asked_for } = selected;
             let run =
                 RequestRun::new(version, started, request.body().progress(), in_flight, observed, asked_for);
-            let arrival = Arrival { id, client, at: started };
+            let arrival = Arrival { id, client, scheme, at: started };
             session.clone().invoke(fallback_after, request, arrival, run)
         }
         Err(early) => {

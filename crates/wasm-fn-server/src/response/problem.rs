@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The media type of errors.
-const MEDIA_TYPE: &str = "application/problem+json";
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// Longest text about a guest's failure that a client sees, bytes.
 const DETAIL_BYTES_MAX: usize = 256;
@@ -234,7 +234,8 @@ impl Problem {
         Self { retry_after: Some(Duration::from_secs(1)), ..Code::NodeOverloaded.into() }
     }
 
-    fn json(&self, id: RequestId) -> Vec<u8> {
+    /// The body.
+    pub(crate) fn json(&self, id: RequestId) -> Vec<u8> {
         let (code, status, _) = self.code.describe();
         let wire = Wire {
             r#type: "about:blank",

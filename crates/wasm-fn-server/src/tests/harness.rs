@@ -219,6 +219,7 @@ pub(super) fn options() -> ServerOptions {
         shield_body_bytes_max: 64 << 10,
         show_shielded: true,
         trusted_proxies: Vec::new(),
+        tls: None,
         proxy_protocol: false,
         preview_domain: None,
         draw: draw_at_random,

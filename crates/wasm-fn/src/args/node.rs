@@ -9,6 +9,9 @@ use wasm_fn_server::Network;
 
 use super::{Format, listen_address};
 
+/// Heading of the options for TLS.
+const TLS: &str = "TLS";
+
 /// `serve`.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct Serve {
@@ -66,6 +69,29 @@ pub(crate) struct Serve {
     /// ones
     #[arg(long, env = "WASM_FN_EGRESS_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) egress_ca: Option<PathBuf>,
+    /// PEM file with a certificate and its chain: functions are served over TLS. Clients get the certificate
+    /// for the name that they ask for, else the first one [repeatable, default: none]
+    #[arg(help_heading = TLS, long, env = "WASM_FN_TLS_CERT", value_name = "FILE", value_delimiter = ',', value_hint = ValueHint::FilePath)]
+    pub(crate) tls_cert: Vec<PathBuf>,
+    /// PEM file with the private key of the certificate at the same place [repeatable, default: none]
+    #[arg(help_heading = TLS, long, env = "WASM_FN_TLS_KEY", value_name = "FILE", value_delimiter = ',', value_hint = ValueHint::FilePath)]
+    pub(crate) tls_key: Vec<PathBuf>,
+    /// Address that redirects clients of plain HTTP to https: HOST:PORT [default: none]
+    #[arg(help_heading = TLS, long, env = "WASM_FN_REDIRECT_LISTEN", value_name = "ADDRESS", value_parser = listen_address)]
+    pub(crate) redirect_listen: Option<SocketAddr>,
+    /// PEM file with a certificate and its chain: the admin API is served over TLS
+    #[arg(help_heading = TLS, long, env = "WASM_FN_ADMIN_TLS_CERT", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) admin_tls_cert: Option<PathBuf>,
+    /// PEM file with the private key of that certificate
+    #[arg(help_heading = TLS, long, env = "WASM_FN_ADMIN_TLS_KEY", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) admin_tls_key: Option<PathBuf>,
+    /// PEM file with authorities for clients of the admin API; a client may show a certificate of theirs
+    #[arg(help_heading = TLS, long, env = "WASM_FN_ADMIN_CLIENT_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) admin_client_ca: Option<PathBuf>,
+    /// Let other machines reach the admin API over plain HTTP: who reads along gets its token [default:
+    /// false]
+    #[arg(help_heading = TLS, long, env = "WASM_FN_INSECURE_ADMIN", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) insecure_admin: Option<bool>,
     #[command(flatten)]
     pub(crate) log: Log,
 }

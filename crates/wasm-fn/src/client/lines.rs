@@ -1,12 +1,12 @@
 //! An answer of JSON lines, read as they arrive.
 
 use bytes::{Buf as _, BytesMut};
-use http::uri::Authority;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
 use super::ClientError;
+use crate::config::NodeAddress;
 
 /// Maximum length of a line, bytes.
 const LINE_BYTES_MAX: usize = 4 << 20;
@@ -14,14 +14,14 @@ const LINE_BYTES_MAX: usize = 4 << 20;
 /// The lines of one answer.
 pub(crate) struct Lines {
     body: Incoming,
-    node: Authority,
+    node: NodeAddress,
     buffer: BytesMut,
     /// Bytes at the start of `buffer` that contain no end of a line.
     searched: usize,
 }
 
 impl Lines {
-    pub(super) fn new(body: Incoming, node: Authority) -> Self {
+    pub(super) fn new(body: Incoming, node: NodeAddress) -> Self {
         Self { body, node, buffer: BytesMut::new(), searched: 0 }
     }
 

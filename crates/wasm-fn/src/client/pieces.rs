@@ -1,16 +1,17 @@
 //! A large answer, read piece by piece as it arrives.
 
 use bytes::Bytes;
-use http::{Method, uri::Authority};
+use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::{ANSWER_WAIT, Client, ClientError};
+use crate::config::NodeAddress;
 
 /// The bytes of one answer.
 pub(crate) struct Pieces {
     body: Incoming,
-    node: Authority,
+    node: NodeAddress,
 }
 
 impl Client {
@@ -24,7 +25,7 @@ impl Client {
             let bytes = self.read(response).await?;
             return Err(self.refusal(status, &bytes));
         }
-        Ok(Pieces { body: response.into_body(), node: self.authority().clone() })
+        Ok(Pieces { body: response.into_body(), node: self.address().clone() })
     }
 }
 

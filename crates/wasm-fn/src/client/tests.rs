@@ -30,7 +30,15 @@ async fn client(answer: &'static str) -> (Client, JoinHandle<String>) {
 
 fn to(server: String) -> Client {
     let (token, data_dir) = (Some("wfn_test".to_owned()), std::path::PathBuf::new());
-    let args = args::Connection { server, token, data_dir, output: args::Format::Table };
+    let args = args::Connection {
+        server,
+        token,
+        data_dir,
+        ca: None,
+        cert: None,
+        key: None,
+        output: args::Format::Table,
+    };
     Client::new(Connection::resolve(&args).unwrap())
 }
 

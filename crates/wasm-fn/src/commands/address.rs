@@ -1,15 +1,32 @@
 //! The address of a function.
 
-use http::uri::Authority;
-use wasm_fn_core::Route;
+use wasm_fn_api::NodeView;
+use wasm_fn_core::{Route, Scheme};
 
-/// Host and port of the data plane.
-///
-/// A node that listens on every address reports `0.0.0.0`. It can be reached on the host of its admin API.
-pub(super) fn data_authority(data_listen: &str, admin: &Authority) -> String {
-    match data_listen.parse::<std::net::SocketAddr>() {
-        Ok(address) if address.ip().is_unspecified() => format!("{}:{}", admin.host(), address.port()),
-        _ => data_listen.to_owned(),
+use crate::config::NodeAddress;
+
+/// The data plane, as clients reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DataAddress {
+    pub(super) scheme: Scheme,
+    /// Host and port.
+    pub(super) authority: String,
+}
+
+impl DataAddress {
+    /// The data plane of `node`, whose admin API is at `admin`.
+    ///
+    /// A node that listens on every address reports `0.0.0.0`. It can be reached on the host of its admin
+    /// API.
+    pub(super) fn of(node: &NodeView, admin: &NodeAddress) -> Self {
+        let authority = match node.data_listen.parse::<std::net::SocketAddr>() {
+            Ok(address) if address.ip().is_unspecified() => {
+                format!("{}:{}", admin.authority.host(), address.port())
+            }
+            _ => node.data_listen.clone(),
+        };
+        let scheme = if node.data_scheme == "https" { Scheme::Https } else { Scheme::Http };
+        Self { scheme, authority }
     }
 }
 
@@ -29,12 +46,14 @@ pub(super) fn path_and_query(route: &Route, path: &str) -> Result<String, String
 }
 
 /// The URL of `route`.
-pub(super) fn url(authority: &str, route: &Route) -> String {
+pub(super) fn url(data: &DataAddress, route: &Route) -> String {
+    let DataAddress { scheme, authority } = data;
+    let scheme = scheme.as_str();
     let path = if route.path().is_empty() { "/" } else { route.path() };
     match (route.host(), authority.rsplit_once(':')) {
-        (Some(host), Some((_, port))) => format!("http://{host}:{port}{path}"),
-        (Some(host), None) => format!("http://{host}{path}"),
-        (None, _) => format!("http://{authority}{path}"),
+        (Some(host), Some((_, port))) => format!("{scheme}://{host}:{port}{path}"),
+        (Some(host), None) => format!("{scheme}://{host}{path}"),
+        (None, _) => format!("{scheme}://{authority}{path}"),
     }
 }
 

@@ -51,7 +51,8 @@ fn check(path: &Path) -> Result<Checked, Fault> {
     let file = ConfigFile::read(path).map_err(|error| invalid(error.to_string()))?;
     let in_file = |what: String| invalid(format!("{}: {what}", path.display()));
     let ConfigFile { functions, serve } = file;
-    Serve::merge(&args::Serve::default(), serve).check().map_err(|what| in_file(format!("serve.{what}")))?;
+    let checked = Serve::merge(&args::Serve::default(), serve).and_then(|serve| serve.check());
+    checked.map_err(|what| in_file(format!("serve.{what}")))?;
     let functions = functions.into_iter().map(|(function, found)| -> Result<_, Fault> {
         // Some bounds are the node's: the patterns of checks, and how many there may be.
         wasm_fn_admin::check_release(&found.rollout.strategy, &found.rollout.options, &found.gate)

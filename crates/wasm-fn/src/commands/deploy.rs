@@ -8,7 +8,11 @@ use serde::Serialize;
 use wasm_fn_api as api;
 use wasm_fn_core::Route;
 
-use super::{DONE, address, connect, watch};
+use super::{
+    DONE,
+    address::{self, DataAddress},
+    connect, watch,
+};
 use crate::{
     args,
     client::{Client, ClientError, Upload},
@@ -116,7 +120,7 @@ async fn finish(
     if waiting.wait {
         return watch::deploy(client, result, waiting.timeout, output).await;
     }
-    output.next(&next(result, &address::data_authority(&node.data_listen, client.authority())));
+    output.next(&next(result, &DataAddress::of(node, client.address())));
     Ok(DONE)
 }
 
@@ -134,11 +138,11 @@ async fn follow(
             api::DeployEvent::Error { problem } => return Err(ClientError::Refused(Box::new(problem))),
         }
     }
-    Err(ClientError::Ended { node: client.authority().clone(), cause: "it sent no result".to_owned() })
+    Err(ClientError::Ended { node: client.address().clone(), cause: "it sent no result".to_owned() })
 }
 
 /// Commands that people are likely to need next.
-fn next(result: &api::DeployResult, data: &str) -> Vec<(String, &'static str)> {
+fn next(result: &api::DeployResult, data: &DataAddress) -> Vec<(String, &'static str)> {
     let api::DeployResult { function, stage, version, rollout, split, .. } = result;
     let on = if stage == "live" { String::new() } else { format!(" -s {stage}") };
     let moving = rollout.as_ref().filter(|rollout| rollout.phase != "watching");

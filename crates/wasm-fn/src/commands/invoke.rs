@@ -10,7 +10,12 @@ use serde::Serialize;
 use wasm_fn_api as api;
 use wasm_fn_core::Route;
 
-use super::{DONE, address, connect, traffic::unknown_stage};
+use super::{
+    DONE,
+    address::{self, DataAddress},
+    connect,
+    traffic::unknown_stage,
+};
 use crate::{
     args,
     client::{self, Body, Client, innermost},
@@ -60,8 +65,9 @@ pub(super) async fn run(args: args::Invoke, output: Output) -> Result<u8, Fault>
     let request = request(&args, &connection, &data, &route, &path, body)
         .map_err(|cause| Fault::new("invalid-path", failed(), cause))?;
     let started = started();
-    let response = client::http().request(request).await.map_err(|error| {
-        let cause = format!("the functions of the node cannot be reached at {data}: {}", innermost(&error));
+    let response = client::http(connection.tls.clone()).request(request).await.map_err(|error| {
+        let (data, cause) = (&data.authority, innermost(&error));
+        let cause = format!("the functions of the node cannot be reached at {data}: {cause}");
         Fault::new("unreachable", failed(), cause)
     })?;
     let latency = started.elapsed();
@@ -82,8 +88,8 @@ fn started() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-/// Where the stage can be called: host and port, and its first route.
-async fn find(args: &args::Invoke) -> Result<(String, Route), Fault> {
+/// Where the stage can be called, and its first route.
+async fn find(args: &args::Invoke) -> Result<(DataAddress, Route), Fault> {
     let failed = || format!("`{}` was not invoked", args.function);
     let client: Client = connect(&args.connection)?;
     let node = client.get::<api::NodeView>("/v1/node").await.map_err(|error| error.fault(failed()))?;
@@ -98,7 +104,7 @@ async fn find(args: &args::Invoke) -> Result<(String, Route), Fault> {
             format!("stage {} has no route that can be read", args.stage),
         )
     })?;
-    Ok((address::data_authority(&node.data_listen, client.authority()), route))
+    Ok((DataAddress::of(&node, client.address()), route))
 }
 
 /// `TEXT`, `@FILE` or `@-`. Blocks.
@@ -117,13 +123,15 @@ fn body(data: Option<&str>) -> Result<Option<Bytes>, String> {
 fn request(
     args: &args::Invoke,
     connection: &Connection,
-    data: &str,
+    data: &DataAddress,
     route: &Route,
     path: &str,
     body: Option<Bytes>,
 ) -> Result<Request<Body>, String> {
     let method = args.method.clone().unwrap_or(if body.is_some() { Method::POST } else { Method::GET });
-    let uri: Uri = format!("http://{data}{path}").parse().map_err(|error| format!("{path:?}: {error}"))?;
+    let DataAddress { scheme, authority } = data;
+    let uri = format!("{}://{authority}{path}", scheme.as_str());
+    let uri: Uri = uri.parse().map_err(|error| format!("{path:?}: {error}"))?;
     let mut request = Request::new(client::full(body.unwrap_or_default()));
     *request.method_mut() = method;
     *request.uri_mut() = uri;

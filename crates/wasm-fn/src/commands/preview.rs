@@ -3,7 +3,7 @@
 use http::Method;
 use wasm_fn_api as api;
 
-use super::{DONE, address, connect};
+use super::{DONE, address::DataAddress, connect};
 use crate::{
     args,
     fault::Fault,
@@ -34,7 +34,8 @@ pub(super) async fn run(args: args::Preview, output: Output) -> Result<u8, Fault
         return Err(Fault::new("preview-off", failed(), cause)
             .help("deploy a version with preview = \"token\"; the setting of the stable version applies"));
     }
-    let shown = Shown::new(preview, &address::data_authority(&node.data_listen, client.authority()));
+    let data = DataAddress::of(&node, client.address());
+    let shown = Shown::new(preview, data.scheme, &data.authority);
     output.data(&shown, Shown::table)?;
     for version in &shown.versions {
         if let Some(why) = &version.no_host {

@@ -40,5 +40,10 @@ fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
         proxy_protocol: config.proxy_protocol,
         preview_domain: config.preview_domain,
         egress_ca: config.egress_ca,
+        tls: config.tls,
+        redirect_listen: config.redirect_listen,
+        admin_tls: config.admin_tls,
+        admin_client_ca: config.admin_client_ca,
+        insecure_admin: config.insecure_admin,
     })
 }

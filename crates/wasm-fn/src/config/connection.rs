@@ -1,10 +1,16 @@
-//! The node's address and the token for it.
+//! The node's address, how to connect to it securely, and the token for it.
 
-use std::io;
+use std::{fmt, io};
 
 use http::{HeaderValue, Uri, uri::Authority};
+use rustls::ClientConfig;
+use wasm_fn_core::Scheme;
 
-use crate::{args, fault::Fault};
+use crate::{
+    args,
+    fault::Fault,
+    tls::{self, ClientFiles, KeyPairFiles},
+};
 
 /// Name of the token file in a data directory.
 const TOKEN_FILE: &str = "token";
@@ -12,10 +18,27 @@ const TOKEN_FILE: &str = "token";
 /// A node, as clients reach it.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    /// Host and port of the admin API.
-    pub(crate) authority: Authority,
+    /// Where the admin API is.
+    pub(crate) address: NodeAddress,
+    /// How to connect to a node with https.
+    pub(crate) tls: ClientConfig,
     /// The token for it.
     pub(crate) token: Token,
+}
+
+/// Where the admin API of a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodeAddress {
+    pub(crate) scheme: Scheme,
+    /// Host and port.
+    pub(crate) authority: Authority,
+}
+
+impl fmt::Display for NodeAddress {
+    /// `http://127.0.0.1:8081`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.as_str(), self.authority)
+    }
 }
 
 /// A bearer token. It is never printed.
@@ -23,12 +46,12 @@ pub(crate) struct Connection {
 pub(crate) struct Token(String);
 
 impl Connection {
-    /// Resolves `args`. Reads the token file if no token is given. Blocks.
+    /// Resolves `args`. Reads the token file if no token is given, and the files for TLS. Blocks.
     ///
     /// # Errors
-    /// The address is invalid, or no valid token is found.
+    /// The address is invalid, no valid token is found, or a file cannot be used.
     pub(crate) fn resolve(args: &args::Connection) -> Result<Self, Fault> {
-        let authority = authority(&args.server)
+        let address = address(&args.server)
             .map_err(|cause| Fault::new("invalid-server", "the node's address is invalid", cause))?;
         let token = match &args.token {
             Some(token) => Token::new(token),
@@ -39,7 +62,12 @@ impl Connection {
             }
         };
         let token = token.map_err(|cause| Fault::new("invalid-token", "the token is invalid", cause))?;
-        Ok(Self { authority, token })
+        let certificate = args.cert.clone().zip(args.key.clone());
+        let certificate = certificate.map(|(cert, key)| KeyPairFiles { cert, key });
+        let tls = tls::client_config(&ClientFiles { ca: args.ca.clone(), certificate }, tls::system_time());
+        let unusable = "a file with certificates cannot be used";
+        let tls = tls.map_err(|cause| Fault::new("invalid-certificate", unusable, cause))?;
+        Ok(Self { address, tls, token })
     }
 }
 
@@ -51,15 +79,14 @@ fn no_token(path: &std::path::Path, error: &io::Error) -> Fault {
     )
 }
 
-/// Reads `http://host:port` or `host:port`.
-fn authority(server: &str) -> Result<Authority, String> {
-    let expected = "expected http://HOST:PORT";
-    if server.starts_with("https://") {
-        return Err(format!(
-            "found {server:?}, {expected}: the admin API is plain HTTP, use a tunnel to reach it"
-        ));
-    }
-    let uri = server.strip_prefix("http://").unwrap_or(server).trim_end_matches('/');
+/// Reads `http://host:port`, `https://host:port` or `host:port`.
+fn address(server: &str) -> Result<NodeAddress, String> {
+    let expected = "expected http://HOST:PORT or https://HOST:PORT";
+    let (scheme, rest) = match server.strip_prefix("https://") {
+        Some(rest) => (Scheme::Https, rest),
+        None => (Scheme::Http, server.strip_prefix("http://").unwrap_or(server)),
+    };
+    let uri = rest.trim_end_matches('/');
     let uri: Uri = format!("http://{uri}/").parse().map_err(|_| format!("found {server:?}, {expected}"))?;
     // A host with or without a port number, and without a user.
     let plain = |authority: &&Authority| {
@@ -67,7 +94,7 @@ fn authority(server: &str) -> Result<Authority, String> {
             || (authority.port_u16().is_some() && !authority.as_str().contains('@'))
     };
     match (uri.path(), uri.query(), uri.authority().filter(plain)) {
-        ("/", None, Some(authority)) => Ok(authority.clone()),
+        ("/", None, Some(authority)) => Ok(NodeAddress { scheme, authority: authority.clone() }),
         _ => Err(format!("found {server:?}, {expected} and nothing else")),
     }
 }

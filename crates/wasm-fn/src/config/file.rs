@@ -15,7 +15,7 @@ use super::{
     function::{self, Function},
     toml_file::{BadValue, FileError, duration, parse, size, text_of},
 };
-use crate::args;
+use crate::{args, tls::KeyPairFiles};
 
 /// Maximum size of the file, bytes: far more than people write, and far less than the memory.
 const BYTES_MAX: u64 = 4 << 20;
@@ -50,6 +50,14 @@ pub(crate) struct Serve {
     pub(crate) preview_domain: Option<PreviewDomain>,
     /// Relative to the file's folder.
     pub(crate) egress_ca: Option<PathBuf>,
+    /// The same.
+    pub(crate) tls: Vec<KeyPairFiles>,
+    pub(crate) redirect_listen: Option<SocketAddr>,
+    /// The same.
+    pub(crate) admin_tls: Option<KeyPairFiles>,
+    /// The same.
+    pub(crate) admin_client_ca: Option<PathBuf>,
+    pub(crate) insecure_admin: Option<bool>,
 }
 
 /// The file as written.
@@ -82,6 +90,27 @@ struct RawServe {
     proxy_protocol: Option<bool>,
     preview_domain: Option<String>,
     egress_ca: Option<PathBuf>,
+    tls: Vec<RawKeyPair>,
+    redirect_listen: Option<String>,
+    admin_tls: Option<RawAdminTls>,
+    insecure_admin: Option<bool>,
+}
+
+/// `[[serve.tls]]` as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawKeyPair {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+/// `[serve.admin_tls]` as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAdminTls {
+    cert: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
 }
 
 impl ConfigFile {
@@ -123,6 +152,14 @@ impl RawServe {
         let network = |(index, text): (usize, String)| {
             text.parse().map_err(|error| BadValue::new(format!("serve.trusted_proxies[{index}]"), error))
         };
+        let pair =
+            |cert: PathBuf, key: PathBuf| KeyPairFiles { cert: folder.join(cert), key: folder.join(key) };
+        let (admin_tls, admin_client_ca) = match self.admin_tls {
+            Some(RawAdminTls { cert, key, client_ca }) => {
+                (Some(pair(cert, key)), client_ca.map(|client_ca| folder.join(client_ca)))
+            }
+            None => (None, None),
+        };
         Ok(Serve {
             listen: address("serve.listen", self.listen)?,
             admin: address("serve.admin", self.admin)?,
@@ -148,6 +185,11 @@ impl RawServe {
                 .map(|domain| domain.parse().map_err(|error| BadValue::new("serve.preview_domain", error)))
                 .transpose()?,
             egress_ca: self.egress_ca.map(|egress_ca| folder.join(egress_ca)),
+            tls: self.tls.into_iter().map(|RawKeyPair { cert, key }| pair(cert, key)).collect(),
+            redirect_listen: address("serve.redirect_listen", self.redirect_listen)?,
+            admin_tls,
+            admin_client_ca,
+            insecure_admin: self.insecure_admin,
         })
     }
 }

@@ -105,7 +105,7 @@ fn read(text: &str) -> Result<(), String> {
     for found in file.functions.values() {
         wasm_fn_admin::check_release(&found.rollout.strategy, &found.rollout.options, &found.gate)?;
     }
-    Serve::merge(&args::Serve::default(), file.serve).check()
+    Serve::merge(&args::Serve::default(), file.serve)?.check()
 }
 
 /// What was expected, by the error that `text` causes.

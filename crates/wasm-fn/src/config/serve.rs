@@ -10,7 +10,7 @@ use wasm_fn_core::PreviewDomain;
 use wasm_fn_server::Network;
 
 use super::{ConfigFile, file};
-use crate::{args, fault::Fault};
+use crate::{args, fault::Fault, tls::KeyPairFiles};
 
 /// All settings of `serve`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,16 @@ pub(crate) struct Serve {
     pub(crate) preview_domain: Option<PreviewDomain>,
     /// File with certificates that outgoing requests trust, beside the public ones.
     pub(crate) egress_ca: Option<PathBuf>,
+    /// Certificates and keys with which functions are served over TLS; plain HTTP if there are none.
+    pub(crate) tls: Vec<KeyPairFiles>,
+    /// Address that redirects clients of plain HTTP to https.
+    pub(crate) redirect_listen: Option<SocketAddr>,
+    /// The certificate and key of the admin API; plain HTTP if absent.
+    pub(crate) admin_tls: Option<KeyPairFiles>,
+    /// File with the authorities of its clients' certificates.
+    pub(crate) admin_client_ca: Option<PathBuf>,
+    /// Whether other machines may reach the admin API over plain HTTP.
+    pub(crate) insecure_admin: bool,
 }
 
 impl Default for Serve {
@@ -68,6 +78,11 @@ impl Default for Serve {
             proxy_protocol: false,
             preview_domain: None,
             egress_ca: None,
+            tls: Vec::new(),
+            redirect_listen: None,
+            admin_tls: None,
+            admin_client_ca: None,
+            insecure_admin: false,
         }
     }
 }
@@ -83,19 +98,23 @@ impl Serve {
                 .map_err(|error| Fault::new("invalid-config", "the configuration is invalid", error))?,
             None => ConfigFile::default(),
         };
-        let serve = Self::merge(args, file.serve);
-        serve.check().map_err(|cause| Fault::new("invalid-config", "the configuration is invalid", cause))?;
-        Ok(serve)
+        let serve = Self::merge(args, file.serve).and_then(|serve| serve.check().map(|()| serve));
+        serve.map_err(|cause| Fault::new("invalid-config", "the configuration is invalid", cause))
     }
 
     /// Flags and environment override the file, and the file overrides the defaults.
-    pub(crate) fn merge(args: &args::Serve, file: file::Serve) -> Self {
+    ///
+    /// # Errors
+    /// A certificate or a key is without the other.
+    pub(crate) fn merge(args: &args::Serve, file: file::Serve) -> Result<Self, String> {
         let default = Self::default();
         let args = args.clone();
         let body_max = args.body_max.map(|size| size.0);
         let component_max = args.component_max.map(|size| size.0);
         let code_memory = args.code_memory.map(|size| size.0);
-        Self {
+        let tls = key_pairs(args.tls_cert, args.tls_key)?;
+        let admin_tls = key_pair(args.admin_tls_cert, args.admin_tls_key)?;
+        Ok(Self {
             listen: args.listen.or(file.listen).unwrap_or(default.listen),
             admin: args.admin.or(file.admin).unwrap_or(default.admin),
             data_dir: args.data_dir.or(file.data_dir).unwrap_or(default.data_dir),
@@ -118,7 +137,12 @@ impl Serve {
                 args.trusted_proxy
             },
             proxy_protocol: args.proxy_protocol.or(file.proxy_protocol).unwrap_or(default.proxy_protocol),
-        }
+            tls: if tls.is_empty() { file.tls } else { tls },
+            redirect_listen: args.redirect_listen.or(file.redirect_listen),
+            admin_tls: admin_tls.or(file.admin_tls),
+            admin_client_ca: args.admin_client_ca.or(file.admin_client_ca),
+            insecure_admin: args.insecure_admin.or(file.insecure_admin).unwrap_or(default.insecure_admin),
+        })
     }
 
     /// Checks the bounds of every value, wherever it came from.
@@ -152,9 +176,52 @@ impl Serve {
                     .to_owned(),
             );
         }
-        if self.listen == self.admin && self.listen.port() != 0 {
-            return Err(format!("listen and admin are both {}, expected two addresses", self.listen));
+        let addresses = [
+            ("listen", Some(self.listen)),
+            ("admin", Some(self.admin)),
+            ("redirect_listen", self.redirect_listen),
+        ];
+        for (index, (key, address)) in addresses.iter().enumerate() {
+            let same = addresses[..index].iter().find(|(_, earlier)| earlier == address && address.is_some());
+            if let (Some((earlier, _)), Some(address)) = (same, address.filter(|address| address.port() != 0))
+            {
+                return Err(format!("{earlier} and {key} are both {address}, expected two addresses"));
+            }
+        }
+        if self.redirect_listen.is_some() && self.tls.is_empty() {
+            return Err(
+                "redirect_listen is set without TLS for functions, expected tls_cert and tls_key".to_owned()
+            );
+        }
+        if self.admin_client_ca.is_some() && self.admin_tls.is_none() {
+            return Err(
+                "admin_client_ca is set without TLS for the admin API, expected admin_tls_cert and admin_tls_key"
+                    .to_owned(),
+            );
         }
         Ok(())
+    }
+}
+
+/// Certificates and their keys, by their order.
+fn key_pairs(certs: Vec<PathBuf>, keys: Vec<PathBuf>) -> Result<Vec<KeyPairFiles>, String> {
+    if certs.len() != keys.len() {
+        let (certs, keys) = (certs.len(), keys.len());
+        return Err(format!(
+            "found {certs} of tls_cert and {keys} of tls_key, expected a key for each certificate"
+        ));
+    }
+    Ok(certs.into_iter().zip(keys).map(|(cert, key)| KeyPairFiles { cert, key }).collect())
+}
+
+/// The certificate and the key of the admin API.
+fn key_pair(cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Option<KeyPairFiles>, String> {
+    match (cert, key) {
+        (Some(cert), Some(key)) => Ok(Some(KeyPairFiles { cert, key })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err("admin_tls_cert is set without its key, expected admin_tls_key".to_owned()),
+        (None, Some(_)) => {
+            Err("admin_tls_key is set without its certificate, expected admin_tls_cert".to_owned())
+        }
     }
 }

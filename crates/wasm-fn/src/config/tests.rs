@@ -11,7 +11,7 @@ use expect_test::{Expect, expect};
 use wasm_fn_api as api;
 
 use super::{ConfigFile, Serve, file, function};
-use crate::args;
+use crate::{args, tls::KeyPairFiles};
 
 fn read(text: &str) -> ConfigFile {
     ConfigFile::parse(Path::new("project/wasm-fn.toml"), text).unwrap()
@@ -20,6 +20,10 @@ fn read(text: &str) -> ConfigFile {
 fn refused(text: &str, expected: &Expect) {
     let error = ConfigFile::parse(Path::new("wasm-fn.toml"), text).unwrap_err();
     expected.assert_eq(&error.to_string());
+}
+
+fn pair(cert: &str, key: &str) -> KeyPairFiles {
+    KeyPairFiles { cert: cert.into(), key: key.into() }
 }
 
 #[test]
@@ -79,6 +83,21 @@ trusted_proxies = ["10.0.0.0/8", "fd00::1"]
 proxy_protocol = true
 preview_domain = "Preview.example.com"
 egress_ca = "ca.pem"
+redirect_listen = "0.0.0.0:8080"
+insecure_admin = true
+
+[[serve.tls]]
+cert = "a.pem"
+key = "/keys/a.pem"
+
+[[serve.tls]]
+cert = "b.pem"
+key = "b.key"
+
+[serve.admin_tls]
+cert = "admin.pem"
+key = "admin.key"
+client_ca = "people.pem"
 "#,
     );
     let (_, hello) = file.functions.iter().next().unwrap();
@@ -131,11 +150,19 @@ egress_ca = "ca.pem"
             proxy_protocol: Some(true),
             preview_domain: "preview.example.com".parse().ok(),
             egress_ca: Some(PathBuf::from("project/ca.pem")),
+            tls: vec![pair("project/a.pem", "/keys/a.pem"), pair("project/b.pem", "project/b.key")],
+            redirect_listen: Some(SocketAddr::from(([0, 0, 0, 0], 8080))),
+            admin_tls: Some(pair("project/admin.pem", "project/admin.key")),
+            admin_client_ca: Some(PathBuf::from("project/people.pem")),
+            insecure_admin: Some(true),
         }
     );
-    let serve = Serve::merge(&args::Serve::default(), file.serve.clone());
+    let serve = Serve::merge(&args::Serve::default(), file.serve.clone()).unwrap();
     assert_eq!(serve.preview_domain, file.serve.preview_domain);
     assert_eq!(serve.egress_ca, file.serve.egress_ca);
+    assert_eq!((serve.tls, serve.admin_tls), (file.serve.tls, file.serve.admin_tls));
+    assert_eq!((serve.redirect_listen, serve.insecure_admin), (file.serve.redirect_listen, true));
+    assert_eq!(serve.admin_client_ca, file.serve.admin_client_ca);
 }
 
 #[test]
@@ -156,7 +183,7 @@ fn previews_that_mean_nothing_are_refused() {
 fn an_empty_file_leaves_the_defaults() {
     let file = read("");
     assert!(file.functions.is_empty());
-    assert_eq!(Serve::merge(&args::Serve::default(), file.serve), Serve::default());
+    assert_eq!(Serve::merge(&args::Serve::default(), file.serve), Ok(Serve::default()));
     assert_eq!(read("[function.hello]").functions.values().next(), Some(&function::Function::default()));
 }
 
@@ -209,7 +236,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `tls`, `redirect_listen`, `admin_tls`, `insecure_admin`"
         ],
     );
     refused(
@@ -460,14 +487,14 @@ fn flags_win_over_the_file_and_the_file_over_the_defaults() {
         proxy_protocol: Some(false),
         ..args::Serve::default()
     };
-    let merged = Serve::merge(&flags, from_file());
+    let merged = Serve::merge(&flags, from_file()).unwrap();
     assert_eq!(merged.listen.port(), 2);
     assert_eq!(merged.body_max_bytes, 9);
     assert!(!merged.allow_overrides && !merged.show_shielded && !merged.proxy_protocol);
     assert_eq!(merged.trusted_proxies, flags.trusted_proxy);
     assert_eq!(merged.instances_max, Some(7));
     assert_eq!(merged.admin, Serve::default().admin);
-    let merged = Serve::merge(&args::Serve::default(), from_file());
+    let merged = Serve::merge(&args::Serve::default(), from_file()).unwrap();
     assert!(merged.allow_overrides && merged.show_shielded && merged.proxy_protocol);
     assert_eq!(merged.trusted_proxies, from_file().trusted_proxies);
 }
@@ -501,4 +528,44 @@ fn a_node_refuses_what_is_out_of_bounds() {
         |serve| serve.admin = serve.listen,
         "listen and admin are both 127.0.0.1:8080, expected two addresses",
     );
+    refused(
+        |serve| {
+            serve.tls = vec![pair("a.pem", "a.key")];
+            serve.redirect_listen = Some(serve.admin);
+        },
+        "admin and redirect_listen are both 127.0.0.1:8081, expected two addresses",
+    );
+    refused(
+        |serve| serve.redirect_listen = Some(SocketAddr::from(([127, 0, 0, 1], 80))),
+        "redirect_listen is set without TLS for functions, expected tls_cert and tls_key",
+    );
+    refused(
+        |serve| serve.admin_client_ca = Some(PathBuf::from("ca.pem")),
+        "admin_client_ca is set without TLS for the admin API, expected admin_tls_cert and admin_tls_key",
+    );
+}
+
+#[test]
+fn a_certificate_has_a_key() {
+    let files = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+    let merged = |flags: args::Serve| Serve::merge(&flags, file::Serve::default());
+    let both = args::Serve {
+        tls_cert: files(&["a.pem", "b.pem"]),
+        tls_key: files(&["a.key", "b.key"]),
+        ..args::Serve::default()
+    };
+    assert_eq!(merged(both.clone()).unwrap().tls, [pair("a.pem", "a.key"), pair("b.pem", "b.key")]);
+    let expected = "found 2 of tls_cert and 1 of tls_key, expected a key for each certificate";
+    assert_eq!(merged(args::Serve { tls_key: files(&["a.key"]), ..both }), Err(expected.to_owned()));
+    let admin = |cert: Option<&str>, key: Option<&str>| {
+        let (admin_tls_cert, admin_tls_key) = (cert.map(PathBuf::from), key.map(PathBuf::from));
+        merged(args::Serve { admin_tls_cert, admin_tls_key, ..args::Serve::default() })
+    };
+    assert_eq!(admin(Some("a.pem"), Some("a.key")).unwrap().admin_tls, Some(pair("a.pem", "a.key")));
+    for (cert, key, expected) in [
+        (Some("a.pem"), None, "admin_tls_cert is set without its key, expected admin_tls_key"),
+        (None, Some("a.key"), "admin_tls_key is set without its certificate, expected admin_tls_cert"),
+    ] {
+        assert_eq!(admin(cert, key), Err(expected.to_owned()));
+    }
 }

@@ -1,6 +1,10 @@
 //! Rates findings, and says what to do about them. Pure.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use wasm_fn_pool::{CapacityError, PoolPlan};
 use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
@@ -9,6 +13,7 @@ use super::{Finding, bytes};
 use crate::{
     machine::{self, DESCRIPTORS_SPARED},
     node::is_exposed,
+    tls::{KeyPair, KeyPairError, KeyPairFiles, Validity, Warning},
 };
 
 /// Memory below which a single large function may not fit, bytes.
@@ -26,6 +31,10 @@ const DESCRIPTORS_FEW: u64 = 512;
 /// The start of 2026, when this program was made: no correct clock is earlier.
 const BUILT: Duration = Duration::from_secs(1_767_225_600);
 
+/// What is left of a certificate when it should have been renewed: those that ACME issues are renewed a month
+/// before their end, and the shortest-lived ones some days.
+const CERTIFICATE_DAYS_FEW: Duration = Duration::from_secs(3 * 24 * 3600);
+
 /// Tolerance between two readings of the time.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
@@ -42,16 +51,59 @@ pub(super) fn kernel(release: &str, reset: InstanceMemoryReset) -> Finding {
     }
 }
 
-/// The admin API has no TLS, and its token can do everything.
-pub(super) fn admin_tls(address: SocketAddr) -> Finding {
-    if is_exposed(address) {
-        return Finding::warning(
-            "admin-tls",
-            format!("{address} may be reached by other machines, over plain HTTP"),
-            "listen on 127.0.0.1 and use a tunnel, or let only a proxy with TLS reach it",
-        );
+/// The token of the admin API can do everything. `has_tls` says that others cannot read it along, `insecure`
+/// that they may.
+pub(super) fn admin_tls(address: SocketAddr, has_tls: bool, insecure: bool) -> Finding {
+    let name = "admin-tls";
+    if has_tls {
+        return Finding::ok(name, format!("{address} is reached over TLS"));
     }
-    Finding::ok("admin-tls", format!("{address} is reached from this machine only"))
+    if !is_exposed(address) {
+        return Finding::ok(name, format!("{address} is reached from this machine only"));
+    }
+    let found = format!("{address} may be reached by other machines, over plain HTTP");
+    if insecure {
+        let help = "use --admin-tls-cert and --admin-tls-key, or let only a proxy with TLS reach it";
+        return Finding::warning(name, found, help);
+    }
+    let help =
+        "listen on 127.0.0.1, use --admin-tls-cert and --admin-tls-key, or accept it with --insecure-admin";
+    Finding::problem(name, found, help)
+}
+
+/// A certificate with its key in `files`, read at `now`.
+pub(super) fn certificate(
+    files: &KeyPairFiles,
+    read: &Result<KeyPair, KeyPairError>,
+    now: SystemTime,
+) -> Finding {
+    let name = "certificate";
+    let pair = match read {
+        Ok(pair) => pair,
+        Err(error @ KeyPairError::Exposed { path, .. }) => {
+            return Finding::problem(name, error.to_string(), format!("chmod 600 {}", path.display()));
+        }
+        Err(error) => {
+            return Finding::problem(name, error.to_string(), "a node with these files does not start");
+        }
+    };
+    if let Some(warning) = pair.warnings.first() {
+        let help = match warning {
+            Warning::Expired { .. } => "renew it: a running node reads the new files by itself",
+            Warning::NotYetValid { .. } => "check the clock, or wait",
+            Warning::WrongOrder { .. } => "the node sends them in the right order; put the file in order",
+        };
+        return Finding::warning(name, warning.to_string(), help);
+    }
+    let (cert, title) = (files.cert.display(), pair.certificate.title());
+    let until = humantime::format_rfc3339_seconds(pair.certificate.not_after);
+    let found = format!("the one of {title} in {cert} is valid until {until} and has its key");
+    match pair.certificate.validity(now) {
+        Validity::Valid(left) if left < CERTIFICATE_DAYS_FEW => {
+            Finding::warning(name, found, "renew it soon, and check what should have renewed it")
+        }
+        _ => Finding::ok(name, found),
+    }
 }
 
 pub(super) fn cores(cores: usize) -> Finding {

@@ -8,9 +8,10 @@ use std::{
 
 use http::{Request, header};
 use http_body_util::{BodyExt as _, Limited};
+use wasm_fn_core::Scheme;
 
 use super::Finding;
-use crate::{client, config};
+use crate::{client, config, tls};
 
 /// Maximum time for an answer from an address.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -32,19 +33,34 @@ enum Place {
     Unusable(String),
 }
 
-/// Checks both addresses.
-pub(super) async fn both(config: &config::Serve) -> [Finding; 2] {
-    let listen = look(config.listen, "/", data_plane).await;
-    let admin = look(config.admin, "/openapi.json", admin_api).await;
-    [judge("listen", "--listen", config.listen, listen), judge("admin", "--admin", config.admin, admin)]
+/// Checks all addresses.
+pub(super) async fn all(config: &config::Serve) -> Vec<Finding> {
+    let scheme = |secured| if secured { Scheme::Https } else { Scheme::Http };
+    let listen = look(scheme(!config.tls.is_empty()), config.listen, "/", data_plane).await;
+    let admin = look(scheme(config.admin_tls.is_some()), config.admin, "/openapi.json", admin_api).await;
+    let mut findings = vec![
+        judge("listen", "--listen", config.listen, listen),
+        judge("admin", "--admin", config.admin, admin),
+    ];
+    if let Some(address) = config.redirect_listen {
+        // It answers as the data plane does.
+        let redirect = look(Scheme::Http, address, "/", data_plane).await;
+        findings.push(judge("redirect", "--redirect-listen", address, redirect));
+    }
+    findings
 }
 
 /// Finds out what uses `address`. The server there is a node if `node` recognises its answer to `path`.
-async fn look(address: SocketAddr, path: &str, node: fn(&http::HeaderMap, &[u8]) -> Option<Place>) -> Place {
+async fn look(
+    scheme: Scheme,
+    address: SocketAddr,
+    path: &str,
+    node: fn(&http::HeaderMap, &[u8]) -> Option<Place>,
+) -> Place {
     match TcpListener::bind(address) {
         Ok(_) => Place::Free,
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-            let answer = tokio::time::timeout(ANSWER_WAIT, ask(reachable(address), path)).await;
+            let answer = tokio::time::timeout(ANSWER_WAIT, ask(scheme, reachable(address), path)).await;
             let answer = answer.ok().flatten();
             answer.and_then(|(headers, body)| node(&headers, &body)).unwrap_or(Place::Taken)
         }
@@ -52,12 +68,12 @@ async fn look(address: SocketAddr, path: &str, node: fn(&http::HeaderMap, &[u8])
     }
 }
 
-async fn ask(address: SocketAddr, path: &str) -> Option<(http::HeaderMap, Vec<u8>)> {
-    let request = Request::get(format!("http://{address}{path}"))
+async fn ask(scheme: Scheme, address: SocketAddr, path: &str) -> Option<(http::HeaderMap, Vec<u8>)> {
+    let request = Request::get(format!("{}://{address}{path}", scheme.as_str()))
         .header(header::HOST, address.to_string())
         .body(client::full(""))
         .ok()?;
-    let (head, body) = client::http().request(request).await.ok()?.into_parts();
+    let (head, body) = client::http(tls::unverified()).request(request).await.ok()?.into_parts();
     let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.ok()?;
     Some((head.headers, body.to_bytes().to_vec()))
 }

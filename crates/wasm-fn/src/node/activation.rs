@@ -22,6 +22,7 @@ const FIRST: i32 = 3;
 pub(super) struct Activated {
     pub(super) http: Option<TcpListener>,
     pub(super) admin: Option<TcpListener>,
+    pub(super) redirect: Option<TcpListener>,
 }
 
 /// What a socket is for.
@@ -29,6 +30,7 @@ pub(super) struct Activated {
 enum Purpose {
     Http,
     Admin,
+    Redirect,
 }
 
 /// Takes the sockets that were passed to this process; `None` if there are none.
@@ -48,6 +50,7 @@ pub(super) fn sockets() -> anyhow::Result<Option<Activated>> {
         let place = match purpose {
             Purpose::Http => &mut activated.http,
             Purpose::Admin => &mut activated.admin,
+            Purpose::Redirect => &mut activated.redirect,
         };
         *place = Some(TcpListener::from(socket));
     }
@@ -67,19 +70,22 @@ fn passed(pid: u32, variable: impl Fn(&str) -> Option<String>) -> Result<Vec<(i3
         return Ok(Vec::new());
     }
     let count: usize = count.parse().map_err(|_| format!("LISTEN_FDS is {count:?}, expected a number"))?;
-    if count > 2 {
-        return Err(format!("LISTEN_FDS is {count}, expected at most 2: http and admin"));
+    if count > 3 {
+        return Err(format!("LISTEN_FDS is {count}, expected at most 3: http, admin and redirect"));
     }
     // If the manager gives no names, the order counts.
-    let names = names.unwrap_or_else(|| "http:admin".to_owned());
+    let names = names.unwrap_or_else(|| "http:admin:redirect".to_owned());
     let mut passed: Vec<(i32, Purpose)> = Vec::new();
     let mut names = names.split(':');
     for descriptor in (FIRST..).take(count) {
         let purpose = match names.next().unwrap_or_default() {
             "http" => Purpose::Http,
             "admin" => Purpose::Admin,
+            "redirect" => Purpose::Redirect,
             found => {
-                return Err(format!("descriptor {descriptor} is named {found:?}, expected http or admin"));
+                return Err(format!(
+                    "descriptor {descriptor} is named {found:?}, expected http, admin or redirect"
+                ));
             }
         };
         if passed.iter().any(|&(_, other)| other == purpose) {

@@ -2,7 +2,9 @@
 //!
 //! The socket is the new process's standard input, the only descriptor that a process may own without being
 //! told its number. The first message holds the sockets and the data directory; every later message is one
-//! byte. Programs of different versions use this protocol, so any change to it also changes [`PROTOCOL`].
+//! byte. Programs of different versions use this protocol, so any change to it also changes [`PROTOCOL`],
+//! unless both sides understand the other's earlier form: a third socket may follow the first two, and
+//! programs that know only two do not receive it.
 
 use std::{
     ffi::OsStr,
@@ -93,11 +95,12 @@ impl HandoverChannel {
 
 /// Sends the first message on a new stream. Does not block.
 pub(super) fn send(stream: &UnixStream, sockets: &Sockets, data_dir: &Path) -> io::Result<()> {
-    let descriptors = [sockets.http.as_fd(), sockets.admin.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut descriptors = vec![sockets.http.as_fd(), sockets.admin.as_fd()];
+    descriptors.extend(sockets.redirect.as_ref().map(TcpListener::as_fd));
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(io::Error::other("two descriptors did not fit into a message with room for two"));
+        return Err(io::Error::other("three descriptors did not fit into a message with room for three"));
     }
     let text = [data_dir.as_os_str().as_bytes(), b"\n"].concat();
     let sent = sendmsg(stream, &[IoSlice::new(&text)], &mut control, SendFlags::DONTWAIT)?;
@@ -107,12 +110,12 @@ pub(super) fn send(stream: &UnixStream, sockets: &Sockets, data_dir: &Path) -> i
     Ok(())
 }
 
-/// Reads the first message: the sockets for HTTP and the admin API, and the data directory. Does not block.
+/// Reads the first message: the sockets, and the data directory. Does not block.
 ///
 /// # Errors
 /// `stream` does not carry this protocol.
-pub(super) fn receive(stream: &UnixStream) -> io::Result<(TcpListener, TcpListener, PathBuf)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+pub(super) fn receive(stream: &UnixStream) -> io::Result<(Sockets, PathBuf)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut text = vec![0; PATH_BYTES_MAX + 1];
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
@@ -126,11 +129,16 @@ pub(super) fn receive(stream: &UnixStream) -> io::Result<(TcpListener, TcpListen
         .flatten()
         .collect();
     let malformed = |found: String| io::Error::new(io::ErrorKind::InvalidData, found);
-    let [http, admin] = <[OwnedFd; 2]>::try_from(descriptors)
-        .map_err(|found| malformed(format!("received {} descriptors, expected 2", found.len())))?;
+    let found = descriptors.len();
+    let mut sockets = descriptors.into_iter().map(TcpListener::from);
+    let (Some(http), Some(admin), redirect, None) =
+        (sockets.next(), sockets.next(), sockets.next(), sockets.next())
+    else {
+        return Err(malformed(format!("received {found} descriptors, expected 2 or 3")));
+    };
     let path = text[..received.bytes].strip_suffix(b"\n");
     let path = path.ok_or_else(|| malformed("received a path without a newline at its end".to_owned()))?;
-    Ok((TcpListener::from(http), TcpListener::from(admin), PathBuf::from(OsStr::from_bytes(path))))
+    Ok((Sockets { http, admin, redirect }, PathBuf::from(OsStr::from_bytes(path))))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use wasm_fn_control::host::{
     Host, LogLine, LogPage, LogRequest, LogStream, Prepared, Progress, ProgressSink, Rejection,
 };
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Scheme, VersionNo};
 use wasm_fn_runtime::{
     BodyError, Fault, Invocation, KindError, PrepareError, PrepareStep, Runtime, VersionSpec,
 };
@@ -28,9 +28,6 @@ const CALL_BYTES_MAX: usize = 1 << 20;
 
 /// Maximum number of retries of a [`call`](Host::call) that the node refuses.
 const REFUSALS_MAX: u32 = 20;
-
-/// The port that a [`call`](Host::call) of the node itself seems to come in on.
-const HTTP_PORT: u16 = 80;
 
 /// Prepares components and creates handles with the runtime.
 pub(crate) struct RuntimeHost {
@@ -157,7 +154,8 @@ async fn call_once(version: &Hosted, request: Request<Bytes>) -> Result<Response
         request: request.map(|body| Full::new(body).map_err(unbroken)),
         request_id: RequestId::random().bits(),
         client: None,
-        port: HTTP_PORT,
+        scheme: Scheme::Http,
+        port: Scheme::Http.port(),
         arrived: now,
         began: now,
         egress_check: None,

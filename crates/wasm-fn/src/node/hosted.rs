@@ -31,6 +31,7 @@ impl Invoke for Hosted {
             request: call.request.map(GuestBound),
             request_id: call.request_id.bits(),
             client: Some(call.client.ip()),
+            scheme: call.scheme,
             port: call.port,
             arrived: call.arrived,
             began: call.began,

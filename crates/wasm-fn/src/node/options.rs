@@ -6,6 +6,8 @@ use wasm_fn_core::PreviewDomain;
 use wasm_fn_pool::PoolPlan;
 use wasm_fn_server::Network;
 
+use crate::tls::KeyPairFiles;
+
 /// Options to start a node with.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeOptions {
@@ -37,4 +39,14 @@ pub(crate) struct NodeOptions {
     pub(crate) preview_domain: Option<PreviewDomain>,
     /// File with certificates that outgoing requests trust, beside the public ones.
     pub(crate) egress_ca: Option<PathBuf>,
+    /// Certificates and keys with which functions are served over TLS; plain HTTP if there are none.
+    pub(crate) tls: Vec<KeyPairFiles>,
+    /// Address that redirects clients of plain HTTP to https; port 0 takes any free port.
+    pub(crate) redirect_listen: Option<SocketAddr>,
+    /// The certificate and key of the admin API; plain HTTP if absent.
+    pub(crate) admin_tls: Option<KeyPairFiles>,
+    /// File with the authorities of its clients' certificates.
+    pub(crate) admin_client_ca: Option<PathBuf>,
+    /// Whether other machines may reach the admin API over plain HTTP.
+    pub(crate) insecure_admin: bool,
 }

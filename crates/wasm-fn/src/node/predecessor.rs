@@ -49,7 +49,7 @@ impl Predecessor {
             || format!("{} is set, but standard input is not a handover socket", handover_protocol::VARIABLE);
         let stdin = std::io::stdin().as_fd().try_clone_to_owned().with_context(unusable)?;
         let stream = UnixStream::from(stdin);
-        let (http, admin, data_dir) = handover_protocol::receive(&stream).with_context(unusable)?;
+        let (handed, data_dir) = handover_protocol::receive(&stream).with_context(unusable)?;
         let ours = options.data_dir.canonicalize();
         let ours = ours.with_context(|| format!("data directory {}", options.data_dir.display()))?;
         anyhow::ensure!(
@@ -58,7 +58,7 @@ impl Predecessor {
             ours.display(),
             data_dir.display()
         );
-        let sockets = Sockets::inherited(http, admin, options)?;
+        let sockets = Sockets::inherited(handed, options)?;
         let channel = HandoverChannel::new(stream).with_context(unusable)?;
         let needs = needs::take(&options.data_dir);
         Ok(Some((Self { channel, needs }, sockets)))

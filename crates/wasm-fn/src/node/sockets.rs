@@ -1,4 +1,4 @@
-//! The two listening sockets of a node.
+//! The listening sockets of a node.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -13,15 +13,18 @@ const BACKLOG: u32 = 4096;
 
 /// Non-blocking sockets that listen. As long as a handle on a socket is open in any process, no client is
 /// refused.
+#[derive(Debug)]
 pub(super) struct Sockets {
     /// The socket that serves functions.
     pub(super) http: TcpListener,
     /// The socket that serves the admin API.
     pub(super) admin: TcpListener,
+    /// The socket that redirects clients of plain HTTP, if there is one.
+    pub(super) redirect: Option<TcpListener>,
 }
 
 impl Sockets {
-    /// Binds both sockets.
+    /// Binds all sockets.
     pub(super) fn bind(options: &NodeOptions) -> anyhow::Result<Self> {
         Self::complete(Activated::default(), options)
     }
@@ -36,20 +39,43 @@ impl Sockets {
             Some(admin) => listening(admin, options.admin, "--admin")?,
             None => bind(options.admin, "--admin")?,
         };
-        Ok(Self { http, admin })
+        let redirect = redirect(given.redirect, options)?;
+        Self { http, admin, redirect }.checked(options)
     }
 
     /// Takes the sockets that another process handed over.
-    pub(super) fn inherited(
-        http: TcpListener,
-        admin: TcpListener,
-        options: &NodeOptions,
-    ) -> anyhow::Result<Self> {
-        Ok(Self {
+    pub(super) fn inherited(handed: Self, options: &NodeOptions) -> anyhow::Result<Self> {
+        let Self { http, admin, redirect: given } = handed;
+        Self {
             http: listening(http, options.listen, "--listen")?,
             admin: listening(admin, options.admin, "--admin")?,
-        })
+            redirect: redirect(given, options)?,
+        }
+        .checked(options)
     }
+
+    /// Refuses an admin API whose token others may read along.
+    fn checked(self, options: &NodeOptions) -> anyhow::Result<Self> {
+        let admin = self.admin.local_addr()?;
+        anyhow::ensure!(
+            options.admin_tls.is_some() || options.insecure_admin || !is_exposed(admin),
+            "other machines may reach the admin API at {admin} over plain HTTP, expected a loopback address or \
+             TLS: add --admin-tls-cert and --admin-tls-key, or accept that others may read its token with \
+             --insecure-admin"
+        );
+        Ok(self)
+    }
+}
+
+/// The socket that redirects, if one is configured: the one that was passed, or a new one.
+fn redirect(given: Option<TcpListener>, options: &NodeOptions) -> anyhow::Result<Option<TcpListener>> {
+    const FLAG: &str = "--redirect-listen";
+    let Some(address) = options.redirect_listen else { return Ok(None) };
+    let socket = match given {
+        Some(given) => listening(given, address, FLAG)?,
+        None => bind(address, FLAG)?,
+    };
+    Ok(Some(socket))
 }
 
 /// Creates another handle on `socket`, for the current tokio runtime.

@@ -115,8 +115,9 @@ impl Node {
     /// Finishes accepted requests, for at most `timeout`, while the new process serves.
     pub(crate) async fn leave(self, timeout: Duration) -> DrainReport {
         self.preparing.abort();
+        self.reloading.abort();
         drop(self.sockets);
-        self.server.leave(timeout).await
+        tokio::join!(self.server.leave(timeout), super::stop(self.redirect)).0
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use wasm_fn_api as api;
+use wasm_fn_core::Scheme;
 
 use super::tables;
 
@@ -35,15 +36,16 @@ pub(crate) struct ShownVersion {
 }
 
 impl Shown {
-    /// Converts `preview` for a node that serves functions at `data`.
-    pub(crate) fn new(preview: api::PreviewView, data: &str) -> Self {
+    /// Converts `preview` for a node that serves functions at `data` by `scheme`.
+    pub(crate) fn new(preview: api::PreviewView, scheme: Scheme, data: &str) -> Self {
         let api::PreviewView { function, stage, access, token, guest_path, addresses } = preview;
         let query = token.as_ref().map(|token| format!("?wasm-fn-preview={token}")).unwrap_or_default();
+        let scheme = scheme.as_str();
         let port = data.rsplit_once(':').map(|(_, port)| format!(":{port}")).unwrap_or_default();
         let versions = addresses.into_iter().map(|address| {
             let api::PreviewAddress { version, role, path, host, no_host } = address;
-            let host_url = host.map(|host| format!("http://{host}{port}{guest_path}{query}"));
-            ShownVersion { version, role, url: format!("http://{data}{path}{query}"), host_url, no_host }
+            let host_url = host.map(|host| format!("{scheme}://{host}{port}{guest_path}{query}"));
+            ShownVersion { version, role, url: format!("{scheme}://{data}{path}{query}"), host_url, no_host }
         });
         let versions = versions.collect();
         Self { function, stage, access, token, versions }

@@ -1,7 +1,7 @@
 //! Facts about requests as guests get them.
 
 use bytes::Bytes;
-use http::{HeaderValue, Version, uri::Scheme};
+use http::{HeaderValue, Version};
 use http_body_util::Empty;
 
 use super::*;
@@ -31,9 +31,11 @@ fn guests_of_0_3_get_scheme_and_authority_in_every_protocol() {
         // HTTP/1.0 may leave it out.
         ("/a?b", None, "localhost"),
     ] {
-        let (request, _) = request_03(&mut Egress::new(None), request(target, host));
-        assert_eq!(request.scheme, Some(Scheme::HTTP), "{target} at {host:?}");
-        assert_eq!(request.authority.unwrap(), authority, "{target} at {host:?}");
-        assert_eq!(request.path_with_query.unwrap(), "/a?b");
+        for (scheme, expected) in [(Scheme::Http, uri::Scheme::HTTP), (Scheme::Https, uri::Scheme::HTTPS)] {
+            let (request, _) = request_03(&mut Egress::new(None), scheme, request(target, host));
+            assert_eq!(request.scheme, Some(expected), "{target} at {host:?}");
+            assert_eq!(request.authority.unwrap(), authority, "{target} at {host:?}");
+            assert_eq!(request.path_with_query.unwrap(), "/a?b");
+        }
     }
 }

@@ -12,6 +12,7 @@ use http::{Request, StatusCode, Version, request::Builder};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWrite};
+use wasm_fn_core::Scheme;
 use wasmtime_wasi::p2::{InputStream, StreamError};
 
 use super::*;
@@ -19,9 +20,14 @@ use crate::{BodyError, fault::Refusal};
 
 /// The variables of a request, by name. Each must come once.
 fn variables_of(request: Builder) -> Result<BTreeMap<String, String>, Refusal> {
+    variables_by(Scheme::Http, request)
+}
+
+fn variables_by(scheme: Scheme, request: Builder) -> Result<BTreeMap<String, String>, Refusal> {
     let parts = request.body(()).unwrap().into_parts().0;
     let client = Some([192, 0, 2, 1].into());
-    let listed = variables(&CgiRequest { parts: &parts, client, port: 8443 })?;
+    let origin = Origin { client, scheme, port: 8443 };
+    let listed = variables(&CgiRequest { parts: &parts, origin })?;
     let count = listed.len();
     let by_name: BTreeMap<_, _> = listed.into_iter().collect();
     assert_eq!(by_name.len(), count, "a variable came twice: {by_name:?}");
@@ -57,6 +63,14 @@ fn a_request_becomes_variables() {
             ("PATH_TRANSLATED", None),
         ],
     );
+}
+
+#[test]
+fn only_what_came_by_tls_says_so() {
+    let found = variables_by(Scheme::Https, Request::get("/")).unwrap();
+    assert_eq!(found.get("HTTPS").map(String::as_str), Some("on"), "{found:?}");
+    // A target is no more than the client's word.
+    check(Request::get("https://example.com/"), &[("HTTPS", None)]);
 }
 
 #[test]

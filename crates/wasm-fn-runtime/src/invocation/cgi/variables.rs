@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderName, HeaderValue, Version, header, request::Parts};
 use percent_encoding::percent_decode_str;
+use wasm_fn_core::Scheme;
 
 use crate::fault::Refusal;
 
@@ -40,8 +41,16 @@ const LEFT_OUT: [&str; 13] = [
 /// A request for a command.
 pub(crate) struct CgiRequest<'a> {
     pub(crate) parts: &'a Parts,
+    pub(crate) origin: Origin,
+}
+
+/// Where a request comes from, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
     /// `None` if the node itself asks.
     pub(crate) client: Option<IpAddr>,
+    /// The scheme by which the client sent it.
+    pub(crate) scheme: Scheme,
     /// The port that the request came in on.
     pub(crate) port: u16,
 }
@@ -54,7 +63,7 @@ pub(crate) struct CgiRequest<'a> {
 /// # Errors
 /// The request does not fit into variables.
 pub(crate) fn variables(request: &CgiRequest<'_>) -> Result<Vec<(String, String)>, Refusal> {
-    let CgiRequest { parts, client, port } = *request;
+    let CgiRequest { parts, origin: Origin { client, scheme, port } } = *request;
     let host = host(parts);
     let (target, query) = (parts.uri.path_and_query(), parts.uri.query().unwrap_or(""));
     let client = client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)).to_string();
@@ -76,6 +85,8 @@ pub(crate) fn variables(request: &CgiRequest<'_>) -> Result<Vec<(String, String)
         variables.push(("CONTENT_TYPE", text(kind.as_bytes())));
     }
     variables.extend(host.map(|host| ("HTTP_HOST", host)));
+    // Not in RFC 3875, but what every server says of TLS.
+    variables.extend((scheme == Scheme::Https).then(|| ("HTTPS", "on".to_owned())));
     let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value));
     let variables: Vec<_> = variables.chain(header_variables(parts)).collect();
     variables.iter().try_for_each(|(name, value)| check(name, value))?;

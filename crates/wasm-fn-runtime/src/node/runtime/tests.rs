@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
 use tempfile::TempDir;
-use wasm_fn_core::Limits;
+use wasm_fn_core::{Limits, Scheme};
 
 use super::*;
 use crate::{
@@ -148,6 +148,7 @@ fn invocation<B>(request: Request<B>) -> Invocation<B> {
         request,
         request_id: 7,
         client: None,
+        scheme: Scheme::Http,
         port: 80,
         arrived: now,
         began: now,

@@ -272,3 +272,43 @@ fn all_other_headers_are_left() {
     assert_eq!(left(&others, false), others);
     assert_eq!(left(&others, true), others);
 }
+
+#[test]
+fn scheme_is_the_one_by_which_the_client_came() {
+    let trusted = ["10.0.0.0/8"].map(|text| text.parse().unwrap());
+    for (fields, expected) in [
+        (&[][..], None),
+        (&[("x-forwarded-for", "192.0.2.1")], None),
+        (&[("x-forwarded-proto", "https")], Some(Scheme::Https)),
+        (&[("x-forwarded-proto", " HTTPS ")], Some(Scheme::Https)),
+        (&[("x-forwarded-proto", "http")], Some(Scheme::Http)),
+        (&[("x-forwarded-proto", "wss")], None),
+        (&[("x-forwarded-proto", "")], None),
+        // One entry, whatever the number of proxies.
+        (&[("x-forwarded-for", "192.0.2.1, 10.0.0.2"), ("x-forwarded-proto", "https")], Some(Scheme::Https)),
+        // An entry for each of them: that of the client, and not one that the client made up.
+        (
+            &[("x-forwarded-for", "192.0.2.1, 10.0.0.2"), ("x-forwarded-proto", "https, http")],
+            Some(Scheme::Https),
+        ),
+        (
+            &[("x-forwarded-for", "198.51.100.7, 192.0.2.1"), ("x-forwarded-proto", "https, http")],
+            Some(Scheme::Http),
+        ),
+        (&[("x-forwarded-proto", "https, http")], Some(Scheme::Http)),
+        (&[("forwarded", "for=192.0.2.1;proto=https")], Some(Scheme::Https)),
+        (&[("forwarded", "for=192.0.2.1;PROTO=\"https\", for=10.0.0.2;proto=http")], Some(Scheme::Https)),
+        (&[("forwarded", "for=198.51.100.7;proto=https, for=192.0.2.1;proto=http")], Some(Scheme::Http)),
+        (&[("forwarded", "for=unknown;proto=https")], Some(Scheme::Https)),
+        (&[("forwarded", "for=192.0.2.1;proto=https;proto=http")], None),
+        (&[("forwarded", "for=192.0.2.1;proto=ftp")], None),
+        // It stands for the other headers.
+        (&[("forwarded", "for=192.0.2.1"), ("x-forwarded-proto", "https")], None),
+    ] {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        assert_eq!(scheme(&headers, PEER.parse().unwrap(), &trusted), expected, "{fields:?}");
+    }
+}

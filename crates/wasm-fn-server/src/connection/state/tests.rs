@@ -27,6 +27,7 @@ fn connection() -> (Arc<ConnectionState>, Instant, ServerOptions) {
         shield_body_bytes_max: 0,
         show_shielded: false,
         trusted_proxies: Vec::new(),
+        tls: None,
         proxy_protocol: false,
         preview_domain: None,
         draw: draw_at_random,

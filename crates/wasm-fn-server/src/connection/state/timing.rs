@@ -120,6 +120,18 @@ impl Timing {
         Some(begins)
     }
 
+    /// Notes that a handshake begins. It may take as long as a head, also while the server drains: its client
+    /// is not idle.
+    pub(crate) fn begin_handshake(&self) {
+        self.head_since.store(self.stamp(self.opened), Relaxed);
+    }
+
+    /// Notes that the handshake has ended at `at`.
+    pub(crate) fn end_handshake(&self, at: Instant) {
+        self.head_since.store(0, Relaxed);
+        self.ended(at);
+    }
+
     /// Notes that the head of a request is complete.
     pub(super) fn begin(&self) {
         self.in_flight.fetch_add(1, Relaxed);

@@ -1,8 +1,9 @@
 //! The commands proposed after a deployment.
 
 use wasm_fn_api as api;
+use wasm_fn_core::Scheme;
 
-use super::next;
+use super::{DataAddress, next};
 
 fn result() -> api::DeployResult {
     let share =
@@ -22,8 +23,12 @@ fn result() -> api::DeployResult {
     }
 }
 
+fn at(authority: &str) -> DataAddress {
+    DataAddress { scheme: Scheme::Http, authority: authority.to_owned() }
+}
+
 fn commands(result: &api::DeployResult) -> Vec<String> {
-    next(result, "127.0.0.1:8080").into_iter().map(|(command, _)| command).collect()
+    next(result, &at("127.0.0.1:8080")).into_iter().map(|(command, _)| command).collect()
 }
 
 #[test]
@@ -62,9 +67,9 @@ fn a_rollout_is_watched_moved_and_ended() {
         "wasm-fn abort hello -s staging",
     ];
     assert_eq!(commands(&canary), expected);
-    assert_eq!(next(&canary, "x")[2].1, "to the next step without waiting");
+    assert_eq!(next(&canary, &at("x"))[2].1, "to the next step without waiting");
     let one = rollout(api::StrategySpec::Canary { steps: vec![] }, "progressing", &["10%", "100%"]);
-    assert_eq!(next(&one, "x")[2].1, "all traffic to the canary");
+    assert_eq!(next(&one, &at("x"))[2].1, "all traffic to the canary");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use wasm_fn_api::{
     DeployResult, EndedRolloutView, FunctionStatus, Problem, RolloutChange, RolloutOutcomeView, RolloutView,
     StageStatus,
 };
+use wasm_fn_core::Scheme;
 
 use super::{
     For, Watcher, code, deploy,
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     args::{self, Format},
     client::{Client, ClientError},
-    config::Connection,
+    config::{Connection, NodeAddress},
     fault::{Fault, ROLLED_BACK},
     output::Output,
 };
@@ -47,7 +48,8 @@ fn refusal(status: u16) -> ClientError {
 }
 
 fn unreachable() -> ClientError {
-    ClientError::Unreachable { node: "127.0.0.1:1".parse().unwrap(), cause: "refused".to_owned() }
+    let node = NodeAddress { scheme: Scheme::Http, authority: "127.0.0.1:1".parse().unwrap() };
+    ClientError::Unreachable { node, cause: "refused".to_owned() }
 }
 
 /// Watches a rollout of v2 that began at 5 on a node that sends `answers`; fails if they are not enough.
@@ -124,7 +126,15 @@ fn exit_codes_are_those_of_the_help() {
 /// Waits a short time for a deployment of v2 on a node that never answers.
 async fn wait(rollout: Option<RolloutView>) -> Result<u8, Fault> {
     let (server, token) = ("127.0.0.1:1".to_owned(), Some("x".to_owned()));
-    let args = args::Connection { server, token, data_dir: "".into(), output: Format::Table };
+    let args = args::Connection {
+        server,
+        token,
+        data_dir: "".into(),
+        ca: None,
+        cert: None,
+        key: None,
+        output: Format::Table,
+    };
     let client = Client::new(Connection::resolve(&args)?);
     let result = DeployResult {
         function: "hello".to_owned(),

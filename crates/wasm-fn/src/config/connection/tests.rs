@@ -1,16 +1,18 @@
 //! Which addresses and tokens are accepted.
 
-use super::{Token, authority};
+use super::{Token, address};
 
 #[test]
 fn an_address_is_a_host_and_maybe_a_port() {
     for (server, expected) in [
-        ("http://127.0.0.1:8081", "127.0.0.1:8081"),
-        ("http://node.example.com/", "node.example.com"),
-        ("localhost:8081", "localhost:8081"),
-        ("http://[::1]:8081", "[::1]:8081"),
+        ("http://127.0.0.1:8081", "http://127.0.0.1:8081"),
+        ("http://node.example.com/", "http://node.example.com"),
+        ("localhost:8081", "http://localhost:8081"),
+        ("http://[::1]:8081", "http://[::1]:8081"),
+        ("https://node.example.com", "https://node.example.com"),
+        ("https://[::1]:8081/", "https://[::1]:8081"),
     ] {
-        assert_eq!(authority(server).map(|authority| authority.to_string()), Ok(expected.to_owned()));
+        assert_eq!(address(server).map(|address| address.to_string()), Ok(expected.to_owned()));
     }
 }
 
@@ -18,7 +20,9 @@ fn an_address_is_a_host_and_maybe_a_port() {
 fn other_addresses_are_refused() {
     for server in [
         "",
-        "https://node:8081",
+        "https://node:8081/v1",
+        "https://user@node:8081",
+        "https://http://node",
         "http://node:8081/v1",
         "http://node:8081?x",
         "http://user:secret@node:8081",
@@ -27,7 +31,7 @@ fn other_addresses_are_refused() {
         "no de",
         "node:port",
     ] {
-        assert!(authority(server).is_err(), "{server:?} is {:?}", authority(server));
+        assert!(address(server).is_err(), "{server:?} is {:?}", address(server));
     }
 }
 

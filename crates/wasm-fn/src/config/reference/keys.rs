@@ -1,12 +1,13 @@
 //! Every key of `wasm-fn.toml`.
 
+mod serve;
+
 use std::time::Duration;
 
 use wasm_fn_core::{Limits, PreviewAccess, Sticky, defaults};
 use wasm_fn_rollout::GateSpec;
 
 use super::{Key, Table};
-use crate::config::Serve;
 
 /// A value of a wrong type for every key but numbers with a fraction.
 const MISTYPED: &str = "1.5";
@@ -53,7 +54,26 @@ pub(super) fn tables() -> Vec<Table> {
     let rollout = "[function.hello.rollout]\nstrategy = \"blue-green\"";
     let check = "[function.hello.rollout]\nstrategy = \"blue-green\"\n[[function.hello.rollout.checks]]\npath = \"/\"";
     vec![
-        table("[serve]", "Settings of a node. Each of them is a flag of `wasm-fn serve` too.", "", serve()),
+        table(
+            "[serve]",
+            "Settings of a node. Each of them is a flag of `wasm-fn serve` too.",
+            "",
+            serve::serve(),
+        ),
+        table(
+            "[[serve.tls]]",
+            "A certificate with which functions are served over TLS. Of several, a client gets the one for the \
+             name that it asks for, else the first one. The inline form is \
+             `tls = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }]`.",
+            "",
+            serve::tls(),
+        ),
+        table(
+            "[serve.admin_tls]",
+            "The certificate with which the admin API is served over TLS.",
+            "",
+            serve::admin_tls(),
+        ),
         table(
             "[function.hello]",
             "Settings of the function `hello`. They are part of each version that is deployed with them.",
@@ -98,119 +118,6 @@ pub(super) fn tables() -> Vec<Table> {
             "What is too bad of a version if there is nothing to compare it with.",
             "",
             floor(),
-        ),
-    ]
-}
-
-fn serve() -> Vec<Key> {
-    let usual = Serve::default();
-    vec![
-        key("listen", code(usual.listen), "\"0.0.0.0:8080\"", &["\"8080\""], "Address that serves functions"),
-        key(
-            "admin",
-            code(usual.admin),
-            "\"localhost:8081\"",
-            &["\"8081\""],
-            "Address that serves the admin API",
-        ),
-        key(
-            "data_dir",
-            code(usual.data_dir.display()),
-            "\"/var/lib/wasm-fn\"",
-            &[],
-            "Directory that holds all data",
-        ),
-        key(
-            "instances_max",
-            "by the machine's memory, at most 1000",
-            "500",
-            &["0"],
-            "Maximum number of live instances",
-        ),
-        key(
-            "memory_max",
-            "three quarters of the machine's memory",
-            "\"8GiB\"",
-            &["\"?\"", "\"1B\""],
-            "Maximum memory of all instances together",
-        ),
-        key(
-            "connections_max",
-            code(usual.connections_max),
-            "20000",
-            &["0"],
-            "Maximum number of open connections; further connections wait",
-        ),
-        key(
-            "body_max",
-            size(usual.body_max_bytes),
-            "\"1MiB\"",
-            &["\"?\"", "\"0B\""],
-            "Maximum size of a request body",
-        ),
-        key(
-            "component_max",
-            size(usual.component_max_bytes),
-            "\"64MiB\"",
-            &["\"?\"", "\"0B\""],
-            "Maximum size of a component",
-        ),
-        key(
-            "code_memory",
-            size(usual.code_memory_bytes),
-            "\"2GiB\"",
-            &["\"?\"", "\"0B\""],
-            "Maximum memory for the native code of functions",
-        ),
-        key(
-            "drain_timeout",
-            time(usual.drain_timeout),
-            "\"1m\"",
-            &["\"?\"", "\"2h\""],
-            "How long requests may take to finish when the node stops",
-        ),
-        key(
-            "allow_overrides",
-            code(usual.allow_overrides),
-            "true",
-            &[],
-            "Let any client choose the version that answers, without a token",
-        ),
-        key(
-            "show_shielded",
-            code(usual.show_shielded),
-            "true",
-            &[],
-            "Mark answers of a second run with the header `wasm-fn-shielded: 1`",
-        ),
-        key(
-            "trusted_proxies",
-            "none",
-            "[\"10.0.0.0/8\", \"::1\"]",
-            &["[\"nginx\"]"],
-            "Networks of proxies whose `Forwarded` or `X-Forwarded-For` header names the client",
-        ),
-        key(
-            "proxy_protocol",
-            code(usual.proxy_protocol),
-            "true",
-            &[],
-            "Expect connections from trusted proxies to begin with a PROXY header",
-        )
-        .beside("trusted_proxies = [\"10.0.0.0/8\"]"),
-        key(
-            "preview_domain",
-            "none",
-            "\"preview.example.com\"",
-            &["\"*.example.com\""],
-            "Domain with a wildcard DNS record; each version has a host name under it",
-        ),
-        key(
-            "egress_ca",
-            "none",
-            "\"/etc/wasm-fn/ca.pem\"",
-            &[],
-            "PEM file with certificate authorities that outgoing requests trust besides the public ones",
         ),
     ]
 }

@@ -1,8 +1,11 @@
 //! Tests of `judge`.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use wasm_fn_pool::{Machine, PlanOptions};
 
 use super::{super::Status, *};
+use crate::tls::tests::{authority, files, issue, now, parameters, write};
 
 #[track_caller]
 fn check(finding: &Finding, status: Status, facts: &[&str]) {
@@ -84,17 +87,45 @@ fn a_clock_that_is_behind_is_noticed() {
 }
 
 #[test]
-fn admin_api_that_others_reach_is_a_warning() {
+fn admin_api_that_others_reach_without_tls_is_a_problem() {
     for (address, status) in [
         ("127.0.0.1:8081", Status::Ok),
         ("127.1.2.3:8081", Status::Ok),
         ("[::1]:8081", Status::Ok),
         ("[::ffff:127.0.0.1]:8081", Status::Ok),
-        ("0.0.0.0:8081", Status::Warning),
-        ("[::]:8081", Status::Warning),
-        ("10.0.0.1:8081", Status::Warning),
-        ("203.0.113.7:8081", Status::Warning),
+        ("0.0.0.0:8081", Status::Problem),
+        ("[::]:8081", Status::Problem),
+        ("10.0.0.1:8081", Status::Problem),
+        ("203.0.113.7:8081", Status::Problem),
     ] {
-        assert_eq!(admin_tls(address.parse().unwrap()).status, status, "{address}");
+        let address = address.parse().unwrap();
+        assert_eq!(admin_tls(address, false, false).status, status, "{address}");
+        assert_eq!(admin_tls(address, true, false).status, Status::Ok, "{address}");
+        let accepted = if status == Status::Ok { Status::Ok } else { Status::Warning };
+        assert_eq!(admin_tls(address, false, true).status, accepted, "{address}");
     }
+}
+
+#[test]
+fn a_certificate_that_clients_refuse_is_a_warning_and_one_without_its_key_a_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = authority("root");
+    let pair = issue(&parameters("a.test"), &root);
+    let files = files(&folder, &pair);
+    let valid = files.read(now());
+    let not_after = valid.as_ref().unwrap().certificate.not_after;
+    check(&certificate(&files, &valid, now()), Status::Ok, &["a.test", "valid until 4096-01-01T00:00:00Z"]);
+    let soon = not_after - Duration::from_secs(3600);
+    check(&certificate(&files, &files.read(soon), soon), Status::Warning, &["renew it soon"]);
+    let late = not_after + Duration::from_secs(3600);
+    check(
+        &certificate(&files, &files.read(late), late),
+        Status::Warning,
+        &["expired", "reads the new files"],
+    );
+    write(&files.key, &issue(&parameters("a.test"), &root).1);
+    let facts = ["cert.pem", "key.pem", "does not start"];
+    check(&certificate(&files, &files.read(now()), now()), Status::Problem, &facts);
+    std::fs::set_permissions(&files.key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    check(&certificate(&files, &files.read(now()), now()), Status::Problem, &["0644", "chmod 600"]);
 }

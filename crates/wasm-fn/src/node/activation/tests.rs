@@ -13,11 +13,13 @@ fn check(variables: [&str; 3], expected: Result<&[(i32, Purpose)], &str>) {
 
 #[test]
 fn descriptors_are_told_apart_by_their_names() {
-    use Purpose::{Admin, Http};
+    use Purpose::{Admin, Http, Redirect};
     check(["2", "http:admin", "7"], Ok(&[(3, Http), (4, Admin)]));
     check(["2", "admin:http", "7"], Ok(&[(3, Admin), (4, Http)]));
+    check(["3", "redirect:admin:http", "7"], Ok(&[(3, Redirect), (4, Admin), (5, Http)]));
     check(["1", "admin", "7"], Ok(&[(3, Admin)]));
     check(["2", "", "7"], Ok(&[(3, Http), (4, Admin)]));
+    check(["3", "", "7"], Ok(&[(3, Http), (4, Admin), (5, Redirect)]));
 }
 
 #[test]
@@ -31,11 +33,11 @@ fn descriptors_of_another_process_are_left_alone() {
 #[test]
 fn what_cannot_be_meant_is_refused() {
     check(["many", "", "7"], Err("LISTEN_FDS is \"many\", expected a number"));
-    check(["3", "", "7"], Err("LISTEN_FDS is 3, expected at most 2: http and admin"));
+    check(["4", "", "7"], Err("LISTEN_FDS is 4, expected at most 3: http, admin and redirect"));
     check(
         ["1", "wasm-fn.socket", "7"],
-        Err("descriptor 3 is named \"wasm-fn.socket\", expected http or admin"),
+        Err("descriptor 3 is named \"wasm-fn.socket\", expected http, admin or redirect"),
     );
-    check(["2", "http", "7"], Err("descriptor 4 is named \"\", expected http or admin"));
+    check(["2", "http", "7"], Err("descriptor 4 is named \"\", expected http, admin or redirect"));
     check(["2", "http:http", "7"], Err("two descriptors are for Http, expected one"));
 }

@@ -4,15 +4,19 @@ use super::*;
 
 #[test]
 fn sockets_and_data_directory_arrive_as_they_were_sent() {
-    let (old, new) = UnixStream::pair().unwrap();
     let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
-    let sockets = Sockets { http: listener(), admin: listener() };
-    let data_dir = Path::new("/data with spaces");
-    send(&old, &sockets, data_dir).unwrap();
-    let (http, admin, path) = receive(&new).unwrap();
-    assert_eq!(http.local_addr().unwrap(), sockets.http.local_addr().unwrap());
-    assert_eq!(admin.local_addr().unwrap(), sockets.admin.local_addr().unwrap());
-    assert_eq!(path, data_dir);
+    let address = |socket: &TcpListener| socket.local_addr().unwrap();
+    for redirect in [None, Some(listener())] {
+        let (old, new) = UnixStream::pair().unwrap();
+        let sockets = Sockets { http: listener(), admin: listener(), redirect };
+        let data_dir = Path::new("/data with spaces");
+        send(&old, &sockets, data_dir).unwrap();
+        let (received, path) = receive(&new).unwrap();
+        assert_eq!(address(&received.http), address(&sockets.http));
+        assert_eq!(address(&received.admin), address(&sockets.admin));
+        assert_eq!(received.redirect.as_ref().map(address), sockets.redirect.as_ref().map(address));
+        assert_eq!(path, data_dir);
+    }
 }
 
 #[test]
@@ -21,7 +25,7 @@ fn line_without_sockets_is_refused() {
     let (mut old, new) = UnixStream::pair().unwrap();
     assert_eq!(receive(&new).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     old.write_all(b"/data\n").unwrap();
-    assert_eq!(receive(&new).unwrap_err().to_string(), "received 0 descriptors, expected 2");
+    assert_eq!(receive(&new).unwrap_err().to_string(), "received 0 descriptors, expected 2 or 3");
 }
 
 #[tokio::test]

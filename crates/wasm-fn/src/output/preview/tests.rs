@@ -1,6 +1,7 @@
 //! Turning addresses into URLs.
 
 use wasm_fn_api as api;
+use wasm_fn_core::Scheme;
 
 use super::Shown;
 
@@ -24,7 +25,7 @@ fn preview(token: Option<&str>, host: Option<&str>) -> api::PreviewView {
 #[test]
 fn urls_have_the_token_where_one_is_needed() {
     let urls = |preview| {
-        let mut shown = Shown::new(preview, "127.0.0.1:8080");
+        let mut shown = Shown::new(preview, Scheme::Http, "127.0.0.1:8080");
         let version = shown.versions.remove(0);
         (version.url, version.host_url)
     };
@@ -41,7 +42,7 @@ fn urls_have_the_token_where_one_is_needed() {
 
 #[test]
 fn every_url_has_a_line() {
-    let table = Shown::new(preview(None, Some("v2--hello.example.com")), "h:1").table();
+    let table = Shown::new(preview(None, Some("v2--hello.example.com")), Scheme::Http, "h:1").table();
     let lines: Vec<_> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
     let expected = [
         vec!["VERSION", "ROLE", "ADDRESS"],

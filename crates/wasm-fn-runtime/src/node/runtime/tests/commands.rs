@@ -88,8 +88,12 @@ fn showing() -> Vec<u8> {
 }
 
 async fn shown(version: &Arc<Version>, request: Request<Full<Bytes>>) -> Vec<String> {
+    shown_to(version, invocation(request)).await
+}
+
+async fn shown_to(version: &Arc<Version>, invocation: Invocation<Full<Bytes>>) -> Vec<String> {
     compiled(version).await;
-    let response = version.clone().invoke(invocation(request)).await.unwrap();
+    let response = version.clone().invoke(invocation).await.unwrap();
     let body = response.into_body().collect().await.unwrap().to_bytes();
     body.split(|&b| b == 0).map(|entry| String::from_utf8(entry.to_vec()).unwrap()).collect()
 }
@@ -128,6 +132,19 @@ async fn a_program_sees_its_name_and_each_variable_once() {
     let count = names.len();
     names.dedup();
     assert_eq!(names.len(), count, "{shown:?}");
+}
+
+#[tokio::test]
+async fn a_program_learns_that_its_client_came_by_tls() {
+    let node = Node::start();
+    let version = node.add_version(&showing());
+    let request = || invocation(Request::get("/").body(Full::default()).unwrap());
+    let over_tls = Invocation { scheme: Scheme::Https, port: 443, ..request() };
+    for (invocation, expected) in [(over_tls, true), (request(), false)] {
+        let shown = shown_to(&version, invocation).await;
+        assert_eq!(shown.iter().any(|entry| entry == "HTTPS=on"), expected, "{shown:?}");
+        assert_eq!(shown.iter().any(|entry| entry == "SERVER_PORT=443"), expected, "{shown:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,57 @@
+//! The TLS of a node's listeners.
+
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+
+use super::options::NodeOptions;
+use crate::tls::{ListenerFiles, ListenerTls};
+
+/// The protocols of the data plane.
+const DATA_PROTOCOLS: &[&str] = &["h2", "http/1.1"];
+
+/// The protocols of the admin API.
+const ADMIN_PROTOCOLS: &[&str] = &["http/1.1"];
+
+/// How a node's listeners are secured; `None` where it is plain HTTP.
+pub(super) struct Encryption {
+    /// The listener that serves functions.
+    pub(super) http: Option<ListenerTls>,
+    /// The listener that serves the admin API.
+    pub(super) admin: Option<ListenerTls>,
+}
+
+impl Encryption {
+    /// Reads the files that `options` name. Blocks.
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    pub(super) fn load(options: &NodeOptions, now: SystemTime) -> anyhow::Result<Self> {
+        let [http, admin] = files(options);
+        let load = |files: Option<ListenerFiles>, flag: &str| {
+            let loaded = files.map(|files| ListenerTls::load(files, now)).transpose();
+            loaded.with_context(|| format!("TLS of {flag}"))
+        };
+        Ok(Self { http: load(http, "--listen")?, admin: load(admin, "--admin")? })
+    }
+
+    /// Every listener with TLS.
+    pub(super) fn all(&self) -> Vec<ListenerTls> {
+        [&self.http, &self.admin].into_iter().flatten().cloned().collect()
+    }
+}
+
+/// The files for the data plane and for the admin API.
+fn files(options: &NodeOptions) -> [Option<ListenerFiles>; 2] {
+    let http = (!options.tls.is_empty()).then(|| ListenerFiles {
+        pairs: options.tls.clone(),
+        client_ca: None,
+        protocols: DATA_PROTOCOLS,
+    });
+    let admin = options.admin_tls.clone().map(|pair| ListenerFiles {
+        pairs: vec![pair],
+        client_ca: options.admin_client_ca.clone(),
+        protocols: ADMIN_PROTOCOLS,
+    });
+    [http, admin]
+}

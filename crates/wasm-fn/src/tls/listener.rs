@@ -1,0 +1,129 @@
+//! The TLS of a listener: its files, and the configuration that is made of them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use arc_swap::ArcSwap;
+use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
+
+use super::{
+    key_pair::{self, KeyPairError, KeyPairFiles, Warning},
+    provider,
+    reload::{Stamp, stamp},
+    sni::BySni,
+};
+
+/// The files of a listener with TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListenerFiles {
+    /// At least one. Which one a client gets depends on the name that it asks for; without a known name it is
+    /// the first one.
+    pub(crate) pairs: Vec<KeyPairFiles>,
+    /// PEM: the authorities of clients' certificates. A client may still have none.
+    pub(crate) client_ca: Option<PathBuf>,
+    /// The protocols on offer, the preferred one first.
+    pub(crate) protocols: &'static [&'static str],
+}
+
+/// A listener's TLS, whose configuration may be replaced while it serves.
+#[derive(Clone, Debug)]
+pub(crate) struct ListenerTls {
+    pub(super) files: ListenerFiles,
+    /// The files as they were before they were read first.
+    pub(super) stamps: Vec<Stamp>,
+    /// For new connections.
+    pub(crate) config: Arc<ArcSwap<ServerConfig>>,
+}
+
+/// Why a listener has no TLS.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    /// A certificate or its key cannot be used.
+    #[error(transparent)]
+    KeyPair(#[from] KeyPairError),
+    /// An authority cannot be used.
+    #[error("{}: certificate {number} cannot be used as an authority: {reason}", path.display())]
+    Authority {
+        path: PathBuf,
+        /// From 1.
+        number: usize,
+        reason: String,
+    },
+}
+
+impl ListenerTls {
+    /// Reads `files`. Blocks.
+    ///
+    /// # Errors
+    /// A file cannot be used.
+    pub(crate) fn load(files: ListenerFiles, now: SystemTime) -> Result<Self, TlsError> {
+        let stamps = files.paths().map(stamp).collect();
+        let (config, warnings) = files.load(now)?;
+        warn(&warnings);
+        Ok(Self { files, stamps, config: Arc::new(ArcSwap::from_pointee(config)) })
+    }
+
+    /// Reads the files again, for new connections. Blocks.
+    ///
+    /// # Errors
+    /// A file cannot be used. Nothing changed.
+    pub(super) fn reload(&self, now: SystemTime) -> Result<(), TlsError> {
+        let (config, warnings) = self.files.load(now)?;
+        warn(&warnings);
+        self.config.store(Arc::new(config));
+        Ok(())
+    }
+}
+
+impl ListenerFiles {
+    /// Every file.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let pairs = self.pairs.iter().flat_map(|pair| [&pair.cert, &pair.key]);
+        pairs.chain(&self.client_ca).map(PathBuf::as_path)
+    }
+
+    fn load(&self, now: SystemTime) -> Result<(ServerConfig, Vec<Warning>), TlsError> {
+        let mut pairs = self.pairs.iter().map(|files| files.read(now)).collect::<Result<Vec<_>, _>>()?;
+        let warnings = pairs.iter_mut().flat_map(|pair| std::mem::take(&mut pair.warnings)).collect();
+        let provider = provider();
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has what TLS 1.2 and 1.3 need");
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(authorities(path)?.into(), provider);
+                let verifier = verifier.allow_unauthenticated().build();
+                builder.with_client_cert_verifier(
+                    verifier.expect("there is an authority, and no list of revoked"),
+                )
+            }
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(BySni::new(pairs)));
+        config.alpn_protocols = self.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Ok((config, warnings))
+    }
+}
+
+fn warn(warnings: &[Warning]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// The authorities in the PEM file at `path`, at least one. Blocks.
+pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for (index, certificate) in key_pair::certificates(path)?.into_iter().enumerate() {
+        roots.add(certificate).map_err(|error| TlsError::Authority {
+            path: path.to_owned(),
+            number: index + 1,
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(roots)
+}
