@@ -330,3 +330,34 @@ async fn a_client_that_goes_without_a_word_cancels_its_request() {
     drop(stream);
     node.node.counts(Outcome::Cancelled, 1).await;
 }
+
+#[tokio::test]
+async fn a_malformed_head_is_refused_over_tls_as_without() {
+    let node = Secure::start(telling()).await;
+    let mut stream = node.connect().await;
+    stream.write_all(b"GET /hello HTTP/1.1\r\nhost: a.test\r\nbad header\r\n\r\n").await.unwrap();
+    let answer = ended(&mut stream).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(answer.contains("\"code\":\"bad-request\""), "{answer}");
+}
+
+#[tokio::test]
+async fn requests_that_come_at_once_are_answered_in_order_over_tls() {
+    let told = Fake::new(|call| async move { ok(call.request.uri().query().unwrap().to_owned()) });
+    let node = Secure::start(told).await;
+    let mut stream = node.connect().await;
+    let requests: Vec<_> = (0..100)
+        .map(|n| {
+            format!(
+                "GET /hello?{n}. HTTP/1.1\r\nhost: a.test\r\n{}\r\n",
+                if n == 99 { "connection: close\r\n" } else { "" }
+            )
+        })
+        .collect();
+    stream.write_all(requests.concat().as_bytes()).await.unwrap();
+    let answers = ended(&mut stream).await.unwrap();
+    let bodies =
+        answers.split("HTTP/1.1 200 OK\r\n").skip(1).map(|answer| answer.rsplit("\r\n\r\n").next().unwrap());
+    let expected: String = (0..100).map(|n| format!("{n}.")).collect();
+    assert_eq!(bodies.collect::<String>(), expected);
+}
