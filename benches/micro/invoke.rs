@@ -16,7 +16,7 @@ use tikv_jemallocator::Jemalloc;
 use wasm_fn_core::{Digest, FunctionConfig, Scheme, VersionNo};
 use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{
-    BodyError, Invocation, Runtime, RuntimeOptions, TrustedRoots, Version, VersionSpec, slot_cost,
+    BodyError, EgressOptions, Invocation, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost,
 };
 
 // As the program has it.
@@ -48,7 +48,7 @@ impl Node {
             idle_after: Duration::from_secs(60),
             code_bytes_max: 1 << 30,
             code_idle_after: Duration::from_secs(600),
-            trusted_roots: TrustedRoots::public(),
+            egress: EgressOptions::public(),
         };
         Self { runtime: Runtime::start(options).expect("a runtime"), dir }
     }

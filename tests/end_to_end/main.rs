@@ -8,6 +8,8 @@ mod backups;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod capabilities;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod cohorts;

@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Empty};
 use wasm_fn_core::{Digest, FunctionConfig, Scheme, VersionNo};
 use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{
-    BodyError, Invocation, Runtime, RuntimeOptions, TrustedRoots, Version, VersionSpec, slot_cost,
+    BodyError, EgressOptions, Invocation, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost,
 };
 
 const GUEST: &str = "hello-v1";
@@ -63,7 +63,7 @@ async fn version(cache: &Path) -> anyhow::Result<Arc<Version>> {
         idle_after: Duration::from_secs(3600),
         code_bytes_max: MEMORY_MAX_BYTES,
         code_idle_after: Duration::from_secs(3600),
-        trusted_roots: TrustedRoots::public(),
+        egress: EgressOptions::public(),
     })?;
     let function = GUEST.parse()?;
     let config = FunctionConfig::default();

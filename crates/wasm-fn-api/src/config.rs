@@ -59,6 +59,20 @@ pub struct ConfigSpec {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<EgressText>)]
     pub egress: Vec<String>,
+    /// How many requests one invocation may send, 1 to 100,000; 100 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100000)]
+    pub egress_requests: Option<u32>,
+    /// How many bytes the bodies of these requests may have together, and how many the bodies of their
+    /// responses, 1 KiB to 1 TiB; 256 MiB if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1024, maximum = 1099511627776_i64)]
+    pub egress_bytes: Option<u64>,
+    /// Time of one such request, from the lookup of its name to the end of its response, 1 ms to 1 h;
+    /// `timeout_ms` if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 3600000)]
+    pub egress_timeout_ms: Option<u64>,
     /// Environment variables of the guest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -128,6 +142,11 @@ impl TryFrom<&ConfigSpec> for core::FunctionConfig {
             queue: wire.queue.unwrap_or(defaults.queue),
             queue_wait: wire.queue_wait_ms.map_or(defaults.queue_wait, Duration::from_millis),
             reuse: wire.reuse.unwrap_or(defaults.reuse),
+            egress: core::EgressLimits {
+                requests: wire.egress_requests.unwrap_or(defaults.egress.requests),
+                bytes: wire.egress_bytes.unwrap_or(defaults.egress.bytes),
+                timeout: wire.egress_timeout_ms.map(Duration::from_millis).or(defaults.egress.timeout),
+            },
         };
         let routes = wire.routes.iter().map(|route| route.parse()).collect::<Result<_, core::RouteError>>();
         let preview = wire.preview.as_deref().map(str::parse).transpose();
@@ -201,6 +220,9 @@ impl From<&core::FunctionConfig> for ConfigSpec {
             sticky: Some(config.sticky.to_string()),
             cohorts: config.cohorts.iter().map(CohortSpec::from).collect(),
             egress: config.egress.iter().map(ToString::to_string).collect(),
+            egress_requests: Some(limits.egress.requests),
+            egress_bytes: Some(limits.egress.bytes),
+            egress_timeout_ms: limits.egress.timeout.map(millis),
             env: config.env.clone(),
         }
     }

@@ -4,5 +4,5 @@ mod config;
 pub mod defaults;
 mod egress;
 
-pub use config::{ConfigError, FunctionConfig, Limits};
+pub use config::{ConfigError, EgressLimits, FunctionConfig, Limits};
 pub use egress::{EgressError, EgressRule, Scheme};

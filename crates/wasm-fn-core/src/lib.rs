@@ -17,12 +17,14 @@ mod traffic;
 mod version;
 
 pub use address::{
-    HostLabelError, PreviewAccess, PreviewAccessError, PreviewDomain, PreviewDomainError, Route, RouteError,
-    normal_path,
+    HostLabelError, Network, NetworkError, PreviewAccess, PreviewAccessError, PreviewDomain,
+    PreviewDomainError, Route, RouteError, normal_path,
 };
 pub use bytes::format_bytes;
 pub use digest::{Digest, DigestError};
-pub use function::{ConfigError, EgressError, EgressRule, FunctionConfig, Limits, Scheme, defaults};
+pub use function::{
+    ConfigError, EgressError, EgressLimits, EgressRule, FunctionConfig, Limits, Scheme, defaults,
+};
 pub use invocation::{Blame, Outcome, Trap, Usage};
 pub use name::{CohortName, FunctionName, NameError, StageName, TokenName};
 pub use revision::Revision;

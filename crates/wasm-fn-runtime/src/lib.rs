@@ -31,7 +31,8 @@ pub use code::{
 pub use fault::{Fault, InvocationError, Refusal};
 pub use guest_host::{
     egress::{
-        EgressCheck,
+        EgressCheck, Listeners, Lookup, Resolve, SystemResolver,
+        policy::EgressOptions,
         trust::{RootsError, TrustedRoots},
     },
     logs::{GuestLogLine, GuestLogPage, GuestLogStream, LoggedRequest},

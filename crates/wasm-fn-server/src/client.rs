@@ -1,18 +1,14 @@
 //! Finds the client of a request: the peer of its connection, or the one that a trusted proxy names.
 
 mod forwarded;
-mod networks;
 mod proxy_protocol;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::HeaderMap;
-use wasm_fn_core::Scheme;
+use wasm_fn_core::{Network, Scheme};
 
-pub use networks::{Network, NetworkError};
 pub(crate) use proxy_protocol::{ProxiedClient, read};
-
-use networks::holds;
 
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +48,11 @@ impl Peer {
     pub(crate) fn scheme(self, headers: &HeaderMap, trusted: &[Network]) -> Option<Scheme> {
         self.is_trusted.then(|| forwarded::scheme(headers, self.address, trusted)).flatten()
     }
+}
+
+/// Whether one of `networks` contains `address`.
+fn holds(networks: &[Network], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(address))
 }
 
 #[cfg(test)]

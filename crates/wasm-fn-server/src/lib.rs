@@ -20,7 +20,6 @@ mod redirect;
 mod server;
 mod session;
 
-pub use client::{Network, NetworkError};
 pub use failure::{FailureCause, InvokeFailure};
 pub use invoke::{Call, InvocationBody, Invoke};
 pub use options::{ServerOptions, draw_at_random};

@@ -4,9 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rand::RngExt as _;
-use wasm_fn_core::{Point, PreviewDomain};
-
-use crate::client::Network;
+use wasm_fn_core::{Network, Point, PreviewDomain};
 
 /// Limits for clients, and the proxies that may name them.
 ///

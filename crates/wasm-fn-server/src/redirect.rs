@@ -16,10 +16,10 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wasm_fn_core::Scheme;
+use wasm_fn_core::{Network, Scheme};
 
 use crate::{
-    client::{self, Network, Peer},
+    client::{self, Peer},
     request::{RequestId, authority},
     response::{
         headers::REQUEST_ID,

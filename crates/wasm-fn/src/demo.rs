@@ -90,6 +90,7 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         proxy_protocol: false,
         preview_domain: None,
         egress_ca: None,
+        egress_private: Vec::new(),
         tls: Vec::new(),
         redirect_listen: None,
         admin_tls: None,

@@ -33,7 +33,7 @@ use wasm_fn_access::{Permission, Target};
 use wasm_fn_admin::{Admin, AdminOptions};
 use wasm_fn_control::{Access, Clock, Control, ControlOptions, salt_at_random};
 use wasm_fn_core::{FunctionName, Scheme, format_bytes as bytes};
-use wasm_fn_runtime::{Runtime, RuntimeOptions, TrustedRoots};
+use wasm_fn_runtime::{EgressOptions, Listeners, Runtime, RuntimeOptions, SystemResolver, TrustedRoots};
 use wasm_fn_server::{
     DrainReport, OverrideAccess, RedirectHandle, RedirectOptions, ServerHandle, draw_at_random,
 };
@@ -144,7 +144,7 @@ impl Node {
         let sockets = Sockets::bind(&options)?;
         let encryption = Encryption::load(&options, tls::system_time())?;
         let kept = open(&options).await?;
-        let runtime = start_runtime(&options)?;
+        let runtime = start_runtime(&options, &sockets)?;
         Self::serve(options, sockets, encryption, runtime, kept, None).await
     }
 
@@ -159,7 +159,7 @@ impl Node {
                 let sockets = Sockets::complete(activated, &options)?;
                 let encryption = Encryption::load(&options, tls::system_time())?;
                 let kept = open(&options).await?;
-                let runtime = start_runtime(&options)?;
+                let runtime = start_runtime(&options, &sockets)?;
                 Self::serve(options, sockets, encryption, runtime, kept, None).await?
             }
             None => Self::start(options).await?,
@@ -176,7 +176,7 @@ impl Node {
     ) -> anyhow::Result<Self> {
         // Work that takes long or may fail comes before the predecessor releases the state.
         let encryption = Encryption::load(&options, tls::system_time())?;
-        let runtime = start_runtime(&options)?;
+        let runtime = start_runtime(&options, &sockets)?;
         Access::open(&options.data_dir)?;
         let needs = predecessor.needs().to_vec();
         compile_before(&mut predecessor, &runtime, needs).await?;
@@ -420,8 +420,9 @@ async fn open(options: &NodeOptions) -> anyhow::Result<Kept> {
     opened.await?
 }
 
-fn start_runtime(options: &NodeOptions) -> anyhow::Result<Arc<Runtime>> {
+fn start_runtime(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<Arc<Runtime>> {
     let pool = &options.pool;
+    let data = std::iter::once(&sockets.http).chain(&sockets.redirect);
     tracing::info!(
         instances_max = pool.instances_max,
         running_max = pool.running_max,
@@ -438,7 +439,15 @@ fn start_runtime(options: &NodeOptions) -> anyhow::Result<Arc<Runtime>> {
         idle_after: IDLE_AFTER,
         code_bytes_max: options.code_bytes_max,
         code_idle_after: CODE_IDLE_AFTER,
-        trusted_roots: trusted_roots(options.egress_ca.as_deref())?,
+        egress: EgressOptions {
+            roots: trusted_roots(options.egress_ca.as_deref())?,
+            private: options.egress_private.clone(),
+            listeners: Listeners {
+                data: data.map(|socket| socket.local_addr()).collect::<Result<_, _>>()?,
+                admin: vec![sockets.admin.local_addr()?],
+            },
+            resolver: Arc::new(SystemResolver::new()),
+        },
     })?)
 }
 

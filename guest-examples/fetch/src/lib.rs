@@ -1,6 +1,8 @@
 //! Relays one outgoing request: `?url=<percent-encoded URL>` is fetched, its status and body come
 //! back. An error is answered with 502 and the error code's name, so that egress rules can be seen
-//! from outside.
+//! from outside. Some queries make attempts of other kinds (`attempts.rs`).
+
+mod attempts;
 
 use support::{Answer, Target, respond};
 use wasip2::exports::http::incoming_handler::Guest;
@@ -16,7 +18,11 @@ wasip2::http::proxy::export!(Fetch);
 
 impl Guest for Fetch {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
-        let Some(url) = Target::of(&request).value("url") else {
+        let target = Target::of(&request);
+        if let Some(lines) = attempts::made(&target) {
+            return respond(out, 200, &lines);
+        }
+        let Some(url) = target.value("url") else {
             return respond(out, 400, "query has no `url`, expected ?url=<percent-encoded URL>\n");
         };
         match get(&url) {

@@ -19,7 +19,7 @@ fn absent_keys_have_defaults() {
 fn written_out_configuration_means_the_same() {
     let config = parse(json!({
         "memory_bytes": 65536, "timeout_ms": 1, "cpu_ms": 1, "concurrency": 1, "queue": 0, "queue_wait_ms": 0, "reuse": 2,
-        "routes": ["/a/*"], "sticky": "header:X-User", "egress": ["http://127.0.0.1:9000"], "env": {"A": ""},
+        "routes": ["/a/*"], "sticky": "header:X-User", "egress": ["http://127.0.0.1:9000"], "egress_requests": 1, "egress_bytes": 1024, "egress_timeout_ms": 1, "env": {"A": ""},
         "cohorts": [
             {"query": "beta", "values": ["1"], "to": "canary"},
             {"name": "beta", "header": "x-group", "values": ["beta"], "to": "canary"},
@@ -44,6 +44,9 @@ fn bad_values_are_named_with_what_was_expected() {
         (json!({"routes": ["hello"]}), "routes: route \"hello\" has no path"),
         (json!({"sticky": "body"}), "sticky: found \"body\", expected header:NAME, cookie:NAME, ip or none"),
         (json!({"egress": ["ftp://x"]}), "egress: egress \"ftp://x\" is not an origin"),
+        (json!({"egress_requests": 0}), "egress_requests: found 0, expected 1 to 100000"),
+        (json!({"egress_bytes": 1023}), "egress_bytes: found 1023 bytes, expected 1KiB to 1TiB"),
+        (json!({"egress_timeout_ms": 0}), "egress_timeout: found 0ns, expected 1ms to 1h"),
         (json!({"env": {"A=B": ""}}), "env: found \"A=B\", expected a name without `=`"),
         (
             cohort(json!({"values": ["a"], "to": "canary"})),

@@ -27,6 +27,13 @@ pub(crate) struct StoredConfig {
     sticky: String,
     cohorts: Vec<StoredCohort>,
     egress: Vec<String>,
+    /// The three are today's default if absent, as for versions from before these settings existed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    egress_requests: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    egress_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    egress_timeout_us: Option<u64>,
     env: BTreeMap<String, String>,
 }
 
@@ -77,6 +84,9 @@ impl From<&core::FunctionConfig> for StoredConfig {
             sticky: config.sticky.to_string(),
             cohorts: config.cohorts.iter().map(StoredCohort::from).collect(),
             egress: texts(&config.egress),
+            egress_requests: Some(limits.egress.requests),
+            egress_bytes: Some(limits.egress.bytes),
+            egress_timeout_us: limits.egress.timeout.map(micros),
             env: config.env.clone(),
         }
     }
@@ -86,6 +96,7 @@ impl TryFrom<StoredConfig> for core::FunctionConfig {
     type Error = Malformed;
 
     fn try_from(stored: StoredConfig) -> Result<Self, Malformed> {
+        let usual = core::EgressLimits::default();
         Ok(Self {
             limits: core::Limits {
                 memory_bytes: stored.memory_bytes,
@@ -95,6 +106,11 @@ impl TryFrom<StoredConfig> for core::FunctionConfig {
                 queue: stored.queue,
                 queue_wait: Duration::from_micros(stored.queue_wait_us),
                 reuse: stored.reuse,
+                egress: core::EgressLimits {
+                    requests: stored.egress_requests.unwrap_or(usual.requests),
+                    bytes: stored.egress_bytes.unwrap_or(usual.bytes),
+                    timeout: stored.egress_timeout_us.map(Duration::from_micros),
+                },
             },
             routes: parse_all(&stored.routes)?,
             preview: stored.preview.as_deref().map(parse).transpose()?.unwrap_or(core::PreviewAccess::Token),

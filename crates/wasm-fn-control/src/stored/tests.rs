@@ -20,6 +20,11 @@ fn rich() -> FunctionConfig {
             queue: 0,
             queue_wait: Duration::from_millis(10),
             reuse: 128,
+            egress: core::EgressLimits {
+                requests: 7,
+                bytes: 1 << 20,
+                timeout: Some(Duration::from_millis(1500)),
+            },
         },
         routes: ["example.com/a/*", "/b"].map(|route| route.parse().unwrap()).to_vec(),
         preview: "off".parse().unwrap(),

@@ -46,6 +46,27 @@ pub struct Limits {
     pub queue_wait: Duration,
     /// How many requests one instance may serve, one after the other. 1 gives each request a fresh instance.
     pub reuse: u32,
+    /// What its outgoing requests may use.
+    pub egress: EgressLimits,
+}
+
+/// What the outgoing requests of a function may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressLimits {
+    /// How many requests one invocation may send.
+    pub requests: u32,
+    /// How many bytes the bodies of these requests may have together, and how many the bodies of their
+    /// responses.
+    pub bytes: u64,
+    /// Time of one request, from the lookup of its name to the end of its response. `None` stands for the
+    /// timeout of an invocation.
+    pub timeout: Option<Duration>,
+}
+
+impl Default for EgressLimits {
+    fn default() -> Self {
+        Self { requests: 100, bytes: 256 << 20, timeout: None }
+    }
 }
 
 impl Default for Limits {
@@ -58,6 +79,7 @@ impl Default for Limits {
             queue: 1000,
             queue_wait: Duration::from_secs(1),
             reuse: 1,
+            egress: EgressLimits::default(),
         }
     }
 }
@@ -152,7 +174,32 @@ impl Limits {
             || format!("{:?}", self.queue_wait),
             "0s to 60s",
         )?;
-        bounded("reuse", (1..=1_000_000).contains(&self.reuse), || self.reuse.to_string(), "1 to 1000000")
+        bounded("reuse", (1..=1_000_000).contains(&self.reuse), || self.reuse.to_string(), "1 to 1000000")?;
+        self.egress.check()
+    }
+}
+
+impl EgressLimits {
+    fn check(&self) -> Result<(), ConfigError> {
+        bounded(
+            "egress_requests",
+            (1..=100_000).contains(&self.requests),
+            || self.requests.to_string(),
+            "1 to 100000",
+        )?;
+        bounded(
+            "egress_bytes",
+            (1 << 10..=1 << 40).contains(&self.bytes),
+            || format!("{} bytes", self.bytes),
+            "1KiB to 1TiB",
+        )?;
+        let Some(timeout) = self.timeout else { return Ok(()) };
+        bounded(
+            "egress_timeout",
+            (Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&timeout),
+            || format!("{timeout:?}"),
+            "1ms to 1h",
+        )
     }
 }
 

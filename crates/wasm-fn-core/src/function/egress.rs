@@ -1,11 +1,18 @@
 //! Egress rules: which origins a function may call.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
+
+/// The host by which a rule names the loopback addresses.
+const LOCALHOST: &str = "localhost";
 
 /// An origin that a function may send requests to. All other origins are denied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EgressRule {
-    /// `*`: every origin.
+    /// `*`: every origin. It names no address.
     Any,
     /// `https://api.example.com`, `http://127.0.0.1:9000`, `https://*.example.com`.
     Origin {
@@ -71,6 +78,49 @@ impl EgressRule {
     }
 }
 
+impl EgressRule {
+    /// Whether the rule names `address`: its host is that address, or `localhost` for a loopback address.
+    /// The scheme and the port must be those of the rule too.
+    ///
+    /// A rule whose host is another name does not say which addresses the name has.
+    pub fn names(&self, scheme: Scheme, address: IpAddr, port: u16) -> bool {
+        let Self::Origin { scheme: s, host, below: false, port: p } = self else { return false };
+        let address = address.to_canonical();
+        let is_named = match literal(host) {
+            Some(named) => named == address,
+            None => host == LOCALHOST && address.is_loopback(),
+        };
+        *s == scheme && *p == port && is_named
+    }
+
+    /// Whether this rule allows and names everything that `other` does.
+    pub fn covers(&self, other: &Self) -> bool {
+        if self == other {
+            return true;
+        }
+        match (self, other) {
+            (Self::Any, Self::Origin { host, .. }) => literal(host).is_none() && host != LOCALHOST,
+            (
+                Self::Origin { scheme, host: parent, below: true, port },
+                Self::Origin { scheme: s, host, port: p, .. },
+            ) => {
+                let is_below = host.strip_suffix(parent.as_str()).is_some_and(|rest| rest.ends_with('.'));
+                scheme == s && port == p && is_below && literal(host).is_none() && host != LOCALHOST
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The address that `host` is. Only the usual form counts: four decimal numbers, or IPv6 in brackets.
+fn literal(host: &str) -> Option<IpAddr> {
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match inner {
+        Some(address) => address.parse().ok().map(|address: Ipv6Addr| IpAddr::V6(address).to_canonical()),
+        None => host.parse().ok().map(IpAddr::V4),
+    }
+}
+
 impl FromStr for EgressRule {
     type Err = EgressError;
 
@@ -95,7 +145,7 @@ impl FromStr for EgressRule {
         let (host, below) = host.strip_prefix("*.").map_or((host, false), |host| (host, true));
         let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let valid = match address {
-            Some(address) => !below && address.parse::<std::net::Ipv6Addr>().is_ok(),
+            Some(address) => !below && address.parse::<Ipv6Addr>().is_ok(),
             None => {
                 let character = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
                 !host.is_empty() && host.len() <= 253 && host.bytes().all(character)

@@ -1,34 +1,45 @@
-//! Outgoing requests: denied unless the configuration allows the origin.
+//! Outgoing requests: denied unless the configuration allows the origin, and the address that it leads to.
+//!
+//! Each request has a connection of its own, so none can use the rights of another. Its name is looked up
+//! once, every address is judged (`address.rs`), and only an address that was judged is connected to: whoever
+//! answers lookups gains nothing by answering the next one differently.
 //!
 //! They are the only effect that a guest can have beyond its instance and its response: WASI has no
 //! directories, its sockets reach no address and look up no name, and output goes to the function's log.
 
+mod address;
+mod budget;
 mod client;
 mod error;
+mod listeners;
+mod lookup;
+pub(crate) mod policy;
 mod target;
 pub(crate) mod trust;
 
 use std::{fmt, future::Future, sync::Arc};
 
-use wasm_fn_core::EgressRule;
+use tokio::time::Instant;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::hop_by_hop;
-use client::Sent;
+use crate::clock;
+use budget::Budget;
+use client::{Allowance, Sent};
+use policy::EgressPolicy;
 use target::Target;
-use trust::TrustedRoots;
 
-/// What the guests of a version may send.
-pub(crate) struct EgressPolicy {
-    pub(crate) rules: Box<[EgressRule]>,
-    pub(crate) roots: TrustedRoots,
-}
+pub use listeners::Listeners;
+pub use lookup::{Lookup, Resolve, SystemResolver};
 
 /// Decides for `wasi:http` which outgoing requests may leave.
 pub(crate) struct Egress {
-    /// The policy; `None` when nothing is allowed.
-    policy: Option<Arc<EgressPolicy>>,
+    policy: Arc<EgressPolicy>,
     check: Option<EgressCheck>,
+    /// The request being served; 0 before the first.
+    request_id: u128,
+    /// What its outgoing requests have used; `None` before the first of them.
+    budget: Option<Arc<Budget>>,
     /// Whether a request ever left. It may still be open while the instance serves another request.
     left: bool,
 }
@@ -52,16 +63,18 @@ impl fmt::Debug for EgressCheck {
 }
 
 impl Egress {
-    pub(crate) fn new(policy: Option<Arc<EgressPolicy>>) -> Self {
-        Self { policy, check: None, left: false }
+    pub(crate) fn new(policy: Arc<EgressPolicy>) -> Self {
+        Self { policy, check: None, request_id: 0, budget: None, left: false }
     }
 
-    /// Begins a request, with its `check`.
+    /// Begins the request `request_id`, with its `check`.
     ///
     /// A reused instance may continue an outgoing request from before without asking. That counts as leaving
     /// now.
-    pub(crate) fn serve(&mut self, check: Option<EgressCheck>) {
+    pub(crate) fn serve(&mut self, request_id: u128, check: Option<EgressCheck>) {
         self.check = check;
+        self.request_id = request_id;
+        self.budget = None;
         if self.left {
             self.may_leave();
         }
@@ -71,18 +84,21 @@ impl Egress {
         self.check.as_ref().is_none_or(|EgressCheck(may_leave)| may_leave())
     }
 
-    /// Where `uri` leads, and whom to trust there.
+    /// Where a request to `uri` goes, and what it is counted in.
     ///
     /// # Errors
-    /// The URI is invalid, or its origin is not allowed.
-    fn target(&self, uri: &http::Uri) -> Result<(Target, TrustedRoots), Error> {
-        let target = Target::of(uri)?;
-        match &self.policy {
-            Some(policy) if policy.rules.iter().any(|rule| target.is_allowed_by(rule)) => {
-                Ok((target, policy.roots.clone()))
-            }
-            _ => Err(Error::HttpRequestDenied),
+    /// What `wasi:http` tells the guest: the request may not leave.
+    fn admit(&mut self, uri: &http::Uri) -> Result<(Target, Arc<Budget>), Error> {
+        let Self { policy, request_id, .. } = self;
+        let target = policy.target(uri, *request_id)?;
+        // What has no name is judged before it counts as an effect.
+        if let Some(address) = target.socket() {
+            policy.permitted(&target, vec![address], *request_id)?;
         }
+        let budget = self.budget.get_or_insert_with(|| Arc::new(Budget::new(policy.clone(), *request_id)));
+        budget.begin()?;
+        let budget = budget.clone();
+        if self.may_leave() { Ok((target, budget)) } else { Err(Error::HttpRequestDenied) }
     }
 }
 
@@ -93,11 +109,8 @@ impl WasiHttpHooks for Egress {
         options: Option<RequestOptions>,
         _response_errors: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Sent, Error>> + Send> {
-        let target = self
-            .target(request.uri())
-            .and_then(|target| if self.may_leave() { Ok(target) } else { Err(Error::HttpRequestDenied) });
-        let (target, roots) = match target {
-            Ok(target) => target,
+        let (target, budget) = match self.admit(request.uri()) {
+            Ok(admitted) => admitted,
             Err(error) => {
                 tracing::debug!(uri = %request.uri(), %error, "outgoing request refused");
                 return Box::new(std::future::ready(Err(error)));
@@ -106,9 +119,13 @@ impl WasiHttpHooks for Egress {
         self.left = true;
         // What the connection accepts is for the node to say, not for a guest that copies a request's fields.
         request.headers_mut().remove(http::header::TE);
+        let (policy, request_id) = (self.policy.clone(), self.request_id);
+        let until = Instant::from_std(clock::now() + policy.timeout);
+        let allowance = Allowance { options: options.unwrap_or_default(), until, budget };
         Box::new(async move {
-            let (mut response, io) =
-                client::send(request, target, options.unwrap_or_default(), &roots).await?;
+            let addresses = policy.addresses(&target, request_id);
+            let sent = client::send(request, &target, addresses, allowance, &policy.node.roots);
+            let (mut response, io) = sent.await?;
             let named = hop_by_hop::remove(response.headers_mut());
             Ok((response.map(|body| hop_by_hop::without_trailers(body, named)), io))
         })

@@ -37,8 +37,8 @@ pub(crate) struct GuestState {
     pub(crate) is_head: bool,
     /// The node's memory that the instance holds. It is released when this is dropped.
     held_bytes: u64,
-    // The only thing that an instance shares with its version, apart from egress rules. All instances of a
-    // version write to the reference count, which is in no near cache where many versions serve.
+    // The only thing that an instance shares with its version, apart from its egress policy. All instances
+    // of a version write to the reference counts, which are in no near cache where many versions serve.
     template: Arc<InstanceTemplate>,
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasm_fn_core::Limits;
 use wasm_fn_pool::MemoryShare;
 
-use super::{egress::EgressPolicy, wasi::GuestEnvironment};
+use super::{egress::policy::EgressPolicy, wasi::GuestEnvironment};
 use crate::cpu::ticker::EpochTicker;
 
 /// What every instance of a version is made from.
@@ -13,8 +13,8 @@ pub(crate) struct InstanceTemplate {
     pub(crate) ticker: Arc<EpochTicker>,
     pub(crate) limits: Limits,
     pub(crate) environment: GuestEnvironment,
-    /// Allowed outgoing requests; `None` when there are none.
-    pub(crate) egress: Option<Arc<EgressPolicy>>,
+    /// Allowed outgoing requests.
+    pub(crate) egress: Arc<EgressPolicy>,
     /// The memory that the version's instances hold.
     pub(crate) memory: MemoryShare,
 }

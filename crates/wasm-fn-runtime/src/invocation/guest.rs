@@ -67,7 +67,7 @@ impl Guest {
         let Invocation { request, request_id, client, scheme, port, egress_check, .. } = invocation;
         let state = instance.store.data_mut();
         state.wasi.serve(request_id);
-        state.egress.serve(egress_check);
+        state.egress.serve(request_id, egress_check);
         state.is_head = request.method() == http::Method::HEAD;
         // A ready instance has waited for many epochs. It should not yield before it has begun.
         instance.store.set_epoch_deadline(1);

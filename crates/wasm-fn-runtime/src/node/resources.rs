@@ -18,7 +18,7 @@ use crate::{
     },
     cpu::ticker::EpochTicker,
     guest_host::{
-        egress::{EgressPolicy, trust::TrustedRoots},
+        egress::policy::{EgressOptions, EgressPolicy},
         logs::LogRing,
         template::InstanceTemplate,
         wasi::GuestEnvironment,
@@ -39,8 +39,8 @@ pub(crate) struct NodeResources {
     pub(crate) warm_max: usize,
     /// Time without requests after which a version keeps no instance ready.
     pub(crate) idle_after: Duration,
-    /// Whom outgoing requests trust.
-    pub(super) trusted_roots: TrustedRoots,
+    /// What holds for the outgoing requests of all functions.
+    pub(super) egress: Arc<EgressOptions>,
     pub(super) memories: Arc<Memories>,
     pub(super) stacks: Arc<Stacks>,
     /// How many bursts have ended.
@@ -76,12 +76,12 @@ impl NodeResources {
         log: Arc<LogRing>,
     ) -> InstanceTemplate {
         let FunctionConfig { limits, env, egress, .. } = config;
+        let egress = EgressPolicy::new(egress, &limits, self.egress.clone(), version, log.clone());
         InstanceTemplate {
             ticker: self.ticker.clone(),
             limits,
             environment: GuestEnvironment { version, env: env.into_iter().collect(), log },
-            egress: (!egress.is_empty())
-                .then(|| Arc::new(EgressPolicy { rules: egress.into(), roots: self.trusted_roots.clone() })),
+            egress: Arc::new(egress),
             memory: self.memory.share(),
         }
     }

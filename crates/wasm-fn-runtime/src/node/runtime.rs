@@ -26,7 +26,7 @@ use crate::{
     cpu::ticker::EpochTicker,
     fault::Fault,
     guest_host::{
-        egress::trust::TrustedRoots,
+        egress::policy::EgressOptions,
         logs::{GuestLogPage, LogRing},
         template::InstanceTemplate,
     },
@@ -56,8 +56,8 @@ pub struct RuntimeOptions {
     pub code_bytes_max: u64,
     /// Time without use after which native code is unloaded. The next request loads it from the cache.
     pub code_idle_after: Duration,
-    /// The certificate authorities that outgoing requests of functions trust.
-    pub trusted_roots: TrustedRoots,
+    /// What holds for the outgoing requests of all functions.
+    pub egress: EgressOptions,
 }
 
 /// Hosts versions.
@@ -98,7 +98,7 @@ impl Runtime {
             memory,
             concurrency: ConcurrencyLimit::new(running_max, running_max),
             teardown: TeardownLimit::new(options.pool.instances_max),
-            trusted_roots: options.trusted_roots,
+            egress: Arc::new(options.egress),
             memories,
             stacks,
             bursts: watch::Sender::new(0),

@@ -13,9 +13,9 @@ use http::{
     HeaderMap, HeaderName,
     header::{FORWARDED, GetAll},
 };
-use wasm_fn_core::Scheme;
+use wasm_fn_core::{Network, Scheme};
 
-use super::networks::{Network, holds};
+use super::holds;
 
 /// `X-Forwarded-For`.
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

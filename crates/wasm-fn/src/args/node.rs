@@ -4,8 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum, ValueHint};
-use wasm_fn_core::PreviewDomain;
-use wasm_fn_server::Network;
+use wasm_fn_core::{Network, PreviewDomain};
 
 use super::{Format, listen_address};
 
@@ -69,6 +68,9 @@ pub(crate) struct Serve {
     /// ones
     #[arg(long, env = "WASM_FN_EGRESS_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) egress_ca: Option<PathBuf>,
+    /// Network without public addresses that functions may reach by name [repeatable, default: none]
+    #[arg(long, env = "WASM_FN_EGRESS_PRIVATE", value_name = "CIDR", value_delimiter = ',')]
+    pub(crate) egress_private: Vec<Network>,
     /// PEM file with a certificate and its chain: functions are served over TLS. Clients get the certificate
     /// for the name that they ask for, else the first one [repeatable, default: none]
     #[arg(help_heading = TLS, long, env = "WASM_FN_TLS_CERT", value_name = "FILE", value_delimiter = ',', value_hint = ValueHint::FilePath)]

@@ -40,6 +40,7 @@ fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
         proxy_protocol: config.proxy_protocol,
         preview_domain: config.preview_domain,
         egress_ca: config.egress_ca,
+        egress_private: config.egress_private,
         tls: config.tls,
         redirect_listen: config.redirect_listen,
         admin_tls: config.admin_tls,

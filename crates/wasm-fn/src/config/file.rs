@@ -8,8 +8,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use wasm_fn_core::{FunctionName, PreviewDomain};
-use wasm_fn_server::Network;
+use wasm_fn_core::{FunctionName, Network, PreviewDomain};
 
 use super::{
     function::{self, Function},
@@ -50,6 +49,7 @@ pub(crate) struct Serve {
     pub(crate) preview_domain: Option<PreviewDomain>,
     /// Relative to the file's folder.
     pub(crate) egress_ca: Option<PathBuf>,
+    pub(crate) egress_private: Vec<Network>,
     /// The same.
     pub(crate) tls: Vec<KeyPairFiles>,
     pub(crate) redirect_listen: Option<SocketAddr>,
@@ -90,6 +90,7 @@ struct RawServe {
     proxy_protocol: Option<bool>,
     preview_domain: Option<String>,
     egress_ca: Option<PathBuf>,
+    egress_private: Vec<String>,
     tls: Vec<RawKeyPair>,
     redirect_listen: Option<String>,
     admin_tls: Option<RawAdminTls>,
@@ -149,8 +150,11 @@ impl RawServe {
                 |text: String| args::listen_address(&text).map_err(|reason| BadValue::new(key, reason));
             text.map(parse).transpose()
         };
-        let network = |(index, text): (usize, String)| {
-            text.parse().map_err(|error| BadValue::new(format!("serve.trusted_proxies[{index}]"), error))
+        let networks = |key: &str, texts: Vec<String>| {
+            let network = |(index, text): (usize, String)| {
+                text.parse().map_err(|error| BadValue::new(format!("serve.{key}[{index}]"), error))
+            };
+            texts.into_iter().enumerate().map(network).collect::<Result<Vec<Network>, _>>()
         };
         let pair =
             |cert: PathBuf, key: PathBuf| KeyPairFiles { cert: folder.join(cert), key: folder.join(key) };
@@ -173,18 +177,14 @@ impl RawServe {
             drain_timeout: duration("serve.drain_timeout", self.drain_timeout)?,
             allow_overrides: self.allow_overrides,
             show_shielded: self.show_shielded,
-            trusted_proxies: self
-                .trusted_proxies
-                .into_iter()
-                .enumerate()
-                .map(network)
-                .collect::<Result<_, _>>()?,
+            trusted_proxies: networks("trusted_proxies", self.trusted_proxies)?,
             proxy_protocol: self.proxy_protocol,
             preview_domain: self
                 .preview_domain
                 .map(|domain| domain.parse().map_err(|error| BadValue::new("serve.preview_domain", error)))
                 .transpose()?,
             egress_ca: self.egress_ca.map(|egress_ca| folder.join(egress_ca)),
+            egress_private: networks("egress_private", self.egress_private)?,
             tls: self.tls.into_iter().map(|RawKeyPair { cert, key }| pair(cert, key)).collect(),
             redirect_listen: address("serve.redirect_listen", self.redirect_listen)?,
             admin_tls,

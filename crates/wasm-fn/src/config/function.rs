@@ -54,6 +54,9 @@ pub(super) struct Raw {
     queue_wait: Option<String>,
     reuse: Option<u32>,
     egress: Vec<String>,
+    egress_requests: Option<u32>,
+    egress_bytes: Option<String>,
+    egress_timeout: Option<String>,
     env: BTreeMap<String, String>,
     sticky: Option<String>,
     cohorts: Vec<RawCohort>,
@@ -101,6 +104,9 @@ impl Raw {
             sticky: self.sticky,
             cohorts: cohorts.map_err(|reason| BadValue::new(at("cohorts"), reason))?,
             egress: self.egress,
+            egress_requests: self.egress_requests,
+            egress_bytes: size(&at("egress_bytes"), self.egress_bytes)?,
+            egress_timeout_ms: millis(&at("egress_timeout"), self.egress_timeout)?,
             env: self.env,
         };
         // The node checks it again, but here the error can name the line.

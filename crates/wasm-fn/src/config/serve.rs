@@ -6,8 +6,7 @@ use std::{
     time::Duration,
 };
 
-use wasm_fn_core::PreviewDomain;
-use wasm_fn_server::Network;
+use wasm_fn_core::{Network, PreviewDomain};
 
 use super::{ConfigFile, file};
 use crate::{args, fault::Fault, tls::KeyPairFiles};
@@ -47,6 +46,8 @@ pub(crate) struct Serve {
     pub(crate) preview_domain: Option<PreviewDomain>,
     /// File with certificates that outgoing requests trust, beside the public ones.
     pub(crate) egress_ca: Option<PathBuf>,
+    /// Networks without public addresses that outgoing requests may reach by name.
+    pub(crate) egress_private: Vec<Network>,
     /// Certificates and keys with which functions are served over TLS; plain HTTP if there are none.
     pub(crate) tls: Vec<KeyPairFiles>,
     /// Address that redirects clients of plain HTTP to https.
@@ -78,6 +79,7 @@ impl Default for Serve {
             proxy_protocol: false,
             preview_domain: None,
             egress_ca: None,
+            egress_private: Vec::new(),
             tls: Vec::new(),
             redirect_listen: None,
             admin_tls: None,
@@ -130,6 +132,11 @@ impl Serve {
             allow_overrides: args.allow_overrides.or(file.allow_overrides).unwrap_or(default.allow_overrides),
             preview_domain: args.preview_domain.or(file.preview_domain),
             egress_ca: args.egress_ca.or(file.egress_ca),
+            egress_private: if args.egress_private.is_empty() {
+                file.egress_private
+            } else {
+                args.egress_private
+            },
             show_shielded: args.show_shielded.or(file.show_shielded).unwrap_or(default.show_shielded),
             trusted_proxies: if args.trusted_proxy.is_empty() {
                 file.trusted_proxies

@@ -59,6 +59,9 @@ queue = 20
 queue_wait = "250ms"
 reuse = 3
 egress = ["https://api.example.com"]
+egress_requests = 4
+egress_bytes = "1MiB"
+egress_timeout = "3s"
 env = { GREETING = "hi" }
 sticky = "cookie:sid"
 cohorts = [
@@ -83,6 +86,7 @@ trusted_proxies = ["10.0.0.0/8", "fd00::1"]
 proxy_protocol = true
 preview_domain = "Preview.example.com"
 egress_ca = "ca.pem"
+egress_private = ["10.0.0.0/8"]
 redirect_listen = "0.0.0.0:8080"
 insecure_admin = true
 
@@ -128,6 +132,9 @@ client_ca = "people.pem"
                 cohort(None, Some("old"), &["1"], api::CohortRole::Stable),
             ],
             egress: vec!["https://api.example.com".to_owned()],
+            egress_requests: Some(4),
+            egress_bytes: Some(1 << 20),
+            egress_timeout_ms: Some(3000),
             env: [("GREETING".to_owned(), "hi".to_owned())].into(),
         }
     );
@@ -150,6 +157,7 @@ client_ca = "people.pem"
             proxy_protocol: Some(true),
             preview_domain: "preview.example.com".parse().ok(),
             egress_ca: Some(PathBuf::from("project/ca.pem")),
+            egress_private: vec!["10.0.0.0/8".parse().unwrap()],
             tls: vec![pair("project/a.pem", "/keys/a.pem"), pair("project/b.pem", "project/b.key")],
             redirect_listen: Some(SocketAddr::from(([0, 0, 0, 0], 8080))),
             admin_tls: Some(pair("project/admin.pem", "project/admin.key")),
@@ -160,6 +168,7 @@ client_ca = "people.pem"
     let serve = Serve::merge(&args::Serve::default(), file.serve.clone()).unwrap();
     assert_eq!(serve.preview_domain, file.serve.preview_domain);
     assert_eq!(serve.egress_ca, file.serve.egress_ca);
+    assert_eq!(serve.egress_private, file.serve.egress_private);
     assert_eq!((serve.tls, serve.admin_tls), (file.serve.tls, file.serve.admin_tls));
     assert_eq!((serve.redirect_listen, serve.insecure_admin), (file.serve.redirect_listen, true));
     assert_eq!(serve.admin_client_ca, file.serve.admin_client_ca);
@@ -226,7 +235,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[function.hello]\n\nmemroy = \"1MiB\"\n",
         &expect![
-            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `preview`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `env`, `sticky`, `cohorts`, `rollout`, `gate`, `stage`"
+            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `preview`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `egress_requests`, `egress_bytes`, `egress_timeout`, `env`, `sticky`, `cohorts`, `rollout`, `gate`, `stage`"
         ],
     );
     refused(
@@ -236,7 +245,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `tls`, `redirect_listen`, `admin_tls`, `insecure_admin`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `egress_private`, `tls`, `redirect_listen`, `admin_tls`, `insecure_admin`"
         ],
     );
     refused(

@@ -2,9 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use wasm_fn_core::PreviewDomain;
+use wasm_fn_core::{Network, PreviewDomain};
 use wasm_fn_pool::PoolPlan;
-use wasm_fn_server::Network;
 
 use crate::tls::KeyPairFiles;
 
@@ -39,6 +38,8 @@ pub(crate) struct NodeOptions {
     pub(crate) preview_domain: Option<PreviewDomain>,
     /// File with certificates that outgoing requests trust, beside the public ones.
     pub(crate) egress_ca: Option<PathBuf>,
+    /// Networks without public addresses that outgoing requests may reach by name.
+    pub(crate) egress_private: Vec<Network>,
     /// Certificates and keys with which functions are served over TLS; plain HTTP if there are none.
     pub(crate) tls: Vec<KeyPairFiles>,
     /// Address that redirects clients of plain HTTP to https; port 0 takes any free port.

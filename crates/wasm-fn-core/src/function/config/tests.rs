@@ -34,6 +34,7 @@ fn both_ends_of_every_bound_are_allowed() {
             queue: 0,
             queue_wait: Duration::ZERO,
             reuse: 1,
+            egress: EgressLimits { requests: 1, bytes: 1 << 10, timeout: Some(Duration::from_millis(1)) },
         };
     });
     let high = limits(|limits| {
@@ -45,6 +46,11 @@ fn both_ends_of_every_bound_are_allowed() {
             queue: 100_000,
             queue_wait: Duration::from_secs(60),
             reuse: 1_000_000,
+            egress: EgressLimits {
+                requests: 100_000,
+                bytes: 1 << 40,
+                timeout: Some(Duration::from_secs(3600)),
+            },
         };
     });
     assert_eq!(low.check(), Ok(()));
@@ -69,6 +75,15 @@ fn limits_outside_their_bounds_are_refused() {
     refused(&limits(|l| l.queue_wait = over), "queue_wait: found 3601s, expected 0s to 60s");
     refused(&limits(|l| l.reuse = 0), "reuse: found 0, expected 1 to 1000000");
     refused(&limits(|l| l.reuse = 1_000_001), "reuse: found 1000001, expected 1 to 1000000");
+    let egress = |change: fn(&mut EgressLimits)| limits(|limits| change(&mut limits.egress));
+    refused(&egress(|e| e.requests = 0), "egress_requests: found 0, expected 1 to 100000");
+    refused(&egress(|e| e.requests = 100_001), "egress_requests: found 100001, expected 1 to 100000");
+    refused(&egress(|e| e.bytes = 1023), "egress_bytes: found 1023 bytes, expected 1KiB to 1TiB");
+    refused(
+        &egress(|e| e.bytes = (1 << 40) + 1),
+        "egress_bytes: found 1099511627777 bytes, expected 1KiB to 1TiB",
+    );
+    refused(&egress(|e| e.timeout = Some(Duration::ZERO)), "egress_timeout: found 0ns, expected 1ms to 1h");
 }
 
 #[test]

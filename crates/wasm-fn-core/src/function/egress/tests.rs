@@ -124,6 +124,55 @@ fn messages_stay_short() {
     );
 }
 
+#[test]
+fn only_an_address_or_localhost_names_addresses() {
+    for (text, named, unnamed) in [
+        ("http://127.0.0.1:9000", &["127.0.0.1", "::ffff:127.0.0.1"][..], &["127.0.0.2", "::1"][..]),
+        ("http://[::1]:9000", &["::1"], &["127.0.0.1"]),
+        ("http://[::ffff:127.0.0.1]:9000", &["127.0.0.1"], &["::1"]),
+        ("http://10.0.0.5:9000", &["10.0.0.5"], &["10.0.0.4"]),
+        ("http://localhost:9000", &["127.0.0.1", "127.255.0.9", "::1"], &["10.0.0.5", "0.0.0.0"]),
+        ("http://LocalHost:9000", &["127.0.0.1"], &[]),
+        ("http://localhost.:9000", &[], &["127.0.0.1"]),
+        ("http://*.localhost:9000", &[], &["127.0.0.1"]),
+        ("http://2130706433:9000", &[], &["127.0.0.1"]),
+        ("http://0x7f.1:9000", &[], &["127.0.0.1"]),
+        ("http://*.0.0.1:9000", &[], &["127.0.0.1"]),
+        ("*", &[], &["127.0.0.1", "10.0.0.5"]),
+    ] {
+        let rule: EgressRule = text.parse().unwrap();
+        let names = |address: &&str| rule.names(Http, address.parse().unwrap(), 9000);
+        assert!(named.iter().all(names), "{text} names {named:?}");
+        assert!(!unnamed.iter().any(names), "{text} names none of {unnamed:?}");
+        assert!(!rule.names(Https, "127.0.0.1".parse().unwrap(), 9000), "{text}");
+        assert!(!rule.names(Http, "127.0.0.1".parse().unwrap(), 9001), "{text}");
+    }
+}
+
+#[test]
+fn a_rule_covers_what_it_allows_and_names() {
+    for (rule, covered, more) in [
+        (
+            "*",
+            &["*", "https://a.test", "http://*.test:81"][..],
+            &["http://127.0.0.1", "http://[::1]", "http://10.0.0.5:80", "http://localhost:1"][..],
+        ),
+        (
+            "https://*.test",
+            &["https://a.test", "https://*.a.test", "https://*.test"],
+            &["*", "https://test", "http://a.test", "https://a.test:444", "https://atest"],
+        ),
+        ("https://a.test", &["https://A.test:443"], &["https://*.a.test", "https://b.test", "*"]),
+        ("http://*.0.0.1", &[], &["http://127.0.0.1"]),
+        ("http://localhost:1", &["http://localhost:1"], &["http://127.0.0.1:1"]),
+    ] {
+        let rule: EgressRule = rule.parse().unwrap();
+        let covers = |other: &&str| rule.covers(&other.parse().unwrap());
+        assert!(covered.iter().all(covers), "{rule} covers {covered:?}");
+        assert!(!more.iter().any(covers), "{rule} covers none of {more:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { rng_seed: RngSeed::Fixed(1), failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -2,8 +2,9 @@
 
 use std::{
     future::{Future, poll_fn},
-    io,
+    net::SocketAddr,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,14 +20,20 @@ use hyper::{body::Incoming, client::conn::http1};
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, lookup_host},
-    time::{Interval, timeout},
+    net::TcpStream,
+    time::{Instant, Interval, timeout, timeout_at},
 };
 use tokio_rustls::TlsConnector;
 use wasm_fn_core::Scheme;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, io::TokioIo};
 
-use super::{error, target::Target, trust::TrustedRoots};
+use super::{
+    budget::{Budget, CountedBody},
+    error,
+    target::Target,
+    trust::TrustedRoots,
+};
+use crate::clock;
 
 /// How long each part of a request may take if the guest does not say. Its own time is usually shorter.
 const PART_MAX: Duration = Duration::from_secs(600);
@@ -42,7 +49,17 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Sends `request` to `target`.
+/// What an outgoing request may use.
+pub(super) struct Allowance {
+    /// Times that the guest set.
+    pub(super) options: RequestOptions,
+    /// When the request ends, whatever the guest set.
+    pub(super) until: Instant,
+    /// The requests of the invocation together.
+    pub(super) budget: Arc<Budget>,
+}
+
+/// Sends `request` to `target`, on a connection to one of the `addresses` that are found for it.
 ///
 /// # Errors
 /// What `wasi:http` tells the guest.
@@ -50,13 +67,18 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// # Cancel safety
 /// Dropping the future closes the connection.
 pub(super) async fn send(
-    mut request: Request<WasiBody>,
-    target: Target,
-    options: RequestOptions,
+    request: Request<WasiBody>,
+    target: &Target,
+    addresses: impl Future<Output = Result<Vec<SocketAddr>, Error>>,
+    allowance: Allowance,
     roots: &TrustedRoots,
 ) -> Result<Sent, Error> {
-    let connected = timeout(options.connect_timeout.unwrap_or(PART_MAX), connect(&target, roots));
-    let stream = connected.await.unwrap_or(Err(Error::ConnectionTimeout))?;
+    let Allowance { options, until, budget } = allowance;
+    let connected = async { connect(target, &addresses.await?, roots).await };
+    let connected = timeout(options.connect_timeout.unwrap_or(PART_MAX), connected);
+    let connected = timeout_at(until, connected).await.unwrap_or(Ok(Err(Error::ConnectionTimeout)));
+    let stream = connected.unwrap_or(Err(Error::ConnectionTimeout))?;
+    let mut request = request.map(|body| CountedBody { body, budget: budget.clone() });
     let (mut sender, connection) =
         http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(error::of_hyper)?;
     // Only a proxy is told the scheme and the authority.
@@ -80,28 +102,34 @@ pub(super) async fn send(
             Err(error) => Poll::Ready(Ok(Err(error))),
         }
     });
-    let response = response.await.or(Err(Error::ConnectionReadTimeout))?.map_err(error::of_hyper)?;
-    let response = response.map(|body| ResponseBody { body, between: interval(between) }.boxed_unsync());
+    let response = timeout_at(until, response).await.or(Err(Error::HttpResponseTimeout))?;
+    let response = response.or(Err(Error::ConnectionReadTimeout))?.map_err(error::of_hyper)?;
+    let body = |body| ResponseBody { body, between: interval(between), until, budget }.boxed_unsync();
+    let response = response.map(body);
     let io = async move {
-        match connection {
-            Some(connection) => connection.await.map_err(error::of_hyper),
-            None => Ok(()),
-        }
+        let Some(connection) = connection else { return Ok(()) };
+        // It ends the connection of a guest that does not read on.
+        let driven = timeout_at(until, connection).await;
+        driven.or(Err(Error::HttpResponseTimeout))?.map_err(error::of_hyper)
     };
     Ok((response, Box::new(io)))
 }
 
 /// Says how the body of `request` ends, where the client would leave it out instead: of methods that rarely
 /// have one, such as GET, it sends only a body that is announced (RFC 9112, section 6.3).
-fn frame(request: &mut Request<WasiBody>) {
+fn frame(request: &mut Request<CountedBody>) {
     let announced = request.headers().contains_key(CONTENT_LENGTH);
     if !announced && !request.body().is_end_stream() {
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 
-async fn connect(target: &Target, roots: &TrustedRoots) -> Result<Box<dyn Stream>, Error> {
-    let stream = connect_tcp(target).await?;
+async fn connect(
+    target: &Target,
+    addresses: &[SocketAddr],
+    roots: &TrustedRoots,
+) -> Result<Box<dyn Stream>, Error> {
+    let stream = connect_tcp(addresses).await?;
     if target.scheme == Scheme::Http {
         return Ok(Box::new(stream));
     }
@@ -111,20 +139,16 @@ async fn connect(target: &Target, roots: &TrustedRoots) -> Result<Box<dyn Stream
     Ok(Box::new(secured.map_err(|error| error::of_tls(&error))?))
 }
 
-/// Connects to the first address of `target` that accepts.
-async fn connect_tcp(target: &Target) -> Result<TcpStream, Error> {
-    let addresses =
-        lookup_host((target.host(), target.port)).await.map_err(|error| error::of_lookup(&error))?;
-    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    let mut tried = false;
+/// Connects to the first of `addresses` that accepts.
+async fn connect_tcp(addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
+    let mut failed = None;
     for address in addresses {
-        tried = true;
         match TcpStream::connect(address).await {
             Ok(stream) => return Ok(stream),
-            Err(error) => failed = error,
+            Err(error) => failed = Some(error),
         }
     }
-    Err(if tried { error::of_connect(&failed) } else { error::of_lookup(&failed) })
+    Err(failed.map_or_else(error::no_address, |error| error::of_connect(&error)))
 }
 
 fn interval(period: Duration) -> Interval {
@@ -138,6 +162,9 @@ fn interval(period: Duration) -> Interval {
 struct ResponseBody {
     body: Incoming,
     between: Interval,
+    /// When the connection ends.
+    until: Instant,
+    budget: Arc<Budget>,
 }
 
 impl Body for ResponseBody {
@@ -152,7 +179,11 @@ impl Body for ResponseBody {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(Ok(frame))) => {
                 self.between.reset();
-                Poll::Ready(Some(Ok(frame)))
+                let counted = self.budget.receive(frame.data_ref().map_or(0, Bytes::len));
+                Poll::Ready(Some(counted.map(|()| frame)))
+            }
+            Poll::Ready(Some(Err(_))) if self.until <= Instant::from_std(clock::now()) => {
+                Poll::Ready(Some(Err(Error::HttpResponseTimeout)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error::of_hyper(error)))),
             Poll::Pending => {

@@ -10,6 +10,11 @@ pub(super) fn of_lookup(error: &io::Error) -> Error {
     Error::DnsError { rcode: Some("address not available".to_owned()), info_code: None }
 }
 
+/// A name without an address.
+pub(super) fn no_address() -> Error {
+    of_lookup(&io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
+}
+
 /// A host that cannot be connected to.
 pub(super) fn of_connect(error: &io::Error) -> Error {
     use io::ErrorKind;

@@ -1,9 +1,15 @@
 //! Where an outgoing request goes.
 
-use std::net::Ipv6Addr;
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
 
 use wasm_fn_core::{EgressRule, Scheme};
 use wasmtime_wasi_http::Error;
+
+/// Most bytes of a host's name (RFC 1035, section 2.3.4).
+const NAME_BYTES_MAX: usize = 253;
 
 /// The origin of a URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,9 +43,27 @@ impl Target {
         address.unwrap_or(&self.host)
     }
 
+    /// The address, if it has no name.
+    fn address(&self) -> Option<IpAddr> {
+        self.host().parse().ok()
+    }
+
+    /// The address with the port, if it has no name.
+    pub(super) fn socket(&self) -> Option<SocketAddr> {
+        self.address().map(|address| SocketAddr::new(address, self.port))
+    }
+
     /// Whether `rule` allows it.
     pub(super) fn is_allowed_by(&self, rule: &EgressRule) -> bool {
         rule.allows(self.scheme, &self.host, self.port)
+    }
+}
+
+impl fmt::Display for Target {
+    /// The origin with its port, as far as the host is as long as a name can be.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = &self.host[..self.host.floor_char_boundary(NAME_BYTES_MAX)];
+        write!(f, "{}://{host}:{}", self.scheme.as_str(), self.port)
     }
 }
 

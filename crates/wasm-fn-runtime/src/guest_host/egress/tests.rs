@@ -17,7 +17,16 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{trust::RootsError, *};
+use wasm_fn_core::{Limits, VersionNo};
+
+use super::{
+    policy::EgressOptions,
+    trust::{RootsError, TrustedRoots},
+    *,
+};
+use crate::guest_host::logs::LogRing;
+
+mod reaching;
 
 /// The certificate of an authority that nobody trusts by itself.
 const AUTHORITY: &[u8] = include_bytes!("tests/authority.pem");
@@ -41,7 +50,19 @@ fn egress() -> Egress {
 }
 
 fn allowing(rule: &str, roots: TrustedRoots) -> Egress {
-    Egress::new(Some(Arc::new(EgressPolicy { rules: [rule.parse().unwrap()].into(), roots })))
+    Egress::new(policy(&[rule], &Limits::default(), EgressOptions { roots, ..EgressOptions::public() }))
+}
+
+fn policy(rules: &[&str], limits: &Limits, node: EgressOptions) -> Arc<EgressPolicy> {
+    let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
+    let log = Arc::new(LogRing::new(tokio::sync::watch::channel(0).0));
+    Arc::new(EgressPolicy::new(rules, limits, Arc::new(node), VersionNo::FIRST, log))
+}
+
+/// A policy by which every function may reach this machine.
+fn local() -> EgressOptions {
+    let private = ["127.0.0.0/8", "::1"].map(|network| network.parse().unwrap()).to_vec();
+    EgressOptions { private, ..EgressOptions::public() }
 }
 
 fn request(uri: &str) -> http::Request<WasiBody> {
@@ -60,7 +81,7 @@ fn is_denied(egress: &mut Egress, host: &str, poll: bool) -> bool {
 fn effects_are_asked_before_an_allowed_request_is_sent() {
     let (effects, asked) = effects(true);
     let mut egress = egress();
-    egress.serve(Some(effects));
+    egress.serve(1, Some(effects));
     assert_eq!(asked.load(Relaxed), 0);
     is_denied(&mut egress, "allowed.test", false);
     assert_eq!(asked.load(Relaxed), 1, "nobody has polled the request");
@@ -70,7 +91,7 @@ fn effects_are_asked_before_an_allowed_request_is_sent() {
 fn denied_requests_have_no_effect() {
     let (effects, asked) = effects(true);
     let mut egress = egress();
-    egress.serve(Some(effects));
+    egress.serve(1, Some(effects));
     assert!(is_denied(&mut egress, "other.test", true));
     assert_eq!(asked.load(Relaxed), 0);
 }
@@ -79,7 +100,7 @@ fn denied_requests_have_no_effect() {
 fn requests_that_may_not_leave_any_more_are_denied() {
     let (effects, asked) = effects(false);
     let mut egress = egress();
-    egress.serve(Some(effects));
+    egress.serve(1, Some(effects));
     assert!(is_denied(&mut egress, "allowed.test", true));
     assert_eq!(asked.load(Relaxed), 1);
 }
@@ -88,13 +109,13 @@ fn requests_that_may_not_leave_any_more_are_denied() {
 fn a_reused_instance_that_sent_something_may_still_be_sending() {
     let mut egress = egress();
     let (first, second) = (effects(true), effects(true));
-    egress.serve(Some(first.0));
-    egress.serve(Some(second.0.clone()));
+    egress.serve(1, Some(first.0));
+    egress.serve(2, Some(second.0.clone()));
     assert_eq!(second.1.load(Relaxed), 0, "nothing was sent");
     is_denied(&mut egress, "allowed.test", false);
     assert_eq!((first.1.load(Relaxed), second.1.load(Relaxed)), (0, 1));
     let (third, asked) = effects(true);
-    egress.serve(Some(third));
+    egress.serve(3, Some(third));
     assert_eq!(asked.load(Relaxed), 1);
 }
 
@@ -103,7 +124,8 @@ async fn send(
     request: http::Request<WasiBody>,
     roots: TrustedRoots,
 ) -> Result<http::Response<WasiBody>, Error> {
-    let sent = allowing("*", roots).send_request(request, None, Box::new(async { Ok(()) }));
+    let policy = policy(&["*"], &Limits::default(), EgressOptions { roots, ..local() });
+    let sent = Egress::new(policy).send_request(request, None, Box::new(async { Ok(()) }));
     let (response, io) = Box::into_pin(sent).await?;
     tokio::spawn(Box::into_pin(io));
     Ok(response)
@@ -172,7 +194,7 @@ fn only_an_origin_of_http_is_a_target() {
 fn an_invalid_port_is_not_the_default_port() {
     let (effects, asked) = effects(true);
     let mut egress = allowing("http://allowed.test", TrustedRoots::public());
-    egress.serve(Some(effects));
+    egress.serve(1, Some(effects));
     for uri in ["http://allowed.test:99999/", "http://me@allowed.test/"] {
         let sent = egress.send_request(request(uri), None, Box::new(async { Ok(()) }));
         let sent = Box::into_pin(sent).as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -3,11 +3,18 @@
 use bytes::Bytes;
 use http::{HeaderValue, Version};
 use http_body_util::Empty;
+use wasm_fn_core::{Limits, VersionNo};
 
 use super::*;
 use crate::{
     BodyError,
-    guest_host::egress::Egress,
+    guest_host::{
+        egress::{
+            Egress,
+            policy::{EgressOptions, EgressPolicy},
+        },
+        logs::LogRing,
+    },
     invocation::request::{end_to_end, with_host},
 };
 
@@ -21,6 +28,14 @@ fn request(target: &str, host: Option<&'static str>) -> Request<WasiBody> {
     with_host(end_to_end(request))
 }
 
+/// A function that may send nothing.
+fn egress() -> Egress {
+    let log = Arc::new(LogRing::new(tokio::sync::watch::channel(0).0));
+    let node = Arc::new(EgressOptions::public());
+    let policy = EgressPolicy::new(Vec::new(), &Limits::default(), node, VersionNo::FIRST, log);
+    Egress::new(Arc::new(policy))
+}
+
 #[test]
 fn guests_of_0_3_get_scheme_and_authority_in_every_protocol() {
     for (target, host, authority) in [
@@ -32,7 +47,7 @@ fn guests_of_0_3_get_scheme_and_authority_in_every_protocol() {
         ("/a?b", None, "localhost"),
     ] {
         for (scheme, expected) in [(Scheme::Http, uri::Scheme::HTTP), (Scheme::Https, uri::Scheme::HTTPS)] {
-            let (request, _) = request_03(&mut Egress::new(None), scheme, request(target, host));
+            let (request, _) = request_03(&mut egress(), scheme, request(target, host));
             assert_eq!(request.scheme, Some(expected), "{target} at {host:?}");
             assert_eq!(request.authority.unwrap(), authority, "{target} at {host:?}");
             assert_eq!(request.path_with_query.unwrap(), "/a?b");

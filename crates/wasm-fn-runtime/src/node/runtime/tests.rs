@@ -104,7 +104,7 @@ fn start_with(dir: &Path, change: impl FnOnce(&mut RuntimeOptions)) -> Arc<Runti
         idle_after: Duration::from_secs(60),
         code_bytes_max: 1 << 30,
         code_idle_after: Duration::from_secs(60),
-        trusted_roots: TrustedRoots::public(),
+        egress: EgressOptions::public(),
     };
     change(&mut options);
     Runtime::start(options).unwrap()

@@ -115,6 +115,13 @@ pub(super) fn serve() -> Vec<Key> {
             "PEM file with certificate authorities that outgoing requests trust besides the public ones",
         ),
         key(
+            "egress_private",
+            "none",
+            "[\"10.0.0.0/8\", \"fd00::/8\"]",
+            &["[\"intranet\"]"],
+            "Networks without public addresses that functions may reach by name",
+        ),
+        key(
             "tls",
             "none: plain HTTP",
             "[{ cert = \"fullchain.pem\", key = \"privkey.pem\" }]",

@@ -51,16 +51,15 @@ fn canonical(network: IpNet) -> IpNet {
 }
 
 impl Network {
-    /// Whether the network contains `address`, which is not IPv4-mapped.
-    fn has(&self, address: IpAddr) -> bool {
-        self.0.contains(&address)
+    /// Whether the network contains `address`. An IPv4-mapped address counts as its IPv4 address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
     }
-}
 
-/// Whether one of `networks` contains `address`.
-pub(super) fn holds(networks: &[Network], address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    networks.iter().any(|network| network.has(address))
+    /// Whether the network is a single address.
+    pub fn is_single(&self) -> bool {
+        self.0.prefix_len() == self.0.max_prefix_len()
+    }
 }
 
 impl fmt::Display for Network {

@@ -23,11 +23,10 @@ fn addresses_are_in_their_networks() {
     ] {
         let parsed: Network = network.parse().unwrap();
         assert_eq!(parsed.to_string(), shown);
-        let has = |address: &&str| holds(&[parsed], address.parse().unwrap());
+        let has = |address: &&str| parsed.contains(address.parse().unwrap());
         assert!(within.iter().all(has), "{network} has {within:?}");
         assert!(!without.iter().any(has), "{network} has none of {without:?}");
     }
-    assert!(!holds(&[], IpAddr::from([127, 0, 0, 1])));
 }
 
 #[test]
