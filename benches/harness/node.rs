@@ -99,7 +99,7 @@ impl Node {
         let dir = self.dir.path();
         fs::write(dir.join("wasm-fn.toml"), format!("[function.{function}]\n{config}"))?;
         let done = clean(Command::new(&self.options.program).arg("deploy").arg(guest))
-            .args(["-f", function, "--watch-for", "0s", "--data-dir", DATA])
+            .args(["-f", function, "--watch-for", "0s", "--allow-new", "--data-dir", DATA])
             .args(["--server", &format!("http://{}", self.admin)])
             .current_dir(dir)
             .output()

@@ -163,7 +163,13 @@ impl Version {
 
     fn request(&self, strategy: &Value, rollout: &Value) -> Value {
         let Self { component, env } = self;
-        json!({ "component": component, "config": { "env": env }, "strategy": strategy, "rollout": rollout })
+        json!({
+            "component": component,
+            "config": { "env": env },
+            "strategy": strategy,
+            "rollout": rollout,
+            "allow_new": true,
+        })
     }
 }
 

@@ -35,6 +35,10 @@ impl Host for Nothing {
         Ok(Prepared { kind: "cgi".to_owned() })
     }
 
+    async fn imports(&self, _: Digest, _: PathBuf) -> Result<Vec<String>, Rejection> {
+        Ok(Vec::new())
+    }
+
     fn version(&self, _: &FunctionName, _: VersionNo, _: Digest, _: &FunctionConfig) {}
 
     fn fresh_version(&self, _: &FunctionName, _: VersionNo, _: Digest, _: &FunctionConfig) {}
@@ -87,6 +91,7 @@ async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<(
             config: Arc::new(FunctionConfig { env, ..FunctionConfig::default() }),
             strategy,
             replace: false,
+            allow_new: true,
         };
         let (actor, origin) = ("bench".to_owned(), String::new());
         let note = Note { actor, token: None, origin, message: None, expected_revision: None };

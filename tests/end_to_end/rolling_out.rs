@@ -38,6 +38,7 @@ impl Node {
         let gate = json!({ "min_requests": 20 });
         let body = json!({
             "component": component, "config": config, "strategy": strategy, "rollout": rollout, "gate": gate,
+            "allow_new": true,
         });
         self.api_ok(Method::POST, "/v1/functions/hello/deployments", Some(&body)).await
     }
@@ -306,7 +307,7 @@ async fn waiting_for_a_deployment_tells_its_end_by_the_exit_code() {
         ["--canary=20%", "--step-min", "50ms", "--min-requests", "20", "--watch-for", "50ms", "--wait"];
     let promoted = node.try_release("hello-v2", &quick).await;
     assert_eq!(promoted.code, Some(0), "{promoted:?}");
-    let back = node.try_release("broken", &quick).await;
+    let back = node.try_release("broken", &[&quick[..], &["--allow-new"]].concat()).await;
     assert_eq!(back.code, Some(2), "{back:?}");
     let answers = load.stop().await;
     assert_eq!(server_errors(&answers), 0, "{answers:?}");

@@ -214,6 +214,9 @@ impl From<ChangeError> for ApiError {
                 "no-such-cohort",
                 "the stable version does not send a step's cohort to the canary",
             ),
+            E::Grows(_) => {
+                (StatusCode::CONFLICT, "capabilities-grow", "the version could do more than the stable one")
+            }
             E::NoPreviousVersion { .. } => {
                 (StatusCode::CONFLICT, "no-previous-version", "there is no earlier version")
             }
@@ -250,6 +253,7 @@ impl From<ChangeError> for ApiError {
             E::Cohort(_) => problem.help(
                 "deploy a version with the rule first, by shares: cohort rules follow the stable version's configuration",
             ),
+            E::Grows(_) => problem.help("if all of this is intended, deploy again with --allow-new"),
             E::LiveStage(function) => {
                 problem.help(format!("run `wasm-fn delete {function}` to delete the function and all its stages"))
             }

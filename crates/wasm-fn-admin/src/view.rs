@@ -337,6 +337,7 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
         version: version.map(|version| version.to_string()),
         split: Vec::new(),
         step: None,
+        growth: Vec::new(),
         hash: hex::encode(entry.hash),
     };
     let abort = match action {
@@ -357,6 +358,10 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
         reason: told.map(|report| report.reason.clone()),
         split: action.after().map(|after| shares(&after.split)).unwrap_or_default(),
         step: action.after().and_then(step),
+        growth: match action {
+            Action::Deploy { growth, .. } => growth.clone(),
+            _ => Vec::new(),
+        },
         ..shown(action.as_str(), action.version(), numbers.filter(|_| abort.is_none()))
     };
     std::iter::once(own).chain(abort)

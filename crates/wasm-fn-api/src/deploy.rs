@@ -47,6 +47,10 @@ pub struct DeployRequest {
     /// Abort a rollout that is under way, instead of refusing the deployment.
     #[serde(default, skip_serializing_if = "is_false")]
     pub replace: bool,
+    /// Accept that the version can do more than the one that is stable in the stage, instead of refusing the
+    /// deployment.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_new: bool,
     /// Refuse the deployment if the function has changed after this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
@@ -75,6 +79,10 @@ pub struct PromoteStageRequest {
     /// Abort a rollout that is under way, instead of refusing the promotion.
     #[serde(default, skip_serializing_if = "is_false")]
     pub replace: bool,
+    /// Accept that the version can do more than the one that is stable in the target stage, instead of
+    /// refusing the promotion.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub allow_new: bool,
     /// Refuse the promotion if the function has changed after this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
@@ -112,6 +120,12 @@ pub struct DeployResult {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<SettingWord>)]
     pub pending: Vec<String>,
+    /// What this version can do beyond the version that was stable in the stage, or everything that it can do
+    /// if there was none: `import wasi:http/outgoing-handler`, `egress https://api.example.com`, `env NAME`,
+    /// `memory 64.0 MiB -> 128.0 MiB`, `cpu 1s -> 10s`, `egress_requests 10 -> 100`, `egress_bytes 1.0 MiB ->
+    /// 256.0 MiB`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub growth: Vec<String>,
     /// The revision that includes the deployment.
     pub revision: u64,
 }

@@ -384,7 +384,7 @@ impl Describer {
                     (
                         "409",
                         "`rollout-in-progress`, `already-stable`, `no-such-cohort`, `route-clash`, `revision-conflict`, \
-                         `too-many-stages`",
+                         `rollout-moved`, `too-many-stages`, `capabilities-grow`",
                     ),
                     ("422", "`component-missing`, or why the component is refused"),
                     ("503", "`busy`"),
@@ -409,7 +409,7 @@ impl Describer {
                     (
                         "409",
                         "`rollout-in-progress`, `already-stable`, `no-such-cohort`, `route-clash`, `revision-conflict`, \
-                         `too-many-stages`",
+                         `rollout-moved`, `too-many-stages`, `capabilities-grow`",
                     ),
                     ("503", "`busy`"),
                 ],

@@ -338,6 +338,9 @@ pub struct HistoryEntry {
     /// The numbers behind the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceView>,
+    /// What the version can do beyond the version that was stable, as whoever deployed it accepted it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub growth: Vec<String>,
     /// `deploy`, `traffic`, `step`, `await`, `pause`, `resume`, `freeze`, `promote`, `settle`, `abort`,
     /// `rollback`, `delete-stage`, `delete`.
     #[schema(value_type = ActionWord)]

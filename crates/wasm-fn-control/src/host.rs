@@ -14,6 +14,17 @@ pub trait Host: Send + Sync + 'static {
     /// A handle with which the data plane runs one version. All clones are the same handle.
     type Version: Clone + Send + Sync + 'static;
 
+    /// The interfaces that the component at `component` imports, without their versions, such as
+    /// `wasi:http/outgoing-handler`. This is much cheaper than [`prepare`](Self::prepare).
+    ///
+    /// # Errors
+    /// Why it cannot become a version.
+    fn imports(
+        &self,
+        digest: Digest,
+        component: PathBuf,
+    ) -> impl Future<Output = Result<Vec<String>, Rejection>> + Send;
+
     /// Checks the component at `component` (its kind, imports, and the limits of `config`) and compiles it
     /// into the artefact cache, so that a handle on it loads fast.
     ///

@@ -11,6 +11,7 @@ mod claims;
 mod cohorts;
 mod deploy;
 mod error;
+mod growth;
 mod rollout;
 mod tokens;
 mod traffic;
@@ -30,7 +31,8 @@ pub use change::{AccessChange, Action, Advance, Build, Change, FunctionChange, M
 pub use check::{Check, CheckError, CheckText, Mismatch};
 pub use cohorts::{CohortProblem, NoCohort};
 pub use deploy::{DeployPlan, Deployment};
-pub use error::ChangeError;
+pub use error::{ChangeError, Grows};
+pub use growth::{Growth, Imports};
 use rollout::KEEP_MAX;
 pub use rollout::{
     EndedRollout, Rollout, RolloutId, RolloutOutcome, RolloutSpec, SeenRollout, SpecError, StageKey,

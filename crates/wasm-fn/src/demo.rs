@@ -176,8 +176,10 @@ impl Tour {
         let steps = vec!["10%".to_owned(), "50%".to_owned()];
         let (deployed, took) = self.deploy(component, StrategySpec::Canary { steps }).await?;
         let version = deployed.version;
+        // The bad version imports more than the good one.
+        let allowed = if deployed.growth.is_empty() { "" } else { " --allow-new" };
         self.say(&format!(
-            "wasm-fn deploy hello.wasm --canary=10%,50% --step-min 1500ms\n  {version} is the canary after {took:.0?}"
+            "wasm-fn deploy hello.wasm --canary=10%,50% --step-min 1500ms{allowed}\n  {version} is the canary after {took:.0?}"
         ))?;
         let began = Instant::now();
         let (mut answers, mut shown) = (Answers::default(), String::new());
@@ -258,6 +260,7 @@ impl Tour {
             gate: GateOptions::default(),
             message: Some("demo".to_owned()),
             replace: false,
+            allow_new: true,
             expected_revision: None,
         };
         let path = "/v1/functions/hello/deployments";

@@ -35,6 +35,10 @@ impl SimHost {
 impl Host for SimHost {
     type Version = Arc<Guest>;
 
+    async fn imports(&self, _: Digest, _: PathBuf) -> Result<Vec<String>, Rejection> {
+        Ok(Vec::new())
+    }
+
     async fn prepare(
         &self,
         _: Digest,

@@ -71,6 +71,7 @@ pub(crate) async fn promote_stage<H: Host, S: Store>(
         config: Arc::clone(&build.config),
         strategy: strategy::strategy(&request.strategy, &request.rollout, &request.gate)?,
         replace: request.replace,
+        allow_new: request.allow_new,
     };
     answer(control, deploy, note, lines).await
 }
@@ -97,6 +98,7 @@ fn parse(function: FunctionName, request: &api::DeployRequest) -> Result<Deploy,
         config: Arc::new(FunctionConfig::try_from(&request.config)?),
         strategy: strategy::strategy(&request.strategy, &request.rollout, &request.gate)?,
         replace: request.replace,
+        allow_new: request.allow_new,
     })
 }
 
@@ -116,6 +118,7 @@ fn result(name: &FunctionName, stage: &wasm_fn_core::StageName, deployed: &Deplo
         pending: function
             .map(|function| view::pending(name, function, stage, deployed.version))
             .unwrap_or_default(),
+        growth: deployed.growth.texts().to_vec(),
         revision: function.map_or(deployed.state.revision(), |function| function.revision).0,
     }
 }

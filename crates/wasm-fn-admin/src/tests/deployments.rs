@@ -19,7 +19,7 @@ async fn component_is_uploaded_once_and_deployed() {
         json!({
             "function": "hello", "stage": "live", "version": "v1", "kind": "cgi", "unchanged": false,
             "first": true, "split": [{"version": "v1", "weight": "100%"}], "routes": ["/hello/*"],
-            "revision": 1,
+            "growth": ["memory 128.0 MiB", "cpu 10s"], "revision": 1,
         })
     );
     let again = api.deploy("hello", b"hello", json!({})).await.json();
@@ -216,4 +216,24 @@ async fn settings_that_wait_for_the_promotion_are_named() {
     assert_eq!(api.deploy("hello", b"1", other).await.json().get("pending"), None);
     let all = json!({ "config": { "routes": ["/d"] }, "replace": true });
     assert_eq!(api.deploy("hello", b"1", all).await.json().get("pending"), None);
+}
+
+#[tokio::test]
+async fn version_that_could_do_more_is_refused_with_the_list() {
+    let api = Api::start().await;
+    api.deploy("hello", b"first", json!({})).await;
+    let more = json!({ "config": { "egress": ["https://a.test"], "env": { "A": "secret" } } });
+    let accepted = json!({ "config": more["config"], "allow_new": true });
+    let problem = api.deploy("hello", b"imports wasi:keyvalue/store", more).await;
+    let detail = "this version of `hello` could do more than v1, which is stable in stage `live`, expected that to \
+        be accepted: egress https://a.test; env A";
+    assert_eq!((problem.status, &problem.json()["code"]), (409, &json!("capabilities-grow")));
+    assert_eq!(problem.json()["detail"], detail);
+    assert_eq!(api.revision(), 1);
+    let deployed = api.deploy("hello", b"imports wasi:keyvalue/store", accepted).await.json();
+    let growth = json!(["import wasi:keyvalue/store", "egress https://a.test", "env A"]);
+    assert_eq!(deployed["growth"], growth);
+    let history = api.get("/v1/functions/hello/history").await.json();
+    assert_eq!(history["entries"][0]["growth"], growth);
+    assert_eq!(history["entries"][1].get("growth"), None, "nothing had to be accepted");
 }

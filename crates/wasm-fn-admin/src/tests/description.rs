@@ -10,7 +10,7 @@ use wasm_fn_api::Operation;
 static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(wasm_fn_api::openapi()).unwrap());
 
 /// Properties that hold any text.
-const FREE: [&str; 27] = [
+const FREE: [&str; 28] = [
     "actor",
     "backtrace",
     "body",
@@ -20,6 +20,7 @@ const FREE: [&str; 27] = [
     "data_listen",
     "detail",
     "failed_requests",
+    "growth",
     "guest_path",
     "header",
     "help",

@@ -1,6 +1,6 @@
 //! Deployments: prepared without the writer's lock, then planned and committed with it.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageName, VersionNo};
 use wasm_fn_rollout::Counts;
@@ -11,9 +11,9 @@ use wasm_fn_store::Store;
 
 use crate::{
     analysis::past,
-    host::{Host, ProgressSink},
+    host::{Host, ProgressSink, Rejection},
     report::Report,
-    state::{ChangeError, DeployPlan, Deployment, ReleaseStrategy, State},
+    state::{ChangeError, DeployPlan, Deployment, Growth, Imports, ReleaseStrategy, State},
 };
 
 /// A deployment to carry out.
@@ -31,6 +31,8 @@ pub struct Deploy {
     pub strategy: ReleaseStrategy,
     /// Whether to abort a rollout that is under way.
     pub replace: bool,
+    /// Whether the version may do more than the one that is stable.
+    pub allow_new: bool,
 }
 
 /// The result of a deployment.
@@ -44,20 +46,30 @@ pub struct Deployed {
     pub unchanged: bool,
     /// Whether the stage had no version before.
     pub first: bool,
+    /// What the version can do beyond the one that was stable, or all it can do if there was none.
+    pub growth: Growth,
     /// The state that includes the deployment.
     pub state: Arc<State>,
+}
+
+/// What is known of a deployment besides its request: nothing before it is prepared.
+#[derive(Default)]
+struct Known<'a> {
+    kind: &'a str,
+    past: Option<Counts>,
+    report: Option<Box<Report>>,
+    imports: Option<&'a Imports>,
 }
 
 impl Deploy {
     fn plan(
         &self,
-        kind: &str,
+        known: Known<'_>,
         now_ms: u64,
-        past: Option<Counts>,
-        report: Option<Box<Report>>,
         salt: Salt,
         state: &State,
     ) -> Result<DeployPlan, ChangeError> {
+        let Known { kind, past, report, imports } = known;
         state.plan_deploy(&Deployment {
             function: &self.function,
             stage: &self.stage,
@@ -68,6 +80,8 @@ impl Deploy {
             past,
             report,
             replace: self.replace,
+            allow_new: self.allow_new,
+            imports,
             salt,
             now_ms,
         })
@@ -105,7 +119,7 @@ impl<H: Host, S: Store> Control<H, S> {
         // Plan before compiling, so that a deployment that would be refused in the end is refused now.
         let (state, salt) = (self.state(), (self.salt)());
         note.check(&state, &deploy.function)?;
-        let plan = deploy.plan("", self.clock.now_ms(), None, None, salt, &state)?;
+        let plan = deploy.plan(Known::default(), self.clock.now_ms(), salt, &state)?;
         if plan.change.is_none() {
             return Ok(deploy.done(&plan, state));
         }
@@ -114,10 +128,19 @@ impl<H: Host, S: Store> Control<H, S> {
         let path = self.blobs.find(deploy.component).await?.ok_or(missing)?;
         let prepared = {
             let _turn = self.compilations.acquire().await.map_err(|_| ControlError::Interrupted)?;
-            let config = FunctionConfig::clone(&deploy.config);
-            self.host.prepare(deploy.component, path, config, progress).await
+            match self.imports(&deploy, &path).await {
+                Ok(imports) => {
+                    let state = self.state();
+                    let known = Known { imports: Some(&imports), ..Known::default() };
+                    deploy.plan(known, self.clock.now_ms(), salt, &state)?;
+                    let config = FunctionConfig::clone(&deploy.config);
+                    let prepared = self.host.prepare(deploy.component, path, config, progress).await;
+                    prepared.map(|prepared| (prepared, imports))
+                }
+                Err(rejection) => Err(rejection),
+            }
         };
-        let prepared = match prepared {
+        let (prepared, imports) = match prepared {
             Ok(prepared) => prepared,
             Err(rejection) => {
                 drop(pin);
@@ -132,7 +155,8 @@ impl<H: Host, S: Store> Control<H, S> {
             .commit_function(&deploy.function, note, |state| {
                 let now_ms = self.clock.now_ms();
                 let report = deploy.report(self, state);
-                let plan = deploy.plan(&prepared.kind, now_ms, past, report, salt, state)?;
+                let known = Known { kind: &prepared.kind, past, report, imports: Some(&imports) };
+                let plan = deploy.plan(known, now_ms, salt, state)?;
                 Ok(planned.insert(plan).change.clone())
             })
             .await;
@@ -146,6 +170,27 @@ impl<H: Host, S: Store> Control<H, S> {
 }
 
 impl<H: Host, S: Store> Control<H, S> {
+    /// What the component at `path` imports, and the one that `deploy` replaces.
+    ///
+    /// What cannot be read of a component that already runs counts as nothing: the new one then seems to do
+    /// more, and somebody looks at it.
+    async fn imports(&self, deploy: &Deploy, path: &Path) -> Result<Imports, Rejection> {
+        let mut imports = Imports::default();
+        imports.insert(deploy.component, self.host.imports(deploy.component, path.to_owned()).await?);
+        let stable = self.state().function(&deploy.function).ok().and_then(|function| {
+            let stable = function.stages.get(&deploy.stage)?.stable;
+            Some(function.versions.get(&stable)?.build.digest)
+        });
+        if let Some(stable) = stable.filter(|&stable| stable != deploy.component) {
+            let theirs = match self.blobs.find(stable).await {
+                Ok(Some(path)) => self.host.imports(stable, path).await.unwrap_or_default(),
+                Ok(None) | Err(_) => Vec::new(),
+            };
+            imports.insert(stable, theirs);
+        }
+        Ok(imports)
+    }
+
     /// Loads the handle that serves the baseline of the rollout that `deploy` begins, so that no user of
     /// stable has to wait for it. Returns the version that the handle is for.
     async fn load_baseline(&self, deploy: &Deploy) -> Option<VersionNo> {
@@ -188,6 +233,7 @@ impl Deploy {
             kind: version.map(|version| version.build.kind.clone()).unwrap_or_default(),
             unchanged: plan.change.is_none(),
             first: plan.first,
+            growth: plan.growth.clone(),
             state,
         }
     }

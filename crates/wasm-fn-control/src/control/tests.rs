@@ -2,6 +2,7 @@
 
 mod backup;
 mod baseline;
+mod growing;
 mod reconciling;
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
@@ -42,6 +43,7 @@ fn order(function: &str, component: Digest, strategy: ReleaseStrategy) -> Deploy
         config: Arc::new(FunctionConfig::default()),
         strategy,
         replace: false,
+        allow_new: false,
     }
 }
 

@@ -24,6 +24,8 @@ fn next(loaded: &LoadedState, function: &str) -> (Commit, LoadedState) {
         past: None,
         report: None,
         replace: false,
+        allow_new: false,
+        imports: None,
         salt: Salt([u64::MAX, 1]),
         now_ms: 0,
     });

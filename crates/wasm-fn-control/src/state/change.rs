@@ -94,6 +94,8 @@ pub enum Action {
         dropped: Vec<VersionNo>,
         /// The numbers of the rollout that the deployment replaces.
         report: Option<Box<Report>>,
+        /// What the version can do beyond the one that was stable, as its author accepted it.
+        growth: Vec<String>,
     },
     /// The weights were set.
     Traffic {

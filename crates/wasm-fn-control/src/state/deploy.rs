@@ -8,8 +8,8 @@ use wasm_fn_router::Salt;
 use wasm_fn_rollout::{Counts, Phase, Place, Time};
 
 use super::{
-    Action, Build, ChangeError, Function, FunctionChange, NoCohort, ReleaseStrategy, Rollout, RolloutSpec,
-    StageState, State, cohorts,
+    Action, Build, ChangeError, Function, FunctionChange, Grows, Growth, Imports, NoCohort, ReleaseStrategy,
+    Rollout, RolloutSpec, StageState, State, cohorts,
 };
 use crate::report::Report;
 
@@ -40,6 +40,10 @@ pub struct Deployment<'a> {
     pub report: Option<Box<Report>>,
     /// Whether to abort a rollout that is under way.
     pub replace: bool,
+    /// Whether the version may do more than the one that is stable.
+    pub allow_new: bool,
+    /// What the component imports, and the stable one; `None` as long as nobody has read them.
+    pub imports: Option<&'a Imports>,
     /// Random bits for a stage or rollout that begins.
     pub salt: Salt,
     /// The time, Unix milliseconds.
@@ -55,6 +59,8 @@ pub struct DeployPlan {
     pub version: VersionNo,
     /// Whether the stage had no version. Then this one goes live at once, whatever the strategy.
     pub first: bool,
+    /// What the version can do beyond the one that is stable, or all it can do if there is none.
+    pub growth: Growth,
 }
 
 /// The effect of a deployment on its stage.
@@ -67,8 +73,8 @@ impl State {
     /// Plans `deployment`.
     ///
     /// # Errors
-    /// If a rollout is under way, a step names a cohort that stable does not have, a route belongs to another
-    /// function, or a limit is reached.
+    /// If a rollout is under way, a step names a cohort that stable does not have, the version could do more
+    /// than stable, a route belongs to another function, or a limit is reached.
     pub fn plan_deploy(&self, deployment: &Deployment<'_>) -> Result<DeployPlan, ChangeError> {
         let empty = Function::default();
         let name = deployment.function;
@@ -88,8 +94,9 @@ impl State {
         let Aim { after, aborted } = deployment.aim(function, version)?;
         let first = current.is_none() && after.is_some();
         if existing.is_some() && after.is_none() {
-            return Ok(DeployPlan { change: None, version, first });
+            return Ok(DeployPlan { change: None, version, first, growth: Growth::default() });
         }
+        let (growth, accepted) = deployment.growth(function)?;
         let made = existing.is_none().then(|| Build {
             digest: deployment.digest,
             kind: deployment.kind.to_owned(),
@@ -109,16 +116,52 @@ impl State {
                 aborted,
                 dropped,
                 report: report.clone(),
+                growth: accepted.clone(),
             },
         };
         let dropped = self.outcome(&plan(Vec::new())).surplus();
         let change = plan(dropped);
         self.check_claims(&change)?;
-        Ok(DeployPlan { change: Some(change), version, first })
+        Ok(DeployPlan { change: Some(change), version, first, growth })
     }
 }
 
 impl Deployment<'_> {
+    /// What the version can do beyond the stable one, and what of it is new to the stage.
+    ///
+    /// # Errors
+    /// It is new, and nobody has accepted it. Or stable is another version than the one that was read.
+    fn growth(&self, function: &Function) -> Result<(Growth, Vec<String>), ChangeError> {
+        let none = BTreeSet::new();
+        let imports = |digest| self.imports.and_then(|imports| imports.of(digest));
+        let own = imports(self.digest).unwrap_or(&none);
+        let stable = function.stages.get(self.stage).map(|stage| stage.stable);
+        let replaced = stable.and_then(|no| Some((no, &function.versions.get(&no)?.build)));
+        let Some((stable, build)) = replaced else {
+            return Ok((Growth::between(None, (self.config, own)), Vec::new()));
+        };
+        let theirs = match imports(build.digest) {
+            Some(theirs) => theirs,
+            None if build.digest == self.digest => own,
+            None if self.imports.is_none() => &none,
+            None => {
+                return Err(ChangeError::Moved {
+                    function: self.function.clone(),
+                    stage: self.stage.clone(),
+                    found: format!("{stable} as its stable version"),
+                    expected: "the one that the deployment was compared with".to_owned(),
+                });
+            }
+        };
+        let growth = Growth::between(Some((&build.config, theirs)), (self.config, own));
+        if !growth.is_empty() && !self.allow_new {
+            let (function, stage) = (self.function.clone(), self.stage.clone());
+            return Err(ChangeError::Grows(Box::new(Grows { function, stage, stable, growth })));
+        }
+        let accepted = growth.texts().to_vec();
+        Ok((growth, accepted))
+    }
+
     fn aim(&self, function: &Function, version: VersionNo) -> Result<Aim, ChangeError> {
         let Function { stages, versions, .. } = function;
         let current = stages.get(self.stage);

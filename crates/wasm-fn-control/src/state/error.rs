@@ -4,7 +4,7 @@ use wasm_fn_core::{FunctionName, SplitError, StageName, TokenName, VersionNo, Ve
 use wasm_fn_rollout::CommandError;
 use wasm_fn_router::RouteClash;
 
-use super::NoCohort;
+use super::{Growth, NoCohort};
 
 /// A change that the state does not allow. Nothing is changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +92,9 @@ pub enum ChangeError {
     /// A step names a cohort that it cannot use.
     #[error(transparent)]
     Cohort(#[from] Box<NoCohort>),
+    /// The new version could do more than the stable one, and nobody has accepted that.
+    #[error(transparent)]
+    Grows(#[from] Box<Grows>),
     /// No version was stable before.
     #[error("stage `{stage}` of `{function}` has no version earlier than {stable}")]
     NoPreviousVersion {
@@ -139,4 +142,21 @@ pub enum ChangeError {
     /// Every version number has been used.
     #[error("`{0}` has used up its version numbers")]
     VersionsUsedUp(FunctionName),
+}
+
+/// A deployment that could do more than the version that is stable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this version of `{function}` could do more than {stable}, which is stable in stage `{stage}`, expected that \
+     to be accepted: {growth}"
+)]
+pub struct Grows {
+    /// The function.
+    pub function: FunctionName,
+    /// The stage.
+    pub stage: StageName,
+    /// Its stable version.
+    pub stable: VersionNo,
+    /// What the new version could do beyond it.
+    pub growth: Growth,
 }

@@ -62,12 +62,13 @@ struct Ask {
     config: FunctionConfig,
     strategy: ReleaseStrategy,
     replace: bool,
+    allow_new: bool,
 }
 
 fn ask(function: &str, component: u8, strategy: ReleaseStrategy) -> Ask {
     let function = function.parse().unwrap();
     let config = FunctionConfig::default();
-    Ask { function, stage: StageName::live(), component, config, strategy, replace: false }
+    Ask { function, stage: StageName::live(), component, config, strategy, replace: false, allow_new: false }
 }
 
 impl Ask {
@@ -115,6 +116,8 @@ impl World {
             past: None,
             report: None,
             replace: ask.replace,
+            allow_new: ask.allow_new,
+            imports: None,
             salt: Salt([self.changes.len() as u64, 7]),
             now_ms: 5,
         })

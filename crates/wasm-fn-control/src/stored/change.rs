@@ -31,6 +31,8 @@ pub(crate) enum StoredAction {
         dropped: Vec<String>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         report: Option<Box<Report>>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        growth: Vec<String>,
     },
     Traffic {
         stage: String,
@@ -112,15 +114,18 @@ impl TryFrom<StoredChange> for state::Change {
 impl From<&state::Action> for StoredAction {
     fn from(action: &state::Action) -> Self {
         match action {
-            state::Action::Deploy { stage, version, made, after, aborted, dropped, report } => Self::Deploy {
-                stage: stage.to_string(),
-                version: version.to_string(),
-                made: made.as_ref().map(|build| Box::new(StoredBuild::from(build))),
-                after: after.as_ref().map(StoredStage::from),
-                aborted: aborted.as_ref().map(ToString::to_string),
-                dropped: texts(dropped),
-                report: report.clone(),
-            },
+            state::Action::Deploy { stage, version, made, after, aborted, dropped, report, growth } => {
+                Self::Deploy {
+                    growth: growth.clone(),
+                    stage: stage.to_string(),
+                    version: version.to_string(),
+                    made: made.as_ref().map(|build| Box::new(StoredBuild::from(build))),
+                    after: after.as_ref().map(StoredStage::from),
+                    aborted: aborted.as_ref().map(ToString::to_string),
+                    dropped: texts(dropped),
+                    report: report.clone(),
+                }
+            }
             state::Action::Traffic { stage, after } => {
                 Self::Traffic { stage: stage.to_string(), after: after.into() }
             }
@@ -163,15 +168,18 @@ impl TryFrom<StoredAction> for state::Action {
     fn try_from(stored: StoredAction) -> Result<Self, Malformed> {
         let optional = |text: Option<String>| text.as_deref().map(parse).transpose();
         Ok(match stored {
-            StoredAction::Deploy { stage, version, made, after, aborted, dropped, report } => Self::Deploy {
-                stage: parse(&stage)?,
-                version: parse(&version)?,
-                made: made.map(|build| (*build).try_into()).transpose()?,
-                after: after.map(TryInto::try_into).transpose()?,
-                aborted: optional(aborted)?,
-                dropped: parse_all(&dropped)?,
-                report,
-            },
+            StoredAction::Deploy { stage, version, made, after, aborted, dropped, report, growth } => {
+                Self::Deploy {
+                    growth,
+                    stage: parse(&stage)?,
+                    version: parse(&version)?,
+                    made: made.map(|build| (*build).try_into()).transpose()?,
+                    after: after.map(TryInto::try_into).transpose()?,
+                    aborted: optional(aborted)?,
+                    dropped: parse_all(&dropped)?,
+                    report,
+                }
+            }
             StoredAction::Traffic { stage, after } => {
                 Self::Traffic { stage: parse(&stage)?, after: after.try_into()? }
             }

@@ -153,6 +153,8 @@ pub(crate) struct Recognised {
     pub(crate) functions: u64,
     /// Whether it uses an interface of 0.3, whose functions may be asynchronous.
     pub(crate) concurrent: bool,
+    /// The interfaces that a component imports, without their versions. A module imports none.
+    pub(crate) imports: Vec<String>,
     encoding: Encoding,
 }
 
@@ -175,7 +177,16 @@ pub(crate) fn recognise(bytes: &[u8]) -> Result<Recognised, KindError> {
         }
     };
     let concurrent = kind == Kind::Http03 || outline.imports.iter().any(|(name, _)| name.contains("@0.3."));
-    Ok(Recognised { kind, functions: outline.functions, concurrent, encoding: outline.encoding })
+    let imports = match outline.encoding {
+        Encoding::Component => outline.imports.iter().map(|(name, _)| unversioned(name).to_owned()).collect(),
+        Encoding::Module => Vec::new(),
+    };
+    Ok(Recognised { kind, functions: outline.functions, concurrent, imports, encoding: outline.encoding })
+}
+
+/// `wasi:http/types` of `wasi:http/types@0.2.0`.
+fn unversioned(name: &str) -> &str {
+    name.split_once('@').map_or(name, |(name, _)| name)
 }
 
 /// The component to compile: the bytes themselves, or a core module wrapped by the published preview-1

@@ -88,7 +88,7 @@ pub enum PrepareError {
 }
 
 impl PrepareError {
-    pub(super) fn io(digest: Digest, source: io::Error) -> Self {
+    pub(crate) fn io(digest: Digest, source: io::Error) -> Self {
         Self::Io { digest, source: Arc::new(source) }
     }
 

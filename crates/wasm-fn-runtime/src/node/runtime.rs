@@ -20,6 +20,7 @@ use crate::{
     code::{
         cache::{CodeCache, CodeCacheOptions, ComponentCode, ForVersion},
         engine::{self, Engines, InstanceMemoryReset},
+        kind,
         loader::{LoadedComponent, Loader, UNFUSED},
         prepare::{PrepareError, PrepareProgress, PreparedComponent},
     },
@@ -115,6 +116,19 @@ impl Runtime {
     /// How the memory of instances is reset on this machine.
     pub fn memory_reset(&self) -> InstanceMemoryReset {
         self.reset
+    }
+
+    /// The interfaces that the component at `path` imports, without their versions.
+    ///
+    /// # Errors
+    /// It is not a function.
+    pub async fn imports(&self, digest: Digest, path: PathBuf) -> Result<Vec<String>, PrepareError> {
+        let read = move || -> Result<Vec<String>, PrepareError> {
+            let bytes = std::fs::read(path).map_err(|error| PrepareError::io(digest, error))?;
+            Ok(kind::recognise(&bytes)?.imports)
+        };
+        let task = tokio::task::spawn_blocking(read).await;
+        task.unwrap_or_else(|error| Err(PrepareError::io(digest, std::io::Error::other(error))))
     }
 
     /// Checks a component, compiles it into the cache, and starts one instance to check that it starts. Its

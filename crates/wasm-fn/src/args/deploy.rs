@@ -39,6 +39,10 @@ pub(crate) struct Deploy {
     /// Abort a rollout that is in progress instead of refusing to deploy
     #[arg(long)]
     pub(crate) replace: bool,
+    /// Accept that the version can do more than the stable one: interfaces that it imports, egress, names of
+    /// environment variables, memory, CPU time
+    #[arg(long)]
+    pub(crate) allow_new: bool,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
     /// Configuration of functions [default: ./wasm-fn.toml if it exists]
@@ -67,6 +71,9 @@ pub(crate) struct PromoteStage {
     /// Abort a rollout that is in progress instead of refusing to promote
     #[arg(long)]
     pub(crate) replace: bool,
+    /// Accept that the version can do more than the stable one of the target stage
+    #[arg(long)]
+    pub(crate) allow_new: bool,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
     /// Configuration of functions [default: ./wasm-fn.toml if it exists]

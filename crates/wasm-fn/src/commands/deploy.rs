@@ -1,6 +1,7 @@
 //! `wasm-fn deploy`: uploads the file, deploys the version, and can wait for its rollout. `wasm-fn
 //! promote-stage`: does the same with a version that the node has.
 
+mod again;
 mod progress;
 
 use http::Method;
@@ -67,19 +68,21 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
         gate,
         message: args.message,
         replace: args.replace,
+        allow_new: args.allow_new,
         expected_revision: None,
     };
     let path = format!("/v1/functions/{function}/deployments");
     let result = follow(&client, &path, &request, &mut progress).await;
     drop(progress);
-    let result = result.map_err(|error| error.fault(failed()))?;
+    let result = result.map_err(|error| refused(error, failed()))?;
     finish(&client, &node, &result, args.waiting, output).await
 }
 
 /// Takes the version that is stable in one stage to another.
 pub(super) async fn promote_stage(args: args::PromoteStage, output: Output) -> Result<u8, Fault> {
     let release = config::release(&args)?;
-    let args::PromoteStage { function, from, to, message, replace, waiting, connection, .. } = args;
+    let args::PromoteStage { function, from, to, message, replace, allow_new, waiting, connection, .. } =
+        args;
     let failed = || format!("nothing was promoted to stage `{to}` of `{function}`");
     let client = connect(&connection)?;
     let node: api::NodeView = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;
@@ -90,13 +93,14 @@ pub(super) async fn promote_stage(args: args::PromoteStage, output: Output) -> R
         gate: release.gate,
         message,
         replace,
+        allow_new,
         expected_revision: None,
     };
     let path = format!("/v1/functions/{function}/stages/{to}/promotions");
     let mut progress = Progress::new(output);
     let result = follow(&client, &path, &request, &mut progress).await;
     drop(progress);
-    let result = result.map_err(|error| error.fault(failed()))?;
+    let result = result.map_err(|error| refused(error, failed()))?;
     finish(&client, &node, &result, waiting, output).await
 }
 
@@ -115,6 +119,9 @@ async fn finish(
         output.data(result, lines::deployed)?;
     }
     if let Some(note) = lines::pending(result) {
+        output.talk(&note);
+    }
+    if let Some(note) = lines::growth(result) {
         output.talk(&note);
     }
     if waiting.wait {
@@ -139,6 +146,18 @@ async fn follow(
         }
     }
     Err(ClientError::Ended { node: client.address().clone(), cause: "it sent no result".to_owned() })
+}
+
+/// The fault of a deployment that the node refused. Where more capabilities are the reason, its help is the
+/// command that accepts them.
+fn refused(error: ClientError, failed: String) -> Fault {
+    let grows = matches!(&error, ClientError::Refused(problem) if problem.code == "capabilities-grow");
+    let fault = error.fault(failed);
+    if !grows {
+        return fault;
+    }
+    let typed = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
+    fault.help(format!("if all of this is intended, run `{}`", again::accepting(typed)))
 }
 
 /// Commands that people are likely to need next.

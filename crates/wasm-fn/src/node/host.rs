@@ -43,6 +43,10 @@ impl RuntimeHost {
 impl Host for RuntimeHost {
     type Version = Hosted;
 
+    async fn imports(&self, digest: Digest, component: PathBuf) -> Result<Vec<String>, Rejection> {
+        self.runtime.imports(digest, component).await.map_err(|error| rejection(&error))
+    }
+
     /// The runtime finds the component by its digest: both use the same directory.
     async fn prepare(
         &self,

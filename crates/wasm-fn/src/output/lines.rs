@@ -52,6 +52,14 @@ pub(crate) fn pending(result: &api::DeployResult) -> Option<String> {
     Some(visible(&text))
 }
 
+/// What the version of a deployment can do, as far as that is news.
+pub(crate) fn growth(result: &api::DeployResult) -> Option<String> {
+    let growth = Some(result.growth.join("; ")).filter(|growth| !growth.is_empty())?;
+    let is_first = result.first || result.split.is_empty();
+    let (version, what) = (&result.version, if is_first { "can do" } else { "can do more than before" });
+    Some(visible(&format!("note: {version} {what}: {growth}")))
+}
+
 /// `, v1 keeps 90%` for every version except `version`.
 fn others(split: &[api::SplitShare], version: &str) -> String {
     let others = split.iter().filter(|share| share.version != version);

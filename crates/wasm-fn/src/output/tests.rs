@@ -253,6 +253,7 @@ fn history_page() -> api::HistoryPage {
         version: (action != "delete").then(|| "v2".to_owned()),
         split: split(shares),
         step: None,
+        growth: vec![],
         hash: "ab".repeat(32),
     };
     let side = |version: &str| api::SideView {
@@ -331,6 +332,7 @@ fn a_deployment_is_one_line() {
         rollout: None,
         routes: vec!["/hello/*".to_owned()],
         pending: vec![],
+        growth: vec![],
         revision: 3,
     };
     let canary = api::DeployResult { rollout: Some(rollout()), ..result("v2=10% v1=90%") };

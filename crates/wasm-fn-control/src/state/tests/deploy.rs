@@ -227,3 +227,33 @@ fn bounds_are_refused_not_overrun() {
     let used_up = world.plan(&ask("hello", 1, ReleaseStrategy::AllAtOnce));
     assert_eq!(used_up, Err(ChangeError::VersionsUsedUp(hello())));
 }
+
+#[test]
+fn version_that_could_do_more_needs_somebody_who_accepts_it() {
+    let mut world = deployed(1);
+    for strategy in [ReleaseStrategy::AllAtOnce, ReleaseStrategy::NoTraffic, canary(), blue_green()] {
+        let mut more = ask("hello", 2, strategy);
+        more.config.egress = vec!["https://a.test".parse().unwrap()];
+        let Err(ChangeError::Grows(grows)) = world.plan(&more) else { panic!("it is refused") };
+        assert_eq!((grows.stable, grows.growth.to_string().as_str()), (v(1), "egress https://a.test"));
+        more.allow_new = true;
+        let plan = world.plan(&more).unwrap();
+        assert_eq!(plan.growth, grows.growth);
+        let Some(FunctionChange { action: Action::Deploy { growth, .. }, .. }) = plan.change else {
+            panic!()
+        };
+        assert_eq!(growth, ["egress https://a.test"]);
+    }
+    // Another stage has nothing to compare with.
+    let mut staged = ask("hello", 2, ReleaseStrategy::AllAtOnce).stage("staging");
+    staged.config.egress = vec!["https://a.test".parse().unwrap()];
+    assert!(!world.deploy(staged).growth.is_empty());
+    // What was once accepted is stable now, or is not.
+    let mut again = ask("hello", 2, ReleaseStrategy::AllAtOnce);
+    again.config.egress = vec!["https://a.test".parse().unwrap()];
+    assert!(matches!(world.plan(&again), Err(ChangeError::Grows(_))));
+    again.allow_new = true;
+    world.deploy(again);
+    let back = world.deploy(ask("hello", 1, ReleaseStrategy::AllAtOnce));
+    assert_eq!(back.growth, Growth::default());
+}

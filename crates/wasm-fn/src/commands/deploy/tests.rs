@@ -19,6 +19,7 @@ fn result() -> api::DeployResult {
         rollout: None,
         routes: vec!["/hello/*".to_owned()],
         pending: vec![],
+        growth: vec![],
         revision: 3,
     }
 }

@@ -147,6 +147,7 @@ async fn wait(rollout: Option<RolloutView>) -> Result<u8, Fault> {
         rollout,
         routes: vec![],
         pending: vec![],
+        growth: vec![],
         revision: 1,
     };
     deploy(&client, &result, Duration::from_millis(20), Output::new(Format::Table)).await
