@@ -18,6 +18,7 @@ use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{
     BodyError, EgressOptions, Invocation, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost,
 };
+use wasm_fn_secrets::SecretSet;
 
 // As the program has it.
 #[global_allocator]
@@ -64,8 +65,13 @@ impl Node {
         let mut config = FunctionConfig::default();
         config.limits.reuse = reuse;
         let function = guest.parse().expect("a name");
-        let version =
-            self.runtime.version(VersionSpec { function, version: VersionNo::FIRST, digest, config });
+        let version = self.runtime.version(VersionSpec {
+            function,
+            version: VersionNo::FIRST,
+            digest,
+            config,
+            secrets: SecretSet::none(),
+        });
         version.load().await.expect("it loads");
         version
     }

@@ -8,7 +8,7 @@ use crate::sources::{none, of_crate, root};
 
 /// Every crate with those of the project that it depends on. The binary may know all of them, and xtask
 /// none.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("wasm-fn-access", &["wasm-fn-core"]),
     (
         "wasm-fn-admin",
@@ -31,8 +31,16 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("wasm-fn-rollout", &["wasm-fn-core"]),
     (
         "wasm-fn-runtime",
-        &["wasm-fn-core", "wasm-fn-fuse", "wasm-fn-memory", "wasm-fn-pool", "wasm-fn-thread"],
+        &[
+            "wasm-fn-core",
+            "wasm-fn-fuse",
+            "wasm-fn-memory",
+            "wasm-fn-pool",
+            "wasm-fn-secrets",
+            "wasm-fn-thread",
+        ],
     ),
+    ("wasm-fn-secrets", &["wasm-fn-core"]),
     ("wasm-fn-server", &["wasm-fn-core", "wasm-fn-router", "wasm-fn-thread"]),
     ("wasm-fn-thread", &[]),
     (
@@ -43,8 +51,15 @@ const EDGES: [(&str, &[&str]); 14] = [
 ];
 
 /// Crates without clock, randomness, environment, files or network.
-const PURE: [&str; 6] =
-    ["wasm-fn-access", "wasm-fn-core", "wasm-fn-fuse", "wasm-fn-router", "wasm-fn-rollout", "wasm-fn-pool"];
+const PURE: [&str; 7] = [
+    "wasm-fn-access",
+    "wasm-fn-core",
+    "wasm-fn-fuse",
+    "wasm-fn-router",
+    "wasm-fn-rollout",
+    "wasm-fn-pool",
+    "wasm-fn-secrets",
+];
 
 /// What pure crates may not name. Addresses are values, so `std::net::IpAddr` is not among these.
 const IMPURE: [&str; 13] = [

@@ -14,6 +14,7 @@ use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{
     BodyError, EgressOptions, Invocation, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost,
 };
+use wasm_fn_secrets::SecretSet;
 
 const GUEST: &str = "hello-v1";
 
@@ -67,7 +68,13 @@ async fn version(cache: &Path) -> anyhow::Result<Arc<Version>> {
     })?;
     let function = GUEST.parse()?;
     let config = FunctionConfig::default();
-    let version = node.version(VersionSpec { function, version: VersionNo::FIRST, digest, config });
+    let version = node.version(VersionSpec {
+        function,
+        version: VersionNo::FIRST,
+        digest,
+        config,
+        secrets: SecretSet::none(),
+    });
     version.load().await?;
     Ok(version)
 }

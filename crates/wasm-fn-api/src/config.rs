@@ -1,12 +1,16 @@
 //! A function's configuration as JSON.
 
-use std::{collections::BTreeMap, fmt::Display, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wasm_fn_core as core;
 
-use crate::words::{CohortText, EgressText, PreviewAccessWord, RouteText, StickyText};
+use crate::words::{CohortText, EgressText, PreviewAccessWord, RouteText, SecretNameText, StickyText};
 
 /// The configuration of a function. Every field has a default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -76,6 +80,18 @@ pub struct ConfigSpec {
     /// Environment variables of the guest.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Names of the secrets that the guest sees, by `wasi:config/store`; none if empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<SecretNameText>)]
+    pub secrets: Vec<String>,
+    /// Whether the guest sees its secrets as environment variables too; `false` if absent.
+    #[serde(skip_serializing_if = "is_false")]
+    pub secrets_env: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A rule that sends requests to one version if their header, cookie or query parameter has one of `values`.
@@ -162,6 +178,8 @@ impl TryFrom<&ConfigSpec> for core::FunctionConfig {
             cohorts: wire.cohorts.iter().map(TryFrom::try_from).collect::<Result<_, _>>()?,
             egress: egress.map_err(|error| invalid("egress")(&error))?,
             env: wire.env.clone(),
+            secrets: secrets(&wire.secrets)?,
+            secrets_env: wire.secrets_env,
         };
         config.check().map_err(|error| InvalidConfig {
             key: error.key,
@@ -169,6 +187,18 @@ impl TryFrom<&ConfigSpec> for core::FunctionConfig {
         })?;
         Ok(config)
     }
+}
+
+/// The names of secrets, each of them once.
+fn secrets(texts: &[String]) -> Result<BTreeSet<core::SecretName>, InvalidConfig> {
+    let mut names = BTreeSet::new();
+    for text in texts {
+        let name = text.parse().map_err(|error: core::SecretNameError| invalid("secrets")(&error))?;
+        if !names.insert(name) {
+            return Err(invalid("secrets")(&format!("found {text} twice, expected each secret once")));
+        }
+    }
+    Ok(names)
 }
 
 impl TryFrom<&CohortSpec> for core::CohortRule {
@@ -224,6 +254,8 @@ impl From<&core::FunctionConfig> for ConfigSpec {
             egress_bytes: Some(limits.egress.bytes),
             egress_timeout_ms: limits.egress.timeout.map(millis),
             env: config.env.clone(),
+            secrets: config.secrets.iter().map(ToString::to_string).collect(),
+            secrets_env: config.secrets_env,
         }
     }
 }

@@ -104,6 +104,12 @@ pattern!(
     r"^(\*|https?://.+)$",
     "An origin that a guest may call: `http[s]://host[:port]`, `http[s]://*.host` or `*`."
 );
+pattern!(
+    SecretNameText,
+    "SecretName",
+    "^[A-Za-z_][A-Za-z0-9_]{0,127}$",
+    "The name of a secret, which can be that of an environment variable."
+);
 pattern!(PreviewTokenText, "PreviewToken", "^wfp_[0-9a-f]{64}$", "A token for the addresses of versions.");
 
 words!(

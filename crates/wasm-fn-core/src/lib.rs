@@ -23,7 +23,8 @@ pub use address::{
 pub use bytes::format_bytes;
 pub use digest::{Digest, DigestError};
 pub use function::{
-    ConfigError, EgressError, EgressLimits, EgressRule, FunctionConfig, Limits, Scheme, defaults,
+    ConfigError, EgressError, EgressLimits, EgressRule, FunctionConfig, Limits, Scheme, SecretName,
+    SecretNameError, defaults,
 };
 pub use invocation::{Blame, Outcome, Trap, Usage};
 pub use name::{CohortName, FunctionName, NameError, StageName, TokenName};

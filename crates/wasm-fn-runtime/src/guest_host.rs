@@ -1,6 +1,7 @@
 //! What the host keeps for each guest: its store data, limits, output and outgoing requests.
 
 mod capture;
+pub(crate) mod config_store;
 pub(crate) mod egress;
 pub(crate) mod hop_by_hop;
 pub(crate) mod instance;

@@ -13,6 +13,7 @@ use std::{
 use tokio::sync::Notify;
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Limits, VersionNo};
 use wasm_fn_pool::{ConcurrencyLimit, Pool, PoolOptions, share_max};
+use wasm_fn_secrets::SecretSet;
 
 pub(crate) use admission::Admission;
 
@@ -38,6 +39,8 @@ pub struct VersionSpec {
     pub digest: Digest,
     /// Its configuration.
     pub config: FunctionConfig,
+    /// The secrets that its configuration names, with the values that it has for good.
+    pub secrets: Arc<SecretSet>,
 }
 
 /// A version that can be invoked. It costs little until then: its code is loaded at the first request, and
@@ -69,8 +72,8 @@ impl Version {
         spec: VersionSpec,
         log: Arc<LogRing>,
     ) -> Self {
-        let VersionSpec { function, version, config, .. } = spec;
-        let template = Arc::new(node.template(version, config, log));
+        let VersionSpec { function, version, config, secrets, .. } = spec;
+        let template = Arc::new(node.template(version, config, secrets, log));
         let limits = &template.limits;
         let pool = Pool::new(PoolOptions {
             slots: node.slots.clone(),
@@ -110,6 +113,10 @@ impl Version {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.template.limits
+    }
+
+    pub(crate) fn secrets(&self) -> &SecretSet {
+        &self.template.environment.secrets
     }
 
     pub(crate) fn log(&self) -> &LogRing {

@@ -34,6 +34,8 @@ struct Prebuilt {
 enum Recipe {
     /// A Rust library becomes a component.
     RustComponent,
+    /// The same for a library that is not in the workspace of all guests.
+    RustAlone,
     /// A Rust program becomes a preview-1 command module.
     RustCommand,
     /// One C file becomes a preview-1 command module.
@@ -46,7 +48,7 @@ impl Recipe {
     /// The compiler's name for the target.
     fn target(self) -> &'static str {
         match self {
-            Self::RustComponent => "wasm32-wasip2",
+            Self::RustComponent | Self::RustAlone => "wasm32-wasip2",
             Self::RustCommand => "wasm32-wasip1",
             Self::C | Self::AssemblyScript => "wasm32-wasi",
         }
@@ -63,7 +65,7 @@ const fn component(guest: &'static str) -> Prebuilt {
 }
 
 /// Other languages come last, because their compilers are the ones most likely to be missing.
-const PREBUILT: [Prebuilt; 19] = [
+const PREBUILT: [Prebuilt; 20] = [
     Prebuilt {
         name: "hello-v1",
         guest: "hello",
@@ -95,6 +97,7 @@ const PREBUILT: [Prebuilt; 19] = [
     component("deep"),
     component("mute"),
     component("stdout-flood"),
+    Prebuilt { name: "secrets", guest: "secrets", recipe: Recipe::RustAlone, env: &[] },
     Prebuilt { name: "cgi", guest: "cgi", recipe: Recipe::RustCommand, env: &[] },
     Prebuilt { name: "c-hello", guest: "c-hello", recipe: Recipe::C, env: &[] },
     Prebuilt { name: "as-hello", guest: "as-hello", recipe: Recipe::AssemblyScript, env: &[] },

@@ -20,6 +20,7 @@ fn written_out_configuration_means_the_same() {
     let config = parse(json!({
         "memory_bytes": 65536, "timeout_ms": 1, "cpu_ms": 1, "concurrency": 1, "queue": 0, "queue_wait_ms": 0, "reuse": 2,
         "routes": ["/a/*"], "sticky": "header:X-User", "egress": ["http://127.0.0.1:9000"], "egress_requests": 1, "egress_bytes": 1024, "egress_timeout_ms": 1, "env": {"A": ""},
+        "secrets": ["DB", "API_KEY"], "secrets_env": true,
         "cohorts": [
             {"query": "beta", "values": ["1"], "to": "canary"},
             {"name": "beta", "header": "x-group", "values": ["beta"], "to": "canary"},
@@ -48,6 +49,13 @@ fn bad_values_are_named_with_what_was_expected() {
         (json!({"egress_bytes": 1023}), "egress_bytes: found 1023 bytes, expected 1KiB to 1TiB"),
         (json!({"egress_timeout_ms": 0}), "egress_timeout: found 0ns, expected 1ms to 1h"),
         (json!({"env": {"A=B": ""}}), "env: found \"A=B\", expected a name without `=`"),
+        (json!({"secrets": ["2FA"]}), "secrets: secret name \"2FA\" starts with '2', expected a letter or _"),
+        (json!({"secrets": ["A", "A"]}), "secrets: found A twice, expected each secret once"),
+        (json!({"secrets_env": 1}), "invalid type: integer `1`, expected a boolean"),
+        (
+            json!({"secrets": ["A"], "secrets_env": true, "env": {"A": ""}}),
+            "secrets_env: found \"A\" in both `env` and `secrets`, expected different names",
+        ),
         (
             cohort(json!({"values": ["a"], "to": "canary"})),
             "cohorts: a rule names 0 sources, expected one of",

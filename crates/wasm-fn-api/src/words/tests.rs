@@ -105,3 +105,10 @@ fn access_has_three_words() {
         assert!(parses::<core::PreviewAccess>(word.as_str().unwrap()), "{word}");
     }
 }
+
+#[test]
+fn secrets_are_named_like_variables() {
+    let (longest, longer) = ("A".repeat(128), "A".repeat(129));
+    let texts = ["A", "_", "API_KEY", "key2", "2FA", "API-KEY", "", "A B", "Ä", "A\n", &longest, &longer];
+    agree(SecretNameText::PATTERN, parses::<core::SecretName>, &texts);
+}

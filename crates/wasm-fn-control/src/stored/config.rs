@@ -35,6 +35,11 @@ pub(crate) struct StoredConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     egress_timeout_us: Option<u64>,
     env: BTreeMap<String, String>,
+    /// None if absent, as for versions from before this setting existed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    secrets_env: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -88,6 +93,8 @@ impl From<&core::FunctionConfig> for StoredConfig {
             egress_bytes: Some(limits.egress.bytes),
             egress_timeout_us: limits.egress.timeout.map(micros),
             env: config.env.clone(),
+            secrets: config.secrets.iter().map(ToString::to_string).collect(),
+            secrets_env: config.secrets_env,
         }
     }
 }
@@ -118,6 +125,8 @@ impl TryFrom<StoredConfig> for core::FunctionConfig {
             cohorts: stored.cohorts.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             egress: parse_all(&stored.egress)?,
             env: stored.env,
+            secrets: parse_all::<core::SecretName>(&stored.secrets)?.into_iter().collect(),
+            secrets_env: stored.secrets_env,
         })
     }
 }

@@ -36,6 +36,8 @@ fn rich() -> FunctionConfig {
         ],
         egress: ["https://*.example.com", "*"].map(|rule| rule.parse().unwrap()).to_vec(),
         env: [("A".to_owned(), "b".to_owned())].into(),
+        secrets: ["API_KEY", "DB"].map(|name| name.parse().unwrap()).into(),
+        secrets_env: true,
     }
 }
 
@@ -51,7 +53,7 @@ fn configuration_survives_its_json() {
 #[test]
 fn configuration_of_a_time_without_cpu_limits_has_none() {
     let json = serde_json::to_string(&StoredConfig::from(&FunctionConfig::default())).unwrap();
-    assert!(!json.contains("cpu"), "{json}");
+    assert!(!json.contains("cpu") && !json.contains("secrets"), "{json}");
     let read: StoredConfig = serde_json::from_str(&json).unwrap();
     assert_eq!(FunctionConfig::try_from(read).unwrap().limits.cpu, None);
 }

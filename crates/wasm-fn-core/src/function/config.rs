@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{CohortRule, EgressRule, PreviewAccess, Route, Sticky};
+use crate::{CohortRule, EgressRule, PreviewAccess, Route, SecretName, Sticky};
 
 /// Everything that is configured for a version, except its component.
 ///
@@ -26,6 +26,10 @@ pub struct FunctionConfig {
     pub egress: Vec<EgressRule>,
     /// Environment variables of the guest.
     pub env: BTreeMap<String, String>,
+    /// Secrets that the guest sees. Their values belong to a stage, not to the configuration.
+    pub secrets: BTreeSet<SecretName>,
+    /// Whether the guest sees its secrets as environment variables too.
+    pub secrets_env: bool,
 }
 
 /// What a function may use.
@@ -99,6 +103,9 @@ pub struct ConfigError {
 /// Most routes, cohort rules, egress rules or environment variables of a function, each.
 const ENTRIES_MAX: usize = 256;
 
+/// Most secrets of a function.
+const SECRETS_MAX: usize = 64;
+
 /// Most bytes in the name and value of one environment variable together.
 const ENV_BYTES_MAX: usize = 32 << 10;
 
@@ -118,6 +125,8 @@ impl FunctionConfig {
         for (key, found) in entries {
             bounded(key, found <= ENTRIES_MAX, || format!("{found} entries"), "at most 256")?;
         }
+        let secrets = self.secrets.len();
+        bounded("secrets", secrets <= SECRETS_MAX, || format!("{secrets} entries"), "at most 64")?;
         let mut names = BTreeSet::new();
         for name in self.cohorts.iter().filter_map(|rule| rule.name.as_ref()) {
             let found = || format!("two rules named {name}");
@@ -133,6 +142,9 @@ impl FunctionConfig {
                 || format!("{bytes} bytes in {name:?}"),
                 "at most 32 KiB per variable",
             )?;
+            let is_free = !self.secrets_env || !self.secrets.contains(name.as_str());
+            let found = || format!("{name:?} in both `env` and `secrets`");
+            bounded("secrets_env", is_free, found, "different names, because both are variables")?;
         }
         Ok(())
     }

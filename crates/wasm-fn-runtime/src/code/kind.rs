@@ -93,7 +93,7 @@ pub enum KindError {
     /// It imports what the node does not offer.
     #[error(
         "imports what this node does not offer: {}; offered are released interfaces of wasi:* at 0.2.x and \
-         0.3.x, and wasi_snapshot_preview1 for commands",
+         0.3.x, wasi:config/store@0.2.0-rc.1, and wasi_snapshot_preview1 for commands",
         list(missing)
     )]
     Imports {
@@ -122,6 +122,9 @@ impl KindError {
             }
             Self::NotCommand { .. } => {
                 "build it as a program with a main function, for example for wasm32-wasip1"
+            }
+            Self::Imports { missing } if any(missing, offer::is_config) => {
+                "build it with WIT wasi:config@0.2.0-rc.1, and import only its interface `store`"
             }
             Self::Imports { missing } if any(missing, offer::is_draft) => RELEASED,
             Self::Imports { missing } if any(missing, offer::is_handler) => {

@@ -1,4 +1,4 @@
-//! Captures a guest's standard output and error, line by line, for the log.
+//! Captures a guest's standard output and error, line by line, for the log. Values of secrets are masked.
 
 use std::{
     io,
@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasm_fn_core::VersionNo;
+use wasm_fn_secrets::SecretSet;
 use wasmtime_wasi::{
     cli::{IsTerminal, StdoutStream},
     p2::{OutputStream, Pollable, StreamResult},
@@ -41,32 +42,37 @@ impl CurrentRequest {
 #[derive(Clone)]
 pub(crate) struct Capture(Arc<Stream>);
 
+/// Whose output it is, and where it goes.
+pub(crate) struct CaptureOptions {
+    pub(crate) ring: Arc<LogRing>,
+    /// What is masked.
+    pub(crate) secrets: Arc<SecretSet>,
+    pub(crate) serving: Arc<CurrentRequest>,
+    pub(crate) version: VersionNo,
+    pub(crate) stream: GuestLogStream,
+}
+
 struct Stream {
-    ring: Arc<LogRing>,
-    serving: Arc<CurrentRequest>,
-    version: VersionNo,
-    stream: GuestLogStream,
+    options: CaptureOptions,
+    /// A line that has not ended, and of a longer one so much that every value that begins in what is kept
+    /// can be found.
     partial: Mutex<Vec<u8>>,
 }
 
 impl Capture {
-    pub(crate) fn new(
-        ring: Arc<LogRing>,
-        serving: Arc<CurrentRequest>,
-        version: VersionNo,
-        stream: GuestLogStream,
-    ) -> Self {
-        Self(Arc::new(Stream { ring, serving, version, stream, partial: Mutex::default() }))
+    pub(crate) fn new(options: CaptureOptions) -> Self {
+        Self(Arc::new(Stream { options, partial: Mutex::default() }))
     }
 
     fn write_bytes(&self, bytes: &[u8]) {
+        let partial_bytes_max = LINE_BYTES_MAX + self.0.options.secrets.lookahead();
         let mut partial = self.0.partial.lock().unwrap_or_else(PoisonError::into_inner);
         for piece in bytes.split_inclusive(|&b| b == b'\n') {
             let (text, ends) = match piece.strip_suffix(b"\n") {
                 Some(text) => (text, true),
                 None => (piece, false),
             };
-            let room = LINE_BYTES_MAX.saturating_sub(partial.len());
+            let room = partial_bytes_max.saturating_sub(partial.len());
             partial.extend_from_slice(&text[..text.len().min(room)]);
             if ends {
                 self.0.emit(&mut partial);
@@ -77,9 +83,12 @@ impl Capture {
 
 impl Stream {
     fn emit(&self, partial: &mut Vec<u8>) {
-        let text = String::from_utf8_lossy(partial).trim_end_matches('\r').to_owned();
+        let CaptureOptions { ring, secrets, serving, version, stream } = &self.options;
+        let masked = secrets.mask(partial, LINE_BYTES_MAX);
+        let line = masked.as_deref().unwrap_or(&partial[..partial.len().min(LINE_BYTES_MAX)]);
+        let text = String::from_utf8_lossy(line).trim_end_matches('\r').to_owned();
         partial.clear();
-        self.ring.push(self.version, self.serving.get(), self.stream, text);
+        ring.push(*version, serving.get(), *stream, text);
     }
 }
 

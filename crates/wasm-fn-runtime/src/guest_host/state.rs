@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use wasm_fn_secrets::SecretSet;
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{
     WasiCtxView, WasiView,
@@ -57,6 +58,11 @@ impl GuestState {
             held_bytes: 0,
             template,
         }
+    }
+
+    /// The secrets that the guest sees.
+    pub(crate) fn secrets(&self) -> &Arc<SecretSet> {
+        &self.template.environment.secrets
     }
 
     /// Whether a response with `status` has no body, so that its `content-length` is that of another one (RFC

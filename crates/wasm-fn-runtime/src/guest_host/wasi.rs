@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use wasm_fn_core::VersionNo;
+use wasm_fn_secrets::SecretSet;
 use wasmtime_wasi::{
     WasiCtx, WasiCtxBuilder,
     cli::{StdinStream, StdoutStream},
 };
 
 use super::{
-    capture::{Capture, CurrentRequest},
+    capture::{Capture, CaptureOptions, CurrentRequest},
     logs::{GuestLogStream, LogRing},
 };
 
@@ -20,7 +21,24 @@ use super::{
 pub(crate) struct GuestEnvironment {
     pub(crate) version: VersionNo,
     pub(crate) env: Vec<(String, String)>,
+    pub(crate) secrets: Arc<SecretSet>,
+    /// Whether the secrets are variables too.
+    pub(crate) secrets_env: bool,
     pub(crate) log: Arc<LogRing>,
+}
+
+impl GuestEnvironment {
+    /// The secrets that are variables.
+    fn secret_variables(&self) -> impl Iterator<Item = (&str, &str)> {
+        let secrets = self.secrets_env.then(|| self.secrets.iter());
+        secrets.into_iter().flatten().map(|(name, value)| (name.as_str(), value.expose()))
+    }
+
+    /// Whether the variable `name` is configured.
+    fn has_variable(&self, name: &str) -> bool {
+        self.env.iter().any(|(configured, _)| configured == name)
+            || self.secrets_env && self.secrets.get(name).is_some()
+    }
 }
 
 /// The WASI context of one instance. Callers pass the environment, which is the same each time.
@@ -54,7 +72,7 @@ impl Wasi {
         let Self { request_id, made } = self;
         let made = made.get_or_insert_with(|| {
             let serving = Arc::new(CurrentRequest::new(*request_id));
-            let context = builder(environment, &serving).envs(&environment.env).build();
+            let context = builder(environment, &serving).build();
             WasiContext { context, serving }
         });
         &mut made.context
@@ -79,9 +97,8 @@ impl Wasi {
             None => Arc::new(CurrentRequest::new(self.request_id)),
         };
         let mut builder = builder(environment, &serving);
-        builder.arg(program).envs(&environment.env).stdin(stdin).stdout(stdout);
-        let is_configured = |name: &str| environment.env.iter().any(|(configured, _)| configured == name);
-        for (name, value) in variables.iter().filter(|(name, _)| !is_configured(name)) {
+        builder.arg(program).stdin(stdin).stdout(stdout);
+        for (name, value) in variables.iter().filter(|(name, _)| !environment.has_variable(name)) {
             builder.env(name, value);
         }
         self.made = Some(WasiContext { context: builder.build(), serving });
@@ -89,9 +106,20 @@ impl Wasi {
 }
 
 fn builder(environment: &GuestEnvironment, serving: &Arc<CurrentRequest>) -> WasiCtxBuilder {
-    let capture =
-        |stream| Capture::new(environment.log.clone(), serving.clone(), environment.version, stream);
+    let capture = |stream| {
+        Capture::new(CaptureOptions {
+            ring: environment.log.clone(),
+            secrets: environment.secrets.clone(),
+            serving: serving.clone(),
+            version: environment.version,
+            stream,
+        })
+    };
     let mut builder = WasiCtxBuilder::new();
     builder.stdout(capture(GuestLogStream::Stdout)).stderr(capture(GuestLogStream::Stderr));
+    builder.envs(&environment.env);
+    for (name, value) in environment.secret_variables() {
+        builder.env(name, value);
+    }
     builder
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::{Method, Request, uri::PathAndQuery};
 
+use wasm_fn_secrets::SecretSet;
+
 use crate::guest_host::logs::LoggedRequest;
 
 /// Longest part of a path that is logged, bytes.
@@ -20,10 +22,13 @@ impl Asked {
         Self { method: request.method().clone(), target: request.uri().path_and_query().cloned() }
     }
 
-    /// The request as it is logged after `took`.
-    pub(crate) fn logged(&self, took: Duration) -> LoggedRequest {
+    /// The request as it is logged after `took`, with `secrets` masked.
+    pub(crate) fn logged(&self, took: Duration, secrets: &SecretSet) -> LoggedRequest {
         let path = self.target.as_ref().map_or("/", PathAndQuery::path);
-        let path = path[..path.floor_char_boundary(PATH_BYTES_MAX)].to_owned();
+        let path = match secrets.mask(path.as_bytes(), PATH_BYTES_MAX) {
+            Some(masked) => String::from_utf8_lossy(&masked).into_owned(),
+            None => path[..path.floor_char_boundary(PATH_BYTES_MAX)].to_owned(),
+        };
         LoggedRequest { method: self.method.clone(), path, took }
     }
 }

@@ -232,7 +232,8 @@ pub(super) fn run_command(
 ) -> (Option<Run>, HeadSource) {
     let CommandRequest { program, mut variables, body, has_body } = request;
     let output = CgiOutput::default();
-    let head = CommandOutput { output: output.clone(), reader: HeadReader::default() };
+    let reader = HeadReader::new(instance.store.data().secrets().clone());
+    let head = CommandOutput { output: output.clone(), reader };
     let run = async move {
         // There is a length if and only if there is a body (section 4.1.2), however it is sent.
         let announced = body.size_hint().exact();

@@ -186,7 +186,8 @@ impl Guest {
 
     /// Logs that the response is invalid.
     pub(super) fn invalid(&mut self, reason: String) -> Fault {
-        self.report(Fault::InvalidResponse { reason })
+        // It may quote the guest, and the client sees it.
+        self.report(Fault::InvalidResponse { reason: self.version().secrets().mask_text(reason) })
     }
 
     /// Ends the guest.
@@ -215,8 +216,10 @@ impl Guest {
     /// Logs how the request failed, in the lines of `text`.
     fn log_failure(&self, status: StatusCode, text: &str) {
         let took = clock::now().saturating_duration_since(self.started);
-        let (request_id, request) = (self.request_id, self.asked.logged(took));
-        let failure = Failure { request_id, request, status, text };
+        let secrets = self.version().secrets();
+        let (request_id, request) = (self.request_id, self.asked.logged(took, secrets));
+        let text = secrets.mask_text(text.to_owned());
+        let failure = Failure { request_id, request, status, text: &text };
         self.version().log().push_failure(self.version().no(), failure);
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use wasm_fn_core::{FunctionConfig, VersionNo};
 use wasm_fn_memory::{Memories, Stacks};
 use wasm_fn_pool::{ConcurrencyLimit, MemoryBudget, Slots};
+use wasm_fn_secrets::SecretSet;
 
 use super::teardown_limit::TeardownLimit;
 use crate::{
@@ -68,19 +69,22 @@ impl NodeResources {
         at.saturating_duration_since(self.origin)
     }
 
-    /// The template for instances of `version` with this `config`. Their output goes to `log`.
+    /// The template for instances of `version` with this `config` and these `secrets`. Their output goes to
+    /// `log`.
     pub(crate) fn template(
         &self,
         version: VersionNo,
         config: FunctionConfig,
+        secrets: Arc<SecretSet>,
         log: Arc<LogRing>,
     ) -> InstanceTemplate {
-        let FunctionConfig { limits, env, egress, .. } = config;
+        let FunctionConfig { limits, env, egress, secrets_env, .. } = config;
         let egress = EgressPolicy::new(egress, &limits, self.egress.clone(), version, log.clone());
+        let env = env.into_iter().collect();
         InstanceTemplate {
             ticker: self.ticker.clone(),
             limits,
-            environment: GuestEnvironment { version, env: env.into_iter().collect(), log },
+            environment: GuestEnvironment { version, env, secrets, secrets_env, log },
             egress: Arc::new(egress),
             memory: self.memory.share(),
         }

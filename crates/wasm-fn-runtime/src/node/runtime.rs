@@ -10,6 +10,7 @@ use dashmap::DashMap;
 use tokio::sync::watch;
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
 use wasm_fn_pool::{ConcurrencyLimit, MemoryBudget, PoolPlan, Slots};
+use wasm_fn_secrets::SecretSet;
 
 use super::{
     burst_detector::BurstDetector, error::RuntimeError, resources::NodeResources,
@@ -136,11 +137,12 @@ impl Runtime {
     /// linked is tried as it was uploaded.
     ///
     /// # Errors
-    /// It is not a function that this node can run under `config`.
+    /// It is not a function that this node can run under `config` with `secrets`.
     pub async fn prepare(
         &self,
         digest: Digest,
         config: &FunctionConfig,
+        secrets: Arc<SecretSet>,
         progress: Arc<dyn Fn(PrepareProgress) + Send + Sync>,
     ) -> Result<PreparedComponent, PrepareError> {
         let code = self.node.codes.of(digest);
@@ -148,7 +150,7 @@ impl Runtime {
         let loaded = self.node.codes.load(&code, self.node.now(), None, progress).await?;
         let prepared = PreparedComponent { cached: loaded.prepared.cached || at_hand, ..loaded.prepared };
         let log = Arc::new(LogRing::new(watch::channel(0).0));
-        let template = Arc::new(self.node.template(VersionNo::FIRST, config.clone(), log));
+        let template = Arc::new(self.node.template(VersionNo::FIRST, config.clone(), secrets, log));
         let fault = match self.try_start(&template, &loaded).await {
             Err(fault) if loaded.is_fused && is_of_guest(&fault) => {
                 // It may be the linking that broke it.

@@ -58,6 +58,8 @@ pub(super) struct Raw {
     egress_bytes: Option<String>,
     egress_timeout: Option<String>,
     env: BTreeMap<String, String>,
+    secrets: Vec<String>,
+    secrets_env: bool,
     sticky: Option<String>,
     cohorts: Vec<RawCohort>,
     rollout: rollout::Raw,
@@ -108,6 +110,8 @@ impl Raw {
             egress_bytes: size(&at("egress_bytes"), self.egress_bytes)?,
             egress_timeout_ms: millis(&at("egress_timeout"), self.egress_timeout)?,
             env: self.env,
+            secrets: self.secrets,
+            secrets_env: self.secrets_env,
         };
         // The node checks it again, but here the error can name the line.
         FunctionConfig::try_from(&config)

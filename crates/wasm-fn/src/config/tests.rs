@@ -63,6 +63,8 @@ egress_requests = 4
 egress_bytes = "1MiB"
 egress_timeout = "3s"
 env = { GREETING = "hi" }
+secrets = ["API_KEY"]
+secrets_env = true
 sticky = "cookie:sid"
 cohorts = [
     { name = "beta", header = "x-group", in = ["beta", "staff"], to = "canary" },
@@ -136,6 +138,8 @@ client_ca = "people.pem"
             egress_bytes: Some(1 << 20),
             egress_timeout_ms: Some(3000),
             env: [("GREETING".to_owned(), "hi".to_owned())].into(),
+            secrets: vec!["API_KEY".to_owned()],
+            secrets_env: true,
         }
     );
     assert_eq!(
@@ -235,7 +239,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[function.hello]\n\nmemroy = \"1MiB\"\n",
         &expect![
-            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `preview`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `egress_requests`, `egress_bytes`, `egress_timeout`, `env`, `sticky`, `cohorts`, `rollout`, `gate`, `stage`"
+            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `preview`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `egress_requests`, `egress_bytes`, `egress_timeout`, `env`, `secrets`, `secrets_env`, `sticky`, `cohorts`, `rollout`, `gate`, `stage`"
         ],
     );
     refused(

@@ -19,6 +19,7 @@ use wasm_fn_runtime::{
     BodyError, Fault, Invocation, KindError, PrepareError, PrepareStep, Runtime, VersionSpec,
 };
 
+use wasm_fn_secrets::SecretSet;
 use wasm_fn_server::RequestId;
 
 use super::hosted::Hosted;
@@ -55,6 +56,13 @@ impl Host for RuntimeHost {
         config: FunctionConfig,
         progress: ProgressSink,
     ) -> Result<Prepared, Rejection> {
+        if let Some(unset) = config.secrets.first() {
+            return Err(Rejection {
+                code: "secret-not-set",
+                message: format!("secret {unset} is not set"),
+                help: Some("remove it from `secrets`: this node has no secrets".to_owned()),
+            });
+        }
         let sink = Arc::new(move |at: wasm_fn_runtime::PrepareProgress| {
             let stage = match at.step {
                 PrepareStep::Checking => "checking",
@@ -63,8 +71,8 @@ impl Host for RuntimeHost {
             };
             progress(Progress { stage, done: 0, total: at.functions });
         });
-        let prepared =
-            self.runtime.prepare(digest, &config, sink).await.map_err(|error| rejection(&error))?;
+        let prepared = self.runtime.prepare(digest, &config, SecretSet::none(), sink).await;
+        let prepared = prepared.map_err(|error| rejection(&error))?;
         Ok(Prepared { kind: prepared.kind.to_string() })
     }
 
@@ -75,8 +83,7 @@ impl Host for RuntimeHost {
         digest: Digest,
         config: &FunctionConfig,
     ) -> Hosted {
-        let spec = VersionSpec { function: function.clone(), version: no, digest, config: config.clone() };
-        Hosted(self.runtime.version(spec))
+        Hosted(self.runtime.version(spec(function, no, digest, config)))
     }
 
     fn fresh_version(
@@ -86,8 +93,7 @@ impl Host for RuntimeHost {
         digest: Digest,
         config: &FunctionConfig,
     ) -> Hosted {
-        let spec = VersionSpec { function: function.clone(), version: no, digest, config: config.clone() };
-        let version = Hosted(self.runtime.fresh_version(spec));
+        let version = Hosted(self.runtime.fresh_version(spec(function, no, digest, config)));
         tokio::spawn(load(version.clone()));
         version
     }
@@ -133,6 +139,16 @@ impl Host for RuntimeHost {
 
     fn log_changes(&self) -> watch::Receiver<u64> {
         self.runtime.log_changes()
+    }
+}
+
+fn spec(function: &FunctionName, no: VersionNo, digest: Digest, config: &FunctionConfig) -> VersionSpec {
+    VersionSpec {
+        function: function.clone(),
+        version: no,
+        digest,
+        config: config.clone(),
+        secrets: SecretSet::none(),
     }
 }
 

@@ -24,8 +24,8 @@ pub(super) struct Builder<'a> {
     target: PathBuf,
     rustc_version: String,
     rustc_sysroot: PathBuf,
-    /// Whether the locked dependencies have been downloaded.
-    fetched: bool,
+    /// The workspaces whose locked dependencies have been downloaded.
+    fetched: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -44,14 +44,14 @@ impl<'a> Builder<'a> {
             target: metadata.target_directory,
             rustc_version: output(Command::new("rustc").arg("-V"))?,
             rustc_sysroot: output(Command::new("rustc").args(["--print", "sysroot"]))?.into(),
-            fetched: false,
+            fetched: Vec::new(),
         })
     }
 
     /// Builds `prebuilt` into the file `destination`; returns the toolchain's version.
     pub(super) fn build(&mut self, prebuilt: &Prebuilt, destination: &Path) -> Result<String> {
         match prebuilt.recipe {
-            Recipe::RustComponent | Recipe::RustCommand => {
+            Recipe::RustComponent | Recipe::RustAlone | Recipe::RustCommand => {
                 self.build_rust(prebuilt, destination)?;
                 Ok(self.rustc_version.clone())
             }
@@ -61,7 +61,11 @@ impl<'a> Builder<'a> {
     }
 
     fn build_rust(&mut self, prebuilt: &Prebuilt, destination: &Path) -> Result<()> {
-        self.fetch()?;
+        let workspace = match prebuilt.recipe {
+            Recipe::RustAlone => self.guests.join(prebuilt.guest),
+            _ => self.guests.to_owned(),
+        };
+        self.fetch(&workspace)?;
         let target = prebuilt.recipe.target();
         let target_dir = self.target.join("guests");
         run(cargo()
@@ -70,21 +74,22 @@ impl<'a> Builder<'a> {
             .arg(&target_dir)
             .env("CARGO_ENCODED_RUSTFLAGS", self.rust_flags(target)?)
             .envs(prebuilt.env.iter().copied())
-            .current_dir(self.guests))?;
+            .current_dir(workspace))?;
         let file = match prebuilt.recipe {
             // A library's file is named after its crate, a program's after its package.
-            Recipe::RustComponent => prebuilt.guest.replace('-', "_"),
+            Recipe::RustComponent | Recipe::RustAlone => prebuilt.guest.replace('-', "_"),
             Recipe::RustCommand | Recipe::C | Recipe::AssemblyScript => prebuilt.guest.into(),
         };
         let built = target_dir.join(target).join("release").join(file).with_extension("wasm");
         copy(&built, destination)
     }
 
-    /// Downloads the locked dependencies, so that their folders exist when flags refer to them.
-    fn fetch(&mut self) -> Result<()> {
-        if !self.fetched {
-            run(cargo().args(["fetch", "--locked", "--quiet"]).current_dir(self.guests))?;
-            self.fetched = true;
+    /// Downloads the locked dependencies of `workspace`, so that their folders exist when flags refer to
+    /// them.
+    fn fetch(&mut self, workspace: &Path) -> Result<()> {
+        if !self.fetched.iter().any(|fetched| fetched == workspace) {
+            run(cargo().args(["fetch", "--locked", "--quiet"]).current_dir(workspace))?;
+            self.fetched.push(workspace.to_owned());
         }
         Ok(())
     }

@@ -119,3 +119,24 @@ fn environment_variables_are_at_most_32_kib() {
         r#"env: found 32769 bytes in "A", expected at most 32 KiB per variable"#,
     );
 }
+
+#[test]
+fn secrets_are_bounded_and_have_names_of_their_own() {
+    let named = |names: &[&str], secrets_env| FunctionConfig {
+        secrets: names.iter().map(|name| name.parse().unwrap()).collect(),
+        secrets_env,
+        ..env("API_KEY", "public")
+    };
+    assert_eq!(named(&["API_KEY"], false).check(), Ok(()));
+    assert_eq!(named(&["API_key", "DB"], true).check(), Ok(()));
+    refused(
+        &named(&["API_KEY"], true),
+        r#"secrets_env: found "API_KEY" in both `env` and `secrets`, expected different names, because both are variables"#,
+    );
+    let many = |count| FunctionConfig {
+        secrets: (0..count).map(|i| format!("K{i}").parse().unwrap()).collect(),
+        ..FunctionConfig::default()
+    };
+    assert_eq!(many(64).check(), Ok(()));
+    refused(&many(65), "secrets: found 65 entries, expected at most 64");
+}

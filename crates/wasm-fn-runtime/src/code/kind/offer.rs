@@ -8,6 +8,7 @@ use std::{
 use wasmparser::{FuncType, ValType};
 
 use super::outline::{Item, Outline};
+use crate::guest_host::config_store::CONFIG_STORE;
 
 /// The module from which commands import WASI preview 1.
 pub(super) const PREVIEW1: &str = "wasi_snapshot_preview1";
@@ -78,6 +79,9 @@ pub(super) fn minor(version: &str) -> Option<u32> {
 
 /// Whether the linker defines this interface. Linking checks the types of its functions.
 pub(super) fn is_offered(name: &str) -> bool {
+    if name == CONFIG_STORE {
+        return true;
+    }
     let interface = parse(name);
     let offered = interface.and_then(|(package, name, version)| {
         let (_, at_2, at_3) = INTERFACES.iter().find(|(found, ..)| *found == package)?;
@@ -94,6 +98,11 @@ pub(super) fn is_offered(name: &str) -> bool {
 /// Whether it is an interface of WASI at a version that was not released.
 pub(super) fn is_draft(name: &str) -> bool {
     parse(name).is_some_and(|(_, _, version)| version.contains('-'))
+}
+
+/// Whether it is an interface of `wasi:config`, which is offered at one version.
+pub(super) fn is_config(name: &str) -> bool {
+    parse(name).is_some_and(|(package, ..)| package == "config")
 }
 
 /// Whether it is the interface of a handler of HTTP, which a component with another behind it imports.

@@ -27,6 +27,9 @@ fn offered_interfaces_are_recognised() {
         ("wasi:http/incoming-handler@0.2.0", false),
         ("wasi:clocks/timezone@0.2.0", false),
         ("wasi:keyvalue/store@0.2.0", false),
+        ("wasi:config/store@0.2.0-rc.1", true),
+        ("wasi:config/store@0.2.0-draft", false),
+        ("wasi:config/runtime@0.2.0-rc.1", false),
         ("acme:secrets/vault@1.0.0", false),
         ("greet", false),
     ] {
@@ -71,6 +74,8 @@ fn offered_interfaces_are_those_of_the_linker() {
         ("wasi:cli/terminal-stdout@0.3.0", "get-terminal-stdout", FUNCTION),
         ("wasi:cli/terminal-stderr@0.2.0", "get-terminal-stderr", FUNCTION),
         ("wasi:cli/terminal-stderr@0.3.0", "get-terminal-stderr", FUNCTION),
+        ("wasi:config/store@0.2.0-rc.1", "get", FUNCTION),
+        ("wasi:config/store@0.2.0-draft", "get", FUNCTION),
         ("wasi:clocks/monotonic-clock@0.2.0", "now", FUNCTION),
         ("wasi:clocks/monotonic-clock@0.3.0", "now", FUNCTION),
         ("wasi:clocks/wall-clock@0.2.0", "now", FUNCTION),
@@ -295,6 +300,15 @@ fn drafts_of_wasi_are_refused_with_what_is_offered() {
             assert!(message.contains(found) && message.contains("0.2.x"), "{message}");
             assert!(help.contains("build it with released WIT 0.2.x or 0.3.0"), "{message} {help}");
         }
+    }
+}
+
+#[test]
+fn other_versions_of_the_config_store_are_refused_with_the_one_that_is_offered() {
+    for import in ["wasi:config/store@0.2.0-draft", "wasi:config/runtime@0.2.0-rc.1"] {
+        let (message, help) = refused(&component(&[import], &["wasi:http/incoming-handler@0.2.0"]));
+        assert!(message.contains(import), "{message}");
+        assert!(help.contains("wasi:config@0.2.0-rc.1"), "{help}");
     }
 }
 

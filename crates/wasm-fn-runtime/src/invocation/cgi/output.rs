@@ -3,21 +3,27 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame};
+use wasm_fn_secrets::SecretSet;
 
 use super::pipe::CgiOutput;
 
 /// Longest header block; the same as for requests.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
+/// Longest part of an invalid line that is shown, bytes.
+const SHOWN_BYTES_MAX: usize = 80;
+
 /// Reads the header block of a command's output.
-#[derive(Default)]
 pub(crate) struct HeadReader {
+    /// What is masked where the output is shown.
+    secrets: Arc<SecretSet>,
     collected: BytesMut,
     /// Where the line starts that is not complete yet, and how much of it was looked at. A command that
     /// writes single bytes has each looked at once.
@@ -26,6 +32,10 @@ pub(crate) struct HeadReader {
 }
 
 impl HeadReader {
+    pub(crate) fn new(secrets: Arc<SecretSet>) -> Self {
+        Self { secrets, collected: BytesMut::new(), line_start: 0, scanned: 0 }
+    }
+
     /// Reads the header block of `output`, then leaves the rest to the body.
     ///
     /// # Errors
@@ -41,7 +51,7 @@ impl HeadReader {
                 self.collected.advance(body_start - head_end);
                 let first = std::mem::take(&mut self.collected).freeze();
                 let body = CgiBody { first: (!first.is_empty()).then_some(first), output: output.clone() };
-                return Poll::Ready(parse_head(&head).map(|response| response.map(|()| body)));
+                return Poll::Ready(parse_head(&head, &self.secrets).map(|response| response.map(|()| body)));
             }
             if self.collected.len() > HEAD_BYTES_MAX {
                 return Poll::Ready(Err(format!("its header block is over {HEAD_BYTES_MAX} bytes")));
@@ -75,7 +85,7 @@ impl HeadReader {
     }
 }
 
-fn parse_head(head: &[u8]) -> Result<Response<()>, String> {
+fn parse_head(head: &[u8], secrets: &SecretSet) -> Result<Response<()>, String> {
     let mut response = Response::new(());
     let mut status = None;
     for line in head.split(|&b| b == b'\n') {
@@ -83,7 +93,11 @@ fn parse_head(head: &[u8]) -> Result<Response<()>, String> {
         if line.is_empty() {
             continue;
         }
-        let shown = || String::from_utf8_lossy(&line[..line.len().min(80)]).into_owned();
+        let shown = || {
+            let masked = secrets.mask(line, SHOWN_BYTES_MAX);
+            let shown = masked.as_deref().unwrap_or(&line[..line.len().min(SHOWN_BYTES_MAX)]);
+            String::from_utf8_lossy(shown).into_owned()
+        };
         let colon = line
             .iter()
             .position(|&b| b == b':')

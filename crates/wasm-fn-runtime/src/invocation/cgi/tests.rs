@@ -13,6 +13,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use wasm_fn_core::Scheme;
+use wasm_fn_secrets::SecretSet;
 use wasmtime_wasi::p2::{InputStream, StreamError};
 
 use super::*;
@@ -250,7 +251,7 @@ async fn a_body_that_fails_never_looks_complete() {
 fn head(written: &[u8]) -> Result<(StatusCode, Vec<String>), String> {
     let output = CgiOutput::default();
     let mut cx = Context::from_waker(Waker::noop());
-    let mut reader = HeadReader::default();
+    let mut reader = HeadReader::new(SecretSet::none());
     let mut writer = output.clone();
     // In two writes, so that lines are cut.
     for part in written.chunks(written.len().div_ceil(2).max(1)) {
@@ -325,7 +326,7 @@ fn the_body_begins_behind_the_empty_line() {
     let _ = pin!(&mut writer).poll_write(&mut cx, b"X-A: b\r\n\r\nbo");
     let _ = pin!(&mut writer).poll_write(&mut cx, b"dy");
     output.close();
-    let Poll::Ready(Ok(response)) = HeadReader::default().poll_head(&output, &mut cx) else {
+    let Poll::Ready(Ok(response)) = HeadReader::new(SecretSet::none()).poll_head(&output, &mut cx) else {
         panic!("there is a head");
     };
     let mut collected = pin!(response.into_body().collect());

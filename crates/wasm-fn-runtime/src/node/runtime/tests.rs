@@ -21,6 +21,7 @@ mod loading;
 mod preparing;
 mod pressure;
 mod rollouts;
+mod secrets;
 mod working_on;
 
 impl From<Infallible> for BodyError {
@@ -50,15 +51,23 @@ impl Node {
 
     /// A version of a component, as one function among others.
     fn add_version(&self, bytes: &[u8]) -> Arc<Version> {
-        let (function, config) = ("shop".parse().unwrap(), FunctionConfig::default());
-        let digest = self.add(bytes);
-        self.runtime.version(VersionSpec { function, version: VersionNo::FIRST, digest, config })
+        self.version_with("shop", bytes, FunctionConfig::default(), SecretSet::none())
+    }
+
+    /// A version of a component with secrets.
+    fn version_with(
+        &self,
+        function: &str,
+        bytes: &[u8],
+        config: FunctionConfig,
+        secrets: Arc<SecretSet>,
+    ) -> Arc<Version> {
+        let (function, digest) = (function.parse().unwrap(), self.add(bytes));
+        self.runtime.version(VersionSpec { function, version: VersionNo::FIRST, digest, config, secrets })
     }
 
     fn version(&self, guest: &str, config: FunctionConfig) -> Arc<Version> {
-        let digest = self.add(&prebuilt(guest));
-        let function: FunctionName = guest.parse().unwrap();
-        self.runtime.version(VersionSpec { function, version: VersionNo::FIRST, digest, config })
+        self.version_with(guest, &prebuilt(guest), config, SecretSet::none())
     }
 
     async fn prepare(
@@ -66,7 +75,7 @@ impl Node {
         bytes: &[u8],
         config: &FunctionConfig,
     ) -> Result<PreparedComponent, PrepareError> {
-        self.runtime.prepare(self.add(bytes), config, Arc::new(|_| {})).await
+        self.runtime.prepare(self.add(bytes), config, SecretSet::none(), Arc::new(|_| {})).await
     }
 
     fn log(&self, guest: &str) -> Vec<(GuestLogStream, String)> {

@@ -213,6 +213,14 @@ fn function() -> Vec<Key> {
         ),
         key("env", "none", "{ GREETING = \"hi\" }", &["{ \"A=B\" = \"1\" }"], "Environment variables"),
         key(
+            "secrets",
+            "none",
+            "[\"API_KEY\"]",
+            &["[\"API-KEY\"]", "[\"2FA\"]"],
+            "Secrets that the function sees, by `wasi:config/store`",
+        ),
+        key("secrets_env", code(false), "true", &[], "Show the secrets as environment variables too"),
+        key(
             "sticky",
             code(Sticky::default()),
             "\"cookie:sid\"",

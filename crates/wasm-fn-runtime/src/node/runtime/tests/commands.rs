@@ -105,7 +105,13 @@ async fn a_program_sees_its_name_and_each_variable_once() {
     config.env.insert("GREETING".to_owned(), "hi".to_owned());
     config.env.insert("HTTP_MODE".to_owned(), "configured".to_owned());
     let (function, digest) = ("shop".parse().unwrap(), node.add(&showing()));
-    let version = node.runtime.version(VersionSpec { function, version: VersionNo::FIRST, digest, config });
+    let version = node.runtime.version(VersionSpec {
+        function,
+        version: VersionNo::FIRST,
+        digest,
+        config,
+        secrets: SecretSet::none(),
+    });
     let request = Request::put("/caf%C3%A9?a=b")
         .header("host", "test")
         .header("mode", "sent")

@@ -12,7 +12,8 @@ async fn artefact_survives_a_restart_and_a_forged_one_is_refused() {
     // A source that is not what it was is not looked at.
     let source = node.dir.path().join("blobs").join(digest.to_string());
     std::fs::write(&source, b"anything").unwrap();
-    let prepared = again.prepare(digest, &FunctionConfig::default(), Arc::new(|_| {})).await.unwrap();
+    let prepared =
+        again.prepare(digest, &FunctionConfig::default(), SecretSet::none(), Arc::new(|_| {})).await.unwrap();
     assert_eq!((prepared.cached, prepared.kind), (true, Kind::Http02));
     std::fs::write(&source, &bytes).unwrap();
 
@@ -26,7 +27,8 @@ async fn artefact_survives_a_restart_and_a_forged_one_is_refused() {
     std::fs::remove_file(&code).unwrap();
     std::fs::write(&code, forged).unwrap();
     let third = start(node.dir.path(), 64);
-    let prepared = third.prepare(digest, &FunctionConfig::default(), Arc::new(|_| {})).await.unwrap();
+    let prepared =
+        third.prepare(digest, &FunctionConfig::default(), SecretSet::none(), Arc::new(|_| {})).await.unwrap();
     assert!(!prepared.cached);
 }
 

@@ -70,7 +70,8 @@ async fn two_builds_that_trap_in_the_same_function_have_the_same_fingerprint() {
     let trap_of = async |name, padding| {
         let digest = node.add(&trapping(name, padding));
         let (function, config) = ("shop".parse().unwrap(), FunctionConfig::default());
-        let spec = VersionSpec { function, version: VersionNo::FIRST, digest, config };
+        let spec =
+            VersionSpec { function, version: VersionNo::FIRST, digest, config, secrets: SecretSet::none() };
         trap(&node.runtime.version(spec), "/").await
     };
     let first = trap_of("_ZN4shop4cart17h0123456789abcdefE", 0).await;
