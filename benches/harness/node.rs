@@ -185,6 +185,8 @@ fn spawn(options: &Options, dir: &Path, listen: SocketAddr, admin: SocketAddr) -
     clean(&mut command)
         .args(["serve", "--listen", &listen.to_string(), "--admin", &admin.to_string()])
         .args(["--log", "warn", "--data-dir", DATA])
+        // Its mappings are read while it runs.
+        .arg("--allow-core-dumps")
         .args(&options.serve)
         .current_dir(dir)
         .stdin(Stdio::null())

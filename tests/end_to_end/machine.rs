@@ -76,7 +76,9 @@ async fn node_in_a_small_address_space_serves_with_as_many_as_fit() {
 
 #[tokio::test]
 async fn node_without_files_to_open_goes_on_once_there_are_some() {
-    let node = Node::start().await;
+    let folder = Folder::new();
+    // Its open files are counted.
+    let node = Node::start_as(&mut serve(&folder, &["--allow-core-dumps"]), folder).await;
     node.deploy_with("hello", "hello-v1", json!({})).await;
     let process = node.process().id();
     let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();

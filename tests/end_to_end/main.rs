@@ -38,6 +38,8 @@ mod hostile;
 #[cfg(test)]
 mod interpreted;
 #[cfg(test)]
+mod keeping_secrets;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod metrics;

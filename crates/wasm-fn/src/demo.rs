@@ -90,6 +90,8 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         proxy_protocol: false,
         preview_domain: None,
         egress_ca: None,
+        secrets_key_command: None,
+        core_dumps_allowed: false,
         egress_private: Vec::new(),
         tls: Vec::new(),
         redirect_listen: None,

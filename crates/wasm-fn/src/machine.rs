@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use wasm_fn_pool::{CapacityError, Machine, PlanOptions, PoolPlan};
 use wasm_fn_runtime::slot_cost;
 
@@ -73,6 +73,20 @@ pub(crate) fn raise_descriptors() {
             setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
     {
         tracing::warn!(%error, "the limit on open files was not raised");
+    }
+}
+
+/// Keeps the memory of this process to itself, because secrets are in it: the system does not dump it, and
+/// processes of the same user can neither read it nor attach a debugger.
+///
+/// The files of the process in /proc belong to root from then on. What the process needs of them must be open
+/// by then, or readable by all.
+pub(crate) fn protect_memory() {
+    let undumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let maximum = getrlimit(Resource::Core).maximum;
+    let without_cores = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
+    if let Err(error) = undumpable.and(without_cores) {
+        tracing::warn!(%error, "the memory of this process may be dumped");
     }
 }
 

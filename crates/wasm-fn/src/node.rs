@@ -14,6 +14,7 @@ mod options;
 mod pid_file;
 mod predecessor;
 mod prefetch;
+mod secrets_key;
 mod signals;
 mod sockets;
 mod swap;
@@ -39,11 +40,13 @@ use wasm_fn_server::{
 };
 use wasm_fn_store::{Blobs, EmbeddedStore};
 
+use crate::machine;
 use encryption::Encryption;
 use host::RuntimeHost;
 use needs::Need;
 pub(crate) use options::NodeOptions;
 use predecessor::Predecessor;
+pub(crate) use secrets_key::KeyCommand;
 use sockets::Sockets;
 pub(crate) use sockets::is_exposed;
 
@@ -219,6 +222,10 @@ impl Node {
         kept: Kept,
         predecessor: Option<&mut Predecessor>,
     ) -> anyhow::Result<Self> {
+        // The runtime has opened what it needs of this process's files.
+        if !options.core_dumps_allowed {
+            machine::protect_memory();
+        }
         let addresses = Addresses { listen: sockets.http.local_addr()?, admin: sockets.admin.local_addr()? };
         tokio::spawn(workers::flush_after_bursts(runtime.bursts()));
         let control = Control::open(ControlOptions {
@@ -406,6 +413,7 @@ async fn close_admin(admin: &mut Option<AdminApi>) {
 async fn open(options: &NodeOptions) -> anyhow::Result<Kept> {
     let data_dir = options.data_dir.clone();
     let component_bytes_max = options.component_bytes_max;
+    let key_command = options.secrets_key_command.clone();
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let shown = data_dir.display().to_string();
         std::fs::create_dir_all(&data_dir)
@@ -413,6 +421,9 @@ async fn open(options: &NodeOptions) -> anyhow::Result<Kept> {
         // The store's lock comes first: it keeps two nodes from sharing a directory.
         let store = EmbeddedStore::open(&data_dir)?;
         let access = Access::open(&data_dir)?;
+        // A key that cannot be had is an error of the start, and not of the first secret.
+        let key = secrets_key::find(&data_dir, key_command.as_ref())?;
+        tracing::info!(key = %key.id(), "key of the node's secrets");
         let blobs = Blobs::open(&data_dir, component_bytes_max)
             .with_context(|| format!("components in {shown} cannot be opened"))?;
         Ok(Kept { store, access, blobs })

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use wasm_fn_core::{Network, PreviewDomain};
 
 use super::{Format, listen_address};
+use crate::node::KeyCommand;
 
 /// Heading of the options for TLS.
 const TLS: &str = "TLS";
@@ -68,6 +69,13 @@ pub(crate) struct Serve {
     /// ones
     #[arg(long, env = "WASM_FN_EGRESS_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) egress_ca: Option<PathBuf>,
+    /// Command that writes the key of the node's secrets to its standard output: words separated by spaces,
+    /// without a shell [default: the key is in WASM_FN_SECRETS_KEY or in DIR/secrets.key]
+    #[arg(long, env = "WASM_FN_SECRETS_KEY_COMMAND", value_name = "COMMAND")]
+    pub(crate) secrets_key_command: Option<KeyCommand>,
+    /// Let the system dump the memory of the node, and debuggers of the same user read it [default: false]
+    #[arg(long, env = "WASM_FN_ALLOW_CORE_DUMPS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) allow_core_dumps: Option<bool>,
     /// Network without public addresses that functions may reach by name [repeatable, default: none]
     #[arg(long, env = "WASM_FN_EGRESS_PRIVATE", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) egress_private: Vec<Network>,

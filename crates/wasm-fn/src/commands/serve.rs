@@ -40,6 +40,8 @@ fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
         proxy_protocol: config.proxy_protocol,
         preview_domain: config.preview_domain,
         egress_ca: config.egress_ca,
+        secrets_key_command: config.secrets_key_command,
+        core_dumps_allowed: config.allow_core_dumps,
         egress_private: config.egress_private,
         tls: config.tls,
         redirect_listen: config.redirect_listen,

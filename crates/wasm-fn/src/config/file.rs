@@ -14,7 +14,7 @@ use super::{
     function::{self, Function},
     toml_file::{BadValue, FileError, duration, parse, size, text_of},
 };
-use crate::{args, tls::KeyPairFiles};
+use crate::{args, node::KeyCommand, tls::KeyPairFiles};
 
 /// Maximum size of the file, bytes: far more than people write, and far less than the memory.
 const BYTES_MAX: u64 = 4 << 20;
@@ -49,6 +49,8 @@ pub(crate) struct Serve {
     pub(crate) preview_domain: Option<PreviewDomain>,
     /// Relative to the file's folder.
     pub(crate) egress_ca: Option<PathBuf>,
+    pub(crate) secrets_key_command: Option<KeyCommand>,
+    pub(crate) allow_core_dumps: Option<bool>,
     pub(crate) egress_private: Vec<Network>,
     /// The same.
     pub(crate) tls: Vec<KeyPairFiles>,
@@ -90,6 +92,8 @@ struct RawServe {
     proxy_protocol: Option<bool>,
     preview_domain: Option<String>,
     egress_ca: Option<PathBuf>,
+    secrets_key_command: Option<String>,
+    allow_core_dumps: Option<bool>,
     egress_private: Vec<String>,
     tls: Vec<RawKeyPair>,
     redirect_listen: Option<String>,
@@ -184,6 +188,13 @@ impl RawServe {
                 .map(|domain| domain.parse().map_err(|error| BadValue::new("serve.preview_domain", error)))
                 .transpose()?,
             egress_ca: self.egress_ca.map(|egress_ca| folder.join(egress_ca)),
+            secrets_key_command: self
+                .secrets_key_command
+                .map(|command| {
+                    command.parse().map_err(|error| BadValue::new("serve.secrets_key_command", error))
+                })
+                .transpose()?,
+            allow_core_dumps: self.allow_core_dumps,
             egress_private: networks("egress_private", self.egress_private)?,
             tls: self.tls.into_iter().map(|RawKeyPair { cert, key }| pair(cert, key)).collect(),
             redirect_listen: address("serve.redirect_listen", self.redirect_listen)?,

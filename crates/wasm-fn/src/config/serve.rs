@@ -9,7 +9,7 @@ use std::{
 use wasm_fn_core::{Network, PreviewDomain};
 
 use super::{ConfigFile, file};
-use crate::{args, fault::Fault, tls::KeyPairFiles};
+use crate::{args, fault::Fault, node::KeyCommand, tls::KeyPairFiles};
 
 /// All settings of `serve`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,10 @@ pub(crate) struct Serve {
     pub(crate) preview_domain: Option<PreviewDomain>,
     /// File with certificates that outgoing requests trust, beside the public ones.
     pub(crate) egress_ca: Option<PathBuf>,
+    /// Command that writes the key of the node's secrets.
+    pub(crate) secrets_key_command: Option<KeyCommand>,
+    /// Whether the system may dump the memory of the node.
+    pub(crate) allow_core_dumps: bool,
     /// Networks without public addresses that outgoing requests may reach by name.
     pub(crate) egress_private: Vec<Network>,
     /// Certificates and keys with which functions are served over TLS; plain HTTP if there are none.
@@ -79,6 +83,8 @@ impl Default for Serve {
             proxy_protocol: false,
             preview_domain: None,
             egress_ca: None,
+            secrets_key_command: None,
+            allow_core_dumps: false,
             egress_private: Vec::new(),
             tls: Vec::new(),
             redirect_listen: None,
@@ -132,6 +138,11 @@ impl Serve {
             allow_overrides: args.allow_overrides.or(file.allow_overrides).unwrap_or(default.allow_overrides),
             preview_domain: args.preview_domain.or(file.preview_domain),
             egress_ca: args.egress_ca.or(file.egress_ca),
+            secrets_key_command: args.secrets_key_command.or(file.secrets_key_command),
+            allow_core_dumps: args
+                .allow_core_dumps
+                .or(file.allow_core_dumps)
+                .unwrap_or(default.allow_core_dumps),
             egress_private: if args.egress_private.is_empty() {
                 file.egress_private
             } else {

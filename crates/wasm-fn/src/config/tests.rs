@@ -88,6 +88,8 @@ trusted_proxies = ["10.0.0.0/8", "fd00::1"]
 proxy_protocol = true
 preview_domain = "Preview.example.com"
 egress_ca = "ca.pem"
+secrets_key_command = "vault read key"
+allow_core_dumps = true
 egress_private = ["10.0.0.0/8"]
 redirect_listen = "0.0.0.0:8080"
 insecure_admin = true
@@ -161,6 +163,8 @@ client_ca = "people.pem"
             proxy_protocol: Some(true),
             preview_domain: "preview.example.com".parse().ok(),
             egress_ca: Some(PathBuf::from("project/ca.pem")),
+            secrets_key_command: Some("vault read key".parse().unwrap()),
+            allow_core_dumps: Some(true),
             egress_private: vec!["10.0.0.0/8".parse().unwrap()],
             tls: vec![pair("project/a.pem", "/keys/a.pem"), pair("project/b.pem", "project/b.key")],
             redirect_listen: Some(SocketAddr::from(([0, 0, 0, 0], 8080))),
@@ -172,6 +176,8 @@ client_ca = "people.pem"
     let serve = Serve::merge(&args::Serve::default(), file.serve.clone()).unwrap();
     assert_eq!(serve.preview_domain, file.serve.preview_domain);
     assert_eq!(serve.egress_ca, file.serve.egress_ca);
+    assert_eq!(serve.secrets_key_command, file.serve.secrets_key_command);
+    assert!(serve.allow_core_dumps);
     assert_eq!(serve.egress_private, file.serve.egress_private);
     assert_eq!((serve.tls, serve.admin_tls), (file.serve.tls, file.serve.admin_tls));
     assert_eq!((serve.redirect_listen, serve.insecure_admin), (file.serve.redirect_listen, true));
@@ -249,7 +255,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `egress_private`, `tls`, `redirect_listen`, `admin_tls`, `insecure_admin`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `secrets_key_command`, `allow_core_dumps`, `egress_private`, `tls`, `redirect_listen`, `admin_tls`, `insecure_admin`"
         ],
     );
     refused(

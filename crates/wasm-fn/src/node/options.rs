@@ -7,6 +7,8 @@ use wasm_fn_pool::PoolPlan;
 
 use crate::tls::KeyPairFiles;
 
+use super::secrets_key::KeyCommand;
+
 /// Options to start a node with.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeOptions {
@@ -38,6 +40,10 @@ pub(crate) struct NodeOptions {
     pub(crate) preview_domain: Option<PreviewDomain>,
     /// File with certificates that outgoing requests trust, beside the public ones.
     pub(crate) egress_ca: Option<PathBuf>,
+    /// Command that writes the key of the node's secrets.
+    pub(crate) secrets_key_command: Option<KeyCommand>,
+    /// Whether the system may dump the memory of the node.
+    pub(crate) core_dumps_allowed: bool,
     /// Networks without public addresses that outgoing requests may reach by name.
     pub(crate) egress_private: Vec<Network>,
     /// Certificates and keys with which functions are served over TLS; plain HTTP if there are none.

@@ -115,6 +115,21 @@ pub(super) fn serve() -> Vec<Key> {
             "PEM file with certificate authorities that outgoing requests trust besides the public ones",
         ),
         key(
+            "secrets_key_command",
+            "none: the key is in the environment or in the data directory",
+            "\"vault kv get -field=key secret/wasm-fn\"",
+            &["\" \""],
+            "Command that writes the key of the node's secrets to its standard output; its words are separated \
+             by spaces, and there is no shell",
+        ),
+        key(
+            "allow_core_dumps",
+            code(usual.allow_core_dumps),
+            "true",
+            &[],
+            "Let the system dump the memory of the node, and debuggers of the same user read it",
+        ),
+        key(
             "egress_private",
             "none",
             "[\"10.0.0.0/8\", \"fd00::/8\"]",
