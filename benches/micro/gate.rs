@@ -71,6 +71,7 @@ async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<(
         blobs: Blobs::open(folder.path(), 1 << 20).expect("the directory is writable"),
         access: Access::only("wfn_bench".to_owned()),
         clock: Clock::system(),
+        stage_rules: wasm_fn_control::state::StageRules::new(),
         salt: Box::new(salt_at_random),
     };
     let control = Control::open(options).await.expect("an empty store opens");
@@ -91,6 +92,7 @@ async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<(
             config: Arc::new(FunctionConfig { env, ..FunctionConfig::default() }),
             strategy,
             replace: false,
+            may_move_traffic: true,
             allow_new: true,
         };
         let (actor, origin) = ("bench".to_owned(), String::new());

@@ -241,7 +241,8 @@ fn without_token(node: &Node, args: &[&str]) -> Command {
 
 #[tokio::test]
 async fn token_that_is_wrong_or_missing_changes_nothing() {
-    let (node, revision) = node().await;
+    let (node, _) = node().await;
+    let before = node.cli_ok(&["history", "hello", "-o", "json"]).await;
     let hello = guests::path("hello-v1");
     let wrong = format!("wfn_{}", "0".repeat(64));
     let commands: [&[&str]; 4] = [
@@ -254,7 +255,9 @@ async fn token_that_is_wrong_or_missing_changes_nothing() {
         run(node.command(args).env("WASM_FN_TOKEN", &wrong)).await.refused(&["token"]);
         run(&mut without_token(&node, args)).await.refused(&["token", "WASM_FN_TOKEN"]);
     }
-    unchanged(&node, revision).await;
+    // The audit log has the refusals, and the function's history nothing.
+    unchanged(&node, node.revision().await).await;
+    assert_eq!(node.cli_ok(&["history", "hello", "-o", "json"]).await, before);
     // The node's own data directory is a source of the token, too.
     let mut command = without_token(&node, &["functions", "--data-dir", "data"]);
     run(&mut command).await.ok();

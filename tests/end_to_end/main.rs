@@ -4,6 +4,8 @@
 //! every wait has the same long deadline, after which the test fails and says what it waited for.
 
 #[cfg(test)]
+mod approving;
+#[cfg(test)]
 mod backups;
 #[cfg(test)]
 mod bad_input;

@@ -63,6 +63,9 @@ fn request(operation: Operation) -> (Method, String, Value) {
             "expected_revision": 0,
         }),
         Operation::PromoteStage => json!({ "from": "staging", "expected_revision": 0 }),
+        Operation::Approve | Operation::Reject => {
+            json!({ "stage": "staging", "proposal": 1, "expected_revision": 0 })
+        }
         Operation::Promote
         | Operation::Pause
         | Operation::Resume
@@ -80,8 +83,8 @@ fn expected(operation: Operation, permission: Permission, role: AccessRole, scop
     let has_role = permission.roles().contains(role);
     // A deployment may make a function, so its refusal may say so.
     let hidden = if operation == Operation::Deploy { Fate::Forbidden } else { Fate::Hidden };
-    let names_stage =
-        path.contains("{stage}") || matches!(permission, Permission::Deploy | Permission::MoveTraffic);
+    let names_stage = path.contains("{stage}")
+        || matches!(permission, Permission::Deploy | Permission::MoveTraffic | Permission::Approve);
     if names_function && scope == For::Other {
         return hidden;
     }

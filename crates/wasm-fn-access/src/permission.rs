@@ -26,6 +26,8 @@ pub enum Permission {
     Deploy,
     /// Move traffic between versions, and command rollouts.
     MoveTraffic,
+    /// Approve releases of others, and reject them.
+    Approve,
     /// Delete functions and stages.
     Delete,
     /// Back the node up, and replace its keys.
@@ -49,7 +51,7 @@ pub enum Reach {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ReadNode,
         Self::ReadMetrics,
         Self::ReadFunctions,
@@ -59,6 +61,7 @@ impl Permission {
         Self::UploadComponents,
         Self::Deploy,
         Self::MoveTraffic,
+        Self::Approve,
         Self::Delete,
         Self::ManageNode,
         Self::ManageTokens,
@@ -73,7 +76,7 @@ impl Permission {
             }
             Self::PreviewVersions => Roles::of(&[Deployer, Releaser, Admin]),
             Self::UploadComponents | Self::Deploy => Roles::of(&[Deployer, Admin]),
-            Self::MoveTraffic => Roles::of(&[Releaser, Admin]),
+            Self::MoveTraffic | Self::Approve => Roles::of(&[Releaser, Admin]),
             Self::Delete | Self::ManageNode | Self::ManageTokens => Roles::of(&[Admin]),
         }
     }
@@ -83,9 +86,12 @@ impl Permission {
         match self {
             Self::ReadNode | Self::UploadComponents => Reach::Node,
             Self::ReadFunctions => Reach::Function,
-            Self::ReadLogs | Self::PreviewVersions | Self::Deploy | Self::MoveTraffic | Self::Delete => {
-                Reach::Stage
-            }
+            Self::ReadLogs
+            | Self::PreviewVersions
+            | Self::Deploy
+            | Self::MoveTraffic
+            | Self::Approve
+            | Self::Delete => Reach::Stage,
             Self::ReadMetrics | Self::ReadAudit | Self::ManageNode | Self::ManageTokens => Reach::Everything,
         }
     }
@@ -102,6 +108,7 @@ impl Permission {
             Self::UploadComponents => "upload-components",
             Self::Deploy => "deploy",
             Self::MoveTraffic => "move-traffic",
+            Self::Approve => "approve",
             Self::Delete => "delete",
             Self::ManageNode => "manage-node",
             Self::ManageTokens => "manage-tokens",

@@ -181,6 +181,11 @@ impl Caller {
         self.actor.rights.scope.has_stage(stage)
     }
 
+    /// Whether the caller has another permission than the one of this operation.
+    pub(crate) fn may(&self, permission: Permission, target: Target<'_>) -> bool {
+        self.actor.rights.allow(permission, target)
+    }
+
     /// Who it is.
     pub(crate) fn actor(&self) -> &Actor {
         &self.actor

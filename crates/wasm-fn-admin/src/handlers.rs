@@ -1,5 +1,6 @@
 //! The handlers, one for each operation.
 
+mod approvals;
 mod audit;
 mod backup;
 mod components;
@@ -51,6 +52,8 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::GetLogs => get(logs::logs::<H, S>),
         Operation::Deploy => post(deployments::deploy::<H, S>),
         Operation::PromoteStage => post(deployments::promote_stage::<H, S>),
+        Operation::Approve => post(approvals::approve::<H, S>),
+        Operation::Reject => post(approvals::reject::<H, S>),
         Operation::SetTraffic => put(traffic::set::<H, S>),
         Operation::Promote => post(traffic::promote::<H, S>),
         Operation::Pause => post(traffic::pause::<H, S>),

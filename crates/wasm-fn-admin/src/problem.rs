@@ -225,6 +225,11 @@ impl From<ChangeError> for ApiError {
             E::LiveStage(_) => {
                 (StatusCode::CONFLICT, "live-stage", "the live stage is deleted with its function")
             }
+            E::Protected { .. } => (StatusCode::FORBIDDEN, "forbidden", "the stage is protected"),
+            E::Approval { .. } => (StatusCode::CONFLICT, "approval", "the approval does not count"),
+            E::NeedsApproval { .. } => {
+                (StatusCode::CONFLICT, "approval-needed", "others have to approve the version")
+            }
             E::NoSuchToken(_) => (StatusCode::NOT_FOUND, "no-such-token", "there is no such token"),
             E::TokenExists(_) => (StatusCode::CONFLICT, "token-exists", "the name is taken"),
             E::ReservedName(_) => (StatusCode::BAD_REQUEST, "invalid-name", "the name is reserved"),
@@ -257,6 +262,14 @@ impl From<ChangeError> for ApiError {
             E::LiveStage(function) => {
                 problem.help(format!("run `wasm-fn delete {function}` to delete the function and all its stages"))
             }
+            E::Protected { function, stage } => problem.help(format!(
+                "deploy with --no-traffic; somebody who may move traffic then runs `wasm-fn traffic {function} -s \
+                 {stage}`"
+            )),
+            E::NeedsApproval { function, stage, .. } => problem.help(format!(
+                "deploy it, or promote it from another stage to {stage}; then others run `wasm-fn approve {function} -s \
+                 {stage}`"
+            )),
             E::NoSuchToken(_) => problem.help("run `wasm-fn tokens list` to list the tokens"),
             E::TokenExists(name) => {
                 problem.help(format!("run `wasm-fn tokens rotate {name}` to give it a new secret"))

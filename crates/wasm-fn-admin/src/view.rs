@@ -13,8 +13,8 @@ use wasm_fn_control::{
     journal::Entry,
     report::Report,
     state::{
-        Action, EndedRollout, Fate, Function, RolloutOutcome, StageKey, StageState, VersionState,
-        VersionVerdict, effective,
+        Action, Approval, EndedRollout, Fate, Function, Proposal, RolloutOutcome, StageKey, StageState,
+        VersionState, VersionVerdict, effective,
     },
 };
 use wasm_fn_store::Store;
@@ -30,11 +30,8 @@ pub(crate) fn shares(split: &TrafficSplit) -> Vec<api::SplitShare> {
     split.shares().iter().map(share).collect()
 }
 
-/// The rollout of `stage`, if one is under way.
-pub(crate) fn rollout(stage: &StageState) -> Option<api::RolloutView> {
-    let rollout = stage.rollout.as_ref()?;
-    let plan = rollout.spec.plan();
-    let strategy = match &plan.spec().strategy {
+fn strategy(strategy: &Strategy) -> api::StrategySpec {
+    match strategy {
         Strategy::AllAtOnce => api::StrategySpec::AllAtOnce,
         Strategy::BlueGreen => api::StrategySpec::BlueGreen,
         Strategy::Canary { steps } => {
@@ -43,7 +40,39 @@ pub(crate) fn rollout(stage: &StageState) -> Option<api::RolloutView> {
         Strategy::Linear { by, every } => {
             api::StrategySpec::Linear { by: by.to_string(), every_ms: millis(*every) }
         }
+    }
+}
+
+/// A release that waits for approval in `stage`.
+pub(crate) fn proposal(stage: &StageName, proposal: &Proposal) -> api::ProposalView {
+    let approval = |approval: &Approval| api::ApprovalView {
+        by: approval.by.clone(),
+        at_ms: approval.at_ms,
+        message: approval.message.clone(),
     };
+    api::ProposalView {
+        id: proposal.revision.0,
+        stage: stage.to_string(),
+        version: proposal.version.to_string(),
+        strategy: proposal
+            .spec
+            .as_ref()
+            .map_or(api::StrategySpec::AllAtOnce, |spec| strategy(&spec.plan().spec().strategy)),
+        growth: proposal.growth.clone(),
+        author: proposal.author.clone(),
+        message: proposal.message.clone(),
+        approvers: proposal.approvers,
+        created_ms: proposal.created_ms,
+        expires_ms: proposal.expires_ms,
+        approvals: proposal.approvals.iter().map(approval).collect(),
+    }
+}
+
+/// The rollout of `stage`, if one is under way.
+pub(crate) fn rollout(stage: &StageState) -> Option<api::RolloutView> {
+    let rollout = stage.rollout.as_ref()?;
+    let plan = rollout.spec.plan();
+    let strategy = strategy(&plan.spec().strategy);
     let place = rollout.phase.place();
     let lasts = match place {
         Some(Place::Step(_)) => plan.step_min(),
@@ -265,6 +294,11 @@ pub(crate) fn status<H: Host, S: Store>(
         revision: function.revision.0,
         latest: latest(function),
         stages: stages(function).map(status).collect(),
+        proposals: function
+            .proposals
+            .iter()
+            .map(|(stage, proposal)| self::proposal(stage, proposal))
+            .collect(),
     }
 }
 
@@ -342,6 +376,10 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
     };
     let abort = match action {
         Action::Deploy { version, aborted: Some(canary), .. } => {
+            let reason = Some(Action::replaced_by(*version, *canary));
+            Some(api::HistoryEntry { reason, ..shown("abort", Some(*canary), numbers) })
+        }
+        Action::Approve { version, aborted: Some(canary), .. } => {
             let reason = Some(Action::replaced_by(*version, *canary));
             Some(api::HistoryEntry { reason, ..shown("abort", Some(*canary), numbers) })
         }

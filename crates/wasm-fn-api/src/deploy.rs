@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    ConfigSpec, GateOptions, Problem, RolloutOptions, RolloutView, SplitShare, StrategySpec, is_false, live,
+    ConfigSpec, GateOptions, Problem, ProposalView, RolloutOptions, RolloutView, SplitShare, StrategySpec,
+    is_false, live,
 };
 use crate::words::{DigestText, FunctionText, KindWord, RouteText, SettingWord, StageText, VersionText};
 
@@ -126,6 +127,9 @@ pub struct DeployResult {
     /// 256.0 MiB`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub growth: Vec<String>,
+    /// The release, if it waits for approvals before it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<ProposalView>,
     /// The revision that includes the deployment.
     pub revision: u64,
 }

@@ -5,6 +5,7 @@
 //! unknown fields; answers may gain fields. Times are in Unix milliseconds, sizes in bytes.
 
 mod access;
+mod approval;
 mod audit;
 mod backup;
 mod config;
@@ -24,6 +25,7 @@ pub use access::{
     CallerView, InvalidRights, RightsSpec, TokenChange, TokenCreated, TokenList, TokenRequest, TokenRevoked,
     TokenView,
 };
+pub use approval::{ApprovalRequest, ApprovalResult};
 pub use audit::{AuditEntry, AuditHead, AuditHeadQuery, AuditPage, AuditQuery, RefusalsView};
 pub use backup::{BLOCK_BYTES, BackupManifest, BackupMember, END_BYTES, MemberHeader, NoHeader};
 pub use config::{CohortRole, CohortSpec, ConfigSpec, InvalidConfig};
@@ -35,9 +37,10 @@ pub use operation::{AccessRule, Method, Operation};
 pub use preview::{PreviewAddress, PreviewKeyRotated, PreviewQuery, PreviewView};
 pub use problem::Problem;
 pub use rollout::{
-    CheckSpec, EndedRolloutView, EvidenceView, Expectation, FloorSpec, GateOptions, GateView, OnFailSpec,
-    OnNoDataSpec, RolloutOptions, RolloutOutcomeView, RolloutView, SideView, SignalEvidenceView,
-    StrategySpec, Tolerance, TrapEvidenceView, canary_steps, linear_every_ms, linear_share,
+    ApprovalView, CheckSpec, EndedRolloutView, EvidenceView, Expectation, FloorSpec, GateOptions, GateView,
+    OnFailSpec, OnNoDataSpec, ProposalView, RolloutOptions, RolloutOutcomeView, RolloutView, SideView,
+    SignalEvidenceView, StrategySpec, Tolerance, TrapEvidenceView, canary_steps, linear_every_ms,
+    linear_share,
 };
 pub use status::{
     FunctionList, FunctionStatus, FunctionSummary, FunctionsQuery, HistoryEntry, HistoryPage, HistoryQuery,

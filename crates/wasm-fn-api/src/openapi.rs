@@ -16,12 +16,13 @@ use utoipa::{
 use wasm_fn_access::Permission;
 
 use crate::{
-    AbortRequest, AccessRule, AuditHead, AuditHeadQuery, AuditPage, AuditQuery, BackupManifest, CallerView,
-    DeleteQuery, Deleted, DeployEvent, DeployRequest, DeployResult, FunctionList, FunctionStatus,
-    FunctionsQuery, HistoryPage, HistoryQuery, HoldRequest, LogEvent, LogsQuery, Method, NodeView, Operation,
-    PreviewKeyRotated, PreviewQuery, PreviewView, Problem, PromoteRequest, PromoteStageRequest,
-    RollbackRequest, StageChanged, StageDeleted, TokenChange, TokenCreated, TokenList, TokenRequest,
-    TokenRevoked, TrafficRequest, Uploaded, VersionList, VersionsQuery,
+    AbortRequest, AccessRule, ApprovalRequest, ApprovalResult, AuditHead, AuditHeadQuery, AuditPage,
+    AuditQuery, BackupManifest, CallerView, DeleteQuery, Deleted, DeployEvent, DeployRequest, DeployResult,
+    FunctionList, FunctionStatus, FunctionsQuery, HistoryPage, HistoryQuery, HoldRequest, LogEvent,
+    LogsQuery, Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem,
+    PromoteRequest, PromoteStageRequest, RollbackRequest, StageChanged, StageDeleted, TokenChange,
+    TokenCreated, TokenList, TokenRequest, TokenRevoked, TrafficRequest, Uploaded, VersionList,
+    VersionsQuery,
     words::{DigestText, FunctionText, StageText, TokenTextName, VersionRefText, VersionText},
 };
 
@@ -413,6 +414,20 @@ impl Describer {
                     ),
                     ("503", "`busy`"),
                 ],
+            },
+            Operation::Approve => Description {
+                success: self.json::<ApprovalResult>("The release after the approval"),
+                refusals: &[("404", "`no-such-function`"), ("409", "`approval`, `revision-conflict`")],
+                ..self.moves_traffic::<ApprovalRequest>(
+                    "Approves the release that waits in a stage; with the last approval that it needs, it begins.",
+                )
+            },
+            Operation::Reject => Description {
+                success: self.json::<ApprovalResult>("The release after the rejection"),
+                refusals: &[("404", "`no-such-function`"), ("409", "`approval`, `revision-conflict`")],
+                ..self.moves_traffic::<ApprovalRequest>(
+                    "Withdraws the release that waits in a stage; its version stays.",
+                )
             },
             Operation::SetTraffic => Description {
                 refusals: &[

@@ -58,6 +58,10 @@ pub enum Operation {
     Deploy,
     /// Takes a version from one stage to another.
     PromoteStage,
+    /// Approves a release.
+    Approve,
+    /// Withdraws a release that waits for approval.
+    Reject,
     /// Sets the weights of a stage.
     SetTraffic,
     /// Takes a rollout to its next step.
@@ -100,7 +104,7 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
@@ -127,6 +131,8 @@ impl Operation {
         Self::GetLogs,
         Self::Deploy,
         Self::PromoteStage,
+        Self::Approve,
+        Self::Reject,
         Self::SetTraffic,
         Self::Promote,
         Self::Pause,
@@ -165,6 +171,8 @@ impl Operation {
             Self::GetLogs => (Get, "/v1/functions/{function}/logs"),
             Self::Deploy => (Post, "/v1/functions/{function}/deployments"),
             Self::PromoteStage => (Post, "/v1/functions/{function}/stages/{stage}/promotions"),
+            Self::Approve => (Post, "/v1/functions/{function}/approve"),
+            Self::Reject => (Post, "/v1/functions/{function}/reject"),
             Self::SetTraffic => (Put, "/v1/functions/{function}/traffic"),
             Self::Promote => (Post, "/v1/functions/{function}/promote"),
             Self::Pause => (Post, "/v1/functions/{function}/pause"),
@@ -204,6 +212,8 @@ impl Operation {
             Self::GetLogs => "getLogs",
             Self::Deploy => "deployVersion",
             Self::PromoteStage => "promoteStage",
+            Self::Approve => "approveRelease",
+            Self::Reject => "rejectRelease",
             Self::SetTraffic => "setTraffic",
             Self::Promote => "promoteRollout",
             Self::Pause => "pauseRollout",
@@ -238,6 +248,7 @@ impl Operation {
             | Self::Resume
             | Self::Abort
             | Self::RollBack => Permission::MoveTraffic,
+            Self::Approve | Self::Reject => Permission::Approve,
             Self::DeleteFunction | Self::DeleteStage => Permission::Delete,
         })
     }

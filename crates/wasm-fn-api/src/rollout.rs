@@ -8,7 +8,7 @@ use wasm_fn_core::defaults;
 
 use super::{SplitShare, VersionRole, is_false};
 use crate::words::{
-    BaselineWord, FingerprintText, PhaseWord, StepText, VerdictWord, VersionText, WeightText,
+    BaselineWord, FingerprintText, PhaseWord, StageText, StepText, VerdictWord, VersionText, WeightText,
 };
 
 /// How a deployment gets its traffic: `{"name": "canary", "steps": ["10%", "50%"]}`.
@@ -388,4 +388,47 @@ pub enum RolloutOutcomeView {
     Aborted,
     /// Everybody is on the previous version again.
     RolledBack,
+}
+
+/// A release that waits for approvals: one component, one configuration, one plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProposalView {
+    /// What the release is referred to by: the revision that made it.
+    pub id: u64,
+    /// The stage.
+    #[schema(value_type = StageText)]
+    pub stage: String,
+    /// The version.
+    #[schema(value_type = VersionText)]
+    pub version: String,
+    /// How it is to get its traffic.
+    pub strategy: StrategySpec,
+    /// What the version can do beyond the stable one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub growth: Vec<String>,
+    /// The name of the token that proposed it.
+    pub author: String,
+    /// Why it was proposed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// How many approvals it needs.
+    pub approvers: u32,
+    /// When it was proposed, Unix milliseconds.
+    pub created_ms: u64,
+    /// Until when it can be approved, Unix milliseconds.
+    pub expires_ms: u64,
+    /// The approvals so far.
+    pub approvals: Vec<ApprovalView>,
+}
+
+/// A person's consent to a release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApprovalView {
+    /// The name of the token.
+    pub by: String,
+    /// When, Unix milliseconds.
+    pub at_ms: u64,
+    /// What they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ConfigSpec, EndedRolloutView, EvidenceView, RolloutView, SplitShare};
+use super::{ConfigSpec, EndedRolloutView, EvidenceView, ProposalView, RolloutView, SplitShare};
 use crate::words::{
     ActionWord, DigestText, FunctionText, KindWord, PreviewAccessWord, RouteText, SchemeWord, StageText,
     StepText, StickyText, VersionText, WeightText,
@@ -96,6 +96,9 @@ pub struct FunctionStatus {
     pub latest: String,
     /// Its stages with traffic, `live` first.
     pub stages: Vec<StageStatus>,
+    /// The releases that wait for approval, by stage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proposals: Vec<ProposalView>,
 }
 
 /// The full status of one stage.

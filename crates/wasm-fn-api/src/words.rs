@@ -143,6 +143,7 @@ words!(
         "upload-components",
         "deploy",
         "move-traffic",
+        "approve",
         "delete",
         "manage-node",
         "manage-tokens",
@@ -166,6 +167,9 @@ words!(
         "rollback",
         "delete",
         "delete-stage",
+        "propose",
+        "approve",
+        "reject",
         "create-token",
         "rotate-token",
         "revoke-token",
@@ -192,6 +196,9 @@ words!(
         "rollback",
         "delete",
         "delete-stage",
+        "propose",
+        "approve",
+        "reject",
     ],
     "What a change did."
 );

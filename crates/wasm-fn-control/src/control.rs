@@ -1,5 +1,6 @@
 //! The control plane itself: one writer that plans, commits and publishes.
 
+mod approvals;
 mod backup;
 mod commands;
 mod deploy;
@@ -28,7 +29,7 @@ use crate::{
     host::Host,
     journal::{Entry, GENESIS, Hash, NotedHead},
     publish::{Publisher, TableError},
-    state::{Action, Change, ChangeError, FunctionChange, StageKey, State},
+    state::{Action, Change, ChangeError, FunctionChange, StageKey, StageRules, State},
 };
 
 pub use backup::Backup;
@@ -58,6 +59,8 @@ pub struct ControlOptions<H, S> {
     pub access: Access,
     /// Tells the time.
     pub clock: Clock,
+    /// What is asked of releases to stages, by the names of the stages.
+    pub stage_rules: StageRules,
     /// Gives new stages and rollouts their salt: [`salt_at_random`].
     pub salt: Box<dyn Fn() -> Salt + Send + Sync>,
 }
@@ -76,6 +79,7 @@ pub struct Control<H: Host, S> {
     blobs: Arc<Blobs>,
     access: Access,
     clock: Clock,
+    stage_rules: StageRules,
     salt: Box<dyn Fn() -> Salt + Send + Sync>,
     /// When this process opened the state.
     started: Time,
@@ -173,6 +177,7 @@ impl<H: Host, S: Store> Control<H, S> {
             access: options.access,
             started: options.clock.now(),
             clock: options.clock,
+            stage_rules: options.stage_rules,
             salt: options.salt,
             unready: watch::Sender::new(None),
             table: Arc::new(ArcSwap::from_pointee(table)),

@@ -220,6 +220,7 @@ impl Node {
             blobs: Blobs::open(folder.path(), COMPONENT_BYTES_MAX).unwrap(),
             access: Access::only(TOKEN.to_owned()),
             clock: Clock::showing(now_ms),
+            stage_rules: wasm_fn_control::state::StageRules::new(),
             salt: Box::new(salt_at_random),
         };
         Self { control: Control::open(options).await.unwrap(), host, store, folder }

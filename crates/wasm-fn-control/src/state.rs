@@ -5,6 +5,7 @@
 //! the changes of the journal therefore gives the same state, even if the rules have changed since.
 
 mod advance;
+mod approval;
 mod change;
 mod check;
 mod claims;
@@ -12,7 +13,9 @@ mod cohorts;
 mod deploy;
 mod error;
 mod growth;
+mod proposal;
 mod rollout;
+mod spec;
 mod tokens;
 mod traffic;
 
@@ -27,16 +30,17 @@ use wasm_fn_rollout::Time;
 use wasm_fn_router::Salt;
 
 pub use advance::{Facts, effective};
+pub use approval::Approve;
 pub use change::{AccessChange, Action, Advance, Build, Change, FunctionChange, Meta, Refusals};
 pub use check::{Check, CheckError, CheckText, Mismatch};
 pub use cohorts::{CohortProblem, NoCohort};
 pub use deploy::{DeployPlan, Deployment};
 pub use error::{ChangeError, Grows};
 pub use growth::{Growth, Imports};
-use rollout::KEEP_MAX;
-pub use rollout::{
-    EndedRollout, Rollout, RolloutId, RolloutOutcome, RolloutSpec, SeenRollout, SpecError, StageKey,
-};
+pub use proposal::{Approval, NoApproval, Proposal, StageRule, StageRules};
+pub use rollout::{EndedRollout, Rollout, RolloutId, RolloutOutcome, SeenRollout, StageKey};
+use spec::KEEP_MAX;
+pub use spec::{RolloutSpec, SpecError};
 pub use tokens::NewToken;
 
 /// How many earlier stable versions a stage remembers.
@@ -63,6 +67,8 @@ pub struct Function {
     pub stages: BTreeMap<StageName, StageState>,
     /// The last ended rollout of each stage, or a rollback after it.
     pub ended: BTreeMap<StageName, EndedRollout>,
+    /// The releases that wait for approval, by stage.
+    pub proposals: BTreeMap<StageName, Proposal>,
 }
 
 /// One immutable build.
@@ -239,6 +245,7 @@ impl Default for Function {
             versions: BTreeMap::new(),
             stages: BTreeMap::new(),
             ended: BTreeMap::new(),
+            proposals: BTreeMap::new(),
         }
     }
 }
@@ -322,11 +329,35 @@ impl Function {
                     self.condemn(*canary, Fate::Aborted, stage, reason(), meta);
                 }
             }
+            Action::Propose { stage, version, made, dropped, proposal } => {
+                if let Some(build) = made {
+                    self.insert(*version, build.clone(), meta);
+                }
+                self.propose(stage, proposal);
+                for version in dropped {
+                    self.versions.remove(version);
+                }
+            }
+            Action::Approve { stage, version, approval, begins, aborted, after } => {
+                self.approve(stage, approval, *begins);
+                if let Some(after) = after {
+                    self.settle(stage, after);
+                }
+                if let Some(canary) = aborted {
+                    let reason = Some(Action::replaced_by(*version, *canary));
+                    self.condemn(*canary, Fate::Aborted, stage, reason, meta);
+                }
+            }
+            Action::Reject { stage, .. } => {
+                self.proposals.remove(stage);
+            }
             Action::DeleteStage { stage } => {
                 self.stages.remove(stage);
                 self.ended.remove(stage);
+                self.proposals.remove(stage);
             }
             Action::Delete => {
+                self.proposals.clear();
                 self.versions.clear();
                 self.stages.clear();
                 self.ended.clear();

@@ -82,6 +82,10 @@ pub(crate) enum Command {
     Rollback(Rollback),
     /// Takes the version that is stable in one stage to another, without building or uploading anything
     PromoteStage(PromoteStage),
+    /// Approves the release that waits in a stage; with the last approval that it needs, it begins
+    Approve(Change),
+    /// Withdraws the release that waits in a stage; its version stays
+    Reject(Change),
     /// Shows who changed what, when, from where and why
     History(History),
     /// Sends one request to a function

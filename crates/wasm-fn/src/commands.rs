@@ -48,7 +48,9 @@ impl Command {
             Self::Versions(args) => &args.connection,
             Self::Traffic(args) => &args.change.connection,
             Self::Promote(args) => &args.change.connection,
-            Self::Pause(args) | Self::Resume(args) => &args.connection,
+            Self::Pause(args) | Self::Resume(args) | Self::Approve(args) | Self::Reject(args) => {
+                &args.connection
+            }
             Self::Abort(args) => &args.change.connection,
             Self::Rollback(args) => &args.change.connection,
             Self::History(args) => &args.connection,
@@ -118,6 +120,8 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Promote(args) => traffic::promote(args, output).await,
         Command::Pause(args) => traffic::pause(args, output).await,
         Command::Resume(args) => traffic::resume(args, output).await,
+        Command::Approve(args) => access::approvals::approve(args, output).await,
+        Command::Reject(args) => access::approvals::reject(args, output).await,
         Command::Abort(args) => traffic::abort(args, output).await,
         Command::Rollback(args) => traffic::rollback(args, output).await,
         Command::History(args) => functions::history(args, output).await,

@@ -17,6 +17,7 @@ use wasm_fn_api::{
     ConfigSpec, DeployEvent, DeployRequest, DeployResult, EndedRolloutView, FunctionStatus, GateOptions,
     RollbackRequest, RolloutOptions, RolloutOutcomeView, StageChanged, StrategySpec,
 };
+use wasm_fn_control::state::StageRules;
 use wasm_fn_pool::PlanOptions;
 
 use crate::{
@@ -93,6 +94,7 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         secrets_key_command: None,
         core_dumps_allowed: false,
         egress_private: Vec::new(),
+        stage_rules: StageRules::new(),
         tls: Vec::new(),
         redirect_listen: None,
         admin_tls: None,

@@ -234,6 +234,7 @@ impl Node {
             blobs: kept.blobs,
             access: kept.access,
             clock: Clock::system(),
+            stage_rules: options.stage_rules.clone(),
             salt: Box::new(salt_at_random),
         });
         let control = control.await?;

@@ -148,6 +148,7 @@ impl Life {
             blobs: Blobs::open(&folder, 1024).map_err(|error| error.to_string())?.in_place(),
             access: Access::only("wfn_sim".to_owned()),
             clock: Clock::showing(clock_ms),
+            stage_rules: wasm_fn_control::state::StageRules::new(),
             salt: Box::new(move || {
                 let dice = &mut salts.lock().dice;
                 Salt([dice.bits(), dice.bits()])

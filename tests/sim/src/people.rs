@@ -176,6 +176,7 @@ async fn act(
                 config: Arc::clone(&plane.world.scenario.config),
                 strategy: strategy.clone(),
                 replace: *replace,
+                may_move_traffic: true,
                 allow_new: false,
             };
             Ok(control.deploy(deploy, note, Arc::new(|_| {})).await?.state)

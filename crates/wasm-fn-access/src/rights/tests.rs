@@ -81,6 +81,6 @@ fn each_role_has_what_the_table_says() {
     let reads = "read-node read-metrics read-functions read-logs read-audit";
     assert_eq!(words(AccessRole::Viewer), reads);
     assert_eq!(words(AccessRole::Deployer), format!("{reads} preview-versions upload-components deploy"));
-    assert_eq!(words(AccessRole::Releaser), format!("{reads} preview-versions move-traffic"));
+    assert_eq!(words(AccessRole::Releaser), format!("{reads} preview-versions move-traffic approve"));
     assert_eq!(words(AccessRole::Admin).split(' ').count(), Permission::ALL.len());
 }

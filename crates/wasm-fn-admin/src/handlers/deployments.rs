@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
-use wasm_fn_access::Target;
+use wasm_fn_access::{Permission, Target};
 use wasm_fn_core::{FunctionConfig, FunctionName, StageName, VersionRef};
 
 use wasm_fn_api as api;
@@ -41,7 +41,9 @@ pub(crate) async fn deploy<H: Host, S: Store>(
     WantsLines(lines): WantsLines,
     JsonBody(request): JsonBody<api::DeployRequest>,
 ) -> Result<Response, ApiError> {
-    let deploy = parse(function, &request)?;
+    let mut deploy = parse(function, &request)?;
+    deploy.may_move_traffic =
+        caller.may(Permission::MoveTraffic, Target::Stage(&deploy.function, &deploy.stage));
     let granted = caller.on(Target::Stage(&deploy.function, &deploy.stage))?;
     let note = granted.note(request.message.clone(), request.expected_revision)?;
     answer(control, deploy, note, lines).await
@@ -71,6 +73,7 @@ pub(crate) async fn promote_stage<H: Host, S: Store>(
         config: Arc::clone(&build.config),
         strategy: strategy::strategy(&request.strategy, &request.rollout, &request.gate)?,
         replace: request.replace,
+        may_move_traffic: true,
         allow_new: request.allow_new,
     };
     answer(control, deploy, note, lines).await
@@ -98,6 +101,7 @@ fn parse(function: FunctionName, request: &api::DeployRequest) -> Result<Deploy,
         config: Arc::new(FunctionConfig::try_from(&request.config)?),
         strategy: strategy::strategy(&request.strategy, &request.rollout, &request.gate)?,
         replace: request.replace,
+        may_move_traffic: false,
         allow_new: request.allow_new,
     })
 }
@@ -119,6 +123,10 @@ fn result(name: &FunctionName, stage: &wasm_fn_core::StageName, deployed: &Deplo
             .map(|function| view::pending(name, function, stage, deployed.version))
             .unwrap_or_default(),
         growth: deployed.growth.texts().to_vec(),
+        proposal: function
+            .and_then(|function| function.proposals.get(stage))
+            .filter(|proposal| proposal.version == deployed.version)
+            .map(|proposal| view::proposal(stage, proposal)),
         revision: function.map_or(deployed.state.revision(), |function| function.revision).0,
     }
 }

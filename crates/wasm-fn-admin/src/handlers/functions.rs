@@ -132,12 +132,13 @@ pub(crate) async fn history<H: Host, S: Store>(
 
 /// `function` as `caller` sees it: without stages that are out of scope.
 fn seen<'a>(function: &'a Arc<FunctionState>, caller: &Caller) -> Cow<'a, FunctionState> {
-    if function.stages.keys().all(|stage| caller.sees_stage(stage)) {
+    if function.stages.keys().chain(function.proposals.keys()).all(|stage| caller.sees_stage(stage)) {
         return Cow::Borrowed(function);
     }
     let mut function = FunctionState::clone(function);
     function.stages.retain(|stage, _| caller.sees_stage(stage));
     function.ended.retain(|stage, _| caller.sees_stage(stage));
+    function.proposals.retain(|stage, _| caller.sees_stage(stage));
     for version in function.versions.values_mut() {
         version.verdict = version.verdict.take().filter(|verdict| caller.sees_stage(&verdict.stage));
     }

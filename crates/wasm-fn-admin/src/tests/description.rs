@@ -42,8 +42,10 @@ const FREE: [&str; 28] = [
 ];
 
 /// Properties of one schema that hold any text, though elsewhere they do not.
-const FREE_IN: [(&str, &str); 5] = [
+const FREE_IN: [(&str, &str); 7] = [
     ("RefusalsView", "address"),
+    ("ApprovalView", "by"),
+    ("ProposalView", "author"),
     ("DeployEvent", "stage"),
     ("NodeView", "version"),
     ("LogLineView", "version"),

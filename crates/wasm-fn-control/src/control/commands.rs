@@ -43,7 +43,17 @@ impl<H: Host, S: Store> Control<H, S> {
         note: Note,
     ) -> Result<Arc<State>, ControlError> {
         let (name, salt) = (function.clone(), (self.salt)());
-        self.mutate(name, note, move |state| state.plan_traffic(&function, &stage, &shares, salt)).await
+        let approved = self.needs_approval(&stage);
+        self.mutate(name, note, move |state| {
+            if approved {
+                let versions = shares.iter().filter(|(_, weight)| *weight > Weight::ZERO);
+                let versions = versions.map(|&(asked, _)| state.resolve(&function, &stage, asked));
+                let versions = versions.collect::<Result<Vec<_>, _>>()?;
+                state.check_approved(&function, &stage, versions)?;
+            }
+            state.plan_traffic(&function, &stage, &shares, salt)
+        })
+        .await
     }
 
     /// Carries out a person's command to a rollout.
@@ -76,7 +86,12 @@ impl<H: Host, S: Store> Control<H, S> {
     ) -> Result<Arc<State>, ControlError> {
         let key = (function, stage);
         let control = Arc::clone(self);
+        // What was approved is a plan with all its steps.
+        let approved = command == Command::PromoteFully && self.needs_approval(&key.1);
         self.mutate(key.0.clone(), note, move |state| {
+            if approved && let Some(rollout) = state.rollout(&key).filter(|rollout| !rollout.is_watch()) {
+                state.check_approved(&key.0, &key.1, [rollout.canary])?;
+            }
             let facts = control.facts(&key, state, "by command".to_owned());
             let change = match &seen {
                 Some(seen) => state.plan_command_as_seen(&key.0, &key.1, command, seen, facts),
@@ -121,8 +136,12 @@ impl<H: Host, S: Store> Control<H, S> {
         let control = Arc::clone(self);
         let before = Arc::new(OnceLock::new());
         let found = Arc::clone(&before);
+        let approved = self.needs_approval(&key.1);
         let state = self
             .mutate(key.0.clone(), note, move |state| {
+                if let Some(to) = to.filter(|_| approved) {
+                    state.check_approved(&key.0, &key.1, [state.resolve(&key.0, &key.1, to)?])?;
+                }
                 let facts = control.facts(&key, state, "by command".to_owned());
                 let change = state.plan_rollback(&key.0, &key.1, to, facts)?;
                 if let Some(stage) = state.function(&key.0)?.stages.get(&key.1) {

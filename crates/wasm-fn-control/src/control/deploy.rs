@@ -13,7 +13,7 @@ use crate::{
     analysis::past,
     host::{Host, ProgressSink, Rejection},
     report::Report,
-    state::{ChangeError, DeployPlan, Deployment, Growth, Imports, ReleaseStrategy, State},
+    state::{ChangeError, DeployPlan, Deployment, Growth, Imports, ReleaseStrategy, StageRule, State},
 };
 
 /// A deployment to carry out.
@@ -31,6 +31,8 @@ pub struct Deploy {
     pub strategy: ReleaseStrategy,
     /// Whether to abort a rollout that is under way.
     pub replace: bool,
+    /// Whether the person may also move traffic in the stage.
+    pub may_move_traffic: bool,
     /// Whether the version may do more than the one that is stable.
     pub allow_new: bool,
 }
@@ -64,13 +66,14 @@ struct Known<'a> {
 impl Deploy {
     fn plan(
         &self,
+        asked: Option<&Asked>,
         known: Known<'_>,
         now_ms: u64,
         salt: Salt,
         state: &State,
     ) -> Result<DeployPlan, ChangeError> {
         let Known { kind, past, report, imports } = known;
-        state.plan_deploy(&Deployment {
+        let deployment = Deployment {
             function: &self.function,
             stage: &self.stage,
             digest: self.component,
@@ -84,11 +87,44 @@ impl Deploy {
             imports,
             salt,
             now_ms,
-        })
+        };
+        match asked {
+            Some(Asked { rule, author, message }) => {
+                state.plan_propose(&deployment, author, message.as_deref(), *rule)
+            }
+            None => state.plan_deploy(&deployment),
+        }
     }
 }
 
+/// A release that others have to approve.
+#[derive(Clone, Debug)]
+struct Asked {
+    rule: StageRule,
+    author: String,
+    message: Option<String>,
+}
+
 impl<H: Host, S: Store> Control<H, S> {
+    /// Whether others have to approve `deploy`.
+    ///
+    /// # Errors
+    /// The stage is protected from this person.
+    fn asked(&self, deploy: &Deploy, note: &Note) -> Result<Option<Asked>, ChangeError> {
+        let Some(&rule) = self.stage_rules.get(&deploy.stage) else { return Ok(None) };
+        if deploy.strategy == ReleaseStrategy::NoTraffic {
+            return Ok(None);
+        }
+        if rule.approvers > 0 {
+            return Ok(Some(Asked { rule, author: note.actor.clone(), message: note.message.clone() }));
+        }
+        if rule.protected && !deploy.may_move_traffic {
+            let (function, stage) = (deploy.function.clone(), deploy.stage.clone());
+            return Err(ChangeError::Protected { function, stage });
+        }
+        Ok(None)
+    }
+
     /// Deploys a component in its own task, so the deployment goes on if the client leaves.
     ///
     /// # Errors
@@ -119,7 +155,8 @@ impl<H: Host, S: Store> Control<H, S> {
         // Plan before compiling, so that a deployment that would be refused in the end is refused now.
         let (state, salt) = (self.state(), (self.salt)());
         note.check(&state, &deploy.function)?;
-        let plan = deploy.plan(Known::default(), self.clock.now_ms(), salt, &state)?;
+        let asked = self.asked(&deploy, &note)?;
+        let plan = deploy.plan(asked.as_ref(), Known::default(), self.clock.now_ms(), salt, &state)?;
         if plan.change.is_none() {
             return Ok(deploy.done(&plan, state));
         }
@@ -132,7 +169,7 @@ impl<H: Host, S: Store> Control<H, S> {
                 Ok(imports) => {
                     let state = self.state();
                     let known = Known { imports: Some(&imports), ..Known::default() };
-                    deploy.plan(known, self.clock.now_ms(), salt, &state)?;
+                    deploy.plan(asked.as_ref(), known, self.clock.now_ms(), salt, &state)?;
                     let config = FunctionConfig::clone(&deploy.config);
                     let prepared = self.host.prepare(deploy.component, path, config, progress).await;
                     prepared.map(|prepared| (prepared, imports))
@@ -149,14 +186,14 @@ impl<H: Host, S: Store> Control<H, S> {
             }
         };
         let past = deploy.past(self);
-        let ahead = self.load_baseline(&deploy).await;
+        let ahead = if asked.is_some() { None } else { self.load_baseline(&deploy).await };
         let mut planned = None;
         let committed = self
             .commit_function(&deploy.function, note, |state| {
                 let now_ms = self.clock.now_ms();
                 let report = deploy.report(self, state);
                 let known = Known { kind: &prepared.kind, past, report, imports: Some(&imports) };
-                let plan = deploy.plan(known, now_ms, salt, state)?;
+                let plan = deploy.plan(asked.as_ref(), known, now_ms, salt, state)?;
                 Ok(planned.insert(plan).change.clone())
             })
             .await;
@@ -193,7 +230,7 @@ impl<H: Host, S: Store> Control<H, S> {
 
     /// Loads the handle that serves the baseline of the rollout that `deploy` begins, so that no user of
     /// stable has to wait for it. Returns the version that the handle is for.
-    async fn load_baseline(&self, deploy: &Deploy) -> Option<VersionNo> {
+    pub(super) async fn load_baseline(&self, deploy: &Deploy) -> Option<VersionNo> {
         let ReleaseStrategy::Rollout(spec) = &deploy.strategy else { return None };
         if spec.plan().steps().is_empty() {
             return None;
@@ -211,7 +248,7 @@ impl<H: Host, S: Store> Control<H, S> {
 
 impl Deploy {
     /// The past of the stable version, in case all traffic leaves it at once.
-    fn past<H: Host, S: Store>(&self, control: &Control<H, S>) -> Option<Counts> {
+    pub(super) fn past<H: Host, S: Store>(&self, control: &Control<H, S>) -> Option<Counts> {
         let ReleaseStrategy::Rollout(spec) = &self.strategy else { return None };
         let state = control.state();
         let stable = state.function(&self.function).ok()?.stages.get(&self.stage)?.stable;

@@ -37,6 +37,7 @@ impl Node {
 
 fn order(function: &str, component: Digest, strategy: ReleaseStrategy) -> Deploy {
     Deploy {
+        may_move_traffic: true,
         function: function.parse().unwrap(),
         stage: StageName::live(),
         component,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasm_fn_access::{Token, TokenHash};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, StageName, TokenName, VersionNo};
 
-use super::StageState;
+use super::{Approval, Proposal, StageState};
 use crate::report::Report;
 
 /// One planned mutation.
@@ -154,6 +154,41 @@ pub enum Action {
         /// The numbers behind the decision.
         report: Option<Box<Report>>,
     },
+    /// A version is created, if it is new, and waits for approvals before it gets traffic.
+    Propose {
+        /// The stage.
+        stage: StageName,
+        /// The version.
+        version: VersionNo,
+        /// The build of the version, if the version is new.
+        made: Option<Build>,
+        /// Old versions that are removed.
+        dropped: Vec<VersionNo>,
+        /// What waits.
+        proposal: Box<Proposal>,
+    },
+    /// A release was approved. With the last approval that it needs, it begins.
+    Approve {
+        /// The stage.
+        stage: StageName,
+        /// The version.
+        version: VersionNo,
+        /// The approval.
+        approval: Approval,
+        /// Whether it was the last one.
+        begins: bool,
+        /// The canary of the rollout that the release replaces.
+        aborted: Option<VersionNo>,
+        /// The stage after the change, if it changes.
+        after: Option<StageState>,
+    },
+    /// A release that waited for approvals is withdrawn.
+    Reject {
+        /// The stage.
+        stage: StageName,
+        /// The version.
+        version: VersionNo,
+    },
     /// A stage is deleted, with its split and its routes. The versions stay.
     DeleteStage {
         /// The stage.
@@ -284,7 +319,7 @@ impl Advance {
 
 impl Action {
     /// The word for this action: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete-stage`,
-    /// `delete`, or the word for its advance.
+    /// `delete`, `propose`, `approve`, `reject`, or the word for its advance.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",
@@ -293,6 +328,9 @@ impl Action {
             Self::Advance { advance, .. } => advance.as_str(),
             Self::Abort { .. } => "abort",
             Self::Rollback { .. } => "rollback",
+            Self::Propose { .. } => "propose",
+            Self::Approve { .. } => "approve",
+            Self::Reject { .. } => "reject",
             Self::DeleteStage { .. } => "delete-stage",
             Self::Delete => "delete",
         }
@@ -307,6 +345,9 @@ impl Action {
             | Self::Advance { stage, .. }
             | Self::Abort { stage, .. }
             | Self::Rollback { stage, .. }
+            | Self::Propose { stage, .. }
+            | Self::Approve { stage, .. }
+            | Self::Reject { stage, .. }
             | Self::DeleteStage { stage } => Some(stage),
             Self::Delete => None,
         }
@@ -319,7 +360,10 @@ impl Action {
             | Self::Promote { version, .. }
             | Self::Advance { version, .. }
             | Self::Abort { version, .. }
-            | Self::Rollback { version, .. } => Some(*version),
+            | Self::Rollback { version, .. }
+            | Self::Propose { version, .. }
+            | Self::Approve { version, .. }
+            | Self::Reject { version, .. } => Some(*version),
             Self::Traffic { .. } | Self::DeleteStage { .. } | Self::Delete => None,
         }
     }
@@ -327,19 +371,25 @@ impl Action {
     /// The stage after the change, if it changes.
     pub fn after(&self) -> Option<&StageState> {
         match self {
-            Self::Deploy { after, .. } => after.as_ref(),
+            Self::Deploy { after, .. } | Self::Approve { after, .. } => after.as_ref(),
             Self::Traffic { after, .. }
             | Self::Promote { after, .. }
             | Self::Advance { after, .. }
             | Self::Abort { after, .. }
             | Self::Rollback { after, .. } => Some(after),
-            Self::DeleteStage { .. } | Self::Delete => None,
+            Self::Propose { .. } | Self::Reject { .. } | Self::DeleteStage { .. } | Self::Delete => None,
         }
     }
 
     /// Whether it takes everybody off the canary for good.
     pub fn ends_canary(&self) -> bool {
-        matches!(self, Self::Abort { .. } | Self::Rollback { .. } | Self::Deploy { aborted: Some(_), .. })
+        matches!(
+            self,
+            Self::Abort { .. }
+                | Self::Rollback { .. }
+                | Self::Deploy { aborted: Some(_), .. }
+                | Self::Approve { aborted: Some(_), .. }
+        )
     }
 
     /// The numbers behind the action, if it is a rollout's.
@@ -350,7 +400,12 @@ impl Action {
             | Self::Advance { report, .. }
             | Self::Abort { report, .. }
             | Self::Rollback { report, .. } => report.as_deref(),
-            Self::Traffic { .. } | Self::DeleteStage { .. } | Self::Delete => None,
+            Self::Traffic { .. }
+            | Self::Propose { .. }
+            | Self::Approve { .. }
+            | Self::Reject { .. }
+            | Self::DeleteStage { .. }
+            | Self::Delete => None,
         }
     }
 

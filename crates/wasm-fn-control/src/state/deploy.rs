@@ -8,8 +8,8 @@ use wasm_fn_router::Salt;
 use wasm_fn_rollout::{Counts, Phase, Place, Time};
 
 use super::{
-    Action, Build, ChangeError, Function, FunctionChange, Grows, Growth, Imports, NoCohort, ReleaseStrategy,
-    Rollout, RolloutSpec, StageState, State, cohorts,
+    Action, Build, ChangeError, Function, FunctionChange, Grows, Growth, Imports, NoCohort, Proposal,
+    ReleaseStrategy, Rollout, RolloutSpec, StageRule, StageState, State, cohorts,
 };
 use crate::report::Report;
 
@@ -126,7 +126,75 @@ impl State {
     }
 }
 
+impl State {
+    /// Plans `deployment` as a release that waits for approvals: the version is made, and gets no traffic.
+    /// Approvers see what it could do beyond stable, so nobody else has to accept that.
+    ///
+    /// # Errors
+    /// The errors of [`plan_deploy`](Self::plan_deploy), now instead of at the last approval.
+    pub fn plan_propose(
+        &self,
+        deployment: &Deployment<'_>,
+        author: &str,
+        message: Option<&str>,
+        rule: StageRule,
+    ) -> Result<DeployPlan, ChangeError> {
+        let Deployment { function: name, stage, strategy, replace, now_ms, .. } = deployment;
+        let allowed = Deployment { allow_new: true, ..deployment.clone() };
+        let plan = self.plan_deploy(&allowed)?;
+        let DeployPlan { change: Some(change), version, growth, .. } = &plan else { return Ok(plan) };
+        let Action::Deploy { made, .. } = &change.action else { return Ok(plan) };
+        let proposal = Proposal {
+            revision: self.revision.next(),
+            version: *version,
+            spec: match strategy {
+                ReleaseStrategy::Rollout(spec) => Some(Arc::clone(spec)),
+                ReleaseStrategy::AllAtOnce | ReleaseStrategy::NoTraffic => None,
+            },
+            replace: *replace,
+            growth: growth.texts().to_vec(),
+            author: author.to_owned(),
+            message: message.map(str::to_owned),
+            approvers: rule.approvers,
+            created_ms: *now_ms,
+            expires_ms: now_ms.saturating_add(u64::try_from(rule.expires.as_millis()).unwrap_or(u64::MAX)),
+            approvals: Vec::new(),
+        };
+        let waiting = self.functions.get(*name).and_then(|function| function.proposals.get(*stage));
+        let same = |waiting: &Proposal| {
+            waiting.version == *version
+                && waiting.spec == proposal.spec
+                && waiting.replace == *replace
+                && waiting.expires_ms > *now_ms
+        };
+        if waiting.is_some_and(same) {
+            return Ok(DeployPlan { change: None, ..plan });
+        }
+        let plan_with = |dropped| FunctionChange {
+            function: (*name).clone(),
+            action: Action::Propose {
+                stage: (*stage).clone(),
+                version: *version,
+                made: made.clone(),
+                dropped,
+                proposal: Box::new(proposal.clone()),
+            },
+        };
+        let dropped = self.outcome(&plan_with(Vec::new())).surplus();
+        Ok(DeployPlan { change: Some(plan_with(dropped)), first: false, ..plan })
+    }
+}
+
 impl Deployment<'_> {
+    /// The stage with `version` placed in it, if that changes it, and the canary that this aborts.
+    pub(super) fn placed(
+        &self,
+        function: &Function,
+        version: VersionNo,
+    ) -> Result<(Option<StageState>, Option<VersionNo>), ChangeError> {
+        self.aim(function, version).map(|aim| (aim.after, aim.aborted))
+    }
+
     /// What the version can do beyond the stable one, and what of it is new to the stage.
     ///
     /// # Errors
@@ -294,7 +362,8 @@ impl Deployment<'_> {
 impl Function {
     /// The oldest versions without a share or a role that exceed the number to keep.
     fn surplus(&self) -> Vec<VersionNo> {
-        let used: BTreeSet<_> = self.stages.values().flat_map(StageState::needed).collect();
+        let waiting = self.proposals.values().map(|proposal| proposal.version);
+        let used: BTreeSet<_> = self.stages.values().flat_map(StageState::needed).chain(waiting).collect();
         let unused: Vec<_> =
             self.versions.keys().copied().filter(|version| !used.contains(version)).collect();
         unused[..unused.len().saturating_sub(UNREFERENCED_MAX)].to_vec()

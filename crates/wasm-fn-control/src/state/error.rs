@@ -4,7 +4,7 @@ use wasm_fn_core::{FunctionName, SplitError, StageName, TokenName, VersionNo, Ve
 use wasm_fn_rollout::CommandError;
 use wasm_fn_router::RouteClash;
 
-use super::{Growth, NoCohort};
+use super::{Growth, NoApproval, NoCohort};
 
 /// A change that the state does not allow. Nothing is changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -121,6 +121,39 @@ pub enum ChangeError {
     /// The live stage goes only with its function.
     #[error("stage `live` of `{0}` cannot be deleted alone, expected another stage")]
     LiveStage(FunctionName),
+    /// Only those who may move traffic release to the stage.
+    #[error(
+        "stage `{stage}` is protected: the token may deploy `{function}` there without traffic only, expected one that \
+         may move traffic"
+    )]
+    Protected {
+        /// The function.
+        function: FunctionName,
+        /// The stage.
+        stage: StageName,
+    },
+    /// An approval does not count.
+    #[error("stage `{stage}` of `{function}`: {why}")]
+    Approval {
+        /// The function.
+        function: FunctionName,
+        /// The stage.
+        stage: StageName,
+        /// Why it does not count.
+        why: NoApproval,
+    },
+    /// The version had no traffic in the stage that others have approved.
+    #[error(
+        "{version} of `{function}` is not approved for stage `{stage}`, expected a version that is or was stable there"
+    )]
+    NeedsApproval {
+        /// The function.
+        function: FunctionName,
+        /// The stage.
+        stage: StageName,
+        /// The version.
+        version: VersionNo,
+    },
     /// No token has this name.
     #[error("there is no token `{0}`")]
     NoSuchToken(TokenName),

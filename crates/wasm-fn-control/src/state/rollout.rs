@@ -1,51 +1,12 @@
-//! Rollouts: their specification, their place, their end.
+//! Rollouts: their place, their end.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use wasm_fn_core::{FunctionName, StageName, TrafficSplit, VersionNo};
-use wasm_fn_rollout::{
-    Command, Counts, GateError, GateSpec, GateState, Phase, Place, Plan, PlanError, PlanSpec, Strategy, Time,
-};
+use wasm_fn_rollout::{Command, Counts, GateState, Phase, Place, Strategy, Time};
 
-use super::{Action, Check, Keep, Meta, StageState};
+use super::{Action, Keep, Meta, RolloutSpec, StageState};
 use crate::report::Report;
-
-/// How many checks a rollout may have.
-const CHECKS_MAX: usize = 100;
-
-/// How long the previous version may be kept ready.
-pub(super) const KEEP_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
-/// The checked specification of a rollout.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RolloutSpec {
-    // Invariant: `gate` makes a valid gate, and there are checks only if the plan runs them.
-    plan: Plan,
-    gate: GateSpec,
-    shield: bool,
-    keep: Duration,
-    checks: Vec<Check>,
-}
-
-/// Why a specification is invalid.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum SpecError {
-    /// The plan is invalid.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The gate is invalid.
-    #[error(transparent)]
-    Gate(#[from] GateError),
-    /// There are too many checks.
-    #[error("there are {0} checks, expected at most {CHECKS_MAX}")]
-    Checks(usize),
-    /// There are checks, but no part of the plan runs them.
-    #[error("there are checks, expected none unless the strategy is blue-green")]
-    ChecksUnused,
-    /// The previous version is kept for too long.
-    #[error("keep is {0:?}, expected at most 30 days")]
-    Keep(Duration),
-}
 
 /// A rollout under way.
 #[derive(Clone, Debug, PartialEq)]
@@ -127,68 +88,6 @@ impl RolloutOutcome {
     }
 }
 
-impl RolloutSpec {
-    /// Checks a specification.
-    ///
-    /// A blue-green rollout without checks waits for a person before the switch, because a person has to
-    /// check the new version.
-    ///
-    /// # Errors
-    /// An invalid plan or gate, checks that the plan does not run, or a value over its limit.
-    pub fn new(
-        mut plan: PlanSpec,
-        gate: GateSpec,
-        shield: bool,
-        keep: Duration,
-        checks: Vec<Check>,
-    ) -> Result<Self, SpecError> {
-        gate.check()?;
-        if checks.len() > CHECKS_MAX {
-            return Err(SpecError::Checks(checks.len()));
-        }
-        if keep > KEEP_MAX {
-            return Err(SpecError::Keep(keep));
-        }
-        if plan.strategy == Strategy::BlueGreen {
-            plan.manual |= checks.is_empty();
-        } else if !checks.is_empty() {
-            return Err(SpecError::ChecksUnused);
-        }
-        Ok(Self { plan: Plan::new(plan)?, gate, shield, keep, checks })
-    }
-
-    /// The plan that its strategy makes.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// The rule that it must satisfy.
-    pub fn gate(&self) -> &GateSpec {
-        &self.gate
-    }
-
-    /// Whether stable answers requests that failed on the canary.
-    pub fn shield(&self) -> bool {
-        self.shield
-    }
-
-    /// How long the previous version stays ready after a blue-green switch.
-    pub fn keep(&self) -> Duration {
-        self.keep
-    }
-
-    /// What stays ready after a switch from `base` at `at`.
-    pub(crate) fn kept(&self, base: VersionNo, at: Time) -> Option<Keep> {
-        let keeps = self.plan.spec().strategy == Strategy::BlueGreen && !self.keep.is_zero();
-        keeps.then(|| Keep { version: base, until_ms: at.after(self.keep).0 })
-    }
-
-    /// The checks that a blue-green version must pass before the switch.
-    pub fn checks(&self) -> &[Check] {
-        &self.checks
-    }
-}
-
 /// Identifies a rollout among all rollouts of its stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RolloutId {
@@ -198,6 +97,14 @@ pub struct RolloutId {
     pub base: VersionNo,
     /// When it began, Unix milliseconds.
     pub started_ms: u64,
+}
+
+impl RolloutSpec {
+    /// What stays ready after a switch from `base` at `at`.
+    pub(crate) fn kept(&self, base: VersionNo, at: Time) -> Option<Keep> {
+        let keeps = self.plan().spec().strategy == Strategy::BlueGreen && !self.keep().is_zero();
+        keeps.then(|| Keep { version: base, until_ms: at.after(self.keep()).0 })
+    }
 }
 
 impl Rollout {
@@ -315,8 +222,14 @@ fn moved(before: &StageState, action: &Action, meta: &Meta<'_>) -> Option<EndedR
 /// Why `action` ends a rollout, in a sentence.
 fn reason(action: &Action, meta: &Meta<'_>) -> String {
     match (action, meta.message, action.report()) {
-        (Action::Deploy { version, aborted: Some(canary), .. }, ..) => Action::replaced_by(*version, *canary),
-        (Action::Deploy { version, .. }, ..) => format!("followed by the deployment of {version}"),
+        (
+            Action::Deploy { version, aborted: Some(canary), .. }
+            | Action::Approve { version, aborted: Some(canary), .. },
+            ..,
+        ) => Action::replaced_by(*version, *canary),
+        (Action::Deploy { version, .. } | Action::Approve { version, .. }, ..) => {
+            format!("followed by the deployment of {version}")
+        }
         (Action::Traffic { .. }, ..) => "the weights were set by hand".to_owned(),
         (_, Some(said), _) => said.to_owned(),
         (_, None, Some(report)) => report.reason.clone(),
@@ -327,7 +240,8 @@ fn reason(action: &Action, meta: &Meta<'_>) -> String {
 impl Action {
     /// Whether the action starts from the version to which `rollout` had moved everybody.
     fn builds_on(&self, rollout: &Rollout) -> bool {
-        matches!(self, Self::Deploy { .. } | Self::Traffic { .. }) && rollout.is_watch()
+        matches!(self, Self::Deploy { .. } | Self::Approve { .. } | Self::Traffic { .. })
+            && rollout.is_watch()
     }
 }
 

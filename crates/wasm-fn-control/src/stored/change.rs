@@ -2,7 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Malformed, StoredBuild, StoredStage, access::StoredAccessChange, parse, parse_all, texts};
+use super::{
+    Malformed,
+    access::StoredAccessChange,
+    approval::{StoredApproval, StoredProposal},
+    function::{StoredBuild, StoredStage},
+    parse, parse_all, texts,
+};
 use crate::{report::Report, state};
 
 /// The stored form of [`state::Change`]. Only changes of functions have a function.
@@ -68,6 +74,25 @@ pub(crate) enum StoredAction {
         after: StoredStage,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         report: Option<Box<Report>>,
+    },
+    Propose {
+        stage: String,
+        version: String,
+        made: Option<Box<StoredBuild>>,
+        dropped: Vec<String>,
+        proposal: Box<StoredProposal>,
+    },
+    Approve {
+        stage: String,
+        version: String,
+        approval: StoredApproval,
+        begins: bool,
+        aborted: Option<String>,
+        after: Option<StoredStage>,
+    },
+    Reject {
+        stage: String,
+        version: String,
     },
     DeleteStage {
         stage: String,
@@ -156,6 +181,24 @@ impl From<&state::Action> for StoredAction {
                 after: after.into(),
                 report: report.clone(),
             },
+            state::Action::Propose { stage, version, made, dropped, proposal } => Self::Propose {
+                stage: stage.to_string(),
+                version: version.to_string(),
+                made: made.as_ref().map(|build| Box::new(StoredBuild::from(build))),
+                dropped: texts(dropped),
+                proposal: Box::new((&**proposal).into()),
+            },
+            state::Action::Approve { stage, version, approval, begins, aborted, after } => Self::Approve {
+                stage: stage.to_string(),
+                version: version.to_string(),
+                approval: approval.into(),
+                begins: *begins,
+                aborted: aborted.as_ref().map(ToString::to_string),
+                after: after.as_ref().map(StoredStage::from),
+            },
+            state::Action::Reject { stage, version } => {
+                Self::Reject { stage: stage.to_string(), version: version.to_string() }
+            }
             state::Action::DeleteStage { stage } => Self::DeleteStage { stage: stage.to_string() },
             state::Action::Delete => Self::Delete,
         }
@@ -210,6 +253,24 @@ impl TryFrom<StoredAction> for state::Action {
                 after: after.try_into()?,
                 report,
             },
+            StoredAction::Propose { stage, version, made, dropped, proposal } => Self::Propose {
+                stage: parse(&stage)?,
+                version: parse(&version)?,
+                made: made.map(|build| (*build).try_into()).transpose()?,
+                dropped: parse_all(&dropped)?,
+                proposal: Box::new((*proposal).try_into()?),
+            },
+            StoredAction::Approve { stage, version, approval, begins, aborted, after } => Self::Approve {
+                stage: parse(&stage)?,
+                version: parse(&version)?,
+                approval: approval.into(),
+                begins,
+                aborted: optional(aborted)?,
+                after: after.map(TryInto::try_into).transpose()?,
+            },
+            StoredAction::Reject { stage, version } => {
+                Self::Reject { stage: parse(&stage)?, version: parse(&version)? }
+            }
             StoredAction::DeleteStage { stage } => Self::DeleteStage { stage: parse(&stage)? },
             StoredAction::Delete => Self::Delete,
         })

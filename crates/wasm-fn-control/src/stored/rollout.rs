@@ -8,7 +8,12 @@ use std::{sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 use wasm_fn_rollout::{self as rollout, Bad, Counts, Event, HoldCause, Phase, Place, RATIOS, Time};
 
-use super::{Malformed, StoredSplit, check::StoredCheck, parse, weight};
+use super::{
+    Malformed,
+    check::StoredCheck,
+    function::{StoredSplit, weight},
+    parse,
+};
 use crate::{report::Report, state};
 
 /// The stored form of [`state::Rollout`].
@@ -27,7 +32,7 @@ pub(super) struct StoredRollout {
 
 /// The stored form of [`state::RolloutSpec`].
 #[derive(Debug, Serialize, Deserialize)]
-struct StoredSpec {
+pub(crate) struct StoredSpec {
     strategy: StoredStrategy,
     manual: bool,
     on_fail: String,
@@ -51,7 +56,7 @@ struct StoredSpec {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
-enum StoredStrategy {
+pub(crate) enum StoredStrategy {
     AllAtOnce,
     BlueGreen,
     Canary { steps: Vec<StoredStep> },
@@ -61,7 +66,7 @@ enum StoredStrategy {
 /// The stored form of [`rollout::Step`], in basis points.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-enum StoredStep {
+pub(crate) enum StoredStep {
     Share(u16),
     Cohort { cohort: String, share: u16 },
 }

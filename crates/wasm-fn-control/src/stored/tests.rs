@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use super::*;
+use wasm_fn_core::{self as core, FunctionConfig};
+
+use super::{function::*, *};
+use crate::state;
 
 fn rich() -> FunctionConfig {
     let rule = |name: Option<&str>, source: core::Source, values: &[&str], role| {

@@ -50,7 +50,7 @@ fn check(path: &Path) -> Result<Checked, Fault> {
     let invalid = |cause: String| Fault::new("invalid-config", "the configuration is invalid", cause);
     let file = ConfigFile::read(path).map_err(|error| invalid(error.to_string()))?;
     let in_file = |what: String| invalid(format!("{}: {what}", path.display()));
-    let ConfigFile { functions, serve } = file;
+    let ConfigFile { functions, serve, stages: _ } = file;
     let checked = Serve::merge(&args::Serve::default(), serve).and_then(|serve| serve.check());
     checked.map_err(|what| in_file(format!("serve.{what}")))?;
     let functions = functions.into_iter().map(|(function, found)| -> Result<_, Fault> {

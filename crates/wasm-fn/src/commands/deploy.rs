@@ -124,6 +124,20 @@ async fn finish(
     if let Some(note) = lines::growth(result) {
         output.talk(&note);
     }
+    if let Some(proposal) = &result.proposal {
+        output.next(&[
+            (
+                format!("wasm-fn approve {} -s {}", result.function, proposal.stage),
+                "for somebody else to run",
+            ),
+            (format!("wasm-fn status {}", result.function), "see who has approved it"),
+        ]);
+        return if waiting.wait {
+            watch::approval(client, &result.function, proposal, waiting.timeout, output).await
+        } else {
+            Ok(DONE)
+        };
+    }
     if waiting.wait {
         return watch::deploy(client, result, waiting.timeout, output).await;
     }

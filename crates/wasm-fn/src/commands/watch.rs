@@ -84,19 +84,79 @@ pub(super) async fn deploy(
         output.talk("there is no rollout to wait for");
         return Ok(DONE);
     };
+    follow_rollout(client, &deployed.function, &deployed.stage, rollout, timeout, output).await
+}
+
+/// Shows `rollout` until it has ended, and returns the exit code.
+async fn follow_rollout(
+    client: &Client,
+    function: &str,
+    stage: &str,
+    rollout: &api::RolloutView,
+    timeout: Duration,
+    output: Output,
+) -> Result<u8, Fault> {
     let drawn = output::stderr_is_terminal() && !output.is_json();
-    let who = For::Deploy { stage: deployed.stage.clone() };
-    let mut watcher = Watcher::new(&deployed.function, who, output, drawn.then(Picture::on_stderr));
-    watcher.begin(&deployed.stage, rollout)?;
+    let who = For::Deploy { stage: stage.to_owned() };
+    let mut watcher = Watcher::new(function, who, output, drawn.then(Picture::on_stderr));
+    watcher.begin(stage, rollout)?;
     let deadline = Instant::now().checked_add(timeout);
     let because = tokio::select! {
-        ended = watcher.follow(source(client, &deployed.function), PERIOD) => {
-            return watcher.ended(&deployed.stage, &ended?);
+        ended = watcher.follow(source(client, function), PERIOD) => {
+            return watcher.ended(stage, &ended?);
         }
         () = reached(deadline) => "timeout",
         _ = tokio::signal::ctrl_c() => "interrupted",
     };
-    watcher.inconclusive(&deployed.stage, &rollout.canary, because)
+    watcher.inconclusive(stage, &rollout.canary, because)
+}
+
+/// Waits until others have approved `proposal` of `function`, and then until its rollout has ended. Returns
+/// the exit code.
+///
+/// # Errors
+/// The function is deleted, or the rollout's end was missed.
+pub(super) async fn approval(
+    client: &Client,
+    function: &str,
+    proposal: &api::ProposalView,
+    timeout: Duration,
+    output: Output,
+) -> Result<u8, Fault> {
+    let deadline = Instant::now().checked_add(timeout);
+    let path = format!("/v1/functions/{function}");
+    let decided = async {
+        let mut ticks = interval(PERIOD);
+        loop {
+            ticks.tick().await;
+            let status: api::FunctionStatus = client.get(&path).await?;
+            if !status.proposals.iter().any(|waits| waits.id == proposal.id) {
+                return Ok::<_, ClientError>(status);
+            }
+        }
+    };
+    let status = tokio::select! {
+        status = decided => status.map_err(|error| error.fault(format!("`{function}` cannot be watched")))?,
+        () = reached(deadline) => {
+            output.talk("the release still waits for approval; it stays there");
+            return Ok(fault::UNDECIDED);
+        }
+    };
+    let stage = status.stages.iter().find(|stage| stage.stage == proposal.stage);
+    let rollout = stage.and_then(|stage| stage.rollout.clone());
+    let is_stable = stage.is_some_and(|stage| stage.stable == proposal.version);
+    match rollout.filter(|rollout| rollout.canary == proposal.version) {
+        Some(rollout) => {
+            let left =
+                deadline.map_or(timeout, |deadline| deadline.saturating_duration_since(Instant::now()));
+            follow_rollout(client, function, &proposal.stage, &rollout, left, output).await
+        }
+        None if is_stable => Ok(DONE),
+        None => {
+            output.talk("the release was rejected, or replaced by another one");
+            Ok(fault::ROLLED_BACK)
+        }
+    }
 }
 
 fn source(client: &Client, function: &str) -> impl AsyncFnMut() -> Result<api::FunctionStatus, ClientError> {

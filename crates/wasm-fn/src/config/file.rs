@@ -8,7 +8,8 @@ use std::{
 };
 
 use serde::Deserialize;
-use wasm_fn_core::{FunctionName, Network, PreviewDomain};
+use wasm_fn_control::state::{StageRule, StageRules};
+use wasm_fn_core::{FunctionName, Network, PreviewDomain, StageName};
 
 use super::{
     function::{self, Function},
@@ -26,6 +27,8 @@ pub(crate) struct ConfigFile {
     pub(crate) functions: BTreeMap<FunctionName, Function>,
     /// `[serve]`.
     pub(crate) serve: Serve,
+    /// `[stage.NAME]`.
+    pub(crate) stages: StageRules,
 }
 
 /// `[serve]`, resolved. A value that is absent gets its default elsewhere.
@@ -70,6 +73,39 @@ struct Raw {
     function: BTreeMap<String, function::Raw>,
     #[serde(default)]
     serve: RawServe,
+    #[serde(default)]
+    stage: BTreeMap<String, RawStage>,
+}
+
+/// `[stage.NAME]` as written.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawStage {
+    protected: bool,
+    approvers: u32,
+    expires: Option<String>,
+}
+
+/// How long others have time to approve a release, if nothing else is configured.
+pub(super) const APPROVAL_TIME: Duration = Duration::from_hours(24);
+
+/// Most approvals that a stage may ask for.
+const APPROVERS_MAX: u32 = 100;
+
+impl RawStage {
+    fn resolve(self, key: &str) -> Result<StageRule, BadValue> {
+        let Self { protected, approvers, expires } = self;
+        if approvers > APPROVERS_MAX {
+            let found = format!("found {approvers}, expected at most {APPROVERS_MAX}");
+            return Err(BadValue::new(format!("{key}.approvers"), found));
+        }
+        if approvers > 0 && !protected {
+            let reason = "found approvers for a stage that is not protected, expected `protected = true`";
+            return Err(BadValue::new(format!("{key}.approvers"), reason));
+        }
+        let expires = duration(&format!("{key}.expires"), expires)?.unwrap_or(APPROVAL_TIME);
+        Ok(StageRule { protected, approvers, expires })
+    }
 }
 
 /// `[serve]` as written.
@@ -143,7 +179,13 @@ impl Raw {
             let name: FunctionName = name.parse().map_err(|error| BadValue::new(&key, error))?;
             functions.insert(name, raw.resolve(&key, folder)?);
         }
-        Ok(ConfigFile { functions, serve: self.serve.resolve(folder)? })
+        let mut stages = StageRules::new();
+        for (name, raw) in self.stage {
+            let key = format!("stage.{name}");
+            let name: StageName = name.parse().map_err(|error| BadValue::new(&key, error))?;
+            stages.insert(name, raw.resolve(&key)?);
+        }
+        Ok(ConfigFile { functions, serve: self.serve.resolve(folder)?, stages })
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use wasm_fn_control::state::StageRules;
 use wasm_fn_core::{Network, PreviewDomain};
 
 use super::{ConfigFile, file};
@@ -52,6 +53,8 @@ pub(crate) struct Serve {
     pub(crate) allow_core_dumps: bool,
     /// Networks without public addresses that outgoing requests may reach by name.
     pub(crate) egress_private: Vec<Network>,
+    /// What is asked of releases to stages: only the file says it.
+    pub(crate) stage_rules: StageRules,
     /// Certificates and keys with which functions are served over TLS; plain HTTP if there are none.
     pub(crate) tls: Vec<KeyPairFiles>,
     /// Address that redirects clients of plain HTTP to https.
@@ -86,6 +89,7 @@ impl Default for Serve {
             secrets_key_command: None,
             allow_core_dumps: false,
             egress_private: Vec::new(),
+            stage_rules: StageRules::new(),
             tls: Vec::new(),
             redirect_listen: None,
             admin_tls: None,
@@ -107,6 +111,8 @@ impl Serve {
             None => ConfigFile::default(),
         };
         let serve = Self::merge(args, file.serve).and_then(|serve| serve.check().map(|()| serve));
+        let stage_rules = file.stages;
+        let serve = serve.map(|serve| Self { stage_rules, ..serve });
         serve.map_err(|cause| Fault::new("invalid-config", "the configuration is invalid", cause))
     }
 
@@ -143,6 +149,7 @@ impl Serve {
                 .allow_core_dumps
                 .or(file.allow_core_dumps)
                 .unwrap_or(default.allow_core_dumps),
+            stage_rules: default.stage_rules,
             egress_private: if args.egress_private.is_empty() {
                 file.egress_private
             } else {

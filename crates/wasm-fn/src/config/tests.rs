@@ -250,7 +250,9 @@ fn unknown_keys_are_refused_with_those_there_are() {
     );
     refused(
         "[functions.hello]\n",
-        &expect!["wasm-fn.toml:1: functions: unknown field `functions`, expected `function` or `serve`"],
+        &expect![
+            "wasm-fn.toml:1: functions: unknown field `functions`, expected one of `function`, `serve`, `stage`"
+        ],
     );
     refused(
         "[serve]\nport = 1\n",

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use wasm_fn_control::state::StageRules;
 use wasm_fn_core::{Network, PreviewDomain};
 use wasm_fn_pool::PoolPlan;
 
@@ -46,6 +47,8 @@ pub(crate) struct NodeOptions {
     pub(crate) core_dumps_allowed: bool,
     /// Networks without public addresses that outgoing requests may reach by name.
     pub(crate) egress_private: Vec<Network>,
+    /// What is asked of releases to stages.
+    pub(crate) stage_rules: StageRules,
     /// Certificates and keys with which functions are served over TLS; plain HTTP if there are none.
     pub(crate) tls: Vec<KeyPairFiles>,
     /// Address that redirects clients of plain HTTP to https; port 0 takes any free port.

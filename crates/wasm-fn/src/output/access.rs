@@ -5,7 +5,7 @@ use wasm_fn_api as api;
 use super::{
     Look,
     tables::{fit, or_dash, row, split, table},
-    time,
+    time, visible,
 };
 
 /// `ci has the role deployer for functions shop-* in stage staging`, and until when.
@@ -22,6 +22,28 @@ pub(crate) fn rights(token: &api::TokenView) -> String {
 fn scope(rights: &api::RightsSpec) -> String {
     let functions = if rights.functions.is_empty() { "*".to_owned() } else { rights.functions.join(" ") };
     if rights.stages.is_empty() { functions } else { format!("{functions} in {}", rights.stages.join(" ")) }
+}
+
+/// A release that waits for approvals, in a few lines.
+pub(crate) fn proposal(proposal: &api::ProposalView, now_ms: u64) -> String {
+    let api::ProposalView { stage, version, author, approvers, approvals, expires_ms, .. } = proposal;
+    let mut text = format!("waiting  {version} for stage {stage}, proposed by {author}");
+    if let Some(message) = &proposal.message {
+        text += &format!(": {message}");
+    }
+    text += &format!("\n         {} of {approvers} approvals", approvals.len());
+    let names: Vec<_> = approvals.iter().map(|approval| approval.by.as_str()).collect();
+    if !names.is_empty() {
+        text += &format!(" (by {})", names.join(", "));
+    }
+    text += &match expires_ms.checked_sub(now_ms) {
+        Some(_) => format!(", until {}", time::second(*expires_ms)),
+        None => ", its time is over".to_owned(),
+    };
+    if !proposal.growth.is_empty() {
+        text += &format!("\n         it can do more: {}", proposal.growth.join("; "));
+    }
+    visible(&text)
 }
 
 /// `tokens list`.

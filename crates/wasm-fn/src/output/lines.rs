@@ -16,6 +16,11 @@ pub(crate) fn deployed(result: &api::DeployResult) -> String {
         let share = split.iter().find(|share| share.version == version);
         share.map_or("0%", |share| share.weight.as_str())
     };
+    if let Some(proposal) = &result.proposal {
+        let needs = proposal.approvers;
+        let needs = if needs == 1 { "one approval".to_owned() } else { format!("{needs} approvals") };
+        return format!("{function} {version} waits for {needs}{}", in_stage(stage));
+    }
     let (place, others) = (in_stage(stage), others(split, version));
     let own = weight(version);
     if result.unchanged {

@@ -5,7 +5,7 @@ use wasm_fn_api as api;
 use wasm_fn_rollout::Step;
 
 use super::{
-    Look,
+    Look, access,
     rollout::{self, Actual, Drawn},
     time, visible,
 };
@@ -158,9 +158,11 @@ pub(crate) fn stages(
     now_ms: u64,
     look: Look,
 ) -> String {
+    let waiting = status.proposals.iter().map(|proposal| access::proposal(proposal, now_ms));
     if status.stages.is_empty() {
         let api::FunctionStatus { function, latest, .. } = status;
-        return format!("{function} has no traffic in any stage, its latest version is {latest}");
+        let text = format!("{function} has no traffic in any stage, its latest version is {latest}");
+        return std::iter::once(text).chain(waiting).collect::<Vec<_>>().join("\n\n");
     }
     let stages = status.stages.iter().map(|stage| {
         let rollout = stage
@@ -169,7 +171,7 @@ pub(crate) fn stages(
             .map(|rollout| rollout::standing(rollout, actual(&stage.stage, rollout), drawn, now_ms));
         stage_status(status, stage, rollout, now_ms, look)
     });
-    stages.collect::<Vec<_>>().join("\n\n")
+    stages.chain(waiting).collect::<Vec<_>>().join("\n\n")
 }
 
 fn stage_status(

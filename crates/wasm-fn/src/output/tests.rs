@@ -68,6 +68,7 @@ fn status() -> api::FunctionStatus {
         overrides: 0,
     };
     api::FunctionStatus {
+        proposals: vec![],
         function: "hello".to_owned(),
         revision: 7,
         latest: "v2".to_owned(),
@@ -322,6 +323,7 @@ fn history_says_who_what_when_whence_and_why() {
 #[test]
 fn a_deployment_is_one_line() {
     let result = |shares: &str| api::DeployResult {
+        proposal: None,
         function: "hello".to_owned(),
         stage: "live".to_owned(),
         version: "v2".to_owned(),

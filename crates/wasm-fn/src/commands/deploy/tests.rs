@@ -9,6 +9,7 @@ fn result() -> api::DeployResult {
     let share =
         |version: &str, weight: &str| api::SplitShare { version: version.into(), weight: weight.into() };
     api::DeployResult {
+        proposal: None,
         function: "hello".to_owned(),
         stage: "live".to_owned(),
         version: "v2".to_owned(),

@@ -33,7 +33,13 @@ fn status(rollout: Option<RolloutView>, last_rollout: Option<EndedRolloutView>) 
         sticky: "none".to_owned(),
         versions: vec![],
     };
-    FunctionStatus { function: "hello".to_owned(), revision: 1, latest: "v2".to_owned(), stages: vec![stage] }
+    FunctionStatus {
+        function: "hello".to_owned(),
+        revision: 1,
+        latest: "v2".to_owned(),
+        stages: vec![stage],
+        proposals: vec![],
+    }
 }
 
 fn refusal(status: u16) -> ClientError {
@@ -137,6 +143,7 @@ async fn wait(rollout: Option<RolloutView>) -> Result<u8, Fault> {
     };
     let client = Client::new(Connection::resolve(&args)?);
     let result = DeployResult {
+        proposal: None,
         function: "hello".to_owned(),
         stage: "live".to_owned(),
         version: "v2".to_owned(),

@@ -8,6 +8,7 @@ use wasm_fn_core::{Limits, PreviewAccess, Sticky, defaults};
 use wasm_fn_rollout::GateSpec;
 
 use super::{Key, Table};
+use crate::config::file::APPROVAL_TIME;
 
 /// A value of a wrong type for every key but numbers with a fraction.
 const MISTYPED: &str = "1.5";
@@ -107,6 +108,13 @@ pub(super) fn tables() -> Vec<Table> {
             expectation(),
         ),
         table("[function.hello.gate]", "The rule that a rollout must satisfy.", "", gate()),
+        table(
+            "[stage.live]",
+            "What a node asks of releases to stages of this name. `serve` reads it; a function's own file cannot \
+             change it.",
+            "",
+            stage_rule(),
+        ),
         table(
             "[function.hello.gate.errors]",
             "How much worse than stable a version may be. `latency_p99` and `memory_p99` have the same keys.",
@@ -244,6 +252,21 @@ fn function() -> Vec<Key> {
             "What a stage has instead of the function's `rollout` and `gate`, such as \
              `[function.hello.stage.staging.rollout]`; the keys are the same",
         ),
+    ]
+}
+
+fn stage_rule() -> Vec<Key> {
+    vec![
+        key(
+            "protected",
+            code(false),
+            "true",
+            &[],
+            "Let only those who may move traffic release to it; others may deploy without traffic",
+        ),
+        key("approvers", code(0), "2", &["101"], "People besides the author who have to approve a release")
+            .beside("protected = true"),
+        key("expires", time(APPROVAL_TIME), "\"4h\"", &["\"?\""], "How long they have time for it"),
     ]
 }
 
