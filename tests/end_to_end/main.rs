@@ -42,6 +42,8 @@ mod interpreted;
 #[cfg(test)]
 mod keeping_secrets;
 #[cfg(test)]
+mod killing;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod metrics;
