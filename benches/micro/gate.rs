@@ -17,6 +17,7 @@ use wasm_fn_control::{
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Outcome, Point, StageName, VersionNo};
 use wasm_fn_rollout::{GateSpec, OnFail, PlanSpec};
 use wasm_fn_router::{InvocationRecord, Observation, RequestAttributes, Stage};
+use wasm_fn_secrets::{NodeKey, SecretSet};
 use wasm_fn_store::{Blobs, MemoryStore};
 
 /// Takes every component, and runs none.
@@ -30,6 +31,7 @@ impl Host for Nothing {
         _: Digest,
         _: PathBuf,
         _: FunctionConfig,
+        _: Arc<SecretSet>,
         _: ProgressSink,
     ) -> Result<Prepared, Rejection> {
         Ok(Prepared { kind: "cgi".to_owned() })
@@ -39,9 +41,17 @@ impl Host for Nothing {
         Ok(Vec::new())
     }
 
-    fn version(&self, _: &FunctionName, _: VersionNo, _: Digest, _: &FunctionConfig) {}
+    fn version(&self, _: &FunctionName, _: VersionNo, _: Digest, _: &FunctionConfig, _: Arc<SecretSet>) {}
 
-    fn fresh_version(&self, _: &FunctionName, _: VersionNo, _: Digest, _: &FunctionConfig) {}
+    fn fresh_version(
+        &self,
+        _: &FunctionName,
+        _: VersionNo,
+        _: Digest,
+        _: &FunctionConfig,
+        _: Arc<SecretSet>,
+    ) {
+    }
 
     async fn call(
         &self,
@@ -70,6 +80,7 @@ async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<(
         store: MemoryStore::new(),
         blobs: Blobs::open(folder.path(), 1 << 20).expect("the directory is writable"),
         access: Access::only("wfn_bench".to_owned()),
+        secrets_key: NodeKey::parse(&format!("wfk_{}", "0".repeat(64))).expect("it is a key"),
         clock: Clock::system(),
         stage_rules: wasm_fn_control::state::StageRules::new(),
         salt: Box::new(salt_at_random),

@@ -4,7 +4,11 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::harness::{Folder, Node, Process, command::run, guests, patiently, wasm_fn};
+use crate::harness::{
+    Folder, Node, Process,
+    command::{run, run_with},
+    guests, patiently, wasm_fn,
+};
 
 /// The commands that a command proposes on stderr, after `next:` or in `help:`.
 fn proposed(stderr: &str) -> Vec<String> {
@@ -97,7 +101,7 @@ async fn tour_of_the_readme_works() {
                 };
                 let mut command = node.command(&words[1..]);
                 let done = tokio::select! {
-                    done = run(command.current_dir(&root)) => done,
+                    done = run_with(command.current_dir(&root), b"what a user types\n") => done,
                     () = asking => unreachable!("it never ends"),
                 };
                 // It is taken back, which its exit code says.

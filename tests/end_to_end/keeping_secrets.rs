@@ -3,12 +3,19 @@
 use std::{
     fs,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::Path,
     process::Command,
 };
 
+use aho_corasick::AhoCorasick;
+use http::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{command::run, *};
+use crate::harness::{
+    client::Answer,
+    command::{Done, run, run_with},
+    *,
+};
 
 /// Somebody who is not root, and owns nothing else.
 const NOBODY: u32 = 65534;
@@ -94,11 +101,234 @@ async fn node_without_a_key_does_not_start_and_says_why() {
     assert!(log.contains("key of the node's secrets") && !log.contains(&key[4..20]), "{log}");
 }
 
+/// Sets a secret of `hello` with the command line, whose standard input is `value`.
+async fn set(node: &Node, name: &str, value: &[u8], args: &[&str]) -> Done {
+    let mut command = node.command(&[&["secrets", "set", name, "-f", "hello"], args].concat());
+    run_with(&mut command, value).await
+}
+
+/// What `hello` answers at `path`.
+async fn answer_of(node: &Node, path: &str) -> String {
+    node.http.get(&format!("/hello{path}")).await.ok().text()
+}
+
+const ALL_AT_ONCE: &str =
+    "[function.hello]\nsecrets = [\"API_KEY\"]\nrollout = { strategy = \"all-at-once\" }\n";
+
 #[tokio::test]
-async fn function_that_names_a_secret_is_refused_while_none_can_be_set() {
+async fn function_gets_its_secrets_and_keeps_them_until_the_next_deployment() {
     let node = Node::start().await;
-    node.folder().write("wasm-fn.toml", "[function.hello]\nsecrets = [\"API_KEY\"]\n");
     let guest = guests::path("secrets");
-    let deploy = node.cli(&["deploy", guest.to_str().unwrap(), "-f", "hello"]).await;
-    deploy.refused(&["secret API_KEY is not set"]);
+    let deploy = ["deploy", guest.to_str().unwrap(), "-f", "hello"];
+    node.folder().write("wasm-fn.toml", "[function.hello]\nsecrets = [\"API_KEY\", \"DB_URL\"]\n");
+    node.cli(&deploy)
+        .await
+        .refused(&["secrets API_KEY, DB_URL are not set", "wasm-fn secrets set DB_URL -f hello -s live"]);
+    node.folder().write("wasm-fn.toml", ALL_AT_ONCE);
+
+    let first = set(&node, "API_KEY", b"hunter2-of-old\n", &[]).await.ok();
+    assert!(first.stdout.contains("API_KEY of hello in live is set (revision 1)"), "{first:?}");
+    let functions = node.api_ok(Method::GET, "/v1/functions", None).await;
+    assert_eq!(functions["functions"], json!([]), "a function that only has secrets is not deployed");
+    node.cli(&deploy).await.ok();
+    assert_eq!(answer_of(&node, "/get/API_KEY").await, "hunter2-of-old", "one newline at the end is cut");
+
+    // A new value reaches nobody by itself, even after a restart.
+    set(&node, "API_KEY", b"hunter3", &[]).await.ok();
+    assert_eq!(answer_of(&node, "/get/API_KEY").await, "hunter2-of-old");
+    let node = Node::start_on(node.kill().await, &[]).await;
+    assert_eq!(answer_of(&node, "/get/API_KEY").await, "hunter2-of-old");
+
+    // With a deployment it does, and a rollback brings the old one back.
+    let deployed = set(&node, "API_KEY", b"hunter4", &["--deploy"]).await.ok();
+    assert!(deployed.stdout.contains("v2"), "{deployed:?}");
+    assert_eq!(answer_of(&node, "/get/API_KEY").await, "hunter4");
+    let list = node.cli_json(&["secrets", "list", "-f", "hello"]).await;
+    assert_eq!(list["secrets"][0]["revision"], 3);
+    let users = json!([{ "version": "v2", "revision": 3 }, { "version": "v1", "revision": 1 }]);
+    assert_eq!(list["secrets"][0]["used_by"], users);
+    node.cli(&["rollback", "hello"]).await.ok();
+    assert_eq!(answer_of(&node, "/get/API_KEY").await, "hunter2-of-old");
+    node.cli(&["secrets", "delete", "API_KEY", "-f", "hello"]).await.refused(&["API_KEY", "used by v1"]);
+}
+
+/// Sets a secret of `hello` through the admin API.
+async fn put(node: &Node, name: &str, value: &[u8]) -> Answer {
+    let path = format!("/v1/functions/hello/stages/live/secrets/{name}");
+    node.api_send(Method::PUT, &path, "application/octet-stream", value.to_vec()).await
+}
+
+#[tokio::test]
+async fn value_that_is_none_is_refused_and_not_shown() {
+    let node = Node::start().await;
+    let long = vec![b'x'; 1 << 20];
+    let bad: [(&[u8], &str); 4] = [
+        (b"", "the value is empty, expected 1 byte to 64 KiB"),
+        (&long, "the value has 1048576 bytes, expected at most 64 KiB"),
+        (b"hunt\0er2", "the value has a NUL at byte 4"),
+        (b"hunter\xff", "the value is not UTF-8 from byte 6 on"),
+    ];
+    for (value, fact) in bad {
+        let answer = put(&node, "API_KEY", value).await;
+        assert_eq!(answer.status, 400, "{answer:?}");
+        let text = answer.text();
+        assert!(text.contains("invalid-secret") && text.contains(fact) && !text.contains("hunt"), "{text}");
+        let refused = set(&node, "API_KEY", value, &[]).await;
+        refused.refused(&[fact]);
+        assert!(!refused.stderr.contains("hunt"), "{refused:?}");
+    }
+    let answer = put(&node, "API_KEY", &[b'x'; (1 << 20) + 1]).await;
+    assert_eq!(answer.status, 413, "{answer:?}");
+    assert_eq!(put(&node, "API-KEY", b"hunter2").await.status, 400);
+    set(&node, "API_KEY=hunter2", b"", &[]).await.refused_with(64, &["found `=`", "standard input"]);
+    let list = node.cli_json(&["secrets", "list", "-f", "hello"]).await;
+    assert_eq!(list["secrets"], json!([]));
+    // Newlines belong to a value, but for one at its end.
+    set(&node, "API_KEY", b"a\nb\n\n", &[]).await.ok();
+    node.deploy_with("hello", "secrets", json!({ "secrets": ["API_KEY"] })).await;
+    assert_eq!(answer_of(&node, "/get/API_KEY").await, "a\nb\n");
+}
+
+#[tokio::test]
+async fn program_of_cgi_reads_its_secrets_from_the_environment() {
+    let node = Node::start().await;
+    // The guest shows variables with such names only.
+    put(&node, "HTTP_API_KEY", b"hunter2-of-env").await.ok();
+    put(&node, "HTTP_OTHER", b"not for this function").await.ok();
+    let config = |is_env| json!({ "secrets": ["HTTP_API_KEY"], "secrets_env": is_env });
+    node.deploy_with("hello", "cgi", config(true)).await;
+    let forged = [("api-key", "forged")];
+    let told = node.http.get_as("/hello", &forged).await.ok().text();
+    assert!(told.contains("HTTP_API_KEY=hunter2-of-env\n"), "{told}");
+    assert!(!told.contains("forged") && !told.contains("HTTP_OTHER"), "{told}");
+    node.deploy_with("hello", "cgi", config(false)).await;
+    let told = node.http.get("/hello").await.ok().text();
+    assert!(!told.contains("HTTP_API_KEY"), "{told}");
+}
+
+#[tokio::test]
+async fn dotenv_file_is_imported_as_a_whole_or_not_at_all() {
+    let node = Node::start().await;
+    node.folder().write("bad.env", "API_KEY=hunter2\nDB_URL=\n");
+    let import = async |file| node.cli(&["secrets", "import", file, "-f", "hello"]).await;
+    let refused = import("bad.env").await;
+    refused.refused(&["secret DB_URL", "the value is empty"]);
+    assert!(!refused.stderr.contains("hunter2"), "{refused:?}");
+    assert_eq!(node.cli_json(&["secrets", "list", "-f", "hello"]).await["secrets"], json!([]));
+    node.folder().write(".env", "API_KEY=hunter2\nexport DB_URL='postgres://db'\n");
+    import(".env").await.ok();
+    node.deploy_with("hello", "secrets", json!({ "secrets": ["API_KEY", "DB_URL"] })).await;
+    assert_eq!(answer_of(&node, "/get/DB_URL").await, "postgres://db");
+}
+
+#[tokio::test]
+async fn node_with_another_key_does_not_start() {
+    let node = Node::start().await;
+    put(&node, "API_KEY", b"hunter2").await.ok();
+    let folder = node.kill().await;
+    let mut command = serve(&folder, &[]);
+    command.env("WASM_FN_SECRETS_KEY", format!("wfk_{}", "0123456789abcdef".repeat(4)));
+    run(&mut command).await.refused(&[
+        "secrets cannot be opened",
+        "sealed under the node key",
+        "and this node has",
+    ]);
+    let node = Node::start_on(folder, &[]).await;
+    node.deploy_with("hello", "secrets", json!({ "secrets": ["API_KEY"] })).await;
+    assert_eq!(answer_of(&node, "/get/API_KEY").await, "hunter2");
+}
+
+/// The forms of `value` to look for.
+fn forms(value: &str) -> Vec<Vec<u8>> {
+    let base64 = base64(value.as_bytes());
+    // What stands before the value shifts its base64; the last digits depend on what follows.
+    let shifted = |by: usize| {
+        let text = base64_of_shifted(value, by);
+        text[2..text.len() - 4].to_owned()
+    };
+    let percent: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let forms =
+        [value.to_owned(), base64.trim_end_matches('=').to_owned(), shifted(1), shifted(2), percent, hex];
+    forms.into_iter().map(String::into_bytes).collect()
+}
+
+fn base64_of_shifted(value: &str, by: usize) -> String {
+    let text = base64(&[&vec![b'x'; by], value.as_bytes()].concat());
+    text.trim_end_matches('=').to_owned()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |group: &[u8]| {
+        let bits =
+            group.iter().fold(0_u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - group.len()));
+        let digits = (0..=group.len()).map(move |at| DIGITS[(bits >> (18 - 6 * at) & 63) as usize] as char);
+        digits.chain(std::iter::repeat_n('=', 3 - group.len())).collect::<String>()
+    };
+    bytes.chunks(3).map(group).collect()
+}
+
+fn all_files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all_files(&path, found);
+        } else {
+            found.push((path.display().to_string(), fs::read(&path).unwrap()));
+        }
+    }
+}
+
+#[tokio::test]
+async fn values_are_nowhere_but_in_their_guest() {
+    let node = Node::start().await;
+    let names: Vec<_> = (0..40).map(|at| format!("S{at}")).collect();
+    let values: Vec<_> = names.iter().map(|_| format!("{:032x}", rand::random::<u128>())).collect();
+    let mut seen = Vec::new();
+    for round in 0..2 {
+        for (name, value) in names.iter().zip(&values) {
+            let value = format!("{value}-{round}");
+            seen.push((format!("setting {name}"), put(&node, name, value.as_bytes()).await.body.to_vec()));
+        }
+        node.deploy_with("hello", "secrets", json!({ "secrets": names })).await;
+        for (name, value) in names.iter().zip(&values) {
+            assert_eq!(answer_of(&node, &format!("/get/{name}")).await, format!("{value}-{round}"));
+            answer_of(&node, &format!("/log/{name}")).await;
+            node.http.get(&format!("/hello/panic/{name}")).await;
+        }
+        node.cli(&["secrets", "rotate-key"]).await.ok();
+        set(&node, "NOT-A-NAME", values[0].as_bytes(), &[]).await.refused_with(64, &["NOT-A-NAME"]);
+    }
+    let logs = node.logs("hello").await;
+    assert!(logs.iter().any(|line| line["text"].as_str().is_some_and(|text| text.contains("is *** here"))));
+    for path in [
+        "/v1/functions",
+        "/v1/functions/hello",
+        "/v1/functions/hello/versions",
+        "/v1/functions/hello/history?limit=1000",
+        "/v1/functions/hello/logs",
+        "/v1/functions/hello/stages/live/secrets",
+        "/v1/audit?limit=1000",
+        "/v1/node",
+        "/metrics",
+        "/v1/backup",
+    ] {
+        seen.push((path.to_owned(), node.api(Method::GET, path, None).await.ok().body.to_vec()));
+    }
+    seen.push(("log of the node".to_owned(), node.process().log().into_bytes()));
+    let folder = node.kill().await;
+    all_files(&folder.data(), &mut seen);
+    assert!(seen.iter().any(|(place, _)| place.ends_with("state.redb")));
+    let wanted: Vec<_> = values.iter().flat_map(|value| forms(value)).collect();
+    let wanted = AhoCorasick::new(&wanted).unwrap();
+    for (place, bytes) in &seen {
+        let found = wanted.find(bytes).map(|found| String::from_utf8_lossy(&bytes[found.range()]));
+        assert_eq!(found, None, "a value in {place}");
+    }
+    // What is looked for would be found.
+    assert!(wanted.is_match(&base64(format!("xx{}yy", values[0]).as_bytes())));
+
+    let node = Node::start_on(folder, &[]).await;
+    assert_eq!(answer_of(&node, "/get/S7").await, format!("{}-1", values[7]));
 }

@@ -46,9 +46,13 @@ fn request(operation: Operation) -> (Method, String, Value) {
         .replace("{function}", "hello")
         .replace("{stage}", "staging")
         .replace("{digest}", &"0".repeat(64))
-        .replace("{token}", "nobody-has-this-name");
+        .replace("{token}", "nobody-has-this-name")
+        .replace("{secret}", "NOBODY_HAS_THIS_NAME");
     let path = match operation {
-        Operation::DeleteFunction | Operation::DeleteStage => format!("{path}?expected_revision=0"),
+        Operation::DeleteFunction
+        | Operation::DeleteStage
+        | Operation::SetSecret
+        | Operation::DeleteSecret => format!("{path}?expected_revision=0"),
         Operation::GetPreview => format!("{path}?stage=staging"),
         _ => path,
     };

@@ -19,6 +19,7 @@ const EDGES: [(&str, &[&str]); 15] = [
             "wasm-fn-core",
             "wasm-fn-rollout",
             "wasm-fn-router",
+            "wasm-fn-secrets",
             "wasm-fn-store",
         ],
     ),
@@ -45,7 +46,14 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("wasm-fn-thread", &[]),
     (
         "wasm-fn-control",
-        &["wasm-fn-access", "wasm-fn-core", "wasm-fn-rollout", "wasm-fn-router", "wasm-fn-store"],
+        &[
+            "wasm-fn-access",
+            "wasm-fn-core",
+            "wasm-fn-rollout",
+            "wasm-fn-router",
+            "wasm-fn-secrets",
+            "wasm-fn-store",
+        ],
     ),
     ("wasm-fn-store", &["wasm-fn-core"]),
 ];

@@ -30,6 +30,10 @@ pub enum Permission {
     Approve,
     /// Delete functions and stages.
     Delete,
+    /// Read which secrets are set, by whom and for which versions, without their values.
+    ReadSecrets,
+    /// Set and delete secrets.
+    ManageSecrets,
     /// Back the node up, and replace its keys.
     ManageNode,
     /// Create, list, rotate and revoke tokens.
@@ -51,7 +55,7 @@ pub enum Reach {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::ReadNode,
         Self::ReadMetrics,
         Self::ReadFunctions,
@@ -63,6 +67,8 @@ impl Permission {
         Self::MoveTraffic,
         Self::Approve,
         Self::Delete,
+        Self::ReadSecrets,
+        Self::ManageSecrets,
         Self::ManageNode,
         Self::ManageTokens,
     ];
@@ -71,13 +77,16 @@ impl Permission {
     pub const fn roles(self) -> Roles {
         use AccessRole::{Admin, Deployer, Releaser, Viewer};
         match self {
-            Self::ReadNode | Self::ReadMetrics | Self::ReadFunctions | Self::ReadLogs | Self::ReadAudit => {
-                Roles::of(&[Viewer, Deployer, Releaser, Admin])
-            }
+            Self::ReadNode
+            | Self::ReadMetrics
+            | Self::ReadFunctions
+            | Self::ReadLogs
+            | Self::ReadAudit
+            | Self::ReadSecrets => Roles::of(&[Viewer, Deployer, Releaser, Admin]),
             Self::PreviewVersions => Roles::of(&[Deployer, Releaser, Admin]),
             Self::UploadComponents | Self::Deploy => Roles::of(&[Deployer, Admin]),
             Self::MoveTraffic | Self::Approve => Roles::of(&[Releaser, Admin]),
-            Self::Delete | Self::ManageNode | Self::ManageTokens => Roles::of(&[Admin]),
+            Self::Delete | Self::ManageSecrets | Self::ManageNode | Self::ManageTokens => Roles::of(&[Admin]),
         }
     }
 
@@ -91,7 +100,9 @@ impl Permission {
             | Self::Deploy
             | Self::MoveTraffic
             | Self::Approve
-            | Self::Delete => Reach::Stage,
+            | Self::Delete
+            | Self::ReadSecrets
+            | Self::ManageSecrets => Reach::Stage,
             Self::ReadMetrics | Self::ReadAudit | Self::ManageNode | Self::ManageTokens => Reach::Everything,
         }
     }
@@ -110,6 +121,8 @@ impl Permission {
             Self::MoveTraffic => "move-traffic",
             Self::Approve => "approve",
             Self::Delete => "delete",
+            Self::ReadSecrets => "read-secrets",
+            Self::ManageSecrets => "manage-secrets",
             Self::ManageNode => "manage-node",
             Self::ManageTokens => "manage-tokens",
         }

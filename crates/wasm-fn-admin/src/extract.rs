@@ -83,7 +83,8 @@ impl<T: Send + Sync, B: DeserializeOwned> FromRequest<T> for JsonBody<B> {
     }
 }
 
-async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
+/// The whole body, within the bounds of a JSON body.
+pub(crate) async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
     let read = tokio::time::timeout(JSON_WAIT, Limited::new(body, JSON_BYTES_MAX).collect()).await;
     let read = read.map_err(|_| {
         ApiError::slow_body(format!("the body is incomplete, expected all of it within {JSON_WAIT:?}"))

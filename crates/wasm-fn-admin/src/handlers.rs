@@ -10,6 +10,7 @@ mod logs;
 mod metrics;
 mod node;
 mod preview;
+mod secrets;
 mod tokens;
 mod traffic;
 
@@ -46,6 +47,10 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::GetFunction => get(functions::status::<H, S>),
         Operation::DeleteFunction => delete(traffic::delete::<H, S>),
         Operation::DeleteStage => delete(traffic::delete_stage::<H, S>),
+        Operation::ListSecrets => get(secrets::list::<H, S>),
+        Operation::SetSecret => put(secrets::set::<H, S>),
+        Operation::DeleteSecret => delete(secrets::delete::<H, S>),
+        Operation::RotateSecretsKey => post(secrets::rotate_key::<H, S>),
         Operation::ListVersions => get(functions::versions::<H, S>),
         Operation::GetHistory => get(functions::history::<H, S>),
         Operation::GetPreview => get(preview::preview::<H, S>),

@@ -7,10 +7,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use wasm_fn_core::{DigestError, NameError, VersionRefError, WeightError};
+use wasm_fn_core::{DigestError, NameError, SecretNameError, VersionRefError, WeightError};
 
 use wasm_fn_api::{InvalidConfig, InvalidRights, Problem};
-use wasm_fn_control::{ControlError, Unproven, VerifyError, host::Rejection, state::ChangeError};
+use wasm_fn_control::{
+    ControlError, SecretsError, Unproven, VerifyError,
+    host::Rejection,
+    state::{ChangeError, SecretsProblem, SecretsProblemKind},
+};
+use wasm_fn_secrets::SecretValueError;
 use wasm_fn_store::{PutError, StoreError};
 
 use crate::authorize::Refused;
@@ -166,6 +171,18 @@ impl From<NameError> for ApiError {
     }
 }
 
+impl From<SecretNameError> for ApiError {
+    fn from(error: SecretNameError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-name", "the name is malformed", error)
+    }
+}
+
+impl From<SecretValueError> for ApiError {
+    fn from(error: SecretValueError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-secret", "the value of the secret is refused", error)
+    }
+}
+
 impl From<DigestError> for ApiError {
     fn from(error: DigestError) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid-digest", "the digest is malformed", error)
@@ -217,6 +234,7 @@ impl From<ChangeError> for ApiError {
             E::Grows(_) => {
                 (StatusCode::CONFLICT, "capabilities-grow", "the version could do more than the stable one")
             }
+            E::Secrets(problem) => of_secrets(&problem.problem),
             E::NoPreviousVersion { .. } => {
                 (StatusCode::CONFLICT, "no-previous-version", "there is no earlier version")
             }
@@ -258,6 +276,10 @@ impl From<ChangeError> for ApiError {
             E::Cohort(_) => problem.help(
                 "deploy a version with the rule first, by shares: cohort rules follow the stable version's configuration",
             ),
+            E::Secrets(secrets) => match secrets_help(secrets) {
+                Some(help) => problem.help(help),
+                None => problem,
+            },
             E::Grows(_) => problem.help("if all of this is intended, deploy again with --allow-new"),
             E::LiveStage(function) => {
                 problem.help(format!("run `wasm-fn delete {function}` to delete the function and all its stages"))
@@ -278,6 +300,37 @@ impl From<ChangeError> for ApiError {
             E::Clash(_) => problem.help("change `routes` of one of the two"),
             _ => problem,
         }
+    }
+}
+
+fn of_secrets(problem: &SecretsProblemKind) -> (StatusCode, &'static str, &'static str) {
+    use SecretsProblemKind as K;
+    match problem {
+        K::NotSet { .. } => (StatusCode::CONFLICT, "secret-not-set", "a secret is not set"),
+        K::Missing { .. } => {
+            (StatusCode::CONFLICT, "secret-missing", "the version does not have its secrets in this stage")
+        }
+        K::NoSuch { .. } => (StatusCode::NOT_FOUND, "no-such-secret", "there is no such secret"),
+        K::InUse { .. } => (StatusCode::CONFLICT, "secret-in-use", "versions in use have the secret"),
+        K::Stages { .. } | K::Secrets { .. } | K::Bytes { .. } | K::RevisionsUsedUp { .. } => {
+            (StatusCode::CONFLICT, "too-many-secrets", "there are too many secrets")
+        }
+    }
+}
+
+fn secrets_help(SecretsProblem { function, stage, problem }: &SecretsProblem) -> Option<String> {
+    use SecretsProblemKind as K;
+    match problem {
+        K::NotSet { names } => {
+            let command = |name| format!("`wasm-fn secrets set {name} -f {function} -s {stage}`");
+            Some(format!("run {}", names.iter().map(command).collect::<Vec<_>>().join(" and ")))
+        }
+        K::Missing { .. } => Some(format!("deploy it to {stage}, or promote it there, to give it secrets")),
+        K::NoSuch { .. } => Some(format!("run `wasm-fn secrets list -f {function} -s {stage}` to list them")),
+        K::InUse { .. } => Some(format!(
+            "deploy a version without it to {stage} first; the version that a rollback goes to counts too"
+        )),
+        _ => None,
     }
 }
 
@@ -313,7 +366,15 @@ impl From<ControlError> for ApiError {
             ControlError::Busy { .. } => Self::busy(error),
             ControlError::Interrupted | ControlError::HandedOver => Self::not_ready(error),
             ControlError::Store(error) => error.into(),
-            ControlError::Table(_) | ControlError::Disk(_) | ControlError::Token(_) => Self::internal(error),
+            ControlError::Secrets(SecretsError::Set(_)) => {
+                let title = "the secrets of the version are too long";
+                Self::new(StatusCode::CONFLICT, "secrets-too-large", title, error)
+            }
+            ControlError::Secrets(SecretsError::Unseal(_))
+            | ControlError::Key(_)
+            | ControlError::Table(_)
+            | ControlError::Disk(_)
+            | ControlError::Token(_) => Self::internal(error),
         }
     }
 }

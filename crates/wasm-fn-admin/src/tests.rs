@@ -6,6 +6,7 @@ mod description;
 mod encrypted;
 mod metrics;
 mod previews;
+mod secrets;
 mod stages;
 mod surface;
 mod traffic;

@@ -1,6 +1,6 @@
 //! The state, as clients see it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use wasm_fn_core::{FunctionName, Outcome, StageName, TrafficSplit, VersionNo, Weight};
 use wasm_fn_rollout::{Phase, Place, Strategy};
@@ -372,6 +372,7 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
         split: Vec::new(),
         step: None,
         growth: Vec::new(),
+        secrets: BTreeMap::new(),
         hash: hex::encode(entry.hash),
     };
     let abort = match action {
@@ -399,6 +400,14 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
         growth: match action {
             Action::Deploy { growth, .. } => growth.clone(),
             _ => Vec::new(),
+        },
+        secrets: match action {
+            Action::Deploy { secrets, .. } => {
+                secrets.iter().map(|(name, revision)| (name.to_string(), revision.number())).collect()
+            }
+            Action::SetSecret { name, revision, .. } => [(name.to_string(), revision.number())].into(),
+            Action::DeleteSecret { name, .. } => [(name.to_string(), 0)].into(),
+            _ => BTreeMap::new(),
         },
         ..shown(action.as_str(), action.version(), numbers.filter(|_| abort.is_none()))
     };

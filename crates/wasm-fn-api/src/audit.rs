@@ -60,7 +60,7 @@ pub struct AuditEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// What was done: an action of a function's history, or `create-token`, `rotate-token`, `revoke-token`,
-    /// `rotate-admin-token`, `rotate-preview-key`, `refuse`.
+    /// `rotate-admin-token`, `rotate-preview-key`, `add-data-key`, `drop-data-keys`, `refuse`.
     #[schema(value_type = AuditActionWord)]
     pub action: String,
     /// The function that was changed.

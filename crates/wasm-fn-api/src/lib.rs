@@ -17,6 +17,7 @@ mod operation;
 mod preview;
 mod problem;
 mod rollout;
+mod secret;
 mod status;
 mod traffic;
 mod words;
@@ -41,6 +42,10 @@ pub use rollout::{
     OnFailSpec, OnNoDataSpec, ProposalView, RolloutOptions, RolloutOutcomeView, RolloutView, SideView,
     SignalEvidenceView, StrategySpec, Tolerance, TrapEvidenceView, canary_steps, linear_every_ms,
     linear_share,
+};
+pub use secret::{
+    SecretChanged, SecretDeleted, SecretList, SecretQuery, SecretUse, SecretView, SecretsKeyRequest,
+    SecretsKeyRotated,
 };
 pub use status::{
     FunctionList, FunctionStatus, FunctionSummary, FunctionsQuery, HistoryEntry, HistoryPage, HistoryQuery,

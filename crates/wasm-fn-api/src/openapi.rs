@@ -20,10 +20,12 @@ use crate::{
     AuditQuery, BackupManifest, CallerView, DeleteQuery, Deleted, DeployEvent, DeployRequest, DeployResult,
     FunctionList, FunctionStatus, FunctionsQuery, HistoryPage, HistoryQuery, HoldRequest, LogEvent,
     LogsQuery, Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem,
-    PromoteRequest, PromoteStageRequest, RollbackRequest, StageChanged, StageDeleted, TokenChange,
-    TokenCreated, TokenList, TokenRequest, TokenRevoked, TrafficRequest, Uploaded, VersionList,
-    VersionsQuery,
-    words::{DigestText, FunctionText, StageText, TokenTextName, VersionRefText, VersionText},
+    PromoteRequest, PromoteStageRequest, RollbackRequest, SecretChanged, SecretDeleted, SecretList,
+    SecretQuery, SecretsKeyRequest, SecretsKeyRotated, StageChanged, StageDeleted, TokenChange, TokenCreated,
+    TokenList, TokenRequest, TokenRevoked, TrafficRequest, Uploaded, VersionList, VersionsQuery,
+    words::{
+        DigestText, FunctionText, SecretNameText, StageText, TokenTextName, VersionRefText, VersionText,
+    },
 };
 
 const JSON: &str = "application/json";
@@ -311,7 +313,7 @@ impl Describer {
             },
             Operation::DeleteStage => Description {
                 tag: "functions",
-                summary: "Deletes a stage: its split and its routes. The function's versions stay.",
+                summary: "Deletes a stage: its split, its routes and its secrets. The function's versions stay.",
                 parameters: {
                     let stage = self.segment::<StageText>("stage", "Name of the stage");
                     let mut parameters = self.with_query::<DeleteQuery>();
@@ -324,6 +326,53 @@ impl Describer {
                     ("404", "`no-such-function`, `no-such-stage`"),
                     ("409", "`live-stage`, `rollout-in-progress`, `revision-conflict`"),
                 ],
+            },
+            Operation::ListSecrets => Description {
+                tag: "secrets",
+                summary: "Lists the secrets of a stage, without their values. The function need not have versions.",
+                parameters: vec![self.function(), self.stage()],
+                body: None,
+                success: self.json::<SecretList>("The secrets"),
+                refusals: &[("400", "`invalid-name`")],
+            },
+            Operation::SetSecret => Description {
+                tag: "secrets",
+                summary: "Gives a secret a new value, which the next deployment gets. The function need not have \
+                          versions.",
+                parameters: self.secret().into_iter().chain(query::<SecretQuery>()).collect(),
+                body: Some(
+                    RequestBodyBuilder::new()
+                        .description(Some("The value: 1 byte to 64 KiB of UTF-8 without NUL"))
+                        .content("application/octet-stream", Content::new(Some(Vec::<u8>::schema())))
+                        .required(Some(Required::True))
+                        .build(),
+                ),
+                success: self.json::<SecretChanged>("The secret is set"),
+                refusals: &[
+                    ("400", "`invalid-name`, `invalid-secret`, `invalid-request`"),
+                    ("409", "`too-many-secrets`, `revision-conflict`"),
+                    ("413", "`too-large`"),
+                ],
+            },
+            Operation::DeleteSecret => Description {
+                tag: "secrets",
+                summary: "Deletes a secret, unless a version has it that has traffic or that a rollback goes to.",
+                parameters: self.secret().into_iter().chain(query::<SecretQuery>()).collect(),
+                body: None,
+                success: self.json::<SecretDeleted>("The secret is deleted"),
+                refusals: &[
+                    ("400", "`invalid-name`, `invalid-request`"),
+                    ("404", "`no-such-secret`"),
+                    ("409", "`secret-in-use`, `revision-conflict`"),
+                ],
+            },
+            Operation::RotateSecretsKey => Description {
+                tag: "secrets",
+                summary: "Seals every secret under a new key, and drops the keys so far.",
+                parameters: Vec::new(),
+                body: Some(self.body::<SecretsKeyRequest>()),
+                success: self.json::<SecretsKeyRotated>("Every secret is sealed under the new key"),
+                refusals: &[],
             },
             Operation::ListVersions => Description {
                 tag: "functions",
@@ -385,7 +434,7 @@ impl Describer {
                     (
                         "409",
                         "`rollout-in-progress`, `already-stable`, `no-such-cohort`, `route-clash`, `revision-conflict`, \
-                         `rollout-moved`, `too-many-stages`, `capabilities-grow`",
+                         `rollout-moved`, `too-many-stages`, `capabilities-grow`, `secret-not-set`, `secrets-too-large`",
                     ),
                     ("422", "`component-missing`, or why the component is refused"),
                     ("503", "`busy`"),
@@ -410,7 +459,7 @@ impl Describer {
                     (
                         "409",
                         "`rollout-in-progress`, `already-stable`, `no-such-cohort`, `route-clash`, `revision-conflict`, \
-                         `rollout-moved`, `too-many-stages`, `capabilities-grow`",
+                         `rollout-moved`, `too-many-stages`, `capabilities-grow`, `secret-not-set`, `secrets-too-large`",
                     ),
                     ("503", "`busy`"),
                 ],
@@ -433,7 +482,7 @@ impl Describer {
                 refusals: &[
                     ("400", "`invalid-split`, `invalid-version`"),
                     ("404", "`no-such-function`, `no-such-stage`, `no-such-version`"),
-                    ("409", "`rollout-in-progress`, `route-clash`, `revision-conflict`"),
+                    ("409", "`rollout-in-progress`, `route-clash`, `revision-conflict`, `secret-missing`"),
                 ],
                 ..self.moves_traffic::<TrafficRequest>("Sets the weights of a stage.")
             },
@@ -456,7 +505,7 @@ impl Describer {
             Operation::RollBack => Description {
                 refusals: &[
                     ("404", "`no-such-function`, `no-such-stage`, `no-such-version`"),
-                    ("409", "`no-previous-version`, `route-clash`, `revision-conflict`"),
+                    ("409", "`no-previous-version`, `route-clash`, `revision-conflict`, `secret-missing`"),
                 ],
                 ..self.moves_traffic::<RollbackRequest>(
                     "Sends all traffic to an earlier version; during a rollout, aborts it.",
@@ -505,6 +554,16 @@ impl Describer {
             "token",
             "Name of the token; `admin` is the one in the node's data directory, which cannot be revoked",
         )
+    }
+
+    fn stage(&mut self) -> Parameter {
+        self.segment::<StageText>("stage", "Name of the stage")
+    }
+
+    /// The function, the stage and the secret.
+    fn secret(&mut self) -> [Parameter; 3] {
+        let secret = self.segment::<SecretNameText>("secret", "Name of the secret");
+        [self.function(), self.stage(), secret]
     }
 
     fn function(&mut self) -> Parameter {

@@ -46,6 +46,14 @@ pub enum Operation {
     DeleteFunction,
     /// Deletes a stage of a function.
     DeleteStage,
+    /// Lists the secrets of a stage.
+    ListSecrets,
+    /// Sets a secret.
+    SetSecret,
+    /// Deletes a secret.
+    DeleteSecret,
+    /// Replaces the key that secrets are sealed under.
+    RotateSecretsKey,
     /// Lists the versions of a function.
     ListVersions,
     /// Shows the journal of a function.
@@ -104,7 +112,7 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 38] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
@@ -125,6 +133,10 @@ impl Operation {
         Self::GetFunction,
         Self::DeleteFunction,
         Self::DeleteStage,
+        Self::ListSecrets,
+        Self::SetSecret,
+        Self::DeleteSecret,
+        Self::RotateSecretsKey,
         Self::ListVersions,
         Self::GetHistory,
         Self::GetPreview,
@@ -165,6 +177,10 @@ impl Operation {
             Self::GetFunction => (Get, "/v1/functions/{function}"),
             Self::DeleteFunction => (Delete, "/v1/functions/{function}"),
             Self::DeleteStage => (Delete, "/v1/functions/{function}/stages/{stage}"),
+            Self::ListSecrets => (Get, "/v1/functions/{function}/stages/{stage}/secrets"),
+            Self::SetSecret => (Put, "/v1/functions/{function}/stages/{stage}/secrets/{secret}"),
+            Self::DeleteSecret => (Delete, "/v1/functions/{function}/stages/{stage}/secrets/{secret}"),
+            Self::RotateSecretsKey => (Post, "/v1/secrets/rotate-key"),
             Self::ListVersions => (Get, "/v1/functions/{function}/versions"),
             Self::GetHistory => (Get, "/v1/functions/{function}/history"),
             Self::GetPreview => (Get, "/v1/functions/{function}/preview"),
@@ -206,6 +222,10 @@ impl Operation {
             Self::GetFunction => "getFunction",
             Self::DeleteFunction => "deleteFunction",
             Self::DeleteStage => "deleteStage",
+            Self::ListSecrets => "listSecrets",
+            Self::SetSecret => "setSecret",
+            Self::DeleteSecret => "deleteSecret",
+            Self::RotateSecretsKey => "rotateSecretsKey",
             Self::ListVersions => "listVersions",
             Self::GetHistory => "getHistory",
             Self::GetPreview => "getPreview",
@@ -229,7 +249,9 @@ impl Operation {
             Self::Healthz | Self::Readyz | Self::Describe => return AccessRule::Open,
             Self::Metrics => return AccessRule::OpenLocally(Permission::ReadMetrics),
             Self::GetNode | Self::GetCaller => Permission::ReadNode,
-            Self::GetBackup | Self::RotatePreviewKey => Permission::ManageNode,
+            Self::GetBackup | Self::RotatePreviewKey | Self::RotateSecretsKey => Permission::ManageNode,
+            Self::ListSecrets => Permission::ReadSecrets,
+            Self::SetSecret | Self::DeleteSecret => Permission::ManageSecrets,
             Self::ListTokens | Self::CreateToken | Self::RotateToken | Self::RevokeToken => {
                 Permission::ManageTokens
             }

@@ -345,7 +345,7 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub growth: Vec<String>,
     /// `deploy`, `traffic`, `step`, `await`, `pause`, `resume`, `freeze`, `promote`, `settle`, `abort`,
-    /// `rollback`, `delete-stage`, `delete`.
+    /// `rollback`, `delete-stage`, `delete`, `set-secret`, `delete-secret`, `reseal-secrets`.
     #[schema(value_type = ActionWord)]
     pub action: String,
     /// The stage that the change is about.
@@ -364,6 +364,10 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<StepText>)]
     pub step: Option<String>,
+    /// The secrets that the version got, or the secret that was set, each with the revision of its value; a
+    /// secret that was deleted has 0.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, u32>,
     /// Hash of this entry. It covers the hash of the entry before it.
     #[schema(value_type = DigestText)]
     pub hash: String,

@@ -9,6 +9,7 @@ mod error;
 mod handing_over;
 mod reconcile;
 mod refusals;
+mod secrets;
 mod tokens;
 mod trap_memory;
 
@@ -19,6 +20,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore, watch};
 use wasm_fn_core::{Digest, FunctionName, Revision, VersionNo};
 use wasm_fn_rollout::Time;
 use wasm_fn_router::{HeldVersion, RouteTable, Salt};
+use wasm_fn_secrets::{KeyError, NodeKey};
 use wasm_fn_store::{Blobs, JournalRange, Store, StoreError};
 
 use crate::{
@@ -29,13 +31,15 @@ use crate::{
     host::Host,
     journal::{Entry, GENESIS, Hash, NotedHead},
     publish::{Publisher, TableError},
-    state::{Action, Change, ChangeError, FunctionChange, StageKey, StageRules, State},
+    secrets::SecretKeys,
+    state::{AccessChange, Action, Change, ChangeError, FunctionChange, StageKey, StageRules, State},
 };
 
 pub use backup::Backup;
 pub use commands::GateStanding;
 pub use deploy::{Deploy, Deployed};
 pub use error::ControlError;
+pub use secrets::SecretId;
 pub use tokens::CreateToken;
 
 /// How many deployments may run or wait. More are refused.
@@ -57,6 +61,8 @@ pub struct ControlOptions<H, S> {
     pub blobs: Blobs,
     /// Decides who may use the admin API.
     pub access: Access,
+    /// What the keys of secrets are sealed under.
+    pub secrets_key: NodeKey,
     /// Tells the time.
     pub clock: Clock,
     /// What is asked of releases to stages, by the names of the stages.
@@ -78,6 +84,7 @@ pub struct Control<H: Host, S> {
     store: S,
     blobs: Arc<Blobs>,
     access: Access,
+    secrets: Arc<SecretKeys>,
     clock: Clock,
     stage_rules: StageRules,
     salt: Box<dyn Fn() -> Salt + Send + Sync>,
@@ -138,6 +145,9 @@ pub enum OpenError {
     /// No table can be built from the state.
     #[error("stored state cannot be published: {0}")]
     Table(#[from] TableError),
+    /// The secrets cannot be opened.
+    #[error("secrets cannot be opened: {0}")]
+    Key(#[from] KeyError),
     /// The components cannot be read.
     #[error("components cannot be read: {0}")]
     Blobs(#[from] io::Error),
@@ -164,7 +174,8 @@ impl<H: Host, S: Store> Control<H, S> {
     pub async fn open(options: ControlOptions<H, S>) -> Result<Arc<Self>, OpenError> {
         let loaded = documents::load(&options.store).await?;
         let changed = Arc::new(Notify::new());
-        let Published { publisher, table } = publish(&options.host, &changed, &loaded)?;
+        let secrets = Arc::new(SecretKeys::open(options.secrets_key, loaded.state.data_keys())?);
+        let Published { publisher, table } = publish(&options.host, &secrets, &changed, &loaded)?;
         let analyses = publisher.analyses();
         let memory = trap_memory::Memory::of(publisher.news(), loaded.traps);
         let used = digests(&loaded.state);
@@ -175,6 +186,7 @@ impl<H: Host, S: Store> Control<H, S> {
             store: options.store,
             blobs: Arc::new(options.blobs),
             access: options.access,
+            secrets,
             started: options.clock.now(),
             clock: options.clock,
             stage_rules: options.stage_rules,
@@ -197,6 +209,7 @@ impl<H: Host, S: Store> Control<H, S> {
         tokio::spawn(reconcile::reconcile(Arc::downgrade(&control)));
         tokio::spawn(trap_memory::keep(Arc::downgrade(&control)));
         tokio::spawn(refusals::keep(Arc::downgrade(&control)));
+        tokio::spawn(Arc::clone(&control).resume_rotation());
         Ok(control)
     }
 
@@ -289,16 +302,16 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Plans, commits and publishes one change of `function`. Returns the state that includes it, or the
     /// current state if the plan has no change. A plan reads the time only when it runs, because it may have
     /// waited for other changes.
-    async fn commit_function(
+    async fn commit_function<E: Into<ControlError>>(
         &self,
         function: &FunctionName,
         note: Note,
-        plan: impl FnOnce(&State) -> Result<Option<FunctionChange>, ChangeError>,
+        plan: impl FnOnce(&State) -> Result<Option<FunctionChange>, E>,
     ) -> Result<Arc<State>, ControlError> {
         let mut writer = self.write().await?;
         let before = self.state();
         note.check(&before, function)?;
-        match plan(&before)? {
+        match plan(&before).map_err(Into::into)? {
             Some(change) => self.commit(&mut writer, before, note, change.into()).await,
             None => Ok(before),
         }
@@ -339,7 +352,16 @@ impl<H: Host, S: Store> Control<H, S> {
             // The table does not depend on it.
             Change::Access(_) => None,
         };
+        let ring = match &entry.change {
+            Change::Access(AccessChange::AddDataKey { .. } | AccessChange::DropDataKeys { .. }) => {
+                Some(self.secrets.ring(after.data_keys())?)
+            }
+            _ => None,
+        };
         self.store.commit(documents::commit(&entry, &after)).await?;
+        if let Some(ring) = ring {
+            self.secrets.put(ring);
+        }
 
         writer.head = entry.hash;
         let after = Arc::new(after);
@@ -417,11 +439,13 @@ impl<H: Host, S> Drop for Control<H, S> {
 /// Builds everything to publish from `loaded`, with analyses that notify `changed`.
 fn publish<H: Host>(
     host: &Arc<H>,
+    secrets: &Arc<SecretKeys>,
     changed: &Arc<Notify>,
     loaded: &LoadedState,
 ) -> Result<Published<H>, TableError> {
     let state = &loaded.state;
-    let mut publisher = Publisher::new(Arc::clone(host), Arc::clone(changed), loaded.traps.clone());
+    let (host, secrets, changed) = (Arc::clone(host), Arc::clone(secrets), Arc::clone(changed));
+    let mut publisher = Publisher::new(host, secrets, changed, loaded.traps.clone());
     let table = publisher.all(state)?;
     Ok(Published { publisher, table })
 }

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Serialize;
 use wasm_fn_access::Tokens;
 use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
+use wasm_fn_secrets::SealedDataKey;
 use wasm_fn_store::{Commit, JournalRange, KnownTraps, Record, Store, StoreError, Subject, TokenUses};
 
 use crate::{
@@ -63,10 +64,11 @@ pub(crate) async fn load(store: &impl Store) -> Result<LoadedState, StoreError> 
         }
         functions.insert(name, Arc::new(function));
     }
-    let tokens = loaded.access.as_deref().map(read_access).transpose();
-    let tokens =
-        tokens.map_err(|reason| StoreError::Corrupt { table: "access", key: "tokens".to_owned(), reason })?;
-    let state = State::new(loaded.revision, functions, Arc::new(tokens.unwrap_or_default()));
+    let access = loaded.access.as_deref().map(read_access).transpose();
+    let access =
+        access.map_err(|reason| StoreError::Corrupt { table: "access", key: "tokens".to_owned(), reason })?;
+    let (tokens, data_keys) = access.unwrap_or_default();
+    let state = State::new(loaded.revision, functions, Arc::new(tokens), Arc::new(data_keys));
     let head = loaded.last.as_ref().map(read_entry).transpose()?.map_or(GENESIS, |entry| entry.hash);
     let traps = of_versions(loaded.traps, &state);
     Ok(LoadedState { state, traps, token_uses: loaded.token_uses, head })
@@ -90,7 +92,7 @@ pub(crate) fn commit(entry: &Entry, after: &State) -> Commit {
         }
         // A record of refusals changes nothing, so there is nothing to write but the record.
         Change::Access(AccessChange::Refuse { .. }) => (Subject::Access, None),
-        Change::Access(_) => (Subject::Access, Some(json(&stored::StoredAccess::from(&**after.tokens())))),
+        Change::Access(_) => (Subject::Access, Some(json(&stored::StoredAccess::from(after)))),
     };
     Commit {
         revision: entry.revision,
@@ -147,9 +149,9 @@ fn read_function(document: &str) -> Result<Function, String> {
     Function::try_from(stored).map_err(|error| error.0)
 }
 
-fn read_access(document: &str) -> Result<Tokens, String> {
+fn read_access(document: &str) -> Result<(Tokens, Vec<SealedDataKey>), String> {
     let stored: stored::StoredAccess = serde_json::from_str(document).map_err(|error| error.to_string())?;
-    Tokens::try_from(stored).map_err(|error| error.0)
+    stored.try_into().map_err(|error: stored::Malformed| error.0)
 }
 
 fn read_entry(record: &Record) -> Result<Entry, StoreError> {

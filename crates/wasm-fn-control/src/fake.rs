@@ -18,6 +18,8 @@ use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, VersionNo};
 use wasm_fn_router::Stage;
+use wasm_fn_secrets::{NodeKey, SecretSet};
+use zeroize::Zeroizing;
 
 // Named by its crate, because the tests of the admin crate include this file.
 use wasm_fn_control::{
@@ -73,6 +75,7 @@ impl Host for FakeHost {
         _: Digest,
         component: PathBuf,
         _: FunctionConfig,
+        _: Arc<SecretSet>,
         progress: ProgressSink,
     ) -> Result<Prepared, Rejection> {
         let bytes = std::fs::read(component).unwrap();
@@ -90,9 +93,16 @@ impl Host for FakeHost {
         Ok(Prepared { kind: "cgi".to_owned() })
     }
 
-    fn version(&self, function: &FunctionName, no: VersionNo, _: Digest, _: &FunctionConfig) -> Arc<str> {
+    fn version(
+        &self,
+        function: &FunctionName,
+        no: VersionNo,
+        _: Digest,
+        _: &FunctionConfig,
+        secrets: Arc<SecretSet>,
+    ) -> Arc<str> {
         self.handles.fetch_add(1, SeqCst);
-        format!("{function} {no}").into()
+        format!("{function} {no}{}", told(&secrets)).into()
     }
 
     fn fresh_version(
@@ -101,8 +111,9 @@ impl Host for FakeHost {
         no: VersionNo,
         _: Digest,
         _: &FunctionConfig,
+        secrets: Arc<SecretSet>,
     ) -> Arc<str> {
-        let handle: Arc<str> = format!("{function} {no} fresh").into();
+        let handle: Arc<str> = format!("{function} {no} fresh{}", told(&secrets)).into();
         self.fresh.lock().unwrap().push(Arc::downgrade(&handle));
         handle
     }
@@ -134,6 +145,16 @@ impl Host for FakeHost {
     fn log_changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
+}
+
+/// What a fake version tells of its secrets: ` NAME=value` for each.
+fn told(secrets: &SecretSet) -> String {
+    secrets.iter().map(|(name, value)| format!(" {name}={}", value.expose())).collect()
+}
+
+/// The key of every node in these tests.
+fn node_key() -> NodeKey {
+    NodeKey::new(Zeroizing::new([7; 32]))
 }
 
 /// A store that can be told to fail.
@@ -219,6 +240,7 @@ impl Node {
             store: store.clone(),
             blobs: Blobs::open(folder.path(), COMPONENT_BYTES_MAX).unwrap(),
             access: Access::only(TOKEN.to_owned()),
+            secrets_key: node_key(),
             clock: Clock::showing(now_ms),
             stage_rules: wasm_fn_control::state::StageRules::new(),
             salt: Box::new(salt_at_random),

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::sync::watch;
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
+use wasm_fn_secrets::SecretSet;
 
 /// Receives progress. Any thread may call it, and it must not block.
 pub type ProgressSink = Arc<dyn Fn(Progress) + Send + Sync>;
@@ -26,7 +27,7 @@ pub trait Host: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<String>, Rejection>> + Send;
 
     /// Checks the component at `component` (its kind, imports, and the limits of `config`) and compiles it
-    /// into the artefact cache, so that a handle on it loads fast.
+    /// into the artefact cache, so that a handle on it loads fast. It is started once, with `secrets`.
     ///
     /// # Errors
     /// Why the component cannot become a version. Nothing is changed.
@@ -35,17 +36,19 @@ pub trait Host: Send + Sync + 'static {
         digest: Digest,
         component: PathBuf,
         config: FunctionConfig,
+        secrets: Arc<SecretSet>,
         progress: ProgressSink,
     ) -> impl Future<Output = Result<Prepared, Rejection>> + Send;
 
-    /// A handle on a version that has been prepared, now or before a restart. This is cheap, because the
-    /// version loads when it is first used.
+    /// A handle on a version that has been prepared, now or before a restart, with the secrets that it has in
+    /// a stage. This is cheap, because the version loads when it is first used.
     fn version(
         &self,
         function: &FunctionName,
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,
+        secrets: Arc<SecretSet>,
     ) -> Self::Version;
 
     /// Another handle on the same version, which shares nothing with the first: its code is loaded again, and
@@ -57,6 +60,7 @@ pub trait Host: Send + Sync + 'static {
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,
+        secrets: Arc<SecretSet>,
     ) -> Self::Version;
 
     /// Ends when `version` is loaded, so that its first requests need not wait, or when it cannot be loaded.

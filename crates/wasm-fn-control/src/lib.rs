@@ -26,15 +26,17 @@ mod documents;
 #[cfg(test)]
 mod fake;
 mod publish;
+mod secrets;
 mod stored;
 
 pub use access::{Access, Actor, TokenError, Unproven};
 pub use clock::Clock;
 pub use control::{
     Backup, Control, ControlError, ControlOptions, CreateToken, Deploy, Deployed, GateStanding, Note,
-    OpenError, salt_at_random,
+    OpenError, SecretId, salt_at_random,
 };
 pub use documents::{VerifyError, stored_state, verify_journal};
 pub use journal::NotedHead;
 pub use publish::TableError;
+pub use secrets::SecretsError;
 pub use stored::Malformed;

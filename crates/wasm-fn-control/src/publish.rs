@@ -20,13 +20,15 @@ use wasm_fn_store::KnownTraps;
 use crate::{
     analysis::{Analyses, Analysis, CohortRecord, TableObserver, Tallies},
     host::Host,
-    state::{Function, Rollout, RolloutId, StageState, State},
+    secrets::{SecretKeys, SecretsError},
+    state::{Function, Rollout, RolloutId, SecretPins, StageKey, StageState, State},
 };
 
 /// Builds tables that share their unchanged parts: stages of other functions, handles on versions, and
 /// tallies and analyses, which go on counting.
 pub(crate) struct Publisher<H: Host> {
     host: Arc<H>,
+    secrets: Arc<SecretKeys>,
     // Notified when an analysis has news.
     changed: Arc<Notify>,
     // Counts traps that a version has for the first time.
@@ -34,19 +36,33 @@ pub(crate) struct Publisher<H: Host> {
     // The traps that versions had before this was created.
     known: KnownTraps,
     // Loaded handles for the baselines of rollouts that are about to begin.
-    ahead: HashMap<(FunctionName, VersionNo), H::Version>,
+    ahead: HashMap<(StageKey, VersionNo), H::Version>,
     functions: BTreeMap<FunctionName, Parts<H::Version>>,
     analyses: Arc<Analyses>,
 }
 
 /// The parts that were built for one function.
 struct Parts<V> {
-    handles: HashMap<VersionNo, V>,
+    handles: HashMap<HandleKey, V>,
     tallies: HashMap<(StageName, VersionNo), Arc<Tally>>,
     /// The tallies of users whom a cohort rule would place on a canary, while there is none.
     cohorts: HashMap<(StageName, VersionNo), Arc<Tally>>,
     baselines: HashMap<StageName, BaselineHandle<V>>,
     stages: Vec<Arc<Stage<V>>>,
+}
+
+/// A version with the secrets that it has in a stage. Without secrets, it is the same in all stages.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct HandleKey {
+    version: VersionNo,
+    secrets: Option<(StageName, SecretPins)>,
+}
+
+impl HandleKey {
+    fn of(function: &Function, stage: &StageName, version: VersionNo) -> Self {
+        let pins = function.secrets_of(stage, version);
+        Self { version, secrets: (!pins.is_empty()).then(|| (stage.clone(), pins)) }
+    }
 }
 
 /// The handle that serves the baseline of a rollout.
@@ -55,6 +71,9 @@ struct BaselineHandle<V> {
     rollout: RolloutId,
     target: V,
 }
+
+/// A baseline's share, and its handle.
+type Baseline<V> = (Weight, BaselineHandle<V>);
 
 /// The analysis of a rollout, with the observer for a table that is not yet published.
 struct NextAnalysis {
@@ -82,14 +101,22 @@ pub enum TableError {
     /// A stage cannot be built.
     #[error(transparent)]
     Stage(#[from] StageError),
+    /// A version cannot have its secrets: what is stored of them was changed.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
 }
 
 impl<H: Host> Publisher<H> {
     /// A publisher that has published nothing yet, and whose analyses notify `changed`. `known` are the traps
     /// that versions have already had.
-    pub(crate) fn new(host: Arc<H>, changed: Arc<Notify>, known: KnownTraps) -> Self {
+    pub(crate) fn new(
+        host: Arc<H>,
+        secrets: Arc<SecretKeys>,
+        changed: Arc<Notify>,
+        known: KnownTraps,
+    ) -> Self {
         let (ahead, functions, analyses) = (HashMap::new(), BTreeMap::new(), Arc::default());
-        Self { host, changed, news: Arc::default(), known, ahead, functions, analyses }
+        Self { host, secrets, changed, news: Arc::default(), known, ahead, functions, analyses }
     }
 
     /// The analyses of published rollouts.
@@ -97,14 +124,15 @@ impl<H: Host> Publisher<H> {
         Arc::clone(&self.analyses)
     }
 
-    /// Holds a handle for the baseline of a rollout of `function` from `version` that is about to begin.
-    pub(crate) fn hold_ahead(&mut self, function: FunctionName, version: VersionNo, target: H::Version) {
-        self.ahead.insert((function, version), target);
+    /// Holds a handle for the baseline of a rollout of the stage at `key` from `version` that is about to
+    /// begin.
+    pub(crate) fn hold_ahead(&mut self, key: StageKey, version: VersionNo, target: H::Version) {
+        self.ahead.insert((key, version), target);
     }
 
     /// Drops that handle. If the rollout has begun, it holds the handle now.
-    pub(crate) fn drop_ahead(&mut self, function: &FunctionName, version: VersionNo) {
-        self.ahead.remove(&(function.clone(), version));
+    pub(crate) fn drop_ahead(&mut self, key: &StageKey, version: VersionNo) {
+        self.ahead.remove(&(key.clone(), version));
     }
 
     /// The number of new traps since this was created. Each trap counts once.
@@ -171,16 +199,7 @@ impl<H: Host> Publisher<H> {
         function: &Function,
     ) -> Result<(Parts<H::Version>, NextAnalyses), TableError> {
         let before = self.functions.get(name);
-        let handle = |no: VersionNo| before.and_then(|parts| parts.handles.get(&no)).cloned();
-        let handles: HashMap<_, _> = function
-            .versions
-            .iter()
-            .map(|(&no, version)| {
-                let build = &version.build;
-                let handle = handle(no);
-                (no, handle.unwrap_or_else(|| self.host.version(name, no, build.digest, &build.config)))
-            })
-            .collect();
+        let handles = self.handles(name, function, before)?;
         let tally = |key: &(StageName, VersionNo)| {
             let kept = before.and_then(|parts| parts.tallies.get(key)).cloned();
             kept.unwrap_or_else(|| {
@@ -203,7 +222,7 @@ impl<H: Host> Publisher<H> {
         let mut analyses = NextAnalyses::new();
         for (stage, state) in &function.stages {
             let earlier = self.analyses.get(&(name.clone(), stage.clone()));
-            let baseline = self.baseline(name, function, stage, state);
+            let baseline = self.baseline(name, function, stage, state)?;
             let share = baseline.as_ref().map_or(Weight::ZERO, |(share, _)| *share);
             let next = state.rollout.as_ref().and_then(|rollout| {
                 parts.analysis(stage, (state, share), rollout, earlier, &self.changed, function)
@@ -225,28 +244,64 @@ impl<H: Host> Publisher<H> {
         Ok((parts, analyses))
     }
 
+    /// A handle on each version of `function` in each stage, those of `before` if nothing about them differs.
+    fn handles(
+        &self,
+        name: &FunctionName,
+        function: &Function,
+        before: Option<&Parts<H::Version>>,
+    ) -> Result<HashMap<HandleKey, H::Version>, TableError> {
+        let mut handles = HashMap::new();
+        for (stage, no) in
+            function.stages.keys().flat_map(|stage| function.versions.keys().map(move |&no| (stage, no)))
+        {
+            let key = HandleKey::of(function, stage, no);
+            if handles.contains_key(&key) {
+                continue;
+            }
+            let handle = match before.and_then(|parts| parts.handles.get(&key)) {
+                Some(handle) => handle.clone(),
+                None => {
+                    let build = &function.versions[&no].build;
+                    let secrets = self.secrets.of_version((name, function), stage, no)?;
+                    self.host.version(name, no, build.digest, &build.config, secrets)
+                }
+            };
+            handles.insert(key, handle);
+        }
+        Ok(handles)
+    }
+
     /// The baseline of the rollout of `stage`, if it is at a step, with its share. It gets as many users as
-    /// the canary, or all of stable's users if there are fewer.
+    /// the canary, or all of stable's users if there are fewer, and it has stable's secrets.
     fn baseline(
         &self,
         name: &FunctionName,
         function: &Function,
         stage: &StageName,
         state: &StageState,
-    ) -> Option<(Weight, BaselineHandle<H::Version>)> {
-        let rollout = state.rollout.as_ref()?;
-        let Place::Step(_) = rollout.phase.place()? else { return None };
+    ) -> Result<Option<Baseline<H::Version>>, TableError> {
+        let Some(rollout) = &state.rollout else { return Ok(None) };
+        let Some(Place::Step(_)) = rollout.phase.place() else { return Ok(None) };
         let share = state.split.weight(rollout.canary).min(state.split.weight(rollout.base));
         let version = rollout.base;
         let kept = self.functions.get(name).and_then(|parts| parts.baselines.get(stage));
         let kept = kept.filter(|kept| kept.rollout == rollout.id()).cloned();
-        let handle = kept.or_else(|| {
-            let build = &function.versions.get(&version)?.build;
-            let fresh = || self.host.fresh_version(name, version, build.digest, &build.config);
-            let target = self.ahead.get(&(name.clone(), version)).cloned().unwrap_or_else(fresh);
-            Some(BaselineHandle { rollout: rollout.id(), target })
-        });
-        Some((share, handle?))
+        if let Some(kept) = kept {
+            return Ok(Some((share, kept)));
+        }
+        let Some(build) = function.versions.get(&version).map(|version| &version.build) else {
+            return Ok(None);
+        };
+        let key = (name.clone(), stage.clone());
+        let target = match self.ahead.get(&(key, version)) {
+            Some(target) => target.clone(),
+            None => {
+                let secrets = self.secrets.of_version((name, function), stage, version)?;
+                self.host.fresh_version(name, version, build.digest, &build.config, secrets)
+            }
+        };
+        Ok(Some((share, BaselineHandle { rollout: rollout.id(), target })))
     }
 }
 
@@ -307,7 +362,7 @@ impl<V: Clone> Parts<V> {
         function: &Function,
         stage: &StageName,
         state: &StageState,
-        (comparison, baseline): (Option<ComparisonSpec>, Option<(Weight, BaselineHandle<V>)>),
+        (comparison, baseline): (Option<ComparisonSpec>, Option<Baseline<V>>),
     ) -> StageSpec<V> {
         let entry = |no: VersionNo, target: V| VersionEntry {
             no,
@@ -315,7 +370,9 @@ impl<V: Clone> Parts<V> {
             tally: self.tallies.get(&(stage.clone(), no)).cloned().unwrap_or_default(),
             target,
         };
-        let entries = self.handles.iter().map(|(&no, handle)| entry(no, handle.clone()));
+        let entries = function.versions.keys().filter_map(|&no| {
+            Some(entry(no, self.handles.get(&HandleKey::of(function, stage, no))?.clone()))
+        });
         let baseline = baseline
             .map(|(share, handle)| BaselineSpec { share, entry: entry(handle.rollout.base, handle.target) });
         let stable = function.versions.get(&state.stable).map(|version| &*version.build.config);

@@ -15,6 +15,7 @@ mod error;
 mod growth;
 mod proposal;
 mod rollout;
+mod secrets;
 mod spec;
 mod tokens;
 mod traffic;
@@ -28,6 +29,7 @@ use wasm_fn_core::{
 };
 use wasm_fn_rollout::Time;
 use wasm_fn_router::Salt;
+use wasm_fn_secrets::SealedDataKey;
 
 pub use advance::{Facts, effective};
 pub use approval::Approve;
@@ -35,10 +37,11 @@ pub use change::{AccessChange, Action, Advance, Build, Change, FunctionChange, M
 pub use check::{Check, CheckError, CheckText, Mismatch};
 pub use cohorts::{CohortProblem, NoCohort};
 pub use deploy::{DeployPlan, Deployment};
-pub use error::{ChangeError, Grows};
+pub use error::{ChangeError, Grows, SecretsProblem, SecretsProblemKind};
 pub use growth::{Growth, Imports};
 pub use proposal::{Approval, NoApproval, Proposal, StageRule, StageRules};
 pub use rollout::{EndedRollout, Rollout, RolloutId, RolloutOutcome, SeenRollout, StageKey};
+pub use secrets::{FunctionSecrets, ResealedValue, Secret, SecretEntry, SecretPins};
 use spec::KEEP_MAX;
 pub use spec::{RolloutSpec, SpecError};
 pub use tokens::NewToken;
@@ -52,9 +55,11 @@ pub struct State {
     pub(crate) revision: Revision,
     pub(crate) functions: BTreeMap<FunctionName, Arc<Function>>,
     pub(crate) tokens: Arc<Tokens>,
+    pub(crate) data_keys: Arc<Vec<SealedDataKey>>,
 }
 
-/// One function. A function without versions is a tombstone, which keeps its numbers from being reused.
+/// One function. A function without versions is a tombstone, which keeps its numbers from being reused, or
+/// it has secrets and was not deployed yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Function {
     /// The revision of its last change.
@@ -69,6 +74,8 @@ pub struct Function {
     pub ended: BTreeMap<StageName, EndedRollout>,
     /// The releases that wait for approval, by stage.
     pub proposals: BTreeMap<StageName, Proposal>,
+    /// Its secrets, in stages with and without traffic.
+    pub secrets: FunctionSecrets,
 }
 
 /// One immutable build.
@@ -84,6 +91,8 @@ pub struct VersionState {
     pub message: Option<String>,
     /// How its last time with traffic ended, if that deserves a warning.
     pub verdict: Option<VersionVerdict>,
+    /// Its secrets in each stage that it was deployed to; those of a stage never change.
+    pub secrets: BTreeMap<StageName, SecretPins>,
 }
 
 /// How a version ended.
@@ -154,8 +163,9 @@ impl State {
         revision: Revision,
         functions: BTreeMap<FunctionName, Arc<Function>>,
         tokens: Arc<Tokens>,
+        data_keys: Arc<Vec<SealedDataKey>>,
     ) -> Self {
-        Self { revision, functions, tokens }
+        Self { revision, functions, tokens, data_keys }
     }
 
     /// The revision of the state.
@@ -246,6 +256,7 @@ impl Default for Function {
             stages: BTreeMap::new(),
             ended: BTreeMap::new(),
             proposals: BTreeMap::new(),
+            secrets: FunctionSecrets::default(),
         }
     }
 }
@@ -277,10 +288,20 @@ impl Function {
         }
     }
 
-    /// The newest version with this component and configuration.
-    fn like(&self, digest: Digest, config: &FunctionConfig) -> Option<VersionNo> {
-        let same =
-            |version: &VersionState| version.build.digest == digest && *version.build.config == *config;
+    /// The newest version with this component and configuration that has these `secrets` in `stage`, or was
+    /// not deployed there yet and can get them.
+    fn like(
+        &self,
+        digest: Digest,
+        config: &FunctionConfig,
+        stage: &StageName,
+        secrets: &SecretPins,
+    ) -> Option<VersionNo> {
+        let same = |version: &VersionState| {
+            version.build.digest == digest
+                && *version.build.config == *config
+                && version.secrets.get(stage).is_none_or(|pins| pins == secrets)
+        };
         self.versions.iter().rev().find(|(_, version)| same(version)).map(|(&no, _)| no)
     }
 
@@ -296,9 +317,12 @@ impl Function {
             meta.message.or(report).map(str::to_owned)
         };
         match action {
-            Action::Deploy { stage, version, made, after, aborted, dropped, .. } => {
+            Action::Deploy { stage, version, made, after, aborted, dropped, secrets, .. } => {
                 if let Some(build) = made {
                     self.insert(*version, build.clone(), meta);
+                }
+                if let Some(version) = self.versions.get_mut(version).filter(|_| !secrets.is_empty()) {
+                    version.secrets.insert(stage.clone(), secrets.clone());
                 }
                 if let Some(after) = after {
                     self.settle(stage, after);
@@ -329,9 +353,12 @@ impl Function {
                     self.condemn(*canary, Fate::Aborted, stage, reason(), meta);
                 }
             }
-            Action::Propose { stage, version, made, dropped, proposal } => {
+            Action::Propose { stage, version, made, dropped, secrets, proposal } => {
                 if let Some(build) = made {
                     self.insert(*version, build.clone(), meta);
+                }
+                if let Some(version) = self.versions.get_mut(version).filter(|_| !secrets.is_empty()) {
+                    version.secrets.insert(stage.clone(), secrets.clone());
                 }
                 self.propose(stage, proposal);
                 for version in dropped {
@@ -355,12 +382,20 @@ impl Function {
                 self.stages.remove(stage);
                 self.ended.remove(stage);
                 self.proposals.remove(stage);
+                self.secrets.remove_stage(stage);
+                for version in self.versions.values_mut() {
+                    version.secrets.remove(stage);
+                }
+            }
+            Action::SetSecret { .. } | Action::DeleteSecret { .. } | Action::ResealSecrets { .. } => {
+                self.apply_secrets(action, meta);
             }
             Action::Delete => {
                 self.proposals.clear();
                 self.versions.clear();
                 self.stages.clear();
                 self.ended.clear();
+                self.secrets.clear();
             }
         }
     }
@@ -372,6 +407,7 @@ impl Function {
             created_by: meta.actor.to_owned(),
             message: meta.message.map(str::to_owned),
             verdict: None,
+            secrets: BTreeMap::new(),
         };
         self.versions.insert(no, version);
         // The last possible number is never used, so there is always a next one.

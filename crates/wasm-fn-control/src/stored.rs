@@ -11,6 +11,7 @@ mod check;
 mod config;
 mod function;
 mod rollout;
+mod secrets;
 
 use std::{fmt::Display, str::FromStr};
 

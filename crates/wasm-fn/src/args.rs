@@ -11,6 +11,7 @@ mod listen;
 #[cfg(test)]
 mod markdown;
 mod node;
+mod secrets;
 mod words;
 
 use std::{
@@ -30,6 +31,10 @@ pub(crate) use config::{Config, ConfigCommand};
 pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail, PromoteStage, Waiting};
 pub(crate) use listen::listen_address;
 pub(crate) use node::{Demo, Doctor, Log, LogFormat, Serve};
+pub(crate) use secrets::{
+    Secrets, SecretsCommand, SecretsDelete, SecretsDeploy, SecretsImport, SecretsList, SecretsPlace,
+    SecretsRotateKey, SecretsSet,
+};
 pub(crate) use words::parse;
 
 /// Text after the program's help, and in the generated page.
@@ -99,6 +104,8 @@ pub(crate) enum Command {
     Functions(Functions),
     /// Deletes a function and all its versions, or one of its stages
     Delete(Delete),
+    /// Sets, lists and deletes the secrets of functions
+    Secrets(Secrets),
     /// Manages tokens: who may do what with which functions and stages
     Tokens(Tokens),
     /// Shows who changed what on the node, when, from where and why, and who was refused

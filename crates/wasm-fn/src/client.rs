@@ -141,6 +141,22 @@ impl Client {
         self.lines(Method::GET, &with_query(path, query)?, None::<&()>).await
     }
 
+    /// Replaces `path`, with `query`, by `value`.
+    pub(crate) async fn put<Q: Serialize, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &Q,
+        value: &str,
+    ) -> Result<T, ClientError> {
+        let body = full(Bytes::copy_from_slice(value.as_bytes()));
+        let mut request = self.request(Method::PUT, &with_query(path, query)?, body)?;
+        let octets = HeaderValue::from_static("application/octet-stream");
+        request.headers_mut().insert(header::CONTENT_TYPE, octets);
+        let exchange = async { self.read(self.send(request).await?).await };
+        let bytes = tokio::time::timeout(ANSWER_WAIT, exchange).await.map_err(|_| self.slow())??;
+        serde_json::from_slice(&bytes).map_err(|error| self.unexpected(error))
+    }
+
     /// Asks the node whether it already has the component.
     pub(crate) async fn has(&self, component: Digest) -> Result<bool, ClientError> {
         let request =

@@ -10,6 +10,7 @@ mod functions;
 mod invoke;
 mod logs;
 mod preview;
+mod secrets;
 mod serve;
 mod status;
 mod traffic;
@@ -59,6 +60,13 @@ impl Command {
             Self::Logs(args) => &args.connection,
             Self::Functions(args) => &args.connection,
             Self::Delete(args) => &args.connection,
+            Self::Secrets(args) => match &args.command {
+                args::SecretsCommand::Set(args) => &args.connection,
+                args::SecretsCommand::Import(args) => &args.connection,
+                args::SecretsCommand::List(args) => &args.connection,
+                args::SecretsCommand::Delete(args) => &args.connection,
+                args::SecretsCommand::RotateKey(args) => &args.connection,
+            },
             Self::Tokens(args) => match &args.command {
                 args::TokensCommand::Create(args) => &args.connection,
                 args::TokensCommand::List(args) | args::TokensCommand::Show(args) => &args.connection,
@@ -130,6 +138,7 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Logs(args) => logs::run(args, output).await,
         Command::Functions(args) => functions::list(args, output).await,
         Command::Delete(args) => functions::delete(args, output).await,
+        Command::Secrets(args) => secrets::run(args, output).await,
         Command::Tokens(args) => access::tokens::run(args, output).await,
         Command::Audit(args) => access::audit::run(args, output).await,
         Command::Serve(_) | Command::Demo(_) | Command::Completions(_) | Command::Config(_) => {

@@ -5,6 +5,7 @@
 
 mod checks;
 mod connection;
+pub(crate) mod dotenv;
 mod file;
 mod function;
 mod gate;

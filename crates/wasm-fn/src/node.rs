@@ -35,6 +35,7 @@ use wasm_fn_admin::{Admin, AdminOptions};
 use wasm_fn_control::{Access, Clock, Control, ControlOptions, salt_at_random};
 use wasm_fn_core::{FunctionName, Scheme, format_bytes as bytes};
 use wasm_fn_runtime::{EgressOptions, Listeners, Runtime, RuntimeOptions, SystemResolver, TrustedRoots};
+use wasm_fn_secrets::NodeKey;
 use wasm_fn_server::{
     DrainReport, OverrideAccess, RedirectHandle, RedirectOptions, ServerHandle, draw_at_random,
 };
@@ -116,6 +117,7 @@ struct AdminApi {
 struct Kept {
     store: EmbeddedStore,
     access: Access,
+    secrets_key: NodeKey,
     blobs: Blobs,
 }
 
@@ -233,6 +235,7 @@ impl Node {
             store: kept.store,
             blobs: kept.blobs,
             access: kept.access,
+            secrets_key: kept.secrets_key,
             clock: Clock::system(),
             stage_rules: options.stage_rules.clone(),
             salt: Box::new(salt_at_random),
@@ -423,11 +426,11 @@ async fn open(options: &NodeOptions) -> anyhow::Result<Kept> {
         let store = EmbeddedStore::open(&data_dir)?;
         let access = Access::open(&data_dir)?;
         // A key that cannot be had is an error of the start, and not of the first secret.
-        let key = secrets_key::find(&data_dir, key_command.as_ref())?;
-        tracing::info!(key = %key.id(), "key of the node's secrets");
+        let secrets_key = secrets_key::find(&data_dir, key_command.as_ref())?;
+        tracing::info!(key = %secrets_key.id(), "key of the node's secrets");
         let blobs = Blobs::open(&data_dir, component_bytes_max)
             .with_context(|| format!("components in {shown} cannot be opened"))?;
-        Ok(Kept { store, access, blobs })
+        Ok(Kept { store, access, secrets_key, blobs })
     });
     opened.await?
 }

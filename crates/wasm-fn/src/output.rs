@@ -8,6 +8,7 @@ mod look;
 pub(crate) mod picture;
 pub(crate) mod preview;
 pub(crate) mod rollout;
+pub(crate) mod secrets;
 pub(crate) mod tables;
 pub(crate) mod time;
 

@@ -29,7 +29,14 @@ impl Node {
         self.send_as(token, method, path, "application/json", body.into_bytes()).await
     }
 
-    async fn api_send(&self, method: Method, path: &str, media_type: &str, body: Vec<u8>) -> Answer {
+    /// Calls the admin API with the node's token and a `body` of `media_type`.
+    pub(crate) async fn api_send(
+        &self,
+        method: Method,
+        path: &str,
+        media_type: &str,
+        body: Vec<u8>,
+    ) -> Answer {
         self.send_as(Some(&self.token), method, path, media_type, body).await
     }
 

@@ -1,7 +1,7 @@
 //! Commands, run as users run them.
 
 use std::{
-    io::Read,
+    io::{Read, Seek as _, Write as _},
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -42,6 +42,13 @@ pub(crate) async fn run(command: &mut Command) -> Done {
         stderr: process.log(),
         shown,
     }
+}
+
+/// Runs `command` to its end, with `input` as its standard input.
+pub(crate) async fn run_with(command: &mut Command, input: &[u8]) -> Done {
+    let mut file = tempfile::tempfile().expect("the system has a temporary directory");
+    file.write_all(input).and_then(|()| file.rewind()).expect("the file is writable");
+    run(command.stdin(file)).await
 }
 
 impl Node {

@@ -10,6 +10,7 @@ use wasm_fn_control::{
     state::Action,
 };
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, VersionNo};
+use wasm_fn_secrets::SecretSet;
 use wasm_fn_store::{
     Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Record, Store, StoreError, TokenUses,
 };
@@ -44,6 +45,7 @@ impl Host for SimHost {
         _: Digest,
         _: PathBuf,
         _: FunctionConfig,
+        _: Arc<SecretSet>,
         _: ProgressSink,
     ) -> Result<Prepared, Rejection> {
         let takes_ms = self.node.world.lock().dice.within(0..=2000);
@@ -57,6 +59,7 @@ impl Host for SimHost {
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,
+        _: Arc<SecretSet>,
     ) -> Arc<Guest> {
         self.node.guest(function, no, digest, &config.limits)
     }
@@ -67,6 +70,7 @@ impl Host for SimHost {
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,
+        _: Arc<SecretSet>,
     ) -> Arc<Guest> {
         self.node.guest(function, no, digest, &config.limits)
     }

@@ -8,6 +8,7 @@ use wasm_fn_control::{
 };
 use wasm_fn_core::{Outcome, Point, Revision, StageName, VersionRef};
 use wasm_fn_router::{RouteTable, Salt};
+use wasm_fn_secrets::NodeKey;
 use wasm_fn_store::{Blobs, JournalRange};
 
 use arc_swap::ArcSwap;
@@ -30,6 +31,9 @@ const LIVES_MAX: u32 = 12;
 
 /// Longest time that nothing is looked at.
 const LOOK_EVERY_MS: u64 = 500;
+
+/// The key of secrets, which the functions here do not have.
+const SECRETS_KEY: &str = "wfk_0000000000000000000000000000000000000000000000000000000000000000";
 
 /// After the last request: longer than any can take.
 const DRAIN: Duration = Duration::from_secs(240);
@@ -147,6 +151,7 @@ impl Life {
             store: SimStore { healthy: last, ..store.clone() },
             blobs: Blobs::open(&folder, 1024).map_err(|error| error.to_string())?.in_place(),
             access: Access::only("wfn_sim".to_owned()),
+            secrets_key: NodeKey::parse(SECRETS_KEY).expect("it is a key"),
             clock: Clock::showing(clock_ms),
             stage_rules: wasm_fn_control::state::StageRules::new(),
             salt: Box::new(move || {

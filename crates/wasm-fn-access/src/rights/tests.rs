@@ -78,9 +78,11 @@ fn each_role_has_what_the_table_says() {
         let has = Permission::ALL.into_iter().filter(|permission| permission.roles().contains(role));
         has.map(Permission::as_str).collect::<Vec<_>>().join(" ")
     };
-    let reads = "read-node read-metrics read-functions read-logs read-audit";
+    let first = "read-node read-metrics read-functions read-logs read-audit";
+    let reads = format!("{first} read-secrets");
+    let of = |more: &str| format!("{first}{more} read-secrets");
     assert_eq!(words(AccessRole::Viewer), reads);
-    assert_eq!(words(AccessRole::Deployer), format!("{reads} preview-versions upload-components deploy"));
-    assert_eq!(words(AccessRole::Releaser), format!("{reads} preview-versions move-traffic approve"));
+    assert_eq!(words(AccessRole::Deployer), of(" preview-versions upload-components deploy"));
+    assert_eq!(words(AccessRole::Releaser), of(" preview-versions move-traffic approve"));
     assert_eq!(words(AccessRole::Admin).split(' ').count(), Permission::ALL.len());
 }

@@ -10,7 +10,7 @@ use wasm_fn_api::Operation;
 static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(wasm_fn_api::openapi()).unwrap());
 
 /// Properties that hold any text.
-const FREE: [&str; 28] = [
+const FREE: [&str; 29] = [
     "actor",
     "backtrace",
     "body",
@@ -33,6 +33,7 @@ const FREE: [&str; 28] = [
     "query",
     "reason",
     "request_id",
+    "set_by",
     "signal",
     "status",
     "text",

@@ -32,7 +32,7 @@ impl<H: Host, S: Store> Control<H, S> {
         let deploy = self.proposed(&function, &stage)?;
         let past = deploy.past(self);
         let ahead = self.load_baseline(&deploy).await;
-        let salt = (self.salt)();
+        let (salt, on) = ((self.salt)(), stage.clone());
         let approvers = self.stage_rules.get(&stage).map_or(0, |rule| rule.approvers);
         let (control, name) = (Arc::clone(self), function.clone());
         let (by, token, message) = (note.actor.clone(), note.token.clone(), note.message.clone());
@@ -46,7 +46,7 @@ impl<H: Host, S: Store> Control<H, S> {
             })
             .await;
         if let Some(version) = ahead {
-            self.writer.lock().await.publisher.drop_ahead(&function, version);
+            self.writer.lock().await.publisher.drop_ahead(&(function, on), version);
         }
         approved
     }

@@ -7,6 +7,7 @@ use wasm_fn_rollout::Counts;
 use wasm_fn_router::Salt;
 
 use super::{Control, ControlError, DEPLOYMENTS_MAX, Note};
+use wasm_fn_secrets::SecretSet;
 use wasm_fn_store::Store;
 
 use crate::{
@@ -160,6 +161,8 @@ impl<H: Host, S: Store> Control<H, S> {
         if plan.change.is_none() {
             return Ok(deploy.done(&plan, state));
         }
+        // What is too long is refused now, too.
+        self.secrets_for(&deploy, &plan, &state)?;
         let pin = self.blobs.pin(deploy.component);
         let missing = ControlError::ComponentMissing(deploy.component);
         let path = self.blobs.find(deploy.component).await?.ok_or(missing)?;
@@ -169,9 +172,10 @@ impl<H: Host, S: Store> Control<H, S> {
                 Ok(imports) => {
                     let state = self.state();
                     let known = Known { imports: Some(&imports), ..Known::default() };
-                    deploy.plan(asked.as_ref(), known, self.clock.now_ms(), salt, &state)?;
+                    let plan = deploy.plan(asked.as_ref(), known, self.clock.now_ms(), salt, &state)?;
+                    let secrets = self.secrets_for(&deploy, &plan, &state)?;
                     let config = FunctionConfig::clone(&deploy.config);
-                    let prepared = self.host.prepare(deploy.component, path, config, progress).await;
+                    let prepared = self.host.prepare(deploy.component, path, config, secrets, progress).await;
                     prepared.map(|prepared| (prepared, imports))
                 }
                 Err(rejection) => Err(rejection),
@@ -189,16 +193,19 @@ impl<H: Host, S: Store> Control<H, S> {
         let ahead = if asked.is_some() { None } else { self.load_baseline(&deploy).await };
         let mut planned = None;
         let committed = self
-            .commit_function(&deploy.function, note, |state| {
+            .commit_function(&deploy.function, note, |state| -> Result<_, ControlError> {
                 let now_ms = self.clock.now_ms();
                 let report = deploy.report(self, state);
                 let known = Known { kind: &prepared.kind, past, report, imports: Some(&imports) };
                 let plan = deploy.plan(asked.as_ref(), known, now_ms, salt, state)?;
+                // Values may have been set meanwhile.
+                self.secrets_for(&deploy, &plan, state)?;
                 Ok(planned.insert(plan).change.clone())
             })
             .await;
         if let Some(version) = ahead {
-            self.writer.lock().await.publisher.drop_ahead(&deploy.function, version);
+            let key = (deploy.function.clone(), deploy.stage.clone());
+            self.writer.lock().await.publisher.drop_ahead(&key, version);
         }
         let state = committed?;
         let plan = planned.expect("a commit without error has planned");
@@ -239,10 +246,24 @@ impl<H: Host, S: Store> Control<H, S> {
         let function = state.function(&deploy.function).ok()?;
         let stable = function.stages.get(&deploy.stage)?.stable;
         let build = &function.versions.get(&stable)?.build;
-        let target = self.host.fresh_version(&deploy.function, stable, build.digest, &build.config);
+        let secrets = self.secrets.of_version((&deploy.function, function), &deploy.stage, stable).ok()?;
+        let target = self.host.fresh_version(&deploy.function, stable, build.digest, &build.config, secrets);
         self.host.load(&target).await;
-        self.writer.lock().await.publisher.hold_ahead(deploy.function.clone(), stable, target);
+        let key = (deploy.function.clone(), deploy.stage.clone());
+        self.writer.lock().await.publisher.hold_ahead(key, stable, target);
         Some(stable)
+    }
+
+    /// The secrets that the version will have in the stage.
+    fn secrets_for(
+        &self,
+        deploy: &Deploy,
+        plan: &DeployPlan,
+        state: &State,
+    ) -> Result<Arc<SecretSet>, ControlError> {
+        let function = state.stored_function(&deploy.function).cloned().unwrap_or_default();
+        let (name, are_variables) = (&deploy.function, deploy.config.secrets_env);
+        Ok(self.secrets.set((name, &function), &deploy.stage, &plan.secrets, are_variables)?)
     }
 }
 

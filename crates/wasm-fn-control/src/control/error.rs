@@ -3,9 +3,12 @@
 use std::io;
 
 use wasm_fn_core::{Digest, FunctionName, Revision};
+use wasm_fn_secrets::KeyError;
 use wasm_fn_store::StoreError;
 
-use crate::{access::TokenError, host::Rejection, publish::TableError, state::ChangeError};
+use crate::{
+    access::TokenError, host::Rejection, publish::TableError, secrets::SecretsError, state::ChangeError,
+};
 
 /// Why a change was not made. The state stays as it was.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,12 @@ pub enum ControlError {
     /// A secret in the data directory cannot be replaced.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// A version cannot have its secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// The keys of secrets cannot be opened.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -29,7 +29,8 @@ impl<H: Host, S: Store> Control<H, S> {
         self.store.take_back().await?;
         let loaded = documents::load(&self.store).await?;
         if loaded.head != writer.head {
-            let published = publish(&self.host, &self.changed, &loaded)?;
+            self.secrets.put(self.secrets.ring(loaded.state.data_keys())?);
+            let published = publish(&self.host, &self.secrets, &self.changed, &loaded)?;
             let Published { publisher, table } = published;
             tracing::warn!(revision = loaded.state.revision().0, "state was changed by the other process");
             *self.memory.lock().await = Memory::of(publisher.news(), loaded.traps);

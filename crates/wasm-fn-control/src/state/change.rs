@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use wasm_fn_access::{Token, TokenHash};
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, StageName, TokenName, VersionNo};
+use wasm_fn_core::{
+    Digest, FunctionConfig, FunctionName, Revision, SecretName, StageName, TokenName, VersionNo,
+};
+use wasm_fn_secrets::{KeyId, SealedDataKey, SealedValue, SecretRevision};
 
-use super::{Approval, Proposal, StageState};
+use super::{Approval, Proposal, ResealedValue, SecretPins, StageState};
 use crate::report::Report;
 
 /// One planned mutation.
@@ -53,6 +56,16 @@ pub enum AccessChange {
     RotateAdminToken,
     /// The key of preview tokens was replaced.
     RotatePreviewKey,
+    /// Secrets are sealed under a new key from now on.
+    AddDataKey {
+        /// The key.
+        key: SealedDataKey,
+    },
+    /// Keys were dropped that seal no secret any more.
+    DropDataKeys {
+        /// Which ones.
+        keys: Vec<KeyId>,
+    },
     /// Requests were refused.
     Refuse {
         /// Which ones.
@@ -96,6 +109,8 @@ pub enum Action {
         report: Option<Box<Report>>,
         /// What the version can do beyond the one that was stable, as its author accepted it.
         growth: Vec<String>,
+        /// The secrets that the version has in the stage.
+        secrets: SecretPins,
     },
     /// The weights were set.
     Traffic {
@@ -164,6 +179,8 @@ pub enum Action {
         made: Option<Build>,
         /// Old versions that are removed.
         dropped: Vec<VersionNo>,
+        /// The secrets that the version has in the stage.
+        secrets: SecretPins,
         /// What waits.
         proposal: Box<Proposal>,
     },
@@ -189,10 +206,35 @@ pub enum Action {
         /// The version.
         version: VersionNo,
     },
-    /// A stage is deleted, with its split and its routes. The versions stay.
+    /// A stage is deleted, with its split, its routes and its secrets. The versions stay.
     DeleteStage {
         /// The stage.
         stage: StageName,
+    },
+    /// A secret has a new value.
+    SetSecret {
+        /// The stage.
+        stage: StageName,
+        /// The secret.
+        name: SecretName,
+        /// The revision of the value.
+        revision: SecretRevision,
+        /// The value.
+        sealed: SealedValue,
+        /// Earlier values that are removed, because no version has them.
+        dropped: Vec<SecretRevision>,
+    },
+    /// A secret was deleted.
+    DeleteSecret {
+        /// The stage.
+        stage: StageName,
+        /// The secret.
+        name: SecretName,
+    },
+    /// Values were sealed again, under another key.
+    ResealSecrets {
+        /// The values.
+        values: Vec<ResealedValue>,
     },
     /// The function is deleted. Its version numbers are not reused.
     Delete,
@@ -280,7 +322,7 @@ impl From<AccessChange> for Change {
 
 impl AccessChange {
     /// The word for this change: `create-token`, `rotate-token`, `revoke-token`, `rotate-admin-token`,
-    /// `rotate-preview-key` or `refuse`.
+    /// `rotate-preview-key`, `add-data-key`, `drop-data-keys` or `refuse`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::CreateToken { .. } => "create-token",
@@ -288,6 +330,8 @@ impl AccessChange {
             Self::RevokeToken { .. } => "revoke-token",
             Self::RotateAdminToken => "rotate-admin-token",
             Self::RotatePreviewKey => "rotate-preview-key",
+            Self::AddDataKey { .. } => "add-data-key",
+            Self::DropDataKeys { .. } => "drop-data-keys",
             Self::Refuse { .. } => "refuse",
         }
     }
@@ -298,7 +342,11 @@ impl AccessChange {
             Self::CreateToken { name, .. } | Self::RotateToken { name, .. } | Self::RevokeToken { name } => {
                 Some(name)
             }
-            Self::RotateAdminToken | Self::RotatePreviewKey | Self::Refuse { .. } => None,
+            Self::RotateAdminToken
+            | Self::RotatePreviewKey
+            | Self::AddDataKey { .. }
+            | Self::DropDataKeys { .. }
+            | Self::Refuse { .. } => None,
         }
     }
 }
@@ -319,7 +367,8 @@ impl Advance {
 
 impl Action {
     /// The word for this action: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete-stage`,
-    /// `delete`, `propose`, `approve`, `reject`, or the word for its advance.
+    /// `delete`, `propose`, `approve`, `reject`, `set-secret`, `delete-secret`, `reseal-secrets`, or the word
+    /// for its advance.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",
@@ -333,6 +382,9 @@ impl Action {
             Self::Reject { .. } => "reject",
             Self::DeleteStage { .. } => "delete-stage",
             Self::Delete => "delete",
+            Self::SetSecret { .. } => "set-secret",
+            Self::DeleteSecret { .. } => "delete-secret",
+            Self::ResealSecrets { .. } => "reseal-secrets",
         }
     }
 
@@ -348,8 +400,10 @@ impl Action {
             | Self::Propose { stage, .. }
             | Self::Approve { stage, .. }
             | Self::Reject { stage, .. }
-            | Self::DeleteStage { stage } => Some(stage),
-            Self::Delete => None,
+            | Self::DeleteStage { stage }
+            | Self::SetSecret { stage, .. }
+            | Self::DeleteSecret { stage, .. } => Some(stage),
+            Self::Delete | Self::ResealSecrets { .. } => None,
         }
     }
 
@@ -364,7 +418,7 @@ impl Action {
             | Self::Propose { version, .. }
             | Self::Approve { version, .. }
             | Self::Reject { version, .. } => Some(*version),
-            Self::Traffic { .. } | Self::DeleteStage { .. } | Self::Delete => None,
+            _ => None,
         }
     }
 
@@ -377,7 +431,7 @@ impl Action {
             | Self::Advance { after, .. }
             | Self::Abort { after, .. }
             | Self::Rollback { after, .. } => Some(after),
-            Self::Propose { .. } | Self::Reject { .. } | Self::DeleteStage { .. } | Self::Delete => None,
+            _ => None,
         }
     }
 
@@ -400,12 +454,7 @@ impl Action {
             | Self::Advance { report, .. }
             | Self::Abort { report, .. }
             | Self::Rollback { report, .. } => report.as_deref(),
-            Self::Traffic { .. }
-            | Self::Propose { .. }
-            | Self::Approve { .. }
-            | Self::Reject { .. }
-            | Self::DeleteStage { .. }
-            | Self::Delete => None,
+            _ => None,
         }
     }
 

@@ -9,7 +9,8 @@ use wasm_fn_rollout::{Counts, Phase, Place, Time};
 
 use super::{
     Action, Build, ChangeError, Function, FunctionChange, Grows, Growth, Imports, NoCohort, Proposal,
-    ReleaseStrategy, Rollout, RolloutSpec, StageRule, StageState, State, cohorts,
+    ReleaseStrategy, Rollout, RolloutSpec, SecretPins, SecretsProblem, SecretsProblemKind, StageRule,
+    StageState, State, cohorts,
 };
 use crate::report::Report;
 
@@ -61,6 +62,8 @@ pub struct DeployPlan {
     pub first: bool,
     /// What the version can do beyond the one that is stable, or all it can do if there is none.
     pub growth: Growth,
+    /// The secrets that the version has in the stage.
+    pub secrets: SecretPins,
 }
 
 /// The effect of a deployment on its stage.
@@ -73,13 +76,14 @@ impl State {
     /// Plans `deployment`.
     ///
     /// # Errors
-    /// If a rollout is under way, a step names a cohort that stable does not have, the version could do more
-    /// than stable, a route belongs to another function, or a limit is reached.
+    /// If a secret is not set, a rollout is under way, a step names a cohort that stable does not have, the
+    /// version could do more than stable, a route belongs to another function, or a limit is reached.
     pub fn plan_deploy(&self, deployment: &Deployment<'_>) -> Result<DeployPlan, ChangeError> {
         let empty = Function::default();
         let name = deployment.function;
         let function = self.functions.get(name).map_or(&empty, |function| &**function);
-        let existing = function.like(deployment.digest, deployment.config);
+        let secrets = deployment.secrets(function)?;
+        let existing = function.like(deployment.digest, deployment.config, deployment.stage, &secrets);
         let version = existing.unwrap_or(function.next_version);
         if version.next().is_none() {
             return Err(ChangeError::VersionsUsedUp(name.clone()));
@@ -93,8 +97,9 @@ impl State {
 
         let Aim { after, aborted } = deployment.aim(function, version)?;
         let first = current.is_none() && after.is_some();
-        if existing.is_some() && after.is_none() {
-            return Ok(DeployPlan { change: None, version, first, growth: Growth::default() });
+        let has_secrets = function.secrets_of(deployment.stage, version) == secrets;
+        if existing.is_some() && after.is_none() && has_secrets {
+            return Ok(DeployPlan { change: None, version, first, growth: Growth::default(), secrets });
         }
         let (growth, accepted) = deployment.growth(function)?;
         let made = existing.is_none().then(|| Build {
@@ -117,12 +122,13 @@ impl State {
                 dropped,
                 report: report.clone(),
                 growth: accepted.clone(),
+                secrets: secrets.clone(),
             },
         };
         let dropped = self.outcome(&plan(Vec::new())).surplus();
         let change = plan(dropped);
         self.check_claims(&change)?;
-        Ok(DeployPlan { change: Some(change), version, first, growth })
+        Ok(DeployPlan { change: Some(change), version, first, growth, secrets })
     }
 }
 
@@ -142,7 +148,9 @@ impl State {
         let Deployment { function: name, stage, strategy, replace, now_ms, .. } = deployment;
         let allowed = Deployment { allow_new: true, ..deployment.clone() };
         let plan = self.plan_deploy(&allowed)?;
-        let DeployPlan { change: Some(change), version, growth, .. } = &plan else { return Ok(plan) };
+        let DeployPlan { change: Some(change), version, growth, secrets, .. } = &plan else {
+            return Ok(plan);
+        };
         let Action::Deploy { made, .. } = &change.action else { return Ok(plan) };
         let proposal = Proposal {
             revision: self.revision.next(),
@@ -177,6 +185,7 @@ impl State {
                 version: *version,
                 made: made.clone(),
                 dropped,
+                secrets: secrets.clone(),
                 proposal: Box::new(proposal.clone()),
             },
         };
@@ -193,6 +202,18 @@ impl Deployment<'_> {
         version: VersionNo,
     ) -> Result<(Option<StageState>, Option<VersionNo>), ChangeError> {
         self.aim(function, version).map(|aim| (aim.after, aim.aborted))
+    }
+
+    /// The newest values of the secrets that the configuration names.
+    ///
+    /// # Errors
+    /// Some are not set.
+    fn secrets(&self, function: &Function) -> Result<SecretPins, ChangeError> {
+        function.newest_secrets(self.stage, self.config).map_err(|names| {
+            let (function, stage) = (self.function.clone(), self.stage.clone());
+            let problem = SecretsProblemKind::NotSet { names };
+            ChangeError::Secrets(Box::new(SecretsProblem { function, stage, problem }))
+        })
     }
 
     /// What the version can do beyond the stable one, and what of it is new to the stage.

@@ -1,6 +1,8 @@
 //! Why a change is refused.
 
-use wasm_fn_core::{FunctionName, SplitError, StageName, TokenName, VersionNo, VersionRef};
+use std::fmt;
+
+use wasm_fn_core::{FunctionName, SecretName, SplitError, StageName, TokenName, VersionNo, VersionRef};
 use wasm_fn_rollout::CommandError;
 use wasm_fn_router::RouteClash;
 
@@ -95,6 +97,9 @@ pub enum ChangeError {
     /// The new version could do more than the stable one, and nobody has accepted that.
     #[error(transparent)]
     Grows(#[from] Box<Grows>),
+    /// Something is wrong with the secrets of the stage.
+    #[error(transparent)]
+    Secrets(#[from] Box<SecretsProblem>),
     /// No version was stable before.
     #[error("stage `{stage}` of `{function}` has no version earlier than {stable}")]
     NoPreviousVersion {
@@ -192,4 +197,118 @@ pub struct Grows {
     pub stable: VersionNo,
     /// What the new version could do beyond it.
     pub growth: Growth,
+}
+
+/// What is wrong with the secrets of a stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretsProblem {
+    /// The function.
+    pub function: FunctionName,
+    /// The stage.
+    pub stage: StageName,
+    /// What it is.
+    pub problem: SecretsProblemKind,
+}
+
+/// A kind of [`SecretsProblem`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretsProblemKind {
+    /// A deployment names secrets without a value.
+    NotSet {
+        /// The secrets.
+        names: Vec<SecretName>,
+    },
+    /// A version has no value of secrets that it names, because it was not deployed to the stage, or because
+    /// they were deleted.
+    Missing {
+        /// The version.
+        version: VersionNo,
+        /// The secrets.
+        names: Vec<SecretName>,
+    },
+    /// No secret has this name.
+    NoSuch {
+        /// The name.
+        name: SecretName,
+    },
+    /// Versions in use have the secret.
+    InUse {
+        /// The secret.
+        name: SecretName,
+        /// The versions.
+        users: Vec<VersionNo>,
+    },
+    /// The function would have secrets in more stages than allowed.
+    Stages {
+        /// How many stages have secrets.
+        found: usize,
+    },
+    /// The stage would have more secrets than allowed.
+    Secrets {
+        /// How many there are.
+        found: usize,
+    },
+    /// The function would have more bytes of secrets than allowed.
+    Bytes {
+        /// How many there would be, sealed.
+        found: usize,
+    },
+    /// There is no further revision.
+    RevisionsUsedUp {
+        /// The secret.
+        name: SecretName,
+    },
+}
+
+impl std::error::Error for SecretsProblem {}
+
+impl fmt::Display for SecretsProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use SecretsProblemKind as K;
+        let Self { function, stage, problem } = self;
+        let place = format_args!("stage `{stage}` of `{function}`");
+        match problem {
+            K::NotSet { names } => {
+                let (names, is, it) = several(names);
+                write!(f, "{names} {is} not set in {place}, expected {it} to be set before the deployment")
+            }
+            K::Missing { version, names } => {
+                let (names, ..) = several(names);
+                write!(
+                    f,
+                    "{version} has no value of {names} in {place}, expected a version that was deployed there \
+                     with its secrets, and whose secrets are still there"
+                )
+            }
+            K::NoSuch { name } => write!(f, "{place} has no secret {name}"),
+            K::InUse { name, users } => {
+                let users = users.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                write!(
+                    f,
+                    "secret {name} of {place} is used by {users}, expected no version with traffic, or that a \
+                     rollback goes to"
+                )
+            }
+            K::Stages { found } => {
+                write!(f, "`{function}` has secrets in {found} stages, expected at most {found}")
+            }
+            K::Secrets { found } => write!(f, "{place} has {found} secrets, expected at most {found}"),
+            K::Bytes { found } => write!(
+                f,
+                "the secrets of `{function}` would have {found} bytes, sealed and with the values that earlier \
+                 versions have, expected at most 4 MiB"
+            ),
+            K::RevisionsUsedUp { name } => write!(f, "secret {name} of {place} has used up its revisions"),
+        }
+    }
+}
+
+/// `secret A`, `is` and `it`, or `secrets A, B`, `are` and `them`.
+fn several(names: &[SecretName]) -> (String, &'static str, &'static str) {
+    let list = names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if names.len() == 1 {
+        (format!("secret {list}"), "is", "it")
+    } else {
+        (format!("secrets {list}"), "are", "them")
+    }
 }

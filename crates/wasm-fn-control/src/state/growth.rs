@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use wasm_fn_core::{Digest, FunctionConfig, format_bytes};
+use wasm_fn_core::{Digest, FunctionConfig, SecretName, format_bytes};
 
 /// Packages of WASI that every component may import: they reach nothing outside the instance, because the
 /// node gives it no directory, no socket and no terminal.
@@ -63,6 +63,9 @@ impl Growth {
 
         let names = |name: &&String| !old.is_some_and(|old| old.env.contains_key(*name));
         grown.extend(new.env.keys().filter(names).map(|name| format!("env {name}")));
+
+        let names = |name: &&SecretName| !old.is_some_and(|old| old.secrets.contains(*name));
+        grown.extend(new.secrets.iter().filter(names).map(|name| format!("secret {name}")));
 
         let mut more = |key, old: Option<u64>, new: u64, shown: fn(u64) -> String| match old {
             None => grown.push(format!("{key} {}", shown(new))),

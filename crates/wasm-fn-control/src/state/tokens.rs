@@ -1,4 +1,4 @@
-//! Changes to tokens.
+//! Changes to tokens, and to the keys of secrets.
 
 use std::sync::Arc;
 
@@ -90,6 +90,10 @@ impl State {
             }
             AccessChange::RevokeToken { name } => {
                 Arc::make_mut(&mut self.tokens).remove(name);
+            }
+            AccessChange::AddDataKey { key } => Arc::make_mut(&mut self.data_keys).push(key.clone()),
+            AccessChange::DropDataKeys { keys } => {
+                Arc::make_mut(&mut self.data_keys).retain(|key| !keys.contains(&key.id()));
             }
             AccessChange::RotateAdminToken | AccessChange::RotatePreviewKey | AccessChange::Refuse { .. } => {
             }

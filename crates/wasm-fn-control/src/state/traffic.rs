@@ -73,6 +73,9 @@ impl State {
         stage: &StageName,
         after: StageState,
     ) -> Result<Option<FunctionChange>, ChangeError> {
+        for &(version, _) in after.split.shares() {
+            self.check_secrets(function, stage, version)?;
+        }
         let change = FunctionChange {
             function: function.clone(),
             action: Action::Traffic { stage: stage.clone(), after },
@@ -118,6 +121,7 @@ impl State {
         if after == *current {
             return Ok(None);
         }
+        self.check_secrets(function, stage, version)?;
         let back = version < current.stable || current.previous.contains(&version);
         let left = (back && version != current.stable).then_some(current.stable);
         let (stage, report) = (stage.clone(), facts.report);
@@ -141,7 +145,8 @@ impl State {
         }
     }
 
-    /// Plans to delete `stage` of `function`: its split, its routes and what it knows of earlier versions.
+    /// Plans to delete `stage` of `function`: its split, its routes, its secrets and what it knows of earlier
+    /// versions.
     /// The function's versions stay. A watch ends, because nobody can go back any more.
     ///
     /// # Errors

@@ -1,17 +1,21 @@
-//! The stored form of tokens, and of changes to them.
+//! The stored form of tokens and of the keys of secrets, and of changes to them.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use wasm_fn_access::{AccessRole, Rights, Scope, Token, TokenHash, Tokens};
+use wasm_fn_secrets::SealedDataKey;
 
 use super::{Malformed, parse, parse_all, texts};
 use crate::state;
 
-/// The document about who may do what.
+/// The document about who may do what, and of what secrets are sealed under.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct StoredAccess {
     tokens: BTreeMap<String, StoredToken>,
+    /// The newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    data_keys: Vec<String>,
 }
 
 /// The stored form of [`Token`].
@@ -38,6 +42,8 @@ pub(crate) enum StoredAccessChange {
     RevokeToken { name: String },
     RotateAdminToken,
     RotatePreviewKey,
+    AddDataKey { key: String },
+    DropDataKeys { keys: Vec<String> },
     Refuse { refusals: Vec<StoredRefusals>, others: u64 },
 }
 
@@ -56,21 +62,25 @@ fn hash(digits: &str) -> Result<TokenHash, Malformed> {
         .ok_or_else(|| Malformed("hash of a token, expected 64 hexadecimal digits".to_owned()))
 }
 
-impl From<&Tokens> for StoredAccess {
-    fn from(tokens: &Tokens) -> Self {
-        Self { tokens: tokens.iter().map(|(name, token)| (name.to_string(), token.into())).collect() }
+impl From<&state::State> for StoredAccess {
+    fn from(state: &state::State) -> Self {
+        let tokens = state.tokens().iter();
+        Self {
+            tokens: tokens.map(|(name, token)| (name.to_string(), token.into())).collect(),
+            data_keys: texts(state.data_keys()),
+        }
     }
 }
 
-impl TryFrom<StoredAccess> for Tokens {
+impl TryFrom<StoredAccess> for (Tokens, Vec<SealedDataKey>) {
     type Error = Malformed;
 
     fn try_from(stored: StoredAccess) -> Result<Self, Malformed> {
-        let mut tokens = Self::default();
+        let mut tokens = Tokens::default();
         for (name, token) in stored.tokens {
             tokens.insert(parse(&name)?, token.try_into()?);
         }
-        Ok(tokens)
+        Ok((tokens, parse_all(&stored.data_keys)?))
     }
 }
 
@@ -122,6 +132,8 @@ impl From<&state::AccessChange> for StoredAccessChange {
             A::RevokeToken { name } => Self::RevokeToken { name: name.to_string() },
             A::RotateAdminToken => Self::RotateAdminToken,
             A::RotatePreviewKey => Self::RotatePreviewKey,
+            A::AddDataKey { key } => Self::AddDataKey { key: key.to_string() },
+            A::DropDataKeys { keys } => Self::DropDataKeys { keys: texts(keys) },
             A::Refuse { refusals, others } => {
                 Self::Refuse { refusals: refusals.iter().map(Into::into).collect(), others: *others }
             }
@@ -144,6 +156,8 @@ impl TryFrom<StoredAccessChange> for state::AccessChange {
             A::RevokeToken { name } => Self::RevokeToken { name: parse(&name)? },
             A::RotateAdminToken => Self::RotateAdminToken,
             A::RotatePreviewKey => Self::RotatePreviewKey,
+            A::AddDataKey { key } => Self::AddDataKey { key: parse(&key)? },
+            A::DropDataKeys { keys } => Self::DropDataKeys { keys: parse_all(&keys)? },
             A::Refuse { refusals, others } => {
                 Self::Refuse { refusals: refusals.into_iter().map(Into::into).collect(), others }
             }

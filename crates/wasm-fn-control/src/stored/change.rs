@@ -7,7 +7,9 @@ use super::{
     access::StoredAccessChange,
     approval::{StoredApproval, StoredProposal},
     function::{StoredBuild, StoredStage},
-    parse, parse_all, texts,
+    parse, parse_all,
+    secrets::{self, StoredPins, StoredResealed},
+    texts,
 };
 use crate::{report::Report, state};
 
@@ -39,6 +41,8 @@ pub(crate) enum StoredAction {
         report: Option<Box<Report>>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         growth: Vec<String>,
+        #[serde(default, skip_serializing_if = "StoredPins::is_empty")]
+        secrets: StoredPins,
     },
     Traffic {
         stage: String,
@@ -80,6 +84,8 @@ pub(crate) enum StoredAction {
         version: String,
         made: Option<Box<StoredBuild>>,
         dropped: Vec<String>,
+        #[serde(default, skip_serializing_if = "StoredPins::is_empty")]
+        secrets: StoredPins,
         proposal: Box<StoredProposal>,
     },
     Approve {
@@ -98,6 +104,21 @@ pub(crate) enum StoredAction {
         stage: String,
     },
     Delete,
+    SetSecret {
+        stage: String,
+        name: String,
+        revision: u32,
+        sealed: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        dropped: Vec<u32>,
+    },
+    DeleteSecret {
+        stage: String,
+        name: String,
+    },
+    ResealSecrets {
+        values: Vec<StoredResealed>,
+    },
 }
 
 /// The stored form of [`state::Advance`].
@@ -139,18 +160,27 @@ impl TryFrom<StoredChange> for state::Change {
 impl From<&state::Action> for StoredAction {
     fn from(action: &state::Action) -> Self {
         match action {
-            state::Action::Deploy { stage, version, made, after, aborted, dropped, report, growth } => {
-                Self::Deploy {
-                    growth: growth.clone(),
-                    stage: stage.to_string(),
-                    version: version.to_string(),
-                    made: made.as_ref().map(|build| Box::new(StoredBuild::from(build))),
-                    after: after.as_ref().map(StoredStage::from),
-                    aborted: aborted.as_ref().map(ToString::to_string),
-                    dropped: texts(dropped),
-                    report: report.clone(),
-                }
-            }
+            state::Action::Deploy {
+                stage,
+                version,
+                made,
+                after,
+                aborted,
+                dropped,
+                report,
+                growth,
+                secrets,
+            } => Self::Deploy {
+                growth: growth.clone(),
+                secrets: secrets::stored_pins(secrets),
+                stage: stage.to_string(),
+                version: version.to_string(),
+                made: made.as_ref().map(|build| Box::new(StoredBuild::from(build))),
+                after: after.as_ref().map(StoredStage::from),
+                aborted: aborted.as_ref().map(ToString::to_string),
+                dropped: texts(dropped),
+                report: report.clone(),
+            },
             state::Action::Traffic { stage, after } => {
                 Self::Traffic { stage: stage.to_string(), after: after.into() }
             }
@@ -181,7 +211,8 @@ impl From<&state::Action> for StoredAction {
                 after: after.into(),
                 report: report.clone(),
             },
-            state::Action::Propose { stage, version, made, dropped, proposal } => Self::Propose {
+            state::Action::Propose { stage, version, made, dropped, secrets, proposal } => Self::Propose {
+                secrets: secrets::stored_pins(secrets),
                 stage: stage.to_string(),
                 version: version.to_string(),
                 made: made.as_ref().map(|build| Box::new(StoredBuild::from(build))),
@@ -201,6 +232,19 @@ impl From<&state::Action> for StoredAction {
             }
             state::Action::DeleteStage { stage } => Self::DeleteStage { stage: stage.to_string() },
             state::Action::Delete => Self::Delete,
+            state::Action::SetSecret { stage, name, revision, sealed, dropped } => Self::SetSecret {
+                stage: stage.to_string(),
+                name: name.to_string(),
+                revision: revision.number(),
+                sealed: sealed.to_string(),
+                dropped: dropped.iter().map(|revision| revision.number()).collect(),
+            },
+            state::Action::DeleteSecret { stage, name } => {
+                Self::DeleteSecret { stage: stage.to_string(), name: name.to_string() }
+            }
+            state::Action::ResealSecrets { values } => {
+                Self::ResealSecrets { values: values.iter().map(Into::into).collect() }
+            }
         }
     }
 }
@@ -211,18 +255,27 @@ impl TryFrom<StoredAction> for state::Action {
     fn try_from(stored: StoredAction) -> Result<Self, Malformed> {
         let optional = |text: Option<String>| text.as_deref().map(parse).transpose();
         Ok(match stored {
-            StoredAction::Deploy { stage, version, made, after, aborted, dropped, report, growth } => {
-                Self::Deploy {
-                    growth,
-                    stage: parse(&stage)?,
-                    version: parse(&version)?,
-                    made: made.map(|build| (*build).try_into()).transpose()?,
-                    after: after.map(TryInto::try_into).transpose()?,
-                    aborted: optional(aborted)?,
-                    dropped: parse_all(&dropped)?,
-                    report,
-                }
-            }
+            StoredAction::Deploy {
+                stage,
+                version,
+                made,
+                after,
+                aborted,
+                dropped,
+                report,
+                growth,
+                secrets: pins,
+            } => Self::Deploy {
+                growth,
+                secrets: secrets::pins(&pins)?,
+                stage: parse(&stage)?,
+                version: parse(&version)?,
+                made: made.map(|build| (*build).try_into()).transpose()?,
+                after: after.map(TryInto::try_into).transpose()?,
+                aborted: optional(aborted)?,
+                dropped: parse_all(&dropped)?,
+                report,
+            },
             StoredAction::Traffic { stage, after } => {
                 Self::Traffic { stage: parse(&stage)?, after: after.try_into()? }
             }
@@ -253,13 +306,16 @@ impl TryFrom<StoredAction> for state::Action {
                 after: after.try_into()?,
                 report,
             },
-            StoredAction::Propose { stage, version, made, dropped, proposal } => Self::Propose {
-                stage: parse(&stage)?,
-                version: parse(&version)?,
-                made: made.map(|build| (*build).try_into()).transpose()?,
-                dropped: parse_all(&dropped)?,
-                proposal: Box::new((*proposal).try_into()?),
-            },
+            StoredAction::Propose { stage, version, made, dropped, secrets: pins, proposal } => {
+                Self::Propose {
+                    secrets: secrets::pins(&pins)?,
+                    stage: parse(&stage)?,
+                    version: parse(&version)?,
+                    made: made.map(|build| (*build).try_into()).transpose()?,
+                    dropped: parse_all(&dropped)?,
+                    proposal: Box::new((*proposal).try_into()?),
+                }
+            }
             StoredAction::Approve { stage, version, approval, begins, aborted, after } => Self::Approve {
                 stage: parse(&stage)?,
                 version: parse(&version)?,
@@ -273,6 +329,19 @@ impl TryFrom<StoredAction> for state::Action {
             }
             StoredAction::DeleteStage { stage } => Self::DeleteStage { stage: parse(&stage)? },
             StoredAction::Delete => Self::Delete,
+            StoredAction::SetSecret { stage, name, revision, sealed, dropped } => Self::SetSecret {
+                stage: parse(&stage)?,
+                name: parse(&name)?,
+                revision: secrets::revision(revision)?,
+                sealed: parse(&sealed)?,
+                dropped: secrets::revisions(&dropped)?,
+            },
+            StoredAction::DeleteSecret { stage, name } => {
+                Self::DeleteSecret { stage: parse(&stage)?, name: parse(&name)? }
+            }
+            StoredAction::ResealSecrets { values } => Self::ResealSecrets {
+                values: values.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            },
         })
     }
 }

@@ -11,6 +11,7 @@ use super::{
     approval::StoredProposal,
     parse, parse_all,
     rollout::{StoredEndedRollout, StoredRollout},
+    secrets::{self, StoredPins, StoredSecrets},
     texts,
 };
 use crate::state;
@@ -28,6 +29,8 @@ pub(crate) struct StoredFunction {
     ended: BTreeMap<String, StoredEndedRollout>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     proposals: BTreeMap<String, StoredProposal>,
+    #[serde(default, skip_serializing_if = "StoredSecrets::is_default")]
+    secrets: StoredSecrets,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +40,8 @@ struct StoredVersion {
     created_by: String,
     message: Option<String>,
     verdict: Option<StoredVerdict>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    secrets: BTreeMap<String, StoredPins>,
 }
 
 /// The stored form of [`state::Build`].
@@ -203,6 +208,11 @@ impl From<&state::VersionState> for StoredVersion {
             created_by: version.created_by.clone(),
             message: version.message.clone(),
             verdict: version.verdict.as_ref().map(StoredVerdict::from),
+            secrets: version
+                .secrets
+                .iter()
+                .map(|(stage, pins)| (stage.to_string(), secrets::stored_pins(pins)))
+                .collect(),
         }
     }
 }
@@ -211,7 +221,9 @@ impl TryFrom<StoredVersion> for state::VersionState {
     type Error = Malformed;
 
     fn try_from(stored: StoredVersion) -> Result<Self, Malformed> {
+        let pins = stored.secrets.iter().map(|(stage, pins)| Ok((parse(stage)?, secrets::pins(pins)?)));
         Ok(Self {
+            secrets: pins.collect::<Result<_, Malformed>>()?,
             build: stored.build.try_into()?,
             created_ms: stored.created_ms,
             created_by: stored.created_by,
@@ -238,6 +250,7 @@ impl From<&state::Function> for StoredFunction {
                 .iter()
                 .map(|(name, proposal)| (name.to_string(), proposal.into()))
                 .collect(),
+            secrets: (&function.secrets).into(),
         }
     }
 }
@@ -270,6 +283,7 @@ impl TryFrom<StoredFunction> for state::Function {
             .map(|(name, proposal)| Ok((parse(&name)?, proposal.try_into()?)))
             .collect::<Result<_, Malformed>>()?;
         let (revision, next_version) = (core::Revision(stored.revision), parse(&stored.next_version)?);
-        Ok(Self { revision, next_version, versions, stages, ended, proposals })
+        let secrets = stored.secrets.try_into()?;
+        Ok(Self { revision, next_version, versions, stages, ended, proposals, secrets })
     }
 }

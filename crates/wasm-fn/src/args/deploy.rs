@@ -40,7 +40,7 @@ pub(crate) struct Deploy {
     #[arg(long)]
     pub(crate) replace: bool,
     /// Accept that the version can do more than the stable one: interfaces that it imports, egress, names of
-    /// environment variables, memory, CPU time
+    /// environment variables and secrets, memory, CPU time
     #[arg(long)]
     pub(crate) allow_new: bool,
     #[command(flatten)]
@@ -204,7 +204,7 @@ fn laid_out(strategy: Strategy) -> Result<(), String> {
 }
 
 /// Reads `90s` as whole milliseconds, which is the resolution of a node.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text).map_err(|_| "expected a time such as 10s or 500ms")?;
     if !time.subsec_nanos().is_multiple_of(1_000_000) {
         return Err("expected whole milliseconds".to_owned());

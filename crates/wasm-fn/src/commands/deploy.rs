@@ -80,10 +80,17 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
 
 /// Takes the version that is stable in one stage to another.
 pub(super) async fn promote_stage(args: args::PromoteStage, output: Output) -> Result<u8, Fault> {
+    let failed = format!("nothing was promoted to stage `{}` of `{}`", args.to, args.function);
+    release(args, failed, output).await
+}
+
+/// Releases the version that is stable in one stage to another, or to the same with the secrets that are set
+/// now. `failed` says what did not happen if it fails.
+pub(super) async fn release(args: args::PromoteStage, failed: String, output: Output) -> Result<u8, Fault> {
     let release = config::release(&args)?;
     let args::PromoteStage { function, from, to, message, replace, allow_new, waiting, connection, .. } =
         args;
-    let failed = || format!("nothing was promoted to stage `{to}` of `{function}`");
+    let failed = || failed.clone();
     let client = connect(&connection)?;
     let node: api::NodeView = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;
     let request = api::PromoteStageRequest {

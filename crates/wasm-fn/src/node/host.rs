@@ -54,15 +54,9 @@ impl Host for RuntimeHost {
         digest: Digest,
         _component: PathBuf,
         config: FunctionConfig,
+        secrets: Arc<SecretSet>,
         progress: ProgressSink,
     ) -> Result<Prepared, Rejection> {
-        if let Some(unset) = config.secrets.first() {
-            return Err(Rejection {
-                code: "secret-not-set",
-                message: format!("secret {unset} is not set"),
-                help: Some("remove it from `secrets`: this node has no secrets".to_owned()),
-            });
-        }
         let sink = Arc::new(move |at: wasm_fn_runtime::PrepareProgress| {
             let stage = match at.step {
                 PrepareStep::Checking => "checking",
@@ -71,7 +65,7 @@ impl Host for RuntimeHost {
             };
             progress(Progress { stage, done: 0, total: at.functions });
         });
-        let prepared = self.runtime.prepare(digest, &config, SecretSet::none(), sink).await;
+        let prepared = self.runtime.prepare(digest, &config, secrets, sink).await;
         let prepared = prepared.map_err(|error| rejection(&error))?;
         Ok(Prepared { kind: prepared.kind.to_string() })
     }
@@ -82,8 +76,9 @@ impl Host for RuntimeHost {
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,
+        secrets: Arc<SecretSet>,
     ) -> Hosted {
-        Hosted(self.runtime.version(spec(function, no, digest, config)))
+        Hosted(self.runtime.version(spec((function, no), digest, config, secrets)))
     }
 
     fn fresh_version(
@@ -92,8 +87,9 @@ impl Host for RuntimeHost {
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,
+        secrets: Arc<SecretSet>,
     ) -> Hosted {
-        let version = Hosted(self.runtime.fresh_version(spec(function, no, digest, config)));
+        let version = Hosted(self.runtime.fresh_version(spec((function, no), digest, config, secrets)));
         tokio::spawn(load(version.clone()));
         version
     }
@@ -142,14 +138,13 @@ impl Host for RuntimeHost {
     }
 }
 
-fn spec(function: &FunctionName, no: VersionNo, digest: Digest, config: &FunctionConfig) -> VersionSpec {
-    VersionSpec {
-        function: function.clone(),
-        version: no,
-        digest,
-        config: config.clone(),
-        secrets: SecretSet::none(),
-    }
+fn spec(
+    (function, version): (&FunctionName, VersionNo),
+    digest: Digest,
+    config: &FunctionConfig,
+    secrets: Arc<SecretSet>,
+) -> VersionSpec {
+    VersionSpec { function: function.clone(), version, digest, config: config.clone(), secrets }
 }
 
 /// Loads `version`. If that fails, its next request reports why.

@@ -4,7 +4,7 @@ use wasm_fn_api as api;
 
 use super::{
     Look,
-    tables::{fit, or_dash, row, split, table},
+    tables::{fit, or_dash, row, secret, split, table},
     time, visible,
 };
 
@@ -118,7 +118,8 @@ fn cells(entry: &api::AuditEntry) -> Vec<[String; 7]> {
         };
         let version = history.version.clone().unwrap_or_default();
         let split = if history.split.is_empty() { String::new() } else { split(&history.split) };
-        let parts = [version, split, message(), history.reason.clone().unwrap_or_default()];
+        let secret = secret(history).unwrap_or_default();
+        let parts = [version, secret, split, message(), history.reason.clone().unwrap_or_default()];
         let what: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         cells(&history.action, on, or_dash(Some(what.join("; "))))
     });

@@ -355,12 +355,23 @@ fn afterwards(entry: &api::HistoryEntry) -> String {
     }
 }
 
+/// The secret that was set or deleted: `API_KEY, revision 2`.
+pub(super) fn secret(entry: &api::HistoryEntry) -> Option<String> {
+    let (name, revision) = entry.secrets.first_key_value()?;
+    match entry.action.as_str() {
+        "set-secret" => Some(format!("{name}, revision {revision}")),
+        "delete-secret" => Some(name.clone()),
+        _ => None,
+    }
+}
+
 /// Who did it, from where and why: `by admin from 127.0.0.1:50000: looks good`.
 fn who(entry: &api::HistoryEntry) -> String {
     let from = if entry.origin.is_empty() { String::new() } else { format!(" from {}", entry.origin) };
     let growth = Some(entry.growth.join(", ")).filter(|growth| !growth.is_empty());
     let growth = growth.map(|growth| format!("accepted {growth}"));
-    let why = [&entry.message, &entry.reason, &growth].into_iter().flatten().map(String::as_str);
+    let secret = secret(entry);
+    let why = [&secret, &entry.message, &entry.reason, &growth].into_iter().flatten().map(String::as_str);
     let why = why.collect::<Vec<_>>().join("; ");
     let why = if why.is_empty() { why } else { format!(": {why}") };
     format!("by {}{from}{why}", entry.actor)

@@ -69,6 +69,18 @@ fn names_of_variables_count_and_values_do_not() {
 }
 
 #[test]
+fn secrets_that_stable_does_not_name_count() {
+    let named = |names: &[&str]| {
+        let secrets = names.iter().map(|name| name.parse().unwrap()).collect();
+        FunctionConfig { secrets, ..FunctionConfig::default() }
+    };
+    check(&named(&["A"]), &named(&["A", "B", "C"]), &["secret B", "secret C"]);
+    check(&named(&["A", "B"]), &named(&["B"]), &[]);
+    let none = BTreeSet::new();
+    assert_eq!(Growth::between(None, (&named(&["A"]), &none)).texts()[0], "secret A");
+}
+
+#[test]
 fn limits_grow() {
     let usual = limits(|_| {});
     check(&usual, &limits(|limits| limits.memory_bytes = 256 << 20), &["memory 128.0 MiB -> 256.0 MiB"]);

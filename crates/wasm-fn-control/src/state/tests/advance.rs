@@ -156,8 +156,12 @@ fn share_of_a_version_that_is_gone_goes_to_stable() {
     function.versions.remove(&v(3));
     let stored = crate::stored::StoredFunction::from(&function);
     let function = Function::try_from(stored).unwrap();
-    world.state =
-        State::new(world.state.revision(), BTreeMap::from([(hello(), Arc::new(function))]), Arc::default());
+    world.state = State::new(
+        world.state.revision(),
+        BTreeMap::from([(hello(), Arc::new(function))]),
+        Arc::default(),
+        Arc::default(),
+    );
     world.abort().unwrap();
     assert_eq!(world.show(), "v2=100%, stable v2, previous v1");
 }

@@ -222,7 +222,12 @@ fn bounds_are_refused_not_overrun() {
     assert!(matches!(one_more, Err(ChangeError::TooManyStages { found: 32, .. })));
 
     let function = Function { next_version: v(u32::MAX), ..Function::default() };
-    let state = State::new(Revision(0), BTreeMap::from([(hello(), Arc::new(function))]), Arc::default());
+    let state = State::new(
+        Revision(0),
+        BTreeMap::from([(hello(), Arc::new(function))]),
+        Arc::default(),
+        Arc::default(),
+    );
     let world = World { state, changes: Vec::new() };
     let used_up = world.plan(&ask("hello", 1, ReleaseStrategy::AllAtOnce));
     assert_eq!(used_up, Err(ChangeError::VersionsUsedUp(hello())));
