@@ -1,5 +1,5 @@
-//! A node that is killed at random points of its work on access: afterwards, what was acknowledged is there, and
-//! what was revoked never works again.
+//! A node that is killed at random points of its work on access: afterwards, what was acknowledged is there,
+//! and what was revoked never works again.
 //!
 //! `WASM_FN_TEST_KILLS` sets how many kills; the seed is printed and can be set as `WASM_FN_TEST_SEED`.
 
