@@ -5,6 +5,9 @@ pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod guests;
+#[expect(dead_code, reason = "the tests of the crate use all of it")]
+#[path = "../../crates/wasm-fn-oidc/src/tests/issuer.rs"]
+pub(crate) mod issuer;
 pub(crate) mod programs;
 pub(crate) mod tls;
 

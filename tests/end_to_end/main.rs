@@ -30,6 +30,8 @@ mod failing;
 #[cfg(test)]
 mod fairness;
 #[cfg(test)]
+mod federated;
+#[cfg(test)]
 mod first_hour;
 #[cfg(test)]
 mod formats;

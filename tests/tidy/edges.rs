@@ -8,7 +8,7 @@ use crate::sources::{none, of_crate, root};
 
 /// Every crate with those of the project that it depends on. The binary may know all of them, and xtask
 /// none.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("wasm-fn-access", &["wasm-fn-core"]),
     (
         "wasm-fn-admin",
@@ -27,6 +27,7 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("wasm-fn-core", &[]),
     ("wasm-fn-fuse", &[]),
     ("wasm-fn-memory", &["wasm-fn-thread"]),
+    ("wasm-fn-oidc", &["wasm-fn-access"]),
     ("wasm-fn-pool", &["wasm-fn-core"]),
     ("wasm-fn-router", &["wasm-fn-core"]),
     ("wasm-fn-rollout", &["wasm-fn-core"]),

@@ -39,8 +39,8 @@ pub struct ClaimRule {
     wanted: BTreeMap<String, String>,
 }
 
-/// Rules, of which the first that matches applies, alone: rights of several are never added, because a role of
-/// one would then reach the scope of another.
+/// Rules, of which the first that matches applies, alone: rights of several are never added, because a role
+/// of one would then reach the scope of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimRules(
     // Invariant: 1 to 64 rules, each name once.

@@ -11,7 +11,7 @@ use wasm_fn_core::{PreviewDomain, Scheme};
 use wasm_fn_store::Store;
 
 use crate::{
-    ApiError,
+    ApiError, CertificateRule, TokenIssuers,
     authorize::{Guard, authorize},
     handlers::handler,
 };
@@ -30,6 +30,10 @@ pub struct AdminOptions {
     pub preview_domain: Option<PreviewDomain>,
     /// Version of the program.
     pub program_version: String,
+    /// Issuers whose tokens are accepted, if there are any.
+    pub issuers: Option<Arc<dyn TokenIssuers>>,
+    /// What clients may do by their certificates; each identity is there once.
+    pub certificates: Vec<CertificateRule>,
 }
 
 /// The admin API of one node.

@@ -18,7 +18,7 @@ use wasm_fn_control::{Actor, Note, host::Host, state::ChangeError};
 use wasm_fn_core::{FunctionName, Revision, StageName};
 use wasm_fn_store::Store;
 
-use crate::{ApiError, admin::Admin, extract::Peer};
+use crate::{ApiError, CertificateRule, ClientIdentity, Untrusted, admin::Admin, extract::Peer};
 
 /// Longest message of a change, in bytes.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
@@ -56,7 +56,7 @@ pub(crate) async fn authorize<H: Host, S: Store>(
         }
         AccessRule::OpenLocally(permission) | AccessRule::Permission(permission) => permission,
     };
-    let actor = match guard.authenticate(request.headers(), peer) {
+    let actor = match guard.authenticate(request.headers(), request.extensions().get(), peer).await {
         Ok(actor) => actor,
         Err(error) => return error.into_response(),
     };
@@ -80,33 +80,53 @@ fn address(peer: Option<SocketAddr>) -> String {
 }
 
 impl<H: Host, S: Store> Guard<H, S> {
-    /// Whose token the headers show.
+    /// Whose token the headers show, or else whose certificate the connection has.
     ///
     /// A right token is always accepted, whatever came from its address before, so that nobody can lock
     /// others out who share their address. Wrong ones are told to wait, and are recorded only while they may
     /// be sent.
-    fn authenticate(&self, headers: &HeaderMap, peer: Option<SocketAddr>) -> Result<Actor, ApiError> {
+    async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&ClientIdentity>,
+        peer: Option<SocketAddr>,
+    ) -> Result<Actor, ApiError> {
+        let Admin { control, options, .. } = &*self.admin;
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
-        let (Some(field), None) = (fields.next(), fields.next()) else {
-            return Err(ApiError::missing_token());
+        let field = match (fields.next(), fields.next(), certificate) {
+            (Some(field), None, _) => field,
+            (None, _, Some(identity)) => {
+                let actor = CertificateRule::actor(&options.certificates, identity);
+                return actor.ok_or_else(|| ApiError::unknown_certificate(identity));
+            }
+            _ => return Err(ApiError::missing_token()),
         };
         let (scheme, token) = field.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(ApiError::missing_token());
         }
-        let error = match self.admin.control.authenticate(token.trim()) {
-            Ok(actor) => return Ok(actor),
-            Err(error) => error,
+        let token = token.trim();
+        let issuers = options.issuers.as_ref().filter(|issuers| issuers.suits(token));
+        let error = match issuers {
+            Some(issuers) => match issuers.actor(token, control.now().0).await {
+                Ok(actor) => return Ok(actor),
+                Err(Untrusted::Unavailable(reason)) => return Err(ApiError::no_keys(reason)),
+                Err(Untrusted::Refused(reason)) => ApiError::untrusted(reason),
+            },
+            None => match control.authenticate(token) {
+                Ok(actor) => return Ok(actor),
+                Err(error) => ApiError::wrong_token(&error),
+            },
         };
         if let Some(peer) = peer {
-            let (mut failures, now_ms) = (self.admin.failures(), self.admin.control.now().0);
+            let (mut failures, now_ms) = (self.admin.failures(), control.now().0);
             if let Err(wait_s) = failures.check(peer.ip(), now_ms) {
                 return Err(ApiError::too_many_failures(wait_s));
             }
             failures.failed(peer.ip(), now_ms);
         }
-        self.admin.control.refused(None, address(peer), "wrong token".to_owned());
-        Err(ApiError::wrong_token(&error))
+        control.refused(None, address(peer), "wrong token".to_owned());
+        Err(error)
     }
 }
 

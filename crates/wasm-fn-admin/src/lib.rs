@@ -1,8 +1,8 @@
 //! The admin API: HTTP in front of the control plane.
 //!
 //! Every operation in [`wasm_fn_api::Operation`] has a handler, and there are no other paths. Everything
-//! under `/v1` needs a bearer token whose roles have the operation's permission. Every error is an
-//! `application/problem+json`; only `problem.rs` maps errors to problems.
+//! under `/v1` needs a bearer token or a certificate whose roles have the operation's permission. Every error
+//! is an `application/problem+json`; only `problem.rs` maps errors to problems.
 //!
 //! Invariants: no handler of an operation with a permission runs before `authorize.rs` has checked it. This
 //! crate reads, parses and shows, but decides nothing. No client can cause a 500: a 500 is always a fault of
@@ -12,6 +12,7 @@ mod admin;
 mod authorize;
 mod client_certificate;
 mod extract;
+mod federation;
 mod handlers;
 mod listener;
 mod problem;
@@ -25,6 +26,7 @@ mod fake;
 
 pub use admin::{Admin, AdminOptions};
 pub use client_certificate::ClientIdentity;
+pub use federation::{CertificateRule, TokenIssuers, Untrusted, Vouching};
 use problem::ApiError;
 pub use strategy::check_release;
 

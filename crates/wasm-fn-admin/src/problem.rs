@@ -18,7 +18,7 @@ use wasm_fn_control::{
 use wasm_fn_secrets::SecretValueError;
 use wasm_fn_store::{PutError, StoreError};
 
-use crate::authorize::Refused;
+use crate::{ClientIdentity, authorize::Refused};
 
 /// An answer that says why a request was not carried out.
 #[derive(Debug)]
@@ -105,6 +105,24 @@ impl ApiError {
             }
             Unproven::Denied(_) => problem.help("ask an admin of this node for a new token"),
         }
+    }
+
+    pub(crate) fn untrusted(reason: impl Display) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "the token is wrong", reason)
+            .help("get a new token from the issuer, or see `[[serve.oidc]]` in the node's configuration")
+    }
+
+    pub(crate) fn no_keys(reason: impl Display) -> Self {
+        let title = "the issuer of the token does not answer";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "issuer-unavailable", title, reason)
+            .help("try again in a moment, or use a token of the node")
+    }
+
+    pub(crate) fn unknown_certificate(identity: &ClientIdentity) -> Self {
+        let detail =
+            format!("the certificate of {identity} gives no rights, expected a token or one that does");
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "a token is needed", detail)
+            .help("see `[[serve.admin_tls.clients]]` in the node's configuration")
     }
 
     pub(crate) fn too_many_failures(wait_s: u64) -> Self {

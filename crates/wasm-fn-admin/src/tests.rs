@@ -79,6 +79,8 @@ impl Api {
             data_scheme: wasm_fn_core::Scheme::Http,
             preview_domain: "example.com".parse().ok(),
             program_version: "1.2.3".to_owned(),
+            issuers: None,
+            certificates: Vec::new(),
         };
         let admin = Admin::new(Arc::clone(&node.control), options);
         let serve = Arc::clone(&admin).serve(listener, None, async { drop(asked.await) });

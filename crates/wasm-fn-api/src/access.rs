@@ -5,7 +5,9 @@ use utoipa::{IntoParams, ToSchema};
 use wasm_fn_access::{AccessRole, AccessRoleError, FunctionPattern, PatternError, Rights, Scope, ScopeError};
 use wasm_fn_core::{NameError, StageName};
 
-use crate::words::{PatternText, PermissionWord, RoleWord, StageText, TokenIdText, TokenText, TokenTextName};
+use crate::words::{
+    HolderText, PatternText, PermissionWord, RoleWord, StageText, TokenIdText, TokenText, TokenTextName,
+};
 
 /// Roles within a scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -119,8 +121,8 @@ impl std::fmt::Debug for TokenCreated {
 /// A token, without its secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenView {
-    /// Its name.
-    #[schema(value_type = TokenTextName)]
+    /// Its name; of somebody for whom another party vouches, the name that the history shows.
+    #[schema(value_type = HolderText)]
     pub name: String,
     /// Its id, which changes with its secret; absent for the token in the data directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]

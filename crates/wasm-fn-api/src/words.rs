@@ -61,6 +61,7 @@ macro_rules! words {
 pattern!(FunctionText, "FunctionName", "^[a-z0-9][a-z0-9_-]{0,62}$", "The name of a function.");
 pattern!(StageText, "StageName", "^[a-z0-9][a-z0-9_-]{0,62}$", "The name of a stage.");
 pattern!(TokenTextName, "TokenName", "^[a-z0-9][a-z0-9_-]{0,62}$", "The name of a token.");
+pattern!(HolderText, "Holder", "^[^\\x00-\\x1f]{1,2100}$", "The name of a token, or of who shows it.");
 pattern!(PatternText, "FunctionPattern", r"^(\*|[a-z0-9][a-z0-9_-]{0,62}\*?)$", "Functions, by name.");
 pattern!(TokenIdText, "TokenId", "^[0-9a-f]{8}$", "The beginning of the hash of a token.");
 pattern!(TokenText, "Token", "^wfn_[0-9a-f]{72}$", "What the holder of a token shows.");

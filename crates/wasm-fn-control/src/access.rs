@@ -62,6 +62,21 @@ pub struct Actor {
     pub token: Option<String>,
     /// What they may do.
     pub rights: Rights,
+    /// What proves that it is them.
+    pub proof: Proof,
+}
+
+/// What proves who somebody is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A token of the node.
+    Token,
+    /// Another party, whom the node's configuration trusts, up to this time, Unix milliseconds; `None` as
+    /// long as the connection lasts.
+    Party {
+        /// When it ends.
+        until_ms: Option<u64>,
+    },
 }
 
 /// Why nobody is known by a token.
@@ -135,7 +150,12 @@ impl Access {
     /// Why the token is not accepted.
     pub fn actor(&self, token: &str, tokens: &Tokens, now_ms: u64) -> Result<Actor, Unproven> {
         if self.token.load().as_bytes().ct_eq(token.as_bytes()).into() {
-            return Ok(Actor { name: ADMIN.to_owned(), token: None, rights: Rights::all() });
+            return Ok(Actor {
+                name: ADMIN.to_owned(),
+                token: None,
+                rights: Rights::all(),
+                proof: Proof::Token,
+            });
         }
         let secret: TokenSecret = token.parse().or_else(|error| {
             // Tokens of an earlier form have no checksum; one that is not the node's may be of another node.
@@ -143,7 +163,8 @@ impl Access {
             earlier.ok_or(error)
         })?;
         let (name, found) = tokens.find(&secret, &self.token_key, now_ms)?;
-        Ok(Actor { name: name.to_string(), token: Some(found.hash.id()), rights: found.rights.clone() })
+        let (token, rights) = (Some(found.hash.id()), found.rights.clone());
+        Ok(Actor { name: name.to_string(), token, rights, proof: Proof::Token })
     }
 
     /// The key of the hashes of tokens.

@@ -29,7 +29,7 @@ mod publish;
 mod secrets;
 mod stored;
 
-pub use access::{Access, Actor, TokenError, Unproven};
+pub use access::{Access, Actor, Proof, TokenError, Unproven};
 pub use clock::Clock;
 pub use control::{
     Backup, Control, ControlError, ControlOptions, CreateToken, Deploy, Deployed, GateStanding, Note,

@@ -210,8 +210,10 @@ impl Client {
         let NodeAddress { scheme, authority } = self.address();
         let uri = Uri::builder().scheme(scheme.as_str()).authority(authority.clone()).path_and_query(path);
         let uri = uri.build().map_err(|error| self.unexpected(error))?;
-        let request = Request::builder().method(method).uri(uri);
-        let request = request.header(header::AUTHORIZATION, self.connection.token.bearer());
+        let mut request = Request::builder().method(method).uri(uri);
+        if let Some(token) = &self.connection.token {
+            request = request.header(header::AUTHORIZATION, token.bearer());
+        }
         request.body(body).map_err(|error| self.unexpected(error))
     }
 

@@ -6,6 +6,7 @@
 mod checks;
 mod connection;
 pub(crate) mod dotenv;
+mod federation;
 mod file;
 mod function;
 mod gate;

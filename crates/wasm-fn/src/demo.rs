@@ -99,6 +99,8 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         redirect_listen: None,
         admin_tls: None,
         admin_client_ca: None,
+        admin_certificates: Vec::new(),
+        oidc: Vec::new(),
         insecure_admin: false,
     };
     let node = Node::start(options).await;

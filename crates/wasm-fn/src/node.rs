@@ -5,6 +5,7 @@
 
 mod activation;
 mod encryption;
+mod federation;
 mod handover_protocol;
 mod host;
 mod hosted;
@@ -43,6 +44,7 @@ use wasm_fn_store::{Blobs, EmbeddedStore};
 
 use crate::machine;
 use encryption::Encryption;
+pub(crate) use federation::TrustedIssuer;
 use host::RuntimeHost;
 use needs::Need;
 pub(crate) use options::NodeOptions;
@@ -246,6 +248,8 @@ impl Node {
             data_scheme: if encryption.http.is_some() { Scheme::Https } else { Scheme::Http },
             preview_domain: options.preview_domain.clone(),
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
+            issuers: federation::issuers(&options.oidc)?,
+            certificates: options.admin_certificates.clone(),
         };
         let api = Admin::new(control.clone(), admin_options);
         if let Some(predecessor) = predecessor {

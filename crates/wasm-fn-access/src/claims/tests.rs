@@ -1,3 +1,5 @@
+//! Which claims a rule matches, and how those are named whom it gives rights.
+
 use super::*;
 use crate::{AccessRole, Roles, Scope};
 

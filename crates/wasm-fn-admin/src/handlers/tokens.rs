@@ -9,7 +9,7 @@ use axum::{
 use http::request::Parts;
 use wasm_fn_access::{Permission, Rights, Target, Token};
 use wasm_fn_api as api;
-use wasm_fn_control::{Actor, Control, CreateToken, host::Host, state::ChangeError};
+use wasm_fn_control::{Actor, Control, CreateToken, Proof, host::Host, state::ChangeError};
 use wasm_fn_core::TokenName;
 use wasm_fn_store::Store;
 
@@ -38,12 +38,16 @@ pub(crate) async fn caller<H: Host, S: Store>(
     State(control): Plane<H, S>,
     caller: Caller,
 ) -> Json<api::CallerView> {
-    let Actor { name, rights, .. } = caller.actor();
+    let Actor { name, token: id, rights, proof } = caller.actor();
     let state = control.state();
     let known = name.parse().ok().and_then(|name: TokenName| state.tokens().get(&name));
-    let token = match (&caller.actor().token, known) {
-        (Some(_), Some(token)) => view(&control, name, token),
-        _ => of_data_dir(rights),
+    let token = match (proof, id, known) {
+        (Proof::Token, Some(_), Some(token)) => view(&control, name, token),
+        (Proof::Token, ..) => of_data_dir(rights),
+        (Proof::Party { until_ms }, ..) => {
+            let (name, id) = (name.clone(), id.clone());
+            api::TokenView { name, id, expires_ms: *until_ms, ..of_data_dir(rights) }
+        }
     };
     let permissions = Permission::ALL.into_iter().filter(|permission| rights.roles.meets(permission.roles()));
     Json(api::CallerView { token, permissions: permissions.map(|p| p.as_str().to_owned()).collect() })

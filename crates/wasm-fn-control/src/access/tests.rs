@@ -50,7 +50,7 @@ fn file_that_holds_no_token_is_refused() {
 fn only_the_whole_token_is_accepted() {
     let access = Access::only("wfn_secret".to_owned());
     let actor = |token| access.actor(token, &Tokens::default(), 0);
-    let admin = Actor { name: "admin".to_owned(), token: None, rights: Rights::all() };
+    let admin = Actor { name: "admin".to_owned(), token: None, rights: Rights::all(), proof: Proof::Token };
     assert_eq!(actor("wfn_secret"), Ok(admin));
     for wrong in ["", "wfn_secre", "wfn_secret ", "wfn_secreT", "wfn_secrets"] {
         assert!(actor(wrong).is_err(), "{wrong:?}");

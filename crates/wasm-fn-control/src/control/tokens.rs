@@ -11,7 +11,7 @@ use wasm_fn_store::{Store, TokenUses};
 
 use super::{Control, ControlError, Note};
 use crate::{
-    access::{Actor, TokenError, Unproven, new_token},
+    access::{Actor, Proof, TokenError, Unproven, new_token},
     host::Host,
     state::{AccessChange, ChangeError, NewToken, State},
 };
@@ -69,10 +69,13 @@ impl<H: Host, S: Store> Control<H, S> {
         Ok(actor)
     }
 
-    /// Whether `actor` would still be known by the token that they have shown.
+    /// Whether `actor` would still be known by what they have shown.
     pub fn still_knows(&self, actor: &Actor) -> bool {
-        let Some(id) = &actor.token else { return true };
         let (state, now_ms) = (self.state(), self.clock.now_ms());
+        if let Proof::Party { until_ms } = actor.proof {
+            return until_ms.is_none_or(|until_ms| now_ms < until_ms);
+        }
+        let Some(id) = &actor.token else { return true };
         let token = actor.name.parse().ok().and_then(|name: TokenName| state.tokens().get(&name));
         token.is_some_and(|token| token.hash.id() == *id && token.is_valid(now_ms))
     }

@@ -29,13 +29,15 @@ pub struct Approve<'a> {
 }
 
 impl Proposal {
-    /// The approvals whose tokens are still valid.
+    /// The approvals whose tokens are still valid. Those of people whom another party vouches for, and who have
+    /// no token of the node, stay.
     fn valid<'a>(&'a self, state: &'a State, now_ms: u64) -> impl Iterator<Item = &'a Approval> {
         self.approvals.iter().filter(move |approval| {
-            approval.token.is_none()
-                || approval.by.parse().is_ok_and(|name: TokenName| {
-                    state.tokens().get(&name).is_some_and(|token| token.is_valid(now_ms))
-                })
+            let name: Result<TokenName, _> = approval.by.parse();
+            match (&approval.token, name) {
+                (Some(_), Ok(name)) => state.tokens().get(&name).is_some_and(|token| token.is_valid(now_ms)),
+                _ => true,
+            }
         })
     }
 }

@@ -143,7 +143,9 @@ fn request(
         let version = HeaderValue::from_str(&version.to_string()).map_err(|error| error.to_string())?;
         headers.insert(VERSION, version);
         // Only with a version: a request that does not need the token does not carry it.
-        headers.insert(TOKEN, connection.token.bare());
+        if let Some(token) = &connection.token {
+            headers.insert(TOKEN, token.bare());
+        }
     }
     for (index, (name, value)) in args.headers.iter().enumerate() {
         // The first header of a name replaces ours; further ones are added.

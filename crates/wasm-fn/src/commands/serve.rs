@@ -48,6 +48,8 @@ fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
         redirect_listen: config.redirect_listen,
         admin_tls: config.admin_tls,
         admin_client_ca: config.admin_client_ca,
+        admin_certificates: config.admin_certificates,
+        oidc: config.oidc,
         insecure_admin: config.insecure_admin,
     })
 }

@@ -22,8 +22,8 @@ pub(crate) struct Connection {
     pub(crate) address: NodeAddress,
     /// How to connect to a node with https.
     pub(crate) tls: ClientConfig,
-    /// The token for it.
-    pub(crate) token: Token,
+    /// The token for it; `None` for a client that shows only its certificate.
+    pub(crate) token: Option<Token>,
 }
 
 /// Where the admin API of a node is.
@@ -53,14 +53,18 @@ impl Connection {
     pub(crate) fn resolve(args: &args::Connection) -> Result<Self, Fault> {
         let address = address(&args.server)
             .map_err(|cause| Fault::new("invalid-server", "the node's address is invalid", cause))?;
-        let token = match &args.token {
-            Some(token) => Token::new(token),
+        let text = match &args.token {
+            Some(token) => Some(token.clone()),
             None => {
                 let path = args.data_dir.join(TOKEN_FILE);
-                let text = std::fs::read_to_string(&path).map_err(|error| no_token(&path, &error))?;
-                Token::new(&text)
+                match std::fs::read_to_string(&path) {
+                    Ok(text) => Some(text),
+                    Err(_) if args.cert.is_some() => None,
+                    Err(error) => return Err(no_token(&path, &error)),
+                }
             }
         };
+        let token = text.map(|text| Token::new(&text)).transpose();
         let token = token.map_err(|cause| Fault::new("invalid-token", "the token is invalid", cause))?;
         let certificate = args.cert.clone().zip(args.key.clone());
         let certificate = certificate.map(|(cert, key)| KeyPairFiles { cert, key });

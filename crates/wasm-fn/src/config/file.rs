@@ -8,14 +8,20 @@ use std::{
 };
 
 use serde::Deserialize;
+use wasm_fn_admin::CertificateRule;
 use wasm_fn_control::state::{StageRule, StageRules};
 use wasm_fn_core::{FunctionName, Network, PreviewDomain, StageName};
 
 use super::{
+    federation::{self, RawClient, RawOidc},
     function::{self, Function},
     toml_file::{BadValue, FileError, duration, parse, size, text_of},
 };
-use crate::{args, node::KeyCommand, tls::KeyPairFiles};
+use crate::{
+    args,
+    node::{KeyCommand, TrustedIssuer},
+    tls::KeyPairFiles,
+};
 
 /// Maximum size of the file, bytes: far more than people write, and far less than the memory.
 const BYTES_MAX: u64 = 4 << 20;
@@ -62,6 +68,8 @@ pub(crate) struct Serve {
     pub(crate) admin_tls: Option<KeyPairFiles>,
     /// The same.
     pub(crate) admin_client_ca: Option<PathBuf>,
+    pub(crate) admin_certificates: Vec<CertificateRule>,
+    pub(crate) oidc: Vec<TrustedIssuer>,
     pub(crate) insecure_admin: Option<bool>,
 }
 
@@ -134,6 +142,7 @@ struct RawServe {
     tls: Vec<RawKeyPair>,
     redirect_listen: Option<String>,
     admin_tls: Option<RawAdminTls>,
+    oidc: Vec<RawOidc>,
     insecure_admin: Option<bool>,
 }
 
@@ -152,6 +161,8 @@ struct RawAdminTls {
     cert: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
+    #[serde(default)]
+    clients: Vec<RawClient>,
 }
 
 impl ConfigFile {
@@ -204,11 +215,12 @@ impl RawServe {
         };
         let pair =
             |cert: PathBuf, key: PathBuf| KeyPairFiles { cert: folder.join(cert), key: folder.join(key) };
-        let (admin_tls, admin_client_ca) = match self.admin_tls {
-            Some(RawAdminTls { cert, key, client_ca }) => {
-                (Some(pair(cert, key)), client_ca.map(|client_ca| folder.join(client_ca)))
+        let (admin_tls, admin_client_ca, admin_certificates) = match self.admin_tls {
+            Some(RawAdminTls { cert, key, client_ca, clients }) => {
+                let client_ca = client_ca.map(|client_ca| folder.join(client_ca));
+                (Some(pair(cert, key)), client_ca, federation::clients(clients)?)
             }
-            None => (None, None),
+            None => (None, None, Vec::new()),
         };
         Ok(Serve {
             listen: address("serve.listen", self.listen)?,
@@ -242,6 +254,8 @@ impl RawServe {
             redirect_listen: address("serve.redirect_listen", self.redirect_listen)?,
             admin_tls,
             admin_client_ca,
+            admin_certificates,
+            oidc: federation::issuers(self.oidc, folder)?,
             insecure_admin: self.insecure_admin,
         })
     }

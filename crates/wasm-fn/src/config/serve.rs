@@ -6,11 +6,17 @@ use std::{
     time::Duration,
 };
 
+use wasm_fn_admin::CertificateRule;
 use wasm_fn_control::state::StageRules;
 use wasm_fn_core::{Network, PreviewDomain};
 
 use super::{ConfigFile, file};
-use crate::{args, fault::Fault, node::KeyCommand, tls::KeyPairFiles};
+use crate::{
+    args,
+    fault::Fault,
+    node::{KeyCommand, TrustedIssuer},
+    tls::KeyPairFiles,
+};
 
 /// All settings of `serve`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +69,10 @@ pub(crate) struct Serve {
     pub(crate) admin_tls: Option<KeyPairFiles>,
     /// File with the authorities of its clients' certificates.
     pub(crate) admin_client_ca: Option<PathBuf>,
+    /// What clients may do by their certificates.
+    pub(crate) admin_certificates: Vec<CertificateRule>,
+    /// Issuers whose tokens the admin API accepts.
+    pub(crate) oidc: Vec<TrustedIssuer>,
     /// Whether other machines may reach the admin API over plain HTTP.
     pub(crate) insecure_admin: bool,
 }
@@ -94,6 +104,8 @@ impl Default for Serve {
             redirect_listen: None,
             admin_tls: None,
             admin_client_ca: None,
+            admin_certificates: Vec::new(),
+            oidc: Vec::new(),
             insecure_admin: false,
         }
     }
@@ -166,6 +178,8 @@ impl Serve {
             redirect_listen: args.redirect_listen.or(file.redirect_listen),
             admin_tls: admin_tls.or(file.admin_tls),
             admin_client_ca: args.admin_client_ca.or(file.admin_client_ca),
+            admin_certificates: file.admin_certificates,
+            oidc: file.oidc,
             insecure_admin: args.insecure_admin.or(file.insecure_admin).unwrap_or(default.insecure_admin),
         })
     }
@@ -221,6 +235,12 @@ impl Serve {
         if self.admin_client_ca.is_some() && self.admin_tls.is_none() {
             return Err(
                 "admin_client_ca is set without TLS for the admin API, expected admin_tls_cert and admin_tls_key"
+                    .to_owned(),
+            );
+        }
+        if !self.admin_certificates.is_empty() && self.admin_client_ca.is_none() {
+            return Err(
+                "admin_tls.clients is set without client_ca, expected the authorities of their certificates"
                     .to_owned(),
             );
         }

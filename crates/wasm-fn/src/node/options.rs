@@ -2,13 +2,14 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use wasm_fn_admin::CertificateRule;
 use wasm_fn_control::state::StageRules;
 use wasm_fn_core::{Network, PreviewDomain};
 use wasm_fn_pool::PoolPlan;
 
 use crate::tls::KeyPairFiles;
 
-use super::secrets_key::KeyCommand;
+use super::{federation::TrustedIssuer, secrets_key::KeyCommand};
 
 /// Options to start a node with.
 #[derive(Clone, Debug)]
@@ -57,6 +58,10 @@ pub(crate) struct NodeOptions {
     pub(crate) admin_tls: Option<KeyPairFiles>,
     /// File with the authorities of its clients' certificates.
     pub(crate) admin_client_ca: Option<PathBuf>,
+    /// What clients may do by their certificates.
+    pub(crate) admin_certificates: Vec<CertificateRule>,
+    /// Issuers whose tokens the admin API accepts.
+    pub(crate) oidc: Vec<TrustedIssuer>,
     /// Whether other machines may reach the admin API over plain HTTP.
     pub(crate) insecure_admin: bool,
 }

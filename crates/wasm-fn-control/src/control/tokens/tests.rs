@@ -118,3 +118,19 @@ async fn using_a_token_again_in_the_same_minute_is_no_news() {
     }
     assert!(!node.control.token_uses.seen().new);
 }
+
+#[tokio::test]
+async fn whom_another_party_vouches_for_is_known_until_it_ends() {
+    let node = Node::start().await;
+    let rights = Rights { roles: Roles::of(&[AccessRole::Viewer]), scope: Scope::everything() };
+    let now_ms = node.control.now().0;
+    let actor = |until_ms| Actor {
+        name: "people/ann".to_owned(),
+        token: Some("0badc0de".to_owned()),
+        rights: rights.clone(),
+        proof: Proof::Party { until_ms },
+    };
+    assert!(node.control.still_knows(&actor(Some(now_ms + 1))));
+    assert!(!node.control.still_knows(&actor(Some(now_ms))));
+    assert!(node.control.still_knows(&actor(None)), "a certificate lasts as long as its connection");
+}

@@ -41,6 +41,8 @@ fn a_token_is_one_word_and_never_shown() {
     assert_eq!(token.bearer(), "Bearer wfn_abc");
     assert_eq!(token.bare(), "wfn_abc");
     assert_eq!(format!("{token:?} {:?}", token.bearer()), "Token(…) Sensitive");
+    let jwt = Token::new("eyJhbGciOiJub25lIn0.e30-_.sig\n").unwrap();
+    assert_eq!(jwt.bearer(), "Bearer eyJhbGciOiJub25lIn0.e30-_.sig");
     for text in ["", " \n", "two words", "tok\u{e9}n", "a\nb"] {
         assert!(Token::new(text).is_err(), "{text:?}");
     }

@@ -57,7 +57,7 @@ pub(super) fn tables() -> Vec<Table> {
     vec![
         table(
             "[serve]",
-            "Settings of a node. Each of them is a flag of `wasm-fn serve` too.",
+            "Settings of a node. Each of them but `oidc` is a flag of `wasm-fn serve` too.",
             "",
             serve::serve(),
         ),
@@ -74,6 +74,25 @@ pub(super) fn tables() -> Vec<Table> {
             "The certificate with which the admin API is served over TLS.",
             "",
             serve::admin_tls(),
+        ),
+        table(
+            "[[serve.admin_tls.clients]]",
+            "What a client may do by its certificate, without a token. It names one of `spiffe`, `dns` and `cn`.",
+            "[serve.admin_tls]\ncert = \"c.pem\"\nkey = \"k.pem\"\nclient_ca = \"ca.pem\"",
+            serve::clients(),
+        ),
+        table(
+            "[[serve.oidc]]",
+            "An issuer of OpenID Connect whose tokens the admin API accepts, see [access](access.md).",
+            "",
+            serve::oidc(),
+        ),
+        table(
+            "[[serve.oidc.rules]]",
+            "Who gets which rights. The first rule that matches applies. The inline form is \
+             `rules = [{ name = \"ci\", claims = { repository_id = \"123\" }, roles = [\"deployer\"] }]`.",
+            "[[serve.oidc]]\nissuer = \"https://id.example.com\"\naudience = \"node\"",
+            serve::rules(),
         ),
         table(
             "[function.hello]",

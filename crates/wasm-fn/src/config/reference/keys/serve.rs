@@ -1,7 +1,9 @@
 //! The keys of a node: `[serve]` and the tables in it.
 
+use wasm_fn_oidc::SignatureAlgorithm;
+
 use super::{Key, code, key, size, time};
-use crate::config::Serve;
+use crate::config::{Serve, federation::CLOCK_SKEW};
 
 /// `[serve]`.
 pub(super) fn serve() -> Vec<Key> {
@@ -159,6 +161,13 @@ pub(super) fn serve() -> Vec<Key> {
             "The certificate with which the admin API is served over TLS, see [below](#serveadmin_tls)",
         ),
         key(
+            "oidc",
+            "none",
+            "[{ issuer = \"https://id.example.com\", audience = \"node\", rules = [{ name = \"ann\", claims = { sub = \"ann\" }, roles = [\"viewer\"] }] }]",
+            &[],
+            "Issuers whose tokens the admin API accepts, see [below](#serveoidc)",
+        ),
+        key(
             "insecure_admin",
             code(usual.insecure_admin),
             "true",
@@ -199,5 +208,136 @@ pub(super) fn admin_tls() -> Vec<Key> {
         &[],
         "PEM file with authorities for clients; a client may show a certificate of theirs",
     );
-    tls().into_iter().chain([client_ca.beside("cert = \"c.pem\"\nkey = \"k.pem\"")]).collect()
+    let clients = key(
+        "clients",
+        "none",
+        "[{ dns = \"ci.example.com\", roles = [\"deployer\"] }]",
+        &[],
+        "What clients may do by their certificates, see [below](#serveadmin_tlsclients)",
+    );
+    let client_ca = client_ca.beside("cert = \"c.pem\"\nkey = \"k.pem\"");
+    let clients = clients.beside("cert = \"c.pem\"\nkey = \"k.pem\"\nclient_ca = \"ca.pem\"");
+    tls().into_iter().chain([client_ca, clients]).collect()
+}
+
+/// `[[serve.admin_tls.clients]]`.
+pub(super) fn clients() -> Vec<Key> {
+    let names = [
+        key(
+            "spiffe",
+            "none",
+            "\"spiffe://example.com/ci\"",
+            &["\"ci\""],
+            "SPIFFE ID, if the certificate has exactly one",
+        ),
+        key("dns", "none", "\"ci.example.com\"", &[], "First DNS name of a certificate without a SPIFFE ID"),
+        key("cn", "none", "\"ci\"", &[], "Common name of a certificate with neither"),
+    ];
+    let names = names.into_iter().map(|key| key.beside("roles = [\"viewer\"]"));
+    names.chain(rights("cn = \"ci\"", "cn = \"ci\"\nroles = [\"viewer\"]")).collect()
+}
+
+/// What a rule gives; `bare` is a rule without roles, `whole` one with some.
+fn rights(bare: &'static str, whole: &'static str) -> [Key; 3] {
+    [
+        key(
+            "roles",
+            "none: it has to be there",
+            "[\"deployer\"]",
+            &["[\"owner\"]", "[]"],
+            "What they may do, see [access](access.md)",
+        )
+        .beside(bare),
+        key("functions", "all", "[\"shop-*\"]", &["[\"*-shop\"]"], "The functions that it is for")
+            .beside(whole),
+        key("stages", "all", "[\"live\"]", &["[\"A\"]"], "The stages that it is for").beside(whole),
+    ]
+}
+
+/// A rule of `[[serve.oidc]]`, in a line.
+macro_rules! with_rule {
+    ($($rest:literal)*) => {
+        concat!($($rest, "\n",)* "rules = [{ name = \"a\", claims = { sub = \"a\" }, roles = [\"viewer\"] }]")
+    };
+}
+
+/// `[[serve.oidc]]`.
+pub(super) fn oidc() -> Vec<Key> {
+    let rest = with_rule!("issuer = \"https://id.example.com\"" "audience = \"node\"");
+    let algorithms: Vec<_> = SignatureAlgorithm::DEFAULT.iter().map(|name| format!("\"{name}\"")).collect();
+    vec![
+        key(
+            "issuer",
+            "none: it has to be there",
+            "\"https://token.actions.githubusercontent.com\"",
+            &["\"http://id.example.com\""],
+            "Its identifier, exactly as its tokens have it; its keys are found below it",
+        )
+        .beside(with_rule!("audience = \"node\"")),
+        key(
+            "audience",
+            "none: it has to be there",
+            "\"https://node.example.com\"",
+            &["\"\""],
+            "For whom its tokens have to be",
+        )
+        .beside(with_rule!("issuer = \"https://id.example.com\"")),
+        key(
+            "algorithms",
+            code(format!("[{}]", algorithms.join(", "))),
+            "[\"EdDSA\"]",
+            &["[\"none\"]"],
+            "How its tokens may be signed",
+        )
+        .beside(rest),
+        key(
+            "clock_skew",
+            time(CLOCK_SKEW),
+            "\"1m\"",
+            &["\"?\"", "\"10m\""],
+            "By how much its clock may differ from the node's",
+        )
+        .beside(rest),
+        key(
+            "ca",
+            "none: the public ones",
+            "\"/etc/wasm-fn/ca.pem\"",
+            &[],
+            "PEM file with the authorities that may vouch for its server",
+        )
+        .beside(rest),
+        key(
+            "rules",
+            "none: it has to be there",
+            "[{ name = \"ci\", claims = { repository_id = \"123\" }, roles = [\"deployer\"] }]",
+            &["[]"],
+            "Who gets which rights, see [below](#serveoidcrules)",
+        )
+        .beside("issuer = \"https://id.example.com\"\naudience = \"node\""),
+    ]
+}
+
+/// `[[serve.oidc.rules]]`.
+pub(super) fn rules() -> Vec<Key> {
+    let name = key(
+        "name",
+        "none: it has to be there",
+        "\"github-shop\"",
+        &["\"a b\""],
+        "Name of the rule, with which the names of those begin whom it gives rights",
+    );
+    let claims = key(
+        "claims",
+        "none: it has to be there",
+        "{ repository_id = \"123\", ref = \"refs/heads/main\" }",
+        &["{}"],
+        "Claims that a token must have, all of them: each is exactly this text, or a list that contains it",
+    );
+    let named = "name = \"a\"\nclaims = { sub = \"a\" }";
+    let whole = "name = \"a\"\nclaims = { sub = \"a\" }\nroles = [\"viewer\"]";
+    let first = [
+        name.beside("claims = { sub = \"a\" }\nroles = [\"viewer\"]"),
+        claims.beside("name = \"a\"\nroles = [\"viewer\"]"),
+    ];
+    first.into_iter().chain(rights(named, whole)).collect()
 }
