@@ -29,8 +29,8 @@ pub struct Approve<'a> {
 }
 
 impl Proposal {
-    /// The approvals whose tokens are still valid. Those of people whom another party vouches for, and who have
-    /// no token of the node, stay.
+    /// The approvals whose tokens are still valid. Those of people whom another party vouches for, and who
+    /// have no token of the node, stay.
     fn valid<'a>(&'a self, state: &'a State, now_ms: u64) -> impl Iterator<Item = &'a Approval> {
         self.approvals.iter().filter(move |approval| {
             let name: Result<TokenName, _> = approval.by.parse();
