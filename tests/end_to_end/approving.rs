@@ -119,6 +119,9 @@ async fn approval_of_a_revoked_token_does_not_count_and_a_rejected_release_is_go
     people.node.cli_ok(&["tokens", "revoke", "ann"]).await;
     let second = people.by(&people.bob, &["approve", "hello"]).await.ok();
     assert_eq!(people.answers().await, "nobody", "{second:?}");
+    assert_eq!(second.stdout.trim(), "hello v1 needs one more approval for stage live");
+    let status = people.node.cli_ok(&["status", "hello"]).await;
+    assert!(status.contains("1 of 2 approvals (by bob)"), "{status}");
     people.by(&people.bob, &["reject", "hello", "-m", "not today"]).await.ok();
     people.node.cli(&["approve", "hello"]).await.refused(&["no release of `hello` waits"]);
     let versions = people.node.cli_ok(&["versions", "hello"]).await;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use wasm_fn_access::Tokens;
 use wasm_fn_core::{FunctionName, Outcome, StageName, TrafficSplit, VersionNo, Weight};
 use wasm_fn_rollout::{Phase, Place, Strategy};
 use wasm_fn_router::{RouteTable, Shielding, Stage, TallySnapshot};
@@ -43,8 +44,13 @@ fn strategy(strategy: &Strategy) -> api::StrategySpec {
     }
 }
 
-/// A release that waits for approval in `stage`.
-pub(crate) fn proposal(stage: &StageName, proposal: &Proposal) -> api::ProposalView {
+/// A release that waits for approval in `stage`, with the approvals that count at `now_ms`.
+pub(crate) fn proposal(
+    stage: &StageName,
+    proposal: &Proposal,
+    tokens: &Tokens,
+    now_ms: u64,
+) -> api::ProposalView {
     let approval = |approval: &Approval| api::ApprovalView {
         by: approval.by.clone(),
         at_ms: approval.at_ms,
@@ -64,7 +70,7 @@ pub(crate) fn proposal(stage: &StageName, proposal: &Proposal) -> api::ProposalV
         approvers: proposal.approvers,
         created_ms: proposal.created_ms,
         expires_ms: proposal.expires_ms,
-        approvals: proposal.approvals.iter().map(approval).collect(),
+        approvals: proposal.valid_approvals(tokens, now_ms).map(approval).collect(),
     }
 }
 
@@ -289,16 +295,15 @@ pub(crate) fn status<H: Host, S: Store>(
             versions: versions.collect(),
         }
     };
+    let (state, now_ms) = (control.state(), control.now().0);
+    let waiting = function.proposals.iter();
+    let waiting = waiting.map(|(stage, waits)| proposal(stage, waits, state.tokens(), now_ms));
     api::FunctionStatus {
         function: name.to_string(),
         revision: function.revision.0,
         latest: latest(function),
         stages: stages(function).map(status).collect(),
-        proposals: function
-            .proposals
-            .iter()
-            .map(|(stage, proposal)| self::proposal(stage, proposal))
-            .collect(),
+        proposals: waiting.collect(),
     }
 }
 

@@ -90,7 +90,7 @@ async fn answer<H: Host, S: Store>(
     }
     let (name, stage) = (deploy.function.clone(), deploy.stage.clone());
     let deployed = control.deploy(deploy, note, Arc::new(|_| {})).await?;
-    Ok(Json(result(&name, &stage, &deployed)).into_response())
+    Ok(Json(result(&name, &stage, &deployed, control.now().0)).into_response())
 }
 
 fn parse(function: FunctionName, request: &api::DeployRequest) -> Result<Deploy, ApiError> {
@@ -106,7 +106,12 @@ fn parse(function: FunctionName, request: &api::DeployRequest) -> Result<Deploy,
     })
 }
 
-fn result(name: &FunctionName, stage: &wasm_fn_core::StageName, deployed: &Deployed) -> api::DeployResult {
+fn result(
+    name: &FunctionName,
+    stage: &wasm_fn_core::StageName,
+    deployed: &Deployed,
+    now_ms: u64,
+) -> api::DeployResult {
     let function = deployed.state.function(name).ok();
     let stands = function.and_then(|function| function.stages.get(stage));
     api::DeployResult {
@@ -126,7 +131,7 @@ fn result(name: &FunctionName, stage: &wasm_fn_core::StageName, deployed: &Deplo
         proposal: function
             .and_then(|function| function.proposals.get(stage))
             .filter(|proposal| proposal.version == deployed.version)
-            .map(|proposal| view::proposal(stage, proposal)),
+            .map(|proposal| view::proposal(stage, proposal, deployed.state.tokens(), now_ms)),
         revision: function.map_or(deployed.state.revision(), |function| function.revision).0,
     }
 }
@@ -144,7 +149,9 @@ fn follow<H: Host, S: Store>(control: Arc<Control<H, S>>, deploy: Deploy, note: 
     tokio::spawn(async move {
         let (name, stage) = (deploy.function.clone(), deploy.stage.clone());
         let event = match control.deploy(deploy, note, Arc::new(progress)).await {
-            Ok(deployed) => api::DeployEvent::Done { result: result(&name, &stage, &deployed) },
+            Ok(deployed) => {
+                api::DeployEvent::Done { result: result(&name, &stage, &deployed, control.now().0) }
+            }
             Err(error) => api::DeployEvent::Error { problem: ApiError::from(error).into_problem() },
         };
         // A client that has left needs no result.

@@ -1,5 +1,6 @@
 //! Plans approvals of releases, and their rejection.
 
+use wasm_fn_access::Tokens;
 use wasm_fn_core::{FunctionName, Revision, StageName, TokenName, VersionNo};
 use wasm_fn_rollout::Counts;
 use wasm_fn_router::Salt;
@@ -29,13 +30,17 @@ pub struct Approve<'a> {
 }
 
 impl Proposal {
-    /// The approvals whose tokens are still valid. Those of people whom another party vouches for, and who
-    /// have no token of the node, stay.
-    fn valid<'a>(&'a self, state: &'a State, now_ms: u64) -> impl Iterator<Item = &'a Approval> {
+    /// The approvals that count: those whose tokens are still valid among `tokens`. People whom another party
+    /// vouches for have no token of the node, so theirs stay.
+    pub fn valid_approvals<'a>(
+        &'a self,
+        tokens: &'a Tokens,
+        now_ms: u64,
+    ) -> impl Iterator<Item = &'a Approval> {
         self.approvals.iter().filter(move |approval| {
             let name: Result<TokenName, _> = approval.by.parse();
             match (&approval.token, name) {
-                (Some(_), Ok(name)) => state.tokens().get(&name).is_some_and(|token| token.is_valid(now_ms)),
+                (Some(_), Ok(name)) => tokens.get(&name).is_some_and(|token| token.is_valid(now_ms)),
                 _ => true,
             }
         })
@@ -70,10 +75,10 @@ impl State {
         if approval.by == proposal.author {
             return no(NoApproval::Author(approval.by));
         }
-        if proposal.valid(self, now_ms).any(|other| other.by == approval.by) {
+        if proposal.valid_approvals(&self.tokens, now_ms).any(|other| other.by == approval.by) {
             return no(NoApproval::Twice(approval.by));
         }
-        let count = u32::try_from(proposal.valid(self, now_ms).count()).unwrap_or(u32::MAX);
+        let count = u32::try_from(proposal.valid_approvals(&self.tokens, now_ms).count()).unwrap_or(u32::MAX);
         let version = proposal.version;
         let (mut after, mut aborted) = (None, None);
         let begins = count.saturating_add(1) >= proposal.approvers.max(approvers);
