@@ -40,12 +40,15 @@ macro_rules! pattern {
 /// Defines a text that is one of a few words.
 macro_rules! words {
     ($type:ident, $name:literal, [$($word:literal),+ $(,)?], $description:literal) => {
+        words!($type, $name, in [$($word),+], $description);
+    };
+    ($type:ident, $name:literal, in $words:expr, $description:literal) => {
         #[doc = $description]
         pub(crate) enum $type {}
 
         impl PartialSchema for $type {
             fn schema() -> RefOr<Schema> {
-                let text = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([$($word),+]));
+                let text = ObjectBuilder::new().schema_type(Type::String).enum_values(Some($words));
                 text.description(Some($description)).build().into()
             }
         }
@@ -153,65 +156,46 @@ words!(
     ],
     "Something that a role may be allowed to do."
 );
+/// What a change of a function can do.
+const ACTIONS: [&str; 19] = [
+    "deploy",
+    "traffic",
+    "step",
+    "await",
+    "pause",
+    "resume",
+    "freeze",
+    "promote",
+    "settle",
+    "abort",
+    "rollback",
+    "delete",
+    "delete-stage",
+    "propose",
+    "approve",
+    "reject",
+    "set-secret",
+    "delete-secret",
+    "reseal-secrets",
+];
+
+/// What else the audit log records: changes of tokens and keys.
+const NODE_ACTIONS: [&str; 7] = [
+    "create-token",
+    "rotate-token",
+    "revoke-token",
+    "rotate-admin-token",
+    "rotate-preview-key",
+    "add-data-key",
+    "drop-data-keys",
+];
+
+words!(ActionWord, "Action", in ACTIONS, "What a change did.");
 words!(
     AuditActionWord,
     "AuditAction",
-    [
-        "deploy",
-        "traffic",
-        "step",
-        "await",
-        "pause",
-        "resume",
-        "freeze",
-        "promote",
-        "settle",
-        "abort",
-        "rollback",
-        "delete",
-        "delete-stage",
-        "propose",
-        "approve",
-        "reject",
-        "set-secret",
-        "delete-secret",
-        "reseal-secrets",
-        "create-token",
-        "rotate-token",
-        "revoke-token",
-        "rotate-admin-token",
-        "rotate-preview-key",
-        "add-data-key",
-        "drop-data-keys",
-        "refuse",
-    ],
+    in ACTIONS.into_iter().chain(NODE_ACTIONS).chain(["refuse"]),
     "What an entry of the audit log is about."
-);
-words!(
-    ActionWord,
-    "Action",
-    [
-        "deploy",
-        "traffic",
-        "step",
-        "await",
-        "pause",
-        "resume",
-        "freeze",
-        "promote",
-        "settle",
-        "abort",
-        "rollback",
-        "delete",
-        "delete-stage",
-        "propose",
-        "approve",
-        "reject",
-        "set-secret",
-        "delete-secret",
-        "reseal-secrets",
-    ],
-    "What a change did."
 );
 
 #[cfg(test)]
