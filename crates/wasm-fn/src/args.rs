@@ -28,7 +28,7 @@ pub(crate) use access::{
 };
 pub(crate) use backup::{Backup, Restore};
 pub(crate) use config::{Config, ConfigCommand};
-pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail, PromoteStage, Waiting};
+pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail, PromoteStage, Release, Waiting};
 pub(crate) use listen::listen_address;
 pub(crate) use node::{Demo, Doctor, Log, LogFormat, Serve};
 pub(crate) use secrets::{

@@ -43,8 +43,8 @@ impl Command {
                 let args::ConfigCommand::Check(args) = &args.command;
                 return args.output;
             }
-            Self::Deploy(args) => &args.connection,
-            Self::PromoteStage(args) => &args.connection,
+            Self::Deploy(args) => &args.release.connection,
+            Self::PromoteStage(args) => &args.release.connection,
             Self::Status(args) => &args.connection,
             Self::Versions(args) => &args.connection,
             Self::Traffic(args) => &args.change.connection,

@@ -29,27 +29,8 @@ pub(crate) struct Deploy {
     /// The stage
     #[arg(short, long, default_value = "live")]
     pub(crate) stage: StageName,
-    /// Reason, for the history and the list of versions
-    #[arg(short, long)]
-    pub(crate) message: Option<String>,
     #[command(flatten)]
-    pub(crate) strategy: DeployStrategy,
-    #[command(flatten)]
-    pub(crate) rollout: DeployRollout,
-    /// Abort a rollout that is in progress instead of refusing to deploy
-    #[arg(long)]
-    pub(crate) replace: bool,
-    /// Accept that the version can do more than the stable one: interfaces that it imports, egress, names of
-    /// environment variables and secrets, memory, CPU time
-    #[arg(long)]
-    pub(crate) allow_new: bool,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
-    /// Configuration of functions [default: ./wasm-fn.toml if it exists]
-    #[arg(long, env = "WASM_FN_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) config: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) release: Release,
 }
 
 /// `promote-stage`.
@@ -61,17 +42,25 @@ pub(crate) struct PromoteStage {
     pub(crate) from: StageName,
     /// The stage that it is released to
     pub(crate) to: StageName,
-    /// Reason, for the history
+    #[command(flatten)]
+    pub(crate) release: Release,
+}
+
+/// How a version is released, by `deploy` or `promote-stage`.
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    /// Reason, for the history and the list of versions
     #[arg(short, long)]
     pub(crate) message: Option<String>,
     #[command(flatten)]
     pub(crate) strategy: DeployStrategy,
     #[command(flatten)]
     pub(crate) rollout: DeployRollout,
-    /// Abort a rollout that is in progress instead of refusing to promote
+    /// Abort a rollout that is in progress instead of refusing
     #[arg(long)]
     pub(crate) replace: bool,
-    /// Accept that the version can do more than the stable one of the target stage
+    /// Accept that the version can do more than the stable one: interfaces that it imports, egress, names of
+    /// environment variables and secrets, memory, CPU time
     #[arg(long)]
     pub(crate) allow_new: bool,
     #[command(flatten)]

@@ -60,7 +60,7 @@ fn trusted_proxies_are_networks_that_may_be_repeated_or_listed() {
 #[test]
 fn a_canary_has_steps_or_leaves_them_to_the_file() {
     let steps = |line: &str| {
-        deploy(line).strategy.canary.map(|steps| {
+        deploy(line).release.strategy.canary.map(|steps| {
             let steps = steps.map(|steps| steps.steps().iter().map(ToString::to_string).collect::<Vec<_>>());
             steps.map(|steps| steps.join(" "))
         })
@@ -139,7 +139,7 @@ fn why_a_strategy_is_refused() {
 #[test]
 fn a_linear_rollout_has_a_share_and_a_time() {
     let growth = |line: &str| {
-        let growth = deploy(line).strategy.linear;
+        let growth = deploy(line).release.strategy.linear;
         growth.map(|growth| growth.map(|growth| (growth.by.to_string(), growth.every.as_secs())))
     };
     assert_eq!(growth("deploy a.wasm"), None);
@@ -151,8 +151,8 @@ fn a_linear_rollout_has_a_share_and_a_time() {
 fn only_who_waits_has_a_timeout() {
     let parsed = parse("deploy a.wasm --timeout 5m");
     assert_eq!(parsed.err(), Some(ErrorKind::MissingRequiredArgument));
-    assert_eq!(deploy("deploy a.wasm --wait --timeout 5m").waiting.timeout.as_secs(), 300);
-    let usual = deploy("deploy a.wasm --wait").waiting;
+    assert_eq!(deploy("deploy a.wasm --wait --timeout 5m").release.waiting.timeout.as_secs(), 300);
+    let usual = deploy("deploy a.wasm --wait").release.waiting;
     assert_eq!((usual.wait, usual.timeout.as_secs()), (true, 1800));
 }
 

@@ -40,7 +40,8 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
     let (digest, bytes) = Upload::digest(&component).map_err(|error| {
         Fault::new("unreadable-file", failed(), format!("{}: {error}", component.display()))
     })?;
-    let client = connect(&args.connection)?;
+    let args::Release { message, replace, allow_new, waiting, connection, .. } = args.release;
+    let client = connect(&connection)?;
     // This comes first, so that a refused token is reported before the upload.
     let node: api::NodeView = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;
     if bytes > node.component_bytes_max {
@@ -66,16 +67,16 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
         strategy: rollout.strategy,
         rollout: rollout.options,
         gate,
-        message: args.message,
-        replace: args.replace,
-        allow_new: args.allow_new,
+        message,
+        replace,
+        allow_new,
         expected_revision: None,
     };
     let path = format!("/v1/functions/{function}/deployments");
     let result = follow(&client, &path, &request, &mut progress).await;
     drop(progress);
     let result = result.map_err(|error| refused(error, failed()))?;
-    finish(&client, &node, &result, args.waiting, output).await
+    finish(&client, &node, &result, waiting, output).await
 }
 
 /// Takes the version that is stable in one stage to another.
@@ -88,8 +89,8 @@ pub(super) async fn promote_stage(args: args::PromoteStage, output: Output) -> R
 /// now. `failed` says what did not happen if it fails.
 pub(super) async fn release(args: args::PromoteStage, failed: String, output: Output) -> Result<u8, Fault> {
     let release = config::release(&args)?;
-    let args::PromoteStage { function, from, to, message, replace, allow_new, waiting, connection, .. } =
-        args;
+    let args::PromoteStage { function, from, to, release: typed } = args;
+    let args::Release { message, replace, allow_new, waiting, connection, .. } = typed;
     let failed = || failed.clone();
     let client = connect(&connection)?;
     let node: api::NodeView = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;

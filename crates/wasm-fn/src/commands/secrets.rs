@@ -146,14 +146,16 @@ async fn release(
         function,
         from: stage.clone(),
         to: stage,
-        message,
-        strategy: args::DeployStrategy::default(),
-        rollout: args::DeployRollout::default(),
-        replace,
-        allow_new: false,
-        waiting: args::Waiting { wait, timeout },
-        config,
-        connection,
+        release: args::Release {
+            message,
+            strategy: args::DeployStrategy::default(),
+            rollout: args::DeployRollout::default(),
+            replace,
+            allow_new: false,
+            waiting: args::Waiting { wait, timeout },
+            config,
+            connection,
+        },
     };
     deploy::release(again, failed, output).await
 }

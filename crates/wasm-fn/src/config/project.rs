@@ -34,11 +34,11 @@ impl Deployment {
     /// The file is invalid, or does not determine the function or the component.
     pub(crate) fn resolve(args: &args::Deploy) -> Result<Self, Fault> {
         let error = "nothing was deployed";
-        let (file, path) = read(args.config.as_deref(), error)?;
+        let (file, path) = read(args.release.config.as_deref(), error)?;
         let chosen = Self::choose(args.file.as_deref(), args.function.as_ref(), &args.stage, file, path);
         let mut chosen =
             chosen.map_err(|(cause, help)| Fault::new("which-function", error, cause).help(help))?;
-        let rollout = chosen.rollout.merge(&args.strategy, &args.rollout, &mut chosen.gate);
+        let rollout = chosen.rollout.merge(&args.release.strategy, &args.release.rollout, &mut chosen.gate);
         chosen.rollout = rollout.map_err(|cause| Fault::new("invalid-rollout", error, cause))?;
         Ok(chosen)
     }
@@ -106,10 +106,10 @@ impl Deployment {
 /// The file is invalid, or the options do not fit the strategy.
 pub(crate) fn release(args: &args::PromoteStage) -> Result<Release, Fault> {
     let error = format!("nothing was promoted to stage `{}`", args.to);
-    let (mut file, _) = read(args.config.as_deref(), &error)?;
+    let (mut file, _) = read(args.release.config.as_deref(), &error)?;
     let found = file.functions.remove(&args.function);
     let Release { rollout, mut gate } = found.unwrap_or_default().release(&args.to);
-    let rollout = rollout.merge(&args.strategy, &args.rollout, &mut gate);
+    let rollout = rollout.merge(&args.release.strategy, &args.release.rollout, &mut gate);
     let rollout = rollout.map_err(|cause| Fault::new("invalid-rollout", error, cause))?;
     Ok(Release { rollout, gate })
 }

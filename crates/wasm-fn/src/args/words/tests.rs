@@ -15,11 +15,11 @@ fn deploy(words: &[&str]) -> (String, String, String) {
         panic!("{words:?} is refused: {:?}", read(&[&["deploy"], words].concat()).err());
     };
     let file = deploy.file.map(|file| file.display().to_string()).unwrap_or_default();
-    let canary = deploy.strategy.canary.map(|steps| match steps {
+    let canary = deploy.release.strategy.canary.map(|steps| match steps {
         Some(steps) => steps.steps().iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
         None => "default".to_owned(),
     });
-    let linear = deploy.strategy.linear.map(|growth| match growth {
+    let linear = deploy.release.strategy.linear.map(|growth| match growth {
         Some(growth) => format!("{} {:?}", growth.by, growth.every),
         None => "default".to_owned(),
     });

@@ -29,7 +29,7 @@ fn merged(text: &str, flags: &str) -> Result<(Rollout, GateOptions), String> {
         panic!("expected a deployment");
     };
     let Function { rollout, mut gate, .. } = function(text);
-    let rollout = rollout.merge(&args.strategy, &args.rollout, &mut gate)?;
+    let rollout = rollout.merge(&args.release.strategy, &args.release.rollout, &mut gate)?;
     Ok((rollout, gate))
 }
 
