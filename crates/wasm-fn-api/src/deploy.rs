@@ -33,28 +33,9 @@ pub struct DeployRequest {
     #[serde(default = "live")]
     #[schema(value_type = StageText)]
     pub stage: String,
-    /// How the version gets its traffic; all at once if absent.
-    #[serde(default)]
-    pub strategy: StrategySpec,
-    /// How the rollout proceeds.
-    #[serde(default)]
-    pub rollout: RolloutOptions,
-    /// The rule that the rollout must satisfy.
-    #[serde(default)]
-    pub gate: GateOptions,
-    /// Why you deploy; shown in the journal and in the list of versions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// Abort a rollout that is under way, instead of refusing the deployment.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub replace: bool,
-    /// Accept that the version can do more than the one that is stable in the stage, instead of refusing the
-    /// deployment.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub allow_new: bool,
-    /// Refuse the deployment if the function has changed after this revision.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expected_revision: Option<u64>,
+    /// How the version is released.
+    #[serde(flatten)]
+    pub release: ReleaseRequest,
 }
 
 /// Takes the version that is stable in one stage to another. Its component and its configuration stay as they
@@ -65,6 +46,14 @@ pub struct PromoteStageRequest {
     /// The stage whose stable version is taken.
     #[schema(value_type = StageText)]
     pub from: String,
+    /// How the version is released.
+    #[serde(flatten)]
+    pub release: ReleaseRequest,
+}
+
+/// How a version is released to a stage: what a deployment and a promotion to another stage have in common.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseRequest {
     /// How the version gets its traffic; all at once if absent.
     #[serde(default)]
     pub strategy: StrategySpec,
@@ -74,17 +63,17 @@ pub struct PromoteStageRequest {
     /// The rule that the rollout must satisfy.
     #[serde(default)]
     pub gate: GateOptions,
-    /// Why, for the journal.
+    /// Why you release it; shown in the journal and, of a new version, in the list of versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// Abort a rollout that is under way, instead of refusing the promotion.
+    /// Abort a rollout that is under way, instead of refusing the request.
     #[serde(default, skip_serializing_if = "is_false")]
     pub replace: bool,
-    /// Accept that the version can do more than the one that is stable in the target stage, instead of
-    /// refusing the promotion.
+    /// Accept that the version can do more than the one that is stable in the stage, instead of refusing the
+    /// request.
     #[serde(default, skip_serializing_if = "is_false")]
     pub allow_new: bool,
-    /// Refuse the promotion if the function has changed after this revision.
+    /// Refuse the request if the function has changed after this revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_revision: Option<u64>,
 }

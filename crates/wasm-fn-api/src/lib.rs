@@ -30,7 +30,7 @@ pub use approval::{ApprovalRequest, ApprovalResult};
 pub use audit::{AuditEntry, AuditHead, AuditHeadQuery, AuditPage, AuditQuery, RefusalsView};
 pub use backup::{BLOCK_BYTES, BackupManifest, BackupMember, END_BYTES, MemberHeader, NoHeader};
 pub use config::{CohortRole, CohortSpec, ConfigSpec, InvalidConfig};
-pub use deploy::{DeployEvent, DeployRequest, DeployResult, PromoteStageRequest, Uploaded};
+pub use deploy::{DeployEvent, DeployRequest, DeployResult, PromoteStageRequest, ReleaseRequest, Uploaded};
 pub use event::{RolloutChange, RolloutEvent};
 pub use logs::{LogEvent, LogLineView, LogRequestView, LogStreamView, LogsQuery};
 pub use openapi::openapi;

@@ -19,6 +19,7 @@ mod toml_file;
 
 pub(crate) use connection::{Connection, NodeAddress};
 pub(crate) use file::ConfigFile;
+pub(crate) use function::Release;
 pub(crate) use project::{Deployment, release};
 pub(crate) use serve::Serve;
 

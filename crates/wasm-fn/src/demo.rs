@@ -14,7 +14,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::{Method, Request, Uri};
 use http_body_util::BodyExt as _;
 use wasm_fn_api::{
-    ConfigSpec, DeployEvent, DeployRequest, DeployResult, EndedRolloutView, FunctionStatus, GateOptions,
+    ConfigSpec, DeployEvent, DeployRequest, DeployResult, EndedRolloutView, FunctionStatus, ReleaseRequest,
     RollbackRequest, RolloutOptions, RolloutOutcomeView, StageChanged, StrategySpec,
 };
 use wasm_fn_control::state::StageRules;
@@ -257,17 +257,17 @@ impl Tour {
             component: digest.to_string(),
             config: ConfigSpec::default(),
             stage: "live".to_owned(),
-            strategy,
-            rollout: RolloutOptions {
-                step_min_ms: Some(STEP_MS),
-                watch_ms: Some(STEP_MS),
-                ..RolloutOptions::default()
+            release: ReleaseRequest {
+                strategy,
+                rollout: RolloutOptions {
+                    step_min_ms: Some(STEP_MS),
+                    watch_ms: Some(STEP_MS),
+                    ..RolloutOptions::default()
+                },
+                message: Some("demo".to_owned()),
+                allow_new: true,
+                ..ReleaseRequest::default()
             },
-            gate: GateOptions::default(),
-            message: Some("demo".to_owned()),
-            replace: false,
-            allow_new: true,
-            expected_revision: None,
         };
         let path = "/v1/functions/hello/deployments";
         let mut events = self.admin.lines(Method::POST, path, Some(&request)).await.map_err(refused)?;

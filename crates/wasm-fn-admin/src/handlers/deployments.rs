@@ -45,7 +45,7 @@ pub(crate) async fn deploy<H: Host, S: Store>(
     deploy.may_move_traffic =
         caller.may(Permission::MoveTraffic, Target::Stage(&deploy.function, &deploy.stage));
     let granted = caller.on(Target::Stage(&deploy.function, &deploy.stage))?;
-    let note = granted.note(request.message.clone(), request.expected_revision)?;
+    let note = granted.note(request.release.message.clone(), request.release.expected_revision)?;
     answer(control, deploy, note, lines).await
 }
 
@@ -57,11 +57,12 @@ pub(crate) async fn promote_stage<H: Host, S: Store>(
     WantsLines(lines): WantsLines,
     JsonBody(request): JsonBody<api::PromoteStageRequest>,
 ) -> Result<Response, ApiError> {
-    let from: StageName = request.from.parse()?;
+    let api::PromoteStageRequest { from, release } = request;
+    let from: StageName = from.parse()?;
     // Whoever may not see a stage may not find out what is stable there.
     let _ = caller.on(Target::Stage(&function, &from))?;
     let granted = caller.on(Target::Stage(&function, &stage))?;
-    let note = granted.note(request.message, request.expected_revision)?;
+    let note = granted.note(release.message.clone(), release.expected_revision)?;
     let state = control.state();
     let stable = state.resolve(&function, &from, VersionRef::Stable);
     let stable = stable.map_err(|_| ChangeError::NoSuchStage { function: function.clone(), stage: from });
@@ -71,10 +72,10 @@ pub(crate) async fn promote_stage<H: Host, S: Store>(
         stage,
         component: build.digest,
         config: Arc::clone(&build.config),
-        strategy: strategy::strategy(&request.strategy, &request.rollout, &request.gate)?,
-        replace: request.replace,
+        strategy: strategy::strategy(&release.strategy, &release.rollout, &release.gate)?,
+        replace: release.replace,
         may_move_traffic: true,
-        allow_new: request.allow_new,
+        allow_new: release.allow_new,
     };
     answer(control, deploy, note, lines).await
 }
@@ -94,15 +95,16 @@ async fn answer<H: Host, S: Store>(
 }
 
 fn parse(function: FunctionName, request: &api::DeployRequest) -> Result<Deploy, ApiError> {
+    let release = &request.release;
     Ok(Deploy {
         function,
         stage: request.stage.parse()?,
         component: request.component.parse()?,
         config: Arc::new(FunctionConfig::try_from(&request.config)?),
-        strategy: strategy::strategy(&request.strategy, &request.rollout, &request.gate)?,
-        replace: request.replace,
+        strategy: strategy::strategy(&release.strategy, &release.rollout, &release.gate)?,
+        replace: release.replace,
         may_move_traffic: false,
-        allow_new: request.allow_new,
+        allow_new: release.allow_new,
     })
 }
 

@@ -40,8 +40,7 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
     let (digest, bytes) = Upload::digest(&component).map_err(|error| {
         Fault::new("unreadable-file", failed(), format!("{}: {error}", component.display()))
     })?;
-    let args::Release { message, replace, allow_new, waiting, connection, .. } = args.release;
-    let client = connect(&connection)?;
+    let client = connect(&args.release.connection)?;
     // This comes first, so that a refused token is reported before the upload.
     let node: api::NodeView = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;
     if bytes > node.component_bytes_max {
@@ -64,19 +63,13 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
         component: digest.to_string(),
         config,
         stage: args.stage.to_string(),
-        strategy: rollout.strategy,
-        rollout: rollout.options,
-        gate,
-        message,
-        replace,
-        allow_new,
-        expected_revision: None,
+        release: request(config::Release { rollout, gate }, &args.release),
     };
     let path = format!("/v1/functions/{function}/deployments");
     let result = follow(&client, &path, &request, &mut progress).await;
     drop(progress);
     let result = result.map_err(|error| refused(error, failed()))?;
-    finish(&client, &node, &result, waiting, output).await
+    finish(&client, &node, &result, args.release.waiting, output).await
 }
 
 /// Takes the version that is stable in one stage to another.
@@ -90,26 +83,30 @@ pub(super) async fn promote_stage(args: args::PromoteStage, output: Output) -> R
 pub(super) async fn release(args: args::PromoteStage, failed: String, output: Output) -> Result<u8, Fault> {
     let release = config::release(&args)?;
     let args::PromoteStage { function, from, to, release: typed } = args;
-    let args::Release { message, replace, allow_new, waiting, connection, .. } = typed;
     let failed = || failed.clone();
-    let client = connect(&connection)?;
+    let client = connect(&typed.connection)?;
     let node: api::NodeView = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;
-    let request = api::PromoteStageRequest {
-        from: from.to_string(),
-        strategy: release.rollout.strategy,
-        rollout: release.rollout.options,
-        gate: release.gate,
-        message,
-        replace,
-        allow_new,
-        expected_revision: None,
-    };
+    let request = api::PromoteStageRequest { from: from.to_string(), release: request(release, &typed) };
     let path = format!("/v1/functions/{function}/stages/{to}/promotions");
     let mut progress = Progress::new(output);
     let result = follow(&client, &path, &request, &mut progress).await;
     drop(progress);
     let result = result.map_err(|error| refused(error, failed()))?;
-    finish(&client, &node, &result, waiting, output).await
+    finish(&client, &node, &result, typed.waiting, output).await
+}
+
+/// The release that the file and the options of the command make.
+fn request(release: config::Release, typed: &args::Release) -> api::ReleaseRequest {
+    let config::Release { rollout, gate } = release;
+    api::ReleaseRequest {
+        strategy: rollout.strategy,
+        rollout: rollout.options,
+        gate,
+        message: typed.message.clone(),
+        replace: typed.replace,
+        allow_new: typed.allow_new,
+        expected_revision: None,
+    }
 }
 
 /// Prints the result of a deployment, and waits for its rollout if the user wants that.
