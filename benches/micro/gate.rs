@@ -101,6 +101,7 @@ async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<(
             stage: StageName::live(),
             component,
             config: Arc::new(FunctionConfig { env, ..FunctionConfig::default() }),
+            stage_config: None,
             strategy,
             replace: false,
             may_move_traffic: true,

@@ -66,4 +66,6 @@ mod showing;
 #[cfg(test)]
 mod splitting;
 #[cfg(test)]
+mod staged;
+#[cfg(test)]
 mod swapping;

@@ -253,6 +253,12 @@ impl From<ChangeError> for ApiError {
                 (StatusCode::CONFLICT, "capabilities-grow", "the version could do more than the stable one")
             }
             E::Secrets(problem) => of_secrets(&problem.problem),
+            E::StageConfig { .. } => {
+                (StatusCode::BAD_REQUEST, "invalid-config", "the configuration is invalid")
+            }
+            E::NotDeployedThere(_) => {
+                (StatusCode::CONFLICT, "not-deployed-there", "the version has no configuration of this stage")
+            }
             E::NoPreviousVersion { .. } => {
                 (StatusCode::CONFLICT, "no-previous-version", "there is no earlier version")
             }
@@ -288,6 +294,10 @@ impl From<ChangeError> for ApiError {
             E::NoSuchVersion { function, .. } => {
                 problem.help(format!("run `wasm-fn versions {function}` to list its versions"))
             }
+            E::NotDeployedThere(found) => problem.help(format!(
+                "deploy it to {stage}, or promote it there, to give it what the stage has",
+                stage = found.stage
+            )),
             E::NoPreviousVersion { function, .. } => {
                 problem.help(format!("name a version with `--to`; `wasm-fn versions {function}` lists them"))
             }

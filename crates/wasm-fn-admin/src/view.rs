@@ -268,6 +268,10 @@ pub(crate) fn status<H: Host, S: Store>(
     let published = |stage: &StageName| table.stage(name, stage);
     let status = |(stage, stands): (&StageName, &StageState)| {
         let config = function.versions.get(&stands.stable).map(|version| &version.build.config);
+        let stage_env = |no| {
+            let config = function.versions.get(&no).and_then(|version| version.stage_config(stage));
+            config.map(|config| config.env.clone()).unwrap_or_default()
+        };
         let versions = published(stage).into_iter().flat_map(|published| published.versions().iter().rev());
         let versions = versions.filter_map(|version| {
             let (weight, tally) = (stands.split.weight(version.no), version.tally.snapshot());
@@ -277,6 +281,7 @@ pub(crate) fn status<H: Host, S: Store>(
                     version: version.no.to_string(),
                     role,
                     weight: weight.to_string(),
+                    env: stage_env(version.no),
                     tally: self::tally(&tally),
                     overrides,
                 }
@@ -339,6 +344,12 @@ pub(crate) fn version(function: &Function, no: VersionNo, version: &VersionState
         component: version.build.digest.to_string(),
         kind: version.build.kind.clone(),
         config: api::ConfigSpec::from(&*version.build.config),
+        stage_configs: version
+            .stage_configs
+            .iter()
+            .filter(|(_, config)| !config.is_empty())
+            .map(|(stage, config)| (stage.to_string(), api::StageConfigSpec::from(&**config)))
+            .collect(),
         created_ms: version.created_ms,
         created_by: version.created_by.clone(),
         message: version.message.clone(),

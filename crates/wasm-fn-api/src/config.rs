@@ -89,6 +89,21 @@ pub struct ConfigSpec {
     pub secrets_env: bool,
 }
 
+/// What a stage lays over the configuration of the version that is deployed to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StageConfigSpec {
+    /// Routes of the stage, `[host]/path` or `[host]/path/*`. If empty, the live stage has those of the
+    /// version's configuration, and another stage has `/<function>@<stage>/*`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<RouteText>)]
+    pub routes: Vec<String>,
+    /// Environment variables of the guest in the stage. They take precedence over those of the version's
+    /// configuration.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !value
@@ -164,13 +179,12 @@ impl TryFrom<&ConfigSpec> for core::FunctionConfig {
                 timeout: wire.egress_timeout_ms.map(Duration::from_millis).or(defaults.egress.timeout),
             },
         };
-        let routes = wire.routes.iter().map(|route| route.parse()).collect::<Result<_, core::RouteError>>();
         let preview = wire.preview.as_deref().map(str::parse).transpose();
         let sticky = wire.sticky.as_deref().unwrap_or("none").parse();
         let egress = wire.egress.iter().map(|rule| rule.parse()).collect::<Result<_, core::EgressError>>();
         let config = Self {
             limits,
-            routes: routes.map_err(|error| invalid("routes")(&error))?,
+            routes: routes("routes", &wire.routes)?,
             preview: preview
                 .map_err(|error: core::PreviewAccessError| invalid("preview")(&error))?
                 .unwrap_or_default(),
@@ -186,6 +200,26 @@ impl TryFrom<&ConfigSpec> for core::FunctionConfig {
             reason: format!("found {}, expected {}", error.found, error.expected),
         })?;
         Ok(config)
+    }
+}
+
+fn routes(key: &'static str, texts: &[String]) -> Result<Vec<core::Route>, InvalidConfig> {
+    let routes = texts.iter().map(|text| text.parse()).collect::<Result<_, core::RouteError>>();
+    routes.map_err(|error| invalid(key)(&error))
+}
+
+impl TryFrom<&StageConfigSpec> for core::StageConfig {
+    type Error = InvalidConfig;
+
+    /// Whether it fits the configuration of a version is checked where the two meet.
+    fn try_from(wire: &StageConfigSpec) -> Result<Self, InvalidConfig> {
+        Ok(Self { routes: routes("stage_config.routes", &wire.routes)?, env: wire.env.clone() })
+    }
+}
+
+impl From<&core::StageConfig> for StageConfigSpec {
+    fn from(config: &core::StageConfig) -> Self {
+        Self { routes: config.routes.iter().map(ToString::to_string).collect(), env: config.env.clone() }
     }
 }
 

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    ConfigSpec, GateOptions, Problem, ProposalView, RolloutOptions, RolloutView, SplitShare, StrategySpec,
-    is_false, live,
+    ConfigSpec, GateOptions, Problem, ProposalView, RolloutOptions, RolloutView, SplitShare, StageConfigSpec,
+    StrategySpec, is_false, live,
 };
 use crate::words::{DigestText, FunctionText, KindWord, RouteText, SettingWord, StageText, VersionText};
 
@@ -39,7 +39,7 @@ pub struct DeployRequest {
 }
 
 /// Takes the version that is stable in one stage to another. Its component and its configuration stay as they
-/// are.
+/// are. What the target stage lays over that configuration applies there, not what the first stage does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PromoteStageRequest {
@@ -63,6 +63,10 @@ pub struct ReleaseRequest {
     /// The rule that the rollout must satisfy.
     #[serde(default)]
     pub gate: GateOptions,
+    /// What the stage lays over the version's configuration. If absent, it is what the stage lays over the
+    /// configuration of its stable version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_config: Option<StageConfigSpec>,
     /// Why you release it; shown in the journal and, of a new version, in the list of versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -150,3 +154,6 @@ pub enum DeployEvent {
         problem: Problem,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ pub use access::{
 pub use approval::{ApprovalRequest, ApprovalResult};
 pub use audit::{AuditEntry, AuditHead, AuditHeadQuery, AuditPage, AuditQuery, RefusalsView};
 pub use backup::{BLOCK_BYTES, BackupManifest, BackupMember, END_BYTES, MemberHeader, NoHeader};
-pub use config::{CohortRole, CohortSpec, ConfigSpec, InvalidConfig};
+pub use config::{CohortRole, CohortSpec, ConfigSpec, InvalidConfig, StageConfigSpec};
 pub use deploy::{DeployEvent, DeployRequest, DeployResult, PromoteStageRequest, ReleaseRequest, Uploaded};
 pub use event::{RolloutChange, RolloutEvent};
 pub use logs::{LogEvent, LogLineView, LogRequestView, LogStreamView, LogsQuery};

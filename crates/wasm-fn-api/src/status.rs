@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ConfigSpec, EndedRolloutView, EvidenceView, ProposalView, RolloutView, SplitShare};
+use super::{
+    ConfigSpec, EndedRolloutView, EvidenceView, ProposalView, RolloutView, SplitShare, StageConfigSpec,
+};
 use crate::words::{
     ActionWord, DigestText, FunctionText, KindWord, PreviewAccessWord, RouteText, SchemeWord, StageText,
     StepText, StickyText, VersionText, WeightText,
@@ -160,6 +162,9 @@ pub struct VersionStatus {
     /// Its share; `0%` if it has none.
     #[schema(value_type = WeightText)]
     pub weight: String,
+    /// Environment variables that the stage lays over those of its configuration.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
     /// Its requests in this stage, without the requests that asked for it by override or address.
     pub tally: TallyView,
     /// Requests since the node started that asked for this version, by header or by its own address. No other
@@ -238,6 +243,10 @@ pub struct VersionInfo {
     pub kind: String,
     /// Its configuration, with every default written out.
     pub config: ConfigSpec,
+    /// What stages lay over that configuration, by stage, where the version was deployed to one that does.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, StageConfigSpec>)]
+    pub stage_configs: BTreeMap<String, StageConfigSpec>,
     /// When it was created, Unix milliseconds.
     pub created_ms: u64,
     /// The name of the token that created it.

@@ -98,11 +98,11 @@ impl Host for FakeHost {
         function: &FunctionName,
         no: VersionNo,
         _: Digest,
-        _: &FunctionConfig,
+        config: &FunctionConfig,
         secrets: Arc<SecretSet>,
     ) -> Arc<str> {
         self.handles.fetch_add(1, SeqCst);
-        format!("{function} {no}{}", told(&secrets)).into()
+        format!("{function} {no}{}", told(config, &secrets)).into()
     }
 
     fn fresh_version(
@@ -110,10 +110,10 @@ impl Host for FakeHost {
         function: &FunctionName,
         no: VersionNo,
         _: Digest,
-        _: &FunctionConfig,
+        config: &FunctionConfig,
         secrets: Arc<SecretSet>,
     ) -> Arc<str> {
-        let handle: Arc<str> = format!("{function} {no} fresh{}", told(&secrets)).into();
+        let handle: Arc<str> = format!("{function} {no} fresh{}", told(config, &secrets)).into();
         self.fresh.lock().unwrap().push(Arc::downgrade(&handle));
         handle
     }
@@ -148,8 +148,9 @@ impl Host for FakeHost {
 }
 
 /// What a fake version tells of its secrets: ` NAME=value` for each.
-fn told(secrets: &SecretSet) -> String {
-    secrets.iter().map(|(name, value)| format!(" {name}={}", value.expose())).collect()
+fn told(config: &FunctionConfig, secrets: &SecretSet) -> String {
+    let variables = config.env.iter().map(|(name, value)| format!(" {name}={value}"));
+    variables.chain(secrets.iter().map(|(name, value)| format!(" {name}={}", value.expose()))).collect()
 }
 
 /// The key of every node in these tests.

@@ -51,17 +51,20 @@ struct Parts<V> {
     stages: Vec<Arc<Stage<V>>>,
 }
 
-/// A version with the secrets that it has in a stage. Without secrets, it is the same in all stages.
+/// A version with the secrets and the environment variables that it has in a stage. Without either, it is the
+/// same in all stages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct HandleKey {
     version: VersionNo,
     secrets: Option<(StageName, SecretPins)>,
+    env: BTreeMap<String, String>,
 }
 
 impl HandleKey {
     fn of(function: &Function, stage: &StageName, version: VersionNo) -> Self {
         let pins = function.secrets_of(stage, version);
-        Self { version, secrets: (!pins.is_empty()).then(|| (stage.clone(), pins)) }
+        let secrets = (!pins.is_empty()).then(|| (stage.clone(), pins));
+        Self { version, secrets, env: function.stage_env(stage, version) }
     }
 }
 
@@ -262,9 +265,9 @@ impl<H: Host> Publisher<H> {
             let handle = match before.and_then(|parts| parts.handles.get(&key)) {
                 Some(handle) => handle.clone(),
                 None => {
-                    let build = &function.versions[&no].build;
+                    let version = &function.versions[&no];
                     let secrets = self.secrets.of_version((name, function), stage, no)?;
-                    self.host.version(name, no, build.digest, &build.config, secrets)
+                    self.host.version(name, no, version.build.digest, &version.config_in(stage), secrets)
                 }
             };
             handles.insert(key, handle);
@@ -273,7 +276,7 @@ impl<H: Host> Publisher<H> {
     }
 
     /// The baseline of the rollout of `stage`, if it is at a step, with its share. It gets as many users as
-    /// the canary, or all of stable's users if there are fewer, and it has stable's secrets.
+    /// the canary, or all of stable's users if there are fewer, and it has stable's secrets and environment.
     fn baseline(
         &self,
         name: &FunctionName,
@@ -284,21 +287,20 @@ impl<H: Host> Publisher<H> {
         let Some(rollout) = &state.rollout else { return Ok(None) };
         let Some(Place::Step(_)) = rollout.phase.place() else { return Ok(None) };
         let share = state.split.weight(rollout.canary).min(state.split.weight(rollout.base));
-        let version = rollout.base;
+        let no = rollout.base;
         let kept = self.functions.get(name).and_then(|parts| parts.baselines.get(stage));
         let kept = kept.filter(|kept| kept.rollout == rollout.id()).cloned();
         if let Some(kept) = kept {
             return Ok(Some((share, kept)));
         }
-        let Some(build) = function.versions.get(&version).map(|version| &version.build) else {
-            return Ok(None);
-        };
+        let Some(version) = function.versions.get(&no) else { return Ok(None) };
         let key = (name.clone(), stage.clone());
-        let target = match self.ahead.get(&(key, version)) {
+        let target = match self.ahead.get(&(key, no)) {
             Some(target) => target.clone(),
             None => {
-                let secrets = self.secrets.of_version((name, function), stage, version)?;
-                self.host.fresh_version(name, version, build.digest, &build.config, secrets)
+                let secrets = self.secrets.of_version((name, function), stage, no)?;
+                let config = version.config_in(stage);
+                self.host.fresh_version(name, no, version.build.digest, &config, secrets)
             }
         };
         Ok(Some((share, BaselineHandle { rollout: rollout.id(), target })))

@@ -17,6 +17,7 @@ mod proposal;
 mod rollout;
 mod secrets;
 mod spec;
+mod stage_config;
 mod tokens;
 mod traffic;
 
@@ -24,8 +25,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use wasm_fn_access::Tokens;
 use wasm_fn_core::{
-    Digest, FunctionConfig, FunctionName, Revision, Route, StageName, TrafficSplit, VersionNo, VersionRef,
-    Weight,
+    Digest, FunctionConfig, FunctionName, Revision, Route, StageConfig, StageName, TrafficSplit, VersionNo,
+    VersionRef, Weight,
 };
 use wasm_fn_rollout::Time;
 use wasm_fn_router::Salt;
@@ -37,7 +38,7 @@ pub use change::{AccessChange, Action, Advance, Build, Change, FunctionChange, M
 pub use check::{Check, CheckError, CheckText, Mismatch};
 pub use cohorts::{CohortProblem, NoCohort};
 pub use deploy::{DeployPlan, Deployment};
-pub use error::{ChangeError, Grows, SecretsProblem, SecretsProblemKind};
+pub use error::{ChangeError, Grows, NotDeployedThere, SecretsProblem, SecretsProblemKind};
 pub use growth::{Growth, Imports};
 pub use proposal::{Approval, NoApproval, Proposal, StageRule, StageRules};
 pub use rollout::{EndedRollout, Rollout, RolloutId, RolloutOutcome, SeenRollout, StageKey};
@@ -93,6 +94,9 @@ pub struct VersionState {
     pub verdict: Option<VersionVerdict>,
     /// Its secrets in each stage that it was deployed to; those of a stage never change.
     pub secrets: BTreeMap<StageName, SecretPins>,
+    /// What each stage that it was deployed to, or had a part in, lays over its configuration; what a stage
+    /// lays over it never changes.
+    pub stage_configs: BTreeMap<StageName, Arc<StageConfig>>,
 }
 
 /// How a version ended.
@@ -122,7 +126,8 @@ pub enum Fate {
 pub struct StageState {
     /// The shares of its versions.
     pub split: TrafficSplit,
-    /// The version that the stage falls back on. Its configuration gives the stage its routes and cohorts.
+    /// The version that the stage falls back on. Its configuration, with what the stage lays over it, gives
+    /// the stage its routes and cohorts.
     pub stable: VersionNo,
     /// Earlier stable versions, newest last, each of them once, at most 20.
     pub previous: Vec<VersionNo>,
@@ -267,40 +272,48 @@ impl Function {
         self.versions.keys().next_back().copied()
     }
 
-    /// The routes of `stage` if `stable` is its stable version. The live stage has the routes in that
-    /// version's configuration; other stages have their default route.
+    /// The routes of `stage` if `stable` is its stable version: those that the stage lays over its
+    /// configuration, or else, in the live stage, those of the configuration, or else the default route.
     pub fn routes(&self, name: &FunctionName, stage: &StageName, stable: VersionNo) -> Vec<Route> {
-        let config = self.versions.get(&stable).map(|version| &*version.build.config);
-        match config {
-            Some(FunctionConfig { routes, .. }) if stage.is_live() && !routes.is_empty() => routes.clone(),
-            _ => vec![Route::default_for(name, stage)],
+        match self.configured_routes(stage, stable) {
+            [] => vec![Route::default_for(name, stage)],
+            routes => routes.to_vec(),
         }
     }
 
     /// Whether `route` is one of the [`routes`](Self::routes).
     fn claims(&self, name: &FunctionName, stage: &StageName, stable: VersionNo, route: &Route) -> bool {
-        let config = self.versions.get(&stable).map(|version| &*version.build.config);
-        match config {
-            Some(FunctionConfig { routes, .. }) if stage.is_live() && !routes.is_empty() => {
-                routes.contains(route)
-            }
-            _ => route.is_default_for(name, stage),
+        match self.configured_routes(stage, stable) {
+            [] => route.is_default_for(name, stage),
+            routes => routes.contains(route),
         }
     }
 
-    /// The newest version with this component and configuration that has these `secrets` in `stage`, or was
-    /// not deployed there yet and can get them.
+    /// The [`routes`](Self::routes), without the default.
+    fn configured_routes(&self, stage: &StageName, stable: VersionNo) -> &[Route] {
+        let Some(version) = self.versions.get(&stable) else { return &[] };
+        match version.stage_configs.get(stage) {
+            Some(config) if !config.routes.is_empty() => &config.routes,
+            _ if stage.is_live() => &version.build.config.routes,
+            _ => &[],
+        }
+    }
+
+    /// The newest version with this component and configuration that has these `secrets` and this
+    /// `stage_config` in `stage`, or was not deployed there yet and can get them.
     fn like(
         &self,
         digest: Digest,
         config: &FunctionConfig,
         stage: &StageName,
         secrets: &SecretPins,
+        stage_config: &StageConfig,
     ) -> Option<VersionNo> {
         let same = |version: &VersionState| {
             version.build.digest == digest
                 && *version.build.config == *config
                 && version.secrets.get(stage).is_none_or(|pins| pins == secrets)
+                && version.stage_configs.get(stage).is_none_or(|config| **config == *stage_config)
         };
         self.versions.iter().rev().find(|(_, version)| same(version)).map(|(&no, _)| no)
     }
@@ -317,13 +330,16 @@ impl Function {
             meta.message.or(report).map(str::to_owned)
         };
         match action {
-            Action::Deploy { stage, version, made, after, aborted, dropped, secrets, .. } => {
+            Action::Deploy {
+                stage, version, made, after, aborted, dropped, secrets, stage_config, ..
+            } => {
                 if let Some(build) = made {
                     self.insert(*version, build.clone(), meta);
                 }
                 if let Some(version) = self.versions.get_mut(version).filter(|_| !secrets.is_empty()) {
                     version.secrets.insert(stage.clone(), secrets.clone());
                 }
+                self.put_in_stage(stage, *version, stage_config);
                 if let Some(after) = after {
                     self.settle(stage, after);
                 }
@@ -353,13 +369,14 @@ impl Function {
                     self.condemn(*canary, Fate::Aborted, stage, reason(), meta);
                 }
             }
-            Action::Propose { stage, version, made, dropped, secrets, proposal } => {
+            Action::Propose { stage, version, made, dropped, secrets, stage_config, proposal } => {
                 if let Some(build) = made {
                     self.insert(*version, build.clone(), meta);
                 }
                 if let Some(version) = self.versions.get_mut(version).filter(|_| !secrets.is_empty()) {
                     version.secrets.insert(stage.clone(), secrets.clone());
                 }
+                self.put_in_stage(stage, *version, stage_config);
                 self.propose(stage, proposal);
                 for version in dropped {
                     self.versions.remove(version);
@@ -385,6 +402,7 @@ impl Function {
                 self.secrets.remove_stage(stage);
                 for version in self.versions.values_mut() {
                     version.secrets.remove(stage);
+                    version.stage_configs.remove(stage);
                 }
             }
             Action::SetSecret { .. } | Action::DeleteSecret { .. } | Action::ResealSecrets { .. } => {
@@ -408,6 +426,7 @@ impl Function {
             message: meta.message.map(str::to_owned),
             verdict: None,
             secrets: BTreeMap::new(),
+            stage_configs: BTreeMap::new(),
         };
         self.versions.insert(no, version);
         // The last possible number is never used, so there is always a next one.
@@ -416,6 +435,7 @@ impl Function {
 
     /// Replaces the state of `stage` with `after`. A version that becomes stable loses its verdict.
     fn settle(&mut self, stage: &StageName, after: &StageState) {
+        self.note_stage(stage, after);
         let before = self.stages.insert(stage.clone(), after.clone());
         if before.is_none_or(|before| before.stable != after.stable)
             && let Some(version) = self.versions.get_mut(&after.stable)

@@ -12,6 +12,7 @@ mod config;
 mod function;
 mod rollout;
 mod secrets;
+mod stage_config;
 
 use std::{fmt::Display, str::FromStr};
 

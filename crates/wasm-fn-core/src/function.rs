@@ -4,7 +4,9 @@ mod config;
 pub mod defaults;
 mod egress;
 mod secret;
+mod stage_config;
 
 pub use config::{ConfigError, EgressLimits, FunctionConfig, Limits};
 pub use egress::{EgressError, EgressRule, Scheme};
 pub use secret::{SecretName, SecretNameError};
+pub use stage_config::StageConfig;

@@ -24,7 +24,7 @@ pub use bytes::format_bytes;
 pub use digest::{Digest, DigestError};
 pub use function::{
     ConfigError, EgressError, EgressLimits, EgressRule, FunctionConfig, Limits, Scheme, SecretName,
-    SecretNameError, defaults,
+    SecretNameError, StageConfig, defaults,
 };
 pub use invocation::{Blame, Outcome, Trap, Usage};
 pub use name::{CohortName, FunctionName, NameError, StageName, TokenName};

@@ -174,6 +174,7 @@ async fn act(
                 stage: StageName::live(),
                 component: digest,
                 config: Arc::clone(&plane.world.scenario.config),
+                stage_config: None,
                 strategy: strategy.clone(),
                 replace: *replace,
                 may_move_traffic: true,

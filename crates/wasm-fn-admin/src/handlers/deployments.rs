@@ -13,7 +13,7 @@ use http::{HeaderValue, header};
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use wasm_fn_access::{Permission, Target};
-use wasm_fn_core::{FunctionConfig, FunctionName, StageName, VersionRef};
+use wasm_fn_core::{FunctionConfig, FunctionName, StageConfig, StageName, VersionRef};
 
 use wasm_fn_api as api;
 use wasm_fn_control::{
@@ -72,6 +72,7 @@ pub(crate) async fn promote_stage<H: Host, S: Store>(
         stage,
         component: build.digest,
         config: Arc::clone(&build.config),
+        stage_config: stage_config(&release)?,
         strategy: strategy::strategy(&release.strategy, &release.rollout, &release.gate)?,
         replace: release.replace,
         may_move_traffic: true,
@@ -101,11 +102,17 @@ fn parse(function: FunctionName, request: &api::DeployRequest) -> Result<Deploy,
         stage: request.stage.parse()?,
         component: request.component.parse()?,
         config: Arc::new(FunctionConfig::try_from(&request.config)?),
+        stage_config: stage_config(release)?,
         strategy: strategy::strategy(&release.strategy, &release.rollout, &release.gate)?,
         replace: release.replace,
         may_move_traffic: false,
         allow_new: release.allow_new,
     })
+}
+
+fn stage_config(release: &api::ReleaseRequest) -> Result<Option<Arc<StageConfig>>, ApiError> {
+    let config = release.stage_config.as_ref().map(StageConfig::try_from).transpose()?;
+    Ok(config.map(Arc::new))
 }
 
 fn result(

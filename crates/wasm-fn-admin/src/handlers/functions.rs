@@ -132,7 +132,9 @@ pub(crate) async fn history<H: Host, S: Store>(
 
 /// `function` as `caller` sees it: without stages that are out of scope.
 fn seen<'a>(function: &'a Arc<FunctionState>, caller: &Caller) -> Cow<'a, FunctionState> {
-    if function.stages.keys().chain(function.proposals.keys()).all(|stage| caller.sees_stage(stage)) {
+    let deployed_to = function.versions.values().flat_map(|version| version.stage_configs.keys());
+    let mut stages = function.stages.keys().chain(function.proposals.keys()).chain(deployed_to);
+    if stages.all(|stage| caller.sees_stage(stage)) {
         return Cow::Borrowed(function);
     }
     let mut function = FunctionState::clone(function);
@@ -140,6 +142,7 @@ fn seen<'a>(function: &'a Arc<FunctionState>, caller: &Caller) -> Cow<'a, Functi
     function.ended.retain(|stage, _| caller.sees_stage(stage));
     function.proposals.retain(|stage, _| caller.sees_stage(stage));
     for version in function.versions.values_mut() {
+        version.stage_configs.retain(|stage, _| caller.sees_stage(stage));
         version.verdict = version.verdict.take().filter(|verdict| caller.sees_stage(&verdict.stage));
     }
     Cow::Owned(function)

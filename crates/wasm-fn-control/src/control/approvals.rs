@@ -81,6 +81,7 @@ impl<H: Host, S: Store> Control<H, S> {
             stage: stage.clone(),
             component: build.digest,
             config: Arc::clone(&build.config),
+            stage_config: None,
             strategy: ReleaseStrategy::of(proposal),
             replace: proposal.replace,
             may_move_traffic: true,

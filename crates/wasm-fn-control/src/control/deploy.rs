@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageName, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageConfig, StageName, VersionNo};
 use wasm_fn_rollout::Counts;
 use wasm_fn_router::Salt;
 
@@ -28,6 +28,8 @@ pub struct Deploy {
     pub component: Digest,
     /// The configuration.
     pub config: Arc<FunctionConfig>,
+    /// What the stage lays over it; `None` stands for what it lays over the configuration of stable.
+    pub stage_config: Option<Arc<StageConfig>>,
     /// How it gets its traffic.
     pub strategy: ReleaseStrategy,
     /// Whether to abort a rollout that is under way.
@@ -80,6 +82,7 @@ impl Deploy {
             digest: self.component,
             kind,
             config: &self.config,
+            stage_config: self.stage_config.as_ref(),
             strategy: &self.strategy,
             past,
             report,
@@ -174,7 +177,7 @@ impl<H: Host, S: Store> Control<H, S> {
                     let known = Known { imports: Some(&imports), ..Known::default() };
                     let plan = deploy.plan(asked.as_ref(), known, self.clock.now_ms(), salt, &state)?;
                     let secrets = self.secrets_for(&deploy, &plan, &state)?;
-                    let config = FunctionConfig::clone(&deploy.config);
+                    let config = FunctionConfig::clone(&plan.config);
                     let prepared = self.host.prepare(deploy.component, path, config, secrets, progress).await;
                     prepared.map(|prepared| (prepared, imports))
                 }
@@ -245,9 +248,10 @@ impl<H: Host, S: Store> Control<H, S> {
         let state = self.state();
         let function = state.function(&deploy.function).ok()?;
         let stable = function.stages.get(&deploy.stage)?.stable;
-        let build = &function.versions.get(&stable)?.build;
+        let version = function.versions.get(&stable)?;
+        let (digest, config) = (version.build.digest, version.config_in(&deploy.stage));
         let secrets = self.secrets.of_version((&deploy.function, function), &deploy.stage, stable).ok()?;
-        let target = self.host.fresh_version(&deploy.function, stable, build.digest, &build.config, secrets);
+        let target = self.host.fresh_version(&deploy.function, stable, digest, &config, secrets);
         self.host.load(&target).await;
         let key = (deploy.function.clone(), deploy.stage.clone());
         self.writer.lock().await.publisher.hold_ahead(key, stable, target);

@@ -4,6 +4,7 @@ mod backup;
 mod baseline;
 mod growing;
 mod reconciling;
+mod stages;
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
@@ -42,6 +43,7 @@ fn order(function: &str, component: Digest, strategy: ReleaseStrategy) -> Deploy
         stage: StageName::live(),
         component,
         config: Arc::new(FunctionConfig::default()),
+        stage_config: None,
         strategy,
         replace: false,
         allow_new: false,

@@ -20,6 +20,7 @@ fn next(loaded: &LoadedState, function: &str) -> (Commit, LoadedState) {
         digest: Digest([u8::try_from(revision.0).unwrap(); 32]),
         kind: "cgi",
         config: &Arc::new(FunctionConfig::default()),
+        stage_config: None,
         strategy: &ReleaseStrategy::AllAtOnce,
         past: None,
         report: None,

@@ -97,6 +97,7 @@ impl State {
                 digest: build.digest,
                 kind: &build.kind,
                 config: &build.config,
+                stage_config: None,
                 strategy: &strategy,
                 past,
                 report: None,

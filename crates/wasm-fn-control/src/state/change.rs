@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use wasm_fn_access::{Token, TokenHash};
 use wasm_fn_core::{
-    Digest, FunctionConfig, FunctionName, Revision, SecretName, StageName, TokenName, VersionNo,
+    Digest, FunctionConfig, FunctionName, Revision, SecretName, StageConfig, StageName, TokenName, VersionNo,
 };
 use wasm_fn_secrets::{KeyId, SealedDataKey, SealedValue, SecretRevision};
 
@@ -111,6 +111,8 @@ pub enum Action {
         growth: Vec<String>,
         /// The secrets that the version has in the stage.
         secrets: SecretPins,
+        /// What the stage lays over its configuration.
+        stage_config: Arc<StageConfig>,
     },
     /// The weights were set.
     Traffic {
@@ -181,6 +183,8 @@ pub enum Action {
         dropped: Vec<VersionNo>,
         /// The secrets that the version has in the stage.
         secrets: SecretPins,
+        /// What the stage lays over its configuration.
+        stage_config: Arc<StageConfig>,
         /// What waits.
         proposal: Box<Proposal>,
     },

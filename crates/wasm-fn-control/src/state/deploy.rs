@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageName, TrafficSplit, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageConfig, StageName, TrafficSplit, VersionNo};
 use wasm_fn_router::Salt;
 
 use wasm_fn_rollout::{Counts, Phase, Place, Time};
@@ -33,6 +33,8 @@ pub struct Deployment<'a> {
     pub kind: &'a str,
     /// The configuration.
     pub config: &'a Arc<FunctionConfig>,
+    /// What the stage lays over the configuration; `None` stands for what it lays over that of stable.
+    pub stage_config: Option<&'a Arc<StageConfig>>,
     /// How it gets its traffic.
     pub strategy: &'a ReleaseStrategy,
     /// The past of the stable version, for a rollout that leaves nothing to compare with.
@@ -64,6 +66,8 @@ pub struct DeployPlan {
     pub growth: Growth,
     /// The secrets that the version has in the stage.
     pub secrets: SecretPins,
+    /// Its configuration as it is in the stage.
+    pub config: Arc<FunctionConfig>,
 }
 
 /// The effect of a deployment on its stage.
@@ -76,32 +80,39 @@ impl State {
     /// Plans `deployment`.
     ///
     /// # Errors
-    /// If a secret is not set, a rollout is under way, a step names a cohort that stable does not have, the
-    /// version could do more than stable, a route belongs to another function, or a limit is reached.
+    /// If a secret is not set, the configuration does not fit what the stage lays over it, a rollout is under
+    /// way, a step names a cohort that stable does not have, the version could do more than stable, a route
+    /// belongs to another function, or a limit is reached.
     pub fn plan_deploy(&self, deployment: &Deployment<'_>) -> Result<DeployPlan, ChangeError> {
         let empty = Function::default();
         let name = deployment.function;
         let function = self.functions.get(name).map_or(&empty, |function| &**function);
         let secrets = deployment.secrets(function)?;
-        let existing = function.like(deployment.digest, deployment.config, deployment.stage, &secrets);
+        let (stage_config, config) = deployment.configured(function)?;
+        let (stage, own) = (deployment.stage, deployment.config);
+        let existing = function.like(deployment.digest, own, stage, &secrets, &stage_config);
         let version = existing.unwrap_or(function.next_version);
         if version.next().is_none() {
             return Err(ChangeError::VersionsUsedUp(name.clone()));
         }
         let current = function.stages.get(deployment.stage);
-        if current.is_none() && function.stages.len() >= STAGES_MAX {
-            let (function_name, stage) = (name.clone(), deployment.stage.clone());
-            let found = function.stages.len();
-            return Err(ChangeError::TooManyStages { function: function_name, stage, found });
+        let stages = function.named_stages();
+        if !stages.contains(deployment.stage) && stages.len() >= STAGES_MAX {
+            let (function, stage) = (name.clone(), deployment.stage.clone());
+            return Err(ChangeError::TooManyStages { function, stage, found: stages.len() });
         }
 
         let Aim { after, aborted } = deployment.aim(function, version)?;
         let first = current.is_none() && after.is_some();
-        let has_secrets = function.secrets_of(deployment.stage, version) == secrets;
-        if existing.is_some() && after.is_none() && has_secrets {
-            return Ok(DeployPlan { change: None, version, first, growth: Growth::default(), secrets });
+        // Without an entry, the version has nothing of the stage.
+        let none = Arc::default();
+        let pinned = existing.and_then(|no| function.versions[&no].stage_configs.get(stage)).unwrap_or(&none);
+        let is_pinned = function.secrets_of(stage, version) == secrets && *pinned == stage_config;
+        if existing.is_some() && after.is_none() && is_pinned {
+            let growth = Growth::default();
+            return Ok(DeployPlan { change: None, version, first, growth, secrets, config });
         }
-        let (growth, accepted) = deployment.growth(function)?;
+        let (growth, accepted) = deployment.growth(function, &config)?;
         let made = existing.is_none().then(|| Build {
             digest: deployment.digest,
             kind: deployment.kind.to_owned(),
@@ -123,12 +134,13 @@ impl State {
                 report: report.clone(),
                 growth: accepted.clone(),
                 secrets: secrets.clone(),
+                stage_config: Arc::clone(&stage_config),
             },
         };
         let dropped = self.outcome(&plan(Vec::new())).surplus();
         let change = plan(dropped);
         self.check_claims(&change)?;
-        Ok(DeployPlan { change: Some(change), version, first, growth, secrets })
+        Ok(DeployPlan { change: Some(change), version, first, growth, secrets, config })
     }
 }
 
@@ -151,7 +163,7 @@ impl State {
         let DeployPlan { change: Some(change), version, growth, secrets, .. } = &plan else {
             return Ok(plan);
         };
-        let Action::Deploy { made, .. } = &change.action else { return Ok(plan) };
+        let Action::Deploy { made, stage_config, .. } = &change.action else { return Ok(plan) };
         let proposal = Proposal {
             revision: self.revision.next(),
             version: *version,
@@ -186,6 +198,7 @@ impl State {
                 made: made.clone(),
                 dropped,
                 secrets: secrets.clone(),
+                stage_config: Arc::clone(stage_config),
                 proposal: Box::new(proposal.clone()),
             },
         };
@@ -216,22 +229,47 @@ impl Deployment<'_> {
         })
     }
 
-    /// What the version can do beyond the stable one, and what of it is new to the stage.
+    /// What the stage lays over the configuration, and the configuration with that.
+    ///
+    /// # Errors
+    /// The two do not fit together.
+    fn configured(
+        &self,
+        function: &Function,
+    ) -> Result<(Arc<StageConfig>, Arc<FunctionConfig>), ChangeError> {
+        let stage_config = self.stage_config.or_else(|| function.stable_stage_config(self.stage));
+        let Some(stage_config) = stage_config.filter(|config| !config.is_empty()) else {
+            return Ok((Arc::default(), Arc::clone(self.config)));
+        };
+        let config = stage_config.over(self.config);
+        config.check().map_err(|error| {
+            let (function, stage) = (self.function.clone(), self.stage.clone());
+            ChangeError::StageConfig { function, stage, error }
+        })?;
+        Ok((Arc::clone(stage_config), Arc::new(config)))
+    }
+
+    /// What the version can do beyond the stable one with `config`, which is what it has in the stage, and
+    /// what of it is new to the stage.
     ///
     /// # Errors
     /// It is new, and nobody has accepted it. Or stable is another version than the one that was read.
-    fn growth(&self, function: &Function) -> Result<(Growth, Vec<String>), ChangeError> {
+    fn growth(
+        &self,
+        function: &Function,
+        config: &FunctionConfig,
+    ) -> Result<(Growth, Vec<String>), ChangeError> {
         let none = BTreeSet::new();
         let imports = |digest| self.imports.and_then(|imports| imports.of(digest));
         let own = imports(self.digest).unwrap_or(&none);
         let stable = function.stages.get(self.stage).map(|stage| stage.stable);
-        let replaced = stable.and_then(|no| Some((no, &function.versions.get(&no)?.build)));
-        let Some((stable, build)) = replaced else {
-            return Ok((Growth::between(None, (self.config, own)), Vec::new()));
+        let replaced = stable.and_then(|no| Some((no, function.versions.get(&no)?)));
+        let Some((stable, version)) = replaced else {
+            return Ok((Growth::between(None, (config, own)), Vec::new()));
         };
-        let theirs = match imports(build.digest) {
+        let theirs = match imports(version.build.digest) {
             Some(theirs) => theirs,
-            None if build.digest == self.digest => own,
+            None if version.build.digest == self.digest => own,
             None if self.imports.is_none() => &none,
             None => {
                 return Err(ChangeError::Moved {
@@ -242,7 +280,8 @@ impl Deployment<'_> {
                 });
             }
         };
-        let growth = Growth::between(Some((&build.config, theirs)), (self.config, own));
+        let before = version.config_in(self.stage);
+        let growth = Growth::between(Some((&before, theirs)), (config, own));
         if !growth.is_empty() && !self.allow_new {
             let (function, stage) = (self.function.clone(), self.stage.clone());
             return Err(ChangeError::Grows(Box::new(Grows { function, stage, stable, growth })));

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use wasm_fn_core::{FunctionName, SecretName, SplitError, StageName, TokenName, VersionNo, VersionRef};
+use wasm_fn_core::{
+    ConfigError, FunctionName, SecretName, SplitError, StageName, TokenName, VersionNo, VersionRef,
+};
 use wasm_fn_rollout::CommandError;
 use wasm_fn_router::RouteClash;
 
@@ -100,6 +102,19 @@ pub enum ChangeError {
     /// Something is wrong with the secrets of the stage.
     #[error(transparent)]
     Secrets(#[from] Box<SecretsProblem>),
+    /// What the stage lays over the configuration of the version does not fit it.
+    #[error("stage `{stage}` of `{function}`: {error}")]
+    StageConfig {
+        /// The function.
+        function: FunctionName,
+        /// The stage.
+        stage: StageName,
+        /// What was found and what was expected.
+        error: ConfigError,
+    },
+    /// The version was never deployed to a stage that lays something over the configurations of its versions.
+    #[error(transparent)]
+    NotDeployedThere(#[from] Box<NotDeployedThere>),
     /// No version was stable before.
     #[error("stage `{stage}` of `{function}` has no version earlier than {stable}")]
     NoPreviousVersion {
@@ -197,6 +212,23 @@ pub struct Grows {
     pub stable: VersionNo,
     /// What the new version could do beyond it.
     pub growth: Growth,
+}
+
+/// A version that was not deployed to a stage with routes or environment variables of its own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{version} of `{function}` was never deployed to stage `{stage}`, where {stable} has routes or environment \
+     variables of the stage, expected a version that was deployed there"
+)]
+pub struct NotDeployedThere {
+    /// The function.
+    pub function: FunctionName,
+    /// The stage.
+    pub stage: StageName,
+    /// The version.
+    pub version: VersionNo,
+    /// The stable version of the stage.
+    pub stable: VersionNo,
 }
 
 /// What is wrong with the secrets of a stage.

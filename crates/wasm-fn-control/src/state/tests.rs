@@ -4,6 +4,7 @@ mod advance;
 mod cohorts;
 mod deploy;
 mod gate;
+mod stages;
 mod traffic;
 mod walk;
 
@@ -60,6 +61,7 @@ struct Ask {
     stage: StageName,
     component: u8,
     config: FunctionConfig,
+    stage_config: Option<Arc<StageConfig>>,
     strategy: ReleaseStrategy,
     replace: bool,
     allow_new: bool,
@@ -68,7 +70,8 @@ struct Ask {
 fn ask(function: &str, component: u8, strategy: ReleaseStrategy) -> Ask {
     let function = function.parse().unwrap();
     let config = FunctionConfig::default();
-    Ask { function, stage: StageName::live(), component, config, strategy, replace: false, allow_new: false }
+    let (stage, stage_config) = (StageName::live(), None);
+    Ask { function, stage, component, config, stage_config, strategy, replace: false, allow_new: false }
 }
 
 impl Ask {
@@ -112,6 +115,7 @@ impl World {
             digest: Digest([ask.component; 32]),
             kind: "cgi",
             config: &Arc::new(ask.config.clone()),
+            stage_config: ask.stage_config.as_ref(),
             strategy: &ask.strategy,
             past: None,
             report: None,

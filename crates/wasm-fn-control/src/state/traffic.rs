@@ -75,6 +75,7 @@ impl State {
     ) -> Result<Option<FunctionChange>, ChangeError> {
         for &(version, _) in after.split.shares() {
             self.check_secrets(function, stage, version)?;
+            self.check_deployed_there(function, stage, version)?;
         }
         let change = FunctionChange {
             function: function.clone(),
@@ -122,6 +123,7 @@ impl State {
             return Ok(None);
         }
         self.check_secrets(function, stage, version)?;
+        self.check_deployed_there(function, stage, version)?;
         let back = version < current.stable || current.previous.contains(&version);
         let left = (back && version != current.stable).then_some(current.stable);
         let (stage, report) = (stage.clone(), facts.report);

@@ -9,6 +9,7 @@ use super::{
     function::{StoredBuild, StoredStage},
     parse, parse_all,
     secrets::{self, StoredPins, StoredResealed},
+    stage_config::StoredStageConfig,
     texts,
 };
 use crate::{report::Report, state};
@@ -43,6 +44,8 @@ pub(crate) enum StoredAction {
         growth: Vec<String>,
         #[serde(default, skip_serializing_if = "StoredPins::is_empty")]
         secrets: StoredPins,
+        #[serde(default, skip_serializing_if = "StoredStageConfig::is_empty")]
+        stage_config: StoredStageConfig,
     },
     Traffic {
         stage: String,
@@ -86,6 +89,8 @@ pub(crate) enum StoredAction {
         dropped: Vec<String>,
         #[serde(default, skip_serializing_if = "StoredPins::is_empty")]
         secrets: StoredPins,
+        #[serde(default, skip_serializing_if = "StoredStageConfig::is_empty")]
+        stage_config: StoredStageConfig,
         proposal: Box<StoredProposal>,
     },
     Approve {
@@ -170,7 +175,9 @@ impl From<&state::Action> for StoredAction {
                 report,
                 growth,
                 secrets,
+                stage_config,
             } => Self::Deploy {
+                stage_config: stage_config.into(),
                 growth: growth.clone(),
                 secrets: secrets::stored_pins(secrets),
                 stage: stage.to_string(),
@@ -211,14 +218,17 @@ impl From<&state::Action> for StoredAction {
                 after: after.into(),
                 report: report.clone(),
             },
-            state::Action::Propose { stage, version, made, dropped, secrets, proposal } => Self::Propose {
-                secrets: secrets::stored_pins(secrets),
-                stage: stage.to_string(),
-                version: version.to_string(),
-                made: made.as_ref().map(|build| Box::new(StoredBuild::from(build))),
-                dropped: texts(dropped),
-                proposal: Box::new((&**proposal).into()),
-            },
+            state::Action::Propose { stage, version, made, dropped, secrets, stage_config, proposal } => {
+                Self::Propose {
+                    secrets: secrets::stored_pins(secrets),
+                    stage_config: stage_config.into(),
+                    stage: stage.to_string(),
+                    version: version.to_string(),
+                    made: made.as_ref().map(|build| Box::new(StoredBuild::from(build))),
+                    dropped: texts(dropped),
+                    proposal: Box::new((&**proposal).into()),
+                }
+            }
             state::Action::Approve { stage, version, approval, begins, aborted, after } => Self::Approve {
                 stage: stage.to_string(),
                 version: version.to_string(),
@@ -265,7 +275,9 @@ impl TryFrom<StoredAction> for state::Action {
                 report,
                 growth,
                 secrets: pins,
+                stage_config,
             } => Self::Deploy {
+                stage_config: stage_config.try_into()?,
                 growth,
                 secrets: secrets::pins(&pins)?,
                 stage: parse(&stage)?,
@@ -306,16 +318,23 @@ impl TryFrom<StoredAction> for state::Action {
                 after: after.try_into()?,
                 report,
             },
-            StoredAction::Propose { stage, version, made, dropped, secrets: pins, proposal } => {
-                Self::Propose {
-                    secrets: secrets::pins(&pins)?,
-                    stage: parse(&stage)?,
-                    version: parse(&version)?,
-                    made: made.map(|build| (*build).try_into()).transpose()?,
-                    dropped: parse_all(&dropped)?,
-                    proposal: Box::new((*proposal).try_into()?),
-                }
-            }
+            StoredAction::Propose {
+                stage,
+                version,
+                made,
+                dropped,
+                secrets: pins,
+                stage_config,
+                proposal,
+            } => Self::Propose {
+                secrets: secrets::pins(&pins)?,
+                stage_config: stage_config.try_into()?,
+                stage: parse(&stage)?,
+                version: parse(&version)?,
+                made: made.map(|build| (*build).try_into()).transpose()?,
+                dropped: parse_all(&dropped)?,
+                proposal: Box::new((*proposal).try_into()?),
+            },
             StoredAction::Approve { stage, version, approval, begins, aborted, after } => Self::Approve {
                 stage: parse(&stage)?,
                 version: parse(&version)?,

@@ -12,6 +12,7 @@ use super::{
     parse, parse_all,
     rollout::{StoredEndedRollout, StoredRollout},
     secrets::{self, StoredPins, StoredSecrets},
+    stage_config::StoredStageConfig,
     texts,
 };
 use crate::state;
@@ -42,6 +43,10 @@ struct StoredVersion {
     verdict: Option<StoredVerdict>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     secrets: BTreeMap<String, StoredPins>,
+    /// By stage, also where it is empty: the version had a part in that stage, or was deployed there. If
+    /// absent, as before stages had configurations, the stages that name the version tell it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    stage_configs: BTreeMap<String, StoredStageConfig>,
 }
 
 /// The stored form of [`state::Build`].
@@ -213,6 +218,11 @@ impl From<&state::VersionState> for StoredVersion {
                 .iter()
                 .map(|(stage, pins)| (stage.to_string(), secrets::stored_pins(pins)))
                 .collect(),
+            stage_configs: version
+                .stage_configs
+                .iter()
+                .map(|(stage, config)| (stage.to_string(), config.into()))
+                .collect(),
         }
     }
 }
@@ -222,8 +232,11 @@ impl TryFrom<StoredVersion> for state::VersionState {
 
     fn try_from(stored: StoredVersion) -> Result<Self, Malformed> {
         let pins = stored.secrets.iter().map(|(stage, pins)| Ok((parse(stage)?, secrets::pins(pins)?)));
+        let configs = stored.stage_configs.into_iter();
+        let configs = configs.map(|(stage, config)| Ok((parse(&stage)?, config.try_into()?)));
         Ok(Self {
             secrets: pins.collect::<Result<_, Malformed>>()?,
+            stage_configs: configs.collect::<Result<_, Malformed>>()?,
             build: stored.build.try_into()?,
             created_ms: stored.created_ms,
             created_by: stored.created_by,
@@ -284,6 +297,8 @@ impl TryFrom<StoredFunction> for state::Function {
             .collect::<Result<_, Malformed>>()?;
         let (revision, next_version) = (core::Revision(stored.revision), parse(&stored.next_version)?);
         let secrets = stored.secrets.try_into()?;
-        Ok(Self { revision, next_version, versions, stages, ended, proposals, secrets })
+        let mut function = Self { revision, next_version, versions, stages, ended, proposals, secrets };
+        function.note_stages();
+        Ok(function)
     }
 }

@@ -25,7 +25,7 @@ use progress::Progress;
 
 pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault> {
     let deployment = Deployment::resolve(&args)?;
-    let Deployment { function, component, config, rollout, gate, name_derived, not_in } = deployment;
+    let Deployment { function, component, config, release, name_derived, not_in } = deployment;
     if name_derived {
         output.talk(&format!("the function is named {function} after the file; choose another name with -f"));
     }
@@ -63,7 +63,7 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
         component: digest.to_string(),
         config,
         stage: args.stage.to_string(),
-        release: request(config::Release { rollout, gate }, &args.release),
+        release: request(release, &args.release),
     };
     let path = format!("/v1/functions/{function}/deployments");
     let result = follow(&client, &path, &request, &mut progress).await;
@@ -97,8 +97,9 @@ pub(super) async fn release(args: args::PromoteStage, failed: String, output: Ou
 
 /// The release that the file and the options of the command make.
 fn request(release: config::Release, typed: &args::Release) -> api::ReleaseRequest {
-    let config::Release { rollout, gate } = release;
+    let config::Release { stage_config, rollout, gate } = release;
     api::ReleaseRequest {
+        stage_config,
         strategy: rollout.strategy,
         rollout: rollout.options,
         gate,

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 use wasm_fn_api as api;
-use wasm_fn_core::{FunctionConfig, StageName};
+use wasm_fn_core::{ConfigError, FunctionConfig, Route, StageConfig, StageName};
 
 use super::{
     gate,
@@ -24,15 +24,17 @@ pub(crate) struct Function {
     pub(crate) rollout: Rollout,
     /// `[function.NAME.gate]`, and the rollout's `min_requests`.
     pub(crate) gate: api::GateOptions,
-    /// `[function.NAME.stage.STAGE]`: what a stage has instead.
+    /// `[function.NAME.stage.STAGE]`: what a stage has of its own.
     pub(crate) stages: BTreeMap<StageName, Release>,
     /// Every other key.
     pub(crate) config: api::ConfigSpec,
 }
 
-/// How a version is released.
+/// How a version is released to a stage.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Release {
+    /// What the stage lays over the configuration of the version; `None` leaves that to the node.
+    pub(crate) stage_config: Option<api::StageConfigSpec>,
     /// How it gets its traffic.
     pub(crate) rollout: Rollout,
     /// The rule that the rollout must satisfy.
@@ -64,15 +66,17 @@ pub(super) struct Raw {
     cohorts: Vec<RawCohort>,
     rollout: rollout::Raw,
     gate: gate::Raw,
-    stage: BTreeMap<String, RawRelease>,
+    stage: BTreeMap<String, RawStage>,
 }
 
-/// Rollout and gate as written.
+/// `[function.NAME.stage.STAGE]` as written.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct RawRelease {
-    rollout: rollout::Raw,
-    gate: gate::Raw,
+struct RawStage {
+    routes: Vec<String>,
+    env: BTreeMap<String, String>,
+    rollout: Option<rollout::Raw>,
+    gate: Option<gate::Raw>,
 }
 
 /// `{ name = "beta", header = "x-group", in = ["beta"], to = "canary" }`.
@@ -114,42 +118,97 @@ impl Raw {
             secrets_env: self.secrets_env,
         };
         // The node checks it again, but here the error can name the line.
-        FunctionConfig::try_from(&config)
+        let own = FunctionConfig::try_from(&config)
             .map_err(|api::InvalidConfig { key, reason }| BadValue::new(at(key), reason))?;
-        let own = RawRelease { rollout: self.rollout, gate: self.gate };
-        let Release { rollout, gate } = own.resolve(key)?;
+        let (whole_rollout, whole_gate) =
+            (self.rollout.resolve(&at("rollout"))?, self.gate.resolve(&at("gate"))?);
+        let (rollout, gate) = together(key, whole_rollout.clone(), whole_gate.clone())?;
         let mut stages = BTreeMap::new();
         for (name, raw) in self.stage {
             let key = format!("{key}.stage.{name}");
             let name: StageName = name.parse().map_err(|error| BadValue::new(&key, error))?;
-            stages.insert(name, raw.resolve(&key)?);
+            let RawStage { routes, env, rollout, gate } = raw;
+            let rollout = rollout.map(|rollout| rollout.resolve(&format!("{key}.rollout"))).transpose()?;
+            let gate = gate.map(|gate| gate.resolve(&format!("{key}.gate"))).transpose()?;
+            // What a stage does not have is the function's.
+            let rollout = rollout.unwrap_or_else(|| whole_rollout.clone());
+            let (rollout, gate) = together(&key, rollout, gate.unwrap_or_else(|| whole_gate.clone()))?;
+            let stage_config = Some(laid_over(&key, api::StageConfigSpec { routes, env }, &own)?);
+            stages.insert(name, Release { stage_config, rollout, gate });
         }
+        check_routes(key, &own, &stages)?;
         let component = self.component.map(|component| folder.join(component));
         Ok(Function { component, rollout, gate, stages, config })
     }
 }
 
-impl RawRelease {
-    /// Resolves the tables below `key`.
-    fn resolve(self, key: &str) -> Result<Release, BadValue> {
-        let at = |name: &str| format!("{key}.{name}");
-        let (rollout, min_requests) = self.rollout.resolve(&at("rollout"))?;
-        let gate = api::GateOptions { min_requests, ..self.gate.resolve(&at("gate"))? };
-        gate::check(&gate).map_err(|(signal, reason)| match signal {
-            // In the file, this key is in the rollout's table.
-            Some("min_requests") => BadValue::new(at("rollout.min_requests"), reason),
-            Some(signal) => BadValue::new(at(&format!("gate.{signal}")), reason),
-            None => BadValue::new(at("gate"), reason),
-        })?;
-        Ok(Release { rollout, gate })
+/// A rollout with its `min_requests`, which is the gate's, and a gate. `key` is where they are in the file.
+fn together(
+    key: &str,
+    (rollout, min_requests): (Rollout, Option<u64>),
+    gate: api::GateOptions,
+) -> Result<(Rollout, api::GateOptions), BadValue> {
+    let at = |name: &str| format!("{key}.{name}");
+    let gate = api::GateOptions { min_requests, ..gate };
+    gate::check(&gate).map_err(|(signal, reason)| match signal {
+        // In the file, this key is in the rollout's table.
+        Some("min_requests") => BadValue::new(at("rollout.min_requests"), reason),
+        Some(signal) => BadValue::new(at(&format!("gate.{signal}")), reason),
+        None => BadValue::new(at("gate"), reason),
+    })?;
+    Ok((rollout, gate))
+}
+
+/// Checks what the stage at `key` lays over the function's configuration.
+fn laid_over(
+    key: &str,
+    spec: api::StageConfigSpec,
+    own: &FunctionConfig,
+) -> Result<api::StageConfigSpec, BadValue> {
+    let config = StageConfig::try_from(&spec);
+    let config = config.map_err(|error| BadValue::new(format!("{key}.routes"), error.reason))?;
+    config.over(own).check().map_err(|ConfigError { key: blamed, found, expected }| {
+        let blamed = if blamed == "routes" { "routes" } else { "env" };
+        BadValue::new(format!("{key}.{blamed}"), format!("found {found}, expected {expected}"))
+    })?;
+    Ok(spec)
+}
+
+/// Checks that no two stages have the same route. The node compares them with those of other functions too.
+fn check_routes(
+    key: &str,
+    own: &FunctionConfig,
+    stages: &BTreeMap<StageName, Release>,
+) -> Result<(), BadValue> {
+    let mut known: BTreeMap<Route, &StageName> = BTreeMap::new();
+    let live = StageName::live();
+    let of_live = stages.get(&live).and_then(|stage| stage.stage_config.as_ref());
+    if of_live.is_none_or(|config| config.routes.is_empty()) {
+        known.extend(own.routes.iter().map(|route| (route.clone(), &live)));
     }
+    for (stage, Release { stage_config, .. }) in stages {
+        let at = || format!("{key}.stage.{stage}.routes");
+        for text in stage_config.iter().flat_map(|config| &config.routes) {
+            let route: Route = text.parse().map_err(|error| BadValue::new(at(), error))?;
+            if let Some(other) = known.get(&route).filter(|other| **other != stage) {
+                let reason = format!("found {text}, which stage {other} has, expected a route of its own");
+                return Err(BadValue::new(at(), reason));
+            }
+            known.insert(route, stage);
+        }
+    }
+    Ok(())
 }
 
 impl Function {
     /// How a version is released to `stage`: as the stage says, or else as the function does.
     pub(crate) fn release(&mut self, stage: &StageName) -> Release {
-        let own = Release { rollout: self.rollout.clone(), gate: self.gate.clone() };
-        self.stages.remove(stage).unwrap_or(own)
+        let own = || Release {
+            stage_config: Some(api::StageConfigSpec::default()),
+            rollout: self.rollout.clone(),
+            gate: self.gate.clone(),
+        };
+        self.stages.remove(stage).unwrap_or_else(own)
     }
 }
 
@@ -165,3 +224,6 @@ impl RawCohort {
         Ok(api::CohortSpec { name, header, cookie, query, values, to })
     }
 }
+
+#[cfg(test)]
+mod tests;

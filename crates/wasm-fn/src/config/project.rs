@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use wasm_fn_api as api;
 use wasm_fn_core::{FunctionName, NameError, StageName};
 
-use super::{ConfigFile, FILE, function::Release, rollout::Rollout};
+use super::{ConfigFile, FILE, Release};
 use crate::{args, fault::Fault};
 
 /// What `deploy` sends.
@@ -17,10 +17,8 @@ pub(crate) struct Deployment {
     pub(crate) component: PathBuf,
     /// The function's configuration.
     pub(crate) config: api::ConfigSpec,
-    /// How the version gets its traffic.
-    pub(crate) rollout: Rollout,
-    /// The rule that the rollout must satisfy.
-    pub(crate) gate: api::GateOptions,
+    /// How it is released to the stage.
+    pub(crate) release: Release,
     /// Whether the name was made from the file's name, so that the command can say so.
     pub(crate) name_derived: bool,
     /// The configuration file, if it has no table for the function. A misspelt name would otherwise pass.
@@ -38,8 +36,8 @@ impl Deployment {
         let chosen = Self::choose(args.file.as_deref(), args.function.as_ref(), &args.stage, file, path);
         let mut chosen =
             chosen.map_err(|(cause, help)| Fault::new("which-function", error, cause).help(help))?;
-        let rollout = chosen.rollout.merge(&args.release.strategy, &args.release.rollout, &mut chosen.gate);
-        chosen.rollout = rollout.map_err(|cause| Fault::new("invalid-rollout", error, cause))?;
+        let release = chosen.release.merge(&args.release);
+        chosen.release = release.map_err(|cause| Fault::new("invalid-rollout", error, cause))?;
         Ok(chosen)
     }
 
@@ -86,16 +84,27 @@ impl Deployment {
                 return Err((cause, "name one with -f"));
             }
         };
-        let found = file.functions.remove(&function);
+        let mut found = file.functions.remove(&function);
         let not_in = path.filter(|_| found.is_none()).map(Path::to_owned);
-        let mut found = found.unwrap_or_default();
-        let Release { rollout, gate } = found.release(stage);
-        let (own, config) = (found.component, found.config);
+        let release = found.as_mut().map(|found| found.release(stage)).unwrap_or_default();
+        let (own, config) = found.map(|found| (found.component, found.config)).unwrap_or_default();
         let Some(component) = component.map(Path::to_owned).or(own) else {
             let cause = format!("no FILE is given, and wasm-fn.toml has no `component` for {function}");
             return Err((cause, "give a file: `wasm-fn deploy FILE`"));
         };
-        Ok(Self { function, component, config, rollout, gate, name_derived, not_in })
+        Ok(Self { function, component, config, release, name_derived, not_in })
+    }
+}
+
+impl Release {
+    /// Combines the options of a command with the file's release.
+    ///
+    /// # Errors
+    /// An option does not apply to the strategy, or a file of checks is invalid.
+    fn merge(self, typed: &args::Release) -> Result<Self, String> {
+        let Self { stage_config, rollout, mut gate } = self;
+        let rollout = rollout.merge(&typed.strategy, &typed.rollout, &mut gate)?;
+        Ok(Self { stage_config, rollout, gate })
     }
 }
 
@@ -108,10 +117,8 @@ pub(crate) fn release(args: &args::PromoteStage) -> Result<Release, Fault> {
     let error = format!("nothing was promoted to stage `{}`", args.to);
     let (mut file, _) = read(args.release.config.as_deref(), &error)?;
     let found = file.functions.remove(&args.function);
-    let Release { rollout, mut gate } = found.unwrap_or_default().release(&args.to);
-    let rollout = rollout.merge(&args.release.strategy, &args.release.rollout, &mut gate);
-    let rollout = rollout.map_err(|cause| Fault::new("invalid-rollout", error, cause))?;
-    Ok(Release { rollout, gate })
+    let release = found.map(|mut found| found.release(&args.to)).unwrap_or_default();
+    release.merge(&args.release).map_err(|cause| Fault::new("invalid-rollout", error, cause))
 }
 
 /// The file at `path`, or the one in the working directory if there is one, and where it is. Blocks.

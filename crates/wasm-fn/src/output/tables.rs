@@ -1,5 +1,7 @@
 //! Answers of the admin API as tables.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use wasm_fn_api as api;
 use wasm_fn_rollout::Step;
@@ -183,6 +185,10 @@ fn stage_status(
 ) -> String {
     let mut text = format!("{}  stage {}  revision {}\n", status.function, stage.stage, status.revision);
     text += &format!("routes   {}\n", visible(&stage.routes.join(" ")));
+    let env = env(stage);
+    if !env.is_empty() {
+        text += &format!("env      {}\n", visible(&env));
+    }
     if stage.sticky != "none" {
         text += &format!("sticky   {}\n", visible(&stage.sticky));
     }
@@ -226,6 +232,17 @@ fn stage_status(
         text += &format!("\n{}", shielded(version));
     }
     text
+}
+
+/// The variables that the stage lays over those of its versions: `v2: API, LOG; v1: API`.
+fn env(stage: &api::StageStatus) -> String {
+    let versions = stage.versions.iter().filter(|version| !version.env.is_empty());
+    let of = |version: &api::VersionStatus| format!("{}: {}", version.version, names(&version.env));
+    versions.map(of).collect::<Vec<_>>().join("; ")
+}
+
+fn names(env: &BTreeMap<String, String>) -> String {
+    env.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// What else there is to say of a version's requests: how those ended that did not succeed, and how long
@@ -297,9 +314,18 @@ pub(crate) fn versions(list: &api::VersionList, now_ms: u64, look: Look) -> Stri
         ];
         let message = version.message.iter().map(|message| format!("message: {message}"));
         let below = version.verdict.iter().map(verdict).chain(message);
+        let below = below.chain(version.stage_configs.iter().map(stage_config));
         Record { cells, below: below.collect(), failed: version.verdict.is_some() }
     });
     records(&header, &[4], &rows.collect::<Vec<_>>(), 9, look)
+}
+
+/// `in staging: env API, LOG; routes staging.example.com/*`.
+fn stage_config((stage, config): (&String, &api::StageConfigSpec)) -> String {
+    let env = (!config.env.is_empty()).then(|| format!("env {}", names(&config.env)));
+    let routes = (!config.routes.is_empty()).then(|| format!("routes {}", config.routes.join(" ")));
+    let what: Vec<_> = env.into_iter().chain(routes).collect();
+    format!("in {stage}: {}", what.join("; "))
 }
 
 fn place(place: &api::VersionPlace) -> String {

@@ -65,6 +65,7 @@ fn status() -> api::FunctionStatus {
         role,
         weight: weight.to_owned(),
         tally,
+        env: BTreeMap::new(),
         overrides: 0,
     };
     api::FunctionStatus {
@@ -190,6 +191,7 @@ fn version_list() -> api::VersionList {
         component: "0123456789abcdef".repeat(4),
         kind: "wasi:http 0.2".to_owned(),
         config: api::ConfigSpec::default(),
+        stage_configs: BTreeMap::new(),
         created_ms: NOW_MS - 7_200_000,
         created_by: "admin".to_owned(),
         message: (!message.is_empty()).then(|| message.to_owned()),
@@ -222,6 +224,44 @@ fn version_list() -> api::VersionList {
             ),
         ],
     }
+}
+
+#[test]
+fn what_a_stage_lays_over_its_versions_is_shown() {
+    let env = |names: &[&str]| names.iter().map(|&name| (name.to_owned(), "value".to_owned())).collect();
+    let mut status = status();
+    status.stages[0].rollout = None;
+    status.stages[0].versions.truncate(1);
+    status.stages[0].versions[0].env = env(&["API", "LOG\u{1b}"]);
+    check(
+        &tables::status(&status, NOW_MS, PLAIN),
+        &expect![[r#"
+        hello  stage live  revision 7
+        routes   /hello/*
+        env      v2: API, LOG\u{1b}
+        sticky   cookie:sid
+        rollout  none
+
+        since the node started:
+        VERSION  ROLE    WEIGHT  REQUESTS  FAILURES  P50  P99  MEMORY
+        v2       canary     10%         0         0    -    -     0 B"#]],
+    );
+    let mut list = version_list();
+    list.versions.truncate(1);
+    let routes = vec!["staging.example.com/*".to_owned()];
+    let staging = api::StageConfigSpec { env: env(&["API"]), routes };
+    let live = api::StageConfigSpec { env: env(&["API", "LOG"]), routes: Vec::new() };
+    list.versions[0].stage_configs = [("staging".to_owned(), staging), ("live".to_owned(), live)].into();
+    check(
+        &tables::versions(&list, NOW_MS, PLAIN),
+        &expect![[r#"
+        VERSION  WHERE  KIND           COMPONENT     AGE  BY
+        v3       -      wasi:http 0.2  0123456789ab   2h  admin
+                 aborted: too many traps
+                 message: faster\u{1b}[2J
+                 in live: env API, LOG
+                 in staging: env API; routes staging.example.com/*"#]],
+    );
 }
 
 #[test]

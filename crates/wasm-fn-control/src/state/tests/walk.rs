@@ -47,6 +47,16 @@ fn step(world: &mut World, random: &mut StdRng) {
                 ask(function, random.random_range(0..6), strategy[random.random_range(0..6)].clone())
                     .routes(&[route]);
             ask.replace = random.random_bool(0.3);
+            ask.allow_new = true;
+            ask.stage_config = match random.random_range(0..4) {
+                0 => None,
+                1 => Some(Arc::default()),
+                value => {
+                    let routes = [vec![], vec!["/d".parse().unwrap()]][random.random_range(0..2)].clone();
+                    let env = [("A".to_owned(), value.to_string())].into();
+                    Some(Arc::new(StageConfig { routes, env }))
+                }
+            };
             world.plan(&ask).map(|plan| plan.change)
         }
         5 | 6 => {

@@ -128,6 +128,12 @@ pub(super) fn tables() -> Vec<Table> {
         ),
         table("[function.hello.gate]", "The rule that a rollout must satisfy.", "", gate()),
         table(
+            "[function.hello.stage.staging]",
+            "What the function has in one stage, here `staging`, when it is deployed or promoted there.",
+            "",
+            stage(),
+        ),
+        table(
             "[stage.live]",
             "What a node asks of releases to stages of this name. `serve` reads it; a function's own file cannot \
              change it.",
@@ -164,7 +170,7 @@ fn function() -> Vec<Key> {
             "`/hello/*`",
             "[\"/hello/*\", \"api.example.com/hello\"]",
             &["[\"hello\"]"],
-            "Where the live stage answers; other stages answer at `/hello@STAGE/*`",
+            "Where the live stage answers; other stages answer at `/hello@STAGE/*`, or at routes of their own",
         ),
         key(
             "preview",
@@ -266,10 +272,43 @@ fn function() -> Vec<Key> {
         key(
             "stage",
             "empty",
-            "{ staging = { rollout = { strategy = \"linear\" } } }",
+            "{ staging = { env = { GREETING = \"hey\" } } }",
             &[],
-            "What a stage has instead of the function's `rollout` and `gate`, such as \
-             `[function.hello.stage.staging.rollout]`; the keys are the same",
+            "What a stage has of its own, see [below](#functionhellostagestaging)",
+        ),
+    ]
+}
+
+fn stage() -> Vec<Key> {
+    vec![
+        key(
+            "routes",
+            "`/hello@staging/*`; of `live`, the function's",
+            "[\"staging.example.com/*\"]",
+            &["[\"hello\"]"],
+            "Where the stage answers, once the version is stable in it",
+        ),
+        key(
+            "env",
+            "none",
+            "{ API = \"https://staging.example.com\" }",
+            &["{ \"A=B\" = \"1\" }"],
+            "Environment variables that the version has in this stage, besides the function's `env` or instead of a \
+             variable there",
+        ),
+        key(
+            "rollout",
+            "the function's",
+            "{ strategy = \"linear\" }",
+            &[],
+            "How versions are released to the stage, with the keys of `[function.hello.rollout]`",
+        ),
+        key(
+            "gate",
+            "the function's",
+            "{ alpha = 0.01 }",
+            &[],
+            "The rule that these rollouts must satisfy, with the keys of `[function.hello.gate]`",
         ),
     ]
 }
