@@ -113,7 +113,7 @@ fn malformed(claims: &Map<String, Value>, claim: &'static str, expected: &'stati
     ClaimError::Malformed { claim, found, expected }
 }
 
-fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, ClaimError> {
+pub(crate) fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, ClaimError> {
     let found = match claims.get("aud") {
         Some(Value::String(audience)) => Some(vec![audience.as_str()]),
         Some(Value::Array(audiences)) => audiences.iter().map(Value::as_str).collect(),
@@ -123,7 +123,7 @@ fn audiences(claims: &Map<String, Value>) -> Result<Vec<&str>, ClaimError> {
 }
 
 /// A time in whole seconds; it may be written with a fraction.
-fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<u64>, ClaimError> {
+pub(crate) fn time(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<u64>, ClaimError> {
     let Some(value) = claims.get(claim) else { return Ok(None) };
     let fraction = || Duration::try_from_secs_f64(value.as_f64()?).ok().map(|time| time.as_secs());
     let seconds = value.as_u64().or_else(fraction);

@@ -3,8 +3,8 @@
 use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use http::{HeaderValue, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -49,6 +49,9 @@ pub struct Discovery {
     /// Where tokens are issued.
     #[serde(default)]
     pub token_endpoint: Option<String>,
+    /// Where tokens are revoked (RFC 8414, section 2).
+    #[serde(default)]
+    pub revocation_endpoint: Option<String>,
 }
 
 /// Why a document of an issuer could not be had.
@@ -157,10 +160,10 @@ fn is_local(uri: &Uri) -> bool {
     uri.scheme_str() == Some("http") && loopback
 }
 
-/// Fetches documents of an issuer.
+/// Fetches documents of an issuer, and sends it forms.
 #[derive(Clone, Debug)]
 pub struct IssuerClient {
-    http: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 impl IssuerClient {
@@ -192,22 +195,43 @@ impl IssuerClient {
 
     /// The document at `uri`. Redirects are not followed.
     pub(crate) async fn document(&self, uri: Uri) -> Result<Bytes, FetchError> {
+        let request = Request::get(uri.clone()).body(Full::default());
+        let (_, body) = self.exchange(uri, request, |status| status == StatusCode::OK).await?;
+        Ok(body)
+    }
+
+    /// What `uri` answers to a form, with any status but a failure of the server. Redirects are not
+    /// followed.
+    pub(crate) async fn post(&self, uri: Uri, form: String) -> Result<(StatusCode, Bytes), FetchError> {
+        let request = Request::post(uri.clone())
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::from(form));
+        self.exchange(uri, request, |status| status == StatusCode::OK || status.is_client_error()).await
+    }
+
+    async fn exchange(
+        &self,
+        uri: Uri,
+        request: http::Result<Request<Full<Bytes>>>,
+        accepts: fn(StatusCode) -> bool,
+    ) -> Result<(StatusCode, Bytes), FetchError> {
         let place = uri.to_string();
         let unreachable = |reason: String| FetchError::Unreachable { uri: place.clone(), reason };
-        let request = Request::get(uri).header(header::ACCEPT, "application/json").body(Empty::new());
-        let request = request.map_err(|error| unreachable(error.to_string()))?;
+        let mut request = request.map_err(|error| unreachable(error.to_string()))?;
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let exchange = async {
             let response = self.http.request(request).await;
             let response = response.map_err(|error| unreachable(innermost(&error)))?;
-            if response.status() != StatusCode::OK {
-                return Err(FetchError::Status { uri: place.clone(), status: response.status() });
+            let status = response.status();
+            if !accepts(status) {
+                return Err(FetchError::Status { uri: place.clone(), status });
             }
             let body = Limited::new(response.into_body(), DOCUMENT_BYTES_MAX).collect().await;
             let body = body.map_err(|error| match error.downcast_ref::<LengthLimitError>() {
                 Some(_) => FetchError::TooLarge { uri: place.clone() },
                 None => unreachable(innermost(&*error)),
             })?;
-            Ok(body.to_bytes())
+            Ok((status, body.to_bytes()))
         };
         let answer = tokio::time::timeout(DOCUMENT_WAIT, exchange).await;
         answer.unwrap_or_else(|_| Err(FetchError::Slow { uri: place.clone() }))

@@ -1,6 +1,6 @@
 //! Tokens of a real issuer on this machine, right and wrong.
 
-mod issuer;
+pub(crate) mod issuer;
 
 use std::{collections::BTreeMap, time::Duration};
 

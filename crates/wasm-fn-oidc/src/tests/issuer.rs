@@ -1,6 +1,7 @@
 //! A small real issuer: it publishes its discovery document and keys over HTTP, and signs tokens.
 
 use std::{
+    collections::BTreeMap,
     convert::Infallible,
     sync::{
         Arc, Mutex,
@@ -12,7 +13,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use ring::{
@@ -51,6 +52,10 @@ struct Published {
     status: u16,
     discovery: String,
     keys: String,
+    /// Status and body for forms, by path.
+    endpoints: BTreeMap<String, (u16, String)>,
+    /// The forms that came, each with its path.
+    forms: Vec<String>,
 }
 
 pub(crate) fn b64(bytes: impl AsRef<[u8]>) -> String {
@@ -142,7 +147,13 @@ impl TestIssuer {
     pub(crate) async fn start(keys: &[&SigningKey]) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("there is a port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let published = Published { status: 200, discovery: String::new(), keys: String::new() };
+        let published = Published {
+            status: 200,
+            discovery: String::new(),
+            keys: String::new(),
+            endpoints: BTreeMap::new(),
+            forms: Vec::new(),
+        };
         let published = Arc::new(Mutex::new(published));
         let fetches = Arc::new(AtomicU32::new(0));
         let state = (Arc::clone(&published), Arc::clone(&fetches));
@@ -150,8 +161,13 @@ impl TestIssuer {
             while let Ok((stream, _)) = listener.accept().await {
                 let state = state.clone();
                 let service = service_fn(move |request: Request<Incoming>| {
-                    let answer = answer(&state.0, &state.1, request.uri().path());
-                    async move { Ok::<_, Infallible>(answer) }
+                    let state = state.clone();
+                    async move {
+                        let (head, body) = request.into_parts();
+                        let body = body.collect().await.expect("a test sends its whole form").to_bytes();
+                        let form = String::from_utf8_lossy(&body);
+                        Ok::<_, Infallible>(answer(&state.0, &state.1, head.uri.path(), &form))
+                    }
                 });
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
@@ -185,6 +201,16 @@ impl TestIssuer {
         self.published().status = status;
     }
 
+    /// From now on this is what it answers to forms for `path`.
+    pub(crate) fn endpoint(&self, path: &str, status: u16, body: impl ToString) {
+        self.published().endpoints.insert(path.to_owned(), (status, body.to_string()));
+    }
+
+    /// The forms that came, each after its path and a space.
+    pub(crate) fn forms(&self) -> Vec<String> {
+        self.published().forms.clone()
+    }
+
     /// How often its keys were fetched.
     pub(crate) fn fetches(&self) -> u32 {
         self.fetches.load(SeqCst)
@@ -205,15 +231,25 @@ impl Drop for TestIssuer {
     }
 }
 
-fn answer(published: &Mutex<Published>, fetches: &AtomicU32, path: &str) -> Response<Full<Bytes>> {
-    let published = published.lock().expect("nothing panics with it");
+fn answer(
+    published: &Mutex<Published>,
+    fetches: &AtomicU32,
+    path: &str,
+    form: &str,
+) -> Response<Full<Bytes>> {
+    let mut published = published.lock().expect("nothing panics with it");
     let (status, body) = match path {
         "/.well-known/openid-configuration" => (published.status, published.discovery.clone()),
         "/keys" => {
             fetches.fetch_add(1, SeqCst);
             (published.status, published.keys.clone())
         }
-        _ => (404, String::new()),
+        _ => {
+            if !form.is_empty() {
+                published.forms.push(format!("{path} {form}"));
+            }
+            published.endpoints.get(path).cloned().unwrap_or((404, String::new()))
+        }
     };
     let response = Response::builder().status(status).body(Full::new(Bytes::from(body)));
     response.expect("the status is one")
