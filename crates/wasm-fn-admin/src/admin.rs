@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::{Router, extract::FromRef, middleware};
 use tokio::sync::{Semaphore, watch};
 use wasm_fn_access::FailureLimit;
-use wasm_fn_api::Operation;
+use wasm_fn_api::{LoginView, Operation};
 use wasm_fn_control::{Control, host::Host};
 use wasm_fn_core::{PreviewDomain, Scheme};
 use wasm_fn_store::Store;
@@ -32,6 +32,8 @@ pub struct AdminOptions {
     pub program_version: String,
     /// Issuers whose tokens are accepted, if there are any.
     pub issuers: Option<Arc<dyn TokenIssuers>>,
+    /// How people get such a token. Everybody is told.
+    pub login: LoginView,
     /// What clients may do by their certificates; each identity is there once.
     pub certificates: Vec<CertificateRule>,
 }

@@ -31,6 +31,7 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::Readyz => get(node::readyz::<H, S>),
         Operation::Metrics => get(metrics::metrics::<H, S>),
         Operation::Describe => get(async || Json(wasm_fn_api::openapi())),
+        Operation::GetLogin => get(node::login::<H, S>),
         Operation::GetNode => get(node::node::<H, S>),
         Operation::GetBackup => get(backup::backup::<H, S>),
         Operation::RotatePreviewKey => post(preview::rotate_key::<H, S>),

@@ -27,6 +27,7 @@ use hyper_util::{
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+use wasm_fn_api::{LoginIssuer, LoginView};
 
 use super::*;
 use crate::fake::{COMPONENT_BYTES_MAX, FakeHost, FakeStore, Node, TOKEN};
@@ -80,6 +81,14 @@ impl Api {
             preview_domain: "example.com".parse().ok(),
             program_version: "1.2.3".to_owned(),
             issuers: None,
+            login: LoginView {
+                issuers: vec![LoginIssuer {
+                    issuer: "https://id.example.com".to_owned(),
+                    client_id: "wasm-fn".to_owned(),
+                    scopes: vec!["openid".to_owned()],
+                    audience: "wasm-fn".to_owned(),
+                }],
+            },
             certificates: Vec::new(),
         };
         let admin = Admin::new(Arc::clone(&node.control), options);

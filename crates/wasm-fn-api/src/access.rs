@@ -1,9 +1,13 @@
-//! Tokens: who may do what.
+//! Tokens: who may do what, and how people get one.
+
+mod login;
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use wasm_fn_access::{AccessRole, AccessRoleError, FunctionPattern, PatternError, Rights, Scope, ScopeError};
 use wasm_fn_core::{NameError, StageName};
+
+pub use login::{LoginIssuer, LoginView};
 
 use crate::words::{
     HolderText, PatternText, PermissionWord, RoleWord, StageText, TokenIdText, TokenText, TokenTextName,

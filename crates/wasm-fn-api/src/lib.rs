@@ -23,8 +23,8 @@ mod traffic;
 mod words;
 
 pub use access::{
-    CallerView, InvalidRights, RightsSpec, TokenChange, TokenCreated, TokenList, TokenRequest, TokenRevoked,
-    TokenView,
+    CallerView, InvalidRights, LoginIssuer, LoginView, RightsSpec, TokenChange, TokenCreated, TokenList,
+    TokenRequest, TokenRevoked, TokenView,
 };
 pub use approval::{ApprovalRequest, ApprovalResult};
 pub use audit::{AuditEntry, AuditHead, AuditHeadQuery, AuditPage, AuditQuery, RefusalsView};

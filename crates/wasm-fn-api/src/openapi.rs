@@ -19,7 +19,7 @@ use crate::{
     AbortRequest, AccessRule, ApprovalRequest, ApprovalResult, AuditHead, AuditHeadQuery, AuditPage,
     AuditQuery, BackupManifest, CallerView, DeleteQuery, Deleted, DeployEvent, DeployRequest, DeployResult,
     FunctionList, FunctionStatus, FunctionsQuery, HistoryPage, HistoryQuery, HoldRequest, LogEvent,
-    LogsQuery, Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem,
+    LoginView, LogsQuery, Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem,
     PromoteRequest, PromoteStageRequest, RollbackRequest, SecretChanged, SecretDeleted, SecretList,
     SecretQuery, SecretsKeyRequest, SecretsKeyRotated, StageChanged, StageDeleted, TokenChange, TokenCreated,
     TokenList, TokenRequest, TokenRevoked, TrafficRequest, Uploaded, VersionList, VersionsQuery,
@@ -51,8 +51,8 @@ pub fn openapi() -> OpenApi {
         .version(env!("CARGO_PKG_VERSION"))
         .license(Some(LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build()))
         .description(Some(
-            "Deploys functions and moves traffic between their versions. Everything under /v1 needs a bearer token \
-             whose roles have the permission that the operation names.",
+            "Deploys functions and moves traffic between their versions. Everything under /v1 but \
+             /v1/login needs a bearer token whose roles have the permission that the operation names.",
         ));
     OpenApiBuilder::new().info(info.build()).paths(paths).components(Some(components)).build()
 }
@@ -76,6 +76,13 @@ struct Description {
     success: Response,
     /// Statuses of refusals, each with its codes.
     refusals: &'static [(&'static str, &'static str)],
+}
+
+impl Description {
+    /// An operation that asks for nothing and refuses nothing of its own.
+    fn plain(tag: &'static str, summary: &'static str, success: Response) -> Self {
+        Self { tag, summary, parameters: Vec::new(), body: None, success, refusals: &[] }
+    }
 }
 
 /// Describes operations, and collects the schemas that they refer to.
@@ -175,14 +182,16 @@ impl Describer {
                     .build(),
                 refusals: &[],
             },
-            Operation::GetNode => Description {
-                tag: "node",
-                summary: "Describes this node.",
-                parameters: Vec::new(),
-                body: None,
-                success: self.json::<NodeView>("The node"),
-                refusals: &[],
-            },
+            Operation::GetLogin => Description::plain(
+                "access",
+                "Tells without a token how people log in: the issuers that give them one for this node.",
+                self.json::<LoginView>("The issuers; none if nobody can log in"),
+            ),
+            Operation::GetNode => Description::plain(
+                "node",
+                "Describes this node.",
+                self.json::<NodeView>("The node"),
+            ),
             Operation::GetBackup => Description {
                 tag: "node",
                 summary: "Reads a backup of the state and the components, as they are now.",
@@ -202,22 +211,16 @@ impl Describer {
                 success: self.json::<PreviewKeyRotated>("The key is replaced"),
                 refusals: &[],
             },
-            Operation::GetCaller => Description {
-                tag: "access",
-                summary: "Tells the client who it is, and what it may do.",
-                parameters: Vec::new(),
-                body: None,
-                success: self.json::<CallerView>("The client"),
-                refusals: &[],
-            },
-            Operation::ListTokens => Description {
-                tag: "access",
-                summary: "Lists tokens, sorted by name, without their secrets.",
-                parameters: Vec::new(),
-                body: None,
-                success: self.json::<TokenList>("The tokens"),
-                refusals: &[],
-            },
+            Operation::GetCaller => Description::plain(
+                "access",
+                "Tells the client who it is, and what it may do.",
+                self.json::<CallerView>("The client"),
+            ),
+            Operation::ListTokens => Description::plain(
+                "access",
+                "Lists tokens, sorted by name, without their secrets.",
+                self.json::<TokenList>("The tokens"),
+            ),
             Operation::CreateToken => Description {
                 tag: "access",
                 summary: "Creates a token.",

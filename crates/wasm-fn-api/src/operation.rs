@@ -14,6 +14,8 @@ pub enum Operation {
     Metrics,
     /// Reads the OpenAPI description.
     Describe,
+    /// Tells how people log in.
+    GetLogin,
     /// Describes the node.
     GetNode,
     /// Reads a backup.
@@ -112,11 +114,12 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
         Self::Describe,
+        Self::GetLogin,
         Self::GetNode,
         Self::GetBackup,
         Self::RotatePreviewKey,
@@ -161,6 +164,7 @@ impl Operation {
             Self::Readyz => (Get, "/readyz"),
             Self::Metrics => (Get, "/metrics"),
             Self::Describe => (Get, "/openapi.json"),
+            Self::GetLogin => (Get, "/v1/login"),
             Self::GetNode => (Get, "/v1/node"),
             Self::GetBackup => (Get, "/v1/backup"),
             Self::RotatePreviewKey => (Post, "/v1/preview-key"),
@@ -206,6 +210,7 @@ impl Operation {
             Self::Readyz => "getReadiness",
             Self::Metrics => "getMetrics",
             Self::Describe => "getDescription",
+            Self::GetLogin => "getLogin",
             Self::GetNode => "getNode",
             Self::GetBackup => "getBackup",
             Self::RotatePreviewKey => "rotatePreviewKey",
@@ -246,7 +251,7 @@ impl Operation {
     /// Who may use the operation.
     pub const fn access(self) -> AccessRule {
         AccessRule::Permission(match self {
-            Self::Healthz | Self::Readyz | Self::Describe => return AccessRule::Open,
+            Self::Healthz | Self::Readyz | Self::Describe | Self::GetLogin => return AccessRule::Open,
             Self::Metrics => return AccessRule::OpenLocally(Permission::ReadMetrics),
             Self::GetNode | Self::GetCaller => Permission::ReadNode,
             Self::GetBackup | Self::RotatePreviewKey | Self::RotateSecretsKey => Permission::ManageNode,

@@ -114,6 +114,9 @@ pattern!(
     "^[A-Za-z_][A-Za-z0-9_]{0,127}$",
     "The name of a secret, which can be that of an environment variable."
 );
+pattern!(IssuerText, "Issuer", "^https?://[^?#@]+$", "The identifier of an issuer of tokens.");
+pattern!(ClientIdText, "ClientId", "^[\\x21-\\x7e]{1,256}$", "The id of a client at an issuer (RFC 6749).");
+pattern!(OauthScopeText, "OauthScope", r"^[\x21\x23-\x5b\x5d-\x7e]{1,256}$", "A scope of OAuth (RFC 6749).");
 pattern!(PreviewTokenText, "PreviewToken", "^wfp_[0-9a-f]{64}$", "A token for the addresses of versions.");
 
 words!(

@@ -44,7 +44,7 @@ use wasm_fn_store::{Blobs, EmbeddedStore};
 
 use crate::machine;
 use encryption::Encryption;
-pub(crate) use federation::TrustedIssuer;
+pub(crate) use federation::{PublicClient, TrustedIssuer};
 use host::RuntimeHost;
 use needs::Need;
 pub(crate) use options::NodeOptions;
@@ -249,6 +249,7 @@ impl Node {
             preview_domain: options.preview_domain.clone(),
             program_version: env!("CARGO_PKG_VERSION").to_owned(),
             issuers: federation::issuers(&options.oidc)?,
+            login: federation::login(&options.oidc),
             certificates: options.admin_certificates.clone(),
         };
         let api = Admin::new(control.clone(), admin_options);

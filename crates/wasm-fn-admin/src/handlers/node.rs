@@ -1,4 +1,4 @@
-//! The state of the node: alive, ready, its description.
+//! The state of the node: alive, ready, its description; and how people log in.
 
 use axum::{Json, extract::State};
 
@@ -26,6 +26,13 @@ pub(crate) async fn readyz<H: Host, S: Store>(
         return Err(ApiError::not_ready(why));
     }
     Ok("ready\n")
+}
+
+/// Tells how people log in.
+pub(crate) async fn login<H: Host, S: Store>(
+    State(Shared(admin)): State<Shared<H, S>>,
+) -> Json<api::LoginView> {
+    Json(admin.options.login.clone())
 }
 
 /// Describes this node.

@@ -10,8 +10,9 @@ use wasm_fn_api::Operation;
 static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(wasm_fn_api::openapi()).unwrap());
 
 /// Properties that hold any text.
-const FREE: [&str; 29] = [
+const FREE: [&str; 30] = [
     "actor",
+    "audience",
     "backtrace",
     "body",
     "code",

@@ -31,7 +31,7 @@ fn write(api: &Api, line: LogLine) {
 }
 
 #[tokio::test]
-async fn everything_under_v1_needs_the_token_and_nothing_else_does() {
+async fn everything_needs_the_token_but_what_is_open() {
     let api = Api::start().await;
     let (closed, open) = paths();
     for path in closed {

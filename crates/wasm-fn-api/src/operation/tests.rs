@@ -75,7 +75,7 @@ fn every_permission_is_needed_by_an_operation() {
 fn only_what_tells_nothing_of_functions_is_open() {
     let open = Operation::ALL.into_iter().filter(|operation| operation.access() == AccessRule::Open);
     let open: Vec<_> = open.map(Operation::name).collect();
-    assert_eq!(open, ["getHealth", "getReadiness", "getDescription"]);
+    assert_eq!(open, ["getHealth", "getReadiness", "getDescription", "getLogin"]);
 }
 
 #[test]

@@ -13,13 +13,22 @@ use wasm_fn_api::RightsSpec;
 use wasm_fn_oidc::SignatureAlgorithm;
 
 use super::toml_file::{BadValue, duration};
-use crate::node::TrustedIssuer;
+use crate::node::{PublicClient, TrustedIssuer};
 
 /// By how much clocks may differ if nothing is said.
 pub(crate) const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
 /// By how much they may differ at most.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
+
+/// The scopes that are asked for if nothing is said: those of an ID token.
+pub(crate) const LOGIN_SCOPES: [&str; 1] = ["openid"];
+
+/// Most scopes of a login.
+const SCOPES_MAX: usize = 32;
+
+/// Longest client id and scope, bytes.
+const WORD_BYTES_MAX: usize = 256;
 
 /// Beginning of a SPIFFE ID.
 const SPIFFE: &str = "spiffe://";
@@ -35,6 +44,15 @@ pub(super) struct RawOidc {
     ca: Option<PathBuf>,
     #[serde(default)]
     rules: Vec<RawRule>,
+    login: Option<RawLogin>,
+}
+
+/// `[serve.oidc.login]` as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLogin {
+    client_id: String,
+    scopes: Option<Vec<String>>,
 }
 
 /// `[[serve.oidc.rules]]` as written.
@@ -124,8 +142,39 @@ impl RawOidc {
         let rule = |(index, rule): (usize, RawRule)| rule.resolve(&format!("{key}.rules[{index}]"));
         let rules = self.rules.into_iter().enumerate().map(rule).collect::<Result<Vec<_>, _>>()?;
         let rules = ClaimRules::new(rules).map_err(|error| BadValue::new(at("rules"), error))?;
+        let login = self.login.map(|login| login.resolve(&at("login"), &self.audience)).transpose()?;
         let (audience, ca) = (self.audience, self.ca.map(|ca| folder.join(ca)));
-        Ok(TrustedIssuer { issuer, audience, algorithms, clock_skew, ca, rules })
+        Ok(TrustedIssuer { issuer, audience, algorithms, clock_skew, ca, rules, login })
+    }
+}
+
+impl RawLogin {
+    fn resolve(self, key: &str, audience: &str) -> Result<PublicClient, BadValue> {
+        // The characters of RFC 6749, appendices A.1 and A.4; a client id may also have spaces there.
+        let is_word = |text: &str, without: &[u8]| {
+            (1..=WORD_BYTES_MAX).contains(&text.len())
+                && text.bytes().all(|byte| byte.is_ascii_graphic() && !without.contains(&byte))
+        };
+        let client_id = self.client_id;
+        if !is_word(&client_id, b"") {
+            let reason = format!("found {client_id:?}, expected 1 to 256 visible ASCII characters");
+            return Err(BadValue::new(format!("{key}.client_id"), reason));
+        }
+        let usual = || LOGIN_SCOPES.map(str::to_owned).to_vec();
+        let scopes = self.scopes.unwrap_or_else(usual);
+        let refused = |reason: String| Err(BadValue::new(format!("{key}.scopes"), reason));
+        if scopes.len() > SCOPES_MAX {
+            return refused(format!("found {} scopes, expected at most {SCOPES_MAX}", scopes.len()));
+        }
+        if let Some(scope) = scopes.iter().find(|scope| !is_word(scope, b"\"\\")) {
+            let expected = "visible ASCII characters without quotes and backslashes";
+            return refused(format!("found {scope:?}, expected {expected}"));
+        }
+        if client_id == audience && !scopes.iter().any(|scope| scope == "openid") {
+            let expected = "expected also openid: the audience is that of ID tokens";
+            return refused(format!("found {}, {expected}", scopes.join(" ")));
+        }
+        Ok(PublicClient { client_id, scopes })
     }
 }
 

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use wasm_fn_access::ClaimRules;
 use wasm_fn_admin::{TokenIssuers, Untrusted, Vouching};
+use wasm_fn_api::{LoginIssuer, LoginView};
 use wasm_fn_control::{Actor, Proof};
 use wasm_fn_oidc::{
     IssuerClient, IssuerOptions, IssuerUrl, Issuers, OidcError, Proven, SignatureAlgorithm, is_jwt,
@@ -26,6 +27,16 @@ pub(crate) struct TrustedIssuer {
     pub(crate) ca: Option<PathBuf>,
     /// Who gets which rights.
     pub(crate) rules: ClaimRules,
+    /// By which client people log in, if they can.
+    pub(crate) login: Option<PublicClient>,
+}
+
+/// A client without a secret that an issuer knows (RFC 6749, section 2.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PublicClient {
+    pub(crate) client_id: String,
+    /// The scopes to ask for.
+    pub(crate) scopes: Vec<String>,
 }
 
 /// Issuers, as the admin API asks them.
@@ -41,13 +52,23 @@ pub(super) fn issuers(trusted: &[TrustedIssuer]) -> anyhow::Result<Option<Arc<dy
         return Ok(None);
     }
     let options = |trusted: &TrustedIssuer| {
-        let TrustedIssuer { issuer, audience, algorithms, clock_skew, ca, rules } = trusted.clone();
+        let TrustedIssuer { issuer, audience, algorithms, clock_skew, ca, rules, .. } = trusted.clone();
         let tls = tls::client_config(&ClientFiles { ca, certificate: None }, tls::system_time());
         let client = IssuerClient::new(tls.with_context(|| format!("authorities of the issuer {issuer}"))?);
         Ok(IssuerOptions { issuer, audience, algorithms, clock_skew, rules, client })
     };
     let options: anyhow::Result<Vec<_>> = trusted.iter().map(options).collect();
     Ok(Some(Arc::new(Federation(Issuers::new(options?)))))
+}
+
+/// What the node tells everybody about how people log in.
+pub(super) fn login(trusted: &[TrustedIssuer]) -> LoginView {
+    let offered = |trusted: &TrustedIssuer| {
+        let TrustedIssuer { issuer, audience, login, .. } = trusted;
+        let PublicClient { client_id, scopes } = login.clone()?;
+        Some(LoginIssuer { issuer: issuer.to_string(), client_id, scopes, audience: audience.clone() })
+    };
+    LoginView { issuers: trusted.iter().filter_map(offered).collect() }
 }
 
 impl TokenIssuers for Federation {

@@ -50,6 +50,19 @@ fn issuer_is_read_with_its_rules_and_defaults() {
 }
 
 #[test]
+fn login_is_offered_where_there_is_a_client() {
+    assert_eq!(read(OIDC).unwrap().oidc[0].login, None);
+    let login = |fields: &str| {
+        let serve = read(&format!("{OIDC}login = {{ {fields} }}\n")).unwrap();
+        let PublicClient { client_id, scopes } = serve.oidc[0].login.clone().unwrap();
+        format!("{client_id}: {}", scopes.join(" "))
+    };
+    assert_eq!(login("client_id = \"wasm-fn\""), "wasm-fn: openid");
+    assert_eq!(login("client_id = \"a\", scopes = [\"api://node/x\", \"b\"]"), "a: api://node/x b");
+    assert_eq!(login("client_id = \"a\", scopes = []"), "a: ");
+}
+
+#[test]
 fn clients_are_read_by_the_kind_of_their_name() {
     let serve = read(CLIENTS).unwrap();
     let names: Vec<_> = serve.admin_certificates.iter().map(|rule| rule.identity.to_string()).collect();
@@ -60,6 +73,7 @@ fn clients_are_read_by_the_kind_of_their_name() {
 fn what_would_trust_too_many_is_refused_with_its_key() {
     let oidc = |from: &str, to: &str| OIDC.replace(from, to);
     let clients = |from: &str, to: &str| CLIENTS.replace(from, to);
+    let login = |fields: &str| format!("{OIDC}login = {{ {fields} }}\n");
     let table = [
         (oidc("https://token", "http://token"), "serve.oidc[0].issuer: issuer \"http://token"),
         (oidc("https://node.example.com", ""), "serve.oidc[0].audience: found an empty text"),
@@ -82,6 +96,14 @@ fn what_would_trust_too_many_is_refused_with_its_key() {
         ),
         (format!("{OIDC}verify = false"), "unknown field `verify`"),
         (oidc("rules = [", "x = ["), "unknown field `x`"),
+        (login("client_id = \"\""), "serve.oidc[0].login.client_id: found \"\", expected 1 to 256"),
+        (login("client_id = \"a b\""), "login.client_id: found \"a b\""),
+        (login("client_id = \"a\", scopes = [\"a b\"]"), "serve.oidc[0].login.scopes: found \"a b\""),
+        (login("client_id = \"a\", client_secret = \"s\""), "unknown field `client_secret`"),
+        (
+            login("client_id = \"https://node.example.com\", scopes = [\"email\"]"),
+            "found email, expected also openid: the audience is that of ID tokens",
+        ),
         (clients("spiffe://example.com/ci", "https://example.com/ci"), "begins with spiffe://"),
         (
             clients("dns = \"CI.test\"", "dns = \"a\", cn = \"b\""),

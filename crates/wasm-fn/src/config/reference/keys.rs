@@ -95,6 +95,15 @@ pub(super) fn tables() -> Vec<Table> {
             serve::rules(),
         ),
         table(
+            "[serve.oidc.login]",
+            "The public client by which people log in with `wasm-fn login`, see \
+             [access](access.md#people). Everybody who reaches the admin API is told. The inline form is \
+             `login = { client_id = \"wasm-fn\" }`.",
+            "[[serve.oidc]]\nissuer = \"https://id.example.com\"\naudience = \"node\"\nrules = [{ name = \"a\", \
+             claims = { sub = \"a\" }, roles = [\"viewer\"] }]",
+            serve::login(),
+        ),
+        table(
             "[function.hello]",
             "Settings of the function `hello`. They are part of each version that is deployed with them.",
             "",

@@ -3,7 +3,10 @@
 use wasm_fn_oidc::SignatureAlgorithm;
 
 use super::{Key, code, key, size, time};
-use crate::config::{Serve, federation::CLOCK_SKEW};
+use crate::config::{
+    Serve,
+    federation::{CLOCK_SKEW, LOGIN_SCOPES},
+};
 
 /// `[serve]`.
 pub(super) fn serve() -> Vec<Key> {
@@ -314,6 +317,36 @@ pub(super) fn oidc() -> Vec<Key> {
             "Who gets which rights, see [below](#serveoidcrules)",
         )
         .beside("issuer = \"https://id.example.com\"\naudience = \"node\""),
+        key(
+            "login",
+            "none: people cannot log in here",
+            "{ client_id = \"wasm-fn\", scopes = [\"openid\", \"offline_access\"] }",
+            &[],
+            "The client by which people log in, see [below](#serveoidclogin)",
+        )
+        .beside(rest),
+    ]
+}
+
+/// `[serve.oidc.login]`.
+pub(super) fn login() -> Vec<Key> {
+    let scopes: Vec<_> = LOGIN_SCOPES.iter().map(|scope| format!("\"{scope}\"")).collect();
+    vec![
+        key(
+            "client_id",
+            "none: it has to be there",
+            "\"wasm-fn\"",
+            &["\"\""],
+            "Its id at the issuer; ID tokens have it as their audience",
+        ),
+        key(
+            "scopes",
+            code(format!("[{}]", scopes.join(", "))),
+            "[\"openid\", \"groups\", \"offline_access\"]",
+            &["[\"a b\"]"],
+            "The scopes to ask for; with `offline_access`, most issuers let a login be renewed",
+        )
+        .beside("client_id = \"wasm-fn\""),
     ]
 }
 
