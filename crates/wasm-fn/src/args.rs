@@ -7,6 +7,7 @@ mod access;
 mod backup;
 mod config;
 mod deploy;
+mod identity;
 mod listen;
 #[cfg(test)]
 mod markdown;
@@ -29,6 +30,7 @@ pub(crate) use access::{
 pub(crate) use backup::{Backup, Restore};
 pub(crate) use config::{Config, ConfigCommand};
 pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail, PromoteStage, Release, Waiting};
+pub(crate) use identity::{Login, Logout, Whoami};
 pub(crate) use listen::listen_address;
 pub(crate) use node::{Demo, Doctor, Log, LogFormat, Serve};
 pub(crate) use secrets::{
@@ -106,6 +108,12 @@ pub(crate) enum Command {
     Delete(Delete),
     /// Sets, lists and deletes the secrets of functions
     Secrets(Secrets),
+    /// Logs you in to a node at an issuer that it trusts, with a code that you confirm in any browser
+    Login(Login),
+    /// Forgets your login to a node, and revokes what could renew it
+    Logout(Logout),
+    /// Shows who you are to a node, and what you may do
+    Whoami(Whoami),
     /// Manages tokens: who may do what with which functions and stages
     Tokens(Tokens),
     /// Shows who changed what on the node, when, from where and why, and who was refused
@@ -129,7 +137,7 @@ pub(crate) struct Connection {
     /// Admin address of the node
     #[arg(help_heading = NODE, long, env = "WASM_FN_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8081")]
     pub(crate) server: String,
-    /// Token for the node; read from the data directory if absent
+    /// Token for the node; if absent, that of your login to it, else read from the data directory
     #[arg(help_heading = NODE, long, env = "WASM_FN_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
     /// Data directory that contains the token file

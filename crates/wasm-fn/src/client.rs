@@ -6,6 +6,7 @@
 mod error;
 mod lines;
 mod pieces;
+mod session;
 mod upload;
 
 use std::time::Duration;
@@ -25,10 +26,12 @@ use wasm_fn_access::Permission;
 use wasm_fn_api::Problem;
 use wasm_fn_core::Digest;
 
-use crate::config::{Connection, NodeAddress};
+use self::session::Session;
+use crate::config::{Connection, NodeAddress, Token};
 
 pub(crate) use error::{ClientError, innermost};
 pub(crate) use lines::Lines;
+pub(crate) use session::SessionError;
 pub(crate) use upload::Upload;
 
 /// Maximum time to connect.
@@ -47,6 +50,8 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 pub(crate) struct Client {
     http: HttpClient,
     connection: Connection,
+    /// The user's login, where no token is given.
+    session: Option<Session>,
 }
 
 /// A client of HTTP/1.1, over TLS where the URI says so.
@@ -71,7 +76,8 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 impl Client {
     /// Creates a client of the node at `connection`. It connects with its first request.
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { http: http(connection.tls.clone()), connection }
+        let session = connection.login.clone().map(|login| Session::new(login, connection.address.clone()));
+        Self { http: http(connection.tls.clone()), connection, session }
     }
 
     /// What sends its requests.
@@ -210,14 +216,19 @@ impl Client {
         let NodeAddress { scheme, authority } = self.address();
         let uri = Uri::builder().scheme(scheme.as_str()).authority(authority.clone()).path_and_query(path);
         let uri = uri.build().map_err(|error| self.unexpected(error))?;
-        let mut request = Request::builder().method(method).uri(uri);
-        if let Some(token) = &self.connection.token {
-            request = request.header(header::AUTHORIZATION, token.bearer());
-        }
+        let request = Request::builder().method(method).uri(uri);
         request.body(body).map_err(|error| self.unexpected(error))
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, ClientError> {
+    /// Sends `request` with the token. A login is renewed first if it is about to expire.
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<Incoming>, ClientError> {
+        let token = match &self.session {
+            Some(session) => Some(session.token().await?.bearer()),
+            None => self.connection.token.as_ref().map(Token::bearer),
+        };
+        if let Some(token) = token {
+            request.headers_mut().insert(header::AUTHORIZATION, token);
+        }
         let response = self.http.request(request).await;
         let response = response.map_err(|error| ClientError::transport(self.address(), &error))?;
         // Only answers of the data plane have it, those of functions and its own refusals alike.

@@ -7,6 +7,7 @@ mod config;
 mod deploy;
 mod doctor;
 mod functions;
+mod identity;
 mod invoke;
 mod logs;
 mod preview;
@@ -67,6 +68,9 @@ impl Command {
                 args::SecretsCommand::Delete(args) => &args.connection,
                 args::SecretsCommand::RotateKey(args) => &args.connection,
             },
+            Self::Login(args) => &args.connection,
+            Self::Logout(args) => &args.connection,
+            Self::Whoami(args) => &args.connection,
             Self::Tokens(args) => match &args.command {
                 args::TokensCommand::Create(args) => &args.connection,
                 args::TokensCommand::List(args) | args::TokensCommand::Show(args) => &args.connection,
@@ -139,6 +143,9 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Functions(args) => functions::list(args, output).await,
         Command::Delete(args) => functions::delete(args, output).await,
         Command::Secrets(args) => secrets::run(args, output).await,
+        Command::Login(args) => identity::login::run(args, output).await,
+        Command::Logout(args) => identity::logout::run(args, output).await,
+        Command::Whoami(args) => identity::whoami(args, output).await,
         Command::Tokens(args) => access::tokens::run(args, output).await,
         Command::Audit(args) => access::audit::run(args, output).await,
         Command::Serve(_) | Command::Demo(_) | Command::Completions(_) | Command::Config(_) => {

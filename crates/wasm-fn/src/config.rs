@@ -17,7 +17,9 @@ mod rollout;
 mod serve;
 mod toml_file;
 
-pub(crate) use connection::{Connection, NodeAddress};
+pub(crate) use connection::{
+    Connection, CredentialsError, CredentialsFile, Login, NodeAddress, StoredLogin, Token, issuer_tls,
+};
 pub(crate) use file::ConfigFile;
 pub(crate) use function::Release;
 pub(crate) use project::{Deployment, release};

@@ -126,7 +126,7 @@ struct Answers {
 
 impl Tour {
     fn new(node: &Node, data_dir: &Path, output: Output) -> Result<Self, Fault> {
-        let connection = Connection::resolve(&args::Connection {
+        let connection = Connection::of_data_dir(&args::Connection {
             server: format!("http://{}", node.admin()),
             token: None,
             data_dir: data_dir.to_owned(),

@@ -75,6 +75,15 @@ impl Output {
         }
     }
 
+    /// Tells the user what to do before the command can go on. Programs get `data` as a line of JSON.
+    pub(crate) fn ask<T: Serialize>(self, data: &T, text: impl FnOnce(&T) -> String) {
+        let text = match self.format {
+            Format::Table => text(data),
+            Format::Json => serde_json::to_string(data).unwrap_or_default(),
+        };
+        stderr(format_args!("{text}\n"));
+    }
+
     /// Shows people which commands they can run next.
     pub(crate) fn next(self, commands: &[(String, &str)]) {
         let width = commands.iter().map(|(command, _)| command.len()).max().unwrap_or_default();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub(crate) use certificate::Validity;
-pub(crate) use client::{ClientFiles, client_config, unverified};
+pub(crate) use client::{ClientFiles, client_config, public_or, unverified};
 pub(crate) use key_pair::{KeyPair, KeyPairError, KeyPairFiles, Warning};
 pub(crate) use listener::{ListenerFiles, ListenerTls, authorities};
 pub(crate) use reload::{keep_current, system_time};

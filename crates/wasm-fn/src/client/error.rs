@@ -5,6 +5,7 @@ use std::{error::Error, io, time::Duration};
 use hyper_util::client::legacy;
 use wasm_fn_api::Problem;
 
+use super::SessionError;
 use crate::{config::NodeAddress, fault::Fault};
 
 /// Why there is no usable answer.
@@ -34,6 +35,9 @@ pub(crate) enum ClientError {
     /// The file to send cannot be read.
     #[error("the file cannot be read: {0}")]
     File(io::Error),
+    /// The user's login does not give a token.
+    #[error(transparent)]
+    Session(#[from] Box<SessionError>),
     /// The request cannot be written as a URL.
     #[error("the request cannot be written: {0}")]
     Query(String),
@@ -62,6 +66,7 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } | Self::Ended { .. } | Self::Slow { .. } => true,
             Self::Refused(problem) => problem.status >= 500,
+            Self::Session(error) => error.is_passing(),
             Self::Untrusted { .. }
             | Self::Unexpected { .. }
             | Self::DataPlane { .. }
@@ -74,6 +79,7 @@ impl ClientError {
     pub(crate) fn fault(self, error: impl Into<String>) -> Fault {
         let code = match self {
             Self::Refused(problem) => return Fault::refused(error, *problem),
+            Self::Session(session) => return session.fault(error),
             Self::Unreachable { .. } => {
                 return Fault::new("unreachable", error, self).help(
                     "start a node with `wasm-fn serve`, or choose another one with --server or WASM_FN_SERVER",

@@ -1,5 +1,7 @@
 //! The node's address, how to connect to it securely, and the token for it.
 
+mod credentials;
+
 use std::{fmt, io};
 
 use http::{HeaderValue, Uri, uri::Authority};
@@ -12,6 +14,8 @@ use crate::{
     tls::{self, ClientFiles, KeyPairFiles},
 };
 
+pub(crate) use credentials::{CredentialsError, CredentialsFile, StoredLogin};
+
 /// Name of the token file in a data directory.
 const TOKEN_FILE: &str = "token";
 
@@ -22,8 +26,20 @@ pub(crate) struct Connection {
     pub(crate) address: NodeAddress,
     /// How to connect to a node with https.
     pub(crate) tls: ClientConfig,
-    /// The token for it; `None` for a client that shows only its certificate.
+    /// The token for it; `None` for a client that shows only its certificate, or has none yet.
     pub(crate) token: Option<Token>,
+    /// The user's login to it, where no token is given.
+    pub(crate) login: Option<Login>,
+}
+
+/// A login to a node, as it was stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Login {
+    pub(crate) stored: StoredLogin,
+    /// Where it is kept.
+    pub(crate) file: CredentialsFile,
+    /// How to connect to its issuer.
+    pub(crate) issuer_tls: ClientConfig,
 }
 
 /// Where the admin API of a node is.
@@ -46,13 +62,52 @@ impl fmt::Display for NodeAddress {
 pub(crate) struct Token(String);
 
 impl Connection {
-    /// Resolves `args`. Reads the token file if no token is given, and the files for TLS. Blocks.
+    /// Resolves `args`. If no token is given, reads the user's credentials, else the token file. Blocks.
+    ///
+    /// A login comes before the data directory: whoever logged in wants to act under their own name, also
+    /// next to a node whose token may do everything.
     ///
     /// # Errors
     /// The address is invalid, no valid token is found, or a file cannot be used.
     pub(crate) fn resolve(args: &args::Connection) -> Result<Self, Fault> {
+        let connection = Self::anonymous(args)?;
+        if args.token.is_some() {
+            return connection.with_token_of(args);
+        }
+        let Some(file) = CredentialsFile::of_user() else { return connection.with_token_of(args) };
+        let stored = file.find(&connection.address).map_err(|error| error.fault("no token was found"))?;
+        match stored {
+            Some(stored) => {
+                let login = Login { stored, file, issuer_tls: issuer_tls(args)? };
+                Ok(Self { login: Some(login), ..connection })
+            }
+            None => connection.with_token_of(args),
+        }
+    }
+
+    /// Resolves `args` for a client that belongs to a data directory. No login of the user counts. Blocks.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn of_data_dir(args: &args::Connection) -> Result<Self, Fault> {
+        Self::anonymous(args)?.with_token_of(args)
+    }
+
+    /// Resolves `args` without a token. Reads the files for TLS. Blocks.
+    ///
+    /// # Errors
+    /// The address is invalid, or a file cannot be used.
+    pub(crate) fn anonymous(args: &args::Connection) -> Result<Self, Fault> {
         let address = address(&args.server)
             .map_err(|cause| Fault::new("invalid-server", "the node's address is invalid", cause))?;
+        let certificate = args.cert.clone().zip(args.key.clone());
+        let certificate = certificate.map(|(cert, key)| KeyPairFiles { cert, key });
+        let tls = tls::client_config(&ClientFiles { ca: args.ca.clone(), certificate }, tls::system_time());
+        Ok(Self { address, tls: tls.map_err(invalid_certificate)?, token: None, login: None })
+    }
+
+    /// The same with the token in `args`, or in the data directory.
+    fn with_token_of(self, args: &args::Connection) -> Result<Self, Fault> {
         let text = match &args.token {
             Some(token) => Some(token.clone()),
             None => {
@@ -66,20 +121,38 @@ impl Connection {
         };
         let token = text.map(|text| Token::new(&text)).transpose();
         let token = token.map_err(|cause| Fault::new("invalid-token", "the token is invalid", cause))?;
-        let certificate = args.cert.clone().zip(args.key.clone());
-        let certificate = certificate.map(|(cert, key)| KeyPairFiles { cert, key });
-        let tls = tls::client_config(&ClientFiles { ca: args.ca.clone(), certificate }, tls::system_time());
-        let unusable = "a file with certificates cannot be used";
-        let tls = tls.map_err(|cause| Fault::new("invalid-certificate", unusable, cause))?;
-        Ok(Self { address, tls, token })
+        Ok(Self { token, ..self })
+    }
+
+    /// The same with `token`.
+    ///
+    /// # Errors
+    /// It is no token.
+    pub(crate) fn with_token(self, token: &str) -> Result<Self, &'static str> {
+        Ok(Self { token: Some(Token::new(token)?), ..self })
     }
 }
 
+/// How to connect to an issuer: its server may be vouched for by public authorities, and by those in `args`.
+/// Blocks.
+///
+/// # Errors
+/// The file with authorities cannot be used.
+pub(crate) fn issuer_tls(args: &args::Connection) -> Result<ClientConfig, Fault> {
+    tls::public_or(args.ca.as_deref()).map_err(invalid_certificate)
+}
+
+fn invalid_certificate(cause: impl fmt::Display) -> Fault {
+    Fault::new("invalid-certificate", "a file with certificates cannot be used", cause.to_string())
+}
+
 fn no_token(path: &std::path::Path, error: &io::Error) -> Fault {
-    let cause =
-        format!("neither --token nor WASM_FN_TOKEN is set, and {} cannot be read: {error}", path.display());
+    let cause = format!(
+        "neither --token nor WASM_FN_TOKEN is set, you are not logged in, and {} cannot be read: {error}",
+        path.display()
+    );
     Fault::new("no-token", "no token for the node was found", cause).help(
-        "run this next to the node's data directory, or pass --data-dir; `wasm-fn serve` writes the token",
+        "run `wasm-fn login`, or pass --data-dir; `wasm-fn serve` writes the token to its data directory",
     )
 }
 
@@ -104,7 +177,7 @@ fn address(server: &str) -> Result<NodeAddress, String> {
 }
 
 impl Token {
-    fn new(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn new(text: &str) -> Result<Self, &'static str> {
         let token = text.trim();
         if token.is_empty() {
             return Err("it is empty, expected the contents of a node's token file");

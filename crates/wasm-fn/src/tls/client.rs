@@ -1,6 +1,10 @@
 //! The TLS of a client: whom it trusts, and how it shows who it is.
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
@@ -41,6 +45,22 @@ pub(crate) fn client_config(files: &ClientFiles, now: SystemTime) -> Result<Clie
     let Some(pair) = &files.certificate else { return Ok(builder.with_no_client_auth()) };
     let certified = pair.read(now)?.certified;
     Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
+}
+
+/// A client without a certificate that trusts the public authorities, and those in the PEM file at `ca`.
+/// Blocks.
+///
+/// # Errors
+/// The file cannot be used.
+pub(crate) fn public_or(ca: Option<&Path>) -> Result<ClientConfig, TlsError> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
+    if let Some(path) = ca {
+        roots.roots.extend(listener::authorities(path)?.roots);
+    }
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("the provider has what TLS 1.2 and 1.3 need");
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Trusts everybody: only for a look at who answers, where nothing secret is sent and nothing that is heard

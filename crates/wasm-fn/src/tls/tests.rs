@@ -9,6 +9,7 @@ use std::{
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair as Key, KeyUsagePurpose,
 };
+use rustls::{ClientConfig, ClientConnection, ServerConnection};
 use tempfile::TempDir;
 
 use super::{listener::TlsError, *};
@@ -139,4 +140,43 @@ fn authorities_of_clients_are_certificates() {
         error.starts_with(&format!("{shown}: certificate 2 cannot be used as an authority: ")),
         "{error}"
     );
+}
+
+/// Whether a client with `client` believes that `server` is `a.test`.
+fn believes(client: ClientConfig, server: &ListenerTls) -> Result<(), rustls::Error> {
+    let mut client = ClientConnection::new(Arc::new(client), "a.test".try_into().unwrap())?;
+    let mut server = ServerConnection::new(server.config.load_full())?;
+    while client.is_handshaking() {
+        let (mut there, mut back) = (Vec::new(), Vec::new());
+        while client.wants_write() {
+            client.write_tls(&mut there).unwrap();
+        }
+        let mut rest = &there[..];
+        while !rest.is_empty() {
+            server.read_tls(&mut rest).unwrap();
+            server.process_new_packets()?;
+        }
+        while server.wants_write() {
+            server.write_tls(&mut back).unwrap();
+        }
+        let mut rest = &back[..];
+        while !rest.is_empty() {
+            client.read_tls(&mut rest).unwrap();
+            client.process_new_packets()?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn servers_of_issuers_are_believed_by_the_authority_of_the_user_too() {
+    let (folder, root) = (tempfile::tempdir().unwrap(), authority("root"));
+    let server = listener(files(&folder, &issue(&parameters("a.test"), &root)), None).unwrap();
+    let ca = folder.path().join("ca.pem");
+    write(&ca, &root.pem());
+    assert_eq!(believes(public_or(Some(&ca)).unwrap(), &server), Ok(()));
+    let error = believes(public_or(None).unwrap(), &server).unwrap_err();
+    assert!(matches!(error, rustls::Error::InvalidCertificate(_)), "{error}");
+    write(&ca, "");
+    assert!(public_or(Some(&ca)).unwrap_err().to_string().contains("found no certificate"));
 }

@@ -17,7 +17,7 @@ pub(crate) async fn run(args: args::Tokens, output: Output) -> Result<u8, Fault>
     match args.command {
         TokensCommand::Create(args) => create(args, output).await,
         TokensCommand::List(args) => list(args, output).await,
-        TokensCommand::Show(args) => show(args, output).await,
+        TokensCommand::Show(args) => show(&args.connection, output).await,
         TokensCommand::Rotate(args) => rotate(args, output).await,
         TokensCommand::Revoke(args) => revoke(args, output).await,
     }
@@ -60,8 +60,9 @@ async fn list(args: args::TokensList, output: Output) -> Result<u8, Fault> {
     Ok(DONE)
 }
 
-async fn show(args: args::TokensList, output: Output) -> Result<u8, Fault> {
-    let client = connect(&args.connection)?;
+/// Shows who the client is to the node.
+pub(crate) async fn show(connection: &args::Connection, output: Output) -> Result<u8, Fault> {
+    let client = connect(connection)?;
     let caller: Result<api::CallerView, _> = client.get("/v1/caller").await;
     let caller = caller.map_err(|error| error.fault("the token cannot be shown"))?;
     output.data(&caller, access::caller)?;
