@@ -89,6 +89,8 @@ pub(crate) fn wasm_fn() -> Command {
             command.env_remove(name);
         }
     }
+    // Nobody is logged in.
+    command.env("XDG_CONFIG_HOME", "/nonexistent");
     command.env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }

@@ -46,6 +46,8 @@ mod keeping_secrets;
 #[cfg(test)]
 mod killing;
 #[cfg(test)]
+mod logging_in;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod metrics;

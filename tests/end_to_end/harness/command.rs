@@ -24,23 +24,29 @@ pub(crate) struct Done {
 pub(crate) async fn run(command: &mut Command) -> Done {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
-    let shown = Arc::from(words[1..].join(" "));
-    let mut process = Process::spawn(command.stdout(Stdio::piped()));
-    let mut pipe = process.child.stdout.take().expect("stdout is a pipe");
-    let (sender, stdout) = oneshot::channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What cannot be read is missed by the test's own assertions.
-        let _ = pipe.read_to_end(&mut bytes);
-        let _ = sender.send(bytes);
-    });
-    let status = process.ended().await;
-    let stdout = patiently("the rest of stdout", stdout).await.unwrap_or_default();
-    Done {
-        code: status.code(),
-        stdout: String::from_utf8_lossy(&stdout).into_owned(),
-        stderr: process.log(),
-        shown,
+    let shown = words[1..].join(" ");
+    Process::spawn(command.stdout(Stdio::piped())).done(&shown).await
+}
+
+impl Process {
+    /// Waits for the end of a command whose stdout is a pipe, and which is `shown` so.
+    pub(crate) async fn done(mut self, shown: &str) -> Done {
+        let mut pipe = self.child.stdout.take().expect("stdout is a pipe");
+        let (sender, stdout) = oneshot::channel();
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // What cannot be read is missed by the test's own assertions.
+            let _ = pipe.read_to_end(&mut bytes);
+            let _ = sender.send(bytes);
+        });
+        let status = self.ended().await;
+        let stdout = patiently("the rest of stdout", stdout).await.unwrap_or_default();
+        Done {
+            code: status.code(),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: self.log(),
+            shown: Arc::from(shown),
+        }
     }
 }
 
