@@ -8,7 +8,7 @@ use crate::sources::{none, of_crate, root};
 
 /// Every crate with those of the project that it depends on. The binary may know all of them, and xtask
 /// none.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("wasm-fn-access", &["wasm-fn-core"]),
     (
         "wasm-fn-admin",
@@ -25,6 +25,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ),
     ("wasm-fn-api", &["wasm-fn-access", "wasm-fn-core"]),
     ("wasm-fn-core", &[]),
+    ("wasm-fn-events", &["wasm-fn-core"]),
     ("wasm-fn-fuse", &[]),
     ("wasm-fn-memory", &["wasm-fn-thread"]),
     ("wasm-fn-oidc", &["wasm-fn-access"]),
@@ -60,9 +61,10 @@ const EDGES: [(&str, &[&str]); 16] = [
 ];
 
 /// Crates without clock, randomness, environment, files or network.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "wasm-fn-access",
     "wasm-fn-core",
+    "wasm-fn-events",
     "wasm-fn-fuse",
     "wasm-fn-router",
     "wasm-fn-rollout",

@@ -27,7 +27,7 @@ pub use function::{
     SecretNameError, StageConfig, defaults,
 };
 pub use invocation::{Blame, Outcome, Trap, Usage};
-pub use name::{CohortName, FunctionName, NameError, StageName, TokenName};
+pub use name::{CohortName, FunctionName, NameError, StageName, TokenName, TriggerName};
 pub use revision::Revision;
 pub use traffic::{
     CohortError, CohortRule, Condition, Point, Role, Side, Source, SplitError, Sticky, StickyError,

@@ -1,5 +1,5 @@
-//! Names of functions, stages, cohorts and tokens. They are safe in a URL path, a log line and a file name as
-//! they are.
+//! Names of functions, stages, cohorts, tokens and triggers. They are safe in a URL path, a log line and a
+//! file name as they are.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -26,19 +26,24 @@ pub struct CohortName(Arc<str>);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenName(Arc<str>);
 
+/// The name of what starts invocations besides requests, such as `nightly`. It is unique in a stage of a
+/// function, and has the same alphabet as [`FunctionName`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TriggerName(Arc<str>);
+
 /// Why a text is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is empty.
     #[error("{what} name is empty, expected 1 to 63 characters")]
     Empty {
-        /// `function`, `stage`, `cohort` or `token`.
+        /// `function`, `stage`, `cohort`, `token` or `trigger`.
         what: &'static str,
     },
     /// The text has more than 63 bytes.
     #[error("{what} name is {bytes} bytes long, expected at most 63")]
     TooLong {
-        /// `function`, `stage`, `cohort` or `token`.
+        /// `function`, `stage`, `cohort`, `token` or `trigger`.
         what: &'static str,
         /// Length found.
         bytes: usize,
@@ -46,7 +51,7 @@ pub enum NameError {
     /// The text has a character outside the alphabet.
     #[error("{what} name {name:?} has {found:?} at byte {at}, expected a-z, 0-9, - or _")]
     Character {
-        /// `function`, `stage`, `cohort` or `token`.
+        /// `function`, `stage`, `cohort`, `token` or `trigger`.
         what: &'static str,
         /// The rejected text.
         name: String,
@@ -58,7 +63,7 @@ pub enum NameError {
     /// The text starts with `-` or `_`.
     #[error("{what} name {name:?} starts with {found:?}, expected a letter or digit")]
     Start {
-        /// `function`, `stage`, `cohort` or `token`.
+        /// `function`, `stage`, `cohort`, `token` or `trigger`.
         what: &'static str,
         /// The rejected text.
         name: String,
@@ -148,6 +153,7 @@ name!(FunctionName, "function", check);
 name!(StageName, "stage", check);
 name!(TokenName, "token", check);
 name!(CohortName, "cohort", check_cohort);
+name!(TriggerName, "trigger", check);
 
 #[cfg(test)]
 mod tests;

@@ -50,10 +50,11 @@ fn other_texts_are_no_names() {
 }
 
 #[test]
-fn messages_name_the_stage_when_it_is_one() {
+fn messages_name_the_kind_of_name() {
     let error = "Live".parse::<StageName>().unwrap_err();
     assert_eq!(error.to_string(), r#"stage name "Live" has 'L' at byte 0, expected a-z, 0-9, - or _"#);
     assert_eq!("".parse::<StageName>(), Err(NameError::Empty { what: "stage" }));
+    assert_eq!("".parse::<TriggerName>(), Err(NameError::Empty { what: "trigger" }));
 }
 
 #[test]
