@@ -4,6 +4,7 @@
 
 mod delivery;
 mod time;
+mod webhook;
 
 pub use delivery::{
     AGE_MAX_MAX, ATTEMPTS_MAX_MAX, Answer, AnswerPattern, BACKOFF_MAX_MAX, BACKOFF_MIN_MIN, DISPOSITIONS,
@@ -11,3 +12,7 @@ pub use delivery::{
     RetryPolicy, RetryPolicyError,
 };
 pub use time::{Timestamp, TimestampError};
+pub use wasm_fn_core::TriggerName;
+pub use webhook::{
+    FACT_BYTES_MAX, PROVIDERS, Provider, ProviderError, SIGNATURES_MAX, TOLERANCE, Verified, WebhookError,
+};

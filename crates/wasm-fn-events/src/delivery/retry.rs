@@ -18,7 +18,7 @@ pub const BACKOFF_MIN_MIN: Duration = Duration::from_millis(100);
 pub const BACKOFF_MAX_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// When an event is delivered again. Holding one proves that its numbers are within their bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RetryPolicy(RetryOptions);
 
 /// The numbers of a [`RetryPolicy`].
@@ -92,12 +92,6 @@ impl Default for RetryOptions {
             backoff_min: Duration::from_secs(1),
             backoff_max: Duration::from_secs(3600),
         }
-    }
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self(RetryOptions::default())
     }
 }
 
