@@ -3,7 +3,9 @@
 //! Invariants: no clock and no randomness (times and draws are arguments), no environment, no input or output.
 
 mod delivery;
+mod schedule;
 mod time;
+mod trigger;
 mod webhook;
 
 pub use delivery::{
@@ -11,7 +13,17 @@ pub use delivery::{
     DeadLetterReason, Disposition, DispositionKind, DispositionRule, Next, RETRY_AFTER_MAX, RetryOptions,
     RetryPolicy, RetryPolicyError,
 };
+pub use schedule::{
+    BACKFILL_MAX, Backfill, CATCH_UP_DEFAULT, CATCH_UP_MAX, CATCH_UP_MIN, CRON_BYTES_MAX, CronError,
+    CronTimes, DUE_MAX, Due, INTERVAL_MAX, INTERVAL_MIN, Interval, IntervalError, JITTER_MAX,
+    MISSED_COUNTED_MAX, Missed, NEXT_TIMES_MAX, OVERLAPS, Overlap, OverlapDecision, OverlapError, RUNS_MAX,
+    Schedule, ScheduleError, ScheduleOptions, ScheduleTime, TIMES_MAX, Tick, Zone, ZoneError,
+};
 pub use time::{Timestamp, TimestampError};
+pub use trigger::{
+    CONCURRENCY_DEFAULT, EventPath, EventPathError, NOTE_BYTES_MAX, PATH_BYTES_MAX, Pause, PauseNote,
+    PauseNoteError, PausedBy, SECRETS_MAX, SecretsCountError, Trigger, TriggerId, TriggerKind, WebhookSource,
+};
 pub use wasm_fn_core::TriggerName;
 pub use webhook::{
     FACT_BYTES_MAX, PROVIDERS, Provider, ProviderError, SIGNATURES_MAX, TOLERANCE, Verified, WebhookError,
