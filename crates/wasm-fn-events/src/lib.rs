@@ -3,6 +3,7 @@
 //! Invariants: no clock and no randomness (times and draws are arguments), no environment, no input or output.
 
 mod delivery;
+mod event;
 mod schedule;
 mod time;
 mod trigger;
@@ -12,6 +13,11 @@ pub use delivery::{
     AGE_MAX_MAX, ATTEMPTS_MAX_MAX, Answer, AnswerPattern, BACKOFF_MAX_MAX, BACKOFF_MIN_MIN, DISPOSITIONS,
     DeadLetterReason, Disposition, DispositionKind, DispositionRule, Next, RETRY_AFTER_MAX, RetryOptions,
     RetryPolicy, RetryPolicyError,
+};
+pub use event::{
+    ATTEMPT_HEADER, ATTRIBUTE_BYTES_MAX, Attribute, AttributeError, CloudEvent, ContentType,
+    EXTENSION_NAME_BYTES_MAX, EXTENSIONS_MAX, EventError, ExtensionName, Extensions, QUEUE_TYPE, TICK_TYPE,
+    TRIGGER_HEADER, UriReference, ValueError, is_reserved,
 };
 pub use schedule::{
     BACKFILL_MAX, Backfill, CATCH_UP_DEFAULT, CATCH_UP_MAX, CATCH_UP_MIN, CRON_BYTES_MAX, CronError,
