@@ -1,9 +1,19 @@
 //! What starts invocations besides requests, and what becomes of the events.
 //!
-//! Invariants: no clock and no randomness (times and draws are arguments), no environment, no input or output.
+//! A [`Trigger`] is a [`Schedule`], a webhook or a queue. A schedule says which ticks are [`Due`]; a
+//! [`Provider`] verifies that a request is its own, and a [`PushEvent`] is what it says of new code. Each is
+//! a [`CloudEvent`], which becomes the request of a delivery. The function's [`Answer`] has a
+//! [`Disposition`], and a [`RetryPolicy`] says when the [`Next`] delivery begins. Who keeps events, sends
+//! requests and wakes at a time is elsewhere.
+//!
+//! Invariants: no clock and no randomness (times and draws are arguments), no environment, no input or
+//! output. The same trigger has the same ticks on every node. Everything that comes from outside has a bound,
+//! and nothing takes longer the longer a node was stopped. Nothing in a request is believed before its
+//! signature is checked, in constant time.
 
 mod delivery;
 mod event;
+mod push;
 mod schedule;
 mod time;
 mod trigger;
@@ -18,6 +28,9 @@ pub use event::{
     ATTEMPT_HEADER, ATTRIBUTE_BYTES_MAX, Attribute, AttributeError, CloudEvent, ContentType,
     EXTENSION_NAME_BYTES_MAX, EXTENSIONS_MAX, EventError, ExtensionName, Extensions, QUEUE_TYPE, TICK_TYPE,
     TRIGGER_HEADER, UriReference, ValueError, is_reserved,
+};
+pub use push::{
+    ExpandError, PLACEHOLDERS, PushError, PushEvent, PushKind, TEMPLATE_BYTES_MAX, TemplateError, UrlTemplate,
 };
 pub use schedule::{
     BACKFILL_MAX, Backfill, CATCH_UP_DEFAULT, CATCH_UP_MAX, CATCH_UP_MIN, CRON_BYTES_MAX, CronError,
