@@ -22,9 +22,6 @@ pub const EXTENSIONS_MAX: usize = 32;
 /// The type of the event that is a tick of a schedule.
 pub const TICK_TYPE: &str = "wasm-fn.schedule.tick";
 
-/// The type of the event that was put into a queue without one.
-pub const QUEUE_TYPE: &str = "wasm-fn.queue.message";
-
 /// One thing that happened. Holding one proves that it has a valid form on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloudEvent {
@@ -108,26 +105,6 @@ impl CloudEvent {
             source: source(trigger),
             event_type: event_type.parse().unwrap_or_else(|_| known(prefix(provider))),
             time: verified.time,
-            subject: None,
-            content_type,
-            extensions: Extensions::default(),
-            data: body,
-        }
-    }
-
-    /// The event that somebody put into a queue without saying more of it than its body.
-    pub fn message(
-        trigger: &TriggerId,
-        id: Attribute,
-        time: Timestamp,
-        content_type: Option<ContentType>,
-        body: Bytes,
-    ) -> Self {
-        Self {
-            id,
-            source: source(trigger),
-            event_type: known(QUEUE_TYPE),
-            time,
             subject: None,
             content_type,
             extensions: Extensions::default(),

@@ -26,7 +26,7 @@ pub use delivery::{
 };
 pub use event::{
     ATTEMPT_HEADER, ATTRIBUTE_BYTES_MAX, Attribute, AttributeError, CloudEvent, ContentType,
-    EXTENSION_NAME_BYTES_MAX, EXTENSIONS_MAX, EventError, ExtensionName, Extensions, QUEUE_TYPE, TICK_TYPE,
+    EXTENSION_NAME_BYTES_MAX, EXTENSIONS_MAX, EventError, ExtensionName, Extensions, TICK_TYPE,
     TRIGGER_HEADER, UriReference, ValueError, is_reserved,
 };
 pub use push::{
@@ -40,8 +40,9 @@ pub use schedule::{
 };
 pub use time::{Timestamp, TimestampError};
 pub use trigger::{
-    CONCURRENCY_DEFAULT, EventPath, EventPathError, NOTE_BYTES_MAX, PATH_BYTES_MAX, Pause, PauseNote,
-    PauseNoteError, PausedBy, SECRETS_MAX, SecretsCountError, Trigger, TriggerId, TriggerKind, WebhookSource,
+    CONCURRENCY_DEFAULT, EVENTS_PATH, EventPath, EventPathError, NOTE_BYTES_MAX, PATH_BYTES_MAX, Pause,
+    PauseNote, PauseNoteError, PausedBy, SECRETS_MAX, SecretsCountError, Trigger, TriggerId, TriggerKind,
+    WebhookMode, WebhookModeError, WebhookSource,
 };
 pub use wasm_fn_core::TriggerName;
 pub use webhook::{

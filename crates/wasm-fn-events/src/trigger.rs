@@ -52,8 +52,6 @@ pub enum TriggerKind {
     Schedule(Schedule),
     /// From a service on the web, which signs them.
     Webhook(WebhookSource),
-    /// From people and programs that put them into the trigger's queue by the admin API.
-    Queue,
 }
 
 /// A service whose requests are events. Holding one proves that it has 1 to [`SECRETS_MAX`] secrets.
@@ -61,6 +59,25 @@ pub enum TriggerKind {
 pub struct WebhookSource {
     provider: Provider,
     secrets: Vec<SecretName>,
+    mode: WebhookMode,
+}
+
+/// Who answers a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WebhookMode {
+    /// The node, with status 202, once the event is durable. Then it is delivered as any.
+    #[default]
+    Async,
+    /// The function, with its answer. A service that gets no success sends the event again, or not.
+    Sync,
+}
+
+/// A word is no mode of a webhook.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("mode {found:?} is not known, expected async or sync")]
+pub struct WebhookModeError {
+    /// The word found.
+    pub found: String,
 }
 
 /// A webhook has no secret, or too many.
@@ -114,7 +131,10 @@ pub enum PausedBy {
     Failures(u32),
 }
 
-/// The path of the requests that carry events: absolute and normal, without query.
+/// What the paths of events begin with. No client can send a request to such a path.
+pub const EVENTS_PATH: &str = "/_events/";
+
+/// The path of the requests that carry events: below [`EVENTS_PATH`], normal, without query.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EventPath(Arc<str>);
 
@@ -127,9 +147,9 @@ pub enum EventPathError {
         /// Length found.
         bytes: usize,
     },
-    /// It does not begin with `/`.
-    #[error("path {found:?} does not begin with /")]
-    Relative {
+    /// It does not begin as the paths of events do.
+    #[error("path {found:?} does not begin with {EVENTS_PATH}")]
+    Elsewhere {
         /// The text found.
         found: String,
     },
@@ -169,7 +189,6 @@ impl TriggerKind {
         match self {
             Self::Schedule(_) => "schedule",
             Self::Webhook(_) => "webhook",
-            Self::Queue => "queue",
         }
     }
 }
@@ -183,9 +202,20 @@ impl WebhookSource {
     /// [`SecretsCountError`] if there are none or too many.
     pub fn new(provider: Provider, secrets: Vec<SecretName>) -> Result<Self, SecretsCountError> {
         match secrets.len() {
-            1..=SECRETS_MAX => Ok(Self { provider, secrets }),
+            1..=SECRETS_MAX => Ok(Self { provider, secrets, mode: WebhookMode::default() }),
             found => Err(SecretsCountError { found }),
         }
+    }
+
+    /// The same, where the service is answered in this `mode`.
+    #[must_use]
+    pub fn in_mode(self, mode: WebhookMode) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// Who answers the service.
+    pub fn mode(&self) -> WebhookMode {
+        self.mode
     }
 
     /// Whose rules the signatures follow.
@@ -196,6 +226,31 @@ impl WebhookSource {
     /// The secrets that may have signed a request.
     pub fn secrets(&self) -> &[SecretName] {
         &self.secrets
+    }
+}
+
+impl WebhookMode {
+    /// The word on the command line and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Async => "async",
+            Self::Sync => "sync",
+        }
+    }
+}
+
+impl fmt::Display for WebhookMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for WebhookMode {
+    type Err = WebhookModeError;
+
+    fn from_str(word: &str) -> Result<Self, WebhookModeError> {
+        let mode = [Self::Async, Self::Sync].into_iter().find(|mode| mode.as_str() == word);
+        mode.ok_or_else(|| WebhookModeError { found: word.chars().take(64).collect() })
     }
 }
 
@@ -229,7 +284,7 @@ impl fmt::Display for PauseNote {
 impl EventPath {
     /// The path of a trigger that does not say one: `/_events/<trigger>`.
     pub fn of(trigger: &TriggerName) -> Self {
-        Self(Arc::from(format!("/_events/{trigger}")))
+        Self(Arc::from(format!("{EVENTS_PATH}{trigger}")))
     }
 
     /// The path as text.
@@ -245,8 +300,8 @@ impl FromStr for EventPath {
         if text.len() > PATH_BYTES_MAX {
             return Err(EventPathError::TooLong { bytes: text.len() });
         }
-        if !text.starts_with('/') {
-            return Err(EventPathError::Relative { found: text.to_owned() });
+        if !text.starts_with(EVENTS_PATH) {
+            return Err(EventPathError::Elsewhere { found: text.to_owned() });
         }
         let normal = normal_path(text);
         if normal != text {

@@ -90,15 +90,15 @@ fn webhook_has_the_providers_id_and_type() {
 }
 
 #[test]
-fn queue_message_keeps_its_content_type_and_body() {
+fn a_webhook_keeps_its_content_type_and_body() {
     let body = Bytes::from_static(b"{}");
     let json: ContentType = "application/json; charset=utf-8".parse().unwrap();
-    let event =
-        CloudEvent::message(&trigger(), "1".parse().unwrap(), Timestamp::MIN, Some(json), body.clone());
+    let verified = Verified { delivery_id: None, event_type: None, time: Timestamp::MIN };
+    let id = "1".parse().unwrap();
+    let event = CloudEvent::webhook(&trigger(), Provider::Standard, &verified, &id, Some(json), body.clone());
     assert_eq!(event.data, body);
     let headers = event.headers(&trigger().name, 1);
     assert_eq!(headers["content-type"], "application/json; charset=utf-8");
-    assert_eq!(headers["ce-type"], "wasm-fn.queue.message");
     // Section 3.1.1: it must not be there twice.
     assert!(!headers.contains_key("ce-datacontenttype"));
 }

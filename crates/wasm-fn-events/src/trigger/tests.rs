@@ -23,17 +23,22 @@ fn default_path_has_the_name_of_the_trigger() {
 }
 
 #[test]
-fn paths_are_absolute_and_normal() {
+fn paths_are_those_of_events_and_normal() {
     let error = |text: &str| text.parse::<EventPath>().unwrap_err().to_string();
-    assert_eq!("/".parse::<EventPath>().unwrap().as_str(), "/");
-    assert_eq!(error("jobs"), r#"path "jobs" does not begin with /"#);
-    assert_eq!(error("/a/../b"), r#"path "/a/../b" is not in its normal form, expected "/b""#);
-    assert_eq!(error("/a?b"), r#"path "/a?b" is not in its normal form, expected "/a%3Fb""#);
+    assert_eq!("/_events/a/b".parse::<EventPath>().unwrap().as_str(), "/_events/a/b");
+    assert_eq!(error("jobs"), r#"path "jobs" does not begin with /_events/"#);
+    assert_eq!(error("/hello"), r#"path "/hello" does not begin with /_events/"#);
+    assert_eq!(error("/_events/../b"), r#"path "/_events/../b" is not in its normal form, expected "/b""#);
     assert_eq!(
-        error("/a b\r\nx: y"),
-        r#"path "/a b\r\nx: y" is not in its normal form, expected "/a%20b%0D%0Ax:%20y""#
+        error("/_events/a?b"),
+        r#"path "/_events/a?b" is not in its normal form, expected "/_events/a%3Fb""#
     );
-    assert_eq!(error(&format!("/{}", "a".repeat(1024))), "path is 1025 bytes long, expected at most 1024");
+    assert_eq!(
+        error("/_events/a b\r\nx: y"),
+        r#"path "/_events/a b\r\nx: y" is not in its normal form, expected "/_events/a%20b%0D%0Ax:%20y""#
+    );
+    let long = format!("/_events/{}", "a".repeat(1024));
+    assert_eq!(error(&long), "path is 1033 bytes long, expected at most 1024");
 }
 
 #[test]
