@@ -3,7 +3,8 @@
 //!
 //! Invariants: the server does not know where a route table comes from, nor what runs behind [`Invoke`]. A
 //! request uses the one table that it loaded when its head was complete. Every run of a request is tallied
-//! exactly once, and its observer learns of it exactly once. No request runs twice after it had an effect.
+//! exactly once, and its observer learns of it exactly once. No request runs twice after it had an effect; an
+//! event does, unless its trigger forbids that.
 //! Everything that a client or a guest can make grow has a limit in [`ServerOptions`].
 
 mod client;
@@ -24,7 +25,12 @@ pub use failure::{FailureCause, InvokeFailure};
 pub use invoke::{Call, InvocationBody, Invoke};
 pub use options::{ServerOptions, draw_at_random};
 pub use redirect::{RedirectHandle, RedirectOptions, redirect};
-pub use request::{RequestBody, RequestBodyError, RequestId, access::OverrideAccess, effects::EffectGuard};
+pub use request::{
+    RequestBody, RequestBodyError, RequestId,
+    access::OverrideAccess,
+    delivery::{Delivered, DeliveryError, DeliveryOptions, EventDispatcher, Redelivery},
+    effects::EffectGuard,
+};
 pub use response::charges::{Charge, ClientGets, charges};
 pub use server::{DrainReport, ServerHandle, serve};
 

@@ -4,6 +4,7 @@ pub(crate) mod access;
 mod attempt;
 pub(crate) mod authority;
 pub(crate) mod body;
+pub(crate) mod delivery;
 pub(crate) mod dispatch;
 pub(crate) mod effects;
 mod framing;

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
+use http::StatusCode;
 use wasm_fn_core::Scheme;
 use wasm_fn_router::RouteTable;
 
@@ -10,7 +11,7 @@ use crate::{
     client::Peer,
     connection::state::ConnectionState,
     options::ServerOptions,
-    request::{RequestId, access::OverrideAccess, key_skew::KeySkewWarnings},
+    request::{RequestId, access::OverrideAccess, delivery::Redelivery, key_skew::KeySkewWarnings},
 };
 
 /// What every connection shares.
@@ -30,6 +31,26 @@ pub(crate) struct Session<V> {
     pub(crate) scheme: Scheme,
     /// The port of the listener that accepted it.
     pub(crate) port: u16,
+    /// What its requests deliver, if they come from this node and not from a client.
+    pub(crate) delivery: Option<Redelivery>,
+}
+
+impl<V> Session<V> {
+    /// Whether a response with `status` is a failure of the version.
+    ///
+    /// To an event there are no answers but yes and no: a version that refuses what another one handles has
+    /// failed.
+    pub(crate) fn is_failure(&self, status: StatusCode) -> bool {
+        match self.delivery {
+            None => status.is_server_error(),
+            Some(_) => !status.is_success(),
+        }
+    }
+
+    /// Whether a request may run again although it had an effect.
+    pub(crate) fn repeats_effects(&self) -> bool {
+        self.delivery == Some(Redelivery::Always)
+    }
 }
 
 /// What stays the same in every run of a request.

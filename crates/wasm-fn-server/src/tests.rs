@@ -3,6 +3,7 @@
 mod addressing;
 mod blaming;
 mod cancelling;
+mod delivering;
 mod draining;
 pub(crate) mod encrypted;
 mod errors;

@@ -117,7 +117,8 @@ impl<V: Invoke> Acceptor<V> {
         let plane = Arc::clone(&self.plane);
         let peer = Peer::new(peer, &plane.options.trusted_proxies);
         let connection = Arc::clone(open.connection());
-        let session = Session { plane, connection, peer, scheme: Scheme::Http, port: self.port };
+        let (scheme, port, delivery) = (Scheme::Http, self.port, None);
+        let session = Session { plane, connection, peer, scheme, port, delivery };
         let protocols = Arc::clone(&self.protocols);
         self.tasks.spawn(async move {
             drive::run(stream, session, protocols).await;

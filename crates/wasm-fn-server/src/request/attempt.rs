@@ -97,7 +97,8 @@ pub(super) fn attempt<V: Invoke>(
     let (shielding, request) = match fallback_after {
         Some(after) => {
             let kept = session.plane.options.shield_body_bytes_max;
-            let (shield, request) = Shield::over(request, shield::due(arrival.at, after), kept);
+            let due = shield::due(arrival.at, after);
+            let (shield, request) = Shield::over(request, due, kept, session.repeats_effects());
             (ShieldState::First(shield), request)
         }
         None => (ShieldState::None, request),
@@ -196,7 +197,7 @@ impl<V: Invoke> Completion<V> {
         let checked = result.and_then(|response| check(response, &method));
         let second = match shielding {
             ShieldState::None => None,
-            ShieldState::First(shield) => second_run(*shield, &checked, &run),
+            ShieldState::First(shield) => second_run(&session, *shield, &checked, &run),
             ShieldState::Second(second) => {
                 let late = matches!(&checked, Err(failure) if failure.cause == FailureCause::Timeout);
                 second.end(if late { Shielding::NoTime } else { Shielding::Again });
@@ -229,12 +230,13 @@ impl<V: Invoke> Completion<V> {
 /// The request and the version for a second run, if the first failed in a way that allows it. Counts a
 /// failure that does not.
 fn second_run<V: Invoke>(
+    session: &Session<V>,
     shield: Shield,
     checked: &Checked<V::Body>,
     run: &RequestRun<V>,
 ) -> Option<(Request<RequestBody>, HeldVersion<V>)> {
     let failed = match checked {
-        Ok((response, _)) => response.status().is_server_error(),
+        Ok((response, _)) => session.is_failure(response.status()),
         // Another version would have the same trouble with the client.
         Err(failure) => failure.cause.outcome() != Outcome::Cancelled,
     };
@@ -289,7 +291,7 @@ fn respond<V: Invoke>(
         Problem::body_too_large(session.plane.options.body_bytes_max).into_response(id)
     } else {
         match checked {
-            Ok((response, send)) => stream(response, send, run, session.connection.flags.is_http2()),
+            Ok((response, send)) => stream(session, response, send, run),
             Err(failure) => {
                 let version = run.version().no;
                 tracing::debug!(request_id = %id, %version, error = %failure, "invocation failed");
@@ -308,13 +310,13 @@ fn respond<V: Invoke>(
 
 /// Sends as much of a guest's response as `send` allows. Its end ends the run.
 fn stream<V: Invoke>(
+    session: &Session<V>,
     response: Response<V::Body>,
     send: Send,
     mut run: RequestRun<V>,
-    http2: bool,
 ) -> FullResponse<V> {
-    let failed = response.status().as_u16() >= 500;
-    let complete = if failed { Outcome::ServerError } else { Outcome::Success };
+    let complete =
+        if session.is_failure(response.status()) { Outcome::ServerError } else { Outcome::Success };
     run.answers();
     let (head, body) = response.into_parts();
     let promised = match send {
@@ -323,7 +325,9 @@ fn stream<V: Invoke>(
             pin!(body).complete();
             let body = match send {
                 // With HTTP/2 the head itself ends the stream.
-                Send::NothingOf(length) if !http2 => Either::Right(OwnBody::NothingOf(length)),
+                Send::NothingOf(length) if !session.connection.flags.is_http2() => {
+                    Either::Right(OwnBody::NothingOf(length))
+                }
                 _ => empty(),
             };
             return Response::from_parts(head, body);

@@ -35,7 +35,7 @@ enum BodySource {
     Client(Inbound),
     /// For a run that may not be the last.
     Recorded(Arc<Mutex<Recording>>),
-    /// For the second run.
+    /// For the second run, or for a delivery.
     Replay(Box<Replay>),
 }
 
@@ -156,6 +156,11 @@ impl BodyProgress {
 }
 
 impl RequestBody {
+    /// A body that is here already.
+    pub(crate) fn whole(data: Bytes) -> Self {
+        Self(BodySource::Replay(Box::new(Replay::of(data))))
+    }
+
     /// The body of the request with `head`, of at most `limit` bytes, from `connection`.
     pub(crate) fn new(
         incoming: Incoming,

@@ -13,8 +13,8 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body as _;
 use http_body_util::Either;
 use hyper::body::Incoming;
-use wasm_fn_core::{Usage, normal_path};
-use wasm_fn_router::{HeldVersion, Reason, RequestAttributes, RouteTable};
+use wasm_fn_core::{Usage, VersionRef, normal_path};
+use wasm_fn_router::{HeldVersion, Reason, RequestAttributes, RouteTable, Stage};
 
 use super::{
     attempt::{Attempt, FullResponse, attempt},
@@ -26,7 +26,7 @@ use super::{
     version_override::requested_version,
 };
 use crate::{
-    connection::state::Order,
+    connection::state::{InFlight, Order},
     failure::{FailureCause, InvokeFailure},
     invoke::Invoke,
     response::{
@@ -37,12 +37,15 @@ use crate::{
     session::{Arrival, Plane, Session},
 };
 
+/// The paths of events. Only deliveries have them, so a function knows that nobody else sent such a request.
+const EVENTS_PATH: &str = "/_events/";
+
 /// The version that answers a request, and how.
-struct Selected<V> {
+pub(super) struct Selected<V> {
     version: HeldVersion<V>,
     observed: Option<ObservedRequest>,
     /// The time after which the stage's fallback answers; `None` if it never does.
-    fallback_after: Option<Duration>,
+    pub(super) fallback_after: Option<Duration>,
     /// Whether the request asked for the version.
     asked_for: bool,
 }
@@ -74,10 +77,10 @@ pub(crate) fn answer<V: Invoke>(
     let scheme = session.peer.scheme(request.headers(), trusted).unwrap_or(session.scheme);
     let pending = match session.plane.choose(&mut request, client, id, started) {
         Ok(selected) => {
-            let Selected { version, observed, fallback_after, asked_for } = selected;
-            let run =
-                RequestRun::new(version, started, request.body().progress(), in_flight, observed, asked_for);
+            head::strip(request.headers_mut());
             let arrival = Arrival { id, client, scheme, at: started };
+            let fallback_after = selected.fallback_after;
+            let run = selected.run(&request, in_flight, &arrival);
             session.clone().invoke(fallback_after, request, arrival, run)
         }
         Err(early) => {
@@ -106,6 +109,7 @@ impl<V: Invoke> Plane<V> {
         let host = head::host(request);
         let table = self.tables.load();
         let path = normal_path(request.uri().path());
+        refuse_events(&path)?;
         let (stage, asked) = match table.preview(self.options.preview_domain.as_ref(), host, &path) {
             None => {
                 let stage = table.find(host, &path).ok_or_else(|| unanswered(&table, &path))?;
@@ -115,9 +119,24 @@ impl<V: Invoke> Plane<V> {
                 if let Cow::Owned(path) = path {
                     preview.path_bytes = preview::address_bytes(request, &path, preview.path_bytes)?;
                 }
-                (preview.stage, Some(preview::admit(request, &preview, &*self.access)?))
+                let asked = preview::admit(request, &preview, &*self.access)?;
+                refuse_events(&normal_path(request.uri().path()))?;
+                (preview.stage, Some(asked))
             }
         };
+        Ok(self.choose_in(stage, request, asked, client, id, started)?)
+    }
+
+    /// Chooses the version of `stage` that answers `request`.
+    pub(super) fn choose_in(
+        &self,
+        stage: &Arc<Stage<V>>,
+        request: &Request<RequestBody>,
+        asked: Option<VersionRef>,
+        client: SocketAddr,
+        id: RequestId,
+        started: Instant,
+    ) -> Result<Selected<V>, Problem> {
         let attributes = RequestAttributes {
             headers: request.headers(),
             query: request.uri().query(),
@@ -138,6 +157,33 @@ impl<V: Invoke> Plane<V> {
     }
 }
 
+impl<V> Selected<V> {
+    /// Begins the first run of `request`, which is `in_flight` since it came.
+    pub(super) fn run(
+        self,
+        request: &Request<RequestBody>,
+        in_flight: InFlight,
+        arrival: &Arrival,
+    ) -> RequestRun<V> {
+        let Self { version, observed, asked_for, .. } = self;
+        RequestRun::new(version, arrival.at, request.body().progress(), in_flight, observed, asked_for)
+    }
+
+    /// Whether the canary of a comparison answers.
+    pub(super) fn is_canary(&self) -> bool {
+        self.observed.as_ref().is_some_and(ObservedRequest::is_canary)
+    }
+}
+
+/// Refuses `path`, in its normal form, if it is one of events.
+fn refuse_events(path: &str) -> Result<(), Problem> {
+    if path.starts_with(EVENTS_PATH) {
+        let detail = "paths below /_events/ are those of events, which no client can send";
+        return Err(Problem { detail: detail.into(), ..Code::NoSuchFunction.into() });
+    }
+    Ok(())
+}
+
 /// The problem when nothing in `table` answers `path`.
 #[cold]
 fn unanswered<V>(table: &RouteTable<V>, path: &str) -> Problem {
@@ -150,10 +196,10 @@ fn unanswered<V>(table: &RouteTable<V>, path: &str) -> Problem {
 
 impl<V: Invoke> Session<V> {
     /// Lets the version of `run` answer `request`, or the stage's fallback if that fails (see [`attempt`]).
-    fn invoke(
+    pub(super) fn invoke(
         self: Arc<Self>,
         fallback_after: Option<Duration>,
-        mut request: Request<RequestBody>,
+        request: Request<RequestBody>,
         arrival: Arrival,
         mut run: RequestRun<V>,
     ) -> PendingResponse<
@@ -177,7 +223,6 @@ impl<V: Invoke> Session<V> {
             response::head::sign(&mut response, arrival.id, run.version().label.clone());
             return future::Either::Left(ready(response));
         }
-        head::strip(request.headers_mut());
         future::Either::Right(attempt(self, fallback_after, request, arrival, run))
     }
 

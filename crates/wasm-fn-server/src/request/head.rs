@@ -6,7 +6,7 @@ use super::{authority, framing};
 use crate::{
     options::ServerOptions,
     response::{
-        headers::{TOKEN, VERSION},
+        headers::{ATTEMPT, PREFIX, TOKEN, TRIGGER, VERSION},
         problem::{Code, Problem},
     },
 };
@@ -128,10 +128,14 @@ pub(super) fn host<B>(request: &Request<B>) -> Option<&str> {
     }
 }
 
-/// Removes headers that are meant for the node and not for the guest.
+/// Removes headers that are meant for the node and not for the guest, and those that only an event has.
 pub(super) fn strip(headers: &mut HeaderMap) {
-    headers.remove(VERSION);
-    headers.remove(TOKEN);
+    // Few requests have any, and looking at the names costs less than looking for each.
+    if headers.keys().any(|name| name.as_str().starts_with(PREFIX)) {
+        for name in [VERSION, TOKEN, ATTEMPT, TRIGGER] {
+            headers.remove(name);
+        }
+    }
 }
 
 #[cold]

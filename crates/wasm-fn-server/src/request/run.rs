@@ -91,6 +91,11 @@ impl ObservedRequest {
         let shielded = fallback_after.is_some();
         Some(Self { ticket, side, placement, shielded, user, request_id, recalled: None })
     }
+
+    /// Whether the canary answers.
+    pub(crate) fn is_canary(&self) -> bool {
+        self.side == Side::Canary
+    }
 }
 
 impl<V> RequestRun<V> {

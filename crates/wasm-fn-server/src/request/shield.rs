@@ -1,7 +1,7 @@
 //! The shield: if a canary fails, its request runs once more, on the version that the canary is to replace.
 //!
-//! This happens only before the canary's head was sent, only if the canary had no effect, and only if all
-//! that it read of the body was kept. The second run gets the same head and body, and the rest of the
+//! This happens only before the canary's head was sent, only if the canary had no effect (a delivery may run
+//! again after one), and only if all that it read of the body was kept. The second run gets the same head and body, and the rest of the
 //! request's time.
 
 use std::{
@@ -30,6 +30,8 @@ pub(crate) struct Shield {
     due: Option<Instant>,
     /// Made when the canary first waits; most never do.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the request may run again although the canary had an effect.
+    repeats_effects: bool,
 }
 
 /// The head of a request. A list costs less than a map, and most canaries do not fail.
@@ -42,13 +44,15 @@ struct Head {
 
 impl Shield {
     /// Keeps the head and up to `bytes_max` of the body of `request`, in case the canary fails or has not
-    /// answered at `due`. Returns the request for the canary.
+    /// answered at `due`. Returns the request for the canary. With `repeats_effects` the request may run again
+    /// after an effect, too.
     ///
     /// Boxed: few requests belong to a canary, and every connection would need room for this.
     pub(crate) fn over(
         request: Request<RequestBody>,
         due: Instant,
         bytes_max: usize,
+        repeats_effects: bool,
     ) -> (Box<Self>, Request<RequestBody>) {
         let head = Head::of(&request);
         let (head_of_canary, body) = request.into_parts();
@@ -59,6 +63,7 @@ impl Shield {
             effects: EffectGuard::default(),
             due: Some(due),
             timer: None,
+            repeats_effects,
         });
         (shield, Request::from_parts(head_of_canary, body))
     }
@@ -91,7 +96,7 @@ impl Shield {
         if !self.body.is_whole() {
             return Err(Shielding::BodyTooLarge);
         }
-        if !self.effects.forbid() {
+        if !self.effects.forbid() && !self.repeats_effects {
             return Err(Shielding::HadEffect);
         }
         let body = self.body.replay().ok_or(Shielding::BodyTooLarge)?;
@@ -99,7 +104,7 @@ impl Shield {
     }
 
     fn forbid(&self) -> bool {
-        self.body.is_whole() && self.effects.forbid()
+        self.body.is_whole() && (self.effects.forbid() || self.repeats_effects)
     }
 }
 

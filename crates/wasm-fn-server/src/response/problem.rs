@@ -153,6 +153,18 @@ impl Code {
     pub(crate) fn status(self) -> StatusCode {
         self.describe().1
     }
+
+    /// Whether the node is at fault: it could not ask the function, or did not let it finish.
+    pub(crate) fn is_of_node(self) -> bool {
+        matches!(
+            self,
+            Self::FunctionNotReady
+                | Self::FunctionOverloaded
+                | Self::NodeOverloaded
+                | Self::VersionRecalled
+                | Self::InternalError
+        )
+    }
 }
 
 impl From<Code> for Problem {
@@ -265,6 +277,7 @@ impl Problem {
     pub(crate) fn into_response<V: Invoke>(self, id: RequestId) -> Response<ResponseBody<V>> {
         let mut response = Response::new(own(self.json(id)));
         *response.status_mut() = self.code.status();
+        response.extensions_mut().insert(self.code);
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         fields.insert(headers::REQUEST_ID, id.header_value());

@@ -14,8 +14,10 @@ use super::{BodySource, Inbound, RequestBody, RequestBodyError};
 
 /// Records what is read of a body until this is dropped.
 pub(crate) struct BodyRecorder {
-    // `None` for a body without content.
+    // `None` for a body that needs no recording.
     recording: Option<Arc<Mutex<Recording>>>,
+    // What such a body consists of.
+    whole: Bytes,
 }
 
 /// A body, and everything that was read of it.
@@ -51,11 +53,17 @@ impl BodyRecorder {
                 let recording = Recording { inbound: Some(inbound), data, trailers, room };
                 let recording = Arc::new(Mutex::new(recording));
                 (
-                    Self { recording: Some(Arc::clone(&recording)) },
+                    Self { recording: Some(Arc::clone(&recording)), whole: Bytes::new() },
                     RequestBody(BodySource::Recorded(recording)),
                 )
             }
-            source => (Self { recording: None }, RequestBody(source)),
+            source => {
+                let whole = match &source {
+                    BodySource::Replay(replay) => replay.data.clone(),
+                    BodySource::Client(_) | BodySource::Recorded(_) => Bytes::new(),
+                };
+                (Self { recording: None, whole }, RequestBody(source))
+            }
         }
     }
 
@@ -68,7 +76,7 @@ impl BodyRecorder {
     /// it.
     pub(crate) fn replay(self) -> Option<RequestBody> {
         let replay = match &self.recording {
-            None => Replay { data: Bytes::new(), trailers: None, rest: None },
+            None => Replay::of(self.whole.clone()),
             Some(recording) => {
                 let mut recording = lock(recording);
                 recording.room?;
@@ -136,6 +144,11 @@ impl Recording {
 }
 
 impl Replay {
+    /// A body of `data` alone.
+    pub(super) fn of(data: Bytes) -> Self {
+        Self { data, trailers: None, rest: None }
+    }
+
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
