@@ -6,6 +6,8 @@ use arc_swap::ArcSwap;
 use rand::RngExt as _;
 use wasm_fn_core::{Network, Point, PreviewDomain};
 
+use crate::request::reception::EventReceiver;
+
 /// Limits for clients, and the proxies that may name them.
 ///
 /// The value at the end of each description is a sensible default for a public listener.
@@ -51,6 +53,8 @@ pub struct ServerOptions {
     /// The domain below which each version has a host name. Without it, versions have only their paths.
     /// `None`.
     pub preview_domain: Option<PreviewDomain>,
+    /// Answers webhooks. `None`.
+    pub receiver: Option<Arc<dyn EventReceiver>>,
     /// Draws the point of a request that nothing else places: [`draw_at_random`].
     pub draw: fn() -> Point,
 }

@@ -12,6 +12,7 @@ mod head;
 pub(crate) mod id;
 pub(crate) mod key_skew;
 mod preview;
+pub(crate) mod reception;
 pub(crate) mod run;
 mod shield;
 mod version_override;

@@ -16,7 +16,7 @@ use crate::{
     },
     invoke::Invoke,
     options::ServerOptions,
-    request::{access::OverrideAccess, key_skew::KeySkewWarnings},
+    request::access::OverrideAccess,
     session::Plane,
 };
 
@@ -61,11 +61,14 @@ pub fn serve<V: Invoke>(
         leave: CancellationToken::new(),
         cut: CancellationToken::new(),
     };
+    let protocols = drive::protocols(&options, StreamExecutor(handle.tasks.clone()));
+    let room = Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS));
+    let plane = Plane::new(tables, options, access);
     let acceptor = Acceptor {
         port: handle.local_addr.port(),
-        protocols: Arc::new(drive::protocols(&options, StreamExecutor(handle.tasks.clone()))),
-        room: Arc::new(Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS))),
-        plane: Arc::new(Plane { tables, access, options, key_skew: KeySkewWarnings::default() }),
+        protocols: Arc::new(protocols),
+        room: Arc::new(room),
+        plane,
         connections: Arc::clone(&handle.connections),
         tasks: handle.tasks.clone(),
         drain: handle.drain.clone(),

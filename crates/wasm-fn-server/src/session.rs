@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
+use tokio::sync::Semaphore;
 use wasm_fn_core::Scheme;
 use wasm_fn_router::RouteTable;
 
@@ -11,7 +12,10 @@ use crate::{
     client::Peer,
     connection::state::ConnectionState,
     options::ServerOptions,
-    request::{RequestId, access::OverrideAccess, delivery::Redelivery, key_skew::KeySkewWarnings},
+    request::{
+        RequestId, access::OverrideAccess, delivery::Redelivery, key_skew::KeySkewWarnings,
+        reception::RECEPTIONS_MAX,
+    },
 };
 
 /// What every connection shares.
@@ -20,6 +24,19 @@ pub(crate) struct Plane<V> {
     pub(crate) access: Arc<dyn OverrideAccess>,
     pub(crate) options: ServerOptions,
     pub(crate) key_skew: KeySkewWarnings,
+    /// Room for requests that become events.
+    pub(crate) receptions: Semaphore,
+}
+
+impl<V> Plane<V> {
+    pub(crate) fn new(
+        tables: Arc<ArcSwap<RouteTable<V>>>,
+        options: ServerOptions,
+        access: Arc<dyn OverrideAccess>,
+    ) -> Arc<Self> {
+        let (key_skew, receptions) = (KeySkewWarnings::default(), Semaphore::new(RECEPTIONS_MAX));
+        Arc::new(Self { tables, access, options, key_skew, receptions })
+    }
 }
 
 /// One connection.

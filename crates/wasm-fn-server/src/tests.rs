@@ -13,6 +13,7 @@ mod lengths;
 mod limits;
 mod previewing;
 mod proxied;
+mod receiving;
 mod refusing;
 mod routing;
 mod sending;

@@ -87,6 +87,7 @@ fn serve(runtime: &tokio::runtime::Runtime) -> SocketAddr {
             stall_timeout: minute,
             drain_grace: minute,
             schedule_delay_max: minute,
+            receiver: None,
             draw: draw_at_random,
         };
         wasm_fn_server::serve(listener, tables, options, Arc::new(Nobody)).expect("it listens").local_addr()

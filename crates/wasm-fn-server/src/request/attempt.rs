@@ -45,7 +45,7 @@ type Checked<B> = Result<(Response<B>, Send), InvokeFailure>;
 pub(super) type FullResponse<V> = Response<ResponseBody<V>>;
 
 /// A future that is rare enough to be boxed.
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + std::marker::Send>>;
+pub(super) type Boxed<T> = Pin<Box<dyn Future<Output = T> + std::marker::Send>>;
 
 pin_project! {
     /// The response to a request by the invocation `R`, or by a second run where the shield allows that.

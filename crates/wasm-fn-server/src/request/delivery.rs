@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use wasm_fn_core::{FunctionName, Scheme, StageName, VersionNo, VersionRef};
 use wasm_fn_router::RouteTable;
 
-use super::{access::OverrideAccess, body::RequestBody, id::RequestId, key_skew::KeySkewWarnings};
+use super::{access::OverrideAccess, body::RequestBody, id::RequestId};
 use crate::{
     client::Peer,
     clock,
@@ -104,7 +104,7 @@ impl<V: Invoke> EventDispatcher<V> {
         options: ServerOptions,
         access: Arc<dyn OverrideAccess>,
     ) -> Self {
-        Self { plane: Arc::new(Plane { tables, access, options, key_skew: KeySkewWarnings::default() }) }
+        Self { plane: Plane::new(tables, options, access) }
     }
 
     /// Has the function handle the event in `request`, and reads its answer to the end.

@@ -17,11 +17,12 @@ use wasm_fn_core::{Usage, VersionRef, normal_path};
 use wasm_fn_router::{HeldVersion, Reason, RequestAttributes, RouteTable, Stage};
 
 use super::{
-    attempt::{Attempt, FullResponse, attempt},
+    attempt::{Attempt, Boxed, FullResponse, attempt},
     body::RequestBody,
     head,
     id::RequestId,
     preview::{self, EarlyResponse},
+    reception::receive,
     run::{ObservedRequest, RequestRun, RunEnd},
     version_override::requested_version,
 };
@@ -50,8 +51,11 @@ pub(super) struct Selected<V> {
     asked_for: bool,
 }
 
-/// The response to a request: available already, or the result of the invocation `R`.
-type PendingResponse<V, R> = future::Either<Ready<FullResponse<V>>, Attempt<V, R>>;
+/// The response to a request: one without an invocation, or the result of the invocation `R`.
+type PendingResponse<V, R> = future::Either<Early<FullResponse<V>>, Attempt<V, R>>;
+
+/// A response without an invocation: available, or somebody else's.
+type Early<T> = future::Either<Ready<T>, Boxed<T>>;
 
 /// Answers `request`. There always is a response.
 ///
@@ -75,19 +79,27 @@ pub(crate) fn answer<V: Invoke>(
     let trusted = &session.plane.options.trusted_proxies;
     let client = session.peer.client(request.headers_mut(), trusted);
     let scheme = session.peer.scheme(request.headers(), trusted).unwrap_or(session.scheme);
-    let pending = match session.plane.choose(&mut request, client, id, started) {
-        Ok(selected) => {
-            head::strip(request.headers_mut());
-            let arrival = Arrival { id, client, scheme, at: started };
-            let fallback_after = selected.fallback_after;
-            let run = selected.run(&request, in_flight, &arrival);
-            session.clone().invoke(fallback_after, request, arrival, run)
-        }
-        Err(early) => {
-            if let EarlyResponse::Refused(problem) = &early {
-                tracing::debug!(request_id = %id, %client, code = problem.code.as_str(), "request refused");
+    let pending = match session.plane.reception(&request) {
+        None => match session.plane.choose(&mut request, client, id, started) {
+            Ok(selected) => {
+                head::strip(request.headers_mut());
+                let arrival = Arrival { id, client, scheme, at: started };
+                let fallback_after = selected.fallback_after;
+                let run = selected.run(&request, in_flight, &arrival);
+                session.clone().invoke(fallback_after, request, arrival, run)
             }
-            future::Either::Left(ready(early.into_response(id)))
+            Err(early) => {
+                if let EarlyResponse::Refused(problem) = &early {
+                    let code = problem.code.as_str();
+                    tracing::debug!(request_id = %id, %client, code, "request refused");
+                }
+                future::Either::Left(future::Either::Left(ready(early.into_response(id))))
+            }
+        },
+        Some(reception) => {
+            let plane = Arc::clone(&session.plane);
+            let received: Boxed<_> = Box::pin(receive(plane, reception, request, client, id, in_flight));
+            future::Either::Left(future::Either::Right(received))
         }
     };
     pending.map(move |response| session.finish(response, is_head))
@@ -221,7 +233,7 @@ impl<V: Invoke> Session<V> {
             run.end(RunEnd::Refused(cause, usage));
             let mut response = problem.into_response(arrival.id);
             response::head::sign(&mut response, arrival.id, run.version().label.clone());
-            return future::Either::Left(ready(response));
+            return future::Either::Left(future::Either::Left(ready(response)));
         }
         future::Either::Right(attempt(self, fallback_after, request, arrival, run))
     }

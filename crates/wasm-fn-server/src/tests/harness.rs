@@ -222,6 +222,7 @@ pub(super) fn options() -> ServerOptions {
         tls: None,
         proxy_protocol: false,
         preview_domain: None,
+        receiver: None,
         draw: draw_at_random,
     }
 }

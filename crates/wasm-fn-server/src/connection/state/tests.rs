@@ -30,6 +30,7 @@ fn connection() -> (Arc<ConnectionState>, Instant, ServerOptions) {
         tls: None,
         proxy_protocol: false,
         preview_domain: None,
+        receiver: None,
         draw: draw_at_random,
     };
     let opened = clock::now();

@@ -1,0 +1,77 @@
+//! Requests that are events of others.
+
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use http::{Response, request::Parts};
+use http_body_util::{BodyExt, Full};
+
+use super::harness::{Fake, Node, get, ok, options, problem, request, request2, text};
+use crate::{EventReceiver, ServerOptions};
+
+/// Answers with what it got, at the webhook `a`, of bodies up to ten bytes.
+#[derive(Debug)]
+struct Echo;
+
+impl EventReceiver for Echo {
+    fn body_bytes_max(&self, hook: &str) -> Option<u64> {
+        (hook == "a").then_some(10)
+    }
+
+    fn receive(
+        self: Arc<Self>,
+        hook: String,
+        head: Parts,
+        body: Bytes,
+        client: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send>> {
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        let said = format!("{hook} {} {} {body} {}", head.method, head.uri.path(), client.ip());
+        Box::pin(async move { Response::builder().status(202).body(said.into()).unwrap() })
+    }
+}
+
+async fn node() -> Node {
+    let options = ServerOptions { receiver: Some(Arc::new(Echo)), ..options() };
+    Node::bounded(options, Fake::new(|_| async { ok("function") })).await
+}
+
+fn body(text: &'static str) -> super::harness::ClientBody {
+    Full::new(Bytes::from(text)).boxed_unsync()
+}
+
+#[tokio::test]
+async fn a_webhook_is_answered_by_its_receiver() {
+    let node = node().await;
+    let mut http1 = node.http1().await;
+    // The connection goes on after it.
+    for _ in 0..2 {
+        let response = http1.send_request(request("/_hooks/a?x=y", body("hello"))).await.unwrap();
+        assert_eq!(response.status(), 202);
+        assert!(response.headers().contains_key("wasm-fn-request-id"));
+        assert_eq!(text(response).await, "a POST /_hooks/a hello 127.0.0.1");
+    }
+    let response = node.http2().await.send_request(request2("/_hooks/a", body("hello"))).await.unwrap();
+    assert_eq!(text(response).await, "a POST /_hooks/a hello 127.0.0.1");
+    let response = http1.send_request(get("/hello")).await.unwrap();
+    assert_eq!(text(response).await, "function");
+}
+
+#[tokio::test]
+async fn a_webhook_that_is_not_there_is_as_any_path() {
+    let node = node().await;
+    for path in ["/_hooks/b", "/_hooks/", "/_hooks/a/", "/_hooks"] {
+        let response = node.http1().await.send_request(request(path, body("x"))).await.unwrap();
+        let (status, problem) = problem(response).await;
+        assert_eq!((status.as_u16(), &problem["code"]), (404, &"no-such-function".into()), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused() {
+    let node = node().await;
+    let response = node.http1().await.send_request(request("/_hooks/a", body("hello world"))).await.unwrap();
+    let (status, problem) = problem(response).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (413, &"body-too-large".into()));
+    assert_eq!(problem["detail"], "the request body is longer than the limit of 10 bytes");
+}
