@@ -51,6 +51,7 @@ const EDGES: [(&str, &[&str]); 17] = [
         &[
             "wasm-fn-access",
             "wasm-fn-core",
+            "wasm-fn-events",
             "wasm-fn-rollout",
             "wasm-fn-router",
             "wasm-fn-secrets",

@@ -12,6 +12,7 @@ mod refusals;
 mod secrets;
 mod tokens;
 mod trap_memory;
+mod triggers;
 
 use std::{collections::HashSet, io, sync::Arc};
 
@@ -94,6 +95,7 @@ pub struct Control<H: Host, S> {
     unready: watch::Sender<Option<String>>,
     table: Arc<ArcSwap<RouteTable<H::Version>>>,
     state: ArcSwap<State>,
+    followers: watch::Sender<Arc<State>>,
     writer: Mutex<Writer<H>>,
     // The analyses of published rollouts.
     analyses: ArcSwap<Analyses>,
@@ -179,8 +181,9 @@ impl<H: Host, S: Store> Control<H, S> {
         let analyses = publisher.analyses();
         let memory = trap_memory::Memory::of(publisher.news(), loaded.traps);
         let used = digests(&loaded.state);
+        let state = Arc::new(loaded.state);
         options.blobs.sweep(|digest| used.contains(&digest))?;
-        tracing::info!(revision = loaded.state.revision().0, "state loaded");
+        tracing::info!(revision = state.revision().0, "state loaded");
         let control = Arc::new(Self {
             host: options.host,
             store: options.store,
@@ -193,7 +196,8 @@ impl<H: Host, S: Store> Control<H, S> {
             salt: options.salt,
             unready: watch::Sender::new(None),
             table: Arc::new(ArcSwap::from_pointee(table)),
-            state: ArcSwap::from_pointee(loaded.state),
+            followers: watch::Sender::new(Arc::clone(&state)),
+            state: ArcSwap::new(state),
             writer: Mutex::new(Writer { publisher, head: loaded.head, handed_over: false }),
             analyses: ArcSwap::new(analyses),
             changed,
@@ -221,6 +225,12 @@ impl<H: Host, S: Store> Control<H, S> {
     /// The published state.
     pub fn state(&self) -> Arc<State> {
         self.state.load_full()
+    }
+
+    /// Makes `state` the published one.
+    fn show(&self, state: Arc<State>) {
+        self.state.store(Arc::clone(&state));
+        self.followers.send_replace(state);
     }
 
     /// Sets why the admin API reports the node as not ready; `None` if it is ready.
@@ -373,7 +383,7 @@ impl<H: Host, S: Store> Control<H, S> {
             }
             self.table.store(Arc::new(table));
         }
-        self.state.store(Arc::clone(&after));
+        self.show(Arc::clone(&after));
         log(&entry);
         if let Change::Function(change) = &entry.change {
             self.ended.count(change, &before, &after);

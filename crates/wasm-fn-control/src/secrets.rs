@@ -118,7 +118,15 @@ impl SecretKeys {
         Ok(Arc::new(SecretSet::new(values, are_variables)?))
     }
 
-    fn value(&self, function: &Function, place: SecretPlace<'_>) -> Result<Option<SecretValue>, UnsealError> {
+    /// The value at `place` of `function`, opened; `None` if there is none.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(crate) fn value(
+        &self,
+        function: &Function,
+        place: SecretPlace<'_>,
+    ) -> Result<Option<SecretValue>, UnsealError> {
         let SecretPlace { stage, name, revision, .. } = place;
         let Some(entry) = entry(function, stage, name, revision) else { return Ok(None) };
         match self.ring.load().as_ref() {

@@ -20,6 +20,7 @@ mod spec;
 mod stage_config;
 mod tokens;
 mod traffic;
+mod triggers;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -34,7 +35,9 @@ use wasm_fn_secrets::SealedDataKey;
 
 pub use advance::{Facts, effective};
 pub use approval::Approve;
-pub use change::{AccessChange, Action, Advance, Build, Change, FunctionChange, Meta, Refusals};
+pub use change::{
+    AccessChange, Action, Advance, Build, Change, FunctionChange, Meta, Refusals, TriggerChange,
+};
 pub use check::{Check, CheckError, CheckText, Mismatch};
 pub use cohorts::{CohortProblem, NoCohort};
 pub use deploy::{DeployPlan, Deployment};
@@ -46,6 +49,7 @@ pub use secrets::{FunctionSecrets, ResealedValue, Secret, SecretEntry, SecretPin
 use spec::KEEP_MAX;
 pub use spec::{RolloutSpec, SpecError};
 pub use tokens::NewToken;
+pub use triggers::{FunctionTriggers, TriggerState};
 
 /// How many earlier stable versions a stage remembers.
 const PREVIOUS_MAX: usize = 20;
@@ -77,6 +81,8 @@ pub struct Function {
     pub proposals: BTreeMap<StageName, Proposal>,
     /// Its secrets, in stages with and without traffic.
     pub secrets: FunctionSecrets,
+    /// Its triggers.
+    pub triggers: FunctionTriggers,
 }
 
 /// One immutable build.
@@ -262,6 +268,7 @@ impl Default for Function {
             ended: BTreeMap::new(),
             proposals: BTreeMap::new(),
             secrets: FunctionSecrets::default(),
+            triggers: FunctionTriggers::new(),
         }
     }
 }
@@ -400,6 +407,7 @@ impl Function {
                 self.ended.remove(stage);
                 self.proposals.remove(stage);
                 self.secrets.remove_stage(stage);
+                self.remove_triggers(stage);
                 for version in self.versions.values_mut() {
                     version.secrets.remove(stage);
                     version.stage_configs.remove(stage);
@@ -408,7 +416,14 @@ impl Function {
             Action::SetSecret { .. } | Action::DeleteSecret { .. } | Action::ResealSecrets { .. } => {
                 self.apply_secrets(action, meta);
             }
+            Action::SetTrigger { stage, name, trigger, hook, change } => {
+                self.set_trigger((stage.clone(), name.clone()), (trigger, hook), *change, meta);
+            }
+            Action::RemoveTrigger { stage, name } => {
+                self.triggers.remove(&(stage.clone(), name.clone()));
+            }
             Action::Delete => {
+                self.triggers.clear();
                 self.proposals.clear();
                 self.versions.clear();
                 self.stages.clear();

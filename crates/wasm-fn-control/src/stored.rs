@@ -13,6 +13,7 @@ mod function;
 mod rollout;
 mod secrets;
 mod stage_config;
+mod trigger;
 
 use std::{fmt::Display, str::FromStr};
 

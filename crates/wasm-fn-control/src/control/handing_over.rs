@@ -38,7 +38,7 @@ impl<H: Host, S: Store> Control<H, S> {
             writer.publisher = publisher;
             writer.head = loaded.head;
             self.table.store(Arc::new(table));
-            self.state.store(Arc::new(loaded.state));
+            self.show(Arc::new(loaded.state));
             self.keep_bases();
         }
         writer.handed_over = false;

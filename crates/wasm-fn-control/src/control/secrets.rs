@@ -9,7 +9,8 @@ use wasm_fn_store::Store;
 use super::{Control, ControlError, Note};
 use crate::{
     host::Host,
-    state::{AccessChange, Action, FunctionChange, State},
+    secrets::SecretsError,
+    state::{AccessChange, Action, FunctionChange, Secret, State},
 };
 
 /// Which secret.
@@ -70,6 +71,21 @@ impl<H: Host, S: Store> Control<H, S> {
         .await
     }
 
+    /// The newest value of a secret; `None` if it is not set.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn newest_secret(&self, secret: &SecretId) -> Result<Option<SecretValue>, SecretsError> {
+        let SecretId { function: name, stage, name: secret } = secret;
+        let state = self.state();
+        let Some(function) = state.stored_function(name) else { return Ok(None) };
+        let Some(revision) = function.secrets.get(stage, secret).and_then(Secret::newest) else {
+            return Ok(None);
+        };
+        let place = SecretPlace { function: name, stage, name: secret, revision };
+        Ok(self.secrets.value(function, place)?)
+    }
+
     /// Seals every secret under a new key, one function after the other, and drops the keys so far. Whatever
     /// of it is done, every value can be opened. Returns how many functions were resealed.
     ///
@@ -102,7 +118,7 @@ impl<H: Host, S: Store> Control<H, S> {
                 return Ok((after, resealed));
             };
             let function = before.stored_function(&name).cloned().unwrap_or_default();
-            let values = self.secrets.reseal(&name, &function).map_err(crate::secrets::SecretsError::from)?;
+            let values = self.secrets.reseal(&name, &function).map_err(SecretsError::from)?;
             let change = FunctionChange { function: name, action: Action::ResealSecrets { values } };
             self.commit(&mut writer, before, note.clone(), change.into()).await?;
             resealed += 1;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use wasm_fn_access::{Token, TokenHash};
 use wasm_fn_core::{
-    Digest, FunctionConfig, FunctionName, Revision, SecretName, StageConfig, StageName, TokenName, VersionNo,
+    Digest, FunctionConfig, FunctionName, Revision, SecretName, StageConfig, StageName, TokenName,
+    TriggerName, VersionNo,
 };
+use wasm_fn_events::Trigger;
 use wasm_fn_secrets::{KeyId, SealedDataKey, SealedValue, SecretRevision};
 
 use super::{Approval, Proposal, ResealedValue, SecretPins, StageState};
@@ -240,8 +242,39 @@ pub enum Action {
         /// The values.
         values: Vec<ResealedValue>,
     },
+    /// A trigger is new, paused or resumed.
+    SetTrigger {
+        /// The stage.
+        stage: StageName,
+        /// The trigger.
+        name: TriggerName,
+        /// What it is now.
+        trigger: Arc<Trigger>,
+        /// Where its webhook is, if it is new and has one.
+        hook: Option<String>,
+        /// How it changed.
+        change: TriggerChange,
+    },
+    /// A trigger was removed, with its events.
+    RemoveTrigger {
+        /// The stage.
+        stage: StageName,
+        /// The trigger.
+        name: TriggerName,
+    },
     /// The function is deleted. Its version numbers are not reused.
     Delete,
+}
+
+/// How a trigger changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TriggerChange {
+    /// It is new.
+    Add,
+    /// It was paused.
+    Pause,
+    /// It was resumed.
+    Resume,
 }
 
 /// How a rollout advanced, without ending or making its canary stable. The exception is `Settle`, which ends
@@ -371,8 +404,8 @@ impl Advance {
 
 impl Action {
     /// The word for this action: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete-stage`,
-    /// `delete`, `propose`, `approve`, `reject`, `set-secret`, `delete-secret`, `reseal-secrets`, or the word
-    /// for its advance.
+    /// `delete`, `propose`, `approve`, `reject`, `set-secret`, `delete-secret`, `reseal-secrets`, `add-trigger`,
+    /// `pause-trigger`, `resume-trigger`, `remove-trigger`, or the word for its advance.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",
@@ -389,6 +422,10 @@ impl Action {
             Self::SetSecret { .. } => "set-secret",
             Self::DeleteSecret { .. } => "delete-secret",
             Self::ResealSecrets { .. } => "reseal-secrets",
+            Self::SetTrigger { change: TriggerChange::Add, .. } => "add-trigger",
+            Self::SetTrigger { change: TriggerChange::Pause, .. } => "pause-trigger",
+            Self::SetTrigger { change: TriggerChange::Resume, .. } => "resume-trigger",
+            Self::RemoveTrigger { .. } => "remove-trigger",
         }
     }
 
@@ -406,7 +443,9 @@ impl Action {
             | Self::Reject { stage, .. }
             | Self::DeleteStage { stage }
             | Self::SetSecret { stage, .. }
-            | Self::DeleteSecret { stage, .. } => Some(stage),
+            | Self::DeleteSecret { stage, .. }
+            | Self::SetTrigger { stage, .. }
+            | Self::RemoveTrigger { stage, .. } => Some(stage),
             Self::Delete | Self::ResealSecrets { .. } => None,
         }
     }
@@ -422,6 +461,14 @@ impl Action {
             | Self::Propose { version, .. }
             | Self::Approve { version, .. }
             | Self::Reject { version, .. } => Some(*version),
+            _ => None,
+        }
+    }
+
+    /// The trigger that the action is about.
+    pub fn trigger(&self) -> Option<&TriggerName> {
+        match self {
+            Self::SetTrigger { name, .. } | Self::RemoveTrigger { name, .. } => Some(name),
             _ => None,
         }
     }

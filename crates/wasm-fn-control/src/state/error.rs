@@ -5,6 +5,7 @@ use std::fmt;
 use wasm_fn_core::{
     ConfigError, FunctionName, SecretName, SplitError, StageName, TokenName, VersionNo, VersionRef,
 };
+use wasm_fn_events::TriggerId;
 use wasm_fn_rollout::CommandError;
 use wasm_fn_router::RouteClash;
 
@@ -137,6 +138,22 @@ pub enum ChangeError {
         stage: StageName,
         /// How many stages there are.
         found: usize,
+    },
+    /// There is no such trigger.
+    #[error("`{}` has no trigger `{}` in stage `{}`", .0.function, .0.name, .0.stage)]
+    NoSuchTrigger(TriggerId),
+    /// There is one.
+    #[error("`{}` already has a trigger `{}` in stage `{}`, expected another name", .0.function, .0.name, .0.stage)]
+    TriggerExists(TriggerId),
+    /// There are too many triggers.
+    #[error("the {of} has {found} triggers, expected fewer than {max} to make another")]
+    TooManyTriggers {
+        /// What has them.
+        of: &'static str,
+        /// How many it has.
+        found: usize,
+        /// How many it may have.
+        max: usize,
     },
     /// The live stage goes only with its function.
     #[error("stage `live` of `{0}` cannot be deleted alone, expected another stage")]

@@ -1,5 +1,7 @@
 //! The stored form of changes.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -11,6 +13,7 @@ use super::{
     secrets::{self, StoredPins, StoredResealed},
     stage_config::StoredStageConfig,
     texts,
+    trigger::{StoredTrigger, StoredTriggerChange},
 };
 use crate::{report::Report, state};
 
@@ -123,6 +126,18 @@ pub(crate) enum StoredAction {
     },
     ResealSecrets {
         values: Vec<StoredResealed>,
+    },
+    SetTrigger {
+        stage: String,
+        name: String,
+        trigger: Box<StoredTrigger>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hook: Option<String>,
+        change: StoredTriggerChange,
+    },
+    RemoveTrigger {
+        stage: String,
+        name: String,
     },
 }
 
@@ -255,6 +270,16 @@ impl From<&state::Action> for StoredAction {
             state::Action::ResealSecrets { values } => {
                 Self::ResealSecrets { values: values.iter().map(Into::into).collect() }
             }
+            state::Action::SetTrigger { stage, name, trigger, hook, change } => Self::SetTrigger {
+                stage: stage.to_string(),
+                name: name.to_string(),
+                trigger: Box::new((&**trigger).into()),
+                hook: hook.clone(),
+                change: (*change).into(),
+            },
+            state::Action::RemoveTrigger { stage, name } => {
+                Self::RemoveTrigger { stage: stage.to_string(), name: name.to_string() }
+            }
         }
     }
 }
@@ -361,6 +386,16 @@ impl TryFrom<StoredAction> for state::Action {
             StoredAction::ResealSecrets { values } => Self::ResealSecrets {
                 values: values.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             },
+            StoredAction::SetTrigger { stage, name, trigger, hook, change } => Self::SetTrigger {
+                stage: parse(&stage)?,
+                name: parse(&name)?,
+                trigger: Arc::new((*trigger).try_into()?),
+                hook,
+                change: change.into(),
+            },
+            StoredAction::RemoveTrigger { stage, name } => {
+                Self::RemoveTrigger { stage: parse(&stage)?, name: parse(&name)? }
+            }
         })
     }
 }

@@ -14,6 +14,7 @@ use super::{
     secrets::{self, StoredPins, StoredSecrets},
     stage_config::StoredStageConfig,
     texts,
+    trigger::StoredTriggers,
 };
 use crate::state;
 
@@ -32,6 +33,8 @@ pub(crate) struct StoredFunction {
     proposals: BTreeMap<String, StoredProposal>,
     #[serde(default, skip_serializing_if = "StoredSecrets::is_default")]
     secrets: StoredSecrets,
+    #[serde(default, skip_serializing_if = "StoredTriggers::is_empty")]
+    triggers: StoredTriggers,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -264,6 +267,7 @@ impl From<&state::Function> for StoredFunction {
                 .map(|(name, proposal)| (name.to_string(), proposal.into()))
                 .collect(),
             secrets: (&function.secrets).into(),
+            triggers: (&function.triggers).into(),
         }
     }
 }
@@ -296,8 +300,9 @@ impl TryFrom<StoredFunction> for state::Function {
             .map(|(name, proposal)| Ok((parse(&name)?, proposal.try_into()?)))
             .collect::<Result<_, Malformed>>()?;
         let (revision, next_version) = (core::Revision(stored.revision), parse(&stored.next_version)?);
-        let secrets = stored.secrets.try_into()?;
-        let mut function = Self { revision, next_version, versions, stages, ended, proposals, secrets };
+        let (secrets, triggers) = (stored.secrets.try_into()?, stored.triggers.try_into()?);
+        let mut function =
+            Self { revision, next_version, versions, stages, ended, proposals, secrets, triggers };
         function.note_stages();
         Ok(function)
     }

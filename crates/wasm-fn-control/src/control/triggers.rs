@@ -1,0 +1,76 @@
+//! Triggers: making, pausing, resuming and removing them.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use wasm_fn_events::{PausedBy, Trigger, TriggerId, TriggerKind};
+use wasm_fn_store::Store;
+
+use super::{Control, ControlError, Note};
+use crate::{host::Host, state::State};
+
+impl<H: Host, S: Store> Control<H, S> {
+    /// The state, and every later one. Who follows may miss some, but never the last.
+    pub fn follow(&self) -> watch::Receiver<Arc<State>> {
+        self.followers.subscribe()
+    }
+
+    /// Makes a trigger.
+    ///
+    /// # Errors
+    /// The errors of [`State::plan_add_trigger`]; another revision than expected; a failure of the store.
+    pub async fn add_trigger(
+        self: &Arc<Self>,
+        id: TriggerId,
+        trigger: Trigger,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
+        let function = id.function.clone();
+        let is_webhook = matches!(trigger.kind, TriggerKind::Webhook(_));
+        let hook = is_webhook.then(|| format!("{:032x}", rand::random::<u128>()));
+        let plan = move |state: &State| state.plan_add_trigger(id, trigger, hook).map(Some);
+        self.mutate(function, note, plan).await
+    }
+
+    /// Pauses a trigger. Does nothing if it is paused.
+    ///
+    /// # Errors
+    /// There is no such trigger; another revision than expected; a failure of the store.
+    pub async fn pause_trigger(
+        self: &Arc<Self>,
+        id: TriggerId,
+        by: PausedBy,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
+        // The journal has the whole message.
+        let (clock, text) = (self.clock, note.message.as_deref().and_then(|text| text.parse().ok()));
+        self.mutate(id.function.clone(), note, move |state| {
+            state.plan_pause_trigger(id, by, text, clock.now_ms())
+        })
+        .await
+    }
+
+    /// Lets a trigger go on. Does nothing if it is not paused.
+    ///
+    /// # Errors
+    /// As for [`pause_trigger`](Self::pause_trigger).
+    pub async fn resume_trigger(
+        self: &Arc<Self>,
+        id: TriggerId,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
+        self.mutate(id.function.clone(), note, move |state| state.plan_resume_trigger(id)).await
+    }
+
+    /// Removes a trigger. Its events are removed after it.
+    ///
+    /// # Errors
+    /// As for [`pause_trigger`](Self::pause_trigger).
+    pub async fn remove_trigger(
+        self: &Arc<Self>,
+        id: TriggerId,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
+        self.mutate(id.function.clone(), note, move |state| state.plan_remove_trigger(id).map(Some)).await
+    }
+}
