@@ -87,6 +87,9 @@ pub struct ConfigSpec {
     /// Whether the guest sees its secrets as environment variables too; `false` if absent.
     #[serde(skip_serializing_if = "is_false")]
     pub secrets_env: bool,
+    /// Whether clients may send requests that are answered later, by the header `wasm-fn-async: 1`.
+    #[serde(default, rename = "async", skip_serializing_if = "is_false")]
+    pub asynchronous: bool,
 }
 
 /// What a stage lays over the configuration of the version that is deployed to it.
@@ -194,6 +197,7 @@ impl TryFrom<&ConfigSpec> for core::FunctionConfig {
             env: wire.env.clone(),
             secrets: secrets(&wire.secrets)?,
             secrets_env: wire.secrets_env,
+            asynchronous: wire.asynchronous,
         };
         config.check().map_err(|error| InvalidConfig {
             key: error.key,
@@ -290,6 +294,7 @@ impl From<&core::FunctionConfig> for ConfigSpec {
             env: config.env.clone(),
             secrets: config.secrets.iter().map(ToString::to_string).collect(),
             secrets_env: config.secrets_env,
+            asynchronous: config.asynchronous,
         }
     }
 }

@@ -30,7 +30,7 @@ pub use request::{
     access::OverrideAccess,
     delivery::{Delivered, DeliveryError, DeliveryOptions, EventDispatcher, Redelivery},
     effects::EffectGuard,
-    reception::{EventReceiver, HOOKS_PATH},
+    reception::{EventReceiver, HOOKS_PATH, Received},
 };
 pub use response::charges::{Charge, ClientGets, charges};
 pub use server::{DrainReport, ServerHandle, serve};

@@ -40,6 +40,8 @@ pub(crate) struct StoredConfig {
     secrets: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     secrets_env: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    asynchronous: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -95,6 +97,7 @@ impl From<&core::FunctionConfig> for StoredConfig {
             env: config.env.clone(),
             secrets: config.secrets.iter().map(ToString::to_string).collect(),
             secrets_env: config.secrets_env,
+            asynchronous: config.asynchronous,
         }
     }
 }
@@ -127,6 +130,7 @@ impl TryFrom<StoredConfig> for core::FunctionConfig {
             env: stored.env,
             secrets: parse_all::<core::SecretName>(&stored.secrets)?.into_iter().collect(),
             secrets_env: stored.secrets_env,
+            asynchronous: stored.asynchronous,
         })
     }
 }

@@ -30,6 +30,8 @@ pub struct FunctionConfig {
     pub secrets: BTreeSet<SecretName>,
     /// Whether the guest sees its secrets as environment variables too.
     pub secrets_env: bool,
+    /// Whether clients may send requests that the function answers later, with nobody to read the answer.
+    pub asynchronous: bool,
 }
 
 /// What a function may use.

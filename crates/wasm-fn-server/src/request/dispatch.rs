@@ -22,7 +22,7 @@ use super::{
     head,
     id::RequestId,
     preview::{self, EarlyResponse},
-    reception::receive,
+    reception::{Reception, receive},
     run::{ObservedRequest, RequestRun, RunEnd},
     version_override::requested_version,
 };
@@ -49,6 +49,19 @@ pub(super) struct Selected<V> {
     pub(super) fallback_after: Option<Duration>,
     /// Whether the request asked for the version.
     asked_for: bool,
+}
+
+/// Why no version answers a request.
+enum Unanswered {
+    Early(EarlyResponse),
+    /// Somebody else answers.
+    Received(Box<Reception>),
+}
+
+impl<T: Into<EarlyResponse>> From<T> for Unanswered {
+    fn from(early: T) -> Self {
+        Self::Early(early.into())
+    }
 }
 
 /// The response to a request: one without an invocation, or the result of the invocation `R`.
@@ -79,26 +92,29 @@ pub(crate) fn answer<V: Invoke>(
     let trusted = &session.plane.options.trusted_proxies;
     let client = session.peer.client(request.headers_mut(), trusted);
     let scheme = session.peer.scheme(request.headers(), trusted).unwrap_or(session.scheme);
-    let pending = match session.plane.reception(&request) {
-        None => match session.plane.choose(&mut request, client, id, started) {
-            Ok(selected) => {
+    let own = head::has_own(request.headers());
+    let pending = match session.plane.choose(&mut request, own, client, id, started) {
+        Ok(selected) => {
+            if own {
                 head::strip(request.headers_mut());
-                let arrival = Arrival { id, client, scheme, at: started };
-                let fallback_after = selected.fallback_after;
-                let run = selected.run(&request, in_flight, &arrival);
-                session.clone().invoke(fallback_after, request, arrival, run)
             }
-            Err(early) => {
-                if let EarlyResponse::Refused(problem) = &early {
-                    let code = problem.code.as_str();
-                    tracing::debug!(request_id = %id, %client, code, "request refused");
-                }
-                future::Either::Left(future::Either::Left(ready(early.into_response(id))))
+            let arrival = Arrival { id, client, scheme, at: started };
+            let fallback_after = selected.fallback_after;
+            let run = selected.run(&request, in_flight, &arrival);
+            session.clone().invoke(fallback_after, request, arrival, run)
+        }
+        Err(Unanswered::Early(early)) => {
+            if let EarlyResponse::Refused(problem) = &early {
+                tracing::debug!(request_id = %id, %client, code = problem.code.as_str(), "request refused");
             }
-        },
-        Some(reception) => {
+            future::Either::Left(future::Either::Left(ready(early.into_response(id))))
+        }
+        Err(Unanswered::Received(reception)) => {
+            if own {
+                head::strip(request.headers_mut());
+            }
             let plane = Arc::clone(&session.plane);
-            let received: Boxed<_> = Box::pin(receive(plane, reception, request, client, id, in_flight));
+            let received: Boxed<_> = Box::pin(receive(plane, *reception, request, client, id, in_flight));
             future::Either::Left(future::Either::Right(received))
         }
     };
@@ -110,10 +126,11 @@ impl<V: Invoke> Plane<V> {
     fn choose(
         &self,
         request: &mut Request<RequestBody>,
+        own: bool,
         client: SocketAddr,
         id: RequestId,
         started: Instant,
-    ) -> Result<Selected<V>, EarlyResponse> {
+    ) -> Result<Selected<V>, Unanswered> {
         head::check(request, &self.options)?;
         if !request.body().is_end_stream() {
             head::check_coding(request)?;
@@ -121,7 +138,12 @@ impl<V: Invoke> Plane<V> {
         let host = head::host(request);
         let table = self.tables.load();
         let path = normal_path(request.uri().path());
-        refuse_events(&path)?;
+        if path.starts_with("/_") {
+            refuse_events(&path)?;
+            if let Some(reception) = self.webhook(&path) {
+                return Err(Unanswered::Received(Box::new(reception)));
+            }
+        }
         let (stage, asked) = match table.preview(self.options.preview_domain.as_ref(), host, &path) {
             None => {
                 let stage = table.find(host, &path).ok_or_else(|| unanswered(&table, &path))?;
@@ -136,6 +158,10 @@ impl<V: Invoke> Plane<V> {
                 (preview.stage, Some(asked))
             }
         };
+        if own && head::is_asynchronous(request.headers())? {
+            let reception = self.deferral(stage, asked)?;
+            return Err(Unanswered::Received(Box::new(reception)));
+        }
         Ok(self.choose_in(stage, request, asked, client, id, started)?)
     }
 

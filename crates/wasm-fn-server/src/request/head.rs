@@ -6,7 +6,7 @@ use super::{authority, framing};
 use crate::{
     options::ServerOptions,
     response::{
-        headers::{ATTEMPT, PREFIX, TOKEN, TRIGGER, VERSION},
+        headers::{ASYNC, ATTEMPT, PREFIX, TOKEN, TRIGGER, VERSION},
         problem::{Code, Problem},
     },
 };
@@ -128,12 +128,30 @@ pub(super) fn host<B>(request: &Request<B>) -> Option<&str> {
     }
 }
 
+/// Whether a request has headers of ours. Few have any, and looking at the names costs less than looking for each.
+pub(super) fn has_own(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name.as_str().starts_with(PREFIX))
+}
+
 /// Removes headers that are meant for the node and not for the guest, and those that only an event has.
+#[cold]
 pub(super) fn strip(headers: &mut HeaderMap) {
-    // Few requests have any, and looking at the names costs less than looking for each.
-    if headers.keys().any(|name| name.as_str().starts_with(PREFIX)) {
-        for name in [VERSION, TOKEN, ATTEMPT, TRIGGER] {
-            headers.remove(name);
+    for name in [VERSION, TOKEN, ATTEMPT, TRIGGER, ASYNC] {
+        headers.remove(name);
+    }
+}
+
+/// Whether a request is to be answered at once, before the function has handled it.
+///
+/// # Errors
+/// It has the header, with another value than `1`.
+pub(super) fn is_asynchronous(headers: &HeaderMap) -> Result<bool, Problem> {
+    match headers.get(ASYNC).map(HeaderValue::as_bytes) {
+        None => Ok(false),
+        Some(b"1") => Ok(true),
+        Some(other) => {
+            let found = authority::shown(other);
+            Err(malformed(format!("the {ASYNC} header is {found}, expected 1")))
         }
     }
 }

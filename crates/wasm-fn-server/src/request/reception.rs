@@ -1,10 +1,12 @@
-//! Requests that are events of others, such as webhooks: their bodies are read, and somebody else answers.
+//! Requests that become events, such as those of webhooks: their bodies are read, and somebody else answers.
 
 use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use wasm_fn_core::{FunctionName, StageName, VersionRef};
+use wasm_fn_router::Stage;
 
 use super::{attempt::FullResponse, body::RequestBody, id::RequestId};
 use crate::{
@@ -27,36 +29,73 @@ pub(crate) const RECEPTIONS_MAX: usize = 64;
 /// How long a body may take to arrive.
 const BODY_WAIT: Duration = Duration::from_secs(30);
 
-/// Answers requests below [`HOOKS_PATH`].
+/// Answers requests below [`HOOKS_PATH`], and those that functions handle later.
 pub trait EventReceiver: fmt::Debug + Send + Sync + 'static {
     /// The most bytes that a body to the webhook `hook` may have; `None` if there is no such webhook. `hook` is
     /// the path after [`HOOKS_PATH`], as the client sent it.
     fn body_bytes_max(&self, hook: &str) -> Option<u64>;
 
     /// Answers a request of `client` to the webhook `hook`.
-    fn receive(
-        self: Arc<Self>,
-        hook: String,
-        head: Parts,
-        body: Bytes,
-        client: SocketAddr,
-    ) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>;
+    fn receive(self: Arc<Self>, hook: String, head: Parts, body: Bytes, client: SocketAddr) -> Received;
+
+    /// The most bytes that the body of a request may have that the `stage` of `function` handles later; `None` if
+    /// it takes no such requests.
+    fn deferred_bytes_max(&self, function: &FunctionName, stage: &StageName) -> Option<u64>;
+
+    /// Answers a request that the `stage` of `function` is to handle later.
+    fn defer(self: Arc<Self>, function: FunctionName, stage: StageName, head: Parts, body: Bytes)
+    -> Received;
 }
+
+/// The answer of an [`EventReceiver`].
+pub type Received = Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>;
 
 /// A request that an [`EventReceiver`] answers.
 pub(crate) struct Reception {
     receiver: Arc<dyn EventReceiver>,
-    hook: String,
+    target: Target,
     bytes_max: u64,
 }
 
+enum Target {
+    Webhook(String),
+    Function(FunctionName, StageName),
+}
+
 impl<V: Invoke> Plane<V> {
-    /// Who answers `request`, if that is not a function.
-    pub(super) fn reception<B>(&self, request: &Request<B>) -> Option<Reception> {
-        let hook = request.uri().path().strip_prefix(HOOKS_PATH)?;
+    /// Who answers a request to `path`, in its normal form, if that is a webhook.
+    #[cold]
+    pub(super) fn webhook(&self, path: &str) -> Option<Reception> {
+        let hook = path.strip_prefix(HOOKS_PATH)?;
         let receiver = Arc::clone(self.options.receiver.as_ref()?);
         let bytes_max = receiver.body_bytes_max(hook)?;
-        Some(Reception { receiver, hook: hook.to_owned(), bytes_max })
+        Some(Reception { receiver, target: Target::Webhook(hook.to_owned()), bytes_max })
+    }
+
+    /// Who answers a request that `stage` is to handle later, and that may have `asked` for a version.
+    ///
+    /// # Errors
+    /// The function takes no such requests, or not with a version.
+    #[cold]
+    pub(super) fn deferral(&self, stage: &Stage<V>, asked: Option<VersionRef>) -> Result<Reception, Problem> {
+        let refuse = |detail: &'static str| Problem { detail: detail.into(), ..Code::BadRequest.into() };
+        if asked.is_some() {
+            return Err(refuse(
+                "a request for a version cannot be asynchronous, expected no wasm-fn-async header",
+            ));
+        }
+        let (function, name) = (stage.function().clone(), stage.name().clone());
+        let receiver = self.options.receiver.as_ref();
+        let bytes_max = receiver.and_then(|receiver| receiver.deferred_bytes_max(&function, &name));
+        match (receiver, bytes_max) {
+            (Some(receiver), Some(bytes_max)) => {
+                let (receiver, target) = (Arc::clone(receiver), Target::Function(function, name));
+                Ok(Reception { receiver, target, bytes_max })
+            }
+            _ => Err(refuse(
+                "the function takes no asynchronous requests, expected `async` in its configuration",
+            )),
+        }
     }
 }
 
@@ -71,7 +110,7 @@ pub(super) async fn receive<V: Invoke>(
 ) -> FullResponse<V> {
     let refuse = |code: Code| Problem::from(code).into_response(id);
     let Ok(_permit) = plane.receptions.try_acquire() else { return refuse(Code::NodeOverloaded) };
-    let Reception { receiver, hook, bytes_max } = reception;
+    let Reception { receiver, target, bytes_max } = reception;
     let (head, body) = request.into_parts();
     let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
     let read = tokio::time::timeout(BODY_WAIT, Limited::new(body, limit).collect()).await;
@@ -83,7 +122,11 @@ pub(super) async fn receive<V: Invoke>(
         Ok(Err(_)) => return refuse(Code::BadRequest),
         Err(_) => return refuse(Code::RequestTimeout),
     };
-    let mut response = receiver.receive(hook, head, body, client).await.map(|body| own(body.into()));
+    let received = match target {
+        Target::Webhook(hook) => receiver.receive(hook, head, body, client),
+        Target::Function(function, stage) => receiver.defer(function, stage, head, body),
+    };
+    let mut response = received.await.map(|body| own(body.into()));
     response.headers_mut().insert(headers::REQUEST_ID, id.header_value());
     drop(in_flight);
     response

@@ -17,6 +17,9 @@ pub(crate) const TRIGGER: HeaderName = HeaderName::from_static("wasm-fn-trigger"
 /// Which attempt to deliver an event this is, from 1.
 pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static("wasm-fn-attempt");
 
+/// Asks for an answer at once, before the function has handled the request.
+pub(crate) const ASYNC: HeaderName = HeaderName::from_static("wasm-fn-async");
+
 /// The request's id, on every response.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("wasm-fn-request-id");
 

@@ -1,13 +1,14 @@
 //! Requests that are events of others.
 
-use std::{net::SocketAddr, pin::Pin, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use http_body_util::{BodyExt, Full};
+use wasm_fn_core::{FunctionName, StageName};
 
 use super::harness::{Fake, Node, get, ok, options, problem, request, request2, text};
-use crate::{EventReceiver, ServerOptions};
+use crate::{EventReceiver, Received, ServerOptions};
 
 /// Answers with what it got, at the webhook `a`, of bodies up to ten bytes.
 #[derive(Debug)]
@@ -18,15 +19,25 @@ impl EventReceiver for Echo {
         (hook == "a").then_some(10)
     }
 
-    fn receive(
-        self: Arc<Self>,
-        hook: String,
-        head: Parts,
-        body: Bytes,
-        client: SocketAddr,
-    ) -> Pin<Box<dyn Future<Output = Response<Bytes>> + Send>> {
+    fn receive(self: Arc<Self>, hook: String, head: Parts, body: Bytes, client: SocketAddr) -> Received {
         let body = String::from_utf8(body.to_vec()).unwrap();
         let said = format!("{hook} {} {} {body} {}", head.method, head.uri.path(), client.ip());
+        Box::pin(async move { Response::builder().status(202).body(said.into()).unwrap() })
+    }
+
+    fn deferred_bytes_max(&self, function: &FunctionName, _: &StageName) -> Option<u64> {
+        (function.as_str() == "hello").then_some(10)
+    }
+
+    fn defer(
+        self: Arc<Self>,
+        function: FunctionName,
+        stage: StageName,
+        head: Parts,
+        body: Bytes,
+    ) -> Received {
+        let own = head.headers.keys().any(|name| name.as_str().starts_with("wasm-fn-"));
+        let said = format!("{function} {stage} {} {} {own}", head.uri.path(), body.len());
         Box::pin(async move { Response::builder().status(202).body(said.into()).unwrap() })
     }
 }
@@ -74,4 +85,30 @@ async fn a_body_over_the_limit_is_refused() {
     let (status, problem) = problem(response).await;
     assert_eq!((status.as_u16(), &problem["code"]), (413, &"body-too-large".into()));
     assert_eq!(problem["detail"], "the request body is longer than the limit of 10 bytes");
+}
+
+#[tokio::test]
+async fn a_request_may_be_handled_later() {
+    let node = node().await;
+    let asks = |path, value: &'static str| {
+        let mut request = request(path, body("data"));
+        request.headers_mut().insert("wasm-fn-async", http::HeaderValue::from_static(value));
+        request
+    };
+    let response = node.http1().await.send_request(asks("/hello/x", "1")).await.unwrap();
+    assert_eq!(response.status(), 202);
+    assert_eq!(text(response).await, "hello live /hello/x 4 false");
+    let response = node.http1().await.send_request(asks("/hello", "yes")).await.unwrap();
+    assert_eq!(problem(response).await.1["detail"], "the wasm-fn-async header is \"yes\", expected 1");
+}
+
+#[tokio::test]
+async fn a_function_that_answers_at_once_takes_no_asynchronous_requests() {
+    let node = Node::answering(|_| async { ok("function") }).await;
+    let mut request = request("/hello", body("data"));
+    request.headers_mut().insert("wasm-fn-async", http::HeaderValue::from_static("1"));
+    let response = node.http1().await.send_request(request).await.unwrap();
+    let (status, problem) = problem(response).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (400, &"bad-request".into()));
+    assert!(problem["detail"].as_str().unwrap().contains("takes no asynchronous requests"), "{problem}");
 }

@@ -62,6 +62,8 @@ pub(super) struct Raw {
     env: BTreeMap<String, String>,
     secrets: Vec<String>,
     secrets_env: bool,
+    #[serde(default, rename = "async")]
+    asynchronous: bool,
     sticky: Option<String>,
     cohorts: Vec<RawCohort>,
     rollout: rollout::Raw,
@@ -116,6 +118,7 @@ impl Raw {
             env: self.env,
             secrets: self.secrets,
             secrets_env: self.secrets_env,
+            asynchronous: self.asynchronous,
         };
         // The node checks it again, but here the error can name the line.
         let own = FunctionConfig::try_from(&config)

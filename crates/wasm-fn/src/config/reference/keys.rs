@@ -262,6 +262,7 @@ fn function() -> Vec<Key> {
             "Secrets that the function sees, by `wasi:config/store`",
         ),
         key("secrets_env", code(false), "true", &[], "Show the secrets as environment variables too"),
+        key("async", code(false), "true", &[], "Whether clients may send requests that are answered later"),
         key(
             "sticky",
             code(Sticky::default()),
