@@ -5,7 +5,10 @@
 //! version number to fingerprints) and `token_uses` (id of a token to a minute). One commit is one write
 //! transaction, which is on disk when the commit returns.
 
+mod buckets;
 mod copy;
+mod group_commit;
+mod inbox;
 
 use std::{
     collections::BTreeMap,
@@ -21,6 +24,10 @@ use redb::{
 };
 use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
 
+pub use self::{
+    buckets::{EmbeddedBucket, EmbeddedBuckets},
+    inbox::EmbeddedInbox,
+};
 use crate::{Commit, JournalRange, KnownTraps, Loaded, Record, Store, StoreError, Subject, TokenUses};
 
 /// The newest format that this program reads. A database has it from the first change of access on.
@@ -118,7 +125,7 @@ pub(super) fn unusable(path: &Path, error: io::Error) -> StoreError {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             StoreError::NotWritable { path, source: error }
         }
-        _ => StoreError::Database { path, reason: error.to_string() },
+        _ => StoreError::of_io(&path, &error),
     }
 }
 

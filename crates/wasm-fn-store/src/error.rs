@@ -1,6 +1,9 @@
 //! Why a store cannot be used.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use wasm_fn_core::Revision;
 
@@ -19,7 +22,7 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
         /// The error of the operating system.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A newer program wrote it.
     #[error("state in {} has format {found}, expected at most {known}, the newest that this program knows", .path.display())]
@@ -49,6 +52,14 @@ pub enum StoreError {
         /// The revision found.
         found: Revision,
     },
+    /// The disk has no space for what was to be written. Nothing of it was kept.
+    #[error("no space for {}: {reason}", .path.display())]
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system reported.
+        reason: String,
+    },
     /// The database or the disk failed.
     #[error("state in {} cannot be read or written: {reason}", .path.display())]
     Database {
@@ -57,4 +68,28 @@ pub enum StoreError {
         /// What it reported.
         reason: String,
     },
+}
+
+impl StoreError {
+    /// The error of reading or writing the file at `path`.
+    pub(crate) fn of_io(path: &Path, error: &io::Error) -> Self {
+        let (path, reason) = (path.to_owned(), error.to_string());
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::DiskFull { path, reason }
+            }
+            _ => Self::Database { path, reason },
+        }
+    }
+
+    /// The same error for another operation that failed with it.
+    pub(crate) fn again(&self, file: &Path) -> Self {
+        match self {
+            Self::InUse(path) => Self::InUse(path.clone()),
+            Self::Released(path) => Self::Released(path.clone()),
+            Self::DiskFull { path, reason } => Self::DiskFull { path: path.clone(), reason: reason.clone() },
+            Self::Database { path, reason } => Self::Database { path: path.clone(), reason: reason.clone() },
+            error => Self::Database { path: file.to_owned(), reason: error.to_string() },
+        }
+    }
 }

@@ -1,15 +1,19 @@
-//! The durable state of a node: documents of functions and of access, a journal of records, and components.
+//! The durable state of a node: documents of functions and of access, a journal of records, components,
+//! events, and what functions keep.
 //!
 //! A [`Store`] keeps texts under names and revisions, and makes each commit durable as a whole. Only the
-//! control plane knows what the texts mean. [`Blobs`] keeps components by their SHA-256. Another engine would
-//! be a second implementation of [`Store`] next to [`EmbeddedStore`].
+//! control plane knows what the texts mean. [`Blobs`] keeps components by their SHA-256, an [`Inbox`] events
+//! until they are handled, and [`Buckets`] the keys and values of functions. Another engine would be a second
+//! implementation of these traits next to [`EmbeddedStore`], [`EmbeddedInbox`] and [`EmbeddedBuckets`].
 //!
-//! Invariants: this crate never parses a document or a record; a commit is durable when it returns, as a
-//! whole or not at all; only an implementation of the trait names its database.
+//! Invariants: this crate never parses a document, a record or an event; a commit is durable when it returns,
+//! as a whole or not at all, unless the trait says otherwise; only an implementation names its database.
 
 mod blobs;
+mod buckets;
 mod embedded;
 mod error;
+mod inbox;
 mod memory;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -17,8 +21,16 @@ use std::{collections::BTreeMap, path::PathBuf};
 use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
 
 pub use blobs::{Blobs, Pin, PutError, Scratch};
-pub use embedded::EmbeddedStore;
+pub use buckets::{
+    Bucket, BucketAddress, BucketDurability, BucketError, BucketQuota, BucketUsage, Buckets, Delta, KeyPage,
+    KeyRevision, KeyValue, Swap,
+};
+pub use embedded::{EmbeddedBucket, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore};
 pub use error::StoreError;
+pub use inbox::{
+    DeadLetters, EventKey, EventPage, EventState, Finish, Inbox, InboxBound, InboxError, InboxLimits, Mark,
+    NewEvent, Put, Receipt, StoredEvent, Take, TakenEvent, TriggerCounts,
+};
 pub use memory::MemoryStore;
 
 /// Keeps the documents of functions and of access, and the journal of the changes that led to them.

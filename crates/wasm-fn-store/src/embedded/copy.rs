@@ -33,7 +33,8 @@ fn copy_all(from: &ReadTransaction, to: &WriteTransaction) -> Result<(), redb::E
     copy_table(from, to, TRAPS)
 }
 
-fn copy_table<K: Key + 'static, V: Value + 'static>(
+/// Copies the rows of `table`.
+pub(super) fn copy_table<K: Key + 'static, V: Value + 'static>(
     from: &ReadTransaction,
     to: &WriteTransaction,
     table: TableDefinition<'static, K, V>,
