@@ -8,7 +8,7 @@ use crate::sources::{none, of_crate, root};
 
 /// Every crate with those of the project that it depends on. The binary may know all of them, and xtask
 /// none.
-const EDGES: [(&str, &[&str]); 17] = [
+const EDGES: [(&str, &[&str]); 18] = [
     ("wasm-fn-access", &["wasm-fn-core"]),
     (
         "wasm-fn-admin",
@@ -17,6 +17,8 @@ const EDGES: [(&str, &[&str]); 17] = [
             "wasm-fn-api",
             "wasm-fn-control",
             "wasm-fn-core",
+            "wasm-fn-delivery",
+            "wasm-fn-events",
             "wasm-fn-rollout",
             "wasm-fn-router",
             "wasm-fn-secrets",
@@ -25,6 +27,7 @@ const EDGES: [(&str, &[&str]); 17] = [
     ),
     ("wasm-fn-api", &["wasm-fn-access", "wasm-fn-core"]),
     ("wasm-fn-core", &[]),
+    ("wasm-fn-delivery", &["wasm-fn-core", "wasm-fn-events", "wasm-fn-store"]),
     ("wasm-fn-events", &["wasm-fn-core"]),
     ("wasm-fn-fuse", &[]),
     ("wasm-fn-memory", &["wasm-fn-thread"]),

@@ -1,0 +1,59 @@
+//! The interface through which events reach the data plane.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use wasm_fn_core::{FunctionName, StageName, VersionNo, VersionRef};
+
+/// Delivers events to functions, as the data plane delivers requests.
+pub trait Deliver: Send + Sync + 'static {
+    /// Has the function at `destination` handle `request`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future cancels the invocation.
+    fn deliver(
+        &self,
+        destination: Destination,
+        request: http::Request<Bytes>,
+    ) -> impl Future<Output = Ended> + Send;
+}
+
+/// Where an event goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The function.
+    pub function: FunctionName,
+    /// Its stage.
+    pub stage: StageName,
+    /// The version that must handle it; as the stage chooses if `None`.
+    pub version: Option<VersionRef>,
+    /// Whether an event that a canary failed to handle goes to the stable version only if the canary had no
+    /// effect.
+    pub effect_free: bool,
+}
+
+/// How a delivery ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The function answered, or failed to.
+    Answered {
+        /// The version.
+        version: Option<VersionNo>,
+        /// The status.
+        status: StatusCode,
+        /// Its `retry-after` (RFC 9110, section 10.2.3).
+        retry_after: Option<String>,
+        /// What the answer says, shortened. For people.
+        detail: String,
+    },
+    /// The node could not have the function answer, or not to the end.
+    OfNode {
+        /// When to try again.
+        retry_after: Option<Duration>,
+        /// Why. For people.
+        detail: String,
+    },
+    /// The function has no such stage, or nothing is deployed there.
+    NoSuchStage,
+}

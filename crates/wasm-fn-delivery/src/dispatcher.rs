@@ -1,0 +1,248 @@
+//! Takes events out of the inbox when they are due, has them delivered, and settles what becomes of them.
+
+use std::{sync::Arc, time::Duration};
+
+use http::StatusCode;
+use tokio_util::sync::CancellationToken;
+use wasm_fn_core::VersionNo;
+use wasm_fn_events::{Answer, DeadLetterReason, Disposition, Next, RetryPolicy, Timestamp, TriggerId};
+use wasm_fn_store::{Finish, Inbox, InboxError, Take, TakenEvent};
+
+use crate::{
+    deliver::{Deliver, Destination, Ended},
+    request::EventRequest,
+    runner::{Events, Orders},
+    stats::Led,
+};
+
+/// Events that are taken at once.
+const TAKEN_MAX: usize = 64;
+
+/// Bytes of events that are taken at once.
+const TAKEN_BYTES_MAX: u64 = 16 << 20;
+
+/// How long to wait after the inbox has failed.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long an event waits that the node could not deliver, unless it is told otherwise.
+const OF_NODE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest such wait.
+const OF_NODE_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// What is remembered of a run that a later one broke off.
+const BROKEN_OFF: &str = "broken off by the next run";
+
+/// Runs until it is to stop; then waits for what is in flight.
+pub(crate) async fn run<I: Inbox, D: Deliver>(events: Arc<Events<I>>, deliver: Arc<D>, orders: Orders) {
+    let mut triggers = events.triggers.clone();
+    let tasks = tokio_util::task::TaskTracker::new();
+    while !orders.stop.is_cancelled() {
+        let room = events.options.in_flight_max.saturating_sub(tasks.len()).min(TAKEN_MAX);
+        let taken = if room == 0 { Ok(Vec::new()) } else { take(&events, room).await };
+        let (count, pause) = match taken {
+            Ok(taken) => {
+                let count = taken.len();
+                for event in taken {
+                    let (events, deliver) = (Arc::clone(&events), Arc::clone(&deliver));
+                    let orders = orders.clone();
+                    tasks.spawn(async move { handle(&events, &*deliver, event, &orders).await });
+                }
+                (count, None)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "events wait: the inbox cannot be read");
+                (0, Some(events.clock.now().saturating_add(PAUSE)))
+            }
+        };
+        if count > 0 && count == room {
+            continue;
+        }
+        let due = events.inbox.next_due_ms().map(Timestamp::from_unix_ms);
+        tokio::select! {
+            () = orders.stop.cancelled() => {}
+            () = events.clock.sleep(pause.or(due)) => {}
+            () = events.inbox.changed(), if pause.is_none() => {}
+            () = events.finished.notified(), if pause.is_none() => {}
+            changed = triggers.changed() => if changed.is_err() { return },
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn take<I: Inbox>(events: &Events<I>, events_max: usize) -> Result<Vec<TakenEvent>, InboxError> {
+    let triggers = Arc::clone(&events.triggers.borrow());
+    let concurrency = move |key: &str| triggers.concurrency(key);
+    let take = Take { events_max, bytes_max: TAKEN_BYTES_MAX, concurrency };
+    events.inbox.take(events.clock.now().unix_ms(), take).await
+}
+
+/// Delivers `event` once, and settles it.
+async fn handle<I: Inbox, D: Deliver>(events: &Events<I>, deliver: &D, event: TakenEvent, orders: &Orders) {
+    let key = Arc::clone(&event.trigger);
+    let running = events.progress.begin(&key, &event.id);
+    let receipt = event.receipt;
+    let finish = if running.is_superseded() {
+        Finish::Acknowledged { text: BROKEN_OFF.to_owned() }
+    } else {
+        let attempt = attempt(events, deliver, event, running.cancelled(), orders);
+        match orders.cut.run_until_cancelled(attempt).await {
+            Some(finish) => finish,
+            // It is in flight until the inbox is opened again.
+            None => return,
+        }
+    };
+    let is_over = !matches!(finish, Finish::Retry { .. } | Finish::Released);
+    loop {
+        let now = events.clock.now().unix_ms();
+        match events.inbox.finish(now, receipt, finish.clone()).await {
+            Ok(()) | Err(InboxError::NotInFlight) => break,
+            Err(error @ InboxError::Full { .. }) => {
+                tracing::warn!(trigger = %key, %error, "trigger is blocked");
+                running.end(false);
+                events.finished.notify_one();
+                return;
+            }
+            // The event stays in flight. To leave it there would lose it until the node starts again.
+            Err(error) => {
+                tracing::warn!(trigger = %key, %error, "delivery is not settled yet");
+                if orders.cut.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
+                    return;
+                }
+            }
+        }
+    }
+    running.end(is_over);
+    events.finished.notify_one();
+}
+
+/// Delivers `event` once. Returns what becomes of it.
+async fn attempt<I: Inbox, D: Deliver>(
+    events: &Events<I>,
+    deliver: &D,
+    event: TakenEvent,
+    cancelled: CancellationToken,
+    orders: &Orders,
+) -> Finish {
+    let key = Arc::clone(&event.trigger);
+    let triggers = Arc::clone(&events.triggers.borrow());
+    let Some(route) = triggers.route(&key) else {
+        // What is gone is forgotten, with its events.
+        return Finish::Released;
+    };
+    let request = match EventRequest::decode(&event.body) {
+        Ok(request) => request,
+        Err(error) => return Finish::Dead { reason: error.to_string() },
+    };
+    let id = route.trigger.map(|(id, _)| id.clone());
+    let destination =
+        Destination { function: route.function, stage: route.stage, version: None, effect_free: false };
+    let request = request.attempt(id.as_ref(), event.attempt, event.ordering_key.as_deref());
+    let lag = events.clock.now().since(Timestamp::from_unix_ms(event.due_ms));
+    let ended = tokio::select! {
+        ended = deliver.deliver(destination, request) => ended,
+        () = cancelled.cancelled() => {
+            events.stats.note(&key, |stats| stats.cancelled += 1);
+            return Finish::Acknowledged { text: BROKEN_OFF.to_owned() };
+        }
+    };
+    let arrived = Timestamp::from_unix_ms(event.arrived_ms);
+    match ended {
+        Ended::Answered { version, status, retry_after, detail } => {
+            let answered = Answered { version, status, retry_after, detail };
+            let (finish, led) = settle(&route.retry, &answered, event.attempt, arrived, events.clock.now());
+            let failures = events.stats.ended(&key, version, lag, led);
+            if let (Led::ToDeadLetter, Some(id)) = (led, &id) {
+                events.note_failures(id, failures).await;
+            }
+            finish
+        }
+        Ended::OfNode { retry_after, detail } => {
+            events.stats.note(&key, |stats| stats.of_node += 1);
+            wait(events, &route.retry, &event, (retry_after, detail), orders).await
+        }
+        Ended::NoSuchStage => {
+            let detail = "nothing is deployed in the stage".to_owned();
+            wait(events, &route.retry, &event, (Some(OF_NODE_PAUSE_MAX), detail), orders).await
+        }
+    }
+}
+
+struct Answered {
+    version: Option<VersionNo>,
+    status: StatusCode,
+    retry_after: Option<String>,
+    detail: String,
+}
+
+/// What becomes of an event that was `answered` in its delivery number `attempt`.
+fn settle(
+    policy: &RetryPolicy,
+    answered: &Answered,
+    attempt: u32,
+    arrived: Timestamp,
+    now: Timestamp,
+) -> (Finish, Led) {
+    let Answered { version, status, retry_after, detail } = answered;
+    let by = version.map(|version| format!(" by {version}")).unwrap_or_default();
+    let said = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+    let answer = Answer::Response { status: *status, retry_after: retry_after.as_deref() };
+    let dead = |why: DeadLetterReason| {
+        let reason = format!("{why}; the last answer was {}{by}{said}", status.as_u16());
+        (Finish::Dead { reason }, Led::ToDeadLetter)
+    };
+    match answer.disposition(now) {
+        Disposition::Acknowledge => {
+            let text = format!("{}{by}", status.as_u16());
+            (Finish::Acknowledged { text }, Led::ToAcknowledgement)
+        }
+        Disposition::DeadLetter { reason } => dead(reason),
+        Disposition::Retry { after } => match policy.next(attempt, rand::random(), now, arrived, after) {
+            Next::At(at) => {
+                let reason = format!("{}{by}{said}", status.as_u16());
+                (Finish::Retry { due_ms: at.unix_ms(), reason }, Led::ToRetry)
+            }
+            Next::GiveUp(why) => dead(why),
+        },
+    }
+}
+
+/// Holds back an event that the node could not deliver, and gives it up only if it is too old.
+///
+/// It stays in flight meanwhile, so that a node that is overloaded takes fewer events.
+async fn wait<I: Inbox>(
+    events: &Events<I>,
+    policy: &RetryPolicy,
+    event: &TakenEvent,
+    (retry_after, detail): (Option<Duration>, String),
+    orders: &Orders,
+) -> Finish {
+    let pause = retry_after.unwrap_or(OF_NODE_PAUSE).min(OF_NODE_PAUSE_MAX);
+    let age = events.clock.now().since(Timestamp::from_unix_ms(event.arrived_ms));
+    let age_max = policy.options().age_max;
+    if age + pause > age_max {
+        return Finish::Dead { reason: format!("{}; {detail}", DeadLetterReason::Age { age_max }) };
+    }
+    let jittered = pause.mul_f64(rand::random_range(0.75..1.25));
+    tokio::select! {
+        () = events.clock.pause(jittered) => {}
+        () = orders.stop.cancelled() => {}
+    }
+    Finish::Released
+}
+
+impl<I: Inbox> Events<I> {
+    /// Pauses a schedule that has failed as often in a row as it may.
+    async fn note_failures(&self, id: &TriggerId, failures: u32) {
+        let triggers = Arc::clone(&self.triggers.borrow());
+        let trigger = triggers.triggers.get(id).map(|active| &active.trigger.kind);
+        let pauses = matches!(
+            trigger,
+            Some(wasm_fn_events::TriggerKind::Schedule(schedule)) if schedule.pauses_after(failures)
+        );
+        if pauses && let Err(error) = self.pause.pause(id, failures).await {
+            tracing::warn!(trigger = %id, failures, error, "trigger was not paused");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+
+use super::EventRequest;
+
+#[test]
+fn a_stored_request_is_read_as_it_was() {
+    let mut headers = HeaderMap::new();
+    headers.append("x-a", HeaderValue::from_bytes(b"caf\xe9 \"quoted\"").unwrap());
+    headers.append("x-a", HeaderValue::from_static("2"));
+    let request = EventRequest {
+        method: Method::PUT,
+        target: "/a/b?c=d%20e".parse().unwrap(),
+        headers,
+        body: Bytes::from_static(b"line\nline\n\0"),
+    };
+    let read = EventRequest::decode(&request.encode()).unwrap();
+    assert_eq!((&read.method, &read.target), (&request.method, &request.target));
+    assert_eq!((&read.headers, &read.body), (&request.headers, &request.body));
+}
+
+#[test]
+fn what_is_no_stored_request_is_refused() {
+    for stored in ["", "x", "{}\n", "{\"method\":\"a b\",\"target\":\"/\",\"headers\":[]}\n"] {
+        assert!(EventRequest::decode(&Bytes::from_static(stored.as_bytes())).is_err(), "{stored:?}");
+    }
+    let wide = "{\"method\":\"GET\",\"target\":\"/\",\"headers\":[[\"a\",\"\u{20ac}\"]]}\n";
+    assert!(EventRequest::decode(&Bytes::from(wide)).is_err());
+}

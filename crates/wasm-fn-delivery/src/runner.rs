@@ -1,0 +1,291 @@
+//! The events of a node: its inbox, and the tasks that fill and empty it.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wasm_fn_events::{Timestamp, TriggerId};
+use wasm_fn_store::{Inbox, InboxError, Mark, NewEvent, Put};
+
+use crate::{
+    clock::Clock,
+    deliver::Deliver,
+    dispatcher,
+    scheduler::{self, no_mark},
+    stats::Stats,
+    triggers::Triggers,
+};
+
+/// How long to wait before triggers that are gone are looked for again, after the inbox has failed.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Pauses triggers, where that is decided.
+pub trait PauseTrigger: Send + Sync + 'static {
+    /// Pauses the schedule `trigger`, because that many of its runs failed one after the other.
+    ///
+    /// # Errors
+    /// Why it was not paused.
+    fn pause<'a>(
+        &'a self,
+        trigger: &'a TriggerId,
+        failures: u32,
+    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
+}
+
+/// The bounds of a node's deliveries.
+#[derive(Clone, Debug)]
+pub struct EventsOptions {
+    /// Deliveries in flight at a time. They share the node with requests.
+    pub in_flight_max: usize,
+}
+
+/// The events of a node.
+pub struct Events<I> {
+    pub(crate) inbox: I,
+    pub(crate) clock: Clock,
+    pub(crate) options: EventsOptions,
+    pub(crate) triggers: watch::Receiver<Arc<Triggers>>,
+    pub(crate) pause: Box<dyn PauseTrigger>,
+    pub(crate) stats: Stats,
+    pub(crate) progress: Progress,
+    /// Notified when a delivery has ended.
+    pub(crate) finished: Notify,
+}
+
+/// The tasks that tick and deliver.
+pub struct EventRunner<I> {
+    events: Arc<Events<I>>,
+    orders: Orders,
+    tasks: TaskTracker,
+}
+
+/// What is wanted of the tasks.
+#[derive(Clone, Default)]
+pub(crate) struct Orders {
+    /// Begin nothing more.
+    pub(crate) stop: CancellationToken,
+    /// Break off what is in flight.
+    pub(crate) cut: CancellationToken,
+}
+
+impl<I: Inbox> Events<I> {
+    /// The events in `inbox`, of the triggers that `triggers` has at a time.
+    pub fn new(
+        inbox: I,
+        clock: Clock,
+        options: EventsOptions,
+        triggers: watch::Receiver<Arc<Triggers>>,
+        pause: Box<dyn PauseTrigger>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            inbox,
+            clock,
+            options,
+            triggers,
+            pause,
+            stats: Stats::default(),
+            progress: Progress::default(),
+            finished: Notify::new(),
+        })
+    }
+
+    /// Starts to tick and to deliver, on the current tokio runtime. Only one may run at a time.
+    ///
+    /// # Errors
+    /// The inbox cannot be read.
+    pub async fn start<D: Deliver>(self: &Arc<Self>, deliver: Arc<D>) -> Result<EventRunner<I>, InboxError> {
+        for counts in self.inbox.counts().await? {
+            self.progress.resume(&counts.trigger, counts.waiting + counts.in_flight);
+        }
+        let (orders, tasks) = (Orders::default(), TaskTracker::new());
+        tasks.spawn(dispatcher::run(Arc::clone(self), deliver, orders.clone()));
+        let until_stop = |task| orders.stop.clone().run_until_cancelled_owned(task);
+        tasks.spawn(until_stop(scheduler::run(Arc::clone(self))));
+        let until_stop = |task| orders.stop.clone().run_until_cancelled_owned(task);
+        tasks.spawn(until_stop(forget_gone(Arc::clone(self))));
+        tasks.close();
+        Ok(EventRunner { events: Arc::clone(self), orders, tasks })
+    }
+
+    /// The inbox.
+    pub fn inbox(&self) -> &I {
+        &self.inbox
+    }
+
+    /// Puts events into the inbox, with marks.
+    pub(crate) async fn put(
+        &self,
+        now: Timestamp,
+        events: Vec<NewEvent>,
+        marks: Vec<Mark>,
+    ) -> Result<Vec<Put>, InboxError> {
+        let keys: Vec<_> = events.iter().map(|event| event.key.trigger.clone()).collect();
+        // Counted before, since they may be delivered before this returns.
+        keys.iter().for_each(|key| self.progress.add(key));
+        let put = self.inbox.put(now.unix_ms(), events, marks).await;
+        for (at, key) in keys.iter().enumerate() {
+            if !matches!(&put, Ok(puts) if puts[at] == Put::Accepted) {
+                self.progress.remove(key);
+            }
+        }
+        put
+    }
+}
+
+impl<I: Inbox> EventRunner<I> {
+    /// Begins nothing more, waits for what is in flight, at most `timeout`, and releases the inbox, so that another
+    /// process can open it. What has not ended by then is broken off, and is delivered again by whoever opens the
+    /// inbox. Returns whether all has ended.
+    pub async fn stop(self, timeout: Duration) -> bool {
+        self.orders.stop.cancel();
+        let ended = tokio::time::timeout(timeout, self.tasks.wait()).await.is_ok();
+        self.orders.cut.cancel();
+        self.tasks.wait().await;
+        self.events.inbox.release().await;
+        ended
+    }
+}
+
+/// Removes what the inbox has of triggers that are gone.
+async fn forget_gone<I: Inbox>(events: Arc<Events<I>>) {
+    let mut triggers = events.triggers.clone();
+    loop {
+        let current = Arc::clone(&triggers.borrow_and_update());
+        let forgotten = forget(&events, &current).await;
+        events.stats.retain(|key| current.route(key).is_some());
+        let again = forgotten.is_err();
+        if let Err(error) = forgotten {
+            tracing::warn!(%error, "events of triggers that are gone were not removed");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE), if again => {}
+            changed = triggers.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn forget<I: Inbox>(events: &Events<I>, triggers: &Triggers) -> Result<(), InboxError> {
+    for counts in events.inbox.counts().await? {
+        if triggers.route(&counts.trigger).is_none() {
+            tracing::info!(
+                trigger = %counts.trigger,
+                waiting = counts.waiting,
+                dead = counts.dead,
+                "events are removed with their trigger"
+            );
+            events.inbox.forget(&counts.trigger).await?;
+            let now = events.clock.now().unix_ms();
+            events.inbox.put(now, Vec::new(), vec![no_mark(&counts.trigger)]).await?;
+            events.progress.forget(&counts.trigger);
+        }
+    }
+    Ok(())
+}
+
+/// What each trigger has in progress.
+#[derive(Debug, Default)]
+pub(crate) struct Progress(Mutex<HashMap<String, InProgress>>);
+
+#[derive(Debug, Default)]
+struct InProgress {
+    /// Events that are waiting or in flight.
+    unfinished: u64,
+    /// Those in flight.
+    running: Vec<(String, CancellationToken)>,
+    /// The only event that may still run, after earlier ones were broken off.
+    latest: Option<String>,
+}
+
+/// An event in flight.
+pub(crate) struct Running<'a> {
+    progress: &'a Progress,
+    key: String,
+    id: String,
+    token: CancellationToken,
+    superseded: bool,
+}
+
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, InProgress>> {
+        // Nothing panics while holding the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many events of `key` are in flight, and how many wait.
+    pub(crate) fn of(&self, key: &str) -> (usize, usize) {
+        self.lock().get(key).map_or((0, 0), |progress| {
+            let running = progress.running.len();
+            let unfinished = usize::try_from(progress.unfinished).unwrap_or(usize::MAX);
+            (running, unfinished.saturating_sub(running))
+        })
+    }
+
+    /// Breaks off what runs of `key`, and everything that waits but the event `latest`.
+    pub(crate) fn cancel(&self, key: &str, latest: Option<&str>) {
+        if let Some(progress) = self.lock().get_mut(key) {
+            progress.running.iter().for_each(|(_, token)| token.cancel());
+            progress.latest = latest.map(str::to_owned);
+        }
+    }
+
+    fn resume(&self, key: &str, unfinished: u64) {
+        self.lock().insert(key.to_owned(), InProgress { unfinished, ..InProgress::default() });
+    }
+
+    pub(crate) fn add(&self, key: &str) {
+        self.lock().entry(key.to_owned()).or_default().unfinished += 1;
+    }
+
+    fn remove(&self, key: &str) {
+        if let Some(progress) = self.lock().get_mut(key) {
+            progress.unfinished = progress.unfinished.saturating_sub(1);
+        }
+    }
+
+    fn forget(&self, key: &str) {
+        if let Some(progress) = self.lock().remove(key) {
+            progress.running.iter().for_each(|(_, token)| token.cancel());
+        }
+    }
+
+    /// Notes that the event `id` is in flight.
+    pub(crate) fn begin(&self, key: &str, id: &str) -> Running<'_> {
+        let (key, id, token) = (key.to_owned(), id.to_owned(), CancellationToken::new());
+        let mut all = self.lock();
+        let progress = all.entry(key.clone()).or_default();
+        let superseded = progress.latest.as_ref().is_some_and(|latest| *latest != id);
+        progress.running.push((id.clone(), token.clone()));
+        Running { progress: self, key, id, token, superseded }
+    }
+}
+
+impl Running<'_> {
+    /// Whether a later run has taken its place.
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.superseded
+    }
+
+    /// Cancelled when the run is to be broken off.
+    pub(crate) fn cancelled(&self) -> CancellationToken {
+        self.token.clone()
+    }
+
+    /// Notes that the event is no longer in flight, and whether it `is_over`.
+    pub(crate) fn end(self, is_over: bool) {
+        let mut all = self.progress.lock();
+        let Some(progress) = all.get_mut(&self.key) else { return };
+        progress.running.retain(|(id, _)| *id != self.id);
+        if is_over {
+            progress.unfinished = progress.unfinished.saturating_sub(1);
+            if progress.latest.as_ref() == Some(&self.id) {
+                progress.latest = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What became of the events of each trigger since the node started.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use wasm_fn_core::VersionNo;
+
+/// Versions that are told apart for one trigger; the oldest are dropped.
+const VERSIONS_MAX: usize = 16;
+
+/// A delivery that begins later than this after its event was due is late.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Counts of one trigger.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TriggerStats {
+    /// Ticks that did not run because an earlier run was in progress.
+    pub skipped: u64,
+    /// Ticks that the node could not run within the catch-up window.
+    pub missed: u64,
+    /// Runs that the next one broke off.
+    pub cancelled: u64,
+    /// Deliveries that the node could not make, and that spent no attempt.
+    pub of_node: u64,
+    /// Failed events one after the other, up to now.
+    pub failures_in_a_row: u32,
+    /// By the version that answered last.
+    pub versions: BTreeMap<VersionNo, VersionStats>,
+}
+
+/// Counts of one version of a trigger's function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VersionStats {
+    /// Deliveries that began within a second of when they were due.
+    pub on_time: u64,
+    /// Deliveries that began later.
+    pub late: u64,
+    /// Events that were acknowledged.
+    pub acknowledged: u64,
+    /// Deliveries that failed and are tried again.
+    pub retried: u64,
+    /// Events that became dead letters.
+    pub failed: u64,
+}
+
+/// What a delivery of a version led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Led {
+    ToAcknowledgement,
+    ToRetry,
+    ToDeadLetter,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Stats(Mutex<HashMap<String, TriggerStats>>);
+
+impl Stats {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, TriggerStats>> {
+        // Nothing panics while holding the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The counts of `key`.
+    pub(crate) fn of(&self, key: &str) -> TriggerStats {
+        self.lock().get(key).cloned().unwrap_or_default()
+    }
+
+    /// Changes the counts of `key`.
+    pub(crate) fn note(&self, key: &str, change: impl FnOnce(&mut TriggerStats)) {
+        let mut all = self.lock();
+        match all.get_mut(key) {
+            Some(stats) => change(stats),
+            None => change(all.entry(key.to_owned()).or_default()),
+        }
+    }
+
+    /// Counts a delivery that began `lag` after it was due. Returns how many events have failed one after the
+    /// other by now.
+    pub(crate) fn ended(&self, key: &str, version: Option<VersionNo>, lag: Duration, led: Led) -> u32 {
+        let mut failures = 0;
+        self.note(key, |stats| {
+            match led {
+                Led::ToAcknowledgement => stats.failures_in_a_row = 0,
+                Led::ToDeadLetter => stats.failures_in_a_row += 1,
+                Led::ToRetry => {}
+            }
+            failures = stats.failures_in_a_row;
+            let Some(version) = version else { return };
+            if stats.versions.len() >= VERSIONS_MAX && !stats.versions.contains_key(&version) {
+                stats.versions.pop_first();
+            }
+            let counts = stats.versions.entry(version).or_default();
+            *(if lag > LATE { &mut counts.late } else { &mut counts.on_time }) += 1;
+            match led {
+                Led::ToAcknowledgement => counts.acknowledged += 1,
+                Led::ToRetry => counts.retried += 1,
+                Led::ToDeadLetter => counts.failed += 1,
+            }
+        });
+        failures
+    }
+
+    /// Drops the counts of triggers that are not `wanted`.
+    pub(crate) fn retain(&self, wanted: impl Fn(&str) -> bool) {
+        self.lock().retain(|key, _| wanted(key));
+    }
+}

@@ -1,0 +1,206 @@
+//! The real inbox, a data plane that does as a test says, and a clock that a test sets.
+
+mod delivering;
+mod ticking;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    future::Future,
+    num::NonZeroU32,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use tempfile::TempDir;
+use tokio::sync::{Notify, watch};
+use wasm_fn_core::VersionNo;
+use wasm_fn_events::{
+    CATCH_UP_DEFAULT, EventPath, Interval, Overlap, RetryOptions, RetryPolicy, Schedule, ScheduleOptions,
+    ScheduleTime, Timestamp, Trigger, TriggerId, TriggerKind,
+};
+use wasm_fn_store::{EmbeddedInbox, InboxLimits};
+
+use crate::{
+    ActiveTrigger, Clock, Deliver, Destination, Ended, EventRunner, Events, EventsOptions, PauseTrigger,
+    Triggers,
+};
+
+/// Longer than anything a test waits for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A time at which nothing special happens: 2026-11-30T12:00:00Z.
+const NOON: Timestamp = Timestamp::from_unix_seconds(1_796_040_000);
+
+/// A delivery under way, which a test ends.
+struct Under {
+    request: Request<Bytes>,
+    destination: Destination,
+    end: tokio::sync::oneshot::Sender<Ended>,
+}
+
+/// A data plane whose deliveries wait until a test ends them.
+#[derive(Default)]
+struct Held {
+    under_way: Mutex<VecDeque<Under>>,
+    came: Notify,
+}
+
+impl Deliver for Held {
+    async fn deliver(&self, destination: Destination, request: Request<Bytes>) -> Ended {
+        let (end, ended) = tokio::sync::oneshot::channel();
+        self.under_way.lock().unwrap().push_back(Under { request, destination, end });
+        self.came.notify_one();
+        ended.await.expect("a test ends what it took")
+    }
+}
+
+/// Triggers that were paused, and after how many failures.
+#[derive(Clone, Default)]
+struct Paused(Arc<Mutex<Vec<(TriggerId, u32)>>>);
+
+impl PauseTrigger for Paused {
+    fn pause<'a>(
+        &'a self,
+        trigger: &'a TriggerId,
+        failures: u32,
+    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+        self.0.lock().unwrap().push((trigger.clone(), failures));
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Events of one node.
+struct Node {
+    events: Arc<Events<EmbeddedInbox>>,
+    runner: EventRunner<EmbeddedInbox>,
+    plane: Arc<Held>,
+    time: watch::Sender<Timestamp>,
+    triggers: watch::Sender<Arc<Triggers>>,
+    paused: Paused,
+    folder: TempDir,
+}
+
+impl Node {
+    async fn start(triggers: Triggers) -> Self {
+        Self::in_folder(tempfile::tempdir().unwrap(), NOON, triggers).await
+    }
+
+    async fn in_folder(folder: TempDir, now: Timestamp, triggers: Triggers) -> Self {
+        let inbox = EmbeddedInbox::open(folder.path(), InboxLimits::STANDARD).unwrap();
+        let (time, told) = watch::channel(now);
+        let (triggers, current) = watch::channel(Arc::new(triggers));
+        let paused = Paused::default();
+        let options = EventsOptions { in_flight_max: 100 };
+        let events = Events::new(inbox, Clock::told(told), options, current, Box::new(paused.clone()));
+        let plane = Arc::new(Held::default());
+        let runner = events.start(Arc::clone(&plane)).await.unwrap();
+        Self { events, runner, plane, time, triggers, paused, folder }
+    }
+
+    fn set_time(&self, seconds: u64) {
+        self.time.send_replace(NOON.saturating_add(Duration::from_secs(seconds)));
+    }
+
+    /// The next delivery.
+    async fn next(&self) -> Under {
+        let next = async {
+            loop {
+                if let Some(under_way) = self.plane.under_way.lock().unwrap().pop_front() {
+                    return under_way;
+                }
+                self.plane.came.notified().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, next).await.expect("a delivery")
+    }
+
+    /// Asserts that nothing is under way now.
+    fn nothing_more(&self) {
+        assert!(self.plane.under_way.lock().unwrap().is_empty());
+    }
+
+    /// Waits until nothing with `key` is in progress: until a delivery is settled, its run is.
+    async fn idle(&self, key: &str) {
+        eventually(|| async { self.events.progress.of(key) == (0, 0) }).await;
+    }
+
+    async fn stop(self) -> TempDir {
+        assert!(self.runner.stop(PATIENCE).await);
+        self.folder
+    }
+}
+
+impl Under {
+    fn header(&self, name: &str) -> &str {
+        self.request.headers()[name].to_str().unwrap()
+    }
+
+    fn answer(self, status: u16) {
+        let answered = Ended::Answered {
+            version: VersionNo::new(3),
+            status: StatusCode::from_u16(status).unwrap(),
+            retry_after: None,
+            detail: "so it says".to_owned(),
+        };
+        // A delivery that was broken off waits for nothing.
+        let _ = self.end.send(answered);
+    }
+}
+
+/// Waits until `holds`, which changes with what happens in the background.
+async fn eventually<F: Future<Output = bool>>(holds: impl Fn() -> F) {
+    let held = async {
+        while !holds().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, held).await.expect("it holds in time");
+}
+
+fn id(name: &str) -> TriggerId {
+    TriggerId {
+        function: "hello".parse().unwrap(),
+        stage: "live".parse().unwrap(),
+        name: name.parse().unwrap(),
+    }
+}
+
+/// A schedule that ticks every minute.
+fn minutely(overlap: Overlap) -> ScheduleOptions {
+    let every = Interval::new(Duration::from_secs(60), Duration::ZERO).unwrap();
+    ScheduleOptions {
+        times: vec![ScheduleTime::Every(every)],
+        overlap,
+        catch_up: CATCH_UP_DEFAULT,
+        jitter: Duration::ZERO,
+        pause_on_failure: None,
+        start: None,
+        end: None,
+    }
+}
+
+fn trigger(name: &str, options: ScheduleOptions, attempts_max: u32) -> Trigger {
+    let retry =
+        RetryOptions { attempts_max: NonZeroU32::new(attempts_max).unwrap(), ..RetryOptions::default() };
+    Trigger {
+        kind: TriggerKind::Schedule(Schedule::new(options).unwrap()),
+        path: EventPath::of(&name.parse().unwrap()),
+        retry: RetryPolicy::new(retry).unwrap(),
+        concurrency_max: NonZeroU32::new(10).unwrap(),
+        paused: None,
+    }
+}
+
+fn triggers(all: Vec<(&str, Trigger)>) -> Triggers {
+    let active = |(name, trigger): (&str, Trigger)| {
+        (id(name), ActiveTrigger { trigger: Arc::new(trigger), since: NOON, hook: None })
+    };
+    Triggers {
+        triggers: all.into_iter().map(active).collect(),
+        stages: [("hello".parse().unwrap(), "live".parse().unwrap())].into(),
+        asynchronous: BTreeSet::new(),
+    }
+}
