@@ -40,6 +40,8 @@ mod harness;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod importing;
+#[cfg(test)]
 mod interpreted;
 #[cfg(test)]
 mod keeping_secrets;

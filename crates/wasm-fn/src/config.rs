@@ -5,7 +5,6 @@
 
 mod checks;
 mod connection;
-pub(crate) mod dotenv;
 mod federation;
 mod file;
 mod function;

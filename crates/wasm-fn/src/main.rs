@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod doctor;
 mod fault;
+mod import;
 mod machine;
 mod node;
 mod output;

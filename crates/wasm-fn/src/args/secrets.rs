@@ -19,7 +19,7 @@ pub(crate) struct Secrets {
 pub(crate) enum SecretsCommand {
     /// Sets a secret of a stage, from standard input or a prompt; versions keep the value that they have
     Set(SecretsSet),
-    /// Sets the secrets of a stage that a dotenv file has
+    /// Sets the secrets of a stage that a file has: dotenv, plain or encrypted by age, or SOPS with age
     Import(SecretsImport),
     /// Lists the secrets of a stage, without their values: revision, who set it, when, and who uses it
     List(SecretsList),
@@ -80,9 +80,14 @@ pub(crate) struct SecretsSet {
 /// `secrets import`.
 #[derive(Debug, Args)]
 pub(crate) struct SecretsImport {
-    /// The file with lines such as `NAME=value`, or `-` for standard input
+    /// The file with lines such as `NAME=value`, or `-` for standard input; what age or SOPS encrypted is
+    /// recognized
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
+    /// The file with age identities to decrypt it with [default: that of SOPS, in `SOPS_AGE_KEY_FILE` or else
+    /// sops/age/keys.txt in the folder for configuration]
+    #[arg(long, env = "WASM_FN_AGE_IDENTITY", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) identity: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) place: SecretsPlace,
     #[command(flatten)]

@@ -17,8 +17,8 @@ use super::{DONE, connect, deploy};
 use crate::{
     args::{self, SecretsCommand},
     client::Client,
-    config::dotenv,
     fault::Fault,
+    import::{self, IdentityFile},
     output::{Output, secrets, stdin_is_terminal},
 };
 
@@ -52,26 +52,19 @@ async fn set(args: args::SecretsSet, output: Output) -> Result<u8, Fault> {
 }
 
 async fn import(args: args::SecretsImport, output: Output) -> Result<u8, Fault> {
-    let args::SecretsImport { file, place, deploy, connection } = args;
+    let args::SecretsImport { file, identity, place, deploy, connection } = args;
     let shown = file.display().to_string();
     let failed = || format!("no secret of `{}` was set", place.function);
     let unreadable =
         |error: &dyn std::fmt::Display| Fault::new("unreadable-file", failed(), format!("{shown}: {error}"));
     let bytes = file_bytes(&file).map_err(|error| unreadable(&error))?;
-    let text = str::from_utf8(&bytes).map_err(|_| unreadable(&"it is not UTF-8, expected text"))?;
-    let values = dotenv::parse(text);
-    let values = values.map_err(|error| Fault::new("invalid-file", failed(), format!("{shown}: {error}")))?;
+    let identities = IdentityFile::find(identity, |name| std::env::var_os(name));
+    let values = import::read(&bytes, &file, &identities);
+    let values = values.map_err(|error| Fault::new(error.code(), failed(), format!("{shown}: {error}")))?;
     // Either all of them can be set, or none is.
     let mut checked_values = Vec::new();
     for (name, bytes) in values {
         checked_values.push((checked(bytes, not_set(&name, &place))?, name));
-    }
-    if checked_values.is_empty() {
-        return Err(Fault::new(
-            "invalid-file",
-            failed(),
-            format!("{shown} has no values, expected NAME=value"),
-        ));
     }
     let client = connect(&connection)?;
     for (value, name) in &checked_values {

@@ -1,4 +1,4 @@
-//! Reads dotenv files: lines of `NAME=value`, for the import of secrets.
+//! Reads dotenv files: lines of `NAME=value`.
 //!
 //! There is no standard. This is what most programs agree on: `#` begins a comment at the beginning of a
 //! line or behind white space, `export` may precede a name, `'…'` is literal, and `"…"` has the escapes
@@ -21,7 +21,7 @@ pub(crate) struct DotenvError {
 }
 
 /// Reads `text`. If a name occurs twice, that is an error: one of the values would be lost.
-pub(crate) fn parse(text: &str) -> Result<Values, DotenvError> {
+pub(super) fn parse(text: &str) -> Result<Values, DotenvError> {
     let mut values = Values::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut line = 1;
@@ -53,7 +53,24 @@ pub(crate) fn parse(text: &str) -> Result<Values, DotenvError> {
     Ok(values)
 }
 
-type Fault = (&'static str, &'static str);
+/// The value that `text` means behind the `=`, where all of it belongs to the value: without its quotes, or
+/// else without a comment. What has several lines and no quotes is taken as it is.
+///
+/// # Errors
+/// What was found, and what was expected.
+pub(super) fn unquoted(text: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let is_quoted = text.trim_start_matches([' ', '\t']).starts_with(['\'', '"']);
+    if !is_quoted && text.contains('\n') {
+        return Ok(Zeroizing::new(text.as_bytes().to_vec()));
+    }
+    match value(text)? {
+        (value, "") => Ok(value),
+        _ => Err(("text behind the closing quote", "the end of the value")),
+    }
+}
+
+/// What was found, and what was expected.
+pub(super) type Fault = (&'static str, &'static str);
 
 /// The value at the beginning of `text`, and what follows its line.
 fn value(text: &str) -> Result<(Zeroizing<Vec<u8>>, &str), Fault> {
