@@ -164,11 +164,27 @@ async fn file_that_cannot_be_decrypted_sets_nothing() {
     write("long.age", &format!("API_KEY=hunter2\nLONG={long}\n"));
     let facts = ["secret LONG", "was not set", "the value has 1048576 bytes, expected at most 64 KiB"];
     refused(&node, &mut with_keys("long.age"), &facts).await;
+    node.folder().write("huge.age", vec![b'x'; (4 << 20) + 1]);
+    refused(&node, &mut with_keys("huge.age"), &["there are more than 4 MiB"]).await;
 
     let keys = node.folder().path().join("keys.txt");
     fs::set_permissions(&keys, fs::Permissions::from_mode(0o644)).unwrap();
     refused(&node, &mut with_keys("good.age"), &["identity file keys.txt has mode 0644, expected 0600"])
         .await;
+}
+
+#[tokio::test]
+async fn import_that_the_node_ends_says_how_many_are_set() {
+    let node = Node::start().await;
+    // One more than a stage may have.
+    let lines: String = (0..257).map(|at| format!("S{at}=hunter2\n")).collect();
+    node.folder().write(".env", lines);
+    let done = run(&mut import(&node, &[".env"])).await;
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.stderr.contains("secret S256 of `hello` in stage `live` was not set"), "{done:?}");
+    assert!(done.stderr.contains("256 of 257 secrets are set; run the import again"), "{done:?}");
+    let list = node.cli_json(&["secrets", "list", "-f", "hello"]).await;
+    assert_eq!(list["secrets"].as_array().unwrap().len(), 256);
 }
 
 /// Runs sops with the identity of the node's folder; its output becomes a file, whose path this gives.

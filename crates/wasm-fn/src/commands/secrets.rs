@@ -67,8 +67,15 @@ async fn import(args: args::SecretsImport, output: Output) -> Result<u8, Fault> 
         checked_values.push((checked(bytes, not_set(&name, &place))?, name));
     }
     let client = connect(&connection)?;
-    for (value, name) in &checked_values {
-        let set = put(&client, name, &place, value).await?;
+    for (index, (value, name)) in checked_values.iter().enumerate() {
+        let set = put(&client, name, &place, value).await.map_err(|fault| match index {
+            0 => fault,
+            // The node takes values one by one. It refuses none for what was checked here.
+            _ => fault.help(format!(
+                "{index} of {} secrets are set; run the import again to set all",
+                checked_values.len()
+            )),
+        })?;
         if deploy.deploy {
             output.talk(&secrets::set(&set));
         } else {
@@ -104,7 +111,11 @@ fn file_bytes(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 fn all(from: impl Read) -> io::Result<Zeroizing<Vec<u8>>> {
     // Values that are not too long leave no copy behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(128 << 10));
-    from.take(BYTES_MAX).read_to_end(&mut bytes)?;
+    from.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > BYTES_MAX {
+        let error = "there are more than 4 MiB, expected at most as much as the secrets of a function";
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, error));
+    }
     Ok(bytes)
 }
 
