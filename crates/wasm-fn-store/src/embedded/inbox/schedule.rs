@@ -125,8 +125,8 @@ impl Schedule {
             let (name, row) = row?;
             let row = TriggerRow::of(row.value());
             let mut trigger = TriggerSchedule::new(name.value().into(), row);
-            if let Some(before) = self.triggers.remove(&row.number) {
-                (trigger.taken, trigger.in_flight) = (before.taken, before.in_flight);
+            if let Some(before) = self.triggers.get(&row.number) {
+                (trigger.taken, trigger.in_flight) = (before.taken.clone(), before.in_flight);
             }
             trigger.refill(&transaction, 1)?;
             triggers.insert(row.number, trigger);
