@@ -40,9 +40,9 @@ pub use schedule::{
 };
 pub use time::{Timestamp, TimestampError};
 pub use trigger::{
-    CONCURRENCY_DEFAULT, EVENTS_PATH, EventPath, EventPathError, NOTE_BYTES_MAX, PATH_BYTES_MAX, Pause,
-    PauseNote, PauseNoteError, PausedBy, SECRETS_MAX, SecretsCountError, Trigger, TriggerId, TriggerKind,
-    WebhookMode, WebhookModeError, WebhookSource,
+    CONCURRENCY_DEFAULT, EVENTS_PATH, EventPath, EventPathError, HOOKS_PATH, NOTE_BYTES_MAX, PATH_BYTES_MAX,
+    Pause, PauseNote, PauseNoteError, PausedBy, SECRETS_MAX, SecretsCountError, Trigger, TriggerId,
+    TriggerKind, WebhookMode, WebhookModeError, WebhookSource,
 };
 pub use wasm_fn_core::TriggerName;
 pub use webhook::{

@@ -7,6 +7,9 @@ use wasm_fn_core::{FunctionName, SecretName, StageName, TriggerName, normal_path
 
 use crate::{Provider, RetryPolicy, Schedule, Timestamp};
 
+/// What the paths of webhooks begin with. No function has them.
+pub const HOOKS_PATH: &str = "/_hooks/";
+
 /// Longest path of a trigger in bytes.
 pub const PATH_BYTES_MAX: usize = 1024;
 

@@ -12,6 +12,7 @@ mod clock;
 mod failure;
 mod invoke;
 mod options;
+mod receiver;
 
 mod connection;
 mod request;
@@ -24,13 +25,14 @@ mod session;
 pub use failure::{FailureCause, InvokeFailure};
 pub use invoke::{Call, InvocationBody, Invoke};
 pub use options::{ServerOptions, draw_at_random};
+pub use receiver::{EventReceiver, HOOKS_PATH, Received};
 pub use redirect::{RedirectHandle, RedirectOptions, redirect};
 pub use request::{
     RequestBody, RequestBodyError, RequestId,
     access::OverrideAccess,
-    delivery::{Delivered, DeliveryError, DeliveryOptions, EventDispatcher, Redelivery},
+    delivery::{Delivered, DeliveryError, DeliveryOptions, EventDispatcher},
     effects::EffectGuard,
-    reception::{EventReceiver, HOOKS_PATH, Received},
+    redelivery::Redelivery,
 };
 pub use response::charges::{Charge, ClientGets, charges};
 pub use server::{DrainReport, ServerHandle, serve};

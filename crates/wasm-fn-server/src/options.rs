@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use rand::RngExt as _;
 use wasm_fn_core::{Network, Point, PreviewDomain};
 
-use crate::request::reception::EventReceiver;
+use crate::receiver::EventReceiver;
 
 /// Limits for clients, and the proxies that may name them.
 ///

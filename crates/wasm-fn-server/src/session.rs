@@ -12,11 +12,11 @@ use crate::{
     client::Peer,
     connection::state::ConnectionState,
     options::ServerOptions,
-    request::{
-        RequestId, access::OverrideAccess, delivery::Redelivery, key_skew::KeySkewWarnings,
-        reception::RECEPTIONS_MAX,
-    },
+    request::{RequestId, access::OverrideAccess, key_skew::KeySkewWarnings, redelivery::Redelivery},
 };
+
+/// Requests that become events whose bodies are read at a time; they are whole in memory.
+const RECEPTIONS_MAX: usize = 64;
 
 /// What every connection shares.
 pub(crate) struct Plane<V> {

@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use wasm_fn_core::{FunctionName, Scheme, StageName, VersionNo, VersionRef};
 use wasm_fn_router::RouteTable;
 
-use super::{access::OverrideAccess, body::RequestBody, id::RequestId};
+use super::{access::OverrideAccess, body::RequestBody, id::RequestId, redelivery::Redelivery};
 use crate::{
     client::Peer,
     clock,
@@ -46,15 +46,6 @@ pub struct DeliveryOptions {
     pub redelivery: Redelivery,
     /// Bytes of the response's body that are kept; the rest is read and discarded.
     pub answer_bytes_max: usize,
-}
-
-/// When an event that a canary failed to handle goes to the version that the canary is to replace, at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Redelivery {
-    /// Whatever the canary did before it failed. Deliveries are repeated anyway when they fail.
-    Always,
-    /// Only if the canary had no effect.
-    EffectFree,
 }
 
 /// The answer to a delivery.
@@ -109,8 +100,8 @@ impl<V: Invoke> EventDispatcher<V> {
 
     /// Has the function handle the event in `request`, and reads its answer to the end.
     ///
-    /// A canary that does not answer with a status of 2xx is charged with a failure, and the same event goes to
-    /// the version that the canary is to replace, as `options` allow.
+    /// A canary that does not answer with a status of 2xx is charged with a failure, and the same event goes
+    /// to the version that the canary is to replace, as `options` allow.
     ///
     /// # Errors
     /// There is no such stage, or the answer breaks off.

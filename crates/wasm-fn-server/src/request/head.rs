@@ -128,7 +128,8 @@ pub(super) fn host<B>(request: &Request<B>) -> Option<&str> {
     }
 }
 
-/// Whether a request has headers of ours. Few have any, and looking at the names costs less than looking for each.
+/// Whether a request has headers of ours. Few have any, and looking at the names costs less than looking for
+/// each.
 pub(super) fn has_own(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| name.as_str().starts_with(PREFIX))
 }

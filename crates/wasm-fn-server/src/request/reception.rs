@@ -1,9 +1,8 @@
 //! Requests that become events, such as those of webhooks: their bodies are read, and somebody else answers.
 
-use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{Request, Response, request::Parts};
+use http::Request;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use wasm_fn_core::{FunctionName, StageName, VersionRef};
 use wasm_fn_router::Stage;
@@ -12,6 +11,7 @@ use super::{attempt::FullResponse, body::RequestBody, id::RequestId};
 use crate::{
     connection::state::InFlight,
     invoke::Invoke,
+    receiver::{EventReceiver, HOOKS_PATH},
     response::{
         body::own,
         headers,
@@ -20,35 +20,8 @@ use crate::{
     session::Plane,
 };
 
-/// What the paths of webhooks begin with. No function has them.
-pub const HOOKS_PATH: &str = "/_hooks/";
-
-/// Requests whose bodies are read at a time; they are whole in memory.
-pub(crate) const RECEPTIONS_MAX: usize = 64;
-
 /// How long a body may take to arrive.
 const BODY_WAIT: Duration = Duration::from_secs(30);
-
-/// Answers requests below [`HOOKS_PATH`], and those that functions handle later.
-pub trait EventReceiver: fmt::Debug + Send + Sync + 'static {
-    /// The most bytes that a body to the webhook `hook` may have; `None` if there is no such webhook. `hook` is
-    /// the path after [`HOOKS_PATH`], as the client sent it.
-    fn body_bytes_max(&self, hook: &str) -> Option<u64>;
-
-    /// Answers a request of `client` to the webhook `hook`.
-    fn receive(self: Arc<Self>, hook: String, head: Parts, body: Bytes, client: SocketAddr) -> Received;
-
-    /// The most bytes that the body of a request may have that the `stage` of `function` handles later; `None` if
-    /// it takes no such requests.
-    fn deferred_bytes_max(&self, function: &FunctionName, stage: &StageName) -> Option<u64>;
-
-    /// Answers a request that the `stage` of `function` is to handle later.
-    fn defer(self: Arc<Self>, function: FunctionName, stage: StageName, head: Parts, body: Bytes)
-    -> Received;
-}
-
-/// The answer of an [`EventReceiver`].
-pub type Received = Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>;
 
 /// A request that an [`EventReceiver`] answers.
 pub(crate) struct Reception {
@@ -104,7 +77,6 @@ pub(super) async fn receive<V: Invoke>(
     plane: Arc<Plane<V>>,
     reception: Reception,
     request: Request<RequestBody>,
-    client: SocketAddr,
     id: RequestId,
     in_flight: InFlight,
 ) -> FullResponse<V> {
@@ -123,8 +95,8 @@ pub(super) async fn receive<V: Invoke>(
         Err(_) => return refuse(Code::RequestTimeout),
     };
     let received = match target {
-        Target::Webhook(hook) => receiver.receive(hook, head, body, client),
-        Target::Function(function, stage) => receiver.defer(function, stage, head, body),
+        Target::Webhook(hook) => receiver.receive(hook, head, body, id),
+        Target::Function(function, stage) => receiver.defer(function, stage, head, body, id),
     };
     let mut response = received.await.map(|body| own(body.into()));
     response.headers_mut().insert(headers::REQUEST_ID, id.header_value());

@@ -1,8 +1,8 @@
 //! The shield: if a canary fails, its request runs once more, on the version that the canary is to replace.
 //!
 //! This happens only before the canary's head was sent, only if the canary had no effect (a delivery may run
-//! again after one), and only if all that it read of the body was kept. The second run gets the same head and body, and the rest of the
-//! request's time.
+//! again after one), and only if all that it read of the body was kept. The second run gets the same head and
+//! body, and the rest of the request's time.
 
 use std::{
     pin::Pin,
@@ -44,8 +44,8 @@ struct Head {
 
 impl Shield {
     /// Keeps the head and up to `bytes_max` of the body of `request`, in case the canary fails or has not
-    /// answered at `due`. Returns the request for the canary. With `repeats_effects` the request may run again
-    /// after an effect, too.
+    /// answered at `due`. Returns the request for the canary. With `repeats_effects` the request may run
+    /// again after an effect, too.
     ///
     /// Boxed: few requests belong to a canary, and every connection would need room for this.
     pub(crate) fn over(
