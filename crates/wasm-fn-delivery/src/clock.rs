@@ -10,7 +10,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(10);
 
 /// Tells the time, and waits for it.
 #[derive(Clone, Debug)]
-pub struct Clock(Source);
+pub struct WallClock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
@@ -18,7 +18,7 @@ enum Source {
     Told(watch::Receiver<Timestamp>),
 }
 
-impl Clock {
+impl WallClock {
     /// The clock on the wall, which `now` reads.
     pub fn wall(now: fn() -> Timestamp) -> Self {
         Self(Source::Wall(now))
@@ -37,8 +37,8 @@ impl Clock {
         }
     }
 
-    /// Sleeps until it may be `until`: at most ten seconds at a time, since the clock may be set. Sleeps forever
-    /// without a time.
+    /// Sleeps until it may be `until`: at most ten seconds at a time, since the clock may be set. Sleeps
+    /// forever without a time.
     pub(crate) async fn sleep(&self, until: Option<Timestamp>) {
         let Some(until) = until else { return std::future::pending().await };
         match &self.0 {

@@ -10,7 +10,7 @@ use wasm_fn_store::{Finish, Inbox, InboxError, Take, TakenEvent};
 
 use crate::{
     deliver::{Deliver, Destination, Ended},
-    request::EventRequest,
+    event_request::EventRequest,
     runner::{Events, Orders},
     stats::Led,
 };
@@ -153,7 +153,7 @@ async fn attempt<I: Inbox, D: Deliver>(
             let answered = Answered { version, status, retry_after, detail };
             let (finish, led) = settle(&route.retry, &answered, event.attempt, arrived, events.clock.now());
             let failures = events.stats.ended(&key, version, lag, led);
-            if let (Led::ToDeadLetter, Some(id)) = (led, &id) {
+            if let (Led::Failed, Some(id)) = (led, &id) {
                 events.note_failures(id, failures).await;
             }
             finish
@@ -190,18 +190,18 @@ fn settle(
     let answer = Answer::Response { status: *status, retry_after: retry_after.as_deref() };
     let dead = |why: DeadLetterReason| {
         let reason = format!("{why}; the last answer was {}{by}{said}", status.as_u16());
-        (Finish::Dead { reason }, Led::ToDeadLetter)
+        (Finish::Dead { reason }, Led::Failed)
     };
     match answer.disposition(now) {
         Disposition::Acknowledge => {
             let text = format!("{}{by}", status.as_u16());
-            (Finish::Acknowledged { text }, Led::ToAcknowledgement)
+            (Finish::Acknowledged { text }, Led::Acknowledged)
         }
         Disposition::DeadLetter { reason } => dead(reason),
         Disposition::Retry { after } => match policy.next(attempt, rand::random(), now, arrived, after) {
             Next::At(at) => {
                 let reason = format!("{}{by}{said}", status.as_u16());
-                (Finish::Retry { due_ms: at.unix_ms(), reason }, Led::ToRetry)
+                (Finish::Retry { due_ms: at.unix_ms(), reason }, Led::Retried)
             }
             Next::GiveUp(why) => dead(why),
         },

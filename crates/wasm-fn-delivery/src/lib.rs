@@ -1,13 +1,13 @@
-//! Has functions handle events: puts the ticks of schedules into the inbox, takes what is due out of it, has the
-//! data plane deliver it, and decides what becomes of it.
+//! Has functions handle events: puts the ticks of schedules into the inbox, takes what is due out of it, has
+//! the data plane deliver it, and decides what becomes of it.
 //!
 //! Invariants: an event leaves the inbox only when a function has acknowledged it, when it has become a dead
-//! letter, or when a person discards it. What the node is to blame for spends no attempt. It does not know how
-//! a version is chosen, nor where triggers are decided.
+//! letter, or when a person discards it. What the node is to blame for spends no attempt. It does not know
+//! how a version is chosen, nor where triggers are decided.
 
 mod clock;
 mod deliver;
-mod request;
+mod event_request;
 mod triggers;
 
 mod dispatcher;
@@ -16,10 +16,10 @@ mod runner;
 mod scheduler;
 mod stats;
 
-pub use clock::Clock;
+pub use clock::WallClock;
 pub use deliver::{Deliver, Destination, Ended};
-pub use operations::{Backfilled, EventList, EventOperations, EventsError, Operation, ShownEvent};
-pub use request::{EventRequest, MalformedRequest};
+pub use event_request::{EventRequest, MalformedRequest};
+pub use operations::{Backfilled, EventList, EventOperation, EventOperations, EventsError, ShownEvent};
 pub use runner::{EventRunner, Events, EventsOptions, PauseTrigger};
 pub use stats::{TriggerStats, VersionStats};
 pub use triggers::{ASYNC, ActiveTrigger, Triggers, trigger_key};

@@ -11,7 +11,7 @@ use wasm_fn_store::{
 };
 
 use crate::{
-    request::{EventRequest, MalformedRequest},
+    event_request::{EventRequest, MalformedRequest},
     runner::Events,
     scheduler,
     stats::TriggerStats,
@@ -54,7 +54,7 @@ pub enum EventsError {
 }
 
 /// A future of an [`EventOperations`].
-pub type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, EventsError>> + Send + 'a>>;
+pub type EventOperation<'a, T> = Pin<Box<dyn Future<Output = Result<T, EventsError>> + Send + 'a>>;
 
 /// How far a backfill came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,10 +89,10 @@ pub trait EventOperations: Send + Sync + 'static {
     ///
     /// # Errors
     /// There is no such schedule; the inbox refuses.
-    fn run_now<'a>(&'a self, trigger: &'a TriggerId) -> Operation<'a, String>;
+    fn run_now<'a>(&'a self, trigger: &'a TriggerId) -> EventOperation<'a, String>;
 
-    /// Has the schedule `trigger` run for each of its times from `from` to `to`, both included. Times that ran
-    /// within the last day do not run again.
+    /// Has the schedule `trigger` run for each of its times from `from` to `to`, both included. Times that
+    /// ran within the last day do not run again.
     ///
     /// # Errors
     /// There is no such schedule, or it has no times there; the inbox refuses.
@@ -101,7 +101,7 @@ pub trait EventOperations: Send + Sync + 'static {
         trigger: &'a TriggerId,
         from: Timestamp,
         to: Timestamp,
-    ) -> Operation<'a, Backfilled>;
+    ) -> EventOperation<'a, Backfilled>;
 
     /// Makes a client's `request` durable, to be delivered to the stage. Returns the id of the event.
     ///
@@ -112,7 +112,7 @@ pub trait EventOperations: Send + Sync + 'static {
         function: &'a FunctionName,
         stage: &'a StageName,
         request: EventRequest,
-    ) -> Operation<'a, String>;
+    ) -> EventOperation<'a, String>;
 
     /// Events of `trigger`.
     ///
@@ -123,37 +123,37 @@ pub trait EventOperations: Send + Sync + 'static {
         trigger: &'a str,
         list: EventList,
         page: EventPage,
-    ) -> Operation<'a, Vec<StoredEvent>>;
+    ) -> EventOperation<'a, Vec<StoredEvent>>;
 
     /// An event that is waiting, in flight or dead.
     ///
     /// # Errors
     /// There is none; the inbox failed.
-    fn show(&self, key: EventKey) -> Operation<'_, ShownEvent>;
+    fn show(&self, key: EventKey) -> EventOperation<'_, ShownEvent>;
 
     /// What became of an event.
     ///
     /// # Errors
     /// It never was there, or is no longer remembered; the inbox failed.
-    fn state(&self, key: EventKey) -> Operation<'_, EventState>;
+    fn state(&self, key: EventKey) -> EventOperation<'_, EventState>;
 
     /// Has dead letters of `trigger` delivered again. Returns how many.
     ///
     /// # Errors
     /// The inbox refuses, or failed. Of many, some may have been redriven.
-    fn redrive<'a>(&'a self, trigger: &'a str, letters: DeadLetters) -> Operation<'a, u64>;
+    fn redrive<'a>(&'a self, trigger: &'a str, letters: DeadLetters) -> EventOperation<'a, u64>;
 
     /// Removes dead letters of `trigger` for good. Returns how many.
     ///
     /// # Errors
     /// The inbox failed. Of many, some may have been removed.
-    fn discard<'a>(&'a self, trigger: &'a str, letters: DeadLetters) -> Operation<'a, u64>;
+    fn discard<'a>(&'a self, trigger: &'a str, letters: DeadLetters) -> EventOperation<'a, u64>;
 
     /// What each trigger has in the inbox.
     ///
     /// # Errors
     /// The inbox failed.
-    fn counts(&self) -> Operation<'_, Vec<TriggerCounts>>;
+    fn counts(&self) -> EventOperation<'_, Vec<TriggerCounts>>;
 
     /// What became of the events of `trigger` since the node started.
     fn stats(&self, trigger: &str) -> TriggerStats;
@@ -163,8 +163,8 @@ pub trait EventOperations: Send + Sync + 'static {
 }
 
 impl<I: Inbox> Events<I> {
-    /// Makes `event` of `trigger` durable, to be delivered to its function. One whose id came within the last day
-    /// is there already.
+    /// Makes `event` of `trigger` durable, to be delivered to its function. One whose id came within the last
+    /// day is there already.
     ///
     /// # Errors
     /// The inbox refuses.
@@ -193,7 +193,7 @@ impl<I: Inbox> Events<I> {
 }
 
 impl<I: Inbox> EventOperations for Events<I> {
-    fn run_now<'a>(&'a self, trigger: &'a TriggerId) -> Operation<'a, String> {
+    fn run_now<'a>(&'a self, trigger: &'a TriggerId) -> EventOperation<'a, String> {
         Box::pin(async move {
             let schedule = self.schedule(trigger)?;
             let now = self.clock.now();
@@ -215,7 +215,7 @@ impl<I: Inbox> EventOperations for Events<I> {
         trigger: &'a TriggerId,
         from: Timestamp,
         to: Timestamp,
-    ) -> Operation<'a, Backfilled> {
+    ) -> EventOperation<'a, Backfilled> {
         Box::pin(async move {
             let found = self.schedule(trigger)?;
             let TriggerKind::Schedule(schedule) = &found.kind else {
@@ -239,7 +239,7 @@ impl<I: Inbox> EventOperations for Events<I> {
         function: &'a FunctionName,
         stage: &'a StageName,
         request: EventRequest,
-    ) -> Operation<'a, String> {
+    ) -> EventOperation<'a, String> {
         Box::pin(async move {
             let id = format!("{:032x}", rand::random::<u128>());
             let key = EventKey { trigger: format!("{function}/{stage}/{ASYNC}"), id: id.clone() };
@@ -256,7 +256,7 @@ impl<I: Inbox> EventOperations for Events<I> {
         trigger: &'a str,
         list: EventList,
         page: EventPage,
-    ) -> Operation<'a, Vec<StoredEvent>> {
+    ) -> EventOperation<'a, Vec<StoredEvent>> {
         Box::pin(async move {
             Ok(match list {
                 EventList::Waiting => self.inbox.waiting(trigger, page).await?,
@@ -265,7 +265,7 @@ impl<I: Inbox> EventOperations for Events<I> {
         })
     }
 
-    fn show(&self, key: EventKey) -> Operation<'_, ShownEvent> {
+    fn show(&self, key: EventKey) -> EventOperation<'_, ShownEvent> {
         Box::pin(async move {
             let found = self.inbox.show(key.clone()).await?;
             let (event, body): (StoredEvent, Bytes) = found.ok_or(EventsError::NoSuchEvent(key))?;
@@ -273,14 +273,14 @@ impl<I: Inbox> EventOperations for Events<I> {
         })
     }
 
-    fn state(&self, key: EventKey) -> Operation<'_, EventState> {
+    fn state(&self, key: EventKey) -> EventOperation<'_, EventState> {
         Box::pin(async move {
             let found = self.inbox.state(self.clock.now().unix_ms(), key.clone()).await?;
             found.ok_or(EventsError::NoSuchEvent(key))
         })
     }
 
-    fn redrive<'a>(&'a self, trigger: &'a str, letters: DeadLetters) -> Operation<'a, u64> {
+    fn redrive<'a>(&'a self, trigger: &'a str, letters: DeadLetters) -> EventOperation<'a, u64> {
         Box::pin(async move {
             let count = self.inbox.redrive(self.clock.now().unix_ms(), trigger, letters).await?;
             (0..count).for_each(|_| self.progress.add(trigger));
@@ -288,11 +288,11 @@ impl<I: Inbox> EventOperations for Events<I> {
         })
     }
 
-    fn discard<'a>(&'a self, trigger: &'a str, letters: DeadLetters) -> Operation<'a, u64> {
+    fn discard<'a>(&'a self, trigger: &'a str, letters: DeadLetters) -> EventOperation<'a, u64> {
         Box::pin(async move { Ok(self.inbox.discard(self.clock.now().unix_ms(), trigger, letters).await?) })
     }
 
-    fn counts(&self) -> Operation<'_, Vec<TriggerCounts>> {
+    fn counts(&self) -> EventOperation<'_, Vec<TriggerCounts>> {
         Box::pin(async move { Ok(self.inbox.counts().await?) })
     }
 

@@ -14,7 +14,7 @@ use wasm_fn_events::{Timestamp, TriggerId};
 use wasm_fn_store::{Inbox, InboxError, Mark, NewEvent, Put};
 
 use crate::{
-    clock::Clock,
+    clock::WallClock,
     deliver::Deliver,
     dispatcher,
     scheduler::{self, no_mark},
@@ -48,7 +48,7 @@ pub struct EventsOptions {
 /// The events of a node.
 pub struct Events<I> {
     pub(crate) inbox: I,
-    pub(crate) clock: Clock,
+    pub(crate) clock: WallClock,
     pub(crate) options: EventsOptions,
     pub(crate) triggers: watch::Receiver<Arc<Triggers>>,
     pub(crate) pause: Box<dyn PauseTrigger>,
@@ -78,7 +78,7 @@ impl<I: Inbox> Events<I> {
     /// The events in `inbox`, of the triggers that `triggers` has at a time.
     pub fn new(
         inbox: I,
-        clock: Clock,
+        clock: WallClock,
         options: EventsOptions,
         triggers: watch::Receiver<Arc<Triggers>>,
         pause: Box<dyn PauseTrigger>,
@@ -139,9 +139,9 @@ impl<I: Inbox> Events<I> {
 }
 
 impl<I: Inbox> EventRunner<I> {
-    /// Begins nothing more, waits for what is in flight, at most `timeout`, and releases the inbox, so that another
-    /// process can open it. What has not ended by then is broken off, and is delivered again by whoever opens the
-    /// inbox. Returns whether all has ended.
+    /// Begins nothing more, waits for what is in flight, at most `timeout`, and releases the inbox, so that
+    /// another process can open it. What has not ended by then is broken off, and is delivered again by
+    /// whoever opens the inbox. Returns whether all has ended.
     pub async fn stop(self, timeout: Duration) -> bool {
         self.orders.stop.cancel();
         let ended = tokio::time::timeout(timeout, self.tasks.wait()).await.is_ok();

@@ -13,7 +13,7 @@ use wasm_fn_events::{
 use wasm_fn_store::{EventKey, Inbox, InboxError, Mark, NewEvent};
 
 use crate::{
-    request::EventRequest,
+    event_request::EventRequest,
     runner::Events,
     triggers::{ActiveTrigger, Triggers, trigger_key},
 };
@@ -95,8 +95,8 @@ fn read(marks: Vec<(String, Bytes)>) -> BTreeMap<String, Timestamp> {
 }
 
 impl Timetable {
-    /// Takes over what `triggers` has. A schedule that was made or resumed begins then; one that is known goes on
-    /// from where it was, also across a restart by its mark.
+    /// Takes over what `triggers` has. A schedule that was made or resumed begins then; one that is known
+    /// goes on from where it was, also across a restart by its mark.
     fn update(&mut self, triggers: &Triggers, marks: &mut BTreeMap<String, Timestamp>) {
         let is_active = |id: &TriggerId| {
             triggers.triggers.get(id).is_some_and(|active| schedule(&active.trigger).is_some())

@@ -49,9 +49,9 @@ pub struct VersionStats {
 /// What a delivery of a version led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Led {
-    ToAcknowledgement,
-    ToRetry,
-    ToDeadLetter,
+    Acknowledged,
+    Retried,
+    Failed,
 }
 
 #[derive(Debug, Default)]
@@ -83,9 +83,9 @@ impl Stats {
         let mut failures = 0;
         self.note(key, |stats| {
             match led {
-                Led::ToAcknowledgement => stats.failures_in_a_row = 0,
-                Led::ToDeadLetter => stats.failures_in_a_row += 1,
-                Led::ToRetry => {}
+                Led::Acknowledged => stats.failures_in_a_row = 0,
+                Led::Failed => stats.failures_in_a_row += 1,
+                Led::Retried => {}
             }
             failures = stats.failures_in_a_row;
             let Some(version) = version else { return };
@@ -95,9 +95,9 @@ impl Stats {
             let counts = stats.versions.entry(version).or_default();
             *(if lag > LATE { &mut counts.late } else { &mut counts.on_time }) += 1;
             match led {
-                Led::ToAcknowledgement => counts.acknowledged += 1,
-                Led::ToRetry => counts.retried += 1,
-                Led::ToDeadLetter => counts.failed += 1,
+                Led::Acknowledged => counts.acknowledged += 1,
+                Led::Retried => counts.retried += 1,
+                Led::Failed => counts.failed += 1,
             }
         });
         failures

@@ -24,8 +24,8 @@ use wasm_fn_events::{
 use wasm_fn_store::{EmbeddedInbox, InboxLimits};
 
 use crate::{
-    ActiveTrigger, Clock, Deliver, Destination, Ended, EventRunner, Events, EventsOptions, PauseTrigger,
-    Triggers,
+    ActiveTrigger, Deliver, Destination, Ended, EventRunner, Events, EventsOptions, PauseTrigger, Triggers,
+    WallClock,
 };
 
 /// Longer than anything a test waits for.
@@ -94,7 +94,7 @@ impl Node {
         let (triggers, current) = watch::channel(Arc::new(triggers));
         let paused = Paused::default();
         let options = EventsOptions { in_flight_max: 100 };
-        let events = Events::new(inbox, Clock::told(told), options, current, Box::new(paused.clone()));
+        let events = Events::new(inbox, WallClock::told(told), options, current, Box::new(paused.clone()));
         let plane = Arc::new(Held::default());
         let runner = events.start(Arc::clone(&plane)).await.unwrap();
         Self { events, runner, plane, time, triggers, paused, folder }

@@ -8,7 +8,8 @@ use std::{
 use wasm_fn_core::{FunctionName, StageName};
 use wasm_fn_events::{Overlap, RetryPolicy, Timestamp, Trigger, TriggerId, TriggerKind};
 
-/// What stands in place of a trigger's name for requests that a client sent asynchronously. No trigger has it.
+/// What stands in place of a trigger's name for requests that a client sent asynchronously. No trigger has
+/// it.
 pub const ASYNC: &str = "@async";
 
 /// Asynchronous requests of a stage that are in flight, at most.
@@ -55,7 +56,10 @@ impl Triggers {
     pub(crate) fn concurrency(&self, key: &str) -> usize {
         let Some(route) = self.route(key) else { return 0 };
         let Some((_, trigger)) = route.trigger else { return ASYNC_CONCURRENCY };
-        let one_by_one = |kind: &TriggerKind| matches!(kind, TriggerKind::Schedule(schedule) if schedule.options().overlap != Overlap::AllowAll);
+        let one_by_one = |kind: &TriggerKind| match kind {
+            TriggerKind::Schedule(schedule) => schedule.options().overlap != Overlap::AllowAll,
+            TriggerKind::Webhook(_) => false,
+        };
         match trigger {
             Trigger { paused: Some(_), .. } => 0,
             trigger if one_by_one(&trigger.kind) => 1,
@@ -75,11 +79,6 @@ impl Triggers {
         let id = TriggerId { function, stage, name: name.parse().ok()? };
         let (id, active) = self.triggers.get_key_value(&id)?;
         let (function, stage) = (id.function.clone(), id.stage.clone());
-        Some(Route {
-            function,
-            stage,
-            trigger: Some((id, &active.trigger)),
-            retry: active.trigger.retry.clone(),
-        })
+        Some(Route { function, stage, trigger: Some((id, &active.trigger)), retry: active.trigger.retry })
     }
 }

@@ -157,11 +157,10 @@ async fn ticks_of_a_paused_schedule_do_not_run_later() {
 async fn a_schedule_is_paused_when_its_runs_fail() {
     let options = ScheduleOptions { pause_on_failure: NonZeroU32::new(2), ..minutely(Overlap::Skip) };
     let node = Node::start(triggers(vec![("nightly", trigger("nightly", options, 1))])).await;
-    for (minute, paused) in [(1, 0), (2, 1)] {
-        node.set_time(minute * 60);
+    for (minute, paused) in [(1_u32, 0), (2, 1)] {
+        node.set_time(u64::from(minute) * 60);
         node.next().await.answer(500);
-        eventually(|| async { node.events.stats("hello/live/nightly").failures_in_a_row == minute as u32 })
-            .await;
+        eventually(|| async { node.events.stats("hello/live/nightly").failures_in_a_row == minute }).await;
         eventually(|| async { node.paused.0.lock().unwrap().len() == paused }).await;
         node.idle("hello/live/nightly").await;
     }

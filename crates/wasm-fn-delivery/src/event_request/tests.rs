@@ -1,3 +1,5 @@
+//! Tests of the stored form of requests.
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 
