@@ -47,12 +47,15 @@ fn request(operation: Operation) -> (Method, String, Value) {
         .replace("{stage}", "staging")
         .replace("{digest}", &"0".repeat(64))
         .replace("{token}", "nobody-has-this-name")
-        .replace("{secret}", "NOBODY_HAS_THIS_NAME");
+        .replace("{secret}", "NOBODY_HAS_THIS_NAME")
+        .replace("{trigger}", "nobody-has-this-name")
+        .replace("{event}", "nobody-has-this-id");
     let path = match operation {
         Operation::DeleteFunction
         | Operation::DeleteStage
         | Operation::SetSecret
-        | Operation::DeleteSecret => format!("{path}?expected_revision=0"),
+        | Operation::DeleteSecret
+        | Operation::RemoveTrigger => format!("{path}?expected_revision=0"),
         Operation::GetPreview => format!("{path}?stage=staging"),
         _ => path,
     };
@@ -66,6 +69,12 @@ fn request(operation: Operation) -> (Method, String, Value) {
             "split": [{ "version": "v1", "weight": "100%" }],
             "expected_revision": 0,
         }),
+        Operation::AddTrigger => json!({
+            "source": { "schedule": { "every_ms": [60_000] } },
+            "expected_revision": 0,
+        }),
+        Operation::BackfillTrigger => json!({ "from_ms": 0, "to_ms": 0 }),
+        Operation::RedriveEvents | Operation::DiscardEvents => json!({ "all": true }),
         Operation::PromoteStage => json!({ "from": "staging", "expected_revision": 0 }),
         Operation::Approve | Operation::Reject => {
             json!({ "stage": "staging", "proposal": 1, "expected_revision": 0 })
@@ -116,13 +125,18 @@ fn fate(answer: &Answer) -> Fate {
 }
 
 async fn token(node: &Node, role: AccessRole, scope: For) -> String {
+    token_for(node, role, scope, "").await
+}
+
+/// A token whose name ends in `more`.
+async fn token_for(node: &Node, role: AccessRole, scope: For, more: &str) -> String {
     let (functions, stages): (&[&str], &[&str]) = match scope {
         For::Everything => (&[], &[]),
         For::Hello => (&["hel*"], &[]),
         For::Staging => (&["hello"], &["staging"]),
         For::Other => (&["other", "hell"], &[]),
     };
-    let name = format!("{role}-{scope:?}").to_lowercase();
+    let name = format!("{role}-{scope:?}{more}").to_lowercase();
     let rights = json!({ "roles": [role.as_str()], "functions": functions, "stages": stages });
     let created =
         node.api_ok(Method::POST, "/v1/tokens", Some(&json!({ "name": name, "rights": rights }))).await;
@@ -154,6 +168,27 @@ async fn every_operation_is_allowed_by_the_table_and_by_nothing_else() {
         "healthz, readyz, the description and how people log in are open"
     );
     assert!(passed > 150 && refused > 200, "{passed} passed, {refused} were refused");
+}
+
+#[tokio::test]
+async fn triggers_that_do_not_exist_are_told_to_whom_may_know() {
+    let node = Node::start().await;
+    node.deploy_with("hello", "hello-v1", json!({})).await;
+    let of_triggers = Operation::ALL
+        .into_iter()
+        .filter(|operation| operation.route().1.contains("{trigger}") && *operation != Operation::AddTrigger);
+    for operation in of_triggers {
+        let permission = operation.permission().expect("it needs one");
+        for role in AccessRole::ALL.into_iter().filter(|&role| permission.roles().contains(role)) {
+            let token = token_for(&node, role, For::Hello, operation.name()).await;
+            let (method, path, body) = request(operation);
+            let path = path.replace("staging", "live").replace("?expected_revision=0", "");
+            let answer = node.api_as(Some(&token), method, &path, Some(&body)).await;
+            let problem: Value = serde_json::from_slice(&answer.body).unwrap();
+            let found = (answer.status.as_u16(), problem["code"].as_str());
+            assert_eq!(found, (404, Some("no-such-trigger")), "{operation:?} by {role}: {answer:?}");
+        }
+    }
 }
 
 #[tokio::test]

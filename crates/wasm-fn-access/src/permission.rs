@@ -34,6 +34,12 @@ pub enum Permission {
     ReadSecrets,
     /// Set and delete secrets.
     ManageSecrets,
+    /// Add and remove triggers.
+    ManageTriggers,
+    /// Pause, resume and run triggers; redrive and discard their events.
+    OperateTriggers,
+    /// Read events with their bodies.
+    ReadEvents,
     /// Back the node up, and replace its keys.
     ManageNode,
     /// Create, list, rotate and revoke tokens.
@@ -55,7 +61,7 @@ pub enum Reach {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::ReadNode,
         Self::ReadMetrics,
         Self::ReadFunctions,
@@ -69,6 +75,9 @@ impl Permission {
         Self::Delete,
         Self::ReadSecrets,
         Self::ManageSecrets,
+        Self::ManageTriggers,
+        Self::OperateTriggers,
+        Self::ReadEvents,
         Self::ManageNode,
         Self::ManageTokens,
     ];
@@ -82,9 +91,10 @@ impl Permission {
             | Self::ReadFunctions
             | Self::ReadLogs
             | Self::ReadAudit
-            | Self::ReadSecrets => Roles::of(&[Viewer, Deployer, Releaser, Admin]),
-            Self::PreviewVersions => Roles::of(&[Deployer, Releaser, Admin]),
-            Self::UploadComponents | Self::Deploy => Roles::of(&[Deployer, Admin]),
+            | Self::ReadSecrets
+            | Self::ReadEvents => Roles::of(&[Viewer, Deployer, Releaser, Admin]),
+            Self::PreviewVersions | Self::OperateTriggers => Roles::of(&[Deployer, Releaser, Admin]),
+            Self::UploadComponents | Self::Deploy | Self::ManageTriggers => Roles::of(&[Deployer, Admin]),
             Self::MoveTraffic | Self::Approve => Roles::of(&[Releaser, Admin]),
             Self::Delete | Self::ManageSecrets | Self::ManageNode | Self::ManageTokens => Roles::of(&[Admin]),
         }
@@ -102,7 +112,10 @@ impl Permission {
             | Self::Approve
             | Self::Delete
             | Self::ReadSecrets
-            | Self::ManageSecrets => Reach::Stage,
+            | Self::ManageSecrets
+            | Self::ManageTriggers
+            | Self::OperateTriggers
+            | Self::ReadEvents => Reach::Stage,
             Self::ReadMetrics | Self::ReadAudit | Self::ManageNode | Self::ManageTokens => Reach::Everything,
         }
     }
@@ -123,6 +136,9 @@ impl Permission {
             Self::Delete => "delete",
             Self::ReadSecrets => "read-secrets",
             Self::ManageSecrets => "manage-secrets",
+            Self::ManageTriggers => "manage-triggers",
+            Self::OperateTriggers => "operate-triggers",
+            Self::ReadEvents => "read-events",
             Self::ManageNode => "manage-node",
             Self::ManageTokens => "manage-tokens",
         }

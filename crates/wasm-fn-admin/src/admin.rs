@@ -8,6 +8,7 @@ use wasm_fn_access::FailureLimit;
 use wasm_fn_api::{LoginView, Operation};
 use wasm_fn_control::{Control, host::Host};
 use wasm_fn_core::{PreviewDomain, Scheme};
+use wasm_fn_delivery::EventOperations;
 use wasm_fn_store::Store;
 
 use crate::{
@@ -41,6 +42,7 @@ pub struct AdminOptions {
 /// The admin API of one node.
 pub struct Admin<H: Host, S> {
     pub(crate) control: Arc<Control<H, S>>,
+    pub(crate) events: Arc<dyn EventOperations>,
     pub(crate) options: AdminOptions,
     pub(crate) uploads: Semaphore,
     /// How often clients may show wrong tokens.
@@ -65,10 +67,14 @@ impl<H: Host, S> FromRef<Shared<H, S>> for Arc<Control<H, S>> {
 }
 
 impl<H: Host, S: Store> Admin<H, S> {
-    /// The admin API of `control`.
-    pub fn new(control: Arc<Control<H, S>>, options: AdminOptions) -> Arc<Self> {
+    /// The admin API of `control`, and of the `events` of its triggers.
+    pub fn new(
+        control: Arc<Control<H, S>>,
+        events: Arc<dyn EventOperations>,
+        options: AdminOptions,
+    ) -> Arc<Self> {
         let (uploads, stopping) = (Semaphore::new(UPLOADS_MAX), watch::Sender::new(false));
-        Arc::new(Self { control, options, uploads, failures: Mutex::default(), stopping })
+        Arc::new(Self { control, events, options, uploads, failures: Mutex::default(), stopping })
     }
 
     /// How often clients have shown wrong tokens.

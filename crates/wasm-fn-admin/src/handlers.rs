@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod components;
 mod deployments;
+mod events;
 mod functions;
 mod logs;
 mod metrics;
@@ -13,6 +14,7 @@ mod preview;
 mod secrets;
 mod tokens;
 mod traffic;
+mod triggers;
 
 use axum::{
     Json,
@@ -52,6 +54,18 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::SetSecret => put(secrets::set::<H, S>),
         Operation::DeleteSecret => delete(secrets::delete::<H, S>),
         Operation::RotateSecretsKey => post(secrets::rotate_key::<H, S>),
+        Operation::ListTriggers => get(triggers::list::<H, S>),
+        Operation::GetTrigger => get(triggers::show::<H, S>),
+        Operation::AddTrigger => put(triggers::add::<H, S>),
+        Operation::RemoveTrigger => delete(triggers::remove::<H, S>),
+        Operation::PauseTrigger => post(triggers::pause::<H, S>),
+        Operation::ResumeTrigger => post(triggers::resume::<H, S>),
+        Operation::RunTrigger => post(triggers::run::<H, S>),
+        Operation::BackfillTrigger => post(triggers::backfill::<H, S>),
+        Operation::ListEvents => get(events::list::<H, S>),
+        Operation::GetEvent => get(events::show::<H, S>),
+        Operation::RedriveEvents => post(events::redrive::<H, S>),
+        Operation::DiscardEvents => post(events::discard::<H, S>),
         Operation::ListVersions => get(functions::versions::<H, S>),
         Operation::GetHistory => get(functions::history::<H, S>),
         Operation::GetPreview => get(preview::preview::<H, S>),

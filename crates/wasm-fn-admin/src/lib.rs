@@ -17,6 +17,7 @@ mod handlers;
 mod listener;
 mod problem;
 mod strategy;
+mod trigger;
 mod view;
 
 #[cfg(test)]

@@ -7,7 +7,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use wasm_fn_core::{DigestError, NameError, SecretNameError, VersionRefError, WeightError};
+use wasm_fn_core::{DigestError, NameError, SecretName, SecretNameError, VersionRefError, WeightError};
+use wasm_fn_delivery::EventsError;
+use wasm_fn_events::TriggerId;
 
 use wasm_fn_api::{InvalidConfig, InvalidRights, Problem};
 use wasm_fn_control::{
@@ -16,7 +18,7 @@ use wasm_fn_control::{
     state::{ChangeError, SecretsProblem, SecretsProblemKind},
 };
 use wasm_fn_secrets::SecretValueError;
-use wasm_fn_store::{PutError, StoreError};
+use wasm_fn_store::{InboxError, PutError, StoreError};
 
 use crate::{ClientIdentity, authorize::Refused};
 
@@ -72,6 +74,21 @@ impl ApiError {
 
     pub(crate) fn invalid_split(detail: impl Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid-split", "the traffic split is malformed", detail)
+    }
+
+    pub(crate) fn invalid_trigger(detail: impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-trigger", "the trigger is malformed", detail)
+    }
+
+    /// A webhook would be verified with a secret that has no value.
+    pub(crate) fn webhook_without_secret(trigger: &TriggerId, secret: &SecretName) -> Self {
+        let TriggerId { function, stage, name } = trigger;
+        let detail = format!(
+            "secret {secret} is not set in stage `{stage}` of `{function}`, expected it to be set before the webhook \
+             `{name}` is added"
+        );
+        Self::new(StatusCode::CONFLICT, "secret-not-set", "a secret is not set", detail)
+            .help(format!("run `wasm-fn secrets set {secret} -f {function} -s {stage}`"))
     }
 
     pub(crate) fn too_large(detail: impl Display) -> Self {
@@ -277,6 +294,11 @@ impl From<ChangeError> for ApiError {
             E::ReservedName(_) => (StatusCode::BAD_REQUEST, "invalid-name", "the name is reserved"),
             E::Expired => (StatusCode::BAD_REQUEST, "invalid-request", "the request is malformed"),
             E::TooManyTokens { .. } => (StatusCode::CONFLICT, "too-many-tokens", "there are too many tokens"),
+            E::NoSuchTrigger(_) => (StatusCode::NOT_FOUND, "no-such-trigger", "there is no such trigger"),
+            E::TriggerExists(_) => (StatusCode::CONFLICT, "trigger-exists", "the name is taken"),
+            E::TooManyTriggers { .. } => {
+                (StatusCode::CONFLICT, "too-many-triggers", "there are too many triggers")
+            }
             E::VersionsUsedUp(_) => {
                 (StatusCode::CONFLICT, "versions-used-up", "the version numbers are used up")
             }
@@ -323,6 +345,12 @@ impl From<ChangeError> for ApiError {
             E::NoSuchToken(_) => problem.help("run `wasm-fn tokens list` to list the tokens"),
             E::TokenExists(name) => {
                 problem.help(format!("run `wasm-fn tokens rotate {name}` to give it a new secret"))
+            }
+            E::NoSuchTrigger(TriggerId { function, .. }) => {
+                problem.help(format!("run `wasm-fn triggers list {function}` to list its triggers"))
+            }
+            E::TriggerExists(TriggerId { function, stage, name }) => {
+                problem.help(format!("run `wasm-fn triggers remove {function} {name} -s {stage}` to remove it first"))
             }
             E::NoSuchFunction(_) => problem.help("run `wasm-fn functions` to list the functions"),
             E::Clash(_) => problem.help("change `routes` of one of the two"),
@@ -431,6 +459,31 @@ impl From<VerifyError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         Self::internal(error)
+    }
+}
+
+impl From<EventsError> for ApiError {
+    fn from(error: EventsError) -> Self {
+        match error {
+            EventsError::NoSuchTrigger(id) => ChangeError::NoSuchTrigger(id).into(),
+            EventsError::NotSchedule { .. } => {
+                Self::new(StatusCode::CONFLICT, "not-a-schedule", "the trigger is not a schedule", error)
+            }
+            EventsError::NoTicks { .. } => {
+                Self::new(StatusCode::CONFLICT, "no-ticks", "the schedule has no ticks there", error)
+            }
+            EventsError::NoSuchEvent(_) => {
+                Self::new(StatusCode::NOT_FOUND, "no-such-event", "there is no such event", error)
+                    .help("an event that is done is remembered for a day")
+            }
+            EventsError::Inbox(InboxError::Full { .. }) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "inbox-full", "the inbox is full", error)
+                    .help("wait until events are delivered; redrive or discard dead letters")
+            }
+            EventsError::Inbox(InboxError::TooLarge { .. }) => Self::too_large(error),
+            EventsError::Inbox(InboxError::Store(StoreError::Released(_))) => Self::not_ready(error),
+            EventsError::Malformed(_) | EventsError::Inbox(_) => Self::internal(error),
+        }
     }
 }
 

@@ -4,12 +4,14 @@ mod backups;
 mod deployments;
 mod description;
 mod encrypted;
+mod events;
 mod metrics;
 mod previews;
 mod secrets;
 mod stages;
 mod surface;
 mod traffic;
+mod triggers;
 
 use std::{
     net::SocketAddr,
@@ -31,10 +33,12 @@ use wasm_fn_api::{LoginIssuer, LoginView};
 
 use super::*;
 use crate::fake::{COMPONENT_BYTES_MAX, FakeHost, FakeStore, Node, TOKEN};
+use events::{NodeEvents, PATIENCE};
 
 /// A node whose API is listening.
 struct Api {
     node: Node,
+    events: NodeEvents,
     admin: Arc<Admin<FakeHost, FakeStore>>,
     address: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -91,11 +95,13 @@ impl Api {
             },
             certificates: Vec::new(),
         };
-        let admin = Admin::new(Arc::clone(&node.control), options);
+        let events = NodeEvents::start(&node.control).await;
+        let operations: Arc<dyn wasm_fn_delivery::EventOperations> = Arc::clone(&events.events) as _;
+        let admin = Admin::new(Arc::clone(&node.control), operations, options);
         let serve = Arc::clone(&admin).serve(listener, None, async { drop(asked.await) });
         let served = tokio::spawn(serve);
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { node, admin, address, client, shutdown: Some(shutdown), served }
+        Self { node, events, admin, address, client, shutdown: Some(shutdown), served }
     }
 
     fn request(&self, method: &str, path: &str) -> http::request::Builder {

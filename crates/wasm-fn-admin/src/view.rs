@@ -389,6 +389,7 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
         step: None,
         growth: Vec::new(),
         secrets: BTreeMap::new(),
+        trigger: None,
         hash: hex::encode(entry.hash),
     };
     let abort = match action {
@@ -425,6 +426,7 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
             Action::DeleteSecret { name, .. } => [(name.to_string(), 0)].into(),
             _ => BTreeMap::new(),
         },
+        trigger: action.trigger().map(ToString::to_string),
         ..shown(action.as_str(), action.version(), numbers.filter(|_| abort.is_none()))
     };
     std::iter::once(own).chain(abort)

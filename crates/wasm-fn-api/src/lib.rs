@@ -20,6 +20,7 @@ mod rollout;
 mod secret;
 mod status;
 mod traffic;
+mod triggers;
 mod words;
 
 pub use access::{
@@ -55,6 +56,12 @@ pub use status::{
 pub use traffic::{
     AbortRequest, DeleteQuery, Deleted, HoldRequest, PromoteRequest, RollbackRequest, RolloutSeen,
     SplitShare, StageChanged, StageDeleted, TrafficRequest,
+};
+pub use triggers::{
+    ASYNC, BackfillRequest, DeadLettersChanged, DeadLettersRequest, EventHeaderView, EventRequestView,
+    EventStateView, EventStatus, EventView, EventsPage, EventsQuery, EventsState, InboxView, PauseView,
+    RetrySpec, ScheduleSpec, SourceSpec, TriggerBackfilled, TriggerCommand, TriggerCountsView, TriggerList,
+    TriggerRemoved, TriggerRequest, TriggerRun, TriggerVersionView, TriggerView, WebhookSpec,
 };
 
 /// The stage if a request names none.

@@ -1,13 +1,16 @@
 //! The OpenAPI description of the admin API, generated from its operations and types.
 
+mod parts;
+mod triggers;
+
 use std::collections::BTreeMap;
 
 use utoipa::{
-    IntoParams, PartialSchema, ToSchema,
+    PartialSchema, ToSchema,
     openapi::{
-        Components, Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathsBuilder, Ref, RefOr,
+        Components, Content, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathsBuilder, RefOr,
         Required, Response, ResponseBuilder, Schema,
-        path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
+        path::{HttpMethod, OperationBuilder, Parameter},
         request_body::{RequestBody, RequestBodyBuilder},
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
@@ -23,10 +26,9 @@ use crate::{
     PromoteRequest, PromoteStageRequest, RollbackRequest, SecretChanged, SecretDeleted, SecretList,
     SecretQuery, SecretsKeyRequest, SecretsKeyRotated, StageChanged, StageDeleted, TokenChange, TokenCreated,
     TokenList, TokenRequest, TokenRevoked, TrafficRequest, Uploaded, VersionList, VersionsQuery,
-    words::{
-        DigestText, FunctionText, SecretNameText, StageText, TokenTextName, VersionRefText, VersionText,
-    },
+    words::{DigestText, StageText, VersionRefText, VersionText},
 };
+use parts::{query, text};
 
 const JSON: &str = "application/json";
 const LINES: &str = "application/x-ndjson";
@@ -161,7 +163,7 @@ impl Describer {
             },
             Operation::Metrics => Description {
                 tag: "node",
-                summary: "Reads requests, latencies and memory of every version in every stage, and the rollouts.",
+                summary: "Reads requests, latencies and memory of every version, the rollouts and the triggers.",
                 parameters: Vec::new(),
                 body: None,
                 success: ResponseBuilder::new()
@@ -377,6 +379,18 @@ impl Describer {
                 success: self.json::<SecretsKeyRotated>("Every secret is sealed under the new key"),
                 refusals: &[],
             },
+            Operation::ListTriggers
+            | Operation::GetTrigger
+            | Operation::AddTrigger
+            | Operation::RemoveTrigger
+            | Operation::PauseTrigger
+            | Operation::ResumeTrigger
+            | Operation::RunTrigger
+            | Operation::BackfillTrigger => self.of_triggers(operation),
+            Operation::ListEvents
+            | Operation::GetEvent
+            | Operation::RedriveEvents
+            | Operation::DiscardEvents => self.of_events(operation),
             Operation::ListVersions => Description {
                 tag: "functions",
                 summary: "Lists the versions of a function, newest first.",
@@ -531,68 +545,4 @@ impl Describer {
             ],
         }
     }
-
-    fn body<B: ToSchema>(&mut self) -> RequestBody {
-        let content = self.content::<B>();
-        RequestBodyBuilder::new().content(JSON, content).required(Some(Required::True)).build()
-    }
-
-    fn json<B: ToSchema>(&mut self, description: &str) -> Response {
-        ResponseBuilder::new().description(description).content(JSON, self.content::<B>()).build()
-    }
-
-    /// A parameter of the path, a text of the form `T`.
-    fn segment<T: ToSchema>(&mut self, name: &str, description: &str) -> Parameter {
-        ParameterBuilder::new()
-            .name(name)
-            .parameter_in(ParameterIn::Path)
-            .required(Required::True)
-            .description(Some(description))
-            .schema(self.content::<T>().schema)
-            .build()
-    }
-
-    fn token(&mut self) -> Parameter {
-        self.segment::<TokenTextName>(
-            "token",
-            "Name of the token; `admin` is the one in the node's data directory, which cannot be revoked",
-        )
-    }
-
-    fn stage(&mut self) -> Parameter {
-        self.segment::<StageText>("stage", "Name of the stage")
-    }
-
-    /// The function, the stage and the secret.
-    fn secret(&mut self) -> [Parameter; 3] {
-        let secret = self.segment::<SecretNameText>("secret", "Name of the secret");
-        [self.function(), self.stage(), secret]
-    }
-
-    fn function(&mut self) -> Parameter {
-        self.segment::<FunctionText>("function", "Name of the function")
-    }
-
-    /// The function, and the parameters of a query.
-    fn with_query<Q: IntoParams>(&mut self) -> Vec<Parameter> {
-        std::iter::once(self.function()).chain(query::<Q>()).collect()
-    }
-
-    /// A reference to the schema of `B`. Collects that schema and those that it refers to.
-    fn content<B: ToSchema>(&mut self) -> Content {
-        let mut named = Vec::new();
-        B::schemas(&mut named);
-        self.schemas.extend(named);
-        self.schemas.insert(B::name().into_owned(), B::schema());
-        Content::new(Some(Ref::from_schema_name(B::name())))
-    }
-}
-
-fn query<Q: IntoParams>() -> Vec<Parameter> {
-    Q::into_params(|| Some(ParameterIn::Query))
-}
-
-fn text(description: &str, media_type: &str) -> Response {
-    let content = Content::new(Some(String::schema()));
-    ResponseBuilder::new().description(description).content(media_type, content).build()
 }

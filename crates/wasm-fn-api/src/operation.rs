@@ -56,6 +56,30 @@ pub enum Operation {
     DeleteSecret,
     /// Replaces the key that secrets are sealed under.
     RotateSecretsKey,
+    /// Lists the triggers of a function.
+    ListTriggers,
+    /// Shows a trigger.
+    GetTrigger,
+    /// Adds a trigger.
+    AddTrigger,
+    /// Removes a trigger, with its events.
+    RemoveTrigger,
+    /// Pauses a trigger.
+    PauseTrigger,
+    /// Resumes a trigger.
+    ResumeTrigger,
+    /// Runs a schedule once, now.
+    RunTrigger,
+    /// Runs a schedule for times that are past.
+    BackfillTrigger,
+    /// Lists events of a trigger.
+    ListEvents,
+    /// Shows an event, and what became of it.
+    GetEvent,
+    /// Has dead letters delivered again.
+    RedriveEvents,
+    /// Removes dead letters for good.
+    DiscardEvents,
     /// Lists the versions of a function.
     ListVersions,
     /// Shows the journal of a function.
@@ -114,7 +138,7 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 51] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
@@ -140,6 +164,18 @@ impl Operation {
         Self::SetSecret,
         Self::DeleteSecret,
         Self::RotateSecretsKey,
+        Self::ListTriggers,
+        Self::GetTrigger,
+        Self::AddTrigger,
+        Self::RemoveTrigger,
+        Self::PauseTrigger,
+        Self::ResumeTrigger,
+        Self::RunTrigger,
+        Self::BackfillTrigger,
+        Self::ListEvents,
+        Self::GetEvent,
+        Self::RedriveEvents,
+        Self::DiscardEvents,
         Self::ListVersions,
         Self::GetHistory,
         Self::GetPreview,
@@ -185,6 +221,28 @@ impl Operation {
             Self::SetSecret => (Put, "/v1/functions/{function}/stages/{stage}/secrets/{secret}"),
             Self::DeleteSecret => (Delete, "/v1/functions/{function}/stages/{stage}/secrets/{secret}"),
             Self::RotateSecretsKey => (Post, "/v1/secrets/rotate-key"),
+            Self::ListTriggers => (Get, "/v1/functions/{function}/triggers"),
+            Self::GetTrigger => (Get, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}"),
+            Self::AddTrigger => (Put, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}"),
+            Self::RemoveTrigger => (Delete, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}"),
+            Self::PauseTrigger => (Post, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}/pause"),
+            Self::ResumeTrigger => {
+                (Post, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}/resume")
+            }
+            Self::RunTrigger => (Post, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}/run"),
+            Self::BackfillTrigger => {
+                (Post, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}/backfill")
+            }
+            Self::ListEvents => (Get, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}/events"),
+            Self::GetEvent => {
+                (Get, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}/events/{event}")
+            }
+            Self::RedriveEvents => {
+                (Post, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}/events/redrive")
+            }
+            Self::DiscardEvents => {
+                (Post, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}/events/discard")
+            }
             Self::ListVersions => (Get, "/v1/functions/{function}/versions"),
             Self::GetHistory => (Get, "/v1/functions/{function}/history"),
             Self::GetPreview => (Get, "/v1/functions/{function}/preview"),
@@ -231,6 +289,18 @@ impl Operation {
             Self::SetSecret => "setSecret",
             Self::DeleteSecret => "deleteSecret",
             Self::RotateSecretsKey => "rotateSecretsKey",
+            Self::ListTriggers => "listTriggers",
+            Self::GetTrigger => "getTrigger",
+            Self::AddTrigger => "addTrigger",
+            Self::RemoveTrigger => "removeTrigger",
+            Self::PauseTrigger => "pauseTrigger",
+            Self::ResumeTrigger => "resumeTrigger",
+            Self::RunTrigger => "runTrigger",
+            Self::BackfillTrigger => "backfillTrigger",
+            Self::ListEvents => "listEvents",
+            Self::GetEvent => "getEvent",
+            Self::RedriveEvents => "redriveEvents",
+            Self::DiscardEvents => "discardEvents",
             Self::ListVersions => "listVersions",
             Self::GetHistory => "getHistory",
             Self::GetPreview => "getPreview",
@@ -262,9 +332,20 @@ impl Operation {
             }
             Self::GetAudit | Self::GetAuditHead => Permission::ReadAudit,
             Self::PutComponent | Self::HeadComponent => Permission::UploadComponents,
-            Self::ListFunctions | Self::GetFunction | Self::ListVersions | Self::GetHistory => {
-                Permission::ReadFunctions
-            }
+            Self::ListFunctions
+            | Self::GetFunction
+            | Self::ListVersions
+            | Self::GetHistory
+            | Self::ListTriggers
+            | Self::GetTrigger => Permission::ReadFunctions,
+            Self::AddTrigger | Self::RemoveTrigger => Permission::ManageTriggers,
+            Self::PauseTrigger
+            | Self::ResumeTrigger
+            | Self::RunTrigger
+            | Self::BackfillTrigger
+            | Self::RedriveEvents
+            | Self::DiscardEvents => Permission::OperateTriggers,
+            Self::ListEvents | Self::GetEvent => Permission::ReadEvents,
             Self::GetPreview => Permission::PreviewVersions,
             Self::GetLogs => Permission::ReadLogs,
             Self::Deploy => Permission::Deploy,

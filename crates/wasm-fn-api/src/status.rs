@@ -10,7 +10,7 @@ use super::{
 };
 use crate::words::{
     ActionWord, DigestText, FunctionText, KindWord, PreviewAccessWord, RouteText, SchemeWord, StageText,
-    StepText, StickyText, VersionText, WeightText,
+    StepText, StickyText, TriggerText, VersionText, WeightText,
 };
 
 /// Parameters of `GET /v1/functions`.
@@ -354,7 +354,8 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub growth: Vec<String>,
     /// `deploy`, `traffic`, `step`, `await`, `pause`, `resume`, `freeze`, `promote`, `settle`, `abort`,
-    /// `rollback`, `delete-stage`, `delete`, `set-secret`, `delete-secret`, `reseal-secrets`.
+    /// `rollback`, `delete-stage`, `delete`, `set-secret`, `delete-secret`, `reseal-secrets`, `add-trigger`,
+    /// `pause-trigger`, `resume-trigger`, `remove-trigger`.
     #[schema(value_type = ActionWord)]
     pub action: String,
     /// The stage that the change is about.
@@ -377,6 +378,10 @@ pub struct HistoryEntry {
     /// secret that was deleted has 0.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, u32>,
+    /// The trigger that the change is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<TriggerText>)]
+    pub trigger: Option<String>,
     /// Hash of this entry. It covers the hash of the entry before it.
     #[schema(value_type = DigestText)]
     pub hash: String,

@@ -117,6 +117,19 @@ pattern!(
 pattern!(IssuerText, "Issuer", "^https?://[^?#@]+$", "The identifier of an issuer of tokens.");
 pattern!(ClientIdText, "ClientId", "^[\\x21-\\x7e]{1,256}$", "The id of a client at an issuer (RFC 6749).");
 pattern!(OauthScopeText, "OauthScope", r"^[\x21\x23-\x5b\x5d-\x7e]{1,256}$", "A scope of OAuth (RFC 6749).");
+pattern!(TriggerText, "TriggerName", "^[a-z0-9][a-z0-9_-]{0,62}$", "The name of a trigger.");
+pattern!(
+    EventsOfText,
+    "EventsOf",
+    "^(@async|[a-z0-9][a-z0-9_-]{0,62})$",
+    "The name of a trigger, or `@async` for the requests that clients sent asynchronously."
+);
+pattern!(
+    EventPathText,
+    "EventPath",
+    "^/_events/[!$%&'()+,./0-9:;=@A-Z_a-z~-]*$",
+    "The path of the requests that carry a trigger's events."
+);
 pattern!(PreviewTokenText, "PreviewToken", "^wfp_[0-9a-f]{64}$", "A token for the addresses of versions.");
 
 words!(
@@ -133,6 +146,20 @@ words!(
     ["open", "token", "off"],
     "Who may use the addresses of versions."
 );
+words!(
+    OverlapWord,
+    "Overlap",
+    ["skip", "buffer-one", "allow-all", "cancel-other"],
+    "What happens to a tick while an earlier run is in progress."
+);
+words!(
+    ProviderWord,
+    "Provider",
+    ["github", "gitlab", "gitea", "stripe", "slack", "standard"],
+    "Whose rules a webhook's signatures follow."
+);
+words!(WebhookModeWord, "WebhookMode", ["async", "sync"], "Who answers a webhook's service.");
+words!(PausedByWord, "PausedBy", ["command", "failures"], "What paused a trigger.");
 words!(SchemeWord, "Scheme", ["http", "https"], "The scheme of a URL.");
 words!(KindWord, "Kind", ["wasi:http 0.2", "wasi:http 0.3", "cgi"], "The kind of a component.");
 words!(SettingWord, "Setting", ["routes", "sticky", "cohorts"], "A setting that follows the stable version.");
@@ -154,13 +181,16 @@ words!(
         "delete",
         "read-secrets",
         "manage-secrets",
+        "manage-triggers",
+        "operate-triggers",
+        "read-events",
         "manage-node",
         "manage-tokens",
     ],
     "Something that a role may be allowed to do."
 );
 /// What a change of a function can do.
-const ACTIONS: [&str; 19] = [
+const ACTIONS: [&str; 23] = [
     "deploy",
     "traffic",
     "step",
@@ -180,6 +210,10 @@ const ACTIONS: [&str; 19] = [
     "set-secret",
     "delete-secret",
     "reseal-secrets",
+    "add-trigger",
+    "pause-trigger",
+    "resume-trigger",
+    "remove-trigger",
 ];
 
 /// What else the audit log records: changes of tokens and keys.

@@ -79,10 +79,11 @@ fn each_role_has_what_the_table_says() {
         has.map(Permission::as_str).collect::<Vec<_>>().join(" ")
     };
     let first = "read-node read-metrics read-functions read-logs read-audit";
-    let reads = format!("{first} read-secrets");
-    let of = |more: &str| format!("{first}{more} read-secrets");
-    assert_eq!(words(AccessRole::Viewer), reads);
-    assert_eq!(words(AccessRole::Deployer), of(" preview-versions upload-components deploy"));
-    assert_eq!(words(AccessRole::Releaser), of(" preview-versions move-traffic approve"));
+    let of = |more: &str, triggers: &str| format!("{first}{more} read-secrets{triggers} read-events");
+    assert_eq!(words(AccessRole::Viewer), of("", ""));
+    let deployer = of(" preview-versions upload-components deploy", " manage-triggers operate-triggers");
+    assert_eq!(words(AccessRole::Deployer), deployer);
+    let releaser = of(" preview-versions move-traffic approve", " operate-triggers");
+    assert_eq!(words(AccessRole::Releaser), releaser);
     assert_eq!(words(AccessRole::Admin).split(' ').count(), Permission::ALL.len());
 }

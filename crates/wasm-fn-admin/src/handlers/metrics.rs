@@ -1,8 +1,10 @@
 //! `/metrics`: the tallies of the published table and the rollouts under way, read on request.
 
+mod labels;
 mod rollouts;
 mod text;
 mod traffic;
+mod triggers;
 
 use std::{fmt, time::Duration};
 
@@ -19,10 +21,9 @@ use prometheus_client::{
 };
 
 use wasm_fn_control::host::Host;
-use wasm_fn_core::{FunctionName, StageName, VersionNo};
 use wasm_fn_store::Store;
 
-use self::{rollouts::Rollouts, traffic::Traffic};
+use self::{rollouts::Rollouts, traffic::Traffic, triggers::Triggers};
 use crate::{ApiError, admin::Shared, extract::WantsOpenMetrics};
 
 /// The OpenMetrics text format, for clients that ask for it, as Prometheus does.
@@ -31,7 +32,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// The text format of Prometheus, which `promtool` and most other programs read.
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Reads requests, latencies and memory of every version in every stage, and the rollouts.
+/// Reads requests, latencies and memory of every version in every stage, the rollouts, and the triggers.
 pub(crate) async fn metrics<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
     WantsOpenMetrics(open_metrics): WantsOpenMetrics,
@@ -45,6 +46,7 @@ pub(crate) async fn metrics<H: Host, S: Store>(
         functions: state.functions().count() as u64,
         traffic: Traffic::read(&control.tables().load_full()),
         rollouts: Rollouts::read(control, &state),
+        triggers: Triggers::read(&*admin.events, &state).await,
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics));
@@ -64,6 +66,7 @@ struct Metrics {
     functions: u64,
     traffic: Traffic,
     rollouts: Rollouts,
+    triggers: Triggers,
 }
 
 impl Collector for Metrics {
@@ -92,7 +95,8 @@ impl Collector for Metrics {
         gauge(&mut encoder, "wasm_fn_revision", "Revision of the published route table", &self.revision)?;
         gauge(&mut encoder, "wasm_fn_functions", "Number of functions", &self.functions)?;
         self.traffic.encode(&mut encoder)?;
-        self.rollouts.encode(&mut encoder)
+        self.rollouts.encode(&mut encoder)?;
+        self.triggers.encode(&mut encoder)
     }
 }
 
@@ -104,30 +108,4 @@ fn gauge(
     value: &impl EncodeGaugeValue,
 ) -> fmt::Result {
     encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(value)
-}
-
-/// A label of a metric.
-type Label<'a> = (&'static str, &'a str);
-
-/// The version in a stage that a sample is about.
-#[derive(Debug)]
-struct Subject {
-    function: String,
-    stage: String,
-    version: String,
-}
-
-impl Subject {
-    fn new(function: &FunctionName, stage: &StageName, version: VersionNo) -> Self {
-        Self { function: function.to_string(), stage: stage.to_string(), version: version.to_string() }
-    }
-
-    fn labels(&self) -> [Label<'_>; 3] {
-        [("function", &self.function), ("stage", &self.stage), ("version", &self.version)]
-    }
-
-    fn labels_and<'a>(&'a self, name: &'static str, value: &'a str) -> [Label<'a>; 4] {
-        let [function, stage, version] = self.labels();
-        [function, stage, version, (name, value)]
-    }
 }

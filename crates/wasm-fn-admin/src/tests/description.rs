@@ -10,13 +10,15 @@ use wasm_fn_api::Operation;
 static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| serde_json::to_value(wasm_fn_api::openapi()).unwrap());
 
 /// Properties that hold any text.
-const FREE: [&str; 30] = [
+const FREE: [&str; 34] = [
     "actor",
     "audience",
     "backtrace",
     "body",
+    "body_base64",
     "code",
     "cookie",
+    "cron",
     "created_by",
     "data_listen",
     "detail",
@@ -29,6 +31,8 @@ const FREE: [&str; 30] = [
     "message",
     "method",
     "no_host",
+    "note",
+    "ordering_key",
     "origin",
     "path",
     "query",
@@ -44,7 +48,15 @@ const FREE: [&str; 30] = [
 ];
 
 /// Properties of one schema that hold any text, though elsewhere they do not.
-const FREE_IN: [(&str, &str); 7] = [
+const FREE_IN: [(&str, &str); 15] = [
+    ("DeadLettersRequest", "ids"),
+    ("ScheduleSpec", "time_zone"),
+    ("TriggerRun", "event"),
+    ("TriggerView", "url_path"),
+    ("EventHeaderView", "name"),
+    ("EventHeaderView", "value"),
+    ("EventStatus", "id"),
+    ("EventView", "id"),
     ("RefusalsView", "address"),
     ("ApprovalView", "by"),
     ("ProposalView", "author"),

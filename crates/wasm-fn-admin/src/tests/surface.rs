@@ -22,6 +22,8 @@ fn concrete(path: &str) -> String {
         .replace("{stage}", "staging")
         .replace("{digest}", &"0".repeat(64))
         .replace("{token}", "ci")
+        .replace("{trigger}", "tick")
+        .replace("{event}", "1")
 }
 
 /// Writes `line` to the host's log.

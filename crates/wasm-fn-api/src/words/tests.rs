@@ -28,6 +28,9 @@ fn names_have_their_alphabet_and_length() {
     agree(FunctionText::PATTERN, parses::<core::FunctionName>, &names);
     agree(StageText::PATTERN, parses::<core::StageName>, &names);
     agree(CohortText::PATTERN, parses::<core::CohortName>, &names);
+    agree(TriggerText::PATTERN, parses::<core::TriggerName>, &names);
+    let of_events = |text: &str| text == "@async" || parses::<core::TriggerName>(text);
+    agree(EventsOfText::PATTERN, of_events, &[&names[..], &["@async", "@", "async@"]].concat());
 }
 
 #[test]
@@ -104,6 +107,35 @@ fn access_has_three_words() {
     for word in object.enum_values.unwrap() {
         assert!(parses::<core::PreviewAccess>(word.as_str().unwrap()), "{word}");
     }
+}
+
+#[test]
+fn paths_of_events_are_in_their_normal_form() {
+    // The pattern cannot tell whether a path is normal, so that is not among these.
+    let texts = [
+        "/_events/",
+        "/_events/a",
+        "/_events/a/b%20c",
+        "/events/a",
+        "/_events",
+        "",
+        "/_events/ä",
+        "/_events/a?b",
+    ];
+    agree(EventPathText::PATTERN, parses::<wasm_fn_events::EventPath>, &texts);
+}
+
+#[test]
+fn words_of_triggers_are_all_of_theirs() {
+    let words = |schema: RefOr<Schema>| {
+        let RefOr::T(Schema::Object(object)) = schema else { panic!("it is a text") };
+        let words = object.enum_values.unwrap().into_iter();
+        words.map(|word| word.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(words(OverlapWord::schema()), wasm_fn_events::OVERLAPS.map(|overlap| overlap.to_string()));
+    assert_eq!(words(ProviderWord::schema()), wasm_fn_events::PROVIDERS.map(|provider| provider.to_string()));
+    let modes = [wasm_fn_events::WebhookMode::Async, wasm_fn_events::WebhookMode::Sync];
+    assert_eq!(words(WebhookModeWord::schema()), modes.map(|mode| mode.to_string()));
 }
 
 #[test]

@@ -404,8 +404,8 @@ impl Advance {
 
 impl Action {
     /// The word for this action: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete-stage`,
-    /// `delete`, `propose`, `approve`, `reject`, `set-secret`, `delete-secret`, `reseal-secrets`, `add-trigger`,
-    /// `pause-trigger`, `resume-trigger`, `remove-trigger`, or the word for its advance.
+    /// `delete`, `propose`, `approve`, `reject`, `set-secret`, `delete-secret`, `reseal-secrets`,
+    /// `add-trigger`, `pause-trigger`, `resume-trigger`, `remove-trigger`, or the word for its advance.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",

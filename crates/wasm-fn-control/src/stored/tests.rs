@@ -41,6 +41,7 @@ fn rich() -> FunctionConfig {
         env: [("A".to_owned(), "b".to_owned())].into(),
         secrets: ["API_KEY", "DB"].map(|name| name.parse().unwrap()).into(),
         secrets_env: true,
+        asynchronous: true,
     }
 }
 

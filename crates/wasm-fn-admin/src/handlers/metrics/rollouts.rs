@@ -11,7 +11,7 @@ use wasm_fn_control::{
 use wasm_fn_core::Weight;
 use wasm_fn_store::Store;
 
-use super::{Label, Subject};
+use super::labels::{Label, Subject};
 
 /// Rollouts, as read at one moment.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use prometheus_client::{encoding::DescriptorEncoder, metrics::MetricType};
 use wasm_fn_core::Outcome;
 use wasm_fn_router::{Distribution, RouteTable, Shielding, TallySnapshot};
 
-use super::{Label, Subject};
+use super::labels::{Label, Subject};
 
 /// Upper bounds of latencies: a small function answers within a tenth of a millisecond, and a request may
 /// take an hour.

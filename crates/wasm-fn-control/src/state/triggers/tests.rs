@@ -1,3 +1,5 @@
+//! Tests of the plans of triggers.
+
 use std::num::NonZeroU32;
 
 use wasm_fn_core::{FunctionName, VersionNo};

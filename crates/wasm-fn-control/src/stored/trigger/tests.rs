@@ -1,3 +1,5 @@
+//! Tests of the stored form of triggers.
+
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use wasm_fn_events::{

@@ -1,0 +1,177 @@
+//! What clients say of triggers, right and wrong.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn parsed(request: Value) -> Result<Trigger, String> {
+    let request: api::TriggerRequest = serde_json::from_value(request).map_err(|error| error.to_string())?;
+    trigger(&"nightly".parse().unwrap(), &request).map_err(|error| {
+        let problem = error.into_problem();
+        assert_eq!((problem.status, &*problem.code), (400, "invalid-trigger"));
+        problem.detail
+    })
+}
+
+fn schedule_of(fields: &Value) -> Result<Trigger, String> {
+    parsed(json!({ "source": { "schedule": fields } }))
+}
+
+#[test]
+fn a_schedule_has_the_documented_defaults() {
+    let trigger = schedule_of(&json!({ "cron": ["0 3 * * *"] })).unwrap();
+    let TriggerKind::Schedule(schedule) = &trigger.kind else { panic!("it is a schedule") };
+    let options = schedule.options();
+    assert_eq!(
+        (options.overlap, options.catch_up, options.jitter),
+        (Overlap::Skip, CATCH_UP_DEFAULT, Duration::ZERO)
+    );
+    assert_eq!((options.pause_on_failure, options.start, options.end), (None, None, None));
+    assert_eq!((trigger.path.as_str(), trigger.concurrency_max.get()), ("/_events/nightly", 10));
+    assert_eq!(trigger.retry, RetryPolicy::default());
+    assert_eq!(schedule.next_times(1, Timestamp::MIN)[0].to_string(), "1970-01-01T03:00:00Z");
+}
+
+#[test]
+fn everything_that_a_client_says_is_kept() {
+    let trigger = parsed(json!({
+        "source": { "schedule": {
+            "cron": ["30 2 * * *"], "every_ms": [90_000], "time_zone": "Europe/Berlin", "overlap": "cancel-other",
+            "catch_up_ms": 20_000, "jitter_ms": 5_000, "pause_on_failure": 3, "start_ms": 1, "end_ms": 2,
+        } },
+        "path": "/_events/x", "concurrency_max": 7,
+        "retry": { "attempts_max": 2, "age_max_ms": 60_000, "backoff_min_ms": 200, "backoff_max_ms": 300 },
+    }))
+    .unwrap();
+    let TriggerKind::Schedule(schedule) = &trigger.kind else { panic!("it is a schedule") };
+    let options = schedule.options();
+    assert_eq!((options.times.len(), options.overlap), (2, Overlap::CancelOther));
+    let ScheduleTime::Cron(cron) = &options.times[0] else { panic!("it is a cron expression") };
+    assert_eq!((cron.expression(), cron.zone().name()), ("30 2 * * *", "Europe/Berlin"));
+    assert_eq!((options.catch_up.as_secs(), options.jitter.as_secs()), (20, 5));
+    assert_eq!(options.pause_on_failure.map(NonZeroU32::get), Some(3));
+    assert_eq!(
+        (options.start, options.end),
+        (Some(Timestamp::from_unix_ms(1)), Some(Timestamp::from_unix_ms(2)))
+    );
+    let retry = trigger.retry.options();
+    assert_eq!((retry.attempts_max.get(), retry.age_max.as_secs()), (2, 60));
+    assert_eq!((retry.backoff_min.as_millis(), retry.backoff_max.as_millis()), (200, 300));
+    assert_eq!((trigger.path.as_str(), trigger.concurrency_max.get()), ("/_events/x", 7));
+    let hook = json!({ "source": { "webhook": { "provider": "github", "secrets": ["A", "B"] } } });
+    let TriggerKind::Webhook(source) = parsed(hook).unwrap().kind else { panic!("it is a webhook") };
+    assert_eq!((source.provider().as_str(), source.secrets().len()), ("github", 2));
+}
+
+#[test]
+fn bad_schedules_are_refused_by_field() {
+    let many: Vec<_> = (0..17).map(|_| "0 3 * * *").collect();
+    for (fields, expected) in [
+        (json!({}), "source.schedule: schedule has no times"),
+        (
+            json!({ "cron": ["0 3 * * *", "61 * * * *"] }),
+            "source.schedule.cron[1]: cron expression \"61 * * * *\" has \"61\" as its minute at column 1",
+        ),
+        (
+            json!({ "cron": ["* * *"] }),
+            "source.schedule.cron[0]: cron expression \"* * *\" has 3 fields, expected 5",
+        ),
+        (
+            json!({ "cron": ["0 0 31 2 *"] }),
+            "source.schedule.cron[0]: cron expression \"0 0 31 2 *\" never matches a time",
+        ),
+        (json!({ "cron": ["@often"] }), "source.schedule.cron[0]: cron expression \"@often\" is not known"),
+        (
+            json!({ "cron": many }),
+            "source.schedule: schedule has 17 cron expressions and intervals, expected at most 16",
+        ),
+        (
+            json!({ "cron": ["0 3 * * *"], "time_zone": "Europe/Berlim" }),
+            "source.schedule.time_zone: there is no time zone \"Europe/Berlim\", did you mean Europe/Berlin?",
+        ),
+        (
+            json!({ "every_ms": [60_000], "time_zone": "Europe/Berlin" }),
+            "source.schedule.time_zone: it is \"Europe/Berlin\" without a cron expression",
+        ),
+        (
+            json!({ "every_ms": [0] }),
+            "source.schedule.every_ms[0]: an interval of 0 ms is too short, expected at least 1 s",
+        ),
+        (
+            json!({ "every_ms": [60_000], "overlap": "queue" }),
+            "source.schedule.overlap: overlap policy \"queue\" is not known, expected skip",
+        ),
+        (
+            json!({ "every_ms": [60_000], "catch_up_ms": 1 }),
+            "source.schedule: a catch-up window of 0 s is out of bounds",
+        ),
+        (
+            json!({ "every_ms": [60_000], "jitter_ms": 3_601_000 }),
+            "source.schedule: a jitter of 3601 s is too long",
+        ),
+        (
+            json!({ "every_ms": [60_000], "pause_on_failure": 0 }),
+            "source.schedule.pause_on_failure: it is 0, expected at least 1",
+        ),
+        (json!({ "every_ms": [60_000], "start_ms": 2, "end_ms": 1 }), "source.schedule: schedule ends at"),
+        (
+            json!({ "every_ms": [60_000], "end_ms": u64::MAX }),
+            "source.schedule.end_ms: it is 18446744073709551615, expected at most 253402300799999",
+        ),
+        (json!({ "every": [60_000] }), "unknown field `every`"),
+        (json!({ "every_ms": [-1] }), "invalid value: integer `-1`"),
+    ] {
+        let found = schedule_of(&fields).unwrap_err();
+        assert!(found.starts_with(expected), "{fields}: {found}");
+    }
+}
+
+#[test]
+fn other_bad_fields_are_refused_by_name() {
+    let source = json!({ "schedule": { "every_ms": [60_000] } });
+    for (field, value, expected) in [
+        ("path", json!("/hooks/x"), "path: path \"/hooks/x\" does not begin with /_events/"),
+        (
+            "path",
+            json!("/_events/../x"),
+            "path: path \"/_events/../x\" is not in its normal form, expected \"/x\"",
+        ),
+        ("concurrency_max", json!(0), "concurrency_max: it is 0, expected 1 to 1000"),
+        ("concurrency_max", json!(1001), "concurrency_max: it is 1001, expected 1 to 1000"),
+        ("retry", json!({ "attempts_max": 0 }), "retry.attempts_max: it is 0, expected at least 1"),
+        (
+            "retry",
+            json!({ "attempts_max": 1001 }),
+            "retry: 1001 attempts are too many, expected at most 1000",
+        ),
+        ("retry", json!({ "age_max_ms": u64::MAX }), "retry: an age of 18446744073709551 s is too long"),
+        (
+            "retry",
+            json!({ "backoff_min_ms": 1 }),
+            "retry: a first backoff of 1 ms is too short, expected at least 100 ms",
+        ),
+        ("retries", json!(3), "unknown field `retries`"),
+        ("source", json!({ "queue": {} }), "unknown variant `queue`, expected `schedule` or `webhook`"),
+        (
+            "source",
+            json!({ "webhook": { "provider": "ebay", "secrets": ["A"] } }),
+            "source.webhook.provider: ",
+        ),
+        (
+            "source",
+            json!({ "webhook": { "provider": "github", "secrets": [] } }),
+            "source.webhook.secrets: webhook has 0 secrets, expected 1 to 4",
+        ),
+        (
+            "source",
+            json!({ "webhook": { "provider": "github", "secrets": ["A", "2A"] } }),
+            "source.webhook.secrets[1]: ",
+        ),
+        ("source", json!({ "webhook": { "provider": "github" } }), "missing field `secrets`"),
+    ] {
+        let mut request = json!({ "source": source });
+        request[field] = value.clone();
+        let found = parsed(request).unwrap_err();
+        assert!(found.starts_with(expected), "{field} {value}: {found}");
+    }
+}

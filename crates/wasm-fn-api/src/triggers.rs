@@ -1,0 +1,18 @@
+//! Triggers and their events.
+
+mod event;
+mod spec;
+mod view;
+
+pub use event::{
+    BackfillRequest, DeadLettersChanged, DeadLettersRequest, EventHeaderView, EventRequestView,
+    EventStateView, EventStatus, EventView, EventsPage, EventsQuery, EventsState, TriggerBackfilled,
+    TriggerRun,
+};
+pub use spec::{RetrySpec, ScheduleSpec, SourceSpec, TriggerCommand, TriggerRequest, WebhookSpec};
+pub use view::{
+    InboxView, PauseView, TriggerCountsView, TriggerList, TriggerRemoved, TriggerVersionView, TriggerView,
+};
+
+/// What stands in place of a trigger's name for requests that clients sent asynchronously.
+pub const ASYNC: &str = "@async";
