@@ -71,6 +71,19 @@ async fn every_command_that_a_deployment_proposes_works() {
     }
 }
 
+/// The words of a command, as a shell takes them apart: at blanks, but not between double quotes.
+fn words(command: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    for (index, part) in command.split('"').enumerate() {
+        if index % 2 == 1 {
+            words.push(part);
+        } else {
+            words.extend(part.split_whitespace());
+        }
+    }
+    words
+}
+
 #[tokio::test]
 async fn tour_of_the_readme_works() {
     let node = Node::start().await;
@@ -86,7 +99,7 @@ async fn tour_of_the_readme_works() {
     }
     for command in commands {
         println!("{command}");
-        let words: Vec<_> = command.split_whitespace().filter(|word| *word != "-w").collect();
+        let words: Vec<_> = words(command).into_iter().filter(|word| *word != "-w").collect();
         match words[..] {
             // The node of this test runs already.
             ["cargo", ..] | ["wasm-fn", "serve"] => {}

@@ -26,6 +26,7 @@ mod durability;
 #[cfg(test)]
 mod encrypted;
 #[cfg(test)]
+mod eventful;
 mod failing;
 #[cfg(test)]
 mod fairness;

@@ -13,6 +13,7 @@ mod listen;
 mod markdown;
 mod node;
 mod secrets;
+mod triggers;
 mod words;
 
 use std::{
@@ -36,6 +37,11 @@ pub(crate) use node::{Demo, Doctor, Log, LogFormat, Serve};
 pub(crate) use secrets::{
     Secrets, SecretsCommand, SecretsDelete, SecretsDeploy, SecretsImport, SecretsList, SecretsPlace,
     SecretsRotateKey, SecretsSet,
+};
+pub(crate) use triggers::{
+    AddCommon, AddSchedule, AddWebhook, Events, EventsCommand, EventsLetters, EventsList, EventsPlace,
+    EventsShow, Triggers, TriggersAddKind, TriggersBackfill, TriggersChange, TriggersCommand, TriggersList,
+    TriggersOne,
 };
 pub(crate) use words::parse;
 
@@ -114,6 +120,10 @@ pub(crate) enum Command {
     Logout(Logout),
     /// Shows who you are to a node, and what you may do
     Whoami(Whoami),
+    /// Manages triggers: schedules and webhooks that call functions
+    Triggers(Triggers),
+    /// Shows the events of triggers, and redrives or discards dead letters
+    Events(Events),
     /// Manages tokens: who may do what with which functions and stages
     Tokens(Tokens),
     /// Shows who changed what on the node, when, from where and why, and who was refused

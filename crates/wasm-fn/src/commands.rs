@@ -6,6 +6,7 @@ mod backup;
 mod config;
 mod deploy;
 mod doctor;
+mod events;
 mod functions;
 mod identity;
 mod invoke;
@@ -71,6 +72,8 @@ impl Command {
             Self::Login(args) => &args.connection,
             Self::Logout(args) => &args.connection,
             Self::Whoami(args) => &args.connection,
+            Self::Triggers(args) => args.command.connection(),
+            Self::Events(args) => args.command.connection(),
             Self::Tokens(args) => match &args.command {
                 args::TokensCommand::Create(args) => &args.connection,
                 args::TokensCommand::List(args) | args::TokensCommand::Show(args) => &args.connection,
@@ -146,6 +149,8 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Login(args) => identity::login::run(args, output).await,
         Command::Logout(args) => identity::logout::run(args, output).await,
         Command::Whoami(args) => identity::whoami(args, output).await,
+        Command::Triggers(args) => events::triggers::run(args, output).await,
+        Command::Events(args) => events::inbox::run(args, output).await,
         Command::Tokens(args) => access::tokens::run(args, output).await,
         Command::Audit(args) => access::audit::run(args, output).await,
         Command::Serve(_) | Command::Demo(_) | Command::Completions(_) | Command::Config(_) => {

@@ -5,6 +5,7 @@
 
 mod activation;
 mod encryption;
+mod events;
 mod federation;
 mod handover_protocol;
 mod host;
@@ -19,6 +20,7 @@ mod secrets_key;
 mod signals;
 mod sockets;
 mod swap;
+mod webhooks;
 mod workers;
 
 use std::{
@@ -38,12 +40,14 @@ use wasm_fn_core::{FunctionName, Scheme, format_bytes as bytes};
 use wasm_fn_runtime::{EgressOptions, Listeners, Runtime, RuntimeOptions, SystemResolver, TrustedRoots};
 use wasm_fn_secrets::NodeKey;
 use wasm_fn_server::{
-    DrainReport, OverrideAccess, RedirectHandle, RedirectOptions, ServerHandle, draw_at_random,
+    DrainReport, EventDispatcher, OverrideAccess, RedirectHandle, RedirectOptions, ServerHandle,
+    ServerOptions, draw_at_random,
 };
-use wasm_fn_store::{Blobs, EmbeddedStore};
+use wasm_fn_store::{Blobs, EmbeddedInbox, EmbeddedStore, InboxLimits};
 
 use crate::machine;
 use encryption::Encryption;
+use events::NodeEvents;
 pub(crate) use federation::{PublicClient, TrustedIssuer};
 use host::RuntimeHost;
 use needs::Need;
@@ -77,6 +81,15 @@ const REDIRECTS_MAX: usize = 256;
 /// How often to ask a service manager for more time.
 const EXTEND_EVERY: Duration = Duration::from_secs(10);
 
+/// Bounds of the inbox: one trigger has as many as the control plane allows, and asynchronous requests of
+/// each stage beside them.
+const INBOX_LIMITS: InboxLimits = InboxLimits {
+    triggers_max: 50_000,
+    // A body of 1 MiB, with the head of its request.
+    event_bytes_max: (1 << 20) + (128 << 10),
+    ..InboxLimits::STANDARD
+};
+
 type NodeControl = Control<RuntimeHost, EmbeddedStore>;
 
 /// A running node.
@@ -84,6 +97,7 @@ pub(crate) struct Node {
     control: Arc<NodeControl>,
     api: Arc<Admin<RuntimeHost, EmbeddedStore>>,
     server: ServerHandle,
+    events: NodeEvents,
     /// For a successor. The data plane and the admin API have their own handles on them.
     sockets: Sockets,
     addresses: Addresses,
@@ -121,6 +135,7 @@ struct Kept {
     access: Access,
     secrets_key: NodeKey,
     blobs: Blobs,
+    inbox: EmbeddedInbox,
 }
 
 /// Lets the bearer of a token that may read the function choose the version, or any client if the node is
@@ -252,17 +267,23 @@ impl Node {
             login: federation::login(&options.oidc),
             certificates: options.admin_certificates.clone(),
         };
-        let api = Admin::new(control.clone(), admin_options);
+        let overrides = Overrides { control: control.clone(), open: options.overrides_open };
+        let overrides: Arc<dyn OverrideAccess> = Arc::new(overrides);
+        let server_options = server_options(&options, &encryption);
+        let dispatcher =
+            EventDispatcher::new(control.tables(), server_options.clone(), Arc::clone(&overrides));
+        let mut events = NodeEvents::new(kept.inbox, &control, dispatcher);
+        let api = Admin::new(control.clone(), events.events(), admin_options);
         if let Some(predecessor) = predecessor {
             // Versions may have got traffic after the list was written. The predecessor still accepts
             // connections.
             let needs = needs::of(&control.tables().load());
             compile_before(predecessor, &runtime, needs).await?;
         }
-        let overrides = Overrides { control: control.clone(), open: options.overrides_open };
         let listener = sockets::share(&sockets.http)?;
-        let server_options = server_options(&options, &encryption);
-        let server = wasm_fn_server::serve(listener, control.tables(), server_options, Arc::new(overrides))?;
+        let server_options = ServerOptions { receiver: Some(events.webhooks(&control)), ..server_options };
+        let server = wasm_fn_server::serve(listener, control.tables(), server_options, overrides)?;
+        events.start().await.context("events cannot be delivered")?;
         let redirect = redirect(&options, &sockets, addresses.listen.port())?;
         let reloading = tokio::spawn(tls::keep_current(encryption.all()));
         let data_dir = options.data_dir;
@@ -273,6 +294,7 @@ impl Node {
             control,
             api,
             server,
+            events,
             sockets,
             addresses,
             admin: None,
@@ -319,7 +341,8 @@ impl Node {
         // Only the handles of the data plane and the admin API remain: clients are refused once those close.
         drop(self.sockets);
         // The admin API stays until the end, so that the drain can be observed.
-        let (report, ()) = tokio::join!(self.server.drain(timeout), stop(self.redirect));
+        let (report, (), ()) =
+            tokio::join!(self.server.drain(timeout), stop(self.redirect), self.events.stop(timeout));
         close_admin(&mut self.admin).await;
         report
     }
@@ -435,7 +458,8 @@ async fn open(options: &NodeOptions) -> anyhow::Result<Kept> {
         tracing::info!(key = %secrets_key.id(), "key of the node's secrets");
         let blobs = Blobs::open(&data_dir, component_bytes_max)
             .with_context(|| format!("components in {shown} cannot be opened"))?;
-        Ok(Kept { store, access, secrets_key, blobs })
+        let inbox = EmbeddedInbox::open(&data_dir, INBOX_LIMITS)?;
+        Ok(Kept { store, access, secrets_key, blobs, inbox })
     });
     opened.await?
 }
@@ -496,6 +520,7 @@ fn server_options(options: &NodeOptions, encryption: &Encryption) -> wasm_fn_ser
         tls: encryption.http.as_ref().map(|tls| tls.config.clone()),
         proxy_protocol: options.proxy_protocol,
         preview_domain: options.preview_domain.clone(),
+        receiver: None,
         draw: draw_at_random,
     }
 }

@@ -3,6 +3,7 @@
 //! Text from functions and users may contain anything; [`visible`] keeps it from controlling the terminal.
 
 pub(crate) mod access;
+pub(crate) mod events;
 pub(crate) mod lines;
 mod look;
 pub(crate) mod picture;

@@ -18,15 +18,7 @@ pub(super) fn markdown() -> String {
     page += EXIT_CODES;
     page += "\n```\n";
     let commands: Vec<_> = cli.get_subcommands().filter(|command| command.get_name() != "help").collect();
-    for command in &commands {
-        let below: Vec<_> = command.get_subcommands().filter(|below| below.get_name() != "help").collect();
-        match below.as_slice() {
-            [] => section(&mut page, command, command.get_name()),
-            below => below.iter().for_each(|below| {
-                section(&mut page, below, &format!("{} {}", command.get_name(), below.get_name()));
-            }),
-        }
-    }
+    commands.iter().for_each(|command| sections(&mut page, command, command.get_name()));
     // They are the same in every command that has them.
     let shared =
         commands.iter().map(|command| command.get_arguments().filter(|arg| is_shared(arg)).collect());
@@ -34,6 +26,15 @@ pub(super) fn markdown() -> String {
     let _ = write!(page, "\n## {NODE}\n\nEvery command that talks to a node also takes these arguments.\n");
     table(&mut page, &shared);
     page
+}
+
+/// The section of `command`, or those of the commands below it.
+fn sections(page: &mut String, command: &Command, name: &str) {
+    let mut below = command.get_subcommands().filter(|below| below.get_name() != "help").peekable();
+    if below.peek().is_none() {
+        section(page, command, name);
+    }
+    below.for_each(|below| sections(page, below, &format!("{name} {}", below.get_name())));
 }
 
 fn is_shared(arg: &Arg) -> bool {

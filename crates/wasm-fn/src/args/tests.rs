@@ -245,3 +245,46 @@ fn overrides_are_a_flag_or_a_value() {
     assert_eq!(open("serve --allow-overrides"), Some(true));
     assert_eq!(open("serve --allow-overrides=false"), Some(false));
 }
+
+#[test]
+fn a_schedule_has_times_of_one_kind_or_the_other() {
+    let ok = |line: &str| parse(line).map(drop);
+    let add = "triggers add schedule hello";
+    assert_eq!(parse(add).err(), Some(ErrorKind::MissingRequiredArgument));
+    for more in [
+        "--cron @daily",
+        "--every 90s",
+        "--every 90s --cron @hourly --timezone Europe/Berlin --start 2026-12-01T00:00:00Z",
+    ] {
+        assert_eq!(ok(&format!("{add} {more}")), Ok(()), "{more}");
+    }
+    for (more, kind) in [
+        ("--every 90s --time-zone Europe/Berlin", ErrorKind::MissingRequiredArgument),
+        ("--every soon", ErrorKind::ValueValidation),
+        ("--every 90s --pause-on-failure 0", ErrorKind::ValueValidation),
+        ("--every 90s --name @async", ErrorKind::ValueValidation),
+    ] {
+        assert_eq!(parse(&format!("{add} {more}")).err(), Some(kind), "{more}");
+    }
+    let webhook = "triggers add webhook hello --provider github";
+    assert_eq!(parse(webhook).err(), Some(ErrorKind::MissingRequiredArgument));
+    assert_eq!(ok(&format!("{webhook} --secret A --secret B -s staging")), Ok(()));
+}
+
+#[test]
+fn dead_letters_are_named_or_all() {
+    for line in [
+        "events redrive hello nightly --all",
+        "events discard hello @async a b",
+        "events list hello nightly --dead",
+    ] {
+        assert_eq!(parse(line).map(drop), Ok(()), "{line}");
+    }
+    for (line, kind) in [
+        ("events redrive hello nightly", ErrorKind::MissingRequiredArgument),
+        ("events redrive hello nightly a --all", ErrorKind::ArgumentConflict),
+        ("events list hello @other", ErrorKind::ValueValidation),
+    ] {
+        assert_eq!(parse(line).err(), Some(kind), "{line}");
+    }
+}

@@ -65,6 +65,7 @@ egress_timeout = "3s"
 env = { GREETING = "hi" }
 secrets = ["API_KEY"]
 secrets_env = true
+async = true
 sticky = "cookie:sid"
 cohorts = [
     { name = "beta", header = "x-group", in = ["beta", "staff"], to = "canary" },
@@ -142,6 +143,7 @@ client_ca = "people.pem"
             env: [("GREETING".to_owned(), "hi".to_owned())].into(),
             secrets: vec!["API_KEY".to_owned()],
             secrets_env: true,
+            asynchronous: true,
         }
     );
     assert_eq!(
@@ -247,7 +249,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[function.hello]\n\nmemroy = \"1MiB\"\n",
         &expect![
-            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `preview`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `egress_requests`, `egress_bytes`, `egress_timeout`, `env`, `secrets`, `secrets_env`, `sticky`, `cohorts`, `rollout`, `gate`, `stage`"
+            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `preview`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `egress_requests`, `egress_bytes`, `egress_timeout`, `env`, `secrets`, `secrets_env`, `async`, `sticky`, `cohorts`, `rollout`, `gate`, `stage`"
         ],
     );
     refused(

@@ -30,6 +30,9 @@ use super::{
 /// Maximum time without a message from a new process.
 const PART_WAIT: Duration = Duration::from_secs(60);
 
+/// Maximum time for deliveries in flight before the state changes hands.
+const EVENTS_WAIT: Duration = Duration::from_secs(2);
+
 /// Maximum time that a new process may take to end after it gave up.
 const END_WAIT: Duration = Duration::from_secs(5);
 
@@ -90,6 +93,7 @@ impl Node {
         // From now on, the new process announces that it is ready.
         self.announcing.abort();
         close_admin(&mut self.admin).await;
+        self.events.stop(EVENTS_WAIT).await;
         self.control.hand_over().await;
         match successor.take_over().await {
             Ok(()) => Ok(successor.pid),
@@ -104,6 +108,9 @@ impl Node {
     async fn take_back(&mut self) {
         if let Err(error) = self.control.take_back().await {
             tracing::error!(%error, "state was not taken back: functions are served, changes are refused");
+        }
+        if let Err(error) = self.events.take_back().await {
+            tracing::error!(%error, "inbox was not taken back: no events are delivered");
         }
         if let Err(error) = self.open_admin() {
             tracing::error!(error = format!("{error:#}"), "admin API was not opened again");

@@ -119,7 +119,15 @@ fn cells(entry: &api::AuditEntry) -> Vec<[String; 7]> {
         let version = history.version.clone().unwrap_or_default();
         let split = if history.split.is_empty() { String::new() } else { split(&history.split) };
         let secret = secret(history).unwrap_or_default();
-        let parts = [version, secret, split, message(), history.reason.clone().unwrap_or_default()];
+        let trigger = history.trigger.as_ref().map(|trigger| format!("trigger {trigger}"));
+        let parts = [
+            version,
+            secret,
+            trigger.unwrap_or_default(),
+            split,
+            message(),
+            history.reason.clone().unwrap_or_default(),
+        ];
         let what: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         cells(&history.action, on, or_dash(Some(what.join("; "))))
     });

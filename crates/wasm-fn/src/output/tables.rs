@@ -397,7 +397,9 @@ fn who(entry: &api::HistoryEntry) -> String {
     let growth = Some(entry.growth.join(", ")).filter(|growth| !growth.is_empty());
     let growth = growth.map(|growth| format!("accepted {growth}"));
     let secret = secret(entry);
-    let why = [&secret, &entry.message, &entry.reason, &growth].into_iter().flatten().map(String::as_str);
+    let trigger = entry.trigger.as_ref().map(|trigger| format!("trigger {trigger}"));
+    let why =
+        [&secret, &trigger, &entry.message, &entry.reason, &growth].into_iter().flatten().map(String::as_str);
     let why = why.collect::<Vec<_>>().join("; ");
     let why = if why.is_empty() { why } else { format!(": {why}") };
     format!("by {}{from}{why}", entry.actor)

@@ -288,6 +288,7 @@ fn history_page() -> api::HistoryPage {
         origin: "127.0.0.1:50000".to_owned(),
         message: message.map(str::to_owned),
         reason: None,
+        trigger: None,
         secrets: BTreeMap::new(),
         evidence: None,
         action: action.to_owned(),

@@ -1,0 +1,4 @@
+//! `wasm-fn triggers` and `wasm-fn events`.
+
+pub(super) mod inbox;
+pub(super) mod triggers;

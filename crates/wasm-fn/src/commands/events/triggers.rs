@@ -1,0 +1,252 @@
+//! `wasm-fn triggers`.
+
+use http::Method;
+use wasm_fn_api as api;
+use wasm_fn_core::{FunctionName, StageName};
+
+use crate::{
+    args::{self, TriggersAddKind, TriggersCommand},
+    client::Client,
+    commands::{DONE, connect},
+    fault::Fault,
+    output::{Look, Output, events, time},
+};
+
+pub(crate) async fn run(args: args::Triggers, output: Output) -> Result<u8, Fault> {
+    match args.command {
+        TriggersCommand::Add(args) => match args.kind {
+            TriggersAddKind::Schedule(args) => add_schedule(args, output).await,
+            TriggersAddKind::Webhook(args) => add_webhook(args, output).await,
+        },
+        TriggersCommand::List(args) => list(args, output).await,
+        TriggersCommand::Show(args) => show(args, output).await,
+        TriggersCommand::Pause(args) => change(args, "pause", "paused", output).await,
+        TriggersCommand::Resume(args) => change(args, "resume", "resumed", output).await,
+        TriggersCommand::Run(args) => run_now(args, output).await,
+        TriggersCommand::Backfill(args) => backfill(args, output).await,
+        TriggersCommand::Remove(args) => remove(args, output).await,
+    }
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn path(function: &FunctionName, stage: &StageName, name: &str) -> String {
+    format!("/v1/functions/{function}/stages/{stage}/triggers/{name}")
+}
+
+async fn add_schedule(args: args::AddSchedule, output: Output) -> Result<u8, Fault> {
+    let source = api::SourceSpec::Schedule(api::ScheduleSpec {
+        cron: args.cron,
+        every_ms: args.every.into_iter().map(millis).collect(),
+        time_zone: args.time_zone,
+        overlap: args.overlap,
+        catch_up_ms: args.catch_up.map(millis),
+        jitter_ms: args.jitter.map(millis),
+        pause_on_failure: args.pause_on_failure.map(std::num::NonZeroU32::get),
+        start_ms: args.start.map(time::unix_ms),
+        end_ms: args.end.map(time::unix_ms),
+    });
+    let name =
+        args.name.map_or_else(|| Named::Free("schedule".to_owned()), |name| Named::So(name.to_string()));
+    add(args.function, name, source, args.common, output).await
+}
+
+async fn add_webhook(args: args::AddWebhook, output: Output) -> Result<u8, Fault> {
+    let secrets = args.secrets.iter().map(ToString::to_string).collect();
+    let provider = args.provider;
+    let name = args.name.map_or_else(|| Named::Free(provider.clone()), |name| Named::So(name.to_string()));
+    let mode = args.mode;
+    let source = api::SourceSpec::Webhook(api::WebhookSpec { provider, secrets, mode });
+    add(args.function, name, source, args.common, output).await
+}
+
+/// The name of a new trigger.
+enum Named {
+    /// As somebody said.
+    So(String),
+    /// The first that is free of this one, and this one with a number.
+    Free(String),
+}
+
+async fn add(
+    function: FunctionName,
+    name: Named,
+    source: api::SourceSpec,
+    common: args::AddCommon,
+    output: Output,
+) -> Result<u8, Fault> {
+    let args::AddCommon { stage, path: events_path, attempts, max_age, concurrency, message, connection } =
+        common;
+    let failed = || format!("no trigger of `{function}` was added");
+    let client = connect(&connection)?;
+    let name = match name {
+        Named::So(name) => name,
+        Named::Free(base) => {
+            let list = of_function(&client, &function).await.map_err(|error| error.fault(failed()))?;
+            free(&base, &stage, &list.triggers)
+        }
+    };
+    let request = api::TriggerRequest {
+        source,
+        path: events_path,
+        retry: api::RetrySpec {
+            attempts_max: attempts,
+            age_max_ms: max_age.map(millis),
+            ..api::RetrySpec::default()
+        },
+        concurrency_max: concurrency,
+        message,
+        expected_revision: None,
+    };
+    let added = client.call(Method::PUT, &path(&function, &stage, &name), Some(&request)).await;
+    let added: api::TriggerView = added.map_err(|error| error.fault(failed()))?;
+    output.data(&added, events::added)?;
+    Ok(DONE)
+}
+
+/// The first name that no trigger of `stage` has: `base`, `base-2`, and so on.
+fn free(base: &str, stage: &StageName, triggers: &[api::TriggerView]) -> String {
+    let is_taken =
+        |name: &str| triggers.iter().any(|other| other.stage == stage.as_str() && other.name == name);
+    let numbered = (2..).map(|number: u32| format!("{base}-{number}"));
+    let mut names = std::iter::once(base.to_owned()).chain(numbered);
+    names.find(|name| !is_taken(name)).unwrap_or_else(|| base.to_owned())
+}
+
+async fn of_function(
+    client: &Client,
+    function: &FunctionName,
+) -> Result<api::TriggerList, crate::client::ClientError> {
+    client.get(&format!("/v1/functions/{function}/triggers")).await
+}
+
+async fn list(args: args::TriggersList, output: Output) -> Result<u8, Fault> {
+    let client = connect(&args.connection)?;
+    if let Some(function) = args.function {
+        let list = of_function(&client, &function).await;
+        let list =
+            list.map_err(|error| error.fault(format!("the triggers of `{function}` cannot be listed")))?;
+        if list.triggers.is_empty() && !output.is_json() {
+            output.talk(&format!("{function} has no triggers"));
+            return Ok(DONE);
+        }
+        output.data(&list, |list| events::triggers(&list.triggers, time::now_ms(), Look::of_stdout()))?;
+        return Ok(DONE);
+    }
+    let failed = || "the triggers cannot be listed".to_owned();
+    let (mut after, mut lists) = (None, Vec::new());
+    loop {
+        let query = api::FunctionsQuery { after: after.take(), ..api::FunctionsQuery::default() };
+        let page = client.query(Method::GET, "/v1/functions", &query).await;
+        let page: api::FunctionList = page.map_err(|error| error.fault(failed()))?;
+        for found in &page.functions {
+            let function: FunctionName =
+                found.function.parse().map_err(|error| Fault::new("unexpected-answer", failed(), error))?;
+            lists.push(of_function(&client, &function).await.map_err(|error| error.fault(failed()))?);
+        }
+        match page.functions.last().filter(|_| page.more) {
+            Some(last) => after = Some(last.function.clone()),
+            None => break,
+        }
+    }
+    lists.retain(|list| !list.triggers.is_empty());
+    if output.is_json() {
+        for list in &lists {
+            output.record(list, |_| String::new())?;
+        }
+        return Ok(DONE);
+    }
+    let triggers: Vec<_> = lists.into_iter().flat_map(|list| list.triggers).collect();
+    if triggers.is_empty() {
+        output.talk("no function has triggers");
+        return Ok(DONE);
+    }
+    output.data(&triggers, |triggers| events::triggers(triggers, time::now_ms(), Look::of_stdout()))?;
+    Ok(DONE)
+}
+
+async fn show(args: args::TriggersOne, output: Output) -> Result<u8, Fault> {
+    let args::TriggersOne { function, name, stage, connection } = args;
+    let client = connect(&connection)?;
+    let shown = client.get(&path(&function, &stage, name.as_str())).await;
+    let shown: api::TriggerView =
+        shown.map_err(|error| error.fault(format!("trigger `{name}` of `{function}` cannot be shown")))?;
+    output.data(&shown, |shown| events::trigger(shown, time::now_ms(), Look::of_stdout()))?;
+    Ok(DONE)
+}
+
+async fn change(args: args::TriggersChange, command: &str, done: &str, output: Output) -> Result<u8, Fault> {
+    let args::TriggersChange { one: args::TriggersOne { function, name, stage, connection }, message } = args;
+    let client = connect(&connection)?;
+    let request = api::TriggerCommand { message, expected_revision: None };
+    let path = format!("{}/{command}", path(&function, &stage, name.as_str()));
+    let changed = client.call(Method::POST, &path, Some(&request)).await;
+    let changed: api::TriggerView =
+        changed.map_err(|error| error.fault(format!("trigger `{name}` of `{function}` was not {done}")))?;
+    output.data(&changed, |changed| format!("{} is {done}", events::name(changed)))?;
+    Ok(DONE)
+}
+
+async fn run_now(args: args::TriggersOne, output: Output) -> Result<u8, Fault> {
+    let args::TriggersOne { function, name, stage, connection } = args;
+    let client = connect(&connection)?;
+    let path = format!("{}/run", path(&function, &stage, name.as_str()));
+    let run = client.call(Method::POST, &path, None::<&()>).await;
+    let run: api::TriggerRun =
+        run.map_err(|error| error.fault(format!("trigger `{name}` of `{function}` was not run")))?;
+    output.data(&run, |run| format!("{name} of {function} runs as event {}", run.event))?;
+    let stage = if stage.is_live() { String::new() } else { format!(" -s {stage}") };
+    let command = format!("wasm-fn events show {function} {name} {}{stage}", run.event);
+    output.next(&[(command, "shows what becomes of it")]);
+    Ok(DONE)
+}
+
+async fn backfill(args: args::TriggersBackfill, output: Output) -> Result<u8, Fault> {
+    let args::TriggersBackfill { one, from, to } = args;
+    let args::TriggersOne { function, name, stage, connection } = one;
+    let failed = || format!("trigger `{name}` of `{function}` was not backfilled");
+    let client = connect(&connection)?;
+    let path = format!("{}/backfill", path(&function, &stage, name.as_str()));
+    // The clocks of client and node may differ; the node refuses times to come.
+    let to_ms = to.map_or_else(time::now_ms, time::unix_ms);
+    let mut request = api::BackfillRequest { from_ms: time::unix_ms(from), to_ms };
+    let mut all: Option<api::TriggerBackfilled> = None;
+    loop {
+        let filled = client.call(Method::POST, &path, Some(&request)).await;
+        let filled: api::TriggerBackfilled = filled.map_err(|error| {
+            let runs = all.as_ref().map_or(0, |all| all.runs);
+            error.fault(if runs == 0 { failed() } else { format!("{}; {runs} runs were added", failed()) })
+        })?;
+        let runs = filled.runs + all.as_ref().map_or(0, |all| all.runs);
+        let rest = filled.rest_ms;
+        all = Some(api::TriggerBackfilled { runs, ..filled });
+        match rest {
+            Some(rest) => request.from_ms = rest,
+            None => break,
+        }
+    }
+    if let Some(all) = all {
+        output.data(&all, |all| match all.runs {
+            1 => format!("{name} of {function} has 1 more run"),
+            runs => format!("{name} of {function} has {runs} more runs"),
+        })?;
+    }
+    Ok(DONE)
+}
+
+async fn remove(args: args::TriggersChange, output: Output) -> Result<u8, Fault> {
+    let args::TriggersChange { one: args::TriggersOne { function, name, stage, connection }, message } = args;
+    let client = connect(&connection)?;
+    let query = api::DeleteQuery { message, ..api::DeleteQuery::default() };
+    let removed = client.query(Method::DELETE, &path(&function, &stage, name.as_str()), &query).await;
+    let removed: api::TriggerRemoved =
+        removed.map_err(|error| error.fault(format!("trigger `{name}` of `{function}` was not removed")))?;
+    output
+        .data(&removed, |removed| format!("trigger {} of {} is removed", removed.name, removed.function))?;
+    Ok(DONE)
+}
+
+#[cfg(test)]
+mod tests;

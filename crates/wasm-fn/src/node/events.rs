@@ -1,0 +1,220 @@
+//! Events: connects the inbox, the triggers of the control plane, and the data plane that delivers.
+
+use std::{future::Future, num::NonZeroUsize, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{StatusCode, header};
+use tokio::{sync::watch, task::JoinHandle};
+use wasm_fn_control::{Note, state::State};
+use wasm_fn_delivery::{
+    ActiveTrigger, Deliver, Destination, Ended, EventRunner, Events, EventsOptions, PauseTrigger, Triggers,
+    WallClock,
+};
+use wasm_fn_events::{PausedBy, Timestamp, TriggerId};
+use wasm_fn_server::{Delivered, DeliveryError, DeliveryOptions, EventDispatcher, Redelivery};
+use wasm_fn_store::{EmbeddedInbox, InboxError};
+
+use super::{NodeControl, hosted::Hosted, webhooks::Webhooks};
+use crate::tls;
+
+/// Bytes of an answer that are kept for people.
+const ANSWER_BYTES_MAX: usize = 4096;
+
+/// Characters of an answer that people see.
+const DETAIL_CHARS_MAX: usize = 200;
+
+/// Deliveries in flight for each thread that runs guests.
+const IN_FLIGHT_PER_THREAD: usize = 64;
+
+/// The events of a node, and what keeps them going.
+pub(super) struct NodeEvents {
+    events: Arc<Events<EmbeddedInbox>>,
+    deliver: Arc<DataPlane>,
+    /// `None` while another process has the inbox.
+    runner: Option<EventRunner<EmbeddedInbox>>,
+    following: JoinHandle<()>,
+    triggers: watch::Receiver<Arc<Triggers>>,
+}
+
+/// Delivers by the data plane.
+pub(super) struct DataPlane(EventDispatcher<Hosted>);
+
+/// Pauses triggers by the control plane.
+struct Pauses(Arc<NodeControl>);
+
+impl NodeEvents {
+    /// The events in `inbox` of the triggers of `control`, delivered by `dispatcher`. Nothing begins before
+    /// [`start`](Self::start).
+    pub(super) fn new(
+        inbox: EmbeddedInbox,
+        control: &Arc<NodeControl>,
+        dispatcher: EventDispatcher<Hosted>,
+    ) -> Self {
+        let mut states = control.follow();
+        let (sender, triggers) = watch::channel(Arc::new(triggers(&states.borrow_and_update())));
+        let following = tokio::spawn(async move {
+            while states.changed().await.is_ok() {
+                let next = triggers_after(&sender.borrow(), &states.borrow_and_update());
+                if let Some(next) = next {
+                    sender.send_replace(Arc::new(next));
+                }
+            }
+        });
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let options = EventsOptions { in_flight_max: threads.saturating_mul(IN_FLIGHT_PER_THREAD) };
+        let pauses = Box::new(Pauses(Arc::clone(control)));
+        let events = Events::new(inbox, WallClock::wall(now), options, triggers.clone(), pauses);
+        let deliver = Arc::new(DataPlane(dispatcher));
+        Self { events, deliver, runner: None, following, triggers }
+    }
+
+    /// What people may do with events.
+    pub(super) fn events(&self) -> Arc<Events<EmbeddedInbox>> {
+        Arc::clone(&self.events)
+    }
+
+    /// Receives webhooks, with secrets from `control`.
+    pub(super) fn webhooks(&self, control: &Arc<NodeControl>) -> Arc<Webhooks> {
+        let (events, deliver) = (Arc::clone(&self.events), Arc::clone(&self.deliver));
+        Webhooks::new(events, deliver, Arc::clone(control), self.triggers.clone())
+    }
+
+    /// Begins to tick and to deliver.
+    pub(super) async fn start(&mut self) -> Result<(), InboxError> {
+        if self.runner.is_none() {
+            self.runner = Some(self.events.start(Arc::clone(&self.deliver)).await?);
+        }
+        Ok(())
+    }
+
+    /// Ends deliveries, for at most `timeout`, and releases the inbox.
+    pub(super) async fn stop(&mut self, timeout: Duration) {
+        if let Some(runner) = self.runner.take()
+            && !runner.stop(timeout).await
+        {
+            tracing::info!("events in flight were broken off, and are delivered again later");
+        }
+    }
+
+    /// Takes the inbox back from another process, and goes on.
+    pub(super) async fn take_back(&mut self) -> Result<(), InboxError> {
+        wasm_fn_store::Inbox::take_back(self.events.inbox()).await?;
+        self.start().await
+    }
+}
+
+impl Drop for NodeEvents {
+    fn drop(&mut self) {
+        self.following.abort();
+    }
+}
+
+pub(super) fn now() -> Timestamp {
+    let since = tls::system_time().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The triggers and stages of `state`.
+fn triggers(state: &State) -> Triggers {
+    let active = state.triggers().map(|(id, found)| {
+        let (trigger, since) = (Arc::clone(&found.trigger), Timestamp::from_unix_ms(found.active_ms));
+        (id, ActiveTrigger { trigger, since, hook: found.hook.clone() })
+    });
+    let stages = state
+        .functions()
+        .flat_map(|(name, function)| function.stages.keys().map(move |stage| (name.clone(), stage.clone())));
+    let asynchronous = state.functions().flat_map(|(name, function)| {
+        let allows = |stable| function.versions.get(&stable).is_some_and(|v| v.build.config.asynchronous);
+        let stages = function.stages.iter().filter(move |(_, state)| allows(state.stable));
+        stages.map(move |(stage, _)| (name.clone(), stage.clone()))
+    });
+    Triggers { triggers: active.collect(), stages: stages.collect(), asynchronous: asynchronous.collect() }
+}
+
+/// The triggers and stages of `state`, if they are not as `before`.
+fn triggers_after(before: &Triggers, state: &State) -> Option<Triggers> {
+    let next = triggers(state);
+    let is_same = next.stages == before.stages
+        && next.asynchronous == before.asynchronous
+        && next.triggers.len() == before.triggers.len()
+        && next.triggers.iter().zip(&before.triggers).all(|((id, active), (before_id, before))| {
+            id == before_id && active.since == before.since && Arc::ptr_eq(&active.trigger, &before.trigger)
+        });
+    (!is_same).then_some(next)
+}
+
+impl DataPlane {
+    /// The data plane itself.
+    pub(super) fn dispatcher(&self) -> &EventDispatcher<Hosted> {
+        &self.0
+    }
+}
+
+impl Deliver for DataPlane {
+    async fn deliver(&self, destination: Destination, request: http::Request<Bytes>) -> Ended {
+        let Destination { function, stage, version, effect_free } = destination;
+        let redelivery = if effect_free { Redelivery::EffectFree } else { Redelivery::Always };
+        let options =
+            DeliveryOptions { function, stage, version, redelivery, answer_bytes_max: ANSWER_BYTES_MAX };
+        match self.0.deliver(request, options).await {
+            Ok(delivered) => ended(&delivered),
+            Err(DeliveryError::NoSuchStage { .. }) => Ended::NoSuchStage,
+            // Nobody has seen the answer, so it is as good as none. A canary is charged already, and a
+            // repetition spends no attempt of the event.
+            Err(error @ DeliveryError::BrokeOff { is_canary: true, .. }) => {
+                Ended::OfNode { retry_after: Some(Duration::ZERO), detail: error.to_string() }
+            }
+            Err(DeliveryError::BrokeOff { version, reason, .. }) => Ended::Answered {
+                version: Some(version),
+                status: StatusCode::BAD_GATEWAY,
+                retry_after: None,
+                detail: format!("the answer broke off: {reason}"),
+            },
+        }
+    }
+}
+
+fn ended(delivered: &Delivered) -> Ended {
+    let retry_after = delivered.headers.get(header::RETRY_AFTER);
+    let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let detail = detail(delivered);
+    if delivered.is_of_node {
+        let seconds = retry_after.and_then(|text| text.parse().ok());
+        return Ended::OfNode { retry_after: seconds.map(Duration::from_secs), detail };
+    }
+    Ended::Answered { version: delivered.version, status: delivered.status, retry_after, detail }
+}
+
+/// What the answer says, if it is no success: the detail of a problem (RFC 9457), or its first line.
+fn detail(delivered: &Delivered) -> String {
+    if delivered.status.is_success() {
+        return String::new();
+    }
+    let problem: Option<serde_json::Value> = serde_json::from_slice(&delivered.body).ok();
+    let said = problem.as_ref().and_then(|problem| problem.get("detail")?.as_str());
+    let text = match said {
+        Some(said) => said.to_owned(),
+        None => String::from_utf8_lossy(&delivered.body).lines().next().unwrap_or_default().to_owned(),
+    };
+    text.chars().filter(|c| !c.is_control()).take(DETAIL_CHARS_MAX).collect()
+}
+
+impl PauseTrigger for Pauses {
+    fn pause<'a>(
+        &'a self,
+        trigger: &'a TriggerId,
+        failures: u32,
+    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+        let note = Note {
+            actor: "node".to_owned(),
+            token: None,
+            origin: String::new(),
+            message: Some(format!("{failures} runs failed one after the other")),
+            expected_revision: None,
+        };
+        Box::pin(async move {
+            let paused = self.0.pause_trigger(trigger.clone(), PausedBy::Failures(failures), note).await;
+            paused.map(drop).map_err(|error| error.to_string())
+        })
+    }
+}

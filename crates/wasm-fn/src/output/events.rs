@@ -1,0 +1,240 @@
+//! Triggers and events, as texts and tables.
+
+use std::fmt::Write as _;
+
+use wasm_fn_api as api;
+
+use super::{
+    Look,
+    rollout::span,
+    tables::{fit, or_dash, row, table},
+    time, visible,
+};
+
+/// `schedule of hello`, or `schedule of hello in staging`.
+pub(crate) fn name(trigger: &api::TriggerView) -> String {
+    let place = if trigger.stage == "live" { String::new() } else { format!(" in {}", trigger.stage) };
+    visible(&format!("trigger {} of {}{place}", trigger.name, trigger.function))
+}
+
+/// What `triggers add` added, with the next times of a schedule.
+pub(crate) fn added(trigger: &api::TriggerView) -> String {
+    let mut text = format!("{} is added: POST {}", name(trigger), visible(&trigger.path));
+    if let Some(path) = &trigger.url_path {
+        let _ = write!(text, "\nsend its events to {}", visible(path));
+    }
+    if !trigger.next_ms.is_empty() {
+        let _ = write!(text, "\nnext times:{}", next(&trigger.next_ms));
+    } else if matches!(trigger.source, api::SourceSpec::Schedule(_)) {
+        text += "\nit has no times to come";
+    }
+    text
+}
+
+fn next(times: &[u64]) -> String {
+    times.iter().map(|&at| format!("\n  {}", time::second(at))).collect()
+}
+
+/// `triggers list`; ages are relative to `now_ms`.
+pub(crate) fn triggers(triggers: &[api::TriggerView], now_ms: u64, look: Look) -> String {
+    let header = ["FUNCTION", "STAGE", "TRIGGER", "SOURCE", "STATE", "NEXT", "WAITING", "DEAD", "OLDEST"];
+    let mut table = table(&header, &[6, 7, 8]);
+    for trigger in triggers {
+        let inbox = &trigger.inbox;
+        row(
+            &mut table,
+            [
+                trigger.function.clone(),
+                trigger.stage.clone(),
+                trigger.name.clone(),
+                source(&trigger.source),
+                standing(trigger).to_owned(),
+                or_dash(trigger.next_ms.first().map(|&at| time::second(at))),
+                (inbox.waiting + inbox.in_flight).to_string(),
+                inbox.dead.to_string(),
+                or_dash(inbox.oldest_ms.map(|at| time::age(at, now_ms))),
+            ],
+        );
+    }
+    fit(table, look)
+}
+
+fn standing(trigger: &api::TriggerView) -> &'static str {
+    if trigger.paused.is_some() {
+        "paused"
+    } else if trigger.inbox.blocked {
+        "blocked"
+    } else {
+        "active"
+    }
+}
+
+/// `0 3 * * * Europe/Berlin, every 90s`, `webhook github`.
+fn source(source: &api::SourceSpec) -> String {
+    match source {
+        api::SourceSpec::Webhook(webhook) => format!("webhook {}", webhook.provider),
+        api::SourceSpec::Schedule(schedule) => {
+            let zone = schedule.time_zone.as_deref().filter(|zone| *zone != "UTC");
+            let zone = zone.map(|zone| format!(" {zone}")).unwrap_or_default();
+            let crons = schedule.cron.iter().map(|cron| format!("{cron}{zone}"));
+            let every = schedule.every_ms.iter().map(|&every| format!("every {}", span(every)));
+            crons.chain(every).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// `triggers show`; ages are relative to `now_ms`.
+pub(crate) fn trigger(trigger: &api::TriggerView, now_ms: u64, look: Look) -> String {
+    let mut text = format!("{}  stage {}  trigger {}\n", trigger.function, trigger.stage, trigger.name);
+    let mut line = |label: &str, what: String| {
+        let _ = writeln!(text, "{label:<9}{what}");
+    };
+    line("source", source(&trigger.source));
+    line("request", format!("POST {}", trigger.path));
+    if let Some(path) = &trigger.url_path {
+        line("address", path.clone());
+    }
+    match &trigger.source {
+        api::SourceSpec::Schedule(schedule) => line("schedule", settings(schedule)),
+        api::SourceSpec::Webhook(webhook) => {
+            line("secrets", webhook.secrets.join(", "));
+            line("answers", webhook.mode.clone().unwrap_or_default());
+        }
+    }
+    line("retry", retry(&trigger.retry, trigger.concurrency_max));
+    line("added", format!("{} by {}", time::second(trigger.created_ms), trigger.created_by));
+    if let Some(paused) = &trigger.paused {
+        line("paused", pause(paused));
+    }
+    let api::InboxView { waiting, in_flight, dead, oldest_ms, blocked, .. } = &trigger.inbox;
+    let oldest = oldest_ms.map(|at| format!(", the oldest came {} ago", time::age(at, now_ms)));
+    let blocked =
+        if *blocked { "; nothing is delivered until dead letters are redriven or discarded" } else { "" };
+    let oldest = oldest.unwrap_or_default();
+    line("inbox", format!("{waiting} waiting, {in_flight} in flight, {dead} dead{oldest}{blocked}"));
+    let counts = &trigger.counts;
+    let api::TriggerCountsView { skipped, missed, cancelled, of_node, failures_in_a_row, .. } = counts;
+    line(
+        "ticks",
+        format!("{skipped} skipped, {missed} missed, {cancelled} broken off since the node started"),
+    );
+    line("failures", format!("{failures_in_a_row} events in a row; {of_node} deliveries failed in the node"));
+    let mut text = visible(&text);
+    if !trigger.next_ms.is_empty() {
+        let _ = writeln!(text, "next{}", next(&trigger.next_ms));
+    }
+    if !counts.versions.is_empty() {
+        let _ = write!(text, "\nsince the node started:\n{}", versions(&counts.versions, look));
+    }
+    text.trim_end().to_owned()
+}
+
+fn settings(schedule: &api::ScheduleSpec) -> String {
+    let mut parts = vec![format!("overlap {}", schedule.overlap.as_deref().unwrap_or("skip"))];
+    parts.extend(schedule.catch_up_ms.map(|ms| format!("catch-up {}", span(ms))));
+    parts.extend(schedule.jitter_ms.filter(|&ms| ms > 0).map(|ms| format!("jitter {}", span(ms))));
+    parts.extend(schedule.pause_on_failure.map(|runs| format!("paused after {runs} failed runs in a row")));
+    parts.extend(schedule.start_ms.map(|at| format!("from {}", time::second(at))));
+    parts.extend(schedule.end_ms.map(|at| format!("until {}", time::second(at))));
+    parts.join(", ")
+}
+
+fn retry(retry: &api::RetrySpec, concurrency: u32) -> String {
+    let mut parts = Vec::new();
+    parts.extend(retry.attempts_max.map(|attempts| format!("{attempts} deliveries at most")));
+    parts.extend(retry.age_max_ms.map(|ms| format!("within {}", span(ms))));
+    let waits = retry.backoff_min_ms.zip(retry.backoff_max_ms);
+    parts.extend(waits.map(|(min, max)| format!("waits of up to {}, then up to {}", span(min), span(max))));
+    parts.push(format!("{concurrency} at a time"));
+    parts.join(", ")
+}
+
+fn pause(pause: &api::PauseView) -> String {
+    let why = pause.failures.map(|runs| format!(" after {runs} failed runs in a row")).unwrap_or_default();
+    let note = pause.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+    format!("since {}{why}{note}", time::second(pause.since_ms))
+}
+
+fn versions(versions: &[api::TriggerVersionView], look: Look) -> String {
+    let header = ["VERSION", "ON TIME", "LATE", "ACKNOWLEDGED", "RETRIED", "FAILED"];
+    let mut table = table(&header, &[1, 2, 3, 4, 5]);
+    for version in versions {
+        let api::TriggerVersionView { version, on_time, late, acknowledged, retried, failed } = version;
+        let counts = [on_time, late, acknowledged, retried, failed].map(ToString::to_string);
+        row(&mut table, std::iter::once(version.clone()).chain(counts));
+    }
+    fit(table, look)
+}
+
+/// `events list`; ages are relative to `now_ms`.
+pub(crate) fn events(page: &api::EventsPage, now_ms: u64, look: Look) -> String {
+    let mut table = table(&["POSITION", "EVENT", "AGE", "SIZE", "STATE"], &[0, 2, 3]);
+    for event in &page.events {
+        row(
+            &mut table,
+            [
+                event.position.to_string(),
+                event.id.clone(),
+                time::age(event.arrived_ms, now_ms),
+                time::bytes(event.bytes),
+                state(&event.state),
+            ],
+        );
+    }
+    fit(table, look)
+}
+
+/// What became of an event: `dead since 2026-11-22T10:00:00Z after 20 deliveries: …`.
+fn state(state: &api::EventStateView) -> String {
+    let deliveries = |attempts: u32| match attempts {
+        1 => "1 delivery".to_owned(),
+        attempts => format!("{attempts} deliveries"),
+    };
+    match state {
+        api::EventStateView::Waiting { due_ms, attempts, reason } => {
+            let why = reason.as_ref().map(|reason| format!(" after {}: {reason}", deliveries(*attempts)));
+            format!("waits for {}{}", time::second(*due_ms), why.unwrap_or_default())
+        }
+        api::EventStateView::Running { attempts } => {
+            format!("is being delivered, delivery {}", attempts.saturating_add(1))
+        }
+        api::EventStateView::Acknowledged { at_ms, text } => {
+            format!("acknowledged at {}: {text}", time::second(*at_ms))
+        }
+        api::EventStateView::Dead { at_ms, attempts, reason } => {
+            format!("dead since {} after {}: {reason}", time::second(*at_ms), deliveries(*attempts))
+        }
+        api::EventStateView::Discarded { at_ms } => format!("discarded at {}", time::second(*at_ms)),
+    }
+}
+
+/// `events show`: what became of the event, and its request as HTTP/1.1 writes it.
+pub(crate) fn event(event: &api::EventStatus) -> String {
+    let mut text = format!("event {} of {}: {}", event.id, event.trigger, state(&event.state));
+    if let Some(arrived_ms) = event.arrived_ms {
+        let _ = write!(text, "\ncame at {}", time::instant(arrived_ms));
+    }
+    if let Some(key) = &event.ordering_key {
+        let _ = write!(text, "\nin order with {key}");
+    }
+    if let Some(request) = &event.request {
+        let _ = write!(text, "\n\n{} {}", request.method, request.path);
+        for header in &request.headers {
+            let value = header.value.as_deref().unwrap_or("(not shown)");
+            let _ = write!(text, "\n{}: {value}", header.name);
+        }
+        match (&request.body, &request.body_base64) {
+            (Some(body), _) if !body.is_empty() => {
+                let _ = write!(text, "\n\n{body}");
+            }
+            (None, Some(body)) => {
+                let _ = write!(text, "\n\n(in base64) {body}");
+            }
+            _ => {}
+        }
+    }
+    visible(&text)
+}
+
+#[cfg(test)]
+mod tests;
