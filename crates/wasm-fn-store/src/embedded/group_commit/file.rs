@@ -2,11 +2,14 @@
 
 use std::{
     fs,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-use redb::{Database, DatabaseError, Durability, ReadableTable as _, TableDefinition, WriteTransaction};
+use redb::{
+    Database, DatabaseError, Durability, ReadableTable as _, TableDefinition, WriteTransaction,
+    backends::FileBackend,
+};
 
 use crate::{StoreError, embedded::unusable};
 
@@ -28,7 +31,7 @@ pub(in crate::embedded) struct DatabaseFile {
 }
 
 impl DatabaseFile {
-    /// Opens the file. Creates it, with its folder, if it does not exist. Blocks.
+    /// Opens the file. Creates it, for this user only, with its folder, if it does not exist. Blocks.
     ///
     /// # Errors
     /// Another process has it open, it cannot be opened, or it has a newer format.
@@ -36,7 +39,12 @@ impl DatabaseFile {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|error| unusable(folder, error))?;
-        let opened = Database::builder().set_cache_size(CACHE_BYTES).create(&self.path);
+        // What clients and services sent is for nobody else.
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(&self.path).map_err(|error| unusable(&self.path, error))?;
+        let opened = FileBackend::new(file)
+            .and_then(|backend| Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend));
         let database = opened.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(folder.to_owned()),
             DatabaseError::Storage(redb::StorageError::Io(error)) => unusable(&self.path, error),

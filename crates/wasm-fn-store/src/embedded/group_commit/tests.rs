@@ -80,6 +80,15 @@ fn corrupt() -> redb::Error {
 }
 
 #[tokio::test]
+async fn file_is_for_its_user_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let _group = open(folder.path());
+    let metadata = std::fs::metadata(folder.path().join("rows.redb")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
 async fn conditions_hold_where_they_are_written() {
     let folder = tempfile::tempdir().unwrap();
     let group = open(folder.path());
