@@ -134,7 +134,10 @@ async fn webhook_is_verified_and_delivered_once() {
     let trigger = until(&node, "github", "the next event", |trigger| sum(trigger, "acknowledged") >= 2).await;
     assert_eq!(sum(&trigger, "acknowledged"), 2);
 
+    let delete = ["secrets", "delete", "WEBHOOK_KEY", "-f", "hello"];
+    node.cli(&delete).await.refused(&["verifies the webhook `github`", "wasm-fn triggers remove"]);
     node.cli_ok(&["triggers", "remove", "hello", "github"]).await;
+    node.cli_ok(&delete).await;
     push(&node, &hook, "3", "{}", KEY).await.problem(404, "no-such-function");
 }
 

@@ -368,6 +368,9 @@ fn of_secrets(problem: &SecretsProblemKind) -> (StatusCode, &'static str, &'stat
         }
         K::NoSuch { .. } => (StatusCode::NOT_FOUND, "no-such-secret", "there is no such secret"),
         K::InUse { .. } => (StatusCode::CONFLICT, "secret-in-use", "versions in use have the secret"),
+        K::OfWebhook { .. } => {
+            (StatusCode::CONFLICT, "secret-in-use", "a webhook is verified with the secret")
+        }
         K::Stages { .. } | K::Secrets { .. } | K::Bytes { .. } | K::RevisionsUsedUp { .. } => {
             (StatusCode::CONFLICT, "too-many-secrets", "there are too many secrets")
         }
@@ -383,6 +386,9 @@ fn secrets_help(SecretsProblem { function, stage, problem }: &SecretsProblem) ->
         }
         K::Missing { .. } => Some(format!("deploy it to {stage}, or promote it there, to give it secrets")),
         K::NoSuch { .. } => Some(format!("run `wasm-fn secrets list -f {function} -s {stage}` to list them")),
+        K::OfWebhook { trigger, .. } => Some(format!(
+            "run `wasm-fn triggers remove {function} {trigger} -s {stage}` first, or set the secret anew"
+        )),
         K::InUse { .. } => Some(format!(
             "deploy a version without it to {stage} first; the version that a rollback goes to counts too"
         )),

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use wasm_fn_core::{
-    ConfigError, FunctionName, SecretName, SplitError, StageName, TokenName, VersionNo, VersionRef,
+    ConfigError, FunctionName, SecretName, SplitError, StageName, TokenName, TriggerName, VersionNo,
+    VersionRef,
 };
 use wasm_fn_events::TriggerId;
 use wasm_fn_rollout::CommandError;
@@ -287,6 +288,13 @@ pub enum SecretsProblemKind {
         /// The versions.
         users: Vec<VersionNo>,
     },
+    /// A webhook is verified with the secret.
+    OfWebhook {
+        /// The secret.
+        name: SecretName,
+        /// The webhook.
+        trigger: TriggerName,
+    },
     /// The function would have secrets in more stages than allowed.
     Stages {
         /// How many stages have secrets.
@@ -336,6 +344,12 @@ impl fmt::Display for SecretsProblem {
                     f,
                     "secret {name} of {place} is used by {users}, expected no version with traffic, or that a \
                      rollback goes to"
+                )
+            }
+            K::OfWebhook { name, trigger } => {
+                write!(
+                    f,
+                    "secret {name} of {place} verifies the webhook `{trigger}`, expected no webhook with it"
                 )
             }
             K::Stages { found } => {

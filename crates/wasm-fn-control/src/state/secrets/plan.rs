@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wasm_fn_core::{FunctionConfig, FunctionName, SecretName, StageName, VersionNo};
+use wasm_fn_events::TriggerKind;
 use wasm_fn_secrets::{KeyId, SealedDataKey, SealedValue, SecretRevision};
 
 use super::{ResealedValue, Secret, SecretEntry, SecretPins};
@@ -181,6 +182,15 @@ impl State {
         let users: Vec<_> = users.collect();
         if !users.is_empty() {
             return Err(problem(SecretsProblemKind::InUse { name: name.clone(), users }));
+        }
+        let webhooks = found.triggers.iter().filter(|((of, _), _)| of == stage);
+        for ((_, trigger), state) in webhooks {
+            if let TriggerKind::Webhook(source) = &state.trigger.kind
+                && source.secrets().contains(name)
+            {
+                let (name, trigger) = (name.clone(), trigger.clone());
+                return Err(problem(SecretsProblemKind::OfWebhook { name, trigger }));
+            }
         }
         let action = Action::DeleteSecret { stage: stage.clone(), name: name.clone() };
         Ok(FunctionChange { function: function.clone(), action })
