@@ -1,5 +1,5 @@
-//! A node that is killed at random points of its work on access: afterwards, what was acknowledged is there,
-//! and what was revoked never works again.
+//! A node that is killed at random points of its work on access and secrets: afterwards, what was
+//! acknowledged is there, what was revoked never works again, and every secret can be opened.
 //!
 //! `WASM_FN_TEST_KILLS` sets how many kills; the seed is printed and can be set as `WASM_FN_TEST_SEED`.
 
@@ -17,6 +17,9 @@ use crate::harness::{Folder, Node, client::Answer, serve};
 /// Kills of an ordinary run.
 const KILLS: u32 = 12;
 
+/// A secret of a function in a stage that is not protected.
+const SECRET: &str = "/v1/functions/vault/stages/staging/secrets/API_KEY";
+
 /// Longest time from the node's readiness to its death.
 const LIFE_MAX_US: u64 = 1_000_000;
 
@@ -31,6 +34,10 @@ struct Known {
     unknown: BTreeSet<String>,
     /// Versions of `hello` that were acknowledged.
     versions: BTreeSet<String>,
+    /// The value of the secret that was acknowledged last.
+    secret: Option<String>,
+    /// Values after it of which nobody knows.
+    later: BTreeSet<String>,
     /// Names that may be taken.
     made: u32,
 }
@@ -51,7 +58,7 @@ fn json_of(answer: &Answer) -> Value {
 async fn step(node: &Node, known: &mut Known, random: &mut StdRng, component: &str) {
     let names: Vec<_> = known.valid.keys().cloned().collect();
     let name = (!names.is_empty()).then(|| names[random.random_range(0..names.len())].clone());
-    match (random.random_range(0..5), name) {
+    match (random.random_range(0..7), name) {
         (0, Some(name)) => {
             let secret = known.valid.remove(&name).expect("it was just found");
             known.unknown.insert(secret.clone());
@@ -79,6 +86,20 @@ async fn step(node: &Node, known: &mut Known, random: &mut StdRng, component: &s
             assert_eq!(answer.status, 200, "{answer:?}");
             let result = json_of(&answer);
             known.versions.insert(result["version"].as_str().expect("a version").to_owned());
+        }
+        (5, _) => {
+            known.made += 1;
+            let value = format!("value {}", known.made);
+            known.later.insert(value.clone());
+            let body = value.clone().into_bytes();
+            let answer = node.api_send(Method::PUT, SECRET, "application/octet-stream", body).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            known.later.clear();
+            known.secret = Some(value);
+        }
+        (6, _) => {
+            let answer = call(node, Method::POST, "/v1/secrets/rotate-key", json!({})).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
         }
         (3, _) => {
             let answer = call(node, Method::GET, "/v1/functions/hello", json!({})).await;
@@ -131,6 +152,23 @@ async fn check(node: &Node, known: &mut Known) {
     node.cli_ok(&["audit", "verify"]).await;
 }
 
+/// Gives the secret to a function, which tells it.
+async fn check_secret(node: &Node, known: &Known) {
+    let Some(secret) = &known.secret else { return };
+    let component = node.upload(crate::harness::guests::bytes("secrets")).await;
+    let body = json!({
+        "component": component,
+        "config": { "secrets": ["API_KEY"] },
+        "stage": "staging",
+        "strategy": { "name": "all-at-once" },
+        "allow_new": true,
+    });
+    let answer = call(node, Method::POST, "/v1/functions/vault/deployments", body).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told = node.http.get("/vault@staging/get/API_KEY").await.ok().text();
+    assert!(told == *secret || known.later.contains(&told), "{told:?} is neither {secret:?} nor later");
+}
+
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_and_nothing_revoked_returns() {
     let seed = setting("WASM_FN_TEST_SEED", rand::random());
@@ -160,6 +198,7 @@ async fn nothing_acknowledged_is_lost_and_nothing_revoked_returns() {
     let mut command = serve(&folder, &["--config", "node.toml"]);
     let node = Node::start_as(&mut command, folder.clone()).await;
     check(&node, &mut known).await;
+    check_secret(&node, &known).await;
     println!("{} valid, {} gone, {} versions", known.valid.len(), known.gone.len(), known.versions.len());
     assert!(known.made > 0, "something was done before the node died");
 }
