@@ -73,7 +73,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Runs a node: functions on one address, the admin API on another
     Serve(Serve),
-    /// Shows a canary, a promotion and a rollback in one terminal
+    /// Shows a canary, a promotion, a rollback and a schedule in one terminal
     Demo(Demo),
     /// Creates a new version of a function and sends traffic to it
     Deploy(Deploy),

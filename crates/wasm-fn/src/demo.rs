@@ -1,5 +1,5 @@
-//! The guided tour: a node, an example function, a good canary that is promoted, a bad one that is aborted,
-//! and a rollback, in one terminal.
+//! The guided tour: a node, an example function, a good canary that is promoted, a bad one that is aborted, a
+//! rollback, and a schedule, in one terminal.
 //!
 //! The admin API and the functions are both called over HTTP, as from another machine.
 
@@ -15,7 +15,8 @@ use http::{Method, Request, Uri};
 use http_body_util::BodyExt as _;
 use wasm_fn_api::{
     ConfigSpec, DeployEvent, DeployRequest, DeployResult, EndedRolloutView, FunctionStatus, ReleaseRequest,
-    RollbackRequest, RolloutOptions, RolloutOutcomeView, StageChanged, StrategySpec,
+    RetrySpec, RollbackRequest, RolloutOptions, RolloutOutcomeView, ScheduleSpec, SourceSpec, StageChanged,
+    StrategySpec, TriggerRequest, TriggerView,
 };
 use wasm_fn_control::state::StageRules;
 use wasm_fn_pool::PlanOptions;
@@ -46,6 +47,12 @@ const STEP_MS: u64 = 1500;
 
 /// Maximum duration of a rollout in the tour.
 const ROLLOUT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Ticks of the schedule that the tour waits for.
+const TICKS: u64 = 3;
+
+/// Maximum time for them.
+const TICKS_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Requests in flight at once.
 const AT_ONCE: usize = 8;
@@ -172,7 +179,47 @@ impl Tour {
         self.change("rollback", &request).await?;
         let answers = self.ask(REQUESTS).await?;
         self.say(&answers.told())?;
-        answers.all_well()
+        answers.all_well()?;
+
+        self.say("\nA schedule, which calls the function without a client:")?;
+        self.schedule().await
+    }
+
+    /// Adds a schedule to the example, and waits until the example has handled some of its ticks.
+    async fn schedule(&self) -> Result<(), Fault> {
+        let every_ms = vec![1000];
+        let request = TriggerRequest {
+            source: SourceSpec::Schedule(ScheduleSpec { every_ms, ..ScheduleSpec::default() }),
+            path: None,
+            retry: RetrySpec::default(),
+            concurrency_max: None,
+            message: Some("demo".to_owned()),
+            expected_revision: None,
+        };
+        let path = "/v1/functions/hello/stages/live/triggers/heartbeat";
+        let added: Result<TriggerView, _> = self.admin.call(Method::PUT, path, Some(&request)).await;
+        added.map_err(|error| error.fault("the schedule was not added"))?;
+        self.say("wasm-fn triggers add schedule hello --name heartbeat --every 1s")?;
+        let handled = async {
+            let mut polls = tokio::time::interval(Duration::from_millis(100));
+            loop {
+                polls.tick().await;
+                let shown: Result<TriggerView, _> = self.admin.get(path).await;
+                let counts = shown.map_err(|error| error.fault("the schedule was not read"))?.counts;
+                let by: Vec<_> = counts.versions.iter().filter(|by| by.acknowledged > 0).collect();
+                if by.iter().map(|by| by.acknowledged).sum::<u64>() >= TICKS {
+                    let by = by.iter().map(|by| format!("{} by {}", by.acknowledged, by.version));
+                    return Ok::<_, Fault>(by.collect::<Vec<_>>().join(", "));
+                }
+            }
+        };
+        match tokio::time::timeout(TICKS_TIMEOUT, handled).await {
+            Ok(by) => self.say(&format!("  ticks were handled: {}", by?)),
+            Err(_) => {
+                let cause = format!("fewer than {TICKS} were handled after {TICKS_TIMEOUT:?}");
+                Err(Fault::new("demo", "the schedule did not tick", cause))
+            }
+        }
     }
 
     /// Deploys `component` as a canary and sends requests until its rollout has ended with the outcome
