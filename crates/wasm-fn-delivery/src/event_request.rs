@@ -1,7 +1,10 @@
 //! The request by which a function gets an event, as the inbox keeps it.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
+    header::{CONTENT_LENGTH, EXPECT, HOST, TRAILER, TRANSFER_ENCODING},
+};
 use serde::{Deserialize, Serialize};
 use wasm_fn_core::TriggerName;
 use wasm_fn_events::{ATTEMPT_HEADER, CloudEvent, EventPath, TriggerId};
@@ -57,12 +60,16 @@ impl EventRequest {
         let headers = request.headers_mut();
         headers.insert(ATTEMPT_HEADER, attempt.into());
         if let Some(trigger) = trigger {
-            headers.entry(http::header::HOST).or_insert_with(|| host(trigger));
+            headers.entry(HOST).or_insert_with(|| host(trigger));
         }
         if let Some(Ok(key)) = ordering_key.map(|key| HeaderValue::from_bytes(key.as_bytes())) {
             headers.insert(KEY_HEADER, key);
         }
-        headers.insert(http::header::CONTENT_LENGTH, length);
+        // The body is whole now, however it came.
+        for framing in [TRANSFER_ENCODING, TRAILER, EXPECT] {
+            headers.remove(framing);
+        }
+        headers.insert(CONTENT_LENGTH, length);
         request
     }
 

@@ -29,3 +29,18 @@ fn what_is_no_stored_request_is_refused() {
     let wide = "{\"method\":\"GET\",\"target\":\"/\",\"headers\":[[\"a\",\"\u{20ac}\"]]}\n";
     assert!(EventRequest::decode(&Bytes::from(wide)).is_err());
 }
+
+#[test]
+fn a_request_is_delivered_with_the_length_of_its_body() {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [("transfer-encoding", "chunked"), ("expect", "100-continue"), ("x-a", "1")] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let body = Bytes::from_static(b"data");
+    let request = EventRequest { method: Method::POST, target: "/hello".parse().unwrap(), headers, body };
+    let request = request.attempt(None, 2, None);
+    let mut names: Vec<_> = request.headers().keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["content-length", "wasm-fn-attempt", "x-a"]);
+    assert_eq!(request.headers()["content-length"], "4");
+}
