@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use wasm_fn_core::{FunctionName, StageName, VersionNo, VersionRef};
+use wasm_fn_core::{FunctionName, StageName, VersionNo};
 
 /// Delivers events to functions, as the data plane delivers requests.
 pub trait Deliver: Send + Sync + 'static {
@@ -26,11 +26,6 @@ pub struct Destination {
     pub function: FunctionName,
     /// Its stage.
     pub stage: StageName,
-    /// The version that must handle it; as the stage chooses if `None`.
-    pub version: Option<VersionRef>,
-    /// Whether an event that a canary failed to handle goes to the stable version only if the canary had no
-    /// effect.
-    pub effect_free: bool,
 }
 
 /// How a delivery ended.

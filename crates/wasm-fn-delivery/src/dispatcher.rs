@@ -136,8 +136,7 @@ async fn attempt<I: Inbox, D: Deliver>(
         Err(error) => return Finish::Dead { reason: error.to_string() },
     };
     let id = route.trigger.map(|(id, _)| id.clone());
-    let destination =
-        Destination { function: route.function, stage: route.stage, version: None, effect_free: false };
+    let destination = Destination { function: route.function, stage: route.stage };
     let request = request.attempt(id.as_ref(), event.attempt, event.ordering_key.as_deref());
     let lag = events.clock.now().since(Timestamp::from_unix_ms(event.due_ms));
     let ended = tokio::select! {

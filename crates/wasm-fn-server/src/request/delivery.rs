@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use wasm_fn_core::{FunctionName, Scheme, StageName, VersionNo, VersionRef};
+use wasm_fn_core::{FunctionName, Scheme, StageName, VersionNo};
 use wasm_fn_router::RouteTable;
 
 use super::{access::OverrideAccess, body::RequestBody, id::RequestId, redelivery::Redelivery};
@@ -40,8 +40,6 @@ pub struct DeliveryOptions {
     pub function: FunctionName,
     /// Its stage.
     pub stage: StageName,
-    /// The version that must handle it; as the stage chooses if `None`.
-    pub version: Option<VersionRef>,
     /// What happens when a canary fails.
     pub redelivery: Redelivery,
     /// Bytes of the response's body that are kept; the rest is read and discarded.
@@ -113,7 +111,7 @@ impl<V: Invoke> EventDispatcher<V> {
         request: Request<Bytes>,
         options: DeliveryOptions,
     ) -> Result<Delivered, DeliveryError> {
-        let DeliveryOptions { function, stage: name, version: asked, redelivery, answer_bytes_max } = options;
+        let DeliveryOptions { function, stage: name, redelivery, answer_bytes_max } = options;
         let table = self.plane.tables.load_full();
         let Some(stage) = table.stage(&function, &name) else {
             return Err(DeliveryError::NoSuchStage { function, stage: name });
@@ -134,7 +132,7 @@ impl<V: Invoke> EventDispatcher<V> {
             delivery: Some(redelivery),
         });
         let request = request.map(RequestBody::whole);
-        let (response, is_canary) = match self.plane.choose_in(stage, &request, asked, client, id, started) {
+        let (response, is_canary) = match self.plane.choose_in(stage, &request, None, client, id, started) {
             Err(problem) => (problem.into_response(id), false),
             Ok(selected) => {
                 let is_canary = selected.is_canary();

@@ -33,7 +33,6 @@ fn to(function: &str) -> DeliveryOptions {
     DeliveryOptions {
         function: function.parse().unwrap(),
         stage: "live".parse().unwrap(),
-        version: None,
         redelivery: Redelivery::Always,
         answer_bytes_max: 1024,
     }

@@ -152,10 +152,9 @@ impl DataPlane {
 
 impl Deliver for DataPlane {
     async fn deliver(&self, destination: Destination, request: http::Request<Bytes>) -> Ended {
-        let Destination { function, stage, version, effect_free } = destination;
-        let redelivery = if effect_free { Redelivery::EffectFree } else { Redelivery::Always };
-        let options =
-            DeliveryOptions { function, stage, version, redelivery, answer_bytes_max: ANSWER_BYTES_MAX };
+        let Destination { function, stage } = destination;
+        let (redelivery, answer_bytes_max) = (Redelivery::Always, ANSWER_BYTES_MAX);
+        let options = DeliveryOptions { function, stage, redelivery, answer_bytes_max };
         match self.0.deliver(request, options).await {
             Ok(delivered) => ended(&delivered),
             Err(DeliveryError::NoSuchStage { .. }) => Ended::NoSuchStage,

@@ -190,7 +190,6 @@ impl Webhooks {
         let options = DeliveryOptions {
             function: id.function.clone(),
             stage: id.stage.clone(),
-            version: None,
             redelivery: Redelivery::EffectFree,
             answer_bytes_max: ANSWER_BYTES_MAX,
         };
