@@ -81,7 +81,7 @@ async fn take<I: Inbox>(events: &Events<I>, events_max: usize) -> Result<Vec<Tak
 /// Delivers `event` once, and settles it.
 async fn handle<I: Inbox, D: Deliver>(events: &Events<I>, deliver: &D, event: TakenEvent, orders: &Orders) {
     let key = Arc::clone(&event.trigger);
-    let running = events.progress.begin(&key, &event.id);
+    let running = events.progress.begin(&event);
     let receipt = event.receipt;
     let finish = if running.is_superseded() {
         Finish::Acknowledged { text: BROKEN_OFF.to_owned() }

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wasm_fn_events::{Timestamp, TriggerId};
-use wasm_fn_store::{Inbox, InboxError, Mark, NewEvent, Put};
+use wasm_fn_store::{Inbox, InboxError, Mark, NewEvent, Put, Receipt, TakenEvent};
 
 use crate::{
     clock::WallClock,
@@ -197,16 +197,24 @@ struct InProgress {
     /// Events that are waiting or in flight.
     unfinished: u64,
     /// Those in flight.
-    running: Vec<(String, CancellationToken)>,
-    /// The only event that may still run, after earlier ones were broken off.
-    latest: Option<String>,
+    running: Vec<InFlight>,
+    /// Events that came before this are broken off: a later run takes their place. Unix milliseconds.
+    superseded_before_ms: u64,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    // An event that is tried again may be taken before its delivery before has ended here.
+    receipt: Receipt,
+    arrived_ms: u64,
+    token: CancellationToken,
 }
 
 /// An event in flight.
 pub(crate) struct Running<'a> {
     progress: &'a Progress,
     key: String,
-    id: String,
+    receipt: Receipt,
     token: CancellationToken,
     superseded: bool,
 }
@@ -226,11 +234,12 @@ impl Progress {
         })
     }
 
-    /// Breaks off what runs of `key`, and everything that waits but the event `latest`.
-    pub(crate) fn cancel(&self, key: &str, latest: Option<&str>) {
+    /// Breaks off what came of `key` before `arrived_ms`, whether it runs or waits.
+    pub(crate) fn supersede(&self, key: &str, arrived_ms: u64) {
         if let Some(progress) = self.lock().get_mut(key) {
-            progress.running.iter().for_each(|(_, token)| token.cancel());
-            progress.latest = latest.map(str::to_owned);
+            let earlier = progress.running.iter().filter(|running| running.arrived_ms < arrived_ms);
+            earlier.for_each(|running| running.token.cancel());
+            progress.superseded_before_ms = progress.superseded_before_ms.max(arrived_ms);
         }
     }
 
@@ -250,18 +259,19 @@ impl Progress {
 
     fn forget(&self, key: &str) {
         if let Some(progress) = self.lock().remove(key) {
-            progress.running.iter().for_each(|(_, token)| token.cancel());
+            progress.running.iter().for_each(|running| running.token.cancel());
         }
     }
 
-    /// Notes that the event `id` is in flight.
-    pub(crate) fn begin(&self, key: &str, id: &str) -> Running<'_> {
-        let (key, id, token) = (key.to_owned(), id.to_owned(), CancellationToken::new());
+    /// Notes that `event` is in flight.
+    pub(crate) fn begin(&self, event: &TakenEvent) -> Running<'_> {
+        let (receipt, arrived_ms) = (event.receipt, event.arrived_ms);
+        let (key, token) = (event.trigger.to_string(), CancellationToken::new());
         let mut all = self.lock();
         let progress = all.entry(key.clone()).or_default();
-        let superseded = progress.latest.as_ref().is_some_and(|latest| *latest != id);
-        progress.running.push((id.clone(), token.clone()));
-        Running { progress: self, key, id, token, superseded }
+        let superseded = arrived_ms < progress.superseded_before_ms;
+        progress.running.push(InFlight { receipt, arrived_ms, token: token.clone() });
+        Running { progress: self, key, receipt, token, superseded }
     }
 }
 
@@ -280,12 +290,9 @@ impl Running<'_> {
     pub(crate) fn end(self, is_over: bool) {
         let mut all = self.progress.lock();
         let Some(progress) = all.get_mut(&self.key) else { return };
-        progress.running.retain(|(id, _)| *id != self.id);
+        progress.running.retain(|running| running.receipt != self.receipt);
         if is_over {
             progress.unfinished = progress.unfinished.saturating_sub(1);
-            if progress.latest.as_ref() == Some(&self.id) {
-                progress.latest = None;
-            }
         }
     }
 }

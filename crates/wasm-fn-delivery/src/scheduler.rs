@@ -200,23 +200,21 @@ fn schedule(trigger: &Trigger) -> Option<&Schedule> {
 async fn put<I: Inbox>(
     events: &Events<I>,
     timetable: &mut Timetable,
-    looked: Vec<Looked>,
+    mut looked: Vec<Looked>,
     now: Timestamp,
 ) -> bool {
     let runs = looked.iter().flat_map(|looked| looked.runs.iter().cloned()).collect();
     let marks = looked.iter().map(mark).collect();
-    for looked in looked.iter().filter(|looked| looked.cancels) {
-        events.progress.cancel(&trigger_key(&looked.id), looked.runs.last().map(|run| run.key.id.as_str()));
-    }
     match events.put(now, runs, marks).await {
         Ok(_) => {}
         Err(InboxError::Full { .. } | InboxError::TooLarge { .. }) => {
             // One that has no room must not hold up the others.
-            for looked in &looked {
+            for looked in &mut looked {
                 if let Err(error) = events.put(now, looked.runs.clone(), vec![mark(looked)]).await {
                     let missed = u64::try_from(looked.runs.len()).unwrap_or(u64::MAX);
                     events.stats.note(&trigger_key(&looked.id), |stats| stats.missed += missed);
                     tracing::warn!(trigger = %looked.id, %error, missed, "ticks are missed");
+                    looked.cancels = false;
                 }
             }
         }
@@ -225,7 +223,7 @@ async fn put<I: Inbox>(
             return false;
         }
     }
-    for Looked { id, until, next, skipped, missed, .. } in looked {
+    for Looked { id, until, next, cancels, skipped, missed, .. } in looked {
         if skipped > 0 || missed.count > 0 {
             events.stats.note(&trigger_key(&id), |stats| {
                 stats.skipped += skipped;
@@ -233,6 +231,10 @@ async fn put<I: Inbox>(
             });
             let or_more = missed.has_more;
             tracing::info!(trigger = %id, skipped, missed = missed.count, or_more, "ticks do not run");
+        }
+        // Only now: what is to take the place of the earlier runs is there.
+        if cancels {
+            events.progress.supersede(&trigger_key(&id), now.unix_ms());
         }
         if let Some(entry) = timetable.schedules.get(&id) {
             let trigger = Arc::clone(&entry.trigger);
