@@ -1,6 +1,8 @@
 //! Events: schedules that tick, webhooks that are verified, canaries that are tried with both, and what is
 //! kept of those that failed.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use http::Method;
 use ring::hmac;
 use serde_json::{Value, json};
@@ -41,6 +43,9 @@ async fn schedule_runs_a_function_and_goes_on_after_a_crash() {
     assert!(node.logs("hello").await.len() >= 4, "each run writes two lines");
 
     let folder = node.kill().await;
+    // What services send is for nobody else on the machine.
+    let mode = |path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(folder.data()), mode(folder.data().join("events.redb"))), (0o700, 0o600));
     let node = Node::start_on(folder, &[]).await;
     until(&node, "schedule", "a run after the crash", |trigger| sum(trigger, "acknowledged") >= 1).await;
 

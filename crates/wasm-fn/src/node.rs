@@ -26,6 +26,7 @@ mod workers;
 use std::{
     collections::HashSet,
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -448,8 +449,8 @@ async fn open(options: &NodeOptions) -> anyhow::Result<Kept> {
     let key_command = options.secrets_key_command.clone();
     let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
         let shown = data_dir.display().to_string();
-        std::fs::create_dir_all(&data_dir)
-            .with_context(|| format!("data directory {shown} cannot be created"))?;
+        let folder = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data_dir);
+        folder.with_context(|| format!("data directory {shown} cannot be created"))?;
         // The store's lock comes first: it keeps two nodes from sharing a directory.
         let store = EmbeddedStore::open(&data_dir)?;
         let access = Access::open(&data_dir)?;
