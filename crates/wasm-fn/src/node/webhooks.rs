@@ -56,8 +56,22 @@ struct Routes {
 /// Events that functions have answered, or are answering, so that none is answered twice.
 #[derive(Default)]
 struct Answered {
-    ids: HashMap<String, Timestamp>,
+    ids: HashMap<String, Answer>,
     order: VecDeque<(Timestamp, String)>,
+}
+
+/// What is known of the answer to an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Answer {
+    began: Timestamp,
+    is_given: bool,
+}
+
+/// An event that a function is answering. Unless it has answered when this is dropped, the event may come
+/// again.
+struct Answering<'a> {
+    answered: &'a Mutex<Answered>,
+    key: String,
 }
 
 /// Why a webhook is not answered with success.
@@ -183,9 +197,18 @@ impl Webhooks {
             return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "webhook-not-ready", detail));
         }
         let key = format!("{id}/{}", event.id.as_str());
-        if !lock(&self.answered).begin(&key, now()) {
-            return Ok(plain(StatusCode::OK, "received before\n".to_owned()));
+        let earlier = lock(&self.answered).begin(&key, now());
+        match earlier {
+            None => {}
+            Some(Answer { is_given: true, .. }) => {
+                return Ok(plain(StatusCode::OK, "received before\n".to_owned()));
+            }
+            Some(Answer { is_given: false, .. }) => {
+                let detail = "the function is answering this event";
+                return Err(refusal(StatusCode::SERVICE_UNAVAILABLE, "webhook-not-ready", detail));
+            }
         }
+        let answering = Answering { answered: &self.answered, key };
         let request = EventRequest::of_event(&id.name, &trigger.path, event).attempt(Some(id), 1, None);
         let options = DeliveryOptions {
             function: id.function.clone(),
@@ -194,9 +217,8 @@ impl Webhooks {
             answer_bytes_max: ANSWER_BYTES_MAX,
         };
         let delivered = self.deliver.dispatcher().deliver(request, options).await;
-        if !matches!(&delivered, Ok(delivered) if delivered.status.is_success()) {
-            // The service may send it again.
-            lock(&self.answered).forget(&key);
+        if matches!(&delivered, Ok(delivered) if delivered.status.is_success()) {
+            answering.succeed();
         }
         let delivered =
             delivered.map_err(|error| refusal(StatusCode::BAD_GATEWAY, "guest-invalid-response", error))?;
@@ -263,28 +285,41 @@ impl EventReceiver for Webhooks {
 }
 
 impl Answered {
-    /// Notes that the event `key` is answered at `now`. Returns whether it was not before.
-    fn begin(&mut self, key: &str, now: Timestamp) -> bool {
+    /// Notes that the event `key` is being answered from `now` on, unless it is or was already.
+    fn begin(&mut self, key: &str, now: Timestamp) -> Option<Answer> {
         let horizon = now.saturating_sub(ANSWERED_FOR);
         while let Some((at, oldest)) = self.order.front()
             && (*at < horizon || self.order.len() >= ANSWERED_MAX)
         {
-            if self.ids.get(oldest) == Some(at) {
+            if self.ids.get(oldest).is_some_and(|answer| answer.began == *at) {
                 self.ids.remove(oldest);
             }
             self.order.pop_front();
         }
-        if self.ids.contains_key(key) {
-            return false;
+        let earlier = self.ids.get(key).copied();
+        if earlier.is_none() {
+            self.ids.insert(key.to_owned(), Answer { began: now, is_given: false });
+            self.order.push_back((now, key.to_owned()));
         }
-        self.ids.insert(key.to_owned(), now);
-        self.order.push_back((now, key.to_owned()));
-        true
+        earlier
     }
+}
 
-    /// Lets the event `key` be answered again.
-    fn forget(&mut self, key: &str) {
-        self.ids.remove(key);
+impl Answering<'_> {
+    /// Notes that the function has answered with success.
+    fn succeed(self) {
+        if let Some(answer) = lock(self.answered).ids.get_mut(&self.key) {
+            answer.is_given = true;
+        }
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        let mut answered = lock(self.answered);
+        if answered.ids.get(&self.key).is_some_and(|answer| !answer.is_given) {
+            answered.ids.remove(&self.key);
+        }
     }
 }
 
