@@ -194,8 +194,8 @@ pub(crate) struct Progress(Mutex<HashMap<String, InProgress>>);
 
 #[derive(Debug, Default)]
 struct InProgress {
-    /// Events that are waiting or in flight.
-    unfinished: u64,
+    /// Events that are waiting or in flight. Below 0 while one has ended that is still to be added.
+    unfinished: i64,
     /// Those in flight.
     running: Vec<InFlight>,
     /// Events that came before this are broken off: a later run takes their place. Unix milliseconds.
@@ -229,7 +229,7 @@ impl Progress {
     pub(crate) fn of(&self, key: &str) -> (usize, usize) {
         self.lock().get(key).map_or((0, 0), |progress| {
             let running = progress.running.len();
-            let unfinished = usize::try_from(progress.unfinished).unwrap_or(usize::MAX);
+            let unfinished = usize::try_from(progress.unfinished).unwrap_or(0);
             (running, unfinished.saturating_sub(running))
         })
     }
@@ -244,6 +244,7 @@ impl Progress {
     }
 
     fn resume(&self, key: &str, unfinished: u64) {
+        let unfinished = i64::try_from(unfinished).unwrap_or(i64::MAX);
         self.lock().insert(key.to_owned(), InProgress { unfinished, ..InProgress::default() });
     }
 
@@ -253,7 +254,7 @@ impl Progress {
 
     fn remove(&self, key: &str) {
         if let Some(progress) = self.lock().get_mut(key) {
-            progress.unfinished = progress.unfinished.saturating_sub(1);
+            progress.unfinished -= 1;
         }
     }
 
@@ -292,7 +293,10 @@ impl Running<'_> {
         let Some(progress) = all.get_mut(&self.key) else { return };
         progress.running.retain(|running| running.receipt != self.receipt);
         if is_over {
-            progress.unfinished = progress.unfinished.saturating_sub(1);
+            progress.unfinished -= 1;
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
