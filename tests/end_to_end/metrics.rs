@@ -1,7 +1,10 @@
 //! `/metrics`, as the programs of others read it.
 
 use std::{
+    collections::BTreeSet,
+    fs,
     io::Write as _,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -95,4 +98,31 @@ async fn prometheus_scrapes_the_metrics() {
         prometheus_http.get("/api/v1/query?query=sum(wasm_fn_request_latency_seconds_count)").await.ok();
     let answer: Value = serde_json::from_slice(&answer.body).expect("Prometheus answers JSON");
     assert_eq!(answer["data"]["result"][0]["value"][1], "20", "{answer}");
+}
+
+#[tokio::test]
+async fn alerts_fire_on_metrics_that_exist() {
+    if !starts(Command::new("promtool").arg("--version"), "promtool", "alerts_fire_on_metrics_that_exist") {
+        return;
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/prometheus");
+    let tested =
+        Command::new("promtool").args(["test", "rules", "alerts_test.yml"]).current_dir(&folder).output();
+    let tested = tested.expect("promtool starts");
+    let said = [&*tested.stdout, &*tested.stderr].concat();
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&said));
+    let read = |name| fs::read_to_string(folder.join(name)).expect("it is there");
+    let (alerts, cases) = (read("alerts.yml"), read("alerts_test.yml"));
+    for alert in alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(cases.contains(&format!("alertname: {alert}\n")), "{alert} has no case in which it fires");
+    }
+    let node = Node::start().await;
+    let metrics = Client::http1(node.admin).get("/metrics").await.ok().text();
+    let is_of_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let words = alerts.split(|letter| !is_of_name(letter));
+    let names: BTreeSet<_> = words.filter(|word| word.starts_with("wasm_fn_")).collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        assert!(metrics.contains(&format!("# TYPE {name} ")), "no metric is called {name}:\n{metrics}");
+    }
 }
