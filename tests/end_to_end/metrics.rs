@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -71,7 +71,8 @@ async fn prometheus_scrapes_the_metrics() {
     let folder = Folder::new();
     let scrape = json!({
         "global": { "scrape_interval": "1s" },
-        "scrape_configs": [{ "job_name": "node", "static_configs": [{ "targets": [node.admin.to_string()] }] }],
+        "rule_files": [deployed("prometheus/alerts.yml")],
+        "scrape_configs": [{ "job_name": "wasm-fn", "static_configs": [{ "targets": [node.admin.to_string()] }] }],
     });
     // JSON is YAML.
     let config = folder.write("prometheus.yml", scrape.to_string());
@@ -94,10 +95,39 @@ async fn prometheus_scrapes_the_metrics() {
     };
     let target = patiently("the first scrape", targets).await;
     assert_eq!((&target["health"], &target["lastError"]), (&json!("up"), &json!("")), "{target}");
-    let answer =
-        prometheus_http.get("/api/v1/query?query=sum(wasm_fn_request_latency_seconds_count)").await.ok();
-    let answer: Value = serde_json::from_slice(&answer.body).expect("Prometheus answers JSON");
+    let query = async |query: &str| -> Value {
+        let query = serde_urlencoded::to_string([("query", query)]).expect("a text");
+        let answer = prometheus_http.get(&format!("/api/v1/query?{query}")).await;
+        serde_json::from_slice(&answer.body).expect("Prometheus answers JSON")
+    };
+    let answer = query("sum(wasm_fn_request_latency_seconds_count)").await;
     assert_eq!(answer["data"]["result"][0]["value"][1], "20", "{answer}");
+
+    let rules = prometheus_http.get("/api/v1/rules").await.ok();
+    let rules: Value = serde_json::from_slice(&rules.body).expect("Prometheus answers JSON");
+    assert_eq!(rules["data"]["groups"][0]["name"], "wasm-fn-node", "{rules}");
+    for (dashboard, seen_min) in [("grafana/node.json", 4), ("grafana/rollout.json", 5)] {
+        let text = fs::read_to_string(deployed(dashboard)).expect("it is there");
+        let dashboard: Value = serde_json::from_str(&text).expect("it is JSON");
+        let mut seen = 0;
+        for panel in dashboard["panels"].as_array().expect("it has panels") {
+            for target in panel["targets"].as_array().expect("a panel has targets") {
+                let expression = target["expr"].as_str().expect("a target has an expression");
+                let expression = [("$__rate_interval", "1m"), ("$function", "hello"), ("$stage", "live")]
+                    .into_iter()
+                    .fold(expression.to_owned(), |text, (name, value)| text.replace(name, value));
+                let answer = query(&expression).await;
+                assert_eq!(answer["status"], "success", "{expression}: {answer}");
+                seen += usize::from(answer["data"]["result"][0].is_object());
+            }
+        }
+        assert!(seen >= seen_min, "only {seen} panels of {} show anything", dashboard["title"]);
+    }
+}
+
+/// A file for those who run nodes.
+fn deployed(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(name)
 }
 
 #[tokio::test]
@@ -105,7 +135,7 @@ async fn alerts_fire_on_metrics_that_exist() {
     if !starts(Command::new("promtool").arg("--version"), "promtool", "alerts_fire_on_metrics_that_exist") {
         return;
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/prometheus");
+    let folder = deployed("prometheus");
     let tested =
         Command::new("promtool").args(["test", "rules", "alerts_test.yml"]).current_dir(&folder).output();
     let tested = tested.expect("promtool starts");
