@@ -130,7 +130,7 @@ fn writes(criterion: &mut Criterion) {
 /// Acknowledges all that waits.
 async fn drain(inbox: &EmbeddedInbox) {
     loop {
-        let take = Take { events_max: 256, bytes_max: u64::MAX, concurrency: |_: &str| usize::MAX };
+        let take = Take { events_max: 256, bytes_max: u64::MAX, admit: |_: &str, _| true };
         let taken = inbox.take(1, take).await.expect("the inbox works");
         if taken.is_empty() {
             return;

@@ -6,8 +6,8 @@ use wasm_fn_api as api;
 use wasm_fn_core::TriggerName;
 use wasm_fn_events::{
     CATCH_UP_DEFAULT, CONCURRENCY_DEFAULT, CronTimes, EventPath, Interval, Overlap, RUNS_MAX, RetryOptions,
-    RetryPolicy, Schedule, ScheduleOptions, ScheduleTime, Timestamp, Trigger, TriggerKind, WebhookSource,
-    Zone,
+    RetryPolicy, Schedule, ScheduleOptions, ScheduleTime, Timestamp, Trigger, TriggerKind, WebhookMode,
+    WebhookSource, Zone,
 };
 
 use crate::ApiError;
@@ -29,7 +29,13 @@ pub(crate) fn trigger(name: &TriggerName, request: &api::TriggerRequest) -> Resu
         api::SourceSpec::Schedule(spec) => TriggerKind::Schedule(schedule(spec)?),
         api::SourceSpec::Webhook(spec) => TriggerKind::Webhook(webhook(spec)?),
     };
-    Ok(Trigger { kind, path, retry: retry(&request.retry)?, concurrency_max, paused: None })
+    let rate = request.rate.as_deref().map(|rate| parse("rate", rate)).transpose()?;
+    let is_sync = matches!(&kind, TriggerKind::Webhook(source) if source.mode() == WebhookMode::Sync);
+    if is_sync && rate.is_some() {
+        let detail = "it is there for a webhook in mode sync, expected none: the function answers at once";
+        return Err(at("rate")(&detail));
+    }
+    Ok(Trigger { kind, path, retry: retry(&request.retry)?, concurrency_max, rate, paused: None })
 }
 
 /// What is wrong with the field of this name.

@@ -130,6 +130,7 @@ pattern!(
     "^/_events/[!$%&'()+,./0-9:;=@A-Z_a-z~-]*$",
     "The path of the requests that carry a trigger's events."
 );
+pattern!(RateText, "Rate", "^[1-9][0-9]{0,5}/[smh]$", "At most so many in a second, a minute or an hour: `5/m`.");
 pattern!(PreviewTokenText, "PreviewToken", "^wfp_[0-9a-f]{64}$", "A token for the addresses of versions.");
 
 words!(

@@ -59,6 +59,7 @@ pub(crate) async fn run<I: Inbox, D: Deliver>(events: Arc<Events<I>>, deliver: A
             continue;
         }
         let due = events.inbox.next_due_ms().map(Timestamp::from_unix_ms);
+        let due = due.into_iter().chain(events.pacer.next()).min();
         tokio::select! {
             () = orders.stop.cancelled() => {}
             () = events.clock.sleep(pause.or(due)) => {}
@@ -72,10 +73,15 @@ pub(crate) async fn run<I: Inbox, D: Deliver>(events: Arc<Events<I>>, deliver: A
 }
 
 async fn take<I: Inbox>(events: &Events<I>, events_max: usize) -> Result<Vec<TakenEvent>, InboxError> {
-    let triggers = Arc::clone(&events.triggers.borrow());
-    let concurrency = move |key: &str| triggers.concurrency(key);
-    let take = Take { events_max, bytes_max: TAKEN_BYTES_MAX, concurrency };
-    events.inbox.take(events.clock.now().unix_ms(), take).await
+    let (triggers, pacer) = (Arc::clone(&events.triggers.borrow()), Arc::clone(&events.pacer));
+    let now = events.clock.now();
+    pacer.begin_round();
+    let admit = move |key: &str, in_flight: usize| {
+        let (in_flight_max, rate) = triggers.limits(key);
+        in_flight < in_flight_max && rate.is_none_or(|rate| pacer.begin(key, rate, now))
+    };
+    let take = Take { events_max, bytes_max: TAKEN_BYTES_MAX, admit };
+    events.inbox.take(now.unix_ms(), take).await
 }
 
 /// Delivers `event` once, and settles it.

@@ -12,6 +12,7 @@ mod triggers;
 
 mod dispatcher;
 mod operations;
+mod pacer;
 mod runner;
 mod scheduler;
 mod stats;

@@ -17,6 +17,7 @@ use crate::{
     clock::WallClock,
     deliver::Deliver,
     dispatcher,
+    pacer::Pacer,
     scheduler::{self, no_mark},
     stats::Stats,
     triggers::Triggers,
@@ -54,6 +55,7 @@ pub struct Events<I> {
     pub(crate) pause: Box<dyn PauseTrigger>,
     pub(crate) stats: Stats,
     pub(crate) progress: Progress,
+    pub(crate) pacer: Arc<Pacer>,
     /// Notified when a delivery has ended.
     pub(crate) finished: Notify,
 }
@@ -91,6 +93,7 @@ impl<I: Inbox> Events<I> {
             pause,
             stats: Stats::default(),
             progress: Progress::default(),
+            pacer: Arc::default(),
             finished: Notify::new(),
         })
     }
@@ -159,6 +162,7 @@ async fn forget_gone<I: Inbox>(events: Arc<Events<I>>) {
         let current = Arc::clone(&triggers.borrow_and_update());
         let forgotten = forget(&events, &current).await;
         events.stats.retain(|key| current.route(key).is_some());
+        events.pacer.retain(|key| current.limits(key).1.is_some());
         let again = forgotten.is_err();
         if let Err(error) = forgotten {
             tracing::warn!(%error, "events of triggers that are gone were not removed");

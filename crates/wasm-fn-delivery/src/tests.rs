@@ -190,6 +190,7 @@ fn trigger(name: &str, options: ScheduleOptions, attempts_max: u32) -> Trigger {
         path: EventPath::of(&name.parse().unwrap()),
         retry: RetryPolicy::new(retry).unwrap(),
         concurrency_max: NonZeroU32::new(10).unwrap(),
+        rate: None,
         paused: None,
     }
 }

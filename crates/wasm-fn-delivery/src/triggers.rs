@@ -6,7 +6,7 @@ use std::{
 };
 
 use wasm_fn_core::{FunctionName, StageName};
-use wasm_fn_events::{Overlap, RetryPolicy, Timestamp, Trigger, TriggerId, TriggerKind};
+use wasm_fn_events::{Overlap, Rate, RetryPolicy, Timestamp, Trigger, TriggerId, TriggerKind};
 
 /// What stands in place of a trigger's name for requests that a client sent asynchronously. No trigger has
 /// it.
@@ -52,19 +52,20 @@ pub fn trigger_key(trigger: &TriggerId) -> String {
 }
 
 impl Triggers {
-    /// How many events with `key` may be in flight.
-    pub(crate) fn concurrency(&self, key: &str) -> usize {
-        let Some(route) = self.route(key) else { return 0 };
-        let Some((_, trigger)) = route.trigger else { return ASYNC_CONCURRENCY };
+    /// How many events with `key` may be in flight, and how many deliveries may begin in a time.
+    pub(crate) fn limits(&self, key: &str) -> (usize, Option<Rate>) {
+        let Some(route) = self.route(key) else { return (0, None) };
+        let Some((_, trigger)) = route.trigger else { return (ASYNC_CONCURRENCY, None) };
         let one_by_one = |kind: &TriggerKind| match kind {
             TriggerKind::Schedule(schedule) => schedule.options().overlap != Overlap::AllowAll,
             TriggerKind::Webhook(_) => false,
         };
-        match trigger {
+        let in_flight_max = match trigger {
             Trigger { paused: Some(_), .. } => 0,
             trigger if one_by_one(&trigger.kind) => 1,
             trigger => usize::try_from(trigger.concurrency_max.get()).unwrap_or(usize::MAX),
-        }
+        };
+        (in_flight_max, trigger.rate)
     }
 
     /// Where events with `key` go; `None` if its trigger or its stage is gone.

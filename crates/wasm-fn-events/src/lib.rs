@@ -14,6 +14,7 @@
 mod delivery;
 mod event;
 mod push;
+mod rate;
 mod schedule;
 mod time;
 mod trigger;
@@ -32,6 +33,7 @@ pub use event::{
 pub use push::{
     ExpandError, PLACEHOLDERS, PushError, PushEvent, PushKind, TEMPLATE_BYTES_MAX, TemplateError, UrlTemplate,
 };
+pub use rate::{RATE_MAX, Rate, RateError, RateLimiter};
 pub use schedule::{
     BACKFILL_MAX, Backfill, CATCH_UP_DEFAULT, CATCH_UP_MAX, CATCH_UP_MIN, CRON_BYTES_MAX, CronError,
     CronTimes, DUE_MAX, Due, INTERVAL_MAX, INTERVAL_MIN, Interval, IntervalError, JITTER_MAX,

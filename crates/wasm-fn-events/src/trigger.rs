@@ -5,7 +5,7 @@ use std::{fmt, hash::Hasher as _, num::NonZeroU32, str::FromStr, sync::Arc};
 use siphasher::sip::SipHasher13;
 use wasm_fn_core::{FunctionName, SecretName, StageName, TriggerName, normal_path};
 
-use crate::{Provider, RetryPolicy, Schedule, Timestamp};
+use crate::{Provider, Rate, RetryPolicy, Schedule, Timestamp};
 
 /// What the paths of webhooks begin with. No function has them.
 pub const HOOKS_PATH: &str = "/_hooks/";
@@ -44,6 +44,8 @@ pub struct Trigger {
     pub retry: RetryPolicy,
     /// Deliveries in progress at a time, at most. A schedule's runs are bounded by its overlap policy, too.
     pub concurrency_max: NonZeroU32,
+    /// Deliveries that begin in a time, at most; `None` for any number.
+    pub rate: Option<Rate>,
     /// Whether it is paused, and why.
     pub paused: Option<Pause>,
 }

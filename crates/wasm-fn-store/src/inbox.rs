@@ -61,13 +61,13 @@ pub trait Inbox: Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// If the future is dropped, what it took is in flight until the node starts again.
-    fn take<C>(
+    fn take<A>(
         &self,
         now_ms: u64,
-        take: Take<C>,
+        take: Take<A>,
     ) -> impl Future<Output = Result<Vec<TakenEvent>, InboxError>> + Send
     where
-        C: Fn(&str) -> usize + Send + 'static;
+        A: FnMut(&str, usize) -> bool + Send + 'static;
 
     /// When the next event becomes due that was not due at the last [`take`](Self::take). What was due then
     /// and was not taken needs no timer: it can be taken after a [change](Self::changed), or once its trigger

@@ -193,6 +193,7 @@ impl Tour {
             path: None,
             retry: RetrySpec::default(),
             concurrency_max: None,
+            rate: None,
             message: Some("demo".to_owned()),
             expected_revision: None,
         };

@@ -229,6 +229,7 @@ fn view(
         url_path: found.hook.as_ref().map(|hook| format!("{HOOKS_PATH}{hook}")),
         retry: retry(&trigger.retry),
         concurrency_max: trigger.concurrency_max.get(),
+        rate: trigger.rate.map(|rate| rate.to_string()),
         created_ms: found.created_ms,
         created_by: found.created_by.clone(),
         paused: trigger.paused.as_ref().map(pause_view),

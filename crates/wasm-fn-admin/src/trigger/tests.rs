@@ -39,7 +39,7 @@ fn everything_that_a_client_says_is_kept() {
             "cron": ["30 2 * * *"], "every_ms": [90_000], "time_zone": "Europe/Berlin", "overlap": "cancel-other",
             "catch_up_ms": 20_000, "jitter_ms": 5_000, "pause_on_failure": 3, "start_ms": 1, "end_ms": 2,
         } },
-        "path": "/_events/x", "concurrency_max": 7,
+        "path": "/_events/x", "concurrency_max": 7, "rate": "100/m",
         "retry": { "attempts_max": 2, "age_max_ms": 60_000, "backoff_min_ms": 200, "backoff_max_ms": 300 },
     }))
     .unwrap();
@@ -58,6 +58,7 @@ fn everything_that_a_client_says_is_kept() {
     assert_eq!((retry.attempts_max.get(), retry.age_max.as_secs()), (2, 60));
     assert_eq!((retry.backoff_min.as_millis(), retry.backoff_max.as_millis()), (200, 300));
     assert_eq!((trigger.path.as_str(), trigger.concurrency_max.get()), ("/_events/x", 7));
+    assert_eq!(trigger.rate.unwrap().to_string(), "100/m");
     let hook = json!({ "source": { "webhook": { "provider": "github", "secrets": ["A", "B"] } } });
     let TriggerKind::Webhook(source) = parsed(hook).unwrap().kind else { panic!("it is a webhook") };
     assert_eq!((source.provider().as_str(), source.secrets().len()), ("github", 2));
@@ -138,6 +139,7 @@ fn other_bad_fields_are_refused_by_name() {
         ),
         ("concurrency_max", json!(0), "concurrency_max: it is 0, expected 1 to 1000"),
         ("concurrency_max", json!(1001), "concurrency_max: it is 1001, expected 1 to 1000"),
+        ("rate", json!("5/d"), "rate: rate \"5/d\" is not valid, expected 1 to 100000 per second, minute or hour"),
         ("retry", json!({ "attempts_max": 0 }), "retry.attempts_max: it is 0, expected at least 1"),
         (
             "retry",
@@ -173,5 +175,17 @@ fn other_bad_fields_are_refused_by_name() {
         request[field] = value.clone();
         let found = parsed(request).unwrap_err();
         assert!(found.starts_with(expected), "{field} {value}: {found}");
+    }
+}
+
+#[test]
+fn a_webhook_that_the_function_answers_has_nothing_that_delays_it() {
+    let webhook = json!({ "webhook": { "provider": "github", "secrets": ["A"], "mode": "sync" } });
+    for (field, value) in [("rate", json!("5/s"))] {
+        let mut request = json!({ "source": webhook });
+        request[field] = value;
+        let found = parsed(request).unwrap_err();
+        let expected = format!("{field}: it is there for a webhook in mode sync, expected none");
+        assert!(found.starts_with(&expected), "{found}");
     }
 }

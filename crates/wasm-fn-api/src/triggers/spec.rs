@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::words::{EventPathText, OverlapWord, ProviderWord, SecretNameText, WebhookModeWord};
+use crate::words::{EventPathText, OverlapWord, ProviderWord, RateText, SecretNameText, WebhookModeWord};
 
 /// The body of `PUT /v1/functions/{function}/stages/{stage}/triggers/{trigger}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -24,6 +24,11 @@ pub struct TriggerRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 1000)]
     pub concurrency_max: Option<u32>,
+    /// Deliveries that begin in a time, at most: 1 to 100,000 in a second, a minute or an hour; any number if
+    /// absent. A webhook in mode `sync` has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RateText>)]
+    pub rate: Option<String>,
     /// Why, for the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

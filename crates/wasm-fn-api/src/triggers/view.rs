@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{RetrySpec, SourceSpec};
-use crate::words::{EventPathText, FunctionText, PausedByWord, StageText, TriggerText, VersionText};
+use crate::words::{EventPathText, FunctionText, PausedByWord, RateText, StageText, TriggerText, VersionText};
 
 /// The triggers of a function: the answer to `GET /v1/functions/{function}/triggers`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -40,6 +40,10 @@ pub struct TriggerView {
     pub retry: RetrySpec,
     /// Deliveries in progress at a time, at most.
     pub concurrency_max: u32,
+    /// Deliveries that begin in a time, at most; absent for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RateText>)]
+    pub rate: Option<String>,
     /// When it was made, Unix milliseconds.
     pub created_ms: u64,
     /// The name of the token that made it.

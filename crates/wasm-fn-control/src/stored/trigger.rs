@@ -35,6 +35,8 @@ pub(crate) struct StoredTrigger {
     retry: StoredRetry,
     concurrency_max: NonZeroU32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    rate: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     paused: Option<StoredPause>,
 }
 
@@ -159,6 +161,7 @@ impl From<&Trigger> for StoredTrigger {
                 backoff_max_ms: ms(retry.backoff_max),
             },
             concurrency_max: trigger.concurrency_max,
+            rate: trigger.rate.map(|rate| rate.to_string()),
             paused: trigger.paused.as_ref().map(|pause| StoredPause {
                 since_ms: pause.since.unix_ms(),
                 failures: match pause.by {
@@ -187,6 +190,7 @@ impl TryFrom<StoredTrigger> for Trigger {
             path: parse(&stored.path)?,
             retry: retry.map_err(Malformed::new)?,
             concurrency_max: stored.concurrency_max,
+            rate: stored.rate.as_deref().map(parse).transpose()?,
             paused: stored.paused.map(TryInto::try_into).transpose()?,
         })
     }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use wasm_fn_events::Overlap;
+use wasm_fn_events::{Interval, Overlap, ScheduleOptions, ScheduleTime, Trigger};
 use wasm_fn_store::{DeadLetters, EventKey, EventPage, EventState};
 
-use super::{Node, Under, eventually, id, minutely, trigger, triggers};
+use super::{NOON, Node, Under, eventually, id, minutely, trigger, triggers};
 use crate::{Ended, EventList, EventOperations, EventRequest, EventsError, Triggers};
 
 const ALL: EventPage = EventPage { after: None, limit: 100 };
@@ -139,5 +139,38 @@ async fn events_of_a_trigger_that_is_gone_are_removed() {
     eventually(|| async { node.events.counts().await.unwrap()[0].dead == 1 }).await;
     node.triggers.send_replace(Triggers::default().into());
     eventually(|| async { node.events.counts().await.unwrap().is_empty() }).await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn deliveries_begin_no_faster_than_the_rate_retries_included() {
+    let rarely = Interval::new(Duration::from_secs(86_400), Duration::ZERO).unwrap();
+    let times = vec![ScheduleTime::Every(rarely)];
+    let rare = trigger("nightly", ScheduleOptions { times, ..minutely(Overlap::AllowAll) }, 20);
+    let paced = Trigger { rate: Some("2/m".parse().unwrap()), ..rare };
+    let node = Node::start(triggers(vec![("nightly", paced)])).await;
+    for _ in 0..3 {
+        node.events.run_now(&id("nightly")).await.unwrap();
+    }
+    let key = "hello/live/nightly";
+    let held_back_until = async |seconds| {
+        let next = Some(NOON.saturating_add(Duration::from_secs(seconds)));
+        eventually(|| async { node.events.pacer.next() == next }).await;
+        node.nothing_more();
+    };
+    let first = node.next().await;
+    // The other two are due, and only the rate holds them back.
+    held_back_until(30).await;
+    first.answer(500);
+    let retried = || async { node.events.stats(key).versions.values().any(|version| version.retried == 1) };
+    eventually(retried).await;
+    for (seconds, attempt) in [(30, "1"), (60, "1"), (90, "2")] {
+        held_back_until(seconds).await;
+        node.set_time(seconds);
+        let delivery = node.next().await;
+        assert_eq!(delivery.header("wasm-fn-attempt"), attempt);
+        delivery.answer(200);
+    }
+    node.idle(key).await;
     node.stop().await;
 }

@@ -170,12 +170,12 @@ impl Inbox for EmbeddedInbox {
         self.read(move |database, _| read::marks(database, &prefix, limit)).await
     }
 
-    async fn take<C>(&self, now_ms: u64, take: Take<C>) -> Result<Vec<TakenEvent>, InboxError>
+    async fn take<A>(&self, now_ms: u64, mut take: Take<A>) -> Result<Vec<TakenEvent>, InboxError>
     where
-        C: Fn(&str) -> usize + Send + 'static,
+        A: FnMut(&str, usize) -> bool + Send + 'static,
     {
         let limits = Arc::clone(&self.limits);
-        self.read(move |database, state| read::take(database, state, now_ms, &take, &limits)).await
+        self.read(move |database, state| read::take(database, state, now_ms, &mut take, &limits)).await
     }
 
     fn next_due_ms(&self) -> Option<u64> {

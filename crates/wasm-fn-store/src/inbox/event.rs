@@ -99,14 +99,14 @@ pub enum Put {
 
 /// What to take.
 #[derive(Clone, Debug)]
-pub struct Take<C> {
+pub struct Take<A> {
     /// At most so many events.
     pub events_max: usize,
     /// Events until they have so many bytes; at least one.
     pub bytes_max: u64,
-    /// How many events of a trigger may be in flight; 0 if it is paused. It must be quick, and not call the
-    /// inbox.
-    pub concurrency: C,
+    /// Whether one more event of a trigger may be in flight, beside as many as are. It is asked only about an
+    /// event that is taken if it may. It must be quick, and not call the inbox.
+    pub admit: A,
 }
 
 /// The right to finish a delivery.

@@ -45,7 +45,7 @@ async fn fill_the_disk(folder: &Path) {
     assert!(!accepted.is_empty() && !set.is_empty());
     assert_eq!(bucket.usage().await.unwrap().keys, set.len() as u64);
     // Reading and taking go on. What was handled meanwhile is remembered once there is room.
-    let take = Take { events_max: 1, bytes_max: 1, concurrency: |_: &str| 9 };
+    let take = Take { events_max: 1, bytes_max: 1, admit: |_: &str, _| true };
     let taken = inbox.take(1, take).await.unwrap();
     inbox.finish(1, taken[0].receipt, Finish::Acknowledged { text: String::new() }).await.unwrap();
     setrlimit(Resource::Fsize, limit(None)).unwrap();

@@ -31,7 +31,7 @@ fn write_until_killed(folder: &Path) {
                 bucket.set(id.clone(), Bytes::from(id.clone())).await.unwrap();
                 say("set", &id);
                 if writer == 0 {
-                    let take = Take { events_max: 1, bytes_max: 1, concurrency: |_: &str| 9 };
+                    let take = Take { events_max: 1, bytes_max: 1, admit: |_: &str, _| true };
                     for taken in inbox.take(1, take).await.unwrap() {
                         let finish = Finish::Dead { reason: String::new() };
                         if inbox.finish(1, taken.receipt, finish).await.is_ok() {

@@ -70,6 +70,9 @@ pub(crate) struct AddCommon {
     /// Maximum number of deliveries at a time [default: 10]
     #[arg(long, value_name = "N")]
     pub(crate) concurrency: Option<u32>,
+    /// Maximum number of deliveries that begin in a time, such as 5/s, 100/m or 1000/h [default: any]
+    #[arg(long, value_name = "RATE")]
+    pub(crate) rate: Option<String>,
     /// Reason, for the history
     #[arg(short, long)]
     pub(crate) message: Option<String>,

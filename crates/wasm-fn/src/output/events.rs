@@ -101,7 +101,8 @@ pub(crate) fn trigger(trigger: &api::TriggerView, now_ms: u64, look: Look) -> St
             line("answers", webhook.mode.clone().unwrap_or_default());
         }
     }
-    line("retry", retry(&trigger.retry, trigger.concurrency_max));
+    line("retry", retry(&trigger.retry));
+    line("limits", limits(trigger));
     line("added", format!("{} by {}", time::second(trigger.created_ms), trigger.created_by));
     if let Some(paused) = &trigger.paused {
         line("paused", pause(paused));
@@ -139,14 +140,19 @@ fn settings(schedule: &api::ScheduleSpec) -> String {
     parts.join(", ")
 }
 
-fn retry(retry: &api::RetrySpec, concurrency: u32) -> String {
+fn retry(retry: &api::RetrySpec) -> String {
     let mut parts = Vec::new();
     parts.extend(retry.attempts_max.map(|attempts| format!("{attempts} deliveries at most")));
     parts.extend(retry.age_max_ms.map(|ms| format!("within {}", span(ms))));
     let waits = retry.backoff_min_ms.zip(retry.backoff_max_ms);
     parts.extend(waits.map(|(min, max)| format!("waits of up to {}, then up to {}", span(min), span(max))));
-    parts.push(format!("{concurrency} at a time"));
     parts.join(", ")
+}
+
+/// `10 at a time, 5/s at most`.
+fn limits(trigger: &api::TriggerView) -> String {
+    let rate = trigger.rate.as_ref().map(|rate| format!(", {rate} at most")).unwrap_or_default();
+    format!("{} at a time{rate}", trigger.concurrency_max)
 }
 
 fn pause(pause: &api::PauseView) -> String {

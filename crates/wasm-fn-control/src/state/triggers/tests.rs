@@ -28,6 +28,7 @@ fn webhook(name: &str) -> Trigger {
         path: EventPath::of(&name.parse().unwrap()),
         retry: RetryPolicy::default(),
         concurrency_max: NonZeroU32::new(1).unwrap(),
+        rate: None,
         paused: None,
     }
 }

@@ -16,6 +16,7 @@ fn state(kind: TriggerKind, paused: Option<Pause>) -> TriggerState {
         path: EventPath::of(&"nightly".parse().unwrap()),
         retry: RetryPolicy::default(),
         concurrency_max: NonZeroU32::new(7).unwrap(),
+        rate: "5/m".parse().ok(),
         paused,
     };
     TriggerState {

@@ -15,11 +15,11 @@ use crate::inbox::{
 };
 
 /// Takes events that are due.
-pub(super) fn take<C: Fn(&str) -> usize>(
+pub(super) fn take<A: FnMut(&str, usize) -> bool>(
     database: &Database,
     state: &State,
     now_ms: u64,
-    take: &Take<C>,
+    take: &mut Take<A>,
     limits: &InboxLimits,
 ) -> Result<Vec<TakenEvent>, Error> {
     let (transaction, selected) = {

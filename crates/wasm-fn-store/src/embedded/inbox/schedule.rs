@@ -251,11 +251,11 @@ impl Schedule {
 
     /// Takes at most `take.events_max` events that are due at `now_ms`, one after the other from each
     /// trigger.
-    pub(super) fn select<C: Fn(&str) -> usize>(
+    pub(super) fn select<A: FnMut(&str, usize) -> bool>(
         &mut self,
         transaction: &ReadTransaction,
         now_ms: u64,
-        take: &Take<C>,
+        take: &mut Take<A>,
         limits: &InboxLimits,
     ) -> Result<Vec<Selected>, Error> {
         while let Some(&(due_ms, number)) = self.by_due.first().filter(|(due_ms, _)| *due_ms <= now_ms) {
@@ -282,8 +282,7 @@ impl Schedule {
                 continue;
             };
             self.ring.push_back(number);
-            let is_full = trigger.in_flight >= (take.concurrency)(&trigger.name);
-            if is_full || is_blocked(&trigger.row, limits) {
+            if is_blocked(&trigger.row, limits) || !(take.admit)(&trigger.name, trigger.in_flight) {
                 passed += 1;
                 continue;
             }

@@ -67,12 +67,12 @@ async fn put(inbox: &EmbeddedInbox, events: impl IntoIterator<Item = NewEvent>) 
 /// Takes at most `events_max` events, with one of each trigger whose name begins with `p` in flight, and none
 /// of `paused`.
 async fn take(inbox: &EmbeddedInbox, now_ms: u64, events_max: usize) -> Vec<TakenEvent> {
-    let concurrency = |trigger: &str| match trigger {
-        "paused" => 0,
-        trigger if trigger.starts_with('p') => 1,
-        _ => usize::MAX,
+    let admit = |trigger: &str, in_flight: usize| match trigger {
+        "paused" => false,
+        trigger if trigger.starts_with('p') => in_flight < 1,
+        _ => true,
     };
-    inbox.take(now_ms, Take { events_max, bytes_max: u64::MAX, concurrency }).await.unwrap()
+    inbox.take(now_ms, Take { events_max, bytes_max: u64::MAX, admit }).await.unwrap()
 }
 
 fn ids(events: &[TakenEvent]) -> Vec<&str> {
@@ -224,7 +224,7 @@ async fn taken_bytes_are_bounded() {
     let large = |id: &str| NewEvent { body: Bytes::from(vec![1; 5000]), ..event("t", id) };
     put(&inbox, ["a", "b", "c"].map(large)).await;
     let take = async |bytes_max| {
-        inbox.take(1, Take { events_max: 9, bytes_max, concurrency: |_: &str| 9 }).await.unwrap()
+        inbox.take(1, Take { events_max: 9, bytes_max, admit: |_: &str, _| true }).await.unwrap()
     };
     assert_eq!(ids(&take(1).await), ["a"], "at least one");
     assert_eq!(ids(&take(10_002).await), ["b", "c"]);

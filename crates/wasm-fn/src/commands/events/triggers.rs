@@ -77,8 +77,8 @@ async fn add(
     common: args::AddCommon,
     output: Output,
 ) -> Result<u8, Fault> {
-    let args::AddCommon { stage, path: events_path, attempts, max_age, concurrency, message, connection } =
-        common;
+    let args::AddCommon { stage, path: events_path, attempts, max_age, .. } = common;
+    let args::AddCommon { concurrency, rate, message, connection, .. } = common;
     let failed = || format!("no trigger of `{function}` was added");
     let client = connect(&connection)?;
     let name = match name {
@@ -97,6 +97,7 @@ async fn add(
             ..api::RetrySpec::default()
         },
         concurrency_max: concurrency,
+        rate,
         message,
         expected_revision: None,
     };

@@ -32,6 +32,7 @@ fn nightly() -> api::TriggerView {
             backoff_max_ms: Some(3_600_000),
         },
         concurrency_max: 10,
+        rate: Some("5/s".to_owned()),
         created_ms: NOW_MS,
         created_by: "ana".to_owned(),
         paused: Some(api::PauseView {
@@ -72,7 +73,8 @@ fn a_trigger_is_shown_with_its_settings_and_numbers() {
         source   0 3 * * * Europe/Berlin, every 1m 30s
         request  POST /_events/nightly
         schedule overlap skip, catch-up 1m, jitter 10s, paused after 3 failed runs in a row
-        retry    20 deliveries at most, within 1day, waits of up to 1s, then up to 1h, 10 at a time
+        retry    20 deliveries at most, within 1day, waits of up to 1s, then up to 1h
+        limits   10 at a time, 5/s at most
         added    2026-11-22T10:00:00Z by ana
         paused   since 2026-11-22T10:00:00Z after 3 failed runs in a row
         inbox    2 waiting, 0 in flight, 1 dead, the oldest came 5m ago

@@ -12,6 +12,7 @@ fn view(stage: &str, name: &str) -> api::TriggerView {
         url_path: None,
         retry: api::RetrySpec::default(),
         concurrency_max: 10,
+        rate: None,
         created_ms: 0,
         created_by: "admin".to_owned(),
         paused: None,
