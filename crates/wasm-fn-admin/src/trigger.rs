@@ -31,11 +31,23 @@ pub(crate) fn trigger(name: &TriggerName, request: &api::TriggerRequest) -> Resu
     };
     let rate = request.rate.as_deref().map(|rate| parse("rate", rate)).transpose()?;
     let is_sync = matches!(&kind, TriggerKind::Webhook(source) if source.mode() == WebhookMode::Sync);
-    if is_sync && rate.is_some() {
+    let ordered_by = request.ordered_by.as_deref().map(|by| parse("ordered_by", by)).transpose()?;
+    let redeliver = request.redeliver.as_deref().map(|word| parse("redeliver", word)).transpose()?;
+    let unsuited = [
+        ("rate", is_sync && rate.is_some()),
+        ("ordered_by", is_sync && ordered_by.is_some()),
+        ("redeliver", is_sync && redeliver.is_some()),
+    ];
+    if let Some((field, _)) = unsuited.into_iter().find(|(_, unsuited)| *unsuited) {
         let detail = "it is there for a webhook in mode sync, expected none: the function answers at once";
-        return Err(at("rate")(&detail));
+        return Err(at(field)(&detail));
     }
-    Ok(Trigger { kind, path, retry: retry(&request.retry)?, concurrency_max, rate, paused: None })
+    if matches!(kind, TriggerKind::Schedule(_)) && ordered_by.is_some() {
+        let detail = "it is there for a schedule, expected none: its runs are in order by its overlap policy";
+        return Err(at("ordered_by")(&detail));
+    }
+    let (retry, redeliver) = (retry(&request.retry)?, redeliver.unwrap_or_default());
+    Ok(Trigger { kind, path, retry, concurrency_max, rate, ordered_by, redeliver, paused: None })
 }
 
 /// What is wrong with the field of this name.
@@ -88,6 +100,7 @@ fn schedule(spec: &api::ScheduleSpec) -> Result<Schedule, ApiError> {
         catch_up: spec.catch_up_ms.map_or(CATCH_UP_DEFAULT, Duration::from_millis),
         jitter: spec.jitter_ms.map_or(Duration::ZERO, Duration::from_millis),
         pause_on_failure,
+        canary_runs: spec.canary_runs.unwrap_or(0),
         start: spec.start_ms.map(|ms| time(&field("start_ms"), ms)).transpose()?,
         end: spec.end_ms.map(|ms| time(&field("end_ms"), ms)).transpose()?,
     };

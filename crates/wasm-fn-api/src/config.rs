@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wasm_fn_core as core;
 
-use crate::words::{CohortText, EgressText, PreviewAccessWord, RouteText, SecretNameText, StickyText};
+use crate::words::{
+    CohortText, EgressText, HeaderText, PreviewAccessWord, RouteText, SecretNameText, StickyText,
+};
 
 /// The configuration of a function. Every field has a default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -90,6 +92,11 @@ pub struct ConfigSpec {
     /// Whether clients may send requests that are answered later, by the header `wasm-fn-async: 1`.
     #[serde(default, rename = "async", skip_serializing_if = "is_false")]
     pub asynchronous: bool,
+    /// Such requests with the same value of this header are answered one at a time, in the order in which
+    /// they came; in no order if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<HeaderText>)]
+    pub async_ordered_by: Option<String>,
 }
 
 /// What a stage lays over the configuration of the version that is deployed to it.
@@ -185,6 +192,7 @@ impl TryFrom<&ConfigSpec> for core::FunctionConfig {
         let preview = wire.preview.as_deref().map(str::parse).transpose();
         let sticky = wire.sticky.as_deref().unwrap_or("none").parse();
         let egress = wire.egress.iter().map(|rule| rule.parse()).collect::<Result<_, core::EgressError>>();
+        let async_ordered_by = wire.async_ordered_by.as_deref().map(str::parse).transpose();
         let config = Self {
             limits,
             routes: routes("routes", &wire.routes)?,
@@ -198,6 +206,8 @@ impl TryFrom<&ConfigSpec> for core::FunctionConfig {
             secrets: secrets(&wire.secrets)?,
             secrets_env: wire.secrets_env,
             asynchronous: wire.asynchronous,
+            async_ordered_by: async_ordered_by
+                .map_err(|error: core::OrderedByError| invalid("async_ordered_by")(&error))?,
         };
         config.check().map_err(|error| InvalidConfig {
             key: error.key,
@@ -295,6 +305,7 @@ impl From<&core::FunctionConfig> for ConfigSpec {
             secrets: config.secrets.iter().map(ToString::to_string).collect(),
             secrets_env: config.secrets_env,
             asynchronous: config.asynchronous,
+            async_ordered_by: config.async_ordered_by.as_ref().map(ToString::to_string),
         }
     }
 }

@@ -58,10 +58,11 @@ pub use traffic::{
     SplitShare, StageChanged, StageDeleted, TrafficRequest,
 };
 pub use triggers::{
-    ASYNC, BackfillRequest, DeadLettersChanged, DeadLettersRequest, EventHeaderView, EventRequestView,
-    EventStateView, EventStatus, EventView, EventsPage, EventsQuery, EventsState, InboxView, PauseView,
-    RetrySpec, ScheduleSpec, SourceSpec, TriggerBackfilled, TriggerCommand, TriggerCountsView, TriggerList,
-    TriggerRemoved, TriggerRequest, TriggerRun, TriggerVersionView, TriggerView, WebhookSpec,
+    ASYNC, BackfillRequest, CanaryRunsView, DeadLettersChanged, DeadLettersRequest, EventHeaderView,
+    EventRequestView, EventStateView, EventStatus, EventView, EventsPage, EventsQuery, EventsState,
+    InboxView, PauseView, RetrySpec, ScheduleSpec, SourceSpec, TriggerBackfilled, TriggerCommand,
+    TriggerCountsView, TriggerList, TriggerRemoved, TriggerRequest, TriggerRun, TriggerVersionView,
+    TriggerView, WebhookSpec,
 };
 
 /// The stage if a request names none.

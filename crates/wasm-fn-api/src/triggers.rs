@@ -11,7 +11,8 @@ pub use event::{
 };
 pub use spec::{RetrySpec, ScheduleSpec, SourceSpec, TriggerCommand, TriggerRequest, WebhookSpec};
 pub use view::{
-    InboxView, PauseView, TriggerCountsView, TriggerList, TriggerRemoved, TriggerVersionView, TriggerView,
+    CanaryRunsView, InboxView, PauseView, TriggerCountsView, TriggerList, TriggerRemoved, TriggerVersionView,
+    TriggerView,
 };
 
 /// What stands in place of a trigger's name for requests that clients sent asynchronously.

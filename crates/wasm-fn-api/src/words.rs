@@ -130,7 +130,13 @@ pattern!(
     "^/_events/[!$%&'()+,./0-9:;=@A-Z_a-z~-]*$",
     "The path of the requests that carry a trigger's events."
 );
-pattern!(RateText, "Rate", "^[1-9][0-9]{0,5}/[smh]$", "At most so many in a second, a minute or an hour: `5/m`.");
+pattern!(HeaderText, "Header", "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$", "The name of a header (RFC 9110).");
+pattern!(
+    RateText,
+    "Rate",
+    "^[1-9][0-9]{0,5}/[smh]$",
+    "At most so many in a second, a minute or an hour: `5/m`."
+);
 pattern!(PreviewTokenText, "PreviewToken", "^wfp_[0-9a-f]{64}$", "A token for the addresses of versions.");
 
 words!(
@@ -160,6 +166,12 @@ words!(
     "Whose rules a webhook's signatures follow."
 );
 words!(WebhookModeWord, "WebhookMode", ["async", "sync"], "Who answers a webhook's service.");
+words!(
+    RedeliverWord,
+    "Redeliver",
+    ["always", "effect-free"],
+    "When an event that a canary failed to handle goes to stable at once."
+);
 words!(PausedByWord, "PausedBy", ["command", "failures"], "What paused a trigger.");
 words!(SchemeWord, "Scheme", ["http", "https"], "The scheme of a URL.");
 words!(KindWord, "Kind", ["wasi:http 0.2", "wasi:http 0.3", "cgi"], "The kind of a component.");

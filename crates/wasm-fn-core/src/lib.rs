@@ -30,7 +30,7 @@ pub use invocation::{Blame, Outcome, Trap, Usage};
 pub use name::{CohortName, FunctionName, NameError, StageName, TokenName, TriggerName};
 pub use revision::Revision;
 pub use traffic::{
-    CohortError, CohortRule, Condition, Point, Role, Side, Source, SplitError, Sticky, StickyError,
-    TrafficSplit, Weight, WeightError, percent,
+    CohortError, CohortRule, Condition, ORDER_HEADER_BYTES_MAX, OrderedBy, OrderedByError, Point, Role, Side,
+    Source, SplitError, Sticky, StickyError, TrafficSplit, Weight, WeightError, percent,
 };
 pub use version::{VersionNo, VersionNoError, VersionRef, VersionRefError};

@@ -1,5 +1,7 @@
 //! Takes events out of the inbox when they are due, has them delivered, and settles what becomes of them.
 
+mod canary_run;
+
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
@@ -8,8 +10,9 @@ use wasm_fn_core::VersionNo;
 use wasm_fn_events::{Answer, DeadLetterReason, Disposition, Next, RetryPolicy, Timestamp, TriggerId};
 use wasm_fn_store::{Finish, Inbox, InboxError, Take, TakenEvent};
 
+use self::canary_run::CanaryRun;
 use crate::{
-    deliver::{Deliver, Destination, Ended},
+    deliver::{Deliver, Destination, Ended, Recipient},
     event_request::EventRequest,
     runner::{Events, Orders},
     stats::Led,
@@ -142,11 +145,23 @@ async fn attempt<I: Inbox, D: Deliver>(
         Err(error) => return Finish::Dead { reason: error.to_string() },
     };
     let id = route.trigger.map(|(id, _)| id.clone());
-    let destination = Destination { function: route.function, stage: route.stage };
+    let canary_run = CanaryRun::of(&events.stats, deliver, &route, &event);
+    let recipient = if canary_run.is_some() { Recipient::Stable } else { Recipient::Drawn };
+    let redeliver = route.trigger.map(|(_, trigger)| trigger.redeliver).unwrap_or_default();
+    let destination = Destination { function: route.function, stage: route.stage, recipient, redeliver };
     let request = request.attempt(id.as_ref(), event.attempt, event.ordering_key.as_deref());
     let lag = events.clock.now().since(Timestamp::from_unix_ms(event.due_ms));
+    // A repetition shows nothing new, and would count as another tick.
+    let canary_run = canary_run.filter(|_| event.attempt == 1);
+    let deliveries = async {
+        let Some(run) = canary_run else { return deliver.deliver(destination, request).await };
+        let on_canary = run.run(&events.stats, deliver, destination.clone(), request.clone());
+        let (ended, on_canary) = tokio::join!(deliver.deliver(destination, request), on_canary);
+        run.judge(&events.stats, &*events.pauses, on_canary, &ended).await;
+        ended
+    };
     let ended = tokio::select! {
-        ended = deliver.deliver(destination, request) => ended,
+        ended = deliveries => ended,
         () = cancelled.cancelled() => {
             events.stats.note(&key, |stats| stats.cancelled += 1);
             return Finish::Acknowledged { text: BROKEN_OFF.to_owned() };
@@ -154,8 +169,8 @@ async fn attempt<I: Inbox, D: Deliver>(
     };
     let arrived = Timestamp::from_unix_ms(event.arrived_ms);
     match ended {
-        Ended::Answered { version, status, retry_after, detail } => {
-            let answered = Answered { version, status, retry_after, detail };
+        Ended::Answered { version, status, retry_after, detail, is_canary, .. } => {
+            let answered = Answered { version, status, retry_after, detail, is_canary };
             let (finish, led) = settle(&route.retry, &answered, event.attempt, arrived, events.clock.now());
             let failures = events.stats.ended(&key, version, lag, led);
             if let (Led::Failed, Some(id)) = (led, &id) {
@@ -179,6 +194,7 @@ struct Answered {
     status: StatusCode,
     retry_after: Option<String>,
     detail: String,
+    is_canary: bool,
 }
 
 /// What becomes of an event that was `answered` in its delivery number `attempt`.
@@ -189,7 +205,7 @@ fn settle(
     arrived: Timestamp,
     now: Timestamp,
 ) -> (Finish, Led) {
-    let Answered { version, status, retry_after, detail } = answered;
+    let Answered { version, status, retry_after, detail, is_canary } = answered;
     let by = version.map(|version| format!(" by {version}")).unwrap_or_default();
     let said = if detail.is_empty() { String::new() } else { format!(": {detail}") };
     let answer = Answer::Response { status: *status, retry_after: retry_after.as_deref() };
@@ -197,7 +213,12 @@ fn settle(
         let reason = format!("{why}; the last answer was {}{by}{said}", status.as_u16());
         (Finish::Dead { reason }, Led::Failed)
     };
-    match answer.disposition(now) {
+    let disposition = match answer.disposition(now) {
+        // That a canary refuses an event is no reason to give it up: stable may handle it.
+        Disposition::DeadLetter { .. } if *is_canary => Disposition::Retry { after: None },
+        disposition => disposition,
+    };
+    match disposition {
         Disposition::Acknowledge => {
             let text = format!("{}{by}", status.as_u16());
             (Finish::Acknowledged { text }, Led::Acknowledged)
@@ -246,7 +267,7 @@ impl<I: Inbox> Events<I> {
             trigger,
             Some(wasm_fn_events::TriggerKind::Schedule(schedule)) if schedule.pauses_after(failures)
         );
-        if pauses && let Err(error) = self.pause.pause(id, failures).await {
+        if pauses && let Err(error) = self.pauses.pause(id, failures).await {
             tracing::warn!(trigger = %id, failures, error, "trigger was not paused");
         }
     }

@@ -12,17 +12,18 @@ mod triggers;
 
 mod dispatcher;
 mod operations;
-mod pacer;
+mod pauses;
 mod runner;
 mod scheduler;
 mod stats;
 
 pub use clock::WallClock;
-pub use deliver::{Deliver, Destination, Ended};
+pub use deliver::{Deliver, Destination, Ended, Recipient};
 pub use event_request::{EventRequest, MalformedRequest};
 pub use operations::{Backfilled, EventList, EventOperation, EventOperations, EventsError, ShownEvent};
-pub use runner::{EventRunner, Events, EventsOptions, PauseTrigger};
-pub use stats::{TriggerStats, VersionStats};
+pub use pauses::{Pauses, Pausing};
+pub use runner::{EventRunner, Events, EventsOptions};
+pub use stats::{CanaryRuns, TriggerStats, VersionStats};
 pub use triggers::{ASYNC, ActiveTrigger, Triggers, trigger_key};
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use wasm_fn_core::{FunctionName, StageName};
-use wasm_fn_events::{Attribute, CloudEvent, Tick, Timestamp, Trigger, TriggerId, TriggerKind};
+use wasm_fn_events::{Attribute, CloudEvent, Tick, Timestamp, Trigger, TriggerId, TriggerKind, ordering_key};
 use wasm_fn_store::{
     DeadLetters, EventKey, EventPage, EventState, Inbox, InboxError, NewEvent, Put, StoredEvent,
     TriggerCounts,
@@ -174,10 +175,27 @@ impl<I: Inbox> Events<I> {
         trigger: &Trigger,
         event: CloudEvent,
     ) -> Result<Put, EventsError> {
+        self.receive_with(id, trigger, event, &HeaderMap::new()).await
+    }
+
+    /// The same of an event that came with these `headers`. By them it may be in order, if the function does
+    /// not get the header that says so.
+    ///
+    /// # Errors
+    /// The inbox refuses.
+    pub async fn receive_with(
+        &self,
+        id: &TriggerId,
+        trigger: &Trigger,
+        event: CloudEvent,
+        headers: &HeaderMap,
+    ) -> Result<Put, EventsError> {
         let now = self.clock.now();
         let key = EventKey { trigger: trigger_key(id), id: event.id.as_str().to_owned() };
-        let body = EventRequest::of_event(&id.name, &trigger.path, event).encode();
-        let event = NewEvent { key, due_ms: now.unix_ms(), ordering_key: None, body };
+        let request = EventRequest::of_event(&id.name, &trigger.path, event);
+        let ordered_by = trigger.ordered_by.as_ref();
+        let ordering_key = ordered_by.and_then(|by| ordering_key(by, [&request.headers, headers]));
+        let event = NewEvent { key, due_ms: now.unix_ms(), ordering_key, body: request.encode() };
         let put = self.put(now, vec![event], Vec::new()).await?;
         Ok(put.first().copied().unwrap_or(Put::Duplicate))
     }
@@ -244,8 +262,10 @@ impl<I: Inbox> EventOperations for Events<I> {
             let id = format!("{:032x}", rand::random::<u128>());
             let key = EventKey { trigger: format!("{function}/{stage}/{ASYNC}"), id: id.clone() };
             let now = self.clock.now();
-            let body = request.encode();
-            let event = NewEvent { key, due_ms: now.unix_ms(), ordering_key: None, body };
+            let stage = (function.clone(), stage.clone());
+            let ordered_by = self.triggers.borrow().asynchronous.get(&stage).cloned().flatten();
+            let ordering_key = ordered_by.and_then(|by| ordering_key(&by, [&request.headers]));
+            let event = NewEvent { key, due_ms: now.unix_ms(), ordering_key, body: request.encode() };
             self.put(now, vec![event], Vec::new()).await?;
             Ok(id)
         })

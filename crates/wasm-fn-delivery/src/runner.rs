@@ -1,23 +1,24 @@
 //! The events of a node: its inbox, and the tasks that fill and empty it.
 
+mod pacer;
+
 use std::{
     collections::HashMap,
-    future::Future,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wasm_fn_events::{Timestamp, TriggerId};
+use wasm_fn_events::Timestamp;
 use wasm_fn_store::{Inbox, InboxError, Mark, NewEvent, Put, Receipt, TakenEvent};
 
+use self::pacer::Pacer;
 use crate::{
     clock::WallClock,
     deliver::Deliver,
     dispatcher,
-    pacer::Pacer,
+    pauses::Pauses,
     scheduler::{self, no_mark},
     stats::Stats,
     triggers::Triggers,
@@ -25,19 +26,6 @@ use crate::{
 
 /// How long to wait before triggers that are gone are looked for again, after the inbox has failed.
 const PAUSE: Duration = Duration::from_secs(10);
-
-/// Pauses triggers, where that is decided.
-pub trait PauseTrigger: Send + Sync + 'static {
-    /// Pauses the schedule `trigger`, because that many of its runs failed one after the other.
-    ///
-    /// # Errors
-    /// Why it was not paused.
-    fn pause<'a>(
-        &'a self,
-        trigger: &'a TriggerId,
-        failures: u32,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>;
-}
 
 /// The bounds of a node's deliveries.
 #[derive(Clone, Debug)]
@@ -52,7 +40,7 @@ pub struct Events<I> {
     pub(crate) clock: WallClock,
     pub(crate) options: EventsOptions,
     pub(crate) triggers: watch::Receiver<Arc<Triggers>>,
-    pub(crate) pause: Box<dyn PauseTrigger>,
+    pub(crate) pauses: Box<dyn Pauses>,
     pub(crate) stats: Stats,
     pub(crate) progress: Progress,
     pub(crate) pacer: Arc<Pacer>,
@@ -83,14 +71,14 @@ impl<I: Inbox> Events<I> {
         clock: WallClock,
         options: EventsOptions,
         triggers: watch::Receiver<Arc<Triggers>>,
-        pause: Box<dyn PauseTrigger>,
+        pauses: Box<dyn Pauses>,
     ) -> Arc<Self> {
         Arc::new(Self {
             inbox,
             clock,
             options,
             triggers,
-            pause,
+            pauses,
             stats: Stats::default(),
             progress: Progress::default(),
             pacer: Arc::default(),

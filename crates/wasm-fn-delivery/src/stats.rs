@@ -29,6 +29,21 @@ pub struct TriggerStats {
     pub failures_in_a_row: u32,
     /// By the version that answered last.
     pub versions: BTreeMap<VersionNo, VersionStats>,
+    /// Runs of ticks on a canary, besides those on stable, by the canary.
+    pub canary_runs: BTreeMap<VersionNo, CanaryRuns>,
+}
+
+/// Counts of a canary's runs without effects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CanaryRuns {
+    /// Runs that have begun.
+    pub begun: u32,
+    /// Runs in which the canary acknowledged the tick and asked for no effect.
+    pub passed: u32,
+    /// Runs in which it failed, asked for no effect before, and stable acknowledged the tick.
+    pub failed: u32,
+    /// Runs that say nothing: the canary was refused an effect, or stable failed too.
+    pub unclear: u32,
 }
 
 /// Counts of one version of a trigger's function.
@@ -101,6 +116,23 @@ impl Stats {
             }
         });
         failures
+    }
+
+    /// Whether fewer than `max` runs of `canary` have begun.
+    pub(crate) fn has_canary_runs(&self, key: &str, canary: VersionNo, max: u32) -> bool {
+        let all = self.lock();
+        let runs = all.get(key).and_then(|stats| stats.canary_runs.get(&canary));
+        runs.is_none_or(|runs| runs.begun < max)
+    }
+
+    /// Changes the counts of runs of `canary`.
+    pub(crate) fn note_canary_run(&self, key: &str, canary: VersionNo, change: impl FnOnce(&mut CanaryRuns)) {
+        self.note(key, |stats| {
+            if stats.canary_runs.len() >= VERSIONS_MAX && !stats.canary_runs.contains_key(&canary) {
+                stats.canary_runs.pop_first();
+            }
+            change(stats.canary_runs.entry(canary).or_default());
+        });
     }
 
     /// Drops the counts of triggers that are not `wanted`.

@@ -1,13 +1,13 @@
 //! The real inbox, a data plane that does as a test says, and a clock that a test sets.
 
+mod canaries;
 mod delivering;
 mod ticking;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     future::Future,
     num::NonZeroU32,
-    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,16 +16,16 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
-use wasm_fn_core::VersionNo;
+use wasm_fn_core::{FunctionName, StageName, VersionNo};
 use wasm_fn_events::{
-    CATCH_UP_DEFAULT, EventPath, Interval, Overlap, RetryOptions, RetryPolicy, Schedule, ScheduleOptions,
-    ScheduleTime, Timestamp, Trigger, TriggerId, TriggerKind,
+    CATCH_UP_DEFAULT, EventPath, Interval, Overlap, Redeliver, RetryOptions, RetryPolicy, Schedule,
+    ScheduleOptions, ScheduleTime, Timestamp, Trigger, TriggerId, TriggerKind,
 };
 use wasm_fn_store::{EmbeddedInbox, InboxLimits};
 
 use crate::{
-    ActiveTrigger, Deliver, Destination, Ended, EventRunner, Events, EventsOptions, PauseTrigger, Triggers,
-    WallClock,
+    ActiveTrigger, Deliver, Destination, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing,
+    Triggers, WallClock,
 };
 
 /// Longer than anything a test waits for.
@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A time at which nothing special happens: 2026-11-30T12:00:00Z.
 const NOON: Timestamp = Timestamp::from_unix_seconds(1_796_040_000);
+
+/// The version that is a canary wherever there is one.
+const CANARY: u32 = 4;
 
 /// A delivery under way, which a test ends.
 struct Under {
@@ -46,9 +49,14 @@ struct Under {
 struct Held {
     under_way: Mutex<VecDeque<Under>>,
     came: Notify,
+    canary: Mutex<Option<VersionNo>>,
 }
 
 impl Deliver for Held {
+    fn canary(&self, _: &FunctionName, _: &StageName) -> Option<VersionNo> {
+        *self.canary.lock().unwrap()
+    }
+
     async fn deliver(&self, destination: Destination, request: Request<Bytes>) -> Ended {
         let (end, ended) = tokio::sync::oneshot::channel();
         self.under_way.lock().unwrap().push_back(Under { request, destination, end });
@@ -57,17 +65,18 @@ impl Deliver for Held {
     }
 }
 
-/// Triggers that were paused, and after how many failures.
+/// Triggers that were paused, and after how many failures; canaries whose rollouts were, and why.
 #[derive(Clone, Default)]
-struct Paused(Arc<Mutex<Vec<(TriggerId, u32)>>>);
+struct Paused(Arc<Mutex<Vec<(TriggerId, u32)>>>, Arc<Mutex<Vec<(VersionNo, String)>>>);
 
-impl PauseTrigger for Paused {
-    fn pause<'a>(
-        &'a self,
-        trigger: &'a TriggerId,
-        failures: u32,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+impl Pauses for Paused {
+    fn pause<'a>(&'a self, trigger: &'a TriggerId, failures: u32) -> Pausing<'a> {
         self.0.lock().unwrap().push((trigger.clone(), failures));
+        Box::pin(async { Ok(()) })
+    }
+
+    fn pause_rollout<'a>(&'a self, _: &'a TriggerId, canary: VersionNo, reason: String) -> Pausing<'a> {
+        self.1.lock().unwrap().push((canary, reason));
         Box::pin(async { Ok(()) })
     }
 }
@@ -139,11 +148,18 @@ impl Under {
     }
 
     fn answer(self, status: u16) {
+        self.answer_by(3, status, false);
+    }
+
+    /// Answers by this version, which was refused an effect, or was not.
+    fn answer_by(self, version: u32, status: u16, refused_effect: bool) {
         let answered = Ended::Answered {
-            version: VersionNo::new(3),
+            version: VersionNo::new(version),
             status: StatusCode::from_u16(status).unwrap(),
             retry_after: None,
             detail: "so it says".to_owned(),
+            is_canary: version == CANARY,
+            refused_effect,
         };
         // A delivery that was broken off waits for nothing.
         let _ = self.end.send(answered);
@@ -177,6 +193,7 @@ fn minutely(overlap: Overlap) -> ScheduleOptions {
         catch_up: CATCH_UP_DEFAULT,
         jitter: Duration::ZERO,
         pause_on_failure: None,
+        canary_runs: 0,
         start: None,
         end: None,
     }
@@ -191,6 +208,8 @@ fn trigger(name: &str, options: ScheduleOptions, attempts_max: u32) -> Trigger {
         retry: RetryPolicy::new(retry).unwrap(),
         concurrency_max: NonZeroU32::new(10).unwrap(),
         rate: None,
+        ordered_by: None,
+        redeliver: Redeliver::Always,
         paused: None,
     }
 }
@@ -202,6 +221,6 @@ fn triggers(all: Vec<(&str, Trigger)>) -> Triggers {
     Triggers {
         triggers: all.into_iter().map(active).collect(),
         stages: [("hello".parse().unwrap(), "live".parse().unwrap())].into(),
-        asynchronous: BTreeSet::new(),
+        asynchronous: BTreeMap::new(),
     }
 }

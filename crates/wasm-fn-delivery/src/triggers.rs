@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use wasm_fn_core::{FunctionName, StageName};
+use wasm_fn_core::{FunctionName, OrderedBy, StageName};
 use wasm_fn_events::{Overlap, Rate, RetryPolicy, Timestamp, Trigger, TriggerId, TriggerKind};
 
 /// What stands in place of a trigger's name for requests that a client sent asynchronously. No trigger has
@@ -22,8 +22,8 @@ pub struct Triggers {
     pub triggers: BTreeMap<TriggerId, ActiveTrigger>,
     /// The stages in which something is deployed.
     pub stages: BTreeSet<(FunctionName, StageName)>,
-    /// Those that take asynchronous requests.
-    pub asynchronous: BTreeSet<(FunctionName, StageName)>,
+    /// Those that take asynchronous requests, and by what these are in order.
+    pub asynchronous: BTreeMap<(FunctionName, StageName), Option<OrderedBy>>,
 }
 
 /// A trigger that was decided.

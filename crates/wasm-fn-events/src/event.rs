@@ -5,6 +5,7 @@
 
 mod attribute;
 mod binding;
+mod order;
 
 use bytes::Bytes;
 
@@ -15,6 +16,7 @@ pub use attribute::{
     UriReference,
 };
 pub use binding::{ATTEMPT_HEADER, EventError, TRIGGER_HEADER, ValueError, is_reserved};
+pub use order::{ORDERING_KEY_BYTES_MAX, ordering_key};
 
 /// Most extension attributes of an event.
 pub const EXTENSIONS_MAX: usize = 32;

@@ -27,24 +27,24 @@ pub use delivery::{
 };
 pub use event::{
     ATTEMPT_HEADER, ATTRIBUTE_BYTES_MAX, Attribute, AttributeError, CloudEvent, ContentType,
-    EXTENSION_NAME_BYTES_MAX, EXTENSIONS_MAX, EventError, ExtensionName, Extensions, TICK_TYPE,
-    TRIGGER_HEADER, UriReference, ValueError, is_reserved,
+    EXTENSION_NAME_BYTES_MAX, EXTENSIONS_MAX, EventError, ExtensionName, Extensions, ORDERING_KEY_BYTES_MAX,
+    TICK_TYPE, TRIGGER_HEADER, UriReference, ValueError, is_reserved, ordering_key,
 };
 pub use push::{
     ExpandError, PLACEHOLDERS, PushError, PushEvent, PushKind, TEMPLATE_BYTES_MAX, TemplateError, UrlTemplate,
 };
 pub use rate::{RATE_MAX, Rate, RateError, RateLimiter};
 pub use schedule::{
-    BACKFILL_MAX, Backfill, CATCH_UP_DEFAULT, CATCH_UP_MAX, CATCH_UP_MIN, CRON_BYTES_MAX, CronError,
-    CronTimes, DUE_MAX, Due, INTERVAL_MAX, INTERVAL_MIN, Interval, IntervalError, JITTER_MAX,
+    BACKFILL_MAX, Backfill, CANARY_RUNS_MAX, CATCH_UP_DEFAULT, CATCH_UP_MAX, CATCH_UP_MIN, CRON_BYTES_MAX,
+    CronError, CronTimes, DUE_MAX, Due, INTERVAL_MAX, INTERVAL_MIN, Interval, IntervalError, JITTER_MAX,
     MISSED_COUNTED_MAX, Missed, NEXT_TIMES_MAX, OVERLAPS, Overlap, OverlapDecision, OverlapError, RUNS_MAX,
     Schedule, ScheduleError, ScheduleOptions, ScheduleTime, TIMES_MAX, Tick, Zone, ZoneError,
 };
 pub use time::{Timestamp, TimestampError};
 pub use trigger::{
     CONCURRENCY_DEFAULT, EVENTS_PATH, EventPath, EventPathError, HOOKS_PATH, NOTE_BYTES_MAX, PATH_BYTES_MAX,
-    Pause, PauseNote, PauseNoteError, PausedBy, SECRETS_MAX, SecretsCountError, Trigger, TriggerId,
-    TriggerKind, WebhookMode, WebhookModeError, WebhookSource,
+    Pause, PauseNote, PauseNoteError, PausedBy, Redeliver, RedeliverError, SECRETS_MAX, SecretsCountError,
+    Trigger, TriggerId, TriggerKind, WebhookMode, WebhookModeError, WebhookSource,
 };
 pub use wasm_fn_core::TriggerName;
 pub use webhook::{

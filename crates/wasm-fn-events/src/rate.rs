@@ -29,7 +29,9 @@ enum RateUnit {
 
 /// A text is no [`Rate`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("rate {found:?} is not valid, expected 1 to {RATE_MAX} per second, minute or hour, such as 5/s, 5/m or 5/h")]
+#[error(
+    "rate {found:?} is not valid, expected 1 to {RATE_MAX} per second, minute or hour, such as 5/s, 5/m or 5/h"
+)]
 pub struct RateError {
     /// The text found.
     pub found: String,
@@ -73,7 +75,8 @@ impl FromStr for Rate {
                 _ => return None,
             };
             // A sign or a leading zero would be a second text for the same rate.
-            let count: NonZeroU32 = count.parse().ok().filter(|_| count.starts_with(|c| matches!(c, '1'..='9')))?;
+            let count: NonZeroU32 =
+                count.parse().ok().filter(|_| count.starts_with(|c| matches!(c, '1'..='9')))?;
             (count.get() <= RATE_MAX).then_some(Self { count, per })
         };
         parse().ok_or_else(|| RateError { found: text.chars().take(64).collect() })

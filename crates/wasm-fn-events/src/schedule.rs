@@ -47,6 +47,9 @@ pub const MISSED_COUNTED_MAX: u64 = 100;
 /// Ticks that [`Schedule::backfill`] returns at once.
 pub const BACKFILL_MAX: usize = 1000;
 
+/// Ticks that run on a canary as well.
+pub const CANARY_RUNS_MAX: u32 = 1000;
+
 /// Times that [`Schedule::next_times`] returns.
 pub const NEXT_TIMES_MAX: usize = 100;
 
@@ -72,6 +75,8 @@ pub struct ScheduleOptions {
     pub jitter: Duration,
     /// The trigger is paused after this many failed runs one after the other.
     pub pause_on_failure: Option<NonZeroU32>,
+    /// So many ticks run on each canary as well, without effects, and on stable: up to [`CANARY_RUNS_MAX`].
+    pub canary_runs: u32,
     /// There are no ticks before this time.
     pub start: Option<Timestamp>,
     /// There are no ticks after this time.
@@ -111,6 +116,12 @@ pub enum ScheduleError {
     Jitter {
         /// The jitter found.
         found: Duration,
+    },
+    /// It has too many runs on a canary.
+    #[error("{found} runs on a canary are too many, expected at most {CANARY_RUNS_MAX}")]
+    CanaryRuns {
+        /// Number found.
+        found: u32,
     },
     /// It ends before it starts.
     #[error("schedule ends at {end}, before it starts at {start}")]
@@ -193,6 +204,9 @@ impl Schedule {
         }
         if options.jitter > JITTER_MAX {
             return Err(ScheduleError::Jitter { found: options.jitter });
+        }
+        if options.canary_runs > CANARY_RUNS_MAX {
+            return Err(ScheduleError::CanaryRuns { found: options.canary_runs });
         }
         if let (Some(start), Some(end)) = (options.start, options.end)
             && end < start

@@ -1,11 +1,15 @@
 //! Triggers: what starts invocations besides requests.
 
+mod redeliver;
+
 use std::{fmt, hash::Hasher as _, num::NonZeroU32, str::FromStr, sync::Arc};
 
 use siphasher::sip::SipHasher13;
-use wasm_fn_core::{FunctionName, SecretName, StageName, TriggerName, normal_path};
+use wasm_fn_core::{FunctionName, OrderedBy, SecretName, StageName, TriggerName, normal_path};
 
 use crate::{Provider, Rate, RetryPolicy, Schedule, Timestamp};
+
+pub use redeliver::{Redeliver, RedeliverError};
 
 /// What the paths of webhooks begin with. No function has them.
 pub const HOOKS_PATH: &str = "/_hooks/";
@@ -46,6 +50,11 @@ pub struct Trigger {
     pub concurrency_max: NonZeroU32,
     /// Deliveries that begin in a time, at most; `None` for any number.
     pub rate: Option<Rate>,
+    /// The header by which events are in order; `None` if they are not. A schedule's runs are in order by its
+    /// overlap policy.
+    pub ordered_by: Option<OrderedBy>,
+    /// When an event that a canary failed to handle goes to stable at once.
+    pub redeliver: Redeliver,
     /// Whether it is paused, and why.
     pub paused: Option<Pause>,
 }

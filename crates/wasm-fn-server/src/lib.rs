@@ -30,7 +30,7 @@ pub use redirect::{RedirectHandle, RedirectOptions, redirect};
 pub use request::{
     RequestBody, RequestBodyError, RequestId,
     access::OverrideAccess,
-    delivery::{Delivered, DeliveryError, DeliveryOptions, EventDispatcher},
+    delivery::{Delivered, DeliveryError, DeliveryOptions, DeliveryTarget, EventDispatcher},
     effects::EffectGuard,
     redelivery::Redelivery,
 };

@@ -12,7 +12,10 @@ use crate::{
     client::Peer,
     connection::state::ConnectionState,
     options::ServerOptions,
-    request::{RequestId, access::OverrideAccess, key_skew::KeySkewWarnings, redelivery::Redelivery},
+    request::{
+        RequestId, access::OverrideAccess, effects::EffectGuard, key_skew::KeySkewWarnings,
+        redelivery::Redelivery,
+    },
 };
 
 /// Requests that become events whose bodies are read at a time; they are whole in memory.
@@ -49,7 +52,15 @@ pub(crate) struct Session<V> {
     /// The port of the listener that accepted it.
     pub(crate) port: u16,
     /// What its requests deliver, if they come from this node and not from a client.
-    pub(crate) delivery: Option<Redelivery>,
+    pub(crate) delivery: Option<DeliveryRules>,
+}
+
+/// How a delivery differs from a client's request.
+#[derive(Clone)]
+pub(crate) struct DeliveryRules {
+    pub(crate) redelivery: Redelivery,
+    /// Forbids every effect, if the version can have none.
+    pub(crate) forbidding: Option<EffectGuard>,
 }
 
 impl<V> Session<V> {
@@ -58,7 +69,7 @@ impl<V> Session<V> {
     /// To an event there are no answers but yes and no: a version that refuses what another one handles has
     /// failed.
     pub(crate) fn is_failure(&self, status: StatusCode) -> bool {
-        match self.delivery {
+        match &self.delivery {
             None => status.is_server_error(),
             Some(_) => !status.is_success(),
         }
@@ -66,7 +77,12 @@ impl<V> Session<V> {
 
     /// Whether a request may run again although it had an effect.
     pub(crate) fn repeats_effects(&self) -> bool {
-        self.delivery == Some(Redelivery::Always)
+        self.delivery.as_ref().is_some_and(|delivery| delivery.redelivery == Redelivery::Always)
+    }
+
+    /// What forbids every effect of a run that has no shield.
+    pub(crate) fn forbidding(&self) -> Option<EffectGuard> {
+        self.delivery.as_ref()?.forbidding.clone()
     }
 }
 

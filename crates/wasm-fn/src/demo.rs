@@ -194,6 +194,8 @@ impl Tour {
             retry: RetrySpec::default(),
             concurrency_max: None,
             rate: None,
+            ordered_by: None,
+            redeliver: None,
             message: Some("demo".to_owned()),
             expected_revision: None,
         };

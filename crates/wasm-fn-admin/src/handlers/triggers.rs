@@ -16,7 +16,7 @@ use wasm_fn_control::{
 use wasm_fn_core::Revision;
 use wasm_fn_delivery::{EventOperations, EventsError, TriggerStats, trigger_key};
 use wasm_fn_events::{
-    HOOKS_PATH, Pause, PausedBy, RetryPolicy, Schedule, ScheduleTime, TriggerId, TriggerKind,
+    HOOKS_PATH, Pause, PausedBy, RetryPolicy, Schedule, ScheduleTime, TriggerId, TriggerKind, WebhookMode,
 };
 use wasm_fn_store::{Store, TriggerCounts};
 
@@ -220,6 +220,7 @@ fn view(
         }
         TriggerKind::Webhook(_) => Vec::new(),
     };
+    let is_sync = matches!(&trigger.kind, TriggerKind::Webhook(source) if source.mode() == WebhookMode::Sync);
     api::TriggerView {
         function: id.function.to_string(),
         stage: id.stage.to_string(),
@@ -230,6 +231,8 @@ fn view(
         retry: retry(&trigger.retry),
         concurrency_max: trigger.concurrency_max.get(),
         rate: trigger.rate.map(|rate| rate.to_string()),
+        ordered_by: trigger.ordered_by.as_ref().map(ToString::to_string),
+        redeliver: (!is_sync).then(|| trigger.redeliver.to_string()),
         created_ms: found.created_ms,
         created_by: found.created_by.clone(),
         paused: trigger.paused.as_ref().map(pause_view),
@@ -262,6 +265,7 @@ fn schedule_spec(schedule: &Schedule) -> api::ScheduleSpec {
         catch_up_ms: Some(millis(options.catch_up)),
         jitter_ms: Some(millis(options.jitter)),
         pause_on_failure: options.pause_on_failure.map(std::num::NonZeroU32::get),
+        canary_runs: Some(options.canary_runs).filter(|runs| *runs > 0),
         start_ms: options.start.map(wasm_fn_events::Timestamp::unix_ms),
         end_ms: options.end.map(wasm_fn_events::Timestamp::unix_ms),
         ..api::ScheduleSpec::default()
@@ -320,6 +324,12 @@ pub(super) fn counts_view(stats: &TriggerStats) -> api::TriggerCountsView {
         retried: counts.retried,
         failed: counts.failed,
     });
+    let canary_runs = stats.canary_runs.iter().rev().map(|(canary, runs)| api::CanaryRunsView {
+        version: canary.to_string(),
+        passed: runs.passed,
+        failed: runs.failed,
+        unclear: runs.unclear,
+    });
     api::TriggerCountsView {
         skipped: stats.skipped,
         missed: stats.missed,
@@ -327,5 +337,6 @@ pub(super) fn counts_view(stats: &TriggerStats) -> api::TriggerCountsView {
         of_node: stats.of_node,
         failures_in_a_row: stats.failures_in_a_row,
         versions: versions.collect(),
+        canary_runs: canary_runs.collect(),
     }
 }

@@ -3,7 +3,6 @@
 
 use std::{
     collections::VecDeque,
-    pin::Pin,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -13,9 +12,9 @@ use http::{Request, StatusCode};
 use tempfile::TempDir;
 use tokio::sync::{Notify, oneshot, watch};
 use wasm_fn_control::{Control, state::State};
-use wasm_fn_core::VersionNo;
+use wasm_fn_core::{FunctionName, StageName, VersionNo};
 use wasm_fn_delivery::{
-    ActiveTrigger, Deliver, Destination, Ended, EventOperations as _, Events, EventsOptions, PauseTrigger,
+    ActiveTrigger, Deliver, Destination, Ended, EventOperations as _, Events, EventsOptions, Pauses, Pausing,
     Triggers, WallClock,
 };
 use wasm_fn_events::{Timestamp, TriggerId};
@@ -37,6 +36,10 @@ struct Held {
 }
 
 impl Deliver for Held {
+    fn canary(&self, _: &FunctionName, _: &StageName) -> Option<VersionNo> {
+        None
+    }
+
     async fn deliver(&self, _: Destination, _: Request<Bytes>) -> Ended {
         let (end, ended) = oneshot::channel();
         self.waiting.lock().unwrap().push_back(end);
@@ -52,13 +55,13 @@ impl Deliver for Held {
 /// Does not pause anything: no test here has a schedule that asks for it.
 struct NoPause;
 
-impl PauseTrigger for NoPause {
-    fn pause<'a>(
-        &'a self,
-        trigger: &'a TriggerId,
-        _: u32,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
+impl Pauses for NoPause {
+    fn pause<'a>(&'a self, trigger: &'a TriggerId, _: u32) -> Pausing<'a> {
         Box::pin(async move { panic!("{trigger} is paused, expected nobody to ask for it") })
+    }
+
+    fn pause_rollout<'a>(&'a self, trigger: &'a TriggerId, _: VersionNo, _: String) -> Pausing<'a> {
+        Box::pin(async move { panic!("the rollout of {trigger} is paused, expected nobody to ask for it") })
     }
 }
 
@@ -117,6 +120,8 @@ impl NodeEvents {
             status: StatusCode::from_u16(status).unwrap(),
             retry_after: None,
             detail: String::new(),
+            is_canary: false,
+            refused_effect: false,
         };
         end.send(answered).unwrap();
     }
@@ -134,6 +139,6 @@ fn triggers_of(state: &State) -> Triggers {
     Triggers {
         triggers: state.triggers().map(active).collect(),
         stages: stages.collect(),
-        asynchronous: std::collections::BTreeSet::new(),
+        asynchronous: std::collections::BTreeMap::new(),
     }
 }

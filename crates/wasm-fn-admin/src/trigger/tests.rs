@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use wasm_fn_events::Redeliver;
+
 use super::*;
 
 fn parsed(request: Value) -> Result<Trigger, String> {
@@ -37,9 +39,9 @@ fn everything_that_a_client_says_is_kept() {
     let trigger = parsed(json!({
         "source": { "schedule": {
             "cron": ["30 2 * * *"], "every_ms": [90_000], "time_zone": "Europe/Berlin", "overlap": "cancel-other",
-            "catch_up_ms": 20_000, "jitter_ms": 5_000, "pause_on_failure": 3, "start_ms": 1, "end_ms": 2,
+            "catch_up_ms": 20_000, "jitter_ms": 5_000, "pause_on_failure": 3, "canary_runs": 4, "start_ms": 1, "end_ms": 2,
         } },
-        "path": "/_events/x", "concurrency_max": 7, "rate": "100/m",
+        "path": "/_events/x", "concurrency_max": 7, "rate": "100/m", "redeliver": "effect-free",
         "retry": { "attempts_max": 2, "age_max_ms": 60_000, "backoff_min_ms": 200, "backoff_max_ms": 300 },
     }))
     .unwrap();
@@ -59,7 +61,11 @@ fn everything_that_a_client_says_is_kept() {
     assert_eq!((retry.backoff_min.as_millis(), retry.backoff_max.as_millis()), (200, 300));
     assert_eq!((trigger.path.as_str(), trigger.concurrency_max.get()), ("/_events/x", 7));
     assert_eq!(trigger.rate.unwrap().to_string(), "100/m");
+    assert_eq!((trigger.redeliver, options.canary_runs), (Redeliver::EffectFree, 4));
     let hook = json!({ "source": { "webhook": { "provider": "github", "secrets": ["A", "B"] } } });
+    let mut ordered = hook.clone();
+    ordered["ordered_by"] = "CE-Subject".into();
+    assert_eq!(parsed(ordered).unwrap().ordered_by.unwrap().to_string(), "ce-subject");
     let TriggerKind::Webhook(source) = parsed(hook).unwrap().kind else { panic!("it is a webhook") };
     assert_eq!((source.provider().as_str(), source.secrets().len()), ("github", 2));
 }
@@ -119,6 +125,10 @@ fn bad_schedules_are_refused_by_field() {
             json!({ "every_ms": [60_000], "end_ms": u64::MAX }),
             "source.schedule.end_ms: it is 18446744073709551615, expected at most 253402300799999",
         ),
+        (
+            json!({ "every_ms": [60_000], "canary_runs": 1001 }),
+            "source.schedule: 1001 runs on a canary are too many, expected at most 1000",
+        ),
         (json!({ "every": [60_000] }), "unknown field `every`"),
         (json!({ "every_ms": [-1] }), "invalid value: integer `-1`"),
     ] {
@@ -139,7 +149,14 @@ fn other_bad_fields_are_refused_by_name() {
         ),
         ("concurrency_max", json!(0), "concurrency_max: it is 0, expected 1 to 1000"),
         ("concurrency_max", json!(1001), "concurrency_max: it is 1001, expected 1 to 1000"),
-        ("rate", json!("5/d"), "rate: rate \"5/d\" is not valid, expected 1 to 100000 per second, minute or hour"),
+        (
+            "rate",
+            json!("5/d"),
+            "rate: rate \"5/d\" is not valid, expected 1 to 100000 per second, minute or hour",
+        ),
+        ("ordered_by", json!("ce-id"), "ordered_by: it is there for a schedule, expected none"),
+        ("ordered_by", json!("cookie"), "ordered_by: header cookie is a credential"),
+        ("redeliver", json!("never"), "redeliver: \"never\" is not known, expected always or effect-free"),
         ("retry", json!({ "attempts_max": 0 }), "retry.attempts_max: it is 0, expected at least 1"),
         (
             "retry",
@@ -181,7 +198,9 @@ fn other_bad_fields_are_refused_by_name() {
 #[test]
 fn a_webhook_that_the_function_answers_has_nothing_that_delays_it() {
     let webhook = json!({ "webhook": { "provider": "github", "secrets": ["A"], "mode": "sync" } });
-    for (field, value) in [("rate", json!("5/s"))] {
+    for (field, value) in
+        [("rate", json!("5/s")), ("ordered_by", json!("ce-subject")), ("redeliver", json!("effect-free"))]
+    {
         let mut request = json!({ "source": webhook });
         request[field] = value;
         let found = parsed(request).unwrap_err();

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::words::{EventPathText, OverlapWord, ProviderWord, RateText, SecretNameText, WebhookModeWord};
+use crate::words::{
+    EventPathText, HeaderText, OverlapWord, ProviderWord, RateText, RedeliverWord, SecretNameText,
+    WebhookModeWord,
+};
 
 /// The body of `PUT /v1/functions/{function}/stages/{stage}/triggers/{trigger}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -29,6 +32,17 @@ pub struct TriggerRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<RateText>)]
     pub rate: Option<String>,
+    /// Events with the same value of this header are delivered one at a time, in the order in which they
+    /// came, and to one version; those without it in no order. It is looked for in what the function gets,
+    /// then in what the service sent. Schedules and webhooks in mode `sync` have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<HeaderText>)]
+    pub ordered_by: Option<String>,
+    /// When an event that a canary failed to handle goes to stable at once: `always`, or if the canary had no
+    /// effect; `always` if absent. A webhook in mode `sync` has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RedeliverWord>)]
+    pub redeliver: Option<String>,
     /// Why, for the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -74,6 +88,11 @@ pub struct ScheduleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub pause_on_failure: Option<u32>,
+    /// So many ticks run on each canary as well, without effects, and their real runs on stable, at most
+    /// 1,000; 0 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 1000)]
+    pub canary_runs: Option<u32>,
     /// There are no ticks before this time, Unix milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ms: Option<u64>,

@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{RetrySpec, SourceSpec};
-use crate::words::{EventPathText, FunctionText, PausedByWord, RateText, StageText, TriggerText, VersionText};
+use crate::words::{
+    EventPathText, FunctionText, HeaderText, PausedByWord, RateText, RedeliverWord, StageText, TriggerText,
+    VersionText,
+};
 
 /// The triggers of a function: the answer to `GET /v1/functions/{function}/triggers`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -44,6 +47,15 @@ pub struct TriggerView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<RateText>)]
     pub rate: Option<String>,
+    /// The header by which its events are in order; absent if they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<HeaderText>)]
+    pub ordered_by: Option<String>,
+    /// When an event that a canary failed to handle goes to stable at once; absent for a webhook in mode
+    /// `sync`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<RedeliverWord>)]
+    pub redeliver: Option<String>,
     /// When it was made, Unix milliseconds.
     pub created_ms: u64,
     /// The name of the token that made it.
@@ -114,6 +126,24 @@ pub struct TriggerCountsView {
     pub failures_in_a_row: u32,
     /// By the version that answered, the newest first.
     pub versions: Vec<TriggerVersionView>,
+    /// Ticks that ran on canaries as well, without effects, the newest canary first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub canary_runs: Vec<CanaryRunsView>,
+}
+
+/// Ticks that ran on a canary without effects, besides their runs on stable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CanaryRunsView {
+    /// The canary.
+    #[schema(value_type = VersionText)]
+    pub version: String,
+    /// Runs in which it acknowledged the tick and asked for no effect.
+    pub passed: u32,
+    /// Runs in which it failed, asked for no effect before, and stable acknowledged the tick. The first one
+    /// pauses the rollout.
+    pub failed: u32,
+    /// Runs that say nothing: it was refused an effect, or stable failed as well.
+    pub unclear: u32,
 }
 
 /// Deliveries that a version answered.

@@ -42,6 +42,8 @@ pub(crate) struct StoredConfig {
     secrets_env: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     asynchronous: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    async_ordered_by: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,6 +100,7 @@ impl From<&core::FunctionConfig> for StoredConfig {
             secrets: config.secrets.iter().map(ToString::to_string).collect(),
             secrets_env: config.secrets_env,
             asynchronous: config.asynchronous,
+            async_ordered_by: config.async_ordered_by.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -131,6 +134,7 @@ impl TryFrom<StoredConfig> for core::FunctionConfig {
             secrets: parse_all::<core::SecretName>(&stored.secrets)?.into_iter().collect(),
             secrets_env: stored.secrets_env,
             asynchronous: stored.asynchronous,
+            async_ordered_by: stored.async_ordered_by.as_deref().map(parse).transpose()?,
         })
     }
 }

@@ -42,6 +42,7 @@ fn rich() -> FunctionConfig {
         secrets: ["API_KEY", "DB"].map(|name| name.parse().unwrap()).into(),
         secrets_env: true,
         asynchronous: true,
+        async_ordered_by: "x-user".parse().ok(),
     }
 }
 

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use wasm_fn_events::{
-    CronTimes, Interval, Pause, PausedBy, RetryOptions, RetryPolicy, Schedule, ScheduleOptions, ScheduleTime,
-    Timestamp, Trigger, TriggerKind, WebhookSource,
+    CronTimes, Interval, Pause, PausedBy, Redeliver, RetryOptions, RetryPolicy, Schedule, ScheduleOptions,
+    ScheduleTime, Timestamp, Trigger, TriggerKind, WebhookSource,
 };
 
 use super::{Malformed, parse, parse_all, texts};
@@ -37,6 +37,11 @@ pub(crate) struct StoredTrigger {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rate: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    ordered_by: Option<String>,
+    /// `None` for the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    redeliver: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     paused: Option<StoredPause>,
 }
 
@@ -55,6 +60,8 @@ struct StoredSchedule {
     jitter_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pause_on_failure: Option<NonZeroU32>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    canary_runs: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     start_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,6 +100,11 @@ pub(crate) enum StoredTriggerChange {
     Add,
     Pause,
     Resume,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn ms(duration: Duration) -> u64 {
@@ -162,6 +174,8 @@ impl From<&Trigger> for StoredTrigger {
             },
             concurrency_max: trigger.concurrency_max,
             rate: trigger.rate.map(|rate| rate.to_string()),
+            ordered_by: trigger.ordered_by.as_ref().map(ToString::to_string),
+            redeliver: (trigger.redeliver != Redeliver::default()).then(|| trigger.redeliver.to_string()),
             paused: trigger.paused.as_ref().map(|pause| StoredPause {
                 since_ms: pause.since.unix_ms(),
                 failures: match pause.by {
@@ -191,6 +205,8 @@ impl TryFrom<StoredTrigger> for Trigger {
             retry: retry.map_err(Malformed::new)?,
             concurrency_max: stored.concurrency_max,
             rate: stored.rate.as_deref().map(parse).transpose()?,
+            ordered_by: stored.ordered_by.as_deref().map(parse).transpose()?,
+            redeliver: stored.redeliver.as_deref().map(parse).transpose()?.unwrap_or_default(),
             paused: stored.paused.map(TryInto::try_into).transpose()?,
         })
     }
@@ -251,6 +267,7 @@ impl From<&ScheduleOptions> for StoredSchedule {
             catch_up_ms: ms(options.catch_up),
             jitter_ms: ms(options.jitter),
             pause_on_failure: options.pause_on_failure,
+            canary_runs: options.canary_runs,
             start_ms: options.start.map(Timestamp::unix_ms),
             end_ms: options.end.map(Timestamp::unix_ms),
         }
@@ -277,6 +294,7 @@ impl TryFrom<StoredSchedule> for Schedule {
             catch_up: Duration::from_millis(stored.catch_up_ms),
             jitter: Duration::from_millis(stored.jitter_ms),
             pause_on_failure: stored.pause_on_failure,
+            canary_runs: stored.canary_runs,
             start: stored.start_ms.map(Timestamp::from_unix_ms),
             end: stored.end_ms.map(Timestamp::from_unix_ms),
         };

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{CohortRule, EgressRule, PreviewAccess, Route, SecretName, Sticky};
+use crate::{CohortRule, EgressRule, OrderedBy, PreviewAccess, Route, SecretName, Sticky};
 
 /// Everything that is configured for a version, except its component.
 ///
@@ -32,6 +32,8 @@ pub struct FunctionConfig {
     pub secrets_env: bool,
     /// Whether clients may send requests that the function answers later, with nobody to read the answer.
     pub asynchronous: bool,
+    /// The header by which such requests are in order; `None` if they are not.
+    pub async_ordered_by: Option<OrderedBy>,
 }
 
 /// What a function may use.

@@ -86,7 +86,7 @@ pub enum CohortError {
 pub struct StickyError(String);
 
 /// Whether `name` is a token of RFC 9110, section 5.6.2.
-fn is_token(name: &str) -> bool {
+pub(super) fn is_token(name: &str) -> bool {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     !name.is_empty() && name.len() <= TEXT_BYTES_MAX && name.bytes().all(token)
 }

@@ -27,6 +27,27 @@ async fn accept(node: &Node, text: &'static str) -> EventKey {
     EventKey { trigger: "hello/live/@async".to_owned(), id }
 }
 
+#[tokio::test]
+async fn asynchronous_requests_are_in_order_by_a_header() {
+    let place = ("hello".parse().unwrap(), "live".parse().unwrap());
+    let asynchronous = [(place.clone(), Some("x-user".parse().unwrap()))].into();
+    let node = Node::start(Triggers { asynchronous, ..triggers(Vec::new()) }).await;
+    for (text, user) in [("a1", "a"), ("a2", "a"), ("b1", "b")] {
+        let mut request = request(text);
+        request.headers.insert("x-user", user.parse().unwrap());
+        node.events.accept(&place.0, &place.1, request).await.unwrap();
+    }
+    let (first, other) = (node.next().await, node.next().await);
+    assert_eq!((first.request.body(), other.request.body()), (&Bytes::from("a1"), &Bytes::from("b1")));
+    node.nothing_more();
+    first.answer(200);
+    let second = node.next().await;
+    assert_eq!(second.request.body(), "a2");
+    second.answer(200);
+    other.answer(200);
+    node.stop().await;
+}
+
 async fn state(node: &Node, key: &EventKey) -> EventState {
     node.events.state(key.clone()).await.unwrap()
 }

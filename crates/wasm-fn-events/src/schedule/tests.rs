@@ -25,6 +25,7 @@ pub(super) fn options(times: &[ScheduleTime]) -> ScheduleOptions {
         catch_up: CATCH_UP_DEFAULT,
         jitter: Duration::ZERO,
         pause_on_failure: None,
+        canary_runs: 0,
         start: None,
         end: None,
     }
@@ -185,5 +186,15 @@ fn failures_pause_only_where_that_is_asked_for() {
     assert_eq!(
         [0, 2, 3, 4].map(|failures| third.as_ref().unwrap().pauses_after(failures)),
         [false, false, true, true]
+    );
+}
+
+#[test]
+fn runs_on_a_canary_are_bounded() {
+    let with = |canary_runs| Schedule::new(ScheduleOptions { canary_runs, ..options(&[every(60)]) });
+    assert_eq!(with(CANARY_RUNS_MAX).unwrap().options().canary_runs, 1000);
+    assert_eq!(
+        with(1001).unwrap_err().to_string(),
+        "1001 runs on a canary are too many, expected at most 1000"
     );
 }

@@ -68,3 +68,12 @@ fn notes_are_text_of_bounded_length() {
     assert_eq!(error(&"x".repeat(1025)), "note is 1025 bytes long, expected 1 to 1024");
     assert_eq!(error("a\u{1b}[31m"), r"note has '\u{1b}' at byte 1, expected no control characters");
 }
+
+#[test]
+fn redelivery_has_two_words() {
+    for word in ["always", "effect-free"] {
+        assert_eq!(word.parse::<Redeliver>().unwrap().as_str(), word);
+    }
+    let error = "never".parse::<Redeliver>().unwrap_err();
+    assert_eq!(error.to_string(), "\"never\" is not known, expected always or effect-free");
+}

@@ -118,7 +118,7 @@ fn start<V: Invoke>(
     let expects = !request.body().is_end_stream() && framing::expects_continue(request.headers());
     let effects = match &shielding {
         ShieldState::First(shield) => Some(shield.effects()),
-        ShieldState::None | ShieldState::Second(_) => None,
+        ShieldState::None | ShieldState::Second(_) => session.forbidding(),
     };
     let version = run.version();
     let invocation = version.target.invoke(Call {

@@ -11,10 +11,12 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use wasm_fn_core::{FunctionName, Scheme, StageName, VersionNo};
+use wasm_fn_core::{FunctionName, Scheme, StageName, VersionNo, VersionRef};
 use wasm_fn_router::RouteTable;
 
-use super::{access::OverrideAccess, body::RequestBody, id::RequestId, redelivery::Redelivery};
+use super::{
+    access::OverrideAccess, body::RequestBody, effects::EffectGuard, id::RequestId, redelivery::Redelivery,
+};
 use crate::{
     client::Peer,
     clock,
@@ -22,7 +24,7 @@ use crate::{
     invoke::Invoke,
     options::ServerOptions,
     response::{body::ResponseBody, headers, problem::Code},
-    session::{Arrival, Plane, Session},
+    session::{Arrival, DeliveryRules, Plane, Session},
 };
 
 /// Longer than any request may take: the canary has all of the function's time.
@@ -40,10 +42,24 @@ pub struct DeliveryOptions {
     pub function: FunctionName,
     /// Its stage.
     pub stage: StageName,
+    /// Which version gets the event.
+    pub target: DeliveryTarget,
     /// What happens when a canary fails.
     pub redelivery: Redelivery,
     /// Bytes of the response's body that are kept; the rest is read and discarded.
     pub answer_bytes_max: usize,
+}
+
+/// Which version gets an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeliveryTarget {
+    /// The one that a request would get.
+    Drawn,
+    /// The stable one. The delivery counts for nothing in a comparison.
+    Stable,
+    /// The canary, which can have no effect. It is counted with requests that asked for their version, and
+    /// for nothing in a comparison.
+    CanaryWithoutEffects,
 }
 
 /// The answer to a delivery.
@@ -61,6 +77,10 @@ pub struct Delivered {
     pub body: Bytes,
     /// Whether the node is at fault: the function was not asked, or not left to finish.
     pub is_of_node: bool,
+    /// Whether the canary of a comparison answered, and nobody after it.
+    pub is_canary: bool,
+    /// Whether the version was refused an effect, so that its answer says nothing about it.
+    pub refused_effect: bool,
 }
 
 /// Why there is no answer to a delivery.
@@ -83,6 +103,8 @@ pub enum DeliveryError {
         is_canary: bool,
         /// Why it broke off.
         reason: String,
+        /// Whether the version was refused an effect.
+        refused_effect: bool,
     },
 }
 
@@ -94,6 +116,13 @@ impl<V: Invoke> EventDispatcher<V> {
         access: Arc<dyn OverrideAccess>,
     ) -> Self {
         Self { plane: Plane::new(tables, options, access) }
+    }
+
+    /// The canary of the stage, if it has one besides stable.
+    pub fn canary(&self, function: &FunctionName, stage: &StageName) -> Option<VersionNo> {
+        let table = self.plane.tables.load();
+        let stage = table.stage(function, stage)?;
+        stage.canary().map(|canary| canary.no).filter(|canary| *canary != stage.stable().no)
     }
 
     /// Has the function handle the event in `request`, and reads its answer to the end.
@@ -111,10 +140,17 @@ impl<V: Invoke> EventDispatcher<V> {
         request: Request<Bytes>,
         options: DeliveryOptions,
     ) -> Result<Delivered, DeliveryError> {
-        let DeliveryOptions { function, stage: name, redelivery, answer_bytes_max } = options;
+        let DeliveryOptions { function, stage: name, target, redelivery, answer_bytes_max } = options;
         let table = self.plane.tables.load_full();
         let Some(stage) = table.stage(&function, &name) else {
             return Err(DeliveryError::NoSuchStage { function, stage: name });
+        };
+        let (asked, forbidding) = match target {
+            DeliveryTarget::Drawn => (None, None),
+            DeliveryTarget::Stable => (Some(VersionRef::Stable), None),
+            DeliveryTarget::CanaryWithoutEffects => {
+                (Some(VersionRef::Canary), Some(EffectGuard::forbidding()))
+            }
         };
         let started = clock::now();
         let connection = Arc::new(ConnectionState::new(started, Order::Serve));
@@ -129,19 +165,21 @@ impl<V: Invoke> EventDispatcher<V> {
             peer: Peer::new(client, &[]),
             scheme: arrival.scheme,
             port: arrival.scheme.port(),
-            delivery: Some(redelivery),
+            delivery: Some(DeliveryRules { redelivery, forbidding: forbidding.clone() }),
         });
         let request = request.map(RequestBody::whole);
-        let (response, is_canary) = match self.plane.choose_in(stage, &request, None, client, id, started) {
-            Err(problem) => (problem.into_response(id), false),
+        let (response, canary) = match self.plane.choose_in(stage, &request, asked, client, id, started) {
+            Err(problem) => (problem.into_response(id), None),
             Ok(selected) => {
-                let is_canary = selected.is_canary();
-                let fallback_after = selected.fallback_after.or_else(|| is_canary.then_some(NO_LIMIT));
+                let canary = selected.canary();
+                let shielded = canary.is_some() && forbidding.is_none();
+                let fallback_after = selected.fallback_after.or_else(|| shielded.then_some(NO_LIMIT));
+                let selected = selected.counted_apart(target == DeliveryTarget::CanaryWithoutEffects);
                 let run = selected.run(&request, in_flight, &arrival);
-                (session.invoke(fallback_after, request, arrival, run).await, is_canary)
+                (session.invoke(fallback_after, request, arrival, run).await, canary)
             }
         };
-        read(response, id, is_canary, answer_bytes_max).await
+        read(response, id, canary, forbidding.as_ref(), answer_bytes_max).await
     }
 }
 
@@ -149,12 +187,14 @@ impl<V: Invoke> EventDispatcher<V> {
 async fn read<V: Invoke>(
     response: Response<ResponseBody<V>>,
     request_id: RequestId,
-    is_canary: bool,
+    canary: Option<VersionNo>,
+    forbidding: Option<&EffectGuard>,
     bytes_max: usize,
 ) -> Result<Delivered, DeliveryError> {
     let (head, body) = response.into_parts();
     let version = head.headers.get(headers::VERSION).and_then(|label| label.to_str().ok()?.parse().ok());
     let is_of_node = head.extensions.get().is_some_and(|code: &Code| code.is_of_node());
+    let refused = || forbidding.is_some_and(EffectGuard::has_refused);
     let mut body = std::pin::pin!(body);
     let mut kept = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -164,11 +204,19 @@ async fn read<V: Invoke>(
                 kept.extend_from_slice(&data[..data.len().min(bytes_max - kept.len())]);
             }
             (Err(error), Some(version)) => {
-                return Err(DeliveryError::BrokeOff { version, is_canary, reason: error.to_string() });
+                let (is_canary, reason) = (canary == Some(version), error.to_string());
+                return Err(DeliveryError::BrokeOff {
+                    version,
+                    is_canary,
+                    reason,
+                    refused_effect: refused(),
+                });
             }
             (Err(error), None) => unreachable!("only a version's answer breaks off: {error}"),
         }
     }
     let (status, body) = (head.status, kept.freeze());
-    Ok(Delivered { request_id, version, status, headers: head.headers, body, is_of_node })
+    let (is_canary, refused_effect) = (version.is_some() && version == canary, refused());
+    let headers = head.headers;
+    Ok(Delivered { request_id, version, status, headers, body, is_of_node, is_canary, refused_effect })
 }

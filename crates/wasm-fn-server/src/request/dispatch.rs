@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body as _;
 use http_body_util::Either;
 use hyper::body::Incoming;
-use wasm_fn_core::{Usage, VersionRef, normal_path};
+use wasm_fn_core::{Usage, VersionNo, VersionRef, normal_path};
 use wasm_fn_router::{HeldVersion, Reason, RequestAttributes, RouteTable, Stage};
 
 use super::{
@@ -207,9 +207,14 @@ impl<V> Selected<V> {
         RequestRun::new(version, arrival.at, request.body().progress(), in_flight, observed, asked_for)
     }
 
-    /// Whether the canary of a comparison answers.
-    pub(super) fn is_canary(&self) -> bool {
-        self.observed.as_ref().is_some_and(ObservedRequest::is_canary)
+    /// The version, if it is the canary of a comparison.
+    pub(super) fn canary(&self) -> Option<VersionNo> {
+        self.observed.as_ref().filter(|observed| observed.is_canary()).map(|_| self.version.no)
+    }
+
+    /// The same, counted with requests that asked for their version, or with all others.
+    pub(super) fn counted_apart(self, apart: bool) -> Self {
+        Self { asked_for: apart, ..self }
     }
 }
 

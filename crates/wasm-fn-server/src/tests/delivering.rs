@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use wasm_fn_core::Outcome;
+use wasm_fn_core::{Outcome, Side};
+use wasm_fn_router::Placement;
 
 use super::harness::{
     Fake, FakeBody, Node,
@@ -12,8 +13,8 @@ use super::harness::{
     get, ok, options, problem, text, trap, v,
 };
 use crate::{
-    Call, Delivered, DeliveryError, DeliveryOptions, EventDispatcher, FailureCause, InvokeFailure,
-    OverrideAccess, Redelivery,
+    Call, Delivered, DeliveryError, DeliveryOptions, DeliveryTarget, EventDispatcher, FailureCause,
+    InvokeFailure, OverrideAccess, Redelivery,
 };
 
 /// Nobody may choose versions.
@@ -33,6 +34,7 @@ fn to(function: &str) -> DeliveryOptions {
     DeliveryOptions {
         function: function.parse().unwrap(),
         stage: "live".parse().unwrap(),
+        target: DeliveryTarget::Drawn,
         redelivery: Redelivery::Always,
         answer_bytes_max: 1024,
     }
@@ -141,6 +143,43 @@ async fn a_trigger_may_forbid_a_second_run_after_an_effect() {
         tried.charged(Outcome::ServerError).await;
         tried.ran_on_stable(u32::from(!had_effect));
     }
+}
+
+#[tokio::test]
+async fn a_canary_can_be_asked_without_effects() {
+    for (asks, status) in [(false, 500), (true, 500), (true, 200)] {
+        let canary = move |call: Call| async move {
+            let effects = call.effects.unwrap();
+            assert!(!asks || !effects.begin(), "no effect is allowed");
+            self::status(status)
+        };
+        let tried = Setup::default().canary(canary).await;
+        let (function, stage) = ("hello".parse().unwrap(), "live".parse().unwrap());
+        assert_eq!(dispatcher(&tried.node).canary(&function, &stage), Some(v(2)));
+        let options = DeliveryOptions { target: DeliveryTarget::CanaryWithoutEffects, ..to("hello") };
+        let delivered = deliver(&tried, options).await.unwrap();
+        assert_eq!((delivered.status.as_u16(), delivered.version), (status, Some(v(2))));
+        assert_eq!((delivered.is_canary, delivered.refused_effect), (true, asks));
+        // Stable is not asked, and nobody is charged.
+        tried.ran_on_stable(0);
+        let told = tried.observer.heard(1).await.remove(0);
+        assert_eq!((told.side, told.placement), (Side::Canary, Placement::Request));
+        assert_eq!(tried.canary.snapshot().total(), 0);
+        assert_eq!(tried.canary.overrides().total(), 1);
+    }
+}
+
+#[tokio::test]
+async fn stable_can_be_asked_while_a_canary_is_there() {
+    // Every request would go to the canary.
+    let tried = Setup::default().canary(|_| async { status(500) }).await;
+    let options = DeliveryOptions { target: DeliveryTarget::Stable, ..to("hello") };
+    let delivered = deliver(&tried, options).await.unwrap();
+    assert_eq!((delivered.version, delivered.is_canary), (Some(v(1)), false));
+    tried.ran_on_stable(1);
+    let told = tried.observer.heard(1).await.remove(0);
+    assert_eq!((told.side, told.placement), (Side::Stable, Placement::Request));
+    tried.node.counts(Outcome::Success, 1).await;
 }
 
 #[tokio::test]

@@ -73,6 +73,10 @@ pub(crate) struct AddCommon {
     /// Maximum number of deliveries that begin in a time, such as 5/s, 100/m or 1000/h [default: any]
     #[arg(long, value_name = "RATE")]
     pub(crate) rate: Option<String>,
+    /// When an event that a canary failed to handle goes to stable at once: `always`, or `effect-free` only
+    /// if the canary had no effect [default: always]
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) redeliver: Option<String>,
     /// Reason, for the history
     #[arg(short, long)]
     pub(crate) message: Option<String>,
@@ -110,6 +114,9 @@ pub(crate) struct AddSchedule {
     /// Pause the trigger after this many failed runs one after the other [default: never]
     #[arg(long, value_name = "N")]
     pub(crate) pause_on_failure: Option<NonZeroU32>,
+    /// Run so many ticks on each canary as well, without effects, and on stable [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) canary_runs: Option<u32>,
     /// No ticks before this time, such as 2026-12-01T00:00:00Z
     #[arg(long, value_name = "TIME", value_parser = log_time)]
     pub(crate) start: Option<LogTime>,
@@ -138,6 +145,9 @@ pub(crate) struct AddWebhook {
     /// async]
     #[arg(long)]
     pub(crate) mode: Option<String>,
+    /// Deliver events with the same value of this header one at a time, in order, and to one version
+    #[arg(long, value_name = "HEADER")]
+    pub(crate) ordered_by: Option<String>,
     #[command(flatten)]
     pub(crate) common: AddCommon,
 }

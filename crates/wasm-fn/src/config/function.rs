@@ -64,6 +64,7 @@ pub(super) struct Raw {
     secrets_env: bool,
     #[serde(default, rename = "async")]
     asynchronous: bool,
+    async_ordered_by: Option<String>,
     sticky: Option<String>,
     cohorts: Vec<RawCohort>,
     rollout: rollout::Raw,
@@ -119,6 +120,7 @@ impl Raw {
             secrets: self.secrets,
             secrets_env: self.secrets_env,
             asynchronous: self.asynchronous,
+            async_ordered_by: self.async_ordered_by,
         };
         // The node checks it again, but here the error can name the line.
         let own = FunctionConfig::try_from(&config)

@@ -66,6 +66,7 @@ env = { GREETING = "hi" }
 secrets = ["API_KEY"]
 secrets_env = true
 async = true
+async_ordered_by = "x-user"
 sticky = "cookie:sid"
 cohorts = [
     { name = "beta", header = "x-group", in = ["beta", "staff"], to = "canary" },
@@ -144,6 +145,7 @@ client_ca = "people.pem"
             secrets: vec!["API_KEY".to_owned()],
             secrets_env: true,
             asynchronous: true,
+            async_ordered_by: Some("x-user".to_owned()),
         }
     );
     assert_eq!(
@@ -249,7 +251,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[function.hello]\n\nmemroy = \"1MiB\"\n",
         &expect![
-            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `preview`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `egress_requests`, `egress_bytes`, `egress_timeout`, `env`, `secrets`, `secrets_env`, `async`, `sticky`, `cohorts`, `rollout`, `gate`, `stage`"
+            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `preview`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `egress_requests`, `egress_bytes`, `egress_timeout`, `env`, `secrets`, `secrets_env`, `async`, `async_ordered_by`, `sticky`, `cohorts`, `rollout`, `gate`, `stage`"
         ],
     );
     refused(

@@ -1,17 +1,24 @@
 //! Events: connects the inbox, the triggers of the control plane, and the data plane that delivers.
 
-use std::{future::Future, num::NonZeroUsize, pin::Pin, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{StatusCode, header};
 use tokio::{sync::watch, task::JoinHandle};
-use wasm_fn_control::{Note, state::State};
-use wasm_fn_delivery::{
-    ActiveTrigger, Deliver, Destination, Ended, EventRunner, Events, EventsOptions, PauseTrigger, Triggers,
-    WallClock,
+use wasm_fn_control::{
+    Note,
+    state::{SeenRollout, State},
 };
-use wasm_fn_events::{PausedBy, Timestamp, TriggerId};
-use wasm_fn_server::{Delivered, DeliveryError, DeliveryOptions, EventDispatcher, Redelivery};
+use wasm_fn_core::{FunctionName, StageName, VersionNo};
+use wasm_fn_delivery::{
+    ActiveTrigger, Deliver, Destination, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing,
+    Recipient, Triggers, WallClock,
+};
+use wasm_fn_events::{PausedBy, Redeliver, Timestamp, TriggerId};
+use wasm_fn_rollout::{Command, Phase};
+use wasm_fn_server::{
+    Delivered, DeliveryError, DeliveryOptions, DeliveryTarget, EventDispatcher, Redelivery,
+};
 use wasm_fn_store::{EmbeddedInbox, InboxError};
 
 use super::{NodeControl, hosted::Hosted, webhooks::Webhooks};
@@ -39,8 +46,8 @@ pub(super) struct NodeEvents {
 /// Delivers by the data plane.
 pub(super) struct DataPlane(EventDispatcher<Hosted>);
 
-/// Pauses triggers by the control plane.
-struct Pauses(Arc<NodeControl>);
+/// Pauses triggers and rollouts by the control plane.
+struct ByControl(Arc<NodeControl>);
 
 impl NodeEvents {
     /// The events in `inbox` of the triggers of `control`, delivered by `dispatcher`. Nothing begins before
@@ -62,7 +69,7 @@ impl NodeEvents {
         });
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let options = EventsOptions { in_flight_max: threads.saturating_mul(IN_FLIGHT_PER_THREAD) };
-        let pauses = Box::new(Pauses(Arc::clone(control)));
+        let pauses = Box::new(ByControl(Arc::clone(control)));
         let events = Events::new(inbox, WallClock::wall(now), options, triggers.clone(), pauses);
         let deliver = Arc::new(DataPlane(dispatcher));
         Self { events, deliver, runner: None, following, triggers }
@@ -124,9 +131,11 @@ fn triggers(state: &State) -> Triggers {
         .functions()
         .flat_map(|(name, function)| function.stages.keys().map(move |stage| (name.clone(), stage.clone())));
     let asynchronous = state.functions().flat_map(|(name, function)| {
-        let allows = |stable| function.versions.get(&stable).is_some_and(|v| v.build.config.asynchronous);
-        let stages = function.stages.iter().filter(move |(_, state)| allows(state.stable));
-        stages.map(move |(stage, _)| (name.clone(), stage.clone()))
+        function.stages.iter().filter_map(move |(stage, state)| {
+            let config = &function.versions.get(&state.stable)?.build.config;
+            let ordered_by = config.async_ordered_by.clone();
+            config.asynchronous.then(|| ((name.clone(), stage.clone()), ordered_by))
+        })
     });
     Triggers { triggers: active.collect(), stages: stages.collect(), asynchronous: asynchronous.collect() }
 }
@@ -151,23 +160,38 @@ impl DataPlane {
 }
 
 impl Deliver for DataPlane {
+    fn canary(&self, function: &FunctionName, stage: &StageName) -> Option<VersionNo> {
+        self.0.canary(function, stage)
+    }
+
     async fn deliver(&self, destination: Destination, request: http::Request<Bytes>) -> Ended {
-        let Destination { function, stage } = destination;
-        let (redelivery, answer_bytes_max) = (Redelivery::Always, ANSWER_BYTES_MAX);
-        let options = DeliveryOptions { function, stage, redelivery, answer_bytes_max };
+        let Destination { function, stage, recipient, redeliver } = destination;
+        let redelivery = match redeliver {
+            Redeliver::Always => Redelivery::Always,
+            Redeliver::EffectFree => Redelivery::EffectFree,
+        };
+        let target = match recipient {
+            Recipient::Drawn => DeliveryTarget::Drawn,
+            Recipient::Stable => DeliveryTarget::Stable,
+            Recipient::CanaryWithoutEffects => DeliveryTarget::CanaryWithoutEffects,
+        };
+        let answer_bytes_max = ANSWER_BYTES_MAX;
+        let options = DeliveryOptions { function, stage, target, redelivery, answer_bytes_max };
         match self.0.deliver(request, options).await {
             Ok(delivered) => ended(&delivered),
             Err(DeliveryError::NoSuchStage { .. }) => Ended::NoSuchStage,
             // Nobody has seen the answer, so it is as good as none. A canary is charged already, and a
             // repetition spends no attempt of the event.
-            Err(error @ DeliveryError::BrokeOff { is_canary: true, .. }) => {
+            Err(error @ DeliveryError::BrokeOff { is_canary: true, .. }) if recipient == Recipient::Drawn => {
                 Ended::OfNode { retry_after: Some(Duration::ZERO), detail: error.to_string() }
             }
-            Err(DeliveryError::BrokeOff { version, reason, .. }) => Ended::Answered {
+            Err(DeliveryError::BrokeOff { version, is_canary, reason, refused_effect }) => Ended::Answered {
                 version: Some(version),
                 status: StatusCode::BAD_GATEWAY,
                 retry_after: None,
                 detail: format!("the answer broke off: {reason}"),
+                is_canary,
+                refused_effect,
             },
         }
     }
@@ -181,7 +205,8 @@ fn ended(delivered: &Delivered) -> Ended {
         let seconds = retry_after.and_then(|text| text.parse().ok());
         return Ended::OfNode { retry_after: seconds.map(Duration::from_secs), detail };
     }
-    Ended::Answered { version: delivered.version, status: delivered.status, retry_after, detail }
+    let Delivered { version, status, is_canary, refused_effect, .. } = *delivered;
+    Ended::Answered { version, status, retry_after, detail, is_canary, refused_effect }
 }
 
 /// What the answer says, if it is no success: the detail of a problem (RFC 9457), or its first line.
@@ -198,22 +223,39 @@ fn detail(delivered: &Delivered) -> String {
     text.chars().filter(|c| !c.is_control()).take(DETAIL_CHARS_MAX).collect()
 }
 
-impl PauseTrigger for Pauses {
-    fn pause<'a>(
-        &'a self,
-        trigger: &'a TriggerId,
-        failures: u32,
-    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> {
-        let note = Note {
-            actor: "node".to_owned(),
-            token: None,
-            origin: String::new(),
-            message: Some(format!("{failures} runs failed one after the other")),
-            expected_revision: None,
-        };
+/// What the node notes of what it does by itself.
+fn note(message: String) -> Note {
+    Note {
+        actor: "node".to_owned(),
+        token: None,
+        origin: String::new(),
+        message: Some(message),
+        expected_revision: None,
+    }
+}
+
+impl Pauses for ByControl {
+    fn pause<'a>(&'a self, trigger: &'a TriggerId, failures: u32) -> Pausing<'a> {
+        let note = note(format!("{failures} runs failed one after the other"));
         Box::pin(async move {
             let paused = self.0.pause_trigger(trigger.clone(), PausedBy::Failures(failures), note).await;
             paused.map(drop).map_err(|error| error.to_string())
+        })
+    }
+
+    fn pause_rollout<'a>(&'a self, trigger: &'a TriggerId, canary: VersionNo, reason: String) -> Pausing<'a> {
+        Box::pin(async move {
+            let (state, key) = (self.0.state(), (trigger.function.clone(), trigger.stage.clone()));
+            let rollout = state.rollout(&key).filter(|rollout| rollout.canary == canary);
+            let rollout = rollout.ok_or_else(|| format!("there is no rollout of {canary} any more"))?;
+            if matches!(rollout.phase, Phase::Paused { .. } | Phase::Frozen { .. }) {
+                return Ok(());
+            }
+            let (step, started_ms) = (rollout.step(), rollout.started_ms);
+            let seen = SeenRollout { canary, started_ms, step, held: false };
+            let (function, stage) = key;
+            let paused = self.0.command_as_seen(function, stage, Command::Pause, Some(seen), note(reason));
+            paused.await.map(drop).map_err(|error| error.to_string())
         })
     }
 }

@@ -16,7 +16,7 @@ use wasm_fn_core::{FunctionName, StageName};
 use wasm_fn_delivery::{EventOperations as _, EventRequest, Events, Triggers};
 use wasm_fn_events::{CloudEvent, Timestamp, Trigger, TriggerId, TriggerKind, WebhookMode, WebhookSource};
 use wasm_fn_secrets::SecretValue;
-use wasm_fn_server::{DeliveryOptions, EventReceiver, Received, Redelivery, RequestId};
+use wasm_fn_server::{DeliveryOptions, DeliveryTarget, EventReceiver, Received, Redelivery, RequestId};
 use wasm_fn_store::{EmbeddedInbox, Put};
 
 use super::{
@@ -152,7 +152,7 @@ impl Webhooks {
         match source.mode() {
             WebhookMode::Async => {
                 let event_id = event.id.as_str().to_owned();
-                let put = self.events.receive(id, trigger, event).await;
+                let put = self.events.receive_with(id, trigger, event, &head.headers).await;
                 let put = put.map_err(|error| {
                     tracing::warn!(trigger = %id, %error, "webhook was not received");
                     refusal(StatusCode::SERVICE_UNAVAILABLE, "inbox-full", "the event was not kept")
@@ -213,6 +213,7 @@ impl Webhooks {
         let options = DeliveryOptions {
             function: id.function.clone(),
             stage: id.stage.clone(),
+            target: DeliveryTarget::Drawn,
             redelivery: Redelivery::EffectFree,
             answer_bytes_max: ANSWER_BYTES_MAX,
         };
@@ -253,7 +254,7 @@ impl EventReceiver for Webhooks {
 
     fn deferred_bytes_max(&self, function: &FunctionName, stage: &StageName) -> Option<u64> {
         let triggers = self.triggers.borrow();
-        triggers.asynchronous.contains(&(function.clone(), stage.clone())).then_some(BODY_BYTES_MAX)
+        triggers.asynchronous.contains_key(&(function.clone(), stage.clone())).then_some(BODY_BYTES_MAX)
     }
 
     fn defer(

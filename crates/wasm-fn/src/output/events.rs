@@ -103,6 +103,9 @@ pub(crate) fn trigger(trigger: &api::TriggerView, now_ms: u64, look: Look) -> St
     }
     line("retry", retry(&trigger.retry));
     line("limits", limits(trigger));
+    if trigger.redeliver.as_deref() == Some("effect-free") {
+        line("canary", "an event that it fails goes to stable at once if it had no effect".to_owned());
+    }
     line("added", format!("{} by {}", time::second(trigger.created_ms), trigger.created_by));
     if let Some(paused) = &trigger.paused {
         line("paused", pause(paused));
@@ -127,7 +130,20 @@ pub(crate) fn trigger(trigger: &api::TriggerView, now_ms: u64, look: Look) -> St
     if !counts.versions.is_empty() {
         let _ = write!(text, "\nsince the node started:\n{}", versions(&counts.versions, look));
     }
+    if !counts.canary_runs.is_empty() {
+        let runs = canary_runs(&counts.canary_runs, look);
+        let _ = write!(text, "\n\nticks on a canary without effects, beside stable:\n{runs}");
+    }
     text.trim_end().to_owned()
+}
+
+fn canary_runs(runs: &[api::CanaryRunsView], look: Look) -> String {
+    let mut table = table(&["VERSION", "PASSED", "FAILED", "UNCLEAR"], &[1, 2, 3]);
+    for api::CanaryRunsView { version, passed, failed, unclear } in runs {
+        let counts = [passed, failed, unclear].map(ToString::to_string);
+        row(&mut table, std::iter::once(version.clone()).chain(counts));
+    }
+    fit(table, look)
 }
 
 fn settings(schedule: &api::ScheduleSpec) -> String {
@@ -135,6 +151,7 @@ fn settings(schedule: &api::ScheduleSpec) -> String {
     parts.extend(schedule.catch_up_ms.map(|ms| format!("catch-up {}", span(ms))));
     parts.extend(schedule.jitter_ms.filter(|&ms| ms > 0).map(|ms| format!("jitter {}", span(ms))));
     parts.extend(schedule.pause_on_failure.map(|runs| format!("paused after {runs} failed runs in a row")));
+    parts.extend(schedule.canary_runs.map(|runs| format!("{runs} ticks on a canary as well")));
     parts.extend(schedule.start_ms.map(|at| format!("from {}", time::second(at))));
     parts.extend(schedule.end_ms.map(|at| format!("until {}", time::second(at))));
     parts.join(", ")
@@ -149,10 +166,11 @@ fn retry(retry: &api::RetrySpec) -> String {
     parts.join(", ")
 }
 
-/// `10 at a time, 5/s at most`.
+/// `10 at a time, 5/s at most, in order by ce-subject`.
 fn limits(trigger: &api::TriggerView) -> String {
     let rate = trigger.rate.as_ref().map(|rate| format!(", {rate} at most")).unwrap_or_default();
-    format!("{} at a time{rate}", trigger.concurrency_max)
+    let order = trigger.ordered_by.as_ref().map(|by| format!(", in order by {by}")).unwrap_or_default();
+    format!("{} at a time{rate}{order}", trigger.concurrency_max)
 }
 
 fn pause(pause: &api::PauseView) -> String {

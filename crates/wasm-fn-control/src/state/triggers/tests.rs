@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 
 use wasm_fn_core::{FunctionName, VersionNo};
-use wasm_fn_events::{EventPath, PausedBy, RetryPolicy, Trigger, TriggerId, TriggerKind, WebhookSource};
+use wasm_fn_events::{
+    EventPath, PausedBy, Redeliver, RetryPolicy, Trigger, TriggerId, TriggerKind, WebhookSource,
+};
 
 use super::OF_FUNCTION_MAX;
 use crate::state::{Action, Change, Function, FunctionChange, Meta, StageState, State};
@@ -29,6 +31,8 @@ fn webhook(name: &str) -> Trigger {
         retry: RetryPolicy::default(),
         concurrency_max: NonZeroU32::new(1).unwrap(),
         rate: None,
+        ordered_by: None,
+        redeliver: Redeliver::Always,
         paused: None,
     }
 }

@@ -3,8 +3,8 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use wasm_fn_events::{
-    CronTimes, EventPath, Interval, Overlap, Pause, PausedBy, RetryPolicy, Schedule, ScheduleOptions,
-    ScheduleTime, Timestamp, Trigger, TriggerKind, WebhookMode, WebhookSource,
+    CronTimes, EventPath, Interval, Overlap, Pause, PausedBy, Redeliver, RetryPolicy, Schedule,
+    ScheduleOptions, ScheduleTime, Timestamp, Trigger, TriggerKind, WebhookMode, WebhookSource,
 };
 
 use super::StoredTriggers;
@@ -17,6 +17,8 @@ fn state(kind: TriggerKind, paused: Option<Pause>) -> TriggerState {
         retry: RetryPolicy::default(),
         concurrency_max: NonZeroU32::new(7).unwrap(),
         rate: "5/m".parse().ok(),
+        ordered_by: "ce-subject".parse().ok(),
+        redeliver: Redeliver::EffectFree,
         paused,
     };
     TriggerState {
@@ -40,6 +42,7 @@ fn triggers_are_read_as_they_were_written() {
         catch_up: Duration::from_secs(120),
         jitter: Duration::from_secs(3),
         pause_on_failure: NonZeroU32::new(4),
+        canary_runs: 3,
         start: Some(Timestamp::from_unix_ms(5)),
         end: Some(Timestamp::from_unix_ms(6)),
     };

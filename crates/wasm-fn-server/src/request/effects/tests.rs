@@ -22,3 +22,13 @@ fn whoever_comes_first_wins_between_threads() {
         assert_ne!(made.join().unwrap(), forbidden);
     }
 }
+
+#[test]
+fn a_guard_that_forbids_tells_whether_it_was_asked() {
+    let effects = EffectGuard::forbidding();
+    assert!(!effects.has_refused());
+    assert!(!effects.clone().begin() && !effects.begin());
+    assert!(effects.has_refused() && effects.forbid());
+    let effects = EffectGuard::default();
+    assert!(effects.begin() && !effects.has_refused());
+}

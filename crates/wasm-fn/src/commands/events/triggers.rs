@@ -44,13 +44,14 @@ async fn add_schedule(args: args::AddSchedule, output: Output) -> Result<u8, Fau
         overlap: args.overlap,
         catch_up_ms: args.catch_up.map(millis),
         jitter_ms: args.jitter.map(millis),
+        canary_runs: args.canary_runs,
         pause_on_failure: args.pause_on_failure.map(std::num::NonZeroU32::get),
         start_ms: args.start.map(time::unix_ms),
         end_ms: args.end.map(time::unix_ms),
     });
     let name =
         args.name.map_or_else(|| Named::Free("schedule".to_owned()), |name| Named::So(name.to_string()));
-    add(args.function, name, source, args.common, output).await
+    add(args.function, name, source, None, args.common, output).await
 }
 
 async fn add_webhook(args: args::AddWebhook, output: Output) -> Result<u8, Fault> {
@@ -59,7 +60,7 @@ async fn add_webhook(args: args::AddWebhook, output: Output) -> Result<u8, Fault
     let name = args.name.map_or_else(|| Named::Free(provider.clone()), |name| Named::So(name.to_string()));
     let mode = args.mode;
     let source = api::SourceSpec::Webhook(api::WebhookSpec { provider, secrets, mode });
-    add(args.function, name, source, args.common, output).await
+    add(args.function, name, source, args.ordered_by, args.common, output).await
 }
 
 /// The name of a new trigger.
@@ -74,11 +75,12 @@ async fn add(
     function: FunctionName,
     name: Named,
     source: api::SourceSpec,
+    ordered_by: Option<String>,
     common: args::AddCommon,
     output: Output,
 ) -> Result<u8, Fault> {
     let args::AddCommon { stage, path: events_path, attempts, max_age, .. } = common;
-    let args::AddCommon { concurrency, rate, message, connection, .. } = common;
+    let args::AddCommon { concurrency, rate, redeliver, message, connection, .. } = common;
     let failed = || format!("no trigger of `{function}` was added");
     let client = connect(&connection)?;
     let name = match name {
@@ -98,6 +100,8 @@ async fn add(
         },
         concurrency_max: concurrency,
         rate,
+        ordered_by,
+        redeliver,
         message,
         expected_revision: None,
     };

@@ -264,6 +264,13 @@ fn function() -> Vec<Key> {
         key("secrets_env", code(false), "true", &[], "Show the secrets as environment variables too"),
         key("async", code(false), "true", &[], "Whether clients may send requests that are answered later"),
         key(
+            "async_ordered_by",
+            "none",
+            "\"x-user\"",
+            &["\"cookie\"", "\"a b\""],
+            "Header by whose value such requests are answered one at a time, in order",
+        ),
+        key(
             "sticky",
             code(Sticky::default()),
             "\"cookie:sid\"",

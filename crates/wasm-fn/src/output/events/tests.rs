@@ -20,6 +20,7 @@ fn nightly() -> api::TriggerView {
             catch_up_ms: Some(60_000),
             jitter_ms: Some(10_000),
             pause_on_failure: Some(3),
+            canary_runs: Some(5),
             start_ms: None,
             end_ms: None,
         }),
@@ -33,6 +34,8 @@ fn nightly() -> api::TriggerView {
         },
         concurrency_max: 10,
         rate: Some("5/s".to_owned()),
+        ordered_by: Some("ce-subject".to_owned()),
+        redeliver: Some("effect-free".to_owned()),
         created_ms: NOW_MS,
         created_by: "ana".to_owned(),
         paused: Some(api::PauseView {
@@ -58,6 +61,12 @@ fn nightly() -> api::TriggerView {
                 retried: 2,
                 failed: 1,
             }],
+            canary_runs: vec![api::CanaryRunsView {
+                version: "v3".to_owned(),
+                passed: 2,
+                failed: 0,
+                unclear: 1,
+            }],
             ..Default::default()
         },
         revision: 7,
@@ -72,9 +81,10 @@ fn a_trigger_is_shown_with_its_settings_and_numbers() {
         hello  stage live  trigger nightly
         source   0 3 * * * Europe/Berlin, every 1m 30s
         request  POST /_events/nightly
-        schedule overlap skip, catch-up 1m, jitter 10s, paused after 3 failed runs in a row
+        schedule overlap skip, catch-up 1m, jitter 10s, paused after 3 failed runs in a row, 5 ticks on a canary as well
         retry    20 deliveries at most, within 1day, waits of up to 1s, then up to 1h
-        limits   10 at a time, 5/s at most
+        limits   10 at a time, 5/s at most, in order by ce-subject
+        canary   an event that it fails goes to stable at once if it had no effect
         added    2026-11-22T10:00:00Z by ana
         paused   since 2026-11-22T10:00:00Z after 3 failed runs in a row
         inbox    2 waiting, 0 in flight, 1 dead, the oldest came 5m ago
@@ -86,7 +96,11 @@ fn a_trigger_is_shown_with_its_settings_and_numbers() {
 
         since the node started:
         VERSION  ON TIME  LATE  ACKNOWLEDGED  RETRIED  FAILED
-        v2             5     1             3        2       1"#]]
+        v2             5     1             3        2       1
+
+        ticks on a canary without effects, beside stable:
+        VERSION  PASSED  FAILED  UNCLEAR
+        v3            2       0        1"#]]
     .assert_eq(&trigger(&nightly(), NOW_MS, PLAIN));
 }
 

@@ -130,7 +130,11 @@ async fn apply(inbox: &EmbeddedInbox, model: &mut Model, now_ms: u64, step: &Ste
             }
         }
         Step::Take { events_max } => {
-            let take = Take { events_max: *events_max, bytes_max: u64::MAX, admit: |_: &str, in_flight| in_flight < 2 };
+            let take = Take {
+                events_max: *events_max,
+                bytes_max: u64::MAX,
+                admit: |_: &str, in_flight| in_flight < 2,
+            };
             let taken = inbox.take(now_ms, take).await.unwrap();
             for event in &taken {
                 let expected = model.eligible(now_ms, &event.trigger);

@@ -13,6 +13,8 @@ fn view(stage: &str, name: &str) -> api::TriggerView {
         retry: api::RetrySpec::default(),
         concurrency_max: 10,
         rate: None,
+        ordered_by: None,
+        redeliver: None,
         created_ms: 0,
         created_by: "admin".to_owned(),
         paused: None,
