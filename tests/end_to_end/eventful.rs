@@ -66,7 +66,9 @@ async fn schedule_runs_a_function_and_goes_on_after_a_crash() {
         .iter()
         .map(|entry| entry["action"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(actions, ["remove-trigger", "resume-trigger", "pause-trigger", "add-trigger", "deploy"]);
+    let expected =
+        ["remove-trigger", "resume-trigger", "run-trigger", "pause-trigger", "add-trigger", "deploy"];
+    assert_eq!(actions, expected);
 }
 
 #[tokio::test]
@@ -97,11 +99,24 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Sends what GitHub would send.
 async fn push(node: &Node, hook: &str, id: &str, body: &'static str, key: &[u8]) -> Answer {
+    push_for(node, hook, id, body, key, "7").await
+}
+
+/// The same for the repository of this number.
+async fn push_for(
+    node: &Node,
+    hook: &str,
+    id: &str,
+    body: &'static str,
+    key: &[u8],
+    repository: &str,
+) -> Answer {
     let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), body.as_bytes());
     let request = node
         .http
         .request(Method::POST, hook)
         .header("x-github-event", "push")
+        .header("x-github-hook-installation-target-id", repository)
         .header("x-github-delivery", id)
         .header("x-hub-signature-256", format!("sha256={}", hex(signature.as_ref())))
         .header("content-type", "application/json");
@@ -237,4 +252,77 @@ async fn request_may_be_answered_later() {
         while node.api_ok(Method::GET, &path, None).await["state"]["text"] != "201 by v2" {}
     })
     .await;
+}
+
+#[tokio::test]
+async fn deliveries_wait_for_the_rate() {
+    let node = Node::start().await;
+    stable(&node, "hello-v1").await;
+    let hook = webhook(&node, &["--rate", "1/h"]).await;
+    for id in ["1", "2", "3"] {
+        assert_eq!(push(&node, &hook, id, "{}", KEY).await.status, 202);
+    }
+    let waits = |trigger: &Value| sum(trigger, "acknowledged") == 1 && trigger["inbox"]["waiting"] == 2;
+    let trigger = until(&node, "github", "one delivery", waits).await;
+    assert_eq!((&trigger["rate"], &trigger["inbox"]["in_flight"]), (&json!("1/h"), &json!(0)));
+    node.cli(&["triggers", "add", "webhook", "hello", "--provider", "github", "--secret", "WEBHOOK_KEY"])
+        .await
+        .ok();
+    let refused = ["triggers", "add", "schedule", "hello", "--every", "1m", "--rate", "5/d"];
+    node.cli(&refused).await.refused(&["5/d", "5/s"]);
+    // Those of all functions, in one answer.
+    let all = node.cli_ok(&["triggers", "list"]).await;
+    for name in ["github ", "github-2"] {
+        assert!(all.lines().any(|line| line.contains(name)), "{all}");
+    }
+}
+
+#[tokio::test]
+async fn events_are_in_order_by_a_header_of_the_service() {
+    let node = Node::start().await;
+    stable(&node, "hello-v1").await;
+    let by = ["--ordered-by", "X-GitHub-Hook-Installation-Target-Id", "--redeliver", "effect-free"];
+    let hook = webhook(&node, &by).await;
+    node.cli_ok(&["triggers", "pause", "hello", "github"]).await;
+    for (id, repository) in [("1", "7"), ("2", "8"), ("3", "7")] {
+        assert_eq!(push_for(&node, &hook, id, "{}", KEY, repository).await.status, 202);
+    }
+    let list = node.cli_json(&["events", "list", "hello", "github"]).await;
+    let keys = list["events"].as_array().unwrap().iter().map(|event| event["ordering_key"].as_str().unwrap());
+    assert_eq!(keys.collect::<Vec<_>>(), ["7", "8", "7"]);
+    node.cli_ok(&["triggers", "resume", "hello", "github"]).await;
+    let trigger = until(&node, "github", "all events", |trigger| sum(trigger, "acknowledged") == 3).await;
+    let settings = (&trigger["ordered_by"], &trigger["redeliver"]);
+    assert_eq!(settings, (&json!("x-github-hook-installation-target-id"), &json!("effect-free")));
+}
+
+#[tokio::test]
+async fn canary_that_fails_a_tick_without_effects_has_its_rollout_paused() {
+    let node = Node::start().await;
+    stable(&node, "hello-v1").await;
+    let add = ["triggers", "add", "schedule", "hello", "--cron", "0 0 1 1 *", "--canary-runs", "3"];
+    node.cli_ok(&add).await;
+    let canary = json!({ "name": "canary", "steps": ["1%"] });
+    node.deploy_by("hello", "hello-v2", json!({}), canary.clone()).await;
+    let run = ["triggers", "run", "hello", "schedule"];
+    node.cli_ok(&run).await;
+    let passed = |trigger: &Value| trigger["counts"]["canary_runs"][0]["passed"] == 1;
+    until(&node, "schedule", "a run that passes", passed).await;
+    node.cli_ok(&["abort", "hello"]).await;
+
+    node.deploy_by("hello", "broken", json!({}), canary).await;
+    node.cli_ok(&run).await;
+    let failed = |trigger: &Value| trigger["counts"]["canary_runs"][0]["failed"] == 1;
+    let trigger = until(&node, "schedule", "a run that fails", failed).await;
+    assert_eq!(trigger["counts"]["canary_runs"][0]["version"], "v3");
+    patiently("the pause", async { while node.live("hello").await["rollout"]["phase"] != "paused" {} }).await;
+    let history = node.cli_json(&["history", "hello"]).await;
+    let newest = &history["entries"][0];
+    let message = newest["message"].as_str().unwrap();
+    assert_eq!((&newest["action"], &newest["actor"]), (&json!("pause"), &json!("node")));
+    assert!(message.starts_with("v3 answered 500 to a tick of `schedule` that stable handled"), "{message}");
+    // Every tick was handled by stable.
+    let trigger = until(&node, "schedule", "both ticks", |trigger| sum(trigger, "acknowledged") == 2).await;
+    assert_eq!(trigger["counts"]["versions"].as_array().unwrap().len(), 1, "{trigger}");
+    assert_eq!(trigger["counts"]["versions"][0]["version"], "v1");
 }

@@ -55,6 +55,7 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::DeleteSecret => delete(secrets::delete::<H, S>),
         Operation::RotateSecretsKey => post(secrets::rotate_key::<H, S>),
         Operation::ListTriggers => get(triggers::list::<H, S>),
+        Operation::ListAllTriggers => get(triggers::list_all::<H, S>),
         Operation::GetTrigger => get(triggers::show::<H, S>),
         Operation::AddTrigger => put(triggers::add::<H, S>),
         Operation::RemoveTrigger => delete(triggers::remove::<H, S>),

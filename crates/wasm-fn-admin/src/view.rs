@@ -390,6 +390,7 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
         growth: Vec::new(),
         secrets: BTreeMap::new(),
         trigger: None,
+        events: None,
         hash: hex::encode(entry.hash),
     };
     let abort = match action {
@@ -427,6 +428,12 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
             _ => BTreeMap::new(),
         },
         trigger: action.trigger().map(ToString::to_string),
+        events: match action {
+            Action::OperateEvents { count, which, .. } => {
+                Some(api::OperatedEventsView { count: *count, which: which.clone() })
+            }
+            _ => None,
+        },
         ..shown(action.as_str(), action.version(), numbers.filter(|_| abort.is_none()))
     };
     std::iter::once(own).chain(abort)

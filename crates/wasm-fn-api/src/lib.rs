@@ -50,19 +50,19 @@ pub use secret::{
 };
 pub use status::{
     FunctionList, FunctionStatus, FunctionSummary, FunctionsQuery, HistoryEntry, HistoryPage, HistoryQuery,
-    NodeView, StageStatus, StageSummary, TallyView, VersionInfo, VersionList, VersionPlace, VersionRole,
-    VersionStatus, VersionVerdictView, VersionsQuery,
+    NodeView, OperatedEventsView, StageStatus, StageSummary, TallyView, VersionInfo, VersionList,
+    VersionPlace, VersionRole, VersionStatus, VersionVerdictView, VersionsQuery,
 };
 pub use traffic::{
     AbortRequest, DeleteQuery, Deleted, HoldRequest, PromoteRequest, RollbackRequest, RolloutSeen,
     SplitShare, StageChanged, StageDeleted, TrafficRequest,
 };
 pub use triggers::{
-    ASYNC, BackfillRequest, CanaryRunsView, DeadLettersChanged, DeadLettersRequest, EventHeaderView,
-    EventRequestView, EventStateView, EventStatus, EventView, EventsPage, EventsQuery, EventsState,
-    InboxView, PauseView, RetrySpec, ScheduleSpec, SourceSpec, TriggerBackfilled, TriggerCommand,
-    TriggerCountsView, TriggerList, TriggerRemoved, TriggerRequest, TriggerRun, TriggerVersionView,
-    TriggerView, WebhookSpec,
+    ASYNC, AllTriggers, BackfillRequest, CanaryRunsView, DeadLettersChanged, DeadLettersRequest,
+    EventHeaderView, EventRequestView, EventStateView, EventStatus, EventView, EventsPage, EventsQuery,
+    EventsState, InboxView, PauseView, RetrySpec, ScheduleSpec, SourceSpec, TriggerBackfilled,
+    TriggerCommand, TriggerCountsView, TriggerList, TriggerRemoved, TriggerRequest, TriggerRun,
+    TriggerVersionView, TriggerView, TriggersQuery, WebhookSpec,
 };
 
 /// The stage if a request names none.

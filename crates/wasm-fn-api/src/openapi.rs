@@ -380,6 +380,7 @@ impl Describer {
                 refusals: &[],
             },
             Operation::ListTriggers
+            | Operation::ListAllTriggers
             | Operation::GetTrigger
             | Operation::AddTrigger
             | Operation::RemoveTrigger

@@ -58,6 +58,8 @@ pub enum Operation {
     RotateSecretsKey,
     /// Lists the triggers of a function.
     ListTriggers,
+    /// Lists the triggers of all functions.
+    ListAllTriggers,
     /// Shows a trigger.
     GetTrigger,
     /// Adds a trigger.
@@ -138,7 +140,7 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 52] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
@@ -165,6 +167,7 @@ impl Operation {
         Self::DeleteSecret,
         Self::RotateSecretsKey,
         Self::ListTriggers,
+        Self::ListAllTriggers,
         Self::GetTrigger,
         Self::AddTrigger,
         Self::RemoveTrigger,
@@ -222,6 +225,7 @@ impl Operation {
             Self::DeleteSecret => (Delete, "/v1/functions/{function}/stages/{stage}/secrets/{secret}"),
             Self::RotateSecretsKey => (Post, "/v1/secrets/rotate-key"),
             Self::ListTriggers => (Get, "/v1/functions/{function}/triggers"),
+            Self::ListAllTriggers => (Get, "/v1/triggers"),
             Self::GetTrigger => (Get, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}"),
             Self::AddTrigger => (Put, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}"),
             Self::RemoveTrigger => (Delete, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}"),
@@ -290,6 +294,7 @@ impl Operation {
             Self::DeleteSecret => "deleteSecret",
             Self::RotateSecretsKey => "rotateSecretsKey",
             Self::ListTriggers => "listTriggers",
+            Self::ListAllTriggers => "listAllTriggers",
             Self::GetTrigger => "getTrigger",
             Self::AddTrigger => "addTrigger",
             Self::RemoveTrigger => "removeTrigger",
@@ -337,6 +342,7 @@ impl Operation {
             | Self::ListVersions
             | Self::GetHistory
             | Self::ListTriggers
+            | Self::ListAllTriggers
             | Self::GetTrigger => Permission::ReadFunctions,
             Self::AddTrigger | Self::RemoveTrigger => Permission::ManageTriggers,
             Self::PauseTrigger

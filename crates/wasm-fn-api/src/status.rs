@@ -9,8 +9,8 @@ use super::{
     ConfigSpec, EndedRolloutView, EvidenceView, ProposalView, RolloutView, SplitShare, StageConfigSpec,
 };
 use crate::words::{
-    ActionWord, DigestText, FunctionText, KindWord, PreviewAccessWord, RouteText, SchemeWord, StageText,
-    StepText, StickyText, TriggerText, VersionText, WeightText,
+    ActionWord, DigestText, EventsOfText, FunctionText, KindWord, PreviewAccessWord, RouteText, SchemeWord,
+    StageText, StepText, StickyText, VersionText, WeightText,
 };
 
 /// Parameters of `GET /v1/functions`.
@@ -355,7 +355,8 @@ pub struct HistoryEntry {
     pub growth: Vec<String>,
     /// `deploy`, `traffic`, `step`, `await`, `pause`, `resume`, `freeze`, `promote`, `settle`, `abort`,
     /// `rollback`, `delete-stage`, `delete`, `set-secret`, `delete-secret`, `reseal-secrets`, `add-trigger`,
-    /// `pause-trigger`, `resume-trigger`, `remove-trigger`.
+    /// `pause-trigger`, `resume-trigger`, `remove-trigger`, `run-trigger`, `backfill-trigger`,
+    /// `redrive-events`, `discard-events`. The last four change no function, and leave its revision.
     #[schema(value_type = ActionWord)]
     pub action: String,
     /// The stage that the change is about.
@@ -378,13 +379,25 @@ pub struct HistoryEntry {
     /// secret that was deleted has 0.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, u32>,
-    /// The trigger that the change is about.
+    /// The trigger that the change is about, or `@async` for the requests that clients sent asynchronously.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<TriggerText>)]
+    #[schema(value_type = Option<EventsOfText>)]
     pub trigger: Option<String>,
+    /// What was done with events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<OperatedEventsView>,
     /// Hash of this entry. It covers the hash of the entry before it.
     #[schema(value_type = DigestText)]
     pub hash: String,
+}
+
+/// What was done with events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct OperatedEventsView {
+    /// With how many: that were put into the inbox, delivered again, or removed.
+    pub count: u64,
+    /// With which, for people: an id, ids, a range of times, or `all dead letters`.
+    pub which: String,
 }
 
 /// The node: the answer to `GET /v1/node`.

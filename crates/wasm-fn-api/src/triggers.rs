@@ -11,8 +11,8 @@ pub use event::{
 };
 pub use spec::{RetrySpec, ScheduleSpec, SourceSpec, TriggerCommand, TriggerRequest, WebhookSpec};
 pub use view::{
-    CanaryRunsView, InboxView, PauseView, TriggerCountsView, TriggerList, TriggerRemoved, TriggerVersionView,
-    TriggerView,
+    AllTriggers, CanaryRunsView, InboxView, PauseView, TriggerCountsView, TriggerList, TriggerRemoved,
+    TriggerVersionView, TriggerView, TriggersQuery,
 };
 
 /// What stands in place of a trigger's name for requests that clients sent asynchronously.

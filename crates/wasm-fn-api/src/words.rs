@@ -203,7 +203,7 @@ words!(
     "Something that a role may be allowed to do."
 );
 /// What a change of a function can do.
-const ACTIONS: [&str; 23] = [
+const ACTIONS: [&str; 27] = [
     "deploy",
     "traffic",
     "step",
@@ -227,6 +227,10 @@ const ACTIONS: [&str; 23] = [
     "pause-trigger",
     "resume-trigger",
     "remove-trigger",
+    "run-trigger",
+    "backfill-trigger",
+    "redrive-events",
+    "discard-events",
 ];
 
 /// What else the audit log records: changes of tokens and keys.

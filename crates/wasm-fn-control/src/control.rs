@@ -42,6 +42,7 @@ pub use deploy::{Deploy, Deployed};
 pub use error::ControlError;
 pub use secrets::SecretId;
 pub use tokens::CreateToken;
+pub use triggers::OperatedEvents;
 
 /// How many deployments may run or wait. More are refused.
 const DEPLOYMENTS_MAX: usize = 32;
@@ -355,12 +356,14 @@ impl<H: Host, S: Store> Control<H, S> {
         .sealed();
         let mut after = State::clone(&before);
         after.apply(&entry.change, &entry.meta());
-        let next = match &entry.change {
-            Change::Function(change) => {
-                Some(writer.publisher.changed(&after, &self.table.load(), &change.function)?)
-            }
+        let changed = match &entry.change {
+            Change::Function(change) if !change.action.is_record() => Some(change),
+            Change::Function(_) | Change::Access(_) => None,
+        };
+        let next = match changed {
+            Some(change) => Some(writer.publisher.changed(&after, &self.table.load(), &change.function)?),
             // The table does not depend on it.
-            Change::Access(_) => None,
+            None => None,
         };
         let ring = match &entry.change {
             Change::Access(AccessChange::AddDataKey { .. } | AccessChange::DropDataKeys { .. }) => {
@@ -375,7 +378,7 @@ impl<H: Host, S: Store> Control<H, S> {
 
         writer.head = entry.hash;
         let after = Arc::new(after);
-        if let (Some(next), Change::Function(change)) = (next, &entry.change) {
+        if let (Some(next), Some(change)) = (next, changed) {
             let (table, over) = writer.publisher.keep(next);
             if change.action.ends_canary() {
                 // Also redirects requests that still hold an earlier table.
@@ -385,7 +388,7 @@ impl<H: Host, S: Store> Control<H, S> {
         }
         self.show(Arc::clone(&after));
         log(&entry);
-        if let Change::Function(change) = &entry.change {
+        if let Some(change) = changed {
             self.ended.count(change, &before, &after);
             self.changed.notify_one();
             self.keep_base(change, &after);

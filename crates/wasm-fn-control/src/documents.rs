@@ -85,6 +85,10 @@ pub async fn stored_state(store: &impl Store) -> Result<State, StoreError> {
 /// The commit for `entry`, which leads to the state `after`.
 pub(crate) fn commit(entry: &Entry, after: &State) -> Commit {
     let (subject, document) = match &entry.change {
+        // It changes nothing either.
+        Change::Function(change) if change.action.is_record() => {
+            (Subject::Function(change.function.clone()), None)
+        }
         Change::Function(change) => {
             let function = after.stored_function(&change.function).cloned().unwrap_or_default();
             let document = json(&stored::StoredFunction::from(&*function));

@@ -36,7 +36,8 @@ use wasm_fn_secrets::SealedDataKey;
 pub use advance::{Facts, effective};
 pub use approval::Approve;
 pub use change::{
-    AccessChange, Action, Advance, Build, Change, FunctionChange, Meta, Refusals, TriggerChange,
+    AccessChange, Action, Advance, Build, Change, EventsOperation, FunctionChange, Meta, Refusals,
+    TriggerChange,
 };
 pub use check::{Check, CheckError, CheckText, Mismatch};
 pub use cohorts::{CohortProblem, NoCohort};
@@ -211,6 +212,7 @@ impl State {
     /// Carries `change` out. Never fails: it skips whatever `change` names but the state does not have.
     pub fn apply(&mut self, change: &Change, meta: &Meta<'_>) {
         match change {
+            Change::Function(change) if change.action.is_record() => {}
             Change::Function(change) => {
                 let function = Arc::make_mut(self.functions.entry(change.function.clone()).or_default());
                 function.apply(&change.action, meta);
@@ -422,6 +424,8 @@ impl Function {
             Action::RemoveTrigger { stage, name } => {
                 self.triggers.remove(&(stage.clone(), name.clone()));
             }
+            // The inbox has changed, and nothing here.
+            Action::OperateEvents { .. } => {}
             Action::Delete => {
                 self.triggers.clear();
                 self.proposals.clear();

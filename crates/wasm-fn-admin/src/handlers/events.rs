@@ -7,10 +7,12 @@ use axum::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header, request::Parts};
+use wasm_fn_access::Target;
 use wasm_fn_api as api;
 use wasm_fn_control::{
+    OperatedEvents,
     host::Host,
-    state::{ChangeError, State as ControlState},
+    state::{ChangeError, EventsOperation, State as ControlState},
 };
 use wasm_fn_core::{FunctionName, StageName, TriggerName};
 use wasm_fn_delivery::{ASYNC, EventList, EventRequest, EventsError};
@@ -30,6 +32,9 @@ use crate::{
 
 /// Number of events if the client sets no limit.
 const LIMIT_DEFAULT: u32 = 100;
+
+/// Characters of ids that the journal has for one request.
+const WHICH_CHARS_MAX: usize = 1000;
 
 /// Most ids in one request.
 const IDS_MAX: usize = 1000;
@@ -94,6 +99,12 @@ impl EventsOf {
             }
         }
         Ok(format!("{function}/{stage}/{}", self.trigger()))
+    }
+
+    fn operated(&self, operation: EventsOperation, count: u64, which: String) -> OperatedEvents {
+        let (function, stage, trigger) =
+            (self.function.clone(), self.stage.clone(), self.trigger().to_owned());
+        OperatedEvents { function, stage, trigger, operation, count, which }
     }
 
     fn trigger(&self) -> &str {
@@ -169,8 +180,13 @@ pub(crate) async fn redrive<H: Host, S: Store>(
     JsonBody(request): JsonBody<api::DeadLettersRequest>,
 ) -> Result<Json<api::DeadLettersChanged>, ApiError> {
     let key = of.key(&admin.control.state())?;
-    let events = admin.events.redrive(&key, letters(request)?).await?;
-    tracing::info!(trigger = %key, by = %caller.actor().name, events, "dead letters are redriven");
+    let note = caller.on(Target::Stage(&of.function, &of.stage))?.note(None, None)?;
+    let letters = letters(request)?;
+    let which = which(&letters);
+    let events = admin.events.redrive(&key, letters).await?;
+    if events > 0 {
+        admin.control.record_events(of.operated(EventsOperation::Redrive, events, which), note).await?;
+    }
     Ok(changed(&of, events))
 }
 
@@ -182,8 +198,13 @@ pub(crate) async fn discard<H: Host, S: Store>(
     JsonBody(request): JsonBody<api::DeadLettersRequest>,
 ) -> Result<Json<api::DeadLettersChanged>, ApiError> {
     let key = of.key(&admin.control.state())?;
-    let events = admin.events.discard(&key, letters(request)?).await?;
-    tracing::info!(trigger = %key, by = %caller.actor().name, events, "dead letters are discarded");
+    let note = caller.on(Target::Stage(&of.function, &of.stage))?.note(None, None)?;
+    let letters = letters(request)?;
+    let which = which(&letters);
+    let events = admin.events.discard(&key, letters).await?;
+    if events > 0 {
+        admin.control.record_events(of.operated(EventsOperation::Discard, events, which), note).await?;
+    }
     Ok(changed(&of, events))
 }
 
@@ -195,6 +216,18 @@ fn letters(request: api::DeadLettersRequest) -> Result<DeadLetters, ApiError> {
         (_, true) => Err(ApiError::invalid_request("found both ids and all, expected one of them")),
         (found, false) => {
             Err(ApiError::invalid_request(format!("found {found} ids, expected at most {IDS_MAX}")))
+        }
+    }
+}
+
+/// `letters` in words, for the journal. Ids of many letters are cut.
+fn which(letters: &DeadLetters) -> String {
+    match letters {
+        DeadLetters::All => "all dead letters".to_owned(),
+        DeadLetters::Ids(ids) => {
+            let text = ids.join(", ");
+            let cut: String = text.chars().take(WHICH_CHARS_MAX).collect();
+            if cut.len() < text.len() { format!("{cut}…") } else { cut }
         }
     }
 }

@@ -10,8 +10,9 @@ use http::request::Parts;
 use wasm_fn_access::Target;
 use wasm_fn_api as api;
 use wasm_fn_control::{
+    OperatedEvents,
     host::Host,
-    state::{State as ControlState, TriggerState},
+    state::{EventsOperation, State as ControlState, TriggerState},
 };
 use wasm_fn_core::Revision;
 use wasm_fn_delivery::{EventOperations, EventsError, TriggerStats, trigger_key};
@@ -20,6 +21,7 @@ use wasm_fn_events::{
 };
 use wasm_fn_store::{Store, TriggerCounts};
 
+use super::functions::limit;
 use crate::{
     ApiError,
     admin::Shared,
@@ -27,6 +29,9 @@ use crate::{
     extract::{Function, JsonBody, Parameters},
     trigger,
 };
+
+/// Number of triggers of all functions if the client sets no limit.
+const ALL_DEFAULT: u32 = 1000;
 
 /// Times of a schedule that are shown.
 const NEXT_TIMES: usize = 5;
@@ -72,6 +77,43 @@ pub(crate) async fn list<H: Host, S: Store>(
         view(&*admin.events, &id, found, function.revision, &counts)
     });
     Ok(Json(api::TriggerList { function: name.to_string(), triggers: triggers.collect() }))
+}
+
+/// Lists the triggers of all functions that the caller sees, by function, stage and name.
+pub(crate) async fn list_all<H: Host, S: Store>(
+    State(Shared(admin)): State<Shared<H, S>>,
+    caller: Caller,
+    Parameters(query): Parameters<api::TriggersQuery>,
+) -> Result<Json<api::AllTriggers>, ApiError> {
+    let limit = limit(query.limit, ALL_DEFAULT)?;
+    let after = query.after.as_deref().map(parse_id).transpose()?;
+    let state = admin.control.state();
+    let counts = counts(&*admin.events).await?;
+    let mut seen = state
+        .triggers()
+        .filter(|(id, _)| after.as_ref().is_none_or(|after| id > after))
+        .filter(|(id, _)| caller.sees(&id.function) && caller.sees_stage(&id.stage));
+    let mut triggers = Vec::new();
+    for (id, found) in seen.by_ref().take(limit) {
+        let revision = state.function(&id.function)?.revision;
+        triggers.push(view(&*admin.events, &id, found, revision, &counts));
+    }
+    let more = seen.next().is_some();
+    Ok(Json(api::AllTriggers { triggers, more }))
+}
+
+/// The trigger that a text of function, stage and name means.
+fn parse_id(text: &str) -> Result<TriggerId, ApiError> {
+    let mut parts = text.split('/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(function), Some(stage), Some(name), None) => {
+            Ok(TriggerId { function: function.parse()?, stage: stage.parse()?, name: name.parse()? })
+        }
+        _ => {
+            let detail = format!("after is {text:?}, expected a trigger as function/stage/name");
+            Err(ApiError::invalid_request(detail))
+        }
+    }
 }
 
 /// Shows a trigger.
@@ -158,8 +200,10 @@ pub(crate) async fn run<H: Host, S: Store>(
     caller: Caller,
 ) -> Result<Json<api::TriggerRun>, ApiError> {
     admin.control.state().trigger(&id)?;
+    let note = caller.on(Target::Stage(&id.function, &id.stage))?.note(None, None)?;
     let event = admin.events.run_now(&id).await.map_err(not_there_yet)?;
-    tracing::info!(trigger = %id, by = %caller.actor().name, event, "schedule is run");
+    let ran = operated(&id, EventsOperation::Run, 1, format!("event {event}"));
+    admin.control.record_events(ran, note).await?;
     let TriggerId { function, stage, name } = id;
     let (function, stage, trigger) = (function.to_string(), stage.to_string(), name.to_string());
     Ok(Json(api::TriggerRun { function, stage, trigger, event }))
@@ -183,16 +227,27 @@ pub(crate) async fn backfill<H: Host, S: Store>(
         return Err(ApiError::invalid_request(detail));
     }
     let (from, to) = (trigger::time("from_ms", from_ms)?, trigger::time("to_ms", to_ms)?);
+    let note = caller.on(Target::Stage(&id.function, &id.stage))?.note(None, None)?;
     let backfilled = admin.events.backfill(&id, from, to).await.map_err(not_there_yet)?;
-    tracing::info!(trigger = %id, by = %caller.actor().name, runs = backfilled.runs, "schedule is backfilled");
+    let runs = u64::try_from(backfilled.runs).unwrap_or(u64::MAX);
+    if runs > 0 {
+        let until = backfilled.rest.map_or_else(|| format!("to {to}"), |rest| format!("to before {rest}"));
+        let which = format!("times from {from} {until}");
+        admin.control.record_events(operated(&id, EventsOperation::Backfill, runs, which), note).await?;
+    }
     let TriggerId { function, stage, name } = id;
     Ok(Json(api::TriggerBackfilled {
         function: function.to_string(),
         stage: stage.to_string(),
         trigger: name.to_string(),
-        runs: u64::try_from(backfilled.runs).unwrap_or(u64::MAX),
+        runs,
         rest_ms: backfilled.rest.map(wasm_fn_events::Timestamp::unix_ms),
     }))
+}
+
+fn operated(id: &TriggerId, operation: EventsOperation, count: u64, which: String) -> OperatedEvents {
+    let (function, stage) = (id.function.clone(), id.stage.clone());
+    OperatedEvents { function, stage, trigger: id.name.to_string(), operation, count, which }
 }
 
 /// Why a trigger that is there was not run: the scheduler may not have heard of it.

@@ -48,7 +48,8 @@ const FREE: [&str; 34] = [
 ];
 
 /// Properties of one schema that hold any text, though elsewhere they do not.
-const FREE_IN: [(&str, &str); 15] = [
+const FREE_IN: [(&str, &str); 16] = [
+    ("OperatedEventsView", "which"),
     ("DeadLettersRequest", "ids"),
     ("ScheduleSpec", "time_zone"),
     ("TriggerRun", "event"),

@@ -190,6 +190,32 @@ async fn dead_letters_are_listed_redriven_and_discarded() {
         api.call("POST", &format!("{TRIGGERS}/tick/events/discard"), json!({ "all": true })).await.json();
     assert_eq!(discarded["events"], 1);
     api.event_once(&second, "discarded").await;
+    // What changed nothing is in no journal, and what is there leaves the function's revision.
+    let none =
+        api.call("POST", &format!("{TRIGGERS}/tick/events/discard"), json!({ "all": true })).await.json();
+    assert_eq!(none["events"], 0);
+    let history = api.get("/v1/functions/hello/history").await.json();
+    let operated =
+        |entry: &Value| (entry["action"].clone(), entry["trigger"].clone(), entry["events"].clone());
+    let entries = history["entries"].as_array().unwrap();
+    let expected = [
+        ("discard-events", 1, "all dead letters".to_owned()),
+        ("redrive-events", 1, format!("{first}, nobody")),
+        ("run-trigger", 1, format!("event {second}")),
+        ("run-trigger", 1, format!("event {first}")),
+    ]
+    .map(|(action, count, which)| (json!(action), json!("tick"), json!({ "count": count, "which": which })));
+    assert_eq!(entries.iter().take(4).map(operated).collect::<Vec<_>>(), expected);
+    assert!(entries[0]["origin"].as_str().unwrap().starts_with("127.0.0.1:"), "{}", entries[0]);
+    let audit = api.get("/v1/audit").await.json();
+    assert_eq!(operated(&audit["entries"][0]["history"][0]), expected[0]);
+    assert_eq!(
+        (&audit["entries"][0]["actor"], &audit["entries"][0]["function"]),
+        (&json!("admin"), &json!("hello"))
+    );
+    let shown = api.get(&format!("{TRIGGERS}/tick")).await.json();
+    assert!(shown["revision"].as_u64() < entries[3]["revision"].as_u64(), "{shown}");
+    assert_eq!(api.get("/v1/audit/head?verify=true").await.json()["verified"], true);
     let gone = api.get(&format!("{TRIGGERS}/tick/events/{}", "x".repeat(600))).await;
     assert_eq!(gone.problem(), (404, "no-such-event".to_owned()));
 }
@@ -211,6 +237,10 @@ async fn a_schedule_is_backfilled_for_the_past_only() {
     assert_eq!(none.problem(), (409, "no-ticks".to_owned()));
     let filled = api.call("POST", &path, range(hour - 120_000, hour)).await.json();
     assert_eq!(filled["runs"], 3);
+    let newest = &api.get("/v1/functions/hello/history").await.json()["entries"][0];
+    assert_eq!((&newest["action"], &newest["events"]["count"]), (&json!("backfill-trigger"), &json!(3)));
+    let which = newest["events"]["which"].as_str().unwrap();
+    assert!(which.starts_with("times from 2026-11-30T") && which.contains(" to "), "{which}");
     for _ in 0..3 {
         api.events.answer(200).await;
     }
@@ -258,5 +288,52 @@ async fn metrics_tell_what_triggers_have_and_did() {
         format!(r#"wasm_fn_trigger_delivery_starts_total{{{tick},version="v1",start="on-time"}} 1"#),
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn triggers_of_all_functions_are_listed_as_far_as_the_caller_sees_them() {
+    let api = with_schedule(minutely()).await;
+    api.deploy("other", b"2", json!({})).await;
+    api.deploy("hello", b"1", json!({ "stage": "staging", "strategy": { "name": "all-at-once" } })).await;
+    for path in [
+        "hello/stages/staging/triggers/tick",
+        "hello/stages/live/triggers/a",
+        "other/stages/live/triggers/tick",
+    ] {
+        let added = api.call("PUT", &format!("/v1/functions/{path}"), minutely()).await;
+        assert_eq!(added.status, 200, "{added:?}");
+    }
+    let names = |list: &Value| {
+        let triggers = list["triggers"].as_array().unwrap().iter();
+        let name = |trigger: &Value| {
+            ["function", "stage", "name"].map(|part| trigger[part].as_str().unwrap().to_owned()).join("/")
+        };
+        triggers.map(name).collect::<Vec<_>>()
+    };
+    let all = ["hello/live/a", "hello/live/tick", "hello/staging/tick", "other/live/tick"];
+    let list = api.get("/v1/triggers").await.json();
+    assert_eq!((names(&list), &list["more"]), (all.map(str::to_owned).to_vec(), &json!(false)));
+    assert_eq!(list["triggers"][1], api.get(&format!("{TRIGGERS}/tick")).await.json());
+    let page = api.get("/v1/triggers?limit=2&after=hello/live/a").await.json();
+    assert_eq!(
+        (names(&page), &page["more"]),
+        (all[1..3].iter().map(|&name| name.to_owned()).collect(), &json!(true))
+    );
+    for query in ["after=hello", "after=hello/live/x/y", "after=hello/Live/x", "limit=0", "limit=1001"] {
+        assert_eq!(api.get(&format!("/v1/triggers?{query}")).await.status, 400, "{query}");
+    }
+
+    for (rights, seen) in [
+        (json!({ "roles": ["viewer"], "functions": ["hello"], "stages": ["live"] }), &all[..2]),
+        (json!({ "roles": ["viewer"], "functions": ["o*"] }), &all[3..]),
+        (json!({ "roles": ["viewer"], "functions": ["nobody"] }), &[]),
+    ] {
+        let name = format!("t{}", seen.len());
+        let token = api.call("POST", "/v1/tokens", json!({ "name": name, "rights": rights })).await.json();
+        let bearer = format!("Bearer {}", token["secret"].as_str().unwrap());
+        let request = Request::builder().uri(format!("http://{}/v1/triggers", api.address));
+        let request = request.header("authorization", bearer).body(Full::default()).unwrap();
+        assert_eq!(names(&api.send(request).await.json()), seen, "{rights}");
     }
 }

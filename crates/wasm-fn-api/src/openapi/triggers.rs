@@ -8,9 +8,9 @@ use utoipa::{
 
 use super::{Describer, Description, parts::query};
 use crate::{
-    BackfillRequest, DeadLettersChanged, DeadLettersRequest, DeleteQuery, EventStatus, EventsPage,
-    EventsQuery, Operation, TriggerBackfilled, TriggerCommand, TriggerList, TriggerRemoved, TriggerRequest,
-    TriggerRun, TriggerView,
+    AllTriggers, BackfillRequest, DeadLettersChanged, DeadLettersRequest, DeleteQuery, EventStatus,
+    EventsPage, EventsQuery, Operation, TriggerBackfilled, TriggerCommand, TriggerList, TriggerRemoved,
+    TriggerRequest, TriggerRun, TriggerView, TriggersQuery,
 };
 
 /// Why what a path names is refused.
@@ -31,6 +31,14 @@ impl Describer {
                 body: None,
                 success: self.json::<TriggerList>("The triggers"),
                 refusals: &[("404", "`no-such-function`")],
+            },
+            Operation::ListAllTriggers => Description {
+                tag: "triggers",
+                summary: "Lists the triggers of all functions that the client may see.",
+                parameters: query::<TriggersQuery>(),
+                body: None,
+                success: self.json::<AllTriggers>("The triggers, by function, stage and name"),
+                refusals: &[("400", "`invalid-name`, `invalid-request`")],
             },
             Operation::AddTrigger => Description {
                 tag: "triggers",

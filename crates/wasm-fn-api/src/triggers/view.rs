@@ -1,7 +1,7 @@
 //! Triggers, as clients see them.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{RetrySpec, SourceSpec};
 use crate::words::{
@@ -17,6 +17,29 @@ pub struct TriggerList {
     pub function: String,
     /// Its triggers, sorted by stage and name.
     pub triggers: Vec<TriggerView>,
+}
+
+/// Which triggers of all functions to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TriggersQuery {
+    /// Only triggers behind this one, as `function/stage/name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// At most so many, 1 to 1,000; 1,000 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+}
+
+/// The triggers of all functions: the answer to `GET /v1/triggers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AllTriggers {
+    /// The triggers, sorted by function, stage and name.
+    pub triggers: Vec<TriggerView>,
+    /// Whether there are more behind them.
+    pub more: bool,
 }
 
 /// A trigger.

@@ -3,11 +3,32 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use wasm_fn_core::{FunctionName, StageName};
 use wasm_fn_events::{PausedBy, Trigger, TriggerId, TriggerKind};
 use wasm_fn_store::Store;
 
 use super::{Control, ControlError, Note};
-use crate::{host::Host, state::State};
+use crate::{
+    host::Host,
+    state::{Action, EventsOperation, FunctionChange, State},
+};
+
+/// What somebody did with events.
+#[derive(Clone, Debug)]
+pub struct OperatedEvents {
+    /// The function.
+    pub function: FunctionName,
+    /// Its stage.
+    pub stage: StageName,
+    /// The trigger, or `@async` for the requests that clients sent asynchronously.
+    pub trigger: String,
+    /// What was done.
+    pub operation: EventsOperation,
+    /// With how many events.
+    pub count: u64,
+    /// With which, in words.
+    pub which: String,
+}
 
 impl<H: Host, S: Store> Control<H, S> {
     /// The state, and every later one. Who follows may miss some, but never the last.
@@ -60,6 +81,23 @@ impl<H: Host, S: Store> Control<H, S> {
         note: Note,
     ) -> Result<Arc<State>, ControlError> {
         self.mutate(id.function.clone(), note, move |state| state.plan_resume_trigger(id)).await
+    }
+
+    /// Records in the journal that somebody did something with events. Changes nothing else.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn record_events(
+        self: &Arc<Self>,
+        operated: OperatedEvents,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
+        let OperatedEvents { function, stage, trigger, operation, count, which } = operated;
+        self.mutate(function.clone(), note, move |_| {
+            let action = Action::OperateEvents { stage, trigger, operation, count, which };
+            Ok(Some(FunctionChange { function, action }))
+        })
+        .await
     }
 
     /// Removes a trigger. Its events are removed after it.

@@ -262,8 +262,34 @@ pub enum Action {
         /// The trigger.
         name: TriggerName,
     },
+    /// Somebody did something with events. Only the inbox changes.
+    OperateEvents {
+        /// The stage.
+        stage: StageName,
+        /// The trigger, or `@async` for the requests that clients sent asynchronously.
+        trigger: String,
+        /// What was done.
+        operation: EventsOperation,
+        /// With how many events.
+        count: u64,
+        /// With which, in words.
+        which: String,
+    },
     /// The function is deleted. Its version numbers are not reused.
     Delete,
+}
+
+/// What somebody did with events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventsOperation {
+    /// A schedule ran once.
+    Run,
+    /// A schedule ran for times that were past.
+    Backfill,
+    /// Dead letters were delivered again.
+    Redrive,
+    /// Dead letters were removed.
+    Discard,
 }
 
 /// How a trigger changed.
@@ -388,6 +414,18 @@ impl AccessChange {
     }
 }
 
+impl EventsOperation {
+    /// The word for this kind of change.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run-trigger",
+            Self::Backfill => "backfill-trigger",
+            Self::Redrive => "redrive-events",
+            Self::Discard => "discard-events",
+        }
+    }
+}
+
 impl Advance {
     /// The word for this kind of change.
     pub fn as_str(self) -> &'static str {
@@ -405,7 +443,8 @@ impl Advance {
 impl Action {
     /// The word for this action: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete-stage`,
     /// `delete`, `propose`, `approve`, `reject`, `set-secret`, `delete-secret`, `reseal-secrets`,
-    /// `add-trigger`, `pause-trigger`, `resume-trigger`, `remove-trigger`, or the word for its advance.
+    /// `add-trigger`, `pause-trigger`, `resume-trigger`, `remove-trigger`, `run-trigger`, `backfill-trigger`,
+    /// `redrive-events`, `discard-events`, or the word for its advance.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",
@@ -426,6 +465,7 @@ impl Action {
             Self::SetTrigger { change: TriggerChange::Pause, .. } => "pause-trigger",
             Self::SetTrigger { change: TriggerChange::Resume, .. } => "resume-trigger",
             Self::RemoveTrigger { .. } => "remove-trigger",
+            Self::OperateEvents { operation, .. } => operation.as_str(),
         }
     }
 
@@ -445,7 +485,8 @@ impl Action {
             | Self::SetSecret { stage, .. }
             | Self::DeleteSecret { stage, .. }
             | Self::SetTrigger { stage, .. }
-            | Self::RemoveTrigger { stage, .. } => Some(stage),
+            | Self::RemoveTrigger { stage, .. }
+            | Self::OperateEvents { stage, .. } => Some(stage),
             Self::Delete | Self::ResealSecrets { .. } => None,
         }
     }
@@ -465,12 +506,19 @@ impl Action {
         }
     }
 
-    /// The trigger that the action is about.
-    pub fn trigger(&self) -> Option<&TriggerName> {
+    /// The trigger that the action is about, or `@async`.
+    pub fn trigger(&self) -> Option<&str> {
         match self {
-            Self::SetTrigger { name, .. } | Self::RemoveTrigger { name, .. } => Some(name),
+            Self::SetTrigger { name, .. } | Self::RemoveTrigger { name, .. } => Some(name.as_str()),
+            Self::OperateEvents { trigger, .. } => Some(trigger),
             _ => None,
         }
+    }
+
+    /// Whether it is a record of something that changes no state. It has a revision of the state, and leaves
+    /// that of its function as it is.
+    pub fn is_record(&self) -> bool {
+        matches!(self, Self::OperateEvents { .. })
     }
 
     /// The stage after the change, if it changes.

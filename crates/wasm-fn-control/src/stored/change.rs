@@ -13,7 +13,7 @@ use super::{
     secrets::{self, StoredPins, StoredResealed},
     stage_config::StoredStageConfig,
     texts,
-    trigger::{StoredTrigger, StoredTriggerChange},
+    trigger::{StoredEventsOperation, StoredTrigger, StoredTriggerChange},
 };
 use crate::{report::Report, state};
 
@@ -138,6 +138,13 @@ pub(crate) enum StoredAction {
     RemoveTrigger {
         stage: String,
         name: String,
+    },
+    OperateEvents {
+        stage: String,
+        trigger: String,
+        operation: StoredEventsOperation,
+        count: u64,
+        which: String,
     },
 }
 
@@ -280,6 +287,13 @@ impl From<&state::Action> for StoredAction {
             state::Action::RemoveTrigger { stage, name } => {
                 Self::RemoveTrigger { stage: stage.to_string(), name: name.to_string() }
             }
+            state::Action::OperateEvents { stage, trigger, operation, count, which } => Self::OperateEvents {
+                stage: stage.to_string(),
+                trigger: trigger.clone(),
+                operation: (*operation).into(),
+                count: *count,
+                which: which.clone(),
+            },
         }
     }
 }
@@ -396,6 +410,13 @@ impl TryFrom<StoredAction> for state::Action {
             StoredAction::RemoveTrigger { stage, name } => {
                 Self::RemoveTrigger { stage: parse(&stage)?, name: parse(&name)? }
             }
+            StoredAction::OperateEvents { stage, trigger, operation, count, which } => Self::OperateEvents {
+                stage: parse(&stage)?,
+                trigger,
+                operation: operation.into(),
+                count,
+                which,
+            },
         })
     }
 }

@@ -107,6 +107,16 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+/// The stored form of [`state::EventsOperation`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StoredEventsOperation {
+    Run,
+    Backfill,
+    Redrive,
+    Discard,
+}
+
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -318,6 +328,28 @@ impl From<StoredTriggerChange> for state::TriggerChange {
             StoredTriggerChange::Add => Self::Add,
             StoredTriggerChange::Pause => Self::Pause,
             StoredTriggerChange::Resume => Self::Resume,
+        }
+    }
+}
+
+impl From<state::EventsOperation> for StoredEventsOperation {
+    fn from(operation: state::EventsOperation) -> Self {
+        match operation {
+            state::EventsOperation::Run => Self::Run,
+            state::EventsOperation::Backfill => Self::Backfill,
+            state::EventsOperation::Redrive => Self::Redrive,
+            state::EventsOperation::Discard => Self::Discard,
+        }
+    }
+}
+
+impl From<StoredEventsOperation> for state::EventsOperation {
+    fn from(stored: StoredEventsOperation) -> Self {
+        match stored {
+            StoredEventsOperation::Run => Self::Run,
+            StoredEventsOperation::Backfill => Self::Backfill,
+            StoredEventsOperation::Redrive => Self::Redrive,
+            StoredEventsOperation::Discard => Self::Discard,
         }
     }
 }

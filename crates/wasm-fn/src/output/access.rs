@@ -4,7 +4,7 @@ use wasm_fn_api as api;
 
 use super::{
     Look,
-    tables::{fit, or_dash, row, secret, split, table},
+    tables::{fit, or_dash, row, secret, split, table, trigger},
     time, visible,
 };
 
@@ -119,7 +119,7 @@ fn cells(entry: &api::AuditEntry) -> Vec<[String; 7]> {
         let version = history.version.clone().unwrap_or_default();
         let split = if history.split.is_empty() { String::new() } else { split(&history.split) };
         let secret = secret(history).unwrap_or_default();
-        let trigger = history.trigger.as_ref().map(|trigger| format!("trigger {trigger}"));
+        let trigger = trigger(history);
         let parts = [
             version,
             secret,

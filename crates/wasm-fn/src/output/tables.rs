@@ -391,13 +391,23 @@ pub(super) fn secret(entry: &api::HistoryEntry) -> Option<String> {
     }
 }
 
+/// The trigger, and what was done with its events: `trigger nightly, 3 events: all dead letters`.
+pub(super) fn trigger(entry: &api::HistoryEntry) -> Option<String> {
+    let trigger = entry.trigger.as_ref()?;
+    let events = entry.events.as_ref().map(|api::OperatedEventsView { count, which }| match count {
+        1 => format!(", 1 event: {which}"),
+        count => format!(", {count} events: {which}"),
+    });
+    Some(format!("trigger {trigger}{}", events.unwrap_or_default()))
+}
+
 /// Who did it, from where and why: `by admin from 127.0.0.1:50000: looks good`.
 fn who(entry: &api::HistoryEntry) -> String {
     let from = if entry.origin.is_empty() { String::new() } else { format!(" from {}", entry.origin) };
     let growth = Some(entry.growth.join(", ")).filter(|growth| !growth.is_empty());
     let growth = growth.map(|growth| format!("accepted {growth}"));
     let secret = secret(entry);
-    let trigger = entry.trigger.as_ref().map(|trigger| format!("trigger {trigger}"));
+    let trigger = trigger(entry);
     let why =
         [&secret, &trigger, &entry.message, &entry.reason, &growth].into_iter().flatten().map(String::as_str);
     let why = why.collect::<Vec<_>>().join("; ");

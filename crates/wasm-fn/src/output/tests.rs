@@ -289,6 +289,7 @@ fn history_page() -> api::HistoryPage {
         message: message.map(str::to_owned),
         reason: None,
         trigger: None,
+        events: None,
         secrets: BTreeMap::new(),
         evidence: None,
         action: action.to_owned(),

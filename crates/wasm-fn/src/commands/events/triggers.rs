@@ -141,29 +141,25 @@ async fn list(args: args::TriggersList, output: Output) -> Result<u8, Fault> {
         return Ok(DONE);
     }
     let failed = || "the triggers cannot be listed".to_owned();
-    let (mut after, mut lists) = (None, Vec::new());
+    let mut triggers: Vec<api::TriggerView> = Vec::new();
     loop {
-        let query = api::FunctionsQuery { after: after.take(), ..api::FunctionsQuery::default() };
-        let page = client.query(Method::GET, "/v1/functions", &query).await;
-        let page: api::FunctionList = page.map_err(|error| error.fault(failed()))?;
-        for found in &page.functions {
-            let function: FunctionName =
-                found.function.parse().map_err(|error| Fault::new("unexpected-answer", failed(), error))?;
-            lists.push(of_function(&client, &function).await.map_err(|error| error.fault(failed()))?);
-        }
-        match page.functions.last().filter(|_| page.more) {
-            Some(last) => after = Some(last.function.clone()),
-            None => break,
+        let after = triggers.last().map(|last| format!("{}/{}/{}", last.function, last.stage, last.name));
+        let query = api::TriggersQuery { after, limit: None };
+        let page = client.query(Method::GET, "/v1/triggers", &query).await;
+        let page: api::AllTriggers = page.map_err(|error| error.fault(failed()))?;
+        let is_last = !page.more || page.triggers.is_empty();
+        triggers.extend(page.triggers);
+        if is_last {
+            break;
         }
     }
-    lists.retain(|list| !list.triggers.is_empty());
     if output.is_json() {
-        for list in &lists {
-            output.record(list, |_| String::new())?;
+        for of_function in triggers.chunk_by(|one, next| one.function == next.function) {
+            let (function, triggers) = (of_function[0].function.clone(), of_function.to_vec());
+            output.record(&api::TriggerList { function, triggers }, |_| String::new())?;
         }
         return Ok(DONE);
     }
-    let triggers: Vec<_> = lists.into_iter().flat_map(|list| list.triggers).collect();
     if triggers.is_empty() {
         output.talk("no function has triggers");
         return Ok(DONE);
