@@ -4,7 +4,6 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
-use tokio::sync::Semaphore;
 use wasm_fn_core::Scheme;
 use wasm_fn_router::RouteTable;
 
@@ -14,12 +13,9 @@ use crate::{
     options::ServerOptions,
     request::{
         RequestId, access::OverrideAccess, effects::EffectGuard, key_skew::KeySkewWarnings,
-        redelivery::Redelivery,
+        reception::room::ReceptionRoom, redelivery::Redelivery,
     },
 };
-
-/// Requests that become events whose bodies are read at a time; they are whole in memory.
-const RECEPTIONS_MAX: usize = 64;
 
 /// What every connection shares.
 pub(crate) struct Plane<V> {
@@ -28,7 +24,7 @@ pub(crate) struct Plane<V> {
     pub(crate) options: ServerOptions,
     pub(crate) key_skew: KeySkewWarnings,
     /// Room for requests that become events.
-    pub(crate) receptions: Semaphore,
+    pub(crate) receptions: Arc<ReceptionRoom>,
 }
 
 impl<V> Plane<V> {
@@ -37,7 +33,7 @@ impl<V> Plane<V> {
         options: ServerOptions,
         access: Arc<dyn OverrideAccess>,
     ) -> Arc<Self> {
-        let (key_skew, receptions) = (KeySkewWarnings::default(), Semaphore::new(RECEPTIONS_MAX));
+        let (key_skew, receptions) = (KeySkewWarnings::default(), Arc::default());
         Arc::new(Self { tables, access, options, key_skew, receptions })
     }
 }

@@ -114,7 +114,8 @@ pub(crate) fn answer<V: Invoke>(
                 head::strip(request.headers_mut());
             }
             let plane = Arc::clone(&session.plane);
-            let received: Boxed<_> = Box::pin(receive(plane, *reception, request, id, in_flight));
+            let received: Boxed<_> =
+                Box::pin(receive(plane, *reception, request, (id, client.ip()), in_flight));
             future::Either::Left(future::Either::Right(received))
         }
     };

@@ -1,12 +1,17 @@
 //! Requests that become events, such as those of webhooks: their bodies are read, and somebody else answers.
 
-use std::{sync::Arc, time::Duration};
+pub(crate) mod room;
 
+use std::{net::IpAddr, pin::pin, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
 use http::Request;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
 use wasm_fn_core::{FunctionName, StageName, VersionRef};
 use wasm_fn_router::Stage;
 
+use self::room::{Full, Part};
 use super::{attempt::FullResponse, body::RequestBody, id::RequestId};
 use crate::{
     connection::state::InFlight,
@@ -72,26 +77,54 @@ impl<V: Invoke> Plane<V> {
     }
 }
 
+/// Why a body was not received.
+enum BodyError {
+    TooLarge,
+    NoRoom,
+    BrokeOff,
+}
+
+impl From<Full> for BodyError {
+    fn from(_: Full) -> Self {
+        Self::NoRoom
+    }
+}
+
+/// Reads `body`, of at most `bytes_max` bytes, within the room of `part`.
+async fn read(body: RequestBody, bytes_max: u64, part: &mut Part) -> Result<Bytes, BodyError> {
+    if body.size_hint().lower() > bytes_max {
+        return Err(BodyError::TooLarge);
+    }
+    let (mut body, mut read, mut left) = (pin!(body), BytesMut::new(), bytes_max);
+    while let Some(frame) = body.frame().await {
+        let data = frame.map_err(|_| BodyError::BrokeOff)?.into_data().unwrap_or_default();
+        let bytes = data.len() as u64;
+        left = left.checked_sub(bytes).ok_or(BodyError::TooLarge)?;
+        part.grow(bytes)?;
+        // The frame itself may keep a whole buffer of its connection.
+        read.extend_from_slice(&data);
+    }
+    Ok(read.freeze())
+}
+
 /// Reads the body of `request`, and has its receiver answer.
 pub(super) async fn receive<V: Invoke>(
     plane: Arc<Plane<V>>,
     reception: Reception,
     request: Request<RequestBody>,
-    id: RequestId,
+    (id, client): (RequestId, IpAddr),
     in_flight: InFlight,
 ) -> FullResponse<V> {
     let refuse = |code: Code| Problem::from(code).into_response(id);
-    let Ok(_permit) = plane.receptions.try_acquire() else { return refuse(Code::NodeOverloaded) };
+    // Held until there is an answer, since the body is there until then.
+    let Ok(mut part) = plane.receptions.enter(client) else { return refuse(Code::NodeOverloaded) };
     let Reception { receiver, target, bytes_max } = reception;
     let (head, body) = request.into_parts();
-    let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let read = tokio::time::timeout(BODY_WAIT, Limited::new(body, limit).collect()).await;
-    let body = match read {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            return Problem::body_too_large(bytes_max).into_response(id);
-        }
-        Ok(Err(_)) => return refuse(Code::BadRequest),
+    let body = match tokio::time::timeout(BODY_WAIT, read(body, bytes_max, &mut part)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(BodyError::TooLarge)) => return Problem::body_too_large(bytes_max).into_response(id),
+        Ok(Err(BodyError::NoRoom)) => return refuse(Code::NodeOverloaded),
+        Ok(Err(BodyError::BrokeOff)) => return refuse(Code::BadRequest),
         Err(_) => return refuse(Code::RequestTimeout),
     };
     let received = match target {

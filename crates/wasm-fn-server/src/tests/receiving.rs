@@ -3,24 +3,36 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::select_all;
 use http::{Response, request::Parts};
 use http_body_util::{BodyExt, Full};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+};
 use wasm_fn_core::{FunctionName, StageName};
 
 use super::harness::{Fake, Node, get, ok, options, problem, request, request2, text};
 use crate::{EventReceiver, Received, RequestId, ServerOptions};
 
-/// Answers with what it got, at the webhook `a`, of bodies up to ten bytes.
+/// Bytes of a body to the webhook `large`.
+const LARGE: usize = 1 << 20;
+
+/// Answers with what it got, at the webhook `a`, of bodies up to ten bytes, and at `large`.
 #[derive(Debug)]
 struct Echo;
 
 impl EventReceiver for Echo {
     fn body_bytes_max(&self, hook: &str) -> Option<u64> {
-        (hook == "a").then_some(10)
+        match hook {
+            "a" => Some(10),
+            "large" => Some(LARGE as u64),
+            _ => None,
+        }
     }
 
     fn receive(self: Arc<Self>, hook: String, head: Parts, body: Bytes, id: RequestId) -> Received {
-        let body = String::from_utf8(body.to_vec()).unwrap();
+        let body = String::from_utf8(body.slice(..body.len().min(10)).to_vec()).unwrap();
         let said = format!("{hook} {} {} {body} {id}", head.method, head.uri.path());
         Box::pin(async move { Response::builder().status(202).body(said.into()).unwrap() })
     }
@@ -112,4 +124,56 @@ async fn a_function_that_answers_at_once_takes_no_asynchronous_requests() {
     let (status, problem) = problem(response).await;
     assert_eq!((status.as_u16(), &problem["code"]), (400, &"bad-request".into()));
     assert!(problem["detail"].as_str().unwrap().contains("takes no asynchronous requests"), "{problem}");
+}
+
+/// A client at `source` that has sent the head of a request with a body of `length` bytes to the webhook
+/// `hook`, once the node wants that body.
+async fn slow(node: &Node, source: &str, hook: &str, length: usize) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
+    let mut stream = socket.connect(node.addr()).await.unwrap();
+    let head = format!(
+        "POST /_hooks/{hook} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(status(&mut stream).await, "HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+/// What the node sends first.
+async fn status(stream: &mut TcpStream) -> String {
+    let mut bytes = vec![0; 25];
+    stream.read_exact(&mut bytes).await.unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn one_client_that_is_slow_keeps_no_other_out() {
+    let node = node().await;
+    let mut held = Vec::new();
+    for _ in 0..16 {
+        let mut stream = slow(&node, "127.0.0.1", "large", LARGE).await;
+        stream.write_all(&vec![b'x'; LARGE - 1]).await.unwrap();
+        held.push(stream);
+    }
+    // The last bytes never come. There is room for 15, so one is refused.
+    let answers = held.iter_mut().map(|stream| Box::pin(status(stream)));
+    let (answer, ..) = select_all(answers).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    let mut other = slow(&node, "127.0.0.2", "large", LARGE).await;
+    other.write_all(&vec![b'x'; LARGE]).await.unwrap();
+    assert!(status(&mut other).await.starts_with("HTTP/1.1 202 "));
+}
+
+#[tokio::test]
+async fn many_slow_requests_of_little_keep_nobody_out() {
+    let node = node().await;
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let mut stream = slow(&node, "127.0.0.1", "a", 10).await;
+        stream.write_all(b"x").await.unwrap();
+        held.push(stream);
+    }
+    let response = node.http1().await.send_request(request("/_hooks/a", body("hello"))).await.unwrap();
+    assert_eq!(response.status(), 202);
 }
