@@ -49,6 +49,8 @@ mod keeping_secrets;
 #[cfg(test)]
 mod killing;
 #[cfg(test)]
+mod killing_events;
+#[cfg(test)]
 mod logging_in;
 #[cfg(test)]
 mod machine;

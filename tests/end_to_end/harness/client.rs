@@ -1,9 +1,13 @@
 //! Clients of the data plane.
 
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -231,19 +235,22 @@ pub(crate) async fn read_until(stream: &mut TcpStream, enough: impl Fn(&[u8]) ->
 /// An origin of our own, for guests that call out: answers everything with 200 and `text`, and counts.
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
-    calls: std::sync::Arc<AtomicU64>,
+    calls: Arc<AtomicU64>,
+    targets: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Origin {
     pub(crate) async fn start(text: &'static str) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");
-        let calls = std::sync::Arc::new(AtomicU64::new(0));
-        let counted = std::sync::Arc::clone(&calls);
+        let (calls, targets) = (Arc::new(AtomicU64::new(0)), Arc::<Mutex<BTreeSet<String>>>::default());
+        let (counted, heard) = (Arc::clone(&calls), Arc::clone(&targets));
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::Relaxed);
-                let _ = read_until(&mut stream, |read| read.ends_with(b"\r\n\r\n")).await;
+                let head = read_until(&mut stream, |read| read.ends_with(b"\r\n\r\n")).await;
+                let target = String::from_utf8_lossy(&head).split(' ').nth(1).map(str::to_owned);
+                heard.lock().expect("nothing panics with it").extend(target);
                 let length = text.len();
                 let answer =
                     format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}");
@@ -251,11 +258,16 @@ impl Origin {
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
-        Self { address, calls }
+        Self { address, calls, targets }
     }
 
     /// Connections so far.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was asked for `target`.
+    pub(crate) fn heard(&self, target: &str) -> bool {
+        self.targets.lock().expect("nothing panics with it").contains(target)
     }
 }
