@@ -56,7 +56,7 @@ fn request(operation: Operation) -> (Method, String, Value) {
         | Operation::SetSecret
         | Operation::DeleteSecret
         | Operation::RemoveTrigger => format!("{path}?expected_revision=0"),
-        Operation::GetPreview => format!("{path}?stage=staging"),
+        Operation::GetPreview | Operation::GetLogs => format!("{path}?stage=staging"),
         _ => path,
     };
     let body = match operation {
@@ -97,7 +97,14 @@ fn expected(operation: Operation, permission: Permission, role: AccessRole, scop
     // A deployment may make a function, so its refusal may say so.
     let hidden = if operation == Operation::Deploy { Fate::Forbidden } else { Fate::Hidden };
     let names_stage = path.contains("{stage}")
-        || matches!(permission, Permission::Deploy | Permission::MoveTraffic | Permission::Approve);
+        || matches!(
+            permission,
+            Permission::Deploy
+                | Permission::MoveTraffic
+                | Permission::Approve
+                | Permission::ReadLogs
+                | Permission::PreviewVersions
+        );
     if names_function && scope == For::Other {
         return hidden;
     }

@@ -1,7 +1,7 @@
 //! A function with two stages: each has routes and an environment of its own, and a version is one in both.
 
 use http::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Folder, Node, guests};
 
@@ -145,4 +145,68 @@ async fn routes_that_are_taken_are_refused_with_their_owner() {
     );
     let refused = node.cli(&["deploy", "-s", "qa"]).await;
     refused.refused(&["function.hello.stage.qa.routes: found /shop/*, which stage live has"]);
+}
+
+/// The fields `stage` and `text` of the lines that `token` reads in the log of `env`.
+async fn log(node: &Node, token: &str) -> Vec<(Value, String)> {
+    let lines = node.api_as(Some(token), Method::GET, "/v1/functions/env/logs", None).await.ok().text();
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
+    lines.map(|line| (line["stage"].clone(), line["text"].to_string())).collect()
+}
+
+#[tokio::test]
+async fn who_is_for_staging_reads_and_chooses_nothing_of_live() {
+    let node = Node::start().await;
+    let env = guests::path("env");
+    for stage in ["live", "staging"] {
+        // One version with one handle, which both stages share.
+        node.cli_ok(&["deploy", env.to_str().unwrap(), "-f", "env", "-s", stage]).await;
+    }
+    let rights = json!({ "roles": ["deployer"], "stages": ["staging"] });
+    let token = json!({ "name": "ci", "rights": rights });
+    let token = node.api_ok(Method::POST, "/v1/tokens", Some(&token)).await["secret"].clone();
+    let token = token.as_str().unwrap();
+    node.http.get("/env").await.ok();
+    assert!(log(&node, token).await.is_empty(), "what live wrote");
+    node.http.get("/env@staging").await.ok();
+    let staging = log(&node, token).await;
+    assert!(!staging.is_empty() && staging.iter().all(|(stage, _)| stage == "staging"), "{staging:?}");
+    let all = log(&node, &node.token).await;
+    let of = |name: &str| all.iter().filter(|(stage, _)| stage == name).count();
+    assert_eq!((of("live"), of("staging"), all.len()), (staging.len(), staging.len(), 2 * staging.len()));
+    let shown = node.cli_ok(&["logs", "env", "-s", "staging"]).await;
+    assert_eq!(
+        shown.lines().filter(|line| line.contains(" v1 staging std")).count(),
+        staging.len(),
+        "{shown}"
+    );
+
+    // Preview tokens.
+    let preview = async |stage: &str| {
+        let path = format!("/v1/functions/env/preview?stage={stage}");
+        node.api_as(Some(token), Method::GET, &path, None).await
+    };
+    let hidden: Value = serde_json::from_slice(&preview("live").await.body).unwrap();
+    assert_eq!(hidden["code"], "no-such-stage");
+    let shown: Value = serde_json::from_str(&preview("staging").await.ok().text()).unwrap();
+    let shown = shown["token"].as_str().unwrap();
+    node.http.get_as("/env@staging@v1", &[("wasm-fn-token", shown)]).await.ok();
+    node.http.get_as("/env@v1", &[("wasm-fn-token", shown)]).await.problem(403, "preview-denied");
+
+    // Created tokens on the data plane.
+    let asked = [("wasm-fn-version", "v1"), ("wasm-fn-token", token)];
+    node.http.get_as("/env@staging", &asked).await.ok();
+    node.http.get_as("/env", &asked).await.problem(403, "override-denied");
+    node.http.get_as("/env@staging@v1", &[("wasm-fn-token", token)]).await.ok();
+    node.http.get_as("/env@v1", &[("wasm-fn-token", token)]).await.problem(403, "preview-denied");
+}
+
+#[tokio::test]
+async fn a_followed_log_ends_when_its_token_expires() {
+    let node = Node::start().await;
+    node.cli_ok(&["deploy", guests::path("env").to_str().unwrap(), "-f", "env"]).await;
+    let token = node.cli_ok(&["tokens", "create", "ci", "--role", "viewer", "--ttl", "3s"]).await;
+    let mut follow = node.command(&["logs", "env", "-f"]);
+    let done = crate::harness::command::run(follow.env("WASM_FN_TOKEN", token.trim())).await.ok();
+    assert_eq!(done.stdout, "", "nobody wrote a line");
 }

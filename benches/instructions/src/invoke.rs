@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Empty};
 use wasm_fn_core::{Digest, FunctionConfig, Scheme, VersionNo};
 use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{
-    BodyError, EgressOptions, Invocation, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost,
+    BodyError, EgressOptions, Invocation, LogStage, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost,
 };
 use wasm_fn_secrets::SecretSet;
 
@@ -87,6 +87,7 @@ async fn call(version: &Arc<Version>) -> anyhow::Result<()> {
     let invocation = Invocation {
         request,
         request_id: 7,
+        stage: LogStage::NONE,
         client: None,
         scheme: Scheme::Http,
         port: 80,

@@ -14,11 +14,11 @@ pub enum Permission {
     ReadMetrics,
     /// Read functions, versions and history; choose a version by header.
     ReadFunctions,
-    /// Read what functions have logged. A log has lines of all stages.
+    /// Read what functions have logged in a stage.
     ReadLogs,
     /// Read the audit log of the node.
     ReadAudit,
-    /// Get a token with which everybody can call all versions of a function, in all its stages.
+    /// Get a token with which everybody can call all versions of a function in a stage.
     PreviewVersions,
     /// Store components.
     UploadComponents,

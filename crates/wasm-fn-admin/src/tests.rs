@@ -42,6 +42,8 @@ struct Api {
     admin: Arc<Admin<FakeHost, FakeStore>>,
     address: SocketAddr,
     client: Client<HttpConnector, Full<Bytes>>,
+    /// Shown by every request.
+    token: String,
     shutdown: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
 }
@@ -101,12 +103,13 @@ impl Api {
         let serve = Arc::clone(&admin).serve(listener, None, async { drop(asked.await) });
         let served = tokio::spawn(serve);
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { node, events, admin, address, client, shutdown: Some(shutdown), served }
+        let token = TOKEN.to_owned();
+        Self { node, events, admin, address, client, token, shutdown: Some(shutdown), served }
     }
 
     fn request(&self, method: &str, path: &str) -> http::request::Builder {
         let uri = format!("http://{}{path}", self.address);
-        let token = format!("Bearer {TOKEN}");
+        let token = format!("Bearer {}", self.token);
         Request::builder().method(method).uri(uri).header(header::AUTHORIZATION, token)
     }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::is_false;
+use crate::words::StageText;
 
 /// The source of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -20,12 +21,16 @@ pub enum LogStreamView {
 /// One line of a function's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogLineView {
-    /// The line's number; it grows by one for each line of this function.
+    /// The line's number; it grows by one for each line of this function, in whichever stage.
     pub seq: u64,
     /// When the line was written, Unix milliseconds.
     pub at_ms: u64,
     /// The request that the line belongs to.
     pub request_id: String,
+    /// The stage that the request came to; absent if the line was written before any request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<StageText>)]
+    pub stage: Option<String>,
     /// The version that wrote the line.
     pub version: String,
     /// The source of the line.
@@ -60,7 +65,7 @@ pub struct LogRequestView {
 pub enum LogEvent {
     /// A line of the log.
     Line(LogLineView),
-    /// Lines that the node dropped from its memory before this reader reached them.
+    /// Lines, of whichever stage, that the node dropped from its memory before this reader reached them.
     Lost {
         /// Number of lines.
         lines: u64,
@@ -78,7 +83,12 @@ pub struct LogsQuery {
     /// Keep the answer open, and send lines as they are written.
     #[serde(default, skip_serializing_if = "is_false")]
     pub follow: bool,
-    /// Only lines of this version, such as `v42`, `stable` or `canary` (of the live stage).
+    /// Only lines of this stage; of all stages that the token may see if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<StageText>)]
+    pub stage: Option<String>,
+    /// Only lines of this version, such as `v42`, or `stable` or `canary` of the stage (of `live` if no stage
+    /// is given).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Only lines of requests that failed: `error` for all of them, `503` for those with this status, `5xx`

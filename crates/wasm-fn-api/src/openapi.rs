@@ -428,7 +428,7 @@ impl Describer {
                     .description("Lines, oldest first; with `follow`, the answer does not end")
                     .content(LINES, self.content::<LogEvent>())
                     .build(),
-                refusals: &[("404", "`no-such-function`, `no-such-version`")],
+                refusals: &[("404", "`no-such-function`, `no-such-stage`, `no-such-version`")],
             },
             Operation::Deploy => Description {
                 tag: "functions",

@@ -36,8 +36,8 @@ pub struct PreviewView {
     /// Who may use the addresses, from the stable version's configuration: `open`, `token` or `off`.
     #[schema(value_type = PreviewAccessWord)]
     pub access: String,
-    /// The token for all addresses of the function, if they need one. Send it in the header `wasm-fn-token`,
-    /// or once in the query parameter `wasm-fn-preview`.
+    /// The token for all addresses of the function in this stage, if they need one. Send it in the header
+    /// `wasm-fn-token`, or once in the query parameter `wasm-fn-preview`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<PreviewTokenText>)]
     pub token: Option<String>,

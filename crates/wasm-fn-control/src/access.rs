@@ -6,13 +6,16 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
 };
 
 use arc_swap::ArcSwap;
 use subtle::ConstantTimeEq as _;
 use wasm_fn_access::{Denied, Rights, TokenKey, TokenSecret, TokenTextError, Tokens};
-use wasm_fn_core::FunctionName;
+use wasm_fn_core::{FunctionName, StageName};
 
 /// The file of the token, in the data directory.
 const FILE: &str = "token";
@@ -45,6 +48,8 @@ const RANDOM_BYTES: usize = 32;
 pub struct Access {
     /// The token that may do everything.
     token: ArcSwap<String>,
+    /// How often that was replaced.
+    rotations: AtomicU64,
     /// The key of the hashes of all other tokens.
     token_key: TokenKey,
     /// The key from which preview tokens are derived, so that they need not be stored.
@@ -71,6 +76,11 @@ pub struct Actor {
 pub enum Proof {
     /// A token of the node.
     Token,
+    /// The token in the data directory, after it was replaced this often since the process started.
+    DataDir {
+        /// How often.
+        rotations: u64,
+    },
     /// Another party, whom the node's configuration trusts, up to this time, Unix milliseconds; `None` as
     /// long as the connection lasts.
     Party {
@@ -118,6 +128,7 @@ impl Access {
     pub fn only(token: String) -> Self {
         Self {
             token: ArcSwap::from_pointee(token),
+            rotations: AtomicU64::new(0),
             token_key: TokenKey::new(rand::random()),
             preview_key: ArcSwap::from_pointee(rand::random()),
             data_dir: Mutex::new(None),
@@ -137,6 +148,7 @@ impl Access {
         };
         Ok(Self {
             token: ArcSwap::from_pointee(token),
+            rotations: AtomicU64::new(0),
             token_key: TokenKey::new(key(TOKEN_KEY_FILE, TOKEN_KEY_PREFIX)?),
             preview_key: ArcSwap::from_pointee(key(PREVIEW_FILE, KEY_PREFIX)?),
             data_dir: Mutex::new(Some(data_dir.to_owned())),
@@ -149,13 +161,11 @@ impl Access {
     /// # Errors
     /// Why the token is not accepted.
     pub fn actor(&self, token: &str, tokens: &Tokens, now_ms: u64) -> Result<Actor, Unproven> {
+        // A token that is replaced in between is one of the time before.
+        let rotations = self.rotations();
         if self.token.load().as_bytes().ct_eq(token.as_bytes()).into() {
-            return Ok(Actor {
-                name: ADMIN.to_owned(),
-                token: None,
-                rights: Rights::all(),
-                proof: Proof::Token,
-            });
+            let (name, rights) = (ADMIN.to_owned(), Rights::all());
+            return Ok(Actor { name, token: None, rights, proof: Proof::DataDir { rotations } });
         }
         let secret: TokenSecret = token.parse().or_else(|error| {
             // Tokens of an earlier form have no checksum; one that is not the node's may be of another node.
@@ -172,6 +182,11 @@ impl Access {
         &self.token_key
     }
 
+    /// How often the token in the data directory was replaced since the process started.
+    pub(crate) fn rotations(&self) -> u64 {
+        self.rotations.load(SeqCst)
+    }
+
     /// Replaces the token in the data directory, which makes the one so far invalid. Blocks.
     ///
     /// # Errors
@@ -180,20 +195,23 @@ impl Access {
         let text = new_token().reveal();
         self.replace(FILE, &format!("{text}\n"))?;
         self.token.store(Arc::new(text.clone()));
+        self.rotations.fetch_add(1, SeqCst);
         Ok(text)
     }
 
-    /// The token for the addresses of the versions of `function`: `wfp_` and a keyed hash of the name. One
-    /// function's token reveals neither another function's token nor the key.
-    pub fn preview_token(&self, function: &FunctionName) -> String {
-        let hash = blake3::keyed_hash(&self.preview_key.load(), function.as_str().as_bytes());
+    /// The token for the addresses of the versions of `function` in `stage`: `wfp_` and a keyed hash of both
+    /// names. One token reveals neither another token nor the key.
+    pub fn preview_token(&self, function: &FunctionName, stage: &StageName) -> String {
+        // No name has an `@`.
+        let place = format!("{function}@{stage}");
+        let hash = blake3::keyed_hash(&self.preview_key.load(), place.as_bytes());
         format!("{PREVIEW_PREFIX}{}", hash.to_hex())
     }
 
-    /// Whether `token` is the preview token of `function`. Takes the same time for all wrong tokens of the
-    /// same length.
-    pub fn may_preview(&self, function: &FunctionName, token: &str) -> bool {
-        self.preview_token(function).as_bytes().ct_eq(token.as_bytes()).into()
+    /// Whether `token` is the preview token of `function` in `stage`. Takes the same time for all wrong
+    /// tokens of the same length.
+    pub fn may_preview(&self, function: &FunctionName, stage: &StageName, token: &str) -> bool {
+        self.preview_token(function, stage).as_bytes().ct_eq(token.as_bytes()).into()
     }
 
     /// Replaces the key, which makes every preview token so far invalid. Blocks.

@@ -18,7 +18,7 @@ use std::{collections::HashSet, io, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore, watch};
-use wasm_fn_core::{Digest, FunctionName, Revision, VersionNo};
+use wasm_fn_core::{Digest, FunctionName, Revision, StageName, VersionNo};
 use wasm_fn_rollout::Time;
 use wasm_fn_router::{HeldVersion, RouteTable, Salt};
 use wasm_fn_secrets::{KeyError, NodeKey};
@@ -269,9 +269,9 @@ impl<H: Host, S: Store> Control<H, S> {
         self.started
     }
 
-    /// Whether `token` may use the addresses of the versions of `function`.
-    pub fn previews(&self, function: &FunctionName, token: &str) -> bool {
-        self.access.may_preview(function, token)
+    /// Whether `token` may use the addresses of the versions of `function` in `stage`.
+    pub fn previews(&self, function: &FunctionName, stage: &StageName, token: &str) -> bool {
+        self.access.may_preview(function, stage, token)
     }
 
     /// Entries of the journal, newest first.

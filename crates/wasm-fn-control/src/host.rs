@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageName, VersionNo};
 use wasm_fn_secrets::SecretSet;
 
 /// Receives progress. Any thread may call it, and it must not block.
@@ -63,6 +63,9 @@ pub trait Host: Send + Sync + 'static {
         secrets: Arc<SecretSet>,
     ) -> Self::Version;
 
+    /// The same handle for the requests of `stage`: what they log is of that stage.
+    fn in_stage(&self, version: &Self::Version, stage: &StageName) -> Self::Version;
+
     /// Ends when `version` is loaded, so that its first requests need not wait, or when it cannot be loaded.
     fn load(&self, version: &Self::Version) -> impl Future<Output = ()> + Send {
         let _ = version;
@@ -76,7 +79,7 @@ pub trait Host: Send + Sync + 'static {
         std::future::ready(())
     }
 
-    /// Lets `version` answer `request`, outside of any stage. The body of the answer is bounded.
+    /// Lets `version` answer `request` of nobody in particular. The body of the answer is bounded.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -156,6 +159,8 @@ pub struct LogLine {
     pub at_ms: u64,
     /// The request that the line belongs to.
     pub request_id: String,
+    /// The stage that the request came to; `None` if the line was written before any request.
+    pub stage: Option<StageName>,
     /// The version that wrote the line.
     pub version: VersionNo,
     /// The source of the line.

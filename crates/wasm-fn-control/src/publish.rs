@@ -241,7 +241,8 @@ impl<H: Host> Publisher<H> {
             if let Some((_, handle)) = &baseline {
                 parts.baselines.insert(stage.clone(), handle.clone());
             }
-            let spec = parts.spec(name, function, stage, state, (comparison, baseline));
+            let target = |handle: &H::Version| self.host.in_stage(handle, stage);
+            let spec = parts.spec((name, function), (stage, state), (comparison, baseline), target);
             parts.stages.push(Arc::new(Stage::new(spec)?));
         }
         Ok((parts, analyses))
@@ -360,23 +361,23 @@ impl<V: Clone> Parts<V> {
 
     fn spec(
         &self,
-        name: &FunctionName,
-        function: &Function,
-        stage: &StageName,
-        state: &StageState,
+        (name, function): (&FunctionName, &Function),
+        (stage, state): (&StageName, &StageState),
         (comparison, baseline): (Option<ComparisonSpec>, Option<Baseline<V>>),
+        in_stage: impl Fn(&V) -> V,
     ) -> StageSpec<V> {
-        let entry = |no: VersionNo, target: V| VersionEntry {
+        let entry = |no: VersionNo, handle: &V| VersionEntry {
             no,
             label: HeaderValue::try_from(no.to_string()).expect("`v` and digits are a header value"),
             tally: self.tallies.get(&(stage.clone(), no)).cloned().unwrap_or_default(),
-            target,
+            target: in_stage(handle),
         };
-        let entries = function.versions.keys().filter_map(|&no| {
-            Some(entry(no, self.handles.get(&HandleKey::of(function, stage, no))?.clone()))
-        });
+        let entries = function
+            .versions
+            .keys()
+            .filter_map(|&no| Some(entry(no, self.handles.get(&HandleKey::of(function, stage, no))?)));
         let baseline = baseline
-            .map(|(share, handle)| BaselineSpec { share, entry: entry(handle.rollout.base, handle.target) });
+            .map(|(share, handle)| BaselineSpec { share, entry: entry(handle.rollout.base, &handle.target) });
         let stable = function.versions.get(&state.stable).map(|version| &*version.build.config);
         StageSpec {
             function: name.clone(),

@@ -35,7 +35,7 @@ pub use guest_host::{
         policy::EgressOptions,
         trust::{RootsError, TrustedRoots},
     },
-    logs::{GuestLogLine, GuestLogPage, GuestLogStream, LoggedRequest},
+    logs::{GuestLogLine, GuestLogPage, GuestLogStream, LogStage, LoggedRequest},
 };
 pub use invocation::{
     body::ResponseBody,

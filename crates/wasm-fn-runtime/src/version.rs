@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Limits, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Limits, StageName, VersionNo};
 use wasm_fn_pool::{ConcurrencyLimit, Pool, PoolOptions, share_max};
 use wasm_fn_secrets::SecretSet;
 
@@ -23,7 +23,11 @@ use crate::{
         loader::LoadedComponent,
         prepare::PrepareError,
     },
-    guest_host::{instance::Instance, logs::LogRing, template::InstanceTemplate},
+    guest_host::{
+        instance::Instance,
+        logs::{LogRing, LogStage},
+        template::InstanceTemplate,
+    },
     node::resources::NodeResources,
     waiter::Waiter,
 };
@@ -121,6 +125,11 @@ impl Version {
 
     pub(crate) fn log(&self) -> &LogRing {
         &self.template.environment.log
+    }
+
+    /// What requests of `stage` write to the function's log as theirs.
+    pub fn log_stage(&self, stage: &StageName) -> LogStage {
+        self.log().stage(stage)
     }
 
     /// Loads the code, so that the next request need not.

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::Response;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use wasm_fn_core::{FunctionName, Usage};
+use wasm_fn_core::{FunctionName, StageName, Usage};
 use wasm_fn_router::RouteTable;
 use wasm_fn_server::{
     Call, InvocationBody, Invoke, InvokeFailure, OverrideAccess, ServerOptions, draw_at_random,
@@ -57,11 +57,11 @@ impl Invoke for Nobody {
 }
 
 impl OverrideAccess for Nobody {
-    fn may_preview(&self, _: &FunctionName, _: &str) -> bool {
+    fn may_preview(&self, _: &FunctionName, _: &StageName, _: &str) -> bool {
         false
     }
 
-    fn may_override(&self, _: &FunctionName, _: Option<&str>) -> bool {
+    fn may_override(&self, _: &FunctionName, _: &StageName, _: Option<&str>) -> bool {
         false
     }
 }

@@ -333,6 +333,9 @@ pub(crate) struct Logs {
     /// Wait for more lines until interrupted
     #[arg(short, long)]
     pub(crate) follow: bool,
+    /// Only lines of this stage, instead of all that the token may see
+    #[arg(short, long)]
+    pub(crate) stage: Option<StageName>,
     /// Only lines of this version
     #[arg(long)]
     pub(crate) version: Option<VersionRef>,

@@ -37,7 +37,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use wasm_fn_access::{Permission, Target};
 use wasm_fn_admin::{Admin, AdminOptions};
 use wasm_fn_control::{Access, Clock, Control, ControlOptions, salt_at_random};
-use wasm_fn_core::{FunctionName, Scheme, format_bytes as bytes};
+use wasm_fn_core::{FunctionName, Scheme, StageName, format_bytes as bytes};
 use wasm_fn_runtime::{EgressOptions, Listeners, Runtime, RuntimeOptions, SystemResolver, TrustedRoots};
 use wasm_fn_secrets::NodeKey;
 use wasm_fn_server::{
@@ -139,22 +139,23 @@ struct Kept {
     inbox: EmbeddedInbox,
 }
 
-/// Lets the bearer of a token that may read the function choose the version, or any client if the node is
-/// configured so.
+/// Lets the bearer of a token that may read the function in the stage choose the version, or any client if
+/// the node is configured so.
 struct Overrides {
     control: Arc<NodeControl>,
     open: bool,
 }
 
 impl OverrideAccess for Overrides {
-    fn may_preview(&self, function: &FunctionName, token: &str) -> bool {
-        self.control.previews(function, token)
+    fn may_preview(&self, function: &FunctionName, stage: &StageName, token: &str) -> bool {
+        self.control.previews(function, stage, token)
     }
 
-    fn may_override(&self, function: &FunctionName, token: Option<&str>) -> bool {
+    fn may_override(&self, function: &FunctionName, stage: &StageName, token: Option<&str>) -> bool {
+        let stage = Target::Stage(function, stage);
         let reads = |token| {
             let actor = self.control.authenticate(token);
-            actor.is_ok_and(|actor| actor.rights.allow(Permission::ReadFunctions, Target::Function(function)))
+            actor.is_ok_and(|actor| actor.rights.allow(Permission::ReadFunctions, stage))
         };
         self.open || token.is_some_and(reads)
     }

@@ -8,16 +8,17 @@ use axum::{extract::State, response::Response};
 use futures_util::stream;
 use tokio::sync::watch;
 use wasm_fn_access::Target;
-use wasm_fn_core::{FunctionName, StageName};
+use wasm_fn_core::{FunctionName, StageName, VersionRef};
 
 use wasm_fn_api as api;
 use wasm_fn_control::{
-    Control,
+    Control, ControlError,
     host::{Host, LogLine, LogRequest, LogStream},
+    state::ChangeError,
 };
 use wasm_fn_store::Store;
 
-use filter::LogFilter;
+use filter::{LogFilter, Stages};
 
 use super::deployments::lines;
 use crate::{
@@ -34,15 +35,31 @@ pub(crate) async fn logs<H: Host, S: Store>(
     caller: Caller,
     Parameters(query): Parameters<api::LogsQuery>,
 ) -> Result<Response, ApiError> {
-    // Lines of all stages are in one log.
-    let _ = caller.on(Target::Function(&function))?;
     let state = admin.control.state();
+    // Lines of all stages are in one log. Whoever names no stage reads those in scope.
+    let stages = match query.stage.as_deref() {
+        Some(text) => {
+            let stage: StageName = text.parse()?;
+            let _ = caller.on(Target::Stage(&function, &stage))?;
+            let stages = &state.function(&function)?.stages;
+            if !stages.contains_key(&stage) {
+                return Err(ControlError::from(ChangeError::NoSuchStage { function, stage }).into());
+            }
+            Stages::Only(stage)
+        }
+        None => Stages::Scope(caller.actor().rights.scope.clone()),
+    };
     state.function(&function)?;
-    let version = match query.version.as_deref() {
-        Some(text) => Some(state.resolve(&function, &StageName::live(), text.parse()?)?),
+    let version = match query.version.as_deref().map(str::parse).transpose()? {
+        Some(VersionRef::No(no)) => Some(state.resolve(&function, &StageName::live(), VersionRef::No(no))?),
+        Some(role) => {
+            let stage = stages.only().cloned().unwrap_or_else(StageName::live);
+            let _ = caller.on(Target::Stage(&function, &stage))?;
+            Some(state.resolve(&function, &stage, role)?)
+        }
         None => None,
     };
-    let filter = LogFilter::new(version, &query)?;
+    let filter = LogFilter::new(stages, version, &query)?;
     let until =
         if query.follow { None } else { Some(admin.control.host().logs(&function, query.after).newest) };
     let reader = Reader {
@@ -84,7 +101,7 @@ impl<H: Host, S: Store> Reader<H, S> {
             }
             // Mark the change as seen before reading, so that a line written meanwhile ends the wait below.
             self.changes.borrow_and_update();
-            // A token that was revoked or has expired reads no more.
+            // Whoever takes pages one after the other waits for nothing below.
             if !self.control.still_knows(self.caller.actor()) {
                 return None;
             }
@@ -97,6 +114,8 @@ impl<H: Host, S: Store> Reader<H, S> {
             let changed = tokio::select! {
                 changed = self.changes.changed() => changed,
                 _ = self.stopping.wait_for(|&stopping| stopping) => return None,
+                // A token that was revoked or has expired reads no more.
+                () = self.control.until_unknown(self.caller.actor()) => return None,
             };
             changed.ok()?;
         }
@@ -124,6 +143,7 @@ fn event(line: LogLine) -> api::LogEvent {
         seq: line.seq,
         at_ms: line.at_ms,
         request_id: line.request_id,
+        stage: line.stage.map(|stage| stage.to_string()),
         version: line.version.to_string(),
         stream: match line.stream {
             LogStream::Stdout => api::LogStreamView::Stdout,

@@ -27,11 +27,10 @@ pub(crate) async fn preview<H: Host, S: Store>(
     caller: Caller,
     Parameters(query): Parameters<api::PreviewQuery>,
 ) -> Result<Json<api::PreviewView>, ApiError> {
-    // The token is for all stages.
-    let _ = caller.on(Target::Function(&name))?;
+    let stage: StageName = query.stage.parse()?;
+    let _ = caller.on(Target::Stage(&name, &stage))?;
     let control = &admin.control;
     let (state, table) = (control.state(), control.tables().load_full());
-    let stage: StageName = query.stage.parse()?;
     let unknown = || ChangeError::NoSuchStage { function: name.clone(), stage: stage.clone() };
     let stands = state.function(&name)?.stages.get(&stage).ok_or_else(unknown).map_err(ControlError::from)?;
     let published = table.stage(&name, &stage).ok_or_else(unknown).map_err(ControlError::from)?;
@@ -62,7 +61,7 @@ pub(crate) async fn preview<H: Host, S: Store>(
         function: name.to_string(),
         stage: stage.to_string(),
         access: access.to_string(),
-        token: (access == PreviewAccess::Token).then(|| control.access().preview_token(&name)),
+        token: (access == PreviewAccess::Token).then(|| control.access().preview_token(&name, &stage)),
         guest_path: if published.own_path().is_empty() { "/" } else { published.own_path() }.to_owned(),
         addresses,
     }))

@@ -43,7 +43,7 @@ pub(crate) async fn caller<H: Host, S: Store>(
     let known = name.parse().ok().and_then(|name: TokenName| state.tokens().get(&name));
     let token = match (proof, id, known) {
         (Proof::Token, Some(_), Some(token)) => view(&control, name, token),
-        (Proof::Token, ..) => of_data_dir(rights),
+        (Proof::Token | Proof::DataDir { .. }, ..) => of_data_dir(rights),
         (Proof::Party { until_ms }, ..) => {
             let (name, id) = (name.clone(), id.clone());
             api::TokenView { name, id, expires_ms: *until_ms, ..of_data_dir(rights) }

@@ -23,12 +23,14 @@ async fn versions_with_a_role_have_addresses_and_one_token() {
         ],
     });
     assert_eq!(preview, expected);
-    let hello = "hello".parse().unwrap();
-    assert!(api.node.control.previews(&hello, &token));
-    assert!(!api.node.control.previews(&"hell".parse().unwrap(), &token));
+    let opens = |function: &str, stage: &str| {
+        api.node.control.previews(&function.parse().unwrap(), &stage.parse().unwrap(), &token)
+    };
+    assert!(opens("hello", "live"));
+    assert!(!opens("hell", "live") && !opens("hello", "staging"));
     let rotated = api.call("POST", "/v1/preview-key", json!({})).await.json();
     assert!(rotated["at_ms"].as_u64().unwrap() >= 1_000_000, "{rotated}");
-    assert!(!api.node.control.previews(&hello, &token));
+    assert!(!opens("hello", "live"));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wasm_fn_core::VersionNo;
+use wasm_fn_core::{StageName, VersionNo};
 
 use super::*;
 use wasm_fn_api::{AccessRule, Operation};
@@ -130,6 +130,7 @@ fn line(seq: u64, version: u32, failed: bool) -> LogLine {
         seq,
         at_ms: 1,
         request_id: format!("{seq:032x}"),
+        stage: Some("live".parse().unwrap()),
         version: VersionNo::new(version).unwrap(),
         stream: LogStream::Stderr,
         failed,
@@ -197,6 +198,57 @@ async fn followed_logs_bring_lines_as_they_come_and_end_with_the_node() {
         frame.unwrap();
     }
     api.served.await.unwrap();
+}
+
+#[tokio::test]
+async fn followed_logs_end_with_the_token_and_not_at_the_next_line() {
+    let mut api = Api::start().await;
+    api.deploy("hello", b"1", json!({})).await;
+    write(&api, line(1, 1, false));
+    let rights = json!({ "roles": ["viewer"] });
+    let created = api.call("POST", "/v1/tokens", json!({ "name": "ci", "rights": rights })).await.json();
+    api.token = created["secret"].as_str().unwrap().to_owned();
+    let request = api.request("GET", "/v1/functions/hello/logs?follow=true").body(Full::default()).unwrap();
+    let mut body = api.open(request).await.into_body();
+    let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&frame).unwrap()["seq"], 1);
+    TOKEN.clone_into(&mut api.token);
+    assert_eq!(api.raw("DELETE", "/v1/tokens/ci", "").await.status, 200);
+    assert!(body.frame().await.is_none(), "no line came, and none will");
+}
+
+#[tokio::test]
+async fn a_log_shows_the_stages_that_somebody_is_for() {
+    let mut api = Api::start().await;
+    api.deploy("hello", b"1", json!({})).await;
+    api.deploy("hello", b"1", json!({ "stage": "staging" })).await;
+    let staging = || Some("staging".parse().unwrap());
+    for (seq, stage) in [(1, Some(StageName::live())), (2, staging()), (3, None), (4, staging())] {
+        write(&api, LogLine { stage, ..line(seq, 1, false) });
+    }
+    let lines = async |api: &Api, query: &str| {
+        let lines = api.get(&format!("/v1/functions/hello/logs{query}")).await.lines();
+        lines.iter().map(|line| (line["seq"].as_u64().unwrap(), line["stage"].clone())).collect::<Vec<_>>()
+    };
+    let (live, of_staging) = ((1, json!("live")), [(2, json!("staging")), (4, json!("staging"))]);
+    let [second, fourth] = of_staging.clone();
+    assert_eq!(lines(&api, "").await, [live.clone(), second, (3, Value::Null), fourth]);
+    assert_eq!(lines(&api, "?stage=live").await, [live]);
+    assert_eq!(lines(&api, "?stage=staging&version=stable").await, of_staging);
+    assert_eq!(api.get("/v1/functions/hello/logs?stage=qa").await.problem().1, "no-such-stage");
+    assert_eq!(api.get("/v1/functions/hello/logs?stage=-").await.problem().1, "invalid-name");
+
+    let rights = json!({ "roles": ["viewer"], "stages": ["staging"] });
+    let created = api.call("POST", "/v1/tokens", json!({ "name": "ci", "rights": rights })).await.json();
+    api.token = created["secret"].as_str().unwrap().to_owned();
+    assert_eq!(lines(&api, "").await, of_staging);
+    assert_eq!(lines(&api, "?version=v1").await, of_staging);
+    assert_eq!(lines(&api, "?stage=staging").await, of_staging);
+    // Neither is there, as far as this token knows.
+    for query in ["?stage=live", "?stage=qa", "?version=stable"] {
+        let problem = api.get(&format!("/v1/functions/hello/logs{query}")).await.problem();
+        assert_eq!(problem, (404, "no-such-stage".to_owned()), "{query}");
+    }
 }
 
 #[tokio::test]

@@ -50,7 +50,8 @@ fn file_that_holds_no_token_is_refused() {
 fn only_the_whole_token_is_accepted() {
     let access = Access::only("wfn_secret".to_owned());
     let actor = |token| access.actor(token, &Tokens::default(), 0);
-    let admin = Actor { name: "admin".to_owned(), token: None, rights: Rights::all(), proof: Proof::Token };
+    let (name, proof) = ("admin".to_owned(), Proof::DataDir { rotations: 0 });
+    let admin = Actor { name, token: None, rights: Rights::all(), proof };
     assert_eq!(actor("wfn_secret"), Ok(admin));
     for wrong in ["", "wfn_secre", "wfn_secret ", "wfn_secreT", "wfn_secrets"] {
         assert!(actor(wrong).is_err(), "{wrong:?}");
@@ -77,23 +78,28 @@ fn token_of_the_earlier_form_stays_valid_until_it_is_rotated() {
 }
 
 fn preview_tokens(access: &Access) -> [String; 2] {
-    ["hello", "hello2"].map(|function| access.preview_token(&function.parse().unwrap()))
+    ["hello", "hello2"].map(|function| access.preview_token(&function.parse().unwrap(), &StageName::live()))
 }
 
 #[test]
-fn a_preview_token_is_for_one_function_of_one_node() {
+fn a_preview_token_is_for_one_stage_of_one_function_of_one_node() {
     let folder = tempfile::tempdir().unwrap();
     let access = Access::open(folder.path()).unwrap();
     let [own, others] = preview_tokens(&access);
     assert_eq!((own.len(), &own[..4]), (68, "wfp_"));
     let hello = "hello".parse().unwrap();
-    assert!(access.may_preview(&hello, &own));
+    let may = |token: &str| access.may_preview(&hello, &StageName::live(), token);
+    assert!(may(&own));
+    let staging = "staging".parse().unwrap();
+    let in_staging = access.preview_token(&hello, &staging);
+    assert!(access.may_preview(&hello, &staging, &in_staging));
+    assert!(!may(&in_staging) && !access.may_preview(&hello, &staging, &own));
     let [elsewhere, _] = preview_tokens(&Access::only("wfn_secret".to_owned()));
     for wrong in ["", "wfp_", &own[..67], &format!("{own} "), &own.to_uppercase(), &others, &elsewhere] {
-        assert!(!access.may_preview(&hello, wrong), "{wrong:?}");
+        assert!(!may(wrong), "{wrong:?}");
     }
     assert!(access.actor(&own, &Tokens::default(), 0).is_err(), "it opens no admin API");
-    assert!(!access.may_preview(&hello, fs::read_to_string(folder.path().join("token")).unwrap().trim()));
+    assert!(!may(fs::read_to_string(folder.path().join("token")).unwrap().trim()));
 }
 
 #[test]
@@ -105,7 +111,7 @@ fn preview_tokens_outlive_a_restart_and_end_with_their_key() {
     access.rotate_preview_key().unwrap();
     let second = preview_tokens(&access);
     assert!(first.iter().zip(&second).all(|(first, second)| first != second));
-    assert!(!access.may_preview(&"hello".parse().unwrap(), &first[0]));
+    assert!(!access.may_preview(&"hello".parse().unwrap(), &StageName::live(), &first[0]));
     assert_eq!(preview_tokens(&Access::open(folder.path()).unwrap()), second, "it was kept");
     let path = folder.path().join("preview.key");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);

@@ -5,8 +5,9 @@ use std::{
     time::Duration,
 };
 
-use wasm_fn_access::Rights;
+use wasm_fn_access::{Rights, Token};
 use wasm_fn_core::TokenName;
+use wasm_fn_rollout::Time;
 use wasm_fn_store::{Store, TokenUses};
 
 use super::{Control, ControlError, Note};
@@ -72,12 +73,43 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Whether `actor` would still be known by what they have shown.
     pub fn still_knows(&self, actor: &Actor) -> bool {
         let (state, now_ms) = (self.state(), self.clock.now_ms());
-        if let Proof::Party { until_ms } = actor.proof {
-            return until_ms.is_none_or(|until_ms| now_ms < until_ms);
+        match actor.proof {
+            Proof::Party { until_ms } => until_ms.is_none_or(|until_ms| now_ms < until_ms),
+            Proof::DataDir { rotations } => rotations == self.access.rotations(),
+            Proof::Token => token_of(&state, actor).is_some_and(|token| token.is_valid(now_ms)),
         }
-        let Some(id) = &actor.token else { return true };
-        let token = actor.name.parse().ok().and_then(|name: TokenName| state.tokens().get(&name));
-        token.is_some_and(|token| token.hash.id() == *id && token.is_valid(now_ms))
+    }
+
+    /// Ends once `actor` is no longer known by what they have shown: it has expired, or was revoked or
+    /// replaced.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn until_unknown(&self, actor: &Actor) {
+        let mut states = self.follow();
+        loop {
+            // Each revocation shows a state, also that of the token in the data directory.
+            states.mark_unchanged();
+            if !self.still_knows(actor) {
+                return;
+            }
+            let expires_ms = match actor.proof {
+                Proof::Party { until_ms } => until_ms,
+                Proof::DataDir { .. } => None,
+                Proof::Token => token_of(&self.state(), actor).and_then(|token| token.expires_ms),
+            };
+            let expires = async {
+                match expires_ms {
+                    // After at most an hour, it is looked at again.
+                    Some(at_ms) => tokio::time::sleep_until(self.clock.instant(Time(at_ms))).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                changed = states.changed() => if changed.is_err() { return },
+                () = expires => {}
+            }
+        }
     }
 
     /// When the token with this id was used last, in minutes since 1970.
@@ -209,6 +241,12 @@ impl<H: Host, S: Store> Control<H, S> {
             Err(error) => tracing::warn!(%error, "last uses of tokens were not stored"),
         }
     }
+}
+
+/// The token that `actor` has shown, if it is still there.
+fn token_of<'a>(state: &'a State, actor: &Actor) -> Option<&'a Token> {
+    let name: TokenName = actor.name.parse().ok()?;
+    state.tokens().get(&name).filter(|token| Some(token.hash.id()) == actor.token)
 }
 
 #[cfg(test)]

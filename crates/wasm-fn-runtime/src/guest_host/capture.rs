@@ -16,24 +16,24 @@ use wasmtime_wasi::{
     p2::{OutputStream, Pollable, StreamResult},
 };
 
-use super::logs::{GuestLogStream, LINE_BYTES_MAX, LogRing};
+use super::logs::{GuestLogStream, LINE_BYTES_MAX, LogRing, Served};
 
 /// Most bytes that a guest may write at once.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 
 /// The request that an instance is serving now.
-pub(crate) struct CurrentRequest(Mutex<u128>);
+pub(crate) struct CurrentRequest(Mutex<Served>);
 
 impl CurrentRequest {
-    pub(crate) fn new(request_id: u128) -> Self {
-        Self(Mutex::new(request_id))
+    pub(crate) fn new(served: Served) -> Self {
+        Self(Mutex::new(served))
     }
 
-    pub(crate) fn set(&self, request_id: u128) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = request_id;
+    pub(crate) fn set(&self, served: Served) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = served;
     }
 
-    fn get(&self) -> u128 {
+    fn get(&self) -> Served {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,7 +22,7 @@ use std::{fmt, future::Future, sync::Arc};
 use tokio::time::Instant;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::hop_by_hop;
+use super::{hop_by_hop, logs::Served};
 use crate::clock;
 use budget::Budget;
 use client::{Allowance, Sent};
@@ -36,8 +36,8 @@ pub use lookup::{Lookup, Resolve, SystemResolver};
 pub(crate) struct Egress {
     policy: Arc<EgressPolicy>,
     check: Option<EgressCheck>,
-    /// The request being served; 0 before the first.
-    request_id: u128,
+    /// The request being served.
+    served: Served,
     /// What its outgoing requests have used; `None` before the first of them.
     budget: Option<Arc<Budget>>,
     /// Whether a request ever left. It may still be open while the instance serves another request.
@@ -64,16 +64,16 @@ impl fmt::Debug for EgressCheck {
 
 impl Egress {
     pub(crate) fn new(policy: Arc<EgressPolicy>) -> Self {
-        Self { policy, check: None, request_id: 0, budget: None, left: false }
+        Self { policy, check: None, served: Served::NOTHING, budget: None, left: false }
     }
 
-    /// Begins the request `request_id`, with its `check`.
+    /// Begins the request `served`, with its `check`.
     ///
     /// A reused instance may continue an outgoing request from before without asking. That counts as leaving
     /// now.
-    pub(crate) fn serve(&mut self, request_id: u128, check: Option<EgressCheck>) {
+    pub(crate) fn serve(&mut self, served: Served, check: Option<EgressCheck>) {
         self.check = check;
-        self.request_id = request_id;
+        self.served = served;
         self.budget = None;
         if self.left {
             self.may_leave();
@@ -89,13 +89,13 @@ impl Egress {
     /// # Errors
     /// What `wasi:http` tells the guest: the request may not leave.
     fn admit(&mut self, uri: &http::Uri) -> Result<(Target, Arc<Budget>), Error> {
-        let Self { policy, request_id, .. } = self;
-        let target = policy.target(uri, *request_id)?;
+        let Self { policy, served, .. } = self;
+        let target = policy.target(uri, *served)?;
         // What has no name is judged before it counts as an effect.
         if let Some(address) = target.socket() {
-            policy.permitted(&target, vec![address], *request_id)?;
+            policy.permitted(&target, vec![address], *served)?;
         }
-        let budget = self.budget.get_or_insert_with(|| Arc::new(Budget::new(policy.clone(), *request_id)));
+        let budget = self.budget.get_or_insert_with(|| Arc::new(Budget::new(policy.clone(), *served)));
         budget.begin()?;
         let budget = budget.clone();
         if self.may_leave() { Ok((target, budget)) } else { Err(Error::HttpRequestDenied) }
@@ -121,11 +121,11 @@ impl WasiHttpHooks for Egress {
         self.left = true;
         // What the connection accepts is for the node to say, not for a guest that copies a request's fields.
         request.headers_mut().remove(http::header::TE);
-        let (policy, request_id) = (self.policy.clone(), self.request_id);
+        let (policy, served) = (self.policy.clone(), self.served);
         let until = Instant::from_std(clock::now() + policy.timeout);
         let allowance = Allowance { options: options.unwrap_or_default(), until, budget };
         Box::new(async move {
-            let addresses = policy.addresses(&target, request_id);
+            let addresses = policy.addresses(&target, served);
             let sent = client::send(request, &target, addresses, allowance, &policy.node.roots);
             let (mut response, io) = sent.await?;
             let named = hop_by_hop::remove(response.headers_mut());

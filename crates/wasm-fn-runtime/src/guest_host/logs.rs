@@ -8,7 +8,7 @@ use std::{
 
 use http::{Method, StatusCode};
 use tokio::sync::watch;
-use wasm_fn_core::VersionNo;
+use wasm_fn_core::{StageName, VersionNo};
 
 use crate::clock::unix_ms;
 
@@ -32,6 +32,30 @@ pub enum GuestLogStream {
     Host,
 }
 
+/// The number of a stage in the log of one function. A request carries it without touching a counter that
+/// other threads share, as a name would.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStage(u32);
+
+impl LogStage {
+    /// No stage.
+    pub const NONE: Self = Self(0);
+}
+
+/// What a line belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Served {
+    /// The request; 0 before the first.
+    pub(crate) request_id: u128,
+    /// The stage that it came to.
+    pub(crate) stage: LogStage,
+}
+
+impl Served {
+    /// No request yet.
+    pub(crate) const NOTHING: Self = Self { request_id: 0, stage: LogStage::NONE };
+}
+
 /// A line of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestLogLine {
@@ -41,6 +65,8 @@ pub struct GuestLogLine {
     pub at_ms: u64,
     /// The request that was being served.
     pub request_id: u128,
+    /// The stage that the request came to; `None` for what an instance wrote before its first request.
+    pub stage: Option<StageName>,
     /// The version that wrote it.
     pub version: VersionNo,
     /// Its source.
@@ -69,7 +95,7 @@ pub struct LoggedRequest {
 
 /// How a request failed.
 pub(crate) struct Failure<'a> {
-    pub(crate) request_id: u128,
+    pub(crate) served: Served,
     pub(crate) request: LoggedRequest,
     pub(crate) status: StatusCode,
     /// Why it failed, in lines.
@@ -99,6 +125,9 @@ struct Ring {
     lines: VecDeque<GuestLogLine>,
     bytes: usize,
     newest: u64,
+    /// The names of stages, by their number less 1. There are as many as this process saw in the function,
+    /// and each was made by a change that the journal keeps for good.
+    stages: Vec<StageName>,
 }
 
 impl LogRing {
@@ -110,18 +139,42 @@ impl LogRing {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The number of `stage` in this log.
+    pub(crate) fn stage(&self, stage: &StageName) -> LogStage {
+        let stages = &mut self.ring().stages;
+        let at = stages.iter().position(|known| known == stage).unwrap_or_else(|| {
+            stages.push(stage.clone());
+            stages.len() - 1
+        });
+        LogStage(u32::try_from(at + 1).unwrap_or_default())
+    }
+
     /// Appends a line of the guest, and drops the oldest ones if necessary.
-    pub(crate) fn push(&self, version: VersionNo, request_id: u128, stream: GuestLogStream, text: String) {
+    pub(crate) fn push(&self, version: VersionNo, served: Served, stream: GuestLogStream, text: String) {
         let at_ms = unix_ms();
         let (failed, status, request) = (false, None, None);
-        let line = GuestLogLine { seq: 0, at_ms, request_id, version, stream, failed, status, request, text };
-        self.ring().append(line);
+        let Served { request_id, stage } = served;
+        let mut ring = self.ring();
+        let stage = ring.name(stage);
+        ring.append(GuestLogLine {
+            seq: 0,
+            at_ms,
+            request_id,
+            stage,
+            version,
+            stream,
+            failed,
+            status,
+            request,
+            text,
+        });
+        drop(ring);
         self.changed.send_modify(|count| *count += 1);
     }
 
     /// Appends the lines that say how a request failed, and marks the earlier lines of the request.
     pub(crate) fn push_failure(&self, version: VersionNo, failure: Failure<'_>) {
-        let Failure { request_id, request, status, text } = failure;
+        let Failure { served: Served { request_id, stage }, request, status, text } = failure;
         let at_ms = unix_ms();
         let took_ms = u64::try_from(request.took.as_millis()).unwrap_or(u64::MAX);
         // The request has no older lines. A version that fails often should not search the whole ring.
@@ -130,16 +183,18 @@ impl LogRing {
         let mut request = Some(Box::new(request));
         {
             let mut ring = self.ring();
+            let stage = ring.name(stage);
             let its_time = ring.lines.iter_mut().rev().take_while(|line| line.at_ms >= began_ms);
             for line in its_time.filter(|line| line.request_id == request_id) {
                 (line.failed, line.status) = (failed, status);
             }
             for text in text.lines() {
-                let (request, text) = (request.take(), text.to_owned());
+                let (stage, request, text) = (stage.clone(), request.take(), text.to_owned());
                 ring.append(GuestLogLine {
                     seq: 0,
                     at_ms,
                     request_id,
+                    stage,
                     version,
                     stream,
                     failed,
@@ -173,6 +228,12 @@ impl GuestLogLine {
 }
 
 impl Ring {
+    /// The name of `stage`.
+    fn name(&self, stage: LogStage) -> Option<StageName> {
+        let at = usize::try_from(stage.0).ok()?.checked_sub(1)?;
+        self.stages.get(at).cloned()
+    }
+
     /// Numbers `line`, cuts it to its limit, and drops the oldest lines if necessary.
     fn append(&mut self, mut line: GuestLogLine) {
         if line.text.len() > LINE_BYTES_MAX {

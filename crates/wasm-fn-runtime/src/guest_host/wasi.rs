@@ -14,7 +14,7 @@ use wasmtime_wasi::{
 
 use super::{
     capture::{Capture, CaptureOptions, CurrentRequest},
-    logs::{GuestLogStream, LogRing},
+    logs::{GuestLogStream, LogRing, Served},
 };
 
 /// The environment of the instances of a version.
@@ -43,8 +43,8 @@ impl GuestEnvironment {
 
 /// The WASI context of one instance. Callers pass the environment, which is the same each time.
 pub(crate) struct Wasi {
-    /// The request that the instance serves; 0 before the first.
-    request_id: u128,
+    /// The request that the instance serves.
+    serving: Served,
     /// `None` until the guest asks.
     made: Option<WasiContext>,
 }
@@ -57,21 +57,21 @@ struct WasiContext {
 
 impl Wasi {
     pub(crate) fn new() -> Self {
-        Self { request_id: 0, made: None }
+        Self { serving: Served::NOTHING, made: None }
     }
 
-    /// Output from now on belongs to the request `request_id`.
-    pub(crate) fn serve(&mut self, request_id: u128) {
-        self.request_id = request_id;
+    /// Output from now on belongs to the request `served`.
+    pub(crate) fn serve(&mut self, served: Served) {
+        self.serving = served;
         if let Some(made) = &self.made {
-            made.serving.set(request_id);
+            made.serving.set(served);
         }
     }
 
     pub(crate) fn context(&mut self, environment: &GuestEnvironment) -> &mut WasiCtx {
-        let Self { request_id, made } = self;
+        let Self { serving, made } = self;
         let made = made.get_or_insert_with(|| {
-            let serving = Arc::new(CurrentRequest::new(*request_id));
+            let serving = Arc::new(CurrentRequest::new(*serving));
             let context = builder(environment, &serving).build();
             WasiContext { context, serving }
         });
@@ -94,7 +94,7 @@ impl Wasi {
         // Streams that a start function opened keep naming the request.
         let serving = match self.made.take() {
             Some(made) => made.serving,
-            None => Arc::new(CurrentRequest::new(self.request_id)),
+            None => Arc::new(CurrentRequest::new(self.serving)),
         };
         let mut builder = builder(environment, &serving);
         builder.arg(program).stdin(stdin).stdout(stdout);

@@ -27,7 +27,7 @@ use crate::{
     fault::{Fault, trap},
     guest_host::{
         instance::{Instance, is_shortage},
-        logs::Failure,
+        logs::{Failure, Served},
         meter::Meter,
     },
     version::{Admission, Version},
@@ -44,7 +44,7 @@ pub(crate) struct Guest {
     /// would seem to come with the end of the instance.
     exited: Option<Box<Instance>>,
     meter: Arc<Meter>,
-    request_id: u128,
+    served: Served,
     asked: Asked,
     started: Instant,
     deadline: Deadline,
@@ -64,10 +64,11 @@ impl Guest {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BodyError>,
     {
-        let Invocation { request, request_id, client, scheme, port, egress_check, .. } = invocation;
+        let Invocation { request, request_id, stage, client, scheme, port, egress_check, .. } = invocation;
         let state = instance.store.data_mut();
-        state.wasi.serve(request_id);
-        state.egress.serve(request_id, egress_check);
+        let served = Served { request_id, stage };
+        state.wasi.serve(served);
+        state.egress.serve(served, egress_check);
         state.is_head = request.method() == http::Method::HEAD;
         // A ready instance has waited for many epochs. It should not yield before it has begun.
         instance.store.set_epoch_deadline(1);
@@ -91,7 +92,7 @@ impl Guest {
                 }
             }
         };
-        Self { run, waker, head, exited: None, meter, request_id, asked, started, deadline, admission }
+        Self { run, waker, head, exited: None, meter, served, asked, started, deadline, admission }
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -217,9 +218,9 @@ impl Guest {
     fn log_failure(&self, status: StatusCode, text: &str) {
         let took = clock::now().saturating_duration_since(self.started);
         let secrets = self.version().secrets();
-        let (request_id, request) = (self.request_id, self.asked.logged(took, secrets));
+        let (served, request) = (self.served, self.asked.logged(took, secrets));
         let text = secrets.mask_text(text.to_owned());
-        let failure = Failure { request_id, request, status, text: &text };
+        let failure = Failure { served, request, status, text: &text };
         self.version().log().push_failure(self.version().no(), failure);
     }
 

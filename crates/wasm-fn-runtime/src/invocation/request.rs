@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use wasm_fn_core::Scheme;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::guest_host::{egress::EgressCheck, hop_by_hop};
+use crate::guest_host::{egress::EgressCheck, hop_by_hop, logs::LogStage};
 
 /// A request for a version.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Invocation<B> {
     pub request: http::Request<B>,
     /// Names the request in the log.
     pub request_id: u128,
+    /// The stage that it came to, as the version's [`log_stage`](crate::Version::log_stage) numbers it.
+    pub stage: LogStage,
     /// The client, if a client sent the request: `REMOTE_ADDR` of a command.
     pub client: Option<IpAddr>,
     /// The scheme by which the client sent it.

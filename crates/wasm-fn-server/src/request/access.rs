@@ -1,6 +1,6 @@
 //! Who may choose the version that answers.
 
-use wasm_fn_core::FunctionName;
+use wasm_fn_core::{FunctionName, StageName};
 
 /// Decides whether a request may choose its version, by the `wasm-fn-version` header or by the version's own
 /// address.
@@ -9,9 +9,9 @@ use wasm_fn_core::FunctionName;
 /// tokens in constant time.
 pub trait OverrideAccess: Send + Sync + 'static {
     /// Whether the bearer of `token`, the `wasm-fn-token` header as sent, may choose among the versions of
-    /// `function`.
-    fn may_override(&self, function: &FunctionName, token: Option<&str>) -> bool;
+    /// `function` in `stage`.
+    fn may_override(&self, function: &FunctionName, stage: &StageName, token: Option<&str>) -> bool;
 
-    /// Whether `token` is a preview token for the versions of `function`.
-    fn may_preview(&self, function: &FunctionName, token: &str) -> bool;
+    /// Whether `token` is a preview token for the versions of `function` in `stage`.
+    fn may_preview(&self, function: &FunctionName, stage: &StageName, token: &str) -> bool;
 }

@@ -148,7 +148,10 @@ impl<V: Invoke> Plane<V> {
         let (stage, asked) = match table.preview(self.options.preview_domain.as_ref(), host, &path) {
             None => {
                 let stage = table.find(host, &path).ok_or_else(|| unanswered(&table, &path))?;
-                (stage, requested_version(request.headers(), stage.function(), &*self.access)?)
+                (
+                    stage,
+                    requested_version(request.headers(), (stage.function(), stage.name()), &*self.access)?,
+                )
             }
             Some(mut preview) => {
                 if let Cow::Owned(path) = path {

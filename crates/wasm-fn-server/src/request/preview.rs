@@ -10,7 +10,7 @@ use http::{
     header::{self, COOKIE},
     uri::PathAndQuery,
 };
-use wasm_fn_core::{FunctionName, PreviewAccess, VersionRef};
+use wasm_fn_core::{PreviewAccess, VersionRef};
 use wasm_fn_router::{PreviewMatch, Stage};
 
 use super::{access::OverrideAccess, id::RequestId};
@@ -123,7 +123,7 @@ pub(crate) fn admit<B, V>(
     }
     let (given, query) = take_parameter(request.uri().query());
     if !is_free(request.headers(), stage, access) {
-        let may = |token: &str| token.len() <= TOKEN_BYTES_MAX && access.may_preview(stage.function(), token);
+        let may = |token: &str| is_token(token, stage, access);
         match given {
             Some(token) if may(token) => {
                 return Err(exchange(request.uri(), preview.path_bytes, query.as_deref(), token));
@@ -143,11 +143,15 @@ pub(crate) fn admit<B, V>(
 
 /// Whether the request needs no preview token in its query or cookie.
 fn is_free<V>(fields: &HeaderMap, stage: &Stage<V>, access: &dyn OverrideAccess) -> bool {
-    let function: &FunctionName = stage.function();
     let token = fields.get(headers::TOKEN).and_then(|token| token.to_str().ok());
     stage.preview() == PreviewAccess::Open
-        || access.may_override(function, token)
-        || token.is_some_and(|token| token.len() <= TOKEN_BYTES_MAX && access.may_preview(function, token))
+        || access.may_override(stage.function(), stage.name(), token)
+        || token.is_some_and(|token| is_token(token, stage, access))
+}
+
+/// Whether `token` is the preview token of the stage.
+fn is_token<V>(token: &str, stage: &Stage<V>, access: &dyn OverrideAccess) -> bool {
+    token.len() <= TOKEN_BYTES_MAX && access.may_preview(stage.function(), stage.name(), token)
 }
 
 /// The first token in `query`, and the query without tokens.

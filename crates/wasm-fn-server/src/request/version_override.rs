@@ -1,7 +1,7 @@
 //! The `wasm-fn-version` header: a request asks for a version.
 
 use http::HeaderMap;
-use wasm_fn_core::{FunctionName, VersionRef};
+use wasm_fn_core::{FunctionName, StageName, VersionRef};
 
 use super::access::OverrideAccess;
 use crate::response::{
@@ -15,7 +15,7 @@ use crate::response::{
 /// The header does not name a version, or the request may not choose.
 pub(super) fn requested_version(
     headers: &HeaderMap,
-    function: &FunctionName,
+    (function, stage): (&FunctionName, &StageName),
     access: &dyn OverrideAccess,
 ) -> Result<Option<VersionRef>, Problem> {
     let mut values = headers.get_all(headers::VERSION).iter();
@@ -28,7 +28,7 @@ pub(super) fn requested_version(
         });
     };
     let token = headers.get(headers::TOKEN).and_then(|token| token.to_str().ok());
-    if !access.may_override(function, token) {
+    if !access.may_override(function, stage, token) {
         return Err(Code::OverrideDenied.into());
     }
     Ok(Some(asked))

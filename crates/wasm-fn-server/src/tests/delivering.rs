@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use wasm_fn_core::{Outcome, Side};
+use wasm_fn_core::{FunctionName, Outcome, Side, StageName};
 use wasm_fn_router::Placement;
 
 use super::harness::{
@@ -21,11 +21,11 @@ use crate::{
 struct NoAccess;
 
 impl OverrideAccess for NoAccess {
-    fn may_override(&self, _: &wasm_fn_core::FunctionName, _: Option<&str>) -> bool {
+    fn may_override(&self, _: &FunctionName, _: &StageName, _: Option<&str>) -> bool {
         false
     }
 
-    fn may_preview(&self, _: &wasm_fn_core::FunctionName, _: &str) -> bool {
+    fn may_preview(&self, _: &FunctionName, _: &StageName, _: &str) -> bool {
         false
     }
 }

@@ -191,16 +191,18 @@ pub(super) fn v(number: u32) -> VersionNo {
     VersionNo::new(number).unwrap()
 }
 
-/// Overrides are for the bearer of `open sesame`, previews of `hello` for that of `sesame-hello` too.
+/// Overrides are for the bearer of `open sesame`, previews of `hello` in `live` for that of `sesame-hello`
+/// too, and in `staging` for that of `sesame-hello@staging`.
 struct Sesame;
 
 impl OverrideAccess for Sesame {
-    fn may_override(&self, _: &FunctionName, token: Option<&str>) -> bool {
+    fn may_override(&self, _: &FunctionName, _: &StageName, token: Option<&str>) -> bool {
         token == Some("open sesame")
     }
 
-    fn may_preview(&self, function: &FunctionName, token: &str) -> bool {
-        token == format!("sesame-{function}")
+    fn may_preview(&self, function: &FunctionName, stage: &StageName, token: &str) -> bool {
+        let place = if stage.is_live() { function.to_string() } else { format!("{function}@{stage}") };
+        token == format!("sesame-{place}")
     }
 }
 

@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use wasm_fn_control::host::{
     Host, LogLine, LogPage, LogRequest, LogStream, Prepared, Progress, ProgressSink, Rejection,
 };
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Scheme, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Scheme, StageName, VersionNo};
 use wasm_fn_runtime::{
-    BodyError, Fault, Invocation, KindError, PrepareError, PrepareStep, Runtime, VersionSpec,
+    BodyError, Fault, Invocation, KindError, LogStage, PrepareError, PrepareStep, Runtime, VersionSpec,
 };
 
 use wasm_fn_secrets::SecretSet;
@@ -78,7 +78,7 @@ impl Host for RuntimeHost {
         config: &FunctionConfig,
         secrets: Arc<SecretSet>,
     ) -> Hosted {
-        Hosted(self.runtime.version(spec((function, no), digest, config, secrets)))
+        Hosted(self.runtime.version(spec((function, no), digest, config, secrets)), LogStage::NONE)
     }
 
     fn fresh_version(
@@ -89,9 +89,14 @@ impl Host for RuntimeHost {
         config: &FunctionConfig,
         secrets: Arc<SecretSet>,
     ) -> Hosted {
-        let version = Hosted(self.runtime.fresh_version(spec((function, no), digest, config, secrets)));
+        let version = self.runtime.fresh_version(spec((function, no), digest, config, secrets));
+        let version = Hosted(version, LogStage::NONE);
         tokio::spawn(load(version.clone()));
         version
+    }
+
+    fn in_stage(&self, version: &Hosted, stage: &StageName) -> Hosted {
+        Hosted(version.0.clone(), version.0.log_stage(stage))
     }
 
     async fn load(&self, version: &Hosted) {
@@ -168,6 +173,7 @@ async fn call_once(version: &Hosted, request: Request<Bytes>) -> Result<Response
     let invocation = Invocation {
         request: request.map(|body| Full::new(body).map_err(unbroken)),
         request_id: RequestId::random().bits(),
+        stage: version.1,
         client: None,
         scheme: Scheme::Http,
         port: Scheme::Http.port(),
@@ -198,6 +204,7 @@ fn log_line(line: wasm_fn_runtime::GuestLogLine) -> LogLine {
         seq: line.seq,
         at_ms: line.at_ms,
         request_id: format!("{:032x}", line.request_id),
+        stage: line.stage,
         version: line.version,
         stream: match line.stream {
             wasm_fn_runtime::GuestLogStream::Stdout => LogStream::Stdout,

@@ -11,14 +11,16 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http_body::{Body, Frame, SizeHint};
 use wasm_fn_core::Usage;
-use wasm_fn_runtime::{BodyError, EgressCheck, Fault, Invocation, InvocationError, Refusal, Version};
+use wasm_fn_runtime::{
+    BodyError, EgressCheck, Fault, Invocation, InvocationError, LogStage, Refusal, Version,
+};
 use wasm_fn_server::{
     Call, FailureCause, InvocationBody, Invoke, InvokeFailure, RequestBody, RequestBodyError,
 };
 
-/// A version in the route table.
+/// A version in the route table, and the stage that its requests come to.
 #[derive(Clone)]
-pub(crate) struct Hosted(pub(crate) Arc<Version>);
+pub(crate) struct Hosted(pub(crate) Arc<Version>, pub(crate) LogStage);
 
 impl Invoke for Hosted {
     type Body = ResponseBody;
@@ -30,6 +32,7 @@ impl Invoke for Hosted {
         let invocation = Invocation {
             request: call.request.map(GuestBound),
             request_id: call.request_id.bits(),
+            stage: self.1,
             client: Some(call.client.ip()),
             scheme: call.scheme,
             port: call.port,

@@ -164,7 +164,9 @@ pub(crate) fn log(event: &api::LogEvent, look: Look) -> String {
             });
             let text = format!("{}{}", asked.unwrap_or_default(), line.text);
             let (at, id) = (time::instant(line.at_ms), visible(&line.request_id));
-            let text = format!("{at} {} {stream} {id}{failed}  {}", line.version, visible(&text));
+            let stage = line.stage.as_deref().filter(|&stage| stage != "live");
+            let stage = stage.map(|stage| format!(" {}", visible(stage))).unwrap_or_default();
+            let text = format!("{at} {}{stage} {stream} {id}{failed}  {}", line.version, visible(&text));
             if line.failed { look.failed(&text) } else { text }
         }
     }

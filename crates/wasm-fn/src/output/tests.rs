@@ -466,6 +466,7 @@ fn a_log_line_cannot_steer_the_terminal() {
         seq: 1,
         at_ms: NOW_MS + 123,
         request_id: "0123456789abcdef".repeat(2),
+        stage: Some("live".to_owned()),
         version: "v2".to_owned(),
         stream: api::LogStreamView::Stderr,
         failed: true,
@@ -486,6 +487,7 @@ fn a_log_line_cannot_steer_the_terminal() {
     };
     let answered = api::LogLineView {
         stream: api::LogStreamView::Host,
+        stage: Some("staging".to_owned()),
         status: Some(503),
         request: Some(request),
         text: "guest answered 503 Service Unavailable".to_owned(),
@@ -494,7 +496,7 @@ fn a_log_line_cannot_steer_the_terminal() {
     check(
         &lines::log(&api::LogEvent::Line(answered), PLAIN),
         &expect![[
-            r#"2026-11-22T10:00:00.123Z v2 host 0123456789abcdef0123456789abcdef failed 503  GET /hello/\u{1b}[2J after 12.3 ms: guest answered 503 Service Unavailable"#
+            r#"2026-11-22T10:00:00.123Z v2 staging host 0123456789abcdef0123456789abcdef failed 503  GET /hello/\u{1b}[2J after 12.3 ms: guest answered 503 Service Unavailable"#
         ]],
     );
     check(

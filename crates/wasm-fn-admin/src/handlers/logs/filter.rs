@@ -2,17 +2,45 @@
 
 use std::ops::RangeInclusive;
 
+use wasm_fn_access::Scope;
 use wasm_fn_api as api;
 use wasm_fn_control::host::LogLine;
-use wasm_fn_core::VersionNo;
+use wasm_fn_core::{StageName, VersionNo};
 
 use crate::ApiError;
 
 /// Digits of a request's id.
 const ID_DIGITS: usize = 32;
 
+/// Of which stages to send lines.
+pub(super) enum Stages {
+    /// Of this one.
+    Only(StageName),
+    /// Of those in a scope. Only one with all stages has what is of none.
+    Scope(Scope),
+}
+
+impl Stages {
+    /// The stage that was asked for.
+    pub(super) fn only(&self) -> Option<&StageName> {
+        match self {
+            Self::Only(stage) => Some(stage),
+            Self::Scope(_) => None,
+        }
+    }
+
+    fn has(&self, stage: Option<&StageName>) -> bool {
+        match (self, stage) {
+            (Self::Only(wanted), found) => found == Some(wanted),
+            (Self::Scope(scope), Some(found)) => scope.has_stage(found),
+            (Self::Scope(scope), None) => scope.has_all_stages(),
+        }
+    }
+}
+
 /// Which lines to send.
 pub(super) struct LogFilter {
+    stages: Stages,
     /// Only lines of this version.
     version: Option<VersionNo>,
     /// Only lines of requests that failed with one of these statuses.
@@ -25,11 +53,15 @@ pub(super) struct LogFilter {
 }
 
 impl LogFilter {
-    /// Reads the filters of `query`; its version is resolved already.
+    /// Reads the filters of `query`; its stage and version are resolved already.
     ///
     /// # Errors
     /// Says what was found and what was expected.
-    pub(super) fn new(version: Option<VersionNo>, query: &api::LogsQuery) -> Result<Self, ApiError> {
+    pub(super) fn new(
+        stages: Stages,
+        version: Option<VersionNo>,
+        query: &api::LogsQuery,
+    ) -> Result<Self, ApiError> {
         let refused = |detail: String| Err(ApiError::invalid_request(detail));
         let failed_with = match query.status.as_deref() {
             None => None,
@@ -57,13 +89,14 @@ impl LogFilter {
             return refused("until_ms is given with follow, expected only one of them".to_owned());
         }
         let (since_ms, until_ms) = (query.since_ms.unwrap_or(0), query.until_ms);
-        Ok(Self { version, failed_with, request, since_ms, until_ms })
+        Ok(Self { stages, version, failed_with, request, since_ms, until_ms })
     }
 
     /// Whether to send `line`.
     pub(super) fn wants(&self, line: &LogLine) -> bool {
         let status = line.status.unwrap_or(0);
-        self.version.is_none_or(|version| version == line.version)
+        self.stages.has(line.stage.as_ref())
+            && self.version.is_none_or(|version| version == line.version)
             && self.failed_with.as_ref().is_none_or(|wanted| line.failed && wanted.contains(&status))
             && line.request_id.starts_with(&self.request)
             && line.at_ms >= self.since_ms

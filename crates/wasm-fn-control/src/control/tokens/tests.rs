@@ -1,6 +1,6 @@
 //! Tokens through the control plane: created, used, rotated, revoked, expired, restarted.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::{sync::atomic::Ordering::SeqCst, task};
 
 use wasm_fn_access::{AccessRole, Denied, Roles, Scope};
 
@@ -133,4 +133,46 @@ async fn whom_another_party_vouches_for_is_known_until_it_ends() {
     assert!(node.control.still_knows(&actor(Some(now_ms + 1))));
     assert!(!node.control.still_knows(&actor(Some(now_ms))));
     assert!(node.control.still_knows(&actor(None)), "a certificate lasts as long as its connection");
+}
+
+/// Whether the wait for `actor` is over.
+fn is_unknown(node: &Node, actor: &Actor) -> bool {
+    let mut waiting = std::pin::pin!(node.control.until_unknown(actor));
+    waiting.as_mut().poll(&mut task::Context::from_waker(task::Waker::noop())).is_ready()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_token_is_told_when_it_comes() {
+    let node = Node::start().await;
+    let ttl = Duration::from_secs(2 * 3600 + 1);
+    let secret = node.control.create_token(create("ci", Some(ttl)), note()).await.unwrap().1;
+    let actor = node.control.authenticate(&secret).unwrap();
+    let expires_ms = node.control.state().tokens().get(&name("ci")).unwrap().expires_ms;
+    assert!(!is_unknown(&node, &actor));
+    node.control.until_unknown(&actor).await;
+    assert_eq!(Some(node.control.now().0), expires_ms, "not later, by a clock that jumps where nobody works");
+
+    // Others are changed meanwhile.
+    let secret = created(&node, "ann").await;
+    let ann = node.control.authenticate(&secret).unwrap();
+    created(&node, "other").await;
+    assert!(!is_unknown(&node, &ann));
+    let (control, waiting) = (Arc::clone(&node.control), ann.clone());
+    let waited = tokio::spawn(async move { control.until_unknown(&waiting).await });
+    node.control.revoke_token(name("ann"), note()).await.unwrap();
+    waited.await.unwrap();
+    assert!(is_unknown(&node, &ann));
+
+    let admin = node.control.authenticate(TOKEN).unwrap();
+    let (control, waiting) = (Arc::clone(&node.control), admin.clone());
+    let waited = tokio::spawn(async move { control.until_unknown(&waiting).await });
+    let (_, new) = node.control.rotate_admin_token(note()).await.unwrap();
+    waited.await.unwrap();
+    assert!(!is_unknown(&node, &node.control.authenticate(&new).unwrap()));
+
+    let party = |until_ms| Actor { proof: Proof::Party { until_ms }, ..ann.clone() };
+    let until_ms = node.control.now().0 + 5000;
+    node.control.until_unknown(&party(Some(until_ms))).await;
+    assert_eq!(node.control.now().0, until_ms);
+    assert!(!is_unknown(&node, &party(None)));
 }

@@ -15,7 +15,7 @@ fn lines_without(secrets: Arc<SecretSet>, writes: &[&[u8]]) -> Vec<String> {
     let capture = Capture::new(CaptureOptions {
         ring: ring.clone(),
         secrets,
-        serving: Arc::new(CurrentRequest::new(0)),
+        serving: Arc::new(CurrentRequest::new(Served::NOTHING)),
         version: VersionNo::FIRST,
         stream: GuestLogStream::Stdout,
     });

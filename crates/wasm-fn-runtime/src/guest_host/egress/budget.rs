@@ -14,12 +14,13 @@ use http_body::{Body, Frame, SizeHint};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::policy::EgressPolicy;
+use crate::guest_host::logs::Served;
 
 /// What the outgoing requests of one invocation have used.
 pub(super) struct Budget {
     policy: Arc<EgressPolicy>,
     /// The invocation, for the log.
-    request_id: u128,
+    served: Served,
     requests: AtomicU32,
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
@@ -28,10 +29,10 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(policy: Arc<EgressPolicy>, request_id: u128) -> Self {
+    pub(super) fn new(policy: Arc<EgressPolicy>, served: Served) -> Self {
         Self {
             policy,
-            request_id,
+            served,
             requests: AtomicU32::new(0),
             sent_bytes: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
@@ -79,7 +80,7 @@ impl Budget {
     /// Logs once that a limit is reached. The guest may go on and reach it again, as often as it likes.
     fn log(&self, what: &str) {
         if !self.is_logged.swap(true, Relaxed) {
-            self.policy.log_denied(self.request_id, what);
+            self.policy.log_denied(self.served, what);
         }
     }
 }

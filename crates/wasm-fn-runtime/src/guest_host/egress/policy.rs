@@ -18,7 +18,7 @@ use super::{
     target::Target,
     trust::TrustedRoots,
 };
-use crate::guest_host::logs::{GuestLogStream, LogRing};
+use crate::guest_host::logs::{GuestLogStream, LogRing, Served};
 
 /// What the node says about outgoing requests, for all functions.
 #[derive(Clone, Debug)]
@@ -76,12 +76,12 @@ impl EgressPolicy {
     ///
     /// # Errors
     /// The URI is invalid, or its origin is not allowed.
-    pub(super) fn target(&self, uri: &http::Uri, request_id: u128) -> Result<Target, Error> {
+    pub(super) fn target(&self, uri: &http::Uri, served: Served) -> Result<Target, Error> {
         let target = Target::of(uri)?;
         if self.rules.iter().any(|rule| target.is_allowed_by(rule)) {
             return Ok(target);
         }
-        self.log_denied(request_id, &format!("{target} is not an origin that `egress` names"));
+        self.log_denied(served, &format!("{target} is not an origin that `egress` names"));
         Err(Error::HttpRequestDenied)
     }
 
@@ -89,11 +89,7 @@ impl EgressPolicy {
     ///
     /// # Errors
     /// It has none, or none of them is permitted.
-    pub(super) async fn addresses(
-        &self,
-        target: &Target,
-        request_id: u128,
-    ) -> Result<Vec<SocketAddr>, Error> {
+    pub(super) async fn addresses(&self, target: &Target, served: Served) -> Result<Vec<SocketAddr>, Error> {
         let mut found = match target.socket() {
             Some(address) => vec![address],
             None => lookup(&*self.node.resolver, &self.lookups, target.host(), target.port)
@@ -101,7 +97,7 @@ impl EgressPolicy {
                 .map_err(|error| error::of_lookup(&error))?,
         };
         found.truncate(ADDRESSES_MAX);
-        self.permitted(target, found, request_id)
+        self.permitted(target, found, served)
     }
 
     /// Those of `found` that a request to `target` may connect to.
@@ -112,7 +108,7 @@ impl EgressPolicy {
         &self,
         target: &Target,
         mut found: Vec<SocketAddr>,
-        request_id: u128,
+        served: Served,
     ) -> Result<Vec<SocketAddr>, Error> {
         let mut prohibited = None;
         found.retain(|&address| match self.judge(target, address) {
@@ -126,7 +122,7 @@ impl EgressPolicy {
             return Ok(found);
         }
         let Some((address, rule)) = prohibited else { return Err(error::no_address()) };
-        self.log_denied(request_id, &format!("{target} leads to {}: {rule}", address.ip()));
+        self.log_denied(served, &format!("{target} leads to {}: {rule}", address.ip()));
         Err(Error::DestinationIpProhibited)
     }
 
@@ -153,9 +149,9 @@ impl EgressPolicy {
         }
     }
 
-    /// Tells the function's log what its invocation `request_id` was refused, and why.
-    pub(super) fn log_denied(&self, request_id: u128, why: &str) {
+    /// Tells the function's log what its invocation `served` was refused, and why.
+    pub(super) fn log_denied(&self, served: Served, why: &str) {
         tracing::debug!(why, "outgoing request refused");
-        self.log.push(self.version, request_id, GuestLogStream::Host, format!("egress-denied: {why}"));
+        self.log.push(self.version, served, GuestLogStream::Host, format!("egress-denied: {why}"));
     }
 }

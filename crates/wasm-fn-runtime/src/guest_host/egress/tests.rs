@@ -45,6 +45,10 @@ fn effects(answer: bool) -> (EgressCheck, Arc<AtomicU32>) {
     (EgressCheck::new(may_leave), asked)
 }
 
+fn served(request_id: u128) -> Served {
+    Served { request_id, ..Served::NOTHING }
+}
+
 fn egress() -> Egress {
     allowing("http://allowed.test", TrustedRoots::public())
 }
@@ -81,7 +85,7 @@ fn is_denied(egress: &mut Egress, host: &str, poll: bool) -> bool {
 fn effects_are_asked_before_an_allowed_request_is_sent() {
     let (effects, asked) = effects(true);
     let mut egress = egress();
-    egress.serve(1, Some(effects));
+    egress.serve(served(1), Some(effects));
     assert_eq!(asked.load(Relaxed), 0);
     is_denied(&mut egress, "allowed.test", false);
     assert_eq!(asked.load(Relaxed), 1, "nobody has polled the request");
@@ -91,7 +95,7 @@ fn effects_are_asked_before_an_allowed_request_is_sent() {
 fn denied_requests_have_no_effect() {
     let (effects, asked) = effects(true);
     let mut egress = egress();
-    egress.serve(1, Some(effects));
+    egress.serve(served(1), Some(effects));
     assert!(is_denied(&mut egress, "other.test", true));
     assert_eq!(asked.load(Relaxed), 0);
 }
@@ -100,7 +104,7 @@ fn denied_requests_have_no_effect() {
 fn requests_that_may_not_leave_any_more_are_denied() {
     let (effects, asked) = effects(false);
     let mut egress = egress();
-    egress.serve(1, Some(effects));
+    egress.serve(served(1), Some(effects));
     assert!(is_denied(&mut egress, "allowed.test", true));
     assert_eq!(asked.load(Relaxed), 1);
 }
@@ -109,13 +113,13 @@ fn requests_that_may_not_leave_any_more_are_denied() {
 fn a_reused_instance_that_sent_something_may_still_be_sending() {
     let mut egress = egress();
     let (first, second) = (effects(true), effects(true));
-    egress.serve(1, Some(first.0));
-    egress.serve(2, Some(second.0.clone()));
+    egress.serve(served(1), Some(first.0));
+    egress.serve(served(2), Some(second.0.clone()));
     assert_eq!(second.1.load(Relaxed), 0, "nothing was sent");
     is_denied(&mut egress, "allowed.test", false);
     assert_eq!((first.1.load(Relaxed), second.1.load(Relaxed)), (0, 1));
     let (third, asked) = effects(true);
-    egress.serve(3, Some(third));
+    egress.serve(served(3), Some(third));
     assert_eq!(asked.load(Relaxed), 1);
 }
 
@@ -194,7 +198,7 @@ fn only_an_origin_of_http_is_a_target() {
 fn an_invalid_port_is_not_the_default_port() {
     let (effects, asked) = effects(true);
     let mut egress = allowing("http://allowed.test", TrustedRoots::public());
-    egress.serve(1, Some(effects));
+    egress.serve(served(1), Some(effects));
     for uri in ["http://allowed.test:99999/", "http://me@allowed.test/"] {
         let sent = egress.send_request(request(uri), None, Box::new(async { Ok(()) }));
         let sent = Box::into_pin(sent).as_mut().poll(&mut Context::from_waker(Waker::noop()));

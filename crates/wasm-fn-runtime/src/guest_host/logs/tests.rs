@@ -2,10 +2,19 @@
 
 use super::*;
 
+fn request(request_id: u128) -> Served {
+    Served { request_id, ..Served::NOTHING }
+}
+
 fn failure(request_id: u128, path: &str) -> Failure<'static> {
     let (method, took) = (Method::GET, Duration::from_secs(1));
     let request = LoggedRequest { method, path: path.to_owned(), took };
-    Failure { request_id, request, status: StatusCode::GATEWAY_TIMEOUT, text: "guest was slow\nvery slow" }
+    Failure {
+        served: self::request(request_id),
+        request,
+        status: StatusCode::GATEWAY_TIMEOUT,
+        text: "guest was slow\nvery slow",
+    }
 }
 
 fn ring() -> LogRing {
@@ -13,7 +22,7 @@ fn ring() -> LogRing {
 }
 
 fn write(ring: &LogRing, request_id: u128, stream: GuestLogStream, text: &str) {
-    ring.push(VersionNo::FIRST, request_id, stream, text.to_owned());
+    ring.push(VersionNo::FIRST, request(request_id), stream, text.to_owned());
 }
 
 #[test]
@@ -70,4 +79,25 @@ fn paths_of_failed_requests_are_bounded_too() {
     }
     let bytes: usize = ring.page(0).lines.iter().map(GuestLogLine::bytes).sum();
     assert!(bytes <= BYTES_MAX, "{bytes}");
+}
+
+#[test]
+fn lines_name_the_stage_of_their_request() {
+    let ring = ring();
+    let stage = |name: &str| ring.stage(&name.parse().unwrap());
+    let (live, staging) = (stage("live"), stage("staging"));
+    assert_eq!((stage("live"), stage("staging")), (live, staging), "a stage keeps its number");
+    let of = |stage| Served { request_id: 1, stage };
+    for served in [of(live), of(staging), Served::NOTHING] {
+        ring.push(VersionNo::FIRST, served, GuestLogStream::Stdout, "x".to_owned());
+    }
+    ring.push_failure(VersionNo::FIRST, Failure { served: of(staging), ..failure(1, "/x") });
+    let stages: Vec<_> =
+        ring.page(0).lines.into_iter().map(|line| line.stage.map(|stage| stage.to_string())).collect();
+    let stages: Vec<_> = stages.iter().map(|stage| stage.as_deref().unwrap_or("none")).collect();
+    assert_eq!(stages, ["live", "staging", "none", "staging", "staging"]);
+    // A number of another log means nothing here.
+    let other = LogRing::new(watch::channel(0).0);
+    other.push(VersionNo::FIRST, of(staging), GuestLogStream::Stdout, "x".to_owned());
+    assert_eq!(other.page(0).lines[0].stage, None);
 }

@@ -10,7 +10,8 @@ use wasm_fn_core::{Limits, Scheme};
 
 use super::*;
 use crate::{
-    BodyError, GuestLogStream, Invocation, InvocationError, Kind, KindError, ResponseBody, slot_cost,
+    BodyError, GuestLogStream, Invocation, InvocationError, Kind, KindError, LogStage, ResponseBody,
+    slot_cost,
 };
 
 mod bodiless;
@@ -156,6 +157,7 @@ fn invocation<B>(request: Request<B>) -> Invocation<B> {
     Invocation {
         request,
         request_id: 7,
+        stage: LogStage::NONE,
         client: None,
         scheme: Scheme::Http,
         port: 80,

@@ -96,7 +96,7 @@ fn permitted(rules: &[&str], node: EgressOptions, addresses: &[&str]) -> Vec<Str
     let policy = policy(rules, &Limits::default(), node);
     let target = Target::of(&"http://name.test:9000/".parse().unwrap()).unwrap();
     let found = addresses.iter().map(|address| SocketAddr::new(address.parse().unwrap(), 9000)).collect();
-    let permitted = policy.permitted(&target, found, 1).unwrap_or_default();
+    let permitted = policy.permitted(&target, found, served(1)).unwrap_or_default();
     permitted.iter().map(|address| address.ip().to_string()).collect()
 }
 
@@ -154,7 +154,7 @@ async fn requests_of_an_invocation_are_counted_together() {
     let limits = limits(|limits| limits.requests = 2);
     let (mut egress, log) = function(&["http://127.0.0.1:1"], &limits, EgressOptions::public());
     for invocation in 1..=2 {
-        egress.serve(invocation, None);
+        egress.serve(served(invocation), None);
         for attempt in 0..4 {
             let error = fetch(&mut egress, request("http://127.0.0.1:1/")).await.unwrap_err();
             let is_counted = matches!(error, Error::ConnectionRefused) && attempt < 2;
@@ -186,7 +186,7 @@ async fn bytes_of_an_invocation_are_counted_together() {
             });
         }
     });
-    egress.serve(1, None);
+    egress.serve(served(1), None);
     for expected in [Ok("fine".into()), Ok("fine".into()), Err(9)] {
         let found = fetch(&mut egress, request(&rule)).await;
         let found: Result<bytes::Bytes, u64> = found.map_err(|error| match error {
@@ -195,7 +195,7 @@ async fn bytes_of_an_invocation_are_counted_together() {
         });
         assert_eq!(found, expected);
     }
-    egress.serve(2, None);
+    egress.serve(served(2), None);
     let body = |text: &'static str| {
         let body = http_body_util::Full::new(bytes::Bytes::from_static(text.as_bytes()));
         let body: WasiBody = body.map_err(|never| match never {}).boxed_unsync();
