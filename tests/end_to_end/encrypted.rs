@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
+    time::{Duration, UNIX_EPOCH},
 };
 
 use rcgen::{SanType, date_time_ymd, string::Ia5String};
@@ -18,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::harness::{
     Folder, Node,
-    client::raw,
+    client::{Client, raw},
     command::run,
     connection::{Call, Connection},
     patiently,
@@ -29,6 +30,8 @@ use crate::harness::{
 };
 
 const TLS: [&str; 4] = ["--tls-cert", "a.pem", "--tls-key", "a.key"];
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 const ADMIN_TLS: [&str; 4] = ["--admin-tls-cert", "admin.pem", "--admin-tls-key", "admin.key"];
 
@@ -376,4 +379,30 @@ async fn doctor_checks_certificates() {
     assert_eq!(report.code, Some(1), "{}", report.stdout);
     assert_eq!(found(&report.stdout, "certificate")[0]["status"], "problem", "{}", report.stdout);
     assert_eq!(found(&report.stdout, "admin-tls")[0]["status"], "problem", "{}", report.stdout);
+}
+
+#[tokio::test]
+async fn a_running_node_warns_of_certificates_that_end_and_tells_when() {
+    let (folder, authority) = (Folder::new(), Authority::new("authority"));
+    folder.write_pair("a", &authority.issue(&parameters("a.test")));
+    let node = Node::start_on(folder, &TLS).await;
+    // A year that ends in a week.
+    let mut short = parameters("a.test");
+    let now = date_time_ymd(1970, 1, 1) + UNIX_EPOCH.elapsed().expect("it is later than 1970");
+    (short.not_before, short.not_after) = (now - DAY * 358, now + DAY * 7);
+    node.folder().write_pair("a", &authority.issue(&short));
+    let warned = |line: &str| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        let text = line["message"].as_str()?;
+        text.contains("the certificate of a.test in a.pem expires at").then(|| text.to_owned())
+    };
+    let text = node.process().line("a warning", warned).await;
+    assert!(text.contains(", in 6 d: renew it"), "{text}");
+    let metrics = Client::http1(node.admin).get("/metrics").await.ok().text();
+    let metric = r#"wasm_fn_certificate_expiry_timestamp_seconds{listener="listen",name="a.test"} "#;
+    let at = metrics.lines().find_map(|line| line.strip_prefix(metric)).expect("there is the metric");
+    assert_eq!(at, format!("{}.0", short.not_after.unix_timestamp()));
+    node.folder().write_pair("a", &authority.issue(&parameters("a.test")));
+    node.process().lines(RELOADED, 2).await;
+    assert_eq!(node.process().log().matches("in a.pem expires at").count(), 1, "it is said once");
 }

@@ -14,7 +14,7 @@ use wasm_fn_store::Store;
 use crate::{
     ApiError, CertificateRule, TokenIssuers,
     authorize::{Guard, authorize},
-    handlers::handler,
+    handlers::{handler, metrics::NodeCertificates},
 };
 
 /// How many uploads may run at once. More are refused.
@@ -37,6 +37,8 @@ pub struct AdminOptions {
     pub login: LoginView,
     /// What clients may do by their certificates; each identity is there once.
     pub certificates: Vec<CertificateRule>,
+    /// The certificates that the node shows.
+    pub shown: Arc<dyn NodeCertificates>,
 }
 
 /// The admin API of one node.

@@ -8,7 +8,7 @@ mod deployments;
 mod events;
 mod functions;
 mod logs;
-mod metrics;
+pub(crate) mod metrics;
 mod node;
 mod preview;
 mod secrets;

@@ -75,6 +75,22 @@ impl Answer {
     }
 }
 
+/// The certificates of the node, of which one name has two.
+#[derive(Debug)]
+struct Shown;
+
+impl NodeCertificates for Shown {
+    fn expiries(&self) -> Vec<CertificateExpiry> {
+        let ends = [("listen", "a.test", 9), ("listen", "a.test", 8), ("admin", "a.test", 7)];
+        ends.map(|(listener, name, s)| CertificateExpiry {
+            listener,
+            name: name.to_owned(),
+            at: std::time::Duration::from_secs(s),
+        })
+        .to_vec()
+    }
+}
+
 impl Api {
     async fn start() -> Self {
         let node = Node::start().await;
@@ -96,6 +112,7 @@ impl Api {
                 }],
             },
             certificates: Vec::new(),
+            shown: Arc::new(Shown),
         };
         let events = NodeEvents::start(&node.control).await;
         let operations: Arc<dyn wasm_fn_delivery::EventOperations> = Arc::clone(&events.events) as _;

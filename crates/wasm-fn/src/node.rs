@@ -268,6 +268,7 @@ impl Node {
             issuers: federation::issuers(&options.oidc)?,
             login: federation::login(&options.oidc),
             certificates: options.admin_certificates.clone(),
+            shown: encryption.certificates(),
         };
         let overrides = Overrides { control: control.clone(), open: options.overrides_open };
         let overrides: Arc<dyn OverrideAccess> = Arc::new(overrides);

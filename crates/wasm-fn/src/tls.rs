@@ -4,6 +4,7 @@
 
 mod certificate;
 mod client;
+mod expiry;
 mod key_pair;
 mod listener;
 mod reload;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub(crate) use certificate::Validity;
 pub(crate) use client::{ClientFiles, client_config, public_or, unverified};
+pub(crate) use expiry::{Shown, nearness};
 pub(crate) use key_pair::{KeyPair, KeyPairError, KeyPairFiles, Warning};
 pub(crate) use listener::{ListenerFiles, ListenerTls, authorities};
 pub(crate) use reload::{keep_current, system_time};

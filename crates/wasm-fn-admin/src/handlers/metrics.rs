@@ -1,5 +1,6 @@
 //! `/metrics`: the tallies of the published table and the rollouts under way, read on request.
 
+mod certificates;
 mod labels;
 mod rollouts;
 mod text;
@@ -23,7 +24,8 @@ use prometheus_client::{
 use wasm_fn_control::host::Host;
 use wasm_fn_store::Store;
 
-use self::{rollouts::Rollouts, traffic::Traffic, triggers::Triggers};
+pub use self::certificates::{CertificateExpiry, NodeCertificates};
+use self::{certificates::Certificates, rollouts::Rollouts, traffic::Traffic, triggers::Triggers};
 use crate::{ApiError, admin::Shared, extract::WantsOpenMetrics};
 
 /// The OpenMetrics text format, for clients that ask for it, as Prometheus does.
@@ -47,6 +49,7 @@ pub(crate) async fn metrics<H: Host, S: Store>(
         traffic: Traffic::read(&control.tables().load_full()),
         rollouts: Rollouts::read(control, &state),
         triggers: Triggers::read(&*admin.events, &state).await,
+        certificates: Certificates::read(&*admin.options.shown),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics));
@@ -67,6 +70,7 @@ struct Metrics {
     traffic: Traffic,
     rollouts: Rollouts,
     triggers: Triggers,
+    certificates: Certificates,
 }
 
 impl Collector for Metrics {
@@ -96,7 +100,8 @@ impl Collector for Metrics {
         gauge(&mut encoder, "wasm_fn_functions", "Number of functions", &self.functions)?;
         self.traffic.encode(&mut encoder)?;
         self.rollouts.encode(&mut encoder)?;
-        self.triggers.encode(&mut encoder)
+        self.triggers.encode(&mut encoder)?;
+        self.certificates.encode(&mut encoder)
     }
 }
 

@@ -57,6 +57,8 @@ async fn metrics_are_what_the_tallies_say() {
             "wasm_fn_revision 1".to_owned(),
             "wasm_fn_functions 1".to_owned(),
             "wasm_fn_start_time_seconds 1000.0".to_owned(),
+            r#"wasm_fn_certificate_expiry_timestamp_seconds{listener="admin",name="a.test"} 7.0"#.to_owned(),
+            r#"wasm_fn_certificate_expiry_timestamp_seconds{listener="listen",name="a.test"} 8.0"#.to_owned(),
             format!(r#"wasm_fn_requests_total{{{V1},outcome="trap"}} 3"#),
             format!(r#"wasm_fn_requests_total{{{V1},outcome="success"}} 0"#),
             format!(r#"wasm_fn_shield_total{{{V1},result="again"}} 2"#),

@@ -13,7 +13,7 @@ use super::{Finding, bytes};
 use crate::{
     machine::{self, DESCRIPTORS_SPARED},
     node::is_exposed,
-    tls::{KeyPair, KeyPairError, KeyPairFiles, Validity, Warning},
+    tls::{self, KeyPair, KeyPairError, KeyPairFiles, Warning},
 };
 
 /// Memory below which a single large function may not fit, bytes.
@@ -30,10 +30,6 @@ const DESCRIPTORS_FEW: u64 = 512;
 
 /// The start of 2026, when this program was made: no correct clock is earlier.
 const BUILT: Duration = Duration::from_secs(1_767_225_600);
-
-/// What is left of a certificate when it should have been renewed: those that ACME issues are renewed a month
-/// before their end, and the shortest-lived ones some days.
-const CERTIFICATE_DAYS_FEW: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// Tolerance between two readings of the time.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
@@ -98,11 +94,9 @@ pub(super) fn certificate(
     let (cert, title) = (files.cert.display(), pair.certificate.title());
     let until = humantime::format_rfc3339_seconds(pair.certificate.not_after);
     let found = format!("the one of {title} in {cert} is valid until {until} and has its key");
-    match pair.certificate.validity(now) {
-        Validity::Valid(left) if left < CERTIFICATE_DAYS_FEW => {
-            Finding::warning(name, found, "renew it soon, and check what should have renewed it")
-        }
-        _ => Finding::ok(name, found),
+    match tls::nearness(&pair.certificate, now) {
+        Some(_) => Finding::warning(name, found, "renew it soon, and check what should have renewed it"),
+        None => Finding::ok(name, found),
     }
 }
 

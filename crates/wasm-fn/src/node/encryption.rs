@@ -1,11 +1,16 @@
 //! The TLS of a node's listeners.
 
-use std::time::SystemTime;
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::Context as _;
+use arc_swap::ArcSwap;
+use wasm_fn_admin::{CertificateExpiry, NodeCertificates};
 
 use super::options::NodeOptions;
-use crate::tls::{ListenerFiles, ListenerTls};
+use crate::tls::{ListenerFiles, ListenerTls, Shown};
 
 /// The protocols of the data plane.
 const DATA_PROTOCOLS: &[&str] = &["h2", "http/1.1"];
@@ -21,6 +26,24 @@ pub(super) struct Encryption {
     pub(super) admin: Option<ListenerTls>,
 }
 
+/// The certificates of listeners, by the listener's flag.
+#[derive(Debug)]
+struct ShownCertificates(Vec<(&'static str, Arc<ArcSwap<Vec<Shown>>>)>);
+
+impl NodeCertificates for ShownCertificates {
+    fn expiries(&self) -> Vec<CertificateExpiry> {
+        let mut expiries = Vec::new();
+        for (listener, shown) in &self.0 {
+            expiries.extend(shown.load().iter().map(|Shown { certificate, .. }| CertificateExpiry {
+                listener,
+                name: certificate.title().to_owned(),
+                at: certificate.not_after.duration_since(UNIX_EPOCH).unwrap_or_default(),
+            }));
+        }
+        expiries
+    }
+}
+
 impl Encryption {
     /// Reads the files that `options` name. Blocks.
     ///
@@ -33,6 +56,13 @@ impl Encryption {
             loaded.with_context(|| format!("TLS of {flag}"))
         };
         Ok(Self { http: load(http, "--listen")?, admin: load(admin, "--admin")? })
+    }
+
+    /// What the admin API tells of their certificates.
+    pub(super) fn certificates(&self) -> Arc<dyn NodeCertificates> {
+        let listeners = [("listen", &self.http), ("admin", &self.admin)];
+        let shown = listeners.into_iter().filter_map(|(name, tls)| Some((name, tls.as_ref()?.shown.clone())));
+        Arc::new(ShownCertificates(shown.collect()))
     }
 
     /// Every listener with TLS.

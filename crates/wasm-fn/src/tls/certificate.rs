@@ -81,6 +81,20 @@ impl Certificate {
         }
     }
 
+    /// A certificate of `name` with this validity.
+    #[cfg(test)]
+    pub(super) fn named(name: &str, not_before: SystemTime, not_after: SystemTime) -> Self {
+        Self {
+            dns_names: vec![name.to_owned()],
+            subject: format!("CN={name}"),
+            issuer: String::new(),
+            not_before,
+            not_after,
+            subject_der: Vec::new(),
+            issuer_der: Vec::new(),
+        }
+    }
+
     /// What it is called: its first name, else its subject.
     pub(crate) fn title(&self) -> &str {
         self.dns_names.first().unwrap_or(&self.subject)

@@ -10,7 +10,8 @@ use arc_swap::ArcSwap;
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 
 use super::{
-    key_pair::{self, KeyPairError, KeyPairFiles, Warning},
+    expiry::Shown,
+    key_pair::{self, KeyPair, KeyPairError, KeyPairFiles, Warning},
     provider,
     reload::{Stamp, stamp},
     sni::BySni,
@@ -36,6 +37,15 @@ pub(crate) struct ListenerTls {
     pub(super) stamps: Vec<Stamp>,
     /// For new connections.
     pub(crate) config: Arc<ArcSwap<ServerConfig>>,
+    /// The certificates that it has.
+    pub(crate) shown: Arc<ArcSwap<Vec<Shown>>>,
+}
+
+/// What is made of a listener's files.
+struct Loaded {
+    config: ServerConfig,
+    shown: Vec<Shown>,
+    warnings: Vec<Warning>,
 }
 
 /// Why a listener has no TLS.
@@ -61,9 +71,10 @@ impl ListenerTls {
     /// A file cannot be used.
     pub(crate) fn load(files: ListenerFiles, now: SystemTime) -> Result<Self, TlsError> {
         let stamps = files.paths().map(stamp).collect();
-        let (config, warnings) = files.load(now)?;
+        let Loaded { config, shown, warnings } = files.load(now)?;
         warn(&warnings);
-        Ok(Self { files, stamps, config: Arc::new(ArcSwap::from_pointee(config)) })
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        Ok(Self { files, stamps, config, shown: Arc::new(ArcSwap::from_pointee(shown)) })
     }
 
     /// Reads the files again, for new connections. Blocks.
@@ -71,9 +82,10 @@ impl ListenerTls {
     /// # Errors
     /// A file cannot be used. Nothing changed.
     pub(super) fn reload(&self, now: SystemTime) -> Result<(), TlsError> {
-        let (config, warnings) = self.files.load(now)?;
+        let Loaded { config, shown, warnings } = self.files.load(now)?;
         warn(&warnings);
         self.config.store(Arc::new(config));
+        self.shown.store(Arc::new(shown));
         Ok(())
     }
 }
@@ -85,9 +97,14 @@ impl ListenerFiles {
         pairs.chain(&self.client_ca).map(PathBuf::as_path)
     }
 
-    fn load(&self, now: SystemTime) -> Result<(ServerConfig, Vec<Warning>), TlsError> {
+    fn load(&self, now: SystemTime) -> Result<Loaded, TlsError> {
         let mut pairs = self.pairs.iter().map(|files| files.read(now)).collect::<Result<Vec<_>, _>>()?;
         let warnings = pairs.iter_mut().flat_map(|pair| std::mem::take(&mut pair.warnings)).collect();
+        let shown = |(files, pair): (&KeyPairFiles, &KeyPair)| Shown {
+            cert: files.cert.clone(),
+            certificate: pair.certificate.clone(),
+        };
+        let shown = self.pairs.iter().zip(&pairs).map(shown).collect();
         let provider = provider();
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -105,7 +122,7 @@ impl ListenerFiles {
         };
         let mut config = builder.with_cert_resolver(Arc::new(BySni::new(pairs)));
         config.alpn_protocols = self.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Ok((config, warnings))
+        Ok(Loaded { config, shown, warnings })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reads certificates and keys again when their files change.
+//! Reads certificates and keys again when their files change, and warns of certificates that end.
 //!
 //! Open connections keep what they have. Files that cannot be used change nothing, so whoever writes them may
 //! do so one after the other.
@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::listener::ListenerTls;
+use super::{expiry::EndWarnings, listener::ListenerTls};
 
 /// How often the files are looked at. A change is read once a second look finds no further one.
 const EVERY: Duration = Duration::from_secs(1);
@@ -27,6 +27,7 @@ pub(super) struct Watched {
     /// What the current configuration, or the latest warning, is made of.
     read: Vec<Stamp>,
     seen: Vec<Stamp>,
+    ends: EndWarnings,
 }
 
 /// Keeps the configurations of `listeners` those of their files, until it is dropped.
@@ -40,6 +41,7 @@ pub(crate) async fn keep_current(listeners: Vec<ListenerTls>) {
         let looked = tokio::task::spawn_blocking(move || {
             for watched in &mut watched {
                 watched.look();
+                watched.warn(system_time());
             }
             watched
         });
@@ -52,7 +54,7 @@ pub(crate) async fn keep_current(listeners: Vec<ListenerTls>) {
 
 impl Watched {
     pub(super) fn new(tls: ListenerTls) -> Self {
-        Self { read: tls.stamps.clone(), seen: tls.stamps.clone(), tls }
+        Self { read: tls.stamps.clone(), seen: tls.stamps.clone(), ends: EndWarnings::default(), tls }
     }
 
     /// Reads the files again if they have changed and change no more. Blocks.
@@ -67,6 +69,13 @@ impl Watched {
         match self.tls.reload(system_time()) {
             Ok(()) => tracing::info!(files = %self.shown(), "certificates were reloaded"),
             Err(error) => tracing::warn!(%error, "certificates were not reloaded, the earlier ones stay"),
+        }
+    }
+
+    /// Warns of certificates that end.
+    fn warn(&mut self, now: SystemTime) {
+        for warning in self.ends.due(&**self.tls.shown.load(), now) {
+            tracing::warn!("{warning}");
         }
     }
 
