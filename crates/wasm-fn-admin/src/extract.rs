@@ -85,14 +85,19 @@ impl<T: Send + Sync, B: DeserializeOwned> FromRequest<T> for JsonBody<B> {
 
 /// The whole body, within the bounds of a JSON body.
 pub(crate) async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
-    let read = tokio::time::timeout(JSON_WAIT, Limited::new(body, JSON_BYTES_MAX).collect()).await;
+    read_up_to(body, JSON_BYTES_MAX).await
+}
+
+/// The same, for a body of up to `bytes_max`.
+pub(crate) async fn read_up_to(body: Body, bytes_max: usize) -> Result<bytes::Bytes, ApiError> {
+    let read = tokio::time::timeout(JSON_WAIT, Limited::new(body, bytes_max).collect()).await;
     let read = read.map_err(|_| {
         ApiError::slow_body(format!("the body is incomplete, expected all of it within {JSON_WAIT:?}"))
     })?;
     read.map(http_body_util::Collected::to_bytes).map_err(|error| {
         if error.is::<LengthLimitError>() {
             ApiError::too_large(format!(
-                "the body has more than {JSON_BYTES_MAX} bytes, expected at most {JSON_BYTES_MAX}"
+                "the body has more than {bytes_max} bytes, expected at most {bytes_max}"
             ))
         } else {
             ApiError::invalid_request(format!("the body ended early: {error}"))

@@ -52,6 +52,7 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::DeleteStage => delete(traffic::delete_stage::<H, S>),
         Operation::ListSecrets => get(secrets::list::<H, S>),
         Operation::SetSecret => put(secrets::set::<H, S>),
+        Operation::SetSecrets => post(secrets::set_all::<H, S>),
         Operation::DeleteSecret => delete(secrets::delete::<H, S>),
         Operation::RotateSecretsKey => post(secrets::rotate_key::<H, S>),
         Operation::ListTriggers => get(triggers::list::<H, S>),

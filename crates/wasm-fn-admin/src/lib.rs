@@ -28,8 +28,8 @@ mod fake;
 pub use admin::{Admin, AdminOptions};
 pub use client_certificate::ClientIdentity;
 pub use federation::{CertificateRule, TokenIssuers, Untrusted, Vouching};
-use problem::ApiError;
 pub use handlers::metrics::{CertificateExpiry, NodeCertificates};
+use problem::ApiError;
 pub use strategy::check_release;
 
 /// The media type of a stream of JSON lines.

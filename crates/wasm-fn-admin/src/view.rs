@@ -423,7 +423,9 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
             Action::Deploy { secrets, .. } => {
                 secrets.iter().map(|(name, revision)| (name.to_string(), revision.number())).collect()
             }
-            Action::SetSecret { name, revision, .. } => [(name.to_string(), revision.number())].into(),
+            Action::SetSecrets { secrets, .. } => {
+                secrets.iter().map(|new| (new.name.to_string(), new.revision.number())).collect()
+            }
             Action::DeleteSecret { name, .. } => [(name.to_string(), 0)].into(),
             _ => BTreeMap::new(),
         },

@@ -45,8 +45,8 @@ pub use rollout::{
     linear_share,
 };
 pub use secret::{
-    SecretChanged, SecretDeleted, SecretList, SecretQuery, SecretUse, SecretView, SecretsKeyRequest,
-    SecretsKeyRotated,
+    SecretChanged, SecretDeleted, SecretList, SecretQuery, SecretText, SecretUse, SecretView, SecretsChanged,
+    SecretsKeyRequest, SecretsKeyRotated, SecretsRequest,
 };
 pub use status::{
     FunctionList, FunctionStatus, FunctionSummary, FunctionsQuery, HistoryEntry, HistoryPage, HistoryQuery,

@@ -24,8 +24,9 @@ use crate::{
     FunctionList, FunctionStatus, FunctionsQuery, HistoryPage, HistoryQuery, HoldRequest, LogEvent,
     LoginView, LogsQuery, Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem,
     PromoteRequest, PromoteStageRequest, RollbackRequest, SecretChanged, SecretDeleted, SecretList,
-    SecretQuery, SecretsKeyRequest, SecretsKeyRotated, StageChanged, StageDeleted, TokenChange, TokenCreated,
-    TokenList, TokenRequest, TokenRevoked, TrafficRequest, Uploaded, VersionList, VersionsQuery,
+    SecretQuery, SecretsChanged, SecretsKeyRequest, SecretsKeyRotated, SecretsRequest, StageChanged,
+    StageDeleted, TokenChange, TokenCreated, TokenList, TokenRequest, TokenRevoked, TrafficRequest, Uploaded,
+    VersionList, VersionsQuery,
     words::{DigestText, StageText, VersionRefText, VersionText},
 };
 use parts::{query, text};
@@ -353,6 +354,19 @@ impl Describer {
                         .build(),
                 ),
                 success: self.json::<SecretChanged>("The secret is set"),
+                refusals: &[
+                    ("400", "`invalid-name`, `invalid-secret`, `invalid-request`"),
+                    ("409", "`too-many-secrets`, `revision-conflict`"),
+                    ("413", "`too-large`"),
+                ],
+            },
+            Operation::SetSecrets => Description {
+                tag: "secrets",
+                summary: "Gives several secrets new values in one step, or none of them. The function need not have \
+                          versions.",
+                parameters: vec![self.function(), self.stage()],
+                body: Some(self.body::<SecretsRequest>()),
+                success: self.json::<SecretsChanged>("The secrets are set"),
                 refusals: &[
                     ("400", "`invalid-name`, `invalid-secret`, `invalid-request`"),
                     ("409", "`too-many-secrets`, `revision-conflict`"),

@@ -52,6 +52,8 @@ pub enum Operation {
     ListSecrets,
     /// Sets a secret.
     SetSecret,
+    /// Sets several secrets of a stage at once.
+    SetSecrets,
     /// Deletes a secret.
     DeleteSecret,
     /// Replaces the key that secrets are sealed under.
@@ -164,6 +166,7 @@ impl Operation {
         Self::DeleteStage,
         Self::ListSecrets,
         Self::SetSecret,
+        Self::SetSecrets,
         Self::DeleteSecret,
         Self::RotateSecretsKey,
         Self::ListTriggers,
@@ -222,6 +225,7 @@ impl Operation {
             Self::DeleteStage => (Delete, "/v1/functions/{function}/stages/{stage}"),
             Self::ListSecrets => (Get, "/v1/functions/{function}/stages/{stage}/secrets"),
             Self::SetSecret => (Put, "/v1/functions/{function}/stages/{stage}/secrets/{secret}"),
+            Self::SetSecrets => (Post, "/v1/functions/{function}/stages/{stage}/secrets"),
             Self::DeleteSecret => (Delete, "/v1/functions/{function}/stages/{stage}/secrets/{secret}"),
             Self::RotateSecretsKey => (Post, "/v1/secrets/rotate-key"),
             Self::ListTriggers => (Get, "/v1/functions/{function}/triggers"),
@@ -291,6 +295,7 @@ impl Operation {
             Self::DeleteStage => "deleteStage",
             Self::ListSecrets => "listSecrets",
             Self::SetSecret => "setSecret",
+            Self::SetSecrets => "setSecrets",
             Self::DeleteSecret => "deleteSecret",
             Self::RotateSecretsKey => "rotateSecretsKey",
             Self::ListTriggers => "listTriggers",
@@ -331,7 +336,7 @@ impl Operation {
             Self::GetNode | Self::GetCaller => Permission::ReadNode,
             Self::GetBackup | Self::RotatePreviewKey | Self::RotateSecretsKey => Permission::ManageNode,
             Self::ListSecrets => Permission::ReadSecrets,
-            Self::SetSecret | Self::DeleteSecret => Permission::ManageSecrets,
+            Self::SetSecret | Self::SetSecrets | Self::DeleteSecret => Permission::ManageSecrets,
             Self::ListTokens | Self::CreateToken | Self::RotateToken | Self::RevokeToken => {
                 Permission::ManageTokens
             }

@@ -375,7 +375,7 @@ pub struct HistoryEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<StepText>)]
     pub step: Option<String>,
-    /// The secrets that the version got, or the secret that was set, each with the revision of its value; a
+    /// The secrets that the version got, or those that were set, each with the revision of its value; a
     /// secret that was deleted has 0.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, u32>,

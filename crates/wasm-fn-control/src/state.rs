@@ -46,7 +46,7 @@ pub use error::{ChangeError, Grows, NotDeployedThere, SecretsProblem, SecretsPro
 pub use growth::{Growth, Imports};
 pub use proposal::{Approval, NoApproval, Proposal, StageRule, StageRules};
 pub use rollout::{EndedRollout, Rollout, RolloutId, RolloutOutcome, SeenRollout, StageKey};
-pub use secrets::{FunctionSecrets, ResealedValue, Secret, SecretEntry, SecretPins};
+pub use secrets::{FunctionSecrets, NewSecret, ResealedValue, Secret, SecretEntry, SecretPins};
 use spec::KEEP_MAX;
 pub use spec::{RolloutSpec, SpecError};
 pub use tokens::NewToken;
@@ -415,7 +415,7 @@ impl Function {
                     version.stage_configs.remove(stage);
                 }
             }
-            Action::SetSecret { .. } | Action::DeleteSecret { .. } | Action::ResealSecrets { .. } => {
+            Action::SetSecrets { .. } | Action::DeleteSecret { .. } | Action::ResealSecrets { .. } => {
                 self.apply_secrets(action, meta);
             }
             Action::SetTrigger { stage, name, trigger, hook, change } => {

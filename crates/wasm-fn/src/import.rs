@@ -1,7 +1,7 @@
 //! Reads files with values of secrets: dotenv files, plain or encrypted by age, and files of SOPS whose data
 //! key is encrypted by age.
 //!
-//! Only the client has this part. A node gets values one by one, and knows neither age nor SOPS. What is
+//! Only the client has this part. A node gets the values, and knows neither age nor SOPS. What is
 //! decrypted stays in memory, and is overwritten when it is dropped.
 
 mod age_file;

@@ -1,5 +1,7 @@
 //! Secrets. No answer contains a value, and neither does an error.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json,
     extract::{FromRequest, FromRequestParts, Path, Request, State},
@@ -17,8 +19,11 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::{
     ApiError,
     authorize::Caller,
-    extract::{FunctionStage, JsonBody, Parameters, Plane, read},
+    extract::{FunctionStage, JsonBody, Parameters, Plane, read, read_up_to},
 };
+
+/// Most bytes of a body with several values: as much as the secrets of a function may have, in base64.
+const VALUES_BYTES_MAX: usize = 6 << 20;
 
 /// The secret in the path.
 pub(crate) struct Named(SecretId);
@@ -47,6 +52,45 @@ impl<T: Send + Sync> FromRequest<T> for Value {
             overwrite(&mut body);
         }
         Ok(Self(SecretValue::new(value)?))
+    }
+}
+
+/// The body, which has the values of several secrets.
+pub(crate) struct Values {
+    secrets: BTreeMap<SecretName, SecretValue>,
+    message: Option<String>,
+    expected_revision: Option<u64>,
+}
+
+impl<T: Send + Sync> FromRequest<T> for Values {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &T) -> Result<Self, ApiError> {
+        let body = read_up_to(request.into_body(), VALUES_BYTES_MAX).await?;
+        let parsed = serde_json::from_slice(&body);
+        if let Ok(mut body) = body.try_into_mut() {
+            overwrite(&mut body);
+        }
+        // The error tells a place in the body, and could quote what is there.
+        let api::SecretsRequest { values, message, expected_revision } = parsed.map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            ApiError::invalid_request(format!(
+                "the body is no set of secrets at line {line}, column {column}, expected {{\"values\": {{\"NAME\": \
+                 \"value in base64\"}}}}"
+            ))
+        })?;
+        if values.is_empty() {
+            return Err(ApiError::invalid_request("there are no values, expected at least one"));
+        }
+        let value = |(name, text): (String, api::SecretText)| -> Result<_, ApiError> {
+            let name: SecretName = name.parse()?;
+            let decoded = text.decode().ok_or_else(|| {
+                ApiError::invalid_request(format!("the value of {name} is not base64, expected RFC 4648"))
+            })?;
+            Ok((name, SecretValue::new(decoded)?))
+        };
+        let secrets = values.into_iter().map(value).collect::<Result<_, _>>()?;
+        Ok(Self { secrets, message, expected_revision })
     }
 }
 
@@ -113,6 +157,25 @@ pub(crate) async fn set<H: Host, S: Store>(
         stage: stage.to_string(),
         name: name.to_string(),
         secret_revision: revision.number(),
+        revision: changed.0,
+    }))
+}
+
+/// Gives several secrets new values, or none of them.
+pub(crate) async fn set_all<H: Host, S: Store>(
+    State(control): Plane<H, S>,
+    FunctionStage(function, stage): FunctionStage,
+    caller: Caller,
+    Values { secrets, message, expected_revision }: Values,
+) -> Result<Json<api::SecretsChanged>, ApiError> {
+    let note = caller.on(Target::Stage(&function, &stage))?.note(message, expected_revision)?;
+    let (state, revisions) = control.set_secrets((function.clone(), stage.clone()), secrets, note).await?;
+    let changed = state.stored_function(&function).map_or(Revision::default(), |found| found.revision);
+    let secrets = revisions.into_iter().map(|(name, revision)| (name.to_string(), revision.number()));
+    Ok(Json(api::SecretsChanged {
+        function: function.to_string(),
+        stage: stage.to_string(),
+        secrets: secrets.collect(),
         revision: changed.0,
     }))
 }

@@ -72,3 +72,39 @@ async fn value_or_name_that_is_none_is_refused_and_not_shown() {
     assert_eq!(stale.problem(), (409, "revision-conflict".to_owned()));
     assert_eq!(api.revision(), 0, "nothing was changed, no key made");
 }
+
+#[tokio::test]
+async fn several_values_are_one_change_or_none() {
+    let api = Api::start().await;
+    let (a, b) = ("aHVudGVyMg==", "bGluZSAxCiJsaW5lIDIi");
+    let set =
+        api.call("POST", SECRETS, json!({ "values": { "A": a, "B": b }, "message": "all" })).await.json();
+    assert_eq!(set["secrets"], json!({ "A": 1, "B": 1 }), "{set}");
+    assert_eq!(set["revision"], 2, "the data key, and one change: {set}");
+    let deployed = api.deploy("hello", b"1", json!({ "config": { "secrets": ["A", "B"] } })).await;
+    assert_eq!(deployed.status, 200, "{deployed:?}");
+    let told = "hello v1 A=hunter2 B=line 1\n\"line 2\"";
+    assert_eq!(&*api.node.stage("hello").stable().target, told);
+    for (values, expected, code) in [
+        (json!({}), None, "invalid-request"),
+        (json!({ "A": a, "B": "hunter2!" }), None, "invalid-request"),
+        (json!({ "A": a, "B": 1 }), None, "invalid-request"),
+        (json!({ "A": a, "1B": b }), None, "invalid-name"),
+        (json!({ "A": a, "B": "" }), None, "invalid-secret"),
+        (json!({ "A": a }), Some(2), "revision-conflict"),
+        ((0..257).map(|at| (format!("S{at}"), json!(a))).collect::<Value>(), None, "too-many-secrets"),
+    ] {
+        let body = json!({ "values": values, "expected_revision": expected });
+        let answer = api.call("POST", SECRETS, body).await;
+        assert_eq!(answer.problem().1, code, "{answer:?}");
+        assert!(!answer.text.contains("hunter2") && !answer.text.contains(a), "{answer:?}");
+    }
+    let large = format!("{{\"values\":{{\"A\":\"{}\"}}}}", "A".repeat(6 << 20));
+    assert_eq!(api.raw("POST", SECRETS, large).await.problem(), (413, "too-large".to_owned()));
+    let list = api.get(SECRETS).await.json();
+    assert_eq!(list["secrets"].as_array().unwrap().len(), 2, "{list}");
+    let again = api.node.restarted().await;
+    assert_eq!(again.control.state().revision(), api.node.control.state().revision());
+    let history = api.get("/v1/functions/hello/history").await.json();
+    assert_eq!(history["entries"][1]["secrets"], json!({ "A": 1, "B": 1 }), "{history}");
+}

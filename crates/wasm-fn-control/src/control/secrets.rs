@@ -1,6 +1,6 @@
 //! Secrets: setting and deleting them, and replacing the key that they are sealed under.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use wasm_fn_core::{FunctionName, SecretName, StageName};
 use wasm_fn_secrets::{SecretPlace, SecretRevision, SecretValue};
@@ -10,7 +10,7 @@ use super::{Control, ControlError, Note};
 use crate::{
     host::Host,
     secrets::SecretsError,
-    state::{AccessChange, Action, FunctionChange, Secret, State},
+    state::{AccessChange, Action, FunctionChange, Secret, StageKey, State},
 };
 
 /// Which secret.
@@ -28,29 +28,48 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Gives a secret a new value, which the next deployment gets. Versions keep the value that they have.
     ///
     /// # Errors
-    /// The errors of [`State::plan_set_secret`]; another revision than expected; a failure of the store.
+    /// The errors of [`State::plan_set_secrets`]; another revision than expected; a failure of the store.
     pub async fn set_secret(
         self: &Arc<Self>,
         secret: SecretId,
         value: SecretValue,
         note: Note,
     ) -> Result<(Arc<State>, SecretRevision), ControlError> {
+        let SecretId { function, stage, name } = secret;
+        let (after, revisions) = self.set_secrets((function, stage), [(name, value)].into(), note).await?;
+        Ok((after, *revisions.values().next().expect("one was set")))
+    }
+
+    /// Gives secrets of a stage new values, of which there is at least one: all of them, or none. The next
+    /// deployment gets them.
+    ///
+    /// # Errors
+    /// The errors of [`State::plan_set_secrets`]; another revision than expected; a failure of the store.
+    pub async fn set_secrets(
+        self: &Arc<Self>,
+        (function, stage): StageKey,
+        values: BTreeMap<SecretName, SecretValue>,
+        note: Note,
+    ) -> Result<(Arc<State>, BTreeMap<SecretName, SecretRevision>), ControlError> {
         let control = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let SecretId { function, stage, name } = &secret;
+            let (function, stage) = (&function, &stage);
             let mut writer = control.write().await?;
             let mut before = control.state();
             note.check(&before, function)?;
-            let revision = before.next_secret_revision(function, stage, name)?;
-            let place = SecretPlace { function, stage, name, revision };
+            let revisions = before.next_secret_revisions(function, stage, values.keys())?;
             if control.secrets.current().is_none() {
                 let change = AccessChange::AddDataKey { key: control.secrets.make() };
                 before = control.commit(&mut writer, before, note.clone(), change.into()).await?;
             }
-            let sealed = control.secrets.seal(&value, place).expect("there is a data key now");
-            let change = before.plan_set_secret(function, stage, name, sealed)?;
+            let seal = |(name, value): (SecretName, SecretValue)| {
+                let place = SecretPlace { function, stage, name: &name, revision: revisions[&name] };
+                let sealed = control.secrets.seal(&value, place).expect("there is a data key now");
+                (name, sealed)
+            };
+            let change = before.plan_set_secrets(function, stage, values.into_iter().map(seal).collect())?;
             let after = control.commit(&mut writer, before, note, change.into()).await?;
-            Ok((after, revision))
+            Ok((after, revisions))
         });
         task.await.unwrap_or(Err(ControlError::Interrupted))
     }

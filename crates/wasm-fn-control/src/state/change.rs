@@ -8,9 +8,9 @@ use wasm_fn_core::{
     TriggerName, VersionNo,
 };
 use wasm_fn_events::Trigger;
-use wasm_fn_secrets::{KeyId, SealedDataKey, SealedValue, SecretRevision};
+use wasm_fn_secrets::{KeyId, SealedDataKey};
 
-use super::{Approval, Proposal, ResealedValue, SecretPins, StageState};
+use super::{Approval, NewSecret, Proposal, ResealedValue, SecretPins, StageState};
 use crate::report::Report;
 
 /// One planned mutation.
@@ -217,18 +217,12 @@ pub enum Action {
         /// The stage.
         stage: StageName,
     },
-    /// A secret has a new value.
-    SetSecret {
+    /// Secrets have new values.
+    SetSecrets {
         /// The stage.
         stage: StageName,
-        /// The secret.
-        name: SecretName,
-        /// The revision of the value.
-        revision: SecretRevision,
-        /// The value.
-        sealed: SealedValue,
-        /// Earlier values that are removed, because no version has them.
-        dropped: Vec<SecretRevision>,
+        /// At least one, sorted by name.
+        secrets: Vec<NewSecret>,
     },
     /// A secret was deleted.
     DeleteSecret {
@@ -458,7 +452,7 @@ impl Action {
             Self::Reject { .. } => "reject",
             Self::DeleteStage { .. } => "delete-stage",
             Self::Delete => "delete",
-            Self::SetSecret { .. } => "set-secret",
+            Self::SetSecrets { .. } => "set-secret",
             Self::DeleteSecret { .. } => "delete-secret",
             Self::ResealSecrets { .. } => "reseal-secrets",
             Self::SetTrigger { change: TriggerChange::Add, .. } => "add-trigger",
@@ -482,7 +476,7 @@ impl Action {
             | Self::Approve { stage, .. }
             | Self::Reject { stage, .. }
             | Self::DeleteStage { stage }
-            | Self::SetSecret { stage, .. }
+            | Self::SetSecrets { stage, .. }
             | Self::DeleteSecret { stage, .. }
             | Self::SetTrigger { stage, .. }
             | Self::RemoveTrigger { stage, .. }

@@ -302,8 +302,10 @@ pub enum SecretsProblemKind {
     },
     /// The stage would have more secrets than allowed.
     Secrets {
-        /// How many there are.
+        /// How many there would be.
         found: usize,
+        /// How many there may be.
+        max: usize,
     },
     /// The function would have more bytes of secrets than allowed.
     Bytes {
@@ -355,7 +357,9 @@ impl fmt::Display for SecretsProblem {
             K::Stages { found } => {
                 write!(f, "`{function}` has secrets in {found} stages, expected at most {found}")
             }
-            K::Secrets { found } => write!(f, "{place} has {found} secrets, expected at most {found}"),
+            K::Secrets { found, max } => {
+                write!(f, "{place} would have {found} secrets, expected at most {max}")
+            }
             K::Bytes { found } => write!(
                 f,
                 "the secrets of `{function}` would have {found} bytes, sealed and with the values that earlier \

@@ -41,6 +41,19 @@ pub struct SecretEntry {
     pub set_by: String,
 }
 
+/// A new value of a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSecret {
+    /// The secret.
+    pub name: SecretName,
+    /// The revision of the value.
+    pub revision: SecretRevision,
+    /// The value.
+    pub sealed: SealedValue,
+    /// Earlier values that are removed, because no version has them.
+    pub dropped: Vec<SecretRevision>,
+}
+
 /// A value that was sealed again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResealedValue {

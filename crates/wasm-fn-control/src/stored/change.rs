@@ -10,7 +10,7 @@ use super::{
     approval::{StoredApproval, StoredProposal},
     function::{StoredBuild, StoredStage},
     parse, parse_all,
-    secrets::{self, StoredPins, StoredResealed},
+    secrets::{self, StoredNewSecret, StoredPins, StoredResealed},
     stage_config::StoredStageConfig,
     texts,
     trigger::{StoredEventsOperation, StoredTrigger, StoredTriggerChange},
@@ -114,11 +114,12 @@ pub(crate) enum StoredAction {
     Delete,
     SetSecret {
         stage: String,
-        name: String,
-        revision: u32,
-        sealed: String,
+        #[serde(flatten)]
+        secret: StoredNewSecret,
+        /// What was set with it. Programs that set one secret at a time ignore it, and have the state all the
+        /// same.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        dropped: Vec<u32>,
+        more: Vec<StoredNewSecret>,
     },
     DeleteSecret {
         stage: String,
@@ -264,13 +265,11 @@ impl From<&state::Action> for StoredAction {
             }
             state::Action::DeleteStage { stage } => Self::DeleteStage { stage: stage.to_string() },
             state::Action::Delete => Self::Delete,
-            state::Action::SetSecret { stage, name, revision, sealed, dropped } => Self::SetSecret {
-                stage: stage.to_string(),
-                name: name.to_string(),
-                revision: revision.number(),
-                sealed: sealed.to_string(),
-                dropped: dropped.iter().map(|revision| revision.number()).collect(),
-            },
+            state::Action::SetSecrets { stage, secrets } => {
+                let mut secrets = secrets.iter().map(StoredNewSecret::from);
+                let secret = secrets.next().expect("a change sets a secret");
+                Self::SetSecret { stage: stage.to_string(), secret, more: secrets.collect() }
+            }
             state::Action::DeleteSecret { stage, name } => {
                 Self::DeleteSecret { stage: stage.to_string(), name: name.to_string() }
             }
@@ -387,12 +386,12 @@ impl TryFrom<StoredAction> for state::Action {
             }
             StoredAction::DeleteStage { stage } => Self::DeleteStage { stage: parse(&stage)? },
             StoredAction::Delete => Self::Delete,
-            StoredAction::SetSecret { stage, name, revision, sealed, dropped } => Self::SetSecret {
+            StoredAction::SetSecret { stage, secret, more } => Self::SetSecrets {
                 stage: parse(&stage)?,
-                name: parse(&name)?,
-                revision: secrets::revision(revision)?,
-                sealed: parse(&sealed)?,
-                dropped: secrets::revisions(&dropped)?,
+                secrets: std::iter::once(secret)
+                    .chain(more)
+                    .map(TryInto::try_into)
+                    .collect::<Result<_, _>>()?,
             },
             StoredAction::DeleteSecret { stage, name } => {
                 Self::DeleteSecret { stage: parse(&stage)?, name: parse(&name)? }

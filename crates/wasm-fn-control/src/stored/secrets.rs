@@ -27,6 +27,16 @@ struct StoredEntry {
     set_by: String,
 }
 
+/// The stored form of [`state::NewSecret`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StoredNewSecret {
+    name: String,
+    revision: u32,
+    sealed: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    dropped: Vec<u32>,
+}
+
 /// The stored form of [`state::ResealedValue`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StoredResealed {
@@ -98,6 +108,30 @@ impl TryFrom<StoredSecrets> for state::FunctionSecrets {
             }
         }
         Ok(Self { first: revision(stored.first)?, stages })
+    }
+}
+
+impl From<&state::NewSecret> for StoredNewSecret {
+    fn from(secret: &state::NewSecret) -> Self {
+        Self {
+            name: secret.name.to_string(),
+            revision: secret.revision.number(),
+            sealed: secret.sealed.to_string(),
+            dropped: secret.dropped.iter().map(|revision| revision.number()).collect(),
+        }
+    }
+}
+
+impl TryFrom<StoredNewSecret> for state::NewSecret {
+    type Error = Malformed;
+
+    fn try_from(stored: StoredNewSecret) -> Result<Self, Malformed> {
+        Ok(Self {
+            name: parse(&stored.name)?,
+            revision: revision(stored.revision)?,
+            sealed: parse(&stored.sealed)?,
+            dropped: revisions(&stored.dropped)?,
+        })
     }
 }
 

@@ -61,21 +61,19 @@ async fn import(args: args::SecretsImport, output: Output) -> Result<u8, Fault> 
     let identities = IdentityFile::find(identity, |name| std::env::var_os(name));
     let values = import::read(&bytes, &file, &identities);
     let values = values.map_err(|error| Fault::new(error.code(), failed(), format!("{shown}: {error}")))?;
-    // Either all of them can be set, or none is.
-    let mut checked_values = Vec::new();
+    let mut request = api::SecretsRequest { message: place.message.clone(), ..Default::default() };
     for (name, bytes) in values {
-        checked_values.push((checked(bytes, not_set(&name, &place))?, name));
+        let value = checked(bytes, not_set(&name, &place))?;
+        request.values.insert(name.to_string(), api::SecretText::encode(value.expose()));
     }
     let client = connect(&connection)?;
-    for (index, (value, name)) in checked_values.iter().enumerate() {
-        let set = put(&client, name, &place, value).await.map_err(|fault| match index {
-            0 => fault,
-            // The node takes values one by one. It refuses none for what was checked here.
-            _ => fault.help(format!(
-                "{index} of {} secrets are set; run the import again to set all",
-                checked_values.len()
-            )),
-        })?;
+    let path = format!("/v1/functions/{}/stages/{}/secrets", place.function, place.stage);
+    // All of them are set, or none is.
+    let set: Result<api::SecretsChanged, _> = client.call(Method::POST, &path, Some(&request)).await;
+    let set = set.map_err(|error| error.fault(failed()))?;
+    for (name, secret_revision) in set.secrets {
+        let (function, stage) = (set.function.clone(), set.stage.clone());
+        let set = api::SecretChanged { function, stage, name, secret_revision, revision: set.revision };
         if deploy.deploy {
             output.talk(&secrets::set(&set));
         } else {

@@ -381,10 +381,13 @@ fn afterwards(entry: &api::HistoryEntry) -> String {
     }
 }
 
-/// The secret that was set or deleted: `API_KEY, revision 2`.
+/// The secrets that were set, or the one that was deleted: `API_KEY, revision 2`, or `API_KEY, DB_PASSWORD`.
 pub(super) fn secret(entry: &api::HistoryEntry) -> Option<String> {
     let (name, revision) = entry.secrets.first_key_value()?;
     match entry.action.as_str() {
+        "set-secret" if entry.secrets.len() > 1 => {
+            Some(entry.secrets.keys().map(String::as_str).collect::<Vec<_>>().join(", "))
+        }
         "set-secret" => Some(format!("{name}, revision {revision}")),
         "delete-secret" => Some(name.clone()),
         _ => None,

@@ -1,12 +1,12 @@
 //! Plans changes to secrets, and carries them out. Values come and go sealed.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use wasm_fn_core::{FunctionConfig, FunctionName, SecretName, StageName, VersionNo};
 use wasm_fn_events::TriggerKind;
 use wasm_fn_secrets::{KeyId, SealedDataKey, SealedValue, SecretRevision};
 
-use super::{ResealedValue, Secret, SecretEntry, SecretPins};
+use super::{FunctionSecrets, NewSecret, ResealedValue, Secret, SecretEntry, SecretPins};
 use crate::state::{
     AccessChange, Action, ChangeError, Function, FunctionChange, Meta, SecretsProblem, SecretsProblemKind,
     StageState, State, VersionState, deploy::STAGES_MAX,
@@ -62,12 +62,14 @@ impl Function {
 
     pub(in crate::state) fn apply_secrets(&mut self, action: &Action, meta: &Meta<'_>) {
         match action {
-            Action::SetSecret { stage, name, revision, sealed, dropped } => {
-                let (set_ms, set_by) = (meta.at_ms, meta.actor.to_owned());
+            Action::SetSecrets { stage, secrets: new } => {
                 let secrets = self.secrets.stages.entry(stage.clone()).or_default();
-                let secret = secrets.entry(name.clone()).or_default();
-                secret.values.retain(|revision, _| !dropped.contains(revision));
-                secret.values.insert(*revision, SecretEntry { sealed: sealed.clone(), set_ms, set_by });
+                for NewSecret { name, revision, sealed, dropped } in new {
+                    let (set_ms, set_by) = (meta.at_ms, meta.actor.to_owned());
+                    let secret = secrets.entry(name.clone()).or_default();
+                    secret.values.retain(|revision, _| !dropped.contains(revision));
+                    secret.values.insert(*revision, SecretEntry { sealed: sealed.clone(), set_ms, set_by });
+                }
             }
             Action::DeleteSecret { stage, name } => self.secrets.remove(stage, name),
             Action::ResealSecrets { values } => {
@@ -89,73 +91,84 @@ impl State {
         &self.data_keys
     }
 
-    /// The revision of the next value of a secret. A function without versions may have secrets: its first
-    /// deployment needs them.
+    /// The revisions of the next values of the secrets `names`, each of which is there once. A function
+    /// without versions may have secrets: its first deployment needs them.
     ///
     /// # Errors
     /// If there would be too many stages or secrets, or if revisions are used up.
-    pub fn next_secret_revision(
+    pub fn next_secret_revisions<'a>(
         &self,
         function: &FunctionName,
         stage: &StageName,
-        name: &SecretName,
-    ) -> Result<SecretRevision, ChangeError> {
+        names: impl IntoIterator<Item = &'a SecretName>,
+    ) -> Result<BTreeMap<SecretName, SecretRevision>, ChangeError> {
         let problem = |problem| {
             let (function, stage) = (function.clone(), stage.clone());
             ChangeError::Secrets(Box::new(SecretsProblem { function, stage, problem }))
         };
-        let first = self.functions.get(function).map_or(SecretRevision::FIRST, |found| found.secrets.first);
-        let Some(found) = self.functions.get(function) else { return Ok(first) };
-        let Some(secrets) = found.secrets.stages.get(stage) else {
-            let stages = found.secrets.stages.len();
-            if stages >= STAGES_MAX {
-                return Err(problem(SecretsProblemKind::Stages { found: stages }));
-            }
-            return Ok(first);
-        };
-        match secrets.get(name).and_then(Secret::newest) {
-            Some(newest) => newest
-                .next()
-                .ok_or_else(|| problem(SecretsProblemKind::RevisionsUsedUp { name: name.clone() })),
-            None if secrets.len() >= SECRETS_MAX => {
-                Err(problem(SecretsProblemKind::Secrets { found: secrets.len() }))
-            }
-            None => Ok(first),
+        let empty = FunctionSecrets::default();
+        let found = self.functions.get(function).map_or(&empty, |function| &function.secrets);
+        let stages = found.stages.len();
+        if stages >= STAGES_MAX && !found.stages.contains_key(stage) {
+            return Err(problem(SecretsProblemKind::Stages { found: stages }));
         }
+        let mut revisions = BTreeMap::new();
+        let mut count = found.stages.get(stage).map_or(0, BTreeMap::len);
+        for name in names {
+            let revision = match found.get(stage, name).and_then(Secret::newest) {
+                Some(newest) => newest.next(),
+                None => {
+                    count += 1;
+                    Some(found.first)
+                }
+            };
+            let used_up = || problem(SecretsProblemKind::RevisionsUsedUp { name: name.clone() });
+            revisions.insert(name.clone(), revision.ok_or_else(used_up)?);
+        }
+        if count > SECRETS_MAX {
+            return Err(problem(SecretsProblemKind::Secrets { found: count, max: SECRETS_MAX }));
+        }
+        Ok(revisions)
     }
 
-    /// Plans a new value of a secret, `sealed` for its [next revision](Self::next_secret_revision). Earlier
-    /// values that no version has are dropped.
+    /// Plans new values of secrets, of which there is at least one, each `sealed` for its
+    /// [next revision](Self::next_secret_revisions). Earlier values that no version has are dropped.
     ///
     /// # Errors
-    /// The errors of [`next_secret_revision`](Self::next_secret_revision), or too many bytes.
-    pub fn plan_set_secret(
+    /// The errors of [`next_secret_revisions`](Self::next_secret_revisions), or too many bytes.
+    pub fn plan_set_secrets(
         &self,
         function: &FunctionName,
         stage: &StageName,
-        name: &SecretName,
-        sealed: SealedValue,
+        sealed: BTreeMap<SecretName, SealedValue>,
     ) -> Result<FunctionChange, ChangeError> {
-        let revision = self.next_secret_revision(function, stage, name)?;
+        let revisions = self.next_secret_revisions(function, stage, sealed.keys())?;
         let empty = Function::default();
         let found = self.functions.get(function).map_or(&empty, |function| &**function);
-        let pinned: Vec<_> = found.secret_users(stage, name).map(|(_, revision)| revision).collect();
-        let earlier =
-            found.secrets.get(stage, name).into_iter().flat_map(|secret| secret.values.keys().copied());
-        let dropped: Vec<_> = earlier.filter(|revision| !pinned.contains(revision)).collect();
-        let stays = |of: (&StageName, &SecretName, SecretRevision)| {
-            (of.0, of.1) != (stage, name) || !dropped.contains(&of.2)
+        let new = sealed.into_iter().zip(revisions.into_values()).map(|((name, sealed), revision)| {
+            let pinned: Vec<_> = found.secret_users(stage, &name).map(|(_, revision)| revision).collect();
+            let earlier =
+                found.secrets.get(stage, &name).into_iter().flat_map(|secret| secret.values.keys().copied());
+            let dropped = earlier.filter(|revision| !pinned.contains(revision)).collect();
+            NewSecret { name, revision, sealed, dropped }
+        });
+        let secrets: Vec<NewSecret> = new.collect();
+        let is_dropped = |of: &StageName, name: &SecretName, revision: SecretRevision| {
+            let new = secrets.binary_search_by(|new| new.name.cmp(name)).ok().filter(|_| of == stage);
+            new.is_some_and(|at| secrets[at].dropped.contains(&revision))
         };
-        let kept = found.secrets.values().filter(|&(stage, name, no, _)| stays((stage, name, no)));
-        let bytes: usize = kept.map(|(.., entry)| entry.sealed.to_string().len()).sum();
-        let bytes = bytes + sealed.to_string().len();
+        let kept = found.secrets.values().filter(|&(stage, name, no, _)| !is_dropped(stage, name, no));
+        let bytes = |sealed: &SealedValue| sealed.to_string().len();
+        let bytes: usize = kept
+            .map(|(.., entry)| bytes(&entry.sealed))
+            .chain(secrets.iter().map(|new| bytes(&new.sealed)))
+            .sum();
         if bytes > SEALED_BYTES_MAX {
             let (function, stage) = (function.clone(), stage.clone());
             let problem = SecretsProblemKind::Bytes { found: bytes };
             return Err(ChangeError::Secrets(Box::new(SecretsProblem { function, stage, problem })));
         }
-        let (stage, name) = (stage.clone(), name.clone());
-        let action = Action::SetSecret { stage, name, revision, sealed, dropped };
+        let action = Action::SetSecrets { stage: stage.clone(), secrets };
         Ok(FunctionChange { function: function.clone(), action })
     }
 
