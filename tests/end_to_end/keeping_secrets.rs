@@ -1,4 +1,6 @@
 //! The key of a node's secrets, and the memory that they are in.
+//!
+//! `WASM_FN_TEST_VALUES` sets how many values are looked for.
 
 use std::{
     fs,
@@ -16,6 +18,12 @@ use crate::harness::{
     command::{Done, run, run_with},
     *,
 };
+
+/// Values of an ordinary run.
+const VALUES: usize = 40;
+
+/// Most values of one function.
+const OF_FUNCTION: usize = 64;
 
 /// Somebody who is not root, and owns nothing else.
 const NOBODY: u32 = 65534;
@@ -280,47 +288,68 @@ fn all_files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
     }
 }
 
+/// Random values, by the functions that get them: each `hello…`, with the names of its secrets.
+fn random_values() -> Vec<(String, Vec<(String, String)>)> {
+    let count = std::env::var("WASM_FN_TEST_VALUES").ok();
+    let count = count.map_or(VALUES, |text| text.parse().expect("a number"));
+    let values: Vec<_> =
+        (0..count).map(|at| (format!("S{at}"), format!("{:032x}", rand::random::<u128>()))).collect();
+    let functions = values.chunks(OF_FUNCTION).enumerate();
+    functions.map(|(at, values)| (format!("hello{at}"), values.to_vec())).collect()
+}
+
+async fn put_of(node: &Node, function: &str, name: &str, value: &str) -> Answer {
+    let path = format!("/v1/functions/{function}/stages/live/secrets/{name}");
+    node.api_send(Method::PUT, &path, "application/octet-stream", value.as_bytes().to_vec()).await.ok()
+}
+
 #[tokio::test]
 async fn values_are_nowhere_but_in_their_guest() {
     let node = Node::start().await;
-    let names: Vec<_> = (0..40).map(|at| format!("S{at}")).collect();
-    let values: Vec<_> = names.iter().map(|_| format!("{:032x}", rand::random::<u128>())).collect();
+    let functions = random_values();
     let mut seen = Vec::new();
+    let mut see = async |node: &Node, path: String| {
+        seen.push((path.clone(), node.api(Method::GET, &path, None).await.ok().body.to_vec()));
+    };
+    let mut said = Vec::new();
     for round in 0..2 {
-        for (name, value) in names.iter().zip(&values) {
-            let value = format!("{value}-{round}");
-            seen.push((format!("setting {name}"), put(&node, name, value.as_bytes()).await.body.to_vec()));
-        }
-        node.deploy_with("hello", "secrets", json!({ "secrets": names })).await;
-        for (name, value) in names.iter().zip(&values) {
-            assert_eq!(answer_of(&node, &format!("/get/{name}")).await, format!("{value}-{round}"));
-            answer_of(&node, &format!("/log/{name}")).await;
-            node.http.get(&format!("/hello/panic/{name}")).await;
+        for (function, values) in &functions {
+            for (name, value) in values {
+                let answer = put_of(&node, function, name, &format!("{value}-{round}")).await;
+                said.push((format!("setting {name}"), answer.body.to_vec()));
+            }
+            let names: Vec<_> = values.iter().map(|(name, _)| name).collect();
+            node.deploy_with(function, "secrets", json!({ "secrets": names })).await;
+            for (name, value) in values {
+                let told = node.http.get(&format!("/{function}/get/{name}")).await.ok().text();
+                assert_eq!(told, format!("{value}-{round}"));
+                node.http.get(&format!("/{function}/log/{name}")).await.ok();
+                node.http.get(&format!("/{function}/panic/{name}")).await;
+            }
+            // Later lines push earlier ones out of the log.
+            see(&node, format!("/v1/functions/{function}/logs?after=0")).await;
         }
         node.cli(&["secrets", "rotate-key"]).await.ok();
-        set(&node, "NOT-A-NAME", values[0].as_bytes(), &[]).await.refused_with(64, &["NOT-A-NAME"]);
+        let value = functions[0].1[0].1.as_bytes();
+        set(&node, "NOT-A-NAME", value, &[]).await.refused_with(64, &["NOT-A-NAME"]);
     }
-    let logs = node.logs("hello").await;
+    let logs = node.logs(&functions[0].0).await;
     assert!(logs.iter().any(|line| line["text"].as_str().is_some_and(|text| text.contains("is *** here"))));
-    for path in [
-        "/v1/functions",
-        "/v1/functions/hello",
-        "/v1/functions/hello/versions",
-        "/v1/functions/hello/history?limit=1000",
-        "/v1/functions/hello/logs",
-        "/v1/functions/hello/stages/live/secrets",
-        "/v1/audit?limit=1000",
-        "/v1/node",
-        "/metrics",
-        "/v1/backup",
-    ] {
-        seen.push((path.to_owned(), node.api(Method::GET, path, None).await.ok().body.to_vec()));
+    for (function, _) in &functions {
+        for path in ["", "/versions", "/history?limit=1000", "/logs", "/stages/live/secrets"] {
+            see(&node, format!("/v1/functions/{function}{path}")).await;
+        }
     }
+    for path in ["/v1/functions", "/v1/audit?limit=1000", "/v1/node", "/metrics", "/v1/backup"] {
+        see(&node, path.to_owned()).await;
+    }
+    seen.extend(said);
+    let values: Vec<_> = functions.iter().flat_map(|(_, values)| values).map(|(_, value)| value).collect();
     seen.push(("log of the node".to_owned(), node.process().log().into_bytes()));
     let folder = node.kill().await;
     all_files(&folder.data(), &mut seen);
     assert!(seen.iter().any(|(place, _)| place.ends_with("state.redb")));
-    let wanted: Vec<_> = values.iter().flat_map(|value| forms(value)).collect();
+    let wanted: Vec<_> = values.iter().copied().flat_map(|value| forms(value)).collect();
     let wanted = AhoCorasick::new(&wanted).unwrap();
     for (place, bytes) in &seen {
         let found = wanted.find(bytes).map(|found| String::from_utf8_lossy(&bytes[found.range()]));
@@ -330,5 +359,68 @@ async fn values_are_nowhere_but_in_their_guest() {
     assert!(wanted.is_match(&base64(format!("xx{}yy", values[0]).as_bytes())));
 
     let node = Node::start_on(folder, &[]).await;
-    assert_eq!(answer_of(&node, "/get/S7").await, format!("{}-1", values[7]));
+    let told = node.http.get("/hello0/get/S7").await.ok().text();
+    assert_eq!(told, format!("{}-1", values[7]));
+}
+
+/// What a core dump of the process `id` would have: all its memory that can be read. Only root may look.
+fn memory_of(id: u32) -> Vec<(String, Vec<u8>)> {
+    use std::os::unix::fs::FileExt as _;
+    let maps = fs::read_to_string(format!("/proc/{id}/maps")).unwrap();
+    let memory = fs::File::open(format!("/proc/{id}/mem")).unwrap();
+    let mut found = Vec::new();
+    for line in maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with('r'))) {
+        let (begin, end) = line.split(' ').next().and_then(|range| range.split_once('-')).unwrap();
+        let address = |digits| u64::from_str_radix(digits, 16).unwrap();
+        let (mut at, end) = (address(begin), address(end));
+        // Pieces that overlap by more than a value is long.
+        while at < end {
+            let bytes = usize::try_from((end - at).min(64 << 20)).unwrap();
+            let mut piece = vec![0; bytes];
+            // The kernel's own pages cannot be read.
+            if memory.read_exact_at(&mut piece, at).is_ok() {
+                found.push((line.to_owned(), piece));
+            }
+            at += if bytes == 64 << 20 { (64 << 20) - 4096 } else { bytes as u64 };
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn values_are_overwritten_when_nothing_has_them_any_more() {
+    let node = Node::start().await;
+    if fs::File::open(format!("/proc/{}/mem", node.process().id())).is_err() {
+        let test = "values_are_overwritten_when_nothing_has_them_any_more";
+        programs::skip(test, "only root may read the memory of a node");
+        return;
+    }
+    let functions = random_values();
+    for (function, values) in &functions {
+        for (name, value) in values {
+            put_of(&node, function, name, value).await;
+        }
+        let names: Vec<_> = values.iter().map(|(name, _)| name).collect();
+        node.deploy_with(function, "secrets", json!({ "secrets": names })).await;
+    }
+    let values: Vec<_> = functions.iter().flat_map(|(_, values)| values).map(|(_, value)| value).collect();
+    let wanted: Vec<_> = values.iter().copied().flat_map(|value| forms(value)).collect();
+    let wanted = AhoCorasick::new(&wanted).unwrap();
+    let seen = |what: &str| {
+        let mut found = std::collections::BTreeSet::new();
+        let mut places = std::collections::BTreeMap::<String, usize>::new();
+        for (place, bytes) in memory_of(node.process().id()) {
+            for one in wanted.find_iter(&bytes) {
+                found.insert(one.pattern().as_usize() / 6);
+                *places.entry(place.clone()).or_default() += 1;
+            }
+        }
+        println!("{what}: {} of {} values: {places:?}", found.len(), values.len());
+        found.len()
+    };
+    assert_eq!(seen("deployed"), values.len());
+    for (function, _) in &functions {
+        node.api(Method::DELETE, &format!("/v1/functions/{function}"), None).await.ok();
+    }
+    assert_eq!(seen("deleted"), 0);
 }

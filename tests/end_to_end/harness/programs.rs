@@ -44,8 +44,11 @@ pub(crate) fn present(file: &Path, test: &str) -> bool {
 }
 
 /// Lists `test` as skipped; `false`.
+///
+/// # Panics
+/// When the surroundings promise that nothing is.
 #[track_caller]
-fn skip(test: &str, why: &str) -> bool {
+pub(crate) fn skip(test: &str, why: &str) -> bool {
     assert!(std::env::var_os(REQUIRED).is_none(), "{test} cannot run: {why}, and {REQUIRED} is set");
     let line = format!("skipped {test}: {why}\n");
     print!("{line}");

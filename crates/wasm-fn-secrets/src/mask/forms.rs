@@ -1,12 +1,17 @@
 //! The forms in which a value appears in logs.
 
-use std::fmt::Write as _;
+use std::{cmp::Ordering, fmt::Write as _};
 
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
+
+/// A text that is overwritten when it is dropped. It never grows beyond its capacity, which would leave a
+/// copy.
+type Text = Zeroizing<String>;
 
 /// Shortest value that is looked for, and shortest form, bytes.
 const BYTES_MIN: usize = 4;
@@ -28,11 +33,23 @@ const COMPONENT: &AsciiSet = &UNRESERVED.remove(b'!').remove(b'\'').remove(b'(')
 const FORM: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'*').remove(b' ');
 
 /// A form of a value.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(PartialEq, Eq)]
 pub(super) struct Form {
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Zeroizing<Vec<u8>>,
     /// Whether it is only the beginning of the value.
     pub(super) is_head: bool,
+}
+
+impl Ord for Form {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.bytes[..].cmp(&other.bytes[..]).then(self.is_head.cmp(&other.is_head))
+    }
+}
+
+impl PartialOrd for Form {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// All forms of `value` that are looked for, some of them several times.
@@ -42,19 +59,19 @@ pub(super) fn forms(value: &str) -> Vec<Form> {
         return Vec::new();
     }
     let (head, is_head) = head(value);
-    let mut texts = vec![head.to_owned()];
+    let mut texts = vec![Text::new(head.to_owned())];
     texts.extend(base64(head.as_bytes()));
     texts.extend(percent_encoded(head));
-    let hex = hex::encode(head);
-    texts.extend([hex.to_ascii_uppercase(), hex]);
+    let hex = Text::new(hex::encode(head));
+    texts.extend([Text::new(hex.to_ascii_uppercase()), hex]);
     texts.extend(escaped(head));
-    let form = |text: String, is_head| Form { bytes: text.as_bytes().to_vec(), is_head };
-    let mut forms: Vec<_> = texts.into_iter().map(|text| form(text, is_head)).collect();
+    let form = |text: &str, is_head| Form { bytes: Zeroizing::new(text.as_bytes().to_vec()), is_head };
+    let mut forms: Vec<_> = texts.iter().map(|text| form(text, is_head)).collect();
     if value.contains('\n') {
         let lines = value.lines().map(str::trim).filter(|line| line.len() >= LINE_BYTES_MIN);
         forms.extend(lines.map(|line| {
             let (head, is_head) = self::head(line);
-            form(head.to_owned(), is_head)
+            form(head, is_head)
         }));
     }
     forms.retain(|form| form.bytes.len() >= BYTES_MIN);
@@ -70,16 +87,15 @@ fn head(text: &str) -> (&str, bool) {
 /// `bytes` in base64 at each of the three places that they can have in what is encoded, as in
 /// `user:password`. Digits that depend on what is before or behind are left out. The text of the whole value
 /// has its last digit.
-fn base64(bytes: &[u8]) -> impl Iterator<Item = String> {
+fn base64(bytes: &[u8]) -> impl Iterator<Item = Text> {
     [STANDARD_NO_PAD, URL_SAFE_NO_PAD].into_iter().flat_map(move |engine| {
-        let whole = engine.encode(bytes);
+        let whole = Text::new(engine.encode(bytes));
         let within = (0..3).map(move |before| {
-            let mut padded = vec![0; before];
-            padded.extend_from_slice(bytes);
-            let text = engine.encode(&padded);
+            let padded = Zeroizing::new([&[0; 2][..before], bytes].concat());
+            let text = Text::new(engine.encode(&*padded));
             // Six bits a digit.
             let (first, end) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
-            text[first..end].to_owned()
+            Text::new(text[first..end].to_owned())
         });
         let within: Vec<_> = within.collect();
         within.into_iter().chain([whole])
@@ -87,36 +103,49 @@ fn base64(bytes: &[u8]) -> impl Iterator<Item = String> {
 }
 
 /// `text` as programs write it in a URL.
-fn percent_encoded(text: &str) -> impl Iterator<Item = String> {
-    let encoded = |set| utf8_percent_encode(text, set).to_string();
-    let form = encoded(FORM).replace(' ', "+");
+fn percent_encoded(text: &str) -> impl Iterator<Item = Text> {
+    let encoded = |set| {
+        let mut encoded = Text::new(String::with_capacity(text.len() * 3));
+        encoded.extend(utf8_percent_encode(text, set));
+        encoded
+    };
+    let form = replaced(&encoded(FORM), ' ', "+");
     [encoded(UNRESERVED), encoded(COMPONENT), form]
         .into_iter()
         .flat_map(|upper| [lower_digits(&upper), upper])
 }
 
+/// `text` with `to`, of at most two bytes, in place of each `from`.
+fn replaced(text: &str, from: char, to: &str) -> Text {
+    let mut replaced = Text::new(String::with_capacity(text.len() * 2));
+    for c in text.chars() {
+        if c == from { replaced.push_str(to) } else { replaced.push(c) }
+    }
+    replaced
+}
+
 /// `text` with the digits of its percent-encoded bytes in lower case.
-fn lower_digits(text: &str) -> String {
+fn lower_digits(text: &str) -> Text {
     let mut digits_left = 0;
-    let lower = text.chars().map(|c| {
+    let mut lower = Text::new(String::with_capacity(text.len()));
+    for c in text.chars() {
         let is_digit = digits_left > 0;
         digits_left = if c == '%' { 2 } else { digits_left - u8::from(is_digit) };
-        if is_digit { c.to_ascii_lowercase() } else { c }
-    });
-    lower.collect()
+        lower.push(if is_digit { c.to_ascii_lowercase() } else { c });
+    }
+    lower
 }
 
 /// `text` inside quotes, as JSON and source text have it: with as few escapes as there can be, with `/`
 /// escaped too, and with all that is not ASCII escaped.
-fn escaped(text: &str) -> [String; 3] {
+fn escaped(text: &str) -> [Text; 3] {
     let few = escape(text, |_| false);
-    let slashes = few.replace('/', "\\/");
+    let slashes = replaced(&few, '/', "\\/");
     [few, slashes, escape(text, |c| !c.is_ascii())]
 }
 
-fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> String {
-    // Long enough that it does not grow and leave copies behind.
-    let mut escaped = String::with_capacity(text.len() * 6);
+fn escape(text: &str, is_escaped: impl Fn(char) -> bool) -> Text {
+    let mut escaped = Text::new(String::with_capacity(text.len() * 6));
     for c in text.chars() {
         match c {
             '"' => escaped.push_str("\\\""),
