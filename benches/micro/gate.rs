@@ -53,6 +53,8 @@ impl Host for Nothing {
     ) {
     }
 
+    fn in_stage(&self, _: &(), _: &StageName) {}
+
     async fn call(
         &self,
         _: (),

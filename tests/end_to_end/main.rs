@@ -4,6 +4,7 @@
 //! every wait has the same long deadline, after which the test fails and says what it waited for.
 
 #[cfg(test)]
+mod acme;
 mod approving;
 #[cfg(test)]
 mod backups;

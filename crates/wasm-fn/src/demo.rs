@@ -103,6 +103,7 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         egress_private: Vec::new(),
         stage_rules: StageRules::new(),
         tls: Vec::new(),
+        acme: None,
         redirect_listen: None,
         admin_tls: None,
         admin_client_ca: None,

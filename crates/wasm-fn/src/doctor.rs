@@ -18,7 +18,7 @@ use wasm_fn_pool::PlanOptions;
 use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
 
 use crate::{
-    config, machine,
+    acme, config, machine,
     output::{Look, visible},
     tls,
 };
@@ -125,7 +125,10 @@ pub(crate) async fn examine(config: &config::Serve) -> Report {
 /// The certificates of both listeners.
 fn certificates(config: &config::Serve) -> Vec<Finding> {
     let now = tls::system_time();
-    let pairs = config.tls.iter().chain(&config.admin_tls);
+    // One that is not there yet is made when the node starts.
+    let acme =
+        config.acme.as_ref().map(|_| acme::files(&config.data_dir)).filter(|files| files.cert.exists());
+    let pairs = config.tls.iter().chain(&acme).chain(&config.admin_tls);
     let pairs = pairs.map(|files| judge::certificate(files, &files.read(now), now));
     let authorities = config.admin_client_ca.as_deref().map(|path| match tls::authorities(path) {
         Ok(roots) => Finding::ok("client-ca", format!("{} has {} authorities", path.display(), roots.len())),

@@ -1,6 +1,7 @@
 //! The program `wasm-fn`. It turns arguments into configuration and options, wires up a node, and contains
 //! the client.
 
+mod acme;
 mod allocator;
 mod args;
 mod client;

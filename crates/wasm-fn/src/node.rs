@@ -113,6 +113,8 @@ pub(crate) struct Node {
     encryption: Encryption,
     /// Reads certificates again when their files change.
     reloading: JoinHandle<()>,
+    /// Gets a certificate, and renews it.
+    certifying: JoinHandle<()>,
     /// Tells the service manager when the node is ready.
     announcing: JoinHandle<()>,
 }
@@ -289,6 +291,12 @@ impl Node {
         events.start().await.context("events cannot be delivered")?;
         let redirect = redirect(&options, &sockets, addresses.listen.port())?;
         let reloading = tokio::spawn(tls::keep_current(encryption.all()));
+        let acme = encryption.acme.clone();
+        let certifying = tokio::spawn(async move {
+            if let Some(acme) = acme {
+                acme.keep().await;
+            }
+        });
         let data_dir = options.data_dir;
         control.set_unready(Some("the components to compile are not known yet".to_owned()));
         let preparing = tokio::spawn(prepare(runtime, control.clone()));
@@ -306,6 +314,7 @@ impl Node {
             redirect,
             encryption,
             reloading,
+            certifying,
             announcing,
         };
         node.open_admin()?;
@@ -341,6 +350,7 @@ impl Node {
         notify::stopping();
         pid_file::remove(&self.data_dir);
         self.reloading.abort();
+        self.certifying.abort();
         // Only the handles of the data plane and the admin API remain: clients are refused once those close.
         drop(self.sockets);
         // The admin API stays until the end, so that the drain can be observed.

@@ -3,6 +3,7 @@
 //! This module knows files, certificates and rustls. It does not know what is served.
 
 mod certificate;
+mod challenge;
 mod client;
 mod expiry;
 mod key_pair;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
+pub(crate) use challenge::{Challenges, PROTOCOL as CHALLENGE_PROTOCOL};
 pub(crate) use client::{ClientFiles, client_config, public_or, unverified};
 pub(crate) use expiry::{Shown, nearness};
 pub(crate) use key_pair::{KeyPair, KeyPairError, KeyPairFiles, Warning};

@@ -51,17 +51,21 @@ impl Authority {
 
     /// A client that trusts only this authority, and offers `protocols`.
     pub(crate) fn client(&self, protocols: &[&str]) -> TlsConnector {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone()).expect("it is an authority");
-        let mut config =
-            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("the provider has what TLS 1.2 and 1.3 need")
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        TlsConnector::from(Arc::new(config))
+        trusting(self.0.der().clone(), protocols)
     }
+}
+
+/// A client that trusts only `authority`, and offers `protocols`.
+pub(crate) fn trusting(authority: CertificateDer<'static>, protocols: &[&str]) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority).expect("it is an authority");
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has what TLS 1.2 and 1.3 need")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
 }
 
 impl Folder {

@@ -45,6 +45,7 @@ fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
         egress_private: config.egress_private,
         stage_rules: config.stage_rules,
         tls: config.tls,
+        acme: config.acme,
         redirect_listen: config.redirect_listen,
         admin_tls: config.admin_tls,
         admin_client_ca: config.admin_client_ca,

@@ -18,6 +18,7 @@ use super::{
     toml_file::{BadValue, FileError, duration, parse, size, text_of},
 };
 use crate::{
+    acme::AcmeOptions,
     args,
     node::{KeyCommand, TrustedIssuer},
     tls::KeyPairFiles,
@@ -63,6 +64,7 @@ pub(crate) struct Serve {
     pub(crate) egress_private: Vec<Network>,
     /// The same.
     pub(crate) tls: Vec<KeyPairFiles>,
+    pub(crate) acme: Option<AcmeOptions>,
     pub(crate) redirect_listen: Option<SocketAddr>,
     /// The same.
     pub(crate) admin_tls: Option<KeyPairFiles>,
@@ -140,6 +142,7 @@ struct RawServe {
     allow_core_dumps: Option<bool>,
     egress_private: Vec<String>,
     tls: Vec<RawKeyPair>,
+    acme: Option<RawAcme>,
     redirect_listen: Option<String>,
     admin_tls: Option<RawAdminTls>,
     oidc: Vec<RawOidc>,
@@ -152,6 +155,17 @@ struct RawServe {
 struct RawKeyPair {
     cert: PathBuf,
     key: PathBuf,
+}
+
+/// `[serve.acme]` as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAcme {
+    domains: Vec<String>,
+    #[serde(default)]
+    contact: Vec<String>,
+    directory: Option<String>,
+    ca: Option<PathBuf>,
 }
 
 /// `[serve.admin_tls]` as written.
@@ -197,6 +211,14 @@ impl Raw {
             stages.insert(name, raw.resolve(&key)?);
         }
         Ok(ConfigFile { functions, serve: self.serve.resolve(folder)?, stages })
+    }
+}
+
+impl RawAcme {
+    fn resolve(self, folder: &Path) -> Result<AcmeOptions, BadValue> {
+        let Self { domains, contact, directory, ca } = self;
+        AcmeOptions::new(&domains, contact, directory, ca.map(|ca| folder.join(ca)))
+            .map_err(|error| BadValue::new(format!("serve.acme.{}", error.key), error))
     }
 }
 
@@ -251,6 +273,7 @@ impl RawServe {
             allow_core_dumps: self.allow_core_dumps,
             egress_private: networks("egress_private", self.egress_private)?,
             tls: self.tls.into_iter().map(|RawKeyPair { cert, key }| pair(cert, key)).collect(),
+            acme: self.acme.map(|acme| acme.resolve(folder)).transpose()?,
             redirect_listen: address("serve.redirect_listen", self.redirect_listen)?,
             admin_tls,
             admin_client_ca,

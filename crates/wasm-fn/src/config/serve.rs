@@ -12,6 +12,7 @@ use wasm_fn_core::{Network, PreviewDomain};
 
 use super::{ConfigFile, file};
 use crate::{
+    acme::AcmeOptions,
     args,
     fault::Fault,
     node::{KeyCommand, TrustedIssuer},
@@ -63,6 +64,8 @@ pub(crate) struct Serve {
     pub(crate) stage_rules: StageRules,
     /// Certificates and keys with which functions are served over TLS; plain HTTP if there are none.
     pub(crate) tls: Vec<KeyPairFiles>,
+    /// The certificate to get by ACME, beside those: only the file says it.
+    pub(crate) acme: Option<AcmeOptions>,
     /// Address that redirects clients of plain HTTP to https.
     pub(crate) redirect_listen: Option<SocketAddr>,
     /// The certificate and key of the admin API; plain HTTP if absent.
@@ -101,6 +104,7 @@ impl Default for Serve {
             egress_private: Vec::new(),
             stage_rules: StageRules::new(),
             tls: Vec::new(),
+            acme: None,
             redirect_listen: None,
             admin_tls: None,
             admin_client_ca: None,
@@ -175,6 +179,7 @@ impl Serve {
             },
             proxy_protocol: args.proxy_protocol.or(file.proxy_protocol).unwrap_or(default.proxy_protocol),
             tls: if tls.is_empty() { file.tls } else { tls },
+            acme: file.acme,
             redirect_listen: args.redirect_listen.or(file.redirect_listen),
             admin_tls: admin_tls.or(file.admin_tls),
             admin_client_ca: args.admin_client_ca.or(file.admin_client_ca),
@@ -182,6 +187,11 @@ impl Serve {
             oidc: file.oidc,
             insecure_admin: args.insecure_admin.or(file.insecure_admin).unwrap_or(default.insecure_admin),
         })
+    }
+
+    /// Whether functions are served over TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        !self.tls.is_empty() || self.acme.is_some()
     }
 
     /// Checks the bounds of every value, wherever it came from.
@@ -227,7 +237,7 @@ impl Serve {
                 return Err(format!("{earlier} and {key} are both {address}, expected two addresses"));
             }
         }
-        if self.redirect_listen.is_some() && self.tls.is_empty() {
+        if self.redirect_listen.is_some() && !self.has_tls() {
             return Err(
                 "redirect_listen is set without TLS for functions, expected tls_cert and tls_key".to_owned()
             );

@@ -171,6 +171,7 @@ client_ca = "people.pem"
             allow_core_dumps: Some(true),
             egress_private: vec!["10.0.0.0/8".parse().unwrap()],
             tls: vec![pair("project/a.pem", "/keys/a.pem"), pair("project/b.pem", "project/b.key")],
+            acme: None,
             redirect_listen: Some(SocketAddr::from(([0, 0, 0, 0], 8080))),
             admin_tls: Some(pair("project/admin.pem", "project/admin.key")),
             admin_client_ca: Some(PathBuf::from("project/people.pem")),
@@ -263,7 +264,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `secrets_key_command`, `allow_core_dumps`, `egress_private`, `tls`, `redirect_listen`, `admin_tls`, `oidc`, `insecure_admin`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `secrets_key_command`, `allow_core_dumps`, `egress_private`, `tls`, `acme`, `redirect_listen`, `admin_tls`, `oidc`, `insecure_admin`"
         ],
     );
     refused(

@@ -36,7 +36,7 @@ enum Place {
 /// Checks all addresses.
 pub(super) async fn all(config: &config::Serve) -> Vec<Finding> {
     let scheme = |secured| if secured { Scheme::Https } else { Scheme::Http };
-    let listen = look(scheme(!config.tls.is_empty()), config.listen, "/", data_plane).await;
+    let listen = look(scheme(config.has_tls()), config.listen, "/", data_plane).await;
     let admin = look(scheme(config.admin_tls.is_some()), config.admin, "/openapi.json", admin_api).await;
     let mut findings = vec![
         judge("listen", "--listen", config.listen, listen),

@@ -10,10 +10,16 @@ use arc_swap::ArcSwap;
 use wasm_fn_admin::{CertificateExpiry, NodeCertificates};
 
 use super::options::NodeOptions;
-use crate::tls::{ListenerFiles, ListenerTls, Shown};
+use crate::{
+    acme::Acme,
+    tls::{CHALLENGE_PROTOCOL, ListenerFiles, ListenerTls, Shown},
+};
 
 /// The protocols of the data plane.
 const DATA_PROTOCOLS: &[&str] = &["h2", "http/1.1"];
+
+/// The same, with challenges of ACME.
+const CHALLENGED_PROTOCOLS: &[&str] = &["h2", "http/1.1", CHALLENGE_PROTOCOL];
 
 /// The protocols of the admin API.
 const ADMIN_PROTOCOLS: &[&str] = &["http/1.1"];
@@ -24,6 +30,8 @@ pub(super) struct Encryption {
     pub(super) http: Option<ListenerTls>,
     /// The listener that serves the admin API.
     pub(super) admin: Option<ListenerTls>,
+    /// What gets a certificate of the first, if it is to be got.
+    pub(super) acme: Option<Acme>,
 }
 
 /// The certificates of listeners, by the listener's flag.
@@ -50,12 +58,13 @@ impl Encryption {
     /// # Errors
     /// A file cannot be used.
     pub(super) fn load(options: &NodeOptions, now: SystemTime) -> anyhow::Result<Self> {
-        let [http, admin] = files(options);
+        let acme = options.acme.as_ref().map(|acme| Acme::open(acme, &options.data_dir)).transpose()?;
+        let [http, admin] = files(options, acme.as_ref());
         let load = |files: Option<ListenerFiles>, flag: &str| {
             let loaded = files.map(|files| ListenerTls::load(files, now)).transpose();
             loaded.with_context(|| format!("TLS of {flag}"))
         };
-        Ok(Self { http: load(http, "--listen")?, admin: load(admin, "--admin")? })
+        Ok(Self { http: load(http, "--listen")?, admin: load(admin, "--admin")?, acme })
     }
 
     /// What the admin API tells of their certificates.
@@ -72,16 +81,19 @@ impl Encryption {
 }
 
 /// The files for the data plane and for the admin API.
-fn files(options: &NodeOptions) -> [Option<ListenerFiles>; 2] {
-    let http = (!options.tls.is_empty()).then(|| ListenerFiles {
-        pairs: options.tls.clone(),
+fn files(options: &NodeOptions, acme: Option<&Acme>) -> [Option<ListenerFiles>; 2] {
+    let pairs: Vec<_> = options.tls.iter().cloned().chain(acme.map(Acme::files)).collect();
+    let http = (!pairs.is_empty()).then(|| ListenerFiles {
+        pairs,
         client_ca: None,
-        protocols: DATA_PROTOCOLS,
+        protocols: if acme.is_some() { CHALLENGED_PROTOCOLS } else { DATA_PROTOCOLS },
+        challenges: acme.map(Acme::challenges),
     });
     let admin = options.admin_tls.clone().map(|pair| ListenerFiles {
         pairs: vec![pair],
         client_ca: options.admin_client_ca.clone(),
         protocols: ADMIN_PROTOCOLS,
+        challenges: None,
     });
     [http, admin]
 }

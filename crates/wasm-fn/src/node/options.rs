@@ -7,7 +7,7 @@ use wasm_fn_control::state::StageRules;
 use wasm_fn_core::{Network, PreviewDomain};
 use wasm_fn_pool::PoolPlan;
 
-use crate::tls::KeyPairFiles;
+use crate::{acme::AcmeOptions, tls::KeyPairFiles};
 
 use super::{federation::TrustedIssuer, secrets_key::KeyCommand};
 
@@ -52,6 +52,8 @@ pub(crate) struct NodeOptions {
     pub(crate) stage_rules: StageRules,
     /// Certificates and keys with which functions are served over TLS; plain HTTP if there are none.
     pub(crate) tls: Vec<KeyPairFiles>,
+    /// The certificate to get by ACME, beside those.
+    pub(crate) acme: Option<AcmeOptions>,
     /// Address that redirects clients of plain HTTP to https; port 0 takes any free port.
     pub(crate) redirect_listen: Option<SocketAddr>,
     /// The certificate and key of the admin API; plain HTTP if absent.

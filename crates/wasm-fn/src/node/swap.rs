@@ -123,6 +123,7 @@ impl Node {
     pub(crate) async fn leave(self, timeout: Duration) -> DrainReport {
         self.preparing.abort();
         self.reloading.abort();
+        self.certifying.abort();
         drop(self.sockets);
         tokio::join!(self.server.leave(timeout), super::stop(self.redirect)).0
     }

@@ -7,9 +7,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
+use rustls::{
+    RootCertStore, ServerConfig,
+    server::{ResolvesServerCert, WebPkiClientVerifier},
+};
 
 use super::{
+    challenge::{Challenges, WithChallenges},
     expiry::Shown,
     key_pair::{self, KeyPair, KeyPairError, KeyPairFiles, Warning},
     provider,
@@ -18,7 +22,7 @@ use super::{
 };
 
 /// The files of a listener with TLS.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct ListenerFiles {
     /// At least one. Which one a client gets depends on the name that it asks for; without a known name it is
     /// the first one.
@@ -27,6 +31,8 @@ pub(crate) struct ListenerFiles {
     pub(crate) client_ca: Option<PathBuf>,
     /// The protocols on offer, the preferred one first.
     pub(crate) protocols: &'static [&'static str],
+    /// Challenges to answer, if there may be any.
+    pub(crate) challenges: Option<Challenges>,
 }
 
 /// A listener's TLS, whose configuration may be replaced while it serves.
@@ -120,7 +126,12 @@ impl ListenerFiles {
                 )
             }
         };
-        let mut config = builder.with_cert_resolver(Arc::new(BySni::new(pairs)));
+        let others = BySni::new(pairs);
+        let resolver: Arc<dyn ResolvesServerCert> = match self.challenges.clone() {
+            Some(challenges) => Arc::new(WithChallenges { challenges, others }),
+            None => Arc::new(others),
+        };
+        let mut config = builder.with_cert_resolver(resolver);
         config.alpn_protocols = self.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         Ok(Loaded { config, shown, warnings })
     }

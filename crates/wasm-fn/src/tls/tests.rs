@@ -68,7 +68,10 @@ pub(crate) fn files(folder: &TempDir, (cert, key): &(String, String)) -> KeyPair
 
 fn listener(pair: KeyPairFiles, client_ca: Option<&Path>) -> Result<ListenerTls, TlsError> {
     let client_ca = client_ca.map(Path::to_owned);
-    ListenerTls::load(ListenerFiles { pairs: vec![pair], client_ca, protocols: &["h2"] }, now())
+    ListenerTls::load(
+        ListenerFiles { pairs: vec![pair], client_ca, protocols: &["h2"], challenges: None },
+        now(),
+    )
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub(super) fn tables() -> Vec<Table> {
     vec![
         table(
             "[serve]",
-            "Settings of a node. Each of them but `oidc` is a flag of `wasm-fn serve` too.",
+            "Settings of a node. Each of them but `acme` and `oidc` is a flag of `wasm-fn serve` too.",
             "",
             serve::serve(),
         ),
@@ -68,6 +68,13 @@ pub(super) fn tables() -> Vec<Table> {
              `tls = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }]`.",
             "",
             serve::tls(),
+        ),
+        table(
+            "[serve.acme]",
+            "A certificate that the node gets by ACME for functions, and renews, see \
+             [operating](operating.md#certificates-by-acme). With it you agree to the terms of service of the server.",
+            "",
+            serve::acme(),
         ),
         table(
             "[serve.admin_tls]",

@@ -149,6 +149,13 @@ pub(super) fn serve() -> Vec<Key> {
             "Certificates with which functions are served over TLS, see [below](#servetls)",
         ),
         key(
+            "acme",
+            "none",
+            "{ domains = [\"example.com\"], contact = [\"mailto:ann@example.com\"] }",
+            &[],
+            "A certificate that the node gets by ACME, and renews, see [below](#serveacme)",
+        ),
+        key(
             "redirect_listen",
             "none",
             "\"0.0.0.0:80\"",
@@ -199,6 +206,38 @@ pub(super) fn tls() -> Vec<Key> {
             "PEM file with its private key, which only its owner may read (mode 0600)",
         )
         .beside("cert = \"c.pem\""),
+    ]
+}
+
+/// `[serve.acme]`.
+pub(super) fn acme() -> Vec<Key> {
+    let domains = "domains = [\"example.com\"]";
+    vec![
+        key(
+            "domains",
+            "none: it has to be there",
+            "[\"example.com\", \"www.example.com\"]",
+            &["[]", "[\"*.example.com\"]", "[\"192.0.2.1\"]"],
+            "The names of the certificate",
+        ),
+        key("contact", "none", "[\"mailto:ann@example.com\"]", &["[\"ann\"]"], "Whom the server writes to")
+            .beside(domains),
+        key(
+            "directory",
+            "\"https://acme-v02.api.letsencrypt.org/directory\"",
+            "\"https://acme-staging-v02.api.letsencrypt.org/directory\"",
+            &["\"http://example.com\""],
+            "The server: the URL of its directory",
+        )
+        .beside(domains),
+        key(
+            "ca",
+            "none: the public authorities",
+            "\"/etc/wasm-fn/ca.pem\"",
+            &[],
+            "PEM file with the authorities that vouch for the server",
+        )
+        .beside(domains),
     ]
 }
 
