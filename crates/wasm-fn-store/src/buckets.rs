@@ -10,12 +10,16 @@
 //! Each write gives its key a new *revision*, which no key of the bucket had before. So a comparison with a
 //! revision notices a value that was changed and changed back, or deleted and set again.
 
+mod by_function;
+
 use std::{ops::RangeInclusive, path::PathBuf};
 
 use bytes::Bytes;
 use wasm_fn_core::{FunctionName, StageName};
 
 use crate::StoreError;
+
+pub use by_function::{BucketOperation, BucketOperationCounts, FunctionBucket, FunctionBuckets};
 
 /// Which bucket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -193,6 +197,9 @@ pub enum BucketError {
         /// What the number can be.
         range: RangeInclusive<i128>,
     },
+    /// Its function or its stage was deleted since it was opened.
+    #[error("bucket was deleted with its function or its stage")]
+    Deleted,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -217,13 +224,13 @@ pub trait Buckets: Send + Sync + 'static {
         durability: BucketDurability,
     ) -> Result<Self::Bucket, BucketError>;
 
-    /// The buckets of a function that exist, with what they hold.
+    /// The buckets of a function, or of all functions, that exist, with what they hold.
     ///
     /// # Errors
     /// The store failed.
     fn buckets(
         &self,
-        function: &FunctionName,
+        function: Option<&FunctionName>,
     ) -> impl Future<Output = Result<Vec<(BucketAddress, BucketUsage)>, BucketError>> + Send;
 
     /// Deletes a bucket with all that it holds, at once and durably. What it occupies is freed in the

@@ -3,18 +3,20 @@
 //! Writes go through the writer. Reads do not: each is a transaction of its own, on the thread that asks,
 //! because most of them are answered from memory in microseconds.
 
+mod opening;
 mod tables;
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use redb::{Database, Durability, Error, ReadTransaction, ReadableDatabase as _, WriteTransaction};
-use wasm_fn_core::FunctionName;
+use wasm_fn_core::{FunctionName, NameError};
 
-use self::tables::BucketRow;
+use self::{opening::Opening, tables::BucketRow};
 use crate::{
     StoreError,
     buckets::{
@@ -34,13 +36,13 @@ const FORMAT: u64 = 1;
 /// store; the last one, or the last bucket of it, closes the file when it is dropped, and waits for that.
 #[derive(Clone)]
 pub struct EmbeddedBuckets {
-    group: GroupCommit,
+    group: Opening,
 }
 
 /// A bucket of [`EmbeddedBuckets`].
 #[derive(Clone)]
 pub struct EmbeddedBucket {
-    group: GroupCommit,
+    group: Opening,
     address: Arc<BucketAddress>,
     quota: BucketQuota,
     urgency: Urgency,
@@ -59,11 +61,46 @@ impl EmbeddedBuckets {
     /// # Errors
     /// Another node has it open, it cannot be opened, or it has a newer format.
     pub fn open(data_dir: &Path) -> Result<Self, StoreError> {
-        let file = file(data_dir);
-        let database = file.open()?;
-        let hooks = Hooks { sweep: tables::sweep, reopened: Box::new(|_| Ok(())) };
-        Ok(Self { group: GroupCommit::start(file, database, hooks)? })
+        Ok(Self { group: Opening::opened(start(file(data_dir))?) })
     }
+
+    /// Opens the buckets in `data_dir` once the process that has them open has released them or has ended,
+    /// but waits for that no longer than `patience`. Does not block; operations wait until the buckets are
+    /// open, and fail if they could not be opened.
+    pub fn open_once_free(data_dir: &Path, patience: Duration) -> Self {
+        Self { group: Opening::once_free(file(data_dir), patience, start) }
+    }
+}
+
+/// Opens `file`, and starts its writer.
+fn start(file: DatabaseFile) -> Result<GroupCommit, StoreError> {
+    let database = file.open()?;
+    let hooks = Hooks { sweep: tables::sweep, reopened: Box::new(|_| Ok(())) };
+    GroupCommit::start(file, database, hooks)
+}
+
+/// The buckets of `function`, or of all functions.
+fn rows(
+    database: &Database,
+    function: Option<&FunctionName>,
+) -> Result<Vec<(BucketAddress, BucketUsage)>, Error> {
+    let table = database.begin_read()?.open_table(tables::BUCKETS)?;
+    let mut buckets = Vec::new();
+    for row in table.range((function.map_or("", FunctionName::as_str), "", "")..)? {
+        let (key, row) = row?;
+        let (of_function, stage, name) = key.value();
+        if function.is_some_and(|function| function.as_str() != of_function) {
+            break;
+        }
+        let malformed = |text: &str, error: NameError| {
+            redb::StorageError::Corrupted(format!("table buckets, key {text:?}: {error}"))
+        };
+        let function = of_function.parse().map_err(|error| malformed(of_function, error))?;
+        let stage = stage.parse().map_err(|error| malformed(stage, error))?;
+        let address = BucketAddress { function, stage, name: name.to_owned() };
+        buckets.push((address, BucketRow::of(row.value()).usage()));
+    }
+    Ok(buckets)
 }
 
 impl Buckets for EmbeddedBuckets {
@@ -88,34 +125,19 @@ impl Buckets for EmbeddedBuckets {
 
     async fn buckets(
         &self,
-        function: &FunctionName,
+        function: Option<&FunctionName>,
     ) -> Result<Vec<(BucketAddress, BucketUsage)>, BucketError> {
-        let function = function.clone();
-        let read = move |database: &Database| {
-            let table = database.begin_read()?.open_table(tables::BUCKETS)?;
-            let mut buckets = Vec::new();
-            for row in table.range((function.as_str(), "", "")..)? {
-                let (key, row) = row?;
-                let (name_of_function, stage, name) = key.value();
-                if name_of_function != function.as_str() {
-                    break;
-                }
-                let stage = stage.parse().map_err(|error| {
-                    redb::StorageError::Corrupted(format!("table buckets, key {stage:?}: {error}"))
-                })?;
-                let address = BucketAddress { function: function.clone(), stage, name: name.to_owned() };
-                buckets.push((address, BucketRow::of(row.value()).usage()));
-            }
-            Ok(buckets)
-        };
-        Ok(self.group.read_blocking(read).await?)
+        let function = function.cloned();
+        let group = self.group.wait().await?;
+        Ok(group.read_blocking(move |database| rows(database, function.as_ref())).await?)
     }
 
     async fn delete_bucket(&self, address: BucketAddress) -> Result<bool, BucketError> {
-        let sweep = self.group.sweep();
+        let group = self.group.wait().await?;
+        let sweep = group.sweep();
         let apply = move |transaction: &WriteTransaction| tables::delete_bucket(transaction, &address);
         let then = move |_: &bool| want_sweep(&sweep);
-        Ok(self.group.write(Urgency::Durable, 0, apply, then).await?)
+        Ok(group.write(Urgency::Durable, 0, apply, then).await?)
     }
 
     async fn copy(&self, folder: PathBuf, begun: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
@@ -129,15 +151,18 @@ impl Buckets for EmbeddedBuckets {
             });
             Ok(copied)
         };
-        self.group.read_blocking(copy).await?
+        self.group.wait().await?.read_blocking(copy).await?
     }
 
     async fn release(&self) {
-        self.group.release().await;
+        // What could not be opened is free already.
+        if let Ok(group) = self.group.wait().await {
+            group.release().await;
+        }
     }
 
     async fn take_back(&self) -> Result<(), StoreError> {
-        self.group.take_back().await
+        self.group.wait().await?.take_back().await
     }
 }
 
@@ -176,7 +201,7 @@ impl EmbeddedBucket {
     }
 
     /// Calls `work` with a transaction and what is kept of the bucket; `T::default()` if it does not exist.
-    fn read<T: Default>(
+    async fn read<T: Default>(
         &self,
         work: impl FnOnce(&ReadTransaction, BucketRow) -> Result<T, Error>,
     ) -> Result<T, BucketError> {
@@ -188,7 +213,7 @@ impl EmbeddedBucket {
                 None => Ok(T::default()),
             }
         };
-        Ok(self.group.read(read)?)
+        Ok(self.group.wait().await?.read(read)?)
     }
 
     /// Has the writer apply `apply` to this bucket.
@@ -199,7 +224,7 @@ impl EmbeddedBucket {
     ) -> Result<T, BucketError> {
         let (address, quota) = (Arc::clone(&self.address), self.quota);
         let apply = move |transaction: &WriteTransaction| apply(transaction, &address, &quota);
-        self.group.write(self.urgency, bytes, apply, |_| {}).await?
+        self.group.wait().await?.write(self.urgency, bytes, apply, |_| {}).await?
     }
 
     async fn change(&self, changes: Vec<(String, Option<Bytes>)>) -> Result<(KeyRevision, u64), BucketError> {
@@ -222,6 +247,7 @@ impl Bucket for EmbeddedBucket {
             let found = transaction.open_table(tables::VALUES)?.get((row.number, key))?;
             Ok(found.map(|found| key_value(found.value())))
         })
+        .await
     }
 
     async fn get_many(&self, keys: &[String]) -> Result<Vec<Option<KeyValue>>, BucketError> {
@@ -239,7 +265,8 @@ impl Bucket for EmbeddedBucket {
                 values.push(found);
             }
             Ok(Some(Ok(values)))
-        })?;
+        });
+        let found = found.await?;
         found.unwrap_or_else(|| Ok(vec![None; keys.len()]))
     }
 
@@ -248,6 +275,7 @@ impl Bucket for EmbeddedBucket {
         self.read(|transaction, row| {
             Ok(transaction.open_table(tables::VALUES)?.get((row.number, key))?.is_some())
         })
+        .await
     }
 
     async fn list_keys(&self, cursor: Option<u64>, limit: usize) -> Result<KeyPage, BucketError> {
@@ -263,7 +291,8 @@ impl Bucket for EmbeddedBucket {
                 keys.push(key.value().to_owned());
             }
             Ok(Some(KeyPage { keys, cursor: None }))
-        })?;
+        });
+        let page = page.await?;
         Ok(page.unwrap_or(KeyPage { keys: Vec::new(), cursor: None }))
     }
 
@@ -289,6 +318,7 @@ impl Bucket for EmbeddedBucket {
             }
             Ok(keys)
         })
+        .await
     }
 
     async fn set(&self, key: String, value: Bytes) -> Result<KeyRevision, BucketError> {
@@ -339,7 +369,7 @@ impl Bucket for EmbeddedBucket {
     }
 
     async fn usage(&self) -> Result<BucketUsage, BucketError> {
-        self.read(|_, row| Ok(row.usage()))
+        self.read(|_, row| Ok(row.usage())).await
     }
 }
 

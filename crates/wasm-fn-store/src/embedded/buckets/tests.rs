@@ -70,11 +70,11 @@ async fn values_are_kept_by_bucket_and_key() {
     let gone = ["e", "", "", "nothing"].map(str::to_owned).to_vec();
     assert_eq!(ours.delete_many(gone).await.unwrap(), 2);
     assert_eq!(ours.usage().await.unwrap(), BucketUsage::default());
-    let buckets = store.buckets(&"hello".parse().unwrap()).await.unwrap();
+    let buckets = store.buckets(Some(&"hello".parse().unwrap())).await.unwrap();
     let expected =
         [(address("other"), BucketUsage { bytes: 7, keys: 1 }), (address("state"), BucketUsage::default())];
     assert_eq!(buckets, expected);
-    assert_eq!(store.buckets(&"hell".parse().unwrap()).await.unwrap(), []);
+    assert_eq!(store.buckets(Some(&"hell".parse().unwrap())).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -267,7 +267,7 @@ async fn deleted_bucket_is_empty_at_once_and_leaves_no_rows() {
             let values = read.open_table(tables::VALUES)?.len()?;
             Ok((values, read.open_table(tables::KEYS)?.len()?, read.open_table(tables::DELETED)?.len()?))
         };
-        if store.group.read(rows).unwrap() == (1, 1, 0) {
+        if store.group.wait().await.unwrap().read(rows).unwrap() == (1, 1, 0) {
             break;
         }
     }
@@ -291,6 +291,32 @@ async fn relaxed_write_is_seen_at_once_and_kept_when_the_file_is_closed() {
     store.take_back().await.unwrap();
     set(&relaxed, "k", "w").await.unwrap();
     assert_eq!(value(&relaxed, "k").await.as_deref(), Some("w"));
+}
+
+#[tokio::test]
+async fn operations_wait_until_the_process_before_has_released_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = open(folder.path());
+    let ours = bucket(&before, QUOTA);
+    set(&ours, "k", "v").await.unwrap();
+    let impatient = EmbeddedBuckets::open_once_free(folder.path(), Duration::ZERO);
+    let error = bucket(&impatient, QUOTA).get("k").await.unwrap_err();
+    assert!(matches!(error, BucketError::Store(StoreError::InUse(_))), "{error}");
+
+    let after = EmbeddedBuckets::open_once_free(folder.path(), Duration::from_secs(60));
+    let theirs = bucket(&after, QUOTA);
+    let swapped = theirs.increment("n".to_owned(), Delta::Unsigned(2));
+    let mut swapped = std::pin::pin!(swapped);
+    let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(swapped.as_mut().poll(&mut nobody).is_pending());
+    set(&ours, "n", "40").await.unwrap();
+    before.release().await;
+    assert_eq!(swapped.await.unwrap(), 42);
+    assert_eq!(value(&theirs, "k").await.as_deref(), Some("v"));
+    let error = set(&ours, "k", "lost").await.unwrap_err();
+    assert!(matches!(error, BucketError::Store(StoreError::Released(_))), "{error}");
+    let all = after.buckets(None).await.unwrap();
+    assert_eq!(all, [(address("state"), BucketUsage { bytes: 5, keys: 2 })]);
 }
 
 #[tokio::test]
