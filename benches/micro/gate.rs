@@ -41,11 +41,21 @@ impl Host for Nothing {
         Ok(Vec::new())
     }
 
-    fn version(&self, _: &FunctionName, _: VersionNo, _: Digest, _: &FunctionConfig, _: Arc<SecretSet>) {}
+    fn version(
+        &self,
+        _: &FunctionName,
+        _: &StageName,
+        _: VersionNo,
+        _: Digest,
+        _: &FunctionConfig,
+        _: Arc<SecretSet>,
+    ) {
+    }
 
     fn fresh_version(
         &self,
         _: &FunctionName,
+        _: &StageName,
         _: VersionNo,
         _: Digest,
         _: &FunctionConfig,

@@ -13,7 +13,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use http_body_util::{BodyExt as _, Empty};
 use tempfile::TempDir;
 use tikv_jemallocator::Jemalloc;
-use wasm_fn_core::{Digest, FunctionConfig, Scheme, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, Scheme, StageName, VersionNo};
 use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{
     BodyError, EgressOptions, Invocation, LogStage, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost,
@@ -50,6 +50,7 @@ impl Node {
             code_bytes_max: 1 << 30,
             code_idle_after: Duration::from_secs(600),
             egress: EgressOptions::public(),
+            buckets: None,
         };
         Self { runtime: Runtime::start(options).expect("a runtime"), dir }
     }
@@ -67,6 +68,7 @@ impl Node {
         let function = guest.parse().expect("a name");
         let version = self.runtime.version(VersionSpec {
             function,
+            stage: StageName::live(),
             version: VersionNo::FIRST,
             digest,
             config,
@@ -91,7 +93,7 @@ async fn call(version: &Arc<Version>) {
         port: 80,
         arrived: now,
         began: now,
-        egress_check: None,
+        effect_check: None,
     };
     let response = version.clone().invoke(invocation).await.expect("an answer");
     let body = response.into_body().collect().await.expect("its body").to_bytes();

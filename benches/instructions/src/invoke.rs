@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
-use wasm_fn_core::{Digest, FunctionConfig, Scheme, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, Scheme, StageName, VersionNo};
 use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{
     BodyError, EgressOptions, Invocation, LogStage, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost,
@@ -65,11 +65,13 @@ async fn version(cache: &Path) -> anyhow::Result<Arc<Version>> {
         code_bytes_max: MEMORY_MAX_BYTES,
         code_idle_after: Duration::from_secs(3600),
         egress: EgressOptions::public(),
+        buckets: None,
     })?;
     let function = GUEST.parse()?;
     let config = FunctionConfig::default();
     let version = node.version(VersionSpec {
         function,
+        stage: StageName::live(),
         version: VersionNo::FIRST,
         digest,
         config,
@@ -93,7 +95,7 @@ async fn call(version: &Arc<Version>) -> anyhow::Result<()> {
         port: 80,
         arrived: now,
         began: now,
-        egress_check: None,
+        effect_check: None,
     };
     let response = Arc::clone(version).invoke(invocation).await?;
     let body = response.into_body().collect().await?.to_bytes();

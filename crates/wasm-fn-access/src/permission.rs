@@ -40,6 +40,10 @@ pub enum Permission {
     OperateTriggers,
     /// Read events with their bodies.
     ReadEvents,
+    /// Read what functions keep in buckets: keys and values.
+    ReadValues,
+    /// Set and delete what functions keep in buckets.
+    WriteValues,
     /// Back the node up, and replace its keys.
     ManageNode,
     /// Create, list, rotate and revoke tokens.
@@ -61,7 +65,7 @@ pub enum Reach {
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::ReadNode,
         Self::ReadMetrics,
         Self::ReadFunctions,
@@ -78,6 +82,8 @@ impl Permission {
         Self::ManageTriggers,
         Self::OperateTriggers,
         Self::ReadEvents,
+        Self::ReadValues,
+        Self::WriteValues,
         Self::ManageNode,
         Self::ManageTokens,
     ];
@@ -95,7 +101,9 @@ impl Permission {
             | Self::ReadEvents => Roles::of(&[Viewer, Deployer, Releaser, Admin]),
             Self::PreviewVersions | Self::OperateTriggers => Roles::of(&[Deployer, Releaser, Admin]),
             Self::UploadComponents | Self::Deploy | Self::ManageTriggers => Roles::of(&[Deployer, Admin]),
-            Self::MoveTraffic | Self::Approve => Roles::of(&[Releaser, Admin]),
+            Self::MoveTraffic | Self::Approve | Self::ReadValues | Self::WriteValues => {
+                Roles::of(&[Releaser, Admin])
+            }
             Self::Delete | Self::ManageSecrets | Self::ManageNode | Self::ManageTokens => Roles::of(&[Admin]),
         }
     }
@@ -115,7 +123,9 @@ impl Permission {
             | Self::ManageSecrets
             | Self::ManageTriggers
             | Self::OperateTriggers
-            | Self::ReadEvents => Reach::Stage,
+            | Self::ReadEvents
+            | Self::ReadValues
+            | Self::WriteValues => Reach::Stage,
             Self::ReadMetrics | Self::ReadAudit | Self::ManageNode | Self::ManageTokens => Reach::Everything,
         }
     }
@@ -139,6 +149,8 @@ impl Permission {
             Self::ManageTriggers => "manage-triggers",
             Self::OperateTriggers => "operate-triggers",
             Self::ReadEvents => "read-events",
+            Self::ReadValues => "read-values",
+            Self::WriteValues => "write-values",
             Self::ManageNode => "manage-node",
             Self::ManageTokens => "manage-tokens",
         }

@@ -9,7 +9,7 @@ use wasm_fn_api::{LoginView, Operation};
 use wasm_fn_control::{Control, host::Host};
 use wasm_fn_core::{PreviewDomain, Scheme};
 use wasm_fn_delivery::EventOperations;
-use wasm_fn_store::Store;
+use wasm_fn_store::{EmbeddedBuckets, FunctionBuckets, Store};
 
 use crate::{
     ApiError, CertificateRule, TokenIssuers,
@@ -45,6 +45,7 @@ pub struct AdminOptions {
 pub struct Admin<H: Host, S> {
     pub(crate) control: Arc<Control<H, S>>,
     pub(crate) events: Arc<dyn EventOperations>,
+    pub(crate) buckets: Arc<FunctionBuckets<EmbeddedBuckets>>,
     pub(crate) options: AdminOptions,
     pub(crate) uploads: Semaphore,
     /// How often clients may show wrong tokens.
@@ -69,14 +70,16 @@ impl<H: Host, S> FromRef<Shared<H, S>> for Arc<Control<H, S>> {
 }
 
 impl<H: Host, S: Store> Admin<H, S> {
-    /// The admin API of `control`, and of the `events` of its triggers.
+    /// The admin API of `control`, of the `events` of its triggers, and of what functions keep in `buckets`.
     pub fn new(
         control: Arc<Control<H, S>>,
         events: Arc<dyn EventOperations>,
+        buckets: Arc<FunctionBuckets<EmbeddedBuckets>>,
         options: AdminOptions,
     ) -> Arc<Self> {
         let (uploads, stopping) = (Semaphore::new(UPLOADS_MAX), watch::Sender::new(false));
-        Arc::new(Self { control, events, options, uploads, failures: Mutex::default(), stopping })
+        let failures = Mutex::default();
+        Arc::new(Self { control, events, buckets, options, uploads, failures, stopping })
     }
 
     /// How often clients have shown wrong tokens.

@@ -88,7 +88,7 @@ pub(crate) async fn read(body: Body) -> Result<bytes::Bytes, ApiError> {
     read_up_to(body, JSON_BYTES_MAX).await
 }
 
-/// The same, for a body of up to `bytes_max`.
+/// The whole body, of at most `bytes_max`.
 pub(crate) async fn read_up_to(body: Body, bytes_max: usize) -> Result<bytes::Bytes, ApiError> {
     let read = tokio::time::timeout(JSON_WAIT, Limited::new(body, bytes_max).collect()).await;
     let read = read.map_err(|_| {

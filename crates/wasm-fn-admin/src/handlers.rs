@@ -3,6 +3,7 @@
 mod approvals;
 mod audit;
 mod backup;
+mod buckets;
 mod components;
 mod deployments;
 mod events;
@@ -55,6 +56,10 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::SetSecrets => post(secrets::set_all::<H, S>),
         Operation::DeleteSecret => delete(secrets::delete::<H, S>),
         Operation::RotateSecretsKey => post(secrets::rotate_key::<H, S>),
+        Operation::ListKeys => get(buckets::list::<H, S>),
+        Operation::GetValue => get(buckets::get::<H, S>),
+        Operation::PutValue => put(buckets::put::<H, S>),
+        Operation::DeleteValue => delete(buckets::delete::<H, S>),
         Operation::ListTriggers => get(triggers::list::<H, S>),
         Operation::ListAllTriggers => get(triggers::list_all::<H, S>),
         Operation::GetTrigger => get(triggers::show::<H, S>),

@@ -1,13 +1,16 @@
 //! The only mapping from errors to HTTP: status, stable code, title, help.
 
-use std::fmt::Display;
+use std::{collections::BTreeSet, fmt::Display};
 
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, StatusCode, header};
-use wasm_fn_core::{DigestError, NameError, SecretName, SecretNameError, VersionRefError, WeightError};
+use wasm_fn_core::{
+    BucketName, DigestError, FunctionName, NameError, SecretName, SecretNameError, VersionRefError,
+    WeightError,
+};
 use wasm_fn_delivery::EventsError;
 use wasm_fn_events::TriggerId;
 
@@ -18,7 +21,7 @@ use wasm_fn_control::{
     state::{ChangeError, SecretsProblem, SecretsProblemKind},
 };
 use wasm_fn_secrets::SecretValueError;
-use wasm_fn_store::{InboxError, PutError, StoreError};
+use wasm_fn_store::{BucketError, InboxError, PutError, StoreError};
 
 use crate::{ClientIdentity, authorize::Refused};
 
@@ -162,6 +165,26 @@ impl ApiError {
     pub(crate) fn method_not_allowed() -> Self {
         let detail = "the path does not allow this method, expected one of those in the `allow` header";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "the method is not allowed", detail)
+    }
+
+    /// `known` are the buckets that versions of the function have.
+    pub(crate) fn no_such_bucket<'a>(
+        function: &FunctionName,
+        bucket: &BucketName,
+        known: impl Iterator<Item = &'a BucketName>,
+    ) -> Self {
+        let known = known.map(BucketName::as_str).collect::<BTreeSet<_>>();
+        let expected = match known.len() {
+            0 => "one in its configuration, and it has none".to_owned(),
+            _ => format!("one of {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+        };
+        let detail = format!("no version of `{function}` has a bucket `{bucket}`, expected {expected}");
+        Self::new(StatusCode::NOT_FOUND, "no-such-bucket", "there is no such bucket", detail)
+            .help(format!("name it in wasm-fn.toml, in [function.{function}.bucket.{bucket}], and deploy"))
+    }
+
+    pub(crate) fn no_such_key(detail: impl Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "no-such-key", "there is no such key", detail)
     }
 
     pub(crate) fn no_component(detail: impl Display) -> Self {
@@ -489,6 +512,28 @@ impl From<EventsError> for ApiError {
             EventsError::Inbox(InboxError::TooLarge { .. }) => Self::too_large(error),
             EventsError::Inbox(InboxError::Store(StoreError::Released(_))) => Self::not_ready(error),
             EventsError::Malformed(_) | EventsError::Inbox(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<BucketError> for ApiError {
+    fn from(error: BucketError) -> Self {
+        use BucketError as E;
+        match error {
+            E::KeyTooLong { .. } | E::NameTooLong { .. } => {
+                Self::new(StatusCode::BAD_REQUEST, "invalid-key", "the key is refused", error)
+            }
+            E::ValueTooLarge { .. } | E::TooManyBytes { .. } => Self::too_large(error),
+            E::Bytes { .. } | E::Keys { .. } => {
+                Self::new(StatusCode::CONFLICT, "bucket-full", "the bucket is full", error)
+                    .help("delete keys, or deploy a version whose configuration allows more")
+            }
+            E::Deleted => {
+                Self::new(StatusCode::NOT_FOUND, "no-such-bucket", "there is no such bucket", error)
+            }
+            E::TooManyKeys { .. } | E::NoNumber { .. } | E::Overflow { .. } => Self::invalid_request(error),
+            E::Store(StoreError::Released(_)) => Self::not_ready(error),
+            E::Store(_) => Self::internal(error),
         }
     }
 }

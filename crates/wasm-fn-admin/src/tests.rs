@@ -1,6 +1,7 @@
 //! Tests of the API over a real listener, with a fake host and an in-memory store.
 
 mod backups;
+mod buckets;
 mod deployments;
 mod description;
 mod encrypted;
@@ -30,6 +31,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use wasm_fn_api::{LoginIssuer, LoginView};
+use wasm_fn_store::{EmbeddedBuckets, FunctionBuckets};
 
 use super::*;
 use crate::fake::{COMPONENT_BYTES_MAX, FakeHost, FakeStore, Node, TOKEN};
@@ -46,6 +48,8 @@ struct Api {
     token: String,
     shutdown: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
+    /// What functions keep.
+    _kept: tempfile::TempDir,
 }
 
 /// An answer whose body has been read.
@@ -116,12 +120,14 @@ impl Api {
         };
         let events = NodeEvents::start(&node.control).await;
         let operations: Arc<dyn wasm_fn_delivery::EventOperations> = Arc::clone(&events.events) as _;
-        let admin = Admin::new(Arc::clone(&node.control), operations, options);
+        let kept = tempfile::tempdir().unwrap();
+        let buckets = Arc::new(FunctionBuckets::new(EmbeddedBuckets::open(kept.path()).unwrap()));
+        let admin = Admin::new(Arc::clone(&node.control), operations, buckets, options);
         let serve = Arc::clone(&admin).serve(listener, None, async { drop(asked.await) });
         let served = tokio::spawn(serve);
         let client = Client::builder(TokioExecutor::new()).build_http();
         let token = TOKEN.to_owned();
-        Self { node, events, admin, address, client, token, shutdown: Some(shutdown), served }
+        Self { node, events, admin, address, client, token, shutdown: Some(shutdown), served, _kept: kept }
     }
 
     fn request(&self, method: &str, path: &str) -> http::request::Builder {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use wasm_fn_core as core;
 
 use crate::words::{
-    CohortText, EgressText, HeaderText, PreviewAccessWord, RouteText, SecretNameText, StickyText,
+    BucketText, CohortText, EgressText, HeaderText, PreviewAccessWord, RouteText, SecretNameText, StickyText,
 };
 
 /// The configuration of a function. Every field has a default.
@@ -97,6 +97,41 @@ pub struct ConfigSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<HeaderText>)]
     pub async_ordered_by: Option<String>,
+    /// Buckets that the guest may open by `wasi:keyvalue`, by name; none if empty.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<BucketText, BucketSpec>)]
+    pub buckets: BTreeMap<String, BucketSpec>,
+}
+
+/// A bucket of keys and values. Every field has a default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct BucketSpec {
+    /// Bytes of all its keys and values, 1 KiB to 64 GiB; 64 MiB if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1024, maximum = 68719476736_i64)]
+    pub bytes_max: Option<u64>,
+    /// Number of its keys, 1 to 100,000,000; 100,000 if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 100000000)]
+    pub keys_max: Option<u64>,
+    /// Bytes of one value, 1 B to 8 MiB; 1 MiB if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 8388608)]
+    pub value_bytes_max: Option<u64>,
+    /// When a write returns; `committed` if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durability: Option<DurabilityWord>,
+}
+
+/// When a write to a bucket returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DurabilityWord {
+    /// Once it is on disk.
+    Committed,
+    /// Once readers see it. It is on disk within a second.
+    Relaxed,
 }
 
 /// What a stage lays over the configuration of the version that is deployed to it.
@@ -208,6 +243,7 @@ impl TryFrom<&ConfigSpec> for core::FunctionConfig {
             asynchronous: wire.asynchronous,
             async_ordered_by: async_ordered_by
                 .map_err(|error: core::OrderedByError| invalid("async_ordered_by")(&error))?,
+            buckets: buckets(&wire.buckets)?,
         };
         config.check().map_err(|error| InvalidConfig {
             key: error.key,
@@ -247,6 +283,47 @@ fn secrets(texts: &[String]) -> Result<BTreeSet<core::SecretName>, InvalidConfig
         }
     }
     Ok(names)
+}
+
+/// Buckets, by their names.
+fn buckets(
+    specs: &BTreeMap<String, BucketSpec>,
+) -> Result<BTreeMap<core::BucketName, core::BucketConfig>, InvalidConfig> {
+    let bucket = |(name, spec): (&String, &BucketSpec)| {
+        let name = name.parse().map_err(|error: core::NameError| invalid("bucket")(&error))?;
+        Ok((name, spec.into()))
+    };
+    specs.iter().map(bucket).collect()
+}
+
+impl From<&BucketSpec> for core::BucketConfig {
+    fn from(wire: &BucketSpec) -> Self {
+        let defaults = Self::default();
+        Self {
+            bytes_max: wire.bytes_max.unwrap_or(defaults.bytes_max),
+            keys_max: wire.keys_max.unwrap_or(defaults.keys_max),
+            value_bytes_max: wire.value_bytes_max.unwrap_or(defaults.value_bytes_max),
+            durability: match wire.durability {
+                Some(DurabilityWord::Committed) => core::Durability::Committed,
+                Some(DurabilityWord::Relaxed) => core::Durability::Relaxed,
+                None => defaults.durability,
+            },
+        }
+    }
+}
+
+impl From<&core::BucketConfig> for BucketSpec {
+    fn from(config: &core::BucketConfig) -> Self {
+        Self {
+            bytes_max: Some(config.bytes_max),
+            keys_max: Some(config.keys_max),
+            value_bytes_max: Some(config.value_bytes_max),
+            durability: Some(match config.durability {
+                core::Durability::Committed => DurabilityWord::Committed,
+                core::Durability::Relaxed => DurabilityWord::Relaxed,
+            }),
+        }
+    }
 }
 
 impl TryFrom<&CohortSpec> for core::CohortRule {
@@ -306,6 +383,7 @@ impl From<&core::FunctionConfig> for ConfigSpec {
             secrets_env: config.secrets_env,
             asynchronous: config.asynchronous,
             async_ordered_by: config.async_ordered_by.as_ref().map(ToString::to_string),
+            buckets: config.buckets.iter().map(|(name, bucket)| (name.to_string(), bucket.into())).collect(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod access;
 mod approval;
 mod audit;
 mod backup;
+mod bucket;
 mod config;
 mod deploy;
 mod event;
@@ -30,7 +31,10 @@ pub use access::{
 pub use approval::{ApprovalRequest, ApprovalResult};
 pub use audit::{AuditEntry, AuditHead, AuditHeadQuery, AuditPage, AuditQuery, RefusalsView};
 pub use backup::{BLOCK_BYTES, BackupManifest, BackupMember, END_BYTES, MemberHeader, NoHeader};
-pub use config::{CohortRole, CohortSpec, ConfigSpec, InvalidConfig, StageConfigSpec};
+pub use bucket::{BucketKeyChanged, BucketKeyList, BucketKeyQuery, BucketKeysQuery, BucketValueView};
+pub use config::{
+    BucketSpec, CohortRole, CohortSpec, ConfigSpec, DurabilityWord, InvalidConfig, StageConfigSpec,
+};
 pub use deploy::{DeployEvent, DeployRequest, DeployResult, PromoteStageRequest, ReleaseRequest, Uploaded};
 pub use event::{RolloutChange, RolloutEvent};
 pub use logs::{LogEvent, LogLineView, LogRequestView, LogStreamView, LogsQuery};

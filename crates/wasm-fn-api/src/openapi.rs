@@ -1,5 +1,6 @@
 //! The OpenAPI description of the admin API, generated from its operations and types.
 
+mod buckets;
 mod parts;
 mod triggers;
 
@@ -164,7 +165,7 @@ impl Describer {
             },
             Operation::Metrics => Description {
                 tag: "node",
-                summary: "Reads requests, latencies and memory of every version, the rollouts and the triggers.",
+                summary: "Reads requests, latencies and memory of every version, the rollouts, the triggers and the buckets.",
                 parameters: Vec::new(),
                 body: None,
                 success: ResponseBuilder::new()
@@ -311,7 +312,7 @@ impl Describer {
             },
             Operation::DeleteFunction => Description {
                 tag: "functions",
-                summary: "Deletes a function. Its version numbers are never used again.",
+                summary: "Deletes a function, with what it keeps. Its version numbers are never used again.",
                 parameters: self.with_query::<DeleteQuery>(),
                 body: None,
                 success: self.json::<Deleted>("The function is deleted"),
@@ -319,7 +320,8 @@ impl Describer {
             },
             Operation::DeleteStage => Description {
                 tag: "functions",
-                summary: "Deletes a stage: its split, its routes and its secrets. The function's versions stay.",
+                summary: "Deletes a stage: its split, its routes, its secrets and what is kept in it. The function's versions \
+                          stay.",
                 parameters: {
                     let stage = self.segment::<StageText>("stage", "Name of the stage");
                     let mut parameters = self.with_query::<DeleteQuery>();
@@ -393,6 +395,10 @@ impl Describer {
                 success: self.json::<SecretsKeyRotated>("Every secret is sealed under the new key"),
                 refusals: &[],
             },
+            Operation::ListKeys
+            | Operation::GetValue
+            | Operation::PutValue
+            | Operation::DeleteValue => self.of_buckets(operation),
             Operation::ListTriggers
             | Operation::ListAllTriggers
             | Operation::GetTrigger

@@ -58,6 +58,14 @@ pub enum Operation {
     DeleteSecret,
     /// Replaces the key that secrets are sealed under.
     RotateSecretsKey,
+    /// Lists keys of a bucket.
+    ListKeys,
+    /// Reads the value of a key of a bucket.
+    GetValue,
+    /// Sets the value of a key of a bucket.
+    PutValue,
+    /// Deletes a key of a bucket.
+    DeleteValue,
     /// Lists the triggers of a function.
     ListTriggers,
     /// Lists the triggers of all functions.
@@ -142,7 +150,7 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 58] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
@@ -169,6 +177,10 @@ impl Operation {
         Self::SetSecrets,
         Self::DeleteSecret,
         Self::RotateSecretsKey,
+        Self::ListKeys,
+        Self::GetValue,
+        Self::PutValue,
+        Self::DeleteValue,
         Self::ListTriggers,
         Self::ListAllTriggers,
         Self::GetTrigger,
@@ -228,6 +240,11 @@ impl Operation {
             Self::SetSecrets => (Post, "/v1/functions/{function}/stages/{stage}/secrets"),
             Self::DeleteSecret => (Delete, "/v1/functions/{function}/stages/{stage}/secrets/{secret}"),
             Self::RotateSecretsKey => (Post, "/v1/secrets/rotate-key"),
+            Self::ListKeys => (Get, "/v1/functions/{function}/stages/{stage}/buckets/{bucket}/keys"),
+            // A key may be empty, or one that proxies would change in a path.
+            Self::GetValue => (Get, "/v1/functions/{function}/stages/{stage}/buckets/{bucket}/value"),
+            Self::PutValue => (Put, "/v1/functions/{function}/stages/{stage}/buckets/{bucket}/value"),
+            Self::DeleteValue => (Delete, "/v1/functions/{function}/stages/{stage}/buckets/{bucket}/value"),
             Self::ListTriggers => (Get, "/v1/functions/{function}/triggers"),
             Self::ListAllTriggers => (Get, "/v1/triggers"),
             Self::GetTrigger => (Get, "/v1/functions/{function}/stages/{stage}/triggers/{trigger}"),
@@ -298,6 +315,10 @@ impl Operation {
             Self::SetSecrets => "setSecrets",
             Self::DeleteSecret => "deleteSecret",
             Self::RotateSecretsKey => "rotateSecretsKey",
+            Self::ListKeys => "listKeys",
+            Self::GetValue => "getValue",
+            Self::PutValue => "putValue",
+            Self::DeleteValue => "deleteValue",
             Self::ListTriggers => "listTriggers",
             Self::ListAllTriggers => "listAllTriggers",
             Self::GetTrigger => "getTrigger",
@@ -337,6 +358,8 @@ impl Operation {
             Self::GetBackup | Self::RotatePreviewKey | Self::RotateSecretsKey => Permission::ManageNode,
             Self::ListSecrets => Permission::ReadSecrets,
             Self::SetSecret | Self::SetSecrets | Self::DeleteSecret => Permission::ManageSecrets,
+            Self::ListKeys | Self::GetValue => Permission::ReadValues,
+            Self::PutValue | Self::DeleteValue => Permission::WriteValues,
             Self::ListTokens | Self::CreateToken | Self::RotateToken | Self::RevokeToken => {
                 Permission::ManageTokens
             }

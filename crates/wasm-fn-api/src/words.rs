@@ -117,6 +117,7 @@ pattern!(
 pattern!(IssuerText, "Issuer", "^https?://[^?#@]+$", "The identifier of an issuer of tokens.");
 pattern!(ClientIdText, "ClientId", "^[\\x21-\\x7e]{1,256}$", "The id of a client at an issuer (RFC 6749).");
 pattern!(OauthScopeText, "OauthScope", r"^[\x21\x23-\x5b\x5d-\x7e]{1,256}$", "A scope of OAuth (RFC 6749).");
+pattern!(BucketText, "BucketName", "^[a-z0-9][a-z0-9_-]{0,62}$", "The name of a bucket.");
 pattern!(TriggerText, "TriggerName", "^[a-z0-9][a-z0-9_-]{0,62}$", "The name of a trigger.");
 pattern!(
     EventsOfText,
@@ -197,6 +198,8 @@ words!(
         "manage-triggers",
         "operate-triggers",
         "read-events",
+        "read-values",
+        "write-values",
         "manage-node",
         "manage-tokens",
     ],

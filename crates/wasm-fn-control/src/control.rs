@@ -391,6 +391,11 @@ impl<H: Host, S: Store> Control<H, S> {
         if let Some(change) = changed {
             self.ended.count(change, &before, &after);
             self.changed.notify_one();
+            match &change.action {
+                Action::Delete => self.host.forget(&change.function, None).await,
+                Action::DeleteStage { stage } => self.host.forget(&change.function, Some(stage)).await,
+                _ => {}
+            }
             self.keep_base(change, &after);
             self.collect(&before, &after, &change.function).await;
         }

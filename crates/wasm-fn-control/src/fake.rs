@@ -39,6 +39,8 @@ pub(crate) struct FakeHost {
     pub(crate) handles: AtomicUsize,
     pub(crate) answers: Mutex<HashMap<&'static str, (u16, &'static [u8])>>,
     pub(crate) kept: Mutex<Vec<(String, Duration)>>,
+    /// What was forgotten, such as `hello` or `hello@staging`.
+    pub(crate) forgotten: Mutex<Vec<String>>,
     /// Every fresh handle so far.
     pub(crate) fresh: Mutex<Vec<Weak<str>>>,
     pub(crate) lines: Mutex<Vec<LogLine>>,
@@ -53,6 +55,7 @@ impl FakeHost {
             handles: AtomicUsize::new(0),
             answers: Mutex::default(),
             kept: Mutex::default(),
+            forgotten: Mutex::default(),
             fresh: Mutex::default(),
             lines: Mutex::default(),
             changes: watch::Sender::new(0),
@@ -96,24 +99,26 @@ impl Host for FakeHost {
     fn version(
         &self,
         function: &FunctionName,
+        stage: &StageName,
         no: VersionNo,
         _: Digest,
         config: &FunctionConfig,
         secrets: Arc<SecretSet>,
     ) -> Arc<str> {
         self.handles.fetch_add(1, SeqCst);
-        format!("{function} {no}{}", told(config, &secrets)).into()
+        format!("{function} {no}{}", told(config, stage, &secrets)).into()
     }
 
     fn fresh_version(
         &self,
         function: &FunctionName,
+        stage: &StageName,
         no: VersionNo,
         _: Digest,
         config: &FunctionConfig,
         secrets: Arc<SecretSet>,
     ) -> Arc<str> {
-        let handle: Arc<str> = format!("{function} {no} fresh{}", told(config, &secrets)).into();
+        let handle: Arc<str> = format!("{function} {no} fresh{}", told(config, stage, &secrets)).into();
         self.fresh.lock().unwrap().push(Arc::downgrade(&handle));
         handle
     }
@@ -121,6 +126,11 @@ impl Host for FakeHost {
     /// What a stage does to a handle is not seen here.
     fn in_stage(&self, version: &Arc<str>, _: &StageName) -> Arc<str> {
         Arc::clone(version)
+    }
+
+    async fn forget(&self, function: &FunctionName, stage: Option<&StageName>) {
+        let stage = stage.map(|stage| format!("@{stage}")).unwrap_or_default();
+        self.forgotten.lock().unwrap().push(format!("{function}{stage}"));
     }
 
     /// Answers with the entry in [`answers`](FakeHost::answers) for the path. Never answers if there is none.
@@ -152,9 +162,10 @@ impl Host for FakeHost {
     }
 }
 
-/// What a fake version tells of its secrets: ` NAME=value` for each.
-fn told(config: &FunctionConfig, secrets: &SecretSet) -> String {
-    let variables = config.env.iter().map(|(name, value)| format!(" {name}={value}"));
+/// What a fake version tells of its secrets and buckets: ` NAME=value` or ` NAME@STAGE` for each.
+fn told(config: &FunctionConfig, stage: &StageName, secrets: &SecretSet) -> String {
+    let buckets = config.buckets.keys().map(|name| format!(" {name}@{stage}"));
+    let variables = buckets.chain(config.env.iter().map(|(name, value)| format!(" {name}={value}")));
     variables.chain(secrets.iter().map(|(name, value)| format!(" {name}={}", value.expose()))).collect()
 }
 

@@ -40,11 +40,12 @@ pub trait Host: Send + Sync + 'static {
         progress: ProgressSink,
     ) -> impl Future<Output = Result<Prepared, Rejection>> + Send;
 
-    /// A handle on a version that has been prepared, now or before a restart, with the secrets that it has in
-    /// a stage. This is cheap, because the version loads when it is first used.
+    /// A handle on a version that has been prepared, now or before a restart, with the secrets and the
+    /// buckets that it has in a stage. This is cheap, because the version loads when it is first used.
     fn version(
         &self,
         function: &FunctionName,
+        stage: &StageName,
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,
@@ -57,6 +58,7 @@ pub trait Host: Send + Sync + 'static {
     fn fresh_version(
         &self,
         function: &FunctionName,
+        stage: &StageName,
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,
@@ -65,6 +67,13 @@ pub trait Host: Send + Sync + 'static {
 
     /// The same handle for the requests of `stage`: what they log is of that stage.
     fn in_stage(&self, version: &Self::Version, stage: &StageName) -> Self::Version;
+
+    /// Deletes what versions of `function` kept in `stage`, or in all stages. They are deleted, and no handle
+    /// on them will be asked for before this has ended.
+    fn forget(&self, function: &FunctionName, stage: Option<&StageName>) -> impl Future<Output = ()> + Send {
+        let _ = (function, stage);
+        std::future::ready(())
+    }
 
     /// Ends when `version` is loaded, so that its first requests need not wait, or when it cannot be loaded.
     fn load(&self, version: &Self::Version) -> impl Future<Output = ()> + Send {

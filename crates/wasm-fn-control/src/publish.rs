@@ -51,20 +51,24 @@ struct Parts<V> {
     stages: Vec<Arc<Stage<V>>>,
 }
 
-/// A version with the secrets and the environment variables that it has in a stage. Without either, it is the
-/// same in all stages.
+/// A version with the secrets, the environment variables and the buckets that it has in a stage. Without any
+/// of them, it is the same in all stages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct HandleKey {
     version: VersionNo,
     secrets: Option<(StageName, SecretPins)>,
     env: BTreeMap<String, String>,
+    /// The stage whose buckets it has.
+    buckets: Option<StageName>,
 }
 
 impl HandleKey {
     fn of(function: &Function, stage: &StageName, version: VersionNo) -> Self {
         let pins = function.secrets_of(stage, version);
         let secrets = (!pins.is_empty()).then(|| (stage.clone(), pins));
-        Self { version, secrets, env: function.stage_env(stage, version) }
+        let has_buckets = function.versions.get(&version).is_some_and(|v| !v.build.config.buckets.is_empty());
+        let buckets = has_buckets.then(|| stage.clone());
+        Self { version, secrets, env: function.stage_env(stage, version), buckets }
     }
 }
 
@@ -268,7 +272,8 @@ impl<H: Host> Publisher<H> {
                 None => {
                     let version = &function.versions[&no];
                     let secrets = self.secrets.of_version((name, function), stage, no)?;
-                    self.host.version(name, no, version.build.digest, &version.config_in(stage), secrets)
+                    let (digest, config) = (version.build.digest, version.config_in(stage));
+                    self.host.version(name, stage, no, digest, &config, secrets)
                 }
             };
             handles.insert(key, handle);
@@ -301,7 +306,7 @@ impl<H: Host> Publisher<H> {
             None => {
                 let secrets = self.secrets.of_version((name, function), stage, no)?;
                 let config = version.config_in(stage);
-                self.host.fresh_version(name, no, version.build.digest, &config, secrets)
+                self.host.fresh_version(name, stage, no, version.build.digest, &config, secrets)
             }
         };
         Ok(Some((share, BaselineHandle { rollout: rollout.id(), target })))

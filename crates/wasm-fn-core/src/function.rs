@@ -1,11 +1,13 @@
 //! How a function is configured.
 
+mod bucket;
 mod config;
 pub mod defaults;
 mod egress;
 mod secret;
 mod stage_config;
 
+pub use bucket::{BucketConfig, Durability};
 pub use config::{ConfigError, EgressLimits, FunctionConfig, Limits};
 pub use egress::{EgressError, EgressRule, Scheme};
 pub use secret::{SecretName, SecretNameError};

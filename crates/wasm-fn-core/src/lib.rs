@@ -23,11 +23,11 @@ pub use address::{
 pub use bytes::format_bytes;
 pub use digest::{Digest, DigestError};
 pub use function::{
-    ConfigError, EgressError, EgressLimits, EgressRule, FunctionConfig, Limits, Scheme, SecretName,
-    SecretNameError, StageConfig, defaults,
+    BucketConfig, ConfigError, Durability, EgressError, EgressLimits, EgressRule, FunctionConfig, Limits,
+    Scheme, SecretName, SecretNameError, StageConfig, defaults,
 };
 pub use invocation::{Blame, Outcome, Trap, Usage};
-pub use name::{CohortName, FunctionName, NameError, StageName, TokenName, TriggerName};
+pub use name::{BucketName, CohortName, FunctionName, NameError, StageName, TokenName, TriggerName};
 pub use revision::Revision;
 pub use traffic::{
     CohortError, CohortRule, Condition, ORDER_HEADER_BYTES_MAX, OrderedBy, OrderedByError, Point, Role, Side,

@@ -1,5 +1,5 @@
-//! Names of functions, stages, cohorts, tokens and triggers. They are safe in a URL path, a log line and a
-//! file name as they are.
+//! Names of functions, stages, cohorts, tokens, triggers and buckets. They are safe in a URL path, a log line
+//! and a file name as they are.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -31,19 +31,24 @@ pub struct TokenName(Arc<str>);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TriggerName(Arc<str>);
 
+/// The name of a bucket of keys and values, such as `carts`. It is unique in a stage of a function, and has
+/// the same alphabet as [`FunctionName`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BucketName(Arc<str>);
+
 /// Why a text is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is empty.
     #[error("{what} name is empty, expected 1 to 63 characters")]
     Empty {
-        /// `function`, `stage`, `cohort`, `token` or `trigger`.
+        /// `function`, `stage`, `cohort`, `token`, `trigger` or `bucket`.
         what: &'static str,
     },
     /// The text has more than 63 bytes.
     #[error("{what} name is {bytes} bytes long, expected at most 63")]
     TooLong {
-        /// `function`, `stage`, `cohort`, `token` or `trigger`.
+        /// `function`, `stage`, `cohort`, `token`, `trigger` or `bucket`.
         what: &'static str,
         /// Length found.
         bytes: usize,
@@ -51,7 +56,7 @@ pub enum NameError {
     /// The text has a character outside the alphabet.
     #[error("{what} name {name:?} has {found:?} at byte {at}, expected a-z, 0-9, - or _")]
     Character {
-        /// `function`, `stage`, `cohort`, `token` or `trigger`.
+        /// `function`, `stage`, `cohort`, `token`, `trigger` or `bucket`.
         what: &'static str,
         /// The rejected text.
         name: String,
@@ -63,7 +68,7 @@ pub enum NameError {
     /// The text starts with `-` or `_`.
     #[error("{what} name {name:?} starts with {found:?}, expected a letter or digit")]
     Start {
-        /// `function`, `stage`, `cohort`, `token` or `trigger`.
+        /// `function`, `stage`, `cohort`, `token`, `trigger` or `bucket`.
         what: &'static str,
         /// The rejected text.
         name: String,
@@ -154,6 +159,7 @@ name!(StageName, "stage", check);
 name!(TokenName, "token", check);
 name!(CohortName, "cohort", check_cohort);
 name!(TriggerName, "trigger", check);
+name!(BucketName, "bucket", check);
 
 #[cfg(test)]
 mod tests;

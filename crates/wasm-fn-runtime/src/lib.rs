@@ -2,7 +2,8 @@
 //! of its own, with limits on memory, time and outgoing requests.
 //!
 //! No other crate runs guests with wasmtime. This crate knows neither routes nor traffic splits, nor where
-//! the number of a version comes from: it gets a version and a request, and answers.
+//! the number of a version comes from, nor where buckets are kept: it gets a version and a request, and
+//! answers.
 //!
 //! Invariants: an instance that served a request serves another only if its version's `reuse` says so; native
 //! code runs only from sealed memory, made by this process or verified by its keyed hash; no guest input
@@ -30,11 +31,13 @@ pub use code::{
 };
 pub use fault::{Fault, InvocationError, Refusal};
 pub use guest_host::{
+    effect::EffectCheck,
     egress::{
-        EgressCheck, Listeners, Lookup, Resolve, SystemResolver,
+        Listeners, Lookup, Resolve, SystemResolver,
         policy::EgressOptions,
         trust::{RootsError, TrustedRoots},
     },
+    keyvalue::{BucketFailure, BucketFuture, BucketKeys, BucketStore, BucketSwap, BucketValue, GuestBucket},
     logs::{GuestLogLine, GuestLogPage, GuestLogStream, LogStage, LoggedRequest},
 };
 pub use invocation::{

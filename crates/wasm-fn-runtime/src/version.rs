@@ -37,6 +37,8 @@ use crate::{
 pub struct VersionSpec {
     /// Its function.
     pub function: FunctionName,
+    /// The stage whose buckets it has.
+    pub stage: StageName,
     /// Its number.
     pub version: VersionNo,
     /// Its component.
@@ -76,8 +78,9 @@ impl Version {
         spec: VersionSpec,
         log: Arc<LogRing>,
     ) -> Self {
-        let VersionSpec { function, version, config, secrets, .. } = spec;
-        let template = Arc::new(node.template(version, config, secrets, log));
+        let VersionSpec { function, stage, version, config, secrets, .. } = spec;
+        let buckets = node.buckets(&function, &stage, &config);
+        let template = Arc::new(node.template(version, config, secrets, buckets, log));
         let limits = &template.limits;
         let pool = Pool::new(PoolOptions {
             slots: node.slots.clone(),

@@ -8,6 +8,7 @@ mod backup;
 mod config;
 mod deploy;
 mod identity;
+mod kv;
 mod listen;
 #[cfg(test)]
 mod markdown;
@@ -32,6 +33,7 @@ pub(crate) use backup::{Backup, Restore};
 pub(crate) use config::{Config, ConfigCommand};
 pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail, PromoteStage, Release, Waiting};
 pub(crate) use identity::{Login, Logout, Whoami};
+pub(crate) use kv::{Kv, KvCommand, KvList, KvOne, KvPlace, KvPut};
 pub(crate) use listen::listen_address;
 pub(crate) use node::{Demo, Doctor, Log, LogFormat, Serve};
 pub(crate) use secrets::{
@@ -114,6 +116,8 @@ pub(crate) enum Command {
     Delete(Delete),
     /// Sets, lists and deletes the secrets of functions
     Secrets(Secrets),
+    /// Reads, sets, lists and deletes what functions keep in buckets
+    Kv(Kv),
     /// Logs you in to a node at an issuer that it trusts, with a code that you confirm in any browser
     Login(Login),
     /// Forgets your login to a node, and revokes what could renew it

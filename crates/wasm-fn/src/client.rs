@@ -152,9 +152,9 @@ impl Client {
         &self,
         path: &str,
         query: &Q,
-        value: &str,
+        value: Bytes,
     ) -> Result<T, ClientError> {
-        let body = full(Bytes::copy_from_slice(value.as_bytes()));
+        let body = full(value);
         let mut request = self.request(Method::PUT, &with_query(path, query)?, body)?;
         let octets = HeaderValue::from_static("application/octet-stream");
         request.headers_mut().insert(header::CONTENT_TYPE, octets);

@@ -10,6 +10,7 @@ mod events;
 mod functions;
 mod identity;
 mod invoke;
+mod kv;
 mod logs;
 mod preview;
 mod secrets;
@@ -69,6 +70,7 @@ impl Command {
                 args::SecretsCommand::Delete(args) => &args.connection,
                 args::SecretsCommand::RotateKey(args) => &args.connection,
             },
+            Self::Kv(args) => args.command.connection(),
             Self::Login(args) => &args.connection,
             Self::Logout(args) => &args.connection,
             Self::Whoami(args) => &args.connection,
@@ -146,6 +148,7 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Functions(args) => functions::list(args, output).await,
         Command::Delete(args) => functions::delete(args, output).await,
         Command::Secrets(args) => secrets::run(args, output).await,
+        Command::Kv(args) => kv::run(args, output).await,
         Command::Login(args) => identity::login::run(args, output).await,
         Command::Logout(args) => identity::logout::run(args, output).await,
         Command::Whoami(args) => identity::whoami(args, output).await,

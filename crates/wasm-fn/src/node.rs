@@ -4,6 +4,7 @@
 //! runtime's versions.
 
 mod activation;
+mod buckets;
 mod encryption;
 mod events;
 mod federation;
@@ -44,9 +45,10 @@ use wasm_fn_server::{
     DrainReport, EventDispatcher, OverrideAccess, RedirectHandle, RedirectOptions, ServerHandle,
     ServerOptions, draw_at_random,
 };
-use wasm_fn_store::{Blobs, EmbeddedInbox, EmbeddedStore, InboxLimits};
+use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore, InboxLimits};
 
 use crate::machine;
+use buckets::{NodeBuckets, RuntimeBuckets};
 use encryption::Encryption;
 use events::NodeEvents;
 pub(crate) use federation::{PublicClient, TrustedIssuer};
@@ -91,6 +93,9 @@ const INBOX_LIMITS: InboxLimits = InboxLimits {
     ..InboxLimits::STANDARD
 };
 
+/// Maximum time that operations on buckets wait for those of a predecessor to end.
+const BUCKETS_PATIENCE: Duration = Duration::from_secs(60);
+
 type NodeControl = Control<RuntimeHost, EmbeddedStore>;
 
 /// A running node.
@@ -99,6 +104,7 @@ pub(crate) struct Node {
     api: Arc<Admin<RuntimeHost, EmbeddedStore>>,
     server: ServerHandle,
     events: NodeEvents,
+    buckets: Arc<NodeBuckets>,
     /// For a successor. The data plane and the admin API have their own handles on them.
     sockets: Sockets,
     addresses: Addresses,
@@ -139,6 +145,21 @@ struct Kept {
     secrets_key: NodeKey,
     blobs: Blobs,
     inbox: EmbeddedInbox,
+    buckets: Arc<NodeBuckets>,
+}
+
+/// What runs functions, and where it will find their buckets.
+struct Runner {
+    runtime: Arc<Runtime>,
+    buckets: Arc<RuntimeBuckets>,
+}
+
+/// Who has the data on disk before this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    Nobody,
+    /// A predecessor, which still serves with its buckets.
+    Predecessor,
 }
 
 /// Lets the bearer of a token that may read the function in the stage choose the version, or any client if
@@ -169,9 +190,9 @@ impl Node {
         // The sockets come first: clients are queued instead of refused while the node starts.
         let sockets = Sockets::bind(&options)?;
         let encryption = Encryption::load(&options, tls::system_time())?;
-        let kept = open(&options).await?;
-        let runtime = start_runtime(&options, &sockets)?;
-        Self::serve(options, sockets, encryption, runtime, kept, None).await
+        let kept = open(&options, Before::Nobody).await?;
+        let runner = start_runtime(&options, &sockets)?;
+        Self::serve(options, sockets, encryption, runner, kept, None).await
     }
 
     /// Starts a node as a service: as the successor of the process that started it, on sockets from a service
@@ -184,9 +205,9 @@ impl Node {
             Some(activated) => {
                 let sockets = Sockets::complete(activated, &options)?;
                 let encryption = Encryption::load(&options, tls::system_time())?;
-                let kept = open(&options).await?;
-                let runtime = start_runtime(&options, &sockets)?;
-                Self::serve(options, sockets, encryption, runtime, kept, None).await?
+                let kept = open(&options, Before::Nobody).await?;
+                let runner = start_runtime(&options, &sockets)?;
+                Self::serve(options, sockets, encryption, runner, kept, None).await?
             }
             None => Self::start(options).await?,
         };
@@ -202,14 +223,14 @@ impl Node {
     ) -> anyhow::Result<Self> {
         // Work that takes long or may fail comes before the predecessor releases the state.
         let encryption = Encryption::load(&options, tls::system_time())?;
-        let runtime = start_runtime(&options, &sockets)?;
+        let runner = start_runtime(&options, &sockets)?;
         Access::open(&options.data_dir)?;
         let needs = predecessor.needs().to_vec();
-        compile_before(&mut predecessor, &runtime, needs).await?;
+        compile_before(&mut predecessor, &runner.runtime, needs).await?;
         predecessor.release().await?;
-        let kept = open(&options).await?;
+        let kept = open(&options, Before::Predecessor).await?;
         let mut node =
-            Self::serve(options, sockets, encryption, runtime, kept, Some(&mut predecessor)).await?;
+            Self::serve(options, sockets, encryption, runner, kept, Some(&mut predecessor)).await?;
         node.announce();
         predecessor.leave().await;
         Ok(node)
@@ -241,10 +262,13 @@ impl Node {
         options: NodeOptions,
         sockets: Sockets,
         encryption: Encryption,
-        runtime: Arc<Runtime>,
+        runner: Runner,
         kept: Kept,
         predecessor: Option<&mut Predecessor>,
     ) -> anyhow::Result<Self> {
+        let Runner { runtime, buckets: runtime_buckets } = runner;
+        let buckets = kept.buckets;
+        runtime_buckets.find_in(Arc::clone(&buckets));
         // The runtime has opened what it needs of this process's files.
         if !options.core_dumps_allowed {
             machine::protect_memory();
@@ -252,7 +276,7 @@ impl Node {
         let addresses = Addresses { listen: sockets.http.local_addr()?, admin: sockets.admin.local_addr()? };
         tokio::spawn(workers::flush_after_bursts(runtime.bursts()));
         let control = Control::open(ControlOptions {
-            host: Arc::new(RuntimeHost::new(runtime.clone())),
+            host: Arc::new(RuntimeHost::new(runtime.clone(), Arc::clone(&buckets))),
             store: kept.store,
             blobs: kept.blobs,
             access: kept.access,
@@ -262,6 +286,9 @@ impl Node {
             salt: Box::new(salt_at_random),
         });
         let control = control.await?;
+        if predecessor.is_none() {
+            buckets::remove_orphans(&buckets, &control.state()).await;
+        }
         let admin_options = AdminOptions {
             data_listen: addresses.listen.to_string(),
             data_scheme: if encryption.http.is_some() { Scheme::Https } else { Scheme::Http },
@@ -278,7 +305,7 @@ impl Node {
         let dispatcher =
             EventDispatcher::new(control.tables(), server_options.clone(), Arc::clone(&overrides));
         let mut events = NodeEvents::new(kept.inbox, &control, dispatcher);
-        let api = Admin::new(control.clone(), events.events(), admin_options);
+        let api = Admin::new(control.clone(), events.events(), Arc::clone(&buckets), admin_options);
         if let Some(predecessor) = predecessor {
             // Versions may have got traffic after the list was written. The predecessor still accepts
             // connections.
@@ -306,6 +333,7 @@ impl Node {
             api,
             server,
             events,
+            buckets,
             sockets,
             addresses,
             admin: None,
@@ -455,7 +483,7 @@ async fn close_admin(admin: &mut Option<AdminApi>) {
     }
 }
 
-async fn open(options: &NodeOptions) -> anyhow::Result<Kept> {
+async fn open(options: &NodeOptions, before: Before) -> anyhow::Result<Kept> {
     let data_dir = options.data_dir.clone();
     let component_bytes_max = options.component_bytes_max;
     let key_command = options.secrets_key_command.clone();
@@ -472,12 +500,18 @@ async fn open(options: &NodeOptions) -> anyhow::Result<Kept> {
         let blobs = Blobs::open(&data_dir, component_bytes_max)
             .with_context(|| format!("components in {shown} cannot be opened"))?;
         let inbox = EmbeddedInbox::open(&data_dir, INBOX_LIMITS)?;
-        Ok(Kept { store, access, secrets_key, blobs, inbox })
+        let buckets = match before {
+            Before::Nobody => EmbeddedBuckets::open(&data_dir)?,
+            Before::Predecessor => EmbeddedBuckets::open_once_free(&data_dir, BUCKETS_PATIENCE),
+        };
+        let buckets = Arc::new(NodeBuckets::new(buckets));
+        Ok(Kept { store, access, secrets_key, blobs, inbox, buckets })
     });
     opened.await?
 }
 
-fn start_runtime(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<Arc<Runtime>> {
+fn start_runtime(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<Runner> {
+    let buckets = Arc::new(RuntimeBuckets::default());
     let pool = &options.pool;
     let data = std::iter::once(&sockets.http).chain(&sockets.redirect);
     tracing::info!(
@@ -488,7 +522,7 @@ fn start_runtime(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<Arc
         address_space = %bytes(pool.address_bytes),
         "instance pool"
     );
-    Ok(Runtime::start(RuntimeOptions {
+    let runtime = Runtime::start(RuntimeOptions {
         data_dir: options.data_dir.clone(),
         components_dir: options.data_dir.join("blobs"),
         pool: options.pool.clone(),
@@ -505,7 +539,9 @@ fn start_runtime(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<Arc
             },
             resolver: Arc::new(SystemResolver::new()),
         },
-    })?)
+        buckets: Some(Arc::clone(&buckets) as _),
+    })?;
+    Ok(Runner { runtime, buckets })
 }
 
 /// Whom outgoing requests trust: the public authorities, and those in `file`. Blocks.

@@ -65,7 +65,7 @@ const fn component(guest: &'static str) -> Prebuilt {
 }
 
 /// Other languages come last, because their compilers are the ones most likely to be missing.
-const PREBUILT: [Prebuilt; 20] = [
+const PREBUILT: [Prebuilt; 21] = [
     Prebuilt {
         name: "hello-v1",
         guest: "hello",
@@ -98,6 +98,7 @@ const PREBUILT: [Prebuilt; 20] = [
     component("mute"),
     component("stdout-flood"),
     Prebuilt { name: "secrets", guest: "secrets", recipe: Recipe::RustAlone, env: &[] },
+    Prebuilt { name: "stateful", guest: "stateful", recipe: Recipe::RustAlone, env: &[] },
     Prebuilt { name: "cgi", guest: "cgi", recipe: Recipe::RustCommand, env: &[] },
     Prebuilt { name: "c-hello", guest: "c-hello", recipe: Recipe::C, env: &[] },
     Prebuilt { name: "as-hello", guest: "as-hello", recipe: Recipe::AssemblyScript, env: &[] },

@@ -56,6 +56,7 @@ impl Host for SimHost {
     fn version(
         &self,
         function: &FunctionName,
+        _: &StageName,
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,
@@ -67,6 +68,7 @@ impl Host for SimHost {
     fn fresh_version(
         &self,
         function: &FunctionName,
+        _: &StageName,
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,

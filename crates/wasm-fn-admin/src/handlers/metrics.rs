@@ -1,5 +1,7 @@
-//! `/metrics`: the tallies of the published table and the rollouts under way, read on request.
+//! `/metrics`: the tallies of the published table, the rollouts under way, the triggers and the buckets,
+//! read on request.
 
+mod buckets;
 mod certificates;
 mod labels;
 mod rollouts;
@@ -25,7 +27,9 @@ use wasm_fn_control::host::Host;
 use wasm_fn_store::Store;
 
 pub use self::certificates::{CertificateExpiry, NodeCertificates};
-use self::{certificates::Certificates, rollouts::Rollouts, traffic::Traffic, triggers::Triggers};
+use self::{
+    buckets::Buckets, certificates::Certificates, rollouts::Rollouts, traffic::Traffic, triggers::Triggers,
+};
 use crate::{ApiError, admin::Shared, extract::WantsOpenMetrics};
 
 /// The OpenMetrics text format, for clients that ask for it, as Prometheus does.
@@ -34,7 +38,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 /// The text format of Prometheus, which `promtool` and most other programs read.
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Reads requests, latencies and memory of every version in every stage, the rollouts, and the triggers.
+/// Reads requests, latencies and memory of every version in every stage, the rollouts, the triggers, and the
+/// buckets.
 pub(crate) async fn metrics<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
     WantsOpenMetrics(open_metrics): WantsOpenMetrics,
@@ -50,6 +55,7 @@ pub(crate) async fn metrics<H: Host, S: Store>(
         rollouts: Rollouts::read(control, &state),
         triggers: Triggers::read(&*admin.events, &state).await,
         certificates: Certificates::read(&*admin.options.shown),
+        buckets: Buckets::read(&admin.buckets).await,
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics));
@@ -71,6 +77,7 @@ struct Metrics {
     rollouts: Rollouts,
     triggers: Triggers,
     certificates: Certificates,
+    buckets: Buckets,
 }
 
 impl Collector for Metrics {
@@ -101,7 +108,8 @@ impl Collector for Metrics {
         self.traffic.encode(&mut encoder)?;
         self.rollouts.encode(&mut encoder)?;
         self.triggers.encode(&mut encoder)?;
-        self.certificates.encode(&mut encoder)
+        self.certificates.encode(&mut encoder)?;
+        self.buckets.encode(&mut encoder)
     }
 }
 

@@ -48,7 +48,12 @@ const FREE: [&str; 34] = [
 ];
 
 /// Properties of one schema that hold any text, though elsewhere they do not.
-const FREE_IN: [(&str, &str); 16] = [
+const FREE_IN: [(&str, &str); 21] = [
+    ("BucketKeyChanged", "key"),
+    ("BucketKeyList", "keys"),
+    ("BucketValueView", "key"),
+    ("BucketValueView", "value"),
+    ("BucketValueView", "value_base64"),
     ("OperatedEventsView", "which"),
     ("DeadLettersRequest", "ids"),
     ("ScheduleSpec", "time_zone"),

@@ -21,6 +21,7 @@ fn written_out_configuration_means_the_same() {
         "memory_bytes": 65536, "timeout_ms": 1, "cpu_ms": 1, "concurrency": 1, "queue": 0, "queue_wait_ms": 0, "reuse": 2,
         "routes": ["/a/*"], "sticky": "header:X-User", "egress": ["http://127.0.0.1:9000"], "egress_requests": 1, "egress_bytes": 1024, "egress_timeout_ms": 1, "env": {"A": ""},
         "secrets": ["DB", "API_KEY"], "secrets_env": true,
+        "buckets": {"a": {}, "b": {"bytes_max": 1024, "keys_max": 1, "value_bytes_max": 1, "durability": "relaxed"}},
         "cohorts": [
             {"query": "beta", "values": ["1"], "to": "canary"},
             {"name": "beta", "header": "x-group", "values": ["beta"], "to": "canary"},
@@ -51,6 +52,12 @@ fn bad_values_are_named_with_what_was_expected() {
         (json!({"env": {"A=B": ""}}), "env: found \"A=B\", expected a name without `=`"),
         (json!({"secrets": ["2FA"]}), "secrets: secret name \"2FA\" starts with '2', expected a letter or _"),
         (json!({"secrets": ["A", "A"]}), "secrets: found A twice, expected each secret once"),
+        (
+            json!({"buckets": {"A": {}}}),
+            "bucket: bucket name \"A\" has 'A' at byte 0, expected a-z, 0-9, - or _",
+        ),
+        (json!({"buckets": {"a": {"keys_max": 0}}}), "bucket.keys_max: found 0, expected 1 to 100000000"),
+        (json!({"buckets": {"a": {"durability": "never"}}}), "unknown variant `never`"),
         (json!({"secrets_env": 1}), "invalid type: integer `1`, expected a boolean"),
         (
             json!({"secrets": ["A"], "secrets_env": true, "env": {"A": ""}}),

@@ -28,6 +28,7 @@ fn names_have_their_alphabet_and_length() {
     agree(FunctionText::PATTERN, parses::<core::FunctionName>, &names);
     agree(StageText::PATTERN, parses::<core::StageName>, &names);
     agree(CohortText::PATTERN, parses::<core::CohortName>, &names);
+    agree(BucketText::PATTERN, parses::<core::BucketName>, &names);
     agree(TriggerText::PATTERN, parses::<core::TriggerName>, &names);
     let of_events = |text: &str| text == "@async" || parses::<core::TriggerName>(text);
     agree(EventsOfText::PATTERN, of_events, &[&names[..], &["@async", "@", "async@"]].concat());

@@ -246,12 +246,13 @@ impl<H: Host, S: Store> Control<H, S> {
             return None;
         }
         let state = self.state();
-        let function = state.function(&deploy.function).ok()?;
-        let stable = function.stages.get(&deploy.stage)?.stable;
-        let version = function.versions.get(&stable)?;
+        let found = state.function(&deploy.function).ok()?;
+        let stable = found.stages.get(&deploy.stage)?.stable;
+        let version = found.versions.get(&stable)?;
         let (digest, config) = (version.build.digest, version.config_in(&deploy.stage));
-        let secrets = self.secrets.of_version((&deploy.function, function), &deploy.stage, stable).ok()?;
-        let target = self.host.fresh_version(&deploy.function, stable, digest, &config, secrets);
+        let secrets = self.secrets.of_version((&deploy.function, found), &deploy.stage, stable).ok()?;
+        let (function, stage) = (&deploy.function, &deploy.stage);
+        let target = self.host.fresh_version(function, stage, stable, digest, &config, secrets);
         self.host.load(&target).await;
         let key = (deploy.function.clone(), deploy.stage.clone());
         self.writer.lock().await.publisher.hold_ahead(key, stable, target);

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use wasm_fn_core::{Digest, FunctionConfig, SecretName, format_bytes};
+use wasm_fn_core::{BucketConfig, BucketName, Digest, FunctionConfig, SecretName, format_bytes};
 
 /// Packages of WASI that every component may import: they reach nothing outside the instance, because the
 /// node gives it no directory, no socket and no terminal.
@@ -67,6 +67,13 @@ impl Growth {
         let names = |name: &&SecretName| !old.is_some_and(|old| old.secrets.contains(*name));
         grown.extend(new.secrets.iter().filter(names).map(|name| format!("secret {name}")));
 
+        for (name, bucket) in &new.buckets {
+            match old.and_then(|old| old.buckets.get(name)) {
+                None => grown.push(format!("bucket {name}")),
+                Some(old) => grown.extend(larger(name, old, bucket)),
+            }
+        }
+
         let mut more = |key, old: Option<u64>, new: u64, shown: fn(u64) -> String| match old {
             None => grown.push(format!("{key} {}", shown(new))),
             Some(old) if new > old => grown.push(format!("{key} {} -> {}", shown(old), shown(new))),
@@ -94,6 +101,20 @@ impl Growth {
     pub fn texts(&self) -> &[String] {
         &self.0
     }
+}
+
+/// What `new` may keep in the bucket `name` beyond `old`.
+fn larger<'a>(
+    name: &'a BucketName,
+    old: &BucketConfig,
+    new: &BucketConfig,
+) -> impl Iterator<Item = String> + 'a {
+    let bytes = (old.bytes_max, new.bytes_max, format_bytes as fn(u64) -> String);
+    let keys = (old.keys_max, new.keys_max, (|count| count.to_string()) as fn(u64) -> String);
+    let limits = [("bytes_max", bytes), ("keys_max", keys)].into_iter();
+    limits
+        .filter(|(_, (old, new, _))| new > old)
+        .map(move |(key, (old, new, shown))| format!("bucket {name} {key} {} -> {}", shown(old), shown(new)))
 }
 
 /// Those of `imports` that reach beyond an instance.

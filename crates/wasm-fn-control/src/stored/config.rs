@@ -44,6 +44,23 @@ pub(crate) struct StoredConfig {
     asynchronous: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     async_ordered_by: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    buckets: BTreeMap<String, StoredBucket>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredBucket {
+    bytes_max: u64,
+    keys_max: u64,
+    value_bytes_max: u64,
+    durability: StoredDurability,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StoredDurability {
+    Committed,
+    Relaxed,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,6 +118,7 @@ impl From<&core::FunctionConfig> for StoredConfig {
             secrets_env: config.secrets_env,
             asynchronous: config.asynchronous,
             async_ordered_by: config.async_ordered_by.as_ref().map(ToString::to_string),
+            buckets: config.buckets.iter().map(|(name, bucket)| (name.to_string(), bucket.into())).collect(),
         }
     }
 }
@@ -135,7 +153,34 @@ impl TryFrom<StoredConfig> for core::FunctionConfig {
             secrets_env: stored.secrets_env,
             asynchronous: stored.asynchronous,
             async_ordered_by: stored.async_ordered_by.as_deref().map(parse).transpose()?,
+            buckets: stored
+                .buckets
+                .into_iter()
+                .map(|(name, bucket)| Ok((parse(&name)?, bucket.into())))
+                .collect::<Result<_, Malformed>>()?,
         })
+    }
+}
+
+impl From<&core::BucketConfig> for StoredBucket {
+    fn from(config: &core::BucketConfig) -> Self {
+        let &core::BucketConfig { bytes_max, keys_max, value_bytes_max, durability } = config;
+        let durability = match durability {
+            core::Durability::Committed => StoredDurability::Committed,
+            core::Durability::Relaxed => StoredDurability::Relaxed,
+        };
+        Self { bytes_max, keys_max, value_bytes_max, durability }
+    }
+}
+
+impl From<StoredBucket> for core::BucketConfig {
+    fn from(stored: StoredBucket) -> Self {
+        let StoredBucket { bytes_max, keys_max, value_bytes_max, durability } = stored;
+        let durability = match durability {
+            StoredDurability::Committed => core::Durability::Committed,
+            StoredDurability::Relaxed => core::Durability::Relaxed,
+        };
+        Self { bytes_max, keys_max, value_bytes_max, durability }
     }
 }
 

@@ -43,6 +43,19 @@ fn rich() -> FunctionConfig {
         secrets_env: true,
         asynchronous: true,
         async_ordered_by: "x-user".parse().ok(),
+        buckets: [
+            ("carts".parse().unwrap(), core::BucketConfig::default()),
+            (
+                "hits".parse().unwrap(),
+                core::BucketConfig {
+                    bytes_max: 1 << 20,
+                    keys_max: 7,
+                    value_bytes_max: 9,
+                    durability: core::Durability::Relaxed,
+                },
+            ),
+        ]
+        .into(),
     }
 }
 
@@ -58,7 +71,7 @@ fn configuration_survives_its_json() {
 #[test]
 fn configuration_of_a_time_without_cpu_limits_has_none() {
     let json = serde_json::to_string(&StoredConfig::from(&FunctionConfig::default())).unwrap();
-    assert!(!json.contains("cpu") && !json.contains("secrets"), "{json}");
+    assert!(!["cpu", "secrets", "buckets"].iter().any(|key| json.contains(key)), "{json}");
     let read: StoredConfig = serde_json::from_str(&json).unwrap();
     assert_eq!(FunctionConfig::try_from(read).unwrap().limits.cpu, None);
 }

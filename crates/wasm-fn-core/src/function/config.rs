@@ -5,7 +5,8 @@ use std::{
     time::Duration,
 };
 
-use crate::{CohortRule, EgressRule, OrderedBy, PreviewAccess, Route, SecretName, Sticky};
+use super::bucket::BucketConfig;
+use crate::{BucketName, CohortRule, EgressRule, OrderedBy, PreviewAccess, Route, SecretName, Sticky};
 
 /// Everything that is configured for a version, except its component.
 ///
@@ -34,6 +35,8 @@ pub struct FunctionConfig {
     pub asynchronous: bool,
     /// The header by which such requests are in order; `None` if they are not.
     pub async_ordered_by: Option<OrderedBy>,
+    /// Buckets that the guest may open. What they hold belongs to a stage, not to the configuration.
+    pub buckets: BTreeMap<BucketName, BucketConfig>,
 }
 
 /// What a function may use.
@@ -110,6 +113,9 @@ const ENTRIES_MAX: usize = 256;
 /// Most secrets of a function.
 const SECRETS_MAX: usize = 64;
 
+/// Most buckets of a function.
+const BUCKETS_MAX: usize = 32;
+
 /// Most bytes in the name and value of one environment variable together.
 const ENV_BYTES_MAX: usize = 32 << 10;
 
@@ -131,6 +137,9 @@ impl FunctionConfig {
         }
         let secrets = self.secrets.len();
         bounded("secrets", secrets <= SECRETS_MAX, || format!("{secrets} entries"), "at most 64")?;
+        let buckets = self.buckets.len();
+        bounded("bucket", buckets <= BUCKETS_MAX, || format!("{buckets} buckets"), "at most 32")?;
+        self.buckets.values().try_for_each(BucketConfig::check)?;
         let mut names = BTreeSet::new();
         for name in self.cohorts.iter().filter_map(|rule| rule.name.as_ref()) {
             let found = || format!("two rules named {name}");
@@ -219,7 +228,7 @@ impl EgressLimits {
     }
 }
 
-fn bounded(
+pub(super) fn bounded(
     key: &'static str,
     holds: bool,
     found: impl FnOnce() -> String,

@@ -55,6 +55,7 @@ fn messages_name_the_kind_of_name() {
     assert_eq!(error.to_string(), r#"stage name "Live" has 'L' at byte 0, expected a-z, 0-9, - or _"#);
     assert_eq!("".parse::<StageName>(), Err(NameError::Empty { what: "stage" }));
     assert_eq!("".parse::<TriggerName>(), Err(NameError::Empty { what: "trigger" }));
+    assert_eq!("".parse::<BucketName>(), Err(NameError::Empty { what: "bucket" }));
 }
 
 #[test]

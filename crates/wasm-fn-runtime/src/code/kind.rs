@@ -93,7 +93,8 @@ pub enum KindError {
     /// It imports what the node does not offer.
     #[error(
         "imports what this node does not offer: {}; offered are released interfaces of wasi:* at 0.2.x and \
-         0.3.x, wasi:config/store@0.2.0-rc.1, and wasi_snapshot_preview1 for commands",
+         0.3.x, wasi:config/store@0.2.0-rc.1, store, atomics and batch of wasi:keyvalue at 0.2.0-draft and \
+         0.2.0-draft2, and wasi_snapshot_preview1 for commands",
         list(missing)
     )]
     Imports {
@@ -125,6 +126,10 @@ impl KindError {
             }
             Self::Imports { missing } if any(missing, offer::is_config) => {
                 "build it with WIT wasi:config@0.2.0-rc.1, and import only its interface `store`"
+            }
+            Self::Imports { missing } if any(missing, offer::is_keyvalue) => {
+                "build it with WIT wasi:keyvalue@0.2.0-draft or 0.2.0-draft2, and import only its interfaces `store`, \
+                 `atomics` and `batch`"
             }
             Self::Imports { missing } if any(missing, offer::is_draft) => RELEASED,
             Self::Imports { missing } if any(missing, offer::is_handler) => {

@@ -16,7 +16,7 @@ use wasmtime_wasi_http::{
 use wasmtime_wasi_io::streams::DynOutputStream;
 
 use super::engine::Calls;
-use crate::guest_host::{config_store, state::GuestState};
+use crate::guest_host::{config_store, keyvalue, state::GuestState};
 
 /// The interface of streams, as the host's functions are linked.
 const STREAMS: &str = "wasi:io/streams@0.2.12";
@@ -30,6 +30,7 @@ pub(super) fn linker(engine: &Engine, calls: Calls) -> wasmtime::Result<Linker<G
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     config_store::add_to_linker(&mut linker)?;
+    keyvalue::add_to_linker(&mut linker)?;
     // Links streams again so that they need only the table of resources. As linked above they ask for the
     // whole WASI context, which is made only when a guest needs it.
     linker.allow_shadowing(true);

@@ -4,8 +4,9 @@
 //! once, every address is judged (`address.rs`), and only an address that was judged is connected to: whoever
 //! answers lookups gains nothing by answering the next one differently.
 //!
-//! They are the only effect that a guest can have beyond its instance and its response: WASI has no
-//! directories, its sockets reach no address and look up no name, and output goes to the function's log.
+//! Beside writes to buckets they are the only effects that a guest can have beyond its instance and its
+//! response: WASI has no directories, its sockets reach no address and look up no name, and output goes to
+//! the function's log.
 
 mod address;
 mod budget;
@@ -17,12 +18,12 @@ pub(crate) mod policy;
 mod target;
 pub(crate) mod trust;
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use tokio::time::Instant;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
-use super::{hop_by_hop, logs::Served};
+use super::{effect::EffectCheck, hop_by_hop, logs::Served};
 use crate::clock;
 use budget::Budget;
 use client::{Allowance, Sent};
@@ -35,31 +36,13 @@ pub use lookup::{Lookup, Resolve, SystemResolver};
 /// Decides for `wasi:http` which outgoing requests may leave.
 pub(crate) struct Egress {
     policy: Arc<EgressPolicy>,
-    check: Option<EgressCheck>,
+    check: Option<EffectCheck>,
     /// The request being served.
     served: Served,
     /// What its outgoing requests have used; `None` before the first of them.
     budget: Option<Arc<Budget>>,
     /// Whether a request ever left. It may still be open while the instance serves another request.
     left: bool,
-}
-
-/// Decides whether an allowed outgoing request may leave. It is asked just before, and its decision is final
-/// for the request being served.
-#[derive(Clone)]
-pub struct EgressCheck(Arc<dyn Fn() -> bool + Send + Sync>);
-
-impl EgressCheck {
-    /// A check that calls `may_leave`, which must not block.
-    pub fn new(may_leave: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(may_leave))
-    }
-}
-
-impl fmt::Debug for EgressCheck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EgressCheck").finish_non_exhaustive()
-    }
 }
 
 impl Egress {
@@ -71,17 +54,23 @@ impl Egress {
     ///
     /// A reused instance may continue an outgoing request from before without asking. That counts as leaving
     /// now.
-    pub(crate) fn serve(&mut self, served: Served, check: Option<EgressCheck>) {
+    pub(crate) fn serve(&mut self, served: Served, check: Option<EffectCheck>) {
         self.check = check;
         self.served = served;
         self.budget = None;
         if self.left {
-            self.may_leave();
+            self.may_have_effect();
         }
     }
 
-    fn may_leave(&self) -> bool {
-        self.check.as_ref().is_none_or(|EgressCheck(may_leave)| may_leave())
+    /// Whether an outgoing request, or another effect, may begin.
+    pub(super) fn may_have_effect(&self) -> bool {
+        self.check.as_ref().is_none_or(EffectCheck::may_begin)
+    }
+
+    /// The request being served.
+    pub(super) fn served(&self) -> Served {
+        self.served
     }
 
     /// Where a request to `uri` goes, and what it is counted in.
@@ -98,7 +87,7 @@ impl Egress {
         let budget = self.budget.get_or_insert_with(|| Arc::new(Budget::new(policy.clone(), *served)));
         budget.begin()?;
         let budget = budget.clone();
-        if self.may_leave() { Ok((target, budget)) } else { Err(Error::HttpRequestDenied) }
+        if self.may_have_effect() { Ok((target, budget)) } else { Err(Error::HttpRequestDenied) }
     }
 }
 

@@ -28,7 +28,7 @@ pub enum GuestLogStream {
     Stdout,
     /// The guest's standard error.
     Stderr,
-    /// The host: how a request failed.
+    /// The host: how a request failed, or what the guest asked for that it does not have.
     Host,
 }
 
@@ -149,7 +149,7 @@ impl LogRing {
         LogStage(u32::try_from(at + 1).unwrap_or_default())
     }
 
-    /// Appends a line of the guest, and drops the oldest ones if necessary.
+    /// Appends a line of the guest, or about it, and drops the oldest ones if necessary.
     pub(crate) fn push(&self, version: VersionNo, served: Served, stream: GuestLogStream, text: String) {
         let at_ms = unix_ms();
         let (failed, status, request) = (false, None, None);

@@ -12,7 +12,15 @@ use wasmtime_wasi::{
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use wasmtime_wasi_io::IoView;
 
-use super::{egress::Egress, meter::Meter, template::InstanceTemplate, wasi::Wasi};
+use super::{
+    effect::EffectCheck,
+    egress::Egress,
+    keyvalue::NamedBuckets,
+    logs::{GuestLogStream, Served},
+    meter::Meter,
+    template::InstanceTemplate,
+    wasi::Wasi,
+};
 
 /// Most host resources (streams, bodies, headers) that one instance holds at once.
 const RESOURCES_MAX: usize = 4096;
@@ -58,6 +66,34 @@ impl GuestState {
             held_bytes: 0,
             template,
         }
+    }
+
+    /// Begins the request `served`, whose effects `check` decides about.
+    pub(crate) fn serve(&mut self, served: Served, check: Option<EffectCheck>, is_head: bool) {
+        self.wasi.serve(served);
+        self.egress.serve(served, check);
+        self.is_head = is_head;
+    }
+
+    /// The request being served.
+    pub(crate) fn served(&self) -> Served {
+        self.egress.served()
+    }
+
+    /// Whether an effect may begin. The shield then knows of it.
+    pub(crate) fn may_have_effect(&self) -> bool {
+        self.egress.may_have_effect()
+    }
+
+    /// The buckets that the guest may open.
+    pub(crate) fn buckets(&self) -> &NamedBuckets {
+        &self.template.buckets
+    }
+
+    /// Writes a line to the function's log.
+    pub(crate) fn log(&self, stream: GuestLogStream, text: String) {
+        let environment = &self.template.environment;
+        environment.log.push(environment.version, self.served(), stream, text);
     }
 
     /// The secrets that the guest sees.

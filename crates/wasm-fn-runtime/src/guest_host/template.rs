@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasm_fn_core::Limits;
 use wasm_fn_pool::MemoryShare;
 
-use super::{egress::policy::EgressPolicy, wasi::GuestEnvironment};
+use super::{egress::policy::EgressPolicy, keyvalue::NamedBuckets, wasi::GuestEnvironment};
 use crate::cpu::ticker::EpochTicker;
 
 /// What every instance of a version is made from.
@@ -15,6 +15,8 @@ pub(crate) struct InstanceTemplate {
     pub(crate) environment: GuestEnvironment,
     /// Allowed outgoing requests.
     pub(crate) egress: Arc<EgressPolicy>,
+    /// Buckets that it may open.
+    pub(crate) buckets: NamedBuckets,
     /// The memory that the version's instances hold.
     pub(crate) memory: MemoryShare,
 }

@@ -64,12 +64,9 @@ impl Guest {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BodyError>,
     {
-        let Invocation { request, request_id, stage, client, scheme, port, egress_check, .. } = invocation;
-        let state = instance.store.data_mut();
-        let served = Served { request_id, stage };
-        state.wasi.serve(served);
-        state.egress.serve(served, egress_check);
-        state.is_head = request.method() == http::Method::HEAD;
+        let Invocation { request, request_id, stage, client, scheme, port, effect_check, .. } = invocation;
+        let is_head = request.method() == http::Method::HEAD;
+        instance.store.data_mut().serve(Served { request_id, stage }, effect_check, is_head);
         // A ready instance has waited for many epochs. It should not yield before it has begun.
         instance.store.set_epoch_deadline(1);
         let meter = instance.meter.clone();

@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use wasm_fn_core::Scheme;
 use wasmtime_wasi_http::WasiBody;
 
-use crate::guest_host::{egress::EgressCheck, hop_by_hop, logs::LogStage};
+use crate::guest_host::{effect::EffectCheck, hop_by_hop, logs::LogStage};
 
 /// A request for a version.
 #[derive(Debug)]
@@ -29,8 +29,8 @@ pub struct Invocation<B> {
     pub arrived: Instant,
     /// When this run began.
     pub began: Instant,
-    /// Asked before an outgoing request leaves the node. `None` when all may leave.
-    pub egress_check: Option<EgressCheck>,
+    /// Asked before each effect begins: an outgoing request, or a write to a bucket. `None` when all may.
+    pub effect_check: Option<EffectCheck>,
 }
 
 /// Why a request body could not be read to its end.

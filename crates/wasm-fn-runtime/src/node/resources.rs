@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::sync::watch;
-use wasm_fn_core::{FunctionConfig, VersionNo};
+use wasm_fn_core::{BucketName, FunctionConfig, FunctionName, StageName, VersionNo};
 use wasm_fn_memory::{Memories, Stacks};
 use wasm_fn_pool::{ConcurrencyLimit, MemoryBudget, Slots};
 use wasm_fn_secrets::SecretSet;
@@ -20,6 +20,7 @@ use crate::{
     cpu::ticker::EpochTicker,
     guest_host::{
         egress::policy::{EgressOptions, EgressPolicy},
+        keyvalue::{BucketStore, NamedBuckets},
         logs::LogRing,
         template::InstanceTemplate,
         wasi::GuestEnvironment,
@@ -42,6 +43,8 @@ pub(crate) struct NodeResources {
     pub(crate) idle_after: Duration,
     /// What holds for the outgoing requests of all functions.
     pub(super) egress: Arc<EgressOptions>,
+    /// Keeps the buckets of all functions, if anything does.
+    pub(super) bucket_store: Option<Arc<dyn BucketStore>>,
     pub(super) memories: Arc<Memories>,
     pub(super) stacks: Arc<Stacks>,
     /// How many bursts have ended.
@@ -69,13 +72,26 @@ impl NodeResources {
         at.saturating_duration_since(self.origin)
     }
 
-    /// The template for instances of `version` with this `config` and these `secrets`. Their output goes to
-    /// `log`.
+    /// The buckets of `function` in `stage` that `config` names.
+    pub(crate) fn buckets(
+        &self,
+        function: &FunctionName,
+        stage: &StageName,
+        config: &FunctionConfig,
+    ) -> NamedBuckets {
+        let Some(store) = &self.bucket_store else { return NamedBuckets::new() };
+        let open = |(name, config)| (BucketName::clone(name), store.bucket(function, stage, name, config));
+        config.buckets.iter().map(open).collect()
+    }
+
+    /// The template for instances of `version` with this `config`, these `secrets` and `buckets`. Their
+    /// output goes to `log`.
     pub(crate) fn template(
         &self,
         version: VersionNo,
         config: FunctionConfig,
         secrets: Arc<SecretSet>,
+        buckets: NamedBuckets,
         log: Arc<LogRing>,
     ) -> InstanceTemplate {
         let FunctionConfig { limits, env, egress, secrets_env, .. } = config;
@@ -86,6 +102,7 @@ impl NodeResources {
             limits,
             environment: GuestEnvironment { version, env, secrets, secrets_env, log },
             egress: Arc::new(egress),
+            buckets,
             memory: self.memory.share(),
         }
     }

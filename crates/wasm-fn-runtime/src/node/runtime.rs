@@ -29,6 +29,7 @@ use crate::{
     fault::Fault,
     guest_host::{
         egress::policy::EgressOptions,
+        keyvalue::{BucketStore, NamedBuckets},
         logs::{GuestLogPage, LogRing},
         template::InstanceTemplate,
     },
@@ -42,7 +43,7 @@ const MAINTAIN_EVERY: Duration = Duration::from_millis(100);
 const SWEEP_EVERY: u32 = 10;
 
 /// Options of a runtime.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct RuntimeOptions {
     /// The folder in which artefacts are cached.
     pub data_dir: PathBuf,
@@ -60,6 +61,8 @@ pub struct RuntimeOptions {
     pub code_idle_after: Duration,
     /// What holds for the outgoing requests of all functions.
     pub egress: EgressOptions,
+    /// Keeps the buckets of functions. Without it there are none, whatever is configured.
+    pub buckets: Option<Arc<dyn BucketStore>>,
 }
 
 /// Hosts versions.
@@ -101,6 +104,7 @@ impl Runtime {
             concurrency: ConcurrencyLimit::new(running_max, running_max),
             teardown: TeardownLimit::new(options.pool.instances_max),
             egress: Arc::new(options.egress),
+            bucket_store: options.buckets,
             memories,
             stacks,
             bursts: watch::Sender::new(0),
@@ -150,7 +154,10 @@ impl Runtime {
         let loaded = self.node.codes.load(&code, self.node.now(), None, progress).await?;
         let prepared = PreparedComponent { cached: loaded.prepared.cached || at_hand, ..loaded.prepared };
         let log = Arc::new(LogRing::new(watch::channel(0).0));
-        let template = Arc::new(self.node.template(VersionNo::FIRST, config.clone(), secrets, log));
+        // What runs without a request opens no bucket.
+        let buckets = NamedBuckets::new();
+        let template = self.node.template(VersionNo::FIRST, config.clone(), secrets, buckets, log);
+        let template = Arc::new(template);
         let fault = match self.try_start(&template, &loaded).await {
             Err(fault) if loaded.is_fused && is_of_guest(&fault) => {
                 // It may be the linking that broke it.

@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use bytes::Bytes;
 use http::Method;
 use wasm_fn_api as api;
 use wasm_fn_core::SecretName;
@@ -130,7 +131,8 @@ async fn put(
 ) -> Result<api::SecretChanged, Fault> {
     let query = api::SecretQuery { message: place.message.clone(), expected_revision: None };
     let path = format!("/v1/functions/{}/stages/{}/secrets/{name}", place.function, place.stage);
-    let set = client.put(&path, &query, value.expose()).await;
+    let value = Bytes::copy_from_slice(value.expose().as_bytes());
+    let set = client.put(&path, &query, value).await;
     set.map_err(|error| error.fault(not_set(name, place)))
 }
 

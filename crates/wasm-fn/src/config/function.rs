@@ -7,7 +7,7 @@ use std::{
 
 use serde::Deserialize;
 use wasm_fn_api as api;
-use wasm_fn_core::{ConfigError, FunctionConfig, Route, StageConfig, StageName};
+use wasm_fn_core::{BucketConfig, BucketName, ConfigError, FunctionConfig, Route, StageConfig, StageName};
 
 use super::{
     gate,
@@ -70,6 +70,17 @@ pub(super) struct Raw {
     rollout: rollout::Raw,
     gate: gate::Raw,
     stage: BTreeMap<String, RawStage>,
+    bucket: BTreeMap<String, RawBucket>,
+}
+
+/// `[function.NAME.bucket.BUCKET]` as written.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawBucket {
+    bytes_max: Option<String>,
+    keys_max: Option<u64>,
+    value_bytes_max: Option<String>,
+    durability: Option<api::DurabilityWord>,
 }
 
 /// `[function.NAME.stage.STAGE]` as written.
@@ -121,6 +132,7 @@ impl Raw {
             secrets_env: self.secrets_env,
             asynchronous: self.asynchronous,
             async_ordered_by: self.async_ordered_by,
+            buckets: buckets(&at("bucket"), self.bucket)?,
         };
         // The node checks it again, but here the error can name the line.
         let own = FunctionConfig::try_from(&config)
@@ -145,6 +157,31 @@ impl Raw {
         let component = self.component.map(|component| folder.join(component));
         Ok(Function { component, rollout, gate, stages, config })
     }
+}
+
+/// Resolves the buckets at `key`. Each is checked here, so that an error can name it.
+fn buckets(
+    key: &str,
+    raw: BTreeMap<String, RawBucket>,
+) -> Result<BTreeMap<String, api::BucketSpec>, BadValue> {
+    let mut buckets = BTreeMap::new();
+    for (name, raw) in raw {
+        let key = format!("{key}.{name}");
+        let at = |name: &str| format!("{key}.{name}");
+        name.parse::<BucketName>().map_err(|error| BadValue::new(&key, error))?;
+        let bucket = api::BucketSpec {
+            bytes_max: size(&at("bytes_max"), raw.bytes_max)?,
+            keys_max: raw.keys_max,
+            value_bytes_max: size(&at("value_bytes_max"), raw.value_bytes_max)?,
+            durability: raw.durability,
+        };
+        BucketConfig::from(&bucket).check().map_err(|ConfigError { key: blamed, found, expected }| {
+            let blamed = blamed.strip_prefix("bucket.").unwrap_or(blamed);
+            BadValue::new(at(blamed), format!("found {found}, expected {expected}"))
+        })?;
+        buckets.insert(name, bucket);
+    }
+    Ok(buckets)
 }
 
 /// A rollout with its `min_requests`, which is the gate's, and a gate. `key` is where they are in the file.

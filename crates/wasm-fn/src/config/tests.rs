@@ -146,6 +146,7 @@ client_ca = "people.pem"
             secrets_env: true,
             asynchronous: true,
             async_ordered_by: Some("x-user".to_owned()),
+            buckets: Default::default(),
         }
     );
     assert_eq!(
@@ -252,7 +253,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[function.hello]\n\nmemroy = \"1MiB\"\n",
         &expect![
-            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `preview`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `egress_requests`, `egress_bytes`, `egress_timeout`, `env`, `secrets`, `secrets_env`, `async`, `async_ordered_by`, `sticky`, `cohorts`, `rollout`, `gate`, `stage`"
+            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `preview`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `egress_requests`, `egress_bytes`, `egress_timeout`, `env`, `secrets`, `secrets_env`, `async`, `async_ordered_by`, `sticky`, `cohorts`, `rollout`, `gate`, `stage`, `bucket`"
         ],
     );
     refused(

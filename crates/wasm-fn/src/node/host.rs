@@ -22,7 +22,7 @@ use wasm_fn_runtime::{
 use wasm_fn_secrets::SecretSet;
 use wasm_fn_server::RequestId;
 
-use super::hosted::Hosted;
+use super::{buckets::NodeBuckets, hosted::Hosted};
 
 /// Maximum size of an answer to a [`call`](Host::call), bytes.
 const CALL_BYTES_MAX: usize = 1 << 20;
@@ -33,11 +33,12 @@ const REFUSALS_MAX: u32 = 20;
 /// Prepares components and creates handles with the runtime.
 pub(crate) struct RuntimeHost {
     runtime: Arc<Runtime>,
+    buckets: Arc<NodeBuckets>,
 }
 
 impl RuntimeHost {
-    pub(crate) fn new(runtime: Arc<Runtime>) -> Self {
-        Self { runtime }
+    pub(super) fn new(runtime: Arc<Runtime>, buckets: Arc<NodeBuckets>) -> Self {
+        Self { runtime, buckets }
     }
 }
 
@@ -73,23 +74,26 @@ impl Host for RuntimeHost {
     fn version(
         &self,
         function: &FunctionName,
+        stage: &StageName,
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,
         secrets: Arc<SecretSet>,
     ) -> Hosted {
-        Hosted(self.runtime.version(spec((function, no), digest, config, secrets)), LogStage::NONE)
+        let version = self.runtime.version(spec((function, stage, no), digest, config, secrets));
+        Hosted(version, LogStage::NONE)
     }
 
     fn fresh_version(
         &self,
         function: &FunctionName,
+        stage: &StageName,
         no: VersionNo,
         digest: Digest,
         config: &FunctionConfig,
         secrets: Arc<SecretSet>,
     ) -> Hosted {
-        let version = self.runtime.fresh_version(spec((function, no), digest, config, secrets));
+        let version = self.runtime.fresh_version(spec((function, stage, no), digest, config, secrets));
         let version = Hosted(version, LogStage::NONE);
         tokio::spawn(load(version.clone()));
         version
@@ -97,6 +101,13 @@ impl Host for RuntimeHost {
 
     fn in_stage(&self, version: &Hosted, stage: &StageName) -> Hosted {
         Hosted(version.0.clone(), version.0.log_stage(stage))
+    }
+
+    async fn forget(&self, function: &FunctionName, stage: Option<&StageName>) {
+        if let Err(error) = self.buckets.delete(function, stage).await {
+            // The next start of the node tries again.
+            tracing::error!(%function, %error, "what the function kept was not deleted");
+        }
     }
 
     async fn load(&self, version: &Hosted) {
@@ -144,12 +155,13 @@ impl Host for RuntimeHost {
 }
 
 fn spec(
-    (function, version): (&FunctionName, VersionNo),
+    (function, stage, version): (&FunctionName, &StageName, VersionNo),
     digest: Digest,
     config: &FunctionConfig,
     secrets: Arc<SecretSet>,
 ) -> VersionSpec {
-    VersionSpec { function: function.clone(), version, digest, config: config.clone(), secrets }
+    let (function, stage, config) = (function.clone(), stage.clone(), config.clone());
+    VersionSpec { function, stage, version, digest, config, secrets }
 }
 
 /// Loads `version`. If that fails, its next request reports why.
@@ -179,7 +191,7 @@ async fn call_once(version: &Hosted, request: Request<Bytes>) -> Result<Response
         port: Scheme::Http.port(),
         arrived: now,
         began: now,
-        egress_check: None,
+        effect_check: None,
     };
     let refused = |fault: Fault| match fault {
         Fault::NotReady { retry_after }

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use http_body::{Body, Frame, SizeHint};
 use wasm_fn_core::Usage;
 use wasm_fn_runtime::{
-    BodyError, EgressCheck, Fault, Invocation, InvocationError, LogStage, Refusal, Version,
+    BodyError, EffectCheck, Fault, Invocation, InvocationError, LogStage, Refusal, Version,
 };
 use wasm_fn_server::{
     Call, FailureCause, InvocationBody, Invoke, InvokeFailure, RequestBody, RequestBodyError,
@@ -38,7 +38,7 @@ impl Invoke for Hosted {
             port: call.port,
             arrived: call.arrived,
             began: call.began,
-            egress_check: call.effects.map(|effects| EgressCheck::new(move || effects.begin())),
+            effect_check: call.effects.map(|effects| EffectCheck::new(move || effects.begin())),
         };
         let run = self.0.clone().invoke(invocation);
         run.map(|result| result.map(|response| response.map(ResponseBody)).map_err(failure))

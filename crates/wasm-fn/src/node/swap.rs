@@ -3,7 +3,8 @@
 //!
 //! The new process gets the sockets and prepares. Then this process closes its admin API and its state, the
 //! new one opens both and accepts, and this one stops accepting. If the new process fails before that, this
-//! one takes everything back.
+//! one takes everything back. The buckets of functions follow once this process has no requests left, or
+//! after two seconds: until then functions of the new process wait for them.
 
 use std::{
     env, io,
@@ -12,6 +13,7 @@ use std::{
         unix::{net::UnixStream, process::ExitStatusExt as _},
     },
     path::{Path, PathBuf},
+    pin::pin,
     process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
@@ -19,6 +21,7 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::oneshot;
 use wasm_fn_server::DrainReport;
+use wasm_fn_store::Buckets as _;
 
 use super::{
     Node, activation, close_admin,
@@ -32,6 +35,9 @@ const PART_WAIT: Duration = Duration::from_secs(60);
 
 /// Maximum time for deliveries in flight before the state changes hands.
 const EVENTS_WAIT: Duration = Duration::from_secs(2);
+
+/// Maximum time that requests in flight keep the buckets, once the new process serves.
+const BUCKETS_WAIT: Duration = Duration::from_secs(2);
 
 /// Maximum time that a new process may take to end after it gave up.
 const END_WAIT: Duration = Duration::from_secs(5);
@@ -125,7 +131,15 @@ impl Node {
         self.reloading.abort();
         self.certifying.abort();
         drop(self.sockets);
-        tokio::join!(self.server.leave(timeout), super::stop(self.redirect)).0
+        let mut finish =
+            pin!(async { tokio::join!(self.server.leave(timeout), super::stop(self.redirect)).0 });
+        // Functions of the new process wait for their buckets meanwhile.
+        let finished = tokio::time::timeout(BUCKETS_WAIT, finish.as_mut()).await;
+        self.buckets.buckets().release().await;
+        match finished {
+            Ok(report) => report,
+            Err(_) => finish.await,
+        }
     }
 }
 

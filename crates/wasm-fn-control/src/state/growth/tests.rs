@@ -81,6 +81,25 @@ fn secrets_that_stable_does_not_name_count() {
 }
 
 #[test]
+fn buckets_that_stable_does_not_name_count_and_so_do_larger_ones() {
+    let named = |buckets: &[(&str, u64, u64)]| {
+        let bucket = |&(name, bytes_max, keys_max): &(&str, u64, u64)| {
+            (name.parse().unwrap(), BucketConfig { bytes_max, keys_max, ..BucketConfig::default() })
+        };
+        FunctionConfig { buckets: buckets.iter().map(bucket).collect(), ..FunctionConfig::default() }
+    };
+    let before = named(&[("a", 1 << 20, 5)]);
+    check(&before, &named(&[("a", 1 << 20, 5), ("b", 1 << 10, 1)]), &["bucket b"]);
+    check(
+        &before,
+        &named(&[("a", 2 << 20, 6)]),
+        &["bucket a bytes_max 1.0 MiB -> 2.0 MiB", "bucket a keys_max 5 -> 6"],
+    );
+    check(&before, &named(&[("a", 1 << 10, 1)]), &[]);
+    check(&before, &named(&[]), &[]);
+}
+
+#[test]
 fn limits_grow() {
     let usual = limits(|_| {});
     check(&usual, &limits(|limits| limits.memory_bytes = 256 << 20), &["memory 128.0 MiB -> 256.0 MiB"]);

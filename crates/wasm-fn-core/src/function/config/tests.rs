@@ -140,3 +140,29 @@ fn secrets_are_bounded_and_have_names_of_their_own() {
     assert_eq!(many(64).check(), Ok(()));
     refused(&many(65), "secrets: found 65 entries, expected at most 64");
 }
+
+#[test]
+fn buckets_outside_their_bounds_are_refused() {
+    let bucket = |change: fn(&mut BucketConfig)| {
+        let mut bucket = BucketConfig::default();
+        change(&mut bucket);
+        let buckets = [("carts".parse().unwrap(), bucket)].into();
+        FunctionConfig { buckets, ..FunctionConfig::default() }
+    };
+    for fine in [
+        bucket(|b| (b.bytes_max, b.keys_max, b.value_bytes_max) = (1 << 10, 1, 1)),
+        bucket(|b| (b.bytes_max, b.keys_max, b.value_bytes_max) = (64 << 30, 100_000_000, 8 << 20)),
+    ] {
+        assert_eq!(fine.check(), Ok(()));
+    }
+    let (small, large) = (bucket(|b| b.bytes_max = 1023), bucket(|b| b.bytes_max = u64::MAX));
+    refused(&small, "bucket.bytes_max: found 1023 bytes, expected 1KiB to 64GiB");
+    refused(&large, "bucket.bytes_max: found 18446744073709551615 bytes, expected 1KiB to 64GiB");
+    refused(&bucket(|b| b.keys_max = 0), "bucket.keys_max: found 0, expected 1 to 100000000");
+    refused(&bucket(|b| b.value_bytes_max = 0), "bucket.value_bytes_max: found 0 bytes, expected 1B to 8MiB");
+    let value = bucket(|b| b.value_bytes_max = (8 << 20) + 1);
+    refused(&value, "bucket.value_bytes_max: found 8388609 bytes, expected 1B to 8MiB");
+    let buckets = (0..33).map(|n| (format!("b{n}").parse().unwrap(), BucketConfig::default())).collect();
+    let many = FunctionConfig { buckets, ..FunctionConfig::default() };
+    refused(&many, "bucket: found 33 buckets, expected at most 32");
+}

@@ -8,7 +8,7 @@ use std::{
 use wasmparser::{FuncType, ValType};
 
 use super::outline::{Item, Outline};
-use crate::guest_host::config_store::CONFIG_STORE;
+use crate::guest_host::{config_store::CONFIG_STORE, keyvalue};
 
 /// The module from which commands import WASI preview 1.
 pub(super) const PREVIEW1: &str = "wasi_snapshot_preview1";
@@ -79,7 +79,7 @@ pub(super) fn minor(version: &str) -> Option<u32> {
 
 /// Whether the linker defines this interface. Linking checks the types of its functions.
 pub(super) fn is_offered(name: &str) -> bool {
-    if name == CONFIG_STORE {
+    if name == CONFIG_STORE || keyvalue::is_offered(name) {
         return true;
     }
     let interface = parse(name);
@@ -103,6 +103,11 @@ pub(super) fn is_draft(name: &str) -> bool {
 /// Whether it is an interface of `wasi:config`, which is offered at one version.
 pub(super) fn is_config(name: &str) -> bool {
     parse(name).is_some_and(|(package, ..)| package == "config")
+}
+
+/// Whether it is an interface of `wasi:keyvalue`, some of which are offered at two versions.
+pub(super) fn is_keyvalue(name: &str) -> bool {
+    parse(name).is_some_and(|(package, ..)| package == "keyvalue")
 }
 
 /// Whether it is the interface of a handler of HTTP, which a component with another behind it imports.

@@ -27,6 +27,11 @@ fn offered_interfaces_are_recognised() {
         ("wasi:http/incoming-handler@0.2.0", false),
         ("wasi:clocks/timezone@0.2.0", false),
         ("wasi:keyvalue/store@0.2.0", false),
+        ("wasi:keyvalue/store@0.2.0-draft", true),
+        ("wasi:keyvalue/atomics@0.2.0-draft2", true),
+        ("wasi:keyvalue/batch@0.2.0-draft2", true),
+        ("wasi:keyvalue/watcher@0.2.0-draft", false),
+        ("wasi:keyvalue/store@0.2.0-draft3", false),
         ("wasi:config/store@0.2.0-rc.1", true),
         ("wasi:config/store@0.2.0-draft", false),
         ("wasi:config/runtime@0.2.0-rc.1", false),
@@ -113,6 +118,14 @@ fn offered_interfaces_are_those_of_the_linker() {
         ("wasi:sockets/udp@0.2.0", "udp-socket", RESOURCE),
         ("wasi:sockets/udp-create-socket@0.2.0", "create-udp-socket", FUNCTION),
         ("wasi:keyvalue/store@0.2.0", "open", FUNCTION),
+        ("wasi:keyvalue/store@0.2.0-draft", "open", FUNCTION),
+        ("wasi:keyvalue/store@0.2.0-draft", "bucket", RESOURCE),
+        ("wasi:keyvalue/atomics@0.2.0-draft", "increment", FUNCTION),
+        ("wasi:keyvalue/batch@0.2.0-draft", "set-many", FUNCTION),
+        ("wasi:keyvalue/store@0.2.0-draft2", "bucket", RESOURCE),
+        ("wasi:keyvalue/atomics@0.2.0-draft2", "cas", RESOURCE),
+        ("wasi:keyvalue/batch@0.2.0-draft2", "get-many", FUNCTION),
+        ("wasi:keyvalue/watcher@0.2.0-draft2", "on-set", FUNCTION),
     ] {
         let text = format!("(component (import {interface:?} (instance (export {item:?} {ty}))))");
         let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();

@@ -35,14 +35,14 @@ const AUTHORITY: &[u8] = include_bytes!("tests/authority.pem");
 const LOCALHOST: &[u8] = include_bytes!("tests/localhost.pem");
 
 /// Checks that are asked to say `answer`, and how often they were.
-fn effects(answer: bool) -> (EgressCheck, Arc<AtomicU32>) {
+fn effects(answer: bool) -> (EffectCheck, Arc<AtomicU32>) {
     let asked = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&asked);
     let may_leave = move || {
         counted.fetch_add(1, Relaxed);
         answer
     };
-    (EgressCheck::new(may_leave), asked)
+    (EffectCheck::new(may_leave), asked)
 }
 
 fn served(request_id: u128) -> Served {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
 use tempfile::TempDir;
-use wasm_fn_core::{Limits, Scheme};
+use wasm_fn_core::{Limits, Scheme, StageName};
 
 use super::*;
 use crate::{
@@ -64,7 +64,14 @@ impl Node {
         secrets: Arc<SecretSet>,
     ) -> Arc<Version> {
         let (function, digest) = (function.parse().unwrap(), self.add(bytes));
-        self.runtime.version(VersionSpec { function, version: VersionNo::FIRST, digest, config, secrets })
+        self.runtime.version(VersionSpec {
+            function,
+            stage: StageName::live(),
+            version: VersionNo::FIRST,
+            digest,
+            config,
+            secrets,
+        })
     }
 
     fn version(&self, guest: &str, config: FunctionConfig) -> Arc<Version> {
@@ -115,6 +122,7 @@ fn start_with(dir: &Path, change: impl FnOnce(&mut RuntimeOptions)) -> Arc<Runti
         code_bytes_max: 1 << 30,
         code_idle_after: Duration::from_secs(60),
         egress: EgressOptions::public(),
+        buckets: None,
     };
     change(&mut options);
     Runtime::start(options).unwrap()
@@ -163,7 +171,7 @@ fn invocation<B>(request: Request<B>) -> Invocation<B> {
         port: 80,
         arrived: now,
         began: now,
-        egress_check: None,
+        effect_check: None,
     }
 }
 

@@ -1,4 +1,5 @@
 //! Tables of stages in wasm-fn.toml: what they have of their own, and what they take from the function.
+//! Tables of buckets.
 
 use expect_test::{Expect, expect};
 
@@ -100,5 +101,41 @@ fn bad_stages_are_refused_by_line() {
         &expect![[
             r#"wasm-fn.toml:8: function.b.stage.a.env: found "KEY" in both `env` and `secrets`, expected different names, because both are variables"#
         ]],
+    );
+}
+
+#[test]
+fn buckets_are_read_with_their_limits() {
+    let text = "[function.hello.bucket.carts]\nbytes_max = \"1GiB\"\nkeys_max = 7\nvalue_bytes_max = \"16KiB\"\n\
+                durability = \"relaxed\"\n[function.hello.bucket.default]\n";
+    let mut file = ConfigFile::parse(Path::new("wasm-fn.toml"), text).unwrap();
+    let (_, function) = file.functions.pop_first().unwrap();
+    let carts = api::BucketSpec {
+        bytes_max: Some(1 << 30),
+        keys_max: Some(7),
+        value_bytes_max: Some(16 << 10),
+        durability: Some(api::DurabilityWord::Relaxed),
+    };
+    let expected = [("carts".to_owned(), carts), ("default".to_owned(), api::BucketSpec::default())].into();
+    assert_eq!(function.config.buckets, expected);
+}
+
+#[test]
+fn buckets_that_cannot_be_are_refused_by_line() {
+    refused(
+        "[function.hello.bucket.carts]\nkeys_max = 0\n",
+        &expect!["wasm-fn.toml:5: function.hello.bucket.carts.keys_max: found 0, expected 1 to 100000000"],
+    );
+    refused(
+        "[function.hello.bucket.Carts]\n",
+        &expect![[
+            r#"wasm-fn.toml:4: function.hello.bucket.Carts: bucket name "Carts" has 'C' at byte 0, expected a-z, 0-9, - or _"#
+        ]],
+    );
+    refused(
+        "[function.hello.bucket.carts]\nquota = 1\n",
+        &expect![
+            "wasm-fn.toml:5: function.hello.bucket.carts.quota: unknown field `quota`, expected one of `bytes_max`, `keys_max`, `value_bytes_max`, `durability`"
+        ],
     );
 }

@@ -1,6 +1,7 @@
 //! Every key of `wasm-fn.toml`.
 
 mod serve;
+mod stage;
 
 use std::time::Duration;
 
@@ -8,7 +9,6 @@ use wasm_fn_core::{Limits, PreviewAccess, Sticky, defaults};
 use wasm_fn_rollout::GateSpec;
 
 use super::{Key, Table};
-use crate::config::file::APPROVAL_TIME;
 
 /// A value of a wrong type for every key but numbers with a fraction.
 const MISTYPED: &str = "1.5";
@@ -147,14 +147,21 @@ pub(super) fn tables() -> Vec<Table> {
             "[function.hello.stage.staging]",
             "What the function has in one stage, here `staging`, when it is deployed or promoted there.",
             "",
-            stage(),
+            stage::stage(),
+        ),
+        table(
+            "[function.hello.bucket.carts]",
+            "A bucket of keys and values that the function may open, here `carts`, see [state](state.md). Each \
+             stage has its own data in it.",
+            "",
+            stage::bucket(),
         ),
         table(
             "[stage.live]",
             "What a node asks of releases to stages of this name. `serve` reads it; a function's own file cannot \
              change it.",
             "",
-            stage_rule(),
+            stage::rule(),
         ),
         table(
             "[function.hello.gate.errors]",
@@ -300,55 +307,13 @@ fn function() -> Vec<Key> {
             &[],
             "What a stage has of its own, see [below](#functionhellostagestaging)",
         ),
-    ]
-}
-
-fn stage() -> Vec<Key> {
-    vec![
         key(
-            "routes",
-            "`/hello@staging/*`; of `live`, the function's",
-            "[\"staging.example.com/*\"]",
-            &["[\"hello\"]"],
-            "Where the stage answers, once the version is stable in it",
-        ),
-        key(
-            "env",
+            "bucket",
             "none",
-            "{ API = \"https://staging.example.com\" }",
-            &["{ \"A=B\" = \"1\" }"],
-            "Environment variables that the version has in this stage, besides the function's `env` or instead of a \
-             variable there",
+            "{ carts = { keys_max = 1000 } }",
+            &["{ Carts = {} }"],
+            "Buckets that the function may open, by `wasi:keyvalue`, see [below](#functionhellobucketcarts)",
         ),
-        key(
-            "rollout",
-            "the function's",
-            "{ strategy = \"linear\" }",
-            &[],
-            "How versions are released to the stage, with the keys of `[function.hello.rollout]`",
-        ),
-        key(
-            "gate",
-            "the function's",
-            "{ alpha = 0.01 }",
-            &[],
-            "The rule that these rollouts must satisfy, with the keys of `[function.hello.gate]`",
-        ),
-    ]
-}
-
-fn stage_rule() -> Vec<Key> {
-    vec![
-        key(
-            "protected",
-            code(false),
-            "true",
-            &[],
-            "Let only those who may move traffic release to it; others may deploy without traffic",
-        ),
-        key("approvers", code(0), "2", &["101"], "People besides the author who have to approve a release")
-            .beside("protected = true"),
-        key("expires", time(APPROVAL_TIME), "\"4h\"", &["\"?\""], "How long they have time for it"),
     ]
 }
 

@@ -107,6 +107,7 @@ async fn a_program_sees_its_name_and_each_variable_once() {
     let (function, digest) = ("shop".parse().unwrap(), node.add(&showing()));
     let version = node.runtime.version(VersionSpec {
         function,
+        stage: StageName::live(),
         version: VersionNo::FIRST,
         digest,
         config,

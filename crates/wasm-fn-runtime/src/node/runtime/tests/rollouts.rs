@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use wasm_fn_core::Trap;
 
 use super::*;
-use crate::EgressCheck;
+use crate::EffectCheck;
 
 async fn trap(version: &Arc<Version>, path: &str) -> Trap {
     match get(version, path).await {
@@ -70,8 +70,14 @@ async fn two_builds_that_trap_in_the_same_function_have_the_same_fingerprint() {
     let trap_of = async |name, padding| {
         let digest = node.add(&trapping(name, padding));
         let (function, config) = ("shop".parse().unwrap(), FunctionConfig::default());
-        let spec =
-            VersionSpec { function, version: VersionNo::FIRST, digest, config, secrets: SecretSet::none() };
+        let spec = VersionSpec {
+            function,
+            stage: StageName::live(),
+            version: VersionNo::FIRST,
+            digest,
+            config,
+            secrets: SecretSet::none(),
+        };
         trap(&node.runtime.version(spec), "/").await
     };
     let first = trap_of("_ZN4shop4cart17h0123456789abcdefE", 0).await;
@@ -86,14 +92,14 @@ async fn two_builds_that_trap_in_the_same_function_have_the_same_fingerprint() {
 async fn fetch(version: &Arc<Version>, url: &str, may_leave: bool) -> (StatusCode, u32) {
     let asked = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&asked);
-    let effects = EgressCheck::new(move || {
+    let effects = EffectCheck::new(move || {
         counted.fetch_add(1, Relaxed);
         may_leave
     });
     let url = url.replace(':', "%3A").replace('/', "%2F");
     let request = Request::get(format!("/?url={url}")).header("host", "test");
     let request = request.body(Full::new(Bytes::new())).unwrap();
-    let invocation = Invocation { egress_check: Some(effects), ..invocation(request) };
+    let invocation = Invocation { effect_check: Some(effects), ..invocation(request) };
     compiled(version).await;
     let response = version.clone().invoke(invocation).await.unwrap();
     let status = response.status();

@@ -1,0 +1,158 @@
+//! Implements the runtime's [`BucketStore`] with the buckets of the node.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use wasm_fn_control::state::State;
+use wasm_fn_core::{BucketConfig, BucketName, FunctionName, StageName};
+use wasm_fn_runtime::{
+    BucketFailure, BucketFuture, BucketKeys, BucketStore, BucketSwap, BucketValue, GuestBucket,
+};
+use wasm_fn_store::{
+    Bucket, BucketError, BucketOperation as Kind, Delta, EmbeddedBucket, EmbeddedBuckets, FunctionBucket,
+    FunctionBuckets, KeyRevision, KeyValue, StoreError, Swap,
+};
+
+/// Keys of a page.
+const PAGE_KEYS_MAX: usize = 1000;
+
+/// The buckets of a node.
+pub(super) type NodeBuckets = FunctionBuckets<EmbeddedBuckets>;
+
+/// Opens buckets for the runtime, which starts before there are any.
+#[derive(Default)]
+pub(super) struct RuntimeBuckets(OnceLock<Arc<NodeBuckets>>);
+
+/// A bucket as the runtime sees it.
+struct Opened(FunctionBucket<EmbeddedBucket>);
+
+impl RuntimeBuckets {
+    /// Finds them in `buckets` from now on. Call this once, before the runtime gets a version.
+    pub(super) fn find_in(&self, buckets: Arc<NodeBuckets>) {
+        assert!(self.0.set(buckets).is_ok(), "a node has one set of buckets");
+    }
+}
+
+/// Deletes what a function or a stage kept that was deleted just before the node ended.
+pub(super) async fn remove_orphans(buckets: &NodeBuckets, state: &State) {
+    let exists = |function: &FunctionName, stage: &StageName| {
+        state.function(function).is_ok_and(|function| function.stages.contains_key(stage))
+    };
+    match buckets.retain(exists).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "buckets of deleted functions and stages are removed"),
+        Err(error) => tracing::error!(%error, "buckets of deleted functions and stages were not removed"),
+    }
+}
+
+impl BucketStore for RuntimeBuckets {
+    fn bucket(
+        &self,
+        function: &FunctionName,
+        stage: &StageName,
+        name: &BucketName,
+        config: &BucketConfig,
+    ) -> Arc<dyn GuestBucket> {
+        let buckets = self.0.get().expect("the runtime gets versions after it has buckets");
+        Arc::new(Opened(buckets.open(function, stage, name, config)))
+    }
+}
+
+impl Opened {
+    async fn run<T>(
+        &self,
+        kind: Kind,
+        operation: impl Future<Output = Result<T, BucketError>> + Send,
+    ) -> Result<T, BucketFailure> {
+        self.0.run(kind, operation).await.map_err(failure)
+    }
+
+    fn bucket(&self) -> &EmbeddedBucket {
+        self.0.bucket()
+    }
+}
+
+/// What the guest is told. Where the node has its files is nothing for guests.
+fn failure(error: BucketError) -> BucketFailure {
+    BucketFailure(match error {
+        BucketError::Store(StoreError::Released(_)) => {
+            "the state moved to the node's next process before this request had ended".to_owned()
+        }
+        BucketError::Store(StoreError::DiskFull { .. }) => "the node has no space left".to_owned(),
+        BucketError::Store(error) => {
+            tracing::error!(%error, "buckets cannot be used");
+            "the node cannot read or write its buckets now".to_owned()
+        }
+        error => error.to_string(),
+    })
+}
+
+fn value(found: KeyValue) -> BucketValue {
+    BucketValue { revision: found.revision.0, value: found.value }
+}
+
+impl GuestBucket for Opened {
+    fn get(&self, key: String) -> BucketFuture<'_, Option<BucketValue>> {
+        Box::pin(async move { Ok(self.run(Kind::Read, self.bucket().get(&key)).await?.map(value)) })
+    }
+
+    fn get_many(&self, keys: Vec<String>) -> BucketFuture<'_, Vec<Option<(String, Bytes)>>> {
+        Box::pin(async move {
+            let found = self.run(Kind::Read, self.bucket().get_many(&keys)).await?;
+            let entries = keys.into_iter().zip(found);
+            Ok(entries.map(|(key, found)| found.map(|found| (key, found.value))).collect())
+        })
+    }
+
+    fn exists(&self, key: String) -> BucketFuture<'_, bool> {
+        Box::pin(async move { self.run(Kind::Read, self.bucket().exists(&key)).await })
+    }
+
+    fn list_keys(&self, cursor: Option<u64>) -> BucketFuture<'_, BucketKeys> {
+        Box::pin(async move {
+            let page = self.run(Kind::Read, self.bucket().list_keys(cursor, PAGE_KEYS_MAX)).await?;
+            Ok((page.keys, page.cursor))
+        })
+    }
+
+    fn set(&self, key: String, value: Bytes) -> BucketFuture<'_, ()> {
+        Box::pin(async move { self.run(Kind::Write, self.bucket().set(key, value)).await.map(drop) })
+    }
+
+    fn set_many(&self, values: Vec<(String, Bytes)>) -> BucketFuture<'_, ()> {
+        Box::pin(async move { self.run(Kind::Write, self.bucket().set_many(values)).await })
+    }
+
+    fn delete(&self, key: String) -> BucketFuture<'_, ()> {
+        Box::pin(async move { self.run(Kind::Write, self.bucket().delete(key)).await.map(drop) })
+    }
+
+    fn delete_many(&self, keys: Vec<String>) -> BucketFuture<'_, ()> {
+        Box::pin(async move { self.run(Kind::Write, self.bucket().delete_many(keys)).await.map(drop) })
+    }
+
+    fn add_unsigned(&self, key: String, delta: u64) -> BucketFuture<'_, u64> {
+        Box::pin(async move {
+            let sum = self.run(Kind::Write, self.bucket().increment(key, Delta::Unsigned(delta))).await?;
+            Ok(u64::try_from(sum).expect("the sum is of the type of the delta"))
+        })
+    }
+
+    fn add_signed(&self, key: String, delta: i64) -> BucketFuture<'_, i64> {
+        Box::pin(async move {
+            let sum = self.run(Kind::Write, self.bucket().increment(key, Delta::Signed(delta))).await?;
+            Ok(i64::try_from(sum).expect("the sum is of the type of the delta"))
+        })
+    }
+
+    fn swap(&self, key: String, expected: Option<u64>, value: Bytes) -> BucketFuture<'_, BucketSwap> {
+        Box::pin(async move {
+            let expected = expected.map(KeyRevision);
+            let swap = self.bucket().compare_and_swap(key, expected, value);
+            Ok(match self.run(Kind::Write, swap).await? {
+                Swap::Swapped(_) => BucketSwap::Swapped,
+                Swap::Unexpected(found) => BucketSwap::Unexpected(found.map(|found| found.0)),
+            })
+        })
+    }
+}
