@@ -76,4 +76,6 @@ mod splitting;
 #[cfg(test)]
 mod staged;
 #[cfg(test)]
+mod stateful;
+#[cfg(test)]
 mod swapping;

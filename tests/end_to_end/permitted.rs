@@ -48,6 +48,7 @@ fn request(operation: Operation) -> (Method, String, Value) {
         .replace("{digest}", &"0".repeat(64))
         .replace("{token}", "nobody-has-this-name")
         .replace("{secret}", "NOBODY_HAS_THIS_NAME")
+        .replace("{bucket}", "nobody-has-this-name")
         .replace("{trigger}", "nobody-has-this-name")
         .replace("{event}", "nobody-has-this-id");
     let path = match operation {

@@ -224,6 +224,36 @@ async fn swaps_under_load_break_no_request() {
 }
 
 #[tokio::test]
+async fn functions_keep_their_state_through_swaps() {
+    let mut upgraded = Upgraded::start(&[]).await;
+    upgraded.node.deploy_with("state", "stateful", json!({ "buckets": { "default": {} } })).await;
+    let calls = Arc::new(Calls::default());
+    let callers: Vec<_> = (0..8)
+        .map(|n| {
+            let (calls, address) = (Arc::clone(&calls), upgraded.node.listen);
+            tokio::spawn(async move { keep_calling(&calls, address, "/state/increment/n", n % 2 == 0).await })
+        })
+        .collect();
+    for _ in 0..3 {
+        let (before, _) = *calls.told.borrow();
+        upgraded.swap().await;
+        let mut told = calls.told.subscribe();
+        let served = told.wait_for(|&(answered, broken)| answered >= before + 50 || broken > 0);
+        drop(patiently("fifty writes", served).await.unwrap());
+    }
+    calls.enough.store(true, Ordering::Relaxed);
+    let mut failed = Vec::new();
+    for caller in callers {
+        failed.extend(patiently("a caller", caller).await.unwrap().err());
+    }
+    let (answered, _) = *calls.told.borrow();
+    let kept = upgraded.node.cli_ok(&["kv", "get", "state", "default", "n"]).await;
+    let node = upgraded.end().await;
+    assert_eq!(failed, Vec::<String>::new(), "{}", node.process().log());
+    assert_eq!(kept, answered.to_string(), "each write that was answered happened once");
+}
+
+#[tokio::test]
 async fn swaps_with_tls_break_no_request() {
     let authority = Authority::new("authority");
     let args = ["--tls-cert", "a.pem", "--tls-key", "a.key", "--redirect-listen", "127.0.0.1:0"];
