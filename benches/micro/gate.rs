@@ -10,7 +10,7 @@ use http::HeaderMap;
 use tokio::sync::watch;
 use wasm_fn_control::{
     Access, Clock, Control, ControlOptions, Deploy, Note,
-    host::{Host, LogPage, Prepared, ProgressSink, Rejection},
+    host::{CodeWanted, Host, LogPage, Prepared, ProgressSink, Rejection},
     salt_at_random,
     state::{ReleaseStrategy, RolloutSpec},
 };
@@ -32,9 +32,10 @@ impl Host for Nothing {
         _: PathBuf,
         _: FunctionConfig,
         _: Arc<SecretSet>,
+        _: CodeWanted,
         _: ProgressSink,
     ) -> Result<Prepared, Rejection> {
-        Ok(Prepared { kind: "cgi".to_owned() })
+        Ok(Prepared { kind: "cgi".to_owned(), is_optimising: false })
     }
 
     async fn imports(&self, _: Digest, _: PathBuf) -> Result<Vec<String>, Rejection> {

@@ -101,6 +101,9 @@ pub struct DeployResult {
     pub unchanged: bool,
     /// Whether the stage had no version before. Then this version went live at once, whatever the strategy.
     pub first: bool,
+    /// Whether this version serves with slower code until its optimised code is there, which takes seconds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optimising: bool,
     /// The stage's shares, newest version first; empty if the stage has had no traffic yet.
     pub split: Vec<SplitShare>,
     /// The rollout that this deployment started.

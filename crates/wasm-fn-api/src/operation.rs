@@ -150,7 +150,7 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 58] = [
+    pub const ALL: [Self; 57] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,

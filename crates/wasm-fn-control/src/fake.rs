@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 // Named by its crate, because the tests of the admin crate include this file.
 use wasm_fn_control::{
     Access, Clock, Control, ControlOptions,
-    host::{Host, LogLine, LogPage, Prepared, Progress, ProgressSink, Rejection},
+    host::{CodeWanted, Host, LogLine, LogPage, Prepared, Progress, ProgressSink, Rejection},
     salt_at_random,
 };
 use wasm_fn_store::{
@@ -79,6 +79,7 @@ impl Host for FakeHost {
         component: PathBuf,
         _: FunctionConfig,
         _: Arc<SecretSet>,
+        _: CodeWanted,
         progress: ProgressSink,
     ) -> Result<Prepared, Rejection> {
         let bytes = std::fs::read(component).unwrap();
@@ -93,7 +94,7 @@ impl Host for FakeHost {
             self.preparing.send_modify(|preparing| *preparing += 1);
             gone_on.await;
         }
-        Ok(Prepared { kind: "cgi".to_owned() })
+        Ok(Prepared { kind: "cgi".to_owned(), is_optimising: false })
     }
 
     fn version(

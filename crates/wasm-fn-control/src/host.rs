@@ -27,7 +27,8 @@ pub trait Host: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<String>, Rejection>> + Send;
 
     /// Checks the component at `component` (its kind, imports, and the limits of `config`) and compiles it
-    /// into the artefact cache, so that a handle on it loads fast. It is started once, with `secrets`.
+    /// into the artefact cache, so that a handle on it loads fast. It is started once, with `secrets`. If
+    /// `wanted` is [`CodeWanted::Soon`], the optimised code may follow when it is served.
     ///
     /// # Errors
     /// Why the component cannot become a version. Nothing is changed.
@@ -37,6 +38,7 @@ pub trait Host: Send + Sync + 'static {
         component: PathBuf,
         config: FunctionConfig,
         secrets: Arc<SecretSet>,
+        wanted: CodeWanted,
         progress: ProgressSink,
     ) -> impl Future<Output = Result<Prepared, Rejection>> + Send;
 
@@ -108,6 +110,15 @@ pub trait Host: Send + Sync + 'static {
     fn log_changes(&self) -> watch::Receiver<u64>;
 }
 
+/// With which code a component may serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeWanted {
+    /// Only with its optimised code. A change of code in a rollout would look like one of latency.
+    Optimised,
+    /// With any. What takes its place as soon as it is there is optimised.
+    Soon,
+}
+
 /// The progress of a preparation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -124,6 +135,8 @@ pub struct Progress {
 pub struct Prepared {
     /// The kind of the component: `wasi:http 0.2`, `wasi:http 0.3`, `cgi`.
     pub kind: String,
+    /// Whether it serves with slower code until its optimised code is there.
+    pub is_optimising: bool,
 }
 
 /// Why a component is refused.

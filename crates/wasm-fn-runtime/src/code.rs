@@ -4,6 +4,7 @@ mod artifacts;
 pub(crate) mod cache;
 mod compiler;
 pub(crate) mod engine;
+mod functions;
 pub(crate) mod handler;
 pub(crate) mod kind;
 mod linker;

@@ -2,6 +2,7 @@
 
 mod burst_detector;
 pub(crate) mod error;
+mod preparation;
 pub(crate) mod resources;
 mod runtime;
 pub(crate) mod teardown_limit;

@@ -63,6 +63,8 @@ pub struct Version {
     maintained: AtomicBool,
     /// Whether a task refills its pool.
     refilling: AtomicBool,
+    /// Whether it served with code of one pass when its pool was last maintained.
+    had_baseline: AtomicBool,
     pub(crate) concurrency: ConcurrencyLimit<Waiter>,
     pub(crate) pool: Pool<Instance>,
     /// Tells that task that the pool has fewer instances than it wants, or wants none.
@@ -91,13 +93,14 @@ impl Version {
         // Requests beyond its share of the node wait here, where they block no other version.
         let running_max = limits.concurrency.min(share_max(node.concurrency.limit()));
         let concurrency = ConcurrencyLimit::new(running_max, limits.queue);
-        let (maintained, refilling) = (AtomicBool::new(false), AtomicBool::new(false));
+        let [maintained, refilling, had_baseline] = [const { AtomicBool::new(false) }; 3];
         Self {
             template,
             code,
             node,
             maintained,
             refilling,
+            had_baseline,
             concurrency,
             pool,
             short: Notify::new(),

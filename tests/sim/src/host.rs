@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::{sync::watch, time::sleep};
 use wasm_fn_control::{
-    host::{Host, LogPage, Prepared, ProgressSink, Rejection},
+    host::{CodeWanted, Host, LogPage, Prepared, ProgressSink, Rejection},
     journal::Entry,
     state::Action,
 };
@@ -46,11 +46,12 @@ impl Host for SimHost {
         _: PathBuf,
         _: FunctionConfig,
         _: Arc<SecretSet>,
+        _: CodeWanted,
         _: ProgressSink,
     ) -> Result<Prepared, Rejection> {
         let takes_ms = self.node.world.lock().dice.within(0..=2000);
         sleep(Duration::from_millis(takes_ms)).await;
-        Ok(Prepared { kind: "cgi".to_owned() })
+        Ok(Prepared { kind: "cgi".to_owned(), is_optimising: false })
     }
 
     fn version(

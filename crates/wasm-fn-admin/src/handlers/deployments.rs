@@ -130,6 +130,7 @@ fn result(
         kind: deployed.kind.clone(),
         unchanged: deployed.unchanged,
         first: deployed.first,
+        optimising: deployed.is_optimising,
         split: stands.map(|stands| view::shares(&stands.split)).unwrap_or_default(),
         rollout: stands.and_then(view::rollout),
         routes: function.map(|function| view::routes(name, function, stage)).unwrap_or_default(),

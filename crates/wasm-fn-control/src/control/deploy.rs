@@ -12,7 +12,7 @@ use wasm_fn_store::Store;
 
 use crate::{
     analysis::past,
-    host::{Host, ProgressSink, Rejection},
+    host::{CodeWanted, Host, ProgressSink, Rejection},
     report::Report,
     state::{ChangeError, DeployPlan, Deployment, Growth, Imports, ReleaseStrategy, StageRule, State},
 };
@@ -51,6 +51,8 @@ pub struct Deployed {
     pub unchanged: bool,
     /// Whether the stage had no version before.
     pub first: bool,
+    /// Whether it serves with slower code until its optimised code is there.
+    pub is_optimising: bool,
     /// What the version can do beyond the one that was stable, or all it can do if there was none.
     pub growth: Growth,
     /// The state that includes the deployment.
@@ -178,7 +180,10 @@ impl<H: Host, S: Store> Control<H, S> {
                     let plan = deploy.plan(asked.as_ref(), known, self.clock.now_ms(), salt, &state)?;
                     let secrets = self.secrets_for(&deploy, &plan, &state)?;
                     let config = FunctionConfig::clone(&plan.config);
-                    let prepared = self.host.prepare(deploy.component, path, config, secrets, progress).await;
+                    // Nothing is compared with the first version of a stage.
+                    let wanted = if plan.first { CodeWanted::Soon } else { CodeWanted::Optimised };
+                    let prepared =
+                        self.host.prepare(deploy.component, path, config, secrets, wanted, progress).await;
                     prepared.map(|prepared| (prepared, imports))
                 }
                 Err(rejection) => Err(rejection),
@@ -212,7 +217,7 @@ impl<H: Host, S: Store> Control<H, S> {
         }
         let state = committed?;
         let plan = planned.expect("a commit without error has planned");
-        Ok(deploy.done(&plan, state))
+        Ok(Deployed { is_optimising: prepared.is_optimising, ..deploy.done(&plan, state) })
     }
 }
 
@@ -296,6 +301,7 @@ impl Deploy {
             kind: version.map(|version| version.build.kind.clone()).unwrap_or_default(),
             unchanged: plan.change.is_none(),
             first: plan.first,
+            is_optimising: false,
             growth: plan.growth.clone(),
             state,
         }

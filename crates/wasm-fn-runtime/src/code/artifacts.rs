@@ -32,7 +32,7 @@ use super::{
     sealed::{ReadAt, Sealed, pieces},
 };
 
-const KEY_BYTES: usize = 32;
+pub(super) const KEY_BYTES: usize = 32;
 
 /// Changes when the format of files, or of their hashes, changes.
 const FORMAT: u32 = 3;
@@ -61,6 +61,11 @@ impl Artifacts {
         kind::PREVIEW1_VERSION.hash(&mut hasher);
         FORMAT.hash(&mut hasher);
         Ok(Self { dir, key, engine: hasher.finish() })
+    }
+
+    /// The key of the data directory.
+    pub(super) fn key(&self) -> &[u8; KEY_BYTES] {
+        &self.key
     }
 
     fn name(&self, digest: Digest, kind: Kind) -> String {
@@ -264,7 +269,7 @@ impl Artifact {
 }
 
 /// Writes a temporary file and renames it to `path`, so that readers see either the old file or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let unique = rand::random::<u64>();
     let temporary = path.with_extension(format!("{unique:016x}.tmp"));
     let written = (|| {

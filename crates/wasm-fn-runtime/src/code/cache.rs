@@ -332,6 +332,44 @@ impl CodeCache {
         compiled
     }
 
+    /// Compiles a component in one pass, unless it is loaded, or the disk has its code. Its code is there in
+    /// a fifth of the time, and slow. `None` if it is not compiled in this way.
+    pub(crate) async fn load_baseline(
+        &self,
+        code: &Arc<ComponentCode>,
+        now: Duration,
+        progress: ProgressSink,
+    ) -> Option<Arc<LoadedComponent>> {
+        let (digest, loader) = (code.digest, self.options.loader.clone());
+        let source = self.options.components_dir.join(digest.to_string());
+        if code.get().is_some() || code.loading().underway.is_some() {
+            return None;
+        }
+        let began = clock::now();
+        let compile = move || {
+            if loader.has_cached(digest) {
+                None
+            } else {
+                loader.compile_baseline(digest, &source, &*progress)
+            }
+        };
+        let loaded = Arc::new(self.compiler.run(compile).await.ok().flatten()?);
+        tracing::info!(
+            component = %digest, took = ?began.elapsed(),
+            "component was compiled in one pass, so that it can serve: faster code is to come"
+        );
+        self.keep(code, &loaded, now);
+        Some(loaded)
+    }
+
+    /// Compiles a component whose code of one pass is loaded. Nothing keeps the result yet but the disk.
+    ///
+    /// # Errors
+    /// It cannot be compiled.
+    pub(crate) async fn optimise(&self, digest: Digest) -> Result<LoadedComponent, PrepareError> {
+        self.compile(digest, None, Arc::new(|_| {})).await
+    }
+
     /// Compiles a component as it was uploaded, although it can be fused. Nothing keeps the result yet.
     ///
     /// # Errors
@@ -361,11 +399,12 @@ impl CodeCache {
     }
 
     /// Keeps code loaded, and unloads other code that does not fit beside it.
-    fn keep(&self, code: &Arc<ComponentCode>, component: &Arc<LoadedComponent>, now: Duration) {
+    pub(crate) fn keep(&self, code: &Arc<ComponentCode>, component: &Arc<LoadedComponent>, now: Duration) {
         code.touch(now);
         let mut loaded = lock(&self.loaded);
         // A load that began before the component was adopted does not undo that.
-        if component.is_fused && code.get().as_ref().is_some_and(|adopted| !adopted.is_fused) {
+        let is_adopted = |code: &LoadedComponent| !code.is_fused && !code.prepared.is_baseline;
+        if component.is_fused && code.get().as_deref().is_some_and(is_adopted) {
             return;
         }
         let before = code.loaded.swap(Some(component.clone()));
@@ -392,6 +431,12 @@ impl CodeCache {
         }
         drop(unloaded);
         self.by_component.retain(|_, code| code.strong_count() > 0);
+    }
+
+    /// Compiled functions that were found again.
+    #[cfg(test)]
+    pub(crate) fn functions_found(&self) -> u64 {
+        self.options.loader.functions_found()
     }
 
     /// Blocks all loads.

@@ -10,7 +10,7 @@ use std::{
 
 use wasm_fn_memory::{Memories, MemoriesOptions, Stacks};
 use wasm_fn_pool::{PoolPlan, SlotCost};
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, WasmBacktraceDetails};
+use wasmtime::{CacheStore, Config, Engine, InstanceAllocationStrategy, Strategy, WasmBacktraceDetails};
 
 /// Address space of a memory slot: everything that 32-bit code can reach, so that bounds checks cost nothing.
 const RESERVATION_BYTES: u64 = 4 << 30;
@@ -85,10 +85,25 @@ pub(crate) enum Calls {
     Concurrent,
 }
 
-/// The engines of a node. Few guests need the more expensive one. Guests of both share the memories.
+/// How code is made.
+#[derive(Clone)]
+pub(crate) enum Codegen {
+    /// Optimised.
+    Optimised,
+    /// Optimised. Functions that were compiled before are found again. That costs time for those that were
+    /// not.
+    Incremental(Arc<dyn CacheStore>),
+    /// In one pass: in a fifth of the time, and a few times slower.
+    Baseline,
+}
+
+/// The engines of a node. Few guests need the more expensive one. Guests of all share the memories.
 pub(crate) struct Engines {
     pub(crate) sequential: Engine,
     pub(crate) concurrent: Engine,
+    /// For guests with sequential calls, compiled in one pass; `None` if there is no such compiler for this
+    /// machine.
+    pub(crate) baseline: Option<Engine>,
     pub(crate) memories: Arc<Memories>,
     pub(crate) stacks: Arc<Stacks>,
 }
@@ -111,18 +126,40 @@ impl Engines {
         })
         .map_err(addresses)?;
         let stacks = Stacks::new(slots, FIBER_STACK_BYTES).map_err(addresses)?;
-        let engine = |calls| engine(&memories, &stacks, calls).map_err(|error| refused(format!("{error:#}")));
-        Ok(Self {
-            sequential: engine(Calls::Sequential)?,
-            concurrent: engine(Calls::Concurrent)?,
-            memories,
-            stacks,
-        })
+        let engine = |calls| {
+            let engine = engine(&memories, &stacks, calls, Codegen::Optimised);
+            engine.map_err(|error| refused(format!("{error:#}")))
+        };
+        let (sequential, concurrent) = (engine(Calls::Sequential)?, engine(Calls::Concurrent)?);
+        let baseline = self::engine(&memories, &stacks, Calls::Sequential, Codegen::Baseline)
+            .inspect_err(|error| tracing::debug!(%error, "no component is compiled in one pass"))
+            .ok();
+        Ok(Self { sequential, concurrent, baseline, memories, stacks })
+    }
+
+    /// An engine that only compiles, for the guests of [`sequential`](Self::sequential) or
+    /// [`concurrent`](Self::concurrent).
+    pub(crate) fn incremental(
+        &self,
+        calls: Calls,
+        functions: Arc<dyn CacheStore>,
+    ) -> wasmtime::Result<Engine> {
+        engine(&self.memories, &self.stacks, calls, Codegen::Incremental(functions))
     }
 }
 
-fn engine(memories: &Arc<Memories>, stacks: &Arc<Stacks>, calls: Calls) -> wasmtime::Result<Engine> {
+fn engine(
+    memories: &Arc<Memories>,
+    stacks: &Arc<Stacks>,
+    calls: Calls,
+    codegen: Codegen,
+) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
+    match codegen {
+        Codegen::Optimised => {}
+        Codegen::Incremental(functions) => drop(config.enable_incremental_compilation(functions)?),
+        Codegen::Baseline => drop(config.strategy(Strategy::Winch)),
+    }
     config
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
         .with_host_memory(memories.clone())

@@ -16,6 +16,7 @@ use wasmtime::{
 use super::{
     artifacts::{Artifact, Artifacts, Compiled},
     engine::{Calls, Engines},
+    functions::CompiledFunctions,
     handler::Handler,
     kind::{self, Kind},
     linker::linker,
@@ -26,6 +27,10 @@ use crate::{guest_host::state::GuestState, node::error::RuntimeError};
 
 /// What the log says of a component that does not work with its core modules linked.
 pub(crate) const UNFUSED: &str = "it runs as it was uploaded, and its requests take more time";
+
+/// From this size on, a component is compiled in one pass first, and what it has in common with others is
+/// looked up. It is the size of interpreters. Smaller components are compiled in a second.
+const LARGE_BYTES: u64 = 4 << 20;
 
 /// A component that can be instantiated.
 pub(crate) struct LoadedComponent {
@@ -53,6 +58,9 @@ pub(crate) struct Loader {
     sequential: EngineTools,
     /// For guests with asynchronous functions.
     concurrent: EngineTools,
+    /// For guests with sequential calls that are compiled in one pass. Nothing of it is cached.
+    baseline: Option<EngineTools>,
+    functions: Arc<CompiledFunctions>,
     /// A folder with an empty file for each component that starts only as it was uploaded, named by its
     /// digest. It is kept apart from the cache, which operators may delete.
     unfused: PathBuf,
@@ -66,6 +74,8 @@ struct ComponentSource {
     functions: u64,
     /// Whether it uses an interface of 0.3, whose functions may be asynchronous.
     concurrent: bool,
+    /// Whether it has at least [`LARGE_BYTES`].
+    is_large: bool,
     bytes: Vec<u8>,
     /// The same component with fewer core instances, if possible.
     fused: Option<Vec<u8>>,
@@ -74,6 +84,8 @@ struct ComponentSource {
 /// An engine, the imports of its guests, and the code that it compiled.
 struct EngineTools {
     engine: Engine,
+    /// Compiles large components for `engine`, if there is one.
+    incremental: Option<Engine>,
     linker: Linker<GuestState>,
     artifacts: Artifacts,
     memories: Arc<Memories>,
@@ -82,12 +94,22 @@ struct EngineTools {
 impl Loader {
     /// A loader for two engines, with a cache in `data_dir`.
     pub(crate) fn new(engines: Engines, data_dir: &Path) -> Result<Self, RuntimeError> {
-        let Engines { sequential, concurrent, memories, .. } = engines;
-        Ok(Self {
-            sequential: EngineTools::new(sequential, Calls::Sequential, memories.clone(), data_dir)?,
-            concurrent: EngineTools::new(concurrent, Calls::Concurrent, memories, data_dir)?,
-            unfused: data_dir.join("unfused"),
-        })
+        let tools = |engine: &Engine, calls| {
+            EngineTools::new(engine.clone(), calls, engines.memories.clone(), data_dir)
+        };
+        let mut sequential = tools(&engines.sequential, Calls::Sequential)?;
+        let mut concurrent = tools(&engines.concurrent, Calls::Concurrent)?;
+        let baseline =
+            engines.baseline.as_ref().map(|engine| tools(engine, Calls::Sequential)).transpose()?;
+        let functions = CompiledFunctions::new(data_dir, sequential.artifacts.key());
+        for (tools, calls) in [(&mut sequential, Calls::Sequential), (&mut concurrent, Calls::Concurrent)] {
+            tools.incremental = engines
+                .incremental(calls, functions.clone())
+                .inspect_err(|error| tracing::warn!(%error, "no compiled function is found again"))
+                .ok();
+        }
+        let unfused = data_dir.join("unfused");
+        Ok(Self { sequential, concurrent, baseline, functions, unfused })
     }
 
     /// Whether there is an artefact that [`cached`](Self::cached) would try.
@@ -100,7 +122,7 @@ impl Loader {
         // A source can be large, so a cached component is loaded without it.
         [&self.sequential, &self.concurrent].into_iter().find_map(|tools| {
             let (kind, artifact) = tools.artifacts.load(digest)?;
-            Some(tools.map(digest, PreparedComponent { kind, cached: true }, artifact))
+            Some(tools.map(digest, PreparedComponent { kind, cached: true, is_baseline: false }, artifact))
         })
     }
 
@@ -120,14 +142,48 @@ impl Loader {
             tracing::warn!(%digest, %error, "artefact not cached");
         }
         progress(PrepareProgress { step: PrepareStep::Loading, functions: source.functions });
-        tools.map(digest, PreparedComponent { kind: source.kind, cached: false }, artifact)
+        tools.map(
+            digest,
+            PreparedComponent { kind: source.kind, cached: false, is_baseline: false },
+            artifact,
+        )
+    }
+
+    /// Compiles the component at `source` in one pass, if it is large: in a fifth of the time of
+    /// [`compile`](Self::compile), which has to follow, because this code is slow and is not cached. `None` if
+    /// that is not possible.
+    pub(crate) fn compile_baseline(
+        &self,
+        digest: Digest,
+        source: &Path,
+        progress: &(dyn Fn(PrepareProgress) + Send + Sync),
+    ) -> Option<LoadedComponent> {
+        let tools = self.baseline.as_ref()?;
+        if !fs::metadata(source).is_ok_and(|file| file.len() >= LARGE_BYTES) {
+            return None;
+        }
+        let compiled = read(digest, source, progress).and_then(|source| {
+            if source.concurrent {
+                return Ok(None);
+            }
+            let (_, artifact) =
+                tools
+                    .compile_bytes(&source.bytes, &source.digest.to_string(), false, None)
+                    .map_err(|error| PrepareError::Unsupported { reason: format!("{error:#}") })?;
+            let prepared = PreparedComponent { kind: source.kind, cached: false, is_baseline: true };
+            tools.map(digest, prepared, artifact).map(Some)
+        });
+        // The usual way tells what is wrong with it, if anything is.
+        let compiled = compiled
+            .inspect_err(|error| tracing::debug!(%digest, %error, "a component is not compiled in one pass"));
+        compiled.ok().flatten()
     }
 
     /// Compiles the component at `source` as it was uploaded. Takes seconds.
     pub(crate) fn compile_unfused(&self, digest: Digest, source: &Path) -> Result<Unfused, PrepareError> {
         let source = read(digest, source, &|_| {})?;
         let (tools, compiled, artifact) = self.compile_source(&source)?;
-        let prepared = PreparedComponent { kind: source.kind, cached: false };
+        let prepared = PreparedComponent { kind: source.kind, cached: false, is_baseline: false };
         Ok(Unfused { loaded: tools.map(digest, prepared, artifact)?, compiled, source })
     }
 
@@ -145,6 +201,12 @@ impl Loader {
         loaded
     }
 
+    /// Compiled functions that were found again.
+    #[cfg(test)]
+    pub(crate) fn functions_found(&self) -> u64 {
+        self.functions.found()
+    }
+
     fn remember_unfused(&self, digest: Digest) -> io::Result<()> {
         fs::create_dir_all(&self.unfused)?;
         fs::File::create(self.unfused.join(digest.to_string()))?.sync_all()
@@ -154,13 +216,14 @@ impl Loader {
         &self,
         source: &ComponentSource,
     ) -> Result<(&EngineTools, Compiled, Artifact), PrepareError> {
+        let functions = source.is_large.then_some(&*self.functions);
         if !source.concurrent
-            && let Ok((compiled, artifact)) = self.sequential.compile(source)
+            && let Ok((compiled, artifact)) = self.sequential.compile(source, functions)
         {
             return Ok((&self.sequential, compiled, artifact));
         }
         // It may have asynchronous functions all the same. If not, this error is the reason.
-        let (compiled, artifact) = self.concurrent.compile(source)?;
+        let (compiled, artifact) = self.concurrent.compile(source, functions)?;
         Ok((&self.concurrent, compiled, artifact))
     }
 }
@@ -175,9 +238,10 @@ fn read(
     let recognised = kind::recognise(&bytes)?;
     let (kind, functions, concurrent) = (recognised.kind, recognised.functions, recognised.concurrent);
     progress(PrepareProgress { step: PrepareStep::Compiling, functions });
+    let is_large = bytes.len() as u64 >= LARGE_BYTES;
     let bytes = kind::into_component(&recognised, bytes)?;
     size::check(&bytes).map_err(|reason| PrepareError::Invalid { reason })?;
-    Ok(ComponentSource { digest, kind, functions, concurrent, bytes, fused: None })
+    Ok(ComponentSource { digest, kind, functions, concurrent, is_large, bytes, fused: None })
 }
 
 impl EngineTools {
@@ -190,18 +254,22 @@ impl EngineTools {
         let artifacts = Artifacts::open(data_dir, &engine)
             .map_err(|source| RuntimeError::Artifacts { dir: data_dir.to_owned(), source })?;
         let linker = linker(&engine, calls).map_err(|error| RuntimeError::Linker(format!("{error:#}")))?;
-        Ok(Self { engine, linker, artifacts, memories })
+        Ok(Self { engine, incremental: None, linker, artifacts, memories })
     }
 
     /// Compiles `source`, fused if that works.
-    fn compile(&self, source: &ComponentSource) -> Result<(Compiled, Artifact), PrepareError> {
+    fn compile(
+        &self,
+        source: &ComponentSource,
+        functions: Option<&CompiledFunctions>,
+    ) -> Result<(Compiled, Artifact), PrepareError> {
         let (digest, name) = (source.digest, source.digest.to_string());
-        let why = match self.compile_fused(source, &name) {
+        let why = match self.compile_fused(source, &name, functions) {
             Some(Ok(compiled)) => return Ok(compiled),
             Some(Err(error)) => Some(format!("{error:#}")),
             None => None,
         };
-        let compiled = self.compile_bytes(&source.bytes, &name, false);
+        let compiled = self.compile_bytes(&source.bytes, &name, false, functions);
         let (compiled, artifact) = compiled.map_err(|error| {
             PrepareError::of_host(digest, &error).unwrap_or_else(|| not_compiled(&source.bytes, &error))
         })?;
@@ -221,8 +289,15 @@ impl EngineTools {
         component: &[u8],
         name: &str,
         is_fused: bool,
+        functions: Option<&CompiledFunctions>,
     ) -> wasmtime::Result<(Compiled, Artifact)> {
-        let compiled = Compiled::new(&self.engine, component, is_fused)?;
+        let compiled = match (&self.incremental, functions) {
+            (Some(engine), Some(functions)) => {
+                let _session = functions.begin();
+                Compiled::new(engine, component, is_fused)?
+            }
+            _ => Compiled::new(&self.engine, component, is_fused)?,
+        };
         let artifact = compiled.artifact(name)?;
         Ok((compiled, artifact))
     }
@@ -232,10 +307,11 @@ impl EngineTools {
         &self,
         source: &ComponentSource,
         name: &str,
+        functions: Option<&CompiledFunctions>,
     ) -> Option<wasmtime::Result<(Compiled, Artifact)>> {
         let fused = source.fused.as_ref()?;
         Some(size::check(fused).map_err(wasmtime::Error::msg).and_then(|()| {
-            let (compiled, artifact) = self.compile_bytes(fused, name, true)?;
+            let (compiled, artifact) = self.compile_bytes(fused, name, true, functions)?;
             self.link(source.kind, &artifact)?;
             Ok((compiled, artifact))
         }))

@@ -13,6 +13,8 @@ pub struct PreparedComponent {
     pub kind: Kind,
     /// Whether its native code was in the cache already.
     pub cached: bool,
+    /// Whether it serves with code of one pass, which optimised code takes the place of later.
+    pub is_baseline: bool,
 }
 
 /// A step of preparing a component.

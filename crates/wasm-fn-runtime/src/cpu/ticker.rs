@@ -10,7 +10,7 @@ use std::{
 };
 
 use wasm_fn_pool::RunQueue;
-use wasmtime::EngineWeak;
+use wasmtime::{Engine, EngineWeak};
 
 use crate::{
     code::engine::{EngineError, Engines},
@@ -57,7 +57,8 @@ impl EpochTicker {
     pub(crate) fn start(engines: &Engines, threads: u32, guests_max: u32) -> Result<Arc<Self>, EngineError> {
         let this = Arc::new(Self::new(threads, guests_max));
         let ticking = this.clone();
-        let engines = [engines.sequential.weak(), engines.concurrent.weak()];
+        let all = [Some(&engines.sequential), Some(&engines.concurrent), engines.baseline.as_ref()];
+        let engines: Vec<_> = all.into_iter().flatten().map(Engine::weak).collect();
         let thread = thread::Builder::new().name("epoch".to_owned()).spawn(move || {
             let mut slices_left = 0;
             while let Some(computing) = ticking.advance(&engines) {

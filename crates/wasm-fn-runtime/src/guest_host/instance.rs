@@ -31,6 +31,8 @@ pub(crate) struct Instance {
     pub(crate) meter: Arc<Meter>,
     /// Requests that it may still serve.
     pub(crate) uses_left: u32,
+    /// Whether it runs code of one pass.
+    pub(crate) is_baseline: bool,
     /// Its slot on the node, which is free again when this is dropped.
     slot: StartPermit,
 }
@@ -54,7 +56,7 @@ impl InstanceTemplate {
         loaded: &LoadedComponent,
         slot: StartPermit,
     ) -> Result<Instance, Fault> {
-        let LoadedComponent { pre, handler, image, .. } = loaded;
+        let LoadedComponent { pre, handler, image, prepared, .. } = loaded;
         let meter = Arc::new(Meter::new(self.ticker.clone()));
         let mut store = Store::new(pre.engine(), GuestState::new(self.clone(), meter.clone()));
         store.limiter(|state| state);
@@ -72,7 +74,7 @@ impl InstanceTemplate {
         let export = export.map_err(|error| self.start_fault(&meter, &error))?;
         // A command's program ends with its run.
         let uses_left = if matches!(export, Export::Command(_)) { 1 } else { self.limits.reuse };
-        Ok(Instance { store, export, meter, uses_left, slot })
+        Ok(Instance { store, export, meter, uses_left, is_baseline: prepared.is_baseline, slot })
     }
 
     /// [`instantiate`](Self::instantiate) without waiting. Returns `None`, and gives up the start, if it

@@ -66,7 +66,8 @@ impl Guest {
     {
         let Invocation { request, request_id, stage, client, scheme, port, effect_check, .. } = invocation;
         let is_head = request.method() == http::Method::HEAD;
-        instance.store.data_mut().serve(Served { request_id, stage }, effect_check, is_head);
+        let served = Served { request_id, stage };
+        instance.store.data_mut().serve(served, effect_check, is_head);
         // A ready instance has waited for many epochs. It should not yield before it has begun.
         instance.store.set_epoch_deadline(1);
         let meter = instance.meter.clone();

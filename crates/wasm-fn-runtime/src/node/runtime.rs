@@ -13,7 +13,7 @@ use wasm_fn_pool::{ConcurrencyLimit, MemoryBudget, PoolPlan, Slots};
 use wasm_fn_secrets::SecretSet;
 
 use super::{
-    burst_detector::BurstDetector, error::RuntimeError, resources::NodeResources,
+    burst_detector::BurstDetector, error::RuntimeError, preparation::Preparation, resources::NodeResources,
     teardown_limit::TeardownLimit,
 };
 use crate::{
@@ -22,16 +22,14 @@ use crate::{
         cache::{CodeCache, CodeCacheOptions, ComponentCode, ForVersion},
         engine::{self, Engines, InstanceMemoryReset},
         kind,
-        loader::{LoadedComponent, Loader, UNFUSED},
+        loader::Loader,
         prepare::{PrepareError, PrepareProgress, PreparedComponent},
     },
     cpu::ticker::EpochTicker,
-    fault::Fault,
     guest_host::{
         egress::policy::EgressOptions,
         keyvalue::{BucketStore, NamedBuckets},
         logs::{GuestLogPage, LogRing},
-        template::InstanceTemplate,
     },
     version::{Version, VersionSpec},
 };
@@ -149,49 +147,32 @@ impl Runtime {
         secrets: Arc<SecretSet>,
         progress: Arc<dyn Fn(PrepareProgress) + Send + Sync>,
     ) -> Result<PreparedComponent, PrepareError> {
-        let code = self.node.codes.of(digest);
-        let at_hand = code.get().is_some();
-        let loaded = self.node.codes.load(&code, self.node.now(), None, progress).await?;
-        let prepared = PreparedComponent { cached: loaded.prepared.cached || at_hand, ..loaded.prepared };
+        self.preparation(digest, config, secrets).run(progress).await
+    }
+
+    /// [`prepare`](Self::prepare), but a large component whose code is not cached can be called as soon as
+    /// code of one pass is there, in a fifth of the time. It is a few times slower. Optimised code takes its
+    /// place later, without a pause. So use this only where nobody compares the latency of the component.
+    ///
+    /// # Errors
+    /// It is not a function that this node can run under `config` with `secrets`.
+    pub async fn prepare_quick(
+        &self,
+        digest: Digest,
+        config: &FunctionConfig,
+        secrets: Arc<SecretSet>,
+        progress: Arc<dyn Fn(PrepareProgress) + Send + Sync>,
+    ) -> Result<PreparedComponent, PrepareError> {
+        self.preparation(digest, config, secrets).run_quick(progress).await
+    }
+
+    fn preparation(&self, digest: Digest, config: &FunctionConfig, secrets: Arc<SecretSet>) -> Preparation {
         let log = Arc::new(LogRing::new(watch::channel(0).0));
         // What runs without a request opens no bucket.
         let buckets = NamedBuckets::new();
         let template = self.node.template(VersionNo::FIRST, config.clone(), secrets, buckets, log);
         let template = Arc::new(template);
-        let fault = match self.try_start(&template, &loaded).await {
-            Err(fault) if loaded.is_fused && is_of_guest(&fault) => {
-                // It may be the linking that broke it.
-                let unfused = self.node.codes.compile_unfused(digest).await?;
-                match self.try_start(&template, &unfused.loaded).await {
-                    Ok(()) => {
-                        tracing::warn!(
-                            component = %digest, %fault,
-                            "component does not start with its core modules linked: {UNFUSED}"
-                        );
-                        self.node.codes.adopt(&code, unfused, self.node.now()).await?;
-                        return Ok(prepared);
-                    }
-                    Err(Fault::NodeOverloaded { .. }) => fault,
-                    Err(fault) => fault,
-                }
-            }
-            Ok(()) | Err(Fault::NodeOverloaded { .. }) => return Ok(prepared),
-            Err(fault) => fault,
-        };
-        Err(match fault {
-            Fault::OutOfMemory { limit_bytes } => PrepareError::Memory { limit_bytes },
-            fault => PrepareError::Start { reason: fault.to_string() },
-        })
-    }
-
-    /// Starts an instance that nobody uses.
-    async fn try_start(
-        &self,
-        template: &Arc<InstanceTemplate>,
-        loaded: &LoadedComponent,
-    ) -> Result<(), Fault> {
-        let permit = self.node.slots.try_take().ok_or_else(Fault::node_overloaded)?;
-        template.instantiate_in_time(loaded, permit).await.map(drop)
+        Preparation { node: self.node.clone(), code: self.node.codes.of(digest), template }
     }
 
     /// A handle on a version.
@@ -264,11 +245,6 @@ impl Runtime {
         let ring = self.logs.entry(function.clone());
         ring.or_insert_with(|| Arc::new(LogRing::new(self.log_changes.clone()))).clone()
     }
-}
-
-/// Whether `fault` is due to what the guest does when it starts, not to the node or a limit of memory.
-fn is_of_guest(fault: &Fault) -> bool {
-    !matches!(fault, Fault::NodeOverloaded { .. } | Fault::OutOfMemory { .. })
 }
 
 /// Maintains the pools and the code cache until the runtime and its versions are gone.

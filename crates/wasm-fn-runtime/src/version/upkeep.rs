@@ -38,7 +38,7 @@ impl Version {
     /// otherwise.
     pub(crate) fn check_in(self: &Arc<Self>, mut instance: Instance) {
         instance.uses_left = instance.uses_left.saturating_sub(1);
-        if instance.uses_left > 0 {
+        if instance.uses_left > 0 && !(instance.is_baseline && self.has_optimised()) {
             instance.meter.forget_refusals();
             drop(self.pool.check_in(thread_number(), instance));
         } else {
@@ -73,6 +73,23 @@ impl Version {
     /// Drops a ready instance, so that its slot is free. Returns `false` when there is none.
     pub(crate) fn reclaim(&self) -> bool {
         self.pool.reclaim().is_some()
+    }
+
+    /// Whether its code is loaded, and optimised.
+    fn has_optimised(&self) -> bool {
+        self.code.get().as_ref().is_some_and(|loaded| !loaded.prepared.is_baseline)
+    }
+
+    /// Drops the ready instances of code of one pass once optimised code is there. All that are ready then
+    /// were made before it was, or are as good as new.
+    fn drop_outdated(&self) {
+        let is_baseline = self.code.get().as_ref().is_some_and(|loaded| loaded.prepared.is_baseline);
+        if is_baseline {
+            self.had_baseline.store(true, Ordering::Relaxed);
+        } else if self.had_baseline.load(Ordering::Relaxed) && self.has_optimised() {
+            self.had_baseline.store(false, Ordering::Relaxed);
+            while self.reclaim() {}
+        }
     }
 
     /// Lets the node adapt the pool to the load from now on. The code stays loaded as long as it does.
@@ -126,6 +143,7 @@ impl Version {
     /// when there is nothing left to maintain.
     pub(crate) fn maintain(self: &Arc<Self>, now: Duration) -> Option<Duration> {
         drop(self.pool.resize(now, self.concurrency.running() as usize));
+        self.drop_outdated();
         let rest = if self.pool.is_passive() { PASSIVE_REST } else { Duration::ZERO };
         if self.pool.target() > 0 {
             self.keep_ready();

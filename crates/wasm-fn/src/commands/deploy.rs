@@ -127,6 +127,9 @@ async fn finish(
     if let Some(note) = lines::pending(result) {
         output.talk(&note);
     }
+    if let Some(note) = lines::optimising(result) {
+        output.talk(&note);
+    }
     if let Some(note) = lines::growth(result) {
         output.talk(&note);
     }

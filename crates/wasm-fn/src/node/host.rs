@@ -12,7 +12,7 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use tokio::sync::watch;
 use wasm_fn_control::host::{
-    Host, LogLine, LogPage, LogRequest, LogStream, Prepared, Progress, ProgressSink, Rejection,
+    CodeWanted, Host, LogLine, LogPage, LogRequest, LogStream, Prepared, Progress, ProgressSink, Rejection,
 };
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Scheme, StageName, VersionNo};
 use wasm_fn_runtime::{
@@ -56,6 +56,7 @@ impl Host for RuntimeHost {
         _component: PathBuf,
         config: FunctionConfig,
         secrets: Arc<SecretSet>,
+        wanted: CodeWanted,
         progress: ProgressSink,
     ) -> Result<Prepared, Rejection> {
         let sink = Arc::new(move |at: wasm_fn_runtime::PrepareProgress| {
@@ -66,9 +67,12 @@ impl Host for RuntimeHost {
             };
             progress(Progress { stage, done: 0, total: at.functions });
         });
-        let prepared = self.runtime.prepare(digest, &config, secrets, sink).await;
+        let prepared = match wanted {
+            CodeWanted::Optimised => self.runtime.prepare(digest, &config, secrets, sink).await,
+            CodeWanted::Soon => self.runtime.prepare_quick(digest, &config, secrets, sink).await,
+        };
         let prepared = prepared.map_err(|error| rejection(&error))?;
-        Ok(Prepared { kind: prepared.kind.to_string() })
+        Ok(Prepared { kind: prepared.kind.to_string(), is_optimising: prepared.is_baseline })
     }
 
     fn version(

@@ -57,6 +57,15 @@ pub(crate) fn pending(result: &api::DeployResult) -> Option<String> {
     Some(visible(&text))
 }
 
+/// That the version of a deployment is to become faster.
+pub(crate) fn optimising(result: &api::DeployResult) -> Option<String> {
+    let text = format!(
+        "note: {} serves already, and gets faster in a while: it is still being optimised",
+        result.version
+    );
+    result.optimising.then(|| visible(&text))
+}
+
 /// What the version of a deployment can do, as far as that is news.
 pub(crate) fn growth(result: &api::DeployResult) -> Option<String> {
     let growth = Some(result.growth.join("; ")).filter(|growth| !growth.is_empty())?;

@@ -373,6 +373,7 @@ fn a_deployment_is_one_line() {
         kind: "wasi:http 0.2".to_owned(),
         unchanged: false,
         first: false,
+        optimising: false,
         split: split(shares),
         rollout: None,
         routes: vec!["/hello/*".to_owned()],
@@ -407,6 +408,11 @@ fn a_deployment_is_one_line() {
     check(
         &lines::deployed(&first),
         &expect!["hello v2 is live at 100% in stage staging: the first version has all traffic"],
+    );
+    assert_eq!(lines::optimising(&first), None);
+    check(
+        &lines::optimising(&api::DeployResult { optimising: true, ..first }).unwrap(),
+        &expect!["note: v2 serves already, and gets faster in a while: it is still being optimised"],
     );
 }
 

@@ -10,7 +10,7 @@ use wasm_fn_core::{Limits, Scheme, StageName};
 
 use super::*;
 use crate::{
-    BodyError, GuestLogStream, Invocation, InvocationError, Kind, KindError, LogStage, ResponseBody,
+    BodyError, Fault, GuestLogStream, Invocation, InvocationError, Kind, KindError, LogStage, ResponseBody,
     slot_cost,
 };
 
@@ -19,6 +19,7 @@ mod commands;
 mod computing;
 mod egress;
 mod loading;
+mod optimising;
 mod preparing;
 mod pressure;
 mod rollouts;
@@ -198,7 +199,7 @@ async fn every_kind_answers() {
         ("c-hello", Kind::Command, "hello from C\n"),
     ] {
         let prepared = node.prepare(&prebuilt(guest), &FunctionConfig::default()).await.unwrap();
-        assert_eq!(prepared, PreparedComponent { kind, cached: false }, "{guest}");
+        assert_eq!(prepared, PreparedComponent { kind, cached: false, is_baseline: false }, "{guest}");
         let version = node.version(guest, FunctionConfig::default());
         assert_eq!(ok(&version, "/").await, answer, "{guest}");
         assert_eq!(ok(&version, "/").await, answer, "{guest}");

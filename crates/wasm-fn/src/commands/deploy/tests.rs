@@ -16,6 +16,7 @@ fn result() -> api::DeployResult {
         kind: "wasi:http 0.2".to_owned(),
         unchanged: false,
         first: false,
+        optimising: false,
         split: vec![share("v2", "100%")],
         rollout: None,
         routes: vec!["/hello/*".to_owned()],

@@ -150,6 +150,7 @@ async fn wait(rollout: Option<RolloutView>) -> Result<u8, Fault> {
         kind: "cgi".to_owned(),
         unchanged: false,
         first: rollout.is_none(),
+        optimising: false,
         split: vec![],
         rollout,
         routes: vec![],
