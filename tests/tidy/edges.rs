@@ -8,7 +8,7 @@ use crate::sources::{none, of_crate, root};
 
 /// Every crate with those of the project that it depends on. The binary may know all of them, and xtask
 /// none.
-const EDGES: [(&str, &[&str]); 18] = [
+const EDGES: [(&str, &[&str]); 19] = [
     ("wasm-fn-access", &["wasm-fn-core"]),
     (
         "wasm-fn-admin",
@@ -31,6 +31,7 @@ const EDGES: [(&str, &[&str]); 18] = [
     ("wasm-fn-events", &["wasm-fn-core"]),
     ("wasm-fn-fuse", &[]),
     ("wasm-fn-memory", &["wasm-fn-thread"]),
+    ("wasm-fn-oci", &["wasm-fn-core"]),
     ("wasm-fn-oidc", &["wasm-fn-access"]),
     ("wasm-fn-pool", &["wasm-fn-core"]),
     ("wasm-fn-router", &["wasm-fn-core"]),
