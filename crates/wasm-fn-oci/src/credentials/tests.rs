@@ -137,14 +137,14 @@ async fn programs_that_fail_are_named() {
     for (script, config, fact) in [
         ("echo 'the keychain is locked'; exit 1", r#"{"credsStore": "test"}"#, "the keychain is locked"),
         ("echo hunter2", r#"{"credsStore": "test"}"#, "its answer is not as expected"),
-        ("yes hunter2", r#"{"credsStore": "test"}"#, "its answer is not as expected"),
+        ("yes endless", r#"{"credsStore": "test"}"#, "endless endless"),
         ("", r#"{"credsStore": "missing"}"#, "it cannot be started"),
         ("", r#"{"credsStore": "../test"}"#, "its name has other characters"),
     ] {
         let error = asked(script, config).await.unwrap_err();
         assert!(error.starts_with("docker-credential-"), "{error}");
         assert!(error.contains("for ghcr.io") && error.contains(fact), "{error}");
-        assert!(!error.contains("hunter2"), "{error}");
+        assert!(!error.contains("hunter2") && error.len() < 400, "{error}");
     }
 }
 

@@ -25,9 +25,9 @@ fn parts(module: &[u8], annotations: &[(&str, &str)]) -> Parts {
 #[test]
 fn a_component_is_laid_out_as_other_tools_do() {
     let parts = parts(COMPONENT, &[("org.opencontainers.image.revision", "abc")]);
-    expect![[r#"{"created":"2026-01-01T00:00:00Z","architecture":"wasm","os":"wasip2","layerDigests":["sha256:7b1b3d9a"],"component":{"exports":[],"imports":[]}}"#]]
+    expect![[r#"{"created":"2026-01-01T00:00:00Z","architecture":"wasm","os":"wasip2","layerDigests":["sha256:24eaf343"],"component":{"exports":[],"imports":[]}}"#]]
     .assert_eq(&shortened(&parts.config));
-    expect![[r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.wasm.config.v0+json","digest":"sha256:00000000","size":206},"layers":[{"mediaType":"application/wasm","digest":"sha256:7b1b3d9a","size":8}],"annotations":{"org.opencontainers.image.created":"2026-01-01T00:00:00Z","org.opencontainers.image.revision":"abc"}}"#]]
+    expect![[r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.wasm.config.v0+json","digest":"sha256:9a05dc22","size":201},"layers":[{"mediaType":"application/wasm","digest":"sha256:24eaf343","size":8}],"annotations":{"org.opencontainers.image.created":"2026-01-01T00:00:00Z","org.opencontainers.image.revision":"abc"}}"#]]
     .assert_eq(&shortened(&parts.manifest));
 }
 

@@ -42,7 +42,8 @@ fn a_signature_by_the_key_is_good() {
 #[test]
 fn other_keys_bytes_and_signatures_are_refused() {
     let good = layer(Some(PAYLOAD_SIGNATURE));
-    let check = |pem, payload: &str, layer| key(pem).check(payload.as_bytes(), layer, signed());
+    let check =
+        |pem: &str, payload: &str, layer: &Descriptor| key(pem).check(payload.as_bytes(), layer, signed());
     assert_eq!(check(OTHER_KEY, PAYLOAD, &good), Err(SignatureError::Wrong));
     assert_eq!(check(KEY, &PAYLOAD.replace("acme", "evil"), &good), Err(SignatureError::Wrong));
     assert_eq!(check(KEY, "", &good), Err(SignatureError::Wrong));
