@@ -9,6 +9,7 @@ pub(crate) mod guests;
 #[path = "../../crates/wasm-fn-oidc/src/tests/issuer.rs"]
 pub(crate) mod issuer;
 pub(crate) mod programs;
+pub(crate) mod registry;
 pub(crate) mod tls;
 
 use std::{

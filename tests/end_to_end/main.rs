@@ -46,6 +46,8 @@ mod importing;
 #[cfg(test)]
 mod interpreted;
 #[cfg(test)]
+mod jobs;
+#[cfg(test)]
 mod keeping_secrets;
 #[cfg(test)]
 mod killing;
@@ -63,6 +65,10 @@ mod permitted;
 mod previewing;
 #[cfg(test)]
 mod proxied;
+#[cfg(test)]
+mod pushing;
+#[cfg(test)]
+mod registry;
 #[cfg(test)]
 mod releasing;
 #[cfg(test)]

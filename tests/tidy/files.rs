@@ -94,6 +94,20 @@ fn page_on_functions_shows_the_examples_as_they_are() {
 }
 
 #[test]
+fn page_on_ci_shows_its_files_as_they_are() {
+    let page = std::fs::read_to_string(root().join("docs/ci.md")).unwrap();
+    let shown = |file: &&str| {
+        let text = std::fs::read_to_string(root().join("docs/ci").join(file)).unwrap();
+        page.contains(&format!("\n{text}```\n"))
+    };
+    let files = ["github-actions.yml", "gitlab-ci.yml", "node.toml"];
+    let missing = files.into_iter().filter(|file| !shown(file));
+    none(
+        &missing.map(|file| format!("docs/ci.md does not show docs/ci/{file} as it is")).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
 fn prebuilt_guests_are_built_from_these_sources() {
     xtask::guests::check(&root()).unwrap();
 }

@@ -68,7 +68,7 @@ pub enum RegistryError {
         max: u64,
     },
     /// What came is not what was asked for.
-    #[error("{what} of {reference} has the digest sha256:{found}, expected sha256:{expected}")]
+    #[error("the {what} of {reference} has the digest sha256:{found}, expected sha256:{expected}")]
     DigestMismatch {
         /// `manifest` or `module`.
         what: &'static str,

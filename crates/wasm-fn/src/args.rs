@@ -31,7 +31,9 @@ pub(crate) use access::{
 };
 pub(crate) use backup::{Backup, Restore};
 pub(crate) use config::{Config, ConfigCommand};
-pub(crate) use deploy::{Deploy, DeployRollout, DeployStrategy, OnFail, PromoteStage, Release, Waiting};
+pub(crate) use deploy::{
+    Deploy, DeployRollout, DeployStrategy, Hook, OnFail, PromoteStage, Push, Registry, Release, Waiting,
+};
 pub(crate) use identity::{Login, Logout, Whoami};
 pub(crate) use kv::{Kv, KvCommand, KvList, KvOne, KvPlace, KvPut};
 pub(crate) use listen::listen_address;
@@ -79,6 +81,10 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Creates a new version of a function and sends traffic to it
     Deploy(Deploy),
+    /// Pushes a component to a registry, from which `deploy oci://…` takes it
+    Push(Push),
+    /// Prints a post-receive hook for a git server: it builds and deploys what is pushed
+    Hook(Hook),
     /// Shows the status of all functions, or of one function's versions
     Status(Status),
     /// Lists the versions of a function

@@ -38,9 +38,10 @@ impl Command {
     /// The format of this command's data and errors.
     pub(crate) fn format(&self) -> Format {
         let connection = match self {
-            Self::Serve(_) | Self::Demo(_) | Self::Completions(_) => return Format::Table,
+            Self::Serve(_) | Self::Demo(_) | Self::Completions(_) | Self::Hook(_) => return Format::Table,
             Self::Doctor(args) => return args.output,
             Self::Restore(args) => return args.output,
+            Self::Push(args) => return args.output,
             Self::Backup(args) => &args.connection,
             Self::Config(args) => {
                 let args::ConfigCommand::Check(args) = &args.command;
@@ -110,6 +111,7 @@ pub(crate) fn run(command: Command) -> Result<u8, Fault> {
         }
         Command::Completions(args) => completions(&args),
         Command::Config(args) => config::run(args),
+        Command::Hook(args) => deploy::hook::run(&args),
         command => block_on(tokio::runtime::Builder::new_current_thread(), client(command)),
     }
 }
@@ -130,6 +132,7 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Backup(args) => backup::backup(args, output).await,
         Command::Restore(args) => backup::restore(args, output).await,
         Command::Deploy(args) => deploy::run(args, output).await,
+        Command::Push(args) => deploy::push::run(args, output).await,
         Command::PromoteStage(args) => deploy::promote_stage(args, output).await,
         Command::Status(args) => status::run(args, output).await,
         Command::Versions(args) => functions::versions(args, output).await,
@@ -156,7 +159,11 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Events(args) => events::inbox::run(args, output).await,
         Command::Tokens(args) => access::tokens::run(args, output).await,
         Command::Audit(args) => access::audit::run(args, output).await,
-        Command::Serve(_) | Command::Demo(_) | Command::Completions(_) | Command::Config(_) => {
+        Command::Serve(_)
+        | Command::Demo(_)
+        | Command::Completions(_)
+        | Command::Config(_)
+        | Command::Hook(_) => {
             unreachable!("these commands do not talk to a node and were run before")
         }
     }

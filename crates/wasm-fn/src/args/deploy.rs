@@ -1,10 +1,16 @@
 //! `wasm-fn deploy` and `wasm-fn promote-stage` as typed.
 
+mod hook;
+mod registry;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
 use wasm_fn_core::{FunctionName, StageName, Weight, WeightError};
 use wasm_fn_rollout::{Plan, PlanSpec, Step, StepError, Strategy};
+
+pub(crate) use hook::Hook;
+pub(crate) use registry::{Push, Registry};
 
 use super::Connection;
 
@@ -20,7 +26,8 @@ const WAITING: &str = "Waiting";
 /// `deploy`.
 #[derive(Debug, Args)]
 pub(crate) struct Deploy {
-    /// The component or command module [default: the function's `component` in wasm-fn.toml]
+    /// The component or command module, or an artifact in a registry: `oci://REGISTRY/REPOSITORY:TAG`
+    /// [default: the function's `component` in wasm-fn.toml]
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
     /// The function [default: the one with this FILE in wasm-fn.toml, or else a name made from FILE's name]
@@ -31,6 +38,11 @@ pub(crate) struct Deploy {
     pub(crate) stage: StageName,
     #[command(flatten)]
     pub(crate) release: Release,
+    /// PEM file with the public key of cosign that must have signed the artifact
+    #[arg(help_heading = "Registry", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) verify_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) registry: Registry,
 }
 
 /// `promote-stage`.

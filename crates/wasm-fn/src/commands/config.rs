@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::DONE;
 use crate::{
     args::{self, ConfigCommand},
-    config::{ConfigFile, FILE, Serve},
+    config::{ConfigFile, FILE, ModuleSource, Serve},
     fault::Fault,
     output::{Output, visible},
 };
@@ -26,7 +26,8 @@ struct CheckedFunction {
     #[serde(skip_serializing_if = "Option::is_none")]
     component: Option<String>,
     /// Whether there is a file at the component's path. A build may be about to make it.
-    component_exists: bool,
+    /// Not known of an artifact in a registry, which is not asked.
+    component_exists: Option<bool>,
 }
 
 pub(super) fn run(args: args::Config) -> Result<u8, Fault> {
@@ -36,7 +37,7 @@ pub(super) fn run(args: args::Config) -> Result<u8, Fault> {
     let checked = check(&path)?;
     output.data(&checked, Checked::line)?;
     for CheckedFunction { function, component, .. } in
-        checked.functions.iter().filter(|function| !function.component_exists)
+        checked.functions.iter().filter(|function| function.component_exists == Some(false))
     {
         if let Some(component) = component {
             output
@@ -57,8 +58,12 @@ fn check(path: &Path) -> Result<Checked, Fault> {
         // Some bounds are the node's: the patterns of checks, and how many there may be.
         wasm_fn_admin::check_release(&found.rollout.strategy, &found.rollout.options, &found.gate)
             .map_err(|what| in_file(format!("function.{function}: {what}")))?;
-        let component_exists = found.component.as_ref().is_some_and(|component| component.is_file());
-        let component = found.component.map(|component| component.display().to_string());
+        let component_exists = match &found.component {
+            Some(ModuleSource::File(path)) => Some(path.is_file()),
+            Some(ModuleSource::Registry(_)) => None,
+            None => Some(false),
+        };
+        let component = found.component.map(|component| component.to_string());
         Ok(CheckedFunction { function: function.to_string(), component, component_exists })
     });
     Ok(Checked { file: path.display().to_string(), functions: functions.collect::<Result<_, Fault>>()? })

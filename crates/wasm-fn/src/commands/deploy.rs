@@ -1,8 +1,12 @@
-//! `wasm-fn deploy`: uploads the file, deploys the version, and can wait for its rollout. `wasm-fn
+//! `wasm-fn deploy`: uploads the module, deploys the version, and can wait for its rollout. `wasm-fn
 //! promote-stage`: does the same with a version that the node has.
 
 mod again;
+pub(super) mod hook;
 mod progress;
+pub(super) mod push;
+mod registry;
+mod source;
 
 use http::Method;
 use serde::Serialize;
@@ -17,17 +21,24 @@ use super::{
 use crate::{
     args,
     client::{Client, ClientError, Upload},
-    config::{self, Deployment},
+    config::{self, Deployment, ModuleSource},
     fault::Fault,
     output::{Output, lines, visible},
 };
 use progress::Progress;
+use source::Module;
 
 pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault> {
     let deployment = Deployment::resolve(&args)?;
     let Deployment { function, component, config, release, name_derived, not_in } = deployment;
     if name_derived {
-        output.talk(&format!("the function is named {function} after the file; choose another name with -f"));
+        let after = match component {
+            ModuleSource::File(_) => "file",
+            ModuleSource::Registry(_) => "repository",
+        };
+        output.talk(&format!(
+            "the function is named {function} after the {after}; choose another name with -f"
+        ));
     }
     if let Some(file) = &not_in {
         let file = file.display().to_string();
@@ -37,39 +48,41 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
         ));
     }
     let failed = || format!("`{function}` was not deployed");
-    let (digest, bytes) = Upload::digest(&component).map_err(|error| {
-        Fault::new("unreadable-file", failed(), format!("{}: {error}", component.display()))
-    })?;
-    let client = connect(&args.release.connection)?;
+    let name = component.to_string();
+    let args::Deploy { registry, verify_key, stage, release: typed, .. } = args;
+    let module = Module::find(component, &registry, verify_key.as_deref(), failed()).await?;
+    let (digest, bytes) = (module.component, module.bytes);
+    let client = connect(&typed.connection)?;
     // This comes first, so that a refused token is reported before the upload.
     let node: api::NodeView = client.get("/v1/node").await.map_err(|error| error.fault(failed()))?;
     if bytes > node.component_bytes_max {
-        let cause = format!(
-            "{} is {bytes} bytes, expected at most {} bytes",
-            component.display(),
-            node.component_bytes_max
-        );
+        let cause = format!("{name} is {bytes} bytes, expected at most {} bytes", node.component_bytes_max);
         return Err(
             Fault::new("too-large", failed(), cause).help("start the node with a larger --component-max")
         );
     }
     let mut progress = Progress::new(output);
+    let message = source::message(typed.message.clone(), module.artifact());
     if !client.has(digest).await.map_err(|error| error.fault(failed()))? {
-        let sent = progress.upload(&component, bytes);
-        let upload = Upload { path: component, component: digest, bytes, sent };
+        if module.artifact().is_some() {
+            progress.pull(&name, bytes);
+        }
+        let file = module.into_file(node.component_bytes_max).await?;
+        let sent = progress.upload(&name, bytes);
+        let upload = Upload { path: file.path().to_owned(), component: digest, bytes, sent };
         client.upload(upload).await.map_err(|error| error.fault(failed()))?;
     }
     let request = api::DeployRequest {
         component: digest.to_string(),
         config,
-        stage: args.stage.to_string(),
-        release: request(release, &args.release),
+        stage: stage.to_string(),
+        release: api::ReleaseRequest { message, ..request(release, &typed) },
     };
     let path = format!("/v1/functions/{function}/deployments");
     let result = follow(&client, &path, &request, &mut progress).await;
     drop(progress);
     let result = result.map_err(|error| refused(error, failed()))?;
-    finish(&client, &node, &result, args.release.waiting, output).await
+    finish(&client, &node, &result, typed.waiting, output).await
 }
 
 /// Takes the version that is stable in one stage to another.

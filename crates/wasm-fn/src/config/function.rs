@@ -1,9 +1,6 @@
 //! Reads `[function.NAME]` into its wire form.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 use wasm_fn_api as api;
@@ -11,6 +8,7 @@ use wasm_fn_core::{BucketConfig, BucketName, ConfigError, FunctionConfig, Route,
 
 use super::{
     gate,
+    project::ModuleSource,
     rollout::{self, Rollout},
     toml_file::{BadValue, millis, size},
 };
@@ -18,8 +16,8 @@ use super::{
 /// `[function.NAME]`, resolved.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Function {
-    /// The component's path, relative to the file's folder.
-    pub(crate) component: Option<PathBuf>,
+    /// The component: a path relative to the file's folder, or an artifact in a registry.
+    pub(crate) component: Option<ModuleSource>,
     /// `[function.NAME.rollout]`.
     pub(crate) rollout: Rollout,
     /// `[function.NAME.gate]`, and the rollout's `min_requests`.
@@ -45,7 +43,7 @@ pub(crate) struct Release {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Raw {
-    component: Option<PathBuf>,
+    component: Option<String>,
     routes: Vec<String>,
     preview: Option<String>,
     memory: Option<String>,
@@ -154,7 +152,9 @@ impl Raw {
             stages.insert(name, Release { stage_config, rollout, gate });
         }
         check_routes(key, &own, &stages)?;
-        let component = self.component.map(|component| folder.join(component));
+        let component = self.component.map(|component| ModuleSource::parse(Path::new(&component)));
+        let component = component.transpose().map_err(|error| BadValue::new(at("component"), error))?;
+        let component = component.map(|component| component.below(folder));
         Ok(Function { component, rollout, gate, stages, config })
     }
 }

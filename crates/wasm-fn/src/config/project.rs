@@ -1,5 +1,7 @@
 //! Finds the function, the file and the configuration for `deploy` and `promote-stage`.
 
+mod source;
+
 use std::path::{Path, PathBuf};
 
 use wasm_fn_api as api;
@@ -8,18 +10,20 @@ use wasm_fn_core::{FunctionName, NameError, StageName};
 use super::{ConfigFile, FILE, Release};
 use crate::{args, fault::Fault};
 
+pub(crate) use source::ModuleSource;
+
 /// What `deploy` sends.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Deployment {
     /// The function.
     pub(crate) function: FunctionName,
-    /// The component's file.
-    pub(crate) component: PathBuf,
+    /// Where the component comes from.
+    pub(crate) component: ModuleSource,
     /// The function's configuration.
     pub(crate) config: api::ConfigSpec,
     /// How it is released to the stage.
     pub(crate) release: Release,
-    /// Whether the name was made from the file's name, so that the command can say so.
+    /// Whether the name was made from the file's or the repository's name, so that the command can say so.
     pub(crate) name_derived: bool,
     /// The configuration file, if it has no table for the function. A misspelt name would otherwise pass.
     pub(crate) not_in: Option<PathBuf>,
@@ -33,7 +37,9 @@ impl Deployment {
     pub(crate) fn resolve(args: &args::Deploy) -> Result<Self, Fault> {
         let error = "nothing was deployed";
         let (file, path) = read(args.release.config.as_deref(), error)?;
-        let chosen = Self::choose(args.file.as_deref(), args.function.as_ref(), &args.stage, file, path);
+        let asked = args.file.as_deref().map(ModuleSource::parse).transpose();
+        let asked = asked.map_err(|cause| Fault::new("invalid-reference", error, cause))?;
+        let chosen = Self::choose(asked.as_ref(), args.function.as_ref(), &args.stage, file, path);
         let mut chosen =
             chosen.map_err(|(cause, help)| Fault::new("which-function", error, cause).help(help))?;
         let release = chosen.release.merge(&args.release);
@@ -45,17 +51,14 @@ impl Deployment {
     /// the component's file. The component is the one in the arguments, else the function's. `file` was read
     /// from `path`, if there is one.
     fn choose(
-        component: Option<&Path>,
+        component: Option<&ModuleSource>,
         function: Option<&FunctionName>,
         stage: &StageName,
         mut file: ConfigFile,
         path: Option<&Path>,
     ) -> Result<Self, (String, &'static str)> {
-        let same = |a: &Path, b: &Path| {
-            a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-        };
         let fits = |found: &super::function::Function| match (&found.component, component) {
-            (Some(found), Some(asked)) => same(found, asked),
+            (Some(found), Some(asked)) => found.is_same(asked),
             (Some(_), None) => true,
             (None, _) => false,
         };
@@ -88,7 +91,7 @@ impl Deployment {
         let not_in = path.filter(|_| found.is_none()).map(Path::to_owned);
         let release = found.as_mut().map(|found| found.release(stage)).unwrap_or_default();
         let (own, config) = found.map(|found| (found.component, found.config)).unwrap_or_default();
-        let Some(component) = component.map(Path::to_owned).or(own) else {
+        let Some(component) = component.cloned().or(own) else {
             let cause = format!("no FILE is given, and wasm-fn.toml has no `component` for {function}");
             return Err((cause, "give a file: `wasm-fn deploy FILE`"));
         };
@@ -129,9 +132,9 @@ fn read<'a>(path: Option<&'a Path>, error: &str) -> Result<(ConfigFile, Option<&
     Ok((file, Some(path)))
 }
 
-/// Makes a name from the file's stem: in lower case, with `-` for any character that a name cannot have.
-fn name_of(component: &Path) -> Result<FunctionName, NameError> {
-    let stem = component.file_stem().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+/// Makes a name from the stem: in lower case, with `-` for any character that a name cannot have.
+fn name_of(component: &ModuleSource) -> Result<FunctionName, NameError> {
+    let stem = component.stem().to_ascii_lowercase();
     let letter = |c: char| if matches!(c, 'a'..='z' | '0'..='9' | '-' | '_') { c } else { '-' };
     let name: String = stem.chars().map(letter).collect();
     let name = name.trim_matches(['-', '_']);

@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use expect_test::{Expect, expect};
 use wasm_fn_api as api;
 
-use super::{ConfigFile, Serve, file, function};
+use super::{ConfigFile, ModuleSource, Serve, file, function};
 use crate::{args, tls::KeyPairFiles};
 
 fn read(text: &str) -> ConfigFile {
@@ -31,6 +31,7 @@ fn examples_of_the_pages_are_accepted() {
     let pages = [
         ("README.md", include_str!("../../../../README.md")),
         ("docs/rollouts.md", include_str!("../../../../docs/rollouts.md")),
+        ("docs/ci.md", include_str!("../../../../docs/ci.md")),
     ];
     for (page, text) in pages {
         let examples = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
@@ -111,7 +112,7 @@ client_ca = "people.pem"
 "#,
     );
     let (_, hello) = file.functions.iter().next().unwrap();
-    assert_eq!(hello.component.as_deref(), Some(Path::new("project/target/hello.wasm")));
+    assert_eq!(hello.component, Some(ModuleSource::File("project/target/hello.wasm".into())));
     let cohort = |header: Option<&str>, cookie: Option<&str>, values: &[&str], to| api::CohortSpec {
         name: header.map(|_| "beta".to_owned()),
         header: header.map(str::to_owned),

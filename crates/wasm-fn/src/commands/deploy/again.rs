@@ -30,7 +30,7 @@ pub(super) fn accepting(typed: impl Iterator<Item = String>) -> String {
 }
 
 /// `arg` as a shell reads it.
-fn quoted(arg: &str) -> String {
+pub(super) fn quoted(arg: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,%@+".contains(c);
     if !arg.is_empty() && arg.chars().all(is_plain) {
         return arg.to_owned();

@@ -1,6 +1,6 @@
 //! Progress of a deployment: a bar, then a spinner. Without a terminal, lines.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -30,11 +30,19 @@ impl Progress {
         Self { output, bar, step: String::new() }
     }
 
-    /// Shows the upload of `file`. Returns a function to call with the bytes of each piece sent.
-    pub(super) fn upload(&mut self, file: &Path, bytes: u64) -> Box<dyn Fn(u64) + Send> {
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
+    /// Shows that the module at `source` is pulled from a registry.
+    pub(super) fn pull(&mut self, source: &str, bytes: u64) {
+        let step = format!("pulling {} ({})", output::visible(last(source)), time::bytes(bytes));
+        self.begin(&step, SPINNER);
+        self.bar.enable_steady_tick(TICK);
+    }
+
+    /// Shows the upload of what is from `source`. Returns a function to call with the bytes of each piece
+    /// sent.
+    pub(super) fn upload(&mut self, source: &str, bytes: u64) -> Box<dyn Fn(u64) + Send> {
+        let name = last(source);
         self.bar.set_length(bytes);
-        self.begin(&format!("uploading {} ({})", output::visible(&name), time::bytes(bytes)), UPLOAD);
+        self.begin(&format!("uploading {} ({})", output::visible(name), time::bytes(bytes)), UPLOAD);
         let bar = self.bar.clone();
         Box::new(move |sent| bar.inc(sent))
     }
@@ -70,6 +78,11 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// The last part of a path or of a reference.
+fn last(source: &str) -> &str {
+    source.rsplit('/').next().unwrap_or_default()
 }
 
 fn style(template: &str) -> ProgressStyle {

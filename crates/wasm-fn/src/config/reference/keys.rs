@@ -185,8 +185,9 @@ fn function() -> Vec<Key> {
             "component",
             "none",
             "\"target/wasm32-wasip2/release/hello.wasm\"",
-            &[],
-            "The component or command module, if `deploy` is given no FILE",
+            &["\"oci://ghcr.io\""],
+            "The component or command module, or an artifact such as `oci://ghcr.io/acme/hello:v1`, if `deploy` is \
+             given no FILE",
         ),
         key(
             "routes",
