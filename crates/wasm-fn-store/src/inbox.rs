@@ -21,8 +21,8 @@ use bytes::Bytes;
 pub use self::{
     error::{InboxBound, InboxError},
     event::{
-        DeadLetters, EventKey, EventPage, EventState, Finish, InboxLimits, Mark, NewEvent, Put, Receipt,
-        StoredEvent, Take, TakenEvent, TriggerCounts,
+        DeadEvent, DeadLetters, EventKey, EventPage, EventState, Finish, InboxLimits, Mark, NewEvent, Put,
+        Receipt, StoredEvent, Take, TakenEvent, TriggerCounts,
     },
 };
 use crate::StoreError;
@@ -98,6 +98,16 @@ pub trait Inbox: Send + Sync + 'static {
         receipt: Receipt,
         finish: Finish,
     ) -> impl Future<Output = Result<(), InboxError>> + Send;
+
+    /// Puts an event that was kept elsewhere and was given up, as a dead letter. Says whether it was new.
+    ///
+    /// # Errors
+    /// [`InboxError::Full`] if the trigger's box is full, [`InboxError::TooLarge`], or the store failed.
+    /// Nothing is kept.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the event may still be put.
+    fn bury(&self, now_ms: u64, event: DeadEvent) -> impl Future<Output = Result<Put, InboxError>> + Send;
 
     /// Events of `trigger` that are waiting or in flight, in the order in which they were put.
     ///

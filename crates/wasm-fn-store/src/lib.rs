@@ -29,8 +29,8 @@ pub use buckets::{
 pub use embedded::{EmbeddedBucket, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore};
 pub use error::StoreError;
 pub use inbox::{
-    DeadLetters, EventKey, EventPage, EventState, Finish, Inbox, InboxBound, InboxError, InboxLimits, Mark,
-    NewEvent, Put, Receipt, StoredEvent, Take, TakenEvent, TriggerCounts,
+    DeadEvent, DeadLetters, EventKey, EventPage, EventState, Finish, Inbox, InboxBound, InboxError,
+    InboxLimits, Mark, NewEvent, Put, Receipt, StoredEvent, Take, TakenEvent, TriggerCounts,
 };
 pub use memory::MemoryStore;
 

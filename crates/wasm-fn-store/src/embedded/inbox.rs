@@ -1,5 +1,6 @@
 //! The inbox of a single node: `events.redb` in the data directory.
 
+mod bury;
 mod dead_letters;
 mod finish;
 mod put;
@@ -27,8 +28,8 @@ use crate::{
         group_commit::{DatabaseFile, GroupCommit, Hooks, META, Urgency, want_sweep},
     },
     inbox::{
-        DeadLetters, EventKey, EventPage, EventState, Finish, Inbox, InboxError, InboxLimits, Mark, NewEvent,
-        Put, Receipt, StoredEvent, Take, TakenEvent, TriggerCounts,
+        DeadEvent, DeadLetters, EventKey, EventPage, EventState, Finish, Inbox, InboxError, InboxLimits,
+        Mark, NewEvent, Put, Receipt, StoredEvent, Take, TakenEvent, TriggerCounts,
     },
 };
 
@@ -215,6 +216,21 @@ impl Inbox for EmbeddedInbox {
             Some(full) => Err(full),
             None => Ok(()),
         }
+    }
+
+    async fn bury(&self, now_ms: u64, event: DeadEvent) -> Result<Put, InboxError> {
+        bury::check(&self.limits, &event)?;
+        let (limits, state, trigger) =
+            (Arc::clone(&self.limits), Arc::clone(&self.state), event.key.trigger.clone());
+        let bytes = event.body.len();
+        let apply =
+            move |transaction: &redb::WriteTransaction| bury::bury(transaction, &limits, now_ms, &event);
+        let then = move |done: &Result<bury::Done, InboxError>| {
+            if let Ok(bury::Done { row: Some(row), .. }) = done {
+                state.update(|schedule| schedule.changed(&trigger, *row, None));
+            }
+        };
+        Ok(self.group.write(Urgency::Durable, bytes, apply, then).await??.put)
     }
 
     async fn waiting(&self, trigger: &str, page: EventPage) -> Result<Vec<StoredEvent>, InboxError> {

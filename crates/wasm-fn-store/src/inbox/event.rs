@@ -79,6 +79,19 @@ pub struct NewEvent {
     pub body: Bytes,
 }
 
+/// An event to put as a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadEvent {
+    /// Which event. One with the key of an event that is there or remembered is not put again.
+    pub key: EventKey,
+    /// Attempts that were made.
+    pub attempts: u32,
+    /// Why it was given up.
+    pub reason: String,
+    /// What is delivered if it is redriven.
+    pub body: Bytes,
+}
+
 /// A named value that changes together with the inbox, such as the last tick of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {

@@ -82,7 +82,7 @@ fn postpone(
     Ok(Candidate { due_ms, position })
 }
 
-fn full_box(trigger: &str, row: &TriggerRow, limits: &InboxLimits) -> InboxError {
+pub(super) fn full_box(trigger: &str, row: &TriggerRow, limits: &InboxLimits) -> InboxError {
     let trigger = trigger.to_owned();
     if row.dead >= limits.dead_max {
         let what = InboxBound::DeadLettersOf(trigger);
@@ -94,6 +94,6 @@ fn full_box(trigger: &str, row: &TriggerRow, limits: &InboxLimits) -> InboxError
 }
 
 /// The beginning of `text` that is kept.
-fn cut(text: &str) -> &str {
+pub(super) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(InboxLimits::TEXT_BYTES_MAX)]
 }

@@ -21,11 +21,11 @@ pub(super) struct Changed {
 }
 
 /// The size of an event with this id and ordering key.
-fn size(id: &str, ordering_key: Option<&str>, body: &[u8]) -> u64 {
+pub(super) fn size(id: &str, ordering_key: Option<&str>, body: &[u8]) -> u64 {
     (id.len() + ordering_key.map_or(0, str::len) + body.len()) as u64
 }
 
-fn fits(what: &'static str, found: u64, limit: u64) -> Result<(), InboxError> {
+pub(super) fn fits(what: &'static str, found: u64, limit: u64) -> Result<(), InboxError> {
     if found > limit { Err(InboxError::TooLarge { what, found, limit }) } else { Ok(()) }
 }
 

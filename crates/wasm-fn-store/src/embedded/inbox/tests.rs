@@ -475,3 +475,43 @@ async fn bound_of_all_bytes_is_found_too() {
         panic!("{error}");
     };
 }
+
+fn buried(id: &str) -> DeadEvent {
+    DeadEvent {
+        key: key("queue", id),
+        attempts: 3,
+        reason: "status 500".to_owned(),
+        body: Bytes::from(format!("body of {id}")),
+    }
+}
+
+#[tokio::test]
+async fn event_that_was_kept_elsewhere_is_a_dead_letter_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let inbox = open(folder.path());
+    assert_eq!(inbox.bury(10, buried("1")).await.unwrap(), Put::Accepted);
+    assert_eq!(inbox.bury(11, buried("1")).await.unwrap(), Put::Duplicate);
+    let dead_since = |at_ms| EventState::Dead { at_ms, attempts: 3, reason: "status 500".to_owned() };
+    assert_eq!(state(&inbox, 12, "queue", "1").await, Some(dead_since(10)));
+    assert_eq!(inbox.bury(12, buried("2")).await.unwrap(), Put::Accepted);
+    let full = inbox.bury(13, buried("3")).await.unwrap_err();
+    let InboxError::Full { what: InboxBound::DeadLettersOf(trigger), found: 3, limit: 2 } = full else {
+        panic!("the box is full: {full}")
+    };
+    assert_eq!((&trigger[..], state(&inbox, 13, "queue", "3").await), ("queue", None));
+    let large = DeadEvent { body: Bytes::from(vec![0; 10_001]), ..buried("4") };
+    assert!(matches!(inbox.bury(13, large).await, Err(InboxError::TooLarge { what: "event", .. })));
+
+    // It is on disk, is delivered if it is redriven, and is remembered afterwards.
+    drop(inbox);
+    let inbox = open(folder.path());
+    let counts = inbox.counts().await.unwrap();
+    assert_eq!((counts[0].dead, counts[0].waiting, counts[0].is_blocked), (2, 0, true));
+    assert_eq!(inbox.redrive(20, "queue", DeadLetters::Ids(vec!["1".to_owned()])).await.unwrap(), 1);
+    let taken = take(&inbox, 20, 10).await;
+    assert_eq!((ids(&taken), &taken[0].body[..], taken[0].attempt), (vec!["1"], &b"body of 1"[..], 1));
+    inbox.finish(21, taken[0].receipt, acknowledged()).await.unwrap();
+    flush(&inbox).await;
+    assert_eq!(inbox.bury(22, buried("1")).await.unwrap(), Put::Duplicate);
+    assert_eq!(inbox.bury(2000, buried("1")).await.unwrap(), Put::Accepted);
+}
