@@ -14,6 +14,7 @@
 mod delivery;
 mod event;
 mod push;
+mod queue;
 mod rate;
 mod schedule;
 mod time;
@@ -32,6 +33,12 @@ pub use event::{
 };
 pub use push::{
     ExpandError, PLACEHOLDERS, PushError, PushEvent, PushKind, TEMPLATE_BYTES_MAX, TemplateError, UrlTemplate,
+};
+pub use queue::{
+    BROKER_URL_BYTES_MAX, BROKERS_MAX, BrokerUrl, BrokerUrlError, BrokersCountError,
+    MESSAGE_HEADER_BYTES_MAX, MESSAGE_HEADERS_MAX, MESSAGE_TYPE, QueueMessage, QueueSource, QueueStart,
+    QueueStartError, STREAM_BYTES_MAX, SUBJECT_BYTES_MAX, StreamName, StreamNameError, SubjectFilter,
+    SubjectFilterError,
 };
 pub use rate::{RATE_MAX, Rate, RateError, RateLimiter};
 pub use schedule::{
