@@ -1,6 +1,9 @@
 //! A node to test: the binary started as users start it, its log read, and killed at the end.
 
 pub(crate) mod admin;
+#[expect(dead_code, reason = "the tests of the crate use all of it")]
+#[path = "../../crates/wasm-fn-queue/src/tests/server.rs"]
+pub(crate) mod broker;
 pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod connection;

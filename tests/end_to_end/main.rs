@@ -67,6 +67,7 @@ mod previewing;
 mod proxied;
 #[cfg(test)]
 mod pushing;
+mod queued;
 #[cfg(test)]
 mod registry;
 #[cfg(test)]

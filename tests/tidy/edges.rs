@@ -34,6 +34,7 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("wasm-fn-oci", &["wasm-fn-core"]),
     ("wasm-fn-oidc", &["wasm-fn-access"]),
     ("wasm-fn-pool", &["wasm-fn-core"]),
+    ("wasm-fn-queue", &["wasm-fn-events"]),
     ("wasm-fn-router", &["wasm-fn-core"]),
     ("wasm-fn-rollout", &["wasm-fn-core"]),
     (

@@ -83,6 +83,17 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, "invalid-trigger", "the trigger is malformed", detail)
     }
 
+    /// A broker would be shown a secret that has no value.
+    pub(crate) fn queue_without_secret(trigger: &TriggerId, secret: &SecretName) -> Self {
+        let TriggerId { function, stage, name } = trigger;
+        let detail = format!(
+            "secret {secret} is not set in stage `{stage}` of `{function}`, expected it to be set before the queue \
+             `{name}` is added"
+        );
+        Self::new(StatusCode::CONFLICT, "secret-not-set", "a secret is not set", detail)
+            .help(format!("run `wasm-fn secrets set {secret} -f {function} -s {stage}`"))
+    }
+
     /// A webhook would be verified with a secret that has no value.
     pub(crate) fn webhook_without_secret(trigger: &TriggerId, secret: &SecretName) -> Self {
         let TriggerId { function, stage, name } = trigger;
@@ -394,6 +405,9 @@ fn of_secrets(problem: &SecretsProblemKind) -> (StatusCode, &'static str, &'stat
         K::OfWebhook { .. } => {
             (StatusCode::CONFLICT, "secret-in-use", "a webhook is verified with the secret")
         }
+        K::OfQueue { .. } => {
+            (StatusCode::CONFLICT, "secret-in-use", "the broker of a queue is shown the secret")
+        }
         K::Stages { .. } | K::Secrets { .. } | K::Bytes { .. } | K::RevisionsUsedUp { .. } => {
             (StatusCode::CONFLICT, "too-many-secrets", "there are too many secrets")
         }
@@ -409,7 +423,7 @@ fn secrets_help(SecretsProblem { function, stage, problem }: &SecretsProblem) ->
         }
         K::Missing { .. } => Some(format!("deploy it to {stage}, or promote it there, to give it secrets")),
         K::NoSuch { .. } => Some(format!("run `wasm-fn secrets list -f {function} -s {stage}` to list them")),
-        K::OfWebhook { trigger, .. } => Some(format!(
+        K::OfWebhook { trigger, .. } | K::OfQueue { trigger, .. } => Some(format!(
             "run `wasm-fn triggers remove {function} {trigger} -s {stage}` first, or set the secret anew"
         )),
         K::InUse { .. } => Some(format!(

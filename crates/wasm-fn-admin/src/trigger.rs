@@ -5,9 +5,9 @@ use std::{fmt::Display, num::NonZeroU32, str::FromStr, time::Duration};
 use wasm_fn_api as api;
 use wasm_fn_core::TriggerName;
 use wasm_fn_events::{
-    CATCH_UP_DEFAULT, CONCURRENCY_DEFAULT, CronTimes, EventPath, Interval, Overlap, RUNS_MAX, RetryOptions,
-    RetryPolicy, Schedule, ScheduleOptions, ScheduleTime, Timestamp, Trigger, TriggerKind, WebhookMode,
-    WebhookSource, Zone,
+    AGE_MAX_MAX, CATCH_UP_DEFAULT, CONCURRENCY_DEFAULT, CronTimes, EventPath, Interval, Overlap, QueueSource,
+    RUNS_MAX, RetryOptions, RetryPolicy, Schedule, ScheduleOptions, ScheduleTime, Timestamp, Trigger,
+    TriggerKind, WebhookMode, WebhookSource, Zone,
 };
 
 use crate::ApiError;
@@ -28,6 +28,7 @@ pub(crate) fn trigger(name: &TriggerName, request: &api::TriggerRequest) -> Resu
     let kind = match &request.source {
         api::SourceSpec::Schedule(spec) => TriggerKind::Schedule(schedule(spec)?),
         api::SourceSpec::Webhook(spec) => TriggerKind::Webhook(webhook(spec)?),
+        api::SourceSpec::Queue(spec) => TriggerKind::Queue(queue(spec)?),
     };
     let rate = request.rate.as_deref().map(|rate| parse("rate", rate)).transpose()?;
     let is_sync = matches!(&kind, TriggerKind::Webhook(source) if source.mode() == WebhookMode::Sync);
@@ -46,7 +47,20 @@ pub(crate) fn trigger(name: &TriggerName, request: &api::TriggerRequest) -> Resu
         let detail = "it is there for a schedule, expected none: its runs are in order by its overlap policy";
         return Err(at("ordered_by")(&detail));
     }
-    let (retry, redeliver) = (retry(&request.retry)?, redeliver.unwrap_or_default());
+    let retry = match (&kind, request.retry.age_max_ms) {
+        (TriggerKind::Queue(_), Some(_)) => {
+            return Err(at("retry.age_max_ms")(
+                &"a queue has none, expected it in the stream's own settings",
+            ));
+        }
+        // Beyond every backoff: the stream says how old its messages may be.
+        (TriggerKind::Queue(_), None) => {
+            let age_max_ms = u64::try_from(AGE_MAX_MAX.as_millis()).ok();
+            retry(&api::RetrySpec { age_max_ms, ..request.retry })?
+        }
+        _ => retry(&request.retry)?,
+    };
+    let redeliver = redeliver.unwrap_or_default();
     Ok(Trigger { kind, path, retry, concurrency_max, rate, ordered_by, redeliver, paused: None })
 }
 
@@ -127,6 +141,20 @@ fn webhook(spec: &api::WebhookSpec) -> Result<WebhookSource, ApiError> {
     let source =
         WebhookSource::new(provider, secrets).map_err(|error| at("source.webhook.secrets")(&error))?;
     Ok(source.in_mode(mode.unwrap_or_default()))
+}
+
+fn queue(spec: &api::QueueSpec) -> Result<QueueSource, ApiError> {
+    let field = |name: &str| format!("source.queue.{name}");
+    let mut brokers = Vec::new();
+    for (index, url) in spec.brokers.iter().enumerate() {
+        brokers.push(parse(field(&format!("brokers[{index}]")), url)?);
+    }
+    let (stream, subject) = (parse(field("stream"), &spec.stream)?, parse(field("subject"), &spec.subject)?);
+    let source = QueueSource::new(brokers, stream, subject);
+    let source = source.map_err(|error| at(field("brokers"))(&error))?;
+    let credentials = spec.credentials.as_deref().map(|name| parse(field("credentials"), name));
+    let start = spec.start.as_deref().map(|word| parse(field("start"), word)).transpose()?;
+    Ok(source.with_credentials(credentials.transpose()?).from(start.unwrap_or_default()))
 }
 
 fn retry(spec: &api::RetrySpec) -> Result<RetryPolicy, ApiError> {

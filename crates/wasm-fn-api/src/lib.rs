@@ -64,9 +64,9 @@ pub use traffic::{
 pub use triggers::{
     ASYNC, AllTriggers, BackfillRequest, CanaryRunsView, DeadLettersChanged, DeadLettersRequest,
     EventHeaderView, EventRequestView, EventStateView, EventStatus, EventView, EventsPage, EventsQuery,
-    EventsState, InboxView, PauseView, RetrySpec, ScheduleSpec, SourceSpec, TriggerBackfilled,
-    TriggerCommand, TriggerCountsView, TriggerList, TriggerRemoved, TriggerRequest, TriggerRun,
-    TriggerVersionView, TriggerView, TriggersQuery, WebhookSpec,
+    EventsState, InboxView, PauseView, QueueSpec, QueueView, RetrySpec, ScheduleSpec, SourceSpec,
+    TriggerBackfilled, TriggerCommand, TriggerCountsView, TriggerList, TriggerRemoved, TriggerRequest,
+    TriggerRun, TriggerVersionView, TriggerView, TriggersQuery, WebhookSpec,
 };
 
 /// The stage if a request names none.

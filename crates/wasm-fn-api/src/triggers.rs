@@ -9,10 +9,10 @@ pub use event::{
     EventStateView, EventStatus, EventView, EventsPage, EventsQuery, EventsState, TriggerBackfilled,
     TriggerRun,
 };
-pub use spec::{RetrySpec, ScheduleSpec, SourceSpec, TriggerCommand, TriggerRequest, WebhookSpec};
+pub use spec::{QueueSpec, RetrySpec, ScheduleSpec, SourceSpec, TriggerCommand, TriggerRequest, WebhookSpec};
 pub use view::{
-    AllTriggers, CanaryRunsView, InboxView, PauseView, TriggerCountsView, TriggerList, TriggerRemoved,
-    TriggerVersionView, TriggerView, TriggersQuery,
+    AllTriggers, CanaryRunsView, InboxView, PauseView, QueueView, TriggerCountsView, TriggerList,
+    TriggerRemoved, TriggerVersionView, TriggerView, TriggersQuery,
 };
 
 /// What stands in place of a trigger's name for requests that clients sent asynchronously.

@@ -173,6 +173,13 @@ words!(
     ["always", "effect-free"],
     "When an event that a canary failed to handle goes to stable at once."
 );
+words!(QueueStartWord, "QueueStart", ["all", "new"], "With which message of its stream a queue begins.");
+words!(
+    QueueStateWord,
+    "QueueState",
+    ["connecting", "connected", "failing", "paused"],
+    "How a queue's connection to its broker is."
+);
 words!(PausedByWord, "PausedBy", ["command", "failures"], "What paused a trigger.");
 words!(SchemeWord, "Scheme", ["http", "https"], "The scheme of a URL.");
 words!(KindWord, "Kind", ["wasi:http 0.2", "wasi:http 0.3", "cgi"], "The kind of a component.");

@@ -189,16 +189,17 @@ async fn attempt<I: Inbox, D: Deliver>(
     }
 }
 
-struct Answered {
-    version: Option<VersionNo>,
-    status: StatusCode,
-    retry_after: Option<String>,
-    detail: String,
-    is_canary: bool,
+/// How a function answered.
+pub(crate) struct Answered {
+    pub(crate) version: Option<VersionNo>,
+    pub(crate) status: StatusCode,
+    pub(crate) retry_after: Option<String>,
+    pub(crate) detail: String,
+    pub(crate) is_canary: bool,
 }
 
 /// What becomes of an event that was `answered` in its delivery number `attempt`.
-fn settle(
+pub(crate) fn settle(
     policy: &RetryPolicy,
     answered: &Answered,
     attempt: u32,

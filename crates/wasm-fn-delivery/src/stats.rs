@@ -7,6 +7,7 @@ use std::{
 };
 
 use wasm_fn_core::VersionNo;
+use wasm_fn_events::Timestamp;
 
 /// Versions that are told apart for one trigger; the oldest are dropped.
 const VERSIONS_MAX: usize = 16;
@@ -31,6 +32,8 @@ pub struct TriggerStats {
     pub versions: BTreeMap<VersionNo, VersionStats>,
     /// Runs of ticks on a canary, besides those on stable, by the canary.
     pub canary_runs: BTreeMap<VersionNo, CanaryRuns>,
+    /// Of a queue, how its broker is.
+    pub queue: Option<Box<QueueStats>>,
 }
 
 /// Counts of a canary's runs without effects.
@@ -44,6 +47,73 @@ pub struct CanaryRuns {
     pub failed: u32,
     /// Runs that say nothing: the canary was refused an effect, or stable failed too.
     pub unclear: u32,
+}
+
+/// How the broker of a queue is, and what became of its messages since the node started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Whether messages can come.
+    pub standing: QueueStanding,
+    /// Since when.
+    pub since: Timestamp,
+    /// Messages that the broker has not delivered; `None` if it has not said yet.
+    pub pending: Option<u64>,
+    /// Messages that it has delivered and that are not settled; `None` if it has not said yet.
+    pub unsettled: Option<u64>,
+    /// Deliveries.
+    pub delivered: u64,
+    /// Messages that were acknowledged.
+    pub acknowledged: u64,
+    /// Deliveries that failed, and after which the message comes again.
+    pub retried: u64,
+    /// Messages that became dead letters.
+    pub dead: u64,
+    /// Messages that came again although they were in progress or settled here.
+    pub repeated: u64,
+}
+
+/// Whether the messages of a queue can come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueStanding {
+    /// It is not known yet.
+    Connecting,
+    /// They can.
+    Connected,
+    /// They cannot.
+    Failing {
+        /// Why. For people.
+        reason: String,
+    },
+    /// Nobody asks for them: the trigger is paused, or the node stops.
+    Stopped,
+}
+
+impl QueueStats {
+    /// Nothing is known at `now`.
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self {
+            standing: QueueStanding::Connecting,
+            since: now,
+            pending: None,
+            unsettled: None,
+            delivered: 0,
+            acknowledged: 0,
+            retried: 0,
+            dead: 0,
+            repeated: 0,
+        }
+    }
+
+    /// Notes how it is at `now`. It is so since it was not.
+    pub fn stand(&mut self, standing: QueueStanding, now: Timestamp) {
+        use QueueStanding::Failing;
+        let is_same = self.standing == standing
+            || matches!((&self.standing, &standing), (Failing { .. }, Failing { .. }));
+        if !is_same {
+            self.since = now;
+        }
+        self.standing = standing;
+    }
 }
 
 /// Counts of one version of a trigger's function.

@@ -2,6 +2,7 @@
 
 mod canaries;
 mod delivering;
+mod queueing;
 mod ticking;
 
 use std::{

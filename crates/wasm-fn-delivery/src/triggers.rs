@@ -58,7 +58,7 @@ impl Triggers {
         let Some((_, trigger)) = route.trigger else { return (ASYNC_CONCURRENCY, None) };
         let one_by_one = |kind: &TriggerKind| match kind {
             TriggerKind::Schedule(schedule) => schedule.options().overlap != Overlap::AllowAll,
-            TriggerKind::Webhook(_) => false,
+            TriggerKind::Webhook(_) | TriggerKind::Queue(_) => false,
         };
         let in_flight_max = match trigger {
             Trigger { paused: Some(_), .. } => 0,

@@ -7,7 +7,7 @@ use std::{fmt, hash::Hasher as _, num::NonZeroU32, str::FromStr, sync::Arc};
 use siphasher::sip::SipHasher13;
 use wasm_fn_core::{FunctionName, OrderedBy, SecretName, StageName, TriggerName, normal_path};
 
-use crate::{Provider, Rate, RetryPolicy, Schedule, Timestamp};
+use crate::{Provider, QueueSource, Rate, RetryPolicy, Schedule, Timestamp};
 
 pub use redeliver::{Redeliver, RedeliverError};
 
@@ -66,6 +66,8 @@ pub enum TriggerKind {
     Schedule(Schedule),
     /// From a service on the web, which signs them.
     Webhook(WebhookSource),
+    /// From a stream of a broker, which keeps them until they are handled.
+    Queue(QueueSource),
 }
 
 /// A service whose requests are events. Holding one proves that it has 1 to [`SECRETS_MAX`] secrets.
@@ -203,6 +205,7 @@ impl TriggerKind {
         match self {
             Self::Schedule(_) => "schedule",
             Self::Webhook(_) => "webhook",
+            Self::Queue(_) => "queue",
         }
     }
 }

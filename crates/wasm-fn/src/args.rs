@@ -43,9 +43,9 @@ pub(crate) use secrets::{
     SecretsRotateKey, SecretsSet,
 };
 pub(crate) use triggers::{
-    AddCommon, AddSchedule, AddWebhook, Events, EventsCommand, EventsLetters, EventsList, EventsPlace,
-    EventsShow, Triggers, TriggersAddKind, TriggersBackfill, TriggersChange, TriggersCommand, TriggersList,
-    TriggersOne,
+    AddCommon, AddQueue, AddSchedule, AddWebhook, Events, EventsCommand, EventsLetters, EventsList,
+    EventsPlace, EventsShow, Triggers, TriggersAddKind, TriggersBackfill, TriggersChange, TriggersCommand,
+    TriggersList, TriggersOne,
 };
 pub(crate) use words::parse;
 
@@ -130,7 +130,7 @@ pub(crate) enum Command {
     Logout(Logout),
     /// Shows who you are to a node, and what you may do
     Whoami(Whoami),
-    /// Manages triggers: schedules and webhooks that call functions
+    /// Manages triggers: schedules, webhooks and queues that call functions
     Triggers(Triggers),
     /// Shows the events of triggers, and redrives or discards dead letters
     Events(Events),

@@ -17,6 +17,7 @@ mod options;
 mod pid_file;
 mod predecessor;
 mod prefetch;
+mod queues;
 mod secrets_key;
 mod signals;
 mod sockets;
@@ -304,7 +305,8 @@ impl Node {
         let server_options = server_options(&options, &encryption);
         let dispatcher =
             EventDispatcher::new(control.tables(), server_options.clone(), Arc::clone(&overrides));
-        let mut events = NodeEvents::new(kept.inbox, &control, dispatcher);
+        let brokers = egress(&options, &sockets)?;
+        let mut events = NodeEvents::new(kept.inbox, &control, dispatcher, brokers);
         let api = Admin::new(control.clone(), events.events(), Arc::clone(&buckets), admin_options);
         if let Some(predecessor) = predecessor {
             // Versions may have got traffic after the list was written. The predecessor still accepts
@@ -513,7 +515,6 @@ async fn open(options: &NodeOptions, before: Before) -> anyhow::Result<Kept> {
 fn start_runtime(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<Runner> {
     let buckets = Arc::new(RuntimeBuckets::default());
     let pool = &options.pool;
-    let data = std::iter::once(&sockets.http).chain(&sockets.redirect);
     tracing::info!(
         instances_max = pool.instances_max,
         running_max = pool.running_max,
@@ -530,18 +531,24 @@ fn start_runtime(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<Run
         idle_after: IDLE_AFTER,
         code_bytes_max: options.code_bytes_max,
         code_idle_after: CODE_IDLE_AFTER,
-        egress: EgressOptions {
-            roots: trusted_roots(options.egress_ca.as_deref())?,
-            private: options.egress_private.clone(),
-            listeners: Listeners {
-                data: data.map(|socket| socket.local_addr()).collect::<Result<_, _>>()?,
-                admin: vec![sockets.admin.local_addr()?],
-            },
-            resolver: Arc::new(SystemResolver::new()),
-        },
+        egress: egress(options, sockets)?,
         buckets: Some(Arc::clone(&buckets) as _),
     })?;
     Ok(Runner { runtime, buckets })
+}
+
+/// Where functions, and the node for their queues, may connect to, and whom they trust. Blocks.
+fn egress(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<EgressOptions> {
+    let data = std::iter::once(&sockets.http).chain(&sockets.redirect);
+    Ok(EgressOptions {
+        roots: trusted_roots(options.egress_ca.as_deref())?,
+        private: options.egress_private.clone(),
+        listeners: Listeners {
+            data: data.map(|socket| socket.local_addr()).collect::<Result<_, _>>()?,
+            admin: vec![sockets.admin.local_addr()?],
+        },
+        resolver: Arc::new(SystemResolver::new()),
+    })
 }
 
 /// Whom outgoing requests trust: the public authorities, and those in `file`. Blocks.

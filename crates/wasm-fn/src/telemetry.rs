@@ -17,7 +17,7 @@ const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 /// A part of the filter has no level, or the filter is malformed.
 pub(crate) fn start(log: &Log) -> Result<(), Fault> {
     // Set to nothing is the same as not set, as for other variables of an environment.
-    let filter = log.log.as_deref().filter(|filter| !filter.trim().is_empty()).unwrap_or("info");
+    let filter = log.log.as_deref().filter(|filter| !filter.trim().is_empty()).unwrap_or(DEFAULT);
     let refused = |cause: String| {
         Fault::new("invalid-log", format!("the log filter {filter:?} cannot be used"), cause).help(
             "levels are error, warn, info, debug, trace and off; `wasm_fn_server=debug,info` names a target",
@@ -32,6 +32,10 @@ pub(crate) fn start(log: &Log) -> Result<(), Fault> {
     };
     started.map_err(|error| refused(error.to_string()))
 }
+
+/// What is logged if nothing else is asked for. The client of brokers says of each connection what the queues
+/// say once for all that are alike.
+const DEFAULT: &str = "info,async_nats=off";
 
 /// Checks that each part of `filter` has a level.
 ///

@@ -15,7 +15,7 @@ use wasm_fn_control::{
     state::{EventsOperation, State as ControlState, TriggerState},
 };
 use wasm_fn_core::Revision;
-use wasm_fn_delivery::{EventOperations, EventsError, TriggerStats, trigger_key};
+use wasm_fn_delivery::{EventOperations, EventsError, QueueStanding, QueueStats, TriggerStats, trigger_key};
 use wasm_fn_events::{
     HOOKS_PATH, Pause, PausedBy, RetryPolicy, Schedule, ScheduleTime, TriggerId, TriggerKind, WebhookMode,
 };
@@ -147,6 +147,14 @@ pub(crate) async fn add<H: Host, S: Store>(
             return Err(ApiError::webhook_without_secret(&id, name));
         }
     }
+    if let TriggerKind::Queue(source) = &trigger.kind
+        && let Some(name) = source.credentials()
+    {
+        let state = admin.control.state();
+        if state.function(&id.function)?.secrets.get(&id.stage, name).is_none() {
+            return Err(ApiError::queue_without_secret(&id, name));
+        }
+    }
     let state = admin.control.add_trigger(id.clone(), trigger, note).await?;
     answer(&*admin.events, &id, &state).await
 }
@@ -273,7 +281,12 @@ fn view(
             let times = schedule.next_times(NEXT_TIMES, events.now());
             times.into_iter().map(wasm_fn_events::Timestamp::unix_ms).collect()
         }
-        TriggerKind::Webhook(_) => Vec::new(),
+        TriggerKind::Webhook(_) | TriggerKind::Queue(_) => Vec::new(),
+    };
+    let stats = events.stats(&key);
+    let queue = match &trigger.kind {
+        TriggerKind::Queue(_) => Some(queue_view(stats.queue.as_deref(), found)),
+        TriggerKind::Schedule(_) | TriggerKind::Webhook(_) => None,
     };
     let is_sync = matches!(&trigger.kind, TriggerKind::Webhook(source) if source.mode() == WebhookMode::Sync);
     api::TriggerView {
@@ -293,7 +306,8 @@ fn view(
         paused: trigger.paused.as_ref().map(pause_view),
         next_ms,
         inbox: inbox(counts.get(&*key)),
-        counts: counts_view(&events.stats(&key)),
+        counts: counts_view(&stats),
+        queue,
         revision: revision.0,
     }
 }
@@ -310,6 +324,44 @@ fn source(kind: &TriggerKind) -> api::SourceSpec {
             secrets: source.secrets().iter().map(ToString::to_string).collect(),
             mode: Some(source.mode().to_string()),
         }),
+        TriggerKind::Queue(source) => api::SourceSpec::Queue(api::QueueSpec {
+            brokers: source.brokers().iter().map(ToString::to_string).collect(),
+            stream: source.stream().to_string(),
+            subject: source.subject().to_string(),
+            credentials: source.credentials().map(ToString::to_string),
+            start: Some(source.start().to_string()),
+        }),
+    }
+}
+
+/// How the broker of the queue `found` is. Before it is connected to, nothing is known.
+fn queue_view(stats: Option<&QueueStats>, found: &TriggerState) -> api::QueueView {
+    let (state, since_ms, reason) = match stats {
+        _ if found.trigger.paused.is_some() => {
+            ("paused", found.trigger.paused.as_ref().map_or(0, |pause| pause.since.unix_ms()), None)
+        }
+        None => ("connecting", found.active_ms, None),
+        Some(QueueStats { standing, since, .. }) => {
+            let (state, reason) = match standing {
+                QueueStanding::Connecting | QueueStanding::Stopped => ("connecting", None),
+                QueueStanding::Connected => ("connected", None),
+                QueueStanding::Failing { reason } => ("failing", Some(reason.clone())),
+            };
+            (state, since.unix_ms(), reason)
+        }
+    };
+    let count = |read: fn(&QueueStats) -> u64| stats.map_or(0, read);
+    api::QueueView {
+        state: state.to_owned(),
+        since_ms,
+        reason,
+        pending: stats.and_then(|stats| stats.pending),
+        unsettled: stats.and_then(|stats| stats.unsettled),
+        delivered: count(|stats| stats.delivered),
+        acknowledged: count(|stats| stats.acknowledged),
+        retried: count(|stats| stats.retried),
+        dead: count(|stats| stats.dead),
+        repeated: count(|stats| stats.repeated),
     }
 }
 

@@ -208,3 +208,47 @@ fn a_webhook_that_the_function_answers_has_nothing_that_delays_it() {
         assert!(found.starts_with(&expected), "{found}");
     }
 }
+
+fn queue_of(fields: &Value) -> Result<Trigger, String> {
+    parsed(json!({ "source": { "queue": fields } }))
+}
+
+#[test]
+fn a_queue_is_kept_as_a_client_says() {
+    let fields = json!({
+        "brokers": ["nats://a", "tls://b:4333"], "stream": "ORDERS", "subject": "orders.>", "credentials": "NATS",
+        "start": "new",
+    });
+    let trigger = queue_of(&fields).unwrap();
+    let TriggerKind::Queue(source) = &trigger.kind else { panic!("it is a queue") };
+    let brokers: Vec<_> = source.brokers().iter().map(|url| url.as_str()).collect();
+    assert_eq!(brokers, ["nats://a:4222", "tls://b:4333"]);
+    assert_eq!((source.stream().as_str(), source.subject().as_str()), ("ORDERS", "orders.>"));
+    assert_eq!(source.credentials().unwrap().as_str(), "NATS");
+    assert_eq!(source.start(), wasm_fn_events::QueueStart::New);
+    assert_eq!(trigger.retry.options().age_max, AGE_MAX_MAX);
+}
+
+#[test]
+fn bad_queues_are_refused_by_field() {
+    let fine = json!({ "brokers": ["nats://a"], "stream": "ORDERS", "subject": "orders.>" });
+    let with = |name: &str, value: Value| {
+        let mut fields = fine.clone();
+        fields[name] = value;
+        queue_of(&fields).unwrap_err()
+    };
+    for (name, value, expected) in [
+        ("brokers", json!([]), "source.queue.brokers: queue has 0 addresses of brokers, expected 1 to 8"),
+        ("brokers", json!(["http://a"]), "source.queue.brokers[0]: scheme is \"http\", expected nats or tls"),
+        ("brokers", json!(["nats://u:p@a"]), "source.queue.brokers[0]: address has credentials in it"),
+        ("stream", json!("A.B"), "source.queue.stream: name of the stream has '.'"),
+        ("subject", json!("a..b"), "source.queue.subject: subject \"a..b\" has an empty token"),
+        ("credentials", json!("a b"), "source.queue.credentials: "),
+        ("start", json!("old"), "source.queue.start: start \"old\" is not known, expected all or new"),
+    ] {
+        let found = with(name, value);
+        assert!(found.starts_with(expected), "{found}");
+    }
+    let aged = json!({ "source": { "queue": fine }, "retry": { "age_max_ms": 60_000 } });
+    assert!(parsed(aged).unwrap_err().starts_with("retry.age_max_ms: a queue has none"));
+}

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::words::{
-    EventPathText, HeaderText, OverlapWord, ProviderWord, RateText, RedeliverWord, SecretNameText,
-    WebhookModeWord,
+    EventPathText, HeaderText, OverlapWord, ProviderWord, QueueStartWord, RateText, RedeliverWord,
+    SecretNameText, WebhookModeWord,
 };
 
 /// The body of `PUT /v1/functions/{function}/stages/{stage}/triggers/{trigger}`.
@@ -59,6 +59,8 @@ pub enum SourceSpec {
     Schedule(ScheduleSpec),
     /// From a service on the web, which signs them.
     Webhook(WebhookSpec),
+    /// From a stream of NATS JetStream, which keeps them until they are handled.
+    Queue(QueueSpec),
 }
 
 /// When a schedule ticks. Of a trigger that exists, everything is there that has a default.
@@ -115,6 +117,29 @@ pub struct WebhookSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<WebhookModeWord>)]
     pub mode: Option<String>,
+}
+
+/// Which messages of which stream a function gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueueSpec {
+    /// The addresses of the broker's servers, 1 to 8: `nats://host:port`, or `tls://host:port` where the
+    /// connection must be encrypted.
+    pub brokers: Vec<String>,
+    /// The stream, which has to be there.
+    pub stream: String,
+    /// The subjects of the messages, which may have `*` for a token, and a last `>` for all that follow.
+    pub subject: String,
+    /// The secret of the stage with the credentials: the text of a `.creds` file, the seed of a user's key,
+    /// `user:password`, or a token. None are shown if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<SecretNameText>)]
+    pub credentials: Option<String>,
+    /// With which message a new trigger begins: with the oldest that the stream has, or with the next that it
+    /// gets; `all` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<QueueStartWord>)]
+    pub start: Option<String>,
 }
 
 /// When an event is delivered again. Of a trigger that exists, everything is there.

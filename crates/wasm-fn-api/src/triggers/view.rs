@@ -5,8 +5,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{RetrySpec, SourceSpec};
 use crate::words::{
-    EventPathText, FunctionText, HeaderText, PausedByWord, RateText, RedeliverWord, StageText, TriggerText,
-    VersionText,
+    EventPathText, FunctionText, HeaderText, PausedByWord, QueueStateWord, RateText, RedeliverWord,
+    StageText, TriggerText, VersionText,
 };
 
 /// The triggers of a function: the answer to `GET /v1/functions/{function}/triggers`.
@@ -93,6 +93,9 @@ pub struct TriggerView {
     pub inbox: InboxView,
     /// What became of its events since the node started.
     pub counts: TriggerCountsView,
+    /// How its broker is; absent if it is no queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueView>,
     /// The function's revision.
     pub revision: u64,
 }
@@ -185,6 +188,35 @@ pub struct TriggerVersionView {
     pub retried: u64,
     /// Events that became dead letters.
     pub failed: u64,
+}
+
+/// How the broker of a queue is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QueueView {
+    /// Whether messages can come.
+    #[schema(value_type = QueueStateWord)]
+    pub state: String,
+    /// Since when, Unix milliseconds.
+    pub since_ms: u64,
+    /// Why none can come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Messages that the broker has not delivered yet; absent if it was not heard of since the node started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<u64>,
+    /// Messages that it has delivered and that are not settled: in progress, or to be delivered again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsettled: Option<u64>,
+    /// Deliveries since the node started.
+    pub delivered: u64,
+    /// Messages that were acknowledged since then.
+    pub acknowledged: u64,
+    /// Deliveries since then that failed, and after which the message comes again.
+    pub retried: u64,
+    /// Messages that became dead letters since then.
+    pub dead: u64,
+    /// Messages since then that came again although they were in progress or settled here.
+    pub repeated: u64,
 }
 
 /// A trigger was removed. Its events are removed after it.

@@ -137,6 +137,8 @@ fn words_of_triggers_are_all_of_theirs() {
     assert_eq!(words(ProviderWord::schema()), wasm_fn_events::PROVIDERS.map(|provider| provider.to_string()));
     let modes = [wasm_fn_events::WebhookMode::Async, wasm_fn_events::WebhookMode::Sync];
     assert_eq!(words(WebhookModeWord::schema()), modes.map(|mode| mode.to_string()));
+    let starts = [wasm_fn_events::QueueStart::All, wasm_fn_events::QueueStart::New];
+    assert_eq!(words(QueueStartWord::schema()), starts.map(|start| start.to_string()));
 }
 
 #[test]

@@ -295,6 +295,13 @@ pub enum SecretsProblemKind {
         /// The webhook.
         trigger: TriggerName,
     },
+    /// A queue's broker is shown the secret.
+    OfQueue {
+        /// The secret.
+        name: SecretName,
+        /// The queue.
+        trigger: TriggerName,
+    },
     /// The function would have secrets in more stages than allowed.
     Stages {
         /// How many stages have secrets.
@@ -352,6 +359,12 @@ impl fmt::Display for SecretsProblem {
                 write!(
                     f,
                     "secret {name} of {place} verifies the webhook `{trigger}`, expected no webhook with it"
+                )
+            }
+            K::OfQueue { name, trigger } => {
+                write!(
+                    f,
+                    "secret {name} of {place} is for the broker of the queue `{trigger}`, expected no queue with it"
                 )
             }
             K::Stages { found } => {

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use wasm_fn_events::{
-    CronTimes, Interval, Pause, PausedBy, Redeliver, RetryOptions, RetryPolicy, Schedule, ScheduleOptions,
-    ScheduleTime, Timestamp, Trigger, TriggerKind, WebhookSource,
+    CronTimes, Interval, Pause, PausedBy, QueueSource, Redeliver, RetryOptions, RetryPolicy, Schedule,
+    ScheduleOptions, ScheduleTime, Timestamp, Trigger, TriggerKind, WebhookSource,
 };
 
 use super::{Malformed, parse, parse_all, texts};
@@ -50,6 +50,17 @@ pub(crate) struct StoredTrigger {
 enum StoredKind {
     Schedule(StoredSchedule),
     Webhook { provider: String, secrets: Vec<String>, mode: String },
+    Queue(StoredQueue),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredQueue {
+    brokers: Vec<String>,
+    stream: String,
+    subject: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    credentials: Option<String>,
+    start: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -242,6 +253,13 @@ impl From<&TriggerKind> for StoredKind {
                 let (provider, secrets) = (source.provider().to_string(), texts(source.secrets()));
                 Self::Webhook { provider, secrets, mode: source.mode().to_string() }
             }
+            TriggerKind::Queue(source) => Self::Queue(StoredQueue {
+                brokers: texts(source.brokers()),
+                stream: source.stream().to_string(),
+                subject: source.subject().to_string(),
+                credentials: source.credentials().map(ToString::to_string),
+                start: source.start().to_string(),
+            }),
         }
     }
 }
@@ -255,6 +273,13 @@ impl TryFrom<StoredKind> for TriggerKind {
             StoredKind::Webhook { provider, secrets, mode } => {
                 let source = WebhookSource::new(parse(&provider)?, parse_all(&secrets)?);
                 Self::Webhook(source.map_err(Malformed::new)?.in_mode(parse(&mode)?))
+            }
+            StoredKind::Queue(queue) => {
+                let StoredQueue { brokers, stream, subject, credentials, start } = queue;
+                let source = QueueSource::new(parse_all(&brokers)?, parse(&stream)?, parse(&subject)?);
+                let credentials = credentials.as_deref().map(parse).transpose()?;
+                let source = source.map_err(Malformed::new)?.with_credentials(credentials);
+                Self::Queue(source.from(parse(&start)?))
             }
         })
     }

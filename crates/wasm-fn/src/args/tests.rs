@@ -269,6 +269,9 @@ fn a_schedule_has_times_of_one_kind_or_the_other() {
     let webhook = "triggers add webhook hello --provider github";
     assert_eq!(parse(webhook).err(), Some(ErrorKind::MissingRequiredArgument));
     assert_eq!(ok(&format!("{webhook} --secret A --secret B -s staging")), Ok(()));
+    let queue = "triggers add queue hello --stream ORDERS --subject orders.>";
+    assert_eq!(parse(queue).err(), Some(ErrorKind::MissingRequiredArgument));
+    assert_eq!(ok(&format!("{queue} --nats nats://a --nats nats://b --credentials NATS")), Ok(()));
 }
 
 #[test]

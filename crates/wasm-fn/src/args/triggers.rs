@@ -50,6 +50,8 @@ pub(crate) enum TriggersAddKind {
     Schedule(AddSchedule),
     /// Calls a function with the events that a service on the web sends
     Webhook(AddWebhook),
+    /// Calls a function with the messages of a stream of NATS JetStream
+    Queue(AddQueue),
 }
 
 /// Settings that every trigger has.
@@ -148,6 +150,36 @@ pub(crate) struct AddWebhook {
     /// Deliver events with the same value of this header one at a time, in order, and to one version
     #[arg(long, value_name = "HEADER")]
     pub(crate) ordered_by: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: AddCommon,
+}
+
+/// `triggers add queue`.
+#[derive(Debug, Args)]
+pub(crate) struct AddQueue {
+    /// The function
+    pub(crate) function: FunctionName,
+    /// Name of the trigger [default: queue, queue-2, ...]
+    #[arg(long)]
+    pub(crate) name: Option<TriggerName>,
+    /// Address of the broker, such as nats://broker:4222, or tls://broker:4222 for an encrypted connection;
+    /// may be repeated for the servers of a cluster
+    #[arg(long = "nats", value_name = "URL", required = true)]
+    pub(crate) brokers: Vec<String>,
+    /// The stream, which has to be there
+    #[arg(long)]
+    pub(crate) stream: String,
+    /// Subjects of the messages, such as `"orders.>"`
+    #[arg(long)]
+    pub(crate) subject: String,
+    /// Secret of the stage with the credentials: the text of a .creds file, the seed of a user's key,
+    /// user:password, or a token [default: none are shown]
+    #[arg(long, value_name = "SECRET")]
+    pub(crate) credentials: Option<SecretName>,
+    /// With which message to begin: `all` with the oldest that there is, `new` with the next that comes
+    /// [default: all]
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) start: Option<String>,
     #[command(flatten)]
     pub(crate) common: AddCommon,
 }
@@ -279,6 +311,7 @@ impl TriggersCommand {
             Self::Add(add) => match &add.kind {
                 TriggersAddKind::Schedule(add) => &add.common.connection,
                 TriggersAddKind::Webhook(add) => &add.common.connection,
+                TriggersAddKind::Queue(add) => &add.common.connection,
             },
             Self::List(list) => &list.connection,
             Self::Show(one) | Self::Run(one) => &one.connection,

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{StatusCode, header};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use wasm_fn_control::{
     Note,
     state::{SeenRollout, State},
@@ -16,12 +16,18 @@ use wasm_fn_delivery::{
 };
 use wasm_fn_events::{PausedBy, Redeliver, Timestamp, TriggerId};
 use wasm_fn_rollout::{Command, Phase};
+use wasm_fn_runtime::EgressOptions;
 use wasm_fn_server::{
     Delivered, DeliveryError, DeliveryOptions, DeliveryTarget, EventDispatcher, Redelivery,
 };
 use wasm_fn_store::{EmbeddedInbox, InboxError};
 
-use super::{NodeControl, hosted::Hosted, webhooks::Webhooks};
+use super::{
+    NodeControl,
+    hosted::Hosted,
+    queues::{QueueParts, Queues, SecretOf},
+    webhooks::Webhooks,
+};
 use crate::tls;
 
 /// Bytes of an answer that are kept for people.
@@ -39,6 +45,11 @@ pub(super) struct NodeEvents {
     deliver: Arc<DataPlane>,
     /// `None` while another process has the inbox.
     runner: Option<EventRunner<EmbeddedInbox>>,
+    /// `None` while another process has the inbox.
+    queues: Option<Queues<DataPlane>>,
+    /// Finds secrets for brokers.
+    secret: SecretOf,
+    egress: EgressOptions,
     following: JoinHandle<()>,
     triggers: watch::Receiver<Arc<Triggers>>,
 }
@@ -51,11 +62,12 @@ struct ByControl(Arc<NodeControl>);
 
 impl NodeEvents {
     /// The events in `inbox` of the triggers of `control`, delivered by `dispatcher`. Nothing begins before
-    /// [`start`](Self::start).
+    /// [`start`](Self::start). Connections to brokers are as `egress` says.
     pub(super) fn new(
         inbox: EmbeddedInbox,
         control: &Arc<NodeControl>,
         dispatcher: EventDispatcher<Hosted>,
+        egress: EgressOptions,
     ) -> Self {
         let mut states = control.follow();
         let (sender, triggers) = watch::channel(Arc::new(triggers(&states.borrow_and_update())));
@@ -72,7 +84,10 @@ impl NodeEvents {
         let pauses = Box::new(ByControl(Arc::clone(control)));
         let events = Events::new(inbox, WallClock::wall(now), options, triggers.clone(), pauses);
         let deliver = Arc::new(DataPlane(dispatcher));
-        Self { events, deliver, runner: None, following, triggers }
+        let secrets = Arc::clone(control);
+        let secret: SecretOf =
+            Arc::new(move |id| secrets.newest_secret(id).map_err(|error| error.to_string()));
+        Self { events, deliver, runner: None, queues: None, secret, egress, following, triggers }
     }
 
     /// What people may do with events.
@@ -90,14 +105,28 @@ impl NodeEvents {
     pub(super) async fn start(&mut self) -> Result<(), InboxError> {
         if self.runner.is_none() {
             self.runner = Some(self.events.start(Arc::clone(&self.deliver)).await?);
+            self.queues = Some(Queues::start(QueueParts {
+                events: Arc::clone(&self.events),
+                deliver: Arc::clone(&self.deliver),
+                secret: Arc::clone(&self.secret),
+                triggers: self.triggers.clone(),
+                egress: self.egress.clone(),
+            }));
         }
         Ok(())
     }
 
     /// Ends deliveries, for at most `timeout`, and releases the inbox.
     pub(super) async fn stop(&mut self, timeout: Duration) {
+        let began = Instant::now();
+        // Their dead letters need the inbox.
+        if let Some(queues) = self.queues.take()
+            && !queues.stop(timeout).await
+        {
+            tracing::info!("messages in progress were broken off, and come again later");
+        }
         if let Some(runner) = self.runner.take()
-            && !runner.stop(timeout).await
+            && !runner.stop(timeout.saturating_sub(began.elapsed())).await
         {
             tracing::info!("events in flight were broken off, and are delivered again later");
         }

@@ -28,6 +28,9 @@ pub(crate) fn added(trigger: &api::TriggerView) -> String {
     } else if matches!(trigger.source, api::SourceSpec::Schedule(_)) {
         text += "\nit has no times to come";
     }
+    if trigger.queue.is_some() {
+        let _ = write!(text, "\n`wasm-fn triggers show` tells whether its messages come");
+    }
     text
 }
 
@@ -60,10 +63,13 @@ pub(crate) fn triggers(triggers: &[api::TriggerView], now_ms: u64, look: Look) -
 }
 
 fn standing(trigger: &api::TriggerView) -> &'static str {
+    let is_failing = trigger.queue.as_ref().is_some_and(|queue| queue.state == "failing");
     if trigger.paused.is_some() {
         "paused"
     } else if trigger.inbox.blocked {
         "blocked"
+    } else if is_failing {
+        "failing"
     } else {
         "active"
     }
@@ -73,6 +79,7 @@ fn standing(trigger: &api::TriggerView) -> &'static str {
 fn source(source: &api::SourceSpec) -> String {
     match source {
         api::SourceSpec::Webhook(webhook) => format!("webhook {}", webhook.provider),
+        api::SourceSpec::Queue(queue) => format!("queue {} {}", queue.stream, queue.subject),
         api::SourceSpec::Schedule(schedule) => {
             let zone = schedule.time_zone.as_deref().filter(|zone| *zone != "UTC");
             let zone = zone.map(|zone| format!(" {zone}")).unwrap_or_default();
@@ -100,6 +107,10 @@ pub(crate) fn trigger(trigger: &api::TriggerView, now_ms: u64, look: Look) -> St
             line("secrets", webhook.secrets.join(", "));
             line("answers", webhook.mode.clone().unwrap_or_default());
         }
+        api::SourceSpec::Queue(queue) => {
+            let shown = queue.credentials.as_ref().map(|name| format!(", credentials in {name}"));
+            line("broker", format!("{}{}", queue.brokers.join(", "), shown.unwrap_or_default()));
+        }
     }
     line("retry", retry(&trigger.retry));
     line("limits", limits(trigger));
@@ -110,6 +121,16 @@ pub(crate) fn trigger(trigger: &api::TriggerView, now_ms: u64, look: Look) -> St
     if let Some(paused) = &trigger.paused {
         line("paused", pause(paused));
     }
+    if let Some(queue) = &trigger.queue {
+        line("messages", messages(queue, now_ms));
+        line(
+            "handled",
+            format!(
+                "{} delivered, {} acknowledged, {} retried, {} dead, {} repeated since the node started",
+                queue.delivered, queue.acknowledged, queue.retried, queue.dead, queue.repeated
+            ),
+        );
+    }
     let api::InboxView { waiting, in_flight, dead, oldest_ms, blocked, .. } = &trigger.inbox;
     let oldest = oldest_ms.map(|at| format!(", the oldest came {} ago", time::age(at, now_ms)));
     let blocked =
@@ -118,10 +139,12 @@ pub(crate) fn trigger(trigger: &api::TriggerView, now_ms: u64, look: Look) -> St
     line("inbox", format!("{waiting} waiting, {in_flight} in flight, {dead} dead{oldest}{blocked}"));
     let counts = &trigger.counts;
     let api::TriggerCountsView { skipped, missed, cancelled, of_node, failures_in_a_row, .. } = counts;
-    line(
-        "ticks",
-        format!("{skipped} skipped, {missed} missed, {cancelled} broken off since the node started"),
-    );
+    if trigger.queue.is_none() {
+        line(
+            "ticks",
+            format!("{skipped} skipped, {missed} missed, {cancelled} broken off since the node started"),
+        );
+    }
     line("failures", format!("{failures_in_a_row} events in a row; {of_node} deliveries failed in the node"));
     let mut text = visible(&text);
     if !trigger.next_ms.is_empty() {
@@ -144,6 +167,18 @@ fn canary_runs(runs: &[api::CanaryRunsView], look: Look) -> String {
         row(&mut table, std::iter::once(version.clone()).chain(counts));
     }
     fit(table, look)
+}
+
+/// `failing for 5m: broker has no stream ORDERS`, `connected for 2h, 12 pending, 3 not settled`.
+fn messages(queue: &api::QueueView, now_ms: u64) -> String {
+    let mut text = format!("{} for {}", queue.state, time::age(queue.since_ms, now_ms));
+    if let Some(reason) = &queue.reason {
+        let _ = write!(text, ": {reason}");
+    }
+    if let (Some(pending), Some(unsettled)) = (queue.pending, queue.unsettled) {
+        let _ = write!(text, "; {pending} pending at the broker, {unsettled} not settled");
+    }
+    text
 }
 
 fn settings(schedule: &api::ScheduleSpec) -> String {

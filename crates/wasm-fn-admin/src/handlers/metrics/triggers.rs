@@ -5,7 +5,9 @@ use std::fmt;
 use prometheus_client::{encoding::DescriptorEncoder, metrics::MetricType};
 use wasm_fn_control::state::State;
 use wasm_fn_core::{FunctionName, StageName};
-use wasm_fn_delivery::{ASYNC, EventOperations, TriggerStats, VersionStats, trigger_key};
+use wasm_fn_delivery::{
+    ASYNC, EventOperations, QueueStanding, QueueStats, TriggerStats, VersionStats, trigger_key,
+};
 use wasm_fn_store::TriggerCounts;
 
 use super::{super::triggers::counts, labels::Label};
@@ -82,6 +84,7 @@ impl Triggers {
 
     pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         self.inboxes(encoder)?;
+        self.queues(encoder)?;
         self.counts(
             encoder,
             "wasm_fn_trigger_ticks",
@@ -157,6 +160,48 @@ impl Triggers {
         )?;
         for (row, inbox) in read() {
             blocked.encode_family(&row.labels())?.encode_gauge(&u32::from(inbox.blocked))?;
+        }
+        Ok(())
+    }
+
+    /// Writes how the brokers of queues are.
+    fn queues(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        type Read = fn(&QueueStats) -> Option<u64>;
+        let gauges: [(&str, &str, Read); 3] = [
+            (
+                "wasm_fn_trigger_queue_connected",
+                "Whether messages of a queue can come from its broker",
+                |queue| Some(u64::from(queue.standing == QueueStanding::Connected)),
+            ),
+            (
+                "wasm_fn_trigger_queue_pending",
+                "Messages of a queue that its broker has not delivered",
+                |queue| queue.pending,
+            ),
+            (
+                "wasm_fn_trigger_queue_unsettled",
+                "Messages of a queue that its broker has delivered and that are not settled",
+                |queue| queue.unsettled,
+            ),
+        ];
+        let queues = || self.rows.iter().filter_map(|row| Some((row, row.stats.queue.as_deref()?)));
+        for (name, help, read) in gauges {
+            let mut gauge = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (row, queue) in queues() {
+                if let Some(value) = read(queue) {
+                    gauge.encode_family(&row.labels())?.encode_gauge(&value)?;
+                }
+            }
+        }
+        let mut repeated = encoder.encode_descriptor(
+            "wasm_fn_trigger_queue_repeated",
+            "Messages of a queue that came again although they were in progress or settled, since the node started",
+            None,
+            MetricType::Counter,
+        )?;
+        for (row, queue) in queues() {
+            let count = queue.repeated;
+            repeated.encode_family(&row.labels())?.encode_counter::<[Label<'_>; 0], _, u64>(&count, None)?;
         }
         Ok(())
     }

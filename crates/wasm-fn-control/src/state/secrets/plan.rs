@@ -196,13 +196,19 @@ impl State {
         if !users.is_empty() {
             return Err(problem(SecretsProblemKind::InUse { name: name.clone(), users }));
         }
-        let webhooks = found.triggers.iter().filter(|((of, _), _)| of == stage);
-        for ((_, trigger), state) in webhooks {
+        let triggers = found.triggers.iter().filter(|((of, _), _)| of == stage);
+        for ((_, trigger), state) in triggers {
             if let TriggerKind::Webhook(source) = &state.trigger.kind
                 && source.secrets().contains(name)
             {
                 let (name, trigger) = (name.clone(), trigger.clone());
                 return Err(problem(SecretsProblemKind::OfWebhook { name, trigger }));
+            }
+            if let TriggerKind::Queue(source) = &state.trigger.kind
+                && source.credentials() == Some(name)
+            {
+                let (name, trigger) = (name.clone(), trigger.clone());
+                return Err(problem(SecretsProblemKind::OfQueue { name, trigger }));
             }
         }
         let action = Action::DeleteSecret { stage: stage.clone(), name: name.clone() };

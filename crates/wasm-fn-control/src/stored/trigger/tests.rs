@@ -3,8 +3,9 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use wasm_fn_events::{
-    CronTimes, EventPath, Interval, Overlap, Pause, PausedBy, Redeliver, RetryPolicy, Schedule,
-    ScheduleOptions, ScheduleTime, Timestamp, Trigger, TriggerKind, WebhookMode, WebhookSource,
+    CronTimes, EventPath, Interval, Overlap, Pause, PausedBy, QueueSource, QueueStart, Redeliver,
+    RetryPolicy, Schedule, ScheduleOptions, ScheduleTime, Timestamp, Trigger, TriggerKind, WebhookMode,
+    WebhookSource,
 };
 
 use super::StoredTriggers;
@@ -50,10 +51,14 @@ fn triggers_are_read_as_they_were_written() {
     let secrets = vec!["WEBHOOK_KEY".parse().unwrap(), "NEXT_KEY".parse().unwrap()];
     let webhook = WebhookSource::new("github".parse().unwrap(), secrets).unwrap();
     let webhook = webhook.in_mode(WebhookMode::Sync);
+    let brokers = vec!["tls://broker:4222".parse().unwrap()];
+    let queue = QueueSource::new(brokers, "ORDERS".parse().unwrap(), "orders.>".parse().unwrap()).unwrap();
+    let queue = queue.with_credentials("NATS".parse().ok()).from(QueueStart::New);
     let pause = |by| Some(Pause { since: Timestamp::from_unix_ms(9), by, note: "broken".parse().ok() });
     let triggers: FunctionTriggers = [
         ("live", "nightly", state(schedule, pause(PausedBy::Failures(4)))),
         ("staging", "pushes", state(TriggerKind::Webhook(webhook), pause(PausedBy::Command))),
+        ("live", "orders", state(TriggerKind::Queue(queue), None)),
     ]
     .map(|(stage, name, state)| ((stage.parse().unwrap(), name.parse().unwrap()), state))
     .into();

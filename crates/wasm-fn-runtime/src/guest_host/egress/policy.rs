@@ -11,7 +11,7 @@ use wasm_fn_core::{EgressLimits, EgressRule, Limits, Network, VersionNo};
 use wasmtime_wasi_http::Error;
 
 use super::{
-    address::{Grounds, Opened, Prohibited, judge, reached},
+    address::{Class, Grounds, Opened, Prohibited, judge, reached},
     error,
     listeners::{Listeners, is_local},
     lookup::{ADDRESSES_MAX, LOOKUPS_MAX, Resolve, SystemResolver, lookup},
@@ -42,6 +42,32 @@ impl EgressOptions {
             private: Vec::new(),
             listeners: Listeners::default(),
             resolver: Arc::new(SystemResolver::new()),
+        }
+    }
+
+    /// How the node itself connects over TLS to what a function names.
+    pub fn client_config(&self) -> Arc<rustls::ClientConfig> {
+        self.roots.config()
+    }
+
+    /// Decides whether the node may connect to `address`, which a function's trigger names as that of a
+    /// broker. Brokers are private as a rule, so private and loopback addresses are permitted.
+    ///
+    /// # Errors
+    /// What it is that no broker is: the node itself, the metadata of a cloud, a link-local address, or none
+    /// that a server has.
+    pub fn judge_broker(&self, address: SocketAddr) -> Result<(), String> {
+        let ip = reached(address.ip());
+        let mut socket = address;
+        if ip != address.ip() {
+            socket.set_ip(ip);
+        }
+        if self.listeners.at(socket, is_local).is_some() {
+            return Err("the node itself".to_owned());
+        }
+        match Class::of(ip) {
+            Class::Public | Class::Loopback | Class::Private | Class::Reserved => Ok(()),
+            class => Err(class.to_string()),
         }
     }
 }

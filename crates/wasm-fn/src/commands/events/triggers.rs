@@ -17,6 +17,7 @@ pub(crate) async fn run(args: args::Triggers, output: Output) -> Result<u8, Faul
         TriggersCommand::Add(args) => match args.kind {
             TriggersAddKind::Schedule(args) => add_schedule(args, output).await,
             TriggersAddKind::Webhook(args) => add_webhook(args, output).await,
+            TriggersAddKind::Queue(args) => add_queue(args, output).await,
         },
         TriggersCommand::List(args) => list(args, output).await,
         TriggersCommand::Show(args) => show(args, output).await,
@@ -61,6 +62,14 @@ async fn add_webhook(args: args::AddWebhook, output: Output) -> Result<u8, Fault
     let mode = args.mode;
     let source = api::SourceSpec::Webhook(api::WebhookSpec { provider, secrets, mode });
     add(args.function, name, source, args.ordered_by, args.common, output).await
+}
+
+async fn add_queue(args: args::AddQueue, output: Output) -> Result<u8, Fault> {
+    let args::AddQueue { function, name, brokers, stream, subject, credentials, start, common } = args;
+    let name = name.map_or_else(|| Named::Free("queue".to_owned()), |name| Named::So(name.to_string()));
+    let credentials = credentials.map(|name| name.to_string());
+    let source = api::SourceSpec::Queue(api::QueueSpec { brokers, stream, subject, credentials, start });
+    add(function, name, source, common, output).await
 }
 
 /// The name of a new trigger.

@@ -51,6 +51,7 @@ fn nightly() -> api::TriggerView {
             oldest_ms: Some(NOW_MS - 300_000),
             ..Default::default()
         },
+        queue: None,
         counts: api::TriggerCountsView {
             skipped: 4,
             versions: vec![api::TriggerVersionView {

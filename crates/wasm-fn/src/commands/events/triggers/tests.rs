@@ -21,6 +21,7 @@ fn view(stage: &str, name: &str) -> api::TriggerView {
         next_ms: Vec::new(),
         inbox: api::InboxView::default(),
         counts: api::TriggerCountsView::default(),
+        queue: None,
         revision: 1,
     }
 }
