@@ -47,6 +47,15 @@ pub(crate) fn trigger(name: &TriggerName, request: &api::TriggerRequest) -> Resu
         let detail = "it is there for a schedule, expected none: its runs are in order by its overlap policy";
         return Err(at("ordered_by")(&detail));
     }
+    if matches!(kind, TriggerKind::Queue(_)) {
+        let unsuited = [
+            ("rate", rate.is_some(), "its messages come as fast as its concurrency lets them"),
+            ("ordered_by", ordered_by.is_some(), "with a concurrency of 1 its messages are in order"),
+        ];
+        if let Some((field, _, why)) = unsuited.into_iter().find(|(_, unsuited, _)| *unsuited) {
+            return Err(at(field)(&format!("it is there for a queue, expected none: {why}")));
+        }
+    }
     let retry = match (&kind, request.retry.age_max_ms) {
         (TriggerKind::Queue(_), Some(_)) => {
             return Err(at("retry.age_max_ms")(

@@ -19,7 +19,7 @@ use wasm_fn_store::{DeadEvent, EventKey, EventState, Finish, Inbox, InboxError, 
 
 use self::limit::AdaptiveLimit;
 use crate::{
-    deliver::{Deliver, Destination, Ended},
+    deliver::{Deliver, Destination, Ended, Recipient},
     dispatcher::{Answered, settle},
     event_request::EventRequest,
     runner::Events,
@@ -146,12 +146,14 @@ impl<I: Inbox, D: Deliver> QueueDeliveries<I, D> {
             let request = request.attempt(Some(&self.id), attempt, None);
             let (function, stage) = (self.id.function.clone(), self.id.stage.clone());
             self.note(|queue| queue.delivered += 1);
-            let ended = self.deliver.deliver(Destination { function, stage }, request).await;
+            let (recipient, redeliver) = (Recipient::Drawn, trigger.redeliver);
+            let destination = Destination { function, stage, recipient, redeliver };
+            let ended = self.deliver.deliver(destination, request).await;
             let wait = match ended {
-                Ended::Answered { version, status, retry_after, detail } => {
+                Ended::Answered { version, status, retry_after, detail, is_canary, .. } => {
                     self.limit().succeeded();
                     let now = events.clock.now();
-                    let answered = Answered { version, status, retry_after, detail };
+                    let answered = Answered { version, status, retry_after, detail, is_canary };
                     // How old a message may be is up to its stream.
                     let (finish, led) = settle(&trigger.retry, &answered, attempt, now, now);
                     events.stats.ended(&self.key, version, lag, led);

@@ -249,6 +249,12 @@ fn bad_queues_are_refused_by_field() {
         let found = with(name, value);
         assert!(found.starts_with(expected), "{found}");
     }
+    for (field, value) in [("rate", json!("5/s")), ("ordered_by", json!("ce-subject"))] {
+        let mut request = json!({ "source": { "queue": fine.clone() } });
+        request[field] = value;
+        let found = parsed(request).unwrap_err();
+        assert!(found.starts_with(&format!("{field}: it is there for a queue, expected none")), "{found}");
+    }
     let aged = json!({ "source": { "queue": fine }, "retry": { "age_max_ms": 60_000 } });
     assert!(parsed(aged).unwrap_err().starts_with("retry.age_max_ms: a queue has none"));
 }
