@@ -24,6 +24,9 @@ pub const EXTENSIONS_MAX: usize = 32;
 /// The type of the event that is a tick of a schedule.
 pub const TICK_TYPE: &str = "wasm-fn.schedule.tick";
 
+/// The type of the event that a watched tag has another digest.
+pub const ARTIFACT_TYPE: &str = "wasm-fn.artifact.changed";
+
 /// One thing that happened. Holding one proves that it has a valid form on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloudEvent {
@@ -89,6 +92,22 @@ impl CloudEvent {
         }
     }
 
+    /// The event that the watched tag `artifact` has another `digest`, as seen at `now`. A tag may get a
+    /// digest back that it had before, so the id has the time, too.
+    pub fn artifact_changed(trigger: &TriggerId, artifact: &str, digest: &str, now: Timestamp) -> Self {
+        let data = serde_json::json!({ "artifact": artifact, "digest": digest });
+        Self {
+            id: known(&format!("{digest}@{}", now.unix_ms())),
+            source: source(trigger),
+            event_type: known(ARTIFACT_TYPE),
+            time: now,
+            subject: artifact.parse().ok(),
+            content_type: "application/json".parse().ok(),
+            extensions: Extensions::default(),
+            data: data.to_string().into(),
+        }
+    }
+
     /// The event that a provider's request is. `id` is its id if the provider gave none. Its type is the
     /// provider's with a prefix, such as `com.github.push`.
     pub fn webhook(
@@ -101,11 +120,11 @@ impl CloudEvent {
     ) -> Self {
         // What was verified is text of bounded length without control characters.
         let delivered = verified.delivery_id.as_deref().and_then(|id| id.parse().ok());
-        let event_type = format!("{}.{}", prefix(provider), word(verified.event_type.as_deref()));
+        let event_type = provider.type_of(verified.event_type.as_deref());
         Self {
             id: delivered.unwrap_or_else(|| id.clone()),
             source: source(trigger),
-            event_type: event_type.parse().unwrap_or_else(|_| known(prefix(provider))),
+            event_type: event_type.parse().unwrap_or_else(|_| known(provider.prefix())),
             time: verified.time,
             subject: None,
             content_type,
@@ -125,23 +144,6 @@ fn source(trigger: &TriggerId) -> UriReference {
 /// A text that this crate has, or made of a time.
 fn known(text: &str) -> Attribute {
     text.parse().expect("it is short and has no control characters")
-}
-
-/// What the types of a provider's events begin with.
-fn prefix(provider: Provider) -> &'static str {
-    match provider {
-        Provider::GitHub => "com.github",
-        Provider::GitLab => "com.gitlab",
-        Provider::Gitea => "io.gitea",
-        Provider::Stripe => "com.stripe",
-        Provider::Slack => "com.slack",
-        Provider::Standard => "webhook",
-    }
-}
-
-/// A provider's word for an event as the last part of a type: GitLab's `Push Hook` is `push_hook`.
-fn word(event_type: Option<&str>) -> String {
-    event_type.map_or_else(|| "event".to_owned(), |text| text.to_lowercase().replace(' ', "_"))
 }
 
 #[cfg(test)]

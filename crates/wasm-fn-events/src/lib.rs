@@ -1,10 +1,10 @@
 //! What starts invocations besides requests, and what becomes of the events.
 //!
-//! A [`Trigger`] is a [`Schedule`], a webhook or a queue. A schedule says which ticks are [`Due`]; a
-//! [`Provider`] verifies that a request is its own, and a [`PushEvent`] is what it says of new code. Each is
-//! a [`CloudEvent`], which becomes the request of a delivery. The function's [`Answer`] has a
-//! [`Disposition`], and a [`RetryPolicy`] says when the [`Next`] delivery begins. Who keeps events, sends
-//! requests and wakes at a time is elsewhere.
+//! A [`Trigger`] is a [`Schedule`], a webhook, a queue or a watched tag of a registry. A schedule says which
+//! ticks are [`Due`]; a [`Provider`] verifies that a request is its own, and a [`PushEvent`] is what it says
+//! of new code, which a [`PushDeploy`] may deploy. Each is a [`CloudEvent`], which becomes the request of a
+//! delivery. The function's [`Answer`] has a [`Disposition`], and a [`RetryPolicy`] says when the [`Next`]
+//! delivery begins. Who keeps events, sends requests and wakes at a time is elsewhere.
 //!
 //! Invariants: no clock and no randomness (times and draws are arguments), no environment, no input or
 //! output. The same trigger has the same ticks on every node. Everything that comes from outside has a bound,
@@ -12,6 +12,7 @@
 //! signature is checked, in constant time.
 
 mod delivery;
+mod deploy;
 mod event;
 mod push;
 mod queue;
@@ -26,13 +27,19 @@ pub use delivery::{
     DeadLetterReason, Disposition, DispositionKind, DispositionRule, Next, RETRY_AFTER_MAX, RetryOptions,
     RetryPolicy, RetryPolicyError,
 };
+pub use deploy::{
+    PATTERN_BYTES_MAX, PATTERNS_MAX, PushDeploy, PushDeployError, PushDeployOptions, RefPattern,
+    RefPatternError, Unwanted, WATCH_EVERY_DEFAULT, WATCH_EVERY_MAX, WATCH_EVERY_MIN, WatchError,
+    WatchSource,
+};
 pub use event::{
-    ATTEMPT_HEADER, ATTRIBUTE_BYTES_MAX, Attribute, AttributeError, CloudEvent, ContentType,
+    ARTIFACT_TYPE, ATTEMPT_HEADER, ATTRIBUTE_BYTES_MAX, Attribute, AttributeError, CloudEvent, ContentType,
     EXTENSION_NAME_BYTES_MAX, EXTENSIONS_MAX, EventError, ExtensionName, Extensions, ORDERING_KEY_BYTES_MAX,
     TICK_TYPE, TRIGGER_HEADER, UriReference, ValueError, is_reserved, ordering_key,
 };
 pub use push::{
-    ExpandError, PLACEHOLDERS, PushError, PushEvent, PushKind, TEMPLATE_BYTES_MAX, TemplateError, UrlTemplate,
+    EventOrder, ExpandError, PLACEHOLDERS, PushError, PushEvent, PushKind, PushKindError, TEMPLATE_BYTES_MAX,
+    TemplateError, UrlTemplate,
 };
 pub use queue::{
     BROKER_URL_BYTES_MAX, BROKERS_MAX, BrokerUrl, BrokerUrlError, BrokersCountError,
@@ -49,9 +56,9 @@ pub use schedule::{
 };
 pub use time::{Timestamp, TimestampError};
 pub use trigger::{
-    CONCURRENCY_DEFAULT, EVENTS_PATH, EventPath, EventPathError, HOOKS_PATH, NOTE_BYTES_MAX, PATH_BYTES_MAX,
-    Pause, PauseNote, PauseNoteError, PausedBy, Redeliver, RedeliverError, SECRETS_MAX, SecretsCountError,
-    Trigger, TriggerId, TriggerKind, WebhookMode, WebhookModeError, WebhookSource,
+    CONCURRENCY_DEFAULT, DeployingError, EVENTS_PATH, EventPath, EventPathError, HOOKS_PATH, NOTE_BYTES_MAX,
+    PATH_BYTES_MAX, Pause, PauseNote, PauseNoteError, PausedBy, Redeliver, RedeliverError, SECRETS_MAX,
+    SecretsCountError, Trigger, TriggerId, TriggerKind, WebhookMode, WebhookModeError, WebhookSource,
 };
 pub use wasm_fn_core::TriggerName;
 pub use webhook::{

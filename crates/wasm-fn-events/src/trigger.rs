@@ -2,12 +2,14 @@
 
 mod redeliver;
 
-use std::{fmt, hash::Hasher as _, num::NonZeroU32, str::FromStr, sync::Arc};
+use std::{fmt, hash::Hasher as _, num::NonZeroU32, str::FromStr, sync::Arc, time::Duration};
 
 use siphasher::sip::SipHasher13;
 use wasm_fn_core::{FunctionName, OrderedBy, SecretName, StageName, TriggerName, normal_path};
 
-use crate::{Provider, QueueSource, Rate, RetryPolicy, Schedule, Timestamp};
+use crate::{
+    Provider, PushDeploy, QueueSource, Rate, RetryOptions, RetryPolicy, Schedule, Timestamp, WatchSource,
+};
 
 pub use redeliver::{Redeliver, RedeliverError};
 
@@ -68,6 +70,8 @@ pub enum TriggerKind {
     Webhook(WebhookSource),
     /// From a stream of a broker, which keeps them until they are handled.
     Queue(QueueSource),
+    /// From a registry, when a tag has another digest. They deploy it.
+    Watch(WatchSource),
 }
 
 /// A service whose requests are events. Holding one proves that it has 1 to [`SECRETS_MAX`] secrets.
@@ -76,6 +80,21 @@ pub struct WebhookSource {
     provider: Provider,
     secrets: Vec<SecretName>,
     mode: WebhookMode,
+    deploy: Option<PushDeploy>,
+}
+
+/// Why the events of a webhook cannot deploy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeployingError {
+    /// The service is no code host.
+    #[error("events of {found} are not about code, expected github, gitlab or gitea")]
+    Provider {
+        /// The service.
+        found: Provider,
+    },
+    /// The function would answer the service.
+    #[error("mode is sync, expected async: the node answers, and deploys then")]
+    Sync,
 }
 
 /// Who answers a service.
@@ -206,6 +225,38 @@ impl TriggerKind {
             Self::Schedule(_) => "schedule",
             Self::Webhook(_) => "webhook",
             Self::Queue(_) => "queue",
+            Self::Watch(_) => "watch",
+        }
+    }
+}
+
+impl Trigger {
+    /// Whether its events deploy instead of being delivered to the function.
+    pub fn deploys(&self) -> bool {
+        match &self.kind {
+            TriggerKind::Webhook(source) => source.deploy().is_some(),
+            TriggerKind::Watch(_) => true,
+            TriggerKind::Schedule(_) | TriggerKind::Queue(_) => false,
+        }
+    }
+
+    /// The secret by which it gets the artifacts that it deploys.
+    pub fn credentials(&self) -> Option<&SecretName> {
+        match &self.kind {
+            TriggerKind::Webhook(source) => source.deploy()?.options().credentials.as_ref(),
+            TriggerKind::Watch(source) => source.credentials(),
+            TriggerKind::Schedule(_) | TriggerKind::Queue(_) => None,
+        }
+    }
+
+    /// The retries of a trigger that deploys, unless it says otherwise: an artifact may still be in the
+    /// making when its push is heard of, and is wanted soon once it is there.
+    pub fn deploying_retry() -> RetryOptions {
+        RetryOptions {
+            attempts_max: NonZeroU32::new(1000).expect("1000 is not 0"),
+            age_max: Duration::from_secs(6 * 3600),
+            backoff_min: Duration::from_secs(2),
+            backoff_max: Duration::from_secs(60),
         }
     }
 }
@@ -219,7 +270,7 @@ impl WebhookSource {
     /// [`SecretsCountError`] if there are none or too many.
     pub fn new(provider: Provider, secrets: Vec<SecretName>) -> Result<Self, SecretsCountError> {
         match secrets.len() {
-            1..=SECRETS_MAX => Ok(Self { provider, secrets, mode: WebhookMode::default() }),
+            1..=SECRETS_MAX => Ok(Self { provider, secrets, mode: WebhookMode::default(), deploy: None }),
             found => Err(SecretsCountError { found }),
         }
     }
@@ -228,6 +279,26 @@ impl WebhookSource {
     #[must_use]
     pub fn in_mode(self, mode: WebhookMode) -> Self {
         Self { mode, ..self }
+    }
+
+    /// The same, where events deploy instead of being delivered to the function.
+    ///
+    /// # Errors
+    ///
+    /// [`DeployingError`] if the service is no code host, or the function is to answer it.
+    pub fn deploying(self, deploy: PushDeploy) -> Result<Self, DeployingError> {
+        if !matches!(self.provider, Provider::GitHub | Provider::GitLab | Provider::Gitea) {
+            return Err(DeployingError::Provider { found: self.provider });
+        }
+        if self.mode == WebhookMode::Sync {
+            return Err(DeployingError::Sync);
+        }
+        Ok(Self { deploy: Some(deploy), ..self })
+    }
+
+    /// Which events deploy, and what; `None` if they are for the function.
+    pub fn deploy(&self) -> Option<&PushDeploy> {
+        self.deploy.as_ref()
     }
 
     /// Who answers the service.

@@ -170,6 +170,25 @@ impl Provider {
         }
     }
 
+    /// The type of an event, by the provider's word for it: GitLab's `Push Hook` is `com.gitlab.push_hook`.
+    pub(crate) fn type_of(self, event_type: Option<&str>) -> String {
+        let word =
+            event_type.map_or_else(|| "event".to_owned(), |text| text.to_lowercase().replace(' ', "_"));
+        format!("{}.{word}", self.prefix())
+    }
+
+    /// What the types of its events begin with.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Self::GitHub => "com.github",
+            Self::GitLab => "com.gitlab",
+            Self::Gitea => "io.gitea",
+            Self::Stripe => "com.stripe",
+            Self::Slack => "com.slack",
+            Self::Standard => "webhook",
+        }
+    }
+
     /// The word on the command line and in the API.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{PushEvent, PushKind};
+use crate::Timestamp;
 
 /// Longest value that is read from a body, in bytes.
 const VALUE_BYTES_MAX: usize = 1024;
@@ -33,6 +34,7 @@ pub enum PushError {
 struct Push {
     #[serde(rename = "ref")]
     reference: String,
+    before: Option<String>,
     after: String,
     repository: Repository,
     pusher: Option<Person>,
@@ -55,6 +57,7 @@ struct ReleaseFacts {
     draft: bool,
     html_url: Option<String>,
     author: Option<Person>,
+    published_at: Option<Moment>,
 }
 
 #[derive(Deserialize)]
@@ -89,6 +92,7 @@ struct ContainerMetadata {
 #[derive(Deserialize)]
 struct ContainerTag {
     name: Option<String>,
+    digest: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -112,6 +116,7 @@ struct GitlabPush {
     object_kind: Option<String>,
     #[serde(rename = "ref")]
     reference: Option<String>,
+    before: Option<String>,
     checkout_sha: Option<String>,
     user_username: Option<String>,
     user_name: Option<String>,
@@ -139,11 +144,40 @@ struct GitlabCommit {
 #[derive(Deserialize)]
 struct Project {
     path_with_namespace: String,
+    default_branch: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Repository {
     full_name: String,
+    default_branch: Option<String>,
+    /// Of the push, in GitHub's event for one.
+    pushed_at: Option<Moment>,
+}
+
+/// A moment, in the forms that hosts write one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Moment {
+    /// Unix seconds.
+    Seconds(u64),
+    /// A text, which counts if it is of RFC 3339.
+    Text(String),
+    /// What else may be there.
+    Other(serde::de::IgnoredAny),
+}
+
+impl Moment {
+    fn time(self) -> Option<Timestamp> {
+        match self {
+            Self::Seconds(seconds) => {
+                let time = Timestamp::from_unix_ms(seconds.checked_mul(1000)?);
+                (time <= Timestamp::MAX).then_some(time)
+            }
+            Self::Text(text) => text.parse().ok(),
+            Self::Other(_) => None,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -179,9 +213,13 @@ pub(super) fn push(body: &[u8]) -> Result<Option<PushEvent>, PushError> {
         kind,
         reference: text("ref", reference)?,
         sha: Some(sha),
+        digest: None,
         author: push.pusher.and_then(Person::name),
         url: push.head_commit.and_then(|commit| commit.url).and_then(shown),
         repository: text("repository.full_name", push.repository.full_name)?,
+        default_branch: push.repository.default_branch.and_then(shown),
+        before: push.before.as_deref().and_then(earlier),
+        happened: push.repository.pushed_at.and_then(Moment::time),
     }))
 }
 
@@ -195,9 +233,13 @@ pub(super) fn release(body: &[u8]) -> Result<Option<PushEvent>, PushError> {
         kind: PushKind::Release,
         reference: text("release.tag_name", release.tag_name)?,
         sha: release.target_commitish.as_deref().and_then(sha),
+        digest: None,
         author: release.author.and_then(Person::name),
         url: release.html_url.and_then(shown),
         repository: text("repository.full_name", repository.full_name)?,
+        default_branch: repository.default_branch.and_then(shown),
+        before: None,
+        happened: release.published_at.and_then(Moment::time),
     }))
 }
 
@@ -208,14 +250,16 @@ pub(super) fn github_package(body: &[u8]) -> Result<Option<PushEvent>, PushError
         return Ok(None);
     }
     let version = package.package_version;
-    let tag = version.container_metadata.map(|metadata| metadata.tag.and_then(|tag| tag.name));
-    let reference = match tag {
+    let tag = version.container_metadata.map(|metadata| metadata.tag);
+    let (reference, found) = match tag {
         // A layer or an image without a tag.
-        Some(tag) => match tag.filter(|tag| !tag.is_empty()) {
-            Some(tag) => tag,
-            None => return Ok(None),
-        },
-        None => version.version,
+        Some(tag) => {
+            match tag.and_then(|tag| Some((tag.name.filter(|name| !name.is_empty())?, tag.digest))) {
+                Some(found) => found,
+                None => return Ok(None),
+            }
+        }
+        None => (version.version, None),
     };
     let name = match (repository, package.namespace) {
         (Some(repository), _) => repository.full_name,
@@ -226,9 +270,13 @@ pub(super) fn github_package(body: &[u8]) -> Result<Option<PushEvent>, PushError
         kind: PushKind::Package,
         reference: text("package_version", reference)?,
         sha: version.target_oid.as_deref().and_then(sha),
+        digest: found.as_deref().and_then(digest),
         author: sender.and_then(Person::name),
         url: package.html_url.and_then(shown),
         repository: text("repository.full_name", name)?,
+        default_branch: None,
+        before: None,
+        happened: None,
     }))
 }
 
@@ -244,9 +292,13 @@ pub(super) fn gitea_package(body: &[u8]) -> Result<Option<PushEvent>, PushError>
         kind: PushKind::Package,
         reference: text("package.version", package.version)?,
         sha: None,
+        digest: None,
         author: sender.and_then(Person::name),
         url: package.html_url.and_then(shown),
         repository: text("repository.full_name", repository.unwrap_or(format!("{owner}/{}", package.name)))?,
+        default_branch: None,
+        before: None,
+        happened: None,
     }))
 }
 
@@ -270,6 +322,10 @@ pub(super) fn gitlab_push(body: &[u8]) -> Result<Option<PushEvent>, PushError> {
         url: commit.and_then(|commit| commit.url).and_then(shown),
         repository: text("project.path_with_namespace", project.path_with_namespace)?,
         sha: Some(sha),
+        digest: None,
+        default_branch: project.default_branch.and_then(shown),
+        before: push.before.as_deref().and_then(earlier),
+        happened: None,
     }))
 }
 
@@ -283,9 +339,13 @@ pub(super) fn gitlab_release(body: &[u8]) -> Result<Option<PushEvent>, PushError
         kind: PushKind::Release,
         reference: text("tag", release.tag)?,
         sha: release.commit.as_ref().and_then(|commit| sha(&commit.id)),
+        digest: None,
         author: release.commit.and_then(|commit| commit.author).and_then(Person::name),
         url: release.url.and_then(shown),
         repository: text("project.path_with_namespace", release.project.path_with_namespace)?,
+        default_branch: release.project.default_branch.and_then(shown),
+        before: None,
+        happened: None,
     }))
 }
 
@@ -307,6 +367,18 @@ fn branch_or_tag(reference: &str) -> Option<(PushKind, &str)> {
 fn sha(text: &str) -> Option<String> {
     let is_sha = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_sha.then(|| text.to_ascii_lowercase())
+}
+
+/// A digest in lower case.
+fn digest(text: &str) -> Option<String> {
+    let digits = text.strip_prefix("sha256:")?;
+    let is_digest = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_digest.then(|| text.to_ascii_lowercase())
+}
+
+/// The commit before a push; what was made by it has zeros before it.
+fn earlier(text: &str) -> Option<String> {
+    sha(text).filter(|sha| sha.bytes().any(|byte| byte != b'0'))
 }
 
 /// A value that must be there.

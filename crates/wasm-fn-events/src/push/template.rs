@@ -123,6 +123,16 @@ impl UrlTemplate {
         Ok(url)
     }
 
+    /// Whether it has the placeholder of this name.
+    pub fn has(&self, placeholder: &str) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Value(found) if found.name() == placeholder))
+    }
+
+    /// The reference in a registry, without `oci://`, if the artifact is in one.
+    pub fn in_registry(&self) -> Option<&str> {
+        self.text.strip_prefix("oci://")
+    }
+
     /// The template as it was written.
     pub fn as_str(&self) -> &str {
         &self.text

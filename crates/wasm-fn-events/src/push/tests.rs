@@ -11,9 +11,13 @@ fn push_event(kind: PushKind, reference: &str, sha: Option<&str>) -> PushEvent {
         kind,
         reference: reference.to_owned(),
         sha: sha.map(str::to_owned),
+        digest: None,
         author: Some("mona".to_owned()),
         url: Some("https://git.example/page".to_owned()),
         repository: "Octo/app".to_owned(),
+        default_branch: None,
+        before: None,
+        happened: None,
     }
 }
 
@@ -95,18 +99,26 @@ fn releases_and_packages_are_read() {
         Ok(Some(PushEvent { sha: Some(SHA.to_owned()), ..expected }))
     );
 
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
     let package = json!({
         "name": "app", "namespace": "Octo", "html_url": "https://git.example/page",
         "package_version": {
-            "version": "sha256:0123", "target_oid": SHA, "container_metadata": {"tag": {"name": "v1", "digest": "sha256:0123"}},
+            "version": "sha256:0123", "target_oid": SHA, "container_metadata": {"tag": {"name": "v1", "digest": digest}},
         },
     });
     let expected = push_event(PushKind::Package, "v1", Some(SHA));
+    let with_digest = PushEvent { digest: Some(digest), ..expected.clone() };
     for (event_type, member) in [("registry_package", "registry_package"), ("package", "package")] {
         let body = json!({
             "action": "published", member: package, "repository": {"full_name": "Octo/app"}, "sender": {"login": "mona"},
         });
-        assert_eq!(read(Provider::GitHub, event_type, &body), Ok(Some(expected.clone())));
+        assert_eq!(read(Provider::GitHub, event_type, &body), Ok(Some(with_digest.clone())));
+        let short = with(
+            &body,
+            &format!("/{member}/package_version/container_metadata/tag/digest"),
+            json!("sha256:0123"),
+        );
+        assert_eq!(read(Provider::GitHub, event_type, &short), Ok(Some(expected.clone())));
         let untagged =
             with(&body, &format!("/{member}/package_version/container_metadata/tag"), json!({"name": ""}));
         assert_eq!(read(Provider::GitHub, event_type, &untagged), Ok(None));
@@ -156,6 +168,60 @@ fn what_is_only_shown_may_be_missing() {
     let body = with(&body, "/head_commit", Value::Null);
     let found = read(Provider::GitHub, "push", &body).unwrap().unwrap();
     assert_eq!((found.author, found.url), (None, None));
+}
+
+#[test]
+fn events_are_read_as_they_are_kept() {
+    let found = |provider, event_type: &str, body: &Value| {
+        PushEvent::of_event(provider, event_type, body.to_string().as_bytes()).unwrap().map(|push| push.kind)
+    };
+    assert_eq!(found(Provider::GitHub, "com.github.push", &push_body()), Some(PushKind::Branch));
+    assert_eq!(found(Provider::Gitea, "io.gitea.release", &release_body()), Some(PushKind::Release));
+    assert_eq!(found(Provider::GitLab, "com.gitlab.push_hook", &gitlab_body()), Some(PushKind::Branch));
+    assert_eq!(found(Provider::GitHub, "com.github.ping", &push_body()), None);
+    assert_eq!(found(Provider::GitHub, "io.gitea.push", &push_body()), None);
+}
+
+#[test]
+fn order_of_pushes_is_read() {
+    let before = "ab".repeat(20);
+    let mut body = push_body();
+    body["before"] = json!(before);
+    body["repository"] = json!({"full_name": "o/a", "default_branch": "main", "pushed_at": 1_700_000_000});
+    let found = read(Provider::GitHub, "push", &body).unwrap().unwrap();
+    assert_eq!((found.default_branch.as_deref(), found.before.as_deref()), (Some("main"), Some(&*before)));
+    assert_eq!(found.happened.unwrap().to_string(), "2023-11-14T22:13:20Z");
+    for odd in [json!(null), json!("soon"), json!(-1), json!(1e300), json!({"at": 1})] {
+        body["repository"]["pushed_at"] = odd.clone();
+        assert_eq!(read(Provider::GitHub, "push", &body).unwrap().unwrap().happened, None, "{odd}");
+    }
+    // A branch that is new has nothing before it.
+    assert_eq!(read(Provider::GitHub, "push", &push_body()).unwrap().unwrap().before, None);
+}
+
+#[test]
+fn later_of_two_pushes_is_known_however_they_come() {
+    let order = |received: u64, happened: Option<u64>, commit: &str, before: &str| EventOrder {
+        received: Timestamp::from_unix_ms(received),
+        happened: happened.map(Timestamp::from_unix_ms),
+        commit: Some(commit.to_owned()),
+        before: Some(before.to_owned()),
+    };
+    #[track_caller]
+    fn check(first: &EventOrder, then: &EventOrder) {
+        assert!(first.is_before(then) && !then.is_before(first), "{first:?} {then:?}");
+    }
+    // The commits lead from one to the other, whatever the times.
+    check(&order(9, Some(9), "a", "0"), &order(1, Some(1), "b", "a"));
+    // The host says when.
+    check(&order(9, Some(1), "a", "0"), &order(1, Some(2), "c", "b"));
+    // Within the same second, and where one time is missing, they are as they came.
+    check(&order(1, Some(2), "a", "0"), &order(9, Some(2), "c", "b"));
+    check(&order(1, None, "a", "0"), &order(9, Some(1), "c", "b"));
+    // One takes the other back.
+    check(&order(1, Some(1), "b", "a"), &order(9, Some(2), "a", "b"));
+    let one = order(1, Some(1), "a", "0");
+    assert!(!one.is_before(&one));
 }
 
 #[test]
