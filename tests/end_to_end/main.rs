@@ -66,6 +66,8 @@ mod previewing;
 #[cfg(test)]
 mod proxied;
 #[cfg(test)]
+mod push_deploys;
+#[cfg(test)]
 mod pushing;
 mod queued;
 #[cfg(test)]

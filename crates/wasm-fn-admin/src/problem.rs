@@ -105,6 +105,28 @@ impl ApiError {
             .help(format!("run `wasm-fn secrets set {secret} -f {function} -s {stage}`"))
     }
 
+    pub(crate) fn deploying_without_secret(trigger: &TriggerId, secret: &SecretName) -> Self {
+        let TriggerId { function, stage, name } = trigger;
+        let detail = format!(
+            "secret {secret} is not set in stage `{stage}` of `{function}`, expected it to be set before the trigger \
+             `{name}`, which gets what it deploys with it, is added"
+        );
+        Self::new(StatusCode::CONFLICT, "secret-not-set", "a secret is not set", detail)
+            .help(format!("run `wasm-fn secrets set {secret} -f {function} -s {stage}`"))
+    }
+
+    /// The caller may make triggers, but not deploy.
+    pub(crate) fn may_not_deploy(caller: &str, trigger: &TriggerId) -> Self {
+        let TriggerId { function, stage, .. } = trigger;
+        let detail = format!(
+            "the token `{caller}` may not deploy to stage `{stage}` of `{function}`, expected one that may: the \
+             trigger would deploy there"
+        );
+        Self::forbidden(detail)
+            .help("ask an admin for a token that may deploy there")
+            .refused(format!("deploy on stage `{stage}` of `{function}`, by a trigger"))
+    }
+
     pub(crate) fn too_large(detail: impl Display) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "the body is too large", detail)
     }
@@ -408,6 +430,9 @@ fn of_secrets(problem: &SecretsProblemKind) -> (StatusCode, &'static str, &'stat
         K::OfQueue { .. } => {
             (StatusCode::CONFLICT, "secret-in-use", "the broker of a queue is shown the secret")
         }
+        K::OfDeployments { .. } => {
+            (StatusCode::CONFLICT, "secret-in-use", "a trigger gets what it deploys with the secret")
+        }
         K::Stages { .. } | K::Secrets { .. } | K::Bytes { .. } | K::RevisionsUsedUp { .. } => {
             (StatusCode::CONFLICT, "too-many-secrets", "there are too many secrets")
         }
@@ -423,9 +448,11 @@ fn secrets_help(SecretsProblem { function, stage, problem }: &SecretsProblem) ->
         }
         K::Missing { .. } => Some(format!("deploy it to {stage}, or promote it there, to give it secrets")),
         K::NoSuch { .. } => Some(format!("run `wasm-fn secrets list -f {function} -s {stage}` to list them")),
-        K::OfWebhook { trigger, .. } | K::OfQueue { trigger, .. } => Some(format!(
-            "run `wasm-fn triggers remove {function} {trigger} -s {stage}` first, or set the secret anew"
-        )),
+        K::OfWebhook { trigger, .. } | K::OfQueue { trigger, .. } | K::OfDeployments { trigger, .. } => {
+            Some(format!(
+                "run `wasm-fn triggers remove {function} {trigger} -s {stage}` first, or set the secret anew"
+            ))
+        }
         K::InUse { .. } => Some(format!(
             "deploy a version without it to {stage} first; the version that a rollback goes to counts too"
         )),

@@ -5,12 +5,15 @@ use std::{fmt::Display, num::NonZeroU32, str::FromStr, time::Duration};
 use wasm_fn_api as api;
 use wasm_fn_core::TriggerName;
 use wasm_fn_events::{
-    AGE_MAX_MAX, CATCH_UP_DEFAULT, CONCURRENCY_DEFAULT, CronTimes, EventPath, Interval, Overlap, QueueSource,
-    RUNS_MAX, RetryOptions, RetryPolicy, Schedule, ScheduleOptions, ScheduleTime, Timestamp, Trigger,
-    TriggerKind, WebhookMode, WebhookSource, Zone,
+    AGE_MAX_MAX, CATCH_UP_DEFAULT, CONCURRENCY_DEFAULT, CronTimes, EventPath, Interval, Overlap, PushDeploy,
+    PushDeployOptions, PushKind, QueueSource, RUNS_MAX, RetryOptions, RetryPolicy, Schedule, ScheduleOptions,
+    ScheduleTime, Timestamp, Trigger, TriggerKind, WATCH_EVERY_DEFAULT, WatchSource, WebhookMode,
+    WebhookSource, Zone,
 };
 
-use crate::ApiError;
+use wasm_fn_control::state::TriggerRelease;
+
+use crate::{ApiError, strategy};
 
 /// The trigger `name` that `request` describes.
 ///
@@ -29,6 +32,7 @@ pub(crate) fn trigger(name: &TriggerName, request: &api::TriggerRequest) -> Resu
         api::SourceSpec::Schedule(spec) => TriggerKind::Schedule(schedule(spec)?),
         api::SourceSpec::Webhook(spec) => TriggerKind::Webhook(webhook(spec)?),
         api::SourceSpec::Queue(spec) => TriggerKind::Queue(queue(spec)?),
+        api::SourceSpec::Watch(spec) => TriggerKind::Watch(watch(spec)?),
     };
     let rate = request.rate.as_deref().map(|rate| parse("rate", rate)).transpose()?;
     let is_sync = matches!(&kind, TriggerKind::Webhook(source) if source.mode() == WebhookMode::Sync);
@@ -56,7 +60,12 @@ pub(crate) fn trigger(name: &TriggerName, request: &api::TriggerRequest) -> Resu
             return Err(at(field)(&format!("it is there for a queue, expected none: {why}")));
         }
     }
-    let retry = match (&kind, request.retry.age_max_ms) {
+    let redeliver = redeliver.unwrap_or_default();
+    let policy = RetryPolicy::default();
+    let mut trigger =
+        Trigger { kind, path, retry: policy, concurrency_max, rate, ordered_by, redeliver, paused: None };
+    let default = if trigger.deploys() { Trigger::deploying_retry() } else { RetryOptions::default() };
+    trigger.retry = match (&trigger.kind, request.retry.age_max_ms) {
         (TriggerKind::Queue(_), Some(_)) => {
             return Err(at("retry.age_max_ms")(
                 &"a queue has none, expected it in the stream's own settings",
@@ -65,12 +74,48 @@ pub(crate) fn trigger(name: &TriggerName, request: &api::TriggerRequest) -> Resu
         // Beyond every backoff: the stream says how old its messages may be.
         (TriggerKind::Queue(_), None) => {
             let age_max_ms = u64::try_from(AGE_MAX_MAX.as_millis()).ok();
-            retry(&api::RetrySpec { age_max_ms, ..request.retry })?
+            retry(&api::RetrySpec { age_max_ms, ..request.retry }, default)?
         }
-        _ => retry(&request.retry)?,
+        _ => retry(&request.retry, default)?,
     };
-    let redeliver = redeliver.unwrap_or_default();
-    Ok(Trigger { kind, path, retry, concurrency_max, rate, ordered_by, redeliver, paused: None })
+    if trigger.deploys() {
+        // Of two pushes, the later is to win.
+        trigger.concurrency_max = NonZeroU32::MIN;
+    }
+    Ok(trigger)
+}
+
+/// How what `trigger` deploys is released, as `request` says; `None` if it does not deploy.
+/// `may_move_traffic` tells whether whoever makes it may.
+///
+/// # Errors
+/// A field is malformed, or says something of a trigger that does not deploy.
+pub(crate) fn release(
+    trigger: &Trigger,
+    request: &api::TriggerRequest,
+    may_move_traffic: bool,
+) -> Result<Option<TriggerRelease>, ApiError> {
+    if !trigger.deploys() {
+        if request.release.is_some() {
+            return Err(at("release")(&"the trigger does not deploy, expected none"));
+        }
+        return Ok(None);
+    }
+    let unsuited = [
+        ("path", request.path.is_some()),
+        ("concurrency_max", request.concurrency_max.is_some()),
+        ("rate", request.rate.is_some()),
+        ("ordered_by", request.ordered_by.is_some()),
+        ("redeliver", request.redeliver.is_some()),
+    ];
+    if let Some((field, _)) = unsuited.into_iter().find(|(_, unsuited)| *unsuited) {
+        let found = "the trigger deploys, one event at a time, and no function gets it, expected none";
+        return Err(at(field)(&found));
+    }
+    let api::TriggerReleaseSpec { strategy, rollout, gate, replace, allow_new } =
+        request.release.clone().unwrap_or_default();
+    let strategy = strategy::strategy(&strategy, &rollout, &gate)?;
+    Ok(Some(TriggerRelease { strategy, replace, allow_new, may_move_traffic }))
 }
 
 /// What is wrong with the field of this name.
@@ -149,7 +194,35 @@ fn webhook(spec: &api::WebhookSpec) -> Result<WebhookSource, ApiError> {
     let mode = spec.mode.as_deref().map(|mode| parse("source.webhook.mode", mode)).transpose()?;
     let source =
         WebhookSource::new(provider, secrets).map_err(|error| at("source.webhook.secrets")(&error))?;
-    Ok(source.in_mode(mode.unwrap_or_default()))
+    let source = source.in_mode(mode.unwrap_or_default());
+    let Some(deploy) = &spec.deploy else { return Ok(source) };
+    source.deploying(push_deploy(deploy)?).map_err(|error| at("source.webhook.deploy")(&error))
+}
+
+fn push_deploy(spec: &api::WebhookDeploySpec) -> Result<PushDeploy, ApiError> {
+    let field = |name: &str| format!("source.webhook.deploy.{name}");
+    let on = all(&field("on"), &spec.on)?;
+    let deploy = PushDeploy::new(PushDeployOptions {
+        artifact: parse(field("artifact"), &spec.artifact)?,
+        on: if on.is_empty() { vec![PushKind::Branch] } else { on },
+        branches: all(&field("branches"), &spec.branches)?,
+        tags: all(&field("tags"), &spec.tags)?,
+        credentials: spec.credentials.as_deref().map(|name| parse(field("credentials"), name)).transpose()?,
+    });
+    deploy.map_err(|error| at("source.webhook.deploy")(&error))
+}
+
+fn watch(spec: &api::WatchSpec) -> Result<WatchSource, ApiError> {
+    let field = |name: &str| format!("source.watch.{name}");
+    let credentials =
+        spec.credentials.as_deref().map(|name| parse(field("credentials"), name)).transpose()?;
+    let every = spec.every_ms.map_or(WATCH_EVERY_DEFAULT, Duration::from_millis);
+    let watch = WatchSource::new(parse(field("artifact"), &spec.artifact)?, every, credentials);
+    watch.map_err(|error| at("source.watch")(&error))
+}
+
+fn all<T: FromStr<Err: Display>>(field: &str, texts: &[String]) -> Result<Vec<T>, ApiError> {
+    texts.iter().enumerate().map(|(index, text)| parse(format_args!("{field}[{index}]"), text)).collect()
 }
 
 fn queue(spec: &api::QueueSpec) -> Result<QueueSource, ApiError> {
@@ -166,8 +239,7 @@ fn queue(spec: &api::QueueSpec) -> Result<QueueSource, ApiError> {
     Ok(source.with_credentials(credentials.transpose()?).from(start.unwrap_or_default()))
 }
 
-fn retry(spec: &api::RetrySpec) -> Result<RetryPolicy, ApiError> {
-    let default = RetryOptions::default();
+fn retry(spec: &api::RetrySpec, default: RetryOptions) -> Result<RetryPolicy, ApiError> {
     let ms = |found: Option<u64>, default| found.map_or(default, Duration::from_millis);
     let attempts_max = match spec.attempts_max {
         Some(0) => return Err(at("retry.attempts_max")(&"it is 0, expected at least 1")),

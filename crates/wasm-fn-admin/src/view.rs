@@ -14,8 +14,8 @@ use wasm_fn_control::{
     journal::Entry,
     report::Report,
     state::{
-        Action, Approval, EndedRollout, Fate, Function, Proposal, RolloutOutcome, StageKey, StageState,
-        VersionState, VersionVerdict, effective,
+        Action, Approval, EndedRollout, Fate, Function, Proposal, Provenance, RolloutOutcome, StageKey,
+        StageState, VersionState, VersionVerdict, effective,
     },
 };
 use wasm_fn_store::Store;
@@ -31,7 +31,7 @@ pub(crate) fn shares(split: &TrafficSplit) -> Vec<api::SplitShare> {
     split.shares().iter().map(share).collect()
 }
 
-fn strategy(strategy: &Strategy) -> api::StrategySpec {
+pub(crate) fn strategy(strategy: &Strategy) -> api::StrategySpec {
     match strategy {
         Strategy::AllAtOnce => api::StrategySpec::AllAtOnce,
         Strategy::BlueGreen => api::StrategySpec::BlueGreen,
@@ -353,9 +353,16 @@ pub(crate) fn version(function: &Function, no: VersionNo, version: &VersionState
         created_ms: version.created_ms,
         created_by: version.created_by.clone(),
         message: version.message.clone(),
+        provenance: version.provenance.as_deref().map(provenance),
         verdict: version.verdict.as_ref().map(verdict),
         stages: places.collect(),
     }
+}
+
+fn provenance(found: &Provenance) -> api::ProvenanceView {
+    let Provenance { artifact, trigger, event, repository, reference, commit, author, url } = found.clone();
+    let trigger = trigger.map(|trigger| trigger.to_string());
+    api::ProvenanceView { artifact, trigger, event, repository, reference, commit, author, url }
 }
 
 fn verdict(verdict: &VersionVerdict) -> api::VersionVerdictView {
@@ -388,6 +395,7 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
         split: Vec::new(),
         step: None,
         growth: Vec::new(),
+        provenance: None,
         secrets: BTreeMap::new(),
         trigger: None,
         events: None,
@@ -419,6 +427,7 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
             Action::Deploy { growth, .. } => growth.clone(),
             _ => Vec::new(),
         },
+        provenance: action.provenance().map(provenance),
         secrets: match action {
             Action::Deploy { secrets, .. } => {
                 secrets.iter().map(|(name, revision)| (name.to_string(), revision.number())).collect()

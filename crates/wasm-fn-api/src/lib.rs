@@ -17,6 +17,7 @@ mod openapi;
 mod operation;
 mod preview;
 mod problem;
+mod provenance;
 mod rollout;
 mod secret;
 mod status;
@@ -42,6 +43,7 @@ pub use openapi::openapi;
 pub use operation::{AccessRule, Method, Operation};
 pub use preview::{PreviewAddress, PreviewKeyRotated, PreviewQuery, PreviewView};
 pub use problem::Problem;
+pub use provenance::ProvenanceView;
 pub use rollout::{
     ApprovalView, CheckSpec, EndedRolloutView, EvidenceView, Expectation, FloorSpec, GateOptions, GateView,
     OnFailSpec, OnNoDataSpec, ProposalView, RolloutOptions, RolloutOutcomeView, RolloutView, SideView,
@@ -65,8 +67,9 @@ pub use triggers::{
     ASYNC, AllTriggers, BackfillRequest, CanaryRunsView, DeadLettersChanged, DeadLettersRequest,
     EventHeaderView, EventRequestView, EventStateView, EventStatus, EventView, EventsPage, EventsQuery,
     EventsState, InboxView, PauseView, QueueSpec, QueueView, RetrySpec, ScheduleSpec, SourceSpec,
-    TriggerBackfilled, TriggerCommand, TriggerCountsView, TriggerList, TriggerRemoved, TriggerRequest,
-    TriggerRun, TriggerVersionView, TriggerView, TriggersQuery, WebhookSpec,
+    TriggerBackfilled, TriggerCommand, TriggerCountsView, TriggerDeploymentsView, TriggerList,
+    TriggerReleaseSpec, TriggerReleaseView, TriggerRemoved, TriggerRequest, TriggerRun, TriggerVersionView,
+    TriggerView, TriggersQuery, WatchSpec, WatchView, WebhookDeploySpec, WebhookSpec,
 };
 
 /// The stage if a request names none.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    ConfigSpec, EndedRolloutView, EvidenceView, ProposalView, RolloutView, SplitShare, StageConfigSpec,
+    ConfigSpec, EndedRolloutView, EvidenceView, ProposalView, ProvenanceView, RolloutView, SplitShare,
+    StageConfigSpec,
 };
 use crate::words::{
     ActionWord, DigestText, EventsOfText, FunctionText, KindWord, PreviewAccessWord, RouteText, SchemeWord,
@@ -254,6 +255,9 @@ pub struct VersionInfo {
     /// The message of its deployment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Where its component comes from; absent if somebody deployed a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<ProvenanceView>,
     /// How its last rollout ended, if that deserves a warning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VersionVerdictView>,
@@ -353,6 +357,9 @@ pub struct HistoryEntry {
     /// What the version can do beyond the version that was stable, as whoever deployed it accepted it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub growth: Vec<String>,
+    /// Where the version's component comes from; absent if somebody deployed a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<ProvenanceView>,
     /// `deploy`, `traffic`, `step`, `await`, `pause`, `resume`, `freeze`, `promote`, `settle`, `abort`,
     /// `rollback`, `delete-stage`, `delete`, `set-secret`, `delete-secret`, `reseal-secrets`, `add-trigger`,
     /// `pause-trigger`, `resume-trigger`, `remove-trigger`, `run-trigger`, `backfill-trigger`,

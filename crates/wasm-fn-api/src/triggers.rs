@@ -1,9 +1,13 @@
 //! Triggers and their events.
 
+mod deploy;
 mod event;
 mod spec;
 mod view;
 
+pub use deploy::{
+    TriggerDeploymentsView, TriggerReleaseSpec, TriggerReleaseView, WatchSpec, WatchView, WebhookDeploySpec,
+};
 pub use event::{
     BackfillRequest, DeadLettersChanged, DeadLettersRequest, EventHeaderView, EventRequestView,
     EventStateView, EventStatus, EventView, EventsPage, EventsQuery, EventsState, TriggerBackfilled,

@@ -161,6 +161,24 @@ words!(
     "What happens to a tick while an earlier run is in progress."
 );
 words!(
+    PushKindWord,
+    "PushKind",
+    ["push", "tag", "release", "package"],
+    "What a code host tells of: new commits of a branch, a new tag, a release, a version of a package."
+);
+pattern!(
+    RefPatternText,
+    "RefPattern",
+    r"^[^\x00-\x20\x7f~^:?\[\\]+$",
+    "A branch or tag, or several: a star stands for any characters."
+);
+pattern!(
+    ArtifactText,
+    "Artifact",
+    r"^(oci|https)://[A-Za-z0-9.:-]+/.+$",
+    "Where an artifact is, with placeholders `{sha}`, `{ref}`, `{tag}` and `{repository}`."
+);
+words!(
     ProviderWord,
     "Provider",
     ["github", "gitlab", "gitea", "stripe", "slack", "standard"],

@@ -14,6 +14,7 @@ mod deploy;
 mod error;
 mod growth;
 mod proposal;
+mod provenance;
 mod rollout;
 mod secrets;
 mod spec;
@@ -45,12 +46,13 @@ pub use deploy::{DeployPlan, Deployment};
 pub use error::{ChangeError, Grows, NotDeployedThere, SecretsProblem, SecretsProblemKind};
 pub use growth::{Growth, Imports};
 pub use proposal::{Approval, NoApproval, Proposal, StageRule, StageRules};
+pub use provenance::Provenance;
 pub use rollout::{EndedRollout, Rollout, RolloutId, RolloutOutcome, SeenRollout, StageKey};
 pub use secrets::{FunctionSecrets, NewSecret, ResealedValue, Secret, SecretEntry, SecretPins};
 use spec::KEEP_MAX;
 pub use spec::{RolloutSpec, SpecError};
 pub use tokens::NewToken;
-pub use triggers::{FunctionTriggers, TriggerState};
+pub use triggers::{FunctionTriggers, TriggerRelease, TriggerState};
 
 /// How many earlier stable versions a stage remembers.
 const PREVIOUS_MAX: usize = 20;
@@ -97,6 +99,8 @@ pub struct VersionState {
     pub created_by: String,
     /// The message of its deployment.
     pub message: Option<String>,
+    /// Where its component comes from, if not from a file.
+    pub provenance: Option<Box<Provenance>>,
     /// How its last time with traffic ended, if that deserves a warning.
     pub verdict: Option<VersionVerdict>,
     /// Its secrets in each stage that it was deployed to; those of a stage never change.
@@ -343,7 +347,7 @@ impl Function {
                 stage, version, made, after, aborted, dropped, secrets, stage_config, ..
             } => {
                 if let Some(build) = made {
-                    self.insert(*version, build.clone(), meta);
+                    self.insert(*version, build.clone(), action.provenance(), meta);
                 }
                 if let Some(version) = self.versions.get_mut(version).filter(|_| !secrets.is_empty()) {
                     version.secrets.insert(stage.clone(), secrets.clone());
@@ -378,9 +382,9 @@ impl Function {
                     self.condemn(*canary, Fate::Aborted, stage, reason(), meta);
                 }
             }
-            Action::Propose { stage, version, made, dropped, secrets, stage_config, proposal } => {
+            Action::Propose { stage, version, made, dropped, secrets, stage_config, proposal, .. } => {
                 if let Some(build) = made {
-                    self.insert(*version, build.clone(), meta);
+                    self.insert(*version, build.clone(), action.provenance(), meta);
                 }
                 if let Some(version) = self.versions.get_mut(version).filter(|_| !secrets.is_empty()) {
                     version.secrets.insert(stage.clone(), secrets.clone());
@@ -418,8 +422,8 @@ impl Function {
             Action::SetSecrets { .. } | Action::DeleteSecret { .. } | Action::ResealSecrets { .. } => {
                 self.apply_secrets(action, meta);
             }
-            Action::SetTrigger { stage, name, trigger, hook, change } => {
-                self.set_trigger((stage.clone(), name.clone()), (trigger, hook), *change, meta);
+            Action::SetTrigger { stage, name, trigger, hook, release, change } => {
+                self.set_trigger((stage.clone(), name.clone()), (trigger, hook, release), *change, meta);
             }
             Action::RemoveTrigger { stage, name } => {
                 self.triggers.remove(&(stage.clone(), name.clone()));
@@ -437,12 +441,13 @@ impl Function {
         }
     }
 
-    fn insert(&mut self, no: VersionNo, build: Build, meta: &Meta<'_>) {
+    fn insert(&mut self, no: VersionNo, build: Build, from: Option<&Provenance>, meta: &Meta<'_>) {
         let version = VersionState {
             build,
             created_ms: meta.at_ms,
             created_by: meta.actor.to_owned(),
             message: meta.message.map(str::to_owned),
+            provenance: from.cloned().map(Box::new),
             verdict: None,
             secrets: BTreeMap::new(),
             stage_configs: BTreeMap::new(),

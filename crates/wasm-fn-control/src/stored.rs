@@ -10,8 +10,10 @@ mod change;
 mod check;
 mod config;
 mod function;
+mod provenance;
 mod rollout;
 mod secrets;
+mod split;
 mod stage_config;
 mod trigger;
 

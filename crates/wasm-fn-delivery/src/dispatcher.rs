@@ -7,15 +7,18 @@ use std::{sync::Arc, time::Duration};
 use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 use wasm_fn_core::VersionNo;
-use wasm_fn_events::{Answer, DeadLetterReason, Disposition, Next, RetryPolicy, Timestamp, TriggerId};
-use wasm_fn_store::{Finish, Inbox, InboxError, Take, TakenEvent};
+use wasm_fn_events::{
+    Answer, DeadLetterReason, Disposition, Next, RetryPolicy, Timestamp, Trigger, TriggerId,
+};
+use wasm_fn_store::{Finish, Inbox, InboxError, Mark, Take, TakenEvent};
 
 use self::canary_run::CanaryRun;
 use crate::{
     deliver::{Deliver, Destination, Ended, Recipient},
+    deploy::{DeployEnd, DeployOutcome, DeployingEvent},
     event_request::EventRequest,
     runner::{Events, Orders},
-    stats::Led,
+    stats::{DeployStats, Led},
 };
 
 /// Events that are taken at once.
@@ -32,6 +35,9 @@ const OF_NODE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Longest such wait.
 const OF_NODE_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// What the names of marks begin with, before the key of a trigger that deploys: what it remembers.
+pub(crate) const MEMORY: &str = "deploy/";
 
 /// What is remembered of a run that a later one broke off.
 const BROKEN_OFF: &str = "broken off by the next run";
@@ -144,6 +150,9 @@ async fn attempt<I: Inbox, D: Deliver>(
         Ok(request) => request,
         Err(error) => return Finish::Dead { reason: error.to_string() },
     };
+    if let Some((id, trigger)) = route.trigger.filter(|(_, trigger)| trigger.deploys()) {
+        return deploy(events, (id, trigger), request, &event, orders).await;
+    }
     let id = route.trigger.map(|(id, _)| id.clone());
     let canary_run = CanaryRun::of(&events.stats, deliver, &route, &event);
     let recipient = if canary_run.is_some() { Recipient::Stable } else { Recipient::Drawn };
@@ -186,6 +195,67 @@ async fn attempt<I: Inbox, D: Deliver>(
             let detail = "nothing is deployed in the stage".to_owned();
             wait(events, &route.retry, &event, (Some(OF_NODE_PAUSE_MAX), detail), orders).await
         }
+    }
+}
+
+/// Deploys what `event` is about, and has its trigger remember what it is to.
+async fn deploy<I: Inbox>(
+    events: &Events<I>,
+    (id, trigger): (&TriggerId, &Trigger),
+    request: EventRequest,
+    event: &TakenEvent,
+    orders: &Orders,
+) -> Finish {
+    let (key, memory) = (&event.trigger, format!("{MEMORY}{}", event.trigger));
+    let of_node = |reason: String| {
+        events.stats.note(key, |stats| stats.of_node += 1);
+        wait(events, &trigger.retry, event, (None, reason), orders)
+    };
+    let remembered = match events.mark(&memory).await {
+        Ok(remembered) => remembered,
+        Err(error) => return of_node(error.to_string()).await,
+    };
+    let lag = events.clock.now().since(Timestamp::from_unix_ms(event.due_ms));
+    let arrived = Timestamp::from_unix_ms(event.arrived_ms);
+    let deploying = DeployingEvent { id, trigger, request: &request, arrived, memory: remembered };
+    let DeployOutcome { end, memory: value } = events.deploys.deploy(deploying).await;
+    if let Some(value) = value {
+        let mark = Mark { name: memory, value: Some(value) };
+        if let Err(error) = events.put(events.clock.now(), Vec::new(), vec![mark]).await {
+            return of_node(error.to_string()).await;
+        }
+    }
+    let settled = |version, led, count: fn(&mut DeployStats) -> &mut u64| {
+        events.stats.note(key, |stats| *count(&mut stats.deploys) += 1);
+        events.stats.ended(key, version, lag, led);
+    };
+    match end {
+        DeployEnd::Deployed { version, text } => {
+            settled(Some(version), Led::Acknowledged, |stats| &mut stats.deployed);
+            Finish::Acknowledged { text }
+        }
+        DeployEnd::Skipped { text } => {
+            settled(None, Led::Acknowledged, |stats| &mut stats.skipped);
+            Finish::Acknowledged { text }
+        }
+        DeployEnd::NotYet { reason, after } => {
+            let now = events.clock.now();
+            match trigger.retry.next(event.attempt, rand::random(), now, arrived, after) {
+                Next::At(at) => {
+                    settled(None, Led::Retried, |stats| &mut stats.retried);
+                    Finish::Retry { due_ms: at.unix_ms(), reason }
+                }
+                Next::GiveUp(why) => {
+                    settled(None, Led::Failed, |stats| &mut stats.failed);
+                    Finish::Dead { reason: format!("{why}; it was not deployed since {reason}") }
+                }
+            }
+        }
+        DeployEnd::Refused { reason } => {
+            settled(None, Led::Failed, |stats| &mut stats.failed);
+            Finish::Dead { reason }
+        }
+        DeployEnd::OfNode { reason } => of_node(reason).await,
     }
 }
 

@@ -8,20 +8,23 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wasm_fn_events::Timestamp;
+use wasm_fn_events::{Timestamp, Trigger, TriggerId, WatchSource};
 use wasm_fn_store::{Inbox, InboxError, Mark, NewEvent, Put, Receipt, TakenEvent};
 
 use self::pacer::Pacer;
 use crate::{
     clock::WallClock,
     deliver::Deliver,
+    deploy::DeployEvents,
     dispatcher,
     pauses::Pauses,
     scheduler::{self, no_mark},
     stats::Stats,
-    triggers::Triggers,
+    triggers::{Triggers, trigger_key},
+    watcher::{self, WatchStatus},
 };
 
 /// How long to wait before triggers that are gone are looked for again, after the inbox has failed.
@@ -41,6 +44,7 @@ pub struct Events<I> {
     pub(crate) options: EventsOptions,
     pub(crate) triggers: watch::Receiver<Arc<Triggers>>,
     pub(crate) pauses: Box<dyn Pauses>,
+    pub(crate) deploys: Arc<dyn DeployEvents>,
     pub(crate) stats: Stats,
     pub(crate) progress: Progress,
     pub(crate) pacer: Arc<Pacer>,
@@ -72,6 +76,7 @@ impl<I: Inbox> Events<I> {
         options: EventsOptions,
         triggers: watch::Receiver<Arc<Triggers>>,
         pauses: Box<dyn Pauses>,
+        deploys: Arc<dyn DeployEvents>,
     ) -> Arc<Self> {
         Arc::new(Self {
             inbox,
@@ -79,6 +84,7 @@ impl<I: Inbox> Events<I> {
             options,
             triggers,
             pauses,
+            deploys,
             stats: Stats::default(),
             progress: Progress::default(),
             pacer: Arc::default(),
@@ -99,6 +105,13 @@ impl<I: Inbox> Events<I> {
         let until_stop = |task| orders.stop.clone().run_until_cancelled_owned(task);
         tasks.spawn(until_stop(scheduler::run(Arc::clone(self))));
         let until_stop = |task| orders.stop.clone().run_until_cancelled_owned(task);
+        let looking = Arc::clone(self);
+        let look = move |id: TriggerId, trigger: Arc<Trigger>| {
+            let events = Arc::clone(&looking);
+            async move { events.look(&id, &trigger).await }
+        };
+        tasks.spawn(until_stop(watcher::run(self.clock.clone(), self.triggers.clone(), look)));
+        let until_stop = |task| orders.stop.clone().run_until_cancelled_owned(task);
         tasks.spawn(until_stop(forget_gone(Arc::clone(self))));
         tasks.close();
         Ok(EventRunner { events: Arc::clone(self), orders, tasks })
@@ -107,6 +120,56 @@ impl<I: Inbox> Events<I> {
     /// The inbox.
     pub fn inbox(&self) -> &I {
         &self.inbox
+    }
+
+    /// Looks once at the tag that `trigger` watches, and puts an event into the inbox if it has another
+    /// digest than the one seen last. Returns whether the tag could be seen.
+    async fn look(&self, id: &TriggerId, trigger: &Trigger) -> bool {
+        let Some(watch) = watcher::source(trigger) else { return true };
+        let key = trigger_key(id);
+        let found = self.deploys.digest(id, watch).await;
+        let now = self.clock.now();
+        let digest = match found {
+            Ok(digest) => digest,
+            Err(reason) => {
+                tracing::warn!(trigger = %id, reason, "watched artifact cannot be seen");
+                self.stats.watched(&key, |status| {
+                    (status.looked, status.failing) = (Some(now), Some(reason.clone()));
+                });
+                return false;
+            }
+        };
+        let put = self.put_changed((id, trigger, watch), &digest, now).await;
+        if let Err(error) = &put {
+            tracing::warn!(trigger = %id, %error, "event of a changed artifact was not received");
+        }
+        self.stats.watched(&key, |status| {
+            let (seen, looked) = (Some(now), Some(now));
+            *status = WatchStatus { digest: Some(digest), seen, looked, failing: None };
+        });
+        put.is_ok()
+    }
+
+    async fn put_changed(
+        &self,
+        (id, trigger, watch): (&TriggerId, &Trigger, &WatchSource),
+        digest: &str,
+        now: Timestamp,
+    ) -> Result<(), InboxError> {
+        let name = format!("{}{}", watcher::MARK, trigger_key(id));
+        if self.mark(&name).await?.is_some_and(|seen| seen == digest.as_bytes()) {
+            return Ok(());
+        }
+        let event = watcher::event(id, trigger, watch, digest, now);
+        let seen = Mark { name, value: Some(Bytes::copy_from_slice(digest.as_bytes())) };
+        self.put(now, vec![event], vec![seen]).await.map(drop)
+    }
+
+    /// The value of the mark `name`.
+    pub(crate) async fn mark(&self, name: &str) -> Result<Option<Bytes>, InboxError> {
+        // It is the first of those that its name begins, if it is there.
+        let found = self.inbox.marks(name, 1).await?;
+        Ok(found.into_iter().find(|(found, _)| found == name).map(|(_, value)| value))
     }
 
     /// Puts events into the inbox, with marks.
@@ -173,7 +236,11 @@ async fn forget<I: Inbox>(events: &Events<I>, triggers: &Triggers) -> Result<(),
             );
             events.inbox.forget(&counts.trigger).await?;
             let now = events.clock.now().unix_ms();
-            events.inbox.put(now, Vec::new(), vec![no_mark(&counts.trigger)]).await?;
+            let prefixes = [watcher::MARK, dispatcher::MEMORY];
+            let marks = prefixes.map(|prefix| format!("{prefix}{}", counts.trigger));
+            let marks = marks.map(|name| Mark { name, value: None });
+            let marks = std::iter::once(no_mark(&counts.trigger)).chain(marks);
+            events.inbox.put(now, Vec::new(), marks.collect()).await?;
             events.progress.forget(&counts.trigger);
         }
     }

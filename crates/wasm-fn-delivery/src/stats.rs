@@ -9,6 +9,8 @@ use std::{
 use wasm_fn_core::VersionNo;
 use wasm_fn_events::Timestamp;
 
+use crate::watcher::WatchStatus;
+
 /// Versions that are told apart for one trigger; the oldest are dropped.
 const VERSIONS_MAX: usize = 16;
 
@@ -34,6 +36,10 @@ pub struct TriggerStats {
     pub canary_runs: BTreeMap<VersionNo, CanaryRuns>,
     /// Of a queue, how its broker is.
     pub queue: Option<Box<QueueStats>>,
+    /// What events led to, if they deploy.
+    pub deploys: DeployStats,
+    /// The tag that it watches, if it does.
+    pub watch: Option<WatchStatus>,
 }
 
 /// Counts of a canary's runs without effects.
@@ -114,6 +120,19 @@ impl QueueStats {
         }
         self.standing = standing;
     }
+}
+
+/// What the events of a trigger that deploys led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeployStats {
+    /// A deployment.
+    pub deployed: u64,
+    /// Nothing, since there was nothing to deploy.
+    pub skipped: u64,
+    /// Another attempt later.
+    pub retried: u64,
+    /// A dead letter.
+    pub failed: u64,
 }
 
 /// Counts of one version of a trigger's function.
@@ -203,6 +222,11 @@ impl Stats {
             }
             change(stats.canary_runs.entry(canary).or_default());
         });
+    }
+
+    /// Changes what is known of the tag that `key` watches.
+    pub(crate) fn watched(&self, key: &str, change: impl FnOnce(&mut WatchStatus)) {
+        self.note(key, |stats| change(stats.watch.get_or_insert_default()));
     }
 
     /// Drops the counts of triggers that are not `wanted`.

@@ -2,6 +2,7 @@
 
 mod canaries;
 mod delivering;
+mod deploying;
 mod queueing;
 mod ticking;
 
@@ -25,8 +26,8 @@ use wasm_fn_events::{
 use wasm_fn_store::{EmbeddedInbox, InboxLimits};
 
 use crate::{
-    ActiveTrigger, Deliver, Destination, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing,
-    Triggers, WallClock,
+    ActiveTrigger, Deliver, DeployEnd, DeployEvents, DeployFuture, DeployOutcome, DeployingEvent,
+    Destination, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing, Triggers, WallClock,
 };
 
 /// Longer than anything a test waits for.
@@ -82,6 +83,43 @@ impl Pauses for Paused {
     }
 }
 
+/// Deployments and digests that are as a test says.
+#[derive(Clone, Default)]
+struct Deploys(Arc<Mutex<DeploysState>>);
+
+#[derive(Default)]
+struct DeploysState {
+    /// How the next deployments end; none means that they are skipped.
+    ends: VecDeque<DeployOutcome>,
+    /// The ids of the events that came, and what was remembered then.
+    came: Vec<(String, Option<Bytes>)>,
+    /// What watched tags have.
+    digest: Option<Result<String, String>>,
+    looks: usize,
+}
+
+impl DeployEvents for Deploys {
+    fn deploy<'a>(&'a self, event: DeployingEvent<'a>) -> DeployFuture<'a, DeployOutcome> {
+        let mut state = self.0.lock().unwrap();
+        let id = event.request.headers["ce-id"].to_str().unwrap().to_owned();
+        state.came.push((id, event.memory));
+        let skipped = DeployOutcome { end: DeployEnd::Skipped { text: "nothing".to_owned() }, memory: None };
+        let end = state.ends.pop_front().unwrap_or(skipped);
+        Box::pin(async { end })
+    }
+
+    fn digest<'a>(
+        &'a self,
+        _: &'a TriggerId,
+        _: &'a wasm_fn_events::WatchSource,
+    ) -> DeployFuture<'a, Result<String, String>> {
+        let mut state = self.0.lock().unwrap();
+        state.looks += 1;
+        let digest = state.digest.clone().unwrap_or_else(|| Err("there is no such tag".to_owned()));
+        Box::pin(async { digest })
+    }
+}
+
 /// Events of one node.
 struct Node {
     events: Arc<Events<EmbeddedInbox>>,
@@ -90,6 +128,7 @@ struct Node {
     time: watch::Sender<Timestamp>,
     triggers: watch::Sender<Arc<Triggers>>,
     paused: Paused,
+    deploys: Deploys,
     folder: TempDir,
 }
 
@@ -104,10 +143,12 @@ impl Node {
         let (triggers, current) = watch::channel(Arc::new(triggers));
         let paused = Paused::default();
         let options = EventsOptions { in_flight_max: 100 };
-        let events = Events::new(inbox, WallClock::told(told), options, current, Box::new(paused.clone()));
+        let deploys = Deploys::default();
+        let (pauses, deploying) = (Box::new(paused.clone()), Arc::new(deploys.clone()));
+        let events = Events::new(inbox, WallClock::told(told), options, current, pauses, deploying);
         let plane = Arc::new(Held::default());
         let runner = events.start(Arc::clone(&plane)).await.unwrap();
-        Self { events, runner, plane, time, triggers, paused, folder }
+        Self { events, runner, plane, time, triggers, paused, deploys, folder }
     }
 
     fn set_time(&self, seconds: u64) {

@@ -58,11 +58,11 @@ impl Triggers {
         let Some((_, trigger)) = route.trigger else { return (ASYNC_CONCURRENCY, None) };
         let one_by_one = |kind: &TriggerKind| match kind {
             TriggerKind::Schedule(schedule) => schedule.options().overlap != Overlap::AllowAll,
-            TriggerKind::Webhook(_) | TriggerKind::Queue(_) => false,
+            TriggerKind::Webhook(_) | TriggerKind::Queue(_) | TriggerKind::Watch(_) => false,
         };
         let in_flight_max = match trigger {
             Trigger { paused: Some(_), .. } => 0,
-            trigger if one_by_one(&trigger.kind) => 1,
+            trigger if trigger.deploys() || one_by_one(&trigger.kind) => 1,
             trigger => usize::try_from(trigger.concurrency_max.get()).unwrap_or(usize::MAX),
         };
         (in_flight_max, trigger.rate)

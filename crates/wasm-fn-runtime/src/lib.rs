@@ -34,6 +34,7 @@ pub use guest_host::{
     effect::EffectCheck,
     egress::{
         Listeners, Lookup, Resolve, SystemResolver,
+        own::{NotFetchable, check_fetchable},
         policy::EgressOptions,
         trust::{RootsError, TrustedRoots},
     },

@@ -32,7 +32,8 @@ pub(crate) use access::{
 pub(crate) use backup::{Backup, Restore};
 pub(crate) use config::{Config, ConfigCommand};
 pub(crate) use deploy::{
-    Deploy, DeployRollout, DeployStrategy, Hook, OnFail, PromoteStage, Push, Registry, Release, Waiting,
+    Deploy, DeployRollout, DeployStrategy, Hook, OnFail, PromoteStage, Push, Registry, Release,
+    TriggerRelease, Waiting,
 };
 pub(crate) use identity::{Login, Logout, Whoami};
 pub(crate) use kv::{Kv, KvCommand, KvList, KvOne, KvPlace, KvPut};
@@ -43,7 +44,7 @@ pub(crate) use secrets::{
     SecretsRotateKey, SecretsSet,
 };
 pub(crate) use triggers::{
-    AddCommon, AddQueue, AddSchedule, AddWebhook, Events, EventsCommand, EventsLetters, EventsList,
+    AddCommon, AddQueue, AddSchedule, AddWatch, AddWebhook, Events, EventsCommand, EventsLetters, EventsList,
     EventsPlace, EventsShow, Triggers, TriggersAddKind, TriggersBackfill, TriggersChange, TriggersCommand,
     TriggersList, TriggersOne,
 };

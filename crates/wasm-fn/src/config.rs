@@ -21,7 +21,7 @@ pub(crate) use connection::{
 };
 pub(crate) use file::ConfigFile;
 pub(crate) use function::Release;
-pub(crate) use project::{Deployment, ModuleSource, release};
+pub(crate) use project::{Deployment, ModuleSource, release, trigger_release};
 pub(crate) use serve::Serve;
 
 /// The configuration file in the working directory.

@@ -101,6 +101,7 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         secrets_key_command: None,
         core_dumps_allowed: false,
         egress_private: Vec::new(),
+        artifact_sources: Vec::new(),
         stage_rules: StageRules::new(),
         tls: Vec::new(),
         acme: None,
@@ -197,6 +198,7 @@ impl Tour {
             rate: None,
             ordered_by: None,
             redeliver: None,
+            release: None,
             message: Some("demo".to_owned()),
             expected_revision: None,
         };

@@ -5,6 +5,7 @@
 
 mod activation;
 mod buckets;
+mod deploying;
 mod encryption;
 mod events;
 mod federation;
@@ -50,10 +51,12 @@ use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore, InboxL
 
 use crate::machine;
 use buckets::{NodeBuckets, RuntimeBuckets};
+pub(crate) use deploying::ArtifactSource;
+use deploying::FetcherOptions;
 use encryption::Encryption;
 use events::NodeEvents;
 pub(crate) use federation::{PublicClient, TrustedIssuer};
-use host::RuntimeHost;
+use host::{NodeControl, RuntimeHost};
 use needs::Need;
 pub(crate) use options::NodeOptions;
 use predecessor::Predecessor;
@@ -96,8 +99,6 @@ const INBOX_LIMITS: InboxLimits = InboxLimits {
 
 /// Maximum time that operations on buckets wait for those of a predecessor to end.
 const BUCKETS_PATIENCE: Duration = Duration::from_secs(60);
-
-type NodeControl = Control<RuntimeHost, EmbeddedStore>;
 
 /// A running node.
 pub(crate) struct Node {
@@ -306,7 +307,8 @@ impl Node {
         let dispatcher =
             EventDispatcher::new(control.tables(), server_options.clone(), Arc::clone(&overrides));
         let brokers = egress(&options, &sockets)?;
-        let mut events = NodeEvents::new(kept.inbox, &control, dispatcher, brokers);
+        let fetcher = fetcher_options(&options, &sockets)?;
+        let mut events = NodeEvents::new(kept.inbox, &control, dispatcher, brokers, fetcher);
         let api = Admin::new(control.clone(), events.events(), Arc::clone(&buckets), admin_options);
         if let Some(predecessor) = predecessor {
             // Versions may have got traffic after the list was written. The predecessor still accepts
@@ -539,15 +541,29 @@ fn start_runtime(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<Run
 
 /// Where functions, and the node for their queues, may connect to, and whom they trust. Blocks.
 fn egress(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<EgressOptions> {
-    let data = std::iter::once(&sockets.http).chain(&sockets.redirect);
     Ok(EgressOptions {
         roots: trusted_roots(options.egress_ca.as_deref())?,
         private: options.egress_private.clone(),
-        listeners: Listeners {
-            data: data.map(|socket| socket.local_addr()).collect::<Result<_, _>>()?,
-            admin: vec![sockets.admin.local_addr()?],
-        },
+        listeners: listeners(sockets)?,
         resolver: Arc::new(SystemResolver::new()),
+    })
+}
+
+/// From where the artifacts of triggers that deploy are fetched. Blocks.
+fn fetcher_options(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<FetcherOptions> {
+    Ok(FetcherOptions {
+        sources: options.artifact_sources.clone(),
+        listeners: listeners(sockets)?,
+        roots: trusted_roots(options.egress_ca.as_deref())?,
+    })
+}
+
+/// The node's own sockets.
+fn listeners(sockets: &Sockets) -> anyhow::Result<Listeners> {
+    let data = std::iter::once(&sockets.http).chain(&sockets.redirect);
+    Ok(Listeners {
+        data: data.map(|socket| socket.local_addr()).collect::<Result<_, _>>()?,
+        admin: vec![sockets.admin.local_addr()?],
     })
 }
 

@@ -170,6 +170,7 @@ async fn act(
             // What an upload leaves behind.
             fs::write(plane.folder.join("blobs").join(digest.to_string()), [])?;
             let deploy = Deploy {
+                provenance: None,
                 function,
                 stage: StageName::live(),
                 component: digest,

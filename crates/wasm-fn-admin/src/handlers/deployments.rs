@@ -77,6 +77,7 @@ pub(crate) async fn promote_stage<H: Host, S: Store>(
         replace: release.replace,
         may_move_traffic: true,
         allow_new: release.allow_new,
+        provenance: None,
     };
     answer(control, deploy, note, lines).await
 }
@@ -107,6 +108,7 @@ fn parse(function: FunctionName, request: &api::DeployRequest) -> Result<Deploy,
         replace: release.replace,
         may_move_traffic: false,
         allow_new: release.allow_new,
+        provenance: None,
     })
 }
 

@@ -137,7 +137,7 @@ pub(crate) async fn list<H: Host, S: Store>(
         events: events.into_iter().map(view).collect(),
         more,
         inbox: inbox(counts.get(&*key)),
-        counts: counts_view(&admin.events.stats(&key)),
+        counts: counts_view(&admin.events.stats(&key), false),
     }))
 }
 

@@ -7,17 +7,21 @@ use axum::{
     extract::{FromRequestParts, Path, State},
 };
 use http::request::Parts;
-use wasm_fn_access::Target;
+use wasm_fn_access::{Permission, Target};
 use wasm_fn_api as api;
 use wasm_fn_control::{
     OperatedEvents,
     host::Host,
-    state::{EventsOperation, State as ControlState, TriggerState},
+    state::{EventsOperation, ReleaseStrategy, State as ControlState, TriggerRelease, TriggerState},
 };
 use wasm_fn_core::Revision;
-use wasm_fn_delivery::{EventOperations, EventsError, QueueStanding, QueueStats, TriggerStats, trigger_key};
+use wasm_fn_delivery::{
+    DeployStats, EventOperations, EventsError, QueueStanding, QueueStats, TriggerStats, WatchStatus,
+    trigger_key,
+};
 use wasm_fn_events::{
-    HOOKS_PATH, Pause, PausedBy, RetryPolicy, Schedule, ScheduleTime, TriggerId, TriggerKind, WebhookMode,
+    HOOKS_PATH, Pause, PausedBy, PushDeploy, PushDeployOptions, RetryPolicy, Schedule, ScheduleTime,
+    TriggerId, TriggerKind, WebhookMode,
 };
 use wasm_fn_store::{Store, TriggerCounts};
 
@@ -137,6 +141,12 @@ pub(crate) async fn add<H: Host, S: Store>(
     JsonBody(request): JsonBody<api::TriggerRequest>,
 ) -> Answer {
     let trigger = trigger::trigger(&id.name, &request)?;
+    let stage = Target::Stage(&id.function, &id.stage);
+    let release = trigger::release(&trigger, &request, caller.may(Permission::MoveTraffic, stage))?;
+    if release.is_some() && !caller.may(Permission::Deploy, stage) {
+        // Nobody may have a trigger do what they may not do themselves.
+        return Err(ApiError::may_not_deploy(&caller.actor().name, &id));
+    }
     let granted = caller.on(Target::Stage(&id.function, &id.stage))?;
     let note = granted.note(request.message, request.expected_revision)?;
     if let TriggerKind::Webhook(source) = &trigger.kind {
@@ -155,7 +165,13 @@ pub(crate) async fn add<H: Host, S: Store>(
             return Err(ApiError::queue_without_secret(&id, name));
         }
     }
-    let state = admin.control.add_trigger(id.clone(), trigger, note).await?;
+    if let Some(name) = trigger.credentials() {
+        let state = admin.control.state();
+        if state.function(&id.function)?.secrets.get(&id.stage, name).is_none() {
+            return Err(ApiError::deploying_without_secret(&id, name));
+        }
+    }
+    let state = admin.control.add_trigger(id.clone(), trigger, release, note).await?;
     answer(&*admin.events, &id, &state).await
 }
 
@@ -281,14 +297,15 @@ fn view(
             let times = schedule.next_times(NEXT_TIMES, events.now());
             times.into_iter().map(wasm_fn_events::Timestamp::unix_ms).collect()
         }
-        TriggerKind::Webhook(_) | TriggerKind::Queue(_) => Vec::new(),
+        TriggerKind::Webhook(_) | TriggerKind::Queue(_) | TriggerKind::Watch(_) => Vec::new(),
     };
     let stats = events.stats(&key);
     let queue = match &trigger.kind {
         TriggerKind::Queue(_) => Some(queue_view(stats.queue.as_deref(), found)),
-        TriggerKind::Schedule(_) | TriggerKind::Webhook(_) => None,
+        TriggerKind::Schedule(_) | TriggerKind::Webhook(_) | TriggerKind::Watch(_) => None,
     };
     let is_sync = matches!(&trigger.kind, TriggerKind::Webhook(source) if source.mode() == WebhookMode::Sync);
+    let watches = matches!(trigger.kind, TriggerKind::Watch(_));
     api::TriggerView {
         function: id.function.to_string(),
         stage: id.stage.to_string(),
@@ -300,13 +317,15 @@ fn view(
         concurrency_max: trigger.concurrency_max.get(),
         rate: trigger.rate.map(|rate| rate.to_string()),
         ordered_by: trigger.ordered_by.as_ref().map(ToString::to_string),
-        redeliver: (!is_sync).then(|| trigger.redeliver.to_string()),
+        redeliver: (!is_sync && !trigger.deploys()).then(|| trigger.redeliver.to_string()),
         created_ms: found.created_ms,
         created_by: found.created_by.clone(),
         paused: trigger.paused.as_ref().map(pause_view),
         next_ms,
+        release: found.release.as_deref().map(release_view),
+        watch: watches.then(|| watch_view(stats.watch.as_ref())),
         inbox: inbox(counts.get(&*key)),
-        counts: counts_view(&stats),
+        counts: counts_view(&stats, trigger.deploys()),
         queue,
         revision: revision.0,
     }
@@ -323,6 +342,7 @@ fn source(kind: &TriggerKind) -> api::SourceSpec {
             provider: source.provider().to_string(),
             secrets: source.secrets().iter().map(ToString::to_string).collect(),
             mode: Some(source.mode().to_string()),
+            deploy: source.deploy().map(deploy_spec),
         }),
         TriggerKind::Queue(source) => api::SourceSpec::Queue(api::QueueSpec {
             brokers: source.brokers().iter().map(ToString::to_string).collect(),
@@ -330,6 +350,11 @@ fn source(kind: &TriggerKind) -> api::SourceSpec {
             subject: source.subject().to_string(),
             credentials: source.credentials().map(ToString::to_string),
             start: Some(source.start().to_string()),
+        }),
+        TriggerKind::Watch(source) => api::SourceSpec::Watch(api::WatchSpec {
+            artifact: source.artifact().to_owned(),
+            every_ms: Some(millis(source.every())),
+            credentials: source.credentials().map(ToString::to_string),
         }),
     }
 }
@@ -363,6 +388,33 @@ fn queue_view(stats: Option<&QueueStats>, found: &TriggerState) -> api::QueueVie
         dead: count(|stats| stats.dead),
         repeated: count(|stats| stats.repeated),
     }
+}
+
+fn deploy_spec(deploy: &PushDeploy) -> api::WebhookDeploySpec {
+    let PushDeployOptions { artifact, on, branches, tags, credentials } = deploy.options();
+    api::WebhookDeploySpec {
+        artifact: artifact.to_string(),
+        on: on.iter().map(ToString::to_string).collect(),
+        branches: branches.iter().map(ToString::to_string).collect(),
+        tags: tags.iter().map(ToString::to_string).collect(),
+        credentials: credentials.as_ref().map(ToString::to_string),
+    }
+}
+
+fn release_view(release: &TriggerRelease) -> api::TriggerReleaseView {
+    let strategy = match &release.strategy {
+        ReleaseStrategy::AllAtOnce => api::StrategySpec::AllAtOnce,
+        ReleaseStrategy::NoTraffic => api::StrategySpec::NoTraffic,
+        ReleaseStrategy::Rollout(spec) => crate::view::strategy(&spec.plan().spec().strategy),
+    };
+    api::TriggerReleaseView { strategy, replace: release.replace, allow_new: release.allow_new }
+}
+
+/// A tag that was not looked at yet has an empty view.
+fn watch_view(status: Option<&WatchStatus>) -> api::WatchView {
+    let WatchStatus { digest, seen, looked, failing } = status.cloned().unwrap_or_default();
+    let ms = |time: Option<wasm_fn_events::Timestamp>| time.map(wasm_fn_events::Timestamp::unix_ms);
+    api::WatchView { digest, seen_ms: ms(seen), looked_ms: ms(looked), failing }
 }
 
 fn schedule_spec(schedule: &Schedule) -> api::ScheduleSpec {
@@ -422,7 +474,7 @@ pub(super) fn inbox(counts: Option<&TriggerCounts>) -> api::InboxView {
     })
 }
 
-pub(super) fn counts_view(stats: &TriggerStats) -> api::TriggerCountsView {
+pub(super) fn counts_view(stats: &TriggerStats, deploys: bool) -> api::TriggerCountsView {
     let versions = stats.versions.iter().rev().map(|(version, counts)| api::TriggerVersionView {
         version: version.to_string(),
         on_time: counts.on_time,
@@ -445,5 +497,9 @@ pub(super) fn counts_view(stats: &TriggerStats) -> api::TriggerCountsView {
         failures_in_a_row: stats.failures_in_a_row,
         versions: versions.collect(),
         canary_runs: canary_runs.collect(),
+        deployments: deploys.then(|| {
+            let DeployStats { deployed, skipped, retried, failed } = stats.deploys;
+            api::TriggerDeploymentsView { deployed, skipped, retried, failed }
+        }),
     }
 }

@@ -14,10 +14,10 @@ use tokio::sync::{Notify, oneshot, watch};
 use wasm_fn_control::{Control, state::State};
 use wasm_fn_core::{FunctionName, StageName, VersionNo};
 use wasm_fn_delivery::{
-    ActiveTrigger, Deliver, Destination, Ended, EventOperations as _, Events, EventsOptions, Pauses, Pausing,
-    Triggers, WallClock,
+    ActiveTrigger, Deliver, DeployEvents, DeployFuture, DeployOutcome, DeployingEvent, Destination, Ended,
+    EventOperations as _, Events, EventsOptions, Pauses, Pausing, Triggers, WallClock,
 };
-use wasm_fn_events::{Timestamp, TriggerId};
+use wasm_fn_events::{Timestamp, TriggerId, WatchSource};
 use wasm_fn_store::{EmbeddedInbox, InboxLimits};
 
 use crate::fake::{FakeHost, FakeStore};
@@ -65,6 +65,23 @@ impl Pauses for NoPause {
     }
 }
 
+/// Deploys nothing.
+struct NoDeployments;
+
+impl DeployEvents for NoDeployments {
+    fn deploy<'a>(&'a self, event: DeployingEvent<'a>) -> DeployFuture<'a, DeployOutcome> {
+        panic!("{} deploys, expected nobody to ask for it", event.id)
+    }
+
+    fn digest<'a>(
+        &'a self,
+        id: &'a TriggerId,
+        _: &'a WatchSource,
+    ) -> DeployFuture<'a, Result<String, String>> {
+        panic!("{id} is looked at, expected nobody to ask for it")
+    }
+}
+
 /// The events of a node, and how a test takes part in them.
 pub(super) struct NodeEvents {
     pub(super) events: Arc<Events<EmbeddedInbox>>,
@@ -82,7 +99,8 @@ impl NodeEvents {
         let (sender, triggers) = watch::channel(Arc::new(triggers_of(&states.borrow())));
         let (time, told) = watch::channel(NOW);
         let options = EventsOptions { in_flight_max: 100 };
-        let events = Events::new(inbox, WallClock::told(told), options, triggers.clone(), Box::new(NoPause));
+        let (pauses, deploys) = (Box::new(NoPause), Arc::new(NoDeployments));
+        let events = Events::new(inbox, WallClock::told(told), options, triggers.clone(), pauses, deploys);
         let plane = Arc::new(Held::default());
         events.start(Arc::clone(&plane)).await.unwrap();
         tokio::spawn(async move {

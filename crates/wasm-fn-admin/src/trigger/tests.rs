@@ -70,6 +70,88 @@ fn everything_that_a_client_says_is_kept() {
     assert_eq!((source.provider().as_str(), source.secrets().len()), ("github", 2));
 }
 
+fn released(request: Value) -> Result<Option<TriggerRelease>, String> {
+    let request: api::TriggerRequest = serde_json::from_value(request).map_err(|error| error.to_string())?;
+    let trigger =
+        trigger(&"deploys".parse().unwrap(), &request).map_err(|error| error.into_problem().detail)?;
+    release(&trigger, &request, true).map_err(|error| error.into_problem().detail)
+}
+
+#[test]
+fn a_trigger_that_deploys_has_the_documented_defaults() {
+    let hook = json!({ "source": { "webhook": {
+        "provider": "gitea", "secrets": ["A"], "deploy": { "artifact": "oci://r.example/app:{sha}" },
+    } } });
+    let trigger = parsed(hook.clone()).unwrap();
+    let TriggerKind::Webhook(source) = &trigger.kind else { panic!("it is a webhook") };
+    assert_eq!(source.deploy().unwrap().options().on, [PushKind::Branch]);
+    assert_eq!((trigger.retry.options(), trigger.concurrency_max.get()), (&Trigger::deploying_retry(), 1));
+    let release = released(hook).unwrap().unwrap();
+    assert_eq!((release.replace, release.allow_new, release.may_move_traffic), (false, false, true));
+
+    let watch = json!({
+        "source": { "watch": { "artifact": "oci://r.example/app:prod", "credentials": "REGISTRY" } },
+        "release": { "strategy": { "name": "no-traffic" }, "replace": true },
+    });
+    let trigger = parsed(watch.clone()).unwrap();
+    assert_eq!(trigger.credentials().map(ToString::to_string).as_deref(), Some("REGISTRY"));
+    let release = released(watch).unwrap().unwrap();
+    assert!(release.replace && release.strategy == wasm_fn_control::state::ReleaseStrategy::NoTraffic);
+}
+
+#[test]
+fn what_cannot_deploy_is_refused_by_field() {
+    let artifact = json!({ "artifact": "oci://r.example/app:{sha}" });
+    let hook = |provider: &str, mode: &str, deploy: &Value| {
+        json!({ "source": { "webhook": {
+            "provider": provider, "secrets": ["A"], "mode": mode, "deploy": deploy,
+        } } })
+    };
+    for (request, expected) in [
+        (hook("stripe", "async", &artifact), "source.webhook.deploy: events of stripe are not about code"),
+        (hook("github", "sync", &artifact), "source.webhook.deploy: mode is sync, expected async"),
+        (
+            hook("github", "async", &json!({ "artifact": "http://r.example/app" })),
+            "source.webhook.deploy.artifact: URL \"http://r.example/app\" does not begin with oci:// or https://",
+        ),
+        (
+            hook("github", "async", &json!({ "artifact": "oci://r.example/app:x", "on": ["push", "merge"] })),
+            "source.webhook.deploy.on[1]: event \"merge\" is not known, expected push, tag, release or package",
+        ),
+        (
+            json!({ "source": { "watch": { "artifact": "oci://r.example/app" } } }),
+            "source.watch: artifact \"oci://r.example/app\" cannot be watched, expected a tag",
+        ),
+        (
+            json!({ "source": { "watch": { "artifact": "oci://r.example/app:x", "every_ms": 1 } } }),
+            "source.watch: a tag would be looked at every 1 ms, expected 5 s to 86400 s",
+        ),
+        (
+            json!({ "source": { "schedule": { "every_ms": [60_000] } }, "release": {} }),
+            "release: the trigger does not deploy, expected none",
+        ),
+        (
+            json!({ "source": { "watch": { "artifact": "oci://r.example/app:x" } }, "path": "/_events/x" }),
+            "path: the trigger deploys, one event at a time, and no function gets it, expected none",
+        ),
+        (
+            json!({ "source": { "watch": { "artifact": "oci://r.example/app:x" } }, "rate": "5/s" }),
+            "rate: the trigger deploys, one event at a time, and no function gets it, expected none",
+        ),
+        (
+            json!({ "source": { "watch": { "artifact": "oci://r.example/app:x" } }, "ordered_by": "ce-subject" }),
+            "ordered_by: the trigger deploys, one event at a time, and no function gets it, expected none",
+        ),
+        (
+            json!({ "source": { "watch": { "artifact": "oci://r.example/app:x" } }, "redeliver": "always" }),
+            "redeliver: the trigger deploys, one event at a time, and no function gets it, expected none",
+        ),
+    ] {
+        let found = released(request.clone()).unwrap_err();
+        assert!(found.starts_with(expected), "{request}: {found}");
+    }
+}
+
 #[test]
 fn bad_schedules_are_refused_by_field() {
     let many: Vec<_> = (0..17).map(|_| "0 3 * * *").collect();
@@ -170,7 +252,11 @@ fn other_bad_fields_are_refused_by_name() {
             "retry: a first backoff of 1 ms is too short, expected at least 100 ms",
         ),
         ("retries", json!(3), "unknown field `retries`"),
-        ("source", json!({ "queue": {} }), "unknown variant `queue`, expected `schedule` or `webhook`"),
+        (
+            "source",
+            json!({ "topic": {} }),
+            "unknown variant `topic`, expected one of `schedule`, `webhook`, `queue`, `watch`",
+        ),
         (
             "source",
             json!({ "webhook": { "provider": "ebay", "secrets": ["A"] } }),

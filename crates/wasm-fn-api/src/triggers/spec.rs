@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::deploy::{TriggerReleaseSpec, WatchSpec, WebhookDeploySpec};
 use crate::words::{
     EventPathText, HeaderText, OverlapWord, ProviderWord, QueueStartWord, RateText, RedeliverWord,
     SecretNameText, WebhookModeWord,
 };
 
 /// The body of `PUT /v1/functions/{function}/stages/{stage}/triggers/{trigger}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TriggerRequest {
     /// Where its events come from.
@@ -28,21 +29,24 @@ pub struct TriggerRequest {
     #[schema(minimum = 1, maximum = 1000)]
     pub concurrency_max: Option<u32>,
     /// Deliveries that begin in a time, at most: 1 to 100,000 in a second, a minute or an hour; any number if
-    /// absent. A webhook in mode `sync` has none.
+    /// absent. Webhooks in mode `sync` and triggers that deploy have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<RateText>)]
     pub rate: Option<String>,
     /// Events with the same value of this header are delivered one at a time, in the order in which they
     /// came, and to one version; those without it in no order. It is looked for in what the function gets,
-    /// then in what the service sent. Schedules and webhooks in mode `sync` have none.
+    /// then in what the service sent. Schedules, webhooks in mode `sync` and triggers that deploy have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<HeaderText>)]
     pub ordered_by: Option<String>,
     /// When an event that a canary failed to handle goes to stable at once: `always`, or if the canary had no
-    /// effect; `always` if absent. A webhook in mode `sync` has none.
+    /// effect; `always` if absent. Webhooks in mode `sync` and triggers that deploy have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<RedeliverWord>)]
     pub redeliver: Option<String>,
+    /// How what it deploys is released, if it deploys; all at once if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<TriggerReleaseSpec>,
     /// Why, for the journal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -61,6 +65,8 @@ pub enum SourceSpec {
     Webhook(WebhookSpec),
     /// From a stream of NATS JetStream, which keeps them until they are handled.
     Queue(QueueSpec),
+    /// From a registry, when a tag has another digest. They deploy it.
+    Watch(WatchSpec),
 }
 
 /// When a schedule ticks. Of a trigger that exists, everything is there that has a default.
@@ -117,6 +123,9 @@ pub struct WebhookSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<WebhookModeWord>)]
     pub mode: Option<String>,
+    /// Which events deploy, and what; if absent, all events are for the function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<WebhookDeploySpec>,
 }
 
 /// Which messages of which stream a function gets.
@@ -146,17 +155,20 @@ pub struct QueueSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetrySpec {
-    /// Deliveries at most, the first included, 1 to 1,000; 20 if absent.
+    /// Deliveries at most, the first included, 1 to 1,000; 20 if absent, and 1,000 of a trigger that deploys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 1000)]
     pub attempts_max: Option<u32>,
-    /// No delivery begins later than this after the event came, at most 14 days; one day if absent.
+    /// No delivery begins later than this after the event came, at most 14 days; one day if absent, and six
+    /// hours of a trigger that deploys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_max_ms: Option<u64>,
-    /// The longest wait after the first delivery, from 100 ms; 1,000 ms if absent. It doubles with each.
+    /// The longest wait after the first delivery, from 100 ms; 1,000 ms if absent, and 2,000 ms of a trigger
+    /// that deploys. It doubles with each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff_min_ms: Option<u64>,
-    /// Where the doubling ends, at most one day; one hour if absent.
+    /// Where the doubling ends, at most one day; one hour if absent, and one minute of a trigger that
+    /// deploys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff_max_ms: Option<u64>,
 }

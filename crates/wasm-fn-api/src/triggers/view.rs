@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{RetrySpec, SourceSpec};
+use super::{RetrySpec, SourceSpec, TriggerDeploymentsView, TriggerReleaseView, WatchView};
 use crate::words::{
     EventPathText, FunctionText, HeaderText, PausedByWord, QueueStateWord, RateText, RedeliverWord,
     StageText, TriggerText, VersionText,
@@ -75,7 +75,7 @@ pub struct TriggerView {
     #[schema(value_type = Option<HeaderText>)]
     pub ordered_by: Option<String>,
     /// When an event that a canary failed to handle goes to stable at once; absent for a webhook in mode
-    /// `sync`.
+    /// `sync`, and for a trigger that deploys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<RedeliverWord>)]
     pub redeliver: Option<String>,
@@ -89,6 +89,12 @@ pub struct TriggerView {
     /// The next five times of a schedule, without jitter, Unix milliseconds. A pause does not hide them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub next_ms: Vec<u64>,
+    /// How what it deploys is released; absent if it does not deploy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<TriggerReleaseView>,
+    /// What is known of the tag that it watches; absent if it watches none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<WatchView>,
     /// What it has in the inbox.
     pub inbox: InboxView,
     /// What became of its events since the node started.
@@ -155,6 +161,9 @@ pub struct TriggerCountsView {
     /// Ticks that ran on canaries as well, without effects, the newest canary first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub canary_runs: Vec<CanaryRunsView>,
+    /// What they led to, if it deploys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployments: Option<TriggerDeploymentsView>,
 }
 
 /// Ticks that ran on a canary without effects, besides their runs on stable.

@@ -127,6 +127,29 @@ fn paths_of_events_are_in_their_normal_form() {
 }
 
 #[test]
+fn patterns_of_branches_are_short_names() {
+    // The pattern cannot tell a whole reference from a short name, so that is not among these.
+    let texts =
+        ["main", "release/*", "*", "ä", "", "a b", "a:b", "a?", "a[b", "a\\b", "a~1", "a^", "a\u{7f}"];
+    agree(RefPatternText::PATTERN, parses::<wasm_fn_events::RefPattern>, &texts);
+}
+
+#[test]
+fn artifacts_have_a_host_that_no_push_chooses() {
+    let texts = [
+        "oci://r.example:5000/a/app:{sha}",
+        "https://h.example/{tag}/app.wasm",
+        "http://h.example/a",
+        "oci://{repository}/a",
+        "oci:///a",
+        "https://h.example",
+        "https://h.example/",
+        "",
+    ];
+    agree(ArtifactText::PATTERN, parses::<wasm_fn_events::UrlTemplate>, &texts);
+}
+
+#[test]
 fn words_of_triggers_are_all_of_theirs() {
     let words = |schema: RefOr<Schema>| {
         let RefOr::T(Schema::Object(object)) = schema else { panic!("it is a text") };
@@ -136,6 +159,8 @@ fn words_of_triggers_are_all_of_theirs() {
     assert_eq!(words(OverlapWord::schema()), wasm_fn_events::OVERLAPS.map(|overlap| overlap.to_string()));
     assert_eq!(words(ProviderWord::schema()), wasm_fn_events::PROVIDERS.map(|provider| provider.to_string()));
     let modes = [wasm_fn_events::WebhookMode::Async, wasm_fn_events::WebhookMode::Sync];
+    let kinds = wasm_fn_events::PushKind::ALL.map(|kind| kind.to_string());
+    assert_eq!(words(PushKindWord::schema()), kinds);
     assert_eq!(words(WebhookModeWord::schema()), modes.map(|mode| mode.to_string()));
     let starts = [wasm_fn_events::QueueStart::All, wasm_fn_events::QueueStart::New];
     assert_eq!(words(QueueStartWord::schema()), starts.map(|start| start.to_string()));

@@ -86,6 +86,7 @@ impl<H: Host, S: Store> Control<H, S> {
             replace: proposal.replace,
             may_move_traffic: true,
             allow_new: true,
+            provenance: None,
         })
     }
 }

@@ -14,7 +14,9 @@ use crate::{
     analysis::past,
     host::{CodeWanted, Host, ProgressSink, Rejection},
     report::Report,
-    state::{ChangeError, DeployPlan, Deployment, Growth, Imports, ReleaseStrategy, StageRule, State},
+    state::{
+        ChangeError, DeployPlan, Deployment, Growth, Imports, Provenance, ReleaseStrategy, StageRule, State,
+    },
 };
 
 /// A deployment to carry out.
@@ -38,6 +40,8 @@ pub struct Deploy {
     pub may_move_traffic: bool,
     /// Whether the version may do more than the one that is stable.
     pub allow_new: bool,
+    /// Where the component comes from, if not from a file.
+    pub provenance: Option<Provenance>,
 }
 
 /// The result of a deployment.
@@ -90,6 +94,7 @@ impl Deploy {
             report,
             replace: self.replace,
             allow_new: self.allow_new,
+            provenance: self.provenance.as_ref(),
             imports,
             salt,
             now_ms,

@@ -47,6 +47,7 @@ fn order(function: &str, component: Digest, strategy: ReleaseStrategy) -> Deploy
         strategy,
         replace: false,
         allow_new: false,
+        provenance: None,
     }
 }
 

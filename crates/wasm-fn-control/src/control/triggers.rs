@@ -10,7 +10,7 @@ use wasm_fn_store::Store;
 use super::{Control, ControlError, Note};
 use crate::{
     host::Host,
-    state::{Action, EventsOperation, FunctionChange, State},
+    state::{Action, EventsOperation, FunctionChange, State, TriggerRelease},
 };
 
 /// What somebody did with events.
@@ -36,7 +36,7 @@ impl<H: Host, S: Store> Control<H, S> {
         self.followers.subscribe()
     }
 
-    /// Makes a trigger.
+    /// Makes a trigger. One that deploys has a `release`.
     ///
     /// # Errors
     /// The errors of [`State::plan_add_trigger`]; another revision than expected; a failure of the store.
@@ -44,12 +44,16 @@ impl<H: Host, S: Store> Control<H, S> {
         self: &Arc<Self>,
         id: TriggerId,
         trigger: Trigger,
+        release: Option<TriggerRelease>,
         note: Note,
     ) -> Result<Arc<State>, ControlError> {
         let function = id.function.clone();
         let is_webhook = matches!(trigger.kind, TriggerKind::Webhook(_));
         let hook = is_webhook.then(|| format!("{:032x}", rand::random::<u128>()));
-        let plan = move |state: &State| state.plan_add_trigger(id, trigger, hook).map(Some);
+        let release = release.map(Arc::new);
+        let plan = move |state: &State| {
+            state.plan_add_trigger(id, trigger, hook).map(|change| Some(change.with_release(release)))
+        };
         self.mutate(function, note, plan).await
     }
 

@@ -26,6 +26,7 @@ fn next(loaded: &LoadedState, function: &str) -> (Commit, LoadedState) {
         report: None,
         replace: false,
         allow_new: false,
+        provenance: None,
         imports: None,
         salt: Salt([u64::MAX, 1]),
         now_ms: 0,

@@ -103,6 +103,7 @@ impl State {
                 report: None,
                 replace: proposal.replace,
                 allow_new: true,
+                provenance: None,
                 imports: None,
                 salt,
                 now_ms,

@@ -10,7 +10,9 @@ use wasm_fn_core::{
 use wasm_fn_events::Trigger;
 use wasm_fn_secrets::{KeyId, SealedDataKey};
 
-use super::{Approval, NewSecret, Proposal, ResealedValue, SecretPins, StageState};
+use super::{
+    Approval, NewSecret, Proposal, Provenance, ResealedValue, SecretPins, StageState, TriggerRelease,
+};
 use crate::report::Report;
 
 /// One planned mutation.
@@ -115,6 +117,8 @@ pub enum Action {
         secrets: SecretPins,
         /// What the stage lays over its configuration.
         stage_config: Arc<StageConfig>,
+        /// Where the component comes from, if not from a file.
+        provenance: Option<Box<Provenance>>,
     },
     /// The weights were set.
     Traffic {
@@ -189,6 +193,8 @@ pub enum Action {
         stage_config: Arc<StageConfig>,
         /// What waits.
         proposal: Box<Proposal>,
+        /// Where the component comes from, if not from a file.
+        provenance: Option<Box<Provenance>>,
     },
     /// A release was approved. With the last approval that it needs, it begins.
     Approve {
@@ -246,6 +252,8 @@ pub enum Action {
         trigger: Arc<Trigger>,
         /// Where its webhook is, if it is new and has one.
         hook: Option<String>,
+        /// How what it deploys is released, if it is new and deploys.
+        release: Option<Arc<TriggerRelease>>,
         /// How it changed.
         change: TriggerChange,
     },
@@ -435,6 +443,14 @@ impl Advance {
 }
 
 impl Action {
+    /// Where the component of its version comes from, if not from a file.
+    pub fn provenance(&self) -> Option<&Provenance> {
+        match self {
+            Self::Deploy { provenance, .. } | Self::Propose { provenance, .. } => provenance.as_deref(),
+            _ => None,
+        }
+    }
+
     /// The word for this action: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete-stage`,
     /// `delete`, `propose`, `approve`, `reject`, `set-secret`, `delete-secret`, `reseal-secrets`,
     /// `add-trigger`, `pause-trigger`, `resume-trigger`, `remove-trigger`, `run-trigger`, `backfill-trigger`,

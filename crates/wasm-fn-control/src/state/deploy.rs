@@ -9,8 +9,8 @@ use wasm_fn_rollout::{Counts, Phase, Place, Time};
 
 use super::{
     Action, Build, ChangeError, Function, FunctionChange, Grows, Growth, Imports, NoCohort, Proposal,
-    ReleaseStrategy, Rollout, RolloutSpec, SecretPins, SecretsProblem, SecretsProblemKind, StageRule,
-    StageState, State, cohorts,
+    Provenance, ReleaseStrategy, Rollout, RolloutSpec, SecretPins, SecretsProblem, SecretsProblemKind,
+    StageRule, StageState, State, cohorts,
 };
 use crate::report::Report;
 
@@ -45,6 +45,8 @@ pub struct Deployment<'a> {
     pub replace: bool,
     /// Whether the version may do more than the one that is stable.
     pub allow_new: bool,
+    /// Where the component comes from, if not from a file.
+    pub provenance: Option<&'a Provenance>,
     /// What the component imports, and the stable one; `None` as long as nobody has read them.
     pub imports: Option<&'a Imports>,
     /// Random bits for a stage or rollout that begins.
@@ -135,6 +137,7 @@ impl State {
                 growth: accepted.clone(),
                 secrets: secrets.clone(),
                 stage_config: Arc::clone(&stage_config),
+                provenance: deployment.provenance.cloned().map(Box::new),
             },
         };
         let dropped = self.outcome(&plan(Vec::new())).surplus();
@@ -200,6 +203,7 @@ impl State {
                 secrets: secrets.clone(),
                 stage_config: Arc::clone(stage_config),
                 proposal: Box::new(proposal.clone()),
+                provenance: deployment.provenance.cloned().map(Box::new),
             },
         };
         let dropped = self.outcome(&plan_with(Vec::new())).surplus();

@@ -302,6 +302,13 @@ pub enum SecretsProblemKind {
         /// The queue.
         trigger: TriggerName,
     },
+    /// A trigger gets what it deploys with the secret.
+    OfDeployments {
+        /// The secret.
+        name: SecretName,
+        /// The trigger.
+        trigger: TriggerName,
+    },
     /// The function would have secrets in more stages than allowed.
     Stages {
         /// How many stages have secrets.
@@ -365,6 +372,13 @@ impl fmt::Display for SecretsProblem {
                 write!(
                     f,
                     "secret {name} of {place} is for the broker of the queue `{trigger}`, expected no queue with it"
+                )
+            }
+            K::OfDeployments { name, trigger } => {
+                write!(
+                    f,
+                    "with secret {name} of {place} the trigger `{trigger}` gets what it deploys, expected no \
+                     trigger with it"
                 )
             }
             K::Stages { found } => {

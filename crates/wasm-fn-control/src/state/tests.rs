@@ -121,6 +121,7 @@ impl World {
             report: None,
             replace: ask.replace,
             allow_new: ask.allow_new,
+            provenance: None,
             imports: None,
             salt: Salt([self.changes.len() as u64, 7]),
             now_ms: 5,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use wasm_fn_core::{StageName, TriggerName};
 use wasm_fn_events::{Pause, PauseNote, PausedBy, Timestamp, Trigger, TriggerId};
 
-use super::{Action, ChangeError, Function, FunctionChange, Meta, State, TriggerChange};
+use super::{Action, ChangeError, Function, FunctionChange, Meta, ReleaseStrategy, State, TriggerChange};
 
 /// Most triggers of a function.
 const OF_FUNCTION_MAX: usize = 100;
@@ -17,7 +17,7 @@ const OF_NODE_MAX: usize = 20_000;
 pub type FunctionTriggers = BTreeMap<(StageName, TriggerName), TriggerState>;
 
 /// A trigger of a function.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TriggerState {
     /// The trigger.
     pub trigger: Arc<Trigger>,
@@ -29,6 +29,32 @@ pub struct TriggerState {
     pub active_ms: u64,
     /// What the path of its webhook ends with, if it has one: 32 hexadecimal digits that nobody can guess.
     pub hook: Option<String>,
+    /// How what it deploys is released, if it deploys.
+    pub release: Option<Arc<TriggerRelease>>,
+}
+
+/// How what a trigger deploys is released to its stage, as whoever made the trigger said and was allowed to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TriggerRelease {
+    /// How a version gets its traffic.
+    pub strategy: ReleaseStrategy,
+    /// Whether a rollout that is under way is aborted for it.
+    pub replace: bool,
+    /// Whether a version may do more than the one that is stable.
+    pub allow_new: bool,
+    /// Whether whoever made the trigger may also move traffic in the stage.
+    pub may_move_traffic: bool,
+}
+
+impl FunctionChange {
+    /// The change, where the trigger that it makes releases what it deploys like this.
+    #[must_use]
+    pub fn with_release(mut self, of: Option<Arc<TriggerRelease>>) -> Self {
+        if let Action::SetTrigger { release, .. } = &mut self.action {
+            *release = of;
+        }
+        self
+    }
 }
 
 impl State {
@@ -122,7 +148,7 @@ impl State {
 
 fn set(id: TriggerId, trigger: Trigger, hook: Option<String>, change: TriggerChange) -> FunctionChange {
     let TriggerId { function, stage, name } = id;
-    let action = Action::SetTrigger { stage, name, trigger: Arc::new(trigger), hook, change };
+    let action = Action::SetTrigger { stage, name, trigger: Arc::new(trigger), hook, release: None, change };
     FunctionChange { function, action }
 }
 
@@ -130,7 +156,7 @@ impl Function {
     pub(super) fn set_trigger(
         &mut self,
         key: (StageName, TriggerName),
-        (trigger, hook): (&Arc<Trigger>, &Option<String>),
+        (trigger, hook, release): (&Arc<Trigger>, &Option<String>, &Option<Arc<TriggerRelease>>),
         change: TriggerChange,
         meta: &Meta<'_>,
     ) {
@@ -142,8 +168,8 @@ impl Function {
             }
             (_, TriggerChange::Add) | (None, _) => {
                 let (created_ms, created_by) = (meta.at_ms, meta.actor.to_owned());
-                let (active_ms, hook) = (meta.at_ms, hook.clone());
-                let state = TriggerState { trigger, created_ms, created_by, active_ms, hook };
+                let (active_ms, hook, release) = (meta.at_ms, hook.clone(), release.clone());
+                let state = TriggerState { trigger, created_ms, created_by, active_ms, hook, release };
                 self.triggers.insert(key, state);
             }
         }

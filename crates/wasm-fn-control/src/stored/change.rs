@@ -10,10 +10,11 @@ use super::{
     approval::{StoredApproval, StoredProposal},
     function::{StoredBuild, StoredStage},
     parse, parse_all,
+    provenance::StoredProvenance,
     secrets::{self, StoredNewSecret, StoredPins, StoredResealed},
     stage_config::StoredStageConfig,
     texts,
-    trigger::{StoredEventsOperation, StoredTrigger, StoredTriggerChange},
+    trigger::{StoredEventsOperation, StoredRelease, StoredTrigger, StoredTriggerChange},
 };
 use crate::{report::Report, state};
 
@@ -49,6 +50,8 @@ pub(crate) enum StoredAction {
         secrets: StoredPins,
         #[serde(default, skip_serializing_if = "StoredStageConfig::is_empty")]
         stage_config: StoredStageConfig,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provenance: Option<Box<StoredProvenance>>,
     },
     Traffic {
         stage: String,
@@ -95,6 +98,8 @@ pub(crate) enum StoredAction {
         #[serde(default, skip_serializing_if = "StoredStageConfig::is_empty")]
         stage_config: StoredStageConfig,
         proposal: Box<StoredProposal>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        provenance: Option<Box<StoredProvenance>>,
     },
     Approve {
         stage: String,
@@ -134,6 +139,8 @@ pub(crate) enum StoredAction {
         trigger: Box<StoredTrigger>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         hook: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<Box<StoredRelease>>,
         change: StoredTriggerChange,
     },
     RemoveTrigger {
@@ -199,7 +206,9 @@ impl From<&state::Action> for StoredAction {
                 growth,
                 secrets,
                 stage_config,
+                provenance,
             } => Self::Deploy {
+                provenance: provenance.as_deref().map(|provenance| Box::new(provenance.into())),
                 stage_config: stage_config.into(),
                 growth: growth.clone(),
                 secrets: secrets::stored_pins(secrets),
@@ -241,17 +250,25 @@ impl From<&state::Action> for StoredAction {
                 after: after.into(),
                 report: report.clone(),
             },
-            state::Action::Propose { stage, version, made, dropped, secrets, stage_config, proposal } => {
-                Self::Propose {
-                    secrets: secrets::stored_pins(secrets),
-                    stage_config: stage_config.into(),
-                    stage: stage.to_string(),
-                    version: version.to_string(),
-                    made: made.as_ref().map(|build| Box::new(StoredBuild::from(build))),
-                    dropped: texts(dropped),
-                    proposal: Box::new((&**proposal).into()),
-                }
-            }
+            state::Action::Propose {
+                stage,
+                version,
+                made,
+                dropped,
+                secrets,
+                stage_config,
+                proposal,
+                provenance,
+            } => Self::Propose {
+                provenance: provenance.as_deref().map(|provenance| Box::new(provenance.into())),
+                secrets: secrets::stored_pins(secrets),
+                stage_config: stage_config.into(),
+                stage: stage.to_string(),
+                version: version.to_string(),
+                made: made.as_ref().map(|build| Box::new(StoredBuild::from(build))),
+                dropped: texts(dropped),
+                proposal: Box::new((&**proposal).into()),
+            },
             state::Action::Approve { stage, version, approval, begins, aborted, after } => Self::Approve {
                 stage: stage.to_string(),
                 version: version.to_string(),
@@ -276,7 +293,8 @@ impl From<&state::Action> for StoredAction {
             state::Action::ResealSecrets { values } => {
                 Self::ResealSecrets { values: values.iter().map(Into::into).collect() }
             }
-            state::Action::SetTrigger { stage, name, trigger, hook, change } => Self::SetTrigger {
+            state::Action::SetTrigger { stage, name, trigger, hook, release, change } => Self::SetTrigger {
+                release: release.as_deref().map(|release| Box::new(release.into())),
                 stage: stage.to_string(),
                 name: name.to_string(),
                 trigger: Box::new((&**trigger).into()),
@@ -314,7 +332,9 @@ impl TryFrom<StoredAction> for state::Action {
                 growth,
                 secrets: pins,
                 stage_config,
+                provenance,
             } => Self::Deploy {
+                provenance: read_provenance(provenance)?,
                 stage_config: stage_config.try_into()?,
                 growth,
                 secrets: secrets::pins(&pins)?,
@@ -364,7 +384,9 @@ impl TryFrom<StoredAction> for state::Action {
                 secrets: pins,
                 stage_config,
                 proposal,
+                provenance,
             } => Self::Propose {
+                provenance: read_provenance(provenance)?,
                 secrets: secrets::pins(&pins)?,
                 stage_config: stage_config.try_into()?,
                 stage: parse(&stage)?,
@@ -399,7 +421,8 @@ impl TryFrom<StoredAction> for state::Action {
             StoredAction::ResealSecrets { values } => Self::ResealSecrets {
                 values: values.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             },
-            StoredAction::SetTrigger { stage, name, trigger, hook, change } => Self::SetTrigger {
+            StoredAction::SetTrigger { stage, name, trigger, hook, release, change } => Self::SetTrigger {
+                release: release.map(|release| (*release).try_into().map(Arc::new)).transpose()?,
                 stage: parse(&stage)?,
                 name: parse(&name)?,
                 trigger: Arc::new((*trigger).try_into()?),
@@ -418,6 +441,12 @@ impl TryFrom<StoredAction> for state::Action {
             },
         })
     }
+}
+
+fn read_provenance(
+    stored: Option<Box<StoredProvenance>>,
+) -> Result<Option<Box<state::Provenance>>, Malformed> {
+    stored.map(|stored| (*stored).try_into().map(Box::new)).transpose()
 }
 
 impl From<state::Advance> for StoredAdvance {

@@ -3,15 +3,17 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use wasm_fn_core::{self as core, FunctionConfig, StageName, TrafficSplit, VersionNo};
+use wasm_fn_core::{self as core, FunctionConfig, StageName, VersionNo};
 use wasm_fn_router::Salt;
 
 use super::{
     Malformed, StoredConfig,
     approval::StoredProposal,
     parse, parse_all,
+    provenance::StoredProvenance,
     rollout::{StoredEndedRollout, StoredRollout},
     secrets::{self, StoredPins, StoredSecrets},
+    split::StoredSplit,
     stage_config::StoredStageConfig,
     texts,
     trigger::StoredTriggers,
@@ -43,6 +45,8 @@ struct StoredVersion {
     created_ms: u64,
     created_by: String,
     message: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provenance: Option<Box<StoredProvenance>>,
     verdict: Option<StoredVerdict>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     secrets: BTreeMap<String, StoredPins>,
@@ -92,34 +96,6 @@ pub(crate) struct StoredStage {
 struct StoredKeep {
     version: String,
     until_ms: u64,
-}
-
-/// A version and its basis points.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct StoredSplit(Vec<(String, u16)>);
-
-pub(super) fn weight(basis_points: u16) -> Result<core::Weight, Malformed> {
-    let weight = core::Weight::from_basis_points(basis_points);
-    weight.ok_or_else(|| Malformed(format!("weight of {basis_points} basis points, expected at most 10000")))
-}
-
-impl From<&TrafficSplit> for StoredSplit {
-    fn from(split: &TrafficSplit) -> Self {
-        Self(split.shares().iter().map(|(no, weight)| (no.to_string(), weight.basis_points())).collect())
-    }
-}
-
-impl TryFrom<StoredSplit> for TrafficSplit {
-    type Error = Malformed;
-
-    fn try_from(stored: StoredSplit) -> Result<Self, Malformed> {
-        let shares: Result<Vec<_>, Malformed> = stored
-            .0
-            .iter()
-            .map(|(version, basis_points)| Ok((parse(version)?, weight(*basis_points)?)))
-            .collect();
-        Self::new(shares?).map_err(Malformed::new)
-    }
 }
 
 impl From<&state::StageState> for StoredStage {
@@ -215,6 +191,7 @@ impl From<&state::VersionState> for StoredVersion {
             created_ms: version.created_ms,
             created_by: version.created_by.clone(),
             message: version.message.clone(),
+            provenance: version.provenance.as_deref().map(|provenance| Box::new(provenance.into())),
             verdict: version.verdict.as_ref().map(StoredVerdict::from),
             secrets: version
                 .secrets
@@ -244,6 +221,7 @@ impl TryFrom<StoredVersion> for state::VersionState {
             created_ms: stored.created_ms,
             created_by: stored.created_by,
             message: stored.message,
+            provenance: stored.provenance.map(|found| (*found).try_into().map(Box::new)).transpose()?,
             verdict: stored.verdict.map(TryInto::try_into).transpose()?,
         })
     }

@@ -11,8 +11,8 @@ use wasm_fn_rollout::{self as rollout, Bad, Counts, Event, HoldCause, Phase, Pla
 use super::{
     Malformed,
     check::StoredCheck,
-    function::{StoredSplit, weight},
     parse,
+    split::{StoredSplit, weight},
 };
 use crate::{report::Report, state};
 

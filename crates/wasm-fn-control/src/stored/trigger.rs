@@ -1,5 +1,7 @@
 //! The stored form of triggers.
 
+mod deploy;
+
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,8 @@ use wasm_fn_events::{
 
 use super::{Malformed, parse, parse_all, texts};
 use crate::state;
+pub(super) use deploy::StoredRelease;
+use deploy::{StoredPushDeploy, StoredWatch};
 
 /// The stored form of [`state::FunctionTriggers`]: by stage and name.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -25,6 +29,8 @@ struct StoredTriggerState {
     active_ms: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hook: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    release: Option<StoredRelease>,
 }
 
 /// The stored form of [`Trigger`].
@@ -49,8 +55,15 @@ pub(crate) struct StoredTrigger {
 #[serde(rename_all = "kebab-case")]
 enum StoredKind {
     Schedule(StoredSchedule),
-    Webhook { provider: String, secrets: Vec<String>, mode: String },
+    Webhook {
+        provider: String,
+        secrets: Vec<String>,
+        mode: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deploy: Option<StoredPushDeploy>,
+    },
     Queue(StoredQueue),
+    Watch(StoredWatch),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -168,6 +181,7 @@ impl From<&state::TriggerState> for StoredTriggerState {
             created_by: state.created_by.clone(),
             active_ms: state.active_ms,
             hook: state.hook.clone(),
+            release: state.release.as_deref().map(Into::into),
         }
     }
 }
@@ -176,8 +190,9 @@ impl TryFrom<StoredTriggerState> for state::TriggerState {
     type Error = Malformed;
 
     fn try_from(stored: StoredTriggerState) -> Result<Self, Malformed> {
-        let StoredTriggerState { trigger, created_ms, created_by, active_ms, hook } = stored;
-        Ok(Self { trigger: Arc::new(trigger.try_into()?), created_ms, created_by, active_ms, hook })
+        let StoredTriggerState { trigger, created_ms, created_by, active_ms, hook, release } = stored;
+        let release = release.map(|release| release.try_into().map(Arc::new)).transpose()?;
+        Ok(Self { trigger: Arc::new(trigger.try_into()?), created_ms, created_by, active_ms, hook, release })
     }
 }
 
@@ -251,7 +266,8 @@ impl From<&TriggerKind> for StoredKind {
             TriggerKind::Schedule(schedule) => Self::Schedule(schedule.options().into()),
             TriggerKind::Webhook(source) => {
                 let (provider, secrets) = (source.provider().to_string(), texts(source.secrets()));
-                Self::Webhook { provider, secrets, mode: source.mode().to_string() }
+                let deploy = source.deploy().map(Into::into);
+                Self::Webhook { provider, secrets, mode: source.mode().to_string(), deploy }
             }
             TriggerKind::Queue(source) => Self::Queue(StoredQueue {
                 brokers: texts(source.brokers()),
@@ -260,6 +276,7 @@ impl From<&TriggerKind> for StoredKind {
                 credentials: source.credentials().map(ToString::to_string),
                 start: source.start().to_string(),
             }),
+            TriggerKind::Watch(source) => Self::Watch(source.into()),
         }
     }
 }
@@ -270,9 +287,13 @@ impl TryFrom<StoredKind> for TriggerKind {
     fn try_from(stored: StoredKind) -> Result<Self, Malformed> {
         Ok(match stored {
             StoredKind::Schedule(schedule) => Self::Schedule(schedule.try_into()?),
-            StoredKind::Webhook { provider, secrets, mode } => {
+            StoredKind::Webhook { provider, secrets, mode, deploy } => {
                 let source = WebhookSource::new(parse(&provider)?, parse_all(&secrets)?);
-                Self::Webhook(source.map_err(Malformed::new)?.in_mode(parse(&mode)?))
+                let source = source.map_err(Malformed::new)?.in_mode(parse(&mode)?);
+                Self::Webhook(match deploy {
+                    Some(deploy) => source.deploying(deploy.try_into()?).map_err(Malformed::new)?,
+                    None => source,
+                })
             }
             StoredKind::Queue(queue) => {
                 let StoredQueue { brokers, stream, subject, credentials, start } = queue;
@@ -281,6 +302,7 @@ impl TryFrom<StoredKind> for TriggerKind {
                 let source = source.map_err(Malformed::new)?.with_credentials(credentials);
                 Self::Queue(source.from(parse(&start)?))
             }
+            StoredKind::Watch(watch) => Self::Watch(watch.try_into()?),
         })
     }
 }

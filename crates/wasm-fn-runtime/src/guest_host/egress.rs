@@ -14,6 +14,7 @@ mod client;
 mod error;
 mod listeners;
 mod lookup;
+pub(crate) mod own;
 pub(crate) mod policy;
 mod target;
 pub(crate) mod trust;

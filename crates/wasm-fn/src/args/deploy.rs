@@ -84,6 +84,50 @@ pub(crate) struct Release {
     pub(crate) connection: Connection,
 }
 
+/// How what a trigger deploys is released.
+#[derive(Debug, Default, Args)]
+pub(crate) struct TriggerRelease {
+    #[command(flatten)]
+    pub(crate) strategy: DeployStrategy,
+    #[command(flatten)]
+    pub(crate) rollout: DeployRollout,
+    /// Abort a rollout that is in progress instead of waiting for its end
+    #[arg(help_heading = ROLLOUT, long)]
+    pub(crate) replace: bool,
+    /// Accept that a version can do more than the stable one
+    #[arg(help_heading = ROLLOUT, long)]
+    pub(crate) allow_new: bool,
+    /// Configuration of functions, for the strategy [default: ./wasm-fn.toml if it exists]
+    #[arg(help_heading = ROLLOUT, long, env = "WASM_FN_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl TriggerRelease {
+    /// The first option that was typed, if there is one.
+    pub(crate) fn typed(&self) -> Option<&'static str> {
+        let DeployStrategy { all_at_once, no_traffic, canary, linear, blue_green } = &self.strategy;
+        let DeployRollout { manual, on_fail, step_min, min_requests, watch_for, no_shield, checks } =
+            &self.rollout;
+        let options = [
+            ("--all-at-once", *all_at_once),
+            ("--no-traffic", *no_traffic),
+            ("--canary", canary.is_some()),
+            ("--linear", linear.is_some()),
+            ("--blue-green", *blue_green),
+            ("--manual", *manual),
+            ("--on-fail", on_fail.is_some()),
+            ("--step-min", step_min.is_some()),
+            ("--min-requests", min_requests.is_some()),
+            ("--watch-for", watch_for.is_some()),
+            ("--no-shield", *no_shield),
+            ("--check", !checks.is_empty()),
+            ("--replace", self.replace),
+            ("--allow-new", self.allow_new),
+        ];
+        options.into_iter().find(|(_, is_typed)| *is_typed).map(|(name, _)| name)
+    }
+}
+
 /// How the version gets its traffic. If none is chosen, the function's `rollout` in wasm-fn.toml decides.
 #[derive(Debug, Default, Args)]
 #[group(multiple = false)]

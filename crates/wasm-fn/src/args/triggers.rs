@@ -5,7 +5,10 @@ use std::{num::NonZeroU32, time::Duration};
 use clap::{Args, Subcommand};
 use wasm_fn_core::{FunctionName, SecretName, StageName, TriggerName};
 
-use super::{Connection, LogTime, deploy::time, log_time};
+use super::{Connection, LogTime, TriggerRelease, deploy::time, log_time};
+
+/// Help heading of options of triggers that deploy.
+const DEPLOYING: &str = "Deploying";
 
 /// `triggers`.
 #[derive(Debug, Args)]
@@ -48,10 +51,12 @@ pub(crate) struct TriggersAdd {
 pub(crate) enum TriggersAddKind {
     /// Calls a function at given times
     Schedule(AddSchedule),
-    /// Calls a function with the events that a service on the web sends
-    Webhook(AddWebhook),
+    /// Calls a function with the events that a service on the web sends, or deploys what they are about
+    Webhook(Box<AddWebhook>),
     /// Calls a function with the messages of a stream of NATS JetStream
     Queue(AddQueue),
+    /// Deploys what a tag of a registry leads to, whenever that is something else
+    Watch(Box<AddWatch>),
 }
 
 /// Settings that every trigger has.
@@ -150,6 +155,25 @@ pub(crate) struct AddWebhook {
     /// Deliver events with the same value of this header one at a time, in order, and to one version
     #[arg(long, value_name = "HEADER")]
     pub(crate) ordered_by: Option<String>,
+    /// Deploy this artifact instead of calling the function: `oci://REGISTRY/NAME:{sha}` or an https URL,
+    /// with {sha}, {ref}, {tag} and {repository} of the push
+    #[arg(help_heading = DEPLOYING, long, value_name = "URL")]
+    pub(crate) deploy: Option<String>,
+    /// Events that deploy: push, tag, release and package [default: push]
+    #[arg(help_heading = DEPLOYING, long, value_name = "EVENTS", value_delimiter = ',', requires = "deploy")]
+    pub(crate) on: Vec<String>,
+    /// Branch whose pushes deploy, such as `main` or `release/*`; may be repeated [default: the repository's
+    /// default branch]
+    #[arg(help_heading = DEPLOYING, long = "branch", value_name = "BRANCH", requires = "deploy")]
+    pub(crate) branches: Vec<String>,
+    /// Tag that deploys, such as `v*`, also those of releases and packages; may be repeated [default: all]
+    #[arg(help_heading = DEPLOYING, long = "tag", value_name = "TAG", requires = "deploy")]
+    pub(crate) tags: Vec<String>,
+    /// Secret of the stage with `user:password` or a token for the artifact
+    #[arg(help_heading = DEPLOYING, long, value_name = "NAME", requires = "deploy")]
+    pub(crate) credentials: Option<SecretName>,
+    #[command(flatten)]
+    pub(crate) release: TriggerRelease,
     #[command(flatten)]
     pub(crate) common: AddCommon,
 }
@@ -180,6 +204,29 @@ pub(crate) struct AddQueue {
     /// [default: all]
     #[arg(long, value_name = "WHERE")]
     pub(crate) start: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: AddCommon,
+}
+
+/// `triggers add watch`.
+#[derive(Debug, Args)]
+pub(crate) struct AddWatch {
+    /// The function
+    pub(crate) function: FunctionName,
+    /// Name of the trigger [default: watch, watch-2, ...]
+    #[arg(long)]
+    pub(crate) name: Option<TriggerName>,
+    /// The tag, such as oci://registry.example.com/app:prod
+    #[arg(long, value_name = "URL")]
+    pub(crate) artifact: String,
+    /// Time between two looks at it [default: 1m]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) every: Option<Duration>,
+    /// Secret of the stage with `user:password` or a token for the registry
+    #[arg(long, value_name = "NAME")]
+    pub(crate) credentials: Option<SecretName>,
+    #[command(flatten)]
+    pub(crate) release: TriggerRelease,
     #[command(flatten)]
     pub(crate) common: AddCommon,
 }
@@ -312,6 +359,7 @@ impl TriggersCommand {
                 TriggersAddKind::Schedule(add) => &add.common.connection,
                 TriggersAddKind::Webhook(add) => &add.common.connection,
                 TriggersAddKind::Queue(add) => &add.common.connection,
+                TriggersAddKind::Watch(add) => &add.common.connection,
             },
             Self::List(list) => &list.connection,
             Self::Show(one) | Self::Run(one) => &one.connection,

@@ -43,6 +43,7 @@ fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
         secrets_key_command: config.secrets_key_command,
         core_dumps_allowed: config.allow_core_dumps,
         egress_private: config.egress_private,
+        artifact_sources: config.artifact_sources,
         stage_rules: config.stage_rules,
         tls: config.tls,
         acme: config.acme,

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     acme::AcmeOptions,
     args,
-    node::{KeyCommand, TrustedIssuer},
+    node::{ArtifactSource, KeyCommand, TrustedIssuer},
     tls::KeyPairFiles,
 };
 
@@ -62,6 +62,7 @@ pub(crate) struct Serve {
     pub(crate) secrets_key_command: Option<KeyCommand>,
     pub(crate) allow_core_dumps: Option<bool>,
     pub(crate) egress_private: Vec<Network>,
+    pub(crate) artifact_sources: Vec<ArtifactSource>,
     /// The same.
     pub(crate) tls: Vec<KeyPairFiles>,
     pub(crate) acme: Option<AcmeOptions>,
@@ -141,6 +142,7 @@ struct RawServe {
     secrets_key_command: Option<String>,
     allow_core_dumps: Option<bool>,
     egress_private: Vec<String>,
+    artifact_sources: Vec<String>,
     tls: Vec<RawKeyPair>,
     acme: Option<RawAcme>,
     redirect_listen: Option<String>,
@@ -272,6 +274,15 @@ impl RawServe {
                 .transpose()?,
             allow_core_dumps: self.allow_core_dumps,
             egress_private: networks("egress_private", self.egress_private)?,
+            artifact_sources: self
+                .artifact_sources
+                .iter()
+                .enumerate()
+                .map(|(at, source)| {
+                    let key = || format!("serve.artifact_sources[{at}]");
+                    source.parse().map_err(|error| BadValue::new(key(), error))
+                })
+                .collect::<Result<_, _>>()?,
             tls: self.tls.into_iter().map(|RawKeyPair { cert, key }| pair(cert, key)).collect(),
             acme: self.acme.map(|acme| acme.resolve(folder)).transpose()?,
             redirect_listen: address("serve.redirect_listen", self.redirect_listen)?,

@@ -124,6 +124,26 @@ pub(crate) fn release(args: &args::PromoteStage) -> Result<Release, Fault> {
     release.merge(&args.release).map_err(|cause| Fault::new("invalid-rollout", error, cause))
 }
 
+/// How a trigger of `function` releases what it deploys to `stage`: as a deployment from here would now, with
+/// `typed`. Blocks.
+///
+/// # Errors
+/// The file is invalid, or the options do not fit the strategy.
+pub(crate) fn trigger_release(
+    function: &FunctionName,
+    stage: &StageName,
+    typed: &args::TriggerRelease,
+) -> Result<Release, Fault> {
+    let error = format!("no trigger of `{function}` was added");
+    let (mut file, _) = read(typed.config.as_deref(), &error)?;
+    let found = file.functions.remove(function);
+    let Release { stage_config, rollout, mut gate } =
+        found.map(|mut found| found.release(stage)).unwrap_or_default();
+    let rollout = rollout.merge(&typed.strategy, &typed.rollout, &mut gate);
+    let rollout = rollout.map_err(|cause| Fault::new("invalid-rollout", error, cause))?;
+    Ok(Release { stage_config, rollout, gate })
+}
+
 /// The file at `path`, or the one in the working directory if there is one, and where it is. Blocks.
 fn read<'a>(path: Option<&'a Path>, error: &str) -> Result<(ConfigFile, Option<&'a Path>), Fault> {
     let path = path.or_else(|| Some(Path::new(FILE)).filter(|path| path.exists()));

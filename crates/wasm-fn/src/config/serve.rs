@@ -15,7 +15,7 @@ use crate::{
     acme::AcmeOptions,
     args,
     fault::Fault,
-    node::{KeyCommand, TrustedIssuer},
+    node::{ArtifactSource, KeyCommand, TrustedIssuer},
     tls::KeyPairFiles,
 };
 
@@ -60,6 +60,8 @@ pub(crate) struct Serve {
     pub(crate) allow_core_dumps: bool,
     /// Networks without public addresses that outgoing requests may reach by name.
     pub(crate) egress_private: Vec<Network>,
+    /// Where artifacts of triggers that deploy may come from: only the file says it; none for anywhere.
+    pub(crate) artifact_sources: Vec<ArtifactSource>,
     /// What is asked of releases to stages: only the file says it.
     pub(crate) stage_rules: StageRules,
     /// Certificates and keys with which functions are served over TLS; plain HTTP if there are none.
@@ -102,6 +104,7 @@ impl Default for Serve {
             secrets_key_command: None,
             allow_core_dumps: false,
             egress_private: Vec::new(),
+            artifact_sources: Vec::new(),
             stage_rules: StageRules::new(),
             tls: Vec::new(),
             acme: None,
@@ -165,6 +168,7 @@ impl Serve {
                 .allow_core_dumps
                 .or(file.allow_core_dumps)
                 .unwrap_or(default.allow_core_dumps),
+            artifact_sources: file.artifact_sources,
             stage_rules: default.stage_rules,
             egress_private: if args.egress_private.is_empty() {
                 file.egress_private

@@ -94,6 +94,7 @@ egress_ca = "ca.pem"
 secrets_key_command = "vault read key"
 allow_core_dumps = true
 egress_private = ["10.0.0.0/8"]
+artifact_sources = ["ghcr.io/acme/*"]
 redirect_listen = "0.0.0.0:8080"
 insecure_admin = true
 
@@ -172,6 +173,7 @@ client_ca = "people.pem"
             secrets_key_command: Some("vault read key".parse().unwrap()),
             allow_core_dumps: Some(true),
             egress_private: vec!["10.0.0.0/8".parse().unwrap()],
+            artifact_sources: vec!["ghcr.io/acme/*".parse().unwrap()],
             tls: vec![pair("project/a.pem", "/keys/a.pem"), pair("project/b.pem", "project/b.key")],
             acme: None,
             redirect_listen: Some(SocketAddr::from(([0, 0, 0, 0], 8080))),
@@ -266,7 +268,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `secrets_key_command`, `allow_core_dumps`, `egress_private`, `tls`, `acme`, `redirect_listen`, `admin_tls`, `oidc`, `insecure_admin`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `secrets_key_command`, `allow_core_dumps`, `egress_private`, `artifact_sources`, `tls`, `acme`, `redirect_listen`, `admin_tls`, `oidc`, `insecure_admin`"
         ],
     );
     refused(

@@ -23,7 +23,8 @@ use wasm_fn_server::{
 use wasm_fn_store::{EmbeddedInbox, InboxError};
 
 use super::{
-    NodeControl,
+    deploying::{Deployer, FetcherOptions},
+    host::NodeControl,
     hosted::Hosted,
     queues::{QueueParts, Queues, SecretOf},
     webhooks::Webhooks,
@@ -61,13 +62,15 @@ pub(super) struct DataPlane(EventDispatcher<Hosted>);
 struct ByControl(Arc<NodeControl>);
 
 impl NodeEvents {
-    /// The events in `inbox` of the triggers of `control`, delivered by `dispatcher`. Nothing begins before
-    /// [`start`](Self::start). Connections to brokers are as `egress` says.
+    /// The events in `inbox` of the triggers of `control`, delivered by `dispatcher`, or deployed with what
+    /// is fetched by `fetcher`. Nothing begins before [`start`](Self::start). Connections to brokers are as
+    /// `egress` says.
     pub(super) fn new(
         inbox: EmbeddedInbox,
         control: &Arc<NodeControl>,
         dispatcher: EventDispatcher<Hosted>,
         egress: EgressOptions,
+        fetcher: FetcherOptions,
     ) -> Self {
         let mut states = control.follow();
         let (sender, triggers) = watch::channel(Arc::new(triggers(&states.borrow_and_update())));
@@ -82,7 +85,8 @@ impl NodeEvents {
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let options = EventsOptions { in_flight_max: threads.saturating_mul(IN_FLIGHT_PER_THREAD) };
         let pauses = Box::new(ByControl(Arc::clone(control)));
-        let events = Events::new(inbox, WallClock::wall(now), options, triggers.clone(), pauses);
+        let deploys = Deployer::new(Arc::clone(control), fetcher);
+        let events = Events::new(inbox, WallClock::wall(now), options, triggers.clone(), pauses, deploys);
         let deliver = Arc::new(DataPlane(dispatcher));
         let secrets = Arc::clone(control);
         let secret: SecretOf =

@@ -11,8 +11,12 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use tokio::sync::watch;
-use wasm_fn_control::host::{
-    CodeWanted, Host, LogLine, LogPage, LogRequest, LogStream, Prepared, Progress, ProgressSink, Rejection,
+use wasm_fn_control::{
+    Control,
+    host::{
+        CodeWanted, Host, LogLine, LogPage, LogRequest, LogStream, Prepared, Progress, ProgressSink,
+        Rejection,
+    },
 };
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Scheme, StageName, VersionNo};
 use wasm_fn_runtime::{
@@ -21,6 +25,7 @@ use wasm_fn_runtime::{
 
 use wasm_fn_secrets::SecretSet;
 use wasm_fn_server::RequestId;
+use wasm_fn_store::EmbeddedStore;
 
 use super::{buckets::NodeBuckets, hosted::Hosted};
 
@@ -29,6 +34,9 @@ const CALL_BYTES_MAX: usize = 1 << 20;
 
 /// Maximum number of retries of a [`call`](Host::call) that the node refuses.
 const REFUSALS_MAX: u32 = 20;
+
+/// The control plane of a node.
+pub(super) type NodeControl = Control<RuntimeHost, EmbeddedStore>;
 
 /// Prepares components and creates handles with the runtime.
 pub(crate) struct RuntimeHost {

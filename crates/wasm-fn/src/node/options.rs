@@ -9,7 +9,7 @@ use wasm_fn_pool::PoolPlan;
 
 use crate::{acme::AcmeOptions, tls::KeyPairFiles};
 
-use super::{federation::TrustedIssuer, secrets_key::KeyCommand};
+use super::{deploying::ArtifactSource, federation::TrustedIssuer, secrets_key::KeyCommand};
 
 /// Options to start a node with.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub(crate) struct NodeOptions {
     pub(crate) core_dumps_allowed: bool,
     /// Networks without public addresses that outgoing requests may reach by name.
     pub(crate) egress_private: Vec<Network>,
+    /// Where artifacts of triggers that deploy may come from; none for anywhere.
+    pub(crate) artifact_sources: Vec<ArtifactSource>,
     /// What is asked of releases to stages.
     pub(crate) stage_rules: StageRules,
     /// Certificates and keys with which functions are served over TLS; plain HTTP if there are none.

@@ -20,8 +20,8 @@ use wasm_fn_server::{DeliveryOptions, DeliveryTarget, EventReceiver, Received, R
 use wasm_fn_store::{EmbeddedInbox, Put};
 
 use super::{
-    NodeControl,
     events::{DataPlane, now},
+    host::NodeControl,
 };
 
 /// Bytes of a body.

@@ -19,7 +19,14 @@ pub(crate) fn name(trigger: &api::TriggerView) -> String {
 
 /// What `triggers add` added, with the next times of a schedule.
 pub(crate) fn added(trigger: &api::TriggerView) -> String {
-    let mut text = format!("{} is added: POST {}", name(trigger), visible(&trigger.path));
+    let does = match &trigger.source {
+        api::SourceSpec::Watch(watch) => format!("deploys {}", watch.artifact),
+        api::SourceSpec::Webhook(api::WebhookSpec { deploy: Some(deploy), .. }) => {
+            format!("deploys {}", deploy.artifact)
+        }
+        _ => format!("POST {}", trigger.path),
+    };
+    let mut text = format!("{} is added: {}", name(trigger), visible(&does));
     if let Some(path) = &trigger.url_path {
         let _ = write!(text, "\nsend its events to {}", visible(path));
     }
@@ -80,6 +87,10 @@ fn source(source: &api::SourceSpec) -> String {
     match source {
         api::SourceSpec::Webhook(webhook) => format!("webhook {}", webhook.provider),
         api::SourceSpec::Queue(queue) => format!("queue {} {}", queue.stream, queue.subject),
+        api::SourceSpec::Watch(watch) => {
+            let every = watch.every_ms.map(|every| format!(" every {}", span(every))).unwrap_or_default();
+            format!("{}{every}", watch.artifact)
+        }
         api::SourceSpec::Schedule(schedule) => {
             let zone = schedule.time_zone.as_deref().filter(|zone| *zone != "UTC");
             let zone = zone.map(|zone| format!(" {zone}")).unwrap_or_default();
@@ -97,7 +108,9 @@ pub(crate) fn trigger(trigger: &api::TriggerView, now_ms: u64, look: Look) -> St
         let _ = writeln!(text, "{label:<9}{what}");
     };
     line("source", source(&trigger.source));
-    line("request", format!("POST {}", trigger.path));
+    if trigger.release.is_none() {
+        line("request", format!("POST {}", trigger.path));
+    }
     if let Some(path) = &trigger.url_path {
         line("address", path.clone());
     }
@@ -106,11 +119,23 @@ pub(crate) fn trigger(trigger: &api::TriggerView, now_ms: u64, look: Look) -> St
         api::SourceSpec::Webhook(webhook) => {
             line("secrets", webhook.secrets.join(", "));
             line("answers", webhook.mode.clone().unwrap_or_default());
+            if let Some(deploy) = &webhook.deploy {
+                line("deploys", deploy.artifact.clone());
+                line("on", wanted(deploy));
+                line("login", or_dash(deploy.credentials.clone()));
+            }
         }
         api::SourceSpec::Queue(queue) => {
             let shown = queue.credentials.as_ref().map(|name| format!(", credentials in {name}"));
             line("broker", format!("{}{}", queue.brokers.join(", "), shown.unwrap_or_default()));
         }
+        api::SourceSpec::Watch(watch) => {
+            line("login", or_dash(watch.credentials.clone()));
+            line("seen", seen(trigger.watch.as_ref(), now_ms));
+        }
+    }
+    if let Some(release) = &trigger.release {
+        line("release", released(release));
     }
     line("retry", retry(&trigger.retry));
     line("limits", limits(trigger));
@@ -139,11 +164,18 @@ pub(crate) fn trigger(trigger: &api::TriggerView, now_ms: u64, look: Look) -> St
     line("inbox", format!("{waiting} waiting, {in_flight} in flight, {dead} dead{oldest}{blocked}"));
     let counts = &trigger.counts;
     let api::TriggerCountsView { skipped, missed, cancelled, of_node, failures_in_a_row, .. } = counts;
-    if trigger.queue.is_none() {
-        line(
+    match counts.deployments {
+        Some(api::TriggerDeploymentsView { deployed, skipped, retried, failed }) => line(
+            "events",
+            format!(
+                "{deployed} deployed, {skipped} skipped, {retried} retried, {failed} failed since the node started"
+            ),
+        ),
+        None if trigger.queue.is_some() => {}
+        None => line(
             "ticks",
             format!("{skipped} skipped, {missed} missed, {cancelled} broken off since the node started"),
-        );
+        ),
     }
     line("failures", format!("{failures_in_a_row} events in a row; {of_node} deliveries failed in the node"));
     let mut text = visible(&text);
@@ -179,6 +211,49 @@ fn messages(queue: &api::QueueView, now_ms: u64) -> String {
         let _ = write!(text, "; {pending} pending at the broker, {unsettled} not settled");
     }
     text
+}
+
+/// Which events deploy: `push to main or release/*; tag, release v*`.
+fn wanted(deploy: &api::WebhookDeploySpec) -> String {
+    let (pushes, others): (Vec<_>, Vec<_>) = deploy.on.iter().partition(|kind| *kind == "push");
+    let either = |patterns: &[String], none: &str| match patterns {
+        [] => none.to_owned(),
+        patterns => patterns.join(" or "),
+    };
+    let pushes =
+        pushes.first().map(|_| format!("push to {}", either(&deploy.branches, "the default branch")));
+    let others: Vec<_> = others.into_iter().map(String::as_str).collect();
+    let others = Some(others.join(", ")).filter(|kinds| !kinds.is_empty());
+    let others = others.map(|kinds| format!("{kinds} of {}", either(&deploy.tags, "any tag")));
+    pushes.into_iter().chain(others).collect::<Vec<_>>().join("; ")
+}
+
+/// What a watched tag has: `sha256:… 2m ago`, or why it is not seen.
+fn seen(watch: Option<&api::WatchView>, now_ms: u64) -> String {
+    let Some(api::WatchView { digest, seen_ms, looked_ms, failing }) = watch else { return String::new() };
+    let ago = |at: u64| format!("{} ago", time::age(at, now_ms));
+    let seen = digest.as_ref().zip(*seen_ms).map(|(digest, at)| format!("{digest} {}", ago(at)));
+    match (failing, looked_ms) {
+        (Some(reason), Some(looked)) => {
+            let last = seen.map(|seen| format!("; last seen: {seen}")).unwrap_or_default();
+            format!("failing since it was looked at {}: {reason}{last}", ago(*looked))
+        }
+        _ => seen.unwrap_or_else(|| "not yet".to_owned()),
+    }
+}
+
+/// How it is released: `canary in 1%, 10%, replacing a rollout under way`.
+fn released(release: &api::TriggerReleaseView) -> String {
+    let strategy = match &release.strategy {
+        api::StrategySpec::AllAtOnce => "all at once".to_owned(),
+        api::StrategySpec::NoTraffic => "without traffic".to_owned(),
+        api::StrategySpec::BlueGreen => "blue-green".to_owned(),
+        api::StrategySpec::Canary { steps } => format!("canary in {}", steps.join(", ")),
+        api::StrategySpec::Linear { by, every_ms } => format!("linear, {by} every {}", span(*every_ms)),
+    };
+    let replace = release.replace.then(|| "replaces a rollout under way".to_owned());
+    let allow_new = release.allow_new.then(|| "may do more than stable".to_owned());
+    [Some(strategy), replace, allow_new].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn settings(schedule: &api::ScheduleSpec) -> String {

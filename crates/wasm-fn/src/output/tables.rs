@@ -313,11 +313,28 @@ pub(crate) fn versions(list: &api::VersionList, now_ms: u64, look: Look) -> Stri
             version.created_by.clone(),
         ];
         let message = version.message.iter().map(|message| format!("message: {message}"));
-        let below = version.verdict.iter().map(verdict).chain(message);
+        let from = version.provenance.iter().map(|found| format!("from {}", provenance(found)));
+        let below = version.verdict.iter().map(verdict).chain(message).chain(from);
         let below = below.chain(version.stage_configs.iter().map(stage_config));
         Record { cells, below: below.collect(), failed: version.verdict.is_some() }
     });
     records(&header, &[4], &rows.collect::<Vec<_>>(), 9, look)
+}
+
+/// `oci://registry.example.com/app@sha256:…, commit 0123456789ab on main of owner/app by ana, https://…`.
+fn provenance(found: &api::ProvenanceView) -> String {
+    let api::ProvenanceView { artifact, repository, reference, commit, author, url, .. } = found;
+    let commit = commit.as_ref().map(|commit| commit.chars().take(DIGITS).collect::<String>());
+    let what = [
+        ("commit ", commit.as_ref()),
+        ("on ", reference.as_ref()),
+        ("of ", repository.as_ref()),
+        ("by ", author.as_ref()),
+    ];
+    let what = what.into_iter().filter_map(|(word, text)| text.map(|text| format!("{word}{text}")));
+    let what = Some(what.collect::<Vec<_>>().join(" ")).filter(|what| !what.is_empty());
+    let parts = [Some(artifact.clone()), what, url.clone()];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// `in staging: env API, LOG; routes staging.example.com/*`.
@@ -359,7 +376,8 @@ pub(crate) fn history(history: &api::HistoryPage, evidence: bool, look: Look) ->
             afterwards(entry),
         ];
         let failed = matches!(entry.action.as_str(), "abort" | "rollback");
-        Record { cells, below: vec![who(entry)], failed }
+        let from = entry.provenance.as_ref().map(|found| format!("from {}", provenance(found)));
+        Record { cells, below: std::iter::once(who(entry)).chain(from).collect(), failed }
     });
     let mut text = records(&header, &[0], &rows.collect::<Vec<_>>(), 10, look);
     for entry in history.entries.iter().filter(|_| evidence) {

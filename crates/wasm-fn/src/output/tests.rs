@@ -195,6 +195,7 @@ fn version_list() -> api::VersionList {
         created_ms: NOW_MS - 7_200_000,
         created_by: "admin".to_owned(),
         message: (!message.is_empty()).then(|| message.to_owned()),
+        provenance: None,
         verdict,
         stages,
     };
@@ -298,6 +299,7 @@ fn history_page() -> api::HistoryPage {
         split: split(shares),
         step: None,
         growth: vec![],
+        provenance: None,
         hash: "ab".repeat(32),
     };
     let side = |version: &str| api::SideView {

@@ -6,7 +6,7 @@ use prometheus_client::{encoding::DescriptorEncoder, metrics::MetricType};
 use wasm_fn_control::state::State;
 use wasm_fn_core::{FunctionName, StageName};
 use wasm_fn_delivery::{
-    ASYNC, EventOperations, QueueStanding, QueueStats, TriggerStats, VersionStats, trigger_key,
+    ASYNC, DeployStats, EventOperations, QueueStanding, QueueStats, TriggerStats, VersionStats, trigger_key,
 };
 use wasm_fn_store::TriggerCounts;
 
@@ -27,6 +27,8 @@ struct Row {
     /// Counts of the inbox; `None` if it cannot be read.
     inbox: Option<Inbox>,
     stats: TriggerStats,
+    /// Whether its events deploy.
+    deploys: bool,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +60,7 @@ impl Triggers {
             tracing::warn!(%error, "metrics are without those of the inbox");
         });
         let (counts, now_ms) = (counts.ok(), events.now().unix_ms());
-        let row = |function: &FunctionName, stage: &StageName, trigger: &str, key: &str| Row {
+        let row = |function: &FunctionName, stage: &StageName, trigger: &str, key: &str, deploys| Row {
             function: function.to_string(),
             stage: stage.to_string(),
             trigger: trigger.to_owned(),
@@ -66,18 +68,20 @@ impl Triggers {
                 .as_ref()
                 .map(|counts| counts.get(key).map(|counts| Inbox::new(counts, now_ms)).unwrap_or_default()),
             stats: events.stats(key),
+            deploys,
         };
         let mut rows = Vec::new();
         for (name, function) in state.functions() {
             for stage in function.stages.keys() {
                 let key = format!("{name}/{stage}/{ASYNC}");
                 if counts.as_ref().is_some_and(|counts| counts.contains_key(&*key)) {
-                    rows.push(row(name, stage, ASYNC, &key));
+                    rows.push(row(name, stage, ASYNC, &key, false));
                 }
             }
         }
-        for (id, _) in state.triggers() {
-            rows.push(row(&id.function, &id.stage, id.name.as_str(), &trigger_key(&id)));
+        for (id, found) in state.triggers() {
+            let (name, deploys) = (id.name.as_str(), found.trigger.deploys());
+            rows.push(row(&id.function, &id.stage, name, &trigger_key(&id), deploys));
         }
         Self { rows }
     }
@@ -95,6 +99,7 @@ impl Triggers {
                 [("skipped", skipped), ("missed", missed), ("cancelled", cancelled)]
             },
         )?;
+        self.deployments(encoder)?;
         let mut of_node = encoder.encode_descriptor(
             "wasm_fn_trigger_node_failures",
             "Deliveries that the node could not make since it started; they spent no attempt",
@@ -220,6 +225,26 @@ impl Triggers {
         for row in &self.rows {
             for (value, count) in read(row) {
                 let labels = row.labels_and(label, value);
+                counter.encode_family(&labels)?.encode_counter::<[Label<'_>; 0], _, u64>(&count, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what the events of triggers that deploy led to.
+    fn deployments(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut counter = encoder.encode_descriptor(
+            "wasm_fn_trigger_deployments",
+            "Events of triggers that deploy since the node started, by what they led to",
+            None,
+            MetricType::Counter,
+        )?;
+        for row in self.rows.iter().filter(|row| row.deploys) {
+            let DeployStats { deployed, skipped, retried, failed } = row.stats.deploys;
+            let counts =
+                [("deployed", deployed), ("skipped", skipped), ("retried", retried), ("failed", failed)];
+            for (result, count) in counts {
+                let labels = row.labels_and("result", result);
                 counter.encode_family(&labels)?.encode_counter::<[Label<'_>; 0], _, u64>(&count, None)?;
             }
         }

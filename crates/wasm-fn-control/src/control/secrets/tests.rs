@@ -64,6 +64,7 @@ impl Node {
         let component = self.upload(b"hello").await;
         let secrets: BTreeSet<SecretName> = names.iter().map(|name| name.parse().unwrap()).collect();
         let deploy = Deploy {
+            provenance: None,
             may_move_traffic: true,
             function: hello(),
             stage: stage(to),
@@ -203,6 +204,7 @@ async fn secret_in_use_stays_and_a_deleted_one_never_comes_back() {
     assert!(delete().await.is_err(), "a rollback goes to v1");
     let third = node.upload(b"third").await;
     let deploy = Deploy {
+        provenance: None,
         may_move_traffic: true,
         function: hello(),
         stage: stage("live"),

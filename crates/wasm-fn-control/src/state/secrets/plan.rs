@@ -210,6 +210,10 @@ impl State {
                 let (name, trigger) = (name.clone(), trigger.clone());
                 return Err(problem(SecretsProblemKind::OfQueue { name, trigger }));
             }
+            if state.trigger.credentials() == Some(name) {
+                let (name, trigger) = (name.clone(), trigger.clone());
+                return Err(problem(SecretsProblemKind::OfDeployments { name, trigger }));
+            }
         }
         let action = Action::DeleteSecret { stage: stage.clone(), name: name.clone() };
         Ok(FunctionChange { function: function.clone(), action })

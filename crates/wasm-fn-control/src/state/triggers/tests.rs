@@ -49,6 +49,7 @@ fn world() -> State {
         created_ms: 0,
         created_by: "ana".to_owned(),
         message: None,
+        provenance: None,
         verdict: None,
         secrets: std::collections::BTreeMap::new(),
         stage_configs: std::collections::BTreeMap::new(),

@@ -3,13 +3,13 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use wasm_fn_events::{
-    CronTimes, EventPath, Interval, Overlap, Pause, PausedBy, QueueSource, QueueStart, Redeliver,
-    RetryPolicy, Schedule, ScheduleOptions, ScheduleTime, Timestamp, Trigger, TriggerKind, WebhookMode,
-    WebhookSource,
+    CronTimes, EventPath, Interval, Overlap, Pause, PausedBy, PushDeploy, PushDeployOptions, PushKind,
+    QueueSource, QueueStart, Redeliver, RetryPolicy, Schedule, ScheduleOptions, ScheduleTime, Timestamp,
+    Trigger, TriggerKind, WatchSource, WebhookMode, WebhookSource,
 };
 
 use super::StoredTriggers;
-use crate::state::{FunctionTriggers, TriggerState};
+use crate::state::{FunctionTriggers, ReleaseStrategy, TriggerRelease, TriggerState};
 
 fn state(kind: TriggerKind, paused: Option<Pause>) -> TriggerState {
     let trigger = Trigger {
@@ -28,6 +28,7 @@ fn state(kind: TriggerKind, paused: Option<Pause>) -> TriggerState {
         created_by: "ana".to_owned(),
         active_ms: 2,
         hook: Some("ab".to_owned()),
+        release: None,
     }
 }
 
@@ -54,9 +55,38 @@ fn triggers_are_read_as_they_were_written() {
     let brokers = vec!["tls://broker:4222".parse().unwrap()];
     let queue = QueueSource::new(brokers, "ORDERS".parse().unwrap(), "orders.>".parse().unwrap()).unwrap();
     let queue = queue.with_credentials("NATS".parse().ok()).from(QueueStart::New);
+    let deploy = PushDeploy::new(PushDeployOptions {
+        artifact: "oci://registry.example/app:{sha}".parse().unwrap(),
+        on: vec![PushKind::Branch, PushKind::Tag],
+        branches: vec!["main".parse().unwrap()],
+        tags: vec!["v*".parse().unwrap()],
+        credentials: Some("REGISTRY".parse().unwrap()),
+    });
+    let secrets = vec!["WEBHOOK_KEY".parse().unwrap()];
+    let deploying = WebhookSource::new("gitlab".parse().unwrap(), secrets).unwrap();
+    let deploying = TriggerKind::Webhook(deploying.deploying(deploy.unwrap()).unwrap());
+    let watch =
+        WatchSource::new("oci://registry.example/app:x".parse().unwrap(), Duration::from_secs(9), None);
+    let release = |strategy| {
+        let (replace, allow_new, may_move_traffic) = (true, false, true);
+        Some(Arc::new(TriggerRelease { strategy, replace, allow_new, may_move_traffic }))
+    };
     let pause = |by| Some(Pause { since: Timestamp::from_unix_ms(9), by, note: "broken".parse().ok() });
     let triggers: FunctionTriggers = [
         ("live", "nightly", state(schedule, pause(PausedBy::Failures(4)))),
+        (
+            "live",
+            "deploys",
+            TriggerState { release: release(ReleaseStrategy::NoTraffic), ..state(deploying, None) },
+        ),
+        (
+            "live",
+            "watched",
+            TriggerState {
+                release: release(ReleaseStrategy::AllAtOnce),
+                ..state(TriggerKind::Watch(watch.unwrap()), None)
+            },
+        ),
         ("staging", "pushes", state(TriggerKind::Webhook(webhook), pause(PausedBy::Command))),
         ("live", "orders", state(TriggerKind::Queue(queue), None)),
     ]

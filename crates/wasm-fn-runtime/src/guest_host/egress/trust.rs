@@ -60,7 +60,7 @@ impl TrustedRoots {
     }
 
     /// How to connect.
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
+    pub fn config(&self) -> Arc<ClientConfig> {
         self.0.clone()
     }
 }

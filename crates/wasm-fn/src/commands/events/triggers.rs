@@ -8,6 +8,7 @@ use crate::{
     args::{self, TriggersAddKind, TriggersCommand},
     client::Client,
     commands::{DONE, connect},
+    config,
     fault::Fault,
     output::{Look, Output, events, time},
 };
@@ -16,8 +17,9 @@ pub(crate) async fn run(args: args::Triggers, output: Output) -> Result<u8, Faul
     match args.command {
         TriggersCommand::Add(args) => match args.kind {
             TriggersAddKind::Schedule(args) => add_schedule(args, output).await,
-            TriggersAddKind::Webhook(args) => add_webhook(args, output).await,
+            TriggersAddKind::Webhook(args) => add_webhook(*args, output).await,
             TriggersAddKind::Queue(args) => add_queue(args, output).await,
+            TriggersAddKind::Watch(args) => add_watch(*args, output).await,
         },
         TriggersCommand::List(args) => list(args, output).await,
         TriggersCommand::Show(args) => show(args, output).await,
@@ -52,7 +54,7 @@ async fn add_schedule(args: args::AddSchedule, output: Output) -> Result<u8, Fau
     });
     let name =
         args.name.map_or_else(|| Named::Free("schedule".to_owned()), |name| Named::So(name.to_string()));
-    add(args.function, name, source, None, args.common, output).await
+    add(args.function, name, Added::of(source), args.common, output).await
 }
 
 async fn add_webhook(args: args::AddWebhook, output: Output) -> Result<u8, Fault> {
@@ -60,8 +62,24 @@ async fn add_webhook(args: args::AddWebhook, output: Output) -> Result<u8, Fault
     let provider = args.provider;
     let name = args.name.map_or_else(|| Named::Free(provider.clone()), |name| Named::So(name.to_string()));
     let mode = args.mode;
-    let source = api::SourceSpec::Webhook(api::WebhookSpec { provider, secrets, mode });
-    add(args.function, name, source, args.ordered_by, args.common, output).await
+    let release = match (&args.deploy, args.release.typed()) {
+        (Some(_), _) => Some(release(&args.function, &args.common.stage, &args.release)?),
+        (None, None) => None,
+        (None, Some(option)) => {
+            let cause = format!("{option} is of a trigger that deploys, expected --deploy with it");
+            return Err(Fault::new("usage", format!("no trigger of `{}` was added", args.function), cause));
+        }
+    };
+    let deploy = args.deploy.map(|artifact| api::WebhookDeploySpec {
+        artifact,
+        on: args.on,
+        branches: args.branches,
+        tags: args.tags,
+        credentials: args.credentials.map(|name| name.to_string()),
+    });
+    let source = api::SourceSpec::Webhook(api::WebhookSpec { provider, secrets, mode, deploy });
+    let added = Added { source, ordered_by: args.ordered_by, release };
+    add(args.function, name, added, args.common, output).await
 }
 
 async fn add_queue(args: args::AddQueue, output: Output) -> Result<u8, Fault> {
@@ -69,7 +87,48 @@ async fn add_queue(args: args::AddQueue, output: Output) -> Result<u8, Fault> {
     let name = name.map_or_else(|| Named::Free("queue".to_owned()), |name| Named::So(name.to_string()));
     let credentials = credentials.map(|name| name.to_string());
     let source = api::SourceSpec::Queue(api::QueueSpec { brokers, stream, subject, credentials, start });
-    add(function, name, source, common, output).await
+    add(function, name, Added::of(source), common, output).await
+}
+
+async fn add_watch(args: args::AddWatch, output: Output) -> Result<u8, Fault> {
+    let release = release(&args.function, &args.common.stage, &args.release)?;
+    let name = args.name.map_or_else(|| Named::Free("watch".to_owned()), |name| Named::So(name.to_string()));
+    let source = api::SourceSpec::Watch(api::WatchSpec {
+        artifact: args.artifact,
+        every_ms: args.every.map(millis),
+        credentials: args.credentials.map(|name| name.to_string()),
+    });
+    add(args.function, name, Added { release: Some(release), ..Added::of(source) }, args.common, output).await
+}
+
+/// How a trigger releases what it deploys, by the file and the options of the command.
+fn release(
+    function: &FunctionName,
+    stage: &StageName,
+    typed: &args::TriggerRelease,
+) -> Result<api::TriggerReleaseSpec, Fault> {
+    let config::Release { rollout, gate, .. } = config::trigger_release(function, stage, typed)?;
+    Ok(api::TriggerReleaseSpec {
+        strategy: rollout.strategy,
+        rollout: rollout.options,
+        gate,
+        replace: typed.replace,
+        allow_new: typed.allow_new,
+    })
+}
+
+/// What is particular about a new trigger.
+struct Added {
+    source: api::SourceSpec,
+    ordered_by: Option<String>,
+    release: Option<api::TriggerReleaseSpec>,
+}
+
+impl Added {
+    /// With a source and nothing else.
+    fn of(source: api::SourceSpec) -> Self {
+        Self { source, ordered_by: None, release: None }
+    }
 }
 
 /// The name of a new trigger.
@@ -83,8 +142,7 @@ enum Named {
 async fn add(
     function: FunctionName,
     name: Named,
-    source: api::SourceSpec,
-    ordered_by: Option<String>,
+    Added { source, ordered_by, release }: Added,
     common: args::AddCommon,
     output: Output,
 ) -> Result<u8, Fault> {
@@ -111,6 +169,7 @@ async fn add(
         rate,
         ordered_by,
         redeliver,
+        release,
         message,
         expected_revision: None,
     };

@@ -57,7 +57,7 @@ pub(super) fn tables() -> Vec<Table> {
     vec![
         table(
             "[serve]",
-            "Settings of a node. Each of them but `acme` and `oidc` is a flag of `wasm-fn serve` too.",
+            "Settings of a node. Each of them but `artifact_sources`, `acme` and `oidc` is a flag of `wasm-fn serve` too.",
             "",
             serve::serve(),
         ),

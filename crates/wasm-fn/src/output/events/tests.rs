@@ -45,6 +45,8 @@ fn nightly() -> api::TriggerView {
             note: None,
         }),
         next_ms: vec![NOW_MS + 90_000, NOW_MS + 180_000],
+        release: None,
+        watch: None,
         inbox: api::InboxView {
             waiting: 2,
             dead: 1,

@@ -19,6 +19,8 @@ fn view(stage: &str, name: &str) -> api::TriggerView {
         created_by: "admin".to_owned(),
         paused: None,
         next_ms: Vec::new(),
+        release: None,
+        watch: None,
         inbox: api::InboxView::default(),
         counts: api::TriggerCountsView::default(),
         queue: None,

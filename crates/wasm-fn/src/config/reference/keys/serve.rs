@@ -142,6 +142,13 @@ pub(super) fn serve() -> Vec<Key> {
             "Networks without public addresses that functions may reach by name",
         ),
         key(
+            "artifact_sources",
+            "none: anywhere",
+            "[\"ghcr.io/acme/*\", \"https://github.com/acme/\"]",
+            &["[\"http://example.com/\"]"],
+            "Parts of registries, and beginnings of URLs, from which triggers may deploy",
+        ),
+        key(
             "tls",
             "none: plain HTTP",
             "[{ cert = \"fullchain.pem\", key = \"privkey.pem\" }]",
