@@ -119,6 +119,7 @@ async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<(
             replace: false,
             may_move_traffic: true,
             allow_new: true,
+            provenance: None,
         };
         let (actor, origin) = ("bench".to_owned(), String::new());
         let note = Note { actor, token: None, origin, message: None, expected_revision: None };

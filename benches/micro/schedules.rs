@@ -23,12 +23,12 @@ use tokio::sync::watch;
 use wasm_fn_benches::times::{millis, now, quantile};
 use wasm_fn_core::{FunctionName, StageName, VersionNo};
 use wasm_fn_delivery::{
-    ActiveTrigger, Deliver, Destination, Ended, EventOperations as _, Events, EventsOptions, Pauses, Pausing,
-    Triggers, WallClock,
+    ActiveTrigger, Deliver, DeployEvents, DeployFuture, DeployOutcome, DeployingEvent, Destination, Ended,
+    EventOperations as _, Events, EventsOptions, Pauses, Pausing, Triggers, WallClock,
 };
 use wasm_fn_events::{
     CATCH_UP_DEFAULT, EventPath, Interval, Overlap, Redeliver, RetryPolicy, Schedule, ScheduleOptions,
-    ScheduleTime, Timestamp, Trigger, TriggerId, TriggerKind,
+    ScheduleTime, Timestamp, Trigger, TriggerId, TriggerKind, WatchSource,
 };
 use wasm_fn_store::{EmbeddedInbox, InboxLimits};
 
@@ -87,6 +87,23 @@ impl Pauses for NoPause {
 
     fn pause_rollout<'a>(&'a self, trigger: &'a TriggerId, _: VersionNo, _: String) -> Pausing<'a> {
         Box::pin(async move { Err(format!("{trigger} has no canary")) })
+    }
+}
+
+/// Nothing deploys here.
+struct NoDeployments;
+
+impl DeployEvents for NoDeployments {
+    fn deploy<'a>(&'a self, event: DeployingEvent<'a>) -> DeployFuture<'a, DeployOutcome> {
+        unreachable!("{} is a schedule", event.id)
+    }
+
+    fn digest<'a>(
+        &'a self,
+        id: &'a TriggerId,
+        _: &'a WatchSource,
+    ) -> DeployFuture<'a, Result<String, String>> {
+        unreachable!("{id} is a schedule")
     }
 }
 
@@ -151,7 +168,8 @@ fn main() -> ExitCode {
         let inbox = EmbeddedInbox::open(folder.path(), limits).expect("the folder is ours");
         let (sender, receiver) = watch::channel(Arc::new(triggers(args.schedules, YEAR)));
         let options = EventsOptions { in_flight_max: args.in_flight };
-        let events = Events::new(inbox, WallClock::wall(wall), options, receiver, Box::new(NoPause));
+        let (clock, deployments) = (WallClock::wall(wall), Arc::new(NoDeployments));
+        let events = Events::new(inbox, clock, options, receiver, Box::new(NoPause), deployments);
         let functions = Arc::new(Answering::default());
         let runner = events.start(Arc::clone(&functions)).await.expect("the inbox can be read");
         let watched = Duration::from_secs(args.seconds);

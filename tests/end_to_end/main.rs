@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod acme;
+#[cfg(test)]
 mod approving;
 #[cfg(test)]
 mod backups;
@@ -28,6 +29,7 @@ mod durability;
 mod encrypted;
 #[cfg(test)]
 mod eventful;
+#[cfg(test)]
 mod failing;
 #[cfg(test)]
 mod fairness;
@@ -69,6 +71,7 @@ mod proxied;
 mod push_deploys;
 #[cfg(test)]
 mod pushing;
+#[cfg(test)]
 mod queued;
 #[cfg(test)]
 mod registry;

@@ -100,12 +100,24 @@ async fn prometheus_scrapes_the_metrics() {
         let answer = prometheus_http.get(&format!("/api/v1/query?{query}")).await;
         serde_json::from_slice(&answer.body).expect("Prometheus answers JSON")
     };
-    let answer = query("sum(wasm_fn_request_latency_seconds_count)").await;
+    // A target is up a moment before its samples can be asked for.
+    let samples = async {
+        loop {
+            let answer = query("sum(wasm_fn_request_latency_seconds_count)").await;
+            if answer["data"]["result"][0].is_object() {
+                return answer;
+            }
+        }
+    };
+    let answer = patiently("the first samples", samples).await;
     assert_eq!(answer["data"]["result"][0]["value"][1], "20", "{answer}");
 
     let rules = prometheus_http.get("/api/v1/rules").await.ok();
     let rules: Value = serde_json::from_slice(&rules.body).expect("Prometheus answers JSON");
-    assert_eq!(rules["data"]["groups"][0]["name"], "wasm-fn-node", "{rules}");
+    let groups = rules["data"]["groups"].as_array().expect("there are groups");
+    let names: BTreeSet<_> = groups.iter().filter_map(|group| group["name"].as_str()).collect();
+    let expected = ["events", "functions", "node", "rollouts"].map(|name| format!("wasm-fn-{name}"));
+    assert!(names.into_iter().eq(&expected), "{rules}");
     for (dashboard, seen_min) in [("grafana/node.json", 4), ("grafana/rollout.json", 5)] {
         let text = fs::read_to_string(deployed(dashboard)).expect("it is there");
         let dashboard: Value = serde_json::from_str(&text).expect("it is JSON");

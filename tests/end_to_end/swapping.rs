@@ -1,5 +1,7 @@
 //! Handing a node over to a new process, and sockets that a service manager opened.
 
+mod queues;
+
 use std::{
     net::{SocketAddr, TcpListener},
     os::{
@@ -21,7 +23,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 use crate::harness::{
-    Folder, Node, Process, broker,
+    Folder, Node, Process,
     client::{Client, raw},
     command::run,
     connection::{Call, Connection},
@@ -572,38 +574,4 @@ async fn program_that_is_told_of_a_hand_over_that_is_none_refuses() {
         assert_eq!(process.ended().await.code(), Some(1));
         assert!(process.log().contains(told), "{}", process.log());
     }
-}
-
-#[tokio::test]
-async fn messages_of_a_queue_go_on_while_a_node_is_handed_over() {
-    let test = "messages_of_a_queue_go_on_while_a_node_is_handed_over";
-    let Some(server) = broker::Server::start(test) else { return };
-    let jetstream = server.orders().await;
-    let mut upgraded = Upgraded::start(&[]).await;
-    upgraded.node.deploy_with("hello", "hello-v1", serde_json::json!({})).await;
-    let url = server.url();
-    let add =
-        ["triggers", "add", "queue", "hello", "--nats", &url, "--stream", "ORDERS", "--subject", "orders.>"];
-    upgraded.node.cli_ok(&add).await;
-    for round in 0..3 {
-        broker::publish(&jetstream, 200 * round, 200).await;
-        upgraded.swap().await;
-    }
-    broker::publish(&jetstream, 600, 200).await;
-    patiently("all messages", async {
-        loop {
-            let consumer: Result<async_nats::jetstream::consumer::PullConsumer, _> =
-                jetstream.get_consumer_from_stream("wasm-fn_hello_live_queue", "ORDERS").await;
-            if let Ok(consumer) = consumer
-                && consumer.cached_info().ack_floor.stream_sequence == 800
-            {
-                // What was asked for when a process ended may come to the next one, too.
-                let delivered = consumer.cached_info().delivered.consumer_sequence;
-                assert!((800..=830).contains(&delivered), "{delivered}");
-                return;
-            }
-        }
-    })
-    .await;
-    upgraded.end().await;
 }

@@ -342,9 +342,12 @@ fn expected(
     expected: Option<Digest>,
 ) -> Result<Digest, RegistryError> {
     match expected {
-        Some(expected) if expected != found => {
-            Err(RegistryError::DigestMismatch { what, reference: reference.clone(), found, expected })
-        }
+        Some(expected) if expected != found => Err(RegistryError::DigestMismatch {
+            what,
+            reference: Box::new(reference.clone()),
+            found,
+            expected,
+        }),
         _ => Ok(found),
     }
 }

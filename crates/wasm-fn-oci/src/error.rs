@@ -73,7 +73,7 @@ pub enum RegistryError {
         /// `manifest` or `module`.
         what: &'static str,
         /// The artifact.
-        reference: Reference,
+        reference: Box<Reference>,
         /// The digest of what came.
         found: Digest,
         /// The digest that was asked for.

@@ -14,7 +14,8 @@ const DEFAULT_TAG: &str = "latest";
 // Invariant: it has a registry, a repository, and a tag or a digest. Its digest is of SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reference {
-    name: oci_client::Reference,
+    // Boxed, since errors carry references.
+    name: Box<oci_client::Reference>,
     digest: Option<Digest>,
 }
 
@@ -63,13 +64,13 @@ impl Reference {
             }
             None => oci_client::Reference::with_digest(registry, repository, text),
         };
-        Self { name, digest: Some(digest) }
+        Self { name: Box::new(name), digest: Some(digest) }
     }
 
     /// Another tag of the same repository.
     pub(crate) fn with_tag(&self, tag: String) -> Self {
         let (registry, repository) = (self.registry().to_owned(), self.repository().to_owned());
-        Self { name: oci_client::Reference::with_tag(registry, repository, tag), digest: None }
+        Self { name: Box::new(oci_client::Reference::with_tag(registry, repository, tag)), digest: None }
     }
 
     /// The host and port that answer for the registry. Docker Hub's are not those of its name.
@@ -134,7 +135,7 @@ impl FromStr for Reference {
             let reason = format!("has the registry {registry:?} without domain or port");
             return error(&reason);
         }
-        Ok(Self { name, digest })
+        Ok(Self { name: Box::new(name), digest })
     }
 }
 

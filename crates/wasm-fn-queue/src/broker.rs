@@ -17,7 +17,7 @@ use tokio::{sync::mpsc, time::timeout};
 use wasm_fn_events::{QueueSource, QueueStart};
 
 pub use self::{
-    credentials::{Credentials, CredentialsError},
+    credentials::{BrokerCredentials, BrokerCredentialsError},
     error::BrokerError,
 };
 
@@ -48,7 +48,7 @@ pub(crate) struct Broker {
 pub(crate) struct Access<'a> {
     pub(crate) source: &'a QueueSource,
     pub(crate) name: String,
-    pub(crate) credentials: Option<Credentials>,
+    pub(crate) credentials: Option<BrokerCredentials>,
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) addresses: AddressRule,
 }
@@ -92,7 +92,7 @@ impl Broker {
         })?;
         let mut options = ConnectOptions::new();
         if let Some(credentials) = credentials {
-            options = credentials.apply(options).map_err(BrokerError::Credentials)?;
+            options = credentials.apply(options).map_err(BrokerError::BrokerCredentials)?;
         }
         let client = options
             .name(name)

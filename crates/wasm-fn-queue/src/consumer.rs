@@ -23,7 +23,7 @@ use self::{
 };
 use crate::{
     BrokerError, ClientConfig, QueueHandler, QueueReport, Settled,
-    broker::{Access, AddressRule, Broker, ConsumerSpec, Credentials},
+    broker::{Access, AddressRule, Broker, BrokerCredentials, ConsumerSpec},
 };
 
 /// After this time without news of a message, the broker delivers it again.
@@ -37,7 +37,7 @@ const ACK_PENDING_MAX: usize = 1000;
 const DELETE_WAIT: Duration = Duration::from_secs(5);
 
 /// Gives the credentials for the broker each time that it is connected to, or says why there are none.
-pub type GetCredentials = Arc<dyn Fn() -> Result<Option<Credentials>, String> + Send + Sync>;
+pub type GetCredentials = Arc<dyn Fn() -> Result<Option<BrokerCredentials>, String> + Send + Sync>;
 
 /// What is taken from where.
 pub struct QueueOptions {
@@ -236,8 +236,9 @@ impl<H: QueueHandler> Worker<H> {
 
     fn access(&self) -> Result<Access<'_>, BrokerError> {
         let QueueOptions { source, consumer, credentials, tls, addresses, .. } = &self.options;
-        let credentials = credentials()
-            .map_err(|reason| BrokerError::Credentials(crate::CredentialsError::Missing { reason }))?;
+        let credentials = credentials().map_err(|reason| {
+            BrokerError::BrokerCredentials(crate::BrokerCredentialsError::Missing { reason })
+        })?;
         Ok(Access {
             source,
             name: consumer.clone(),

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use wasm_fn_events::{QueueMessage, QueueSource};
 
 use crate::{
-    AddressRule, ClientConfig, Credentials, GetCredentials, QueueConsumer, QueueHandler, QueueOptions,
+    AddressRule, BrokerCredentials, ClientConfig, GetCredentials, QueueConsumer, QueueHandler, QueueOptions,
     QueueReport, Settled,
 };
 
@@ -117,7 +117,7 @@ fn anywhere() -> AddressRule {
 }
 
 fn shown(credentials: Option<&str>) -> GetCredentials {
-    let parsed = credentials.map(|text| Credentials::parse(text).unwrap());
+    let parsed = credentials.map(|text| BrokerCredentials::parse(text).unwrap());
     Arc::new(move || Ok(parsed.clone()))
 }
 

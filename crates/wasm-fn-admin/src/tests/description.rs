@@ -48,7 +48,7 @@ const FREE: [&str; 34] = [
 ];
 
 /// Properties of one schema that hold any text, though elsewhere they do not.
-const FREE_IN: [(&str, &str); 21] = [
+const FREE_IN: [(&str, &str); 33] = [
     ("BucketKeyChanged", "key"),
     ("BucketKeyList", "keys"),
     ("BucketValueView", "key"),
@@ -70,6 +70,18 @@ const FREE_IN: [(&str, &str); 21] = [
     ("NodeView", "version"),
     ("LogLineView", "version"),
     ("LogEvent", "version"),
+    ("QueueSpec", "brokers"),
+    ("QueueSpec", "stream"),
+    ("QueueSpec", "subject"),
+    ("ProvenanceView", "artifact"),
+    ("ProvenanceView", "author"),
+    ("ProvenanceView", "commit"),
+    ("ProvenanceView", "event"),
+    ("ProvenanceView", "reference"),
+    ("ProvenanceView", "repository"),
+    ("ProvenanceView", "url"),
+    ("WatchView", "digest"),
+    ("WatchView", "failing"),
 ];
 
 /// Checks an answer to `method` `path` against the description. Answers of other paths are problems.

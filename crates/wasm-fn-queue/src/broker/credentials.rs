@@ -12,7 +12,7 @@ const SEED: (&str, usize) = ("SU", 58);
 
 /// What a broker is shown. Its debug output shows nothing of it.
 #[derive(Clone)]
-pub enum Credentials {
+pub enum BrokerCredentials {
     /// The text of a `.creds` file: a user's JWT, and the seed of its key.
     File(String),
     /// The seed of a user's key.
@@ -30,7 +30,7 @@ pub enum Credentials {
 
 /// Why a text has no credentials. It shows nothing of the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CredentialsError {
+pub enum BrokerCredentialsError {
     /// It is empty.
     #[error(
         "secret with the credentials is empty, expected the text of a .creds file, user:password, or a token"
@@ -50,16 +50,16 @@ pub enum CredentialsError {
     },
 }
 
-impl Credentials {
+impl BrokerCredentials {
     /// Reads the value of a secret: the text of a `.creds` file, the seed of a user's key (`SU...`),
     /// `user:password`, or else a token. White space around it does not count.
     ///
     /// # Errors
     /// It is empty.
-    pub fn parse(text: &str) -> Result<Self, CredentialsError> {
+    pub fn parse(text: &str) -> Result<Self, BrokerCredentialsError> {
         let text = text.trim();
         if text.is_empty() {
-            return Err(CredentialsError::Empty);
+            return Err(BrokerCredentialsError::Empty);
         }
         if text.contains(FILE) {
             return Ok(Self::File(text.to_owned()));
@@ -85,11 +85,11 @@ impl Credentials {
     }
 
     /// Shows it to the broker that `options` connect to.
-    pub(super) fn apply(self, options: ConnectOptions) -> Result<ConnectOptions, CredentialsError> {
+    pub(super) fn apply(self, options: ConnectOptions) -> Result<ConnectOptions, BrokerCredentialsError> {
         match self {
             Self::File(text) => {
                 let malformed =
-                    |error: std::io::Error| CredentialsError::Malformed { reason: error.to_string() };
+                    |error: std::io::Error| BrokerCredentialsError::Malformed { reason: error.to_string() };
                 options.credentials(&text).map_err(malformed)
             }
             Self::Seed(seed) => Ok(options.nkey(seed)),
@@ -99,8 +99,8 @@ impl Credentials {
     }
 }
 
-impl fmt::Debug for Credentials {
+impl fmt::Debug for BrokerCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Credentials").field(&self.as_str()).finish()
+        f.debug_tuple("BrokerCredentials").field(&self.as_str()).finish()
     }
 }

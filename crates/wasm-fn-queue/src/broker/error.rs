@@ -5,7 +5,7 @@ use std::{error::Error, net::SocketAddr};
 use async_nats::{ConnectError, ConnectErrorKind};
 use wasm_fn_events::QueueSource;
 
-use super::{CredentialsError, SERVER_VERSION_MIN, brokers};
+use super::{BrokerCredentialsError, SERVER_VERSION_MIN, brokers};
 
 /// Characters of a text of the broker's that are shown.
 const TEXT_CHARS_MAX: usize = 300;
@@ -31,7 +31,7 @@ pub enum BrokerError {
     },
     /// There are no credentials, or none that can be used.
     #[error(transparent)]
-    Credentials(CredentialsError),
+    BrokerCredentials(BrokerCredentialsError),
     /// Nothing answers.
     #[error("broker at {brokers} cannot be reached: {reason}")]
     Unreachable {

@@ -28,20 +28,21 @@ fn errors_of_the_server_are_told_apart() {
 
 #[test]
 fn credentials_are_told_apart_by_their_form_and_not_shown() {
-    let kind = |text: &str| Credentials::parse(text).map(|credentials| credentials.as_str());
+    let kind = |text: &str| BrokerCredentials::parse(text).map(|credentials| credentials.as_str());
     let file = "-----BEGIN NATS USER JWT-----\neyJ0\n------END NATS USER JWT------\n";
     assert_eq!(kind(file), Ok("file"));
     assert_eq!(kind("SUAIO3FHUX5PNV2LQIIP7TZ3N4L7TX3W53MQGEIVYFIGA635OZCKEYHFLM\n"), Ok("seed"));
     assert_eq!(kind("ana:geheim:mit"), Ok("password"));
     assert_eq!(kind("s3cr3t"), Ok("token"));
-    assert_eq!(kind(" \n"), Err(CredentialsError::Empty));
-    let Ok(Credentials::Password { user, password }) = Credentials::parse("ana:geheim:mit\n") else {
+    assert_eq!(kind(" \n"), Err(BrokerCredentialsError::Empty));
+    let Ok(BrokerCredentials::Password { user, password }) = BrokerCredentials::parse("ana:geheim:mit\n")
+    else {
         panic!("it is a password")
     };
     assert_eq!((&user[..], &password[..]), ("ana", "geheim:mit"));
-    assert_eq!(format!("{:?}", Credentials::parse("s3cr3t").unwrap()), "Credentials(\"token\")");
+    assert_eq!(format!("{:?}", BrokerCredentials::parse("s3cr3t").unwrap()), "BrokerCredentials(\"token\")");
     // It is like a file, and is none.
-    let parsed = Credentials::parse(file).unwrap();
+    let parsed = BrokerCredentials::parse(file).unwrap();
     let error = parsed.apply(ConnectOptions::new()).map(drop).unwrap_err();
     assert!(!error.to_string().contains("eyJ0"), "{error}");
 }

@@ -24,6 +24,9 @@ use super::{
 };
 use crate::{BrokerError, QueueHandler, QueueReport, Settled, broker::Broker};
 
+/// A question to the broker about the consumer that is not answered yet.
+type Looking = Pin<Box<dyn Future<Output = Result<consumer::Info, BrokerError>> + Send>>;
+
 /// How often it is looked which messages are still in progress, and whether there is room again.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -53,7 +56,7 @@ struct Session {
     came: u64,
     /// When anything came from the subscription.
     heard: Instant,
-    looking: Option<Pin<Box<dyn Future<Output = Result<consumer::Info, BrokerError>> + Send>>>,
+    looking: Option<Looking>,
 }
 
 /// Tells what became of a message, also if its handler panics.
@@ -283,9 +286,7 @@ impl<H: QueueHandler> Worker<H> {
 }
 
 /// What the broker says of the consumer, if it was asked.
-async fn looked(
-    looking: &mut Option<Pin<Box<dyn Future<Output = Result<consumer::Info, BrokerError>> + Send>>>,
-) -> Result<consumer::Info, BrokerError> {
+async fn looked(looking: &mut Option<Looking>) -> Result<consumer::Info, BrokerError> {
     match looking {
         Some(looking) => looking.await,
         None => std::future::pending().await,

@@ -45,6 +45,7 @@ async fn a_broker_may_restart_many_times() {
         _ => Settled::Acknowledged,
     });
     let queue = start(orders(&server.url()), &handler);
+    handler.until("a connection", |seen| seen.connected == 1).await;
     for round in 1..=3_u32 {
         server.restart();
         let jetstream = server.jetstream().await;

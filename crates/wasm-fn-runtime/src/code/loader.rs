@@ -150,7 +150,7 @@ impl Loader {
     }
 
     /// Compiles the component at `source` in one pass, if it is large: in a fifth of the time of
-    /// [`compile`](Self::compile), which has to follow, because this code is slow and is not cached. `None` if
+    /// [`compile`](Self::compile), which has to follow, because this code is slow and not cached. `None` if
     /// that is not possible.
     pub(crate) fn compile_baseline(
         &self,

@@ -14,7 +14,7 @@ use wasm_fn_delivery::{
 };
 use wasm_fn_events::{QueueMessage, QueueSource, StreamName, Trigger, TriggerId, TriggerKind};
 use wasm_fn_queue::{
-    Credentials, GetCredentials, QueueConsumer, QueueHandler, QueueOptions, QueueReport, Settled,
+    BrokerCredentials, GetCredentials, QueueConsumer, QueueHandler, QueueOptions, QueueReport, Settled,
 };
 use wasm_fn_runtime::EgressOptions;
 use wasm_fn_secrets::SecretValue;
@@ -206,7 +206,7 @@ fn credentials(secret_of: &SecretOf, id: &TriggerId, source: &QueueSource) -> Ge
         let name = &secret.name;
         let value = secret_of(&secret)?;
         let value = value.ok_or_else(|| format!("secret {name} has no value"))?;
-        let credentials = Credentials::parse(value.expose());
+        let credentials = BrokerCredentials::parse(value.expose());
         credentials.map(Some).map_err(|error| format!("secret {name}: {error}"))
     })
 }
