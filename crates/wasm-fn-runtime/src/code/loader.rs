@@ -92,7 +92,7 @@ struct EngineTools {
 }
 
 impl Loader {
-    /// A loader for two engines, with a cache in `data_dir`.
+    /// A loader for `engines`, with a cache in `data_dir`.
     pub(crate) fn new(engines: Engines, data_dir: &Path) -> Result<Self, RuntimeError> {
         let tools = |engine: &Engine, calls| {
             EngineTools::new(engine.clone(), calls, engines.memories.clone(), data_dir)
