@@ -114,10 +114,11 @@ fn step(stage: &StageState) -> Option<String> {
     rollout.spec.plan().steps().get(step).map(ToString::to_string)
 }
 
-/// The rollout of `stage`, with the gate's current verdict.
+/// The rollout of `stage`, with the gate's current verdict, and where the canary comes from.
 fn live_rollout<H: Host, S: Store>(
     control: &Control<H, S>,
     key: &StageKey,
+    function: &Function,
     stage: &StageState,
 ) -> Option<api::RolloutView> {
     let (mut shown, rollout) = (rollout(stage)?, stage.rollout.as_ref()?);
@@ -399,6 +400,7 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
         secrets: BTreeMap::new(),
         trigger: None,
         events: None,
+        value: None,
         hash: hex::encode(entry.hash),
     };
     let abort = match action {
@@ -442,6 +444,12 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
         events: match action {
             Action::OperateEvents { count, which, .. } => {
                 Some(api::OperatedEventsView { count: *count, which: which.clone() })
+            }
+            _ => None,
+        },
+        value: match action {
+            Action::ChangeValue { bucket, key, .. } => {
+                Some(api::ChangedValueView { bucket: bucket.to_string(), key: key.clone() })
             }
             _ => None,
         },

@@ -4,7 +4,7 @@ use wasm_fn_api as api;
 
 use super::{
     Look,
-    tables::{fit, or_dash, row, secret, split, table, trigger},
+    tables::{fit, or_dash, provenance, row, secret, split, table, trigger, value},
     time, visible,
 };
 
@@ -123,10 +123,12 @@ fn cells(entry: &api::AuditEntry) -> Vec<[String; 7]> {
         let parts = [
             version,
             secret,
-            trigger.unwrap_or_default(),
+            trigger(history).unwrap_or_default(),
+            value(history).unwrap_or_default(),
             split,
             message(),
             history.reason.clone().unwrap_or_default(),
+            from.unwrap_or_default(),
         ];
         let what: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         cells(&history.action, on, or_dash(Some(what.join("; "))))

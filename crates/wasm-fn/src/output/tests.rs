@@ -291,6 +291,7 @@ fn history_page() -> api::HistoryPage {
         reason: None,
         trigger: None,
         events: None,
+        value: None,
         secrets: BTreeMap::new(),
         evidence: None,
         action: action.to_owned(),
