@@ -166,8 +166,8 @@ async fn push_starts_a_canary_that_says_whose_it_is() {
             "url": format!("https://github.com/Codertocat/Hello-World/commit/{}", COMMITS[1]),
         })
     );
-    for shown in [["history", "hello"], ["versions", "hello"]] {
-        let shown = node.cli_ok(&shown).await;
+    for shown in [&["history", "hello"][..], &["versions", "hello"], &["status", "hello"], &["audit"]] {
+        let shown = node.cli_ok(shown).await;
         assert!(shown.contains(&reference) && shown.contains("by Codertocat"), "{shown}");
     }
     let audit = node.cli_ok(&["audit", "-o", "json"]).await;

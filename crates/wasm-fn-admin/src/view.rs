@@ -104,6 +104,7 @@ pub(crate) fn rollout(stage: &StageState) -> Option<api::RolloutView> {
         lasts_ms: millis(lasts),
         reason,
         gate: None,
+        provenance: None,
     })
 }
 
@@ -129,6 +130,8 @@ fn live_rollout<H: Host, S: Store>(
         _ => 0,
     };
     shown.gate = control.gate(key, rollout).map(gate);
+    let canary = function.versions.get(&rollout.canary);
+    shown.provenance = canary.and_then(|canary| canary.provenance.as_deref()).map(provenance);
     Some(shown)
 }
 
@@ -293,7 +296,7 @@ pub(crate) fn status<H: Host, S: Store>(
             stable: stands.stable.to_string(),
             previous: stands.newest_previous().map(|version| version.to_string()),
             split: shares(&stands.split),
-            rollout: live_rollout(control, &(name.clone(), stage.clone()), stands),
+            rollout: live_rollout(control, &(name.clone(), stage.clone()), function, stands),
             last_rollout: function.ended.get(stage).map(ended),
             routes: routes(name, function, stage),
             preview: published(stage).map(|published| published.preview().to_string()).unwrap_or_default(),

@@ -119,7 +119,7 @@ fn cells(entry: &api::AuditEntry) -> Vec<[String; 7]> {
         let version = history.version.clone().unwrap_or_default();
         let split = if history.split.is_empty() { String::new() } else { split(&history.split) };
         let secret = secret(history).unwrap_or_default();
-        let trigger = trigger(history);
+        let from = history.provenance.as_ref().map(|found| format!("from {}", provenance(found)));
         let parts = [
             version,
             secret,

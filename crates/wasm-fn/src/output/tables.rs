@@ -322,7 +322,7 @@ pub(crate) fn versions(list: &api::VersionList, now_ms: u64, look: Look) -> Stri
 }
 
 /// `oci://registry.example.com/app@sha256:…, commit 0123456789ab on main of owner/app by ana, https://…`.
-fn provenance(found: &api::ProvenanceView) -> String {
+pub(super) fn provenance(found: &api::ProvenanceView) -> String {
     let api::ProvenanceView { artifact, repository, reference, commit, author, url, .. } = found;
     let commit = commit.as_ref().map(|commit| commit.chars().take(DIGITS).collect::<String>());
     let what = [

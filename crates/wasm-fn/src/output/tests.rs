@@ -41,6 +41,7 @@ fn rollout() -> api::RolloutView {
         lasts_ms: 60_000,
         reason: None,
         gate: None,
+        provenance: None,
     }
 }
 
