@@ -289,6 +289,8 @@ async fn watched_tag_deploys_what_it_leads_to_until_it_vanishes() {
     assert!(failing.contains(&format!("registry has no {artifact}")), "{failing}");
     let text = node.cli_ok(&["triggers", "show", "hello", "watch"]).await;
     assert!(text.contains("failing since") && text.contains("last seen: sha256:"), "{text}");
+    let list = node.cli_ok(&["triggers", "list", "hello"]).await;
+    assert!(list.contains("  failing  "), "{list}");
     assert_eq!(node.live("hello").await["rollout"]["canary"], "v2", "nothing else happens");
     assert_eq!((&shown["inbox"]["waiting"], &shown["inbox"]["dead"]), (&json!(0), &json!(0)));
 }
