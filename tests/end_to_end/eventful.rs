@@ -222,6 +222,10 @@ async fn dead_letters_are_kept_for_people() {
     assert!(event["state"]["reason"].as_str().unwrap().contains("500 by v1"), "{event}");
     let shown = node.cli_ok(&["events", "show", "hello", "schedule", id]).await;
     assert!(shown.contains("wasm-fn.schedule.tick"), "{shown}");
+    for command in ["redrive", "discard"] {
+        let refused = node.cli(&["events", command, "hello", "schedule", "nobody"]).await;
+        refused.refused(&["the id is none of a dead letter", "wasm-fn events list hello schedule --dead"]);
+    }
 
     // With a version that handles it, it is handled.
     node.deploy_by("hello", "hello-v1", json!({}), json!({ "name": "all-at-once" })).await;
