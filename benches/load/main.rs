@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! cargo xtask bench                            # ours
-//! cargo xtask bench --compare                  # and peers; writes the tables and the chart of docs/
+//! cargo xtask bench --compare                  # and peers; writes tables and chart of docs/explanation/
 //! cargo xtask bench --compare --only workerd --rounds 1
 //! ```
 //!

@@ -1,5 +1,5 @@
-//! The CI files of docs/ci.md: their scripts, run as a runner runs them, against a real registry and a node
-//! that trusts the platform's tokens.
+//! The CI files of docs/how-to/ci.md: their scripts, run as a runner runs them, against a real registry and a
+//! node that trusts the platform's tokens.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ use crate::harness::{
 
 /// Where the pages have their files.
 fn page_file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/ci").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/how-to/ci").join(name)
 }
 
 /// Whether what the scripts need beside a registry is installed.

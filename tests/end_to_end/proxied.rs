@@ -145,7 +145,7 @@ async fn function_with_one_user_is_warned_of_once() {
 
 /// The snippets in the language `language` of the operator's manual, in their order, for `node`.
 fn snippets(language: &str, node: &Node) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/how-to/operating.md");
     let manual = std::fs::read_to_string(path).expect("the manual is there");
     let opening = format!("```{language}\n");
     let blocks = manual.split(&opening).skip(1);

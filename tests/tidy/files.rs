@@ -78,7 +78,7 @@ fn no_test_is_left_out_or_expected_to_panic() {
 
 #[test]
 fn page_on_functions_shows_the_examples_as_they_are() {
-    let page = std::fs::read_to_string(root().join("docs/functions.md")).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/tutorials/functions.md")).unwrap();
     let missing = ["c-hello/hello.c", "go/main.go", "rust/src/main.rs"].into_iter().filter(|example| {
         let text = std::fs::read_to_string(root().join("guest-examples").join(example)).unwrap();
         // The comment at the top is for those who read the file alone.
@@ -88,22 +88,24 @@ fn page_on_functions_shows_the_examples_as_they_are() {
     });
     none(
         &missing
-            .map(|example| format!("docs/functions.md does not show {example} as it is"))
+            .map(|example| format!("docs/tutorials/functions.md does not show {example} as it is"))
             .collect::<Vec<_>>(),
     );
 }
 
 #[test]
 fn page_on_ci_shows_its_files_as_they_are() {
-    let page = std::fs::read_to_string(root().join("docs/ci.md")).unwrap();
+    let page = std::fs::read_to_string(root().join("docs/how-to/ci.md")).unwrap();
     let shown = |file: &&str| {
-        let text = std::fs::read_to_string(root().join("docs/ci").join(file)).unwrap();
+        let text = std::fs::read_to_string(root().join("docs/how-to/ci").join(file)).unwrap();
         page.contains(&format!("\n{text}```\n"))
     };
     let files = ["github-actions.yml", "gitlab-ci.yml", "node.toml"];
     let missing = files.into_iter().filter(|file| !shown(file));
     none(
-        &missing.map(|file| format!("docs/ci.md does not show docs/ci/{file} as it is")).collect::<Vec<_>>(),
+        &missing
+            .map(|file| format!("docs/how-to/ci.md does not show docs/how-to/ci/{file} as it is"))
+            .collect::<Vec<_>>(),
     );
 }
 

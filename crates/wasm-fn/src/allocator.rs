@@ -6,7 +6,7 @@ use std::ptr;
 
 use tikv_jemallocator::Jemalloc;
 
-// Every request allocates a little on both sides of the guest; docs/decisions/0011 has the cost of other
+// Every request allocates a little on both sides of the guest; decision 11 has the cost of other
 // allocators.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;

@@ -14,7 +14,7 @@ use crate::{cargo, output, pgo::built_by_profile, run as run_command};
 /// What to measure, and how. The load bench has the defaults.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Bench {
-    /// Also measure the peers, and update the tables and the chart in docs/ unless --only is given
+    /// Also measure the peers, and update the tables and the chart in docs/explanation/ unless --only is given
     #[arg(long)]
     pub compare: bool,
     /// Measure only items with NAME in their own name or in a budget's name; may be repeated
@@ -74,13 +74,13 @@ pub fn run(root: &Path, bench: &Bench) -> Result<()> {
     load.env("CARGO_TARGET_DIR", &target).arg("--wasm-fn").arg(wasm_fn).args(bench.args());
     load.args(built.iter().flat_map(|built| ["--built", built]));
     if bench.compare && bench.only.is_empty() {
-        load.arg("--docs").arg(root.join("docs"));
+        load.arg("--docs").arg(root.join("docs/explanation"));
     }
     run_command(&mut load)
 }
 
 impl Bench {
-    /// Arguments for the load bench, except the paths of `wasm-fn` and docs/.
+    /// Arguments for the load bench, except the paths of `wasm-fn` and of the pages.
     fn args(&self) -> Vec<OsString> {
         let mut args = vec![OsString::from("--command"), self.shown().into()];
         if self.compare {

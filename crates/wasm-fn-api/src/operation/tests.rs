@@ -30,7 +30,7 @@ fn page() -> String {
     let mut page = String::from(
         "# Permissions\n\n\
          This page is made from the table that the admin API checks by (`wasm-fn-access`, `Permission`);\n\
-         `UPDATE_EXPECT=1 cargo test -p wasm-fn-api` updates it. [Access](access.md) explains the words.\n\n\
+         `UPDATE_EXPECT=1 cargo test -p wasm-fn-api` updates it. [Access](../how-to/access.md) explains the words.\n\n\
          ## Who has which\n\n\
          | permission |",
     );
@@ -62,7 +62,7 @@ fn page() -> String {
 
 #[test]
 fn permissions_page_is_what_the_table_says() {
-    expect_file!["../../../../docs/permissions.md"].assert_eq(&page());
+    expect_file!["../../../../docs/reference/permissions.md"].assert_eq(&page());
 }
 
 #[test]

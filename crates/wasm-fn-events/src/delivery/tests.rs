@@ -190,7 +190,7 @@ proptest! {
 
 #[test]
 fn the_documentation_has_the_table_of_dispositions() {
-    let page = include_str!("../../../../docs/events.md");
+    let page = include_str!("../../../../docs/how-to/events.md");
     let table = page.split("| answer | what is done | because |\n| --- | --- | --- |\n").nth(1).unwrap();
     let rows: Vec<_> = table.lines().take_while(|line| line.starts_with('|')).collect();
     let expected = DISPOSITIONS.iter().map(|rule| {

@@ -1,4 +1,4 @@
-//! The command line as a page. docs/cli.md contains this text, and a test compares the two.
+//! The command line as a page. docs/reference/cli.md contains this text, and a test compares the two.
 
 use std::fmt::Write as _;
 

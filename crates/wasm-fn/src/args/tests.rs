@@ -26,7 +26,7 @@ fn definitions_are_consistent() {
 
 #[test]
 fn the_page_is_the_help() {
-    expect_file!["../../../../docs/cli.md"].assert_eq(&markdown());
+    expect_file!["../../../../docs/reference/cli.md"].assert_eq(&markdown());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The reference of `wasm-fn.toml` as a page. docs/config.md contains this text, and a test compares the
-//! two.
+//! The reference of `wasm-fn.toml` as a page. docs/reference/config.md contains this text, and a test
+//! compares the two.
 //!
 //! Types and bounds are what the parser answers to values that it refuses, and defaults are computed from
 //! the code that applies them. So the page cannot say anything else than the program does.

@@ -32,8 +32,8 @@ fn pair(cert: &str, key: &str) -> KeyPairFiles {
 fn examples_of_the_pages_are_accepted() {
     let pages = [
         ("README.md", include_str!("../../../../README.md")),
-        ("docs/rollouts.md", include_str!("../../../../docs/rollouts.md")),
-        ("docs/ci.md", include_str!("../../../../docs/ci.md")),
+        ("docs/explanation/rollouts.md", include_str!("../../../../docs/explanation/rollouts.md")),
+        ("docs/how-to/ci.md", include_str!("../../../../docs/how-to/ci.md")),
     ];
     for (page, text) in pages {
         let examples = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());

@@ -1,4 +1,4 @@
-//! Facts about `charges`: docs/rollouts.md says the same.
+//! Facts about `charges`: docs/explanation/rollouts.md says the same.
 
 use std::{env, fmt::Write as _, fs, path::Path};
 
@@ -30,7 +30,7 @@ fn table() -> String {
 
 #[test]
 fn the_page_on_rollouts_has_this_table() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rollouts.md");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/explanation/rollouts.md");
     let page = fs::read_to_string(&path).unwrap();
     let section = page.find(HEADING).expect("the page has the section") + HEADING.len();
     let begin = section + page[section..].find("\n| ").expect("the section has a table") + 1;

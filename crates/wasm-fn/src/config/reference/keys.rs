@@ -72,7 +72,7 @@ pub(super) fn tables() -> Vec<Table> {
         table(
             "[serve.acme]",
             "A certificate that the node gets by ACME for functions, and renews, see \
-             [operating](operating.md#certificates-by-acme). With it you agree to the terms of service of the server.",
+             [operating](../how-to/operating.md#certificates-by-acme). With it you agree to the terms of service of the server.",
             "",
             serve::acme(),
         ),
@@ -90,7 +90,7 @@ pub(super) fn tables() -> Vec<Table> {
         ),
         table(
             "[[serve.oidc]]",
-            "An issuer of OpenID Connect whose tokens the admin API accepts, see [access](access.md).",
+            "An issuer of OpenID Connect whose tokens the admin API accepts, see [access](../how-to/access.md).",
             "",
             serve::oidc(),
         ),
@@ -104,7 +104,7 @@ pub(super) fn tables() -> Vec<Table> {
         table(
             "[serve.oidc.login]",
             "The public client by which people log in with `wasm-fn login`, see \
-             [access](access.md#people). Everybody who reaches the admin API is told. The inline form is \
+             [access](../how-to/access.md#people). Everybody who reaches the admin API is told. The inline form is \
              `login = { client_id = \"wasm-fn\" }`.",
             "[[serve.oidc]]\nissuer = \"https://id.example.com\"\naudience = \"node\"\nrules = [{ name = \"a\", \
              claims = { sub = \"a\" }, roles = [\"viewer\"] }]",
@@ -151,7 +151,7 @@ pub(super) fn tables() -> Vec<Table> {
         ),
         table(
             "[function.hello.bucket.carts]",
-            "A bucket of keys and values that the function may open, here `carts`, see [state](state.md). Each \
+            "A bucket of keys and values that the function may open, here `carts`, see [state](../how-to/state.md). Each \
              stage has its own data in it.",
             "",
             stage::bucket(),
@@ -245,7 +245,7 @@ fn function() -> Vec<Key> {
             "none",
             "[\"https://api.example.com\", \"https://*.example.org\"]",
             &["[\"example.com\"]"],
-            "Origins that the function may call, see [egress](concepts.md#egress)",
+            "Origins that the function may call, see [egress](../explanation/concepts.md#egress)",
         ),
         key(
             "egress_requests",

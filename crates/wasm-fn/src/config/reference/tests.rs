@@ -6,7 +6,7 @@ use super::{keys::tables, markdown, read};
 
 #[test]
 fn the_page_is_what_the_program_does() {
-    expect_file!["../../../../../docs/config.md"].assert_eq(&markdown());
+    expect_file!["../../../../../docs/reference/config.md"].assert_eq(&markdown());
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn rights(bare: &'static str, whole: &'static str) -> [Key; 3] {
             "none: it has to be there",
             "[\"deployer\"]",
             &["[\"owner\"]", "[]"],
-            "What they may do, see [access](access.md)",
+            "What they may do, see [access](../how-to/access.md)",
         )
         .beside(bare),
         key("functions", "all", "[\"shop-*\"]", &["[\"*-shop\"]"], "The functions that it is for")
