@@ -194,7 +194,8 @@ async fn a_push_waits_for_the_one_before_it_and_a_build_ends_in_time() {
     let test = "a_push_waits_for_the_one_before_it_and_a_build_ends_in_time";
     // A build of the first commit goes on until the test lets it end; one of the last never ends.
     let build = "if [ \"$(cat guest)\" = forever ]; then exec sleep 1000; fi; \
-                 if [ -p \"$GATE\" ] && mv \"$GATE\" \"$GATE.taken\"; then echo the build waits; cat \"$GATE.taken\"; fi; \
+                 if [ -p \"$GATE\" ] && mv \"$GATE\" \"$GATE.taken\"; then \
+                 printf 'the build %s\\n' waits; cat \"$GATE.taken\"; fi; \
                  cp \"$GUESTS/$(cat guest).wasm\" hello.wasm";
     let hook = ["--build", build, "--file", "hello.wasm", "--timeout", "100s", "--", "--all-at-once"];
     let Some(server) = GitServer::start(&node, test, &hook).await else { return };
