@@ -1,5 +1,7 @@
 //! Changes, which the journal records.
 
+mod value;
+
 use std::sync::Arc;
 
 use wasm_fn_access::{Token, TokenHash};
@@ -14,6 +16,8 @@ use super::{
     Approval, NewSecret, Proposal, Provenance, ResealedValue, SecretPins, StageState, TriggerRelease,
 };
 use crate::report::Report;
+
+pub use value::ValueOperation;
 
 /// One planned mutation.
 #[derive(Clone, Debug, PartialEq)]
@@ -305,15 +309,6 @@ pub enum EventsOperation {
     Discard,
 }
 
-/// What somebody did with a value that functions keep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ValueOperation {
-    /// It was set.
-    Set,
-    /// It was deleted.
-    Delete,
-}
-
 /// How a trigger changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TriggerChange {
@@ -444,16 +439,6 @@ impl EventsOperation {
             Self::Backfill => "backfill-trigger",
             Self::Redrive => "redrive-events",
             Self::Discard => "discard-events",
-        }
-    }
-}
-
-impl ValueOperation {
-    /// The word for this kind of change.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Set => "set-value",
-            Self::Delete => "delete-value",
         }
     }
 }
