@@ -222,6 +222,10 @@ async fn dead_letters_are_kept_for_people() {
     assert!(event["state"]["reason"].as_str().unwrap().contains("500 by v1"), "{event}");
     let shown = node.cli_ok(&["events", "show", "hello", "schedule", id]).await;
     assert!(shown.contains("wasm-fn.schedule.tick"), "{shown}");
+    for command in ["redrive", "discard"] {
+        let refused = node.cli(&["events", command, "hello", "schedule", "nobody"]).await;
+        refused.refused(&["the id is none of a dead letter", "wasm-fn events list hello schedule --dead"]);
+    }
 
     // With a version that handles it, it is handled.
     node.deploy_by("hello", "hello-v1", json!({}), json!({ "name": "all-at-once" })).await;
@@ -325,4 +329,32 @@ async fn canary_that_fails_a_tick_without_effects_has_its_rollout_paused() {
     let trigger = until(&node, "schedule", "both ticks", |trigger| sum(trigger, "acknowledged") == 2).await;
     assert_eq!(trigger["counts"]["versions"].as_array().unwrap().len(), 1, "{trigger}");
     assert_eq!(trigger["counts"]["versions"][0]["version"], "v1");
+}
+
+#[tokio::test]
+async fn effect_that_a_canarys_run_is_refused_says_nothing_about_it() {
+    let node = Node::start().await;
+    let config = |variable: &str| json!({ "buckets": { "default": {} }, "env": { "VERSION": variable } });
+    node.deploy_with("hello", "stateful", config("1")).await;
+    let add = ["triggers", "add", "schedule", "hello", "--cron", "0 0 1 1 *", "--canary-runs", "2"];
+    node.cli_ok(&[&add[..], &["--path", "/_events/increment/ticks"]].concat()).await;
+    let canary = json!({ "name": "canary", "steps": ["1%"] });
+    node.deploy_by("hello", "stateful", config("2"), canary).await;
+    let ticks = async || node.cli_ok(&["kv", "get", "hello", "default", "ticks"]).await;
+    for tick in 1..=2 {
+        node.cli_ok(&["triggers", "run", "hello", "schedule"]).await;
+        let unclear = |trigger: &Value| trigger["counts"]["canary_runs"][0]["unclear"] == tick;
+        let trigger = until(&node, "schedule", "a run that is refused its write", unclear).await;
+        let runs = &trigger["counts"]["canary_runs"][0];
+        assert_eq!(
+            (&runs["version"], &runs["passed"], &runs["failed"]),
+            (&json!("v2"), &json!(0), &json!(0))
+        );
+        // Both versions have the bucket, and stable alone has written to it.
+        assert_eq!(ticks().await, tick.to_string());
+    }
+    let trigger = until(&node, "schedule", "both ticks", |trigger| sum(trigger, "acknowledged") == 2).await;
+    assert_eq!(trigger["counts"]["versions"].as_array().unwrap().len(), 1, "{trigger}");
+    assert_eq!(trigger["counts"]["versions"][0]["version"], "v1");
+    assert_eq!(node.live("hello").await["rollout"]["phase"], "progressing");
 }

@@ -166,8 +166,8 @@ async fn push_starts_a_canary_that_says_whose_it_is() {
             "url": format!("https://github.com/Codertocat/Hello-World/commit/{}", COMMITS[1]),
         })
     );
-    for shown in [["history", "hello"], ["versions", "hello"]] {
-        let shown = node.cli_ok(&shown).await;
+    for shown in [&["history", "hello"][..], &["versions", "hello"], &["status", "hello"], &["audit"]] {
+        let shown = node.cli_ok(shown).await;
         assert!(shown.contains(&reference) && shown.contains("by Codertocat"), "{shown}");
     }
     let audit = node.cli_ok(&["audit", "-o", "json"]).await;
@@ -289,6 +289,8 @@ async fn watched_tag_deploys_what_it_leads_to_until_it_vanishes() {
     assert!(failing.contains(&format!("registry has no {artifact}")), "{failing}");
     let text = node.cli_ok(&["triggers", "show", "hello", "watch"]).await;
     assert!(text.contains("failing since") && text.contains("last seen: sha256:"), "{text}");
+    let list = node.cli_ok(&["triggers", "list", "hello"]).await;
+    assert!(list.contains("  failing  "), "{list}");
     assert_eq!(node.live("hello").await["rollout"]["canary"], "v2", "nothing else happens");
     assert_eq!((&shown["inbox"]["waiting"], &shown["inbox"]["dead"]), (&json!(0), &json!(0)));
 }

@@ -11,8 +11,8 @@ use std::{
 use serde_json::Value;
 
 use crate::harness::{
-    Node,
-    command::{Done, run},
+    Node, Process,
+    command::{Done, run, run_with},
     guests,
     programs::starts,
 };
@@ -186,4 +186,60 @@ async fn the_repository_says_who_deploys_where_and_the_pusher_sees_the_verdict()
     assert!(pushed.stderr.contains("remote: wasm-fn: deployed"), "{pushed:?}");
     assert!(pushed.stderr.contains("v1"), "{pushed:?}");
     assert_eq!(node.http.get("/greeting").await.ok().version(), "v1");
+}
+
+#[tokio::test]
+async fn a_push_waits_for_the_one_before_it_and_a_build_ends_in_time() {
+    let node = Node::start().await;
+    let test = "a_push_waits_for_the_one_before_it_and_a_build_ends_in_time";
+    // A build of the first commit goes on until the test lets it end; one of the last never ends.
+    let build = "if [ \"$(cat guest)\" = forever ]; then exec sleep 1000; fi; \
+                 if [ -p \"$GATE\" ] && mv \"$GATE\" \"$GATE.taken\"; then \
+                 printf 'the build %s\\n' waits; cat \"$GATE.taken\"; fi; \
+                 cp \"$GUESTS/$(cat guest).wasm\" hello.wasm";
+    let hook = ["--build", build, "--file", "hello.wasm", "--timeout", "100s", "--", "--all-at-once"];
+    let Some(server) = GitServer::start(&node, test, &hook).await else { return };
+    let gate = node.folder().path().join("gate");
+    run(Command::new("mkfifo").arg(&gate)).await.ok();
+    let first = server.commit("hello-v1", "First").await;
+    let start = |server: &GitServer<'_>| {
+        let push = server.git(&server.clone, &["push", "origin", "main"]);
+        Process::spawn(push.env("GATE", &gate).stdout(Stdio::piped()))
+    };
+    let earlier = start(&server);
+    earlier.lines("the build waits", 1).await;
+    let second = server.commit("hello-v2", "Second").await;
+    let later = start(&server);
+    later.lines("waiting for the push before this one", 1).await;
+    // The earlier build ends when the gate is opened and closed.
+    fs::write(node.folder().path().join("gate.taken"), "").expect("the build reads it");
+    let (earlier, later) = (earlier.done("push").await.ok(), later.done("push").await.ok());
+    assert!(earlier.stderr.contains(&format!("wasm-fn: deployed {first}")), "{earlier:?}");
+    assert!(later.stderr.contains(&format!("wasm-fn: deployed {second}")), "{later:?}");
+    assert_eq!(node.http.get("/hello").await.ok().version(), "v2");
+
+    // What a later push has left behind is not deployed: here a hook that runs for a commit of before.
+    let hook = server.bare.join("hooks/post-receive");
+    let commit = run(server.git(&server.clone, &["rev-parse", "HEAD~1"])).await.ok();
+    let line = format!("{0} {0} refs/heads/main\n", commit.stdout.trim());
+    let mut late = Command::new(&hook);
+    late.current_dir(&server.bare).envs(environment(server.git(&server.bare, &[])));
+    let late = run_with(&mut late, line.as_bytes()).await.ok();
+    assert!(late.stdout.contains(&format!("somewhere else by now; {first} is not deployed")), "{late:?}");
+
+    // A bound that is shorter, as nobody waits for long here.
+    let script = fs::read_to_string(&hook).expect("the hook is there");
+    assert!(script.contains("seconds_max=100\n"), "{script}");
+    fs::write(&hook, script.replace("seconds_max=100\n", "seconds_max=1\n")).expect("the hook is ours");
+    let endless = server.commit("forever", "Third").await;
+    let pushed = server.push(&["main"]).await;
+    let said = format!("FAILED: the build of {endless} was ended after 1s; hello in stage live is as it was");
+    assert!(pushed.stderr.contains(&said), "{pushed:?}");
+    assert_eq!(node.http.get("/hello").await.ok().version(), "v2");
+}
+
+/// What a command that is not run would have set.
+fn environment(command: &Command) -> Vec<(OsString, OsString)> {
+    let set = command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())));
+    set.collect()
 }

@@ -248,6 +248,15 @@ async fn people_read_and_change_what_functions_keep() {
     node.cli(&["kv", "list", "nobody", "default"]).await.refused(&["nobody"]);
     let log = node.process().log();
     assert!(log.contains("a value was set by hand") && log.contains("a value was deleted by hand"), "{log}");
+    let history = node.cli_ok(&["history", "state"]).await;
+    let audit = node.cli_ok(&["audit"]).await;
+    for shown in [&history, &audit] {
+        for change in ["set-value", "delete-value", "\"greeting\" in default", "\"bytes\" in default"] {
+            assert!(shown.contains(change), "{change}: {shown}");
+        }
+    }
+    let newest = node.cli_json(&["audit", "-n", "1"]).await;
+    assert_eq!((&newest["action"], &newest["actor"]), (&json!("delete-value"), &json!("admin")), "{newest}");
     let body = json!({ "name": "eyes", "rights": { "roles": ["viewer"] } });
     let viewer = node.api_ok(Method::POST, "/v1/tokens", Some(&body)).await;
     let path = "/v1/functions/state/stages/live/buckets/default/value?key=bytes";

@@ -104,6 +104,7 @@ pub(crate) fn rollout(stage: &StageState) -> Option<api::RolloutView> {
         lasts_ms: millis(lasts),
         reason,
         gate: None,
+        provenance: None,
     })
 }
 
@@ -114,10 +115,11 @@ fn step(stage: &StageState) -> Option<String> {
     rollout.spec.plan().steps().get(step).map(ToString::to_string)
 }
 
-/// The rollout of `stage`, with the gate's current verdict.
+/// The rollout of `stage`, with the gate's current verdict, and where the canary comes from.
 fn live_rollout<H: Host, S: Store>(
     control: &Control<H, S>,
     key: &StageKey,
+    function: &Function,
     stage: &StageState,
 ) -> Option<api::RolloutView> {
     let (mut shown, rollout) = (rollout(stage)?, stage.rollout.as_ref()?);
@@ -128,6 +130,8 @@ fn live_rollout<H: Host, S: Store>(
         _ => 0,
     };
     shown.gate = control.gate(key, rollout).map(gate);
+    let canary = function.versions.get(&rollout.canary);
+    shown.provenance = canary.and_then(|canary| canary.provenance.as_deref()).map(provenance);
     Some(shown)
 }
 
@@ -292,7 +296,7 @@ pub(crate) fn status<H: Host, S: Store>(
             stable: stands.stable.to_string(),
             previous: stands.newest_previous().map(|version| version.to_string()),
             split: shares(&stands.split),
-            rollout: live_rollout(control, &(name.clone(), stage.clone()), stands),
+            rollout: live_rollout(control, &(name.clone(), stage.clone()), function, stands),
             last_rollout: function.ended.get(stage).map(ended),
             routes: routes(name, function, stage),
             preview: published(stage).map(|published| published.preview().to_string()).unwrap_or_default(),
@@ -399,6 +403,7 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
         secrets: BTreeMap::new(),
         trigger: None,
         events: None,
+        value: None,
         hash: hex::encode(entry.hash),
     };
     let abort = match action {
@@ -442,6 +447,12 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
         events: match action {
             Action::OperateEvents { count, which, .. } => {
                 Some(api::OperatedEventsView { count: *count, which: which.clone() })
+            }
+            _ => None,
+        },
+        value: match action {
+            Action::ChangeValue { bucket, key, .. } => {
+                Some(api::ChangedValueView { bucket: bucket.to_string(), key: key.clone() })
             }
             _ => None,
         },

@@ -55,9 +55,9 @@ pub use secret::{
     SecretsKeyRequest, SecretsKeyRotated, SecretsRequest,
 };
 pub use status::{
-    FunctionList, FunctionStatus, FunctionSummary, FunctionsQuery, HistoryEntry, HistoryPage, HistoryQuery,
-    NodeView, OperatedEventsView, StageStatus, StageSummary, TallyView, VersionInfo, VersionList,
-    VersionPlace, VersionRole, VersionStatus, VersionVerdictView, VersionsQuery,
+    ChangedValueView, FunctionList, FunctionStatus, FunctionSummary, FunctionsQuery, HistoryEntry,
+    HistoryPage, HistoryQuery, NodeView, OperatedEventsView, StageStatus, StageSummary, TallyView,
+    VersionInfo, VersionList, VersionPlace, VersionRole, VersionStatus, VersionVerdictView, VersionsQuery,
 };
 pub use traffic::{
     AbortRequest, DeleteQuery, Deleted, HoldRequest, PromoteRequest, RollbackRequest, RolloutSeen,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wasm_fn_core::defaults;
 
-use super::{SplitShare, VersionRole, is_false};
+use super::{ProvenanceView, SplitShare, VersionRole, is_false};
 use crate::words::{
     BaselineWord, FingerprintText, PhaseWord, StageText, StepText, VerdictWord, VersionText, WeightText,
 };
@@ -254,6 +254,9 @@ pub struct RolloutView {
     /// The gate's verdict, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<GateView>,
+    /// Where the component of the version that it moves to comes from; absent if somebody deployed a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<ProvenanceView>,
 }
 
 /// The gate's current verdict.

@@ -10,8 +10,8 @@ use super::{
     StageConfigSpec,
 };
 use crate::words::{
-    ActionWord, DigestText, EventsOfText, FunctionText, KindWord, PreviewAccessWord, RouteText, SchemeWord,
-    StageText, StepText, StickyText, VersionText, WeightText,
+    ActionWord, BucketText, DigestText, EventsOfText, FunctionText, KindWord, PreviewAccessWord, RouteText,
+    SchemeWord, StageText, StepText, StickyText, VersionText, WeightText,
 };
 
 /// Parameters of `GET /v1/functions`.
@@ -363,7 +363,8 @@ pub struct HistoryEntry {
     /// `deploy`, `traffic`, `step`, `await`, `pause`, `resume`, `freeze`, `promote`, `settle`, `abort`,
     /// `rollback`, `delete-stage`, `delete`, `set-secret`, `delete-secret`, `reseal-secrets`, `add-trigger`,
     /// `pause-trigger`, `resume-trigger`, `remove-trigger`, `run-trigger`, `backfill-trigger`,
-    /// `redrive-events`, `discard-events`. The last four change no function, and leave its revision.
+    /// `redrive-events`, `discard-events`, `set-value`, `delete-value`. The last six change no function, and
+    /// leave its revision.
     #[schema(value_type = ActionWord)]
     pub action: String,
     /// The stage that the change is about.
@@ -393,6 +394,9 @@ pub struct HistoryEntry {
     /// What was done with events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events: Option<OperatedEventsView>,
+    /// Which value of a bucket somebody set or deleted. The value itself is not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<ChangedValueView>,
     /// Hash of this entry. It covers the hash of the entry before it.
     #[schema(value_type = DigestText)]
     pub hash: String,
@@ -405,6 +409,16 @@ pub struct OperatedEventsView {
     pub count: u64,
     /// With which, for people: an id, ids, a range of times, or `all dead letters`.
     pub which: String,
+}
+
+/// Which value was set or deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChangedValueView {
+    /// The bucket.
+    #[schema(value_type = BucketText)]
+    pub bucket: String,
+    /// The key.
+    pub key: String,
 }
 
 /// The node: the answer to `GET /v1/node`.

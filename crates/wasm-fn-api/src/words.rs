@@ -231,7 +231,7 @@ words!(
     "Something that a role may be allowed to do."
 );
 /// What a change of a function can do.
-const ACTIONS: [&str; 27] = [
+const ACTIONS: [&str; 29] = [
     "deploy",
     "traffic",
     "step",
@@ -259,6 +259,8 @@ const ACTIONS: [&str; 27] = [
     "backfill-trigger",
     "redrive-events",
     "discard-events",
+    "set-value",
+    "delete-value",
 ];
 
 /// What else the audit log records: changes of tokens and keys.

@@ -37,6 +37,7 @@ use crate::{
 };
 
 pub use backup::Backup;
+pub use commands::ChangedValue;
 pub use commands::GateStanding;
 pub use deploy::{Deploy, Deployed};
 pub use error::ControlError;

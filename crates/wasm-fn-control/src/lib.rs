@@ -32,8 +32,8 @@ mod stored;
 pub use access::{Access, Actor, Proof, TokenError, Unproven};
 pub use clock::Clock;
 pub use control::{
-    Backup, Control, ControlError, ControlOptions, CreateToken, Deploy, Deployed, GateStanding, Note,
-    OpenError, OperatedEvents, SecretId, salt_at_random,
+    Backup, ChangedValue, Control, ControlError, ControlOptions, CreateToken, Deploy, Deployed, GateStanding,
+    Note, OpenError, OperatedEvents, SecretId, salt_at_random,
 };
 pub use documents::{VerifyError, stored_state, verify_journal};
 pub use journal::NotedHead;

@@ -38,7 +38,7 @@ pub use advance::{Facts, effective};
 pub use approval::Approve;
 pub use change::{
     AccessChange, Action, Advance, Build, Change, EventsOperation, FunctionChange, Meta, Refusals,
-    TriggerChange,
+    TriggerChange, ValueOperation,
 };
 pub use check::{Check, CheckError, CheckText, Mismatch};
 pub use cohorts::{CohortProblem, NoCohort};
@@ -428,8 +428,8 @@ impl Function {
             Action::RemoveTrigger { stage, name } => {
                 self.triggers.remove(&(stage.clone(), name.clone()));
             }
-            // The inbox has changed, and nothing here.
-            Action::OperateEvents { .. } => {}
+            // The inbox or a bucket has changed, and nothing here.
+            Action::OperateEvents { .. } | Action::ChangeValue { .. } => {}
             Action::Delete => {
                 self.triggers.clear();
                 self.proposals.clear();

@@ -1,4 +1,4 @@
-//! Values that functions keep. No log line and no error has one.
+//! Values that functions keep. No log line, no journal and no error has one.
 
 use axum::{
     Json,
@@ -6,10 +6,12 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::request::Parts;
+use wasm_fn_access::Target;
 use wasm_fn_api as api;
 use wasm_fn_control::{
+    ChangedValue, Note,
     host::Host,
-    state::{ChangeError, State as ControlState},
+    state::{ChangeError, State as ControlState, ValueOperation},
 };
 use wasm_fn_core::{BucketConfig, BucketName, Durability, FunctionName, StageName};
 use wasm_fn_store::{Bucket as _, BucketOperation, BucketUsage, EmbeddedBucket, FunctionBucket, Store};
@@ -78,9 +80,29 @@ impl Named {
         Json(api::BucketKeyChanged { function, stage, bucket, key, revision })
     }
 
-    fn log(&self, caller: &Caller, key: &str, what: &str) {
+    /// Who changes a value, for the journal.
+    fn note(&self, caller: &Caller) -> Result<Note, ApiError> {
+        caller.on(Target::Stage(&self.function, &self.stage))?.note(None, None)
+    }
+
+    /// Says in the log and in the journal who changed which value. Neither has the value.
+    async fn record<H: Host, S: Store>(
+        &self,
+        admin: &Admin<H, S>,
+        key: &str,
+        operation: ValueOperation,
+        note: Note,
+    ) -> Result<(), ApiError> {
         let Self { function, stage, bucket } = self;
-        tracing::info!(%function, %stage, %bucket, ?key, by = %caller.actor().name, "{what}");
+        let what = match operation {
+            ValueOperation::Set => "a value was set by hand",
+            ValueOperation::Delete => "a value was deleted by hand",
+        };
+        tracing::info!(%function, %stage, %bucket, ?key, by = %note.actor, "{what}");
+        let (function, stage, bucket) = (function.clone(), stage.clone(), bucket.clone());
+        let changed = ChangedValue { function, stage, bucket, key: key.to_owned(), operation };
+        admin.control.record_value(changed, note).await?;
+        Ok(())
     }
 
     fn no_such_key(&self, key: &str) -> ApiError {
@@ -153,12 +175,13 @@ pub(crate) async fn put<H: Host, S: Store>(
     Parameters(api::BucketKeyQuery { key }): Parameters<api::BucketKeyQuery>,
     request: Request,
 ) -> Result<Json<api::BucketKeyChanged>, ApiError> {
+    let note = named.note(&caller)?;
     let (opened, config) = named.open(&admin)?;
     let bytes_max = usize::try_from(config.value_bytes_max).unwrap_or(usize::MAX);
     let value = read_up_to(request.into_body(), bytes_max).await?;
     let set = opened.bucket().set(key.clone(), value);
     let revision = opened.run(BucketOperation::Write, set).await?;
-    named.log(&caller, &key, "a value was set by hand");
+    named.record(&admin, &key, ValueOperation::Set, note).await?;
     Ok(named.changed(key, Some(revision.0)))
 }
 
@@ -169,10 +192,11 @@ pub(crate) async fn delete<H: Host, S: Store>(
     caller: Caller,
     Parameters(api::BucketKeyQuery { key }): Parameters<api::BucketKeyQuery>,
 ) -> Result<Json<api::BucketKeyChanged>, ApiError> {
+    let note = named.note(&caller)?;
     let (opened, _) = named.open(&admin)?;
     if !opened.run(BucketOperation::Write, opened.bucket().delete(key.clone())).await? {
         return Err(named.no_such_key(&key));
     }
-    named.log(&caller, &key, "a value was deleted by hand");
+    named.record(&admin, &key, ValueOperation::Delete, note).await?;
     Ok(named.changed(key, None))
 }

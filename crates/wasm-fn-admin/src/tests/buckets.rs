@@ -17,6 +17,7 @@ async fn deployed() -> Api {
 async fn values_are_set_read_listed_and_deleted() {
     let api = deployed().await;
     assert_eq!(&*api.node.stage("hello").stable().target, "hello v1 carts@live");
+    let before = api.get("/v1/functions/hello").await.json()["revision"].clone();
     let nothing = api.get(&format!("{CARTS}/value?key=a")).await;
     assert_eq!(nothing.problem(), (404, "no-such-key".to_owned()));
     let set = api.raw("PUT", &format!("{CARTS}/value?key=a%2F..%2Fb"), "text").await.json();
@@ -46,6 +47,17 @@ async fn values_are_set_read_listed_and_deleted() {
     assert_eq!((&deleted["key"], &deleted["revision"]), (&json!(""), &Value::Null));
     let gone = api.raw("DELETE", &format!("{CARTS}/value?key="), "").await;
     assert_eq!(gone.problem(), (404, "no-such-key".to_owned()));
+
+    // What changed something is in the journal, without the value, and leaves the function's revision.
+    let history = api.get("/v1/functions/hello/history").await.json();
+    let changes = history["entries"].as_array().unwrap().iter().take(3);
+    let changes: Vec<_> = changes.map(|entry| (&entry["action"], &entry["value"])).collect();
+    let value = |key: &str| json!({ "bucket": "carts", "key": key });
+    let expected = [("delete-value", value("")), ("set-value", value("")), ("set-value", value("a/../b"))];
+    let expected = expected.map(|(action, value)| (json!(action), value));
+    assert_eq!(changes, expected.iter().map(|(action, value)| (action, value)).collect::<Vec<_>>());
+    assert!(!history.to_string().contains("text\""), "{history}");
+    assert_eq!(api.get("/v1/functions/hello").await.json()["revision"], before);
 }
 
 #[tokio::test]

@@ -48,12 +48,13 @@ const FREE: [&str; 34] = [
 ];
 
 /// Properties of one schema that hold any text, though elsewhere they do not.
-const FREE_IN: [(&str, &str); 33] = [
+const FREE_IN: [(&str, &str); 34] = [
     ("BucketKeyChanged", "key"),
     ("BucketKeyList", "keys"),
     ("BucketValueView", "key"),
     ("BucketValueView", "value"),
     ("BucketValueView", "value_base64"),
+    ("ChangedValueView", "key"),
     ("OperatedEventsView", "which"),
     ("DeadLettersRequest", "ids"),
     ("ScheduleSpec", "time_zone"),

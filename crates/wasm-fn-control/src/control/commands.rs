@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use wasm_fn_core::{FunctionName, StageName, TrafficSplit, VersionRef, Weight};
+use wasm_fn_core::{BucketName, FunctionName, StageName, TrafficSplit, VersionRef, Weight};
 use wasm_fn_rollout::{Command, Place, Verdict};
 
 use super::{Control, ControlError, Note};
@@ -12,8 +12,25 @@ use crate::{
     analysis::past,
     host::Host,
     report::Report,
-    state::{Action, Facts, FunctionChange, Rollout, SeenRollout, StageKey, StageState, State},
+    state::{
+        Action, Facts, FunctionChange, Rollout, SeenRollout, StageKey, StageState, State, ValueOperation,
+    },
 };
+
+/// What somebody did with a value that functions keep.
+#[derive(Clone, Debug)]
+pub struct ChangedValue {
+    /// The function.
+    pub function: FunctionName,
+    /// Its stage.
+    pub stage: StageName,
+    /// The bucket.
+    pub bucket: BucketName,
+    /// The key.
+    pub key: String,
+    /// What was done.
+    pub operation: ValueOperation,
+}
 
 /// The current verdict of a rollout's gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +69,23 @@ impl<H: Host, S: Store> Control<H, S> {
                 state.check_approved(&function, &stage, versions)?;
             }
             state.plan_traffic(&function, &stage, &shares, salt)
+        })
+        .await
+    }
+
+    /// Records in the journal that somebody changed a value. Changes nothing else.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn record_value(
+        self: &Arc<Self>,
+        changed: ChangedValue,
+        note: Note,
+    ) -> Result<Arc<State>, ControlError> {
+        let ChangedValue { function, stage, bucket, key, operation } = changed;
+        self.mutate(function.clone(), note, move |_| {
+            let action = Action::ChangeValue { stage, bucket, key, operation };
+            Ok(Some(FunctionChange { function, action }))
         })
         .await
     }

@@ -1,11 +1,13 @@
 //! Changes, which the journal records.
 
+mod value;
+
 use std::sync::Arc;
 
 use wasm_fn_access::{Token, TokenHash};
 use wasm_fn_core::{
-    Digest, FunctionConfig, FunctionName, Revision, SecretName, StageConfig, StageName, TokenName,
-    TriggerName, VersionNo,
+    BucketName, Digest, FunctionConfig, FunctionName, Revision, SecretName, StageConfig, StageName,
+    TokenName, TriggerName, VersionNo,
 };
 use wasm_fn_events::Trigger;
 use wasm_fn_secrets::{KeyId, SealedDataKey};
@@ -14,6 +16,8 @@ use super::{
     Approval, NewSecret, Proposal, Provenance, ResealedValue, SecretPins, StageState, TriggerRelease,
 };
 use crate::report::Report;
+
+pub use value::ValueOperation;
 
 /// One planned mutation.
 #[derive(Clone, Debug, PartialEq)]
@@ -277,6 +281,17 @@ pub enum Action {
         /// With which, in words.
         which: String,
     },
+    /// Somebody changed a value that functions keep. Only the bucket changes, and the value is nowhere here.
+    ChangeValue {
+        /// The stage.
+        stage: StageName,
+        /// The bucket.
+        bucket: BucketName,
+        /// The key.
+        key: String,
+        /// What was done.
+        operation: ValueOperation,
+    },
     /// The function is deleted. Its version numbers are not reused.
     Delete,
 }
@@ -454,7 +469,7 @@ impl Action {
     /// The word for this action: `deploy`, `traffic`, `promote`, `abort`, `rollback`, `delete-stage`,
     /// `delete`, `propose`, `approve`, `reject`, `set-secret`, `delete-secret`, `reseal-secrets`,
     /// `add-trigger`, `pause-trigger`, `resume-trigger`, `remove-trigger`, `run-trigger`, `backfill-trigger`,
-    /// `redrive-events`, `discard-events`, or the word for its advance.
+    /// `redrive-events`, `discard-events`, `set-value`, `delete-value`, or the word for its advance.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Deploy { .. } => "deploy",
@@ -476,6 +491,7 @@ impl Action {
             Self::SetTrigger { change: TriggerChange::Resume, .. } => "resume-trigger",
             Self::RemoveTrigger { .. } => "remove-trigger",
             Self::OperateEvents { operation, .. } => operation.as_str(),
+            Self::ChangeValue { operation, .. } => operation.as_str(),
         }
     }
 
@@ -496,7 +512,8 @@ impl Action {
             | Self::DeleteSecret { stage, .. }
             | Self::SetTrigger { stage, .. }
             | Self::RemoveTrigger { stage, .. }
-            | Self::OperateEvents { stage, .. } => Some(stage),
+            | Self::OperateEvents { stage, .. }
+            | Self::ChangeValue { stage, .. } => Some(stage),
             Self::Delete | Self::ResealSecrets { .. } => None,
         }
     }
@@ -528,7 +545,7 @@ impl Action {
     /// Whether it is a record of something that changes no state. It has a revision of the state, and leaves
     /// that of its function as it is.
     pub fn is_record(&self) -> bool {
-        matches!(self, Self::OperateEvents { .. })
+        matches!(self, Self::OperateEvents { .. } | Self::ChangeValue { .. })
     }
 
     /// The stage after the change, if it changes.

@@ -154,6 +154,20 @@ pub(crate) enum StoredAction {
         count: u64,
         which: String,
     },
+    ChangeValue {
+        stage: String,
+        bucket: String,
+        key: String,
+        operation: StoredValueOperation,
+    },
+}
+
+/// The stored form of [`state::ValueOperation`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StoredValueOperation {
+    Set,
+    Delete,
 }
 
 /// The stored form of [`state::Advance`].
@@ -311,6 +325,15 @@ impl From<&state::Action> for StoredAction {
                 count: *count,
                 which: which.clone(),
             },
+            state::Action::ChangeValue { stage, bucket, key, operation } => Self::ChangeValue {
+                stage: stage.to_string(),
+                bucket: bucket.to_string(),
+                key: key.clone(),
+                operation: match operation {
+                    state::ValueOperation::Set => StoredValueOperation::Set,
+                    state::ValueOperation::Delete => StoredValueOperation::Delete,
+                },
+            },
         }
     }
 }
@@ -438,6 +461,15 @@ impl TryFrom<StoredAction> for state::Action {
                 operation: operation.into(),
                 count,
                 which,
+            },
+            StoredAction::ChangeValue { stage, bucket, key, operation } => Self::ChangeValue {
+                stage: parse(&stage)?,
+                bucket: parse(&bucket)?,
+                key,
+                operation: match operation {
+                    StoredValueOperation::Set => state::ValueOperation::Set,
+                    StoredValueOperation::Delete => state::ValueOperation::Delete,
+                },
             },
         })
     }

@@ -68,8 +68,9 @@ pub enum CronError {
     },
     /// It has too few or too many fields.
     #[error(
-        "cron expression {expression:?} has {found} fields, expected 5 (minute, hour, day of month, month, \
-         day of week), 6 with the second before them, or 7 with the year behind them"
+        "cron expression {expression:?} has {found} field{}, expected 5 (minute, hour, day of month, month, \
+         day of week), 6 with the second before them, or 7 with the year behind them",
+        if *found == 1 { "" } else { "s" }
     )]
     Fields {
         /// The expression.

@@ -125,7 +125,12 @@ impl BrokerError {
                 let reason = match kind {
                     ConnectErrorKind::TimedOut => "no answer in time".to_owned(),
                     ConnectErrorKind::Tls => format!("TLS failed: {}", with_causes(error)),
-                    _ => with_causes(error),
+                    _ => {
+                        let text = with_causes(error);
+                        // What rustls says of an answer that is no record of TLS.
+                        let is_plain = text.contains("InvalidContentType");
+                        if is_plain { "it does not speak TLS, expected it to".to_owned() } else { text }
+                    }
                 };
                 Self::Unreachable { brokers: brokers(source), reason }
             }

@@ -6,7 +6,7 @@ use wasm_fn_core::{FunctionName, StageName};
 
 use super::{
     Look,
-    tables::{fit, or_dash, row, secret, split, table, trigger},
+    tables::{fit, or_dash, provenance, row, secret, split, table, trigger, value},
     time, visible,
 };
 
@@ -142,14 +142,16 @@ fn cells(entry: &api::AuditEntry) -> Vec<[String; 7]> {
         let version = history.version.clone().unwrap_or_default();
         let split = if history.split.is_empty() { String::new() } else { split(&history.split) };
         let secret = secret(history).unwrap_or_default();
-        let trigger = trigger(history);
+        let from = history.provenance.as_ref().map(|found| format!("from {}", provenance(found)));
         let parts = [
             version,
             secret,
-            trigger.unwrap_or_default(),
+            trigger(history).unwrap_or_default(),
+            value(history).unwrap_or_default(),
             split,
             message(),
             history.reason.clone().unwrap_or_default(),
+            from.unwrap_or_default(),
         ];
         let what: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         cells(&history.action, on, or_dash(Some(what.join("; "))))

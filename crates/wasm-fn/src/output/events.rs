@@ -70,7 +70,8 @@ pub(crate) fn triggers(triggers: &[api::TriggerView], now_ms: u64, look: Look) -
 }
 
 fn standing(trigger: &api::TriggerView) -> &'static str {
-    let is_failing = trigger.queue.as_ref().is_some_and(|queue| queue.state == "failing");
+    let is_failing = trigger.queue.as_ref().is_some_and(|queue| queue.state == "failing")
+        || trigger.watch.as_ref().is_some_and(|watch| watch.failing.is_some());
     if trigger.paused.is_some() {
         "paused"
     } else if trigger.inbox.blocked {
@@ -137,7 +138,7 @@ pub(crate) fn trigger(trigger: &api::TriggerView, now_ms: u64, look: Look) -> St
     if let Some(release) = &trigger.release {
         line("release", released(release));
     }
-    line("retry", retry(&trigger.retry));
+    line("retry", retry(trigger));
     line("limits", limits(trigger));
     if trigger.redeliver.as_deref() == Some("effect-free") {
         line("canary", "an event that it fails goes to stable at once if it had no effect".to_owned());
@@ -171,7 +172,7 @@ pub(crate) fn trigger(trigger: &api::TriggerView, now_ms: u64, look: Look) -> St
                 "{deployed} deployed, {skipped} skipped, {retried} retried, {failed} failed since the node started"
             ),
         ),
-        None if trigger.queue.is_some() => {}
+        None if !matches!(trigger.source, api::SourceSpec::Schedule(_)) => {}
         None => line(
             "ticks",
             format!("{skipped} skipped, {missed} missed, {cancelled} broken off since the node started"),
@@ -267,10 +268,13 @@ fn settings(schedule: &api::ScheduleSpec) -> String {
     parts.join(", ")
 }
 
-fn retry(retry: &api::RetrySpec) -> String {
+fn retry(trigger: &api::TriggerView) -> String {
+    let api::TriggerView { source, retry, .. } = trigger;
     let mut parts = Vec::new();
     parts.extend(retry.attempts_max.map(|attempts| format!("{attempts} deliveries at most")));
-    parts.extend(retry.age_max_ms.map(|ms| format!("within {}", span(ms))));
+    // How old a message may be is up to its stream.
+    let age_max_ms = retry.age_max_ms.filter(|_| !matches!(source, api::SourceSpec::Queue(_)));
+    parts.extend(age_max_ms.map(|ms| format!("within {}", span(ms))));
     let waits = retry.backoff_min_ms.zip(retry.backoff_max_ms);
     parts.extend(waits.map(|(min, max)| format!("waits of up to {}, then up to {}", span(min), span(max))));
     parts.join(", ")

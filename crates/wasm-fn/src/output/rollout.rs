@@ -121,11 +121,15 @@ pub(crate) fn requests(rollout: &api::RolloutView) -> Option<(u64, u64)> {
 /// The state of a rollout: some lines, a table of both sides, and the evidence against the canary.
 pub(crate) fn standing(rollout: &api::RolloutView, actual: Actual, drawn: Drawn, now_ms: u64) -> String {
     let api::RolloutView { stable, canary, weight, phase, lasted_ms, lasts_ms, reason, gate, .. } = rollout;
+    let from = rollout.provenance.as_ref().map(tables::provenance);
     let mut text = format!(
         "rollout  {} from {stable} to {canary}, {phase}, began {} ago\n",
         strategy(&rollout.strategy),
         time::age(rollout.started_ms, now_ms)
     );
+    if let Some(from) = from {
+        text += &format!("from     {}\n", visible(&from));
+    }
     if let Some(reason) = reason {
         text += &format!("reason   {}\n", visible(reason));
     }

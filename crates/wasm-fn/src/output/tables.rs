@@ -322,7 +322,7 @@ pub(crate) fn versions(list: &api::VersionList, now_ms: u64, look: Look) -> Stri
 }
 
 /// `oci://registry.example.com/app@sha256:…, commit 0123456789ab on main of owner/app by ana, https://…`.
-fn provenance(found: &api::ProvenanceView) -> String {
+pub(super) fn provenance(found: &api::ProvenanceView) -> String {
     let api::ProvenanceView { artifact, repository, reference, commit, author, url, .. } = found;
     let commit = commit.as_ref().map(|commit| commit.chars().take(DIGITS).collect::<String>());
     let what = [
@@ -422,15 +422,22 @@ pub(super) fn trigger(entry: &api::HistoryEntry) -> Option<String> {
     Some(format!("trigger {trigger}{}", events.unwrap_or_default()))
 }
 
+/// The value that was set or deleted: `"user/7" in carts`.
+pub(super) fn value(entry: &api::HistoryEntry) -> Option<String> {
+    entry.value.as_ref().map(|api::ChangedValueView { bucket, key }| format!("{key:?} in {bucket}"))
+}
+
 /// Who did it, from where and why: `by admin from 127.0.0.1:50000: looks good`.
 fn who(entry: &api::HistoryEntry) -> String {
     let from = if entry.origin.is_empty() { String::new() } else { format!(" from {}", entry.origin) };
     let growth = Some(entry.growth.join(", ")).filter(|growth| !growth.is_empty());
     let growth = growth.map(|growth| format!("accepted {growth}"));
     let secret = secret(entry);
-    let trigger = trigger(entry);
-    let why =
-        [&secret, &trigger, &entry.message, &entry.reason, &growth].into_iter().flatten().map(String::as_str);
+    let (trigger, value) = (trigger(entry), value(entry));
+    let why = [&secret, &trigger, &value, &entry.message, &entry.reason, &growth]
+        .into_iter()
+        .flatten()
+        .map(String::as_str);
     let why = why.collect::<Vec<_>>().join("; ");
     let why = if why.is_empty() { why } else { format!(": {why}") };
     format!("by {}{from}{why}", entry.actor)

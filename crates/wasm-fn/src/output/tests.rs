@@ -41,6 +41,7 @@ fn rollout() -> api::RolloutView {
         lasts_ms: 60_000,
         reason: None,
         gate: None,
+        provenance: None,
     }
 }
 
@@ -291,6 +292,7 @@ fn history_page() -> api::HistoryPage {
         reason: None,
         trigger: None,
         events: None,
+        value: None,
         secrets: BTreeMap::new(),
         evidence: None,
         action: action.to_owned(),

@@ -84,6 +84,10 @@ fn errors_name_the_field_and_its_column() {
 fn other_texts_are_no_expressions() {
     let fields = "fields, expected 5 (minute, hour, day of month, month, day of week), 6 with the second before them, or 7 with the year behind them";
     check_error("", &format!(r#"cron expression "" has 0 {fields}"#));
+    check_error(
+        "nightly",
+        &format!(r#"cron expression "nightly" has 1 {}"#, fields.replacen("fields", "field", 1)),
+    );
     check_error("* * * *", &format!(r#"cron expression "* * * *" has 4 {fields}"#));
     check_error("* * * * * * * *", &format!(r#"cron expression "* * * * * * * *" has 8 {fields}"#));
     let known = "expected one of @yearly, @annually, @monthly, @weekly, @daily, @hourly";

@@ -1,7 +1,11 @@
 //! `wasm-fn hook` as typed.
 
+use std::time::Duration;
+
 use clap::Args;
 use wasm_fn_core::{FunctionName, StageName};
+
+use super::time;
 
 /// `hook`.
 #[derive(Debug, Args)]
@@ -21,6 +25,9 @@ pub(crate) struct Hook {
     /// wasm-fn.toml]
     #[arg(long, value_name = "FILE", value_parser = one_line)]
     pub(crate) file: Option<String>,
+    /// How long a build may take, and a push waits for the one before it
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = time)]
+    pub(crate) timeout: Duration,
     /// Options of `wasm-fn deploy`, such as `--canary=10% --wait`
     #[arg(last = true, value_name = "DEPLOY_OPTIONS")]
     pub(crate) options: Vec<String>,

@@ -57,7 +57,7 @@ fn check(args: &args::Hook) -> Result<(), String> {
 
 /// The hook.
 fn script(args: &args::Hook) -> String {
-    let args::Hook { function, stage, branch, build, file, options } = args;
+    let args::Hook { function, stage, branch, build, file, timeout, options } = args;
     let options: Vec<_> = options.iter().map(|option| quoted(option)).collect();
     let values = [
         ("@FUNCTION@", quoted(function.as_str())),
@@ -65,6 +65,7 @@ fn script(args: &args::Hook) -> String {
         ("@BRANCH@", quoted(branch)),
         ("@BUILD@", quoted(build.as_deref().unwrap_or_default())),
         ("@FILE@", quoted(file.as_deref().unwrap_or_default())),
+        ("@SECONDS@", timeout.as_secs().max(1).to_string()),
         ("@OPTIONS@", options.join(" ")),
     ];
     // Each is in one place, and none is looked for in the values of others.

@@ -56,6 +56,7 @@ fn rollout(strategy: api::StrategySpec, phase: &str, steps: &[&str]) -> api::Dep
         lasts_ms: 60_000,
         reason: None,
         gate: None,
+        provenance: None,
     };
     api::DeployResult { stage: "staging".to_owned(), rollout: Some(rollout), ..result() }
 }

@@ -64,11 +64,21 @@ async fn show(args: args::EventsShow, output: Output) -> Result<u8, Fault> {
 async fn letters(args: args::EventsLetters, command: &str, done: &str, output: Output) -> Result<u8, Fault> {
     let args::EventsLetters { place, ids, all } = args;
     let client = connect(&place.connection)?;
+    let named = ids.len() as u64;
     let request = api::DeadLettersRequest { ids, all };
     let changed = client.call(Method::POST, &format!("{}/{command}", place.path()), Some(&request)).await;
     let args::EventsPlace { function, trigger, .. } = &place;
     let changed: api::DeadLettersChanged = changed
         .map_err(|error| error.fault(format!("no dead letter of `{trigger}` of `{function}` was {done}")))?;
+    if changed.events == 0 && named > 0 {
+        let cause = match named {
+            1 => "the id is none of a dead letter".to_owned(),
+            _ => format!("none of the {named} ids is of a dead letter"),
+        };
+        let what = format!("no dead letter of `{trigger}` of `{function}` was {done}");
+        let list = format!("run `wasm-fn events list {function} {trigger} --dead` to list the dead letters");
+        return Err(Fault::new("no-such-event", what, cause).help(list));
+    }
     output.data(&changed, |changed| match changed.events {
         1 => format!("1 dead letter of {trigger} of {function} is {done}"),
         events => format!("{events} dead letters of {trigger} of {function} are {done}"),

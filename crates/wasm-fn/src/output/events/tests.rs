@@ -1,6 +1,7 @@
 //! Triggers and events as people see them.
 
 use expect_test::expect;
+use serde_json::json;
 
 use super::*;
 
@@ -105,6 +106,25 @@ fn a_trigger_is_shown_with_its_settings_and_numbers() {
         VERSION  PASSED  FAILED  UNCLEAR
         v3            2       0        1"#]]
     .assert_eq(&trigger(&nightly(), NOW_MS, PLAIN));
+}
+
+#[test]
+fn only_what_a_trigger_has_is_shown_and_a_tag_that_is_not_seen_is_failing() {
+    let spec = json!({ "brokers": ["nats://broker:4222"], "stream": "ORDERS", "subject": "orders.>" });
+    let queue = api::SourceSpec::Queue(serde_json::from_value(spec).unwrap());
+    let shown = trigger(&api::TriggerView { source: queue, ..nightly() }, NOW_MS, PLAIN);
+    assert!(shown.contains("retry    20 deliveries at most, waits of up to"), "{shown}");
+    assert!(!shown.contains("\nticks    "), "{shown}");
+
+    let spec = json!({ "artifact": "oci://registry.example.com/app:prod" });
+    let watch: api::WatchView = serde_json::from_value(json!({ "failing": "no such tag" })).unwrap();
+    let watched = api::TriggerView {
+        source: api::SourceSpec::Watch(serde_json::from_value(spec).unwrap()),
+        watch: Some(watch),
+        paused: None,
+        ..nightly()
+    };
+    assert!(triggers(&[watched], NOW_MS, PLAIN).contains("  failing  "));
 }
 
 #[test]

@@ -64,6 +64,7 @@ fn rollout() -> api::RolloutView {
         lasted_ms: 34_567,
         lasts_ms: 60_000,
         reason: None,
+        provenance: None,
         gate: Some(api::GateView {
             verdict: "wait".to_owned(),
             reason: "34 requests on the canary and 306 on stable, 100 needed of each".to_owned(),

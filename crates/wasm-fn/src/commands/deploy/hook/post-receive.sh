@@ -15,6 +15,7 @@ stage=@STAGE@
 branch=@BRANCH@
 build=@BUILD@
 file=@FILE@
+seconds_max=@SECONDS@
 
 say() {
     printf 'wasm-fn: %s\n' "$*"
@@ -28,6 +29,19 @@ fail() {
 # In a subshell, so that its end takes the checkout with it.
 release() (
     commit=$1
+    # One push at a time. The lock ends with this subshell, and no program that the build leaves behind has it.
+    exec 9>"$(git rev-parse --absolute-git-dir)/wasm-fn.lock"
+    if ! flock -n 9; then
+        say "waiting for the push before this one"
+        flock -w "$seconds_max" 9 ||
+            fail "the push before this one has not ended after ${seconds_max}s; push again"
+    fi
+    # A later push may have come first. It is the one that counts, and its own hook deploys it.
+    tip=$(git rev-parse --verify --quiet "refs/heads/$branch")
+    if [ "$tip" != "$commit" ]; then
+        say "the branch $branch is somewhere else by now; $(git log -1 --format=%h "$commit") is not deployed"
+        exit 0
+    fi
     work=$(mktemp -d) || fail "no temporary directory can be made"
     trap 'rm -rf "$work"' EXIT
     trap 'exit 1' HUP INT TERM
@@ -53,8 +67,16 @@ release() (
     cd "$work/checkout" || exit 1
     if [ -n "$build" ]; then
         say "building $short: $build"
-        (unset WASM_FN_TOKEN && exec sh -c "$build") </dev/null ||
-            fail "the build of $short ended with status $?; $function in stage $stage is as it was"
+        (unset WASM_FN_TOKEN && exec timeout -k 10 "$seconds_max" sh -c "$build") </dev/null 9>&-
+        status=$?
+        case $status in
+            0) ;;
+            124)
+                fail "the build of $short was ended after ${seconds_max}s;" \
+                    "$function in stage $stage is as it was"
+                ;;
+            *) fail "the build of $short ended with status $status; $function in stage $stage is as it was" ;;
+        esac
     fi
     if [ -n "$token_file" ]; then
         WASM_FN_TOKEN=$(cat "$token_file") || fail "the token in $token_file cannot be read"
@@ -65,7 +87,7 @@ release() (
     if [ -n "$file" ]; then
         set -- "$@" -- "$file"
     fi
-    wasm-fn deploy "$@" </dev/null
+    wasm-fn deploy "$@" </dev/null 9>&-
     status=$?
     case $status in
         0) say "deployed $short" ;;
@@ -75,6 +97,10 @@ release() (
         *) fail "$short is not deployed, as said above; see wasm-fn status $function for what serves" ;;
     esac
 )
+
+for program in flock timeout; do
+    command -v "$program" >/dev/null || fail "there is no $program on the path of this git server: $PATH"
+done
 
 failed=0
 while read -r _ new ref; do

@@ -14,7 +14,19 @@ fn hook(words: &[&str]) -> Hook {
 #[test]
 fn a_hook_has_what_it_was_asked_for() {
     let build = "make 'all' && echo $HOME";
-    let words = ["hello", "-s", "staging", "-b", "release/1", "--build", build, "--file", "a b.wasm"];
+    let words = [
+        "hello",
+        "-s",
+        "staging",
+        "-b",
+        "release/1",
+        "--build",
+        build,
+        "--file",
+        "a b.wasm",
+        "--timeout",
+        "90s",
+    ];
     let printed = script(&hook(&[&words[..], &["--", "--canary=10% of beta,beta", "--wait"]].concat()));
     for line in [
         "function=hello\n",
@@ -22,6 +34,7 @@ fn a_hook_has_what_it_was_asked_for() {
         "branch=release/1\n",
         "build='make '\\''all'\\'' && echo $HOME'\n",
         "file='a b.wasm'\n",
+        "seconds_max=90\n",
         "--message=\"$message\" '--canary=10% of beta,beta' --wait\n",
     ] {
         assert!(printed.contains(line), "{line}: {printed}");
@@ -33,7 +46,7 @@ fn a_hook_has_what_it_was_asked_for() {
 fn a_hook_without_options_deploys_main_to_the_live_stage() {
     let printed = script(&hook(&["hello"]));
     assert!(!printed.contains("@OPTIONS@") && !printed.contains("=@"), "{printed}");
-    assert!(printed.contains("stage=live\nbranch=main\nbuild=''\nfile=''\n"), "{printed}");
+    assert!(printed.contains("stage=live\nbranch=main\nbuild=''\nfile=''\nseconds_max=1800\n"), "{printed}");
     // What stands in a value is not filled in.
     let printed = script(&hook(&["hello", "--build", "echo @FILE@"]));
     assert!(printed.contains("build='echo @FILE@'\nfile=''\n"), "{printed}");

@@ -23,6 +23,7 @@ pub(in crate::commands::watch) fn rollout(canary: &str, started_ms: u64) -> Roll
         lasts_ms: 60_000,
         reason: None,
         gate: None,
+        provenance: None,
     }
 }
 
