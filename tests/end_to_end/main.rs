@@ -62,6 +62,8 @@ mod machine;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod packaged;
+#[cfg(test)]
 mod permitted;
 #[cfg(test)]
 mod previewing;
