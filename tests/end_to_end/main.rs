@@ -22,6 +22,8 @@ mod colleagues;
 #[cfg(test)]
 mod compiling;
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod draining;
 #[cfg(test)]
 mod durability;
