@@ -122,10 +122,29 @@ async fn approval_of_a_revoked_token_does_not_count_and_a_rejected_release_is_go
     assert_eq!(second.stdout.trim(), "hello v1 needs one more approval for stage live");
     let status = people.node.cli_ok(&["status", "hello"]).await;
     assert!(status.contains("1 of 2 approvals (by bob)"), "{status}");
-    people.by(&people.bob, &["reject", "hello", "-m", "not today"]).await.ok();
+    // Whoever gets a token of that name next has not approved anything, and neither has the one who rotates.
+    let ann = People::token(&people.node, "ann", "viewer").await;
+    people.node.cli_ok(&["tokens", "rotate", "bob"]).await;
+    let status = people.by(&ann, &["status", "hello"]).await.ok().stdout;
+    assert!(status.contains("0 of 2 approvals"), "{status}");
+    people.node.cli_ok(&["reject", "hello", "-m", "not today"]).await;
     people.node.cli(&["approve", "hello"]).await.refused(&["no release of `hello` waits"]);
     let versions = people.node.cli_ok(&["versions", "hello"]).await;
     assert!(versions.contains("v1"), "the version stays: {versions}");
+}
+
+#[tokio::test]
+async fn release_that_nobody_approved_in_time_needs_another_deployment() {
+    let people = People::gather("[stage.live]\nprotected = true\napprovers = 1\nexpires = \"1ms\"\n").await;
+    people.deploy(&people.ci, "hello-v1", &[]).await.ok();
+    let status = people.node.cli_ok(&["status", "hello"]).await;
+    assert!(status.contains("0 of 1 approvals, its time is over"), "{status}");
+    let late = people.by(&people.ann, &["approve", "hello"]).await;
+    late.refused(&["the time to approve the release is over, expected another deployment"]);
+    assert_eq!(people.answers().await, "nobody");
+    let before = people.node.revision().await;
+    people.deploy(&people.ci, "hello-v1", &[]).await.ok();
+    assert!(people.node.revision().await > before, "the same deployment asks again");
 }
 
 #[tokio::test]
@@ -167,6 +186,7 @@ async fn rules_that_cannot_hold_are_refused() {
     for (rules, fact) in [
         ("[stage.live]\napprovers = 2\n", "expected `protected = true`"),
         ("[stage.live]\nprotected = true\napprovers = 101\n", "expected at most 100"),
+        ("[stage.live]\nprotected = true\nexpires = \"0s\"\n", "expires: found less than 1ms"),
         ("[stage.Live]\nprotected = true\n", "stage name \"Live\""),
         ("[stage.live]\nprotect = true\n", "unknown field `protect`"),
     ] {

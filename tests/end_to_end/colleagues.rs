@@ -37,7 +37,21 @@ async fn a_ci_job_deploys_to_staging_and_a_releaser_takes_it_live() {
         "`ci` is for function `hel*` in stage `staging`, expected one for stage `live` of `hello`",
     ]);
     let refused = as_token(&node, &ci, &["promote-stage", "hello", "staging", "live"]).await;
-    refused.refused(&["`hello` has no traffic in stage `live`"]);
+    let facts = ["`hello` has no traffic in stage `live`", "`ci` is for function `hel*` in stage `staging`"];
+    refused.refused(&facts);
+    let refused = as_token(&node, &ci, &["deploy", &v2, "-f", "other", "-s", "staging"]).await;
+    refused.refused(&["`ci` is for function `hel*` in stage `staging`, expected one for `other`"]);
+    // What it may not see is told like what does not exist.
+    for name in ["other", "others"] {
+        if name == "other" {
+            node.cli_ok(&["deploy", &v1, "-f", name]).await;
+        }
+        let hidden = as_token(&node, &ci, &["status", name]).await;
+        let cause = format!("there is no function `{name}`");
+        hidden.refused(&[&cause, "the token `ci` is for function `hel*` in stage `staging`"]);
+    }
+    let shown = as_token(&node, &ci, &["whoami"]).await.ok().stdout;
+    assert!(shown.contains(" deploy,") && !shown.contains("read-audit"), "it may read no audit log: {shown}");
     let refused = as_token(&node, &ci, &["traffic", "hello", "-s", "staging", "v1=100%"]).await;
     refused.refused(&["`ci` has the role deployer", "`move-traffic`: releaser, admin"]);
     as_token(&node, &ci, &["logs", "hello", "-s", "live"]).await.refused(&["`live`"]);
@@ -122,6 +136,8 @@ async fn rotated_admin_token_is_in_the_data_directory_and_survives_a_restart() {
     let node = Node::start_on(folder, &[]).await;
     assert_eq!(node.token, new.trim());
     node.cli_ok(&["functions"]).await;
+    let facts = ["cannot be revoked", "run `wasm-fn tokens rotate`"];
+    node.cli(&["tokens", "revoke", "admin"]).await.refused(&facts);
     as_token(&node, &old, &["functions"]).await.refused(&["no token of this node"]);
 }
 
@@ -152,6 +168,14 @@ async fn malformed_rights_are_refused_by_name() {
     refused(&["admin", "--role", "viewer"], 1, "the name `admin` belongs to the node").await;
     refused(&["a", "--role", "viewer", "--ttl", "0s"], 1, "would expire at once").await;
     // Patterns and stages that match nothing yet are no error: functions may come.
-    node.cli_ok(&["tokens", "create", "a", "--role", "viewer", "-f", "nobody-*", "-s", "nowhere"]).await;
+    node.cli_ok(&["deploy", &file("hello-v1"), "-f", "hello"]).await;
+    let args = ["tokens", "create", "a", "--role", "viewer", "-f", "nobody-*", "-f", "hel*", "-s", "nowhere"];
+    let created = node.cli(&args).await.ok().stderr;
+    for note in
+        ["note: no function is called nobody-* so far", "note: no function has the stage nowhere so far"]
+    {
+        assert!(created.contains(note), "{created}");
+    }
+    assert!(!created.contains("hel* so far"), "{created}");
     refused(&["a", "--role", "viewer"], 1, "there is already a token `a`").await;
 }

@@ -319,7 +319,9 @@ async fn certificates_and_keys_that_cannot_be_used_are_refused_by_name() {
     std::fs::write(&cert, "nonsense").unwrap();
     not_started(&folder, &TLS, &["a.pem", "found no certificate", "-----BEGIN CERTIFICATE-----"]).await;
     std::fs::remove_file(&cert).unwrap();
-    not_started(&folder, &TLS, &["a.pem", "No such file"]).await;
+    let told = run(&mut serve(&folder, &TLS)).await;
+    told.refused(&["a.pem", "No such file"]);
+    assert_eq!(told.stderr.matches("No such file").count(), 1, "{}", told.stderr);
     folder.write_pair("a", &pair);
     std::fs::write(&key, "nonsense").unwrap();
     not_started(&folder, &TLS, &["a.key", "found no private key"]).await;

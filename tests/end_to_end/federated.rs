@@ -61,7 +61,7 @@ async fn ci_job_deploys_to_its_stage_and_nowhere_else() {
     assert_eq!(node.http.get("/shop-cart").await.ok().version(), "v1");
     let who =
         "the token `github-shop/repo:org/shop:ref:refs/heads/main` is for function `shop-*` in stage `live`";
-    as_token(&node, &ci, &["deploy", &v1, "-f", "bank"]).await.refused(&[who, "of `bank`"]);
+    as_token(&node, &ci, &["deploy", &v1, "-f", "bank"]).await.refused(&[who, "expected one for `bank`"]);
     as_token(&node, &ci, &["deploy", &v1, "-f", "shop-cart", "-s", "staging"])
         .await
         .refused(&[who, "expected one for stage `staging` of `shop-cart`"]);

@@ -236,10 +236,12 @@ async fn node_with_another_key_does_not_start() {
     let folder = node.kill().await;
     let mut command = serve(&folder, &[]);
     command.env("WASM_FN_SECRETS_KEY", format!("wfk_{}", "0123456789abcdef".repeat(4)));
-    run(&mut command).await.refused(&[
+    let told = run(&mut command).await;
+    assert_eq!(told.stderr.matches("and this node has").count(), 1, "{}", told.stderr);
+    told.refused(&[
         "secrets cannot be opened",
         "sealed under the node key",
-        "and this node has",
+        "start it with the key that it had",
     ]);
     let node = Node::start_on(folder, &[]).await;
     node.deploy_with("hello", "secrets", json!({ "secrets": ["API_KEY"] })).await;

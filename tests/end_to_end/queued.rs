@@ -24,6 +24,9 @@ const ORDINARY: (u64, u64, u64) = (20_000, 4, 2);
 /// One in this many messages is one that the function refuses.
 const POISON_EVERY: u64 = 500;
 
+/// Most dead letters that are listed at once.
+const DEAD_SHOWN: u64 = 1000;
+
 /// A command that answers by the first byte of its input: `p` is refused with 422, `f` fails with 500, and
 /// everything else is handled.
 const PICKY: &str = r#"(module
@@ -104,7 +107,8 @@ async fn settled(jetstream: &jetstream::Context, count: u64) {
 
 /// The numbers in the stream of the dead letters.
 async fn dead(node: &Node) -> BTreeSet<u64> {
-    let list = node.cli_json(&["events", "list", "hello", "queue", "--dead", "-n", "1000"]).await;
+    let shown = DEAD_SHOWN.to_string();
+    let list = node.cli_json(&["events", "list", "hello", "queue", "--dead", "-n", &shown]).await;
     let ids = list["events"].as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap());
     ids.map(|id| id.split(':').nth(1).unwrap().parse().unwrap()).collect()
 }
@@ -336,8 +340,10 @@ async fn no_message_is_lost_whoever_is_killed() {
     add(&node, &server.url(), &["--concurrency", "50"]).await;
     let mut poison = BTreeSet::new();
     let mut acks = Vec::new();
+    // No more than one page of dead letters shows.
+    let poison_every = POISON_EVERY.max(messages.div_ceil(DEAD_SHOWN));
     for number in 1..=messages {
-        let text = if number % POISON_EVERY == 0 {
+        let text = if number % poison_every == 0 {
             poison.insert(number);
             "poison".to_owned()
         } else {

@@ -73,6 +73,14 @@ impl Rights {
         if reaches { Ok(()) } else { Err(Denial::Scope) }
     }
 
+    /// The permissions that these rights give for anything at all.
+    pub fn permissions(&self) -> impl Iterator<Item = Permission> {
+        let is_everything = self.scope.is_everything();
+        Permission::ALL.into_iter().filter(move |permission| {
+            self.roles.meets(permission.roles()) && (is_everything || permission.reach() != Reach::Everything)
+        })
+    }
+
     /// Whether `target` may be used by `permission`.
     pub fn allow(&self, permission: Permission, target: Target<'_>) -> bool {
         self.check(permission, target).is_ok()

@@ -222,11 +222,18 @@ impl Caller {
         let out_of_scope = || {
             let wanted = match permission.reach() {
                 Reach::Everything => "all functions in all stages".to_owned(),
-                Reach::Stage if matches!(target, Target::Function(_)) => format!("all stages of {what}"),
+                Reach::Stage if matches!(target, Target::Function(_)) && refusal == Denial::Scope => {
+                    format!("all stages of {what}")
+                }
                 _ => what.clone(),
             };
             let detail = format!("the token `{name}` is for {scope}, expected one for {wanted}");
             ApiError::forbidden(detail).help("ask an admin for a token whose scope has it")
+        };
+        // The same for what exists and for what does not, so it tells only what the holder may know.
+        let hidden = |error: ChangeError| {
+            let help = format!("the token `{name}` is for {scope}; for it, nothing else exists");
+            ApiError::from(error).help(help)
         };
         let error = match (refusal, target) {
             // Who deploys may make a function, so the answer tells nothing about what exists.
@@ -234,10 +241,10 @@ impl Caller {
                 out_of_scope()
             }
             (Denial::HiddenFunction, Target::Function(function) | Target::Stage(function, _)) => {
-                ChangeError::NoSuchFunction(function.clone()).into()
+                hidden(ChangeError::NoSuchFunction(function.clone()))
             }
             (Denial::HiddenStage, Target::Stage(function, stage)) => {
-                ChangeError::NoSuchStage { function: function.clone(), stage: stage.clone() }.into()
+                hidden(ChangeError::NoSuchStage { function: function.clone(), stage: stage.clone() })
             }
             (Denial::Role, _) => {
                 let has = permission.roles();

@@ -346,6 +346,7 @@ impl From<ChangeError> for ApiError {
                 (StatusCode::CONFLICT, "approval-needed", "others have to approve the version")
             }
             E::NoSuchToken(_) => (StatusCode::NOT_FOUND, "no-such-token", "there is no such token"),
+            E::TokenOfNode(_) => (StatusCode::CONFLICT, "token-of-node", "the token belongs to the node"),
             E::TokenExists(_) => (StatusCode::CONFLICT, "token-exists", "the name is taken"),
             E::ReservedName(_) => (StatusCode::BAD_REQUEST, "invalid-name", "the name is reserved"),
             E::Expired => (StatusCode::BAD_REQUEST, "invalid-request", "the request is malformed"),
@@ -399,6 +400,7 @@ impl From<ChangeError> for ApiError {
                  {stage}`"
             )),
             E::NoSuchToken(_) => problem.help("run `wasm-fn tokens list` to list the tokens"),
+            E::TokenOfNode(_) => problem.help("run `wasm-fn tokens rotate` to replace its secret at once"),
             E::TokenExists(name) => {
                 problem.help(format!("run `wasm-fn tokens rotate {name}` to give it a new secret"))
             }

@@ -170,7 +170,7 @@ pub struct TokenRevoked {
 pub struct CallerView {
     /// The token that the request was made with.
     pub token: TokenView,
-    /// The permissions of its roles.
+    /// The permissions of its roles, without those that need more than its scope.
     #[schema(value_type = Vec<PermissionWord>)]
     pub permissions: Vec<String>,
 }

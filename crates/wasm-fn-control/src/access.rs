@@ -33,7 +33,7 @@ const PREFIX: &str = "wfn_";
 const TOKEN_KEY_PREFIX: &str = "wftk_";
 
 /// The name of the token in the data directory.
-const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";
 
 /// The prefix of every preview token.
 const PREVIEW_PREFIX: &str = "wfp_";

@@ -278,7 +278,7 @@ fn no_uploads() -> Problem {
             permission.roles()
         ),
         code: "forbidden".to_owned(),
-        help: Some("run `wasm-fn tokens show` to see what the token may do".to_owned()),
+        help: Some("run `wasm-fn whoami` to see what the token may do".to_owned()),
         revision: None,
     }
 }

@@ -113,7 +113,7 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         insecure_admin: false,
     };
     let node = Node::start(options).await;
-    node.map_err(|error| Fault::new("start", "the node did not start", format!("{error:#}")))
+    node.map_err(|error| Fault::caused("start", "the node did not start", &error))
 }
 
 struct Tour {

@@ -63,6 +63,11 @@ impl Fault {
         }))
     }
 
+    /// `error` did not happen because of `failure` and what caused that.
+    pub(crate) fn caused(code: &str, error: impl Into<String>, failure: &anyhow::Error) -> Self {
+        Self::new(code, error, causes(failure))
+    }
+
     /// Adds advice on what to do about it.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         if let Self::Told(told) = &mut self {
@@ -86,3 +91,19 @@ impl Fault {
         Self::new("output", "standard output cannot be written to", error)
     }
 }
+
+/// What `failure` and each of its causes say. Some errors end with what their cause says, which is told once.
+fn causes(failure: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in failure.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -73,6 +73,17 @@ fn tokens_and_backups_need_everything_in_scope() {
 }
 
 #[test]
+fn permissions_that_need_everything_are_given_to_nobody_with_less() {
+    let all: Vec<_> = Rights::all().permissions().collect();
+    assert_eq!(all, Permission::ALL);
+    let scoped: Vec<_> = rights(&[AccessRole::Admin], &["shop-*"], &[]).permissions().collect();
+    assert!(scoped.contains(&Permission::ManageSecrets), "{scoped:?}");
+    for permission in Permission::ALL {
+        assert_eq!(scoped.contains(&permission), permission.reach() != Reach::Everything, "{permission:?}");
+    }
+}
+
+#[test]
 fn each_role_has_what_the_table_says() {
     let words = |role| {
         let has = Permission::ALL.into_iter().filter(|permission| permission.roles().contains(role));

@@ -7,7 +7,7 @@ use axum::{
     extract::{FromRequestParts, State},
 };
 use http::request::Parts;
-use wasm_fn_access::{Permission, Rights, Target, Token};
+use wasm_fn_access::{Rights, Target, Token};
 use wasm_fn_api as api;
 use wasm_fn_control::{Actor, Control, CreateToken, Proof, host::Host, state::ChangeError};
 use wasm_fn_core::TokenName;
@@ -49,8 +49,8 @@ pub(crate) async fn caller<H: Host, S: Store>(
             api::TokenView { name, id, expires_ms: *until_ms, ..of_data_dir(rights) }
         }
     };
-    let permissions = Permission::ALL.into_iter().filter(|permission| rights.roles.meets(permission.roles()));
-    Json(api::CallerView { token, permissions: permissions.map(|p| p.as_str().to_owned()).collect() })
+    let permissions = rights.permissions().map(|permission| permission.as_str().to_owned());
+    Json(api::CallerView { token, permissions: permissions.collect() })
 }
 
 /// Lists tokens, sorted by name, without their secrets.

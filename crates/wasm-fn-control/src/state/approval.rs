@@ -30,8 +30,9 @@ pub struct Approve<'a> {
 }
 
 impl Proposal {
-    /// The approvals that count: those whose tokens are still valid among `tokens`. People whom another party
-    /// vouches for have no token of the node, so theirs stay.
+    /// The approvals that count: those whose tokens are still valid among `tokens`. A token that was
+    /// rotated, or created anew under the name of one that was revoked, is another. People whom another
+    /// party vouches for have no token of the node, so theirs stay.
     pub fn valid_approvals<'a>(
         &'a self,
         tokens: &'a Tokens,
@@ -40,7 +41,9 @@ impl Proposal {
         self.approvals.iter().filter(move |approval| {
             let name: Result<TokenName, _> = approval.by.parse();
             match (&approval.token, name) {
-                (Some(_), Ok(name)) => tokens.get(&name).is_some_and(|token| token.is_valid(now_ms)),
+                (Some(id), Ok(name)) => {
+                    tokens.get(&name).is_some_and(|token| token.is_valid(now_ms) && token.hash.id() == *id)
+                }
                 _ => true,
             }
         })

@@ -195,6 +195,9 @@ pub enum ChangeError {
     /// No token has this name.
     #[error("there is no token `{0}`")]
     NoSuchToken(TokenName),
+    /// The token is the one in the data directory.
+    #[error("the token `{0}` is that of the node's data directory, which cannot be revoked")]
+    TokenOfNode(TokenName),
     /// A token has this name.
     #[error("there is already a token `{0}`, expected another name")]
     TokenExists(TokenName),

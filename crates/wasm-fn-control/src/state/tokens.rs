@@ -5,13 +5,15 @@ use std::sync::Arc;
 use wasm_fn_access::{Rights, Token, TokenHash};
 use wasm_fn_core::TokenName;
 
+use crate::access::ADMIN;
+
 use super::{AccessChange, ChangeError, State};
 
 /// Most tokens of a node.
 const TOKENS_MAX: usize = 10_000;
 
 /// Names that the journal gives to the node's own doings and to the token in the data directory.
-const RESERVED: [&str; 3] = ["admin", "node", "rollout"];
+const RESERVED: [&str; 3] = [ADMIN, "node", "rollout"];
 
 /// A token to create.
 #[derive(Clone, Debug)]
@@ -69,8 +71,11 @@ impl State {
     /// Plans the end of a token.
     ///
     /// # Errors
-    /// If there is no such token.
+    /// If there is no such token, or it is the one in the data directory.
     pub fn plan_revoke_token(&self, name: TokenName) -> Result<AccessChange, ChangeError> {
+        if name.as_str() == ADMIN {
+            return Err(ChangeError::TokenOfNode(name));
+        }
         match self.tokens.get(&name) {
             Some(_) => Ok(AccessChange::RevokeToken { name }),
             None => Err(ChangeError::NoSuchToken(name)),

@@ -18,8 +18,8 @@ const AT_ONCE: usize = 2;
 /// Most components that are compiled or wait for that.
 const ADMITTED_MAX: usize = 64;
 
-/// Niceness of the threads. Beside a busy data plane they get a tenth of a core, so a compilation is slow but
-/// ends.
+/// Niceness of the threads. Beside a busy data plane they get a tenth of each core, so a compilation is slow
+/// but ends. Where cores are free, it has all of them.
 const NICE: i32 = 10;
 
 /// Stack of a compiling thread, bytes. While it waits for a part of one component it may begin another.
@@ -80,13 +80,13 @@ impl Compiler {
     }
 }
 
-/// Starts the threads on which wasmtime compiles in parallel: one for each core but one.
+/// Starts the threads on which wasmtime compiles in parallel: one for each core.
 fn start_threads() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let built = rayon::ThreadPoolBuilder::new()
-            .num_threads(cores.saturating_sub(1).max(1))
+            .num_threads(cores)
             .thread_name(|at| format!("compile-{at}"))
             .stack_size(STACK_BYTES)
             .start_handler(|_| {

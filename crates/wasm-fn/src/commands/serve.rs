@@ -1,5 +1,6 @@
 //! `wasm-fn serve`: runs a node until it has drained, or until a new process has taken over.
 
+use wasm_fn_control::OpenError;
 use wasm_fn_pool::PlanOptions;
 
 use super::DONE;
@@ -17,9 +18,21 @@ pub(super) async fn run(args: args::Serve) -> Result<u8, Fault> {
     let mut signals = signals.map_err(|error| Fault::new("system", "signals cannot be received", error))?;
     machine::raise_descriptors();
     let node = Node::start_service(options(config)?).await;
-    let node = node.map_err(|error| Fault::new("start", "the node did not start", format!("{error:#}")))?;
+    let node = node.map_err(|error| not_started(&error))?;
     signals.obey(node, drain_timeout).await;
     Ok(DONE)
+}
+
+/// Why the node did not start.
+fn not_started(error: &anyhow::Error) -> Fault {
+    let fault = Fault::caused("start", "the node did not start", error);
+    match error.downcast_ref() {
+        Some(OpenError::Key(_)) => fault.help(
+            "start it with the key that it had: as secrets.key in the data directory, in WASM_FN_SECRETS_KEY, or by \
+             `secrets_key_command`",
+        ),
+        _ => fault,
+    }
 }
 
 fn options(config: config::Serve) -> Result<NodeOptions, Fault> {

@@ -115,6 +115,10 @@ impl RawStage {
             return Err(BadValue::new(format!("{key}.approvers"), reason));
         }
         let expires = duration(&format!("{key}.expires"), expires)?.unwrap_or(APPROVAL_TIME);
+        if expires < Duration::from_millis(1) {
+            let reason = "found less than 1ms, expected a time in which others can approve";
+            return Err(BadValue::new(format!("{key}.expires"), reason));
+        }
         Ok(StageRule { protected, approvers, expires })
     }
 }

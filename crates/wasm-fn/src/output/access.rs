@@ -1,6 +1,8 @@
 //! Tokens and the audit log, as tables.
 
+use wasm_fn_access::FunctionPattern;
 use wasm_fn_api as api;
+use wasm_fn_core::{FunctionName, StageName};
 
 use super::{
     Look,
@@ -44,6 +46,27 @@ pub(crate) fn proposal(proposal: &api::ProposalView, now_ms: u64) -> String {
         text += &format!("\n         it can do more: {}", proposal.growth.join("; "));
     }
     visible(&text)
+}
+
+/// A note for each pattern that no function of `list` matches, and each stage that none of them has.
+pub(crate) fn unmatched(
+    list: &api::FunctionList,
+    patterns: &[FunctionPattern],
+    stages: &[StageName],
+) -> Vec<String> {
+    let of_patterns = patterns.iter().filter(|pattern| {
+        let mut names =
+            list.functions.iter().filter_map(|function| function.function.parse::<FunctionName>().ok());
+        !pattern.is_all() && !names.any(|name| pattern.matches(&name))
+    });
+    let of_stages = stages.iter().filter(|stage| {
+        let mut found = list.functions.iter().flat_map(|function| &function.stages);
+        !found.any(|summary| summary.stage == stage.as_str())
+    });
+    let of_patterns = of_patterns.map(|pattern| format!("note: no function is called {pattern} so far"));
+    of_patterns
+        .chain(of_stages.map(|stage| format!("note: no function has the stage {stage} so far")))
+        .collect()
 }
 
 /// `tokens list`.

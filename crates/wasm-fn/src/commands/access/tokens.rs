@@ -1,11 +1,14 @@
 //! `wasm-fn tokens`.
 
 use http::Method;
+use wasm_fn_access::FunctionPattern;
 use wasm_fn_api as api;
+use wasm_fn_core::StageName;
 
 use crate::{
     args::{self, TokensCommand},
-    commands::{DONE, connect},
+    client::Client,
+    commands::{DONE, connect, functions},
     fault::Fault,
     output::{Output, access},
 };
@@ -43,9 +46,22 @@ async fn create(args: args::TokensCreate, output: Output) -> Result<u8, Fault> {
     let created: Result<api::TokenCreated, _> = client.call(Method::POST, "/v1/tokens", Some(&request)).await;
     let created = created.map_err(|error| error.fault(format!("the token `{name}` was not created")))?;
     output.talk(&format!("token {}", access::rights(&created.token)));
+    for note in unmatched(&client, &functions, &stages).await {
+        output.talk(&note);
+    }
     output.talk("it is not shown again; pass it as WASM_FN_TOKEN or with --token:");
     output.data(&created, |created| created.secret.clone())?;
     Ok(DONE)
+}
+
+/// Which of the patterns and stages have nothing on the node so far. That is no error, but perhaps a mistake.
+async fn unmatched(client: &Client, patterns: &[FunctionPattern], stages: &[StageName]) -> Vec<String> {
+    if patterns.is_empty() && stages.is_empty() {
+        return Vec::new();
+    }
+    // The token exists: that the list cannot be had is no reason to fail.
+    let Ok(list) = functions::all(client).await else { return Vec::new() };
+    access::unmatched(&list, patterns, stages)
 }
 
 async fn list(args: args::TokensList, output: Output) -> Result<u8, Fault> {
