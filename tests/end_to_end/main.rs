@@ -22,6 +22,8 @@ mod colleagues;
 #[cfg(test)]
 mod compiling;
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod draining;
 #[cfg(test)]
 mod durability;
@@ -61,6 +63,8 @@ mod logging_in;
 mod machine;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod packaged;
 #[cfg(test)]
 mod permitted;
 #[cfg(test)]

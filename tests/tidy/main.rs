@@ -9,6 +9,8 @@ mod edges;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod map;
 #[cfg(test)]
 mod names;

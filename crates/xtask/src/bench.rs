@@ -14,7 +14,7 @@ use crate::{cargo, output, pgo::built_by_profile, run as run_command};
 /// What to measure, and how. The load bench has the defaults.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Bench {
-    /// Also measure the peers, and update the tables and the chart in docs/explanation/ unless --only is given
+    /// Also measure the peers, and update tables and chart in docs/explanation/ unless --only is given
     #[arg(long)]
     pub compare: bool,
     /// Measure only items with NAME in their own name or in a budget's name; may be repeated
