@@ -8,6 +8,7 @@ use crate::{
     results::{Latency, Row, Sample},
     stats::Spread,
     systems::{self, Release},
+    tls,
 };
 
 /// A system's name and its guest.
@@ -98,14 +99,48 @@ pub(crate) const ADDED: [Added; 2] = [
     },
 ];
 
+/// What TLS may cost ours beside the limit.
+pub(crate) struct TlsBound {
+    pub(crate) name: &'static str,
+    required: Required,
+    of: fn(&tls::Round) -> f64,
+}
+
+pub(crate) const TLS: [TlsBound; 3] = [
+    TlsBound {
+        name: "wasm-fn: what TLS adds to a request / to hyper alone",
+        required: Required::AtMost(1.15),
+        of: |round| round.ours.added_us() / round.limit.added_us(),
+    },
+    TlsBound {
+        name: "wasm-fn: new TLS connections a second / hyper alone",
+        required: Required::AtLeast(0.9),
+        of: |round| round.ours.connections.per_second / round.limit.connections.per_second,
+    },
+    TlsBound {
+        name: "wasm-fn: new TLS connections a second of CPU / hyper alone",
+        required: Required::AtLeast(0.9),
+        of: |round| round.limit.connections.cpu_us / round.ours.connections.cpu_us,
+    },
+];
+
 /// A requirement, and what was found of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Check {
     pub(crate) name: String,
-    pub(crate) at_most: f64,
+    #[serde(flatten)]
+    pub(crate) required: Required,
     pub(crate) unit: Unit,
     /// Round by round; or why it is not known.
     pub(crate) found: Result<Spread, String>,
+}
+
+/// Where the median must lie.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Required {
+    AtMost(f64),
+    AtLeast(f64),
 }
 
 /// What a [`Check`] is in.
@@ -118,7 +153,10 @@ pub(crate) enum Unit {
 impl Check {
     /// Whether the median is what is required; absent when there is none.
     pub(crate) fn held(&self) -> Option<bool> {
-        self.found.as_ref().ok().map(|found| found.median <= self.at_most)
+        self.found.as_ref().ok().map(|found| match self.required {
+            Required::AtMost(most) => found.median <= most,
+            Required::AtLeast(least) => found.median >= least,
+        })
     }
 }
 
@@ -135,28 +173,44 @@ pub(crate) type Paired = (&'static Bound, Result<Vec<f64>, String>);
 /// Latencies of ours and of the limit, one after the other; or why they are not known.
 pub(crate) type Beside = Result<Vec<[Latency; 2]>, String>;
 
-/// Checks every budget of which both sides were to be measured, and those of the pairs that were.
-pub(crate) fn check(rows: &[Row], paired: &[Paired], latencies: Option<&Beside>) -> Vec<Check> {
+/// Checks every budget of which both sides were to be measured, and those of pairs, latencies and TLS if they
+/// were.
+pub(crate) fn check(
+    rows: &[Row],
+    paired: &[Paired],
+    latencies: Option<&Beside>,
+    tls: Option<&tls::Rounds>,
+) -> Vec<Check> {
     let mut checks: Vec<_> = RATIOS.iter().filter_map(|ratio| ratio.check(rows)).collect();
     for (bound, ratios) in paired {
         let found = ratios.as_deref().map_err(Clone::clone);
         checks.push(Check {
             name: bound.pair.name.to_owned(),
-            at_most: bound.at_most,
+            required: Required::AtMost(bound.at_most),
             unit: Unit::Ratio,
             found: found.and_then(|ratios| spread(ratios.iter().copied())),
         });
     }
-    let Some(latencies) = latencies else { return checks };
-    for Added { name, at_most_us, of } in &ADDED {
-        let found = latencies.as_deref().map_err(Clone::clone);
-        let found = found.and_then(|both| spread(both.iter().map(|[ours, limit]| of(ours) - of(limit))));
-        checks.push(Check {
+    if let Some(latencies) = latencies {
+        let latencies = latencies.as_deref().map_err(Clone::clone);
+        checks.extend(ADDED.iter().map(|Added { name, at_most_us, of }| {
+            let added = |both: &[[Latency; 2]]| spread(both.iter().map(|[ours, limit]| of(ours) - of(limit)));
+            Check {
+                name: (*name).to_owned(),
+                required: Required::AtMost(*at_most_us),
+                unit: Unit::Microseconds,
+                found: latencies.clone().and_then(added),
+            }
+        }));
+    }
+    if let Some(rounds) = tls {
+        let rounds = rounds.as_deref().map_err(Clone::clone);
+        checks.extend(TLS.iter().map(|TlsBound { name, required, of }| Check {
             name: (*name).to_owned(),
-            at_most: *at_most_us,
-            unit: Unit::Microseconds,
-            found,
-        });
+            required: *required,
+            unit: Unit::Ratio,
+            found: rounds.clone().and_then(|rounds| spread(rounds.iter().map(of))),
+        }));
     }
     checks
 }
@@ -171,7 +225,7 @@ impl Ratio {
         let cost = |sample: &Sample| sample.cpu_us_per_request;
         let found = pairs(&of.samples, &beside.samples)
             .and_then(|pairs| spread(pairs.map(|(of, beside)| cost(of) / cost(beside))));
-        Some(Check { name: self.name(), at_most: self.at_most, unit: Unit::Ratio, found })
+        Some(Check { name: self.name(), required: Required::AtMost(self.at_most), unit: Unit::Ratio, found })
     }
 }
 

@@ -20,6 +20,7 @@
 //! budgets held where they could be checked.
 
 mod budgets;
+mod certificate;
 mod chart;
 mod guests;
 mod http;
@@ -36,6 +37,7 @@ mod results;
 mod run;
 mod stats;
 mod systems;
+mod tls;
 mod wrk;
 mod zipf;
 
@@ -74,7 +76,13 @@ struct Args {
 enum Part {
     /// The limit: hyper alone.
     #[command(hide = true)]
-    Hyper { address: SocketAddr },
+    Hyper {
+        address: SocketAddr,
+        #[arg(long, requires = "tls_key")]
+        tls_cert: Option<PathBuf>,
+        #[arg(long, requires = "tls_cert")]
+        tls_key: Option<PathBuf>,
+    },
     /// The open loop: a job on standard input, what it saw on standard output.
     #[command(hide = true)]
     Drive,
@@ -142,7 +150,10 @@ struct Bench {
 fn main() -> ExitCode {
     let Args { part, bench } = Args::parse();
     let done = match part {
-        Some(Part::Hyper { address }) => systems::serve_hyper(address).map(|()| true),
+        Some(Part::Hyper { address, tls_cert, tls_key }) => {
+            let tls = tls_cert.as_deref().zip(tls_key.as_deref());
+            systems::serve_hyper(address, tls).map(|()| true)
+        }
         Some(Part::Drive) => drive().map(|()| true),
         None => bench.run(),
     };
@@ -192,6 +203,7 @@ impl Bench {
         let rows = choice.measure(ground, effort);
         let paired = choice.measure_pairs(ground, effort);
         let added = choice.measure_added(ground, effort);
+        let tls = choice.measure_tls(ground, effort);
         let results = Results {
             machine: Machine::here(),
             command: self.command.clone().unwrap_or_else(|| "load".to_owned()),
@@ -199,8 +211,9 @@ impl Bench {
             rounds: self.rounds,
             seconds: self.seconds,
             connections: self.connections,
-            checks: budgets::check(&rows, &paired, added.as_ref()),
+            checks: budgets::check(&rows, &paired, added.as_ref(), tls.as_ref()),
             rows,
+            tls,
             skipped,
         };
         report::print(&results);

@@ -6,9 +6,10 @@ use anyhow::{Context as _, Result, bail};
 use comfy_table::{Table, presets::ASCII_MARKDOWN};
 
 use crate::{
-    budgets::{Check, Unit},
+    budgets::{Check, Required, Unit},
     results::{Latency, Results, Row, Sample},
     stats::Spread,
+    tls::{Costs, Round},
 };
 
 /// What the written part of a page lies between.
@@ -45,10 +46,7 @@ fn cells(row: &Row) -> [String; 9] {
         row.latencies.as_ref().ok().and_then(|latencies| Spread::of(latencies.iter().map(of)))
     };
     let shown = |spread: Option<Spread>, digits: usize| {
-        spread.map_or_else(
-            || "refused".to_owned(),
-            |Spread { low, median, high }| format!("{median:.digits$} [{low:.digits$}–{high:.digits$}]"),
-        )
+        spread.map_or_else(|| "refused".to_owned(), |spread| self::shown(spread, digits))
     };
     let whole = |spread| shown(spread, 0);
     let cost = shown(sample(|sample| sample.cpu_us_per_request), 1);
@@ -65,6 +63,42 @@ fn cells(row: &Row) -> [String; 9] {
     ]
 }
 
+/// A row for each program that was measured with TLS; absent when none was.
+pub(crate) fn tls(results: &Results) -> Option<String> {
+    let rounds = results.tls.as_ref()?.as_ref().ok()?;
+    let mut table = Table::new();
+    table.load_style(ASCII_MARKDOWN);
+    table.set_header([
+        "system",
+        "CPU µs/request",
+        "with TLS",
+        "TLS adds",
+        "CPU µs/new TLS connection",
+        "new TLS connections/s",
+        "of its core",
+    ]);
+    let ours: fn(&Round) -> &Costs = |round| &round.ours;
+    for (name, costs) in [("wasm-fn", ours), ("hyper alone", |round| &round.limit)] {
+        let shown = |of: fn(&Costs) -> f64, digits| {
+            Spread::of(rounds.iter().map(|round| of(costs(round)))).map(|spread| shown(spread, digits))
+        };
+        table.add_row([
+            name.to_owned(),
+            shown(|costs| costs.plain_us, 1)?,
+            shown(|costs| costs.tls_us, 1)?,
+            shown(Costs::added_us, 1)?,
+            shown(|costs| costs.connections.cpu_us, 1)?,
+            shown(|costs| costs.connections.per_second, 0)?,
+            shown(|costs| costs.connections.busy, 2)?,
+        ]);
+    }
+    Some(table.to_string())
+}
+
+fn shown(Spread { low, median, high }: Spread, digits: usize) -> String {
+    format!("{median:.digits$} [{low:.digits$}–{high:.digits$}]")
+}
+
 /// A line for each figure that there is not, with the reason.
 pub(crate) fn refused(results: &Results) -> Vec<String> {
     let mut lines = Vec::new();
@@ -74,6 +108,9 @@ pub(crate) fn refused(results: &Results) -> Vec<String> {
         } else if let Err(reason) = &row.latencies {
             lines.push(format!("no latency for {}: {reason}", row.name()));
         }
+    }
+    if let Some(Err(reason)) = &results.tls {
+        lines.push(format!("no figure for TLS: {reason}"));
     }
     lines
 }
@@ -99,12 +136,11 @@ pub(crate) fn checks(checks: &[Check]) -> String {
             Some(false) => "no",
             None => "unknown",
         };
-        table.add_row([
-            check.name.clone(),
-            found,
-            format!("at most {}", shown(check.at_most)),
-            held.to_owned(),
-        ]);
+        let required = match check.required {
+            Required::AtMost(most) => format!("at most {}", shown(most)),
+            Required::AtLeast(least) => format!("at least {}", shown(least)),
+        };
+        table.add_row([check.name.clone(), found, required, held.to_owned()]);
     }
     table.to_string()
 }
@@ -140,6 +176,9 @@ fn section(results: &Results) -> String {
         versions.join("; "),
     );
     let _infallible = writeln!(text, "{}\n", figures(results));
+    if let Some(table) = tls(results) {
+        let _infallible = writeln!(text, "{table}\n");
+    }
     for line in refused(results).iter().chain(&results.skipped) {
         let _infallible = writeln!(text, "- {line}");
     }

@@ -76,21 +76,35 @@ impl Pair {
         Ok(ratios)
     }
 
-    /// One ratio. Refuses when the clients, and not the core, were what both waited for.
+    /// One ratio.
     fn round(&self, nodes: [&Served; 2], connections: u32, cores: Cores) -> Result<f64> {
-        let begun = now();
-        let [first, second] = thread::scope(|scope| {
-            let clients = nodes.map(|node| scope.spawn(move || cost(node, connections, cores.client)));
-            if self.sharing == Sharing::InTurns {
-                take_turns(nodes, || clients.iter().all(ScopedJoinHandle::is_finished))?;
-            }
-            let costs = clients.map(ScopedJoinHandle::join);
-            Ok::<_, anyhow::Error>(costs.map(|cost| cost.map_err(|_| anyhow!("a measuring thread panicked"))))
-        })?;
-        let (first, second) = (first??, second??);
-        saturated(first.cpu + second.cpu, begun.elapsed(), cores.server)?;
+        let [first, second] = costs(nodes, self.sharing, connections, ROUND, cores)?;
         Ok(first.per_request() / second.per_request())
     }
+}
+
+/// What each of `nodes` uses while all share the core for `duration`. Refuses when the clients, and not the
+/// core, were what they waited for.
+pub(crate) fn costs<const N: usize>(
+    nodes: [&Served; N],
+    sharing: Sharing,
+    connections: u32,
+    duration: Duration,
+    cores: Cores,
+) -> Result<[Cost; N]> {
+    let begun = now();
+    let costs = thread::scope(|scope| {
+        let clients = nodes.map(|node| scope.spawn(move || cost(node, connections, duration, cores.client)));
+        if sharing == Sharing::InTurns {
+            take_turns(&nodes, || clients.iter().all(ScopedJoinHandle::is_finished))?;
+        }
+        let joined = clients.into_iter().map(|client| client.join());
+        joined
+            .map(|cost| cost.map_err(|_| anyhow!("a measuring thread panicked"))?)
+            .collect::<Result<Vec<_>>>()
+    })?;
+    saturated(costs.iter().map(|cost| cost.cpu).sum(), begun.elapsed(), cores.server)?;
+    costs.try_into().map_err(|_| anyhow!("a node has no cost"))
 }
 
 /// Latencies of ours and of the limit, one second after the other, at half of the rate at which ours is
@@ -126,33 +140,37 @@ fn start_both(systems: [&System; 2], number: usize, ground: Ground<'_>) -> Resul
     }
 }
 
-/// Lets one of `nodes` work at a time until it is `over`, and both then.
-fn take_turns([mut works, mut waits]: [&Served; 2], over: impl Fn() -> bool) -> Result<()> {
-    waits.stop()?;
+/// Lets one of `nodes` work at a time until it is `over`, and all then.
+fn take_turns(nodes: &[&Served], over: impl Fn() -> bool) -> Result<()> {
+    nodes.iter().skip(1).try_for_each(|waits| waits.stop())?;
+    let mut works = 0;
     while !over() {
         thread::sleep(TURN);
-        works.stop()?;
-        waits.go_on()?;
-        std::mem::swap(&mut works, &mut waits);
+        nodes[works].stop()?;
+        works = (works + 1) % nodes.len();
+        nodes[works].go_on()?;
     }
-    waits.go_on()
+    nodes.iter().try_for_each(|waits| waits.go_on())
 }
 
 /// What one server used in a round.
-struct Cost {
-    cpu: Duration,
+pub(crate) struct Cost {
+    pub(crate) cpu: Duration,
     requests: u64,
+    pub(crate) requests_per_second: f64,
 }
 
 impl Cost {
     /// Server CPU per request, seconds.
-    fn per_request(&self) -> f64 {
+    pub(crate) fn per_request(&self) -> f64 {
         self.cpu.as_secs_f64() / self.requests as f64
     }
 }
 
-fn cost(served: &Served, connections: u32, core: usize) -> Result<Cost> {
+/// What `served` uses while `connections` from `core` keep it busy for `duration`.
+pub(crate) fn cost(served: &Served, connections: u32, duration: Duration, core: usize) -> Result<Cost> {
     let before = served.usage()?;
-    let load = wrk::drive(served, connections, ROUND, core)?;
-    Ok(Cost { cpu: served.usage()?.cpu_since(&before), requests: load.requests })
+    let load = wrk::drive(served, connections, duration, core)?;
+    let cpu = served.usage()?.cpu_since(&before);
+    Ok(Cost { cpu, requests: load.requests, requests_per_second: load.requests_per_second })
 }

@@ -17,6 +17,9 @@ pub(crate) fn data(text: &str) {
 /// Prints the figures, what has none, and how the budgets fared.
 pub(crate) fn print(results: &Results) {
     println!("{}", pages::figures(results));
+    if let Some(table) = pages::tls(results) {
+        println!("\n{table}");
+    }
     for line in pages::refused(results) {
         println!("{line}");
     }

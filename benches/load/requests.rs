@@ -16,6 +16,9 @@ const USERS: usize = 100;
 /// Requests until the cycle of a Zipf load begins anew.
 const ZIPF_LEN: usize = 20_000;
 
+/// The line of a head that ends the connection with the answer.
+const CLOSE: &str = "connection: close\r\n";
+
 /// Has `wrk` print how many answers it received and how many bytes, where its own report rounds.
 const REPORT: &str = "\
 function done(summary)
@@ -42,20 +45,22 @@ pub(crate) struct Requests {
     pub(crate) order: Vec<usize>,
     /// The body of every answer.
     pub(crate) answer: String,
+    /// Whether the connection ends with the answer, so that each request has one of its own.
+    pub(crate) closing: bool,
 }
 
 impl Requests {
     /// The same request again and again.
     pub(crate) fn same(path: &str, body: Option<&str>, answer: &str) -> Self {
         let only = Request { path: path.to_owned(), user: None, body: body.map(str::to_owned) };
-        Self { all: vec![only], order: vec![0], answer: answer.to_owned() }
+        Self { all: vec![only], order: vec![0], answer: answer.to_owned(), closing: false }
     }
 
     /// The same from many users in turn.
     pub(crate) fn of_users(self) -> Self {
         let first = &self.all[0];
         let all = (0..USERS).map(|user| Request { user: Some(format!("user-{user}")), ..first.clone() });
-        Self { all: all.collect(), order: (0..USERS).collect(), answer: self.answer }
+        Self { all: all.collect(), order: (0..USERS).collect(), ..self }
     }
 
     /// To many functions by Zipf's law.
@@ -64,7 +69,19 @@ impl Requests {
             .iter()
             .map(|function| Request { path: format!("/{function}"), user: None, body: None })
             .collect();
-        Self { all, order: zipf::draws(functions.len(), ZIPF_LEN), answer: answer.to_owned() }
+        let order = zipf::draws(functions.len(), ZIPF_LEN);
+        Self { all, order, answer: answer.to_owned(), closing: false }
+    }
+
+    /// The same, each on a connection of its own.
+    pub(crate) fn closing(self) -> Self {
+        Self { closing: true, ..self }
+    }
+
+    /// The first of them, as it goes to `host` over HTTP/1.1.
+    pub(crate) fn first(&self, host: &str) -> Vec<u8> {
+        let close = if self.closing { CLOSE } else { "" };
+        self.all[0].bytes_with(host, close)
     }
 
     /// What `wrk` runs to send them, and to report how much it received. It runs nothing for each request
@@ -78,7 +95,8 @@ impl Requests {
             }
             _ => self.cycle(),
         };
-        send + REPORT
+        let close = if self.closing { "wrk.headers[\"connection\"] = \"close\"\n" } else { "" };
+        format!("{send}{close}{REPORT}")
     }
 
     /// A script that has the requests ready and sends one after the other.
@@ -110,8 +128,13 @@ impl Requests {
 impl Request {
     /// As it goes to `host` over HTTP/1.1.
     pub(crate) fn bytes(&self, host: &str) -> Vec<u8> {
+        self.bytes_with(host, "")
+    }
+
+    /// The same, with the `more` lines in its head.
+    fn bytes_with(&self, host: &str, more: &str) -> Vec<u8> {
         let method = if self.body.is_some() { "POST" } else { "GET" };
-        let mut text = format!("{method} {} HTTP/1.1\r\nhost: {host}\r\n", self.path);
+        let mut text = format!("{method} {} HTTP/1.1\r\nhost: {host}\r\n{more}", self.path);
         if let Some(user) = &self.user {
             let _infallible = write!(text, "{USER_HEADER}: {user}\r\n");
         }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 pub(crate) use crate::open_loop::Latency;
-use crate::{budgets::Check, guests::Guest, machine::Machine, stats::Spread, systems};
+use crate::{budgets::Check, guests::Guest, machine::Machine, stats::Spread, systems, tls};
 
 /// What one measurement of one system under saturation found.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -39,6 +39,8 @@ pub(crate) struct Results {
     pub(crate) seconds: u64,
     pub(crate) connections: u32,
     pub(crate) rows: Vec<Row>,
+    /// What TLS costs; absent when that was not chosen.
+    pub(crate) tls: Option<tls::Rounds>,
     pub(crate) checks: Vec<Check>,
     /// What was not measured because something that this machine lacks is missing, and why.
     pub(crate) skipped: Vec<String>,
@@ -62,6 +64,7 @@ impl Results {
     /// Whether every figure is there and every budget that could be checked held.
     pub(crate) fn good(&self) -> bool {
         self.rows.iter().all(|row| row.samples.is_ok() && row.latencies.is_ok())
+            && self.tls.iter().all(Result::is_ok)
             && self.checks.iter().all(|check| check.held() == Some(true))
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::{
-    budgets::{self, ADDED, BOUNDS, Beside, Bound, Paired},
+    budgets::{self, ADDED, BOUNDS, Beside, Bound, Paired, TLS},
     measurement::{Effort, LATENCY_LOAD, saturated, undisturbed},
     now, open_loop,
     pairs::{self, Pair},
@@ -13,7 +13,7 @@ use crate::{
     report,
     results::{Latency, Row, Sample},
     systems::{Ground, Places, Served, System},
-    wrk,
+    tls, wrk,
 };
 
 /// How long a server is driven before its time is taken.
@@ -25,6 +25,8 @@ pub(crate) struct Choice {
     bounds: Vec<&'static Bound>,
     /// Whether latencies are compared with the limit's.
     limit: bool,
+    /// Whether it is measured what TLS costs.
+    tls: bool,
 }
 
 impl Choice {
@@ -44,7 +46,8 @@ impl Choice {
         let named = |name: &str| only.is_empty() || only.iter().any(|only| name.contains(only.as_str()));
         let bounds: Vec<_> = BOUNDS.iter().filter(|bound| named(bound.pair.name)).collect();
         let limit = ADDED.iter().any(|added| named(added.name));
-        let choice = Self { systems, bounds, limit };
+        let tls = TLS.iter().any(|bound| named(bound.name));
+        let choice = Self { systems, bounds, limit, tls };
         if choice.is_empty() {
             let all: Vec<_> = System::all()?.iter().map(ToString::to_string).collect();
             bail!("no system is named like `{}`, expected a part of: {}", only.join("`, `"), all.join("; "));
@@ -67,7 +70,7 @@ impl Choice {
 
     /// Whether there is nothing to measure.
     pub(crate) fn is_empty(&self) -> bool {
-        self.systems.is_empty() && self.bounds.is_empty() && !self.limit
+        self.systems.is_empty() && self.bounds.is_empty() && !self.limit && !self.tls
     }
 
     /// Measures everything, round by round.
@@ -109,6 +112,11 @@ impl Choice {
             report::note("latencies of wasm-fn and hyper alone");
             pairs::beside_the_limit(ground, effort).map_err(|error| format!("{error:#}"))
         })
+    }
+
+    /// Measures what TLS costs ours and the limit; absent when that was not chosen.
+    pub(crate) fn measure_tls(&self, ground: Ground<'_>, effort: Effort) -> Option<tls::Rounds> {
+        self.tls.then(|| tls::measure(ground, effort).map_err(|error| format!("{error:#}")))
     }
 
     /// Measures the pairs of ours that are compared side by side.

@@ -8,6 +8,7 @@ use std::{
     fmt, fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -17,6 +18,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
+    certificate::Certificate,
     guests::Guest,
     http,
     machine::Cores,
@@ -57,8 +59,25 @@ pub(crate) struct System {
     pub(crate) name: &'static str,
     pub(crate) guest: Guest,
     kind: Kind,
+    asked: Asked,
     /// Kept from round to round, so that guests are compiled and deployed once.
     home: TempDir,
+}
+
+/// How a system is asked.
+#[derive(Clone, Default)]
+pub(crate) struct Asked {
+    /// Over TLS, if there is one.
+    pub(crate) certificate: Option<Arc<Certificate>>,
+    /// On a connection for each request.
+    pub(crate) closing: bool,
+}
+
+impl Asked {
+    /// The flags by which a server is told to serve so.
+    fn flags(&self) -> Vec<String> {
+        self.certificate.iter().flat_map(|certificate| certificate.flags()).collect()
+    }
 }
 
 enum Kind {
@@ -89,7 +108,7 @@ pub(crate) fn shown(out: &mut impl fmt::Write, name: &str, guest: Guest) -> fmt:
 impl System {
     fn new(name: &'static str, guest: Guest, kind: Kind) -> Result<Self> {
         let home = tempfile::tempdir().context("a temporary directory cannot be made")?;
-        Ok(Self { name, guest, kind, home })
+        Ok(Self { name, guest, kind, asked: Asked::default(), home })
     }
 
     /// Every system, in the order of a round: those that a budget compares lie close together.
@@ -143,6 +162,11 @@ impl System {
             Self::new("hyper alone", Guest::Native, Kind::Hyper),
         ];
         Ok([ours?, limit?])
+    }
+
+    /// The same system, asked otherwise.
+    pub(crate) fn asked(self, asked: &Asked) -> Self {
+        Self { asked: asked.clone(), ..self }
     }
 
     /// Its place in the results, empty.
@@ -201,8 +225,11 @@ impl System {
             Err(reason) => bail!("{reason}"),
         };
         match self.kind {
-            Kind::Hyper => limit::start(site),
-            Kind::Ours(release) => ours::start(&programs.wasm_fn.path, release, self.guest, &guest()?, site),
+            Kind::Hyper => limit::start(&self.asked, site),
+            Kind::Ours(release) => {
+                let file = guest()?;
+                ours::start(&programs.wasm_fn.path, release, &self.asked, self.guest, &file, site)
+            }
             Kind::Serve(flags) => {
                 peers::start_serve(&place(&programs.wasmtime)?, flags, self.guest, &guest()?, site)
             }
@@ -220,6 +247,8 @@ impl System {
 pub(crate) struct Served {
     servers: Vec<Server>,
     pub(crate) address: SocketAddr,
+    /// It is asked over TLS if there is one.
+    certificate: Option<Arc<Certificate>>,
     pub(crate) requests: Requests,
     /// What `wrk` runs.
     pub(crate) script: PathBuf,
@@ -229,12 +258,32 @@ pub(crate) struct Served {
 
 impl Served {
     /// Waits until the servers answer at `address`; `home` takes the client's script.
-    fn ready(mut servers: Vec<Server>, address: SocketAddr, requests: Requests, home: &Path) -> Result<Self> {
-        let answer_bytes = until_ready(&mut servers, || http::check(address, &requests))?;
+    fn ready(servers: Vec<Server>, address: SocketAddr, requests: Requests, home: &Path) -> Result<Self> {
+        Self::ready_as(&Asked::default(), servers, address, requests, home)
+    }
+
+    /// The same, with each of the `requests` sent as `asked`.
+    fn ready_as(
+        asked: &Asked,
+        mut servers: Vec<Server>,
+        address: SocketAddr,
+        requests: Requests,
+        home: &Path,
+    ) -> Result<Self> {
+        let certificate = asked.certificate.clone();
+        let requests = if asked.closing { requests.closing() } else { requests };
+        let check = || http::check(address, certificate.as_deref(), &requests);
+        let answer_bytes = until_ready(&mut servers, check)?;
         let script = home.join("load.lua");
         fs::write(&script, requests.script())
             .with_context(|| format!("{} cannot be written", script.display()))?;
-        Ok(Self { servers, address, requests, script, answer_bytes })
+        Ok(Self { servers, address, certificate, requests, script, answer_bytes })
+    }
+
+    /// What is asked first. A script names its own paths.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.address, self.requests.all[0].path)
     }
 
     /// What its processes have used so far.
@@ -254,7 +303,7 @@ impl Served {
 
     /// Asks once more whether the answer is right.
     pub(crate) fn check(&self) -> Result<()> {
-        http::check(self.address, &self.requests).map(|_size| ())
+        http::check(self.address, self.certificate.as_deref(), &self.requests).map(|_size| ())
     }
 }
 

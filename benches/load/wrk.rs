@@ -28,13 +28,9 @@ pub(crate) fn drive(served: &Served, connections: u32, duration: Duration, core:
     command
         .args(["-c", &core.to_string(), "wrk", "-t1"])
         .args([format!("-c{connections}"), format!("-d{}s", duration.as_secs()), "-s".to_owned()])
-        .arg(&served.script);
-    // A script names its own paths.
-    let path = &served.requests.all[0].path;
-    let done = command
-        .arg(format!("http://{}{path}", served.address))
-        .output()
-        .context("`taskset` cannot be started")?;
+        .arg(&served.script)
+        .arg(served.url());
+    let done = command.output().context("`taskset` cannot be started")?;
     if !done.status.success() {
         bail!("`wrk` ended with {}: {}", done.status, String::from_utf8_lossy(&done.stderr).trim());
     }

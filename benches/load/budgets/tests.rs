@@ -1,10 +1,11 @@
 //! Budgets compare what they name, within a round, and only what is known.
 
-use super::{BOUNDS, Check, NEW_02, Name, RATIOS, Unit, check, row, sides};
+use super::{BOUNDS, Check, NEW_02, Name, RATIOS, Required, TLS, Unit, check, row, sides};
 use crate::{
     guests::Guest,
     results::{Latency, Row, Sample},
     systems::System,
+    tls,
 };
 
 const SERVE: Name = ("wasmtime serve", Guest::Hello02);
@@ -27,7 +28,7 @@ fn measured((system, guest): Name, costs: &[f64]) -> Row {
 }
 
 fn only(rows: &[Row]) -> Check {
-    let [check] = check(rows, &[], None).try_into().unwrap();
+    let [check] = check(rows, &[], None, None).try_into().unwrap();
     check
 }
 
@@ -46,7 +47,7 @@ fn ratio_compares_within_a_round() {
     let check = only(&[measured(NEW_02, &[20.0, 60.0, 50.0]), measured(SERVE, &[100.0, 300.0, 200.0])]);
     assert_eq!(check.name, "wasm-fn, hello 0.2 / wasmtime serve, hello 0.2");
     assert_eq!(check.found.clone().unwrap().median, 0.2);
-    assert_eq!((check.at_most, check.unit, check.held()), (0.27, Unit::Ratio, Some(true)));
+    assert_eq!((check.required, check.unit, check.held()), (Required::AtMost(0.27), Unit::Ratio, Some(true)));
 }
 
 #[test]
@@ -65,26 +66,44 @@ fn refused_side_makes_the_budget_unknown_with_its_reason() {
 
 #[test]
 fn side_that_was_not_chosen_is_no_budget() {
-    assert_eq!(check(&[measured(NEW_02, &[27.0])], &[], None), []);
+    assert_eq!(check(&[measured(NEW_02, &[27.0])], &[], None, None), []);
 }
 
 #[test]
 fn added_latency_is_the_difference_of_neighbours() {
     let latency = |p50_us: f64| Latency { rate: 1.0, p50_us, p99_us: 10.0 * p50_us, p999_us: 0.0 };
     let both = [(90.0, 30.0), (80.0, 40.0), (200.0, 140.0)].map(|(ours, limit)| [ours, limit].map(latency));
-    let [p50, p99] = check(&[], &[], Some(&Ok(both.to_vec()))).try_into().unwrap();
+    let [p50, p99] = check(&[], &[], Some(&Ok(both.to_vec())), None).try_into().unwrap();
     assert_eq!(p50.name, "wasm-fn: p50 over hyper alone at 50 % load");
     assert_eq!((p50.found.clone().unwrap().median, p50.unit), (60.0, Unit::Microseconds));
     assert_eq!((p50.held(), p99.held()), (Some(true), Some(false)));
-    let [unknown, _] = check(&[], &[], Some(&Err("no answer".to_owned()))).try_into().unwrap();
+    let [unknown, _] = check(&[], &[], Some(&Err("no answer".to_owned())), None).try_into().unwrap();
     assert_eq!((unknown.held(), unknown.found), (None, Err("no answer".to_owned())));
+}
+
+#[test]
+fn what_tls_adds_is_compared_within_a_round() {
+    // Both were twice as slow in the second.
+    let rounds = [([10.0, 13.3], [5.0, 8.0]), ([20.0, 26.6], [10.0, 16.0])];
+    let rounds = rounds.map(|(ours, limit)| tls::tests::round(ours, limit)).to_vec();
+    let [adds, rate, cpu] = check(&[], &[], None, Some(&Ok(rounds))).try_into().unwrap();
+    assert!((adds.found.clone().unwrap().high - 1.1).abs() < 1e-9, "{adds:?}");
+    assert_eq!((adds.required, adds.held()), (Required::AtMost(1.15), Some(true)));
+    // A connection costs ten times what a request with TLS does.
+    for check in [rate, cpu] {
+        assert!((check.found.clone().unwrap().median - 8.0 / 13.3).abs() < 1e-9, "{check:?}");
+        assert_eq!((check.required, check.held()), (Required::AtLeast(0.9), Some(false)));
+    }
+    let unknown = check(&[], &[], None, Some(&Err("no answer".to_owned())));
+    assert_eq!(unknown.len(), TLS.len());
+    assert!(unknown.iter().all(|check| check.found == Err("no answer".to_owned())));
 }
 
 #[test]
 fn pair_is_checked_when_it_was_measured() {
     let [_, whole, by_hand] = &BOUNDS;
     let ratios = [(whole, Ok(vec![1.0, 1.03, 1.5])), (by_hand, Err("no answer".to_owned()))];
-    let [held, unknown] = check(&[], &ratios, None).try_into().unwrap();
+    let [held, unknown] = check(&[], &ratios, None, None).try_into().unwrap();
     assert_eq!((held.name.as_str(), held.held()), (whole.pair.name, Some(true)));
     assert_eq!((unknown.name.as_str(), unknown.held()), (by_hand.pair.name, None));
 }

@@ -1,7 +1,7 @@
 //! Tables say what was found, and go where the page wants them.
 
-use super::{MARKERS, checks, figures, refused, replaced, section};
-use crate::results::tests::example;
+use super::{MARKERS, checks, figures, refused, replaced, section, tls as tls_table};
+use crate::{budgets::Required, results::tests::example, tls};
 
 #[test]
 fn figures_have_a_row_for_each_system() {
@@ -51,10 +51,28 @@ fn budgets_say_found_required_and_held() {
         last.split('|').map(str::trim).skip(2).take(3).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(line(&results), ["0.250 [0.240–0.260]", "at most 0.270", "yes"]);
-    results.checks[0].at_most = 0.2;
+    results.checks[0].required = Required::AtMost(0.2);
     assert_eq!(line(&results)[2], "no");
+    results.checks[0].required = Required::AtLeast(0.2);
+    assert_eq!(line(&results)[1..], ["at least 0.200", "yes"]);
     results.checks[0].found = Err("the server was idle".to_owned());
-    assert_eq!(line(&results), ["unknown", "at most 0.200", "unknown"]);
+    assert_eq!(line(&results), ["unknown", "at least 0.200", "unknown"]);
+}
+
+#[test]
+fn tls_has_a_table_when_it_was_measured() {
+    let mut results = example();
+    assert_eq!(tls_table(&results), None);
+    results.tls = Some(Ok(vec![tls::tests::round([10.0, 13.0], [5.0, 8.0])]));
+    let table = tls_table(&results).unwrap();
+    let rows: Vec<_> = table.lines().map(|line| line.split('|').map(str::trim).collect::<Vec<_>>()).collect();
+    let adds = ["10.0 [10.0–10.0]", "13.0 [13.0–13.0]", "3.0 [3.0–3.0]"];
+    assert_eq!((rows[2][1], &rows[2][2..5]), ("wasm-fn", &adds[..]));
+    assert_eq!((rows[3][1], rows[3][4]), ("hyper alone", "3.0 [3.0–3.0]"));
+    assert!(section(&results).contains(&table));
+    results.tls = Some(Err("no answer".to_owned()));
+    assert_eq!(refused(&results), ["no figure for TLS: no answer"]);
+    assert!(!results.good());
 }
 
 #[test]

@@ -21,6 +21,16 @@ fn body_is_posted_with_its_length() {
 }
 
 #[test]
+fn closing_requests_end_their_connections() {
+    let requests = Requests::same("/", None, "hi").closing();
+    assert_eq!(requests.script(), format!("wrk.headers[\"connection\"] = \"close\"\n{REPORT}"));
+    let first = String::from_utf8(requests.first("127.0.0.1:80")).unwrap();
+    assert_eq!(first, "GET / HTTP/1.1\r\nhost: 127.0.0.1:80\r\nconnection: close\r\n\r\n");
+    let kept = Requests::same("/", None, "hi");
+    assert_eq!(kept.first("127.0.0.1:80"), kept.all[0].bytes("127.0.0.1:80"));
+}
+
+#[test]
 fn users_take_turns() {
     let requests = Requests::same("/", None, "hi").of_users();
     assert_eq!((requests.all.len(), requests.order.len()), (100, 100));

@@ -2,7 +2,7 @@
 
 use super::{Latency, Results, Row, Sample};
 use crate::{
-    budgets::{Check, Unit},
+    budgets::{Check, Required, Unit},
     guests::Guest,
     machine::Machine,
     stats::Spread,
@@ -34,9 +34,10 @@ pub(crate) fn example() -> Results {
         seconds: 3,
         connections: 16,
         rows: vec![row("wasm-fn", true, 25.0), row("wasmtime serve", false, 100.0)],
+        tls: None,
         checks: vec![Check {
             name: "wasm-fn, hello 0.2 / wasmtime serve, hello 0.2".to_owned(),
-            at_most: 0.27,
+            required: Required::AtMost(0.27),
             unit: Unit::Ratio,
             found: Ok(Spread { low: 0.24, median: 0.25, high: 0.26 }),
         }],
@@ -64,7 +65,7 @@ fn refused_figure_or_exceeded_budget_is_not_good() {
     late.rows[0].latencies = Err("the generator was late".to_owned());
     assert!(!late.good());
     let mut exceeded = example();
-    exceeded.checks[0].at_most = 0.2;
+    exceeded.checks[0].required = Required::AtMost(0.2);
     assert!(!exceeded.good());
     let mut unknown = example();
     unknown.checks[0].found = Err("the client was the bottleneck".to_owned());
@@ -76,5 +77,6 @@ fn json_names_system_guest_and_figures() {
     let json = serde_json::to_value(example()).unwrap();
     assert_eq!(json["rows"][0]["guest"], "hello 0.2");
     assert_eq!(json["rows"][0]["samples"]["Ok"][0]["cpu_us_per_request"], 25.0);
+    assert_eq!(json["checks"][0]["at_most"], 0.27);
     assert_eq!(json["checks"][0]["found"]["Ok"]["median"], 0.25);
 }

@@ -45,6 +45,9 @@ fn name_chooses_systems_or_both_sides_of_a_budget() {
     let added = choice(true, &["p99 over"]);
     assert!(added.limit && added.bounds.is_empty() && added.systems.is_empty());
     assert!(!choice(true, &["by hand", "hello 0.2"]).limit);
+    let tls = choice(true, &["TLS"]);
+    assert!(tls.tls && !tls.limit && tls.bounds.is_empty() && tls.systems.is_empty());
+    assert!(!choice(true, &["p99 over"]).tls);
 }
 
 #[test]

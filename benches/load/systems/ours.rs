@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Served, free_addresses, until_ready};
+use super::{Asked, Served, free_addresses, until_ready};
 use crate::{
     guests::Guest,
     http,
@@ -75,13 +75,15 @@ fn functions() -> Vec<String> {
 pub(crate) fn start(
     program: &Path,
     release: Release,
+    asked: &Asked,
     guest: Guest,
     file: &Path,
     site: Site<'_>,
 ) -> Result<Served> {
     let [address, admin] = free_addresses()?;
     let arguments = ["serve", "--listen", &address.to_string(), "--admin", &admin.to_string()];
-    let mut servers = vec![Server::start(program, &arguments.map(str::to_owned), site, "wasm-fn")?];
+    let arguments = [arguments.map(str::to_owned).to_vec(), asked.flags()].concat();
+    let mut servers = vec![Server::start(program, &arguments, site, "wasm-fn")?];
     until_ready(&mut servers, || http::get(admin, "/readyz").map(drop))?;
 
     let deployed = site.home.join("deployed");
@@ -91,7 +93,7 @@ pub(crate) fn start(
         deploy(release, file, site.home, |args| command(program, args, &node, site.home))?;
         fs::write(&deployed, "").with_context(|| format!("{} cannot be written", deployed.display()))?;
     }
-    Served::ready(servers, address, release.requests(guest), site.home)
+    Served::ready_as(asked, servers, address, release.requests(guest), site.home)
 }
 
 fn deploy(release: Release, file: &str, home: &Path, command: impl Fn(&[&str]) -> Result<()>) -> Result<()> {
