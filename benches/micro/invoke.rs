@@ -51,6 +51,7 @@ impl Node {
             code_idle_after: Duration::from_secs(600),
             egress: EgressOptions::public(),
             buckets: None,
+            log_sink: None,
         };
         Self { runtime: Runtime::start(options).expect("a runtime"), dir }
     }
@@ -94,6 +95,7 @@ async fn call(version: &Arc<Version>) {
         arrived: now,
         began: now,
         effect_check: None,
+        record: None,
     };
     let response = version.clone().invoke(invocation).await.expect("an answer");
     let body = response.into_body().collect().await.expect("its body").to_bytes();

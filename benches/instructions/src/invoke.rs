@@ -66,6 +66,7 @@ async fn version(cache: &Path) -> anyhow::Result<Arc<Version>> {
         code_idle_after: Duration::from_secs(3600),
         egress: EgressOptions::public(),
         buckets: None,
+        log_sink: None,
     })?;
     let function = GUEST.parse()?;
     let config = FunctionConfig::default();
@@ -96,6 +97,7 @@ async fn call(version: &Arc<Version>) -> anyhow::Result<()> {
         arrived: now,
         began: now,
         effect_check: None,
+        record: None,
     };
     let response = Arc::clone(version).invoke(invocation).await?;
     let body = response.into_body().collect().await?.to_bytes();

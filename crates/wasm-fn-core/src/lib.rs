@@ -13,6 +13,7 @@ mod function;
 mod invocation;
 mod name;
 mod revision;
+mod trace;
 mod traffic;
 mod version;
 
@@ -29,6 +30,11 @@ pub use function::{
 pub use invocation::{Blame, Outcome, Trap, Usage};
 pub use name::{BucketName, CohortName, FunctionName, NameError, StageName, TokenName, TriggerName};
 pub use revision::Revision;
+pub use trace::{
+    FinishedRequest, FinishedRun, InvocationTrigger, OutgoingRequest, RequestHead, RequestRecord,
+    RequestSink, RequestTrace, RunRecord, Sampler, SamplerError, SpanDetail, SpanId, SpanRecord, TraceId,
+    TraceOrigin, TraceParent, TraceState,
+};
 pub use traffic::{
     CohortError, CohortRule, Condition, ORDER_HEADER_BYTES_MAX, OrderedBy, OrderedByError, Point, Role, Side,
     Source, SplitError, Sticky, StickyError, TrafficSplit, Weight, WeightError, percent,

@@ -8,6 +8,8 @@
 //! traps take a lock.
 
 mod distribution;
+mod exemplar;
+mod latencies;
 
 use std::{
     sync::{
@@ -21,6 +23,9 @@ use histogram::{AtomicHistogram, Config, Histogram};
 use wasm_fn_core::Outcome;
 
 pub use distribution::Distribution;
+use exemplar::Exemplars;
+pub use exemplar::LatencyExemplar;
+pub use latencies::LatencyCounts;
 
 use crate::{Shielding, shielding::ShieldCounts};
 
@@ -62,6 +67,7 @@ pub struct Tally {
     traps: Mutex<Vec<u64>>,
     // Counts new fingerprints.
     news: Option<Arc<AtomicU64>>,
+    exemplars: Exemplars,
     // The first override makes it.
     overrides: OnceLock<Box<Self>>,
 }
@@ -160,6 +166,17 @@ impl Tally {
         self.traps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Remembers a traced request that was counted. It stands for others of about its latency until the next
+    /// one.
+    pub fn exemplify(&self, exemplar: LatencyExemplar) {
+        self.exemplars.add(exemplar);
+    }
+
+    /// The requests that [`exemplify`](Self::exemplify) remembers, by latency; at most 32.
+    pub fn exemplars(&self) -> Vec<LatencyExemplar> {
+        self.exemplars.read()
+    }
+
     /// The tally of requests that asked for the version. This tally does not include them.
     pub fn of_overrides(&self) -> &Self {
         self.overrides.get_or_init(Box::default)
@@ -168,6 +185,21 @@ impl Tally {
     /// A snapshot of [`of_overrides`](Self::of_overrides).
     pub fn overrides(&self) -> TallySnapshot {
         self.overrides.get().map(|tally| tally.snapshot()).unwrap_or_default()
+    }
+
+    /// How many invocations ended, and how many of them failed and are charged to the version. Takes
+    /// nanoseconds.
+    pub fn totals(&self) -> (u64, u64) {
+        Outcome::ALL.iter().fold((0, 0), |(all, failed), outcome| {
+            let count = self.outcomes[outcome.index()].load(Relaxed);
+            (all + count, if outcome.is_failure() { failed + count } else { failed })
+        })
+    }
+
+    /// The latencies that count. Takes about a microsecond.
+    pub fn latencies(&self) -> LatencyCounts {
+        let histograms = self.histograms.get();
+        histograms.map(|histograms| LatencyCounts::of(&histograms.latency.load())).unwrap_or_default()
     }
 
     /// Reads all counters. Takes microseconds and about 10 KiB.

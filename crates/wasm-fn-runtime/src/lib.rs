@@ -39,7 +39,7 @@ pub use guest_host::{
         trust::{RootsError, TrustedRoots},
     },
     keyvalue::{BucketFailure, BucketFuture, BucketKeys, BucketStore, BucketSwap, BucketValue, GuestBucket},
-    logs::{GuestLogLine, GuestLogPage, GuestLogStream, LogStage, LoggedRequest},
+    logs::{GuestLogLine, GuestLogPage, GuestLogSink, GuestLogStream, LogStage, LoggedRequest},
 };
 pub use invocation::{
     body::ResponseBody,

@@ -184,6 +184,11 @@ impl Version {
         self.pool.ready()
     }
 
+    /// Live instances: those that run a request, those that wait ready, and those that are being made.
+    pub fn live(&self) -> usize {
+        self.pool.live()
+    }
+
     /// Requests that found an instance ready.
     pub fn warm_starts(&self) -> u64 {
         self.pool.warm_starts()

@@ -1,9 +1,9 @@
 //! The interface through which the data plane runs functions.
 
-use std::{future::Future, net::SocketAddr, pin::Pin, time::Instant};
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use wasm_fn_core::{Scheme, Usage, VersionNo};
+use wasm_fn_core::{RunRecord, Scheme, Usage, VersionNo};
 
 use crate::{
     failure::InvokeFailure,
@@ -56,6 +56,8 @@ pub struct Call {
     /// Must be asked before the guest does anything that cannot be undone. `None` when the request runs only
     /// once, whatever the guest does.
     pub effects: Option<EffectGuard>,
+    /// The record of this run, if it has one.
+    pub record: Option<Arc<RunRecord>>,
 }
 
 /// The body of a response.

@@ -24,7 +24,7 @@ mod session;
 
 pub use failure::{FailureCause, InvokeFailure};
 pub use invoke::{Call, InvocationBody, Invoke};
-pub use options::{ServerOptions, draw_at_random};
+pub use options::{RequestRecording, ServerOptions, draw_at_random};
 pub use receiver::{EventReceiver, HOOKS_PATH, Received};
 pub use redirect::{RedirectHandle, RedirectOptions, redirect};
 pub use request::{

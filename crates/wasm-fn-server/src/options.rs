@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rand::RngExt as _;
-use wasm_fn_core::{Network, Point, PreviewDomain};
+use wasm_fn_core::{Network, Point, PreviewDomain, RequestSink, Sampler};
 
 use crate::receiver::EventReceiver;
 
@@ -55,8 +55,21 @@ pub struct ServerOptions {
     pub preview_domain: Option<PreviewDomain>,
     /// Answers webhooks. `None`.
     pub receiver: Option<Arc<dyn EventReceiver>>,
+    /// Which requests are recorded, for traces and the access log. `None`: none costs anything.
+    pub recording: Option<RequestRecording>,
     /// Draws the point of a request that nothing else places: [`draw_at_random`].
     pub draw: fn() -> Point,
+}
+
+/// Which requests are recorded, and who gets them.
+#[derive(Clone, Debug)]
+pub struct RequestRecording {
+    /// Which requests are traced; none without it. Those whose canary fails are traced in any case.
+    pub traces: Option<Sampler>,
+    /// Which requests the access log has; none without it.
+    pub access_log: Option<Sampler>,
+    /// Gets them when they are over.
+    pub sink: Arc<dyn RequestSink>,
 }
 
 /// Draws a uniform point.

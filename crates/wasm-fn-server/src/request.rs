@@ -13,6 +13,7 @@ pub(crate) mod id;
 pub(crate) mod key_skew;
 mod preview;
 pub(crate) mod reception;
+pub(crate) mod recording;
 pub(crate) mod redelivery;
 pub(crate) mod run;
 mod shield;

@@ -88,6 +88,7 @@ fn serve(runtime: &tokio::runtime::Runtime) -> SocketAddr {
             drain_grace: minute,
             schedule_delay_max: minute,
             receiver: None,
+            recording: None,
             draw: draw_at_random,
         };
         wasm_fn_server::serve(listener, tables, options, Arc::new(Nobody)).expect("it listens").local_addr()

@@ -20,6 +20,7 @@ use wasm_fn_api::{
 };
 use wasm_fn_control::state::StageRules;
 use wasm_fn_pool::PlanOptions;
+use wasm_fn_telemetry::Telemetry;
 
 use crate::{
     args,
@@ -111,6 +112,8 @@ async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
         admin_certificates: Vec::new(),
         oidc: Vec::new(),
         insecure_admin: false,
+        metrics_series_max: 10_000,
+        telemetry: Telemetry::off(),
     };
     let node = Node::start(options).await;
     node.map_err(|error| Fault::caused("start", "the node did not start", &error))

@@ -5,6 +5,7 @@
 
 mod activation;
 mod buckets;
+mod data_plane;
 mod deploying;
 mod encryption;
 mod events;
@@ -45,12 +46,13 @@ use wasm_fn_runtime::{EgressOptions, Listeners, Runtime, RuntimeOptions, SystemR
 use wasm_fn_secrets::NodeKey;
 use wasm_fn_server::{
     DrainReport, EventDispatcher, OverrideAccess, RedirectHandle, RedirectOptions, ServerHandle,
-    ServerOptions, draw_at_random,
+    ServerOptions,
 };
 use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore, InboxLimits};
 
 use crate::machine;
 use buckets::{NodeBuckets, RuntimeBuckets};
+use data_plane::{TelemetryCounts, log_sink, server_options};
 pub(crate) use deploying::ArtifactSource;
 use deploying::FetcherOptions;
 use encryption::Encryption;
@@ -77,10 +79,6 @@ const CODE_IDLE_AFTER: Duration = Duration::from_secs(300);
 
 /// Maximum number of instances that one version keeps ready.
 const WARM_MAX: usize = 64;
-
-/// Maximum time that a request may wait for a thread. It is far above the wait of a quiet function next to
-/// a hundred that compute, because the limit applies to quiet functions too.
-const SCHEDULE_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// Maximum number of connections that are redirected at a time.
 const REDIRECTS_MAX: usize = 256;
@@ -300,6 +298,8 @@ impl Node {
             login: federation::login(&options.oidc),
             certificates: options.admin_certificates.clone(),
             shown: encryption.certificates(),
+            telemetry: Arc::new(TelemetryCounts(options.telemetry.clone())),
+            series_max: options.metrics_series_max as usize,
         };
         let overrides = Overrides { control: control.clone(), open: options.overrides_open };
         let overrides: Arc<dyn OverrideAccess> = Arc::new(overrides);
@@ -535,6 +535,7 @@ fn start_runtime(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<Run
         code_idle_after: CODE_IDLE_AFTER,
         egress: egress(options, sockets)?,
         buckets: Some(Arc::clone(&buckets) as _),
+        log_sink: log_sink(&options.telemetry),
     })?;
     Ok(Runner { runtime, buckets })
 }
@@ -573,26 +574,4 @@ fn trusted_roots(file: Option<&Path>) -> anyhow::Result<TrustedRoots> {
     let context = || format!("certificates of outgoing requests in {}", file.display());
     let pem = std::fs::read(file).with_context(context)?;
     TrustedRoots::with_pem(&pem).with_context(context)
-}
-
-fn server_options(options: &NodeOptions, encryption: &Encryption) -> wasm_fn_server::ServerOptions {
-    wasm_fn_server::ServerOptions {
-        connections_max: options.connections_max as usize,
-        headers_max: 100,
-        head_bytes_max: 64 << 10,
-        body_bytes_max: options.body_bytes_max,
-        head_timeout: Duration::from_secs(10),
-        idle_timeout: Duration::from_secs(60),
-        stall_timeout: Duration::from_secs(30),
-        drain_grace: Duration::from_millis(500),
-        schedule_delay_max: SCHEDULE_DELAY_MAX,
-        shield_body_bytes_max: 64 << 10,
-        show_shielded: options.show_shielded,
-        trusted_proxies: options.trusted_proxies.clone(),
-        tls: encryption.http.as_ref().map(|tls| tls.config.clone()),
-        proxy_protocol: options.proxy_protocol,
-        preview_domain: options.preview_domain.clone(),
-        receiver: None,
-        draw: draw_at_random,
-    }
 }

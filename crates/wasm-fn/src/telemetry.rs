@@ -1,6 +1,9 @@
-//! A node's logs, written to standard error as text or JSON.
+//! A node's logs, written to standard error as text or JSON, and its telemetry.
 
-use tracing_subscriber::{EnvFilter, fmt, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _,
+};
+use wasm_fn_telemetry::{NodeLog, Telemetry, TelemetrySettings};
 
 use crate::{
     args::{Log, LogFormat},
@@ -11,11 +14,34 @@ use crate::{
 /// The levels, by name.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
+/// Starts logging and telemetry for the process of a node, as OpenTelemetry's variables say. Blocks.
+///
+/// # Errors
+/// A part of the filter has no level, or the filter is malformed, or a variable cannot be used.
+pub(crate) fn start_of_node(log: &Log) -> Result<Telemetry, Fault> {
+    let refused = |cause: String| {
+        Fault::new("invalid-telemetry", "telemetry cannot be sent as the environment says", cause)
+    };
+    let variable = |name: &str| std::env::var(name).ok();
+    let settings = TelemetrySettings::read(variable).map_err(|error| refused(error.to_string()))?;
+    let telemetry = if settings.is_off() {
+        Telemetry::off()
+    } else {
+        Telemetry::start(&settings).map_err(|error| refused(error.to_string()))?
+    };
+    start_with(log, telemetry.node_log())?;
+    Ok(telemetry)
+}
+
 /// Starts logging for the process.
 ///
 /// # Errors
 /// A part of the filter has no level, or the filter is malformed.
 pub(crate) fn start(log: &Log) -> Result<(), Fault> {
+    start_with(log, None)
+}
+
+fn start_with(log: &Log, node_log: Option<NodeLog>) -> Result<(), Fault> {
     // Set to nothing is the same as not set, as for other variables of an environment.
     let filter = log.log.as_deref().filter(|filter| !filter.trim().is_empty()).unwrap_or(DEFAULT);
     let refused = |cause: String| {
@@ -25,11 +51,12 @@ pub(crate) fn start(log: &Log) -> Result<(), Fault> {
     };
     check(filter).map_err(&refused)?;
     let filter = EnvFilter::builder().parse(filter).map_err(|error| refused(error.to_string()))?;
-    let base = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match log.log_format {
-        LogFormat::Text => base.with_ansi(output::stderr_has_colours()).finish().try_init(),
-        LogFormat::Json => base.json().flatten_event(true).finish().try_init(),
+    let base = fmt::layer().with_writer(std::io::stderr);
+    let written = match log.log_format {
+        LogFormat::Text => base.with_ansi(output::stderr_has_colours()).boxed(),
+        LogFormat::Json => base.json().flatten_event(true).boxed(),
     };
+    let started = registry().with(filter).with(written).with(node_log).try_init();
     started.map_err(|error| refused(error.to_string()))
 }
 

@@ -4,17 +4,23 @@
 mod buckets;
 mod certificates;
 mod labels;
+mod numbers;
 mod rollouts;
+pub(crate) mod series;
+mod telemetry;
 mod text;
 mod traffic;
 mod triggers;
 
-use std::{fmt, time::Duration};
+use std::{convert::Infallible, fmt, time::Duration};
 
 use axum::{
+    body::Body,
     extract::State,
     response::{IntoResponse as _, Response},
 };
+use bytes::Bytes;
+use futures_util::stream;
 use http::header;
 use prometheus_client::{
     collector::Collector,
@@ -26,9 +32,17 @@ use prometheus_client::{
 use wasm_fn_control::host::Host;
 use wasm_fn_store::Store;
 
-pub use self::certificates::{CertificateExpiry, NodeCertificates};
 use self::{
-    buckets::Buckets, certificates::Certificates, rollouts::Rollouts, traffic::Traffic, triggers::Triggers,
+    buckets::Buckets,
+    certificates::Certificates,
+    rollouts::Rollouts,
+    text::{Text, TextFormat},
+    traffic::Traffic,
+    triggers::Triggers,
+};
+pub use self::{
+    certificates::{CertificateExpiry, NodeCertificates},
+    telemetry::{TelemetryCount, TelemetrySource},
 };
 use crate::{ApiError, admin::Shared, extract::WantsOpenMetrics};
 
@@ -46,24 +60,33 @@ pub(crate) async fn metrics<H: Host, S: Store>(
 ) -> Result<Response, ApiError> {
     let control = &admin.control;
     let state = control.state();
+    let table = control.tables().load_full();
+    let traffic = Traffic::read(&table, &admin.metric_series, admin.options.series_max);
+    let format =
+        if open_metrics { TextFormat::OpenMetrics(traffic.exemplars(&table)) } else { TextFormat::Classic };
     let metrics = Metrics {
         program_version: admin.options.program_version.clone(),
         started_ms: control.started().0,
         revision: state.revision().0,
         functions: state.functions().count() as u64,
-        traffic: Traffic::read(&control.tables().load_full()),
+        traffic,
         rollouts: Rollouts::read(control, &state),
         triggers: Triggers::read(&*admin.events, &state).await,
         certificates: Certificates::read(&*admin.options.shown),
         buckets: Buckets::read(&admin.buckets).await,
+        telemetry: admin.options.telemetry.counts(),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics));
-    let mut written = String::new();
+    let mut written = Text::new(format);
     encode(&mut written, &registry).map_err(|_| ApiError::not_ready("metrics cannot be written as text"))?;
-    let (media_type, written) =
-        if open_metrics { (OPEN_METRICS, written) } else { (CLASSIC, text::classic(&written)) };
-    Ok(([(header::CONTENT_TYPE, media_type), (header::VARY, "accept")], written).into_response())
+    let pieces = written.into_pieces();
+    let length = pieces.iter().map(Bytes::len).sum::<usize>().to_string();
+    let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)));
+    let media_type = if open_metrics { OPEN_METRICS } else { CLASSIC };
+    let headers =
+        [(header::CONTENT_TYPE, media_type), (header::VARY, "accept"), (header::CONTENT_LENGTH, &*length)];
+    Ok((headers, body).into_response())
 }
 
 /// All metrics, as read at one moment.
@@ -78,6 +101,7 @@ struct Metrics {
     triggers: Triggers,
     certificates: Certificates,
     buckets: Buckets,
+    telemetry: Vec<TelemetryCount>,
 }
 
 impl Collector for Metrics {
@@ -109,7 +133,8 @@ impl Collector for Metrics {
         self.rollouts.encode(&mut encoder)?;
         self.triggers.encode(&mut encoder)?;
         self.certificates.encode(&mut encoder)?;
-        self.buckets.encode(&mut encoder)
+        self.buckets.encode(&mut encoder)?;
+        telemetry::encode(&self.telemetry, &mut encoder)
     }
 }
 

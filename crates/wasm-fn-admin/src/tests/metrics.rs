@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wasm_fn_core::Outcome;
-use wasm_fn_router::{InvocationRecord, Shielding, Tally};
+use wasm_fn_router::{InvocationRecord, LatencyExemplar, Shielding, Tally};
 
 use super::*;
 
@@ -70,6 +70,8 @@ async fn metrics_are_what_the_tallies_say() {
             format!(r#"wasm_fn_request_latency_seconds_bucket{{le="+Inf",{V1}}} 3"#),
             format!(r#"wasm_fn_queue_wait_seconds_bucket{{le="0.0001",{V1}}} 3"#),
             format!("wasm_fn_queue_wait_seconds_sum{{{V1}}} 0.0"),
+            "wasm_fn_metrics_other_versions 0".to_owned(),
+            r#"wasm_fn_telemetry_items_total{queue="traces",result="dropped"} 3"#.to_owned(),
         ],
     );
     assert!(text.contains("wasm_fn_build_info{version=\"1.2.3\",os="), "{text}");
@@ -156,4 +158,103 @@ async fn metrics_are_open_metrics_for_who_prefers_that() {
         );
         assert_eq!(answer.headers[header::VARY], "accept");
     }
+}
+
+#[tokio::test]
+async fn buckets_have_exemplars_for_who_reads_them() {
+    let api = Api::start().await;
+    api.deploy("hello", b"1", json!({})).await;
+    let exemplar = |ms, trace_id| LatencyExemplar {
+        latency: Duration::from_millis(ms),
+        trace_id,
+        at: Duration::from_millis(1_700_000_000_250),
+    };
+    of_version(&api, 0, |tally| {
+        tally.record(trap());
+        [exemplar(100, 0xabc), exemplar(90_000, 0xdef)]
+            .into_iter()
+            .for_each(|traced| tally.exemplify(traced));
+    });
+    assert!(!api.get("/metrics").await.text.contains("trace_id"), "the classic format has no exemplars");
+    let request = api.request("GET", "/metrics").header(header::ACCEPT, "application/openmetrics-text");
+    let text = api.send(request.body(Full::default()).unwrap()).await.text;
+    let bucket = |bound: &str, rest: &str| {
+        format!(r#"wasm_fn_request_latency_seconds_bucket{{le="{bound}",{V1}}} 1{rest}"#)
+    };
+    let traced = |id: &str, rest: &str| format!(" # {{trace_id=\"{id:0>32}\"}} {rest} 1700000000.250");
+    has(&text, &[bucket("0.1", &traced("abc", "0.1")), bucket("+Inf", &traced("def", "90.0"))]);
+    assert!(text.contains(&bucket("0.25", "")), "{text}");
+}
+
+/// The sums of `wasm_fn_requests_total` by version, of those that are told.
+fn told(text: &str) -> Vec<(String, u64)> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("wasm_fn_requests_total{function=\""));
+    let traps = lines.filter(|line| line.contains("outcome=\"trap\""));
+    let mut told: Vec<_> = traps
+        .map(|line| {
+            let (function, rest) = line.split_once('"').unwrap();
+            (function.to_owned(), rest.split_once("} ").unwrap().1.parse().unwrap())
+        })
+        .collect();
+    told.sort();
+    told
+}
+
+#[tokio::test]
+async fn versions_beyond_the_bound_are_summed_up() {
+    // Enough for two versions and the sum.
+    let api = Api::with_series_max(140).await;
+    let functions = ["a", "b", "c", "d"];
+    for function in functions {
+        api.deploy(function, b"1", json!({})).await;
+    }
+    let count = |function: &str, times: u64| {
+        let table = api.node.control.tables().load_full();
+        let tally = &table.find(None, &format!("/{function}")).unwrap().versions()[0].tally;
+        (0..times).for_each(|_| tally.record(trap()));
+    };
+    let scrape = async || {
+        let text = api.get("/metrics").await.text;
+        let series = text.lines().filter(|line| line.contains("function=\"")).count();
+        assert!(series <= 140, "{series}");
+        let others = text.lines().find_map(|line| line.strip_prefix("wasm_fn_metrics_other_versions "));
+        (told(&text), others.unwrap().to_owned())
+    };
+    let pairs = |pairs: &[(&str, u64)]| -> Vec<(String, u64)> {
+        pairs.iter().map(|&(name, count)| (name.to_owned(), count)).collect()
+    };
+    count("c", 1);
+    count("d", 2);
+    assert_eq!(scrape().await, (pairs(&[("c", 1), ("d", 2)]), "0".to_owned()));
+    count("a", 3);
+    count("b", 4);
+    assert_eq!(scrape().await, (pairs(&[("c", 1), ("d", 2), ("other", 7)]), "2".to_owned()));
+    count("a", 1);
+    assert_eq!(scrape().await, (pairs(&[("c", 1), ("d", 2), ("other", 8)]), "2".to_owned()));
+    // What has gone stays counted, and makes no room for what was summed up before.
+    for gone in ["a", "c"] {
+        assert_eq!(api.raw("DELETE", &format!("/v1/functions/{gone}"), "").await.status, 200);
+    }
+    count("b", 1);
+    assert_eq!(scrape().await, (pairs(&[("d", 2), ("other", 9)]), "1".to_owned()));
+}
+
+#[tokio::test]
+async fn scrape_of_many_versions_is_bounded() {
+    let api = Api::with_series_max(20_000).await;
+    for function in 0..700 {
+        api.deploy(&format!("f{function}"), b"1", json!({})).await;
+    }
+    let table = api.node.control.tables().load_full();
+    for stage in table.stages() {
+        let tally = &stage.versions()[0].tally;
+        tally.record(trap());
+        tally.of_overrides().record(trap());
+    }
+    let text = api.get("/metrics").await.text;
+    let series = text.lines().filter(|line| line.contains("function=\"")).count();
+    assert!((19_000..=20_000).contains(&series), "{series}");
+    let sum: u64 = told(&text).iter().map(|(_, count)| count).sum();
+    assert_eq!(sum, 700);
+    assert!(text.len() < 20_000 * 150, "{} bytes", text.len());
 }

@@ -33,6 +33,11 @@ impl<V> Deref for StageVersion<'_, V> {
 }
 
 impl<V> HeldVersion<V> {
+    /// Its stage.
+    pub fn stage(&self) -> &Stage<V> {
+        &self.stage
+    }
+
     /// Who observes the requests of the stage.
     pub fn observer(&self) -> Option<&Arc<dyn TrafficObserver>> {
         self.stage.comparison().map(|comparison| &comparison.observer)

@@ -208,7 +208,7 @@ fn who_asked_for_the_version_is_counted_apart() {
 
 #[test]
 fn an_unused_tally_is_small_and_a_used_one_bounded() {
-    assert!(size_of::<Tally>() <= 304, "{}", size_of::<Tally>());
+    assert!(size_of::<Tally>() <= 320, "{}", size_of::<Tally>());
     let buckets: usize = [LATENCY, QUEUE_WAIT, MEMORY].iter().map(Config::total_buckets).sum();
     assert!(buckets * 8 <= 10 << 10, "{}", buckets * 8);
 }
@@ -231,4 +231,28 @@ fn no_guest_makes_a_tally_remember_more_than_256_traps() {
         tally.trapped(fingerprint);
     }
     assert_eq!(tally.traps(), (0..256).collect::<Vec<_>>());
+}
+
+#[test]
+fn latencies_of_a_while_are_those_between_two_readings() {
+    let tally = Tally::new();
+    assert_eq!(tally.latencies(), LatencyCounts::default());
+    (0..100).for_each(|_| tally.record(success(1_000)));
+    let before = tally.latencies();
+    assert_eq!(before.since(&before).quantile(0.5), None);
+    (0..98).for_each(|_| tally.record(success(10_000)));
+    tally.record(success(1_000));
+    tally.record(success(500_000));
+    let since = tally.latencies().since(&before);
+    let within = |quantile, low, high| {
+        let found = since.quantile(quantile).unwrap();
+        assert!(found >= Duration::from_micros(low) && found <= Duration::from_micros(high), "{found:?}");
+    };
+    within(0.0, 1_000, 1_032);
+    within(0.5, 10_000, 10_320);
+    within(0.99, 10_000, 10_320);
+    within(1.0, 500_000, 516_000);
+    assert_eq!(tally.totals(), (200, 0));
+    tally.record(ended(Outcome::Trap, 1));
+    assert_eq!(tally.totals(), (201, 1));
 }

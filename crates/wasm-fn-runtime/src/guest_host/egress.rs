@@ -14,20 +14,26 @@ mod client;
 mod error;
 mod listeners;
 mod lookup;
+mod outgoing;
 pub(crate) mod own;
 pub(crate) mod policy;
 mod target;
 pub(crate) mod trust;
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, Weak},
+};
 
 use tokio::time::Instant;
+use wasm_fn_core::RunRecord;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::{effect::EffectCheck, hop_by_hop, logs::Served};
 use crate::clock;
 use budget::Budget;
 use client::{Allowance, Sent};
+use outgoing::OutgoingSpan;
 use policy::EgressPolicy;
 use target::Target;
 
@@ -42,13 +48,15 @@ pub(crate) struct Egress {
     served: Served,
     /// What its outgoing requests have used; `None` before the first of them.
     budget: Option<Arc<Budget>>,
+    /// The record of the request being served, which is over when its guest is.
+    record: Option<Weak<RunRecord>>,
     /// Whether a request ever left. It may still be open while the instance serves another request.
     left: bool,
 }
 
 impl Egress {
     pub(crate) fn new(policy: Arc<EgressPolicy>) -> Self {
-        Self { policy, check: None, served: Served::NOTHING, budget: None, left: false }
+        Self { policy, check: None, served: Served::NOTHING, budget: None, record: None, left: false }
     }
 
     /// Begins the request `served`, with its `check`.
@@ -62,6 +70,11 @@ impl Egress {
         if self.left {
             self.may_have_effect();
         }
+    }
+
+    /// Outgoing requests from now on belong to `run`.
+    pub(crate) fn record(&mut self, run: Option<&Arc<RunRecord>>) {
+        self.record = run.map(Arc::downgrade);
     }
 
     /// Whether an outgoing request, or another effect, may begin.
@@ -111,13 +124,19 @@ impl WasiHttpHooks for Egress {
         self.left = true;
         // What the connection accepts is for the node to say, not for a guest that copies a request's fields.
         request.headers_mut().remove(http::header::TE);
+        let run = self.record.as_ref().and_then(Weak::upgrade);
+        let span = run.map(|run| OutgoingSpan::begin(run, &mut request, &target));
         let (policy, served) = (self.policy.clone(), self.served);
         let until = Instant::from_std(clock::now() + policy.timeout);
         let allowance = Allowance { options: options.unwrap_or_default(), until, budget };
         Box::new(async move {
             let addresses = policy.addresses(&target, served);
             let sent = client::send(request, &target, addresses, allowance, &policy.node.roots);
-            let (mut response, io) = sent.await?;
+            let sent = sent.await;
+            if let Some(span) = span {
+                span.end(sent.as_ref().map(|(response, _)| response.status().as_u16()));
+            }
+            let (mut response, io) = sent?;
             let named = hop_by_hop::remove(response.headers_mut());
             Ok((response.map(|body| hop_by_hop::without_trailers(body, named)), io))
         })

@@ -2,13 +2,13 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use http::{Method, StatusCode};
 use tokio::sync::watch;
-use wasm_fn_core::{StageName, VersionNo};
+use wasm_fn_core::{FunctionName, StageName, TraceParent, VersionNo};
 
 use crate::clock::unix_ms;
 
@@ -40,7 +40,18 @@ pub struct LogStage(u32);
 impl LogStage {
     /// No stage.
     pub const NONE: Self = Self(0);
+
+    /// The bit of a stage whose requests are all logged.
+    const LOGS_REQUESTS: u32 = 1 << 31;
+
+    /// Whether each request is logged, not only those that failed.
+    pub(crate) fn logs_requests(self) -> bool {
+        self.0 & Self::LOGS_REQUESTS != 0
+    }
 }
+
+/// The stage of `wasm-fn dev`: one person at work wants to see each request.
+const DEV: &str = "dev";
 
 /// What a line belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +60,13 @@ pub(crate) struct Served {
     pub(crate) request_id: u128,
     /// The stage that it came to.
     pub(crate) stage: LogStage,
+    /// The guest's span, if the request is in a trace.
+    pub(crate) span: Option<TraceParent>,
 }
 
 impl Served {
     /// No request yet.
-    pub(crate) const NOTHING: Self = Self { request_id: 0, stage: LogStage::NONE };
+    pub(crate) const NOTHING: Self = Self { request_id: 0, stage: LogStage::NONE, span: None };
 }
 
 /// A line of a log.
@@ -67,6 +80,8 @@ pub struct GuestLogLine {
     pub request_id: u128,
     /// The stage that the request came to; `None` for what an instance wrote before its first request.
     pub stage: Option<StageName>,
+    /// The guest's span in the request's trace, if that is in one.
+    pub span: Option<TraceParent>,
     /// The version that wrote it.
     pub version: VersionNo,
     /// Its source.
@@ -76,7 +91,8 @@ pub struct GuestLogLine {
     /// The status of a request that failed: that of the guest's own answer, or of the one that replaces it
     /// as long as nothing was sent.
     pub status: Option<StatusCode>,
-    /// The request, in the first of the lines that say how it failed.
+    /// The request, in the first of the lines that say how it failed, and in the line of one that was
+    /// answered.
     pub request: Option<Box<LoggedRequest>>,
     /// The text, without its end of line.
     pub text: String,
@@ -113,11 +129,25 @@ pub struct GuestLogPage {
     pub lost: u64,
 }
 
+/// Takes the lines of all logs, beside the rings.
+pub trait GuestLogSink: Send + Sync {
+    /// Takes `line` of the log of `function`. This runs in the guest's own task: it must not block.
+    fn line(&self, function: &FunctionName, line: &GuestLogLine);
+}
+
+/// Who takes the lines of a ring too.
+#[derive(Clone)]
+pub(crate) struct LineTee {
+    pub(crate) function: FunctionName,
+    pub(crate) sink: Arc<dyn GuestLogSink>,
+}
+
 /// The ring of one function.
 pub(crate) struct LogRing {
     inner: Mutex<Ring>,
     /// Notified of every new line.
     changed: watch::Sender<u64>,
+    tee: Option<LineTee>,
 }
 
 #[derive(Default)]
@@ -131,8 +161,17 @@ struct Ring {
 }
 
 impl LogRing {
-    pub(crate) fn new(changed: watch::Sender<u64>) -> Self {
-        Self { inner: Mutex::default(), changed }
+    /// An empty ring, which notifies `changed` of every new line. Lines go to `tee` too.
+    pub(crate) fn new(changed: watch::Sender<u64>, tee: Option<LineTee>) -> Self {
+        Self { inner: Mutex::default(), changed, tee }
+    }
+
+    /// Appends `line` to `ring`, and gives it to who takes lines too.
+    fn append(&self, ring: &mut Ring, line: GuestLogLine) {
+        ring.append(line);
+        if let (Some(LineTee { function, sink }), Some(line)) = (&self.tee, ring.lines.back()) {
+            sink.line(function, line);
+        }
     }
 
     fn ring(&self) -> std::sync::MutexGuard<'_, Ring> {
@@ -146,35 +185,70 @@ impl LogRing {
             stages.push(stage.clone());
             stages.len() - 1
         });
-        LogStage(u32::try_from(at + 1).unwrap_or_default())
+        let number = u32::try_from(at + 1).unwrap_or_default();
+        LogStage(if stage.as_str() == DEV { number | LogStage::LOGS_REQUESTS } else { number })
     }
 
     /// Appends a line of the guest, or about it, and drops the oldest ones if necessary.
     pub(crate) fn push(&self, version: VersionNo, served: Served, stream: GuestLogStream, text: String) {
         let at_ms = unix_ms();
         let (failed, status, request) = (false, None, None);
-        let Served { request_id, stage } = served;
+        let Served { request_id, stage, span } = served;
         let mut ring = self.ring();
         let stage = ring.name(stage);
-        ring.append(GuestLogLine {
+        let line = GuestLogLine {
             seq: 0,
             at_ms,
             request_id,
             stage,
+            span,
             version,
             stream,
             failed,
             status,
             request,
             text,
-        });
+        };
+        self.append(&mut ring, line);
+        drop(ring);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Appends the line of a request that was answered.
+    pub(crate) fn push_request(
+        &self,
+        version: VersionNo,
+        served: Served,
+        request: LoggedRequest,
+        text: String,
+    ) {
+        let at_ms = unix_ms();
+        let (stream, failed, status) = (GuestLogStream::Host, false, None);
+        let Served { request_id, stage, span } = served;
+        let mut ring = self.ring();
+        let stage = ring.name(stage);
+        let request = Some(Box::new(request));
+        let line = GuestLogLine {
+            seq: 0,
+            at_ms,
+            request_id,
+            stage,
+            span,
+            version,
+            stream,
+            failed,
+            status,
+            request,
+            text,
+        };
+        self.append(&mut ring, line);
         drop(ring);
         self.changed.send_modify(|count| *count += 1);
     }
 
     /// Appends the lines that say how a request failed, and marks the earlier lines of the request.
     pub(crate) fn push_failure(&self, version: VersionNo, failure: Failure<'_>) {
-        let Failure { served: Served { request_id, stage }, request, status, text } = failure;
+        let Failure { served: Served { request_id, stage, span }, request, status, text } = failure;
         let at_ms = unix_ms();
         let took_ms = u64::try_from(request.took.as_millis()).unwrap_or(u64::MAX);
         // The request has no older lines. A version that fails often should not search the whole ring.
@@ -190,18 +264,20 @@ impl LogRing {
             }
             for text in text.lines() {
                 let (stage, request, text) = (stage.clone(), request.take(), text.to_owned());
-                ring.append(GuestLogLine {
+                let line = GuestLogLine {
                     seq: 0,
                     at_ms,
                     request_id,
                     stage,
+                    span,
                     version,
                     stream,
                     failed,
                     status,
                     request,
                     text,
-                });
+                };
+                self.append(&mut ring, line);
             }
         }
         self.changed.send_modify(|count| *count += 1);
@@ -230,7 +306,7 @@ impl GuestLogLine {
 impl Ring {
     /// The name of `stage`.
     fn name(&self, stage: LogStage) -> Option<StageName> {
-        let at = usize::try_from(stage.0).ok()?.checked_sub(1)?;
+        let at = usize::try_from(stage.0 & !LogStage::LOGS_REQUESTS).ok()?.checked_sub(1)?;
         self.stages.get(at).cloned()
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use wasm_fn_core::RunRecord;
 use wasm_fn_secrets::SecretSet;
 use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{
@@ -69,9 +70,16 @@ impl GuestState {
     }
 
     /// Begins the request `served`, whose effects `check` decides about.
-    pub(crate) fn serve(&mut self, served: Served, check: Option<EffectCheck>, is_head: bool) {
+    pub(crate) fn serve(
+        &mut self,
+        served: Served,
+        check: Option<EffectCheck>,
+        record: Option<&Arc<RunRecord>>,
+        is_head: bool,
+    ) {
         self.wasi.serve(served);
         self.egress.serve(served, check);
+        self.egress.record(record);
         self.is_head = is_head;
     }
 

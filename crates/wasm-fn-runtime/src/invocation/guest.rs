@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use http_body::Body;
-use wasm_fn_core::Usage;
+use wasm_fn_core::{RunRecord, Usage, format_bytes};
 use wasmtime_wasi_http::WasiBody;
 
 use super::{
@@ -46,8 +46,12 @@ pub(crate) struct Guest {
     meter: Arc<Meter>,
     served: Served,
     asked: Asked,
+    /// What the guest answered, in a stage whose requests are all logged.
+    answered: Option<StatusCode>,
     started: Instant,
     deadline: Deadline,
+    /// `None` for nearly all.
+    record: Option<Arc<RunRecord>>,
     admission: Admission,
 }
 
@@ -64,10 +68,12 @@ impl Guest {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BodyError>,
     {
-        let Invocation { request, request_id, stage, client, scheme, port, effect_check, .. } = invocation;
+        let Invocation { request, request_id, stage, client, scheme, port, effect_check, record, .. } =
+            invocation;
         let is_head = request.method() == http::Method::HEAD;
-        let served = Served { request_id, stage };
-        instance.store.data_mut().serve(served, effect_check, is_head);
+        let span = record.as_ref().and_then(|run| run.guest());
+        let served = Served { request_id, stage, span };
+        instance.store.data_mut().serve(served, effect_check, record.as_ref(), is_head);
         // A ready instance has waited for many epochs. It should not yield before it has begun.
         instance.store.set_epoch_deadline(1);
         let meter = instance.meter.clone();
@@ -90,7 +96,20 @@ impl Guest {
                 }
             }
         };
-        Self { run, waker, head, exited: None, meter, served, asked, started, deadline, admission }
+        Self {
+            run,
+            waker,
+            head,
+            exited: None,
+            meter,
+            served,
+            asked,
+            answered: None,
+            started,
+            deadline,
+            record,
+            admission,
+        }
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -172,6 +191,8 @@ impl Guest {
                 if response.status().is_server_error() {
                     let status = response.status();
                     self.log_failure(status, &format!("guest answered {status}"));
+                } else if self.served.stage.logs_requests() {
+                    self.answered = Some(response.status());
                 }
                 Poll::Ready(Ok(response))
             }
@@ -210,6 +231,15 @@ impl Guest {
         let fault = if self.meter.is_starved() { Fault::node_overloaded() } else { fault };
         self.log_failure(fault.status(), &fault.to_string());
         fault
+    }
+
+    /// Logs that the guest has answered, and what that took.
+    fn log_answer(&self, status: StatusCode, took: Duration) {
+        let version = self.version();
+        let request = self.asked.logged(took, version.secrets());
+        let memory = format_bytes(self.meter.memory_peak_bytes());
+        let text = format!("answered {status}, memory {memory}");
+        version.log().push_request(version.no(), self.served, request, text);
     }
 
     /// Logs how the request failed, in the lines of `text`.
@@ -286,7 +316,14 @@ impl Drop for Guest {
         if let Some(exited) = self.exited.take() {
             self.admission.version.check_in(*exited);
         }
-        let service: Duration = clock::now().saturating_duration_since(self.started);
+        let now = clock::now();
+        if let Some(run) = &self.record {
+            run.guest_ran(self.started, now, self.meter.memory_peak_bytes());
+        }
+        let service: Duration = now.saturating_duration_since(self.started);
+        if let Some(status) = self.answered {
+            self.log_answer(status, service);
+        }
         self.admission.version.ended(service);
     }
 }

@@ -1,11 +1,11 @@
 //! A request for a version, as the runtime takes it.
 
-use std::{net::IpAddr, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt;
-use wasm_fn_core::Scheme;
+use wasm_fn_core::{RunRecord, Scheme};
 use wasmtime_wasi_http::WasiBody;
 
 use crate::guest_host::{effect::EffectCheck, hop_by_hop, logs::LogStage};
@@ -31,6 +31,8 @@ pub struct Invocation<B> {
     pub began: Instant,
     /// Asked before each effect begins: an outgoing request, or a write to a bucket. `None` when all may.
     pub effect_check: Option<EffectCheck>,
+    /// What the run is recorded in, if it is.
+    pub record: Option<Arc<RunRecord>>,
 }
 
 /// Why a request body could not be read to its end.

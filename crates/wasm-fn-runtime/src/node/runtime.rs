@@ -29,7 +29,7 @@ use crate::{
     guest_host::{
         egress::policy::EgressOptions,
         keyvalue::{BucketStore, NamedBuckets},
-        logs::{GuestLogPage, LogRing},
+        logs::{GuestLogPage, GuestLogSink, LineTee, LogRing},
     },
     version::{Version, VersionSpec},
 };
@@ -61,6 +61,8 @@ pub struct RuntimeOptions {
     pub egress: EgressOptions,
     /// Keeps the buckets of functions. Without it there are none, whatever is configured.
     pub buckets: Option<Arc<dyn BucketStore>>,
+    /// Takes the lines of functions' logs, beside the logs.
+    pub log_sink: Option<Arc<dyn GuestLogSink>>,
 }
 
 /// Hosts versions.
@@ -68,6 +70,7 @@ pub struct Runtime {
     node: Arc<NodeResources>,
     logs: DashMap<FunctionName, Arc<LogRing>>,
     log_changes: watch::Sender<u64>,
+    log_sink: Option<Arc<dyn GuestLogSink>>,
     reset: InstanceMemoryReset,
     data_dir: PathBuf,
 }
@@ -113,7 +116,8 @@ impl Runtime {
         });
         tokio::spawn(maintain_while_alive(Arc::downgrade(&node)));
         let (log_changes, _) = watch::channel(0);
-        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, reset, data_dir: options.data_dir }))
+        let RuntimeOptions { data_dir, log_sink, .. } = options;
+        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, log_sink, reset, data_dir }))
     }
 
     /// How the memory of instances is reset on this machine.
@@ -167,7 +171,7 @@ impl Runtime {
     }
 
     fn preparation(&self, digest: Digest, config: &FunctionConfig, secrets: Arc<SecretSet>) -> Preparation {
-        let log = Arc::new(LogRing::new(watch::channel(0).0));
+        let log = Arc::new(LogRing::new(watch::channel(0).0, None));
         // What runs without a request opens no bucket.
         let buckets = NamedBuckets::new();
         let template = self.node.template(VersionNo::FIRST, config.clone(), secrets, buckets, log);
@@ -243,7 +247,11 @@ impl Runtime {
 
     fn ring(&self, function: &FunctionName) -> Arc<LogRing> {
         let ring = self.logs.entry(function.clone());
-        ring.or_insert_with(|| Arc::new(LogRing::new(self.log_changes.clone()))).clone()
+        let new = || {
+            let tee = self.log_sink.clone().map(|sink| LineTee { function: function.clone(), sink });
+            Arc::new(LogRing::new(self.log_changes.clone(), tee))
+        };
+        ring.or_insert_with(new).clone()
     }
 }
 

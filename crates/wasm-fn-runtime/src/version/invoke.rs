@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::future::Either;
 use http::Response;
 use http_body::Body;
-use wasm_fn_core::Usage;
-use wasm_fn_pool::Checkout;
+use wasm_fn_core::{RunRecord, Usage};
+use wasm_fn_pool::{Checkout, StartPermit};
 use wasm_fn_thread::thread_number;
 
 use super::{Admission, Version};
@@ -49,7 +49,8 @@ impl Version {
         let began = invocation.began;
         let end = invocation.arrived + self.limits().timeout;
         let admitted = if began < end { self.admit_at_once() } else { Err(self) };
-        let instance = admitted.as_ref().ok().and_then(|admission| admission.version.instance_at_once());
+        let (place, record) = (admitted.as_ref().ok(), invocation.record.as_deref());
+        let instance = place.and_then(|admission| admission.version.instance_at_once(record));
         match (admitted, instance) {
             (Ok(admission), Some(Ok(instance))) => {
                 let deadline = Deadline::new(end);
@@ -84,7 +85,11 @@ impl Version {
                 if left.is_zero() {
                     return Err(InvocationError { fault: Fault::node_overloaded(), usage: Usage::default() });
                 }
-                version.admit(began, left).await.map_err(|fault| InvocationError {
+                let admitted = version.admit(began, left).await;
+                if let Some(run) = &invocation.record {
+                    run.queued(began, clock::now());
+                }
+                admitted.map_err(|fault| InvocationError {
                     fault,
                     usage: Usage { queue_wait: began.elapsed(), ..Usage::default() },
                 })?
@@ -92,7 +97,8 @@ impl Version {
         };
         let started = if admission.queue_wait.is_zero() { began } else { clock::now() };
         let mut deadline = Deadline::new(end);
-        let instance = admission.version.instance(&mut deadline).await.map_err(|fault| {
+        let instance = admission.version.instance(&mut deadline, invocation.record.as_deref()).await;
+        let instance = instance.map_err(|fault| {
             let usage = Usage { queue_wait: admission.queue_wait, ..Usage::default() };
             InvocationError { fault, usage }
         })?;
@@ -102,7 +108,7 @@ impl Version {
     /// An instance for a request that does not wait: a ready one, or one that is made now if that is quick,
     /// or why it did not start. Returns `None`, and counts nothing, when the request has to wait for an
     /// instance.
-    fn instance_at_once(self: &Arc<Self>) -> Option<Result<Instance, Fault>> {
+    fn instance_at_once(self: &Arc<Self>, record: Option<&RunRecord>) -> Option<Result<Instance, Fault>> {
         if let Some(instance) = self.pool.take_ready(thread_number()) {
             return Some(Ok(instance));
         }
@@ -111,11 +117,18 @@ impl Version {
         let (began, loaded) = (clock::now(), self.code.get());
         let started = self.template.instantiate_at_once(loaded.as_ref()?, permit)?;
         self.pool.record_cold_start(began.elapsed());
+        if let Some(run) = record {
+            run.instance_started(began, clock::now());
+        }
         Some(started)
     }
 
     /// An instance for a request: a ready one, or one that is made now.
-    async fn instance(self: &Arc<Self>, deadline: &mut Deadline) -> Result<Instance, Fault> {
+    async fn instance(
+        self: &Arc<Self>,
+        deadline: &mut Deadline,
+        record: Option<&RunRecord>,
+    ) -> Result<Instance, Fault> {
         let mut checkout = self.pool.checkout(thread_number());
         // A request comes before ready instances of other versions.
         if matches!(checkout, Checkout::Full) && self.node.reclaim() {
@@ -126,6 +139,20 @@ impl Version {
             Checkout::Cold(permit) => permit,
             Checkout::Full => return Err(Fault::node_overloaded()),
         };
+        let began = record.map(|_| clock::now());
+        let started = self.start(permit, deadline).await;
+        if let (Some(run), Some(began)) = (record, began) {
+            run.instance_started(began, clock::now());
+        }
+        started
+    }
+
+    /// Starts an instance, with the right to do so.
+    async fn start(
+        self: &Arc<Self>,
+        permit: StartPermit,
+        deadline: &mut Deadline,
+    ) -> Result<Instance, Fault> {
         // This comes before the look at the code, which counts as used from here on.
         self.ensure_maintained();
         let mut loaded = self.code.get();

@@ -23,6 +23,7 @@ use super::{
     body::RequestBody,
     framing,
     id::RequestId,
+    recording,
     run::{RequestRun, RunEnd},
     shield::{self, SecondRun, Shield},
 };
@@ -110,10 +111,13 @@ pub(super) fn attempt<V: Invoke>(
 fn start<V: Invoke>(
     session: Arc<Session<V>>,
     shielding: ShieldState,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     arrival: Arrival,
     run: RequestRun<V>,
 ) -> Attempt<V, impl Future<Output = Result<Response<V::Body>, InvokeFailure>> + std::marker::Send + use<V>> {
+    if let Some(record) = run.record() {
+        recording::inject(record, request.headers_mut());
+    }
     let method = request.method().clone();
     let expects = !request.body().is_end_stream() && framing::expects_continue(request.headers());
     let effects = match &shielding {
@@ -131,6 +135,7 @@ fn start<V: Invoke>(
         arrived: arrival.at,
         began: run.started(),
         effects,
+        record: run.record().cloned(),
     });
     let invocation = if expects {
         future::Either::Right(let_continue(invocation).boxed())

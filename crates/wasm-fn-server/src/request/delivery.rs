@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use wasm_fn_core::{FunctionName, Scheme, StageName, VersionNo, VersionRef};
+use wasm_fn_core::{FunctionName, InvocationTrigger, Scheme, StageName, VersionNo, VersionRef};
 use wasm_fn_router::RouteTable;
 
 use super::{
@@ -46,6 +46,8 @@ pub struct DeliveryOptions {
     pub target: DeliveryTarget,
     /// What happens when a canary fails.
     pub redelivery: Redelivery,
+    /// What the event came from.
+    pub trigger: InvocationTrigger,
     /// Bytes of the response's body that are kept; the rest is read and discarded.
     pub answer_bytes_max: usize,
 }
@@ -140,7 +142,8 @@ impl<V: Invoke> EventDispatcher<V> {
         request: Request<Bytes>,
         options: DeliveryOptions,
     ) -> Result<Delivered, DeliveryError> {
-        let DeliveryOptions { function, stage: name, target, redelivery, answer_bytes_max } = options;
+        let DeliveryOptions { function, stage: name, target, redelivery, trigger, answer_bytes_max } =
+            options;
         let table = self.plane.tables.load_full();
         let Some(stage) = table.stage(&function, &name) else {
             return Err(DeliveryError::NoSuchStage { function, stage: name });
@@ -175,8 +178,13 @@ impl<V: Invoke> EventDispatcher<V> {
                 let shielded = canary.is_some() && forbidding.is_none();
                 let fallback_after = selected.fallback_after.or_else(|| shielded.then_some(NO_LIMIT));
                 let selected = selected.counted_apart(target == DeliveryTarget::CanaryWithoutEffects);
-                let run = selected.run(&request, in_flight, &arrival);
-                (session.invoke(fallback_after, request, arrival, run).await, canary)
+                let record = self.plane.record(&selected, &request, &arrival, trigger);
+                let run = selected.run(&request, in_flight, &arrival, record.as_ref());
+                let response = session.invoke(fallback_after, request, arrival, run).await;
+                if let Some(record) = record {
+                    record.answered(response.status().as_u16(), clock::now());
+                }
+                (response, canary)
             }
         };
         read(response, id, canary, forbidding.as_ref(), answer_bytes_max).await

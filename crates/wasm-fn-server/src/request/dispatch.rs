@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body as _;
 use http_body_util::Either;
 use hyper::body::Incoming;
-use wasm_fn_core::{Usage, VersionNo, VersionRef, normal_path};
+use wasm_fn_core::{InvocationTrigger, RequestRecord, Usage, VersionNo, VersionRef, normal_path};
 use wasm_fn_router::{HeldVersion, Reason, RequestAttributes, RouteTable, Stage};
 
 use super::{
@@ -23,10 +23,12 @@ use super::{
     id::RequestId,
     preview::{self, EarlyResponse},
     reception::{Reception, receive},
+    recording::Subject,
     run::{ObservedRequest, RequestRun, RunEnd},
     version_override::requested_version,
 };
 use crate::{
+    clock,
     connection::state::{InFlight, Order},
     failure::{FailureCause, InvokeFailure},
     invoke::Invoke,
@@ -93,6 +95,7 @@ pub(crate) fn answer<V: Invoke>(
     let client = session.peer.client(request.headers_mut(), trusted);
     let scheme = session.peer.scheme(request.headers(), trusted).unwrap_or(session.scheme);
     let own = head::has_own(request.headers());
+    let record;
     let pending = match session.plane.choose(&mut request, own, client, id, started) {
         Ok(selected) => {
             if own {
@@ -100,26 +103,34 @@ pub(crate) fn answer<V: Invoke>(
             }
             let arrival = Arrival { id, client, scheme, at: started };
             let fallback_after = selected.fallback_after;
-            let run = selected.run(&request, in_flight, &arrival);
+            record = session.plane.record(&selected, &request, &arrival, InvocationTrigger::Http);
+            let run = selected.run(&request, in_flight, &arrival, record.as_ref());
             session.clone().invoke(fallback_after, request, arrival, run)
         }
         Err(Unanswered::Early(early)) => {
             if let EarlyResponse::Refused(problem) = &early {
                 tracing::debug!(request_id = %id, %client, code = problem.code.as_str(), "request refused");
             }
+            record = session.plane.record_unanswered(&request, &Arrival { id, client, scheme, at: started });
             future::Either::Left(future::Either::Left(ready(early.into_response(id))))
         }
         Err(Unanswered::Received(reception)) => {
             if own {
                 head::strip(request.headers_mut());
             }
+            record = session.plane.record_unanswered(&request, &Arrival { id, client, scheme, at: started });
             let plane = Arc::clone(&session.plane);
             let received: Boxed<_> =
                 Box::pin(receive(plane, *reception, request, (id, client.ip()), in_flight));
             future::Either::Left(future::Either::Right(received))
         }
     };
-    pending.map(move |response| session.finish(response, is_head))
+    pending.map(move |response| {
+        if let Some(record) = record {
+            record.answered(response.status().as_u16(), clock::now());
+        }
+        session.finish(response, is_head)
+    })
 }
 
 impl<V: Invoke> Plane<V> {
@@ -169,6 +180,31 @@ impl<V: Invoke> Plane<V> {
         Ok(self.choose_in(stage, request, asked, client, id, started)?)
     }
 
+    /// The record of `request`, if it is to have one, which `selected` answers.
+    pub(super) fn record(
+        &self,
+        selected: &Selected<V>,
+        request: &Request<RequestBody>,
+        arrival: &Arrival,
+        trigger: InvocationTrigger,
+    ) -> Option<Arc<RequestRecord>> {
+        let recording = self.options.recording.as_ref()?;
+        let stage = selected.version.stage();
+        let target = Some((stage.function(), stage.name()));
+        let is_canary = selected.canary().is_some();
+        recording.begin(request, arrival, Subject { target, trigger, is_canary })
+    }
+
+    /// The record of `request`, if it is to have one, which no version answers.
+    fn record_unanswered(
+        &self,
+        request: &Request<RequestBody>,
+        arrival: &Arrival,
+    ) -> Option<Arc<RequestRecord>> {
+        let subject = Subject { target: None, trigger: InvocationTrigger::Http, is_canary: false };
+        self.options.recording.as_ref()?.begin(request, arrival, subject)
+    }
+
     /// Chooses the version of `stage` that answers `request`.
     pub(super) fn choose_in(
         &self,
@@ -206,9 +242,12 @@ impl<V> Selected<V> {
         request: &Request<RequestBody>,
         in_flight: InFlight,
         arrival: &Arrival,
+        record: Option<&Arc<RequestRecord>>,
     ) -> RequestRun<V> {
         let Self { version, observed, asked_for, .. } = self;
-        RequestRun::new(version, arrival.at, request.body().progress(), in_flight, observed, asked_for)
+        let record = record.map(|record| record.first_run(version.no));
+        let progress = request.body().progress();
+        RequestRun::new(version, arrival.at, progress, in_flight, observed, asked_for, record)
     }
 
     /// The version, if it is the canary of a comparison.

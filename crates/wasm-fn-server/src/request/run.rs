@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wasm_fn_core::{Outcome, Side, Trap, Usage};
+use wasm_fn_core::{Outcome, RunRecord, Side, Trap, Usage};
 use wasm_fn_router::{
-    Assignment, HeldVersion, InvocationRecord, Observation, ObservationTicket, Placement, Recalled, Shielding,
+    Assignment, HeldVersion, InvocationRecord, LatencyExemplar, Observation, ObservationTicket, Placement,
+    Recalled, Shielding,
 };
 
 use super::{body::BodyProgress, id::RequestId};
@@ -45,6 +46,8 @@ pub(crate) struct RequestRun<V> {
     // Whether there is no response yet, so that a client that leaves gives up waiting for the version.
     is_unanswered: bool,
     asked_for: bool,
+    /// `None` for nearly all.
+    record: Option<Arc<RunRecord>>,
 }
 
 /// How a run ends.
@@ -110,6 +113,7 @@ impl<V> RequestRun<V> {
         in_flight: InFlight,
         observed: Option<ObservedRequest>,
         asked_for: bool,
+        record: Option<Arc<RunRecord>>,
     ) -> Self {
         let (sent_before, unread) = (Duration::ZERO, Duration::ZERO);
         let in_flight = Some(in_flight);
@@ -124,7 +128,13 @@ impl<V> RequestRun<V> {
             observed,
             is_unanswered,
             asked_for,
+            record,
         }
+    }
+
+    /// The record of this run, if it has one.
+    pub(crate) fn record(&self) -> Option<&Arc<RunRecord>> {
+        self.record.as_ref()
     }
 
     /// The version of this run.
@@ -229,6 +239,7 @@ impl<V> RequestRun<V> {
         let (in_flight, now) =
             closed.map_or_else(|| (None, clock::now()), |(in_flight, now)| (Some(in_flight), now));
         let sent_before = self.progress.as_ref().map_or(Duration::ZERO, |progress| progress.waited(now));
+        let record = self.record.as_ref().map(|record| record.second_run(version.no, now));
         Self {
             version,
             started: now,
@@ -239,6 +250,7 @@ impl<V> RequestRun<V> {
             observed: None,
             is_unanswered: true,
             asked_for: false,
+            record,
         }
     }
 
@@ -297,6 +309,14 @@ impl<V> RequestRun<V> {
         tally.record(record);
         if let Some(trap) = trap {
             tally.trapped(trap.fingerprint);
+        }
+        if let Some(run) = &self.record {
+            run.ended(now, outcome, trap.map(|trap| &*trap.backtrace));
+            let traced = run.request().trace().filter(|trace| trace.sampled && outcome.counts());
+            if let Some(trace) = traced {
+                let (trace_id, at) = (trace.id.bits(), clock::since_epoch());
+                tally.exemplify(LatencyExemplar { latency, trace_id, at });
+            }
         }
         tracing::debug!(%outcome, ?latency, "request ended");
         if let (Some(observed), Some(observer)) = (&self.observed, self.version.observer()) {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use wasm_fn_core::{FunctionName, Outcome, Side, StageName};
+use wasm_fn_core::{FunctionName, InvocationTrigger, Outcome, Side, StageName};
 use wasm_fn_router::Placement;
 
 use super::harness::{
@@ -35,6 +35,7 @@ fn to(function: &str) -> DeliveryOptions {
         function: function.parse().unwrap(),
         stage: "live".parse().unwrap(),
         target: DeliveryTarget::Drawn,
+        trigger: InvocationTrigger::Timer,
         redelivery: Redelivery::Always,
         answer_bytes_max: 1024,
     }

@@ -225,6 +225,7 @@ pub(super) fn options() -> ServerOptions {
         proxy_protocol: false,
         preview_domain: None,
         receiver: None,
+        recording: None,
         draw: draw_at_random,
     }
 }

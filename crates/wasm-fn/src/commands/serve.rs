@@ -1,7 +1,10 @@
 //! `wasm-fn serve`: runs a node until it has drained, or until a new process has taken over.
 
+use std::time::Duration;
+
 use wasm_fn_control::OpenError;
 use wasm_fn_pool::PlanOptions;
+use wasm_fn_telemetry::{AccessLog, Telemetry};
 
 use super::DONE;
 use crate::{
@@ -11,15 +14,20 @@ use crate::{
     node::{Node, NodeOptions, Signals},
 };
 
-pub(super) async fn run(args: args::Serve) -> Result<u8, Fault> {
+/// How long telemetry may take to be sent when the node has ended.
+const TELEMETRY_PATIENCE: Duration = Duration::from_secs(3);
+
+pub(super) async fn run(args: args::Serve, telemetry: Telemetry) -> Result<u8, Fault> {
     let config = config::Serve::resolve(&args)?;
+    let telemetry = with_access_log(telemetry, &config)?;
     let drain_timeout = config.drain_timeout;
     let signals = Signals::listen();
     let mut signals = signals.map_err(|error| Fault::new("system", "signals cannot be received", error))?;
     machine::raise_descriptors();
-    let node = Node::start_service(options(config)?).await;
+    let node = Node::start_service(options(config, telemetry.clone())?).await;
     let node = node.map_err(|error| not_started(&error))?;
     signals.obey(node, drain_timeout).await;
+    telemetry.stop(TELEMETRY_PATIENCE).await;
     Ok(DONE)
 }
 
@@ -35,7 +43,15 @@ fn not_started(error: &anyhow::Error) -> Fault {
     }
 }
 
-fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
+/// `telemetry`, with the access log that `config` says. Blocks.
+fn with_access_log(telemetry: Telemetry, config: &config::Serve) -> Result<Telemetry, Fault> {
+    let Some(options) = &config.access_log else { return Ok(telemetry) };
+    let opened = AccessLog::open(options.target.clone(), options.sampler());
+    let opened = opened.map_err(|error| Fault::new("start", "the access log cannot be opened", error))?;
+    Ok(telemetry.with_access_log(opened))
+}
+
+fn options(config: config::Serve, telemetry: Telemetry) -> Result<NodeOptions, Fault> {
     let asked =
         PlanOptions { instances_max: config.instances_max, memory_max_bytes: config.memory_max_bytes };
     Ok(NodeOptions {
@@ -66,5 +82,7 @@ fn options(config: config::Serve) -> Result<NodeOptions, Fault> {
         admin_certificates: config.admin_certificates,
         oidc: config.oidc,
         insecure_admin: config.insecure_admin,
+        metrics_series_max: config.metrics_series_max,
+        telemetry,
     })
 }

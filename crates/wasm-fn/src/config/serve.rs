@@ -10,7 +10,7 @@ use wasm_fn_admin::CertificateRule;
 use wasm_fn_control::state::StageRules;
 use wasm_fn_core::{Network, PreviewDomain};
 
-use super::{ConfigFile, file};
+use super::{ConfigFile, access_log::AccessLogOptions, file};
 use crate::{
     acme::AcmeOptions,
     args,
@@ -80,6 +80,10 @@ pub(crate) struct Serve {
     pub(crate) oidc: Vec<TrustedIssuer>,
     /// Whether other machines may reach the admin API over plain HTTP.
     pub(crate) insecure_admin: bool,
+    /// Maximum number of series that `/metrics` has of versions.
+    pub(crate) metrics_series_max: u32,
+    /// Which requests are logged, and where: only the file says it; none are without it.
+    pub(crate) access_log: Option<AccessLogOptions>,
 }
 
 impl Default for Serve {
@@ -114,6 +118,8 @@ impl Default for Serve {
             admin_certificates: Vec::new(),
             oidc: Vec::new(),
             insecure_admin: false,
+            metrics_series_max: 150_000,
+            access_log: None,
         }
     }
 }
@@ -190,6 +196,11 @@ impl Serve {
             admin_certificates: file.admin_certificates,
             oidc: file.oidc,
             insecure_admin: args.insecure_admin.or(file.insecure_admin).unwrap_or(default.insecure_admin),
+            metrics_series_max: args
+                .metrics_series_max
+                .or(file.metrics_series_max)
+                .unwrap_or(default.metrics_series_max),
+            access_log: file.access_log,
         })
     }
 
@@ -209,6 +220,10 @@ impl Serve {
         }
         if !(1..=1_000_000).contains(&self.connections_max) {
             return Err(format!("connections_max is {}, expected 1 to 1000000", self.connections_max));
+        }
+        if !(1_000..=10_000_000).contains(&self.metrics_series_max) {
+            let found = self.metrics_series_max;
+            return Err(format!("metrics_series_max is {found}, expected 1000 to 10000000"));
         }
         let sizes = [
             ("body_max", self.body_max_bytes, 1..=1 << 40, "1 byte to 1TiB"),

@@ -9,12 +9,12 @@ use wasm_fn_control::{
     Note,
     state::{SeenRollout, State},
 };
-use wasm_fn_core::{FunctionName, StageName, VersionNo};
+use wasm_fn_core::{FunctionName, InvocationTrigger, StageName, VersionNo};
 use wasm_fn_delivery::{
     ActiveTrigger, Deliver, Destination, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing,
     Recipient, Triggers, WallClock,
 };
-use wasm_fn_events::{PausedBy, Redeliver, Timestamp, TriggerId};
+use wasm_fn_events::{PausedBy, Redeliver, TICK_TYPE, Timestamp, TriggerId};
 use wasm_fn_rollout::{Command, Phase};
 use wasm_fn_runtime::EgressOptions;
 use wasm_fn_server::{
@@ -209,7 +209,8 @@ impl Deliver for DataPlane {
             Recipient::CanaryWithoutEffects => DeliveryTarget::CanaryWithoutEffects,
         };
         let answer_bytes_max = ANSWER_BYTES_MAX;
-        let options = DeliveryOptions { function, stage, target, redelivery, answer_bytes_max };
+        let trigger = trigger_kind(request.headers());
+        let options = DeliveryOptions { function, stage, target, redelivery, trigger, answer_bytes_max };
         match self.0.deliver(request, options).await {
             Ok(delivered) => ended(&delivered),
             Err(DeliveryError::NoSuchStage { .. }) => Ended::NoSuchStage,
@@ -227,6 +228,17 @@ impl Deliver for DataPlane {
                 refused_effect,
             },
         }
+    }
+}
+
+/// What sent the event of a delivery with `headers`.
+fn trigger_kind(headers: &http::HeaderMap) -> InvocationTrigger {
+    if headers.get("ce-type").is_some_and(|kind| kind == TICK_TYPE) {
+        InvocationTrigger::Timer
+    } else if headers.contains_key("nats-sequence") {
+        InvocationTrigger::PubSub
+    } else {
+        InvocationTrigger::Http
     }
 }
 

@@ -152,6 +152,10 @@ impl Host for RuntimeHost {
         version.0.keep_warm(Instant::now() + time);
     }
 
+    fn instances(&self, version: &Hosted) -> u64 {
+        u64::try_from(version.0.live()).unwrap_or(u64::MAX)
+    }
+
     fn logs(&self, function: &FunctionName, after: u64) -> LogPage {
         let page = self.runtime.logs(function, after);
         LogPage {
@@ -204,6 +208,7 @@ async fn call_once(version: &Hosted, request: Request<Bytes>) -> Result<Response
         arrived: now,
         began: now,
         effect_check: None,
+        record: None,
     };
     let refused = |fault: Fault| match fault {
         Fault::NotReady { retry_after }

@@ -39,6 +39,7 @@ impl Invoke for Hosted {
             arrived: call.arrived,
             began: call.began,
             effect_check: call.effects.map(|effects| EffectCheck::new(move || effects.begin())),
+            record: call.record,
         };
         let run = self.0.clone().invoke(invocation);
         run.map(|result| result.map(|response| response.map(ResponseBody)).map_err(failure))

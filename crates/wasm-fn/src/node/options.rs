@@ -7,6 +7,8 @@ use wasm_fn_control::state::StageRules;
 use wasm_fn_core::{Network, PreviewDomain};
 use wasm_fn_pool::PoolPlan;
 
+use wasm_fn_telemetry::Telemetry;
+
 use crate::{acme::AcmeOptions, tls::KeyPairFiles};
 
 use super::{deploying::ArtifactSource, federation::TrustedIssuer, secrets_key::KeyCommand};
@@ -68,4 +70,8 @@ pub(crate) struct NodeOptions {
     pub(crate) oidc: Vec<TrustedIssuer>,
     /// Whether other machines may reach the admin API over plain HTTP.
     pub(crate) insecure_admin: bool,
+    /// Maximum number of series that `/metrics` has of versions.
+    pub(crate) metrics_series_max: u32,
+    /// Sends traces and logs, and writes the access log.
+    pub(crate) telemetry: Telemetry,
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header, request::Parts};
 use tokio::sync::watch;
 use wasm_fn_control::SecretId;
-use wasm_fn_core::{FunctionName, StageName};
+use wasm_fn_core::{FunctionName, InvocationTrigger, StageName};
 use wasm_fn_delivery::{EventOperations as _, EventRequest, Events, Triggers};
 use wasm_fn_events::{CloudEvent, Timestamp, Trigger, TriggerId, TriggerKind, WebhookMode, WebhookSource};
 use wasm_fn_secrets::SecretValue;
@@ -215,6 +215,7 @@ impl Webhooks {
             stage: id.stage.clone(),
             target: DeliveryTarget::Drawn,
             redelivery: Redelivery::EffectFree,
+            trigger: InvocationTrigger::Http,
             answer_bytes_max: ANSWER_BYTES_MAX,
         };
         let delivered = self.deliver.dispatcher().deliver(request, options).await;

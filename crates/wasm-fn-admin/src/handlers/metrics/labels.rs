@@ -6,7 +6,7 @@ use wasm_fn_core::{FunctionName, StageName, VersionNo};
 pub(super) type Label<'a> = (&'static str, &'a str);
 
 /// The version in a stage that a sample is about.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Subject {
     function: String,
     stage: String,
@@ -16,6 +16,12 @@ pub(super) struct Subject {
 impl Subject {
     pub(super) fn new(function: &FunctionName, stage: &StageName, version: VersionNo) -> Self {
         Self { function: function.to_string(), stage: stage.to_string(), version: version.to_string() }
+    }
+
+    /// What stands for all versions without series of their own. No version has its name.
+    pub(super) fn other() -> Self {
+        let [function, stage, version] = [(); 3].map(|()| "other".to_owned());
+        Self { function, stage, version }
     }
 
     pub(super) fn labels(&self) -> [Label<'_>; 3] {

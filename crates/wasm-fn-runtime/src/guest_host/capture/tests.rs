@@ -11,7 +11,7 @@ fn lines(writes: &[&[u8]]) -> Vec<String> {
 }
 
 fn lines_without(secrets: Arc<SecretSet>, writes: &[&[u8]]) -> Vec<String> {
-    let ring = Arc::new(LogRing::new(watch::channel(0).0));
+    let ring = Arc::new(LogRing::new(watch::channel(0).0, None));
     let capture = Capture::new(CaptureOptions {
         ring: ring.clone(),
         secrets,

@@ -59,7 +59,7 @@ fn allowing(rule: &str, roots: TrustedRoots) -> Egress {
 
 fn policy(rules: &[&str], limits: &Limits, node: EgressOptions) -> Arc<EgressPolicy> {
     let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
-    let log = Arc::new(LogRing::new(tokio::sync::watch::channel(0).0));
+    let log = Arc::new(LogRing::new(tokio::sync::watch::channel(0).0, None));
     Arc::new(EgressPolicy::new(rules, limits, Arc::new(node), VersionNo::FIRST, log))
 }
 

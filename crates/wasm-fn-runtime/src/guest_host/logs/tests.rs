@@ -18,7 +18,7 @@ fn failure(request_id: u128, path: &str) -> Failure<'static> {
 }
 
 fn ring() -> LogRing {
-    LogRing::new(watch::channel(0).0)
+    LogRing::new(watch::channel(0).0, None)
 }
 
 fn write(ring: &LogRing, request_id: u128, stream: GuestLogStream, text: &str) {
@@ -87,7 +87,7 @@ fn lines_name_the_stage_of_their_request() {
     let stage = |name: &str| ring.stage(&name.parse().unwrap());
     let (live, staging) = (stage("live"), stage("staging"));
     assert_eq!((stage("live"), stage("staging")), (live, staging), "a stage keeps its number");
-    let of = |stage| Served { request_id: 1, stage };
+    let of = |stage| Served { request_id: 1, stage, span: None };
     for served in [of(live), of(staging), Served::NOTHING] {
         ring.push(VersionNo::FIRST, served, GuestLogStream::Stdout, "x".to_owned());
     }
@@ -97,7 +97,7 @@ fn lines_name_the_stage_of_their_request() {
     let stages: Vec<_> = stages.iter().map(|stage| stage.as_deref().unwrap_or("none")).collect();
     assert_eq!(stages, ["live", "staging", "none", "staging", "staging"]);
     // A number of another log means nothing here.
-    let other = LogRing::new(watch::channel(0).0);
+    let other = LogRing::new(watch::channel(0).0, None);
     other.push(VersionNo::FIRST, of(staging), GuestLogStream::Stdout, "x".to_owned());
     assert_eq!(other.page(0).lines[0].stage, None);
 }

@@ -30,7 +30,7 @@ fn request(target: &str, host: Option<&'static str>) -> Request<WasiBody> {
 
 /// A function that may send nothing.
 fn egress() -> Egress {
-    let log = Arc::new(LogRing::new(tokio::sync::watch::channel(0).0));
+    let log = Arc::new(LogRing::new(tokio::sync::watch::channel(0).0, None));
     let node = Arc::new(EgressOptions::public());
     let policy = EgressPolicy::new(Vec::new(), &Limits::default(), node, VersionNo::FIRST, log);
     Egress::new(Arc::new(policy))

@@ -124,6 +124,7 @@ fn start_with(dir: &Path, change: impl FnOnce(&mut RuntimeOptions)) -> Arc<Runti
         code_idle_after: Duration::from_secs(60),
         egress: EgressOptions::public(),
         buckets: None,
+        log_sink: None,
     };
     change(&mut options);
     Runtime::start(options).unwrap()
@@ -173,6 +174,7 @@ fn invocation<B>(request: Request<B>) -> Invocation<B> {
         arrived: now,
         began: now,
         effect_check: None,
+        record: None,
     }
 }
 

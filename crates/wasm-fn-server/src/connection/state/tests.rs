@@ -31,6 +31,7 @@ fn connection() -> (Arc<ConnectionState>, Instant, ServerOptions) {
         proxy_protocol: false,
         preview_domain: None,
         receiver: None,
+        recording: None,
         draw: draw_at_random,
     };
     let opened = clock::now();

@@ -31,7 +31,7 @@ fn node(private: &[&str], resolver: Arc<dyn Resolve>) -> EgressOptions {
 /// A function's egress, and its log.
 fn function(rules: &[&str], limits: &Limits, node: EgressOptions) -> (Egress, Arc<LogRing>) {
     let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
-    let log = Arc::new(LogRing::new(tokio::sync::watch::channel(0).0));
+    let log = Arc::new(LogRing::new(tokio::sync::watch::channel(0).0, None));
     let policy = EgressPolicy::new(rules, limits, Arc::new(node), VersionNo::FIRST, log.clone());
     (Egress::new(Arc::new(policy)), log)
 }

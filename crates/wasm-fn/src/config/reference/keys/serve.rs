@@ -191,6 +191,41 @@ pub(super) fn serve() -> Vec<Key> {
             &[],
             "Let other machines reach the admin API over plain HTTP: who reads along gets its token",
         ),
+        key(
+            "metrics_series_max",
+            code(usual.metrics_series_max),
+            "50000",
+            &["10"],
+            "Maximum number of series that `/metrics` has of versions; versions beyond it are summed up as `other`",
+        ),
+        key(
+            "access_log",
+            "none: requests are not logged",
+            "{ file = \"access.log\", sample = \"1%\" }",
+            &[],
+            "A line of JSON for each request, see [below](#serveaccess_log)",
+        ),
+    ]
+}
+
+/// `[serve.access_log]`.
+pub(super) fn access_log() -> Vec<Key> {
+    vec![
+        key(
+            "file",
+            "none: it has to be there",
+            "\"/var/log/wasm-fn/access.log\"",
+            &["\"\""],
+            "File to append to, or `-` for standard output; opened again when it was renamed or removed",
+        ),
+        key(
+            "sample",
+            code("100%"),
+            "\"1%\"",
+            &["\"0%\"", "\"0.5\""],
+            "Share of requests that have a line, decided when they arrive",
+        )
+        .beside("file = \"-\""),
     ]
 }
 
