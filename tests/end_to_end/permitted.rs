@@ -57,6 +57,8 @@ fn request(operation: Operation) -> (Method, String, Value) {
         | Operation::SetSecret
         | Operation::DeleteSecret
         | Operation::RemoveTrigger => format!("{path}?expected_revision=0"),
+        Operation::ListSeries => format!("{path}?functions=hello"),
+        Operation::WatchFunctions | Operation::WatchFunction => format!("{path}?once=true"),
         Operation::GetPreview | Operation::GetLogs => format!("{path}?stage=staging"),
         _ => path,
     };

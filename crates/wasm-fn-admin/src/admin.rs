@@ -14,11 +14,20 @@ use wasm_fn_store::{EmbeddedBuckets, FunctionBuckets, Store};
 use crate::{
     ApiError, CertificateRule, TokenIssuers,
     authorize::{Guard, authorize},
-    handlers::{handler, metrics::NodeCertificates},
+    handlers::{
+        self, handler,
+        metrics::{NodeCertificates, TelemetrySource, series::SeriesBound},
+    },
+    overview::Overview,
+    series::{self, Series},
+    sessions::Sessions,
 };
 
 /// How many uploads may run at once. More are refused.
 const UPLOADS_MAX: usize = 16;
+
+/// How many streams of changes may be open at once. More are refused.
+const STREAMS_MAX: usize = 128;
 
 /// What the API tells clients about the node.
 #[derive(Clone, Debug)]
@@ -39,6 +48,10 @@ pub struct AdminOptions {
     pub certificates: Vec<CertificateRule>,
     /// The certificates that the node shows.
     pub shown: Arc<dyn NodeCertificates>,
+    /// What became of the node's telemetry.
+    pub telemetry: Arc<dyn TelemetrySource>,
+    /// Most series of versions in the metrics; versions beyond it are summed up.
+    pub series_max: usize,
 }
 
 /// The admin API of one node.
@@ -48,6 +61,16 @@ pub struct Admin<H: Host, S> {
     pub(crate) buckets: Arc<FunctionBuckets<EmbeddedBuckets>>,
     pub(crate) options: AdminOptions,
     pub(crate) uploads: Semaphore,
+    /// Which versions have series of their own in the metrics.
+    pub(crate) metric_series: SeriesBound,
+    /// The right to have a stream of changes open.
+    pub(crate) streams: Arc<Semaphore>,
+    /// What the streams of all functions share.
+    pub(crate) overview: Overview<H>,
+    /// Numbers over time.
+    pub(crate) series: Arc<Series>,
+    /// The sessions of the page.
+    pub(crate) sessions: Sessions,
     /// How often clients may show wrong tokens.
     failures: Mutex<FailureLimit>,
     /// Whether the node is stopping. Answers that would otherwise never end watch it.
@@ -71,6 +94,7 @@ impl<H: Host, S> FromRef<Shared<H, S>> for Arc<Control<H, S>> {
 
 impl<H: Host, S: Store> Admin<H, S> {
     /// The admin API of `control`, of the `events` of its triggers, and of what functions keep in `buckets`.
+    /// Begins to keep numbers over time, in a task that ends with it.
     pub fn new(
         control: Arc<Control<H, S>>,
         events: Arc<dyn EventOperations>,
@@ -78,8 +102,22 @@ impl<H: Host, S: Store> Admin<H, S> {
         options: AdminOptions,
     ) -> Arc<Self> {
         let (uploads, stopping) = (Semaphore::new(UPLOADS_MAX), watch::Sender::new(false));
-        let failures = Mutex::default();
-        Arc::new(Self { control, events, buckets, options, uploads, failures, stopping })
+        let (streams, overview) = (Arc::new(Semaphore::new(STREAMS_MAX)), Overview::default());
+        let (failures, series) = (Mutex::default(), series::start(&control));
+        Arc::new(Self {
+            control,
+            events,
+            buckets,
+            options,
+            uploads,
+            streams,
+            overview,
+            metric_series: SeriesBound::default(),
+            series,
+            sessions: Sessions::default(),
+            failures,
+            stopping,
+        })
     }
 
     /// How often clients have shown wrong tokens.
@@ -88,7 +126,7 @@ impl<H: Host, S: Store> Admin<H, S> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The router of the whole API.
+    /// The router of the whole API, and of the page.
     pub(crate) fn router(self: &Arc<Self>) -> Router {
         let shared = Shared(Arc::clone(self));
         let routes = Operation::ALL.into_iter().fold(Router::new(), |router, operation| {
@@ -97,6 +135,7 @@ impl<H: Host, S: Store> Admin<H, S> {
             router.route(operation.route().1, handler::<H, S>(operation).route_layer(authorize))
         });
         routes
+            .merge(handlers::page())
             .fallback(async || ApiError::no_such_path())
             .method_not_allowed_fallback(async || ApiError::method_not_allowed())
             .with_state(shared)

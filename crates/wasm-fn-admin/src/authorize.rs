@@ -11,14 +11,19 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, header, request::Parts};
+use http::{Extensions, HeaderMap, Method, header, request::Parts};
 use wasm_fn_access::{Denial, Permission, Reach, Rights, Target};
 use wasm_fn_api::{AccessRule, Operation};
 use wasm_fn_control::{Actor, Note, host::Host, state::ChangeError};
 use wasm_fn_core::{FunctionName, Revision, StageName};
 use wasm_fn_store::Store;
 
-use crate::{ApiError, CertificateRule, ClientIdentity, Untrusted, admin::Admin, extract::Peer};
+use crate::{
+    ApiError, CertificateRule, ClientIdentity, Untrusted,
+    admin::Admin,
+    extract::{OverTls, Peer},
+    origin::{FETCH_SITE, halves, same_origin},
+};
 
 /// Longest message of a change, in bytes.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
@@ -56,10 +61,11 @@ pub(crate) async fn authorize<H: Host, S: Store>(
         }
         AccessRule::OpenLocally(permission) | AccessRule::Permission(permission) => permission,
     };
-    let actor = match guard.authenticate(request.headers(), request.extensions().get(), peer).await {
-        Ok(actor) => actor,
-        Err(error) => return error.into_response(),
-    };
+    let actor =
+        match guard.authenticate(request.method(), request.headers(), request.extensions(), peer).await {
+            Ok(actor) => actor,
+            Err(error) => return error.into_response(),
+        };
     let name = actor.name.clone();
     let caller = Caller { actor, permission, origin: peer };
     let response = match caller.checked(request).await {
@@ -80,32 +86,70 @@ fn address(peer: Option<SocketAddr>) -> String {
 }
 
 impl<H: Host, S: Store> Guard<H, S> {
-    /// Whose token the headers show, or else whose certificate the connection has.
-    ///
-    /// A right token is always accepted, whatever came from its address before, so that nobody can lock
-    /// others out who share their address. Wrong ones are told to wait, and are recorded only while they may
-    /// be sent.
+    /// Whose token a request shows, or else whose session of the page, or whose certificate the connection
+    /// has.
     async fn authenticate(
         &self,
+        method: &Method,
         headers: &HeaderMap,
-        certificate: Option<&ClientIdentity>,
+        extensions: &Extensions,
         peer: Option<SocketAddr>,
     ) -> Result<Actor, ApiError> {
-        let Admin { control, options, .. } = &*self.admin;
+        let certificate = extensions.get::<ClientIdentity>();
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
-        let field = match (fields.next(), fields.next(), certificate) {
-            (Some(field), None, _) => field,
-            (None, _, Some(identity)) => {
-                let actor = CertificateRule::actor(&options.certificates, identity);
+        let field = match (fields.next(), fields.next()) {
+            (Some(field), None) => field,
+            (Some(_), Some(_)) => return Err(ApiError::missing_token()),
+            (None, _) => {
+                let encrypted = extensions.get::<OverTls>().is_some();
+                if let Some(actor) = self.session(method, headers, encrypted)? {
+                    return Ok(actor);
+                }
+                let identity = certificate.ok_or_else(ApiError::missing_token)?;
+                // A browser shows a certificate whoever makes it send the request. Other clients do not say
+                // where a request comes from.
+                if headers.contains_key(header::ORIGIN) || headers.contains_key(FETCH_SITE) {
+                    same_origin(method, headers)?;
+                }
+                let actor = CertificateRule::actor(&self.admin.options.certificates, identity);
                 return actor.ok_or_else(|| ApiError::unknown_certificate(identity));
             }
-            _ => return Err(ApiError::missing_token()),
         };
         let (scheme, token) = field.to_str().ok().and_then(|text| text.split_once(' ')).unwrap_or_default();
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(ApiError::missing_token());
         }
-        let token = token.trim();
+        Self::by_token(&self.admin, token.trim(), peer).await
+    }
+
+    /// Who has the session that a request shows; `None` if it shows none.
+    fn session(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+        encrypted: bool,
+    ) -> Result<Option<Actor>, ApiError> {
+        let Some((cookie, key)) = halves(headers, encrypted) else { return Ok(None) };
+        same_origin(method, headers)?;
+        let control = &self.admin.control;
+        let found = self.admin.sessions.actor(cookie, key, control.now().0);
+        match found.filter(|actor| control.still_knows(actor)) {
+            Some(actor) => Ok(Some(actor)),
+            None => Err(ApiError::session_over()),
+        }
+    }
+
+    /// Who shows `token`.
+    ///
+    /// A right token is always accepted, whatever came from its address before, so that nobody can lock
+    /// others out who share their address. Wrong ones are told to wait, and are recorded only while they may
+    /// be sent.
+    pub(crate) async fn by_token(
+        admin: &Admin<H, S>,
+        token: &str,
+        peer: Option<SocketAddr>,
+    ) -> Result<Actor, ApiError> {
+        let Admin { control, options, .. } = admin;
         let issuers = options.issuers.as_ref().filter(|issuers| issuers.suits(token));
         let error = match issuers {
             Some(issuers) => match issuers.actor(token, control.now().0).await {
@@ -119,7 +163,7 @@ impl<H: Host, S: Store> Guard<H, S> {
             },
         };
         if let Some(peer) = peer {
-            let (mut failures, now_ms) = (self.admin.failures(), control.now().0);
+            let (mut failures, now_ms) = (admin.failures(), control.now().0);
             if let Err(wait_s) = failures.check(peer.ip(), now_ms) {
                 return Err(ApiError::too_many_failures(wait_s));
             }

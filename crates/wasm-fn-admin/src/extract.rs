@@ -25,6 +25,10 @@ const JSON_WAIT: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 
+/// Says that the connection is encrypted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OverTls;
+
 /// The function in the path.
 pub(crate) struct Function(pub(crate) FunctionName);
 

@@ -11,14 +11,17 @@ mod functions;
 mod logs;
 pub(crate) mod metrics;
 mod node;
+mod page;
 mod preview;
 mod secrets;
+mod series;
 mod tokens;
 mod traffic;
 mod triggers;
+mod watch;
 
 use axum::{
-    Json,
+    Json, Router,
     routing::{MethodRouter, delete, get, head, post, put},
 };
 use wasm_fn_api::Operation;
@@ -26,6 +29,11 @@ use wasm_fn_control::host::Host;
 use wasm_fn_store::Store;
 
 use crate::admin::Shared;
+
+/// The routes of the page, which are no operations.
+pub(crate) fn page<H: Host, S: Store>() -> Router<Shared<H, S>> {
+    page::router()
+}
 
 /// The route that handles `operation`.
 pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<Shared<H, S>> {
@@ -48,6 +56,10 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::PutComponent => put(components::put::<H, S>),
         Operation::HeadComponent => head(components::head::<H, S>),
         Operation::ListFunctions => get(functions::list::<H, S>),
+        Operation::ListSeries => get(series::list::<H, S>),
+        Operation::GetSeries => get(series::show::<H, S>),
+        Operation::WatchFunctions => get(watch::functions::<H, S>),
+        Operation::WatchFunction => get(watch::function::<H, S>),
         Operation::GetFunction => get(functions::status::<H, S>),
         Operation::DeleteFunction => delete(traffic::delete::<H, S>),
         Operation::DeleteStage => delete(traffic::delete_stage::<H, S>),

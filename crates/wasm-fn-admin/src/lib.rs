@@ -1,8 +1,9 @@
 //! The admin API: HTTP in front of the control plane.
 //!
-//! Every operation in [`wasm_fn_api::Operation`] has a handler, and there are no other paths. Everything
-//! under `/v1` needs a bearer token or a certificate whose roles have the operation's permission. Every error
-//! is an `application/problem+json`; only `problem.rs` maps errors to problems.
+//! Every operation in [`wasm_fn_api::Operation`] has a handler. Besides, there are only the paths of the
+//! page, under `/ui`. Everything under `/v1` needs a bearer token, a session of the page or a certificate,
+//! whose roles have the operation's permission. Every error is an `application/problem+json`; only
+//! `problem.rs` maps errors to problems.
 //!
 //! Invariants: no handler of an operation with a permission runs before `authorize.rs` has checked it. This
 //! crate reads, parses and shows, but decides nothing. No client can cause a 500: a 500 is always a fault of
@@ -15,7 +16,11 @@ mod extract;
 mod federation;
 mod handlers;
 mod listener;
+mod origin;
+mod overview;
 mod problem;
+mod series;
+mod sessions;
 mod strategy;
 mod trigger;
 mod view;
@@ -28,7 +33,7 @@ mod fake;
 pub use admin::{Admin, AdminOptions};
 pub use client_certificate::ClientIdentity;
 pub use federation::{CertificateRule, TokenIssuers, Untrusted, Vouching};
-pub use handlers::metrics::{CertificateExpiry, NodeCertificates};
+pub use handlers::metrics::{CertificateExpiry, NodeCertificates, TelemetryCount, TelemetrySource};
 use problem::ApiError;
 pub use strategy::check_release;
 

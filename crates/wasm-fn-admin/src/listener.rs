@@ -30,7 +30,11 @@ use wasm_fn_store::Store;
 mod stall;
 
 use self::stall::Stalling;
-use crate::{ClientIdentity, admin::Admin, extract::Peer};
+use crate::{
+    ClientIdentity,
+    admin::Admin,
+    extract::{OverTls, Peer},
+};
 
 /// How many connections may be open at once. More wait to be accepted.
 const CONNECTIONS_MAX: usize = 512;
@@ -85,6 +89,7 @@ impl<H: Host, S: Store> Admin<H, S> {
             };
             let Some((stream, peer, place)) = accepted else { continue };
             let router = TowerToHyperService::new(router.clone());
+            let encrypted = tls.is_some();
             let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(tls.load_full()));
             let (http, watcher, mut stopping) =
                 (http.clone(), connections.watcher(), self.stopping.subscribe());
@@ -107,6 +112,9 @@ impl<H: Host, S: Store> Admin<H, S> {
                 let service = service_fn(move |mut request: Request<Incoming>| {
                     let extensions = request.extensions_mut();
                     extensions.insert(Peer(peer));
+                    if encrypted {
+                        extensions.insert(OverTls);
+                    }
                     if let Some(identity) = &identity {
                         extensions.insert(identity.clone());
                     }

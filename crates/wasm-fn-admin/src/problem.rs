@@ -1,5 +1,7 @@
 //! The only mapping from errors to HTTP: status, stable code, title, help.
 
+mod session;
+
 use std::{collections::BTreeSet, fmt::Display};
 
 use axum::{

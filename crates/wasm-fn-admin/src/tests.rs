@@ -7,12 +7,15 @@ mod description;
 mod encrypted;
 mod events;
 mod metrics;
+mod page;
 mod previews;
 mod secrets;
+mod series;
 mod stages;
 mod surface;
 mod traffic;
 mod triggers;
+mod watch;
 
 use std::{
     net::SocketAddr,
@@ -95,8 +98,22 @@ impl NodeCertificates for Shown {
     }
 }
 
+/// Telemetry of which something was lost.
+#[derive(Debug)]
+struct Told;
+
+impl TelemetrySource for Told {
+    fn counts(&self) -> Vec<TelemetryCount> {
+        vec![TelemetryCount { queue: "traces", result: "dropped", count: 3 }]
+    }
+}
+
 impl Api {
     async fn start() -> Self {
+        Self::with_series_max(10_000).await
+    }
+
+    async fn with_series_max(series_max: usize) -> Self {
         let node = Node::start().await;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -117,6 +134,8 @@ impl Api {
             },
             certificates: Vec::new(),
             shown: Arc::new(Shown),
+            telemetry: Arc::new(Told),
+            series_max,
         };
         let events = NodeEvents::start(&node.control).await;
         let operations: Arc<dyn wasm_fn_delivery::EventOperations> = Arc::clone(&events.events) as _;

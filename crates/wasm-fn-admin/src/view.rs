@@ -241,8 +241,8 @@ pub(crate) fn summary<V>(
         let published = published.iter().find(|published| published.name() == stage);
         let tallies = published.into_iter().flat_map(|published| published.versions());
         let (requests, failures) = tallies
-            .map(|version| version.tally.snapshot())
-            .fold((0, 0), |sum, tally| (sum.0 + tally.total(), sum.1 + tally.failures()));
+            .map(|version| version.tally.totals())
+            .fold((0, 0), |sum, (requests, failures)| (sum.0 + requests, sum.1 + failures));
         api::StageSummary {
             stage: stage.to_string(),
             stable: state.stable.to_string(),
@@ -288,6 +288,7 @@ pub(crate) fn status<H: Host, S: Store>(
                     env: stage_env(version.no),
                     tally: self::tally(&tally),
                     overrides,
+                    instances: control.host().instances(&version.target),
                 }
             })
         });

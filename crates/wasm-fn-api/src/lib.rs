@@ -20,9 +20,11 @@ mod problem;
 mod provenance;
 mod rollout;
 mod secret;
+mod series;
 mod status;
 mod traffic;
 mod triggers;
+mod watch;
 mod words;
 
 pub use access::{
@@ -54,6 +56,10 @@ pub use secret::{
     SecretChanged, SecretDeleted, SecretList, SecretQuery, SecretText, SecretUse, SecretView, SecretsChanged,
     SecretsKeyRequest, SecretsKeyRotated, SecretsRequest,
 };
+pub use series::{
+    FunctionMinutes, FunctionSeries, RolloutSeries, SeriesList, SeriesQuery, SideSeries, SignalSeries,
+    VersionSeries,
+};
 pub use status::{
     ChangedValueView, FunctionList, FunctionStatus, FunctionSummary, FunctionsQuery, HistoryEntry,
     HistoryPage, HistoryQuery, NodeView, OperatedEventsView, StageStatus, StageSummary, TallyView,
@@ -71,6 +77,7 @@ pub use triggers::{
     TriggerReleaseSpec, TriggerReleaseView, TriggerRemoved, TriggerRequest, TriggerRun, TriggerVersionView,
     TriggerView, TriggersQuery, WatchSpec, WatchView, WebhookDeploySpec, WebhookSpec,
 };
+pub use watch::{EVENT_STREAM, FunctionChanges, FunctionEvent, StageTraffic, WatchQuery};
 
 /// The stage if a request names none.
 fn live() -> String {

@@ -41,7 +41,8 @@ pub struct LogLineView {
     /// The status that the request failed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// The request, in the first of the lines that say how it failed.
+    /// The request, in the first of the lines that say how it failed, and, in the stage `dev`, in the line of
+    /// each that was answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<LogRequestView>,
     /// The line, without its line ending.

@@ -3,6 +3,7 @@
 mod buckets;
 mod parts;
 mod triggers;
+mod watching;
 
 use std::collections::BTreeMap;
 
@@ -310,6 +311,10 @@ impl Describer {
                 success: self.json::<FunctionStatus>("The function"),
                 refusals: &[("404", "`no-such-function`")],
             },
+            Operation::ListSeries
+            | Operation::GetSeries
+            | Operation::WatchFunctions
+            | Operation::WatchFunction => self.of_watching(operation),
             Operation::DeleteFunction => Description {
                 tag: "functions",
                 summary: "Deletes a function, with what it keeps. Its version numbers are never used again.",

@@ -42,8 +42,16 @@ pub enum Operation {
     HeadComponent,
     /// Lists functions.
     ListFunctions,
+    /// Reads the last hour of several functions.
+    ListSeries,
+    /// Streams what changes about functions.
+    WatchFunctions,
     /// Shows one function.
     GetFunction,
+    /// Streams the status of a function.
+    WatchFunction,
+    /// Reads numbers of a function over time.
+    GetSeries,
     /// Deletes a function.
     DeleteFunction,
     /// Deletes a stage of a function.
@@ -150,7 +158,7 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 57] = [
+    pub const ALL: [Self; 61] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
@@ -169,7 +177,11 @@ impl Operation {
         Self::PutComponent,
         Self::HeadComponent,
         Self::ListFunctions,
+        Self::ListSeries,
+        Self::WatchFunctions,
         Self::GetFunction,
+        Self::WatchFunction,
+        Self::GetSeries,
         Self::DeleteFunction,
         Self::DeleteStage,
         Self::ListSecrets,
@@ -232,7 +244,11 @@ impl Operation {
             Self::PutComponent => (Put, "/v1/components/{digest}"),
             Self::HeadComponent => (Head, "/v1/components/{digest}"),
             Self::ListFunctions => (Get, "/v1/functions"),
+            Self::ListSeries => (Get, "/v1/series"),
+            Self::WatchFunctions => (Get, "/v1/watch"),
             Self::GetFunction => (Get, "/v1/functions/{function}"),
+            Self::WatchFunction => (Get, "/v1/functions/{function}/watch"),
+            Self::GetSeries => (Get, "/v1/functions/{function}/series"),
             Self::DeleteFunction => (Delete, "/v1/functions/{function}"),
             Self::DeleteStage => (Delete, "/v1/functions/{function}/stages/{stage}"),
             Self::ListSecrets => (Get, "/v1/functions/{function}/stages/{stage}/secrets"),
@@ -307,7 +323,11 @@ impl Operation {
             Self::PutComponent => "putComponent",
             Self::HeadComponent => "checkComponent",
             Self::ListFunctions => "listFunctions",
+            Self::ListSeries => "listSeries",
+            Self::WatchFunctions => "watchFunctions",
             Self::GetFunction => "getFunction",
+            Self::WatchFunction => "watchFunction",
+            Self::GetSeries => "getSeries",
             Self::DeleteFunction => "deleteFunction",
             Self::DeleteStage => "deleteStage",
             Self::ListSecrets => "listSecrets",
@@ -366,7 +386,11 @@ impl Operation {
             Self::GetAudit | Self::GetAuditHead => Permission::ReadAudit,
             Self::PutComponent | Self::HeadComponent => Permission::UploadComponents,
             Self::ListFunctions
+            | Self::ListSeries
+            | Self::WatchFunctions
             | Self::GetFunction
+            | Self::WatchFunction
+            | Self::GetSeries
             | Self::ListVersions
             | Self::GetHistory
             | Self::ListTriggers

@@ -172,6 +172,9 @@ pub struct VersionStatus {
     /// number includes them.
     #[serde(default)]
     pub overrides: u64,
+    /// Its live instances on this node: those that run a request, and those that wait ready.
+    #[serde(default)]
+    pub instances: u64,
 }
 
 /// The numbers of a version in a stage since the node started.

@@ -46,7 +46,7 @@ pub(crate) async fn list<H: Host, S: Store>(
     let functions = wanted.by_ref().take(limit).map(|(name, function)| {
         let mut stages = published.get(name).cloned().unwrap_or_default();
         stages.retain(|stage| caller.sees_stage(stage.name()));
-        view::summary(name, function, &stages)
+        view::summary(name, &seen(function, &caller), &stages)
     });
     let functions = functions.collect();
     let more = wanted.next().is_some();
@@ -131,7 +131,7 @@ pub(crate) async fn history<H: Host, S: Store>(
 }
 
 /// `function` as `caller` sees it: without stages that are out of scope.
-fn seen<'a>(function: &'a Arc<FunctionState>, caller: &Caller) -> Cow<'a, FunctionState> {
+pub(super) fn seen<'a>(function: &'a Arc<FunctionState>, caller: &Caller) -> Cow<'a, FunctionState> {
     let deployed_to = function.versions.values().flat_map(|version| version.stage_configs.keys());
     let mut stages = function.stages.keys().chain(function.proposals.keys()).chain(deployed_to);
     if stages.all(|stage| caller.sees_stage(stage)) {

@@ -18,6 +18,8 @@ fn paths() -> (Vec<&'static str>, Vec<&'static str>) {
 }
 
 fn concrete(path: &str) -> String {
+    let ends = if path.ends_with("/watch") { "?once=true" } else { "" };
+    let path = path.to_owned() + ends;
     path.replace("{function}", "hello")
         .replace("{stage}", "staging")
         .replace("{digest}", &"0".repeat(64))

@@ -10,6 +10,7 @@ use utoipa::{
 };
 
 use super::{Describer, JSON};
+use crate::EVENT_STREAM;
 use crate::words::{EventsOfText, FunctionText, SecretNameText, StageText, TokenTextName, TriggerText};
 
 impl Describer {
@@ -20,6 +21,11 @@ impl Describer {
 
     pub(super) fn json<B: ToSchema>(&mut self, description: &str) -> Response {
         ResponseBuilder::new().description(description).content(JSON, self.content::<B>()).build()
+    }
+
+    /// A stream of server-sent events, each of which has a `B`.
+    pub(super) fn events<B: ToSchema>(&mut self, description: &str) -> Response {
+        ResponseBuilder::new().description(description).content(EVENT_STREAM, self.content::<B>()).build()
     }
 
     /// A parameter of the path, a text of the form `T`.
