@@ -100,6 +100,12 @@ pub trait Host: Send + Sync + 'static {
         request: http::Request<Bytes>,
     ) -> impl Future<Output = Result<http::Response<Bytes>, String>> + Send;
 
+    /// Live instances of `version`: those that run a request, and those that wait ready.
+    fn instances(&self, version: &Self::Version) -> u64 {
+        let _ = version;
+        0
+    }
+
     /// Keeps `version` loaded, with an instance ready, for `time`.
     fn keep_ready(&self, version: &Self::Version, time: Duration);
 

@@ -7,13 +7,16 @@ mod access;
 mod backup;
 mod config;
 mod deploy;
+mod examples;
 mod identity;
 mod kv;
 mod listen;
 #[cfg(test)]
 mod markdown;
 mod node;
+mod project;
 mod secrets;
+mod top;
 mod triggers;
 mod words;
 
@@ -39,10 +42,12 @@ pub(crate) use identity::{Login, Logout, Whoami};
 pub(crate) use kv::{Kv, KvCommand, KvList, KvOne, KvPlace, KvPut};
 pub(crate) use listen::listen_address;
 pub(crate) use node::{Demo, Doctor, Log, LogFormat, Serve};
+pub(crate) use project::{Build, Dev, New, ProjectFunction, Test};
 pub(crate) use secrets::{
     Secrets, SecretsCommand, SecretsDelete, SecretsDeploy, SecretsImport, SecretsList, SecretsPlace,
     SecretsRotateKey, SecretsSet,
 };
+pub(crate) use top::{Top, TopSort};
 pub(crate) use triggers::{
     AddCommon, AddQueue, AddSchedule, AddWatch, AddWebhook, Events, EventsCommand, EventsLetters, EventsList,
     EventsPlace, EventsShow, Triggers, TriggersAddKind, TriggersBackfill, TriggersChange, TriggersCommand,
@@ -80,6 +85,14 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Shows a canary, a promotion, a rollback and a schedule in one terminal
     Demo(Demo),
+    /// Creates a project of a function in a new folder, in a language of your choice
+    New(New),
+    /// Builds a function with the command in its wasm-fn.toml
+    Build(Build),
+    /// Serves a function while you work on it: builds and deploys each change to the stage `dev`
+    Dev(Dev),
+    /// Builds a function, and checks that it answers requests as expected
+    Test(Test),
     /// Creates a new version of a function and sends traffic to it
     Deploy(Deploy),
     /// Pushes a component to a registry, from which `deploy oci://…` takes it
@@ -88,6 +101,8 @@ pub(crate) enum Command {
     Hook(Hook),
     /// Shows the status of all functions, or of one function's versions
     Status(Status),
+    /// Shows which functions are busy, slow or failing, and their rollouts, until you quit
+    Top(Top),
     /// Lists the versions of a function
     Versions(OneFunction),
     /// Shows or sets the traffic split of a function
@@ -147,8 +162,13 @@ pub(crate) enum Command {
     Config(Config),
     /// Checks whether this machine can run a node well; takes the same options as `serve`
     Doctor(Doctor),
-    /// Prints a completion script for a shell
+    /// Explains the code of an error: what it means, and what to do about it
+    Explain(Explain),
+    /// Prints a script by which a shell completes commands, and names of functions, versions and stages
     Completions(Completions),
+    /// Writes a manual page for each command
+    #[command(hide = true)]
+    Man(Man),
 }
 
 /// Where the node is, and how to print its answers.
@@ -393,11 +413,34 @@ pub(crate) struct Delete {
     pub(crate) connection: Connection,
 }
 
+/// `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The `code` of an error, such as guest-trap; all codes if absent
+    pub(crate) code: Option<String>,
+    /// Format of data, and of errors on standard error
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: Format,
+}
+
+/// `man`.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Folder for the pages; it is created if it does not exist
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+}
+
 /// `completions`.
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
+}
+
+/// The command line, with examples in its help.
+pub(crate) fn command() -> clap::Command {
+    examples::added(<Cli as clap::CommandFactory>::command())
 }
 
 /// Reads `v42=10%`.

@@ -23,7 +23,7 @@ use hyper_util::{
 use rustls::ClientConfig;
 use serde::{Serialize, de::DeserializeOwned};
 use wasm_fn_access::Permission;
-use wasm_fn_api::Problem;
+use wasm_fn_api::{EVENT_STREAM, Problem};
 use wasm_fn_core::Digest;
 
 use self::session::Session;
@@ -136,6 +136,19 @@ impl Client {
             return Err(self.refusal(status, &bytes));
         }
         Ok(Lines::new(response.into_body(), self.address().clone()))
+    }
+
+    /// Sends a GET request for `path`; the answer is a stream of server-sent events.
+    pub(crate) async fn events(&self, path: &str) -> Result<Lines, ClientError> {
+        let request = self.json(Method::GET, path, None::<&()>, EVENT_STREAM)?;
+        let response = tokio::time::timeout(ANSWER_WAIT, self.send(request)).await;
+        let response = response.map_err(|_| self.slow())??;
+        let status = response.status();
+        if !status.is_success() {
+            let bytes = self.read(response).await?;
+            return Err(self.refusal(status, &bytes));
+        }
+        Ok(Lines::of_events(response.into_body(), self.address().clone()))
     }
 
     /// Sends a GET request for `path` with `query`; the answer is a stream of JSON lines.
@@ -255,6 +268,11 @@ impl Client {
             Ok(problem) => ClientError::Refused(Box::new(problem)),
             Err(_) => self.unexpected(format!("it has status {status} and gives no reason")),
         }
+    }
+
+    /// The error of an answer that broke off.
+    pub(crate) fn ended(&self, cause: &str) -> ClientError {
+        ClientError::Ended { node: self.address().clone(), cause: cause.to_owned() }
     }
 
     fn slow(&self) -> ClientError {

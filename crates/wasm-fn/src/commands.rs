@@ -3,23 +3,28 @@
 mod access;
 mod address;
 mod backup;
+mod completions;
 mod config;
 mod deploy;
 mod doctor;
 mod events;
+mod explain;
 mod functions;
 mod identity;
 mod invoke;
 mod kv;
 mod logs;
+mod man;
 mod preview;
+mod project;
 mod secrets;
 mod serve;
 mod status;
+mod top;
 mod traffic;
 mod watch;
 
-use clap::CommandFactory as _;
+pub(crate) use completions::complete;
 
 use crate::{
     args::{self, Command, Format},
@@ -38,8 +43,14 @@ impl Command {
     /// The format of this command's data and errors.
     pub(crate) fn format(&self) -> Format {
         let connection = match self {
-            Self::Serve(_) | Self::Demo(_) | Self::Completions(_) | Self::Hook(_) => return Format::Table,
+            Self::Serve(_) | Self::Demo(_) | Self::Completions(_) | Self::Hook(_) | Self::Man(_) => {
+                return Format::Table;
+            }
+            Self::Explain(args) => return args.output,
             Self::Doctor(args) => return args.output,
+            Self::New(_) | Self::Build(_) => return Format::Table,
+            Self::Test(args) => return args.output,
+            Self::Dev(args) => &args.connection,
             Self::Restore(args) => return args.output,
             Self::Push(args) => return args.output,
             Self::Backup(args) => &args.connection,
@@ -50,6 +61,7 @@ impl Command {
             Self::Deploy(args) => &args.release.connection,
             Self::PromoteStage(args) => &args.release.connection,
             Self::Status(args) => &args.connection,
+            Self::Top(args) => &args.connection,
             Self::Versions(args) => &args.connection,
             Self::Traffic(args) => &args.change.connection,
             Self::Promote(args) => &args.change.connection,
@@ -97,23 +109,45 @@ impl Command {
 pub(crate) fn run(command: Command) -> Result<u8, Fault> {
     match command {
         Command::Serve(args) => {
-            telemetry::start(&args.log)?;
+            let telemetry = telemetry::start_of_node(&args.log)?;
             // A node uses every core; a client waits for one answer.
-            block_on(tokio::runtime::Builder::new_multi_thread(), serve::run(args))
+            block_on(tokio::runtime::Builder::new_multi_thread(), serve::run(args, telemetry))
         }
         Command::Demo(args) => {
-            // The tour says what happens; the node logs only when something is wrong.
-            let mut log = args.log.clone();
-            log.log.get_or_insert_with(|| "warn".to_owned());
-            telemetry::start(&log)?;
+            node_of_ours(&args.log)?;
             let tour = demo::demo(args, Output::new(Format::Table));
             block_on(tokio::runtime::Builder::new_multi_thread(), async { tour.await.map(|()| DONE) })
         }
-        Command::Completions(args) => completions(&args),
+        Command::New(args) => project::new::run(&args),
+        Command::Build(args) => project::build::run(&args.of),
+        Command::Dev(args) => {
+            let output = Output::new(args.connection.output);
+            node_of_ours(&args.log)?;
+            block_on(tokio::runtime::Builder::new_multi_thread(), project::dev::run(args, output))
+        }
+        Command::Test(args) => {
+            let output = Output::new(args.output);
+            node_of_ours(&args.log)?;
+            block_on(tokio::runtime::Builder::new_multi_thread(), project::test::run(args, output))
+        }
+        Command::Completions(args) => completions::run(&args),
+        Command::Explain(args) => {
+            let output = Output::new(args.output);
+            explain::run(&args, output)
+        }
+        Command::Man(args) => man::run(&args),
         Command::Config(args) => config::run(args),
         Command::Hook(args) => deploy::hook::run(&args),
         command => block_on(tokio::runtime::Builder::new_current_thread(), client(command)),
     }
+}
+
+/// Starts the log of a node inside of a command. The command says what happens; the node logs only when
+/// something is wrong.
+fn node_of_ours(log: &args::Log) -> Result<(), Fault> {
+    let mut log = log.clone();
+    log.log.get_or_insert_with(|| "warn".to_owned());
+    telemetry::start(&log)
 }
 
 fn block_on(
@@ -135,6 +169,7 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Push(args) => deploy::push::run(args, output).await,
         Command::PromoteStage(args) => deploy::promote_stage(args, output).await,
         Command::Status(args) => status::run(args, output).await,
+        Command::Top(args) => top::run(args, output).await,
         Command::Versions(args) => functions::versions(args, output).await,
         Command::Traffic(args) => traffic::traffic(args, output).await,
         Command::Promote(args) => traffic::promote(args, output).await,
@@ -161,8 +196,14 @@ async fn client(command: Command) -> Result<u8, Fault> {
         Command::Audit(args) => access::audit::run(args, output).await,
         Command::Serve(_)
         | Command::Demo(_)
+        | Command::New(_)
+        | Command::Build(_)
+        | Command::Dev(_)
+        | Command::Test(_)
         | Command::Completions(_)
         | Command::Config(_)
+        | Command::Explain(_)
+        | Command::Man(_)
         | Command::Hook(_) => {
             unreachable!("these commands do not talk to a node and were run before")
         }
@@ -172,11 +213,4 @@ async fn client(command: Command) -> Result<u8, Fault> {
 /// Creates a client of the node in `args`.
 fn connect(args: &args::Connection) -> Result<Client, Fault> {
     Connection::resolve(args).map(Client::new)
-}
-
-fn completions(args: &args::Completions) -> Result<u8, Fault> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut args::Cli::command(), "wasm-fn", &mut script);
-    Output::new(Format::Table).bytes(&script)?;
-    Ok(DONE)
 }

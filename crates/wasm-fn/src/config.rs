@@ -3,6 +3,8 @@
 //! A flag overrides the environment, the environment overrides the file, and the file overrides the
 //! default. clap reads the environment, so flags and environment arrive here together.
 
+mod access_log;
+mod buildable;
 mod checks;
 mod connection;
 mod federation;
@@ -16,6 +18,7 @@ mod rollout;
 mod serve;
 mod toml_file;
 
+pub(crate) use buildable::Buildable;
 pub(crate) use connection::{
     Connection, CredentialsError, CredentialsFile, Login, NodeAddress, StoredLogin, Token, issuer_tls,
 };

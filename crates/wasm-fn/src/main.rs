@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod demo;
 mod doctor;
+mod explain;
 mod fault;
 mod import;
 mod machine;
@@ -16,6 +17,7 @@ mod node;
 mod output;
 mod telemetry;
 mod tls;
+mod top;
 
 use std::process::ExitCode;
 
@@ -23,6 +25,9 @@ use fault::Fault;
 
 fn main() -> ExitCode {
     keep_errors_cheap();
+    if let Some(code) = commands::complete() {
+        return code;
+    }
     let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {

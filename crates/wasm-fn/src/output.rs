@@ -4,6 +4,7 @@
 
 pub(crate) mod access;
 pub(crate) mod events;
+pub(crate) mod explanation;
 pub(crate) mod lines;
 mod look;
 pub(crate) mod picture;

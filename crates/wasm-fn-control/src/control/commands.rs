@@ -230,6 +230,11 @@ impl<H: Host, S: Store> Control<H, S> {
         facts
     }
 
+    /// The stages with a rollout under way.
+    pub fn rollouts(&self) -> Vec<StageKey> {
+        self.analyses.load().all().into_iter().map(|(key, _)| key).collect()
+    }
+
     /// The current verdict of the gate of the rollout at `key`.
     pub fn gate(&self, key: &StageKey, rollout: &Rollout) -> Option<GateStanding> {
         let analysis = self.analyses.load().of(key, rollout)?;

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use clap::{Arg, ArgAction, Command, CommandFactory as _};
+use clap::{Arg, ArgAction, Command};
 
-use super::{Cli, EXIT_CODES, NODE};
+use super::{EXIT_CODES, NODE, command, examples};
 
 /// The page.
 pub(super) fn markdown() -> String {
-    let mut cli = Cli::command().term_width(0);
+    let mut cli = command().term_width(0);
     cli.build();
     let about = cli.get_about().map(ToString::to_string).unwrap_or_default();
     let mut page = format!("# The command line\n\n{about}.\n\n");
@@ -17,7 +17,7 @@ pub(super) fn markdown() -> String {
              overrides the default.\n\n```text\n";
     page += EXIT_CODES;
     page += "\n```\n";
-    let commands: Vec<_> = cli.get_subcommands().filter(|command| command.get_name() != "help").collect();
+    let commands: Vec<_> = cli.get_subcommands().filter(is_shown).collect();
     commands.iter().for_each(|command| sections(&mut page, command, command.get_name()));
     // They are the same in every command that has them.
     let shared =
@@ -30,11 +30,15 @@ pub(super) fn markdown() -> String {
 
 /// The section of `command`, or those of the commands below it.
 fn sections(page: &mut String, command: &Command, name: &str) {
-    let mut below = command.get_subcommands().filter(|below| below.get_name() != "help").peekable();
+    let mut below = command.get_subcommands().filter(is_shown).peekable();
     if below.peek().is_none() {
         section(page, command, name);
     }
     below.for_each(|below| sections(page, below, &format!("{name} {}", below.get_name())));
+}
+
+fn is_shown(command: &&Command) -> bool {
+    command.get_name() != "help" && !command.is_hide_set()
 }
 
 fn is_shared(arg: &Arg) -> bool {
@@ -50,6 +54,10 @@ fn section(page: &mut String, command: &Command, name: &str) {
     if !aliases.is_empty() {
         let _ = write!(page, "\nAlso: {}.\n", aliases.join(", "));
     }
+    let examples = examples::of(name);
+    let width = examples.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
+    let examples = examples.iter().map(|(command, what)| format!("{command:<width$}  # {what}\n"));
+    let _ = write!(page, "\n```text\n{}```\n", examples.collect::<String>());
     let hidden =
         |arg: &Arg| arg.is_hide_set() || matches!(arg.get_action(), ArgAction::Help | ArgAction::HelpShort);
     let own: Vec<_> = command.get_arguments().filter(|arg| !hidden(arg) && !is_shared(arg)).collect();

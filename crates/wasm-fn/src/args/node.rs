@@ -102,6 +102,10 @@ pub(crate) struct Serve {
     /// false]
     #[arg(help_heading = TLS, long, env = "WASM_FN_INSECURE_ADMIN", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) insecure_admin: Option<bool>,
+    /// Maximum number of series that /metrics has of versions, 1000 to 10000000; versions beyond it are
+    /// summed up as `other` [default: 150000]
+    #[arg(long, env = "WASM_FN_METRICS_SERIES_MAX", value_name = "N")]
+    pub(crate) metrics_series_max: Option<u32>,
     #[command(flatten)]
     pub(crate) log: Log,
 }

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 
 use clap::{
-    Parser as _,
+    FromArgMatches as _,
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
@@ -24,7 +24,9 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, cl
     let words: Vec<_> = words.into_iter().collect();
     let command = words.get(1).cloned().unwrap_or_default();
     let words = if command == "deploy" { joined(words) } else { words };
-    Cli::try_parse_from(words).map_err(|error| hinted(error, &command))
+    let mut cli = super::command();
+    let matches = cli.try_get_matches_from_mut(words).map_err(|error| hinted(error, &command))?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut cli))
 }
 
 /// Joins an option and a share that follows it after a blank: `--canary 10%,50%` is `--canary=10%,50%`.
@@ -78,7 +80,7 @@ fn hinted(mut error: clap::Error, command: &OsStr) -> clap::Error {
         }
         _ => return error,
     };
-    let prints_data = !["serve", "demo", "completions"].iter().any(|other| command == *other);
+    let prints_data = !["serve", "demo", "completions", "man"].iter().any(|other| command == *other);
     if prints_data && JSON.contains(&unknown.as_str()) {
         error.remove(ContextKind::SuggestedArg);
         let tip = "for JSON, use '-o json'".to_owned();

@@ -1,8 +1,5 @@
 //! `wasm-fn status`: shows the status once or repeatedly.
 
-use std::time::Duration;
-
-use tokio::time::{MissedTickBehavior, interval};
 use wasm_fn_api as api;
 
 use super::{DONE, connect, functions, watch};
@@ -12,9 +9,6 @@ use crate::{
     fault::Fault,
     output::{self, Look, Output, lines, picture::Picture, tables, time},
 };
-
-/// Time between two polls.
-const PERIOD: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(args: args::Status, output: Output) -> Result<u8, Fault> {
     let args::Status { function, watch, connection } = args;
@@ -45,22 +39,34 @@ async fn look(client: &Client) -> Result<api::FunctionList, Fault> {
     list.map_err(|error| error.fault("the functions cannot be shown"))
 }
 
-/// Redraws all functions on a terminal; otherwise prints lines that are easy to process.
+/// Redraws all functions on a terminal whenever one has changed. Elsewhere it prints a line for each.
 async fn follow(client: &Client, output: Output) -> Result<(), Fault> {
     let drawn = output::stdout_is_terminal() && !output.is_json();
     let mut picture = drawn.then(Picture::on_stdout);
-    let mut looks = interval(PERIOD);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut functions = watch::Functions::new(client);
+    let (mut heard, mut away) = (false, false);
     loop {
-        looks.tick().await;
-        let (list, now_ms) = (look(client).await?, time::now_ms());
+        let changed = match functions.next().await {
+            Ok(changed) => changed,
+            Err(error) if heard && error.is_passing() => {
+                if !std::mem::replace(&mut away, true) {
+                    output.talk(&format!("{error}; retrying until it answers"));
+                }
+                tokio::time::sleep(watch::RETRY).await;
+                continue;
+            }
+            Err(error) => return Err(error.fault("the functions cannot be shown")),
+        };
+        (heard, away) = (true, false);
+        let (list, now_ms) = (functions.list(), time::now_ms());
         if let Some(picture) = &mut picture {
             let drawn = tables::summaries(&list, Look::of_stdout());
             picture.draw(&drawn).map_err(|error| Fault::output(&error))?;
         } else if output.is_json() {
             output.record(&list, |_| String::new())?;
         } else {
-            for function in &list.functions {
+            let is_new = |name: &String| changed.binary_search(name).is_ok();
+            for function in list.functions.iter().filter(|one| is_new(&one.function)) {
                 output.record(function, |function| lines::summary(function, now_ms))?;
             }
         }

@@ -1,8 +1,9 @@
 //! Watches rollouts: `status -w` until the user interrupts, `deploy --wait` until one has ended.
 
 mod seen;
+mod stream;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use wasm_fn_api::{self as api, RolloutChange, RolloutEvent, RolloutOutcomeView};
@@ -19,12 +20,16 @@ use crate::{
     },
 };
 use seen::Seen;
+pub(super) use stream::{Functions, Known, Statuses};
 
-/// Time between two polls.
-const PERIOD: Duration = Duration::from_millis(500);
+/// Time before a node that does not answer is asked again.
+pub(super) const RETRY: Duration = Duration::from_millis(500);
 
-/// Polls per line about a stage where nothing is drawn: one line every 5 seconds.
-const LOOKS_A_LINE: u64 = 10;
+/// Time after which the picture is drawn again although nothing is new: it shows how time passes.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Ticks per line about a stage where nothing is drawn: one line every 5 seconds.
+const TICKS_A_LINE: u64 = 5;
 
 /// The command that watches.
 #[derive(Clone, Debug)]
@@ -38,7 +43,7 @@ enum For {
     },
 }
 
-/// Polls one function.
+/// Follows one function.
 struct Watcher {
     function: String,
     who: For,
@@ -46,20 +51,23 @@ struct Watcher {
     /// Present if the output is a terminal.
     picture: Option<Picture>,
     stages: BTreeMap<String, Seen>,
-    looks: u64,
-    /// Whether the node did not answer the last poll.
+    ticks: u64,
+    /// Whether the node has answered.
+    heard: bool,
+    /// Whether the node did not answer when it was last asked.
     away: bool,
 }
 
-/// Shows `function` until a poll fails for good or the user interrupts.
+/// Shows `function` until the node refuses for good or the user interrupts.
 ///
 /// # Errors
-/// The first poll fails, the function is deleted, or standard output is gone.
+/// The node does not answer, the function is deleted, or standard output is gone.
 pub(super) async fn status(client: &Client, function: &str, output: Output) -> Result<(), Fault> {
     let drawn = output::stdout_is_terminal() && !output.is_json();
     let mut watcher = Watcher::new(function, For::Status, output, drawn.then(Picture::on_stdout));
+    let mut statuses = Statuses::new(client, function);
     tokio::select! {
-        ended = watcher.follow(source(client, function), PERIOD) => ended.map(drop),
+        ended = watcher.follow(async || statuses.next().await, RETRY) => ended.map(drop),
         _ = tokio::signal::ctrl_c() => {
             if watcher.stages.values().any(|seen| seen.rollout().is_some()) {
                 output.talk("stopped watching; the rollout continues");
@@ -101,8 +109,9 @@ async fn follow_rollout(
     let mut watcher = Watcher::new(function, who, output, drawn.then(Picture::on_stderr));
     watcher.begin(stage, rollout)?;
     let deadline = Instant::now().checked_add(timeout);
+    let mut statuses = Statuses::new(client, function);
     let because = tokio::select! {
-        ended = watcher.follow(source(client, function), PERIOD) => {
+        ended = watcher.follow(async || statuses.next().await, RETRY) => {
             return watcher.ended(stage, &ended?);
         }
         () = reached(deadline) => "timeout",
@@ -124,14 +133,16 @@ pub(super) async fn approval(
     output: Output,
 ) -> Result<u8, Fault> {
     let deadline = Instant::now().checked_add(timeout);
-    let path = format!("/v1/functions/{function}");
     let decided = async {
-        let mut ticks = interval(PERIOD);
+        let mut statuses = Statuses::new(client, function);
         loop {
-            ticks.tick().await;
-            let status: api::FunctionStatus = client.get(&path).await?;
-            if !status.proposals.iter().any(|waits| waits.id == proposal.id) {
-                return Ok::<_, ClientError>(status);
+            match statuses.next().await {
+                Ok(status) if !status.proposals.iter().any(|waits| waits.id == proposal.id) => {
+                    return Ok::<_, ClientError>(status);
+                }
+                Ok(_) => {}
+                Err(error) if error.is_passing() => tokio::time::sleep(RETRY).await,
+                Err(error) => return Err(error),
             }
         }
     };
@@ -159,11 +170,6 @@ pub(super) async fn approval(
     }
 }
 
-fn source(client: &Client, function: &str) -> impl AsyncFnMut() -> Result<api::FunctionStatus, ClientError> {
-    let path = format!("/v1/functions/{function}");
-    async move || client.get(&path).await
-}
-
 /// Waits for `deadline`, or for ever if a clock cannot represent it.
 async fn reached(deadline: Option<Instant>) {
     match deadline {
@@ -175,10 +181,11 @@ async fn reached(deadline: Option<Instant>) {
 impl Watcher {
     fn new(function: &str, who: For, output: Output, picture: Option<Picture>) -> Self {
         let stages = BTreeMap::new();
-        Self { function: function.to_owned(), who, output, picture, stages, looks: 0, away: false }
+        let function = function.to_owned();
+        Self { function, who, output, picture, stages, ticks: 0, heard: false, away: false }
     }
 
-    /// Records a rollout that is known before the first poll.
+    /// Records a rollout that is known before the node was asked.
     fn begin(&mut self, stage: &str, rollout: &api::RolloutView) -> Result<(), Fault> {
         self.stages.insert(stage.to_owned(), Seen::first(Some(rollout), None));
         // People have already seen it in the deployment's line.
@@ -188,17 +195,32 @@ impl Watcher {
         Ok(())
     }
 
-    /// Polls every `period` until a deployment's rollout has ended, and returns that change.
+    /// Takes each status that `next` waits for, until a deployment's rollout has ended, and returns that
+    /// change. If the node does not answer, it is asked again after the time `retry`.
     async fn follow(
         &mut self,
-        mut ask: impl AsyncFnMut() -> Result<api::FunctionStatus, ClientError>,
-        period: Duration,
+        mut next: impl AsyncFnMut() -> Result<api::FunctionStatus, ClientError>,
+        retry: Duration,
     ) -> Result<RolloutChange, Fault> {
-        let mut looks = interval(period);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last: Option<(api::FunctionStatus, Instant)> = None;
         loop {
-            looks.tick().await;
-            let Some(status) = self.answer(ask().await)? else { continue };
+            let answer = {
+                let mut next = pin!(next());
+                loop {
+                    tokio::select! {
+                        answer = &mut next => break answer,
+                        _ = ticks.tick() => if let Some((status, at)) = &last {
+                            self.tick(&later(status, at.elapsed()))?;
+                        }
+                    }
+                }
+            };
+            let Some(status) = self.answer(answer)? else {
+                tokio::time::sleep(retry).await;
+                continue;
+            };
             let ended = match self.who.clone() {
                 For::Status => self.look_at_all(&status)?,
                 For::Deploy { stage } => self.look_at(&status, &stage)?,
@@ -206,9 +228,21 @@ impl Watcher {
             if let Some(ended) = ended {
                 return Ok(ended);
             }
+            if !std::mem::replace(&mut self.heard, true) {
+                self.line(&status)?;
+            }
             self.draw(&status)?;
-            self.looks += 1;
+            last = Some((status, Instant::now()));
         }
+    }
+
+    /// Shows the status again, after a time without news.
+    fn tick(&mut self, status: &api::FunctionStatus) -> Result<(), Fault> {
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(TICKS_A_LINE) {
+            self.line(status)?;
+        }
+        if self.away { Ok(()) } else { self.draw(status) }
     }
 
     /// Returns the answer, or `None` if the node is unreachable after it has answered before.
@@ -216,7 +250,7 @@ impl Watcher {
         &mut self,
         answer: Result<api::FunctionStatus, ClientError>,
     ) -> Result<Option<api::FunctionStatus>, Fault> {
-        let there_before = self.looks > 0 || matches!(self.who, For::Deploy { .. });
+        let there_before = self.heard || matches!(self.who, For::Deploy { .. });
         match answer {
             Ok(status) => {
                 if std::mem::take(&mut self.away) {
@@ -312,13 +346,9 @@ impl Watcher {
         }
     }
 
-    /// Draws the status, or prints a line now and then if nothing is drawn.
+    /// Draws the status, if there is a picture.
     fn draw(&mut self, status: &api::FunctionStatus) -> Result<(), Fault> {
         let now_ms = time::now_ms();
-        let only = |stage: &&api::StageStatus| match &self.who {
-            For::Status => true,
-            For::Deploy { stage: only } => stage.stage == *only,
-        };
         if let Some(picture) = &mut self.picture {
             let actual = |stage: &str, _: &api::RolloutView| {
                 self.stages.get(stage).map_or(rollout::Actual::Step(None), Seen::actual)
@@ -335,9 +365,19 @@ impl Watcher {
             };
             return picture.draw(&text).map_err(|error| Fault::output(&error));
         }
-        if self.output.is_json() || !self.looks.is_multiple_of(LOOKS_A_LINE) {
+        Ok(())
+    }
+
+    /// Prints a line about each stage, if nothing is drawn.
+    fn line(&mut self, status: &api::FunctionStatus) -> Result<(), Fault> {
+        if self.output.is_json() || self.picture.is_some() {
             return Ok(());
         }
+        let now_ms = time::now_ms();
+        let only = |stage: &&api::StageStatus| match &self.who {
+            For::Status => true,
+            For::Deploy { stage: only } => stage.stage == *only,
+        };
         for stage in status.stages.iter().filter(only) {
             let actual = self.stages.get(&stage.stage).map_or(rollout::Actual::Step(None), Seen::actual);
             let line = lines::stage(&self.function, stage, actual, now_ms);
@@ -381,6 +421,19 @@ impl Watcher {
         ]);
         Ok(fault::UNDECIDED)
     }
+}
+
+/// `status` after the time `passed`, in which nothing has happened. The time of a step or a watch goes on,
+/// unless the rollout is on hold.
+fn later(status: &api::FunctionStatus, passed: Duration) -> api::FunctionStatus {
+    let mut status = status.clone();
+    let passed = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+    for rollout in status.stages.iter_mut().filter_map(|stage| stage.rollout.as_mut()) {
+        if matches!(rollout.phase.as_str(), "progressing" | "awaiting promotion" | "watching") {
+            rollout.lasted_ms = rollout.lasted_ms.saturating_add(passed);
+        }
+    }
+    status
 }
 
 /// Whether `change` is the end of a rollout.

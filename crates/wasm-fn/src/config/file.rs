@@ -13,6 +13,7 @@ use wasm_fn_control::state::{StageRule, StageRules};
 use wasm_fn_core::{FunctionName, Network, PreviewDomain, StageName};
 
 use super::{
+    access_log::{AccessLogOptions, RawAccessLog},
     federation::{self, RawClient, RawOidc},
     function::{self, Function},
     toml_file::{BadValue, FileError, duration, parse, size, text_of},
@@ -74,6 +75,8 @@ pub(crate) struct Serve {
     pub(crate) admin_certificates: Vec<CertificateRule>,
     pub(crate) oidc: Vec<TrustedIssuer>,
     pub(crate) insecure_admin: Option<bool>,
+    pub(crate) metrics_series_max: Option<u32>,
+    pub(crate) access_log: Option<AccessLogOptions>,
 }
 
 /// The file as written.
@@ -153,6 +156,8 @@ struct RawServe {
     admin_tls: Option<RawAdminTls>,
     oidc: Vec<RawOidc>,
     insecure_admin: Option<bool>,
+    metrics_series_max: Option<u32>,
+    access_log: Option<RawAccessLog>,
 }
 
 /// `[[serve.tls]]` as written.
@@ -295,6 +300,8 @@ impl RawServe {
             admin_certificates,
             oidc: federation::issuers(self.oidc, folder)?,
             insecure_admin: self.insecure_admin,
+            metrics_series_max: self.metrics_series_max,
+            access_log: self.access_log.map(|access_log| access_log.resolve(folder)).transpose()?,
         })
     }
 }

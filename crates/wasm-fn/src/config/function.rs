@@ -18,6 +18,8 @@ use super::{
 pub(crate) struct Function {
     /// The component: a path relative to the file's folder, or an artifact in a registry.
     pub(crate) component: Option<ModuleSource>,
+    /// The command that builds the component, for a shell in the file's folder.
+    pub(crate) build: Option<String>,
     /// `[function.NAME.rollout]`.
     pub(crate) rollout: Rollout,
     /// `[function.NAME.gate]`, and the rollout's `min_requests`.
@@ -44,6 +46,7 @@ pub(crate) struct Release {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Raw {
     component: Option<String>,
+    build: Option<String>,
     routes: Vec<String>,
     preview: Option<String>,
     memory: Option<String>,
@@ -155,7 +158,13 @@ impl Raw {
         let component = self.component.map(|component| ModuleSource::parse(Path::new(&component)));
         let component = component.transpose().map_err(|error| BadValue::new(at("component"), error))?;
         let component = component.map(|component| component.below(folder));
-        Ok(Function { component, rollout, gate, stages, config })
+        if self.build.as_ref().is_some_and(|build| build.trim().is_empty()) {
+            return Err(BadValue::new(
+                at("build"),
+                "found no command, expected one such as `cargo build --release`",
+            ));
+        }
+        Ok(Function { component, build: self.build, rollout, gate, stages, config })
     }
 }
 

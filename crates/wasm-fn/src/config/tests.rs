@@ -9,8 +9,9 @@ use std::{
 use bytesize::ByteSize;
 use expect_test::{Expect, expect};
 use wasm_fn_api as api;
+use wasm_fn_telemetry::AccessLogTarget;
 
-use super::{ConfigFile, ModuleSource, Serve, file, function};
+use super::{ConfigFile, ModuleSource, Serve, access_log::AccessLogOptions, file, function};
 use crate::{args, tls::KeyPairFiles};
 
 mod cohorts;
@@ -99,6 +100,11 @@ egress_private = ["10.0.0.0/8"]
 artifact_sources = ["ghcr.io/acme/*"]
 redirect_listen = "0.0.0.0:8080"
 insecure_admin = true
+metrics_series_max = 20000
+
+[serve.access_log]
+file = "access.log"
+sample = "5%"
 
 [[serve.tls]]
 cert = "a.pem"
@@ -184,6 +190,11 @@ client_ca = "people.pem"
             admin_certificates: Vec::new(),
             oidc: Vec::new(),
             insecure_admin: Some(true),
+            metrics_series_max: Some(20_000),
+            access_log: Some(AccessLogOptions {
+                target: AccessLogTarget::File(PathBuf::from("project/access.log")),
+                share: "5%".parse().unwrap(),
+            }),
         }
     );
     let serve = Serve::merge(&args::Serve::default(), file.serve.clone()).unwrap();
@@ -258,7 +269,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[function.hello]\n\nmemroy = \"1MiB\"\n",
         &expect![
-            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `routes`, `preview`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `egress_requests`, `egress_bytes`, `egress_timeout`, `env`, `secrets`, `secrets_env`, `async`, `async_ordered_by`, `sticky`, `cohorts`, `rollout`, `gate`, `stage`, `bucket`"
+            "wasm-fn.toml:3: function.hello.memroy: unknown field `memroy`, expected one of `component`, `build`, `routes`, `preview`, `memory`, `timeout`, `cpu`, `concurrency`, `queue`, `queue_wait`, `reuse`, `egress`, `egress_requests`, `egress_bytes`, `egress_timeout`, `env`, `secrets`, `secrets_env`, `async`, `async_ordered_by`, `sticky`, `cohorts`, `rollout`, `gate`, `stage`, `bucket`"
         ],
     );
     refused(
@@ -270,7 +281,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `secrets_key_command`, `allow_core_dumps`, `egress_private`, `artifact_sources`, `tls`, `acme`, `redirect_listen`, `admin_tls`, `oidc`, `insecure_admin`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `secrets_key_command`, `allow_core_dumps`, `egress_private`, `artifact_sources`, `tls`, `acme`, `redirect_listen`, `admin_tls`, `oidc`, `insecure_admin`, `metrics_series_max`, `access_log`"
         ],
     );
     refused(

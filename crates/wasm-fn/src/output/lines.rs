@@ -155,6 +155,24 @@ pub(crate) fn summary(function: &api::FunctionSummary, now_ms: u64) -> String {
     format!("{} {} | {}", time::instant(now_ms), function.function, stages.join(" | "))
 }
 
+/// One line of a log, for `wasm-fn dev`: without what is the same in each line.
+pub(crate) fn worked_on(event: &api::LogEvent, look: Look) -> String {
+    let api::LogEvent::Line(line) = event else { return log(event, look) };
+    let text = match &line.request {
+        Some(api::LogRequestView { method, path, duration_ms }) => {
+            format!(
+                "{} {method} {path}: {} in {}",
+                line.version,
+                line.text,
+                time::latency(Some(*duration_ms))
+            )
+        }
+        None => format!("{} | {}", line.version, line.text),
+    };
+    let text = visible(&text);
+    if line.failed { look.failed(&text) } else { text }
+}
+
 /// One line of a log.
 pub(crate) fn log(event: &api::LogEvent, look: Look) -> String {
     match event {

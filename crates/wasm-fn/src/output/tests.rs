@@ -68,6 +68,7 @@ fn status() -> api::FunctionStatus {
         tally,
         env: BTreeMap::new(),
         overrides: 0,
+        instances: 0,
     };
     api::FunctionStatus {
         proposals: vec![],

@@ -57,9 +57,17 @@ pub(super) fn tables() -> Vec<Table> {
     vec![
         table(
             "[serve]",
-            "Settings of a node. Each of them but `artifact_sources`, `acme` and `oidc` is a flag of `wasm-fn serve` too.",
+            "Settings of a node. Each of them but `artifact_sources`, `acme`, `oidc` and `access_log` is a flag of \
+             `wasm-fn serve` too.",
             "",
             serve::serve(),
+        ),
+        table(
+            "[serve.access_log]",
+            "The access log: a line of JSON for each request, or for a share of them, see \
+             [telemetry](telemetry.md#access-log).",
+            "",
+            serve::access_log(),
         ),
         table(
             "[[serve.tls]]",
@@ -188,6 +196,13 @@ fn function() -> Vec<Key> {
             &["\"oci://ghcr.io\""],
             "The component or command module, or an artifact such as `oci://ghcr.io/acme/hello:v1`, if `deploy` is \
              given no FILE",
+        ),
+        key(
+            "build",
+            "none",
+            "\"cargo build --release --target wasm32-wasip2\"",
+            &["\" \""],
+            "Command that builds the component, for `sh` in the file's folder: `wasm-fn build`, `dev` and `test` run it",
         ),
         key(
             "routes",
