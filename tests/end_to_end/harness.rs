@@ -5,6 +5,7 @@ pub(crate) mod admin;
 #[path = "../../crates/wasm-fn-queue/src/tests/server.rs"]
 pub(crate) mod broker;
 pub(crate) mod client;
+pub(crate) mod collector;
 pub(crate) mod command;
 pub(crate) mod connection;
 pub(crate) mod guests;
@@ -124,9 +125,20 @@ impl Process {
 
     /// The first line, of all that were and will be written, that `wanted` makes something of.
     pub(crate) async fn line<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        self.line_within(what, PATIENCE, wanted).await
+    }
+
+    /// The same for a line that may take longer than others.
+    pub(crate) async fn line_within<T>(
+        &self,
+        what: &str,
+        patience: Duration,
+        wanted: impl Fn(&str) -> Option<T>,
+    ) -> T {
         let mut log = self.log.clone();
         let find = |lines: &Vec<String>| lines.iter().find_map(|line| wanted(line));
-        let found = patiently(what, log.wait_for(|lines| find(lines).is_some())).await;
+        let found = tokio::time::timeout(patience, log.wait_for(|lines| find(lines).is_some())).await;
+        let found = found.unwrap_or_else(|_| panic!("{what} took longer than {patience:?}:\n{}", self.log()));
         let found = found.ok().and_then(|lines| find(&lines));
         found.unwrap_or_else(|| panic!("{what}: stderr ended without it:\n{}", self.log()))
     }

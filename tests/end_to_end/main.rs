@@ -65,10 +65,13 @@ mod machine;
 mod metrics;
 #[cfg(test)]
 mod packaged;
+mod page;
 #[cfg(test)]
 mod permitted;
 #[cfg(test)]
 mod previewing;
+#[cfg(test)]
+mod projects;
 #[cfg(test)]
 mod proxied;
 #[cfg(test)]
@@ -95,3 +98,6 @@ mod staged;
 mod stateful;
 #[cfg(test)]
 mod swapping;
+mod terminal;
+#[cfg(test)]
+mod traced;

@@ -8,7 +8,7 @@ use crate::sources::{none, of_crate, root};
 
 /// Every crate with those of the project that it depends on. The binary may know all of them, and xtask
 /// none.
-const EDGES: [(&str, &[&str]); 20] = [
+const EDGES: [(&str, &[&str]); 23] = [
     ("wasm-fn-access", &["wasm-fn-core"]),
     (
         "wasm-fn-admin",
@@ -19,6 +19,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "wasm-fn-core",
             "wasm-fn-delivery",
             "wasm-fn-events",
+            "wasm-fn-page",
             "wasm-fn-rollout",
             "wasm-fn-router",
             "wasm-fn-secrets",
@@ -33,7 +34,9 @@ const EDGES: [(&str, &[&str]); 20] = [
     ("wasm-fn-memory", &["wasm-fn-thread"]),
     ("wasm-fn-oci", &["wasm-fn-core"]),
     ("wasm-fn-oidc", &["wasm-fn-access"]),
+    ("wasm-fn-page", &[]),
     ("wasm-fn-pool", &["wasm-fn-core"]),
+    ("wasm-fn-project", &[]),
     ("wasm-fn-queue", &["wasm-fn-events"]),
     ("wasm-fn-router", &["wasm-fn-core"]),
     ("wasm-fn-rollout", &["wasm-fn-core"]),
@@ -50,6 +53,7 @@ const EDGES: [(&str, &[&str]); 20] = [
     ),
     ("wasm-fn-secrets", &["wasm-fn-core"]),
     ("wasm-fn-server", &["wasm-fn-core", "wasm-fn-router", "wasm-fn-thread"]),
+    ("wasm-fn-telemetry", &["wasm-fn-core"]),
     ("wasm-fn-thread", &[]),
     (
         "wasm-fn-control",
