@@ -5,7 +5,7 @@
 //! ([`LATENCY`]) and by less than 12.5 % for waits and peaks.
 //!
 //! An empty tally takes about 300 bytes, others about 10 KiB; of thousands of versions, most are empty. Only
-//! traps take a lock.
+//! traps and traced requests take a lock.
 
 mod distribution;
 mod exemplar;
@@ -13,7 +13,7 @@ mod latencies;
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -63,13 +63,20 @@ pub struct Tally {
     shield: ShieldCounts,
     // The first record makes it; only that one can wait for another.
     histograms: OnceLock<Histograms>,
-    // Invariant: each once, at most `TRAPS_MAX`.
-    traps: Mutex<Vec<u64>>,
+    // The first trap or traced request makes it.
+    rare: Mutex<Option<Box<Rare>>>,
     // Counts new fingerprints.
     news: Option<Arc<AtomicU64>>,
-    exemplars: Exemplars,
     // The first override makes it.
     overrides: OnceLock<Box<Self>>,
+}
+
+/// What few tallies have.
+#[derive(Debug, Default)]
+struct Rare {
+    // Invariant: each once, at most `TRAPS_MAX`.
+    traps: Vec<u64>,
+    exemplars: Exemplars,
 }
 
 #[derive(Debug)]
@@ -83,7 +90,7 @@ struct Histograms {
 /// How one invocation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvocationRecord {
-    /// How it record.
+    /// How it ended.
     pub outcome: Outcome,
     /// From the request's head to the end of the response, without the time that it waited for the client.
     pub latency: Duration,
@@ -151,7 +158,8 @@ impl Tally {
     /// Remembers the [`fingerprint`](wasm_fn_core::Trap::fingerprint) of a trap if it is among the first 256
     /// different ones.
     pub fn trapped(&self, fingerprint: u64) {
-        let mut traps = self.traps.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rare = self.rare();
+        let traps = &mut rare.get_or_insert_default().traps;
         if traps.len() < TRAPS_MAX && !traps.contains(&fingerprint) {
             traps.push(fingerprint);
             if let Some(news) = &self.news {
@@ -163,18 +171,22 @@ impl Tally {
     /// The fingerprints that [`trapped`](Self::trapped) remembers, each once, in the order of their first
     /// trap; at most 256.
     pub fn traps(&self) -> Vec<u64> {
-        self.traps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.rare().as_ref().map(|rare| rare.traps.clone()).unwrap_or_default()
     }
 
     /// Remembers a traced request that was counted. It stands for others of about its latency until the next
     /// one.
     pub fn exemplify(&self, exemplar: LatencyExemplar) {
-        self.exemplars.add(exemplar);
+        self.rare().get_or_insert_default().exemplars.add(exemplar);
     }
 
     /// The requests that [`exemplify`](Self::exemplify) remembers, by latency; at most 32.
     pub fn exemplars(&self) -> Vec<LatencyExemplar> {
-        self.exemplars.read()
+        self.rare().as_ref().map(|rare| rare.exemplars.read()).unwrap_or_default()
+    }
+
+    fn rare(&self) -> MutexGuard<'_, Option<Box<Rare>>> {
+        self.rare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The tally of requests that asked for the version. This tally does not include them.

@@ -1,9 +1,6 @@
 //! Requests that stand for others of about the same latency, so that people can look at their traces.
 
-use std::{
-    sync::{Mutex, OnceLock, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::micros;
 
@@ -21,20 +18,17 @@ pub struct LatencyExemplar {
     pub at: Duration,
 }
 
-/// The last traced request of each octave. They take memory only from the first one on, since most tallies
-/// have none.
+/// The last traced request of each octave. They take memory only from the first one on.
 #[derive(Debug, Default)]
-pub(super) struct Exemplars(OnceLock<Box<Mutex<[Option<LatencyExemplar>; OCTAVES]>>>);
+pub(super) struct Exemplars(Option<Box<[Option<LatencyExemplar>; OCTAVES]>>);
 
 impl Exemplars {
-    pub(super) fn add(&self, exemplar: LatencyExemplar) {
+    pub(super) fn add(&mut self, exemplar: LatencyExemplar) {
         let octave = micros(exemplar.latency).max(1).ilog2() as usize;
-        let mut octaves = self.0.get_or_init(Box::default).lock().unwrap_or_else(PoisonError::into_inner);
-        octaves[octave.min(OCTAVES - 1)] = Some(exemplar);
+        self.0.get_or_insert_default()[octave.min(OCTAVES - 1)] = Some(exemplar);
     }
 
     pub(super) fn read(&self) -> Vec<LatencyExemplar> {
-        let Some(octaves) = self.0.get() else { return Vec::new() };
-        octaves.lock().unwrap_or_else(PoisonError::into_inner).iter().flatten().copied().collect()
+        self.0.iter().flat_map(|octaves| octaves.iter().flatten().copied()).collect()
     }
 }

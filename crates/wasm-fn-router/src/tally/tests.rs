@@ -208,7 +208,7 @@ fn who_asked_for_the_version_is_counted_apart() {
 
 #[test]
 fn an_unused_tally_is_small_and_a_used_one_bounded() {
-    assert!(size_of::<Tally>() <= 320, "{}", size_of::<Tally>());
+    assert!(size_of::<Tally>() <= 304, "{}", size_of::<Tally>());
     let buckets: usize = [LATENCY, QUEUE_WAIT, MEMORY].iter().map(Config::total_buckets).sum();
     assert!(buckets * 8 <= 10 << 10, "{}", buckets * 8);
 }
