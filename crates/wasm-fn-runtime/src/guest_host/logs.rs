@@ -191,27 +191,7 @@ impl LogRing {
 
     /// Appends a line of the guest, or about it, and drops the oldest ones if necessary.
     pub(crate) fn push(&self, version: VersionNo, served: Served, stream: GuestLogStream, text: String) {
-        let at_ms = unix_ms();
-        let (failed, status, request) = (false, None, None);
-        let Served { request_id, stage, span } = served;
-        let mut ring = self.ring();
-        let stage = ring.name(stage);
-        let line = GuestLogLine {
-            seq: 0,
-            at_ms,
-            request_id,
-            stage,
-            span,
-            version,
-            stream,
-            failed,
-            status,
-            request,
-            text,
-        };
-        self.append(&mut ring, line);
-        drop(ring);
-        self.changed.send_modify(|count| *count += 1);
+        self.push_line(version, served, stream, text, None);
     }
 
     /// Appends the line of a request that was answered.
@@ -222,12 +202,22 @@ impl LogRing {
         request: LoggedRequest,
         text: String,
     ) {
+        self.push_line(version, served, GuestLogStream::Host, text, Some(Box::new(request)));
+    }
+
+    fn push_line(
+        &self,
+        version: VersionNo,
+        served: Served,
+        stream: GuestLogStream,
+        text: String,
+        request: Option<Box<LoggedRequest>>,
+    ) {
         let at_ms = unix_ms();
-        let (stream, failed, status) = (GuestLogStream::Host, false, None);
+        let (failed, status) = (false, None);
         let Served { request_id, stage, span } = served;
         let mut ring = self.ring();
         let stage = ring.name(stage);
-        let request = Some(Box::new(request));
         let line = GuestLogLine {
             seq: 0,
             at_ms,
