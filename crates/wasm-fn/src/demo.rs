@@ -18,9 +18,7 @@ use wasm_fn_api::{
     RetrySpec, RollbackRequest, RolloutOptions, RolloutOutcomeView, ScheduleSpec, SourceSpec, StageChanged,
     StrategySpec, TriggerRequest, TriggerView,
 };
-use wasm_fn_control::state::StageRules;
 use wasm_fn_pool::PlanOptions;
-use wasm_fn_telemetry::Telemetry;
 
 use crate::{
     args,
@@ -84,37 +82,8 @@ pub(crate) async fn demo(args: args::Demo, output: Output) -> Result<(), Fault> 
 }
 
 async fn start(args: &args::Demo, data_dir: &Path) -> Result<Node, Fault> {
-    let options = NodeOptions {
-        listen: args.listen,
-        admin: args.admin,
-        data_dir: data_dir.to_owned(),
-        pool: machine::plan(PlanOptions::default())?,
-        connections_max: 1000,
-        body_bytes_max: 10 << 20,
-        component_bytes_max: 64 << 20,
-        code_bytes_max: 256 << 20,
-        overrides_open: false,
-        show_shielded: false,
-        trusted_proxies: Vec::new(),
-        proxy_protocol: false,
-        preview_domain: None,
-        egress_ca: None,
-        secrets_key_command: None,
-        core_dumps_allowed: false,
-        egress_private: Vec::new(),
-        artifact_sources: Vec::new(),
-        stage_rules: StageRules::new(),
-        tls: Vec::new(),
-        acme: None,
-        redirect_listen: None,
-        admin_tls: None,
-        admin_client_ca: None,
-        admin_certificates: Vec::new(),
-        oidc: Vec::new(),
-        insecure_admin: false,
-        metrics_series_max: 10_000,
-        telemetry: Telemetry::off(),
-    };
+    let pool = machine::plan(PlanOptions::default())?;
+    let options = NodeOptions::inside_command(args.listen, args.admin, data_dir.to_owned(), pool);
     let node = Node::start(options).await;
     node.map_err(|error| Fault::caused("start", "the node did not start", &error))
 }

@@ -6,7 +6,6 @@ use wasm_fn_admin::CertificateRule;
 use wasm_fn_control::state::StageRules;
 use wasm_fn_core::{Network, PreviewDomain};
 use wasm_fn_pool::PoolPlan;
-
 use wasm_fn_telemetry::Telemetry;
 
 use crate::{acme::AcmeOptions, tls::KeyPairFiles};
@@ -74,4 +73,46 @@ pub(crate) struct NodeOptions {
     pub(crate) metrics_series_max: u32,
     /// Sends traces and logs, and writes the access log.
     pub(crate) telemetry: Telemetry,
+}
+
+impl NodeOptions {
+    /// A node inside of a command, for whoever runs it: without TLS and with few connections and series.
+    pub(crate) fn inside_command(
+        listen: SocketAddr,
+        admin: SocketAddr,
+        data_dir: PathBuf,
+        pool: PoolPlan,
+    ) -> Self {
+        Self {
+            listen,
+            admin,
+            data_dir,
+            pool,
+            connections_max: 1000,
+            body_bytes_max: 10 << 20,
+            component_bytes_max: 256 << 20,
+            code_bytes_max: 1 << 30,
+            overrides_open: false,
+            show_shielded: false,
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            preview_domain: None,
+            egress_ca: None,
+            secrets_key_command: None,
+            core_dumps_allowed: false,
+            egress_private: Vec::new(),
+            artifact_sources: Vec::new(),
+            stage_rules: StageRules::new(),
+            tls: Vec::new(),
+            acme: None,
+            redirect_listen: None,
+            admin_tls: None,
+            admin_client_ca: None,
+            admin_certificates: Vec::new(),
+            oidc: Vec::new(),
+            insecure_admin: false,
+            metrics_series_max: 10_000,
+            telemetry: Telemetry::off(),
+        }
+    }
 }

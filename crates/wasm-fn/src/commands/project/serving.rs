@@ -4,9 +4,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use http::Method;
 use wasm_fn_api as api;
-use wasm_fn_control::state::StageRules;
 use wasm_fn_pool::PlanOptions;
-use wasm_fn_telemetry::Telemetry;
 
 use crate::{
     args,
@@ -22,37 +20,8 @@ pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A node inside of the command.
 pub(super) async fn start(listen: SocketAddr, admin: SocketAddr, data_dir: &Path) -> Result<Node, Fault> {
-    let options = NodeOptions {
-        listen,
-        admin,
-        data_dir: data_dir.to_owned(),
-        pool: machine::plan(PlanOptions::default())?,
-        connections_max: 1000,
-        body_bytes_max: 10 << 20,
-        component_bytes_max: 256 << 20,
-        code_bytes_max: 1 << 30,
-        overrides_open: false,
-        show_shielded: false,
-        trusted_proxies: Vec::new(),
-        proxy_protocol: false,
-        preview_domain: None,
-        egress_ca: None,
-        secrets_key_command: None,
-        core_dumps_allowed: false,
-        egress_private: Vec::new(),
-        artifact_sources: Vec::new(),
-        stage_rules: StageRules::new(),
-        tls: Vec::new(),
-        acme: None,
-        redirect_listen: None,
-        admin_tls: None,
-        admin_client_ca: None,
-        admin_certificates: Vec::new(),
-        oidc: Vec::new(),
-        insecure_admin: false,
-        metrics_series_max: 10_000,
-        telemetry: Telemetry::off(),
-    };
+    let pool = machine::plan(PlanOptions::default())?;
+    let options = NodeOptions::inside_command(listen, admin, data_dir.to_owned(), pool);
     let node = Node::start(options).await;
     node.map_err(|error| {
         Fault::new("start", "the node did not start", format!("{error:#}"))
