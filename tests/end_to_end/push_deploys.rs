@@ -35,7 +35,8 @@ const COMMITS: [&str; 3] = [
 
 /// Pushes a prebuilt guest to the registry, as `app` with this tag.
 async fn publish(registry: &Registry, guest: &str, tag: &str) -> Artifact {
-    let options = RegistryOptions { plain_http: false, timeout: PATIENCE };
+    let authorities = registry.authorities.clone();
+    let options = RegistryOptions { plain_http: false, timeout: PATIENCE, authorities, judge: None };
     let client = RegistryClient::new(options).unwrap();
     let reference: Reference = registry.reference(&format!("app:{tag}")).parse().unwrap();
     let module = guests::bytes(guest).into();
@@ -293,6 +294,34 @@ async fn watched_tag_deploys_what_it_leads_to_until_it_vanishes() {
     assert!(list.contains("  failing  "), "{list}");
     assert_eq!(node.live("hello").await["rollout"]["canary"], "v2", "nothing else happens");
     assert_eq!((&shown["inbox"]["waiting"], &shown["inbox"]["dead"]), (&json!(0), &json!(0)));
+}
+
+#[tokio::test]
+async fn registry_of_a_private_authority_is_watched_by_a_node_that_trusts_it() {
+    let test = "registry_of_a_private_authority_is_watched_by_a_node_that_trusts_it";
+    let authority = Authority::new("the registry's authority");
+    let Some(registry) = Registry::encrypted(test, &authority).await else { return };
+    publish(&registry, "hello-v2", "prod").await;
+    let artifact = registry.reference("app:prod");
+    let add = ["triggers", "add", "watch", "hello", "--artifact", &artifact, "--every", "5s", "--allow-new"];
+
+    let node = Node::start().await;
+    stable(&node).await;
+    node.cli_ok(&add).await;
+    let shown = until(&node, "watch", "the failure", |trigger| !trigger["watch"]["failing"].is_null()).await;
+    let failing = shown["watch"]["failing"].as_str().unwrap();
+    let expected = format!("the certificate of registry {} is not trusted", registry.address);
+    for fact in [expected.as_str(), "UnknownIssuer", "`egress_ca`"] {
+        assert!(failing.contains(fact), "{failing}");
+    }
+
+    let folder = Folder::new();
+    folder.write("ca.pem", authority.pem());
+    let node = Node::start_on(folder, &["--egress-ca", "ca.pem"]).await;
+    stable(&node).await;
+    node.cli_ok(&[&add[..], &["--all-at-once"]].concat()).await;
+    led(&node, "watch", "deployed", 1).await;
+    assert_eq!(node.live("hello").await["stable"], "v2");
 }
 
 /// A server that has the guest `hello-v2` at `/right.wasm` and at `/wrong.wasm`, where it says another

@@ -10,6 +10,7 @@ use crate::harness::{
     command::{Done, run},
     guests,
     registry::Registry,
+    tls::Authority,
     wasm_fn,
 };
 
@@ -205,6 +206,34 @@ async fn credentials_are_those_of_docker_login() {
     run(deploy(&node, &[&reference]).env("WASM_FN_REGISTRY_CREDENTIALS", "me:secret")).await.ok();
     assert_eq!(node.http.get("/hello").await.ok().version(), "v1");
     run(deploy(&node, &[&reference]).env("DOCKER_CONFIG", folder.path())).await.ok();
+}
+
+#[tokio::test]
+async fn a_registry_with_a_private_authority_is_trusted_by_its_certificate() {
+    let test = "a_registry_with_a_private_authority_is_trusted_by_its_certificate";
+    let authority = Authority::new("the registry's authority");
+    let Some(registry) = Registry::encrypted(test, &authority).await else { return };
+    let folder = Folder::new();
+    let [ca, other, empty] = [
+        folder.write("ca.pem", authority.pem()),
+        folder.write("other.pem", Authority::new("another authority").pem()),
+        folder.write("empty.pem", ""),
+    ];
+    let node = Node::start().await;
+    let reference = registry.reference("acme/hello:v1");
+    let facts = [
+        &*format!("the certificate of registry {} is not trusted", registry.address),
+        "UnknownIssuer",
+        "--registry-ca",
+    ];
+    run(&mut push("hello-v1", &reference)).await.refused(&facts);
+    run(push("hello-v1", &reference).env("WASM_FN_REGISTRY_CA", &other)).await.refused(&facts);
+    let done = run(push("hello-v1", &reference).arg("--registry-ca").arg(&empty)).await;
+    done.refused(&["found no certificate, expected PEM"]);
+    run(push("hello-v1", &reference).arg("--registry-ca").arg(&ca)).await.ok();
+    refused(&node, &[&reference], &facts).await;
+    run(deploy(&node, &[&reference]).env("WASM_FN_REGISTRY_CA", &ca)).await.ok();
+    assert_eq!(node.http.get("/hello").await.ok().version(), "v1");
 }
 
 #[tokio::test]

@@ -4,17 +4,18 @@
 //! error messages of any size. oci-client does the upload, with what it knows of registries that do not keep
 //! to the specification.
 
+mod addresses;
 mod session;
 
 use std::{
-    sync::Once,
+    sync::{Arc, Once},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode};
 use oci_client::{
-    client::{ClientConfig, ClientProtocol},
+    client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol},
     errors::OciDistributionError,
     secrets::RegistryAuth,
 };
@@ -30,7 +31,10 @@ use crate::{
     reference::Reference,
     signature::{self, PublicKey, SignatureError},
 };
-use session::{Access, Authorization, Session};
+use addresses::{Addresses, JudgingResolver};
+use session::{Access, Authorization, Channel, Session};
+
+pub use addresses::AddressJudge;
 
 /// Largest manifest, bytes. Registries need not take more (OCI Distribution Specification, "Pushing
 /// manifests").
@@ -46,49 +50,70 @@ const READ_WAIT: Duration = Duration::from_secs(30);
 const REDIRECTS_MAX: usize = 5;
 
 /// How registries are spoken to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RegistryOptions {
     /// Use HTTP without TLS. On a registry of this machine, it is used in any case.
     pub plain_http: bool,
     /// How long one operation may take in all.
     pub timeout: Duration,
+    /// Certificates of authorities in PEM that are trusted beside those of this machine.
+    pub authorities: Option<Bytes>,
+    /// Judges each address that is read from; none if any may be. Pushing asks nobody.
+    pub judge: Option<Arc<dyn AddressJudge>>,
 }
 
 /// A client of registries. Cheap to clone; keeps connections open.
 #[derive(Clone, Debug)]
 pub struct RegistryClient {
-    encrypted: reqwest::Client,
-    plain: reqwest::Client,
+    encrypted: Channel,
+    plain: Channel,
     options: RegistryOptions,
 }
 
 impl RegistryClient {
-    /// Makes a client that trusts the certificates that this machine trusts.
+    /// Makes a client that trusts the certificates that this machine trusts, and those of the options.
     ///
     /// # Errors
-    /// [`RegistryError::Setup`] if there are none, or if `HTTPS_PROXY` is no address.
+    /// [`RegistryError::Setup`] if this machine has none, if those of the options cannot be used, or if
+    /// `HTTPS_PROXY` is no address.
     pub fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
         install_provider();
-        let client = |https_only| {
+        let setup = |error: reqwest::Error| RegistryError::Setup(innermost(&error));
+        let authorities = match &options.authorities {
+            Some(pem) => reqwest::Certificate::from_pem_bundle(pem).map_err(setup)?,
+            None => Vec::new(),
+        };
+        if options.authorities.is_some() && authorities.is_empty() {
+            let none = "found no certificate, expected PEM with -----BEGIN CERTIFICATE-----";
+            return Err(RegistryError::Setup(none.to_owned()));
+        }
+        let addresses = options.judge.clone().map(|judge| Arc::new(Addresses::new(judge, options.timeout)));
+        let channel = |is_plain: bool| {
+            let judged = addresses.clone();
             let redirect = reqwest::redirect::Policy::custom(move |attempt| {
                 if attempt.previous().len() > REDIRECTS_MAX {
                     attempt.error("too many redirections")
-                } else if https_only && attempt.url().scheme() != "https" {
+                } else if !is_plain && attempt.url().scheme() != "https" {
                     attempt.error("a redirection to an address that is not https")
+                } else if let Some(Err(error)) = judged.as_ref().map(|judged| judged.admit(attempt.url())) {
+                    attempt.error(error)
                 } else {
                     attempt.follow()
                 }
             });
-            reqwest::Client::builder()
-                .https_only(https_only)
+            let mut builder = reqwest::Client::builder()
+                .https_only(!is_plain)
                 .redirect(redirect)
                 .connect_timeout(CONNECT_WAIT)
                 .read_timeout(READ_WAIT)
-                .user_agent(concat!("wasm-fn/", env!("CARGO_PKG_VERSION")))
-                .build()
-                .map_err(|error| RegistryError::Setup(innermost(&error)))
+                .tls_certs_merge(authorities.clone())
+                .user_agent(concat!("wasm-fn/", env!("CARGO_PKG_VERSION")));
+            if let Some(addresses) = &addresses {
+                builder = builder.dns_resolver(JudgingResolver(Arc::clone(addresses)));
+            }
+            Ok(Channel { client: builder.build().map_err(setup)?, addresses: addresses.clone(), is_plain })
         };
-        Ok(Self { encrypted: client(true)?, plain: client(false)?, options })
+        Ok(Self { encrypted: channel(false)?, plain: channel(true)?, options })
     }
 
     /// The digest of the manifest that `reference` stands for now. Costs a HEAD request, so it suits to watch
@@ -297,9 +322,8 @@ impl RegistryClient {
         credentials: &'a Credentials,
         access: Access,
     ) -> Result<Session<'a>, RegistryError> {
-        let plain = self.is_plain(reference);
-        let client = if plain { &self.plain } else { &self.encrypted };
-        Session::open(client, reference, credentials, access, plain).await
+        let channel = if self.is_plain(reference) { &self.plain } else { &self.encrypted };
+        Session::open(channel, reference, credentials, access).await
     }
 
     fn is_plain(&self, reference: &Reference) -> bool {
@@ -309,11 +333,18 @@ impl RegistryClient {
     /// oci-client, for an upload.
     fn uploader(&self, reference: &Reference) -> Result<oci_client::Client, RegistryError> {
         let protocol = if self.is_plain(reference) { ClientProtocol::Http } else { ClientProtocol::Https };
+        // One of oci-client's certificates may be several in PEM.
+        let authorities = self
+            .options
+            .authorities
+            .iter()
+            .map(|pem| Certificate { encoding: CertificateEncoding::Pem, data: pem.to_vec() });
         let config = ClientConfig {
             protocol,
             connect_timeout: Some(CONNECT_WAIT),
             read_timeout: Some(READ_WAIT),
             user_agent: concat!("wasm-fn/", env!("CARGO_PKG_VERSION")),
+            extra_root_certificates: authorities.collect(),
             ..ClientConfig::default()
         };
         config.try_into().map_err(|error: OciDistributionError| RegistryError::Setup(innermost(&error)))

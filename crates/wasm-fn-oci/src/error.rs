@@ -20,6 +20,22 @@ pub enum RegistryError {
         /// The innermost error.
         cause: String,
     },
+    /// Its certificate is not trusted.
+    #[error("the certificate of registry {registry} is not trusted: {cause}")]
+    Untrusted {
+        /// Host and port.
+        registry: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// It, its token service or its storage is where nothing may be read from.
+    #[error("registry {registry} cannot be asked: {cause}")]
+    Prohibited {
+        /// Host and port.
+        registry: String,
+        /// The host and its address.
+        cause: String,
+    },
     /// It took too long.
     #[error("registry {registry} was not done within {}", humantime::format_duration(*.within))]
     TimedOut {
@@ -135,4 +151,17 @@ pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
         inner = source;
     }
     shown(&inner.to_string())
+}
+
+/// The error of type `E` among an error and its causes.
+pub(crate) fn find<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|error| {
+        // What an error of input or output carries is not its source.
+        let carried = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let carried = carried.and_then(|carried| find(carried));
+        error.downcast_ref().or(carried)
+    })
 }

@@ -22,7 +22,7 @@ mod reference;
 mod signature;
 
 pub use artifact::{Annotations, Artifact};
-pub use client::{RegistryClient, RegistryOptions};
+pub use client::{AddressJudge, RegistryClient, RegistryOptions};
 pub use credentials::{Credentials, CredentialsError, DockerConfig};
 pub use error::RegistryError;
 pub use reference::{Reference, ReferenceError};

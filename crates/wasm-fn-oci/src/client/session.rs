@@ -1,5 +1,7 @@
 //! One visit to a repository: the authorization for it, and requests that carry it.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use http::{Method, StatusCode, header};
 use http_auth::{ChallengeRef, parser::ChallengeParser};
@@ -9,9 +11,10 @@ use serde::Deserialize;
 use wasm_fn_core::Digest;
 use zeroize::Zeroizing;
 
+use super::addresses::{AddressError, Addresses};
 use crate::{
     credentials::Credentials,
-    error::{RegistryError, innermost, shown},
+    error::{self, RegistryError, innermost, shown},
     layout,
     reference::Reference,
 };
@@ -36,9 +39,18 @@ pub(super) enum Authorization {
     Bearer(Zeroizing<String>),
 }
 
+/// How registries are spoken to, with or without TLS.
+#[derive(Clone, Debug)]
+pub(super) struct Channel {
+    pub(super) client: Client,
+    /// What judges addresses; none if any may be connected to.
+    pub(super) addresses: Option<Arc<Addresses>>,
+    pub(super) is_plain: bool,
+}
+
 /// A visit to the repository of a reference.
 pub(super) struct Session<'a> {
-    client: &'a Client,
+    channel: &'a Channel,
     reference: &'a Reference,
     /// The address of the registry, with scheme.
     base: String,
@@ -79,15 +91,14 @@ struct RefusalReason {
 impl<'a> Session<'a> {
     /// Asks the registry how it wants to be authorized, and gets a token where that is a service.
     pub(super) async fn open(
-        client: &'a Client,
+        channel: &'a Channel,
         reference: &'a Reference,
         credentials: &'a Credentials,
         access: Access,
-        plain: bool,
     ) -> Result<Self, RegistryError> {
-        let scheme = if plain { "http" } else { "https" };
+        let scheme = if channel.is_plain { "http" } else { "https" };
         let mut session = Self {
-            client,
+            channel,
             reference,
             base: format!("{scheme}://{}", reference.host()),
             authorization: Authorization::None,
@@ -97,7 +108,7 @@ impl<'a> Session<'a> {
             session.authorization = Authorization::Bearer(token.clone());
             return Ok(session);
         }
-        let answer = session.send(client.get(format!("{}/v2/", session.base))).await?;
+        let answer = session.send(channel.client.get(format!("{}/v2/", session.base))).await?;
         let challenges: Vec<_> = answer
             .headers()
             .get_all(header::WWW_AUTHENTICATE)
@@ -107,7 +118,7 @@ impl<'a> Session<'a> {
         session.authorization = match (challenge(&challenges), credentials) {
             (None, _) => Authorization::None,
             (Some(Challenge::Bearer { realm, service }), credentials) => {
-                let token = session.token(&realm, service.as_deref(), credentials, access, plain).await?;
+                let token = session.token(&realm, service.as_deref(), credentials, access).await?;
                 Authorization::Bearer(token)
             }
             (Some(Challenge::Basic), Credentials::Basic { username, password }) => {
@@ -132,12 +143,11 @@ impl<'a> Session<'a> {
         service: Option<&str>,
         credentials: &Credentials,
         access: Access,
-        plain: bool,
     ) -> Result<Zeroizing<String>, RegistryError> {
         let url: Url = realm
             .parse()
             .map_err(|_| self.malformed(format!("its token service is {}, expected a URL", shown(realm))))?;
-        if url.scheme() != "https" && !plain {
+        if url.scheme() != "https" && !self.channel.is_plain {
             return Err(self.malformed(format!("its token service is {}, expected https", shown(realm))));
         }
         let actions = match access {
@@ -159,7 +169,7 @@ impl<'a> Session<'a> {
                     ("refresh_token", token.as_str()),
                 ]);
                 let form = "application/x-www-form-urlencoded";
-                self.client.post(url).header(header::CONTENT_TYPE, form).body(encoded(&fields))
+                self.channel.client.post(url).header(header::CONTENT_TYPE, form).body(encoded(&fields))
             }
             _ => {
                 let (mut url, fields) = (url, encoded(&fields));
@@ -168,7 +178,7 @@ impl<'a> Session<'a> {
                     None => fields,
                 };
                 url.set_query(Some(&query));
-                let request = self.client.get(url);
+                let request = self.channel.client.get(url);
                 match credentials {
                     Credentials::Basic { username, password } => {
                         request.basic_auth(username, Some(password.as_str()))
@@ -222,7 +232,7 @@ impl<'a> Session<'a> {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("{}/v2/{}/{path}", self.base, self.reference.repository());
-        let request = self.client.request(method, url);
+        let request = self.channel.client.request(method, url);
         match &self.authorization {
             Authorization::None => request,
             Authorization::Basic { username, password } => {
@@ -233,7 +243,11 @@ impl<'a> Session<'a> {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, RegistryError> {
-        request.send().await.map_err(|error| self.unreachable(&error))
+        let request = request.build().map_err(|error| self.unreachable(&error))?;
+        if let Some(addresses) = &self.channel.addresses {
+            addresses.admit(request.url()).map_err(|error| self.no_address(&error))?;
+        }
+        self.channel.client.execute(request).await.map_err(|error| self.unreachable(&error))
     }
 
     /// Turns an answer that is no success into its error.
@@ -270,8 +284,22 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn unreachable(&self, error: &reqwest::Error) -> RegistryError {
+        if let Some(error) = error::find::<AddressError>(error) {
+            return self.no_address(error);
+        }
+        if let Some(rustls::Error::InvalidCertificate(_)) = error::find(error) {
+            return RegistryError::Untrusted { registry: self.registry(), cause: innermost(error) };
+        }
         let cause = if error.is_timeout() { "it does not answer".to_owned() } else { innermost(error) };
         RegistryError::Unreachable { registry: self.registry(), cause }
+    }
+
+    fn no_address(&self, error: &AddressError) -> RegistryError {
+        let (registry, cause) = (self.registry(), error.to_string());
+        match error {
+            AddressError::Prohibited { .. } => RegistryError::Prohibited { registry, cause },
+            AddressError::TooManyHosts => RegistryError::Unreachable { registry, cause },
+        }
     }
 
     pub(super) fn malformed(&self, cause: String) -> RegistryError {

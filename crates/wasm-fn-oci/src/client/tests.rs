@@ -12,6 +12,7 @@ use super::{RegistryClient, RegistryOptions};
 use crate::{Artifact, Credentials, PublicKey, Reference, RegistryError, layout};
 use scripted::{Scripted, answer};
 
+mod addresses;
 mod scripted;
 
 /// A component that imports and exports nothing.
@@ -20,9 +21,13 @@ const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 const PING: &str = "GET /v2/";
 const MANIFEST: &str = "GET /v2/acme/hello/manifests/v1";
 
+fn options() -> RegistryOptions {
+    let timeout = Duration::from_secs(60);
+    RegistryOptions { plain_http: false, timeout, authorities: None, judge: None }
+}
+
 fn client() -> RegistryClient {
-    let options = RegistryOptions { plain_http: false, timeout: Duration::from_secs(60) };
-    RegistryClient::new(options).unwrap()
+    RegistryClient::new(options()).unwrap()
 }
 
 /// A manifest of a module with this digest and size.
@@ -291,7 +296,7 @@ async fn a_registry_that_is_not_there_is_named() {
 async fn a_registry_that_does_not_answer_has_its_time() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let reference = format!("oci://{}/acme/hello:v1", listener.local_addr().unwrap()).parse().unwrap();
-    let options = RegistryOptions { plain_http: false, timeout: Duration::from_millis(50) };
+    let options = RegistryOptions { timeout: Duration::from_millis(50), ..options() };
     let client = RegistryClient::new(options).unwrap();
     let error = client.resolve(&reference, &Credentials::Anonymous).await.unwrap_err();
     assert!(error.to_string().ends_with("was not done within 50ms"), "{error}");
@@ -302,9 +307,9 @@ async fn other_machines_are_not_spoken_to_in_the_clear() {
     let client = client();
     assert!(client.is_plain(&"oci://localhost:5000/a".parse().unwrap()));
     assert!(!client.is_plain(&"oci://ghcr.io/a".parse().unwrap()));
-    let options = RegistryOptions { plain_http: true, timeout: Duration::from_secs(1) };
+    let options = RegistryOptions { plain_http: true, ..options() };
     assert!(RegistryClient::new(options).unwrap().is_plain(&"oci://ghcr.io/a".parse().unwrap()));
-    let refused = client.encrypted.get("http://127.0.0.1:1/").send().await.unwrap_err();
+    let refused = client.encrypted.client.get("http://127.0.0.1:1/").send().await.unwrap_err();
     assert!(refused.is_builder(), "{refused:?}");
 }
 

@@ -66,7 +66,7 @@ pub(crate) struct Serve {
     #[arg(long, env = "WASM_FN_PREVIEW_DOMAIN", value_name = "DOMAIN")]
     pub(crate) preview_domain: Option<PreviewDomain>,
     /// PEM file with certificates of authorities that outgoing requests of functions trust, beside the public
-    /// ones
+    /// ones, and that brokers and registries of triggers are trusted by
     #[arg(long, env = "WASM_FN_EGRESS_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) egress_ca: Option<PathBuf>,
     /// Command that writes the key of the node's secrets to its standard output: words separated by spaces,

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
@@ -9,7 +10,11 @@ use rustls::{
 
 /// The certificate authorities that outgoing requests over TLS trust.
 #[derive(Clone)]
-pub struct TrustedRoots(Arc<ClientConfig>);
+pub struct TrustedRoots {
+    config: Arc<ClientConfig>,
+    /// Those that are trusted beside the public ones, in PEM.
+    added: Option<Bytes>,
+}
 
 /// Why certificates are not trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +35,7 @@ pub enum RootsError {
 impl TrustedRoots {
     /// The authorities that Mozilla trusts.
     pub fn public() -> Self {
-        Self::new(public())
+        Self::new(public(), None)
     }
 
     /// The authorities that Mozilla trusts, and those whose certificates are in `pem`.
@@ -46,22 +51,31 @@ impl TrustedRoots {
             let certificate = certificate.map_err(|error| invalid(error.to_string()))?;
             roots.add(certificate).map_err(|error| invalid(error.to_string()))?;
         }
-        if number == 0 { Err(RootsError::None) } else { Ok(Self::new(roots)) }
+        if number == 0 {
+            Err(RootsError::None)
+        } else {
+            Ok(Self::new(roots, Some(Bytes::copy_from_slice(pem))))
+        }
     }
 
-    fn new(roots: RootCertStore) -> Self {
+    fn new(roots: RootCertStore, added: Option<Bytes>) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the provider has what TLS 1.2 and 1.3 need")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Self(Arc::new(config))
+        Self { config: Arc::new(config), added }
     }
 
     /// How to connect.
     pub fn config(&self) -> Arc<ClientConfig> {
-        self.0.clone()
+        self.config.clone()
+    }
+
+    /// The certificates in PEM that are trusted beside the public ones, for clients that have these already.
+    pub fn added(&self) -> Option<&Bytes> {
+        self.added.as_ref()
     }
 }
 

@@ -35,12 +35,15 @@ pub(crate) struct Push {
     pub(crate) output: Format,
 }
 
-/// How a registry is spoken to. It is trusted by the certificates of this machine.
+/// How a registry is spoken to.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Registry {
     /// User and password for the registry [default: those of `docker login`]
     #[arg(help_heading = REGISTRY, long, env = "WASM_FN_REGISTRY_CREDENTIALS", value_name = "USER:PASSWORD", hide_env_values = true)]
     pub(crate) registry_credentials: Option<String>,
+    /// PEM file with certificates of authorities that registries are trusted by, beside those of this machine
+    #[arg(help_heading = REGISTRY, long, env = "WASM_FN_REGISTRY_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) registry_ca: Option<PathBuf>,
     /// Speak HTTP without TLS with the registry, as with those of this machine in any case
     #[arg(help_heading = REGISTRY, long)]
     pub(crate) plain_http: bool,

@@ -28,7 +28,18 @@ impl Registry {
         reference: &Reference,
         failed: String,
     ) -> Result<Self, Fault> {
-        let options = RegistryOptions { plain_http: args.plain_http, timeout: OPERATION_WAIT };
+        let authorities = match &args.registry_ca {
+            Some(file) => {
+                let unreadable = |error| {
+                    let cause = format!("{} cannot be read: {error}", file.display());
+                    Fault::new("unreadable-file", failed.clone(), cause)
+                };
+                Some(std::fs::read(file).map_err(unreadable)?.into())
+            }
+            None => None,
+        };
+        let (plain_http, timeout) = (args.plain_http, OPERATION_WAIT);
+        let options = RegistryOptions { plain_http, timeout, authorities, judge: None };
         let client = RegistryClient::new(options).map_err(|error| fault(&error, &failed))?;
         let credentials = match &args.registry_credentials {
             Some(pair) => pair.parse(),
@@ -94,6 +105,12 @@ fn docker_config() -> Option<PathBuf> {
 fn fault(error: &RegistryError, failed: &str) -> Fault {
     let (code, help) = match error {
         RegistryError::Unreachable { .. } | RegistryError::TimedOut { .. } => ("registry-unreachable", None),
+        RegistryError::Untrusted { .. } => (
+            "registry-untrusted",
+            Some(
+                "pass the certificate of the authority that issued it with --registry-ca or WASM_FN_REGISTRY_CA",
+            ),
+        ),
         RegistryError::Unauthorized { .. } => (
             "registry-unauthorized",
             Some("run `docker login` for this registry, or set WASM_FN_REGISTRY_CREDENTIALS=USER:PASSWORD"),
@@ -110,7 +127,9 @@ fn fault(error: &RegistryError, failed: &str) -> Fault {
             ("digest-mismatch", Some("the registry's storage is damaged, or somebody is in between"))
         }
         RegistryError::Signature { .. } => ("not-signed", None),
-        RegistryError::Refused { .. } | RegistryError::Malformed { .. } => ("registry-refused", None),
+        RegistryError::Refused { .. }
+        | RegistryError::Malformed { .. }
+        | RegistryError::Prohibited { .. } => ("registry-refused", None),
         RegistryError::Write(_) => ("unwritable-file", None),
         RegistryError::Setup(_) => ("system", None),
     };

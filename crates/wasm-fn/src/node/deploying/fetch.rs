@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use wasm_fn_control::state::Provenance;
 use wasm_fn_core::Digest;
 use wasm_fn_oci::Annotations;
-use wasm_fn_runtime::{Listeners, TrustedRoots, check_fetchable};
+use wasm_fn_runtime::{Listeners, TrustedRoots};
 use wasm_fn_secrets::SecretValue;
 use wasm_fn_store::{Blobs, PutError};
 
@@ -38,7 +38,7 @@ pub(crate) struct FetcherOptions {
     pub(crate) sources: Vec<ArtifactSource>,
     /// The node's own sockets, which nothing is fetched from.
     pub(crate) listeners: Listeners,
-    /// Whom https URLs trust.
+    /// Whom https URLs trust. Registries are trusted by what this machine trusts, and by what was added.
     pub(crate) roots: TrustedRoots,
 }
 
@@ -89,7 +89,8 @@ impl Fetched {
 
 impl Fetcher {
     pub(super) fn new(options: FetcherOptions) -> Self {
-        Self { options, registries: registry::Registries::new() }
+        let (listeners, authorities) = (options.listeners.clone(), options.roots.added().cloned());
+        Self { options, registries: registry::Registries::new(listeners, authorities) }
     }
 
     /// The digest of the manifest of the artifact in a registry.
@@ -98,7 +99,7 @@ impl Fetcher {
         reference: &str,
         credentials: Option<&SecretValue>,
     ) -> Result<Digest, FetchError> {
-        let reference = self.reference(reference).await?;
+        let reference = self.reference(reference)?;
         self.registries.resolve(&reference, credentials).await
     }
 
@@ -108,7 +109,7 @@ impl Fetcher {
         reference: &str,
         credentials: Option<&SecretValue>,
     ) -> Result<Found, FetchError> {
-        let reference = self.reference(reference).await?;
+        let reference = self.reference(reference)?;
         self.registries.find(&reference, credentials).await
     }
 
@@ -153,23 +154,11 @@ impl Fetcher {
         Ok(Fetched { digest, place, annotations: Annotations::new(), _pin: pin })
     }
 
-    /// Reads a reference, and checks that its registry may be asked.
-    ///
-    /// The registry is asked by a client of its own, which looks the name up again: this keeps an accident
-    /// out, not somebody who answers lookups now so and then so.
-    async fn reference(&self, text: &str) -> Result<wasm_fn_oci::Reference, FetchError> {
+    /// Reads a reference, and checks that it is one of the node's sources. Where its registry is, is judged
+    /// when it is connected to.
+    fn reference(&self, text: &str) -> Result<wasm_fn_oci::Reference, FetchError> {
         self.check_source(text)?;
-        let reference: wasm_fn_oci::Reference = text
-            .parse()
-            .map_err(|error: wasm_fn_oci::ReferenceError| FetchError::Refused(error.to_string()))?;
-        let (host, port) = host_and_port(reference.registry(), 443)
-            .ok_or_else(|| FetchError::Refused(format!("{text} has no host with a port")))?;
-        let addresses = lookup(&host, port).await?;
-        for address in addresses {
-            check_fetchable(address, &self.options.listeners)
-                .map_err(|error| FetchError::Refused(format!("{host} cannot be asked: {error}")))?;
-        }
-        Ok(reference)
+        text.parse().map_err(|error: wasm_fn_oci::ReferenceError| FetchError::Refused(error.to_string()))
     }
 
     fn check_source(&self, url: &str) -> Result<(), FetchError> {

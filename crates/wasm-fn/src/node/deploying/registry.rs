@@ -1,21 +1,37 @@
 //! Artifacts in registries.
 
-use std::{path::PathBuf, sync::OnceLock};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
+use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasm_fn_core::Digest;
 use wasm_fn_oci::{
-    Annotations, Artifact, Credentials, DockerConfig, Reference, RegistryClient, RegistryError,
+    AddressJudge, Annotations, Artifact, Credentials, DockerConfig, Reference, RegistryClient, RegistryError,
     RegistryOptions,
 };
+use wasm_fn_runtime::{Listeners, check_fetchable};
 use wasm_fn_secrets::SecretValue;
 
 use super::fetch::{FETCH_WAIT, FetchError};
 
 /// Asks registries. The client is made when one is asked for the first time.
-#[derive(Default)]
 pub(super) struct Registries {
+    options: RegistryOptions,
     client: OnceLock<RegistryClient>,
+}
+
+/// Keeps registries, and what they redirect to, away from where nothing is fetched from.
+#[derive(Debug)]
+struct Fetchable(Listeners);
+
+impl AddressJudge for Fetchable {
+    fn judge(&self, address: SocketAddr) -> Result<(), String> {
+        check_fetchable(address, &self.0).map_err(|error| error.to_string())
+    }
 }
 
 /// An artifact that a registry has.
@@ -34,16 +50,19 @@ impl Found {
 }
 
 impl Registries {
-    pub(super) fn new() -> Self {
-        Self::default()
+    /// `listeners` are the node's own sockets. Registries are trusted by the certificates of the machine and
+    /// by `authorities`, in PEM.
+    pub(super) fn new(listeners: Listeners, authorities: Option<Bytes>) -> Self {
+        let judge = Some(Arc::new(Fetchable(listeners)) as _);
+        let options = RegistryOptions { plain_http: false, timeout: FETCH_WAIT, authorities, judge };
+        Self { options, client: OnceLock::new() }
     }
 
     fn client(&self) -> Result<&RegistryClient, FetchError> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let options = RegistryOptions { plain_http: false, timeout: FETCH_WAIT };
-        let client = RegistryClient::new(options).map_err(FetchError::from)?;
+        let client = RegistryClient::new(self.options.clone()).map_err(FetchError::from)?;
         Ok(self.client.get_or_init(|| client))
     }
 
@@ -103,6 +122,9 @@ impl From<RegistryError> for FetchError {
     fn from(error: RegistryError) -> Self {
         let text = error.to_string();
         match error {
+            RegistryError::Untrusted { .. } => Self::NotYet(format!(
+                "{text}; certificates of your own authority are trusted with `egress_ca`"
+            )),
             // A registry may refuse what it does not have yet, and credentials can be mended.
             RegistryError::Unreachable { .. }
             | RegistryError::TimedOut { .. }
@@ -111,7 +133,8 @@ impl From<RegistryError> for FetchError {
             | RegistryError::ModuleGone(..)
             | RegistryError::Refused { .. }
             | RegistryError::Malformed { .. } => Self::NotYet(text),
-            RegistryError::NotWasm { .. }
+            RegistryError::Prohibited { .. }
+            | RegistryError::NotWasm { .. }
             | RegistryError::NotAModule(_)
             | RegistryError::TooLarge { .. }
             | RegistryError::DigestMismatch { .. }

@@ -117,7 +117,7 @@ pub(super) fn serve() -> Vec<Key> {
             "none",
             "\"/etc/wasm-fn/ca.pem\"",
             &[],
-            "PEM file with certificate authorities that outgoing requests trust besides the public ones",
+            "PEM file with certificate authorities that outgoing requests, brokers and registries are trusted by besides the public ones",
         ),
         key(
             "secrets_key_command",
