@@ -66,9 +66,14 @@ pub(crate) async fn run<I: Inbox>(events: Arc<Events<I>>) {
         }
     };
     let mut timetable = Timetable::default();
+    let mut current: Option<Arc<Triggers>> = None;
     loop {
-        let current = triggers.borrow_and_update().clone();
-        timetable.update(&current, &mut marks);
+        // Not after each batch: with many schedules, that would take longer than the batch.
+        let newest = Arc::clone(&triggers.borrow_and_update());
+        if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &newest)) {
+            timetable.update(&newest, &mut marks);
+            current = Some(newest);
+        }
         let now = events.clock.now();
         let looked = timetable.due(now, &events);
         let wake = if looked.is_empty() {

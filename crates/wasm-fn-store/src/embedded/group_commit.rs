@@ -42,7 +42,10 @@ const UNITS: u32 = 64 << 10;
 const UNITS_MIN: u32 = 64;
 
 /// Operations that may wait for a later commit.
-const DEFERRED_MAX: usize = 1024;
+const DEFERRED_MAX: usize = 8192;
+
+/// Operations that may wait, and go along with one that may not. More would hold it up.
+const DEFERRED_ALONG_MAX: usize = 64;
 
 /// Messages that fit into the queue: those operations, and some that are no operations.
 const MESSAGES_MAX: usize = (UNITS / UNITS_MIN) as usize + DEFERRED_MAX + 64;

@@ -12,7 +12,7 @@ use std::{
 use redb::{Durability, WriteTransaction};
 
 use super::{
-    DEFERRED_MAX, DatabaseFile, Hooks, Swept, Urgency,
+    DEFERRED_ALONG_MAX, DEFERRED_MAX, DatabaseFile, Hooks, Swept, Urgency,
     file::{Held, failed},
     operation::{Message, Operation},
 };
@@ -146,10 +146,8 @@ impl Writer {
     fn commit(&mut self, urgent: Vec<Box<dyn Operation>>, is_durable: bool, is_last: bool) {
         let at = now();
         let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| is_last || deadline <= at);
-        let is_durable = is_durable
-            || is_over(self.deferred_until)
-            || is_over(self.flush_at)
-            || self.deferred.len() >= DEFERRED_MAX / 2;
+        let is_deferred_over = is_over(self.deferred_until) || self.deferred.len() >= DEFERRED_MAX / 2;
+        let is_durable = is_durable || is_deferred_over || is_over(self.flush_at);
         let sweeps = !is_last
             && (is_durable || urgent.is_empty())
             && self.sweep_not_before.is_none_or(|not_before| not_before <= at)
@@ -158,14 +156,18 @@ impl Writer {
         if urgent.is_empty() && !is_durable {
             return;
         }
-        let deferred = if is_durable { std::mem::take(&mut self.deferred) } else { Vec::new() };
+        let takes_deferred = is_deferred_over || is_durable && self.deferred.len() <= DEFERRED_ALONG_MAX;
+        let deferred = if takes_deferred { std::mem::take(&mut self.deferred) } else { Vec::new() };
         let count = deferred.len();
         let mut operations = deferred;
         operations.extend(urgent);
         match self.transact(&mut operations, count, is_durable, sweeps) {
             Ok(()) => {
+                if takes_deferred {
+                    self.deferred_until = None;
+                }
                 if is_durable {
-                    (self.deferred_until, self.flush_at) = (None, None);
+                    self.flush_at = None;
                 } else {
                     self.flush_at.get_or_insert(at + VISIBLE_FOR);
                 }

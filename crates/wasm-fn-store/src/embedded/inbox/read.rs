@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{Database, Error, ReadTransaction, ReadableDatabase as _};
+use redb::{Database, Error, ReadOnlyTable, ReadTransaction, ReadableDatabase as _};
 
 use super::{
     State,
     schedule::{Selected, is_blocked},
-    tables::{BODIES, Became, DEAD, Header, IDS, IdRow, MARKS, TRIGGERS, TriggerRow, WAITING},
+    tables::{
+        BODIES, Became, DEAD, Header, HeaderValue, IDS, IdRow, MARKS, Position, TRIGGERS, TriggerRow, WAITING,
+    },
 };
 use crate::inbox::{
     EventKey, EventPage, EventState, InboxLimits, StoredEvent, Take, TakenEvent, TriggerCounts,
@@ -22,18 +24,19 @@ pub(super) fn take<A: FnMut(&str, usize) -> bool>(
     take: &mut Take<A>,
     limits: &InboxLimits,
 ) -> Result<Vec<TakenEvent>, Error> {
-    let (transaction, selected) = {
+    let (waiting, bodies, selected) = {
         let mut schedule = state.lock();
         // Within the lock: an older transaction would miss what the schedule does not hear of again.
         let transaction = database.begin_read()?;
+        let (waiting, bodies) = (transaction.open_table(WAITING)?, transaction.open_table(BODIES)?);
         let selected = schedule.select(&transaction, now_ms, take, limits)?;
-        (transaction, selected)
+        (waiting, bodies, selected)
     };
     let (mut taken, mut bytes) = (Vec::with_capacity(selected.len()), 0);
     let mut selected = selected.into_iter();
     let failed = loop {
         let Some(Selected { receipt, flight }) = selected.next() else { break None };
-        let event = match read_event(&transaction, flight.number, flight.candidate.position) {
+        let event = match read_event(&waiting, &bodies, (flight.number, flight.candidate.position)) {
             Ok(event) => event,
             Err(error) => {
                 state.lock().put_back(receipt);
@@ -76,17 +79,16 @@ pub(super) fn take<A: FnMut(&str, usize) -> bool>(
 }
 
 fn read_event(
-    transaction: &ReadTransaction,
-    number: u32,
-    position: u64,
+    waiting: &ReadOnlyTable<Position, HeaderValue<'static>>,
+    bodies: &ReadOnlyTable<Position, &'static [u8]>,
+    at: Position,
 ) -> Result<Option<(Header, Bytes)>, Error> {
-    let header = transaction.open_table(WAITING)?.get((number, position))?;
-    let Some(header) = header.map(|row| Header::of(row.value())) else { return Ok(None) };
-    Ok(Some((header, read_body(transaction, number, position)?)))
+    let Some(header) = waiting.get(at)?.map(|row| Header::of(row.value())) else { return Ok(None) };
+    Ok(Some((header, read_body(bodies, at)?)))
 }
 
-fn read_body(transaction: &ReadTransaction, number: u32, position: u64) -> Result<Bytes, Error> {
-    let body = transaction.open_table(BODIES)?.get((number, position))?;
+fn read_body(bodies: &ReadOnlyTable<Position, &'static [u8]>, at: Position) -> Result<Bytes, Error> {
+    let body = bodies.get(at)?;
     Ok(body.map_or_else(Bytes::new, |body| Bytes::copy_from_slice(body.value())))
 }
 
@@ -187,7 +189,7 @@ pub(super) fn show(
 ) -> Result<Option<(StoredEvent, Bytes)>, Error> {
     let transaction = database.begin_read()?;
     let Some((number, _, Some(event))) = find(&transaction, state, key)? else { return Ok(None) };
-    let body = read_body(&transaction, number, event.position)?;
+    let body = read_body(&transaction.open_table(BODIES)?, (number, event.position))?;
     Ok(Some((event, body)))
 }
 

@@ -13,10 +13,10 @@ use redb::{
 
 use crate::embedded::group_commit::{META, Swept, remove};
 
-type Position = (u32, u64);
+pub(super) type Position = (u32, u64);
 type TriggerValue = (u32, u64, u64, u64, u64, u64);
 type IdValue<'a> = (u8, u64, u64, &'a str);
-type HeaderValue<'a> = (u64, u64, u32, u64, &'a str, u8, &'a str, &'a str);
+pub(super) type HeaderValue<'a> = (u64, u64, u32, u64, &'a str, u8, &'a str, &'a str);
 
 pub(super) const TRIGGERS: TableDefinition<'static, &str, TriggerValue> = TableDefinition::new("triggers");
 pub(super) const IDS: TableDefinition<'static, (u32, &str), IdValue<'static>> = TableDefinition::new("ids");
