@@ -140,10 +140,12 @@ impl<I: Inbox, D: Deliver> QueueDeliveries<I, D> {
                 return QueuedEnd::Released(Duration::ZERO);
             };
             drop(triggers);
-            let mut request = EventRequest::of_event(&self.id.name, &trigger.path, event.clone());
-            request.headers.extend(headers.clone());
-            let kept = request.clone();
-            let request = request.attempt(Some(&self.id), attempt, None);
+            let carrying = || {
+                let mut request = EventRequest::of_event(&self.id.name, &trigger.path, event.clone());
+                request.headers.extend(headers.clone());
+                request
+            };
+            let request = carrying().attempt(Some(&self.id), attempt, None);
             let (function, stage) = (self.id.function.clone(), self.id.stage.clone());
             self.note(|queue| queue.delivered += 1);
             let (recipient, redeliver) = (Recipient::Drawn, trigger.redeliver);
@@ -158,7 +160,9 @@ impl<I: Inbox, D: Deliver> QueueDeliveries<I, D> {
                     let (finish, led) = settle(&trigger.retry, &answered, attempt, now, now);
                     events.stats.ended(&self.key, version, lag, led);
                     return match finish {
-                        Finish::Dead { reason } => self.bury(position, attempt, reason, kept.encode()).await,
+                        Finish::Dead { reason } => {
+                            self.bury(position, attempt, reason, carrying().encode()).await
+                        }
                         Finish::Retry { due_ms, .. } => {
                             self.note(|queue| queue.retried += 1);
                             QueuedEnd::Retry(Timestamp::from_unix_ms(due_ms).since(now))
@@ -259,16 +263,19 @@ impl<I: Inbox, D: Deliver> QueueDeliveries<I, D> {
     }
 
     fn note(&self, change: impl FnOnce(&mut QueueStats)) {
-        self.events.note_queue(&self.id, change);
+        self.events.note_queue_of(&self.key, change);
     }
 }
 
 impl<I: Inbox> Events<I> {
     /// Changes what is known of the queue `id`.
     pub fn note_queue(&self, id: &TriggerId, change: impl FnOnce(&mut QueueStats)) {
-        let now = self.clock.now();
-        self.stats.note(&trigger_key(id), |stats| {
-            change(stats.queue.get_or_insert_with(|| Box::new(QueueStats::new(now))));
+        self.note_queue_of(&trigger_key(id), change);
+    }
+
+    fn note_queue_of(&self, key: &str, change: impl FnOnce(&mut QueueStats)) {
+        self.stats.note(key, |stats| {
+            change(stats.queue.get_or_insert_with(|| Box::new(QueueStats::new(self.clock.now()))));
         });
     }
 }

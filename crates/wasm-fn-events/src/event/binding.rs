@@ -22,6 +22,16 @@ pub const ATTEMPT_HEADER: HeaderName = HeaderName::from_static("wasm-fn-attempt"
 /// What names of attributes have before them as headers (section 3.1.3.1).
 const PREFIX: &str = "ce-";
 
+/// The headers of the attributes that every event has.
+const SPECVERSION: HeaderName = HeaderName::from_static("ce-specversion");
+const ID: HeaderName = HeaderName::from_static("ce-id");
+const SOURCE: HeaderName = HeaderName::from_static("ce-source");
+const TYPE: HeaderName = HeaderName::from_static("ce-type");
+const TIME: HeaderName = HeaderName::from_static("ce-time");
+
+/// The header of an attribute that many have.
+const SUBJECT: HeaderName = HeaderName::from_static("ce-subject");
+
 /// What must be percent-encoded in a header (section 3.1.3.2), beside all that is not ASCII.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
@@ -94,20 +104,17 @@ impl CloudEvent {
     /// `POST`, and its body [`data`](Self::data).
     pub fn headers(&self, trigger: &TriggerName, attempt: u32) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(8 + self.extensions.iter().count());
-        let mut attribute = |name: &str, value: &str| {
-            let name = HeaderName::from_bytes(format!("{PREFIX}{name}").as_bytes());
-            headers.insert(name.expect("names of attributes are letters and digits"), encode(value));
-        };
-        attribute("specversion", "1.0");
-        attribute("id", self.id.as_str());
-        attribute("source", self.source.as_str());
-        attribute("type", self.event_type.as_str());
-        attribute("time", &self.time.to_string());
+        headers.insert(SPECVERSION, HeaderValue::from_static("1.0"));
+        headers.insert(ID, encode(self.id.as_str()));
+        headers.insert(SOURCE, encode(self.source.as_str()));
+        headers.insert(TYPE, encode(self.event_type.as_str()));
+        headers.insert(TIME, encode(&self.time.to_string()));
         if let Some(subject) = &self.subject {
-            attribute("subject", subject.as_str());
+            headers.insert(SUBJECT, encode(subject.as_str()));
         }
         for (name, value) in self.extensions.iter() {
-            attribute(name.as_str(), value.as_str());
+            let name = HeaderName::from_bytes(format!("{PREFIX}{}", name.as_str()).as_bytes());
+            headers.insert(name.expect("names of attributes are letters and digits"), encode(value.as_str()));
         }
         if let Some(content_type) = &self.content_type {
             let value = HeaderValue::from_str(content_type.as_str());

@@ -33,6 +33,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// Ticks between two looks at what the broker says of the consumer.
 const LOOK_EVERY: u32 = 5;
 
+/// Messages, or ends of deliveries, that are taken one after the other before everything else is looked at.
+const IN_A_ROW_MAX: usize = 64;
+
 /// How soon a message comes again whose handler failed to end.
 const LOST_WAIT: Duration = Duration::from_secs(30);
 
@@ -124,13 +127,20 @@ impl<H: QueueHandler> Worker<H> {
                     session.looking = None;
                     self.look(&mut session, looked?)?;
                 }
-                Some((key, settled)) = self.ended.recv() => {
-                    self.deliveries.settle(key, settled);
-                    self.tell(&mut session, key).await?;
+                Some(first) = self.ended.recv() => {
+                    self.settle(&mut session, first).await?;
+                    for _ in 1..IN_A_ROW_MAX {
+                        let Ok(next) = self.ended.try_recv() else { break };
+                        self.settle(&mut session, next).await?;
+                    }
                 }
                 message = opened.subscriber.next() => {
-                    let message = message.ok_or(BrokerError::Disconnected)?;
-                    self.came(&mut session, message).await?;
+                    self.came(&mut session, message.ok_or(BrokerError::Disconnected)?).await?;
+                    for _ in 1..IN_A_ROW_MAX {
+                        let next = session.opened.subscriber.next().now_or_never();
+                        let Some(message) = next else { break };
+                        self.came(&mut session, message.ok_or(BrokerError::Disconnected)?).await?;
+                    }
                 }
                 _ = tick.tick() => {
                     ticks = ticks.wrapping_add(1);
@@ -216,6 +226,16 @@ impl<H: QueueHandler> Worker<H> {
         });
     }
 
+    /// A message was handled, with this end.
+    async fn settle(
+        &mut self,
+        session: &mut Session,
+        (key, settled): (MessageKey, Settled),
+    ) -> Result<(), BrokerError> {
+        self.deliveries.settle(key, settled);
+        self.tell(session, key).await
+    }
+
     /// Tells the broker what became of the message `key`.
     async fn tell(&mut self, session: &mut Session, key: MessageKey) -> Result<(), BrokerError> {
         let Some((reply, settled)) = self.deliveries.news_of(key) else { return Ok(()) };
@@ -272,10 +292,7 @@ impl<H: QueueHandler> Worker<H> {
             tokio::select! {
                 biased;
                 error = session.opened.broker.lost() => return Err(error),
-                Some((key, settled)) = self.ended.recv() => {
-                    self.deliveries.settle(key, settled);
-                    self.tell(&mut session, key).await?;
-                }
+                Some(ended) = self.ended.recv() => self.settle(&mut session, ended).await?,
                 _ = tick.tick() => self.still(&mut session).await?,
             }
         }
