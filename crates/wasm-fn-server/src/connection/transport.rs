@@ -166,7 +166,11 @@ impl Write for WithoutWaiting<'_> {
     }
 
     fn write_vectored(&mut self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(bytes)
+        match bytes {
+            // Most often it is one record, and the kernel sends one buffer sooner than a list of them.
+            [bytes] => self.0.try_write(bytes),
+            _ => self.0.try_write_vectored(bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
