@@ -109,6 +109,27 @@ async fn node_without_a_key_does_not_start_and_says_why() {
     assert!(log.contains("key of the node's secrets") && !log.contains(&key[4..20]), "{log}");
 }
 
+#[tokio::test]
+async fn node_whose_key_file_is_gone_does_not_start_and_makes_no_other() {
+    let node = Node::start().await;
+    set(&node, "API_KEY", b"hunter2", &[]).await.ok();
+    let folder = node.kill().await;
+    let (file, elsewhere) = (folder.data().join("secrets.key"), folder.path().join("elsewhere"));
+    fs::rename(&file, &elsewhere).unwrap();
+    run(&mut serve(&folder, &[])).await.refused(&[
+        &format!("key file {} is missing", file.display()),
+        "neither WASM_FN_SECRETS_KEY nor `secrets_key_command` is set",
+        "start it with the key that it had",
+    ]);
+    let left = fs::read_dir(folder.data()).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with("secrets.key")).collect();
+    assert_eq!(left, Vec::<std::ffi::OsString>::new());
+    fs::rename(&elsewhere, &file).unwrap();
+    let node = Node::start_on(folder, &[]).await;
+    let list = node.cli_json(&["secrets", "list", "-f", "hello"]).await;
+    assert_eq!(list["secrets"][0]["name"], "API_KEY", "{list}");
+}
+
 /// Sets a secret of `hello` with the command line, whose standard input is `value`.
 async fn set(node: &Node, name: &str, value: &[u8], args: &[&str]) -> Done {
     let mut command = node.command(&[&["secrets", "set", name, "-f", "hello"], args].concat());

@@ -40,7 +40,7 @@ use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle};
 use wasm_fn_access::{Permission, Target};
 use wasm_fn_admin::{Admin, AdminOptions};
-use wasm_fn_control::{Access, Clock, Control, ControlOptions, salt_at_random};
+use wasm_fn_control::{Access, Clock, Control, ControlOptions, OpenError, salt_at_random};
 use wasm_fn_core::{FunctionName, Scheme, StageName, format_bytes as bytes};
 use wasm_fn_runtime::{EgressOptions, Listeners, Runtime, RuntimeOptions, SystemResolver, TrustedRoots};
 use wasm_fn_secrets::NodeKey;
@@ -63,6 +63,7 @@ use needs::Need;
 pub(crate) use options::NodeOptions;
 use predecessor::Predecessor;
 pub(crate) use secrets_key::KeyCommand;
+use secrets_key::NewKeyFile;
 use sockets::Sockets;
 pub(crate) use sockets::is_exposed;
 
@@ -143,6 +144,8 @@ struct Kept {
     store: EmbeddedStore,
     access: Access,
     secrets_key: NodeKey,
+    /// The file of that key, if it is still to be written.
+    new_key: Option<NewKeyFile>,
     blobs: Blobs,
     inbox: EmbeddedInbox,
     buckets: Arc<NodeBuckets>,
@@ -285,7 +288,18 @@ impl Node {
             stage_rules: options.stage_rules.clone(),
             salt: Box::new(salt_at_random),
         });
-        let control = control.await?;
+        let control = match (control.await, kept.new_key) {
+            (Err(error @ OpenError::Key(_)), Some(file)) => {
+                return Err(anyhow::Error::new(error).context(file.missing()));
+            }
+            (control, None) => control?,
+            (control, Some(file)) => {
+                let control = control?;
+                // Nothing is sealed under it yet.
+                tokio::task::spawn_blocking(|| file.write()).await??;
+                control
+            }
+        };
         if predecessor.is_none() {
             buckets::remove_orphans(&buckets, &control.state()).await;
         }
@@ -499,7 +513,7 @@ async fn open(options: &NodeOptions, before: Before) -> anyhow::Result<Kept> {
         let store = EmbeddedStore::open(&data_dir)?;
         let access = Access::open(&data_dir)?;
         // A key that cannot be had is an error of the start, and not of the first secret.
-        let secrets_key = secrets_key::find(&data_dir, key_command.as_ref())?;
+        let (secrets_key, new_key) = secrets_key::find(&data_dir, key_command.as_ref())?;
         tracing::info!(key = %secrets_key.id(), "key of the node's secrets");
         let blobs = Blobs::open(&data_dir, component_bytes_max)
             .with_context(|| format!("components in {shown} cannot be opened"))?;
@@ -509,7 +523,7 @@ async fn open(options: &NodeOptions, before: Before) -> anyhow::Result<Kept> {
             Before::Predecessor => EmbeddedBuckets::open_once_free(&data_dir, BUCKETS_PATIENCE),
         };
         let buckets = Arc::new(NodeBuckets::new(buckets));
-        Ok(Kept { store, access, secrets_key, blobs, inbox, buckets })
+        Ok(Kept { store, access, secrets_key, new_key, blobs, inbox, buckets })
     });
     opened.await?
 }

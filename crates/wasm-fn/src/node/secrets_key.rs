@@ -6,6 +6,7 @@ mod command;
 
 use std::{
     ffi::OsString,
+    fmt,
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
@@ -26,6 +27,13 @@ const FILE: &str = "secrets.key";
 
 /// Most bytes of a text with a key, and of what a command writes.
 const BYTES_MAX: usize = 4096;
+
+/// A key that was made since there was none, and that is to be written if nothing is sealed under another.
+#[must_use]
+pub(crate) struct NewKeyFile {
+    data_dir: PathBuf,
+    text: Zeroizing<String>,
+}
 
 /// Why a node has no key. No text shows any of it.
 #[derive(Debug, thiserror::Error)]
@@ -53,16 +61,19 @@ pub(crate) enum SecretsKeyError {
     Output { source: NodeKeyError },
 }
 
-/// The node's key: that in the environment, else what `command` writes, else that in the data directory,
-/// where one is made if there is none. Blocks.
+/// The node's key: that in the environment, else what `command` writes, else that in the data directory. If
+/// there is none, it is a new one, which is still to be written. Blocks.
 ///
 /// # Errors
 /// There is no key where one should be, or in two places.
-pub(crate) fn find(data_dir: &Path, command: Option<&KeyCommand>) -> Result<NodeKey, SecretsKeyError> {
+pub(crate) fn find(
+    data_dir: &Path,
+    command: Option<&KeyCommand>,
+) -> Result<(NodeKey, Option<NewKeyFile>), SecretsKeyError> {
     match (std::env::var_os(VARIABLE), command) {
         (Some(_), Some(_)) => Err(SecretsKeyError::Two),
-        (Some(text), None) => of_variable(text),
-        (None, Some(command)) => of_command(command),
+        (Some(text), None) => Ok((of_variable(text)?, None)),
+        (None, Some(command)) => Ok((of_command(command)?, None)),
         (None, None) => of_file(data_dir),
     }
 }
@@ -78,14 +89,15 @@ fn of_command(command: &KeyCommand) -> Result<NodeKey, SecretsKeyError> {
     parse(&output).map_err(|source| SecretsKeyError::Output { source })
 }
 
-fn of_file(data_dir: &Path) -> Result<NodeKey, SecretsKeyError> {
+fn of_file(data_dir: &Path) -> Result<(NodeKey, Option<NewKeyFile>), SecretsKeyError> {
     let path = data_dir.join(FILE);
     let failed = |source| SecretsKeyError::File { path: path.clone(), source };
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make(data_dir, &path).map_err(failed)?;
-            File::open(&path).map_err(failed)?
+            let key = NodeKey::new(Zeroizing::new(rand::random()));
+            let file = NewKeyFile { data_dir: data_dir.to_owned(), text: key.expose() };
+            return Ok((key, Some(file)));
         }
         Err(error) => return Err(failed(error)),
     };
@@ -96,7 +108,8 @@ fn of_file(data_dir: &Path) -> Result<NodeKey, SecretsKeyError> {
     // Allocated at once, so that no copy is left behind.
     let mut text = Zeroizing::new(Vec::with_capacity(BYTES_MAX));
     file.take(BYTES_MAX as u64).read_to_end(&mut text).map_err(failed)?;
-    parse(&text).map_err(|source| SecretsKeyError::NoKey { path, source })
+    let key = parse(&text).map_err(|source| SecretsKeyError::NoKey { path, source })?;
+    Ok((key, None))
 }
 
 fn parse(text: &[u8]) -> Result<NodeKey, NodeKeyError> {
@@ -106,22 +119,45 @@ fn parse(text: &[u8]) -> Result<NodeKey, NodeKeyError> {
     }
 }
 
-/// Makes the file at `path` with a random key, as a whole or not at all. Another process may be faster.
-fn make(data_dir: &Path, path: &Path) -> io::Result<()> {
-    let key = NodeKey::new(Zeroizing::new(rand::random()));
-    let draft = data_dir.join(format!("{FILE}.{:016x}", rand::random::<u64>()));
-    let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    let mut text = key.expose();
-    text.push('\n');
-    let written = open.write_all(text.as_bytes()).and_then(|()| open.sync_all());
-    // Unlike a rename, a link never replaces a key.
-    let placed = match written.and_then(|()| fs::hard_link(&draft, path)) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        placed => placed,
-    };
-    fs::remove_file(&draft)?;
-    placed?;
-    File::open(data_dir)?.sync_all()
+impl fmt::Debug for NewKeyFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewKeyFile").field("data_dir", &self.data_dir).finish_non_exhaustive()
+    }
+}
+
+impl NewKeyFile {
+    /// Writes the file, as a whole or not at all. Blocks.
+    ///
+    /// # Errors
+    /// It cannot be written, or somebody has put one there meanwhile.
+    pub(crate) fn write(self) -> Result<(), SecretsKeyError> {
+        let path = self.path();
+        self.place(&path).map_err(|source| SecretsKeyError::File { path, source })
+    }
+
+    /// Says that the file was expected: something is sealed under a key that is not there.
+    pub(crate) fn missing(&self) -> String {
+        format!(
+            "key file {} is missing, and neither {VARIABLE} nor `secrets_key_command` is set; a new key would \
+             open nothing, so none was made",
+            self.path().display()
+        )
+    }
+
+    fn path(&self) -> PathBuf {
+        self.data_dir.join(FILE)
+    }
+
+    fn place(&self, path: &Path) -> io::Result<()> {
+        let draft = self.data_dir.join(format!("{FILE}.{:016x}", rand::random::<u64>()));
+        let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        let written = writeln!(open, "{}", *self.text).and_then(|()| open.sync_all());
+        // Unlike a rename, a link never replaces a key.
+        let placed = written.and_then(|()| fs::hard_link(&draft, path));
+        fs::remove_file(&draft)?;
+        placed?;
+        File::open(&self.data_dir)?.sync_all()
+    }
 }
 
 #[cfg(test)]

@@ -34,13 +34,22 @@ fn key() -> String {
 #[test]
 fn a_key_is_made_once_for_its_owner_only() {
     let dir = tempfile::tempdir().unwrap();
-    let first = of_file(dir.path()).unwrap();
-    assert_eq!(of_file(dir.path()).unwrap().id(), first.id());
+    let (first, file) = of_file(dir.path()).unwrap();
+    assert!(!dir.path().join(FILE).exists(), "it is written when it is known to be the first");
+    file.unwrap().write().unwrap();
+    let (again, file) = of_file(dir.path()).unwrap();
+    assert!(again.id() == first.id() && file.is_none());
     assert_eq!(fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode() & 0o7777, 0o600);
     let files: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(files, [FILE], "no draft is left");
     let other = tempfile::tempdir().unwrap();
-    assert_ne!(of_file(other.path()).unwrap().id(), first.id());
+    let (second, file) = of_file(other.path()).unwrap();
+    assert_ne!(second.id(), first.id());
+    // Somebody is faster.
+    let path = put(other.path(), key().as_bytes(), 0o600);
+    let error = file.unwrap().write().unwrap_err();
+    assert!(told(&error).starts_with(&format!("key file {} cannot be used", path.display())), "{error}");
+    assert_eq!(fs::read_to_string(path).unwrap(), key(), "no key is replaced");
 }
 
 #[test]
