@@ -172,6 +172,26 @@ async fn deployment_that_waits_for_its_release_waits_for_the_approval_first() {
 }
 
 #[tokio::test]
+async fn version_without_traffic_is_released_by_what_is_printed() {
+    let people = People::gather(RULES).await;
+    let printed = |done: &Done| {
+        let (_, command) = done.stderr.split_once("wasm-fn deploy ").expect("a command is printed");
+        command.split("  ").next().expect("a text has a first part").trim().to_owned()
+    };
+    let quiet = people.deploy(&people.ci, "hello-v1", &["--no-traffic"]).await.ok();
+    assert!(!quiet.stderr.contains("wasm-fn traffic"), "it would be refused: {quiet:?}");
+    assert_eq!(printed(&quiet), format!("{} -f hello", file("hello-v1")));
+    let proposed = people.deploy(&people.ci, "hello-v1", &[]).await.ok();
+    assert_eq!(proposed.stdout.trim(), "hello v1 waits for 2 approvals");
+    people.by(&people.ann, &["approve", "hello"]).await.ok();
+    people.by(&people.bob, &["approve", "hello"]).await.ok();
+    assert_eq!(people.answers().await, "v1");
+    // Who had traffic may have it again, without asking.
+    let known = people.deploy(&people.ci, "hello-v1", &["-s", "qa", "--no-traffic"]).await.ok();
+    assert!(known.stderr.contains("wasm-fn traffic hello -s qa v1=100%"), "{known:?}");
+}
+
+#[tokio::test]
 async fn protected_stage_without_approvers_is_for_releasers() {
     let people = People::gather(RULES).await;
     let on = ["-s", "qa"];

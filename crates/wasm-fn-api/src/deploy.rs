@@ -126,6 +126,9 @@ pub struct DeployResult {
     /// The release, if it waits for approvals before it begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposal: Option<ProposalView>,
+    /// Whether others have to approve this version in the stage before it gets traffic there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_approval: bool,
     /// The revision that includes the deployment.
     pub revision: u64,
 }

@@ -93,7 +93,7 @@ async fn answer<H: Host, S: Store>(
     }
     let (name, stage) = (deploy.function.clone(), deploy.stage.clone());
     let deployed = control.deploy(deploy, note, Arc::new(|_| {})).await?;
-    Ok(Json(result(&name, &stage, &deployed, control.now().0)).into_response())
+    Ok(Json(result(&control, &name, &stage, &deployed)).into_response())
 }
 
 fn parse(function: FunctionName, request: &api::DeployRequest) -> Result<Deploy, ApiError> {
@@ -117,12 +117,13 @@ fn stage_config(release: &api::ReleaseRequest) -> Result<Option<Arc<StageConfig>
     Ok(config.map(Arc::new))
 }
 
-fn result(
+fn result<H: Host, S: Store>(
+    control: &Control<H, S>,
     name: &FunctionName,
     stage: &wasm_fn_core::StageName,
     deployed: &Deployed,
-    now_ms: u64,
 ) -> api::DeployResult {
+    let now_ms = control.now().0;
     let function = deployed.state.function(name).ok();
     let stands = function.and_then(|function| function.stages.get(stage));
     api::DeployResult {
@@ -144,6 +145,7 @@ fn result(
             .and_then(|function| function.proposals.get(stage))
             .filter(|proposal| proposal.version == deployed.version)
             .map(|proposal| view::proposal(stage, proposal, deployed.state.tokens(), now_ms)),
+        needs_approval: control.is_unapproved(&deployed.state, name, stage, deployed.version),
         revision: function.map_or(deployed.state.revision(), |function| function.revision).0,
     }
 }
@@ -161,9 +163,7 @@ fn follow<H: Host, S: Store>(control: Arc<Control<H, S>>, deploy: Deploy, note: 
     tokio::spawn(async move {
         let (name, stage) = (deploy.function.clone(), deploy.stage.clone());
         let event = match control.deploy(deploy, note, Arc::new(progress)).await {
-            Ok(deployed) => {
-                api::DeployEvent::Done { result: result(&name, &stage, &deployed, control.now().0) }
-            }
+            Ok(deployed) => api::DeployEvent::Done { result: result(&control, &name, &stage, &deployed) },
             Err(error) => api::DeployEvent::Error { problem: ApiError::from(error).into_problem() },
         };
         // A client that has left needs no result.

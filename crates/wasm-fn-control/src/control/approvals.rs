@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasm_fn_core::{FunctionName, Revision, StageName, VersionRef};
+use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo, VersionRef};
 use wasm_fn_store::Store;
 
 use super::{Control, ControlError, Deploy, Note};
@@ -15,6 +15,22 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Whether others have to approve releases to stages of this name.
     pub(super) fn needs_approval(&self, stage: &StageName) -> bool {
         self.stage_rules.get(stage).is_some_and(|rule| rule.approvers > 0)
+    }
+
+    /// Whether others have to approve `version` in `stage` before a person may give it traffic there, as
+    /// `state` has it.
+    pub fn is_unapproved(
+        &self,
+        state: &State,
+        function: &FunctionName,
+        stage: &StageName,
+        version: VersionNo,
+    ) -> bool {
+        self.needs_approval(stage)
+            && matches!(
+                state.check_approved(function, stage, [version]),
+                Err(ChangeError::NeedsApproval { .. })
+            )
     }
 
     /// Approves the release that waits in a stage, as it was seen: `proposal` is its revision. With the last

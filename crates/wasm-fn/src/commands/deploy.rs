@@ -192,13 +192,17 @@ fn refused(error: ClientError, failed: String) -> Fault {
     if !grows {
         return fault;
     }
-    let typed = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned());
-    fault.help(format!("if all of this is intended, run `{}`", again::accepting(typed)))
+    fault.help(format!("if all of this is intended, run `{}`", again::accepting(typed())))
+}
+
+/// The arguments of this command.
+fn typed() -> impl Iterator<Item = String> {
+    std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned())
 }
 
 /// Commands that people are likely to need next.
 fn next(result: &api::DeployResult, data: &DataAddress) -> Vec<(String, &'static str)> {
-    let api::DeployResult { function, stage, version, rollout, split, .. } = result;
+    let api::DeployResult { function, stage, version, rollout, split, needs_approval, .. } = result;
     let on = if stage == "live" { String::new() } else { format!(" -s {stage}") };
     let moving = rollout.as_ref().filter(|rollout| rollout.phase != "watching");
     if let Some(rollout) = moving.filter(|rollout| rollout.canary == *version) {
@@ -232,6 +236,7 @@ fn next(result: &api::DeployResult, data: &DataAddress) -> Vec<(String, &'static
         match moving {
             // Until it ends, only its two versions can have traffic.
             Some(_) => next.push((format!("wasm-fn status {function} -w"), "watch the rollout under way")),
+            None if *needs_approval => next.push((again::releasing(typed()), "ask others to approve it")),
             None => {
                 next.push((format!("wasm-fn traffic {function}{on} {version}=100%"), "give it all traffic"))
             }

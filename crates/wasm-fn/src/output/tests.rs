@@ -372,6 +372,7 @@ fn history_says_who_what_when_whence_and_why() {
 fn a_deployment_is_one_line() {
     let result = |shares: &str| api::DeployResult {
         proposal: None,
+        needs_approval: false,
         function: "hello".to_owned(),
         stage: "live".to_owned(),
         version: "v2".to_owned(),

@@ -144,6 +144,7 @@ async fn wait(rollout: Option<RolloutView>) -> Result<u8, Fault> {
     let client = Client::new(Connection::resolve(&args)?);
     let result = DeployResult {
         proposal: None,
+        needs_approval: false,
         function: "hello".to_owned(),
         stage: "live".to_owned(),
         version: "v2".to_owned(),

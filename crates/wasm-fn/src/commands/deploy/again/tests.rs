@@ -24,3 +24,14 @@ fn no_token_is_repeated() {
         "wasm-fn deploy --allow-new a.wasm --server a.test:1",
     );
 }
+
+#[test]
+fn a_version_gets_traffic_by_the_same_command_without_the_option() {
+    let releasing = |typed: &[&str]| releasing(typed.iter().map(|&arg| arg.to_owned()));
+    assert_eq!(
+        releasing(&["deploy", "--no-traffic", "a.wasm", "--token", "wfn_secret"]),
+        "wasm-fn deploy a.wasm"
+    );
+    // The configuration says it.
+    assert_eq!(releasing(&["deploy", "a.wasm"]), "wasm-fn deploy --all-at-once a.wasm");
+}
