@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::harness::{
     Node, PATIENCE,
     command::run,
-    patiently,
+    guests, patiently,
     programs::{installed, starts},
     wasm_fn,
 };
@@ -215,8 +215,13 @@ impl Screen {
 impl Node {
     /// `wasm-fn top` in a terminal.
     fn top(&self) -> Screen {
+        self.in_terminal(&format!("stty cols {COLUMNS} rows {LINES}"), "top")
+    }
+
+    /// `wasm-fn` with the arguments `args` in a terminal, where the shell runs `before` first.
+    fn in_terminal(&self, before: &str, args: &str) -> Screen {
         let mut script = Command::new("script");
-        let line = format!("stty cols {COLUMNS} rows {LINES}; exec {} top", env!("CARGO_BIN_EXE_wasm-fn"));
+        let line = format!("{before}; exec {} {args}", env!("CARGO_BIN_EXE_wasm-fn"));
         script.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm-256color").env("NO_COLOR", "1");
         script.env("SHELL", "/bin/sh").env("XDG_CONFIG_HOME", "/nonexistent");
         script.env("WASM_FN_SERVER", format!("http://{}", self.admin)).env("WASM_FN_TOKEN", &self.token);
@@ -282,4 +287,36 @@ async fn top_without_a_terminal_is_one_clear_error() {
     assert_eq!((json.code, json.stdout.as_str()), (Some(1), ""));
     let told: serde_json::Value = serde_json::from_str(&json.stderr).unwrap();
     assert_eq!(told["code"], "usage", "{told}");
+}
+
+/// Whether the terminal whose path is in the file `tty` shows what is typed.
+async fn echoes(tty: &std::path::Path) -> bool {
+    let tty = std::fs::read_to_string(tty).expect("the file was written before the program began");
+    let settings = run(Command::new("stty").args(["-a", "-F", tty.trim()])).await.ok().stdout;
+    let is_off = settings.split_whitespace().any(|setting| setting == "-echo");
+    assert!(is_off || settings.split_whitespace().any(|setting| setting == "echo"), "{settings}");
+    !is_off
+}
+
+#[tokio::test]
+async fn a_secret_is_typed_and_not_shown() {
+    let test = "a_secret_is_typed_and_not_shown";
+    if !starts(Command::new("script").arg("--version"), "script of util-linux", test) {
+        return;
+    }
+    let node = Node::start().await;
+    let tty = node.folder().path().join("tty");
+    let mut prompt = node.in_terminal(&format!("tty > {}", tty.display()), "secrets set API_KEY -f hello");
+    prompt.shows(&["value of API_KEY (not shown):"]).await;
+    patiently("a terminal that shows nothing", async { while echoes(&tty).await {} }).await;
+    prompt.press("hunter2 \u{e9}t\u{e9}\r");
+    let (shown, succeeded) = prompt.ended().await;
+    assert!(succeeded && shown.contains("API_KEY of hello in live is set (revision 1)"), "{shown:?}");
+    assert!(!shown.contains("hunter2"), "{shown:?}");
+
+    let config = "[function.hello]\nsecrets = [\"API_KEY\"]\n";
+    node.folder().write("wasm-fn.toml", config);
+    let guest = guests::path("secrets");
+    node.cli_ok(&["deploy", guest.to_str().expect("the path is text"), "-f", "hello"]).await;
+    assert_eq!(node.http.get("/hello/get/API_KEY").await.ok().text(), "hunter2 \u{e9}t\u{e9}");
 }
