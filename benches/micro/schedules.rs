@@ -9,7 +9,6 @@
 //! and `--seconds` say how many, and for how long.
 
 use std::{
-    collections::BTreeSet,
     num::NonZeroU32,
     process::ExitCode,
     sync::{Arc, Mutex},
@@ -127,7 +126,7 @@ fn cpu() -> Duration {
 /// many ticks.
 fn triggers(count: u32, every: Duration, spread: bool) -> Triggers {
     let stage = StageName::live();
-    let (mut triggers, mut stages) = (Triggers::default(), BTreeSet::new());
+    let mut triggers = Triggers::default();
     let since = wall();
     for number in 0..count {
         let function: FunctionName = format!("function-{}", number / 100).parse().expect("a valid name");
@@ -158,10 +157,9 @@ fn triggers(count: u32, every: Duration, spread: bool) -> Triggers {
             redeliver: Redeliver::default(),
             paused: None,
         };
-        stages.insert((function, stage.clone()));
-        triggers.triggers.insert(id, ActiveTrigger { trigger: Arc::new(trigger), since, hook: None });
+        triggers.stages.insert_mut((function, stage.clone()));
+        triggers.triggers.insert_mut(id, ActiveTrigger { trigger: Arc::new(trigger), since, hook: None });
     }
-    triggers.stages = stages;
     triggers
 }
 

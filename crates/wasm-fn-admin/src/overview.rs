@@ -27,7 +27,9 @@ pub(crate) struct Reading<V> {
     pub(crate) at: Instant,
     pub(crate) state: Arc<State>,
     pub(crate) table: Arc<RouteTable<V>>,
-    /// Requests and failures of each stage of the table, in its order.
+    /// Every stage of the table, in its order.
+    pub(crate) stages: Box<[Arc<Stage<V>>]>,
+    /// Requests and failures of each of them.
     pub(crate) totals: Box<[(u64, u64)]>,
 }
 
@@ -46,8 +48,9 @@ impl<H: Host> Overview<H> {
             let totals = stage.versions().iter().map(|version| version.tally.totals());
             totals.fold((0, 0), |(requests, failures), (more, failed)| (requests + more, failures + failed))
         };
-        let totals = table.stages().iter().map(total).collect();
-        let reading = Arc::new(Reading { at: now, state, table, totals });
+        let stages: Box<[_]> = table.stages().cloned().collect();
+        let totals = stages.iter().map(total).collect();
+        let reading = Arc::new(Reading { at: now, state, table, stages, totals });
         *last = Some(Arc::clone(&reading));
         reading
     }

@@ -3,6 +3,7 @@
 mod approvals;
 mod backup;
 mod commands;
+mod components;
 mod deploy;
 mod ended_counts;
 mod error;
@@ -14,11 +15,11 @@ mod tokens;
 mod trap_memory;
 mod triggers;
 
-use std::{collections::HashSet, io, sync::Arc};
+use std::{io, sync::Arc};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore, watch};
-use wasm_fn_core::{Digest, FunctionName, Revision, StageName, VersionNo};
+use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
 use wasm_fn_rollout::Time;
 use wasm_fn_router::{HeldVersion, RouteTable, Salt};
 use wasm_fn_secrets::{KeyError, NodeKey};
@@ -39,6 +40,7 @@ use crate::{
 pub use backup::Backup;
 pub use commands::ChangedValue;
 pub use commands::GateStanding;
+use components::ComponentUses;
 pub use deploy::{Deploy, Deployed};
 pub use error::ControlError;
 pub use secrets::SecretId;
@@ -106,7 +108,6 @@ pub struct Control<H: Host, S> {
     deployments: Arc<Semaphore>,
     compilations: Semaphore,
     backups: Arc<Semaphore>,
-    memory: Mutex<trap_memory::Memory>,
     ended: ended_counts::EndedCounts,
     refusals: refusals::RefusalLog,
     token_uses: tokens::LastUses,
@@ -114,6 +115,8 @@ pub struct Control<H: Host, S> {
 
 struct Writer<H: Host> {
     publisher: Publisher<H>,
+    /// What the versions of the current state use.
+    components: ComponentUses,
     head: Hash,
     /// Whether another process has, or is about to take, the state.
     handed_over: bool,
@@ -181,10 +184,9 @@ impl<H: Host, S: Store> Control<H, S> {
         let secrets = Arc::new(SecretKeys::open(options.secrets_key, loaded.state.data_keys())?);
         let Published { publisher, table } = publish(&options.host, &secrets, &changed, &loaded)?;
         let analyses = publisher.analyses();
-        let memory = trap_memory::Memory::of(publisher.news(), loaded.traps);
-        let used = digests(&loaded.state);
+        let components = ComponentUses::of(&loaded.state);
         let state = Arc::new(loaded.state);
-        options.blobs.sweep(|digest| used.contains(&digest))?;
+        options.blobs.sweep(|digest| components.contains(digest))?;
         tracing::info!(revision = state.revision().0, "state loaded");
         let control = Arc::new(Self {
             host: options.host,
@@ -200,13 +202,12 @@ impl<H: Host, S: Store> Control<H, S> {
             table: Arc::new(ArcSwap::from_pointee(table)),
             followers: watch::Sender::new(Arc::clone(&state)),
             state: ArcSwap::new(state),
-            writer: Mutex::new(Writer { publisher, head: loaded.head, handed_over: false }),
+            writer: Mutex::new(Writer { publisher, components, head: loaded.head, handed_over: false }),
             analyses: ArcSwap::new(analyses),
             changed,
             deployments: Arc::new(Semaphore::new(DEPLOYMENTS_MAX)),
             compilations: Semaphore::new(COMPILATIONS_MAX),
             backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
-            memory: Mutex::new(memory),
             ended: ended_counts::EndedCounts::default(),
             refusals: refusals::RefusalLog::default(),
             token_uses: tokens::LastUses::new(loaded.token_uses),
@@ -378,6 +379,7 @@ impl<H: Host, S: Store> Control<H, S> {
         }
 
         writer.head = entry.hash;
+        let unused = changed.map(|change| writer.components.replace(&before, &after, &change.function));
         let after = Arc::new(after);
         if let (Some(next), Some(change)) = (next, changed) {
             let (table, over) = writer.publisher.keep(next);
@@ -398,7 +400,7 @@ impl<H: Host, S: Store> Control<H, S> {
                 _ => {}
             }
             self.keep_base(change, &after);
-            self.collect(&before, &after, &change.function).await;
+            self.remove_components(unused.unwrap_or_default()).await;
         }
         Ok(after)
     }
@@ -412,38 +414,6 @@ impl<H: Host, S: Store> Control<H, S> {
     /// The analysis of the rollout at `key`.
     pub(crate) fn analysis(&self, key: &StageKey) -> Option<Arc<Analysis>> {
         self.analyses.load().get(key)
-    }
-
-    /// Removes the components that `function` had and that no version uses any more. Call it only with the
-    /// writer's lock, so that no version can start to use one meanwhile.
-    async fn collect(&self, before: &State, after: &State, function: &FunctionName) {
-        let had = before.stored_function(function);
-        let mut candidates: HashSet<_> =
-            had.iter().flat_map(|function| function.versions.values()).map(|v| v.build.digest).collect();
-        let has = after.stored_function(function);
-        for version in has.iter().flat_map(|function| function.versions.values()) {
-            candidates.remove(&version.build.digest);
-        }
-        if candidates.is_empty() {
-            return;
-        }
-        let used = digests(after);
-        candidates.retain(|digest| !used.contains(digest));
-        self.remove(candidates).await;
-    }
-
-    /// Removes a refused component, unless a version uses it.
-    async fn discard(&self, component: Digest) {
-        let writer = self.writer.lock().await;
-        if !writer.handed_over && !digests(&self.state()).contains(&component) {
-            self.remove(HashSet::from([component])).await;
-        }
-    }
-
-    async fn remove(&self, components: HashSet<Digest>) {
-        if let Err(error) = self.blobs.collect_apart(components).await {
-            tracing::warn!(%error, "unused components were not removed");
-        }
     }
 }
 
@@ -467,12 +437,6 @@ fn publish<H: Host>(
     let mut publisher = Publisher::new(host, secrets, changed, loaded.traps.clone());
     let table = publisher.all(state)?;
     Ok(Published { publisher, table })
-}
-
-/// The components of all versions.
-fn digests(state: &State) -> HashSet<Digest> {
-    let versions = state.functions().flat_map(|(_, function)| function.versions.values());
-    versions.map(|version| version.build.digest).collect()
 }
 
 fn log(entry: &Entry) {

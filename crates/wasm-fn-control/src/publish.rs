@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, atomic::AtomicU64},
+    sync::Arc,
 };
 
 use http::HeaderValue;
@@ -13,7 +13,7 @@ use wasm_fn_core::{
 use wasm_fn_rollout::Place;
 use wasm_fn_router::{
     BaselineSpec, ComparisonSpec, PlacedCohort, RouteClash, RouteTable, Stage, StageError, StageSpec, Tally,
-    TrafficObserver, VersionEntry,
+    TrafficObserver, TrapNews, VersionEntry,
 };
 use wasm_fn_store::KnownTraps;
 
@@ -31,8 +31,8 @@ pub(crate) struct Publisher<H: Host> {
     secrets: Arc<SecretKeys>,
     // Notified when an analysis has news.
     changed: Arc<Notify>,
-    // Counts traps that a version has for the first time.
-    news: Arc<AtomicU64>,
+    // Hears of traps that a version has for the first time.
+    news: Arc<TrapNews>,
     // The traps that versions had before this was created.
     known: KnownTraps,
     // Loaded handles for the baselines of rollouts that are about to begin.
@@ -142,9 +142,9 @@ impl<H: Host> Publisher<H> {
         self.ahead.remove(&(key.clone(), version));
     }
 
-    /// The number of new traps since this was created. Each trap counts once.
-    pub(crate) fn news(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.news)
+    /// The versions that have had new traps.
+    pub(crate) fn news(&self) -> &TrapNews {
+        &self.news
     }
 
     /// Builds the whole table of `state`.
@@ -210,9 +210,9 @@ impl<H: Host> Publisher<H> {
         let tally = |key: &(StageName, VersionNo)| {
             let kept = before.and_then(|parts| parts.tallies.get(key)).cloned();
             kept.unwrap_or_else(|| {
-                let known = self.known.get(&(name.clone(), key.0.clone(), key.1));
-                let known = known.map_or(&[][..], Vec::as_slice);
-                Arc::new(Tally::knowing(known, Arc::clone(&self.news)))
+                let version = (name.clone(), key.0.clone(), key.1);
+                let known = self.known.get(&version).map_or(&[][..], Vec::as_slice);
+                Arc::new(Tally::knowing(known, self.news.of(version)))
             })
         };
         let keys = function

@@ -12,6 +12,7 @@ mod claims;
 mod cohorts;
 mod deploy;
 mod error;
+pub(crate) mod functions;
 mod growth;
 mod proposal;
 mod provenance;
@@ -44,6 +45,7 @@ pub use check::{Check, CheckError, CheckText, Mismatch};
 pub use cohorts::{CohortProblem, NoCohort};
 pub use deploy::{DeployPlan, Deployment};
 pub use error::{ChangeError, Grows, NotDeployedThere, SecretsProblem, SecretsProblemKind};
+use functions::Functions;
 pub use growth::{Growth, Imports};
 pub use proposal::{Approval, NoApproval, Proposal, StageRule, StageRules};
 pub use provenance::Provenance;
@@ -61,7 +63,7 @@ const PREVIOUS_MAX: usize = 20;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     pub(crate) revision: Revision,
-    pub(crate) functions: BTreeMap<FunctionName, Arc<Function>>,
+    functions: Functions,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) data_keys: Arc<Vec<SealedDataKey>>,
 }
@@ -181,7 +183,7 @@ impl State {
         tokens: Arc<Tokens>,
         data_keys: Arc<Vec<SealedDataKey>>,
     ) -> Self {
-        Self { revision, functions, tokens, data_keys }
+        Self { revision, functions: functions.into_iter().collect(), tokens, data_keys }
     }
 
     /// The revision of the state.
@@ -218,9 +220,11 @@ impl State {
         match change {
             Change::Function(change) if change.action.is_record() => {}
             Change::Function(change) => {
-                let function = Arc::make_mut(self.functions.entry(change.function.clone()).or_default());
+                let before = self.functions.get(&change.function);
+                let mut function = before.map(|before| Function::clone(before)).unwrap_or_default();
                 function.apply(&change.action, meta);
                 function.revision = meta.revision;
+                self.functions.put(&change.function, Arc::new(function));
             }
             Change::Access(change) => self.apply_access(change),
         }
@@ -291,14 +295,6 @@ impl Function {
         match self.configured_routes(stage, stable) {
             [] => vec![Route::default_for(name, stage)],
             routes => routes.to_vec(),
-        }
-    }
-
-    /// Whether `route` is one of the [`routes`](Self::routes).
-    fn claims(&self, name: &FunctionName, stage: &StageName, stable: VersionNo, route: &Route) -> bool {
-        match self.configured_routes(stage, stable) {
-            [] => route.is_default_for(name, stage),
-            routes => routes.contains(route),
         }
     }
 

@@ -7,7 +7,7 @@ mod queueing;
 mod ticking;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     future::Future,
     num::NonZeroU32,
     sync::{Arc, Mutex},
@@ -262,7 +262,7 @@ fn triggers(all: Vec<(&str, Trigger)>) -> Triggers {
     };
     Triggers {
         triggers: all.into_iter().map(active).collect(),
-        stages: [("hello".parse().unwrap(), "live".parse().unwrap())].into(),
-        asynchronous: BTreeMap::new(),
+        stages: [("hello".parse().unwrap(), "live".parse().unwrap())].into_iter().collect(),
+        asynchronous: Default::default(),
     }
 }

@@ -1,10 +1,8 @@
 //! The triggers that a node has at a time.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
+use rpds::{RedBlackTreeMapSync, RedBlackTreeSetSync};
 use wasm_fn_core::{FunctionName, OrderedBy, StageName};
 use wasm_fn_events::{Overlap, Rate, RetryPolicy, Timestamp, Trigger, TriggerId, TriggerKind};
 
@@ -15,15 +13,15 @@ pub const ASYNC: &str = "@async";
 /// Asynchronous requests of a stage that are in flight, at most.
 const ASYNC_CONCURRENCY: usize = 100;
 
-/// Every trigger, and every stage, since any may have asynchronous requests.
+/// Every trigger, and every stage, since any may have asynchronous requests. Copies share what is the same.
 #[derive(Clone, Debug, Default)]
 pub struct Triggers {
     /// The triggers.
-    pub triggers: BTreeMap<TriggerId, ActiveTrigger>,
+    pub triggers: RedBlackTreeMapSync<TriggerId, ActiveTrigger>,
     /// The stages in which something is deployed.
-    pub stages: BTreeSet<(FunctionName, StageName)>,
+    pub stages: RedBlackTreeSetSync<(FunctionName, StageName)>,
     /// Those that take asynchronous requests, and by what these are in order.
-    pub asynchronous: BTreeMap<(FunctionName, StageName), Option<OrderedBy>>,
+    pub asynchronous: RedBlackTreeMapSync<(FunctionName, StageName), Option<OrderedBy>>,
 }
 
 /// A trigger that was decided.

@@ -31,4 +31,7 @@ pub use stage::{
     Stage, StageError, StageProblem, StageSpec, StageVersion, VersionEntry,
 };
 pub use table::RouteTable;
-pub use tally::{Distribution, InvocationRecord, LatencyCounts, LatencyExemplar, Tally, TallySnapshot};
+pub use tally::{
+    Distribution, InvocationRecord, LatencyCounts, LatencyExemplar, Tally, TallySnapshot, TrapNews,
+    TrapReporter,
+};

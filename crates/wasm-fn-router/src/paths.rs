@@ -1,8 +1,8 @@
 //! The paths of one host, in a hash table that is cheap to read and to change.
 //!
 //! A slot, with a short key, is one line of the processor's cache, so a lookup among ten thousand functions
-//! waits for memory once. Slots lie in shards. A change copies one shard and shares all others with the table
-//! before it, which requests may still read.
+//! waits for memory once. Slots lie in shards, and shards in groups. A change copies one shard and one group,
+//! and shares all others with the table before it, which requests may still read.
 
 use std::{hash::BuildHasher as _, sync::Arc};
 
@@ -17,13 +17,17 @@ const DEPTH_MAX: usize = 16;
 /// Average keys of a new shard.
 const SHARD_KEYS: usize = 16;
 
+/// Most shards in a group. There are so few groups that the list of them stays in the processor's caches, and
+/// that each change can copy it.
+const GROUP_SHARDS: usize = 64;
+
 /// Longest key that fits its slot.
 const SHORT_BYTES_MAX: usize = 38;
 
 /// The paths of one host.
 pub(crate) struct Paths<V> {
-    // Invariant: their number is a power of two.
-    shards: Box<[Shard<V>]>,
+    // Invariant: their number is a power of two. All groups have equally many shards, which is another one.
+    groups: Box<[Group<V>]>,
     hasher: FixedState,
     keys: usize,
     /// How many keys have `n` slashes.
@@ -33,6 +37,8 @@ pub(crate) struct Paths<V> {
     /// No key is longer.
     path_bytes_max: usize,
 }
+
+type Group<V> = Arc<[Shard<V>]>;
 
 /// Slots by hash, with linear probing.
 // Invariant: no slots, or a power of two of which at least half are empty.
@@ -94,16 +100,16 @@ impl<V> Clone for PathSlot<V> {
 
 impl<V> Clone for Paths<V> {
     fn clone(&self) -> Self {
-        Self { shards: self.shards.clone(), hasher: self.hasher.clone(), ..*self }
+        Self { groups: self.groups.clone(), hasher: self.hasher.clone(), ..*self }
     }
 }
 
 impl<V> Paths<V> {
     /// An empty table for about `keys` keys. More make it slower.
     pub(crate) fn new(hasher: FixedState, keys: usize) -> Self {
-        let shards = (keys / SHARD_KEYS).next_power_of_two();
+        let empty: Shard<V> = Arc::from([]);
         Self {
-            shards: (0..shards).map(|_| Arc::from([])).collect(),
+            groups: grouped(vec![empty; shards_for(keys)]),
             hasher,
             keys: 0,
             by_depth: [0; DEPTH_MAX + 1],
@@ -112,9 +118,25 @@ impl<V> Paths<V> {
         }
     }
 
-    /// Whether it holds so many more keys than planned that it should be rebuilt.
-    pub(crate) fn is_overfull(&self) -> bool {
-        self.keys > 4 * SHARD_KEYS * self.shards.len()
+    /// This table, built anew if it holds many more keys than planned. Each key is moved a few times in its
+    /// life, however many there are.
+    pub(crate) fn roomy(&self) -> Self {
+        let shards = self.groups.len() * self.groups[0].len();
+        if self.keys <= 4 * SHARD_KEYS * shards {
+            return self.clone();
+        }
+        let shards = shards_for(self.keys);
+        let mut slots: Vec<_> = (0..shards).map(|_| Vec::new()).collect();
+        let filled = self.groups.iter().flat_map(|group| group.iter().flat_map(|shard| shard.iter()));
+        for slot in filled.filter(|slot| !slot.is_empty()) {
+            slots[index(slot.hash >> 32, shards)].push(slot.clone());
+        }
+        let groups = grouped(slots.into_iter().map(shard_of).collect());
+        Self { groups, hasher: self.hasher.clone(), ..*self }
+    }
+
+    pub(crate) fn hasher(&self) -> &FixedState {
+        &self.hasher
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -145,7 +167,8 @@ impl<V> Paths<V> {
     fn change(&mut self, route: &Route, change: impl FnOnce(&mut Option<Arc<Stage<V>>>)) {
         let path = route.path();
         let hash = self.hasher.hash_one(path.as_bytes());
-        let shard = &mut self.shards[index(hash >> 32, self.shards.len())];
+        let (group, shard) = self.place(hash);
+        let shard = &mut Arc::make_mut(&mut self.groups[group])[shard];
         let mut slots: Vec<_> = shard.iter().filter(|slot| !slot.is_empty()).cloned().collect();
         let before = slots.len();
         let same = |slot: &PathSlot<V>| slot.hash == hash && slot.path.as_bytes() == path.as_bytes();
@@ -201,7 +224,8 @@ impl<V> Paths<V> {
 
     fn slot(&self, path: &[u8]) -> Option<&PathSlot<V>> {
         let hash = self.hasher.hash_one(path);
-        let shard = &self.shards[index(hash >> 32, self.shards.len())];
+        let (group, shard) = self.place(hash);
+        let shard = &self.groups[group][shard];
         let mut at = if shard.is_empty() { return None } else { index(hash, shard.len()) };
         while !shard[at].is_empty() {
             if shard[at].hash == hash && shard[at].path.as_bytes() == path {
@@ -212,9 +236,25 @@ impl<V> Paths<V> {
         None
     }
 
+    /// The group of the key with this `hash`, and the shard in it.
+    fn place(&self, hash: u64) -> (usize, usize) {
+        let shards = self.groups[0].len();
+        (index(hash >> 32 >> GROUP_SHARDS.ilog2(), self.groups.len()), index(hash >> 32, shards))
+    }
+
     fn has_depth(&self, depth: usize) -> bool {
         self.depths & (1 << depth) != 0
     }
+}
+
+/// How many shards suit `keys` keys.
+fn shards_for(keys: usize) -> usize {
+    (keys / SHARD_KEYS).next_power_of_two()
+}
+
+/// The `shards` in groups.
+fn grouped<V>(shards: Vec<Shard<V>>) -> Box<[Group<V>]> {
+    shards.chunks(GROUP_SHARDS).map(Group::from).collect()
 }
 
 /// Builds a shard of `slots`.

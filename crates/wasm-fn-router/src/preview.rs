@@ -82,8 +82,7 @@ impl<V> RouteTable<V> {
     /// and `@`.
     pub fn misaddressed(&self, path: &str) -> Option<String> {
         let Segment { function, place, .. } = is_marked(path).then(|| segment(path))??;
-        let begin = self.stages().partition_point(|stage| stage.function() < &function);
-        self.stages().get(begin).filter(|stage| *stage.function() == function)?;
+        self.stages_of(&function).first()?;
         Some(format!(
             "{place:?} is not a stage of `{function}`, expected one, or one of v1, v2, …, stable, canary, \
              previous and latest, perhaps after a stage and `@`"

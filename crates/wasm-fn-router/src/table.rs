@@ -4,9 +4,10 @@
 //! longest first, and only at depths that some route has. With ten thousand functions at `/name/*` that is
 //! one probe.
 
-use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use foldhash::fast::FixedState;
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 use wasm_fn_core::{FunctionName, Revision, StageName};
 
 use crate::{RouteClash, Stage, paths::Paths};
@@ -16,24 +17,32 @@ use crate::{RouteClash, Stage, paths::Paths};
 /// Holding one proves that no route leads to two stages.
 pub struct RouteTable<V> {
     revision: Revision,
-    // Invariant: sorted by function and name.
-    stages: Box<[Arc<Stage<V>>]>,
+    functions: RedBlackTreeMapSync<FunctionName, FunctionStages<V>>,
     any_host: Paths<V>,
     // Invariant: keys are lower case and without port.
-    hosts: Arc<Hosts<V>>,
+    hosts: Hosts<V>,
     host_bytes_max: usize,
 }
 
-type Hosts<V> = HashMap<Box<str>, Paths<V>, FixedState>;
+/// The stages of one function.
+// Invariant: at least one, sorted by name.
+type FunctionStages<V> = Arc<[Arc<Stage<V>>]>;
+
+type Hosts<V> = HashTrieMapSync<Box<str>, Paths<V>, FixedState>;
 
 impl<V> RouteTable<V> {
     /// The table before the first deployment: revision 0, without stages.
     pub fn empty() -> Self {
+        Self::reserved(Revision::default(), FixedState::default(), 0)
+    }
+
+    /// A table without stages, for about `stages` of them.
+    fn reserved(revision: Revision, hasher: FixedState, stages: usize) -> Self {
         Self {
-            revision: Revision::default(),
-            stages: Box::default(),
-            any_host: Paths::new(FixedState::default(), 0),
-            hosts: Arc::new(HashMap::with_hasher(FixedState::default())),
+            revision,
+            functions: RedBlackTreeMapSync::new_sync(),
+            any_host: Paths::new(hasher.clone(), stages),
+            hosts: Hosts::new_with_hasher_and_ptr_kind(hasher),
             host_bytes_max: 0,
         }
     }
@@ -46,26 +55,20 @@ impl<V> RouteTable<V> {
         // A fixed seed would do for keys of our own. The salts make collisions unpredictable for tenants who
         // choose names, too.
         let seed = stages.iter().fold(0, |seed: u64, stage| seed.rotate_left(7) ^ stage.salt().0[0]);
-        let hasher = FixedState::with_seed(seed);
-        let mut table = Self {
-            revision,
-            stages: Box::default(),
-            any_host: Paths::new(hasher.clone(), stages.len()),
-            hosts: Arc::new(HashMap::with_hasher(hasher)),
-            host_bytes_max: 0,
-        };
+        let mut table = Self::reserved(revision, FixedState::with_seed(seed), stages.len());
         for stage in &stages {
             table.insert(stage)?;
         }
-        stages.sort_by(|a, b| key(a).cmp(&key(b)));
-        table.stages = stages.into();
+        stages.sort_by(|a, b| (a.function(), a.name()).cmp(&(b.function(), b.name())));
+        for of_function in stages.chunk_by(|a, b| a.function() == b.function()) {
+            table.functions.insert_mut(of_function[0].function().clone(), of_function.into());
+        }
         Ok(table)
     }
 
     /// This table at `revision`, with `stages` in place of those of `function`.
     ///
-    /// It shares all that stays the same. So it takes microseconds, where a new table of thousands of
-    /// functions takes milliseconds.
+    /// It shares all that stays the same, so it costs what changes, however many functions there are.
     ///
     /// # Errors
     /// Two stages claim the same route.
@@ -75,41 +78,42 @@ impl<V> RouteTable<V> {
         function: &FunctionName,
         mut stages: Vec<Arc<Stage<V>>>,
     ) -> Result<Self, RouteClash> {
-        stages.sort_by(|a, b| key(a).cmp(&key(b)));
-        let begin = self.stages.partition_point(|stage| stage.function() < function);
-        let end = self.stages.partition_point(|stage| stage.function() <= function);
-        let (before, after) = (&self.stages[..begin], &self.stages[end..]);
-        let all = || before.iter().chain(&stages).chain(after).cloned().collect::<Vec<_>>();
-        if self.stages.is_empty() || self.any_host.is_overfull() {
-            return Self::new(revision, all());
+        if self.functions.is_empty() {
+            return Self::new(revision, stages);
         }
         let mut table = Self {
             revision,
-            stages: all().into(),
-            any_host: self.any_host.clone(),
-            hosts: Arc::clone(&self.hosts),
+            functions: self.functions.clone(),
+            any_host: self.any_host.roomy(),
+            hosts: self.hosts.clone(),
             host_bytes_max: self.host_bytes_max,
         };
-        for stage in &self.stages[begin..end] {
+        for stage in self.stages_of(function) {
             table.remove(stage);
         }
         for stage in &stages {
             table.insert(stage)?;
+        }
+        if stages.is_empty() {
+            table.functions.remove_mut(function);
+        } else {
+            stages.sort_by(|a, b| a.name().cmp(b.name()));
+            table.functions.insert_mut(function.clone(), stages.into());
         }
         Ok(table)
     }
 
     fn insert(&mut self, stage: &Arc<Stage<V>>) -> Result<(), RouteClash> {
         for route in stage.routes() {
-            let paths = match route.host() {
-                None => &mut self.any_host,
-                Some(host) => {
-                    self.host_bytes_max = self.host_bytes_max.max(host.len());
-                    let hosts = Arc::make_mut(&mut self.hosts);
-                    let hasher = hosts.hasher().clone();
-                    hosts.entry(host.into()).or_insert_with(|| Paths::new(hasher, 0))
-                }
+            let Some(host) = route.host() else {
+                self.any_host.insert(route, stage)?;
+                continue;
             };
+            self.host_bytes_max = self.host_bytes_max.max(host.len());
+            if !self.hosts.contains_key(host) {
+                self.hosts.insert_mut(host.into(), Paths::new(self.any_host.hasher().clone(), 0));
+            }
+            let paths = self.hosts.get_mut(host).expect("it was just inserted");
             paths.insert(route, stage)?;
         }
         Ok(())
@@ -121,11 +125,10 @@ impl<V> RouteTable<V> {
                 self.any_host.remove(route);
                 continue;
             };
-            let hosts = Arc::make_mut(&mut self.hosts);
-            if let Some(paths) = hosts.get_mut(host) {
+            if let Some(paths) = self.hosts.get_mut(host) {
                 paths.remove(route);
                 if paths.is_empty() {
-                    hosts.remove(host);
+                    self.hosts.remove_mut(host);
                 }
             }
         }
@@ -137,14 +140,19 @@ impl<V> RouteTable<V> {
     }
 
     /// Every stage, by function and name.
-    pub fn stages(&self) -> &[Arc<Stage<V>>] {
-        &self.stages
+    pub fn stages(&self) -> impl Iterator<Item = &Arc<Stage<V>>> {
+        self.functions.values().flat_map(|stages| stages.iter())
+    }
+
+    /// The stages of `function`, by name; none if there is no such function.
+    pub fn stages_of(&self, function: &FunctionName) -> &[Arc<Stage<V>>] {
+        self.functions.get(function).map_or(&[], |stages| stages)
     }
 
     /// The stage called `name` of `function`.
     pub fn stage(&self, function: &FunctionName, name: &StageName) -> Option<&Arc<Stage<V>>> {
-        let at = self.stages.binary_search_by(|stage| key(stage).cmp(&(function, name))).ok()?;
-        Some(&self.stages[at])
+        let stages = self.stages_of(function);
+        stages.binary_search_by(|stage| stage.name().cmp(name)).ok().map(|at| &stages[at])
     }
 
     /// The stage that answers `path` on `host`.
@@ -178,11 +186,6 @@ impl<V> RouteTable<V> {
     }
 }
 
-/// The key by which stages are sorted.
-fn key<V>(stage: &Arc<Stage<V>>) -> (&FunctionName, &StageName) {
-    (stage.function(), stage.name())
-}
-
 /// The `host` of `host[:port]`, with the brackets of an IPv6 address.
 pub(crate) fn without_port(authority: &str) -> &str {
     let from = authority.find(']').unwrap_or(0);
@@ -191,7 +194,10 @@ pub(crate) fn without_port(authority: &str) -> &str {
 
 impl<V> fmt::Debug for RouteTable<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RouteTable").field("revision", &self.revision).field("stages", &self.stages).finish()
+        f.debug_struct("RouteTable")
+            .field("revision", &self.revision)
+            .field("functions", &self.functions)
+            .finish()
     }
 }
 

@@ -10,10 +10,11 @@
 mod distribution;
 mod exemplar;
 mod latencies;
+mod trap_news;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -26,6 +27,7 @@ pub use distribution::Distribution;
 use exemplar::Exemplars;
 pub use exemplar::LatencyExemplar;
 pub use latencies::LatencyCounts;
+pub use trap_news::{TrapNews, TrapReporter};
 
 use crate::{Shielding, shielding::ShieldCounts};
 
@@ -65,8 +67,8 @@ pub struct Tally {
     histograms: OnceLock<Histograms>,
     // The first trap or traced request makes it.
     rare: Mutex<Option<Box<Rare>>>,
-    // Counts new fingerprints.
-    news: Option<Arc<AtomicU64>>,
+    // Hears of new fingerprints.
+    news: Option<Box<TrapReporter>>,
     // The first override makes it.
     overrides: OnceLock<Box<Self>>,
 }
@@ -120,12 +122,12 @@ impl Tally {
         Self::default()
     }
 
-    /// An empty tally that knows `traps`, of which it remembers the first 256. `news` counts new ones from
+    /// An empty tally that knows `traps`, of which it remembers the first 256. `news` hears of new ones from
     /// now on.
-    pub fn knowing(traps: &[u64], news: Arc<AtomicU64>) -> Self {
+    pub fn knowing(traps: &[u64], news: TrapReporter) -> Self {
         let tally = Self::new();
         traps.iter().for_each(|&trap| tally.trapped(trap));
-        Self { news: Some(news), ..tally }
+        Self { news: Some(Box::new(news)), ..tally }
     }
 
     /// Counts an invocation.
@@ -163,7 +165,7 @@ impl Tally {
         if traps.len() < TRAPS_MAX && !traps.contains(&fingerprint) {
             traps.push(fingerprint);
             if let Some(news) = &self.news {
-                news.fetch_add(1, Relaxed);
+                news.report();
             }
         }
     }

@@ -254,7 +254,9 @@ impl Inner {
     /// Removes the traps of a deleted function.
     fn forget_traps(&self, transaction: &WriteTransaction, function: &str) -> Result<(), StoreError> {
         let mut table = transaction.open_table(TRAPS).map_err(|error| self.failed(error))?;
-        table.retain(|(name, _, _), _| name != function).map_err(|error| self.failed(error))
+        // No name of a stage is empty, and none has a character behind `z`.
+        let of_function = (function, "", 0)..(function, "{", 0);
+        table.retain_in(of_function, |_, _| false).map_err(|error| self.failed(error))
     }
 
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {

@@ -333,7 +333,6 @@ impl Model {
         let stored: Vec<_> = stored.collect();
         let mut published: Vec<_> = table
             .stages()
-            .iter()
             .map(|stage| (stage.function(), stage.name(), stage.split(), stage.stable().no))
             .collect();
         published.sort_by_key(|&(name, stage, ..)| (name, stage));

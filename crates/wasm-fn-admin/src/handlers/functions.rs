@@ -1,6 +1,6 @@
 //! Reading functions, versions and history.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{Json, extract::State};
 use wasm_fn_core::{FunctionName, Revision, VersionRef};
@@ -36,16 +36,10 @@ pub(crate) async fn list<H: Host, S: Store>(
     let limit = limit(query.limit, ENTRIES_MAX)?;
     let after: Option<FunctionName> = query.after.as_deref().map(str::parse).transpose()?;
     let (state, table) = (control.state(), control.tables().load_full());
-    let mut published: HashMap<&FunctionName, Vec<&Stage<H::Version>>> = HashMap::new();
-    for stage in table.stages() {
-        published.entry(stage.function()).or_default().push(stage);
-    }
-    let mut wanted = state
-        .functions()
-        .filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after) && caller.sees(name));
+    let mut wanted = state.functions_after(after.as_ref()).filter(|(name, _)| caller.sees(name));
     let functions = wanted.by_ref().take(limit).map(|(name, function)| {
-        let mut stages = published.get(name).cloned().unwrap_or_default();
-        stages.retain(|stage| caller.sees_stage(stage.name()));
+        let stages = table.stages_of(name).iter().filter(|stage| caller.sees_stage(stage.name()));
+        let stages: Vec<&Stage<H::Version>> = stages.map(|stage| &**stage).collect();
         view::summary(name, &seen(function, &caller), &stages)
     });
     let functions = functions.collect();

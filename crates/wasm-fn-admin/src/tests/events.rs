@@ -157,6 +157,6 @@ fn triggers_of(state: &State) -> Triggers {
     Triggers {
         triggers: state.triggers().map(active).collect(),
         stages: stages.collect(),
-        asynchronous: std::collections::BTreeMap::new(),
+        asynchronous: Default::default(),
     }
 }

@@ -10,16 +10,17 @@ use wasm_fn_core::{FunctionName, StageName};
 use super::Analysis;
 use crate::state::{Rollout, StageKey};
 
-/// The analyses, by the stage of their rollout.
+/// The analyses, by the function and the stage of their rollout.
 #[derive(Default)]
 pub(crate) struct Analyses {
-    by_stage: Mutex<BTreeMap<StageKey, Arc<Analysis>>>,
+    // Invariant: each function has at least one.
+    by_function: Mutex<BTreeMap<FunctionName, BTreeMap<StageName, Arc<Analysis>>>>,
 }
 
 impl Analyses {
     /// The analysis of the stage at `key`.
-    pub(crate) fn get(&self, key: &StageKey) -> Option<Arc<Analysis>> {
-        self.lock().get(key).cloned()
+    pub(crate) fn get(&self, (function, stage): &StageKey) -> Option<Arc<Analysis>> {
+        self.lock().get(function)?.get(stage).cloned()
     }
 
     /// The analysis of the stage at `key`, if it is of `rollout` in its current state.
@@ -29,7 +30,11 @@ impl Analyses {
 
     /// Every analysis.
     pub(crate) fn all(&self) -> Vec<(StageKey, Arc<Analysis>)> {
-        self.lock().iter().map(|(key, analysis)| (key.clone(), Arc::clone(analysis))).collect()
+        let by_function = self.lock();
+        let all = by_function.iter().flat_map(|(function, by_stage)| {
+            by_stage.iter().map(|(stage, analysis)| ((function.clone(), stage.clone()), Arc::clone(analysis)))
+        });
+        all.collect()
     }
 
     /// Replaces the analyses of `function` by those of `now`. Returns the ones that are no longer registered.
@@ -38,21 +43,17 @@ impl Analyses {
         function: &FunctionName,
         now: BTreeMap<StageName, Arc<Analysis>>,
     ) -> Vec<Arc<Analysis>> {
-        let mut by_stage = self.lock();
-        let before: Vec<_> = by_stage.extract_if(.., |(name, _), _| name == function).collect();
-        by_stage.extend(now.into_iter().map(|(stage, analysis)| ((function.clone(), stage), analysis)));
-        let is_kept = |key: &StageKey, before: &Arc<Analysis>| {
-            by_stage.get(key).is_some_and(|now| Arc::ptr_eq(now, before))
-        };
-        before
-            .into_iter()
-            .filter(|(key, analysis)| !is_kept(key, analysis))
-            .map(|(_, analysis)| analysis)
-            .collect()
+        let mut by_function = self.lock();
+        let mut over = by_function.remove(function).unwrap_or_default();
+        over.retain(|stage, before| now.get(stage).is_none_or(|now| !Arc::ptr_eq(now, before)));
+        if !now.is_empty() {
+            by_function.insert(function.clone(), now);
+        }
+        over.into_values().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<StageKey, Arc<Analysis>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<FunctionName, BTreeMap<StageName, Arc<Analysis>>>> {
         // Nothing panics while holding the lock.
-        self.by_stage.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_function.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use wasm_fn_core::{Digest, Revision};
 use wasm_fn_store::{EmbeddedStore, Pin, Store};
 
-use super::{BACKUPS_MAX, Control, ControlError, digests};
+use super::{BACKUPS_MAX, Control, ControlError};
 use crate::host::Host;
 
 /// The state at one revision, with its components. Nothing in it changes or goes away before it is dropped.
@@ -42,7 +42,7 @@ impl<H: Host, S: Store> Control<H, S> {
             return Err(ControlError::HandedOver);
         }
         let state = self.state();
-        let mut components = Vec::from_iter(digests(&state));
+        let mut components: Vec<_> = writer.components.all().collect();
         components.sort_unstable_by_key(|digest| digest.0);
         // Pinned before a later change can make one of them unused.
         let pins = components.iter().map(|&digest| self.blobs.pin(digest)).collect();
@@ -98,8 +98,8 @@ impl<H: Host, S: Store> Control<H, S> {
         if writer.handed_over {
             return;
         }
-        let used = digests(&self.state());
-        let unused: HashSet<_> = components.into_iter().filter(|digest| !used.contains(digest)).collect();
+        let unused: HashSet<_> =
+            components.into_iter().filter(|&digest| !writer.components.contains(digest)).collect();
         if let Err(error) = self.blobs.collect_spared(unused).await {
             tracing::warn!(%error, "unused components were not removed");
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Control, OpenError, Published, publish, trap_memory::Memory};
+use super::{Control, OpenError, Published, components::ComponentUses, publish};
 use wasm_fn_store::Store;
 
 use crate::{documents, host::Host};
@@ -15,7 +15,7 @@ impl<H: Host, S: Store> Control<H, S> {
     pub async fn hand_over(&self) {
         let mut writer = self.writer.lock().await;
         writer.handed_over = true;
-        self.keep_traps().await;
+        self.keep_traps(&writer).await;
         self.store.release().await;
     }
 
@@ -33,9 +33,9 @@ impl<H: Host, S: Store> Control<H, S> {
             let published = publish(&self.host, &self.secrets, &self.changed, &loaded)?;
             let Published { publisher, table } = published;
             tracing::warn!(revision = loaded.state.revision().0, "state was changed by the other process");
-            *self.memory.lock().await = Memory::of(publisher.news(), loaded.traps);
             self.analyses.store(publisher.analyses());
             writer.publisher = publisher;
+            writer.components = ComponentUses::of(&loaded.state);
             writer.head = loaded.head;
             self.table.store(Arc::new(table));
             self.show(Arc::new(loaded.state));

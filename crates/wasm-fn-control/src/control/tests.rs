@@ -2,6 +2,7 @@
 
 mod backup;
 mod baseline;
+mod costs;
 mod growing;
 mod reconciling;
 mod stages;

@@ -1,11 +1,12 @@
-//! Which stage claims which route.
+//! No route is claimed twice after a change.
 
-use std::collections::BTreeSet;
-
-use wasm_fn_core::{FunctionName, Route, StageName, VersionNo};
+use wasm_fn_core::{FunctionName, Route, StageName};
 use wasm_fn_router::{RouteClash, check_clashes};
 
-use super::{Function, FunctionChange, Meta, StageState, State};
+use super::{
+    Function, FunctionChange, Meta, State,
+    functions::{claims, routes},
+};
 
 impl State {
     /// The function of `change`, after it.
@@ -21,61 +22,38 @@ impl State {
     /// Checks that no route is claimed twice after `change`.
     ///
     /// A stage claims the routes of its stable version, its canary and its newest previous version, so that
-    /// neither promoting nor rolling back can run into another function. Compares only the claims of the
-    /// changed function, because the claims of the others have not changed.
+    /// neither promoting nor rolling back can run into another function. Compares only what the changed
+    /// function claims for the first time, because the claims of the others have not changed.
     pub(super) fn check_claims(&self, change: &FunctionChange) -> Result<(), RouteClash> {
         let outcome = self.outcome(change);
         let own: Vec<_> = claims(&change.function, &outcome).collect();
         let before = self.functions.get(&change.function);
-        let had: BTreeSet<_> =
-            before.iter().flat_map(|before| claims(&change.function, before)).map(|claim| claim.2).collect();
-        // Most changes claim no new routes. Then there is no need to search thousands of functions.
-        if own.iter().all(|(_, _, route)| had.contains(route)) {
-            return check_clashes(own.iter().map(|(function, stage, route)| (*function, *stage, route)));
-        }
-        let others = self.functions.iter().filter(|&(name, _)| *name != change.function);
-        for (name, function) in others {
-            if let Some((stage, claimed)) = clash(name, function, &own) {
-                let (function, second, route) = claimed;
+        let had = before.map(|before| routes(&change.function, before)).unwrap_or_default();
+        for (function, stage, route) in own.iter().filter(|(_, _, route)| !had.contains(route)) {
+            let claimants = self.functions.claimants(route);
+            if let Some((first, claimed)) =
+                claimants.iter().find_map(|name| self.claimed_by(name, function, route))
+            {
                 return Err(RouteClash {
                     route: route.clone(),
                     // The function that had the route first.
-                    first: (name.clone(), stage.clone()),
-                    second: ((*function).clone(), (*second).clone()),
+                    first: (first.clone(), claimed.clone()),
+                    second: ((*function).clone(), (*stage).clone()),
                 });
             }
         }
         check_clashes(own.iter().map(|(function, stage, route)| (*function, *stage, route)))
     }
-}
 
-/// A route that a stage of a function claims.
-type Claim<'a> = (&'a FunctionName, &'a StageName, Route);
-
-/// Every route that the stages of `function` claim.
-fn claims<'a>(name: &'a FunctionName, function: &'a Function) -> impl Iterator<Item = Claim<'a>> {
-    function.stages.iter().flat_map(move |(stage, state)| {
-        let routes: BTreeSet<_> =
-            roles(state).flat_map(|version| function.routes(name, stage, version)).collect();
-        routes.into_iter().map(move |route| (name, stage, route))
-    })
-}
-
-/// The first of the claims in `own` that a stage of `function` also makes. Runs for every function, so it
-/// allocates nothing.
-fn clash<'a, 'b>(
-    name: &FunctionName,
-    function: &'a Function,
-    own: &'b [Claim<'b>],
-) -> Option<(&'a StageName, &'b Claim<'b>)> {
-    function.stages.iter().find_map(|(stage, state)| {
-        let claimed =
-            |claim: &&Claim<'_>| roles(state).any(|version| function.claims(name, stage, version, &claim.2));
-        own.iter().find(claimed).map(|claim| (stage, claim))
-    })
-}
-
-/// The versions whose routes a stage claims.
-fn roles(state: &StageState) -> impl Iterator<Item = VersionNo> {
-    [Some(state.stable), state.canary(), state.newest_previous()].into_iter().flatten()
+    /// The function `name` with its stage that claims `route`, unless it is the function `but`.
+    fn claimed_by<'a>(
+        &'a self,
+        name: &'a FunctionName,
+        but: &FunctionName,
+        route: &Route,
+    ) -> Option<(&'a FunctionName, &'a StageName)> {
+        let function = self.functions.get(name).filter(|_| name != but)?;
+        let mut claimed = claims(name, function);
+        claimed.find(|(_, _, found)| found == route).map(|(name, stage, _)| (name, stage))
+    }
 }

@@ -183,7 +183,7 @@ impl State {
             expires_ms: now_ms.saturating_add(u64::try_from(rule.expires.as_millis()).unwrap_or(u64::MAX)),
             approvals: Vec::new(),
         };
-        let waiting = self.functions.get(*name).and_then(|function| function.proposals.get(*stage));
+        let waiting = self.functions.get(name).and_then(|function| function.proposals.get(*stage));
         let same = |waiting: &Proposal| {
             waiting.version == *version
                 && waiting.spec == proposal.spec

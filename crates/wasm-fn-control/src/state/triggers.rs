@@ -60,7 +60,7 @@ impl FunctionChange {
 impl State {
     /// Every trigger, by function, stage and name.
     pub fn triggers(&self) -> impl Iterator<Item = (TriggerId, &TriggerState)> {
-        self.functions.iter().flat_map(|(function, state)| {
+        self.functions.with_triggers().flat_map(|(function, state)| {
             state.triggers.iter().map(|((stage, name), trigger)| {
                 let (function, stage, name) = (function.clone(), stage.clone(), name.clone());
                 (TriggerId { function, stage, name }, trigger)
@@ -97,7 +97,7 @@ impl State {
         if found >= OF_FUNCTION_MAX {
             return Err(ChangeError::TooManyTriggers { of: "function", found, max: OF_FUNCTION_MAX });
         }
-        let found = self.functions.values().map(|function| function.triggers.len()).sum();
+        let found = self.functions.triggers();
         if found >= OF_NODE_MAX {
             return Err(ChangeError::TooManyTriggers { of: "node", found, max: OF_NODE_MAX });
         }

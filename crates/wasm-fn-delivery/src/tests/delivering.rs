@@ -30,7 +30,7 @@ async fn accept(node: &Node, text: &'static str) -> EventKey {
 #[tokio::test]
 async fn asynchronous_requests_are_in_order_by_a_header() {
     let place = ("hello".parse().unwrap(), "live".parse().unwrap());
-    let asynchronous = [(place.clone(), Some("x-user".parse().unwrap()))].into();
+    let asynchronous = [(place.clone(), Some("x-user".parse().unwrap()))].into_iter().collect();
     let node = Node::start(Triggers { asynchronous, ..triggers(Vec::new()) }).await;
     for (text, user) in [("a1", "a"), ("a2", "a"), ("b1", "b")] {
         let mut request = request(text);

@@ -6,7 +6,7 @@ use wasm_fn_events::{Overlap, Pause, PausedBy, ScheduleOptions};
 use wasm_fn_store::{EventPage, Inbox};
 
 use super::{NOON, Node, eventually, id, minutely, trigger, triggers};
-use crate::{ActiveTrigger, EventOperations, Triggers};
+use crate::{EventOperations, Triggers};
 
 fn schedule(overlap: Overlap) -> Triggers {
     triggers(vec![("nightly", trigger("nightly", minutely(overlap), 3))])
@@ -148,9 +148,8 @@ async fn ticks_of_a_paused_schedule_do_not_run_later() {
     node.set_time(90);
     // Resumed at 1:30, so the tick of 1:00 is none of it.
     let mut resumed = schedule(Overlap::Skip);
-    for ActiveTrigger { since, .. } in resumed.triggers.values_mut() {
-        *since = NOON.saturating_add(std::time::Duration::from_secs(90));
-    }
+    let nightly = resumed.triggers.get_mut(&id("nightly")).unwrap();
+    nightly.since = NOON.saturating_add(std::time::Duration::from_secs(90));
     node.triggers.send_replace(resumed.into());
     node.set_time(120);
     let tick = node.next().await;

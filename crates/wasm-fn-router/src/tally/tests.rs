@@ -1,5 +1,9 @@
 //! Facts about `tally`.
 
+use std::{collections::BTreeSet, sync::Arc};
+
+use wasm_fn_core::{StageName, VersionNo};
+
 use super::*;
 
 fn ended(outcome: Outcome, micros: u64) -> InvocationRecord {
@@ -231,6 +235,23 @@ fn no_guest_makes_a_tally_remember_more_than_256_traps() {
         tally.trapped(fingerprint);
     }
     assert_eq!(tally.traps(), (0..256).collect::<Vec<_>>());
+}
+
+#[test]
+fn versions_with_new_traps_are_news_once() {
+    let news = Arc::new(TrapNews::default());
+    let version = |no| ("f".parse().unwrap(), StageName::live(), VersionNo::new(no).unwrap());
+    let [first, second] = [1, 2].map(|no| Tally::knowing(&[7], news.of(version(no))));
+    assert!(news.take().is_empty(), "what is known is no news");
+    for tally in [&first, &first, &second] {
+        [7, 8, 9].into_iter().for_each(|fingerprint| tally.trapped(fingerprint));
+    }
+    let taken = news.take();
+    assert_eq!(taken, BTreeSet::from([version(1), version(2)]));
+    first.trapped(8);
+    assert!(news.take().is_empty());
+    news.put_back(taken.clone());
+    assert_eq!(news.take(), taken);
 }
 
 #[test]

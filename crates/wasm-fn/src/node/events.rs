@@ -1,18 +1,17 @@
 //! Events: connects the inbox, the triggers of the control plane, and the data plane that delivers.
 
+mod followed;
+
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{StatusCode, header};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
-use wasm_fn_control::{
-    Note,
-    state::{SeenRollout, State},
-};
+use wasm_fn_control::{Note, state::SeenRollout};
 use wasm_fn_core::{FunctionName, InvocationTrigger, StageName, VersionNo};
 use wasm_fn_delivery::{
-    ActiveTrigger, Deliver, Destination, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing,
-    Recipient, Triggers, WallClock,
+    Deliver, Destination, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing, Recipient, Triggers,
+    WallClock,
 };
 use wasm_fn_events::{PausedBy, Redeliver, TICK_TYPE, Timestamp, TriggerId};
 use wasm_fn_rollout::{Command, Phase};
@@ -73,13 +72,13 @@ impl NodeEvents {
         fetcher: FetcherOptions,
     ) -> Self {
         let mut states = control.follow();
-        let (sender, triggers) = watch::channel(Arc::new(triggers(&states.borrow_and_update())));
+        let mut state = Arc::clone(&states.borrow_and_update());
+        let (sender, triggers) = watch::channel(Arc::new(followed::triggers(&state)));
         let following = tokio::spawn(async move {
             while states.changed().await.is_ok() {
-                let next = triggers_after(&sender.borrow(), &states.borrow_and_update());
-                if let Some(next) = next {
-                    sender.send_replace(Arc::new(next));
-                }
+                let next = Arc::clone(&states.borrow_and_update());
+                sender.send_if_modified(|triggers| followed::follow(triggers, &state, &next));
+                state = next;
             }
         });
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -152,37 +151,6 @@ impl Drop for NodeEvents {
 pub(super) fn now() -> Timestamp {
     let since = tls::system_time().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// The triggers and stages of `state`.
-fn triggers(state: &State) -> Triggers {
-    let active = state.triggers().map(|(id, found)| {
-        let (trigger, since) = (Arc::clone(&found.trigger), Timestamp::from_unix_ms(found.active_ms));
-        (id, ActiveTrigger { trigger, since, hook: found.hook.clone() })
-    });
-    let stages = state
-        .functions()
-        .flat_map(|(name, function)| function.stages.keys().map(move |stage| (name.clone(), stage.clone())));
-    let asynchronous = state.functions().flat_map(|(name, function)| {
-        function.stages.iter().filter_map(move |(stage, state)| {
-            let config = &function.versions.get(&state.stable)?.build.config;
-            let ordered_by = config.async_ordered_by.clone();
-            config.asynchronous.then(|| ((name.clone(), stage.clone()), ordered_by))
-        })
-    });
-    Triggers { triggers: active.collect(), stages: stages.collect(), asynchronous: asynchronous.collect() }
-}
-
-/// The triggers and stages of `state`, if they are not as `before`.
-fn triggers_after(before: &Triggers, state: &State) -> Option<Triggers> {
-    let next = triggers(state);
-    let is_same = next.stages == before.stages
-        && next.asynchronous == before.asynchronous
-        && next.triggers.len() == before.triggers.len()
-        && next.triggers.iter().zip(&before.triggers).all(|((id, active), (before_id, before))| {
-            id == before_id && active.since == before.since && Arc::ptr_eq(&active.trigger, &before.trigger)
-        });
-    (!is_same).then_some(next)
 }
 
 impl DataPlane {

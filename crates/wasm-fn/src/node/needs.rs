@@ -41,10 +41,9 @@ impl Drop for List {
 /// The needs of `table`, each component once. Stable versions come first: they have most of the traffic.
 pub(super) fn of(table: &RouteTable<Hosted>) -> Vec<Need> {
     let mut seen = HashSet::new();
-    let stables = table.stages().iter().map(|stage| (stage, stage.stable().no));
+    let stables = table.stages().map(|stage| (stage, stage.stable().no));
     let shares = table
         .stages()
-        .iter()
         .flat_map(|stage| stage.split().shares().iter().map(move |&(version, _)| (stage, version)));
     let needs = stables.chain(shares).filter_map(|(stage, version)| {
         let component = stage.version(version)?.target.0.component();

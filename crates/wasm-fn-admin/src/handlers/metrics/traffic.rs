@@ -38,7 +38,7 @@ struct Row {
 
 /// The versions of `table` with something to tell: those that have answered a request, and the canaries.
 fn active<V>(table: &RouteTable<V>) -> impl Iterator<Item = (&Stage<V>, &VersionEntry<V>, Numbers)> {
-    table.stages().iter().flat_map(|stage| {
+    table.stages().flat_map(|stage| {
         let canary = stage.canary().map(|canary| canary.no);
         let read = move |version: &VersionEntry<V>| Numbers::read(&version.tally, canary == Some(version.no));
         let versions = stage.versions().iter().map(move |version| (&**stage, version, read(version)));

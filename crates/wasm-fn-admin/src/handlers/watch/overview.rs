@@ -113,29 +113,31 @@ impl<H: Host, S: Store> FunctionsReader<H, S> {
             before => before.clone(),
         };
         let caller = &self.watcher.caller;
-        if before.as_ref().is_none_or(|before| !Arc::ptr_eq(&before.state, &reading.state)) {
-            let mut old = before.iter().flat_map(|before| before.state.functions()).peekable();
-            for (name, function) in reading.state.functions() {
-                while let Some((gone, _)) = old.next_if(|(old, _)| *old < name) {
-                    self.untold.extend(caller.sees(gone).then(|| gone.clone()));
-                }
-                let same = old.next_if(|(old, _)| *old == name);
-                if same.is_none_or(|(_, old)| !Arc::ptr_eq(old, function)) && caller.sees(name) {
-                    self.untold.insert(name.clone());
-                }
+        match &before {
+            // What another process has given back may be older than what was there.
+            Some(before) if before.state.revision() <= reading.state.revision() => {
+                let changed = reading.state.changed_after(before.state.revision());
+                let is_either = |name: &&FunctionName| {
+                    [&before.state, &reading.state].iter().any(|state| state.function(name).is_ok())
+                };
+                self.untold.extend(changed.filter(|name| caller.sees(name)).filter(is_either).cloned());
             }
-            self.untold.extend(old.filter(|(gone, _)| caller.sees(gone)).map(|(gone, _)| gone.clone()));
+            before => {
+                let gone = before.iter().flat_map(|before| before.state.functions());
+                let names = gone.chain(reading.state.functions()).map(|(name, _)| name);
+                self.untold.extend(names.filter(|name| caller.sees(name)).cloned());
+            }
         }
         let same = before.as_ref().is_some_and(|before| Arc::ptr_eq(&before.table, &reading.table));
         if !same {
-            let old = before.as_ref().map_or(&[][..], |before| before.table.stages());
+            let old = before.as_ref().map_or(&[][..], |before| &before.stages);
             self.told = carry(old, &self.told, reading);
         }
     }
 
     /// Adds the stages whose numbers differ from what was told.
     fn traffic(&mut self, reading: &Reading<H::Version>, changes: &mut api::FunctionChanges) {
-        let (stages, caller) = (reading.table.stages(), &self.watcher.caller);
+        let (stages, caller) = (&reading.stages, &self.watcher.caller);
         let series = self.admin.series.traffic();
         let all = self.begin.min(stages.len())..stages.len();
         for at in all.chain(0..self.begin.min(stages.len())) {
@@ -164,7 +166,7 @@ impl<H: Host, S: Store> FunctionsReader<H, S> {
 /// What was told of each stage of the table of `reading`, if `told` was told of `old`.
 fn carry<V>(old: &[Arc<Stage<V>>], told: &[(u64, u64)], reading: &Reading<V>) -> Vec<(u64, u64)> {
     let mut old = old.iter().zip(told).peekable();
-    let carried = reading.table.stages().iter().map(|stage| {
+    let carried = reading.stages.iter().map(|stage| {
         let order = |old: &Stage<V>| (old.function(), old.name()).cmp(&(stage.function(), stage.name()));
         while old.next_if(|(old, _)| order(old) == Ordering::Less).is_some() {}
         old.next_if(|(old, _)| order(old) == Ordering::Equal).map_or((0, 0), |(_, told)| *told)

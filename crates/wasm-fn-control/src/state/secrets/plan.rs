@@ -230,7 +230,7 @@ impl State {
     pub fn plan_drop_data_keys(&self) -> Option<AccessChange> {
         let newest = self.data_keys.last()?.id();
         let used = |key: KeyId| {
-            let mut values = self.functions.values().flat_map(|function| function.secrets.values());
+            let mut values = self.functions.iter().flat_map(|(_, function)| function.secrets.values());
             values.any(|(.., entry)| entry.sealed.key() == key)
         };
         let ids = self.data_keys.iter().map(SealedDataKey::id);

@@ -92,6 +92,7 @@ fn step(world: &mut World, random: &mut StdRng) {
 
 fn check_invariants(world: &World, seed: u64) {
     assert_eq!(world.state.revision().0, world.changes.len() as u64);
+    world.state.functions.check_indexes();
     for (name, function) in world.state.functions() {
         for stage in function.stages.values() {
             for version in stage.references() {

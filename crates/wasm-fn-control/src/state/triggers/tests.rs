@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use wasm_fn_core::{FunctionName, VersionNo};
+use wasm_fn_core::VersionNo;
 use wasm_fn_events::{
     EventPath, PausedBy, Redeliver, RetryPolicy, Trigger, TriggerId, TriggerKind, WebhookSource,
 };
@@ -61,7 +61,7 @@ fn world() -> State {
         function.stages.insert(stage.parse().unwrap(), first);
     }
     let mut state = State::default();
-    state.functions.insert("hello".parse::<FunctionName>().unwrap(), function.into());
+    state.functions.put(&"hello".parse().unwrap(), function.into());
     state
 }
 
@@ -125,11 +125,14 @@ fn triggers_go_with_their_stage_and_their_function() {
         let change = state.plan_add_trigger(id(stage, "work"), webhook("work"), None).unwrap();
         apply(&mut state, change, 10);
     }
+    assert_eq!(state.functions.triggers(), 2);
+    state.functions.check_indexes();
     let delete = |action| FunctionChange { function: "hello".parse().unwrap(), action };
     apply(&mut state, delete(Action::DeleteStage { stage: "staging".parse().unwrap() }), 20);
     assert_eq!(state.triggers().map(|(id, _)| id).collect::<Vec<_>>(), [id("live", "work")]);
     let error = state.plan_remove_trigger(id("staging", "work")).unwrap_err();
     assert_eq!(error.to_string(), "`hello` has no trigger `work` in stage `staging`");
     apply(&mut state, delete(Action::Delete), 30);
-    assert_eq!(state.triggers().count(), 0);
+    assert_eq!((state.triggers().count(), state.functions.triggers()), (0, 0));
+    state.functions.check_indexes();
 }
