@@ -77,7 +77,7 @@ pub struct Function {
     /// The number of the next version.
     pub next_version: VersionNo,
     /// Its versions.
-    pub versions: BTreeMap<VersionNo, VersionState>,
+    pub versions: BTreeMap<VersionNo, Arc<VersionState>>,
     /// Its stages that have had traffic.
     pub stages: BTreeMap<StageName, StageState>,
     /// The last ended rollout of each stage, or a rollback after it.
@@ -144,8 +144,8 @@ pub struct StageState {
     pub stable: VersionNo,
     /// Earlier stable versions, newest last, each of them once, at most 20.
     pub previous: Vec<VersionNo>,
-    /// The rollout under way.
-    pub rollout: Option<Rollout>,
+    /// The rollout under way, which few stages have at a time.
+    pub rollout: Option<Box<Rollout>>,
     /// The version that a blue-green switch left and that stays ready.
     pub keep: Option<Keep>,
     /// Determines where sticky keys fall.
@@ -259,7 +259,7 @@ impl State {
 
     /// The rollout at `key`.
     pub fn rollout(&self, (function, stage): &StageKey) -> Option<&Rollout> {
-        self.functions.get(function)?.stages.get(stage)?.rollout.as_ref()
+        self.functions.get(function)?.stages.get(stage)?.rollout.as_deref()
     }
 
     fn stage(&self, function: &FunctionName, stage: &StageName) -> Result<&StageState, ChangeError> {
@@ -345,7 +345,7 @@ impl Function {
                 if let Some(build) = made {
                     self.insert(*version, build.clone(), action.provenance(), meta);
                 }
-                if let Some(version) = self.versions.get_mut(version).filter(|_| !secrets.is_empty()) {
+                if let Some(version) = self.version_mut(*version).filter(|_| !secrets.is_empty()) {
                     version.secrets.insert(stage.clone(), secrets.clone());
                 }
                 self.put_in_stage(stage, *version, stage_config);
@@ -382,7 +382,7 @@ impl Function {
                 if let Some(build) = made {
                     self.insert(*version, build.clone(), action.provenance(), meta);
                 }
-                if let Some(version) = self.versions.get_mut(version).filter(|_| !secrets.is_empty()) {
+                if let Some(version) = self.version_mut(*version).filter(|_| !secrets.is_empty()) {
                     version.secrets.insert(stage.clone(), secrets.clone());
                 }
                 self.put_in_stage(stage, *version, stage_config);
@@ -410,7 +410,7 @@ impl Function {
                 self.proposals.remove(stage);
                 self.secrets.remove_stage(stage);
                 self.remove_triggers(stage);
-                for version in self.versions.values_mut() {
+                for version in self.versions.values_mut().map(Arc::make_mut) {
                     version.secrets.remove(stage);
                     version.stage_configs.remove(stage);
                 }
@@ -448,9 +448,13 @@ impl Function {
             secrets: BTreeMap::new(),
             stage_configs: BTreeMap::new(),
         };
-        self.versions.insert(no, version);
+        self.versions.insert(no, Arc::new(version));
         // The last possible number is never used, so there is always a next one.
         self.next_version = self.next_version.max(no.next().unwrap_or(no));
+    }
+
+    fn version_mut(&mut self, no: VersionNo) -> Option<&mut VersionState> {
+        self.versions.get_mut(&no).map(Arc::make_mut)
     }
 
     /// Replaces the state of `stage` with `after`. A version that becomes stable loses its verdict.
@@ -458,7 +462,7 @@ impl Function {
         self.note_stage(stage, after);
         let before = self.stages.insert(stage.clone(), after.clone());
         if before.is_none_or(|before| before.stable != after.stable)
-            && let Some(version) = self.versions.get_mut(&after.stable)
+            && let Some(version) = self.version_mut(after.stable)
         {
             version.verdict = None;
         }
@@ -472,7 +476,7 @@ impl Function {
         reason: Option<String>,
         meta: &Meta<'_>,
     ) {
-        if let Some(version) = self.versions.get_mut(&no) {
+        if let Some(version) = self.version_mut(no) {
             version.verdict = Some(VersionVerdict { fate, stage: stage.clone(), at_ms: meta.at_ms, reason });
         }
     }
@@ -492,7 +496,7 @@ impl StageState {
 
     /// The rollout under way, unless everybody is already on the new version.
     pub fn moving(&self) -> Option<&Rollout> {
-        self.rollout.as_ref().filter(|rollout| !rollout.is_watch())
+        self.rollout.as_deref().filter(|rollout| !rollout.is_watch())
     }
 
     /// The version that a rollback goes to.
@@ -518,7 +522,7 @@ impl StageState {
     ///
     /// Stable gets the share that the canary had by hand, and the shares of versions that are no longer among
     /// `versions`.
-    fn without_rollout(&self, versions: &BTreeMap<VersionNo, VersionState>) -> Self {
+    fn without_rollout(&self, versions: &BTreeMap<VersionNo, Arc<VersionState>>) -> Self {
         let Some(rollout) = &self.rollout else { return self.clone() };
         let stays = |version: VersionNo| {
             version != rollout.canary && version != self.stable && versions.contains_key(&version)

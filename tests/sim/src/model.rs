@@ -351,7 +351,7 @@ impl std::fmt::Debug for Model {
 
 /// The rollout at `key` in `state`.
 pub(crate) fn rollout_at<'a>(state: &'a State, key: &StageKey) -> Option<&'a Rollout> {
-    stage_at(state, key)?.rollout.as_ref()
+    stage_at(state, key)?.rollout.as_deref()
 }
 
 /// The stage at `key` in `state`.

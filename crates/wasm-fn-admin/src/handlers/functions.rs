@@ -135,7 +135,7 @@ pub(super) fn seen<'a>(function: &'a Arc<FunctionState>, caller: &Caller) -> Cow
     function.stages.retain(|stage, _| caller.sees_stage(stage));
     function.ended.retain(|stage, _| caller.sees_stage(stage));
     function.proposals.retain(|stage, _| caller.sees_stage(stage));
-    for version in function.versions.values_mut() {
+    for version in function.versions.values_mut().map(Arc::make_mut) {
         version.stage_configs.retain(|stage, _| caller.sees_stage(stage));
         version.verdict = version.verdict.take().filter(|verdict| caller.sees_stage(&verdict.stage));
     }

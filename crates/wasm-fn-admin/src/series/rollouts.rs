@@ -167,7 +167,7 @@ pub(super) fn read<H: Host, S: Store>(rollouts: &mut Rollouts, control: &Control
         };
         let function = state.function(name).ok();
         let stands = function.and_then(|function| function.stages.get(stage));
-        if stands.and_then(|stands| stands.rollout.as_ref()).is_some_and(is_under_way) {
+        if stands.and_then(|stands| stands.rollout.as_deref()).is_some_and(is_under_way) {
             continue;
         }
         course.ended = true;

@@ -63,7 +63,7 @@ impl State {
     ) -> Result<FunctionChange, ChangeError> {
         let current = self.stage(function, stage)?;
         let none = || ChangeError::NoRollout { function: function.clone(), stage: stage.clone() };
-        let rollout = current.rollout.as_ref().ok_or_else(none)?;
+        let rollout = current.rollout.as_deref().ok_or_else(none)?;
         let decision = command(rollout.spec.plan(), &rollout.phase, wanted).map_err(|error| {
             ChangeError::Command { function: function.clone(), stage: stage.clone(), error }
         })?;
@@ -150,7 +150,7 @@ fn promoted(current: &StageState, rollout: &Rollout, facts: &Facts) -> StageStat
     };
     let moved = current.moved_to(rollout.canary);
     let keep = rollout.spec.kept(rollout.base, facts.now).or(moved.keep);
-    StageState { rollout: watched.then_some(watching), keep, ..moved }
+    StageState { rollout: watched.then(|| Box::new(watching)), keep, ..moved }
 }
 
 /// A decision that neither ends the rollout elsewhere nor makes its canary stable, and the stage after it.
@@ -185,11 +185,11 @@ fn moved_on(
         Phase::Paused { cause: HoldCause::Gate(_) | HoldCause::Check(_), .. } | Phase::Frozen { .. }
     );
     let fresh = decision == Decision::Resume || (failed && advance == Advance::Step);
-    after.rollout = Some(Rollout {
+    after.rollout = Some(Box::new(Rollout {
         phase: apply(&facts.phase(rollout), decision, facts.now),
         gate_no: if fresh { rollout.gate_no.saturating_add(1) } else { rollout.gate_no },
         gate: facts.gate.clone().filter(|_| !fresh),
         ..rollout.clone()
-    });
+    }));
     (advance, after)
 }

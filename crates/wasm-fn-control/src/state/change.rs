@@ -21,7 +21,6 @@ pub use value::ValueOperation;
 
 /// One planned mutation.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly every change is of a function")]
 pub enum Change {
     /// Of a function.
     Function(FunctionChange),

@@ -411,12 +411,12 @@ impl Deployment<'_> {
         };
         if place == Place::Watch {
             let watched = !spec.plan().watch().is_zero();
-            return StageState { rollout: watched.then_some(rollout), ..stage.moved_to(canary) };
+            return StageState { rollout: watched.then(|| Box::new(rollout)), ..stage.moved_to(canary) };
         }
         let settled = stage.split == TrafficSplit::all(stage.stable);
         StageState {
             split: TrafficSplit::between(stage.stable, canary, spec.plan().share(place)),
-            rollout: Some(rollout),
+            rollout: Some(Box::new(rollout)),
             salt: if settled { self.salt } else { stage.salt },
             ..stage.clone()
         }

@@ -49,7 +49,7 @@ impl Function {
 
     /// Pins what `stage` lays over the configuration of version `no`, unless that was pinned before.
     pub(super) fn put_in_stage(&mut self, stage: &StageName, no: VersionNo, config: &Arc<StageConfig>) {
-        if let Some(version) = self.versions.get_mut(&no) {
+        if let Some(version) = self.version_mut(no) {
             version.stage_configs.entry(stage.clone()).or_insert_with(|| Arc::clone(config));
         }
     }

@@ -105,7 +105,7 @@ impl From<&state::StageState> for StoredStage {
             split: (&stage.split).into(),
             stable: stage.stable.to_string(),
             previous: texts(&stage.previous),
-            rollout: stage.rollout.as_ref().map(StoredRollout::from),
+            rollout: stage.rollout.as_deref().map(StoredRollout::from),
             keep: stage
                 .keep
                 .map(|keep| StoredKeep { version: keep.version.to_string(), until_ms: keep.until_ms }),
@@ -136,7 +136,7 @@ impl TryFrom<StoredStage> for state::StageState {
             split: stored.split.try_into()?,
             stable: parse(&stored.stable)?,
             previous: parse_all(&stored.previous)?,
-            rollout,
+            rollout: rollout.map(Box::new),
             keep,
         })
     }
@@ -235,7 +235,7 @@ impl From<&state::Function> for StoredFunction {
             versions: function
                 .versions
                 .iter()
-                .map(|(no, version)| (no.to_string(), version.into()))
+                .map(|(no, version)| (no.to_string(), (&**version).into()))
                 .collect(),
             stages: function.stages.iter().map(|(name, stage)| (name.to_string(), stage.into())).collect(),
             ended: function.ended.iter().map(|(name, ended)| (name.to_string(), ended.into())).collect(),
@@ -255,10 +255,10 @@ impl TryFrom<StoredFunction> for state::Function {
 
     /// Also checks that stages name only existing versions, which all other code relies on.
     fn try_from(stored: StoredFunction) -> Result<Self, Malformed> {
-        let versions: BTreeMap<VersionNo, state::VersionState> = stored
+        let versions: BTreeMap<VersionNo, Arc<state::VersionState>> = stored
             .versions
             .into_iter()
-            .map(|(no, version)| Ok((parse(&no)?, version.try_into()?)))
+            .map(|(no, version)| Ok((parse(&no)?, Arc::new(version.try_into()?))))
             .collect::<Result<_, Malformed>>()?;
         let stages: BTreeMap<StageName, state::StageState> = stored
             .stages

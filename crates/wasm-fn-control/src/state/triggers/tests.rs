@@ -55,7 +55,7 @@ fn world() -> State {
         stage_configs: std::collections::BTreeMap::new(),
     };
     let mut function = Function { next_version: VersionNo::new(2).unwrap(), ..Function::default() };
-    function.versions.insert(VersionNo::FIRST, version);
+    function.versions.insert(VersionNo::FIRST, version.into());
     for stage in ["live", "staging"] {
         let first = StageState::first(VersionNo::FIRST, wasm_fn_router::Salt([1, 2]));
         function.stages.insert(stage.parse().unwrap(), first);
