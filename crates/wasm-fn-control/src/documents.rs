@@ -1,7 +1,7 @@
 //! The contents of the store, as the control plane writes and reads them: a document for each function, one
 //! about access, and a record for each entry of the journal.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, num::NonZeroUsize, panic, sync::Arc, thread};
 
 use serde::Serialize;
 use wasm_fn_access::Tokens;
@@ -14,6 +14,9 @@ use crate::{
     state::{AccessChange, Action, Change, Function, State},
     stored,
 };
+
+/// How many documents a thread parses at least. It takes them about ten milliseconds.
+const DOCUMENTS_AT_ONCE: usize = 1000;
 
 /// How many records to read at once when verifying the journal.
 const RECORDS_AT_ONCE: usize = 1000;
@@ -50,12 +53,7 @@ pub enum VerifyError {
 pub(crate) async fn load(store: &impl Store) -> Result<LoadedState, StoreError> {
     let loaded = store.load().await?;
     let mut functions = BTreeMap::new();
-    for (name, document) in loaded.functions {
-        let mut function = read_function(&document).map_err(|reason| StoreError::Corrupt {
-            table: "functions",
-            key: name.to_string(),
-            reason,
-        })?;
+    for (name, mut function) in read_functions(loaded.functions)? {
         if function.revision == Revision::default() {
             // An earlier program did not store it.
             let last = JournalRange { function: Some(name.clone()), before: None, limit: 1 };
@@ -146,6 +144,32 @@ pub async fn verify_journal(store: &impl Store, noted: Option<NotedHead>) -> Res
             }
         }
     }
+}
+
+/// Parses the `documents` of functions on all cores. A node that starts waits for it.
+fn read_functions(
+    documents: BTreeMap<FunctionName, String>,
+) -> Result<Vec<(FunctionName, Function)>, StoreError> {
+    let documents = Vec::from_iter(documents);
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let at_once = documents.len().div_ceil(cores).max(DOCUMENTS_AT_ONCE);
+    let parse = |part: &[(FunctionName, String)]| -> Result<Vec<_>, StoreError> {
+        let read = part.iter().map(|(name, document)| {
+            let corrupt = |reason| StoreError::Corrupt { table: "functions", key: name.to_string(), reason };
+            Ok((name.clone(), read_function(document).map_err(corrupt)?))
+        });
+        read.collect()
+    };
+    let mut parts = documents.chunks(at_once);
+    let own = parts.next().unwrap_or_default();
+    thread::scope(|scope| {
+        let others: Vec<_> = parts.map(|part| scope.spawn(move || parse(part))).collect();
+        let mut functions = parse(own)?;
+        for other in others {
+            functions.extend(other.join().unwrap_or_else(|panic| panic::resume_unwind(panic))?);
+        }
+        Ok(functions)
+    })
 }
 
 fn read_function(document: &str) -> Result<Function, String> {
