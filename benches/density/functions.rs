@@ -12,11 +12,20 @@ use wasm_fn_benches::{
 
 use crate::{Args, budget};
 
-/// Resident memory of an idle node, bytes.
-const RESIDENT_BYTES_MAX: u64 = 600_000_000;
+/// Resident memory of an idle node, bytes: without functions, and for each.
+const RESIDENT_BYTES_MAX: (u64, u64) = (500_000_000, 10_000);
 
-/// From the start of the process to the first answer.
-const RESTART_MAX: Duration = Duration::from_millis(1500);
+/// From the start of the process to the first answer: without functions, and for each.
+const RESTART_MAX: (Duration, Duration) = (Duration::from_millis(1333), Duration::from_nanos(16_666));
+
+/// A deployment of a known component, p50, however many functions there are.
+const DEPLOYMENT_MAX: Duration = Duration::from_millis(4);
+
+/// What such a deployment takes at the end, by what it took while there were [`FEW`] functions.
+const GROWTH_MAX: f64 = 1.5;
+
+/// How many functions are few.
+const FEW: usize = 1000;
 
 /// First requests to functions that are not loaded, p99.
 const FIRST_REQUEST_MAX: Duration = Duration::from_millis(3);
@@ -27,7 +36,7 @@ const TIMED: usize = 200;
 /// Measures and prints; whether the budgets held.
 pub(crate) fn measure(args: &Args) -> Result<bool> {
     let mut node = Node::start(args.node())?;
-    deploy(&node, args)?;
+    let mut held = deploy(&node, args)?;
     println!("resident after the deployments: {} MB", mb(node.memory().resident_bytes()?));
 
     let (mut starts, mut firsts, mut resident) = (Vec::new(), Vec::new(), 0);
@@ -46,9 +55,13 @@ pub(crate) fn measure(args: &Args) -> Result<bool> {
             firsts.push(began.elapsed());
         }
     }
-    let mut held = budget("resident when idle", mb(resident), mb(RESIDENT_BYTES_MAX), "MB");
+    let (bytes, bytes_each) = RESIDENT_BYTES_MAX;
+    let resident_max = bytes + bytes_each * args.functions as u64;
+    held &= budget("resident when idle", mb(resident), mb(resident_max), "MB");
+    let (start, start_each) = RESTART_MAX;
+    let start_max = start + start_each * u32::try_from(args.functions)?;
     let start = quantile(&starts, 1000);
-    held &= budget("process start to first answer, slowest", millis(start), millis(RESTART_MAX), "ms");
+    held &= budget("process start to first answer, slowest", millis(start), millis(start_max), "ms");
     if !firsts.is_empty() {
         println!("first request, p50: {:.2} ms", millis(quantile(&firsts, 500)));
         let p99 = quantile(&firsts, 990);
@@ -59,8 +72,8 @@ pub(crate) fn measure(args: &Args) -> Result<bool> {
     Ok(held)
 }
 
-/// Deploys every function, and says what the first and the last deployments took.
-fn deploy(node: &Node, args: &Args) -> Result<()> {
+/// Deploys every function, and says what deployments took. Whether they kept their budgets.
+fn deploy(node: &Node, args: &Args) -> Result<bool> {
     let guest = fs::read(&args.guest).with_context(|| format!("{} cannot be read", args.guest.display()))?;
     let mut control = node.control()?;
     let mut digests = Vec::new();
@@ -82,13 +95,16 @@ fn deploy(node: &Node, args: &Args) -> Result<()> {
     }
     let (compiled, cached) = times.split_at(args.components);
     println!("deployment that compiles, p50: {:.1} ms", millis(quantile(compiled, 500)));
-    if cached.len() >= 2 * TIMED {
-        let first = millis(quantile(&cached[..TIMED], 500));
-        let end = cached.len() - TIMED;
-        let last = millis(quantile(&cached[end..], 500));
-        println!("deployment of a known component, p50: {first:.1} ms at first, {last:.1} ms at the end");
+    let few = args.components.max(FEW);
+    if times.len() < few + 2 * TIMED {
+        return Ok(true);
     }
-    Ok(())
+    let at_few = millis(quantile(&times[few..few + TIMED], 500));
+    let last = millis(quantile(&cached[cached.len() - TIMED..], 500));
+    println!("deployment of a known component beside {few} functions, p50: {at_few:.2} ms");
+    let beside = format!("deployment of a known component beside {} functions, p50", args.functions);
+    let is_quick = budget(&beside, last, millis(DEPLOYMENT_MAX), "ms");
+    Ok(budget("the latter by the former", last / at_few, GROWTH_MAX, "times") && is_quick)
 }
 
 /// Where function number `at` is.
