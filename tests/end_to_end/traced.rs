@@ -96,6 +96,7 @@ async fn request_is_a_span_with_its_parts() {
         ("faas.version", "v1"),
         ("faas.trigger", "http"),
         ("faas.invocation_id", answer.header("wasm-fn-request-id")),
+        ("http.route", "/fetch/*"),
         ("wasm_fn.stage", "live"),
         ("wasm_fn.outcome", "success"),
         ("error.type", ""),

@@ -30,7 +30,7 @@ pub use stage::{
     BaselineSpec, Chosen, ComparisonSpec, HeldVersion, KEY_HEADER, NoSuchVersion, PlacedCohort, Reason,
     Stage, StageError, StageProblem, StageSpec, StageVersion, VersionEntry,
 };
-pub use table::RouteTable;
+pub use table::{RouteTable, matching_route};
 pub use tally::{
     Distribution, InvocationRecord, LatencyCounts, LatencyExemplar, Tally, TallySnapshot, TrapNews,
     TrapReporter,

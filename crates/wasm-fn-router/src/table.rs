@@ -8,7 +8,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 use foldhash::fast::FixedState;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
-use wasm_fn_core::{FunctionName, Revision, StageName};
+use wasm_fn_core::{FunctionName, Revision, Route, StageName};
 
 use crate::{RouteClash, Stage, paths::Paths};
 
@@ -171,9 +171,7 @@ impl<V> RouteTable<V> {
     }
 
     fn paths_of(&self, host: &str) -> Option<&Paths<V>> {
-        let host = without_port(host);
-        // A name with a dot at its end is the same name (RFC 1034, section 3.1).
-        let host = host.strip_suffix('.').unwrap_or(host);
+        let host = bare(host);
         if host.len() > self.host_bytes_max {
             return None;
         }
@@ -184,6 +182,27 @@ impl<V> RouteTable<V> {
         };
         self.hosts.get(&*host)
     }
+}
+
+/// The name in an authority. A name with a dot at its end is the same name (RFC 1034, section 3.1).
+fn bare(authority: &str) -> &str {
+    let host = without_port(authority);
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+/// That of `routes`, which lead to one stage, by which [`RouteTable::find`] finds it for `path` on `host`;
+/// `None` if none does.
+///
+/// This looks at all of them: `find` is for requests.
+pub fn matching_route<'a>(routes: &'a [Route], host: Option<&str>, path: &str) -> Option<&'a Route> {
+    let host = host.map(bare);
+    let has_host = |own: &str| host.is_some_and(|host| host.eq_ignore_ascii_case(own));
+    let leads = |route: &&Route| {
+        let covers = |rest: &str| rest.is_empty() || (route.below() && rest.starts_with('/'));
+        route.host().is_none_or(has_host) && path.strip_prefix(route.path()).is_some_and(covers)
+    };
+    let leading = routes.iter().filter(leads);
+    leading.max_by_key(|route| (route.host().is_some(), route.path().len(), !route.below()))
 }
 
 /// The `host` of `host[:port]`, with the brackets of an IPv6 address.

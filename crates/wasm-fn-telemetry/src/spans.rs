@@ -155,6 +155,7 @@ fn http(head: &RequestHead, method: &'static str, status: Option<u16>) -> Vec<Ke
         KeyValue::new("network.protocol.version", head.protocol),
     ];
     attributes.extend(status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))));
+    attributes.extend(head.route.iter().map(|route| KeyValue::new("http.route", route.to_string())));
     attributes.extend(head.host.iter().flat_map(|host| server(host, head.scheme.port())));
     attributes.extend(head.client.map(|client| KeyValue::new("client.address", client.to_string())));
     attributes.extend(

@@ -59,6 +59,8 @@ pub struct RequestHead {
     pub user_agent: Option<Box<str>>,
     /// The function and the stage that it came to; `None` if there is none.
     pub target: Option<(FunctionName, StageName)>,
+    /// The path of the route by which it came there, such as `/hello/*`.
+    pub route: Option<Box<str>>,
     /// What sent it.
     pub trigger: InvocationTrigger,
     /// Whether the canary of a rollout was chosen.

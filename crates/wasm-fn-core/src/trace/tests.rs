@@ -130,6 +130,7 @@ fn head(is_canary: bool) -> RequestHead {
         protocol: "1.1",
         user_agent: None,
         target: None,
+        route: None,
         trigger: InvocationTrigger::Http,
         is_canary,
         is_logged: false,

@@ -40,6 +40,28 @@ fn table(routes: &[&str]) -> RouteTable<()> {
 fn check(table: &RouteTable<()>, host: Option<&str>, path: &str, expected: Option<&str>) {
     let found = table.find(host, path).map(|stage| stage.function().to_string());
     assert_eq!(found.as_deref(), expected, "{host:?} {path:?}");
+    for stage in table.stages() {
+        let leads = matching_route(stage.routes(), host, path).is_some();
+        assert!(leads || expected != Some(stage.function().as_str()), "{host:?} {path:?}: {stage:?}");
+    }
+}
+
+#[test]
+fn the_route_that_leads_to_a_stage_is_told() {
+    let routes = ["/*", "/a", "/a/*", "/a/b/*", "example.com/a/*"];
+    let routes: Vec<Route> = routes.iter().map(|route| route.parse().unwrap()).collect();
+    for (host, path, expected) in [
+        (None, "/a", "/a"),
+        (None, "/a/", "/a/*"),
+        (None, "/a/b", "/a/b/*"),
+        (None, "/ab", "/*"),
+        (Some("other.example"), "/a/b/c", "/a/b/*"),
+        (Some("Example.com.:8080"), "/a/b/c", "example.com/a/*"),
+    ] {
+        let route = matching_route(&routes, host, path).map(ToString::to_string);
+        assert_eq!(route.as_deref(), Some(expected), "{host:?} {path}");
+    }
+    assert_eq!(matching_route(&routes[1..2], None, "/a/b"), None);
 }
 
 #[test]

@@ -192,7 +192,7 @@ impl<V: Invoke> Plane<V> {
         let stage = selected.version.stage();
         let target = Some((stage.function(), stage.name()));
         let is_canary = selected.canary().is_some();
-        recording.begin(request, arrival, Subject { target, trigger, is_canary })
+        recording.begin(request, arrival, Subject { target, routes: stage.routes(), trigger, is_canary })
     }
 
     /// The record of `request`, if it is to have one, which no version answers.
@@ -201,7 +201,8 @@ impl<V: Invoke> Plane<V> {
         request: &Request<RequestBody>,
         arrival: &Arrival,
     ) -> Option<Arc<RequestRecord>> {
-        let subject = Subject { target: None, trigger: InvocationTrigger::Http, is_canary: false };
+        let trigger = InvocationTrigger::Http;
+        let subject = Subject { target: None, routes: &[], trigger, is_canary: false };
         self.options.recording.as_ref()?.begin(request, arrival, subject)
     }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
 use wasm_fn_core::{
-    FunctionName, InvocationTrigger, RequestHead, RequestRecord, RunRecord, Sampler, StageName, TraceId,
-    TraceOrigin, TraceParent, TraceState,
+    FunctionName, InvocationTrigger, RequestHead, RequestRecord, Route, RunRecord, Sampler, StageName,
+    TraceId, TraceOrigin, TraceParent, TraceState, normal_path,
 };
+use wasm_fn_router::matching_route;
 
 use super::{body::RequestBody, head};
 use crate::{options::RequestRecording, session::Arrival};
@@ -24,6 +25,8 @@ const NAME_BYTES_MAX: usize = 256;
 /// Where a request came to.
 pub(super) struct Subject<'a> {
     pub(super) target: Option<(&'a FunctionName, &'a StageName)>,
+    /// The routes that lead there.
+    pub(super) routes: &'a [Route],
     pub(super) trigger: InvocationTrigger,
     /// Whether the canary of a comparison answers.
     pub(super) is_canary: bool,
@@ -102,7 +105,9 @@ fn describe(
     subject: &Subject<'_>,
     is_logged: bool,
 ) -> RequestHead {
-    let Subject { target, trigger, is_canary } = *subject;
+    let Subject { target, routes, trigger, is_canary } = *subject;
+    let host = head::host(request);
+    let route = matching_route(routes, host, &normal_path(request.uri().path()));
     let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     RequestHead {
         request_id: arrival.id.bits(),
@@ -110,7 +115,7 @@ fn describe(
         method: request.method().as_str().into(),
         path: beginning(request.uri().path(), PATH_BYTES_MAX),
         scheme: arrival.scheme,
-        host: head::host(request).map(|host| beginning(host, NAME_BYTES_MAX)),
+        host: host.map(|host| beginning(host, NAME_BYTES_MAX)),
         client: (trigger == InvocationTrigger::Http).then(|| arrival.client.ip()),
         protocol: match request.version() {
             Version::HTTP_2 => "2",
@@ -119,6 +124,7 @@ fn describe(
         },
         user_agent: user_agent.map(|text| beginning(text, NAME_BYTES_MAX)),
         target: target.map(|(function, stage)| (function.clone(), stage.clone())),
+        route: route.map(|route| format!("{}{}", route.path(), if route.below() { "/*" } else { "" }).into()),
         trigger,
         is_canary,
         is_logged,
