@@ -1,6 +1,11 @@
 //! Traces, logs and the access log, as a collector and people get them.
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use http::StatusCode;
 use rustix::process::Signal;
@@ -24,6 +29,9 @@ use crate::harness::{
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
+
+/// How long the collector of others may take for a batch.
+const BATCH_MAX: Duration = Duration::from_secs(5);
 
 /// `serve` that sends its telemetry to `endpoint` at once.
 fn telling(folder: &Folder, endpoint: &str, args: &[&str]) -> Command {
@@ -88,6 +96,7 @@ async fn request_is_a_span_with_its_parts() {
         ("http.response.status_code", "200"),
         ("url.path", "/fetch"),
         ("url.scheme", "http"),
+        ("http.route", "/fetch/*"),
         ("client.address", "127.0.0.1"),
         ("server.address", "127.0.0.1"),
         ("server.port", &node.listen.port().to_string()),
@@ -96,7 +105,6 @@ async fn request_is_a_span_with_its_parts() {
         ("faas.version", "v1"),
         ("faas.trigger", "http"),
         ("faas.invocation_id", answer.header("wasm-fn-request-id")),
-        ("http.route", "/fetch/*"),
         ("wasm_fn.stage", "live"),
         ("wasm_fn.outcome", "success"),
         ("error.type", ""),
@@ -428,7 +436,8 @@ async fn collector_of_others_takes_the_telemetry() {
         };
         let endpoint = if protocol == "grpc" { &grpc } else { &http };
         let mut command = telling(&folder, &format!("http://{endpoint}"), &[]);
-        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
+        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol).env("OTEL_BSP_MAX_QUEUE_SIZE", "10");
+        command.env("OTEL_EXPORTER_OTLP_TIMEOUT", BATCH_MAX.as_millis().to_string());
         let node = Node::start_as(&mut command, folder.clone()).await;
         node.deploy_with("hello", "hello-v1", json!({})).await;
         let taken = async {
@@ -439,5 +448,25 @@ async fn collector_of_others_takes_the_telemetry() {
         patiently("telemetry that was taken", taken).await;
         said("faas.invocation_id").await;
         said("node is listening").await;
+
+        // One that stops in the middle of it all is only a collector that hangs: requests go on, and once it
+        // goes on too, so does the telemetry.
+        rotel.signal(Signal::STOP);
+        let sent = items(&node, "traces", "sent").await;
+        let lost = async {
+            while items(&node, "traces", "dropped").await + items(&node, "traces", "failed").await == 0 {
+                let began = Instant::now();
+                node.http.get("/hello").await.ok();
+                assert!(began.elapsed() < BATCH_MAX, "a request waited for the collector");
+            }
+        };
+        patiently("spans that are lost", lost).await;
+        rotel.signal(Signal::CONT);
+        let goes_on = async {
+            while items(&node, "traces", "sent").await <= sent {
+                node.http.get("/hello").await.ok();
+            }
+        };
+        patiently("spans that are taken again", goes_on).await;
     }
 }
