@@ -325,3 +325,6 @@ impl Drop for Screen {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
