@@ -1,11 +1,19 @@
-//! What nodes tell by themselves: streams that are opened again when they end.
+//! What nodes tell by themselves: streams that are opened again when they end. A node of a version without
+//! streams is asked again and again instead.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::de::DeserializeOwned;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 use wasm_fn_api as api;
 
-use crate::client::{Client, ClientError, Lines};
+use crate::{
+    client::{Client, ClientError, Lines},
+    commands::functions,
+};
+
+/// How often a node without streams is asked.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// The stream of all functions, put together.
 pub(in crate::commands) struct Functions<'a> {
@@ -16,6 +24,7 @@ pub(in crate::commands) struct Functions<'a> {
     /// Functions of which the stream has told since it was opened.
     told: Vec<String>,
     revision: u64,
+    asking: Asking,
 }
 
 /// One function.
@@ -32,7 +41,12 @@ pub(in crate::commands) struct Statuses<'a> {
     events: Events<'a>,
     client: &'a Client,
     path: String,
+    asking: Asking,
 }
+
+/// When a node without streams is asked next; `None` as long as none is known to be without.
+#[derive(Default)]
+struct Asking(Option<Interval>);
 
 /// Events of one address.
 struct Events<'a> {
@@ -49,6 +63,32 @@ enum Told<T> {
     First(T),
     /// Another one.
     More(T),
+}
+
+impl Asking {
+    /// Begins, if `error` says that the node has no stream. Otherwise gives it back.
+    fn begin(&mut self, error: ClientError) -> Result<(), ClientError> {
+        match error {
+            ClientError::Refused(problem) if problem.code == "not-found" => {
+                let mut ticks = interval(ASK_EVERY);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                self.0 = Some(ticks);
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+
+    /// Waits until the node is to be asked; `false` at once if it has streams.
+    async fn is_due(&mut self) -> bool {
+        match &mut self.0 {
+            Some(ticks) => {
+                ticks.tick().await;
+                true
+            }
+            None => false,
+        }
+    }
 }
 
 impl<'a> Events<'a> {
@@ -97,6 +137,7 @@ impl<'a> Functions<'a> {
             known: BTreeMap::new(),
             told: Vec::new(),
             revision: 0,
+            asking: Asking::default(),
         }
     }
 
@@ -107,7 +148,22 @@ impl<'a> Functions<'a> {
     /// Dropping the future loses nothing.
     pub(in crate::commands) async fn next(&mut self) -> Result<Vec<String>, ClientError> {
         loop {
-            let changes = match self.events.next::<api::FunctionChanges>().await? {
+            if self.asking.is_due().await {
+                let is_first = !self.complete;
+                let changed = self.compare(functions::all(self.events.client).await?);
+                if is_first || !changed.is_empty() {
+                    return Ok(changed);
+                }
+                continue;
+            }
+            let told = match self.events.next::<api::FunctionChanges>().await {
+                Ok(told) => told,
+                Err(error) => {
+                    self.asking.begin(error)?;
+                    continue;
+                }
+            };
+            let changes = match told {
                 Told::First(changes) => {
                     // What was deleted meanwhile is not told of.
                     self.told.clear();
@@ -160,6 +216,26 @@ impl<'a> Functions<'a> {
         Some(told)
     }
 
+    /// Takes `list` in place of what is known. Returns the names of all that differ.
+    fn compare(&mut self, list: api::FunctionList) -> Vec<String> {
+        let before = std::mem::take(&mut self.known);
+        let is_first = !std::mem::replace(&mut self.complete, true);
+        self.revision = list.revision;
+        let known = |summary: api::FunctionSummary| {
+            let name = summary.function.clone();
+            (name, Known { summary, latency_p50_ms: None, latency_p99_ms: None })
+        };
+        self.known = list.functions.into_iter().map(known).collect();
+        let is_new = |(name, now): &(&String, &Known)| {
+            is_first || before.get(*name).is_none_or(|before| before.summary != now.summary)
+        };
+        let gone = before.keys().filter(|name| !self.known.contains_key(*name));
+        let mut changed: Vec<_> =
+            self.known.iter().filter(is_new).map(|(name, _)| name).chain(gone).cloned().collect();
+        changed.sort_unstable();
+        changed
+    }
+
     /// All functions, by name.
     pub(in crate::commands) fn known(&self) -> impl Iterator<Item = &Known> + Clone {
         self.known.values()
@@ -175,10 +251,11 @@ impl<'a> Functions<'a> {
 impl<'a> Statuses<'a> {
     pub(in crate::commands) fn new(client: &'a Client, function: &str) -> Self {
         let path = format!("/v1/functions/{function}");
-        Self { events: Events::new(client, format!("{path}/watch")), client, path }
+        let events = Events::new(client, format!("{path}/watch"));
+        Self { events, client, path, asking: Asking::default() }
     }
 
-    /// Waits until the status of the function is another one.
+    /// Waits until the status of the function is another one, or may be, if the node does not tell.
     ///
     /// # Errors
     /// There is no such function, or the node does not answer. After an error that is passing, this may be
@@ -187,11 +264,20 @@ impl<'a> Statuses<'a> {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(in crate::commands) async fn next(&mut self) -> Result<api::FunctionStatus, ClientError> {
-        let (Told::First(event) | Told::More(event)) = self.events.next().await?;
-        match event {
-            api::FunctionEvent::Status { status } => Ok(*status),
-            // The node's own words, unless the function is there again.
-            api::FunctionEvent::Deleted { .. } => self.client.get(&self.path).await,
+        loop {
+            if self.asking.is_due().await {
+                return self.client.get(&self.path).await;
+            }
+            match self.events.next().await {
+                Ok(Told::First(event) | Told::More(event)) => {
+                    return match event {
+                        api::FunctionEvent::Status { status } => Ok(*status),
+                        // The node's own words, unless the function is there again.
+                        api::FunctionEvent::Deleted { .. } => self.client.get(&self.path).await,
+                    };
+                }
+                Err(error) => self.asking.begin(error)?,
+            }
         }
     }
 }

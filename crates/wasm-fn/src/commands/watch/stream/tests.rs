@@ -135,3 +135,52 @@ async fn a_function_that_is_deleted_is_refused_in_the_words_of_the_node() {
     let error = statuses.next().await.unwrap_err();
     assert!(matches!(&error, ClientError::Refused(problem) if problem.code == "no-such-function"), "{error}");
 }
+
+/// What a node of a version without streams answers to their addresses.
+fn not_found() -> String {
+    json_answer(
+        "404 Not Found",
+        &json!({ "title": "the path does not exist", "status": 404, "code": "not-found",
+            "detail": "there is no such path, expected one of those in /openapi.json" }),
+    )
+}
+
+fn json_answer(status: &str, body: &serde_json::Value) -> String {
+    let body = body.to_string();
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+}
+
+#[tokio::test]
+async fn a_node_without_streams_is_asked_for_a_function() {
+    let status = |revision: u64| {
+        let status = json!({ "function": "hello", "revision": revision, "latest": "v1", "stages": [] });
+        json_answer("200 OK", &status)
+    };
+    let client = client(vec![not_found(), status(1), status(2)]).await;
+    let mut statuses = Statuses::new(&client, "hello");
+    assert_eq!(statuses.next().await.unwrap().revision, 1);
+    assert_eq!(statuses.next().await.unwrap().revision, 2);
+    // Nothing answers any more, which may pass.
+    assert!(statuses.next().await.unwrap_err().is_passing());
+}
+
+#[tokio::test]
+async fn a_node_without_streams_is_asked_for_all_functions_until_one_differs() {
+    let list = |functions: &[serde_json::Value]| {
+        json_answer("200 OK", &json!({ "revision": 1, "functions": functions, "more": false }))
+    };
+    let mut other = summary("b");
+    other["latest"] = json!("v2");
+    let client = client(vec![
+        not_found(),
+        list(&[summary("a"), summary("b")]),
+        list(&[summary("a"), summary("b")]),
+        list(&[other.clone()]),
+    ])
+    .await;
+    let mut functions = Functions::new(&client);
+    assert_eq!(functions.next().await.unwrap(), ["a", "b"]);
+    assert_eq!(functions.next().await.unwrap(), ["a", "b"], "one is gone, and the other has changed");
+    assert_eq!(names(&functions), ["b"]);
+}
