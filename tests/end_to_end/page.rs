@@ -6,7 +6,14 @@ use http::Method;
 use serde_json::{Value, json};
 
 use self::browser::Browser;
-use crate::harness::{Node, client::Origin, patiently};
+use crate::{
+    harness::{Folder, Node, client::Origin, patiently},
+    logging_in,
+};
+
+/// When the first row of a list is there, milliseconds after the page was asked for.
+const ROWS_AT: &str = "const done = arguments[0]; const look = () => document.querySelector('.rows .frow') \
+                       ? done(performance.now()) : setTimeout(look, 5); look()";
 
 /// A token with `role`.
 async fn token(node: &Node, name: &str, role: &str) -> String {
@@ -39,6 +46,14 @@ async fn person_sees_why_a_canary_failed_and_aborts_another() {
     browser.log_in(&node, &node.token).await;
     browser.says("a", "shop").await;
     browser.is_accessible().await;
+    // The list is there once the node has sent it, and not only when it would be arranged again.
+    let mut soonest = f64::INFINITY;
+    for _ in 0..5 {
+        browser.client.refresh().await.unwrap();
+        let seen = browser.client.execute_async(ROWS_AT, vec![]).await.unwrap();
+        soonest = soonest.min(seen.as_f64().unwrap());
+    }
+    assert!(soonest < 1500.0, "the list was there after {soonest} ms");
     let filter = browser.find("//input[@type='search']").await;
     filter.send_keys("hel").await.unwrap();
     browser.says("p", "1 of 2 functions").await;

@@ -82,7 +82,8 @@ export async function functions(main, signal, parameters) {
     }
   }
 
-  const arranged = { at: 0, timer: null };
+  // The first time at once.
+  const arranged = { at: -Infinity, timer: null };
   const later = () => {
     if (arranged.timer || signal.aborted) return;
     arranged.timer = setTimeout(() => {
