@@ -27,14 +27,14 @@ fn folder() -> PathBuf {
 }
 
 /// Whether the issuer can be started.
-fn installed(test: &str) -> bool {
+pub(crate) fn installed(test: &str) -> bool {
     let mut command = Command::new("node");
     command.args(["--input-type=module", "--eval", "import 'oidc-provider'"]).current_dir(folder());
     starts(&mut command, "npm's oidc-provider (see .ci/run)", test)
 }
 
 /// An issuer whose ID tokens and codes live for so many seconds, and its identifier.
-async fn issuer(id_token_s: u32, code_s: u32) -> (Process, String) {
+pub(crate) async fn issuer(id_token_s: u32, code_s: u32) -> (Process, String) {
     let mut command = Command::new("node");
     command.arg("issuer.mjs").args([id_token_s.to_string(), code_s.to_string()]);
     let process = Process::spawn(command.current_dir(folder()).stdin(Stdio::null()).stdout(Stdio::null()));
@@ -53,7 +53,7 @@ fn config(issuer: &str, login: &str) -> String {
 const LOGIN: &str = "login = { client_id = \"wasm-fn\", scopes = [\"openid\", \"offline_access\"] }";
 
 /// A node on which people log in at `issuer`.
-async fn node(issuer: &str) -> Node {
+pub(crate) async fn node(issuer: &str) -> Node {
     let folder = Folder::new();
     folder.write("node.toml", config(issuer, LOGIN));
     Node::start_on(folder, &["--config", "node.toml"]).await

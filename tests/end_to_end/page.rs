@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use self::browser::Browser;
 use crate::{
-    harness::{Folder, Node, client::Origin, patiently},
+    harness::{Node, client::Origin, patiently},
     logging_in,
 };
 
@@ -172,6 +172,47 @@ async fn viewer_is_refused_and_a_revoked_token_ends_the_session() {
     browser.find("//input[@id='token']").await;
     browser.client.refresh().await.unwrap();
     browser.find("//input[@id='token']").await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn person_logs_in_at_an_issuer_and_comes_back() {
+    let test = "person_logs_in_at_an_issuer_and_comes_back";
+    let Some(browser) = Browser::start(test).await else { return };
+    if !logging_in::installed(test) {
+        return;
+    }
+    let (_issuer, url) = logging_in::issuer(3600, 600).await;
+    let node = logging_in::node(&url).await;
+    node.deploy_with("hello", "hello-v1", json!({})).await;
+    let log_in = async |user: &str| {
+        browser.press(&format!("Log in at {url}")).await;
+        browser.find("//input[@name='login']").await.send_keys(user).await.unwrap();
+        browser.find("//input[@name='password']").await.send_keys("any").await.unwrap();
+        browser.press("Sign-in").await;
+        browser.press("Continue").await;
+    };
+    browser.open(&node, "/functions/hello").await;
+    browser.find(&format!("//button[.='Log in at {url}']")).await;
+    browser.is_accessible().await;
+    // Somebody who changes their mind.
+    browser.press(&format!("Log in at {url}")).await;
+    browser.says("a", "Cancel").await.click().await.unwrap();
+    browser.says("p", "End-User aborted interaction").await;
+    // Somebody for whom no rule is.
+    log_in("bob").await;
+    browser.find("//p[@id='login-failed' and contains(., 'rule')]").await;
+    browser.client.delete_all_cookies().await.unwrap();
+    // Ann comes back to where she was, under her own name, and the address keeps no code.
+    log_in("ann").await;
+    browser.says("h1", "hello").await;
+    browser.says("span", "people/ann (deployer)").await;
+    let address = browser.client.current_url().await.unwrap();
+    assert_eq!(address.as_str(), format!("http://{}/ui/#/functions/hello", node.admin));
+    // A code that came from elsewhere, for a login that did not begin here, is nothing.
+    browser.press("Log out").await;
+    browser.client.goto(&format!("http://{}/ui/?code=stolen&state=x", node.admin)).await.unwrap();
+    browser.says("p", "a login that did not begin in this window").await;
     browser.close().await;
 }
 

@@ -26,6 +26,9 @@ use crate::{
 /// How many uploads may run at once. More are refused.
 const UPLOADS_MAX: usize = 16;
 
+/// For how many logins issuers may be asked at once. More are refused: nobody has shown a token by then.
+const LOGINS_MAX: usize = 8;
+
 /// How many streams of changes may be open at once. More are refused.
 const STREAMS_MAX: usize = 128;
 
@@ -71,6 +74,8 @@ pub struct Admin<H: Host, S> {
     pub(crate) series: Arc<Series>,
     /// The sessions of the page.
     pub(crate) sessions: Sessions,
+    /// The right to ask an issuer for a login.
+    pub(crate) logins: Semaphore,
     /// How often clients may show wrong tokens.
     failures: Mutex<FailureLimit>,
     /// Whether the node is stopping. Answers that would otherwise never end watch it.
@@ -115,6 +120,7 @@ impl<H: Host, S: Store> Admin<H, S> {
             metric_series: SeriesBound::default(),
             series,
             sessions: Sessions::default(),
+            logins: Semaphore::new(LOGINS_MAX),
             failures,
             stopping,
         })

@@ -162,15 +162,22 @@ impl<H: Host, S: Store> Guard<H, S> {
                 Err(error) => ApiError::wrong_token(&error),
             },
         };
+        Err(Self::wrong(admin, peer, error))
+    }
+
+    /// Records that somebody at `peer` has shown something wrong, which `error` says. Those who did so too
+    /// often are told to wait instead.
+    pub(crate) fn wrong(admin: &Admin<H, S>, peer: Option<SocketAddr>, error: ApiError) -> ApiError {
+        let control = &admin.control;
         if let Some(peer) = peer {
             let (mut failures, now_ms) = (admin.failures(), control.now().0);
             if let Err(wait_s) = failures.check(peer.ip(), now_ms) {
-                return Err(ApiError::too_many_failures(wait_s));
+                return ApiError::too_many_failures(wait_s);
             }
             failures.failed(peer.ip(), now_ms);
         }
         control.refused(None, address(peer), "wrong token".to_owned());
-        Err(error)
+        error
     }
 }
 

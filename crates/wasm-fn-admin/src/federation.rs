@@ -7,8 +7,21 @@ use wasm_fn_control::{Actor, Proof};
 
 use crate::ClientIdentity;
 
-/// The answer to the question who shows a token of an issuer.
-pub type Vouching<'a> = Pin<Box<dyn Future<Output = Result<Actor, Untrusted>> + Send + 'a>>;
+/// An answer of an issuer: for one, who shows a token of it.
+pub type Vouching<'a, T = Actor> = Pin<Box<dyn Future<Output = Result<T, Untrusted>> + Send + 'a>>;
+
+/// A login at an issuer that is under way in a browser.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BrowserLogin {
+    /// The issuer, as it is configured.
+    pub issuer: String,
+    /// Where the issuer sends the browser back to.
+    pub redirect_uri: String,
+    /// By which the browser knows its own login again.
+    pub state: String,
+    /// The secret of the login.
+    pub verifier: String,
+}
 
 /// Issuers whose tokens the API accepts beside the node's own. The API does not know how they are verified.
 pub trait TokenIssuers: fmt::Debug + Send + Sync {
@@ -17,9 +30,22 @@ pub trait TokenIssuers: fmt::Debug + Send + Sync {
 
     /// Who shows `token` at `now_ms`.
     fn actor<'a>(&'a self, token: &'a str, now_ms: u64) -> Vouching<'a>;
+
+    /// Where the browser has to go for `login`.
+    fn begin_login<'a>(&'a self, login: &'a BrowserLogin) -> Vouching<'a, String>;
+
+    /// The token for the `code` with which the browser of `login` came back.
+    fn finish_login<'a>(&'a self, login: &'a BrowserLogin, code: &'a str) -> Vouching<'a, String>;
 }
 
-/// Why a token of an issuer is not accepted.
+/// Hides the secret.
+impl fmt::Debug for BrowserLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrowserLogin").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+/// Why a token of an issuer, or a login there, is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Untrusted {
     /// It is wrong.

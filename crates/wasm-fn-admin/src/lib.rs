@@ -32,7 +32,7 @@ mod fake;
 
 pub use admin::{Admin, AdminOptions};
 pub use client_certificate::ClientIdentity;
-pub use federation::{CertificateRule, TokenIssuers, Untrusted, Vouching};
+pub use federation::{BrowserLogin, CertificateRule, TokenIssuers, Untrusted, Vouching};
 pub use handlers::metrics::{CertificateExpiry, NodeCertificates, TelemetryCount, TelemetrySource};
 use problem::ApiError;
 pub use strategy::check_release;

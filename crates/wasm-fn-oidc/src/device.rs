@@ -1,5 +1,5 @@
-//! Logging in at an issuer by the OAuth 2.0 Device Authorization Grant (RFC 8628): the user confirms a code
-//! in any browser, and the program asks the issuer until that is done.
+//! Logging in at an issuer: what both ways have in common, and the OAuth 2.0 Device Authorization Grant (RFC
+//! 8628), where the user confirms a code in any browser, and the program asks the issuer until that is done.
 
 mod answer;
 mod polling;
@@ -15,6 +15,9 @@ pub use polling::{PollAnswer, Polling};
 /// The grant, as requests to the token endpoint name it (RFC 8628, section 3.4).
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 
+/// The name of the grant.
+const GRANT: &str = "device authorization grant (RFC 8628)";
+
 /// Most characters of what is said of an answer that cannot be read.
 const REASON_CHARS_MAX: usize = 200;
 
@@ -25,12 +28,14 @@ pub enum GrantError {
     #[error(transparent)]
     Fetch(#[from] FetchError),
     /// The issuer has no such grant.
-    #[error("{issuer} has no {endpoint}, expected an issuer with the device authorization grant (RFC 8628)")]
+    #[error("{issuer} has no {endpoint}, expected an issuer with the {grant}")]
     NoEndpoint {
         /// The issuer.
         issuer: String,
         /// The name of the endpoint that it lacks.
         endpoint: &'static str,
+        /// What it would be for.
+        grant: &'static str,
     },
     /// The issuer refuses.
     #[error("{issuer} refuses with {code}{description}")]
@@ -73,14 +78,14 @@ impl GrantError {
 
 /// A public client of an issuer, which has no secret: a program that people log in with.
 #[derive(Clone, Debug)]
-pub struct DeviceClient {
+pub struct LoginClient {
     http: IssuerClient,
     issuer: IssuerUrl,
-    client_id: String,
-    discovery: Discovery,
+    pub(crate) client_id: String,
+    pub(crate) discovery: Discovery,
 }
 
-impl DeviceClient {
+impl LoginClient {
     /// Asks `issuer` where a client with this id logs in.
     ///
     /// # Errors
@@ -149,8 +154,7 @@ impl DeviceClient {
             ("refresh_token", refresh_token),
             ("client_id", self.client_id.as_str()),
         ];
-        let answer = self.ask(&self.token_endpoint()?, &form).await?;
-        answer.map_err(|refusal| refusal.into_error(&self.issuer))
+        self.tokens(&self.token_endpoint()?, &form).await
     }
 
     /// Revokes `refresh_token` (RFC 7009, section 2.1). Returns `false` if the issuer has no place for that.
@@ -172,12 +176,27 @@ impl DeviceClient {
         }
     }
 
+    /// The answer of the token endpoint at `place` to `form`.
+    pub(crate) async fn tokens(&self, place: &Uri, form: &[(&str, &str)]) -> Result<TokenSet, GrantError> {
+        self.ask(place, form).await?.map_err(|refusal| refusal.into_error(&self.issuer))
+    }
+
     fn token_endpoint(&self) -> Result<Uri, GrantError> {
         self.endpoint(self.discovery.token_endpoint.as_deref(), "token endpoint")
     }
 
     fn endpoint(&self, place: Option<&str>, endpoint: &'static str) -> Result<Uri, GrantError> {
-        let absent = || GrantError::NoEndpoint { issuer: self.issuer.to_string(), endpoint };
+        self.endpoint_for(place, endpoint, GRANT)
+    }
+
+    /// The `endpoint` at `place`, which `grant` needs.
+    pub(crate) fn endpoint_for(
+        &self,
+        place: Option<&str>,
+        endpoint: &'static str,
+        grant: &'static str,
+    ) -> Result<Uri, GrantError> {
+        let absent = || GrantError::NoEndpoint { issuer: self.issuer.to_string(), endpoint, grant };
         Ok(self.issuer.endpoint(place.ok_or_else(absent)?)?)
     }
 

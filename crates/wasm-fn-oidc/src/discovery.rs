@@ -43,6 +43,9 @@ pub struct Discovery {
     issuer: String,
     /// Where its keys are.
     pub jwks_uri: String,
+    /// Where a browser is sent to log in (RFC 6749, section 3.1).
+    #[serde(default)]
+    pub authorization_endpoint: Option<String>,
     /// Where a device asks for a code for its user (RFC 8628, section 4).
     #[serde(default)]
     pub device_authorization_endpoint: Option<String>,

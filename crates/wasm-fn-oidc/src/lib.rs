@@ -6,9 +6,9 @@
 //! its discovery document (OpenID Connect Discovery 1.0, section 4), are kept, and are fetched again
 //! when they get old or when a token names another.
 //!
-//! [`DeviceClient`] is the other side: a program by which somebody logs in at an issuer, by the Device
-//! Authorization Grant (RFC 8628). [`Polling`] decides when to ask the issuer again, and what its answers
-//! mean.
+//! [`LoginClient`] is the other side: a program by which somebody logs in at an issuer. In a terminal that is
+//! the Device Authorization Grant (RFC 8628), where [`Polling`] decides when to ask the issuer again, and
+//! what its answers mean. In a browser, which the issuer sends back with a code, it is a [`Redirection`].
 //!
 //! Invariants: no algorithm is used that the configuration does not list, and none can be listed whose keys
 //! are not public; nothing is believed of a token before its signature was verified, except which issuer and
@@ -22,13 +22,15 @@ mod discovery;
 mod issuer;
 mod issuers;
 mod key_set;
+mod redirection;
 mod tokens;
 
 pub use algorithm::{SignatureAlgorithm, SignatureAlgorithmError};
-pub use device::{DeviceClient, DeviceCode, GrantError, PollAnswer, Polling};
+pub use device::{DeviceCode, GrantError, LoginClient, PollAnswer, Polling};
 pub use discovery::{Discovery, FetchError, IssuerClient, IssuerUrl, IssuerUrlError};
 pub use issuer::IssuerOptions;
 pub use issuers::{Issuers, OidcError, Proven, is_jwt};
+pub use redirection::Redirection;
 pub use tokens::{Bearer, TokenSet, UnsuitableTokens};
 
 #[cfg(test)]

@@ -5,6 +5,9 @@
 
 const KEY = "wasm-fn-session-key";
 
+// What a login at an issuer began with, until the issuer has sent the browser back to this window.
+const LOGIN = "wasm-fn-login";
+
 // A refusal or a failure, with what the node said.
 export class Problem extends Error {
   constructor(status, problem) {
@@ -55,6 +58,30 @@ export const read = (path, signal) => api("GET", path, undefined, signal);
 
 export async function logIn(token) {
   const { key } = await api("POST", "/ui/session", { token });
+  localStorage.setItem(KEY, key);
+}
+
+export async function logInAt(issuer) {
+  const { url, state, verifier } = await api("POST", "/ui/login", { issuer });
+  sessionStorage.setItem(LOGIN, JSON.stringify({ issuer, state, verifier, place: location.hash }));
+  location.assign(url);
+}
+
+// Ends a login at an issuer, if one has just sent the browser back.
+export async function comeBack() {
+  const said = new URLSearchParams(location.search);
+  if (!said.has("code") && !said.has("error")) return;
+  const begun = JSON.parse(sessionStorage.getItem(LOGIN) ?? "{}");
+  sessionStorage.removeItem(LOGIN);
+  history.replaceState(null, "", `/ui/${begun.place ?? ""}`);
+  if (!begun.state || begun.state !== said.get("state")) {
+    throw new Problem(0, { detail: "the issuer answers a login that did not begin in this window, expected its own" });
+  }
+  if (said.has("error")) {
+    throw new Problem(0, { detail: `${begun.issuer} refuses: ${said.get("error_description") ?? said.get("error")}` });
+  }
+  const { issuer, verifier } = begun;
+  const { key } = await api("POST", "/ui/login/code", { issuer, verifier, code: said.get("code") ?? "" });
   localStorage.setItem(KEY, key);
 }
 

@@ -1,7 +1,7 @@
 // The page: who is logged in, which view is shown, and what every view needs.
 
 import { h, put, say } from "./dom.js";
-import { logIn, logOut, loggedIn, read, session } from "./node.js";
+import { comeBack, logIn, logInAt, logOut, loggedIn, read, session } from "./node.js";
 import { functions } from "./views/functions.js";
 import { fn } from "./views/function.js";
 import { logs } from "./views/logs.js";
@@ -77,6 +77,16 @@ function login(problem) {
   const token = h("input", { type: "password", id: "token", autocomplete: "off", required: true, spellcheck: "false" });
   const failed = h("p", { class: "bad", role: "alert", id: "login-failed" }, problem ? problem.message : "");
   const submit = h("button", {}, "Log in");
+  const issuers = h("div", { class: "buttons" });
+  const { signal } = leave;
+  read("/v1/login", signal).then((offered) => put(issuers, offered.issuers.map(({ issuer }) =>
+    h("button", { type: "button", onclick: (event) => {
+      event.target.disabled = true;
+      logInAt(issuer).catch((error) => {
+        say(failed, error.message);
+        event.target.disabled = false;
+      });
+    } }, `Log in at ${issuer}`))), () => {});
   put(main, h("form", { class: "login", onsubmit: async (event) => {
     event.preventDefault();
     submit.disabled = true;
@@ -89,7 +99,7 @@ function login(problem) {
       token.focus();
     }
   } },
-  h("h1", {}, "Log in"),
+  h("h1", {}, "Log in"), issuers,
   h("p", { class: "dim" }, "Paste a token of this node once, such as one of ", h("code", {}, "wasm-fn tokens create NAME --role viewer"),
     ". What you see and may do here is what the token may. The session ends after 12 hours, or with the token."),
   h("label", {}, "Token", token), submit, failed));
@@ -156,5 +166,4 @@ addEventListener("keydown", (event) => {
 });
 addEventListener("error", (event) => event.error && alarm(event.error));
 addEventListener("unhandledrejection", (event) => alarm(event.reason));
-if (loggedIn()) start().catch((error) => error.status === 401 || login(error));
-else login();
+comeBack().then(() => (loggedIn() ? start().catch((error) => error.status === 401 || login(error)) : login()), login);

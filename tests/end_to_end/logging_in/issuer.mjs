@@ -16,9 +16,10 @@ const configuration = {
       client_id: "wasm-fn",
       application_type: "native",
       token_endpoint_auth_method: "none",
-      grant_types: ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"],
-      redirect_uris: [],
-      response_types: [],
+      grant_types: ["urn:ietf:params:oauth:grant-type:device_code", "authorization_code", "refresh_token"],
+      // On the loopback interface any port will do (RFC 8252, section 7.3).
+      redirect_uris: ["http://127.0.0.1/ui/"],
+      response_types: ["code"],
     },
   ],
   claims: { openid: ["sub", "groups"] },

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use http::StatusCode;
 
 use super::ApiError;
+use crate::Untrusted;
 
 impl ApiError {
     /// A browser sends a request for another site.
@@ -12,6 +13,17 @@ impl ApiError {
         let title = "the request comes from another origin";
         Self::new(StatusCode::FORBIDDEN, "cross-origin", title, detail)
             .help("open the page at the address of the node, and do it there")
+    }
+
+    /// A login at an issuer does not go on.
+    pub(crate) fn not_logged_in(why: Untrusted) -> Self {
+        match why {
+            Untrusted::Refused(reason) => {
+                Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "nobody is logged in", reason)
+                    .help("log in again, or paste a token; what issuers have to know is in `[[serve.oidc]]`")
+            }
+            Untrusted::Unavailable(reason) => Self::no_keys(reason),
+        }
     }
 
     pub(crate) fn session_over() -> Self {

@@ -141,3 +141,22 @@ async fn wrong_tokens_begin_no_session_and_are_told_to_wait() {
     assert_eq!(api.plain("POST", "/ui/session", &[SITE], "{}").await.problem().1, "invalid-request");
     api.log_in().await;
 }
+
+#[tokio::test]
+async fn login_at_an_issuer_begins_only_from_the_page_and_where_it_is_offered() {
+    let api = Api::start().await;
+    let own = format!("http://{}", api.address);
+    let begin = async |fields: Fields<'_>, issuer: &str| {
+        api.plain("POST", "/ui/login", fields, &json!({ "issuer": issuer }).to_string()).await
+    };
+    let elsewhere = begin(&[("origin", "https://evil.example")], "https://id.example.com").await;
+    assert_eq!(elsewhere.problem().1, "cross-origin");
+    // Where to come back to is what the browser says, which has to say something.
+    assert_eq!(begin(&[SITE], "https://id.example.com").await.problem().1, "cross-origin");
+    let other = begin(&[SITE, ("origin", &own)], "https://evil.example").await;
+    assert_eq!(other.problem(), (400, "invalid-request".to_owned()));
+    assert!(other.text.contains("https://id.example.com"), "it says which there are: {}", other.text);
+    let body = json!({ "issuer": "https://evil.example", "verifier": "v", "code": "c" }).to_string();
+    let code = api.plain("POST", "/ui/login/code", &[SITE, ("origin", &own)], &body).await;
+    assert_eq!(code.problem().1, "invalid-request");
+}

@@ -39,9 +39,9 @@ fn code(issuer: &TestIssuer) -> Value {
     })
 }
 
-async fn client(issuer: &TestIssuer) -> DeviceClient {
+async fn client(issuer: &TestIssuer) -> LoginClient {
     let url = issuer.url.parse().unwrap();
-    DeviceClient::discover(http(), url, "wasm-fn".to_owned()).await.unwrap()
+    LoginClient::discover(http(), url, "wasm-fn".to_owned()).await.unwrap()
 }
 
 fn scopes() -> Vec<String> {

@@ -1,7 +1,7 @@
 //! A user's login while a command runs: it is renewed before its token expires.
 
 use tokio::sync::Mutex;
-use wasm_fn_oidc::{DeviceClient, GrantError, IssuerClient, IssuerUrlError, TokenSet};
+use wasm_fn_oidc::{GrantError, IssuerClient, IssuerUrlError, LoginClient, TokenSet};
 
 use crate::{
     config::{CredentialsError, CredentialsFile, Login, NodeAddress, StoredLogin, Token},
@@ -139,7 +139,7 @@ impl Session {
         }
         let issuer = login.issuer.parse().map_err(|source| SessionError::Issuer { node: node(), source })?;
         let renewed = async {
-            let client = DeviceClient::discover(self.issuer.clone(), issuer, login.client_id.clone()).await?;
+            let client = LoginClient::discover(self.issuer.clone(), issuer, login.client_id.clone()).await?;
             let tokens = client.refresh(refresh_token).await?;
             let bearer = tokens.bearer(client.issuer(), &login.audience)?;
             Ok((tokens, bearer))

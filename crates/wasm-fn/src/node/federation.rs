@@ -4,11 +4,12 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use wasm_fn_access::ClaimRules;
-use wasm_fn_admin::{TokenIssuers, Untrusted, Vouching};
+use wasm_fn_admin::{BrowserLogin, TokenIssuers, Untrusted, Vouching};
 use wasm_fn_api::{LoginIssuer, LoginView};
 use wasm_fn_control::{Actor, Proof};
 use wasm_fn_oidc::{
-    IssuerClient, IssuerOptions, IssuerUrl, Issuers, OidcError, Proven, SignatureAlgorithm, is_jwt,
+    GrantError, IssuerClient, IssuerOptions, IssuerUrl, Issuers, LoginClient, OidcError, Proven, Redirection,
+    SignatureAlgorithm, is_jwt,
 };
 
 use crate::tls::{self, ClientFiles};
@@ -41,7 +42,19 @@ pub(crate) struct PublicClient {
 
 /// Issuers, as the admin API asks them.
 #[derive(Debug)]
-struct Federation(Issuers);
+struct Federation {
+    issuers: Issuers,
+    logins: Vec<Login>,
+}
+
+/// An issuer at which people log in.
+#[derive(Debug)]
+struct Login {
+    issuer: IssuerUrl,
+    audience: String,
+    client: PublicClient,
+    http: IssuerClient,
+}
 
 /// What the admin API asks about tokens of `trusted`; `None` if there are none. Blocks.
 ///
@@ -51,14 +64,21 @@ pub(super) fn issuers(trusted: &[TrustedIssuer]) -> anyhow::Result<Option<Arc<dy
     if trusted.is_empty() {
         return Ok(None);
     }
-    let options = |trusted: &TrustedIssuer| {
-        let TrustedIssuer { issuer, audience, algorithms, clock_skew, ca, rules, .. } = trusted.clone();
+    let (mut options, mut logins) = (Vec::new(), Vec::new());
+    for trusted in trusted {
+        let TrustedIssuer { issuer, audience, algorithms, clock_skew, ca, rules, login } = trusted.clone();
         let tls = tls::client_config(&ClientFiles { ca, certificate: None }, tls::system_time());
-        let client = IssuerClient::new(tls.with_context(|| format!("authorities of the issuer {issuer}"))?);
-        Ok(IssuerOptions { issuer, audience, algorithms, clock_skew, rules, client })
-    };
-    let options: anyhow::Result<Vec<_>> = trusted.iter().map(options).collect();
-    Ok(Some(Arc::new(Federation(Issuers::new(options?)))))
+        let http = IssuerClient::new(tls.with_context(|| format!("authorities of the issuer {issuer}"))?);
+        let login = login.map(|client| Login {
+            issuer: issuer.clone(),
+            audience: audience.clone(),
+            client,
+            http: http.clone(),
+        });
+        logins.extend(login);
+        options.push(IssuerOptions { issuer, audience, algorithms, clock_skew, rules, client: http });
+    }
+    Ok(Some(Arc::new(Federation { issuers: Issuers::new(options), logins })))
 }
 
 /// What the node tells everybody about how people log in.
@@ -78,7 +98,7 @@ impl TokenIssuers for Federation {
 
     fn actor<'a>(&'a self, token: &'a str, now_ms: u64) -> Vouching<'a> {
         Box::pin(async move {
-            match self.0.verify(token, now_ms).await {
+            match self.issuers.verify(token, now_ms).await {
                 Ok(Proven { name, id, rights, until_ms }) => {
                     let proof = Proof::Party { until_ms: Some(until_ms) };
                     Ok(Actor { name, token: Some(id), rights, proof })
@@ -87,5 +107,47 @@ impl TokenIssuers for Federation {
                 Err(error) => Err(Untrusted::Refused(error.to_string())),
             }
         })
+    }
+
+    fn begin_login<'a>(&'a self, login: &'a BrowserLogin) -> Vouching<'a, String> {
+        Box::pin(async move {
+            let (client, at) = self.client(login).await?;
+            // The node keeps no token with which a session could be renewed, so it asks for none.
+            let scopes =
+                at.client.scopes.iter().map(String::as_str).filter(|scope| *scope != "offline_access");
+            client.authorization(&redirection(login), &scopes.collect::<Vec<_>>()).map_err(untrusted)
+        })
+    }
+
+    fn finish_login<'a>(&'a self, login: &'a BrowserLogin, code: &'a str) -> Vouching<'a, String> {
+        Box::pin(async move {
+            let (client, at) = self.client(login).await?;
+            let tokens = client.redeem(&redirection(login), code).await.map_err(untrusted)?;
+            let bearer = tokens.bearer(&at.issuer, &at.audience);
+            bearer.map(|bearer| bearer.token).map_err(|error| untrusted(error.into()))
+        })
+    }
+}
+
+impl Federation {
+    /// The client by which people log in at the issuer of `login`.
+    async fn client(&self, login: &BrowserLogin) -> Result<(LoginClient, &Login), Untrusted> {
+        let at = self.logins.iter().find(|at| at.issuer.as_str() == login.issuer);
+        let at = at.ok_or_else(|| Untrusted::Refused(format!("{} offers no login", login.issuer)))?;
+        let client = LoginClient::discover(at.http.clone(), at.issuer.clone(), at.client.client_id.clone());
+        Ok((client.await.map_err(untrusted)?, at))
+    }
+}
+
+fn redirection(login: &BrowserLogin) -> Redirection {
+    let BrowserLogin { redirect_uri, state, verifier, .. } = login.clone();
+    Redirection { redirect_uri, state, verifier }
+}
+
+fn untrusted(error: GrantError) -> Untrusted {
+    if error.is_passing() {
+        Untrusted::Unavailable(error.to_string())
+    } else {
+        Untrusted::Refused(error.to_string())
     }
 }

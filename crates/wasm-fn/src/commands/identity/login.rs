@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use wasm_fn_api as api;
-use wasm_fn_oidc::{DeviceClient, DeviceCode, GrantError, IssuerClient, IssuerUrl, Polling, TokenSet};
+use wasm_fn_oidc::{DeviceCode, GrantError, IssuerClient, IssuerUrl, LoginClient, Polling, TokenSet};
 
 use crate::{
     args,
@@ -121,7 +121,7 @@ async fn grant(
     node: &NodeAddress,
     output: Output,
 ) -> Result<TokenSet, GrantError> {
-    let client = DeviceClient::discover(http, issuer.clone(), offer.client_id.clone()).await?;
+    let client = LoginClient::discover(http, issuer.clone(), offer.client_id.clone()).await?;
     let code = client.request_code(&offer.scopes).await?;
     let began = now();
     let request = Request {
@@ -138,7 +138,7 @@ async fn grant(
 
 /// Waits until the user has confirmed `code`, from `began` on.
 async fn confirmed(
-    client: &DeviceClient,
+    client: &LoginClient,
     code: &DeviceCode,
     mut polling: Polling,
     began: Instant,

@@ -1,7 +1,7 @@
 //! `wasm-fn logout`: forgets a login, and revokes what could renew it.
 
 use serde::Serialize;
-use wasm_fn_oidc::{DeviceClient, IssuerClient};
+use wasm_fn_oidc::{IssuerClient, LoginClient};
 
 use super::login::credentials_file;
 use crate::{
@@ -50,7 +50,7 @@ async fn revoke(http: IssuerClient, login: StoredLogin, output: Output) -> bool 
     let StoredLogin { issuer, client_id, refresh_token, .. } = login;
     let (Some(refresh_token), Ok(parsed)) = (refresh_token, issuer.parse()) else { return false };
     let revoked =
-        async { DeviceClient::discover(http, parsed, client_id).await?.revoke(&refresh_token).await };
+        async { LoginClient::discover(http, parsed, client_id).await?.revoke(&refresh_token).await };
     match revoked.await {
         Ok(true) => true,
         Ok(false) => {

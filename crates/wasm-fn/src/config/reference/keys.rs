@@ -112,8 +112,8 @@ pub(super) fn tables() -> Vec<Table> {
         table(
             "[serve.oidc.login]",
             "The public client by which people log in with `wasm-fn login`, see \
-             [access](../how-to/access.md#people). Everybody who reaches the admin API is told. \
-             The inline form is `login = { client_id = \"wasm-fn\" }`.",
+             [access](../how-to/access.md#people), and on the [page](../how-to/page.md#log-in). Everybody \
+             who reaches the admin API is told. The inline form is `login = { client_id = \"wasm-fn\" }`.",
             "[[serve.oidc]]\nissuer = \"https://id.example.com\"\naudience = \"node\"\nrules = [{ name = \"a\", \
              claims = { sub = \"a\" }, roles = [\"viewer\"] }]",
             serve::login(),
