@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use self::browser::Browser;
 use crate::{
-    harness::{Node, client::Origin, patiently},
+    harness::{Folder, Node, client::Origin, patiently},
     logging_in,
 };
 
@@ -213,6 +213,36 @@ async fn person_logs_in_at_an_issuer_and_comes_back() {
     browser.press("Log out").await;
     browser.client.goto(&format!("http://{}/ui/?code=stolen&state=x", node.admin)).await.unwrap();
     browser.says("p", "a login that did not begin in this window").await;
+    browser.close().await;
+}
+
+#[tokio::test]
+async fn traces_of_failed_and_slow_requests_are_shown_without_a_collector() {
+    let test = "traces_of_failed_and_slow_requests_are_shown_without_a_collector";
+    let Some(browser) = Browser::start(test).await else { return };
+    let folder = Folder::new();
+    folder.write("node.toml", "[serve]\ntraces = \"100%\"\n");
+    let node = Node::start_on(folder, &["--config", "node.toml"]).await;
+    node.deploy_with("trap", "trap", json!({})).await;
+    browser.log_in(&node, &node.token).await;
+    browser.open(&node, "/functions/trap/traces").await;
+    browser.says("p", "No request that was traced has failed").await;
+    let answer = node.http.get("/trap/before").await;
+    // It comes by itself.
+    browser.says("summary", "GET /trap/before").await.click().await.unwrap();
+    browser.says("a", answer.header("wasm-fn-request-id")).await;
+    browser.says("td", "guest v1: trap").await;
+    browser.is_accessible().await;
+    browser.picture("traces").await;
+    browser.close().await;
+    // A node that traces nothing says so.
+    let Some(browser) = Browser::start(test).await else { return };
+    let node = Node::start().await;
+    node.deploy_with("hello", "hello-v1", json!({})).await;
+    browser.log_in(&node, &node.token).await;
+    browser.open(&node, "/functions/hello").await;
+    browser.says("a", "Traces").await.click().await.unwrap();
+    browser.says("p", "This node traces no requests").await;
     browser.close().await;
 }
 

@@ -16,6 +16,7 @@ mod preview;
 mod secrets;
 mod series;
 mod tokens;
+mod traces;
 mod traffic;
 mod triggers;
 mod watch;
@@ -89,6 +90,7 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::GetHistory => get(functions::history::<H, S>),
         Operation::GetPreview => get(preview::preview::<H, S>),
         Operation::GetLogs => get(logs::logs::<H, S>),
+        Operation::GetTraces => get(traces::list::<H, S>),
         Operation::Deploy => post(deployments::deploy::<H, S>),
         Operation::PromoteStage => post(deployments::promote_stage::<H, S>),
         Operation::Approve => post(approvals::approve::<H, S>),

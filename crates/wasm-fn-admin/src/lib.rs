@@ -33,7 +33,9 @@ mod fake;
 pub use admin::{Admin, AdminOptions};
 pub use client_certificate::ClientIdentity;
 pub use federation::{BrowserLogin, CertificateRule, TokenIssuers, Untrusted, Vouching};
-pub use handlers::metrics::{CertificateExpiry, NodeCertificates, TelemetryCount, TelemetrySource};
+pub use handlers::metrics::{
+    CertificateExpiry, NodeCertificates, TelemetryCount, TelemetrySource, TracedRequest,
+};
 use problem::ApiError;
 pub use strategy::check_release;
 

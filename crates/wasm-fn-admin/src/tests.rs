@@ -13,6 +13,7 @@ mod secrets;
 mod series;
 mod stages;
 mod surface;
+mod traces;
 mod traffic;
 mod triggers;
 mod watch;
@@ -105,6 +106,10 @@ struct Told;
 impl TelemetrySource for Told {
     fn counts(&self) -> Vec<TelemetryCount> {
         vec![TelemetryCount { queue: "traces", result: "dropped", count: 3 }]
+    }
+
+    fn traces(&self) -> Option<Vec<TracedRequest>> {
+        Some(traces::kept())
     }
 }
 

@@ -22,6 +22,7 @@ mod rollout;
 mod secret;
 mod series;
 mod status;
+mod traces;
 mod traffic;
 mod triggers;
 mod watch;
@@ -65,6 +66,7 @@ pub use status::{
     HistoryPage, HistoryQuery, NodeView, OperatedEventsView, StageStatus, StageSummary, TallyView,
     VersionInfo, VersionList, VersionPlace, VersionRole, VersionStatus, VersionVerdictView, VersionsQuery,
 };
+pub use traces::{TraceList, TraceSpanView, TraceView, TracesQuery};
 pub use traffic::{
     AbortRequest, DeleteQuery, Deleted, HoldRequest, PromoteRequest, RollbackRequest, RolloutSeen,
     SplitShare, StageChanged, StageDeleted, TrafficRequest,

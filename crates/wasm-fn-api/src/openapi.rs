@@ -27,8 +27,8 @@ use crate::{
     LoginView, LogsQuery, Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem,
     PromoteRequest, PromoteStageRequest, RollbackRequest, SecretChanged, SecretDeleted, SecretList,
     SecretQuery, SecretsChanged, SecretsKeyRequest, SecretsKeyRotated, SecretsRequest, StageChanged,
-    StageDeleted, TokenChange, TokenCreated, TokenList, TokenRequest, TokenRevoked, TrafficRequest, Uploaded,
-    VersionList, VersionsQuery,
+    StageDeleted, TokenChange, TokenCreated, TokenList, TokenRequest, TokenRevoked, TraceList, TracesQuery,
+    TrafficRequest, Uploaded, VersionList, VersionsQuery,
     words::{DigestText, StageText, VersionRefText, VersionText},
 };
 use parts::{query, text};
@@ -454,6 +454,15 @@ impl Describer {
                     .content(LINES, self.content::<LogEvent>())
                     .build(),
                 refusals: &[("404", "`no-such-function`, `no-such-stage`, `no-such-version`")],
+            },
+            Operation::GetTraces => Description {
+                tag: "functions",
+                summary: "Reads the traces that the node keeps of a function: of requests that failed, and of the \
+                          slowest ones.",
+                parameters: self.with_query::<TracesQuery>(),
+                body: None,
+                success: self.json::<TraceList>("The traces"),
+                refusals: &[("404", "`no-such-function`, `no-such-stage`")],
             },
             Operation::Deploy => Description {
                 tag: "functions",

@@ -108,6 +108,8 @@ pub enum Operation {
     GetPreview,
     /// Reads the log of a function.
     GetLogs,
+    /// Reads the traces of a function.
+    GetTraces,
     /// Deploys a version.
     Deploy,
     /// Takes a version from one stage to another.
@@ -158,7 +160,7 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 61] = [
+    pub const ALL: [Self; 62] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
@@ -210,6 +212,7 @@ impl Operation {
         Self::GetHistory,
         Self::GetPreview,
         Self::GetLogs,
+        Self::GetTraces,
         Self::Deploy,
         Self::PromoteStage,
         Self::Approve,
@@ -288,6 +291,7 @@ impl Operation {
             Self::GetHistory => (Get, "/v1/functions/{function}/history"),
             Self::GetPreview => (Get, "/v1/functions/{function}/preview"),
             Self::GetLogs => (Get, "/v1/functions/{function}/logs"),
+            Self::GetTraces => (Get, "/v1/functions/{function}/traces"),
             Self::Deploy => (Post, "/v1/functions/{function}/deployments"),
             Self::PromoteStage => (Post, "/v1/functions/{function}/stages/{stage}/promotions"),
             Self::Approve => (Post, "/v1/functions/{function}/approve"),
@@ -356,6 +360,7 @@ impl Operation {
             Self::GetHistory => "getHistory",
             Self::GetPreview => "getPreview",
             Self::GetLogs => "getLogs",
+            Self::GetTraces => "getTraces",
             Self::Deploy => "deployVersion",
             Self::PromoteStage => "promoteStage",
             Self::Approve => "approveRelease",
@@ -405,7 +410,7 @@ impl Operation {
             | Self::DiscardEvents => Permission::OperateTriggers,
             Self::ListEvents | Self::GetEvent => Permission::ReadEvents,
             Self::GetPreview => Permission::PreviewVersions,
-            Self::GetLogs => Permission::ReadLogs,
+            Self::GetLogs | Self::GetTraces => Permission::ReadLogs,
             Self::Deploy => Permission::Deploy,
             Self::PromoteStage
             | Self::SetTraffic

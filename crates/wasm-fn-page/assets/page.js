@@ -5,6 +5,7 @@ import { comeBack, logIn, logInAt, logOut, loggedIn, read, session } from "./nod
 import { functions } from "./views/functions.js";
 import { fn } from "./views/function.js";
 import { logs } from "./views/logs.js";
+import { traces } from "./views/traces.js";
 import { triggers } from "./views/triggers.js";
 import { audit, node } from "./views/node.js";
 
@@ -113,6 +114,7 @@ function view() {
   const parameters = new URLSearchParams(search);
   if (parts.length === 0) return [functions, "Functions", [parameters]];
   if (parts[0] === "functions" && parts[2] === "logs") return [logs, `Logs of ${parts[1]}`, [parts[1], parameters]];
+  if (parts[0] === "functions" && parts[2] === "traces") return [traces, `Traces of ${parts[1]}`, [parts[1], parameters]];
   if (parts[0] === "functions" && parts[2] === "triggers") return [triggers, `Triggers of ${parts[1]}`, [parts[1]]];
   if (parts[0] === "functions" && parts[1]) return [fn, parts[1], [parts[1], parameters]];
   if (parts[0] === "triggers") return [triggers, "Triggers", [undefined]];

@@ -50,7 +50,7 @@ macro_rules! asset {
     };
 }
 
-static ASSETS: [Asset; 15] = [
+static ASSETS: [Asset; 16] = [
     asset!("", "index.html", "text/html; charset=utf-8"),
     asset!("page.css", "page.css", "text/css; charset=utf-8"),
     asset!("icon.svg", "icon.svg", "image/svg+xml"),
@@ -62,6 +62,7 @@ static ASSETS: [Asset; 15] = [
     asset!("views/function.js", "views/function.js", "text/javascript; charset=utf-8"),
     asset!("views/rollout.js", "views/rollout.js", "text/javascript; charset=utf-8"),
     asset!("views/logs.js", "views/logs.js", "text/javascript; charset=utf-8"),
+    asset!("views/traces.js", "views/traces.js", "text/javascript; charset=utf-8"),
     asset!("views/triggers.js", "views/triggers.js", "text/javascript; charset=utf-8"),
     asset!("views/node.js", "views/node.js", "text/javascript; charset=utf-8"),
     asset!("vendor/uPlot.js", "vendor/uPlot.js", "text/javascript; charset=utf-8"),

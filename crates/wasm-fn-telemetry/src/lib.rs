@@ -10,6 +10,7 @@
 mod access_log;
 mod clock;
 mod export;
+mod kept;
 mod node_log;
 mod queue;
 mod records;
@@ -18,6 +19,7 @@ mod spans;
 mod telemetry;
 
 pub use access_log::{AccessLog, AccessLogTarget};
+pub use kept::KeptTrace;
 pub use node_log::NodeLog;
 pub use queue::QueueCounts;
 pub use records::GuestLine;

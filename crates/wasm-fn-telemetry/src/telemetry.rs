@@ -18,6 +18,7 @@ use wasm_fn_core::{FinishedRequest, RequestSink, Sampler};
 use crate::{
     access_log::AccessLog,
     export::{Logs, Spans, Trust, send_all},
+    kept::{KeptTrace, KeptTraces},
     node_log::{NodeLog, mute_this_thread},
     queue::{Queue, QueueCounts, queue},
     records::{GuestLine, LogLine},
@@ -36,6 +37,7 @@ pub struct StartError(pub(crate) String);
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     traces: Option<(Arc<Queue<Arc<FinishedRequest>>>, Sampler)>,
+    kept: Option<(KeptTraces, Sampler)>,
     logs: Option<Arc<Queue<LogLine>>>,
     access_log: Option<AccessLog>,
     stop: Arc<watch::Sender<bool>>,
@@ -98,8 +100,10 @@ impl Telemetry {
             let _ = done.send(());
         });
         spawned.map_err(|error| StartError(format!("no thread can be started: {error}")))?;
+        let kept = traces.as_ref().map(|&(_, sampler)| (KeptTraces::default(), sampler));
         Ok(Self {
             traces,
+            kept,
             logs: log_queue,
             access_log: None,
             stop: Arc::new(stop),
@@ -113,20 +117,33 @@ impl Telemetry {
         Self { access_log: Some(access_log), ..self }
     }
 
+    /// The same, which traces requests that `sampler` takes also if no traces are sent, to show them.
+    #[must_use]
+    pub fn with_kept_traces(self, sampler: Sampler) -> Self {
+        let kept = self.kept.or_else(|| Some((KeptTraces::default(), sampler)));
+        Self { kept, ..self }
+    }
+
     /// Telemetry that sends nothing.
     pub fn off() -> Self {
         let stop = Arc::new(watch::Sender::new(false));
-        Self { traces: None, logs: None, access_log: None, stop, stopped: Arc::default() }
+        Self { traces: None, kept: None, logs: None, access_log: None, stop, stopped: Arc::default() }
     }
 
     /// Which requests are traced; `None` if none are.
     pub fn sampler(&self) -> Option<Sampler> {
-        self.traces.as_ref().map(|&(_, sampler)| sampler)
+        self.kept.as_ref().map(|&(_, sampler)| sampler)
     }
 
     /// Which requests the access log has; `None` if none.
     pub fn access_log_sampler(&self) -> Option<Sampler> {
         self.access_log.as_ref().map(AccessLog::sampler)
+    }
+
+    /// The traces of requests that failed, the newest first, and then of the slowest ones; `None` if no
+    /// request is traced.
+    pub fn kept_traces(&self) -> Option<Vec<KeptTrace>> {
+        self.kept.as_ref().map(|(kept, _)| kept.list())
     }
 
     /// Takes the node's own log; `None` if logs are not sent.
@@ -175,7 +192,13 @@ impl RequestSink for Telemetry {
         if let Some(access_log) = self.access_log.as_ref().filter(|_| request.head.is_logged) {
             access_log.offer(request.clone());
         }
-        if let Some((traces, _)) = self.traces.as_ref().filter(|_| request.is_exported()) {
+        if !request.is_exported() {
+            return;
+        }
+        if let Some((kept, _)) = &self.kept {
+            kept.offer(&request);
+        }
+        if let Some((traces, _)) = &self.traces {
             traces.offer(request);
         }
     }

@@ -18,6 +18,7 @@ mod rollout;
 mod serve;
 mod toml_file;
 
+pub(crate) use access_log::sampler;
 pub(crate) use buildable::Buildable;
 pub(crate) use connection::{
     Connection, CredentialsError, CredentialsFile, Login, NodeAddress, StoredLogin, Token, issuer_tls,

@@ -42,7 +42,7 @@ use self::{
 };
 pub use self::{
     certificates::{CertificateExpiry, NodeCertificates},
-    telemetry::{TelemetryCount, TelemetrySource},
+    telemetry::{TelemetryCount, TelemetrySource, TracedRequest},
 };
 use crate::{ApiError, admin::Shared, extract::WantsOpenMetrics};
 

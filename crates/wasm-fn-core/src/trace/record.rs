@@ -217,6 +217,11 @@ impl FinishedRequest {
         self.trace.as_ref().is_some_and(|trace| trace.sampled || failed)
     }
 
+    /// Whether it failed, or a canary failed it before another version answered.
+    pub fn is_failure(&self) -> bool {
+        self.status.is_none_or(|status| status >= 500) || self.runs.iter().any(|run| run.outcome.is_failure())
+    }
+
     /// How many spans it has, its own included.
     pub fn span_count(&self) -> usize {
         self.spans.len() + 1

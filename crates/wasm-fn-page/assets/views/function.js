@@ -18,7 +18,7 @@ export async function fn(main, signal, name, parameters) {
   const gone = h("p", { role: "status" });
   put(main, h("h1", {}, name),
     h("nav", { "aria-label": name },
-      h("a", { href: `#/functions/${segment(name)}/logs` }, "Logs"), h("a", { href: `#/functions/${segment(name)}/triggers` }, "Triggers"),
+      h("a", { href: `#/functions/${segment(name)}/logs` }, "Logs"), h("a", { href: `#/functions/${segment(name)}/traces` }, "Traces"), h("a", { href: `#/functions/${segment(name)}/triggers` }, "Triggers"),
       h("a", { href: `#/audit?function=${segment(name)}` }, "Audit")),
     gone, proposals, stages, h("h2", {}, "Last hour"), curves, h("h2", {}, "Versions"), versions, h("h2", {}, "History"), history);
 

@@ -20,6 +20,10 @@ const TELEMETRY_PATIENCE: Duration = Duration::from_secs(3);
 pub(super) async fn run(args: args::Serve, telemetry: Telemetry) -> Result<u8, Fault> {
     let config = config::Serve::resolve(&args)?;
     let telemetry = with_access_log(telemetry, &config)?;
+    let telemetry = match config.traces {
+        Some(share) => telemetry.with_kept_traces(config::sampler(share)),
+        None => telemetry,
+    };
     let drain_timeout = config.drain_timeout;
     let signals = Signals::listen();
     let mut signals = signals.map_err(|error| Fault::new("system", "signals cannot be received", error))?;

@@ -28,17 +28,30 @@ pub(super) struct RawAccessLog {
 impl AccessLogOptions {
     /// Decides which requests have a line.
     pub(crate) fn sampler(&self) -> Sampler {
-        let [share, full] = [self.share, Weight::FULL].map(|weight| f64::from(weight.basis_points()));
-        Sampler::share(share / full)
+        sampler(self.share)
     }
+}
+
+/// Decides which requests are among `share` of them.
+pub(crate) fn sampler(share: Weight) -> Sampler {
+    let [share, full] = [share, Weight::FULL].map(|weight| f64::from(weight.basis_points()));
+    Sampler::share(share / full)
+}
+
+/// The share of requests that `text` is, which is not zero, at `key`.
+pub(super) fn share(key: &str, text: &str) -> Result<Weight, BadValue> {
+    let share = text.parse().ok().filter(|share| *share != Weight::ZERO);
+    share.ok_or_else(|| {
+        BadValue::new(key, format!("found {text:?}, expected a share of requests from 0.01% to 100%"))
+    })
 }
 
 impl RawAccessLog {
     pub(super) fn resolve(self, folder: &Path) -> Result<AccessLogOptions, BadValue> {
         let Self { file, sample } = self;
-        let bad = |key: &str, reason: String| BadValue::new(format!("serve.access_log.{key}"), reason);
         if file.as_os_str().is_empty() {
-            return Err(bad("file", "found nothing, expected a path, or - for standard output".to_owned()));
+            let reason = "found nothing, expected a path, or - for standard output";
+            return Err(BadValue::new("serve.access_log.file", reason));
         }
         let target = if file == Path::new("-") {
             AccessLogTarget::Stdout
@@ -47,16 +60,8 @@ impl RawAccessLog {
         };
         let share = match sample {
             None => Weight::FULL,
-            Some(text) => text.parse().map_err(|_| {
-                bad("sample", format!("found {text:?}, expected a share of requests from 0.01% to 100%"))
-            })?,
+            Some(text) => self::share("serve.access_log.sample", &text)?,
         };
-        if share == Weight::ZERO {
-            return Err(bad(
-                "sample",
-                "found 0%, expected a share of requests from 0.01% to 100%".to_owned(),
-            ));
-        }
         Ok(AccessLogOptions { target, share })
     }
 }

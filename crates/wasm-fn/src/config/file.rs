@@ -10,10 +10,10 @@ use std::{
 use serde::Deserialize;
 use wasm_fn_admin::CertificateRule;
 use wasm_fn_control::state::{StageRule, StageRules};
-use wasm_fn_core::{FunctionName, Network, PreviewDomain, StageName};
+use wasm_fn_core::{FunctionName, Network, PreviewDomain, StageName, Weight};
 
 use super::{
-    access_log::{AccessLogOptions, RawAccessLog},
+    access_log::{self, AccessLogOptions, RawAccessLog},
     federation::{self, RawClient, RawOidc},
     function::{self, Function},
     toml_file::{BadValue, FileError, duration, parse, size, text_of},
@@ -77,6 +77,7 @@ pub(crate) struct Serve {
     pub(crate) insecure_admin: Option<bool>,
     pub(crate) metrics_series_max: Option<u32>,
     pub(crate) access_log: Option<AccessLogOptions>,
+    pub(crate) traces: Option<Weight>,
 }
 
 /// The file as written.
@@ -158,6 +159,7 @@ struct RawServe {
     insecure_admin: Option<bool>,
     metrics_series_max: Option<u32>,
     access_log: Option<RawAccessLog>,
+    traces: Option<String>,
 }
 
 /// `[[serve.tls]]` as written.
@@ -302,6 +304,7 @@ impl RawServe {
             insecure_admin: self.insecure_admin,
             metrics_series_max: self.metrics_series_max,
             access_log: self.access_log.map(|access_log| access_log.resolve(folder)).transpose()?,
+            traces: self.traces.map(|text| access_log::share("serve.traces", &text)).transpose()?,
         })
     }
 }

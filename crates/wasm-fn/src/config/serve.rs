@@ -8,7 +8,7 @@ use std::{
 
 use wasm_fn_admin::CertificateRule;
 use wasm_fn_control::state::StageRules;
-use wasm_fn_core::{Network, PreviewDomain};
+use wasm_fn_core::{Network, PreviewDomain, Weight};
 
 use super::{ConfigFile, access_log::AccessLogOptions, file};
 use crate::{
@@ -84,6 +84,8 @@ pub(crate) struct Serve {
     pub(crate) metrics_series_max: u32,
     /// Which requests are logged, and where: only the file says it; none are without it.
     pub(crate) access_log: Option<AccessLogOptions>,
+    /// The share of requests whose traces are kept to be shown, if none are sent.
+    pub(crate) traces: Option<Weight>,
 }
 
 impl Default for Serve {
@@ -120,6 +122,7 @@ impl Default for Serve {
             insecure_admin: false,
             metrics_series_max: 150_000,
             access_log: None,
+            traces: None,
         }
     }
 }
@@ -201,6 +204,7 @@ impl Serve {
                 .or(file.metrics_series_max)
                 .unwrap_or(default.metrics_series_max),
             access_log: file.access_log,
+            traces: file.traces,
         })
     }
 

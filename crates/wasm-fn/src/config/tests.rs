@@ -101,6 +101,7 @@ artifact_sources = ["ghcr.io/acme/*"]
 redirect_listen = "0.0.0.0:8080"
 insecure_admin = true
 metrics_series_max = 20000
+traces = "2%"
 
 [serve.access_log]
 file = "access.log"
@@ -195,6 +196,7 @@ client_ca = "people.pem"
                 target: AccessLogTarget::File(PathBuf::from("project/access.log")),
                 share: "5%".parse().unwrap(),
             }),
+            traces: Some("2%".parse().unwrap()),
         }
     );
     let serve = Serve::merge(&args::Serve::default(), file.serve.clone()).unwrap();
@@ -281,7 +283,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `secrets_key_command`, `allow_core_dumps`, `egress_private`, `artifact_sources`, `tls`, `acme`, `redirect_listen`, `admin_tls`, `oidc`, `insecure_admin`, `metrics_series_max`, `access_log`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `secrets_key_command`, `allow_core_dumps`, `egress_private`, `artifact_sources`, `tls`, `acme`, `redirect_listen`, `admin_tls`, `oidc`, `insecure_admin`, `metrics_series_max`, `access_log`, `traces`"
         ],
     );
     refused(

@@ -2,11 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use wasm_fn_admin::{TelemetryCount, TelemetrySource};
+use wasm_fn_admin::{TelemetryCount, TelemetrySource, TracedRequest};
 use wasm_fn_core::FunctionName;
 use wasm_fn_runtime::{GuestLogLine, GuestLogSink, GuestLogStream};
 use wasm_fn_server::{RequestRecording, ServerOptions, draw_at_random};
-use wasm_fn_telemetry::{GuestLine, Telemetry};
+use wasm_fn_telemetry::{GuestLine, KeptTrace, Telemetry};
 
 use super::{NodeOptions, encryption::Encryption};
 
@@ -84,5 +84,10 @@ impl TelemetrySource for TelemetryCounts {
                 .map(|(result, count)| TelemetryCount { queue, result, count })
         });
         counts.collect()
+    }
+
+    fn traces(&self) -> Option<Vec<TracedRequest>> {
+        let kept = self.0.kept_traces()?.into_iter();
+        Some(kept.map(|KeptTrace { request, began_ms }| TracedRequest { request, began_ms }).collect())
     }
 }

@@ -1,8 +1,9 @@
 //! The metric of telemetry: what became of what the node had to tell.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use prometheus_client::{encoding::DescriptorEncoder, metrics::MetricType};
+use wasm_fn_core::FinishedRequest;
 
 use super::labels::Label;
 
@@ -17,10 +18,23 @@ pub struct TelemetryCount {
     pub count: u64,
 }
 
-/// Knows what became of the node's telemetry.
+/// A request whose trace is kept.
+#[derive(Clone, Debug)]
+pub struct TracedRequest {
+    /// The request, with its spans.
+    pub request: Arc<FinishedRequest>,
+    /// When it began, Unix milliseconds.
+    pub began_ms: u64,
+}
+
+/// Knows what became of the node's telemetry, and the traces that it keeps.
 pub trait TelemetrySource: fmt::Debug + Send + Sync {
     /// The counts of the queues that are used.
     fn counts(&self) -> Vec<TelemetryCount>;
+
+    /// The traces of requests that failed, the newest first, and then of the slowest ones; `None` if no
+    /// request is traced.
+    fn traces(&self) -> Option<Vec<TracedRequest>>;
 }
 
 pub(super) fn encode(counts: &[TelemetryCount], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -57,7 +57,7 @@ pub(super) fn tables() -> Vec<Table> {
     vec![
         table(
             "[serve]",
-            "Settings of a node. Each of them but `artifact_sources`, `acme`, `oidc` and `access_log` is a flag of \
+            "Settings of a node. Each of them but `artifact_sources`, `acme`, `oidc`, `access_log` and `traces` is a flag of \
              `wasm-fn serve` too.",
             "",
             serve::serve(),

@@ -205,6 +205,14 @@ pub(super) fn serve() -> Vec<Key> {
             &[],
             "A line of JSON for each request, see [below](#serveaccess_log)",
         ),
+        key(
+            "traces",
+            "none: traced is what a collector gets",
+            "\"1%\"",
+            &["\"0%\"", "\"0.5\""],
+            "Share of requests that are traced for the page where no collector is named, see \
+             [telemetry](telemetry.md#traces-on-the-page)",
+        ),
     ]
 }
 
