@@ -179,6 +179,29 @@ async fn port_in_use_is_named() {
 }
 
 #[tokio::test]
+async fn deployment_builds_first_if_it_is_asked_to() {
+    let node = Node::start().await;
+    let folder = Folder::new();
+    let project = by_hand(&folder, "hello-v1", COPY, "hello");
+    let deploy = async |args: &[&str]| {
+        let mut command = node.command(&[&["deploy"], args].concat());
+        run(command.current_dir(&project)).await
+    };
+    deploy(&["--build"]).await.ok();
+    assert_eq!(node.http.get("/hello").await.ok().text(), "hello from v1\n");
+    fs::write(project.join("src/hello.wasm"), guests::bytes("hello-v2")).unwrap();
+    deploy(&["--build", "--canary=10%"]).await.ok();
+    assert_eq!(node.live("hello").await["rollout"]["canary"], "v2");
+    // What is not built is not deployed, though something was built before.
+    fs::write(project.join("src/broken"), "").unwrap();
+    deploy(&["--build", "--replace"]).await.refused(&["`hello` was not built", "exit status: 1"]);
+    assert_eq!(node.live("hello").await["rollout"]["canary"], "v2");
+    deploy(&["--build", "src/hello.wasm"]).await.refused_with(64, &["--build", "[FILE]"]);
+    fs::write(project.join("wasm-fn.toml"), "[function.hello]\ncomponent = \"dist/hello.wasm\"\n").unwrap();
+    deploy(&["--build"]).await.refused(&["no `build`"]);
+}
+
+#[tokio::test]
 async fn checks_pass_or_say_what_was_found() {
     let folder = Folder::new();
     let project = by_hand(&folder, "hello-v1", COPY, "hello from v1");

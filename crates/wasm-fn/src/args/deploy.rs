@@ -30,6 +30,9 @@ pub(crate) struct Deploy {
     /// [default: the function's `component` in wasm-fn.toml]
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
+    /// Run the function's `build` in wasm-fn.toml first
+    #[arg(short, long, conflicts_with = "file")]
+    pub(crate) build: bool,
     /// The function [default: the one with this FILE in wasm-fn.toml, or else a name made from FILE's name]
     #[arg(short, long)]
     pub(crate) function: Option<FunctionName>,

@@ -60,8 +60,8 @@ pub(super) const EXAMPLES: &[(&str, [Example; 2])] = &[
         [
             ("wasm-fn deploy hello.wasm --canary=10%,50% --wait", "exits with 0 if the canary was promoted"),
             (
-                "wasm-fn deploy -f hello -s staging -m 'Greet in Welsh'",
-                "what wasm-fn.toml names as `component`",
+                "wasm-fn deploy --build -s staging -m 'Greet in Welsh'",
+                "builds what wasm-fn.toml describes, and deploys that",
             ),
         ],
     ),

@@ -16,12 +16,12 @@ use wasm_fn_core::Route;
 use super::{
     DONE,
     address::{self, DataAddress},
-    connect, watch,
+    connect, project, watch,
 };
 use crate::{
     args,
     client::{Client, ClientError, Upload},
-    config::{self, Deployment, ModuleSource},
+    config::{self, Buildable, Deployment, ModuleSource},
     fault::Fault,
     output::{Output, lines, visible},
 };
@@ -29,6 +29,9 @@ use progress::Progress;
 use source::Module;
 
 pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault> {
+    if args.build {
+        build(&args).await?;
+    }
     let deployment = Deployment::resolve(&args)?;
     let Deployment { function, component, config, release, name_derived, not_in } = deployment;
     if name_derived {
@@ -83,6 +86,17 @@ pub(super) async fn run(args: args::Deploy, output: Output) -> Result<u8, Fault>
     drop(progress);
     let result = result.map_err(|error| refused(error, failed()))?;
     finish(&client, &node, &result, typed.waiting, output).await
+}
+
+/// Builds the function of `args`.
+async fn build(args: &args::Deploy) -> Result<(), Fault> {
+    let failed = "nothing was deployed";
+    let config = args.release.config.clone().unwrap_or_else(|| config::FILE.into());
+    let of = args::ProjectFunction { function: args.function.clone(), config };
+    let of = Buildable::read(&of, &args.stage, failed)?;
+    project::build::require_command(&of, failed)?;
+    let built = tokio::task::spawn_blocking(move || project::build::build(&of, false)).await;
+    built.map_err(|error| Fault::new("build-not-run", failed, error))?.map(drop)
 }
 
 /// Takes the version that is stable in one stage to another.

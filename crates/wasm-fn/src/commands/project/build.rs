@@ -44,7 +44,7 @@ pub(crate) fn run(of: &args::ProjectFunction) -> Result<u8, Fault> {
 ///
 /// # Errors
 /// It has none.
-pub(super) fn require_command(of: &Buildable, failed: &str) -> Result<(), Fault> {
+pub(crate) fn require_command(of: &Buildable, failed: &str) -> Result<(), Fault> {
     let Buildable { function, build, .. } = of;
     build.as_ref().map(drop).ok_or_else(|| {
         Fault::new("no-build", failed, format!("{function} has no `build`, expected a command"))
@@ -58,7 +58,7 @@ pub(super) fn require_command(of: &Buildable, failed: &str) -> Result<(), Fault>
 /// # Errors
 /// A tool is missing, the command fails, or it makes no component.
 #[expect(clippy::disallowed_methods, reason = "people want to know how long their builds take")]
-pub(super) fn build(of: &Buildable, development: bool) -> Result<(u64, Duration), Fault> {
+pub(crate) fn build(of: &Buildable, development: bool) -> Result<(u64, Duration), Fault> {
     let began = Instant::now();
     let failed = || format!("`{}` was not built", of.function);
     if let Some(line) = &of.build {
