@@ -12,6 +12,7 @@
 
 pub mod host;
 pub mod journal;
+pub mod peers;
 pub mod report;
 pub mod state;
 

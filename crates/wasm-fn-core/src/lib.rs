@@ -28,7 +28,9 @@ pub use function::{
     Scheme, SecretName, SecretNameError, StageConfig, defaults,
 };
 pub use invocation::{Blame, Outcome, Trap, Usage};
-pub use name::{BucketName, CohortName, FunctionName, NameError, StageName, TokenName, TriggerName};
+pub use name::{
+    BucketName, ClusterName, CohortName, FunctionName, NameError, NodeName, StageName, TokenName, TriggerName,
+};
 pub use revision::Revision;
 pub use trace::{
     FinishedRequest, FinishedRun, InvocationTrigger, OutgoingRequest, RequestHead, RequestRecord,

@@ -36,19 +36,28 @@ pub struct TriggerName(Arc<str>);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BucketName(Arc<str>);
 
+/// The name of a cluster of nodes, such as `prod`. It has the same alphabet as [`FunctionName`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterName(Arc<str>);
+
+/// The name of a node, such as `web-1`. It is unique in a cluster, and has the same alphabet as
+/// [`FunctionName`].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeName(Arc<str>);
+
 /// Why a text is not a valid name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is empty.
     #[error("{what} name is empty, expected 1 to 63 characters")]
     Empty {
-        /// `function`, `stage`, `cohort`, `token`, `trigger` or `bucket`.
+        /// `function`, `stage`, `cohort`, `token`, `trigger`, `bucket`, `cluster` or `node`.
         what: &'static str,
     },
     /// The text has more than 63 bytes.
     #[error("{what} name is {bytes} bytes long, expected at most 63")]
     TooLong {
-        /// `function`, `stage`, `cohort`, `token`, `trigger` or `bucket`.
+        /// `function`, `stage`, `cohort`, `token`, `trigger`, `bucket`, `cluster` or `node`.
         what: &'static str,
         /// Length found.
         bytes: usize,
@@ -56,7 +65,7 @@ pub enum NameError {
     /// The text has a character outside the alphabet.
     #[error("{what} name {name:?} has {found:?} at byte {at}, expected a-z, 0-9, - or _")]
     Character {
-        /// `function`, `stage`, `cohort`, `token`, `trigger` or `bucket`.
+        /// `function`, `stage`, `cohort`, `token`, `trigger`, `bucket`, `cluster` or `node`.
         what: &'static str,
         /// The rejected text.
         name: String,
@@ -68,7 +77,7 @@ pub enum NameError {
     /// The text starts with `-` or `_`.
     #[error("{what} name {name:?} starts with {found:?}, expected a letter or digit")]
     Start {
-        /// `function`, `stage`, `cohort`, `token`, `trigger` or `bucket`.
+        /// `function`, `stage`, `cohort`, `token`, `trigger`, `bucket`, `cluster` or `node`.
         what: &'static str,
         /// The rejected text.
         name: String,
@@ -160,6 +169,8 @@ name!(TokenName, "token", check);
 name!(CohortName, "cohort", check_cohort);
 name!(TriggerName, "trigger", check);
 name!(BucketName, "bucket", check);
+name!(ClusterName, "cluster", check);
+name!(NodeName, "node", check);
 
 #[cfg(test)]
 mod tests;

@@ -52,6 +52,28 @@ pub enum StoreError {
         /// The revision found.
         found: Revision,
     },
+    /// The node is out of touch with the cluster that keeps the state.
+    #[error("no change can be made: this node is out of touch with its cluster since {since}: {reason}")]
+    OutOfTouch {
+        /// Since when, RFC 3339.
+        since: String,
+        /// Why.
+        reason: String,
+    },
+    /// It is not known whether a commit was made. The store will tell as soon as it is in touch again.
+    #[error("it is not known whether the change was made: {reason}")]
+    Unknown {
+        /// Why.
+        reason: String,
+    },
+    /// The cluster's log does not go on from what this node has: it has lost or changed what it acknowledged.
+    #[error("the cluster's log differs from this node's state at revision {revision}: {reason}")]
+    Diverged {
+        /// The first revision that differs.
+        revision: Revision,
+        /// What was found, and what was expected.
+        reason: String,
+    },
     /// The disk has no space for what was to be written. Nothing of it was kept.
     #[error("no space for {}: {reason}", .path.display())]
     DiskFull {

@@ -49,6 +49,16 @@ pub trait Store: Send + Sync + 'static {
     /// If the future is dropped, the commit may still happen.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Waits for the commit after revision `after`, whichever node made it. The default is that of a store which
+    /// only this process changes: it has none that the caller does not know, so it waits for ever.
+    ///
+    /// # Errors
+    /// [`StoreError::Diverged`] if there will never be one that follows what the store has.
+    fn follow(&self, after: Revision) -> impl Future<Output = Result<Followed, StoreError>> + Send {
+        let _ = after;
+        std::future::pending()
+    }
+
     /// Makes `traps` durable. They replace the traps that are kept for the same versions. Traps are
     /// observations, not decisions, so they have no revision and no record.
     ///
@@ -146,6 +156,15 @@ pub struct Commit {
     pub record: String,
     /// Whether to remove the traps of the versions of the subject, a function.
     pub forgets_traps: bool,
+}
+
+/// What follows a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Followed {
+    /// This commit, of the next revision. It is durable in the store.
+    Commit(Commit),
+    /// More commits than the store tells one by one: [`load`](Store::load) has them all.
+    Reload,
 }
 
 /// A record of the journal.

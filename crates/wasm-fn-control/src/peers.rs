@@ -1,0 +1,57 @@
+//! The other nodes of a cluster, as the control plane sees them.
+
+use std::{collections::BTreeSet, future::Future, pin::Pin};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use wasm_fn_core::NodeName;
+
+/// A future without a name, for a trait that is used as an object.
+pub type PeerFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Whether the node hears from its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// It does.
+    In,
+    /// It has not for longer than its lease.
+    Out {
+        /// Since when, Unix milliseconds.
+        since_ms: u64,
+        /// Why, as far as it is known.
+        reason: String,
+    },
+}
+
+/// A message of another node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerMessage {
+    /// Which node sent it.
+    pub from: NodeName,
+    /// What it sent.
+    pub body: Bytes,
+}
+
+/// The other nodes of a cluster.
+///
+/// Messages may be late, lost, doubled or out of order. What must not be lost is in the store.
+pub trait Peers: Send + Sync + 'static {
+    /// The name of this node.
+    fn name(&self) -> &NodeName;
+
+    /// Sends `body` to all other nodes. It does not wait. What cannot be sent is lost.
+    fn tell(&self, body: Bytes);
+
+    /// Waits for the next message of another node. There is one reader. If it does not keep up, the oldest
+    /// messages are lost.
+    fn hear(&self) -> PeerFuture<'_, PeerMessage>;
+
+    /// Whether the node is in touch with its cluster.
+    fn touch(&self) -> watch::Receiver<Touch>;
+
+    /// Sets which leases this node would take, each of which at most one node has at any time.
+    fn contend(&self, leases: BTreeSet<String>);
+
+    /// The leases that this node has now. One is gone from here before any other node can have it.
+    fn leases(&self) -> watch::Receiver<BTreeSet<String>>;
+}
