@@ -1,22 +1,24 @@
-//! A connection to a broker, and what is checked before the first message is asked for.
+//! A broker of queues, and what is checked before the first message is asked for.
 
+mod backoff;
+mod connection;
 mod credentials;
 mod error;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_nats::{
-    Client, ConnectOptions, Event, Subscriber,
-    connection::State,
+    Subscriber,
     jetstream::{self, ErrorCode, consumer, context::RequestErrorKind, response::Response, stream},
-    rustls::ClientConfig,
 };
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::time::timeout;
 use wasm_fn_events::{QueueSource, QueueStart};
 
 pub use self::{
+    backoff::Backoff,
+    connection::{AddressRule, BrokerAccess, BrokerConnection},
     credentials::{BrokerCredentials, BrokerCredentialsError},
     error::BrokerError,
 };
@@ -27,30 +29,11 @@ pub const SERVER_VERSION_MIN: (u32, u32) = (2, 10);
 /// Longest time for each step of connecting, and for each answer of the broker.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often the broker is asked whether it is there. After two unanswered times it is not.
-const PING_EVERY: Duration = Duration::from_secs(5);
-
-/// News of the connection that are not looked at yet.
-const NEWS_MAX: usize = 64;
-
-/// Decides whether the node may connect to an address.
-pub type AddressRule = Arc<dyn Fn(SocketAddr) -> Result<(), String> + Send + Sync>;
-
-/// A connection to a broker.
+/// A connection to a broker with the API of its JetStream.
 #[derive(Debug)]
 pub(crate) struct Broker {
-    client: Client,
+    connection: BrokerConnection,
     api: jetstream::Context,
-    news: mpsc::Receiver<BrokerError>,
-}
-
-/// How to connect.
-pub(crate) struct Access<'a> {
-    pub(crate) source: &'a QueueSource,
-    pub(crate) name: String,
-    pub(crate) credentials: Option<BrokerCredentials>,
-    pub(crate) tls: Arc<ClientConfig>,
-    pub(crate) addresses: AddressRule,
 }
 
 /// What a consumer is to be.
@@ -67,70 +50,20 @@ pub(crate) struct ConsumerSpec {
 
 impl Broker {
     /// Connects, and checks the version of the server.
-    pub(crate) async fn connect(access: Access<'_>) -> Result<Self, BrokerError> {
-        let Access { source, name, credentials, tls, addresses } = access;
-        for url in source.brokers() {
-            let found = timeout(PATIENCE, tokio::net::lookup_host((url.host(), url.port()))).await;
-            let found = found.map_err(|_| BrokerError::Lookup {
-                host: url.host().to_owned(),
-                reason: format!("no answer in {} s", PATIENCE.as_secs()),
-            })?;
-            let found = found.map_err(|error| BrokerError::Lookup {
-                host: url.host().to_owned(),
-                reason: error.to_string(),
-            })?;
-            for address in found {
-                addresses(address).map_err(|what| BrokerError::Address { address, what })?;
-            }
-        }
-        let (sender, news) = mpsc::channel(NEWS_MAX);
-        let urls: Result<Vec<async_nats::ServerAddr>, _> =
-            source.brokers().iter().map(|url| url.as_str().parse()).collect();
-        let urls = urls.map_err(|error: std::io::Error| BrokerError::Unreachable {
-            brokers: brokers(source),
-            reason: error.to_string(),
-        })?;
-        let mut options = ConnectOptions::new();
-        if let Some(credentials) = credentials {
-            options = credentials.apply(options).map_err(BrokerError::BrokerCredentials)?;
-        }
-        let client = options
-            .name(name)
-            .connection_timeout(PATIENCE)
-            .request_timeout(Some(PATIENCE))
-            .ping_interval(PING_EVERY)
-            .tls_client_config(tls.as_ref().clone())
-            // Addresses that the broker names are checked by nobody.
-            .ignore_discovered_servers()
-            // Whoever has this connection makes a new one when it is lost.
-            .max_reconnects(urls.len())
-            .event_callback(move |event| {
-                let news = BrokerError::of_event(&event);
-                if let Some(news) = news {
-                    // The first one ends the connection; what is behind the bound tells nothing more.
-                    let _ = sender.try_send(news);
-                }
-                std::future::ready(())
-            })
-            .connect(urls)
-            .await
-            .map_err(|error| BrokerError::of_connect(&error, source))?;
-        let version = client.server_info().version;
-        if !is_new_enough(&version) {
-            return Err(BrokerError::TooOld { found: version });
-        }
-        let api = jetstream::new(client.clone());
-        Ok(Self { client, api, news })
+    pub(crate) async fn connect(access: BrokerAccess<'_>) -> Result<Self, BrokerError> {
+        let connection = BrokerConnection::open(access).await?;
+        let api = jetstream::new(connection.client().clone());
+        Ok(Self { connection, api })
     }
 
     /// Waits until the connection is of no use any more, and says why.
     pub(crate) async fn lost(&mut self) -> BrokerError {
-        self.news.recv().await.unwrap_or(BrokerError::Disconnected)
+        self.connection.lost().await
     }
 
     /// Whether it is known to be lost.
     pub(crate) fn is_lost(&self) -> bool {
-        self.client.connection_state() != State::Connected
+        self.connection.is_lost()
     }
 
     /// Reads what the broker says in the subjects of messages.
@@ -140,8 +73,8 @@ impl Broker {
 
     /// Subscribes to a new inbox.
     pub(crate) async fn inbox(&mut self) -> Result<(String, Subscriber), BrokerError> {
-        let inbox = self.client.new_inbox();
-        let subscriber = self.client.subscribe(inbox.clone()).await;
+        let inbox = self.connection.client().new_inbox();
+        let subscriber = self.connection.client().subscribe(inbox.clone()).await;
         Ok((inbox, subscriber.map_err(|_| BrokerError::Disconnected)?))
     }
 
@@ -154,8 +87,8 @@ impl Broker {
     ) -> Result<(), BrokerError> {
         let publish = async {
             match reply {
-                Some(reply) => self.client.publish_with_reply(subject, reply, payload).await,
-                None => self.client.publish(subject, payload).await,
+                Some(reply) => self.connection.client().publish_with_reply(subject, reply, payload).await,
+                None => self.connection.client().publish(subject, payload).await,
             }
         };
         // A broker that reads nothing fills the buffers of the connection.
@@ -178,7 +111,7 @@ impl Broker {
             tokio::select! {
                 biased;
                 // A request that is not permitted is told here, and is never answered.
-                Some(news) = self.news.recv() => return Err(news),
+                news = self.connection.lost() => return Err(news),
                 asked = request => asked,
             }
         };
@@ -314,32 +247,6 @@ impl Broker {
                 what: format!("consumer {name} of the stream {stream}"),
                 reason: error.to_string(),
             }),
-        }
-    }
-}
-
-/// The addresses of `source`, for people.
-fn brokers(source: &QueueSource) -> String {
-    source.brokers().iter().map(|url| url.as_str()).collect::<Vec<_>>().join(", ")
-}
-
-/// Whether a server with this version is new enough. A version that is none is.
-fn is_new_enough(version: &str) -> bool {
-    let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
-    match (numbers.next().flatten(), numbers.next().flatten()) {
-        (Some(major), Some(minor)) => (major, minor) >= SERVER_VERSION_MIN,
-        _ => true,
-    }
-}
-
-impl BrokerError {
-    /// What ends a connection, if `event` does.
-    fn of_event(event: &Event) -> Option<Self> {
-        match event {
-            Event::Disconnected | Event::Closed => Some(Self::Disconnected),
-            Event::ServerError(error) => Some(Self::of_server(&error.to_string())),
-            Event::SlowConsumer(_) => Some(Self::Overrun),
-            Event::Connected | Event::LameDuckMode | Event::Draining | Event::ClientError(_) => None,
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Takes the messages of one queue for as long as it is wanted, whatever becomes of the broker.
 
-mod backoff;
 mod deliveries;
 mod pulls;
 mod session;
@@ -17,13 +16,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wasm_fn_events::QueueSource;
 
-use self::{
-    backoff::Backoff,
-    deliveries::{Deliveries, MessageKey},
-};
+use self::deliveries::{Deliveries, MessageKey};
 use crate::{
     BrokerError, ClientConfig, QueueHandler, QueueReport, Settled,
-    broker::{Access, AddressRule, Broker, BrokerCredentials, ConsumerSpec},
+    broker::{
+        AddressRule, Backoff, Broker, BrokerAccess, BrokerCredentials, ConsumerSpec, SERVER_VERSION_MIN,
+    },
 };
 
 /// After this time without news of a message, the broker delivers it again.
@@ -234,17 +232,18 @@ impl<H: QueueHandler> Worker<H> {
         session::Opened::new(broker, info, &self.options, ack_pending_max).await
     }
 
-    fn access(&self) -> Result<Access<'_>, BrokerError> {
+    fn access(&self) -> Result<BrokerAccess<'_>, BrokerError> {
         let QueueOptions { source, consumer, credentials, tls, addresses, .. } = &self.options;
         let credentials = credentials().map_err(|reason| {
             BrokerError::BrokerCredentials(crate::BrokerCredentialsError::Missing { reason })
         })?;
-        Ok(Access {
-            source,
+        Ok(BrokerAccess {
+            brokers: source.brokers(),
             name: consumer.clone(),
             credentials,
             tls: Arc::clone(tls),
             addresses: Arc::clone(addresses),
+            version_min: SERVER_VERSION_MIN,
         })
     }
 

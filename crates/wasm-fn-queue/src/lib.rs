@@ -10,7 +10,10 @@ mod consumer;
 mod handler;
 
 pub use async_nats::rustls::ClientConfig;
-pub use broker::{AddressRule, BrokerCredentials, BrokerCredentialsError, BrokerError, SERVER_VERSION_MIN};
+pub use broker::{
+    AddressRule, Backoff, BrokerAccess, BrokerConnection, BrokerCredentials, BrokerCredentialsError,
+    BrokerError, SERVER_VERSION_MIN,
+};
 pub use consumer::{ACK_WAIT, GetCredentials, QueueConsumer, QueueOptions};
 pub use handler::{QueueHandler, QueueReport, Settled};
 

@@ -2,10 +2,8 @@
 
 use std::{error::Error, net::SocketAddr};
 
+use super::BrokerCredentialsError;
 use async_nats::{ConnectError, ConnectErrorKind};
-use wasm_fn_events::QueueSource;
-
-use super::{BrokerCredentialsError, SERVER_VERSION_MIN, brokers};
 
 /// Characters of a text of the broker's that are shown.
 const TEXT_CHARS_MAX: usize = 300;
@@ -44,10 +42,12 @@ pub enum BrokerError {
     #[error("broker refused the credentials, expected those of a user that it knows")]
     Denied,
     /// The broker is too old.
-    #[error("broker is nats-server {found}, expected at least {}.{}", SERVER_VERSION_MIN.0, SERVER_VERSION_MIN.1)]
+    #[error("broker is nats-server {found}, expected at least {}.{}", .expected.0, .expected.1)]
     TooOld {
         /// Its version.
         found: String,
+        /// The oldest version that is good enough.
+        expected: (u32, u32),
     },
     /// The broker has no JetStream, or not for this account.
     #[error("broker has no JetStream for this account, expected it to be enabled")]
@@ -117,8 +117,8 @@ pub enum BrokerError {
 }
 
 impl BrokerError {
-    /// Why no connection was made.
-    pub(super) fn of_connect(error: &ConnectError, source: &QueueSource) -> Self {
+    /// Why no connection was made to `brokers`.
+    pub(super) fn of_connect(error: &ConnectError, brokers: String) -> Self {
         match error.kind() {
             ConnectErrorKind::AuthorizationViolation => Self::Denied,
             kind => {
@@ -132,7 +132,7 @@ impl BrokerError {
                         if is_plain { "it does not speak TLS, expected it to".to_owned() } else { text }
                     }
                 };
-                Self::Unreachable { brokers: brokers(source), reason }
+                Self::Unreachable { brokers, reason }
             }
         }
     }

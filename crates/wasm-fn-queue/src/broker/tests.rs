@@ -1,16 +1,18 @@
 //! Tests for `broker` that need none.
 
-use super::*;
+use async_nats::ConnectOptions;
+
+use super::{connection::is_new_enough, *};
 
 #[test]
 fn servers_from_2_10_on_are_new_enough() {
     for version in ["2.10.0", "2.15.1", "3.0.0", "2.11.0-RC.1", "dev"] {
-        assert!(is_new_enough(version), "{version}");
+        assert!(is_new_enough(version, SERVER_VERSION_MIN), "{version}");
     }
     for version in ["2.9.10", "2.9.25", "1.4.0"] {
-        assert!(!is_new_enough(version), "{version}");
+        assert!(!is_new_enough(version, SERVER_VERSION_MIN), "{version}");
     }
-    let error = BrokerError::TooOld { found: "2.9.10".to_owned() };
+    let error = BrokerError::TooOld { found: "2.9.10".to_owned(), expected: SERVER_VERSION_MIN };
     assert_eq!(error.to_string(), "broker is nats-server 2.9.10, expected at least 2.10");
 }
 
