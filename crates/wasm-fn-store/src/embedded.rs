@@ -80,6 +80,14 @@ impl EmbeddedStore {
         Ok(Self { data_dir: data_dir.to_owned(), held })
     }
 
+    /// Makes all of `commits` durable in one transaction, or none of them. Each has to follow the one before.
+    ///
+    /// # Errors
+    /// As of [`commit`](Store::commit).
+    pub async fn commit_all(&self, commits: Vec<Commit>) -> Result<(), StoreError> {
+        self.blocking(move |inner| inner.commit(&commits)).await
+    }
+
     /// Waits for calls that use the file, and replaces it with the result of `open`, on a thread that may
     /// block.
     async fn hold(
@@ -259,40 +267,44 @@ impl Inner {
         table.retain_in(of_function, |_, _| false).map_err(|error| self.failed(error))
     }
 
-    fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
-        let Commit { revision, subject, document, record, forgets_traps } = commit;
+    fn commit(&self, commits: &[Commit]) -> Result<(), StoreError> {
         let transaction = self.write()?;
-        {
-            let mut meta = transaction.open_table(META).map_err(|error| self.failed(error))?;
-            let found = meta.get("revision").map_err(|error| self.failed(error))?;
-            let found = Revision(found.map_or(0, |found| found.value()));
-            if found.next() != *revision {
-                return Err(StoreError::Conflict { expected: Revision(revision.0 - 1), found });
-            }
-            meta.insert("revision", revision.0).map_err(|error| self.failed(error))?;
-            let mut journal = transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
-            journal.insert(revision.0, record.as_str()).map_err(|error| self.failed(error))?;
-            let (table, key) = match subject {
-                Subject::Function(function) => {
-                    let mut index =
-                        transaction.open_table(BY_FUNCTION).map_err(|error| self.failed(error))?;
-                    index.insert((function.as_str(), revision.0), ()).map_err(|error| self.failed(error))?;
-                    (FUNCTIONS, function.as_str())
-                }
-                Subject::Access => {
-                    meta.insert("format", FORMAT).map_err(|error| self.failed(error))?;
-                    (ACCESS, TOKENS)
-                }
-            };
-            if let Some(document) = document {
-                let mut table = transaction.open_table(table).map_err(|error| self.failed(error))?;
-                table.insert(key, document.as_str()).map_err(|error| self.failed(error))?;
-            }
-            if *forgets_traps {
-                self.forget_traps(&transaction, key)?;
-            }
+        for commit in commits {
+            self.put(&transaction, commit)?;
         }
         transaction.commit().map_err(|error| self.failed(error))
+    }
+
+    fn put(&self, transaction: &WriteTransaction, commit: &Commit) -> Result<(), StoreError> {
+        let Commit { revision, subject, document, record, forgets_traps } = commit;
+        let mut meta = transaction.open_table(META).map_err(|error| self.failed(error))?;
+        let found = meta.get("revision").map_err(|error| self.failed(error))?;
+        let found = Revision(found.map_or(0, |found| found.value()));
+        if found.next() != *revision {
+            return Err(StoreError::Conflict { expected: Revision(revision.0 - 1), found });
+        }
+        meta.insert("revision", revision.0).map_err(|error| self.failed(error))?;
+        let mut journal = transaction.open_table(JOURNAL).map_err(|error| self.failed(error))?;
+        journal.insert(revision.0, record.as_str()).map_err(|error| self.failed(error))?;
+        let (table, key) = match subject {
+            Subject::Function(function) => {
+                let mut index = transaction.open_table(BY_FUNCTION).map_err(|error| self.failed(error))?;
+                index.insert((function.as_str(), revision.0), ()).map_err(|error| self.failed(error))?;
+                (FUNCTIONS, function.as_str())
+            }
+            Subject::Access => {
+                meta.insert("format", FORMAT).map_err(|error| self.failed(error))?;
+                (ACCESS, TOKENS)
+            }
+        };
+        if let Some(document) = document {
+            let mut table = transaction.open_table(table).map_err(|error| self.failed(error))?;
+            table.insert(key, document.as_str()).map_err(|error| self.failed(error))?;
+        }
+        if *forgets_traps {
+            self.forget_traps(transaction, key)?;
+        }
+        Ok(())
     }
 
     fn journal(&self, range: &JournalRange) -> Result<Vec<Record>, StoreError> {
@@ -371,7 +383,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
-        self.blocking(move |inner| inner.commit(&commit)).await
+        self.commit_all(vec![commit]).await
     }
 
     async fn keep_traps(&self, traps: KnownTraps) -> Result<(), StoreError> {

@@ -49,8 +49,8 @@ pub trait Store: Send + Sync + 'static {
     /// If the future is dropped, the commit may still happen.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Waits for the commit after revision `after`, whichever node made it. The default is that of a store which
-    /// only this process changes: it has none that the caller does not know, so it waits for ever.
+    /// Waits for the commit after revision `after`, whichever node made it. The default is that of a store
+    /// which only this process changes: it has none that the caller does not know, so it waits for ever.
     ///
     /// # Errors
     /// [`StoreError::Diverged`] if there will never be one that follows what the store has.

@@ -354,3 +354,21 @@ async fn revision_that_the_journal_does_not_have_is_noticed() {
     let error = EmbeddedStore::open(folder.path()).unwrap().load().await.unwrap_err().to_string();
     assert_eq!(error, "table meta, key \"revision\": found 5, expected 1, where the journal ends");
 }
+
+#[tokio::test]
+async fn commits_of_one_transaction_are_all_made_or_none_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(folder.path()).unwrap();
+    let [first, second] = [next(Revision(0), "a"), next(Revision(1), "b")];
+    let gap = store.commit_all(vec![first.clone(), second.clone(), next(Revision(3), "c")]).await;
+    let expected = (Revision(3), Revision(2));
+    assert!(
+        matches!(gap, Err(StoreError::Conflict { expected: e, found }) if (e, found) == expected),
+        "{gap:?}"
+    );
+    assert_eq!(store.load().await.unwrap().revision, Revision(0));
+    store.commit_all(vec![first, second]).await.unwrap();
+    let loaded = store.load().await.unwrap();
+    assert_eq!((loaded.revision, loaded.functions.len()), (Revision(2), 2));
+    store.commit_all(vec![]).await.unwrap();
+}
