@@ -8,7 +8,7 @@ use crate::sources::{none, of_crate, root};
 
 /// Every crate with those of the project that it depends on. The binary may know all of them, and xtask
 /// none.
-const EDGES: [(&str, &[&str]); 23] = [
+const EDGES: [(&str, &[&str]); 24] = [
     ("wasm-fn-access", &["wasm-fn-core"]),
     (
         "wasm-fn-admin",
@@ -27,6 +27,7 @@ const EDGES: [(&str, &[&str]); 23] = [
         ],
     ),
     ("wasm-fn-api", &["wasm-fn-access", "wasm-fn-core"]),
+    ("wasm-fn-cluster", &["wasm-fn-core", "wasm-fn-events", "wasm-fn-queue", "wasm-fn-store"]),
     ("wasm-fn-core", &[]),
     ("wasm-fn-delivery", &["wasm-fn-core", "wasm-fn-events", "wasm-fn-store"]),
     ("wasm-fn-events", &["wasm-fn-core"]),
@@ -191,6 +192,18 @@ fn only_the_store_names_a_database() {
     for (name, manifest) in manifests().into_iter().filter(|(name, _)| name != "wasm-fn-store") {
         if dependencies(&manifest, &["dependencies", "build-dependencies"]).contains("redb") {
             faults.push(format!("{name} depends on redb"));
+        }
+    }
+    none(&faults);
+}
+
+#[test]
+fn only_queues_and_the_cluster_name_nats() {
+    let mut faults = Vec::new();
+    for (name, manifest) in manifests() {
+        let may = ["wasm-fn-cluster", "wasm-fn-queue"].contains(&name.as_str());
+        if dependencies(&manifest, &["dependencies", "build-dependencies"]).contains("async-nats") != may {
+            faults.push(format!("{name} depends on async-nats, or does not: expected that {may}"));
         }
     }
     none(&faults);

@@ -1,0 +1,223 @@
+//! A node's part in a cluster: owns the connection, and gives everything that is done over it.
+
+mod options;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wasm_fn_core::Revision;
+use wasm_fn_store::{EmbeddedStore, StoreError};
+
+pub use self::options::{ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
+use crate::{
+    Chain, ClusterError, ClusterRecord, ComponentError, Components, Contact, Leases, Messages,
+    ReplicatedStore,
+    components::Bucket,
+    leases::{Keeper, Place},
+    link::{Link, LinkOptions},
+    names::Names,
+    store::StoreOptions,
+};
+
+/// For how long a node that leaves waits for the broker.
+const LEAVE_WAIT: Duration = Duration::from_secs(3);
+
+/// A node's part in a cluster. Everything ends when the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    options: Arc<ClusterOptions>,
+    names: Names,
+    instance: String,
+    link: Link,
+    contact: Contact,
+    leases: Leases,
+    place: watch::Receiver<Place>,
+    messages: Messages,
+    components: Components,
+    stop: CancellationToken,
+    _end: DropGuard,
+}
+
+impl Cluster {
+    /// Takes part, on the current tokio runtime, as soon as the broker is there, and again whenever it is.
+    ///
+    /// # Errors
+    /// An option has no sense.
+    pub fn start(options: ClusterOptions) -> Result<Self, ClusterError> {
+        if !(LEASE_MIN..=LEASE_MAX).contains(&options.lease) {
+            let found = humantime::format_duration(options.lease).to_string();
+            return Err(ClusterError::Option { option: "lease", found, expected: "from 1s to 60s" });
+        }
+        if options.brokers.is_empty() {
+            let (found, expected) = ("0".to_owned(), "at least 1");
+            return Err(ClusterError::Option { option: "number of brokers", found, expected });
+        }
+        let (names, options) = (Names::new(&options.cluster), Arc::new(options));
+        let (stop, lease) = (CancellationToken::new(), options.lease);
+        let instance = format!("{:032x}", rand::random::<u128>());
+        let link = LinkOptions { options: Arc::clone(&options), names: names.clone() };
+        let link = Link::start(link, stop.clone());
+        let contact = Contact::start(lease, stop.clone());
+        let leases = Leases::start(stop.clone());
+        let keeper = Keeper {
+            leases: leases.clone(),
+            link: link.clone(),
+            contact: contact.clone(),
+            names: names.clone(),
+            instance: instance.clone(),
+            name: options.node.to_string(),
+            lease,
+        };
+        tokio::spawn(keeper.run(stop.clone()));
+        let messages = Messages::start(
+            link.clone(),
+            names.clone(),
+            options.node.clone(),
+            instance.clone(),
+            options.program.clone(),
+            stop.clone(),
+        );
+        let components = Components::new(link.clone(), Bucket::new(&names));
+        let place = leases.place();
+        let _end = stop.clone().drop_guard();
+        let inner = Inner {
+            options,
+            names,
+            instance,
+            link,
+            contact,
+            leases,
+            place,
+            messages,
+            components,
+            stop,
+            _end,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Waits until the node has its place in the cluster. While the broker cannot be reached it goes on
+    /// waiting: a node serves from its replica meanwhile.
+    ///
+    /// # Errors
+    /// What keeps the node out until somebody changes something: the broker's or the cluster's settings,
+    /// another cluster, another node of this name.
+    pub async fn joined(&self) -> Result<ClusterRecord, ClusterError> {
+        let session = self.inner.link.settled().await?;
+        let mut place = self.inner.place.clone();
+        let found = place.wait_for(|place| *place != Place::Unknown).await;
+        match found.map(|place| *place) {
+            Ok(Place::NameTaken) => Err(ClusterError::NameTaken { node: self.inner.options.node.clone() }),
+            _ => Ok(session.record().clone()),
+        }
+    }
+
+    /// What keeps the node out at present, if anything does.
+    pub fn fault(&self) -> Option<ClusterError> {
+        if *self.inner.place.borrow() == Place::NameTaken {
+            return Some(ClusterError::NameTaken { node: self.inner.options.node.clone() });
+        }
+        self.inner.link.fault()
+    }
+
+    /// What tells this process from others of the same node.
+    pub fn instance(&self) -> &str {
+        &self.inner.instance
+    }
+
+    /// Whether the node is in touch with the cluster. It is never without a [store](Self::store), since
+    /// nobody knows how far it is.
+    pub fn contact(&self) -> &Contact {
+        &self.inner.contact
+    }
+
+    /// The leases.
+    pub fn leases(&self) -> &Leases {
+        &self.inner.leases
+    }
+
+    /// Messages between nodes.
+    pub fn messages(&self) -> &Messages {
+        &self.inner.messages
+    }
+
+    /// The components.
+    pub fn components(&self) -> &Components {
+        &self.inner.components
+    }
+
+    /// The store whose commits are the cluster's, with `replica` as this node's copy of it. A node has one.
+    ///
+    /// # Errors
+    /// The replica cannot be read.
+    pub async fn store(
+        &self,
+        replica: EmbeddedStore,
+        chain: Arc<dyn Chain>,
+    ) -> Result<ReplicatedStore, StoreError> {
+        let Inner { link, contact, names, options, stop, .. } = &*self.inner;
+        ReplicatedStore::start(StoreOptions {
+            replica,
+            chain,
+            link: link.clone(),
+            contact: contact.clone(),
+            names: names.clone(),
+            lease: options.lease,
+            stop: stop.child_token(),
+        })
+        .await
+    }
+
+    /// Gives a node without state what the cluster began with: a store in `data_dir`, for an
+    /// [`EmbeddedStore`] to open. Nothing is done where there is one, or where the cluster began with
+    /// nothing. Returns the revision that the cluster began with.
+    ///
+    /// # Errors
+    /// The broker cannot be used, or does not have it; the directory cannot be written.
+    pub async fn restore(&self, data_dir: &Path) -> Result<Revision, RestoreError> {
+        let session = self.inner.link.settled().await?;
+        let path = data_dir.join(EmbeddedStore::FILE);
+        let Some(base) = &session.record().base else { return Ok(Revision(0)) };
+        let failed = |source| ComponentError::File { path: path.clone(), source };
+        if !tokio::fs::try_exists(&path).await.map_err(failed)? {
+            // The file has its name only when it is whole.
+            let partial = path.with_extension("part");
+            self.inner.components.get(base.snapshot()?, &partial).await?;
+            tokio::fs::rename(&partial, &path).await.map_err(failed)?;
+        }
+        Ok(base.revision())
+    }
+
+    /// Leaves the cluster for a while, for another process of the same node to take its place: gives back all
+    /// leases, and its name. The [store](Self::store) is released apart from that.
+    pub async fn leave(&self) {
+        self.inner.messages.set_quiet(true);
+        self.inner.leases.set_member(false, LEAVE_WAIT).await;
+        if let Some(session) = self.inner.link.session() {
+            let _ = timeout(LEAVE_WAIT, session.flush()).await;
+        }
+    }
+
+    /// Takes its place again after [`leave`](Self::leave).
+    pub async fn rejoin(&self) {
+        self.inner.messages.set_quiet(false);
+        self.inner.leases.set_member(true, LEAVE_WAIT).await;
+    }
+}
+
+/// Why a node did not get what its cluster began with.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The cluster cannot be used.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// What it began with cannot be had.
+    #[error(transparent)]
+    Component(#[from] ComponentError),
+}

@@ -1,0 +1,194 @@
+//! Whether the node is in touch with its cluster: it knows everything that the cluster had decided a lease
+//! ago.
+//!
+//! Two proofs are needed, each as old as the question that led to it. The leader of the log said which commit
+//! was the last, and this node has it. And a majority of the brokers wrote what this node sent, since a
+//! leader that others have deposed does not know it yet. Time is an argument in [`Proofs`], which is pure; it
+//! is counted from before a question was sent, on a clock that goes on while the process is stopped.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+/// What part of a lease is left unused, for clocks that run at different speeds.
+const MARGIN_DIVISOR: u32 = 10;
+
+/// How often it is looked at the clock.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Whether the node is in touch with its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContactState {
+    /// It is.
+    In,
+    /// It is not.
+    Out {
+        /// Since when, Unix milliseconds.
+        since_ms: u64,
+        /// Why, as far as it is known.
+        reason: String,
+    },
+}
+
+/// Says whether the node is in touch with its cluster.
+#[derive(Clone)]
+pub struct Contact {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    lease: Duration,
+    state: Mutex<Kept>,
+    sender: watch::Sender<ContactState>,
+}
+
+struct Kept {
+    proofs: Proofs<Instant>,
+    reason: String,
+    /// When there was no proof yet.
+    began: Instant,
+}
+
+/// When the questions were sent that led to the last proofs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Proofs<T> {
+    log: Option<T>,
+    majority: Option<T>,
+}
+
+impl<T> Default for Proofs<T> {
+    fn default() -> Self {
+        Self { log: None, majority: None }
+    }
+}
+
+impl<T: Copy + Ord + std::ops::Add<Duration, Output = T>> Proofs<T> {
+    /// Until when both count.
+    pub(crate) fn until(&self, lease: Duration) -> Option<T> {
+        Some(self.log?.min(self.majority?) + usable(lease))
+    }
+}
+
+/// The part of a lease for which its holder may count on it.
+pub(crate) fn usable(lease: Duration) -> Duration {
+    lease - lease / MARGIN_DIVISOR
+}
+
+impl fmt::Debug for Contact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Contact").field("state", &*self.shared.sender.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl Contact {
+    /// Looks at the clock, on the current tokio runtime, until `stop`.
+    pub(crate) fn start(lease: Duration, stop: CancellationToken) -> Self {
+        let reason = "there was no connection to the broker yet".to_owned();
+        let kept = Kept { proofs: Proofs::default(), reason: reason.clone(), began: Instant::now() };
+        let (sender, _) = watch::channel(ContactState::Out { since_ms: unix_ms(Duration::ZERO), reason });
+        let contact = Self { shared: Arc::new(Shared { lease, state: Mutex::new(kept), sender }) };
+        let looking = contact.clone();
+        tokio::spawn(async move {
+            let mut ticks = interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    _ = ticks.tick() => {}
+                }
+                looking.look();
+            }
+        });
+        contact
+    }
+
+    /// Whether the node is in touch. It looks at the clock, so that a process that was stopped is out of
+    /// touch at once when it goes on.
+    pub fn is_in_touch(&self) -> bool {
+        self.look() == ContactState::In
+    }
+
+    /// Whether the node is in touch, now.
+    pub fn state(&self) -> ContactState {
+        self.look()
+    }
+
+    /// Whether the node is in touch, as it changes. It lags by some milliseconds.
+    pub fn watch(&self) -> watch::Receiver<ContactState> {
+        self.shared.sender.subscribe()
+    }
+
+    /// The node has what the log's leader had when it was asked, at `asked` or later.
+    pub(crate) fn caught_up(&self, asked: Instant) {
+        self.note(|proofs| proofs.log = proofs.log.max(Some(asked)));
+    }
+
+    /// A majority wrote what was sent at `asked`.
+    pub(crate) fn written(&self, asked: Instant) {
+        self.note(|proofs| proofs.majority = proofs.majority.max(Some(asked)));
+    }
+
+    /// Why there will be no proof, or there was none lately.
+    pub(crate) fn missing(&self, reason: impl Into<String>) {
+        self.kept().reason = reason.into();
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Proofs<Instant>)) {
+        change(&mut self.kept().proofs);
+        self.look();
+    }
+
+    fn look(&self) -> ContactState {
+        let kept = self.kept();
+        let now = Instant::now();
+        let until = kept.proofs.until(self.shared.lease);
+        let state = match until {
+            Some(until) if now < until => ContactState::In,
+            until => ContactState::Out {
+                since_ms: unix_ms(now.saturating_duration_since(until.unwrap_or(kept.began))),
+                reason: kept.reason.clone(),
+            },
+        };
+        self.shared.sender.send_if_modified(|told| {
+            let is_new = match (&*told, &state) {
+                (ContactState::In, ContactState::In) => false,
+                // The time is computed anew each time, and tells nothing new.
+                (ContactState::Out { reason: told, .. }, ContactState::Out { reason, .. }) => told != reason,
+                _ => true,
+            };
+            if is_new {
+                match (&mut *told, &state) {
+                    (ContactState::Out { reason: told, .. }, ContactState::Out { reason, .. }) => {
+                        told.clone_from(reason);
+                    }
+                    (told, state) => *told = state.clone(),
+                }
+            }
+            is_new
+        });
+        state
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        // Nothing panics while holding the lock.
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time `ago`, Unix milliseconds.
+#[expect(clippy::disallowed_methods, reason = "people are told when it was; nothing is decided by it")]
+fn unix_ms(ago: Duration) -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Leases: names of which each has one holder at most.
+//!
+//! All leases are in one message, the table, which is replaced by compare-and-set. Each node writes it once
+//! in a while with a new beat of its own. A node whose beat has not changed for the time of a lease, by the
+//! clock of the node that looks, is taken out, and its leases with it. A holder counts on its leases for less
+//! than that, from before it sent its last beat. So neither the broker's clock nor its own limits of time
+//! matter.
+
+mod keeper;
+mod table;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::keeper::Keeper;
+pub use self::table::LEASES_MAX;
+
+/// How often it is looked whether leases have ended.
+const TICK: Duration = Duration::from_millis(50);
+
+/// The leases that a node has, and which it would take.
+#[derive(Clone)]
+pub struct Leases {
+    shared: Arc<Shared>,
+}
+
+/// A lease that the node has at the moment that it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// A number that is greater each time that a lease is taken, by any node. What is written under a lease
+    /// carries it, so that a holder that was stopped is refused by whoever has seen a greater one.
+    pub fence: u64,
+}
+
+struct Shared {
+    orders: watch::Sender<Orders>,
+    held: Mutex<Held>,
+    /// The names in `held`, as of the last look at the clock.
+    told: watch::Sender<BTreeSet<String>>,
+    place: watch::Sender<Place>,
+}
+
+/// What the node wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Orders {
+    wanted: BTreeSet<String>,
+    is_member: bool,
+}
+
+/// What the node has.
+#[derive(Debug, Default)]
+struct Held {
+    /// Until when it may count on it.
+    until: Option<Instant>,
+    /// The leases with their fences.
+    leases: BTreeMap<String, u64>,
+}
+
+/// Whether the node has its place in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It has none yet, or it is not known whether another node has its name.
+    Unknown,
+    /// It has one, and its name to itself.
+    Own,
+    /// Another node has its name.
+    NameTaken,
+    /// It has left.
+    Left,
+}
+
+impl fmt::Debug for Leases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leases").field("held", &*self.shared.told.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl Leases {
+    pub(crate) fn start(stop: CancellationToken) -> Self {
+        let orders = Orders { wanted: BTreeSet::new(), is_member: true };
+        let shared = Shared {
+            orders: watch::channel(orders).0,
+            held: Mutex::new(Held::default()),
+            told: watch::channel(BTreeSet::new()).0,
+            place: watch::channel(Place::Unknown).0,
+        };
+        let leases = Self { shared: Arc::new(shared) };
+        let looking = leases.clone();
+        tokio::spawn(async move {
+            let mut ticks = interval(TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    _ = ticks.tick() => {}
+                }
+                looking.look();
+            }
+        });
+        leases
+    }
+
+    /// Sets which leases the node would take. It gives back at once what is not among them.
+    pub fn contend(&self, wanted: BTreeSet<String>) {
+        self.change(|held| held.leases.retain(|name, _| wanted.contains(name)));
+        self.shared.orders.send_if_modified(|orders| {
+            let is_new = orders.wanted != wanted;
+            orders.wanted = wanted;
+            is_new
+        });
+    }
+
+    /// The lease with this name, if the node has it now. It looks at the clock: a process that was stopped
+    /// has nothing when it goes on.
+    pub fn held(&self, name: &str) -> Option<Lease> {
+        self.look();
+        self.held_now().leases.get(name).map(|&fence| Lease { fence })
+    }
+
+    /// The names of the leases that the node has, as they change. One is gone from here before another node
+    /// can have it, except that it lags by some milliseconds in a process that was stopped.
+    pub fn watch(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.shared.told.subscribe()
+    }
+
+    pub(crate) fn place(&self) -> watch::Receiver<Place> {
+        self.shared.place.subscribe()
+    }
+
+    /// Leaves the table or enters it again, and waits until that is so, at most `patience`.
+    pub(crate) async fn set_member(&self, is_member: bool, patience: Duration) {
+        let mut place = self.shared.place.subscribe();
+        if !is_member {
+            self.change(|held| held.leases.clear());
+        }
+        self.shared.orders.send_if_modified(|orders| {
+            let is_new = orders.is_member != is_member;
+            orders.is_member = is_member;
+            is_new
+        });
+        let is_so = |place: &Place| (*place == Place::Left) != is_member;
+        let _ = tokio::time::timeout(patience, place.wait_for(is_so)).await;
+    }
+
+    /// Takes out what has ended.
+    fn look(&self) {
+        self.change(|_| {});
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Held)) {
+        let mut held = self.held_now();
+        change(&mut held);
+        if held.until.is_none_or(|until| Instant::now() >= until) {
+            held.leases.clear();
+        }
+        self.shared.told.send_if_modified(|told| {
+            let is_same = told.iter().eq(held.leases.keys());
+            if !is_same {
+                *told = held.leases.keys().cloned().collect();
+            }
+            !is_same
+        });
+    }
+
+    fn held_now(&self) -> MutexGuard<'_, Held> {
+        // Nothing panics while holding the lock.
+        self.shared.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settle(&self, place: Place) {
+        self.shared.place.send_if_modified(|known| std::mem::replace(known, place) != place);
+    }
+}

@@ -1,0 +1,106 @@
+//! Tests for `table`.
+
+use super::*;
+
+const LEASE: Duration = Duration::from_secs(5);
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|&name| name.to_owned()).collect()
+}
+
+/// The table after a round of `me`.
+fn round(table: &Table, me: &str, wanted: &[&str], gone: &[&str], may_take: bool) -> Table {
+    let (wanted, gone) = (set(wanted), set(gone));
+    table.next(&Wish {
+        instance: me,
+        name: me,
+        beat: 1,
+        is_member: true,
+        wanted: &wanted,
+        gone: &gone,
+        may_take,
+        fence: 0,
+    })
+}
+
+fn holders(table: &Table) -> Vec<(&str, &str, u64)> {
+    table.leases.iter().map(|(name, lease)| (&**name, &*lease.holder, lease.fence)).collect()
+}
+
+#[test]
+fn a_lease_has_one_holder_until_it_is_given_back_or_gone() {
+    let table = round(&Table::default(), "a", &["x", "y"], &[], true);
+    assert_eq!(holders(&table), [("x", "a", 1), ("y", "a", 2)]);
+    let table = round(&table, "b", &["x", "y", "z"], &[], true);
+    assert_eq!(holders(&table), [("x", "a", 1), ("y", "a", 2), ("z", "b", 3)]);
+    // It is given back, and taken with a greater number.
+    let table = round(&table, "a", &["x"], &[], true);
+    assert_eq!(holders(&table), [("x", "a", 1), ("z", "b", 3)]);
+    let table = round(&table, "b", &["x", "y", "z"], &["a"], true);
+    assert_eq!(holders(&table), [("x", "b", 4), ("y", "b", 5), ("z", "b", 3)]);
+    assert!(!table.nodes.contains_key("a"));
+}
+
+#[test]
+fn nothing_is_taken_by_who_may_not() {
+    let table = round(&Table::default(), "a", &["x"], &[], true);
+    let table = round(&table, "b", &["x", "y"], &["a"], false);
+    assert_eq!(holders(&table), []);
+}
+
+#[test]
+fn who_leaves_has_nothing() {
+    let table = round(&Table::default(), "a", &["x"], &[], true);
+    let (wanted, gone) = (set(&["x"]), set(&[]));
+    let left = table.next(&Wish {
+        instance: "a",
+        name: "a",
+        beat: 2,
+        is_member: false,
+        wanted: &wanted,
+        gone: &gone,
+        may_take: true,
+        fence: 9,
+    });
+    assert!(left.nodes.is_empty() && left.leases.is_empty());
+    assert!(table.frees(&left) && !left.frees(&table));
+    // Fences go on from the greatest that anybody has seen.
+    assert_eq!(holders(&round(&left, "b", &["x"], &[], true)), [("x", "b", 10)]);
+}
+
+#[test]
+fn leases_have_a_bound() {
+    let names: Vec<String> = (0..LEASES_MAX + 10).map(|number| format!("{number:05}")).collect();
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    assert_eq!(round(&Table::default(), "a", &names, &[], true).leases.len(), LEASES_MAX);
+}
+
+#[test]
+fn a_node_is_gone_after_a_lease_without_a_beat() {
+    let at = Duration::from_secs;
+    let mut table = round(&round(&Table::default(), "a", &[], &[], true), "b", &[], &[], true);
+    let mut watched = Watched::default();
+    watched.see(&table, at(10));
+    assert_eq!(watched.next_gone("a", LEASE), Some(at(15)));
+    assert_eq!(watched.gone("a", LEASE, at(14)), set(&[]));
+    assert_eq!(watched.gone("a", LEASE, at(15)), set(&["b"]));
+    assert_eq!(watched.beats("b"), Some((false, at(10))));
+    table.nodes.get_mut("b").unwrap().beat = 7;
+    watched.see(&table, at(14));
+    assert_eq!(watched.gone("a", LEASE, at(15)), set(&[]));
+    assert_eq!(watched.gone("a", LEASE, at(19)), set(&["b"]));
+    assert_eq!(watched.beats("b"), Some((true, at(14))));
+    table.nodes.remove("b");
+    watched.see(&table, at(20));
+    assert_eq!(watched.gone("a", LEASE, at(60)), set(&[]));
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let table = round(&Table::default(), "a", &["x"], &[], true);
+    assert_eq!(Table::read(&table.write()), Ok(table.clone()));
+    let newer = Table { format: 2, ..table };
+    let expected = "table of leases has format 2, expected at most 1";
+    assert_eq!(Table::read(&newer.write()), Err(expected.to_owned()));
+    assert!(Table::read(b"{").is_err());
+}

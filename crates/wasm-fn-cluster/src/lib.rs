@@ -1,0 +1,39 @@
+//! What the nodes of a cluster share through a broker of NATS JetStream: one log of changes, leases, messages
+//! and components.
+//!
+//! Every node keeps a replica of the state on its own disk and serves from it, whether the broker is there or
+//! not. The log decides which change comes next: one message is one commit, and the message's number in its
+//! stream is the commit's revision.
+//!
+//! Invariants: a commit that returned is on the brokers' disks and in the node's replica; the replica takes
+//! only what follows its last record; a log that differs from the replica is named, and never obeyed; a lease
+//! is gone from its holder's view before another node can take it, by the holder's own monotonic clock;
+//! decisions are made from what the leader of a stream answers, never from another server's copy. No other
+//! crate but wasm-fn-queue knows what the broker is.
+
+mod cluster;
+mod components;
+mod contact;
+mod error;
+mod leases;
+mod link;
+mod log;
+mod messages;
+mod names;
+mod setup;
+mod store;
+
+pub use cluster::{Cluster, ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, RestoreError};
+pub use components::{ComponentError, Components};
+pub use contact::{Contact, ContactState};
+pub use error::ClusterError;
+pub use leases::{LEASES_MAX, Lease, Leases};
+pub use messages::{MESSAGE_BYTES_MAX, Member, Messages, NodeMessage, PRESENCE_TEXT_BYTES_MAX};
+pub use setup::{
+    Base, BaseSource, ClusterRecord, InitOptions, InitReport, Made, Monitors, SERVER_VERSION_MIN,
+    SyncSetting, Syncs, init, syncs,
+};
+pub use store::{Chain, ReplicatedStore};
+
+#[cfg(test)]
+mod tests;

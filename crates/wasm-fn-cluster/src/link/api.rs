@@ -1,0 +1,274 @@
+//! Questions to JetStream, each with a bound for its answer.
+
+use std::time::Duration;
+
+use async_nats::{
+    Client, HeaderMap, Request, RequestErrorKind,
+    jetstream::{self, ErrorCode, response::Response},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use wasm_fn_queue::BrokerError;
+
+use crate::ClusterError;
+
+/// The header by which the broker refuses a message unless its stream is at this number.
+pub(crate) const EXPECTED_LAST: &str = "Nats-Expected-Last-Sequence";
+
+/// The same, for the number of the last message with the subject.
+pub(crate) const EXPECTED_LAST_OF_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence";
+
+/// The header by which the broker tells a message from the same one sent again.
+pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// Asks JetStream over one connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    client: Client,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AskError {
+    /// None came in time.
+    #[error("broker did not answer in time")]
+    Silent,
+    /// Nobody is there to answer.
+    #[error("broker has nobody who answers for JetStream")]
+    Nobody,
+    /// The question is too large.
+    #[error("it has {found} bytes, expected at most {max}, which is the broker's max_payload")]
+    TooLarge {
+        /// Its size in bytes.
+        found: usize,
+        /// The largest size in bytes.
+        max: usize,
+    },
+    /// The connection is of no use.
+    #[error("connection to the broker was lost")]
+    Lost,
+    /// The answer cannot be read.
+    #[error("broker's answer cannot be read: {0}")]
+    Answer(String),
+}
+
+/// A message that a stream has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) sequence: u64,
+    pub(crate) subject: String,
+    pub(crate) headers: String,
+    pub(crate) payload: Bytes,
+}
+
+/// What the broker says of a message that it took.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Taken {
+    #[serde(rename = "seq")]
+    pub(crate) sequence: u64,
+}
+
+/// What the broker says of a stream. Its leader answers.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct StreamInfo {
+    /// Its settings, as the broker writes them.
+    pub(crate) config: serde_json::Map<String, serde_json::Value>,
+    /// When it was made, which tells it from others of its name.
+    pub(crate) created: String,
+    pub(crate) state: StreamState,
+}
+
+/// Which messages a stream has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) struct StreamState {
+    #[serde(rename = "first_seq")]
+    pub(crate) first: u64,
+    #[serde(rename = "last_seq")]
+    pub(crate) last: u64,
+}
+
+#[derive(Deserialize)]
+struct GetAnswer {
+    message: GetMessage,
+}
+
+#[derive(Deserialize)]
+struct GetMessage {
+    subject: String,
+    seq: u64,
+    #[serde(default)]
+    data: String,
+    #[serde(default)]
+    hdrs: String,
+}
+
+impl Api {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Bytes of a message at most.
+    pub(crate) fn payload_max(&self) -> usize {
+        self.client.max_payload()
+    }
+
+    /// Sends `payload` to `subject`, and waits for the answer.
+    pub(crate) async fn request(
+        &self,
+        subject: &str,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+        patience: Duration,
+    ) -> Result<Bytes, AskError> {
+        let (found, max) = (payload.len(), self.payload_max());
+        if found > max {
+            return Err(AskError::TooLarge { found, max });
+        }
+        let mut request = Request::new().payload(payload).timeout(Some(patience));
+        if let Some(headers) = headers {
+            request = request.headers(headers);
+        }
+        // Handing over the request waits, too, while the broker reads nothing.
+        let sent = self.client.send_request(subject.to_owned(), request);
+        match tokio::time::timeout(patience, sent).await {
+            Ok(Ok(message)) => Ok(message.payload),
+            Err(_) => Err(AskError::Silent),
+            Ok(Err(error)) => Err(match error.kind() {
+                RequestErrorKind::TimedOut => AskError::Silent,
+                RequestErrorKind::NoResponders => AskError::Nobody,
+                RequestErrorKind::MaxPayloadExceeded => AskError::TooLarge { found, max },
+                RequestErrorKind::InvalidSubject | RequestErrorKind::Other => AskError::Lost,
+            }),
+        }
+    }
+
+    /// Asks the API of JetStream.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        question: &impl Serialize,
+        patience: Duration,
+    ) -> Result<Result<T, jetstream::Error>, AskError> {
+        let payload = serde_json::to_vec(question).map_err(|error| AskError::Answer(error.to_string()))?;
+        let answer = self.request(&format!("$JS.API.{what}"), None, payload.into(), patience).await?;
+        read(&answer)
+    }
+
+    /// What the broker says of a stream; `None` if there is no such stream.
+    pub(crate) async fn stream(
+        &self,
+        stream: &str,
+        patience: Duration,
+    ) -> Result<Option<StreamInfo>, ClusterError> {
+        match self.ask(&format!("STREAM.INFO.{stream}"), &serde_json::json!({}), patience).await? {
+            Ok(info) => Ok(Some(info)),
+            Err(error) => match error.error_code() {
+                ErrorCode::STREAM_NOT_FOUND => Ok(None),
+                ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
+                    Err(ClusterError::Broker(BrokerError::NoJetStream))
+                }
+                _ => {
+                    Err(ClusterError::Refused { what: format!("stream {stream}"), reason: error.to_string() })
+                }
+            },
+        }
+    }
+
+    /// Publishes `payload`, and waits until the stream has it on disk.
+    pub(crate) async fn put(
+        &self,
+        subject: &str,
+        headers: &[(&str, String)],
+        payload: Bytes,
+        patience: Duration,
+    ) -> Result<Result<Taken, jetstream::Error>, AskError> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.as_str());
+        }
+        read(&self.request(subject, Some(map), payload, patience).await?)
+    }
+
+    /// The message with this number; `None` if there is none. Its stream's leader answers.
+    pub(crate) async fn message(
+        &self,
+        stream: &str,
+        sequence: u64,
+        patience: Duration,
+    ) -> Result<Option<Kept>, AskError> {
+        self.get(stream, &serde_json::json!({ "seq": sequence }), patience).await
+    }
+
+    /// The last message with this subject; `None` if there is none. Its stream's leader answers.
+    pub(crate) async fn last_of(
+        &self,
+        stream: &str,
+        subject: &str,
+        patience: Duration,
+    ) -> Result<Option<Kept>, AskError> {
+        self.get(stream, &serde_json::json!({ "last_by_subj": subject }), patience).await
+    }
+
+    /// The first message with this subject from `sequence` on; `None` if there is none.
+    pub(crate) async fn next_of(
+        &self,
+        stream: &str,
+        subject: &str,
+        sequence: u64,
+        patience: Duration,
+    ) -> Result<Option<Kept>, AskError> {
+        self.get(stream, &serde_json::json!({ "seq": sequence, "next_by_subj": subject }), patience).await
+    }
+
+    async fn get(
+        &self,
+        stream: &str,
+        question: &serde_json::Value,
+        patience: Duration,
+    ) -> Result<Option<Kept>, AskError> {
+        let answer: GetAnswer =
+            match self.ask(&format!("STREAM.MSG.GET.{stream}"), question, patience).await? {
+                Ok(answer) => answer,
+                Err(error) if error.error_code() == ErrorCode::NO_MESSAGE_FOUND => return Ok(None),
+                Err(error) => return Err(AskError::Answer(error.to_string())),
+            };
+        let GetMessage { subject, seq, data, hdrs } = answer.message;
+        let decode = |text: &str| {
+            BASE64_STANDARD.decode(text).map_err(|error| AskError::Answer(format!("message {seq}: {error}")))
+        };
+        let headers = String::from_utf8_lossy(&decode(&hdrs)?).into_owned();
+        Ok(Some(Kept { sequence: seq, subject, headers, payload: decode(&data)?.into() }))
+    }
+}
+
+impl Kept {
+    /// The value of the header `name`, if the message has it.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.lines().find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<Result<T, jetstream::Error>, AskError> {
+    match serde_json::from_slice(answer) {
+        Ok(Response::Ok(answer)) => Ok(Ok(answer)),
+        Ok(Response::Err { error }) => Ok(Err(error)),
+        Err(error) => Err(AskError::Answer(error.to_string())),
+    }
+}
+
+impl From<AskError> for ClusterError {
+    fn from(error: AskError) -> Self {
+        Self::Broker(match error {
+            AskError::Silent => BrokerError::Silent,
+            AskError::Nobody => BrokerError::NoJetStream,
+            AskError::Lost => BrokerError::Disconnected,
+            AskError::TooLarge { .. } | AskError::Answer(_) => {
+                BrokerError::Answer { asked: "a question".to_owned(), reason: error.to_string() }
+            }
+        })
+    }
+}

@@ -1,0 +1,47 @@
+//! Tests for `presence`.
+
+use super::*;
+
+fn told(revision: u64) -> Bytes {
+    let presence = Presence::default();
+    presence.set_own(Revision(revision), "text".to_owned());
+    presence.own("1.2.3").unwrap()
+}
+
+#[test]
+fn who_was_heard_is_known_for_a_minute() {
+    let (presence, began) = (Presence::default(), Instant::now());
+    let at = |seconds| began + Duration::from_secs(seconds);
+    presence.heard("a".parse().unwrap(), "1", &told(5), at(0));
+    presence.heard("b".parse().unwrap(), "2", &told(6), at(30));
+    presence.heard("a".parse().unwrap(), "1", &told(7), at(20));
+    let members = presence.members(at(40));
+    let shown: Vec<_> = members.iter().map(|m| (m.name.as_str(), m.revision.0, m.age.as_secs())).collect();
+    assert_eq!(shown, [("a", 7, 20), ("b", 6, 10)]);
+    assert_eq!((&*members[0].program, &*members[0].text, &*members[0].instance), ("1.2.3", "text", "1"));
+    assert_eq!(presence.members(at(85)).len(), 1);
+    presence.left("2");
+    assert_eq!(presence.members(at(40)).len(), 1);
+}
+
+#[test]
+fn what_is_too_much_is_passed_over() {
+    let (presence, now) = (Presence::default(), Instant::now());
+    let name = || "a".parse().unwrap();
+    presence.heard(name(), "1", b"{", now);
+    presence.heard(name(), &"1".repeat(WORD_BYTES_MAX + 1), &told(1), now);
+    assert_eq!(presence.members(now), []);
+    for instance in 0..MEMBERS_MAX + 1 {
+        presence.heard(name(), &instance.to_string(), &told(1), now);
+    }
+    assert_eq!(presence.members(now).len(), MEMBERS_MAX);
+}
+
+#[test]
+fn who_is_quiet_tells_nothing() {
+    let presence = Presence::default();
+    presence.set_quiet(true);
+    assert_eq!(presence.own("1"), None);
+    presence.set_quiet(false);
+    assert!(presence.own("1").is_some());
+}

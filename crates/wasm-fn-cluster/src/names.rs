@@ -1,0 +1,47 @@
+//! What a cluster's streams and subjects are called on the broker.
+
+use std::sync::Arc;
+
+use wasm_fn_core::ClusterName;
+
+/// The names of one cluster. No other cluster has any of them: names of clusters are lower case and begin
+/// with a letter or a digit, so what stands before and behind them is told apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// The stream whose messages are the commits.
+    pub(crate) log: Arc<str>,
+    /// The subject of commits.
+    pub(crate) commits: Arc<str>,
+    /// Where the broker says that it has a commit.
+    pub(crate) committed: Arc<str>,
+    /// The stream with the cluster's record and the table of leases.
+    pub(crate) coordination: Arc<str>,
+    /// The subject of the cluster's record.
+    pub(crate) record: Arc<str>,
+    /// The subject of the table of leases.
+    pub(crate) leases: Arc<str>,
+    /// The subject of messages between nodes.
+    pub(crate) peers: Arc<str>,
+    /// The bucket of components.
+    pub(crate) bucket: Arc<str>,
+    /// The stream of that bucket.
+    pub(crate) components: Arc<str>,
+}
+
+impl Names {
+    pub(crate) fn new(cluster: &ClusterName) -> Self {
+        let upper = cluster.as_str().to_ascii_uppercase();
+        let subject = |what: &str| Arc::from(format!("wasm-fn.{cluster}.{what}"));
+        Self {
+            log: Arc::from(format!("WASM_FN_{upper}")),
+            commits: subject("log"),
+            committed: subject("committed"),
+            coordination: Arc::from(format!("WASM_FN-{upper}-COORDINATION")),
+            record: subject("cluster"),
+            leases: subject("leases"),
+            peers: subject("peers"),
+            bucket: Arc::from(format!("wasm-fn-{cluster}-components")),
+            components: Arc::from(format!("OBJ_wasm-fn-{cluster}-components")),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Follows the log: applies what it has after the replica's end, and proves that it has everything.
+//!
+//! The broker says when there is a commit, and is asked for it. It is asked once a second which is the last,
+//! so that a message that did not come delays a commit, and is never waited for.
+
+use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc, time::Duration};
+
+use async_nats::Subscriber;
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use wasm_fn_core::Revision;
+
+use super::{
+    Fault, Inner,
+    reading::{self, LogState, ReadError},
+};
+use crate::link::{AskError, Session};
+
+/// How often the log is asked for its last message.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// Longest time for each answer. A question that met a change of leaders is never answered.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// For how long a log may end before the replica does: a server that was deposed as the leader answers for up
+/// to ten seconds (nats-server, `lostQuorumIntervalDefault`).
+const DEPOSED_LEADER_MAX: Duration = Duration::from_secs(12);
+
+/// How soon a replica that takes nothing is tried again.
+const REPLICA_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a message is looked for that the log says it has.
+const MISSING_MAX: u32 = 3;
+
+/// The header with the number of a message that the broker tells of.
+const SEQUENCE: &str = "Nats-Sequence";
+
+type Checking = Pin<Box<dyn Future<Output = (Instant, Revision, Result<LogState, ReadError>)> + Send>>;
+
+/// Why the follower stops to follow over a connection.
+enum End {
+    /// The connection is of no use.
+    Lost(String),
+    Fault(Fault),
+}
+
+/// What is known over one connection.
+struct Following<'a> {
+    inner: &'a Inner,
+    session: &'a Session,
+    /// The last message that the log is known to have.
+    target: u64,
+    /// What the log was when the replica's end was last compared with it.
+    checked: Option<LogState>,
+    /// When questions were asked, and what has to be applied for each to prove something.
+    unproved: VecDeque<(Instant, u64)>,
+    answered: Instant,
+    /// How often a message was looked for in vain.
+    missing: u32,
+}
+
+pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
+    let (mut number, mut shorter) = (0, None);
+    loop {
+        let session = tokio::select! {
+            () = stop.cancelled() => return,
+            session = inner.options.link.session_after(number) => session,
+        };
+        number = session.number();
+        inner.options.contact.missing("node has just been connected to the broker");
+        let end = tokio::select! {
+            () = stop.cancelled() => return,
+            end = follow(&inner, &session, &mut shorter) => end,
+        };
+        match end {
+            End::Lost(reason) => {
+                inner.options.contact.missing(&reason);
+                session.end(reason);
+            }
+            End::Fault(fault) if fault.is_lasting() => {
+                inner.fail(fault);
+                return;
+            }
+            End::Fault(fault) => {
+                inner.fail(fault);
+                // The same connection is as good as before.
+                number -= 1;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = sleep(REPLICA_WAIT) => {}
+                }
+            }
+        }
+    }
+}
+
+async fn follow(inner: &Inner, session: &Session, shorter: &mut Option<Instant>) -> End {
+    let mut following = Following {
+        inner,
+        session,
+        target: 0,
+        checked: None,
+        unproved: VecDeque::new(),
+        answered: Instant::now(),
+        missing: 0,
+    };
+    let mut told = match session.subscribe(&inner.options.names.committed).await {
+        Ok(told) => told,
+        Err(error) => return End::Lost(error.to_string()),
+    };
+    match following.run(&mut told, shorter).await {
+        Ok(never) => match never {},
+        Err(end) => end,
+    }
+}
+
+impl Following<'_> {
+    async fn run(
+        &mut self,
+        told: &mut Subscriber,
+        shorter: &mut Option<Instant>,
+    ) -> Result<std::convert::Infallible, End> {
+        let mut ticks = interval(CHECK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checking: Option<Checking> = None;
+        loop {
+            let check = async {
+                match &mut checking {
+                    Some(checking) => checking.await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                message = told.next() => {
+                    let message = message.ok_or_else(|| End::Lost("connection to the broker was lost".to_owned()))?;
+                    let sequence = message.headers.as_ref().and_then(|headers| headers.get(SEQUENCE));
+                    let sequence = sequence.and_then(|sequence| sequence.as_str().parse().ok());
+                    self.target = self.target.max(sequence.unwrap_or(0));
+                }
+                () = self.inner.nudge.notified() => {
+                    checking.get_or_insert_with(|| self.ask());
+                }
+                _ = ticks.tick() => {
+                    checking.get_or_insert_with(|| self.ask());
+                }
+                (asked, at, state) = check => {
+                    checking = None;
+                    self.take(asked, at, state, shorter).await?;
+                }
+            }
+            self.catch_up().await?;
+        }
+    }
+
+    /// Asks which message is the last.
+    fn ask(&self) -> Checking {
+        let (session, names) = (self.session.clone(), self.inner.options.names.clone());
+        let (asked, at) = (Instant::now(), self.inner.head.borrow().revision);
+        Box::pin(async move { (asked, at, reading::state(&session, &names, PATIENCE).await) })
+    }
+
+    /// Takes the answer to a question that was sent at `asked`, when the replica was `at` that revision.
+    async fn take(
+        &mut self,
+        asked: Instant,
+        at: Revision,
+        state: Result<LogState, ReadError>,
+        shorter: &mut Option<Instant>,
+    ) -> Result<(), End> {
+        let state = match state {
+            Ok(state) => state,
+            Err(error) => return self.unanswered(error),
+        };
+        self.answered = Instant::now();
+        if state.last < at.0 {
+            let since = *shorter.get_or_insert(asked);
+            let reason = format!("log ends with revision {}, expected {at} or a later one", state.last);
+            if !state.is_replicated || since.elapsed() > DEPOSED_LEADER_MAX {
+                let revision = Revision(state.last).next();
+                return Err(End::Fault(Fault::Diverged { revision, reason }));
+            }
+            self.inner.options.contact.missing(reason);
+            self.checked = None;
+            return Ok(());
+        }
+        *shorter = None;
+        let is_other = self
+            .checked
+            .as_ref()
+            .is_none_or(|checked| (&checked.created, checked.first) != (&state.created, state.first));
+        if is_other {
+            self.check_end(&state).await?;
+            self.checked = Some(state.clone());
+        }
+        self.target = self.target.max(state.last);
+        self.unproved.push_back((asked, state.last));
+        Ok(())
+    }
+
+    /// Compares the replica's end with the log, which reaches that far.
+    async fn check_end(&mut self, state: &LogState) -> Result<(), End> {
+        let end = self.inner.end.lock().await.clone();
+        let names = &self.inner.options.names;
+        match reading::check_end(self.session, names, state, end.as_ref(), PATIENCE).await {
+            Ok(()) => Ok(()),
+            Err(ReadError::Fault(fault)) => Err(End::Fault(fault)),
+            Err(ReadError::Missing(sequence)) => Err(End::Fault(Fault::Diverged {
+                revision: Revision(sequence),
+                reason: "log has no record of that revision".to_owned(),
+            })),
+            Err(ReadError::Unanswered(error)) => Err(End::Lost(error.to_string())),
+        }
+    }
+
+    /// Applies what the log is known to have.
+    async fn catch_up(&mut self) -> Result<(), End> {
+        if self.checked.is_none() {
+            return Ok(());
+        }
+        loop {
+            let at = self.inner.head.borrow().revision;
+            while let Some((asked, _)) = self.unproved.pop_front_if(|(_, last)| *last <= at.0) {
+                self.inner.options.contact.caught_up(asked);
+            }
+            if at.0 >= self.target {
+                return Ok(());
+            }
+            let names = &self.inner.options.names;
+            match reading::after(self.session, names, at, self.target, PATIENCE).await {
+                Ok(commits) => {
+                    (self.missing, self.answered) = (0, Instant::now());
+                    self.inner.apply(commits).await.map_err(End::Fault)?;
+                }
+                Err(ReadError::Fault(fault)) => return Err(End::Fault(fault)),
+                Err(ReadError::Missing(sequence)) => {
+                    self.missing += 1;
+                    if self.missing > MISSING_MAX {
+                        let reason = "log has no record of that revision, and has later ones".to_owned();
+                        return Err(End::Fault(Fault::Diverged { revision: Revision(sequence), reason }));
+                    }
+                    // Whoever was asked may not have it yet: the next check says what there is.
+                    self.target = at.0;
+                    return Ok(());
+                }
+                Err(error) => return self.unanswered(error),
+            }
+        }
+    }
+
+    /// Nothing came for a question. The connection is given up if that has been so for the time of a lease.
+    fn unanswered(&self, error: ReadError) -> Result<(), End> {
+        let ReadError::Unanswered(error) = error else { return Ok(()) };
+        self.inner.options.contact.missing(error.to_string());
+        if error == AskError::Lost || self.answered.elapsed() > self.inner.options.lease {
+            return Err(End::Lost(error.to_string()));
+        }
+        Ok(())
+    }
+}

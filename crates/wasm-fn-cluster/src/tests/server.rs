@@ -1,0 +1,188 @@
+//! Real nats-servers, alone or three as one broker, which do not outlive their test.
+
+use std::{
+    io::Write as _,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use super::PATIENCE;
+
+/// What a broker of a cluster has to have.
+pub(crate) const SAFE: &str = "jetstream { store_dir: STORE, sync_interval: always }";
+
+/// One server with a directory for what it keeps.
+pub(crate) struct Server {
+    child: Child,
+    folder: TempDir,
+    config: String,
+    pub(crate) port: u16,
+}
+
+/// Whether the server is installed; says that `test` is skipped if it is not.
+fn installed(test: &str) -> bool {
+    let found = Command::new("nats-server").arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if found.is_ok_and(|status| status.success()) {
+        return true;
+    }
+    let required = std::env::var_os("CI_REQUIRE_PROGRAMS").is_some();
+    assert!(!required, "{test} cannot run: nats-server is not installed");
+    let line = format!("skipped {test}: nats-server is not installed\n");
+    print!("{line}");
+    if let Some(path) = std::env::var_os("CI_SKIPPED_TESTS").map(PathBuf::from) {
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        file.and_then(|mut file| file.write_all(line.as_bytes())).expect("the list can be written");
+    }
+    false
+}
+
+impl Server {
+    /// A broker of one server; `None` if there is no program for it.
+    pub(crate) fn start(test: &str) -> Option<Self> {
+        Self::configured(test, SAFE)
+    }
+
+    /// A broker with this configuration. `STORE` stands for a directory.
+    pub(crate) fn configured(test: &str, config: &str) -> Option<Self> {
+        installed(test).then(|| Self::run(config, -1))
+    }
+
+    /// Three servers that are one broker.
+    pub(crate) fn three(test: &str) -> Option<Vec<Self>> {
+        if !installed(test) {
+            return None;
+        }
+        // Each has to know where the others will be.
+        let held: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<_> = held.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+        drop(held);
+        let routes: Vec<_> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+        let server = |(number, port): (usize, &u16)| {
+            let routes = routes.join(", ");
+            let config = format!(
+                "{SAFE}\nserver_name: n{number}\n\
+                 cluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}"
+            );
+            Self::run(&config, -1)
+        };
+        Some(ports.iter().enumerate().map(server).collect())
+    }
+
+    fn run(config: &str, port: i32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (child, port) = run(folder.path(), config, port);
+        Self { child, folder, config: config.to_owned(), port }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it shows its settings, as `host:port`.
+    pub(crate) fn monitor(&self) -> String {
+        let ports = self.folder.path().join(format!("nats-server_{}.ports", self.child.id()));
+        let ports: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(ports).unwrap()).unwrap();
+        ports["monitoring"][0].as_str().unwrap().strip_prefix("http://").unwrap().to_owned()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        signal_process(self.child.id(), signal);
+    }
+
+    /// Starts it again at the same address, after it was killed.
+    pub(crate) fn start_again(&mut self) {
+        (self.child, self.port) = run(self.folder.path(), &self.config, i32::from(self.port));
+    }
+
+    /// Kills it, and starts it again at the same address.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.start_again();
+    }
+
+    pub(crate) fn kill(&mut self) {
+        // Fails when it has ended already, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Copies what it keeps, while it does not run.
+    pub(crate) fn save(&self) -> TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(&self.store(), copy.path());
+        copy
+    }
+
+    /// Puts back what was saved, while it does not run.
+    pub(crate) fn put_back(&self, saved: &TempDir) {
+        std::fs::remove_dir_all(self.store()).unwrap();
+        copy_folder(saved.path(), &self.store());
+    }
+
+    fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+}
+
+pub(crate) fn signal_process(id: u32, signal: Signal) {
+    let pid = i32::try_from(id).ok().and_then(Pid::from_raw).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
+/// Starts a server on what `path` holds, at `port`, or one that is free for -1. Returns its port, too.
+fn run(path: &Path, config: &str, port: i32) -> (Child, u16) {
+    let text = config.replace("STORE", &format!("{:?}", path.join("store")));
+    std::fs::write(path.join("nats.conf"), text).unwrap();
+    for file in std::fs::read_dir(path).unwrap().map(|file| file.unwrap().path()) {
+        if file.extension().is_some_and(|extension| extension == "ports") {
+            std::fs::remove_file(file).unwrap();
+        }
+    }
+    let log = std::fs::OpenOptions::new().append(true).create(true).open(path.join("log")).unwrap();
+    let mut command = Command::new("nats-server");
+    command.arg("-c").arg(path.join("nats.conf")).args(["-a", "127.0.0.1", "-p", &port.to_string()]);
+    command.arg("--ports_file_dir").arg(path).stdout(Stdio::null()).stderr(log);
+    let mut child = command.spawn().unwrap();
+    let ports = path.join(format!("nats-server_{}.ports", child.id()));
+    let began = tokio::time::Instant::now();
+    let port = loop {
+        let found = std::fs::read_to_string(&ports).ok();
+        let found = found.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok());
+        if let Some(found) = found.as_ref().and_then(|ports| ports["nats"][0].as_str()) {
+            break found.rsplit(':').next().unwrap().parse().unwrap();
+        }
+        let log = || std::fs::read_to_string(path.join("log")).unwrap();
+        assert!(child.try_wait().unwrap().is_none() && began.elapsed() < PATIENCE, "{}", log());
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    (child, port)
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let tail: Vec<_> = log.lines().rev().take(20).collect();
+            eprintln!("log of the broker:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Brokers that are killed, stopped, or lose what they acknowledged.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use wasm_fn_core::Revision;
+use wasm_fn_store::{Store as _, StoreError};
+
+use super::{Node, Server, make, options};
+use crate::{ClusterOptions, ContactState};
+
+/// A short lease, for what is waited for.
+fn brief(options: ClusterOptions) -> ClusterOptions {
+    ClusterOptions { lease: Duration::from_secs(2), ..options }
+}
+
+/// Commits `word`, however long the broker is away. What is not known to be made is looked for.
+async fn commit_at_last(node: &Node, word: &str) {
+    loop {
+        match node.commit(word).await {
+            Ok(_) => return,
+            Err(StoreError::Unknown { .. } | StoreError::OutOfTouch { .. }) => {
+                node.in_touch(true).await;
+                if node.words().await.iter().any(|found| found == word) {
+                    return;
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_commit_is_lost_when_the_broker_is_killed() {
+    let Some(mut server) = Server::start("no_commit_is_lost_when_the_broker_is_killed") else { return };
+    let brokers = [server.url()];
+    make(&brokers, 1).await;
+    let (a, b) = (Node::joined(options(&brokers, "a")).await, Node::joined(options(&brokers, "b")).await);
+    let commit_all = async |node: &Node, name: &str| {
+        for number in 0..60 {
+            commit_at_last(node, &format!("{name}{number}")).await;
+        }
+    };
+    let kill = async {
+        for revision in [20, 50, 90] {
+            a.reach(Revision(revision)).await;
+            server.restart();
+        }
+    };
+    tokio::join!(commit_all(&a, "a"), commit_all(&b, "b"), kill);
+    a.reach(Revision(120)).await;
+    b.reach(Revision(120)).await;
+    let mut words = a.words().await;
+    assert_eq!(words, b.words().await);
+    words.sort();
+    words.dedup();
+    assert_eq!(words.len(), 120);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_of_three_goes_on_without_one() {
+    let Some(mut servers) = Server::three("a_broker_of_three_goes_on_without_one") else { return };
+    let brokers: Vec<_> = servers.iter().map(Server::url).collect();
+    make(&brokers, 3).await;
+    let (a, b) = (Node::joined(options(&brokers, "a")).await, Node::joined(options(&brokers, "b")).await);
+    for (round, server) in servers.iter_mut().enumerate() {
+        commit_at_last(&a, &format!("a{round}")).await;
+        let began = tokio::time::Instant::now();
+        server.kill();
+        // Whichever of them led, the others do.
+        commit_at_last(&b, &format!("b{round}")).await;
+        println!("round {round}: committed {:?} after a server was killed", began.elapsed());
+        commit_at_last(&a, &format!("c{round}")).await;
+        server.start_again();
+        a.in_touch(true).await;
+        b.in_touch(true).await;
+    }
+    a.reach(Revision(9)).await;
+    b.reach(Revision(9)).await;
+    assert_eq!(a.words().await, ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]);
+    assert_eq!(a.words().await, b.words().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_lost_what_it_acknowledged_is_named_and_not_obeyed() {
+    let test = "a_broker_that_lost_what_it_acknowledged_is_named_and_not_obeyed";
+    let Some(mut server) = Server::start(test) else { return };
+    let brokers = [server.url()];
+    make(&brokers, 1).await;
+    let a = Node::joined(options(&brokers, "a")).await;
+    a.commit("x").await.unwrap();
+    server.kill();
+    let saved = server.save();
+    server.start_again();
+    a.in_touch(true).await;
+    commit_at_last(&a, "y").await;
+    let found = a.next("never").await;
+    server.kill();
+    server.put_back(&saved);
+    server.start_again();
+
+    let text = "the cluster's log differs from this node's state at revision 2: log ends with revision 1, \
+                expected 2 or a later one";
+    let error = a.store.follow(Revision(2)).await.unwrap_err();
+    assert_eq!(error.to_string(), text);
+    assert_eq!(a.store.commit(found).await.unwrap_err().to_string(), text);
+    let ContactState::Out { reason, .. } = a.in_touch(false).await else { panic!("it is out of touch") };
+    assert!(reason == text || reason.contains("broker"), "{reason}");
+    // It serves what it has.
+    assert_eq!(a.words().await, ["x", "y"]);
+    assert_eq!(a.store.load().await.unwrap().revision, Revision(2));
+
+    // A node that never had the lost commit makes another, and so the first one still differs when it starts.
+    let b = Node::joined(options(&brokers, "b")).await;
+    b.commit("z").await.unwrap();
+    b.commit("zz").await.unwrap();
+    let folder = a.stop().await;
+    let a = Node::start_on(options(&brokers, "a"), folder).await;
+    let error = a.store.follow(Revision(2)).await.unwrap_err();
+    let text = "the cluster's log differs from this node's state at revision 2: log has another record of that \
+                revision than this node has";
+    assert_eq!(error.to_string(), text);
+    assert_eq!(a.words().await, ["x", "y"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_does_not_follow_is_named_and_not_obeyed() {
+    let test = "a_record_that_does_not_follow_is_named_and_not_obeyed";
+    let Some(server) = Server::start(test) else { return };
+    let brokers = [server.url()];
+    make(&brokers, 1).await;
+    let a = Node::joined(options(&brokers, "a")).await;
+    a.commit("x").await.unwrap();
+    let forged = wasm_fn_store::Commit { record: "0  forged".to_owned(), ..a.next("").await };
+    let client = async_nats::connect(server.url()).await.unwrap();
+    client.request("wasm-fn.test.log", crate::log::write(&forged)).await.unwrap();
+    let error = a.store.follow(Revision(1)).await.unwrap_err();
+    let text = "the cluster's log differs from this node's state at revision 2: record is \"0  forged\", \
+                expected one that begins with \"4 x \"";
+    assert_eq!(error.to_string(), text);
+    assert_eq!(a.words().await, ["x"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_hangs_puts_nodes_out_of_touch() {
+    let Some(server) = Server::start("a_broker_that_hangs_puts_nodes_out_of_touch") else { return };
+    let brokers = [server.url()];
+    make(&brokers, 1).await;
+    let a = Node::joined(brief(options(&brokers, "a"))).await;
+    a.commit("x").await.unwrap();
+    let next = a.next("y").await;
+    let began = tokio::time::Instant::now();
+    server.signal(Signal::STOP);
+    let (made, out) = tokio::join!(a.store.commit(next.clone()), a.in_touch(false));
+    let took = began.elapsed();
+    assert!(matches!(made, Err(StoreError::Unknown { .. })), "{made:?}");
+    assert!(matches!(out, ContactState::Out { .. }));
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    let refused = a.store.commit(next).await.unwrap_err();
+    let text = refused.to_string();
+    assert!(text.starts_with("no change can be made: this node is out of touch"), "{text}");
+    server.signal(Signal::CONT);
+    a.in_touch(true).await;
+    // The one that was not known about was on its way: it comes before whatever follows, or never.
+    commit_at_last(&a, "z").await;
+    commit_at_last(&a, "zz").await;
+    let words = a.words().await;
+    assert!(words == ["x", "y", "z", "zz"] || words == ["x", "z", "zz"], "{words:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_starts_without_a_broker_and_catches_up() {
+    let Some(mut server) = Server::start("a_node_starts_without_a_broker_and_catches_up") else { return };
+    let brokers = [server.url()];
+    make(&brokers, 1).await;
+    let a = Node::joined(options(&brokers, "a")).await;
+    a.commit("x").await.unwrap();
+    let b = Node::joined(options(&brokers, "b")).await;
+    b.reach(Revision(1)).await;
+    let folder = b.stop().await;
+    a.commit("y").await.unwrap();
+    server.kill();
+    let b = Node::start_on(options(&brokers, "b"), folder).await;
+    assert_eq!(b.words().await, ["x"]);
+    let next = b.next("never").await;
+    assert!(matches!(b.store.commit(next).await, Err(StoreError::OutOfTouch { .. })));
+    server.start_again();
+    b.reach(Revision(2)).await;
+    b.in_touch(true).await;
+    assert_eq!(b.commit("z").await.unwrap(), Revision(3));
+}
