@@ -161,12 +161,13 @@ impl Cluster {
         replica: EmbeddedStore,
         chain: Arc<dyn Chain>,
     ) -> Result<ReplicatedStore, StoreError> {
-        let Inner { link, contact, names, options, stop, .. } = &*self.inner;
+        let Inner { link, contact, messages, names, options, stop, .. } = &*self.inner;
         ReplicatedStore::start(StoreOptions {
             replica,
             chain,
             link: link.clone(),
             contact: contact.clone(),
+            messages: messages.clone(),
             names: names.clone(),
             lease: options.lease,
             stop: stop.child_token(),

@@ -141,6 +141,11 @@ impl Contact {
         self.kept().reason = reason.into();
     }
 
+    /// Why there was no proof lately.
+    pub(crate) fn reason(&self) -> String {
+        self.kept().reason.clone()
+    }
+
     fn note(&self, change: impl FnOnce(&mut Proofs<Instant>)) {
         change(&mut self.kept().proofs);
         self.look();

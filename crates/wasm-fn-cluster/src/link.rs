@@ -5,7 +5,7 @@ mod session;
 mod supervisor;
 
 pub(crate) use self::{
-    api::{Api, AskError, EXPECTED_LAST, EXPECTED_LAST_OF_SUBJECT, MESSAGE_ID, StreamInfo},
+    api::{Api, AskError, EXPECTED_LAST, EXPECTED_LAST_OF_SUBJECT, MESSAGE_ID, StreamInfo, is_overtaken},
     session::Session,
     supervisor::{Link, LinkOptions, connect},
 };

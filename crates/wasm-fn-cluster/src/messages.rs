@@ -126,6 +126,16 @@ impl Messages {
         self.shared.presence.set_own(revision, text);
     }
 
+    /// Sets what the node's replica has, which others are told, too.
+    pub(crate) fn set_head(&self, head: Revision) {
+        self.shared.presence.set_head(head);
+    }
+
+    /// The node whose replica is the furthest of those that were heard in the last minute, and how far it is.
+    pub(crate) fn furthest(&self) -> Option<(NodeName, Revision)> {
+        self.shared.presence.furthest(Instant::now())
+    }
+
     /// The other processes of the cluster that were heard of in the last minute.
     pub fn members(&self) -> Vec<Member> {
         self.shared.presence.members(Instant::now())

@@ -25,7 +25,7 @@ use wasm_fn_store::{
 };
 
 use self::{fault::Fault, window::Window};
-use crate::{Contact, link::Link, names::Names};
+use crate::{Contact, Messages, link::Link, names::Names};
 
 /// Decides whether a record follows another.
 pub trait Chain: Send + Sync + 'static {
@@ -52,6 +52,7 @@ pub(crate) struct StoreOptions {
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) link: Link,
     pub(crate) contact: Contact,
+    pub(crate) messages: Messages,
     pub(crate) names: Names,
     pub(crate) lease: Duration,
     pub(crate) stop: CancellationToken,
@@ -62,6 +63,8 @@ struct Inner {
     /// What the replica ends with. Whoever holds it applies commits.
     end: tokio::sync::Mutex<Option<Record>>,
     head: watch::Sender<Head>,
+    /// The number of the connection over which the log was found to go on from the replica's end; 0 if none.
+    checked: watch::Sender<u64>,
     window: Mutex<Window>,
     /// Rings when the log should be looked at.
     nudge: Notify,
@@ -98,10 +101,12 @@ impl ReplicatedStore {
             options,
             end: tokio::sync::Mutex::new(loaded.last),
             head: watch::channel(head).0,
+            checked: watch::channel(0).0,
             window: Mutex::new(Window::default()),
             nudge: Notify::new(),
             follower: Mutex::new(None),
         });
+        inner.options.messages.set_head(loaded.revision);
         inner.follow_log();
         Ok(Self { inner, _end: Arc::new(stop.drop_guard()) })
     }
@@ -126,7 +131,19 @@ impl Inner {
     }
 
     /// Applies what of `commits` the replica does not have. They have to follow each other.
-    async fn apply(&self, commits: Vec<Commit>) -> Result<(), Fault> {
+    ///
+    /// # Cancel safety
+    /// It goes on if the future is dropped: the replica would else be further than is known here.
+    async fn apply(self: &Arc<Self>, commits: Vec<Commit>) -> Result<(), Fault> {
+        let inner = Arc::clone(self);
+        let applied = tokio::spawn(async move { inner.apply_whole(commits).await });
+        applied.await.unwrap_or_else(|error| {
+            let path = PathBuf::from(&*self.options.names.log);
+            Err(Fault::Replica(StoreError::Database { path, reason: error.to_string() }))
+        })
+    }
+
+    async fn apply_whole(&self, commits: Vec<Commit>) -> Result<(), Fault> {
         let mut end = self.end.lock().await;
         let at = end.as_ref().map_or(Revision(0), |record| record.revision);
         let new: Vec<Commit> = commits.into_iter().filter(|commit| commit.revision > at).collect();
@@ -147,6 +164,7 @@ impl Inner {
         let Some(last) = previous.filter(|_| !new.is_empty()) else { return Ok(()) };
         self.options.replica.commit_all(new.clone()).await.map_err(Fault::Replica)?;
         let revision = last.revision;
+        self.options.messages.set_head(revision);
         *end = Some(last);
         self.window.lock().unwrap_or_else(PoisonError::into_inner).push_all(new);
         self.head.send_modify(|head| {
@@ -225,6 +243,9 @@ impl Store for ReplicatedStore {
             stop.cancel();
             let _ = task.await;
         }
+        self.inner.checked.send_replace(0);
+        // What is being applied ends before.
+        let _end = self.inner.end.lock().await;
         self.inner.head.send_modify(|head| head.is_released = true);
         self.inner.options.replica.release().await;
     }
@@ -234,6 +255,7 @@ impl Store for ReplicatedStore {
         let loaded = self.inner.options.replica.load().await?;
         // Another process may have gone on with it.
         *self.inner.end.lock().await = loaded.last;
+        self.inner.options.messages.set_head(loaded.revision);
         self.inner.head.send_modify(|head| {
             *head = Head { revision: loaded.revision, fault: None, is_released: false };
         });

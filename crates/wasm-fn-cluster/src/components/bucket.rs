@@ -3,7 +3,6 @@
 
 use std::{path::Path, time::Duration};
 
-use async_nats::jetstream::ErrorCode;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,7 @@ use wasm_fn_core::Digest;
 
 use super::ComponentError;
 use crate::{
-    link::{Api, EXPECTED_LAST_OF_SUBJECT},
+    link::{Api, EXPECTED_LAST_OF_SUBJECT, is_overtaken},
     names::Names,
 };
 
@@ -130,7 +129,7 @@ impl Bucket {
             Err(error) => return Err(ComponentError::unanswered(error)),
         };
         self.discard(api, &info.nuid).await;
-        if error.error_code() == ErrorCode::STREAM_WRONG_LAST_SEQUENCE && self.contains(api, digest).await? {
+        if is_overtaken(&error) && self.contains(api, digest).await? {
             return Ok(());
         }
         Err(ComponentError::refused(&error, bytes))

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use async_nats::{Subscriber, jetstream::ErrorCode};
+use async_nats::Subscriber;
 use futures_util::StreamExt as _;
 use tokio::{
     sync::watch,
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Contact,
     contact::usable,
-    link::{AskError, EXPECTED_LAST_OF_SUBJECT, Link, Session},
+    link::{AskError, EXPECTED_LAST_OF_SUBJECT, Link, Session, is_overtaken},
     names::Names,
 };
 
@@ -126,7 +126,9 @@ impl Keeping {
             if !is_done {
                 match self.round(session, &orders).await {
                     Ok(()) => self.answered = Instant::now(),
-                    Err(RoundError::Contended) => {}
+                    Err(RoundError::Contended) => self.keeper.contact.missing(
+                        "table of leases was always written by others, or the broker does not finish to write it",
+                    ),
                     Err(RoundError::Refused(reason)) => {
                         tracing::warn!(reason, "node has no place in the table of leases");
                         self.keeper.contact.missing(reason);
@@ -259,7 +261,7 @@ impl Keeping {
                 leases.settle(place);
                 Ok(true)
             }
-            Ok(Err(error)) if error.error_code() == ErrorCode::STREAM_WRONG_LAST_SEQUENCE => Ok(false),
+            Ok(Err(error)) if is_overtaken(&error) => Ok(false),
             Ok(Err(error)) if error.code() == 503 => {
                 Err(RoundError::Unanswered(AskError::Answer(error.to_string())))
             }

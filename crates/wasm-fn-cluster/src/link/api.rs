@@ -22,6 +22,9 @@ pub(crate) const EXPECTED_LAST_OF_SUBJECT: &str = "Nats-Expected-Last-Subject-Se
 /// The header by which the broker tells a message from the same one sent again.
 pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
 
+/// The error of a message whose subject has another one that is being written.
+const SUBJECT_IN_PROGRESS: u64 = 10164;
+
 /// Asks JetStream over one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
@@ -250,6 +253,12 @@ impl Kept {
             found.eq_ignore_ascii_case(name).then(|| value.trim())
         })
     }
+}
+
+/// Whether the broker refused a message because another one was written, or is being written, before it.
+pub(crate) fn is_overtaken(error: &jetstream::Error) -> bool {
+    let code = error.error_code();
+    code == ErrorCode::STREAM_WRONG_LAST_SEQUENCE || code.0 == SUBJECT_IN_PROGRESS
 }
 
 fn read<T: DeserializeOwned>(answer: &[u8]) -> Result<Result<T, jetstream::Error>, AskError> {

@@ -31,8 +31,10 @@ pub struct Member {
     pub instance: String,
     /// The version of its program.
     pub program: String,
-    /// The revision that it has.
+    /// The revision that it said it has.
     pub revision: Revision,
+    /// The revision that its replica has.
+    pub head: Revision,
     /// What else it told.
     pub text: String,
     /// How long ago that was.
@@ -48,6 +50,7 @@ pub(super) struct Presence {
 #[derive(Debug, Default)]
 struct Known {
     revision: Revision,
+    head: Revision,
     text: String,
     is_quiet: bool,
     others: BTreeMap<String, Heard>,
@@ -64,6 +67,7 @@ struct Heard {
 struct Told {
     program: String,
     revision: u64,
+    head: u64,
     #[serde(default)]
     text: String,
 }
@@ -72,6 +76,18 @@ impl Presence {
     pub(super) fn set_own(&self, revision: Revision, text: String) {
         let mut known = self.known();
         (known.revision, known.text) = (revision, text);
+    }
+
+    pub(super) fn set_head(&self, head: Revision) {
+        self.known().head = head;
+    }
+
+    /// The node whose replica is the furthest of those that were heard, and how far it is.
+    pub(super) fn furthest(&self, now: Instant) -> Option<(NodeName, Revision)> {
+        let known = self.known();
+        let recent = known.others.values().filter(|heard| now.saturating_duration_since(heard.at) < AGE_MAX);
+        let furthest = recent.max_by_key(|heard| heard.told.head)?;
+        Some((furthest.name.clone(), Revision(furthest.told.head)))
     }
 
     pub(super) fn set_quiet(&self, is_quiet: bool) {
@@ -85,7 +101,7 @@ impl Presence {
             return None;
         }
         let (program, text) = (program.to_owned(), known.text.clone());
-        let told = Told { program, revision: known.revision.0, text };
+        let told = Told { program, revision: known.revision.0, head: known.head.0, text };
         Some(serde_json::to_vec(&told).expect("a struct of texts and numbers is JSON").into())
     }
 
@@ -113,6 +129,7 @@ impl Presence {
             instance: instance.clone(),
             program: told.program.clone(),
             revision: Revision(told.revision),
+            head: Revision(told.head),
             text: told.text.clone(),
             age: now.saturating_duration_since(*at),
         });

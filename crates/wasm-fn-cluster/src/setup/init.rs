@@ -16,7 +16,7 @@ use super::{
 use crate::{
     ClusterError, ClusterOptions,
     components::Bucket,
-    link::{Api, EXPECTED_LAST_OF_SUBJECT, StreamInfo, connect},
+    link::{Api, EXPECTED_LAST_OF_SUBJECT, StreamInfo, connect, is_overtaken},
     names::Names,
 };
 
@@ -137,7 +137,7 @@ async fn make(
     match api.put(&names.record, &headers, text.into(), PATIENCE).await? {
         Ok(_) => Ok((Made::New, record)),
         // Somebody else made it at the same time.
-        Err(error) if error.error_code() == ErrorCode::STREAM_WRONG_LAST_SEQUENCE => {
+        Err(error) if is_overtaken(&error) => {
             let there = record::read(api, names, PATIENCE).await?;
             let there = there.ok_or(ClusterError::Missing { cluster: options.cluster.clone() })?;
             same(there, options, wanted).map(|there| (Made::There, there))

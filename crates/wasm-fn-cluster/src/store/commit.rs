@@ -1,6 +1,9 @@
 //! Makes a commit: the log takes it only after the one before, and tells it from the same one sent again.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
@@ -11,7 +14,7 @@ use wasm_fn_store::{Commit, Store as _, StoreError};
 use super::{Fault, Inner};
 use crate::{
     ContactState,
-    link::{AskError, EXPECTED_LAST, MESSAGE_ID, Session},
+    link::{AskError, EXPECTED_LAST, MESSAGE_ID, Session, is_overtaken},
     log,
 };
 
@@ -45,7 +48,7 @@ enum Tried {
 }
 
 impl Inner {
-    pub(super) async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
+    pub(super) async fn commit(self: &Arc<Self>, commit: Commit) -> Result<(), StoreError> {
         let revision = commit.revision;
         let (found, fault, is_released) = {
             let head = self.head.borrow();
@@ -94,6 +97,22 @@ impl Inner {
             let Ok(session) = timeout_at(deadline, self.options.link.session_after(after)).await else {
                 return Err(self.gave_up(&sending, reason));
             };
+            // Nothing is added to a log that may not go on from what this node has.
+            let mut checked = self.checked.subscribe();
+            let is_checked = async {
+                tokio::select! {
+                    _ = session.ended() => false,
+                    found = checked.wait_for(|checked| *checked == session.number()) => found.is_ok(),
+                }
+            };
+            match timeout_at(deadline, is_checked).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    after = session.number();
+                    continue;
+                }
+                Err(_) => return Err(self.gave_up(&sending, self.options.contact.reason())),
+            }
             let tried = match timeout_at(deadline, self.try_once(&session, &mut sending)).await {
                 Ok(tried) => tried?,
                 Err(_) => return Err(self.gave_up(&sending, AskError::Silent.to_string())),
@@ -149,7 +168,7 @@ impl Inner {
         error: &jetstream::Error,
     ) -> Result<Tried, StoreError> {
         let code = error.error_code();
-        if code == ErrorCode::STREAM_WRONG_LAST_SEQUENCE {
+        if is_overtaken(error) {
             return self.whose(session, sending).await;
         }
         if code.0 == DUPLICATE_IN_PROGRESS {

@@ -9,7 +9,7 @@ use async_nats::Subscriber;
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
-use wasm_fn_core::Revision;
+use wasm_fn_core::{NodeName, Revision};
 
 use super::{
     Fault, Inner,
@@ -36,7 +36,8 @@ const MISSING_MAX: u32 = 3;
 /// The header with the number of a message that the broker tells of.
 const SEQUENCE: &str = "Nats-Sequence";
 
-type Checking = Pin<Box<dyn Future<Output = (Instant, Revision, Result<LogState, ReadError>)> + Send>>;
+/// An answer that is waited for, with what was known when it was asked for.
+type Checking = Pin<Box<dyn Future<Output = (Asked, Result<LogState, ReadError>)> + Send>>;
 
 /// Why the follower stops to follow over a connection.
 enum End {
@@ -45,9 +46,18 @@ enum End {
     Fault(Fault),
 }
 
+/// What was known when the log was asked for its last message.
+struct Asked {
+    when: Instant,
+    /// What the replica had, which the log has to have.
+    at: Revision,
+    /// The node whose replica was the furthest, and how far it was, which the log has to have, too.
+    furthest: Option<(NodeName, Revision)>,
+}
+
 /// What is known over one connection.
 struct Following<'a> {
-    inner: &'a Inner,
+    inner: &'a Arc<Inner>,
     session: &'a Session,
     /// The last message that the log is known to have.
     target: u64,
@@ -68,9 +78,12 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
             session = inner.options.link.session_after(number) => session,
         };
         number = session.number();
+        inner.checked.send_replace(0);
         inner.options.contact.missing("node has just been connected to the broker");
         let end = tokio::select! {
             () = stop.cancelled() => return,
+            // Its client may connect again by itself, and this is another connection then.
+            reason = session.ended() => End::Lost(reason),
             end = follow(&inner, &session, &mut shorter) => end,
         };
         match end {
@@ -95,7 +108,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     }
 }
 
-async fn follow(inner: &Inner, session: &Session, shorter: &mut Option<Instant>) -> End {
+async fn follow(inner: &Arc<Inner>, session: &Session, shorter: &mut Option<Instant>) -> End {
     let mut following = Following {
         inner,
         session,
@@ -144,9 +157,9 @@ impl Following<'_> {
                 _ = ticks.tick() => {
                     checking.get_or_insert_with(|| self.ask());
                 }
-                (asked, at, state) = check => {
+                (asked, state) = check => {
                     checking = None;
-                    self.take(asked, at, state, shorter).await?;
+                    self.take(asked, state, shorter).await?;
                 }
             }
             self.catch_up().await?;
@@ -156,15 +169,18 @@ impl Following<'_> {
     /// Asks which message is the last.
     fn ask(&self) -> Checking {
         let (session, names) = (self.session.clone(), self.inner.options.names.clone());
-        let (asked, at) = (Instant::now(), self.inner.head.borrow().revision);
-        Box::pin(async move { (asked, at, reading::state(&session, &names, PATIENCE).await) })
+        let asked = Asked {
+            when: Instant::now(),
+            at: self.inner.head.borrow().revision,
+            furthest: self.inner.options.messages.furthest(),
+        };
+        Box::pin(async move { (asked, reading::state(&session, &names, PATIENCE).await) })
     }
 
-    /// Takes the answer to a question that was sent at `asked`, when the replica was `at` that revision.
+    /// Takes the answer to a question.
     async fn take(
         &mut self,
-        asked: Instant,
-        at: Revision,
+        asked: Asked,
         state: Result<LogState, ReadError>,
         shorter: &mut Option<Instant>,
     ) -> Result<(), End> {
@@ -173,18 +189,23 @@ impl Following<'_> {
             Err(error) => return self.unanswered(error),
         };
         self.answered = Instant::now();
+        let Asked { when, at, furthest } = asked;
         if state.last < at.0 {
-            let since = *shorter.get_or_insert(asked);
+            let since = *shorter.get_or_insert(when);
             let reason = format!("log ends with revision {}, expected {at} or a later one", state.last);
             if !state.is_replicated || since.elapsed() > DEPOSED_LEADER_MAX {
                 let revision = Revision(state.last).next();
                 return Err(End::Fault(Fault::Diverged { revision, reason }));
             }
-            self.inner.options.contact.missing(reason);
-            self.checked = None;
+            self.doubt(reason);
             return Ok(());
         }
         *shorter = None;
+        // What another node has was in the log. If it is no more, this node may not go on from there.
+        if let Some((node, head)) = furthest.filter(|(_, head)| state.last < head.0) {
+            self.doubt(format!("log ends with revision {}, and the node {node} has {head}", state.last));
+            return Ok(());
+        }
         let is_other = self
             .checked
             .as_ref()
@@ -192,10 +213,19 @@ impl Following<'_> {
         if is_other {
             self.check_end(&state).await?;
             self.checked = Some(state.clone());
+            self.inner.checked.send_replace(self.session.number());
         }
         self.target = self.target.max(state.last);
-        self.unproved.push_back((asked, state.last));
+        self.unproved.push_back((when, state.last));
         Ok(())
+    }
+
+    /// The log does not have what it had. Nothing is taken from it, or added to it, until it has.
+    fn doubt(&mut self, reason: String) {
+        tracing::warn!(reason, "log of the cluster is not followed");
+        self.inner.options.contact.missing(reason);
+        self.inner.checked.send_replace(0);
+        self.checked = None;
     }
 
     /// Compares the replica's end with the log, which reaches that far.

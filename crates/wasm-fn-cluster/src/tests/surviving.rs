@@ -110,17 +110,64 @@ async fn a_broker_that_lost_what_it_acknowledged_is_named_and_not_obeyed() {
     assert_eq!(a.words().await, ["x", "y"]);
     assert_eq!(a.store.load().await.unwrap().revision, Revision(2));
 
-    // A node that never had the lost commit makes another, and so the first one still differs when it starts.
+    // A node that never heard of the lost commit makes another, and so the first one differs when it starts.
+    let folder = a.stop().await;
     let b = Node::joined(options(&brokers, "b")).await;
     b.commit("z").await.unwrap();
     b.commit("zz").await.unwrap();
-    let folder = a.stop().await;
     let a = Node::start_on(options(&brokers, "a"), folder).await;
     let error = a.store.follow(Revision(2)).await.unwrap_err();
     let text = "the cluster's log differs from this node's state at revision 2: log has another record of that \
                 revision than this node has";
     assert_eq!(error.to_string(), text);
     assert_eq!(a.words().await, ["x", "y"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_adds_nothing_to_a_log_that_lost_what_another_node_has() {
+    let test = "a_node_adds_nothing_to_a_log_that_lost_what_another_node_has";
+    let Some(mut server) = Server::start(test) else { return };
+    let brokers = [server.url()];
+    make(&brokers, 1).await;
+    let (a, b) = (Node::joined(options(&brokers, "a")).await, Node::joined(options(&brokers, "b")).await);
+    a.commit("x").await.unwrap();
+    b.reach(Revision(1)).await;
+    server.kill();
+    let saved = server.save();
+    server.start_again();
+    commit_at_last(&b, "y").await;
+    a.reach(Revision(2)).await;
+    // This node does not get the next one.
+    b.store.release().await;
+    commit_at_last(&a, "z").await;
+    let heard = async {
+        while b.cluster.messages().members().iter().all(|member| member.head != Revision(3)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(super::PATIENCE, heard).await.unwrap();
+    server.kill();
+    server.put_back(&saved);
+    server.start_again();
+    // Somebody puts back what this node has.
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let range = wasm_fn_store::JournalRange { function: None, before: None, limit: 1 };
+    let of_a = a.store.journal_after(Revision(1), 1).await.unwrap();
+    let y = wasm_fn_store::Commit {
+        revision: Revision(2),
+        subject: wasm_fn_store::Subject::Access,
+        document: None,
+        record: of_a[0].text.clone(),
+        forgets_traps: false,
+    };
+    client.request("wasm-fn.test.log", crate::log::write(&y)).await.unwrap();
+    b.store.take_back().await.unwrap();
+    assert_eq!(b.store.journal(range).await.unwrap(), of_a);
+    b.in_touch(false).await;
+    let next = b.next("never").await;
+    let error = b.store.commit(next).await.unwrap_err().to_string();
+    assert!(error.ends_with("log ends with revision 2, and the node a has 3"), "{error}");
+    assert_eq!(a.store.follow(Revision(3)).await.unwrap_err().to_string().split(':').count(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,4 +235,27 @@ async fn a_node_starts_without_a_broker_and_catches_up() {
     b.reach(Revision(2)).await;
     b.in_touch(true).await;
     assert_eq!(b.commit("z").await.unwrap(), Revision(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_without_room_refuses_changes_by_name() {
+    let config = "jetstream { store_dir: STORE, sync_interval: always, max_file: 2MB }";
+    let Some(server) = Server::configured("a_broker_without_room_refuses_changes_by_name", config) else {
+        return;
+    };
+    let brokers = [server.url()];
+    make(&brokers, 1).await;
+    let a = Node::joined(options(&brokers, "a")).await;
+    let error = loop {
+        if let Err(error) = a.commit(&"x".repeat(100_000)).await {
+            break error;
+        }
+    };
+    let made = a.words().await.len() as u64;
+    assert!(made > 1, "{made}");
+    let text = error.to_string();
+    assert!(text.contains("no space for WASM_FN_TEST: ") || text.contains("table of leases: "), "{text}");
+    assert!(text.contains("resources") || text.contains("storage"), "{text}");
+    assert_eq!(a.store.load().await.unwrap().revision, Revision(made));
+    assert!(a.store.fault().is_none());
 }

@@ -5,6 +5,7 @@ use super::*;
 fn told(revision: u64) -> Bytes {
     let presence = Presence::default();
     presence.set_own(Revision(revision), "text".to_owned());
+    presence.set_head(Revision(revision + 1));
     presence.own("1.2.3").unwrap()
 }
 
@@ -19,6 +20,11 @@ fn who_was_heard_is_known_for_a_minute() {
     let shown: Vec<_> = members.iter().map(|m| (m.name.as_str(), m.revision.0, m.age.as_secs())).collect();
     assert_eq!(shown, [("a", 7, 20), ("b", 6, 10)]);
     assert_eq!((&*members[0].program, &*members[0].text, &*members[0].instance), ("1.2.3", "text", "1"));
+    assert_eq!(members[0].head, Revision(8));
+    let furthest = |now| presence.furthest(now).map(|(name, head)| (name.to_string(), head.0));
+    assert_eq!(furthest(at(40)), Some(("a".to_owned(), 8)));
+    assert_eq!(furthest(at(85)), Some(("b".to_owned(), 7)));
+    assert_eq!(furthest(at(95)), None);
     assert_eq!(presence.members(at(85)).len(), 1);
     presence.left("2");
     assert_eq!(presence.members(at(40)).len(), 1);
