@@ -7,13 +7,15 @@ use std::{path::Path, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wasm_fn_core::Revision;
+use wasm_fn_queue::BrokerError;
 use wasm_fn_store::{EmbeddedStore, StoreError};
 
 pub use self::options::{ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
 use crate::{
     Chain, ClusterError, ClusterRecord, ComponentError, Components, Contact, Leases, Messages,
-    ReplicatedStore,
+    ReplicatedStore, StreamHealth,
     components::Bucket,
+    health,
     leases::{Keeper, Place},
     link::{Link, LinkOptions},
     names::Names,
@@ -124,6 +126,16 @@ impl Cluster {
             return Some(ClusterError::NameTaken { node: self.inner.options.node.clone() });
         }
         self.inner.link.fault()
+    }
+
+    /// How the broker's servers are, for each of the cluster's streams, the log first.
+    ///
+    /// # Errors
+    /// There is no connection, or no answer.
+    pub async fn health(&self) -> Result<Vec<StreamHealth>, ClusterError> {
+        let link = &self.inner.link;
+        let fault = || link.fault().unwrap_or(ClusterError::Broker(BrokerError::Disconnected));
+        health::read(&link.session().ok_or_else(fault)?, &self.inner.names).await
     }
 
     /// What tells this process from others of the same node.

@@ -15,6 +15,7 @@ mod cluster;
 mod components;
 mod contact;
 mod error;
+mod health;
 mod leases;
 mod link;
 mod log;
@@ -27,6 +28,7 @@ pub use cluster::{Cluster, ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, 
 pub use components::{ComponentError, Components};
 pub use contact::{Contact, ContactState};
 pub use error::ClusterError;
+pub use health::{ServerHealth, StreamHealth};
 pub use leases::{LEASES_MAX, Lease, Leases};
 pub use messages::{MESSAGE_BYTES_MAX, Member, Messages, NodeMessage, PRESENCE_TEXT_BYTES_MAX};
 pub use setup::{

@@ -80,6 +80,28 @@ pub(crate) struct StreamInfo {
     /// When it was made, which tells it from others of its name.
     pub(crate) created: String,
     pub(crate) state: StreamState,
+    /// Which servers have it; `None` if the broker is one server.
+    pub(crate) cluster: Option<StreamServers>,
+}
+
+/// Which servers have a stream.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct StreamServers {
+    pub(crate) leader: Option<String>,
+    #[serde(default)]
+    pub(crate) replicas: Vec<StreamReplica>,
+}
+
+/// A server that has a stream, and does not lead.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct StreamReplica {
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) current: bool,
+    #[serde(default)]
+    pub(crate) offline: bool,
+    #[serde(default)]
+    pub(crate) lag: u64,
 }
 
 /// Which messages a stream has.
@@ -89,6 +111,7 @@ pub(crate) struct StreamState {
     pub(crate) first: u64,
     #[serde(rename = "last_seq")]
     pub(crate) last: u64,
+    pub(crate) bytes: u64,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +132,11 @@ struct GetMessage {
 impl Api {
     pub(crate) fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    /// The name of the server.
+    pub(crate) fn server(&self) -> String {
+        self.client.server_info().server_name
     }
 
     /// Bytes of a message at most.

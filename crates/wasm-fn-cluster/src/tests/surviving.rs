@@ -30,6 +30,20 @@ async fn commit_at_last(node: &Node, word: &str) {
     }
 }
 
+/// Waits until every server has everything: one that has not cannot stand in for another.
+async fn all_current(node: &Node) {
+    let current = async {
+        loop {
+            let health = node.cluster.health().await.unwrap_or_default();
+            let mut servers = health.iter().flat_map(|stream| &stream.servers);
+            if health.len() == 3 && servers.all(|server| server.is_current && !server.is_offline) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(super::PATIENCE, current).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_commit_is_lost_when_the_broker_is_killed() {
     let Some(mut server) = Server::start("no_commit_is_lost_when_the_broker_is_killed") else { return };
@@ -74,7 +88,13 @@ async fn a_broker_of_three_goes_on_without_one() {
         server.start_again();
         a.in_touch(true).await;
         b.in_touch(true).await;
+        all_current(&a).await;
     }
+    let health = a.cluster.health().await.unwrap();
+    let last: Vec<_> = health.iter().map(|stream| (&*stream.stream, stream.servers.len())).collect();
+    let streams = ["WASM_FN_TEST", "WASM_FN-TEST-COORDINATION", "OBJ_wasm-fn-test-components"];
+    assert_eq!(last, streams.map(|stream| (stream, 3)));
+    assert_eq!(health[0].last, 9);
     a.reach(Revision(9)).await;
     b.reach(Revision(9)).await;
     assert_eq!(a.words().await, ["a0", "b0", "c0", "a1", "b1", "c1", "a2", "b2", "c2"]);
