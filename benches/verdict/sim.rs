@@ -185,6 +185,7 @@ impl Abort {
             },
             GateFailure::NovelTrap { .. } => "novel trap".to_owned(),
             GateFailure::Floor { .. } => "floor".to_owned(),
+            GateFailure::Elsewhere { .. } => "another node".to_owned(),
         }
     }
 }

@@ -34,7 +34,7 @@ use wasm_fn_core::Weight;
 pub use batch::{Arm, Bad, Batch, Counts, Response, SideLimits, Thresholds};
 pub use evidence::{Against, Evidence, Factor, GateFailure, SignalEvidence, Verdict, Waiting};
 pub use mixture::{EProcess, RATIOS, RUNS_MAX, Run};
-pub use spec::{AlphaBudget, Floor, GateError, GateSpec, Group};
+pub use spec::{AlphaBudget, Floor, GateError, GateSpec, Group, NODES_MAX, Scope};
 pub use state::{CheckState, GateState, StateError};
 pub use users::{UserSeen, UserSet};
 
@@ -122,6 +122,8 @@ pub struct Gate {
     by_cohort: bool,
     stable_rate: f64,
     traps: Traps,
+    /// What a failure needs beyond the thresholds. It is infinite while the gate must not fail.
+    cost: f64,
     failure: Option<GateFailure>,
 }
 
@@ -159,6 +161,14 @@ impl Gate {
     /// # Errors
     /// `spec` has a value out of bounds, or no signal.
     pub fn new(spec: GateSpec, gate_no: u32, baseline: Baseline) -> Result<Self, GateError> {
+        Self::scoped(spec, gate_no, baseline, Scope::Single)
+    }
+
+    /// The same with the part of alpha that belongs to `scope`.
+    ///
+    /// # Errors
+    /// `spec` has a value out of bounds, or no signal.
+    pub fn scoped(spec: GateSpec, gate_no: u32, baseline: Baseline, scope: Scope) -> Result<Self, GateError> {
         spec.check()?;
         let beside_stable = matches!(baseline, Baseline::Concurrent(_));
         let budget = spec.budget(gate_no, beside_stable);
@@ -167,12 +177,15 @@ impl Gate {
             Baseline::Concurrent(history) => (&history.stable, &history.cohort),
             Baseline::Past(past) => (past, &none),
         };
-        let checks =
-            budget.tests.iter().map(|&test| Check::new(&spec, test, beside_stable, history)).collect();
+        let (part, pasts) = (scope.part(), scope.pasts());
+        let check = |&(group, signal, alpha): &(Group, Signal, f64)| {
+            Check::new(&spec, (group, signal, alpha * part), beside_stable, history, pasts)
+        };
+        let checks = budget.tests.iter().map(check).collect();
         Ok(Self {
             spec,
             checks,
-            traps_alpha: budget.traps,
+            traps_alpha: budget.traps * part,
             users: UserSet::new(USERS_MAX),
             users_above_median: UserSet::new(USERS_ABOVE_MEDIAN_MAX),
             start: 0,
@@ -187,6 +200,7 @@ impl Gate {
             by_cohort: false,
             stable_rate: 0.0,
             traps: Traps::default(),
+            cost: if scope == Scope::Joint { f64::INFINITY } else { 0.0 },
             failure: None,
             baseline,
         })
@@ -229,7 +243,8 @@ impl Gate {
             }
             (_, Baseline::Past(past)) => Chance::Past { canary: trapped.begun, stable: past.requests },
         };
-        let hits = self.traps.take(trapped.fingerprint, trapped.user, chance, self.traps_alpha);
+        let alpha = self.traps_alpha * (-self.cost).exp();
+        let hits = self.traps.take(trapped.fingerprint, trapped.user, chance, alpha);
         if let Some(hits) = hits {
             self.failure.get_or_insert(GateFailure::NovelTrap { fingerprint: trapped.fingerprint, hits });
         }
@@ -240,8 +255,57 @@ impl Gate {
         self.traps.novel_hits(fingerprint)
     }
 
+    /// Whether stable has had a trap with `fingerprint`.
+    pub(crate) fn knows_trap(&self, fingerprint: u64) -> bool {
+        self.traps.knows(fingerprint)
+    }
+
+    /// The traps that stable has had.
+    pub(crate) fn known_traps(&self) -> impl Iterator<Item = u64> {
+        self.traps.known()
+    }
+
+    /// Lets the gate fail the canary, as that of the rollout's leader number `term`, from 1. Evidence that it
+    /// has already counts at once.
+    pub fn lead(&mut self, term: u32) {
+        self.cost = -spec::term_part(term).ln();
+        self.conclude(self.failing());
+    }
+
+    /// Keeps the gate from failing the canary until it [leads](Self::lead) again. A failure stays.
+    pub fn follow(&mut self) {
+        self.cost = f64::INFINITY;
+    }
+
+    /// What is added to the thresholds that people see.
+    fn finite_cost(&self) -> f64 {
+        if self.cost.is_finite() { self.cost } else { 0.0 }
+    }
+
     /// Adds what happened since the last batch. A failure is final, whatever follows.
     pub fn observe(&mut self, batch: &Batch) {
+        let silent = self.is_silent(batch.share);
+        let failed = self.absorb(batch, true);
+        self.conclude(failed);
+        self.note_silence(silent, batch.share);
+    }
+
+    /// The same for batches that are one piece of evidence, each with whether its requests count for the
+    /// current step. No test is asked before it has taken all of them.
+    pub(crate) fn observe_all(&mut self, batches: &[(Batch, bool)]) {
+        let cost = std::mem::replace(&mut self.cost, f64::INFINITY);
+        for (batch, of_step) in batches {
+            let silent = self.is_silent(batch.share);
+            self.absorb(batch, *of_step);
+            self.note_silence(silent, batch.share);
+        }
+        self.cost = cost;
+        self.conclude(self.failing());
+    }
+
+    /// Adds `batch` without a verdict. Its requests count for the current step if they are `of_step`. Returns
+    /// the first test that fails the canary by it.
+    fn absorb(&mut self, batch: &Batch, of_step: bool) -> Option<(Group, Signal)> {
         let silent = self.is_silent(batch.share);
         let mut units = ArmUnits {
             canary: Units::of(&batch.canary),
@@ -259,17 +323,14 @@ impl Gate {
                 units.add_user(event, first);
             }
         }
-        self.step.share = batch.share;
-        self.step.canary = self.step.canary.saturating_add(batch.of(Arm::Canary).requests);
-        self.step.stable = self.step.stable.saturating_add(batch.stable.and(&batch.baseline).requests);
-        self.step.cohort_requests = self.step.cohort_requests.saturating_add(batch.cohort.requests);
-        let cohort_failed = batch.cohort.bad(Event::FailedAtAll).requests;
-        self.step.cohort_failed = self.step.cohort_failed.saturating_add(cohort_failed);
-        self.step.voices = self.step.voices.saturating_add(batch.voices);
+        if of_step {
+            self.count_for_step(batch);
+        }
         let mut failed = None;
         for check in self.checks.iter_mut().filter(|check| check.group != Group::Cohort) {
             // Only hits raise the evidence, so a batch without hits cannot fail the gate.
-            if check.observe(batch, &units, silent) && check.failed(&self.canary) && failed.is_none() {
+            let rose = check.observe(batch, &units, silent);
+            if rose && check.failed(&self.canary, self.cost) && failed.is_none() {
                 failed = Some((check.group, check.signal));
             }
         }
@@ -277,22 +338,52 @@ impl Gate {
         let alone = silent || matches!(self.baseline, Baseline::Past(_));
         self.take_floored(batch, alone);
         self.take_stable(&batch.stable.and(&batch.baseline));
+        failed
+    }
+
+    /// The first test whose evidence is enough.
+    fn failing(&self) -> Option<(Group, Signal)> {
+        let of = |check: &Check| if check.group == Group::Cohort { &self.cohort } else { &self.canary };
+        let failing = self.checks.iter().find(|check| check.failed(of(check), self.cost));
+        failing.map(|check| (check.group, check.signal))
+    }
+
+    /// Begins new runs if stable falls silent: users who had events while it had requests can count again.
+    fn note_silence(&mut self, before: bool, share: Weight) {
+        if !before && !self.step.silenced && self.is_silent(share) {
+            self.step.silenced = true;
+            self.renew();
+        }
+    }
+
+    /// Fails the canary if `failed` is a test, or if it is below the floor.
+    fn conclude(&mut self, failed: Option<(Group, Signal)>) {
         if self.failure.is_none() {
             let by_check = failed
                 .and_then(|which| self.checks.iter().find(|check| (check.group, check.signal) == which));
             let by_check = by_check.map(|check| GateFailure::Signal(self.evidence_of(check)));
             self.failure = by_check.or_else(|| self.below_floor());
         }
-        if !silent && !self.step.silenced && self.is_silent(batch.share) {
-            // Users who had events while stable had requests can count again.
-            self.step.silenced = true;
-            self.renew();
-        }
+    }
+
+    fn count_for_step(&mut self, batch: &Batch) {
+        self.step.share = batch.share;
+        self.step.canary = self.step.canary.saturating_add(batch.of(Arm::Canary).requests);
+        self.step.stable = self.step.stable.saturating_add(batch.stable.and(&batch.baseline).requests);
+        self.step.cohort_requests = self.step.cohort_requests.saturating_add(batch.cohort.requests);
+        let cohort_failed = batch.cohort.bad(Event::FailedAtAll).requests;
+        self.step.cohort_failed = self.step.cohort_failed.saturating_add(cohort_failed);
+        self.step.voices = self.step.voices.saturating_add(batch.voices);
     }
 
     /// Requests of the canary since the last [`step`](Self::step), or of the cohort in a cohort's step.
     pub fn step_requests(&self) -> u64 {
         if self.by_cohort { self.step.cohort_requests } else { self.step.canary }
+    }
+
+    /// Independent users and requests of the canary since the last [`step`](Self::step).
+    pub fn voices(&self) -> u64 {
+        self.step.voices
     }
 
     /// What the canary did.
@@ -337,7 +428,7 @@ impl Gate {
             }
             for check in self.checks.iter_mut().filter(|check| check.group == Group::Cohort) {
                 let rose = check.observe_cohort(&batch.cohort, &units, batch.stable_rate());
-                if rose && check.failed(&self.cohort) && failed.is_none() {
+                if rose && check.failed(&self.cohort, self.cost) && failed.is_none() {
                     failed = Some((check.group, check.signal));
                 }
             }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use wasm_fn_core::{Outcome, Weight};
 
+use super::users::sampled;
 use crate::{Class, Event};
 
 /// Maximum number of users whose bad events one batch holds. Later users are left out, whatever their side.
@@ -131,6 +132,9 @@ pub struct Batch {
 
 // One bit for each event.
 const _: () = assert!(Event::COUNT <= 16);
+
+/// The bits of all events.
+const ALL_EVENTS: u16 = u16::MAX >> (16 - Event::COUNT);
 
 impl Bad {
     /// Counts `count` requests that are all independent.
@@ -274,11 +278,8 @@ impl Batch {
             bad.units += u64::from(response.user.is_none());
         }
         if let Some(user) = response.user.filter(|_| !events.is_empty()) {
-            let key = (user, response.arm, response.clustered);
-            if self.users.len() < USERS_MAX || self.users.contains_key(&key) {
-                let bits = events.iter().fold(0, |bits, event| bits | 1 << event.index());
-                *self.users.entry(key).or_default() |= bits;
-            }
+            let bits = events.iter().fold(0, |bits, event| bits | 1 << event.index());
+            self.add_user_events(user, response.arm, response.clustered, bits);
         }
     }
 
@@ -293,6 +294,50 @@ impl Batch {
         let counts = self.counts_mut(arm, false);
         counts.sampled = counts.sampled.saturating_add(sampled);
         counts.bad_mut(Event::AboveMedian).add(Bad::each(above));
+    }
+
+    /// Adds what happened in `other`, under the same shares.
+    pub fn merge(&mut self, other: &Self) {
+        for arm in [Arm::Canary, Arm::Stable, Arm::Baseline, Arm::Cohort] {
+            self.counts_mut(arm, false).add(&other.of_lane(arm, false));
+        }
+        self.clustered.add(&other.clustered);
+        self.voices = self.voices.saturating_add(other.voices);
+        for (user, arm, clustered, events) in other.user_events() {
+            self.add_user_events(user, arm, clustered, events);
+        }
+    }
+
+    /// Users with an event: where, whether it was clustered, and which, by bit of [`Event::index`].
+    pub fn user_events(&self) -> impl Iterator<Item = (u64, Arm, bool, u16)> {
+        self.users.iter().map(|(&(user, arm, clustered), &events)| (user, arm, clustered, events))
+    }
+
+    /// Counts `events` of `user`, as [`user_events`](Self::user_events) gives them.
+    pub fn add_user_events(&mut self, user: u64, arm: Arm, clustered: bool, events: u16) {
+        let key = (user, arm, clustered);
+        if self.users.len() < USERS_MAX || self.users.contains_key(&key) {
+            *self.users.entry(key).or_default() |= events & ALL_EVENTS;
+        }
+    }
+
+    /// Number of users with an event, once for each arm.
+    pub(crate) fn users_len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Forgets users, whom their keys alone choose: half of all for each of `halvings`.
+    pub(crate) fn halve_users(&mut self, halvings: u32) {
+        self.users.retain(|&(user, ..), _| sampled(user, halvings));
+    }
+
+    /// Whether slow responses of the canary count against a rate.
+    pub(crate) fn has_slow(&self) -> bool {
+        let units = |event| self.canary.bad(event).units > 0;
+        let of_users = self
+            .users()
+            .any(|(_, arm, clustered, event)| arm == Arm::Canary && !clustered && event.is_of_latency());
+        !self.stalled && (units(Event::Slow) || units(Event::OverCeiling) || of_users)
     }
 
     /// Whether it is empty.

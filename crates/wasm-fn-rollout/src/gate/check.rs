@@ -97,12 +97,13 @@ impl ArmUnits {
 
 impl Check {
     /// The test of `signal` on `group` with this part of `alpha`. `history` has stable's past and the
-    /// cohort's own, for tests against the past.
+    /// cohort's own, for tests against the past, of which `pasts` gates have one each.
     pub(super) fn new(
         spec: &GateSpec,
         (group, signal, alpha): (Group, Signal, f64),
         beside_stable: bool,
         history: (&Counts, &Counts),
+        pasts: f64,
     ) -> Self {
         let tolerate = spec.tolerate(signal).unwrap_or(1.0);
         // The tolerance of a percentile is in its threshold.
@@ -110,7 +111,7 @@ impl Check {
         let (stable, cohort) = history;
         let by_past = |past: &Counts, min: f64| {
             // The past is known only approximately: half of alpha pays for an upper bound.
-            let bound = bound::upper(past.bad(signal.event()).units, past.requests, alpha / 2.0);
+            let bound = bound::upper(past.bad(signal.event()).units, past.requests, alpha / 2.0 / pasts);
             let known = past.requests >= HISTORY_MIN;
             let rate = if known { (times * bound).max(min).min(1.0) } else { 1.0 };
             (Null::Past(rate), alpha / 2.0)
@@ -178,13 +179,13 @@ impl Check {
         self.process.update(rate / (1.0 - rate), |run| (hits(run), good));
     }
 
-    /// Whether it fails the canary with these counts.
-    pub(super) fn failed(&self, canary: &Counts) -> bool {
+    /// Whether it fails the canary with these counts. `cost` is added to the threshold.
+    pub(super) fn failed(&self, canary: &Counts, cost: f64) -> bool {
         // A 99th percentile is not above its threshold while fewer than 1 % of the requests are, however rare
         // they are on stable. This only makes failing rarer, so the guarantee holds.
         let bad = canary.bad(self.signal.event());
         let above = !self.signal.is_of_p99() || bad.requests as f64 > ABOVE_P99 * canary.requests as f64;
-        above && self.process.reaches(self.log_threshold)
+        above && self.process.reaches(self.log_threshold + cost)
     }
 
     pub(super) fn against(&self) -> Against {

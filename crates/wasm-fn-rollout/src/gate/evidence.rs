@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use wasm_fn_core::NodeName;
+
 use super::{Bad, Counts, Group};
 use crate::Signal;
 
@@ -51,6 +53,13 @@ pub enum GateFailure {
         failed: u64,
         /// All requests.
         requests: u64,
+    },
+    /// Another node's own evidence failed it.
+    Elsewhere {
+        /// Which node.
+        node: NodeName,
+        /// What it found.
+        found: String,
     },
 }
 
@@ -194,6 +203,7 @@ impl fmt::Display for GateFailure {
             Self::NovelTrap { fingerprint, hits } => {
                 write!(f, "trap {fingerprint:016x} hit the canary {hits} times, and stable never")
             }
+            Self::Elsewhere { node, found } => write!(f, "on node {node}: {found}"),
             Self::Floor { failed, requests } => {
                 write!(f, "{failed} of {requests} requests failed, with nothing to compare that with")
             }

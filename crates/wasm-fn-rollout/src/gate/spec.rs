@@ -65,6 +65,26 @@ pub(crate) const HISTORY_MIN: u64 = 100;
 /// Part of a gate's alpha for [`Group::Placed`], where the other groups have a part too.
 const PLACED: f64 = 0.8;
 
+/// Maximum number of nodes of a cluster among which alpha is divided.
+pub const NODES_MAX: usize = 64;
+
+/// Part of alpha for the gate that judges the evidence of all nodes of a cluster.
+const JOINT: f64 = 0.75;
+
+/// Whose evidence a gate judges.
+///
+/// In a cluster, several gates can fail a canary, so they share its alpha: three quarters belong to those that
+/// judge the evidence of all nodes, and one quarter to the nodes' own gates, [`NODES_MAX`] of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// That of the only node.
+    Single,
+    /// That of all nodes of a cluster. Such a gate fails nothing before it [leads](crate::Gate::lead).
+    Joint,
+    /// That of one node of a cluster.
+    Own,
+}
+
 /// Why the settings of a gate are refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum GateError {
@@ -205,6 +225,31 @@ impl GateSpec {
         }
         Ok(())
     }
+}
+
+impl Scope {
+    /// Its part of alpha.
+    pub(super) fn part(self) -> f64 {
+        match self {
+            Self::Single => 1.0,
+            Self::Joint => JOINT,
+            Self::Own => (1.0 - JOINT) / NODES_MAX as f64,
+        }
+    }
+
+    /// How many gates of different pasts share the part. Each node knows a past of its own.
+    pub(super) fn pasts(self) -> f64 {
+        match self {
+            Self::Single | Self::Own => 1.0,
+            Self::Joint => NODES_MAX as f64,
+        }
+    }
+}
+
+/// The part of alpha that belongs to the joint gate whose node was the rollout's leader as number `term`, from
+/// 1. The parts of infinitely many leaders add up to 1.
+pub(super) fn term_part(term: u32) -> f64 {
+    gate_part(term)
 }
 
 /// The part of alpha of gate number `gate_no` of a rollout, from 1. The parts of infinitely many gates add up

@@ -71,6 +71,11 @@ impl Traps {
         self.known.iter().copied()
     }
 
+    /// Whether stable has had `fingerprint`.
+    pub(crate) fn knows(&self, fingerprint: u64) -> bool {
+        self.known.contains(&fingerprint)
+    }
+
     /// Whether stable had more than are kept.
     pub(crate) fn known_overflowed(&self) -> bool {
         self.known_overflowed

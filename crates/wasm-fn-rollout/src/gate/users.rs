@@ -85,7 +85,7 @@ impl UserSet {
 /// Whether `user` is left after `halvings`.
 ///
 /// The key is mixed first (the finaliser of SplitMix64), because routing may place users by its high bits.
-fn sampled(user: u64, halvings: u32) -> bool {
+pub(super) fn sampled(user: u64, halvings: u32) -> bool {
     let mut bits = user.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

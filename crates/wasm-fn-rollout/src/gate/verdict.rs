@@ -96,7 +96,7 @@ impl Gate {
                 Null::OfStable(_) | Null::OfBaseline => None,
             },
             log_e: check.process.log_e(),
-            log_threshold: check.log_threshold,
+            log_threshold: check.log_threshold + self.finite_cost(),
         }
     }
 
@@ -123,7 +123,7 @@ impl Gate {
         };
         let Floor { error_rate, .. } = self.spec.floor;
         // Failures that were as frequent on stable when it last had requests are not the canary's fault.
-        if self.stable_rate >= error_rate {
+        if self.stable_rate >= error_rate || !self.cost.is_finite() {
             return None;
         }
         let held = [
@@ -160,6 +160,9 @@ impl Gate {
         let mut checks = self.checks.iter().filter(|check| check.group == group);
         let (check, odds) = checks.find_map(|check| Some((check, of(check.null)?)))?;
         let start = if alone { self.start } else { self.users_since };
-        Some(mixture::hits_needed(start, odds, check.log_threshold, VOICES_MAX).unwrap_or(VOICES_MAX))
+        Some(
+            mixture::hits_needed(start, odds, check.log_threshold + self.finite_cost(), VOICES_MAX)
+                .unwrap_or(VOICES_MAX),
+        )
     }
 }
