@@ -19,6 +19,7 @@ mod cluster;
 mod lanes;
 mod sample;
 mod ticket;
+mod told;
 
 use std::{
     sync::{
@@ -35,8 +36,11 @@ use crate::{Arm, Batch, Class, Event, Gate, Response, Thresholds, Trapped, Verdi
 use cluster::Clusters;
 use lanes::{Lane, Slot, Voices};
 use sample::Sample;
+use told::{Label, Told};
 
 pub use ticket::FeedTicket;
+pub(crate) use told::add as add_piece;
+pub use told::{Drained, Piece, RoundReport, VoiceBits};
 
 /// How long the evidence waits for a request: longer than most requests may take, and short enough for a
 /// person who is waiting.
@@ -113,6 +117,10 @@ struct Inner {
     renewed: Option<Instant>,
     /// Number of users that the newest step has heard so far.
     voices: u64,
+    /// Where requests that begin now belong.
+    label: Label,
+    /// What other nodes are told of what the gate takes.
+    told: Option<Box<Told>>,
 }
 
 /// What an epoch's counters do not show.
@@ -123,6 +131,7 @@ struct Pending {
     begins_step: bool,
     by_cohort: bool,
     slow: Option<Slow>,
+    label: Label,
 }
 
 /// The canary's slow responses in an epoch that are not clustered.
@@ -159,6 +168,8 @@ impl Feed {
                 slow_until: None,
                 renewed: None,
                 voices: 0,
+                label: Label::default(),
+                told: None,
             }),
         };
         feed.set_sampling(&stretch, &thresholds);
@@ -235,8 +246,15 @@ impl Feed {
 
     /// Begins another stretch at `at`, under `thresholds`.
     pub fn begin_stretch(&self, stretch: Stretch, thresholds: Thresholds, at: Instant) {
+        let place = self.inner().label.place;
+        self.begin_stretch_at(place, stretch, thresholds, at);
+    }
+
+    /// The same, at another place of the plan: other nodes have the same number for it, and greater ones for
+    /// those after it.
+    pub fn begin_stretch_at(&self, place: u32, stretch: Stretch, thresholds: Thresholds, at: Instant) {
         let mut inner = self.inner();
-        (inner.stretch, inner.thresholds) = (stretch, thresholds);
+        (inner.stretch, inner.thresholds, inner.label.place) = (stretch, thresholds, place);
         self.set_sampling(&stretch, &thresholds);
         if !self.close(&mut inner, at) {
             let oldest = inner.tail;
@@ -355,6 +373,9 @@ impl Feed {
             pending.slow = Some(Slow { began, ended });
             self.clusters.begin(ending.at);
         }
+        if !by_median && matches!(arm, Arm::Canary | Arm::Cohort) {
+            inner.hurry();
+        }
         // Epochs that have waited long enough are taken first, because another epoch may need their place.
         let advanced = self.advance(&mut inner, ending.at);
         let soon = |closed| ending.at.saturating_duration_since(closed) < MEDIAN_AFTER;
@@ -380,7 +401,7 @@ impl Feed {
         inner.pending(current).closed = Some(at);
         inner.closed = Some(at);
         let (stretch, thresholds) = (inner.stretch, inner.thresholds);
-        *inner.pending(next) = Pending::new(&stretch, thresholds);
+        *inner.pending(next) = Pending { label: inner.label, ..Pending::new(&stretch, thresholds) };
         self.slot(next).open(next, stretch.no, &thresholds);
         self.current.store(next, SeqCst);
         true
@@ -412,7 +433,7 @@ impl Feed {
     /// Has the gate take `epoch`, the oldest, at `now`.
     fn take(&self, inner: &mut Inner, epoch: u32, now: Instant) {
         let stretch = inner.stretch;
-        let Pending { mut batch, thresholds, closed, slow, begins_step, by_cohort } =
+        let Pending { mut batch, thresholds, closed, slow, begins_step, by_cohort, label } =
             std::mem::replace(inner.pending(epoch), Pending::new(&stretch, Thresholds::default()));
         let slot = self.slot(epoch);
         inner.tail = epoch.wrapping_add(1);
@@ -447,7 +468,9 @@ impl Feed {
         }
         if !batch.is_empty() || batch.voices > 0 {
             inner.gate.observe(&batch);
+            inner.tell(batch, slot.drawn(), by_cohort, label);
         }
+        inner.note_complete();
     }
 }
 
@@ -488,6 +511,8 @@ impl Inner {
         batch.stalled = true;
         batch.forget_requests();
         self.gate.observe(&batch);
+        let (label, by_cohort) = (self.oldest_label(), self.stretch.by_cohort);
+        self.tell(batch, 0, by_cohort, label);
         true
     }
 }
@@ -501,6 +526,7 @@ impl Pending {
             begins_step: stretch.begins_step,
             by_cohort: stretch.by_cohort,
             slow: None,
+            label: Label::default(),
         }
     }
 }

@@ -10,16 +10,19 @@
 
 mod feed;
 mod gate;
+mod joint;
 mod phase;
 mod plan;
 mod signal;
 
-pub use feed::{Ending, Feed, FeedTicket, Stretch, WAIT_MAX};
+pub use feed::{Drained, Ending, Feed, FeedTicket, Piece, RoundReport, Stretch, VoiceBits, WAIT_MAX};
 pub use gate::{
     Against, AlphaBudget, Arm, Bad, Baseline, Batch, CheckState, Counts, EProcess, Evidence, Factor, Floor,
-    Gate, GateError, GateFailure, GateSpec, GateState, Group, PastCounts, RATIOS, RUNS_MAX, Response, Run,
-    SideLimits, SignalEvidence, StateError, Thresholds, Trapped, UserSeen, UserSet, Verdict, Waiting,
+    Gate, GateError, GateFailure, GateSpec, GateState, Group, NODES_MAX, PastCounts, RATIOS, RUNS_MAX,
+    Response, Run, Scope, SideLimits, SignalEvidence, StateError, Thresholds, Trapped, UserSeen, UserSet,
+    Verdict, Waiting,
 };
+pub use joint::{EVERY, Joint, JointEntry, JointMessage, NodeCounts, SILENT};
 pub use phase::{
     Command, CommandError, Decision, HoldCause, Phase, Place, Time, advance, apply, command, failed,
 };

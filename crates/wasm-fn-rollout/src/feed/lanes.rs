@@ -10,7 +10,7 @@ use std::{
 
 use wasm_fn_core::Outcome;
 
-use super::{Ending, Judged};
+use super::{Ending, Judged, VoiceBits};
 use crate::{Arm, Class, SideLimits, Thresholds};
 
 /// Bits of the count of ended requests; above them is the epoch's number, as far as it fits.
@@ -272,15 +272,32 @@ impl Voices {
 
     /// Estimated number of different users.
     pub(super) fn count(&self) -> u64 {
-        let bits = self.0.len() as f64 * 64.0;
-        let set: u32 = self.0.iter().map(|word| word.load(Relaxed).count_ones()).sum();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 256 ln 256")]
-        let estimate = (-bits * (1.0 - f64::from(set).min(bits - 1.0) / bits).ln()).floor() as u64;
-        estimate.max(set.into())
+        VoiceBits(self.bits()).count()
+    }
+
+    /// The bits that are set.
+    pub(super) fn bits(&self) -> [u64; 4] {
+        [0, 1, 2, 3].map(|word| self.0[word].load(Relaxed))
     }
 
     /// Forgets everybody.
     pub(super) fn forget(&self) {
         self.0.iter().for_each(|word| word.store(0, Relaxed));
+    }
+}
+
+impl VoiceBits {
+    /// Estimated number of different users.
+    pub fn count(&self) -> u64 {
+        let bits = self.0.len() as f64 * 64.0;
+        let set: u32 = self.0.iter().map(|word| word.count_ones()).sum();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 256 ln 256")]
+        let estimate = (-bits * (1.0 - f64::from(set).min(bits - 1.0) / bits).ln()).floor() as u64;
+        estimate.max(set.into())
+    }
+
+    /// Adds the users of `other`.
+    pub fn unite(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(word, bits)| *word |= bits);
     }
 }
