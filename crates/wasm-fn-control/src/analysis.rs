@@ -6,6 +6,7 @@
 //! moment on, and the journal and the table follow.
 
 mod history;
+mod joined;
 mod registry;
 
 use std::{
@@ -29,8 +30,11 @@ use wasm_fn_router::{
 };
 
 pub(crate) use self::history::{CohortRecord, past};
-use self::history::{PERCENTILE_MIN, limits};
 pub(crate) use self::registry::Analyses;
+use self::{
+    history::{PERCENTILE_MIN, limits},
+    joined::{Joined, number},
+};
 use crate::{
     clock,
     report::{Report, SideReport, SignalReport, TrapReport},
@@ -75,6 +79,10 @@ pub(crate) struct Analysis {
     baseline: Tally,
     baseline_ended: AtomicU64,
     notes: Mutex<Notes>,
+    // The evidence of all nodes, if there are others.
+    joined: Option<Box<Joined>>,
+    // Whether that has failed.
+    judged: AtomicBool,
 }
 
 /// The state that all gates of one rollout share, because requests that began under an earlier gate may still
@@ -125,23 +133,24 @@ impl Tallies {
 impl Analysis {
     /// The analysis of `rollout`. It continues from the stored state of the gate.
     pub(crate) fn new(rollout: &Rollout, tallies: Tallies, changed: Arc<Notify>) -> Self {
-        let spec = rollout.spec.gate().clone();
-        let is_watch = rollout.is_watch();
-        let baseline = if is_watch {
-            Baseline::Past(rollout.past.unwrap_or_default())
-        } else {
-            let stable = past(&spec, &tallies.base_before);
-            let cohort = past(&spec, &tallies.cohort.snapshot());
-            Baseline::Concurrent(Box::new(PastCounts { stable, cohort }))
-        };
-        let gate = Gate::new(spec.clone(), rollout.gate_no, baseline).expect("a rollout's gate was checked");
+        let gate = Gate::new(rollout.spec.gate().clone(), rollout.gate_no, baseline(rollout, &tallies));
+        let gate = gate.expect("a rollout's gate was checked");
         // A stored state does not fit if it is for other signals than the gate has now.
         let fresh = gate.clone();
         let mut gate = rollout.gate.clone().and_then(|state| gate.resume(state).ok()).unwrap_or(fresh);
-        for fingerprint in tallies.base.traps() {
-            let (arm, share) = (Arm::Stable, Weight::ZERO);
-            gate.trap(&Trapped { arm, fingerprint, user: None, share, begun: 0 });
-        }
+        know(&mut gate, tallies.base.traps());
+        Self::with(rollout, gate, tallies, changed, |feed| feed, None)
+    }
+
+    /// The analysis of `rollout` by `gate`, whose feed is made complete by `complete`.
+    fn with(
+        rollout: &Rollout,
+        gate: Gate,
+        tallies: Tallies,
+        changed: Arc<Notify>,
+        complete: impl FnOnce(Feed) -> Feed,
+        joined: Option<Box<Joined>>,
+    ) -> Self {
         let place = rollout.phase.place().unwrap_or(Place::Watch);
         let before = Stretch {
             no: 0,
@@ -156,12 +165,12 @@ impl Analysis {
             failed: AtomicBool::new(false),
             rolls_back: rollout.spec.plan().on_fail() == OnFail::Rollback,
             common: Arc::default(),
-            feed: Feed::new(gate, before, Thresholds::default()),
+            feed: complete(Feed::new(gate, before, Thresholds::default())),
             id: rollout.id(),
             gate_no: rollout.gate_no,
-            spec,
+            spec: rollout.spec.gate().clone(),
             plan: Arc::clone(&rollout.spec),
-            past: is_watch,
+            past: rollout.is_watch(),
             stretches: AtomicU32::new(0),
             changed,
             checked: OnceLock::new(),
@@ -170,6 +179,8 @@ impl Analysis {
             baseline: Tally::new(),
             baseline_ended: AtomicU64::new(0),
             notes: Mutex::new(Notes { place, failed: Vec::new(), traps: BTreeMap::new() }),
+            joined,
+            judged: AtomicBool::new(false),
         }
     }
 
@@ -211,27 +222,38 @@ impl Analysis {
         let TableObserver { no, share, baseline_share, .. } = *observer;
         let by_cohort = self.plan.plan().is_by_cohort(place);
         let stretch = Stretch { no, share, baseline_share, begins_step, by_cohort };
-        self.feed.begin_stretch(stretch, self.thresholds(), clock::instant());
+        self.feed.begin_stretch_at(number(place), stretch, self.thresholds(), clock::instant());
     }
 
     /// The gate's current verdict.
     pub(crate) fn verdict(&self) -> Verdict {
-        self.feed.verdict_at(clock::instant())
+        match &self.joined {
+            None => self.feed.verdict_at(clock::instant()),
+            Some(joined) => self.joint_verdict(joined),
+        }
     }
 
     /// The state of the gate to store.
     pub(crate) fn state(&self) -> GateState {
-        self.feed.ask(clock::instant(), Gate::state)
+        match &self.joined {
+            None => self.feed.ask(clock::instant(), Gate::state),
+            Some(joined) => joined.lock().state(),
+        }
     }
 
     /// Requests of the canary in this step.
     pub(crate) fn step_requests(&self) -> u64 {
-        self.feed.step_requests(clock::instant())
+        match &self.joined {
+            None => self.feed.step_requests(clock::instant()),
+            Some(joined) => self.joint_requests(joined),
+        }
     }
 
     /// Sets whether to notify as soon as the verdict is no longer `wait`.
     pub(crate) fn await_verdict(&self, awaited: bool) {
-        self.awaited.store(awaited, Ordering::Relaxed);
+        // In a cluster, no single request brings the verdict.
+        let flag = self.joined.as_ref().map_or(&self.awaited, |joined| &joined.awaited);
+        flag.store(awaited, Ordering::Relaxed);
     }
 
     /// Sends no more requests to the canary, whichever table of the rollout they use.
@@ -263,14 +285,18 @@ impl Analysis {
 
     /// The numbers, with `reason`.
     pub(crate) fn report(&self, reason: String) -> Report {
-        let (evidence, traps) = self.feed.ask(clock::instant(), |gate| {
+        let ask = |gate: &Gate| {
             let notes = self.notes();
             let traps = notes.traps.iter().filter_map(|(&fingerprint, backtrace)| {
                 let (hits, backtrace) = (gate.novel_hits(fingerprint)?, backtrace.to_string());
                 Some(TrapReport { fingerprint: format!("{fingerprint:016x}"), hits, backtrace })
             });
             (gate.evidence(), traps.collect())
-        });
+        };
+        let (evidence, traps) = match &self.joined {
+            None => self.feed.ask(clock::instant(), ask),
+            Some(joined) => ask(joined.lock().gate()),
+        };
         let mut signals: Vec<_> = evidence.signals.iter().map(SignalReport::from).collect();
         signals.sort_by_key(|signal| {
             std::cmp::Reverse(signal.log_e_thousandths - signal.log_threshold_thousandths)
@@ -303,6 +329,7 @@ impl Analysis {
             signals,
             traps,
             failed_requests: self.notes().failed.iter().map(|id| format!("{id:032x}")).collect(),
+            nodes: self.node_reports(),
         }
     }
 
@@ -353,7 +380,11 @@ impl Analysis {
         }
         let begun = self.feed.begun(arm);
         let (fingerprint, user, share) = (trap.fingerprint, observation.user, observer.share);
-        self.feed.trap(&Trapped { arm, fingerprint, user, share, begun });
+        let trapped = Trapped { arm, fingerprint, user, share, begun };
+        self.feed.trap(&trapped);
+        if let Some(joined) = &self.joined {
+            joined.trap(&trapped);
+        }
     }
 
     /// Handles a change of the gate: withholds the canary if the gate has failed, and notifies those who
@@ -363,6 +394,9 @@ impl Analysis {
         let newly = failed && !self.failed.swap(true, Ordering::AcqRel);
         if newly && self.rolls_back {
             self.withheld.store(true, Ordering::Release);
+        }
+        if newly && let (Verdict::Fail(found), Some(joined)) = (verdict, &self.joined) {
+            joined.fail(found.to_string(), self.rolls_back);
         }
         let awaited = !matches!(verdict, Verdict::Wait(_)) && self.awaited.swap(false, Ordering::Relaxed);
         if newly || awaited {
@@ -418,6 +452,24 @@ impl TrafficObserver for TableObserver {
     fn recalled(&self) -> Recalled {
         let recall = self.analysis.common.recall.clone();
         Box::pin(async move { recall.cancelled().await })
+    }
+}
+
+/// What the canary of `rollout` is compared with.
+fn baseline(rollout: &Rollout, tallies: &Tallies) -> Baseline {
+    if rollout.is_watch() {
+        return Baseline::Past(rollout.past.unwrap_or_default());
+    }
+    let spec = rollout.spec.gate();
+    let (stable, cohort) = (past(spec, &tallies.base_before), past(spec, &tallies.cohort.snapshot()));
+    Baseline::Concurrent(Box::new(PastCounts { stable, cohort }))
+}
+
+/// Lets `gate` know the traps that stable has had.
+fn know(gate: &mut Gate, traps: impl IntoIterator<Item = u64>) {
+    for fingerprint in traps {
+        let (arm, share) = (Arm::Stable, Weight::ZERO);
+        gate.trap(&Trapped { arm, fingerprint, user: None, share, begun: 0 });
     }
 }
 

@@ -1,10 +1,15 @@
 //! The other nodes of a cluster, as the control plane sees them.
 
+mod exchange;
+mod message;
+
 use std::{collections::BTreeSet, future::Future, pin::Pin};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 use wasm_fn_core::NodeName;
+
+pub(crate) use exchange::{ClusterNode, Exchange};
 
 /// A future without a name, for a trait that is used as an object.
 pub type PeerFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -20,6 +20,7 @@ use wasm_fn_store::KnownTraps;
 use crate::{
     analysis::{Analyses, Analysis, CohortRecord, TableObserver, Tallies},
     host::Host,
+    peers::ClusterNode,
     secrets::{SecretKeys, SecretsError},
     state::{Function, Rollout, RolloutId, SecretPins, StageKey, StageState, State},
 };
@@ -39,6 +40,8 @@ pub(crate) struct Publisher<H: Host> {
     ahead: HashMap<(StageKey, VersionNo), H::Version>,
     functions: BTreeMap<FunctionName, Parts<H::Version>>,
     analyses: Arc<Analyses>,
+    // This node, if there are others.
+    cluster: Option<ClusterNode>,
 }
 
 /// The parts that were built for one function.
@@ -123,7 +126,13 @@ impl<H: Host> Publisher<H> {
         known: KnownTraps,
     ) -> Self {
         let (ahead, functions, analyses) = (HashMap::new(), BTreeMap::new(), Arc::default());
-        Self { host, secrets, changed, news: Arc::default(), known, ahead, functions, analyses }
+        let cluster = None;
+        Self { host, secrets, changed, news: Arc::default(), known, ahead, functions, analyses, cluster }
+    }
+
+    /// Publishes on `node`, one of several, with whom its analyses share their evidence.
+    pub(crate) fn in_cluster(self, node: ClusterNode) -> Self {
+        Self { cluster: Some(node), ..self }
     }
 
     /// The analyses of published rollouts.
@@ -232,7 +241,14 @@ impl<H: Host> Publisher<H> {
             let baseline = self.baseline(name, function, stage, state)?;
             let share = baseline.as_ref().map_or(Weight::ZERO, |(share, _)| *share);
             let next = state.rollout.as_ref().and_then(|rollout| {
-                parts.analysis(stage, (state, share), rollout, earlier, &self.changed, function)
+                parts.analysis(
+                    stage,
+                    (state, share),
+                    rollout,
+                    earlier,
+                    (&self.changed, &self.cluster),
+                    function,
+                )
             });
             let comparison = match (next, &state.rollout) {
                 (Some((spec, next)), _) => {
@@ -322,7 +338,7 @@ impl<V: Clone> Parts<V> {
         (state, baseline_share): (&StageState, Weight),
         rollout: &Rollout,
         earlier: Option<Arc<Analysis>>,
-        changed: &Arc<Notify>,
+        (changed, cluster): (&Arc<Notify>, &Option<ClusterNode>),
         function: &Function,
     ) -> Option<(ComparisonSpec, NextAnalysis)> {
         let place = rollout.phase.place()?;
@@ -332,7 +348,10 @@ impl<V: Clone> Parts<V> {
             let cohort = self.cohorts.get(&(stage.clone(), rollout.base)).cloned().unwrap_or_default();
             let tallies = Tallies::new(tally(rollout.canary), tally(rollout.base), cohort);
             let timeout = |no| function.versions.get(&no).map(|version| version.build.config.limits.timeout);
-            let analysis = Analysis::new(rollout, tallies, Arc::clone(changed));
+            let analysis = match cluster {
+                None => Analysis::new(rollout, tallies, Arc::clone(changed)),
+                Some(node) => Analysis::of_cluster(node, rollout, tallies, Arc::clone(changed)),
+            };
             let analysis = match (timeout(rollout.canary), timeout(rollout.base)) {
                 (Some(canary), Some(base)) => analysis.with_deadlines(canary, base),
                 _ => analysis,

@@ -33,6 +33,21 @@ pub struct Report {
     /// Ids of the canary's first failed requests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_requests: Vec<String>,
+    /// What each node of a cluster contributed. The other numbers are those of all nodes; latencies are those
+    /// of the node that made the decision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeReport>,
+}
+
+/// What one node of a cluster contributed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// The node.
+    pub node: String,
+    /// Failures of the canary, and the number of requests.
+    pub canary: (u64, u64),
+    /// Failures of stable, and the number of requests.
+    pub stable: (u64, u64),
 }
 
 /// The numbers of one side of a rollout.

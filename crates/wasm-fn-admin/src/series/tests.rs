@@ -31,6 +31,7 @@ fn report(requests: u64) -> Report {
         signals: signals.map(signal).to_vec(),
         traps: Vec::new(),
         failed_requests: Vec::new(),
+        nodes: Vec::new(),
     }
 }
 

@@ -1,0 +1,1 @@
+//! Several analyses that exchange their evidence.

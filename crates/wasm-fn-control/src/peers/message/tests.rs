@@ -1,0 +1,1 @@
+//! What travels is what was told, and garbled bytes are refused.
