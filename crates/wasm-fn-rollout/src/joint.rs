@@ -401,7 +401,8 @@ impl Joint {
         }
         if let Some(piece) = pieces.iter_mut().find(|piece| piece.place == self.place) {
             let heard = self.voices.count();
-            piece.batch.voices += heard.saturating_sub(self.voices_counted);
+            let new = heard.saturating_sub(self.voices_counted);
+            piece.batch.voices = piece.batch.voices.saturating_add(new);
             self.voices_counted = self.voices_counted.max(heard);
         }
         let batches: Vec<_> =

@@ -24,9 +24,26 @@ use crate::{
 /// The evidence of all nodes.
 pub(super) struct Joined {
     joint: Mutex<Joint>,
-    wake: Arc<Notify>,
+    wake: Arc<Wake>,
+    leads: AtomicBool,
     // Whether someone waits for a verdict other than `wait`.
     pub(super) awaited: AtomicBool,
+    // When it is this analysis's turn again.
+    turns: Mutex<Option<Instant>>,
+}
+
+/// Wakes the task that tells the others.
+struct Wake {
+    node: Arc<Notify>,
+    // Whether there is something to tell since the last turn.
+    is_due: AtomicBool,
+}
+
+impl Wake {
+    fn wake(&self) {
+        self.is_due.store(true, Ordering::Release);
+        self.node.notify_one();
+    }
 }
 
 impl Joined {
@@ -35,15 +52,16 @@ impl Joined {
         self.joint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the others told soon.
-    fn wake(&self) {
-        self.wake.notify_one();
+    /// When it is this analysis's turn again; `None` before the first.
+    fn turns(&self) -> MutexGuard<'_, Option<Instant>> {
+        // Nothing panics while holding the lock.
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records a trap on this node.
     pub(super) fn trap(&self, trapped: &Trapped) {
         self.lock().trap(trapped);
-        self.wake();
+        self.wake.wake();
     }
 
     /// Tells all that this node's own evidence fails the canary, and whether it must get no more requests.
@@ -54,7 +72,7 @@ impl Joined {
             joint.withhold();
         }
         drop(joint);
-        self.wake();
+        self.wake.wake();
     }
 }
 
@@ -86,14 +104,15 @@ impl Analysis {
         let now = crate::clock::instant();
         // Evidence that begins anew counts as that of another life of the node.
         let instance = rand::random();
+        let wake = Arc::new(Wake { node: Arc::clone(&node.wake), is_due: AtomicBool::new(true) });
         let joined = Joined {
             joint: Mutex::new(Joint::new(all, place, node.name.clone(), instance, now)),
-            wake: Arc::clone(&node.wake),
+            wake: Arc::clone(&wake),
+            leads: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
+            turns: Mutex::new(None),
         };
-        let wake = Arc::clone(&node.wake);
-        let tell =
-            move |feed: Feed| feed.telling(Joint::FIRST_ROUND, place, Box::new(move || wake.notify_one()));
+        let tell = move |feed: Feed| feed.telling(Joint::FIRST_ROUND, place, Box::new(move || wake.wake()));
         Self::with(rollout, own, tallies, changed, tell, Some(Box::new(joined)))
     }
 
@@ -105,12 +124,15 @@ impl Analysis {
     /// Whether this node leads the rollout: only then can the evidence of all nodes fail its canary.
     pub(crate) fn lead(&self, leads: bool) {
         let Some(joined) = &self.joined else { return };
+        if joined.leads.swap(leads, Ordering::AcqRel) == leads {
+            return;
+        }
         {
             let mut joint = joined.lock();
             if leads { joint.lead() } else { joint.follow() }
         }
         self.consider_joint();
-        joined.wake();
+        joined.wake.wake();
     }
 
     /// Sends no more requests to the canary, on all nodes: its end has been decided and will be committed.
@@ -118,21 +140,30 @@ impl Analysis {
         self.withheld.store(true, Ordering::Release);
         if let Some(joined) = &self.joined {
             joined.lock().withhold();
-            joined.wake();
+            joined.wake.wake();
         }
     }
 
     /// What to tell the other nodes at `now`. Call it until there is nothing.
     pub(crate) fn turn(&self, now: Instant) -> Option<JointMessage> {
         let joined = self.joined.as_ref()?;
+        joined.wake.is_due.store(false, Ordering::Release);
         let message = joined.lock().turn(&self.feed, now);
         self.consider_joint();
-        message.or_else(|| joined.lock().turn(&self.feed, now))
+        // What was just decided is told at once.
+        let message = message.or_else(|| joined.lock().turn(&self.feed, now));
+        *joined.turns() = now.checked_add(joined.lock().waits());
+        message
     }
 
     /// How long to wait for the next [`turn`](Self::turn) if nothing is heard meanwhile.
-    pub(crate) fn waits(&self) -> Duration {
-        self.joined.as_ref().map_or(EVERY, |joined| joined.lock().waits())
+    pub(crate) fn waits(&self, now: Instant) -> Duration {
+        let Some(joined) = &self.joined else { return EVERY };
+        if joined.wake.is_due.load(Ordering::Acquire) {
+            return Duration::ZERO;
+        }
+        let turns = *joined.turns();
+        turns.map_or(Duration::ZERO, |turns| turns.saturating_duration_since(now))
     }
 
     /// Takes a message of another node about this gate. [`turn`](Self::turn) must follow.

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use wasm_fn_core::NodeName;
 use wasm_fn_rollout::EVERY;
@@ -10,7 +11,11 @@ use super::{
     PeerMessage, Peers,
     message::{self, GateId, KIND},
 };
-use crate::{analysis::Analyses, clock};
+use crate::{
+    analysis::{Analyses, Analysis},
+    clock,
+    state::StageKey,
+};
 
 /// Maximum number of messages about one gate in one turn.
 const MESSAGES_MAX: usize = 16;
@@ -47,16 +52,17 @@ impl Exchange {
         analyses: impl Fn() -> Option<Arc<Analyses>>,
         other: impl Fn(PeerMessage),
     ) {
+        let tell = |body| self.peers.tell(body);
         loop {
             let Some(now) = analyses() else { return };
-            let waits = self.turn(&now);
+            let waits = turn(&now, tell);
             drop(now);
             tokio::select! {
                 biased;
                 () = self.node.wake.notified() => {}
                 message = self.peers.hear() => {
                     let Some(now) = analyses() else { return };
-                    if !self.hear(&now, &message) {
+                    if !hear(&now, &message, tell) {
                         other(message);
                     }
                 }
@@ -64,40 +70,47 @@ impl Exchange {
             }
         }
     }
+}
 
-    /// Tells what there is to tell. Returns how long to wait for the next turn.
-    pub(crate) fn turn(&self, analyses: &Analyses) -> Duration {
-        let mut waits = EVERY;
-        for (key, analysis) in analyses.all() {
-            let (rollout, gate_no) = analysis.id();
-            let id = GateId { key, rollout, gate_no };
-            for _ in 0..MESSAGES_MAX {
-                let Some(message) = analysis.turn(clock::instant()) else { break };
-                self.peers.tell(message::encode(&id, message));
-            }
-            waits = waits.min(analysis.waits());
-        }
-        waits
+/// Tells what those of `analyses` have to tell whose turn it is. Returns how long to wait for the next one.
+fn turn(analyses: &Analyses, mut tell: impl FnMut(Bytes)) -> Duration {
+    let mut waits = EVERY;
+    for (key, analysis) in analyses.all() {
+        let wait = analysis.waits(clock::instant());
+        waits = waits.min(if wait.is_zero() { turn_of(key, &analysis, &mut tell) } else { wait });
     }
+    waits
+}
 
-    /// Takes `message`. Returns whether it was about evidence.
-    pub(crate) fn hear(&self, analyses: &Analyses, message: &PeerMessage) -> bool {
-        if message.body.first() != Some(&KIND) {
-            return false;
-        }
-        match message::decode(&message.body) {
-            Ok((id, heard)) => {
-                let analysis = analyses.get(&id.key);
-                if let Some(analysis) = analysis.filter(|it| it.id() == (id.rollout, id.gate_no)) {
-                    analysis.hear(&message.from, heard, clock::instant());
-                }
-            }
-            Err(error) => {
-                tracing::warn!(node = %message.from, %error, "a message of another node was dropped");
-            }
-        }
-        true
+/// Tells what `analysis` has to tell. Returns how long to wait for its next turn.
+fn turn_of(key: StageKey, analysis: &Analysis, mut tell: impl FnMut(Bytes)) -> Duration {
+    let (rollout, gate_no) = analysis.id();
+    let id = GateId { key, rollout, gate_no };
+    for _ in 0..MESSAGES_MAX {
+        let Some(message) = analysis.turn(clock::instant()) else { break };
+        tell(message::encode(&id, message));
     }
+    analysis.waits(clock::instant())
+}
+
+/// Takes `message`, and tells what comes of it. Returns whether it was about evidence.
+fn hear(analyses: &Analyses, message: &PeerMessage, tell: impl FnMut(Bytes)) -> bool {
+    if message.body.first() != Some(&KIND) {
+        return false;
+    }
+    match message::decode(&message.body) {
+        Ok((id, heard)) => {
+            let analysis = analyses.get(&id.key);
+            if let Some(analysis) = analysis.filter(|it| it.id() == (id.rollout, id.gate_no)) {
+                analysis.hear(&message.from, heard, clock::instant());
+                turn_of(id.key, &analysis, tell);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(node = %message.from, %error, "a message of another node was dropped");
+        }
+    }
+    true
 }
 
 #[cfg(test)]

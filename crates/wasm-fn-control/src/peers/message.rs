@@ -21,6 +21,9 @@ const VERSION: u8 = 1;
 /// Maximum size of a message, bytes.
 const BYTES_MAX: usize = 512 << 10;
 
+/// Maximum of a count or of a number in an order. What is above is garbled, and could not be added up.
+const NUMBER_MAX: u64 = 1 << 48;
+
 /// Maximum length of a reason, bytes.
 const REASON_MAX: usize = 1_000;
 
@@ -181,6 +184,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(GateId, JointMessage), MessageErro
         return Err(MessageError::Version(bytes.get(1).copied()));
     };
     let wire: WireMessage = serde_json::from_slice(json)?;
+    let numbers = [wire.round, wire.oldest, wire.first, wire.end].into_iter().chain(wire.begun);
+    bounded(numbers.chain(wire.asks.iter().map(|(_, number)| *number)))?;
     let version = |no| VersionNo::new(no).ok_or(MessageError::Value("version"));
     let function: FunctionName = wire.function.parse().map_err(|_| MessageError::Value("function"))?;
     let stage: StageName = wire.stage.parse().map_err(|_| MessageError::Value("stage"))?;
@@ -208,6 +213,14 @@ fn shortened(mut reason: String) -> String {
     let end = reason.floor_char_boundary(REASON_MAX);
     reason.truncate(end);
     reason
+}
+
+fn bounded(numbers: impl IntoIterator<Item = u64>) -> Result<(), MessageError> {
+    if numbers.into_iter().all(|number| number <= NUMBER_MAX) {
+        Ok(())
+    } else {
+        Err(MessageError::Value("number"))
+    }
 }
 
 fn weight(basis_points: u16) -> Result<Weight, MessageError> {
@@ -248,6 +261,7 @@ impl TryFrom<WireEntry> for JointEntry {
         Ok(match wire {
             WireEntry { round: Some(report), .. } => Self::Round(report.try_into()?),
             WireEntry { trap: Some(WireTrap { arm: number, fingerprint, user, share, begun }), .. } => {
+                bounded([begun])?;
                 Self::Trap(Trapped { arm: arm(number)?, fingerprint, user, share: weight(share)?, begun })
             }
             WireEntry { known, .. } => Self::Known(known.unwrap_or_default()),
@@ -267,6 +281,7 @@ impl TryFrom<WireRound> for RoundReport {
     type Error = MessageError;
 
     fn try_from(wire: WireRound) -> Result<Self, MessageError> {
+        bounded([wire.round, wire.next])?;
         let pieces = wire.pieces.into_iter().map(Piece::try_from).collect::<Result<_, _>>()?;
         let voices = (wire.place, VoiceBits(wire.voices));
         Ok(Self { round: wire.round, next: wire.next, pieces, voices })
@@ -299,6 +314,10 @@ impl TryFrom<WirePiece> for Piece {
 
     fn try_from(wire: WirePiece) -> Result<Self, MessageError> {
         let mut batch = Batch::new(weight(wire.share)?, weight(wire.baseline_share)?);
+        for arm in &wire.arms {
+            let bad = arm.bad.iter().flat_map(|(_, requests, units)| [*requests, *units]);
+            bounded(bad.chain([arm.requests, arm.sampled, wire.voices]))?;
+        }
         let [canary, clustered, stable, baseline, cohort] = wire.arms.map(Counts::from);
         (batch.canary, batch.clustered, batch.stable) = (canary, clustered, stable);
         (batch.baseline, batch.cohort) = (baseline, cohort);
