@@ -339,8 +339,12 @@ impl Joint {
     fn may_begin(&self, now: Instant) -> bool {
         let lasted = now.saturating_duration_since(self.entered);
         let due = (self.urgent && lasted >= ROUND_MIN) || (self.busy && lasted >= EVERY);
-        let all_in = || self.live(now).all(|member| member.round >= self.round);
-        due && self.wanted <= self.round && self.round - self.next < ROUNDS_MAX && all_in()
+        due && self.wanted <= self.round && self.round - self.next < ROUNDS_MAX && self.all_in(now)
+    }
+
+    /// Whether all nodes are in this round.
+    fn all_in(&self, now: Instant) -> bool {
+        self.live(now).all(|member| member.round >= self.round)
     }
 
     fn live(&self, now: Instant) -> impl Iterator<Item = &Member> {
@@ -442,7 +446,9 @@ impl Joint {
     fn message(&mut self, now: Instant) -> Option<JointMessage> {
         let waited = self.told.is_none_or(|told| now.saturating_duration_since(told) >= EVERY);
         let asks: Vec<_> = self.members.values_mut().filter_map(|member| member.ask(now)).collect();
-        if !waited && asks.is_empty() && !self.outbox.has_more() {
+        // A trap tells nobody of a round: when the others begin it must not depend on what happens in it.
+        let more = self.outbox.has_more() && (self.outbox.is_round_next() || self.all_in(now));
+        if !waited && asks.is_empty() && !more {
             return None;
         }
         self.told = Some(now);

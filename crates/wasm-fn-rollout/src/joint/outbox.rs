@@ -48,6 +48,12 @@ impl Outbox {
         self.next < self.end()
     }
 
+    /// Whether the next entry to tell is about a round.
+    pub(super) fn is_round_next(&self) -> bool {
+        let at = usize::try_from(self.next - self.oldest).unwrap_or(usize::MAX);
+        matches!(self.kept.get(at), Some(JointEntry::Round(_)))
+    }
+
     /// Tells entries again from number `from` on, as far as they are kept.
     pub(super) fn tell_again_from(&mut self, from: u64) {
         self.next = self.next.min(from.max(self.oldest));
