@@ -219,7 +219,7 @@ impl World {
             }
             let all = self.nodes.iter().all(|node| node.withheld);
             // Longer than lost messages take to be told again.
-            if all || at_us > idle_us + 600_000 {
+            if all || at_us > idle_us + 300_000 {
                 let taken = self.nodes[self.leader].joint.gate().canary().requests;
                 return Ran { until_withheld: all.then_some(sent), taken, sent };
             }
@@ -398,12 +398,12 @@ fn fast_failures_of_many_nodes_do_not_come_before_slow_ones() {
     const RUNS: u64 = 12;
     let failed = (0..RUNS).filter(|&seed| {
         let scene = Scene {
-            nodes: 24,
+            nodes: 30,
             alpha: 0.05,
-            share: 1_000,
+            share: 2_000,
             per_second: 2_000.0,
-            requests: 40,
-            stable: Version { fails: 1.0, takes_us: [500_000, 500_000] },
+            requests: 30,
+            stable: Version { fails: 1.0, takes_us: [100_000, 100_000] },
             canary: Version { fails: 1.0, takes_us: [1_000, 1_000] },
             network: NETWORK,
             leaders_change: false,
