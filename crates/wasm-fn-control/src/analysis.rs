@@ -30,6 +30,7 @@ use wasm_fn_router::{
 };
 
 pub(crate) use self::history::{CohortRecord, past};
+pub(crate) use self::joined::ClusterNode;
 pub(crate) use self::registry::Analyses;
 use self::{
     history::{PERCENTILE_MIN, limits},

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use wasm_fn_core::NodeName;
 
-pub(crate) use exchange::{ClusterNode, Exchange};
+pub(crate) use exchange::Exchange;
 
 /// A future without a name, for a trait that is used as an object.
 pub type PeerFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

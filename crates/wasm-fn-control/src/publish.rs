@@ -18,9 +18,8 @@ use wasm_fn_router::{
 use wasm_fn_store::KnownTraps;
 
 use crate::{
-    analysis::{Analyses, Analysis, CohortRecord, TableObserver, Tallies},
+    analysis::{Analyses, Analysis, ClusterNode, CohortRecord, TableObserver, Tallies},
     host::Host,
-    peers::ClusterNode,
     secrets::{SecretKeys, SecretsError},
     state::{Function, Rollout, RolloutId, SecretPins, StageKey, StageState, State},
 };

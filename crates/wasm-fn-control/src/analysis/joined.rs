@@ -16,10 +16,18 @@ use wasm_fn_rollout::{
 
 use super::{Analysis, Tallies, baseline, know};
 use crate::{
-    peers::ClusterNode,
     report::NodeReport,
     state::{Rollout, RolloutId},
 };
+
+/// This node, as its analyses know it.
+#[derive(Clone)]
+pub(crate) struct ClusterNode {
+    /// Its name.
+    pub(crate) name: NodeName,
+    /// Notified when there is something to tell at once.
+    pub(crate) wake: Arc<Notify>,
+}
 
 /// The evidence of all nodes.
 pub(super) struct Joined {

@@ -3,8 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::Notify;
-use wasm_fn_core::NodeName;
 use wasm_fn_rollout::EVERY;
 
 use super::{
@@ -12,22 +10,13 @@ use super::{
     message::{self, GateId, KIND},
 };
 use crate::{
-    analysis::{Analyses, Analysis},
+    analysis::{Analyses, Analysis, ClusterNode},
     clock,
     state::StageKey,
 };
 
 /// Maximum number of messages about one gate in one turn.
 const MESSAGES_MAX: usize = 16;
-
-/// This node, as its analyses know it.
-#[derive(Clone)]
-pub(crate) struct ClusterNode {
-    /// Its name.
-    pub(crate) name: NodeName,
-    /// Notified when there is something to tell at once.
-    pub(crate) wake: Arc<Notify>,
-}
 
 /// The exchange of evidence with the other nodes.
 pub(crate) struct Exchange {

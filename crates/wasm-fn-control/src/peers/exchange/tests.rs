@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use tokio::time::advance;
-use wasm_fn_core::{FunctionName, Outcome, Side, StageName, TrafficSplit, VersionNo, Weight};
+use tokio::{sync::Notify, time::advance};
+use wasm_fn_core::{FunctionName, NodeName, Outcome, Side, StageName, TrafficSplit, VersionNo, Weight};
 use wasm_fn_rollout::{GateSpec, Phase, Place, PlanSpec, Strategy, Time, Verdict};
 use wasm_fn_router::{
     Assignment, InvocationRecord, Observation, ObservationTicket, Placement, Tally, TrafficObserver,
