@@ -34,7 +34,7 @@ use wasm_fn_core::Weight;
 pub use batch::{Arm, Bad, Batch, Counts, Response, SideLimits, Thresholds};
 pub use evidence::{Against, Evidence, Factor, GateFailure, SignalEvidence, Verdict, Waiting};
 pub use mixture::{EProcess, RATIOS, RUNS_MAX, Run};
-pub use spec::{AlphaBudget, Floor, GateError, GateSpec, Group, NODES_MAX, Scope};
+pub use spec::{AlphaBudget, Floor, GateError, GateScope, GateSpec, Group, NODES_MAX};
 pub use state::{CheckState, GateState, StateError};
 pub use users::{UserSeen, UserSet};
 
@@ -161,14 +161,19 @@ impl Gate {
     /// # Errors
     /// `spec` has a value out of bounds, or no signal.
     pub fn new(spec: GateSpec, gate_no: u32, baseline: Baseline) -> Result<Self, GateError> {
-        Self::scoped(spec, gate_no, baseline, Scope::Single)
+        Self::scoped(spec, gate_no, baseline, GateScope::Single)
     }
 
     /// The same with the part of alpha that belongs to `scope`.
     ///
     /// # Errors
     /// `spec` has a value out of bounds, or no signal.
-    pub fn scoped(spec: GateSpec, gate_no: u32, baseline: Baseline, scope: Scope) -> Result<Self, GateError> {
+    pub fn scoped(
+        spec: GateSpec,
+        gate_no: u32,
+        baseline: Baseline,
+        scope: GateScope,
+    ) -> Result<Self, GateError> {
         spec.check()?;
         let beside_stable = matches!(baseline, Baseline::Concurrent(_));
         let budget = spec.budget(gate_no, beside_stable);
@@ -200,7 +205,7 @@ impl Gate {
             by_cohort: false,
             stable_rate: 0.0,
             traps: Traps::default(),
-            cost: if scope == Scope::Joint { f64::INFINITY } else { 0.0 },
+            cost: if scope == GateScope::Joint { f64::INFINITY } else { 0.0 },
             failure: None,
             baseline,
         })

@@ -1,8 +1,8 @@
 //! The evidence of all nodes of a cluster, for one gate.
 //!
 //! Each node's [`Feed`] takes its own requests in the order in which they began. Batches of several nodes may
-//! not be added as they come: how soon a batch comes depends on how its requests ended. A canary that fails in
-//! a millisecond would be heard of on every node before a stable that fails after seconds.
+//! not be added as they come: how soon a batch comes depends on how its requests ended. A canary that fails
+//! in a millisecond would be heard of on every node before a stable that fails after seconds.
 //!
 //! So the nodes count *rounds*. A request belongs to the round in which its node was when it began. A node
 //! that wants the evidence looked at begins the next round, and all others begin it when they hear of it.
@@ -143,8 +143,8 @@ impl Joint {
     /// The first round.
     pub const FIRST_ROUND: u64 = 1;
 
-    /// Collects evidence for `gate`, whose scope is [`Joint`](crate::Scope::Joint), at `place` of the plan, on
-    /// the node `name`. `instance` is a random number of this life of the node.
+    /// Collects evidence for `gate`, whose scope is [`Joint`](crate::GateScope::Joint), at `place` of the
+    /// plan, on the node `name`. `instance` is a random number of this life of the node.
     pub fn new(gate: Gate, place: u32, name: NodeName, instance: u64, now: Instant) -> Self {
         Self {
             gate,
@@ -176,8 +176,8 @@ impl Joint {
         }
     }
 
-    /// Takes what `feed` has, begins a round if that is due, and lets the gate take what is complete at `now`.
-    /// Returns what to tell the others now; call it again until there is nothing.
+    /// Takes what `feed` has, begins a round if that is due, and lets the gate take what is complete at
+    /// `now`. Returns what to tell the others now; call it again until there is nothing.
     pub fn turn(&mut self, feed: &Feed, now: Instant) -> Option<JointMessage> {
         self.collect(feed, now);
         let next = if self.may_begin(now) { self.round.saturating_add(1) } else { self.wanted };

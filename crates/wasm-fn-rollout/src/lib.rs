@@ -18,8 +18,8 @@ mod signal;
 pub use feed::{Drained, Ending, Feed, FeedTicket, Piece, RoundReport, Stretch, VoiceBits, WAIT_MAX};
 pub use gate::{
     Against, AlphaBudget, Arm, Bad, Baseline, Batch, CheckState, Counts, EProcess, Evidence, Factor, Floor,
-    Gate, GateError, GateFailure, GateSpec, GateState, Group, NODES_MAX, PastCounts, RATIOS, RUNS_MAX,
-    Response, Run, Scope, SideLimits, SignalEvidence, StateError, Thresholds, Trapped, UserSeen, UserSet,
+    Gate, GateError, GateFailure, GateScope, GateSpec, GateState, Group, NODES_MAX, PastCounts, RATIOS,
+    RUNS_MAX, Response, Run, SideLimits, SignalEvidence, StateError, Thresholds, Trapped, UserSeen, UserSet,
     Verdict, Waiting,
 };
 pub use joint::{EVERY, Joint, JointEntry, JointMessage, NodeCounts, SILENT};

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::Notify;
 use wasm_fn_core::NodeName;
 use wasm_fn_rollout::{
-    Baseline, EVERY, Event, Feed, Gate, Joint, JointMessage, Place, Scope, Trapped, Verdict,
+    Baseline, EVERY, Event, Feed, Gate, GateScope, Joint, JointMessage, Place, Trapped, Verdict,
 };
 
 use super::{Analysis, Tallies, baseline, know};
@@ -85,8 +85,8 @@ impl Joined {
 }
 
 impl Analysis {
-    /// The analysis of `rollout` on `node`, one of several. The gate of all nodes' evidence continues from the
-    /// stored state; that of this node's own begins without any.
+    /// The analysis of `rollout` on `node`, one of several. The gate of all nodes' evidence continues from
+    /// the stored state; that of this node's own begins without any.
     pub(crate) fn of_cluster(
         node: &ClusterNode,
         rollout: &Rollout,
@@ -99,7 +99,7 @@ impl Analysis {
             Gate::scoped(spec.clone(), rollout.gate_no, baseline, scope)
                 .expect("a rollout's gate was checked")
         };
-        let (mut own, fresh) = (gate(Scope::Own, baseline.clone()), gate(Scope::Joint, baseline));
+        let (mut own, fresh) = (gate(GateScope::Own, baseline.clone()), gate(GateScope::Joint, baseline));
         let stored = rollout.gate.clone();
         if let Some(state) = &stored {
             know(&mut own, state.known_traps.iter().copied());

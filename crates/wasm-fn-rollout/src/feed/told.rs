@@ -72,8 +72,8 @@ pub(super) struct Told {
 }
 
 impl Feed {
-    /// Keeps what the gate takes, for other nodes, from round `round` at `place` of the plan. `wake` is called
-    /// when there is something that should not wait.
+    /// Keeps what the gate takes, for other nodes, from round `round` at `place` of the plan. `wake` is
+    /// called when there is something that should not wait.
     #[must_use]
     pub fn telling(self, round: u64, place: u32, wake: Box<dyn Fn() + Send + Sync>) -> Self {
         {

@@ -73,10 +73,10 @@ const JOINT: f64 = 0.75;
 
 /// Whose evidence a gate judges.
 ///
-/// In a cluster, several gates can fail a canary, so they share its alpha: three quarters belong to those that
-/// judge the evidence of all nodes, and one quarter to the nodes' own gates, [`NODES_MAX`] of them.
+/// In a cluster, several gates can fail a canary, so they share its alpha: three quarters belong to those
+/// that judge the evidence of all nodes, and one quarter to the nodes' own gates, [`NODES_MAX`] of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum GateScope {
     /// That of the only node.
     Single,
     /// That of all nodes of a cluster. Such a gate fails nothing before it [leads](crate::Gate::lead).
@@ -227,7 +227,7 @@ impl GateSpec {
     }
 }
 
-impl Scope {
+impl GateScope {
     /// Its part of alpha.
     pub(super) fn part(self) -> f64 {
         match self {
@@ -246,8 +246,8 @@ impl Scope {
     }
 }
 
-/// The part of alpha that belongs to the joint gate whose node was the rollout's leader as number `term`, from
-/// 1. The parts of infinitely many leaders add up to 1.
+/// The part of alpha that belongs to the joint gate whose node was the rollout's leader as number `term`,
+/// from 1. The parts of infinitely many leaders add up to 1.
 pub(super) fn term_part(term: u32) -> f64 {
     gate_part(term)
 }

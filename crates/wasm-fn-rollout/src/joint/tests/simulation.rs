@@ -15,8 +15,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use wasm_fn_core::{NodeName, Outcome, Weight};
 
 use crate::{
-    Arm, Baseline, Ending, Feed, FeedTicket, Gate, GateSpec, Joint, JointMessage, Scope, Stretch, Thresholds,
-    Verdict,
+    Arm, Baseline, Ending, Feed, FeedTicket, Gate, GateScope, GateSpec, Joint, JointMessage, Stretch,
+    Thresholds, Verdict,
 };
 
 /// Messages between two nodes.
@@ -124,7 +124,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap()
 }
 
-fn gate(alpha: f64, scope: Scope) -> Gate {
+fn gate(alpha: f64, scope: GateScope) -> Gate {
     let spec = GateSpec { alpha, ..GateSpec::default() };
     Gate::scoped(spec, 1, Baseline::Concurrent(Box::default()), scope).unwrap()
 }
@@ -138,9 +138,9 @@ impl Node {
     fn new(scene: &Scene, at: usize) -> Self {
         let woken = Arc::new(AtomicBool::new(false));
         let wake = Arc::clone(&woken);
-        let feed = Feed::new(gate(scene.alpha, Scope::Own), stretch(scene.share), Thresholds::default())
+        let feed = Feed::new(gate(scene.alpha, GateScope::Own), stretch(scene.share), Thresholds::default())
             .telling(Joint::FIRST_ROUND, 1, Box::new(move || wake.store(true, Relaxed)));
-        let joint = Joint::new(gate(scene.alpha, Scope::Joint), 1, name(at), at as u64, start());
+        let joint = Joint::new(gate(scene.alpha, GateScope::Joint), 1, name(at), at as u64, start());
         Self { feed, joint, woken, withheld: false, turns_us: 0 }
     }
 }
@@ -291,7 +291,7 @@ pub(super) fn run(scene: Scene, seed: u64) -> Ran {
 /// Requests until one node without others fails the canary.
 fn alone(scene: Scene, seed: u64) -> u64 {
     let mut random = StdRng::seed_from_u64(seed);
-    let feed = Feed::new(gate(scene.alpha, Scope::Single), stretch(scene.share), Thresholds::default());
+    let feed = Feed::new(gate(scene.alpha, GateScope::Single), stretch(scene.share), Thresholds::default());
     let mut ends: BinaryHeap<Reverse<Queued>> = BinaryHeap::new();
     let mut now_us = 0;
     for sent in 1.. {

@@ -7,7 +7,7 @@ use wasm_fn_core::{Outcome, Weight};
 
 use super::simulation::{name, start};
 use crate::{
-    Arm, Baseline, Ending, Feed, Gate, GateFailure, GateSpec, Joint, JointEntry, JointMessage, Scope,
+    Arm, Baseline, Ending, Feed, Gate, GateFailure, GateScope, GateSpec, Joint, JointEntry, JointMessage,
     Stretch, Thresholds, Trapped, Verdict,
 };
 
@@ -35,9 +35,9 @@ impl Node {
         let share = Weight::from_basis_points(1_000).unwrap();
         let stretch =
             Stretch { no: 1, share, baseline_share: Weight::ZERO, begins_step: false, by_cohort: false };
-        let feed = Feed::new(gate(Scope::Own), stretch, Thresholds::default());
+        let feed = Feed::new(gate(GateScope::Own), stretch, Thresholds::default());
         let feed = feed.telling(Joint::FIRST_ROUND, 1, Box::new(|| {}));
-        let joint = Joint::new(gate(Scope::Joint), 1, name(number), instance, start());
+        let joint = Joint::new(gate(GateScope::Joint), 1, name(number), instance, start());
         Self { feed, joint, said: Vec::new(), at: number }
     }
 
