@@ -12,7 +12,8 @@
 //! end, so the order of the rounds is one in which the test is valid at every prefix, as decision 18 has it
 //! for one node.
 //!
-//! A node that is silent for [`SILENT`] is not waited for; what it had not told is lost, whatever is in it.
+//! A node that is silent for [`SILENT`], or deaf for so long, is not waited for; what it had not told is lost,
+//! whatever is in it.
 //! Each message has a number, so it counts once, and in its order; what is missing is asked for again.
 
 mod member;
@@ -42,7 +43,7 @@ const ROUND_MIN: Duration = Duration::from_millis(2);
 /// Rounds that may be incomplete at a time.
 const ROUNDS_MAX: u64 = 8;
 
-/// How long a node is waited for that says nothing.
+/// How long a node is waited for that says nothing, or has not heard of a round.
 pub const SILENT: Duration = Duration::from_secs(1);
 
 /// How long after a slow response others may be slow for the same reason, on any node.
@@ -60,6 +61,8 @@ pub struct JointMessage {
     pub is_fresh: bool,
     /// The round in which it is.
     pub round: u64,
+    /// The newest round that it has heard of.
+    pub wanted: u64,
     /// How many leaders the gate has had, as far as it knows.
     pub terms: u32,
     /// Requests on the canary that have begun: those with a share, and the cohort's.
@@ -204,7 +207,7 @@ impl Joint {
         let (is_fresh, full) = (message.is_fresh, self.members.len() + 1 >= NODES_MAX);
         let is_new = match self.members.get_mut(from) {
             Some(member) if member.is_of_earlier_life(&message) => return,
-            Some(member) => member.meet(&message, now),
+            Some(member) => member.meet(&message, self.round, now),
             None if full => return,
             None => {
                 self.members.insert(from.clone(), Member::new(&message, None, now));
@@ -348,12 +351,14 @@ impl Joint {
     }
 
     fn live(&self, now: Instant) -> impl Iterator<Item = &Member> {
-        self.members.values().filter(move |member| member.is_live(now))
+        self.members.values().filter(move |member| member.is_live(self.round, self.entered, now))
     }
 
     /// Lets the gate take the rounds that are complete.
     fn advance(&mut self, now: Instant) {
-        self.members.values_mut().filter(|member| !member.is_live(now)).for_each(|member| member.gone = true);
+        let (round, entered) = (self.round, self.entered);
+        let silent = self.members.values_mut().filter(|member| !member.is_live(round, entered, now));
+        silent.for_each(|member| member.gone = true);
         let told = self.live(now).map(|member| member.contribution.reported);
         let complete = told.fold(self.own.reported.min(self.round), u64::min);
         let all = self.members.values().map(|member| &member.contribution).chain([&self.own]);
@@ -457,6 +462,7 @@ impl Joint {
             instance: self.instance,
             is_fresh: self.is_fresh,
             round: self.round,
+            wanted: self.wanted,
             terms: self.terms,
             begun: self.begun,
             oldest: self.outbox.oldest(),

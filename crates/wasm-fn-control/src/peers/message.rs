@@ -68,6 +68,8 @@ struct WireMessage {
     fresh: bool,
     round: u64,
     #[serde(default)]
+    wanted: u64,
+    #[serde(default)]
     terms: u32,
     #[serde(default)]
     begun: [u64; 2],
@@ -149,7 +151,8 @@ const ARMS: [Arm; 4] = [Arm::Canary, Arm::Stable, Arm::Baseline, Arm::Cohort];
 
 /// `message` about the gate `id`, as it travels.
 pub(crate) fn encode(id: &GateId, message: JointMessage) -> Bytes {
-    let JointMessage { instance, is_fresh, round, terms, begun, oldest, first, entries, .. } = message;
+    let JointMessage { instance, is_fresh, round, wanted, terms, begun, .. } = message;
+    let JointMessage { oldest, first, entries, .. } = message;
     let wire = WireMessage {
         function: id.key.0.to_string(),
         stage: id.key.1.to_string(),
@@ -160,6 +163,7 @@ pub(crate) fn encode(id: &GateId, message: JointMessage) -> Bytes {
         instance,
         fresh: is_fresh,
         round,
+        wanted,
         terms,
         begun,
         oldest,
@@ -184,7 +188,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(GateId, JointMessage), MessageErro
         return Err(MessageError::Version(bytes.get(1).copied()));
     };
     let wire: WireMessage = serde_json::from_slice(json)?;
-    let numbers = [wire.round, wire.oldest, wire.first, wire.end].into_iter().chain(wire.begun);
+    let numbers = [wire.round, wire.wanted, wire.oldest, wire.first, wire.end].into_iter().chain(wire.begun);
     bounded(numbers.chain(wire.asks.iter().map(|(_, number)| *number)))?;
     let version = |no| VersionNo::new(no).ok_or(MessageError::Value("version"));
     let function: FunctionName = wire.function.parse().map_err(|_| MessageError::Value("function"))?;
@@ -196,6 +200,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(GateId, JointMessage), MessageErro
         instance: wire.instance,
         is_fresh: wire.fresh,
         round: wire.round,
+        wanted: wire.wanted,
         terms: wire.terms,
         begun: wire.begun,
         oldest: wire.oldest,

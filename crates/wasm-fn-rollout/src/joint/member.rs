@@ -29,6 +29,8 @@ pub(super) struct Member {
     heard: Instant,
     /// The round in which it was when it last was heard.
     pub(super) round: u64,
+    /// The newest round that it had heard of then.
+    wanted: u64,
     pub(super) begun: [u64; 2],
     pub(super) contribution: Contribution,
     /// Whether it was silent for too long.
@@ -66,6 +68,7 @@ impl Member {
             earlier,
             heard: now,
             round: message.round,
+            wanted: message.wanted,
             begun: message.begun,
             contribution: Contribution::from(from),
             gone: false,
@@ -81,13 +84,15 @@ impl Member {
         self.earlier == Some(message.instance)
     }
 
-    /// Begins again if the node did, or if it was not waited for. Returns whether it started again.
-    pub(super) fn meet(&mut self, message: &JointMessage, now: Instant) -> bool {
+    /// Begins again if the node did, or if it was not waited for and is in `round` now. Returns whether it
+    /// started again.
+    pub(super) fn meet(&mut self, message: &JointMessage, round: u64, now: Instant) -> bool {
         if message.instance != self.instance {
             *self = Self::new(message, Some(self.instance), now);
             return true;
         }
-        if std::mem::replace(&mut self.gone, false) {
+        if self.gone && message.round >= round {
+            self.gone = false;
             self.contribution.go_on_from(message.round.saturating_add(1));
         }
         false
@@ -97,6 +102,7 @@ impl Member {
     pub(super) fn note(&mut self, message: &JointMessage, now: Instant) {
         self.heard = now;
         self.round = self.round.max(message.round);
+        self.wanted = self.wanted.max(message.wanted).max(self.round);
         for (begun, heard) in self.begun.iter_mut().zip(message.begun) {
             *begun = (*begun).max(heard);
         }
@@ -143,8 +149,11 @@ impl Member {
         Some((self.instance, self.next))
     }
 
-    pub(super) fn is_live(&self, now: Instant) -> bool {
-        !self.gone && now.saturating_duration_since(self.heard) < SILENT
+    /// Whether it is waited for by a node that `entered` its `round` then. One that was told of the round and
+    /// has no room for it is.
+    pub(super) fn is_live(&self, round: u64, entered: Instant, now: Instant) -> bool {
+        let soon = |since| now.saturating_duration_since(since) < SILENT;
+        !self.gone && soon(self.heard) && (self.wanted >= round || soon(entered))
     }
 }
 

@@ -29,6 +29,7 @@ fn message() -> JointMessage {
         instance: u64::MAX,
         is_fresh: true,
         round: 12,
+        wanted: 13,
         terms: 2,
         begun: [11, 1],
         oldest: 4,

@@ -149,6 +149,31 @@ fn a_silent_node_is_waited_for_a_second_and_counts_again_when_it_is_back() {
 }
 
 #[test]
+fn a_deaf_node_is_waited_for_a_second_and_not_again_before_it_hears() {
+    let (mut one, mut other) = (Node::new(1), Node::new(2));
+    let mut now = exchange(&mut one, &mut other, 0);
+    for failures in 1..4 {
+        one.request(Arm::Canary, Outcome::Trap, None, now);
+        let taken = (now..now + 1_100).step_by(10).find(|&millis| {
+            other.turn(millis).iter().for_each(|message| one.hear(2, message, millis));
+            one.turn(millis);
+            one.failures_and_requests() == (failures, failures)
+        });
+        let waited = taken.unwrap() - now;
+        assert!(if failures == 1 { waited == 1_000 } else { waited < 20 }, "{failures}: {waited} ms");
+        now = taken.unwrap() + 10;
+    }
+    for _ in 0..4 {
+        now = exchange(&mut one, &mut other, now);
+    }
+    for expected in [3, 4] {
+        other.request(Arm::Canary, Outcome::Trap, None, now);
+        now = exchange(&mut one, &mut other, now);
+        assert_eq!(one.failures_and_requests(), (expected, expected), "from the next round on");
+    }
+}
+
+#[test]
 fn users_of_several_nodes_are_one_voice_and_one_event() {
     let (mut one, mut other) = (Node::new(1), Node::new(2));
     let now = exchange(&mut one, &mut other, 0);
