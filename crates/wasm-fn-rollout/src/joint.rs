@@ -12,9 +12,9 @@
 //! end, so the order of the rounds is one in which the test is valid at every prefix, as decision 18 has it
 //! for one node.
 //!
-//! A node that is silent for [`SILENT`], or deaf for so long, is not waited for; what it had not told is lost,
-//! whatever is in it.
-//! Each message has a number, so it counts once, and in its order; what is missing is asked for again.
+//! A node that is silent for [`SILENT`], or deaf for so long, is not waited for; what it had not told is
+//! lost, whatever is in it. Each message has a number, so it counts once, and in its order; what is missing
+//! is asked for again.
 
 mod member;
 mod outbox;
@@ -358,7 +358,7 @@ impl Joint {
     fn advance(&mut self, now: Instant) {
         let (round, entered) = (self.round, self.entered);
         let silent = self.members.values_mut().filter(|member| !member.is_live(round, entered, now));
-        silent.for_each(|member| member.gone = true);
+        silent.for_each(Member::leave);
         let told = self.live(now).map(|member| member.contribution.reported);
         let complete = told.fold(self.own.reported.min(self.round), u64::min);
         let all = self.members.values().map(|member| &member.contribution).chain([&self.own]);

@@ -33,8 +33,8 @@ pub(super) struct Member {
     wanted: u64,
     pub(super) begun: [u64; 2],
     pub(super) contribution: Contribution,
-    /// Whether it was silent for too long.
-    pub(super) gone: bool,
+    /// Whether it was silent or deaf for too long, and what it had heard of by then.
+    gone: Option<u64>,
     /// Number of the entry that must come next.
     next: u64,
     /// Number of the entry that it will have next.
@@ -71,7 +71,7 @@ impl Member {
             wanted: message.wanted,
             begun: message.begun,
             contribution: Contribution::from(from),
-            gone: false,
+            gone: None,
             next: message.first,
             end: message.end,
             early: BTreeMap::new(),
@@ -84,15 +84,15 @@ impl Member {
         self.earlier == Some(message.instance)
     }
 
-    /// Begins again if the node did, or if it was not waited for and is in `round` now. Returns whether it
-    /// started again.
+    /// Begins again if the node did, or if it was not waited for and hears again; it does if it is in
+    /// `round`. Returns whether it started again.
     pub(super) fn meet(&mut self, message: &JointMessage, round: u64, now: Instant) -> bool {
         if message.instance != self.instance {
             *self = Self::new(message, Some(self.instance), now);
             return true;
         }
-        if self.gone && message.round >= round {
-            self.gone = false;
+        if self.gone.is_some_and(|heard_of| message.round >= round || message.wanted > heard_of) {
+            self.gone = None;
             self.contribution.go_on_from(message.round.saturating_add(1));
         }
         false
@@ -139,21 +139,26 @@ impl Member {
 
     /// Whether entries are missing.
     pub(super) fn misses(&self) -> bool {
-        self.ask_at.is_some() && !self.gone
+        self.ask_at.is_some() && self.gone.is_none()
     }
 
     /// Its instance and the entry from which on it must tell again, if that is to be asked now.
     pub(super) fn ask(&mut self, now: Instant) -> Option<(u64, u64)> {
-        self.ask_at.filter(|at| *at <= now && !self.gone)?;
+        self.ask_at.filter(|at| *at <= now && self.gone.is_none())?;
         self.ask_at = now.checked_add(ASK_AGAIN);
         Some((self.instance, self.next))
+    }
+
+    /// Lets nobody wait for it.
+    pub(super) fn leave(&mut self) {
+        self.gone.get_or_insert(self.wanted);
     }
 
     /// Whether it is waited for by a node that `entered` its `round` then. One that was told of the round and
     /// has no room for it is.
     pub(super) fn is_live(&self, round: u64, entered: Instant, now: Instant) -> bool {
         let soon = |since| now.saturating_duration_since(since) < SILENT;
-        !self.gone && soon(self.heard) && (self.wanted >= round || soon(entered))
+        self.gone.is_none() && soon(self.heard) && (self.wanted >= round || soon(entered))
     }
 }
 

@@ -174,6 +174,27 @@ fn a_deaf_node_is_waited_for_a_second_and_not_again_before_it_hears() {
 }
 
 #[test]
+fn a_node_that_hears_again_is_waited_for_although_the_others_are_ahead() {
+    let (mut one, mut other) = (Node::new(1), Node::new(2));
+    let mut now = exchange(&mut one, &mut other, 0) + 1_100;
+    let (mut late, mut rounds) = (Vec::new(), Vec::new());
+    // What each says takes 30 ms, and the one begins rounds faster than that until it waits for the other.
+    for _ in 0..60 {
+        one.request(Arm::Canary, Outcome::Trap, None, now);
+        late.push((one.turn(now), other.turn(now)));
+        if late.len() > 6 {
+            let (by_one, by_other) = late.remove(0);
+            by_one.iter().for_each(|message| other.hear(1, message, now));
+            by_other.iter().for_each(|message| one.hear(2, message, now));
+        }
+        rounds.extend(one.said.last().map(|message| message.round));
+        now += 5;
+    }
+    let (first, last) = (rounds[20] - rounds[0], rounds[59] - rounds[39]);
+    assert!(first > 10 && last < 5, "{first} rounds in the first 100 ms, {last} in the last");
+}
+
+#[test]
 fn users_of_several_nodes_are_one_voice_and_one_event() {
     let (mut one, mut other) = (Node::new(1), Node::new(2));
     let now = exchange(&mut one, &mut other, 0);
