@@ -172,6 +172,20 @@ impl Blobs {
         Ok(size)
     }
 
+    /// Stores the file at `path` as `digest`, which its sender has checked. The file must be in a
+    /// [scratch folder](Self::scratch) and durable; it is moved. Blocks.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn adopt(&self, digest: Digest, path: &Path) -> io::Result<()> {
+        {
+            let mut pins = self.pins();
+            fs::rename(path, self.path(digest))?;
+            pins.spared.remove(&digest);
+        }
+        fs::File::open(&self.folder)?.sync_all()
+    }
+
     /// Creates an empty folder for temporary files, with access only for its owner. Blocks.
     ///
     /// # Errors

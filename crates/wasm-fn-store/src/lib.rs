@@ -52,6 +52,8 @@ pub trait Store: Send + Sync + 'static {
     /// Waits for the commit after revision `after`, whichever node made it. The default is that of a store
     /// which only this process changes: it has none that the caller does not know, so it waits for ever.
     ///
+    /// If the store has the commit, the first poll is ready.
+    ///
     /// # Errors
     /// [`StoreError::Diverged`] if there will never be one that follows what the store has.
     fn follow(&self, after: Revision) -> impl Future<Output = Result<Followed, StoreError>> + Send {

@@ -1,22 +1,28 @@
 //! A store that is lost when the process ends: for tests, and for nodes that need not keep their state.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     ops::Bound,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::watch;
 use wasm_fn_core::{FunctionName, Revision};
 
 use crate::{
-    Commit, EmbeddedStore, JournalRange, KnownTraps, Loaded, Record, Store, StoreError, Subject, TokenUses,
+    Commit, EmbeddedStore, Followed, JournalRange, KnownTraps, Loaded, Record, Store, StoreError, Subject,
+    TokenUses,
 };
 
-/// Keeps everything in memory.
+/// How many commits are told one by one to those who follow.
+const NEWEST_MAX: usize = 64;
+
+/// Keeps everything in memory. Several control planes that have the same one are like nodes of a cluster.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     kept: Mutex<Kept>,
+    revision: watch::Sender<Revision>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -26,9 +32,21 @@ struct Kept {
     journal: BTreeMap<Revision, (Subject, String)>,
     token_uses: TokenUses,
     traps: KnownTraps,
+    // The newest commits, the last of which made the revision.
+    newest: VecDeque<Commit>,
 }
 
 impl Kept {
+    /// What follows revision `after`; `None` if nothing does yet.
+    fn after(&self, after: Revision) -> Option<Followed> {
+        let oldest = self.newest.front()?.revision;
+        if self.revision() <= after {
+            return None;
+        }
+        let at = after.next().0.checked_sub(oldest.0).and_then(|at| usize::try_from(at).ok());
+        Some(at.and_then(|at| self.newest.get(at)).cloned().map_or(Followed::Reload, Followed::Commit))
+    }
+
     fn revision(&self) -> Revision {
         self.journal.last_key_value().map_or(Revision::default(), |(revision, _)| *revision)
     }
@@ -75,11 +93,15 @@ impl Store for MemoryStore {
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
         let mut kept = self.kept();
-        let Commit { revision, subject, document, record, forgets_traps } = commit;
         let found = kept.revision();
-        if found.next() != revision {
-            return Err(StoreError::Conflict { expected: Revision(revision.0 - 1), found });
+        if found.next() != commit.revision {
+            return Err(StoreError::Conflict { expected: Revision(commit.revision.0 - 1), found });
         }
+        if kept.newest.len() == NEWEST_MAX {
+            kept.newest.pop_front();
+        }
+        kept.newest.push_back(commit.clone());
+        let Commit { revision, subject, document, record, forgets_traps } = commit;
         match (&subject, document) {
             (Subject::Function(function), document) => {
                 if forgets_traps {
@@ -91,7 +113,21 @@ impl Store for MemoryStore {
             (Subject::Access, None) => {}
         }
         kept.journal.insert(revision, (subject, record));
+        drop(kept);
+        self.revision.send_replace(revision);
         Ok(())
+    }
+
+    async fn follow(&self, after: Revision) -> Result<Followed, StoreError> {
+        let mut revision = self.revision.subscribe();
+        loop {
+            revision.mark_unchanged();
+            if let Some(followed) = self.kept().after(after) {
+                return Ok(followed);
+            }
+            // The sender is in this store.
+            let _ = revision.changed().await;
+        }
     }
 
     async fn journal(&self, range: JournalRange) -> Result<Vec<Record>, StoreError> {
