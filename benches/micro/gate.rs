@@ -91,12 +91,13 @@ async fn stage(canary: bool) -> (Arc<Control<Nothing, MemoryStore>>, Arc<Stage<(
     let options = ControlOptions {
         host: Arc::new(Nothing(watch::Sender::new(0))),
         store: MemoryStore::new(),
-        blobs: Blobs::open(folder.path(), 1 << 20).expect("the directory is writable"),
+        blobs: Arc::new(Blobs::open(folder.path(), 1 << 20).expect("the directory is writable")),
         access: Access::only("wfn_bench".to_owned()),
         secrets_key: NodeKey::parse(&format!("wfk_{}", "0".repeat(64))).expect("it is a key"),
         clock: Clock::system(),
         stage_rules: wasm_fn_control::state::StageRules::new(),
         salt: Box::new(salt_at_random),
+        peers: None,
     };
     let control = Control::open(options).await.expect("an empty store opens");
     // SHA-256 of nothing.

@@ -13,7 +13,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -50,6 +50,12 @@ const TRAPS_MAX: usize = 8;
 
 /// How long one check may take.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The rollout is over.
+const LEFT: u8 = 1;
+
+/// The node is out of touch with its cluster.
+const APART: u8 = 2;
 
 /// The analysis by one gate of one rollout.
 ///
@@ -90,8 +96,8 @@ pub(crate) struct Analysis {
 /// run or hold its table.
 #[derive(Default)]
 struct Common {
-    /// Whether no more requests go to the canary, whatever its gate says.
-    left: AtomicBool,
+    /// Why no more requests go to the canary, whatever its gate says: a sum of [`LEFT`] and [`APART`].
+    kept_out: AtomicU8,
     recall: CancellationToken,
 }
 
@@ -259,7 +265,16 @@ impl Analysis {
 
     /// Sends no more requests to the canary, whichever table of the rollout they use.
     pub(crate) fn leave(&self) {
-        self.common.left.store(true, Ordering::Release);
+        self.common.kept_out.fetch_or(LEFT, Ordering::AcqRel);
+    }
+
+    /// Sets whether the canary gets no requests because the node does not know whether it was withdrawn.
+    pub(crate) fn stand_apart(&self, apart: bool) {
+        if apart {
+            self.common.kept_out.fetch_or(APART, Ordering::AcqRel);
+        } else {
+            self.common.kept_out.fetch_and(!APART, Ordering::AcqRel);
+        }
     }
 
     /// Interrupts the canary's requests that are under way.
@@ -447,7 +462,10 @@ impl TrafficObserver for TableObserver {
     }
 
     fn is_withheld(&self) -> bool {
-        self.analysis.withheld.load(Ordering::Acquire) || self.analysis.common.left.load(Ordering::Acquire)
+        let Analysis { withheld, common, joined, .. } = &*self.analysis;
+        withheld.load(Ordering::Acquire)
+            || common.kept_out.load(Ordering::Acquire) != 0
+            || joined.as_ref().is_some_and(|joined| !joined.is_in_touch())
     }
 
     fn recalled(&self) -> Recalled {

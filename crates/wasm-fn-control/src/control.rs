@@ -7,6 +7,7 @@ mod components;
 mod deploy;
 mod ended_counts;
 mod error;
+mod following;
 mod handing_over;
 mod reconcile;
 mod refusals;
@@ -22,17 +23,18 @@ use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore, watch};
 use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
 use wasm_fn_rollout::Time;
 use wasm_fn_router::{HeldVersion, RouteTable, Salt};
-use wasm_fn_secrets::{KeyError, NodeKey};
+use wasm_fn_secrets::{KeyError, Keyring, NodeKey};
 use wasm_fn_store::{Blobs, JournalRange, Store, StoreError};
 
 use crate::{
     access::Access,
-    analysis::{Analyses, Analysis},
+    analysis::{Analyses, Analysis, ClusterNode},
     clock::Clock,
     documents::{self, LoadedState, VerifyError},
     host::Host,
     journal::{Entry, GENESIS, Hash, NotedHead},
-    publish::{Publisher, TableError},
+    peers::{Exchange, Peers},
+    publish::{Next, Publisher, TableError},
     secrets::SecretKeys,
     state::{AccessChange, Action, Change, ChangeError, FunctionChange, StageKey, StageRules, State},
 };
@@ -63,7 +65,7 @@ pub struct ControlOptions<H, S> {
     /// Keeps the state.
     pub store: S,
     /// Keeps the components.
-    pub blobs: Blobs,
+    pub blobs: Arc<Blobs>,
     /// Decides who may use the admin API.
     pub access: Access,
     /// What the keys of secrets are sealed under.
@@ -74,6 +76,8 @@ pub struct ControlOptions<H, S> {
     pub stage_rules: StageRules,
     /// Gives new stages and rollouts their salt: [`salt_at_random`].
     pub salt: Box<dyn Fn() -> Salt + Send + Sync>,
+    /// The other nodes of the cluster whose state the store keeps; `None` if there is no cluster.
+    pub peers: Option<Arc<dyn Peers>>,
 }
 
 /// A random salt, which nobody can predict.
@@ -86,7 +90,7 @@ pub fn salt_at_random() -> Salt {
 /// Readers use the current state and table; one writer at a time changes them.
 pub struct Control<H: Host, S> {
     host: Arc<H>,
-    store: S,
+    store: Arc<S>,
     blobs: Arc<Blobs>,
     access: Access,
     secrets: Arc<SecretKeys>,
@@ -111,6 +115,10 @@ pub struct Control<H: Host, S> {
     ended: ended_counts::EndedCounts,
     refusals: refusals::RefusalLog,
     token_uses: tokens::LastUses,
+    peers: Option<Arc<dyn Peers>>,
+    /// Tells and hears of evidence, if there are other nodes.
+    exchange: Option<Exchange>,
+    following: following::Following,
 }
 
 struct Writer<H: Host> {
@@ -120,6 +128,16 @@ struct Writer<H: Host> {
     head: Hash,
     /// Whether another process has, or is about to take, the state.
     handed_over: bool,
+}
+
+/// What one entry makes of a state.
+struct Built<H: Host> {
+    entry: Entry,
+    after: State,
+    /// `None` if the table does not depend on the change.
+    next: Option<Next<H::Version>>,
+    /// `None` if the change leaves the keys of secrets as they are.
+    ring: Option<Option<Arc<Keyring>>>,
 }
 
 /// The first table, and its publisher.
@@ -182,7 +200,10 @@ impl<H: Host, S: Store> Control<H, S> {
         let loaded = documents::load(&options.store).await?;
         let changed = Arc::new(Notify::new());
         let secrets = Arc::new(SecretKeys::open(options.secrets_key, loaded.state.data_keys())?);
-        let Published { publisher, table } = publish(&options.host, &secrets, &changed, &loaded)?;
+        let exchange = options.peers.clone().map(Exchange::new);
+        let node = exchange.as_ref().map(Exchange::node);
+        let published = publish_all(&options.host, &secrets, &changed, node, &loaded)?;
+        let Published { publisher, table } = published;
         let analyses = publisher.analyses();
         let components = ComponentUses::of(&loaded.state);
         let state = Arc::new(loaded.state);
@@ -190,8 +211,8 @@ impl<H: Host, S: Store> Control<H, S> {
         tracing::info!(revision = state.revision().0, "state loaded");
         let control = Arc::new(Self {
             host: options.host,
-            store: options.store,
-            blobs: Arc::new(options.blobs),
+            store: Arc::new(options.store),
+            blobs: options.blobs,
             access: options.access,
             secrets,
             started: options.clock.now(),
@@ -211,12 +232,16 @@ impl<H: Host, S: Store> Control<H, S> {
             ended: ended_counts::EndedCounts::default(),
             refusals: refusals::RefusalLog::default(),
             token_uses: tokens::LastUses::new(loaded.token_uses),
+            peers: options.peers,
+            exchange,
+            following: following::Following::default(),
         });
         control.keep_bases();
         tokio::spawn(reconcile::reconcile(Arc::downgrade(&control)));
         tokio::spawn(trap_memory::keep(Arc::downgrade(&control)));
         tokio::spawn(refusals::keep(Arc::downgrade(&control)));
         tokio::spawn(Arc::clone(&control).resume_rotation());
+        control.begin_following();
         Ok(control)
     }
 
@@ -281,7 +306,7 @@ impl<H: Host, S: Store> Control<H, S> {
     /// # Errors
     /// If the store fails.
     pub async fn journal(&self, range: JournalRange) -> Result<Vec<Entry>, StoreError> {
-        documents::journal(&self.store, range).await
+        documents::journal(&*self.store, range).await
     }
 
     /// Verifies the journal's chain of hashes, and that it contains the head that was `noted`. Returns its
@@ -290,7 +315,7 @@ impl<H: Host, S: Store> Control<H, S> {
     /// # Errors
     /// The place where the chain is broken, or differs from the noted head.
     pub async fn verify_journal(&self, noted: Option<NotedHead>) -> Result<NotedHead, VerifyError> {
-        documents::verify_journal(&self.store, noted).await
+        documents::verify_journal(&*self.store, noted).await
     }
 
     /// The end of the journal.
@@ -305,7 +330,7 @@ impl<H: Host, S: Store> Control<H, S> {
         self: &Arc<Self>,
         function: FunctionName,
         note: Note,
-        plan: impl FnOnce(&State) -> Result<Option<FunctionChange>, ChangeError> + Send + 'static,
+        plan: impl FnMut(&State) -> Result<Option<FunctionChange>, ChangeError> + Send + 'static,
     ) -> Result<Arc<State>, ControlError> {
         let control = Arc::clone(self);
         let task = tokio::spawn(async move { control.commit_function(&function, note, plan).await });
@@ -314,19 +339,22 @@ impl<H: Host, S: Store> Control<H, S> {
 
     /// Plans, commits and publishes one change of `function`. Returns the state that includes it, or the
     /// current state if the plan has no change. A plan reads the time only when it runs, because it may have
-    /// waited for other changes.
+    /// waited for other changes. It runs again if another node has changed the state meanwhile.
     async fn commit_function<E: Into<ControlError>>(
         &self,
         function: &FunctionName,
         note: Note,
-        plan: impl FnOnce(&State) -> Result<Option<FunctionChange>, E>,
+        mut plan: impl FnMut(&State) -> Result<Option<FunctionChange>, E>,
     ) -> Result<Arc<State>, ControlError> {
         let mut writer = self.write().await?;
-        let before = self.state();
-        note.check(&before, function)?;
-        match plan(&before).map_err(Into::into)? {
-            Some(change) => self.commit(&mut writer, before, note, change.into()).await,
-            None => Ok(before),
+        loop {
+            let before = self.state();
+            note.check(&before, function)?;
+            let Some(change) = plan(&before).map_err(Into::into)? else { return Ok(before) };
+            let committed = self.commit(&mut writer, before, note.clone(), change.into()).await;
+            if let Some(done) = self.unless_behind(&mut writer, committed).await? {
+                return Ok(done);
+            }
         }
     }
 
@@ -356,13 +384,16 @@ impl<H: Host, S: Store> Control<H, S> {
             hash: GENESIS,
         }
         .sealed();
-        let mut after = State::clone(&before);
+        let built = self.build(writer, &before, entry)?;
+        self.store.commit(documents::commit(&built.entry, &built.after)).await?;
+        Ok(self.publish(writer, &before, built).await)
+    }
+
+    /// Builds what `entry` makes of the state `before`, and publishes nothing of it.
+    fn build(&self, writer: &Writer<H>, before: &State, entry: Entry) -> Result<Built<H>, ControlError> {
+        let mut after = State::clone(before);
         after.apply(&entry.change, &entry.meta());
-        let changed = match &entry.change {
-            Change::Function(change) if !change.action.is_record() => Some(change),
-            Change::Function(_) | Change::Access(_) => None,
-        };
-        let next = match changed {
+        let next = match changed_by(&entry) {
             Some(change) => Some(writer.publisher.changed(&after, &self.table.load(), &change.function)?),
             // The table does not depend on it.
             None => None,
@@ -373,13 +404,20 @@ impl<H: Host, S: Store> Control<H, S> {
             }
             _ => None,
         };
-        self.store.commit(documents::commit(&entry, &after)).await?;
+        Ok(Built { entry, after, next, ring })
+    }
+
+    /// Publishes what was built of the state `before` and is committed now. Returns the state that includes
+    /// it.
+    async fn publish(&self, writer: &mut Writer<H>, before: &State, built: Built<H>) -> Arc<State> {
+        let Built { entry, after, next, ring } = built;
         if let Some(ring) = ring {
             self.secrets.put(ring);
         }
 
         writer.head = entry.hash;
-        let unused = changed.map(|change| writer.components.replace(&before, &after, &change.function));
+        let changed = changed_by(&entry);
+        let unused = changed.map(|change| writer.components.replace(before, &after, &change.function));
         let after = Arc::new(after);
         if let (Some(next), Some(change)) = (next, changed) {
             let (table, over) = writer.publisher.keep(next);
@@ -392,7 +430,7 @@ impl<H: Host, S: Store> Control<H, S> {
         self.show(Arc::clone(&after));
         log(&entry);
         if let Some(change) = changed {
-            self.ended.count(change, &before, &after);
+            self.ended.count(change, before, &after);
             self.changed.notify_one();
             match &change.action {
                 Action::Delete => self.host.forget(&change.function, None).await,
@@ -402,7 +440,7 @@ impl<H: Host, S: Store> Control<H, S> {
             self.keep_base(change, &after);
             self.remove_components(unused.unwrap_or_default()).await;
         }
-        Ok(after)
+        after
     }
 
     /// `version` in the stage at `key`, as published.
@@ -425,18 +463,32 @@ impl<H: Host, S> Drop for Control<H, S> {
     }
 }
 
-/// Builds everything to publish from `loaded`, with analyses that notify `changed`.
-fn publish<H: Host>(
+/// Builds everything to publish from `loaded`, with analyses that notify `changed` and are on `node`, if
+/// there are others.
+fn publish_all<H: Host>(
     host: &Arc<H>,
     secrets: &Arc<SecretKeys>,
     changed: &Arc<Notify>,
+    node: Option<&ClusterNode>,
     loaded: &LoadedState,
 ) -> Result<Published<H>, TableError> {
     let state = &loaded.state;
     let (host, secrets, changed) = (Arc::clone(host), Arc::clone(secrets), Arc::clone(changed));
-    let mut publisher = Publisher::new(host, secrets, changed, loaded.traps.clone());
+    let publisher = Publisher::new(host, secrets, changed, loaded.traps.clone());
+    let mut publisher = match node {
+        Some(node) => publisher.in_cluster(node.clone()),
+        None => publisher,
+    };
     let table = publisher.all(state)?;
     Ok(Published { publisher, table })
+}
+
+/// The change of `entry`, if the table may depend on it.
+fn changed_by(entry: &Entry) -> Option<&FunctionChange> {
+    match &entry.change {
+        Change::Function(change) if !change.action.is_record() => Some(change),
+        Change::Function(_) | Change::Access(_) => None,
+    }
 }
 
 fn log(entry: &Entry) {

@@ -1,7 +1,7 @@
 //! A fake host, a fake store, and a node made of them.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     future::Future,
     path::PathBuf,
     sync::{
@@ -16,7 +16,7 @@ use futures_util::stream;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, StageName, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, NodeName, Revision, StageName, VersionNo};
 use wasm_fn_router::Stage;
 use wasm_fn_secrets::{NodeKey, SecretSet};
 use zeroize::Zeroizing;
@@ -25,10 +25,12 @@ use zeroize::Zeroizing;
 use wasm_fn_control::{
     Access, Clock, Control, ControlOptions,
     host::{CodeWanted, Host, LogLine, LogPage, Prepared, Progress, ProgressSink, Rejection},
+    peers::{PeerFuture, PeerMessage, Peers, Touch},
     salt_at_random,
 };
 use wasm_fn_store::{
-    Blobs, Commit, JournalRange, KnownTraps, Loaded, MemoryStore, Record, Store, StoreError, TokenUses,
+    Blobs, Commit, Followed, JournalRange, KnownTraps, Loaded, MemoryStore, Record, Store, StoreError,
+    TokenUses,
 };
 
 /// A host whose handles are texts. It tells components apart by their bytes: it refuses `bad…`, and waits on
@@ -195,6 +197,10 @@ impl Store for FakeStore {
         self.kept.commit(commit).await
     }
 
+    fn follow(&self, after: Revision) -> impl Future<Output = Result<Followed, StoreError>> + Send {
+        self.kept.follow(after)
+    }
+
     fn keep_traps(&self, traps: KnownTraps) -> impl Future<Output = Result<(), StoreError>> + Send {
         self.kept.keep_traps(traps)
     }
@@ -232,6 +238,58 @@ impl Store for FakeStore {
     }
 }
 
+/// What a node is told of its cluster by a test.
+pub(crate) struct FakePeers {
+    name: NodeName,
+    pub(crate) touch: watch::Sender<Touch>,
+    pub(crate) leases: watch::Sender<BTreeSet<String>>,
+    pub(crate) wanted: watch::Sender<BTreeSet<String>>,
+}
+
+impl FakePeers {
+    /// The peers of the node called `name`, which is in touch with them, and has no lease.
+    pub(crate) fn of(name: &str) -> Arc<Self> {
+        Arc::new(Self {
+            name: name.parse().unwrap(),
+            touch: watch::Sender::new(Touch::In),
+            leases: watch::Sender::default(),
+            wanted: watch::Sender::default(),
+        })
+    }
+}
+
+impl Peers for FakePeers {
+    fn name(&self) -> &NodeName {
+        &self.name
+    }
+
+    fn tell(&self, _: Bytes) {}
+
+    fn hear(&self) -> PeerFuture<'_, PeerMessage> {
+        Box::pin(std::future::pending())
+    }
+
+    fn is_in_touch(&self) -> bool {
+        *self.touch.borrow() == Touch::In
+    }
+
+    fn touch(&self) -> watch::Receiver<Touch> {
+        self.touch.subscribe()
+    }
+
+    fn contend(&self, leases: BTreeSet<String>) {
+        self.wanted.send_replace(leases);
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.leases.borrow().contains(name)
+    }
+
+    fn leases(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.leases.subscribe()
+    }
+}
+
 /// The token of every node in these tests.
 pub(crate) const TOKEN: &str = "wfn_test";
 
@@ -248,20 +306,26 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) async fn start() -> Self {
-        Self::over(FakeStore::default(), Arc::new(tempfile::tempdir().unwrap()), 1_000_000).await
+        Self::over(FakeStore::default(), Arc::new(tempfile::tempdir().unwrap()), 1_000_000, None).await
     }
 
-    async fn over(store: FakeStore, folder: Arc<TempDir>, now_ms: u64) -> Self {
+    async fn over(
+        store: FakeStore,
+        folder: Arc<TempDir>,
+        now_ms: u64,
+        peers: Option<Arc<dyn Peers>>,
+    ) -> Self {
         let host = Arc::new(FakeHost::new());
         let options = ControlOptions {
             host: Arc::clone(&host),
             store: store.clone(),
-            blobs: Blobs::open(folder.path(), COMPONENT_BYTES_MAX).unwrap(),
+            blobs: Arc::new(Blobs::open(folder.path(), COMPONENT_BYTES_MAX).unwrap()),
             access: Access::only(TOKEN.to_owned()),
             secrets_key: node_key(),
             clock: Clock::showing(now_ms),
             stage_rules: wasm_fn_control::state::StageRules::new(),
             salt: Box::new(salt_at_random),
+            peers,
         };
         Self { control: Control::open(options).await.unwrap(), host, store, folder }
     }
@@ -269,7 +333,19 @@ impl Node {
     /// Another node with the same store and components.
     pub(crate) async fn restarted(&self) -> Self {
         let now_ms = self.control.now().0;
-        Self::over(self.store.clone(), Arc::clone(&self.folder), now_ms).await
+        Self::over(self.store.clone(), Arc::clone(&self.folder), now_ms, None).await
+    }
+
+    /// Another node of the cluster whose store is `store`, with a clock that shows `now_ms`. The nodes have
+    /// their components in common.
+    pub(crate) async fn joining(&self, now_ms: u64, peers: Arc<FakePeers>) -> Self {
+        Self::over(self.store.clone(), Arc::clone(&self.folder), now_ms, Some(peers)).await
+    }
+
+    /// The first node of a cluster.
+    pub(crate) async fn founding(peers: Arc<FakePeers>) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Self::over(FakeStore::default(), folder, 1_000_000, Some(peers)).await
     }
 
     pub(crate) async fn upload(&self, bytes: &'static [u8]) -> Digest {

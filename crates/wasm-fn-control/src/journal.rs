@@ -132,6 +132,23 @@ impl Entry {
         }
     }
 
+    /// Checks that the entry with the text `next` follows the one with the text `previous`, or is the first
+    /// if there is none.
+    ///
+    /// # Errors
+    /// Where and how the chain is broken.
+    pub fn verify_next(previous: Option<&str>, next: &str) -> Result<(), ChainError> {
+        let unreadable = |revision, error: Malformed| ChainError::Unreadable { revision, reason: error.0 };
+        let mut walk = match previous {
+            Some(previous) => {
+                let previous = Self::parse(previous).map_err(|error| unreadable(0, error))?;
+                Walk { revision: previous.revision.0, hash: previous.hash }
+            }
+            None => Walk::new(),
+        };
+        walk.step(walk.revision + 1, next)
+    }
+
     /// The text to store.
     pub(crate) fn to_json(&self) -> String {
         serde_json::to_string(&Record::from(self)).expect("a record has text keys and no fractions")

@@ -51,12 +51,19 @@ pub trait Peers: Send + Sync + 'static {
     /// messages are lost.
     fn hear(&self) -> PeerFuture<'_, PeerMessage>;
 
-    /// Whether the node is in touch with its cluster.
+    /// Whether the node is in touch with its cluster, at this moment.
+    fn is_in_touch(&self) -> bool;
+
+    /// Whether the node is in touch with its cluster, as it changes. A process that was stopped may hear of
+    /// it some milliseconds after it goes on.
     fn touch(&self) -> watch::Receiver<Touch>;
 
     /// Sets which leases this node would take, each of which at most one node has at any time.
     fn contend(&self, leases: BTreeSet<String>);
 
-    /// The leases that this node has now. One is gone from here before any other node can have it.
+    /// Whether this node has the lease called `name`, at this moment: no other node can have it then.
+    fn has(&self, name: &str) -> bool;
+
+    /// The leases that this node has, as they change.
     fn leases(&self) -> watch::Receiver<BTreeSet<String>>;
 }

@@ -149,7 +149,7 @@ impl Life {
         let control = SimControl::open(ControlOptions {
             host: Arc::new(SimHost::new(Arc::clone(&node))),
             store: SimStore { healthy: last, ..store.clone() },
-            blobs: Blobs::open(&folder, 1024).map_err(|error| error.to_string())?.in_place(),
+            blobs: Arc::new(Blobs::open(&folder, 1024).map_err(|error| error.to_string())?.in_place()),
             access: Access::only("wfn_sim".to_owned()),
             secrets_key: NodeKey::parse(SECRETS_KEY).expect("it is a key"),
             clock: Clock::showing(clock_ms),
@@ -158,6 +158,7 @@ impl Life {
                 let dice = &mut salts.lock().dice;
                 Salt([dice.bits(), dice.bits()])
             }),
+            peers: None,
         });
         let control = control.await.map_err(|error| error.to_string())?;
         let plane = Plane { world: Arc::clone(world), tables: control.tables(), folder };

@@ -16,6 +16,7 @@ use wasm_fn_rollout::{
 
 use super::{Analysis, Tallies, baseline, know};
 use crate::{
+    peers::Peers,
     report::NodeReport,
     state::{Rollout, RolloutId},
 };
@@ -27,12 +28,15 @@ pub(crate) struct ClusterNode {
     pub(crate) name: NodeName,
     /// Notified when there is something to tell at once.
     pub(crate) wake: Arc<Notify>,
+    /// The others.
+    pub(crate) peers: Arc<dyn Peers>,
 }
 
 /// The evidence of all nodes.
 pub(super) struct Joined {
     joint: Mutex<Joint>,
     wake: Arc<Wake>,
+    peers: Arc<dyn Peers>,
     leads: AtomicBool,
     // Whether someone waits for a verdict other than `wait`.
     pub(super) awaited: AtomicBool,
@@ -58,6 +62,11 @@ impl Joined {
     pub(super) fn lock(&self) -> MutexGuard<'_, Joint> {
         // Nothing panics while holding the lock, and the numbers stay valid.
         self.joint.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the node knows what the others decide.
+    pub(super) fn is_in_touch(&self) -> bool {
+        self.peers.is_in_touch()
     }
 
     /// When it is this analysis's turn again; `None` before the first.
@@ -116,6 +125,7 @@ impl Analysis {
         let joined = Joined {
             joint: Mutex::new(Joint::new(all, place, node.name.clone(), instance, now)),
             wake: Arc::clone(&wake),
+            peers: Arc::clone(&node.peers),
             leads: AtomicBool::new(false),
             awaited: AtomicBool::new(false),
             turns: Mutex::new(None),

@@ -54,6 +54,7 @@ impl<H: Host, S: Store> Control<H, S> {
         let (by, token, message) = (note.actor.clone(), note.token.clone(), note.message.clone());
         let approved = self
             .mutate(function.clone(), note, move |state| {
+                let (by, token, message) = (by.clone(), token.clone(), message.clone());
                 let approval = Approval { by, token, at_ms: control.clock.now_ms(), message };
                 let (function, stage) = (&name, &stage);
                 state

@@ -1,6 +1,6 @@
 //! Commands to existing functions.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use wasm_fn_core::{BucketName, FunctionName, StageName, TrafficSplit, VersionRef, Weight};
 use wasm_fn_rollout::{Command, Place, Verdict};
@@ -84,8 +84,9 @@ impl<H: Host, S: Store> Control<H, S> {
     ) -> Result<Arc<State>, ControlError> {
         let ChangedValue { function, stage, bucket, key, operation } = changed;
         self.mutate(function.clone(), note, move |_| {
+            let (stage, bucket, key) = (stage.clone(), bucket.clone(), key.clone());
             let action = Action::ChangeValue { stage, bucket, key, operation };
-            Ok(Some(FunctionChange { function, action }))
+            Ok(Some(FunctionChange { function: function.clone(), action }))
         })
         .await
     }
@@ -168,7 +169,7 @@ impl<H: Host, S: Store> Control<H, S> {
     ) -> Result<(Arc<State>, TrafficSplit), ControlError> {
         let key = (function, stage);
         let control = Arc::clone(self);
-        let before = Arc::new(OnceLock::new());
+        let before = Arc::new(Mutex::new(None));
         let found = Arc::clone(&before);
         let approved = self.needs_approval(&key.1);
         let state = self
@@ -178,14 +179,14 @@ impl<H: Host, S: Store> Control<H, S> {
                 }
                 let facts = control.facts(&key, state, "by command".to_owned());
                 let change = state.plan_rollback(&key.0, &key.1, to, facts)?;
-                if let Some(stage) = state.function(&key.0)?.stages.get(&key.1) {
-                    // The only writer: a plan runs once.
-                    let _ = found.set(stage.split.clone());
-                }
+                let stage = state.function(&key.0)?.stages.get(&key.1);
+                *found.lock().unwrap_or_else(PoisonError::into_inner) =
+                    stage.map(|stage| stage.split.clone());
                 Ok(change)
             })
             .await?;
-        let before = before.get().cloned().expect("only a stage with a split is rolled back");
+        let before = before.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let before = before.expect("only a stage with a split is rolled back");
         Ok((state, before))
     }
 
@@ -218,8 +219,8 @@ impl<H: Host, S: Store> Control<H, S> {
     /// What is known about the rollout at `key` now, with the `reason` for asking.
     pub(super) fn facts(&self, key: &StageKey, state: &State, reason: String) -> Facts {
         let mut facts = Facts::at(self.clock.now());
-        facts.opened = self.started;
         let rollout = state.rollout(key);
+        facts.opened = rollout.map_or(self.started, |rollout| self.observed_since(key, &rollout.phase));
         let analysis = rollout.and_then(|rollout| self.analyses.load().of(key, rollout));
         if let (Some(analysis), Some(rollout)) = (analysis, rollout) {
             facts.gate = Some(analysis.state());

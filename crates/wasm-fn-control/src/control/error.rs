@@ -58,6 +58,9 @@ pub enum ControlError {
     /// The disk failed.
     #[error("data directory cannot be read or written: {0}")]
     Disk(#[from] io::Error),
+    /// The node shares it with others.
+    #[error("{0} is part of the key of the cluster, expected a node that is alone")]
+    OfCluster(&'static str),
     /// Another process has the state now.
     #[error("the change was not made: another process is taking this node over")]
     HandedOver,

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Control, OpenError, Published, components::ComponentUses, publish};
+use super::{Control, OpenError, Published, Writer, components::ComponentUses, publish_all};
 use wasm_fn_store::Store;
 
-use crate::{documents, host::Host};
+use crate::{
+    documents::{self, LoadedState},
+    host::Host,
+    peers::Exchange,
+};
 
 impl<H: Host, S: Store> Control<H, S> {
     /// Refuses further changes and closes the store, so that another process can open it.
@@ -27,23 +31,39 @@ impl<H: Host, S: Store> Control<H, S> {
     pub async fn take_back(&self) -> Result<(), OpenError> {
         let mut writer = self.writer.lock().await;
         self.store.take_back().await?;
-        let loaded = documents::load(&self.store).await?;
+        let loaded = documents::load(&*self.store).await?;
         if loaded.head != writer.head {
-            self.secrets.put(self.secrets.ring(loaded.state.data_keys())?);
-            let published = publish(&self.host, &self.secrets, &self.changed, &loaded)?;
-            let Published { publisher, table } = published;
             tracing::warn!(revision = loaded.state.revision().0, "state was changed by the other process");
-            self.analyses.store(publisher.analyses());
-            writer.publisher = publisher;
-            writer.components = ComponentUses::of(&loaded.state);
-            writer.head = loaded.head;
-            self.table.store(Arc::new(table));
-            self.show(Arc::new(loaded.state));
-            self.keep_bases();
+            self.publish_anew(&mut writer, loaded).await?;
         }
         writer.handed_over = false;
         // Rollouts stood still meanwhile.
         self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Publishes a state that somebody else has made of the one so far.
+    pub(super) async fn publish_anew(
+        &self,
+        writer: &mut Writer<H>,
+        loaded: LoadedState,
+    ) -> Result<(), OpenError> {
+        self.secrets.put(self.secrets.ring(loaded.state.data_keys())?);
+        let published = publish_all(
+            &self.host,
+            &self.secrets,
+            &self.changed,
+            self.exchange.as_ref().map(Exchange::node),
+            &loaded,
+        )?;
+        let Published { publisher, table } = published;
+        self.analyses.store(publisher.analyses());
+        writer.publisher = publisher;
+        writer.components = ComponentUses::of(&loaded.state);
+        writer.head = loaded.head;
+        self.table.store(Arc::new(table));
+        self.show(Arc::new(loaded.state));
+        self.keep_bases();
         Ok(())
     }
 }

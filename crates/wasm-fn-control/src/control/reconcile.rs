@@ -58,7 +58,15 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Checks every rollout, carries out the decisions, and returns when to check again.
     async fn reconcile_all(self: &Arc<Self>) -> Time {
         let mut due = Time(u64::MAX);
+        self.contend();
         for (key, analysis) in self.analyses.load().all() {
+            let decides = self.decides(&key);
+            if self.peers.is_some() {
+                analysis.lead(decides);
+            }
+            if !decides {
+                continue;
+            }
             match self.reconcile_one(&key, &analysis).await {
                 Ok(Some(at)) => due = due.min(at),
                 // The other process decides now. If it hands the state back, `changed` is notified.
@@ -86,6 +94,10 @@ impl<H: Host, S: Store> Control<H, S> {
             Look::Until(at) => Ok(Some(at)),
             Look::Idle => Ok(None),
             Look::Do(decision, reason) => {
+                if self.peers.is_some() && matches!(decision, Decision::Abort(_) | Decision::Rollback(_)) {
+                    // The other nodes hear of it before it is committed.
+                    analysis.withhold();
+                }
                 self.enact(key, rollout.clone(), decision, reason).await?;
                 // The change is notified, and then the rollout is checked again.
                 Ok(None)
@@ -95,7 +107,7 @@ impl<H: Host, S: Store> Control<H, S> {
 
     fn decide(self: &Arc<Self>, key: &StageKey, analysis: &Arc<Analysis>, rollout: &Rollout) -> Look {
         let (plan, now) = (rollout.spec.plan(), self.clock.now());
-        let phase = effective(&rollout.phase, self.started, now);
+        let phase = effective(&rollout.phase, self.observed_since(key, &rollout.phase), now);
         let Some(place) = phase.place() else { return Look::Idle };
         // Users whom a cohort rule places on the canary can make it fail, even if its share is zero.
         let heard = analysis.verdict();
@@ -174,8 +186,8 @@ impl<H: Host, S: Store> Control<H, S> {
             if state.rollout(&key).is_none_or(|now| *now != seen) {
                 return Ok(None);
             }
-            let facts = control.facts(&key, state, reason);
-            state.plan_decision(&key.0, &key.1, decision, facts)
+            let facts = control.facts(&key, state, reason.clone());
+            state.plan_decision(&key.0, &key.1, decision.clone(), facts)
         };
         self.mutate(function, note, plan).await.map(drop)
     }

@@ -92,7 +92,7 @@ impl<H: Host, S: Store> Control<H, S> {
             message: None,
             expected_revision: None,
         };
-        if let Err(error) = self.mutate_access(note, move |_| Ok(change)).await {
+        if let Err(error) = self.mutate_access(note, move |_| Ok(change.clone())).await {
             tracing::warn!(%error, "refused requests were not recorded");
         }
     }

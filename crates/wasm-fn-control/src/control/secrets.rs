@@ -55,21 +55,28 @@ impl<H: Host, S: Store> Control<H, S> {
         let task = tokio::spawn(async move {
             let (function, stage) = (&function, &stage);
             let mut writer = control.write().await?;
-            let mut before = control.state();
-            note.check(&before, function)?;
-            let revisions = before.next_secret_revisions(function, stage, values.keys())?;
-            if control.secrets.current().is_none() {
-                let change = AccessChange::AddDataKey { key: control.secrets.make() };
-                before = control.commit(&mut writer, before, note.clone(), change.into()).await?;
+            loop {
+                let before = control.state();
+                note.check(&before, function)?;
+                let revisions = before.next_secret_revisions(function, stage, values.keys())?;
+                if control.secrets.current().is_none() {
+                    let change = AccessChange::AddDataKey { key: control.secrets.make() };
+                    let added = control.commit(&mut writer, before, note.clone(), change.into()).await;
+                    // Either there is a data key now, or other changes that are to be planned for.
+                    control.unless_behind(&mut writer, added).await?;
+                    continue;
+                }
+                let seal = |(name, value): (&SecretName, &SecretValue)| {
+                    let place = SecretPlace { function, stage, name, revision: revisions[name] };
+                    let sealed = control.secrets.seal(value, place).expect("there is a data key now");
+                    (name.clone(), sealed)
+                };
+                let change = before.plan_set_secrets(function, stage, values.iter().map(seal).collect())?;
+                let committed = control.commit(&mut writer, before, note.clone(), change.into()).await;
+                if let Some(after) = control.unless_behind(&mut writer, committed).await? {
+                    return Ok((after, revisions));
+                }
             }
-            let seal = |(name, value): (SecretName, SecretValue)| {
-                let place = SecretPlace { function, stage, name: &name, revision: revisions[&name] };
-                let sealed = control.secrets.seal(&value, place).expect("there is a data key now");
-                (name, sealed)
-            };
-            let change = before.plan_set_secrets(function, stage, values.into_iter().map(seal).collect())?;
-            let after = control.commit(&mut writer, before, note, change.into()).await?;
-            Ok((after, revisions))
         });
         task.await.unwrap_or(Err(ControlError::Interrupted))
     }
@@ -115,8 +122,14 @@ impl<H: Host, S: Store> Control<H, S> {
         let task = tokio::spawn(async move {
             {
                 let mut writer = control.write().await?;
-                let change = AccessChange::AddDataKey { key: control.secrets.make() };
-                control.commit(&mut writer, control.state(), note.clone(), change.into()).await?;
+                loop {
+                    let change = AccessChange::AddDataKey { key: control.secrets.make() };
+                    let added =
+                        control.commit(&mut writer, control.state(), note.clone(), change.into()).await;
+                    if control.unless_behind(&mut writer, added).await?.is_some() {
+                        break;
+                    }
+                }
             }
             control.finish_rotation(&note).await
         });
@@ -133,14 +146,17 @@ impl<H: Host, S: Store> Control<H, S> {
             let Some(key) = self.secrets.current() else { return Ok((before, resealed)) };
             let Some(name) = before.sealed_under_others(key).next().cloned() else {
                 let Some(change) = before.plan_drop_data_keys() else { return Ok((before, resealed)) };
-                let after = self.commit(&mut writer, before, note.clone(), change.into()).await?;
-                return Ok((after, resealed));
+                let dropped = self.commit(&mut writer, before, note.clone(), change.into()).await;
+                match self.unless_behind(&mut writer, dropped).await? {
+                    Some(after) => return Ok((after, resealed)),
+                    None => continue,
+                }
             };
             let function = before.stored_function(&name).cloned().unwrap_or_default();
             let values = self.secrets.reseal(&name, &function).map_err(SecretsError::from)?;
             let change = FunctionChange { function: name, action: Action::ResealSecrets { values } };
-            self.commit(&mut writer, before, note.clone(), change.into()).await?;
-            resealed += 1;
+            let committed = self.commit(&mut writer, before, note.clone(), change.into()).await;
+            resealed += usize::from(self.unless_behind(&mut writer, committed).await?.is_some());
         }
     }
 

@@ -133,6 +133,7 @@ impl<H: Host, S: Store> Control<H, S> {
         let expires_ms = ttl_ms.map(|ttl_ms| now_ms.saturating_add(ttl_ms));
         let actor = note.actor.clone();
         let plan = move |state: &State| {
+            let (name, rights) = (name.clone(), rights.clone());
             state.plan_create_token(NewToken { name, hash, rights, expires_ms }, &actor, now_ms)
         };
         Ok((self.mutate_access(note, plan).await?, secret.reveal()))
@@ -149,7 +150,8 @@ impl<H: Host, S: Store> Control<H, S> {
     ) -> Result<(Arc<State>, String), ControlError> {
         let secret = new_token();
         let hash = self.access.token_key().hash(&secret);
-        let state = self.mutate_access(note, move |state| state.plan_rotate_token(name, hash)).await?;
+        let state =
+            self.mutate_access(note, move |state| state.plan_rotate_token(name.clone(), hash)).await?;
         Ok((state, secret.reveal()))
     }
 
@@ -162,7 +164,7 @@ impl<H: Host, S: Store> Control<H, S> {
         name: TokenName,
         note: Note,
     ) -> Result<Arc<State>, ControlError> {
-        self.mutate_access(note, move |state| state.plan_revoke_token(name)).await
+        self.mutate_access(note, move |state| state.plan_revoke_token(name.clone())).await
     }
 
     /// Replaces the token in the data directory. The old one is refused from now on.
@@ -180,8 +182,12 @@ impl<H: Host, S: Store> Control<H, S> {
     /// Replaces the key of preview tokens, which makes every preview token so far invalid.
     ///
     /// # Errors
-    /// If the file cannot be replaced; a failure of the store, after which the new key is valid.
+    /// If the node shares it with others; if the file cannot be replaced; a failure of the store, after which
+    /// the new key is valid.
     pub async fn rotate_preview_key(self: &Arc<Self>, note: Note) -> Result<Arc<State>, ControlError> {
+        if self.peers.is_some() {
+            return Err(ControlError::OfCluster("the key of preview tokens"));
+        }
         let rotate = |control: &Self| control.access.rotate_preview_key();
         Ok(self.replace_secret(note, AccessChange::RotatePreviewKey, rotate).await?.0)
     }
@@ -199,8 +205,14 @@ impl<H: Host, S: Store> Control<H, S> {
             let files = Arc::clone(&control);
             let replaced = tokio::task::spawn_blocking(move || replace(&files)).await;
             let replaced = replaced.map_err(|_| ControlError::Interrupted)??;
-            let before = control.state();
-            Ok((control.commit(&mut writer, before, note, change.into()).await?, replaced))
+            loop {
+                let before = control.state();
+                let committed =
+                    control.commit(&mut writer, before, note.clone(), change.clone().into()).await;
+                if let Some(after) = control.unless_behind(&mut writer, committed).await? {
+                    return Ok((after, replaced));
+                }
+            }
         });
         task.await.unwrap_or(Err(ControlError::Interrupted))
     }
@@ -209,14 +221,19 @@ impl<H: Host, S: Store> Control<H, S> {
     pub(super) async fn mutate_access(
         self: &Arc<Self>,
         note: Note,
-        plan: impl FnOnce(&State) -> Result<AccessChange, ChangeError> + Send + 'static,
+        mut plan: impl FnMut(&State) -> Result<AccessChange, ChangeError> + Send + 'static,
     ) -> Result<Arc<State>, ControlError> {
         let control = Arc::clone(self);
         let task = tokio::spawn(async move {
             let mut writer = control.write().await?;
-            let before = control.state();
-            let change = plan(&before)?;
-            control.commit(&mut writer, before, note, change.into()).await
+            loop {
+                let before = control.state();
+                let change = plan(&before)?;
+                let committed = control.commit(&mut writer, before, note.clone(), change.into()).await;
+                if let Some(after) = control.unless_behind(&mut writer, committed).await? {
+                    return Ok(after);
+                }
+            }
         });
         task.await.unwrap_or(Err(ControlError::Interrupted))
     }

@@ -52,7 +52,8 @@ impl<H: Host, S: Store> Control<H, S> {
         let hook = is_webhook.then(|| format!("{:032x}", rand::random::<u128>()));
         let release = release.map(Arc::new);
         let plan = move |state: &State| {
-            state.plan_add_trigger(id, trigger, hook).map(|change| Some(change.with_release(release)))
+            let change = state.plan_add_trigger(id.clone(), trigger.clone(), hook.clone())?;
+            Ok(Some(change.with_release(release.clone())))
         };
         self.mutate(function, note, plan).await
     }
@@ -70,7 +71,7 @@ impl<H: Host, S: Store> Control<H, S> {
         // The journal has the whole message.
         let (clock, text) = (self.clock, note.message.as_deref().and_then(|text| text.parse().ok()));
         self.mutate(id.function.clone(), note, move |state| {
-            state.plan_pause_trigger(id, by, text, clock.now_ms())
+            state.plan_pause_trigger(id.clone(), by, text.clone(), clock.now_ms())
         })
         .await
     }
@@ -84,7 +85,7 @@ impl<H: Host, S: Store> Control<H, S> {
         id: TriggerId,
         note: Note,
     ) -> Result<Arc<State>, ControlError> {
-        self.mutate(id.function.clone(), note, move |state| state.plan_resume_trigger(id)).await
+        self.mutate(id.function.clone(), note, move |state| state.plan_resume_trigger(id.clone())).await
     }
 
     /// Records in the journal that somebody did something with events. Changes nothing else.
@@ -98,8 +99,9 @@ impl<H: Host, S: Store> Control<H, S> {
     ) -> Result<Arc<State>, ControlError> {
         let OperatedEvents { function, stage, trigger, operation, count, which } = operated;
         self.mutate(function.clone(), note, move |_| {
+            let (stage, trigger, which) = (stage.clone(), trigger.clone(), which.clone());
             let action = Action::OperateEvents { stage, trigger, operation, count, which };
-            Ok(Some(FunctionChange { function, action }))
+            Ok(Some(FunctionChange { function: function.clone(), action }))
         })
         .await
     }
@@ -113,6 +115,7 @@ impl<H: Host, S: Store> Control<H, S> {
         id: TriggerId,
         note: Note,
     ) -> Result<Arc<State>, ControlError> {
-        self.mutate(id.function.clone(), note, move |state| state.plan_remove_trigger(id).map(Some)).await
+        self.mutate(id.function.clone(), note, move |state| state.plan_remove_trigger(id.clone()).map(Some))
+            .await
     }
 }

@@ -19,6 +19,7 @@ use crate::{
 const MESSAGES_MAX: usize = 16;
 
 /// The exchange of evidence with the other nodes.
+#[derive(Clone)]
 pub(crate) struct Exchange {
     peers: Arc<dyn Peers>,
     node: ClusterNode,
@@ -26,7 +27,8 @@ pub(crate) struct Exchange {
 
 impl Exchange {
     pub(crate) fn new(peers: Arc<dyn Peers>) -> Self {
-        let node = ClusterNode { name: peers.name().clone(), wake: Arc::default() };
+        let node =
+            ClusterNode { name: peers.name().clone(), wake: Arc::default(), peers: Arc::clone(&peers) };
         Self { peers, node }
     }
 

@@ -311,11 +311,12 @@ async fn another_node_key_or_a_value_in_another_place_is_refused() {
             stage_rules: crate::state::StageRules::new(),
             host: Arc::new(FakeHost::new()),
             store: node.store.clone(),
-            blobs: Blobs::open(folder.path(), 1024).unwrap(),
+            blobs: Arc::new(Blobs::open(folder.path(), 1024).unwrap()),
             access: Access::only("wfn_test".to_owned()),
             secrets_key,
             clock: Clock::showing(1),
             salt: Box::new(salt_at_random),
+            peers: None,
         })
     };
     let refused = open(NodeKey::new(Zeroizing::new([8; 32]))).await.err().unwrap();

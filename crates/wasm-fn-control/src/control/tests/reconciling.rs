@@ -1,5 +1,7 @@
 //! Tests of rollouts that decide by themselves, with paused time.
 
+mod clustered;
+
 use std::collections::BTreeMap;
 
 use wasm_fn_core::VersionNo;

@@ -12,6 +12,7 @@ use wasm_fn_router::{
 use super::*;
 use crate::{
     analysis::{TableObserver, Tallies},
+    fake::FakePeers,
     state::{Rollout, RolloutSpec},
 };
 
@@ -44,7 +45,8 @@ fn rollout() -> Rollout {
 impl Node {
     fn new(name: &str) -> Self {
         let name: NodeName = name.parse().unwrap();
-        let node = ClusterNode { name: name.clone(), wake: Arc::default() };
+        let node =
+            ClusterNode { name: name.clone(), wake: Arc::default(), peers: FakePeers::of(name.as_str()) };
         let (tallies, changed) =
             (Tallies::new(Arc::default(), Arc::new(Tally::new()), Arc::default()), Arc::default());
         let analysis = Arc::new(Analysis::of_cluster(&node, &rollout(), tallies, Arc::clone(&changed)));
