@@ -1,6 +1,6 @@
 //! Code: components, compiled to native code, cached on disk, and loaded into memory.
 
-mod artifacts;
+pub(crate) mod artifacts;
 pub(crate) mod cache;
 mod compiler;
 pub(crate) mod engine;

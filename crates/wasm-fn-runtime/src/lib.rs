@@ -24,6 +24,7 @@ mod node;
 mod version;
 
 pub use code::{
+    artifacts::NativeCode,
     cache::ForVersion,
     engine::{EngineError, InstanceMemoryReset, slot_cost},
     kind::{Kind, KindError},

@@ -155,7 +155,7 @@ impl Version {
     /// # Errors
     /// The component cannot be compiled.
     pub async fn compile(&self) -> Result<(), PrepareError> {
-        self.node.compile(self.code.clone(), self.whom()).await
+        self.node.compile(self.code.clone(), Some(self.whom())).await
     }
 
     /// Whether the code is loaded.

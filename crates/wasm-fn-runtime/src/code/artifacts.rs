@@ -96,6 +96,29 @@ impl Artifacts {
         KINDS.into_iter().find_map(|kind| Some((kind, self.load_as(digest, kind)?)))
     }
 
+    /// The file of `digest`, for another node whose data directory has the same key; `None` if there is none.
+    pub(crate) fn file(&self, digest: Digest) -> Option<NativeCode> {
+        KINDS.into_iter().find_map(|kind| {
+            let name = self.name(digest, kind);
+            let path = self.path(&name);
+            let mac = fs::read(path.with_extension("mac")).ok()?.try_into().ok()?;
+            path.exists().then_some(NativeCode { name, path, mac })
+        })
+    }
+
+    /// Whether `name` is that of a file of `digest` that this engine could have written.
+    pub(crate) fn is_name_of(&self, digest: Digest, name: &str) -> bool {
+        KINDS.into_iter().any(|kind| self.name(digest, kind) == name)
+    }
+
+    /// Moves a file to where [`load`](Self::load) finds it, and verifies it.
+    pub(crate) fn take(&self, code: &NativeCode) -> io::Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        let path = self.path(&code.name);
+        replace(&path.with_extension("mac"), &code.mac)?;
+        fs::rename(&code.path, path)
+    }
+
     /// Whether there is a file that [`load`](Self::load) would try.
     pub(crate) fn has(&self, digest: Digest) -> bool {
         KINDS.into_iter().any(|kind| {
@@ -154,6 +177,17 @@ impl Artifacts {
     fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name).with_extension("cwasm")
     }
+}
+
+/// A file with the native code of a component.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NativeCode {
+    /// Its name, from the component, the engine with the processor's features, and the kind of guest.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its keyed hash. It is verified whenever the file is loaded.
+    pub mac: [u8; 32],
 }
 
 /// A compiled component, in the format of its file: the size of its native code, the address of its image,

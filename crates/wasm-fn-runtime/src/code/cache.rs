@@ -192,6 +192,11 @@ impl CodeCache {
         })
     }
 
+    /// What compiles and caches.
+    pub(crate) fn loader(&self) -> &Arc<Loader> {
+        &self.options.loader
+    }
+
     /// Whether the disk has an artefact of a component, or its code is loaded. Blocks.
     pub(crate) fn is_at_hand(&self, digest: Digest) -> bool {
         let code = || self.by_component.get(&digest).and_then(|code| code.upgrade());

@@ -14,7 +14,7 @@ use wasmtime::{
 };
 
 use super::{
-    artifacts::{Artifact, Artifacts, Compiled},
+    artifacts::{Artifact, Artifacts, Compiled, NativeCode},
     engine::{Calls, Engines},
     functions::CompiledFunctions,
     handler::Handler,
@@ -116,6 +116,21 @@ impl Loader {
     /// Whether there is an artefact that [`cached`](Self::cached) would try.
     pub(crate) fn has_cached(&self, digest: Digest) -> bool {
         self.sequential.artifacts.has(digest) || self.concurrent.artifacts.has(digest)
+    }
+
+    /// The file in the cache with the native code of `digest`.
+    pub(crate) fn native_code(&self, digest: Digest) -> Option<NativeCode> {
+        [&self.sequential, &self.concurrent].into_iter().find_map(|tools| tools.artifacts.file(digest))
+    }
+
+    /// Moves a file with native code of `digest` into the cache. Returns false if it is not for these
+    /// engines.
+    pub(crate) fn take_native_code(&self, digest: Digest, code: &NativeCode) -> io::Result<bool> {
+        let tools = [&self.sequential, &self.concurrent];
+        match tools.into_iter().find(|tools| tools.artifacts.is_name_of(digest, &code.name)) {
+            Some(tools) => tools.artifacts.take(code).map(|()| true),
+            None => Ok(false),
+        }
     }
 
     /// Loads `digest` from the cache; `None` when it must be compiled. Takes milliseconds.

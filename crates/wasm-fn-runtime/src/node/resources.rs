@@ -111,12 +111,12 @@ impl NodeResources {
     pub(crate) async fn compile(
         &self,
         code: Arc<ComponentCode>,
-        whom: ForVersion,
+        whom: Option<ForVersion>,
     ) -> Result<(), PrepareError> {
         if self.is_at_hand(&code).await {
             return Ok(());
         }
-        self.codes.load(&code, self.now(), Some(whom), Arc::new(|_| {})).await.map(drop)
+        self.codes.load(&code, self.now(), whom, Arc::new(|_| {})).await.map(drop)
     }
 
     async fn is_at_hand(&self, code: &Arc<ComponentCode>) -> bool {

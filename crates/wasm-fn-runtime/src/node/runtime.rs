@@ -1,6 +1,7 @@
 //! The runtime of a node: hosts versions.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, Weak},
     time::Duration,
@@ -19,6 +20,7 @@ use super::{
 use crate::{
     clock,
     code::{
+        artifacts::NativeCode,
         cache::{CodeCache, CodeCacheOptions, ComponentCode, ForVersion},
         engine::{self, Engines, InstanceMemoryReset},
         kind,
@@ -196,11 +198,12 @@ impl Runtime {
         Arc::new(Version::new(self.node.clone(), code, spec, log))
     }
 
-    /// Compiles the component of a version without a handle, unless the cache has its code.
+    /// Compiles the component of a version without a handle, unless the cache has its code. `whom` is the
+    /// version that the log names.
     ///
     /// # Errors
     /// The component cannot be compiled.
-    pub async fn compile(&self, digest: Digest, whom: ForVersion) -> Result<(), PrepareError> {
+    pub async fn compile(&self, digest: Digest, whom: Option<ForVersion>) -> Result<(), PrepareError> {
         self.node.compile(self.node.codes.of(digest), whom).await
     }
 
@@ -209,6 +212,25 @@ impl Runtime {
         let codes = self.node.codes.clone();
         let missing = move || components.into_iter().filter(|&digest| !codes.is_at_hand(digest)).collect();
         tokio::task::spawn_blocking(missing).await.unwrap_or_default()
+    }
+
+    /// The file with the native code of a component, for nodes whose data directories have the same key;
+    /// `None` if it is not in the cache.
+    pub async fn native_code(&self, component: Digest) -> Option<NativeCode> {
+        let codes = self.node.codes.clone();
+        let found = tokio::task::spawn_blocking(move || codes.loader().native_code(component));
+        found.await.ok().flatten()
+    }
+
+    /// Moves a file with the native code of a component into the cache, from the same disk. It runs only if
+    /// its hash is right. Returns false, and leaves it, if it is for another engine or processor.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub async fn take_native_code(&self, component: Digest, code: NativeCode) -> io::Result<bool> {
+        let codes = self.node.codes.clone();
+        let taken = tokio::task::spawn_blocking(move || codes.loader().take_native_code(component, &code));
+        taken.await.map_err(io::Error::other)?
     }
 
     /// Memory of loaded native code, bytes.

@@ -200,7 +200,7 @@ async fn what_has_to_be_compiled_is_known() {
     node.prepare(&marked("hello-v1", 1), &FunctionConfig::default()).await.unwrap();
     assert_eq!(node.runtime.missing(vec![there, gone]).await, [gone]);
     let whom = ForVersion { function: "shop".parse().unwrap(), version: VersionNo::FIRST };
-    node.runtime.compile(gone, whom).await.unwrap();
+    node.runtime.compile(gone, Some(whom)).await.unwrap();
     assert_eq!(node.runtime.missing(vec![there, gone]).await, []);
 }
 
