@@ -35,6 +35,24 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub struct EventsOptions {
     /// Deliveries in flight at a time. They share the node with requests.
     pub in_flight_max: usize,
+    /// Whether the schedules tick here.
+    pub duty: watch::Receiver<Duty>,
+}
+
+/// Whether the schedules of all triggers tick on this node. In a cluster they tick on one node at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Another node has them tick, if any does.
+    Off,
+    /// They tick here, from this time on. What was due before was another node's.
+    From(Timestamp),
+}
+
+impl Duty {
+    /// The duty of a node that is alone: always.
+    pub fn always() -> watch::Receiver<Self> {
+        watch::channel(Self::From(Timestamp::from_unix_ms(0))).1
+    }
 }
 
 /// The events of a node.

@@ -14,7 +14,7 @@ use wasm_fn_store::{EventKey, Inbox, InboxError, Mark, NewEvent};
 
 use crate::{
     event_request::EventRequest,
-    runner::Events,
+    runner::{Duty, Events},
     triggers::{ActiveTrigger, Triggers, trigger_key},
 };
 
@@ -65,14 +65,19 @@ pub(crate) async fn run<I: Inbox>(events: Arc<Events<I>>) {
             }
         }
     };
+    let mut duty = events.options.duty.clone();
     let mut timetable = Timetable::default();
-    let mut current: Option<Arc<Triggers>> = None;
+    let mut current: Option<(Arc<Triggers>, Duty)> = None;
     loop {
         // Not after each batch: with many schedules, that would take longer than the batch.
-        let newest = Arc::clone(&triggers.borrow_and_update());
-        if !current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &newest)) {
-            timetable.update(&newest, &mut marks);
-            current = Some(newest);
+        let (newest, now_on) = (Arc::clone(&triggers.borrow_and_update()), *duty.borrow_and_update());
+        let is_known = |(known, on): &(Arc<Triggers>, Duty)| Arc::ptr_eq(known, &newest) && *on == now_on;
+        if !current.as_ref().is_some_and(is_known) {
+            match now_on {
+                Duty::Off => timetable = Timetable::default(),
+                Duty::From(from) => timetable.update(&newest, &mut marks, from),
+            }
+            current = Some((newest, now_on));
         }
         let now = events.clock.now();
         let looked = timetable.due(now, &events);
@@ -86,6 +91,8 @@ pub(crate) async fn run<I: Inbox>(events: Arc<Events<I>>) {
         tokio::select! {
             () = events.clock.sleep(wake) => {}
             changed = triggers.changed() => if changed.is_err() { return },
+            // Without a sender, the duty stays what it is.
+            Ok(()) = duty.changed() => {}
         }
     }
 }
@@ -101,8 +108,8 @@ fn read(marks: Vec<(String, Bytes)>) -> BTreeMap<String, Timestamp> {
 
 impl Timetable {
     /// Takes over what `triggers` has. A schedule that was made or resumed begins then; one that is known
-    /// goes on from where it was, also across a restart by its mark.
-    fn update(&mut self, triggers: &Triggers, marks: &mut BTreeMap<String, Timestamp>) {
+    /// goes on from where it was, also across a restart by its mark. No tick is due before `from`.
+    fn update(&mut self, triggers: &Triggers, marks: &mut BTreeMap<String, Timestamp>, from: Timestamp) {
         let is_active = |id: &TriggerId| {
             triggers.triggers.get(id).is_some_and(|active| schedule(&active.trigger).is_some())
         };
@@ -115,7 +122,7 @@ impl Timetable {
                 continue;
             }
             let handled = known.map(|entry| entry.since).or(marks.remove(&trigger_key(id)));
-            let since = handled.map_or(*since, |handled| handled.max(*since));
+            let since = handled.map_or(*since, |handled| handled.max(*since)).max(from);
             let next = schedule.next_tick(id, since).map(|tick| tick.run_at);
             self.set(id.clone(), Entry { trigger: Arc::clone(trigger), since, next });
         }

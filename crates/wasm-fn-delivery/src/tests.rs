@@ -27,7 +27,7 @@ use wasm_fn_store::{EmbeddedInbox, InboxLimits};
 
 use crate::{
     ActiveTrigger, Deliver, DeployEnd, DeployEvents, DeployFuture, DeployOutcome, DeployingEvent,
-    Destination, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing, Triggers, WallClock,
+    Destination, Duty, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing, Triggers, WallClock,
 };
 
 /// Longer than anything a test waits for.
@@ -142,7 +142,7 @@ impl Node {
         let (time, told) = watch::channel(now);
         let (triggers, current) = watch::channel(Arc::new(triggers));
         let paused = Paused::default();
-        let options = EventsOptions { in_flight_max: 100 };
+        let options = EventsOptions { in_flight_max: 100, duty: Duty::always() };
         let deploys = Deploys::default();
         let (pauses, deploying) = (Box::new(paused.clone()), Arc::new(deploys.clone()));
         let events = Events::new(inbox, WallClock::told(told), options, current, pauses, deploying);
