@@ -12,7 +12,7 @@ use wasm_fn_delivery::EventOperations;
 use wasm_fn_store::{EmbeddedBuckets, FunctionBuckets, Store};
 
 use crate::{
-    ApiError, CertificateRule, TokenIssuers,
+    ApiError, CertificateRule, ClusterSource, TokenIssuers,
     authorize::{Guard, authorize},
     handlers::{
         self, handler,
@@ -53,6 +53,8 @@ pub struct AdminOptions {
     pub shown: Arc<dyn NodeCertificates>,
     /// What became of the node's telemetry.
     pub telemetry: Arc<dyn TelemetrySource>,
+    /// The cluster that the node is in; `None` if it is alone.
+    pub cluster: Option<Arc<dyn ClusterSource>>,
     /// Most series of versions in the metrics; versions beyond it are summed up.
     pub series_max: usize,
 }

@@ -4,6 +4,7 @@ mod approvals;
 mod audit;
 mod backup;
 mod buckets;
+mod cluster;
 mod components;
 mod deployments;
 mod events;
@@ -45,6 +46,8 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::Describe => get(async || Json(wasm_fn_api::openapi())),
         Operation::GetLogin => get(node::login::<H, S>),
         Operation::GetNode => get(node::node::<H, S>),
+        Operation::GetCluster => get(cluster::show::<H, S>),
+        Operation::DrainNode => post(cluster::drain::<H, S>),
         Operation::GetBackup => get(backup::backup::<H, S>),
         Operation::RotatePreviewKey => post(preview::rotate_key::<H, S>),
         Operation::GetCaller => get(tokens::caller::<H, S>),

@@ -12,6 +12,7 @@
 mod admin;
 mod authorize;
 mod client_certificate;
+mod cluster_source;
 mod extract;
 mod federation;
 mod handlers;
@@ -32,6 +33,7 @@ mod fake;
 
 pub use admin::{Admin, AdminOptions};
 pub use client_certificate::ClientIdentity;
+pub use cluster_source::ClusterSource;
 pub use federation::{BrowserLogin, CertificateRule, TokenIssuers, Untrusted, Vouching};
 pub use handlers::metrics::{
     CertificateExpiry, NodeCertificates, TelemetryCount, TelemetrySource, TracedRequest,

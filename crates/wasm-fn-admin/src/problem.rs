@@ -1,5 +1,6 @@
 //! The only mapping from errors to HTTP: status, stable code, title, help.
 
+mod cluster;
 mod session;
 
 use std::{collections::BTreeSet, fmt::Display};
@@ -481,12 +482,14 @@ impl From<ControlError> for ApiError {
                     .help("upload it to /v1/components/{digest} first")
             }
             ControlError::Rejected(Rejection { code, message, help }) => {
-                // This is the only reason that is not a fault of the component.
-                let problem = if code == "busy" {
-                    Self::busy(message)
-                } else {
-                    let title = "the component is refused";
-                    Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, message)
+                // These reasons are no faults of the component.
+                let problem = match code {
+                    "busy" => Self::busy(message),
+                    "cluster-not-prepared" => Self::cluster_not_prepared(message),
+                    code => {
+                        let title = "the component is refused";
+                        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, title, message)
+                    }
                 };
                 match help {
                     Some(help) => problem.help(help),
@@ -495,6 +498,9 @@ impl From<ControlError> for ApiError {
             }
             ControlError::Busy { .. } => Self::busy(error),
             ControlError::Interrupted | ControlError::HandedOver => Self::not_ready(error),
+            ControlError::OfCluster(_) => {
+                Self::new(StatusCode::CONFLICT, "of-cluster", "the nodes of the cluster share it", error)
+            }
             ControlError::Store(error) => error.into(),
             ControlError::Secrets(SecretsError::Set(_)) => {
                 let title = "the secrets of the version are too long";
@@ -527,12 +533,6 @@ impl From<VerifyError> for ApiError {
             )
             .help("keep a copy of the data directory, and compare it with a backup"),
         }
-    }
-}
-
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        Self::internal(error)
     }
 }
 

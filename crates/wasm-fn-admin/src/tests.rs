@@ -140,6 +140,7 @@ impl Api {
             certificates: Vec::new(),
             shown: Arc::new(Shown),
             telemetry: Arc::new(Told),
+            cluster: None,
             series_max,
         };
         let events = NodeEvents::start(&node.control).await;

@@ -9,6 +9,7 @@ mod approval;
 mod audit;
 mod backup;
 mod bucket;
+mod cluster;
 mod config;
 mod deploy;
 mod event;
@@ -36,6 +37,7 @@ pub use approval::{ApprovalRequest, ApprovalResult};
 pub use audit::{AuditEntry, AuditHead, AuditHeadQuery, AuditPage, AuditQuery, RefusalsView};
 pub use backup::{BLOCK_BYTES, BackupManifest, BackupMember, END_BYTES, MemberHeader, NoHeader};
 pub use bucket::{BucketKeyChanged, BucketKeyList, BucketKeyQuery, BucketKeysQuery, BucketValueView};
+pub use cluster::{BrokerServerView, ClusterNodeView, ClusterView, DrainRequest, NodeDrained};
 pub use config::{
     BucketSpec, CohortRole, CohortSpec, ConfigSpec, DurabilityWord, InvalidConfig, StageConfigSpec,
 };
@@ -49,9 +51,9 @@ pub use problem::Problem;
 pub use provenance::ProvenanceView;
 pub use rollout::{
     ApprovalView, CheckSpec, EndedRolloutView, EvidenceView, Expectation, FloorSpec, GateOptions, GateView,
-    OnFailSpec, OnNoDataSpec, ProposalView, RolloutOptions, RolloutOutcomeView, RolloutView, SideView,
-    SignalEvidenceView, StrategySpec, Tolerance, TrapEvidenceView, canary_steps, linear_every_ms,
-    linear_share,
+    NodeEvidenceView, OnFailSpec, OnNoDataSpec, ProposalView, RolloutOptions, RolloutOutcomeView,
+    RolloutView, SideView, SignalEvidenceView, StrategySpec, Tolerance, TrapEvidenceView, canary_steps,
+    linear_every_ms, linear_share,
 };
 pub use secret::{
     SecretChanged, SecretDeleted, SecretList, SecretQuery, SecretText, SecretUse, SecretView, SecretsChanged,

@@ -1,6 +1,7 @@
 //! The OpenAPI description of the admin API, generated from its operations and types.
 
 mod buckets;
+mod cluster;
 mod parts;
 mod triggers;
 mod watching;
@@ -197,6 +198,7 @@ impl Describer {
                 "Describes this node.",
                 self.json::<NodeView>("The node"),
             ),
+            Operation::GetCluster | Operation::DrainNode => self.of_cluster(operation),
             Operation::GetBackup => Description {
                 tag: "node",
                 summary: "Reads a backup of the state and the components, as they are now.",

@@ -18,6 +18,10 @@ pub enum Operation {
     GetLogin,
     /// Describes the node.
     GetNode,
+    /// Shows the cluster that the node is in.
+    GetCluster,
+    /// Has a node of the cluster end.
+    DrainNode,
     /// Reads a backup.
     GetBackup,
     /// Replaces the key of preview tokens.
@@ -160,13 +164,15 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 62] = [
+    pub const ALL: [Self; 64] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
         Self::Describe,
         Self::GetLogin,
         Self::GetNode,
+        Self::GetCluster,
+        Self::DrainNode,
         Self::GetBackup,
         Self::RotatePreviewKey,
         Self::GetCaller,
@@ -235,6 +241,8 @@ impl Operation {
             Self::Describe => (Get, "/openapi.json"),
             Self::GetLogin => (Get, "/v1/login"),
             Self::GetNode => (Get, "/v1/node"),
+            Self::GetCluster => (Get, "/v1/cluster"),
+            Self::DrainNode => (Post, "/v1/cluster/drain"),
             Self::GetBackup => (Get, "/v1/backup"),
             Self::RotatePreviewKey => (Post, "/v1/preview-key"),
             Self::GetCaller => (Get, "/v1/caller"),
@@ -315,6 +323,8 @@ impl Operation {
             Self::Describe => "getDescription",
             Self::GetLogin => "getLogin",
             Self::GetNode => "getNode",
+            Self::GetCluster => "getCluster",
+            Self::DrainNode => "drainNode",
             Self::GetBackup => "getBackup",
             Self::RotatePreviewKey => "rotatePreviewKey",
             Self::GetCaller => "getCaller",
@@ -379,8 +389,10 @@ impl Operation {
         AccessRule::Permission(match self {
             Self::Healthz | Self::Readyz | Self::Describe | Self::GetLogin => return AccessRule::Open,
             Self::Metrics => return AccessRule::OpenLocally(Permission::ReadMetrics),
-            Self::GetNode | Self::GetCaller => Permission::ReadNode,
-            Self::GetBackup | Self::RotatePreviewKey | Self::RotateSecretsKey => Permission::ManageNode,
+            Self::GetNode | Self::GetCluster | Self::GetCaller => Permission::ReadNode,
+            Self::DrainNode | Self::GetBackup | Self::RotatePreviewKey | Self::RotateSecretsKey => {
+                Permission::ManageNode
+            }
             Self::ListSecrets => Permission::ReadSecrets,
             Self::SetSecret | Self::SetSecrets | Self::DeleteSecret => Permission::ManageSecrets,
             Self::ListKeys | Self::GetValue => Permission::ReadValues,

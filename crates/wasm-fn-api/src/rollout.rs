@@ -8,7 +8,8 @@ use wasm_fn_core::defaults;
 
 use super::{ProvenanceView, SplitShare, VersionRole, is_false};
 use crate::words::{
-    BaselineWord, FingerprintText, PhaseWord, StageText, StepText, VerdictWord, VersionText, WeightText,
+    BaselineWord, FingerprintText, NodeText, PhaseWord, StageText, StepText, VerdictWord, VersionText,
+    WeightText,
 };
 
 /// How a deployment gets its traffic: `{"name": "canary", "steps": ["10%", "50%"]}`.
@@ -301,6 +302,25 @@ pub struct EvidenceView {
     /// Ids of the canary's first failed requests, at most 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed_requests: Vec<String>,
+    /// What each node of a cluster contributed; the other numbers are those of all nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeEvidenceView>,
+}
+
+/// What one node of a cluster contributed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeEvidenceView {
+    /// The name of the node.
+    #[schema(value_type = NodeText)]
+    pub node: String,
+    /// Requests that the canary ran to the end there.
+    pub canary_requests: u64,
+    /// Requests among them that failed.
+    pub canary_failures: u64,
+    /// Requests that stable ran to the end there, without the baseline's.
+    pub stable_requests: u64,
+    /// Requests among them that failed.
+    pub stable_failures: u64,
 }
 
 /// The numbers of one side of the rollout.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::words::StageText;
+use crate::words::{StageText, VersionText};
 
 /// Parameters of `GET /v1/functions/{function}/traces`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
@@ -48,6 +48,7 @@ pub struct TraceView {
     pub status: Option<u16>,
     /// The version that gave the response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<VersionText>)]
     pub version: Option<String>,
     /// How that ended, such as `success` or `trap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,6 +70,7 @@ pub struct TraceSpanView {
     pub duration_ms: f64,
     /// The version that ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<VersionText>)]
     pub version: Option<String>,
     /// How it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

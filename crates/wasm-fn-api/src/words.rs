@@ -68,6 +68,7 @@ pattern!(HolderText, "Holder", "^[^\\x00-\\x1f]{1,2100}$", "The name of a token,
 pattern!(PatternText, "FunctionPattern", r"^(\*|[a-z0-9][a-z0-9_-]{0,62}\*?)$", "Functions, by name.");
 pattern!(TokenIdText, "TokenId", "^[0-9a-f]{8}$", "The beginning of the hash of a token.");
 pattern!(TokenText, "Token", "^wfn_[0-9a-f]{72}$", "What the holder of a token shows.");
+pattern!(NodeText, "NodeName", "^[a-z0-9][a-z0-9_-]{0,62}$", "The name of a node, or of a cluster.");
 pattern!(CohortText, "CohortName", "^[a-z][a-z0-9_-]{0,62}$", "The name of a cohort.");
 pattern!(VersionText, "Version", "^v[1-9][0-9]{0,9}$", "The number of a version.");
 pattern!(

@@ -48,7 +48,15 @@ const FREE: [&str; 34] = [
 ];
 
 /// Properties of one schema that hold any text, though elsewhere they do not.
-const FREE_IN: [(&str, &str); 34] = [
+const FREE_IN: [(&str, &str); 42] = [
+    ("BrokerServerView", "name"),
+    ("ClusterNodeView", "leads"),
+    ("ClusterNodeView", "version"),
+    ("ClusterView", "problem"),
+    ("TraceSpanView", "error"),
+    ("TraceSpanView", "name"),
+    ("TraceView", "outcome"),
+    ("TraceView", "trace_id"),
     ("BucketKeyChanged", "key"),
     ("BucketKeyList", "keys"),
     ("BucketValueView", "key"),

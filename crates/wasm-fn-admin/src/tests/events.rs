@@ -14,8 +14,8 @@ use tokio::sync::{Notify, oneshot, watch};
 use wasm_fn_control::{Control, state::State};
 use wasm_fn_core::{FunctionName, StageName, VersionNo};
 use wasm_fn_delivery::{
-    ActiveTrigger, Deliver, DeployEvents, DeployFuture, DeployOutcome, DeployingEvent, Destination, Ended,
-    EventOperations as _, Events, EventsOptions, Pauses, Pausing, Triggers, WallClock,
+    ActiveTrigger, Deliver, DeployEvents, DeployFuture, DeployOutcome, DeployingEvent, Destination, Duty,
+    Ended, EventOperations as _, Events, EventsOptions, Pauses, Pausing, Triggers, WallClock,
 };
 use wasm_fn_events::{Timestamp, TriggerId, WatchSource};
 use wasm_fn_store::{EmbeddedInbox, InboxLimits};
@@ -98,7 +98,7 @@ impl NodeEvents {
         let mut states = control.follow();
         let (sender, triggers) = watch::channel(Arc::new(triggers_of(&states.borrow())));
         let (time, told) = watch::channel(NOW);
-        let options = EventsOptions { in_flight_max: 100 };
+        let options = EventsOptions { in_flight_max: 100, duty: Duty::always() };
         let (pauses, deploys) = (Box::new(NoPause), Arc::new(NoDeployments));
         let events = Events::new(inbox, WallClock::told(told), options, triggers.clone(), pauses, deploys);
         let plane = Arc::new(Held::default());

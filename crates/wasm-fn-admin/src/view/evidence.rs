@@ -2,7 +2,7 @@
 
 use wasm_fn_api as api;
 
-use wasm_fn_control::report::{Report, SideReport, SignalReport, TrapReport};
+use wasm_fn_control::report::{NodeReport, Report, SideReport, SignalReport, TrapReport};
 
 /// The numbers of `report`.
 pub(crate) fn evidence(report: &Report) -> api::EvidenceView {
@@ -20,7 +20,14 @@ pub(crate) fn evidence(report: &Report) -> api::EvidenceView {
         signals: report.signals.iter().map(signal).collect(),
         traps: report.traps.iter().map(trap).collect(),
         failed_requests: report.failed_requests.clone(),
+        nodes: report.nodes.iter().map(node).collect(),
     }
+}
+
+fn node(node: &NodeReport) -> api::NodeEvidenceView {
+    let ((canary_failures, canary_requests), (stable_failures, stable_requests)) = (node.canary, node.stable);
+    let name = node.node.clone();
+    api::NodeEvidenceView { node: name, canary_requests, canary_failures, stable_requests, stable_failures }
 }
 
 fn side(side: &SideReport, role: Option<api::VersionRole>) -> api::SideView {

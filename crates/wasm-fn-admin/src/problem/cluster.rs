@@ -1,0 +1,55 @@
+//! What a node answers because it is in a cluster, or in none.
+
+use std::fmt::Display;
+
+use http::StatusCode;
+use wasm_fn_core::NodeName;
+use wasm_fn_store::StoreError;
+
+use super::ApiError;
+
+impl ApiError {
+    pub(crate) fn no_cluster() -> Self {
+        let detail = "the node is alone, expected one that was started with --cluster";
+        Self::new(StatusCode::CONFLICT, "no-cluster", "there is no cluster", detail)
+    }
+
+    pub(crate) fn unknown_node(node: &NodeName) -> Self {
+        let detail = format!("no node {node} was heard of in the last minute");
+        Self::new(StatusCode::NOT_FOUND, "no-such-node", "there is no such node", detail)
+            .help("`wasm-fn cluster status` shows the nodes")
+    }
+
+    pub(super) fn cluster_not_prepared(detail: impl Display) -> Self {
+        let title = "the cluster is not ready for it";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "cluster-not-prepared", title, detail)
+    }
+
+    fn out_of_touch(detail: impl Display) -> Self {
+        let title = "the node is out of touch";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "out-of-touch", title, detail)
+            .help("ask another node of the cluster, or try again when the broker is back")
+    }
+
+    fn outcome_unknown(detail: impl Display) -> Self {
+        let title = "the outcome is not known";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "outcome-unknown", title, detail)
+            .help("look whether the change was made before you try again")
+    }
+
+    fn cluster_diverged(detail: impl Display) -> Self {
+        let title = "the cluster has lost changes";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "cluster-diverged", title, detail)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::OutOfTouch { .. } => Self::out_of_touch(error),
+            StoreError::Unknown { .. } => Self::outcome_unknown(error),
+            StoreError::Diverged { .. } => Self::cluster_diverged(error),
+            _ => Self::internal(error),
+        }
+    }
+}
