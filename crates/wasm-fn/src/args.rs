@@ -5,6 +5,7 @@
 
 mod access;
 mod backup;
+mod cluster;
 mod config;
 mod deploy;
 mod examples;
@@ -33,6 +34,9 @@ pub(crate) use access::{
     TokensRevoke, TokensRotate,
 };
 pub(crate) use backup::{Backup, Restore};
+pub(crate) use cluster::{
+    Cluster, ClusterCommand, ClusterExport, ClusterImport, ClusterInit, ClusterStatus, Membership,
+};
 pub(crate) use config::{Config, ConfigCommand};
 pub(crate) use deploy::{
     Deploy, DeployRollout, DeployStrategy, Hook, OnFail, PromoteStage, Push, Registry, Release,
@@ -158,6 +162,8 @@ pub(crate) enum Command {
     Backup(Backup),
     /// Creates a data directory from a backup
     Restore(Restore),
+    /// Manages clusters: nodes that have one state, one split and one rollout
+    Cluster(Cluster),
     /// Works with configuration files
     Config(Config),
     /// Checks whether this machine can run a node well; takes the same options as `serve`

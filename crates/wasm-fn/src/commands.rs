@@ -3,6 +3,7 @@
 mod access;
 mod address;
 mod backup;
+mod cluster;
 mod completions;
 mod config;
 mod deploy;
@@ -54,6 +55,13 @@ impl Command {
             Self::Restore(args) => return args.output,
             Self::Push(args) => return args.output,
             Self::Backup(args) => &args.connection,
+            Self::Cluster(args) => match &args.command {
+                args::ClusterCommand::Init(args) => return args.output,
+                args::ClusterCommand::Import(args) => return args.init.output,
+                args::ClusterCommand::Export(args) => return args.output,
+                args::ClusterCommand::Status(args) | args::ClusterCommand::Leave(args) => &args.connection,
+                args::ClusterCommand::Drain(args) => &args.connection,
+            },
             Self::Config(args) => {
                 let args::ConfigCommand::Check(args) = &args.command;
                 return args.output;
@@ -164,6 +172,7 @@ async fn client(command: Command) -> Result<u8, Fault> {
     match command {
         Command::Doctor(args) => doctor::run(args, output).await,
         Command::Backup(args) => backup::backup(args, output).await,
+        Command::Cluster(args) => cluster::run(args, output).await,
         Command::Restore(args) => backup::restore(args, output).await,
         Command::Deploy(args) => deploy::run(args, output).await,
         Command::Push(args) => deploy::push::run(args, output).await,

@@ -6,6 +6,7 @@
 mod access_log;
 mod buildable;
 mod checks;
+mod cluster;
 mod connection;
 mod federation;
 mod file;
@@ -20,6 +21,7 @@ mod toml_file;
 
 pub(crate) use access_log::sampler;
 pub(crate) use buildable::Buildable;
+pub(crate) use cluster::{ClusterPlace, Membership};
 pub(crate) use connection::{
     Connection, CredentialsError, CredentialsFile, Login, NodeAddress, StoredLogin, Token, issuer_tls,
 };

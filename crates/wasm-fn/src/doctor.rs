@@ -2,6 +2,7 @@
 //!
 //! This file and [`place`] inspect the machine; [`judge`] rates the findings and is pure.
 
+mod cluster;
 mod judge;
 mod place;
 
@@ -117,6 +118,9 @@ pub(crate) async fn examine(config: &config::Serve) -> Report {
     findings.push(judge::admin_tls(config.admin, config.admin_tls.is_some(), config.insecure_admin));
     findings.extend(certificates(config));
     findings.extend(place::all(config).await);
+    if let Some(place) = &config.cluster {
+        findings.extend(cluster::all(place).await);
+    }
     findings.push(clock(&config.data_dir.join("state.redb")));
     let ok = findings.iter().all(|finding| finding.status != Status::Problem);
     Report { ok, findings }

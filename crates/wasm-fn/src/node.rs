@@ -5,6 +5,7 @@
 
 mod activation;
 mod buckets;
+mod cluster;
 mod data_plane;
 mod deploying;
 mod encryption;
@@ -13,6 +14,7 @@ mod federation;
 mod handover_protocol;
 mod host;
 mod hosted;
+mod kept;
 mod needs;
 mod notify;
 mod options;
@@ -30,7 +32,6 @@ mod workers;
 use std::{
     collections::HashSet,
     net::SocketAddr,
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -40,18 +41,19 @@ use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle};
 use wasm_fn_access::{Permission, Target};
 use wasm_fn_admin::{Admin, AdminOptions};
-use wasm_fn_control::{Access, Clock, Control, ControlOptions, OpenError, salt_at_random};
+use wasm_fn_control::{Access, Clock, Control, ControlOptions, OpenError, peers::Peers, salt_at_random};
 use wasm_fn_core::{FunctionName, Scheme, StageName, format_bytes as bytes};
+use wasm_fn_delivery::Duty;
 use wasm_fn_runtime::{EgressOptions, Listeners, Runtime, RuntimeOptions, SystemResolver, TrustedRoots};
-use wasm_fn_secrets::NodeKey;
 use wasm_fn_server::{
     DrainReport, EventDispatcher, OverrideAccess, RedirectHandle, RedirectOptions, ServerHandle,
     ServerOptions,
 };
-use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore, InboxLimits};
 
 use crate::machine;
 use buckets::{NodeBuckets, RuntimeBuckets};
+pub(crate) use cluster::{ClusterKey, JournalChain, options as cluster_options, sha256_of};
+use cluster::{NodeStore, Sharing};
 use data_plane::{TelemetryCounts, log_sink, server_options};
 pub(crate) use deploying::ArtifactSource;
 use deploying::FetcherOptions;
@@ -59,11 +61,11 @@ use encryption::Encryption;
 use events::NodeEvents;
 pub(crate) use federation::{PublicClient, TrustedIssuer};
 use host::{NodeControl, RuntimeHost};
+use kept::{Before, Kept};
 use needs::Need;
 pub(crate) use options::NodeOptions;
 use predecessor::Predecessor;
 pub(crate) use secrets_key::KeyCommand;
-use secrets_key::NewKeyFile;
 use sockets::Sockets;
 pub(crate) use sockets::is_exposed;
 
@@ -87,22 +89,10 @@ const REDIRECTS_MAX: usize = 256;
 /// How often to ask a service manager for more time.
 const EXTEND_EVERY: Duration = Duration::from_secs(10);
 
-/// Bounds of the inbox: one trigger has as many as the control plane allows, and asynchronous requests of
-/// each stage beside them.
-const INBOX_LIMITS: InboxLimits = InboxLimits {
-    triggers_max: 50_000,
-    // A body of 1 MiB, with the head of its request.
-    event_bytes_max: (1 << 20) + (128 << 10),
-    ..InboxLimits::STANDARD
-};
-
-/// Maximum time that operations on buckets wait for those of a predecessor to end.
-const BUCKETS_PATIENCE: Duration = Duration::from_secs(60);
-
 /// A running node.
 pub(crate) struct Node {
     control: Arc<NodeControl>,
-    api: Arc<Admin<RuntimeHost, EmbeddedStore>>,
+    api: Arc<Admin<RuntimeHost, NodeStore>>,
     server: ServerHandle,
     events: NodeEvents,
     buckets: Arc<NodeBuckets>,
@@ -124,6 +114,8 @@ pub(crate) struct Node {
     certifying: JoinHandle<()>,
     /// Tells the service manager when the node is ready.
     announcing: JoinHandle<()>,
+    /// The other nodes, if the node is in a cluster.
+    sharing: Option<Arc<Sharing>>,
 }
 
 /// The addresses of a node.
@@ -139,30 +131,10 @@ struct AdminApi {
     stop: watch::Sender<bool>,
 }
 
-/// A node's data on disk, opened.
-struct Kept {
-    store: EmbeddedStore,
-    access: Access,
-    secrets_key: NodeKey,
-    /// The file of that key, if it is still to be written.
-    new_key: Option<NewKeyFile>,
-    blobs: Blobs,
-    inbox: EmbeddedInbox,
-    buckets: Arc<NodeBuckets>,
-}
-
 /// What runs functions, and where it will find their buckets.
 struct Runner {
     runtime: Arc<Runtime>,
     buckets: Arc<RuntimeBuckets>,
-}
-
-/// Who has the data on disk before this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Before {
-    Nobody,
-    /// A predecessor, which still serves with its buckets.
-    Predecessor,
 }
 
 /// Lets the bearer of a token that may read the function in the stage choose the version, or any client if
@@ -193,7 +165,7 @@ impl Node {
         // The sockets come first: clients are queued instead of refused while the node starts.
         let sockets = Sockets::bind(&options)?;
         let encryption = Encryption::load(&options, tls::system_time())?;
-        let kept = open(&options, Before::Nobody).await?;
+        let kept = Kept::open(&options, Before::Nobody).await?;
         let runner = start_runtime(&options, &sockets)?;
         Self::serve(options, sockets, encryption, runner, kept, None).await
     }
@@ -208,7 +180,7 @@ impl Node {
             Some(activated) => {
                 let sockets = Sockets::complete(activated, &options)?;
                 let encryption = Encryption::load(&options, tls::system_time())?;
-                let kept = open(&options, Before::Nobody).await?;
+                let kept = Kept::open(&options, Before::Nobody).await?;
                 let runner = start_runtime(&options, &sockets)?;
                 Self::serve(options, sockets, encryption, runner, kept, None).await?
             }
@@ -231,7 +203,7 @@ impl Node {
         let needs = predecessor.needs().to_vec();
         compile_before(&mut predecessor, &runner.runtime, needs).await?;
         predecessor.release().await?;
-        let kept = open(&options, Before::Predecessor).await?;
+        let kept = Kept::open(&options, Before::Predecessor).await?;
         let mut node =
             Self::serve(options, sockets, encryption, runner, kept, Some(&mut predecessor)).await?;
         node.announce();
@@ -278,8 +250,10 @@ impl Node {
         }
         let addresses = Addresses { listen: sockets.http.local_addr()?, admin: sockets.admin.local_addr()? };
         tokio::spawn(workers::flush_after_bursts(runtime.bursts()));
+        let sharing = kept.peers.clone();
+        let sharing = sharing.map(|peers| Sharing::start(peers, runtime.clone(), Arc::clone(&kept.blobs)));
         let control = Control::open(ControlOptions {
-            host: Arc::new(RuntimeHost::new(runtime.clone(), Arc::clone(&buckets))),
+            host: Arc::new(RuntimeHost::new(runtime.clone(), Arc::clone(&buckets), sharing.clone())),
             store: kept.store,
             blobs: kept.blobs,
             access: kept.access,
@@ -287,6 +261,7 @@ impl Node {
             clock: Clock::system(),
             stage_rules: options.stage_rules.clone(),
             salt: Box::new(salt_at_random),
+            peers: kept.peers.map(|peers| peers as Arc<dyn Peers>),
         });
         let control = match (control.await, kept.new_key) {
             (Err(error @ OpenError::Key(_)), Some(file)) => {
@@ -313,6 +288,7 @@ impl Node {
             certificates: options.admin_certificates.clone(),
             shown: encryption.certificates(),
             telemetry: Arc::new(TelemetryCounts(options.telemetry.clone())),
+            cluster: sharing.as_ref().map(|sharing| cluster::source(sharing, &control)),
             series_max: options.metrics_series_max as usize,
         };
         let overrides = Overrides { control: control.clone(), open: options.overrides_open };
@@ -322,7 +298,8 @@ impl Node {
             EventDispatcher::new(control.tables(), server_options.clone(), Arc::clone(&overrides));
         let brokers = egress(&options, &sockets)?;
         let fetcher = fetcher_options(&options, &sockets)?;
-        let mut events = NodeEvents::new(kept.inbox, &control, dispatcher, brokers, fetcher);
+        let duty = sharing.as_ref().map_or_else(Duty::always, |sharing| cluster::duty(sharing, &control));
+        let mut events = NodeEvents::new(kept.inbox, &control, dispatcher, brokers, fetcher, duty);
         let api = Admin::new(control.clone(), events.events(), Arc::clone(&buckets), admin_options);
         if let Some(predecessor) = predecessor {
             // Versions may have got traffic after the list was written. The predecessor still accepts
@@ -344,7 +321,11 @@ impl Node {
         });
         let data_dir = options.data_dir;
         control.set_unready(Some("the components to compile are not known yet".to_owned()));
-        let preparing = tokio::spawn(prepare(runtime, control.clone()));
+        let preparing = tokio::spawn(prepare(runtime, control.clone(), sharing.clone()));
+        if let Some(sharing) = &sharing {
+            tokio::spawn(cluster::complete(Arc::clone(sharing), control.clone()));
+            tokio::spawn(cluster::present(Arc::clone(sharing), control.clone()));
+        }
         let announcing = tokio::spawn(std::future::ready(()));
         let mut node = Self {
             control,
@@ -362,6 +343,7 @@ impl Node {
             reloading,
             certifying,
             announcing,
+            sharing,
         };
         node.open_admin()?;
         let Addresses { listen, admin } = addresses;
@@ -389,6 +371,14 @@ impl Node {
         self.addresses.admin
     }
 
+    /// Waits until somebody has this node end by way of its cluster.
+    pub(crate) async fn ordered_to_end(&self) {
+        match &self.sharing {
+            Some(sharing) => sharing.drained().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Finishes accepted requests, for at most `timeout`, and ends the node.
     pub(crate) async fn drain(mut self, timeout: Duration) -> DrainReport {
         self.preparing.abort();
@@ -399,6 +389,9 @@ impl Node {
         self.certifying.abort();
         // Only the handles of the data plane and the admin API remain: clients are refused once those close.
         drop(self.sockets);
+        if let Some(sharing) = &self.sharing {
+            sharing.leave().await;
+        }
         // The admin API stays until the end, so that the drain can be observed.
         let (report, (), ()) =
             tokio::join!(self.server.drain(timeout), stop(self.redirect), self.events.stop(timeout));
@@ -421,7 +414,7 @@ impl Node {
 
 /// Compiles the components of versions with traffic that have no native code yet, and then makes the node
 /// ready. The node already serves in the meantime.
-async fn prepare(runtime: Arc<Runtime>, control: Arc<NodeControl>) {
+async fn prepare(runtime: Arc<Runtime>, control: Arc<NodeControl>, sharing: Option<Arc<Sharing>>) {
     let (mut tried, mut failed, mut began) = (HashSet::new(), 0, None);
     loop {
         // Check again after compiling, because a command may have given traffic to other versions.
@@ -436,6 +429,13 @@ async fn prepare(runtime: Arc<Runtime>, control: Arc<NodeControl>) {
             components = missing.len(),
             "compiling versions with traffic before the node is ready"
         );
+        if let Some(sharing) = &sharing {
+            for need in &missing {
+                if let Err(reason) = sharing.fetch(need.component).await {
+                    tracing::warn!(component = %need.component, reason, "component cannot be had from the cluster");
+                }
+            }
+        }
         let tell = |left: usize| {
             control.set_unready(Some(format!("compiling {left} components with traffic first")));
         };
@@ -499,33 +499,6 @@ async fn close_admin(admin: &mut Option<AdminApi>) {
     if let Err(error) = task.await {
         tracing::warn!(%error, "admin API did not stop cleanly");
     }
-}
-
-async fn open(options: &NodeOptions, before: Before) -> anyhow::Result<Kept> {
-    let data_dir = options.data_dir.clone();
-    let component_bytes_max = options.component_bytes_max;
-    let key_command = options.secrets_key_command.clone();
-    let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
-        let shown = data_dir.display().to_string();
-        let folder = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data_dir);
-        folder.with_context(|| format!("data directory {shown} cannot be created"))?;
-        // The store's lock comes first: it keeps two nodes from sharing a directory.
-        let store = EmbeddedStore::open(&data_dir)?;
-        let access = Access::open(&data_dir)?;
-        // A key that cannot be had is an error of the start, and not of the first secret.
-        let (secrets_key, new_key) = secrets_key::find(&data_dir, key_command.as_ref())?;
-        tracing::info!(key = %secrets_key.id(), "key of the node's secrets");
-        let blobs = Blobs::open(&data_dir, component_bytes_max)
-            .with_context(|| format!("components in {shown} cannot be opened"))?;
-        let inbox = EmbeddedInbox::open(&data_dir, INBOX_LIMITS)?;
-        let buckets = match before {
-            Before::Nobody => EmbeddedBuckets::open(&data_dir)?,
-            Before::Predecessor => EmbeddedBuckets::open_once_free(&data_dir, BUCKETS_PATIENCE),
-        };
-        let buckets = Arc::new(NodeBuckets::new(buckets));
-        Ok(Kept { store, access, secrets_key, new_key, blobs, inbox, buckets })
-    });
-    opened.await?
 }
 
 fn start_runtime(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<Runner> {

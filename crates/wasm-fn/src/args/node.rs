@@ -4,9 +4,9 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum, ValueHint};
-use wasm_fn_core::{Network, PreviewDomain};
+use wasm_fn_core::{Network, NodeName, PreviewDomain};
 
-use super::{Format, listen_address};
+use super::{Format, Membership, cluster::CLUSTER, listen_address};
 use crate::node::KeyCommand;
 
 /// Heading of the options for TLS.
@@ -106,6 +106,11 @@ pub(crate) struct Serve {
     /// summed up as `other` [default: 150000]
     #[arg(long, env = "WASM_FN_METRICS_SERIES_MAX", value_name = "N")]
     pub(crate) metrics_series_max: Option<u32>,
+    #[command(flatten)]
+    pub(crate) membership: Membership,
+    /// Name of this node, which no other node of the cluster has [default: the name of the machine]
+    #[arg(help_heading = CLUSTER, long, env = "WASM_FN_NODE_NAME", value_name = "NAME")]
+    pub(crate) node_name: Option<NodeName>,
     #[command(flatten)]
     pub(crate) log: Log,
 }

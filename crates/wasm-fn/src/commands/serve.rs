@@ -87,6 +87,7 @@ fn options(config: config::Serve, telemetry: Telemetry) -> Result<NodeOptions, F
         oidc: config.oidc,
         insecure_admin: config.insecure_admin,
         metrics_series_max: config.metrics_series_max,
+        cluster: config.cluster,
         telemetry,
     })
 }

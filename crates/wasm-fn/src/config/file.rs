@@ -14,6 +14,7 @@ use wasm_fn_core::{FunctionName, Network, PreviewDomain, StageName, Weight};
 
 use super::{
     access_log::{self, AccessLogOptions, RawAccessLog},
+    cluster::{ClusterTable, RawCluster},
     federation::{self, RawClient, RawOidc},
     function::{self, Function},
     toml_file::{BadValue, FileError, duration, parse, size, text_of},
@@ -77,6 +78,7 @@ pub(crate) struct Serve {
     pub(crate) insecure_admin: Option<bool>,
     pub(crate) metrics_series_max: Option<u32>,
     pub(crate) access_log: Option<AccessLogOptions>,
+    pub(crate) cluster: ClusterTable,
     pub(crate) traces: Option<Weight>,
 }
 
@@ -159,6 +161,7 @@ struct RawServe {
     insecure_admin: Option<bool>,
     metrics_series_max: Option<u32>,
     access_log: Option<RawAccessLog>,
+    cluster: Option<RawCluster>,
     traces: Option<String>,
 }
 
@@ -304,6 +307,7 @@ impl RawServe {
             insecure_admin: self.insecure_admin,
             metrics_series_max: self.metrics_series_max,
             access_log: self.access_log.map(|access_log| access_log.resolve(folder)).transpose()?,
+            cluster: self.cluster.map(|cluster| cluster.resolve(folder)).transpose()?.unwrap_or_default(),
             traces: self.traces.map(|text| access_log::share("serve.traces", &text)).transpose()?,
         })
     }

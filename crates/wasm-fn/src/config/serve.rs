@@ -10,7 +10,7 @@ use wasm_fn_admin::CertificateRule;
 use wasm_fn_control::state::StageRules;
 use wasm_fn_core::{Network, PreviewDomain, Weight};
 
-use super::{ConfigFile, access_log::AccessLogOptions, file};
+use super::{ClusterPlace, ConfigFile, access_log::AccessLogOptions, file};
 use crate::{
     acme::AcmeOptions,
     args,
@@ -84,6 +84,8 @@ pub(crate) struct Serve {
     pub(crate) metrics_series_max: u32,
     /// Which requests are logged, and where: only the file says it; none are without it.
     pub(crate) access_log: Option<AccessLogOptions>,
+    /// The cluster that the node is in; `None` if it is alone.
+    pub(crate) cluster: Option<ClusterPlace>,
     /// The share of requests whose traces are kept to be shown, if none are sent.
     pub(crate) traces: Option<Weight>,
 }
@@ -122,6 +124,7 @@ impl Default for Serve {
             insecure_admin: false,
             metrics_series_max: 150_000,
             access_log: None,
+            cluster: None,
             traces: None,
         }
     }
@@ -156,10 +159,12 @@ impl Serve {
         let code_memory = args.code_memory.map(|size| size.0);
         let tls = key_pairs(args.tls_cert, args.tls_key)?;
         let admin_tls = key_pair(args.admin_tls_cert, args.admin_tls_key)?;
+        let data_dir = args.data_dir.or(file.data_dir).unwrap_or(default.data_dir);
+        let cluster = ClusterPlace::resolve(args.membership, args.node_name, file.cluster, &data_dir)?;
         Ok(Self {
             listen: args.listen.or(file.listen).unwrap_or(default.listen),
             admin: args.admin.or(file.admin).unwrap_or(default.admin),
-            data_dir: args.data_dir.or(file.data_dir).unwrap_or(default.data_dir),
+            data_dir,
             instances_max: args.instances_max.or(file.instances_max),
             memory_max_bytes: args.memory_max.map(|size| size.0).or(file.memory_max_bytes),
             connections_max: args.connections_max.or(file.connections_max).unwrap_or(default.connections_max),
@@ -204,6 +209,7 @@ impl Serve {
                 .or(file.metrics_series_max)
                 .unwrap_or(default.metrics_series_max),
             access_log: file.access_log,
+            cluster,
             traces: file.traces,
         })
     }

@@ -15,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use wasm_fn_control::{
     ControlError, Deploy, Note, SecretId, SecretsError,
+    host::Rejection,
     state::{ChangeError, Function, TriggerRelease},
 };
 use wasm_fn_core::{Digest, VersionNo};
@@ -210,6 +211,10 @@ fn end_of(error: ControlError) -> DeployEnd {
         ControlError::Plan(ChangeError::Grows(_)) => DeployEnd::Refused {
             reason: format!("{reason}; deploy it yourself, or add the trigger with --allow-new"),
         },
+        // The cluster was not ready for it, which is no fault of the component.
+        ControlError::Rejected(Rejection { code: "cluster-not-prepared", .. }) => {
+            DeployEnd::OfNode { reason }
+        }
         ControlError::Rejected(rejection) => {
             let help = rejection.help.map(|help| format!("; {help}")).unwrap_or_default();
             DeployEnd::Refused { reason: format!("{}{help}", rejection.message) }
@@ -224,6 +229,7 @@ fn end_of(error: ControlError) -> DeployEnd {
         | ControlError::Table(_)
         | ControlError::Disk(_)
         | ControlError::HandedOver
+        | ControlError::OfCluster(_)
         | ControlError::Interrupted => DeployEnd::OfNode { reason },
     }
 }

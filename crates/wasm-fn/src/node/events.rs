@@ -10,8 +10,8 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use wasm_fn_control::{Note, state::SeenRollout};
 use wasm_fn_core::{FunctionName, InvocationTrigger, StageName, VersionNo};
 use wasm_fn_delivery::{
-    Deliver, Destination, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing, Recipient, Triggers,
-    WallClock,
+    Deliver, Destination, Duty, Ended, EventRunner, Events, EventsOptions, Pauses, Pausing, Recipient,
+    Triggers, WallClock,
 };
 use wasm_fn_events::{PausedBy, Redeliver, TICK_TYPE, Timestamp, TriggerId};
 use wasm_fn_rollout::{Command, Phase};
@@ -62,14 +62,15 @@ struct ByControl(Arc<NodeControl>);
 
 impl NodeEvents {
     /// The events in `inbox` of the triggers of `control`, delivered by `dispatcher`, or deployed with what
-    /// is fetched by `fetcher`. Nothing begins before [`start`](Self::start). Connections to brokers are as
-    /// `egress` says.
+    /// is fetched by `fetcher`. Schedules tick while they are on `duty`. Nothing begins before
+    /// [`start`](Self::start). Connections to brokers are as `egress` says.
     pub(super) fn new(
         inbox: EmbeddedInbox,
         control: &Arc<NodeControl>,
         dispatcher: EventDispatcher<Hosted>,
         egress: EgressOptions,
         fetcher: FetcherOptions,
+        duty: watch::Receiver<Duty>,
     ) -> Self {
         let mut states = control.follow();
         let mut state = Arc::clone(&states.borrow_and_update());
@@ -82,7 +83,7 @@ impl NodeEvents {
             }
         });
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let options = EventsOptions { in_flight_max: threads.saturating_mul(IN_FLIGHT_PER_THREAD) };
+        let options = EventsOptions { in_flight_max: threads.saturating_mul(IN_FLIGHT_PER_THREAD), duty };
         let pauses = Box::new(ByControl(Arc::clone(control)));
         let deploys = Deployer::new(Arc::clone(control), fetcher);
         let events = Events::new(inbox, WallClock::wall(now), options, triggers.clone(), pauses, deploys);

@@ -25,9 +25,12 @@ use wasm_fn_runtime::{
 
 use wasm_fn_secrets::SecretSet;
 use wasm_fn_server::RequestId;
-use wasm_fn_store::EmbeddedStore;
 
-use super::{buckets::NodeBuckets, hosted::Hosted};
+use super::{
+    buckets::NodeBuckets,
+    cluster::{NodeStore, Sharing},
+    hosted::Hosted,
+};
 
 /// Maximum size of an answer to a [`call`](Host::call), bytes.
 const CALL_BYTES_MAX: usize = 1 << 20;
@@ -36,17 +39,23 @@ const CALL_BYTES_MAX: usize = 1 << 20;
 const REFUSALS_MAX: u32 = 20;
 
 /// The control plane of a node.
-pub(super) type NodeControl = Control<RuntimeHost, EmbeddedStore>;
+pub(super) type NodeControl = Control<RuntimeHost, NodeStore>;
 
 /// Prepares components and creates handles with the runtime.
 pub(crate) struct RuntimeHost {
     runtime: Arc<Runtime>,
     buckets: Arc<NodeBuckets>,
+    /// The other nodes, if the node is in a cluster.
+    sharing: Option<Arc<Sharing>>,
 }
 
 impl RuntimeHost {
-    pub(super) fn new(runtime: Arc<Runtime>, buckets: Arc<NodeBuckets>) -> Self {
-        Self { runtime, buckets }
+    pub(super) fn new(
+        runtime: Arc<Runtime>,
+        buckets: Arc<NodeBuckets>,
+        sharing: Option<Arc<Sharing>>,
+    ) -> Self {
+        Self { runtime, buckets, sharing }
     }
 }
 
@@ -67,6 +76,14 @@ impl Host for RuntimeHost {
         wanted: CodeWanted,
         progress: ProgressSink,
     ) -> Result<Prepared, Rejection> {
+        if self.sharing.is_some() && !config.buckets.is_empty() {
+            return Err(Rejection {
+                code: "buckets-not-shared",
+                message: "the function has buckets, which each node of a cluster would keep for itself"
+                    .to_owned(),
+                help: Some("keep its state elsewhere, or run it on a node that is alone".to_owned()),
+            });
+        }
         let sink = Arc::new(move |at: wasm_fn_runtime::PrepareProgress| {
             let stage = match at.step {
                 PrepareStep::Checking => "checking",
@@ -80,6 +97,9 @@ impl Host for RuntimeHost {
             CodeWanted::Soon => self.runtime.prepare_quick(digest, &config, secrets, sink).await,
         };
         let prepared = prepared.map_err(|error| rejection(&error))?;
+        if let Some(sharing) = &self.sharing {
+            sharing.prepare_everywhere(digest).await?;
+        }
         Ok(Prepared { kind: prepared.kind.to_string(), is_optimising: prepared.is_baseline })
     }
 

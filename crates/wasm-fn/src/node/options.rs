@@ -8,7 +8,7 @@ use wasm_fn_core::{Network, PreviewDomain};
 use wasm_fn_pool::PoolPlan;
 use wasm_fn_telemetry::Telemetry;
 
-use crate::{acme::AcmeOptions, tls::KeyPairFiles};
+use crate::{acme::AcmeOptions, config::ClusterPlace, tls::KeyPairFiles};
 
 use super::{deploying::ArtifactSource, federation::TrustedIssuer, secrets_key::KeyCommand};
 
@@ -71,6 +71,8 @@ pub(crate) struct NodeOptions {
     pub(crate) insecure_admin: bool,
     /// Maximum number of series that `/metrics` has of versions.
     pub(crate) metrics_series_max: u32,
+    /// The cluster that the node is in; `None` if it is alone.
+    pub(crate) cluster: Option<ClusterPlace>,
     /// Sends traces and logs, and writes the access log.
     pub(crate) telemetry: Telemetry,
 }
@@ -112,6 +114,7 @@ impl NodeOptions {
             oidc: Vec::new(),
             insecure_admin: false,
             metrics_series_max: 10_000,
+            cluster: None,
             telemetry: Telemetry::off(),
         }
     }

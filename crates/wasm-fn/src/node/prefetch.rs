@@ -45,7 +45,7 @@ async fn one(runtime: &Runtime, need: &Need) -> bool {
     let Need { component, function, version } = need;
     loop {
         let whom = ForVersion { function: function.clone(), version: *version };
-        match runtime.compile(*component, whom).await {
+        match runtime.compile(*component, Some(whom)).await {
             Ok(()) => return true,
             Err(error) if error.is_busy() => tokio::time::sleep(RETRY).await,
             Err(error) => {

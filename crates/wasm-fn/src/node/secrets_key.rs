@@ -119,6 +119,17 @@ fn parse(text: &[u8]) -> Result<NodeKey, NodeKeyError> {
     }
 }
 
+/// Makes the file with a random key in `data_dir`, if there is none. Blocks.
+///
+/// # Errors
+/// The file cannot be made.
+pub(super) fn make_file(data_dir: &Path) -> Result<(), SecretsKeyError> {
+    match of_file(data_dir)? {
+        (_, Some(new)) => new.write(),
+        (_, None) => Ok(()),
+    }
+}
+
 impl fmt::Debug for NewKeyFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewKeyFile").field("data_dir", &self.data_dir).finish_non_exhaustive()

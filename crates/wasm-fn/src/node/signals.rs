@@ -52,6 +52,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
+                () = node.ordered_to_end() => break,
                 _ = self.swap.recv() => {}
             }
             match self.swap(&mut node).await {

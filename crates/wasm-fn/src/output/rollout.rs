@@ -257,6 +257,17 @@ pub(crate) fn evidence(evidence: &api::EvidenceView) -> String {
     for trap in &evidence.traps {
         text += &trapped(trap, evidence, usize::MAX);
     }
+    for node in &evidence.nodes {
+        let api::NodeEvidenceView {
+            canary_requests, canary_failures, stable_requests, stable_failures, ..
+        } = node;
+        let (name, canary, stable) =
+            (visible(&node.node), &evidence.canary.version, &evidence.stable.version);
+        text += &format!(
+            "node     {name}: {canary} failed {canary_failures} of {canary_requests}, {stable} {stable_failures} of \
+             {stable_requests}\n"
+        );
+    }
     if !evidence.failed_requests.is_empty() {
         text += &format!("failed   {}\n", visible(&evidence.failed_requests.join(" ")));
     }

@@ -55,6 +55,38 @@ pub(super) fn fit(mut table: Table, look: Look) -> String {
     table.trim_fmt()
 }
 
+/// The nodes of a cluster, and the servers of its broker.
+pub(crate) fn cluster(view: &api::ClusterView) -> String {
+    let mut table =
+        table(&["NODE", "VERSION", "REVISION", "LAG", "HEARD", "READY", "DECIDES ABOUT"], &[2, 3]);
+    for node in &view.nodes {
+        let heard = if node.name == view.node && node.heard_ms == 0 {
+            "this node".to_owned()
+        } else {
+            format!("{} ms ago", node.heard_ms)
+        };
+        let ready = match node.ready {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "?",
+        };
+        let (revision, lag) = (node.revision.to_string(), node.lag.to_string());
+        let cells = [node.name.clone(), node.version.clone(), revision, lag, heard, ready.to_owned()];
+        row(&mut table, cells.into_iter().chain([node.leads.join(", ")]));
+    }
+    let mut text = table.trim_fmt();
+    if !view.servers.is_empty() {
+        let mut servers = self::table(&["SERVER", "LEADS", "CURRENT", "LAG"], &[3]);
+        for server in &view.servers {
+            let word = |is: bool| if is { "yes" } else { "no" }.to_owned();
+            let current = if server.offline { "offline".to_owned() } else { word(server.current) };
+            row(&mut servers, [server.name.clone(), word(server.leader), current, server.lag.to_string()]);
+        }
+        text += &format!("\n\n{}", servers.trim_fmt());
+    }
+    text
+}
+
 /// A row of a table, and what is said below it.
 struct Record {
     cells: Vec<String>,

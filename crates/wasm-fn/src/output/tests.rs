@@ -322,6 +322,7 @@ fn history_page() -> api::HistoryPage {
         signals: vec![],
         traps: vec![],
         failed_requests: vec![],
+        nodes: vec![],
     };
     let decided = api::HistoryEntry {
         reason: Some("3 of 30 failed".to_owned()),

@@ -36,7 +36,7 @@ fn every_command_has_examples_and_every_example_a_command() {
     leaves(&command(), "", &mut commands);
     let with_examples: BTreeSet<_> = EXAMPLES.iter().map(|(words, _)| (*words).to_owned()).collect();
     let missing: Vec<_> = commands.difference(&with_examples).collect();
-    assert!(missing.is_empty(), "no examples in args/examples.rs for {missing:?}");
+    assert!(missing.is_empty(), "no examples in args/examples/table.rs for {missing:?}");
     let unknown: Vec<_> = with_examples.difference(&commands).collect();
     assert!(unknown.is_empty(), "examples of what is no command: {unknown:?}");
     assert_eq!(with_examples.len(), EXAMPLES.len(), "a command is there twice");

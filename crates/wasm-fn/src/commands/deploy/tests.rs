@@ -22,6 +22,7 @@ fn result() -> api::DeployResult {
         routes: vec!["/hello/*".to_owned()],
         pending: vec![],
         growth: vec![],
+        needs_approval: false,
         revision: 3,
     }
 }

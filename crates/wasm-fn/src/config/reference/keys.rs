@@ -85,6 +85,12 @@ pub(super) fn tables() -> Vec<Table> {
             serve::acme(),
         ),
         table(
+            "[serve.cluster]",
+            "The cluster that the node is in, see [clusters](../how-to/cluster.md).",
+            "",
+            serve::cluster(),
+        ),
+        table(
             "[serve.admin_tls]",
             "The certificate with which the admin API is served over TLS.",
             "",

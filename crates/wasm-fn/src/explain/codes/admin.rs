@@ -471,4 +471,60 @@ pub(in crate::explain) const ADMIN: &[ErrorCode] = &[
         "the node is starting, stopping or being handed over, or it is still compiling versions with traffic",
         "wait; `/readyz` says when it is ready",
     ),
+    code(
+        "no-cluster",
+        &[409],
+        "the node is alone, and was asked about a cluster",
+        "start it with `--cluster`, or ask a node of the cluster",
+    )
+    .see("how-to/cluster.md"),
+    code(
+        "of-cluster",
+        &[409],
+        "the nodes of a cluster have a key in common, which one of them cannot replace",
+        "revoke the access for which the key is to be replaced; a new key needs a new cluster",
+    )
+    .see("how-to/cluster.md"),
+    code(
+        "no-such-node",
+        &[404],
+        "no node of this name was heard of in the last minute",
+        "see the nodes with `wasm-fn cluster status`",
+    )
+    .see("how-to/cluster.md"),
+    code(
+        "buckets-not-shared",
+        &[422],
+        "the function has buckets, and the node is in a cluster, where each node would keep them for itself",
+        "keep its state elsewhere, or run it on a node that is alone",
+    )
+    .see("how-to/cluster.md"),
+    code(
+        "cluster-not-prepared",
+        &[503],
+        "a node of the cluster cannot call the new version: it cannot get or compile its component, or is silent",
+        "look at the log of the node that is named, or drain it, and deploy again",
+    )
+    .see("how-to/cluster.md"),
+    code(
+        "out-of-touch",
+        &[503],
+        "the node does not hear from its cluster, so it makes no change; it goes on serving",
+        "ask another node, or try again when the broker is back; `wasm-fn cluster status` says why",
+    )
+    .see("how-to/cluster.md"),
+    code(
+        "outcome-unknown",
+        &[503],
+        "the broker of the cluster did not answer in time, so the change may have been made or not",
+        "look whether it was made, for example with `wasm-fn history`, before you try again",
+    )
+    .see("how-to/cluster.md"),
+    code(
+        "cluster-diverged",
+        &[503],
+        "the cluster's log does not go on from what this node has: the broker has lost or changed what it acknowledged",
+        "find out what the broker lost; export the state of the node that has most, and import it into a new cluster",
+    )
+    .see("how-to/cluster.md"),
 ];

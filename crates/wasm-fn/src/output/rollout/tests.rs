@@ -47,6 +47,7 @@ fn numbers() -> api::EvidenceView {
                     .to_owned(),
         }],
         failed_requests: vec!["req-1".to_owned(), "req-2".to_owned()],
+        nodes: vec![],
     }
 }
 
@@ -156,6 +157,7 @@ fn a_step_by_cohort_shows_the_cohorts_numbers() {
         signals: vec![],
         traps: vec![],
         failed_requests: vec![],
+        nodes: vec![],
         ..numbers()
     };
     let gate = api::GateView {
@@ -242,6 +244,7 @@ fn everybody_is_compared_with_the_past() {
             cohort: None,
             traps: vec![],
             failed_requests: vec![],
+            nodes: vec![],
             signals: vec![],
         };
     }

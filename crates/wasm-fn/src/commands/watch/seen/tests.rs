@@ -66,6 +66,7 @@ fn gate(verdict: &str, canary: u64, stable: u64) -> Option<GateView> {
             signals: vec![],
             traps: vec![],
             failed_requests: vec![],
+            nodes: vec![],
         },
     })
 }

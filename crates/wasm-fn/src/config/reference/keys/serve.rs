@@ -206,6 +206,13 @@ pub(super) fn serve() -> Vec<Key> {
             "A line of JSON for each request, see [below](#serveaccess_log)",
         ),
         key(
+            "cluster",
+            "none: the node is alone",
+            "{ brokers = [\"nats://127.0.0.1:4222\"] }",
+            &["{ brokers = [] }"],
+            "The cluster that the node is in, see [below](#servecluster)",
+        ),
+        key(
             "traces",
             "none: traced is what a collector gets",
             "\"1%\"",
@@ -289,6 +296,58 @@ pub(super) fn acme() -> Vec<Key> {
         )
         .beside(domains),
     ]
+}
+
+/// `[serve.cluster]`.
+pub(super) fn cluster() -> Vec<Key> {
+    let brokers = "brokers = [\"nats://127.0.0.1:4222\"]";
+    let keys = [
+        key("name", "\"wasm-fn\"", "\"prod\"", &["\"Prod\""], "Name of the cluster"),
+        key(
+            "node",
+            "the name of the machine",
+            "\"web-1\"",
+            &["\"web.1\""],
+            "Name of the node, which no other node of the cluster has",
+        ),
+        key(
+            "creds",
+            "none",
+            "\"/etc/wasm-fn/cluster.creds\"",
+            &[],
+            "File with the credentials for the broker: a `.creds` file, or a line `user:password` or a token",
+        ),
+        key(
+            "ca",
+            "none: the public authorities",
+            "\"/etc/wasm-fn/ca.pem\"",
+            &[],
+            "PEM file with authorities that vouch for the broker",
+        ),
+        key(
+            "key",
+            "`cluster.key` in the data directory",
+            "\"/etc/wasm-fn/cluster.key\"",
+            &[],
+            "File with the key of the cluster, the same on every node",
+        ),
+        key(
+            "lease",
+            time(wasm_fn_cluster::LEASE_DEFAULT),
+            "\"10s\"",
+            &["\"?\"", "\"1ms\""],
+            "How long a node may be without news of the broker before it sends nobody to a canary; the same on \
+             every node",
+        ),
+    ];
+    let brokers_key = key(
+        "brokers",
+        "none: it has to be there",
+        "[\"nats://10.0.0.1:4222\", \"nats://10.0.0.2:4222\"]",
+        &["[]", "[\"http://a\"]"],
+        "Servers of the broker that keeps the cluster's state",
+    );
+    std::iter::once(brokers_key).chain(keys.map(|key| key.beside(brokers))).collect()
 }
 
 /// `[serve.admin_tls]`.

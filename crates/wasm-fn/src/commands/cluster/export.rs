@@ -1,0 +1,86 @@
+//! Writes a data directory for a node that is alone, from the state of a cluster.
+
+use std::{
+    fs::{self, DirBuilder},
+    os::unix::fs::DirBuilderExt as _,
+    sync::Arc,
+};
+
+use serde::Serialize;
+use wasm_fn_cluster::{Cluster, ContactState};
+use wasm_fn_control::{stored_state, verify_journal};
+use wasm_fn_store::{Blobs, EmbeddedStore, Store as _};
+
+use super::super::DONE;
+use crate::{
+    args,
+    config::Membership,
+    fault::Fault,
+    node::{ClusterKey, JournalChain, cluster_options},
+    output::Output,
+};
+
+const ERROR: &str = "the state was not exported";
+
+/// What was written.
+#[derive(Debug, Serialize)]
+struct Exported {
+    data_dir: String,
+    revision: u64,
+    functions: usize,
+    components: usize,
+}
+
+pub(super) async fn run(args: args::ClusterExport, output: Output) -> Result<u8, Fault> {
+    let args::ClusterExport { membership, to, data_dir, .. } = args;
+    let failed = |cause: String| Fault::new("export", ERROR, cause);
+    let membership = Membership::resolve(membership, Default::default(), &data_dir);
+    let membership = membership.map_err(|cause| Fault::new("invalid-config", ERROR, cause))?;
+    let membership = membership.ok_or_else(|| {
+        Fault::new("invalid-config", ERROR, "found no broker, expected --cluster nats://HOST:PORT")
+    })?;
+    if fs::read_dir(&to).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(failed(format!("{} is not empty, expected a directory that is", to.display())));
+    }
+    let key = ClusterKey::read(&membership.key).map_err(|cause| failed(cause.to_string()))?;
+    let folder = DirBuilder::new().recursive(true).mode(0o700).create(&to);
+    folder.map_err(|cause| failed(cause.to_string()))?;
+    let reader = format!("export-{:08x}", rand::random::<u32>()).parse().expect("it is a name");
+    let options = cluster_options(&membership, reader, None).map_err(|cause| failed(format!("{cause:#}")))?;
+    let cluster = Cluster::start(options).map_err(|cause| failed(cause.to_string()))?;
+    cluster.restore(&to).await.map_err(|cause| failed(cause.to_string()))?;
+    let replica = EmbeddedStore::open(&to).map_err(|cause| failed(cause.to_string()))?;
+    let store = cluster.store(replica, Arc::new(JournalChain)).await;
+    let store = store.map_err(|cause| failed(cause.to_string()))?;
+    cluster.joined().await.map_err(|cause| failed(cause.to_string()))?;
+    let mut contact = cluster.contact().watch();
+    // The sender is in the cluster.
+    let _ = contact.wait_for(|state| *state == ContactState::In).await;
+    store.release().await;
+    let store = EmbeddedStore::open(&to).map_err(|cause| failed(cause.to_string()))?;
+    let head = verify_journal(&store, None).await.map_err(|cause| failed(cause.to_string()))?;
+    let state = stored_state(&store).await.map_err(|cause| failed(cause.to_string()))?;
+    let versions = state.functions().flat_map(|(_, function)| function.versions.values());
+    let components: std::collections::BTreeSet<_> = versions.map(|version| version.build.digest).collect();
+    let blobs = to.join(Blobs::FOLDER);
+    fs::create_dir_all(&blobs).map_err(|cause| failed(cause.to_string()))?;
+    for component in &components {
+        let got = cluster.components().get(*component, &blobs.join(component.to_string())).await;
+        got.map_err(|cause| failed(format!("component {component}: {cause}")))?;
+    }
+    cluster.leave().await;
+    key.install(&to, false).map_err(|cause| failed(cause.to_string()))?;
+    let exported = Exported {
+        data_dir: to.display().to_string(),
+        revision: head.revision.0,
+        functions: state.functions().count(),
+        components: components.len(),
+    };
+    output.data(&exported, |exported| {
+        let Exported { data_dir, revision, functions, components } = exported;
+        format!("{data_dir}: revision {revision}, functions {functions}, components {components}")
+    })?;
+    output
+        .next(&[(format!("wasm-fn serve --data-dir {}", to.display()), "start a node that is alone on it")]);
+    Ok(DONE)
+}

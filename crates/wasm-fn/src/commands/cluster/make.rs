@@ -1,0 +1,233 @@
+//! Makes a cluster: empty, or from the state of a node that was alone.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use wasm_fn_cluster::{
+    BaseSource, Cluster, ClusterError, InitOptions, InitReport, Made, Monitors, SyncSetting, init as make,
+};
+use wasm_fn_control::{stored_state, verify_journal};
+use wasm_fn_core::NodeName;
+use wasm_fn_store::{Blobs, EmbeddedStore, Store as _};
+
+use super::super::DONE;
+use crate::{
+    args,
+    config::Membership,
+    fault::Fault,
+    node::{ClusterKey, cluster_options, sha256_of},
+    output::Output,
+};
+
+/// What was made.
+#[derive(Debug, Serialize)]
+struct Ready {
+    cluster: String,
+    /// `new`, or `there` if it was made before.
+    made: &'static str,
+    replicas: u8,
+    /// The revision that it begins with.
+    revision: u64,
+    /// The file with the key.
+    key: PathBuf,
+    /// How each server of the broker says that it writes to its disk.
+    servers: Vec<Server>,
+}
+
+#[derive(Debug, Serialize)]
+struct Server {
+    name: String,
+    sync_interval: String,
+}
+
+/// The name under which a command connects.
+fn client_name() -> NodeName {
+    "wasm-fn-cli".parse().expect("it is a name")
+}
+
+pub(super) async fn init(args: args::ClusterInit, output: Output) -> Result<u8, Fault> {
+    let error = "the cluster was not made";
+    let membership = membership(&args, error)?;
+    let key = prepare_key(&membership, None, error)?;
+    let report = made(&args, &membership, None, error).await?;
+    key.keep(&report, error)?;
+    finish(&membership, &report, output)
+}
+
+pub(super) async fn import(args: args::ClusterImport, output: Output) -> Result<u8, Fault> {
+    let args::ClusterImport { init: args, from } = args;
+    let error = "the state was not imported";
+    let membership = membership(&args, error)?;
+    let failed = |cause: String| Fault::new("import", error, cause);
+    if !from.join(EmbeddedStore::FILE).exists() {
+        return Err(failed(format!(
+            "{} holds no state, expected the data directory of a node",
+            from.display()
+        )));
+    }
+    let store = EmbeddedStore::open(&from).map_err(|cause| failed(cause.to_string()))?;
+    let head = verify_journal(&store, None).await.map_err(|cause| failed(cause.to_string()))?;
+    let state = stored_state(&store).await.map_err(|cause| failed(cause.to_string()))?;
+    let key = prepare_key(&membership, Some(&from), error)?;
+    // The copy is beside the original, where there is room for it.
+    let copy = tempfile::tempdir_in(&from).map_err(|cause| failed(cause.to_string()))?;
+    let last = store.load().await.map_err(|cause| failed(cause.to_string()))?.last;
+    let base = match last {
+        None => None,
+        Some(record) => {
+            store.copy(copy.path().to_owned(), || {}).await.map_err(|cause| failed(cause.to_string()))?;
+            let path = copy.path().join(EmbeddedStore::FILE);
+            let digest = sha256_of(&path).map_err(|cause| failed(cause.to_string()))?;
+            Some(BaseSource { record, path, digest })
+        }
+    };
+    let report = made(&args, &membership, base, error).await?;
+    if report.record.base_revision() != head.revision {
+        let cause = format!("the cluster is there, and does not begin with revision {}", head.revision);
+        return Err(failed(cause).help("give the new cluster another name"));
+    }
+    key.keep(&report, error)?;
+    let versions = state.functions().flat_map(|(_, function)| function.versions.values());
+    let components: std::collections::BTreeSet<_> = versions.map(|version| version.build.digest).collect();
+    let options =
+        cluster_options(&membership, client_name(), None).map_err(|cause| failed(cause.to_string()))?;
+    let cluster = Cluster::start(options).map_err(|cause| failed(cause.to_string()))?;
+    for component in components {
+        let path = from.join(Blobs::FOLDER).join(component.to_string());
+        let put = cluster.components().put(component, &path).await;
+        put.map_err(|cause| failed(format!("component {component}: {cause}")))?;
+    }
+    finish(&membership, &report, output)
+}
+
+fn membership(args: &args::ClusterInit, error: &'static str) -> Result<Membership, Fault> {
+    let resolved = Membership::resolve(args.membership.clone(), Default::default(), &args.data_dir);
+    let resolved = resolved.map_err(|cause| Fault::new("invalid-config", error, cause))?;
+    resolved.ok_or_else(|| {
+        Fault::new("invalid-config", error, "found no broker, expected --cluster nats://HOST:PORT")
+    })
+}
+
+/// A key that has its file only once the cluster is there.
+enum Key {
+    There,
+    New { key: ClusterKey, path: PathBuf },
+}
+
+impl Key {
+    /// Writes the file, unless the cluster was there before: then its nodes have another key.
+    fn keep(self, report: &InitReport, error: &'static str) -> Result<(), Fault> {
+        match self {
+            Self::There => Ok(()),
+            Self::New { path, .. } if report.made == Made::There => {
+                let cause = format!("the cluster is there, and {} is not, expected its key", path.display());
+                let help =
+                    "copy the key from where the cluster was made or from a node, or choose another name";
+                Err(Fault::new("cluster-key", error, cause).help(help))
+            }
+            Self::New { key, path } => {
+                key.write(&path).map_err(|cause| Fault::new("cluster-key", error, cause))
+            }
+        }
+    }
+}
+
+/// The key that is there, else that of the node whose data directory is `from`, else a new one.
+fn prepare_key(membership: &Membership, from: Option<&Path>, error: &'static str) -> Result<Key, Fault> {
+    let path = membership.key.clone();
+    let failed = |cause| Fault::new("cluster-key", error, cause);
+    if path.exists() {
+        let there = ClusterKey::read(&path).map_err(failed)?;
+        let is_same = from.is_none_or(|from| ClusterKey::of_node(from).is_ok_and(|own| own == there));
+        if !is_same {
+            let cause = format!(
+                "{} holds another key than the node, expected no file or the same key",
+                path.display()
+            );
+            return Err(Fault::new("cluster-key", error, cause));
+        }
+        return Ok(Key::There);
+    }
+    let key = match from {
+        Some(from) => ClusterKey::of_node(from),
+        None => ClusterKey::make(
+            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+        ),
+    };
+    Ok(Key::New { key: key.map_err(failed)?, path })
+}
+
+async fn made(
+    args: &args::ClusterInit,
+    membership: &Membership,
+    base: Option<BaseSource>,
+    error: &'static str,
+) -> Result<InitReport, Fault> {
+    let options = cluster_options(membership, client_name(), None);
+    let options = options.map_err(|cause| Fault::caused("cluster", error, &cause))?;
+    let monitors = Monitors { ports: args.monitor.clone(), system: None };
+    if !args.accept_unknown_sync {
+        let told =
+            wasm_fn_cluster::syncs(&options, &monitors).await.map_err(|cause| refused(cause, error))?;
+        if told.is_empty() {
+            let cause =
+                "it is not known whether the broker writes each change to its disk before it acknowledges it";
+            let help = "name the monitoring ports of its servers with `--monitor HOST:PORT`, or accept it with \
+                        `--accept-unknown-sync`";
+            return Err(Fault::new("cluster", error, cause).help(help));
+        }
+    }
+    let wanted = InitOptions { replicas: args.replicas, base, components_bytes_max: None, monitors };
+    make(&options, &wanted).await.map_err(|cause| refused(cause, error))
+}
+
+fn refused(cause: ClusterError, error: &'static str) -> Fault {
+    let help = match &cause {
+        ClusterError::SyncInterval { .. } => {
+            Some("set `sync_interval: always` in the `jetstream` block of each server")
+        }
+        _ => None,
+    };
+    let fault = Fault::new("cluster", error, cause);
+    match help {
+        Some(help) => fault.help(help),
+        None => fault,
+    }
+}
+
+fn setting(setting: SyncSetting) -> String {
+    match setting {
+        SyncSetting::Always => "always".to_owned(),
+        SyncSetting::Every(time) => humantime::format_duration(time).to_string(),
+    }
+}
+
+fn finish(membership: &Membership, report: &InitReport, output: Output) -> Result<u8, Fault> {
+    let ready = Ready {
+        cluster: membership.name.to_string(),
+        made: match report.made {
+            Made::New => "new",
+            Made::There => "there",
+        },
+        replicas: report.record.replicas,
+        revision: report.record.base_revision().0,
+        key: membership.key.clone(),
+        servers: report
+            .syncs
+            .iter()
+            .map(|sync| Server { name: sync.server.clone(), sync_interval: setting(sync.setting) })
+            .collect(),
+    };
+    output.data(&ready, |ready| {
+        let Ready { cluster, made, replicas, revision, key, .. } = ready;
+        format!("{cluster}: {made}, replicas {replicas}, revision {revision}, key {}", key.display())
+    })?;
+    output.talk("copy the key to each node; whoever has it can make tokens and read secrets");
+    let brokers: Vec<_> = membership.brokers.iter().map(|broker| broker.as_str()).collect();
+    let name = &membership.name;
+    let key = membership.key.display();
+    let serve =
+        format!("wasm-fn serve --cluster {} --cluster-name {name} --cluster-key {key}", brokers.join(","));
+    output.next(&[(serve, "start a node of it")]);
+    Ok(DONE)
+}
