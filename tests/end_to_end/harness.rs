@@ -5,6 +5,9 @@ pub(crate) mod admin;
 #[path = "../../crates/wasm-fn-queue/src/tests/server.rs"]
 pub(crate) mod broker;
 pub(crate) mod client;
+#[expect(dead_code, reason = "the tests of the crate use all of it")]
+#[path = "../../crates/wasm-fn-cluster/src/tests/server.rs"]
+pub(crate) mod cluster_broker;
 pub(crate) mod collector;
 pub(crate) mod command;
 pub(crate) mod connection;

@@ -16,6 +16,8 @@ mod capabilities;
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+mod clustered;
+#[cfg(test)]
 mod cohorts;
 #[cfg(test)]
 mod colleagues;

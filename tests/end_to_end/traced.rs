@@ -1,11 +1,6 @@
 //! Traces, logs and the access log, as a collector and people get them.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fs, process::Command, time::Duration};
 
 use http::StatusCode;
 use rustix::process::Signal;
@@ -455,7 +450,7 @@ async fn collector_of_others_takes_the_telemetry() {
         let sent = items(&node, "traces", "sent").await;
         let lost = async {
             while items(&node, "traces", "dropped").await + items(&node, "traces", "failed").await == 0 {
-                let began = Instant::now();
+                let began = tokio::time::Instant::now();
                 node.http.get("/hello").await.ok();
                 assert!(began.elapsed() < BATCH_MAX, "a request waited for the collector");
             }

@@ -58,7 +58,8 @@ impl Registry {
         Some(Self { authorities: Some(authority.pem().into()), ..started })
     }
 
-    /// Starts one that listens at `address`. `more` goes on with the configuration, whose last part is `http`.
+    /// Starts one that listens at `address`. `more` goes on with the configuration, whose last part is
+    /// `http`.
     async fn start(test: &str, address: &str, more: impl FnOnce(&Folder) -> String) -> Option<Self> {
         if !starts(Command::new("docker-registry").arg("--version"), "docker-registry", test) {
             return None;

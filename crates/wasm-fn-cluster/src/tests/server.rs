@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::PATIENCE;
 
 /// What a broker of a cluster has to have.
-pub(crate) const SAFE: &str = "jetstream { store_dir: STORE, sync_interval: always }";
+pub(crate) const SAFE: &str = "http: \"127.0.0.1:-1\"\njetstream { store_dir: STORE, sync_interval: always }";
 
 /// One server with a directory for what it keeps.
 pub(crate) struct Server {

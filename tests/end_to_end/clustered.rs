@@ -1,0 +1,343 @@
+//! Clusters: several real nodes on a real broker, with one state, one split and one rollout.
+
+mod surviving;
+
+use http::{Method, StatusCode};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Folder, Node, Process, cluster_broker::Server, command, guests, patiently, serve, wasm_fn,
+};
+
+/// How long nodes may be without news, and how long leases last.
+const LEASE: &str = "2s";
+
+/// A cluster whose nodes know each other by the same key.
+struct Cluster {
+    brokers: Vec<Server>,
+    /// Has the key.
+    folder: Folder,
+}
+
+impl Cluster {
+    /// A cluster on three servers; `None` if there is no program for it.
+    async fn on_three(test: &str) -> Option<Self> {
+        Some(Self::make(Server::three(test)?, "3").await)
+    }
+
+    /// A cluster on one server.
+    async fn on_one(test: &str) -> Option<Self> {
+        Some(Self::make(vec![Server::start(test)?], "1").await)
+    }
+
+    async fn make(brokers: Vec<Server>, replicas: &str) -> Self {
+        let cluster = Self { brokers, folder: Folder::new() };
+        let monitors: Vec<_> = cluster.brokers.iter().map(Server::monitor).collect();
+        let init = ["cluster", "init", "--replicas", replicas, "--monitor", &monitors.join(",")];
+        // The servers of a broker find each other first.
+        patiently("a broker that is ready", async {
+            while cluster.try_command(&init).await.code != Some(0) {}
+        })
+        .await;
+        cluster
+    }
+
+    fn urls(&self) -> String {
+        self.brokers.iter().map(Server::url).collect::<Vec<_>>().join(",")
+    }
+
+    /// `wasm-fn` with `args`, told where the cluster is.
+    async fn try_command(&self, args: &[&str]) -> command::Done {
+        let mut command = wasm_fn();
+        command.args(args).args(["--cluster", &self.urls(), "--cluster-key", "cluster.key"]);
+        command::run(command.current_dir(self.folder.path())).await
+    }
+
+    fn args(&self, name: &str) -> Vec<String> {
+        let key = self.folder.path().join("cluster.key").display().to_string();
+        let args =
+            ["--cluster", &self.urls(), "--cluster-key", &key, "--node-name", name, "--cluster-lease", LEASE];
+        args.map(str::to_owned).to_vec()
+    }
+
+    async fn node(&self, name: &str) -> Node {
+        self.node_on(Folder::new(), name).await
+    }
+
+    async fn node_on(&self, folder: Folder, name: &str) -> Node {
+        let args = self.args(name);
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        Node::start_on(folder, &args).await
+    }
+
+    /// Nodes that know of each other.
+    async fn nodes<const COUNT: usize>(&self) -> [Node; COUNT] {
+        let mut nodes = Vec::new();
+        for name in ["a", "b", "c"].iter().take(COUNT) {
+            nodes.push(self.node(name).await);
+        }
+        for node in &nodes {
+            node.in_cluster("nodes that know each other", |view| {
+                let ready = |node: &&Value| node["ready"] == true;
+                view["nodes"].as_array().unwrap().iter().filter(ready).count() == COUNT
+            })
+            .await;
+        }
+        nodes.try_into().map_err(|_| "as many as asked for").unwrap()
+    }
+}
+
+impl Node {
+    /// Waits until the cluster is to this node as `holds` says.
+    async fn in_cluster(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        patiently(what, async {
+            loop {
+                let view = self.api_ok(Method::GET, "/v1/cluster", None).await;
+                if holds(&view) {
+                    return view;
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+    }
+
+    /// Waits until this node has published what `other` has.
+    async fn has_state_of(&self, other: &Self) {
+        let revision = other.revision().await;
+        patiently("the same state", async { while self.revision().await < revision {} }).await;
+    }
+
+    /// How often the canary answers one of `count` requests, all of which are answered well.
+    async fn canaries(&self, count: usize) -> usize {
+        let mut canaries = 0;
+        for _ in 0..count {
+            let answer = self.http.get("/hello").await;
+            assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+            canaries += usize::from(answer.header("wasm-fn-version") == "v2");
+        }
+        canaries
+    }
+}
+
+/// A rollout whose steps take longer than a test.
+fn held() -> Value {
+    json!({ "step_min_ms": 3_600_000 })
+}
+
+fn half() -> Value {
+    json!({ "name": "canary", "steps": ["50%"] })
+}
+
+#[tokio::test]
+async fn nodes_have_one_state_one_split_and_one_abort() {
+    let Some(cluster) = Cluster::on_three("nodes_have_one_state_one_split_and_one_abort").await else {
+        return;
+    };
+    let [a, b, c] = cluster.nodes().await;
+    a.deploy_with("hello", "hello-v1", json!({})).await;
+    b.has_state_of(&a).await;
+    b.roll_out("hello-v2", json!({}), half(), held()).await;
+    for node in [&a, &c] {
+        node.has_state_of(&b).await;
+    }
+    for node in [&a, &b, &c] {
+        let canaries = node.canaries(40).await;
+        assert!((5..=35).contains(&canaries), "{canaries} of 40 at a share of 50%");
+    }
+    c.cli_ok(&["abort", "hello"]).await;
+    for node in [&a, &b, &c] {
+        node.has_state_of(&c).await;
+        assert_eq!(node.canaries(20).await, 0, "no request begins on a version that was taken back");
+    }
+    // What one node gives out, all accept.
+    let token = a.cli_json(&["tokens", "create", "bob", "--role", "viewer"]).await;
+    b.has_state_of(&a).await;
+    let shown = b.api_as(token["secret"].as_str(), Method::GET, "/v1/functions", None).await;
+    assert_eq!(shown.status, StatusCode::OK, "{}", shown.text());
+    let heads: Vec<_> = [a.cli_json(&["audit", "head"]).await, b.cli_json(&["audit", "head"]).await].into();
+    assert_eq!(heads[0], heads[1], "one chain of hashes");
+    let view = c.api_ok(Method::GET, "/v1/cluster", None).await;
+    let servers = view["servers"].as_array().unwrap();
+    assert_eq!(servers.iter().filter(|server| server["leader"] == true).count(), 1, "{view}");
+    let status = c.cli_ok(&["cluster", "status"]).await;
+    assert!(["a", "b", "c"].iter().all(|name| status.contains(name)), "{status}");
+}
+
+#[tokio::test]
+async fn canary_that_fails_is_taken_back_on_every_node_and_no_user_notices() {
+    let test = "canary_that_fails_is_taken_back_on_every_node_and_no_user_notices";
+    let Some(cluster) = Cluster::on_one(test).await else { return };
+    let [a, b] = cluster.nodes().await;
+    a.deploy_with("hello", "hello-v1", json!({})).await;
+    b.has_state_of(&a).await;
+    a.roll_out("broken", json!({}), half(), held()).await;
+    b.has_state_of(&a).await;
+    patiently("the end of the rollout on both nodes", async {
+        loop {
+            // The shield answers for the canary.
+            a.canaries(1).await;
+            b.canaries(1).await;
+            let (first, second) = (a.live("hello").await, b.live("hello").await);
+            if first["rollout"].is_null() && second["rollout"].is_null() {
+                assert_eq!(first["last_rollout"]["outcome"], "aborted", "{first}");
+                assert_eq!(first["last_rollout"], second["last_rollout"]);
+                let nodes = first["last_rollout"]["evidence"]["nodes"].as_array().unwrap();
+                assert!(!nodes.is_empty(), "{first}");
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn node_without_its_broker_serves_stable_and_refuses_changes() {
+    let test = "node_without_its_broker_serves_stable_and_refuses_changes";
+    let Some(mut cluster) = Cluster::on_one(test).await else { return };
+    let [a, b] = cluster.nodes().await;
+    a.deploy_with("hello", "hello-v1", json!({})).await;
+    a.roll_out("hello-v2", json!({}), half(), held()).await;
+    b.has_state_of(&a).await;
+    assert!(b.canaries(40).await > 0);
+    cluster.brokers[0].kill();
+    for node in [&a, &b] {
+        node.in_cluster("a node that knows that it is out of touch", |view| view["in_touch"] == false).await;
+        assert_eq!(node.canaries(40).await, 0, "the canary may have been taken back");
+    }
+    b.cli(&["abort", "hello"]).await.refused(&["out of touch with its cluster since", "ask another node"]);
+    // It starts without a broker, too.
+    let folder = a.kill().await;
+    let a = cluster.node_on(folder, "a").await;
+    assert_eq!(a.canaries(20).await, 0);
+    cluster.brokers[0].start_again();
+    for node in [&a, &b] {
+        node.in_cluster("a node in touch", |view| view["in_touch"] == true).await;
+    }
+    assert!(b.canaries(40).await > 0, "it knows now that it was not");
+    b.cli_ok(&["abort", "hello"]).await;
+    a.has_state_of(&b).await;
+    assert_eq!(a.canaries(20).await, 0);
+}
+
+#[tokio::test]
+async fn another_node_decides_when_the_one_that_did_is_stopped() {
+    let test = "another_node_decides_when_the_one_that_did_is_stopped";
+    let Some(cluster) = Cluster::on_one(test).await else { return };
+    let [a, b] = cluster.nodes().await;
+    a.deploy_with("hello", "hello-v1", json!({})).await;
+    a.roll_out("hello-v2", json!({}), half(), held()).await;
+    b.has_state_of(&a).await;
+    let decides = |view: &Value, name: &str| {
+        let nodes = view["nodes"].as_array().unwrap();
+        let node = nodes.iter().find(|node| node["name"] == name);
+        node.is_some_and(|node| node["leads"] == json!(["hello/live"]))
+    };
+    let view = b.in_cluster("a node that decides", |view| decides(view, "a") || decides(view, "b")).await;
+    let (stopped, other, name) = if decides(&view, "a") { (a, b, "b") } else { (b, a, "a") };
+    stopped.process().signal(Signal::STOP);
+    other.in_cluster("the other node decides", |view| decides(view, name)).await;
+    other.cli_ok(&["abort", "hello"]).await;
+    stopped.process().signal(Signal::CONT);
+    stopped.has_state_of(&other).await;
+    assert_eq!(stopped.canaries(20).await, 0);
+}
+
+#[tokio::test]
+async fn state_of_a_node_goes_into_a_cluster_and_out_again() {
+    let test = "state_of_a_node_goes_into_a_cluster_and_out_again";
+    let Some(broker) = Server::start(test) else { return };
+    let mut alone = Node::start().await;
+    alone.deploy_with("hello", "hello-v1", json!({})).await;
+    let token = alone.cli_json(&["tokens", "create", "bob", "--role", "viewer"]).await;
+    let head = alone.cli_json(&["audit", "head"]).await;
+    alone.terminate();
+    alone.ended().await;
+    let cluster = Cluster { brokers: vec![broker], folder: alone.folder().clone() };
+    let monitor = cluster.brokers[0].monitor();
+    let import = ["cluster", "import", "--from", "data", "--replicas", "1", "--monitor", &monitor];
+    cluster.try_command(&import).await.ok();
+    let node = cluster.node("a").await;
+    assert_eq!(node.cli_json(&["audit", "head"]).await, head, "the journal goes on");
+    patiently("the version of before", async {
+        while node.http.get("/hello").await.header("wasm-fn-version") != "v1" {}
+    })
+    .await;
+    let shown = node.api_as(token["secret"].as_str(), Method::GET, "/v1/functions", None).await;
+    assert_eq!(shown.status, StatusCode::OK);
+    node.roll_out("hello-v2", json!({}), json!({ "name": "all-at-once" }), json!({})).await;
+    let head = node.cli_json(&["audit", "head"]).await;
+    cluster.try_command(&["cluster", "export", "--to", "out"]).await.ok();
+    let out = Folder::new();
+    std::fs::rename(cluster.folder.path().join("out"), out.data()).unwrap();
+    let alone = Node::start_on(out, &[]).await;
+    assert_eq!(alone.cli_json(&["audit", "head"]).await, head);
+    patiently("the version that came last", async {
+        while alone.http.get("/hello").await.header("wasm-fn-version") != "v2" {}
+    })
+    .await;
+}
+
+/// How `wasm-fn serve` with `args` on `folder` refuses to start.
+async fn not_started(folder: &Folder, args: &[String]) -> String {
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let mut process = Process::spawn(&mut serve(folder, &args));
+    assert_eq!(process.ended().await.code(), Some(1), "{}", process.log());
+    process.log()
+}
+
+#[tokio::test]
+async fn node_that_does_not_belong_is_refused_by_name() {
+    let Some(cluster) = Cluster::on_one("node_that_does_not_belong_is_refused_by_name").await else { return };
+    let [a] = cluster.nodes().await;
+    // Another node of the same name.
+    let said = not_started(&Folder::new(), &cluster.args("a")).await;
+    assert!(said.contains("another node") && said.contains('a'), "{said}");
+    // A directory with the state of a node that was alone.
+    let mut alone = Node::start().await;
+    alone.deploy_with("hello", "hello-v1", json!({})).await;
+    alone.terminate();
+    alone.ended().await;
+    let said = not_started(alone.folder(), &cluster.args("b")).await;
+    assert!(said.contains("differs from the key of the cluster"), "{said}");
+    // No key.
+    let mut args = cluster.args("b");
+    args[3] = "missing.key".to_owned();
+    let said = not_started(&Folder::new(), &args).await;
+    assert!(
+        said.contains("missing.key is not there, expected the file that `wasm-fn cluster init`"),
+        "{said}"
+    );
+    // A cluster that nobody has made.
+    let args = [cluster.args("b"), vec!["--cluster-name".to_owned(), "other".to_owned()]].concat();
+    let said = not_started(&Folder::new(), &args).await;
+    assert!(said.contains("other"), "{said}");
+    // A function that would keep something for itself on each node.
+    let component = a.upload(guests::bytes("counter")).await;
+    let body =
+        json!({ "component": component, "config": { "buckets": { "visits": {} } }, "allow_new": true });
+    let refused = a.api(Method::POST, "/v1/functions/counter/deployments", Some(&body)).await;
+    assert!(refused.text().contains("buckets-not-shared"), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn node_that_is_drained_finishes_and_ends() {
+    let Some(cluster) = Cluster::on_one("node_that_is_drained_finishes_and_ends").await else { return };
+    let [a, mut b] = cluster.nodes().await;
+    let done = a.cli_ok(&["cluster", "drain", "b"]).await;
+    assert!(done.contains("b finishes its requests and ends"), "{done}");
+    assert!(b.ended().await.success());
+    a.cli(&["cluster", "drain", "nobody"]).await.refused(&["no node nobody", "wasm-fn cluster status"]);
+    let mut doctor = wasm_fn();
+    doctor.arg("doctor").args(cluster.args("c")).args(["-o", "json"]).current_dir(cluster.folder.path());
+    let found = command::run(&mut doctor).await;
+    let found: Value = serde_json::from_str(&found.stdout).unwrap();
+    let finding = |name: &str| {
+        let findings = found["findings"].as_array().unwrap();
+        findings.iter().find(|finding| finding["name"] == name).unwrap()["status"].clone()
+    };
+    assert_eq!((finding("cluster-key"), finding("broker")), (json!("ok"), json!("warning")), "{found}");
+    let alone = Node::start().await;
+    alone.cli(&["cluster", "status"]).await.refused(&["the node is alone"]);
+}
