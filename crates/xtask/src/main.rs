@@ -46,8 +46,19 @@ enum Chore {
     },
     /// Build the binary with a profile of the load bench, and print its path
     Pgo,
+    /// Run a cluster on this machine, to try
+    Cluster {
+        #[command(subcommand)]
+        command: Cluster,
+    },
     /// Run all steps of continuous integration until one fails
     Ci,
+}
+
+#[derive(Subcommand)]
+enum Cluster {
+    /// Build the binary, and run three nats-servers and three nodes in target/cluster until Ctrl-C
+    Up,
 }
 
 fn main() -> ExitCode {
@@ -72,6 +83,7 @@ fn run(chore: Chore) -> anyhow::Result<()> {
         Chore::Bench(bench) => xtask::bench::run(&root, &bench),
         Chore::Instructions { update } => xtask::instructions::run(&root, update),
         Chore::Pgo => xtask::pgo::run(&root),
+        Chore::Cluster { command: Cluster::Up } => xtask::cluster::up(&root),
         Chore::Ci => xtask::ci::run(&root),
     }
 }
