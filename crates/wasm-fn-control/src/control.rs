@@ -385,6 +385,7 @@ impl<H: Host, S: Store> Control<H, S> {
         }
         .sealed();
         let built = self.build(writer, &before, entry)?;
+        self.announce(&built.entry);
         self.store.commit(documents::commit(&built.entry, &built.after)).await?;
         Ok(self.publish(writer, &before, built).await)
     }

@@ -191,6 +191,19 @@ impl<H: Host, S: Store> Control<H, S> {
         self.peers.as_ref().is_none_or(|peers| peers.has(&lease(key)))
     }
 
+    /// Has all nodes send no more requests to a canary that `entry` takes back, before that is committed: a
+    /// broker that has lost its leader takes seconds for it.
+    pub(super) fn announce(&self, entry: &Entry) {
+        let Some(change) = changed_by(entry).filter(|change| change.action.ends_canary()) else { return };
+        // A node that is out of touch is refused the change.
+        if self.peers.as_ref().is_some_and(|peers| peers.is_in_touch())
+            && let Some(stage) = change.action.stage()
+            && let Some(analysis) = self.analysis(&(change.function.clone(), stage.clone()))
+        {
+            analysis.withhold();
+        }
+    }
+
     /// Asks for the leases of the rollouts under way.
     pub(super) fn contend(&self) {
         if let Some(peers) = &self.peers {

@@ -94,10 +94,6 @@ impl<H: Host, S: Store> Control<H, S> {
             Look::Until(at) => Ok(Some(at)),
             Look::Idle => Ok(None),
             Look::Do(decision, reason) => {
-                if self.peers.is_some() && matches!(decision, Decision::Abort(_) | Decision::Rollback(_)) {
-                    // The other nodes hear of it before it is committed.
-                    analysis.withhold();
-                }
                 self.enact(key, rollout.clone(), decision, reason).await?;
                 // The change is notified, and then the rollout is checked again.
                 Ok(None)
