@@ -12,17 +12,13 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
+
+use crate::looking;
 
 /// What part of a lease is left unused, for clocks that run at different speeds.
 const MARGIN_DIVISOR: u32 = 10;
-
-/// How often it is looked at the clock.
-const TICK: Duration = Duration::from_millis(50);
 
 /// Whether the node is in touch with its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,16 +92,8 @@ impl Contact {
         let (sender, _) = watch::channel(ContactState::Out { since_ms: unix_ms(Duration::ZERO), reason });
         let contact = Self { shared: Arc::new(Shared { lease, state: Mutex::new(kept), sender }) };
         let looking = contact.clone();
-        tokio::spawn(async move {
-            let mut ticks = interval(TICK);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    _ = ticks.tick() => {}
-                }
-                looking.look();
-            }
+        looking::until(stop, move || {
+            looking.look();
         });
         contact
     }

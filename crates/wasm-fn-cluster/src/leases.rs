@@ -16,17 +16,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
+
+use crate::looking;
 
 pub(crate) use self::keeper::Keeper;
 pub use self::table::LEASES_MAX;
-
-/// How often it is looked whether leases have ended.
-const TICK: Duration = Duration::from_millis(50);
 
 /// The leases that a node has, and which it would take.
 #[derive(Clone)]
@@ -96,16 +92,8 @@ impl Leases {
         };
         let leases = Self { shared: Arc::new(shared) };
         let looking = leases.clone();
-        tokio::spawn(async move {
-            let mut ticks = interval(TICK);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            loop {
-                tokio::select! {
-                    () = stop.cancelled() => break,
-                    _ = ticks.tick() => {}
-                }
-                looking.look();
-            }
+        looking::until(stop, move || {
+            looking.look();
         });
         leases
     }

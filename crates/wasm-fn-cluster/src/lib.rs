@@ -19,6 +19,7 @@ mod health;
 mod leases;
 mod link;
 mod log;
+mod looking;
 mod messages;
 mod names;
 mod setup;
