@@ -14,6 +14,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     os::unix::fs::DirBuilderExt as _,
+    panic,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
@@ -137,17 +138,28 @@ pub(super) fn unusable(path: &Path, error: io::Error) -> StoreError {
     }
 }
 
+/// The database at `path`, which may be new. Every page of it has the checksum that it was written with.
+fn verified(path: &Path) -> Result<Database, DatabaseError> {
+    let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+    if database.check_integrity()? {
+        return Ok(database);
+    }
+    Err(StorageError::Corrupted("its pages are not what was written".to_owned()).into())
+}
+
 impl Inner {
     fn open(data_dir: &Path) -> Result<Self, StoreError> {
         // Environment variables in configurations may hold secrets.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(data_dir);
         made.map_err(|error| unusable(data_dir, error))?;
         let path = data_dir.join(EmbeddedStore::FILE);
-        let opened = Database::builder().set_cache_size(CACHE_BYTES).create(&path);
+        let damaged = |reason: &str| StoreError::Database { path: path.clone(), reason: reason.to_owned() };
+        // redb panics on some pages that are not what it wrote.
+        let opened = panic::catch_unwind(|| verified(&path)).map_err(|_| damaged("it is damaged"))?;
         let database = opened.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(data_dir.to_owned()),
             DatabaseError::Storage(StorageError::Io(error)) => unusable(data_dir, error),
-            error => StoreError::Database { path: path.clone(), reason: error.to_string() },
+            error => damaged(&error.to_string()),
         })?;
         let inner = Inner { path, database };
         inner.prepare()?;
@@ -165,6 +177,9 @@ impl Inner {
     fn write(&self) -> Result<WriteTransaction, StoreError> {
         let mut transaction = self.database.begin_write().map_err(|error| self.failed(error))?;
         transaction.set_durability(Durability::Immediate).map_err(|error| self.failed(error))?;
+        // With one phase, redb takes damage in the last commit for a write that a crash cut short, and goes
+        // back to the commit before: a change that was acknowledged would be gone, and nobody would know.
+        transaction.set_two_phase_commit(true);
         Ok(transaction)
     }
 

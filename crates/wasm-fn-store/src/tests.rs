@@ -261,6 +261,38 @@ async fn file_torn_short_is_an_error_and_no_panic() {
     assert!(matches!(EmbeddedStore::open(folder.path()), Err(StoreError::Database { .. })));
 }
 
+/// A byte that is not what it was, wherever it is: the file is refused, or holds what it held. It is never at
+/// an earlier revision.
+#[tokio::test]
+async fn flipped_byte_is_found_or_changes_nothing() {
+    let [folder, crashed, flipped] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let store = EmbeddedStore::open(folder.path()).unwrap();
+    let expected = fill(&store, &["a", "b", "a", "c"]).await;
+    let (file, copy) = (folder.path().join("state.redb"), crashed.path().join("state.redb"));
+    fs::copy(&file, &copy).unwrap();
+    drop(store);
+    let range = || JournalRange { function: None, before: None, limit: 9 };
+    let journal = EmbeddedStore::open(folder.path()).unwrap().journal(range()).await.unwrap();
+    for (what, path) in [("closed", file), ("crashed", copy)] {
+        let bytes = fs::read(path).unwrap();
+        let used: Vec<_> = (0..bytes.len()).filter(|&at| bytes[at] != 0).collect();
+        let mut found = 0;
+        for (number, at) in used.iter().copied().enumerate().step_by(used.len() / 120 + 1) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (number % 8);
+            fs::write(flipped.path().join("state.redb"), damaged).unwrap();
+            let Ok(store) = EmbeddedStore::open(flipped.path()) else {
+                found += 1;
+                continue;
+            };
+            assert_eq!(store.load().await.unwrap(), expected, "{what}: bit of byte {at}");
+            assert_eq!(store.journal(range()).await.unwrap(), journal, "{what}: bit of byte {at}");
+        }
+        println!("{what}: {found} of about 120 flipped bytes are refused");
+        assert!(found > 0, "{what}: nothing was refused");
+    }
+}
+
 #[tokio::test]
 async fn directory_in_use_says_so() {
     let folder = tempfile::tempdir().unwrap();
