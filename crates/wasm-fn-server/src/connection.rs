@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod drive;
 mod handshake;
+pub(crate) mod peers;
 pub(crate) mod poll_average;
 mod refusal;
 pub(crate) mod registry;

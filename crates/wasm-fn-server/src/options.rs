@@ -15,6 +15,9 @@ use crate::receiver::EventReceiver;
 pub struct ServerOptions {
     /// Connections open at once; more wait in the kernel's backlog. 10,000.
     pub connections_max: usize,
+    /// Connections that one address may have open at once, or one /64 network of IPv6; others are closed at
+    /// once. Addresses of [`trusted_proxies`](Self::trusted_proxies) may have any number. 2,500.
+    pub connections_per_address: usize,
     /// Header fields of one request. 100; HTTP/1 parses more than that on the heap.
     pub headers_max: usize,
     /// Bytes of one request's head; at least 8,192. Also limits the buffer for a response. 65,536.

@@ -11,6 +11,7 @@ use crate::{
     connection::{
         accept::Acceptor,
         drive::{self, StreamExecutor},
+        peers::PeerConnections,
         registry::Connections,
         state::Order,
     },
@@ -63,11 +64,13 @@ pub fn serve<V: Invoke>(
     };
     let protocols = drive::protocols(&options, StreamExecutor(handle.tasks.clone()));
     let room = Semaphore::new(options.connections_max.min(Semaphore::MAX_PERMITS));
+    let peers = PeerConnections::new(options.connections_per_address);
     let plane = Plane::new(tables, options, access);
     let acceptor = Acceptor {
         port: handle.local_addr.port(),
         protocols: Arc::new(protocols),
         room: Arc::new(room),
+        peers: Arc::new(peers),
         plane,
         connections: Arc::clone(&handle.connections),
         tasks: handle.tasks.clone(),

@@ -79,6 +79,7 @@ fn serve(runtime: &tokio::runtime::Runtime) -> SocketAddr {
             proxy_protocol: false,
             preview_domain: None,
             connections_max: 1000,
+            connections_per_address: 1000,
             headers_max: 100,
             head_bytes_max: 65_536,
             body_bytes_max: 1 << 20,

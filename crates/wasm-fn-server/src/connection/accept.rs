@@ -12,10 +12,12 @@ use wasm_fn_core::Scheme;
 
 use super::{
     drive::{self, StreamExecutor},
+    peers::PeerConnections,
     registry::Connections,
 };
 use crate::{
     client::Peer,
+    clock,
     invoke::Invoke,
     session::{Plane, Session},
 };
@@ -33,6 +35,8 @@ pub(crate) struct Acceptor<V> {
     pub(crate) tasks: TaskTracker,
     /// A permit for each connection that may still be opened.
     pub(crate) room: Arc<Semaphore>,
+    /// Who has the open ones.
+    pub(crate) peers: Arc<PeerConnections>,
     /// Stops accepting after the backlog is empty.
     pub(crate) drain: CancellationToken,
     /// Stops accepting at once; another process takes the backlog.
@@ -108,21 +112,28 @@ impl<V: Invoke> Acceptor<V> {
         Arc::clone(&self.room).acquire_owned().await.expect("the semaphore is never closed")
     }
 
+    /// Spawns the task of a connection, or closes it if its address has as many as it may have.
     fn open(&self, stream: TcpStream, peer: SocketAddr, room: OwnedSemaphorePermit) {
+        let peer = Peer::new(peer, &self.plane.options.trusted_proxies);
+        let place = if peer.is_trusted {
+            None
+        } else {
+            let Some(place) = self.peers.admit(peer.address.ip(), clock::now()) else { return };
+            Some(place)
+        };
         // A response is one write. Waiting to merge it with the next only delays it.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "connection keeps its delay");
         }
         let open = self.connections.open();
         let plane = Arc::clone(&self.plane);
-        let peer = Peer::new(peer, &plane.options.trusted_proxies);
         let connection = Arc::clone(open.connection());
         let (scheme, port, delivery) = (Scheme::Http, self.port, None);
         let session = Session { plane, connection, peer, scheme, port, delivery };
         let protocols = Arc::clone(&self.protocols);
         self.tasks.spawn(async move {
             drive::run(stream, session, protocols).await;
-            drop((open, room));
+            drop((open, room, place));
         });
     }
 }

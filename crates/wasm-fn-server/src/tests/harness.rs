@@ -210,6 +210,7 @@ impl OverrideAccess for Sesame {
 pub(super) fn options() -> ServerOptions {
     ServerOptions {
         connections_max: 1000,
+        connections_per_address: 1000,
         headers_max: 100,
         head_bytes_max: 65_536,
         body_bytes_max: 1 << 20,

@@ -12,7 +12,10 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
-use tokio::sync::{Mutex, oneshot};
+use tokio::{
+    io::AsyncWriteExt as _,
+    sync::{Mutex, oneshot},
+};
 use wasm_fn_core::Outcome;
 
 use super::harness::{
@@ -248,6 +251,49 @@ async fn connections_over_the_limit_wait_their_turn() {
     let port = second.0.local_addr().unwrap().port();
     second.read_until(&port.to_string()).await;
     node.counts(Outcome::Success, 3).await;
+}
+
+#[tokio::test]
+async fn address_with_its_share_of_connections_gets_no_more() {
+    let bounded = ServerOptions { connections_per_address: 2, ..options() };
+    let hi = || Fake::new(|_| async { ok("hi") });
+    let node = Node::bounded(bounded.clone(), hi()).await;
+    let request = "GET /hello HTTP/1.1\r\nhost: a\r\n\r\n";
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut client = node.raw().await;
+        client.send(request).await;
+        client.read_until("hi").await;
+        held.push(client);
+    }
+    for _ in 0..20 {
+        assert_eq!(node.raw().await.read_to_end().await, "", "it is closed");
+    }
+    // Those that it has are served, and a place that is given back can be taken.
+    held[0].send(request).await;
+    held[0].read_until("hi").await;
+    held.pop();
+    let again = async {
+        loop {
+            let mut client = node.raw().await;
+            // One that is closed may be reset before it has sent anything.
+            let _ = client.0.write_all(b"GET /hello HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+            if client.read_to_end().await.ends_with("hi") {
+                return;
+            }
+        }
+    };
+    within(again).await;
+
+    let trusting = ServerOptions { trusted_proxies: vec!["127.0.0.1".parse().unwrap()], ..bounded };
+    let node = Node::bounded(trusting, hi()).await;
+    let mut proxied = Vec::new();
+    for _ in 0..20 {
+        let mut client = node.raw().await;
+        client.send(request).await;
+        client.read_until("hi").await;
+        proxied.push(client);
+    }
 }
 
 #[tokio::test]

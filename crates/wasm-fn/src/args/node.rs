@@ -36,6 +36,10 @@ pub(crate) struct Serve {
     /// Maximum number of open connections, 1 to 1000000; further connections wait [default: 10000]
     #[arg(long, env = "WASM_FN_CONNECTIONS_MAX", value_name = "N")]
     pub(crate) connections_max: Option<u32>,
+    /// Maximum number of open connections of one address, 1 to 1000000; further ones are closed, except those
+    /// of trusted proxies [default: a quarter of `--connections-max`]
+    #[arg(long, env = "WASM_FN_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    pub(crate) connections_per_address: Option<u32>,
     /// Maximum size of a request body, up to 1TiB [default: 10MiB]
     #[arg(long, env = "WASM_FN_BODY_MAX", value_name = "SIZE")]
     pub(crate) body_max: Option<ByteSize>,

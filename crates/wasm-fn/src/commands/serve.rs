@@ -17,6 +17,9 @@ use crate::{
 /// How long telemetry may take to be sent when the node has ended.
 const TELEMETRY_PATIENCE: Duration = Duration::from_secs(3);
 
+/// The part of all connections that one address may have, unless the configuration says otherwise.
+const PER_ADDRESS_DIVISOR: u32 = 4;
+
 pub(super) async fn run(args: args::Serve, telemetry: Telemetry) -> Result<u8, Fault> {
     let config = config::Serve::resolve(&args)?;
     let telemetry = with_access_log(telemetry, &config)?;
@@ -58,12 +61,16 @@ fn with_access_log(telemetry: Telemetry, config: &config::Serve) -> Result<Telem
 fn options(config: config::Serve, telemetry: Telemetry) -> Result<NodeOptions, Fault> {
     let asked =
         PlanOptions { instances_max: config.instances_max, memory_max_bytes: config.memory_max_bytes };
+    let connections_max = machine::connections_max(config.connections_max);
     Ok(NodeOptions {
         listen: config.listen,
         admin: config.admin,
         data_dir: config.data_dir,
         pool: machine::plan(asked)?,
-        connections_max: machine::connections_max(config.connections_max),
+        connections_max,
+        connections_per_address: config
+            .connections_per_address
+            .unwrap_or_else(|| connections_max.div_ceil(PER_ADDRESS_DIVISOR)),
         body_bytes_max: config.body_max_bytes,
         component_bytes_max: config.component_max_bytes,
         code_bytes_max: config.code_memory_bytes,

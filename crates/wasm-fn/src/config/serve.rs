@@ -34,6 +34,8 @@ pub(crate) struct Serve {
     pub(crate) memory_max_bytes: Option<u64>,
     /// Maximum number of open connections.
     pub(crate) connections_max: u32,
+    /// Maximum number of open connections of one address; if absent, a quarter of all.
+    pub(crate) connections_per_address: Option<u32>,
     /// Maximum size of a request body.
     pub(crate) body_max_bytes: u64,
     /// Maximum size of a component.
@@ -99,6 +101,7 @@ impl Default for Serve {
             instances_max: None,
             memory_max_bytes: None,
             connections_max: 10_000,
+            connections_per_address: None,
             body_max_bytes: 10 << 20,
             component_max_bytes: 256 << 20,
             code_memory_bytes: 1 << 30,
@@ -168,6 +171,7 @@ impl Serve {
             instances_max: args.instances_max.or(file.instances_max),
             memory_max_bytes: args.memory_max.map(|size| size.0).or(file.memory_max_bytes),
             connections_max: args.connections_max.or(file.connections_max).unwrap_or(default.connections_max),
+            connections_per_address: args.connections_per_address.or(file.connections_per_address),
             body_max_bytes: body_max.or(file.body_max_bytes).unwrap_or(default.body_max_bytes),
             component_max_bytes: component_max
                 .or(file.component_max_bytes)
@@ -228,8 +232,14 @@ impl Serve {
         if let Some(bytes) = self.memory_max_bytes.filter(|bytes| *bytes < 1 << 20) {
             return Err(format!("memory_max is {bytes} bytes, expected at least 1MiB"));
         }
-        if !(1..=1_000_000).contains(&self.connections_max) {
-            return Err(format!("connections_max is {}, expected 1 to 1000000", self.connections_max));
+        let connections = [
+            ("connections_max", Some(self.connections_max)),
+            ("connections_per_address", self.connections_per_address),
+        ];
+        for (key, found) in connections {
+            if let Some(found) = found.filter(|found| !(1..=1_000_000).contains(found)) {
+                return Err(format!("{key} is {found}, expected 1 to 1000000"));
+            }
         }
         if !(1_000..=10_000_000).contains(&self.metrics_series_max) {
             let found = self.metrics_series_max;

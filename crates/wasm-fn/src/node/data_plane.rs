@@ -17,6 +17,7 @@ const SCHEDULE_DELAY_MAX: Duration = Duration::from_secs(5);
 pub(super) fn server_options(options: &NodeOptions, encryption: &Encryption) -> ServerOptions {
     ServerOptions {
         connections_max: options.connections_max as usize,
+        connections_per_address: options.connections_per_address as usize,
         headers_max: 100,
         head_bytes_max: 64 << 10,
         body_bytes_max: options.body_bytes_max,

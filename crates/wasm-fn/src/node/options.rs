@@ -25,6 +25,8 @@ pub(crate) struct NodeOptions {
     pub(crate) pool: PoolPlan,
     /// Maximum number of open connections.
     pub(crate) connections_max: u32,
+    /// Maximum number of open connections of one address.
+    pub(crate) connections_per_address: u32,
     /// Maximum size of a request body, bytes.
     pub(crate) body_bytes_max: u64,
     /// Maximum size of a component, bytes.
@@ -91,6 +93,7 @@ impl NodeOptions {
             data_dir,
             pool,
             connections_max: 1000,
+            connections_per_address: 1000,
             body_bytes_max: 10 << 20,
             component_bytes_max: 256 << 20,
             code_bytes_max: 1 << 30,

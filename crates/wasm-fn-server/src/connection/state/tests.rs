@@ -16,6 +16,7 @@ const GRACE: Duration = Duration::from_secs(1);
 fn connection() -> (Arc<ConnectionState>, Instant, ServerOptions) {
     let options = ServerOptions {
         connections_max: 1,
+        connections_per_address: 1,
         headers_max: 1,
         head_bytes_max: 8192,
         body_bytes_max: 1,

@@ -49,6 +49,14 @@ pub(super) fn serve() -> Vec<Key> {
             "Maximum number of open connections; further connections wait",
         ),
         key(
+            "connections_per_address",
+            "a quarter of `connections_max`",
+            "200",
+            &["0"],
+            "Maximum number of open connections of one address, or of one /64 network of IPv6; further ones are \
+             closed. Trusted proxies may have any number",
+        ),
+        key(
             "body_max",
             size(usual.body_max_bytes),
             "\"1MiB\"",
