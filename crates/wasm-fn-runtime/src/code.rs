@@ -3,6 +3,7 @@
 pub(crate) mod artifacts;
 pub(crate) mod cache;
 mod compiler;
+mod effort;
 pub(crate) mod engine;
 mod functions;
 pub(crate) mod handler;

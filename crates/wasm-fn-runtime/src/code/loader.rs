@@ -15,6 +15,7 @@ use wasmtime::{
 
 use super::{
     artifacts::{Artifact, Artifacts, Compiled, NativeCode},
+    effort::{self, EffortError},
     engine::{Calls, Engines},
     functions::CompiledFunctions,
     handler::Handler,
@@ -257,6 +258,10 @@ fn read(
     let is_large = bytes.len() as u64 >= LARGE_BYTES;
     let bytes = kind::into_component(&recognised, bytes)?;
     size::check(&bytes).map_err(|reason| PrepareError::Invalid { reason })?;
+    effort::check(&bytes).map_err(|error| match error {
+        EffortError::Malformed(reason) => PrepareError::Invalid { reason },
+        EffortError::Exceeded(reason) => PrepareError::TooCostly { reason },
+    })?;
     Ok(ComponentSource { digest, kind, functions, concurrent, is_large, bytes, fused: None })
 }
 

@@ -55,6 +55,12 @@ pub enum PrepareError {
         /// The message of the compiler.
         reason: String,
     },
+    /// Compiling it would take too much.
+    #[error("component takes too much to compile: {reason}")]
+    TooCostly {
+        /// What is over a limit, and the limit.
+        reason: String,
+    },
     /// Its imports are not those of the node.
     #[error("component does not fit this node: {reason}")]
     Link {

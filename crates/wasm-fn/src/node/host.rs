@@ -289,6 +289,9 @@ fn rejection(error: &PrepareError) -> Rejection {
         PrepareError::Unsupported { .. } => {
             ("component-invalid", Some("build it without the feature or the size that is named"))
         }
+        PrepareError::TooCostly { .. } => {
+            ("compile-limit", Some("split the function or the component that is named into smaller ones"))
+        }
         PrepareError::Link { .. } => (
             "imports-not-offered",
             Some("build it with released WIT 0.2.x or 0.3.0, without functions that are marked as unstable"),

@@ -15,6 +15,7 @@ use crate::{
 };
 
 mod bodiless;
+mod bombs;
 mod commands;
 mod computing;
 mod egress;

@@ -374,6 +374,13 @@ pub(in crate::explain) const ADMIN: &[ErrorCode] = &[
         "build it again with current tools; `wasm-tools validate` says the same",
     ),
     code(
+        "compile-limit",
+        &[422],
+        "compiling the component would take the node too much time or memory; the detail says what is too large",
+        "split the function or the component that is named into smaller ones, or build it with optimisation",
+    )
+    .see("explanation/security.md"),
+    code(
         "no-handler",
         &[422],
         "the component exports no handler for requests, and is no command",
