@@ -24,6 +24,8 @@ mod colleagues;
 #[cfg(test)]
 mod compiling;
 #[cfg(test)]
+mod damaged;
+#[cfg(test)]
 mod documented;
 #[cfg(test)]
 mod draining;
@@ -42,6 +44,8 @@ mod federated;
 #[cfg(test)]
 mod first_hour;
 #[cfg(test)]
+mod flooding;
+#[cfg(test)]
 mod formats;
 #[cfg(test)]
 mod harness;
@@ -59,6 +63,8 @@ mod keeping_secrets;
 mod killing;
 #[cfg(test)]
 mod killing_events;
+#[cfg(test)]
+mod killing_rollouts;
 #[cfg(test)]
 mod logging_in;
 #[cfg(test)]
@@ -92,6 +98,8 @@ mod rolling_out;
 mod serving;
 #[cfg(test)]
 mod showing;
+#[cfg(test)]
+mod smuggling;
 #[cfg(test)]
 mod splitting;
 #[cfg(test)]
