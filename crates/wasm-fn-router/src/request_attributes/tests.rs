@@ -1,5 +1,7 @@
 //! Facts about `attributes`.
 
+mod fuzzing;
+
 use std::net::Ipv4Addr;
 
 use http::HeaderValue;
