@@ -30,7 +30,7 @@ pub(crate) fn trim<'p, 'a>(mut plan: Plan<'p, 'a>) -> Result<Plan<'p, 'a>, NotFu
 /// The functions of the merged module that are called from outside, directly or indirectly.
 fn reached(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<HashSet<u32>, NotFused> {
     let bodies = bodies(plan)?;
-    let mut reached = HashSet::new();
+    let (mut reached, mut called) = (HashSet::new(), HashSet::new());
     let mut ahead = roots(plan)?;
     while let Some(function) = ahead.pop() {
         if !reached.insert(function) {
@@ -45,13 +45,20 @@ fn reached(plan: &Plan<'_, '_>, dispatch: &Dispatch<'_>) -> Result<HashSet<u32>,
         for operator in body.get_operators_reader()? {
             match operator? {
                 Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
-                    ahead.push(plan.function(program, function_index)?);
+                    let function = plan.function(program, function_index)?;
+                    // A body may call one function millions of times.
+                    if !reached.contains(&function) {
+                        ahead.push(function);
+                    }
                 }
                 Operator::CallIndirect { type_index, table_index }
                 | Operator::ReturnCallIndirect { type_index, table_index } => {
                     let (table, ty) =
                         (plan.table(program, table_index)?, plan.type_index(program, type_index)?);
-                    ahead.extend(dispatch.found(table, ty));
+                    // So with calls through a table, each of which finds hundreds of functions.
+                    if called.insert((table, ty)) {
+                        ahead.extend(dispatch.found(table, ty));
+                    }
                 }
                 _ => {}
             }
