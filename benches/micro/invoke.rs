@@ -11,12 +11,14 @@ use std::{
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http_body_util::{BodyExt as _, Empty};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tikv_jemallocator::Jemalloc;
 use wasm_fn_core::{Digest, FunctionConfig, Scheme, StageName, VersionNo};
 use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{
-    BodyError, EgressOptions, Invocation, LogStage, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost,
+    BodyError, EgressOptions, Invocation, IsolationOptions, LogStage, Runtime, RuntimeOptions, Version,
+    VersionSpec, slot_cost,
 };
 use wasm_fn_secrets::SecretSet;
 
@@ -50,6 +52,7 @@ impl Node {
             code_bytes_max: 1 << 30,
             code_idle_after: Duration::from_secs(600),
             egress: EgressOptions::public(),
+            isolation: IsolationOptions::USUAL,
             buckets: None,
             log_sink: None,
         };
@@ -59,9 +62,7 @@ impl Node {
     async fn version(&self, guest: &str, reuse: u32) -> Arc<Version> {
         let prebuilt = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-examples/prebuilt");
         let bytes = std::fs::read(prebuilt.join(guest).with_extension("wasm")).expect("a prebuilt guest");
-        // It only has to be unique here.
-        let mut digest = Digest([0; 32]);
-        digest.0[..guest.len()].copy_from_slice(guest.as_bytes());
+        let digest = Digest(Sha256::digest(&bytes).into());
         let blob = self.dir.path().join("blobs").join(digest.to_string());
         std::fs::write(blob, bytes).expect("a blob");
         let mut config = FunctionConfig::default();

@@ -6,7 +6,7 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use wasm_fn_memory::{Image, Memories, MemoriesOptions, Stacks};
+use wasm_fn_memory::{Image, Memories, MemoriesOptions, MemoryReset, Stacks};
 use wasmtime::{LinearMemory, MemoryCreator as _, MemoryTypeBuilder, StackCreator as _};
 
 /// Pages of a small guest: a stack of 1 MiB, and one page of 64 KiB for its data.
@@ -24,6 +24,8 @@ fn memories() -> Arc<Memories> {
         slot_bytes: RESERVATION_BYTES,
         guard_bytes: GUARD_BYTES,
         keep_bytes: 4 << 20,
+        reset: MemoryReset::Counted,
+        audit_one_in: 0,
     };
     Memories::new(options).expect("four slots fit any machine")
 }

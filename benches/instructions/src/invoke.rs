@@ -9,10 +9,12 @@ use std::{
 use anyhow::Context as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
+use sha2::{Digest as _, Sha256};
 use wasm_fn_core::{Digest, FunctionConfig, Scheme, StageName, VersionNo};
 use wasm_fn_pool::PoolPlan;
 use wasm_fn_runtime::{
-    BodyError, EgressOptions, Invocation, LogStage, Runtime, RuntimeOptions, Version, VersionSpec, slot_cost,
+    BodyError, EgressOptions, Invocation, IsolationOptions, LogStage, Runtime, RuntimeOptions, Version,
+    VersionSpec, slot_cost,
 };
 use wasm_fn_secrets::SecretSet;
 
@@ -46,8 +48,8 @@ async fn version(cache: &Path) -> anyhow::Result<Arc<Version>> {
         .with_context(|| format!("{} cannot be made", components_dir.display()))?;
     let prebuilt = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-examples/prebuilt");
     let guest = prebuilt.join(GUEST).with_extension("wasm");
-    // It only has to be unique here.
-    let digest = Digest([0x11; 32]);
+    let bytes = std::fs::read(&guest).with_context(|| format!("{} cannot be read", guest.display()))?;
+    let digest = Digest(Sha256::digest(&bytes).into());
     std::fs::copy(&guest, components_dir.join(digest.to_string()))
         .with_context(|| format!("{} cannot be copied to {}", guest.display(), components_dir.display()))?;
     let node = Runtime::start(RuntimeOptions {
@@ -65,6 +67,7 @@ async fn version(cache: &Path) -> anyhow::Result<Arc<Version>> {
         code_bytes_max: MEMORY_MAX_BYTES,
         code_idle_after: Duration::from_secs(3600),
         egress: EgressOptions::public(),
+        isolation: IsolationOptions::USUAL,
         buckets: None,
         log_sink: None,
     })?;

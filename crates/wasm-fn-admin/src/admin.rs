@@ -16,7 +16,7 @@ use crate::{
     authorize::{Guard, authorize},
     handlers::{
         self, handler,
-        metrics::{NodeCertificates, TelemetrySource, series::SeriesBound},
+        metrics::{IsolationSource, NodeCertificates, TelemetrySource, series::SeriesBound},
     },
     overview::Overview,
     series::{self, Series},
@@ -53,6 +53,8 @@ pub struct AdminOptions {
     pub shown: Arc<dyn NodeCertificates>,
     /// What became of the node's telemetry.
     pub telemetry: Arc<dyn TelemetrySource>,
+    /// How guests are held apart, and what audits of that have found.
+    pub isolation: Arc<dyn IsolationSource>,
     /// The cluster that the node is in; `None` if it is alone.
     pub cluster: Option<Arc<dyn ClusterSource>>,
     /// Most series of versions in the metrics; versions beyond it are summed up.

@@ -36,7 +36,8 @@ pub use client_certificate::ClientIdentity;
 pub use cluster_source::ClusterSource;
 pub use federation::{BrowserLogin, CertificateRule, TokenIssuers, Untrusted, Vouching};
 pub use handlers::metrics::{
-    CertificateExpiry, NodeCertificates, TelemetryCount, TelemetrySource, TracedRequest,
+    CertificateExpiry, IsolationCounts, IsolationSource, NodeCertificates, TelemetryCount, TelemetrySource,
+    TracedRequest,
 };
 use problem::ApiError;
 pub use strategy::check_release;

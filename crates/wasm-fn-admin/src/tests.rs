@@ -113,6 +113,16 @@ impl TelemetrySource for Told {
     }
 }
 
+/// Guests that are held apart, as audits have found.
+#[derive(Debug)]
+struct Trusted;
+
+impl IsolationSource for Trusted {
+    fn counts(&self) -> IsolationCounts {
+        IsolationCounts { reset: "counted".to_owned(), compared: 5, scanned: 4, faults: 0 }
+    }
+}
+
 impl Api {
     async fn start() -> Self {
         Self::with_series_max(10_000).await
@@ -140,6 +150,7 @@ impl Api {
             certificates: Vec::new(),
             shown: Arc::new(Shown),
             telemetry: Arc::new(Told),
+            isolation: Arc::new(Trusted),
             cluster: None,
             series_max,
         };

@@ -1,15 +1,18 @@
 //! Fuses a component.
 
-use wasmparser::{ComponentAlias, ComponentOuterAliasKind, Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{
+    ComponentAlias, ComponentOuterAliasKind, KnownCustom, Name, Parser, Payload, Validator, WasmFeatures,
+};
 
 use crate::{
     NotFused, emit,
     plan::{Plan, reach},
     read::outer::{ComponentPart, OuterComponent},
+    trap::TableTrap,
 };
 
 /// Changes when the same component is fused differently, or other data is extracted from it.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// Deepest nested component that is fused.
 const DEPTH_MAX: u32 = 4;
@@ -23,6 +26,7 @@ pub fn fuse(component: &[u8]) -> Result<Vec<u8>, NotFused> {
     validate(component).map_err(|reason| NotFused::Invalid { reason })?;
     check_modules_stay_inside(component)?;
     let fused = fuse_within(component, 0)?;
+    check_names(component)?;
     validate(&fused).map_err(|reason| NotFused::Wrong { reason })?;
     Ok(fused)
 }
@@ -39,6 +43,23 @@ fn check_modules_stay_inside(component: &[u8]) -> Result<(), NotFused> {
         for alias in aliases {
             if let ComponentAlias::Outer { kind: ComponentOuterAliasKind::CoreModule, .. } = alias? {
                 return NotFused::shape("a module of an outer component", "modules of its own");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses components with a function that has the name of a trap of a table, at any depth: by that name, the
+/// functions that stand for these traps are recognised.
+fn check_names(component: &[u8]) -> Result<(), NotFused> {
+    for payload in Parser::new(0).parse_all(component) {
+        let Payload::CustomSection(section) = payload? else { continue };
+        let KnownCustom::Name(names) = section.as_known() else { continue };
+        for names in names {
+            // A section that is not as it should be names nothing from there on.
+            let Ok(Name::Function(functions)) = names else { continue };
+            if functions.into_iter().flatten().any(|function| TableTrap::of(function.name).is_some()) {
+                return NotFused::shape("a function with the name of a table's trap", "another name");
             }
         }
     }

@@ -14,8 +14,9 @@ pub enum TableTrap {
 impl TableTrap {
     pub(crate) const ALL: [Self; 3] = [Self::OtherType, Self::Empty, Self::Outside];
 
-    /// The trap that the function `name` stands for. It executes `unreachable`, since there is no table any
-    /// more that would trap.
+    /// The trap that the function `name` of a fused component stands for. It executes `unreachable`, since
+    /// there is no table any more that would trap. In other components a function may have any name; one in
+    /// which a function of the guest has such a name is not fused.
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|trap| trap.name() == name)
     }

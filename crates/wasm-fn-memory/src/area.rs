@@ -97,10 +97,11 @@ impl Area {
     }
 
     /// Keeps the kernel from joining small pages of `range` to huge ones, and from sharing pages with the
-    /// same bytes. So each page becomes the process's own in a fault of its own, and stays so.
+    /// same bytes. So each page becomes the process's own in a fault of its own, and stays so. A forked child
+    /// does not get the range at all.
     fn keep_pages(&self, range: &Range<usize>) -> io::Result<()> {
         let start = self.pointer(range);
-        for advice in [Advice::LinuxNoHugepage, Advice::LinuxUnmergeable] {
+        for advice in [Advice::LinuxNoHugepage, Advice::LinuxUnmergeable, Advice::LinuxDontFork] {
             // SAFETY: this changes no byte.
             match unsafe { madvise(start, range.len(), advice) } {
                 // A kernel that cannot do this does not know the advice.
@@ -109,6 +110,13 @@ impl Area {
             }
         }
         Ok(())
+    }
+
+    /// The bytes of the open `range`. Nobody may write to it meanwhile.
+    pub(crate) fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        let start = self.pointer(range).cast::<u8>();
+        // SAFETY: the range is part of the area and open, and whoever calls this owns it.
+        unsafe { std::slice::from_raw_parts(start, range.len()) }
     }
 
     /// Writes zeros to the open `range`.

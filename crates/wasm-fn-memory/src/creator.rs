@@ -81,7 +81,7 @@ unsafe impl LinearMemory for Linear {
 impl Drop for Linear {
     fn drop(&mut self) {
         if let (Some(slot), Some(window)) = (self.slot.take(), self.window.take()) {
-            self.image.memories.put(&self.image, slot, window);
+            Memories::put(&self.image, slot, window);
         }
     }
 }

@@ -47,8 +47,12 @@ pub(crate) struct FaultWindow {
 impl FaultWindow {
     /// Begins on this thread.
     pub(crate) fn begin() -> Self {
+        // While a count is shared, it is that of a later end: what this guest faults before would not show.
+        let is_shared = COUNTED.get();
+        debug_assert!(!is_shared, "no instance is made while others are taken down together");
         // The count may be old. Faults since then count as the guest's, which is safe.
-        Self { thread: thread_number(), faults: FAULTS.get(), moves: moves() }
+        let faults = if is_shared { None } else { FAULTS.get() };
+        Self { thread: thread_number(), faults, moves: moves() }
     }
 
     /// Ends. Returns whether the guest stayed on one thread and that thread did not fault.

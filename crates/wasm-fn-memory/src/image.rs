@@ -9,6 +9,8 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use rustix::fs::{SealFlags, fcntl_get_seals};
+
 use crate::{
     area::{FileMapping, page_bytes},
     free_list::FreeList,
@@ -27,6 +29,9 @@ pub enum ImageError {
         /// Its size.
         bytes: usize,
     },
+    /// Its file can still be changed.
+    #[error("image in a file that is not sealed, expected seals against writing and shortening")]
+    Unsealed,
     /// The system refused to map it.
     #[error("image is not mapped: {0}")]
     Io(#[from] io::Error),
@@ -80,10 +85,9 @@ impl Image {
     /// An image with the first `bytes` of `file` at offset `start` and zeros around them, for memories of
     /// `memories`.
     ///
-    /// The file must be sealed, so that nobody can change or shorten it.
-    ///
     /// # Errors
-    /// The bytes are not whole pages, or the system refuses to map them.
+    /// The bytes are not whole pages, the file is not sealed, so that somebody could change or shorten it, or
+    /// the system refuses to map it.
     pub fn new(
         memories: &Arc<Memories>,
         file: OwnedFd,
@@ -95,6 +99,11 @@ impl Image {
         let Some(end) = end.filter(|_| whole && bytes > 0) else {
             return Err(ImageError::Placed { start, bytes });
         };
+        // A file that cannot be sealed says that it has no seals, or does not know the question.
+        let seals = fcntl_get_seals(&file).unwrap_or(SealFlags::empty());
+        if !seals.contains(SealFlags::WRITE | SealFlags::SHRINK) {
+            return Err(ImageError::Unsealed);
+        }
         let mapped = FileMapping::new(file.as_fd(), bytes)?;
         Ok(Self::with_content(memories, Some(Content { range: start..end, file, mapped })))
     }

@@ -13,6 +13,9 @@
 //! when a thread that ran the guest has faulted since the memory was last clean. A guest that does the same
 //! as the guest before it causes no faults, and its memory is restored without a scan.
 //!
+//! Some resets are audited: the memory is scanned although no thread has faulted, or compared with its image.
+//! If one was not clean, every memory is given back to the kernel from then on.
+//!
 //! Invariants: nothing that one guest wrote is there for the next, whatever thread it ran on; addresses that
 //! a guest may not touch trap; no two guests have the same addresses.
 
@@ -23,6 +26,7 @@ mod free_list;
 mod image;
 mod memories;
 mod pages;
+mod reset_audit;
 mod slot;
 mod stacks;
 mod thread_affinity;
@@ -31,7 +35,7 @@ pub use area::page_bytes;
 pub use creator::EXHAUSTED;
 pub use fault_window::restore_batched;
 pub use image::{Image, ImageError};
-pub use memories::{Memories, MemoriesOptions};
-pub use pages::can_scan;
+pub use memories::{Memories, MemoriesOptions, fastest_reset};
+pub use reset_audit::{Isolation, MemoryReset};
 pub use stacks::{NoStack, Stacks};
-pub use thread_affinity::ThreadAffinity;
+pub use thread_affinity::{GuestRun, NotedThread, ThreadAffinity};

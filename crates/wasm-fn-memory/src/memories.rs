@@ -2,7 +2,8 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc},
+    thread,
 };
 
 use crate::{
@@ -10,7 +11,8 @@ use crate::{
     fault_window::{self, FaultWindow},
     image::Image,
     pages::PageMap,
-    slot::{Cleaner, Slot},
+    reset_audit::{Audit, Isolation, MemoryReset},
+    slot::{Cleaner, Cleaning, Slot},
 };
 
 /// How many memories there can be, and how large.
@@ -24,13 +26,22 @@ pub struct MemoriesOptions {
     pub guard_bytes: usize,
     /// Most memory that a free slot keeps for its next guest, bytes.
     pub keep_bytes: usize,
+    /// How memories are reset. If the kernel cannot do that, the next safer way is taken.
+    pub reset: MemoryReset,
+    /// One reset in this many is audited, on average; none if it is 0.
+    pub audit_one_in: u32,
 }
+
+/// Memories with more bytes than this are compared with their image on a thread of their own: reading 16 MiB
+/// takes some milliseconds.
+const COMPARED_HERE_BYTES: usize = 16 << 20;
 
 /// All memories of a node.
 #[derive(Debug)]
 pub struct Memories {
     options: MemoriesOptions,
     pub(crate) cleaner: Cleaner,
+    audit: Audit,
     unused: Mutex<Unused>,
     // Adding an image removes dead entries.
     images: Mutex<Images>,
@@ -59,15 +70,21 @@ impl Memories {
     /// # Errors
     /// The process has too few left.
     pub fn new(options: MemoriesOptions) -> io::Result<Arc<Self>> {
-        let MemoriesOptions { slots, slot_bytes, guard_bytes, keep_bytes } = options;
+        let MemoriesOptions { slots, slot_bytes, guard_bytes, keep_bytes, reset, audit_one_in } = options;
         let stride = slot_bytes + guard_bytes;
         let bytes = slots.checked_mul(stride).and_then(|bytes| bytes.checked_add(guard_bytes));
         let area = Area::reserve(bytes.ok_or(io::ErrorKind::OutOfMemory)?)?;
         let page_bytes = page_bytes();
         let (page_map, pages_max) = (PageMap::open().ok(), keep_bytes / page_bytes);
-        let faults_are_counted = fault_window::faults_are_counted()?;
-        let cleaner = Cleaner { area, page_bytes, pages_max, page_map, faults_are_counted };
-        Ok(Arc::new(Self { options, cleaner, unused: Mutex::default(), images: Mutex::default() }))
+        let audit = Audit::new(reset.min(offered_reset(page_map.is_some())?), audit_one_in);
+        let cleaner = Cleaner { area, page_bytes, pages_max, page_map };
+        let (unused, images) = (Mutex::default(), Mutex::default());
+        Ok(Arc::new(Self { options, cleaner, audit, unused, images }))
+    }
+
+    /// How memories are reset, and what audits of that have found.
+    pub fn isolation(&self) -> Isolation {
+        self.audit.report()
     }
 
     /// Most bytes that one memory can grow to.
@@ -93,6 +110,12 @@ impl Memories {
     pub(crate) fn take(&self, image: &Image, bytes: usize) -> io::Result<Option<Slot>> {
         let area = &self.cleaner.area;
         let (mut slot, mapped) = match image.free.take() {
+            // What is known to be clean may not be, after a fault.
+            Some(mut slot) if self.audit.has_failed() && !slot.is_discarded() => {
+                let mapped =
+                    slot.unmap_image(area).and_then(|()| slot.map_image(area, image.content.as_ref()));
+                (slot, mapped)
+            }
             Some(slot) => (slot, Ok(())),
             None => match self.take_unused().or_else(|| self.take_from_another()) {
                 Some(mut slot) => {
@@ -142,15 +165,71 @@ impl Memories {
     }
 
     /// Takes `slot` of `image` back from a guest that is gone.
-    pub(crate) fn put(&self, image: &Image, mut slot: Slot, window: FaultWindow) {
-        let known = self.cleaner.faults_are_counted && window.end();
-        match slot.clean(&self.cleaner, image.content.as_ref(), known) {
-            Ok(()) => image.free.put(slot),
-            Err(error) => {
-                tracing::warn!(%error, "a memory is not reset in place");
-                self.discard(slot);
+    pub(crate) fn put(image: &Arc<Image>, slot: Slot, window: FaultWindow) {
+        let this = &image.memories;
+        let how = match this.audit.reset() {
+            MemoryReset::Discard => Cleaning::Discard,
+            MemoryReset::Scan => Cleaning::Scan,
+            MemoryReset::Counted if window.end() => Cleaning::Known,
+            MemoryReset::Counted => Cleaning::Scan,
+        };
+        this.put_after(image, slot, how);
+    }
+
+    fn put_after(&self, image: &Arc<Image>, mut slot: Slot, how: Cleaning) {
+        if how == Cleaning::Known && self.audit.scans() {
+            match slot.unknown_page(&self.cleaner) {
+                Ok(None) => {}
+                Ok(Some(at)) => return self.lose(slot, at, "a page that no fault was counted for"),
+                Err(error) => return self.clear(slot, &error),
             }
         }
+        match slot.clean(&self.cleaner, image.content.as_ref(), how) {
+            Ok(()) if self.audit.compares() => self.put_compared(image, slot),
+            Ok(()) => image.free.put(slot),
+            Err(error) => self.clear(slot, &error),
+        }
+    }
+
+    /// Compares a clean slot with `image` before anybody gets it.
+    fn put_compared(&self, image: &Arc<Image>, slot: Slot) {
+        let compare = |image: &Image, slot: Slot| {
+            let this = &image.memories;
+            match slot.difference(&this.cleaner.area, image.content.as_ref()) {
+                Ok(None) => image.free.put(slot),
+                Ok(Some(at)) => this.lose(slot, at, "a byte that is not its image's"),
+                Err(error) => this.clear(slot, &error),
+            }
+        };
+        if slot.compared_bytes() <= COMPARED_HERE_BYTES {
+            return compare(image, slot);
+        }
+        let (sender, slots) = mpsc::sync_channel(1);
+        let elsewhere = image.clone();
+        let work = move || slots.into_iter().for_each(|slot| compare(&elsewhere, slot));
+        match thread::Builder::new().name("audit".to_owned()).spawn(work) {
+            // It can only be received.
+            Ok(_) => drop(sender.send(slot)),
+            Err(_) => compare(image, slot),
+        }
+    }
+
+    /// Takes `slot`, which was not clean, out of use. From now on every memory is discarded.
+    fn lose(&self, mut slot: Slot, at: usize, found: &str) {
+        self.audit.fail();
+        tracing::error!(
+            offset = at,
+            "isolation fault: the memory of a guest had {found} after its reset; from now on every memory is \
+             given back to the kernel after each guest"
+        );
+        // Nobody gets its bytes. Its addresses are lost.
+        self.unmap_image(&mut slot);
+    }
+
+    /// Discards a slot that cannot be reset in place.
+    fn clear(&self, slot: Slot, error: &io::Error) {
+        tracing::warn!(%error, "a memory is not reset in place");
+        self.discard(slot);
     }
 
     /// Takes a slot back, whatever it holds.
@@ -178,6 +257,22 @@ impl Memories {
         }
         slots
     }
+}
+
+/// The fastest way to reset memories that this kernel offers.
+///
+/// # Errors
+/// No addresses are left to try it with.
+pub fn fastest_reset() -> io::Result<MemoryReset> {
+    offered_reset(PageMap::open().is_ok())
+}
+
+fn offered_reset(can_scan: bool) -> io::Result<MemoryReset> {
+    Ok(match (can_scan, fault_window::faults_are_counted()?) {
+        (false, _) => MemoryReset::Discard,
+        (true, false) => MemoryReset::Scan,
+        (true, true) => MemoryReset::Counted,
+    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -85,11 +85,6 @@ impl PageMap {
     }
 }
 
-/// Whether the kernel can tell which pages are the process's own.
-pub fn can_scan() -> bool {
-    PageMap::open().is_ok()
-}
-
 fn address(address: u64) -> usize {
     usize::try_from(address).expect("an address of this process")
 }

@@ -24,6 +24,19 @@ pub(crate) struct Slot {
     own: Vec<Range<usize>>,
     /// Whether it is unknown how much is open.
     is_torn: bool,
+    /// Whether none of its pages was the process's own after the last reset, whatever `own` says.
+    is_discarded: bool,
+}
+
+/// How a slot is cleaned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cleaning {
+    /// All pages are given back.
+    Discard,
+    /// The kernel finds the pages that are the process's own.
+    Scan,
+    /// No page became the process's own since the last time.
+    Known,
 }
 
 /// What cleaning a slot needs.
@@ -35,14 +48,12 @@ pub(crate) struct Cleaner {
     pub(crate) pages_max: usize,
     /// `None` where the kernel cannot tell which pages a guest wrote; then a slot keeps none.
     pub(crate) page_map: Option<PageMap>,
-    /// Whether the kernel counts faults. If not, every memory is scanned.
-    pub(crate) faults_are_counted: bool,
 }
 
 impl Slot {
     /// A slot at `start` with nothing open.
     pub(crate) fn new(start: usize) -> Self {
-        Self { start, open: 0, end: 0, own: Vec::new(), is_torn: false }
+        Self { start, open: 0, end: 0, own: Vec::new(), is_torn: false, is_discarded: true }
     }
 
     pub(crate) fn start(&self) -> usize {
@@ -96,8 +107,12 @@ impl Slot {
         })
     }
 
-    /// Restores what the slot's first guest found. `known` says that no page became the process's own since
-    /// the last time.
+    /// Whether its last reset left no page.
+    pub(crate) fn is_discarded(&self) -> bool {
+        self.is_discarded
+    }
+
+    /// Restores what the slot's first guest found.
     ///
     /// # Errors
     /// The slot is not clean and must be discarded.
@@ -105,13 +120,16 @@ impl Slot {
         &mut self,
         cleaner: &Cleaner,
         content: Option<&Content>,
-        known: bool,
+        how: Cleaning,
     ) -> io::Result<()> {
         if self.is_torn {
             return Err(io::Error::other("the system refused to open it and to close it"));
         }
-        if !known {
-            self.scan(cleaner)?;
+        self.is_discarded = how == Cleaning::Discard || cleaner.page_map.is_none();
+        match how {
+            Cleaning::Discard => return self.discard(&cleaner.area),
+            Cleaning::Scan => self.scan(cleaner)?,
+            Cleaning::Known => {}
         }
         for own in &self.own {
             if own.start >= self.open {
@@ -122,13 +140,59 @@ impl Slot {
         Ok(())
     }
 
+    /// Gives all pages back, also those that are not open.
+    fn discard(&mut self, area: &Area) -> io::Result<()> {
+        self.own.clear();
+        if self.end > 0 { area.decommit(&self.at(0..self.end)) } else { Ok(()) }
+    }
+
+    /// The offset of a page that is the process's own and that the slot does not know of; `None` if there is
+    /// none, or the kernel cannot tell.
+    ///
+    /// # Errors
+    /// The error of the system.
+    pub(crate) fn unknown_page(&self, cleaner: &Cleaner) -> io::Result<Option<usize>> {
+        let Some(page_map) = &cleaner.page_map else { return Ok(None) };
+        let mut unknown = None;
+        page_map.own(self.at(0..self.open), usize::MAX, cleaner.page_bytes, |pages| {
+            let offsets = pages.start - self.start..pages.end - self.start;
+            let first = offsets.step_by(cleaner.page_bytes).find(|&page| !self.knows(page));
+            unknown = unknown.or(first);
+        })?;
+        Ok(unknown)
+    }
+
+    fn knows(&self, page: usize) -> bool {
+        let at = self.own.partition_point(|own| own.end <= page);
+        self.own.get(at).is_some_and(|own| own.start <= page)
+    }
+
+    /// Bytes that a comparison with the image reads.
+    pub(crate) fn compared_bytes(&self) -> usize {
+        self.own.last().map_or(self.open, |own| own.end.max(self.open))
+    }
+
+    /// The offset of a byte of this clean slot that is not as in the image. Reads everything that is open,
+    /// and what the slot keeps behind that.
+    ///
+    /// # Errors
+    /// The system refuses to open or to close what lies behind. The slot must be discarded.
+    pub(crate) fn difference(&self, area: &Area, content: Option<&Content>) -> io::Result<Option<usize>> {
+        let behind = self.open..self.compared_bytes();
+        if !behind.is_empty() {
+            area.open(&self.at(behind.clone()))?;
+        }
+        let found = difference(area.bytes(&self.at(0..behind.end)), content);
+        if !behind.is_empty() {
+            area.close(&self.at(behind))?;
+        }
+        Ok(found)
+    }
+
     /// Finds the pages that are the process's own, and gives back those beyond the limit.
     fn scan(&mut self, cleaner: &Cleaner) -> io::Result<()> {
         let open = self.at(0..self.open);
-        let Some(page_map) = &cleaner.page_map else {
-            self.own.clear();
-            return cleaner.area.decommit(&open);
-        };
+        let Some(page_map) = &cleaner.page_map else { return self.discard(&cleaner.area) };
         let start = self.start;
         let mut behind = mem::take(&mut self.own);
         behind.retain_mut(|own| {
@@ -168,6 +232,31 @@ impl Slot {
         *self = Self::new(self.start);
         Ok(())
     }
+}
+
+/// The offset of the first of `found` that is not as in the image.
+fn difference(found: &[u8], content: Option<&Content>) -> Option<usize> {
+    let (image, bytes) = content.map_or((0..0, [].as_slice()), |content| (content.range(), content.bytes()));
+    let (before, rest) = found.split_at(image.start.min(found.len()));
+    let (within, behind) = rest.split_at(image.len().min(rest.len()));
+    let other = |found: &[u8], at: usize| not_zero(found).map(|offset| at + offset);
+    other(before, 0)
+        .or_else(|| {
+            let same = within == &bytes[..within.len()];
+            (!same)
+                .then(|| within.iter().zip(bytes).position(|(found, byte)| found != byte))
+                .flatten()
+                .map(|offset| image.start + offset)
+        })
+        .or_else(|| other(behind, image.end))
+}
+
+/// The offset of the first byte that is not zero.
+fn not_zero(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let chunk = bytes.chunks(ZEROS.len()).position(|chunk| chunk != &ZEROS[..chunk.len()])?;
+    let at = chunk * ZEROS.len();
+    bytes[at..].iter().position(|&byte| byte != 0).map(|offset| at + offset)
 }
 
 /// Restores `pages` of the memory at `start` from `content`.

@@ -1,6 +1,11 @@
 //! Notices when a guest goes on on another thread.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    marker::PhantomData,
+    pin::Pin,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    task::{Context, Poll},
+};
 
 use wasm_fn_thread::thread_number;
 
@@ -13,6 +18,14 @@ pub struct ThreadAffinity {
     thread: AtomicU64,
 }
 
+/// Proves that the thread on which a guest is about to run was noted. It cannot leave that thread.
+#[derive(Debug)]
+pub struct NotedThread<'a>(PhantomData<(&'a ThreadAffinity, *const ())>);
+
+/// A future that runs a guest. Only with a proof can it be polled.
+#[derive(Debug)]
+pub struct GuestRun<F>(F);
+
 impl ThreadAffinity {
     /// The affinity of a guest that will run on this thread.
     #[expect(clippy::new_without_default, reason = "it belongs to the thread that calls it")]
@@ -21,12 +34,25 @@ impl ThreadAffinity {
     }
 
     /// Call this whenever the guest begins to run or goes on, on the thread that runs it.
-    pub fn arrive(&self) {
+    pub fn arrive(&self) -> NotedThread<'_> {
         let here = thread_number();
         if self.thread.load(Relaxed) != here {
             self.thread.store(here, Relaxed);
             MOVES.fetch_add(1, Relaxed);
         }
+        NotedThread(PhantomData)
+    }
+}
+
+impl<F: Future + Unpin> GuestRun<F> {
+    /// Keeps `guest` from being polled without a proof.
+    pub fn new(guest: F) -> Self {
+        Self(guest)
+    }
+
+    /// Lets the guest run on the noted thread.
+    pub fn poll(&mut self, cx: &mut Context<'_>, _: &NotedThread<'_>) -> Poll<F::Output> {
+        Pin::new(&mut self.0).poll(cx)
     }
 }
 

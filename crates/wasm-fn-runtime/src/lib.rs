@@ -26,7 +26,7 @@ mod version;
 pub use code::{
     artifacts::NativeCode,
     cache::ForVersion,
-    engine::{EngineError, InstanceMemoryReset, slot_cost},
+    engine::{EngineError, IsolationOptions, slot_cost},
     kind::{Kind, KindError},
     prepare::{PrepareError, PrepareProgress, PrepareStep, PreparedComponent},
 };
@@ -46,5 +46,6 @@ pub use invocation::{
     body::ResponseBody,
     request::{BodyError, Invocation},
 };
-pub use node::{Runtime, RuntimeError, RuntimeOptions};
+pub use node::{ISOLATION_FAULT, Runtime, RuntimeError, RuntimeOptions};
 pub use version::{Version, VersionSpec};
+pub use wasm_fn_memory::{Isolation, MemoryReset, fastest_reset};

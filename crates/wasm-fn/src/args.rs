@@ -17,6 +17,7 @@ mod markdown;
 mod node;
 mod project;
 mod secrets;
+mod switch;
 mod top;
 mod triggers;
 mod words;
@@ -51,6 +52,7 @@ pub(crate) use secrets::{
     Secrets, SecretsCommand, SecretsDelete, SecretsDeploy, SecretsImport, SecretsList, SecretsPlace,
     SecretsRotateKey, SecretsSet,
 };
+pub(crate) use switch::switch;
 pub(crate) use top::{Top, TopSort};
 pub(crate) use triggers::{
     AddCommon, AddQueue, AddSchedule, AddWatch, AddWebhook, Events, EventsCommand, EventsLetters, EventsList,

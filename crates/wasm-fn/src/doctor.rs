@@ -16,7 +16,7 @@ use std::{
 use serde::Serialize;
 use wasm_fn_core::format_bytes as bytes;
 use wasm_fn_pool::PlanOptions;
-use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
+use wasm_fn_runtime::{ISOLATION_FAULT, MemoryReset, fastest_reset, slot_cost};
 
 use crate::{
     acme, config, machine,
@@ -105,7 +105,12 @@ pub(crate) async fn examine(config: &config::Serve) -> Report {
     let plan = wasm_fn_pool::plan(&machine, &slot_cost(), asked);
     let cores = available_parallelism().map_or(1, usize::from);
     let mut findings = vec![
-        judge::kernel(&machine::kernel_release(), InstanceMemoryReset::probe()),
+        judge::kernel(
+            &machine::kernel_release(),
+            config.isolation.memory_reset,
+            fastest_reset().unwrap_or(MemoryReset::Discard),
+        ),
+        judge::isolation(config.data_dir.join(ISOLATION_FAULT).exists()),
         judge::cores(cores),
         judge::memory(machine.memory_bytes),
         judge::pool(&plan),

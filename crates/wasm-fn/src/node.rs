@@ -54,7 +54,7 @@ use crate::machine;
 use buckets::{NodeBuckets, RuntimeBuckets};
 pub(crate) use cluster::{ClusterKey, JournalChain, options as cluster_options, sha256_of};
 use cluster::{NodeStore, Sharing};
-use data_plane::{TelemetryCounts, log_sink, server_options};
+use data_plane::{RuntimeIsolation, TelemetryCounts, log_sink, server_options};
 pub(crate) use deploying::ArtifactSource;
 use deploying::FetcherOptions;
 use encryption::Encryption;
@@ -288,6 +288,7 @@ impl Node {
             certificates: options.admin_certificates.clone(),
             shown: encryption.certificates(),
             telemetry: Arc::new(TelemetryCounts(options.telemetry.clone())),
+            isolation: Arc::new(RuntimeIsolation(runtime.clone())),
             cluster: sharing.as_ref().map(|sharing| cluster::source(sharing, &control)),
             series_max: options.metrics_series_max as usize,
         };
@@ -521,6 +522,7 @@ fn start_runtime(options: &NodeOptions, sockets: &Sockets) -> anyhow::Result<Run
         code_bytes_max: options.code_bytes_max,
         code_idle_after: CODE_IDLE_AFTER,
         egress: egress(options, sockets)?,
+        isolation: options.isolation,
         buckets: Some(Arc::clone(&buckets) as _),
         log_sink: log_sink(&options.telemetry),
     })?;

@@ -3,6 +3,7 @@
 
 mod buckets;
 mod certificates;
+mod isolation;
 mod labels;
 mod numbers;
 mod rollouts;
@@ -42,6 +43,7 @@ use self::{
 };
 pub use self::{
     certificates::{CertificateExpiry, NodeCertificates},
+    isolation::{IsolationCounts, IsolationSource},
     telemetry::{TelemetryCount, TelemetrySource, TracedRequest},
 };
 use crate::{ApiError, admin::Shared, extract::WantsOpenMetrics};
@@ -75,6 +77,7 @@ pub(crate) async fn metrics<H: Host, S: Store>(
         certificates: Certificates::read(&*admin.options.shown),
         buckets: Buckets::read(&admin.buckets).await,
         telemetry: admin.options.telemetry.counts(),
+        isolation: admin.options.isolation.counts(),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics));
@@ -102,6 +105,7 @@ struct Metrics {
     certificates: Certificates,
     buckets: Buckets,
     telemetry: Vec<TelemetryCount>,
+    isolation: IsolationCounts,
 }
 
 impl Collector for Metrics {
@@ -134,6 +138,7 @@ impl Collector for Metrics {
         self.triggers.encode(&mut encoder)?;
         self.certificates.encode(&mut encoder)?;
         self.buckets.encode(&mut encoder)?;
+        isolation::encode(&self.isolation, &mut encoder)?;
         telemetry::encode(&self.telemetry, &mut encoder)
     }
 }

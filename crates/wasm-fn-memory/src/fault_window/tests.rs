@@ -63,9 +63,19 @@ fn a_guest_that_was_elsewhere_and_came_back_is_not_vouched_for() {
     let guest = ThreadAffinity::new();
     for _ in 0..1000 {
         let window = FaultWindow::begin();
-        thread::scope(|scope| drop(scope.spawn(|| guest.arrive()).join()));
+        thread::scope(|scope| drop(scope.spawn(|| drop(guest.arrive())).join()));
         guest.arrive();
         assert!(!window.end());
+    }
+}
+
+#[test]
+fn an_instance_made_while_others_are_taken_down_together_is_not_vouched_for() {
+    let begin = || restore_batched(FaultWindow::begin);
+    if cfg!(debug_assertions) {
+        assert!(std::panic::catch_unwind(begin).is_err());
+    } else {
+        assert!((0..1000).all(|_| !begin().end()));
     }
 }
 

@@ -8,11 +8,11 @@ use std::{
     thread,
 };
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use wasmtime::{Config, Engine, Instance, InstanceAllocationStrategy, Memory, Module, Store};
 
 use super::*;
-use crate::{EXHAUSTED, ImageError, ThreadAffinity};
+use crate::{EXHAUSTED, ImageError, ThreadAffinity, reset_audit::MemoryReset};
 
 const PAGE: usize = 4096;
 
@@ -29,6 +29,17 @@ const BYTES: usize = 3 * (64 << 10);
 const START: usize = 64 << 10;
 
 const IMAGE_BYTES: usize = 8 * PAGE;
+
+const OPTIONS: MemoriesOptions = MemoriesOptions {
+    slots: 1,
+    slot_bytes: SLOT_BYTES,
+    guard_bytes: GUARD_BYTES,
+    keep_bytes: 1 << 20,
+    reset: MemoryReset::Counted,
+    audit_one_in: 0,
+};
+
+const RESETS: [MemoryReset; 3] = [MemoryReset::Discard, MemoryReset::Scan, MemoryReset::Counted];
 
 const GUEST: &str = r#"(module (memory (export "m") 3)
     (func (export "read") (param i32) (result i32) (i32.load8_u (local.get 0))))"#;
@@ -47,26 +58,36 @@ struct Guest {
 }
 
 fn node(slots: usize, keep_bytes: usize) -> Node {
-    node_of(MemoriesOptions { slots, slot_bytes: SLOT_BYTES, guard_bytes: GUARD_BYTES, keep_bytes }, |_| {})
+    node_of(MemoriesOptions { slots, keep_bytes, ..OPTIONS })
 }
 
-fn node_of(options: MemoriesOptions, change: impl FnOnce(&mut Memories)) -> Node {
-    let mut memories = Memories::new(options).unwrap();
-    change(Arc::get_mut(&mut memories).unwrap());
+fn node_of(options: MemoriesOptions) -> Node {
+    let memories = Memories::new(options).unwrap();
+    let config = config(&memories, options.slot_bytes);
+    let engine = Engine::new(&config).unwrap();
+    Node { memories, module: Module::new(&engine, wat::parse_str(GUEST).unwrap()).unwrap() }
+}
+
+fn config(memories: &Arc<Memories>, slot_bytes: usize) -> Config {
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
         .with_host_memory(memories.clone())
         .memory_init_cow(false)
-        .memory_reservation(options.slot_bytes as u64)
+        .memory_reservation(slot_bytes as u64)
         .memory_guard_size(GUARD_BYTES as u64);
-    let engine = Engine::new(&config).unwrap();
-    Node { memories, module: Module::new(&engine, wat::parse_str(GUEST).unwrap()).unwrap() }
+    config
+}
+
+fn unsealed(bytes: &[u8]) -> File {
+    let mut file = File::from(memfd_create("image", MemfdFlags::ALLOW_SEALING).unwrap());
+    file.write_all(bytes).unwrap();
+    file
 }
 
 fn file(bytes: &[u8]) -> OwnedFd {
-    let mut file = File::from(memfd_create("image", MemfdFlags::CLOEXEC).unwrap());
-    file.write_all(bytes).unwrap();
+    let file = unsealed(bytes);
+    fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::SHRINK).unwrap();
     file.into()
 }
 
@@ -180,14 +201,9 @@ fn every_guest_finds_what_the_first_found() {
 }
 
 #[test]
-fn a_kernel_that_does_not_count_or_tell_is_done_without() {
-    let options =
-        MemoriesOptions { slots: 1, slot_bytes: SLOT_BYTES, guard_bytes: GUARD_BYTES, keep_bytes: 1 << 20 };
-    for (counts, tells) in [(true, false), (false, true), (false, false)] {
-        let node = node_of(options, |memories| {
-            memories.cleaner.faults_are_counted = counts;
-            memories.cleaner.page_map.take_if(|_| !tells);
-        });
+fn every_reset_leaves_nothing() {
+    for reset in RESETS {
+        let node = node_of(MemoriesOptions { reset, ..OPTIONS });
         let image = node.image(1);
         let mut numbers = Numbers(42);
         for _ in 0..100 {
@@ -195,7 +211,19 @@ fn a_kernel_that_does_not_count_or_tell_is_done_without() {
             guest.check(Some(1));
             numbers.disturb(&mut guest);
         }
+        assert_eq!(node.memories.isolation(), Isolation { reset, compared: 0, scanned: 0, faults: 0 });
     }
+}
+
+#[test]
+fn a_memory_that_is_discarded_keeps_no_page() {
+    let node = node_of(MemoriesOptions { reset: MemoryReset::Discard, ..OPTIONS });
+    let image = node.image(3);
+    let mut guest = node.guest(&image).unwrap();
+    let address = guest.address();
+    (0..BYTES).step_by(PAGE).for_each(|at| guest.write(at));
+    drop(guest);
+    assert_eq!(resident(address, BYTES), 0);
 }
 
 #[test]
@@ -349,9 +377,7 @@ fn slots_of_an_image_that_is_gone_are_used_again() {
 #[test]
 fn a_memory_grows_to_what_it_may_and_no_further() {
     const SLOT_BYTES: usize = 4 << 20;
-    let options =
-        MemoriesOptions { slots: 1, slot_bytes: SLOT_BYTES, guard_bytes: GUARD_BYTES, keep_bytes: 1 << 20 };
-    let node = node_of(options, |_| {});
+    let node = node_of(MemoriesOptions { slot_bytes: SLOT_BYTES, ..OPTIONS });
     let image = Image::blank(&node.memories);
     let mut guest = node.guest(&image).unwrap();
     let left = ((SLOT_BYTES - BYTES) >> 16) as u64;
@@ -397,10 +423,22 @@ fn an_image_that_is_not_whole_pages_of_a_memory_is_refused() {
 }
 
 #[test]
+fn an_image_in_a_file_that_can_be_changed_is_refused() {
+    let node = node(1, 1 << 20);
+    let refused = |file| matches!(Image::new(&node.memories, file, 0, PAGE), Err(ImageError::Unsealed));
+    assert!(refused(unsealed(&[0; PAGE]).into()));
+    let shortens = unsealed(&[0; PAGE]);
+    fcntl_add_seals(&shortens, SealFlags::WRITE).unwrap();
+    assert!(refused(shortens.into()));
+    // A file that cannot be sealed at all.
+    assert!(refused(File::open("/proc/self/exe").unwrap().into()));
+}
+
+#[test]
 fn more_than_there_are_addresses_is_refused() {
     for slots in [1 << 30, usize::MAX] {
-        let options =
-            MemoriesOptions { slots, slot_bytes: SLOT_BYTES, guard_bytes: GUARD_BYTES, keep_bytes: 0 };
-        assert!(Memories::new(options).is_err());
+        assert!(Memories::new(MemoriesOptions { slots, ..OPTIONS }).is_err());
     }
 }
+
+mod audited;

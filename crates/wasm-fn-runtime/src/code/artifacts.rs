@@ -10,19 +10,20 @@
 //! it was hashed changes the code.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, Read as _, Write as _},
     ops::Range,
     os::{
         fd::{AsFd as _, AsRawFd as _},
-        unix::fs::OpenOptionsExt as _,
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use blake3::Hash;
+use rustix::process::geteuid;
 use wasm_fn_core::Digest;
 use wasm_fn_memory::{Image, Memories};
 use wasmtime::{Engine, component::Component};
@@ -35,7 +36,7 @@ use super::{
 pub(super) const KEY_BYTES: usize = 32;
 
 /// Changes when the format of files, or of their hashes, changes.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// The kinds of artefacts.
 const KINDS: [Kind; 3] = [Kind::Http02, Kind::Http03, Kind::Command];
@@ -44,14 +45,19 @@ const KINDS: [Kind; 3] = [Kind::Http02, Kind::Http03, Kind::Command];
 pub(crate) struct Artifacts {
     dir: PathBuf,
     key: [u8; KEY_BYTES],
-    /// Changes with the engine, its settings, the processor's features, the fusing, the preview-1 adapter and
-    /// the format.
+    /// Hashes files: their names, numbers and the hashes of their pieces.
+    file_key: [u8; KEY_BYTES],
+    /// Hashes pieces. A piece so never passes for a file.
+    piece_key: [u8; KEY_BYTES],
+    /// Changes with the engine, its settings, the processor's features, the fusing, whether anything is
+    /// fused, the preview-1 adapter, the size of a page and the format.
     engine: u64,
 }
 
 impl Artifacts {
-    /// Opens the cache in `data_dir`. Makes its folder and key if they are missing.
-    pub(crate) fn open(data_dir: &Path, engine: &Engine) -> io::Result<Self> {
+    /// Opens the cache in `data_dir`. Makes its folder and key if they are missing. `links` says whether what
+    /// is kept there may be linked; neither is taken for the other.
+    pub(crate) fn open(data_dir: &Path, engine: &Engine, links: bool) -> io::Result<Self> {
         let dir = data_dir.join("artifacts");
         fs::create_dir_all(&dir)?;
         let key = read_or_make_key(&data_dir.join("artifact.key"))?;
@@ -60,7 +66,12 @@ impl Artifacts {
         wasm_fn_fuse::VERSION.hash(&mut hasher);
         kind::PREVIEW1_VERSION.hash(&mut hasher);
         FORMAT.hash(&mut hasher);
-        Ok(Self { dir, key, engine: hasher.finish() })
+        links.hash(&mut hasher);
+        // Images lie at whole pages.
+        wasm_fn_memory::page_bytes().hash(&mut hasher);
+        let file_key = blake3::derive_key("wasm-fn native code, files", &key);
+        let piece_key = blake3::derive_key("wasm-fn native code, pieces", &key);
+        Ok(Self { dir, key, file_key, piece_key, engine: hasher.finish() })
     }
 
     /// The key of the data directory.
@@ -79,7 +90,7 @@ impl Artifacts {
 
     /// The hash of the file `name`, from its numbers and the hashes of its pieces of code and image.
     fn authenticate(&self, name: &str, numbers: &[u8], pieces: impl IntoIterator<Item = Hash>) -> Hash {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        let mut hasher = blake3::Hasher::new_keyed(&self.file_key);
         hasher.update(name.as_bytes()).update(b"\n").update(numbers);
         for piece in pieces {
             hasher.update(piece.as_bytes());
@@ -88,7 +99,7 @@ impl Artifacts {
     }
 
     fn hash_piece(&self, piece: &[u8]) -> Hash {
-        blake3::keyed_hash(&self.key, piece)
+        blake3::keyed_hash(&self.piece_key, piece)
     }
 
     /// The kind and artefact of `digest`; `None` when there is no trustworthy one.
@@ -319,9 +330,26 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Whoever can read the key can make code that the node runs.
+fn check_owner(path: &Path, found: &Metadata) -> io::Result<()> {
+    let (mode, uid, own) = (found.permissions().mode() & 0o7777, found.uid(), geteuid().as_raw());
+    let refused = |found: String| {
+        let path = path.display();
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{path} {found}")))
+    };
+    if uid != own {
+        return refused(format!("belongs to user {uid}, expected user {own}, who runs the node"));
+    }
+    if mode & 0o077 != 0 {
+        return refused(format!("has mode {mode:04o}, expected 0600: run `chmod 600` on it"));
+    }
+    Ok(())
+}
+
 fn read_or_make_key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     match File::open(path) {
         Ok(mut file) => {
+            check_owner(path, &file.metadata()?)?;
             let mut key = [0; KEY_BYTES];
             file.read_exact(&mut key)?;
             Ok(key)

@@ -1,5 +1,7 @@
 //! The engines: how guests are compiled, where their memory lies, and that they can be interrupted.
 
+mod absent;
+
 use std::{
     io,
     sync::{
@@ -8,7 +10,7 @@ use std::{
     },
 };
 
-use wasm_fn_memory::{Memories, MemoriesOptions, Stacks};
+use wasm_fn_memory::{Memories, MemoriesOptions, MemoryReset, Stacks};
 use wasm_fn_pool::{PoolPlan, SlotCost};
 use wasmtime::{CacheStore, Config, Engine, InstanceAllocationStrategy, Strategy, WasmBacktraceDetails};
 
@@ -44,26 +46,30 @@ pub enum EngineError {
         /// The error of the operating system.
         reason: String,
     },
+    /// The engine takes guests that are not held apart.
+    #[error("the engine takes guests with {0}, expected that it refuses them")]
+    Feature(&'static str),
     /// There is no thread to interrupt guests.
     #[error("no thread to interrupt guests with: {0}")]
     Ticker(std::io::Error),
 }
 
-/// How the memory of an instance is cleaned for the next guest.
+/// What holds guests apart, where there is a choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InstanceMemoryReset {
-    /// Only pages that guests wrote. If there may be new ones, the kernel finds them (`PAGEMAP_SCAN`, Linux
-    /// 6.7).
-    DirtyPages,
-    /// Every page is given back to the kernel.
-    AllPages,
+pub struct IsolationOptions {
+    /// How the memory of an instance is reset for the next one. If the kernel cannot do that, the next safer
+    /// way is taken.
+    pub memory_reset: MemoryReset,
+    /// One reset in this many is audited, on average; none if it is 0.
+    pub audit_resets: u32,
+    /// Whether the core modules of components are linked before they are compiled.
+    pub link_components: bool,
 }
 
-impl InstanceMemoryReset {
-    /// What this machine offers.
-    pub fn probe() -> Self {
-        if wasm_fn_memory::can_scan() { Self::DirtyPages } else { Self::AllPages }
-    }
+impl IsolationOptions {
+    /// The fastest, audited.
+    pub const USUAL: Self =
+        Self { memory_reset: MemoryReset::Counted, audit_resets: 10_000, link_components: true };
 }
 
 /// The resources that one slot takes from the machine.
@@ -113,7 +119,7 @@ impl Engines {
     ///
     /// # Errors
     /// The system refuses to reserve what the pool needs.
-    pub(crate) fn new(plan: &PoolPlan) -> Result<Self, EngineError> {
+    pub(crate) fn new(plan: &PoolPlan, isolation: IsolationOptions) -> Result<Self, EngineError> {
         let refused = |reason: String| EngineError::Pool { slots: plan.instances_max, reason };
         let addresses = |error: io::Error| refused(format!("no addresses for it: {error}"));
         let slots = plan.instances_max as usize;
@@ -123,6 +129,8 @@ impl Engines {
             slot_bytes: bytes(RESERVATION_BYTES),
             guard_bytes: bytes(GUARD_BYTES),
             keep_bytes: bytes(plan.keep_bytes.min(KEEP_BYTES_MAX)),
+            reset: isolation.memory_reset,
+            audit_one_in: isolation.audit_resets,
         })
         .map_err(addresses)?;
         let stacks = Stacks::new(slots, FIBER_STACK_BYTES).map_err(addresses)?;
@@ -134,6 +142,10 @@ impl Engines {
         let baseline = self::engine(&memories, &stacks, Calls::Sequential, Codegen::Baseline)
             .inspect_err(|error| tracing::debug!(%error, "no component is compiled in one pass"))
             .ok();
+        let all = [&sequential, &concurrent].into_iter().chain(&baseline);
+        if let Some(feature) = all.into_iter().find_map(absent::found) {
+            return Err(EngineError::Feature(feature));
+        }
         Ok(Self { sequential, concurrent, baseline, memories, stacks })
     }
 
@@ -175,19 +187,23 @@ fn engine(
         .async_stack_size(FIBER_STACK_BYTES)
         // Symbols are enough to read a trap. Line tables would cost memory for every function.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    absent::switch_off(&mut config);
     Engine::new(&config)
 }
 
-/// Logs once per process which reset is in use.
-pub(crate) fn announce(reset: InstanceMemoryReset) {
+/// Logs once per process which reset is in use, and whether that is the one that was `asked` for.
+pub(crate) fn announce(asked: MemoryReset, reset: MemoryReset) {
     static SAID: AtomicBool = AtomicBool::new(false);
-    if !SAID.swap(true, Ordering::Relaxed) {
-        match reset {
-            InstanceMemoryReset::DirtyPages => tracing::info!("instance memory is reset by dirty pages"),
-            InstanceMemoryReset::AllPages => tracing::warn!(
-                "instance memory is reset as a whole, which costs more: the kernel has no PAGEMAP_SCAN \
-                 (Linux 6.7)"
-            ),
-        }
+    if SAID.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    if asked == reset {
+        tracing::info!(%reset, "memory reset");
+    } else {
+        tracing::warn!(
+            %reset, %asked,
+            "memory reset costs more than it could: this kernel has no PAGEMAP_SCAN (Linux 6.7), or does not \
+             count faults"
+        );
     }
 }

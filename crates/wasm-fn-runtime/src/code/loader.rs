@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use sha2::{Digest as _, Sha256};
 use wasm_fn_core::Digest;
 use wasm_fn_memory::{Image, Memories};
 use wasmtime::{
@@ -63,6 +64,8 @@ pub(crate) struct Loader {
     /// For guests with sequential calls that are compiled in one pass. Nothing of it is cached.
     baseline: Option<EngineTools>,
     functions: Arc<CompiledFunctions>,
+    /// Whether core modules are linked.
+    links: bool,
     /// A folder with an empty file for each component that starts only as it was uploaded, named by its
     /// digest. It is kept apart from the cache, which operators may delete.
     unfused: PathBuf,
@@ -94,10 +97,13 @@ struct EngineTools {
 }
 
 impl Loader {
-    /// A loader for `engines`, with a cache in `data_dir`.
-    pub(crate) fn new(engines: Engines, data_dir: &Path) -> Result<Self, RuntimeError> {
+    /// A loader for `engines`, with a cache in `data_dir`. `links` says whether core modules are linked.
+    pub(crate) fn new(engines: Engines, data_dir: &Path, links: bool) -> Result<Self, RuntimeError> {
         let tools = |engine: &Engine, calls| {
-            EngineTools::new(engine.clone(), calls, engines.memories.clone(), data_dir)
+            let artifacts = Artifacts::open(data_dir, engine, links);
+            let artifacts =
+                artifacts.map_err(|source| RuntimeError::Artifacts { dir: data_dir.to_owned(), source })?;
+            EngineTools::new(engine.clone(), calls, engines.memories.clone(), artifacts)
         };
         let mut sequential = tools(&engines.sequential, Calls::Sequential)?;
         let mut concurrent = tools(&engines.concurrent, Calls::Concurrent)?;
@@ -111,7 +117,7 @@ impl Loader {
                 .ok();
         }
         let unfused = data_dir.join("unfused");
-        Ok(Self { sequential, concurrent, baseline, functions, unfused })
+        Ok(Self { sequential, concurrent, baseline, functions, links, unfused })
     }
 
     /// Whether there is an artefact that [`cached`](Self::cached) would try.
@@ -151,7 +157,7 @@ impl Loader {
         progress: &(dyn Fn(PrepareProgress) + Send + Sync),
     ) -> Result<LoadedComponent, PrepareError> {
         let mut source = read(digest, source, progress)?;
-        if !self.unfused.join(digest.to_string()).exists() {
+        if self.links && !self.unfused.join(digest.to_string()).exists() {
             source.fused = fused(digest, &source.bytes);
         }
         let (tools, compiled, artifact) = self.compile_source(&source)?;
@@ -252,6 +258,11 @@ fn read(
     progress: &(dyn Fn(PrepareProgress) + Send + Sync),
 ) -> Result<ComponentSource, PrepareError> {
     let bytes = fs::read(source).map_err(|error| PrepareError::io(digest, error))?;
+    // It was verified when it was stored. Who has changed it since must not decide what is run as `digest`.
+    let found = Digest(Sha256::digest(&bytes).into());
+    if found != digest {
+        return Err(PrepareError::Changed { digest, found });
+    }
     let recognised = kind::recognise(&bytes)?;
     let (kind, functions, concurrent) = (recognised.kind, recognised.functions, recognised.concurrent);
     progress(PrepareProgress { step: PrepareStep::Compiling, functions });
@@ -270,10 +281,8 @@ impl EngineTools {
         engine: Engine,
         calls: Calls,
         memories: Arc<Memories>,
-        data_dir: &Path,
+        artifacts: Artifacts,
     ) -> Result<Self, RuntimeError> {
-        let artifacts = Artifacts::open(data_dir, &engine)
-            .map_err(|source| RuntimeError::Artifacts { dir: data_dir.to_owned(), source })?;
         let linker = linker(&engine, calls).map_err(|error| RuntimeError::Linker(format!("{error:#}")))?;
         Ok(Self { engine, incremental: None, linker, artifacts, memories })
     }

@@ -85,6 +85,14 @@ pub enum PrepareError {
         /// How many.
         reason: String,
     },
+    /// The bytes that the data directory has for it are others.
+    #[error("component {digest} is changed in the data directory: its file has the digest {found}")]
+    Changed {
+        /// The component.
+        digest: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
     /// The data directory failed.
     #[error("component {digest}: {source}")]
     Io {

@@ -17,7 +17,7 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
-use wasm_fn_memory::ThreadAffinity;
+use wasm_fn_memory::{GuestRun, NotedThread, ThreadAffinity};
 use wasm_fn_pool::{Burst, QueueTicket, Wait};
 
 use super::ticker::EpochTicker;
@@ -82,12 +82,13 @@ impl Cpu {
     }
 
     /// Notes that the guest is about to run on this thread.
-    pub(crate) fn resume(&self) {
-        self.affinity.arrive();
+    pub(crate) fn resume(&self) -> NotedThread<'_> {
+        let noted = self.affinity.arrive();
         self.resumed.store(self.ticker.epoch(), Relaxed);
         if self.measured.load(Relaxed) {
             self.account().charged = Some(thread_time());
         }
+        noted
     }
 
     /// Notes that the guest has returned or waits. Returns whether it used up its limit.
@@ -215,7 +216,7 @@ impl Account {
 }
 
 /// Runs `start`, which makes an instance, with its CPU time measured.
-pub(crate) async fn metered<F: Future>(cpu: &Cpu, mut start: Pin<&mut F>) -> F::Output {
+pub(crate) async fn metered<F: Future>(cpu: &Cpu, start: Pin<&mut F>) -> F::Output {
     /// Stops the account when `start` is dropped.
     struct Stopped<'a>(&'a Cpu);
     impl Drop for Stopped<'_> {
@@ -223,10 +224,10 @@ pub(crate) async fn metered<F: Future>(cpu: &Cpu, mut start: Pin<&mut F>) -> F::
             self.0.stop();
         }
     }
-    let stopped = Stopped(cpu);
+    let (stopped, mut start) = (Stopped(cpu), GuestRun::new(start));
     std::future::poll_fn(|cx| {
-        stopped.0.resume();
-        let polled = start.as_mut().poll(cx);
+        let noted = stopped.0.resume();
+        let polled = start.poll(cx, &noted);
         stopped.0.pause();
         polled
     })

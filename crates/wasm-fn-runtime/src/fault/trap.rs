@@ -13,11 +13,12 @@ const FRAMES_MAX: usize = 20;
 /// Longest text of a trap, bytes.
 const TEXT_BYTES_MAX: usize = 4 << 10;
 
-/// Describes the error of a guest that stopped, in a sentence.
-pub(crate) fn reason(error: &wasmtime::Error) -> String {
+/// Describes the error of a guest that stopped, in a sentence. `is_linked` says that its component was
+/// linked: only then some functions stand for traps of tables. In others a function may have any name.
+pub(crate) fn reason(error: &wasmtime::Error, is_linked: bool) -> String {
     if let Some(exit) = error.downcast_ref::<I32Exit>() {
         format!("it exited with status {}", exit.0)
-    } else if let Some(trap) = kind(error) {
+    } else if let Some(trap) = kind(error, is_linked) {
         trap.to_string()
     } else {
         error.root_cause().to_string()
@@ -30,9 +31,9 @@ pub(crate) fn is_success(error: &wasmtime::Error) -> bool {
 }
 
 /// The trap of the engine in `error`, or the table trap that it stands for.
-pub(crate) fn kind(error: &wasmtime::Error) -> Option<wasmtime::Trap> {
+pub(crate) fn kind(error: &wasmtime::Error, is_linked: bool) -> Option<wasmtime::Trap> {
     let trap = error.downcast_ref::<wasmtime::Trap>().copied();
-    table_trap(error).map_or(trap, |trap| {
+    table_trap(error, is_linked).map_or(trap, |trap| {
         Some(match trap {
             TableTrap::OtherType => wasmtime::Trap::BadSignature,
             TableTrap::Empty => wasmtime::Trap::IndirectCallToNull,
@@ -42,17 +43,17 @@ pub(crate) fn kind(error: &wasmtime::Error) -> Option<wasmtime::Trap> {
 }
 
 /// The trap of a table that fusing has removed.
-fn table_trap(error: &wasmtime::Error) -> Option<TableTrap> {
-    if error.downcast_ref() != Some(&wasmtime::Trap::UnreachableCodeReached) {
+fn table_trap(error: &wasmtime::Error, is_linked: bool) -> Option<TableTrap> {
+    if !is_linked || error.downcast_ref() != Some(&wasmtime::Trap::UnreachableCodeReached) {
         return None;
     }
     TableTrap::of(error.downcast_ref::<WasmBacktrace>()?.frames().first()?.func_name()?)
 }
 
 /// The trap in `error`, which `reason` describes.
-pub(crate) fn trap(error: &wasmtime::Error, reason: &str) -> Trap {
+pub(crate) fn trap(error: &wasmtime::Error, is_linked: bool, reason: &str) -> Trap {
     let mut frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
-    if table_trap(error).is_some() {
+    if table_trap(error, is_linked).is_some() {
         // The innermost two functions are not the guest's: one traps, the other looks up the called function.
         frames.drain(..frames.len().min(2));
     }

@@ -33,6 +33,8 @@ pub(crate) struct Instance {
     pub(crate) uses_left: u32,
     /// Whether it runs code of one pass.
     pub(crate) is_baseline: bool,
+    /// Whether its core modules were linked.
+    pub(crate) is_linked: bool,
     /// Its slot on the node, which is free again when this is dropped.
     slot: StartPermit,
 }
@@ -56,7 +58,8 @@ impl InstanceTemplate {
         loaded: &LoadedComponent,
         slot: StartPermit,
     ) -> Result<Instance, Fault> {
-        let LoadedComponent { pre, handler, image, prepared, .. } = loaded;
+        let LoadedComponent { pre, handler, image, prepared, is_fused: is_linked, .. } = loaded;
+        let is_linked = *is_linked;
         let meter = Arc::new(Meter::new(self.ticker.clone()));
         let mut store = Store::new(pre.engine(), GuestState::new(self.clone(), meter.clone()));
         store.limiter(|state| state);
@@ -71,10 +74,10 @@ impl InstanceTemplate {
             let start = pin!(poll_fn(|cx| image.during(|| start.as_mut().poll(cx))));
             metered(&meter.cpu, start).await
         };
-        let export = export.map_err(|error| self.start_fault(&meter, &error))?;
+        let export = export.map_err(|error| self.start_fault(&meter, &error, is_linked))?;
         // A command's program ends with its run.
         let uses_left = if matches!(export, Export::Command(_)) { 1 } else { self.limits.reuse };
-        Ok(Instance { store, export, meter, uses_left, is_baseline: prepared.is_baseline, slot })
+        Ok(Instance { store, export, meter, uses_left, is_baseline: prepared.is_baseline, is_linked, slot })
     }
 
     /// [`instantiate`](Self::instantiate) without waiting. Returns `None`, and gives up the start, if it
@@ -102,14 +105,14 @@ impl InstanceTemplate {
         started.unwrap_or(Err(Fault::Timeout { limit }))
     }
 
-    fn start_fault(&self, meter: &Meter, error: &wasmtime::Error) -> Fault {
+    fn start_fault(&self, meter: &Meter, error: &wasmtime::Error, is_linked: bool) -> Fault {
         if let Some(fault) = meter.refusal(self.limits.memory_bytes) {
             fault
         } else if is_shortage(error) {
             Fault::node_overloaded()
         } else if error.is::<wasmtime::Trap>() || error.is::<I32Exit>() {
-            let reason = trap::reason(error);
-            let trap = trap::trap(error, &reason);
+            let reason = trap::reason(error, is_linked);
+            let trap = trap::trap(error, is_linked, &reason);
             Fault::Trap { reason, trap }
         } else {
             Fault::Internal { reason: format!("instance did not start: {error:#}") }

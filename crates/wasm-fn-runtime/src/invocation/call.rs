@@ -12,6 +12,7 @@ use http::{Request, Response, header, uri};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use wasm_fn_core::{FunctionName, Scheme};
+use wasm_fn_memory::GuestRun;
 use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::{
@@ -41,7 +42,7 @@ pub(super) struct Returned {
 }
 
 /// A running guest. Each kind has its own box, so that none is as large as the largest.
-pub(super) type Run = Pin<Box<dyn Future<Output = Returned> + Send>>;
+pub(super) type Run = GuestRun<Pin<Box<dyn Future<Output = Returned> + Send>>>;
 
 /// Where the response head of a guest will be.
 pub(super) enum HeadSource {
@@ -84,8 +85,8 @@ pub(super) fn call_02(
     request: Request<WasiBody>,
 ) -> (Option<Run>, HeadSource) {
     let slot = HeadSlot::default();
-    let run: Run = in_place(|| run_02(instance, handle, scheme, request, slot.clone()));
-    (Some(run), HeadSource::Slot(slot))
+    let run = in_place(|| run_02(instance, handle, scheme, request, slot.clone()));
+    (Some(Run::new(run)), HeadSource::Slot(slot))
 }
 
 /// Calls the handler of a `wasi:http` 0.3 guest.
@@ -96,8 +97,8 @@ pub(super) fn call_03(
     request: Request<WasiBody>,
 ) -> (Option<Run>, HeadSource) {
     let slot = HeadSlot::default();
-    let run: Run = in_place(|| run_03(instance, handle, scheme, request, slot.clone()));
-    (Some(run), HeadSource::Slot(slot))
+    let run = in_place(|| run_03(instance, handle, scheme, request, slot.clone()));
+    (Some(Run::new(run)), HeadSource::Slot(slot))
 }
 
 async fn run_02(
@@ -249,7 +250,7 @@ pub(super) fn run_command(
         output.close();
         Returned { instance, result: result.and_then(|(returned,)| exit_status(returned)) }
     };
-    (Some(Box::pin(run)), HeadSource::Command(Box::new(head)))
+    (Some(Run::new(Box::pin(run))), HeadSource::Command(Box::new(head)))
 }
 
 fn exit_status(returned: Result<(), ()>) -> wasmtime::Result<()> {

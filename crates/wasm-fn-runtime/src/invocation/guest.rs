@@ -43,6 +43,8 @@ pub(crate) struct Guest {
     /// The instance of a 0.2 guest that exited with success. The end of its body, if it has not come yet,
     /// would seem to come with the end of the instance.
     exited: Option<Box<Instance>>,
+    /// Whether the guest's core modules were linked.
+    is_linked: bool,
     meter: Arc<Meter>,
     served: Served,
     asked: Asked,
@@ -76,7 +78,7 @@ impl Guest {
         instance.store.data_mut().serve(served, effect_check, record.as_ref(), is_head);
         // A ready instance has waited for many epochs. It should not yield before it has begun.
         instance.store.set_epoch_deadline(1);
-        let meter = instance.meter.clone();
+        let (meter, is_linked) = (instance.meter.clone(), instance.is_linked);
         meter.cpu.begin(admission.version.limits().cpu);
         let asked = Asked::of(&request);
         let request = end_to_end(request);
@@ -101,6 +103,7 @@ impl Guest {
             waker,
             head,
             exited: None,
+            is_linked,
             meter,
             served,
             asked,
@@ -129,10 +132,10 @@ impl Guest {
     /// [`poll_wait`](Self::poll_wait).
     pub(super) fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         let Some(run) = &mut self.run else { return Poll::Ready(Ok(())) };
-        self.meter.cpu.resume();
+        let noted = self.meter.cpu.resume();
         let polled = match &self.waker {
-            Some(waker) => run.as_mut().poll(&mut Context::from_waker(&waker.waker())),
-            None => run.as_mut().poll(cx),
+            Some(waker) => run.poll(&mut Context::from_waker(&waker.waker()), &noted),
+            None => run.poll(cx, &noted),
         };
         let over = self.meter.cpu.pause();
         match polled {
@@ -291,8 +294,8 @@ impl Guest {
         if is_shortage(error) {
             return Fault::node_overloaded();
         }
-        let reason = trap::reason(error);
-        let trap = trap::trap(error, &reason);
+        let reason = trap::reason(error, self.is_linked);
+        let trap = trap::trap(error, self.is_linked, &reason);
         Fault::Trap { reason, trap }
     }
 

@@ -10,19 +10,20 @@ use std::{
 use dashmap::DashMap;
 use tokio::sync::watch;
 use wasm_fn_core::{Digest, FunctionConfig, FunctionName, VersionNo};
+use wasm_fn_memory::Isolation;
 use wasm_fn_pool::{ConcurrencyLimit, MemoryBudget, PoolPlan, Slots};
 use wasm_fn_secrets::SecretSet;
 
 use super::{
-    burst_detector::BurstDetector, error::RuntimeError, preparation::Preparation, resources::NodeResources,
-    teardown_limit::TeardownLimit,
+    burst_detector::BurstDetector, error::RuntimeError, isolation_fault, preparation::Preparation,
+    resources::NodeResources, teardown_limit::TeardownLimit,
 };
 use crate::{
     clock,
     code::{
         artifacts::NativeCode,
         cache::{CodeCache, CodeCacheOptions, ComponentCode, ForVersion},
-        engine::{self, Engines, InstanceMemoryReset},
+        engine::{self, Engines, IsolationOptions},
         kind,
         loader::Loader,
         prepare::{PrepareError, PrepareProgress, PreparedComponent},
@@ -61,6 +62,8 @@ pub struct RuntimeOptions {
     pub code_idle_after: Duration,
     /// What holds for the outgoing requests of all functions.
     pub egress: EgressOptions,
+    /// What holds guests apart.
+    pub isolation: IsolationOptions,
     /// Keeps the buckets of functions. Without it there are none, whatever is configured.
     pub buckets: Option<Arc<dyn BucketStore>>,
     /// Takes the lines of functions' logs, beside the logs.
@@ -73,7 +76,6 @@ pub struct Runtime {
     logs: DashMap<FunctionName, Arc<LogRing>>,
     log_changes: watch::Sender<u64>,
     log_sink: Option<Arc<dyn GuestLogSink>>,
-    reset: InstanceMemoryReset,
     data_dir: PathBuf,
 }
 
@@ -83,14 +85,15 @@ impl Runtime {
     /// # Errors
     /// The engine does not fit the machine, or the data directory cannot be used.
     pub fn start(options: RuntimeOptions) -> Result<Arc<Self>, RuntimeError> {
-        let reset = InstanceMemoryReset::probe();
-        engine::announce(reset);
-        let engines = Engines::new(&options.pool)?;
+        let engines = Engines::new(&options.pool, options.isolation)?;
         let (memories, stacks) = (engines.memories.clone(), engines.stacks.clone());
+        engine::announce(options.isolation.memory_reset, memories.isolation().reset);
+        isolation_fault::forget(&options.data_dir)
+            .map_err(|source| RuntimeError::Artifacts { dir: options.data_dir.clone(), source })?;
         let threads = tokio::runtime::Handle::current().metrics().num_workers();
         let threads = u32::try_from(threads).unwrap_or(u32::MAX);
         let ticker = EpochTicker::start(&engines, threads, options.pool.instances_max)?;
-        let loader = Loader::new(engines, &options.data_dir)?;
+        let loader = Loader::new(engines, &options.data_dir, options.isolation.link_components)?;
         let slots = Arc::new(Slots::new(options.pool.instances_max as usize));
         let memory = Arc::new(MemoryBudget::new(options.pool.memory_max_bytes));
         let running_max = options.pool.running_max;
@@ -116,15 +119,15 @@ impl Runtime {
             warm_max: options.warm_max,
             idle_after: options.idle_after,
         });
-        tokio::spawn(maintain_while_alive(Arc::downgrade(&node)));
+        tokio::spawn(maintain_while_alive(Arc::downgrade(&node), options.data_dir.clone()));
         let (log_changes, _) = watch::channel(0);
         let RuntimeOptions { data_dir, log_sink, .. } = options;
-        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, log_sink, reset, data_dir }))
+        Ok(Arc::new(Self { node, logs: DashMap::new(), log_changes, log_sink, data_dir }))
     }
 
-    /// How the memory of instances is reset on this machine.
-    pub fn memory_reset(&self) -> InstanceMemoryReset {
-        self.reset
+    /// How the memory of instances is reset, and what audits of that have found.
+    pub fn isolation(&self) -> Isolation {
+        self.node.memories.isolation()
     }
 
     /// The interfaces that the component at `path` imports, without their versions.
@@ -278,7 +281,8 @@ impl Runtime {
 }
 
 /// Maintains the pools and the code cache until the runtime and its versions are gone.
-async fn maintain_while_alive(node: Weak<NodeResources>) {
+async fn maintain_while_alive(node: Weak<NodeResources>, data_dir: PathBuf) {
+    let mut is_trusted = true;
     let (mut until_sweep, mut detector) = (SWEEP_EVERY, BurstDetector::default());
     let mut ticks = tokio::time::interval(MAINTAIN_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -287,6 +291,12 @@ async fn maintain_while_alive(node: Weak<NodeResources>) {
         let Some(node) = node.upgrade() else { break };
         let now = node.now();
         node.maintain_all(now);
+        if is_trusted && node.memories.isolation().faults > 0 {
+            is_trusted = false;
+            // Instances that are ready got their memories before the fault was found.
+            while node.reclaim() {}
+            isolation_fault::remember(&data_dir);
+        }
         until_sweep -= 1;
         if until_sweep == 0 {
             until_sweep = SWEEP_EVERY;

@@ -5,9 +5,13 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum, ValueHint};
 use wasm_fn_core::{Network, NodeName, PreviewDomain};
+use wasm_fn_runtime::MemoryReset;
 
-use super::{Format, Membership, cluster::CLUSTER, listen_address};
+use super::{Format, Membership, cluster::CLUSTER, listen_address, switch};
 use crate::node::KeyCommand;
+
+/// Heading of the options for what holds guests apart.
+const ISOLATION: &str = "Isolation";
 
 /// Heading of the options for TLS.
 const TLS: &str = "TLS";
@@ -49,6 +53,16 @@ pub(crate) struct Serve {
     /// Maximum memory for the native code of functions, 1MiB to 1TiB [default: 1GiB]
     #[arg(long, env = "WASM_FN_CODE_MEMORY", value_name = "SIZE")]
     pub(crate) code_memory: Option<ByteSize>,
+    /// How the memory of an instance is reset for the next one: discard, scan or counted [default: counted]
+    #[arg(help_heading = ISOLATION, long, env = "WASM_FN_MEMORY_RESET", value_name = "HOW")]
+    pub(crate) memory_reset: Option<MemoryReset>,
+    /// Audit one in N resets, on average: compare the memory with what it must be; 0 for none [default:
+    /// 10000]
+    #[arg(help_heading = ISOLATION, long, env = "WASM_FN_AUDIT_RESETS", value_name = "N")]
+    pub(crate) audit_resets: Option<u32>,
+    /// Whether to link the core modules of a component before it is compiled: on or off [default: on]
+    #[arg(help_heading = ISOLATION, long, env = "WASM_FN_LINK_COMPONENTS", value_name = "SWITCH", value_parser = switch)]
+    pub(crate) link_components: Option<bool>,
     /// How long requests may take to finish when the node stops, up to 1h [default: 30s]
     #[arg(long, env = "WASM_FN_DRAIN_TIMEOUT", value_name = "TIME", value_parser = humantime::parse_duration)]
     pub(crate) drain_timeout: Option<Duration>,

@@ -74,6 +74,7 @@ fn options(config: config::Serve, telemetry: Telemetry) -> Result<NodeOptions, F
         body_bytes_max: config.body_max_bytes,
         component_bytes_max: config.component_max_bytes,
         code_bytes_max: config.code_memory_bytes,
+        isolation: config.isolation,
         overrides_open: config.allow_overrides,
         show_shielded: config.show_shielded,
         trusted_proxies: config.trusted_proxies,

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use wasm_fn_admin::CertificateRule;
 use wasm_fn_control::state::{StageRule, StageRules};
 use wasm_fn_core::{FunctionName, Network, PreviewDomain, StageName, Weight};
+use wasm_fn_runtime::MemoryReset;
 
 use super::{
     access_log::{self, AccessLogOptions, RawAccessLog},
@@ -54,6 +55,9 @@ pub(crate) struct Serve {
     pub(crate) body_max_bytes: Option<u64>,
     pub(crate) component_max_bytes: Option<u64>,
     pub(crate) code_memory_bytes: Option<u64>,
+    pub(crate) memory_reset: Option<MemoryReset>,
+    pub(crate) audit_resets: Option<u32>,
+    pub(crate) link_components: Option<bool>,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) allow_overrides: Option<bool>,
     pub(crate) show_shielded: Option<bool>,
@@ -144,6 +148,9 @@ struct RawServe {
     body_max: Option<String>,
     component_max: Option<String>,
     code_memory: Option<String>,
+    memory_reset: Option<String>,
+    audit_resets: Option<u32>,
+    link_components: Option<String>,
     drain_timeout: Option<String>,
     allow_overrides: Option<bool>,
     show_shielded: Option<bool>,
@@ -273,6 +280,17 @@ impl RawServe {
             body_max_bytes: size("serve.body_max", self.body_max)?,
             component_max_bytes: size("serve.component_max", self.component_max)?,
             code_memory_bytes: size("serve.code_memory", self.code_memory)?,
+            memory_reset: self
+                .memory_reset
+                .map(|how| how.parse().map_err(|error: String| BadValue::new("serve.memory_reset", error)))
+                .transpose()?,
+            audit_resets: self.audit_resets,
+            link_components: self
+                .link_components
+                .map(|text| {
+                    args::switch(&text).map_err(|error| BadValue::new("serve.link_components", error))
+                })
+                .transpose()?,
             drain_timeout: duration("serve.drain_timeout", self.drain_timeout)?,
             allow_overrides: self.allow_overrides,
             show_shielded: self.show_shielded,

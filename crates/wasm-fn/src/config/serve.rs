@@ -9,6 +9,7 @@ use std::{
 use wasm_fn_admin::CertificateRule;
 use wasm_fn_control::state::StageRules;
 use wasm_fn_core::{Network, PreviewDomain, Weight};
+use wasm_fn_runtime::IsolationOptions;
 
 use super::{ClusterPlace, ConfigFile, access_log::AccessLogOptions, file};
 use crate::{
@@ -42,6 +43,8 @@ pub(crate) struct Serve {
     pub(crate) component_max_bytes: u64,
     /// Maximum memory for native code.
     pub(crate) code_memory_bytes: u64,
+    /// What holds guests apart.
+    pub(crate) isolation: IsolationOptions,
     /// How long requests may take to finish when the node stops.
     pub(crate) drain_timeout: Duration,
     /// Whether any client may choose the version that answers.
@@ -105,6 +108,7 @@ impl Default for Serve {
             body_max_bytes: 10 << 20,
             component_max_bytes: 256 << 20,
             code_memory_bytes: 1 << 30,
+            isolation: IsolationOptions::USUAL,
             drain_timeout: Duration::from_secs(30),
             allow_overrides: false,
             show_shielded: false,
@@ -177,6 +181,20 @@ impl Serve {
                 .or(file.component_max_bytes)
                 .unwrap_or(default.component_max_bytes),
             code_memory_bytes: code_memory.or(file.code_memory_bytes).unwrap_or(default.code_memory_bytes),
+            isolation: IsolationOptions {
+                memory_reset: args
+                    .memory_reset
+                    .or(file.memory_reset)
+                    .unwrap_or(default.isolation.memory_reset),
+                audit_resets: args
+                    .audit_resets
+                    .or(file.audit_resets)
+                    .unwrap_or(default.isolation.audit_resets),
+                link_components: args
+                    .link_components
+                    .or(file.link_components)
+                    .unwrap_or(default.isolation.link_components),
+            },
             drain_timeout: args.drain_timeout.or(file.drain_timeout).unwrap_or(default.drain_timeout),
             allow_overrides: args.allow_overrides.or(file.allow_overrides).unwrap_or(default.allow_overrides),
             preview_domain: args.preview_domain.or(file.preview_domain),

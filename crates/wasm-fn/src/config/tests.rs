@@ -88,6 +88,9 @@ body_max = "1MiB"
 component_max = "2MiB"
 connections_per_address = 4
 code_memory = "3MiB"
+memory_reset = "scan"
+audit_resets = 7
+link_components = "off"
 drain_timeout = "5s"
 allow_overrides = true
 show_shielded = true
@@ -174,6 +177,9 @@ client_ca = "people.pem"
             component_max_bytes: Some(2 << 20),
             connections_per_address: Some(4),
             code_memory_bytes: Some(3 << 20),
+            memory_reset: Some(wasm_fn_runtime::MemoryReset::Scan),
+            audit_resets: Some(7),
+            link_components: Some(false),
             drain_timeout: Some(Duration::from_secs(5)),
             allow_overrides: Some(true),
             show_shielded: Some(true),
@@ -286,7 +292,7 @@ fn unknown_keys_are_refused_with_those_there_are() {
     refused(
         "[serve]\nport = 1\n",
         &expect![
-            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `connections_per_address`, `body_max`, `component_max`, `code_memory`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `secrets_key_command`, `allow_core_dumps`, `egress_private`, `artifact_sources`, `tls`, `acme`, `redirect_listen`, `admin_tls`, `oidc`, `insecure_admin`, `metrics_series_max`, `access_log`, `cluster`, `traces`"
+            "wasm-fn.toml:2: serve.port: unknown field `port`, expected one of `listen`, `admin`, `data_dir`, `instances_max`, `memory_max`, `connections_max`, `body_max`, `component_max`, `code_memory`, `memory_reset`, `audit_resets`, `link_components`, `drain_timeout`, `allow_overrides`, `show_shielded`, `trusted_proxies`, `proxy_protocol`, `preview_domain`, `egress_ca`, `secrets_key_command`, `allow_core_dumps`, `egress_private`, `artifact_sources`, `tls`, `acme`, `redirect_listen`, `admin_tls`, `oidc`, `insecure_admin`, `metrics_series_max`, `access_log`, `cluster`, `traces`"
         ],
     );
     refused(

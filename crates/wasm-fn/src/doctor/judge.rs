@@ -7,7 +7,7 @@ use std::{
 };
 
 use wasm_fn_pool::{CapacityError, PoolPlan};
-use wasm_fn_runtime::{InstanceMemoryReset, slot_cost};
+use wasm_fn_runtime::{MemoryReset, slot_cost};
 
 use super::{Finding, bytes};
 use crate::{
@@ -34,17 +34,41 @@ const BUILT: Duration = Duration::from_secs(1_767_225_600);
 /// Tolerance between two readings of the time.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
-pub(super) fn kernel(release: &str, reset: InstanceMemoryReset) -> Finding {
-    match reset {
-        InstanceMemoryReset::DirtyPages => {
-            Finding::ok("kernel", format!("Linux {release} with PAGEMAP_SCAN: only used pages are reset"))
+/// `asked` is how memories are to be reset, `fastest` the fastest way that the kernel offers.
+pub(super) fn kernel(release: &str, asked: MemoryReset, fastest: MemoryReset) -> Finding {
+    let reset = asked.min(fastest);
+    match fastest {
+        MemoryReset::Counted | MemoryReset::Scan if reset == asked => {
+            Finding::ok("kernel", format!("Linux {release} with PAGEMAP_SCAN: memory reset is {reset}"))
         }
-        InstanceMemoryReset::AllPages => Finding::warning(
+        MemoryReset::Discard if reset == asked => {
+            Finding::ok("kernel", format!("Linux {release}: memory reset is {reset}"))
+        }
+        MemoryReset::Counted | MemoryReset::Scan => Finding::warning(
             "kernel",
-            format!("Linux {release} without PAGEMAP_SCAN: instances are reset as a whole, which costs more"),
+            format!("Linux {release} does not count page faults: memory reset is {reset}, which costs more"),
+            "run the node without a sandbox around its system calls",
+        ),
+        MemoryReset::Discard => Finding::warning(
+            "kernel",
+            format!("Linux {release} without PAGEMAP_SCAN: memory reset is {reset}, which costs more"),
             "use Linux 6.7 or later",
         ),
     }
+}
+
+/// `is_marked` says that the node that runs, or ran last, found the memory of a guest that was not clean.
+pub(super) fn isolation(is_marked: bool) -> Finding {
+    let name = "isolation";
+    if !is_marked {
+        return Finding::ok(name, "no audit has found a memory that was not clean");
+    }
+    Finding::problem(
+        name,
+        "the memory of a guest was not clean after its reset; the node discards every memory since",
+        "save its log and its metrics, report the fault (SECURITY.md), and set `memory_reset = \"discard\"` \
+         before you restart it",
+    )
 }
 
 /// The token of the admin API can do everything. `has_tls` says that others cannot read it along, `insecure`

@@ -1,10 +1,10 @@
 //! The options of the data plane, and what is recorded of its requests.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use wasm_fn_admin::{TelemetryCount, TelemetrySource, TracedRequest};
+use wasm_fn_admin::{IsolationCounts, IsolationSource, TelemetryCount, TelemetrySource, TracedRequest};
 use wasm_fn_core::FunctionName;
-use wasm_fn_runtime::{GuestLogLine, GuestLogSink, GuestLogStream};
+use wasm_fn_runtime::{GuestLogLine, GuestLogSink, GuestLogStream, Isolation, Runtime};
 use wasm_fn_server::{RequestRecording, ServerOptions, draw_at_random};
 use wasm_fn_telemetry::{GuestLine, KeptTrace, Telemetry};
 
@@ -70,6 +70,22 @@ impl GuestLogSink for GuestLogs {
             is_failure: line.failed,
             text: line.text.clone(),
         });
+    }
+}
+
+/// Tells the admin API how guests are held apart.
+pub(super) struct RuntimeIsolation(pub(super) Arc<Runtime>);
+
+impl fmt::Debug for RuntimeIsolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RuntimeIsolation").field(&self.0.isolation()).finish()
+    }
+}
+
+impl IsolationSource for RuntimeIsolation {
+    fn counts(&self) -> IsolationCounts {
+        let Isolation { reset, compared, scanned, faults } = self.0.isolation();
+        IsolationCounts { reset: reset.to_string(), compared, scanned, faults }
     }
 }
 

@@ -301,6 +301,10 @@ fn rejection(error: &PrepareError) -> Rejection {
             ("memory-limit", Some("raise `memory` in the function's configuration"))
         }
         PrepareError::Busy { .. } => ("busy", Some("deploy again later")),
+        PrepareError::Changed { .. } => (
+            "component-unreadable",
+            Some("somebody has changed the file in `blobs` of the data directory: put it back from a backup"),
+        ),
         PrepareError::Io { .. } => ("component-unreadable", None),
     };
     Rejection { code, message: error.to_string(), help: help.map(str::to_owned) }

@@ -6,6 +6,7 @@ use wasm_fn_admin::CertificateRule;
 use wasm_fn_control::state::StageRules;
 use wasm_fn_core::{Network, PreviewDomain};
 use wasm_fn_pool::PoolPlan;
+use wasm_fn_runtime::IsolationOptions;
 use wasm_fn_telemetry::Telemetry;
 
 use crate::{acme::AcmeOptions, config::ClusterPlace, tls::KeyPairFiles};
@@ -33,6 +34,8 @@ pub(crate) struct NodeOptions {
     pub(crate) component_bytes_max: u64,
     /// Maximum memory for native code, bytes.
     pub(crate) code_bytes_max: u64,
+    /// What holds guests apart.
+    pub(crate) isolation: IsolationOptions,
     /// Whether any client may choose its version, without a token.
     pub(crate) overrides_open: bool,
     /// Whether answers of a second run are marked by a header.
@@ -97,6 +100,7 @@ impl NodeOptions {
             body_bytes_max: 10 << 20,
             component_bytes_max: 256 << 20,
             code_bytes_max: 1 << 30,
+            isolation: IsolationOptions::USUAL,
             overrides_open: false,
             show_shielded: false,
             trusted_proxies: Vec::new(),

@@ -56,7 +56,7 @@ fn offered_interfaces_are_those_of_the_linker() {
     };
     // It starts the threads that compile, which the whole process shares.
     let _compiler = crate::code::compiler::Compiler::new();
-    let engine = Engines::new(&plan).unwrap().concurrent;
+    let engine = Engines::new(&plan, crate::IsolationOptions::USUAL).unwrap().concurrent;
     let linker = linker(&engine, Calls::Concurrent).unwrap();
     for (interface, item, ty) in [
         ("wasi:cli/environment@0.2.0", "get-arguments", FUNCTION),

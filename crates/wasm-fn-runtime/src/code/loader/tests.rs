@@ -13,6 +13,7 @@ use wasmtime_wasi_io::{
 
 use super::*;
 use crate::{
+    IsolationOptions,
     code::{engine::slot_cost, linker::end},
     fault::trap,
 };
@@ -24,8 +25,17 @@ const LINKED: &str = include_str!("../../../../wasm-fn-fuse/src/fuse/linked.wat"
 /// the host meanwhile.
 type Answer = (Result<u32, (Trap, u64)>, Vec<(String, u32)>);
 
-/// The answer of [`LINKED`] or of a variant of it.
+/// The answer of [`LINKED`] or of a variant of it, as it was uploaded.
 fn answer(component: &[u8]) -> Answer {
+    answer_of(component, false)
+}
+
+/// The answer of such a component that was linked.
+fn answer_linked(component: &[u8]) -> Answer {
+    answer_of(component, true)
+}
+
+fn answer_of(component: &[u8], is_linked: bool) -> Answer {
     // The compiling threads are the node's compiler's to start.
     let engine = Engine::new(wasmtime::Config::new().parallel_compilation(false)).unwrap();
     let mut linker = Linker::<Vec<(String, u32)>>::new(&engine);
@@ -43,8 +53,8 @@ fn answer(component: &[u8]) -> Answer {
         run.call(&mut store, ()).map(|(number,)| number)
     });
     let described = |error: wasmtime::Error| {
-        let described = trap::trap(&error, &trap::reason(&error));
-        (trap::kind(&error).unwrap(), described.fingerprint)
+        let described = trap::trap(&error, is_linked, &trap::reason(&error, is_linked));
+        (trap::kind(&error, is_linked).unwrap(), described.fingerprint)
     };
     (answer.map_err(described), store.into_data())
 }
@@ -55,7 +65,7 @@ fn fused_or_not_a_component_does_the_same() {
     let fused = fused(Digest([0; 32]), &component).unwrap();
     let expected = (Ok(87), vec![("hello Ann".to_owned(), 507)]);
     assert_eq!(answer(&component), expected);
-    assert_eq!(answer(&fused), expected);
+    assert_eq!(answer_linked(&fused), expected);
 }
 
 #[test]
@@ -87,10 +97,29 @@ fn calls_through_a_table_end_in_the_same_trap() {
                 let fused = fused(Digest([0; 32]), &component).unwrap();
                 let (trap, told) = answer(&component);
                 assert_eq!((trap.unwrap_err().0, told), (expected, Vec::new()), "{call}");
-                assert_eq!(answer(&fused), (trap, Vec::new()), "{before} {call}");
+                assert_eq!(answer_linked(&fused), (trap, Vec::new()), "{before} {call}");
             }
         }
     }
+}
+
+#[test]
+fn a_guest_that_names_its_function_as_a_trap_has_only_its_own_trap() {
+    const CALL: &str = "(call_indirect (result i32) (i32.const 1))";
+    const FORGED: &str = "(@name \"call of an empty slot of a table\")";
+    let text = |name: &str| {
+        let forged = format!("(func $forged {name} unreachable) (func $caller (call $forged))");
+        let text = LINKED.replacen(CALL, "(call $caller) (i32.const 0)", 1);
+        text.replacen("(func $answer", &format!("{forged} (func $answer"), 1)
+    };
+    let component = wat::parse_str(text(FORGED)).unwrap();
+    assert!(fused(Digest([0; 32]), &component).is_none(), "it could not be told from the node's own");
+    let (trap, _) = answer(&component);
+    let (_, fingerprint) = trap.unwrap_err();
+    assert_eq!(answer(&component).0.unwrap_err(), (Trap::UnreachableCodeReached, fingerprint));
+    // Another name is linked, and ends in the same trap.
+    let other = fused(Digest([0; 32]), &wat::parse_str(text("")).unwrap()).unwrap();
+    assert_eq!(answer_linked(&other).0.unwrap_err().0, Trap::UnreachableCodeReached);
 }
 
 /// A component that tells the host 2 when it gets an instance.
@@ -151,7 +180,7 @@ fn fused_or_not_a_start_function_meets_an_empty_shim() {
     ] {
         let component = wat::parse_str(LINKED.replacen("(func $twice", &start, 1)).unwrap();
         let fused = fused(Digest([0; 32]), &component).unwrap();
-        let ((before, told), (after, told_after)) = (answer(&component), answer(&fused));
+        let ((before, told), (after, told_after)) = (answer(&component), answer_linked(&fused));
         assert_eq!(told, told_after, "{start}");
         if traps {
             let kinds = (before.unwrap_err().0, after.unwrap_err().0);
@@ -173,11 +202,12 @@ fn guests_are_compiled_fused() {
         address_bytes: slot_cost().address_bytes * 2,
     };
     let dir = tempfile::tempdir().unwrap();
-    let loader = Loader::new(Engines::new(&plan).unwrap(), dir.path()).unwrap();
+    let loader =
+        Loader::new(Engines::new(&plan, IsolationOptions::USUAL).unwrap(), dir.path(), true).unwrap();
     let prebuilt = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-examples/prebuilt");
     for guest in ["hello-v1", "hello-p3", "fetch", "cgi", "c-hello"] {
         let bytes = fs::read(prebuilt.join(guest).with_extension("wasm")).unwrap();
-        let (digest, file) = (Digest([0; 32]), dir.path().join(guest));
+        let (digest, file) = (Digest(Sha256::digest(&bytes).into()), dir.path().join(guest));
         fs::write(&file, bytes).unwrap();
         let mut source = read(digest, &file, &|_| {}).unwrap();
         source.fused = fused(digest, &source.bytes);
@@ -233,4 +263,18 @@ async fn a_stream_that_is_dropped_ends_though_nobody_waits() {
             tokio::time::timeout(Duration::from_secs(60), has_ended).await.unwrap().unwrap();
         }
     }
+}
+
+#[test]
+fn a_component_that_was_changed_in_its_file_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("component");
+    let bytes = wat::parse_str("(component)").unwrap();
+    fs::write(&path, &bytes).unwrap();
+    let digest = Digest([7; 32]);
+    let found = Digest(Sha256::digest(&bytes).into());
+    let error = read(digest, &path, &|_| {}).err().unwrap();
+    let expected =
+        format!("component {digest} is changed in the data directory: its file has the digest {found}");
+    assert_eq!(error.to_string(), expected);
 }

@@ -58,13 +58,13 @@ fn text_is_bounded_and_shows_no_control_characters() {
 
 #[test]
 fn numbers_in_errors_of_the_host_do_not_count() {
-    let of = |text: &'static str| trap(&wasmtime::Error::msg(text), text);
+    let of = |text: &'static str| trap(&wasmtime::Error::msg(text), false, text);
     assert_eq!(of("unknown handle 5").fingerprint, of("unknown handle 17").fingerprint);
     assert_ne!(of("unknown handle 5").fingerprint, of("table is full").fingerprint);
     assert_eq!(&*of("unknown handle 5").backtrace, "unknown handle 5");
     let exit = |status| {
         let error = wasmtime::Error::from(I32Exit(status));
-        trap(&error, &reason(&error)).fingerprint
+        trap(&error, false, &reason(&error, false)).fingerprint
     };
     assert_eq!(exit(1), exit(1));
     assert_ne!(exit(1), exit(2));

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, convert::Infallible, time::Instant};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use wasm_fn_core::{Limits, Scheme, StageName};
 
@@ -19,6 +20,7 @@ mod bombs;
 mod commands;
 mod computing;
 mod egress;
+mod isolation;
 mod loading;
 mod optimising;
 mod preparing;
@@ -45,9 +47,9 @@ impl Node {
         Self { runtime: start(dir.path(), 64), dir }
     }
 
-    /// Puts bytes where components lie, under a digest that only has to be unique here.
+    /// Puts bytes where components lie.
     fn add(&self, bytes: &[u8]) -> Digest {
-        let digest = Digest(*blake3::hash(bytes).as_bytes());
+        let digest = Digest(Sha256::digest(bytes).into());
         std::fs::write(self.dir.path().join("blobs").join(digest.to_string()), bytes).unwrap();
         digest
     }
@@ -124,6 +126,7 @@ fn start_with(dir: &Path, change: impl FnOnce(&mut RuntimeOptions)) -> Arc<Runti
         code_bytes_max: 1 << 30,
         code_idle_after: Duration::from_secs(60),
         egress: EgressOptions::public(),
+        isolation: IsolationOptions::USUAL,
         buckets: None,
         log_sink: None,
     };

@@ -26,8 +26,18 @@ fn plan(instances_max: u32) -> Result<PoolPlan, CapacityError> {
 
 #[test]
 fn an_old_kernel_and_a_small_machine_are_warned_about() {
-    check(&kernel("6.18.1", InstanceMemoryReset::DirtyPages), Status::Ok, &["6.18.1"]);
-    check(&kernel("5.10.0", InstanceMemoryReset::AllPages), Status::Warning, &["5.10.0", "6.7"]);
+    use MemoryReset::{Counted, Discard, Scan};
+    check(&kernel("6.18.1", Counted, Counted), Status::Ok, &["6.18.1", "counted"]);
+    check(&kernel("6.18.1", Scan, Counted), Status::Ok, &["scan"]);
+    check(&kernel("6.18.1", Counted, Scan), Status::Warning, &["does not count", "scan"]);
+    check(&kernel("5.10.0", Counted, Discard), Status::Warning, &["5.10.0", "6.7", "discard"]);
+    check(&kernel("5.10.0", Discard, Discard), Status::Ok, &["discard"]);
+}
+
+#[test]
+fn a_memory_that_was_not_clean_is_a_problem() {
+    check(&isolation(false), Status::Ok, &["no audit"]);
+    check(&isolation(true), Status::Problem, &["not clean", "discard"]);
     check(&cores(1), Status::Warning, &["1"]);
     check(&cores(2), Status::Ok, &["2"]);
     check(&memory(511 << 20), Status::Warning, &["511.0 MiB"]);

@@ -78,6 +78,27 @@ pub(super) fn serve() -> Vec<Key> {
             "Maximum memory for the native code of functions",
         ),
         key(
+            "memory_reset",
+            code(usual.isolation.memory_reset),
+            "\"scan\"",
+            &["\"?\""],
+            "How the memory of an instance is reset for the next one: `discard`, `scan` or `counted`",
+        ),
+        key(
+            "audit_resets",
+            code(usual.isolation.audit_resets),
+            "1000",
+            &[],
+            "Audit one in this many resets: compare the memory with what it must be; 0 for none",
+        ),
+        key(
+            "link_components",
+            code("on"),
+            "\"off\"",
+            &["\"?\""],
+            "Link the core modules of a component before it is compiled",
+        ),
+        key(
             "drain_timeout",
             time(usual.drain_timeout),
             "\"1m\"",
