@@ -9,7 +9,7 @@ pub struct Usage {
     pub queue_wait: Duration,
     /// Largest size of the linear memory, in bytes.
     pub memory_peak_bytes: u64,
-    /// Whether the guest asked for memory that the node did not have. In that case no failure is charged to
-    /// the version.
+    /// Whether the guest asked for memory or state that the node did not have. In that case no failure is
+    /// charged to the version.
     pub starved: bool,
 }

@@ -6,7 +6,7 @@
 
 mod link;
 
-use std::{collections::BTreeMap, fmt::Write as _, pin::Pin, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use wasm_fn_core::{BucketConfig, BucketName, FunctionName, StageName};
@@ -21,8 +21,13 @@ pub type BucketFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BucketFailu
 
 /// Why a bucket refused or failed, in words for whoever wrote the guest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BucketFailure(pub String);
+#[error("{reason}")]
+pub struct BucketFailure {
+    /// What was found, and what was expected.
+    pub reason: String,
+    /// Whether the node is at fault. A guest that fails then is not charged with it.
+    pub is_of_node: bool,
+}
 
 /// The value of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +56,12 @@ pub trait BucketStore: Send + Sync + 'static {
 /// A bucket of keys and values. Reads see every write that returned before. Of a write that fails, nothing is
 /// kept; of one whose future is dropped, all or nothing.
 pub trait GuestBucket: Send + Sync + 'static {
+    /// How long an answer takes at most while all is well; `None` if the node itself has the bucket. A guest
+    /// whose time is over during a longer wait is not charged with it.
+    fn usual_wait(&self) -> Option<Duration> {
+        None
+    }
+
     /// The value of `key`.
     fn get(&self, key: String) -> BucketFuture<'_, Option<BucketValue>>;
 

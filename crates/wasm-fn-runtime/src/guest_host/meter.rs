@@ -24,6 +24,8 @@ pub(crate) struct Meter {
     memory_refused: AtomicBool,
     /// Whether the guest asked for more memory than the node has left.
     memory_short: AtomicBool,
+    /// Whether the guest asked for something that the node was to have, and has not got it.
+    state_short: AtomicBool,
 }
 
 impl Meter {
@@ -33,6 +35,7 @@ impl Meter {
             memory_peak_bytes: AtomicU64::new(0),
             memory_refused: AtomicBool::new(false),
             memory_short: AtomicBool::new(false),
+            state_short: AtomicBool::new(false),
         }
     }
 
@@ -66,6 +69,11 @@ impl Meter {
         self.memory_short.store(true, Relaxed);
     }
 
+    /// Notes whether the guest has not got what the node was to have for it. Returns what was noted before.
+    pub(super) fn miss_state(&self, is_missed: bool) -> bool {
+        self.state_short.swap(is_missed, Relaxed)
+    }
+
     pub(crate) fn memory_peak_bytes(&self) -> u64 {
         self.memory_peak_bytes.load(Relaxed)
     }
@@ -81,14 +89,15 @@ impl Meter {
         }
     }
 
-    /// Whether the guest asked for memory that the node did not have.
+    /// Whether the guest asked for memory or state that the node did not have.
     pub(crate) fn is_starved(&self) -> bool {
-        self.memory_short.load(Relaxed)
+        self.memory_short.load(Relaxed) || self.state_short.load(Relaxed)
     }
 
     /// Forgets refusals, which belong to an earlier request.
     pub(crate) fn forget_refusals(&self) {
         self.memory_refused.store(false, Relaxed);
         self.memory_short.store(false, Relaxed);
+        self.state_short.store(false, Relaxed);
     }
 }

@@ -74,7 +74,8 @@ impl Opened {
 
 /// What the guest is told. Where the node has its files is nothing for guests.
 fn failure(error: BucketError) -> BucketFailure {
-    BucketFailure(match error {
+    let is_of_node = matches!(error, BucketError::Store(_));
+    let reason = match error {
         BucketError::Store(StoreError::Released(_)) => {
             "the state moved to the node's next process before this request had ended".to_owned()
         }
@@ -84,7 +85,8 @@ fn failure(error: BucketError) -> BucketFailure {
             "the node cannot read or write its buckets now".to_owned()
         }
         error => error.to_string(),
-    })
+    };
+    BucketFailure { reason, is_of_node }
 }
 
 fn value(found: KeyValue) -> BucketValue {

@@ -10,7 +10,7 @@ use wasmtime::{
     component::{ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType},
 };
 
-use super::{BucketFailure, BucketKeys, BucketSwap, GuestBucket, find, not_named};
+use super::{BucketFailure, BucketFuture, BucketKeys, BucketSwap, GuestBucket, find, not_named};
 use crate::guest_host::{
     logs::{GuestLogStream, Served},
     state::GuestState,
@@ -56,8 +56,8 @@ enum Error {
 }
 
 impl From<BucketFailure> for Error {
-    fn from(BucketFailure(reason): BucketFailure) -> Self {
-        Self::Other(reason)
+    fn from(failure: BucketFailure) -> Self {
+        Self::Other(failure.reason)
     }
 }
 
@@ -122,6 +122,35 @@ fn writable(
     Ok(if store.data().may_have_effect() { Ok(bucket) } else { Err(Error::AccessDenied) })
 }
 
+/// What `bucket` answers to what it was `asked`. If the node is at fault for a failure or for a long wait,
+/// it is noted, so that nobody charges the guest with what comes of it.
+fn answer<'b, T: Send>(
+    store: &Store<'_>,
+    bucket: &Arc<dyn GuestBucket>,
+    mut asked: BucketFuture<'b, T>,
+) -> impl Future<Output = Result<T, BucketFailure>> + Send + use<'b, T> {
+    let (meter, usual_wait) = (Arc::clone(&store.data().meter), bucket.usual_wait());
+    async move {
+        let soon = match usual_wait {
+            None => Ok(asked.as_mut().await),
+            Some(wait) => tokio::time::timeout(wait, &mut asked).await,
+        };
+        let answered = match soon {
+            Ok(answered) => answered,
+            Err(_) => {
+                let before = meter.miss_state(true);
+                let answered = asked.await;
+                meter.miss_state(before);
+                answered
+            }
+        };
+        if answered.as_ref().is_err_and(|failure| failure.is_of_node) {
+            meter.miss_state(true);
+        }
+        answered
+    }
+}
+
 /// Opens the bucket that `identifier` stands for.
 fn open(mut store: Store<'_>, (identifier,): (String,)) -> Returned<Resource<OpenBucket>> {
     let state = store.data_mut();
@@ -148,7 +177,8 @@ fn link_store(store: &mut LinkerInstance<'_, GuestState>) -> wasmtime::Result<()
         "[method]bucket.get",
         |store: Store<'_>, (handle, key): (Resource<OpenBucket>, String)| {
             Box::new(async move {
-                let found = bucket(&store, &handle)?.get(key).await;
+                let bucket = bucket(&store, &handle)?;
+                let found = answer(&store, &bucket, bucket.get(key)).await;
                 let value = found.map(|found| found.map(|found| Vec::<u8>::from(found.value)));
                 Ok((value.map_err(Error::from),))
             })
@@ -157,7 +187,10 @@ fn link_store(store: &mut LinkerInstance<'_, GuestState>) -> wasmtime::Result<()
     store.func_wrap_async(
         "[method]bucket.exists",
         |store: Store<'_>, (handle, key): (Resource<OpenBucket>, String)| {
-            Box::new(async move { Ok((bucket(&store, &handle)?.exists(key).await.map_err(Error::from),)) })
+            Box::new(async move {
+                let bucket = bucket(&store, &handle)?;
+                Ok((answer(&store, &bucket, bucket.exists(key)).await.map_err(Error::from),))
+            })
         },
     )?;
     store.func_wrap_async(
@@ -165,7 +198,9 @@ fn link_store(store: &mut LinkerInstance<'_, GuestState>) -> wasmtime::Result<()
         |store: Store<'_>, (handle, key, value): (Resource<OpenBucket>, String, Vec<u8>)| {
             Box::new(async move {
                 Ok((match writable(&store, &handle)? {
-                    Ok(bucket) => bucket.set(key, value.into()).await.map_err(Error::from),
+                    Ok(bucket) => {
+                        answer(&store, &bucket, bucket.set(key, value.into())).await.map_err(Error::from)
+                    }
                     Err(denied) => Err(denied),
                 },))
             })
@@ -176,7 +211,7 @@ fn link_store(store: &mut LinkerInstance<'_, GuestState>) -> wasmtime::Result<()
         |store: Store<'_>, (handle, key): (Resource<OpenBucket>, String)| {
             Box::new(async move {
                 Ok((match writable(&store, &handle)? {
-                    Ok(bucket) => bucket.delete(key).await.map_err(Error::from),
+                    Ok(bucket) => answer(&store, &bucket, bucket.delete(key)).await.map_err(Error::from),
                     Err(denied) => Err(denied),
                 },))
             })
@@ -189,7 +224,8 @@ fn link_listing(store: &mut LinkerInstance<'_, GuestState>) -> wasmtime::Result<
         "[method]bucket.list-keys",
         |store: Store<'_>, (handle, cursor): (Resource<OpenBucket>, Option<u64>)| {
             Box::new(async move {
-                let page = bucket(&store, &handle)?.list_keys(cursor).await;
+                let bucket = bucket(&store, &handle)?;
+                let page = answer(&store, &bucket, bucket.list_keys(cursor)).await;
                 let page = page.map(|(keys, cursor): BucketKeys| KeyResponse { keys, cursor });
                 Ok((page.map_err(Error::from),))
             })
@@ -208,7 +244,7 @@ fn link_listing2(store: &mut LinkerInstance<'_, GuestState>) -> wasmtime::Result
                     let reason = "cursor is none that `list-keys` returned".to_owned();
                     return Ok((Err(Error::Other(reason)),));
                 };
-                let page = bucket.list_keys(cursor).await;
+                let page = answer(&store, &bucket, bucket.list_keys(cursor)).await;
                 let page = page.map(|(keys, cursor): BucketKeys| KeyResponse2 {
                     keys,
                     cursor: cursor.map(|cursor| cursor.to_string()),
@@ -224,7 +260,8 @@ fn link_batch(batch: &mut LinkerInstance<'_, GuestState>) -> wasmtime::Result<()
         "get-many",
         |store: Store<'_>, (handle, keys): (Resource<OpenBucket>, Vec<String>)| {
             Box::new(async move {
-                let found = bucket(&store, &handle)?.get_many(keys).await;
+                let bucket = bucket(&store, &handle)?;
+                let found = answer(&store, &bucket, bucket.get_many(keys)).await;
                 let entry = |(key, value): (String, Bytes)| (key, Vec::<u8>::from(value));
                 let entries = |found: Vec<Option<_>>| -> Vec<Option<(String, Vec<u8>)>> {
                     found.into_iter().map(|found| found.map(entry)).collect()
@@ -239,7 +276,7 @@ fn link_batch(batch: &mut LinkerInstance<'_, GuestState>) -> wasmtime::Result<()
             Box::new(async move {
                 let values = entries.into_iter().map(|(key, value)| (key, value.into())).collect();
                 Ok((match writable(&store, &handle)? {
-                    Ok(bucket) => bucket.set_many(values).await.map_err(Error::from),
+                    Ok(bucket) => answer(&store, &bucket, bucket.set_many(values)).await.map_err(Error::from),
                     Err(denied) => Err(denied),
                 },))
             })
@@ -250,7 +287,9 @@ fn link_batch(batch: &mut LinkerInstance<'_, GuestState>) -> wasmtime::Result<()
         |store: Store<'_>, (handle, keys): (Resource<OpenBucket>, Vec<String>)| {
             Box::new(async move {
                 Ok((match writable(&store, &handle)? {
-                    Ok(bucket) => bucket.delete_many(keys).await.map_err(Error::from),
+                    Ok(bucket) => {
+                        answer(&store, &bucket, bucket.delete_many(keys)).await.map_err(Error::from)
+                    }
                     Err(denied) => Err(denied),
                 },))
             })
@@ -264,7 +303,9 @@ fn link_increment(atomics: &mut LinkerInstance<'_, GuestState>) -> wasmtime::Res
         |store: Store<'_>, (handle, key, delta): (Resource<OpenBucket>, String, u64)| {
             Box::new(async move {
                 Ok((match writable(&store, &handle)? {
-                    Ok(bucket) => bucket.add_unsigned(key, delta).await.map_err(Error::from),
+                    Ok(bucket) => {
+                        answer(&store, &bucket, bucket.add_unsigned(key, delta)).await.map_err(Error::from)
+                    }
                     Err(denied) => Err(denied),
                 },))
             })
@@ -278,7 +319,9 @@ fn link_atomics2(atomics: &mut LinkerInstance<'_, GuestState>) -> wasmtime::Resu
         |store: Store<'_>, (handle, key, delta): (Resource<OpenBucket>, String, i64)| {
             Box::new(async move {
                 Ok((match writable(&store, &handle)? {
-                    Ok(bucket) => bucket.add_signed(key, delta).await.map_err(Error::from),
+                    Ok(bucket) => {
+                        answer(&store, &bucket, bucket.add_signed(key, delta)).await.map_err(Error::from)
+                    }
                     Err(denied) => Err(denied),
                 },))
             })
@@ -293,7 +336,7 @@ fn link_atomics2(atomics: &mut LinkerInstance<'_, GuestState>) -> wasmtime::Resu
         |mut store: Store<'_>, (handle, key): (Resource<OpenBucket>, String)| {
             Box::new(async move {
                 let bucket = bucket(&store, &handle)?;
-                let found = match bucket.get(key.clone()).await {
+                let found = match answer(&store, &bucket, bucket.get(key.clone())).await {
                     Ok(found) => found,
                     Err(failure) => return Ok((Err(failure.into()),)),
                 };
@@ -318,7 +361,7 @@ fn hold(store: &mut Store<'_>, cas: Cas) -> Result<Resource<Cas>, Error> {
 async fn current(mut store: Store<'_>, handle: Resource<Cas>) -> Returned<Option<Vec<u8>>> {
     let Cas { bucket, key, .. } = store.data().table.get(&handle)?;
     let (bucket, key) = (Arc::clone(bucket), key.clone());
-    let found = match bucket.get(key).await {
+    let found = match answer(&store, &bucket, bucket.get(key)).await {
         Ok(found) => found,
         Err(failure) => return Ok((Err(failure.into()),)),
     };
@@ -341,7 +384,8 @@ async fn swap(
     if !store.data().may_have_effect() {
         return Ok((Err(CasError::StoreError(Error::AccessDenied)),));
     }
-    let swapped = match bucket.swap(key.clone(), revision, value.into()).await {
+    let asked = bucket.swap(key.clone(), revision, value.into());
+    let swapped = match answer(&store, &bucket, asked).await {
         Ok(BucketSwap::Swapped) => Ok(()),
         Ok(BucketSwap::Unexpected(revision)) => {
             match hold(&mut store, Cas { bucket, key, revision, is_seen: false }) {
