@@ -13,8 +13,8 @@ use bytes::Bytes;
 use criterion::{Bencher, Criterion, Throughput, criterion_group, criterion_main};
 use tokio::{runtime::Runtime, task::JoinSet};
 use wasm_fn_store::{
-    Bucket as _, BucketAddress, BucketDurability, BucketQuota, Buckets as _, EmbeddedBucket, EmbeddedBuckets,
-    EmbeddedInbox, EventKey, Finish, Inbox as _, InboxLimits, NewEvent, Take,
+    Bucket as _, BucketAccess, BucketAddress, BucketDurability, BucketQuota, Buckets as _, EmbeddedBucket,
+    EmbeddedBuckets, EmbeddedInbox, EventKey, Finish, Inbox as _, InboxLimits, NewEvent, Take,
 };
 
 const QUOTA: BucketQuota = BucketQuota { bytes_max: 1 << 30, keys_max: 1 << 20, value_bytes_max: 1 << 20 };
@@ -26,7 +26,8 @@ fn bucket(folder: &std::path::Path, durability: BucketDurability) -> EmbeddedBuc
     let (function, stage) = ("hello".parse().expect("a valid name"), "live".parse().expect("a valid name"));
     let address = BucketAddress { function, stage, name: "state".to_owned() };
     let store = EmbeddedBuckets::open(folder).expect("the folder is ours");
-    store.open(address, QUOTA, durability).expect("a short name")
+    let access = BucketAccess { durability, ..BucketAccess::default() };
+    store.open(address, QUOTA, access).expect("a short name")
 }
 
 fn event(id: u64) -> NewEvent {

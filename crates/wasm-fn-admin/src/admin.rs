@@ -9,7 +9,7 @@ use wasm_fn_api::{LoginView, Operation};
 use wasm_fn_control::{Control, host::Host};
 use wasm_fn_core::{PreviewDomain, Scheme};
 use wasm_fn_delivery::EventOperations;
-use wasm_fn_store::{EmbeddedBuckets, FunctionBuckets, Store};
+use wasm_fn_store::{Store, ValueOperations};
 
 use crate::{
     ApiError, CertificateRule, ClusterSource, TokenIssuers,
@@ -65,7 +65,7 @@ pub struct AdminOptions {
 pub struct Admin<H: Host, S> {
     pub(crate) control: Arc<Control<H, S>>,
     pub(crate) events: Arc<dyn EventOperations>,
-    pub(crate) buckets: Arc<FunctionBuckets<EmbeddedBuckets>>,
+    pub(crate) values: Arc<dyn ValueOperations>,
     pub(crate) options: AdminOptions,
     pub(crate) uploads: Semaphore,
     /// Which versions have series of their own in the metrics.
@@ -102,12 +102,12 @@ impl<H: Host, S> FromRef<Shared<H, S>> for Arc<Control<H, S>> {
 }
 
 impl<H: Host, S: Store> Admin<H, S> {
-    /// The admin API of `control`, of the `events` of its triggers, and of what functions keep in `buckets`.
+    /// The admin API of `control`, of the `events` of its triggers, and of the `values` that functions keep.
     /// Begins to keep numbers over time, in a task that ends with it.
     pub fn new(
         control: Arc<Control<H, S>>,
         events: Arc<dyn EventOperations>,
-        buckets: Arc<FunctionBuckets<EmbeddedBuckets>>,
+        values: Arc<dyn ValueOperations>,
         options: AdminOptions,
     ) -> Arc<Self> {
         let (uploads, stopping) = (Semaphore::new(UPLOADS_MAX), watch::Sender::new(false));
@@ -116,7 +116,7 @@ impl<H: Host, S: Store> Admin<H, S> {
         Arc::new(Self {
             control,
             events,
-            buckets,
+            values,
             options,
             uploads,
             streams,

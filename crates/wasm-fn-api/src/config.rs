@@ -122,6 +122,9 @@ pub struct BucketSpec {
     /// When a write returns; `committed` if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durability: Option<DurabilityWord>,
+    /// What a read sees in a cluster; `strong` if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<ConsistencyWord>,
 }
 
 /// When a write to a bucket returns.
@@ -132,6 +135,16 @@ pub enum DurabilityWord {
     Committed,
     /// Once readers see it. It is on disk within a second.
     Relaxed,
+}
+
+/// What a read of a bucket sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConsistencyWord {
+    /// Every write that returned before it, on whichever node.
+    Strong,
+    /// What one of the broker's servers has, which may be older.
+    Eventual,
 }
 
 /// What a stage lays over the configuration of the version that is deployed to it.
@@ -308,6 +321,11 @@ impl From<&BucketSpec> for core::BucketConfig {
                 Some(DurabilityWord::Relaxed) => core::Durability::Relaxed,
                 None => defaults.durability,
             },
+            consistency: match wire.consistency {
+                Some(ConsistencyWord::Strong) => core::Consistency::Strong,
+                Some(ConsistencyWord::Eventual) => core::Consistency::Eventual,
+                None => defaults.consistency,
+            },
         }
     }
 }
@@ -321,6 +339,10 @@ impl From<&core::BucketConfig> for BucketSpec {
             durability: Some(match config.durability {
                 core::Durability::Committed => DurabilityWord::Committed,
                 core::Durability::Relaxed => DurabilityWord::Relaxed,
+            }),
+            consistency: Some(match config.consistency {
+                core::Consistency::Strong => ConsistencyWord::Strong,
+                core::Consistency::Eventual => ConsistencyWord::Eventual,
             }),
         }
     }

@@ -39,7 +39,8 @@ pub use backup::{BLOCK_BYTES, BackupManifest, BackupMember, END_BYTES, MemberHea
 pub use bucket::{BucketKeyChanged, BucketKeyList, BucketKeyQuery, BucketKeysQuery, BucketValueView};
 pub use cluster::{BrokerServerView, ClusterNodeView, ClusterView, DrainRequest, NodeDrained};
 pub use config::{
-    BucketSpec, CohortRole, CohortSpec, ConfigSpec, DurabilityWord, InvalidConfig, StageConfigSpec,
+    BucketSpec, CohortRole, CohortSpec, ConfigSpec, ConsistencyWord, DurabilityWord, InvalidConfig,
+    StageConfigSpec,
 };
 pub use deploy::{DeployEvent, DeployRequest, DeployResult, PromoteStageRequest, ReleaseRequest, Uploaded};
 pub use event::{RolloutChange, RolloutEvent};

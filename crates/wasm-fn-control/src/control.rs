@@ -434,8 +434,10 @@ impl<H: Host, S: Store> Control<H, S> {
             self.ended.count(change, before, &after);
             self.changed.notify_one();
             match &change.action {
-                Action::Delete => self.host.forget(&change.function, None).await,
-                Action::DeleteStage { stage } => self.host.forget(&change.function, Some(stage)).await,
+                Action::Delete => self.host.forget(&change.function, None, after.revision()).await,
+                Action::DeleteStage { stage } => {
+                    self.host.forget(&change.function, Some(stage), after.revision()).await;
+                }
                 _ => {}
             }
             self.keep_base(change, &after);

@@ -131,7 +131,7 @@ impl Host for FakeHost {
         Arc::clone(version)
     }
 
-    async fn forget(&self, function: &FunctionName, stage: Option<&StageName>) {
+    async fn forget(&self, function: &FunctionName, stage: Option<&StageName>, _: Revision) {
         let stage = stage.map(|stage| format!("@{stage}")).unwrap_or_default();
         self.forgotten.lock().unwrap().push(format!("{function}{stage}"));
     }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, StageName, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, StageName, VersionNo};
 use wasm_fn_secrets::SecretSet;
 
 /// Receives progress. Any thread may call it, and it must not block.
@@ -70,10 +70,16 @@ pub trait Host: Send + Sync + 'static {
     /// The same handle for the requests of `stage`: what they log is of that stage.
     fn in_stage(&self, version: &Self::Version, stage: &StageName) -> Self::Version;
 
-    /// Deletes what versions of `function` kept in `stage`, or in all stages. They are deleted, and no handle
-    /// on them will be asked for before this has ended.
-    fn forget(&self, function: &FunctionName, stage: Option<&StageName>) -> impl Future<Output = ()> + Send {
-        let _ = (function, stage);
+    /// Deletes what versions of `function` kept in `stage`, or in all stages. They are deleted since the
+    /// revision `gone`, and no handle on them will be asked for before this has ended. Every node of a
+    /// cluster does it.
+    fn forget(
+        &self,
+        function: &FunctionName,
+        stage: Option<&StageName>,
+        gone: Revision,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (function, stage, gone);
         std::future::ready(())
     }
 

@@ -7,7 +7,7 @@ mod egress;
 mod secret;
 mod stage_config;
 
-pub use bucket::{BucketConfig, Durability};
+pub use bucket::{BucketConfig, Consistency, Durability};
 pub use config::{ConfigError, EgressLimits, FunctionConfig, Limits};
 pub use egress::{EgressError, EgressRule, Scheme};
 pub use secret::{SecretName, SecretNameError};

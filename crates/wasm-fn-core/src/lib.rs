@@ -24,8 +24,8 @@ pub use address::{
 pub use bytes::format_bytes;
 pub use digest::{Digest, DigestError};
 pub use function::{
-    BucketConfig, ConfigError, Durability, EgressError, EgressLimits, EgressRule, FunctionConfig, Limits,
-    Scheme, SecretName, SecretNameError, StageConfig, defaults,
+    BucketConfig, ConfigError, Consistency, Durability, EgressError, EgressLimits, EgressRule,
+    FunctionConfig, Limits, Scheme, SecretName, SecretNameError, StageConfig, defaults,
 };
 pub use invocation::{Blame, Outcome, Trap, Usage};
 pub use name::{

@@ -3,23 +3,26 @@
 //! A bucket belongs to a function in a stage and has a name. It exists from its first write on. Whoever opens
 //! it brings its quota, which every write is checked against exactly.
 //!
-//! Buckets are linearizable on one node: a read sees every write that returned before it. A *committed* write
-//! is on disk when it returns. A *relaxed* one is on disk within a second; if the node crashes before, or its
-//! disk fails, it is lost, with the relaxed writes after it, and another write may have its revision.
+//! Buckets are linearizable: a read sees every write that returned before it, unless whoever opened the
+//! bucket settled for less. A *committed* write is on disk when it returns. A *relaxed* one is on disk
+//! within a second; if the node crashes before, or its disk fails, it is lost, with the relaxed writes after
+//! it, and another write may have its revision. An implementation may do better.
 //!
 //! Each write gives its key a new *revision*, which no key of the bucket had before. So a comparison with a
 //! revision notices a value that was changed and changed back, or deleted and set again.
 
 mod by_function;
+mod operations;
 
-use std::{ops::RangeInclusive, path::PathBuf};
+use std::ops::RangeInclusive;
 
 use bytes::Bytes;
-use wasm_fn_core::{FunctionName, StageName};
+use wasm_fn_core::{FunctionName, Revision, StageName};
 
 use crate::StoreError;
 
 pub use by_function::{BucketOperation, BucketOperationCounts, FunctionBucket, FunctionBuckets};
+pub use operations::{BucketPlace, ValueFuture, ValueOperations};
 
 /// Which bucket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +54,25 @@ pub enum BucketDurability {
     Committed,
     /// Once readers see it. It is on disk within a second.
     Relaxed,
+}
+
+/// What a read sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BucketConsistency {
+    /// Every write that returned before it.
+    #[default]
+    Strong,
+    /// What some copy of the bucket has, which may be older. What a write compares is never older.
+    Eventual,
+}
+
+/// How a bucket is read and written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BucketAccess {
+    /// When a write returns.
+    pub durability: BucketDurability,
+    /// What a read sees.
+    pub consistency: BucketConsistency,
 }
 
 /// A revision of a key.
@@ -95,7 +117,7 @@ pub enum Delta {
 
 impl Delta {
     /// The delta as a number.
-    pub(crate) fn number(self) -> i128 {
+    pub fn number(self) -> i128 {
         match self {
             Self::Unsigned(delta) => delta.into(),
             Self::Signed(delta) => delta.into(),
@@ -103,7 +125,7 @@ impl Delta {
     }
 
     /// What the number can be.
-    pub(crate) fn range(self) -> RangeInclusive<i128> {
+    pub fn range(self) -> RangeInclusive<i128> {
         match self {
             Self::Unsigned(_) => 0..=u64::MAX.into(),
             Self::Signed(_) => i64::MIN.into()..=i64::MAX.into(),
@@ -221,7 +243,7 @@ pub trait Buckets: Send + Sync + 'static {
         &self,
         address: BucketAddress,
         quota: BucketQuota,
-        durability: BucketDurability,
+        access: BucketAccess,
     ) -> Result<Self::Bucket, BucketError>;
 
     /// The buckets of a function, or of all functions, that exist, with what they hold.
@@ -233,35 +255,18 @@ pub trait Buckets: Send + Sync + 'static {
         function: Option<&FunctionName>,
     ) -> impl Future<Output = Result<Vec<(BucketAddress, BucketUsage)>, BucketError>> + Send;
 
-    /// Deletes a bucket with all that it holds, at once and durably. What it occupies is freed in the
-    /// background. Whoever has it open finds it empty, and creates it again by writing. Returns whether it
-    /// existed.
+    /// Deletes a bucket with all that it holds, at once and durably, because the state has not had its stage
+    /// since the revision `gone`. One that was made later is another, and stays, where others use the same
+    /// buckets. What it occupies is freed in the background. Whoever has it open finds it empty, and creates
+    /// it again by writing. Returns whether it existed.
     ///
     /// # Errors
     /// The store failed. Nothing is deleted.
-    fn delete_bucket(&self, address: BucketAddress)
-    -> impl Future<Output = Result<bool, BucketError>> + Send;
-
-    /// Copies all buckets as they are at one moment into a new store in `folder`. Calls `begun` at that
-    /// moment: later writes are not in the copy, and need not wait for it.
-    ///
-    /// # Errors
-    /// The store failed. The folder then holds no complete copy.
-    fn copy(
+    fn delete_bucket(
         &self,
-        folder: PathBuf,
-        begun: impl FnOnce() + Send + 'static,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Makes everything durable, and then releases the store, so that another process can open it. After
-    /// that, every call is refused with [`StoreError::Released`] until [`take_back`](Self::take_back).
-    fn release(&self) -> impl Future<Output = ()> + Send;
-
-    /// Reopens a store that was [released](Self::release). Another process may have changed it meanwhile.
-    ///
-    /// # Errors
-    /// The errors of opening it. The store then stays released.
-    fn take_back(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+        address: BucketAddress,
+        gone: Revision,
+    ) -> impl Future<Output = Result<bool, BucketError>> + Send;
 }
 
 /// A bucket. A clone is the same bucket. If a write fails, nothing of it is kept. If the future of a write is

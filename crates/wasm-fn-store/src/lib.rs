@@ -22,9 +22,9 @@ use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo};
 
 pub use blobs::{Blobs, Pin, PutError, Scratch};
 pub use buckets::{
-    Bucket, BucketAddress, BucketDurability, BucketError, BucketOperation, BucketOperationCounts,
-    BucketQuota, BucketUsage, Buckets, Delta, FunctionBucket, FunctionBuckets, KeyPage, KeyRevision,
-    KeyValue, Swap,
+    Bucket, BucketAccess, BucketAddress, BucketConsistency, BucketDurability, BucketError, BucketOperation,
+    BucketOperationCounts, BucketPlace, BucketQuota, BucketUsage, Buckets, Delta, FunctionBucket,
+    FunctionBuckets, KeyPage, KeyRevision, KeyValue, Swap, ValueFuture, ValueOperations,
 };
 pub use embedded::{EmbeddedBucket, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore};
 pub use error::StoreError;

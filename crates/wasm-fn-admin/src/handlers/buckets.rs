@@ -13,8 +13,8 @@ use wasm_fn_control::{
     host::Host,
     state::{ChangeError, State as ControlState, ValueOperation},
 };
-use wasm_fn_core::{BucketConfig, BucketName, Durability, FunctionName, StageName};
-use wasm_fn_store::{Bucket as _, BucketOperation, BucketUsage, EmbeddedBucket, FunctionBucket, Store};
+use wasm_fn_core::{BucketConfig, BucketName, Consistency, Durability, FunctionName, StageName};
+use wasm_fn_store::{BucketPlace, BucketUsage, Store};
 
 use super::functions::limit;
 use crate::{
@@ -64,14 +64,16 @@ impl Named {
         })
     }
 
-    /// Opens the bucket. What people write is on disk when they are told so.
-    fn open<H: Host, S: Store>(
-        &self,
-        admin: &Admin<H, S>,
-    ) -> Result<(FunctionBucket<EmbeddedBucket>, BucketConfig), ApiError> {
+    /// The configuration for people: what they write is on disk when they are told so, and what they read is
+    /// what is there.
+    fn config_for_people<H: Host, S: Store>(&self, admin: &Admin<H, S>) -> Result<BucketConfig, ApiError> {
         let config = self.config(&admin.control.state())?;
-        let config = BucketConfig { durability: Durability::Committed, ..config };
-        Ok((admin.buckets.open(&self.function, &self.stage, &self.bucket, &config), config))
+        let (durability, consistency) = (Durability::Committed, Consistency::Strong);
+        Ok(BucketConfig { durability, consistency, ..config })
+    }
+
+    fn place<'a>(&'a self, config: &'a BucketConfig) -> BucketPlace<'a> {
+        BucketPlace { function: &self.function, stage: &self.stage, name: &self.bucket, config }
     }
 
     fn changed(&self, key: String, revision: Option<u64>) -> Json<api::BucketKeyChanged> {
@@ -120,15 +122,13 @@ pub(crate) async fn list<H: Host, S: Store>(
     Parameters(query): Parameters<api::BucketKeysQuery>,
 ) -> Result<Json<api::BucketKeyList>, ApiError> {
     let limit = limit(query.limit, LIMIT_DEFAULT)?;
-    let (opened, config) = named.open(&admin)?;
+    let config = named.config_for_people(&admin)?;
     let (prefix, after) = (query.prefix.unwrap_or_default(), query.after);
     // Reading one more than asked for tells whether there are more.
-    let found = opened.bucket().find_keys(&prefix, after.as_deref(), limit + 1);
-    let mut keys = opened.run(BucketOperation::Read, found).await?;
+    let found = admin.values.find_keys(named.place(&config), &prefix, after.as_deref(), limit + 1);
+    let (mut keys, BucketUsage { bytes, keys: keys_used }) = found.await?;
     let more = keys.len() > limit;
     keys.truncate(limit);
-    let BucketUsage { bytes, keys: keys_used } =
-        opened.run(BucketOperation::Read, opened.bucket().usage()).await?;
     Ok(Json(api::BucketKeyList {
         function: named.function.to_string(),
         stage: named.stage.to_string(),
@@ -148,8 +148,8 @@ pub(crate) async fn get<H: Host, S: Store>(
     named: Named,
     Parameters(api::BucketKeyQuery { key }): Parameters<api::BucketKeyQuery>,
 ) -> Result<Json<api::BucketValueView>, ApiError> {
-    let (opened, _) = named.open(&admin)?;
-    let found = opened.run(BucketOperation::Read, opened.bucket().get(&key)).await?;
+    let config = named.config_for_people(&admin)?;
+    let found = admin.values.get(named.place(&config), &key).await?;
     let found = found.ok_or_else(|| named.no_such_key(&key))?;
     let (value, value_base64) = match str::from_utf8(&found.value) {
         Ok(text) => (Some(text.to_owned()), None),
@@ -176,11 +176,10 @@ pub(crate) async fn put<H: Host, S: Store>(
     request: Request,
 ) -> Result<Json<api::BucketKeyChanged>, ApiError> {
     let note = named.note(&caller)?;
-    let (opened, config) = named.open(&admin)?;
+    let config = named.config_for_people(&admin)?;
     let bytes_max = usize::try_from(config.value_bytes_max).unwrap_or(usize::MAX);
     let value = read_up_to(request.into_body(), bytes_max).await?;
-    let set = opened.bucket().set(key.clone(), value);
-    let revision = opened.run(BucketOperation::Write, set).await?;
+    let revision = admin.values.set(named.place(&config), key.clone(), value).await?;
     named.record(&admin, &key, ValueOperation::Set, note).await?;
     Ok(named.changed(key, Some(revision.0)))
 }
@@ -193,8 +192,8 @@ pub(crate) async fn delete<H: Host, S: Store>(
     Parameters(api::BucketKeyQuery { key }): Parameters<api::BucketKeyQuery>,
 ) -> Result<Json<api::BucketKeyChanged>, ApiError> {
     let note = named.note(&caller)?;
-    let (opened, _) = named.open(&admin)?;
-    if !opened.run(BucketOperation::Write, opened.bucket().delete(key.clone())).await? {
+    let config = named.config_for_people(&admin)?;
+    if !admin.values.delete(named.place(&config), key.clone()).await? {
         return Err(named.no_such_key(&key));
     }
     named.record(&admin, &key, ValueOperation::Delete, note).await?;

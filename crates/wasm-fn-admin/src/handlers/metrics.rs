@@ -75,7 +75,7 @@ pub(crate) async fn metrics<H: Host, S: Store>(
         rollouts: Rollouts::read(control, &state),
         triggers: Triggers::read(&*admin.events, &state).await,
         certificates: Certificates::read(&*admin.options.shown),
-        buckets: Buckets::read(&admin.buckets).await,
+        buckets: Buckets::read(&*admin.values).await,
         telemetry: admin.options.telemetry.counts(),
         isolation: admin.options.isolation.counts(),
     };

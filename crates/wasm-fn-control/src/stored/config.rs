@@ -54,6 +54,8 @@ struct StoredBucket {
     keys_max: u64,
     value_bytes_max: u64,
     durability: StoredDurability,
+    #[serde(default, skip_serializing_if = "StoredConsistency::is_strong")]
+    consistency: StoredConsistency,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,6 +63,21 @@ struct StoredBucket {
 enum StoredDurability {
     Committed,
     Relaxed,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum StoredConsistency {
+    #[default]
+    Strong,
+    Eventual,
+}
+
+impl StoredConsistency {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_strong(&self) -> bool {
+        *self == Self::Strong
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -164,23 +181,31 @@ impl TryFrom<StoredConfig> for core::FunctionConfig {
 
 impl From<&core::BucketConfig> for StoredBucket {
     fn from(config: &core::BucketConfig) -> Self {
-        let &core::BucketConfig { bytes_max, keys_max, value_bytes_max, durability } = config;
+        let &core::BucketConfig { bytes_max, keys_max, value_bytes_max, durability, consistency } = config;
         let durability = match durability {
             core::Durability::Committed => StoredDurability::Committed,
             core::Durability::Relaxed => StoredDurability::Relaxed,
         };
-        Self { bytes_max, keys_max, value_bytes_max, durability }
+        let consistency = match consistency {
+            core::Consistency::Strong => StoredConsistency::Strong,
+            core::Consistency::Eventual => StoredConsistency::Eventual,
+        };
+        Self { bytes_max, keys_max, value_bytes_max, durability, consistency }
     }
 }
 
 impl From<StoredBucket> for core::BucketConfig {
     fn from(stored: StoredBucket) -> Self {
-        let StoredBucket { bytes_max, keys_max, value_bytes_max, durability } = stored;
+        let StoredBucket { bytes_max, keys_max, value_bytes_max, durability, consistency } = stored;
         let durability = match durability {
             StoredDurability::Committed => core::Durability::Committed,
             StoredDurability::Relaxed => core::Durability::Relaxed,
         };
-        Self { bytes_max, keys_max, value_bytes_max, durability }
+        let consistency = match consistency {
+            StoredConsistency::Strong => core::Consistency::Strong,
+            StoredConsistency::Eventual => core::Consistency::Eventual,
+        };
+        Self { bytes_max, keys_max, value_bytes_max, durability, consistency }
     }
 }
 

@@ -52,6 +52,7 @@ fn rich() -> FunctionConfig {
                     keys_max: 7,
                     value_bytes_max: 9,
                     durability: core::Durability::Relaxed,
+                    consistency: core::Consistency::Eventual,
                 },
             ),
         ]

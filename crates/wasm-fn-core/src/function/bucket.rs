@@ -13,6 +13,8 @@ pub struct BucketConfig {
     pub value_bytes_max: u64,
     /// When a write returns.
     pub durability: Durability,
+    /// What a read sees.
+    pub consistency: Consistency,
 }
 
 /// When a write to a bucket returns.
@@ -25,6 +27,16 @@ pub enum Durability {
     Relaxed,
 }
 
+/// What a read of a bucket sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// Every write that returned before it, on whichever node.
+    #[default]
+    Strong,
+    /// In a cluster, what one of the broker's servers has, which may be older.
+    Eventual,
+}
+
 impl Default for BucketConfig {
     fn default() -> Self {
         Self {
@@ -32,6 +44,7 @@ impl Default for BucketConfig {
             keys_max: 100_000,
             value_bytes_max: 1 << 20,
             durability: Durability::default(),
+            consistency: Consistency::default(),
         }
     }
 }
@@ -62,6 +75,19 @@ impl Durability {
         match self {
             Self::Committed => "committed",
             Self::Relaxed => "relaxed",
+        }
+    }
+}
+
+impl Consistency {
+    /// Every consistency.
+    pub const ALL: [Self; 2] = [Self::Strong, Self::Eventual];
+
+    /// The word for it: `strong` or `eventual`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Strong => "strong",
+            Self::Eventual => "eventual",
         }
     }
 }

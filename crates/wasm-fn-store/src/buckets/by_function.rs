@@ -17,9 +17,12 @@ use std::{
 };
 
 use tokio::sync::RwLock;
-use wasm_fn_core::{BucketConfig, BucketName, Durability, FunctionName, StageName};
+use wasm_fn_core::{BucketConfig, BucketName, Consistency, Durability, FunctionName, Revision, StageName};
 
-use super::{BucketAddress, BucketDurability, BucketError, BucketQuota, BucketUsage, Buckets};
+use super::{
+    BucketAccess, BucketAddress, BucketConsistency, BucketDurability, BucketError, BucketQuota, BucketUsage,
+    Buckets,
+};
 
 /// Maximum time that deleting waits for operations in flight.
 const OPERATIONS_WAIT: Duration = Duration::from_secs(2);
@@ -100,19 +103,24 @@ impl<B: Buckets> FunctionBuckets<B> {
             stage: stage.clone(),
             name: name.as_str().to_owned(),
         };
-        let &BucketConfig { bytes_max, keys_max, value_bytes_max, durability } = config;
+        let &BucketConfig { bytes_max, keys_max, value_bytes_max, durability, consistency } = config;
         let quota = BucketQuota { bytes_max, keys_max, value_bytes_max };
         let durability = match durability {
             Durability::Committed => BucketDurability::Committed,
             Durability::Relaxed => BucketDurability::Relaxed,
         };
-        let opened = self.buckets.open(address, quota, durability);
+        let consistency = match consistency {
+            Consistency::Strong => BucketConsistency::Strong,
+            Consistency::Eventual => BucketConsistency::Eventual,
+        };
+        let opened = self.buckets.open(address, quota, BucketAccess { durability, consistency });
         let bucket = opened.expect("a name is shorter than names of buckets may be");
         let stage = self.stages().entry((function.clone(), stage.clone())).or_default().clone();
         FunctionBucket { bucket, stage, operations: Arc::clone(&self.operations) }
     }
 
-    /// Deletes the buckets of `function` in `stage`, or in all stages. Returns how many there were.
+    /// Deletes the buckets of `function` in `stage`, or in all stages, which the state does not have since
+    /// the revision `gone`. Returns how many there were.
     ///
     /// # Errors
     /// The store failed. Some of them may be left, but nobody who has them open can use them.
@@ -120,6 +128,7 @@ impl<B: Buckets> FunctionBuckets<B> {
         &self,
         function: &FunctionName,
         stage: Option<&StageName>,
+        gone: Revision,
     ) -> Result<u64, BucketError> {
         let is_meant = |name: &StageName| stage.is_none_or(|stage| stage == name);
         let mut stages = Vec::new();
@@ -146,25 +155,26 @@ impl<B: Buckets> FunctionBuckets<B> {
         let mut deleted = 0;
         for (address, _) in self.buckets.buckets(Some(function)).await? {
             if is_meant(&address.stage) {
-                deleted += u64::from(self.buckets.delete_bucket(address).await?);
+                deleted += u64::from(self.buckets.delete_bucket(address, gone).await?);
             }
         }
         Ok(deleted)
     }
 
-    /// Deletes the buckets of functions and stages that do not exist. Call this before any of them can be
-    /// created. Returns how many there were.
+    /// Deletes the buckets of functions and stages that do not exist at the revision `at`. Call this before
+    /// any of them can be created. Returns how many there were.
     ///
     /// # Errors
     /// The store failed.
     pub async fn retain(
         &self,
+        at: Revision,
         exists: impl Fn(&FunctionName, &StageName) -> bool,
     ) -> Result<u64, BucketError> {
         let mut deleted = 0;
         for (address, _) in self.buckets.buckets(None).await? {
             if !exists(&address.function, &address.stage) {
-                deleted += u64::from(self.buckets.delete_bucket(address).await?);
+                deleted += u64::from(self.buckets.delete_bucket(address, at).await?);
             }
         }
         Ok(deleted)

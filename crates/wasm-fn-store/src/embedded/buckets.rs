@@ -14,14 +14,14 @@ use std::{
 
 use bytes::Bytes;
 use redb::{Database, Durability, Error, ReadTransaction, ReadableDatabase as _, WriteTransaction};
-use wasm_fn_core::{FunctionName, NameError};
+use wasm_fn_core::{FunctionName, NameError, Revision};
 
 use self::{opening::Opening, tables::BucketRow};
 use crate::{
     StoreError,
     buckets::{
-        Bucket, BucketAddress, BucketDurability, BucketError, BucketQuota, BucketUsage, Buckets, Delta,
-        KeyPage, KeyRevision, KeyValue, Swap,
+        Bucket, BucketAccess, BucketAddress, BucketDurability, BucketError, BucketQuota, BucketUsage,
+        Buckets, Delta, KeyPage, KeyRevision, KeyValue, Swap,
     },
     embedded::{
         copy::copy_table,
@@ -70,6 +70,46 @@ impl EmbeddedBuckets {
     pub fn open_once_free(data_dir: &Path, patience: Duration) -> Self {
         Self { group: Opening::once_free(file(data_dir), patience, start) }
     }
+
+    /// Copies all buckets as they are at one moment into a new store in `folder`. Calls `begun` at that
+    /// moment: later writes are not in the copy, and need not wait for it.
+    ///
+    /// # Errors
+    /// The store failed. The folder then holds no complete copy.
+    pub async fn copy(
+        &self,
+        folder: PathBuf,
+        begun: impl FnOnce() + Send + 'static,
+    ) -> Result<(), StoreError> {
+        let copy = move |database: &Database| {
+            let from = database.begin_read()?;
+            begun();
+            let file = file(&folder);
+            let copied = file.open().and_then(|copy| {
+                let copied = copy_all(&from, &copy);
+                copied.map_err(|error| file.failed(&error))
+            });
+            Ok(copied)
+        };
+        self.group.wait().await?.read_blocking(copy).await?
+    }
+
+    /// Makes everything durable, and then releases the store, so that another process can open it. After
+    /// that, every call is refused with [`StoreError::Released`] until [`take_back`](Self::take_back).
+    pub async fn release(&self) {
+        // What could not be opened is free already.
+        if let Ok(group) = self.group.wait().await {
+            group.release().await;
+        }
+    }
+
+    /// Reopens a store that was [released](Self::release). Another process may have changed it meanwhile.
+    ///
+    /// # Errors
+    /// The errors of opening it. The store then stays released.
+    pub async fn take_back(&self) -> Result<(), StoreError> {
+        self.group.wait().await?.take_back().await
+    }
 }
 
 /// Opens `file`, and starts its writer.
@@ -110,13 +150,13 @@ impl Buckets for EmbeddedBuckets {
         &self,
         address: BucketAddress,
         quota: BucketQuota,
-        durability: BucketDurability,
+        access: BucketAccess,
     ) -> Result<EmbeddedBucket, BucketError> {
         let (found, limit) = (address.name.len(), Self::NAME_BYTES_MAX);
         if found > limit {
             return Err(BucketError::NameTooLong { found, limit });
         }
-        let urgency = match durability {
+        let urgency = match access.durability {
             BucketDurability::Committed => Urgency::Durable,
             BucketDurability::Relaxed => Urgency::Visible,
         };
@@ -132,37 +172,13 @@ impl Buckets for EmbeddedBuckets {
         Ok(group.read_blocking(move |database| rows(database, function.as_ref())).await?)
     }
 
-    async fn delete_bucket(&self, address: BucketAddress) -> Result<bool, BucketError> {
+    /// Nobody else changes the state that these buckets go with, so none was made after its stage was gone.
+    async fn delete_bucket(&self, address: BucketAddress, _gone: Revision) -> Result<bool, BucketError> {
         let group = self.group.wait().await?;
         let sweep = group.sweep();
         let apply = move |transaction: &WriteTransaction| tables::delete_bucket(transaction, &address);
         let then = move |_: &bool| want_sweep(&sweep);
         Ok(group.write(Urgency::Durable, 0, apply, then).await?)
-    }
-
-    async fn copy(&self, folder: PathBuf, begun: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
-        let copy = move |database: &Database| {
-            let from = database.begin_read()?;
-            begun();
-            let file = file(&folder);
-            let copied = file.open().and_then(|copy| {
-                let copied = copy_all(&from, &copy);
-                copied.map_err(|error| file.failed(&error))
-            });
-            Ok(copied)
-        };
-        self.group.wait().await?.read_blocking(copy).await?
-    }
-
-    async fn release(&self) {
-        // What could not be opened is free already.
-        if let Ok(group) = self.group.wait().await {
-            group.release().await;
-        }
-    }
-
-    async fn take_back(&self) -> Result<(), StoreError> {
-        self.group.wait().await?.take_back().await
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use wasm_fn_store::{
-    BucketAddress, BucketDurability, BucketQuota, Buckets as _, EmbeddedBucket, EmbeddedBuckets,
-    EmbeddedInbox, EventKey, InboxLimits, NewEvent,
+    BucketAccess, BucketAddress, BucketQuota, Buckets as _, EmbeddedBucket, EmbeddedBuckets, EmbeddedInbox,
+    EventKey, InboxLimits, NewEvent,
 };
 
 /// The folder of the stores, for a process that is to write to them.
@@ -31,7 +31,7 @@ pub(crate) fn bucket(folder: &Path) -> EmbeddedBucket {
     let (function, stage) = ("hello".parse().unwrap(), "live".parse().unwrap());
     let address = BucketAddress { function, stage, name: "state".to_owned() };
     let store = EmbeddedBuckets::open(folder).unwrap();
-    store.open(address, QUOTA, BucketDurability::Committed).unwrap()
+    store.open(address, QUOTA, BucketAccess::default()).unwrap()
 }
 
 pub(crate) fn event(id: &str, bytes: usize) -> NewEvent {

@@ -82,6 +82,7 @@ struct RawBucket {
     keys_max: Option<u64>,
     value_bytes_max: Option<String>,
     durability: Option<api::DurabilityWord>,
+    consistency: Option<api::ConsistencyWord>,
 }
 
 /// `[function.NAME.stage.STAGE]` as written.
@@ -183,6 +184,7 @@ fn buckets(
             keys_max: raw.keys_max,
             value_bytes_max: size(&at("value_bytes_max"), raw.value_bytes_max)?,
             durability: raw.durability,
+            consistency: raw.consistency,
         };
         BucketConfig::from(&bucket).check().map_err(|ConfigError { key: blamed, found, expected }| {
             let blamed = blamed.strip_prefix("bucket.").unwrap_or(blamed);

@@ -38,7 +38,7 @@ pub(super) async fn remove_orphans(buckets: &NodeBuckets, state: &State) {
     let exists = |function: &FunctionName, stage: &StageName| {
         state.function(function).is_ok_and(|function| function.stages.contains_key(stage))
     };
-    match buckets.retain(exists).await {
+    match buckets.retain(state.revision(), exists).await {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "buckets of deleted functions and stages are removed"),
         Err(error) => tracing::error!(%error, "buckets of deleted functions and stages were not removed"),

@@ -18,7 +18,7 @@ use wasm_fn_control::{
         Rejection,
     },
 };
-use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Scheme, StageName, VersionNo};
+use wasm_fn_core::{Digest, FunctionConfig, FunctionName, Revision, Scheme, StageName, VersionNo};
 use wasm_fn_runtime::{
     BodyError, Fault, Invocation, KindError, LogStage, PrepareError, PrepareStep, Runtime, VersionSpec,
 };
@@ -135,8 +135,8 @@ impl Host for RuntimeHost {
         Hosted(version.0.clone(), version.0.log_stage(stage))
     }
 
-    async fn forget(&self, function: &FunctionName, stage: Option<&StageName>) {
-        if let Err(error) = self.buckets.delete(function, stage).await {
+    async fn forget(&self, function: &FunctionName, stage: Option<&StageName>, gone: Revision) {
+        if let Err(error) = self.buckets.delete(function, stage, gone).await {
             // The next start of the node tries again.
             tracing::error!(%function, %error, "what the function kept was not deleted");
         }

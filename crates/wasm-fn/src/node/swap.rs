@@ -21,7 +21,6 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::sync::oneshot;
 use wasm_fn_server::DrainReport;
-use wasm_fn_store::Buckets as _;
 
 use super::{
     Node, activation, close_admin,

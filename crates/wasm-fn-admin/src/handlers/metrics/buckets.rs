@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prometheus_client::{encoding::DescriptorEncoder, metrics::MetricType};
-use wasm_fn_store::{BucketAddress, BucketOperationCounts, BucketUsage, EmbeddedBuckets, FunctionBuckets};
+use wasm_fn_store::{BucketAddress, BucketOperationCounts, BucketUsage, ValueOperations};
 
 use super::labels::Label;
 
@@ -24,8 +24,8 @@ struct Row {
 
 impl Buckets {
     /// Reads every bucket that exists.
-    pub(super) async fn read(buckets: &FunctionBuckets<EmbeddedBuckets>) -> Self {
-        let usage = buckets.usage().await.unwrap_or_else(|error| {
+    pub(super) async fn read(values: &dyn ValueOperations) -> Self {
+        let usage = values.usage().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "metrics are without those of buckets");
             Vec::new()
         });
@@ -35,7 +35,7 @@ impl Buckets {
             bucket: address.name,
             usage,
         };
-        Self { rows: usage.into_iter().map(row).collect(), operations: buckets.operations() }
+        Self { rows: usage.into_iter().map(row).collect(), operations: values.operations() }
     }
 
     pub(super) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

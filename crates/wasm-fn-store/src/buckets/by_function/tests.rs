@@ -34,12 +34,12 @@ async fn deleted_stage_takes_its_data_along_and_refuses_who_has_it_open() {
         set(bucket).await.unwrap();
     }
     let hello: FunctionName = "hello".parse().unwrap();
-    assert_eq!(buckets.delete(&hello, Some(&"staging".parse().unwrap())).await.unwrap(), 1);
+    assert_eq!(buckets.delete(&hello, Some(&"staging".parse().unwrap()), Revision(1)).await.unwrap(), 1);
     assert!(matches!(set(&staging).await, Err(BucketError::Deleted)));
     assert!(is_empty(&open(&buckets, "hello", "staging")).await);
     set(&live).await.unwrap();
 
-    assert_eq!(buckets.delete(&hello, None).await.unwrap(), 1);
+    assert_eq!(buckets.delete(&hello, None, Revision(1)).await.unwrap(), 1);
     assert!(matches!(set(&live).await, Err(BucketError::Deleted)));
     let again = open(&buckets, "hello", "live");
     assert!(is_empty(&again).await && !is_empty(&other).await);
@@ -61,7 +61,7 @@ async fn operation_in_flight_comes_before_the_deletion() {
             tokio::task::yield_now().await;
         }
     };
-    let (_, deleted) = tokio::join!(writes, buckets.delete(&hello, None));
+    let (_, deleted) = tokio::join!(writes, buckets.delete(&hello, None, Revision(1)));
     deleted.unwrap();
     assert!(matches!(set(&bucket).await, Err(BucketError::Deleted)));
     assert_eq!(buckets.usage().await.unwrap(), []);
@@ -75,7 +75,7 @@ async fn buckets_of_what_does_not_exist_are_removed() {
         set(&open(&buckets, function, stage)).await.unwrap();
     }
     let exists = |function: &FunctionName, stage: &StageName| function.as_str() == "a" && stage.is_live();
-    assert_eq!(buckets.retain(exists).await.unwrap(), 2);
+    assert_eq!(buckets.retain(Revision(1), exists).await.unwrap(), 2);
     let left = buckets.usage().await.unwrap();
     let left: Vec<_> = left.iter().map(|(address, usage)| (address.function.as_str(), usage.keys)).collect();
     assert_eq!(left, [("a", 1)]);

@@ -5,6 +5,10 @@ mod model;
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::buckets::BucketConsistency;
+
+const RELAXED: BucketAccess =
+    BucketAccess { durability: BucketDurability::Relaxed, consistency: BucketConsistency::Strong };
 
 const QUOTA: BucketQuota = BucketQuota { bytes_max: 100, keys_max: 4, value_bytes_max: 50 };
 
@@ -21,7 +25,7 @@ fn open(folder: &Path) -> EmbeddedBuckets {
 }
 
 fn bucket(store: &EmbeddedBuckets, quota: BucketQuota) -> EmbeddedBucket {
-    store.open(address("state"), quota, BucketDurability::Committed).unwrap()
+    store.open(address("state"), quota, BucketAccess::default()).unwrap()
 }
 
 /// A bucket that holds a thousand times more.
@@ -53,7 +57,7 @@ async fn values_are_kept_by_bucket_and_key() {
     set(&ours, "k", "two").await.unwrap();
     set(&ours, "", "empty key").await.unwrap();
     set(&ours, "e", "").await.unwrap();
-    let other = store.open(address("other"), QUOTA, BucketDurability::Committed).unwrap();
+    let other = store.open(address("other"), QUOTA, BucketAccess::default()).unwrap();
     set(&other, "k", "theirs").await.unwrap();
     drop((ours, other, store));
 
@@ -104,7 +108,7 @@ async fn quota_is_exact_and_what_is_refused_changes_nothing() {
     let keys = vec![String::new(); 1001];
     assert_eq!(refused(full.get_many(&keys).await), "1001 keys in one call, expected at most 1000");
     let name = address(&"n".repeat(257));
-    let error = refused(store.open(name, QUOTA, BucketDurability::Committed));
+    let error = refused(store.open(name, QUOTA, BucketAccess::default()));
     assert_eq!(error, "name of a bucket has 257 bytes, expected at most 256");
 
     let smaller = bucket(&store, BucketQuota { bytes_max: 10, keys_max: 1, ..QUOTA });
@@ -146,7 +150,7 @@ async fn comparison_notices_a_value_that_came_back() {
     assert_eq!(swap(Some(back), "c").await, Swap::Unexpected(None));
     let again = set(&bucket, "k", "a").await.unwrap();
     assert_eq!(swap(Some(back), "c").await, Swap::Unexpected(Some(again)));
-    assert!(store.delete_bucket(address("state")).await.unwrap());
+    assert!(store.delete_bucket(address("state"), Revision(1)).await.unwrap());
     let anew = set(&bucket, "k", "a").await.unwrap();
     assert_eq!(swap(Some(again), "c").await, Swap::Unexpected(Some(anew)));
     let Swap::Swapped(last) = swap(Some(anew), "c").await else { panic!("it was unchanged") };
@@ -162,7 +166,7 @@ fn concurrent_swaps_lose_no_increment() {
     const INCREMENTS: usize = 20;
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let bucket = store.open(address("n"), QUOTA, BucketDurability::Relaxed).unwrap();
+    let bucket = store.open(address("n"), QUOTA, RELAXED).unwrap();
     let add = |bucket: &EmbeddedBucket| {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
@@ -190,7 +194,7 @@ fn concurrent_swaps_lose_no_increment() {
     drop((bucket, store));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let store = open(folder.path());
-    let bucket = store.open(address("n"), QUOTA, BucketDurability::Committed).unwrap();
+    let bucket = store.open(address("n"), QUOTA, BucketAccess::default()).unwrap();
     let total = (THREADS * INCREMENTS).to_string();
     assert_eq!(runtime.block_on(value(&bucket, "n")), Some(total.clone()));
     assert_eq!(runtime.block_on(value(&bucket, "m")), Some(format!("-{total}")));
@@ -251,8 +255,8 @@ async fn deleted_bucket_is_empty_at_once_and_leaves_no_rows() {
     let store = open(folder.path());
     let bucket = large_bucket(&store);
     bucket.set_many((0..900).map(|n| (n.to_string(), Bytes::new())).collect()).await.unwrap();
-    assert!(store.delete_bucket(address("state")).await.unwrap());
-    assert!(!store.delete_bucket(address("state")).await.unwrap());
+    assert!(store.delete_bucket(address("state"), Revision(1)).await.unwrap());
+    assert!(!store.delete_bucket(address("state"), Revision(1)).await.unwrap());
     assert_eq!((value(&bucket, "1").await, bucket.usage().await.unwrap()), (None, BucketUsage::default()));
     assert_eq!(bucket.list_keys(None, 9).await.unwrap(), KeyPage { keys: Vec::new(), cursor: None });
     set(&bucket, "1", "new").await.unwrap();
@@ -278,7 +282,7 @@ async fn deleted_bucket_is_empty_at_once_and_leaves_no_rows() {
 async fn relaxed_write_is_seen_at_once_and_kept_when_the_file_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
-    let relaxed = store.open(address("state"), QUOTA, BucketDurability::Relaxed).unwrap();
+    let relaxed = store.open(address("state"), QUOTA, RELAXED).unwrap();
     set(&relaxed, "k", "v").await.unwrap();
     assert_eq!(value(&relaxed, "k").await.as_deref(), Some("v"));
     store.release().await;

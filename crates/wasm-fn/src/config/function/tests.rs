@@ -107,7 +107,7 @@ fn bad_stages_are_refused_by_line() {
 #[test]
 fn buckets_are_read_with_their_limits() {
     let text = "[function.hello.bucket.carts]\nbytes_max = \"1GiB\"\nkeys_max = 7\nvalue_bytes_max = \"16KiB\"\n\
-                durability = \"relaxed\"\n[function.hello.bucket.default]\n";
+                durability = \"relaxed\"\nconsistency = \"eventual\"\n[function.hello.bucket.default]\n";
     let mut file = ConfigFile::parse(Path::new("wasm-fn.toml"), text).unwrap();
     let (_, function) = file.functions.pop_first().unwrap();
     let carts = api::BucketSpec {
@@ -115,6 +115,7 @@ fn buckets_are_read_with_their_limits() {
         keys_max: Some(7),
         value_bytes_max: Some(16 << 10),
         durability: Some(api::DurabilityWord::Relaxed),
+        consistency: Some(api::ConsistencyWord::Eventual),
     };
     let expected = [("carts".to_owned(), carts), ("default".to_owned(), api::BucketSpec::default())].into();
     assert_eq!(function.config.buckets, expected);
@@ -135,7 +136,7 @@ fn buckets_that_cannot_be_are_refused_by_line() {
     refused(
         "[function.hello.bucket.carts]\nquota = 1\n",
         &expect![
-            "wasm-fn.toml:5: function.hello.bucket.carts.quota: unknown field `quota`, expected one of `bytes_max`, `keys_max`, `value_bytes_max`, `durability`"
+            "wasm-fn.toml:5: function.hello.bucket.carts.quota: unknown field `quota`, expected one of `bytes_max`, `keys_max`, `value_bytes_max`, `durability`, `consistency`"
         ],
     );
 }

@@ -120,7 +120,7 @@ proptest! {
                         store = open(folder.path());
                     }
                     Step::DeleteBucket => {
-                        store.delete_bucket(address("state")).await.unwrap();
+                        store.delete_bucket(address("state"), Revision(1)).await.unwrap();
                         map.clear();
                     }
                     step => apply(&bucket(&store, QUOTA), &mut map, step).await,

@@ -65,6 +65,13 @@ pub(super) fn bucket() -> Vec<Key> {
             &["\"?\""],
             "When a write returns: once it is on disk, or before; then it is on disk within a second",
         ),
+        key(
+            "consistency",
+            code(usual.consistency.as_str()),
+            "\"eventual\"",
+            &["\"?\""],
+            "In a cluster, what a read sees: every write that returned before it, or what one of the broker's servers has",
+        ),
     ]
 }
 
