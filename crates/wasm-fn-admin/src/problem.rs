@@ -578,7 +578,7 @@ impl From<BucketError> for ApiError {
             }
             E::TooManyKeys { .. } | E::NoNumber { .. } | E::Overflow { .. } => Self::invalid_request(error),
             E::Store(StoreError::Released(_)) => Self::not_ready(error),
-            E::Store(_) => Self::internal(error),
+            E::Store(error) => error.into(),
         }
     }
 }

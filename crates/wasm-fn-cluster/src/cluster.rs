@@ -12,8 +12,8 @@ use wasm_fn_store::{EmbeddedStore, StoreError};
 
 pub use self::options::{ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
 use crate::{
-    Chain, ClusterError, ClusterRecord, ComponentError, Components, Contact, Leases, Messages,
-    ReplicatedStore, StreamHealth,
+    Chain, ClusterBuckets, ClusterError, ClusterRecord, ComponentError, Components, Contact, Leases,
+    Messages, ReplicatedStore, StreamHealth,
     components::Bucket,
     health,
     leases::{Keeper, Place},
@@ -162,6 +162,18 @@ impl Cluster {
     /// The components.
     pub fn components(&self) -> &Components {
         &self.inner.components
+    }
+
+    /// What functions keep, for a node: it uses them only while it is in touch.
+    pub fn buckets(&self) -> ClusterBuckets {
+        let Inner { link, names, contact, .. } = &*self.inner;
+        ClusterBuckets::new(link.clone(), names, Some(contact.clone()))
+    }
+
+    /// What functions keep, for who has no [store](Self::store), so that nothing tells whether it is in
+    /// touch.
+    pub fn buckets_without_state(&self) -> ClusterBuckets {
+        ClusterBuckets::new(self.inner.link.clone(), &self.inner.names, None)
     }
 
     /// The store whose commits are the cluster's, with `replica` as this node's copy of it. A node has one.

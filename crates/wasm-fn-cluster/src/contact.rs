@@ -183,5 +183,11 @@ fn unix_ms(ago: Duration) -> u64 {
     u64::try_from(since.saturating_sub(ago).as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A time in Unix milliseconds, for people.
+pub(crate) fn rfc3339(ms: u64) -> String {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms));
+    time.map_or_else(String::new, |time| humantime::format_rfc3339_millis(time).to_string())
+}
+
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,15 @@ pub enum ClusterError {
         /// The stream.
         stream: String,
     },
+    /// A part of the cluster is not there, which earlier programs did not make.
+    #[error(
+        "broker has no stream {stream}, which is a part of the cluster: `wasm-fn cluster init` makes it if an \
+         earlier release made the cluster"
+    )]
+    LaterStream {
+        /// The stream.
+        stream: String,
+    },
     /// A stream has another setting than it needs.
     #[error("setting {setting} of the stream {stream} is {found}, expected {expected}")]
     Setting {

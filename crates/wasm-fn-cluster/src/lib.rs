@@ -1,5 +1,5 @@
-//! What the nodes of a cluster share through a broker of NATS JetStream: one log of changes, leases, messages
-//! and components.
+//! What the nodes of a cluster share through a broker of NATS JetStream: one log of changes, leases,
+//! messages, components, and what functions keep in buckets.
 //!
 //! Every node keeps a replica of the state on its own disk and serves from it, whether the broker is there or
 //! not. The log decides which change comes next: one message is one commit, and the message's number in its
@@ -11,6 +11,7 @@
 //! decisions are made from what the leader of a stream answers, never from another server's copy. No other
 //! crate but wasm-fn-queue knows what the broker is.
 
+mod buckets;
 mod cluster;
 mod components;
 mod contact;
@@ -25,6 +26,7 @@ mod names;
 mod setup;
 mod store;
 
+pub use buckets::{ClusterBucket, ClusterBuckets};
 pub use cluster::{Cluster, ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, RestoreError};
 pub use components::{ComponentError, Components};
 pub use contact::{Contact, ContactState};

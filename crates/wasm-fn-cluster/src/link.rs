@@ -5,7 +5,10 @@ mod session;
 mod supervisor;
 
 pub(crate) use self::{
-    api::{Api, AskError, EXPECTED_LAST, EXPECTED_LAST_OF_SUBJECT, MESSAGE_ID, StreamInfo, is_overtaken},
+    api::{
+        Api, AskError, BATCH_COMMIT, BATCH_ID, BATCH_SEQUENCE, EXPECTED_LAST, EXPECTED_LAST_OF_SUBJECT, Kept,
+        MESSAGE_ID, StreamInfo, SubjectsPage, TIME_TO_LIVE, is_overtaken,
+    },
     session::Session,
     supervisor::{Link, LinkOptions, connect},
 };

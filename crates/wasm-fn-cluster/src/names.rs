@@ -26,6 +26,10 @@ pub(crate) struct Names {
     pub(crate) bucket: Arc<str>,
     /// The stream of that bucket.
     pub(crate) components: Arc<str>,
+    /// The stream with what functions keep in buckets.
+    pub(crate) values: Arc<str>,
+    /// What the subjects of that begin with.
+    pub(crate) kept: Arc<str>,
 }
 
 impl Names {
@@ -42,6 +46,8 @@ impl Names {
             peers: subject("peers"),
             bucket: Arc::from(format!("wasm-fn-{cluster}-components")),
             components: Arc::from(format!("OBJ_wasm-fn-{cluster}-components")),
+            values: Arc::from(format!("WASM_FN-{upper}-BUCKETS")),
+            kept: subject("kv"),
         }
     }
 }

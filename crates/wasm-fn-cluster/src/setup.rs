@@ -17,8 +17,8 @@ pub use self::{
 };
 use crate::{ClusterError, ClusterOptions, link::Api, names::Names};
 
-/// The oldest server that is maintained. 2.10 before 2.10.23 loses streams when it is killed.
-pub const SERVER_VERSION_MIN: (u32, u32) = (2, 11);
+/// The oldest server that takes batches of messages, which writes to buckets are.
+pub const SERVER_VERSION_MIN: (u32, u32) = (2, 12);
 
 /// Longest time for each answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -55,8 +55,12 @@ async fn check_once(
     for spec in [log(names, replicas, None), coordination(names, replicas)] {
         check_stream(api, &spec).await?;
     }
-    let components = settings::components(names, replicas, None);
-    check_stream(api, &components).await?;
+    check_stream(api, &settings::components(names, replicas, None)).await?;
+    let values = check_stream(api, &settings::values(names, replicas)).await;
+    values.map_err(|error| match error {
+        ClusterError::Stream { stream } => ClusterError::LaterStream { stream },
+        error => error,
+    })?;
     Ok(record)
 }
 

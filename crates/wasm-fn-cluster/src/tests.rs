@@ -3,6 +3,7 @@
 //! Where it is not installed, each test is skipped by name.
 
 mod committing;
+mod keeping;
 mod leasing;
 mod sending;
 mod server;

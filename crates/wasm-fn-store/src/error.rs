@@ -60,6 +60,12 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// Whoever keeps it did not answer in time. Nothing was changed.
+    #[error("the cluster did not answer in time: {reason}")]
+    Unanswered {
+        /// Why.
+        reason: String,
+    },
     /// It is not known whether a commit was made. The store will tell as soon as it is in touch again.
     #[error("it is not known whether the change was made: {reason}")]
     Unknown {

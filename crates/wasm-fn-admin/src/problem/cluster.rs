@@ -46,7 +46,7 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match &error {
-            StoreError::OutOfTouch { .. } => Self::out_of_touch(error),
+            StoreError::OutOfTouch { .. } | StoreError::Unanswered { .. } => Self::out_of_touch(error),
             StoreError::Unknown { .. } => Self::outcome_unknown(error),
             StoreError::Diverged { .. } => Self::cluster_diverged(error),
             _ => Self::internal(error),

@@ -1,9 +1,9 @@
 //! Questions to JetStream, each with a bound for its answer.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use async_nats::{
-    Client, HeaderMap, Request, RequestErrorKind,
+    Client, HeaderMap, Message, Request, RequestErrorKind, StatusCode,
     jetstream::{self, ErrorCode, response::Response},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -21,6 +21,18 @@ pub(crate) const EXPECTED_LAST_OF_SUBJECT: &str = "Nats-Expected-Last-Subject-Se
 
 /// The header by which the broker tells a message from the same one sent again.
 pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// The header with the name of the batch that a message belongs to: all of its messages are kept, or none.
+pub(crate) const BATCH_ID: &str = "Nats-Batch-Id";
+
+/// The header with the number of a message in its batch, from 1.
+pub(crate) const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+
+/// The header of the last message of a batch.
+pub(crate) const BATCH_COMMIT: &str = "Nats-Batch-Commit";
+
+/// The header that says for how long the broker keeps a message.
+pub(crate) const TIME_TO_LIVE: &str = "Nats-TTL";
 
 /// The error of a message whose subject has another one that is being written.
 const SUBJECT_IN_PROGRESS: u64 = 10164;
@@ -114,6 +126,28 @@ pub(crate) struct StreamState {
     pub(crate) bytes: u64,
 }
 
+/// Subjects that a stream has messages with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SubjectsPage {
+    /// Some of them, sorted.
+    pub(crate) subjects: Vec<String>,
+    /// How many there are in all.
+    pub(crate) total: u64,
+}
+
+#[derive(Deserialize)]
+struct SubjectsAnswer {
+    #[serde(default)]
+    total: u64,
+    state: SubjectsState,
+}
+
+#[derive(Deserialize)]
+struct SubjectsState {
+    #[serde(default)]
+    subjects: BTreeMap<String, u64>,
+}
+
 #[derive(Deserialize)]
 struct GetAnswer {
     message: GetMessage,
@@ -152,6 +186,16 @@ impl Api {
         payload: Bytes,
         patience: Duration,
     ) -> Result<Bytes, AskError> {
+        Ok(self.exchange(subject, headers, payload, patience).await?.payload)
+    }
+
+    async fn exchange(
+        &self,
+        subject: &str,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+        patience: Duration,
+    ) -> Result<Message, AskError> {
         let (found, max) = (payload.len(), self.payload_max());
         if found > max {
             return Err(AskError::TooLarge { found, max });
@@ -163,7 +207,7 @@ impl Api {
         // Handing over the request waits, too, while the broker reads nothing.
         let sent = self.client.send_request(subject.to_owned(), request);
         match tokio::time::timeout(patience, sent).await {
-            Ok(Ok(message)) => Ok(message.payload),
+            Ok(Ok(message)) => Ok(message),
             Err(_) => Err(AskError::Silent),
             Ok(Err(error)) => Err(match error.kind() {
                 RequestErrorKind::TimedOut => AskError::Silent,
@@ -214,11 +258,33 @@ impl Api {
         payload: Bytes,
         patience: Duration,
     ) -> Result<Result<Taken, jetstream::Error>, AskError> {
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.insert(*name, value.as_str());
+        self.put_last(subject, headers, payload, patience).await
+    }
+
+    /// The same for the last message of a batch: what the broker says of it is read as `T`.
+    pub(crate) async fn put_last<T: DeserializeOwned>(
+        &self,
+        subject: &str,
+        headers: &[(&str, String)],
+        payload: Bytes,
+        patience: Duration,
+    ) -> Result<Result<T, jetstream::Error>, AskError> {
+        read(&self.request(subject, Some(header_map(headers)), payload, patience).await?)
+    }
+
+    /// Publishes `payload` without waiting for the stream. It waits while the connection cannot take more.
+    pub(crate) async fn publish(
+        &self,
+        subject: &str,
+        headers: &[(&str, String)],
+        payload: Bytes,
+    ) -> Result<(), AskError> {
+        let (found, max) = (payload.len(), self.payload_max());
+        if found > max {
+            return Err(AskError::TooLarge { found, max });
         }
-        read(&self.request(subject, Some(map), payload, patience).await?)
+        let sent = self.client.publish_with_headers(subject.to_owned(), header_map(headers), payload);
+        sent.await.map_err(|_| AskError::Lost)
     }
 
     /// The message with this number; `None` if there is none. Its stream's leader answers.
@@ -252,6 +318,57 @@ impl Api {
         self.get(stream, &serde_json::json!({ "seq": sequence, "next_by_subj": subject }), patience).await
     }
 
+    /// The last message with this subject, as any server has it that has the stream: it may be older than
+    /// what the leader has. `None` if that server has none.
+    pub(crate) async fn any_last_of(
+        &self,
+        stream: &str,
+        subject: &str,
+        patience: Duration,
+    ) -> Result<Option<Kept>, AskError> {
+        let asked = format!("$JS.API.DIRECT.GET.{stream}.{subject}");
+        let message = self.exchange(&asked, None, Bytes::new(), patience).await?;
+        match message.status {
+            None => {}
+            Some(StatusCode::NOT_FOUND) => return Ok(None),
+            Some(status) => return Err(AskError::Answer(format!("status {status}"))),
+        }
+        let map = message.headers.unwrap_or_default();
+        let sequence = map.get("Nats-Sequence").and_then(|value| value.as_str().parse().ok());
+        let sequence = sequence.ok_or_else(|| AskError::Answer("message without a number".to_owned()))?;
+        let mut headers = String::new();
+        for (name, values) in map.iter() {
+            for value in values {
+                let _ = writeln!(headers, "{name}: {value}");
+            }
+        }
+        Ok(Some(Kept { sequence, subject: subject.to_owned(), headers, payload: message.payload }))
+    }
+
+    /// The subjects within `filter` that the stream has messages with, from the one with the number `offset`
+    /// on. Its leader answers.
+    pub(crate) async fn subjects(
+        &self,
+        stream: &str,
+        filter: &str,
+        offset: u64,
+        patience: Duration,
+    ) -> Result<SubjectsPage, AskError> {
+        let question = serde_json::json!({ "subjects_filter": filter, "offset": offset });
+        let answer =
+            self.ask::<SubjectsAnswer>(&format!("STREAM.INFO.{stream}"), &question, patience).await?;
+        let SubjectsAnswer { total, state } = answer.map_err(|error| AskError::Answer(error.to_string()))?;
+        Ok(SubjectsPage { subjects: state.subjects.into_keys().collect(), total })
+    }
+
+    /// Removes all messages within `filter`.
+    pub(crate) async fn purge(&self, stream: &str, filter: &str, patience: Duration) -> Result<(), AskError> {
+        let question = serde_json::json!({ "filter": filter });
+        let what = format!("STREAM.PURGE.{stream}");
+        let purged = self.ask::<serde_json::Value>(&what, &question, patience).await?;
+        purged.map(|_| ()).map_err(|error| AskError::Answer(error.to_string()))
+    }
+
     async fn get(
         &self,
         stream: &str,
@@ -281,6 +398,14 @@ impl Kept {
             found.eq_ignore_ascii_case(name).then(|| value.trim())
         })
     }
+}
+
+fn header_map(headers: &[(&str, String)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(*name, value.as_str());
+    }
+    map
 }
 
 /// Whether the broker refused a message because another one was written, or is being written, before it.

@@ -10,7 +10,7 @@ use wasm_fn_store::Record;
 
 use super::{
     Base, ClusterRecord, Monitors, PATIENCE, Syncs, record,
-    settings::{Spec, components, coordination, differing, log},
+    settings::{Spec, components, coordination, differing, log, values},
     syncs,
 };
 use crate::{
@@ -101,7 +101,10 @@ async fn make(
     wanted: &InitOptions,
 ) -> Result<(Made, ClusterRecord), ClusterError> {
     if let Some(there) = record::read(api, names, PATIENCE).await? {
-        return same(there, options, wanted).map(|there| (Made::There, there));
+        let there = same(there, options, wanted)?;
+        // An earlier program made clusters without it.
+        make_stream(api, &values(names, there.replicas)).await?;
+        return Ok((Made::There, there));
     }
     let InitOptions { replicas, base, components_bytes_max, .. } = wanted;
     let base_revision = base.as_ref().map_or(0, |base| base.record.revision.0);
@@ -116,6 +119,7 @@ async fn make(
         });
     }
     make_stream(api, &components(names, *replicas, *components_bytes_max)).await?;
+    make_stream(api, &values(names, *replicas)).await?;
     make_stream(api, &coordination(names, *replicas)).await?;
     let base = match base {
         Some(BaseSource { record, path, digest }) => {

@@ -91,6 +91,32 @@ pub(super) fn components(names: &Names, replicas: u8, bytes_max: Option<u64>) ->
     Spec { stream: Arc::clone(&names.components), config: object(config), initial: object(initial) }
 }
 
+/// What functions keep in buckets: the last message with each subject. When it is full nothing more is taken,
+/// and nothing is dropped for that.
+pub(super) fn values(names: &Names, replicas: u8) -> Spec {
+    let config = json!({
+        "subjects": [format!("{}.>", names.kept)],
+        "retention": "limits",
+        "storage": "file",
+        "num_replicas": replicas,
+        "discard": "new",
+        "max_age": 0,
+        "max_msgs": -1,
+        "max_msgs_per_subject": 1,
+        "max_msg_size": -1,
+        "deny_delete": false,
+        "deny_purge": false,
+        "allow_rollup_hdrs": false,
+        // A bucket's configuration can ask for it.
+        "allow_direct": true,
+        "allow_atomic": true,
+        "allow_msg_ttl": true,
+        "no_ack": false,
+        "sealed": false,
+    });
+    Spec { stream: Arc::clone(&names.values), config: object(config), initial: Map::new() }
+}
+
 /// The first setting in which a stream with the settings `found` differs from `spec`.
 pub(super) fn differing(spec: &Spec, found: &Map<String, Value>) -> Option<ClusterError> {
     let differs = |(setting, expected): (&String, &Value)| {

@@ -14,6 +14,7 @@ use wasm_fn_store::{Commit, Store as _, StoreError};
 use super::{Fault, Inner};
 use crate::{
     ContactState,
+    contact::rfc3339,
     link::{AskError, EXPECTED_LAST, MESSAGE_ID, Session, is_overtaken},
     log,
 };
@@ -223,11 +224,6 @@ impl Inner {
     fn broken(&self, reason: String) -> StoreError {
         StoreError::Database { path: self.options.names.log.as_ref().into(), reason }
     }
-}
-
-fn rfc3339(ms: u64) -> String {
-    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms));
-    time.map_or_else(String::new, |time| humantime::format_rfc3339_millis(time).to_string())
 }
 
 #[expect(clippy::disallowed_methods, reason = "people are told when it was; nothing is decided by it")]
