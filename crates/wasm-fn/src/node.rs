@@ -95,7 +95,7 @@ pub(crate) struct Node {
     api: Arc<Admin<RuntimeHost, NodeStore>>,
     server: ServerHandle,
     events: NodeEvents,
-    buckets: Arc<NodeBuckets>,
+    buckets: NodeBuckets,
     /// For a successor. The data plane and the admin API have their own handles on them.
     sockets: Sockets,
     addresses: Addresses,
@@ -243,7 +243,7 @@ impl Node {
     ) -> anyhow::Result<Self> {
         let Runner { runtime, buckets: runtime_buckets } = runner;
         let buckets = kept.buckets;
-        runtime_buckets.find_in(Arc::clone(&buckets));
+        runtime_buckets.find_in(buckets.clone());
         // The runtime has opened what it needs of this process's files.
         if !options.core_dumps_allowed {
             machine::protect_memory();
@@ -253,7 +253,7 @@ impl Node {
         let sharing = kept.peers.clone();
         let sharing = sharing.map(|peers| Sharing::start(peers, runtime.clone(), Arc::clone(&kept.blobs)));
         let control = Control::open(ControlOptions {
-            host: Arc::new(RuntimeHost::new(runtime.clone(), Arc::clone(&buckets), sharing.clone())),
+            host: Arc::new(RuntimeHost::new(runtime.clone(), buckets.clone(), sharing.clone())),
             store: kept.store,
             blobs: kept.blobs,
             access: kept.access,
@@ -275,8 +275,9 @@ impl Node {
                 control
             }
         };
+        buckets.follow(&control);
         if predecessor.is_none() {
-            buckets::remove_orphans(&buckets, &control.state()).await;
+            buckets.remove_orphans(control.state()).await;
         }
         let admin_options = AdminOptions {
             data_listen: addresses.listen.to_string(),
@@ -301,7 +302,7 @@ impl Node {
         let fetcher = fetcher_options(&options, &sockets)?;
         let duty = sharing.as_ref().map_or_else(Duty::always, |sharing| cluster::duty(sharing, &control));
         let mut events = NodeEvents::new(kept.inbox, &control, dispatcher, brokers, fetcher, duty);
-        let api = Admin::new(control.clone(), events.events(), Arc::clone(&buckets), admin_options);
+        let api = Admin::new(control.clone(), events.events(), buckets.values(), admin_options);
         if let Some(predecessor) = predecessor {
             // Versions may have got traffic after the list was written. The predecessor still accepts
             // connections.

@@ -2,6 +2,7 @@
 
 mod export;
 mod make;
+mod values;
 
 use http::Method;
 use wasm_fn_api as api;

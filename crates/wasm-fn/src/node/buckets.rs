@@ -1,40 +1,96 @@
-//! Implements the runtime's [`BucketStore`] with the buckets of the node.
+//! The buckets of a node, on its own disk or shared with a cluster, and the runtime's [`BucketStore`] of
+//! them.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use wasm_fn_cluster::ClusterBuckets;
 use wasm_fn_control::state::State;
-use wasm_fn_core::{BucketConfig, BucketName, FunctionName, StageName};
+use wasm_fn_core::{BucketConfig, BucketName, FunctionName, Revision, StageName};
 use wasm_fn_runtime::{
     BucketFailure, BucketFuture, BucketKeys, BucketStore, BucketSwap, BucketValue, GuestBucket,
 };
 use wasm_fn_store::{
-    Bucket, BucketError, BucketOperation as Kind, Delta, EmbeddedBucket, EmbeddedBuckets, FunctionBucket,
-    FunctionBuckets, KeyRevision, KeyValue, StoreError, Swap,
+    Bucket, BucketError, BucketOperation as Kind, Buckets, Delta, EmbeddedBuckets, FunctionBucket,
+    FunctionBuckets, KeyRevision, KeyValue, StoreError, Swap, ValueOperations,
 };
+
+use super::host::NodeControl;
 
 /// Keys of a page.
 const PAGE_KEYS_MAX: usize = 1000;
 
+/// How long the broker of a cluster takes at most while all is well.
+const BROKER_WAIT: Duration = Duration::from_secs(1);
+
 /// The buckets of a node.
-pub(super) type NodeBuckets = FunctionBuckets<EmbeddedBuckets>;
+#[derive(Clone)]
+pub(super) enum NodeBuckets {
+    /// The node is alone.
+    Alone(Arc<FunctionBuckets<EmbeddedBuckets>>),
+    /// The node is in a cluster, which has them.
+    Member(Arc<FunctionBuckets<ClusterBuckets>>),
+}
 
-/// Opens buckets for the runtime, which starts before there are any.
-#[derive(Default)]
-pub(super) struct RuntimeBuckets(OnceLock<Arc<NodeBuckets>>);
+impl NodeBuckets {
+    /// For people.
+    pub(super) fn values(&self) -> Arc<dyn ValueOperations> {
+        match self {
+            Self::Alone(buckets) => Arc::clone(buckets) as _,
+            Self::Member(buckets) => Arc::clone(buckets) as _,
+        }
+    }
 
-/// A bucket as the runtime sees it.
-struct Opened(FunctionBucket<EmbeddedBucket>);
+    /// Deletes the buckets of `function` in `stage`, or in all stages, which the state does not have since
+    /// the revision `gone`.
+    pub(super) async fn delete(
+        &self,
+        function: &FunctionName,
+        stage: Option<&StageName>,
+        gone: Revision,
+    ) -> Result<u64, BucketError> {
+        match self {
+            Self::Alone(buckets) => buckets.delete(function, stage, gone).await,
+            Self::Member(buckets) => buckets.delete(function, stage, gone).await,
+        }
+    }
 
-impl RuntimeBuckets {
-    /// Finds them in `buckets` from now on. Call this once, before the runtime gets a version.
-    pub(super) fn find_in(&self, buckets: Arc<NodeBuckets>) {
-        assert!(self.0.set(buckets).is_ok(), "a node has one set of buckets");
+    /// Deletes what a function or a stage kept that was deleted just before the node ended. What a cluster
+    /// has is looked through in the background: others may be making buckets all the time.
+    pub(super) async fn remove_orphans(&self, state: Arc<State>) {
+        match self {
+            Self::Alone(buckets) => remove_orphans(buckets, &state).await,
+            Self::Member(buckets) => {
+                let buckets = Arc::clone(buckets);
+                tokio::spawn(async move { remove_orphans(&buckets, &state).await });
+            }
+        }
+    }
+
+    /// Has the buckets know which revision of the state `control` has published.
+    pub(super) fn follow(&self, control: &Arc<NodeControl>) {
+        if let Self::Member(buckets) = self {
+            let control = Arc::downgrade(control);
+            buckets
+                .buckets()
+                .work_by(move || control.upgrade().map_or(Revision(0), |control| control.state().revision()));
+        }
+    }
+
+    /// Hands the buckets to another process of this node.
+    pub(super) async fn release(&self) {
+        match self {
+            Self::Alone(buckets) => buckets.buckets().release().await,
+            // It has them by its own connection.
+            Self::Member(_) => {}
+        }
     }
 }
 
-/// Deletes what a function or a stage kept that was deleted just before the node ended.
-pub(super) async fn remove_orphans(buckets: &NodeBuckets, state: &State) {
+async fn remove_orphans<B: Buckets>(buckets: &FunctionBuckets<B>, state: &State) {
     let exists = |function: &FunctionName, stage: &StageName| {
         state.function(function).is_ok_and(|function| function.stages.contains_key(stage))
     };
@@ -42,6 +98,23 @@ pub(super) async fn remove_orphans(buckets: &NodeBuckets, state: &State) {
         Ok(0) => {}
         Ok(count) => tracing::info!(count, "buckets of deleted functions and stages are removed"),
         Err(error) => tracing::error!(%error, "buckets of deleted functions and stages were not removed"),
+    }
+}
+
+/// Opens buckets for the runtime, which starts before there are any.
+#[derive(Default)]
+pub(super) struct RuntimeBuckets(OnceLock<NodeBuckets>);
+
+/// A bucket as the runtime sees it.
+struct Opened<T> {
+    bucket: FunctionBucket<T>,
+    usual_wait: Option<Duration>,
+}
+
+impl RuntimeBuckets {
+    /// Finds them in `buckets` from now on. Call this once, before the runtime gets a version.
+    pub(super) fn find_in(&self, buckets: NodeBuckets) {
+        assert!(self.0.set(buckets).is_ok(), "a node has one set of buckets");
     }
 }
 
@@ -53,22 +126,29 @@ impl BucketStore for RuntimeBuckets {
         name: &BucketName,
         config: &BucketConfig,
     ) -> Arc<dyn GuestBucket> {
-        let buckets = self.0.get().expect("the runtime gets versions after it has buckets");
-        Arc::new(Opened(buckets.open(function, stage, name, config)))
+        match self.0.get().expect("the runtime gets versions after it has buckets") {
+            NodeBuckets::Alone(buckets) => {
+                Arc::new(Opened { bucket: buckets.open(function, stage, name, config), usual_wait: None })
+            }
+            NodeBuckets::Member(buckets) => {
+                let usual_wait = Some(BROKER_WAIT);
+                Arc::new(Opened { bucket: buckets.open(function, stage, name, config), usual_wait })
+            }
+        }
     }
 }
 
-impl Opened {
-    async fn run<T>(
+impl<T: Bucket> Opened<T> {
+    async fn run<R>(
         &self,
         kind: Kind,
-        operation: impl Future<Output = Result<T, BucketError>> + Send,
-    ) -> Result<T, BucketFailure> {
-        self.0.run(kind, operation).await.map_err(failure)
+        operation: impl Future<Output = Result<R, BucketError>> + Send,
+    ) -> Result<R, BucketFailure> {
+        self.bucket.run(kind, operation).await.map_err(failure)
     }
 
-    fn bucket(&self) -> &EmbeddedBucket {
-        self.0.bucket()
+    fn bucket(&self) -> &T {
+        self.bucket.bucket()
     }
 }
 
@@ -80,6 +160,15 @@ fn failure(error: BucketError) -> BucketFailure {
             "the state moved to the node's next process before this request had ended".to_owned()
         }
         BucketError::Store(StoreError::DiskFull { .. }) => "the node has no space left".to_owned(),
+        BucketError::Store(StoreError::OutOfTouch { .. }) => {
+            "the node is out of touch with the cluster that has its buckets".to_owned()
+        }
+        BucketError::Store(StoreError::Unanswered { .. }) => {
+            "the cluster that has the node's buckets did not answer in time".to_owned()
+        }
+        BucketError::Store(StoreError::Unknown { .. }) => {
+            "it is not known whether the write was made: the cluster did not answer in time".to_owned()
+        }
         BucketError::Store(error) => {
             tracing::error!(%error, "buckets cannot be used");
             "the node cannot read or write its buckets now".to_owned()
@@ -93,7 +182,11 @@ fn value(found: KeyValue) -> BucketValue {
     BucketValue { revision: found.revision.0, value: found.value }
 }
 
-impl GuestBucket for Opened {
+impl<T: Bucket> GuestBucket for Opened<T> {
+    fn usual_wait(&self) -> Option<Duration> {
+        self.usual_wait
+    }
+
     fn get(&self, key: String) -> BucketFuture<'_, Option<BucketValue>> {
         Box::pin(async move { Ok(self.run(Kind::Read, self.bucket().get(&key)).await?.map(value)) })
     }

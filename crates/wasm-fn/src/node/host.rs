@@ -44,17 +44,13 @@ pub(super) type NodeControl = Control<RuntimeHost, NodeStore>;
 /// Prepares components and creates handles with the runtime.
 pub(crate) struct RuntimeHost {
     runtime: Arc<Runtime>,
-    buckets: Arc<NodeBuckets>,
+    buckets: NodeBuckets,
     /// The other nodes, if the node is in a cluster.
     sharing: Option<Arc<Sharing>>,
 }
 
 impl RuntimeHost {
-    pub(super) fn new(
-        runtime: Arc<Runtime>,
-        buckets: Arc<NodeBuckets>,
-        sharing: Option<Arc<Sharing>>,
-    ) -> Self {
+    pub(super) fn new(runtime: Arc<Runtime>, buckets: NodeBuckets, sharing: Option<Arc<Sharing>>) -> Self {
         Self { runtime, buckets, sharing }
     }
 }
@@ -76,14 +72,6 @@ impl Host for RuntimeHost {
         wanted: CodeWanted,
         progress: ProgressSink,
     ) -> Result<Prepared, Rejection> {
-        if self.sharing.is_some() && !config.buckets.is_empty() {
-            return Err(Rejection {
-                code: "buckets-not-shared",
-                message: "the function has buckets, which each node of a cluster would keep for itself"
-                    .to_owned(),
-                help: Some("keep its state elsewhere, or run it on a node that is alone".to_owned()),
-            });
-        }
         let sink = Arc::new(move |at: wasm_fn_runtime::PrepareProgress| {
             let stage = match at.step {
                 PrepareStep::Checking => "checking",

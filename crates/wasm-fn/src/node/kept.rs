@@ -5,7 +5,7 @@ use std::{os::unix::fs::DirBuilderExt as _, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use wasm_fn_control::Access;
 use wasm_fn_secrets::NodeKey;
-use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore, InboxLimits};
+use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore, FunctionBuckets, InboxLimits};
 
 use super::{
     NodeOptions,
@@ -37,7 +37,7 @@ pub(super) struct Kept {
     pub(super) new_key: Option<NewKeyFile>,
     pub(super) blobs: Arc<Blobs>,
     pub(super) inbox: EmbeddedInbox,
-    pub(super) buckets: Arc<NodeBuckets>,
+    pub(super) buckets: NodeBuckets,
 }
 
 /// Who has the data on disk before this process.
@@ -61,17 +61,18 @@ impl Kept {
         let folder = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data_dir);
         folder.with_context(|| format!("data directory {shown} cannot be created"))?;
         // The store's lock comes first: it keeps two nodes from sharing a directory.
-        let (store, peers) = match &options.cluster {
+        let (store, peers, shared) = match &options.cluster {
             None => {
                 let dir = data_dir.clone();
                 let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir)).await??;
-                (NodeStore::Alone(store), None)
+                (NodeStore::Alone(store), None, None)
             }
             Some(place) => {
                 let has_own_key = key_command.is_some() || std::env::var_os(secrets_key::VARIABLE).is_some();
                 cluster::install_key(place, &data_dir, has_own_key)?;
                 let joined = cluster::join(place, &data_dir).await?;
-                (joined.store, Some(ClusterPeers::of(place, joined.cluster)))
+                let shared = joined.cluster.buckets();
+                (joined.store, Some(ClusterPeers::of(place, joined.cluster)), Some(shared))
             }
         };
         let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
@@ -82,11 +83,14 @@ impl Kept {
             let blobs = Blobs::open(&data_dir, component_bytes_max)
                 .with_context(|| format!("components in {shown} cannot be opened"))?;
             let inbox = EmbeddedInbox::open(&data_dir, INBOX_LIMITS)?;
-            let buckets = match before {
-                Before::Nobody => EmbeddedBuckets::open(&data_dir)?,
-                Before::Predecessor => EmbeddedBuckets::open_once_free(&data_dir, BUCKETS_PATIENCE),
+            let alone = |buckets| NodeBuckets::Alone(Arc::new(FunctionBuckets::new(buckets)));
+            let buckets = match (shared, before) {
+                (Some(shared), _) => NodeBuckets::Member(Arc::new(FunctionBuckets::new(shared))),
+                (None, Before::Nobody) => alone(EmbeddedBuckets::open(&data_dir)?),
+                (None, Before::Predecessor) => {
+                    alone(EmbeddedBuckets::open_once_free(&data_dir, BUCKETS_PATIENCE))
+                }
             };
-            let buckets = Arc::new(NodeBuckets::new(buckets));
             let blobs = Arc::new(blobs);
             Ok(Self { store, peers, access, secrets_key, new_key, blobs, inbox, buckets })
         });

@@ -134,7 +134,7 @@ impl Node {
             pin!(async { tokio::join!(self.server.leave(timeout), super::stop(self.redirect)).0 });
         // Functions of the new process wait for their buckets meanwhile.
         let finished = tokio::time::timeout(BUCKETS_WAIT, finish.as_mut()).await;
-        self.buckets.buckets().release().await;
+        self.buckets.release().await;
         match finished {
             Ok(report) => report,
             Err(_) => finish.await,

@@ -9,9 +9,9 @@ use std::{
 use serde::Serialize;
 use wasm_fn_cluster::{Cluster, ContactState};
 use wasm_fn_control::{stored_state, verify_journal};
-use wasm_fn_store::{Blobs, EmbeddedStore, Store as _};
+use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedStore, Store as _};
 
-use super::super::DONE;
+use super::{super::DONE, values};
 use crate::{
     args,
     config::Membership,
@@ -29,6 +29,8 @@ struct Exported {
     revision: u64,
     functions: usize,
     components: usize,
+    /// Keys of buckets.
+    keys: u64,
 }
 
 pub(super) async fn run(args: args::ClusterExport, output: Output) -> Result<u8, Fault> {
@@ -68,6 +70,12 @@ pub(super) async fn run(args: args::ClusterExport, output: Output) -> Result<u8,
         let got = cluster.components().get(*component, &blobs.join(component.to_string())).await;
         got.map_err(|cause| failed(format!("component {component}: {cause}")))?;
     }
+    let dir = to.clone();
+    let buckets = tokio::task::spawn_blocking(move || EmbeddedBuckets::open(&dir)).await;
+    let buckets = buckets.expect("opening does not panic").map_err(|cause| failed(cause.to_string()))?;
+    let keys = values::copy(&cluster.buckets_without_state(), &buckets).await;
+    let keys = keys.map_err(|cause| failed(format!("buckets: {cause}")))?;
+    buckets.release().await;
     cluster.leave().await;
     key.install(&to, false).map_err(|cause| failed(cause.to_string()))?;
     let exported = Exported {
@@ -75,10 +83,13 @@ pub(super) async fn run(args: args::ClusterExport, output: Output) -> Result<u8,
         revision: head.revision.0,
         functions: state.functions().count(),
         components: components.len(),
+        keys,
     };
     output.data(&exported, |exported| {
-        let Exported { data_dir, revision, functions, components } = exported;
-        format!("{data_dir}: revision {revision}, functions {functions}, components {components}")
+        let Exported { data_dir, revision, functions, components, keys } = exported;
+        format!(
+            "{data_dir}: revision {revision}, functions {functions}, components {components}, keys {keys}"
+        )
     })?;
     output
         .next(&[(format!("wasm-fn serve --data-dir {}", to.display()), "start a node that is alone on it")]);

@@ -8,9 +8,9 @@ use wasm_fn_cluster::{
 };
 use wasm_fn_control::{stored_state, verify_journal};
 use wasm_fn_core::NodeName;
-use wasm_fn_store::{Blobs, EmbeddedStore, Store as _};
+use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedStore, Store as _};
 
-use super::super::DONE;
+use super::{super::DONE, values};
 use crate::{
     args,
     config::Membership,
@@ -96,6 +96,14 @@ pub(super) async fn import(args: args::ClusterImport, output: Output) -> Result<
         let path = from.join(Blobs::FOLDER).join(component.to_string());
         let put = cluster.components().put(component, &path).await;
         put.map_err(|cause| failed(format!("component {component}: {cause}")))?;
+    }
+    if from.join(EmbeddedBuckets::FILE).exists() {
+        let dir = from.clone();
+        let buckets = tokio::task::spawn_blocking(move || EmbeddedBuckets::open(&dir)).await;
+        let buckets = buckets.expect("opening does not panic").map_err(|cause| failed(cause.to_string()))?;
+        let keys = values::copy(&buckets, &cluster.buckets_without_state()).await;
+        let keys = keys.map_err(|cause| failed(format!("buckets: {cause}")))?;
+        output.talk(&format!("{keys} keys of buckets are in the cluster"));
     }
     finish(&membership, &report, output)
 }

@@ -500,13 +500,6 @@ pub(in crate::explain) const ADMIN: &[ErrorCode] = &[
     )
     .see("how-to/cluster.md"),
     code(
-        "buckets-not-shared",
-        &[422],
-        "the function has buckets, and the node is in a cluster, where each node would keep them for itself",
-        "keep its state elsewhere, or run it on a node that is alone",
-    )
-    .see("how-to/cluster.md"),
-    code(
         "cluster-not-prepared",
         &[503],
         "a node of the cluster cannot call the new version: it cannot get or compile its component, or is silent",
@@ -516,7 +509,7 @@ pub(in crate::explain) const ADMIN: &[ErrorCode] = &[
     code(
         "out-of-touch",
         &[503],
-        "the node does not hear from its cluster, so it makes no change; it goes on serving",
+        "the node does not hear from its cluster, so it makes no change and reads no bucket; it goes on serving",
         "ask another node, or try again when the broker is back; `wasm-fn cluster status` says why",
     )
     .see("how-to/cluster.md"),
