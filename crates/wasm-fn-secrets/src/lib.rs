@@ -1,4 +1,5 @@
-//! Secrets of functions: their values, how they are sealed at rest, and how they are kept out of logs.
+//! Secrets of functions: their values, how they are sealed at rest, and how they are kept out of logs; and
+//! how nodes that share a key seal what they tell each other.
 //!
 //! This crate knows neither where sealed values are stored nor who sees them, and neither HTTP nor guests.
 //!
@@ -7,11 +8,13 @@
 
 mod keys;
 mod mask;
+mod message;
 mod sealed;
 mod set;
 mod value;
 
 pub use keys::{DataKey, KeyError, KeyId, KeyIdError, Keyring, NodeKey, NodeKeyError, SealedDataKey};
+pub use message::{MessageKey, fingerprint};
 pub use sealed::{NONCE_BYTES, Nonce, SealedError, SealedValue, SecretPlace, SecretRevision, UnsealError};
 pub use set::{SecretSet, SecretSetError};
 pub use value::{SecretValue, SecretValueError};

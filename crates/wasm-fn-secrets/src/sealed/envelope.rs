@@ -56,7 +56,7 @@ pub enum SealedError {
 }
 
 /// What something is sealed for; it opens for nothing else.
-pub(crate) struct Context(Vec<u8>);
+pub(crate) struct Context(pub(crate) Vec<u8>);
 
 impl Context {
     /// The context of `parts`. No two lists of parts have the same.
