@@ -27,6 +27,12 @@ pub(crate) struct Membership {
     /// PEM file with authorities that vouch for the broker, beside the public ones
     #[arg(help_heading = CLUSTER, long, env = "WASM_FN_CLUSTER_CA", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) cluster_ca: Option<PathBuf>,
+    /// PEM file with the certificate that the broker is shown
+    #[arg(help_heading = CLUSTER, long, env = "WASM_FN_CLUSTER_CERT", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) cluster_cert: Option<PathBuf>,
+    /// PEM file with the private key of that certificate
+    #[arg(help_heading = CLUSTER, long, env = "WASM_FN_CLUSTER_CERT_KEY", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) cluster_cert_key: Option<PathBuf>,
     /// File with the key of the cluster, which `wasm-fn cluster init` makes: the same on every node
     /// [default: cluster.key in the data directory]
     #[arg(help_heading = CLUSTER, long, env = "WASM_FN_CLUSTER_KEY", value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -11,7 +11,7 @@ use wasm_fn_core::{ClusterName, NodeName};
 use wasm_fn_events::BrokerUrl;
 
 use super::toml_file::{BadValue, duration};
-use crate::args;
+use crate::{args, tls::KeyPairFiles};
 
 /// The name of a cluster that is given none.
 const NAME: &str = "wasm-fn";
@@ -30,6 +30,8 @@ pub(crate) struct Membership {
     pub(crate) creds: Option<PathBuf>,
     /// File with authorities that vouch for the broker.
     pub(crate) ca: Option<PathBuf>,
+    /// The certificate that the broker is shown, and its key.
+    pub(crate) certificate: Option<KeyPairFiles>,
     /// File with the key of the cluster.
     pub(crate) key: PathBuf,
     /// How long a node may be without news, and how long leases last.
@@ -53,6 +55,8 @@ pub(crate) struct ClusterTable {
     node: Option<NodeName>,
     creds: Option<PathBuf>,
     ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    cert_key: Option<PathBuf>,
     key: Option<PathBuf>,
     lease: Option<Duration>,
 }
@@ -66,13 +70,15 @@ pub(super) struct RawCluster {
     node: Option<String>,
     creds: Option<PathBuf>,
     ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    cert_key: Option<PathBuf>,
     key: Option<PathBuf>,
     lease: Option<String>,
 }
 
 impl RawCluster {
     pub(super) fn resolve(self, folder: &Path) -> Result<ClusterTable, BadValue> {
-        let Self { brokers, name, node, creds, ca, key, lease } = self;
+        let Self { brokers, name, node, creds, ca, cert, cert_key, key, lease } = self;
         if brokers.is_empty() {
             let reason = "found no broker, expected at least one, such as \"nats://127.0.0.1:4222\"";
             return Err(BadValue::new("serve.cluster.brokers", reason));
@@ -88,6 +94,8 @@ impl RawCluster {
             node: node.map_err(|error| BadValue::new("serve.cluster.node", error))?,
             creds: creds.map(|creds| folder.join(creds)),
             ca: ca.map(|ca| folder.join(ca)),
+            cert: cert.map(|cert| folder.join(cert)),
+            cert_key: cert_key.map(|key| folder.join(key)),
             key: key.map(|key| folder.join(key)),
             lease: duration("serve.cluster.lease", lease)?,
         })
@@ -110,6 +118,8 @@ impl Membership {
                 ("--cluster-name", args.cluster_name.is_some()),
                 ("--cluster-creds", args.cluster_creds.is_some()),
                 ("--cluster-ca", args.cluster_ca.is_some()),
+                ("--cluster-cert", args.cluster_cert.is_some()),
+                ("--cluster-cert-key", args.cluster_cert_key.is_some()),
                 ("--cluster-key", args.cluster_key.is_some()),
                 ("--cluster-lease", args.cluster_lease.is_some()),
             ];
@@ -122,11 +132,27 @@ impl Membership {
         if !(LEASE_MIN..=LEASE_MAX).contains(&lease) {
             return Err(format!("the lease of the cluster is {lease:?}, expected 1s to 60s"));
         }
+        let pair = (args.cluster_cert.or(file.cert), args.cluster_cert_key.or(file.cert_key));
+        let certificate = match pair {
+            (Some(cert), Some(key)) => Some(KeyPairFiles { cert, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                return Err(
+                    "--cluster-cert is set without its key, expected --cluster-cert-key too".to_owned()
+                );
+            }
+            (None, Some(_)) => {
+                return Err(
+                    "--cluster-cert-key is set without a certificate, expected --cluster-cert too".to_owned()
+                );
+            }
+        };
         Ok(Some(Self {
             brokers,
             name: args.cluster_name.or(file.name).unwrap_or_else(|| NAME.parse().expect("it is a name")),
             creds: args.cluster_creds.or(file.creds),
             ca: args.cluster_ca.or(file.ca),
+            certificate,
             key: args.cluster_key.or(file.key).unwrap_or_else(|| data_dir.join(KEY_FILE)),
             lease,
         }))

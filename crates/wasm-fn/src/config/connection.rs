@@ -139,7 +139,7 @@ impl Connection {
 /// # Errors
 /// The file with authorities cannot be used.
 pub(crate) fn issuer_tls(args: &args::Connection) -> Result<ClientConfig, Fault> {
-    tls::public_or(args.ca.as_deref()).map_err(invalid_certificate)
+    tls::public_or(args.ca.as_deref(), None, tls::system_time()).map_err(invalid_certificate)
 }
 
 fn invalid_certificate(cause: impl fmt::Display) -> Fault {

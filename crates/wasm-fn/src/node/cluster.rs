@@ -23,12 +23,15 @@ use wasm_fn_cluster::{Chain, Cluster, ClusterOptions};
 use wasm_fn_control::journal::Entry;
 use wasm_fn_core::{Digest, NodeName};
 use wasm_fn_queue::BrokerCredentials;
-use wasm_fn_runtime::TrustedRoots;
 use wasm_fn_store::{EmbeddedStore, Record, Store as _};
 
-use crate::config::{ClusterPlace, Membership};
+use crate::{
+    config::{ClusterPlace, Membership},
+    tls,
+};
 
 pub(super) use duty::duty;
+pub(super) use asking::Asking;
 pub(crate) use key::{ClusterKey, ClusterKeyError};
 pub(super) use peers::ClusterPeers;
 pub(super) use sharing::{Sharing, complete};
@@ -47,14 +50,8 @@ pub(crate) fn options(
     node: NodeName,
     cluster_id: Option<String>,
 ) -> anyhow::Result<ClusterOptions> {
-    let ca = membership.ca.as_deref();
-    let roots = match ca {
-        None => TrustedRoots::public(),
-        Some(file) => {
-            let context = || format!("authorities of the broker in {}", file.display());
-            TrustedRoots::with_pem(&fs::read(file).with_context(context)?).with_context(context)?
-        }
-    };
+    let (ca, certificate) = (membership.ca.as_deref(), membership.certificate.as_ref());
+    let tls = tls::public_or(ca, certificate, tls::system_time()).context("TLS of the broker")?;
     let creds = membership.creds.clone();
     Ok(ClusterOptions {
         brokers: membership.brokers.clone(),
@@ -63,7 +60,7 @@ pub(crate) fn options(
         program: env!("CARGO_PKG_VERSION").to_owned(),
         // The file is read each time, so that it can be replaced.
         credentials: Arc::new(move || creds.as_deref().map(credentials).transpose()),
-        tls: roots.config(),
+        tls: Arc::new(tls),
         // Whoever starts the node says where its broker is.
         addresses: Arc::new(|_| Ok(())),
         lease: membership.lease,

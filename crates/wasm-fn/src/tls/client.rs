@@ -38,29 +38,38 @@ pub(crate) fn client_config(files: &ClientFiles, now: SystemTime) -> Result<Clie
         Some(path) => listener::authorities(path)?,
         None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() },
     };
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .expect("the provider has what TLS 1.2 and 1.3 need")
-        .with_root_certificates(roots);
-    let Some(pair) = &files.certificate else { return Ok(builder.with_no_client_auth()) };
-    let certified = pair.read(now)?.certified;
-    Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
+    config(roots, files.certificate.as_ref(), now)
 }
 
-/// A client without a certificate that trusts the public authorities, and those in the PEM file at `ca`.
-/// Blocks.
+/// A client that trusts the public authorities, and those in the PEM file at `ca`, and shows `certificate` if
+/// it has one. Blocks.
 ///
 /// # Errors
-/// The file cannot be used.
-pub(crate) fn public_or(ca: Option<&Path>) -> Result<ClientConfig, TlsError> {
+/// A file cannot be used.
+pub(crate) fn public_or(
+    ca: Option<&Path>,
+    certificate: Option<&KeyPairFiles>,
+    now: SystemTime,
+) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
     if let Some(path) = ca {
         roots.roots.extend(listener::authorities(path)?.roots);
     }
+    config(roots, certificate, now)
+}
+
+fn config(
+    roots: RootCertStore,
+    certificate: Option<&KeyPairFiles>,
+    now: SystemTime,
+) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .expect("the provider has what TLS 1.2 and 1.3 need");
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+        .expect("the provider has what TLS 1.2 and 1.3 need")
+        .with_root_certificates(roots);
+    let Some(pair) = certificate else { return Ok(builder.with_no_client_auth()) };
+    let certified = pair.read(now)?.certified;
+    Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
 }
 
 /// Trusts everybody: only for a look at who answers, where nothing secret is sent and nothing that is heard

@@ -177,9 +177,9 @@ fn servers_of_issuers_are_believed_by_the_authority_of_the_user_too() {
     let server = listener(files(&folder, &issue(&parameters("a.test"), &root)), None).unwrap();
     let ca = folder.path().join("ca.pem");
     write(&ca, &root.pem());
-    assert_eq!(believes(public_or(Some(&ca)).unwrap(), &server), Ok(()));
-    let error = believes(public_or(None).unwrap(), &server).unwrap_err();
+    assert_eq!(believes(public_or(Some(&ca), None, now()).unwrap(), &server), Ok(()));
+    let error = believes(public_or(None, None, now()).unwrap(), &server).unwrap_err();
     assert!(matches!(error, rustls::Error::InvalidCertificate(_)), "{error}");
     write(&ca, "");
-    assert!(public_or(Some(&ca)).unwrap_err().to_string().contains("found no certificate"));
+    assert!(public_or(Some(&ca), None, now()).unwrap_err().to_string().contains("found no certificate"));
 }

@@ -17,6 +17,7 @@ fn flags_come_before_the_file_and_files_are_relative_to_it() {
         name: "prod".parse().unwrap(),
         creds: Some(PathBuf::from("project/wasm-fn.creds")),
         ca: None,
+        certificate: None,
         key: PathBuf::from("data/cluster.key"),
         lease: Duration::from_secs(3),
     };

@@ -354,6 +354,22 @@ pub(super) fn cluster() -> Vec<Key> {
             "PEM file with authorities that vouch for the broker",
         ),
         key(
+            "cert",
+            "none",
+            "\"/etc/wasm-fn/broker.pem\"",
+            &[],
+            "PEM file with the certificate that the broker is shown",
+        )
+        .beside("brokers = [\"nats://127.0.0.1:4222\"]\ncert_key = \"/etc/wasm-fn/broker.key\""),
+        key(
+            "cert_key",
+            "none",
+            "\"/etc/wasm-fn/broker.key\"",
+            &[],
+            "PEM file with the private key of that certificate",
+        )
+        .beside("brokers = [\"nats://127.0.0.1:4222\"]\ncert = \"/etc/wasm-fn/broker.pem\""),
+        key(
             "key",
             "`cluster.key` in the data directory",
             "\"/etc/wasm-fn/cluster.key\"",
@@ -376,7 +392,8 @@ pub(super) fn cluster() -> Vec<Key> {
         &["[]", "[\"http://a\"]"],
         "Servers of the broker that keeps the cluster's state",
     );
-    std::iter::once(brokers_key).chain(keys.map(|key| key.beside(brokers))).collect()
+    let beside = |key: Key| if key.beside.is_empty() { key.beside(brokers) } else { key };
+    std::iter::once(brokers_key).chain(keys.map(beside)).collect()
 }
 
 /// `[serve.admin_tls]`.
