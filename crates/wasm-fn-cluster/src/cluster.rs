@@ -12,8 +12,8 @@ use wasm_fn_store::{EmbeddedStore, StoreError};
 
 pub use self::options::{ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
 use crate::{
-    Chain, ClusterBuckets, ClusterError, ClusterRecord, ComponentError, Components, Contact, Leases,
-    Messages, ReplicatedStore, StreamHealth,
+    Chain, ClusterError, ClusterRecord, ComponentError, Components, Contact, Leases, Messages, Questions,
+    ReplicatedStore, StreamHealth,
     components::Bucket,
     health,
     leases::{Keeper, Place},
@@ -41,6 +41,7 @@ struct Inner {
     leases: Leases,
     place: watch::Receiver<Place>,
     messages: Messages,
+    questions: Questions,
     components: Components,
     stop: CancellationToken,
     _end: DropGuard,
@@ -85,6 +86,7 @@ impl Cluster {
             options.program.clone(),
             stop.clone(),
         );
+        let questions = Questions::start(link.clone(), names.clone(), instance.clone(), stop.clone());
         let components = Components::new(link.clone(), Bucket::new(&names));
         let place = leases.place();
         let _end = stop.clone().drop_guard();
@@ -97,6 +99,7 @@ impl Cluster {
             leases,
             place,
             messages,
+            questions,
             components,
             stop,
             _end,
@@ -157,6 +160,11 @@ impl Cluster {
     /// Messages between nodes.
     pub fn messages(&self) -> &Messages {
         &self.inner.messages
+    }
+
+    /// Questions between nodes.
+    pub fn questions(&self) -> &Questions {
+        &self.inner.questions
     }
 
     /// The components.

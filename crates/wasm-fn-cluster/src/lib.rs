@@ -23,6 +23,7 @@ mod log;
 mod looking;
 mod messages;
 mod names;
+mod questions;
 mod setup;
 mod store;
 
@@ -34,6 +35,7 @@ pub use error::ClusterError;
 pub use health::{ServerHealth, StreamHealth};
 pub use leases::{LEASES_MAX, Lease, Leases};
 pub use messages::{MESSAGE_BYTES_MAX, Member, Messages, NodeMessage, PRESENCE_TEXT_BYTES_MAX};
+pub use questions::{ANSWER_BYTES_MAX, QUESTION_BYTES_MAX, Question, QuestionError, Questions};
 pub use setup::{
     Base, BaseSource, ClusterRecord, InitOptions, InitReport, Made, Monitors, SERVER_VERSION_MIN,
     SyncSetting, Syncs, init, syncs,

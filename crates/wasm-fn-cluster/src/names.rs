@@ -22,6 +22,10 @@ pub(crate) struct Names {
     pub(crate) leases: Arc<str>,
     /// The subject of messages between nodes.
     pub(crate) peers: Arc<str>,
+    /// What the subjects of questions to one process begin with.
+    questions: Arc<str>,
+    /// What the subjects of answers to one process begin with.
+    answers: Arc<str>,
     /// The bucket of components.
     pub(crate) bucket: Arc<str>,
     /// The stream of that bucket.
@@ -44,10 +48,22 @@ impl Names {
             record: subject("cluster"),
             leases: subject("leases"),
             peers: subject("peers"),
+            questions: subject("questions"),
+            answers: subject("answers"),
             bucket: Arc::from(format!("wasm-fn-{cluster}-components")),
             components: Arc::from(format!("OBJ_wasm-fn-{cluster}-components")),
             values: Arc::from(format!("WASM_FN-{upper}-BUCKETS")),
             kept: subject("kv"),
         }
+    }
+
+    /// The subject of questions to the process `instance`.
+    pub(crate) fn questions_to(&self, instance: &str) -> String {
+        format!("{}.{instance}", self.questions)
+    }
+
+    /// The subject of answers to the process `instance`.
+    pub(crate) fn answers_to(&self, instance: &str) -> String {
+        format!("{}.{instance}", self.answers)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Where it is not installed, each test is skipped by name.
 
+mod asking;
 mod committing;
 mod keeping;
 mod leasing;
