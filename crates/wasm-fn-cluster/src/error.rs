@@ -71,6 +71,19 @@ pub enum ClusterError {
         /// The id of the node's.
         expected: String,
     },
+    /// The node has another key than the cluster's.
+    #[error(
+        "key of the cluster {cluster} has the fingerprint {found}…, expected {expected}…: it is the key of \
+         another cluster (cluster-key-mismatch)"
+    )]
+    Key {
+        /// The cluster.
+        cluster: ClusterName,
+        /// How the fingerprint of the node's key begins.
+        found: String,
+        /// How that of the cluster's key begins.
+        expected: String,
+    },
     /// What is asked for differs from what is there.
     #[error("cluster {cluster} is there with {setting} {found}, expected {expected}")]
     Differs {

@@ -50,7 +50,7 @@ async fn check_once(
     let cluster = &options.cluster;
     let missing = || ClusterError::Missing { cluster: cluster.clone() };
     let record = record::read(api, names, CHECK_PATIENCE).await?.ok_or_else(missing)?;
-    record.check(cluster, options.cluster_id.as_deref())?;
+    record.check(options)?;
     let replicas = record.replicas;
     for spec in [log(names, replicas, None), coordination(names, replicas)] {
         check_stream(api, &spec).await?;

@@ -62,6 +62,7 @@ fn options(brokers: &[String], node: &str) -> ClusterOptions {
         addresses: Arc::new(|_: SocketAddr| Ok(())),
         lease: LEASE_DEFAULT,
         cluster_id: None,
+        key: None,
     }
 }
 
@@ -71,7 +72,7 @@ fn with_credentials(options: ClusterOptions, text: &str) -> ClusterOptions {
 }
 
 fn plain(replicas: u8) -> InitOptions {
-    InitOptions { replicas, base: None, components_bytes_max: None, monitors: Monitors::default() }
+    InitOptions { replicas, key: None, base: None, components_bytes_max: None, monitors: Monitors::default() }
 }
 
 /// Makes the cluster, as soon as the broker can.

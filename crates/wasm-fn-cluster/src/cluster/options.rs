@@ -37,6 +37,8 @@ pub struct ClusterOptions {
     pub lease: Duration,
     /// The id of the cluster that the node's state belongs to; `None` if it belongs to none yet.
     pub cluster_id: Option<String>,
+    /// The fingerprint of the key that the node has of the cluster; `None` where it has none yet.
+    pub key: Option<String>,
 }
 
 impl fmt::Debug for ClusterOptions {

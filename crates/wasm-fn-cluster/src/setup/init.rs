@@ -28,6 +28,8 @@ const REPLICAS: [u8; 3] = [1, 3, 5];
 pub struct InitOptions {
     /// How many servers keep each message: 1, 3 or 5.
     pub replicas: u8,
+    /// The fingerprint of the key that its nodes are to have.
+    pub key: Option<String>,
     /// What the log goes on from; `None` to begin with nothing.
     pub base: Option<BaseSource>,
     /// Bytes of components at most; `None` for what the broker has room for.
@@ -106,7 +108,7 @@ async fn make(
         make_stream(api, &values(names, there.replicas)).await?;
         return Ok((Made::There, there));
     }
-    let InitOptions { replicas, base, components_bytes_max, .. } = wanted;
+    let InitOptions { replicas, key, base, components_bytes_max, .. } = wanted;
     let base_revision = base.as_ref().map_or(0, |base| base.record.revision.0);
     let first = base.as_ref().map(|_| base_revision + 1);
     let info = make_stream(api, &log(names, *replicas, first)).await?;
@@ -132,7 +134,7 @@ async fn make(
         }
         None => None,
     };
-    let record = ClusterRecord::new(&options.cluster, *replicas, base);
+    let record = ClusterRecord::new(&options.cluster, *replicas, key.clone(), base);
     let text = serde_json::to_vec(&record).map_err(|error| ClusterError::Malformed {
         what: "record of the cluster",
         reason: error.to_string(),
@@ -158,7 +160,7 @@ fn same(
     options: &ClusterOptions,
     wanted: &InitOptions,
 ) -> Result<ClusterRecord, ClusterError> {
-    there.check(&options.cluster, options.cluster_id.as_deref())?;
+    there.check(options)?;
     let differs = |setting, found: String, expected: String| ClusterError::Differs {
         cluster: options.cluster.clone(),
         setting,

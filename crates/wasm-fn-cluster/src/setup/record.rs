@@ -7,10 +7,13 @@ use sha2::{Digest as _, Sha256};
 use wasm_fn_core::{ClusterName, Digest, Revision};
 use wasm_fn_store::Record;
 
-use crate::{ClusterError, link::Api, names::Names};
+use crate::{ClusterError, ClusterOptions, link::Api, names::Names};
 
 /// The format of clusters that this program makes and knows.
 const FORMAT: u64 = 1;
+
+/// How much of a fingerprint people are shown.
+const SHOWN: usize = 16;
 
 /// What a cluster is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +24,9 @@ pub struct ClusterRecord {
     pub id: String,
     /// How many servers keep each message.
     pub replicas: u8,
+    /// The fingerprint of the key that its nodes have; `None` if whoever made it did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// What the log goes on from; `None` if it begins with nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<Base>,
@@ -68,9 +74,9 @@ impl Base {
 
 impl ClusterRecord {
     /// The record of a new cluster.
-    pub(super) fn new(cluster: &ClusterName, replicas: u8, base: Option<Base>) -> Self {
+    pub(super) fn new(cluster: &ClusterName, replicas: u8, key: Option<String>, base: Option<Base>) -> Self {
         let id = format!("{:032x}", rand::random::<u128>());
-        Self { format: FORMAT, cluster: cluster.to_string(), id, replicas, base }
+        Self { format: FORMAT, cluster: cluster.to_string(), id, replicas, key, base }
     }
 
     /// The revision that the cluster begins from.
@@ -78,8 +84,10 @@ impl ClusterRecord {
         self.base.as_ref().map_or(Revision(0), Base::revision)
     }
 
-    /// Checks that it is the record of `cluster`, and of the one with `id` if one is expected.
-    pub(super) fn check(&self, cluster: &ClusterName, id: Option<&str>) -> Result<(), ClusterError> {
+    /// Checks that it is the record of the cluster of `options`: of its id, and its key, where they are
+    /// known.
+    pub(super) fn check(&self, options: &ClusterOptions) -> Result<(), ClusterError> {
+        let ClusterOptions { cluster, cluster_id, key, .. } = options;
         if self.format != FORMAT {
             return Err(ClusterError::Format { found: self.format, known: FORMAT });
         }
@@ -87,12 +95,16 @@ impl ClusterRecord {
             let reason = format!("it is of the cluster {:?}, expected {cluster}", self.cluster);
             return Err(ClusterError::Malformed { what: "record of the cluster", reason });
         }
-        match id {
-            Some(expected) if expected != self.id => Err(ClusterError::Another {
-                cluster: cluster.clone(),
-                found: self.id.clone(),
-                expected: expected.to_owned(),
-            }),
+        if let Some(expected) = cluster_id.as_ref().filter(|expected| **expected != self.id) {
+            let (cluster, found) = (cluster.clone(), self.id.clone());
+            return Err(ClusterError::Another { cluster, found, expected: expected.clone() });
+        }
+        match (key, &self.key) {
+            (Some(found), Some(expected)) if found != expected => {
+                let begins = |fingerprint: &str| fingerprint.chars().take(SHOWN).collect();
+                let (cluster, found, expected) = (cluster.clone(), begins(found), begins(expected));
+                Err(ClusterError::Key { cluster, found, expected })
+            }
             _ => Ok(()),
         }
     }

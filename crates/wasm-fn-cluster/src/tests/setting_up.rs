@@ -235,3 +235,22 @@ fn options_without_sense_are_refused() {
     let error = ClusterError::Missing { cluster: "test".parse().unwrap() };
     assert!(error.is_lasting());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_with_another_key_than_the_cluster_is_refused() {
+    let Some(server) = Server::start("node_with_another_key_than_the_cluster_is_refused") else { return };
+    let key = |digit: &str| Some(digit.repeat(64));
+    let options = options(&[server.url()], "a");
+    let keyed = InitOptions { key: key("a"), ..plain(1) };
+    assert_eq!(init(&options, &keyed).await.unwrap().record.key, key("a"));
+    for known in [key("a"), None] {
+        let cluster = Cluster::start(ClusterOptions { key: known, ..options.clone() }).unwrap();
+        assert_eq!(cluster.joined().await.unwrap().key, key("a"));
+        cluster.leave().await;
+    }
+    let text = "key of the cluster test has the fingerprint bbbbbbbbbbbbbbbb…, expected aaaaaaaaaaaaaaaa…: it is \
+                the key of another cluster (cluster-key-mismatch)";
+    let other = ClusterOptions { key: key("b"), ..options };
+    assert_eq!(outside(other.clone()).await, text);
+    assert_eq!(refusal(&other, &keyed).await, text);
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasm_fn_cluster::Cluster;
+use wasm_fn_cluster::{Cluster, ClusterOptions};
 
 use super::Finding;
 use crate::{
@@ -35,6 +35,9 @@ async fn broker(place: &ClusterPlace) -> Finding {
     // It must not take the name of a node that runs.
     let visitor = format!("doctor-{:08x}", rand::random::<u32>()).parse().expect("it is a name");
     let cluster = cluster_options(&place.membership, visitor, None).map_err(|error| format!("{error:#}"));
+    // A key that cannot be read is a finding of its own.
+    let key = ClusterKey::read(&place.membership.key).ok().map(|key| key.fingerprint());
+    let cluster = cluster.map(|options| ClusterOptions { key, ..options });
     let cluster = cluster.and_then(|options| Cluster::start(options).map_err(|error| error.to_string()));
     let cluster = match cluster {
         Ok(cluster) => cluster,

@@ -31,8 +31,7 @@ use crate::{
 };
 
 pub(super) use duty::duty;
-pub(super) use asking::Asking;
-pub(crate) use key::{ClusterKey, ClusterKeyError};
+pub(crate) use key::ClusterKey;
 pub(super) use peers::ClusterPeers;
 pub(super) use sharing::{Sharing, complete};
 pub(super) use store::NodeStore;
@@ -65,6 +64,7 @@ pub(crate) fn options(
         addresses: Arc::new(|_| Ok(())),
         lease: membership.lease,
         cluster_id,
+        key: None,
     })
 }
 
@@ -90,28 +90,17 @@ pub(super) struct Joined {
     pub(super) store: NodeStore,
 }
 
-/// Puts the keys of the cluster into `data_dir`, where the node looks for them. Blocks.
-///
-/// # Errors
-/// There is no key, or the directory has keys of its own.
-pub(super) fn install_key(
-    place: &ClusterPlace,
-    data_dir: &Path,
-    has_own_secrets_key: bool,
-) -> Result<(), ClusterKeyError> {
-    ClusterKey::read(&place.membership.key)?.install(data_dir, has_own_secrets_key)
-}
-
-/// Takes the place of a node in its cluster, with the state in `data_dir`. A node that has no state yet waits
-/// until it has that of the cluster.
+/// Takes the place of a node in its cluster, by its `key`, with the state in `data_dir`. A node that has no
+/// state yet waits until it has that of the cluster.
 ///
 /// # Errors
 /// The state is of another cluster or of none; the cluster refuses the node.
-pub(super) async fn join(place: &ClusterPlace, data_dir: &Path) -> anyhow::Result<Joined> {
+pub(super) async fn join(place: &ClusterPlace, key: &ClusterKey, data_dir: &Path) -> anyhow::Result<Joined> {
     let id = read_id(data_dir)?;
     let is_new = !data_dir.join(EmbeddedStore::FILE).exists();
     let membership = &place.membership;
-    let cluster = Cluster::start(options(membership, place.node.clone(), id.clone())?)?;
+    let options = options(membership, place.node.clone(), id.clone())?;
+    let cluster = Cluster::start(ClusterOptions { key: Some(key.fingerprint()), ..options })?;
     let name = &membership.name;
     if is_new {
         tracing::info!(cluster = %name, "waiting for the state of the cluster");

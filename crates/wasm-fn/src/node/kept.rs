@@ -10,7 +10,7 @@ use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore, Functi
 use super::{
     NodeOptions,
     buckets::NodeBuckets,
-    cluster::{self, ClusterPeers, NodeStore},
+    cluster::{self, ClusterKey, ClusterPeers, NodeStore},
     secrets_key::{self, NewKeyFile},
 };
 
@@ -69,10 +69,12 @@ impl Kept {
             }
             Some(place) => {
                 let has_own_key = key_command.is_some() || std::env::var_os(secrets_key::VARIABLE).is_some();
-                cluster::install_key(place, &data_dir, has_own_key)?;
-                let joined = cluster::join(place, &data_dir).await?;
-                let shared = joined.cluster.buckets();
-                (joined.store, Some(ClusterPeers::of(place, joined.cluster)), Some(shared))
+                let key = ClusterKey::read(&place.membership.key)?;
+                key.check(&data_dir, has_own_key)?;
+                let joined = cluster::join(place, &key, &data_dir).await?;
+                // The cluster has said that it is its key.
+                key.install(&data_dir, has_own_key)?;
+                (joined.store, Some(ClusterPeers::of(place, joined.cluster)))
             }
         };
         let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
-use wasm_fn_cluster::{Cluster, ContactState};
+use wasm_fn_cluster::{Cluster, ClusterOptions, ContactState};
 use wasm_fn_control::{stored_state, verify_journal};
 use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedStore, Store as _};
 
@@ -49,6 +49,7 @@ pub(super) async fn run(args: args::ClusterExport, output: Output) -> Result<u8,
     folder.map_err(|cause| failed(cause.to_string()))?;
     let reader = format!("export-{:08x}", rand::random::<u32>()).parse().expect("it is a name");
     let options = cluster_options(&membership, reader, None).map_err(|cause| failed(format!("{cause:#}")))?;
+    let options = ClusterOptions { key: Some(key.fingerprint()), ..options };
     let cluster = Cluster::start(options).map_err(|cause| failed(cause.to_string()))?;
     cluster.restore(&to).await.map_err(|cause| failed(cause.to_string()))?;
     let replica = EmbeddedStore::open(&to).map_err(|cause| failed(cause.to_string()))?;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use wasm_fn_cluster::{
-    BaseSource, Cluster, ClusterError, InitOptions, InitReport, Made, Monitors, SyncSetting, init as make,
+    BaseSource, Cluster, ClusterError, ClusterOptions, InitOptions, InitReport, Made, Monitors, SyncSetting,
+    init as make,
 };
 use wasm_fn_control::{stored_state, verify_journal};
 use wasm_fn_core::NodeName;
@@ -49,7 +50,7 @@ pub(super) async fn init(args: args::ClusterInit, output: Output) -> Result<u8, 
     let error = "the cluster was not made";
     let membership = membership(&args, error)?;
     let key = prepare_key(&membership, None, error)?;
-    let report = made(&args, &membership, None, error).await?;
+    let report = made(&args, &membership, &key, None, error).await?;
     key.keep(&report, error)?;
     finish(&membership, &report, output)
 }
@@ -81,7 +82,7 @@ pub(super) async fn import(args: args::ClusterImport, output: Output) -> Result<
             Some(BaseSource { record, path, digest })
         }
     };
-    let report = made(&args, &membership, base, error).await?;
+    let report = made(&args, &membership, &key, base, error).await?;
     if report.record.base_revision() != head.revision {
         let cause = format!("the cluster is there, and does not begin with revision {}", head.revision);
         return Err(failed(cause).help("give the new cluster another name"));
@@ -118,7 +119,7 @@ fn membership(args: &args::ClusterInit, error: &'static str) -> Result<Membershi
 
 /// A key that has its file only once the cluster is there.
 enum Key {
-    There,
+    There(ClusterKey),
     New { key: ClusterKey, path: PathBuf },
 }
 
@@ -126,7 +127,7 @@ impl Key {
     /// Writes the file, unless the cluster was there before: then its nodes have another key.
     fn keep(self, report: &InitReport, error: &'static str) -> Result<(), Fault> {
         match self {
-            Self::There => Ok(()),
+            Self::There(_) => Ok(()),
             Self::New { path, .. } if report.made == Made::There => {
                 let cause = format!("the cluster is there, and {} is not, expected its key", path.display());
                 let help =
@@ -154,7 +155,7 @@ fn prepare_key(membership: &Membership, from: Option<&Path>, error: &'static str
             );
             return Err(Fault::new("cluster-key", error, cause));
         }
-        return Ok(Key::There);
+        return Ok(Key::There(there));
     }
     let key = match from {
         Some(from) => ClusterKey::of_node(from),
@@ -168,11 +169,18 @@ fn prepare_key(membership: &Membership, from: Option<&Path>, error: &'static str
 async fn made(
     args: &args::ClusterInit,
     membership: &Membership,
+    key: &Key,
     base: Option<BaseSource>,
     error: &'static str,
 ) -> Result<InitReport, Fault> {
     let options = cluster_options(membership, client_name(), None);
     let options = options.map_err(|cause| Fault::caused("cluster", error, &cause))?;
+    let (known, fingerprint) = match key {
+        Key::There(key) => (Some(key.fingerprint()), key.fingerprint()),
+        // A cluster that is there has another, which is said in the end.
+        Key::New { key, .. } => (None, key.fingerprint()),
+    };
+    let options = ClusterOptions { key: known, ..options };
     let monitors = Monitors { ports: args.monitor.clone(), system: None };
     if !args.accept_unknown_sync {
         let told =
@@ -185,7 +193,8 @@ async fn made(
             return Err(Fault::new("cluster", error, cause).help(help));
         }
     }
-    let wanted = InitOptions { replicas: args.replicas, base, components_bytes_max: None, monitors };
+    let (replicas, key) = (args.replicas, Some(fingerprint));
+    let wanted = InitOptions { replicas, key, base, components_bytes_max: None, monitors };
     make(&options, &wanted).await.map_err(|cause| refused(cause, error))
 }
 

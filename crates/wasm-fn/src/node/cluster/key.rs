@@ -129,6 +129,17 @@ impl ClusterKey {
         }
     }
 
+    /// What tells the key from those of other clusters.
+    pub(crate) fn fingerprint(&self) -> String {
+        wasm_fn_secrets::fingerprint(&self.material())
+    }
+
+    /// What all nodes have: a node may have the key of secrets from elsewhere.
+    fn material(&self) -> Vec<&[u8]> {
+        let shared = self.0.iter().filter(|(name, _)| **name != SECRETS);
+        shared.map(|(_, bytes)| bytes.as_slice()).collect()
+    }
+
     /// Writes the key to a new file at `path`, for its owner only. Blocks.
     ///
     /// # Errors
@@ -148,6 +159,24 @@ impl ClusterKey {
     /// # Errors
     /// There is one that differs, or one cannot be written.
     pub(crate) fn install(&self, data_dir: &Path, has_own_secrets_key: bool) -> Result<(), ClusterKeyError> {
+        let missing = self.missing(data_dir, has_own_secrets_key)?;
+        missing.into_iter().try_for_each(|(path, bytes)| write_new(&path, bytes))
+    }
+
+    /// Checks that [`install`](Self::install) would find no file that differs. Blocks.
+    ///
+    /// # Errors
+    /// There is one, or one cannot be read.
+    pub(crate) fn check(&self, data_dir: &Path, has_own_secrets_key: bool) -> Result<(), ClusterKeyError> {
+        self.missing(data_dir, has_own_secrets_key).map(|_| ())
+    }
+
+    /// The files that are not in `data_dir`.
+    fn missing(
+        &self,
+        data_dir: &Path,
+        has_own_secrets_key: bool,
+    ) -> Result<Vec<(PathBuf, &[u8])>, ClusterKeyError> {
         let wanted = self.0.iter().filter(|(name, _)| **name != SECRETS || !has_own_secrets_key);
         let mut missing = Vec::new();
         for (name, bytes) in wanted {
@@ -155,11 +184,13 @@ impl ClusterKey {
             match fs::read(&path).map(Zeroizing::new) {
                 Ok(found) if found == *bytes => {}
                 Ok(_) => return Err(ClusterKeyError::Differs(path)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push((path, bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    missing.push((path, bytes.as_slice()));
+                }
                 Err(source) => return Err(ClusterKeyError::File { path, source }),
             }
         }
-        missing.into_iter().try_for_each(|(path, bytes)| write_new(&path, bytes))
+        Ok(missing)
     }
 }
 
