@@ -393,6 +393,7 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
         origin: entry.origin.clone(),
         message: None,
         reason: report.map(|report| report.reason.clone()),
+        node: entry.node.clone(),
         evidence: report.map(evidence::evidence),
         action: action.to_owned(),
         stage: stage.map(ToString::to_string),

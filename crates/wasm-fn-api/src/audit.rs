@@ -5,7 +5,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     HistoryEntry,
-    words::{AuditActionWord, DigestText, FunctionText, TokenTextName},
+    words::{AuditActionWord, DigestText, FunctionText, NodeText, TokenTextName},
 };
 
 /// Parameters of `GET /v1/audit`.
@@ -56,6 +56,10 @@ pub struct AuditEntry {
     pub token: Option<String>,
     /// The address that the change came from.
     pub origin: String,
+    /// The node of the cluster that made it; absent if the node is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NodeText>)]
+    pub node: Option<String>,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

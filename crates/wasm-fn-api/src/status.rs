@@ -10,8 +10,8 @@ use super::{
     StageConfigSpec,
 };
 use crate::words::{
-    ActionWord, BucketText, DigestText, EventsOfText, FunctionText, KindWord, PreviewAccessWord, RouteText,
-    SchemeWord, StageText, StepText, StickyText, VersionText, WeightText,
+    ActionWord, BucketText, DigestText, EventsOfText, FunctionText, KindWord, NodeText, PreviewAccessWord,
+    RouteText, SchemeWord, StageText, StepText, StickyText, VersionText, WeightText,
 };
 
 /// Parameters of `GET /v1/functions`.
@@ -379,6 +379,10 @@ pub struct HistoryEntry {
     #[schema(value_type = Option<VersionText>)]
     pub version: Option<String>,
     /// The stage's shares after the change; empty if the change did not set them.
+    /// The node of the cluster that made it; absent if the node is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NodeText>)]
+    pub node: Option<String>,
     #[serde(default)]
     pub split: Vec<SplitShare>,
     /// The step of the rollout after the change, as [`StrategySpec::Canary`](super::StrategySpec::Canary)

@@ -378,6 +378,7 @@ impl<H: Host, S: Store> Control<H, S> {
             actor: note.actor,
             token: note.token,
             origin: note.origin,
+            node: self.peers.as_ref().map(|peers| peers.name().to_string()),
             message: note.message,
             change,
             previous_hash: writer.head,

@@ -34,6 +34,8 @@ pub struct Entry {
     pub token: Option<String>,
     /// The address that the change came from.
     pub origin: String,
+    /// The node of a cluster that made it; `None` for a node that is alone.
+    pub node: Option<String>,
     /// Why the change was made.
     pub message: Option<String>,
     /// The change.
@@ -52,6 +54,8 @@ struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     token: Option<String>,
     origin: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
     message: Option<String>,
     change: stored::StoredChange,
     previous_hash: String,
@@ -166,6 +170,7 @@ impl Entry {
             actor: record.actor,
             token: record.token,
             origin: record.origin,
+            node: record.node,
             message: record.message,
             change: record.change.try_into()?,
             previous_hash: parse_hash(&record.previous_hash)?,
@@ -182,6 +187,7 @@ impl From<&Entry> for Record {
             actor: entry.actor.clone(),
             token: entry.token.clone(),
             origin: entry.origin.clone(),
+            node: entry.node.clone(),
             message: entry.message.clone(),
             change: (&entry.change).into(),
             previous_hash: hex::encode(entry.previous_hash),

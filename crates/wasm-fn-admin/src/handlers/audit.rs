@@ -81,6 +81,7 @@ fn shown(entry: &Entry) -> api::AuditEntry {
         actor: entry.actor.clone(),
         token: entry.token.clone(),
         origin: entry.origin.clone(),
+        node: entry.node.clone(),
         message: entry.message.clone(),
         action: entry.change.as_str().to_owned(),
         function: entry.change.function().map(ToString::to_string),

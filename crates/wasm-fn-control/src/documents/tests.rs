@@ -37,6 +37,7 @@ fn next(loaded: &LoadedState, function: &str) -> (Commit, LoadedState) {
         actor: "ann".to_owned(),
         token: None,
         origin: String::new(),
+        node: None,
         message: None,
         change: plan.unwrap().change.unwrap().into(),
         previous_hash: loaded.head,

@@ -15,6 +15,7 @@ fn draft(revision: u64, previous_hash: Hash) -> Entry {
         actor: "ann".to_owned(),
         token: Some("0a1b2c3d".to_owned()),
         origin: "127.0.0.1:1".to_owned(),
+        node: None,
         message: Some("because \"é\"\n".to_owned()),
         change: FunctionChange { function, action: Action::Delete }.into(),
         previous_hash,
@@ -50,6 +51,8 @@ fn untouched_chain_is_verified() {
 #[test]
 fn entry_survives_its_json() {
     let entry = draft(1, GENESIS).sealed();
+    assert_eq!(Entry::parse(&entry.to_json()).unwrap(), entry);
+    let entry = Entry { node: Some("node-1".to_owned()), ..draft(1, GENESIS) }.sealed();
     assert_eq!(Entry::parse(&entry.to_json()).unwrap(), entry);
 }
 

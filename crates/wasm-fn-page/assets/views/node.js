@@ -17,7 +17,7 @@ export async function audit(main, signal, parameters) {
     const found = await read(`/v1/audit${query({ function: filter.value.trim(), actor: actor.value.trim(), before, limit: 100 })}`, signal);
     shown = [...shown, ...found.entries];
     put(list, table("Audit log", ["When", "Who", "From", "What", "Why"], shown.map((entry) => [
-      time(entry.at_ms), entry.actor, entry.origin,
+      time(entry.at_ms), entry.actor, entry.node ? `${entry.origin} on ${entry.node}` : entry.origin,
       [entry.action, entry.function ? ` ${entry.function}` : "", entry.subject ? ` ${entry.subject}` : "",
         entry.history?.[0]?.version ? ` ${entry.history[0].version}` : ""].join(""),
       [entry.message, entry.history?.[0]?.reason, ...(entry.refusals ?? []).map((refusal) => `${refusal.actor ?? refusal.address}: ${refusal.reason} (${refusal.times} times)`)]

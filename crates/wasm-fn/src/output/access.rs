@@ -109,7 +109,8 @@ pub(crate) fn audit(entries: &[api::AuditEntry], look: Look) -> String {
 /// The rows of `entry`: one for each change, or for each kind of refusal.
 fn cells(entry: &api::AuditEntry) -> Vec<[String; 7]> {
     let cells = |action: &str, on: String, what: String| {
-        let (actor, origin) = (entry.actor.clone(), entry.origin.clone());
+        let node = entry.node.as_ref().map(|node| format!("{} on {node}", entry.origin));
+        let (actor, origin) = (entry.actor.clone(), node.unwrap_or_else(|| entry.origin.clone()));
         [entry.revision.to_string(), time::second(entry.at_ms), actor, origin, action.to_owned(), on, what]
     };
     let message = || entry.message.clone().unwrap_or_default();

@@ -474,3 +474,5 @@ fn who(entry: &api::HistoryEntry) -> String {
     let why = if why.is_empty() { why } else { format!(": {why}") };
     format!("by {}{from}{why}", entry.actor)
 }
+    let node = entry.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
+    let from = format!("{from}{node}");

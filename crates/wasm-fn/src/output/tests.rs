@@ -292,6 +292,7 @@ fn history_page() -> api::HistoryPage {
         message: message.map(str::to_owned),
         reason: None,
         trigger: None,
+        node: None,
         events: None,
         value: None,
         secrets: BTreeMap::new(),
