@@ -2,6 +2,7 @@
 
 mod keeping;
 mod surviving;
+mod viewing;
 
 use http::{Method, StatusCode};
 use rustix::process::Signal;
@@ -13,7 +14,7 @@ use crate::harness::{Folder, Node, Process, cluster_broker::Server, command, pat
 const LEASE: &str = "2s";
 
 /// A cluster whose nodes know each other by the same key.
-struct Cluster {
+pub(crate) struct Cluster {
     brokers: Vec<Server>,
     /// Has the key.
     folder: Folder,
@@ -26,7 +27,7 @@ impl Cluster {
     }
 
     /// A cluster on one server.
-    async fn on_one(test: &str) -> Option<Self> {
+    pub(crate) async fn on_one(test: &str) -> Option<Self> {
         Some(Self::make(vec![Server::start(test)?], "1").await)
     }
 
@@ -71,7 +72,7 @@ impl Cluster {
     }
 
     /// Nodes that know of each other.
-    async fn nodes<const COUNT: usize>(&self) -> [Node; COUNT] {
+    pub(crate) async fn nodes<const COUNT: usize>(&self) -> [Node; COUNT] {
         let mut nodes = Vec::new();
         for name in ["a", "b", "c"].iter().take(COUNT) {
             nodes.push(self.node(name).await);

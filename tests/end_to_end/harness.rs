@@ -23,7 +23,7 @@ use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -152,6 +152,11 @@ impl Process {
         let enough = |lines: &Vec<String>| lines.iter().filter(|line| line.contains(text)).count() >= count;
         let waited = patiently(text, log.wait_for(enough)).await.is_ok();
         assert!(waited, "{text} was not said {count} times:\n{}", self.log());
+    }
+
+    /// Its stdout, which is a pipe that nobody has taken.
+    pub(crate) fn stdout(&mut self) -> ChildStdout {
+        self.child.stdout.take().expect("stdout is a pipe")
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -1,6 +1,7 @@
 //! The web page in Debian's Chromium: what people see and press there.
 
 mod browser;
+mod nodes;
 
 use http::Method;
 use serde_json::{Value, json};

@@ -18,6 +18,7 @@ use crate::{
         self, handler,
         metrics::{IsolationSource, NodeCertificates, TelemetrySource, series::SeriesBound},
     },
+    nodes::choose,
     overview::Overview,
     series::{self, Series},
     sessions::Sessions,
@@ -142,7 +143,12 @@ impl<H: Host, S: Store> Admin<H, S> {
         let routes = Operation::ALL.into_iter().fold(Router::new(), |router, operation| {
             let guard = Guard { admin: Arc::clone(self), operation };
             let authorize = middleware::from_fn_with_state(guard, authorize::<H, S>);
-            router.route(operation.route().1, handler::<H, S>(operation).route_layer(authorize))
+            let mut handler = handler::<H, S>(operation);
+            if operation.is_by_node() || operation.is_about_nodes() {
+                let cluster = self.options.cluster.clone();
+                handler = handler.route_layer(middleware::from_fn_with_state(cluster, choose));
+            }
+            router.route(operation.route().1, handler.route_layer(authorize))
         });
         routes
             .merge(handlers::page())

@@ -11,9 +11,9 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use http::{Extensions, HeaderMap, Method, header, request::Parts};
+use http::{Extensions, HeaderMap, HeaderValue, Method, header, request::Parts};
 use wasm_fn_access::{Denial, Permission, Reach, Rights, Target};
-use wasm_fn_api::{AccessRule, Operation};
+use wasm_fn_api::{AccessRule, Operation, PUBLISHED_REVISION};
 use wasm_fn_control::{Actor, Note, host::Host, state::ChangeError};
 use wasm_fn_core::{FunctionName, Revision, StageName};
 use wasm_fn_store::Store;
@@ -21,7 +21,8 @@ use wasm_fn_store::Store;
 use crate::{
     ApiError, CertificateRule, ClientIdentity, Untrusted,
     admin::Admin,
-    extract::{OverTls, Peer},
+    catch_up::catch_up,
+    extract::{OverTls, Passed, Peer},
     origin::{FETCH_SITE, halves, same_origin},
 };
 
@@ -61,23 +62,35 @@ pub(crate) async fn authorize<H: Host, S: Store>(
         }
         AccessRule::OpenLocally(permission) | AccessRule::Permission(permission) => permission,
     };
-    let actor =
-        match guard.authenticate(request.method(), request.headers(), request.extensions(), peer).await {
-            Ok(actor) => actor,
-            Err(error) => return error.into_response(),
-        };
-    let name = actor.name.clone();
+    // The token may have been made in the revision that the request names.
+    if let Err(error) = catch_up(&guard.admin.control, request.headers()).await {
+        return error.into_response();
+    }
+    let actor = match request.extensions().get::<Passed>() {
+        Some(Passed(actor)) => actor.clone(),
+        None => {
+            let (method, headers) = (request.method(), request.headers());
+            match guard.authenticate(method, headers, request.extensions(), peer).await {
+                Ok(actor) => actor,
+                Err(error) => return error.into_response(),
+            }
+        }
+    };
+    let (name, control) = (actor.name.clone(), &guard.admin.control);
     let caller = Caller { actor, permission, origin: peer };
-    let response = match caller.checked(request).await {
+    let mut response = match caller.checked(request).await {
         Ok(mut request) => {
+            request.extensions_mut().insert(caller.actor.clone());
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(error) => error.into_response(),
     };
     if let Some(Refused(reason)) = response.extensions().get() {
-        guard.admin.control.refused(Some(name), address(peer), reason.clone());
+        control.refused(Some(name), address(peer), reason.clone());
     }
+    let published = HeaderValue::from(control.state().revision().0);
+    response.headers_mut().insert(PUBLISHED_REVISION, published);
     response
 }
 

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 use wasm_fn_core::{FunctionName, StageName};
 
-use wasm_fn_control::Control;
+use wasm_fn_control::{Actor, Control};
 
 use crate::{ApiError, NDJSON};
 
@@ -28,6 +28,10 @@ pub(crate) struct Peer(pub(crate) SocketAddr);
 /// Says that the connection is encrypted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OverTls;
+
+/// Marks a request that another node of the cluster has passed on, with whose it is. No client can send it.
+#[derive(Clone, Debug)]
+pub(crate) struct Passed(pub(crate) Actor);
 
 /// The function in the path.
 pub(crate) struct Function(pub(crate) FunctionName);

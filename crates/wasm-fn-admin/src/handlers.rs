@@ -14,6 +14,7 @@ pub(crate) mod metrics;
 mod node;
 mod page;
 mod preview;
+mod published;
 mod secrets;
 mod series;
 mod tokens;
@@ -46,6 +47,7 @@ pub(crate) fn handler<H: Host, S: Store>(operation: Operation) -> MethodRouter<S
         Operation::Describe => get(async || Json(wasm_fn_api::openapi())),
         Operation::GetLogin => get(node::login::<H, S>),
         Operation::GetNode => get(node::node::<H, S>),
+        Operation::GetRevision => get(published::published::<H, S>),
         Operation::GetCluster => get(cluster::show::<H, S>),
         Operation::DrainNode => post(cluster::drain::<H, S>),
         Operation::GetBackup => get(backup::backup::<H, S>),

@@ -10,13 +10,18 @@
 //! the node.
 
 mod admin;
+mod answering;
 mod authorize;
+mod catch_up;
 mod client_certificate;
 mod cluster_source;
+mod elsewhere;
 mod extract;
 mod federation;
 mod handlers;
 mod listener;
+mod merge;
+mod nodes;
 mod origin;
 mod overview;
 mod problem;
@@ -33,7 +38,7 @@ mod fake;
 
 pub use admin::{Admin, AdminOptions};
 pub use client_certificate::ClientIdentity;
-pub use cluster_source::ClusterSource;
+pub use cluster_source::{ClusterSource, NodeAnswer, NodeQuestion, OtherNode};
 pub use federation::{BrowserLogin, CertificateRule, TokenIssuers, Untrusted, Vouching};
 pub use handlers::metrics::{
     CertificateExpiry, IsolationCounts, IsolationSource, NodeCertificates, TelemetryCount, TelemetrySource,

@@ -7,6 +7,7 @@ mod description;
 mod encrypted;
 mod events;
 mod metrics;
+mod nodes;
 mod page;
 mod previews;
 mod secrets;
@@ -129,6 +130,10 @@ impl Api {
     }
 
     async fn with_series_max(series_max: usize) -> Self {
+        Self::in_cluster(series_max, None).await
+    }
+
+    async fn in_cluster(series_max: usize, cluster: Option<Arc<dyn ClusterSource>>) -> Self {
         let node = Node::start().await;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -150,8 +155,7 @@ impl Api {
             certificates: Vec::new(),
             shown: Arc::new(Shown),
             telemetry: Arc::new(Told),
-            isolation: Arc::new(Trusted),
-            cluster: None,
+            cluster,
             series_max,
         };
         let events = NodeEvents::start(&node.control).await;

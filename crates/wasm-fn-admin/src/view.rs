@@ -289,6 +289,7 @@ pub(crate) fn status<H: Host, S: Store>(
                     tally: self::tally(&tally),
                     overrides,
                     instances: control.host().instances(&version.target),
+                    nodes: Vec::new(),
                 }
             })
         });
@@ -314,6 +315,7 @@ pub(crate) fn status<H: Host, S: Store>(
         latest: latest(function),
         stages: stages(function).map(status).collect(),
         proposals: waiting.collect(),
+        nodes: Vec::new(),
     }
 }
 
@@ -391,9 +393,9 @@ fn of_action(entry: &Entry, action: &Action) -> impl Iterator<Item = api::Histor
         at_ms: entry.at_ms,
         actor: entry.actor.clone(),
         origin: entry.origin.clone(),
+        node: entry.node.clone(),
         message: None,
         reason: report.map(|report| report.reason.clone()),
-        node: entry.node.clone(),
         evidence: report.map(evidence::evidence),
         action: action.to_owned(),
         stage: stage.map(ToString::to_string),

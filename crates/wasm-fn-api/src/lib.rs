@@ -9,6 +9,7 @@ mod approval;
 mod audit;
 mod backup;
 mod bucket;
+mod by_node;
 mod cluster;
 mod config;
 mod deploy;
@@ -37,6 +38,10 @@ pub use approval::{ApprovalRequest, ApprovalResult};
 pub use audit::{AuditEntry, AuditHead, AuditHeadQuery, AuditPage, AuditQuery, RefusalsView};
 pub use backup::{BLOCK_BYTES, BackupManifest, BackupMember, END_BYTES, MemberHeader, NoHeader};
 pub use bucket::{BucketKeyChanged, BucketKeyList, BucketKeyQuery, BucketKeysQuery, BucketValueView};
+pub use by_node::{
+    AT_LEAST_REVISION, AskedNode, NodeQuery, NodeRevisionView, PUBLISHED_REVISION, RevisionQuery,
+    RevisionView,
+};
 pub use cluster::{BrokerServerView, ClusterNodeView, ClusterView, DrainRequest, NodeDrained};
 pub use config::{
     BucketSpec, CohortRole, CohortSpec, ConfigSpec, ConsistencyWord, DurabilityWord, InvalidConfig,
@@ -67,7 +72,8 @@ pub use series::{
 pub use status::{
     ChangedValueView, FunctionList, FunctionStatus, FunctionSummary, FunctionsQuery, HistoryEntry,
     HistoryPage, HistoryQuery, NodeView, OperatedEventsView, StageStatus, StageSummary, TallyView,
-    VersionInfo, VersionList, VersionPlace, VersionRole, VersionStatus, VersionVerdictView, VersionsQuery,
+    VersionInfo, VersionList, VersionOnNode, VersionPlace, VersionRole, VersionStatus, VersionVerdictView,
+    VersionsQuery,
 };
 pub use traces::{TraceList, TraceSpanView, TraceView, TracesQuery};
 pub use traffic::{

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::is_false;
-use crate::words::StageText;
+use crate::words::{NodeText, StageText};
 
 /// The source of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -21,7 +21,11 @@ pub enum LogStreamView {
 /// One line of a function's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogLineView {
-    /// The line's number; it grows by one for each line of this function, in whichever stage.
+    /// The node of the cluster that wrote it; absent if the node is alone, or one node was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NodeText>)]
+    pub node: Option<String>,
+    /// The line's number; it grows by one for each line of this function on its node, in whichever stage.
     pub seq: u64,
     /// When the line was written, Unix milliseconds.
     pub at_ms: u64,
@@ -70,6 +74,25 @@ pub enum LogEvent {
     Lost {
         /// Number of lines.
         lines: u64,
+        /// The node of the cluster that dropped them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<NodeText>)]
+        node: Option<String>,
+    },
+    /// A node of the cluster does not answer: its lines are not there, or no longer while the log is
+    /// followed.
+    Missing {
+        /// The node.
+        #[schema(value_type = NodeText)]
+        node: String,
+        /// Why.
+        reason: String,
+    },
+    /// A node of the cluster answers again.
+    Back {
+        /// The node.
+        #[schema(value_type = NodeText)]
+        node: String,
     },
 }
 
@@ -78,7 +101,7 @@ pub enum LogEvent {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct LogsQuery {
-    /// Only lines with a higher `seq`; 0 if absent.
+    /// Only lines with a higher `seq`; 0 if absent. In a cluster, only with `node`: each node counts its own.
     #[serde(default)]
     pub after: u64,
     /// Keep the answer open, and send lines as they are written.
@@ -106,4 +129,8 @@ pub struct LogsQuery {
     /// Only lines from before this time, Unix milliseconds; not with `follow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<u64>,
+    /// Only lines of this node of the cluster; of all, merged by their times, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<NodeText>)]
+    pub node: Option<String>,
 }

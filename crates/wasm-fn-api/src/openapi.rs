@@ -25,11 +25,11 @@ use crate::{
     AbortRequest, AccessRule, ApprovalRequest, ApprovalResult, AuditHead, AuditHeadQuery, AuditPage,
     AuditQuery, BackupManifest, CallerView, DeleteQuery, Deleted, DeployEvent, DeployRequest, DeployResult,
     FunctionList, FunctionStatus, FunctionsQuery, HistoryPage, HistoryQuery, HoldRequest, LogEvent,
-    LoginView, LogsQuery, Method, NodeView, Operation, PreviewKeyRotated, PreviewQuery, PreviewView, Problem,
-    PromoteRequest, PromoteStageRequest, RollbackRequest, SecretChanged, SecretDeleted, SecretList,
-    SecretQuery, SecretsChanged, SecretsKeyRequest, SecretsKeyRotated, SecretsRequest, StageChanged,
-    StageDeleted, TokenChange, TokenCreated, TokenList, TokenRequest, TokenRevoked, TraceList, TracesQuery,
-    TrafficRequest, Uploaded, VersionList, VersionsQuery,
+    LoginView, LogsQuery, Method, NodeQuery, NodeView, Operation, PreviewKeyRotated, PreviewQuery,
+    PreviewView, Problem, PromoteRequest, PromoteStageRequest, RollbackRequest, SecretChanged, SecretDeleted,
+    SecretList, SecretQuery, SecretsChanged, SecretsKeyRequest, SecretsKeyRotated, SecretsRequest,
+    StageChanged, StageDeleted, TokenChange, TokenCreated, TokenList, TokenRequest, TokenRevoked, TraceList,
+    TracesQuery, TrafficRequest, Uploaded, VersionList, VersionsQuery,
     words::{DigestText, StageText, VersionRefText, VersionText},
 };
 use parts::{query, text};
@@ -198,7 +198,9 @@ impl Describer {
                 "Describes this node.",
                 self.json::<NodeView>("The node"),
             ),
-            Operation::GetCluster | Operation::DrainNode => self.of_cluster(operation),
+            Operation::GetRevision
+            | Operation::GetCluster
+            | Operation::DrainNode => self.of_cluster(operation),
             Operation::GetBackup => Description {
                 tag: "node",
                 summary: "Reads a backup of the state and the components, as they are now.",
@@ -308,10 +310,10 @@ impl Describer {
             Operation::GetFunction => Description {
                 tag: "functions",
                 summary: "Shows one function: its stages, their splits, and the numbers of every version.",
-                parameters: vec![self.function()],
+                parameters: self.with_query::<NodeQuery>(),
                 body: None,
                 success: self.json::<FunctionStatus>("The function"),
-                refusals: &[("404", "`no-such-function`")],
+                refusals: &[("404", "`no-such-function`, `no-such-node`")],
             },
             Operation::ListSeries
             | Operation::GetSeries

@@ -18,6 +18,8 @@ pub enum Operation {
     GetLogin,
     /// Describes the node.
     GetNode,
+    /// Waits for a revision to be published.
+    GetRevision,
     /// Shows the cluster that the node is in.
     GetCluster,
     /// Has a node of the cluster end.
@@ -164,13 +166,14 @@ pub enum AccessRule {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 64] = [
+    pub const ALL: [Self; 65] = [
         Self::Healthz,
         Self::Readyz,
         Self::Metrics,
         Self::Describe,
         Self::GetLogin,
         Self::GetNode,
+        Self::GetRevision,
         Self::GetCluster,
         Self::DrainNode,
         Self::GetBackup,
@@ -241,6 +244,7 @@ impl Operation {
             Self::Describe => (Get, "/openapi.json"),
             Self::GetLogin => (Get, "/v1/login"),
             Self::GetNode => (Get, "/v1/node"),
+            Self::GetRevision => (Get, "/v1/revision"),
             Self::GetCluster => (Get, "/v1/cluster"),
             Self::DrainNode => (Post, "/v1/cluster/drain"),
             Self::GetBackup => (Get, "/v1/backup"),
@@ -323,6 +327,7 @@ impl Operation {
             Self::Describe => "getDescription",
             Self::GetLogin => "getLogin",
             Self::GetNode => "getNode",
+            Self::GetRevision => "getRevision",
             Self::GetCluster => "getCluster",
             Self::DrainNode => "drainNode",
             Self::GetBackup => "getBackup",
@@ -389,7 +394,7 @@ impl Operation {
         AccessRule::Permission(match self {
             Self::Healthz | Self::Readyz | Self::Describe | Self::GetLogin => return AccessRule::Open,
             Self::Metrics => return AccessRule::OpenLocally(Permission::ReadMetrics),
-            Self::GetNode | Self::GetCluster | Self::GetCaller => Permission::ReadNode,
+            Self::GetNode | Self::GetRevision | Self::GetCluster | Self::GetCaller => Permission::ReadNode,
             Self::DrainNode | Self::GetBackup | Self::RotatePreviewKey | Self::RotateSecretsKey => {
                 Permission::ManageNode
             }
@@ -434,6 +439,25 @@ impl Operation {
             Self::Approve | Self::Reject => Permission::Approve,
             Self::DeleteFunction | Self::DeleteStage => Permission::Delete,
         })
+    }
+
+    /// Whether the answer has numbers that each node of a cluster counts for itself. Such an operation takes
+    /// the parameter `node`.
+    pub const fn is_by_node(self) -> bool {
+        matches!(
+            self,
+            Self::ListFunctions
+                | Self::GetFunction
+                | Self::ListSeries
+                | Self::GetSeries
+                | Self::GetLogs
+                | Self::GetTraces
+        )
+    }
+
+    /// Whether the answer depends on other nodes of the cluster in another way.
+    pub const fn is_about_nodes(self) -> bool {
+        matches!(self, Self::GetRevision | Self::WatchFunctions | Self::WatchFunction)
     }
 
     /// The permission that clients need; `None` if everybody may use the operation.

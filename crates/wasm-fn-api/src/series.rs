@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::words::{FunctionText, StageText, VersionText};
+use super::AskedNode;
+use crate::words::{FunctionText, NodeText, StageText, VersionText};
 
 /// Parameters of `GET /v1/series`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
@@ -12,6 +13,10 @@ use crate::words::{FunctionText, StageText, VersionText};
 pub struct SeriesQuery {
     /// The functions, up to 100 names with commas between them.
     pub functions: String,
+    /// Only the numbers of this node of the cluster; of all together if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<NodeText>)]
+    pub node: Option<String>,
 }
 
 /// The last hour of several functions, by the minute.
@@ -21,6 +26,10 @@ pub struct SeriesList {
     pub begins_ms: u64,
     /// The functions that the client sees, by name.
     pub functions: Vec<FunctionMinutes>,
+    /// The nodes of the cluster whose numbers were asked for, sorted by name; none if the node is alone, or
+    /// one node was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<AskedNode>,
 }
 
 /// The last hour of a function, by the minute: all versions in all stages that the client sees.
@@ -51,6 +60,10 @@ pub struct FunctionSeries {
     pub versions: Vec<VersionSeries>,
     /// The rollout of each stage that is under way, or that was the last.
     pub rollouts: Vec<RolloutSeries>,
+    /// The nodes of the cluster whose numbers were asked for, sorted by name; none if the node is alone, or
+    /// one node was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<AskedNode>,
 }
 
 /// The last hour of a version in a stage. The lists have an entry for each step that had requests.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    ConfigSpec, EndedRolloutView, EvidenceView, ProposalView, ProvenanceView, RolloutView, SplitShare,
-    StageConfigSpec,
+    AskedNode, ConfigSpec, EndedRolloutView, EvidenceView, ProposalView, ProvenanceView, RolloutView,
+    SplitShare, StageConfigSpec,
 };
 use crate::words::{
     ActionWord, BucketText, DigestText, EventsOfText, FunctionText, KindWord, NodeText, PreviewAccessWord,
@@ -27,6 +27,10 @@ pub struct FunctionsQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
+    /// Only the numbers of this node of the cluster; of all together if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<NodeText>)]
+    pub node: Option<String>,
 }
 
 /// Functions of the node.
@@ -39,6 +43,10 @@ pub struct FunctionList {
     /// Whether there are more functions: ask again with `after` set to the last name here.
     #[serde(default)]
     pub more: bool,
+    /// The nodes of the cluster whose numbers were asked for, sorted by name; none if the node is alone, or
+    /// one node was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<AskedNode>,
 }
 
 /// One function in a list.
@@ -102,6 +110,10 @@ pub struct FunctionStatus {
     /// The releases that wait for approval, by stage.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proposals: Vec<ProposalView>,
+    /// The nodes of the cluster whose numbers were asked for, sorted by name; none if the node is alone, or
+    /// one node was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<AskedNode>,
 }
 
 /// The full status of one stage.
@@ -172,8 +184,27 @@ pub struct VersionStatus {
     /// number includes them.
     #[serde(default)]
     pub overrides: u64,
-    /// Its live instances on this node: those that run a request, and those that wait ready.
+    /// Its live instances: those that run a request, and those that wait ready.
     #[serde(default)]
+    pub instances: u64,
+    /// The same by node, sorted by name, in a cluster: the other numbers are their sums. Latencies and memory
+    /// are those of the node where they are largest, and so bounds of what all requests have together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<VersionOnNode>,
+}
+
+/// The numbers of a version in a stage on one node of a cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct VersionOnNode {
+    /// The node.
+    #[schema(value_type = NodeText)]
+    pub node: String,
+    /// Its requests there, without those that asked for it by override or address.
+    pub tally: TallyView,
+    /// Requests there that asked for this version.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub overrides: u64,
+    /// Its live instances there.
     pub instances: u64,
 }
 
@@ -348,6 +379,10 @@ pub struct HistoryEntry {
     pub actor: String,
     /// The address that the change came from.
     pub origin: String,
+    /// The node of the cluster that made it; absent if the node is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NodeText>)]
+    pub node: Option<String>,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -379,10 +414,6 @@ pub struct HistoryEntry {
     #[schema(value_type = Option<VersionText>)]
     pub version: Option<String>,
     /// The stage's shares after the change; empty if the change did not set them.
-    /// The node of the cluster that made it; absent if the node is alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<NodeText>)]
-    pub node: Option<String>,
     #[serde(default)]
     pub split: Vec<SplitShare>,
     /// The step of the rollout after the change, as [`StrategySpec::Canary`](super::StrategySpec::Canary)

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::words::{StageText, VersionText};
+use super::AskedNode;
+use crate::words::{NodeText, StageText, VersionText};
 
 /// Parameters of `GET /v1/functions/{function}/traces`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
@@ -14,6 +15,10 @@ pub struct TracesQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<StageText>)]
     pub stage: Option<String>,
+    /// Only traces of this node of the cluster; of all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<NodeText>)]
+    pub node: Option<String>,
 }
 
 /// Traces of a function.
@@ -23,11 +28,19 @@ pub struct TraceList {
     pub traced: bool,
     /// Of requests that failed, the newest first, and then of the slowest ones, the slowest first.
     pub traces: Vec<TraceView>,
+    /// The nodes of the cluster whose traces were asked for, sorted by name; none if the node is alone, or
+    /// one node was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<AskedNode>,
 }
 
 /// The trace of one request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TraceView {
+    /// The node of the cluster that served it; absent if the node is alone, or one node was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<NodeText>)]
+    pub node: Option<String>,
     /// The trace, 32 hexadecimal digits.
     pub trace_id: String,
     /// The request.

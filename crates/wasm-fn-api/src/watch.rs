@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{FunctionStatus, FunctionSummary, is_false};
+use super::{AskedNode, FunctionStatus, FunctionSummary, is_false};
 use crate::words::{FunctionText, StageText};
 
 /// The media type of server-sent events (WHATWG HTML, section 9.2).
@@ -37,6 +37,10 @@ pub struct FunctionChanges {
     /// Stages whose numbers have changed; at most 2,000. Others follow in the next event.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<StageTraffic>,
+    /// The nodes of the cluster whose numbers these are, sorted by name, if that has changed; absent if the
+    /// node is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<Vec<AskedNode>>,
 }
 
 /// The numbers of a stage.

@@ -61,6 +61,10 @@ export function time(ms) {
   return h("time", { datetime: date.toISOString() }, date.toLocaleString());
 }
 
+// Which nodes' numbers are not there, in words; empty if all are.
+export const missing = (nodes) =>
+  (nodes ?? []).filter((node) => node.missing).map((node) => `Node ${node.node} is missing: ${node.missing}.`).join(" ");
+
 // A table; `heads` are texts, or `[text]` for a column of numbers. `rows` are arrays of cells.
 export function table(caption, heads, rows) {
   const numeric = heads.map((head) => Array.isArray(head));

@@ -23,12 +23,13 @@ mod triggers;
 mod words;
 
 use std::{
+    ops::Deref,
     path::PathBuf,
     time::{Duration, SystemTime},
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
-use wasm_fn_core::{FunctionName, StageName, VersionRef, Weight};
+use wasm_fn_core::{FunctionName, NodeName, StageName, VersionRef, Weight};
 
 pub(crate) use access::{
     Audit, AuditCommand, AuditHead, AuditVerify, Tokens, TokensCommand, TokensCreate, TokensList,
@@ -201,9 +202,30 @@ pub(crate) struct Connection {
     /// PEM file with the private key of that certificate
     #[arg(help_heading = NODE, long, env = "WASM_FN_CLIENT_KEY", value_name = "FILE", value_hint = ValueHint::FilePath, requires = "cert")]
     pub(crate) key: Option<PathBuf>,
+    /// Wait until the node has this revision, such as that of a change made on another node of its cluster
+    #[arg(help_heading = NODE, long, value_name = "REVISION")]
+    pub(crate) at_least_revision: Option<u64>,
     /// Format of data, and of errors on standard error
     #[arg(help_heading = NODE, short, long, value_name = "FORMAT", default_value = "table")]
     pub(crate) output: Format,
+}
+
+/// The same, for a command that changes something.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ChangeConnection {
+    #[command(flatten)]
+    connection: Connection,
+    /// Return only when every live node of the cluster has the change
+    #[arg(help_heading = NODE, long)]
+    pub(crate) everywhere: bool,
+}
+
+impl Deref for ChangeConnection {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
 }
 
 /// Format of printed data.
@@ -240,6 +262,9 @@ pub(crate) struct Status {
     /// rollouts
     #[arg(short, long)]
     pub(crate) watch: bool,
+    /// Only the numbers of this node of the cluster
+    #[arg(long, value_name = "NAME", conflicts_with = "watch")]
+    pub(crate) node: Option<NodeName>,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
@@ -256,7 +281,7 @@ pub(crate) struct Change {
     #[arg(short, long)]
     pub(crate) message: Option<String>,
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) connection: ChangeConnection,
 }
 
 /// `traffic`.
@@ -390,6 +415,9 @@ pub(crate) struct Logs {
     /// Only lines from before this time
     #[arg(long, value_name = "TIME", value_parser = log_time, conflicts_with = "follow")]
     pub(crate) until: Option<LogTime>,
+    /// Only lines of this node of the cluster
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<NodeName>,
     #[command(flatten)]
     pub(crate) connection: Connection,
 }
@@ -418,7 +446,7 @@ pub(crate) struct Delete {
     #[arg(short, long)]
     pub(crate) message: Option<String>,
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) connection: ChangeConnection,
 }
 
 /// `explain`.

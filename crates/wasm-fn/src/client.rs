@@ -9,7 +9,10 @@ mod pieces;
 mod session;
 mod upload;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -23,7 +26,7 @@ use hyper_util::{
 use rustls::ClientConfig;
 use serde::{Serialize, de::DeserializeOwned};
 use wasm_fn_access::Permission;
-use wasm_fn_api::{EVENT_STREAM, Problem};
+use wasm_fn_api::{AT_LEAST_REVISION, EVENT_STREAM, PUBLISHED_REVISION, Problem};
 use wasm_fn_core::Digest;
 
 use self::session::Session;
@@ -42,6 +45,14 @@ const ANSWER_WAIT: Duration = Duration::from_secs(60);
 
 /// Maximum size of a JSON answer: the status of a node with many thousand functions fits.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// The newest revision that a node has said it has published. A process is one command.
+static NEWEST_REVISION: AtomicU64 = AtomicU64::new(0);
+
+/// The newest revision that a node has told this command of.
+pub(crate) fn newest_revision() -> u64 {
+    NEWEST_REVISION.load(Relaxed)
+}
 
 /// A request's body.
 pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -229,7 +240,10 @@ impl Client {
         let NodeAddress { scheme, authority } = self.address();
         let uri = Uri::builder().scheme(scheme.as_str()).authority(authority.clone()).path_and_query(path);
         let uri = uri.build().map_err(|error| self.unexpected(error))?;
-        let request = Request::builder().method(method).uri(uri);
+        let mut request = Request::builder().method(method).uri(uri);
+        if let Some(revision) = self.connection.at_least_revision {
+            request = request.header(AT_LEAST_REVISION, revision);
+        }
         request.body(body).map_err(|error| self.unexpected(error))
     }
 
@@ -244,6 +258,10 @@ impl Client {
         }
         let response = self.http.request(request).await;
         let response = response.map_err(|error| ClientError::transport(self.address(), &error))?;
+        let published = response.headers().get(PUBLISHED_REVISION);
+        if let Some(revision) = published.and_then(|value| value.to_str().ok()?.parse().ok()) {
+            NEWEST_REVISION.fetch_max(revision, Relaxed);
+        }
         // Only answers of the data plane have it, those of functions and its own refusals alike.
         if response.headers().contains_key("wasm-fn-request-id") {
             return Err(ClientError::DataPlane { node: self.address().clone() });

@@ -9,6 +9,7 @@ mod config;
 mod deploy;
 mod doctor;
 mod events;
+mod everywhere;
 mod explain;
 mod functions;
 mod identity;
@@ -43,7 +44,7 @@ const DONE: u8 = 0;
 impl Command {
     /// The format of this command's data and errors.
     pub(crate) fn format(&self) -> Format {
-        let connection = match self {
+        let connection: &args::Connection = match self {
             Self::Serve(_) | Self::Demo(_) | Self::Completions(_) | Self::Hook(_) | Self::Man(_) => {
                 return Format::Table;
             }
@@ -168,7 +169,15 @@ fn block_on(
 }
 
 async fn client(command: Command) -> Result<u8, Fault> {
-    let output = Output::new(command.format());
+    let (output, everywhere) = (Output::new(command.format()), everywhere::wanted(&command));
+    let code = run_client(command, output).await?;
+    if let Some(connection) = everywhere {
+        everywhere::wait(&connection, output).await?;
+    }
+    Ok(code)
+}
+
+async fn run_client(command: Command, output: Output) -> Result<u8, Fault> {
     match command {
         Command::Doctor(args) => doctor::run(args, output).await,
         Command::Backup(args) => backup::backup(args, output).await,

@@ -114,6 +114,7 @@ impl Tour {
             ca: None,
             cert: None,
             key: None,
+            at_least_revision: None,
             output: args::Format::Table,
         })?;
         let hello = format!("http://{}/hello", node.listen());

@@ -52,15 +52,15 @@ use wasm_fn_server::{
 
 use crate::machine;
 use buckets::{NodeBuckets, RuntimeBuckets};
+use cluster::Sharing;
 pub(crate) use cluster::{ClusterKey, JournalChain, options as cluster_options, sha256_of};
-use cluster::{NodeStore, Sharing};
-use data_plane::{RuntimeIsolation, TelemetryCounts, log_sink, server_options};
+use data_plane::{TelemetryCounts, log_sink, server_options};
 pub(crate) use deploying::ArtifactSource;
 use deploying::FetcherOptions;
 use encryption::Encryption;
 use events::NodeEvents;
 pub(crate) use federation::{PublicClient, TrustedIssuer};
-use host::{NodeControl, RuntimeHost};
+use host::{NodeAdmin, NodeControl, RuntimeHost};
 use kept::{Before, Kept};
 use needs::Need;
 pub(crate) use options::NodeOptions;
@@ -92,7 +92,7 @@ const EXTEND_EVERY: Duration = Duration::from_secs(10);
 /// A running node.
 pub(crate) struct Node {
     control: Arc<NodeControl>,
-    api: Arc<Admin<RuntimeHost, NodeStore>>,
+    api: Arc<NodeAdmin>,
     server: ServerHandle,
     events: NodeEvents,
     buckets: NodeBuckets,
@@ -250,7 +250,7 @@ impl Node {
         }
         let addresses = Addresses { listen: sockets.http.local_addr()?, admin: sockets.admin.local_addr()? };
         tokio::spawn(workers::flush_after_bursts(runtime.bursts()));
-        let sharing = kept.peers.clone();
+        let (sharing, asking) = (kept.peers.clone(), kept.asking);
         let sharing = sharing.map(|peers| Sharing::start(peers, runtime.clone(), Arc::clone(&kept.blobs)));
         let control = Control::open(ControlOptions {
             host: Arc::new(RuntimeHost::new(runtime.clone(), buckets.clone(), sharing.clone())),
@@ -289,8 +289,10 @@ impl Node {
             certificates: options.admin_certificates.clone(),
             shown: encryption.certificates(),
             telemetry: Arc::new(TelemetryCounts(options.telemetry.clone())),
-            isolation: Arc::new(RuntimeIsolation(runtime.clone())),
-            cluster: sharing.as_ref().map(|sharing| cluster::source(sharing, &control)),
+            cluster: sharing
+                .as_ref()
+                .zip(asking.as_ref())
+                .map(|(sharing, asking)| cluster::source(sharing, asking, &control)),
             series_max: options.metrics_series_max as usize,
         };
         let overrides = Overrides { control: control.clone(), open: options.overrides_open };
@@ -302,7 +304,10 @@ impl Node {
         let fetcher = fetcher_options(&options, &sockets)?;
         let duty = sharing.as_ref().map_or_else(Duty::always, |sharing| cluster::duty(sharing, &control));
         let mut events = NodeEvents::new(kept.inbox, &control, dispatcher, brokers, fetcher, duty);
-        let api = Admin::new(control.clone(), events.events(), buckets.values(), admin_options);
+        let api = Admin::new(control.clone(), events.events(), Arc::clone(&buckets), admin_options);
+        if let Some(asking) = asking {
+            tokio::spawn(asking.answer(Arc::downgrade(&api)));
+        }
         if let Some(predecessor) = predecessor {
             // Versions may have got traffic after the list was written. The predecessor still accepts
             // connections.

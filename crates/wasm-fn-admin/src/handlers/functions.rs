@@ -18,6 +18,7 @@ use crate::{
     ApiError,
     authorize::Caller,
     extract::{Function, Parameters, Plane},
+    nodes::Others,
     view,
 };
 
@@ -31,20 +32,24 @@ const HISTORY_DEFAULT: u32 = 100;
 pub(crate) async fn list<H: Host, S: Store>(
     State(control): Plane<H, S>,
     caller: Caller,
+    others: Others,
     Parameters(query): Parameters<api::FunctionsQuery>,
 ) -> Result<Json<api::FunctionList>, ApiError> {
     let limit = limit(query.limit, ENTRIES_MAX)?;
     let after: Option<FunctionName> = query.after.as_deref().map(str::parse).transpose()?;
-    let (state, table) = (control.state(), control.tables().load_full());
-    let mut wanted = state.functions_after(after.as_ref()).filter(|(name, _)| caller.sees(name));
-    let functions = wanted.by_ref().take(limit).map(|(name, function)| {
-        let stages = table.stages_of(name).iter().filter(|stage| caller.sees_stage(stage.name()));
-        let stages: Vec<&Stage<H::Version>> = stages.map(|stage| &**stage).collect();
-        view::summary(name, &seen(function, &caller), &stages)
-    });
-    let functions = functions.collect();
-    let more = wanted.next().is_some();
-    Ok(Json(api::FunctionList { revision: state.revision().0, functions, more }))
+    let own = {
+        let (state, table) = (control.state(), control.tables().load_full());
+        let mut wanted = state.functions_after(after.as_ref()).filter(|(name, _)| caller.sees(name));
+        let functions = wanted.by_ref().take(limit).map(|(name, function)| {
+            let stages = table.stages_of(name).iter().filter(|stage| caller.sees_stage(stage.name()));
+            let stages: Vec<&Stage<H::Version>> = stages.map(|stage| &**stage).collect();
+            view::summary(name, &seen(function, &caller), &stages)
+        });
+        let functions = functions.collect();
+        let more = wanted.next().is_some();
+        api::FunctionList { revision: state.revision().0, functions, more, nodes: Vec::new() }
+    };
+    Ok(Json(others.added_to(own).await))
 }
 
 /// How many entries of a list to answer with, if the client `asked` for so many.
@@ -61,10 +66,15 @@ pub(crate) async fn status<H: Host, S: Store>(
     State(control): Plane<H, S>,
     Function(name): Function,
     caller: Caller,
+    others: Others,
+    Parameters(_): Parameters<api::NodeQuery>,
 ) -> Result<Json<api::FunctionStatus>, ApiError> {
-    let (state, table) = (control.state(), control.tables().load_full());
-    let function = seen(state.function(&name)?, &caller);
-    Ok(Json(view::status(&*control, &name, &function, &table)))
+    let own = {
+        let (state, table) = (control.state(), control.tables().load_full());
+        let function = seen(state.function(&name)?, &caller);
+        view::status(&*control, &name, &function, &table)
+    };
+    Ok(Json(others.added_to(own).await))
 }
 
 /// Lists the versions of a function, newest first.

@@ -1,8 +1,9 @@
 //! Reading the logs of functions.
 
 mod filter;
+mod merged;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use axum::{extract::State, response::Response};
 use futures_util::stream;
@@ -19,6 +20,7 @@ use wasm_fn_control::{
 use wasm_fn_store::Store;
 
 use filter::{LogFilter, Stages};
+use merged::MergedReader;
 
 use super::deployments::lines;
 use crate::{
@@ -26,13 +28,18 @@ use crate::{
     admin::Shared,
     authorize::Caller,
     extract::{Function, Parameters},
+    nodes::{Others, find},
 };
+
+/// Pages that are read at once.
+const PAGES_MAX: usize = 64;
 
 /// Reads the log of a function, as lines of JSON.
 pub(crate) async fn logs<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
     Function(function): Function,
     caller: Caller,
+    others: Others,
     Parameters(query): Parameters<api::LogsQuery>,
 ) -> Result<Response, ApiError> {
     let state = admin.control.state();
@@ -73,7 +80,12 @@ pub(crate) async fn logs<H: Host, S: Store>(
         until,
         ready: VecDeque::new(),
     };
-    Ok(lines(stream::unfold(reader, Reader::next)))
+    let Some(cluster) = others.cluster().cloned() else {
+        return Ok(lines(stream::unfold(reader, Reader::next)));
+    };
+    let only = query.node.as_deref().map(|node| find(&*cluster, node)).transpose()?;
+    let reader = MergedReader::new(reader, only, others, query)?;
+    Ok(lines(stream::unfold(reader, MergedReader::next)))
 }
 
 /// Reads a log page by page, as fast as the client takes it.
@@ -121,6 +133,31 @@ impl<H: Host, S: Store> Reader<H, S> {
         }
     }
 
+    /// Whether the answer goes on: the node does, and still knows whose it is.
+    fn may_go_on(&self) -> bool {
+        !*self.stopping.borrow() && self.control.still_knows(self.caller.actor())
+    }
+
+    /// Waits for `time`. Returns `false` if the answer is over.
+    async fn pause(&mut self, time: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(time) => true,
+            _ = self.stopping.wait_for(|&stopping| stopping) => false,
+            () = self.control.until_unknown(self.caller.actor()) => false,
+        }
+    }
+
+    /// Reads what is there.
+    fn read_all(&mut self) -> Vec<api::LogEvent> {
+        // Whoever writes faster than this is read on the next time.
+        for _ in 0..PAGES_MAX {
+            if !self.read() {
+                break;
+            }
+        }
+        self.ready.drain(..).collect()
+    }
+
     /// Reads the next page. Returns `false` if there is none.
     fn read(&mut self) -> bool {
         let page = self.control.host().logs(&self.function, self.after);
@@ -128,7 +165,7 @@ impl<H: Host, S: Store> Reader<H, S> {
         let before = self.after;
         self.after = last.seq;
         if page.lost > 0 {
-            self.ready.push_back(api::LogEvent::Lost { lines: page.lost });
+            self.ready.push_back(api::LogEvent::Lost { lines: page.lost, node: None });
         }
         let until = self.until.unwrap_or(u64::MAX);
         let wanted = page.lines.into_iter().filter(|line| line.seq <= until && self.filter.wants(line));
@@ -140,6 +177,7 @@ impl<H: Host, S: Store> Reader<H, S> {
 
 fn event(line: LogLine) -> api::LogEvent {
     api::LogEvent::Line(api::LogLineView {
+        node: None,
         seq: line.seq,
         at_ms: line.at_ms,
         request_id: line.request_id,

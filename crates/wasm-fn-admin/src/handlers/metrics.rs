@@ -3,7 +3,7 @@
 
 mod buckets;
 mod certificates;
-mod isolation;
+mod cluster;
 mod labels;
 mod numbers;
 mod rollouts;
@@ -30,6 +30,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use wasm_fn_api::ClusterView;
 use wasm_fn_control::host::Host;
 use wasm_fn_store::Store;
 
@@ -77,7 +78,7 @@ pub(crate) async fn metrics<H: Host, S: Store>(
         certificates: Certificates::read(&*admin.options.shown),
         buckets: Buckets::read(&*admin.values).await,
         telemetry: admin.options.telemetry.counts(),
-        isolation: admin.options.isolation.counts(),
+        cluster: admin.options.cluster.as_ref().map(|cluster| cluster.seen()),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics));
@@ -105,7 +106,7 @@ struct Metrics {
     certificates: Certificates,
     buckets: Buckets,
     telemetry: Vec<TelemetryCount>,
-    isolation: IsolationCounts,
+    cluster: Option<ClusterView>,
 }
 
 impl Collector for Metrics {
@@ -133,6 +134,9 @@ impl Collector for Metrics {
         )?;
         gauge(&mut encoder, "wasm_fn_revision", "Revision of the published route table", &self.revision)?;
         gauge(&mut encoder, "wasm_fn_functions", "Number of functions", &self.functions)?;
+        if let Some(cluster) = &self.cluster {
+            cluster::encode(cluster, &mut encoder)?;
+        }
         self.traffic.encode(&mut encoder)?;
         self.rollouts.encode(&mut encoder)?;
         self.triggers.encode(&mut encoder)?;

@@ -12,6 +12,7 @@ use crate::{
     admin::Shared,
     authorize::Caller,
     extract::{Function, Parameters},
+    nodes::Others,
     series::{
         STEP_MS,
         rollouts::{Course, Side},
@@ -32,6 +33,7 @@ const MINUTE_MS: u64 = 60_000;
 pub(crate) async fn list<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
     caller: Caller,
+    others: Others,
     Parameters(query): Parameters<api::SeriesQuery>,
 ) -> Result<Json<api::SeriesList>, ApiError> {
     let names = query.functions.split(',').take(FUNCTIONS_MAX + 1);
@@ -41,14 +43,17 @@ pub(crate) async fn list<H: Host, S: Store>(
         return Err(ApiError::invalid_request(detail));
     }
     let state = admin.control.state();
-    let traffic = admin.series.traffic();
-    let begins_ms = traffic.read_ms.saturating_sub(STEPS * STEP_MS);
-    let there = names.iter().filter(|name| caller.sees(name) && state.function(name).is_ok());
-    let functions = there.map(|name| {
-        let versions = traffic.versions(name).iter().filter(|version| caller.sees_stage(&version.stage));
-        minutes(name, versions, begins_ms)
-    });
-    Ok(Json(api::SeriesList { begins_ms, functions: functions.collect() }))
+    let own = {
+        let traffic = admin.series.traffic();
+        let begins_ms = traffic.read_ms.saturating_sub(STEPS * STEP_MS);
+        let there = names.iter().filter(|name| caller.sees(name) && state.function(name).is_ok());
+        let functions = there.map(|name| {
+            let versions = traffic.versions(name).iter().filter(|version| caller.sees_stage(&version.stage));
+            minutes(name, versions, begins_ms)
+        });
+        api::SeriesList { begins_ms, functions: functions.collect(), nodes: Vec::new() }
+    };
+    Ok(Json(others.added_to(own).await))
 }
 
 fn minutes<'a>(
@@ -78,6 +83,8 @@ pub(crate) async fn show<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
     Function(name): Function,
     caller: Caller,
+    others: Others,
+    Parameters(_): Parameters<api::NodeQuery>,
 ) -> Result<Json<api::FunctionSeries>, ApiError> {
     let state = admin.control.state();
     let function = seen(state.function(&name)?, &caller);
@@ -90,15 +97,19 @@ pub(crate) async fn show<H: Host, S: Store>(
         });
         courses.collect()
     };
-    let traffic = admin.series.traffic();
-    let versions = traffic.versions(&name).iter().filter(|version| caller.sees_stage(&version.stage));
-    Ok(Json(api::FunctionSeries {
-        function: name.to_string(),
-        step_ms: STEP_MS,
-        now_ms: traffic.read_ms,
-        versions: versions.map(version).collect(),
-        rollouts: rollouts.iter().map(|(stage, course)| rollout(stage.to_string(), course)).collect(),
-    }))
+    let own = {
+        let traffic = admin.series.traffic();
+        let versions = traffic.versions(&name).iter().filter(|version| caller.sees_stage(&version.stage));
+        api::FunctionSeries {
+            function: name.to_string(),
+            step_ms: STEP_MS,
+            now_ms: traffic.read_ms,
+            versions: versions.map(version).collect(),
+            rollouts: rollouts.iter().map(|(stage, course)| rollout(stage.to_string(), course)).collect(),
+            nodes: Vec::new(),
+        }
+    };
+    Ok(Json(others.added_to(own).await))
 }
 
 fn version(version: &Version) -> api::VersionSeries {

@@ -14,6 +14,7 @@ use crate::{
     admin::Shared,
     authorize::Caller,
     extract::{Function, Parameters},
+    nodes::Others,
 };
 
 /// Reads the traces of a function.
@@ -21,6 +22,7 @@ pub(crate) async fn list<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
     Function(function): Function,
     caller: Caller,
+    others: Others,
     Parameters(query): Parameters<api::TracesQuery>,
 ) -> Result<Json<api::TraceList>, ApiError> {
     let state = admin.control.state();
@@ -43,7 +45,8 @@ pub(crate) async fn list<H: Host, S: Store>(
         is_wanted.then(|| view(traced, at))
     };
     let traces = kept.iter().flatten().filter_map(wanted).collect();
-    Ok(Json(api::TraceList { traced, traces }))
+    let own = api::TraceList { traced, traces, nodes: Vec::new() };
+    Ok(Json(others.added_to(own).await))
 }
 
 fn view(traced: &TracedRequest, stage: &StageName) -> api::TraceView {
@@ -53,6 +56,7 @@ fn view(traced: &TracedRequest, stage: &StageName) -> api::TraceView {
     let mut spans: Vec<_> = spans.iter().map(|part| span(part, request)).collect();
     spans.sort_by(|a, b| a.from_ms.total_cmp(&b.from_ms).then(b.duration_ms.total_cmp(&a.duration_ms)));
     api::TraceView {
+        node: None,
         trace_id: trace.as_ref().map(|trace| trace.id.to_string()).unwrap_or_default(),
         request_id: format!("{:032x}", head.request_id),
         at_ms: *began_ms,

@@ -27,7 +27,9 @@ use crate::{
     ApiError,
     admin::{Admin, Shared},
     authorize::Caller,
+    elsewhere::Elsewhere,
     extract::{Function, Parameters},
+    nodes::{Others, read_json},
 };
 
 /// How often a stream without news shows that it is alive.
@@ -37,10 +39,13 @@ const BEAT: Duration = Duration::from_secs(15);
 pub(crate) async fn functions<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
     caller: Caller,
+    others: Others,
     Parameters(query): Parameters<api::WatchQuery>,
 ) -> Result<Response, ApiError> {
     let watcher = Watcher::new(&admin, caller, query.once)?;
-    Ok(events(stream::unfold(FunctionsReader::new(admin, watcher), FunctionsReader::next)))
+    let elsewhere = others.cluster().and_then(|cluster| admin.overview.elsewhere(cluster));
+    let reader = FunctionsReader::new(admin, watcher, elsewhere);
+    Ok(events(stream::unfold(reader, FunctionsReader::next)))
 }
 
 /// Streams the status of a function.
@@ -48,11 +53,14 @@ pub(crate) async fn function<H: Host, S: Store>(
     State(Shared(admin)): State<Shared<H, S>>,
     Function(name): Function,
     caller: Caller,
+    others: Others,
     Parameters(query): Parameters<api::WatchQuery>,
 ) -> Result<Response, ApiError> {
     admin.control.state().function(&name)?;
     let watcher = Watcher::new(&admin, caller, query.once)?;
-    Ok(events(stream::unfold(StatusReader::new(&admin, watcher, name), StatusReader::next)))
+    let elsewhere = Elsewhere::follow(others.about(format!("/v1/functions/{name}")), read_json);
+    let reader = StatusReader::new(&admin, watcher, name, elsewhere);
+    Ok(events(stream::unfold(reader, StatusReader::next)))
 }
 
 /// Whoever reads a stream, and what ends it.

@@ -1,9 +1,9 @@
 //! What a node answers because it is in a cluster, or in none.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use http::StatusCode;
-use wasm_fn_core::NodeName;
+use wasm_fn_core::{NodeName, Revision};
 use wasm_fn_store::StoreError;
 
 use super::ApiError;
@@ -18,6 +18,18 @@ impl ApiError {
         let detail = format!("no node {node} was heard of in the last minute");
         Self::new(StatusCode::NOT_FOUND, "no-such-node", "there is no such node", detail)
             .help("`wasm-fn cluster status` shows the nodes")
+    }
+
+    pub(crate) fn silent_node(node: &NodeName, reason: impl Display) -> Self {
+        let detail = format!("node {node} does not tell: {reason}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "node-silent", "the node does not answer", detail)
+            .help("ask that node itself, or all nodes")
+    }
+
+    pub(crate) fn revision_not_reached(wanted: Revision, found: Revision, patience: Duration) -> Self {
+        let detail = format!("the node has revision {found}, expected at least {wanted} within {patience:?}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "revision-not-reached", "the node is not so far", detail)
+            .help("try again, or ask the node that made the change")
     }
 
     pub(super) fn cluster_not_prepared(detail: impl Display) -> Self {

@@ -48,7 +48,9 @@ const FREE: [&str; 34] = [
 ];
 
 /// Properties of one schema that hold any text, though elsewhere they do not.
-const FREE_IN: [(&str, &str); 42] = [
+const FREE_IN: [(&str, &str); 44] = [
+    ("AskedNode", "missing"),
+    ("NodeRevisionView", "missing"),
     ("BrokerServerView", "name"),
     ("ClusterNodeView", "leads"),
     ("ClusterNodeView", "version"),

@@ -1,12 +1,20 @@
 //! The operations on a cluster.
 
-use super::{Describer, Description};
-use crate::{ClusterView, DrainRequest, NodeDrained, Operation};
+use super::{Describer, Description, parts::query};
+use crate::{ClusterView, DrainRequest, NodeDrained, Operation, RevisionQuery, RevisionView};
 
 impl Describer {
     /// The description of an operation on the cluster that a node is in.
     pub(super) fn of_cluster(&mut self, operation: Operation) -> Description {
         match operation {
+            Operation::GetRevision => Description {
+                tag: "node",
+                summary: "Waits until a revision is published on this node, or on every live node of its cluster.",
+                parameters: query::<RevisionQuery>(),
+                body: None,
+                success: self.json::<RevisionView>("What is published, and where it is not"),
+                refusals: &[("400", "`invalid-request`"), ("503", "`revision-not-reached`")],
+            },
             Operation::GetCluster => Description {
                 tag: "node",
                 summary: "Shows the cluster that the node is in, as this node sees it.",

@@ -1,7 +1,9 @@
 //! The operations that show functions over time.
 
 use super::{Describer, Description, parts::query};
-use crate::{FunctionChanges, FunctionEvent, FunctionSeries, Operation, SeriesList, SeriesQuery, WatchQuery};
+use crate::{
+    FunctionChanges, FunctionEvent, FunctionSeries, NodeQuery, Operation, SeriesList, SeriesQuery, WatchQuery,
+};
 
 impl Describer {
     /// The description of an operation on series and streams.
@@ -19,7 +21,7 @@ impl Describer {
                 tag: "functions",
                 summary: "Reads a function's last hour by ten seconds, and the evidence of its rollouts, from the memory of \
                           the node.",
-                parameters: vec![self.function()],
+                parameters: self.with_query::<NodeQuery>(),
                 body: None,
                 success: self.json::<FunctionSeries>("Its numbers over time"),
                 refusals: &[("404", "`no-such-function`")],

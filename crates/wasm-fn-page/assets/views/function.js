@@ -1,6 +1,6 @@
 // One function: its stages with split, rollout, routes and numbers; versions and what differs between two.
 
-import { bytes, count, h, millis, percent, put, say, table, time } from "../dom.js";
+import { bytes, count, h, millis, missing, percent, put, say, table, time } from "../dom.js";
 import { events, read, segment } from "../node.js";
 import { chart } from "../charts.js";
 import { live } from "../page.js";
@@ -16,11 +16,12 @@ export async function fn(main, signal, name, parameters) {
   const versions = h("div", {});
   const history = h("div", {});
   const gone = h("p", { role: "status" });
+  const away = h("p", { role: "status", class: "bad" });
   put(main, h("h1", {}, name),
     h("nav", { "aria-label": name },
       h("a", { href: `#/functions/${segment(name)}/logs` }, "Logs"), h("a", { href: `#/functions/${segment(name)}/traces` }, "Traces"), h("a", { href: `#/functions/${segment(name)}/triggers` }, "Triggers"),
       h("a", { href: `#/audit?function=${segment(name)}` }, "Audit")),
-    gone, proposals, stages, h("h2", {}, "Last hour"), curves, h("h2", {}, "Versions"), versions, h("h2", {}, "History"), history);
+    gone, away, proposals, stages, h("h2", {}, "Last hour"), curves, h("h2", {}, "Versions"), versions, h("h2", {}, "History"), history);
 
   const parts = new Map();
   let revision = -1;
@@ -32,6 +33,7 @@ export async function fn(main, signal, name, parameters) {
         return true;
       }
       const { status } = event;
+      say(away, missing(status.nodes));
       for (const stage of status.stages) {
         let part = parts.get(stage.stage);
         if (!part) {
@@ -72,14 +74,18 @@ function stageOf(name, stage, series, signal) {
       part.show(status, found);
       put(facts, found.routes.length > 0 ? ["Routes: ", found.routes.map((route) => [h("code", {}, route), " "])] : "No routes. ",
         `Sticky: ${found.sticky}. `, found.previous ? `Rollback goes to ${found.previous}.` : "");
-      put(numbers, table(`Versions in ${stage}`, ["Version", "Role", ["Share"], ["Requests"], ["Failures"], ["p50"], ["p99"], ["Memory"]],
-        found.versions.map((version) => {
-          const { tally } = version;
-          return [h("strong", { class: version.role === "canary" ? "canary" : null }, version.version), version.role ?? "", version.weight,
-            count(tally.requests), h("span", { class: tally.failures > 0 ? "bad" : null },
-              tally.requests > 0 ? `${count(tally.failures)} (${percent(tally.failures / tally.requests)})` : "0"),
-            millis(tally.latency_p50_ms), millis(tally.latency_p99_ms), bytes(tally.memory_peak_bytes)];
-        })));
+      // In a cluster, each version has a row for all nodes together, and one for each.
+      const cluster = found.versions.some((version) => version.nodes?.length > 0);
+      const row = (version, role, share, node, tally) => [version, role, share, ...(cluster ? [node] : []),
+        count(tally.requests), h("span", { class: tally.failures > 0 ? "bad" : null },
+          tally.requests > 0 ? `${count(tally.failures)} (${percent(tally.failures / tally.requests)})` : "0"),
+        millis(tally.latency_p50_ms), millis(tally.latency_p99_ms), bytes(tally.memory_peak_bytes)];
+      put(numbers, table(`Versions in ${stage}`,
+        ["Version", "Role", ["Share"], ...(cluster ? ["Node"] : []), ["Requests"], ["Failures"], ["p50"], ["p99"], ["Memory"]],
+        found.versions.flatMap((version) => [
+          row(h("strong", { class: version.role === "canary" ? "canary" : null }, version.version), version.role ?? "", version.weight, "all", version.tally),
+          ...(version.nodes ?? []).map((of) => row("", "", "", h("span", { class: "dim" }, of.node), of.tally)),
+        ])));
     },
   };
 }

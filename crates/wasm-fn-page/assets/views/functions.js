@@ -1,6 +1,6 @@
 // The list of functions: all of them in memory, those in sight in the document.
 
-import { count, h, millis, percent, put, say } from "../dom.js";
+import { count, h, millis, missing, percent, put, say } from "../dom.js";
 import { events, query, read, segment } from "../node.js";
 import { spark } from "../charts.js";
 import { live } from "../page.js";
@@ -28,6 +28,7 @@ export async function functions(main, signal, parameters) {
   const filter = h("input", { type: "search", placeholder: "press / to filter", oninput: () => arrange(), value: parameters.get("filter") ?? "" });
   const rollouts = h("input", { type: "checkbox", onchange: () => arrange() });
   const found = h("p", { role: "status", class: "dim" });
+  const away = h("p", { role: "status", class: "bad" });
   const body = h("div", { class: "rows", role: "rowgroup" });
   const columns = [["name", "Function"], ["rollout", "Traffic"], ["requests", "Requests"], ["errors", "Errors"], ["latency", "p99"]];
   const heads = columns.map(([key, text]) => h("div", { role: "columnheader", "aria-sort": "none" },
@@ -36,7 +37,7 @@ export async function functions(main, signal, parameters) {
     h("div", { role: "rowgroup" }, h("div", { class: "frow head", role: "row" }, heads, h("div", { role: "columnheader" }, "Last hour"))), body);
   put(main, h("h1", {}, "Functions"),
     h("form", { class: "filters", onsubmit: (event) => event.preventDefault() },
-      h("label", {}, "Filter", filter), h("label", { class: "row" }, rollouts, "only with a rollout")), found, list);
+      h("label", {}, "Filter", filter), h("label", { class: "row" }, rollouts, "only with a rollout")), found, away, list);
 
   // Sorts and filters anew. With thousands of functions that takes milliseconds, so not at every event.
   function arrange() {
@@ -94,6 +95,7 @@ export async function functions(main, signal, parameters) {
   };
 
   await events("/v1/watch", signal, (changes) => {
+    if (changes.nodes) say(away, missing(changes.nodes));
     for (const summary of changes.functions ?? []) {
       const row = rows.get(summary.function) ?? { name: summary.function };
       row.summary = summary;

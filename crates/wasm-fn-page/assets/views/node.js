@@ -1,7 +1,11 @@
 // What is about the node as a whole: the audit log, and the node itself.
 
-import { duration, h, put, table, time } from "../dom.js";
-import { query, read } from "../node.js";
+import { duration, h, put, say, table, time } from "../dom.js";
+import { pause, query, read } from "../node.js";
+import { live } from "../page.js";
+
+// How often the cluster is looked at, milliseconds.
+const AGAIN_MS = 2000;
 
 export async function audit(main, signal, parameters) {
   const filter = h("input", { type: "search", name: "function", value: parameters.get("function") ?? "", placeholder: "all functions" });
@@ -33,7 +37,8 @@ export async function node(main, signal) {
   const { rights } = caller.token;
   const scope = [rights.functions?.length > 0 ? `functions ${rights.functions.join(", ")}` : "all functions",
     rights.stages?.length > 0 ? `stages ${rights.stages.join(", ")}` : "all stages"].join(" in ");
-  put(main, h("h1", {}, "Node"), table("Node", ["What", "Value"], [
+  const cluster = h("div", {});
+  put(main, h("h1", {}, "Node"), cluster, table("Node", ["What", "Value"], [
     ["Version", node.version],
     ["Functions are called at", h("code", {}, `${node.data_scheme}://${node.data_listen}`)],
     ["Functions", String(node.functions)],
@@ -42,4 +47,37 @@ export async function node(main, signal) {
     ["You are", `${caller.token.name}: ${rights.roles.join(", ")}, ${scope}`],
     ["You may", caller.permissions.join(", ")],
   ]));
+  await nodes(cluster, signal);
+}
+
+// The nodes of the cluster, looked at again and again; nothing for a node that is alone.
+async function nodes(box, signal) {
+  const heading = h("h2", {}, "");
+  const touch = h("p", { class: "verdict", role: "status" });
+  const tables = h("div", {});
+  for (;;) {
+    try {
+      const found = await read("/v1/cluster", signal);
+      say(heading, `Nodes of ${found.cluster}`);
+      touch.className = `verdict ${found.in_touch ? "good" : "bad"}`;
+      say(touch, found.in_touch ? `This is ${found.node}, which is in touch with the cluster.`
+        : `This is ${found.node}, which is out of touch since ${new Date(found.out_of_touch_since_ms).toLocaleTimeString()}: ${found.problem ?? "the broker does not answer"}.`);
+      put(tables, table("Nodes", ["Node", "Ready", ["Revision"], ["Behind"], ["Heard"], "Decides about", "Version"], found.nodes.map((node) => [
+        h("strong", {}, node.name), node.ready === null ? "?" : node.ready ? "yes" : h("span", { class: "bad" }, "no"), String(node.revision),
+        h("span", { class: node.lag > 0 ? "bad" : null }, String(node.lag)),
+        node.name === found.node && node.heard_ms === 0 ? "here" : h("span", { class: node.heard_ms > 3000 ? "bad" : null }, `${duration(node.heard_ms)} ago`),
+        node.leads.join(", "), node.version])),
+      found.servers?.length > 0 ? [h("h2", {}, "Servers of the broker"), table("Servers", ["Server", "Leads", "Up to date", ["Behind"]],
+        found.servers.map((server) => [server.name, server.leader ? "yes" : "no",
+          server.offline ? h("span", { class: "bad" }, "not there") : server.current ? "yes" : h("span", { class: "bad" }, "no"), String(server.lag)]))] : null);
+      if (!box.firstChild) put(box, heading, touch, tables, h("h2", {}, "This node"));
+      live(true);
+    } catch (error) {
+      if (error.code === "no-cluster" || signal.aborted) return;
+      if (error.status >= 400 && error.status < 500) throw error;
+      live(false);
+    }
+    await pause(AGAIN_MS, signal);
+    if (signal.aborted) return;
+  }
 }

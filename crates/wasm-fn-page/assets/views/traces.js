@@ -1,6 +1,6 @@
 // Traces of a function: of requests that failed, and of the slowest ones, with the parts of the work on each.
 
-import { h, millis, put, svg, time } from "../dom.js";
+import { h, millis, missing, put, svg, time } from "../dom.js";
 import { events, query, read, segment } from "../node.js";
 import { live } from "../page.js";
 
@@ -13,12 +13,13 @@ export async function traces(main, signal, name, parameters) {
   put(main, h("h1", {}, "Traces of ", h("a", { href: `#/functions/${segment(name)}` }, name)), found);
   const shown = new Map();
   const show = async () => {
-    const { traced, traces } = await read(`${path}/traces${query({ stage: parameters.get("stage") })}`, signal);
+    const { traced, traces, nodes } = await read(`${path}/traces${query({ stage: parameters.get("stage"), node: parameters.get("node") })}`, signal);
     // What is open stays as it is.
     for (const id of shown.keys()) if (!traces.some((trace) => trace.request_id === id)) shown.delete(id);
     for (const trace of traces) if (!shown.has(trace.request_id)) shown.set(trace.request_id, one(name, trace));
     const list = (title, none, of) => [h("h2", {}, title), of.length > 0 ? of.map((trace) => shown.get(trace.request_id)) : h("p", {}, none)];
-    put(found,
+    const away = missing(nodes);
+    put(found, away ? h("p", { class: "bad" }, away) : null,
       traced ? null : h("p", {}, "This node traces no requests. ", h("code", {}, "traces = \"1%\""), " in ", h("code", {}, "[serve]"),
         " keeps the traces of a share of them, and a collector of OpenTelemetry gets them all."),
       list("Failed", "No request that was traced has failed.", traces.filter((trace) => trace.failed)),
@@ -51,7 +52,7 @@ function one(name, trace) {
   const said = [trace.version, trace.status, trace.outcome].filter(Boolean).join(" ");
   const element = h("details", { class: "card" },
     h("summary", {}, h("strong", { class: trace.failed ? "bad" : null }, `${millis(trace.duration_ms)} `),
-      `${trace.method} ${trace.path} `, h("span", { class: "dim" }, `${said}, ${trace.stage}, `, time(trace.at_ms))),
+      `${trace.method} ${trace.path} `, h("span", { class: "dim" }, `${said}, ${trace.stage}, `, trace.node ? `${trace.node}, ` : "", time(trace.at_ms))),
     h("p", {}, "Request ", h("a", { href: `#/functions/${segment(name)}/logs?request=${trace.request_id}` }, trace.request_id),
       ", trace ", h("code", {}, trace.trace_id)), parts);
   element.addEventListener("toggle", () => {

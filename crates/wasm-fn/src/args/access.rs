@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use wasm_fn_access::{AccessRole, FunctionPattern};
 use wasm_fn_core::{FunctionName, StageName, TokenName};
 
-use super::{Connection, LogTime, log_time};
+use super::{ChangeConnection, Connection, LogTime, log_time};
 
 /// `tokens`.
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ pub(crate) struct TokensCreate {
     #[arg(short, long)]
     pub(crate) message: Option<String>,
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) connection: ChangeConnection,
 }
 
 /// `tokens list` and `tokens show`.
@@ -71,7 +71,7 @@ pub(crate) struct TokensRotate {
     #[arg(short, long)]
     pub(crate) message: Option<String>,
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) connection: ChangeConnection,
 }
 
 /// `tokens revoke`.
@@ -83,7 +83,7 @@ pub(crate) struct TokensRevoke {
     #[arg(short, long)]
     pub(crate) message: Option<String>,
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) connection: ChangeConnection,
 }
 
 /// `audit`.

@@ -12,7 +12,7 @@ use wasm_fn_rollout::{Plan, PlanSpec, Step, StepError, Strategy};
 pub(crate) use hook::Hook;
 pub(crate) use registry::{Push, Registry};
 
-use super::Connection;
+use super::ChangeConnection;
 
 /// Help heading of the strategies.
 const STRATEGY: &str = "Strategy";
@@ -84,7 +84,7 @@ pub(crate) struct Release {
     #[arg(long, env = "WASM_FN_CONFIG", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) connection: ChangeConnection,
 }
 
 /// How what a trigger deploys is released.

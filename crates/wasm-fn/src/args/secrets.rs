@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Subcommand, ValueHint};
 use wasm_fn_core::{FunctionName, SecretName, StageName};
 
-use super::{Connection, deploy::time};
+use super::{ChangeConnection, Connection, deploy::time};
 
 /// `secrets`.
 #[derive(Debug, Args)]
@@ -74,7 +74,7 @@ pub(crate) struct SecretsSet {
     #[command(flatten)]
     pub(crate) deploy: SecretsDeploy,
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) connection: ChangeConnection,
 }
 
 /// `secrets import`.
@@ -93,7 +93,7 @@ pub(crate) struct SecretsImport {
     #[command(flatten)]
     pub(crate) deploy: SecretsDeploy,
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) connection: ChangeConnection,
 }
 
 /// `secrets list`.
@@ -118,7 +118,7 @@ pub(crate) struct SecretsDelete {
     #[command(flatten)]
     pub(crate) place: SecretsPlace,
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) connection: ChangeConnection,
 }
 
 /// `secrets rotate-key`.
@@ -128,7 +128,7 @@ pub(crate) struct SecretsRotateKey {
     #[arg(short, long)]
     pub(crate) message: Option<String>,
     #[command(flatten)]
-    pub(crate) connection: Connection,
+    pub(crate) connection: ChangeConnection,
 }
 
 /// Reads a name. Whoever types `NAME=value` gets no error that shows the value.

@@ -37,6 +37,7 @@ fn to(server: String) -> Client {
         ca: None,
         cert: None,
         key: None,
+        at_least_revision: None,
         output: args::Format::Table,
     };
     Client::new(Connection::resolve(&args).unwrap())

@@ -195,7 +195,7 @@ async fn functions(client: &Client, current: &str) -> Result<Vec<CompletionCandi
     let before = current.char_indices().next_back().map_or("", |(last, _)| &current[..last]);
     let mut after = Some(before.to_owned()).filter(|before| before.parse::<FunctionName>().is_ok());
     loop {
-        let query = api::FunctionsQuery { after, limit: Some(PAGE) };
+        let query = api::FunctionsQuery { after, limit: Some(PAGE), node: None };
         let list: api::FunctionList = client.query(Method::GET, "/v1/functions", &query).await?;
         let last = list.functions.last().map(|last| last.function.clone());
         for function in list.functions.into_iter().filter(|one| one.function.starts_with(current)) {

@@ -13,16 +13,16 @@ use crate::{
 
 pub(super) async fn list(args: args::Functions, output: Output) -> Result<u8, Fault> {
     let client = connect(&args.connection)?;
-    let list = all(&client).await;
+    let list = all(&client, None).await;
     let list = list.map_err(|error| error.fault("the functions cannot be listed"))?;
     output.data(&list, |list| tables::functions(list, Look::of_stdout()))?;
     none_yet(&list, output);
     Ok(DONE)
 }
 
-/// Reads the list of all functions, page by page.
-pub(super) async fn all(client: &Client) -> Result<api::FunctionList, ClientError> {
-    let mut query = api::FunctionsQuery::default();
+/// Reads the list of all functions, page by page; of one `node` of the cluster, or of all together.
+pub(super) async fn all(client: &Client, node: Option<String>) -> Result<api::FunctionList, ClientError> {
+    let mut query = api::FunctionsQuery { node, ..Default::default() };
     let mut list: Option<api::FunctionList> = None;
     loop {
         let page = client.query::<_, api::FunctionList>(Method::GET, "/v1/functions", &query).await?;

@@ -11,12 +11,15 @@ use crate::{
 };
 
 pub(super) async fn run(args: args::Logs, output: Output) -> Result<u8, Fault> {
-    let args::Logs { function, follow, stage, version, status, request, since, until, connection } = args;
+    let args::Logs { function, follow, stage, version, status, request, since, until, node, connection } =
+        args;
     let client = connect(&connection)?;
     let version = version.map(|version| version.to_string());
     let stage = stage.map(|stage| stage.to_string());
     let (since_ms, until_ms) = (since.map(time::unix_ms), until.map(time::unix_ms));
-    let query = api::LogsQuery { after: 0, follow, stage, version, status, request, since_ms, until_ms };
+    let node = node.map(|node| node.to_string());
+    let query =
+        api::LogsQuery { after: 0, follow, stage, version, status, request, since_ms, until_ms, node };
     let path = format!("/v1/functions/{function}/logs");
     let failed = |error: ClientError| error.fault(format!("the logs of `{function}` cannot be read"));
     tokio::select! {

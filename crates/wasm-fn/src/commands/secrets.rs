@@ -140,7 +140,7 @@ async fn put(
 async fn release(
     place: args::SecretsPlace,
     deploy: args::SecretsDeploy,
-    connection: args::Connection,
+    connection: args::ChangeConnection,
     output: Output,
 ) -> Result<u8, Fault> {
     let args::SecretsPlace { function, stage, message } = place;

@@ -1,6 +1,8 @@
 //! `wasm-fn status`: shows the status once or repeatedly.
 
+use http::Method;
 use wasm_fn_api as api;
+use wasm_fn_core::NodeName;
 
 use super::{DONE, connect, functions, watch};
 use crate::{
@@ -11,31 +13,45 @@ use crate::{
 };
 
 pub(super) async fn run(args: args::Status, output: Output) -> Result<u8, Fault> {
-    let args::Status { function, watch, connection } = args;
+    let args::Status { function, watch, node, connection } = args;
     let client = connect(&connection)?;
     match (function, watch) {
         (Some(function), true) => watch::status(&client, function.as_str(), output).await?,
         (Some(function), false) => {
-            let status = client.get::<api::FunctionStatus>(&format!("/v1/functions/{function}")).await;
+            let (path, query) = (format!("/v1/functions/{function}"), query(node));
+            let status = client.query::<_, api::FunctionStatus>(Method::GET, &path, &query).await;
             let status = status.map_err(|error| error.fault(format!("`{function}` cannot be shown")))?;
             let look = Look::of_stdout();
             output.data(&status, |status| tables::status(status, time::now_ms(), look))?;
+            missing(&status.nodes, output);
         }
         (None, true) => tokio::select! {
             ended = follow(&client, output) => ended?,
             _ = tokio::signal::ctrl_c() => {}
         },
         (None, false) => {
-            let list = look(&client).await?;
+            let list = look(&client, node).await?;
             output.data(&list, |list| tables::summaries(list, Look::of_stdout()))?;
+            missing(&list.nodes, output);
             functions::none_yet(&list, output);
         }
     }
     Ok(DONE)
 }
 
-async fn look(client: &Client) -> Result<api::FunctionList, Fault> {
-    let list = super::functions::all(client).await;
+fn query(node: Option<NodeName>) -> api::NodeQuery {
+    api::NodeQuery { node: node.map(|node| node.to_string()) }
+}
+
+/// Says which nodes' numbers are not there.
+fn missing(nodes: &[api::AskedNode], output: Output) {
+    for (node, reason) in nodes.iter().filter_map(|node| Some((&node.node, node.missing.as_ref()?))) {
+        output.talk(&format!("the numbers of node {node} are missing: {reason}"));
+    }
+}
+
+async fn look(client: &Client, node: Option<NodeName>) -> Result<api::FunctionList, Fault> {
+    let list = functions::all(client, query(node).node).await;
     list.map_err(|error| error.fault("the functions cannot be shown"))
 }
 

@@ -72,7 +72,7 @@ pub(super) async fn run(args: args::Top, output: Output) -> Result<u8, Fault> {
     }
     let client = connect(&connection)?;
     // What fails now fails like any other command, not on a screen that vanishes.
-    let list = functions::all(&client).await;
+    let list = functions::all(&client, None).await;
     let list = list.map_err(|error| error.fault("the functions cannot be shown"))?;
     let filter = filter.unwrap_or_default();
     let mut top = Top::new(client.address().to_string(), filter, sort, Look::of_stdout().colours);

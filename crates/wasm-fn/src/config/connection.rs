@@ -30,6 +30,8 @@ pub(crate) struct Connection {
     pub(crate) token: Option<Token>,
     /// The user's login to it, where no token is given.
     pub(crate) login: Option<Login>,
+    /// The revision that it has to have published before it answers.
+    pub(crate) at_least_revision: Option<u64>,
 }
 
 /// A login to a node, as it was stored.
@@ -103,7 +105,8 @@ impl Connection {
         let certificate = args.cert.clone().zip(args.key.clone());
         let certificate = certificate.map(|(cert, key)| KeyPairFiles { cert, key });
         let tls = tls::client_config(&ClientFiles { ca: args.ca.clone(), certificate }, tls::system_time());
-        Ok(Self { address, tls: tls.map_err(invalid_certificate)?, token: None, login: None })
+        let (tls, at_least_revision) = (tls.map_err(invalid_certificate)?, args.at_least_revision);
+        Ok(Self { address, tls, token: None, login: None, at_least_revision })
     }
 
     /// The same with the token in `args`, or in the data directory.

@@ -2,6 +2,7 @@
 //!
 //! How a broker is spoken to is not known here, nor what a change or a gate is.
 
+mod asking;
 mod duty;
 mod key;
 mod peers;
@@ -30,6 +31,7 @@ use crate::{
     tls,
 };
 
+pub(super) use asking::Asking;
 pub(super) use duty::duty;
 pub(crate) use key::ClusterKey;
 pub(super) use peers::ClusterPeers;

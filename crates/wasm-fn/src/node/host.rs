@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use tokio::sync::watch;
+use wasm_fn_admin::Admin;
 use wasm_fn_control::{
     Control,
     host::{
@@ -40,6 +41,9 @@ const REFUSALS_MAX: u32 = 20;
 
 /// The control plane of a node.
 pub(super) type NodeControl = Control<RuntimeHost, NodeStore>;
+
+/// The admin API of a node.
+pub(super) type NodeAdmin = Admin<RuntimeHost, NodeStore>;
 
 /// Prepares components and creates handles with the runtime.
 pub(crate) struct RuntimeHost {

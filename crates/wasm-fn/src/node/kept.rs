@@ -10,7 +10,7 @@ use wasm_fn_store::{Blobs, EmbeddedBuckets, EmbeddedInbox, EmbeddedStore, Functi
 use super::{
     NodeOptions,
     buckets::NodeBuckets,
-    cluster::{self, ClusterKey, ClusterPeers, NodeStore},
+    cluster::{self, Asking, ClusterKey, ClusterPeers, NodeStore},
     secrets_key::{self, NewKeyFile},
 };
 
@@ -31,6 +31,8 @@ pub(super) struct Kept {
     pub(super) store: NodeStore,
     /// The other nodes, if the node is in a cluster.
     pub(super) peers: Option<Arc<ClusterPeers>>,
+    /// What asks them, and answers them.
+    pub(super) asking: Option<Arc<Asking>>,
     pub(super) access: Access,
     pub(super) secrets_key: NodeKey,
     /// The file of that key, if it is still to be written.
@@ -61,7 +63,7 @@ impl Kept {
         let folder = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&data_dir);
         folder.with_context(|| format!("data directory {shown} cannot be created"))?;
         // The store's lock comes first: it keeps two nodes from sharing a directory.
-        let (store, peers, shared) = match &options.cluster {
+        let (store, member) = match &options.cluster {
             None => {
                 let dir = data_dir.clone();
                 let store = tokio::task::spawn_blocking(move || EmbeddedStore::open(&dir)).await??;
@@ -74,9 +76,11 @@ impl Kept {
                 let joined = cluster::join(place, &key, &data_dir).await?;
                 // The cluster has said that it is its key.
                 key.install(&data_dir, has_own_key)?;
-                (joined.store, Some(ClusterPeers::of(place, joined.cluster)))
+                let asking = Asking::new(joined.cluster.clone(), key.messages());
+                (joined.store, Some((ClusterPeers::of(place, joined.cluster), asking)))
             }
         };
+        let (peers, asking) = member.unzip();
         let opened = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
             let access = Access::open(&data_dir)?;
             // A key that cannot be had is an error of the start, and not of the first secret.
@@ -94,7 +98,7 @@ impl Kept {
                 }
             };
             let blobs = Arc::new(blobs);
-            Ok(Self { store, peers, access, secrets_key, new_key, blobs, inbox, buckets })
+            Ok(Self { store, peers, asking, access, secrets_key, new_key, blobs, inbox, buckets })
         });
         opened.await?
     }

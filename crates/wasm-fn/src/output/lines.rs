@@ -176,7 +176,14 @@ pub(crate) fn worked_on(event: &api::LogEvent, look: Look) -> String {
 /// One line of a log.
 pub(crate) fn log(event: &api::LogEvent, look: Look) -> String {
     match event {
-        api::LogEvent::Lost { lines } => format!("({lines} lines were lost: they arrived too fast)"),
+        api::LogEvent::Lost { lines, node } => {
+            let on = node.as_ref().map(|node| format!(" on {}", visible(node))).unwrap_or_default();
+            format!("({lines} lines were lost{on}: they arrived too fast)")
+        }
+        api::LogEvent::Missing { node, reason } => {
+            format!("(the lines of node {} are missing: {})", visible(node), visible(reason))
+        }
+        api::LogEvent::Back { node } => format!("(node {} answers again)", visible(node)),
         api::LogEvent::Line(line) => {
             let stream = match line.stream {
                 api::LogStreamView::Stdout => "stdout",
@@ -193,7 +200,9 @@ pub(crate) fn log(event: &api::LogEvent, look: Look) -> String {
             let (at, id) = (time::instant(line.at_ms), visible(&line.request_id));
             let stage = line.stage.as_deref().filter(|&stage| stage != "live");
             let stage = stage.map(|stage| format!(" {}", visible(stage))).unwrap_or_default();
-            let text = format!("{at} {}{stage} {stream} {id}{failed}  {}", line.version, visible(&text));
+            let node = line.node.as_deref().map(|node| format!("{} ", visible(node))).unwrap_or_default();
+            let version = &line.version;
+            let text = format!("{at} {node}{version}{stage} {stream} {id}{failed}  {}", visible(&text));
             if line.failed { look.failed(&text) } else { text }
         }
     }

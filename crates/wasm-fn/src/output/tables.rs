@@ -235,28 +235,11 @@ fn stage_status(
             text += &format!("{}\n", if failed { look.failed(line) } else { line.to_owned() });
         }
     }
+    let is_cluster = stage.versions.iter().any(|version| !version.nodes.is_empty());
     if !stage.versions.is_empty() {
-        text += "\nsince the node started:\n";
+        text += if is_cluster { "\nsince the nodes started:\n" } else { "\nsince the node started:\n" };
     }
-    let header = ["VERSION", "ROLE", "WEIGHT", "REQUESTS", "FAILURES", "P50", "P99", "MEMORY"];
-    let mut table = table(&header, &[2, 3, 4, 5, 6, 7]);
-    for version in &stage.versions {
-        let tally = &version.tally;
-        row(
-            &mut table,
-            [
-                version.version.clone(),
-                or_dash(version.role.map(|role| role_word(role).to_owned())),
-                version.weight.clone(),
-                tally.requests.to_string(),
-                time::failures(tally.failures, tally.requests),
-                time::latency(tally.latency_p50_ms),
-                time::latency(tally.latency_p99_ms),
-                time::bytes(tally.memory_peak_bytes),
-            ],
-        );
-    }
-    text += &fit(table, look);
+    text += &fit(numbers(stage, is_cluster), look);
     for version in &stage.versions {
         text += &beside(version, look);
     }
@@ -264,6 +247,38 @@ fn stage_status(
         text += &format!("\n{}", shielded(version));
     }
     text
+}
+
+/// The numbers of the versions of a stage; in a cluster, of each on all nodes together and on each of them.
+fn numbers(stage: &api::StageStatus, is_cluster: bool) -> Table {
+    let mut header = vec!["VERSION", "ROLE", "WEIGHT"];
+    let mut right = vec![2, 3, 4, 5, 6, 7];
+    if is_cluster {
+        header.push("NODE");
+        right = vec![2, 4, 5, 6, 7, 8];
+    }
+    header.extend(["REQUESTS", "FAILURES", "P50", "P99", "MEMORY"]);
+    let mut table = table(&header, &right);
+    let tally = |tally: &api::TallyView| {
+        [
+            tally.requests.to_string(),
+            time::failures(tally.failures, tally.requests),
+            time::latency(tally.latency_p50_ms),
+            time::latency(tally.latency_p99_ms),
+            time::bytes(tally.memory_peak_bytes),
+        ]
+    };
+    for version in &stage.versions {
+        let role = or_dash(version.role.map(|role| role_word(role).to_owned()));
+        let named = [version.version.clone(), role, version.weight.clone()];
+        let all = is_cluster.then(|| "all".to_owned());
+        row(&mut table, named.into_iter().chain(all).chain(tally(&version.tally)));
+        for node in &version.nodes {
+            let named = [String::new(), String::new(), String::new(), node.node.clone()];
+            row(&mut table, named.into_iter().chain(tally(&node.tally)));
+        }
+    }
+    table
 }
 
 /// The variables that the stage lays over those of its versions: `v2: API, LOG; v1: API`.
@@ -462,6 +477,8 @@ pub(super) fn value(entry: &api::HistoryEntry) -> Option<String> {
 /// Who did it, from where and why: `by admin from 127.0.0.1:50000: looks good`.
 fn who(entry: &api::HistoryEntry) -> String {
     let from = if entry.origin.is_empty() { String::new() } else { format!(" from {}", entry.origin) };
+    let node = entry.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
+    let from = format!("{from}{node}");
     let growth = Some(entry.growth.join(", ")).filter(|growth| !growth.is_empty());
     let growth = growth.map(|growth| format!("accepted {growth}"));
     let secret = secret(entry);
@@ -474,5 +491,3 @@ fn who(entry: &api::HistoryEntry) -> String {
     let why = if why.is_empty() { why } else { format!(": {why}") };
     format!("by {}{from}{why}", entry.actor)
 }
-    let node = entry.node.as_ref().map(|node| format!(" on {node}")).unwrap_or_default();
-    let from = format!("{from}{node}");

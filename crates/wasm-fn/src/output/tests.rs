@@ -69,9 +69,11 @@ fn status() -> api::FunctionStatus {
         env: BTreeMap::new(),
         overrides: 0,
         instances: 0,
+        nodes: vec![],
     };
     api::FunctionStatus {
         proposals: vec![],
+        nodes: vec![],
         function: "hello".to_owned(),
         revision: 7,
         latest: "v2".to_owned(),
@@ -115,6 +117,7 @@ fn list() -> api::FunctionList {
         revision: 7,
         functions: vec![function("hello", stages), function("idle", vec![])],
         more: false,
+        nodes: vec![],
     }
 }
 
@@ -289,10 +292,10 @@ fn history_page() -> api::HistoryPage {
         at_ms: NOW_MS,
         actor: "admin".to_owned(),
         origin: "127.0.0.1:50000".to_owned(),
+        node: None,
         message: message.map(str::to_owned),
         reason: None,
         trigger: None,
-        node: None,
         events: None,
         value: None,
         secrets: BTreeMap::new(),
@@ -477,6 +480,7 @@ fn a_change_is_one_line() {
 #[test]
 fn a_log_line_cannot_steer_the_terminal() {
     let line = api::LogLineView {
+        node: None,
         seq: 1,
         at_ms: NOW_MS + 123,
         request_id: "0123456789abcdef".repeat(2),
@@ -514,7 +518,7 @@ fn a_log_line_cannot_steer_the_terminal() {
         ]],
     );
     check(
-        &lines::log(&api::LogEvent::Lost { lines: 3 }, PLAIN),
+        &lines::log(&api::LogEvent::Lost { lines: 3, node: None }, PLAIN),
         &expect!["(3 lines were lost: they arrived too fast)"],
     );
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use wasm_fn_api as api;
 use wasm_fn_control::host::Host;
-use wasm_fn_core::FunctionName;
+use wasm_fn_core::{FunctionName, StageName};
 use wasm_fn_router::{RouteTable, Stage};
 use wasm_fn_store::Store;
 
@@ -17,7 +17,9 @@ use super::{Watcher, seen};
 use crate::{
     admin::Admin,
     authorize::Caller,
-    overview::{EVERY, Reading},
+    elsewhere::Elsewhere,
+    merge::largest,
+    overview::{EVERY, OnOthers, Reading, StageNumbers},
     view,
 };
 
@@ -31,6 +33,11 @@ const STAGES_MAX: usize = 2000;
 pub(super) struct FunctionsReader<H: Host, S> {
     admin: Arc<Admin<H, S>>,
     watcher: Watcher,
+    /// What the other nodes say, in a cluster.
+    elsewhere: Option<Arc<Elsewhere<OnOthers>>>,
+    /// What was said of them last, and to the client.
+    others: Option<Arc<OnOthers>>,
+    nodes: Vec<api::AskedNode>,
     /// What was compared last.
     read: Option<Arc<Reading<H::Version>>>,
     /// Functions of which the client has to be told.
@@ -49,11 +56,19 @@ impl<H: Host, S> Drop for FunctionsReader<H, S> {
 }
 
 impl<H: Host, S: Store> FunctionsReader<H, S> {
-    pub(super) fn new(admin: Arc<Admin<H, S>>, watcher: Watcher) -> Self {
-        Self { admin, watcher, read: None, untold: BTreeSet::new(), told: Vec::new(), begin: 0 }
+    pub(super) fn new(
+        admin: Arc<Admin<H, S>>,
+        watcher: Watcher,
+        elsewhere: Option<Arc<Elsewhere<OnOthers>>>,
+    ) -> Self {
+        let (untold, told, nodes) = (BTreeSet::new(), Vec::new(), Vec::new());
+        Self { admin, watcher, elsewhere, others: None, nodes, read: None, untold, told, begin: 0 }
     }
 
     pub(super) async fn next(mut self) -> Option<(Bytes, Self)> {
+        if let Some(elsewhere) = self.elsewhere.as_ref().filter(|_| self.read.is_none()) {
+            elsewhere.first().await;
+        }
         loop {
             if let Some(changes) = self.look() {
                 // Whoever takes event after event does not wait below.
@@ -84,7 +99,10 @@ impl<H: Host, S: Store> FunctionsReader<H, S> {
         // Until everything was told, it is told as of one moment.
         let reading = match &self.read {
             Some(read) if !self.untold.is_empty() => Arc::clone(read),
-            _ => self.admin.overview.read(&self.admin.control),
+            _ => {
+                self.others = self.elsewhere.as_ref().and_then(|elsewhere| elsewhere.last());
+                self.admin.overview.read(&self.admin.control)
+            }
         };
         self.compare(&reading);
         let caller = &self.watcher.caller;
@@ -92,17 +110,29 @@ impl<H: Host, S: Store> FunctionsReader<H, S> {
         while changes.functions.len() + changes.removed.len() < FUNCTIONS_MAX {
             let Some(name) = self.untold.pop_first() else { break };
             match reading.state.function(&name) {
-                Ok(function) => changes.functions.push(summary(&name, function, &reading.table, caller)),
+                Ok(function) => {
+                    let mut summary = summary(&name, function, &reading.table, caller);
+                    for stage in &mut summary.stages {
+                        let stage_name = stage.stage.parse();
+                        let on_others = stage_name.map(|stage| self.on_others(&name, &stage));
+                        let on_others = on_others.unwrap_or_default();
+                        stage.requests += on_others.requests;
+                        stage.failures += on_others.failures;
+                    }
+                    changes.functions.push(summary);
+                }
                 Err(_) => changes.removed.push(name.to_string()),
             }
         }
         changes.more = !self.untold.is_empty();
+        self.say_nodes(&mut changes);
         if !changes.more {
             self.traffic(&reading, &mut changes);
         }
         self.read = Some(reading);
         let is_new = first
-            || !(changes.functions.is_empty() && changes.removed.is_empty() && changes.traffic.is_empty());
+            || !(changes.functions.is_empty() && changes.removed.is_empty() && changes.traffic.is_empty())
+            || changes.nodes.is_some();
         is_new.then_some(changes)
     }
 
@@ -135,13 +165,32 @@ impl<H: Host, S: Store> FunctionsReader<H, S> {
         }
     }
 
+    /// The numbers of a stage on the other nodes.
+    fn on_others(&self, function: &FunctionName, stage: &StageName) -> StageNumbers {
+        self.others.as_ref().map(|others| others.of(function, stage)).unwrap_or_default()
+    }
+
+    /// Says whose numbers there are, if that is new.
+    fn say_nodes(&mut self, changes: &mut api::FunctionChanges) {
+        let (Some(elsewhere), Some(others)) = (&self.elsewhere, &self.others) else { return };
+        let own = api::AskedNode { node: elsewhere.node().to_owned(), missing: None };
+        let mut nodes: Vec<_> = others.nodes.iter().cloned().chain([own]).collect();
+        nodes.sort_by(|a, b| a.node.cmp(&b.node));
+        if nodes != self.nodes {
+            changes.nodes = Some(nodes.clone());
+            self.nodes = nodes;
+        }
+    }
+
     /// Adds the stages whose numbers differ from what was told.
     fn traffic(&mut self, reading: &Reading<H::Version>, changes: &mut api::FunctionChanges) {
         let (stages, caller) = (&reading.stages, &self.watcher.caller);
         let series = self.admin.series.traffic();
         let all = self.begin.min(stages.len())..stages.len();
         for at in all.chain(0..self.begin.min(stages.len())) {
-            let (stage, totals) = (&stages[at], reading.totals[at]);
+            let (stage, own) = (&stages[at], reading.totals[at]);
+            let on_others = self.on_others(stage.function(), stage.name());
+            let totals = (own.0 + on_others.requests, own.1 + on_others.failures);
             if self.told[at] == totals || !caller.sees(stage.function()) || !caller.sees_stage(stage.name()) {
                 continue;
             }
@@ -155,8 +204,14 @@ impl<H: Host, S: Store> FunctionsReader<H, S> {
                 stage: stage.name().to_string(),
                 requests: totals.0,
                 failures: totals.1,
-                latency_p50_ms: series.latency_p50_ms(stage.function(), stage.name()),
-                latency_p99_ms: series.latency_p99_ms(stage.function(), stage.name()),
+                latency_p50_ms: largest(
+                    series.latency_p50_ms(stage.function(), stage.name()),
+                    on_others.latency_p50_ms,
+                ),
+                latency_p99_ms: largest(
+                    series.latency_p99_ms(stage.function(), stage.name()),
+                    on_others.latency_p99_ms,
+                ),
             });
         }
         self.begin = 0;

@@ -10,7 +10,7 @@ use wasm_fn_core::FunctionName;
 use wasm_fn_store::Store;
 
 use super::{Watcher, seen};
-use crate::{admin::Admin, view};
+use crate::{admin::Admin, elsewhere::Elsewhere, merge, nodes::Told, view};
 
 /// How long to wait after an event, at least.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -24,6 +24,8 @@ pub(super) struct StatusReader<H: Host, S> {
     watcher: Watcher,
     function: FunctionName,
     states: watch::Receiver<Arc<State>>,
+    /// What the other nodes say, in a cluster.
+    elsewhere: Option<Elsewhere<Told<api::FunctionStatus>>>,
     /// The status as it was told, but for the time that passed.
     told: Option<api::FunctionStatus>,
     looked: Instant,
@@ -31,13 +33,22 @@ pub(super) struct StatusReader<H: Host, S> {
 }
 
 impl<H: Host, S: Store> StatusReader<H, S> {
-    pub(super) fn new(admin: &Admin<H, S>, watcher: Watcher, function: FunctionName) -> Self {
+    pub(super) fn new(
+        admin: &Admin<H, S>,
+        watcher: Watcher,
+        function: FunctionName,
+        elsewhere: Option<Elsewhere<Told<api::FunctionStatus>>>,
+    ) -> Self {
         let control = Arc::clone(&admin.control);
         let states = control.follow();
-        Self { control, watcher, function, states, told: None, looked: Instant::now(), over: false }
+        let (told, looked) = (None, Instant::now());
+        Self { control, watcher, function, states, elsewhere, told, looked, over: false }
     }
 
     pub(super) async fn next(mut self) -> Option<(Bytes, Self)> {
+        if let Some(elsewhere) = self.elsewhere.as_ref().filter(|_| self.told.is_none()) {
+            elsewhere.first().await;
+        }
         loop {
             if self.over {
                 return None;
@@ -75,7 +86,12 @@ impl<H: Host, S: Store> StatusReader<H, S> {
             return Some(api::FunctionEvent::Deleted { function: self.function.to_string() });
         };
         let function = seen(function, &self.watcher.caller);
-        let status = view::status(&*self.control, &self.function, &function, &table);
+        let mut status = view::status(&*self.control, &self.function, &function, &table);
+        if let Some(elsewhere) = &self.elsewhere
+            && let Some(told) = elsewhere.last()
+        {
+            status = merge::all(status, elsewhere.node(), Told::clone(&told));
+        }
         let mut timeless = status.clone();
         timeless.stages.iter_mut().filter_map(|stage| stage.rollout.as_mut()).for_each(|rollout| {
             rollout.lasted_ms = 0;

@@ -60,7 +60,7 @@ async fn unmatched(client: &Client, patterns: &[FunctionPattern], stages: &[Stag
         return Vec::new();
     }
     // The token exists: that the list cannot be had is no reason to fail.
-    let Ok(list) = functions::all(client).await else { return Vec::new() };
+    let Ok(list) = functions::all(client, None).await else { return Vec::new() };
     access::unmatched(&list, patterns, stages)
 }
 

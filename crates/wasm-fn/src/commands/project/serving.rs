@@ -38,6 +38,7 @@ pub(super) fn connection(node: &Node, data_dir: &Path) -> Result<Connection, Fau
         ca: None,
         cert: None,
         key: None,
+        at_least_revision: None,
         output: args::Format::Table,
     })
 }

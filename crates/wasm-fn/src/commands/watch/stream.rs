@@ -150,7 +150,7 @@ impl<'a> Functions<'a> {
         loop {
             if self.asking.is_due().await {
                 let is_first = !self.complete;
-                let changed = self.compare(functions::all(self.events.client).await?);
+                let changed = self.compare(functions::all(self.events.client, None).await?);
                 if is_first || !changed.is_empty() {
                     return Ok(changed);
                 }
@@ -180,7 +180,7 @@ impl<'a> Functions<'a> {
 
     /// Takes `changes`. Returns the names of all that changed, unless more follows at once.
     fn take(&mut self, changes: api::FunctionChanges) -> Option<Vec<String>> {
-        let api::FunctionChanges { revision, more, functions, removed, traffic } = changes;
+        let api::FunctionChanges { revision, more, functions, removed, traffic, nodes: _ } = changes;
         self.revision = revision;
         for name in removed {
             self.known.remove(&name);
@@ -244,7 +244,7 @@ impl<'a> Functions<'a> {
     /// All functions, as `GET /v1/functions` lists them.
     pub(in crate::commands) fn list(&self) -> api::FunctionList {
         let functions = self.known.values().map(|known| known.summary.clone()).collect();
-        api::FunctionList { revision: self.revision, functions, more: false }
+        api::FunctionList { revision: self.revision, functions, more: false, nodes: Vec::new() }
     }
 }
 

@@ -39,6 +39,7 @@ fn status(rollout: Option<RolloutView>, last_rollout: Option<EndedRolloutView>) 
         latest: "v2".to_owned(),
         stages: vec![stage],
         proposals: vec![],
+        nodes: vec![],
     }
 }
 
@@ -139,6 +140,7 @@ async fn wait(rollout: Option<RolloutView>) -> Result<u8, Fault> {
         ca: None,
         cert: None,
         key: None,
+        at_least_revision: None,
         output: Format::Table,
     };
     let client = Client::new(Connection::resolve(&args)?);

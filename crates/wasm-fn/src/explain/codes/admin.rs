@@ -500,6 +500,27 @@ pub(in crate::explain) const ADMIN: &[ErrorCode] = &[
     )
     .see("how-to/cluster.md"),
     code(
+        "node-silent",
+        &[503],
+        "the request is about another node of the cluster, which does not answer",
+        "ask that node itself, or leave out `--node` for those that answer",
+    )
+    .see("how-to/cluster.md"),
+    code(
+        "revision-not-reached",
+        &[503],
+        "the request names a revision that this node of the cluster has not published within five seconds",
+        "try again, or ask the node that made the change; `wasm-fn cluster status` shows how far each is",
+    )
+    .see("how-to/cluster.md"),
+    code(
+        "buckets-not-shared",
+        &[422],
+        "the function has buckets, and the node is in a cluster, where each node would keep them for itself",
+        "keep its state elsewhere, or run it on a node that is alone",
+    )
+    .see("how-to/cluster.md"),
+    code(
         "cluster-not-prepared",
         &[503],
         "a node of the cluster cannot call the new version: it cannot get or compile its component, or is silent",

@@ -12,6 +12,7 @@ use std::{
 };
 
 use wasm_fn_control::{Access, TokenError};
+use wasm_fn_secrets::MessageKey;
 use zeroize::Zeroizing;
 
 use super::super::secrets_key::{self, SecretsKeyError};
@@ -127,6 +128,11 @@ impl ClusterKey {
             Some(missing) => Err(format!("found no {missing}, expected one")),
             None => Ok(Self(files)),
         }
+    }
+
+    /// The key of what nodes tell each other.
+    pub(crate) fn messages(&self) -> MessageKey {
+        MessageKey::derive(&self.material())
     }
 
     /// What tells the key from those of other clusters.

@@ -8,13 +8,13 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use wasm_fn_admin::ClusterSource;
+use wasm_fn_admin::{ClusterSource, NodeAnswer, NodeQuestion, OtherNode};
 use wasm_fn_api as api;
 use wasm_fn_cluster::ServerHealth;
 use wasm_fn_control::peers::{Peers as _, Touch};
 use wasm_fn_core::{NodeName, Revision};
 
-use super::{super::host::NodeControl, sharing::Sharing};
+use super::{super::host::NodeControl, asking::Asking, sharing::Sharing};
 
 /// What every lease of a rollout begins with.
 const ROLLOUT: &str = "rollout.";
@@ -24,6 +24,8 @@ const ROLLOUT: &str = "rollout.";
 #[serde(default)]
 struct Told {
     ready: Option<bool>,
+    /// Whether it answers questions of other nodes.
+    answers: bool,
     /// The leases of rollouts, as many as there is room for.
     leads: Vec<String>,
 }
@@ -31,20 +33,28 @@ struct Told {
 /// How long the broker may take to tell how its servers are.
 const BROKER_WAIT: Duration = Duration::from_secs(2);
 
+/// A node that was not heard of for longer is not asked.
+const ALIVE: Duration = Duration::from_secs(3);
+
 /// How many rollouts a node tells of.
 const LEADS_MAX: usize = 20;
 
 /// The cluster of a node, for its admin API.
 struct Source {
     sharing: Arc<Sharing>,
+    asking: Arc<Asking>,
     name: NodeName,
     control: Weak<NodeControl>,
 }
 
 /// The cluster of the node that `control` is of.
-pub(in crate::node) fn source(sharing: &Arc<Sharing>, control: &Arc<NodeControl>) -> Arc<dyn ClusterSource> {
-    let name = sharing.peers().name().clone();
-    Arc::new(Source { sharing: Arc::clone(sharing), name, control: Arc::downgrade(control) })
+pub(in crate::node) fn source(
+    sharing: &Arc<Sharing>,
+    asking: &Arc<Asking>,
+    control: &Arc<NodeControl>,
+) -> Arc<dyn ClusterSource> {
+    let (name, control) = (sharing.peers().name().clone(), Arc::downgrade(control));
+    Arc::new(Source { sharing: Arc::clone(sharing), asking: Arc::clone(asking), name, control })
 }
 
 impl fmt::Debug for Source {
@@ -58,12 +68,40 @@ impl ClusterSource for Source {
         &self.name
     }
 
+    fn seen(&self) -> api::ClusterView {
+        self.known()
+    }
+
     fn view(&self) -> BoxFuture<'_, api::ClusterView> {
-        Box::pin(async { api::ClusterView { servers: self.servers().await, ..self.seen() } })
+        Box::pin(async { api::ClusterView { servers: self.servers().await, ..self.known() } })
     }
 
     fn drain(&self, node: &NodeName) {
         self.sharing.drain(node);
+    }
+
+    fn others(&self) -> Vec<OtherNode> {
+        let others = self.asking.others().into_iter().map(|(name, member)| {
+            let told: Told = serde_json::from_str(&member.text).unwrap_or_default();
+            let silent = if member.age >= ALIVE {
+                Some(format!("it was not heard of for {} or longer", humantime::format_duration(ALIVE)))
+            } else if !told.answers {
+                Some(format!("its program, {}, answers no questions", member.program))
+            } else {
+                None
+            };
+            OtherNode { name, silent }
+        });
+        others.collect()
+    }
+
+    fn ask(
+        &self,
+        node: NodeName,
+        question: NodeQuestion,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<NodeAnswer, String>> {
+        Box::pin(async move { self.asking.ask(&node, &question, patience).await })
     }
 }
 
@@ -81,7 +119,7 @@ impl Source {
     }
 
     /// What this node knows without asking.
-    fn seen(&self) -> api::ClusterView {
+    fn known(&self) -> api::ClusterView {
         let cluster = self.sharing.peers().cluster();
         let mut nodes = vec![self.own()];
         nodes.extend(cluster.messages().members().into_iter().map(|member| {
@@ -136,7 +174,8 @@ fn told(sharing: &Sharing, control: &NodeControl) -> Told {
     let leases = sharing.peers().leases();
     let leases = leases.borrow();
     let leads = leases.iter().filter_map(|lease| lease.strip_prefix(ROLLOUT)).take(LEADS_MAX);
-    Told { ready: Some(control.unready().borrow().is_none()), leads: leads.map(str::to_owned).collect() }
+    let ready = Some(control.unready().borrow().is_none());
+    Told { ready, answers: true, leads: leads.map(str::to_owned).collect() }
 }
 
 /// Tells the other nodes of this one, until its control plane is gone.

@@ -25,6 +25,7 @@ async fn client(answers: Vec<String>) -> Client {
         ca: None,
         cert: None,
         key: None,
+        at_least_revision: None,
         output: args::Format::Table,
     };
     tokio::spawn(async move {
