@@ -171,10 +171,19 @@ async fn node_that_does_not_answer_is_named_in_bounded_time() {
         assert_eq!(node.revision().await, a.revision().await, "the change is everywhere");
     }
     c.process().signal(Signal::STOP);
-    let asked = Instant::now();
-    let (there, missing) = b.nodes_in("/v1/functions/hello").await;
-    assert!(asked.elapsed() < BOUNDED, "{:?}", asked.elapsed());
-    assert_eq!((there, missing), (vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned()]));
+    let without_c = (vec!["a".to_owned(), "b".to_owned()], vec!["c".to_owned()]);
+    // It stops once the system has stopped each of its threads.
+    patiently("an answer without the node", async {
+        loop {
+            let asked = Instant::now();
+            let nodes = b.nodes_in("/v1/functions/hello").await;
+            assert!(asked.elapsed() < BOUNDED, "{:?}", asked.elapsed());
+            if nodes == without_c {
+                return;
+            }
+        }
+    })
+    .await;
     // It was there when the command began.
     let done = a.cli(&["tokens", "create", "two", "--role", "viewer", "--everywhere"]).await;
     let late = done.stderr.contains("the change was made, but not every node has it");
@@ -246,10 +255,12 @@ async fn revocation_reaches_all_nodes_at_once() {
                 loop {
                     let asked = Instant::now();
                     let answer = node.api_as(Some(secret), Method::GET, "/v1/caller", None).await;
-                    if answer.status == StatusCode::UNAUTHORIZED {
-                        return asked;
+                    match answer.status {
+                        StatusCode::OK => {}
+                        // Whoever shows wrong tokens too often is told to wait; a right one is accepted.
+                        StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS => return asked,
+                        other => panic!("{other}: {}", answer.text()),
                     }
-                    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
                 }
             })
             .await
