@@ -81,7 +81,9 @@ impl ClusterSource for Source {
     }
 
     fn others(&self) -> Vec<OtherNode> {
-        let others = self.asking.others().into_iter().map(|(name, member)| {
+        // A process that was this node before is heard of for a while.
+        let others = self.asking.others().into_iter().filter(|(name, _)| *name != self.name);
+        let others = others.map(|(name, member)| {
             let told: Told = serde_json::from_str(&member.text).unwrap_or_default();
             let silent = if member.age >= ALIVE {
                 Some(format!("it was not heard of for {} or longer", humantime::format_duration(ALIVE)))
