@@ -8,7 +8,7 @@ use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wasm_fn_core::Revision;
 use wasm_fn_queue::BrokerError;
-use wasm_fn_store::{EmbeddedStore, StoreError};
+use wasm_fn_store::{EmbeddedStore, Store, StoreError};
 
 pub use self::options::{ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN};
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     components::Bucket,
     health,
     leases::{Keeper, Place},
-    link::{Link, LinkOptions},
+    link::{Connector, Link, LinkOptions, Nats},
     names::Names,
     store::StoreOptions,
 };
@@ -53,6 +53,14 @@ impl Cluster {
     /// # Errors
     /// An option has no sense.
     pub fn start(options: ClusterOptions) -> Result<Self, ClusterError> {
+        Self::start_over(options, Arc::new(Nats))
+    }
+
+    /// The same over connections that `connector` makes.
+    ///
+    /// # Errors
+    /// An option has no sense.
+    pub fn start_over(options: ClusterOptions, connector: Arc<dyn Connector>) -> Result<Self, ClusterError> {
         if !(LEASE_MIN..=LEASE_MAX).contains(&options.lease) {
             let found = humantime::format_duration(options.lease).to_string();
             return Err(ClusterError::Option { option: "lease", found, expected: "from 1s to 60s" });
@@ -64,7 +72,7 @@ impl Cluster {
         let (names, options) = (Names::new(&options.cluster), Arc::new(options));
         let (stop, lease) = (CancellationToken::new(), options.lease);
         let instance = format!("{:032x}", rand::random::<u128>());
-        let link = LinkOptions { options: Arc::clone(&options), names: names.clone() };
+        let link = LinkOptions { options: Arc::clone(&options), names: names.clone(), connector };
         let link = Link::start(link, stop.clone());
         let contact = Contact::start(lease, stop.clone());
         let leases = Leases::start(stop.clone());
@@ -188,11 +196,11 @@ impl Cluster {
     ///
     /// # Errors
     /// The replica cannot be read.
-    pub async fn store(
+    pub async fn store<R: Store>(
         &self,
-        replica: EmbeddedStore,
+        replica: R,
         chain: Arc<dyn Chain>,
-    ) -> Result<ReplicatedStore, StoreError> {
+    ) -> Result<ReplicatedStore<R>, StoreError> {
         let Inner { link, contact, messages, names, options, stop, .. } = &*self.inner;
         ReplicatedStore::start(StoreOptions {
             replica,

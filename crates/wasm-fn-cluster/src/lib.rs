@@ -27,18 +27,19 @@ mod questions;
 mod setup;
 mod store;
 
-pub use buckets::{ClusterBucket, ClusterBuckets};
+pub use async_nats::HeaderMap;
 pub use cluster::{Cluster, ClusterOptions, LEASE_DEFAULT, LEASE_MAX, LEASE_MIN, RestoreError};
 pub use components::{ComponentError, Components};
 pub use contact::{Contact, ContactState};
 pub use error::ClusterError;
 pub use health::{ServerHealth, StreamHealth};
 pub use leases::{LEASES_MAX, Lease, Leases};
+pub use link::{AskError, BrokerFuture, BrokerMessage, Connector, ServerConnection, Subscription};
 pub use messages::{MESSAGE_BYTES_MAX, Member, Messages, NodeMessage, PRESENCE_TEXT_BYTES_MAX};
 pub use questions::{ANSWER_BYTES_MAX, QUESTION_BYTES_MAX, Question, QuestionError, Questions};
 pub use setup::{
     Base, BaseSource, ClusterRecord, InitOptions, InitReport, Made, Monitors, SERVER_VERSION_MIN,
-    SyncSetting, Syncs, init, syncs,
+    SyncSetting, Syncs, init, init_over, syncs,
 };
 pub use store::{Chain, ReplicatedStore};
 

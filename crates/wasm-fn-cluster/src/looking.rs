@@ -15,6 +15,7 @@ pub(crate) fn until(stop: CancellationToken, look: impl Fn() + Send + 'static) {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 _ = ticks.tick() => {}
             }

@@ -5,7 +5,7 @@ mod presence;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use async_nats::{HeaderMap, Message};
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -15,7 +15,7 @@ use wasm_fn_core::{NodeName, Revision};
 pub use self::presence::Member;
 use self::{inbox::Inbox, presence::Presence};
 use crate::{
-    link::{Link, Session},
+    link::{BrokerMessage, Link, Session},
     names::Names,
 };
 
@@ -88,6 +88,7 @@ impl Messages {
         let running = messages.clone();
         tokio::spawn(async move {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = running.run() => {}
             }
@@ -169,8 +170,9 @@ impl Messages {
             let session = self.shared.link.session_after(number).await;
             number = session.number();
             tokio::select! {
-                () = self.attend(&session) => {}
+                biased;
                 _ = session.ended() => {}
+                () = self.attend(&session) => {}
             }
         }
     }
@@ -181,6 +183,7 @@ impl Messages {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                biased;
                 _ = ticks.tick() => {
                     if let Some(own) = self.shared.presence.own(&self.shared.program) {
                         self.send(Some(HERE), own);
@@ -195,8 +198,8 @@ impl Messages {
     }
 
     /// Takes a message. What no node sends is passed over.
-    fn take(&self, message: Message) {
-        let header = |name: &str| Some(message.headers.as_ref()?.get(name)?.as_str());
+    fn take(&self, message: BrokerMessage) {
+        let header = |name: &str| Some(message.headers.get(name)?.as_str());
         let (Some(from), Some(instance)) = (header(NODE), header(INSTANCE)) else { return };
         if instance == self.shared.instance {
             return;

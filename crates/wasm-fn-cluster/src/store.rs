@@ -39,16 +39,16 @@ pub trait Chain: Send + Sync + 'static {
 
 /// A store whose commits are the messages of the cluster's log.
 ///
-/// It is released when its last clone is dropped, and by [`release`](Store::release).
-#[derive(Clone)]
-pub struct ReplicatedStore {
-    inner: Arc<Inner>,
+/// Its replica is in a store of the type `R`. It is released when its last clone is dropped, and by
+/// [`release`](Store::release).
+pub struct ReplicatedStore<R = EmbeddedStore> {
+    inner: Arc<Inner<R>>,
     // The follower has the inner store, too, and ends with this.
     _end: Arc<tokio_util::sync::DropGuard>,
 }
 
-pub(crate) struct StoreOptions {
-    pub(crate) replica: EmbeddedStore,
+pub(crate) struct StoreOptions<R> {
+    pub(crate) replica: R,
     pub(crate) chain: Arc<dyn Chain>,
     pub(crate) link: Link,
     pub(crate) contact: Contact,
@@ -58,8 +58,8 @@ pub(crate) struct StoreOptions {
     pub(crate) stop: CancellationToken,
 }
 
-struct Inner {
-    options: StoreOptions,
+struct Inner<R> {
+    options: StoreOptions<R>,
     /// What the replica ends with. Whoever holds it applies commits.
     end: tokio::sync::Mutex<Option<Record>>,
     head: watch::Sender<Head>,
@@ -85,15 +85,21 @@ struct Follower {
     task: JoinHandle<()>,
 }
 
-impl fmt::Debug for ReplicatedStore {
+impl<R> Clone for ReplicatedStore<R> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), _end: Arc::clone(&self._end) }
+    }
+}
+
+impl<R> fmt::Debug for ReplicatedStore<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReplicatedStore").field("head", &*self.inner.head.borrow()).finish_non_exhaustive()
     }
 }
 
-impl ReplicatedStore {
+impl<R: Store> ReplicatedStore<R> {
     /// Follows the log, on the current tokio runtime, from where the replica ends.
-    pub(crate) async fn start(options: StoreOptions) -> Result<Self, StoreError> {
+    pub(crate) async fn start(options: StoreOptions<R>) -> Result<Self, StoreError> {
         let loaded = options.replica.load().await?;
         let head = Head { revision: loaded.revision, fault: None, is_released: false };
         let stop = options.stop.clone();
@@ -122,7 +128,7 @@ impl ReplicatedStore {
     }
 }
 
-impl Inner {
+impl<R: Store> Inner<R> {
     /// Starts the follower.
     fn follow_log(self: &Arc<Self>) {
         let stop = self.options.stop.child_token();
@@ -188,7 +194,7 @@ impl Inner {
     }
 }
 
-impl Store for ReplicatedStore {
+impl<R: Store> Store for ReplicatedStore<R> {
     async fn load(&self) -> Result<Loaded, StoreError> {
         self.inner.options.replica.load().await
     }

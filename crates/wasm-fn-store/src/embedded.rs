@@ -81,14 +81,6 @@ impl EmbeddedStore {
         Ok(Self { data_dir: data_dir.to_owned(), held })
     }
 
-    /// Makes all of `commits` durable in one transaction, or none of them. Each has to follow the one before.
-    ///
-    /// # Errors
-    /// As of [`commit`](Store::commit).
-    pub async fn commit_all(&self, commits: Vec<Commit>) -> Result<(), StoreError> {
-        self.blocking(move |inner| inner.commit(&commits)).await
-    }
-
     /// Waits for calls that use the file, and replaces it with the result of `open`, on a thread that may
     /// block.
     async fn hold(
@@ -399,6 +391,11 @@ impl Store for EmbeddedStore {
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
         self.commit_all(vec![commit]).await
+    }
+
+    /// In one transaction: all of them or none.
+    async fn commit_all(&self, commits: Vec<Commit>) -> Result<(), StoreError> {
+        self.blocking(move |inner| inner.commit(&commits)).await
     }
 
     async fn keep_traps(&self, traps: KnownTraps) -> Result<(), StoreError> {

@@ -49,6 +49,20 @@ pub trait Store: Send + Sync + 'static {
     /// If the future is dropped, the commit may still happen.
     fn commit(&self, commit: Commit) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Makes all of `commits` durable, each of which has to follow the one before. The default does so one by
+    /// one: if it fails, the first of them may be durable.
+    ///
+    /// # Errors
+    /// As of [`commit`](Self::commit).
+    fn commit_all(&self, commits: Vec<Commit>) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async move {
+            for commit in commits {
+                self.commit(commit).await?;
+            }
+            Ok(())
+        }
+    }
+
     /// Waits for the commit after revision `after`, whichever node made it. The default is that of a store
     /// which only this process changes: it has none that the caller does not know, so it waits for ever.
     ///

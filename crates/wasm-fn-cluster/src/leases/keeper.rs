@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use async_nats::Subscriber;
 use futures_util::StreamExt as _;
 use tokio::{
     sync::watch,
@@ -17,7 +16,7 @@ use super::{
 use crate::{
     Contact,
     contact::usable,
-    link::{AskError, EXPECTED_LAST_OF_SUBJECT, Link, Session, is_overtaken},
+    link::{AskError, EXPECTED_LAST_OF_SUBJECT, Link, Session, Subscription, is_overtaken},
     names::Names,
 };
 
@@ -92,6 +91,7 @@ impl Keeper {
         let mut number = 0;
         loop {
             let session = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 session = keeping.keeper.link.session_after(number) => session,
             };
@@ -102,6 +102,7 @@ impl Keeper {
                 keeping.unsettle(now);
             }
             let reason = tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 reason = session.ended() => reason,
                 reason = keeping.keep(&session) => reason,
@@ -148,21 +149,22 @@ impl Keeping {
     }
 
     /// Waits until the table is to be written again.
-    async fn wait(&mut self, told: &mut Subscriber, orders: &Orders) -> Result<(), String> {
+    async fn wait(&mut self, told: &mut Subscription, orders: &Orders) -> Result<(), String> {
         let beat = self.keeper.lease / BEATS;
-        let next = Instant::now() + beat.mul_f64(0.9 + 0.2 * rand::random::<f64>());
+        let next = Instant::now() + beat.mul_f64(0.9 + 0.2 * self.keeper.link.draw());
         // A node that is gone is taken out in time, and not with the next beat.
         let gone = self.watched.next_gone(&self.keeper.instance, self.keeper.lease);
         let next = gone.map_or(next, |gone| next.min(gone.max(Instant::now() + TRY_WAIT_MAX)));
         loop {
             tokio::select! {
+                biased;
                 () = sleep_until(next) => return Ok(()),
                 changed = self.orders.changed() => {
                     return changed.map_err(|_| "nobody wants leases any more".to_owned());
                 }
                 message = told.next() => {
                     let message = message.ok_or("connection to the broker was lost")?;
-                    let frees = message.headers.is_some_and(|headers| headers.get(FREES).is_some());
+                    let frees = message.headers.get(FREES).is_some();
                     if frees && !orders.wanted.is_empty() {
                         return Ok(());
                     }
@@ -181,7 +183,7 @@ impl Keeping {
             if self.try_round(session, orders).await? {
                 return Ok(());
             }
-            sleep(TRY_WAIT_MAX.mul_f64(rand::random())).await;
+            sleep(TRY_WAIT_MAX.mul_f64(self.keeper.link.draw())).await;
         }
         Err(RoundError::Contended)
     }

@@ -1,9 +1,9 @@
 //! Questions to JetStream, each with a bound for its answer.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_nats::{
-    Client, HeaderMap, Message, Request, RequestErrorKind, StatusCode,
+    HeaderMap,
     jetstream::{self, ErrorCode, response::Response},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wasm_fn_queue::BrokerError;
 
+use super::ServerConnection;
 use crate::ClusterError;
 
 /// The header by which the broker refuses a message unless its stream is at this number.
@@ -40,12 +41,12 @@ const SUBJECT_IN_PROGRESS: u64 = 10164;
 /// Asks JetStream over one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
-    client: Client,
+    connection: Arc<dyn ServerConnection>,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum AskError {
+pub enum AskError {
     /// None came in time.
     #[error("broker did not answer in time")]
     Silent,
@@ -164,25 +165,29 @@ struct GetMessage {
 }
 
 impl Api {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client }
+    pub(crate) fn new(connection: Arc<dyn ServerConnection>) -> Self {
+        Self { connection }
+    }
+
+    pub(super) fn connection(&self) -> &dyn ServerConnection {
+        &*self.connection
     }
 
     /// The name of the server.
     pub(crate) fn server(&self) -> String {
-        self.client.server_info().server_name
+        self.connection.server()
     }
 
     /// Bytes of a message at most.
     pub(crate) fn payload_max(&self) -> usize {
-        self.client.max_payload()
+        self.connection.payload_max()
     }
 
     /// Sends `payload` to `subject`, and waits for the answer.
     pub(crate) async fn request(
         &self,
         subject: &str,
-        headers: Option<HeaderMap>,
+        headers: HeaderMap,
         payload: Bytes,
         patience: Duration,
     ) -> Result<Bytes, AskError> {
@@ -200,22 +205,7 @@ impl Api {
         if found > max {
             return Err(AskError::TooLarge { found, max });
         }
-        let mut request = Request::new().payload(payload).timeout(Some(patience));
-        if let Some(headers) = headers {
-            request = request.headers(headers);
-        }
-        // Handing over the request waits, too, while the broker reads nothing.
-        let sent = self.client.send_request(subject.to_owned(), request);
-        match tokio::time::timeout(patience, sent).await {
-            Ok(Ok(message)) => Ok(message),
-            Err(_) => Err(AskError::Silent),
-            Ok(Err(error)) => Err(match error.kind() {
-                RequestErrorKind::TimedOut => AskError::Silent,
-                RequestErrorKind::NoResponders => AskError::Nobody,
-                RequestErrorKind::MaxPayloadExceeded => AskError::TooLarge { found, max },
-                RequestErrorKind::InvalidSubject | RequestErrorKind::Other => AskError::Lost,
-            }),
-        }
+        self.connection.request(subject, headers, payload, patience).await
     }
 
     /// Asks the API of JetStream.
@@ -226,7 +216,8 @@ impl Api {
         patience: Duration,
     ) -> Result<Result<T, jetstream::Error>, AskError> {
         let payload = serde_json::to_vec(question).map_err(|error| AskError::Answer(error.to_string()))?;
-        let answer = self.request(&format!("$JS.API.{what}"), None, payload.into(), patience).await?;
+        let answer =
+            self.request(&format!("$JS.API.{what}"), HeaderMap::new(), payload.into(), patience).await?;
         read(&answer)
     }
 
@@ -283,8 +274,7 @@ impl Api {
         if found > max {
             return Err(AskError::TooLarge { found, max });
         }
-        let sent = self.client.publish_with_headers(subject.to_owned(), header_map(headers), payload);
-        sent.await.map_err(|_| AskError::Lost)
+        read(&self.request(subject, map, payload, patience).await?)
     }
 
     /// The message with this number; `None` if there is none. Its stream's leader answers.

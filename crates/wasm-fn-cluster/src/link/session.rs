@@ -5,12 +5,11 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use async_nats::{Client, HeaderMap, Subscriber};
+use async_nats::HeaderMap;
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::{Api, AskError};
+use super::{Api, AskError, ServerConnection, Subscription};
 use crate::ClusterRecord;
 
 /// One connection, from when it was checked until it is of no use. Questions are asked through [`Api`].
@@ -23,7 +22,6 @@ pub(crate) struct Session {
 struct Shared {
     /// 1 for the first connection of the process.
     number: u64,
-    client: Client,
     api: Api,
     record: ClusterRecord,
     ended: CancellationToken,
@@ -31,10 +29,9 @@ struct Shared {
 }
 
 impl Session {
-    pub(super) fn new(number: u64, client: Client, record: ClusterRecord) -> Self {
-        let api = Api::new(client.clone());
+    pub(super) fn new(number: u64, api: Api, record: ClusterRecord) -> Self {
         let (ended, reason) = (CancellationToken::new(), OnceLock::new());
-        Self { shared: Arc::new(Shared { number, client, api, record, ended, reason }) }
+        Self { shared: Arc::new(Shared { number, api, record, ended, reason }) }
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -59,21 +56,23 @@ impl Session {
     }
 
     /// Hears messages with `subject`.
-    pub(crate) async fn subscribe(&self, subject: &str) -> Result<Subscriber, AskError> {
-        self.shared.client.subscribe(subject.to_owned()).await.map_err(|_| AskError::Lost)
+    pub(crate) async fn subscribe(&self, subject: &str) -> Result<Subscription, AskError> {
+        self.connection().subscribe(subject).await
     }
 
     /// Sends a message without waiting. Returns whether it was taken: it is not while the connection cannot
     /// take more.
     pub(crate) fn tell(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> bool {
-        let sent = self.shared.client.publish_with_headers(subject.to_owned(), headers, payload);
-        // A task that has used up its turn would else be told to wait.
-        matches!(tokio::task::unconstrained(sent).now_or_never(), Some(Ok(())))
+        self.connection().tell(subject, headers, payload)
     }
 
     /// Waits until the broker has read what was sent before.
     pub(crate) async fn flush(&self) -> Result<(), AskError> {
-        self.shared.client.flush().await.map_err(|_| AskError::Lost)
+        self.connection().flush().await
+    }
+
+    fn connection(&self) -> &dyn ServerConnection {
+        self.shared.api.connection()
     }
 }
 

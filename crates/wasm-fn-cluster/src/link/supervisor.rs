@@ -4,14 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
-use wasm_fn_queue::{Backoff, BrokerAccess, BrokerConnection, BrokerCredentialsError, BrokerError};
+use wasm_fn_queue::{Backoff, BrokerError};
 
-use super::{Api, Session};
-use crate::{
-    ClusterError, ClusterOptions,
-    names::Names,
-    setup::{self, SERVER_VERSION_MIN},
-};
+use super::{Api, Connector, ServerConnection, Session};
+use crate::{ClusterError, ClusterOptions, names::Names, setup};
 
 /// Longest time for the checks of a new connection. The election of a leader takes up to nine seconds.
 const CHECK_WAIT: Duration = Duration::from_secs(15);
@@ -20,6 +16,7 @@ const CHECK_WAIT: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     state: watch::Receiver<LinkState>,
+    connector: Arc<dyn Connector>,
 }
 
 /// How to connect.
@@ -27,6 +24,7 @@ pub(crate) struct Link {
 pub(crate) struct LinkOptions {
     pub(crate) options: Arc<ClusterOptions>,
     pub(crate) names: Names,
+    pub(crate) connector: Arc<dyn Connector>,
 }
 
 /// Whether there is a connection.
@@ -41,14 +39,21 @@ impl Link {
     /// Keeps a connection, on the current tokio runtime, until `stop`.
     pub(crate) fn start(options: LinkOptions, stop: CancellationToken) -> Self {
         let (sender, state) = watch::channel(LinkState::Down(None));
+        let connector = Arc::clone(&options.connector);
         tokio::spawn(async move {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = keep(&options, &sender) => {}
             }
             sender.send_replace(LinkState::Down(None));
         });
-        Self { state }
+        Self { state, connector }
+    }
+
+    /// A number from 0 to 1, drawn anew each time.
+    pub(crate) fn draw(&self) -> f64 {
+        self.connector.draw()
     }
 
     /// The connection, if there is one.
@@ -113,13 +118,14 @@ async fn keep(options: &LinkOptions, state: &watch::Sender<LinkState>) {
     let (mut backoff, mut said, mut number) = (Backoff::default(), None, 0);
     loop {
         let error = match open(options, number + 1).await {
-            Ok((mut connection, session)) => {
+            Ok((connection, session)) => {
                 number += 1;
                 tracing::info!(%cluster, was_away = said.is_some(), "node is connected to its cluster's broker");
                 said = None;
                 backoff.reset();
                 state.send_replace(LinkState::Up(session.clone()));
                 tokio::select! {
+                    biased;
                     error = connection.lost() => {
                         session.end(error.to_string());
                         ClusterError::Broker(error)
@@ -139,32 +145,17 @@ async fn keep(options: &LinkOptions, state: &watch::Sender<LinkState>) {
         }
         state.send_replace(LinkState::Down(Some(Arc::new(error.clone()))));
         said = Some(error);
-        tokio::time::sleep(backoff.next(rand::random())).await;
+        tokio::time::sleep(backoff.next(options.connector.draw())).await;
     }
 }
 
-/// Connects.
-pub(crate) async fn connect(options: &ClusterOptions) -> Result<BrokerConnection, ClusterError> {
-    let ClusterOptions { brokers, node, credentials, tls, addresses, .. } = options;
-    let credentials = credentials().map_err(|reason| {
-        ClusterError::Broker(BrokerError::BrokerCredentials(BrokerCredentialsError::Missing { reason }))
-    })?;
-    let access = BrokerAccess {
-        brokers,
-        name: format!("wasm-fn {node}"),
-        credentials,
-        tls: Arc::clone(tls),
-        addresses: Arc::clone(addresses),
-        version_min: SERVER_VERSION_MIN,
-    };
-    BrokerConnection::open(access).await.map_err(ClusterError::Broker)
-}
-
-async fn open(options: &LinkOptions, number: u64) -> Result<(BrokerConnection, Session), ClusterError> {
-    let mut connection = connect(&options.options).await?;
-    let client = connection.client().clone();
+async fn open(
+    options: &LinkOptions,
+    number: u64,
+) -> Result<(Arc<dyn ServerConnection>, Session), ClusterError> {
+    let connection = options.connector.connect(&options.options).await?;
+    let api = Api::new(Arc::clone(&connection));
     let record = {
-        let api = Api::new(client.clone());
         let check = timeout(CHECK_WAIT, setup::check(&api, &options.names, &options.options));
         tokio::select! {
             biased;
@@ -173,5 +164,5 @@ async fn open(options: &LinkOptions, number: u64) -> Result<(BrokerConnection, S
             checked = check => checked.map_err(|_| ClusterError::Broker(BrokerError::Silent))??,
         }
     };
-    Ok((connection, Session::new(number, client, record)))
+    Ok((connection, Session::new(number, api, record)))
 }

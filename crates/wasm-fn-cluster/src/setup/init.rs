@@ -1,6 +1,6 @@
 //! Makes a cluster.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use async_nats::jetstream::ErrorCode;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     ClusterError, ClusterOptions,
     components::Bucket,
-    link::{Api, EXPECTED_LAST_OF_SUBJECT, StreamInfo, connect, is_overtaken},
+    link::{Api, Connector, EXPECTED_LAST_OF_SUBJECT, Nats, StreamInfo, is_overtaken},
     names::Names,
 };
 
@@ -75,25 +75,38 @@ pub enum Made {
 /// # Errors
 /// The broker cannot be used or says that it syncs rarely; something is there that differs, which is named.
 pub async fn init(options: &ClusterOptions, wanted: &InitOptions) -> Result<InitReport, ClusterError> {
-    if !REPLICAS.contains(&wanted.replicas) {
-        let (found, expected) = (wanted.replicas.to_string(), "1, 3 or 5");
-        return Err(ClusterError::Option { option: "number of replicas", found, expected });
-    }
     let syncs = syncs(options, &wanted.monitors).await?;
     if let Some(rare) = syncs.iter().find_map(Syncs::refusal) {
         return Err(rare);
     }
-    let mut connection = connect(options).await?;
-    let api = Api::new(connection.client().clone());
+    let (made, record) = init_over(&Nats, options, wanted).await?;
+    Ok(InitReport { made, record, syncs })
+}
+
+/// Makes the cluster of `options` on a broker that `connector` knows, unless it is there as `wanted`. Does
+/// not ask how the broker writes.
+///
+/// # Errors
+/// The broker cannot be used; something is there that differs, which is named.
+pub async fn init_over(
+    connector: &dyn Connector,
+    options: &ClusterOptions,
+    wanted: &InitOptions,
+) -> Result<(Made, ClusterRecord), ClusterError> {
+    if !REPLICAS.contains(&wanted.replicas) {
+        let (found, expected) = (wanted.replicas.to_string(), "1, 3 or 5");
+        return Err(ClusterError::Option { option: "number of replicas", found, expected });
+    }
+    let connection = connector.connect(options).await?;
+    let api = Api::new(Arc::clone(&connection));
     let names = Names::new(&options.cluster);
     let made = make(&api, &names, options, wanted);
-    let (made, record) = tokio::select! {
+    tokio::select! {
         biased;
         // What is not permitted is told here, and is never answered.
-        error = connection.lost() => return Err(ClusterError::Broker(error)),
-        made = made => made?,
-    };
-    Ok(InitReport { made, record, syncs })
+        error = connection.lost() => Err(ClusterError::Broker(error)),
+        made = made => made,
+    }
 }
 
 async fn make(

@@ -13,7 +13,7 @@ use tokio::{
 };
 use wasm_fn_queue::{BrokerError, GetCredentials};
 
-use crate::{ClusterError, ClusterOptions, link::connect};
+use crate::{ClusterError, ClusterOptions, link::Nats};
 
 /// Longest time for a monitoring port to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -154,7 +154,7 @@ async fn read_port(port: &str) -> Result<Varz, String> {
 /// Asks all servers, over their system account.
 async fn ask_all(options: &ClusterOptions, credentials: &GetCredentials) -> Result<Vec<Syncs>, ClusterError> {
     let options = ClusterOptions { credentials: Arc::clone(credentials), ..options.clone() };
-    let connection = connect(&options).await?;
+    let connection = Nats::open(&options).await?;
     let client = connection.client();
     let lost = |_| ClusterError::Broker(BrokerError::Disconnected);
     let inbox = client.new_inbox();

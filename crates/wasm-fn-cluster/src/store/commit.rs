@@ -9,7 +9,7 @@ use async_nats::jetstream::{self, ErrorCode};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout_at};
 use wasm_fn_core::Revision;
-use wasm_fn_store::{Commit, Store as _, StoreError};
+use wasm_fn_store::{Commit, Store, StoreError};
 
 use super::{Fault, Inner};
 use crate::{
@@ -48,7 +48,7 @@ enum Tried {
     Lost(String),
 }
 
-impl Inner {
+impl<R: Store> Inner<R> {
     pub(super) async fn commit(self: &Arc<Self>, commit: Commit) -> Result<(), StoreError> {
         let revision = commit.revision;
         let (found, fault, is_released) = {
@@ -102,6 +102,7 @@ impl Inner {
             let mut checked = self.checked.subscribe();
             let is_checked = async {
                 tokio::select! {
+                    biased;
                     _ = session.ended() => false,
                     found = checked.wait_for(|checked| *checked == session.number()) => found.is_ok(),
                 }

@@ -5,17 +5,17 @@
 
 use std::{collections::VecDeque, future::pending, pin::Pin, sync::Arc, time::Duration};
 
-use async_nats::Subscriber;
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use wasm_fn_core::{NodeName, Revision};
+use wasm_fn_store::Store;
 
 use super::{
     Fault, Inner,
     reading::{self, LogState, ReadError},
 };
-use crate::link::{AskError, Session};
+use crate::link::{AskError, Session, Subscription};
 
 /// How often the log is asked for its last message.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -56,8 +56,8 @@ struct Asked {
 }
 
 /// What is known over one connection.
-struct Following<'a> {
-    inner: &'a Arc<Inner>,
+struct Following<'a, R> {
+    inner: &'a Arc<Inner<R>>,
     session: &'a Session,
     /// The last message that the log is known to have.
     target: u64,
@@ -70,10 +70,11 @@ struct Following<'a> {
     missing: u32,
 }
 
-pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
+pub(super) async fn run<R: Store>(inner: Arc<Inner<R>>, stop: CancellationToken) {
     let (mut number, mut shorter) = (0, None);
     loop {
         let session = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             session = inner.options.link.session_after(number) => session,
         };
@@ -81,6 +82,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
         inner.checked.send_replace(0);
         inner.options.contact.missing("node has just been connected to the broker");
         let end = tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             // Its client may connect again by itself, and this is another connection then.
             reason = session.ended() => End::Lost(reason),
@@ -100,6 +102,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
                 // The same connection is as good as before.
                 number -= 1;
                 tokio::select! {
+                    biased;
                     () = stop.cancelled() => return,
                     () = sleep(REPLICA_WAIT) => {}
                 }
@@ -108,7 +111,7 @@ pub(super) async fn run(inner: Arc<Inner>, stop: CancellationToken) {
     }
 }
 
-async fn follow(inner: &Arc<Inner>, session: &Session, shorter: &mut Option<Instant>) -> End {
+async fn follow<R: Store>(inner: &Arc<Inner<R>>, session: &Session, shorter: &mut Option<Instant>) -> End {
     let mut following = Following {
         inner,
         session,
@@ -128,10 +131,10 @@ async fn follow(inner: &Arc<Inner>, session: &Session, shorter: &mut Option<Inst
     }
 }
 
-impl Following<'_> {
+impl<R: Store> Following<'_, R> {
     async fn run(
         &mut self,
-        told: &mut Subscriber,
+        told: &mut Subscription,
         shorter: &mut Option<Instant>,
     ) -> Result<std::convert::Infallible, End> {
         let mut ticks = interval(CHECK_EVERY);
@@ -145,21 +148,22 @@ impl Following<'_> {
                 }
             };
             tokio::select! {
-                message = told.next() => {
-                    let message = message.ok_or_else(|| End::Lost("connection to the broker was lost".to_owned()))?;
-                    let sequence = message.headers.as_ref().and_then(|headers| headers.get(SEQUENCE));
-                    let sequence = sequence.and_then(|sequence| sequence.as_str().parse().ok());
-                    self.target = self.target.max(sequence.unwrap_or(0));
-                }
-                () = self.inner.nudge.notified() => {
-                    checking.get_or_insert_with(|| self.ask());
+                biased;
+                (asked, state) = check => {
+                    checking = None;
+                    self.take(asked, state, shorter).await?;
                 }
                 _ = ticks.tick() => {
                     checking.get_or_insert_with(|| self.ask());
                 }
-                (asked, state) = check => {
-                    checking = None;
-                    self.take(asked, state, shorter).await?;
+                () = self.inner.nudge.notified() => {
+                    checking.get_or_insert_with(|| self.ask());
+                }
+                message = told.next() => {
+                    let message = message.ok_or_else(|| End::Lost("connection to the broker was lost".to_owned()))?;
+                    let sequence = message.headers.get(SEQUENCE);
+                    let sequence = sequence.and_then(|sequence| sequence.as_str().parse().ok());
+                    self.target = self.target.max(sequence.unwrap_or(0));
                 }
             }
             self.catch_up().await?;
