@@ -20,6 +20,9 @@ use crate::looking;
 /// What part of a lease is left unused, for clocks that run at different speeds.
 const MARGIN_DIVISOR: u32 = 10;
 
+/// The bound of [`patience`].
+const PATIENCE_MAX: Duration = Duration::from_secs(2);
+
 /// Whether the node is in touch with its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ContactState {
@@ -76,6 +79,12 @@ impl<T: Copy + Ord + std::ops::Add<Duration, Output = T>> Proofs<T> {
 /// The part of a lease for which its holder may count on it.
 pub(crate) fn usable(lease: Duration) -> Duration {
     lease - lease / MARGIN_DIVISOR
+}
+
+/// Longest time to wait for an answer on which a lease depends, before the same is asked again: one that is
+/// lost does not end the lease.
+pub(crate) fn patience(lease: Duration) -> Duration {
+    PATIENCE_MAX.min(lease * 2 / 5)
 }
 
 impl fmt::Debug for Contact {

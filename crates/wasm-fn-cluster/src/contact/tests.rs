@@ -50,3 +50,12 @@ async fn it_looks_at_the_clock_when_it_is_asked() {
     assert!(!contact.is_in_touch());
     assert!(matches!(*states.borrow(), ContactState::Out { .. }));
 }
+
+#[test]
+fn answer_that_is_lost_ends_no_lease() {
+    for lease in [crate::LEASE_MIN, Duration::from_secs(2), LEASE, crate::LEASE_MAX] {
+        let patience = patience(lease);
+        assert!(patience * 2 < usable(lease), "{lease:?}");
+        assert!(patience <= Duration::from_secs(2), "a broker that is slow answers within that");
+    }
+}

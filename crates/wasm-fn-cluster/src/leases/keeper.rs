@@ -15,16 +15,13 @@ use super::{
 };
 use crate::{
     Contact,
-    contact::usable,
+    contact::{patience, usable},
     link::{AskError, EXPECTED_LAST_OF_SUBJECT, Link, Session, Subscription, is_overtaken},
     names::Names,
 };
 
 /// Beats in the time of a lease.
 const BEATS: u32 = 5;
-
-/// Longest time for each answer.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often the table is written anew when other nodes write at the same time.
 const TRIES: u32 = 16;
@@ -192,7 +189,7 @@ impl Keeping {
     async fn try_round(&mut self, session: &Session, orders: &Orders) -> Result<bool, RoundError> {
         let Keeper { names, instance, lease, .. } = &self.keeper;
         let (instance, lease) = (instance.clone(), *lease);
-        let kept = session.last_of(&names.coordination, &names.leases, PATIENCE).await;
+        let kept = session.last_of(&names.coordination, &names.leases, patience(lease)).await;
         let kept = kept.map_err(RoundError::Unanswered)?;
         let (sequence, table) = match &kept {
             Some(kept) => (kept.sequence, Table::read(&kept.payload).map_err(RoundError::Refused)?),
@@ -249,7 +246,7 @@ impl Keeping {
         }
         let sent = Instant::now();
         let subject = &self.keeper.names.leases;
-        match session.put(subject, &headers, next.write().into(), PATIENCE).await {
+        match session.put(subject, &headers, next.write().into(), patience(self.keeper.lease)).await {
             Ok(Ok(taken)) => {
                 (self.sequence, self.fence) = (taken.sequence, next.fence);
                 let until = sent + usable(self.keeper.lease);

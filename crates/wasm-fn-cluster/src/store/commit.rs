@@ -14,13 +14,10 @@ use wasm_fn_store::{Commit, Store, StoreError};
 use super::{Fault, Inner};
 use crate::{
     ContactState,
-    contact::rfc3339,
+    contact::patience,
     link::{AskError, EXPECTED_LAST, MESSAGE_ID, Session, is_overtaken},
     log,
 };
-
-/// Longest time for each answer, before the same is sent again.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How soon something is tried again that the broker cannot do yet.
 const SOON: Duration = Duration::from_millis(50);
@@ -135,7 +132,7 @@ impl<R: Store> Inner<R> {
         let headers = [(EXPECTED_LAST, (revision.0 - 1).to_string()), (MESSAGE_ID, sending.id.clone())];
         let was_sent = std::mem::replace(&mut sending.is_sent, true);
         let subject = &self.options.names.commits;
-        match session.put(subject, &headers, sending.payload.clone(), PATIENCE).await {
+        match session.put(subject, &headers, sending.payload.clone(), patience(self.options.lease)).await {
             Ok(Ok(taken)) if taken.sequence == revision.0 => Ok(Tried::Made),
             Ok(Ok(taken)) => {
                 let reason = format!("log took the commit of that revision as {}", taken.sequence);
@@ -201,7 +198,7 @@ impl<R: Store> Inner<R> {
         let revision = sending.revision;
         // Whatever it is, the follower has to take it.
         self.nudge.notify_one();
-        match session.message(&self.options.names.log, revision.0, PATIENCE).await {
+        match session.message(&self.options.names.log, revision.0, patience(self.options.lease)).await {
             Ok(Some(kept)) if kept.header(MESSAGE_ID) == Some(&sending.id) => Ok(Tried::Made),
             Ok(Some(_)) => Err(StoreError::Conflict { expected: Revision(revision.0 - 1), found: revision }),
             // Somebody's commit is being written, or was given up.

@@ -15,13 +15,15 @@ use super::{
     Fault, Inner,
     reading::{self, LogState, ReadError},
 };
-use crate::link::{AskError, Session, Subscription};
+use crate::{
+    contact::patience,
+    link::{AskError, Session, Subscription},
+};
 
-/// How often the log is asked for its last message.
+/// How often the log is asked for its last message at least, and how often in the time of a lease: one answer
+/// may be late without the node being out of touch.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-
-/// Longest time for each answer. A question that met a change of leaders is never answered.
-const PATIENCE: Duration = Duration::from_secs(2);
+const CHECKS_IN_LEASE: u32 = 5;
 
 /// For how long a log may end before the replica does: a server that was deposed as the leader answers for up
 /// to ten seconds (nats-server, `lostQuorumIntervalDefault`).
@@ -137,7 +139,7 @@ impl<R: Store> Following<'_, R> {
         told: &mut Subscription,
         shorter: &mut Option<Instant>,
     ) -> Result<std::convert::Infallible, End> {
-        let mut ticks = interval(CHECK_EVERY);
+        let mut ticks = interval(CHECK_EVERY.min(self.inner.options.lease / CHECKS_IN_LEASE));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut checking: Option<Checking> = None;
         loop {
@@ -178,7 +180,8 @@ impl<R: Store> Following<'_, R> {
             at: self.inner.head.borrow().revision,
             furthest: self.inner.options.messages.furthest(),
         };
-        Box::pin(async move { (asked, reading::state(&session, &names, PATIENCE).await) })
+        let patience = patience(self.inner.options.lease);
+        Box::pin(async move { (asked, reading::state(&session, &names, patience).await) })
     }
 
     /// Takes the answer to a question.
@@ -236,7 +239,9 @@ impl<R: Store> Following<'_, R> {
     async fn check_end(&mut self, state: &LogState) -> Result<(), End> {
         let end = self.inner.end.lock().await.clone();
         let names = &self.inner.options.names;
-        match reading::check_end(self.session, names, state, end.as_ref(), PATIENCE).await {
+        match reading::check_end(self.session, names, state, end.as_ref(), patience(self.inner.options.lease))
+            .await
+        {
             Ok(()) => Ok(()),
             Err(ReadError::Fault(fault)) => Err(End::Fault(fault)),
             Err(ReadError::Missing(sequence)) => Err(End::Fault(Fault::Diverged {
@@ -261,7 +266,9 @@ impl<R: Store> Following<'_, R> {
                 return Ok(());
             }
             let names = &self.inner.options.names;
-            match reading::after(self.session, names, at, self.target, PATIENCE).await {
+            match reading::after(self.session, names, at, self.target, patience(self.inner.options.lease))
+                .await
+            {
                 Ok(commits) => {
                     (self.missing, self.answered) = (0, Instant::now());
                     self.inner.apply(commits).await.map_err(End::Fault)?;
