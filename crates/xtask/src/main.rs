@@ -33,6 +33,12 @@ enum Chore {
         /// Print what happens, line by line
         #[arg(long)]
         trace: bool,
+        /// Run seeds of a cluster, instead of a node that is alone
+        #[arg(long)]
+        cluster: bool,
+        /// Of a cluster, run rollouts of canaries that are as good as stable, on five nodes
+        #[arg(long, requires = "cluster")]
+        identical: bool,
     },
     /// Build for release and measure the cost of a request; exit code 0 if no figure is missing and no budget
     /// is exceeded
@@ -77,8 +83,8 @@ fn run(chore: Chore) -> anyhow::Result<()> {
     match chore {
         Chore::Guests { check: true, .. } => xtask::guests::check(&root),
         Chore::Guests { names, check: false } => xtask::guests::rebuild(&root, &names),
-        Chore::Sim { seeds, from, trace } => {
-            xtask::sim::run(&root, xtask::sim::Seeds { count: seeds, from, trace })
+        Chore::Sim { seeds: count, from, trace, cluster, identical } => {
+            xtask::sim::run(&root, xtask::sim::Seeds { count, from, trace, cluster, identical })
         }
         Chore::Bench(bench) => xtask::bench::run(&root, &bench),
         Chore::Instructions { update } => xtask::instructions::run(&root, update),

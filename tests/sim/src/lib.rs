@@ -1,12 +1,15 @@
 //! A deterministic simulation of a node: the real router, pool, rollouts and control plane, over guests, a
-//! disk, clients and people that pretend. One thread, virtual time, everything from a seed.
+//! disk, clients and people that pretend. One thread, virtual time, everything from a seed. The same of
+//! several nodes in a cluster, whose broker and network pretend.
 //!
 //! Invariants: the same seed gives the same trace, line by line. The model knows the journal and what
 //! requests did, and never asks the control plane.
 
+mod cluster;
 mod dice;
 mod guest;
 mod host;
+mod look;
 mod model;
 mod node;
 mod people;
@@ -17,7 +20,11 @@ mod world;
 
 use std::collections::BTreeMap;
 
+use model::Verdicts;
+use trace::Trace;
 use world::World;
+
+pub use cluster::{ClusterKind, run_cluster};
 
 /// How often a gate may fail a canary that is no worse, over a whole rollout with its watch.
 const ALPHA: f64 = 0.001;
@@ -57,19 +64,31 @@ pub fn run(seed: u64, keep_trace: bool) -> std::io::Result<Run> {
     let fault = world.found();
     let mut inner = world.lock();
     let verdicts = inner.model.verdicts;
-    let (trace, happened) = (std::mem::take(&mut inner.trace), std::mem::take(&mut inner.happened));
-    Ok(Run {
-        fault,
-        hash: trace.hash(),
-        lines: trace.lines(),
-        trace: trace.into_kept(),
-        happened,
-        healthy: verdicts.healthy,
-        healthy_failed: verdicts.healthy_failed,
-        broken_failed: verdicts.broken_failed,
-        broken_heard_max: verdicts.broken_heard_max,
-        broken_ms_max: verdicts.broken_ms_max,
-    })
+    let trace = std::mem::take(&mut *inner.trace());
+    let happened = std::mem::take(&mut inner.happened);
+    Ok(Run::new(fault, trace, happened, verdicts))
+}
+
+impl Run {
+    fn new(
+        fault: Option<String>,
+        trace: Trace,
+        happened: BTreeMap<&'static str, u64>,
+        verdicts: Verdicts,
+    ) -> Self {
+        Self {
+            fault,
+            hash: trace.hash(),
+            lines: trace.lines(),
+            trace: trace.into_kept(),
+            happened,
+            healthy: verdicts.healthy,
+            healthy_failed: verdicts.healthy_failed,
+            broken_failed: verdicts.broken_failed,
+            broken_heard_max: verdicts.broken_heard_max,
+            broken_ms_max: verdicts.broken_ms_max,
+        }
+    }
 }
 
 /// Whether alpha explains that the gates failed so many of so many healthy canaries: a chance of less than

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, process::ExitCode};
 
 use clap::Parser;
+use wasm_fn_sim::{ClusterKind, Run, run, run_cluster};
 
 #[derive(Parser)]
 #[command(name = "wasm-fn-sim", about = "Runs seeds of the deterministic simulation")]
@@ -17,6 +18,31 @@ struct Args {
     /// Print what happens, line by line
     #[arg(long)]
     trace: bool,
+    /// Run seeds of a cluster, instead of a node that is alone
+    #[arg(long)]
+    cluster: bool,
+    /// Of a cluster, run rollouts of canaries that are as good as stable, on five nodes
+    #[arg(long, requires = "cluster")]
+    identical: bool,
+}
+
+impl Args {
+    fn run(&self, seed: u64, trace: bool) -> std::io::Result<Run> {
+        match (self.cluster, self.identical) {
+            (false, _) => run(seed, trace),
+            (true, false) => run_cluster(seed, ClusterKind::Any, trace),
+            (true, true) => run_cluster(seed, ClusterKind::Identical, trace),
+        }
+    }
+
+    /// What to add to the command to run the same kind of seeds.
+    fn kind(&self) -> &'static str {
+        match (self.cluster, self.identical) {
+            (false, _) => "",
+            (true, false) => " --cluster",
+            (true, true) => " --cluster --identical",
+        }
+    }
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -25,14 +51,14 @@ fn main() -> anyhow::Result<ExitCode> {
     let (mut heard_max, mut ms_max) = (0, 0);
     let mut happened = BTreeMap::<_, u64>::new();
     for seed in args.from..args.from.saturating_add(args.seeds) {
-        let mut run = wasm_fn_sim::run(seed, args.trace)?;
+        let mut run = args.run(seed, args.trace)?;
         if run.fault.is_some() && !args.trace {
-            run = wasm_fn_sim::run(seed, true)?;
+            run = args.run(seed, true)?;
         }
         run.trace.iter().for_each(|line| println!("{line}"));
         if let Some(fault) = run.fault {
             println!("seed {seed} failed: {fault}");
-            println!("replay: cargo xtask sim --seeds 1 --from {seed} --trace");
+            println!("replay: cargo xtask sim{} --seeds 1 --from {seed} --trace", args.kind());
             return Ok(ExitCode::FAILURE);
         }
         for (what, count) in run.happened {

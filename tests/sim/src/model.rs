@@ -10,7 +10,7 @@ mod voices;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -33,18 +33,40 @@ const PROMPT_MS: u64 = 5000;
 /// The name of the control plane in its journal.
 const CONTROLLER: &str = "rollout";
 
+/// What a model is about.
+#[derive(Default)]
+pub(crate) enum Scope {
+    /// A node that is alone.
+    #[default]
+    Alone,
+    /// One node of several.
+    Node {
+        /// What is known of all of them together.
+        whole: Arc<Mutex<Model>>,
+        /// For how long a node may serve what another one took back.
+        lease_ms: u64,
+    },
+    /// All nodes together: it knows every request, but not in which order a gate takes them.
+    Whole,
+}
+
 /// A rollout: where, to which version, when it began.
 pub(crate) type Id = (StageKey, VersionNo, u64);
 
 /// What is known of a seed's run.
 #[derive(Default)]
 pub(crate) struct Model {
+    scope: Scope,
     states: BTreeMap<Revision, Arc<State>>,
     head: Revision,
     tracked: BTreeMap<StageKey, Tracked>,
     ended: BTreeSet<Id>,
-    /// Rollouts whose canary everybody left for good, with the revision that says so.
-    left: BTreeMap<Id, Revision>,
+    /// Rollouts whose canary everybody left for good, with the revision that says so, and when it was made.
+    left: BTreeMap<Id, (Revision, u64)>,
+    /// Gates whose canary other nodes said must get no more requests, and when this was heard.
+    forbidden: BTreeMap<(Id, u32), u64>,
+    /// When the node sent the newest question that its broker has answered.
+    asked_ms: u64,
     /// Checks that ended in this life.
     checked: BTreeMap<(FunctionName, VersionNo), bool>,
     /// Revisions that changed a function: each has a table of its own.
@@ -77,6 +99,8 @@ pub(crate) struct Token {
     number: (u64, usize),
     /// Answers that come later count as none.
     late_ms: Option<u128>,
+    /// The same request, as the model of all nodes has it.
+    whole: Option<Box<Token>>,
 }
 
 /// How it ended.
@@ -87,6 +111,17 @@ pub(crate) struct End {
 }
 
 impl Model {
+    /// A model of what `scope` says.
+    pub(crate) fn of(scope: Scope) -> Self {
+        Self { scope, ..Self::default() }
+    }
+
+    /// Does `work` with the model of all nodes, if this is the model of one of them.
+    fn with_whole<T>(&self, work: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let Scope::Node { whole, .. } = &self.scope else { return None };
+        work(&mut whole.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The node begins a new life: nothing has run in it yet.
     pub(crate) fn begin(&mut self, now_ms: u64) {
         self.checked.clear();
@@ -123,6 +158,10 @@ impl Model {
     /// A check was answered.
     pub(crate) fn checked(&mut self, function: &FunctionName, version: VersionNo, passed: bool) {
         self.checked.insert((function.clone(), version), passed);
+        self.with_whole(|whole| {
+            whole.checked(function, version, passed);
+            Some(())
+        });
     }
 
     /// `entry` is decided, and about to be committed.
@@ -145,7 +184,8 @@ impl Model {
                 cohort: report.cohort.as_ref().map_or((0, 0), |side| (side.requests, side.failures)),
                 concurrent: report.baseline == "concurrent",
             };
-            tracked.check(&counted, now_ms).map_err(at)?;
+            let is_whole = matches!(self.scope, Scope::Whole);
+            tracked.check(&counted, is_whole, now_ms).map_err(at)?;
         }
         if entry.actor != CONTROLLER {
             return Ok(());
@@ -182,19 +222,19 @@ impl Model {
         };
         for stage in stages {
             let key = (function.clone(), stage);
-            self.follow(&key, &before, &after, entry, planned_ms, scenario)?;
+            self.follow(&key, &before, &after, entry, (planned_ms, now_ms), scenario)?;
         }
         Ok(())
     }
 
-    /// Follows the rollout at `key` through `entry`.
+    /// Follows the rollout at `key` through `entry`, which was planned at `now_ms` and durable at `made_ms`.
     fn follow(
         &mut self,
         key: &StageKey,
         before: &State,
         after: &State,
         entry: &Entry,
-        now_ms: u64,
+        (now_ms, made_ms): (u64, u64),
         scenario: &Scenario,
     ) -> Result<(), String> {
         let Some(action) = entry.change.action() else { return Ok(()) };
@@ -204,7 +244,7 @@ impl Model {
             self.ended.insert(id(key, rollout));
             let tracked = self.tracked.remove(key);
             if action.ends_canary() {
-                self.left.insert(id(key, rollout), entry.revision);
+                self.left.insert(id(key, rollout), (entry.revision, made_ms));
             }
             let back = matches!(action, Action::Abort { .. } | Action::Rollback { .. });
             if back && entry.actor == CONTROLLER {
@@ -276,16 +316,39 @@ impl Model {
         let (user, stretch) = (part.user, *stretch(revision)?);
         let number = tracked.begins(Beginning { arm, user, began_ms: now_ms, stretch, share });
         let late_ms = shielded.then(|| timeout.mul_f64(0.9).as_millis());
-        Some(Token { key: key.clone(), number, late_ms })
+        let whole = self.with_whole(|whole| whole.begins((revision, newest), key, part, now_ms, timeout));
+        Some(Token { key: key.clone(), number, late_ms, whole: whole.map(Box::new) })
     }
 
     /// The request with `token` ends.
     pub(crate) fn ends(&mut self, token: &Token, end: &End, now_ms: u64) {
+        if let Some(token) = &token.whole {
+            self.with_whole(|whole| {
+                whole.ends(token, end, now_ms);
+                Some(())
+            });
+        }
         let Some(tracked) = self.tracked.get_mut(&token.key) else { return };
         let answered = matches!(end.outcome, Outcome::Success | Outcome::ServerError);
         let late = answered && token.late_ms.is_some_and(|late_ms| end.latency.as_millis() > late_ms);
         let outcome = if late { Outcome::Timeout } else { end.outcome };
         tracked.ends(token.number, Ending { outcome, abandoned: end.abandoned }, now_ms);
+    }
+
+    /// The broker has answered what the node asked at `asked_ms`.
+    pub(crate) fn heard(&mut self, asked_ms: u64) {
+        self.asked_ms = asked_ms;
+    }
+
+    /// Another node said that the canary of the rollout `started_ms` at `key` must get no more requests.
+    pub(crate) fn forbid(
+        &mut self,
+        key: StageKey,
+        (canary, started_ms): (VersionNo, u64),
+        gate_no: u32,
+        now_ms: u64,
+    ) {
+        self.forbidden.entry(((key, canary, started_ms), gate_no)).or_insert(now_ms);
     }
 
     /// A request is placed on the canary of the table at `revision`, by `trial`, though nobody asked for it.
@@ -294,12 +357,37 @@ impl Model {
         revision: Revision,
         key: &StageKey,
         trial: &Arc<dyn TrafficObserver>,
-        now: Revision,
+        (now, now_ms): (Revision, u64),
     ) -> Result<(), String> {
         let rollout = self.state(revision).and_then(|state| rollout_at(state, key)).cloned();
         let rollout = rollout.ok_or("a trial without a rollout")?;
-        if let Some(left) = self.left.get(&id(key, &rollout)).filter(|&&left| left <= now) {
-            return Err(format!("a request begins on {} after r{} left it", rollout.canary, left.0));
+        let id = id(key, &rollout);
+        if let Some((left, at_ms)) = self.left.get(&id) {
+            if *left <= now {
+                return Err(format!("a request begins on {} after r{} left it", rollout.canary, left.0));
+            }
+            let late_ms = now_ms.saturating_sub(*at_ms);
+            if let Scope::Node { lease_ms, .. } = self.scope
+                && late_ms > lease_ms
+            {
+                return Err(format!(
+                    "a request begins on {}, which r{} left {late_ms} ms ago, expected at most {lease_ms}",
+                    rollout.canary, left.0
+                ));
+            }
+        }
+        if let Scope::Node { lease_ms, .. } = self.scope
+            && now_ms > self.asked_ms + lease_ms
+        {
+            return Err(format!(
+                "a request begins on {} {} ms after the newest question that was answered, expected at most \
+                 {lease_ms}",
+                rollout.canary,
+                now_ms - self.asked_ms
+            ));
+        }
+        if self.forbidden.get(&(id, rollout.gate_no)).is_some_and(|&at_ms| now_ms > at_ms) {
+            return Err(format!("a request begins on {} after another node forbade it", rollout.canary));
         }
         if let Some(tracked) = self.tracked.get_mut(key).filter(|tracked| tracked.is(key, &rollout)) {
             tracked.placed(trial)?;
@@ -309,10 +397,11 @@ impl Model {
 
     /// Looks for rollouts that should have moved by now.
     pub(crate) fn watch(&mut self, now_ms: u64) -> Result<(), String> {
+        let several = matches!(self.scope, Scope::Whole);
         let Some(state) = self.states.get(&self.head) else { return Ok(()) };
         for (key, tracked) in &mut self.tracked {
             if let Some(rollout) = rollout_at(state, key) {
-                tracked.watch(rollout, now_ms, self.trouble_ms)?;
+                tracked.watch(rollout, several, now_ms, self.trouble_ms)?;
             }
         }
         Ok(())

@@ -4,12 +4,12 @@ use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
 use wasm_fn_control::{
     Access, Clock, ControlOptions,
-    state::{ReleaseStrategy, StageKey, State},
+    state::{ReleaseStrategy, StageKey},
 };
-use wasm_fn_core::{Outcome, Point, Revision, StageName, VersionRef};
+use wasm_fn_core::{Revision, StageName};
 use wasm_fn_router::{RouteTable, Salt};
 use wasm_fn_secrets::NodeKey;
-use wasm_fn_store::{Blobs, JournalRange};
+use wasm_fn_store::Blobs;
 
 use arc_swap::ArcSwap;
 use tokio::time::sleep;
@@ -17,6 +17,7 @@ use tokio::time::sleep;
 use crate::{
     guest::{Guest, Node},
     host::{SimHost, SimStore},
+    look,
     people::{self, SimControl, Wish},
     request::{self, Ask},
     scenario::Stop,
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// Requests of a seed after which nobody calls any more.
-const REQUESTS_MAX: u64 = 2500;
+pub(crate) const REQUESTS_MAX: u64 = 2500;
 
 /// Lives of a node in one seed.
 const LIVES_MAX: u32 = 12;
@@ -33,14 +34,10 @@ const LIVES_MAX: u32 = 12;
 const LOOK_EVERY_MS: u64 = 500;
 
 /// The key of secrets, which the functions here do not have.
-const SECRETS_KEY: &str = "wfk_0000000000000000000000000000000000000000000000000000000000000000";
+pub(crate) const SECRETS_KEY: &str = "wfk_0000000000000000000000000000000000000000000000000000000000000000";
 
 /// After the last request: longer than any can take.
 const DRAIN: Duration = Duration::from_secs(240);
-
-/// What is charged to a version: nothing that the node or a client did.
-const FAULTS_OF_VERSIONS: [Outcome; 5] =
-    [Outcome::ServerError, Outcome::Trap, Outcome::Timeout, Outcome::OutOfMemory, Outcome::InvalidResponse];
 
 /// What requests and people of one life share.
 pub(crate) struct Plane {
@@ -70,7 +67,7 @@ impl Ending {
 /// One life.
 struct Life {
     plane: Arc<Plane>,
-    control: Arc<SimControl>,
+    control: Arc<SimControl<SimStore>>,
     node: Arc<Node>,
     store: SimStore,
     revision: Revision,
@@ -107,7 +104,7 @@ pub(crate) fn run(world: &Arc<World>) -> std::io::Result<()> {
         });
         drop(runtime);
         clock_ms = shows_ms + (world.now_ms() - began_ms);
-        accounts(world);
+        look::at_accounts(world);
         if ending == Ending::Over || world.found().is_some() {
             break;
         }
@@ -120,20 +117,6 @@ fn between_lives(world: &World) -> (u64, i64) {
     let dice = &mut world.lock().dice;
     let hour = 3_600_000;
     (dice.within(1..=5000), dice.pick(&[0, 0, hour, -hour, 3000, -3000]))
-}
-
-/// Checks what a life leaves: nobody waits for an answer, and each run of a version was counted once.
-fn accounts(world: &World) {
-    let mut inner = world.lock();
-    let pending = inner.requests.pending.len();
-    if pending > 0 {
-        inner.fault(format!("{pending} requests were never answered"));
-    }
-    let tallied: u64 = inner.requests.tallied.values().flatten().sum();
-    let invocations = inner.requests.invocations;
-    if tallied != invocations {
-        inner.fault(format!("{tallied} ends were counted, expected {invocations}"));
-    }
 }
 
 impl Life {
@@ -176,7 +159,7 @@ impl Life {
         };
         if ending != Ending::Crashed {
             self.look();
-            self.look_back().await;
+            look::back(&world, &self.control, &self.store).await;
         }
         ending
     }
@@ -278,99 +261,18 @@ impl Life {
     /// Somebody calls a function.
     fn call(&self) {
         let (key, scenario) = (self.any_key(), &self.plane.world.scenario);
-        let mut inner = self.plane.world.lock();
-        let dice = &mut inner.dice;
-        let user = (scenario.users > 0 && dice.chance(0.9)).then(|| dice.within(1..=scenario.users));
-        let asked = dice
-            .chance(0.03)
-            .then(|| dice.pick(&[VersionRef::Canary, VersionRef::Latest, VersionRef::Stable]));
-        let ponders_ms = if dice.chance(0.05) { dice.within(1..=300) } else { 0 };
-        let ask = Ask {
-            key,
-            user,
-            beta: dice.chance(scenario.beta),
-            asked,
-            points: [dice.bits(), dice.bits()].map(Point::from_bits),
-            ponders: Duration::from_millis(ponders_ms),
-            patience: dice
-                .chance(scenario.leave)
-                .then(|| (Duration::from_millis(dice.within(1..=6000)), dice.chance(0.8))),
-        };
-        drop(inner);
+        let ask = Ask::draw(key, scenario, &mut self.plane.world.lock().dice);
         tokio::spawn(request::live(Arc::clone(&self.plane), ask));
     }
 
     /// Looks at what must hold at every moment.
     fn look(&mut self) {
-        let table = self.plane.tables.load_full();
-        let state = self.control.state();
-        let node = self.node.check();
-        let mut inner = self.plane.world.lock();
-        inner.held(node);
+        let world = &self.plane.world;
+        look::at_node(world, &self.control, &self.node, &mut self.revision);
+        let mut inner = world.lock();
         let now_ms = inner.now();
         let watched = inner.model.watch(now_ms);
         inner.held(watched);
-        if table.revision() == self.revision {
-            return;
-        }
-        if table.revision() < self.revision {
-            inner.fault(format!("r{} is published after r{}", table.revision().0, self.revision.0));
-        }
-        self.revision = table.revision();
-        let compared = inner.model.compare(&table);
-        inner.held(compared);
-        if inner.model.state(self.revision).is_some_and(|stored| *stored != state) {
-            inner.fault(format!("the journal's changes do not give the state of r{}", self.revision.0));
-        }
-        drop(inner);
-        self.look_at_tallies(&table);
-    }
-
-    /// Whether what is published counts what was answered, whatever was published meanwhile.
-    fn look_at_tallies(&self, table: &RouteTable<Arc<Guest>>) {
-        let mut inner = self.plane.world.lock();
-        for stage in table.stages() {
-            for version in stage.versions() {
-                let none = [0; Outcome::ALL.len()];
-                let own =
-                    inner.requests.tallied.get(&(stage.function().clone(), version.no)).unwrap_or(&none);
-                let found = version.tally.snapshot();
-                let failures: u64 = FAULTS_OF_VERSIONS.iter().map(|outcome| own[outcome.index()]).sum();
-                if found.counts() != own || found.failures() != failures {
-                    let what =
-                        format!("{} of {} has {found:?}, expected {own:?}", version.no, stage.function());
-                    inner.fault(what);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Reads the whole journal again.
-    async fn look_back(&self) {
-        let world = &self.plane.world;
-        let all = JournalRange { function: None, before: None, limit: usize::MAX };
-        let Ok(entries) = self.control.journal(all).await else {
-            return world.fault("the journal cannot be read".to_owned());
-        };
-        let stored = match wasm_fn_control::stored_state(&self.store).await {
-            Ok(stored) => stored,
-            Err(error) => return world.fault(error.to_string()),
-        };
-        let mut state = State::default();
-        for entry in entries.iter().rev() {
-            state.apply(&entry.change, &entry.meta());
-        }
-        if state != stored || state != *self.control.state() {
-            world.fault(format!(
-                "replaying the journal gives another state than that of r{}",
-                state.revision().0
-            ));
-        }
-        if let Err(error) = self.control.verify_journal(None).await {
-            world.fault(error.to_string());
-        }
-        self.look_at_tallies(&self.plane.tables.load());
     }
 
     fn any_key(&self) -> StageKey {

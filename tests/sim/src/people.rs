@@ -9,17 +9,12 @@ use wasm_fn_control::{
 };
 use wasm_fn_core::{FunctionName, Revision, StageName, VersionNo, VersionRef, Weight};
 use wasm_fn_rollout::Command;
-use wasm_fn_store::JournalRange;
+use wasm_fn_store::{JournalRange, Store, StoreError};
 
-use crate::{
-    host::{SimHost, SimStore},
-    model::rollout_at,
-    node::Plane,
-    scenario::Scenario,
-};
+use crate::{host::SimHost, model::rollout_at, node::Plane, scenario::Scenario};
 
-/// The control plane of a simulation.
-pub(crate) type SimControl = Control<SimHost, SimStore>;
+/// The control plane of a simulation, with its state in `S`.
+pub(crate) type SimControl<S> = Control<SimHost, S>;
 
 /// What somebody wants.
 #[derive(Clone, Debug)]
@@ -87,7 +82,12 @@ impl Wish {
 }
 
 /// Has `wish` done to the live stage at `key`, and checks what its answer promises.
-pub(crate) async fn wish(plane: Arc<Plane>, control: Arc<SimControl>, key: StageKey, wish: Wish) {
+pub(crate) async fn wish<S: Store>(
+    plane: Arc<Plane>,
+    control: Arc<SimControl<S>>,
+    key: StageKey,
+    wish: Wish,
+) {
     let world = &plane.world;
     let described = wish.describe();
     world.say(format_args!("person: {} {described}", key.0));
@@ -101,7 +101,7 @@ pub(crate) async fn wish(plane: Arc<Plane>, control: Arc<SimControl>, key: Stage
     let state = match done {
         Ok(state) => state,
         Err(error) => {
-            world.say(format_args!("person: {described}: {error}"));
+            world.say(format_args!("person: {described}: {}", told(&error)));
             if matches!(
                 error,
                 ControlError::Interrupted | ControlError::Table(_) | ControlError::Conflict { .. }
@@ -132,10 +132,19 @@ pub(crate) async fn wish(plane: Arc<Plane>, control: Arc<SimControl>, key: Stage
     }
 }
 
+/// What `error` says, but for the time of day.
+fn told(error: &ControlError) -> String {
+    match error {
+        ControlError::Store(StoreError::OutOfTouch { .. }) => "out of touch".to_owned(),
+        ControlError::Store(StoreError::Unknown { .. }) => "it is not known".to_owned(),
+        error => error.to_string(),
+    }
+}
+
 /// What every answer promises: that the table says so, and that nobody else changed the function since the
 /// expected revision.
-async fn promised(
-    control: &SimControl,
+async fn promised<S: Store>(
+    control: &SimControl<S>,
     function: &FunctionName,
     seen: &State,
     state: &State,
@@ -156,9 +165,9 @@ async fn promised(
     Ok(())
 }
 
-async fn act(
+async fn act<S: Store>(
     plane: &Plane,
-    control: &Arc<SimControl>,
+    control: &Arc<SimControl<S>>,
     key: &StageKey,
     wish: &Wish,
     note: Note,

@@ -18,9 +18,11 @@ use wasm_fn_router::{
 };
 
 use crate::{
+    dice::Dice,
     guest::{End, Guest, Running},
     model::{self, Token, rollout_at, stage_at},
     node::Plane,
+    scenario::Scenario,
     world::World,
 };
 
@@ -38,6 +40,28 @@ pub(crate) struct Ask {
     /// How long the client waits for an answer before it leaves, and whether it has sent all of its request
     /// by then.
     pub(crate) patience: Option<(Duration, bool)>,
+}
+
+impl Ask {
+    /// What a client of the function at `key` sends.
+    pub(crate) fn draw(key: StageKey, scenario: &Scenario, dice: &mut Dice) -> Self {
+        let user = (scenario.users > 0 && dice.chance(0.9)).then(|| dice.within(1..=scenario.users));
+        let asked = dice
+            .chance(0.03)
+            .then(|| dice.pick(&[VersionRef::Canary, VersionRef::Latest, VersionRef::Stable]));
+        let ponders_ms = if dice.chance(0.05) { dice.within(1..=300) } else { 0 };
+        Self {
+            key,
+            user,
+            beta: dice.chance(scenario.beta),
+            asked,
+            points: [dice.bits(), dice.bits()].map(Point::from_bits),
+            ponders: Duration::from_millis(ponders_ms),
+            patience: dice
+                .chance(scenario.leave)
+                .then(|| (Duration::from_millis(dice.within(1..=6000)), dice.chance(0.8))),
+        }
+    }
 }
 
 /// One invocation of one version, counted once, however it ends.
@@ -152,7 +176,8 @@ fn choose(
     let free = chosen.reason != Reason::Override;
     let part = owned(&chosen);
     if let Some(part) = part.as_ref().filter(|part| free && part.side == Side::Canary) {
-        inner.model.placed(table.revision(), &ask.key, &part.trial, newest.revision())?;
+        let now_ms = inner.now();
+        inner.model.placed(table.revision(), &ask.key, &part.trial, (newest.revision(), now_ms))?;
         let started_ms = rollout.map_or(0, |rollout| rollout.started_ms);
         inner.requests.pending.insert(id, Some((ask.key.0.clone(), started_ms)));
     }

@@ -18,12 +18,19 @@ const COMPONENTS: u64 = 6;
 /// Longest time that an answer goes on: longer than a gate waits for a request.
 const HANGS_MS: u64 = 80_000;
 
+/// Longest time that an answer goes on, and that a request may take, in a cluster.
+const DAWDLES_MAX_MS: u64 = 15_000;
+const TIMEOUT_MAX_MS: u64 = 20_000;
+
+/// How long a cluster is called.
+const CLUSTER_MS: u64 = 75_000;
+
 /// The failures that versions have rates for.
 const FAILURES: [Outcome; 5] =
     [Outcome::Trap, Outcome::Timeout, Outcome::OutOfMemory, Outcome::ServerError, Outcome::InvalidResponse];
 
 /// Everything that happens, but for its moments.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     /// One rollout that nothing and nobody disturbs, whose end can be foretold.
     pub(crate) quiet: bool,
@@ -240,6 +247,32 @@ impl Scenario {
     /// What `dice` say.
     pub(crate) fn draw(dice: &mut Dice) -> Self {
         if dice.chance(0.4) { Self::quiet(dice) } else { Self::wild(dice) }
+    }
+
+    /// A scenario of several nodes, whose disks and lives are another matter.
+    pub(crate) fn of_cluster(dice: &mut Dice) -> Self {
+        let scenario = Self::draw(dice);
+        let mut config = FunctionConfig::clone(&scenario.config);
+        config.limits.timeout = config.limits.timeout.min(Duration::from_millis(TIMEOUT_MAX_MS));
+        let shorter = |mut behaviour: Behaviour| {
+            behaviour.dawdles_ms = behaviour.dawdles_ms.min(DAWDLES_MAX_MS);
+            behaviour
+        };
+        let behaviours = scenario.behaviours.into_iter().map(shorter).collect();
+        let disk = Disk { fails: scenario.disk.fails / 5.0, slow: scenario.disk.slow, ..Disk::default() };
+        let loads = vec![Load { lasts_ms: CLUSTER_MS, per_second: dice.pick(&[15.0, 30.0]) }];
+        Self { config: Arc::new(config), behaviours, disk, loads, stops: BTreeMap::new(), ..scenario }
+    }
+
+    /// The same, quiet and with a canary that is as good as stable.
+    pub(crate) fn of_cluster_with_identical(dice: &mut Dice) -> Self {
+        loop {
+            let scenario = Self::of_cluster(dice);
+            if scenario.quiet {
+                let behaviours = vec![scenario.behaviours[0].clone(); 2];
+                return Self { behaviours, ..scenario };
+            }
+        }
     }
 
     fn quiet(dice: &mut Dice) -> Self {

@@ -37,6 +37,75 @@ const SEEN: [&str; 30] = [
     "end",
 ];
 
+/// The same of a cluster.
+const SEEN_IN_CLUSTER: [&str; 32] = [
+    "deploy",
+    "promote",
+    "step",
+    "abort",
+    "rollback",
+    "sticky",
+    "withheld",
+    "forbidden by another node",
+    "acknowledged change",
+    "conflict",
+    "change refused out of touch",
+    "change with an unknown outcome",
+    "change refused because the log differs",
+    "full disk",
+    "paused node",
+    "crashed node",
+    "restarted node",
+    "partition",
+    "partition to the broker",
+    "partition from the broker",
+    "deposed server",
+    "write to a deposed server",
+    "stalled broker",
+    "restarted broker",
+    "lost table of leases",
+    "lost changes",
+    "lost question",
+    "lost answer",
+    "lost message",
+    "doubled message",
+    "shielded",
+    "cohort",
+];
+
+/// Runs seeds of a cluster from `from` to `to`, and gives what [`hold`] does.
+fn hold_in_cluster(kind: ClusterKind, from: u64, to: u64) -> (BTreeMap<&'static str, u64>, u64, u64) {
+    let (mut happened, mut healthy, mut failed) = (BTreeMap::new(), 0, 0);
+    for seed in from..to {
+        let run = run_cluster(seed, kind, false).unwrap();
+        assert_eq!(run.fault, None, "replay: cargo xtask sim --cluster --seeds 1 --from {seed} --trace");
+        for (what, count) in run.happened {
+            *happened.entry(what).or_default() += count;
+        }
+        healthy += run.healthy;
+        failed += run.healthy_failed;
+    }
+    (happened, healthy, failed)
+}
+
+#[test]
+fn everything_holds_in_some_seeds_of_a_cluster() {
+    let (happened, healthy, failed) = hold_in_cluster(ClusterKind::Any, 0, 40);
+    let unseen: Vec<_> = SEEN_IN_CLUSTER.into_iter().filter(|what| !happened.contains_key(what)).collect();
+    assert!(unseen.is_empty(), "never happened: {unseen:?}");
+    assert!(explains(failed, healthy), "{failed} of {healthy} healthy canaries were failed");
+}
+
+#[test]
+fn seed_of_a_cluster_replays_to_the_same_trace() {
+    for seed in 0..3 {
+        let [once, again] = [(); 2].map(|()| run_cluster(seed, ClusterKind::Any, true).unwrap());
+        let differs = once.trace.iter().zip(&again.trace).find(|(once, again)| once != again);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!((once.hash, once.lines), (again.hash, again.lines), "seed {seed}");
+    }
+}
+
 /// Runs seeds from `from` to `to` and gives how often what happened, healthy canaries, and those failed.
 fn hold(from: u64, to: u64) -> (BTreeMap<&'static str, u64>, u64, u64) {
     let (mut happened, mut healthy, mut failed) = (BTreeMap::new(), 0, 0);

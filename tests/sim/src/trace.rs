@@ -19,11 +19,15 @@ impl Trace {
         Self { kept: keep.then(Vec::new), ..Self::default() }
     }
 
-    /// Adds a line that happened at `now_ms`.
-    pub(crate) fn say(&mut self, now_ms: u64, what: fmt::Arguments<'_>) {
+    /// Adds a line that happened at `now_ms`, at `place`, which may be empty.
+    pub(crate) fn say(&mut self, now_ms: u64, place: &str, what: fmt::Arguments<'_>) {
         self.line.clear();
         // Writing to a string cannot fail.
-        let _ = write!(self.line, "{:>9.3} {what}", now_ms as f64 / 1000.0);
+        let _ = write!(self.line, "{:>9.3} ", now_ms as f64 / 1000.0);
+        if !place.is_empty() {
+            let _ = write!(self.line, "{place} ");
+        }
+        let _ = self.line.write_fmt(what);
         self.hasher.write(self.line.as_bytes());
         self.hasher.write_u8(b'\n');
         self.lines += 1;

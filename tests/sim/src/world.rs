@@ -11,10 +11,10 @@ use wasm_fn_core::{FunctionName, Outcome, VersionNo};
 
 use crate::{dice::Dice, model::Model, scenario::Scenario, trace::Trace};
 
-/// Everything that the parts of a simulation share.
+/// Everything that the parts of a simulated node share.
 #[derive(Debug)]
 pub(crate) struct World {
-    pub(crate) scenario: Scenario,
+    pub(crate) scenario: Arc<Scenario>,
     /// Wakes whoever ends the node.
     pub(crate) crash: Notify,
     inner: Mutex<Inner>,
@@ -23,7 +23,10 @@ pub(crate) struct World {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) dice: Dice,
-    pub(crate) trace: Trace,
+    /// That of all nodes.
+    trace: Arc<Mutex<Trace>>,
+    /// The node's name; empty if it is alone.
+    name: String,
     pub(crate) model: Model,
     pub(crate) crashed: bool,
     pub(crate) requests: Requests,
@@ -54,11 +57,27 @@ impl World {
         // Neighbouring seeds are to have nothing in common.
         let mut dice = Dice::new(seed);
         let mut dice = Dice::new(dice.bits());
-        let scenario = Scenario::draw(&mut dice);
+        let scenario = Arc::new(Scenario::draw(&mut dice));
+        let trace = Arc::new(Mutex::new(Trace::new(keep_trace)));
+        let world = Self::of_node(String::new(), scenario, dice, trace, Model::default());
+        world.say(format_args!("seed {seed}: {:?}", world.scenario));
+        world
+    }
+
+    /// The world of one node of several before anything happened. They have the `scenario` and the `trace`
+    /// together.
+    pub(crate) fn of_node(
+        name: String,
+        scenario: Arc<Scenario>,
+        dice: Dice,
+        trace: Arc<Mutex<Trace>>,
+        model: Model,
+    ) -> Arc<Self> {
         let inner = Inner {
             dice,
-            trace: Trace::new(keep_trace),
-            model: Model::default(),
+            trace,
+            name,
+            model,
             crashed: false,
             requests: Requests::default(),
             happened: BTreeMap::new(),
@@ -66,9 +85,7 @@ impl World {
             began: None,
             now_ms: 0,
         };
-        let world = Self { scenario, crash: Notify::new(), inner: Mutex::new(inner) };
-        world.say(format_args!("seed {seed}: {:?}", world.scenario));
-        Arc::new(world)
+        Arc::new(Self { scenario, crash: Notify::new(), inner: Mutex::new(inner) })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -77,13 +94,18 @@ impl World {
 
     /// A new life of the node begins, after the node was down for `down_ms`.
     pub(crate) fn begin(&self, down_ms: u64) {
+        let now_ms = self.lock().now_ms;
+        self.begin_at(now_ms + down_ms);
+    }
+
+    /// A new life of the node begins at `now_ms`.
+    pub(crate) fn begin_at(&self, now_ms: u64) {
         let mut inner = self.lock();
-        inner.now_ms += down_ms;
+        inner.now_ms = now_ms;
         inner.began = Some((inner.now_ms, Instant::now()));
         inner.crashed = false;
         let next = inner.requests.next;
         inner.requests = Requests { next, ..Requests::default() };
-        let now_ms = inner.now_ms;
         inner.model.begin(now_ms);
     }
 
@@ -135,7 +157,12 @@ impl Inner {
 
     pub(crate) fn say(&mut self, what: fmt::Arguments<'_>) {
         let now_ms = self.now();
-        self.trace.say(now_ms, what);
+        self.trace().say(now_ms, &self.name, what);
+    }
+
+    /// What was said.
+    pub(crate) fn trace(&self) -> MutexGuard<'_, Trace> {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn fault(&mut self, what: String) {

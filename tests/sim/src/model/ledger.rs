@@ -317,6 +317,26 @@ impl Ledger {
         ))
     }
 
+    /// Whether a gate that takes requests in some order can have counted so much: each request once at most.
+    pub(super) fn check_bounds(&self, counted: &Counted) -> Result<(), String> {
+        let &Counted { canary, stable, baseline, cohort, concurrent } = counted;
+        let mut sums = self.before;
+        for entry in &self.entries {
+            sums[Arm::ALL.iter().position(|arm| *arm == entry.begun.arm).unwrap_or(0)].add(entry.end);
+        }
+        let [of_canary, of_stable, of_baseline, of_cohort] = sums.map(|sum| (sum.most, sum.failed));
+        let beside = (of_stable.0 + of_baseline.0, of_stable.1 + of_baseline.1);
+        let fits = |(requests, failed): (u64, u64), most: (u64, u64)| requests <= most.0 && failed <= most.1;
+        if fits(canary, of_canary)
+            && fits(baseline, of_baseline)
+            && fits(cohort, of_cohort)
+            && (!concurrent || fits(stable, beside))
+        {
+            return Ok(());
+        }
+        Err(format!("{counted:?} is more than all requests came to: {sums:?}"))
+    }
+
     /// Whether the gate may have gone on without `entry`, which is under way.
     fn is_let_go(&self, entry: &Entry, now_ms: u64) -> bool {
         let waited = now_ms.saturating_sub(entry.begun.began_ms) >= WAIT_MS;

@@ -143,9 +143,10 @@ impl Tracked {
                 .is_none_or(|needed| most >= needed)
     }
 
-    /// Whether what its gate has counted is what its requests came to.
-    pub(super) fn check(&self, counted: &Counted, now_ms: u64) -> Result<(), String> {
-        self.ledger.check(counted, now_ms)
+    /// Whether what its gate has counted is what its requests came to, in the order in which they began or,
+    /// if the gate is that of `several` nodes, in any.
+    pub(super) fn check(&self, counted: &Counted, several: bool, now_ms: u64) -> Result<(), String> {
+        if several { self.ledger.check_bounds(counted) } else { self.ledger.check(counted, now_ms) }
     }
 
     /// Responses of the canary in this rollout.
@@ -262,8 +263,15 @@ impl Tracked {
         Ok(())
     }
 
-    /// Looks whether it should have moved by now.
-    pub(super) fn watch(&mut self, rollout: &Rollout, now_ms: u64, trouble_ms: u64) -> Result<(), String> {
+    /// Looks whether it should have moved by now. Of `several` nodes, nobody knows at which moment the canary
+    /// has to be withheld.
+    pub(super) fn watch(
+        &mut self,
+        rollout: &Rollout,
+        several: bool,
+        now_ms: u64,
+        trouble_ms: u64,
+    ) -> Result<(), String> {
         if self.trial.as_ref().is_some_and(|trial| trial.is_withheld()) {
             self.withheld_ms.get_or_insert(now_ms);
         }
@@ -279,7 +287,7 @@ impl Tracked {
             return Err(format!("the canary {} is broken, and its rollout goes on", rollout.canary));
         }
         let withholds = rollout.spec.plan().on_fail() == OnFail::Rollback;
-        if withholds && self.condemned_ms.is_some() && self.withheld_ms.is_none() && moves {
+        if withholds && !several && self.condemned_ms.is_some() && self.withheld_ms.is_none() && moves {
             return Err(format!("the canary {} is broken, and not withheld", rollout.canary));
         }
         let is_ready = self.is_ready(rollout, now_ms);
