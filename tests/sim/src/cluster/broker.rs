@@ -1,5 +1,5 @@
-//! What a broker keeps and answers: streams of numbered messages, written by compare-and-set. It knows neither
-//! time nor the network, and nothing of what messages mean.
+//! What a broker keeps and answers: streams of numbered messages, written by compare-and-set. It knows
+//! neither time nor the network, and nothing of what messages mean.
 
 use std::collections::BTreeMap;
 

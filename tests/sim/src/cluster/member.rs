@@ -1,7 +1,7 @@
 //! One node of a cluster: its lives, each with a runtime and a virtual clock of its own.
 //!
-//! Whoever drives it says until when it runs. A node that is stopped is not driven; when it goes on, its clock
-//! shows the time that has passed, and everything that waits for it is there at once.
+//! Whoever drives it says until when it runs. A node that is stopped is not driven; when it goes on, its
+//! clock shows the time that has passed, and everything that waits for it is there at once.
 
 use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 

@@ -40,8 +40,8 @@ pub(super) enum Fault {
     Depose { nodes: Nodes, for_ms: u64 },
     /// The broker does nothing.
     Stall { for_ms: u64 },
-    /// The broker ends and starts again, without a leader at first. It loses so many of the changes and of the
-    /// tables of leases that it acknowledged last.
+    /// The broker ends and starts again, without a leader at first. It loses so many of the changes and of
+    /// the tables of leases that it acknowledged last.
     Broker { for_ms: u64, elects_ms: u64, changes: usize, tables: usize },
 }
 
