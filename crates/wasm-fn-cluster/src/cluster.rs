@@ -235,6 +235,13 @@ impl Cluster {
         Ok(base.revision())
     }
 
+    /// Begins to leave for good: others decide in its place, and do not wait for it. Its triggers go to others as
+    /// soon as they have nothing in flight here.
+    pub fn retire(&self) {
+        self.inner.messages.set_quiet(true);
+        self.inner.leases.retire();
+    }
+
     /// Leaves the cluster for a while, for another process of the same node to take its place: gives back all
     /// leases, and its name. The [store](Self::store) is released apart from that.
     pub async fn leave(&self) {

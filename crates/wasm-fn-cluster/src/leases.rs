@@ -43,6 +43,8 @@ struct Shared {
     held: Mutex<Held>,
     /// The names in `held`, as of the last look at the clock.
     told: watch::Sender<BTreeSet<String>>,
+    /// Leases that the node has and another is to have.
+    surplus: watch::Sender<BTreeSet<String>>,
     place: watch::Sender<Place>,
 }
 
@@ -50,7 +52,16 @@ struct Shared {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Orders {
     wanted: BTreeSet<String>,
+    spread: BTreeSet<String>,
+    yielded: BTreeSet<String>,
+    is_retiring: bool,
     is_member: bool,
+}
+
+impl Orders {
+    fn want(&self, name: &str) -> bool {
+        self.wanted.contains(name) || self.spread.contains(name)
+    }
 }
 
 /// What the node has.
@@ -83,11 +94,19 @@ impl fmt::Debug for Leases {
 
 impl Leases {
     pub(crate) fn start(stop: CancellationToken) -> Self {
-        let orders = Orders { wanted: BTreeSet::new(), is_member: true };
+        let none = BTreeSet::new();
+        let orders = Orders {
+            wanted: none.clone(),
+            spread: none.clone(),
+            yielded: none,
+            is_retiring: false,
+            is_member: true,
+        };
         let shared = Shared {
             orders: watch::channel(orders).0,
             held: Mutex::new(Held::default()),
             told: watch::channel(BTreeSet::new()).0,
+            surplus: watch::channel(BTreeSet::new()).0,
             place: watch::channel(Place::Unknown).0,
         };
         let leases = Self { shared: Arc::new(shared) };
@@ -100,12 +119,52 @@ impl Leases {
 
     /// Sets which leases the node would take. It gives back at once what is not among them.
     pub fn contend(&self, wanted: BTreeSet<String>) {
-        self.change(|held| held.leases.retain(|name, _| wanted.contains(name)));
+        let (spread, is_retiring) = {
+            let orders = self.shared.orders.borrow();
+            (orders.spread.clone(), orders.is_retiring)
+        };
+        let wanted = if is_retiring { BTreeSet::new() } else { wanted };
+        self.change(|held| held.leases.retain(|name, _| wanted.contains(name) || spread.contains(name)));
         self.shared.orders.send_if_modified(|orders| {
             let is_new = orders.wanted != wanted;
             orders.wanted = wanted;
             is_new
         });
+    }
+
+    /// Sets which leases are spread over all nodes that do the same: the node takes its part of them, which
+    /// changes as nodes come and go. What it has beyond that is told by [`surplus`](Self::surplus), and is
+    /// kept until it is [yielded](Self::give_way).
+    pub fn spread(&self, names: BTreeSet<String>) {
+        self.shared.orders.send_if_modified(|orders| {
+            let is_new = orders.spread != names;
+            orders.spread = names;
+            is_new
+        });
+    }
+
+    /// Leases that this node has, and that are another node's part, as they change.
+    pub fn surplus(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.shared.surplus.subscribe()
+    }
+
+    /// Sets which of the spread leases the node gives back if they are another node's part.
+    pub fn give_way(&self, yielded: BTreeSet<String>) {
+        self.shared.orders.send_if_modified(|orders| {
+            let is_new = orders.yielded != yielded;
+            orders.yielded = yielded;
+            is_new
+        });
+    }
+
+    /// Takes no more leases, gives back those that are not spread, and has the others be other nodes' parts.
+    pub(crate) fn retire(&self) {
+        self.shared.orders.send_modify(|orders| {
+            orders.is_retiring = true;
+            orders.wanted.clear();
+        });
+        let spread = self.shared.orders.borrow().spread.clone();
+        self.change(|held| held.leases.retain(|name, _| spread.contains(name)));
     }
 
     /// The lease with this name, if the node has it now. It looks at the clock: a process that was stopped

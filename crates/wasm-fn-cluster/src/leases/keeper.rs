@@ -161,8 +161,8 @@ impl Keeping {
                 }
                 message = told.next() => {
                     let message = message.ok_or("connection to the broker was lost")?;
-                    let frees = message.headers.get(FREES).is_some();
-                    if frees && !orders.wanted.is_empty() {
+                    let frees = message.headers.is_some_and(|headers| headers.get(FREES).is_some());
+                    if frees && !(orders.wanted.is_empty() && orders.spread.is_empty()) {
                         return Ok(());
                     }
                 }
@@ -214,7 +214,10 @@ impl Keeping {
             name: &self.keeper.name,
             beat: rand::random(),
             is_member,
+            is_retiring: orders.is_retiring,
             wanted: &orders.wanted,
+            spread: &orders.spread,
+            yielded: &orders.yielded,
             gone: &gone,
             may_take: now >= settled,
             fence: self.fence,
@@ -250,11 +253,17 @@ impl Keeping {
             Ok(Ok(taken)) => {
                 (self.sequence, self.fence) = (taken.sequence, next.fence);
                 let until = sent + usable(self.keeper.lease);
-                let wanted = self.orders.borrow().wanted.clone();
+                let orders = self.orders.borrow().clone();
                 leases.change(|held| {
                     held.until = held.until.max(Some(until));
                     // What is not wanted since then is given back with the next table.
-                    held.leases = own.into_iter().filter(|(name, _)| wanted.contains(name)).collect();
+                    held.leases = own.into_iter().filter(|(name, _)| orders.want(name)).collect();
+                });
+                let surplus = next.surplus(&self.keeper.instance, &orders.spread);
+                leases.shared.surplus.send_if_modified(|told| {
+                    let is_new = *told != surplus;
+                    *told = surplus;
+                    is_new
                 });
                 self.keeper.contact.written(sent);
                 leases.settle(place);

@@ -36,6 +36,9 @@ pub(super) struct TableNode {
     pub(super) beat: u64,
     /// The how manieth it was to enter.
     pub(super) entered: u64,
+    /// Whether it takes its part of the leases that are spread over the nodes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) spreads: bool,
 }
 
 /// A lease of the table.
@@ -55,7 +58,13 @@ pub(super) struct Wish<'a> {
     pub(super) beat: u64,
     /// Whether the node stays.
     pub(super) is_member: bool,
+    /// Whether it gets no part of what is spread any more.
+    pub(super) is_retiring: bool,
     pub(super) wanted: &'a BTreeSet<String>,
+    /// Leases that all nodes want, and of which each is to have its part.
+    pub(super) spread: &'a BTreeSet<String>,
+    /// Those of them that the node gives back, if they are not of its part.
+    pub(super) yielded: &'a BTreeSet<String>,
     /// Processes that are gone.
     pub(super) gone: &'a BTreeSet<String>,
     /// Whether it may take what nobody has.
@@ -88,22 +97,30 @@ impl Table {
     pub(super) fn next(&self, wish: &Wish<'_>) -> Self {
         let mut next = self.clone();
         next.nodes.retain(|instance, _| !wish.gone.contains(instance));
+        let spreads = !wish.spread.is_empty() && !wish.is_retiring;
         if !wish.is_member {
             next.nodes.remove(wish.instance);
         } else if let Some(me) = next.nodes.get_mut(wish.instance) {
-            me.beat = wish.beat;
+            (me.beat, me.spreads) = (wish.beat, spreads);
         } else {
             next.entered += 1;
             let (name, entered) = (wish.name.to_owned(), next.entered);
-            next.nodes.insert(wish.instance.to_owned(), TableNode { name, beat: wish.beat, entered });
+            let node = TableNode { name, beat: wish.beat, entered, spreads };
+            next.nodes.insert(wish.instance.to_owned(), node);
         }
+        let part: BTreeSet<&String> =
+            wish.spread.iter().filter(|name| next.place_of(name) == Some(wish.instance)).collect();
         let nodes = &next.nodes;
+        let is_wanted = |name: &String| {
+            wish.wanted.contains(name)
+                || (wish.spread.contains(name) && (part.contains(name) || !wish.yielded.contains(name)))
+        };
         next.leases.retain(|name, lease| {
-            nodes.contains_key(&lease.holder) && (lease.holder != wish.instance || wish.wanted.contains(name))
+            nodes.contains_key(&lease.holder) && (lease.holder != wish.instance || is_wanted(name))
         });
         next.fence = next.fence.max(wish.fence);
         if wish.is_member && wish.may_take {
-            for name in wish.wanted {
+            for name in wish.wanted.iter().chain(part) {
                 if next.leases.len() < LEASES_MAX && !next.leases.contains_key(name) {
                     next.fence += 1;
                     let lease = TableLease { holder: wish.instance.to_owned(), fence: next.fence };
@@ -112,6 +129,22 @@ impl Table {
             }
         }
         next
+    }
+
+    /// The process that is to have a lease which is spread over the nodes. When a node comes or goes, only the
+    /// leases change that it has or is to have (rendezvous hashing; Thaler and Ravishankar, 1998).
+    fn place_of(&self, name: &str) -> Option<&str> {
+        let nodes = self.nodes.iter().filter(|(_, node)| node.spreads);
+        let best = nodes.max_by_key(|(instance, node)| (weight(&node.name, name), *instance));
+        best.map(|(instance, _)| instance.as_str())
+    }
+
+    /// Those of the leases `spread` that a process has and another is to have.
+    pub(super) fn surplus(&self, instance: &str, spread: &BTreeSet<String>) -> BTreeSet<String> {
+        let own =
+            self.leases.iter().filter(|(name, lease)| lease.holder == instance && spread.contains(*name));
+        let other = own.filter(|(name, _)| self.place_of(name).is_some_and(|place| place != instance));
+        other.map(|(name, _)| name.clone()).collect()
     }
 
     /// The leases of one process, with their fences.
@@ -124,6 +157,18 @@ impl Table {
     pub(super) fn frees(&self, next: &Self) -> bool {
         self.leases.keys().any(|name| !next.leases.contains_key(name))
     }
+}
+
+/// How much the node called `node` is for having `lease`. All nodes compute the same, in all releases: FNV-1a,
+/// and then the end of MurmurHash3, since the last bytes of a name would else change only the last bits.
+fn weight(node: &str, lease: &str) -> u64 {
+    let bytes = node.bytes().chain([0]).chain(lease.bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ (hash >> 33)
 }
 
 /// Since when each node has shown the same beat.
